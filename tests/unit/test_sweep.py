@@ -1,0 +1,134 @@
+"""From an experiment to its runs."""
+
+from dataclasses import replace
+
+import pytest
+
+from tui_datasize.errors import ConfigError, DataError
+from tui_datasize.experiments.catalogue import DATASETS, dataset_info
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.sweep import expand, plan_runs, select, variant_labels
+
+DIGITS = DATASETS["digits"]
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    def build(body: str):
+        file = tmp_path / "experiments.toml"
+        file.write_text(
+            f"[experiments.e]\ndataset = 'digits'\nmodel = 'mlp'\nbudget = {{ updates = 10 }}\n{body}\n"
+        )
+        return load_project(file, environment={}).experiment("e")
+
+    return build
+
+
+def test_a_sweep_is_the_product_of_its_lists_and_every_run_is_another(experiment):
+    specs = expand(experiment("sizes = [40, 80]\nseeds = [1, 2, 3]\nsubset = { seeds = [0, 1] }"), DIGITS)
+    assert len({s.run_id for s in specs}) == 12
+    assert {(s.train_size, s.seed, s.subset.seed) for s in specs} == {
+        (n, s, d) for n in (40, 80) for s in (1, 2, 3) for d in (0, 1)
+    }
+
+
+@pytest.mark.parametrize(
+    ("order", "first_four"),
+    [
+        ("curve-first", [(40, 5), (80, 5), (40, 2), (80, 2)]),
+        ("by-size", [(40, 5), (40, 2), (80, 5), (80, 2)]),
+        ("by-seed", [(40, 5), (80, 5), (40, 2), (80, 2)]),
+    ],
+)
+def test_order_of_a_sweep(experiment, order, first_four):
+    specs = expand(experiment(f"sizes = [80, 40]\nseeds = [5, 2]\norder = '{order}'"), DIGITS)
+    assert [(s.train_size, s.seed) for s in specs] == first_four
+
+
+def test_extending_a_sweep_renames_nothing(experiment):
+    short = expand(experiment("sizes = [40]\nseeds = [0]"), DIGITS)
+    long = expand(experiment("sizes = [20, 40, 80]\nseeds = [0, 1]\norder = 'by-size'"), DIGITS)
+    assert {s.run_id for s in short} < {s.run_id for s in long}
+
+
+def test_fractions_and_images_per_class(experiment):
+    assert [s.train_size for s in expand(experiment("fractions = [0.05, 0.5, 1]"), DIGITS)] == [72, 718, 1437]
+    balanced = expand(experiment("per_class = [4, 139]"), DIGITS)
+    assert [(s.train_size, s.subset.strategy) for s in balanced] == [(40, "balanced"), (1390, "balanced")]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("sizes = [40, 1438]", "experiments.e.sizes: 1438 images, but digits has 1437 to train on"),
+        ("per_class = [140]", "140 images per class, but the smallest of digits has 139"),
+        ("fractions = [0.0001]", "rounds to 0, which is nothing"),
+        ("fractions = [0.5, 0.4999]", "0.4999 of 1437 images rounds to 718, which stands there already"),
+        ("sizes = [45]\nsubset = { strategy = 'balanced' }", "45 is not a multiple of the 10 classes"),
+    ],
+)
+def test_sizes_are_checked_against_the_data_set(experiment, body, message):
+    with pytest.raises(DataError, match=message):
+        expand(experiment(body), DIGITS)
+
+
+def test_two_equal_cells_are_refused(experiment):
+    with pytest.raises(ConfigError, match="are the same run"):
+        expand(experiment("sizes = [40]\n[experiments.e.sweep]\n'optimizer.lr' = [1, 1.0]"), DIGITS)
+
+
+def test_filters(experiment):
+    specs = expand(experiment("sizes = [40, 80]\nseeds = [0, 1]"), DIGITS)
+    assert {s.train_size for s in select(specs, sizes=[80])} == {80}
+    assert len(select(specs, sizes=[80], seeds=[1])) == 1
+    assert select(specs) == specs
+    with pytest.raises(ConfigError, match="no size 90 in the sweep; it has 40, 80"):
+        select(specs, sizes=[90])
+
+
+def test_variants_are_what_differs_beside_the_axes(experiment):
+    specs = expand(experiment("sizes = [40, 80]\n[experiments.e.sweep]\n'model.hidden' = [64, 128]"), DIGITS)
+    assert set(variant_labels(specs).values()) == {"model.hidden=64", "model.hidden=128"}
+    alone = [s for s in specs if not s.model.options]
+    assert set(variant_labels(alone).values()) == {""}
+
+
+def test_image_folders_are_listed_not_decoded(tmp_path):
+    for split, images in (("train", 6), ("val", 2)):
+        for name in ("cat", "dog"):
+            folder = tmp_path / "pets" / split / name
+            folder.mkdir(parents=True)
+            for i in range(images):
+                (folder / f"{i}.png").write_bytes(b"not an image")
+            (folder / ".hidden.png").write_bytes(b"")
+            (folder / "notes.txt").write_bytes(b"")
+    info = dataset_info("imagefolder:pets", tmp_path)
+    assert (info.classes, info.train_images, info.test_images, info.smallest_class) == (2, 12, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("imagefolder:nowhere", "nowhere: no such image folder"),
+        ("imagefolder:flat", "flat/train: no such folder; an image folder holds"),
+        ("imagefolder:half", "half/test: no such folder"),
+        ("imagefolder:uneven", "uneven: train/ and test/ differ in classes dog"),
+        ("imagefolder:empty", "empty/train/cat: no images"),
+        ("mnst", "unknown data set 'mnst'; known are digits, mnist"),
+    ],
+)
+def test_missing_data_sets_are_one_line(tmp_path, name, message):
+    for folder in (
+        "flat", "half/train/cat", "uneven/train/cat", "uneven/train/dog", "uneven/test/cat",
+        "empty/train/cat", "empty/test/cat",
+    ):  # fmt: skip
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(DataError) as caught:
+        dataset_info(name, tmp_path)
+    assert message in caught.value.line
+
+
+def test_plan_names_the_experiment_of_a_missing_folder(experiment, tmp_path):
+    missing = replace(experiment("sizes = [40]"), dataset="imagefolder:nowhere")
+    with pytest.raises(DataError, match=r"experiments\.toml: experiments\.e\.dataset: .*nowhere"):
+        plan_runs(missing, tmp_path)

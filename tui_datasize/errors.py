@@ -1,0 +1,54 @@
+"""Errors a person can act on: what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_RUN_FAILED = 1
+EXIT_BAD_INPUT = 2
+
+
+class DatasizeError(Exception):
+    """One clear line for a person.
+
+    Args:
+        what: What is wrong, with the value that came.
+        where: File, key path, run or directory concerned; empty when there is none.
+        fix: What to do about it; empty when it follows from `what`.
+    """
+
+    exit_status = EXIT_BAD_INPUT
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.fix = fix
+        super().__init__(self.line)
+
+    @property
+    def line(self) -> str:
+        """The whole message on one line: `where: what; fix`."""
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        text = f"{text}; {self.fix}" if self.fix else text
+        return " ".join(text.split())
+
+
+class ConfigError(DatasizeError):
+    """`experiments.toml` or an option of a command is wrong."""
+
+
+class DataError(DatasizeError):
+    """A data set is missing, unreadable or too small for what was asked."""
+
+
+class StorageError(DatasizeError):
+    """A directory or the queue's database cannot be read or written."""
+
+
+class UnknownRunError(DatasizeError):
+    """No run, or more than one, answers to the given id or prefix."""
+
+
+class RunFailedError(DatasizeError):
+    """A run ended without a result; `what` is the reason a person can act on."""
+
+    exit_status = EXIT_RUN_FAILED

@@ -1,0 +1,1 @@
+"""What to run: specifications, sweeps, subsets and the catalogue. Pure; NumPy at most."""

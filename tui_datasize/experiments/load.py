@@ -1,0 +1,198 @@
+"""Reading `experiments.toml`: a project's experiments, checked key by key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+import tomli
+
+from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.recipe import Recipe, read_recipes
+from tui_datasize.experiments.spec import NAME_PATTERN, STRATEGIES, Strategy
+from tui_datasize.experiments.toml_table import Table, is_whole, nearest
+
+DATA_VARIABLE = "DATASIZE_DATA"
+LONGEST_NAME = 100
+
+SizeUnit: TypeAlias = Literal["sizes", "fractions", "per_class"]
+Order: TypeAlias = Literal["curve-first", "by-size", "by-seed"]
+ORDERS: tuple[Order, ...] = ("curve-first", "by-size", "by-seed")
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A named table of `experiments.toml`: data set, recipes and the lists to sweep."""
+
+    name: str
+    title: str
+    dataset: str
+    size_unit: SizeUnit
+    size_values: tuple[float, ...]
+    """Images, fractions of the training set, or images per class, as `size_unit` says."""
+    strategy: Strategy
+    nested: bool
+    subset_seeds: tuple[int, ...]
+    seeds: tuple[int, ...]
+    """Training seeds."""
+    recipes: tuple[Recipe, ...]
+    """One per combination of the swept recipe keys; one alone where nothing is swept."""
+    order: Order
+    where: str
+    """File and key path of the table, for errors found later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """All experiments of a project, in file order, and where its images lie."""
+
+    file: Path
+    experiments: Mapping[str, Experiment]
+    data_dir: Path
+
+    def experiment(self, name: str) -> Experiment:
+        """Look an experiment up by its name.
+
+        Raises:
+            ConfigError: There is none of that name.
+        """
+        if name not in self.experiments:
+            hint = nearest(name, set(self.experiments)) if self.experiments else "the file holds none"
+            raise ConfigError(f"no experiment {name!r}", where=str(self.file), fix=hint)
+        return self.experiments[name]
+
+
+def load_project(file: Path, environment: Mapping[str, str] = os.environ) -> Project:
+    """Read and check `experiments.toml`.
+
+    Args:
+        file: Path of the file.
+        environment: Where `DATASIZE_DATA` is looked up; it wins over `[paths] data`.
+
+    Raises:
+        ConfigError: The file is missing, is not TOML, or a key or value is wrong; the message names
+            the file, the key path and what was expected.
+    """
+    document = Table(_parse(file), str(file))
+    data_dir = _read_data_dir(document.table("paths"), file.parent, environment)
+    experiments: dict[str, Experiment] = {}
+    for name, table in document.table("experiments").tables():
+        _check_name(name, experiments, table)
+        experiments[name] = _read_experiment(name, table)
+    document.finish()
+    return Project(file, MappingProxyType(experiments), data_dir)
+
+
+def data_directory(project_root: Path, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where data sets lie: `DATASIZE_DATA`, else `[paths] data`, else the user's data directory."""
+    file = project_root / "experiments.toml"
+    paths = _parse(file).get("paths", {}) if file.is_file() else {}
+    return _read_data_dir(Table(paths, str(file), "paths"), project_root, environment)
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    try:
+        return tomli.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            "no such file", where=str(file), fix="name the project directory with --project DIR"
+        ) from None
+    except tomli.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML: {error}", where=str(file)) from None
+    except UnicodeDecodeError:
+        raise ConfigError("not UTF-8 text", where=str(file)) from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(file)) from None
+
+
+def _read_data_dir(paths: Table, root: Path, environment: Mapping[str, str]) -> Path:
+    configured = paths.text("data", "")
+    paths.finish()
+    if environment.get(DATA_VARIABLE):
+        return Path(environment[DATA_VARIABLE]).expanduser().absolute()
+    if configured:
+        return (root / Path(configured).expanduser()).absolute()
+    import platformdirs
+
+    return platformdirs.user_data_path("datasize-tui")
+
+
+def _check_name(name: str, known: Mapping[str, Experiment], table: Table) -> None:
+    if not NAME_PATTERN.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise ConfigError(
+            f"{name!r} is not a name",
+            where=table.where(),
+            fix=f"use up to {LONGEST_NAME} letters, digits, dots, dashes and underscores, "
+            "beginning with a letter or digit",
+        )
+    # Names become directories, and some file systems know one case only.
+    twin = next((other for other in known if other.lower() == name.lower()), None)
+    if twin:
+        raise ConfigError(f"{name!r} and {twin!r} are one name", where=table.where(), fix="rename one")
+
+
+def _read_experiment(name: str, table: Table) -> Experiment:
+    size_unit, size_values = _read_sizes(table)
+    strategy, nested, subset_seeds = _read_subset(table.table("subset"), size_unit)
+    experiment = Experiment(
+        name=name,
+        title=table.text("title", name),
+        dataset=table.text("dataset"),
+        size_unit=size_unit,
+        size_values=size_values,
+        strategy=strategy,
+        nested=nested,
+        subset_seeds=subset_seeds,
+        seeds=_read_seeds(table, "seeds", default=[0]),
+        recipes=read_recipes(table, table.table("sweep")),
+        order=table.choice("order", ORDERS, "curve-first"),
+        where=table.where(),
+    )
+    table.finish()
+    return experiment
+
+
+def _read_sizes(table: Table) -> tuple[SizeUnit, tuple[float, ...]]:
+    given: list[SizeUnit] = [unit for unit in ("sizes", "fractions", "per_class") if table.has(unit)]
+    if len(given) != 1:
+        raise ConfigError(
+            f"expected exactly one of sizes, fractions, per_class, got {', '.join(given) or 'none'}",
+            where=table.where(),
+        )
+    (unit,) = given
+    if unit == "fractions":
+        return unit, tuple(table.numbers(unit, whole=False, at_most=1))
+    return unit, tuple(table.numbers(unit, whole=True))
+
+
+def _read_subset(table: Table, size_unit: SizeUnit) -> tuple[Strategy, bool, tuple[int, ...]]:
+    default: Strategy = "balanced" if size_unit == "per_class" else "stratified"
+    strategy = table.choice("strategy", STRATEGIES, default)
+    if size_unit == "per_class" and strategy != "balanced":
+        raise table.error("strategy", "balanced, since the sizes are given per class")
+    nested = table.boolean("nested", True)
+    seeds = _read_seeds(table, "seeds", default=[0])
+    if strategy == "first" and len(seeds) > 1:
+        raise ConfigError("every draw of strategy first is the same", where=table.where("seeds"))
+    table.finish()
+    return strategy, nested, seeds
+
+
+def _read_seeds(table: Table, key: str, default: list[int]) -> tuple[int, ...]:
+    """A list of distinct whole numbers, or `{ count, step, start }`."""
+    value = table.take(key, default)
+    if isinstance(value, list):
+        if not value or not all(is_whole(seed) and 0 <= seed < 2**63 for seed in value):
+            raise table.error(key, "a list of whole numbers of at least 0, or { count = 10, step = 101 }")
+        if len(set(value)) < len(value):
+            raise table.error(key, "each seed once")
+        return tuple(value)
+    spread = table.table(key)
+    count, step = spread.integer("count", least=1), spread.integer("step", 1, least=1)
+    start = spread.integer("start", 0)
+    spread.finish()
+    return tuple(start + step * i for i in range(count))

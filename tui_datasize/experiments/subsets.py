@@ -1,0 +1,141 @@
+"""Which images a run trains on: deterministic draws, independent of the training seed.
+
+Random numbers come from NumPy's PCG64 as raw 64-bit integers, whose stream NumPy guarantees across
+versions and platforms (unlike that of `Generator.permutation`), and are turned into a permutation by
+a stable sort. A draw is therefore the same in every process, on every machine, for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_datasize.errors import DataError
+from tui_datasize.experiments.spec import Strategy, SubsetSpec
+
+Indices: TypeAlias = NDArray[np.int64]
+_Draw: TypeAlias = Callable[[Indices, int, SubsetSpec], Indices]
+
+
+def draw(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
+    """Indices of the `train_size` images that a draw selects, in draw order.
+
+    Args:
+        labels: Class of every training image, shape (N,), values 0 .. K - 1.
+        train_size: Number of images to draw, 1 .. N.
+        subset: Strategy, nesting and subset seed.
+
+    Returns:
+        Distinct indices into `labels`, shape (train_size,). With `subset.nested`, the draw of a
+        smaller size is a prefix of that of a larger one.
+
+    Raises:
+        DataError: More images are asked for than there are, in all or of one class.
+
+    >>> labels = np.repeat([0, 1, 2], [60, 30, 10])
+    >>> chosen = draw(labels, 10, SubsetSpec("stratified", nested=True, seed=7))
+    >>> np.bincount(labels[chosen]).tolist()
+    [6, 3, 1]
+    >>> draw(labels, 4, SubsetSpec("first")).tolist()
+    [0, 1, 2, 3]
+    """
+    if not 1 <= train_size <= len(labels):
+        raise DataError(f"train size {train_size} is not between 1 and {len(labels)}, the images there are")
+    labels = np.asarray(labels, dtype=np.int64)
+    return _STRATEGIES[subset.strategy](labels, train_size, subset)
+
+
+def _permutation(length: int, *key: int) -> Indices:
+    """A random order of 0 .. length - 1 that depends on the key alone."""
+    raw = np.random.PCG64(np.random.SeedSequence(key)).random_raw(length)
+    order: Indices = np.argsort(raw, kind="stable").astype(np.int64)
+    return order
+
+
+def _order_for(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
+    """One order per draw when nested; one per draw and size when not."""
+    if subset.nested:
+        return _permutation(len(labels), subset.seed)
+    return _permutation(len(labels), subset.seed, train_size)
+
+
+def _ranks_within_class(labels: Indices) -> Indices:
+    """Position of each image among those of its class, in the given order, counted from 0."""
+    by_class = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[by_class], labels[by_class])
+    ranks = np.empty(len(labels), dtype=np.int64)
+    ranks[by_class] = np.arange(len(labels)) - starts
+    return ranks
+
+
+def _draw_first(_labels: Indices, train_size: int, _subset: SubsetSpec) -> Indices:
+    return np.arange(train_size, dtype=np.int64)
+
+
+def _draw_random(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
+    return _order_for(labels, train_size, subset)[:train_size]
+
+
+def _draw_stratified(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
+    order = _order_for(labels, train_size, subset)
+    if subset.nested:
+        return order[_webster_order(labels[order])[:train_size]]
+    images_per_class = _largest_remainder(np.bincount(labels), train_size)
+    return _take_per_class(order, labels, images_per_class)
+
+
+def _draw_balanced(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
+    images_per_class = np.bincount(labels)
+    present = images_per_class > 0
+    wanted, rest = divmod(train_size, int(present.sum()))
+    if rest:
+        raise DataError(f"train size {train_size} is not a multiple of the {present.sum()} classes")
+    if wanted > images_per_class[present].min():
+        raise DataError(
+            f"{wanted} images per class asked, the smallest class has {images_per_class[present].min()}"
+        )
+    order = _order_for(labels, train_size, subset)
+    ranks = _ranks_within_class(labels[order])
+    by_rank = np.lexsort((labels[order], ranks))
+    return order[by_rank[:train_size]]
+
+
+def _webster_order(labels: Indices) -> Indices:
+    """Positions in the order whose every prefix keeps the class ratios (Webster's method).
+
+    First one image of each class, then ascending (j + 1/2) / N_c for the j-th image of a class with
+    N_c images, ties by class. Largest remainders cannot give nested prefixes (Alabama paradox).
+    """
+    ranks = _ranks_within_class(labels)
+    quotients = (ranks + 0.5) / np.bincount(labels)[labels]
+    order: Indices = np.lexsort((labels, quotients, ranks > 0))
+    return order
+
+
+def _largest_remainder(images_per_class: Indices, train_size: int) -> Indices:
+    """Images to draw of each class, summing to `train_size` exactly; ties go to the lower class."""
+    quotas = images_per_class * train_size / images_per_class.sum()
+    seats: Indices = np.floor(quotas).astype(np.int64)
+    by_remainder = np.argsort(-(quotas - seats), kind="stable")
+    seats[by_remainder[: train_size - seats.sum()]] += 1
+    return seats
+
+
+def _take_per_class(order: Indices, labels: Indices, wanted: Indices) -> Indices:
+    """The first `wanted[c]` images of each class c, in the given order."""
+    ordered_labels = labels[order]
+    return order[_ranks_within_class(ordered_labels) < wanted[ordered_labels]]
+
+
+_STRATEGIES: Mapping[Strategy, _Draw] = MappingProxyType(
+    {
+        "stratified": _draw_stratified,
+        "balanced": _draw_balanced,
+        "random": _draw_random,
+        "first": _draw_first,
+    }
+)

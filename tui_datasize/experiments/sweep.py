@@ -1,0 +1,188 @@
+"""From an experiment to its runs: one frozen specification per cell of the sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tui_datasize.errors import ConfigError, DataError
+from tui_datasize.experiments.catalogue import MODELS, DatasetInfo, dataset_info
+from tui_datasize.experiments.load import Experiment, Order
+from tui_datasize.experiments.recipe import Recipe
+from tui_datasize.experiments.spec import RunSpec, SubsetSpec
+
+_AXES = ("experiment", "dataset", "train_size", "seed", "subset.seed")
+
+
+def plan_runs(experiment: Experiment, data_dir: Path) -> tuple[RunSpec, ...]:
+    """All runs of an experiment, checked against its data set; see `expand`.
+
+    Raises:
+        DataError: The data set is unknown or missing, or too small for a size.
+        ConfigError: Two cells of the sweep are one run.
+    """
+    try:
+        info = dataset_info(experiment.dataset, data_dir)
+    except DataError as error:
+        where = f"{experiment.where}.dataset"
+        if error.where:
+            where = f"{where}: {error.where}"
+        raise DataError(error.what, where=where, fix=error.fix) from None
+    return expand(experiment, info)
+
+
+def expand(experiment: Experiment, info: DatasetInfo) -> tuple[RunSpec, ...]:
+    """Every cell of a sweep as a run, in the order in which the queue takes them.
+
+    Args:
+        experiment: What to sweep.
+        info: Size and classes of its data set.
+
+    Raises:
+        DataError: A size is larger than the data set, or than its smallest class allows.
+        ConfigError: Two cells of the sweep are one run.
+    """
+    sizes = train_sizes(experiment, info)
+    cells = [
+        _spec(experiment, recipe, size, seed, subset_seed)
+        for recipe in experiment.recipes
+        for size in sizes
+        for seed in experiment.seeds
+        for subset_seed in experiment.subset_seeds
+    ]
+    _check_distinct(experiment, cells)
+    return tuple(sorted(cells, key=lambda spec: _order_key(spec, experiment)))
+
+
+def train_sizes(experiment: Experiment, info: DatasetInfo) -> tuple[int, ...]:
+    """The train sizes of an experiment in images, as the file lists them.
+
+    Raises:
+        DataError: One is larger than the data set, rounds to nothing, or two round to one.
+    """
+    where = f"{experiment.where}.{experiment.size_unit}"
+    largest = _largest(experiment, info)
+    sizes = []
+    for value in experiment.size_values:
+        if experiment.size_unit == "per_class" and value > info.smallest_class:
+            raise DataError(
+                f"{value:g} images per class, but the smallest of {info.name} has {info.smallest_class}",
+                where=where,
+            )
+        size = _images(experiment, value, info)
+        if size > largest:
+            raise DataError(f"{size} images, but {info.name} has {largest} to train on", where=where)
+        if size < 1 or size in sizes:
+            raise DataError(
+                f"{value:g} of {info.train_images} images rounds to {size}, "
+                + ("which is nothing" if size < 1 else "which stands there already"),
+                where=where,
+            )
+        if experiment.strategy == "balanced" and size % info.classes:
+            raise DataError(f"{size} is not a multiple of the {info.classes} classes", where=where)
+        sizes.append(size)
+    return tuple(sizes)
+
+
+def _images(experiment: Experiment, value: float, info: DatasetInfo) -> int:
+    if experiment.size_unit == "fractions":
+        return round(value * info.train_images)
+    if experiment.size_unit == "per_class":
+        return int(value) * info.classes
+    return int(value)
+
+
+def _largest(experiment: Experiment, info: DatasetInfo) -> int:
+    return info.smallest_class * info.classes if experiment.strategy == "balanced" else info.train_images
+
+
+def _spec(experiment: Experiment, recipe: Recipe, size: int, seed: int, subset_seed: int) -> RunSpec:
+    return RunSpec(
+        experiment=experiment.name,
+        dataset=experiment.dataset,
+        model=recipe.model,
+        train_size=size,
+        seed=seed,
+        budget=recipe.budget,
+        subset=SubsetSpec(experiment.strategy, experiment.nested, subset_seed),
+        batch_size=recipe.batch_size,
+        optimizer=recipe.optimizer,
+        clip_grad_norm=recipe.clip_grad_norm,
+        evaluations=recipe.evaluations,
+    )
+
+
+def _check_distinct(experiment: Experiment, cells: Sequence[RunSpec]) -> None:
+    if len({spec.run_id for spec in cells}) < len(cells):
+        raise ConfigError(
+            "two combinations of swept values are the same run",
+            where=f"{experiment.where}.sweep",
+            fix="list each value once",
+        )
+
+
+def _order_key(spec: RunSpec, experiment: Experiment) -> tuple[int, ...]:
+    size = spec.train_size
+    seed = experiment.seeds.index(spec.seed)
+    subset_seed = experiment.subset_seeds.index(spec.subset.seed)
+    keys: Mapping[Order, tuple[int, ...]] = {
+        # Every size once over the first seed: a usable curve stands early.
+        "curve-first": (seed, subset_seed, size),
+        "by-size": (size, seed, subset_seed),
+        "by-seed": (seed, size, subset_seed),
+    }
+    return keys[experiment.order]
+
+
+def select(
+    specs: Sequence[RunSpec], *, sizes: Collection[int] = (), seeds: Collection[int] = ()
+) -> tuple[RunSpec, ...]:
+    """Keep the runs of the given sizes and seeds; an empty filter keeps all.
+
+    Raises:
+        ConfigError: A size or seed is not in the sweep.
+    """
+    for name, wanted, known in (
+        ("size", sizes, {spec.train_size for spec in specs}),
+        ("seed", seeds, {spec.seed for spec in specs}),
+    ):
+        unknown = sorted(set(wanted) - known)
+        if unknown:
+            listed = ", ".join(str(value) for value in sorted(known))
+            raise ConfigError(f"no {name} {unknown[0]} in the sweep", fix=f"it has {listed}")
+    return tuple(
+        spec
+        for spec in specs
+        if (not sizes or spec.train_size in sizes) and (not seeds or spec.seed in seeds)
+    )
+
+
+def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
+    """What sets runs of one experiment apart beside size, draw and seed; empty where nothing does.
+
+    Returns:
+        For each run id a label such as `model.dropout=0.5 optimizer.lr=0.01`.
+    """
+    flat = {spec.run_id: dict(_flatten(_complete(spec))) for spec in specs}
+    keys = sorted({key for values in flat.values() for key in values} - set(_AXES))
+    varying = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
+    return {
+        run_id: " ".join(f"{key}={values[key]}" for key in varying if key in values)
+        for run_id, values in flat.items()
+    }
+
+
+def _complete(spec: RunSpec) -> dict[str, Any]:
+    """A specification as a dictionary, model options at their default included."""
+    info = MODELS.get(spec.model.name)
+    defaults = info.options if info else {}
+    return spec.to_dict() | {"model": {"name": spec.model.name, **defaults, **spec.model.options}}
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

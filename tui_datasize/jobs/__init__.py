@@ -1,0 +1,1 @@
+"""When and where: the queue, its scheduler and the devices."""

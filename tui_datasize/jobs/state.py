@@ -1,0 +1,81 @@
+"""The states of a job and the one table of what may follow what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    HELD = "held"
+    STARTING = "starting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing happens to the job any more unless someone asks."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a worker has, or may have, the job."""
+        return self in (JobState.STARTING, JobState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The queue's entry for one run, as clients see it."""
+
+    run_id: str
+    experiment: str
+    state: JobState
+    priority: int
+    """Higher runs first; equal priorities run in the order of `position`."""
+    position: int
+    attempts: int
+    max_attempts: int
+    reason: str
+    """Why it failed, was cancelled or waits; empty otherwise."""
+    device: str
+    """GPU UUID or `cpu`; empty while it has none."""
+    queued_at: str
+    started_at: str
+    finished_at: str
+
+
+TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
+    {
+        JobState.QUEUED: frozenset(
+            {JobState.HELD, JobState.STARTING, JobState.CANCELLED, JobState.SUCCEEDED}
+        ),
+        JobState.HELD: frozenset({JobState.QUEUED, JobState.CANCELLED}),
+        JobState.STARTING: frozenset(
+            {
+                JobState.RUNNING,
+                JobState.SUCCEEDED,
+                JobState.FAILED,
+                JobState.CANCELLED,
+                JobState.INTERRUPTED,
+            }
+        ),
+        JobState.RUNNING: frozenset(
+            {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED}
+        ),
+        JobState.INTERRUPTED: frozenset(
+            {JobState.STARTING, JobState.HELD, JobState.FAILED, JobState.CANCELLED, JobState.SUCCEEDED}
+        ),
+        JobState.SUCCEEDED: frozenset({JobState.QUEUED}),
+        JobState.FAILED: frozenset({JobState.QUEUED}),
+        JobState.CANCELLED: frozenset({JobState.QUEUED}),
+    }
+)
+"""`SUCCEEDED -> QUEUED` is taken by `--force` alone, `FAILED` and `CANCELLED -> QUEUED` by a retry."""

@@ -1,0 +1,143 @@
+"""Columns of every file and frame of the record: the contract between writers and readers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+import polars as pl
+from polars.datatypes import DataTypeClass
+
+Schema: TypeAlias = Mapping[str, pl.DataType | DataTypeClass]
+Event: TypeAlias = Literal["train", "evaluation", "resume"]
+Split: TypeAlias = Literal["train", "test"]
+
+METRICS: Schema = MappingProxyType(
+    {
+        "event": pl.String,
+        "update": pl.Int64,
+        "epoch": pl.Float64,
+        "samples_seen": pl.Int64,
+        "split": pl.String,
+        "loss": pl.Float64,
+        "accuracy": pl.Float64,
+        "top5": pl.Float64,
+        "f1_macro": pl.Float64,
+        "ece": pl.Float64,
+        "margin_correct": pl.Float64,
+        "margin_wrong": pl.Float64,
+        "lr": pl.Float64,
+        "grad_norm": pl.Float64,
+        "images_per_s": pl.Float64,
+        "wall_s": pl.Float64,
+        "time": pl.String,
+    }
+)
+"""`metrics.jsonl`. `event` is "train" (mean over the updates since the last row, split "train"),
+"evaluation" (one pass over a whole split) or "resume" (`update` alone: later rows before it are void).
+`wall_s` counts the seconds this run has been executing, earlier attempts included; `time` is UTC
+in ISO 8601."""
+
+TIME_COLUMNS = ("images_per_s", "wall_s", "time")
+"""What two equal runs may differ in."""
+
+SCORES = ("accuracy", "loss", "top5", "f1_macro", "ece", "margin_correct", "margin_wrong")
+"""What an evaluation measures."""
+
+SUBSET: Schema = MappingProxyType({"index": pl.Int64, "label": pl.Int64, "hash": pl.UInt64})
+"""`subset.parquet`: one row per training image, in draw order; `hash` is of the decoded pixels."""
+
+PER_CLASS: Schema = MappingProxyType(
+    {
+        "evaluation": pl.String,
+        "update": pl.Int64,
+        "split": pl.String,
+        "label": pl.Int64,
+        "class_name": pl.String,
+        "images": pl.Int64,
+        "accuracy": pl.Float64,
+    }
+)
+"""`per_class.parquet`: `evaluation` is "last" or "best" (highest test accuracy, earliest on ties)."""
+
+CONFUSION: Schema = MappingProxyType(
+    {
+        "evaluation": pl.String,
+        "update": pl.Int64,
+        "label": pl.Int64,
+        "predicted": pl.Int64,
+        "images": pl.Int64,
+    }
+)
+"""`confusion.parquet`: test images per (label, predicted), zero cells left out."""
+
+PREDICTIONS: Schema = MappingProxyType(
+    {
+        "evaluation": pl.String,
+        "index": pl.Int64,
+        "label": pl.Int64,
+        "hash": pl.UInt64,
+        "classes": pl.List(pl.Int64),
+        "probabilities": pl.List(pl.Float32),
+    }
+)
+"""`predictions.parquet`: `classes` names the columns of `probabilities`: all classes in order, or
+above 100 classes the ten most probable. Probabilities were rounded to float16 before storing."""
+
+RUNS: Schema = MappingProxyType(
+    {
+        "run_id": pl.String,
+        "experiment": pl.String,
+        "variant": pl.String,
+        "dataset": pl.String,
+        "model": pl.String,
+        "train_size": pl.Int64,
+        "subset_strategy": pl.String,
+        "subset_nested": pl.Boolean,
+        "subset_seed": pl.Int64,
+        "seed": pl.Int64,
+        "state": pl.String,
+        "reason": pl.String,
+        "attempt": pl.Int64,
+        "updates": pl.Int64,
+        "total_updates": pl.Int64,
+        "samples_seen": pl.Int64,
+        "test_accuracy": pl.Float64,
+        "test_loss": pl.Float64,
+        "test_f1_macro": pl.Float64,
+        "test_top5": pl.Float64,
+        "test_ece": pl.Float64,
+        "test_margin_correct": pl.Float64,
+        "test_margin_wrong": pl.Float64,
+        "train_accuracy": pl.Float64,
+        "train_loss": pl.Float64,
+        "train_f1_macro": pl.Float64,
+        "train_top5": pl.Float64,
+        "train_ece": pl.Float64,
+        "train_margin_correct": pl.Float64,
+        "train_margin_wrong": pl.Float64,
+        "best_test_accuracy": pl.Float64,
+        "best_test_loss": pl.Float64,
+        "best_update": pl.Int64,
+        "batch_size": pl.Int64,
+        "optimizer": pl.String,
+        "lr": pl.Float64,
+        "weight_decay": pl.Float64,
+        "wall_s": pl.Float64,
+        "images_per_s": pl.Float64,
+        "device": pl.String,
+        "hostname": pl.String,
+        "torch": pl.String,
+        "queued_at": pl.String,
+        "started_at": pl.String,
+        "finished_at": pl.String,
+        "git_commit": pl.String,
+        "git_dirty": pl.Boolean,
+        "broken_lines": pl.Int64,
+        "path": pl.String,
+    }
+)
+"""The frame `runs`: one row per run directory; `test_...` and `train_...` are of the last evaluation,
+`best_...` of the one with the highest test accuracy. `state` is told from the directory alone:
+queued, running, succeeded, failed, cancelled or interrupted."""
