@@ -1,0 +1,51 @@
+"""Files that are either whole or not there: temporary file, fsync, rename, fsync of the directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, so that a reader or a power cut sees the old file or the new one.
+
+    Raises:
+        OSError: The directory is missing, read-only or full; the old file is untouched.
+    """
+    # A thread id is unique on the machine while the thread lives: writers never share a temporary
+    # file, and one that was killed leaves no more than a single stale file behind.
+    temporary = path.with_name(f".{path.name}.{threading.get_native_id()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def write_json(path: Path, obj: Any) -> None:
+    """Replace `path` by `obj` as indented JSON, in the way of `write_bytes`.
+
+    Raises:
+        OSError: As `write_bytes`.
+        TypeError: `obj` holds something that JSON has no form for.
+        ValueError: `obj` holds NaN or infinity; write them as None.
+    """
+    text = json.dumps(obj, indent=2, allow_nan=False, ensure_ascii=False)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def sync_directory(directory: Path) -> None:
+    """Make creations, renames and removals of names in `directory` survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,134 @@
+"""Compacted copies of finished runs, so that ten thousand open about as fast as a hundred.
+
+A segment is a pair of Parquet files, one with rows of runs and one with their metrics, each named by
+the digest of its bytes. Files are written whole and never change: readers at work at the same time at
+worst write the same segment, and a file whose bytes do not answer to its name is deleted. Losing any
+of it loses time alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
+
+import polars as pl
+
+from tui_datasize.runlog.atomic import write_bytes
+from tui_datasize.runlog.collect import RUN_METRICS, STAMPED
+from tui_datasize.runlog.scan import SCANNED
+from tui_datasize.runlog.schema import Schema
+
+_FORMAT = 1
+"""To be raised when equal files would be summarised differently."""
+
+METRICS_FILE = "metrics_file"
+"""Column that names the segment's file with a run's metrics; null where the run is not cached."""
+
+KNOWN: Schema = MappingProxyType({**STAMPED, METRICS_FILE: pl.String})
+"""A run's row under a stamp, and where the cache has its metrics."""
+
+SEGMENT_RUNS = 1024
+"""Segments of this size or above are never merged."""
+_MOST_SMALL_SEGMENTS = 8
+
+
+class RunCache:
+    """The segments below one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        # Another set of columns is another cache: versions of the package do not disturb each other.
+        columns = repr((_FORMAT, sorted(KNOWN.items()), sorted(RUN_METRICS.items())))
+        self._directory = directory / _digest(columns.encode())[:8]
+
+    def runs(self) -> pl.DataFrame:
+        """All cached rows, schema `KNOWN`; a run may stand there under several stamps."""
+        rows = pl.concat([_empty(KNOWN), *(frame for _, frame in self._segments())])
+        return rows.unique(list(SCANNED), keep="any")
+
+    def metrics(self, file: str, run_ids: Collection[str]) -> pl.DataFrame | None:
+        """Metric rows of some runs, schema `RUN_METRICS`; None where the file is lost."""
+        data = self._read(file)
+        if data is None:
+            return None
+        return pl.scan_parquet(io.BytesIO(data)).filter(pl.col("run_id").is_in(list(run_ids))).collect()
+
+    def add(self, runs: pl.DataFrame, metrics: pl.DataFrame) -> None:
+        """Keep finished runs and their metrics as one segment.
+
+        Args:
+            runs: Schema `KNOWN`, each run once.
+            metrics: Schema `RUN_METRICS`, of these runs.
+
+        Raises:
+            OSError: The directory cannot be written; nothing is kept.
+        """
+        self._write_segment(runs, metrics)
+
+    def tidy(self, present: pl.DataFrame) -> None:
+        """Merge small segments once there are many, leaving out runs that are no more.
+
+        Args:
+            present: Schema `SCANNED`: the runs there are, with their stamps.
+
+        Raises:
+            OSError: The directory cannot be written.
+        """
+        small = [(file, frame) for file, frame in self._segments() if frame.height < SEGMENT_RUNS]
+        if len(small) <= _MOST_SMALL_SEGMENTS:
+            return
+        runs = pl.concat([frame for _, frame in small])
+        outdated = {file.name for file, _ in small} | set(runs[METRICS_FILE])
+        runs = runs.join(present, on=list(SCANNED), how="semi").unique("run_id", keep="any")
+        metrics = [_empty(RUN_METRICS)]
+        for (file,), group in runs.group_by(METRICS_FILE):
+            rows = self.metrics(str(file), group["run_id"])
+            if rows is None:
+                runs = runs.filter(pl.col(METRICS_FILE) != file)
+            else:
+                metrics.append(rows)
+        for name in outdated - self._write_segment(runs, pl.concat(metrics)):
+            (self._directory / name).unlink(missing_ok=True)
+
+    def _segments(self) -> Iterator[tuple[Path, pl.DataFrame]]:
+        for file in sorted(self._directory.glob("*.runs.parquet")):
+            data = self._read(file.name)
+            if data is not None:
+                yield file, pl.read_parquet(io.BytesIO(data))
+
+    def _write_segment(self, runs: pl.DataFrame, metrics: pl.DataFrame) -> set[str]:
+        """Write both files, that of the runs last, and return their names."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        metrics_file = self._write(metrics, "metrics")
+        return {
+            metrics_file,
+            self._write(runs.with_columns(pl.lit(metrics_file).alias(METRICS_FILE)), "runs"),
+        }
+
+    def _write(self, frame: pl.DataFrame, kind: str) -> str:
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        name = f"{_digest(buffer.getvalue())}.{kind}.parquet"
+        write_bytes(self._directory / name, buffer.getvalue())
+        return name
+
+    def _read(self, name: str) -> bytes | None:
+        """A file's bytes; None where it is missing or damaged, and then it is deleted."""
+        file = self._directory / name
+        with suppress(OSError):
+            data = file.read_bytes()
+            if name.startswith(_digest(data)):
+                return data
+            file.unlink()
+        return None
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _empty(columns: Schema) -> pl.DataFrame:
+    return pl.DataFrame(schema=dict(columns))

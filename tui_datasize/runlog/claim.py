@@ -1,0 +1,298 @@
+"""The claim on a run directory: at most one worker executes a run, and no end is reported falsely.
+
+A worker holds `flock(lock)` from its claim to the end of its process; `claim.json` says who it is and
+`exit.json` how its attempt ended. Whoever looks decides from these three alone. Standard library only:
+a worker claims before it imports anything heavy.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from tui_datasize.runlog.atomic import write_json
+from tui_datasize.runlog.identity import ProcessIdentity
+from tui_datasize.runlog.paths import RunPaths
+
+TAG_VARIABLE = "DATASIZE_TAG"
+"""Environment variable that marks a worker and all its descendants."""
+
+ATTEMPT_VARIABLE = "DATASIZE_ATTEMPT"
+"""Environment variable that tells a worker which attempt it is."""
+
+OUT_OF_MEMORY = "out of memory"
+"""Words in the reason of a failure that the queue answers with one attempt alone on a GPU."""
+
+_PATIENCE_S = 2.0
+"""How long a claim waits for the lock: someone may be probing it, a worker that ended may be leaving."""
+_RETRY_INTERVAL_S = 0.01
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    """Asked to stop; the checkpoint lets a later attempt continue."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExitRecord:
+    """`exit.json`: the end of one attempt."""
+
+    attempt: int
+    outcome: Outcome
+    reason: str
+    """What a person can act on; empty after success."""
+    finished_at: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRecord:
+    """`claim.json`: who executes, or last executed, the run."""
+
+    attempt: int
+    pid: int
+    start_ticks: int
+    boot_id: str
+    tag: str
+    """Value of `DATASIZE_TAG` in the environment of the worker and its descendants; may be empty."""
+    started_at: str
+    """UTC, ISO 8601."""
+
+    @property
+    def process(self) -> ProcessIdentity:
+        """The worker's process."""
+        return ProcessIdentity(self.pid, self.start_ticks, self.boot_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a run directory tells about its execution at one moment."""
+
+    exit: ExitRecord | None
+    claim: ClaimRecord | None
+    lock_held: bool
+    claimant_alive: bool
+
+    @property
+    def newest_attempt(self) -> int:
+        """The highest attempt that left a trace; 0 where none did."""
+        return max(self.exit.attempt if self.exit else 0, self.claim.attempt if self.claim else 0)
+
+    @property
+    def final_exit(self) -> ExitRecord | None:
+        """The end of the newest attempt; None while it runs, vanished, or none has begun."""
+        return self.exit if self.exit and self.exit.attempt == self.newest_attempt else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a worker executes the run: its claimant lives and has written no end."""
+        # `lock_held` adds nothing: the claimant has the lock, though maybe only since it was probed.
+        return self.claimant_alive and self.final_exit is None
+
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether descendants of a dead worker keep the lock they inherited."""
+        return self.lock_held and self.claim is not None and not self.claimant_alive
+
+
+class ClaimRefused(Exception):  # noqa: N818 - an orderly answer, not an error
+    """The run is not this worker's to execute; it should leave quietly with exit status 0."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class Claim:
+    """The right to execute one attempt of a run, held until the process ends."""
+
+    def __init__(self, paths: RunPaths, attempt: int, lock: int) -> None:
+        self.paths = paths
+        self.attempt = attempt
+        # Never closed or unlocked: a child forked from this worker would free the run for others.
+        self._lock = lock
+        self._finished = False
+
+    def finish(self, outcome: Outcome, reason: str = "") -> None:
+        """Write `exit.json`; the first call decides, later ones change nothing.
+
+        Raises:
+            OSError: The disk is full or the directory gone; the attempt will count as interrupted.
+        """
+        if not self._finished:
+            _write_exit(self.paths, self.attempt, outcome, reason)
+            self._finished = True
+
+
+def acquire(paths: RunPaths, attempt: int) -> Claim:
+    """Claim `attempt` of a run for the calling process, waiting up to two seconds for the lock.
+
+    Raises:
+        ClaimRefused: Another worker has the run, a later attempt began, this one has ended, or the
+            run has succeeded.
+        OSError: The directory cannot be written.
+    """
+    lock = take_lock(paths, _PATIENCE_S)
+    if lock is None:
+        raise ClaimRefused("another worker executes this run, or its directory is gone")
+    refusal = _refusal(read_exit(paths), read_claim(paths), attempt)
+    if refusal:
+        os.close(lock)
+        raise ClaimRefused(refusal)
+    me = ProcessIdentity.current()
+    record = ClaimRecord(
+        attempt, me.pid, me.start_ticks, me.boot_id, os.environ.get(TAG_VARIABLE, ""), utc_now()
+    )
+    write_json(paths.claim, asdict(record))
+    return Claim(paths, attempt, lock)
+
+
+def observe(paths: RunPaths) -> Observation:
+    """Look at a run directory without changing it; a missing one looks like a run not begun."""
+    # The lock is probed first: a worker that ends between the two looks has then already written
+    # `exit.json`, whereas the other order would show neither an exit nor a held lock.
+    held = _lock_is_held(paths)
+    claim = read_claim(paths)
+    return Observation(
+        exit=read_exit(paths),
+        claim=claim,
+        lock_held=held,
+        claimant_alive=claim is not None and claim.process.is_alive(),
+    )
+
+
+def conclude(paths: RunPaths, attempt: int, outcome: Outcome, reason: str) -> bool:
+    """Write the end of an attempt whose worker will not: it vanished, never came, or was cancelled.
+
+    No worker can claim the attempt afterwards.
+
+    Returns:
+        False where a worker holds the lock, a later attempt has begun, the run has succeeded, or
+        the directory does not exist.
+
+    Raises:
+        OSError: The directory cannot be written.
+    """
+    lock = take_lock(paths, patience_s=0.1)
+    if lock is None:
+        return False
+    try:
+        claim, ended = read_claim(paths), read_exit(paths)
+        newest = max(claim.attempt if claim else 0, ended.attempt if ended else 0)
+        if newest > attempt or (ended and ended.outcome is Outcome.SUCCEEDED):
+            return False
+        _write_exit(paths, attempt, outcome, reason)
+        return True
+    finally:
+        os.close(lock)
+
+
+def take_lock(paths: RunPaths, patience_s: float) -> int | None:
+    """Take the run's lock for the calling process.
+
+    Returns:
+        The descriptor that holds it, to be closed to free it; None where it stays taken for
+        `patience_s` seconds or the directory does not exist.
+    """
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o666)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still_named(descriptor, paths.lock):
+                return descriptor
+        os.close(descriptor)
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(_RETRY_INTERVAL_S)
+
+
+def read_exit(paths: RunPaths) -> ExitRecord | None:
+    """`exit.json`; None where it is missing, torn or not ours."""
+    data = _read_object(paths.exit)
+    with suppress(KeyError, TypeError, ValueError):
+        return ExitRecord(
+            int(data["attempt"]), Outcome(data["outcome"]), str(data["reason"]), str(data["finished_at"])
+        )
+    return None
+
+
+def read_claim(paths: RunPaths) -> ClaimRecord | None:
+    """`claim.json`; None where it is missing, torn or not ours."""
+    data = _read_object(paths.claim)
+    with suppress(KeyError, TypeError, ValueError):
+        return ClaimRecord(
+            int(data["attempt"]),
+            int(data["pid"]),
+            int(data["start_ticks"]),
+            str(data["boot_id"]),
+            str(data["tag"]),
+            str(data["started_at"]),
+        )
+    return None
+
+
+def utc_now() -> str:
+    """The present time, UTC, ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _refusal(ended: ExitRecord | None, claim: ClaimRecord | None, attempt: int) -> str:
+    if ended and ended.outcome is Outcome.SUCCEEDED:
+        return "the run has succeeded already"
+    if ended and ended.attempt >= attempt:
+        return f"attempt {attempt} is over: attempt {ended.attempt} ended as {ended.outcome}"
+    if claim and claim.attempt > attempt:
+        return f"attempt {attempt} is outdated: attempt {claim.attempt} has begun"
+    return ""
+
+
+def _write_exit(paths: RunPaths, attempt: int, outcome: Outcome, reason: str) -> None:
+    write_json(paths.exit, asdict(ExitRecord(attempt, outcome, reason, utc_now())))
+
+
+def _lock_is_held(paths: RunPaths) -> bool:
+    try:
+        descriptor = os.open(paths.lock, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        # Shared, so that two observers do not take each other for a worker.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _is_still_named(descriptor: int, path: Path) -> bool:
+    """Whether `path` still names the open file: a forced rerun may have moved its directory away."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    with suppress(FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
+        data = json.loads(path.read_bytes())
+        if isinstance(data, dict):
+            return data
+    return {}

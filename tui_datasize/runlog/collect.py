@@ -1,0 +1,99 @@
+"""Many run directories at once: their rows of the frame `runs`, and their metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import MappingProxyType
+
+import polars as pl
+
+from tui_datasize.runlog.describe import DESCRIBED, SUMMARISED, describe, summarise
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+from tui_datasize.runlog.rows import SOURCE, ParsedRows, complete_lines, drop_voided, parse_rows
+from tui_datasize.runlog.scan import STAMP, Problem
+from tui_datasize.runlog.schema import METRICS, Schema
+
+STAMPED: Schema = MappingProxyType({**SUMMARISED, **STAMP})
+"""A run's row before `variant` and `path` are added, with the stamp under which it was read."""
+
+RUN_METRICS: Schema = MappingProxyType({"run_id": pl.String, "experiment": pl.String, **METRICS})
+"""The frame `metrics`: the rows of `metrics.jsonl` that count, and whose they are."""
+
+_REQUIRED = ("dataset", "model", "train_size", "seed", "subset_seed", "total_updates", "batch_size")
+_BATCH_RUNS = 1024
+
+
+def run_paths(project: ProjectPaths, rows: pl.DataFrame) -> list[RunPaths]:
+    """The directories of rows with columns `experiment` and `run_id`."""
+    return [project.run(*names) for names in rows.select("experiment", "run_id").iter_rows()]
+
+
+def read_runs(project: ProjectPaths, scanned: pl.DataFrame) -> tuple[pl.DataFrame, list[Problem]]:
+    """Read run directories.
+
+    Args:
+        project: Whose they are.
+        scanned: Schema `SCANNED`: which ones, and their stamps.
+
+    Returns:
+        Schema `STAMPED`, one row per directory that is a run, and what could not be read.
+    """
+    frames = [pl.DataFrame(schema=dict(STAMPED))]
+    problems: list[Problem] = []
+    for batch in scanned.iter_slices(_BATCH_RUNS):
+        frame, unreadable = _read_batch(run_paths(project, batch))
+        frames.append(frame.join(batch, on=["experiment", "run_id"]).select(*STAMPED))
+        problems += unreadable
+    return pl.concat(frames), problems
+
+
+def read_metrics(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]:
+    """The rows of `metrics.jsonl` that count, schema `RUN_METRICS`, those of a run in file order."""
+    frames = [pl.DataFrame(schema=dict(RUN_METRICS))]
+    problems: list[Problem] = []
+    for start in range(0, len(runs), _BATCH_RUNS):
+        batch = runs[start : start + _BATCH_RUNS]
+        names = pl.DataFrame(
+            [(run.run_id, run.experiment) for run in batch],
+            schema={"run_id": pl.String, "experiment": pl.String},
+            orient="row",
+        ).with_row_index(SOURCE)
+        parsed = _parse_files(batch, problems)
+        rows = drop_voided(parsed.rows, SOURCE).join(names, on=SOURCE, maintain_order="left")
+        frames.append(rows.select(*RUN_METRICS))
+    return pl.concat(frames), problems
+
+
+def _read_batch(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]:
+    described = [describe(run) for run in runs]
+    problems = [row for row in described if isinstance(row, Problem)]
+    parsed = _parse_files(runs, problems)
+    rows = [row | {SOURCE: source} for source, row in enumerate(described) if not isinstance(row, Problem)]
+    small_files = pl.DataFrame(
+        [
+            # A value of another type is null, and its run left out below.
+            pl.Series(name, [row.get(name) for row in rows], dtype=kind, strict=False)
+            for name, kind in {**DESCRIBED, SOURCE: pl.UInt32}.items()
+        ]
+    )
+    frame = small_files.join(summarise(drop_voided(parsed.rows, SOURCE)), on=SOURCE, how="left")
+    broken = pl.Series(parsed.broken_lines, dtype=pl.Int64)
+    frame = frame.with_columns(broken.gather(frame[SOURCE]).alias("broken_lines"))
+    is_whole = pl.all_horizontal(pl.col(_REQUIRED).is_not_null())
+    for source in frame.filter(~is_whole)[SOURCE]:
+        problems.append(Problem(str(runs[source].spec), "has a value of the wrong type"))
+    return frame.filter(is_whole), problems
+
+
+def _parse_files(runs: Iterable[RunPaths], problems: list[Problem]) -> ParsedRows:
+    return parse_rows([complete_lines(_read_bytes(run, problems)) for run in runs])
+
+
+def _read_bytes(run: RunPaths, problems: list[Problem]) -> bytes:
+    try:
+        return run.metrics.read_bytes()
+    except FileNotFoundError:
+        return b""  # Not begun.
+    except OSError as error:
+        problems.append(Problem(str(run.metrics), f"cannot be read: {error.strerror}"))
+        return b""

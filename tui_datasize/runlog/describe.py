@@ -1,0 +1,159 @@
+"""Rows of the frame `runs`: what the small files of a run directory and its metric rows add up to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import polars as pl
+
+from tui_datasize.experiments.budget import total_updates
+from tui_datasize.experiments.spec import SCHEMA_VERSION, RunSpec
+from tui_datasize.experiments.sweep import variant_labels
+from tui_datasize.runlog.claim import Observation, observe, read_claim, read_exit
+from tui_datasize.runlog.paths import RunPaths
+from tui_datasize.runlog.rows import SOURCE
+from tui_datasize.runlog.scan import Problem, read_object
+from tui_datasize.runlog.schema import RUNS, SCORES, Schema
+
+RECIPE = "recipe"
+"""Column with a run's specification as JSON, its size and seeds set to fixed values."""
+
+_MEASURED = frozenset(
+    {f"{split}_{score}" for split in ("test", "train") for score in SCORES}
+    | {"best_test_accuracy", "best_test_loss", "best_update"}
+    | {"updates", "samples_seen", "wall_s", "images_per_s", "broken_lines"}
+)
+_DERIVED = frozenset({"variant", "path"})
+
+DESCRIBED: Schema = MappingProxyType(
+    {name: kind for name, kind in RUNS.items() if name not in _MEASURED | _DERIVED} | {RECIPE: pl.String}
+)
+"""Columns of `RUNS` that come from the small files, and the recipe."""
+
+SUMMARISED: Schema = MappingProxyType(
+    {name: kind for name, kind in RUNS.items() if name not in _DERIVED} | {RECIPE: pl.String}
+)
+"""Columns of `RUNS` that one run directory decides alone, and the recipe."""
+
+
+def describe(paths: RunPaths) -> dict[str, Any] | Problem:
+    """One row of schema `DESCRIBED`, or why the directory is no run."""
+    document = read_object(paths.spec)
+    if isinstance(document, Problem):
+        return document
+    if not _is_at_most(document.get("schema_version"), SCHEMA_VERSION):
+        return Problem(str(paths.spec), "written by a newer datasize-tui; upgrade to read it")
+    try:
+        spec = RunSpec.from_dict(document["spec"])
+        row = _specified(spec)
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        return Problem(str(paths.spec), f"is not the specification of a run: {error!r}")
+    if (document.get("run_id"), spec.experiment) != (paths.run_id, paths.experiment):
+        return Problem(str(paths.directory), f"holds run {document.get('run_id')} of {spec.experiment}")
+    queued = {key: document.get(key) for key in ("queued_at", "git_commit", "git_dirty")}
+    try:
+        execution = _execution(paths)
+    except OSError as error:
+        return Problem(str(paths.directory), f"cannot be read: {error.strerror}")
+    return row | queued | _provenance(paths) | execution | {"run_id": paths.run_id}
+
+
+def summarise(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row per source: the last and the best evaluation, progress and speed.
+
+    Args:
+        rows: Columns `source` and `METRICS`, those of one run in file order, none of them void.
+    """
+    progress = rows.group_by(SOURCE).agg(
+        pl.max("update").alias("updates"),
+        pl.max("samples_seen"),
+        pl.max("wall_s"),
+        pl.col("images_per_s").filter(pl.col("event") == "train").median(),
+    )
+    evaluations = rows.filter(pl.col("event") == "evaluation")
+    for split in ("test", "train"):
+        last = evaluations.filter(pl.col("split") == split).group_by(SOURCE).agg(pl.col(SCORES).last())
+        progress = progress.join(last.rename({s: f"{split}_{s}" for s in SCORES}), on=SOURCE, how="left")
+    tested = evaluations.filter((pl.col("split") == "test") & pl.col("accuracy").is_not_null())
+    best = (
+        tested.sort("accuracy", "update", descending=[True, False])
+        .group_by(SOURCE)
+        .agg(
+            pl.col("accuracy").first().alias("best_test_accuracy"),
+            pl.col("loss").first().alias("best_test_loss"),
+            pl.col("update").first().alias("best_update"),
+        )
+    )
+    return progress.join(best, on=SOURCE, how="left")
+
+
+def with_variants(runs: pl.DataFrame) -> pl.DataFrame:
+    """Replace the recipe by `variant`: what sets runs of one experiment apart beside size, draw, seed."""
+    recipes = runs.select("experiment", RECIPE).unique()
+    labels: dict[tuple[str, str], str] = {}
+    for (experiment,), group in recipes.group_by("experiment"):
+        specs = {text: RunSpec.from_dict(json.loads(text)) for text in group[RECIPE]}
+        by_id = variant_labels(specs.values())
+        labels |= {(str(experiment), text): by_id[spec.run_id] for text, spec in specs.items()}
+    table = pl.DataFrame(
+        [(*key, label) for key, label in labels.items()],
+        schema={"experiment": pl.String, RECIPE: pl.String, "variant": pl.String},
+        orient="row",
+    )
+    return runs.join(table, on=["experiment", RECIPE], how="left", maintain_order="left").drop(RECIPE)
+
+
+def _is_at_most(version: object, newest: int) -> bool:
+    return isinstance(version, int) and version <= newest
+
+
+def _specified(spec: RunSpec) -> dict[str, Any]:
+    # Two runs of one recipe differ in size, draw and seed alone.
+    recipe = replace(spec, train_size=1, seed=0, subset=replace(spec.subset, seed=0))
+    return {
+        "experiment": spec.experiment,
+        "dataset": spec.dataset,
+        "model": str(spec.model),
+        "train_size": spec.train_size,
+        "subset_strategy": spec.subset.strategy,
+        "subset_nested": spec.subset.nested,
+        "subset_seed": spec.subset.seed,
+        "seed": spec.seed,
+        "total_updates": total_updates(spec),
+        "batch_size": spec.batch_size,
+        "optimizer": spec.optimizer.name,
+        "lr": spec.optimizer.lr,
+        "weight_decay": spec.optimizer.weight_decay,
+        RECIPE: json.dumps(recipe.to_dict(), sort_keys=True),
+    }
+
+
+def _provenance(paths: RunPaths) -> dict[str, Any]:
+    document = read_object(paths.provenance)
+    found = {} if isinstance(document, Problem) else document
+    return {key: found.get(key) for key in ("device", "hostname", "torch", "started_at")}
+
+
+def _execution(paths: RunPaths) -> dict[str, Any]:
+    """State, attempt, reason and end, told from the directory alone."""
+    seen = Observation(read_exit(paths), read_claim(paths), lock_held=False, claimant_alive=False)
+    if seen.final_exit is None and seen.claim is not None:
+        seen = observe(paths)
+    end = seen.final_exit
+    return {
+        "state": _state(seen),
+        "attempt": seen.newest_attempt,
+        "reason": end.reason if end else "",
+        "finished_at": end.finished_at if end else None,
+    }
+
+
+def _state(seen: Observation) -> str:
+    if seen.final_exit:
+        return str(seen.final_exit.outcome)
+    if seen.is_running:
+        return "running"
+    return "interrupted" if seen.claim else "queued"

@@ -1,0 +1,164 @@
+"""Polars frames of everything that a project's run directories hold.
+
+Nothing here raises for what a directory holds or lacks: what cannot be read is left out and named in
+`RunLog.problems`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import polars as pl
+
+from tui_datasize.runlog import schema
+from tui_datasize.runlog.cache import KNOWN, METRICS_FILE, SEGMENT_RUNS, RunCache
+from tui_datasize.runlog.collect import RUN_METRICS, read_metrics, read_runs, run_paths
+from tui_datasize.runlog.describe import SUMMARISED, with_variants
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.scan import SCANNED, Problem, scan_runs
+from tui_datasize.runlog.schema import RUNS, Schema
+from tui_datasize.runlog.tables import FileOf, read_datasets, read_tables
+
+FINISHED = ("succeeded", "failed", "cancelled")
+"""States in which nothing changes in a run directory unless someone asks."""
+
+_LEAST_TO_CACHE = 64
+"""Finished runs that are worth a segment; fewer are read from their directories in no time."""
+
+
+class RunLog:
+    """The record of one project; each call reads again what has changed.
+
+    Frames other than `runs` are of the runs that the last call of `runs` found. An instance is for one
+    thread; several, in one process or many, do not disturb each other.
+    """
+
+    def __init__(self, project: ProjectPaths, *, use_cache: bool = True) -> None:
+        """Look at nothing yet.
+
+        Args:
+            project: Whose runs to read; a project without any gives empty frames.
+            use_cache: Whether finished runs are taken from, and added to, `runs/.cache/`.
+        """
+        self._project = project
+        self._cache = RunCache(project.cache) if use_cache else None
+        self._cache_is_writable = use_cache
+        self._known: pl.DataFrame | None = None
+        self._problems: dict[str, list[Problem]] = {}
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What the last call for each frame could not read, without repetition."""
+        return tuple(dict.fromkeys(problem for found in self._problems.values() for problem in found))
+
+    def runs(self, experiment: str | None = None) -> pl.DataFrame:
+        """One row per run directory, schema `RUNS`, in order of experiment, variant, size, draw and seed.
+
+        Args:
+            experiment: Only the runs of this one.
+        """
+        directory = pl.lit(f"{self._project.runs}/")
+        path = pl.concat_str(directory, "experiment", pl.lit("/"), "run_id").alias("path")
+        runs = with_variants(self._refresh().select(*SUMMARISED)).with_columns(path).select(*RUNS)
+        if experiment is not None:
+            runs = runs.filter(pl.col("experiment") == experiment)
+        return runs.sort("experiment", "variant", "train_size", "subset_seed", "seed", "run_id")
+
+    def metrics(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
+        """Rows of `metrics.jsonl`, schema `RUN_METRICS`, those of a run together and in file order.
+
+        Broken lines are left out, and so are rows that a resumed worker did again.
+
+        Args:
+            run_ids: Of these runs, unknown ones ignored; by default of all.
+        """
+        wanted = self._select(run_ids)
+        frames = [pl.DataFrame(schema=dict(RUN_METRICS))]
+        uncached = [wanted.filter(pl.col(METRICS_FILE).is_null())]
+        for (file,), group in wanted.drop_nulls(METRICS_FILE).group_by(METRICS_FILE):
+            rows = self._cache.metrics(str(file), group["run_id"]) if self._cache else None
+            if rows is None:
+                uncached.append(group)
+            else:
+                frames.append(rows)
+        rows, self._problems["metrics"] = read_metrics(run_paths(self._project, pl.concat(uncached)))
+        return pl.concat([*frames, rows]).sort("experiment", "run_id", maintain_order=True)
+
+    def subsets(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
+        """Training images used, schema `SUBSET` behind `run_id`, in draw order.
+
+        Args:
+            run_ids: Of these runs, unknown ones ignored; by default of all.
+        """
+        return self._tables("subsets", lambda run: run.subset, schema.SUBSET, run_ids)
+
+    def per_class(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
+        """Accuracy per class, schema `PER_CLASS` behind `run_id`; `run_ids` as in `subsets`."""
+        return self._tables("per_class", lambda run: run.per_class, schema.PER_CLASS, run_ids)
+
+    def confusion(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
+        """Confusion counts, schema `CONFUSION` behind `run_id`; `run_ids` as in `subsets`."""
+        return self._tables("confusion", lambda run: run.confusion, schema.CONFUSION, run_ids)
+
+    def predictions(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
+        """Predicted probabilities, schema `PREDICTIONS` behind `run_id`; `run_ids` as in `subsets`."""
+        return self._tables("predictions", lambda run: run.predictions, schema.PREDICTIONS, run_ids)
+
+    def datasets(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
+        """Images per class of the whole data set, schema `DATASETS`; `run_ids` as in `subsets`."""
+        runs = run_paths(self._project, self._select(run_ids))
+        frame, self._problems["datasets"] = read_datasets(runs)
+        return frame
+
+    def _refresh(self) -> pl.DataFrame:
+        """Bring the rows of all runs, schema `KNOWN`, up to date."""
+        scanned, unlisted = scan_runs(self._project)
+        recalled = self._recall().join(scanned, on=list(SCANNED), how="semi")
+        missing = scanned.join(recalled, on=list(SCANNED), how="anti")
+        read, unreadable = read_runs(self._project, missing)
+        loose = read.with_columns(pl.lit(None, pl.String).alias(METRICS_FILE))
+        self._known = self._compact(pl.concat([recalled, loose]), scanned)
+        self._problems["runs"] = [*unlisted, *unreadable, *self._broken_lines(self._known)]
+        return self._known
+
+    def _recall(self) -> pl.DataFrame:
+        """Rows, schema `KNOWN`, that hold as long as their stamps do."""
+        if self._known is not None:
+            # A running run may have died without a trace: it is looked at each time.
+            return self._known.filter(pl.col("state") != "running")
+        return self._cache.runs() if self._cache else pl.DataFrame(schema=dict(KNOWN))
+
+    def _compact(self, known: pl.DataFrame, scanned: pl.DataFrame) -> pl.DataFrame:
+        """Cache the finished runs that are not cached yet, once there are enough of them."""
+        loose = known.filter(pl.col("state").is_in(FINISHED) & pl.col(METRICS_FILE).is_null())
+        if self._cache is None or not self._cache_is_writable or loose.height < _LEAST_TO_CACHE:
+            return known
+        try:
+            for runs in loose.iter_slices(SEGMENT_RUNS):
+                self._cache.add(runs, read_metrics(run_paths(self._project, runs))[0])
+            self._cache.tidy(scanned)
+        except OSError as error:
+            self._cache_is_writable = False
+            self._problems["cache"] = [Problem(str(self._project.cache), f"is unwritable: {error.strerror}")]
+        files = self._cache.runs().select(*SCANNED, METRICS_FILE)
+        return known.drop(METRICS_FILE).join(files, on=list(SCANNED), how="left")
+
+    def _broken_lines(self, known: pl.DataFrame) -> list[Problem]:
+        """One problem per run with lines that are no rows."""
+        broken = known.filter(pl.col("broken_lines") > 0)
+        runs = run_paths(self._project, broken)
+        return [
+            Problem(str(run.metrics), f"{lines} broken lines left out")
+            for run, lines in zip(runs, broken["broken_lines"], strict=True)
+        ]
+
+    def _select(self, run_ids: Collection[str] | None) -> pl.DataFrame:
+        known = self._refresh() if self._known is None else self._known
+        return known if run_ids is None else known.filter(pl.col("run_id").is_in(list(run_ids)))
+
+    def _tables(
+        self, name: str, file_of: FileOf, columns: Schema, run_ids: Collection[str] | None
+    ) -> pl.DataFrame:
+        runs = run_paths(self._project, self._select(run_ids))
+        frame, self._problems[name] = read_tables(runs, file_of, columns)
+        return frame

@@ -1,0 +1,92 @@
+"""Rows of `metrics.jsonl`: complete lines to a frame, broken ones counted, voided ones dropped."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tui_datasize.runlog.schema import METRICS
+
+SOURCE = "source"
+"""Column that numbers the piece of text which a row comes from."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedRows:
+    """What several pieces of `metrics.jsonl` text hold."""
+
+    rows: pl.DataFrame
+    """Columns `source` (UInt32) and those of `METRICS`, in file order; "resume" rows included."""
+    broken_lines: tuple[int, ...]
+    """Per piece, the lines that are no row."""
+
+
+def complete_lines(data: bytes) -> bytes:
+    """The text up to its last newline: what follows is a row that is being written."""
+    return data[: data.rfind(b"\n") + 1]
+
+
+def parse_rows(pieces: Sequence[bytes]) -> ParsedRows:
+    """Parse pieces of text that end with a newline or are empty.
+
+    A line that is not a JSON object with an event and an update, all values of their columns' types,
+    is left out and counted. Events that this version does not know are left out in silence.
+    """
+    lines: list[bytes] = []
+    sources: list[int] = []
+    for source, piece in enumerate(pieces):
+        found = [line for line in piece.split(b"\n") if line.strip()]
+        lines += found
+        sources += [source] * len(found)
+    frames: list[pl.DataFrame] = [pl.DataFrame(schema=dict(METRICS))]
+    is_row = np.zeros(len(lines), dtype=np.bool_)
+    _parse_lines(lines, is_row, frames)
+    origin = np.asarray(sources, dtype=np.uint32)
+    rows = pl.concat(frames).insert_column(0, pl.Series(SOURCE, origin[is_row], dtype=pl.UInt32))
+    without_key = pl.col("event").is_null() | pl.col("update").is_null()
+    broken = np.concatenate([origin[~is_row], rows.filter(without_key)[SOURCE].to_numpy()])
+    return ParsedRows(
+        rows.filter(~without_key & pl.col("event").is_in(["train", "evaluation", "resume"])),
+        tuple(np.bincount(broken, minlength=len(pieces)).tolist()),
+    )
+
+
+def _parse_lines(lines: list[bytes], is_row: NDArray[np.bool_], frames: list[pl.DataFrame]) -> None:
+    """Append the rows of `lines` to `frames` and mark them in `is_row`.
+
+    Polars refuses a text as a whole, so one that it refuses is halved until the broken lines stand
+    alone: whole files cost one call, and a broken line about twice the logarithm of their number.
+    """
+    if not lines:
+        return
+    try:
+        frame = pl.read_ndjson(io.BytesIO(b"\n".join(lines)), schema=dict(METRICS))
+    except pl.exceptions.PolarsError:
+        frame = None
+    if frame is not None and frame.height == len(lines):
+        frames.append(frame)
+        is_row[:] = True
+    elif len(lines) > 1:
+        middle = len(lines) // 2
+        _parse_lines(lines[:middle], is_row[:middle], frames)
+        _parse_lines(lines[middle:], is_row[middle:], frames)
+
+
+def drop_voided(rows: pl.DataFrame, by: str) -> pl.DataFrame:
+    """Drop what a resumed worker did again, and the "resume" rows themselves.
+
+    Args:
+        rows: Metric rows, those of one run in file order.
+        by: The column that tells runs apart.
+    """
+    is_resume = pl.col("event") == "resume"
+    if rows.filter(is_resume).is_empty():
+        return rows
+    # Per row, the earliest update that a later line of its run resumes from.
+    resumed_from = pl.when(is_resume).then("update").reverse().cum_min().forward_fill().reverse().over(by)
+    return rows.filter(~is_resume & (resumed_from.is_null() | (pl.col("update") <= resumed_from)))

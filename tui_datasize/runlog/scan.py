@@ -1,0 +1,102 @@
+"""One pass over the runs directory: which runs there are and when their files last changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import polars as pl
+
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+from tui_datasize.runlog.schema import Schema
+
+STAMP: Schema = MappingProxyType(
+    {
+        "spec_ns": pl.Int64,
+        "claim_ns": pl.Int64,
+        "exit_ns": pl.Int64,
+        "exit_bytes": pl.Int64,
+        "metrics_ns": pl.Int64,
+        "metrics_bytes": pl.Int64,
+    }
+)
+"""Modification times in ns and sizes of the files that decide a row of the frame `runs`; 0 where a
+file is missing. Rows read under an equal stamp are equal, except that a running run may have died."""
+
+SCANNED: Schema = MappingProxyType({"experiment": pl.String, "run_id": pl.String, **STAMP})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in the record that could not be read and was left out."""
+
+    where: str
+    """The file or directory."""
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+_TEMPLATE = RunPaths(Path())
+_STAMPED = tuple(path.name for path in (_TEMPLATE.spec, _TEMPLATE.claim, _TEMPLATE.exit, _TEMPLATE.metrics))
+
+
+def scan_runs(project: ProjectPaths) -> tuple[pl.DataFrame, tuple[Problem, ...]]:
+    """List all run directories with their stamps.
+
+    Returns:
+        A frame of schema `SCANNED` in name order, and the directories that could not be listed. A
+        project without runs gives an empty frame.
+    """
+    problems: list[Problem] = []
+    rows: list[tuple[str | int, ...]] = []
+    for experiment in _subdirectories(project.runs, problems):
+        directory = project.runs / experiment
+        names = _subdirectories(directory, problems)
+        rows += [(experiment, run_id, *_stamp(f"{directory}/{run_id}")) for run_id in names]
+    return pl.DataFrame(rows, schema=dict(SCANNED), orient="row"), tuple(problems)
+
+
+def read_object(file: Path) -> dict[str, Any] | Problem:
+    """A JSON object, or why there is none."""
+    try:
+        value = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return Problem(str(file), "is missing")
+    except OSError as error:
+        return Problem(str(file), f"cannot be read: {error.strerror}")
+    except (ValueError, RecursionError):
+        return Problem(str(file), "is not JSON")
+    return value if isinstance(value, dict) else Problem(str(file), "is not a JSON object")
+
+
+def _subdirectories(directory: Path, problems: list[Problem]) -> list[str]:
+    """Names of the directories below one, hidden ones left out, in name order."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        problems.append(Problem(str(directory), f"cannot be listed: {error.strerror}"))
+        return []
+
+
+def _stamp(directory: str) -> tuple[int, ...]:
+    spec, claim, end, metrics = (_identity(f"{directory}/{name}") for name in _STAMPED)
+    return (spec[0], claim[0], *end, *metrics)
+
+
+def _identity(file: str) -> tuple[int, int]:
+    """Modification time in ns and size; zeros where there is no such file."""
+    try:
+        # Path.stat takes four times as long, and this runs four times per run at every look.
+        status = os.stat(file)  # noqa: PTH116
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size

@@ -1,0 +1,113 @@
+"""Parquet and JSON files of many run directories as one frame each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from tui_datasize.runlog.paths import RunPaths
+from tui_datasize.runlog.scan import Problem, read_object
+from tui_datasize.runlog.schema import Schema
+
+FileOf: TypeAlias = Callable[[RunPaths], Path]
+
+DATASETS: Schema = MappingProxyType(
+    {
+        "run_id": pl.String,
+        "dataset": pl.String,
+        "label": pl.Int64,
+        "class_name": pl.String,
+        "train_images": pl.Int64,
+        "test_images": pl.Int64,
+        "fingerprint": pl.String,
+    }
+)
+"""The frame `datasets`: images per class of the whole training and test set, a row per run and class."""
+
+_FILE = "file"
+_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+"""What Polars raises for a damaged Parquet file; its panics are no `Exception`."""
+
+
+def read_tables(
+    runs: Sequence[RunPaths], file_of: FileOf, columns: Schema
+) -> tuple[pl.DataFrame, list[Problem]]:
+    """One Parquet file of each run, below one another.
+
+    Args:
+        runs: Whose files; a run that has none is passed over.
+        file_of: Which file.
+        columns: Columns to read; one that a file lacks is null, others are left out.
+
+    Returns:
+        A frame of `run_id` and `columns`, in the order of `runs`, and the files that are damaged.
+    """
+    files = {str(file_of(run)): run.run_id for run in runs if file_of(run).exists()}
+    problems: list[Problem] = []
+    try:
+        rows = _scan(list(files), columns).collect()
+    except _UNREADABLE:
+        rows = pl.concat([_scan([], columns).collect(), *_read_each(list(files), columns, problems)])
+    names = pl.DataFrame({_FILE: list(files), "run_id": list(files.values())}, schema_overrides=_NAMES)
+    named = rows.join(names, on=_FILE, maintain_order="left")
+    return named.select("run_id", *columns), problems
+
+
+def read_datasets(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]:
+    """Schema `DATASETS` from the `dataset.json` of each run that has one, and the unreadable ones."""
+    frames, problems = [pl.DataFrame(schema=dict(DATASETS))], []
+    for run in runs:
+        document = read_object(run.dataset) if run.dataset.exists() else None
+        if isinstance(document, Problem):
+            problems.append(document)
+        elif document is not None:
+            try:
+                frames.append(_classes(run.run_id, document))
+            except (KeyError, TypeError, ValueError, pl.exceptions.PolarsError):
+                problems.append(Problem(str(run.dataset), "is not the description of a data set"))
+    return pl.concat(frames), problems
+
+
+_NAMES: Schema = MappingProxyType({_FILE: pl.String, "run_id": pl.String})
+
+
+def _scan(files: list[str], columns: Schema) -> pl.LazyFrame:
+    return pl.scan_parquet(
+        files,
+        schema=dict(columns),
+        missing_columns="insert",
+        extra_columns="ignore",
+        include_file_paths=_FILE,
+        glob=False,  # A directory may be named like a pattern.
+    )
+
+
+def _read_each(files: Sequence[str], columns: Schema, problems: list[Problem]) -> list[pl.DataFrame]:
+    frames = []
+    for file in files:
+        try:
+            frames.append(_scan([file], columns).collect())
+        except _UNREADABLE as error:
+            reason = next(iter(str(error).splitlines()), "")
+            problems.append(Problem(file, f"is not a readable Parquet file: {reason}"))
+    return frames
+
+
+def _classes(run_id: str, document: Mapping[str, Any]) -> pl.DataFrame:
+    names = [str(name) for name in document["class_names"]]
+    return pl.DataFrame(
+        {
+            "run_id": [run_id] * len(names),
+            "dataset": [str(document["name"])] * len(names),
+            "label": range(len(names)),
+            "class_name": names,
+            "train_images": document["train_images_per_class"],
+            "test_images": document["test_images_per_class"],
+            "fingerprint": [str(document["fingerprint"])] * len(names),
+        },
+        schema=dict(DATASETS),
+    )

@@ -1,0 +1,182 @@
+"""The worker's side of the record: metric rows appended, tables of a run directory replaced."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tui_datasize.runlog import schema
+from tui_datasize.runlog.atomic import write_bytes
+from tui_datasize.runlog.claim import utc_now
+
+Integers: TypeAlias = NDArray[np.integer[Any]]
+Value: TypeAlias = str | float | None
+
+
+class MetricsWriter:
+    """Appends rows to `metrics.jsonl`, each in one write: a reader sees whole rows and at most one torn.
+
+    Args:
+        path: The file; created where it is missing.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab", buffering=0)
+
+    def __enter__(self) -> MetricsWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what was written is the operating system's."""
+        self._file.close()
+
+    def write(self, event: schema.Event, update: int, **values: Value) -> None:
+        """Append one row with all columns of `schema.METRICS` and the present time.
+
+        Args:
+            event: "train" or "evaluation".
+            update: Updates made.
+            **values: Further columns; those left out, NaN and infinity become null.
+
+        Raises:
+            ValueError: A column is unknown.
+            OSError: The disk is full; the row may be torn.
+        """
+        unknown = values.keys() - schema.METRICS.keys()
+        if unknown:
+            raise ValueError(f"expected columns of schema.METRICS, got {sorted(unknown)}")
+        given = {"event": event, "update": update, "time": utc_now(), **values}
+        self._append({column: _finite(given.get(column)) for column in schema.METRICS})
+
+    def resume(self, update: int) -> None:
+        """Void all earlier rows beyond `update`, after ending a row that was torn when a worker died.
+
+        A file without rows stays as it is.
+        """
+        if self._file.tell() == 0:
+            return
+        if not _ends_with_newline(Path(self._file.name)):
+            self._write(b"\n")
+        self._append({"event": "resume", "update": update})
+
+    def _append(self, row: Mapping[str, object]) -> None:
+        self._write(json.dumps(row, allow_nan=False).encode() + b"\n")
+
+    def _write(self, data: bytes) -> None:
+        written = self._file.write(data)
+        if written != len(data):
+            # A disk that fills up takes a part first; writing the rest raises the error itself.
+            self._file.write(data[written:])
+
+
+def write_table(path: Path, frame: pl.DataFrame) -> None:
+    """Replace a Parquet file.
+
+    Raises:
+        OSError: The disk is full or read-only; the old file is untouched.
+    """
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def subset_frame(index: Integers, label: Integers, image_hash: Integers) -> pl.DataFrame:
+    """`subset.parquet`: one row per training image, in draw order; all arguments have shape (n,)."""
+    return pl.DataFrame({"index": index, "label": label, "hash": image_hash}, schema=dict(schema.SUBSET))
+
+
+def per_class_frame(
+    evaluation: str, update: int, split: schema.Split, confusion: Integers, class_names: Sequence[str]
+) -> pl.DataFrame:
+    """Rows of `per_class.parquet` for one evaluation of one split.
+
+    Args:
+        evaluation: "last" or "best".
+        update: Updates made by then.
+        split: "train" or "test".
+        confusion: Images per (label, predicted class), shape (K, K).
+        class_names: K names. The accuracy of a class without images is null.
+    """
+    images = confusion.sum(axis=1)
+    hits = np.diag(confusion)
+    return pl.DataFrame(
+        {
+            "evaluation": [evaluation] * len(images),
+            "update": [update] * len(images),
+            "split": [split] * len(images),
+            "label": np.arange(len(images)),
+            "class_name": list(class_names),
+            "images": images,
+            "accuracy": [hit / all_ if all_ else None for hit, all_ in zip(hits, images, strict=True)],
+        },
+        schema=dict(schema.PER_CLASS),
+    )
+
+
+def confusion_frame(evaluation: str, update: int, confusion: Integers) -> pl.DataFrame:
+    """Rows of `confusion.parquet` for one evaluation of the test split; zero cells are left out."""
+    label, predicted = np.nonzero(confusion)
+    return pl.DataFrame(
+        {
+            "evaluation": [evaluation] * len(label),
+            "update": [update] * len(label),
+            "label": label,
+            "predicted": predicted,
+            "images": confusion[label, predicted],
+        },
+        schema=dict(schema.CONFUSION),
+    )
+
+
+def predictions_frame(
+    evaluation: str,
+    label: Integers,
+    image_hash: Integers,
+    classes: Integers,
+    probabilities: NDArray[np.float16],
+) -> pl.DataFrame:
+    """Rows of `predictions.parquet` for one evaluation of the test split.
+
+    Args:
+        evaluation: "last" or "best".
+        label: Of every test image, in order, shape (N,).
+        image_hash: Shape (N,).
+        classes: What the columns of `probabilities` stand for, shape (N, c).
+        probabilities: Shape (N, c).
+    """
+    return pl.DataFrame(
+        {
+            "evaluation": [evaluation] * len(label),
+            "index": np.arange(len(label)),
+            "label": label,
+            "hash": image_hash,
+            "classes": pl.Series(np.ascontiguousarray(classes, dtype=np.int64)).arr.to_list(),
+            "probabilities": pl.Series(probabilities.astype(np.float32)).arr.to_list(),
+        },
+        schema=dict(schema.PREDICTIONS),
+    )
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
