@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+MAX_ATTEMPTS = 3
+"""Attempts that a job is allowed before a vanishing worker counts as a failure."""
+
 
 class JobState(StrEnum):
     """Where a job stands."""
@@ -29,6 +32,11 @@ class JobState(StrEnum):
     def is_active(self) -> bool:
         """Whether a worker has, or may have, the job."""
         return self in (JobState.STARTING, JobState.RUNNING)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the scheduler starts the job as soon as a device is free."""
+        return self in (JobState.QUEUED, JobState.INTERRUPTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +87,19 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
     }
 )
 """`SUCCEEDED -> QUEUED` is taken by `--force` alone, `FAILED` and `CANCELLED -> QUEUED` by a retry."""
+
+
+class IllegalTransitionError(Exception):
+    """A defect of the scheduler: it tried to change a state in a way the table does not know."""
+
+    def __init__(self, run_id: str, target: JobState) -> None:
+        super().__init__(f"job {run_id} cannot become {target}: it is in none of {sources(target)}")
+
+
+def sources(target: JobState) -> tuple[JobState, ...]:
+    """The states from which a job may become `target`.
+
+    >>> [state.value for state in sources(JobState.RUNNING)]
+    ['starting']
+    """
+    return tuple(state for state in JobState if target in TRANSITIONS[state])

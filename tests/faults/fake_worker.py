@@ -1,0 +1,135 @@
+"""A worker without torch: the real claim, then whatever its run's model options ask for.
+
+Every execution is noted in `executions.jsonl` of its run directory, so that tests can count them and
+see whether two ever overlapped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, Claim, ClaimRefused, Outcome, acquire
+from tui_datasize.runlog.identity import ProcessIdentity
+from tui_datasize.runlog.paths import RunPaths
+
+EXECUTIONS = "executions.jsonl"
+_PATIENCE_S = 120.0
+
+
+def main(argv: Sequence[str]) -> int:
+    paths = RunPaths(Path(argv[0]))
+    options = json.loads(paths.spec.read_text())["spec"]["model"]["options"]
+    if options.get("die_before_claim"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    _wait_for(options.get("claim_gate"))
+    try:
+        claim = acquire(paths, int(os.environ[ATTEMPT_VARIABLE]))
+    except ClaimRefused:
+        return 0
+    _note(paths, claim, "begin", overlaps=_others_alive(paths))
+    signal.signal(signal.SIGTERM, lambda *_: _stop(paths, claim, options))
+    _BEHAVIOURS[options.get("behaviour", "work")](claim, options)
+    _note(paths, claim, "end")
+    claim.finish(Outcome.SUCCEEDED)
+    return 0
+
+
+def _work(_claim: Claim, options: Mapping[str, Any]) -> None:
+    """Wait for a gate, if there is one, then be busy for a while."""
+    _wait_for(options.get("gate"))
+    time.sleep(float(options.get("work_s", 0)))
+
+
+def _wait_for(gate: str | None) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while gate and not Path(gate).exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def _die(claim: Claim, options: Mapping[str, Any]) -> None:
+    """Be killed, for the first `deaths` attempts."""
+    if claim.attempt <= int(options["deaths"]):
+        os.kill(os.getpid(), int(options.get("signal", signal.SIGKILL)))
+
+
+def _fail(claim: Claim, options: Mapping[str, Any]) -> NoReturn:
+    """Report a failure."""
+    _note(claim.paths, claim, "end")
+    claim.finish(Outcome.FAILED, str(options["reason"]))
+    sys.exit(0)
+
+
+def _leave_child(claim: Claim, options: Mapping[str, Any]) -> None:
+    """Die on the first attempt, and leave a forked child behind that keeps the lock."""
+    if claim.attempt > 1:
+        return
+    if os.fork() == 0:
+        if options.get("escape"):
+            os.setsid()
+        (claim.paths.directory / "child.pid").write_text(str(os.getpid()))
+        time.sleep(_PATIENCE_S)
+        os._exit(0)
+    while not (claim.paths.directory / "child.pid").exists():
+        time.sleep(0.005)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _parent(claim: Claim, options: Mapping[str, Any]) -> None:
+    """Have two children, one in a session of its own, and wait."""
+    for number in range(2):
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            if number:
+                os.setsid()
+            (claim.paths.directory / f"child{number}.pid").write_text(str(os.getpid()))
+            time.sleep(_PATIENCE_S)
+            os._exit(0)
+    _work(claim, options)
+
+
+_BEHAVIOURS: Mapping[str, Callable[[Claim, Mapping[str, Any]], None]] = {
+    "work": _work,
+    "die": _die,
+    "fail": _fail,
+    "leave child": _leave_child,
+    "parent": _parent,
+}
+
+
+def _stop(paths: RunPaths, claim: Claim, options: Mapping[str, Any]) -> None:
+    if options.get("stubborn"):
+        return
+    _note(paths, claim, "end")
+    claim.finish(Outcome.INTERRUPTED, "asked to stop")
+    sys.exit(0)
+
+
+def _note(paths: RunPaths, claim: Claim, event: str, **facts: Any) -> None:
+    me = ProcessIdentity.current()
+    row = {"event": event, "attempt": claim.attempt, "pid": me.pid, "ticks": me.start_ticks} | facts
+    with (paths.directory / EXECUTIONS).open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _others_alive(paths: RunPaths) -> bool:
+    """Whether a process that began this run earlier and noted no end is still there."""
+    try:
+        rows = [json.loads(line) for line in (paths.directory / EXECUTIONS).read_text().splitlines()]
+    except FileNotFoundError:
+        return False
+    ended = {row["pid"] for row in rows if row["event"] == "end"}
+    boot = ProcessIdentity.current().boot_id
+    return any(
+        ProcessIdentity(row["pid"], row["ticks"], boot).is_alive() for row in rows if row["pid"] not in ended
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,175 @@
+"""A project whose queue can be put through faults: real schedulers and workers, no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from tests.faults.fake_worker import EXECUTIONS
+from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
+from tui_datasize.jobs.client import Acknowledgement, CommandKind, QueueClient
+from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+
+DEADLINE_S = 60.0
+WORKER = shlex.join([sys.executable, "-P", "-m", "tests.faults.fake_worker"])
+CALL = "tests.faults.fake_worker:main"
+FINAL = frozenset(state for state in JobState if state.is_final)
+
+
+class Lab:
+    """One project, its client and its schedulers."""
+
+    def __init__(self, root: Path, options: Sequence[str] = ("--cold",)) -> None:
+        self.project = ProjectPaths(root)
+        self.options = (
+            *("--worker", WORKER, "--call", CALL, "--preload", "", "--idle-s", "60"),
+            *("--grace-s", "1", "--cpu-slots", "4", *options),
+        )
+        self.client = QueueClient(self.project, scheduler_options=self.options)
+        self._schedulers: list[subprocess.Popen[bytes]] = []
+
+    def gate(self, name: str = "gate") -> Path:
+        """A file that gated runs wait for."""
+        return self.project.root / name
+
+    def spec(self, seed: int = 0, **options: Any) -> RunSpec:
+        """A run whose worker behaves as `options` say."""
+        return RunSpec(
+            experiment="lab",
+            dataset="digits",
+            model=ModelSpec("fake", MappingProxyType(options)),
+            train_size=40,
+            seed=seed,
+            budget=Budget("updates", 1),
+        )
+
+    def enqueue(self, *specs: RunSpec, **options: Any) -> list[RunPaths]:
+        """Queue runs and return where they will be."""
+        self.client.enqueue(specs, **options)
+        return [self.project.run(spec.experiment, spec.run_id) for spec in specs]
+
+    def ask(self, kind: CommandKind, *paths: RunPaths, amount: int = 0) -> list[tuple[bool, str]]:
+        """Send a command and return the answers."""
+        acknowledgement = self.client.send(kind, [path.run_id for path in paths], amount)
+        return self.answers(acknowledgement)
+
+    def answers(self, acknowledgement: Acknowledgement) -> list[tuple[bool, str]]:
+        results = self.client.wait(acknowledgement, DEADLINE_S)
+        assert results is not None, self.log()
+        return [(result.ok, result.message) for result in results]
+
+    def start_scheduler(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start a scheduler that the test can kill, and wait until it has the queue."""
+        process = self.spawn_scheduler(*options)
+        self.wait(lambda: self.client.scheduler_alive() or process.poll() is not None)
+        assert process.poll() is None, self.log()
+        return process
+
+    def spawn_scheduler(self, *options: str) -> subprocess.Popen[bytes]:
+        self.project.runs.mkdir(exist_ok=True)
+        command = [sys.executable, "-P", "-m", "tui_datasize.jobs.scheduler"]
+        with self.project.scheduler_log.open("ab") as log:
+            process = subprocess.Popen(
+                [*command, "--project", str(self.project.root), *self.options, *options],
+                cwd=self.project.root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._schedulers.append(process)
+        return process
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """kill -9."""
+        process.kill()
+        process.wait()
+
+    def wait(self, condition: Callable[[], object], timeout_s: float = DEADLINE_S) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, f"timed out; {self.states()}\n{self.log()}"
+            time.sleep(0.01)
+
+    def jobs(self) -> Mapping[str, Job]:
+        return {job.run_id: job for job in self.client.jobs()}
+
+    def states(self) -> dict[str, str]:
+        return {job.run_id: f"{job.state} {job.attempts} {job.reason}" for job in self.client.jobs()}
+
+    def job(self, paths: RunPaths) -> Job:
+        return self.jobs()[paths.run_id]
+
+    def wait_for(self, paths: RunPaths, *states: JobState) -> Job:
+        """Wait until a job is in one of the states."""
+        self.wait(lambda: self.job(paths).state in states)
+        return self.job(paths)
+
+    def wait_until_over(self, timeout_s: float = DEADLINE_S) -> None:
+        self.wait(lambda: all(job.state in FINAL for job in self.client.jobs()), timeout_s)
+
+    def executions(self, paths: RunPaths) -> list[dict[str, Any]]:
+        """What the run's workers have noted."""
+        try:
+            lines = (paths.directory / EXECUTIONS).read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines]
+
+    def assert_ran_once(self, paths: RunPaths) -> None:
+        """Exactly one execution reached its end, and no two were under way together."""
+        rows = self.executions(paths)
+        assert [row["event"] for row in rows].count("end") == 1, (paths.run_id, rows, self.log())
+        assert not any(row.get("overlaps") for row in rows), (paths.run_id, rows)
+
+    def worker_pid(self, paths: RunPaths) -> int:
+        """The process that executes a run, once it has begun."""
+        self.wait(lambda: self.executions(paths))
+        return int(self.executions(paths)[-1]["pid"])
+
+    def log(self) -> str:
+        try:
+            return self.project.scheduler_log.read_text()
+        except FileNotFoundError:
+            return ""
+
+    def processes(self, pattern: str = "") -> list[int]:
+        """Every process that was started by this lab and whose command line holds `pattern`."""
+        mark = f"DATASIZE_SLOTS_DIR={os.environ['DATASIZE_SLOTS_DIR']}".encode()
+        found = []
+        for directory in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if int(directory.name) != os.getpid() and mark in (directory / "environ").read_bytes():
+                    command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    if pattern in command:
+                        found.append(int(directory.name))
+        return found
+
+    def close(self) -> None:
+        """Kill everything that was started."""
+        while pids := self.processes():
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            for process in self._schedulers:
+                process.poll()
+            time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this number runs (a zombie does not)."""
+    try:
+        return b") Z" not in Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -1,0 +1,77 @@
+"""Workers die in every way they can; their runs are resumed, or fail with a reason."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.faults.lab import Lab, is_alive
+from tui_datasize.jobs.state import JobState
+from tui_datasize.runlog.claim import Outcome, read_exit
+
+pytestmark = pytest.mark.faults
+
+
+def test_a_killed_worker_is_replaced_and_its_run_succeeds(lab: Lab) -> None:
+    (run,) = lab.enqueue(lab.spec(behaviour="die", deaths=1))
+    lab.start_scheduler()
+    assert lab.wait_for(run, JobState.SUCCEEDED).attempts == 2
+    lab.assert_ran_once(run)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_after_three_deaths_the_run_fails_and_names_the_signal(lab: Lab, number: signal.Signals) -> None:
+    (run,) = lab.enqueue(lab.spec(behaviour="die", deaths=3, signal=int(number)))
+    lab.start_scheduler()
+    job = lab.wait_for(run, JobState.FAILED)
+    assert job.attempts == 3
+    assert f"worker vanished: killed by signal {int(number)} ({number.name})" in job.reason
+    record = read_exit(run)
+    assert record is not None
+    assert (record.outcome, record.attempt, record.reason) == (Outcome.FAILED, 3, job.reason)
+
+
+def test_a_worker_that_dies_before_its_claim_fails_the_run_in_the_end(lab: Lab) -> None:
+    (run,) = lab.enqueue(lab.spec(die_before_claim=True))
+    lab.start_scheduler()
+    job = lab.wait_for(run, JobState.FAILED)
+    assert job.attempts == 3
+    assert "SIGSEGV" in job.reason
+    assert "before it claimed the run" in job.reason
+
+
+def test_a_failure_carries_the_reason_of_its_worker_and_is_not_repeated(lab: Lab) -> None:
+    (run,) = lab.enqueue(lab.spec(behaviour="fail", reason="NaN loss at update 7"))
+    lab.start_scheduler()
+    job = lab.wait_for(run, JobState.FAILED)
+    assert (job.attempts, job.reason) == (1, "NaN loss at update 7")
+
+
+@pytest.mark.parametrize("escape", [False, True])
+def test_a_child_that_keeps_the_lock_of_a_dead_worker_is_killed(lab: Lab, escape: bool) -> None:
+    (run,) = lab.enqueue(lab.spec(behaviour="leave child", escape=escape))
+    lab.start_scheduler()
+    assert lab.wait_for(run, JobState.SUCCEEDED).attempts == 2
+    assert not is_alive(int((run.directory / "child.pid").read_text()))
+    lab.assert_ran_once(run)
+
+
+def test_a_terminated_worker_leaves_in_order_and_is_resumed(lab: Lab) -> None:
+    (run,) = lab.enqueue(lab.spec(gate=str(lab.gate())))
+    lab.start_scheduler()
+    os.kill(lab.worker_pid(run), signal.SIGTERM)
+    lab.wait(lambda: lab.job(run).attempts == 2)
+    lab.gate().touch()
+    lab.wait_for(run, JobState.SUCCEEDED)
+    assert [row["event"] for row in lab.executions(run)] == ["begin", "end", "begin", "end"]
+
+
+def test_a_directory_that_cannot_be_made_holds_its_job_alone(lab: Lab) -> None:
+    blocked, free = lab.enqueue(lab.spec(0), lab.spec(1))
+    blocked.directory.parent.mkdir(parents=True)
+    blocked.directory.write_text("in the way")
+    lab.start_scheduler()
+    assert lab.wait_for(free, JobState.SUCCEEDED)
+    assert "File exists" in lab.wait_for(blocked, JobState.HELD).reason

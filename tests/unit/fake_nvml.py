@@ -1,0 +1,97 @@
+"""NVML as a module-like object, with GPUs that tests can lose and fill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+
+class NVMLError(Exception):
+    """What every call may raise."""
+
+
+@dataclass
+class FakeGpu:
+    """One GPU and its faults."""
+
+    uuid: str
+    total_bytes: int
+    used_bytes: int = 0
+    ecc_errors: int = 0
+    is_lost: bool = False
+    processes: dict[int, int | None] = field(default_factory=dict)
+
+
+class FakeNvml:
+    """The functions of `pynvml` that the queue calls."""
+
+    NVMLError = NVMLError
+    NVML_TEMPERATURE_GPU = 0
+    NVML_MEMORY_ERROR_TYPE_UNCORRECTED = 1
+    NVML_VOLATILE_ECC = 0
+
+    def __init__(self, *gpus: FakeGpu, missing: bool = False) -> None:
+        self._gpus = gpus
+        self._missing = missing
+        self.failing: set[str] = set()
+        self.connections = 0
+        self.is_connected = False
+
+    def fail_in(self, function: str) -> None:
+        self.failing.add(function)
+
+    def nvmlInit(self) -> None:  # noqa: N802
+        if self._missing:
+            raise NVMLError("Shared Library Not Found")
+        self.connections += 1
+        self.is_connected = True
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.is_connected = False
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        self._check("nvmlDeviceGetCount")
+        return len(self._gpus)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> FakeGpu:  # noqa: N802
+        return self._gpus[index]
+
+    def nvmlDeviceGetMemoryInfo(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: N802
+        self._check("nvmlDeviceGetMemoryInfo", gpu)
+        return SimpleNamespace(
+            total=gpu.total_bytes, free=gpu.total_bytes - gpu.used_bytes, used=gpu.used_bytes
+        )
+
+    def nvmlDeviceGetUtilizationRates(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: N802
+        self._check("nvmlDeviceGetUtilizationRates", gpu)
+        return SimpleNamespace(gpu=50, memory=10)
+
+    def nvmlDeviceGetTemperature(self, gpu: FakeGpu, _sensor: int) -> int:  # noqa: N802
+        self._check("nvmlDeviceGetTemperature", gpu)
+        return 60
+
+    def nvmlDeviceGetUUID(self, gpu: FakeGpu) -> bytes:  # noqa: N802
+        self._check("nvmlDeviceGetUUID", gpu)
+        return gpu.uuid.encode()
+
+    def nvmlDeviceGetName(self, gpu: FakeGpu) -> str:  # noqa: N802
+        self._check("nvmlDeviceGetName", gpu)
+        return "Fake GPU"
+
+    def nvmlDeviceGetComputeRunningProcesses(self, gpu: FakeGpu) -> list[SimpleNamespace]:  # noqa: N802
+        self._check("nvmlDeviceGetComputeRunningProcesses", gpu)
+        return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in gpu.processes.items()]
+
+    def nvmlDeviceGetGraphicsRunningProcesses(self, gpu: FakeGpu) -> list[SimpleNamespace]:  # noqa: N802
+        self._check("nvmlDeviceGetGraphicsRunningProcesses", gpu)
+        return []
+
+    def nvmlDeviceGetTotalEccErrors(self, gpu: FakeGpu, _kind: int, _counter: int) -> int:  # noqa: N802
+        self._check("nvmlDeviceGetTotalEccErrors", gpu)
+        return gpu.ecc_errors
+
+    def _check(self, function: str, gpu: FakeGpu | None = None) -> None:
+        if gpu and gpu.is_lost:
+            raise NVMLError("GPU is lost")
+        if function in self.failing:
+            raise NVMLError("Not Supported")

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import pytest
+
+from tui_datasize.jobs.judge import Decision, Ending, Finding, decide, find
+from tui_datasize.jobs.state import JobState
+from tui_datasize.runlog.claim import ClaimRecord, ExitRecord, Observation, Outcome
+
+
+def seen(
+    *,
+    exit: tuple[int, Outcome] | None = None,
+    claim: int | None = None,
+    held: bool = False,
+    alive: bool = False,
+) -> Observation:
+    return Observation(
+        ExitRecord(exit[0], exit[1], "", "") if exit else None,
+        ClaimRecord(claim, 1, 1, "boot", "tag", "") if claim else None,
+        lock_held=held,
+        claimant_alive=alive,
+    )
+
+
+FAILED, SUCCEEDED, INTERRUPTED = Outcome.FAILED, Outcome.SUCCEEDED, Outcome.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("observation", "worker_alive", "expected"),
+    [
+        (seen(), True, Finding.STARTING),
+        (seen(), False, Finding.UNCLAIMED),
+        (seen(claim=2, held=True, alive=True), True, Finding.RUNNING),
+        (seen(claim=2, alive=True), False, Finding.RUNNING),  # claimed since the lock was probed
+        (seen(claim=1, held=True, alive=True), False, Finding.RUNNING),  # a straggler has it
+        (seen(claim=2, held=True), False, Finding.LEFTOVERS),
+        (seen(claim=2), False, Finding.VANISHED),
+        (seen(claim=1), False, Finding.UNCLAIMED),
+        (seen(claim=1, exit=(1, INTERRUPTED)), True, Finding.STARTING),
+        (seen(claim=1, exit=(1, INTERRUPTED)), False, Finding.UNCLAIMED),
+        (seen(claim=1, exit=(1, INTERRUPTED), held=True), True, Finding.STARTING),
+        (seen(claim=2, exit=(2, FAILED), held=True, alive=True), True, Finding.ENDING),
+        (seen(claim=2, exit=(2, FAILED), held=True), False, Finding.ENDING),
+        (seen(claim=2, exit=(2, FAILED)), False, Finding.ENDED),
+        (seen(claim=1, exit=(1, SUCCEEDED)), False, Finding.ENDED),  # success ends every attempt
+        (seen(exit=(3, FAILED)), False, Finding.ENDED),
+    ],
+)
+def test_the_directory_tells_how_an_attempt_stands(
+    observation: Observation, worker_alive: bool, expected: Finding
+) -> None:
+    assert find(2, observation, worker_alive) is expected
+
+
+def ending(outcome: Outcome | None, reason: str = "", **changes: object) -> Ending:
+    values: dict[str, object] = {
+        "attempt": 1,
+        "max_attempts": 3,
+        "cancel_requested": False,
+        "beside_others": True,
+    }
+    return Ending(outcome, reason, **(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        (ending(SUCCEEDED), Decision(JobState.SUCCEEDED, "")),
+        (ending(SUCCEEDED, cancel_requested=True), Decision(JobState.SUCCEEDED, "")),
+        (ending(FAILED, "NaN loss"), Decision(JobState.FAILED, "NaN loss")),
+        (ending(FAILED, "NaN loss", cancel_requested=True), Decision(JobState.CANCELLED, "cancelled")),
+        (ending(INTERRUPTED, "asked to leave"), Decision(JobState.INTERRUPTED, "asked to leave")),
+        (ending(INTERRUPTED, cancel_requested=True), Decision(JobState.CANCELLED, "cancelled")),
+        (ending(None, "worker vanished"), Decision(JobState.INTERRUPTED, "worker vanished")),
+        (
+            ending(None, "worker vanished", attempt=3),
+            Decision(JobState.FAILED, "worker vanished on attempt 3, the last one"),
+        ),
+        (ending(None, cancel_requested=True, attempt=3), Decision(JobState.CANCELLED, "cancelled")),
+        (
+            ending(Outcome.CANCELLED, "cancelled before it began"),
+            Decision(JobState.CANCELLED, "cancelled before it began"),
+        ),
+        (
+            ending(FAILED, "CUDA out of memory"),
+            Decision(JobState.INTERRUPTED, "CUDA out of memory; starts again alone", alone=True),
+        ),
+        (
+            ending(FAILED, "CUDA out of memory", beside_others=False),
+            Decision(JobState.FAILED, "CUDA out of memory"),
+        ),
+        (ending(FAILED, "CUDA out of memory", attempt=3), Decision(JobState.FAILED, "CUDA out of memory")),
+    ],
+)
+def test_what_becomes_of_a_job(case: Ending, expected: Decision) -> None:
+    assert decide(case) == expected

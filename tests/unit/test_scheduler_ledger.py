@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import selectors
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.unit.fake_nvml import FakeGpu, FakeNvml
+from tests.unit.test_store import new_job
+from tui_datasize.jobs.gpus import DeviceMonitor
+from tui_datasize.jobs.ledger import DeviceLedger, DeviceLimits
+from tui_datasize.jobs.policy import Device, Reservation
+from tui_datasize.jobs.spawn import Worker
+from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.supervisor import Supervisor
+from tui_datasize.runlog.identity import ProcessIdentity
+from tui_datasize.runlog.paths import ProjectPaths
+
+GIB = 2**30
+ME = ProcessIdentity.current()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store(ProjectPaths(tmp_path).queue)) as store:
+        yield store
+
+
+@pytest.fixture
+def supervisor(store: Store, tmp_path: Path) -> Supervisor:
+    return Supervisor(store, ProjectPaths(tmp_path), selectors.DefaultSelector(), grace_s=1)
+
+
+def start(store: Store, supervisor: Supervisor, run_id: str, device: str, *, running: bool = True) -> None:
+    store.add(new_job(run_id))
+    store.begin_attempt(run_id, 1, device, 6 * GIB, "")
+    if running:
+        store.change(run_id, JobState.RUNNING)
+    supervisor.add(store.active_job(run_id), Worker(ME))
+
+
+def ledger_of(store: Store, supervisor: Supervisor, nvml: FakeNvml, **limits: float) -> DeviceLedger:
+    ledger = DeviceLedger(DeviceMonitor(nvml, {}), DeviceLimits(**limits), supervisor, store)  # type: ignore[arg-type]
+    ledger.update()
+    return ledger
+
+
+def test_gpus_have_the_slots_they_are_given_and_faulty_ones_none(
+    store: Store, supervisor: Supervisor
+) -> None:
+    nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB), FakeGpu("GPU-b", 24 * GIB, ecc_errors=1))
+    ledger = ledger_of(store, supervisor, nvml, slots_per_gpu=3)
+    assert ledger.capacities() == {"GPU-a": 3}
+    start(store, supervisor, "one", "GPU-a")
+    assert ledger.unclaimed() == {"GPU-a": 2}
+    assert ledger.devices({"GPU-a": 2}) == [Device("GPU-a", 3, 2, 24 * GIB, 24 * GIB)]
+
+
+def test_without_gpus_there_are_cpu_slots(store: Store, supervisor: Supervisor) -> None:
+    ledger = ledger_of(store, supervisor, FakeNvml(missing=True), cpu_slots=5)
+    assert ledger.capacities() == {"cpu": 5}
+    assert ledger.devices({"cpu": 4}) == [Device("cpu", 5, 4)]
+
+
+def test_the_peak_of_a_workload_is_learned_from_its_process(store: Store, supervisor: Supervisor) -> None:
+    start(store, supervisor, "one", "GPU-a")
+    store.add(new_job("two"))
+    nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB, used_bytes=5 * GIB, processes={ME.pid: 4 * GIB, 1: GIB}))
+    ledger = ledger_of(store, supervisor, nvml, warm_up_s=0)
+    assert store.waiting(1)[0].peak_bytes == 4 * GIB
+    assert list(ledger.reservations()) == [Reservation("one", "GPU-a", 6 * GIB, 4 * GIB)]
+
+
+def test_a_job_that_just_started_is_warming_up(store: Store, supervisor: Supervisor) -> None:
+    start(store, supervisor, "one", "GPU-a", running=False)
+    ledger = ledger_of(store, supervisor, FakeNvml(FakeGpu("GPU-a", 24 * GIB)), warm_up_s=0)
+    assert list(ledger.reservations()) == [Reservation("one", "GPU-a", 6 * GIB, 0, warming=True)]
+
+
+def test_where_processes_cannot_be_told_apart_a_warm_job_has_what_it_reserved(
+    store: Store, supervisor: Supervisor
+) -> None:
+    start(store, supervisor, "one", "GPU-a")
+    ledger = ledger_of(
+        store, supervisor, FakeNvml(FakeGpu("GPU-a", 24 * GIB, used_bytes=5 * GIB)), warm_up_s=0
+    )
+    assert list(ledger.reservations()) == [Reservation("one", "GPU-a", 6 * GIB, 6 * GIB)]

@@ -1,0 +1,252 @@
+"""Applying acknowledged commands: a batch in one transaction, with an answer for each."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from types import MappingProxyType
+from typing import TypeAlias
+
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.records import NewJob, PendingCommand
+from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
+from tui_datasize.jobs.store import Store
+from tui_datasize.runlog.atomic import sync_directory
+from tui_datasize.runlog.claim import Outcome, conclude, observe, take_lock
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+
+_BATCH = 1000
+
+_Answer: TypeAlias = tuple[bool, str]
+"""Whether the command was followed, and what to tell a person."""
+
+
+class CommandDesk:
+    """Applies what clients have asked for, in the order of their acknowledgements."""
+
+    def __init__(self, store: Store, project: ProjectPaths) -> None:
+        self._store = store
+        self._project = project
+        self.stop_requested = False
+
+    def apply_pending(self) -> int:
+        """Apply the oldest pending commands and return how many there were.
+
+        Raises:
+            StorageError: The database cannot be written; nothing has been applied.
+        """
+        commands = self._store.pending_commands(_BATCH)
+        if not commands:
+            return 0
+        with self._store.transaction():
+            for (_, kind), group in groupby(commands, key=lambda command: (command.batch, command.kind)):
+                self._apply_group(kind, list(group))
+        return len(commands)
+
+    def dismiss_old_stops(self) -> None:
+        """Answer requests to stop that were meant for an earlier scheduler."""
+        stops = [c for c in self._store.pending_commands(_BATCH) if c.kind is CommandKind.STOP]
+        with self._store.transaction():
+            self._store.settle((stop.id, True, "the scheduler had ended already") for stop in stops)
+
+    def _apply_group(self, kind: CommandKind, commands: Sequence[PendingCommand]) -> None:
+        if kind is CommandKind.MOVE:
+            answers = self._move(commands)
+        elif kind is CommandKind.STOP:
+            self.stop_requested = True
+            answers = [(True, "the scheduler ends; workers go on")] * len(commands)
+        else:
+            answers = [self._apply_one(command) for command in commands]
+        self._store.settle(
+            (command.id, ok, f"{command.run_id}: {text}" if command.run_id else text)
+            for command, (ok, text) in zip(commands, answers, strict=True)
+        )
+
+    def _apply_one(self, command: PendingCommand) -> _Answer:
+        try:
+            return _HANDLERS[command.kind](self, command, self._store.state(command.run_id))
+        except OSError as error:
+            # One broken run directory must not keep the other commands waiting.
+            return False, f"its directory cannot be used: {error.strerror or error}"
+
+    def _enqueue(self, command: PendingCommand, state: JobState | None) -> _Answer:
+        try:
+            spec = RunSpec.from_dict(json.loads(command.document)["spec"])
+        except (KeyError, TypeError, ValueError) as error:
+            return False, f"the scheduler is of another version and cannot read it ({error}); restart it"
+        paths = self._project.run(spec.experiment, command.run_id)
+        if command.force:
+            return self._enqueue_afresh(command, state, spec, paths)
+        if state is None:
+            return self._add(command, spec, paths)
+        if state is JobState.CANCELLED:
+            self._queue_again(command)
+            return True, "queued again"
+        if state is JobState.FAILED:
+            return False, "has failed before; retry it, or queue it with --force"
+        return True, "has succeeded already" if state is JobState.SUCCEEDED else "is in the queue already"
+
+    def _enqueue_afresh(
+        self, command: PendingCommand, state: JobState | None, spec: RunSpec, paths: RunPaths
+    ) -> _Answer:
+        if state and state.is_active:
+            return False, "is running; cancel it first"
+        supersede(paths, self._project)
+        if state is None:
+            return self._add(command, spec, paths)
+        if state.is_final:
+            self._queue_again(command)
+        else:
+            self._store.replace_document(command.run_id, command.document, command.amount)
+        return True, "queued afresh"
+
+    def _add(self, command: PendingCommand, spec: RunSpec, paths: RunPaths) -> _Answer:
+        """Add a job that the queue does not know, in the state that its directory tells."""
+        seen = observe(paths)
+        state, reason = JobState.QUEUED, ""
+        if seen.final_exit and seen.final_exit.outcome in (Outcome.SUCCEEDED, Outcome.FAILED):
+            state, reason = JobState(seen.final_exit.outcome), seen.final_exit.reason
+        elif seen.is_running:
+            state = JobState.RUNNING
+        job = NewJob(
+            run_id=command.run_id,
+            experiment=spec.experiment,
+            workload=f"{spec.dataset} {spec.model} b{spec.batch_size}",
+            state=state,
+            priority=command.amount,
+            attempts=seen.newest_attempt,
+            max_attempts=seen.newest_attempt + MAX_ATTEMPTS,
+            reason=reason,
+            started_at=seen.claim.started_at if seen.claim and state is not JobState.QUEUED else "",
+            finished_at=seen.final_exit.finished_at if seen.final_exit and state.is_final else "",
+            document=command.document,
+        )
+        self._store.add(job)
+        if state is JobState.RUNNING and seen.claim:
+            self._store.adopt_attempt(command.run_id, seen.claim.attempt, seen.claim.tag)
+        if state is JobState.FAILED:
+            return False, f"has failed before: {reason}; retry it, or queue it with --force"
+        return True, "queued" if state is JobState.QUEUED else f"is {state} already, as its directory tells"
+
+    def _queue_again(self, command: PendingCommand) -> None:
+        self._store.queue_again(command.run_id, MAX_ATTEMPTS)
+        self._store.replace_document(command.run_id, command.document, command.amount)
+
+    def _hold(self, command: PendingCommand, state: JobState | None) -> _Answer:
+        if state is JobState.HELD:
+            return True, "is held already"
+        if state is None or not state.is_waiting:
+            return False, _refusal(state, "cancel it to stop it")
+        self._store.change(command.run_id, JobState.HELD)
+        return True, "held"
+
+    def _release(self, command: PendingCommand, state: JobState | None) -> _Answer:
+        if state is not JobState.HELD:
+            return False, _refusal(state, "only held jobs are released")
+        self._store.change(command.run_id, JobState.QUEUED)
+        return True, "released"
+
+    def _cancel(self, command: PendingCommand, state: JobState | None) -> _Answer:
+        if state is JobState.CANCELLED:
+            return True, "is cancelled already"
+        if state is None or state.is_final:
+            return False, _refusal(state, "nothing is left to cancel")
+        if state.is_active:
+            self._store.request_cancel(command.run_id)
+            return True, "is being cancelled"
+        paths = self._project.run(self._store.experiment(command.run_id), command.run_id)
+        if paths.directory.exists():
+            # The number is used up, so that no worker of an earlier attempt can still claim the run.
+            attempt = self._store.use_attempt(command.run_id)
+            if not conclude(paths, attempt, Outcome.CANCELLED, "cancelled while it waited"):
+                return False, "a worker is just leaving it; try again"
+        self._store.change(command.run_id, JobState.CANCELLED, "cancelled")
+        return True, "cancelled"
+
+    def _retry(self, command: PendingCommand, state: JobState | None) -> _Answer:
+        if state in (JobState.FAILED, JobState.CANCELLED):
+            self._store.queue_again(command.run_id, MAX_ATTEMPTS)
+            return True, "queued again"
+        if state and state.is_waiting:
+            return True, "waits already"
+        return False, _refusal(state, "only failed and cancelled runs are retried")
+
+    def _priority(self, command: PendingCommand, state: JobState | None) -> _Answer:
+        if state is None or state.is_final:
+            return False, _refusal(state, "it has no place in line")
+        priority = self._store.change_priority(command.run_id, command.amount)
+        return True, f"priority is now {priority}"
+
+    def _move(self, commands: Sequence[PendingCommand]) -> list[_Answer]:
+        """Move marked jobs as one block: those at the end of the line stay, and stay in order."""
+        marked = {command.run_id for command in commands}
+        moved: set[str] = set()
+        in_line: set[str] = set()
+        for run_id in marked:
+            if run_id not in in_line:
+                line = self._store.line(run_id)
+                in_line.update(line)
+                moved.update(self._move_in_line(line, marked, commands[0].amount))
+        return [self._moved_answer(command.run_id, in_line, moved) for command in commands]
+
+    def _move_in_line(self, line: list[str], marked: set[str], amount: int) -> set[str]:
+        if amount > 0:
+            line.reverse()
+        moved = set()
+        for _ in range(abs(amount)):
+            for ahead in range(len(line) - 1):
+                if line[ahead + 1] in marked and line[ahead] not in marked:
+                    self._store.swap(line[ahead], line[ahead + 1])
+                    line[ahead], line[ahead + 1] = line[ahead + 1], line[ahead]
+                    moved.add(line[ahead])
+        return moved
+
+    def _moved_answer(self, run_id: str, in_line: set[str], moved: set[str]) -> _Answer:
+        if run_id in moved:
+            return True, "moved"
+        if run_id in in_line:
+            return True, "is at the end of its line already"
+        return False, _refusal(self._store.state(run_id), "only waiting jobs are moved")
+
+
+_HANDLERS: Mapping[CommandKind, Callable[[CommandDesk, PendingCommand, JobState | None], _Answer]] = (
+    MappingProxyType(
+        {
+            CommandKind.ENQUEUE: CommandDesk._enqueue,
+            CommandKind.HOLD: CommandDesk._hold,
+            CommandKind.RELEASE: CommandDesk._release,
+            CommandKind.CANCEL: CommandDesk._cancel,
+            CommandKind.RETRY: CommandDesk._retry,
+            CommandKind.PRIORITY: CommandDesk._priority,
+        }
+    )
+)
+
+
+def supersede(paths: RunPaths, project: ProjectPaths) -> None:
+    """Move a run directory to `.superseded/`, so that the run may begin afresh.
+
+    Raises:
+        BlockingIOError: A worker holds the run.
+        OSError: The directory cannot be moved.
+    """
+    if not paths.directory.exists():
+        return
+    lock = take_lock(paths, patience_s=0.1)
+    if lock is None:
+        raise BlockingIOError("a worker holds it")
+    try:
+        target = project.superseded(paths.experiment)
+        target.mkdir(exist_ok=True)
+        paths.directory.rename(target / f"{paths.run_id}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+        sync_directory(paths.directory.parent)
+    finally:
+        os.close(lock)
+
+
+def _refusal(state: JobState | None, advice: str) -> str:
+    return f"is {state}; {advice}" if state else "is not in the queue"

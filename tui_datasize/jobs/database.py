@@ -1,0 +1,294 @@
+"""The queue's SQLite file: its tables, how it comes to be, and what can be wrong with it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+
+from tui_datasize.errors import StorageError
+from tui_datasize.jobs.state import JobState
+from tui_datasize.runlog.atomic import sync_directory
+
+SCHEMA_VERSION = 1
+_APPLICATION_ID = 0x64733162
+_BUSY_TIMEOUT_S = 10.0
+
+
+def _one_of(states: Iterable[JobState]) -> str:
+    return "state IN (" + ", ".join(f"'{state}'" for state in states) + ")"
+
+
+WAITING = _one_of(state for state in JobState if state.is_waiting)
+ACTIVE = _one_of(state for state in JobState if state.is_active)
+"""Conditions on `jobs`; in these very words, so that the partial indexes serve."""
+
+_SCHEMA = f"""
+CREATE TABLE jobs (
+    run_id TEXT PRIMARY KEY,
+    experiment TEXT NOT NULL,
+    workload TEXT NOT NULL,
+    state TEXT NOT NULL CHECK ({_one_of(JobState)}),
+    priority INTEGER NOT NULL DEFAULT 0,
+    position INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    max_attempts INTEGER NOT NULL,
+    alone INTEGER NOT NULL DEFAULT 0,
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '',
+    device TEXT NOT NULL DEFAULT '',
+    queued_at TEXT NOT NULL,
+    started_at TEXT NOT NULL DEFAULT '',
+    finished_at TEXT NOT NULL DEFAULT '',
+    document TEXT NOT NULL
+);
+CREATE INDEX jobs_waiting ON jobs (priority DESC, position) WHERE {WAITING};
+CREATE INDEX jobs_active ON jobs (run_id) WHERE {ACTIVE};
+CREATE INDEX jobs_position ON jobs (position);
+CREATE TABLE attempts (
+    run_id TEXT NOT NULL REFERENCES jobs,
+    attempt INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    reserved_bytes INTEGER NOT NULL,
+    tag TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    finished_at TEXT NOT NULL DEFAULT '',
+    outcome TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (run_id, attempt)
+);
+CREATE TABLE commands (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    batch TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    amount INTEGER NOT NULL DEFAULT 0,
+    force INTEGER NOT NULL DEFAULT 0,
+    document TEXT NOT NULL DEFAULT '',
+    created_at TEXT NOT NULL,
+    applied_at TEXT,
+    ok INTEGER,
+    message TEXT
+);
+CREATE INDEX commands_pending ON commands (id) WHERE applied_at IS NULL;
+CREATE TABLE workloads (
+    workload TEXT PRIMARY KEY,
+    peak_bytes INTEGER NOT NULL
+);
+"""
+"""`document` is the content of the run's `spec.json`; `workload` names what decides a run's memory.
+`attempts.outcome` is empty while the attempt goes on."""
+
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"afs", "beegfs", "ceph", "cifs", "fhgfs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs"}
+    | {"lustre", "ncpfs", "nfs", "nfs4", "orangefs", "panfs", "pvfs2", "smb3", "smbfs"}
+)
+_KEEP_LOCAL = "put the project on a local disk, or make its runs/ a symbolic link to a local directory"
+_REBUILD = (
+    "the file is left as it is; move it away and queue the experiments again: finished runs are "
+    "recognised by their directories"
+)
+
+
+class PassingStorageError(StorageError):
+    """A fault that may pass by itself, such as a full disk: waiting and trying again is sensible."""
+
+
+_PASSING_FAULTS: Mapping[int, tuple[str, str]] = MappingProxyType(
+    {
+        sqlite3.SQLITE_FULL: ("the disk is full", "free some space; nothing acknowledged is lost"),
+        sqlite3.SQLITE_READONLY: ("cannot be written", "check the owner and permissions of the directory"),
+        sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "check the owner and permissions of the directory"),
+        sqlite3.SQLITE_BUSY: ("is locked by another program", "close whatever has it open"),
+        sqlite3.SQLITE_IOERR: ("reading or writing failed", "check the disk"),
+    }
+)
+PASSING_ERRNOS = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+    }
+)
+"""Faults of the file system that concern the whole runs directory and may pass."""
+_LASTING_FAULTS: Mapping[int, tuple[str, str]] = MappingProxyType(
+    {
+        sqlite3.SQLITE_NOTADB: ("is not a queue database", _REBUILD),
+        sqlite3.SQLITE_CORRUPT: ("the queue database is damaged", _REBUILD),
+    }
+)
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn faults of SQLite and of the file system into a `StorageError` that names `path`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _explain(error, path) from error
+    except OSError as error:
+        raise PassingStorageError(
+            f"cannot be written: {error.strerror or error}",
+            where=str(error.filename or path),
+            fix="check free space, owner and permissions of the directory",
+        ) from error
+
+
+def _explain(error: sqlite3.Error, path: Path) -> StorageError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _PASSING_FAULTS:
+        what, fix = _PASSING_FAULTS[code]
+        return PassingStorageError(what, where=str(path), fix=fix)
+    what, fix = _LASTING_FAULTS.get(code, (f"the queue database cannot be used: {error}", _REBUILD))
+    return StorageError(what, where=str(path), fix=fix)
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Connect to an existing queue, every commit of which survives a power cut.
+
+    Raises:
+        StorageError: The file is missing, damaged, truncated, or of a newer version.
+    """
+    with storage_errors(path):
+        if path.stat().st_size == 0:
+            # SQLite would take an empty file for a new database and hide the loss.
+            raise StorageError("is empty: the queue database was truncated", where=str(path), fix=_REBUILD)
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None
+        )
+        connection.row_factory = sqlite3.Row
+        try:
+            _check_version(connection, path)
+            connection.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def create_database(path: Path) -> None:
+    """Make an empty queue at `path` unless there is one; several processes may try at once.
+
+    Raises:
+        StorageError: The directory cannot be written, or lies on a network file system.
+    """
+    if path.exists():
+        return
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        refuse_network_file_system(path.parent)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            if not path.exists():
+                _create(path)
+        finally:
+            os.close(directory)
+
+
+def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
+    """Read the whole database once.
+
+    Raises:
+        StorageError: Part of it is damaged.
+    """
+    with storage_errors(path):
+        answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if answer != "ok":
+        raise StorageError(f"the queue database is damaged: {answer}", where=str(path), fix=_REBUILD)
+
+
+def refuse_network_file_system(directory: Path, mounts: str | None = None) -> None:
+    """Raise where `directory` lies on a file system that several machines may mount.
+
+    Neither SQLite's shared memory nor `flock` can be relied on there (sqlite.org/wal.html, "All
+    processes using a database must be on the same host computer").
+
+    Args:
+        directory: An existing directory.
+        mounts: Text in the form of proc_pid_mountinfo(5); read from the system when None.
+
+    Raises:
+        StorageError: The file system is a network file system.
+    """
+    text = Path("/proc/self/mountinfo").read_text() if mounts is None else mounts
+    kind = _file_system(directory.resolve(), text)
+    if kind in _NETWORK_FILE_SYSTEMS:
+        raise StorageError(
+            f"is on a network file system ({kind}), where the queue cannot be kept safely",
+            where=str(directory),
+            fix=_KEEP_LOCAL,
+        )
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """One transaction that holds the right to write from its first statement on."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+def _create(path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.{threading.get_native_id()}.tmp")
+    temporary.unlink(missing_ok=True)
+    connection = sqlite3.connect(temporary, isolation_level=None)
+    try:
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise StorageError(
+                f"the file system allows no write-ahead log (journal mode {mode!r})",
+                where=str(path.parent),
+                fix=_KEEP_LOCAL,
+            )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.executescript(_SCHEMA)
+    finally:
+        connection.close()
+    # A log left by a deleted database would be replayed into the new one.
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    temporary.rename(path)
+    sync_directory(path.parent)
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != _APPLICATION_ID:
+        raise StorageError("is not a queue database", where=str(path), fix=_REBUILD)
+    if version != SCHEMA_VERSION:
+        raise StorageError(
+            f"is of version {version}, this program knows version {SCHEMA_VERSION}",
+            where=str(path),
+            fix="use the version of datasize-tui that wrote it, or move the file away",
+        )
+
+
+def _file_system(directory: Path, mounts: str) -> str:
+    """Type of the file system mounted closest above `directory`."""
+    best, kind = -1, ""
+    for line in mounts.splitlines():
+        left, _, right = line.partition(" - ")
+        # Spaces in mount points are written as octal escapes.
+        mount_point = Path(left.split()[4].encode().decode("unicode_escape"))
+        if directory.is_relative_to(mount_point) and len(mount_point.parts) >= best:
+            best, kind = len(mount_point.parts), right.split()[0]
+    return kind

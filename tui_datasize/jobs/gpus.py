@@ -1,0 +1,203 @@
+"""The devices of this machine: GPUs as NVML reports them, otherwise CPU slots."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+CPU = "cpu"
+"""The name of the CPU where a job's device is named; GPUs are named by UUID."""
+VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class GpuProcess:
+    """A process that has memory on a GPU."""
+
+    pid: int
+    used_bytes: int | None
+    """None where the driver does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU at one moment."""
+
+    uuid: str
+    index: int
+    name: str
+    memory_total_bytes: int
+    memory_free_bytes: int
+    utilisation_percent: int | None
+    """None where the driver does not tell, as with the next."""
+    temperature_c: int | None
+    processes: tuple[GpuProcess, ...] = ()
+    fault: str = ""
+    """Why it should take no jobs; empty while it is sound."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReport:
+    """What jobs may run on."""
+
+    gpus: tuple[Gpu, ...]
+    cpu_slots: int
+    """Jobs that the CPU takes at once, one thread each; 0 where GPUs take the jobs."""
+    problem: str
+    """One line for a person on what is missing or failing; empty if nothing is."""
+
+
+class DeviceMonitor:
+    """Reads the devices again and again over one connection to NVML.
+
+    Args:
+        nvml: A module-like object with NVML's functions; the installed `pynvml` when None.
+        environment: Where `CUDA_VISIBLE_DEVICES` restricts the GPUs.
+    """
+
+    def __init__(self, nvml: Any = None, environment: Mapping[str, str] = os.environ) -> None:
+        self._nvml = nvml
+        self._environment = environment
+        self._connected = False
+        self._had_gpus = False
+
+    def read(self) -> DeviceReport:
+        """Look at all devices; never raises for what NVML does.
+
+        Without NVML jobs run on the CPU. Once GPUs have been seen, a failing NVML gives no devices
+        at all until it recovers: a sweep begun on GPUs should not creep on to the CPU.
+        """
+        try:
+            gpus, problems = self._read_gpus()
+        except _NvmlFailure as failure:
+            self._connected = False
+            if self._had_gpus:
+                return DeviceReport((), 0, f"{failure}: no jobs are started until it answers again")
+            return _cpu_report(str(failure))
+        gpus = tuple(gpu for gpu in gpus if _is_visible(gpu, self._environment.get(VISIBLE_VARIABLE)))
+        if not gpus and not problems:
+            return _cpu_report("no GPU is visible")
+        self._had_gpus = True
+        problems += tuple(f"GPU {gpu.index}: {gpu.fault}" for gpu in gpus if gpu.fault)
+        return DeviceReport(gpus, 0, "; ".join(problems))
+
+    def close(self) -> None:
+        """Give the connection to NVML back."""
+        if self._connected:
+            self._connected = False
+            _try(self._nvml, self._nvml.nvmlShutdown, None)
+
+    def _read_gpus(self) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
+        self._connect()
+        nvml = self._nvml
+        gpus, problems = [], []
+        for index in range(_demand(nvml, nvml.nvmlDeviceGetCount)):
+            try:
+                gpus.append(_read_gpu(nvml, index))
+            except _NvmlFailure as failure:
+                problems.append(f"GPU {index} takes no jobs: {failure}")
+        return tuple(gpus), tuple(problems)
+
+    def _connect(self) -> None:
+        if self._connected:
+            return
+        if self._nvml is None:
+            try:
+                import pynvml
+            except ImportError:
+                raise _NvmlFailure("nvidia-ml-py is not installed") from None
+            self._nvml = pynvml
+        _demand(self._nvml, self._nvml.nvmlInit)
+        self._connected = True
+
+
+def read_devices(nvml: Any = None) -> DeviceReport:
+    """Look at the devices of this machine once, see `DeviceMonitor`."""
+    monitor = DeviceMonitor(nvml)
+    try:
+        return monitor.read()
+    finally:
+        monitor.close()
+
+
+def cpu_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+class _NvmlFailure(Exception):  # noqa: N818 - never leaves this module
+    """A call to NVML that nothing can be told without has failed."""
+
+
+def _cpu_report(problem: str) -> DeviceReport:
+    slots = cpu_count()
+    return DeviceReport((), slots, f"{problem}: jobs run on the CPU, {slots} at once")
+
+
+def _read_gpu(nvml: Any, index: int) -> Gpu:
+    handle = _demand(nvml, nvml.nvmlDeviceGetHandleByIndex, index)
+    memory = _demand(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
+    load = _try(nvml, nvml.nvmlDeviceGetUtilizationRates, None, handle)
+    return Gpu(
+        uuid=_text(_demand(nvml, nvml.nvmlDeviceGetUUID, handle)),
+        index=index,
+        name=_text(_try(nvml, nvml.nvmlDeviceGetName, "GPU", handle)),
+        memory_total_bytes=int(memory.total),
+        memory_free_bytes=int(memory.free),
+        utilisation_percent=None if load is None else int(load.gpu),
+        temperature_c=_try(nvml, nvml.nvmlDeviceGetTemperature, None, handle, nvml.NVML_TEMPERATURE_GPU),
+        processes=_read_processes(nvml, handle),
+        fault=_read_fault(nvml, handle),
+    )
+
+
+def _read_processes(nvml: Any, handle: Any) -> tuple[GpuProcess, ...]:
+    listed: list[Any] = [
+        *_try(nvml, nvml.nvmlDeviceGetComputeRunningProcesses, [], handle),
+        *_try(nvml, nvml.nvmlDeviceGetGraphicsRunningProcesses, [], handle),
+    ]
+    return tuple(GpuProcess(int(process.pid), process.usedGpuMemory) for process in listed)
+
+
+def _read_fault(nvml: Any, handle: Any) -> str:
+    errors = _try(
+        nvml,
+        nvml.nvmlDeviceGetTotalEccErrors,
+        0,
+        handle,
+        nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
+        nvml.NVML_VOLATILE_ECC,
+    )
+    return f"{errors} uncorrectable memory errors, it takes no jobs" if errors else ""
+
+
+def _demand(nvml: Any, function: Callable[..., _Value], *arguments: Any) -> _Value:
+    try:
+        return function(*arguments)
+    except nvml.NVMLError as error:
+        raise _NvmlFailure(f"NVML: {error}") from error
+
+
+def _try(nvml: Any, function: Callable[..., _Value], default: _Value, *arguments: Any) -> _Value:
+    try:
+        return function(*arguments)
+    except nvml.NVMLError:
+        return default
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _is_visible(gpu: Gpu, visible: str | None) -> bool:
+    """Whether `CUDA_VISIBLE_DEVICES` lets this process use the GPU; it names indices or UUID prefixes."""
+    if visible is None:
+        return True
+    names = [name.strip() for name in visible.split(",") if name.strip()]
+    return any(
+        name == str(gpu.index) or (name.startswith("GPU-") and gpu.uuid.startswith(name)) for name in names
+    )

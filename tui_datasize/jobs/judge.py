@@ -1,0 +1,100 @@
+"""What a run's directory and its worker's process say about an attempt. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from tui_datasize.jobs.state import JobState
+from tui_datasize.runlog.claim import OUT_OF_MEMORY, ExitRecord, Observation, Outcome
+
+
+class Finding(Enum):
+    """How an attempt stands."""
+
+    STARTING = auto()
+    """Its worker lives and has not claimed the run yet."""
+    RUNNING = auto()
+    """A worker has the run."""
+    ENDING = auto()
+    """Its end is written; the worker, or descendants of it, are still there."""
+    ENDED = auto()
+    """Its end is written and nobody is left."""
+    LEFTOVERS = auto()
+    """The lock is held, but not by a living worker."""
+    VANISHED = auto()
+    """A worker had the run and went without writing an end."""
+    UNCLAIMED = auto()
+    """No worker is left, and none has ever claimed this attempt."""
+
+
+def find(attempt: int, seen: Observation, worker_alive: bool) -> Finding:
+    """Tell how an attempt stands.
+
+    Args:
+        attempt: The newest attempt that was committed.
+        seen: The run directory.
+        worker_alive: Whether the process started for this attempt lives, or may live.
+    """
+    if ended(attempt, seen):
+        return Finding.ENDING if seen.claimant_alive or seen.lock_held else Finding.ENDED
+    if seen.claimant_alive:
+        # Perhaps a straggler of an earlier attempt: whoever has the claim has the run.
+        return Finding.RUNNING
+    if worker_alive:
+        return Finding.STARTING
+    if seen.lock_held:
+        return Finding.LEFTOVERS
+    if seen.claim and seen.claim.attempt >= attempt:
+        return Finding.VANISHED
+    return Finding.UNCLAIMED
+
+
+def ended(attempt: int, seen: Observation) -> ExitRecord | None:
+    """The end of the run, if it is one for this attempt; success ends every attempt."""
+    if seen.exit and (seen.exit.outcome is Outcome.SUCCEEDED or seen.exit.attempt >= attempt):
+        return seen.exit
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is known of an attempt that is over."""
+
+    outcome: Outcome | None
+    """None where the worker vanished."""
+    reason: str
+    attempt: int
+    max_attempts: int
+    cancel_requested: bool
+    beside_others: bool
+    """Whether it ran on a GPU that it may have shared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of the job."""
+
+    state: JobState
+    reason: str
+    alone: bool = False
+    """Whether its next attempt gets a GPU to itself."""
+
+
+def decide(ending: Ending) -> Decision:
+    """Decide what becomes of a job whose attempt is over."""
+    if ending.outcome is Outcome.SUCCEEDED:
+        return Decision(JobState.SUCCEEDED, "")
+    if ending.cancel_requested or ending.outcome is Outcome.CANCELLED:
+        return Decision(
+            JobState.CANCELLED, ending.reason if ending.outcome is Outcome.CANCELLED else "cancelled"
+        )
+    tries_left = ending.attempt < ending.max_attempts
+    if ending.outcome is Outcome.FAILED:
+        if OUT_OF_MEMORY in ending.reason.lower() and ending.beside_others and tries_left:
+            return Decision(JobState.INTERRUPTED, f"{ending.reason}; starts again alone", alone=True)
+        return Decision(JobState.FAILED, ending.reason)
+    reason = ending.reason or "stopped on request"
+    if tries_left:
+        return Decision(JobState.INTERRUPTED, reason)
+    return Decision(JobState.FAILED, f"{reason} on attempt {ending.attempt}, the last one")

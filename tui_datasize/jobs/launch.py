@@ -1,0 +1,114 @@
+"""Starting a scheduler that outlives its starter, and telling whether one runs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tui_datasize.errors import StorageError
+from tui_datasize.jobs.database import create_database, storage_errors
+from tui_datasize.runlog.paths import ProjectPaths
+
+_START_TIMEOUT_S = 30.0
+_POLL_INTERVAL_S = 0.02
+_LINGER_DIRECTORY = Path("/var/lib/systemd/linger")
+
+
+def scheduler_alive(project: ProjectPaths) -> bool:
+    """Whether some process holds the scheduler's lock."""
+    try:
+        descriptor = os.open(project.scheduler_lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared, so that two clients that look at once do not take each other for a scheduler.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def ensure_scheduler(project: ProjectPaths, options: Sequence[str] = ()) -> None:
+    """Start a detached scheduler unless one runs, and wait until it has the queue.
+
+    Raises:
+        StorageError: It ended, or took too long; the message carries the last line of its log.
+    """
+    if scheduler_alive(project):
+        return
+    create_database(project.queue)
+    process = _spawn(project, options)
+    ended = False
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while not scheduler_alive(project):
+        # Its end is seen one look before it is believed: another starter's scheduler may have won.
+        if ended or time.monotonic() >= deadline:
+            raise StorageError(
+                f"the scheduler did not start: {_last_line(project.scheduler_log)}",
+                where=str(project.scheduler_log),
+            )
+        ended = process.poll() is not None
+        time.sleep(_POLL_INTERVAL_S)
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """Look every few milliseconds until `condition` holds; whether it did within `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_INTERVAL_S)
+    return True
+
+
+def survives_logout() -> bool:
+    """Whether systemd keeps this user's services when the last session ends ("lingering")."""
+    try:
+        return (_LINGER_DIRECTORY / pwd.getpwuid(os.getuid()).pw_name).exists()
+    except KeyError:  # a container may run under a number without a name
+        return False
+
+
+def _spawn(project: ProjectPaths, options: Sequence[str]) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "tui_datasize.jobs.scheduler",
+        "--project",
+        str(project.root.absolute()),
+    ]
+    with storage_errors(project.scheduler_log), project.scheduler_log.open("ab") as log:
+        return subprocess.Popen(
+            [*_own_scope(), *command, *options],
+            cwd=project.root,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _own_scope() -> tuple[str, ...]:
+    """A prefix that takes the scheduler out of the login session, where that makes it live longer.
+
+    Without lingering the user's own scopes end with the last login, sooner than a plain process.
+    """
+    systemd_run = shutil.which("systemd-run")
+    if systemd_run and os.environ.get("XDG_RUNTIME_DIR") and survives_logout():
+        return (systemd_run, "--user", "--scope", "--quiet", "--collect", "--")
+    return ()
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"

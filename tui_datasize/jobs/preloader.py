@@ -1,0 +1,208 @@
+"""A fork server: imports heavy modules once, then forks one worker per request.
+
+Runs as `python -m tui_datasize.jobs.preloader`, started by a scheduler that it talks to over an
+inherited socket. It starts no thread and opens no GPU before a fork, reports how its workers end, and
+ends with the scheduler; its workers live on.
+
+Messages are JSON objects, one per packet. From the scheduler, with the descriptors of the worker's
+slots attached: `{"tag", "argv", "environment", "directory", "stdout", "stderr"}`. To the scheduler:
+`{"sources": [...]}` once it is ready, `{"tag", "pid", "start_ticks"}` after a fork, and
+`{"tag", "status"}` at a worker's end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import importlib
+import json
+import os
+import selectors
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tui_datasize.runlog.claim import TAG_VARIABLE
+from tui_datasize.runlog.identity import start_ticks
+
+PACKET_BYTES = 1 << 16
+MOST_SLOTS = 64
+TAG_LENGTH = 32
+"""Every tag has this length, so that a worker's can be written over the preloader's own."""
+CANNOT_FORK_STATUS = 71
+"""Exit status reported for a worker that could not be forked (EX_OSERR)."""
+
+_Main = Callable[[Sequence[str]], int]
+
+
+class Preloader:
+    """Serves fork requests until the scheduler closes its end of the socket."""
+
+    def __init__(self, control: socket.socket, main: _Main, sources: Sequence[str]) -> None:
+        self._control = control
+        self._main = main
+        self._sources = tuple(sources)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(control, selectors.EVENT_READ)
+        self._libc = ctypes.CDLL(None)
+        self._tag_address = _tag_address(self._libc)
+
+    def serve(self) -> None:
+        """Fork workers and report their ends."""
+        self._send({"sources": self._sources})
+        while True:
+            for key, _ in self._selector.select():
+                if key.data is not None:
+                    self._reap(key.fd, *key.data)
+                elif not self._serve_request():
+                    return
+
+    def _serve_request(self) -> bool:
+        packet, slots, _, _ = socket.recv_fds(self._control, PACKET_BYTES, MOST_SLOTS)
+        if not packet:
+            return False
+        request = json.loads(packet)
+        try:
+            pid = os.fork()
+        except OSError:
+            traceback.print_exc()
+            self._send({"tag": request["tag"], "status": CANNOT_FORK_STATUS})
+        else:
+            if pid == 0:
+                self._become_worker(request)
+            self._watch(pid, request["tag"])
+        for descriptor in slots:
+            os.close(descriptor)
+        return True
+
+    def _watch(self, pid: int, tag: str) -> None:
+        # The child cannot be reaped by anyone else, so its number is still its own.
+        self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, tag))
+        self._send({"tag": tag, "pid": pid, "start_ticks": start_ticks(pid)})
+
+    def _reap(self, pidfd: int, pid: int, tag: str) -> None:
+        self._selector.unregister(pidfd)
+        os.close(pidfd)
+        _, status = os.waitpid(pid, 0)
+        self._send({"tag": tag, "status": os.waitstatus_to_exitcode(status)})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        # A scheduler that is gone is noticed as the end of its messages.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._control.send(json.dumps(message).encode())
+
+    def _become_worker(self, request: dict[str, Any]) -> NoReturn:
+        """Turn the forked child into a worker; exit handlers of the parent are not run."""
+        status = 1
+        try:
+            os.setsid()
+            self._close_descriptors()
+            _redirect(request)
+            os.chdir(request["directory"])
+            os.environ.update(request["environment"])
+            ctypes.memmove(self._tag_address, request["tag"].encode(), TAG_LENGTH)
+            sys.argv = [sys.argv[0], *request["argv"]]
+            status = _run(self._main, request["argv"])
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            self._libc.fflush(None)
+            os._exit(status)
+
+    def _close_descriptors(self) -> None:
+        for key in list(self._selector.get_map().values()):
+            if key.data is not None:
+                os.close(key.fd)
+        self._selector.close()
+        self._control.close()
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Import what is asked for, then serve."""
+    parser = argparse.ArgumentParser(prog="python -m tui_datasize.jobs.preloader", description=__doc__)
+    parser.add_argument("--control", type=int, required=True, help="descriptor of the inherited socket")
+    parser.add_argument("--preload", default="", help="modules to import, with commas between")
+    parser.add_argument("--call", required=True, help="MODULE:FUNCTION that takes the worker's arguments")
+    arguments = parser.parse_args(argv)
+    control = socket.socket(fileno=arguments.control)
+    control.set_inheritable(False)
+    for name in filter(None, arguments.preload.split(",")):
+        importlib.import_module(name)
+    module, _, function = arguments.call.partition(":")
+    worker_main = getattr(importlib.import_module(module), function)
+    _refuse_threads()
+    # What is imported stays for good: collecting it would only copy its pages in every worker.
+    gc.collect()
+    gc.freeze()
+    Preloader(control, worker_main, _sources(module.partition(".")[0])).serve()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Exit handlers of the imported libraries have nothing to end here.
+    os._exit(0)
+
+
+def _sources(package: str) -> list[str]:
+    """Files of the worker's own package that have been loaded; those of libraries hardly change."""
+    return [
+        module.__file__
+        for name, module in sys.modules.items()
+        if name.partition(".")[0] == package and module.__file__
+    ]
+
+
+def _refuse_threads() -> None:
+    """End if an import has started a thread: a forked worker might wait for its locks for ever."""
+    threads = sorted(task.name for task in Path("/proc/self/task").iterdir())
+    if len(threads) > 1:
+        names = [Path(f"/proc/self/task/{thread}/comm").read_text().strip() for thread in threads]
+        sys.exit(f"preloader: the imported modules started threads ({', '.join(names)})")
+
+
+def _tag_address(libc: ctypes.CDLL) -> int:
+    """Where this process's own environment block holds the value of the tag.
+
+    A forked child shows its parent's environment in /proc; writing its own tag into the block itself
+    is what makes it and its descendants findable.
+    """
+    libc.getenv.restype = ctypes.c_void_p
+    address = libc.getenv(TAG_VARIABLE.encode())
+    if len(os.environ.get(TAG_VARIABLE, "")) != TAG_LENGTH or address is None:
+        sys.exit(f"preloader: {TAG_VARIABLE} must be set to {TAG_LENGTH} characters")
+    return int(address)
+
+
+def _redirect(request: dict[str, Any]) -> None:
+    """Read from nothing and write to the log files of the run."""
+    append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    for target, path, flags in (
+        (0, os.devnull, os.O_RDONLY),
+        (1, request["stdout"], append),
+        (2, request["stderr"], append),
+    ):
+        descriptor = os.open(path, flags, 0o666)
+        os.dup2(descriptor, target)
+        os.close(descriptor)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def _run(main: _Main, argv: Sequence[str]) -> int:
+    """Call a worker's main function and tell its exit status as an interpreter would."""
+    try:
+        return int(main(argv) or 0)
+    except SystemExit as leave:
+        if leave.code is None or isinstance(leave.code, int):
+            return leave.code or 0
+        print(leave.code, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Rows of the queue's database as the scheduler reads and writes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.state import JobState
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveJob:
+    """A job that a worker has or may have, with its newest attempt."""
+
+    run_id: str
+    experiment: str
+    workload: str
+    state: JobState
+    attempts: int
+    max_attempts: int
+    alone: bool
+    cancel_requested: bool
+    device: str
+    reserved_bytes: int
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A job that waits for a device."""
+
+    run_id: str
+    experiment: str
+    workload: str
+    priority: int
+    position: int
+    attempts: int
+    alone: bool
+    peak_bytes: int | None
+    """Most GPU memory that its workload has been seen to take."""
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCommand:
+    """An acknowledged command that is not applied yet."""
+
+    id: int
+    batch: str
+    kind: CommandKind
+    run_id: str
+    amount: int
+    force: bool
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job as an enqueue command makes it."""
+
+    run_id: str
+    experiment: str
+    workload: str
+    state: JobState
+    priority: int
+    attempts: int
+    max_attempts: int
+    reason: str
+    started_at: str
+    finished_at: str
+    document: str

@@ -1,0 +1,302 @@
+"""The scheduler of one project: a detached process with sole authority over the queue.
+
+Runs as `python -m tui_datasize.jobs.scheduler --project DIR`. It may be killed at any moment: all it
+decides is committed before it is done, and its successor finds everything else in the run directories.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import selectors
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, StorageError
+from tui_datasize.jobs.apply import CommandDesk
+from tui_datasize.jobs.database import PassingStorageError, storage_errors
+from tui_datasize.jobs.dispatch import Dispatcher
+from tui_datasize.jobs.gpus import DeviceMonitor
+from tui_datasize.jobs.ledger import DeviceLedger, DeviceLimits
+from tui_datasize.jobs.slots import slot_directory
+from tui_datasize.jobs.spawn import ColdSpawner, Spawner
+from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.supervisor import Supervisor
+from tui_datasize.jobs.warm import WarmSpawner
+from tui_datasize.runlog.paths import ProjectPaths
+
+WORKER_COMMAND = (sys.executable, "-P", "-m", "tui_datasize.training")
+WORKER_CALL = "tui_datasize.training.worker:main"
+WORKER_MODULES = ("torch", "torchvision", "torchmetrics")
+
+_LOG = logging.getLogger(__name__)
+_TICK_S = 0.1
+"""How often acknowledged commands are looked for."""
+_DISPATCH_INTERVAL_S = 1.0
+"""How often waiting jobs are tried without a cause: others may have freed a slot or memory."""
+_LOCK_PATIENCE_S = 0.5
+"""A client that looks whether a scheduler runs holds the lock for a moment."""
+_FAULT_PAUSE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerSettings:
+    """How a scheduler works; every field has a command-line option."""
+
+    project: ProjectPaths
+    idle_s: float = 30.0
+    """Seconds without anything to do after which it ends."""
+    grace_s: float = 10.0
+    """Seconds between TERM and KILL of a cancelled worker."""
+    command: tuple[str, ...] = WORKER_COMMAND
+    """Starts a worker cold; the run directory is appended."""
+    call: str = WORKER_CALL
+    """`MODULE:FUNCTION` of a warm worker; empty for cold starts."""
+    preload: tuple[str, ...] = WORKER_MODULES
+    limits: DeviceLimits = field(default_factory=DeviceLimits)
+
+
+class Scheduler:
+    """Applies commands, watches what runs, and starts what can run."""
+
+    def __init__(self, settings: SchedulerSettings, authority: Authority, spawner: Spawner) -> None:
+        project = settings.project
+        self._settings = settings
+        self._authority = authority
+        self._spawner = spawner
+        self._selector = selectors.DefaultSelector()
+        self._store = Store(project.queue)
+        self._supervisor = Supervisor(self._store, project, self._selector, settings.grace_s)
+        self._desk = CommandDesk(self._store, project)
+        self._monitor = DeviceMonitor()
+        self._ledger = DeviceLedger(self._monitor, settings.limits, self._supervisor, self._store)
+        self._dispatcher = Dispatcher(
+            self._store, project, self._supervisor, spawner, self._ledger, slot_directory()
+        )
+        self._data_version = -1
+        self._dispatch_at_s = 0.0
+        self._idle_since_s: float | None = None
+
+    def run(self, stop: StopRequest) -> None:
+        """Work until there is nothing to do, or someone asks to stop.
+
+        Raises:
+            StorageError: The database or the runs directory cannot be used any more.
+        """
+        self._store.forget_old_commands()
+        self._supervisor.refresh()
+        while not (stop.requested or self._desk.stop_requested or self._is_over()):
+            self._step()
+            self._wait()
+
+    def dismiss_old_stops(self) -> None:
+        """Forget requests to stop that were meant for an earlier scheduler."""
+        self._desk.dismiss_old_stops()
+
+    def close(self) -> None:
+        """Give everything back; workers go on."""
+        self._supervisor.close()
+        self._selector.close()
+        self._monitor.close()
+        self._store.close()
+
+    def _step(self) -> None:
+        self._ledger.update()
+        self._spawner.poll()
+        if self._apply_commands() + self._supervisor.look() or time.monotonic() >= self._dispatch_at_s:
+            self._dispatcher.dispatch()
+            self._dispatch_at_s = time.monotonic() + _DISPATCH_INTERVAL_S
+
+    def _apply_commands(self) -> int:
+        version = self._store.data_version()
+        if version == self._data_version:
+            return 0
+        applied = self._desk.apply_pending()
+        if applied:
+            self._supervisor.refresh()
+        else:
+            # Only once all are applied: a change between the two looks is seen at the next step.
+            self._data_version = version
+        return applied
+
+    def _wait(self) -> None:
+        """Sleep until a worker ends, the spawner has news, or it is time to look again."""
+        news = list(self._spawner.descriptors())
+        for descriptor in news:
+            self._selector.register(descriptor, selectors.EVENT_READ)
+        try:
+            for key, _ in self._selector.select(min(_TICK_S, self._supervisor.next_look_s())):
+                if key.fd in news:
+                    self._dispatch_at_s = 0.0
+                else:
+                    self._supervisor.wake(key.fd)
+        finally:
+            for descriptor in news:
+                self._selector.unregister(descriptor)
+
+    def _is_over(self) -> bool:
+        """Whether there has been nothing to do for so long that the scheduler may end."""
+        if not self._store.is_in_place():
+            _LOG.error("%s was moved or deleted; the next scheduler will begin anew", self._store.path)
+            return True
+        if len(self._supervisor) or self._store.has_waiting() or self._store.pending_commands(1):
+            self._idle_since_s = None
+            return False
+        if self._idle_since_s is None:
+            self._idle_since_s = time.monotonic()
+        if time.monotonic() < self._idle_since_s + self._settings.idle_s:
+            return False
+        # Whoever saw the lock held has committed before this look, and is not left waiting.
+        self._authority.release()
+        return not (self._store.pending_commands(1) and self._authority.take())
+
+
+class Authority:
+    """The right to schedule a project, held by `flock` until the process ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def take(self) -> bool:
+        """Take the right; False where another scheduler has it.
+
+        Raises:
+            StorageError: The runs directory cannot be written.
+        """
+        deadline = time.monotonic() + _LOCK_PATIENCE_S
+        with storage_errors(self._path):
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    os.close(descriptor)
+                    return False
+                time.sleep(0.01)
+            else:
+                self._descriptor = descriptor
+                return True
+
+    def release(self) -> None:
+        """Give the right back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class StopRequest:
+    """Notes that a signal asked to end; a hang-up of the terminal is ignored."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.requested = True
+
+
+def serve(settings: SchedulerSettings) -> None:
+    """Schedule until there is nothing to do; faults of storage that may pass are waited for.
+
+    Raises:
+        StorageError: The queue cannot be used, and waiting would not help.
+    """
+    stop = StopRequest()
+    # Before the lock tells others that the queue is served.
+    Store(settings.project.queue).close()
+    authority = Authority(settings.project.scheduler_lock)
+    if not authority.take():
+        _LOG.info("another scheduler has the queue")
+        return
+    cold = ColdSpawner(settings.command)
+    spawner = WarmSpawner(settings.preload, settings.call, cold) if settings.call else cold
+    _LOG.info("scheduler of %s begins", settings.project.root)
+    try:
+        first = Scheduler(settings, authority, spawner)
+        first.dismiss_old_stops()
+        scheduler: Scheduler | None = first
+        while scheduler and not _runs_to_its_end(scheduler, stop):
+            scheduler = _open_again(settings, authority, spawner, stop)
+    finally:
+        spawner.close()
+    _LOG.info("scheduler ends")
+
+
+def _runs_to_its_end(scheduler: Scheduler, stop: StopRequest) -> bool:
+    try:
+        scheduler.run(stop)
+    except PassingStorageError as error:
+        _LOG.error("%s", error.line)
+        return False
+    finally:
+        scheduler.close()
+    return True
+
+
+def _open_again(
+    settings: SchedulerSettings, authority: Authority, spawner: Spawner, stop: StopRequest
+) -> Scheduler | None:
+    """Wait until the database can be used again; None where someone asks to stop before that."""
+    while not stop.requested:
+        time.sleep(_FAULT_PAUSE_S)
+        try:
+            return Scheduler(settings, authority, spawner)
+        except PassingStorageError as error:
+            _LOG.error("%s", error.line)
+    return None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the options and serve; what goes wrong is one line on stderr."""
+    settings = _settings(_parser().parse_args(argv))
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    try:
+        serve(settings)
+    except StorageError as error:
+        print(error.line, file=sys.stderr)
+        return EXIT_BAD_INPUT
+    return EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tui_datasize.jobs.scheduler", description=__doc__)
+    default = SchedulerSettings(ProjectPaths(Path()))
+    parser.add_argument("--project", type=Path, required=True, help="project directory")
+    parser.add_argument("--idle-s", type=float, default=default.idle_s, help="end after this long idle")
+    parser.add_argument("--grace-s", type=float, default=default.grace_s, help="time between TERM and KILL")
+    parser.add_argument("--worker", default=shlex.join(default.command), help="command of a cold worker")
+    parser.add_argument("--call", default=default.call, help="MODULE:FUNCTION of a warm worker")
+    parser.add_argument("--preload", default=",".join(default.preload), help="modules, commas between")
+    parser.add_argument("--cold", action="store_true", help="start every worker as a new process")
+    parser.add_argument("--cpu-slots", type=int, help="jobs at once on the CPU (default: one per core)")
+    parser.add_argument("--slots-per-gpu", type=int, default=default.limits.slots_per_gpu)
+    return parser
+
+
+def _settings(arguments: argparse.Namespace) -> SchedulerSettings:
+    return SchedulerSettings(
+        project=ProjectPaths(arguments.project.absolute()),
+        idle_s=arguments.idle_s,
+        grace_s=arguments.grace_s,
+        command=tuple(shlex.split(arguments.worker)),
+        call="" if arguments.cold else arguments.call,
+        preload=tuple(filter(None, arguments.preload.split(","))),
+        limits=DeviceLimits(slots_per_gpu=arguments.slots_per_gpu, cpu_slots=arguments.cpu_slots),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""Starting workers: what a start needs, and plain processes as the simplest way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+from tui_datasize.runlog.identity import ProcessIdentity
+from tui_datasize.runlog.paths import RunPaths
+
+ONE_THREAD: Mapping[str, str] = MappingProxyType(
+    {
+        name: "1"
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    }
+)
+"""What keeps numerical libraries to one thread; they read it when they are imported."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnRequest:
+    """One worker to start."""
+
+    paths: RunPaths
+    environment: Mapping[str, str]
+    """What differs from the scheduler's own environment."""
+    tag: str
+    """The worker's `DATASIZE_TAG`, also in `environment`."""
+    slots: tuple[int, ...]
+    """Descriptors that the worker inherits and never closes."""
+    directory: Path
+    """Working directory."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """What its spawner knows of a worker; filled in as it is learned."""
+
+    process: ProcessIdentity | None = None
+    """None until the start is confirmed, and for good where `is_gone` without it."""
+    status: int | None = None
+    """Exit code, negative for a signal; None while it lives or where nobody could tell."""
+    status_expected: bool = True
+    """Whether `status` may still come: its parent lives."""
+    is_gone: bool = field(default=False)
+    """Whether it has ended, or was never started and never will be."""
+
+    def is_alive(self) -> bool:
+        """Whether it lives, or may live because its start is under way."""
+        if self.is_gone:
+            return False
+        return self.process is None or self.process.is_alive()
+
+
+class Spawner(Protocol):
+    """A way to start workers."""
+
+    def is_ready(self) -> bool:
+        """Whether `start` will be followed at once; asking may begin to make ready."""
+
+    def start(self, request: SpawnRequest) -> Worker:
+        """Start a worker in its own session, its output appended to the run's log files.
+
+        Raises:
+            OSError: It cannot be started now.
+        """
+
+    def poll(self) -> None:
+        """Bring all workers up to date, without waiting."""
+
+    def descriptors(self) -> Sequence[int]:
+        """Descriptors that become readable when there is something to poll."""
+
+    def close(self) -> None:
+        """Give everything back; workers go on."""
+
+
+class ColdSpawner:
+    """Starts every worker as a new process.
+
+    Args:
+        command: Program and arguments; the run directory is appended.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = tuple(command)
+        self._children: list[tuple[subprocess.Popen[bytes], Worker]] = []
+
+    def is_ready(self) -> bool:
+        """Always."""
+        return True
+
+    def start(self, request: SpawnRequest) -> Worker:
+        """See `Spawner.start`."""
+        with ExitStack() as files:
+            stdout = files.enter_context(request.paths.stdout.open("ab"))
+            stderr = files.enter_context(request.paths.stderr.open("ab"))
+            child = subprocess.Popen(
+                [*self._command, str(request.paths.directory)],
+                cwd=request.directory,
+                env=os.environ | request.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                pass_fds=request.slots,
+                start_new_session=True,
+            )
+        worker = Worker()
+        try:
+            worker.process = ProcessIdentity.of(child.pid)
+        except ProcessLookupError:
+            worker.is_gone = True
+        self._children.append((child, worker))
+        return worker
+
+    def poll(self) -> None:
+        """See `Spawner.poll`."""
+        for child, worker in self._children:
+            worker.status = child.poll()
+            worker.is_gone = worker.status is not None
+        self._children = [(child, worker) for child, worker in self._children if not worker.is_gone]
+
+    def descriptors(self) -> Sequence[int]:
+        """None: the ends of processes are watched by whoever needs them."""
+        return ()
+
+    def close(self) -> None:
+        """Forget the children; they are nobody's to wait for any more."""
+        for child, _ in self._children:
+            # Otherwise Popen would warn of a child that still runs.
+            child.returncode = 0
+        self._children.clear()

@@ -1,0 +1,279 @@
+"""The scheduler's view of the queue's database: jobs, attempts and pending commands.
+
+Every change of a job's state goes through the transition table, and nothing is kept in memory that a
+restarted scheduler could not read back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.database import (
+    ACTIVE,
+    WAITING,
+    check_integrity,
+    create_database,
+    open_database,
+    refuse_network_file_system,
+    storage_errors,
+    transaction,
+)
+from tui_datasize.jobs.records import ActiveJob, NewJob, PendingCommand, QueuedJob
+from tui_datasize.jobs.state import IllegalTransitionError, JobState, sources
+from tui_datasize.runlog.claim import utc_now
+
+_COMMANDS_KEPT_DAYS = 7
+
+
+class Store:
+    """The open database of one scheduler.
+
+    Raises:
+        StorageError: The database cannot be made, opened or trusted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        create_database(path)
+        refuse_network_file_system(path.parent)
+        self.path = path
+        self._connection = open_database(path)
+        check_integrity(self._connection, path)
+        with storage_errors(path):
+            self._inode = path.stat().st_ino
+
+    def close(self) -> None:
+        """Give the database back."""
+        self._connection.close()
+
+    def is_in_place(self) -> bool:
+        """Whether the path still names the open file; someone may have moved or deleted it."""
+        try:
+            return self.path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
+    def data_version(self) -> int:
+        """A number that changes whenever another process commits."""
+        return int(self._one("PRAGMA data_version")[0])
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; committed to disk at the end of the block."""
+        with storage_errors(self.path), transaction(self._connection):
+            yield
+
+    # Commands
+
+    def pending_commands(self, limit: int) -> list[PendingCommand]:
+        """The oldest acknowledged commands that are not applied."""
+        rows = self._all(
+            "SELECT id, batch, kind, run_id, amount, force, document FROM commands "
+            "WHERE applied_at IS NULL ORDER BY id LIMIT ?",
+            limit,
+        )
+        return [
+            PendingCommand(**(dict(row) | {"kind": CommandKind(row["kind"]), "force": bool(row["force"])}))
+            for row in rows
+        ]
+
+    def settle(self, answers: Iterable[tuple[int, bool, str]]) -> None:
+        """Note (command id, ok, message) of applied commands; their documents are no longer needed."""
+        now = utc_now()
+        self._connection.executemany(
+            "UPDATE commands SET applied_at = ?, ok = ?, message = ?, document = '' WHERE id = ?",
+            [(now, ok, message, command_id) for command_id, ok, message in answers],
+        )
+
+    def forget_old_commands(self) -> None:
+        """Remove commands that were answered long ago."""
+        with self.transaction():
+            self._run(
+                "DELETE FROM commands WHERE applied_at IS NOT NULL "
+                f"AND julianday(applied_at) < julianday('now', '-{_COMMANDS_KEPT_DAYS} days')"
+            )
+
+    # Jobs
+
+    def state(self, run_id: str) -> JobState | None:
+        """The state of a job; None where there is none of that id."""
+        row = self._one("SELECT state FROM jobs WHERE run_id = ?", run_id)
+        return JobState(row["state"]) if row else None
+
+    def experiment(self, run_id: str) -> str:
+        """The experiment of an existing job."""
+        return str(self._one("SELECT experiment FROM jobs WHERE run_id = ?", run_id)[0])
+
+    def add(self, job: NewJob) -> None:
+        """Append a job to the end of the queue."""
+        self._run(
+            "INSERT INTO jobs (run_id, experiment, workload, state, priority, position, attempts, "
+            "max_attempts, reason, queued_at, started_at, finished_at, document) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(job.run_id, job.experiment, job.workload, job.state, job.priority, self._next_position()),
+            *(job.attempts, job.max_attempts, job.reason, utc_now(), job.started_at, job.finished_at),
+            job.document,
+        )
+
+    def queue_again(self, run_id: str, more_attempts: int) -> None:
+        """Put a finished job back to the end of the queue with a fresh allowance of attempts."""
+        self.change(run_id, JobState.QUEUED)
+        self._run(
+            "UPDATE jobs SET max_attempts = attempts + ?, position = ?, alone = 0, cancel_requested = 0, "
+            "queued_at = ?, started_at = '' WHERE run_id = ?",
+            *(more_attempts, self._next_position(), utc_now(), run_id),
+        )
+
+    def replace_document(self, run_id: str, document: str, priority: int) -> None:
+        """Give a job that is queued again its new specification and priority."""
+        self._run("UPDATE jobs SET document = ?, priority = ? WHERE run_id = ?", document, priority, run_id)
+
+    def change(self, run_id: str, state: JobState, reason: str = "") -> None:
+        """Take a job to another state.
+
+        Raises:
+            IllegalTransitionError: The transition table does not allow it.
+        """
+        allowed = sources(state)
+        marks = ", ".join("?" * len(allowed))
+        changed = self._run(
+            "UPDATE jobs SET state = ?, reason = ?, finished_at = iif(?, ?, ''), "
+            f"device = iif(?, '', device) WHERE run_id = ? AND state IN ({marks})",
+            *(state, reason, state.is_final, utc_now(), state.is_waiting, run_id, *allowed),
+        )
+        if changed != 1:
+            raise IllegalTransitionError(run_id, state)
+
+    def change_priority(self, run_id: str, amount: int) -> int:
+        """Add to a job's priority and return the new one."""
+        self._run("UPDATE jobs SET priority = priority + ? WHERE run_id = ?", amount, run_id)
+        return int(self._one("SELECT priority FROM jobs WHERE run_id = ?", run_id)[0])
+
+    def request_cancel(self, run_id: str) -> None:
+        """Note that an active job is to end as cancelled."""
+        self._run("UPDATE jobs SET cancel_requested = 1 WHERE run_id = ?", run_id)
+
+    def line(self, run_id: str) -> list[str]:
+        """The unfinished, inactive jobs of this job's priority, first in line first."""
+        rows = self._all(
+            f"SELECT run_id FROM jobs WHERE ({WAITING} OR state = ?) "
+            "AND priority = (SELECT priority FROM jobs WHERE run_id = ?) ORDER BY position",
+            *(JobState.HELD, run_id),
+        )
+        return [row["run_id"] for row in rows]
+
+    def swap(self, run_id: str, other: str) -> None:
+        """Let two jobs change places."""
+        mine, theirs = (
+            self._one("SELECT position FROM jobs WHERE run_id = ?", one)[0] for one in (run_id, other)
+        )
+        self._run("UPDATE jobs SET position = ? WHERE run_id = ?", theirs, run_id)
+        self._run("UPDATE jobs SET position = ? WHERE run_id = ?", mine, other)
+
+    def waiting(self, limit: int) -> list[QueuedJob]:
+        """The first jobs in line for a device."""
+        rows = self._all(
+            "SELECT run_id, experiment, jobs.workload, priority, position, attempts, alone, peak_bytes, "
+            f"document FROM jobs LEFT JOIN workloads USING (workload) WHERE {WAITING} "
+            "ORDER BY priority DESC, position LIMIT ?",
+            limit,
+        )
+        return [QueuedJob(**(dict(row) | {"alone": bool(row["alone"])})) for row in rows]
+
+    def has_waiting(self) -> bool:
+        """Whether any job waits for a device."""
+        return self._one(f"SELECT 1 FROM jobs WHERE {WAITING} LIMIT 1") is not None
+
+    def active(self) -> list[ActiveJob]:
+        """All jobs that a worker has or may have."""
+        rows = self._all(
+            "SELECT run_id, experiment, workload, state, attempts, max_attempts, alone, cancel_requested, "
+            "jobs.device, reserved_bytes, tag FROM jobs "
+            f"JOIN attempts USING (run_id) WHERE {ACTIVE} AND attempt = attempts",
+        )
+        return [_active_job(row) for row in rows]
+
+    def active_job(self, run_id: str) -> ActiveJob:
+        """One of the active jobs."""
+        return next(job for job in self.active() if job.run_id == run_id)
+
+    # Attempts
+
+    def begin_attempt(self, run_id: str, attempt: int, device: str, reserved_bytes: int, tag: str) -> None:
+        """Commit-to-be of a start: state, attempt number and reservation, before anything is spawned."""
+        self.change(run_id, JobState.STARTING)
+        now = utc_now()
+        self._run(
+            "UPDATE jobs SET attempts = ?, device = ?, started_at = ? WHERE run_id = ?",
+            *(attempt, device, now, run_id),
+        )
+        # An attempt that was taken back has a row already.
+        self._run(
+            "INSERT OR REPLACE INTO attempts (run_id, attempt, device, reserved_bytes, tag, started_at) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            *(run_id, attempt, device, reserved_bytes, tag, now),
+        )
+
+    def adopt_attempt(self, run_id: str, attempt: int, tag: str) -> None:
+        """Note an attempt that another queue began and whose worker still runs."""
+        self._run(
+            "INSERT INTO attempts (run_id, attempt, device, reserved_bytes, tag, started_at) "
+            "VALUES (?, ?, '', 0, ?, ?)",
+            *(run_id, attempt, tag, utc_now()),
+        )
+
+    def use_attempt(self, run_id: str) -> int:
+        """Use up an attempt number without a worker, and return it."""
+        self._run("UPDATE jobs SET attempts = attempts + 1 WHERE run_id = ?", run_id)
+        return int(self._one("SELECT attempts FROM jobs WHERE run_id = ?", run_id)[0])
+
+    def take_back_attempt(self, run_id: str, reason: str) -> None:
+        """Undo a start that nobody followed; the same attempt number may be committed again."""
+        self.change(run_id, JobState.INTERRUPTED, reason)
+        self._run("UPDATE jobs SET attempts = attempts - 1 WHERE run_id = ?", run_id)
+
+    def end_attempt(self, run_id: str, attempt: int, outcome: str, reason: str) -> None:
+        """Note how an attempt ended."""
+        self._run(
+            "UPDATE attempts SET outcome = ?, reason = ?, finished_at = ? WHERE run_id = ? AND attempt = ?",
+            *(outcome, reason, utc_now(), run_id, attempt),
+        )
+
+    def set_alone(self, run_id: str) -> None:
+        """Give a job's next attempt a GPU to itself."""
+        self._run("UPDATE jobs SET alone = 1 WHERE run_id = ?", run_id)
+
+    def learn_peak(self, workload: str, used_bytes: int) -> None:
+        """Remember the most GPU memory that a workload has been seen to take."""
+        self._run(
+            "INSERT INTO workloads VALUES (?, ?) ON CONFLICT (workload) "
+            "DO UPDATE SET peak_bytes = max(peak_bytes, excluded.peak_bytes)",
+            *(workload, used_bytes),
+        )
+
+    def _next_position(self) -> int:
+        return int(self._one("SELECT coalesce(max(position), 0) + 1 FROM jobs")[0])
+
+    def _run(self, statement: str, *values: object) -> int:
+        with storage_errors(self.path):
+            return self._connection.execute(statement, values).rowcount
+
+    def _one(self, statement: str, *values: object) -> sqlite3.Row:
+        with storage_errors(self.path):
+            return self._connection.execute(statement, values).fetchone()  # type: ignore[no-any-return]
+
+    def _all(self, statement: str, *values: object) -> list[sqlite3.Row]:
+        with storage_errors(self.path):
+            return self._connection.execute(statement, values).fetchall()
+
+
+def _active_job(row: sqlite3.Row) -> ActiveJob:
+    values = dict(row) | {
+        "state": JobState(row["state"]),
+        "alone": bool(row["alone"]),
+        "cancel_requested": bool(row["cancel_requested"]),
+    }
+    return ActiveJob(**values)

@@ -1,0 +1,188 @@
+"""Starting workers warm: forked from a preloader that has imported what they need."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tui_datasize.jobs.preloader import PACKET_BYTES, TAG_LENGTH
+from tui_datasize.jobs.spawn import ONE_THREAD, ColdSpawner, SpawnRequest, Worker
+from tui_datasize.runlog.claim import TAG_VARIABLE
+from tui_datasize.runlog.identity import ProcessIdentity, boot_id
+
+_MOST_FAILURES = 3
+"""Preloaders that may end before they are ready; then workers start cold and tell the reason."""
+_SOURCES_INTERVAL_S = 2.0
+
+
+class WarmSpawner:
+    """Starts workers through a preloader, which it keeps alive and up to date.
+
+    Args:
+        preload: Modules that the preloader imports.
+        call: `MODULE:FUNCTION` that a worker runs with the run directory as its argument.
+        fallback: Takes over where no preloader can be had.
+    """
+
+    def __init__(self, preload: Sequence[str], call: str, fallback: ColdSpawner) -> None:
+        self._preload = tuple(preload)
+        self._call = call
+        self._fallback = fallback
+        self._preloader: _Preloader | None = None
+        self._retired: list[_Preloader] = []
+        self._failures = 0
+
+    def is_ready(self) -> bool:
+        """Whether the preloader has imported everything; starts one if there is none."""
+        if self._failures >= _MOST_FAILURES:
+            return True
+        if self._preloader and self._preloader.is_stale():
+            # Its workers still report through it.
+            self._retired.append(self._preloader)
+            self._preloader = None
+        if self._preloader is None:
+            self._preloader = _Preloader.launch(self._preload, self._call)
+        return self._preloader.is_ready
+
+    def start(self, request: SpawnRequest) -> Worker:
+        """See `Spawner.start`."""
+        if self._preloader and self._preloader.is_ready:
+            return self._preloader.fork(request)
+        return self._fallback.start(request)
+
+    def poll(self) -> None:
+        """See `Spawner.poll`."""
+        self._fallback.poll()
+        if self._preloader:
+            self._preloader.poll()
+            if self._preloader.has_ended:
+                self._failures += not self._preloader.is_ready
+                self._preloader.close()
+                self._preloader = None
+        for retired in list(self._retired):
+            retired.poll()
+            if retired.has_ended or not retired.workers:
+                retired.close()
+                self._retired.remove(retired)
+
+    def descriptors(self) -> Sequence[int]:
+        """The control sockets."""
+        preloaders = [*self._retired, *([self._preloader] if self._preloader else [])]
+        return [preloader.control.fileno() for preloader in preloaders]
+
+    def close(self) -> None:
+        """See `Spawner.close`."""
+        for preloader in (*self._retired, *([self._preloader] if self._preloader else [])):
+            preloader.close()
+        self._preloader = None
+        self._retired.clear()
+        self._fallback.close()
+
+
+@dataclass(slots=True)
+class _Preloader:
+    """The scheduler's end of one preloader."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    sources: Mapping[Path, int] = field(default_factory=dict)
+    """Modification time, in nanoseconds, of the files it has loaded and that may change."""
+    sources_checked_s: float = 0.0
+    is_ready: bool = False
+    has_ended: bool = False
+    workers: dict[str, Worker] = field(default_factory=dict)
+    """Workers that have not ended, by tag."""
+
+    @classmethod
+    def launch(cls, preload: Sequence[str], call: str) -> _Preloader:
+        """Start a preloader; its imports take seconds, meanwhile it is not ready."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        command = [sys.executable, "-P", "-m", "tui_datasize.jobs.preloader"]
+        options = ["--control", str(theirs.fileno()), "--preload", ",".join(preload), "--call", call]
+        with theirs:
+            process = subprocess.Popen(
+                [*command, *options],
+                env=os.environ | ONE_THREAD | {TAG_VARIABLE: "0" * TAG_LENGTH},
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        return cls(process, ours)
+
+    def is_stale(self) -> bool:
+        """Whether the code that it has loaded has changed on disk."""
+        if time.monotonic() < self.sources_checked_s + _SOURCES_INTERVAL_S:
+            return False
+        self.sources_checked_s = time.monotonic()
+        return any(_modified_ns(file) != modified_ns for file, modified_ns in self.sources.items())
+
+    def fork(self, request: SpawnRequest) -> Worker:
+        """Ask for a worker; its process is known when the preloader has answered."""
+        message = {
+            "tag": request.tag,
+            "argv": [str(request.paths.directory)],
+            "environment": dict(request.environment),
+            "directory": str(request.directory),
+            "stdout": str(request.paths.stdout),
+            "stderr": str(request.paths.stderr),
+        }
+        # A preloader that has died since leaves the worker unborn; `poll` will tell.
+        worker = self.workers[request.tag] = Worker()
+        try:
+            socket.send_fds(self.control, [json.dumps(message).encode()], request.slots)
+        except (BrokenPipeError, ConnectionResetError):
+            self.has_ended = True
+        return worker
+
+    def poll(self) -> None:
+        """Take in everything that the preloader has said."""
+        while not self.has_ended:
+            try:
+                packet = self.control.recv(PACKET_BYTES)
+            except BlockingIOError:
+                return
+            except ConnectionResetError:
+                packet = b""
+            if packet:
+                self._note(json.loads(packet))
+            else:
+                self.has_ended = True
+        for worker in self.workers.values():
+            worker.status_expected = False
+            worker.is_gone = worker.process is None
+        self.workers.clear()
+
+    def close(self) -> None:
+        """End the preloader; its workers live on."""
+        self.control.close()
+        # It may be in the middle of an import, and has nothing to put in order.
+        self.process.kill()
+        self.process.wait()
+
+    def _note(self, message: dict[str, Any]) -> None:
+        if "sources" in message:
+            self.sources = {Path(file): _modified_ns(Path(file)) for file in message["sources"]}
+            self.is_ready = True
+        elif "pid" in message and message["start_ticks"] is not None:
+            worker = self.workers[message["tag"]]
+            worker.process = ProcessIdentity(message["pid"], message["start_ticks"], boot_id())
+        elif "status" in message:
+            worker = self.workers.pop(message["tag"])
+            worker.status = message["status"]
+            worker.is_gone = True
+
+
+def _modified_ns(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
