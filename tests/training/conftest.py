@@ -1,0 +1,54 @@
+"""A data directory with the digits decoded once, and run directories as the queue would write them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from tui_datasize.experiments.spec import SCHEMA_VERSION, RunSpec
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+from tui_datasize.training.arrays import LoadedDataset
+from tui_datasize.training.datasets import load_dataset
+
+Rows: TypeAlias = list[dict[str, Any]]
+QueueRun: TypeAlias = Callable[[RunSpec], RunPaths]
+
+
+@pytest.fixture(scope="session")
+def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory that holds the decoded digits."""
+    directory = tmp_path_factory.mktemp("data")
+    load_dataset("digits", directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def digits(digits_dir: Path) -> LoadedDataset:
+    return load_dataset("digits", digits_dir)
+
+
+@pytest.fixture
+def worker_environment(digits_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the scheduler sets for a worker on a CPU slot."""
+    monkeypatch.setenv("DATASIZE_DATA", str(digits_dir))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("DATASIZE_ATTEMPT", raising=False)
+
+
+@pytest.fixture
+def queue_run(tmp_path: Path, worker_environment: None) -> QueueRun:
+    """Write the directory of a queued run into a project of its own."""
+
+    def queue(spec: RunSpec) -> RunPaths:
+        count = len(list(tmp_path.glob("project*")))
+        paths = ProjectPaths(tmp_path / f"project{count}").run(spec.experiment, spec.run_id)
+        paths.directory.mkdir(parents=True)
+        document = {"schema_version": SCHEMA_VERSION, "run_id": spec.run_id, "spec": spec.to_dict()}
+        paths.spec.write_text(json.dumps(document), encoding="utf-8")
+        return paths
+
+    return queue

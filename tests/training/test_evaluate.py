@@ -1,0 +1,150 @@
+"""Scores against scikit-learn, torchmetrics and plain loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sk
+
+from tui_datasize.runlog.schema import SCORES
+from tui_datasize.training.evaluate import (
+    ECE_BINS,
+    DeviceSplit,
+    Outputs,
+    calibration_error,
+    predict,
+    predictions,
+    score,
+)
+from tui_datasize.training.stop import StopRequested
+
+
+def outputs_of(logits, labels, *, keep_all=True, batch_size=37):
+    """Outputs of a model that answers with the given logits."""
+    images = torch.arange(len(labels), dtype=torch.uint8 if len(labels) < 256 else torch.int64)
+    split = DeviceSplit(images, torch.from_numpy(labels))
+
+    class Answers(torch.nn.Module):
+        def forward(self, rows):
+            return torch.from_numpy(logits)[rows.long()]
+
+    return predict(
+        Answers(), split, lambda batch: batch, batch_size=batch_size, keep_all=keep_all, check=lambda: None
+    )
+
+
+@pytest.fixture(params=[(501, 7), (240, 3), (60, 26)], ids=str)
+def case(request):
+    """Logits that are right about half of the time, float32, and labels that miss a class or two."""
+    images, classes = request.param
+    random = np.random.default_rng(images)
+    labels = random.integers(0, classes - 1, images)
+    logits = random.normal(size=(images, classes)).astype(np.float32)
+    logits[np.arange(images), labels] += 1.5
+    return logits, labels, classes
+
+
+def test_scores_equal_those_of_scikit_learn(case):
+    logits, labels, classes = case
+    found = score(outputs_of(logits, labels), classes)
+    exact = logits.astype(np.float64)
+    probabilities = np.exp(exact) / np.exp(exact).sum(axis=1, keepdims=True)
+    predicted = logits.argmax(axis=1)
+    every = np.arange(classes)
+    assert found.scores.keys() == set(SCORES)
+    assert found.scores["accuracy"] == pytest.approx(sk.accuracy_score(labels, predicted), abs=1e-12)
+    assert found.scores["loss"] == pytest.approx(sk.log_loss(labels, probabilities, labels=every), rel=1e-5)
+    assert found.scores["f1_macro"] == pytest.approx(sk.f1_score(labels, predicted, average="macro"))
+    top5 = sk.top_k_accuracy_score(labels, probabilities, k=min(5, classes - 1), labels=every)
+    assert found.scores["top5"] == (pytest.approx(top5) if classes > 5 else 1.0)
+    assert np.array_equal(found.confusion, sk.confusion_matrix(labels, predicted, labels=every))
+
+
+def test_scores_equal_those_of_torchmetrics(case):
+    from torchmetrics.functional import classification as tm
+
+    logits, labels, classes = case
+    found = score(outputs_of(logits, labels), classes).scores
+    given, target = torch.from_numpy(logits).softmax(dim=1), torch.from_numpy(labels)
+    accuracy = tm.multiclass_accuracy(given, target, classes, average="micro")
+    assert found["accuracy"] == pytest.approx(accuracy.item())
+    assert found["f1_macro"] == pytest.approx(tm.multiclass_f1_score(given, target, classes).item(), rel=1e-5)
+    ece = tm.multiclass_calibration_error(given, target, classes, n_bins=ECE_BINS)
+    assert found["ece"] == pytest.approx(ece.item(), abs=1e-6)
+
+
+def test_calibration_error_equals_a_plain_loop(case):
+    logits, labels, _ = case
+    outputs = outputs_of(logits, labels)
+    confidence, is_correct = outputs.confidences[:, 0], outputs.ranked[:, 0] == labels
+    expected = 0.0
+    for m in range(1, ECE_BINS + 1):
+        inside = ((m - 1) / ECE_BINS < confidence) & (confidence <= m / ECE_BINS)
+        if inside.any():
+            gap = is_correct[inside].mean() - confidence[inside].astype(np.float64).mean()
+            expected += inside.mean() * abs(gap)
+    assert calibration_error(confidence, is_correct) == pytest.approx(expected, abs=1e-12)
+
+
+def test_certain_predictions_belong_to_the_last_bin():
+    confidence = np.array([1.0, 0.95], dtype=np.float32)
+    error = calibration_error(confidence, np.array([True, False]))
+    assert error == pytest.approx(abs(1 - 1.95) / 2, abs=1e-7)
+
+
+def test_margins_equal_a_plain_loop(case):
+    logits, labels, classes = case
+    found = score(outputs_of(logits, labels), classes).scores
+    margins = {True: [], False: []}
+    for row, label in zip(logits.astype(np.float64), labels, strict=True):
+        second, first = np.sort(np.exp(row) / np.exp(row).sum())[-2:]
+        margins[bool(row.argmax() == label)].append((first - second) / first)
+    assert found["margin_correct"] == pytest.approx(np.mean(margins[True]), rel=1e-5)
+    assert found["margin_wrong"] == pytest.approx(np.mean(margins[False]), rel=1e-5)
+
+
+def test_a_margin_over_no_image_is_none():
+    logits = np.eye(3, dtype=np.float32)
+    assert score(outputs_of(logits, np.arange(3)), 3).scores["margin_wrong"] is None
+    assert score(outputs_of(logits, (np.arange(3) + 1) % 3), 3).scores["margin_correct"] is None
+
+
+def test_the_batch_size_changes_nothing(case):
+    logits, labels, classes = case
+    whole, split = (score(outputs_of(logits, labels, batch_size=b), classes) for b in (1000, 1))
+    assert whole.scores == pytest.approx(split.scores, rel=1e-6)
+
+
+def test_kept_probabilities_never_change_the_predicted_class():
+    # 0.5 and the next float32 round to one float16; the later class is the larger one.
+    close = np.array([[0.5, np.nextafter(np.float32(0.5), np.float32(1)), 0.0]], dtype=np.float32)
+    outputs = Outputs(np.array([1]), np.zeros(1), np.array([[1, 0, 2]]), close[:, [1, 0, 2]], close)
+    kept = predictions(outputs)
+    assert kept.probabilities.argmax(axis=1).tolist() == [1]
+    assert kept.probabilities[0, 1] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_of_many_classes_the_ten_most_probable_are_kept():
+    random = np.random.default_rng(3)
+    logits = random.normal(size=(20, 150)).astype(np.float32)
+    outputs = outputs_of(logits, random.integers(0, 150, 20), keep_all=False)
+    kept = predictions(outputs)
+    assert np.array_equal(kept.classes, np.argsort(-logits, axis=1)[:, :10])
+    assert kept.probabilities.shape == (20, 10)
+
+
+def test_a_pass_restores_training_mode_and_can_be_left():
+    def check():
+        raise StopRequested
+
+    model = torch.nn.Linear(2, 2)
+    split = DeviceSplit(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
+    with pytest.raises(StopRequested):
+        predict(model, split, lambda batch: batch, batch_size=2, keep_all=True, check=check)
+    assert model.training
+
+
+def test_outputs_that_are_no_numbers_say_so():
+    logits = np.array([[0.0, np.nan], [0.0, 1.0]], dtype=np.float32)
+    assert not outputs_of(logits, np.array([0, 1])).is_finite

@@ -1,0 +1,144 @@
+"""Models, transforms and optimisers, against the study's numbers and against torch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tui_datasize.errors import DataError
+from tui_datasize.experiments.catalogue import MODELS
+from tui_datasize.experiments.spec import ModelSpec, OptimizerSpec
+from tui_datasize.training.models import BUILDERS, Dropout, build_model
+from tui_datasize.training.optimizers import OPTIMIZERS
+from tui_datasize.training.streams import Purpose, stream
+from tui_datasize.training.transforms import Normalise
+
+
+def build(name="cnn3", shape=(1, 28, 28), classes=26, seed=0, **options):
+    return build_model(
+        ModelSpec(name, options),
+        shape,
+        classes,
+        initialisation=stream(seed, Purpose.INITIALISATION),
+        dropout=stream(seed, Purpose.DROPOUT),
+    )
+
+
+def test_the_table_and_the_catalogue_name_the_same_models():
+    assert BUILDERS.keys() == MODELS.keys()
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 30, 17)], ids=str)
+def test_every_model_takes_every_image_shape(name, shape):
+    assert build(name, shape)(torch.zeros(5, *shape)).shape == (5, 26)
+
+
+def test_cnn3_is_the_network_of_the_study():
+    kinds = [type(layer).__name__ for layer in build()]
+    block = ["Conv2d", "SiLU", "MaxPool2d"]
+    assert kinds == [*block * 3, "Flatten", "Linear", "Dropout", "Linear"]
+    convolutions = 1 * 32 * 25 + 32 + 32 * 64 * 25 + 64 + 64 * 128 * 25 + 128
+    # 28 -> 14 -> 7 -> 3 pixels.
+    dense = 3 * 3 * 128 * 256 + 256 + 256 * 26 + 26
+    assert sum(p.numel() for p in build().parameters()) == convolutions + dense
+
+
+def test_options_shape_the_models():
+    assert build(width=16)[0].out_channels == 16
+    assert [type(layer).__name__ for layer in build("mlp", layers=0)] == ["Flatten", "Linear"]
+    hidden = [
+        layer.out_features for layer in build("mlp", hidden=9, layers=2) if isinstance(layer, nn.Linear)
+    ]
+    assert hidden == [9, 9, 26]
+
+
+def test_images_that_vanish_in_three_poolings_are_refused():
+    with pytest.raises(DataError, match="at least 8x8 pixels, got 7x12"):
+        build(shape=(1, 12, 7))
+
+
+def test_first_weights_follow_from_the_seed_alone():
+    torch.manual_seed(1)
+    one = build(seed=4)
+    torch.manual_seed(2)
+    two, other = build(seed=4), build(seed=5)
+    weights = [torch.cat([p.flatten() for p in model.parameters()]) for model in (one, two, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_first_weights_are_spread_as_torch_spreads_them():
+    torch.manual_seed(0)
+    for ours, theirs in zip(build(), build(), strict=True):
+        if isinstance(theirs, nn.Conv2d | nn.Linear):
+            theirs.reset_parameters()
+            for name in ("weight", "bias"):
+                mine, library = getattr(ours, name).detach(), getattr(theirs, name).detach()
+                assert mine.abs().max().item() == pytest.approx(library.abs().max().item(), rel=0.2)
+            assert ours.weight.std().item() == pytest.approx(theirs.weight.std().item(), rel=0.1)
+
+
+def test_dropout_keeps_the_mean_and_ends_with_training():
+    layer = Dropout(0.25, stream(0, Purpose.DROPOUT))
+    values = torch.ones(1000, 100)
+    dropped = layer(values)
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert dropped.mean().item() == pytest.approx(1.0, abs=0.01)
+    assert torch.equal(layer.eval()(values), values)
+
+
+def test_dropout_draws_from_its_own_stream():
+    def masks():
+        layer = Dropout(0.5, stream(11, Purpose.DROPOUT))
+        return torch.stack([layer(torch.ones(64)) for _ in range(3)])
+
+    before = torch.random.get_rng_state()
+    first = masks()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.rand(10)
+    assert torch.equal(first, masks())
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        OptimizerSpec("adamw", lr=1e-2, weight_decay=0.4),
+        OptimizerSpec("sgd", lr=0.1, weight_decay=1e-4),
+        OptimizerSpec("sgd", lr=0.1, weight_decay=1e-4, momentum=0.9),
+        OptimizerSpec("sgd", lr=0.1, momentum=0.9, nesterov=True),
+    ],
+    ids=lambda spec: f"{spec.name}-{spec.momentum}-{spec.nesterov}",
+)
+def test_optimisers_equal_those_of_torch_bit_for_bit(spec):
+    def library(parameters):
+        if spec.name == "adamw":
+            return torch.optim.AdamW(parameters, lr=spec.lr, weight_decay=spec.weight_decay, fused=True)
+        return torch.optim.SGD(
+            parameters,
+            lr=spec.lr,
+            weight_decay=spec.weight_decay,
+            momentum=spec.momentum,
+            nesterov=spec.nesterov,
+            fused=True,
+        )
+
+    images = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    trained = []
+    for make in (library, lambda parameters: OPTIMIZERS[spec.name](parameters, spec)):
+        model = build(shape=(1, 8, 8), width=4, dropout=0.0).to(memory_format=torch.channels_last)
+        optimizer = make(list(model.parameters()))
+        for _ in range(6):
+            model.zero_grad()
+            model(images).logsumexp(dim=1).sum().backward()
+            optimizer.step()
+        trained.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert torch.equal(*trained)
+
+
+def test_normalised_training_images_have_mean_zero_and_deviation_one(digits):
+    normalise = Normalise(digits.mean, digits.std, torch.device("cpu"))
+    values = normalise(torch.from_numpy(digits.train.images[:].copy()))
+    assert values.mean().item() == pytest.approx(0, abs=1e-5)
+    assert values.std(correction=0).item() == pytest.approx(1, abs=1e-5)

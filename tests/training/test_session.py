@@ -1,0 +1,246 @@
+"""Whole runs on the digits: what they write, that they repeat, and that they resume bit for bit."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from tests.training.helpers import evaluations, read_rows, small_spec, train, train_until, weights
+from tui_datasize.errors import RunFailedError
+from tui_datasize.experiments.budget import epochs_at, evaluation_updates, total_updates
+from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec
+from tui_datasize.experiments.subsets import draw
+from tui_datasize.runlog import schema
+from tui_datasize.training import checkpoint
+from tui_datasize.training.stop import StopRequest
+
+CNN = ModelSpec("cnn3", {"width": 4})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"train_size": 5},
+        {"budget": Budget("epochs", 2.5)},
+        {"budget": Budget("samples", 100), "evaluations": 12},
+        {"model": CNN, "clip_grad_norm": None},
+        {"optimizer": OptimizerSpec("sgd", lr=0.05, momentum=0.9), "model": CNN},
+    ],
+    ids=["plain", "tiny", "epochs", "samples", "cnn", "sgd"],
+)
+def test_a_run_makes_exactly_its_updates_and_evaluations(changes, queue_run):
+    spec = small_spec(**changes)
+    paths = queue_run(spec)
+    session = train(paths)
+    due = evaluation_updates(total_updates(spec), spec.evaluations)
+    rows = evaluations(paths)
+    assert session.trainer.update == total_updates(spec)
+    assert [row["update"] for row in rows] == list(itertools.chain(*zip(due, due, strict=True)))
+    assert [row["split"] for row in rows] == ["train", "test"] * len(due)
+    assert [row["samples_seen"] for row in rows] == [row["update"] * spec.batch_size for row in rows]
+    assert rows[-1]["epoch"] == epochs_at(due[-1], spec.batch_size, spec.train_size)
+
+
+def test_rows_have_the_columns_of_the_schema(queue_run):
+    paths = queue_run(small_spec())
+    train(paths)
+    rows = read_rows(paths)
+    assert all(tuple(row) == tuple(schema.METRICS) for row in rows)
+    trained = [row for row in rows if row["event"] == "train"]
+    assert [row["update"] for row in trained] == list(evaluation_updates(40, 5))
+    assert all(row["grad_norm"] > 0 and row["loss"] > 0 and row["lr"] == 3e-3 for row in trained)
+
+
+def test_scores_are_of_the_whole_split_and_follow_from_the_predictions(queue_run, digits):
+    paths = queue_run(small_spec())
+    train(paths)
+    last = evaluations(paths)[-1]
+    kept = pl.read_parquet(paths.predictions)
+    assert dict(kept.schema) == dict(schema.PREDICTIONS)
+    rows = kept.filter(pl.col("evaluation") == "last")
+    assert rows["index"].to_list() == list(range(len(digits.test.labels)))
+    assert rows["label"].to_list() == digits.test.labels.tolist()
+    assert rows["hash"].to_list() == digits.test.hashes.tolist()
+    predicted = rows["probabilities"].list.arg_max().to_numpy()
+    assert (predicted == digits.test.labels).mean() == last["accuracy"]
+    assert rows["probabilities"].list.sum().to_numpy() == pytest.approx(1, abs=0.01)
+
+
+def test_tables_agree_with_the_rows(queue_run, digits):
+    paths = queue_run(small_spec())
+    train(paths)
+    tested = [row for row in evaluations(paths) if row["split"] == "test"]
+    best = max(tested, key=lambda row: row["accuracy"])
+    confusion, per_class = pl.read_parquet(paths.confusion), pl.read_parquet(paths.per_class)
+    assert dict(confusion.schema) == dict(schema.CONFUSION)
+    assert dict(per_class.schema) == dict(schema.PER_CLASS)
+    for name, row in (("last", tested[-1]), ("best", best)):
+        cells = confusion.filter(pl.col("evaluation") == name)
+        hits = cells.filter(pl.col("label") == pl.col("predicted"))["images"].sum()
+        assert cells["update"].unique().to_list() == [row["update"]]
+        assert cells["images"].sum() == len(digits.test.labels)
+        assert hits / len(digits.test.labels) == row["accuracy"]
+        classes = per_class.filter((pl.col("evaluation") == name) & (pl.col("split") == "test"))
+        assert classes["images"].to_list() == np.bincount(digits.test.labels).tolist()
+        assert (classes["accuracy"] * classes["images"]).sum() == pytest.approx(hits)
+
+
+def test_train_scores_are_of_the_whole_subset(queue_run):
+    spec = small_spec()
+    paths = queue_run(spec)
+    train(paths)
+    per_class = pl.read_parquet(paths.per_class)
+    subset = per_class.filter((pl.col("evaluation") == "last") & (pl.col("split") == "train"))
+    assert subset["images"].sum() == spec.train_size
+    accuracy = (subset["images"] * subset["accuracy"].fill_null(0)).sum() / spec.train_size
+    assert accuracy == pytest.approx(evaluations(paths)[-2]["accuracy"])
+
+
+def test_the_directory_names_the_images_that_were_drawn(queue_run, digits):
+    spec = small_spec()
+    paths = queue_run(spec)
+    train(paths)
+    chosen = draw(np.asarray(digits.train.labels), spec.train_size, spec.subset)
+    subset = pl.read_parquet(paths.subset)
+    assert dict(subset.schema) == dict(schema.SUBSET)
+    assert subset["index"].to_list() == chosen.tolist()
+    assert subset["label"].to_list() == digits.train.labels[chosen].tolist()
+    assert subset["hash"].to_list() == digits.train.hashes[chosen].tolist()
+    facts = json.loads(paths.dataset.read_text())
+    assert facts["train_images_per_class"] == np.bincount(digits.train.labels).tolist()
+    assert facts["fingerprint"] == digits.fingerprint
+    provenance = json.loads(paths.provenance.read_text())
+    assert provenance["device"] == "cpu"
+    assert provenance["dataset_fingerprint"] == digits.fingerprint
+
+
+def test_training_learns(queue_run):
+    spec = small_spec(train_size=640, budget=Budget("updates", 300), evaluations=2)
+    paths = queue_run(spec)
+    train(paths)
+    assert evaluations(paths)[-1]["accuracy"] > 0.85
+
+
+def test_equal_runs_are_equal_and_seeds_are_not(queue_run):
+    spec = small_spec(model=CNN)
+    one, other, two = queue_run(spec), queue_run(small_spec(model=CNN, seed=8)), queue_run(spec)
+    first, different, second = train(one), train(other), train(two)
+    assert evaluations(one) == evaluations(two)
+    assert torch.equal(weights(first), weights(second))
+    assert not torch.equal(weights(first), weights(different))
+
+
+@pytest.mark.parametrize("model", [small_spec().model, CNN], ids=str)
+@pytest.mark.parametrize("update", [1, 16, 21, 40], ids=["first", "evaluation", "between", "last"])
+def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit(update, model, queue_run):
+    spec = small_spec(model=model)
+    whole, broken = queue_run(spec), queue_run(spec)
+    undisturbed = train(whole)
+    train_until(broken, update)
+    assert max(row["update"] for row in read_rows(broken)) == update
+    resumed = train(broken)
+    assert evaluations(broken) == evaluations(whole)
+    assert torch.equal(weights(resumed), weights(undisturbed))
+    for table in ("predictions", "confusion", "per_class", "subset"):
+        assert pl.read_parquet(getattr(broken, table)).equals(pl.read_parquet(getattr(whole, table)))
+
+
+def test_a_run_survives_being_left_again_and_again(queue_run):
+    spec = small_spec()
+    whole, broken = queue_run(spec), queue_run(spec)
+    train(whole)
+    for update in (3, 8, 9, 16, 33):
+        train_until(broken, update)
+    train(broken)
+    assert evaluations(broken) == evaluations(whole)
+
+
+def test_a_worker_that_dies_between_rows_and_checkpoint_leaves_no_row_twice(queue_run, monkeypatch):
+    spec = small_spec()
+    whole, broken = queue_run(spec), queue_run(spec)
+    train(whole)
+    train_until(broken, 16)
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", die)
+        with pytest.raises(KeyboardInterrupt):
+            train(broken)
+    assert read_rows(broken)[-1]["event"] == "evaluation"
+    train(broken)
+    assert evaluations(broken) == evaluations(whole)
+
+
+def test_time_adds_up_over_attempts(queue_run):
+    paths = queue_run(small_spec())
+    train_until(paths, 20)
+    before = max(row["wall_s"] for row in read_rows(paths))
+    train(paths)
+    walls = [row["wall_s"] for row in read_rows(paths)]
+    assert walls == sorted(walls)
+    assert walls[-1] > before
+
+
+def test_a_finished_run_has_nothing_left_to_do(queue_run):
+    paths = queue_run(small_spec())
+    train(paths)
+    before = evaluations(paths)
+    session = train(paths)
+    assert session.trainer.update == 40
+    assert evaluations(paths) == before
+
+
+@pytest.mark.parametrize("damage", ["torn", "foreign"])
+def test_a_checkpoint_that_does_not_fit_is_not_used(damage, queue_run, capsys):
+    spec = small_spec()
+    whole, broken = queue_run(spec), queue_run(spec)
+    train(whole)
+    if damage == "torn":
+        train_until(broken, 20)
+        broken.checkpoint.write_bytes(broken.checkpoint.read_bytes()[:1000])
+    else:
+        stranger = queue_run(small_spec(seed=99))
+        train_until(stranger, 20)
+        broken.checkpoint.write_bytes(stranger.checkpoint.read_bytes())
+    train(broken)
+    assert evaluations(broken) == evaluations(whole)
+    assert "starting over, the checkpoint does not fit" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_its_update(queue_run):
+    paths = queue_run(small_spec(optimizer=OptimizerSpec("sgd", lr=1e30), clip_grad_norm=None))
+    with pytest.raises(RunFailedError, match=r"loss became (NaN|infinite) at update \d+ \(lr 1e\+30\)"):
+        train(paths)
+    last = read_rows(paths)[-1]
+    assert (last["event"], last["loss"]) == ("train", None)
+
+
+def test_a_row_is_written_about_once_a_second_and_a_checkpoint_every_half_minute(queue_run, digits):
+    from tui_datasize.training.session import Session
+
+    spec = small_spec(budget=Budget("updates", 400), evaluations=1)
+    paths = queue_run(spec)
+    ticks = itertools.count()
+    subset = draw(np.asarray(digits.train.labels), spec.train_size, spec.subset)
+    saved = []
+
+    def clock():
+        """A tenth of a second at every look."""
+        saved.append(paths.checkpoint.exists())
+        return next(ticks) / 10
+
+    Session(paths, spec, digits, subset, torch.device("cpu"), clock).run(StopRequest())
+    trained = [row for row in read_rows(paths) if row["event"] == "train"]
+    gaps = np.diff([row["wall_s"] for row in trained])
+    assert len(trained) > 10
+    assert gaps[:-1].min() >= 1.0
+    assert gaps.max() < 2.5
+    assert 290 <= saved.index(True) <= 330

@@ -1,0 +1,61 @@
+"""`checkpoint.pt`: all that a resuming worker needs, whole or not there."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tui_datasize.runlog.atomic import write_bytes
+
+FORMAT = 1
+
+
+class CheckpointUnfit(Exception):  # noqa: N818 - an orderly answer: start over
+    """The checkpoint cannot continue this run; `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+def save(path: Path, identity: Mapping[str, str], state: Mapping[str, Any]) -> None:
+    """Replace the checkpoint.
+
+    Args:
+        path: Where it lies.
+        identity: What must be equal for the state to fit: run, data, device.
+        state: Tensors, numbers, strings, and lists and dictionaries of these.
+
+    Raises:
+        OSError: The disk is full or read-only; the old checkpoint is untouched.
+    """
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, "identity": dict(identity), "state": dict(state)}, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def load(path: Path, identity: Mapping[str, str]) -> dict[str, Any] | None:
+    """The state that was saved, its tensors on the CPU; None where there is no checkpoint.
+
+    Raises:
+        CheckpointUnfit: It is damaged, or of another format, run, data set or kind of device.
+    """
+    if not path.is_file():
+        return None
+    try:
+        document = torch.load(path, map_location="cpu", weights_only=True)
+        saved_format, saved_identity, state = (document[key] for key in ("format", "identity", "state"))
+    # Damage shows as whatever the archive or pickle parser raises.
+    except Exception as error:
+        raise CheckpointUnfit(f"it cannot be read ({type(error).__name__})") from error
+    if saved_format != FORMAT:
+        raise CheckpointUnfit(f"it has format {saved_format}, this version reads {FORMAT}")
+    for key, expected in identity.items():
+        if saved_identity.get(key) != expected:
+            raise CheckpointUnfit(f"it is of {key} {saved_identity.get(key)}, this is {expected}")
+    loaded: dict[str, Any] = state
+    return loaded

@@ -1,0 +1,167 @@
+"""The data sets by name: found or downloaded, decoded once, opened as arrays."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from http.client import HTTPException
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from tui_datasize.errors import DataError
+from tui_datasize.experiments.catalogue import IMAGE_FOLDER
+from tui_datasize.experiments.spec import SubsetSpec
+from tui_datasize.experiments.subsets import draw
+from tui_datasize.training import failures
+from tui_datasize.training.arrays import FORMAT, LoadedDataset, Source, SplitSource, cached
+from tui_datasize.training.image_folder import folder_source, list_folder
+
+if TYPE_CHECKING:
+    from torchvision.datasets import VisionDataset
+
+SourceOf: TypeAlias = Callable[[Path], Source]
+
+_DIGITS_TEST_IMAGES = 360
+_DIGITS_HIGHEST_VALUE = 16
+_NETWORK_PATIENCE_S = 30.0
+
+
+def load_dataset(name: str, data_dir: Path) -> LoadedDataset:
+    """Open a data set, downloading and decoding it first where that has not been done.
+
+    Args:
+        name: A key of `SOURCES`, or `imagefolder:PATH`.
+        data_dir: Where data sets and their decoded arrays lie.
+
+    Raises:
+        DataError: The data set is unknown, cannot be had, or an image cannot be decoded.
+        OSError: `data_dir` cannot be written.
+    """
+    arrays = data_dir / "arrays"
+    if name.startswith(IMAGE_FOLDER):
+        listing = list_folder(name, data_dir)
+        return cached(name, arrays / f"imagefolder-{listing.key}-v{FORMAT}", partial(folder_source, listing))
+    if name not in SOURCES:
+        raise DataError(
+            f"unknown data set {name!r}", fix=f"known are {', '.join([*SOURCES, IMAGE_FOLDER + 'PATH'])}"
+        )
+    return cached(name, arrays / f"{name}-v{FORMAT}", partial(SOURCES[name], data_dir))
+
+
+def _digits(_data_dir: Path) -> Source:
+    """scikit-learn's 1,797 images of 8x8; every fifth one, stratified by a fixed seed, is for testing."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.rint(bunch.images * (255 / _DIGITS_HIGHEST_VALUE)).astype(np.uint8)[:, None]
+    labels = bunch.target.astype(np.int64)
+    is_test = np.zeros(len(labels), dtype=bool)
+    is_test[draw(labels, _DIGITS_TEST_IMAGES, SubsetSpec("stratified", nested=False, seed=0))] = True
+    return Source(
+        train=SplitSource.of_array(images[~is_test], labels[~is_test]),
+        test=SplitSource.of_array(images[is_test], labels[is_test]),
+        class_names=tuple(str(digit) for digit in bunch.target_names),
+    )
+
+
+def _mnist(data_dir: Path) -> Source:
+    from torchvision.datasets import MNIST
+
+    train, test = _both_splits(
+        "mnist", data_dir / "MNIST" / "raw", MNIST.mirrors[0], partial(MNIST, data_dir)
+    )
+    return Source(_grey(train), _grey(test), tuple(str(digit) for digit in range(10)))
+
+
+def _fashion_mnist(data_dir: Path) -> Source:
+    from torchvision.datasets import FashionMNIST as Fashion
+
+    folder = data_dir / "FashionMNIST" / "raw"
+    train, test = _both_splits("fashion-mnist", folder, Fashion.mirrors[0], partial(Fashion, data_dir))
+    return Source(_grey(train), _grey(test), tuple(Fashion.classes))
+
+
+def _emnist_letters(data_dir: Path) -> Source:
+    """EMNIST's files hold images transposed and labels from 1.
+
+    Mean and standard deviation are those of Hansson, Padban and Silwer (2025).
+    """
+    from torchvision.datasets import EMNIST
+
+    folder = data_dir / "EMNIST" / "raw"
+    make = partial(EMNIST, data_dir, split="letters")
+    train, test = _both_splits("emnist-letters", folder, EMNIST.url, make)
+    return Source(
+        train=_grey(train, transposed=True, first_label=1),
+        test=_grey(test, transposed=True, first_label=1),
+        class_names=tuple(train.classes[1:]),
+        mean=(0.1736,),
+        std=(0.3248,),
+    )
+
+
+def _cifar10(data_dir: Path) -> Source:
+    from torchvision.datasets import CIFAR10
+
+    train, test = _both_splits(
+        "cifar10", data_dir / CIFAR10.base_folder, CIFAR10.url, partial(CIFAR10, data_dir)
+    )
+
+    def split(loaded: Any) -> SplitSource:
+        return SplitSource.of_array(
+            loaded.data.transpose(0, 3, 1, 2), np.asarray(loaded.targets, dtype=np.int64)
+        )
+
+    return Source(split(train), split(test), tuple(train.classes))
+
+
+SOURCES: Mapping[str, SourceOf] = MappingProxyType(
+    {
+        "digits": _digits,
+        "mnist": _mnist,
+        "fashion-mnist": _fashion_mnist,
+        "emnist-letters": _emnist_letters,
+        "cifar10": _cifar10,
+    }
+)
+"""How each data set's images are found; image folders beside these."""
+
+
+def _grey(loaded: Any, *, transposed: bool = False, first_label: int = 0) -> SplitSource:
+    """A split in MNIST's format: images (N, H, W)."""
+    images = loaded.data.numpy()
+    upright = images.transpose(0, 2, 1) if transposed else images
+    return SplitSource.of_array(upright[:, None], loaded.targets.numpy().astype(np.int64) - first_label)
+
+
+def _both_splits(name: str, folder: Path, url: str, make: Callable[..., VisionDataset]) -> tuple[Any, Any]:
+    """Training and test split through torchvision, which downloads what is missing."""
+    try:
+        with _network_patience():
+            return make(train=True, download=True), make(train=False, download=True)
+    # What torchvision raises for a missing network, a bad checksum and a torn file.
+    except (OSError, RuntimeError, ValueError, EOFError, AssertionError, HTTPException) as error:
+        if failures.is_disk_full(error):
+            raise
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"data set {name} is neither here nor can it be downloaded ({why[:200]})",
+            where=str(folder),
+            fix=f"retry with a network, or put the files of {url} into this folder",
+        ) from error
+
+
+@contextmanager
+def _network_patience() -> Iterator[None]:
+    """Give up on a network that does not answer; torchvision itself waits for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_NETWORK_PATIENCE_S)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

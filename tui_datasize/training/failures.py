@@ -1,0 +1,51 @@
+"""Why a run failed, in one line that a person can act on."""
+
+from __future__ import annotations
+
+import errno
+
+from tui_datasize.errors import DatasizeError
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "ALLOC_FAILED")
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DEVICE_FAULT = ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS")
+_LONGEST = 300
+
+
+def reason(error: Exception) -> str:
+    """One line that says what happened and, where it follows, what to do."""
+    if isinstance(error, DatasizeError):
+        return error.line
+    if is_out_of_memory(error):
+        return f"out of memory: {_first_line(error)}; use a smaller batch_size or a device with more memory"
+    if is_disk_full(error):
+        return f"disk full: {_first_line(error)}; free some space and retry"
+    return f"unexpected error: {type(error).__name__}: {_first_line(error)}; see stderr.log"
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, on the host or on the GPU."""
+    # torch reports a failed host allocation and cuBLAS's own as a plain RuntimeError.
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign.lower() in text.lower() for sign in _OUT_OF_MEMORY)
+    )
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether a file system had no space left, or the user's quota was used up."""
+    return isinstance(error, OSError) and error.errno in _DISK_FULL
+
+
+def ruins_process(error: Exception) -> bool:
+    """Whether the process cannot use its GPU any more: a CUDA context does not survive a fault."""
+    return (
+        isinstance(error, RuntimeError)
+        and not is_out_of_memory(error)
+        and any(sign in str(error) for sign in _DEVICE_FAULT)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:_LONGEST] if lines else "no message"

@@ -1,0 +1,220 @@
+"""One run in training: updates, evaluations at their times, the record and the checkpoint."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from tui_datasize.errors import RunFailedError
+from tui_datasize.experiments.budget import epochs_at, evaluation_updates, total_updates
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.runlog.paths import RunPaths
+from tui_datasize.runlog.schema import Event, Split
+from tui_datasize.runlog.writer import MetricsWriter, Value
+from tui_datasize.training import checkpoint
+from tui_datasize.training.arrays import LoadedDataset
+from tui_datasize.training.device import evaluation_batch_size
+from tui_datasize.training.engine import Trainer, place
+from tui_datasize.training.evaluate import (
+    ALL_CLASSES_UP_TO,
+    DeviceSplit,
+    Integers,
+    Outputs,
+    predict,
+    predictions,
+    score,
+)
+from tui_datasize.training.results import Result, write_results
+from tui_datasize.training.stop import StopRequest, StopRequested
+
+_READING_INTERVAL_S = 1.0
+_CHECKPOINT_INTERVAL_S = 30.0
+
+
+class Session:
+    """Trains one run to its end or until asked to leave, and keeps its directory up to date.
+
+    Continues from the run's checkpoint where there is one that fits.
+
+    Args:
+        paths: Files of the run.
+        spec: What to train.
+        dataset: The whole data set.
+        subset: Indices of the training images, shape (n,), in draw order.
+        device: Where to train.
+        clock: Seconds that only grow.
+
+    Raises:
+        DataError: The images do not suit the model.
+        OSError: The directory cannot be written.
+    """
+
+    def __init__(
+        self,
+        paths: RunPaths,
+        spec: RunSpec,
+        dataset: LoadedDataset,
+        subset: Integers,
+        device: torch.device,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.trainer = Trainer(spec, dataset, subset, device)
+        self._paths = paths
+        self._spec = spec
+        self._dataset = dataset
+        self._test = place(dataset.test, slice(None), device)
+        self._evaluation_batch = evaluation_batch_size(device, math.prod(dataset.image_shape))
+        self._identity = {"run": spec.run_id, "data": dataset.fingerprint, "device": device.type}
+        self._updates = total_updates(spec)
+        self._due = frozenset(evaluation_updates(self._updates, spec.evaluations))
+        self._evaluated = 0
+        self._best: Result | None = None
+        self._earlier_wall_s = 0.0
+        self._restore()
+        self._clock = clock
+        self._started_s = self._read_s = self._saved_s = clock()
+        self._metrics = MetricsWriter(paths.metrics)
+
+    def run(self, stop: StopRequest) -> None:
+        """Make all updates and evaluations that are still to be made.
+
+        Raises:
+            StopRequested: Asked to leave; the checkpoint holds everything so far.
+            RunFailedError: The loss became NaN or infinite.
+            OSError: The disk is full.
+        """
+        with self._metrics:
+            self._metrics.resume(self._last_recorded_update())
+            try:
+                self._train(stop)
+            except StopRequested:
+                self._take_readings()
+                self._save()
+                raise
+
+    def _train(self, stop: StopRequest) -> None:
+        while True:
+            if self._evaluation_is_due():
+                self._evaluate(stop)
+            if self.trainer.update == self._updates:
+                return
+            stop.check()
+            self.trainer.step()
+            if self._clock() - self._read_s >= _READING_INTERVAL_S:
+                self._take_readings()
+                if self._clock() - self._saved_s >= _CHECKPOINT_INTERVAL_S:
+                    self._save()
+
+    def _evaluation_is_due(self) -> bool:
+        return self.trainer.update in self._due and self._evaluated < self.trainer.update
+
+    def _take_readings(self) -> None:
+        """Write the row of the updates since the last one, and see whether the loss still is a number."""
+        readings = self.trainer.read()
+        count = len(readings.losses)
+        if not count:
+            return
+        now = self._clock()
+        self._write(
+            "train",
+            "train",
+            loss=float(np.mean(readings.losses)),
+            lr=self._spec.optimizer.lr,
+            grad_norm=float(np.mean(readings.gradient_norms)),
+            images_per_s=_rate(count * self._spec.batch_size, now - self._read_s),
+        )
+        self._read_s = now
+        bad = readings.first_bad()
+        if bad is not None:
+            raise self._diverged(self.trainer.update - count + bad + 1, readings.losses[bad])
+
+    def _evaluate(self, stop: StopRequest) -> None:
+        """Measure both splits, write their rows, keep the best, and save."""
+        self._take_readings()
+        classes = len(self._dataset.class_names)
+        train, train_rate = self._pass(self.trainer.subset, stop, keep_all=False)
+        test, test_rate = self._pass(self._test, stop, keep_all=classes <= ALL_CLASSES_UP_TO)
+        # Both rows only now: a pass may be left half-way, and is then made again.
+        on_train, on_test = score(train, classes), score(test, classes)
+        self._write("evaluation", "train", images_per_s=train_rate, **on_train.scores)
+        self._write("evaluation", "test", images_per_s=test_rate, **on_test.scores)
+        last = Result(self.trainer.update, on_train.confusion, on_test.confusion, predictions(test))
+        self._best = last.better_of(self._best)
+        self._evaluated = self.trainer.update
+        # Before the last checkpoint, so that a run resumed from it has nothing left to do.
+        if self.trainer.update == self._updates:
+            write_results(self._paths, self._dataset, last, self._best)
+        self._save()
+
+    def _pass(self, split: DeviceSplit, stop: StopRequest, *, keep_all: bool) -> tuple[Outputs, float | None]:
+        """Outputs for a whole split, and images per second."""
+        started_s = self._clock()
+        outputs = predict(
+            self.trainer.model,
+            split,
+            self.trainer.normalise,
+            batch_size=self._evaluation_batch,
+            keep_all=keep_all,
+            check=stop.check,
+        )
+        if not outputs.is_finite:
+            raise self._diverged(self.trainer.update, float(outputs.losses.max()))
+        return outputs, _rate(len(outputs.labels), self._clock() - started_s)
+
+    def _write(self, event: Event, split: Split, **values: Value) -> None:
+        update, batch_size = self.trainer.update, self._spec.batch_size
+        self._metrics.write(
+            event,
+            update,
+            epoch=epochs_at(update, batch_size, self._spec.train_size),
+            samples_seen=update * batch_size,
+            split=split,
+            wall_s=self._wall_s(),
+            **values,
+        )
+
+    def _wall_s(self) -> float:
+        return self._earlier_wall_s + self._clock() - self._started_s
+
+    def _diverged(self, update: int, loss: float) -> RunFailedError:
+        what = "NaN" if math.isnan(loss) else "infinite"
+        return RunFailedError(
+            f"loss became {what} at update {update} (lr {self._spec.optimizer.lr:g})",
+            fix="use a smaller lr or clip_grad_norm",
+        )
+
+    def _save(self) -> None:
+        state = {
+            "trainer": self.trainer.state_dict(),
+            "evaluated": self._evaluated,
+            "best": self._best.state_dict() if self._best else None,
+            "wall_s": self._wall_s(),
+        }
+        checkpoint.save(self._paths.checkpoint, self._identity, state)
+        self._read_s = self._saved_s = self._clock()
+
+    def _restore(self) -> None:
+        try:
+            state = checkpoint.load(self._paths.checkpoint, self._identity)
+        except checkpoint.CheckpointUnfit as unfit:
+            print(f"starting over, the checkpoint does not fit: {unfit.reason}", flush=True)
+            return
+        if state is None:
+            return
+        self.trainer.load_state_dict(state["trainer"])
+        self._evaluated = state["evaluated"]
+        self._best = Result.from_state(state["best"]) if state["best"] else None
+        self._earlier_wall_s = state["wall_s"]
+        print(f"resuming at update {self.trainer.update} of {self._updates}", flush=True)
+
+    def _last_recorded_update(self) -> int:
+        """The last update whose rows are whole; an evaluation left half-way will write its rows again."""
+        return self.trainer.update - 1 if self._evaluation_is_due() else self.trainer.update
+
+
+def _rate(images: int, elapsed_s: float) -> float | None:
+    return images / elapsed_s if elapsed_s > 0 else None

@@ -1,0 +1,64 @@
+"""Leaving in order when asked to: SIGTERM and SIGINT become a request that the training loop answers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class StopRequested(BaseException):
+    """Someone asked this worker to leave.
+
+    No `Exception`, so that no library on the way takes it for a failure of its own.
+    """
+
+
+class StopRequest:
+    """Whether this worker was asked to leave, and how soon it may."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._at_once = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """While inside, SIGTERM and SIGINT are requests, and SIGHUP of a closed terminal is nothing."""
+        handlers = {
+            signal.SIGTERM: signal.signal(signal.SIGTERM, self._receive),
+            signal.SIGINT: signal.signal(signal.SIGINT, self._receive),
+            signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+        }
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """While inside, a request raises wherever the program stands: nothing there needs saving.
+
+        Raises:
+            StopRequested: A request came, before or while inside.
+        """
+        self._at_once = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._at_once = False
+
+    def check(self) -> None:
+        """Raise where a request has come.
+
+        Raises:
+            StopRequested: It has.
+        """
+        if self.requested:
+            raise StopRequested
+
+    def _receive(self, _number: int, _frame: object) -> None:
+        self.requested = True
+        if self._at_once:
+            raise StopRequested

@@ -1,0 +1,81 @@
+"""Random streams: one per run and purpose, inputs of the training loop.
+
+A run's numbers follow from its seed alone, whatever else its process did before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_BLOCK_BATCHES = 64
+
+
+class Purpose(StrEnum):
+    """What random numbers are drawn for."""
+
+    INITIALISATION = "initialisation"
+    BATCH_ORDER = "batch order"
+    DROPOUT = "dropout"
+    AUGMENTATION = "augmentation"
+
+
+def stream(seed: int, purpose: Purpose, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator that depends on the training seed, the purpose and the kind of device alone."""
+    digest = hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=8).digest()
+    generator = torch.Generator(device)
+    generator.manual_seed(int.from_bytes(digest, "little") >> 1)
+    return generator
+
+
+class BatchOrder:
+    """Batches across epoch ends: whole permutations of the subset, one behind the other.
+
+    Every batch is full; where the subset is smaller than a batch, images repeat within it.
+
+    Args:
+        images: Size of the subset.
+        batch_size: Images per batch.
+        generator: CPU stream for the permutations.
+        device: Where the indices are needed.
+    """
+
+    def __init__(
+        self, images: int, batch_size: int, generator: torch.Generator, device: torch.device
+    ) -> None:
+        self._images = images
+        self._batch_size = batch_size
+        self._generator = generator
+        self._pending = torch.empty(0, dtype=torch.int64, device=device)
+        self._used = 0
+
+    def next(self) -> Tensor:
+        """Positions within the subset of the next batch, shape (batch_size,)."""
+        if len(self._pending) - self._used < self._batch_size:
+            self._refill()
+        start, self._used = self._used, self._used + self._batch_size
+        return self._pending[start : self._used]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The generator and what was drawn but not used, for a checkpoint."""
+        return {"generator": self._generator.get_state(), "pending": self._pending[self._used :].cpu()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self._generator.set_state(state["generator"])
+        self._pending = state["pending"].to(self._pending.device)
+        self._used = 0
+
+    def _refill(self) -> None:
+        """Draw many batches at once: one copy to the device for all of them."""
+        missing = _BLOCK_BATCHES * self._batch_size
+        epochs = -(-missing // self._images)
+        drawn = [torch.randperm(self._images, generator=self._generator) for _ in range(epochs)]
+        rest = self._pending[self._used :]
+        self._pending = torch.cat([rest, torch.cat(drawn).to(rest.device)])
+        self._used = 0
