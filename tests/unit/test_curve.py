@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from tests.fakes import fake_spec, write_run
+from tui_datasize.analysis.curve import CURVE, METRICS_OFFERED, learning_curve, metric_named, points
+from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.spec import ModelSpec
+from tui_datasize.runlog.reader import RunLog
+from tui_datasize.runlog.schema import RUNS
+
+
+def runs_frame(values, *, train_size=40, state="succeeded", variant="") -> pl.DataFrame:
+    rows = [
+        {
+            "run_id": f"r{train_size}-{seed}-{state}-{variant}",
+            "experiment": "e",
+            "variant": variant,
+            "train_size": train_size,
+            "subset_seed": 0,
+            "seed": seed,
+            "state": state,
+            "test_accuracy": value,
+        }
+        for seed, value in enumerate(values)
+    ]
+    return pl.DataFrame(rows, schema=dict(RUNS))
+
+
+def test_every_metric_is_a_column_of_runs_with_a_title():
+    for name, metric in METRICS_OFFERED.items():
+        assert RUNS[name] == pl.Float64
+        assert metric.name == name
+        assert metric.title
+    assert METRICS_OFFERED["test_accuracy"].higher_is_better
+    assert not METRICS_OFFERED["test_loss"].higher_is_better
+    assert not METRICS_OFFERED["test_loss"].is_share
+
+
+def test_an_unknown_metric_is_named_with_the_known_ones():
+    with pytest.raises(ConfigError, match=r"test_acuracy.*test_accuracy"):
+        metric_named("test_acuracy")
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=12))
+def test_the_interval_is_students(values):
+    row = learning_curve(runs_frame(values), "test_accuracy").row(0, named=True)
+    assert row["n_runs"] == len(values)
+    assert row["mean"] == pytest.approx(np.mean(values))
+    assert row["sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-12)
+    assert (row["min"], row["max"]) == (min(values), max(values))
+    se = stats.sem(values)
+    assert row["se"] == pytest.approx(se, abs=1e-12)
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), se) if se else [np.mean(values)] * 2
+    assert (row["low"], row["high"]) == pytest.approx((low, high), abs=1e-9)
+
+
+def test_one_run_has_a_mean_and_no_spread():
+    row = learning_curve(runs_frame([0.7]), "test_accuracy").row(0, named=True)
+    assert row["mean"] == row["min"] == row["max"] == 0.7
+    assert row["sd"] is row["se"] is row["low"] is row["high"] is None
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "failed", "cancelled", "interrupted"])
+def test_only_runs_that_succeeded_count(state):
+    runs = pl.concat([runs_frame([0.5, 0.6]), runs_frame([0.9], state=state)])
+    assert learning_curve(runs, "test_accuracy")["n_runs"].to_list() == [2]
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_a_run_without_a_finite_value_does_not_count(value):
+    assert points(runs_frame([0.5, value]), "test_accuracy")["value"].to_list() == [0.5]
+
+
+def test_sizes_and_variants_are_kept_apart_and_in_order():
+    parts = [(1000, "b"), (40, "b"), (200, "a")]
+    runs = pl.concat([runs_frame([0.5], train_size=size, variant=variant) for size, variant in parts])
+    curve = learning_curve(runs, "test_accuracy")
+    assert curve.select("variant", "train_size").rows() == [("a", 200), ("b", 40), ("b", 1000)]
+
+
+def test_no_runs_give_an_empty_curve():
+    curve = learning_curve(runs_frame([]), "test_accuracy")
+    assert curve.schema == pl.Schema(CURVE)
+    assert curve.is_empty()
+
+
+@pytest.mark.parametrize("metric", METRICS_OFFERED)
+def test_every_metric_of_real_directories(fake_project, metric):
+    write_run(fake_project, fake_spec("swept", model=ModelSpec("mlp", {"hidden": 8})))
+    curve = learning_curve(RunLog(fake_project).runs(), metric)
+    assert curve.schema == pl.Schema(CURVE)
+    assert curve["n_runs"].to_list() == [6] * 6 + [1]

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+
+from tests.fakes import fake_spec, fake_sweep, write_run
+from tui_datasize.analysis.curve import METRICS_OFFERED
+from tui_datasize.analysis.fits import FitFailure
+from tui_datasize.analysis.overlap import find_draws, find_overlaps
+from tui_datasize.analysis.summary import FITS, analyse, analyse_curves, fits_table, to_dict
+from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.spec import ModelSpec
+from tui_datasize.runlog.reader import RunLog
+
+
+@pytest.fixture
+def log(fake_project):
+    return RunLog(fake_project)
+
+
+def analysis_of(log, metric="test_accuracy", experiment="digits"):
+    runs = log.runs(experiment)
+    draws = find_draws(runs)
+    overlaps = find_overlaps(draws, log.subsets(draws["run_id"]), log.datasets(draws["run_id"]))
+    return analyse(runs, metric, overlaps)
+
+
+def test_the_document_of_an_experiment(log):
+    document = json.loads(json.dumps(to_dict(analysis_of(log)), allow_nan=False))
+    assert document["experiment"] == "digits"
+    assert document["metric"] == "test_accuracy"
+    assert (document["n_runs"], document["n_left_out"], document["n_points"]) == (36, 0, 6)
+    # The fakes follow the published law.
+    assert document["slope"] == pytest.approx(0.1188, abs=0.005)
+    assert document["intercept"] == pytest.approx(0.4344, abs=0.01)
+    for key in ("r2", "r2_adjusted", "stderr", "intercept_stderr", "p", "f"):
+        assert isinstance(document[key], float)
+    assert document["fit_failure"] is None
+    assert document["fit_on_runs"]["n_points"] == 36
+    assert document["fit_on_runs"]["slope"] == pytest.approx(document["slope"])
+    assert [row["train_size"] for row in document["table"]] == [40, 80, 160, 320, 640, 1280]
+    assert document["gain_of_next_doubling"]["value"] == pytest.approx(document["slope"] * 0.30103, rel=1e-5)
+    overlap = document["overlap"]["640"]
+    assert overlap["draws"] == ["d0", "d1"]
+    assert overlap["matrix"][0][0] == overlap["matrix"][1][1] == 1
+    assert overlap["matrix"][0][1] == overlap["matrix"][1][0]
+    assert overlap["expected_low"] < overlap["expected"] < overlap["expected_high"]
+    assert overlap["expected"] == pytest.approx(640 / 1437, rel=0.01)
+
+
+@pytest.mark.parametrize("metric", METRICS_OFFERED)
+def test_every_metric_makes_a_document(log, metric):
+    json.dumps(to_dict(analysis_of(log, metric)), allow_nan=False)
+
+
+def test_without_runs_there_is_a_reason_and_no_number(log):
+    document = to_dict(analysis_of(log, experiment="none"))
+    assert document["slope"] is None
+    assert document["fit_failure"] == "there are no runs"
+    assert document["table"] == []
+    assert document["overlap"] == {}
+
+
+def test_too_few_sizes_are_a_reason_and_still_a_table(project):
+    for seed in (0, 1):
+        write_run(project, fake_spec(train_size=40, seed=seed))
+    write_run(project, fake_spec(train_size=80), state="failed")
+    analysis = analysis_of(RunLog(project))
+    (curve,) = analysis.curves
+    assert curve.fit == curve.fit_on_runs == FitFailure("needs three sizes, has one")
+    assert curve.caveat == ""
+    document = to_dict(analysis)
+    assert document["slope"] is None
+    assert document["fit_failure"] == "needs three sizes, has one"
+    assert document["table"][0]["n_runs"] == 2
+    assert (document["n_runs"], document["n_left_out"]) == (2, 1)
+
+
+def test_each_variant_has_a_curve_of_its_own(project):
+    for hidden, level in ((16, 0.6), (32, 0.8)):
+        for i, spec in enumerate(
+            fake_sweep(seeds=[0], subset_seeds=[0], model=ModelSpec("mlp", {"hidden": hidden}))
+        ):
+            write_run(project, spec, accuracy=level + 0.02 * i)
+    document = to_dict(analysis_of(RunLog(project)))
+    assert [variant["variant"] for variant in document["variants"]] == ["model.hidden=16", "model.hidden=32"]
+    first, second = document["variants"]
+    assert document["slope"] == first["slope"]
+    assert first["intercept"] < second["intercept"]
+    assert [variant["n_runs"] for variant in document["variants"]] == [6, 6]
+    assert document["n_runs"] == 12
+
+
+def test_a_law_that_does_not_hold_is_said_so(project):
+    for spec in fake_sweep(subset_seeds=[0]):
+        wobble = 0.001 * (spec.seed / 101 - 1)
+        write_run(project, spec, accuracy=0.95 - 6 / spec.train_size + wobble)
+    (curve,) = analysis_of(RunLog(project)).curves
+    assert "does not hold" in curve.caveat
+    assert "rough guide" in curve.caveat
+
+
+def test_a_law_that_holds_has_no_caveat(log):
+    assert analysis_of(log).curves[0].caveat == ""
+
+
+def test_without_repeated_runs_nobody_can_tell(project):
+    for spec in fake_sweep(seeds=[0], subset_seeds=[0]):
+        write_run(project, spec)
+    (curve,) = analysis_of(RunLog(project)).curves
+    assert "cannot be tested" in curve.caveat
+
+
+def test_the_table_of_fits(fake_project):
+    write_run(fake_project, fake_spec("small"))
+    table = fits_table(analyse_curves(RunLog(fake_project).runs(), "test_accuracy"))
+    assert table.schema == pl.Schema(FITS)
+    assert table.select("experiment", "fitted_to", "n_points", "fit_failure").rows() == [
+        ("digits", "means", 6, None),
+        ("digits", "runs", 36, None),
+        ("small", "means", None, "needs three sizes, has one"),
+        ("small", "runs", None, "needs three sizes, has one"),
+    ]
+    assert fits_table([]).schema == pl.Schema(FITS)
+
+
+def test_an_unknown_metric_is_refused(log):
+    with pytest.raises(ConfigError, match="no metric 'accuracy'"):
+        analysis_of(log, "accuracy")
+
+
+def test_importing_the_analysis_stays_cheap():
+    code = "import sys, tui_datasize.analysis.summary; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert not {"scipy.stats", "scipy.optimize", "pandas", "statsmodels"} & set(done.stdout.split())

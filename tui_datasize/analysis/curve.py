@@ -1,0 +1,149 @@
+"""The learning curve: a metric against train size, one point per run, and what repeated runs say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from tui_datasize.errors import ConfigError
+from tui_datasize.runlog.schema import Schema
+
+CONFIDENCE = 0.95
+"""Level of every interval in this package."""
+
+COUNTED_STATES = ("succeeded",)
+"""A run counts when it has ended in one of these states and its metric is a finite number: a run cut
+short was trained on a smaller budget than the others of its curve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A column of the frame `runs` that a learning curve can be drawn of."""
+
+    name: str
+    title: str
+    is_share: bool
+    """Whether it lies in [0, 1] and is shown in percent."""
+    higher_is_better: bool
+
+
+def _shared_metrics(split: str, title: str) -> tuple[Metric, ...]:
+    return (
+        Metric(f"{split}_accuracy", f"{title} accuracy", True, True),
+        Metric(f"{split}_loss", f"{title} loss", False, False),
+        Metric(f"{split}_f1_macro", f"{title} macro F1", True, True),
+        Metric(f"{split}_top5", f"{title} top-5 accuracy", True, True),
+        Metric(f"{split}_ece", f"{title} calibration error", True, False),
+        Metric(f"{split}_margin_correct", f"{title} margin, correct", True, True),
+        Metric(f"{split}_margin_wrong", f"{title} margin, wrong", True, False),
+    )
+
+
+METRICS_OFFERED: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            *_shared_metrics("test", "Test"),
+            Metric("best_test_accuracy", "Best test accuracy", True, True),
+            Metric("best_test_loss", "Test loss at best accuracy", False, False),
+            *_shared_metrics("train", "Train"),
+            Metric("wall_s", "Training time, s", False, False),
+        )
+    }
+)
+"""Everything a learning curve is offered of, by column; all but the `best_...` are of the last evaluation."""
+
+CURVE: Schema = MappingProxyType(
+    {
+        "experiment": pl.String,
+        "variant": pl.String,
+        "metric": pl.String,
+        "train_size": pl.Int64,
+        "n_runs": pl.Int64,
+        "mean": pl.Float64,
+        "sd": pl.Float64,
+        "se": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "min": pl.Float64,
+        "max": pl.Float64,
+    }
+)
+"""One point of a learning curve. `sd` is the sample standard deviation over runs, `se` that of the mean,
+`low` to `high` its 95 % Student interval; all four are null where there is one run."""
+
+
+def metric_named(name: str) -> Metric:
+    """Look a metric up.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    if name not in METRICS_OFFERED:
+        raise ConfigError(f"no metric {name!r}", fix=f"known are {', '.join(METRICS_OFFERED)}")
+    return METRICS_OFFERED[name]
+
+
+def points(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """The runs that count, see `COUNTED_STATES`.
+
+    Args:
+        runs: Schema `RUNS`.
+        metric: A key of `METRICS_OFFERED`.
+
+    Returns:
+        One row per run: `run_id`, `experiment`, `variant`, `train_size`, `subset_seed`, `seed`, `value`,
+        in order of experiment, variant and size.
+    """
+    counted = runs.filter(pl.col("state").is_in(COUNTED_STATES) & pl.col(metric).is_finite())
+    return counted.select(
+        "run_id", "experiment", "variant", "train_size", "subset_seed", "seed", pl.col(metric).alias("value")
+    ).sort("experiment", "variant", "train_size", maintain_order=True)
+
+
+def learning_curve(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """Mean and spread over runs per train size, schema `CURVE`.
+
+    The interval takes the runs of a size for independent. Runs that share a subset draw are not quite:
+    it leaves out what another draw would change.
+
+    Args:
+        runs: Schema `RUNS`; of several experiments or variants each gets a curve of its own.
+        metric: A key of `METRICS_OFFERED`.
+
+    >>> runs = pl.DataFrame({
+    ...     "run_id": ["a", "b", "c"], "experiment": "e", "variant": "", "subset_seed": 0,
+    ...     "seed": [0, 1, 2], "train_size": 40, "state": ["succeeded", "succeeded", "failed"],
+    ...     "test_accuracy": [0.5, 0.7, 0.1],
+    ... })
+    >>> curve = learning_curve(runs, "test_accuracy")
+    >>> curve.select("train_size", "n_runs", pl.col("mean", "low", "high").round(3)).rows()
+    [(40, 2, 0.6, -0.671, 1.871)]
+    """
+    value = pl.col("value")
+    curve = points(runs, metric).group_by("experiment", "variant", "train_size", maintain_order=True)
+    frame = curve.agg(
+        pl.len().cast(pl.Int64).alias("n_runs"),
+        value.mean().alias("mean"),
+        value.std().alias("sd"),
+        (value.std() / pl.len().sqrt()).alias("se"),
+        value.min().alias("min"),
+        value.max().alias("max"),
+    )
+    half = pl.Series(_student_quantile(frame["n_runs"].to_numpy() - 1), nan_to_null=True) * frame["se"]
+    return frame.with_columns(
+        metric=pl.lit(metric), low=frame["mean"] - half, high=frame["mean"] + half
+    ).select(*CURVE)
+
+
+def _student_quantile(degrees: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Half width of the interval in standard errors; NaN for no degree of freedom."""
+    known = np.where(degrees > 0, degrees, np.nan)
+    quantile: NDArray[np.float64] = stdtrit(known, 0.5 + CONFIDENCE / 2)
+    return quantile
