@@ -1,0 +1,121 @@
+"""A queue in memory that notes what was asked of it, and devices that nobody owns."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tui_datasize.errors import DatasizeError
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult
+from tui_datasize.jobs.gpus import DeviceReport, Gpu
+from tui_datasize.jobs.state import Job, JobState
+
+GIB = 2**30
+CPU_ONLY = DeviceReport((), 2, "NVML: NVML Shared Library Not Found: jobs run on the CPU, 2 at once")
+TWO_GPUS = DeviceReport(
+    (
+        Gpu("GPU-aaaa", 0, "NVIDIA H100 80GB HBM3", 80 * GIB, 39 * GIB, 87, 63),
+        Gpu("GPU-bbbb", 1, "NVIDIA H100 80GB HBM3", 80 * GIB, 77 * GIB, 12, 41),
+    ),
+    0,
+    "",
+)
+EIGHT_GPUS = DeviceReport(
+    tuple(
+        Gpu(f"GPU-{i}", i, "NVIDIA H100 80GB HBM3", 80 * GIB, (80 - 9 * i) * GIB, 12 * i, 40 + i)
+        for i in range(8)
+    ),
+    0,
+    "",
+)
+
+
+def job(spec: RunSpec, state: JobState, position: int = 0, **changes: object) -> Job:
+    """A queue entry of a run."""
+    values: dict[str, object] = {
+        "run_id": spec.run_id,
+        "experiment": spec.experiment,
+        "state": state,
+        "priority": 0,
+        "position": position,
+        "attempts": 0 if state in (JobState.QUEUED, JobState.HELD) else 1,
+        "max_attempts": 3,
+        "reason": "",
+        "device": "cpu" if state not in (JobState.QUEUED, JobState.HELD) else "",
+        "queued_at": "2026-01-02T03:04:05.000+00:00",
+        "started_at": "",
+        "finished_at": "2026-01-02T03:05:05.000+00:00" if state.is_final else "",
+    }
+    return Job(**(values | changes))  # type: ignore[arg-type]
+
+
+@dataclass
+class FakeQueue:
+    """Answers like `QueueClient`; `sent` and `enqueued` hold what it was asked."""
+
+    entries: list[Job] = field(default_factory=list)
+    alive: bool = True
+    sent: list[tuple[CommandKind, tuple[str, ...], int]] = field(default_factory=list)
+    enqueued: list[tuple[RunSpec, ...]] = field(default_factory=list)
+    data_dirs: list[Path | None] = field(default_factory=list)
+    started: int = 0
+    refusal: str = ""
+    """What every command is answered; empty for success."""
+    error: DatasizeError | None = None
+    """Raised by every order."""
+    broken: Exception | None = None
+    """Raised by `jobs`."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def jobs(self) -> list[Job]:
+        """All jobs."""
+        if self.broken:
+            raise self.broken
+        with self.lock:
+            return list(self.entries)
+
+    def scheduler_alive(self) -> bool:
+        """Whether a scheduler runs."""
+        return self.alive
+
+    def ensure_scheduler(self) -> None:
+        """Count, and run."""
+        self.started += 1
+        self.alive = True
+
+    def enqueue(
+        self,
+        specs: Sequence[RunSpec],
+        *,
+        force: bool = False,
+        priority: int = 0,
+        data_dir: Path | None = None,
+    ) -> Acknowledgement:
+        """Add what is missing."""
+        assert not force
+        assert priority == 0
+        if self.error:
+            raise self.error
+        with self.lock:
+            known = {entry.run_id for entry in self.entries}
+            new = [spec for spec in specs if spec.run_id not in known]
+            self.entries += [job(spec, JobState.QUEUED, len(self.entries) + i) for i, spec in enumerate(new)]
+            self.enqueued.append(tuple(specs))
+            self.data_dirs.append(data_dir)
+        return Acknowledgement(tuple(range(len(new))), len(new), len(specs) - len(new))
+
+    def send(self, kind: CommandKind, run_ids: Sequence[str], amount: int = 0) -> Acknowledgement:
+        """Note a command."""
+        if self.error:
+            raise self.error
+        self.sent.append((kind, tuple(run_ids), amount))
+        return Acknowledgement(tuple(range(len(run_ids))))
+
+    def wait(self, acknowledgement: Acknowledgement, timeout_s: float) -> list[CommandResult] | None:
+        """Answer at once."""
+        assert timeout_s > 0
+        ok = not self.refusal
+        return [CommandResult(str(i), ok, self.refusal or "done") for i in acknowledgement.command_ids]

@@ -1,0 +1,162 @@
+"""Sets the app on a stage: a project with fake runs, a fake queue, and a terminal of any size."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from tests.fakes import write_run
+from tests.tui.fake_queue import CPU_ONLY, FakeQueue, job
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.sweep import plan_runs
+from tui_datasize.jobs.gpus import DeviceReport
+from tui_datasize.jobs.state import JobState
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui.app import DatasizeApp
+from tui_datasize.tui.record import ProjectRecord
+
+DEADLINE_S = 20.0
+NARROW = (80, 24)
+WIDE = (160, 48)
+
+TOML = """
+[experiments.digits]
+title   = "Digits with a small network"
+dataset = "digits"
+model   = { name = "mlp" }
+sizes   = [40, 80, 160, 320]
+seeds   = [0, 101]
+subset  = { seeds = [0, 1] }
+budget  = { samples = 6400 }
+batch_size = 32
+evaluate = { times = 4 }
+order   = "by-size"
+
+[experiments.depth]
+title   = "More layers"
+dataset = "mnist"
+model   = { name = "mlp" }
+sizes   = [100, 200]
+seeds   = [0]
+budget  = { updates = 100 }
+batch_size = 64
+[experiments.depth.sweep]
+"model.layers" = [1, 2]
+
+[experiments.folder]
+title   = "A folder that is not there"
+dataset = "imagefolder:/nowhere/at/all"
+model   = { name = "cnn3" }
+sizes   = [100]
+budget  = { updates = 100 }
+batch_size = 64
+"""
+
+
+@dataclass
+class Stage:
+    """A project and its queue."""
+
+    project: ProjectPaths
+    queue: FakeQueue
+    devices: DeviceReport = CPU_ONLY
+
+    def specs(self, experiment: str = "digits") -> Sequence[RunSpec]:
+        """The runs of an experiment, in queue order."""
+        loaded = load_project(self.project.experiments)
+        return plan_runs(loaded.experiments[experiment], loaded.data_dir)
+
+    def app(self) -> DatasizeApp:
+        """The app on this project, looking ten times a second."""
+        return DatasizeApp(
+            self.project,
+            self.queue,
+            lambda: ProjectRecord(self.project),
+            lambda: self.devices,
+            interval_s=0.1,
+        )
+
+    @asynccontextmanager
+    async def open(self, size: tuple[int, int] = NARROW) -> AsyncIterator[Show]:
+        """The app in a terminal, after its first look at the project."""
+        app = self.app()
+        async with app.run_test(size=size) as pilot:
+            show = Show(app, pilot)
+            await show.until(lambda: app.snapshot.is_ready)
+            await show.settle()
+            yield show
+
+
+@dataclass
+class Show:
+    """The app while it runs."""
+
+    app: DatasizeApp
+    pilot: Pilot[None]
+
+    async def press(self, *keys: str) -> None:
+        """Press keys and wait for what follows at once."""
+        await self.pilot.press(*keys)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until all messages are handled and drawn."""
+        await self.pilot.pause()
+        await self.pilot.pause()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait for a condition."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < deadline, self.text
+            await asyncio.sleep(0.02)
+            await self.pilot.pause()
+
+    async def shows(self, *texts: str) -> None:
+        """Wait until the screen shows all texts."""
+        await self.until(lambda: all(text in self.text for text in texts))
+
+    @property
+    def lines(self) -> list[str]:
+        """What the screen shows, line by line."""
+        strips = self.app.screen._compositor.render_strips()
+        return ["".join(segment.text for segment in strip) for strip in strips]
+
+    @property
+    def text(self) -> str:
+        """What the screen shows."""
+        return "\n".join(self.lines)
+
+
+def empty_stage(root: Path) -> Stage:
+    """A project with experiments and no runs."""
+    project = ProjectPaths(root)
+    project.runs.mkdir(parents=True)
+    project.experiments.write_text(TOML)
+    return Stage(project, FakeQueue())
+
+
+def busy_stage(root: Path) -> Stage:
+    """A project in the middle of a sweep of 16: 6 done, 1 failed, 2 running, 4 waiting, 1 held, 2 missing."""
+    stage = empty_stage(root)
+    states = [
+        *[JobState.SUCCEEDED] * 6,
+        JobState.FAILED,
+        *[JobState.RUNNING] * 2,
+        *[JobState.QUEUED] * 4,
+        JobState.HELD,
+    ]
+    for position, (spec, state) in enumerate(zip(stage.specs(), states, strict=False)):
+        reason = "out of memory: 11.2 GB asked" if state is JobState.FAILED else ""
+        stage.queue.entries.append(job(spec, state, position, reason=reason))
+        if state is JobState.SUCCEEDED or state is JobState.FAILED or state is JobState.RUNNING:
+            paths = write_run(stage.project, spec, state=state.value, reason=reason)
+            paths.stdout.write_text("first line\nlast line\n")
+    return stage

@@ -1,0 +1,205 @@
+"""Charts as text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from rich.text import Text
+
+from tui_datasize.tui.chart_scale import Scale
+from tui_datasize.tui.charts import Band, Series, line_chart
+from tui_datasize.tui.overlap_charts import Bar, class_bars, heat_map
+from tui_datasize.tui.palette import Palette
+
+PALETTE = Palette(
+    foreground="#d3d9e0",
+    muted="#7c8894",
+    faint="#3a424c",
+    cursor="#25435a",
+    cursor_passive="#1d242c",
+    primary="#56b4e9",
+    accent="#e69f00",
+    success="#2fbf94",
+    error="#f07b46",
+    series=("#56b4e9", "#e69f00", "#2fbf94"),
+)
+UPDATE = Scale("update", start=0, room=0.0)
+LOSS = Scale("loss", floor=0)
+SIZE = Scale("train size", log=True, room=0.03)
+
+
+def chart(*series: Series, width: int = 60, height: int = 14, **options: object) -> Text:
+    x_scale = options.pop("x_scale", UPDATE)
+    y_scale = options.pop("y_scale", LOSS)
+    return line_chart(
+        series, x_scale, y_scale, width=width, height=height, palette=PALETTE, **options  # type: ignore[arg-type]
+    )
+
+
+def lines(text: Text) -> list[str]:
+    return text.plain.split("\n")
+
+
+def has_braille(text: Text) -> bool:
+    return any("\u2800" < char <= "\u28ff" for char in text.plain)
+
+
+def line(label: str, x: list[float], y: list[float], **options: object) -> Series:
+    return Series(label, x, y, PALETTE.primary, **options)  # type: ignore[arg-type]
+
+
+def test_a_chart_fills_its_size_and_names_its_axes():
+    drawn = lines(chart(line("test", [0, 100, 200], [2.0, 1.0, 0.5], mark="●")))
+    assert len(drawn) == 14
+    assert max(map(len, drawn)) <= 60
+    assert drawn[0].startswith("loss ")
+    assert drawn[0].endswith("━●━ test")
+    assert drawn[-1].strip() == "update"
+    assert drawn[-2].split() == ["0", "50", "100", "150", "200"]
+    assert sum(text.count("●") for text in drawn[1:]) == 3
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_values_that_are_no_numbers_are_left_out(bad: float):
+    whole = chart(line("test", [0, 100], [1.0, 0.5]))
+    assert chart(line("test", [0, 50, 100], [1.0, bad, 0.5])).plain == whole.plain
+
+
+@pytest.mark.parametrize("values", [[], [math.nan, math.nan]])
+def test_nothing_to_draw_is_a_sentence(values: list[float]):
+    drawn = chart(line("test", [0.0] * len(values), values), empty="No evaluation yet.")
+    assert drawn.plain.strip() == "No evaluation yet."
+
+
+def test_an_empty_series_beside_a_full_one_is_no_trouble():
+    drawn = chart(line("empty", [], []), line("full", [0, 1], [0, 1]))
+    assert has_braille(drawn)
+
+
+def test_a_single_point_is_a_mark():
+    drawn = chart(line("test", [100], [0.5]))
+    assert "●" in drawn.plain
+
+
+def test_ten_thousand_points_are_reduced_to_the_same_picture():
+    x = [float(i) for i in range(10_000)]
+    y = [2 * math.exp(-i / 2000) for i in range(10_000)]
+    drawn = chart(line("train", x, y))
+    assert has_braille(drawn)
+    assert "8k" in drawn.plain
+
+
+def test_a_logarithmic_axis_is_the_same_at_every_build():
+    series = line("mean", [40, 160, 640], [60, 70, 80], mark="●")
+    scale = Scale("accuracy, %", floor=0, ceiling=100)
+    builds = {chart(series, x_scale=SIZE, y_scale=scale).plain for _ in range(4)}
+    assert len(builds) == 1
+    ticks = next(iter(builds)).split("\n")[-2].split()
+    assert ticks == ["50", "100", "200", "500"]
+
+
+def test_a_chart_does_not_remember_the_one_before():
+    chart(line("wide", [0, 1e6], [0, 1e6]))
+    drawn = chart(line("small", [0, 1], [0, 1]))
+    assert "1M" not in drawn.plain
+    assert "1.0" in drawn.plain
+
+
+def test_zero_on_a_logarithmic_axis_is_left_out():
+    drawn = chart(line("loss", [0, 1, 2], [0.0, 0.1, 0.01]), y_scale=Scale("loss (log)", log=True))
+    assert has_braille(drawn)
+    assert "0.1" in drawn.plain
+
+
+def test_the_band_is_shaded_between_its_edges():
+    band = Band([0, 100], [0.4, 0.4], [0.6, 0.6], PALETTE.faint)
+    drawn = lines(chart(line("", [0, 100], [0.0, 1.0]), band=band, width=40, height=20))
+    shaded = [row for row, text in enumerate(drawn) if text.count("░") > 20]
+    assert shaded
+    assert min(shaded) > 5
+    assert max(shaded) < 15
+
+
+def test_a_tag_stands_at_the_last_point():
+    drawn = lines(chart(line("", [0, 100], [1.0, 0.0], tag="b")))
+    tagged = [text for text in drawn if "b" in text]
+    assert len(tagged) == 1
+    assert tagged[0].rstrip().endswith("b")
+
+
+@pytest.mark.parametrize("size", [(10, 14), (60, 3), (1, 1)])
+def test_too_small_is_said(size: tuple[int, int]):
+    drawn = chart(line("test", [0, 1], [0, 1]), width=size[0], height=size[1])
+    assert not has_braille(drawn)
+
+
+def test_the_legend_leaves_out_what_does_not_fit():
+    names = [line(f"a rather long name {i}", [0, 1], [0, i]) for i in range(5)]
+    drawn = lines(chart(*names))
+    assert len(drawn[0]) <= 60
+    assert "a rather long name 4" in drawn[0]
+    assert "a rather long name 0" not in drawn[0]
+
+
+MATRIX = [[1.0, 0.25], [0.25, 1.0]]
+
+
+def test_the_heat_map_is_written_in_percent():
+    drawn = heat_map(["d0", "d1"], MATRIX, width=40, height=10, palette=PALETTE)
+    assert drawn.plain.split() == ["d0", "d1", "d0", "100", "25.0", "d1", "25.0", "100"]
+    assert any("on " in str(span.style) for span in drawn.spans)
+
+
+def test_without_colour_the_heat_map_has_digits_alone():
+    drawn = heat_map(["d0", "d1"], MATRIX, width=40, height=10, palette=replace(PALETTE, colourless=True))
+    assert "25.0" in drawn.plain
+    assert not any("on " in str(span.style) for span in drawn.spans)
+
+
+def test_an_unknown_share_is_a_dash():
+    matrix = [[1.0, math.nan], [math.nan, 1.0]]
+    drawn = heat_map(["d0", "d1"], matrix, width=40, height=10, palette=PALETTE)
+    assert drawn.plain.count("–") == 2
+
+
+@pytest.mark.parametrize("colourless", [False, True])
+def test_a_matrix_too_large_for_digits_fills_the_canvas(colourless: bool):
+    count = 30
+    matrix = [[1.0 if i == j else 0.1 for j in range(count)] for i in range(count)]
+    palette = replace(PALETTE, colourless=colourless)
+    drawn = heat_map([f"d{i}" for i in range(count)], matrix, width=60, height=20, palette=palette)
+    rows = drawn.plain.rstrip("\n").split("\n")
+    assert len(rows) == 20
+    assert {len(row) for row in rows} == {60}
+
+
+def test_bars_keep_their_order_and_show_what_is_expected():
+    bars = [Bar("seven", 0.5, 0.4), Bar("two", 0.3, 0.4), Bar("none", math.nan, 0.4)]
+    drawn = lines(class_bars(bars, width=60, height=10, palette=PALETTE))
+    assert [text.split()[0] for text in drawn] == ["seven", "two"]
+    assert [text.split()[-1] for text in drawn] == ["50.0", "30.0"]
+    positions = {text.index("┃") for text in drawn}
+    assert len(positions) == 1
+    assert drawn[0].count("━") > drawn[1].count("━")
+
+
+def test_bars_without_an_expectation_have_no_mark():
+    drawn = class_bars([Bar("a", 0.5, math.nan)], width=60, height=10, palette=PALETTE)
+    assert "┃" not in drawn.plain
+
+
+def test_many_classes_stand_in_several_blocks_and_very_many_in_one_chart():
+    letters = [Bar(chr(97 + i), 0.5, 0.4) for i in range(26)]
+    drawn = lines(class_bars(letters, width=78, height=13, palette=PALETTE))
+    assert len(drawn) == 13
+    assert drawn[0].split()[0] == "a"
+    assert " n " in drawn[0]
+    many = [Bar(str(i), 0.5, 0.4) for i in range(200)]
+    assert "200 classes" in class_bars(many, width=78, height=13, palette=PALETTE).plain
+
+
+def test_no_bars_are_a_sentence():
+    drawn = class_bars([], width=60, height=10, palette=PALETTE, empty="One draw alone.")
+    assert drawn.plain.strip() == "One draw alone."

@@ -1,0 +1,336 @@
+"""Every key of the Queue tab: what is asked of the queue, and what the screen shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tui.stage import WIDE, Show, Stage
+from tui_datasize.errors import StorageError
+from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.state import JobState
+from tui_datasize.tui.dialogs import ConfirmDialog, TextDialog
+from tui_datasize.tui.log_screen import LogScreen
+
+
+def run_id(stage: Stage, index: int) -> str:
+    return stage.specs()[index].run_id
+
+
+async def go_to_map(show: Show) -> None:
+    await show.press("tab")
+
+
+async def go_to_jobs(show: Show) -> None:
+    await show.press("tab", "tab")
+
+
+async def go_to_job(show: Show, stage: Stage, state: JobState) -> str:
+    """Put the cursor of the table on the first job in a state and return its run id."""
+    await go_to_jobs(show)
+    order = [row.run_id for row in show.app.snapshot.jobs]
+    wanted = next(row.run_id for row in show.app.snapshot.jobs if row.state is state)
+    await show.press("home", *["down"] * order.index(wanted))
+    assert wanted in {entry.run_id for entry in stage.queue.entries}
+    return wanted
+
+
+async def test_a_asks_with_the_cost_and_enter_queues_what_is_missing(busy: Stage):
+    async with busy.open() as show:
+        await show.press("a")
+        assert isinstance(show.app.screen, ConfirmDialog)
+        await show.shows("Queue digits?", "16 runs", "2 runs", "6 done", "400 updates", "queue 2 runs")
+        await show.press("enter")
+        await show.until(lambda: busy.queue.enqueued)
+        assert busy.queue.enqueued == [tuple(busy.specs()[14:])]
+        assert busy.queue.data_dirs[0] is not None
+        assert busy.queue.started == 1
+        await show.shows("queued 2 runs", "6/16")
+
+
+async def test_escape_in_the_question_queues_nothing(busy: Stage):
+    async with busy.open() as show:
+        await show.press("a", "escape")
+        assert not isinstance(show.app.screen, ConfirmDialog)
+        await show.press("a", "n")
+        assert busy.queue.enqueued == []
+
+
+async def test_a_on_a_full_experiment_says_so(busy: Stage):
+    async with busy.open() as show:
+        await show.press("a", "enter")
+        await show.until(lambda: len(show.app.snapshot.states) == 16)
+        await show.press("a")
+        await show.shows("all 16 runs of digits are there already")
+
+
+async def test_a_on_an_experiment_without_data_says_what_is_missing(busy: Stage):
+    async with busy.open() as show:
+        await show.press("end", "a")
+        await show.shows("/nowhere/at/all", "?")
+        assert busy.queue.enqueued == []
+
+
+async def test_enter_on_the_map_queues_the_marked_cells(busy: Stage):
+    async with busy.open() as show:
+        await go_to_map(show)
+        await show.press("end", "down", "down", "down", "space", "left", "left", "space", "enter")
+        await show.until(lambda: busy.queue.enqueued)
+        queued = {spec.run_id for spec in busy.queue.enqueued[0]}
+        assert queued == {run_id(busy, 14), run_id(busy, 15)}
+        await show.shows("queued 2 runs")
+
+
+async def test_enter_on_the_map_without_marks_asks_for_the_gap(busy: Stage):
+    async with busy.open() as show:
+        await go_to_map(show)
+        await show.press("enter")
+        assert isinstance(show.app.screen, ConfirmDialog)
+        await show.press("enter")
+        await show.until(lambda: busy.queue.enqueued)
+        assert len(busy.queue.enqueued[0]) == 2
+
+
+async def test_marked_cells_that_are_there_are_not_queued_again(busy: Stage):
+    async with busy.open() as show:
+        await go_to_map(show)
+        await show.press("space", "enter")
+        await show.shows("nothing to queue: 1 run there already")
+        assert busy.queue.enqueued == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "place"),
+    [
+        (("right", "down"), "n 80 · draw 0 · seed 101"),
+        (("l", "j", "j"), "n 160 · draw 0 · seed 101"),
+        (("end", "up", "h"), "n 40 · draw 1 · seed 0"),
+        (("G", "k", "g"), "n 40 · draw 0 · seed 0"),
+    ],
+)
+async def test_the_cursor_of_the_map_moves(busy: Stage, keys: tuple[str, ...], place: str):
+    async with busy.open() as show:
+        await go_to_map(show)
+        await show.press(*keys)
+        await show.shows(place)
+
+
+async def test_the_cursor_walks_through_all_variants(busy: Stage):
+    async with busy.open(WIDE) as show:
+        await show.press("down", "tab")
+        await show.shows("model.layers=1", "model.layers=2", "n 100 ·")
+        await show.press("down", "down", "down", "space", "enter")
+        await show.until(lambda: busy.queue.enqueued)
+        (spec,) = busy.queue.enqueued[0]
+        assert (spec.train_size, spec.model.options["layers"]) == (200, 2)
+
+
+async def test_enter_on_an_experiment_goes_to_its_map(busy: Stage):
+    async with busy.open() as show:
+        await show.press("enter", "right")
+        await show.shows("seed 101")
+
+
+CHANGES = [
+    ("h", JobState.QUEUED, CommandKind.HOLD, 0, "held 1 run"),
+    ("H", JobState.QUEUED, CommandKind.HOLD, 0, "held 1 run"),
+    ("u", JobState.HELD, CommandKind.RELEASE, 0, "released 1 run"),
+    ("r", JobState.FAILED, CommandKind.RETRY, 0, "queued 1 run again"),
+    ("plus", JobState.QUEUED, CommandKind.PRIORITY, 1, "changed the priority of 1 run"),
+    ("equals_sign", JobState.HELD, CommandKind.PRIORITY, 1, "changed the priority of 1 run"),
+    ("minus", JobState.QUEUED, CommandKind.PRIORITY, -1, "changed the priority of 1 run"),
+    ("left_square_bracket", JobState.QUEUED, CommandKind.MOVE, -1, "moved 1 run"),
+    ("K", JobState.QUEUED, CommandKind.MOVE, -1, "moved 1 run"),
+    ("right_square_bracket", JobState.QUEUED, CommandKind.MOVE, 1, "moved 1 run"),
+    ("J", JobState.HELD, CommandKind.MOVE, 1, "moved 1 run"),
+]
+
+
+@pytest.mark.parametrize(("key", "state", "kind", "amount", "said"), CHANGES)
+async def test_a_key_changes_the_job_under_the_cursor(
+    busy: Stage, key: str, state: JobState, kind: CommandKind, amount: int, said: str
+):
+    async with busy.open() as show:
+        wanted = await go_to_job(show, busy, state)
+        await show.press(key)
+        await show.until(lambda: busy.queue.sent)
+        assert busy.queue.sent == [(kind, (wanted,), amount)]
+        await show.shows(said)
+
+
+@pytest.mark.parametrize(
+    ("key", "state", "said"),
+    [
+        ("h", JobState.RUNNING, "nothing to hold: the run is running"),
+        ("u", JobState.QUEUED, "nothing to release: the run is queued"),
+        ("c", JobState.SUCCEEDED, "nothing to cancel: the run is done"),
+        ("r", JobState.SUCCEEDED, "nothing to retry: the run is done"),
+        ("plus", JobState.SUCCEEDED, "nothing to raise or lower: the run is done"),
+        ("J", JobState.RUNNING, "nothing to move: the run is running"),
+    ],
+)
+async def test_a_key_that_means_nothing_says_why(busy: Stage, key: str, state: JobState, said: str):
+    async with busy.open() as show:
+        await go_to_job(show, busy, state)
+        await show.press(key)
+        await show.shows(said)
+        assert busy.queue.sent == []
+
+
+async def test_marks_make_one_command_for_all_that_it_suits(busy: Stage):
+    async with busy.open() as show:
+        await go_to_job(show, busy, JobState.QUEUED)
+        await show.press("space", "space", "home", "space")
+        await show.shows("3 marked", "◆")
+        await show.press("h")
+        await show.until(lambda: busy.queue.sent)
+        assert busy.queue.sent == [(CommandKind.HOLD, (run_id(busy, 9), run_id(busy, 10)), 0)]
+        await show.shows("held 2 runs")
+        assert "◆" not in show.text
+
+
+async def test_c_asks_before_it_cancels(busy: Stage):
+    async with busy.open() as show:
+        wanted = await go_to_job(show, busy, JobState.RUNNING)
+        await show.press("c")
+        await show.shows("Cancel 1 run?", wanted, "checkpoint")
+        assert busy.queue.sent == []
+        await show.press("escape", "c", "enter")
+        await show.until(lambda: busy.queue.sent)
+        assert busy.queue.sent == [(CommandKind.CANCEL, (wanted,), 0)]
+        await show.shows("cancelling 1 run")
+
+
+async def test_a_key_on_an_experiment_is_for_all_its_jobs(busy: Stage):
+    async with busy.open() as show:
+        await show.press("h")
+        await show.until(lambda: busy.queue.sent)
+        assert busy.queue.sent == [(CommandKind.HOLD, tuple(run_id(busy, i) for i in range(9, 13)), 0)]
+
+
+async def test_a_key_on_the_map_is_for_the_cell(busy: Stage):
+    async with busy.open() as show:
+        await go_to_map(show)
+        await show.press("down", "down", "right", "H")
+        await show.until(lambda: busy.queue.sent)
+        kind, (changed,), _ = busy.queue.sent[0]
+        spec = next(spec for spec in busy.specs() if spec.run_id == changed)
+        assert kind is CommandKind.HOLD
+        assert (spec.train_size, spec.seed, spec.subset.seed) == (160, 101, 0)
+
+
+async def test_orders_reach_the_queue_in_the_order_of_the_keys(busy: Stage):
+    async with busy.open() as show:
+        await go_to_job(show, busy, JobState.QUEUED)
+        await show.pilot.press("plus", "plus", "minus", "K", "J", "h")
+        await show.until(lambda: len(busy.queue.sent) == 6)
+        kinds = [kind for kind, _, _ in busy.queue.sent]
+        assert kinds == [*[CommandKind.PRIORITY] * 3, *[CommandKind.MOVE] * 2, CommandKind.HOLD]
+
+
+async def test_the_filter_narrows_the_table_and_escape_drops_it(busy: Stage):
+    async with busy.open() as show:
+        await show.press("slash", *"n80", "space", *"!done", "enter")
+        await show.shows("3 of 14", "out of memory")
+        table = show.app.query_one("#job-table")
+        assert table.has_focus
+        assert all("-n80-" in key for key in table.keys)
+        await show.press("escape")
+        await show.until(lambda: len(table.keys) == 14)
+
+
+async def test_a_filter_that_nothing_matches_says_so(busy: Stage):
+    async with busy.open() as show:
+        await show.press("slash", *"nonsense")
+        await show.shows("No job matches the filter")
+        await show.press("escape")
+        await show.shows("14")
+
+
+async def test_letters_in_the_filter_are_text(busy: Stage):
+    async with busy.open() as show:
+        await show.press("slash", *"qachr12")
+        assert busy.queue.sent == []
+        assert show.app.is_running
+        await show.shows("qachr12", "drop filter")
+
+
+async def test_the_log_of_the_job_under_the_cursor_is_shown(busy: Stage):
+    async with busy.open() as show:
+        wanted = await go_to_job(show, busy, JobState.RUNNING)
+        await show.shows(f"Log  {wanted}", "last line")
+        await go_to_job(show, busy, JobState.FAILED)
+        await show.shows("out of memory: 11.2 GB asked")
+
+
+async def test_l_opens_the_log_on_the_whole_screen_and_follows_it(busy: Stage):
+    async with busy.open() as show:
+        wanted = await go_to_job(show, busy, JobState.RUNNING)
+        await show.press("l")
+        assert isinstance(show.app.screen, LogScreen)
+        await show.shows(wanted, "stdout.log", "first line", "last line")
+        paths = busy.project.run("digits", wanted)
+        with paths.stdout.open("a") as file:
+            file.write("one more line\n")
+        paths.stderr.write_text("a warning\n")
+        await show.shows("one more line")
+        await show.press("e")
+        await show.shows("stderr.log", "a warning")
+        await show.press("escape")
+        assert not isinstance(show.app.screen, LogScreen)
+
+
+async def test_l_on_a_cell_that_was_never_queued_says_so(busy: Stage):
+    async with busy.open() as show:
+        await go_to_map(show)
+        await show.press("end", "down", "down", "down", "L")
+        await show.shows("no log yet: the run was never queued")
+
+
+async def test_enter_on_a_job_shows_everything_about_it(busy: Stage):
+    async with busy.open() as show:
+        wanted = await go_to_job(show, busy, JobState.SUCCEEDED)
+        await show.press("enter")
+        assert isinstance(show.app.screen, TextDialog)
+        await show.shows(wanted, "test accuracy", "learning rate 0.001", "200 of 200")
+        await show.press("escape")
+        assert not isinstance(show.app.screen, TextDialog)
+
+
+async def test_a_refusal_of_the_queue_is_shown(busy: Stage):
+    busy.queue.refusal = "digits-n80: is running; cancel it to stop it"
+    async with busy.open() as show:
+        await go_to_job(show, busy, JobState.QUEUED)
+        await show.press("h")
+        await show.shows("is running; cancel it to stop it")
+
+
+async def test_an_error_of_the_queue_is_one_line(busy: Stage):
+    busy.queue.error = StorageError("is read-only", where="/data/runs", fix="make it writable")
+    async with busy.open() as show:
+        await show.press("a", "enter")
+        await show.shows("/data/runs: is read-only; make it writable")
+        assert show.app.is_running
+
+
+async def test_the_cursor_stays_with_its_job_while_the_table_is_in_use(busy: Stage):
+    async with busy.open() as show:
+        wanted = await go_to_job(show, busy, JobState.RUNNING)
+        first = busy.queue.entries[7]
+        assert wanted == first.run_id
+        busy.queue.entries[7] = type(first)(
+            **{
+                **{name: getattr(first, name) for name in first.__dataclass_fields__},
+                "state": JobState.SUCCEEDED,
+                "finished_at": "2026-01-02T04:00:00+00:00",
+            }
+        )
+        await show.until(lambda: show.app.snapshot.states[wanted] is JobState.SUCCEEDED)
+        assert show.app.query_one("#job-table").highlighted == wanted
+
+
+async def test_a_table_that_is_not_in_use_shows_what_comes_first(busy: Stage):
+    async with busy.open() as show:
+        first = busy.queue.entries[7].run_id
+        assert show.app.query_one("#job-table").highlighted == first
+        del busy.queue.entries[7]
+        await show.until(lambda: show.app.query_one("#job-table").highlighted == run_id(busy, 8))

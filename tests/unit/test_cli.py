@@ -1,0 +1,138 @@
+"""The command line: examples that parse, and bad input that ends in one line, status 2 and nothing queued."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tui_datasize.cli.dispatch import main
+from tui_datasize.cli.parser import build_parser
+
+PROJECT = """
+[experiments.small]
+dataset = "digits"
+model   = "mlp"
+sizes   = [40, 80]
+seeds   = [0, 1]
+budget  = { updates = 10 }
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project directory that is the current one, with data and slots of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATASIZE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("DATASIZE_SLOTS_DIR", str(tmp_path / "slots"))
+    (tmp_path / "experiments.toml").write_text(PROJECT)
+    return tmp_path
+
+
+def commands() -> list[str]:
+    parser = build_parser()
+    (actions,) = (a for a in parser._actions if a.dest == "command")
+    return sorted(actions.choices)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_shows_an_example_that_parses(command, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([command, "--help"])
+    assert left.value.code == 0
+    example = re.search(r"example:  datasize-tui (.+)", capsys.readouterr().out)
+    assert example
+    assert build_parser().parse_args(example[1].split()).command == command
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batchsize = 3", "experiments.small: unknown key 'batchsize'; did you mean 'batch_size'?"),
+        ("fractions = [2]", "expected exactly one of sizes, fractions, per_class"),
+        ("[experiments.small]\ndataset = 'digits'", "not valid TOML"),
+        ("[experiments.'a b']", "'a b' is not a name"),
+    ],
+)
+def test_a_wrong_file_is_one_line_and_queues_nothing(project, capsys, text, message):
+    (project / "experiments.toml").write_text(PROJECT + text)
+    assert main(["queue", "small"]) == 2
+    assert_one_line(capsys, message)
+    assert not (project / "runs" / "queue.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[40, 80]", "[40, 5000]", "experiments.small.sizes: 5000 images, but digits has 1437 to train on"),
+        ('"digits"', '"imagefolder:none"', "data/none: no such image folder"),
+        ('"digits"', '"digitz"', "unknown data set 'digitz'"),
+    ],
+)
+def test_a_sweep_that_cannot_run_is_one_line_and_queues_nothing(project, capsys, old, new, message):
+    (project / "experiments.toml").write_text(PROJECT.replace(old, new))
+    assert main(["queue", "small"]) == 2
+    assert_one_line(capsys, message)
+    assert not (project / "runs" / "queue.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["queue", "smal"], "no experiment 'smal'; did you mean 'small'?"),
+        (["queue", "small", "--sizes", "50"], "no size 50 in the sweep; it has 40, 80"),
+        (["queue", "small", "--seeds", "0,7"], "no seed 7 in the sweep; it has 0, 1"),
+        (["cancel", "nothing"], "nothing"),
+        (["logs", "nothing"], "nothing"),
+        (["analyze", "nothing"], "no experiment 'nothing'"),
+        (["--project", "elsewhere", "queue", "small"], "elsewhere/experiments.toml: no such file"),
+        (["export", "--experiment", "nothing"], "no experiment 'nothing'"),
+        (["export", "--table", "curve", "--metric", "test_acuracy"], "no metric 'test_acuracy'"),
+        (["export", "--output", "no/such/folder/runs.csv"], "no/such/folder"),
+    ],
+)
+def test_bad_arguments_are_one_line(project, capsys, arguments, message):
+    assert main(arguments) == 2
+    assert_one_line(capsys, message)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["quue"], ["queue"], ["queue", "small", "--sizes", "forty"], ["export", "--format", "xls"]]
+)
+def test_wrong_usage_exits_with_two(project, capsys, arguments):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert "usage: datasize-tui" in capsys.readouterr().err
+
+
+def test_an_unwritable_runs_directory_is_one_line(project, capsys):
+    (project / "runs").write_text("a file stands where the directory should be")
+    assert main(["queue", "small"]) == 2
+    assert_one_line(capsys, "runs")
+
+
+def test_dry_run_lists_the_missing_runs_and_queues_nothing(project, capsys):
+    assert main(["queue", "small", "--sizes", "80", "--dry-run"]) == 0
+    output = capsys.readouterr()
+    assert [line.split("-s")[0] for line in output.out.split()] == ["small-n80-d0"] * 2
+    assert "2 of 2 runs would be queued, 20 updates; nothing was queued" in output.err
+    assert not (project / "runs" / "queue.db").exists()
+
+
+def test_a_closed_pipe_is_no_error(project):
+    done = subprocess.run(
+        f"{sys.executable} -m tui_datasize experiments --json | head -c 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+
+
+def assert_one_line(capsys, message: str) -> None:
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert "Traceback" not in error

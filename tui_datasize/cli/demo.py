@@ -1,0 +1,56 @@
+"""`demo`: the main job on data that comes with scikit-learn, in a directory of its own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from tui_datasize.cli.project import read_project, talk
+from tui_datasize.cli.queueing import describe
+from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, StorageError
+from tui_datasize.experiments.sweep import plan_runs
+from tui_datasize.jobs.client import QueueClient
+from tui_datasize.runlog.paths import ProjectPaths
+
+DIRECTORY = "datasize-demo"
+EXPERIMENT = "digits"
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """Queue the demonstration and open the app on it; without a terminal wait and print its tables."""
+    paths = ProjectPaths((arguments.project or Path(DIRECTORY)).expanduser().absolute())
+    _make_project(paths)
+    project = read_project(paths)
+    specs = plan_runs(project.experiment(EXPERIMENT), project.data_dir)
+    client = QueueClient(paths)
+    acknowledgement = client.enqueue(specs, data_dir=project.data_dir)
+    client.ensure_scheduler()
+    talk(f"{paths.root}: {describe(EXPERIMENT, acknowledgement)}")
+    if not arguments.headless and sys.stdin.isatty() and sys.stdout.isatty():
+        from tui_datasize.tui.app import run_app
+
+        return run_app(paths)
+    from tui_datasize.cli.tables import print_analysis
+    from tui_datasize.cli.watch import wait_for
+
+    succeeded = wait_for(client, specs)
+    print_analysis(paths, EXPERIMENT, metric="test_accuracy")
+    return EXIT_OK if succeeded else EXIT_RUN_FAILED
+
+
+def _make_project(paths: ProjectPaths) -> None:
+    """Write the demonstration's `experiments.toml` unless the directory has one."""
+    if paths.experiments.exists():
+        return
+    text = files("tui_datasize.experiments").joinpath("demo.toml").read_text(encoding="utf-8")
+    try:
+        paths.root.mkdir(parents=True, exist_ok=True)
+        paths.experiments.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"cannot be written: {error.strerror}",
+            where=str(paths.experiments),
+            fix="run the demo where you may write",
+        ) from None

@@ -1,0 +1,174 @@
+"""`doctor`: everything that a run needs, one line each."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Literal, TypeAlias
+
+from rich.console import Console
+
+from tui_datasize import __version__
+from tui_datasize.cli.project import print_json, project_paths
+from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DatasizeError
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.sweep import plan_runs
+from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.gpus import read_devices
+from tui_datasize.runlog.paths import ProjectPaths
+
+Verdict: TypeAlias = Literal["ok", "warn", "fail"]
+
+LITTLE_DISK_BYTES = 5 * 10**9
+NO_DISK_BYTES = 200 * 10**6
+STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: `fail` would stop a run, `warn` may surprise later."""
+
+    name: str
+    verdict: Verdict
+    text: str
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Print one line per check; exit status 1 if anything would stop a run."""
+    paths = project_paths(arguments)
+    checks = list(run_checks(paths))
+    if arguments.json:
+        print_json([asdict(check) for check in checks])
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        for check in checks:
+            style = STYLES[check.verdict]
+            console.print(f"[{style}]{check.verdict:4}[/]  {check.name:12}  {check.text}")
+    return EXIT_RUN_FAILED if any(check.verdict == "fail" for check in checks) else EXIT_OK
+
+
+def run_checks(paths: ProjectPaths) -> Iterator[Check]:
+    """All checks, in the order in which a run would meet what they look at."""
+    yield _versions()
+    yield _devices()
+    yield _torch()
+    yield _survival()
+    yield _disk(paths)
+    yield from _project(paths)
+    yield _queue(paths)
+
+
+def _versions() -> Check:
+    packages = ("torch", "torchvision", "torchmetrics", "polars", "textual", "plotext")
+    listed = ", ".join(f"{package} {version(package)}" for package in packages)
+    return Check(
+        "versions", "ok", f"datasize-tui {__version__}, Python {platform.python_version()}, {listed}"
+    )
+
+
+def _devices() -> Check:
+    report = read_devices()
+    if not report.gpus:
+        return Check("devices", "warn", report.problem)
+    described = ", ".join(
+        f"{gpu.name} ({gpu.memory_free_bytes / 2**30:.1f} of {gpu.memory_total_bytes / 2**30:.1f} GiB free)"
+        for gpu in report.gpus
+    )
+    return Check("devices", "ok", described)
+
+
+def _torch() -> Check:
+    code = (
+        "import torch; c = torch.cuda; n = c.device_count() if c.is_available() else 0;"
+        "print(torch.__version__, 'sees', ', '.join(c.get_device_name(i) for i in range(n)) or 'no GPU')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        return Check("torch", "fail", f"cannot be imported: {last[0]}")
+    sees_none = "no GPU" in done.stdout
+    if sees_none and read_devices().gpus:
+        return Check("torch", "fail", f"torch {done.stdout.strip()}, though the driver does: versions clash")
+    return Check("torch", "ok", f"torch {done.stdout.strip()}")
+
+
+def _survival() -> Check:
+    """Whether logind would kill detached processes when the last SSH connection of a user closes."""
+    name = "ssh drop"
+    if not shutil.which("loginctl"):
+        return Check(name, "ok", "no logind here; detached processes outlive a closed connection")
+    shown = _first_output(["loginctl", "show-user", str(os.getuid()), "--property=Linger", "--value"])
+    kills = _first_output(
+        ["busctl", "get-property", "org.freedesktop.login1", "/org/freedesktop/login1",
+         "org.freedesktop.login1.Manager", "KillUserProcesses"]
+    )  # fmt: skip
+    if shown == "yes" or kills == "b false":
+        return Check(name, "ok", "runs outlive a closed connection")
+    if kills == "b true":
+        return Check(name, "warn", "logind kills your processes at logout; run `loginctl enable-linger`")
+    return Check(name, "ok", "logind does not answer; it is not known to kill processes at logout here")
+
+
+def _first_output(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def _disk(paths: ProjectPaths) -> Check:
+    where = next(path for path in (paths.runs, *paths.runs.parents) if path.exists())
+    free = shutil.disk_usage(where).free
+    text = f"{free / 10**9:.1f} GB free for {paths.runs}"
+    if not os.access(where, os.W_OK):
+        return Check("disk", "fail", f"{where} is not writable; change its permissions")
+    if free < NO_DISK_BYTES:
+        return Check("disk", "fail", f"{text}; free some space")
+    return Check("disk", "warn" if free < LITTLE_DISK_BYTES else "ok", text)
+
+
+def _project(paths: ProjectPaths) -> Iterator[Check]:
+    try:
+        project = load_project(paths.experiments)
+    except DatasizeError as error:
+        yield Check("experiments", "fail", error.line)
+        return
+    yield Check("experiments", "ok", f"{len(project.experiments)} in {paths.experiments}")
+    datasets: dict[str, str] = {}
+    for experiment in project.experiments.values():
+        try:
+            plan_runs(experiment, project.data_dir)
+            datasets.setdefault(experiment.dataset, "")
+        except DatasizeError as error:
+            datasets[experiment.dataset] = error.line
+    for dataset, problem in datasets.items():
+        yield Check("data set", "warn" if problem else "ok", problem or f"{dataset}, {_presence(dataset)}")
+
+
+def _presence(dataset: str) -> str:
+    from tui_datasize.experiments.catalogue import DATASETS
+
+    return DATASETS[dataset].how_to_get if dataset in DATASETS else "complete"
+
+
+def _queue(paths: ProjectPaths) -> Check:
+    if not paths.queue.exists():
+        return Check("queue", "ok", "empty; the first command or the app makes it")
+    try:
+        client = QueueClient(paths)
+        jobs, alive = client.jobs(), client.scheduler_alive()
+    except DatasizeError as error:
+        return Check("queue", "fail", error.line)
+    waiting = sum(not job.state.is_final for job in jobs)
+    text = f"{len(jobs)} jobs, {waiting} not done, scheduler {'running' if alive else 'not running'}"
+    if waiting and not alive:
+        return Check("queue", "warn", f"{text}; `datasize-tui scheduler start` starts it")
+    return Check("queue", "ok", text)

@@ -1,0 +1,212 @@
+"""Every command with its arguments and an example; nothing here does any work."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from tui_datasize import __version__
+
+TABLES = ("runs", "metrics", "curve", "fits", "overlap")
+FORMATS = ("csv", "parquet", "json", "markdown")
+
+if TYPE_CHECKING:
+    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
+
+DESCRIPTION = """\
+How much data is enough? Queue sweeps of image-classifier trainings over the train size,
+watch them live, and read their learning curves. Without a command the app opens."""
+
+EXIT_STATUSES = "exit status: 0 done, 1 a run failed, 2 wrong usage or bad input"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="datasize-tui",
+        description=DESCRIPTION,
+        epilog=f"{EXIT_STATUSES}\nexample:  datasize-tui --project ~/letters",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"datasize-tui {__version__}")
+    parser.add_argument("--project", type=Path, metavar="DIR", help=PROJECT_HELP, default=None)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_demo(commands)
+    _add_experiments(commands)
+    _add_queue(commands)
+    _add_run(commands)
+    _add_status(commands)
+    _add_job_commands(commands)
+    _add_logs(commands)
+    _add_export(commands)
+    _add_analyze(commands)
+    _add_doctor(commands)
+    _add_scheduler(commands)
+    return parser
+
+
+PROJECT_HELP = "directory that holds experiments.toml and runs/ (default: here)"
+
+
+def _command(commands: Commands, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+    """A command with a one-line summary, an example and the option that all share."""
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"example:  datasize-tui {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--project", type=Path, metavar="DIR", default=argparse.SUPPRESS, help=PROJECT_HELP)
+    return command
+
+
+def _add_demo(commands: Commands) -> None:
+    demo = _command(
+        commands, "demo", "run a small sweep on scikit-learn's digits and show it", "demo --headless"
+    )
+    demo.add_argument(
+        "--headless",
+        action="store_true",
+        help="no app: a progress bar, then the tables (without a terminal always)",
+    )
+
+
+def _add_experiments(commands: Commands) -> None:
+    experiments = _command(
+        commands, "experiments", "list the experiments of the project", "experiments --json"
+    )
+    _add_json(experiments)
+
+
+def _add_queue(commands: Commands) -> None:
+    queue = _command(
+        commands,
+        "queue",
+        "queue the runs of an experiment that are missing",
+        "queue letters --sizes 750,1500 --seeds 0 --dry-run",
+    )
+    _add_selection(queue)
+    queue.add_argument("--dry-run", action="store_true", help="show what would be queued, queue nothing")
+    _add_json(queue)
+
+
+def _add_run(commands: Commands) -> None:
+    run = _command(
+        commands, "run", "queue the runs of an experiment and wait for them", "run digits --sizes 40"
+    )
+    _add_selection(run)
+
+
+def _add_status(commands: Commands) -> None:
+    status = _command(commands, "status", "show the queue", "status --json")
+    status.add_argument("--experiment", metavar="EXPERIMENT", help="show the jobs of one experiment")
+    _add_json(status)
+
+
+JOB_COMMANDS = {
+    "hold": ("keep queued jobs from starting", "hold letters-n750"),
+    "release": ("let held jobs start again", "release letters"),
+    "cancel": ("cancel jobs, with all their processes where they run", "cancel letters-n750-d0-s101"),
+    "retry": ("queue failed, cancelled or interrupted jobs again", "retry letters"),
+    "priority": ("raise or lower queued jobs", "priority letters-n12000 --by 10"),
+}
+
+
+def _add_job_commands(commands: Commands) -> None:
+    for name, (summary, example) in JOB_COMMANDS.items():
+        command = _command(commands, name, summary, example)
+        command.add_argument(
+            "jobs", nargs="+", metavar="JOB", help="a run id, a unique prefix of one, or an experiment's name"
+        )
+        if name == "priority":
+            command.add_argument(
+                "--by",
+                type=int,
+                default=1,
+                metavar="N",
+                help="how much to raise, negative to lower (default: 1)",
+            )
+
+
+def _add_logs(commands: Commands) -> None:
+    logs = _command(commands, "logs", "print what a run's worker wrote", "logs letters-n750-d0-s101 -f")
+    logs.add_argument("job", metavar="JOB", help="a run id, or a unique prefix of one")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep printing until the run ends")
+
+
+def _add_export(commands: Commands) -> None:
+    export = _command(
+        commands,
+        "export",
+        "write a table of all runs",
+        "export --table runs --experiment letters --format csv -o letters.csv",
+    )
+    export.add_argument("--table", choices=TABLES, default="runs", help="default: runs")
+    export.add_argument("--experiment", metavar="EXPERIMENT", help="rows of one experiment alone")
+    export.add_argument("--format", choices=FORMATS, default="csv", help="default: csv")
+    export.add_argument(
+        "-o", "--output", default="-", metavar="FILE", help="file to write; - prints (default)"
+    )
+    _add_metric(export)
+
+
+def _add_analyze(commands: Commands) -> None:
+    analyze = _command(
+        commands,
+        "analyze",
+        "print an experiment's learning curve, its fit and the overlap",
+        "analyze letters --json",
+    )
+    analyze.add_argument("experiment", metavar="EXPERIMENT", help="name of an experiment that has runs")
+    _add_metric(analyze)
+    _add_json(analyze)
+
+
+def _add_doctor(commands: Commands) -> None:
+    doctor = _command(commands, "doctor", "check everything that a run needs", "doctor")
+    _add_json(doctor)
+
+
+def _add_scheduler(commands: Commands) -> None:
+    scheduler = _command(
+        commands, "scheduler", "start, stop or look for the project's scheduler", "scheduler status"
+    )
+    scheduler.add_argument("action", choices=("start", "stop", "status"))
+
+
+def _add_selection(command: argparse.ArgumentParser) -> None:
+    command.add_argument("experiment", metavar="EXPERIMENT", help="name of a table in experiments.toml")
+    command.add_argument(
+        "--sizes", type=_whole_numbers, default=(), metavar="N,N", help="only these train sizes"
+    )
+    command.add_argument(
+        "--seeds", type=_whole_numbers, default=(), metavar="S,S", help="only these training seeds"
+    )
+    command.add_argument(
+        "--force", action="store_true", help="run finished runs anew; the old ones are kept aside"
+    )
+
+
+def _add_metric(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--metric",
+        default="test_accuracy",
+        metavar="METRIC",
+        help="column to analyse (default: test_accuracy)",
+    )
+
+
+def _add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _whole_numbers(text: str) -> Sequence[int]:
+    try:
+        return tuple(int(part) for part in text.replace("_", "").split(",") if part.strip())
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected whole numbers with commas between, got {text!r}"
+        ) from None

@@ -1,0 +1,145 @@
+"""Commands that ask something of the queue: what there is, add runs, change jobs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from tui_datasize.cli.console import data_console, plain_table
+from tui_datasize.cli.project import (
+    print_json,
+    project_paths,
+    read_project,
+    resolve_jobs,
+    selected_runs,
+    talk,
+)
+from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError
+from tui_datasize.experiments.budget import total_updates
+from tui_datasize.experiments.load import Experiment, Project
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.sweep import plan_runs
+from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.commands import Acknowledgement, CommandKind
+from tui_datasize.jobs.state import Job, JobState
+
+ANSWER_WITHIN_S = 10.0
+"""How long a command waits for the scheduler's answer; what was asked is safe either way."""
+
+
+def experiments(arguments: argparse.Namespace) -> int:
+    """List the experiments of the project with what is done of each."""
+    paths = project_paths(arguments)
+    project = read_project(paths)
+    jobs = QueueClient(paths).jobs()
+    rows = [_describe(project, experiment, jobs) for experiment in project.experiments.values()]
+    if arguments.json:
+        print_json(rows)
+        return EXIT_OK
+    table = plain_table("experiment", "done", "runs", "data set", "model", "sizes", right=("done", "runs"))
+    for row in rows:
+        done, total = (str(row["done"]), str(row["runs"])) if row["runs"] else ("-", "-")
+        sizes = row["problem"] or _span(row["sizes"])
+        table.add_row(row["experiment"], done, total, row["dataset"], row["model"], sizes)
+    data_console().print(table)
+    return EXIT_OK
+
+
+def _describe(project: Project, experiment: Experiment, jobs: Sequence[Job]) -> dict[str, Any]:
+    """One experiment as plain values; a missing data set is a `problem`, not a failure."""
+    problem, specs = "", ()  # type: str, tuple[RunSpec, ...]
+    try:
+        specs = plan_runs(experiment, project.data_dir)
+    except DatasizeError as error:
+        problem = error.what
+    own = {spec.run_id for spec in specs}
+    done = sum(job.run_id in own and job.state is JobState.SUCCEEDED for job in jobs)
+    return {
+        "experiment": experiment.name,
+        "title": experiment.title,
+        "dataset": experiment.dataset,
+        "model": ", ".join(dict.fromkeys(str(recipe.model) for recipe in experiment.recipes)),
+        "sizes": sorted({spec.train_size for spec in specs}),
+        "seeds": list(experiment.seeds),
+        "subset_seeds": list(experiment.subset_seeds),
+        "runs": len(specs),
+        "done": done,
+        "problem": problem,
+    }
+
+
+def _span(sizes: Sequence[int]) -> str:
+    return f"{len(sizes)} from {sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else str(sizes[0])
+
+
+def queue(arguments: argparse.Namespace) -> int:
+    """Queue the missing runs of an experiment."""
+    paths = project_paths(arguments)
+    project, specs = selected_runs(paths, arguments)
+    client = QueueClient(paths)
+    if arguments.dry_run:
+        return _dry_run(client.jobs(), specs, arguments)
+    acknowledgement = client.enqueue(specs, force=arguments.force, data_dir=project.data_dir)
+    client.ensure_scheduler()
+    if arguments.json:
+        print_json(
+            {
+                "experiment": arguments.experiment,
+                "new": acknowledgement.new,
+                "present": acknowledgement.present,
+                "run_ids": [spec.run_id for spec in specs],
+            }
+        )
+        return EXIT_OK
+    talk(describe(arguments.experiment, acknowledgement))
+    return EXIT_OK
+
+
+def describe(experiment: str, acknowledgement: Acknowledgement) -> str:
+    """One line on what an enqueue did."""
+    text = f"{experiment}: {acknowledgement.new} runs queued, {acknowledgement.present} were there already"
+    if acknowledgement.failed:
+        text += (
+            f", {acknowledgement.failed} of them failed; `datasize-tui retry {experiment}` runs those again"
+        )
+    return text
+
+
+def _dry_run(jobs: Sequence[Job], specs: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
+    present = {job.run_id for job in jobs if job.state is not JobState.CANCELLED}
+    missing = [spec for spec in specs if arguments.force or spec.run_id not in present]
+    updates = sum(total_updates(spec) for spec in missing)
+    if arguments.json:
+        print_json(
+            {
+                "experiment": arguments.experiment,
+                "missing": [spec.run_id for spec in missing],
+                "present": len(specs) - len(missing),
+                "updates": updates,
+            }
+        )
+        return EXIT_OK
+    for spec in missing:
+        print(spec.run_id)
+    talk(
+        f"{arguments.experiment}: {len(missing)} of {len(specs)} runs would be queued, "
+        f"{updates:,} updates; nothing was queued"
+    )
+    return EXIT_OK
+
+
+def change_jobs(arguments: argparse.Namespace) -> int:
+    """Hold, release, cancel, retry or reprioritise jobs, and tell the scheduler's answer."""
+    client = QueueClient(project_paths(arguments))
+    run_ids = resolve_jobs(client, arguments.jobs)
+    amount = arguments.by if arguments.command == "priority" else 0
+    acknowledgement = client.send(CommandKind(arguments.command), run_ids, amount)
+    client.ensure_scheduler()
+    results = client.wait(acknowledgement, ANSWER_WITHIN_S)
+    if results is None:
+        talk("noted; the scheduler has not answered yet, it will do so when it can")
+        return EXIT_OK
+    for result in results:
+        talk(result.message)
+    return EXIT_OK if any(result.ok for result in results) else EXIT_BAD_INPUT

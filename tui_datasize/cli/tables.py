@@ -1,0 +1,215 @@
+"""Commands that read the record: export a table, analyse an experiment."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
+
+import polars as pl
+from rich.console import Console
+
+from tui_datasize.analysis.curve import Metric, learning_curve, metric_named
+from tui_datasize.analysis.fits import Estimate, FitFailure, LogLinearFit
+from tui_datasize.analysis.overlap import DrawOverlap, find_draws, find_overlaps, pairs_table
+from tui_datasize.analysis.summary import (
+    Analysis,
+    CurveAnalysis,
+    analyse,
+    analyse_curves,
+    fits_table,
+    to_dict,
+)
+from tui_datasize.cli.console import data_console, plain_table
+from tui_datasize.cli.project import print_json, project_paths, talk
+from tui_datasize.errors import EXIT_OK, ConfigError
+from tui_datasize.experiments.toml_table import nearest
+from tui_datasize.runlog.export import export as export_frame
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.reader import RunLog
+
+BuildTable: TypeAlias = Callable[[RunLog, pl.DataFrame, str], pl.DataFrame]
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write a table of the record to a file or to stdout."""
+    metric_named(arguments.metric)
+    log = RunLog(project_paths(arguments))
+    runs = _runs_of(log, arguments.experiment)
+    frame = _TABLES[arguments.table](log, runs, arguments.metric)
+    to_stdout = arguments.output == "-"
+    export_frame(frame, arguments.format, None if to_stdout else Path(arguments.output))
+    _tell_problems(log)
+    if not to_stdout:
+        talk(f"{arguments.output}: {frame.height} rows")
+    return EXIT_OK
+
+
+def analyze(arguments: argparse.Namespace) -> int:
+    """Print an experiment's learning curves, fits and overlap."""
+    paths = project_paths(arguments)
+    if arguments.json:
+        log, analysis = _analyse(paths, arguments.experiment, arguments.metric)
+        print_json(to_dict(analysis))
+        _tell_problems(log)
+    else:
+        print_analysis(paths, arguments.experiment, arguments.metric)
+    return EXIT_OK
+
+
+def print_analysis(paths: ProjectPaths, experiment: str, metric: str) -> None:
+    """Print the learning-curve table, the fit and the overlap matrices of an experiment.
+
+    Raises:
+        ConfigError: There is no such metric, or the experiment has no runs.
+    """
+    log, analysis = _analyse(paths, experiment, metric)
+    console = data_console()
+    for curve in analysis.curves:
+        _print_curve(console, curve)
+    for overlap in analysis.overlaps:
+        _print_overlap(console, overlap)
+    if analysis.n_left_out:
+        talk(f"{analysis.n_left_out} runs are left out: not succeeded, or without {metric}")
+    _tell_problems(log)
+
+
+def _analyse(paths: ProjectPaths, experiment: str, metric: str) -> tuple[RunLog, Analysis]:
+    metric_named(metric)
+    log = RunLog(paths)
+    runs = _runs_of(log, experiment)
+    return log, analyse(runs, metric, _overlaps(log, runs))
+
+
+def _runs_of(log: RunLog, experiment: str | None) -> pl.DataFrame:
+    """The runs of one experiment, or all.
+
+    Raises:
+        ConfigError: The experiment has no runs.
+    """
+    runs = log.runs(experiment)
+    if experiment is not None and runs.is_empty():
+        known = set(log.runs()["experiment"])
+        hint = nearest(experiment, known) if known else "no run has been queued yet"
+        raise ConfigError(f"no experiment {experiment!r} has runs here", fix=hint)
+    return runs
+
+
+def _overlaps(log: RunLog, runs: pl.DataFrame) -> Sequence[DrawOverlap]:
+    draws = find_draws(runs)
+    return find_overlaps(draws, log.subsets(draws["run_id"]), log.datasets(draws["run_id"]))
+
+
+def _runs_table(_log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
+    return runs
+
+
+def _metrics_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
+    return log.metrics(runs["run_id"])
+
+
+def _curve_table(_log: RunLog, runs: pl.DataFrame, metric: str) -> pl.DataFrame:
+    return learning_curve(runs, metric)
+
+
+def _fits_table(_log: RunLog, runs: pl.DataFrame, metric: str) -> pl.DataFrame:
+    return fits_table(analyse_curves(runs, metric))
+
+
+def _overlap_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
+    return pairs_table(_overlaps(log, runs))
+
+
+_TABLES: Mapping[str, BuildTable] = MappingProxyType(
+    {
+        "runs": _runs_table,
+        "metrics": _metrics_table,
+        "curve": _curve_table,
+        "fits": _fits_table,
+        "overlap": _overlap_table,
+    }
+)
+
+
+def _tell_problems(log: RunLog) -> None:
+    for problem in log.problems:
+        talk(str(problem))
+
+
+def _print_curve(console: Console, curve: CurveAnalysis) -> None:
+    metric, variant = curve.metric, f", {curve.variant}" if curve.variant else ""
+    unit = " in %" if metric.is_share else ""
+    console.print(f"[bold]{metric.title}{unit} of {curve.experiment}{variant}[/]")
+    columns = ("train size", "runs", "mean", "SD", "95 % interval", "min", "max")
+    table = plain_table(*columns, right=columns)
+    for row in curve.curve.iter_rows(named=True):
+        mean, sd, low, high, least, most = (
+            _show(row[key], metric) for key in ("mean", "sd", "low", "high", "min", "max")
+        )
+        table.add_row(
+            str(row["train_size"]),
+            str(row["n_runs"]),
+            mean,
+            sd,
+            f"{low} to {high}" if low else "",
+            least,
+            most,
+        )
+    console.print(table)
+    console.print(_fit_lines(curve), soft_wrap=True)
+
+
+def _fit_lines(curve: CurveAnalysis) -> str:
+    fit = curve.fit
+    if isinstance(fit, FitFailure):
+        return f"\nno log-linear fit: it {fit.reason}\n"
+    lines = [
+        f"\n{curve.metric.name} = {fit.formula}, through the means of {fit.n_points} sizes",
+        f"slope      {_describe(fit.slope)}",
+        f"intercept  {_describe(fit.intercept)}",
+        f"r2 {fit.r2:.3f}, adjusted {fit.r2_adjusted:.3f}, F {fit.f:.2f}, p {fit.f_p:.2e}",
+        _doubling_line(fit, curve.metric),
+        curve.caveat,
+    ]
+    return "\n".join(line for line in lines if line) + "\n"
+
+
+def _describe(estimate: Estimate) -> str:
+    return (
+        f"{estimate.value:.4f}, SE {estimate.stderr:.4f}, t {estimate.t:.2f}, p {estimate.p:.2e}, "
+        f"95 % {estimate.low:.4f} to {estimate.high:.4f}"
+    )
+
+
+def _doubling_line(fit: LogLinearFit, metric: Metric) -> str:
+    gain = fit.doubling
+    scale, unit = (100, " points") if metric.is_share else (1, "")
+    return (
+        f"by this law the next doubling of the data changes it by {scale * gain.value:+.2f}{unit} "
+        f"(95 % {scale * gain.low:+.2f} to {scale * gain.high:+.2f})"
+    )
+
+
+def _print_overlap(console: Console, overlap: DrawOverlap) -> None:
+    mean, low, high = overlap.expected_fraction
+    console.print(f"[bold]Overlap of draws of {overlap.train_size} images in %[/]")
+    table = plain_table("", *overlap.draws, right=overlap.draws)
+    for draw, shares in zip(overlap.draws, overlap.fraction, strict=True):
+        table.add_row(draw, *(f"{100 * share:.1f}" for share in shares))
+    console.print(table)
+    if mean == mean:
+        console.print(
+            f"independent draws would share {_percent(mean)} ({_percent(low)} to {_percent(high)})\n"
+        )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _show(value: float | None, metric: Metric) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.2f}" if metric.is_share else f"{value:.4f}"

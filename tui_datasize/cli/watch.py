@@ -1,0 +1,155 @@
+"""Commands that wait: a sweep with progress bars, and a run's log as it grows."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from tui_datasize.cli.project import find_run, project_paths, selected_runs, talk
+from tui_datasize.cli.queueing import describe
+from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
+from tui_datasize.experiments.budget import total_updates
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.tail import MetricsTail
+
+LOOK_EVERY_S = 0.5
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Queue the missing runs of an experiment and wait until all are done."""
+    paths = project_paths(arguments)
+    project, specs = selected_runs(paths, arguments)
+    client = QueueClient(paths)
+    acknowledgement = client.enqueue(specs, force=arguments.force, data_dir=project.data_dir)
+    talk(describe(arguments.experiment, acknowledgement))
+    return EXIT_OK if wait_for(client, specs) else EXIT_RUN_FAILED
+
+
+def wait_for(client: QueueClient, specs: Sequence[RunSpec]) -> bool:
+    """Show the progress of runs on stderr until all have ended; an interrupt leaves them running.
+
+    Returns:
+        Whether every one of them succeeded.
+    """
+    board = _Board(client.project, specs)
+    try:
+        with board:
+            while not board.show(client.jobs()):
+                client.ensure_scheduler()
+                time.sleep(LOOK_EVERY_S)
+    except KeyboardInterrupt:
+        talk("the runs go on; `datasize-tui status` shows them, the same command waits again")
+        raise
+    for job in board.unsuccessful:
+        talk(f"{job.run_id}: {job.state.value}: {job.reason}; `datasize-tui logs {job.run_id}`")
+    return not board.unsuccessful
+
+
+class _Board:
+    """Progress on stderr: bars on a terminal, one line per finished run elsewhere."""
+
+    def __init__(self, project: ProjectPaths, specs: Sequence[RunSpec]) -> None:
+        self._project = project
+        self._specs = {spec.run_id: spec for spec in specs}
+        self._console = Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._whole = self._bars.add_task("all runs", total=len(specs), unit="runs")
+        self._bar_of: dict[str, TaskID] = {}
+        self._tail = MetricsTail()
+        self._ended: dict[str, Job] = {}
+
+    def __enter__(self) -> _Board:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    @property
+    def unsuccessful(self) -> list[Job]:
+        """The runs that ended otherwise than well."""
+        return [job for job in self._ended.values() if job.state is not JobState.SUCCEEDED]
+
+    def show(self, jobs: Iterable[Job]) -> bool:
+        """Draw the state of the jobs; True once all of ours have ended."""
+        ours = [job for job in jobs if job.run_id in self._specs]
+        for job in ours:
+            if job.state.is_final and job.run_id not in self._ended:
+                self._end(job)
+        self._advance([job for job in ours if job.state.is_active])
+        self._bars.update(self._whole, completed=len(self._ended))
+        return len(self._ended) == len(self._specs)
+
+    def _end(self, job: Job) -> None:
+        self._ended[job.run_id] = job
+        if job.run_id in self._bar_of:
+            self._bars.remove_task(self._bar_of.pop(job.run_id))
+        if not self._console.is_terminal:
+            talk(f"{len(self._ended):4} of {len(self._specs)}  {job.run_id}  {job.state.value}")
+
+    def _advance(self, active: Sequence[Job]) -> None:
+        for job in active:
+            if job.run_id not in self._bar_of:
+                total = total_updates(self._specs[job.run_id])
+                self._bar_of[job.run_id] = self._bars.add_task(job.run_id, total=total, unit="updates")
+        for run_id, update in self._updates(active).items():
+            self._bars.update(self._bar_of[run_id], completed=update)
+
+    def _updates(self, active: Sequence[Job]) -> Mapping[str, int]:
+        """How far each active run has newly come, in updates."""
+        new = self._tail.read(self._project.run(job.experiment, job.run_id) for job in active)
+        reached = new.rows.group_by("run_id").agg(pl.col("update").last())
+        return dict(reached.iter_rows())
+
+
+def logs(arguments: argparse.Namespace) -> int:
+    """Print a run's output, then its errors; with --follow, until the run ends."""
+    client = QueueClient(project_paths(arguments))
+    found = find_run(client, arguments.job)
+    files = (found.stdout, found.stderr)
+    if not arguments.follow:
+        shown = [_copy_from(file, 0, sys.stdout) for file in files]
+        if not any(shown):
+            talk(f"{found.run_id}: its worker wrote nothing")
+        return EXIT_OK
+    offsets = dict.fromkeys(files, 0)
+    ended = False
+    while not ended:
+        # Looked at first, so that what was written before the end is still printed.
+        ended = all(job.state.is_final for job in client.jobs() if job.run_id == found.run_id)
+        offsets = {file: _copy_from(file, offset, sys.stdout) for file, offset in offsets.items()}
+        sys.stdout.flush()
+        time.sleep(0 if ended else LOOK_EVERY_S)
+    return EXIT_OK
+
+
+def _copy_from(file: Path, offset: int, out: TextIO) -> int:
+    """Print a file from an offset on; the offset of its end."""
+    try:
+        with file.open("rb") as stream:
+            stream.seek(offset)
+            text = stream.read()
+    except FileNotFoundError:
+        return offset
+    out.write(text.decode("utf-8", errors="replace"))
+    return offset + len(text)

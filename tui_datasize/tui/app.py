@@ -1,0 +1,287 @@
+"""The app: a header, three tabs, and the traffic between them, the queue and the polling thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import ClassVar
+
+from textual import on
+from textual.app import App, ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import ContentSwitcher
+
+from tui_datasize.errors import EXIT_OK, DatasizeError
+from tui_datasize.jobs.gpus import DeviceReport
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui.analysis_tab import AnalysisPane
+from tui_datasize.tui.analyst import Analyst
+from tui_datasize.tui.collect import Collector, Record
+from tui_datasize.tui.dialogs import TextDialog
+from tui_datasize.tui.exporting import export_csv
+from tui_datasize.tui.header_strip import TABS, HeaderStrip
+from tui_datasize.tui.key_bar import KeyBar
+from tui_datasize.tui.keys import help_text, keys_of
+from tui_datasize.tui.live_tab import LivePane
+from tui_datasize.tui.orders import OrderDesk, Queue
+from tui_datasize.tui.palette import THEME, palette_of
+from tui_datasize.tui.pane import Pane
+from tui_datasize.tui.polling import INTERVAL_S, Poller
+from tui_datasize.tui.queue_tab import QueuePane
+from tui_datasize.tui.snapshot import EMPTY, Snapshot
+from tui_datasize.tui.status_line import StatusLine
+from tui_datasize.tui.text import plural
+from tui_datasize.tui.view_state import ViewState, load_view_state, save_view_state
+
+_LIST_KEYS = (
+    ("↑ ↓ k j", "up and down"),
+    ("PgUp PgDn", "a screenful"),
+    ("g G", "first and last"),
+    ("tab", "next part of the screen"),
+    ("esc", "one layer back"),
+)
+
+
+class DatasizeApp(App[None]):
+    """The whole screen; everything it talks to comes from outside.
+
+    Args:
+        project: The project shown.
+        queue: The project's queue.
+        open_record: Opens the run directories; called on the polling thread.
+        read_devices: Looks at the devices; called on the polling thread.
+        interval_s: Seconds between two looks at the project.
+    """
+
+    TITLE = "datasize"
+    CSS_PATH: ClassVar[list[str]] = ["app.tcss", "queue_tab.tcss", "live_tab.tcss", "analysis_tab.tcss"]  # type: ignore[assignment]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "open_tab('queue')", "Queue", show=False, tooltip="Queue: experiments, cells, jobs"),
+        Binding("2", "open_tab('live')", "Live", show=False, tooltip="Live: training curves"),
+        Binding("3", "open_tab('analysis')", "Analysis", show=False, tooltip="Analysis: learning curve"),
+        Binding("ctrl+e", "export", "export CSV", show=False, tooltip="Write the table in view as CSV"),
+        Binding("question_mark,f1", "help", "keys", tooltip="This page"),
+        Binding("q", "leave", "leave", tooltip="Leave; queued and running jobs go on"),
+    ]
+
+    class SnapshotArrived(Message):
+        """The polling thread saw something new."""
+
+        def __init__(self, snapshot: Snapshot) -> None:
+            super().__init__()
+            self.snapshot = snapshot
+
+        def can_replace(self, message: Message) -> bool:
+            """Only the newest counts."""
+            return isinstance(message, DatasizeApp.SnapshotArrived)
+
+    class PollingFailed(Message):
+        """A look at the project failed as a whole."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(
+        self,
+        project: ProjectPaths,
+        queue: Queue,
+        open_record: Callable[[], Record],
+        read_devices: Callable[[], DeviceReport],
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        super().__init__()
+        self._project = project
+        self._queue = queue
+        self._snapshot = EMPTY
+        self._header = HeaderStrip(project.root.name)
+        self._status = StatusLine()
+        self._desk = OrderDesk(queue, self._report)
+        collector = Collector(project, queue, open_record, read_devices)
+        self._poller = Poller(
+            collector.collect,
+            lambda snapshot: self.post_message(self.SnapshotArrived(snapshot)),
+            lambda text: self.post_message(self.PollingFailed(text)),
+            interval_s,
+        )
+        self._analyst = Analyst(project)
+        self._restored = load_view_state(project)
+
+    def compose(self) -> ComposeResult:
+        """Header, tabs, status and keys."""
+        yield self._header
+        with ContentSwitcher(initial=TABS[0][0]):
+            yield QueuePane(self._project, id="queue")
+            yield LivePane(id="live")
+            yield AnalysisPane(self._analyst, id="analysis")
+        yield self._status
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Begin to look and to take orders."""
+        self.register_theme(THEME)
+        self.theme = THEME.name
+        self._poller.start()
+        self.run_worker(self._desk.work(), group="orders", exit_on_error=False)
+        self.action_open_tab(self._restored.tab or TABS[0][0])
+
+    def on_unmount(self) -> None:
+        """Look no more."""
+        self._poller.stop()
+        self._analyst.close()
+
+    @property
+    def pane(self) -> Pane:
+        """The tab that is open."""
+        switcher = self.query_one(ContentSwitcher)
+        return switcher.get_child_by_id(switcher.current or TABS[0][0], Pane)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest moment."""
+        return self._snapshot
+
+    @on(SnapshotArrived)
+    def _show_snapshot(self, event: SnapshotArrived) -> None:
+        first = not self._snapshot.is_ready
+        self._snapshot = event.snapshot
+        with self.batch_update():
+            self._header.show(event.snapshot)
+            self._status.show_problems(event.snapshot.problems)
+            self.pane.show(event.snapshot)
+            if first:
+                self._after_first_look(event.snapshot)
+        self._poller.look_at(self.pane.interest())
+
+    def _after_first_look(self, snapshot: Snapshot) -> None:
+        if self._restored.experiment:
+            self.query_one(QueuePane).select_experiment(self._restored.experiment)
+        waiting = any(not state.is_final for state in snapshot.states.values())
+        if waiting and not snapshot.scheduler_alive:
+            self.run_worker(self._wake_scheduler(), exit_on_error=False)
+
+    async def _wake_scheduler(self) -> None:
+        try:
+            await asyncio.to_thread(self._queue.ensure_scheduler)
+        except DatasizeError as error:
+            self._status.say(error.line, error=True)
+        self._poller.look_now()
+
+    @on(PollingFailed)
+    def _show_failure(self, event: PollingFailed) -> None:
+        self._status.show_problems([event.text])
+
+    def _report(self, text: str, error: bool) -> None:
+        self._status.say(text, error=error)
+        self._poller.look_now()
+
+    @on(QueuePane.Ordered)
+    def _take_order(self, event: QueuePane.Ordered) -> None:
+        self._desk.take(event.order)
+
+    @on(QueuePane.RunChosen)
+    def _watch_run(self, event: QueuePane.RunChosen) -> None:
+        self.query_one(LivePane).choose(event.run_id)
+
+    @on(Pane.Remarked)
+    def _remark(self, event: Pane.Remarked) -> None:
+        self._status.say(event.text)
+
+    @on(Pane.InterestChanged)
+    def _follow_interest(self) -> None:
+        self._poller.look_at(self.pane.interest())
+
+    @on(HeaderStrip.TabChosen)
+    def _tab_chosen(self, event: HeaderStrip.TabChosen) -> None:
+        self.action_open_tab(event.tab)
+
+    def action_open_tab(self, tab: str) -> None:
+        """Open a tab."""
+        switcher = self.query_one(ContentSwitcher)
+        if tab not in [child.id for child in switcher.children]:
+            return
+        switcher.current = tab
+        self._header.show_tab(tab)
+        self.pane.show(self._snapshot)
+        self.pane.first_focus.focus()
+        self._poller.look_at(self.pane.interest())
+
+    async def action_export(self) -> None:
+        """Write the table in view and say where."""
+        table = self.pane.table_in_view()
+        if table is None:
+            self._status.say("nothing to export yet")
+            return
+        try:
+            text = await asyncio.to_thread(export_csv, table, self._project.root, datetime.now())
+        except DatasizeError as error:
+            self._status.say(error.line, error=True)
+        else:
+            self._status.say(text)
+
+    def action_help(self) -> None:
+        """Show the keys of the tab."""
+        groups = [*self.pane.key_groups(), keys_of("Everywhere", self)]
+        self.push_screen(TextDialog("Keys", help_text(groups, _LIST_KEYS, palette_of(self))))
+
+    async def action_leave(self) -> None:
+        """Leave; what was asked for is handed over first, and what runs goes on."""
+        try:
+            await self._desk.finish()
+        except TimeoutError:
+            self._status.say("the queue has not answered yet; press ctrl+q to leave all the same", error=True)
+            return
+        queue_pane = self.query_one(QueuePane)
+        tab = self.query_one(ContentSwitcher).current or ""
+        save_view_state(self._project, ViewState(tab, queue_pane.experiment))
+        self.exit(message=farewell(self._snapshot))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002
+        """Every action of the tab, for the palette."""
+        for group in (*self.pane.key_groups(), keys_of("Everywhere", self)):
+            for entry in group.entries:
+                title = f"{entry.title[:1].upper()}{entry.title[1:]} ({' '.join(entry.keys)})"
+                yield SystemCommand(title, entry.text, self._runner(entry.action, entry.owner))
+        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+
+    def _runner(self, action: str, owner: object) -> Callable[[], object]:
+        return lambda: self.run_action(action, owner)  # type: ignore[arg-type]
+
+
+def farewell(snapshot: Snapshot) -> str | None:
+    """What is said on leaving: what goes on without the app."""
+    running = len(snapshot.running())
+    waiting = sum(not state.is_final and not state.is_active for state in snapshot.states.values())
+    if not running and not waiting:
+        return None
+    parts = [plural(running, "run") + " at work"] if running else []
+    parts += [f"{waiting:,} waiting"] if waiting else []
+    return f"{' and '.join(parts)}: they go on. `datasize-tui status` shows them."
+
+
+def run_app(project: ProjectPaths) -> int:
+    """Open the app on a project and return its exit status.
+
+    Without the mouse, so that text can be selected as in any other program; `DATASIZE_MOUSE=1` turns it
+    on. The `TEXTUAL_...` variables of Textual hold for slow links.
+    """
+    import os
+
+    from tui_datasize.jobs.client import QueueClient
+    from tui_datasize.jobs.gpus import DeviceMonitor
+
+    def open_record() -> Record:
+        from tui_datasize.tui.record import ProjectRecord
+
+        return ProjectRecord(project)
+
+    app = DatasizeApp(project, QueueClient(project), open_record, DeviceMonitor().read)
+    if "TEXTUAL_ANIMATIONS" not in os.environ:
+        app.animation_level = "none"
+    app.run(mouse=os.environ.get("DATASIZE_MOUSE") == "1")
+    return EXIT_OK

@@ -1,0 +1,158 @@
+"""Ticks, limits and point reduction for charts: pure functions on plain numbers."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, isfinite, log10
+from typing import TypeAlias
+
+Point: TypeAlias = tuple[float, float]
+
+_LINEAR_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+_LOG_STEPS = ((1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0), (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,))
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """One axis of a chart."""
+
+    label: str
+    log: bool = False
+    """Whether values are drawn at their log10; values that are not positive are left out."""
+    floor: float | None = None
+    """Lowest value that the limits may reach when room is added, e.g. 0 for a loss."""
+    ceiling: float | None = None
+    """Highest value that the limits may reach when room is added, e.g. 100 for an accuracy."""
+    start: float | None = None
+    """A value that the limits always include, e.g. 0 for a count of updates."""
+    room: float = 0.05
+    """Room beyond the outermost points on either side, as a fraction of their span."""
+
+    def place(self, value: float) -> float | None:
+        """Where a value is drawn on the axis; None where it cannot be."""
+        if not isfinite(value) or (self.log and value <= 0):
+            return None
+        return log10(value) if self.log else value
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A labelled position on an axis, in drawn units."""
+
+    position: float
+    label: str
+
+
+def place_points(x: Sequence[float], y: Sequence[float], x_scale: Scale, y_scale: Scale) -> list[Point]:
+    """Drawn positions of the points that can be drawn, in the given order."""
+    placed = ((x_scale.place(a), y_scale.place(b)) for a, b in zip(x, y, strict=True))
+    return [(a, b) for a, b in placed if a is not None and b is not None]
+
+
+def decimate(points: Sequence[Point], columns: int) -> list[Point]:
+    """Keep at most the lowest and the highest point of each of `columns` equal stretches of x.
+
+    What is kept stays in order, so that a line through it looks as before at that width.
+    """
+    if len(points) <= 2 * columns or columns < 1:
+        return list(points)
+    left = min(x for x, _ in points)
+    span = (max(x for x, _ in points) - left) or 1.0
+    low: dict[int, int] = {}
+    high: dict[int, int] = {}
+    for index, (x, y) in enumerate(points):
+        bucket = min(columns - 1, int((x - left) / span * columns))
+        if bucket not in low or y < points[low[bucket]][1]:
+            low[bucket] = index
+        if bucket not in high or y > points[high[bucket]][1]:
+            high[bucket] = index
+    kept = sorted({*low.values(), *high.values()})
+    return [points[index] for index in kept]
+
+
+def interpolate(x: float, points: Sequence[Point]) -> float | None:
+    """Value at `x` on straight lines through points of ascending x; None outside of them.
+
+    >>> interpolate(1.5, [(1.0, 10.0), (2.0, 20.0)])
+    15.0
+    """
+    if not points or x < points[0][0] or x > points[-1][0]:
+        return None
+    right = bisect_right(points, x, key=lambda point: point[0])
+    if right == len(points):
+        return points[-1][1]
+    (x0, y0), (x1, y1) = points[right - 1], points[right]
+    return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+
+
+def limits(values: Sequence[float], scale: Scale) -> Point:
+    """Lowest and highest drawn value, with the scale's room added on either side."""
+    start = None if scale.start is None else scale.place(scale.start)
+    inside = values if start is None else [*values, start]
+    low, high = min(inside), max(inside)
+    pad = (high - low) * scale.room if high > low else abs(high) * 0.1 or 1.0
+    lowest = None if scale.floor is None else scale.place(scale.floor)
+    highest = None if scale.ceiling is None else scale.place(scale.ceiling)
+    padded_low = low - pad if lowest is None else max(low - pad, min(low, lowest))
+    padded_high = high + pad if highest is None else min(high + pad, max(high, highest))
+    return (padded_low, padded_high) if padded_high > padded_low else (low - 1.0, high + 1.0)
+
+
+def ticks(low: float, high: float, scale: Scale, count: int) -> list[Tick]:
+    """At most about `count` round ticks inside the drawn limits."""
+    if scale.log:
+        return _log_ticks(low, high, count)
+    return _linear_ticks(low, high, count)
+
+
+def _linear_ticks(low: float, high: float, count: int) -> list[Tick]:
+    step = _round_step((high - low) / max(count, 1))
+    first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
+    decimals = max(0, -floor(log10(step) + 1e-9) + (1 if _needs_half(step) else 0))
+    write = _writer(decimals)
+    return [Tick(k * step, write(k * step)) for k in range(first, last + 1)]
+
+
+def _round_step(raw: float) -> float:
+    magnitude = 10.0 ** floor(log10(raw))
+    return next(s * magnitude for s in _LINEAR_STEPS if s * magnitude >= raw * (1 - 1e-9))
+
+
+def _needs_half(step: float) -> bool:
+    """Whether a step such as 2.5 or 0.25 needs one digit more than its magnitude says."""
+    digits = step / 10.0 ** floor(log10(step) + 1e-9)
+    return abs(digits - 2.5) < 1e-6
+
+
+def _writer(decimals: int) -> Callable[[float], str]:
+    def write(value: float) -> str:
+        return short_number(value) if decimals == 0 else f"{value:.{decimals}f}"
+
+    return write
+
+
+def _log_ticks(low: float, high: float, count: int) -> list[Tick]:
+    decades = range(floor(low), ceil(high) + 1)
+    chosen: list[float] = []
+    for steps in _LOG_STEPS:
+        values = [step * 10.0**decade for decade in decades for step in steps]
+        chosen = [v for v in values if low - 1e-9 <= log10(v) <= high + 1e-9]
+        if len(chosen) <= count:
+            break
+    thinned = chosen[:: max(1, ceil(len(chosen) / max(count, 1)))]
+    return [Tick(log10(value), short_number(value)) for value in thinned]
+
+
+def short_number(value: float) -> str:
+    """A number in few characters: `250`, `1k`, `2.5k`, `1.2M`, `0.05`.
+
+    >>> [short_number(v) for v in (250, 1000, 2500, 1_200_000, 0.05)]
+    ['250', '1k', '2.5k', '1.2M', '0.05']
+    """
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:.4g}M"
+    if abs(value) >= 1e3:
+        return f"{value / 1e3:.4g}k"
+    return f"{value:.4g}"

@@ -1,0 +1,78 @@
+"""What the keys do, read from the bindings themselves: for the help and the command palette."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+from textual.binding import Binding
+from textual.dom import DOMNode
+
+from tui_datasize.tui.key_bar import key_name
+from tui_datasize.tui.palette import Palette
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHelp:
+    """One action and its keys."""
+
+    owner: DOMNode
+    """Whose action it is."""
+    action: str
+    keys: tuple[str, ...]
+    """Keys as a person would write them."""
+    title: str
+    text: str
+    """What it does, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyGroup:
+    """The keys of one part of the screen."""
+
+    title: str
+    entries: tuple[KeyHelp, ...]
+
+
+def keys_of(title: str, owner: DOMNode, only_explained: bool = True) -> KeyGroup:
+    """The keys that a widget's class defines itself.
+
+    Args:
+        title: Heading of the group.
+        owner: The widget.
+        only_explained: Whether to leave out bindings without a tooltip.
+    """
+    entries = []
+    for binding in type(owner).BINDINGS:
+        if isinstance(binding, Binding) and (binding.tooltip or not only_explained):
+            names = tuple(key_name(key.strip()) for key in binding.key.split(","))
+            text = binding.tooltip or binding.description
+            entries.append(KeyHelp(owner, binding.action, names, binding.description, text))
+    return KeyGroup(title, tuple(entries))
+
+
+def help_text(groups: Iterable[KeyGroup], extra: Sequence[tuple[str, str]], palette: Palette) -> Text:
+    """All keys, one action a line.
+
+    Args:
+        groups: In the order of the page.
+        extra: Keys that every list knows, and what they do.
+        palette: Colours.
+    """
+    text = Text()
+    for group in groups:
+        if group.entries:
+            text.append(f"{group.title}\n", f"bold {palette.primary}")
+            for entry in group.entries:
+                _append(text, " ".join(entry.keys), entry.text, palette)
+            text.append("\n")
+    text.append("In every list\n", f"bold {palette.primary}")
+    for keys, what in extra:
+        _append(text, keys, what, palette)
+    text.rstrip()
+    return text
+
+
+def _append(text: Text, keys: str, what: str, palette: Palette) -> None:
+    text.append(f"  {keys:<14}", f"bold {palette.foreground}").append(f"{what}\n", palette.muted)

@@ -1,0 +1,133 @@
+"""What the screens ask of the queue, and the task that passes it on, in order, off the screen's thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from tui_datasize.errors import DatasizeError
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult
+from tui_datasize.tui.collect import QueueView
+from tui_datasize.tui.text import plural
+
+ANSWER_S = 5.0
+"""Seconds that an answer of the scheduler is waited for."""
+
+_DONE = {
+    CommandKind.HOLD: "held {}",
+    CommandKind.RELEASE: "released {}",
+    CommandKind.CANCEL: "cancelling {}",
+    CommandKind.RETRY: "queued {} again",
+    CommandKind.PRIORITY: "changed the priority of {}",
+    CommandKind.MOVE: "moved {}",
+}
+
+
+class Queue(QueueView, Protocol):
+    """What the app asks of the queue: `jobs.client.QueueClient` or a fake."""
+
+    def enqueue(
+        self,
+        specs: Sequence[RunSpec],
+        *,
+        force: bool = False,
+        priority: int = 0,
+        data_dir: Path | None = None,
+    ) -> Acknowledgement:
+        """Queue the runs that are missing."""
+
+    def send(self, kind: CommandKind, run_ids: Sequence[str], amount: int = 0) -> Acknowledgement:
+        """Ask for a change of jobs."""
+
+    def wait(self, acknowledgement: Acknowledgement, timeout_s: float) -> list[CommandResult] | None:
+        """The answers, or None where they take longer."""
+
+    def ensure_scheduler(self) -> None:
+        """Start a scheduler unless one runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueue:
+    """Queue these runs."""
+
+    specs: tuple[RunSpec, ...]
+    data_dir: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Change these jobs."""
+
+    kind: CommandKind
+    run_ids: tuple[str, ...]
+    amount: int = 0
+
+
+Order: TypeAlias = Enqueue | Change
+
+
+class OrderDesk:
+    """Passes orders on one after the other and says what became of each.
+
+    Args:
+        queue: Who executes them.
+        say: Receives one line per order, and whether it tells of an error; called on the app's loop.
+    """
+
+    def __init__(self, queue: Queue, say: Callable[[str, bool], object]) -> None:
+        self._queue = queue
+        self._say = say
+        self._orders: asyncio.Queue[Order] = asyncio.Queue()
+
+    def take(self, order: Order) -> None:
+        """Accept an order; returns at once."""
+        self._orders.put_nowait(order)
+
+    async def work(self) -> None:
+        """Execute orders until cancelled."""
+        while True:
+            order = await self._orders.get()
+            try:
+                text, error = await asyncio.to_thread(self._execute, order)
+                self._say(text, error)
+            finally:
+                self._orders.task_done()
+
+    async def finish(self, timeout_s: float = ANSWER_S) -> None:
+        """Wait until all accepted orders are executed, so that leaving loses none."""
+        await asyncio.wait_for(self._orders.join(), timeout_s)
+
+    def _execute(self, order: Order) -> tuple[str, bool]:
+        try:
+            if isinstance(order, Enqueue):
+                return self._enqueue(order)
+            return self._change(order)
+        except DatasizeError as error:
+            return error.line, True
+
+    def _enqueue(self, order: Enqueue) -> tuple[str, bool]:
+        acknowledgement = self._queue.enqueue(order.specs, data_dir=order.data_dir)
+        self._queue.ensure_scheduler()
+        text = f"queued {plural(acknowledgement.new, 'run')}"
+        if acknowledgement.present:
+            text += f", {acknowledgement.present:,} were there already"
+        if acknowledgement.failed:
+            text += f" ({acknowledgement.failed:,} of them failed: r retries)"
+        return text, False
+
+    def _change(self, order: Change) -> tuple[str, bool]:
+        acknowledgement = self._queue.send(order.kind, order.run_ids, order.amount)
+        self._queue.ensure_scheduler()
+        results = self._queue.wait(acknowledgement, ANSWER_S)
+        what = _DONE[order.kind].format(plural(len(order.run_ids), "run"))
+        if results is None:
+            return f"{what}: accepted, the scheduler has not answered yet", False
+        refused = [result for result in results if not result.ok]
+        if refused:
+            more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+            return refused[0].message + more, True
+        return what, False

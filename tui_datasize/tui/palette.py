@@ -1,0 +1,119 @@
+"""Colours and glyphs: every state is told by its shape first and by its colour second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from textual.app import App
+from textual.color import Color
+from textual.theme import Theme
+
+from tui_datasize.jobs.state import JobState
+
+Rgb: TypeAlias = tuple[int, int, int]
+CellState: TypeAlias = JobState | None
+"""State of a cell of a sweep; None where nothing was queued or run yet."""
+
+# Okabe and Ito (2008), "Color universal design", lightened for a dark background or darkened for a light one.
+_SERIES_ON_DARK = ("#56b4e9", "#e69f00", "#2fbf94", "#d98cb8", "#f0e442", "#f07b46", "#8fa8ff", "#b9b9b9")
+_SERIES_ON_LIGHT = ("#0072b2", "#b87700", "#00805c", "#a8497e", "#7d7400", "#c04a00", "#4453c8", "#5a5a5a")
+
+THEME = Theme(
+    name="datasize",
+    primary="#56b4e9",
+    secondary="#8fa8ff",
+    accent="#e69f00",
+    success="#2fbf94",
+    warning="#e69f00",
+    error="#f07b46",
+    foreground="#d3d9e0",
+    background="#11151a",
+    surface="#11151a",
+    panel="#1d242c",
+    dark=True,
+    variables={"footer-background": "#1d242c", "input-selection-background": "#56b4e9 35%"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """Colours as `#rrggbb`, taken from the theme in use."""
+
+    foreground: str
+    muted: str
+    """Labels and axes."""
+    faint: str
+    """Rules, empty progress, bands."""
+    cursor: str
+    """Background of the row under the cursor."""
+    cursor_passive: str
+    """The same in a list without focus."""
+    primary: str
+    accent: str
+    success: str
+    error: str
+    series: tuple[str, ...]
+    """One colour per run or variant, told apart by most colour-blind people."""
+    colourless: bool = False
+    """Whether the terminal shows no colour: charts then write digits and letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateLook:
+    """How a state is shown."""
+
+    glyph: str
+    word: str
+    colour: str
+    """Name of a field of `Palette`."""
+
+
+STATE_LOOKS: Mapping[CellState, StateLook] = MappingProxyType(
+    {
+        None: StateLook("·", "missing", "muted"),
+        JobState.QUEUED: StateLook("○", "queued", "foreground"),
+        JobState.HELD: StateLook("‖", "held", "accent"),
+        JobState.STARTING: StateLook("◔", "starting", "primary"),
+        JobState.RUNNING: StateLook("◐", "running", "primary"),
+        JobState.SUCCEEDED: StateLook("●", "done", "success"),
+        JobState.FAILED: StateLook("✗", "failed", "error"),
+        JobState.CANCELLED: StateLook("−", "cancelled", "muted"),
+        JobState.INTERRUPTED: StateLook("↻", "interrupted", "accent"),
+    }
+)
+"""In the order in which legends list them."""
+
+
+def palette_of(app: App[Any]) -> Palette:
+    """The palette of the theme that the app shows."""
+    variables = app.theme_variables
+    foreground = Color.parse(variables["foreground"])
+    background = Color.parse(variables["background"])
+    dark = app.current_theme.dark
+    return Palette(
+        foreground=foreground.hex6.lower(),
+        muted=background.blend(foreground, 0.55).hex6.lower(),
+        faint=background.blend(foreground, 0.22).hex6.lower(),
+        cursor=background.blend(Color.parse(variables["primary"]), 0.25).hex6.lower(),
+        cursor_passive=background.blend(foreground, 0.08).hex6.lower(),
+        primary=Color.parse(variables["primary"]).hex6.lower(),
+        accent=Color.parse(variables["accent"]).hex6.lower(),
+        success=Color.parse(variables["success"]).hex6.lower(),
+        error=Color.parse(variables["error"]).hex6.lower(),
+        series=_SERIES_ON_DARK if dark else _SERIES_ON_LIGHT,
+        colourless=app.no_color,
+    )
+
+
+def state_style(state: CellState, palette: Palette) -> str:
+    """Rich style of a state's glyph."""
+    colour: str = getattr(palette, STATE_LOOKS[state].colour)
+    return colour
+
+
+def rgb(colour: str) -> Rgb:
+    """The three channels of `#rrggbb`, each in [0, 255]."""
+    return Color.parse(colour).rgb

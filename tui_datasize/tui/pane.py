@@ -1,0 +1,52 @@
+"""What every tab is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.containers import Container
+from textual.message import Message
+from textual.widget import Widget
+
+from tui_datasize.tui.exporting import TableInView
+from tui_datasize.tui.keys import KeyGroup
+from tui_datasize.tui.snapshot import Interest, Snapshot
+
+
+class Pane(Container):
+    """One tab: draws snapshots and asks for everything else by messages."""
+
+    class Remarked(Message):
+        """There is something to say in the status line."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class InterestChanged(Message):
+        """The pane shows something else in depth."""
+
+    @property
+    def first_focus(self) -> Widget:
+        """What has the focus when the tab opens."""
+        raise NotImplementedError
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show another moment; called only while the tab is open."""
+        raise NotImplementedError
+
+    def interest(self) -> Interest:
+        """What the pane shows in depth."""
+        return Interest()
+
+    def table_in_view(self) -> TableInView | None:
+        """What an export would write; None where there is nothing yet."""
+        return None
+
+    def key_groups(self) -> Sequence[KeyGroup]:
+        """The keys of the pane and its parts, for help and palette."""
+        return ()
+
+    def remark(self, text: str) -> None:
+        """Say something in the status line."""
+        self.post_message(self.Remarked(text))

@@ -1,0 +1,32 @@
+"""Text cut and padded to columns."""
+
+from __future__ import annotations
+
+
+def fit(text: str, width: int) -> str:
+    """The text in exactly `width` columns, cut with an ellipsis where it is longer.
+
+    >>> fit("letters", 9), fit("letters", 4)
+    ('letters  ', 'let…')
+    """
+    if len(text) <= width:
+        return text.ljust(width)
+    return f"{text[: width - 1]}…" if width > 0 else ""
+
+
+def number(value: float | None, spec: str, factor: float = 1.0) -> str:
+    """A number as `spec` formats it; empty where there is none.
+
+    >>> number(0.8812, ".1f", 100), number(None, ".1f")
+    ('88.1', '')
+    """
+    return "" if value is None else format(value * factor, spec)
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> plural(1, "run"), plural(12_000, "run")
+    ('1 run', '12,000 runs')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
