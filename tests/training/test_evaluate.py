@@ -1,4 +1,4 @@
-"""Scores against scikit-learn, torchmetrics and plain loops."""
+"""Scores against scikit-learn and plain loops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from tui_datasize.training.evaluate import (
     ECE_BINS,
     DeviceSplit,
     Outputs,
-    calibration_error,
     predict,
     predictions,
     score,
@@ -30,7 +29,13 @@ def outputs_of(logits, labels, *, keep_all=True, batch_size=37):
             return torch.from_numpy(logits)[rows.long()]
 
     return predict(
-        Answers(), split, lambda batch: batch, batch_size=batch_size, keep_all=keep_all, check=lambda: None
+        Answers(),
+        split,
+        lambda batch: batch,
+        classes=logits.shape[1],
+        batch_size=batch_size,
+        keep_all=keep_all,
+        check=lambda: None,
     )
 
 
@@ -47,7 +52,7 @@ def case(request):
 
 def test_scores_equal_those_of_scikit_learn(case):
     logits, labels, classes = case
-    found = score(outputs_of(logits, labels), classes)
+    found = score(outputs_of(logits, labels))
     exact = logits.astype(np.float64)
     probabilities = np.exp(exact) / np.exp(exact).sum(axis=1, keepdims=True)
     predicted = logits.argmax(axis=1)
@@ -61,19 +66,6 @@ def test_scores_equal_those_of_scikit_learn(case):
     assert np.array_equal(found.confusion, sk.confusion_matrix(labels, predicted, labels=every))
 
 
-def test_scores_equal_those_of_torchmetrics(case):
-    from torchmetrics.functional import classification as tm
-
-    logits, labels, classes = case
-    found = score(outputs_of(logits, labels), classes).scores
-    given, target = torch.from_numpy(logits).softmax(dim=1), torch.from_numpy(labels)
-    accuracy = tm.multiclass_accuracy(given, target, classes, average="micro")
-    assert found["accuracy"] == pytest.approx(accuracy.item())
-    assert found["f1_macro"] == pytest.approx(tm.multiclass_f1_score(given, target, classes).item(), rel=1e-5)
-    ece = tm.multiclass_calibration_error(given, target, classes, n_bins=ECE_BINS)
-    assert found["ece"] == pytest.approx(ece.item(), abs=1e-6)
-
-
 def test_calibration_error_equals_a_plain_loop(case):
     logits, labels, _ = case
     outputs = outputs_of(logits, labels)
@@ -84,18 +76,18 @@ def test_calibration_error_equals_a_plain_loop(case):
         if inside.any():
             gap = is_correct[inside].mean() - confidence[inside].astype(np.float64).mean()
             expected += inside.mean() * abs(gap)
-    assert calibration_error(confidence, is_correct) == pytest.approx(expected, abs=1e-12)
+    assert score(outputs).scores["ece"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_certain_predictions_belong_to_the_last_bin():
-    confidence = np.array([1.0, 0.95], dtype=np.float32)
-    error = calibration_error(confidence, np.array([True, False]))
-    assert error == pytest.approx(abs(1 - 1.95) / 2, abs=1e-7)
+    sure, nearly = np.array([100.0, 0.0]), np.array([np.log(0.95), np.log(0.05)])
+    outputs = outputs_of(np.stack([sure, nearly]).astype(np.float32), np.array([0, 1]))
+    assert score(outputs).scores["ece"] == pytest.approx(abs(1 - 1.95) / 2, abs=1e-6)
 
 
 def test_margins_equal_a_plain_loop(case):
-    logits, labels, classes = case
-    found = score(outputs_of(logits, labels), classes).scores
+    logits, labels, _ = case
+    found = score(outputs_of(logits, labels)).scores
     margins = {True: [], False: []}
     for row, label in zip(logits.astype(np.float64), labels, strict=True):
         second, first = np.sort(np.exp(row) / np.exp(row).sum())[-2:]
@@ -106,20 +98,22 @@ def test_margins_equal_a_plain_loop(case):
 
 def test_a_margin_over_no_image_is_none():
     logits = np.eye(3, dtype=np.float32)
-    assert score(outputs_of(logits, np.arange(3)), 3).scores["margin_wrong"] is None
-    assert score(outputs_of(logits, (np.arange(3) + 1) % 3), 3).scores["margin_correct"] is None
+    assert score(outputs_of(logits, np.arange(3))).scores["margin_wrong"] is None
+    assert score(outputs_of(logits, (np.arange(3) + 1) % 3)).scores["margin_correct"] is None
 
 
 def test_the_batch_size_changes_nothing(case):
-    logits, labels, classes = case
-    whole, split = (score(outputs_of(logits, labels, batch_size=b), classes) for b in (1000, 1))
+    logits, labels, _ = case
+    whole, split = (score(outputs_of(logits, labels, batch_size=b)) for b in (1000, 1))
     assert whole.scores == pytest.approx(split.scores, rel=1e-6)
 
 
 def test_kept_probabilities_never_change_the_predicted_class():
     # 0.5 and the next float32 round to one float16; the later class is the larger one.
     close = np.array([[0.5, np.nextafter(np.float32(0.5), np.float32(1)), 0.0]], dtype=np.float32)
-    outputs = Outputs(np.array([1]), np.zeros(1), np.array([[1, 0, 2]]), close[:, [1, 0, 2]], close)
+    unused = np.zeros((3, 3), dtype=np.int64)
+    ranked = np.array([[1, 0, 2]])
+    outputs = Outputs(np.array([1]), np.zeros(1), ranked, close[:, [1, 0, 2]], close, unused, {})
     kept = predictions(outputs)
     assert kept.probabilities.argmax(axis=1).tolist() == [1]
     assert kept.probabilities[0, 1] == pytest.approx(0.5, abs=1e-3)
@@ -141,7 +135,7 @@ def test_a_pass_restores_training_mode_and_can_be_left():
     model = torch.nn.Linear(2, 2)
     split = DeviceSplit(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
     with pytest.raises(StopRequested):
-        predict(model, split, lambda batch: batch, batch_size=2, keep_all=True, check=check)
+        predict(model, split, lambda batch: batch, classes=2, batch_size=2, keep_all=True, check=check)
     assert model.training
 
 

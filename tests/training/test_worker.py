@@ -90,21 +90,6 @@ def test_the_claim_comes_before_anything_heavy(queue_run):
     assert done.stdout.splitlines()[0] == "[]"
 
 
-def test_a_worker_imports_neither_the_compiler_nor_torchmetrics(queue_run):
-    paths = queue_run(small_spec())
-    code = (
-        "import sys\n"
-        "from tui_datasize.training.worker import main\n"
-        "assert main(sys.argv[1:]) == 0\n"
-        "heavy = ('torch._dynamo', 'torchmetrics', 'torchvision', 'sklearn', 'PIL', 'textual')\n"
-        "print([name for name in heavy if name in sys.modules])\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(paths.directory)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "[]"
-
-
 def start(paths):
     """A worker of its own, once it has written more rows than there were."""
     rows = len(paths.metrics.read_bytes()) if paths.metrics.is_file() else 0

@@ -91,6 +91,8 @@ def test_variants_are_what_differs_beside_the_axes(experiment):
     assert set(variant_labels(specs).values()) == {"model.hidden=64", "model.hidden=128"}
     alone = [s for s in specs if not s.model.options]
     assert set(variant_labels(alone).values()) == {""}
+    moved = replace(alone[0], dataset="mnist")
+    assert variant_labels([*alone, moved])[moved.run_id] == "dataset=mnist"
 
 
 def test_image_folders_are_listed_not_decoded(tmp_path):

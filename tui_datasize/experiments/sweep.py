@@ -12,7 +12,7 @@ from tui_datasize.experiments.load import Experiment, Order
 from tui_datasize.experiments.recipe import Recipe
 from tui_datasize.experiments.spec import RunSpec, SubsetSpec
 
-_AXES = ("experiment", "dataset", "train_size", "seed", "subset.seed")
+_AXES = ("experiment", "train_size", "seed", "subset.seed")
 
 
 def plan_runs(experiment: Experiment, data_dir: Path) -> tuple[RunSpec, ...]:

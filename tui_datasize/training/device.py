@@ -9,19 +9,27 @@ from typing import Any
 
 import torch
 
+from tui_datasize.errors import RunFailedError
+
 _PIXELS_PER_EVALUATION_BATCH = {"cpu": 1 << 16, "cuda": 1 << 22}
 _MOST_IMAGES_PER_EVALUATION_BATCH = 8192
 
 
 def choose_device() -> torch.device:
-    """The GPU that `CUDA_VISIBLE_DEVICES` names, where torch sees it; the CPU otherwise."""
+    """The GPU that `CUDA_VISIBLE_DEVICES` names; the CPU where it names none.
+
+    Raises:
+        RunFailedError: torch does not see that GPU; a sweep must not drift onto the CPU unnoticed.
+    """
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     if not named:
         return torch.device("cpu")
     if torch.cuda.is_available():
         return torch.device("cuda", 0)
-    print(f"torch does not see the GPU that CUDA_VISIBLE_DEVICES={named} names; using the CPU", flush=True)
-    return torch.device("cpu")
+    raise RunFailedError(
+        f"torch does not see the GPU that CUDA_VISIBLE_DEVICES={named} names",
+        fix="`datasize-tui doctor` tells whether torch and the driver fit",
+    )
 
 
 def set_up(device: torch.device) -> None:

@@ -19,7 +19,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.evaluate import DeviceSplit, Integers
 from tui_datasize.training.models import build_model
-from tui_datasize.training.optimizers import OPTIMIZERS
+from tui_datasize.training.optimizers import build_optimizer
 from tui_datasize.training.streams import BatchOrder, Purpose, stream
 from tui_datasize.training.transforms import Normalise
 
@@ -68,7 +68,7 @@ class Trainer:
         """Updates made."""
         self._order = BatchOrder(len(subset), spec.batch_size, stream(spec.seed, Purpose.BATCH_ORDER), device)
         self._parameters = list(self.model.parameters())
-        self._optimizer = OPTIMIZERS[spec.optimizer.name](self._parameters, spec.optimizer)
+        self._optimizer = build_optimizer(self._parameters, spec.optimizer)
         self._clip_norm = spec.clip_grad_norm
         self._losses: list[Tensor] = []
         self._gradient_norms: list[Tensor] = []
@@ -78,7 +78,7 @@ class Trainer:
         rows = self._order.next()
         logits = self.model(self.normalise(self.subset.images[rows]))
         loss = cross_entropy(logits, self.subset.labels[rows])
-        self.model.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = self._clip_gradients()
         self._optimizer.step()

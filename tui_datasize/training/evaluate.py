@@ -1,8 +1,4 @@
-"""One pass over a whole split without gradients, and what is measured on it.
-
-The measures are a few lines each on counts; the tests hold them against torchmetrics and scikit-learn.
-torchmetrics itself would add ten seconds of imports to the start of every worker.
-"""
+"""One pass over a whole split without gradients, and what is measured on it."""
 
 from __future__ import annotations
 
@@ -15,6 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassCalibrationError,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+)
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Integers: TypeAlias = NDArray[np.int64]
@@ -50,6 +53,10 @@ class Outputs:
     """Their probabilities, shape (N, k)."""
     probabilities: Floats
     """Of all classes in order, shape (N, K), or (N, 0) where they were not kept."""
+    confusion: Integers
+    """Images per (label, predicted class), shape (K, K)."""
+    measured: Mapping[str, float]
+    """What torchmetrics measured, by the names of `schema.SCORES`: see `score`."""
 
     @property
     def is_finite(self) -> bool:
@@ -82,6 +89,7 @@ def predict(
     split: DeviceSplit,
     normalise: Callable[[Tensor], Tensor],
     *,
+    classes: int,
     batch_size: int,
     keep_all: bool,
     check: Callable[[], None],
@@ -92,11 +100,13 @@ def predict(
         model: From normalised images to logits.
         split: The images.
         normalise: From stored pixels to what the model sees.
+        classes: K, the number of logits.
         batch_size: Images per step; bounds memory, changes no score.
         keep_all: Whether to keep the probabilities of all classes.
         check: Called before every batch; may raise to leave.
     """
     batches = []
+    metrics = _metrics(classes).to(split.labels.device)
     was_training = model.training
     model.eval()
     try:
@@ -104,22 +114,47 @@ def predict(
             for start in range(0, len(split.labels), batch_size):
                 check()
                 images, labels = (part[start : start + batch_size] for part in (split.images, split.labels))
-                batches.append(_predict_batch(model(normalise(images)), labels, keep_all))
+                logits = model(normalise(images))
+                probabilities = logits.softmax(dim=1)
+                metrics.update(probabilities, labels)
+                best = probabilities.topk(min(KEPT_PROBABILITIES, classes))
+                kept = probabilities[:, : None if keep_all else 0]
+                batches.append((_losses(logits, labels), best.indices, best.values, kept))
     finally:
         model.train(was_training)
-    outputs = (torch.cat(parts).cpu().numpy() for parts in zip(*batches, strict=True))
-    return Outputs(split.labels.cpu().numpy(), *outputs)
+    losses, ranked, confidences, kept_probabilities = (
+        torch.cat(parts).cpu().numpy() for parts in zip(*batches, strict=True)
+    )
+    measured = {name: value.cpu().numpy() for name, value in metrics.compute().items()}
+    return Outputs(
+        labels=split.labels.cpu().numpy(),
+        losses=losses,
+        ranked=ranked,
+        confidences=confidences,
+        probabilities=kept_probabilities,
+        confusion=measured.pop("confusion"),
+        measured={name: float(value) for name, value in measured.items()},
+    )
 
 
-def _predict_batch(logits: Tensor, labels: Tensor, keep_all: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    losses = cross_entropy(logits, labels, reduction="none")
-    probabilities = logits.softmax(dim=1)
-    best = probabilities.topk(min(KEPT_PROBABILITIES, logits.shape[1]))
-    return losses, best.indices, best.values, probabilities[:, : None if keep_all else 0]
+def _losses(logits: Tensor, labels: Tensor) -> Tensor:
+    return cross_entropy(logits, labels, reduction="none")
 
 
-def score(outputs: Outputs, classes: int) -> Evaluation:
-    """Measure the outputs of a pass.
+def _metrics(classes: int) -> MetricCollection:
+    """What torchmetrics measures; it accumulates on the device and is read once, at the end of a pass."""
+    metrics: dict[str, Metric | MetricCollection] = {
+        "confusion": MulticlassConfusionMatrix(classes, validate_args=False),
+        "f1_macro": MulticlassF1Score(classes, average="macro", validate_args=False),
+        "ece": MulticlassCalibrationError(classes, n_bins=ECE_BINS, norm="l1", validate_args=False),
+        "top5": MulticlassAccuracy(classes, top_k=min(_TOP, classes), average="micro", validate_args=False),
+    }
+    # Grouping compares the states after the first batch, and merges metrics that only happen to agree on it.
+    return MetricCollection(metrics, compute_groups=False)
+
+
+def score(outputs: Outputs) -> Evaluation:
+    """Put together what a pass measured.
 
     Returns:
         Mean cross-entropy in nats; accuracy, top-5 (or top-K below five classes), macro F1 over the
@@ -127,42 +162,19 @@ def score(outputs: Outputs, classes: int) -> Evaluation:
         width, Guo et al. 2017, eq. 3 and 5), all in [0, 1]; the confidence margin (C1 - C2) / C1 in
         [0, 1], averaged over correct and over wrong predictions, None where there are none.
     """
-    predicted = outputs.ranked[:, 0]
-    is_correct = predicted == outputs.labels
-    confusion = np.bincount(outputs.labels * classes + predicted, minlength=classes**2)
-    confusion = confusion.reshape(classes, classes)
+    is_correct = outputs.ranked[:, 0] == outputs.labels
     margins = _margins(outputs.confidences)
     return Evaluation(
         scores={
             "loss": float(outputs.losses.mean(dtype=np.float64)),
-            "accuracy": float(is_correct.mean()),
-            "top5": float((outputs.ranked[:, :_TOP] == outputs.labels[:, None]).any(axis=1).mean()),
-            "f1_macro": f1_macro(confusion),
-            "ece": calibration_error(outputs.confidences[:, 0], is_correct),
+            # From the counts, so that it is exactly a multiple of 1/N.
+            "accuracy": float(outputs.confusion.trace() / outputs.confusion.sum()),
+            **outputs.measured,
             "margin_correct": _mean_or_none(margins[is_correct]),
             "margin_wrong": _mean_or_none(margins[~is_correct]),
         },
-        confusion=confusion,
+        confusion=outputs.confusion,
     )
-
-
-def f1_macro(confusion: Integers) -> float:
-    """Mean F1 over the classes that occur as a label or as a prediction, in [0, 1]."""
-    hits = np.diag(confusion)
-    occurrences = confusion.sum(axis=0) + confusion.sum(axis=1)
-    occurs = occurrences > 0
-    return float((2 * hits[occurs] / occurrences[occurs]).mean())
-
-
-def calibration_error(confidences: Floats, is_correct: NDArray[np.bool_]) -> float:
-    """Expected calibration error: mean gap of confidence and accuracy over bins, weighted by images.
-
-    Bin m of M holds confidences in ((m - 1) / M, m / M] (Guo et al. 2017, eq. 3).
-    """
-    exact = confidences.astype(np.float64)
-    bins = np.clip(np.ceil(exact * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
-    gaps = np.bincount(bins, weights=is_correct - exact, minlength=ECE_BINS)
-    return float(np.abs(gaps).sum() / len(exact))
 
 
 def predictions(outputs: Outputs) -> Predictions:

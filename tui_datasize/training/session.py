@@ -139,7 +139,7 @@ class Session:
         train, train_rate = self._pass(self.trainer.subset, stop, keep_all=False)
         test, test_rate = self._pass(self._test, stop, keep_all=classes <= ALL_CLASSES_UP_TO)
         # Both rows only now: a pass may be left half-way, and is then made again.
-        on_train, on_test = score(train, classes), score(test, classes)
+        on_train, on_test = score(train), score(test)
         self._write("evaluation", "train", images_per_s=train_rate, **on_train.scores)
         self._write("evaluation", "test", images_per_s=test_rate, **on_test.scores)
         last = Result(self.trainer.update, on_train.confusion, on_test.confusion, predictions(test))
@@ -157,6 +157,7 @@ class Session:
             self.trainer.model,
             split,
             self.trainer.normalise,
+            classes=len(self._dataset.class_names),
             batch_size=self._evaluation_batch,
             keep_all=keep_all,
             check=stop.check,
