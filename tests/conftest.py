@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.disks import SmallDisk
 from tests.fakes import fake_sweep, write_run
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -34,3 +36,11 @@ def fake_project(tmp_path: Path, finished_runs: Path) -> ProjectPaths:
     paths = ProjectPaths(tmp_path)
     shutil.copytree(finished_runs, paths.runs)
     return paths
+
+
+@pytest.fixture
+def small_disk() -> Iterator[SmallDisk]:
+    """File systems that can be filled and made read-only."""
+    disk = SmallDisk()
+    yield disk
+    disk.close()

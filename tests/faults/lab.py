@@ -69,16 +69,17 @@ class Lab:
         assert results is not None, self.log()
         return [(result.ok, result.message) for result in results]
 
-    def start_scheduler(self, *options: str) -> subprocess.Popen[bytes]:
+    def start_scheduler(self, *options: str, through: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         """Start a scheduler that the test can kill, and wait until it has the queue."""
-        process = self.spawn_scheduler(*options)
+        process = self.spawn_scheduler(*options, through=through)
         self.wait(lambda: self.client.scheduler_alive() or process.poll() is not None)
         assert process.poll() is None, self.log()
         return process
 
-    def spawn_scheduler(self, *options: str) -> subprocess.Popen[bytes]:
+    def spawn_scheduler(self, *options: str, through: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """Start a scheduler; the modules of `through` run it, each the next."""
         self.project.runs.mkdir(exist_ok=True)
-        command = [sys.executable, "-P", "-m", "tui_datasize.jobs.scheduler"]
+        command = [sys.executable, "-P", "-m", *through, "tui_datasize.jobs.scheduler"]
         with self.project.scheduler_log.open("ab") as log:
             process = subprocess.Popen(
                 [*command, "--project", str(self.project.root), *self.options, *options],

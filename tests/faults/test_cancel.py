@@ -114,3 +114,21 @@ def test_cancelling_what_has_ended_is_refused(lab: Lab) -> None:
     ((ok, message),) = lab.ask(CommandKind.CANCEL, run)
     assert not ok
     assert message == f"{run.run_id}: is succeeded; nothing is left to cancel"
+
+
+def test_queueing_what_is_just_being_cancelled_is_refused_and_not_lost_in_silence(lab: Lab) -> None:
+    spec = lab.spec(gate=str(lab.gate()), stubborn=True)
+    (run,) = lab.enqueue(spec)
+    lab.start_scheduler("--grace-s", "60")
+    worker = lab.worker_pid(run)
+    lab.ask(CommandKind.CANCEL, run)
+    acknowledgement = lab.client.enqueue([spec])
+    assert acknowledgement.new == 1
+    ((ok, message),) = lab.answers(acknowledgement)
+    assert not ok
+    assert "is just being cancelled; queue it again in a moment" in message
+    os.kill(worker, signal.SIGKILL)
+    lab.wait_for(run, JobState.CANCELLED)
+    lab.gate().touch()
+    assert lab.answers(lab.client.enqueue([spec])) == [(True, f"{run.run_id}: queued again")]
+    lab.wait_for(run, JobState.SUCCEEDED)

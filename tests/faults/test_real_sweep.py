@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.state import JobState
 from tui_datasize.runlog.claim import read_claim
-from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import TIME_COLUMNS
 
@@ -94,6 +95,8 @@ def test_kills_change_no_number_and_every_run_ends_once(make_project):
     undisturbed = make_project("undisturbed")
     done = command(undisturbed, "run", "small")
     assert done.returncode == 0, done.stderr
+    # All were forked from a preloader: nothing that real workers import keeps it from serving.
+    assert {forked_by(run) for run in undisturbed.all_runs()} == {"preloader.py"}
 
     killed = make_project("killed")
     assert command(killed, "queue", "small").returncode == 0
@@ -117,6 +120,11 @@ def test_kills_change_no_number_and_every_run_ends_once(make_project):
     specs = plan_runs(project.experiment("small"), project.data_dir)
     again = client.enqueue(specs, data_dir=project.data_dir)
     assert (again.new, again.present) == (0, 4)
+
+
+def forked_by(run: RunPaths) -> str:
+    """File name of the program that became the worker."""
+    return Path(json.loads(run.provenance.read_text())["argv"][0]).name
 
 
 def run_under_way(paths: ProjectPaths) -> Path | None:

@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.faults.lab import Lab, is_alive
@@ -79,6 +80,70 @@ def test_a_child_that_keeps_the_lock_of_a_dead_worker_is_killed(warm_lab: Lab) -
     warm_lab.start_scheduler()
     assert warm_lab.wait_for(run, JobState.SUCCEEDED).attempts == 2
     assert not is_alive(int((run.directory / "child.pid").read_text()))
+
+
+def test_polars_loaded_before_the_fork_works_after_it(warm_lab: Lab) -> None:
+    runs = warm_lab.enqueue(*(warm_lab.spec(seed) for seed in range(20)))
+    warm_lab.start_scheduler("--call", "tests.faults.polars_worker:main")
+    warm_lab.wait_until_over()
+    for run in runs:
+        assert warm_lab.job(run).state is JobState.SUCCEEDED, warm_lab.job(run).reason
+        assert warm_lab.job(run).attempts == 1
+        # Forked, not imported: the threads of an import are not there.
+        assert len((run.directory / "threads").read_text().split()) == 1
+        assert pl.read_parquet_schema(run.subset).keys() == {"index", "label", "hash"}
+
+
+@pytest.fixture
+def edited_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a worker that a test may change: module `edited.worker`."""
+    package = tmp_path / "path" / "edited"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", f"{package.parent}{os.pathsep}{os.environ['PYTHONPATH']}")
+    file = package / "worker.py"
+    file.write_text("from tests.faults.fake_worker import main\n")
+    return file
+
+
+def test_a_preloader_whose_code_changes_is_replaced(warm_lab: Lab, edited_worker: Path) -> None:
+    (run,) = warm_lab.enqueue(warm_lab.spec(gate=str(warm_lab.gate())))
+    warm_lab.start_scheduler("--call", "edited.worker:main", "--cpu-slots", "1")
+    pid = warm_lab.worker_pid(run)
+    first = parent_of(pid)
+    os.utime(edited_worker, ns=(1, 1))
+    # A job that waits has the scheduler look at its preloader.
+    (other,) = warm_lab.enqueue(warm_lab.spec(1))
+    warm_lab.wait(lambda: set(warm_lab.processes(PRELOADER)) - {pid, first})
+    assert is_alive(first)
+    warm_lab.gate().touch()
+    assert warm_lab.wait_for(run, JobState.SUCCEEDED).attempts == 1
+    assert warm_lab.wait_for(other, JobState.SUCCEEDED).attempts == 1
+    # It was kept for as long as it had a worker to tell of.
+    warm_lab.wait(lambda: not is_alive(first))
+
+
+def test_a_preloader_whose_code_changes_while_it_loads_is_not_used(
+    warm_lab: Lab, edited_worker: Path, tmp_path: Path
+) -> None:
+    loaded = tmp_path / "loaded"
+    change = f"if not Path({str(loaded)!r}).exists(): os.utime(__file__, ns=(1, 1))"
+    note = f"Path({str(loaded)!r}).open('a').write(f'{{os.getpid()}} ')"
+    edited_worker.write_text(
+        f"import os\nfrom pathlib import Path\n{change}\n{note}\n{edited_worker.read_text()}"
+    )
+    (run,) = warm_lab.enqueue(warm_lab.spec(gate=str(warm_lab.gate())))
+    warm_lab.start_scheduler("--call", "edited.worker:main")
+    used = parent_of(warm_lab.worker_pid(run))
+    warm_lab.gate().touch()
+    assert warm_lab.wait_for(run, JobState.SUCCEEDED).attempts == 1
+    changed, *later = map(int, loaded.read_text().split())
+    assert used != changed
+    assert used in later
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @pytest.mark.parametrize("preload", ["no_such_module", "tests.faults.threaded_module"])

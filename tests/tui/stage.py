@@ -104,11 +104,9 @@ class Show:
     async def press(self, *keys: str) -> None:
         """Press keys and wait for what follows at once."""
         await self.pilot.press(*keys)
-        await self.settle()
 
     async def settle(self) -> None:
         """Wait until all messages are handled and drawn."""
-        await self.pilot.pause()
         await self.pilot.pause()
 
     async def until(self, condition: Callable[[], object]) -> None:

@@ -34,7 +34,13 @@ def chart(*series: Series, width: int = 60, height: int = 14, **options: object)
     x_scale = options.pop("x_scale", UPDATE)
     y_scale = options.pop("y_scale", LOSS)
     return line_chart(
-        series, x_scale, y_scale, width=width, height=height, palette=PALETTE, **options  # type: ignore[arg-type]
+        series,
+        x_scale,
+        y_scale,
+        width=width,
+        height=height,
+        palette=PALETTE,
+        **options,  # type: ignore[arg-type]
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
 from tests.tui.stage import WIDE, Show, Stage
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import JobState
 from tui_datasize.tui.dialogs import ConfirmDialog, TextDialog
+from tui_datasize.tui.job_table import JobTable
 from tui_datasize.tui.log_screen import LogScreen
 
 
@@ -20,17 +21,14 @@ async def go_to_map(show: Show) -> None:
     await show.press("tab")
 
 
-async def go_to_jobs(show: Show) -> None:
-    await show.press("tab", "tab")
-
-
-async def go_to_job(show: Show, stage: Stage, state: JobState) -> str:
+async def go_to_job(show: Show, state: JobState) -> str:
     """Put the cursor of the table on the first job in a state and return its run id."""
-    await go_to_jobs(show)
-    order = [row.run_id for row in show.app.snapshot.jobs]
+    table = show.app.query_one(JobTable)
     wanted = next(row.run_id for row in show.app.snapshot.jobs if row.state is state)
-    await show.press("home", *["down"] * order.index(wanted))
-    assert wanted in {entry.run_id for entry in stage.queue.entries}
+    table.focus()
+    table.select(wanted)
+    await show.settle()
+    assert table.highlighted == wanted
     return wanted
 
 
@@ -98,20 +96,18 @@ async def test_marked_cells_that_are_there_are_not_queued_again(busy: Stage):
         assert busy.queue.enqueued == []
 
 
-@pytest.mark.parametrize(
-    ("keys", "place"),
-    [
-        (("right", "down"), "n 80 · draw 0 · seed 101"),
-        (("l", "j", "j"), "n 160 · draw 0 · seed 101"),
-        (("end", "up", "h"), "n 40 · draw 1 · seed 0"),
-        (("G", "k", "g"), "n 40 · draw 0 · seed 0"),
-    ],
-)
-async def test_the_cursor_of_the_map_moves(busy: Stage, keys: tuple[str, ...], place: str):
+async def test_the_cursor_of_the_map_moves(busy: Stage):
     async with busy.open() as show:
         await go_to_map(show)
-        await show.press(*keys)
-        await show.shows(place)
+        for keys, place in (
+            (("right", "down"), "n 80 · draw 0 · seed 101"),
+            (("g", "l", "j", "k"), "n 80 · draw 0 · seed 101"),
+            (("end", "up", "h"), "n 40 · draw 1 · seed 0"),
+            (("G", "left", "k"), "n 40 · draw 1 · seed 0"),
+            (("home", "up", "left"), "n 40 · draw 0 · seed 0"),
+        ):
+            await show.press(*keys)
+            assert place in show.text, keys
 
 
 async def test_the_cursor_walks_through_all_variants(busy: Stage):
@@ -145,40 +141,36 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("key", "state", "kind", "amount", "said"), CHANGES)
-async def test_a_key_changes_the_job_under_the_cursor(
-    busy: Stage, key: str, state: JobState, kind: CommandKind, amount: int, said: str
-):
+async def test_a_key_changes_the_job_under_the_cursor(busy: Stage):
     async with busy.open() as show:
-        wanted = await go_to_job(show, busy, state)
-        await show.press(key)
-        await show.until(lambda: busy.queue.sent)
-        assert busy.queue.sent == [(kind, (wanted,), amount)]
-        await show.shows(said)
+        for key, state, kind, amount, said in CHANGES:
+            wanted = await go_to_job(show, state)
+            busy.queue.sent.clear()
+            await show.press(key)
+            await show.until(lambda: busy.queue.sent)
+            assert busy.queue.sent == [(kind, (wanted,), amount)], key
+            await show.shows(said)
 
 
-@pytest.mark.parametrize(
-    ("key", "state", "said"),
-    [
-        ("h", JobState.RUNNING, "nothing to hold: the run is running"),
-        ("u", JobState.QUEUED, "nothing to release: the run is queued"),
-        ("c", JobState.SUCCEEDED, "nothing to cancel: the run is done"),
-        ("r", JobState.SUCCEEDED, "nothing to retry: the run is done"),
-        ("plus", JobState.SUCCEEDED, "nothing to raise or lower: the run is done"),
-        ("J", JobState.RUNNING, "nothing to move: the run is running"),
-    ],
-)
-async def test_a_key_that_means_nothing_says_why(busy: Stage, key: str, state: JobState, said: str):
+async def test_a_key_that_means_nothing_says_why(busy: Stage):
     async with busy.open() as show:
-        await go_to_job(show, busy, state)
-        await show.press(key)
-        await show.shows(said)
+        for key, state, said in (
+            ("h", JobState.RUNNING, "nothing to hold: the run is running"),
+            ("u", JobState.QUEUED, "nothing to release: the run is queued"),
+            ("c", JobState.SUCCEEDED, "nothing to cancel: the run is done"),
+            ("r", JobState.SUCCEEDED, "nothing to retry: the run is done"),
+            ("plus", JobState.SUCCEEDED, "nothing to raise or lower: the run is done"),
+            ("J", JobState.RUNNING, "nothing to move: the run is running"),
+        ):
+            await go_to_job(show, state)
+            await show.press(key)
+            await show.shows(said)
         assert busy.queue.sent == []
 
 
 async def test_marks_make_one_command_for_all_that_it_suits(busy: Stage):
     async with busy.open() as show:
-        await go_to_job(show, busy, JobState.QUEUED)
+        await go_to_job(show, JobState.QUEUED)
         await show.press("space", "space", "home", "space")
         await show.shows("3 marked", "◆")
         await show.press("h")
@@ -190,7 +182,7 @@ async def test_marks_make_one_command_for_all_that_it_suits(busy: Stage):
 
 async def test_c_asks_before_it_cancels(busy: Stage):
     async with busy.open() as show:
-        wanted = await go_to_job(show, busy, JobState.RUNNING)
+        wanted = await go_to_job(show, JobState.RUNNING)
         await show.press("c")
         await show.shows("Cancel 1 run?", wanted, "checkpoint")
         assert busy.queue.sent == []
@@ -220,7 +212,7 @@ async def test_a_key_on_the_map_is_for_the_cell(busy: Stage):
 
 async def test_orders_reach_the_queue_in_the_order_of_the_keys(busy: Stage):
     async with busy.open() as show:
-        await go_to_job(show, busy, JobState.QUEUED)
+        await go_to_job(show, JobState.QUEUED)
         await show.pilot.press("plus", "plus", "minus", "K", "J", "h")
         await show.until(lambda: len(busy.queue.sent) == 6)
         kinds = [kind for kind, _, _ in busy.queue.sent]
@@ -230,8 +222,8 @@ async def test_orders_reach_the_queue_in_the_order_of_the_keys(busy: Stage):
 async def test_the_filter_narrows_the_table_and_escape_drops_it(busy: Stage):
     async with busy.open() as show:
         await show.press("slash", *"n80", "space", *"!done", "enter")
-        await show.shows("3 of 14", "out of memory")
-        table = show.app.query_one("#job-table")
+        await show.shows("2 of 14", "out of memory")
+        table = show.app.query_one(JobTable)
         assert table.has_focus
         assert all("-n80-" in key for key in table.keys)
         await show.press("escape")
@@ -256,15 +248,15 @@ async def test_letters_in_the_filter_are_text(busy: Stage):
 
 async def test_the_log_of_the_job_under_the_cursor_is_shown(busy: Stage):
     async with busy.open() as show:
-        wanted = await go_to_job(show, busy, JobState.RUNNING)
+        wanted = await go_to_job(show, JobState.RUNNING)
         await show.shows(f"Log  {wanted}", "last line")
-        await go_to_job(show, busy, JobState.FAILED)
+        await go_to_job(show, JobState.FAILED)
         await show.shows("out of memory: 11.2 GB asked")
 
 
 async def test_l_opens_the_log_on_the_whole_screen_and_follows_it(busy: Stage):
     async with busy.open() as show:
-        wanted = await go_to_job(show, busy, JobState.RUNNING)
+        wanted = await go_to_job(show, JobState.RUNNING)
         await show.press("l")
         assert isinstance(show.app.screen, LogScreen)
         await show.shows(wanted, "stdout.log", "first line", "last line")
@@ -288,7 +280,7 @@ async def test_l_on_a_cell_that_was_never_queued_says_so(busy: Stage):
 
 async def test_enter_on_a_job_shows_everything_about_it(busy: Stage):
     async with busy.open() as show:
-        wanted = await go_to_job(show, busy, JobState.SUCCEEDED)
+        wanted = await go_to_job(show, JobState.SUCCEEDED)
         await show.press("enter")
         assert isinstance(show.app.screen, TextDialog)
         await show.shows(wanted, "test accuracy", "learning rate 0.001", "200 of 200")
@@ -299,7 +291,7 @@ async def test_enter_on_a_job_shows_everything_about_it(busy: Stage):
 async def test_a_refusal_of_the_queue_is_shown(busy: Stage):
     busy.queue.refusal = "digits-n80: is running; cancel it to stop it"
     async with busy.open() as show:
-        await go_to_job(show, busy, JobState.QUEUED)
+        await go_to_job(show, JobState.QUEUED)
         await show.press("h")
         await show.shows("is running; cancel it to stop it")
 
@@ -312,25 +304,26 @@ async def test_an_error_of_the_queue_is_one_line(busy: Stage):
         assert show.app.is_running
 
 
+def finish(stage: Stage, index: int) -> None:
+    """The job at an index of the queue succeeds."""
+    before = stage.queue.entries[index]
+    stage.queue.entries[index] = replace(
+        before, state=JobState.SUCCEEDED, finished_at="2026-01-02T04:00:00+00:00"
+    )
+
+
 async def test_the_cursor_stays_with_its_job_while_the_table_is_in_use(busy: Stage):
     async with busy.open() as show:
-        wanted = await go_to_job(show, busy, JobState.RUNNING)
-        first = busy.queue.entries[7]
-        assert wanted == first.run_id
-        busy.queue.entries[7] = type(first)(
-            **{
-                **{name: getattr(first, name) for name in first.__dataclass_fields__},
-                "state": JobState.SUCCEEDED,
-                "finished_at": "2026-01-02T04:00:00+00:00",
-            }
-        )
+        wanted = await go_to_job(show, JobState.RUNNING)
+        finish(busy, 7)
         await show.until(lambda: show.app.snapshot.states[wanted] is JobState.SUCCEEDED)
-        assert show.app.query_one("#job-table").highlighted == wanted
+        await show.settle()
+        assert show.app.query_one(JobTable).highlighted == wanted
 
 
 async def test_a_table_that_is_not_in_use_shows_what_comes_first(busy: Stage):
     async with busy.open() as show:
-        first = busy.queue.entries[7].run_id
-        assert show.app.query_one("#job-table").highlighted == first
-        del busy.queue.entries[7]
-        await show.until(lambda: show.app.query_one("#job-table").highlighted == run_id(busy, 8))
+        table = show.app.query_one(JobTable)
+        assert table.highlighted == run_id(busy, 7)
+        finish(busy, 7)
+        await show.until(lambda: table.highlighted == run_id(busy, 8))

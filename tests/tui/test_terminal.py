@@ -1,4 +1,4 @@
-"""The real program in a pseudo-terminal: queue from the keyboard, leave, and the runs go on."""
+"""The real program in a pseudo-terminal, with a real queue and workers that do nothing."""
 
 from __future__ import annotations
 
@@ -7,115 +7,129 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
-import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tui_datasize.jobs.client import QueueClient
+from tests.faults.lab import Lab
+from tests.tui.stage import TOML
 from tui_datasize.jobs.state import JobState
-from tui_datasize.runlog.paths import ProjectPaths
 
-DEADLINE_S = 120.0
-EXPERIMENT = """
-[experiments.tiny]
-dataset = "digits"
-model   = "mlp"
-sizes   = [40]
-seeds   = [0, 1]
-budget  = { updates = 20 }
-"""
-_CONTROL = re.compile(
-    rb"\x1b(?:\[[0-9;?<>=]*[A-Za-z@`]|[()][A-Z0-9]|[PX^_\]].*?(?:\x07|\x1b\\)|[=>78NOM])", re.S
-)
+DEADLINE_S = 60.0
 
 
 class Terminal:
-    """A program in a pseudo-terminal of 80 columns and 24 rows."""
+    """A program in a terminal of 80 columns and 24 rows."""
 
-    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self.process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
-        )
-        os.close(slave)
+    def __init__(self, *command: str) -> None:
+        self.pid, self._descriptor = pty.fork()
+        if self.pid == 0:
+            os.environ |= {"TERM": "xterm-256color", "TEXTUAL_ANIMATIONS": "none"}
+            os.execv(command[0], command)
+        fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self._output = b""
 
     def press(self, keys: str) -> None:
-        """Type; what was written before counts as seen."""
+        """Send keys as a keyboard would."""
+        os.write(self._descriptor, keys.encode())
+
+    @property
+    def text(self) -> str:
+        """Everything printed so far, without escape sequences."""
+        return re.sub(r"\x1b\[[0-9;?<>=]*[a-zA-Z]", "", self._output.decode(errors="replace"))
+
+    def forget(self) -> None:
+        """Look only at what is printed from now on."""
         self._output = b""
-        os.write(self._master, keys.encode())
 
-    def wait_for(self, text: str) -> None:
-        """Wait until a text has been written since the last key."""
-        self._wait(lambda: text in self._text(), f"{text!r} in {self._text()!r}")
-
-    def wait_for_end(self) -> int:
-        self._wait(lambda: self.process.poll() is not None, "the end")
-        return self.process.returncode
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self._master)
-
-    def _text(self) -> str:
-        return _CONTROL.sub(b"", self._output).decode(errors="replace")
-
-    def _wait(self, condition: Callable[[], bool], what: str) -> None:
+    def until(self, condition: Callable[[], object]) -> None:
+        """Read until a condition holds."""
         deadline = time.monotonic() + DEADLINE_S
         while not condition():
-            assert time.monotonic() < deadline, f"timed out waiting for {what}; {self._text()[-3000:]}"
-            if select.select([self._master], [], [], 0.05)[0]:
-                try:
-                    self._output += os.read(self._master, 65536)
-                except OSError:  # Linux: the last process has closed the other side.
-                    time.sleep(0.05)
+            assert time.monotonic() < deadline, self.text[-4000:]
+            self._read(0.05)
+
+    def shows(self, *texts: str) -> None:
+        """Wait until all texts have been printed."""
+        self.until(lambda: all(text in self.text for text in texts))
+
+    def _read(self, timeout_s: float) -> None:
+        if select.select([self._descriptor], [], [], timeout_s)[0]:
+            with suppress(OSError):  # the program has ended
+                self._output += os.read(self._descriptor, 65536)
+
+    def exit_status(self) -> int:
+        """Wait for the end."""
+        status: list[int] = []
+
+        def has_ended() -> bool:
+            pid, code = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                status.append(os.waitstatus_to_exitcode(code))
+            return bool(status)
+
+        self.until(has_ended)
+        self._read(0.2)
+        return status[0]
+
+    def close(self) -> None:
+        """End the program where it still runs."""
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self._descriptor)
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("DATASIZE_DATA", str(tmp_path / "data"))
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A project whose scheduler starts workers without torch, on slots that no other queue uses."""
     monkeypatch.setenv("DATASIZE_SLOTS_DIR", str(tmp_path / "slots"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    paths = ProjectPaths(tmp_path / "project")
-    paths.root.mkdir()
-    paths.experiments.write_text(EXPERIMENT)
-    yield paths
-    QueueClient(paths).stop_scheduler()
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    (tmp_path / "slots").mkdir()
+    (tmp_path / "experiments.toml").write_text(TOML)
+    lab = Lab(tmp_path)
+    lab.start_scheduler()
+    yield lab
+    lab.close()
 
 
 @pytest.fixture
-def terminal(project: ProjectPaths):
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
-    terminal = Terminal([sys.executable, "-m", "tui_datasize", "--project", str(project.root)], environment)
+def terminal(lab: Lab) -> Iterator[Terminal]:
+    """The app on that project."""
+    program = (sys.executable, "-P", "-m", "tui_datasize", "--project", str(lab.project.root))
+    terminal = Terminal(*program)
     yield terminal
     terminal.close()
 
 
-@pytest.mark.faults
-def test_runs_queued_from_the_keyboard_end_after_the_app_has_left(project, terminal):
-    terminal.wait_for("tiny")
+def test_a_sweep_is_queued_by_keys_and_runs_on_after_the_app_has_gone(lab: Lab, terminal: Terminal):
+    terminal.shows("Experiments", "0/16", "scheduler on")
     terminal.press("a")
-    terminal.wait_for("2 runs")
+    terminal.shows("Queue digits?", "queue 16 runs")
     terminal.press("\r")
-    client = QueueClient(project)
-    deadline = time.monotonic() + DEADLINE_S
-    while len(client.jobs()) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    terminal.until(lambda: len(lab.client.jobs()) == 16)
+    terminal.shows("queued 16 runs")
+    terminal.forget()
+    terminal.press("?")
+    terminal.shows("Hold waiting jobs")
+    terminal.forget()
+    # What the page covered is printed again before the next key, which else would make an Alt of the escape.
+    terminal.press("\x1b")
+    terminal.shows("Jobs", "Log")
+    terminal.press("2")
+    terminal.shows("one at a time")
+    terminal.press("3")
+    terminal.shows("Learning curve")
     terminal.press("q")
-    assert terminal.wait_for_end() == 0
-
-    while any(job.state is not JobState.SUCCEEDED for job in client.jobs()):
-        assert time.monotonic() < deadline, client.jobs()
-        assert client.scheduler_alive()
-        time.sleep(0.05)
-    assert all(run.exit.exists() for run in project.all_runs())
+    assert terminal.exit_status() == 0
+    lab.wait_until_over()
+    assert {job.state for job in lab.client.jobs()} == {JobState.SUCCEEDED}
+    assert lab.client.scheduler_alive()

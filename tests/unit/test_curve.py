@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.fakes import fake_spec, write_run
-from tui_datasize.analysis.curve import CURVE, METRICS_OFFERED, learning_curve, metric_named, points
+from tui_datasize.analysis.curve import (
+    CURVE,
+    METRICS_OFFERED,
+    PRIOR_DEGREES,
+    learning_curve,
+    metric_named,
+    moderated_stderrs,
+    points,
+)
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.runlog.reader import RunLog
@@ -96,3 +104,23 @@ def test_every_metric_of_real_directories(fake_project, metric):
     curve = learning_curve(RunLog(fake_project).runs(), metric)
     assert curve.schema == pl.Schema(CURVE)
     assert curve["n_runs"].to_list() == [6] * 6 + [1]
+
+
+def test_few_runs_that_agree_by_chance_do_not_make_a_mean_certain():
+    runs = pl.concat(
+        [
+            runs_frame([0.50, 0.51, 0.52], train_size=40),
+            runs_frame([0.6, 0.6, 0.6], train_size=80),
+            runs_frame([0.7], train_size=160),
+        ]
+    )
+    found = moderated_stderrs(learning_curve(runs, "test_accuracy"))
+    pooled = np.mean([np.var([0.50, 0.51, 0.52], ddof=1), 0])
+    expected = [(2 * 0.0001 + PRIOR_DEGREES * pooled), PRIOR_DEGREES * pooled]
+    assert found[:2] == pytest.approx(np.sqrt(np.array(expected) / (2 + PRIOR_DEGREES) / 3))
+    assert found[2] == pytest.approx(np.sqrt(pooled))
+
+
+def test_without_repeated_runs_no_standard_error_is_known():
+    runs = pl.concat([runs_frame([0.5], train_size=40), runs_frame([0.6], train_size=80)])
+    assert np.isnan(moderated_stderrs(learning_curve(runs, "test_accuracy"))).all()

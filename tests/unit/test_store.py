@@ -77,7 +77,7 @@ def test_a_job_goes_through_its_states(store: Store) -> None:
     store.change("a", JobState.RUNNING)
     store.change("a", JobState.SUCCEEDED)
     assert store.state("a") is JobState.SUCCEEDED
-    store.queue_again("a", 3)
+    store.queue_again("a")
     assert waiting(store) == ["a"]
 
 
@@ -101,11 +101,12 @@ def test_every_change_of_state_goes_through_the_table(
 def test_a_start_that_nobody_followed_costs_no_attempt(store: Store) -> None:
     store.add(new_job("a"))
     store.begin_attempt("a", 1, "cpu", 0, "tag")
-    store.take_back_attempt("a", "the scheduler ended")
+    store.forgive_attempt("a", 1, "the scheduler ended")
     (job,) = store.waiting(1)
-    assert job.attempts == 0
-    store.begin_attempt("a", 1, "cpu", 0, "another tag")
-    assert store.active_job("a").tag == "another tag"
+    assert job.attempts == 1
+    store.begin_attempt("a", 2, "cpu", 0, "another tag")
+    active = store.active_job("a")
+    assert (active.tag, active.max_attempts) == ("another tag", 4)
 
 
 def test_a_transaction_is_all_or_nothing(store: Store) -> None:
@@ -192,7 +193,7 @@ def test_a_damaged_database_is_refused_and_kept(tmp_path: Path, damage: str) -> 
     with pytest.raises(StorageError) as caught:
         Store(path)
     assert str(path) in caught.value.line
-    assert "move it away and queue the experiments again" in caught.value.line
+    assert "datasize-tui doctor --repair" in caught.value.line
     assert not isinstance(caught.value, PassingStorageError)
     assert path.read_bytes() == content
 
@@ -202,7 +203,7 @@ def test_a_newer_version_is_refused(tmp_path: Path) -> None:
     create_database(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(StorageError, match="is of version 99, this program knows version 1"):
+    with pytest.raises(StorageError, match="is of version 99, this program knows version 2"):
         open_database(path)
 
 

@@ -102,6 +102,7 @@ def test_the_specification_travels_with_the_facts_of_its_enqueueing(
     assert (document["git_commit"], document["git_dirty"]) == (None, None)
     assert set(document) == {
         *("schema_version", "run_id", "package_version", "git_commit", "git_dirty", "queued_at", "data_dir"),
+        *("max_attempts", "after"),
         "spec",
     }
 

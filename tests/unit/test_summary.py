@@ -10,8 +10,9 @@ import pytest
 from tests.fakes import fake_spec, fake_sweep, write_run
 from tui_datasize.analysis.curve import METRICS_OFFERED
 from tui_datasize.analysis.fits import FitFailure
+from tui_datasize.analysis.laws import LAWS
 from tui_datasize.analysis.overlap import find_draws, find_overlaps
-from tui_datasize.analysis.summary import FITS, analyse, analyse_curves, fits_table, to_dict
+from tui_datasize.analysis.summary import FITS, Question, analyse, analyse_curves, fits_table, to_dict
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.runlog.reader import RunLog
@@ -119,13 +120,67 @@ def test_the_table_of_fits(fake_project):
     write_run(fake_project, fake_spec("small"))
     table = fits_table(analyse_curves(RunLog(fake_project).runs(), "test_accuracy"))
     assert table.schema == pl.Schema(FITS)
-    assert table.select("experiment", "fitted_to", "n_points", "fit_failure").rows() == [
+    published = table.filter(pl.col("law") == "log-linear")
+    assert published.select("experiment", "fitted_to", "n_points", "fit_failure").rows() == [
         ("digits", "means", 6, None),
+        ("digits", "means, weighted", 6, None),
         ("digits", "runs", 36, None),
         ("small", "means", None, "needs three sizes, has one"),
+        ("small", "means, weighted", None, "needs three sizes, has one"),
         ("small", "runs", None, "needs three sizes, has one"),
     ]
+    assert table["law"][0] == "log-linear"
+    laws = table.filter(pl.col("law") != "log-linear")
+    for experiment in ("digits", "small"):
+        assert set(laws.filter(experiment=experiment)["law"]) == {law.name for law in LAWS}
+    digits = laws.filter(experiment="digits")
+    rated = digits["aicc"].drop_nulls().to_list()
+    assert rated == sorted(rated)
+    assert digits["weight"].sum() == pytest.approx(1)
+    assert digits.filter(law="BNSL1")["fit_failure"].to_list() == ["needs 10 sizes, has 6"]
+    assert digits.filter(law="half")["parameters"][0].startswith("a=")
     assert fits_table([]).schema == pl.Schema(FITS)
+
+
+def test_the_document_looks_beyond_the_runs(log):
+    analysis = analyse(log.runs("digits"), "test_accuracy", question=Question(target=0.75, delta=0.01))
+    document = json.loads(json.dumps(to_dict(analysis), allow_nan=False))
+    assert [point["train_size"] for point in document["extrapolations"]] == [2560, 5120, 10240]
+    for point in document["extrapolations"]:
+        assert point["low"] < point["value"] < point["high"]
+        assert point["nominal"] == 0.9
+        assert 0.86 <= point["measured"] <= 0.94
+    assert 640 <= document["n_needed"]["train_size"] <= 1280
+    assert document["doubling"]["delta"] == 0.01
+    assert document["laws"][0]["weight"] > 0
+    assert document["fit_weighted"]["n_points"] == 6
+    assert len(document["diagnostics"]["points"]) == 6
+    assert "nominal" in document["bands"]
+
+
+def test_the_lower_end_of_the_fits_moves_and_the_curve_stays(log):
+    (curve,) = analyse_curves(log.runs("digits"), "test_accuracy", Question(fit_from=160))
+    assert (curve.curve.height, curve.fit.n_points, curve.fit_on_runs.n_points) == (6, 4, 24)
+    assert curve.laws.points.n_sizes == 4
+
+
+def test_metrics_that_more_data_need_not_improve_have_one_law(log):
+    (curve,) = analyse_curves(log.runs("digits"), "train_accuracy")
+    assert curve.laws == curve.outlook == curve.shape
+    assert "more data need not improve" in curve.laws.reason
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (Question(target=95), "no target 95"),
+        (Question(target=-0.1), "no target"),
+        (Question(delta=0), "no delta"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_refused(log, question, message):
+    with pytest.raises(ConfigError, match=message):
+        analyse(log.runs("digits"), "test_accuracy", question=question)
 
 
 def test_an_unknown_metric_is_refused(log):

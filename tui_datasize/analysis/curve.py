@@ -17,6 +17,9 @@ from tui_datasize.runlog.schema import Schema
 CONFIDENCE = 0.95
 """Level of every interval in this package."""
 
+PRIOR_DEGREES = 4
+"""What the scatter at all other sizes counts for against that at one, in degrees of freedom."""
+
 COUNTED_STATES = ("succeeded",)
 """A run counts when it has ended in one of these states and its metric is a finite number: a run cut
 short was trained on a smaller budget than the others of its curve."""
@@ -140,6 +143,27 @@ def learning_curve(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     return frame.with_columns(
         metric=pl.lit(metric), low=frame["mean"] - half, high=frame["mean"] + half
     ).select(*CURVE)
+
+
+def moderated_stderrs(curve: pl.DataFrame) -> NDArray[np.float64]:
+    """Standard errors of the means that a few runs do not make small by chance, shape (n,).
+
+    The variance over the runs of a size is drawn towards that of all sizes together, as if `PRIOR_DEGREES`
+    further degrees of freedom had shown the latter (Smyth, *Linear Models and Empirical Bayes Methods*, 2004,
+    with the prior's weight fixed). A size with one run takes it over; without any repeated run all are NaN.
+
+    Args:
+        curve: Schema `CURVE`, of one curve.
+    """
+    runs = curve["n_runs"].to_numpy().astype(float)
+    variance = curve["sd"].fill_null(0).to_numpy() ** 2
+    degrees = runs - 1
+    if degrees.sum() == 0:
+        return np.full(len(runs), np.nan)
+    pooled = float(degrees @ variance) / degrees.sum()
+    moderated = (degrees * variance + PRIOR_DEGREES * pooled) / (degrees + PRIOR_DEGREES)
+    stderrs: NDArray[np.float64] = np.sqrt(moderated / runs)
+    return stderrs
 
 
 def _student_quantile(degrees: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The log-linear law: ordinary least squares of a metric on log10 of the train size.
+"""The log-linear law: least squares of a metric on log10 of the train size, ordinary or weighted.
 
 It is what Hansson, Padban and Silwer (2025) fit to the means over seeds. Formulas: Draper and Smith,
 *Applied Regression Analysis*, 3rd ed., chapters 1 to 3.
@@ -78,7 +78,7 @@ class LogLinearFit:
     n_points: int
     log_size_mean: float
     log_size_square_sum: float
-    """Sum of squared deviations of log10(train size) from its mean."""
+    """Sum of squared deviations of log10(train size) from its mean; both weighted."""
 
     @property
     def formula(self) -> str:
@@ -97,8 +97,8 @@ class LogLinearFit:
         Args:
             train_size: Images, above 0; beyond the sizes fitted the band knows nothing of a law that
                 bends.
-            band: Interval of the law itself ("mean"), or of one further point like those fitted
-                ("observation").
+            band: Interval of the law itself ("mean"), or of one further point like those fitted, of
+                average weight ("observation").
         """
         x = math.log10(train_size)
         # Around the mean, so that the two coefficients' errors do not have to cancel.
@@ -123,12 +123,15 @@ class LackOfFit:
     """Probability of such an f if the law held and runs scattered equally at all sizes."""
 
 
-def fit_log_linear(train_sizes: ArrayLike, values: ArrayLike) -> LogLinearFit | FitFailure:
-    """Least squares of `values` on log10(`train_sizes`), all points weighted equally.
+def fit_log_linear(
+    train_sizes: ArrayLike, values: ArrayLike, weights: ArrayLike | None = None
+) -> LogLinearFit | FitFailure:
+    """Least squares of `values` on log10(`train_sizes`).
 
     Args:
         train_sizes: Images, shape (n,), above 0.
         values: The metric, shape (n,), finite: means over seeds, or one value per run.
+        weights: Proportional to 1/variance, shape (n,), above 0; None weighs all points equally.
 
     >>> fit = fit_log_linear([10, 100, 1000, 10000], [0.52, 0.69, 0.81, 0.98])
     >>> fit.formula
@@ -139,23 +142,21 @@ def fit_log_linear(train_sizes: ArrayLike, values: ArrayLike) -> LogLinearFit | 
     FitFailure(reason='needs three sizes, has two')
     """
     x, y = np.log10(np.asarray(train_sizes, float)), np.asarray(values, float)
-    failure = _unfit(x, y)
+    failure = unfit(x, y)
     if failure:
         return failure
     n, degrees = len(x), len(x) - 2
-    x_mean = float(x.mean())
-    dx, dy = x - x_mean, y - y.mean()
-    sxx, syy = float(dx @ dx), float(dy @ dy)
-    slope = float(dx @ dy) / sxx
-    residuals = dy - slope * dx
-    residual_square = float(residuals @ residuals)
+    w = unit_weights(n, weights)
+    x_mean, y_mean = float(w @ x) / n, float(w @ y) / n
+    dx, dy = x - x_mean, y - y_mean
+    sxx, syy = float(w @ dx**2), float(w @ dy**2)
+    slope = float(w @ (dx * dy)) / sxx
+    residual_square = float(w @ (dy - slope * dx) ** 2)
     mean_square = residual_square / degrees
     f = _ratio(slope**2 * sxx, mean_square)
     r2 = 1 - residual_square / syy
     return LogLinearFit(
-        intercept=_estimate(
-            float(y.mean()) - slope * x_mean, mean_square * (1 / n + x_mean**2 / sxx), degrees
-        ),
+        intercept=_estimate(y_mean - slope * x_mean, mean_square * (1 / n + x_mean**2 / sxx), degrees),
         slope=_estimate(slope, mean_square / sxx, degrees),
         r2=r2,
         r2_adjusted=1 - (1 - r2) * (n - 1) / degrees,
@@ -168,6 +169,15 @@ def fit_log_linear(train_sizes: ArrayLike, values: ArrayLike) -> LogLinearFit | 
     )
 
 
+def unit_weights(n_points: int, weights: ArrayLike | None) -> NDArray[np.float64]:
+    """Weights of mean 1, so that an average point counts once."""
+    if weights is None:
+        return np.ones(n_points)
+    w = np.asarray(weights, float)
+    scaled: NDArray[np.float64] = w / w.mean()
+    return scaled
+
+
 def lack_of_fit(train_sizes: ArrayLike, values: ArrayLike) -> LackOfFit | FitFailure:
     """Test the log-linear law against free means per size (F test of Draper and Smith, section 2.1).
 
@@ -176,7 +186,7 @@ def lack_of_fit(train_sizes: ArrayLike, values: ArrayLike) -> LackOfFit | FitFai
         values: The metric, shape (n,), one finite value per run.
     """
     x, y = np.log10(np.asarray(train_sizes, float)), np.asarray(values, float)
-    failure = _unfit(x, y)
+    failure = unfit(x, y)
     if failure:
         return failure
     sizes, size_of = np.unique(x, return_inverse=True)
@@ -193,7 +203,8 @@ def lack_of_fit(train_sizes: ArrayLike, values: ArrayLike) -> LackOfFit | FitFai
     return LackOfFit(f, sizes_df, runs_df, float(fdtrc(sizes_df, runs_df, f)))
 
 
-def _unfit(x: NDArray[np.float64], y: NDArray[np.float64]) -> FitFailure | None:
+def unfit(x: NDArray[np.float64], y: NDArray[np.float64]) -> FitFailure | None:
+    """Why no line can be fitted to some points, shape (n,) each; None if one can."""
     sizes = len(np.unique(x))
     if sizes < LEAST_SIZES:
         has = ("none", "one", "two")[sizes]

@@ -2,26 +2,67 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
-from tui_datasize.analysis.curve import Metric, learning_curve, metric_named, points
+from tui_datasize.analysis.averaging import FittedLaws, fit_laws
+from tui_datasize.analysis.curve import Metric, learning_curve, metric_named, moderated_stderrs, points
+from tui_datasize.analysis.diagnostics import Diagnostics, diagnose
+from tui_datasize.analysis.document import FITS, fits_table, to_dict
+from tui_datasize.analysis.extrapolate import Outlook, look_ahead
 from tui_datasize.analysis.fits import FitFailure, LackOfFit, LogLinearFit, fit_log_linear, lack_of_fit
+from tui_datasize.analysis.fitting import floored
+from tui_datasize.analysis.laws import flipped, loss_of
 from tui_datasize.analysis.overlap import DrawOverlap
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.analysis.shape import CurveShape, describe_shape
+from tui_datasize.errors import ConfigError
+
+__all__ = [
+    "FITS",
+    "Analysis",
+    "CurveAnalysis",
+    "Question",
+    "analyse",
+    "analyse_curves",
+    "fits_table",
+    "to_dict",
+]
 
 SIGNIFICANT = 0.05
 """A lack of fit less probable than this is spoken of."""
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a learning curve, beyond what it shows."""
+
+    fit_from: int = 0
+    """Smaller train sizes are shown and not fitted."""
+    target: float | None = None
+    """A value of the metric to reach; None asks for no size."""
+    delta: float | None = None
+    """What a doubling has to buy to be worth it, in units of the metric; None takes the default."""
+
+    def check(self, metric: Metric) -> None:
+        """Refuse what makes no sense for the metric.
+
+        Raises:
+            ConfigError: A target outside the metric's range, or a delta that is not above 0.
+        """
+        most = 1.0 if metric.is_share else float("inf")
+        if self.target is not None and not 0 <= self.target <= most:
+            expected = "between 0 and 1 (or 0% and 100%)" if metric.is_share else "of 0 or more"
+            raise ConfigError(f"no target {self.target:g} for {metric.name}", fix=f"give one {expected}")
+        if self.delta is not None and not self.delta > 0:
+            raise ConfigError(f"no delta {self.delta:g}", fix="give one above 0")
+
+
 @dataclass(frozen=True)
 class CurveAnalysis:
-    """One learning curve and the log-linear law through it."""
+    """One learning curve, the log-linear law through it, and all other laws."""
 
     experiment: str
     variant: str
@@ -35,6 +76,15 @@ class CurveAnalysis:
     fit_on_runs: LogLinearFit | FitFailure
     """Through all runs."""
     lack_of_fit: LackOfFit | FitFailure
+    fit_weighted: LogLinearFit | FitFailure
+    """Through the means, weighted by 1/SE^2."""
+    diagnostics: Diagnostics | FitFailure
+    """Of `fit`."""
+    laws: FittedLaws | FitFailure
+    """On the error that belongs to the metric."""
+    outlook: Outlook | FitFailure
+    """Beyond the largest train size."""
+    shape: CurveShape | FitFailure
 
     @property
     def caveat(self) -> str:
@@ -68,52 +118,24 @@ class Analysis:
     """Runs that do not: unfinished, failed, or without the metric."""
 
 
-FITS: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "variant": pl.String,
-        "metric": pl.String,
-        "law": pl.String,
-        "fitted_to": pl.String,
-        "intercept": pl.Float64,
-        "intercept_stderr": pl.Float64,
-        "intercept_t": pl.Float64,
-        "intercept_p": pl.Float64,
-        "intercept_low": pl.Float64,
-        "intercept_high": pl.Float64,
-        "slope": pl.Float64,
-        "stderr": pl.Float64,
-        "t": pl.Float64,
-        "p": pl.Float64,
-        "slope_low": pl.Float64,
-        "slope_high": pl.Float64,
-        "r2": pl.Float64,
-        "r2_adjusted": pl.Float64,
-        "f": pl.Float64,
-        "f_p": pl.Float64,
-        "residual_sd": pl.Float64,
-        "n_points": pl.Int64,
-        "fit_failure": pl.String,
-    }
-)
-"""One fit a row. `fitted_to` is "means" (of the runs of each size) or "runs"; `stderr`, `t` and `p` are those
-of the slope; `fit_failure` says why there is no fit and is null where there is one."""
-
-_FIT_VALUES = tuple(FITS)[5:]
-
-
-def analyse(runs: pl.DataFrame, metric: str, overlaps: Sequence[DrawOverlap] = ()) -> Analysis:
+def analyse(
+    runs: pl.DataFrame,
+    metric: str,
+    overlaps: Sequence[DrawOverlap] = (),
+    question: Question = Question(),
+) -> Analysis:
     """Put together what the runs of one experiment say of one metric.
 
     Args:
         runs: Schema `RUNS`, of one experiment.
         metric: A key of `METRICS_OFFERED`.
         overlaps: What `find_overlaps` made of the same runs.
+        question: What is asked of each curve.
 
     Raises:
-        ConfigError: There is no such metric.
+        ConfigError: There is no such metric, or the question makes no sense for it.
     """
-    curves = analyse_curves(runs, metric)
+    curves = analyse_curves(runs, metric, question)
     n_runs = sum(curve.points.height for curve in curves)
     return Analysis(
         experiment=runs["experiment"][0] if runs.height else "",
@@ -125,151 +147,62 @@ def analyse(runs: pl.DataFrame, metric: str, overlaps: Sequence[DrawOverlap] = (
     )
 
 
-def analyse_curves(runs: pl.DataFrame, metric: str) -> tuple[CurveAnalysis, ...]:
+def analyse_curves(
+    runs: pl.DataFrame,
+    metric: str,
+    question: Question = Question(),
+) -> tuple[CurveAnalysis, ...]:
     """The learning curve of each experiment and variant among some runs, in the order of their names.
 
     Args:
         runs: Schema `RUNS`.
         metric: A key of `METRICS_OFFERED`.
+        question: What is asked of each curve.
 
     Raises:
-        ConfigError: There is no such metric.
+        ConfigError: There is no such metric, or the question makes no sense for it.
     """
     offered = metric_named(metric)
+    question.check(offered)
     groups = runs.sort("experiment", "variant", maintain_order=True).group_by(
         "experiment", "variant", maintain_order=True
     )
     return tuple(
-        _analyse_curve(str(experiment), str(variant), offered, group)
+        _analyse_curve(str(experiment), str(variant), offered, group, question)
         for (experiment, variant), group in groups
     )
 
 
-def fits_table(curves: Iterable[CurveAnalysis]) -> pl.DataFrame:
-    """Both fits of each curve, schema `FITS`."""
-    rows = [
-        {
-            "experiment": curve.experiment,
-            "variant": curve.variant,
-            "metric": curve.metric.name,
-            "law": "log-linear",
-            "fitted_to": fitted_to,
-            **_fit_values(fit),
-        }
-        for curve in curves
-        for fitted_to, fit in (("means", curve.fit), ("runs", curve.fit_on_runs))
-    ]
-    return pl.DataFrame(rows, schema=dict(FITS))
-
-
-def to_dict(analysis: Analysis) -> dict[str, Any]:
-    """The analysis as nested plain values, NaN and infinity as None, ready for JSON.
-
-    The values of the first variant stand at the top, and again with the others under `variants`.
-    """
-    variants = [_curve_dict(curve) for curve in analysis.curves]
-    document = {
-        "experiment": analysis.experiment,
-        "metric": analysis.metric.name,
-        **(variants[0] if variants else _NO_CURVE),
-        "n_runs": analysis.n_runs,
-        "n_left_out": analysis.n_left_out,
-        "variants": variants,
-        "overlap": {key: _overlap_dict(overlap) for key, overlap in _keyed(analysis.overlaps).items()},
-    }
-    plain: dict[str, Any] = _finite(document)
-    return plain
-
-
-def _analyse_curve(experiment: str, variant: str, metric: Metric, runs: pl.DataFrame) -> CurveAnalysis:
-    counted = points(runs, metric.name)
-    curve = learning_curve(runs, metric.name)
+def _analyse_curve(
+    experiment: str, variant: str, metric: Metric, runs: pl.DataFrame, question: Question
+) -> CurveAnalysis:
+    counted, curve = points(runs, metric.name), learning_curve(runs, metric.name)
+    is_fitted = pl.col("train_size") >= question.fit_from
+    means, values = curve.filter(is_fitted), counted.filter(is_fitted)
+    sizes, mean = means["train_size"], means["mean"]
+    stderrs = moderated_stderrs(means)
+    laws = _laws(metric, means, stderrs)
     return CurveAnalysis(
         experiment,
         variant,
         metric,
         counted,
         curve,
-        fit=fit_log_linear(curve["train_size"], curve["mean"]),
-        fit_on_runs=fit_log_linear(counted["train_size"], counted["value"]),
-        lack_of_fit=lack_of_fit(counted["train_size"], counted["value"]),
+        fit=fit_log_linear(sizes, mean),
+        fit_on_runs=fit_log_linear(values["train_size"], values["value"]),
+        lack_of_fit=lack_of_fit(values["train_size"], values["value"]),
+        fit_weighted=fit_log_linear(sizes, mean, 1 / floored(stderrs) ** 2),
+        diagnostics=diagnose(sizes, mean),
+        laws=laws,
+        outlook=laws
+        if isinstance(laws, FitFailure)
+        else look_ahead(laws, metric, target=question.target, delta=question.delta),
+        shape=laws if isinstance(laws, FitFailure) else describe_shape(laws),
     )
 
 
-def _fit_values(fit: LogLinearFit | FitFailure) -> dict[str, Any]:
-    """A fit under the names of `FITS`; of a failure, the reason alone."""
-    if isinstance(fit, FitFailure):
-        return dict.fromkeys(_FIT_VALUES) | {"fit_failure": fit.reason}
-    intercept, slope = fit.intercept, fit.slope
-    return {
-        "intercept": intercept.value,
-        "intercept_stderr": intercept.stderr,
-        "intercept_t": intercept.t,
-        "intercept_p": intercept.p,
-        "intercept_low": intercept.low,
-        "intercept_high": intercept.high,
-        "slope": slope.value,
-        "stderr": slope.stderr,
-        "t": slope.t,
-        "p": slope.p,
-        "slope_low": slope.low,
-        "slope_high": slope.high,
-        "r2": fit.r2,
-        "r2_adjusted": fit.r2_adjusted,
-        "f": fit.f,
-        "f_p": fit.f_p,
-        "residual_sd": fit.residual_sd,
-        "n_points": fit.n_points,
-        "fit_failure": None,
-    }
-
-
-_NO_CURVE: Mapping[str, Any] = MappingProxyType(
-    {"variant": "", **_fit_values(FitFailure("there are no runs")), "table": []}
-)
-
-
-def _curve_dict(curve: CurveAnalysis) -> dict[str, Any]:
-    law = curve.fit if isinstance(curve.fit, LogLinearFit) else None
-    test = curve.lack_of_fit
-    return {
-        "variant": curve.variant,
-        "n_runs": curve.points.height,
-        **_fit_values(curve.fit),
-        "formula": law.formula if law else None,
-        "gain_of_next_doubling": asdict(law.doubling) if law else None,
-        "lack_of_fit": asdict(test) if isinstance(test, LackOfFit) else None,
-        "caveat": curve.caveat,
-        "fit_on_runs": _fit_values(curve.fit_on_runs),
-        "table": curve.curve.drop("experiment", "variant", "metric").to_dicts(),
-    }
-
-
-def _keyed(overlaps: Iterable[DrawOverlap]) -> dict[str, DrawOverlap]:
-    """Overlaps by size; where an experiment has changed its data set, by size and data set."""
-    keyed: dict[str, DrawOverlap] = {}
-    for overlap in overlaps:
-        size = str(overlap.train_size)
-        keyed[f"{size} {overlap.dataset}" if size in keyed else size] = overlap
-    return keyed
-
-
-def _overlap_dict(overlap: DrawOverlap) -> dict[str, Any]:
-    mean, low, high = overlap.expected_fraction
-    return {
-        "draws": list(overlap.draws),
-        "matrix": overlap.fraction.tolist(),
-        "jaccard": overlap.jaccard.tolist(),
-        "expected": mean,
-        "expected_low": low,
-        "expected_high": high,
-    }
-
-
-def _finite(value: Any) -> Any:
-    """Nested lists and dictionaries with NaN and infinity replaced by None."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _laws(metric: Metric, means: pl.DataFrame, stderrs: np.ndarray) -> FittedLaws | FitFailure:
+    loss = loss_of(metric)
+    if loss is None:
+        return FitFailure("fits no other law: more data need not improve this metric")
+    return fit_laws(means["train_size"], flipped(loss, means["mean"]), stderrs, loss=loss)

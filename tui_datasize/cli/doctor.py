@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from rich.console import Console
@@ -21,13 +22,19 @@ from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DatasizeError
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.database import file_system, refuse_network_file_system
 from tui_datasize.jobs.gpus import read_devices
+from tui_datasize.jobs.rebuild import repair
 from tui_datasize.runlog.paths import ProjectPaths
 
 Verdict: TypeAlias = Literal["ok", "warn", "fail"]
 
 LITTLE_DISK_BYTES = 5 * 10**9
 NO_DISK_BYTES = 200 * 10**6
+NOT_IN_DIRECTORIES = (
+    "the directories do not tell which jobs were held, priorities, and runs that never began: "
+    "hold again what must not start, and queue the experiments again"
+)
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -41,9 +48,14 @@ class Check:
 
 
 def doctor(arguments: argparse.Namespace) -> int:
-    """Print one line per check; exit status 1 if anything would stop a run."""
+    """Print one line per check; exit status 1 if anything would stop a run.
+
+    Raises:
+        StorageError: A repair was asked for and is not possible now.
+    """
     paths = project_paths(arguments)
-    checks = list(run_checks(paths))
+    repaired = [_repair(paths)] if arguments.repair else []
+    checks = [*repaired, *run_checks(paths)]
     if arguments.json:
         print_json([asdict(check) for check in checks])
     else:
@@ -61,8 +73,25 @@ def run_checks(paths: ProjectPaths) -> Iterator[Check]:
     yield _torch()
     yield _survival()
     yield _disk(paths)
+    yield _file_system(paths)
     yield from _project(paths)
     yield _queue(paths)
+    yield _orphans(paths)
+
+
+def _repair(paths: ProjectPaths) -> Check:
+    """Give the project a sound queue, and say what came of it."""
+    done = repair(paths)
+    counted = ", ".join(f"{count} {state}" for state, count in sorted(done.added.items()))
+    told = [
+        f"{sum(done.added.values())} runs added from their directories" + (f": {counted}" if counted else "")
+    ]
+    if done.aside:
+        told = [f"the queue {done.problem}; it is kept as {done.aside}", *told, NOT_IN_DIRECTORIES]
+    told += [f"{file} tells nothing about a run" for file in done.unreadable]
+    if not done.aside and not done.added and not done.unreadable:
+        return Check("repair", "ok", "the queue is sound and knows every run directory")
+    return Check("repair", "warn" if done.aside or done.unreadable else "ok", "; ".join(told))
 
 
 def _versions() -> Check:
@@ -125,7 +154,7 @@ def _first_output(command: list[str]) -> str:
 
 
 def _disk(paths: ProjectPaths) -> Check:
-    where = next(path for path in (paths.runs, *paths.runs.parents) if path.exists())
+    where = _existing(paths)
     free = shutil.disk_usage(where).free
     text = f"{free / 10**9:.1f} GB free for {paths.runs}"
     if not os.access(where, os.W_OK):
@@ -133,6 +162,20 @@ def _disk(paths: ProjectPaths) -> Check:
     if free < NO_DISK_BYTES:
         return Check("disk", "fail", f"{text}; free some space")
     return Check("disk", "warn" if free < LITTLE_DISK_BYTES else "ok", text)
+
+
+def _existing(paths: ProjectPaths) -> Path:
+    """The runs directory, or what it will be made in."""
+    return next(path for path in (paths.runs, *paths.runs.parents) if path.exists())
+
+
+def _file_system(paths: ProjectPaths) -> Check:
+    where = _existing(paths)
+    try:
+        refuse_network_file_system(where)
+    except DatasizeError as error:
+        return Check("file system", "fail", error.line)
+    return Check("file system", "ok", f"{where} is on a local file system ({file_system(where)})")
 
 
 def _project(paths: ProjectPaths) -> Iterator[Check]:
@@ -172,3 +215,19 @@ def _queue(paths: ProjectPaths) -> Check:
     if waiting and not alive:
         return Check("queue", "warn", f"{text}; `datasize-tui scheduler start` starts it")
     return Check("queue", "ok", text)
+
+
+def _orphans(paths: ProjectPaths) -> Check:
+    """Processes that hold a device slot or a run's lock for nothing."""
+    try:
+        orphans = QueueClient(paths).orphans()
+    except DatasizeError:
+        # Said by the check of the queue.
+        return Check("orphans", "warn", "cannot be told without the queue")
+    if not orphans:
+        return Check("orphans", "ok", "no worker is left over")
+    pids = " ".join(str(process.pid) for process in orphans)
+    text = (
+        f"{len(orphans)} workers have no run any more: look at them with `ps -fp {pids}`, end them with kill"
+    )
+    return Check("orphans", "warn", text)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from tui_datasize import __version__
+from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
 
 TABLES = ("runs", "metrics", "curve", "fits", "overlap")
 FORMATS = ("csv", "parquet", "json", "markdown")
@@ -39,6 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_status(commands)
     _add_job_commands(commands)
+    _add_drain(commands)
+    _add_prune(commands)
     _add_logs(commands)
     _add_export(commands)
     _add_analyze(commands)
@@ -89,6 +92,20 @@ def _add_queue(commands: Commands) -> None:
         "queue letters --sizes 750,1500 --seeds 0 --dry-run",
     )
     _add_selection(queue)
+    queue.add_argument(
+        "--after",
+        nargs="+",
+        default=(),
+        metavar="JOB",
+        help="start only when these runs, or all runs of these experiments, have succeeded",
+    )
+    queue.add_argument(
+        "--max-attempts",
+        type=_count,
+        default=MAX_ATTEMPTS,
+        metavar="N",
+        help=f"attempts before a vanishing worker counts as a failure (default: {MAX_ATTEMPTS})",
+    )
     queue.add_argument("--dry-run", action="store_true", help="show what would be queued, queue nothing")
     _add_json(queue)
 
@@ -108,10 +125,11 @@ def _add_status(commands: Commands) -> None:
 
 JOB_COMMANDS = {
     "hold": ("keep queued jobs from starting", "hold letters-n750"),
-    "release": ("let held jobs start again", "release letters"),
+    "release": ("let held jobs start again", "release --all"),
     "cancel": ("cancel jobs, with all their processes where they run", "cancel letters-n750-d0-s101"),
-    "retry": ("queue failed, cancelled or interrupted jobs again", "retry letters"),
+    "retry": ("queue failed, cancelled or interrupted jobs again", "retry letters --state failed"),
     "priority": ("raise or lower queued jobs", "priority letters-n12000 --by 10"),
+    "move": ("move queued jobs among those of their priority", "move letters-n12000 --by -1"),
 }
 
 
@@ -119,7 +137,18 @@ def _add_job_commands(commands: Commands) -> None:
     for name, (summary, example) in JOB_COMMANDS.items():
         command = _command(commands, name, summary, example)
         command.add_argument(
-            "jobs", nargs="+", metavar="JOB", help="a run id, a unique prefix of one, or an experiment's name"
+            "jobs", nargs="*", metavar="JOB", help="a run id, a unique prefix of one, or an experiment's name"
+        )
+        command.add_argument(
+            "--all", action="store_true", help="the whole queue, as far as the command applies"
+        )
+        command.add_argument(
+            "--state",
+            action="append",
+            default=[],
+            choices=[state.value for state in JobState],
+            metavar="STATE",
+            help="only jobs in this state, such as failed; may be repeated",
         )
         if name == "priority":
             command.add_argument(
@@ -129,6 +158,31 @@ def _add_job_commands(commands: Commands) -> None:
                 metavar="N",
                 help="how much to raise, negative to lower (default: 1)",
             )
+        if name == "move":
+            command.add_argument(
+                "--by", type=int, default=-1, metavar="N", help="places, negative for up (default: -1)"
+            )
+
+
+def _add_drain(commands: Commands) -> None:
+    drain = _command(commands, "drain", "finish what runs and start nothing, until told otherwise", "drain")
+    drain.add_argument("--off", action="store_true", help="start jobs again")
+
+
+def _add_prune(commands: Commands) -> None:
+    prune = _command(
+        commands, "prune", "remove checkpoints that nothing needs any more", "prune letters --yes"
+    )
+    prune.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="of one experiment alone")
+    prune.add_argument(
+        "--keep",
+        choices=("last", "none"),
+        default="none",
+        help="last: keep the checkpoint of each run that succeeded, and remove only what is left of "
+        "superseded runs and broken writes; none: remove both (default)",
+    )
+    prune.add_argument("--yes", action="store_true", help="remove them; without, show what it would free")
+    _add_json(prune)
 
 
 def _add_logs(commands: Commands) -> None:
@@ -157,24 +211,58 @@ def _add_analyze(commands: Commands) -> None:
     analyze = _command(
         commands,
         "analyze",
-        "print an experiment's learning curve, its fit and the overlap",
-        "analyze letters --json",
+        "print an experiment's learning curve, its fits, what lies beyond the runs, and the overlap",
+        "analyze letters --target 95% --fit-from 1000",
     )
     analyze.add_argument("experiment", metavar="EXPERIMENT", help="name of an experiment that has runs")
     _add_metric(analyze)
+    analyze.add_argument(
+        "--target",
+        type=_share_or_number,
+        metavar="T",
+        help="a value of the metric, such as 0.95 or 95%%: how many images does it need?",
+    )
+    analyze.add_argument(
+        "--fit-from", type=int, default=0, metavar="N", help="leave smaller train sizes out of the fits"
+    )
+    analyze.add_argument(
+        "--delta",
+        type=_share_or_number,
+        metavar="D",
+        help="what a doubling has to buy to be worth it (default: 0.5%% of accuracy, 0.02 of loss)",
+    )
     _add_json(analyze)
 
 
 def _add_doctor(commands: Commands) -> None:
-    doctor = _command(commands, "doctor", "check everything that a run needs", "doctor")
+    doctor = _command(commands, "doctor", "check everything that a run needs", "doctor --repair")
+    doctor.add_argument(
+        "--repair",
+        action="store_true",
+        help="rebuild a damaged or lost queue from the run directories first; deletes nothing",
+    )
     _add_json(doctor)
 
 
 def _add_scheduler(commands: Commands) -> None:
     scheduler = _command(
-        commands, "scheduler", "start, stop or look for the project's scheduler", "scheduler status"
+        commands,
+        "scheduler",
+        "start, stop or look for the project's scheduler",
+        "scheduler start --slots-per-gpu 2",
     )
     scheduler.add_argument("action", choices=("start", "stop", "status"))
+    start = scheduler.add_argument_group(
+        "options of start", "for this scheduler alone; [devices] in experiments.toml holds for every one"
+    )
+    start.add_argument("--slots-per-gpu", type=_count, metavar="N", help="jobs at once on a GPU")
+    start.add_argument(
+        "--max-jobs-per-gpu", type=_count, metavar="N", help="the same, jobs of others included"
+    )
+    start.add_argument(
+        "--cpu-slots", type=_count, metavar="N", help="jobs at once on the CPU, where there is no GPU"
+    )
+    start.add_argument("--cold", action="store_true", help="start every worker as a new process")
 
 
 def _add_selection(command: argparse.ArgumentParser) -> None:
@@ -201,6 +289,24 @@ def _add_metric(command: argparse.ArgumentParser) -> None:
 
 def _add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _count(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return count
+
+
+def _share_or_number(text: str) -> float:
+    """A number, or a percentage as its share."""
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number or a percentage, got {text!r}") from None
 
 
 def _whole_numbers(text: str) -> Sequence[int]:

@@ -15,17 +15,14 @@ from tui_datasize.cli.project import (
     selected_runs,
     talk,
 )
-from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError
+from tui_datasize.errors import EXIT_OK, DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.load import Experiment, Project
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import Acknowledgement, CommandKind
+from tui_datasize.jobs.commands import Acknowledgement
 from tui_datasize.jobs.state import Job, JobState
-
-ANSWER_WITHIN_S = 10.0
-"""How long a command waits for the scheduler's answer; what was asked is safe either way."""
 
 
 def experiments(arguments: argparse.Namespace) -> int:
@@ -80,7 +77,14 @@ def queue(arguments: argparse.Namespace) -> int:
     client = QueueClient(paths)
     if arguments.dry_run:
         return _dry_run(client.jobs(), specs, arguments)
-    acknowledgement = client.enqueue(specs, force=arguments.force, data_dir=project.data_dir)
+    sources = resolve_jobs(client, arguments.after) if arguments.after else []
+    acknowledgement = client.enqueue(
+        specs,
+        force=arguments.force,
+        data_dir=project.data_dir,
+        max_attempts=arguments.max_attempts,
+        after={spec.run_id: sources for spec in specs},
+    )
     client.ensure_scheduler()
     if arguments.json:
         print_json(
@@ -127,19 +131,3 @@ def _dry_run(jobs: Sequence[Job], specs: Sequence[RunSpec], arguments: argparse.
         f"{updates:,} updates; nothing was queued"
     )
     return EXIT_OK
-
-
-def change_jobs(arguments: argparse.Namespace) -> int:
-    """Hold, release, cancel, retry or reprioritise jobs, and tell the scheduler's answer."""
-    client = QueueClient(project_paths(arguments))
-    run_ids = resolve_jobs(client, arguments.jobs)
-    amount = arguments.by if arguments.command == "priority" else 0
-    acknowledgement = client.send(CommandKind(arguments.command), run_ids, amount)
-    client.ensure_scheduler()
-    results = client.wait(acknowledgement, ANSWER_WITHIN_S)
-    if results is None:
-        talk("noted; the scheduler has not answered yet, it will do so when it can")
-        return EXIT_OK
-    for result in results:
-        talk(result.message)
-    return EXIT_OK if any(result.ok for result in results) else EXIT_BAD_INPUT

@@ -17,12 +17,14 @@ from tui_datasize.analysis.overlap import DrawOverlap, find_draws, find_overlaps
 from tui_datasize.analysis.summary import (
     Analysis,
     CurveAnalysis,
+    Question,
     analyse,
     analyse_curves,
     fits_table,
     to_dict,
 )
 from tui_datasize.cli.console import data_console, plain_table
+from tui_datasize.cli.law_lines import diagnostic_lines, print_laws
 from tui_datasize.cli.project import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.toml_table import nearest
@@ -50,22 +52,25 @@ def export(arguments: argparse.Namespace) -> int:
 def analyze(arguments: argparse.Namespace) -> int:
     """Print an experiment's learning curves, fits and overlap."""
     paths = project_paths(arguments)
+    question = Question(arguments.fit_from, arguments.target, arguments.delta)
     if arguments.json:
-        log, analysis = _analyse(paths, arguments.experiment, arguments.metric)
+        log, analysis = _analyse(paths, arguments.experiment, arguments.metric, question)
         print_json(to_dict(analysis))
         _tell_problems(log)
     else:
-        print_analysis(paths, arguments.experiment, arguments.metric)
+        print_analysis(paths, arguments.experiment, arguments.metric, question)
     return EXIT_OK
 
 
-def print_analysis(paths: ProjectPaths, experiment: str, metric: str) -> None:
-    """Print the learning-curve table, the fit and the overlap matrices of an experiment.
+def print_analysis(
+    paths: ProjectPaths, experiment: str, metric: str, question: Question | None = None
+) -> None:
+    """Print the learning-curve table, the fits, the outlook and the overlap matrices of an experiment.
 
     Raises:
         ConfigError: There is no such metric, or the experiment has no runs.
     """
-    log, analysis = _analyse(paths, experiment, metric)
+    log, analysis = _analyse(paths, experiment, metric, question or Question())
     console = data_console()
     for curve in analysis.curves:
         _print_curve(console, curve)
@@ -76,11 +81,13 @@ def print_analysis(paths: ProjectPaths, experiment: str, metric: str) -> None:
     _tell_problems(log)
 
 
-def _analyse(paths: ProjectPaths, experiment: str, metric: str) -> tuple[RunLog, Analysis]:
-    metric_named(metric)
+def _analyse(
+    paths: ProjectPaths, experiment: str, metric: str, question: Question
+) -> tuple[RunLog, Analysis]:
+    question.check(metric_named(metric))
     log = RunLog(paths)
     runs = _runs_of(log, experiment)
-    return log, analyse(runs, metric, _overlaps(log, runs))
+    return log, analyse(runs, metric, _overlaps(log, runs), question)
 
 
 def _runs_of(log: RunLog, experiment: str | None) -> pl.DataFrame:
@@ -159,6 +166,7 @@ def _print_curve(console: Console, curve: CurveAnalysis) -> None:
         )
     console.print(table)
     console.print(_fit_lines(curve), soft_wrap=True)
+    print_laws(console, curve)
 
 
 def _fit_lines(curve: CurveAnalysis) -> str:
@@ -170,6 +178,7 @@ def _fit_lines(curve: CurveAnalysis) -> str:
         f"slope      {_describe(fit.slope)}",
         f"intercept  {_describe(fit.intercept)}",
         f"r2 {fit.r2:.3f}, adjusted {fit.r2_adjusted:.3f}, F {fit.f:.2f}, p {fit.f_p:.2e}",
+        *diagnostic_lines(curve),
         _doubling_line(fit, curve.metric),
         curve.caveat,
     ]

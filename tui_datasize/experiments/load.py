@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 import tomli
 
 from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.device_settings import DeviceSettings, read_devices
 from tui_datasize.experiments.recipe import Recipe, read_recipes
 from tui_datasize.experiments.spec import NAME_PATTERN, STRATEGIES, Strategy
 from tui_datasize.experiments.toml_table import Table, is_whole, nearest
@@ -53,6 +54,9 @@ class Project:
     file: Path
     experiments: Mapping[str, Experiment]
     data_dir: Path
+    devices: DeviceSettings = field(default_factory=DeviceSettings)
+    notify: str = ""
+    """Shell command that the scheduler runs when an experiment ends or a job fails; may be empty."""
 
     def experiment(self, name: str) -> Experiment:
         """Look an experiment up by its name.
@@ -79,19 +83,42 @@ def load_project(file: Path, environment: Mapping[str, str] = os.environ) -> Pro
     """
     document = Table(_parse(file), str(file))
     data_dir = _read_data_dir(document.table("paths"), file.parent, environment)
+    devices, notify = read_devices(document.table("devices")), document.text("notify", "")
     experiments: dict[str, Experiment] = {}
     for name, table in document.table("experiments").tables():
         _check_name(name, experiments, table)
         experiments[name] = _read_experiment(name, table)
     document.finish()
-    return Project(file, MappingProxyType(experiments), data_dir)
+    return Project(file, MappingProxyType(experiments), data_dir, devices, notify)
 
 
 def data_directory(project_root: Path, environment: Mapping[str, str] = os.environ) -> Path:
     """Where data sets lie: `DATASIZE_DATA`, else `[paths] data`, else the user's data directory."""
+    return _read_data_dir(_top_level(project_root).table("paths"), project_root, environment)
+
+
+def device_settings(project_root: Path) -> DeviceSettings:
+    """`[devices]` of a project, whose experiments are not looked at; defaults without the file.
+
+    Raises:
+        ConfigError: The file is not TOML, or a key or value of the table is wrong.
+    """
+    return read_devices(_top_level(project_root).table("devices"))
+
+
+def notify_command(project_root: Path) -> str:
+    """The shell command to be told of ends and failures; empty where there is none.
+
+    Raises:
+        ConfigError: The file is not TOML, or the command is no string.
+    """
+    return _top_level(project_root).text("notify", "")
+
+
+def _top_level(project_root: Path) -> Table:
+    """The whole document of a project; empty where it has no file."""
     file = project_root / "experiments.toml"
-    paths = _parse(file).get("paths", {}) if file.is_file() else {}
-    return _read_data_dir(Table(paths, str(file), "paths"), project_root, environment)
+    return Table(_parse(file) if file.is_file() else {}, str(file))
 
 
 def _parse(file: Path) -> dict[str, Any]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from graphlib import TopologicalSorter
 from itertools import groupby
 from types import MappingProxyType
 from typing import TypeAlias
 
-from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.records import NewJob, PendingCommand
-from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
+from tui_datasize.jobs.orders import Order
+from tui_datasize.jobs.records import PendingCommand
+from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.atomic import sync_directory
 from tui_datasize.runlog.claim import Outcome, conclude, observe, take_lock
@@ -56,6 +56,10 @@ class CommandDesk:
     def _apply_group(self, kind: CommandKind, commands: Sequence[PendingCommand]) -> None:
         if kind is CommandKind.MOVE:
             answers = self._move(commands)
+        elif kind is CommandKind.RETRY:
+            answers = self._retry(commands)
+        elif kind is CommandKind.DRAIN:
+            answers = [self._drain(command) for command in commands]
         elif kind is CommandKind.STOP:
             self.stop_requested = True
             answers = [(True, "the scheduler ends; workers go on")] * len(commands)
@@ -75,66 +79,65 @@ class CommandDesk:
 
     def _enqueue(self, command: PendingCommand, state: JobState | None) -> _Answer:
         try:
-            spec = RunSpec.from_dict(json.loads(command.document)["spec"])
+            order = Order.read(command.document)
         except (KeyError, TypeError, ValueError) as error:
             return False, f"the scheduler is of another version and cannot read it ({error}); restart it"
-        paths = self._project.run(spec.experiment, command.run_id)
         if command.force:
-            return self._enqueue_afresh(command, state, spec, paths)
+            return self._enqueue_afresh(command, state, order)
         if state is None:
-            return self._add(command, spec, paths)
+            return self._add(command, order)
         if state is JobState.CANCELLED:
-            self._queue_again(command)
-            return True, "queued again"
+            return self._enqueue_again(command, order)
         if state is JobState.FAILED:
             return False, "has failed before; retry it, or queue it with --force"
+        if state.is_active and self._store.is_being_cancelled(command.run_id):
+            return False, "is just being cancelled; queue it again in a moment"
         return True, "has succeeded already" if state is JobState.SUCCEEDED else "is in the queue already"
 
-    def _enqueue_afresh(
-        self, command: PendingCommand, state: JobState | None, spec: RunSpec, paths: RunPaths
-    ) -> _Answer:
+    def _enqueue_again(self, command: PendingCommand, order: Order) -> _Answer:
+        if problem := self._store.dependencies.problem(command.run_id, order.after):
+            return False, problem
+        self._store.queue_again(command.run_id)
+        self._renew(command, order)
+        return True, "queued again"
+
+    def _enqueue_afresh(self, command: PendingCommand, state: JobState | None, order: Order) -> _Answer:
         if state and state.is_active:
             return False, "is running; cancel it first"
-        supersede(paths, self._project)
+        if problem := self._store.dependencies.problem(command.run_id, order.after):
+            return False, problem
+        supersede(self._project.run(order.spec.experiment, command.run_id), self._project)
         if state is None:
-            return self._add(command, spec, paths)
+            return self._add(command, order)
         if state.is_final:
-            self._queue_again(command)
-        else:
-            self._store.replace_document(command.run_id, command.document, command.amount)
+            self._store.queue_again(command.run_id)
+        self._renew(command, order)
         return True, "queued afresh"
 
-    def _add(self, command: PendingCommand, spec: RunSpec, paths: RunPaths) -> _Answer:
+    def _renew(self, command: PendingCommand, order: Order) -> None:
+        self._store.replace_document(command.run_id, command.document, command.amount, order.attempts_allowed)
+        self._store.dependencies.replace(command.run_id, order.after)
+
+    def _add(self, command: PendingCommand, order: Order) -> _Answer:
         """Add a job that the queue does not know, in the state that its directory tells."""
-        seen = observe(paths)
+        seen = observe(self._project.run(order.spec.experiment, command.run_id))
         state, reason = JobState.QUEUED, ""
         if seen.final_exit and seen.final_exit.outcome in (Outcome.SUCCEEDED, Outcome.FAILED):
             state, reason = JobState(seen.final_exit.outcome), seen.final_exit.reason
         elif seen.is_running:
             state = JobState.RUNNING
-        job = NewJob(
-            run_id=command.run_id,
-            experiment=spec.experiment,
-            workload=f"{spec.dataset} {spec.model} b{spec.batch_size}",
-            state=state,
-            priority=command.amount,
-            attempts=seen.newest_attempt,
-            max_attempts=seen.newest_attempt + MAX_ATTEMPTS,
-            reason=reason,
-            started_at=seen.claim.started_at if seen.claim and state is not JobState.QUEUED else "",
-            finished_at=seen.final_exit.finished_at if seen.final_exit and state.is_final else "",
-            document=command.document,
-        )
+        elif problem := self._store.dependencies.problem(command.run_id, order.after):
+            # Acknowledged, so it is kept, where a person sees it.
+            state, reason = JobState.FAILED, problem
+        job = order.job(command.run_id, seen, state, reason, priority=command.amount)
         self._store.add(job)
+        if order.after:
+            self._store.dependencies.replace(command.run_id, order.after)
         if state is JobState.RUNNING and seen.claim:
             self._store.adopt_attempt(command.run_id, seen.claim.attempt, seen.claim.tag)
         if state is JobState.FAILED:
             return False, f"has failed before: {reason}; retry it, or queue it with --force"
         return True, "queued" if state is JobState.QUEUED else f"is {state} already, as its directory tells"
-
-    def _queue_again(self, command: PendingCommand) -> None:
-        self._store.queue_again(command.run_id, MAX_ATTEMPTS)
-        self._store.replace_document(command.run_id, command.document, command.amount)
 
     def _hold(self, command: PendingCommand, state: JobState | None) -> _Answer:
         if state is JobState.HELD:
@@ -167,13 +170,33 @@ class CommandDesk:
         self._store.change(command.run_id, JobState.CANCELLED, "cancelled")
         return True, "cancelled"
 
-    def _retry(self, command: PendingCommand, state: JobState | None) -> _Answer:
-        if state in (JobState.FAILED, JobState.CANCELLED):
-            self._store.queue_again(command.run_id, MAX_ATTEMPTS)
-            return True, "queued again"
+    def _retry(self, commands: Sequence[PendingCommand]) -> list[_Answer]:
+        """Retry sources before what waits for them, so that a whole experiment can be asked for."""
+        sources = self._store.dependencies.sources
+        together = {command.run_id: sources(command.run_id) for command in commands}
+        in_order = [run_id for run_id in TopologicalSorter(together).static_order() if run_id in together]
+        answers = {run_id: self._retry_one(run_id, together[run_id]) for run_id in in_order}
+        return [answers[command.run_id] for command in commands]
+
+    def _retry_one(self, run_id: str, sources: Sequence[str]) -> _Answer:
+        state = self._store.state(run_id)
+        if state is JobState.INTERRUPTED:
+            self._store.renew_attempts(run_id)
+            return True, "waits already; its attempts are counted anew"
         if state and state.is_waiting:
             return True, "waits already"
-        return False, _refusal(state, "only failed and cancelled runs are retried")
+        if state not in (JobState.FAILED, JobState.CANCELLED):
+            return False, _refusal(state, "only failed, cancelled and interrupted runs are retried")
+        if hopeless := self._store.dependencies.hopeless(sources):
+            return False, f"{hopeless}; retry that first"
+        self._store.queue_again(run_id)
+        return True, "queued again"
+
+    def _drain(self, command: PendingCommand) -> _Answer:
+        self._store.settings.set_draining(command.amount != 0)
+        if command.amount:
+            return True, "the queue drains: what runs is finished, nothing is started"
+        return True, "the queue starts jobs again"
 
     def _priority(self, command: PendingCommand, state: JobState | None) -> _Answer:
         if state is None or state.is_final:
@@ -220,7 +243,6 @@ _HANDLERS: Mapping[CommandKind, Callable[[CommandDesk, PendingCommand, JobState 
             CommandKind.HOLD: CommandDesk._hold,
             CommandKind.RELEASE: CommandDesk._release,
             CommandKind.CANCEL: CommandDesk._cancel,
-            CommandKind.RETRY: CommandDesk._retry,
             CommandKind.PRIORITY: CommandDesk._priority,
         }
     )

@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import subprocess
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import tui_datasize
 from tui_datasize.errors import UnknownRunError
-from tui_datasize.experiments.spec import SCHEMA_VERSION, RunSpec
+from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs import launch
-from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult
-from tui_datasize.jobs.database import create_database, open_database, storage_errors, transaction
+from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult, QueueSettings
+from tui_datasize.jobs.database import (
+    DamagedQueueError,
+    create_database,
+    open_database,
+    storage_errors,
+    transaction,
+)
+from tui_datasize.jobs.dependencies import Dependencies, stranded_by
+from tui_datasize.jobs.documents import write_documents
+from tui_datasize.jobs.process import find_workers
+from tui_datasize.jobs.settings import Settings
 from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
+from tui_datasize.jobs.views import (
+    Execution,
+    Usage,
+    expected_states,
+    read_executions,
+    read_jobs,
+    read_tags,
+    read_usage,
+)
 from tui_datasize.runlog.claim import utc_now
+from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths
 
 __all__ = ["Acknowledgement", "CommandKind", "CommandResult", "QueueClient"]
 
 _POLL_INTERVAL_S = 0.02
-_GIT_TIMEOUT_S = 5.0
 _CANDIDATES_SHOWN = 5
-
-_JOB_COLUMNS = ", ".join(Job.__dataclass_fields__)
-_STATE_AFTER: Mapping[str, JobState] = {
-    CommandKind.ENQUEUE: JobState.QUEUED,
-    CommandKind.RETRY: JobState.QUEUED,
-    CommandKind.CANCEL: JobState.CANCELLED,
-}
-"""Where a command that is acknowledged but not yet applied will take a job."""
+_LEARNED_FROM = 500
+"""Finished runs whose times are read to tell those of others."""
 
 
 class QueueClient:
@@ -57,6 +66,8 @@ class QueueClient:
         force: bool = False,
         priority: int = 0,
         data_dir: Path | None = None,
+        max_attempts: int = MAX_ATTEMPTS,
+        after: Mapping[str, Sequence[str]] | None = None,
     ) -> Acknowledgement:
         """Queue the runs that are missing, in the given order.
 
@@ -67,19 +78,27 @@ class QueueClient:
             force: Run all of them afresh; old run directories move to `.superseded/`.
             priority: Higher runs first.
             data_dir: Where the workers find data sets.
+            max_attempts: Attempts that each run is allowed before a vanishing worker fails it.
+            after: By run id, the runs that must succeed before it starts: in the queue already, or
+                earlier in `specs`.
 
         Raises:
             StorageError: The runs directory cannot be written or holds a damaged queue.
+            UnknownRunError: A run would wait for one that is not in the queue, has ended without
+                success, or waits for it; nothing is queued.
         """
-        documents = self._documents(specs, data_dir)
+        documents = write_documents(
+            self.project.root, specs, data_dir=data_dir, max_attempts=max_attempts, after=after or {}
+        )
         create_database(self.project.queue)
         with self._database() as connection, transaction(connection):
-            states = _expected_states(connection)
+            states = expected_states(connection)
             missing = [
                 run_id
                 for run_id in documents
                 if force or states.get(run_id, JobState.CANCELLED) is JobState.CANCELLED
             ]
+            _check_sources(connection, states, missing, after or {})
             rows = [(run_id, priority, force, documents[run_id]) for run_id in missing]
             command_ids = _insert(connection, CommandKind.ENQUEUE, rows)
         present = documents.keys() - set(missing)
@@ -92,7 +111,7 @@ class QueueClient:
         Args:
             kind: Any kind but ENQUEUE.
             run_ids: Full ids, see `resolve`.
-            amount: Relative change of the priority, or -1 and +1 for a move up and down.
+            amount: Relative change of the priority, or places to move, negative for up.
 
         Raises:
             StorageError: The queue cannot be written.
@@ -127,12 +146,49 @@ class QueueClient:
         if not self.project.queue.exists():
             return []
         with self._database() as connection:
-            # One snapshot for both looks: a command that is applied in between would be in neither.
+            # One snapshot for all looks: a command that is applied in between would be in none.
             connection.execute("BEGIN")
-            rows = connection.execute(f"SELECT {_JOB_COLUMNS} FROM jobs ORDER BY position").fetchall()
-            jobs = [_job(row) for row in rows]
-            known = {job.run_id for job in jobs}
-            return jobs + [job for job in _acknowledged_jobs(connection) if job.run_id not in known]
+            return read_jobs(connection)
+
+    def drain(self, draining: bool = True) -> Acknowledgement:
+        """Finish what runs and start nothing, or start again; it lasts until the other is asked for.
+
+        Raises:
+            StorageError: The queue cannot be written.
+        """
+        return self.send(CommandKind.DRAIN, [""], int(draining))
+
+    def settings(self) -> QueueSettings:
+        """What holds for the whole queue, acknowledged but not yet applied changes included."""
+        if not self.project.queue.exists():
+            return QueueSettings()
+        with self._database() as connection:
+            connection.execute("BEGIN")
+            return Settings(connection).read()
+
+    def usage(self) -> list[Usage]:
+        """The time that all attempts of each experiment have had of the devices."""
+        if not self.project.queue.exists():
+            return []
+        with self._database() as connection:
+            return read_usage(connection)
+
+    def orphans(self) -> list[ProcessIdentity]:
+        """Workers of this project, and descendants of such, whose run is not theirs any more."""
+        # Seen before the queue is read: one that starts in between is then not taken for an orphan.
+        workers = list(find_workers(self.project.root))
+        if not self.project.queue.exists():
+            return [process for process, _ in workers]
+        with self._database() as connection:
+            tags = read_tags(connection)
+        return [process for process, tag in workers if tag not in tags and process.is_alive()]
+
+    def executions(self) -> list[Execution]:
+        """The unfinished jobs, in the order in which they run, and the latest that succeeded."""
+        if not self.project.queue.exists():
+            return []
+        with self._database() as connection:
+            return read_executions(connection, _LEARNED_FROM)
 
     def counts(self) -> Mapping[JobState, int]:
         """Number of jobs in each state, states without a job included."""
@@ -179,25 +235,11 @@ class QueueClient:
             Whether no scheduler runs any more.
         """
         if self.scheduler_alive():
-            self.send(CommandKind.STOP, [""])
+            try:
+                self.send(CommandKind.STOP, [""])
+            except DamagedQueueError:
+                launch.terminate_scheduler(self.project)
         return launch.wait_until(lambda: not self.scheduler_alive(), timeout_s)
-
-    def _documents(self, specs: Sequence[RunSpec], data_dir: Path | None) -> dict[str, str]:
-        """The content of `spec.json` by run id, in the order of `specs`."""
-        commit, dirty = _git_state(self.project.root)
-        facts: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
-            "package_version": tui_datasize.__version__,
-            "git_commit": commit,
-            "git_dirty": dirty,
-            "queued_at": utc_now(),
-            "data_dir": str(data_dir.absolute()) if data_dir else None,
-        }
-        documents = {}
-        for spec in specs:
-            run_id = spec.run_id
-            documents[run_id] = json.dumps(facts | {"run_id": run_id, "spec": spec.to_dict()})
-        return documents
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
@@ -226,60 +268,22 @@ def _insert(
     return tuple(range(last - len(rows) + 1, last + 1))
 
 
-def _expected_states(connection: sqlite3.Connection) -> dict[str, JobState]:
-    """The state of every job once all acknowledged commands are applied, as far as it can be told."""
-    states = {
-        run_id: JobState(state) for run_id, state in connection.execute("SELECT run_id, state FROM jobs")
-    }
-    pending = connection.execute("SELECT kind, run_id FROM commands WHERE applied_at IS NULL ORDER BY id")
-    for kind, run_id in pending:
-        if kind in _STATE_AFTER:
-            states[run_id] = _STATE_AFTER[kind]
-    return states
-
-
-def _acknowledged_jobs(connection: sqlite3.Connection) -> Iterator[Job]:
-    """Jobs of enqueue commands that no scheduler has applied yet."""
-    last_position = connection.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0]
-    rows = connection.execute(
-        "SELECT run_id, json_extract(document, '$.spec.experiment') AS experiment, max(amount) AS priority, "
-        "min(created_at) AS queued_at FROM commands WHERE applied_at IS NULL AND kind = ? "
-        "GROUP BY run_id ORDER BY min(id)",
-        (CommandKind.ENQUEUE,),
-    )
-    for offset, row in enumerate(rows, start=1):
-        yield Job(
-            run_id=row["run_id"],
-            experiment=row["experiment"],
-            state=JobState.QUEUED,
-            priority=row["priority"],
-            position=last_position + offset,
-            attempts=0,
-            max_attempts=MAX_ATTEMPTS,
-            reason="",
-            device="",
-            queued_at=row["queued_at"],
-            started_at="",
-            finished_at="",
-        )
-
-
-def _job(row: sqlite3.Row) -> Job:
-    return Job(**(dict(row) | {"state": JobState(row["state"])}))
-
-
-def _git_state(root: Path) -> tuple[str | None, bool | None]:
-    """Commit of the project directory and whether tracked files differ from it; None without git."""
-    commit = _git(root, "rev-parse", "HEAD")
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no") if commit else None
-    return commit, None if changes is None else bool(changes)
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        answer = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
+def _check_sources(
+    connection: sqlite3.Connection,
+    states: Mapping[str, JobState],
+    run_ids: Sequence[str],
+    after: Mapping[str, Collection[str]],
+) -> None:
+    """Refuse runs that would wait for what never comes; `run_ids` are about to be queued, in order."""
+    dependencies = Dependencies(connection)
+    queued: set[str] = set()
+    for run_id in run_ids:
+        for source in after.get(run_id, ()):
+            state = states.get(source)
+            if source not in queued and state is None:
+                raise UnknownRunError(f"{source} is not in the queue", where=run_id, fix="queue it before")
+            if source not in queued and state in (JobState.FAILED, JobState.CANCELLED):
+                raise UnknownRunError(stranded_by(source, state), where=run_id, fix="retry that first")
+        if circle := dependencies.circle(run_id, after.get(run_id, ())):
+            raise UnknownRunError(f"its source {circle} waits for it", where=run_id)
+        queued.add(run_id)

@@ -7,93 +7,28 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
 from tui_datasize.errors import StorageError
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.schema import SCHEMA_VERSION, statements
 from tui_datasize.runlog.atomic import sync_directory
 
-SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x64733162
 _BUSY_TIMEOUT_S = 10.0
-
-
-def _one_of(states: Iterable[JobState]) -> str:
-    return "state IN (" + ", ".join(f"'{state}'" for state in states) + ")"
-
-
-WAITING = _one_of(state for state in JobState if state.is_waiting)
-ACTIVE = _one_of(state for state in JobState if state.is_active)
-"""Conditions on `jobs`; in these very words, so that the partial indexes serve."""
-
-_SCHEMA = f"""
-CREATE TABLE jobs (
-    run_id TEXT PRIMARY KEY,
-    experiment TEXT NOT NULL,
-    workload TEXT NOT NULL,
-    state TEXT NOT NULL CHECK ({_one_of(JobState)}),
-    priority INTEGER NOT NULL DEFAULT 0,
-    position INTEGER NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    max_attempts INTEGER NOT NULL,
-    alone INTEGER NOT NULL DEFAULT 0,
-    cancel_requested INTEGER NOT NULL DEFAULT 0,
-    reason TEXT NOT NULL DEFAULT '',
-    device TEXT NOT NULL DEFAULT '',
-    queued_at TEXT NOT NULL,
-    started_at TEXT NOT NULL DEFAULT '',
-    finished_at TEXT NOT NULL DEFAULT '',
-    document TEXT NOT NULL
-);
-CREATE INDEX jobs_waiting ON jobs (priority DESC, position) WHERE {WAITING};
-CREATE INDEX jobs_active ON jobs (run_id) WHERE {ACTIVE};
-CREATE INDEX jobs_position ON jobs (position);
-CREATE TABLE attempts (
-    run_id TEXT NOT NULL REFERENCES jobs,
-    attempt INTEGER NOT NULL,
-    device TEXT NOT NULL,
-    reserved_bytes INTEGER NOT NULL,
-    tag TEXT NOT NULL,
-    started_at TEXT NOT NULL,
-    finished_at TEXT NOT NULL DEFAULT '',
-    outcome TEXT NOT NULL DEFAULT '',
-    reason TEXT NOT NULL DEFAULT '',
-    PRIMARY KEY (run_id, attempt)
-);
-CREATE TABLE commands (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    batch TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    run_id TEXT NOT NULL,
-    amount INTEGER NOT NULL DEFAULT 0,
-    force INTEGER NOT NULL DEFAULT 0,
-    document TEXT NOT NULL DEFAULT '',
-    created_at TEXT NOT NULL,
-    applied_at TEXT,
-    ok INTEGER,
-    message TEXT
-);
-CREATE INDEX commands_pending ON commands (id) WHERE applied_at IS NULL;
-CREATE TABLE workloads (
-    workload TEXT PRIMARY KEY,
-    peak_bytes INTEGER NOT NULL
-);
-"""
-"""`document` is the content of the run's `spec.json`; `workload` names what decides a run's memory.
-`attempts.outcome` is empty while the attempt goes on."""
 
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"afs", "beegfs", "ceph", "cifs", "fhgfs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs"}
     | {"lustre", "ncpfs", "nfs", "nfs4", "orangefs", "panfs", "pvfs2", "smb3", "smbfs"}
 )
 _KEEP_LOCAL = "put the project on a local disk, or make its runs/ a symbolic link to a local directory"
-_REBUILD = (
-    "the file is left as it is; move it away and queue the experiments again: finished runs are "
-    "recognised by their directories"
-)
+_REBUILD = "the file is left as it is; rebuild the queue with `datasize-tui doctor --repair`"
+
+
+class DamagedQueueError(StorageError):
+    """The database is no queue, or no whole one any more."""
 
 
 class PassingStorageError(StorageError):
@@ -122,10 +57,10 @@ PASSING_ERRNOS = frozenset(
     }
 )
 """Faults of the file system that concern the whole runs directory and may pass."""
-_LASTING_FAULTS: Mapping[int, tuple[str, str]] = MappingProxyType(
+_LASTING_FAULTS: Mapping[int, str] = MappingProxyType(
     {
-        sqlite3.SQLITE_NOTADB: ("is not a queue database", _REBUILD),
-        sqlite3.SQLITE_CORRUPT: ("the queue database is damaged", _REBUILD),
+        sqlite3.SQLITE_NOTADB: "is not a queue database",
+        sqlite3.SQLITE_CORRUPT: "the queue database is damaged",
     }
 )
 
@@ -150,12 +85,14 @@ def _explain(error: sqlite3.Error, path: Path) -> StorageError:
     if code in _PASSING_FAULTS:
         what, fix = _PASSING_FAULTS[code]
         return PassingStorageError(what, where=str(path), fix=fix)
-    what, fix = _LASTING_FAULTS.get(code, (f"the queue database cannot be used: {error}", _REBUILD))
-    return StorageError(what, where=str(path), fix=fix)
+    what = _LASTING_FAULTS.get(code, f"the queue database cannot be used: {error}")
+    return DamagedQueueError(what, where=str(path), fix=_REBUILD)
 
 
 def open_database(path: Path) -> sqlite3.Connection:
     """Connect to an existing queue, every commit of which survives a power cut.
+
+    A database of an earlier version is brought up to date first.
 
     Raises:
         StorageError: The file is missing, damaged, truncated, or of a newer version.
@@ -163,14 +100,18 @@ def open_database(path: Path) -> sqlite3.Connection:
     with storage_errors(path):
         if path.stat().st_size == 0:
             # SQLite would take an empty file for a new database and hide the loss.
-            raise StorageError("is empty: the queue database was truncated", where=str(path), fix=_REBUILD)
+            what = "is empty: the queue database was truncated"
+            raise DamagedQueueError(what, where=str(path), fix=_REBUILD)
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None
         )
         connection.row_factory = sqlite3.Row
         try:
-            _check_version(connection, path)
             connection.execute("PRAGMA synchronous = FULL")
+            if _version(connection, path) < SCHEMA_VERSION:
+                # Looked at again under the lock: another process may just have done it.
+                with transaction(connection):
+                    _bring_up_to_date(connection, _version(connection, path))
         except BaseException:
             connection.close()
             raise
@@ -206,7 +147,7 @@ def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
     with storage_errors(path):
         answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if answer != "ok":
-        raise StorageError(f"the queue database is damaged: {answer}", where=str(path), fix=_REBUILD)
+        raise DamagedQueueError(f"the queue database is damaged: {answer}", where=str(path), fix=_REBUILD)
 
 
 def refuse_network_file_system(directory: Path, mounts: str | None = None) -> None:
@@ -222,14 +163,19 @@ def refuse_network_file_system(directory: Path, mounts: str | None = None) -> No
     Raises:
         StorageError: The file system is a network file system.
     """
-    text = Path("/proc/self/mountinfo").read_text() if mounts is None else mounts
-    kind = _file_system(directory.resolve(), text)
+    kind = file_system(directory, mounts)
     if kind in _NETWORK_FILE_SYSTEMS:
         raise StorageError(
             f"is on a network file system ({kind}), where the queue cannot be kept safely",
             where=str(directory),
             fix=_KEEP_LOCAL,
         )
+
+
+def file_system(directory: Path, mounts: str | None = None) -> str:
+    """Type of the file system of an existing directory, such as `ext4`; `mounts` as above."""
+    text = Path("/proc/self/mountinfo").read_text() if mounts is None else mounts
+    return _file_system(directory.resolve(), text)
 
 
 @contextmanager
@@ -258,8 +204,8 @@ def _create(path: Path) -> None:
             )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.executescript(_SCHEMA)
+        with transaction(connection):
+            _bring_up_to_date(connection, version=0)
     finally:
         connection.close()
     # A log left by a deleted database would be replayed into the new one.
@@ -269,17 +215,25 @@ def _create(path: Path) -> None:
     sync_directory(path.parent)
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+def _bring_up_to_date(connection: sqlite3.Connection, version: int) -> None:
+    for statement in statements(version):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of a database that this program can use, maybe after an upgrade."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if application != _APPLICATION_ID:
-        raise StorageError("is not a queue database", where=str(path), fix=_REBUILD)
-    if version != SCHEMA_VERSION:
+        raise DamagedQueueError("is not a queue database", where=str(path), fix=_REBUILD)
+    if not 1 <= version <= SCHEMA_VERSION:
         raise StorageError(
             f"is of version {version}, this program knows version {SCHEMA_VERSION}",
             where=str(path),
             fix="use the version of datasize-tui that wrote it, or move the file away",
         )
+    return version
 
 
 def _file_system(directory: Path, mounts: str) -> str:

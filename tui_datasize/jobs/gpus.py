@@ -21,6 +21,8 @@ class GpuProcess:
     pid: int
     used_bytes: int | None
     """None where the driver does not tell."""
+    computes: bool = True
+    """Whether it is a job, and not a screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +158,11 @@ def _read_gpu(nvml: Any, index: int) -> Gpu:
 
 
 def _read_processes(nvml: Any, handle: Any) -> tuple[GpuProcess, ...]:
-    listed: list[Any] = [
-        *_try(nvml, nvml.nvmlDeviceGetComputeRunningProcesses, [], handle),
-        *_try(nvml, nvml.nvmlDeviceGetGraphicsRunningProcesses, [], handle),
-    ]
-    return tuple(GpuProcess(int(process.pid), process.usedGpuMemory) for process in listed)
+    computing: list[Any] = _try(nvml, nvml.nvmlDeviceGetComputeRunningProcesses, [], handle)
+    drawing: list[Any] = _try(nvml, nvml.nvmlDeviceGetGraphicsRunningProcesses, [], handle)
+    found = {process.pid: GpuProcess(process.pid, process.usedGpuMemory, False) for process in drawing}
+    found |= {process.pid: GpuProcess(process.pid, process.usedGpuMemory) for process in computing}
+    return tuple(found.values())
 
 
 def _read_fault(nvml: Any, handle: Any) -> str:

@@ -6,10 +6,12 @@ import fcntl
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tui_datasize.errors import StorageError
@@ -18,6 +20,8 @@ from tui_datasize.runlog.paths import ProjectPaths
 
 _START_TIMEOUT_S = 30.0
 _POLL_INTERVAL_S = 0.02
+_MODULE = "tui_datasize.jobs.scheduler"
+_LOCKS = Path("/proc/locks")
 _LINGER_DIRECTORY = Path("/var/lib/systemd/linger")
 
 
@@ -60,6 +64,20 @@ def ensure_scheduler(project: ProjectPaths, options: Sequence[str] = ()) -> None
         time.sleep(_POLL_INTERVAL_S)
 
 
+def terminate_scheduler(project: ProjectPaths) -> None:
+    """Send TERM to the scheduler, for when its queue is too damaged to carry a request to stop."""
+    try:
+        inode = project.scheduler_lock.stat().st_ino
+    except FileNotFoundError:
+        return
+    for line in _LOCKS.read_text().splitlines():
+        # As in "1: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF", see proc_locks(5).
+        _, kind, _, _, pid, file, *_ = line.replace("-> ", "").split()
+        if kind == "FLOCK" and file.endswith(f":{inode}") and _is_scheduler(int(pid), project):
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGTERM)
+
+
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     """Look every few milliseconds until `condition` holds; whether it did within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
@@ -83,7 +101,7 @@ def _spawn(project: ProjectPaths, options: Sequence[str]) -> subprocess.Popen[by
         sys.executable,
         "-P",
         "-m",
-        "tui_datasize.jobs.scheduler",
+        _MODULE,
         "--project",
         str(project.root.absolute()),
     ]
@@ -96,6 +114,15 @@ def _spawn(project: ProjectPaths, options: Sequence[str]) -> subprocess.Popen[by
             stderr=log,
             start_new_session=True,
         )
+
+
+def _is_scheduler(pid: int, project: ProjectPaths) -> bool:
+    """Whether a process is a scheduler of this project: files of two devices may have one number."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return False
+    return {_MODULE, str(project.root.absolute())} <= set(command)
 
 
 def _own_scope() -> tuple[str, ...]:

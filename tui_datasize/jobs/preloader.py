@@ -1,12 +1,12 @@
 """A fork server: imports heavy modules once, then forks one worker per request.
 
 Runs as `python -m tui_datasize.jobs.preloader`, started by a scheduler that it talks to over an
-inherited socket. It starts no thread and opens no GPU before a fork, reports how its workers end, and
+inherited socket. It runs no thread and opens no GPU before a fork, reports how its workers end, and
 ends with the scheduler; its workers live on.
 
 Messages are JSON objects, one per packet. From the scheduler, with the descriptors of the worker's
 slots attached: `{"tag", "argv", "environment", "directory", "stdout", "stderr"}`. To the scheduler:
-`{"sources": [...]}` once it is ready, `{"tag", "pid", "start_ticks"}` after a fork, and
+`{"sources": {file: modified_ns}}` once it is ready, `{"tag", "pid", "start_ticks"}` after a fork, and
 `{"tag", "status"}` at a worker's end.
 """
 
@@ -16,13 +16,16 @@ import argparse
 import ctypes
 import gc
 import importlib
+import importlib.util
 import json
 import os
 import selectors
 import socket
 import sys
+import time
 import traceback
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,16 +40,25 @@ TAG_LENGTH = 32
 CANNOT_FORK_STATUS = 71
 """Exit status reported for a worker that could not be forked (EX_OSERR)."""
 
+_RESTING_THREADS = frozenset({"polars-ooc-clea"})
+"""Threads that may exist beside a fork, by the 15 letters that the kernel keeps of their names.
+
+polars starts this one when it is imported, to delete files that queries spill. It waits for the first of
+them in a channel (crates/polars-ooc/src/spill_file.rs) and holds no lock meanwhile; a worker, which
+spills nothing, does not miss it. polars' pool starts with its first operation, in the worker.
+"""
+_RESTING_PATIENCE_S = 10.0
+
 _Main = Callable[[Sequence[str]], int]
 
 
 class Preloader:
     """Serves fork requests until the scheduler closes its end of the socket."""
 
-    def __init__(self, control: socket.socket, main: _Main, sources: Sequence[str]) -> None:
+    def __init__(self, control: socket.socket, main: _Main, sources: Mapping[str, int]) -> None:
         self._control = control
         self._main = main
-        self._sources = tuple(sources)
+        self._sources = dict(sources)
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
         self._libc = ctypes.CDLL(None)
@@ -63,7 +75,11 @@ class Preloader:
                     return
 
     def _serve_request(self) -> bool:
-        packet, slots, _, _ = socket.recv_fds(self._control, PACKET_BYTES, MOST_SLOTS)
+        try:
+            packet, slots, _, _ = socket.recv_fds(self._control, PACKET_BYTES, MOST_SLOTS)
+        except ConnectionResetError:
+            # The scheduler was killed before it had read everything that it was told.
+            return False
         if not packet:
             return False
         request = json.loads(packet)
@@ -133,36 +149,70 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     arguments = parser.parse_args(argv)
     control = socket.socket(fileno=arguments.control)
     control.set_inheritable(False)
+    module, _, function = arguments.call.partition(":")
+    modified_ns = _modification_times(module.partition(".")[0])
     for name in filter(None, arguments.preload.split(",")):
         importlib.import_module(name)
-    module, _, function = arguments.call.partition(":")
     worker_main = getattr(importlib.import_module(module), function)
-    _refuse_threads()
     # What is imported stays for good: collecting it would only copy its pages in every worker.
     gc.collect()
     gc.freeze()
-    Preloader(control, worker_main, _sources(module.partition(".")[0])).serve()
+    _refuse_running_threads()
+    _refuse_opened_gpu()
+    Preloader(control, worker_main, _loaded(modified_ns)).serve()
     sys.stdout.flush()
     sys.stderr.flush()
     # Exit handlers of the imported libraries have nothing to end here.
     os._exit(0)
 
 
-def _sources(package: str) -> list[str]:
-    """Files of the worker's own package that have been loaded; those of libraries hardly change."""
-    return [
-        module.__file__
-        for name, module in sys.modules.items()
-        if name.partition(".")[0] == package and module.__file__
-    ]
+def _modification_times(package: str) -> dict[str, int]:
+    """Modification time, in nanoseconds, of every file of the worker's own package, before it is loaded.
+
+    A change during the imports, which take seconds, must not go unseen. Libraries hardly change.
+    """
+    spec = importlib.util.find_spec(package)
+    folders = (spec.submodule_search_locations if spec else None) or []
+    files = (file for folder in folders for file in Path(folder).rglob("*.py"))
+    return {str(file): file.stat().st_mtime_ns for file in files}
 
 
-def _refuse_threads() -> None:
-    """End if an import has started a thread: a forked worker might wait for its locks for ever."""
-    threads = sorted(task.name for task in Path("/proc/self/task").iterdir())
-    if len(threads) > 1:
-        names = [Path(f"/proc/self/task/{thread}/comm").read_text().strip() for thread in threads]
-        sys.exit(f"preloader: the imported modules started threads ({', '.join(names)})")
+def _loaded(modified_ns: Mapping[str, int]) -> dict[str, int]:
+    """Those of the files that have been imported."""
+    files = {getattr(module, "__file__", None) for module in sys.modules.values()}
+    return {file: at_ns for file, at_ns in modified_ns.items() if file in files}
+
+
+def _refuse_running_threads() -> None:
+    """End if an import has started a thread that runs: a worker might wait for its locks for ever."""
+    deadline = time.monotonic() + _RESTING_PATIENCE_S
+    while True:
+        threads = dict(map(_thread, Path("/proc/self/task").iterdir()))
+        del threads[os.getpid()]
+        strangers = [name for name, _ in threads.values() if name not in _RESTING_THREADS]
+        busy = [name for name, state in threads.values() if state != "S"]
+        if strangers or (busy and time.monotonic() >= deadline):
+            sys.exit(f"preloader: the imported modules run threads ({', '.join(strangers or busy)})")
+        if not busy:
+            break
+        time.sleep(0.01)
+    # Newer interpreters warn at every fork beside a thread, whatever it does.
+    warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
+
+
+def _thread(task: Path) -> tuple[int, tuple[str, str]]:
+    """Number, name and state of a thread, as proc_pid_stat(5) tells them."""
+    number, _, rest = (task / "stat").read_text().partition(" (")
+    name, _, rest = rest.rpartition(") ")
+    return int(number), (name, rest[0])
+
+
+def _refuse_opened_gpu() -> None:
+    """End if an import has opened a GPU: CUDA cannot be used on the other side of a fork."""
+    opened = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
+    gpus = sorted(path for path in opened if path.startswith("/dev/nvidia"))
+    if gpus:
+        sys.exit(f"preloader: the imported modules opened {', '.join(gpus)}")
 
 
 def _tag_address(libc: ctypes.CDLL) -> int:

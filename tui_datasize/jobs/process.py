@@ -35,6 +35,19 @@ def find_tagged(tag: str) -> Iterator[ProcessIdentity]:
                 yield ProcessIdentity.of(int(directory.name))
 
 
+def find_workers(directory: Path) -> Iterator[tuple[ProcessIdentity, str]]:
+    """All workers, and descendants of workers, that work in a project's directory, with their tags."""
+    mark = f"{TAG_VARIABLE}=".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (entry / "cwd").readlink() != directory.resolve():
+                continue
+            variables = (entry / "environ").read_bytes().split(b"\0")
+            tag = next((v.removeprefix(mark).decode() for v in variables if v.startswith(mark)), "")
+            if tag.strip("0"):  # a preloader's is all zeros
+                yield ProcessIdentity.of(int(entry.name)), tag
+
+
 def kill_tagged(tag: str) -> int:
     """Kill every process that carries the tag, and return how many there were."""
     if not tag:  # a worker started by hand carries none, and so does everything else

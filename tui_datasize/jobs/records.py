@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +69,20 @@ class NewJob:
     started_at: str
     finished_at: str
     document: str
+    queued_at: str = ""
+    """UTC, ISO 8601; empty for now."""
+    attempts_allowed: int = MAX_ATTEMPTS
+    """Attempts that an enqueue or a retry grants."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastAttempt:
+    """An attempt that is over, as its run's directory tells."""
+
+    attempt: int
+    device: str
+    tag: str
+    started_at: str
+    finished_at: str
+    outcome: str
+    reason: str

@@ -20,12 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, StorageError
+from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError
+from tui_datasize.experiments.load import device_settings
 from tui_datasize.jobs.apply import CommandDesk
 from tui_datasize.jobs.database import PassingStorageError, storage_errors
 from tui_datasize.jobs.dispatch import Dispatcher
 from tui_datasize.jobs.gpus import DeviceMonitor
 from tui_datasize.jobs.ledger import DeviceLedger, DeviceLimits
+from tui_datasize.jobs.notify import Notifier
 from tui_datasize.jobs.slots import slot_directory
 from tui_datasize.jobs.spawn import ColdSpawner, Spawner
 from tui_datasize.jobs.store import Store
@@ -35,7 +37,8 @@ from tui_datasize.runlog.paths import ProjectPaths
 
 WORKER_COMMAND = (sys.executable, "-P", "-m", "tui_datasize.training")
 WORKER_CALL = "tui_datasize.training.worker:main"
-WORKER_MODULES = ("torch", "torchvision", "torchmetrics")
+WORKER_MODULES = ("tui_datasize.training.prepare",)
+"""What a worker imports after its claim, and with it torch, torchmetrics and polars."""
 
 _LOG = logging.getLogger(__name__)
 _TICK_S = 0.1
@@ -81,6 +84,7 @@ class Scheduler:
         self._dispatcher = Dispatcher(
             self._store, project, self._supervisor, spawner, self._ledger, slot_directory()
         )
+        self._notifier = Notifier(self._store, project)
         self._data_version = -1
         self._dispatch_at_s = 0.0
         self._idle_since_s: float | None = None
@@ -114,6 +118,7 @@ class Scheduler:
         if self._apply_commands() + self._supervisor.look() or time.monotonic() >= self._dispatch_at_s:
             self._dispatcher.dispatch()
             self._dispatch_at_s = time.monotonic() + _DISPATCH_INTERVAL_S
+        self._notifier.poll()
 
     def _apply_commands(self) -> int:
         version = self._store.data_version()
@@ -147,7 +152,7 @@ class Scheduler:
         if not self._store.is_in_place():
             _LOG.error("%s was moved or deleted; the next scheduler will begin anew", self._store.path)
             return True
-        if len(self._supervisor) or self._store.has_waiting() or self._store.pending_commands(1):
+        if self._has_work():
             self._idle_since_s = None
             return False
         if self._idle_since_s is None:
@@ -157,6 +162,14 @@ class Scheduler:
         # Whoever saw the lock held has committed before this look, and is not left waiting.
         self._authority.release()
         return not (self._store.pending_commands(1) and self._authority.take())
+
+    def _has_work(self) -> bool:
+        return bool(
+            len(self._supervisor)
+            or self._store.has_waiting()
+            or self._store.pending_commands(1)
+            or self._notifier.is_busy()
+        )
 
 
 class Authority:
@@ -260,12 +273,12 @@ def _open_again(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the options and serve; what goes wrong is one line on stderr."""
-    settings = _settings(_parser().parse_args(argv))
+    arguments = _parser().parse_args(argv)
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     try:
-        serve(settings)
-    except StorageError as error:
+        serve(_settings(arguments))
+    except DatasizeError as error:
         print(error.line, file=sys.stderr)
         return EXIT_BAD_INPUT
     return EXIT_OK
@@ -282,19 +295,33 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--preload", default=",".join(default.preload), help="modules, commas between")
     parser.add_argument("--cold", action="store_true", help="start every worker as a new process")
     parser.add_argument("--cpu-slots", type=int, help="jobs at once on the CPU (default: one per core)")
-    parser.add_argument("--slots-per-gpu", type=int, default=default.limits.slots_per_gpu)
+    parser.add_argument("--slots-per-gpu", type=int, help="our jobs at once on a GPU (default: 1)")
+    parser.add_argument(
+        "--max-jobs-per-gpu", type=int, help="jobs at once on a GPU, those of others included"
+    )
     return parser
 
 
 def _settings(arguments: argparse.Namespace) -> SchedulerSettings:
+    """The options over `[devices]` of the project's `experiments.toml`.
+
+    Raises:
+        ConfigError: The file is not TOML, or the table is wrong.
+    """
+    devices = device_settings(arguments.project)
+    limits = DeviceLimits(
+        slots_per_gpu=arguments.slots_per_gpu or devices.slots_per_gpu,
+        max_jobs_per_gpu=arguments.max_jobs_per_gpu or devices.max_jobs_per_gpu,
+        cpu_slots=arguments.cpu_slots or devices.cpu_slots,
+    )
     return SchedulerSettings(
         project=ProjectPaths(arguments.project.absolute()),
         idle_s=arguments.idle_s,
         grace_s=arguments.grace_s,
         command=tuple(shlex.split(arguments.worker)),
-        call="" if arguments.cold else arguments.call,
+        call="" if arguments.cold or devices.cold else arguments.call,
         preload=tuple(filter(None, arguments.preload.split(","))),
-        limits=DeviceLimits(slots_per_gpu=arguments.slots_per_gpu, cpu_slots=arguments.cpu_slots),
+        limits=limits,
     )
 
 

@@ -17,7 +17,10 @@ from tui_datasize.runlog.paths import RunPaths
 ONE_THREAD: Mapping[str, str] = MappingProxyType(
     {
         name: "1"
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+        for name in (
+            *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
+            "POLARS_MAX_THREADS",
+        )
     }
 )
 """What keeps numerical libraries to one thread; they read it when they are imported."""

@@ -58,14 +58,24 @@ class Job:
     queued_at: str
     started_at: str
     finished_at: str
+    after: tuple[str, ...] = ()
+    """Runs that must succeed before it starts."""
+    waits_for: tuple[str, ...] = ()
+    """Those of them that have not succeeded yet."""
 
 
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
     {
         JobState.QUEUED: frozenset(
-            {JobState.HELD, JobState.STARTING, JobState.CANCELLED, JobState.SUCCEEDED}
+            {
+                JobState.HELD,
+                JobState.STARTING,
+                JobState.FAILED,
+                JobState.CANCELLED,
+                JobState.SUCCEEDED,
+            }
         ),
-        JobState.HELD: frozenset({JobState.QUEUED, JobState.CANCELLED}),
+        JobState.HELD: frozenset({JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}),
         JobState.STARTING: frozenset(
             {
                 JobState.RUNNING,
@@ -86,7 +96,8 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
         JobState.CANCELLED: frozenset({JobState.QUEUED}),
     }
 )
-"""`SUCCEEDED -> QUEUED` is taken by `--force` alone, `FAILED` and `CANCELLED -> QUEUED` by a retry."""
+"""`SUCCEEDED -> QUEUED` is taken by `--force` alone, `FAILED` and `CANCELLED -> QUEUED` by a retry.
+A job that has not begun fails when a run that it waits for fails or is cancelled."""
 
 
 class IllegalTransitionError(Exception):

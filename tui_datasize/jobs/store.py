@@ -13,8 +13,6 @@ from pathlib import Path
 
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.database import (
-    ACTIVE,
-    WAITING,
     check_integrity,
     create_database,
     open_database,
@@ -22,11 +20,19 @@ from tui_datasize.jobs.database import (
     storage_errors,
     transaction,
 )
-from tui_datasize.jobs.records import ActiveJob, NewJob, PendingCommand, QueuedJob
+from tui_datasize.jobs.dependencies import Dependencies, stranded_by
+from tui_datasize.jobs.notices import Notices
+from tui_datasize.jobs.records import ActiveJob, NewJob, PastAttempt, PendingCommand, QueuedJob
+from tui_datasize.jobs.schema import ACTIVE, STARTABLE, WAITING
+from tui_datasize.jobs.settings import NOT_DRAINING, Settings
 from tui_datasize.jobs.state import IllegalTransitionError, JobState, sources
 from tui_datasize.runlog.claim import utc_now
 
 _COMMANDS_KEPT_DAYS = 7
+
+
+NEVER_BEGAN = "never began"
+"""Outcome of an attempt whose worker did not come; it does not count as one."""
 
 
 class Store:
@@ -42,6 +48,9 @@ class Store:
         self.path = path
         self._connection = open_database(path)
         check_integrity(self._connection, path)
+        self.dependencies = Dependencies(self._connection)
+        self.notices = Notices(self._connection)
+        self.settings = Settings(self._connection)
         with storage_errors(path):
             self._inode = path.stat().st_ino
 
@@ -96,6 +105,10 @@ class Store:
                 f"AND julianday(applied_at) < julianday('now', '-{_COMMANDS_KEPT_DAYS} days')"
             )
 
+    def has_notices(self) -> bool:
+        """Whether the notification command is still to be told something."""
+        return self._one("SELECT 1 FROM notices LIMIT 1") is not None
+
     # Jobs
 
     def state(self, run_id: str) -> JobState | None:
@@ -111,32 +124,64 @@ class Store:
         """Append a job to the end of the queue."""
         self._run(
             "INSERT INTO jobs (run_id, experiment, workload, state, priority, position, attempts, "
-            "max_attempts, reason, queued_at, started_at, finished_at, document) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "max_attempts, reason, queued_at, started_at, finished_at, document, attempts_allowed) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(job.run_id, job.experiment, job.workload, job.state, job.priority, self._next_position()),
-            *(job.attempts, job.max_attempts, job.reason, utc_now(), job.started_at, job.finished_at),
-            job.document,
+            *(job.attempts, job.max_attempts, job.reason, job.queued_at or utc_now()),
+            *(job.started_at, job.finished_at, job.document, job.attempts_allowed),
         )
 
-    def queue_again(self, run_id: str, more_attempts: int) -> None:
+    def queue_again(self, run_id: str) -> None:
         """Put a finished job back to the end of the queue with a fresh allowance of attempts."""
         self.change(run_id, JobState.QUEUED)
+        self.renew_attempts(run_id)
         self._run(
-            "UPDATE jobs SET max_attempts = attempts + ?, position = ?, alone = 0, cancel_requested = 0, "
-            "queued_at = ?, started_at = '' WHERE run_id = ?",
-            *(more_attempts, self._next_position(), utc_now(), run_id),
+            "UPDATE jobs SET position = ?, alone = 0, cancel_requested = 0, queued_at = ?, started_at = '' "
+            "WHERE run_id = ?",
+            *(self._next_position(), utc_now(), run_id),
         )
 
-    def replace_document(self, run_id: str, document: str, priority: int) -> None:
-        """Give a job that is queued again its new specification and priority."""
-        self._run("UPDATE jobs SET document = ?, priority = ? WHERE run_id = ?", document, priority, run_id)
+    def renew_attempts(self, run_id: str) -> None:
+        """Allow a job as many further attempts as it was allowed at first."""
+        self._run("UPDATE jobs SET max_attempts = attempts + attempts_allowed WHERE run_id = ?", run_id)
+
+    def replace_document(self, run_id: str, document: str, priority: int, attempts_allowed: int) -> None:
+        """Give a job that is queued again its new specification, priority and allowance of attempts."""
+        self._run(
+            "UPDATE jobs SET document = ?, priority = ?, attempts_allowed = ? WHERE run_id = ?",
+            *(document, priority, attempts_allowed, run_id),
+        )
+        self.renew_attempts(run_id)
 
     def change(self, run_id: str, state: JobState, reason: str = "") -> None:
-        """Take a job to another state.
+        """Take a job to another state, and with it whatever waits for it.
 
         Raises:
             IllegalTransitionError: The transition table does not allow it.
         """
+        self._set_state(run_id, state, reason)
+        if state is JobState.FAILED:
+            self.notices.job_failed(self.experiment(run_id), run_id, reason)
+        self._follow(run_id, state, reason)
+
+    def _follow(self, run_id: str, state: JobState, reason: str) -> None:
+        """Let dependants start, wait or fail, and notice the end of an experiment.
+
+        All that fails with a run carries its name: that is the one to retry first.
+        """
+        why = stranded_by(run_id, state, reason)
+        changed = [(run_id, state)]
+        for one, its_state in changed:
+            self.dependencies.follow(one)
+            if its_state in (JobState.FAILED, JobState.CANCELLED):
+                for dependant in self.dependencies.stranded(one):
+                    # Told of once: by the failure of the first.
+                    self._set_state(dependant, JobState.FAILED, why)
+                    changed.append((dependant, JobState.FAILED))
+            if its_state.is_final:
+                self.notices.job_ended(self.experiment(one))
+
+    def _set_state(self, run_id: str, state: JobState, reason: str) -> None:
         allowed = sources(state)
         marks = ", ".join("?" * len(allowed))
         changed = self._run(
@@ -155,6 +200,10 @@ class Store:
     def request_cancel(self, run_id: str) -> None:
         """Note that an active job is to end as cancelled."""
         self._run("UPDATE jobs SET cancel_requested = 1 WHERE run_id = ?", run_id)
+
+    def is_being_cancelled(self, run_id: str) -> bool:
+        """Whether an active job is to end as cancelled."""
+        return bool(self._one("SELECT cancel_requested FROM jobs WHERE run_id = ?", run_id)[0])
 
     def line(self, run_id: str) -> list[str]:
         """The unfinished, inactive jobs of this job's priority, first in line first."""
@@ -177,15 +226,15 @@ class Store:
         """The first jobs in line for a device."""
         rows = self._all(
             "SELECT run_id, experiment, jobs.workload, priority, position, attempts, alone, peak_bytes, "
-            f"document FROM jobs LEFT JOIN workloads USING (workload) WHERE {WAITING} "
+            f"document FROM jobs LEFT JOIN workloads USING (workload) WHERE {STARTABLE} "
             "ORDER BY priority DESC, position LIMIT ?",
             limit,
         )
         return [QueuedJob(**(dict(row) | {"alone": bool(row["alone"])})) for row in rows]
 
     def has_waiting(self) -> bool:
-        """Whether any job waits for a device."""
-        return self._one(f"SELECT 1 FROM jobs WHERE {WAITING} LIMIT 1") is not None
+        """Whether any job is to start as soon as a device is free."""
+        return self._one(f"SELECT 1 FROM jobs WHERE {STARTABLE} AND {NOT_DRAINING} LIMIT 1") is not None
 
     def active(self) -> list[ActiveJob]:
         """All jobs that a worker has or may have."""
@@ -210,9 +259,8 @@ class Store:
             "UPDATE jobs SET attempts = ?, device = ?, started_at = ? WHERE run_id = ?",
             *(attempt, device, now, run_id),
         )
-        # An attempt that was taken back has a row already.
         self._run(
-            "INSERT OR REPLACE INTO attempts (run_id, attempt, device, reserved_bytes, tag, started_at) "
+            "INSERT INTO attempts (run_id, attempt, device, reserved_bytes, tag, started_at) "
             "VALUES (?, ?, ?, ?, ?, ?)",
             *(run_id, attempt, device, reserved_bytes, tag, now),
         )
@@ -225,15 +273,25 @@ class Store:
             *(run_id, attempt, tag, utc_now()),
         )
 
+    def record_attempt(self, run_id: str, attempt: PastAttempt) -> None:
+        """Note an attempt that another queue has seen begin and end."""
+        self._run(
+            "INSERT INTO attempts (run_id, attempt, device, reserved_bytes, tag, started_at, finished_at, "
+            "outcome, reason) VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?)",
+            *(run_id, attempt.attempt, attempt.device, attempt.tag, attempt.started_at),
+            *(attempt.finished_at, attempt.outcome, attempt.reason),
+        )
+
     def use_attempt(self, run_id: str) -> int:
         """Use up an attempt number without a worker, and return it."""
         self._run("UPDATE jobs SET attempts = attempts + 1 WHERE run_id = ?", run_id)
         return int(self._one("SELECT attempts FROM jobs WHERE run_id = ?", run_id)[0])
 
-    def take_back_attempt(self, run_id: str, reason: str) -> None:
-        """Undo a start that nobody followed; the same attempt number may be committed again."""
+    def forgive_attempt(self, run_id: str, attempt: int, reason: str) -> None:
+        """Let a job start once more for a start that no worker followed."""
         self.change(run_id, JobState.INTERRUPTED, reason)
-        self._run("UPDATE jobs SET attempts = attempts - 1 WHERE run_id = ?", run_id)
+        self.end_attempt(run_id, attempt, NEVER_BEGAN, reason)
+        self._run("UPDATE jobs SET max_attempts = max_attempts + 1 WHERE run_id = ?", run_id)
 
     def end_attempt(self, run_id: str, attempt: int, outcome: str, reason: str) -> None:
         """Note how an attempt ended."""

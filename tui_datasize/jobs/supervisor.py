@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from tui_datasize.jobs.database import storage_errors
 from tui_datasize.jobs.gpus import CPU
 from tui_datasize.jobs.judge import Ending, Finding, decide, ended, find
 from tui_datasize.jobs.process import describe_status, find_tagged, kill_tagged, signal_group
@@ -111,7 +112,8 @@ class Supervisor:
         for run in list(self._runs.values()):
             self._watch(run)
             if time.monotonic() >= run.look_at_s:
-                self._look_at(run)
+                with storage_errors(run.paths.directory):
+                    self._look_at(run)
         return len(self._runs) < before
 
     def next_look_s(self) -> float:
@@ -196,10 +198,7 @@ class Supervisor:
     def _end(self, run: ActiveRun, seen: Observation, finding: Finding) -> None:
         job = run.job
         if finding is Finding.UNCLAIMED and run.adopted and not job.cancel_requested:
-            # The start was committed and never followed: it may be repeated, it cost nothing.
-            with self._store.transaction():
-                self._store.take_back_attempt(job.run_id, "the scheduler ended before its worker began")
-            self._forget(run, JobState.INTERRUPTED, "its worker never began")
+            self._repeat(run)
             return
         record = ended(job.attempts, seen)
         if job.cancel_requested or record is None:
@@ -215,16 +214,35 @@ class Supervisor:
                 beside_others=job.device not in (CPU, "") and not job.alone,
             )
         )
-        if decision.state.is_final and (record is None or record.outcome is not Outcome(decision.state)):
-            # So that the directory alone tells the same as the queue.
-            conclude(run.paths, job.attempts, Outcome(decision.state), decision.reason)
+        outcome = Outcome(decision.state)
+        tells_less = record is None or (decision.state.is_final and record.outcome is not outcome)
+        if tells_less and not self._conclude(run, outcome, decision.reason, finding):
+            return
         with self._store.transaction():
             self._store.change(job.run_id, decision.state, decision.reason)
-            outcome = record.outcome if record else "vanished"
-            self._store.end_attempt(job.run_id, job.attempts, outcome, reason)
+            self._store.end_attempt(
+                job.run_id, job.attempts, record.outcome if record else "vanished", reason
+            )
             if decision.alone:
                 self._store.set_alone(job.run_id)
         self._forget(run, decision.state, decision.reason)
+
+    def _repeat(self, run: ActiveRun) -> None:
+        """Take back a start that was committed and never followed: it costs the job nothing."""
+        job, reason = run.job, "the scheduler ended before its worker began"
+        if self._conclude(run, Outcome.INTERRUPTED, reason, Finding.UNCLAIMED):
+            with self._store.transaction():
+                self._store.forgive_attempt(job.run_id, job.attempts, reason)
+            self._forget(run, JobState.INTERRUPTED, reason)
+
+    def _conclude(self, run: ActiveRun, outcome: Outcome, reason: str, finding: Finding) -> bool:
+        """Have the directory tell what the queue will; no worker that comes late can claim the attempt then.
+
+        Returns:
+            False where such a worker is just claiming it, and has to be looked at again.
+        """
+        concluded = conclude(run.paths, run.job.attempts, outcome, reason)
+        return concluded or finding is not Finding.UNCLAIMED or not run.paths.directory.exists()
 
     def _watch(self, run: ActiveRun) -> None:
         """Have the end of the worker's process wake the scheduler."""

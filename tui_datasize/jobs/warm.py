@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tui_datasize.jobs.preloader import PACKET_BYTES, TAG_LENGTH
@@ -21,6 +22,8 @@ from tui_datasize.runlog.identity import ProcessIdentity, boot_id
 _MOST_FAILURES = 3
 """Preloaders that may end before they are ready; then workers start cold and tell the reason."""
 _SOURCES_INTERVAL_S = 2.0
+_NO_ALLOCATOR_THREADS: Mapping[str, str] = MappingProxyType({"_RJEM_MALLOC_CONF": "background_thread:false"})
+"""Keeps polars' allocator (jemalloc) from starting threads when it is loaded."""
 
 
 class WarmSpawner:
@@ -111,7 +114,7 @@ class _Preloader:
         with theirs:
             process = subprocess.Popen(
                 [*command, *options],
-                env=os.environ | ONE_THREAD | {TAG_VARIABLE: "0" * TAG_LENGTH},
+                env={**os.environ, **ONE_THREAD, **_NO_ALLOCATOR_THREADS, TAG_VARIABLE: "0" * TAG_LENGTH},
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
@@ -170,7 +173,7 @@ class _Preloader:
 
     def _note(self, message: dict[str, Any]) -> None:
         if "sources" in message:
-            self.sources = {Path(file): _modified_ns(Path(file)) for file in message["sources"]}
+            self.sources = {Path(file): modified_ns for file, modified_ns in message["sources"].items()}
             self.is_ready = True
         elif "pid" in message and message["start_ticks"] is not None:
             worker = self.workers[message["tag"]]

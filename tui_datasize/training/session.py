@@ -106,8 +106,7 @@ class Session:
             self.trainer.step()
             if self._clock() - self._read_s >= _READING_INTERVAL_S:
                 self._take_readings()
-                if self._clock() - self._saved_s >= _CHECKPOINT_INTERVAL_S:
-                    self._save()
+                self._save_if_due()
 
     def _evaluation_is_due(self) -> bool:
         return self.trainer.update in self._due and self._evaluated < self.trainer.update
@@ -133,7 +132,7 @@ class Session:
             raise self._diverged(self.trainer.update - count + bad + 1, readings.losses[bad])
 
     def _evaluate(self, stop: StopRequest) -> None:
-        """Measure both splits, write their rows, keep the best, and save."""
+        """Measure both splits, write their rows and keep the best; at the end write the tables and save."""
         self._take_readings()
         classes = len(self._dataset.class_names)
         train, train_rate = self._pass(self.trainer.subset, stop, keep_all=False)
@@ -148,7 +147,10 @@ class Session:
         # Before the last checkpoint, so that a run resumed from it has nothing left to do.
         if self.trainer.update == self._updates:
             write_results(self._paths, self._dataset, last, self._best)
-        self._save()
+            self._save()
+        else:
+            self._save_if_due()
+        self._read_s = self._clock()
 
     def _pass(self, split: DeviceSplit, stop: StopRequest, *, keep_all: bool) -> tuple[Outputs, float | None]:
         """Outputs for a whole split, and images per second."""
@@ -187,6 +189,10 @@ class Session:
             f"loss became {what} at update {update} (lr {self._spec.optimizer.lr:g})",
             fix="use a smaller lr or clip_grad_norm",
         )
+
+    def _save_if_due(self) -> None:
+        if self._clock() - self._saved_s >= _CHECKPOINT_INTERVAL_S:
+            self._save()
 
     def _save(self) -> None:
         state = {

@@ -16,6 +16,7 @@ from textual.widget import Widget
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.tui.analysis_views import (
+    NO_BREAK,
     AnalysisChoice,
     FitTo,
     chosen_curve,
@@ -66,6 +67,8 @@ class FitView(LineView):
             else:
                 wrapped = textwrap.wrap(line.plain, max(10, size.width - 1))
                 shown += [Text(f" {part}", style=line.style) for part in wrapped]
+        for line in shown:
+            line.plain = line.plain.replace(NO_BREAK, " ")
         return shown
 
 
@@ -90,6 +93,7 @@ class AnalysisPane(Pane, can_focus=True):
         self._metric = _FIRST_METRIC
         self._choice = AnalysisChoice()
         self._analysis: Analysis | None = None
+        self._version = 0
         self._asked: object = None
         self._failure = ""
         self._curve_chart = ChartView()
@@ -157,7 +161,7 @@ class AnalysisPane(Pane, can_focus=True):
     def _refresh(self) -> None:
         own = [fact for fact in self._snapshot.facts.values() if fact.experiment == self._experiment]
         wanted = (self._experiment, self._metric, frozenset((f.run_id, f.state) for f in own))
-        if self._snapshot.runs is not None and wanted != self._asked:
+        if self._experiment and self._snapshot.runs is not None and wanted != self._asked:
             self._asked = wanted
             self.run_worker(self._analyse(wanted), exit_on_error=False)
         self._draw()
@@ -175,6 +179,7 @@ class AnalysisPane(Pane, can_focus=True):
             analysis, failure = None, f"The analysis failed: {type(error).__name__}: {error}"
         if wanted == self._asked:
             self._analysis, self._failure = analysis, failure
+            self._version += 1
             self.refresh_bindings()
             self._draw()
 
@@ -184,10 +189,11 @@ class AnalysisPane(Pane, can_focus=True):
             self._show_sentence()
             return
         overlap = chosen_overlap(analysis, choice)
-        self._curve_chart.show((analysis, choice), partial(draw_curve, analysis, choice))
+        version = (self._version, choice)
+        self._curve_chart.show(version, partial(draw_curve, analysis, choice))
         self._fit_view.show(fit_lines(analysis, choice, palette_of(self.app)))
-        self._heat_map.show((analysis, choice), partial(draw_matrix, overlap))
-        self._class_bars.show((analysis, choice), partial(draw_classes, overlap))
+        self._heat_map.show(version, partial(draw_matrix, overlap))
+        self._class_bars.show(version, partial(draw_classes, overlap))
         self._show_headings(analysis, overlap)
 
     def _show_sentence(self) -> None:
@@ -210,16 +216,15 @@ class AnalysisPane(Pane, can_focus=True):
         runs = f" · {analysis.n_runs:,} runs" + (
             f", {analysis.n_left_out:,} not counted" if analysis.n_left_out else ""
         )
-        note = f"{analysis.experiment}{variant}{runs}"
-        self.query_one("#curve", Panel).show_heading(note=Text(note, muted))
+        note = f"{self._experiment}{variant}{runs}"
+        self.query_one("#curve", Panel).show_note(Text(note, muted))
         fit = chosen_fit(curve, self._choice) if curve else None
         fitted = f"through the {self._choice.fit_to} · {getattr(fit, 'formula', '')}".rstrip(" ·")
-        self.query_one("#fit", Panel).show_heading(note=Text(fitted, muted))
+        self.query_one("#fit", Panel).show_note(Text(fitted, muted))
         size = f"n {overlap.train_size:,}" if overlap else ""
-        self.query_one("#matrix", Panel).show_heading(note=Text(size, muted))
-        self.query_one("#classes", Panel).show_heading(
-            note=Text(f"{size} · ┃ expected" if size else "", muted)
-        )
+        self.query_one("#matrix", Panel).show_note(Text(size, muted))
+        legend = f"{size} · ┃ expected" if size else ""
+        self.query_one("#classes", Panel).show_note(Text(legend, muted))
 
     def action_experiment(self) -> None:
         """Ask for the experiment."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tui_datasize.analysis.overlap import DrawOverlap
     from tui_datasize.analysis.summary import Analysis, CurveAnalysis
 
-_NO_BREAK = "\u00a0"
+NO_BREAK = "\u00a0"
+"""Stands in lines where they must not be broken; to be replaced by a space once they are."""
 
 FitTo: TypeAlias = Literal["means", "runs"]
 
@@ -59,9 +60,11 @@ def draw_curve(analysis: Analysis, choice: AnalysisChoice, width: int, height: i
     Curves of other variants are drawn as lines of their means alone.
     """
     curve, metric = chosen_curve(analysis, choice), analysis.metric
-    empty = f"No run of {analysis.experiment} has succeeded with this metric yet."
     if curve is None or curve.points.is_empty():
-        empty += " Queue it on the Queue tab (1) with a, or choose another metric with m."
+        empty = (
+            "No run of this experiment has succeeded with this metric yet. "
+            "Queue it on the Queue tab (1) with a, or choose another metric with m."
+        )
         return line_chart(
             [], _size_scale(), _metric_scale(metric), width=width, height=height, palette=palette, empty=empty
         )
@@ -167,12 +170,12 @@ def fit_lines(analysis: Analysis, choice: AnalysisChoice, palette: Palette) -> l
     facts = (
         f"r² {fit.r2:.3f}",
         f"adjusted {fit.r2_adjusted:.3f}",
-        f"F {fit.f:.4g}",
+        f"F {fit.f:.2f}" if fit.f < 1000 else f"F {fit.f:,.0f}",
         f"p {fit.f_p:.2g}",
         f"{fit.n_points} {points}",
     )
     # What belongs together stays on one line.
-    quality = "  ".join(fact.replace(" ", _NO_BREAK) for fact in facts)
+    quality = "  ".join(fact.replace(" ", NO_BREAK) for fact in facts)
     lines = [
         Text("            estimate        SE       t          p", style=palette.muted),
         _estimate_line("slope", fit.slope, palette),

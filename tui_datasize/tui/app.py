@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import ClassVar
@@ -13,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
+from textual.worker import Worker, WorkerState
 
 from tui_datasize.errors import EXIT_OK, DatasizeError
 from tui_datasize.jobs.gpus import DeviceReport
@@ -95,12 +97,13 @@ class DatasizeApp(App[None]):
         read_devices: Callable[[], DeviceReport],
         interval_s: float = INTERVAL_S,
     ) -> None:
-        super().__init__()
+        # Without this Textual takes NO_COLOR for shades of grey.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self._project = project
         self._queue = queue
         self._snapshot = EMPTY
         self._header = HeaderStrip(project.root.name)
-        self._status = StatusLine()
+        self._status = StatusLine(project.root)
         self._desk = OrderDesk(queue, self._report)
         collector = Collector(project, queue, open_record, read_devices)
         self._poller = Poller(
@@ -159,8 +162,9 @@ class DatasizeApp(App[None]):
         self._poller.look_at(self.pane.interest())
 
     def _after_first_look(self, snapshot: Snapshot) -> None:
-        if self._restored.experiment:
-            self.query_one(QueuePane).select_experiment(self._restored.experiment)
+        queue_pane = self.query_one(QueuePane)
+        queue_pane.show(snapshot)
+        queue_pane.select_experiment(self._restored.experiment)
         waiting = any(not state.is_final for state in snapshot.states.values())
         if waiting and not snapshot.scheduler_alive:
             self.run_worker(self._wake_scheduler(), exit_on_error=False)
@@ -171,6 +175,12 @@ class DatasizeApp(App[None]):
         except DatasizeError as error:
             self._status.say(error.line, error=True)
         self._poller.look_now()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Say it when something that was begun in the background has failed."""
+        if event.state is WorkerState.ERROR:
+            error = event.worker.error
+            self._status.say(f"{event.worker.name} failed: {type(error).__name__}: {error}", error=True)
 
     @on(PollingFailed)
     def _show_failure(self, event: PollingFailed) -> None:
@@ -187,6 +197,10 @@ class DatasizeApp(App[None]):
     @on(QueuePane.RunChosen)
     def _watch_run(self, event: QueuePane.RunChosen) -> None:
         self.query_one(LivePane).choose(event.run_id)
+
+    @on(QueuePane.ExperimentChosen)
+    def _analyse_experiment(self, event: QueuePane.ExperimentChosen) -> None:
+        self.query_one(AnalysisPane).choose_experiment(event.name)
 
     @on(Pane.Remarked)
     def _remark(self, event: Pane.Remarked) -> None:
@@ -270,8 +284,6 @@ def run_app(project: ProjectPaths) -> int:
     Without the mouse, so that text can be selected as in any other program; `DATASIZE_MOUSE=1` turns it
     on. The `TEXTUAL_...` variables of Textual hold for slow links.
     """
-    import os
-
     from tui_datasize.jobs.client import QueueClient
     from tui_datasize.jobs.gpus import DeviceMonitor
 

@@ -111,11 +111,12 @@ class Collector:
         devices = _attempt("devices", self._read_devices, last.devices, problems)
         runs = _attempt("runs", self._runs, last.runs, problems)
         facts, version = self._facts(runs)
-        states = _states(self._jobs, facts.values())
+        strangers = _strangers(self._jobs, facts)
+        states = _states(self._jobs, strangers)
         rates = seconds_per_update(work for fact in facts.values() if (work := _work(fact)))
         self._last = Snapshot(
             experiments=self._plan.experiments if self._plan else (),
-            jobs=_job_rows(self._jobs, facts, rates),
+            jobs=_job_rows([*self._jobs, *map(_as_job, strangers)], facts, rates),
             states=states,
             facts=facts,
             devices=devices,
@@ -239,22 +240,32 @@ def _slots(devices: DeviceReport | None) -> int:
     return len(devices.gpus) or devices.cpu_slots
 
 
-def _states(jobs: Iterable[Job], facts: Iterable[RunFacts]) -> Mapping[str, JobState]:
-    """The queue's word on a run before that of its directory."""
-    told = {fact.run_id: fact.state for fact in facts}
+_WAITING = frozenset({JobState.QUEUED, JobState.INTERRUPTED})
+
+
+def _strangers(jobs: Iterable[Job], facts: Mapping[str, RunFacts]) -> list[RunFacts]:
+    """Runs that the queue does not know, e.g. copied ones.
+
+    Unfinished ones are left out: nobody is going to take them up, so that they count as missing.
+    """
+    known = {job.run_id for job in jobs}
+    return [fact for fact in facts.values() if fact.run_id not in known and fact.state not in _WAITING]
+
+
+def _states(jobs: Iterable[Job], strangers: Iterable[RunFacts]) -> Mapping[str, JobState]:
+    """The queue's word on a run, or that of its directory where the queue has none."""
+    told = {fact.run_id: fact.state for fact in strangers}
     return MappingProxyType(told | {job.run_id: job.state for job in jobs})
 
 
 def _job_rows(
     jobs: Sequence[Job], facts: Mapping[str, RunFacts], rates: Mapping[Kind, float]
 ) -> tuple[JobRow, ...]:
-    known = {job.run_id for job in jobs}
-    orphans = [_as_job(fact) for fact in facts.values() if fact.run_id not in known]
-    return tuple(_job_row(job, facts.get(job.run_id), rates) for job in display_order([*jobs, *orphans]))
+    return tuple(_job_row(job, facts.get(job.run_id), rates) for job in display_order(jobs))
 
 
 def _as_job(fact: RunFacts) -> Job:
-    """A run that the queue does not know, e.g. one that was copied here."""
+    """A run that the queue does not know, as an entry of it."""
     return Job(
         run_id=fact.run_id,
         experiment=fact.experiment,

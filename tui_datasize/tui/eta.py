@@ -62,10 +62,10 @@ def queue_remaining_s(pending: Iterable[Work], rates: Mapping[Kind, float], slot
 
 
 def duration(seconds: float | None) -> str:
-    """A duration in at most six characters, `-` where it is unknown.
+    """A duration in at most seven characters, `-` where it is unknown.
 
     >>> [duration(s) for s in (None, 8.4, 75, 3700, 90_000, 900_000)]
-    ['-', '8 s', '1:15', '1 h 02', '1 d 01', '10 d']
+    ['-', '8 s', '1:15', '1 h 01', '1 d 01', '10 d']
     """
     if seconds is None:
         return "-"

@@ -74,7 +74,7 @@ class ExperimentList(RowList):
                 progress_bar(done / total if total else 0.0, bar_width, palette, palette.success)
             )
         if width >= _ROOM_FOR_TITLE:
-            line.append(f"  {plan.problem or plan.title}", palette.muted)
+            line.append(f"  {plan.title}", palette.muted)
         line.truncate(width, overflow="ellipsis")
         line.pad_right(max(0, width - line.cell_len))
         line.stylize_before(self.row_style(index))

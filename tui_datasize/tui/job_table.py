@@ -34,7 +34,7 @@ class _Columns:
     eta: int = 8
     loss: int = 7
     accuracy: int = 7
-    device: int = 7
+    device: int = 6
 
     @property
     def rest(self) -> int:

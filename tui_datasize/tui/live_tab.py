@@ -152,10 +152,12 @@ class LivePane(Pane):
         what = f"{plural(len(run_ids), 'running run')}" if self._all_running else "".join(run_ids)
         palette = palette_of(self.app)
         note = Text(what, style=palette.muted)
-        self.query_one("#loss", Panel).show_heading("Loss", note)
-        self.query_one("#metric", Panel).show_heading(metric.title.partition(",")[0].capitalize(), note)
+        self.query_one("#loss", Panel).show_note(note)
+        metric_panel = self.query_one("#metric", Panel)
+        metric_panel.show_title(metric.title.partition(",")[0].capitalize())
+        metric_panel.show_note(note)
         mode = "all running" if self._all_running else "one at a time"
-        self.query_one("#live-runs", Panel).show_heading(note=Text(mode, style=palette.muted))
+        self.query_one("#live-runs", Panel).show_note(Text(mode, style=palette.muted))
         self._values.show(self._last_values())
 
     def _last_values(self) -> str:

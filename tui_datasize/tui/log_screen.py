@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
@@ -64,7 +65,7 @@ class LogScreen(ModalScreen[None]):
     def _show(self, tail: LogTail) -> None:
         if not self.is_attached or tail.lines == self._shown:
             return
-        self.query_one(Panel).show_heading(note=tail.name or "nothing written yet")
+        self.query_one(Panel).show_note(Text(tail.name or "nothing written yet"))
         log = self.query_one(Log)
         before = self._shown or ()
         if before and tail.lines[: len(before)] == before:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from textual.containers import Container
 from textual.message import Message
 from textual.widget import Widget
+from textual.worker import Worker, WorkerState
 
 from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup
@@ -46,6 +47,12 @@ class Pane(Container):
     def key_groups(self) -> Sequence[KeyGroup]:
         """The keys of the pane and its parts, for help and palette."""
         return ()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Say it when something that was begun in the background has failed."""
+        if event.state is WorkerState.ERROR:
+            error = event.worker.error
+            self.remark(f"{event.worker.name} failed: {type(error).__name__}: {error}")
 
     def remark(self, text: str) -> None:
         """Say something in the status line."""

@@ -23,12 +23,12 @@ class Heading(LineView):
     def __init__(self, title: str) -> None:
         super().__init__()
         self._title = title
-        self._note = Text()
+        self._notes: Sequence[Text] = ()
         self._active = False
 
-    def show(self, title: str, note: Text) -> None:
-        """Replace title and note."""
-        self._title, self._note = title, note
+    def show(self, title: str, *notes: Text) -> None:
+        """Replace title and note; of several notes the first that fits is shown."""
+        self._title, self._notes = title, notes
         self.redraw()
 
     def activate(self, active: bool) -> None:
@@ -42,8 +42,10 @@ class Heading(LineView):
         rule, colour = ("━", palette.primary) if self._active else ("─", palette.faint)
         title_style = f"bold {palette.foreground if self._active else palette.muted}"
         line = Text.assemble((f"{rule} ", colour), (self._title, title_style), " ")
-        if self._note:
-            line.append(" ").append_text(self._note).append(" ")
+        room = width - line.cell_len - 2
+        notes = [note for note in self._notes if note.cell_len <= room] or list(self._notes[-1:])
+        if notes and notes[0]:
+            line.append(" ").append_text(notes[0]).append(" ")
         line.truncate(width, overflow="ellipsis")
         line.append(rule * max(0, width - line.cell_len), colour)
         return [line]
@@ -67,10 +69,14 @@ class Panel(Vertical):
         yield self._heading
         yield from self._body
 
-    def show_heading(self, title: str | None = None, note: Text | str = "") -> None:
-        """Replace the note, and the title where one is given."""
-        self._title = title or self._title
-        self._heading.show(self._title, Text(note) if isinstance(note, str) else note)
+    def show_note(self, *notes: Text) -> None:
+        """Replace the note; of several the first that fits is shown."""
+        self._heading.show(self._title, *notes)
+
+    def show_title(self, title: str) -> None:
+        """Replace the title; the note goes with the old one."""
+        self._title = title
+        self._heading.show(title)
 
     def on_descendant_focus(self) -> None:
         """Show that the keys act here."""

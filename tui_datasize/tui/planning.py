@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.budget import total_updates
-from tui_datasize.experiments.load import Experiment, load_project
+from tui_datasize.experiments.load import Experiment, Project, load_project
 from tui_datasize.experiments.sweep import plan_runs, variant_labels
 from tui_datasize.tui.snapshot import Cell, ExperimentPlan
 
@@ -27,7 +28,8 @@ class Planner:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._stamp: tuple[int, int] | None = None
-        self._plan: ProjectPlan | None = None
+        self._project: Project | None = None
+        self._plans: Mapping[str, ExperimentPlan] = MappingProxyType({})
 
     def plan(self) -> ProjectPlan:
         """The experiments as the file gives them now.
@@ -36,13 +38,15 @@ class Planner:
             ConfigError: The file is missing or wrong.
         """
         stamp = self._read_stamp()
-        if self._plan is None or stamp != self._stamp:
-            self._plan = self._read()
+        if self._project is None or stamp != self._stamp:
+            self._project = load_project(self._file)
+            self._plans = self._replan(self._project, self._project.experiments)
             self._stamp = stamp
-        elif any(plan.problem for plan in self._plan.experiments):
-            # A missing data set may have been put in its place since.
-            self._plan = self._read()
-        return self._plan
+        # A missing data set may have been put in its place since.
+        unplanned = [name for name, plan in self._plans.items() if plan.problem]
+        if unplanned:
+            self._plans = self._replan(self._project, unplanned)
+        return ProjectPlan(tuple(self._plans.values()), self._project.data_dir)
 
     def _read_stamp(self) -> tuple[int, int] | None:
         try:
@@ -51,14 +55,16 @@ class Planner:
             return None
         return status.st_mtime_ns, status.st_size
 
-    def _read(self) -> ProjectPlan:
-        project = load_project(self._file)
-        known = {plan.name: plan for plan in self._plan.experiments} if self._plan else {}
-        plans = [
-            _keep_equal(_plan_experiment(experiment, project.data_dir), known)
-            for experiment in project.experiments.values()
-        ]
-        return ProjectPlan(tuple(plans), project.data_dir)
+    def _replan(self, project: Project, names: Collection[str]) -> Mapping[str, ExperimentPlan]:
+        """Plan some experiments afresh; one that comes out as before stays the same object."""
+        plans = {}
+        for name, experiment in project.experiments.items():
+            before = self._plans.get(name)
+            after = _plan_experiment(experiment, project.data_dir) if name in names else before
+            plan = before if before == after else after
+            if plan is not None:
+                plans[name] = plan
+        return MappingProxyType(plans)
 
 
 def _plan_experiment(experiment: Experiment, data_dir: Path) -> ExperimentPlan:
@@ -72,9 +78,3 @@ def _plan_experiment(experiment: Experiment, data_dir: Path) -> ExperimentPlan:
         run_id = spec.run_id
         cells.append(Cell(run_id, spec, labels[run_id], total_updates(spec)))
     return ExperimentPlan(experiment.name, experiment.title, experiment.dataset, tuple(cells))
-
-
-def _keep_equal(plan: ExperimentPlan, known: Mapping[str, ExperimentPlan]) -> ExperimentPlan:
-    """The earlier object where nothing changed, so that the map need not be laid out again."""
-    before = known.get(plan.name)
-    return before if before == plan else plan

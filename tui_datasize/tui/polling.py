@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from tui_datasize.tui.snapshot import Interest, Snapshot
 
 INTERVAL_S = 1.0
 _JOIN_S = 2.0
+_REST = 3.0
+"""Least pause after a look, in durations of that look."""
 
 
 class Poller:
@@ -64,6 +67,7 @@ class Poller:
         last: Snapshot | None = None
         while not self._stopped.is_set():
             self._wake.clear()
+            began_s = time.monotonic()
             try:
                 snapshot = self._collect(self._interest)
             except Exception as error:
@@ -74,4 +78,5 @@ class Poller:
                 if snapshot != last and not self._stopped.is_set():
                     last = snapshot
                     self._on_snapshot(snapshot)
-            self._wake.wait(self._interval_s)
+            # A large project on a slow disk: looking must stay a small part of what this machine does.
+            self._wake.wait(max(self._interval_s, _REST * (time.monotonic() - began_s)))

@@ -37,16 +37,18 @@ class LegendLine(LineView):
     def draw(self, size: Size) -> Sequence[Text]:
         """The legend as generous as fits: with counts and spaces, with spaces, with neither."""
         palette = self.palette
+        lines: list[Text] = []
         for template in (" {count:,} {word}  ", " {word}  ", "{word} "):
-            line = Text(" ")
+            lines = [Text(" ")]
             for state, count in legend_counts(self._counts):
                 look = STATE_LOOKS[state]
-                line.append(look.glyph, state_style(state, palette))
-                line.append(template.format(count=count, word=look.word), palette.muted)
-            line.rstrip()
-            if line.cell_len <= size.width:
+                entry = template.format(count=count, word=look.word)
+                if lines[-1].cell_len + 1 + len(entry.rstrip()) > size.width:
+                    lines.append(Text(" "))
+                lines[-1].append(look.glyph, state_style(state, palette)).append(entry, palette.muted)
+            if len(lines) <= size.height:
                 break
-        return [line]
+        return lines
 
 
 class TitleLine(LineView):

@@ -72,6 +72,13 @@ class QueuePane(Pane):
             super().__init__()
             self.run_id = run_id
 
+    class ExperimentChosen(Message):
+        """The cursor came to another experiment."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
     def __init__(self, project: ProjectPaths, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._project = project
@@ -87,7 +94,7 @@ class QueuePane(Pane):
     def compose(self) -> ComposeResult:
         """Four panels on a grid."""
         yield Panel("Experiments", self._experiments, self._title_line, id="experiments")
-        yield Panel("Cells", self._map, self._legend, id="map")
+        yield Panel("Cells", self._legend, self._map, id="map")
         yield Panel("Jobs", self._filter, self._jobs, id="jobs")
         yield Panel("Log", self._log, id="log")
 
@@ -148,26 +155,26 @@ class QueuePane(Pane):
     def _show_notes(self) -> None:
         palette = palette_of(self.app)
         cell = self._map.current
-        note = Text()
+        notes = []
         if cell is not None:
             state = self._snapshot.state_of(cell.run_id)
-            spec = cell.spec
-            note = Text.assemble(
-                (f"n {spec.train_size:,} · draw {spec.subset.seed} · seed {spec.seed} ", palette.foreground),
-                (f"{STATE_LOOKS[state].glyph} {STATE_LOOKS[state].word}", state_style(state, palette)),
-            )
-        self.query_one("#map", Panel).show_heading(note=note)
+            n, draw, seed = cell.spec.train_size, cell.spec.subset.seed, cell.spec.seed
+            look = (f" {STATE_LOOKS[state].glyph} {STATE_LOOKS[state].word}", state_style(state, palette))
+            for place in (f"n {n:,} · draw {draw} · seed {seed}", f"n{n} d{draw} s{seed}"):
+                notes.append(Text.assemble((place, palette.foreground), look))
+        self.query_one("#map", Panel).show_note(*notes)
         total, shown, marked = len(self._snapshot.jobs), self._jobs.shown, len(self._jobs.marked)
         count = f"{shown:,} of {total:,}" if shown != total else f"{total:,}" if total else ""
         if marked:
             count = f"{count} · {marked:,} marked"
-        self.query_one("#jobs", Panel).show_heading(note=Text(count, palette.muted))
-        self.query_one("#log", Panel).show_heading(note=Text(self._jobs.highlighted or "", palette.muted))
+        self.query_one("#jobs", Panel).show_note(Text(count, palette.muted))
+        self.query_one("#log", Panel).show_note(Text(self._jobs.highlighted or "", palette.muted))
 
     @on(ExperimentList.Highlighted, "#experiment-list")
-    def _experiment_highlighted(self) -> None:
+    def _experiment_highlighted(self, event: ExperimentList.Highlighted) -> None:
         self._show_map()
         self._show_notes()
+        self.post_message(self.ExperimentChosen(event.key))
 
     @on(JobTable.Highlighted, "#job-table")
     def _job_highlighted(self, event: JobTable.Highlighted) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.text import Text
 from textual.geometry import Size
@@ -20,8 +21,9 @@ class StatusLine(LineView):
     StatusLine { height: 1; }
     """
 
-    def __init__(self) -> None:
+    def __init__(self, project_root: Path) -> None:
         super().__init__()
+        self._project_root = f"{project_root}/"
         self._notice = ""
         self._is_error = False
         self._count = 0
@@ -54,15 +56,19 @@ class StatusLine(LineView):
     def draw(self, size: Size) -> Sequence[Text]:
         """The line."""
         palette = self.palette
+        # Everyone knows which project this is; the room is for what is wrong with it.
+        text = self.text.replace(self._project_root, "")
         if self._notice:
             glyph, colour = ("✗", palette.error) if self._is_error else ("›", palette.primary)
-            line = Text.assemble((f" {glyph} ", colour), (self._notice, palette.foreground))
-        elif self._problems:
-            more = f"  (+{len(self._problems) - 1} more)" if len(self._problems) > 1 else ""
-            room = size.width - 3 - len(more)
-            line = Text.assemble((" ! ", f"bold {palette.error}"), (self._problems[0][:room], palette.error))
-            line.append(more, palette.muted)
-        else:
+            return [Text.assemble((f" {glyph} ", colour), (_cut(text, size.width - 3), palette.foreground))]
+        if not self._problems:
             return [Text()]
-        line.truncate(size.width, overflow="ellipsis")
-        return [line]
+        more = f"  (+{len(self._problems) - 1} more)" if len(self._problems) > 1 else ""
+        shown = _cut(text, size.width - 3 - len(more))
+        return [
+            Text.assemble((" ! ", f"bold {palette.error}"), (shown, palette.error), (more, palette.muted))
+        ]
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

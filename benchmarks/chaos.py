@@ -1,0 +1,82 @@
+"""Random kills of schedulers, workers, preloaders and clients: nothing is lost, nothing runs twice.
+
+`python -m benchmarks.chaos --jobs 2000` prints one line per round, and every violation of the queue's
+promise; exit status 1 if there was any. `--without-claim` breaks the workers on purpose, to see that the
+checks notice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.faults.chaos.turmoil import Plan, Report, Turmoil
+from tui_datasize.jobs.slots import DIRECTORY_VARIABLE
+
+_REPOSITORY = Path(__file__).parents[1]
+_VIOLATIONS_SHOWN = 20
+_S_PER_JOB = 0.15
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the rounds and say how they went."""
+    arguments = _parser().parse_args(argv)
+    seed = random.SystemRandom().getrandbits(24) if arguments.seed is None else arguments.seed
+    limit_s = arguments.jobs * _S_PER_JOB if arguments.limit_s is None else arguments.limit_s
+    failed = []
+    for number in range(seed, seed + arguments.rounds):
+        plan = Plan(number, arguments.jobs, limit_s, claim=not arguments.without_claim)
+        with _directory(arguments.keep, number) as directory:
+            report = play(plan, directory)
+        print(report, flush=True)
+        for violation in report.violations[:_VIOLATIONS_SHOWN]:
+            print(f"    {violation}", flush=True)
+        if report.violations:
+            failed.append(number)
+    print(f"{arguments.rounds - len(failed)} of {arguments.rounds} rounds without a violation", end="")
+    print(f"; failed seeds: {failed}" if failed else "")
+    return 1 if failed else 0
+
+
+def play(plan: Plan, directory: Path) -> Report:
+    """One round in an empty directory, on slots that no other queue uses."""
+    (directory / "project").mkdir()
+    os.environ |= {
+        DIRECTORY_VARIABLE: str(directory / "slots"),
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(_REPOSITORY),
+    }
+    return Turmoil(plan, directory / "project").run()
+
+
+@contextmanager
+def _directory(keep: Path | None, seed: int) -> Iterator[Path]:
+    """An empty directory, gone afterwards unless it is to be kept."""
+    if keep:
+        directory = keep / f"seed{seed}"
+        directory.mkdir(parents=True)
+        yield directory
+    else:
+        with tempfile.TemporaryDirectory(prefix="chaos.") as name:
+            yield Path(name)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=2000, help="runs per round (default: 2000)")
+    parser.add_argument("--rounds", type=int, default=1, help="rounds, with consecutive seeds (default: 1)")
+    parser.add_argument("--seed", type=int, help="seed of the first round (default: a random one)")
+    parser.add_argument("--limit-s", type=float, help="faults of a round end after this (default: by jobs)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the projects of all rounds in DIR")
+    parser.add_argument("--without-claim", action="store_true", help="workers that do not claim their run")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

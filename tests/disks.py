@@ -1,0 +1,49 @@
+"""File systems small enough to be filled, for tests of what happens then."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+_OPTIONS = "size=2m,mode=777"
+_BLOCKS_BYTES = (65536, 1)
+
+
+class SmallDisk:
+    """File systems of two megabytes that are gone after the test; where none may be mounted it is skipped."""
+
+    def __init__(self) -> None:
+        self._mounted: list[Path] = []
+
+    def mount(self, directory: Path) -> None:
+        """Mount one at a directory, which is made if it is missing."""
+        directory.mkdir(parents=True, exist_ok=True)
+        if subprocess.run(_mount("-t", "tmpfs", "-o", _OPTIONS, "datasize-test", directory)).returncode:
+            pytest.skip("this user may not mount a file system")
+        self._mounted.append(directory)
+
+    def remount(self, directory: Path, mode: str) -> None:
+        """Make one "ro" or "rw"."""
+        subprocess.run(_mount("-o", f"remount,{mode},{_OPTIONS}", directory), check=True)
+
+    def fill(self, directory: Path) -> Path:
+        """Take all that is left of one, and return the file to remove."""
+        ballast = directory / "ballast"
+        with ballast.open("ab", buffering=0) as file:
+            for size_bytes in _BLOCKS_BYTES:
+                with suppress(OSError):
+                    while True:
+                        file.write(b"x" * size_bytes)
+        return ballast
+
+    def close(self) -> None:
+        """Unmount all; what still has files open there keeps them."""
+        for directory in reversed(self._mounted):
+            subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def _mount(*arguments: str | Path) -> list[str]:
+    return ["mount", *map(str, arguments)]

@@ -1,0 +1,1 @@
+"""Random kills of everything, and what must hold afterwards; for tests and `python -m benchmarks.chaos`."""

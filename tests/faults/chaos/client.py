@@ -1,0 +1,143 @@
+"""A client that asks the queue for random things and notes what was acknowledged, until it is killed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from tui_datasize.errors import StorageError
+from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
+from tui_datasize.jobs.client import Acknowledgement, CommandKind, QueueClient
+from tui_datasize.jobs.state import JobState
+from tui_datasize.runlog.paths import ProjectPaths
+
+EXPERIMENT = "chaos"
+_CHANGES = (
+    CommandKind.CANCEL,
+    CommandKind.HOLD,
+    CommandKind.RELEASE,
+    CommandKind.RETRY,
+    CommandKind.PRIORITY,
+    CommandKind.MOVE,
+)
+
+
+def spec_of(number: int) -> RunSpec:
+    """One of the runs that clients may queue: most work for a few milliseconds, some are awkward."""
+    kind = random.Random(number)
+    options = {
+        "work_s": round(kind.uniform(0.002, 0.2), 3),
+        "failures": kind.choices((0, 1, 4), (90, 8, 2))[0],
+        "leaves_child": kind.random() < 0.02,
+    }
+    return RunSpec(
+        experiment=EXPERIMENT,
+        dataset="digits",
+        model=ModelSpec("fake", MappingProxyType(options)),
+        train_size=40,
+        seed=number,
+        budget=Budget("updates", 1),
+    )
+
+
+class RandomClient:
+    """One client with its own generator and its own list of acknowledgements.
+
+    Args:
+        client: The client's side of the queue.
+        jobs: Number of runs that may be queued.
+        seed: What it asks for follows from this, and from what it sees.
+        notes: Where each acknowledgement is noted, one JSON object a line.
+    """
+
+    def __init__(self, client: QueueClient, jobs: int, seed: int, notes: Path) -> None:
+        self._client = client
+        self._jobs = jobs
+        self._random = random.Random(seed)
+        self._notes = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+
+    def act(self) -> None:
+        """Ask for one random thing.
+
+        Raises:
+            StorageError: The queue cannot be used now.
+        """
+        action = self._random.choices(
+            (self._enqueue, self._change, self._start_scheduler, self._stop_scheduler, self._look),
+            (30, 45, 15, 1, 9),
+        )[0]
+        action()
+
+    def _enqueue(self) -> None:
+        start = self._random.randrange(self._jobs)
+        count = self._random.randint(1, 12)
+        numbers = [number % self._jobs for number in range(start, start + count)]
+        force = self._random.random() < 0.05
+        specs = [spec_of(number) for number in numbers[: 2 if force else None]]
+        acknowledgement = self._client.enqueue(
+            specs, force=force, priority=self._random.choice((0, 0, 0, 1)), data_dir=None
+        )
+        self._note(acknowledgement, queued=[spec.run_id for spec in specs])
+
+    def _change(self) -> None:
+        jobs = self._client.jobs()
+        if not jobs:
+            return
+        kind = self._random.choice(_CHANGES)
+        active = [job for job in jobs if job.state.is_active]
+        # What runs is the smallest part of the queue, and the part where most can go wrong.
+        among = active if active and self._random.random() < 0.3 else jobs
+        chosen = self._random.sample(among, min(len(among), self._random.randint(1, 4)))
+        amount = self._random.choice((-2, -1, 1, 2))
+        self._note(self._client.send(kind, [job.run_id for job in chosen], amount))
+
+    def _start_scheduler(self) -> None:
+        self._client.ensure_scheduler()
+
+    def _stop_scheduler(self) -> None:
+        self._client.stop_scheduler(timeout_s=1)
+
+    def _look(self) -> None:
+        """Retry what has failed, as a person does who looks at the queue."""
+        failed = [job.run_id for job in self._client.jobs() if job.state is JobState.FAILED]
+        self._note(self._client.send(CommandKind.RETRY, failed))
+
+    def _note(self, acknowledgement: Acknowledgement, **facts: Any) -> None:
+        row = {"command_ids": acknowledgement.command_ids} | facts
+        os.write(self._notes, json.dumps(row).encode() + b"\n")
+        if self._random.random() < 0.3:
+            self._client.wait(acknowledgement, timeout_s=0.3)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Act until everything that was asked of this client is done."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--project", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--notes", type=Path, required=True)
+    parser.add_argument("--actions", type=int, default=40)
+    parser.add_argument("--scheduler", default="", help="options of a scheduler that it starts")
+    arguments = parser.parse_args(argv)
+    queue = QueueClient(ProjectPaths(arguments.project), scheduler_options=shlex.split(arguments.scheduler))
+    client = RandomClient(queue, arguments.jobs, arguments.seed, arguments.notes)
+    for _ in range(arguments.actions):
+        try:
+            client.act()
+        except StorageError as error:
+            # A scheduler that was killed while it started is told in one line; the next will do.
+            print(error.line, flush=True)
+        time.sleep(0.01)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

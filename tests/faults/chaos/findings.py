@@ -1,0 +1,212 @@
+"""What must hold after any faults, read from the disk alone."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.faults.chaos.client import EXPERIMENT
+from tests.faults.chaos.worker import EXECUTIONS
+from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.runlog.claim import Outcome, observe, read_exit
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One process that executed a run."""
+
+    run_id: str
+    attempt: int
+    pid: int
+    begin_ns: int
+    end_ns: int
+    """Its last sign of life, on the same clock."""
+    is_done: bool
+    """Whether its work came to an end."""
+    is_finished: bool
+    """Whether it has also written that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A row of the queue's commands."""
+
+    id: int
+    kind: CommandKind
+    run_id: str
+    is_applied: bool
+    is_ok: bool
+    message: str
+
+
+def find_violations(
+    jobs: Sequence[Job], project: ProjectPaths, notes: Path, logs: Sequence[Path]
+) -> Iterator[str]:
+    """Everything that is not as the queue promises, one line each.
+
+    Args:
+        jobs: The queue's jobs at rest: no scheduler and no worker runs.
+        project: Where the run directories and the database are.
+        notes: What clients were acknowledged.
+        logs: Where schedulers and clients wrote; none may have left with a traceback.
+    """
+    commands = read_commands(project.queue)
+    yield from _damage(project.queue)
+    yield from lost_commands(read_notes(notes), commands, jobs)
+    yield from unasked_states(jobs, commands)
+    for job in jobs:
+        paths = project.run(job.experiment, job.run_id)
+        earlier = project.superseded(job.experiment).glob(f"{job.run_id}.*")
+        lives = [read_executions(RunPaths(directory)) for directory in (*earlier, paths.directory)]
+        yield from overlaps([execution for life in lives for execution in life])
+        yield from disagreements(job, paths, lives[-1])
+    yield from tracebacks([*logs, *project.runs.glob(f"{EXPERIMENT}/*/stderr.log")])
+
+
+def read_notes(notes: Path) -> list[dict[str, Any]]:
+    """What clients have noted of their acknowledgements; the last line of a killed one may be torn."""
+    try:
+        lines = notes.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def read_commands(queue: Path) -> dict[int, Command]:
+    """All commands by number."""
+    with closing(sqlite3.connect(queue)) as connection:
+        rows = connection.execute("SELECT id, kind, run_id, applied_at, ok, message FROM commands").fetchall()
+    return {
+        command_id: Command(
+            command_id, CommandKind(kind), run_id, applied_at is not None, bool(ok), message or ""
+        )
+        for command_id, kind, run_id, applied_at, ok, message in rows
+    }
+
+
+def read_executions(paths: RunPaths) -> list[Execution]:
+    """The executions in one run directory, in the order in which they began."""
+    try:
+        lines = (paths.directory / EXECUTIONS).read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    rows: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
+    for row in map(json.loads, lines):
+        rows[row["pid"], row["ticks"]].append(row)
+    return [
+        Execution(
+            run_id=paths.run_id,
+            attempt=life[0]["attempt"],
+            pid=pid,
+            begin_ns=life[0]["at_ns"],
+            end_ns=life[-1]["at_ns"],
+            is_done=any(row["event"] == "done" for row in life),
+            is_finished=any(row["event"] == "finished" for row in life),
+        )
+        for (pid, _), life in rows.items()
+    ]
+
+
+def lost_commands(
+    notes: Iterable[dict[str, Any]], commands: dict[int, Command], jobs: Iterable[Job]
+) -> Iterator[str]:
+    """Acknowledged commands without an answer, and acknowledged runs without a job."""
+    known = {job.run_id for job in jobs}
+    for note in notes:
+        for command_id in note["command_ids"]:
+            command = commands.get(command_id)
+            if command is None:
+                yield f"acknowledged command {command_id} is not in the queue"
+            elif not command.is_applied or not command.message:
+                yield f"acknowledged command {command_id} ({command.kind} {command.run_id}) has no answer"
+        for run_id in note.get("queued", ()):
+            if run_id not in known:
+                yield f"{run_id}: acknowledged, but not in the queue"
+
+
+def unasked_states(jobs: Iterable[Job], commands: dict[int, Command]) -> Iterator[str]:
+    """Jobs at rest in a state that no client asked for last."""
+    followed: dict[str, list[CommandKind]] = defaultdict(list)
+    for _, command in sorted(commands.items()):
+        if command.is_ok:
+            followed[command.run_id].append(command.kind)
+    for job in jobs:
+        kinds = followed[job.run_id]
+        wanted = _last(kinds, CommandKind.ENQUEUE, CommandKind.RETRY, CommandKind.CANCEL)
+        held = _last(kinds, CommandKind.HOLD, CommandKind.RELEASE, CommandKind.CANCEL)
+        asked = {
+            JobState.SUCCEEDED: True,
+            JobState.CANCELLED: wanted is CommandKind.CANCEL,
+            JobState.HELD: held is CommandKind.HOLD and not job.reason,
+        }
+        if not asked.get(job.state, False):
+            yield f"{job.run_id}: is {job.state} ({job.reason}), though clients asked for {kinds}"
+
+
+def overlaps(executions: Iterable[Execution]) -> Iterator[str]:
+    """Executions of one run that were under way at the same time."""
+    ordered = sorted(executions, key=lambda execution: execution.begin_ns)
+    for i, first in enumerate(ordered):
+        for second in ordered[i + 1 :]:
+            if second.begin_ns <= first.end_ns:
+                together_ms = (min(first.end_ns, second.end_ns) - second.begin_ns) / 1e6
+                yield (
+                    f"{first.run_id}: processes {first.pid} (attempt {first.attempt}) and {second.pid} "
+                    f"(attempt {second.attempt}) executed it together for {together_ms:.1f} ms"
+                )
+
+
+def disagreements(job: Job, paths: RunPaths, executions: Sequence[Execution]) -> Iterator[str]:
+    """Where the queue, the directory and the executions tell different stories of one run."""
+    end = read_exit(paths)
+    outcome = end.outcome if end else None
+    if (outcome is Outcome.SUCCEEDED) != (job.state is JobState.SUCCEEDED):
+        yield f"{job.run_id}: the queue says {job.state}, its directory {outcome}"
+    if job.state is JobState.CANCELLED and outcome not in (None, Outcome.CANCELLED):
+        yield f"{job.run_id}: is cancelled, but its directory says {outcome}"
+    if observe(paths).lock_held:
+        yield f"{job.run_id}: nobody should have its lock any more"
+    if end and outcome is Outcome.SUCCEEDED:
+        yield from _not_once(job.run_id, end.attempt, executions)
+
+
+def tracebacks(logs: Iterable[Path]) -> Iterator[str]:
+    """Processes that left with a traceback."""
+    for log in logs:
+        lines = iter(log.read_text(errors="replace").splitlines() if log.exists() else ())
+        if any(line.startswith("Traceback") for line in lines):
+            # What was raised follows the indented lines of the stack.
+            raised = next((line for line in lines if not line.startswith(" ")), "cut off")
+            yield f"{log}: {raised}"
+
+
+def _not_once(run_id: str, attempt: int, executions: Sequence[Execution]) -> Iterator[str]:
+    """Where a run that has succeeded did not do so exactly once, last of all."""
+    finished = [execution for execution in executions if execution.is_finished]
+    successful = [execution for execution in executions if execution.is_done and execution.attempt == attempt]
+    if len(finished) > 1:
+        yield f"{run_id}: {len(finished)} executions finished: {finished}"
+    if len(successful) != 1:
+        yield f"{run_id}: attempt {attempt} has succeeded {len(successful)} times: {executions}"
+    elif successful[-1] != executions[-1]:
+        yield f"{run_id}: was executed again after it had succeeded: {executions}"
+
+
+def _damage(queue: Path) -> Iterator[str]:
+    with closing(sqlite3.connect(queue)) as connection:
+        answers = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+        if answers != ["ok"]:
+            yield f"{queue}: {answers}"
+        yield from (f"{queue}: {row}" for row in connection.execute("PRAGMA foreign_key_check"))
+
+
+def _last(kinds: Sequence[CommandKind], *wanted: CommandKind) -> CommandKind | None:
+    return next((kind for kind in reversed(kinds) if kind in wanted), None)

@@ -1,0 +1,188 @@
+"""Everything is killed at random; afterwards the queue has kept its promise. And the checks can fail."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.faults.chaos.findings import (
+    Command,
+    Execution,
+    disagreements,
+    lost_commands,
+    overlaps,
+    read_executions,
+    read_notes,
+    tracebacks,
+    unasked_states,
+)
+from tests.faults.chaos.turmoil import Plan, Turmoil
+from tests.faults.chaos.worker import EXECUTIONS
+from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.runlog.claim import Outcome, take_lock
+from tui_datasize.runlog.paths import RunPaths
+
+pytestmark = pytest.mark.faults
+
+SEED = 20250614
+
+
+@pytest.mark.usefixtures("_own_machine")
+def test_nothing_is_lost_and_nothing_doubled_whatever_is_killed(tmp_path: Path) -> None:
+    report = Turmoil(Plan(SEED, jobs=200, limit_s=12), tmp_path).run()
+    print(report)
+    assert not report.violations, "\n".join([str(report), *report.violations])
+    assert sum(report.states.values()) >= 200
+    for kind in ("scheduler", "worker", "client"):
+        assert report.kills[kind], report
+
+
+def job(state: JobState, reason: str = "") -> Job:
+    return Job("r", "chaos", state, 0, 1, 1, 3, reason, "", "", "", "")
+
+
+def commands(*kinds: str, applied: bool = True, ok: bool = True) -> Mapping[int, Command]:
+    return {
+        number: Command(number, CommandKind(kind), "r", applied, ok, "done" if applied else "")
+        for number, kind in enumerate(kinds, start=1)
+    }
+
+
+def execution(
+    pid: int, begin_ns: int, end_ns: int, *, attempt: int = 1, finished: bool = False, done: bool = False
+) -> Execution:
+    return Execution("r", attempt, pid, begin_ns, end_ns, done or finished, finished)
+
+
+@pytest.mark.parametrize(
+    ("note", "known", "violation"),
+    [
+        ({"command_ids": [1], "queued": ["r"]}, commands("enqueue"), ""),
+        ({"command_ids": [1, 2], "queued": ["r"]}, commands("enqueue"), "command 2 is not in the queue"),
+        ({"command_ids": [1]}, commands("hold", applied=False), "command 1 (hold r) has no answer"),
+        ({"command_ids": [], "queued": ["s"]}, commands(), "s: acknowledged, but not in the queue"),
+    ],
+)
+def test_a_lost_command_is_noticed(
+    note: dict[str, object], known: dict[int, Command], violation: str
+) -> None:
+    found = list(lost_commands([note], known, [job(JobState.QUEUED)]))
+    assert bool(found) == bool(violation)
+    assert all(violation in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("state", "asked", "is_wrong"),
+    [
+        (JobState.SUCCEEDED, commands("enqueue"), False),
+        (JobState.SUCCEEDED, commands("enqueue", "cancel"), False),
+        (JobState.CANCELLED, commands("enqueue", "cancel", "hold"), False),
+        (JobState.CANCELLED, commands("enqueue", "cancel", "retry"), True),
+        (JobState.CANCELLED, commands("enqueue"), True),
+        (JobState.HELD, commands("enqueue", "hold"), False),
+        (JobState.HELD, commands("enqueue", "hold", "release"), True),
+        (JobState.HELD, commands("hold", ok=False), True),
+        (JobState.QUEUED, commands("enqueue"), True),
+        (JobState.FAILED, commands("enqueue"), True),
+        (JobState.INTERRUPTED, commands("enqueue"), True),
+    ],
+)
+def test_a_state_that_nobody_asked_for_is_noticed(
+    state: JobState, asked: dict[int, Command], is_wrong: bool
+) -> None:
+    assert bool(list(unasked_states([job(state)], asked))) == is_wrong
+
+
+def test_executions_that_overlap_are_noticed() -> None:
+    assert not list(overlaps([execution(1, 0, 10), execution(3, 30, 40), execution(2, 11, 20)]))
+    (found,) = overlaps(
+        [
+            execution(1, 0, 30_000_000),
+            execution(2, 10_000_000, 20_000_000),
+            execution(3, 40_000_000, 50_000_000),
+        ]
+    )
+    assert "executed it together for 10.0 ms" in found
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunPaths:
+    paths = RunPaths(tmp_path / "chaos" / "r")
+    paths.directory.mkdir(parents=True)
+    return paths
+
+
+def end(run: RunPaths, outcome: Outcome, attempt: int = 1) -> None:
+    record = {"attempt": attempt, "outcome": outcome, "reason": "", "finished_at": ""}
+    run.exit.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "executions", "violation"),
+    [
+        (JobState.SUCCEEDED, Outcome.SUCCEEDED, [execution(1, 0, 1, finished=True)], ""),
+        # Killed between its end and the note of it.
+        (JobState.SUCCEEDED, Outcome.SUCCEEDED, [execution(1, 0, 1, done=True)], ""),
+        (JobState.SUCCEEDED, Outcome.INTERRUPTED, [], "the queue says succeeded"),
+        (JobState.HELD, Outcome.SUCCEEDED, [execution(1, 0, 1, finished=True)], "the queue says held"),
+        (JobState.CANCELLED, Outcome.FAILED, [], "is cancelled, but"),
+        (JobState.CANCELLED, None, [], ""),
+        (JobState.SUCCEEDED, Outcome.SUCCEEDED, [], "has succeeded 0 times"),
+        (
+            JobState.SUCCEEDED,
+            Outcome.SUCCEEDED,
+            [execution(1, 0, 1, finished=True), execution(2, 2, 3, finished=True)],
+            "2 executions finished",
+        ),
+        (
+            JobState.SUCCEEDED,
+            Outcome.SUCCEEDED,
+            [execution(1, 0, 1, finished=True), execution(2, 2, 3, attempt=2)],
+            "executed again after it had succeeded",
+        ),
+    ],
+)
+def test_stories_that_do_not_agree_are_noticed(
+    run: RunPaths, state: JobState, outcome: Outcome | None, executions: list[Execution], violation: str
+) -> None:
+    if outcome:
+        end(run, outcome)
+    found = "\n".join(disagreements(job(state), run, executions))
+    assert violation in found
+    assert bool(found) == bool(violation)
+
+
+def test_a_lock_that_somebody_still_has_is_noticed(run: RunPaths) -> None:
+    lock = take_lock(run, patience_s=0)
+    assert lock is not None
+    assert "nobody should have its lock" in "".join(disagreements(job(JobState.CANCELLED), run, []))
+    os.close(lock)
+
+
+def test_what_workers_and_clients_noted_is_read_up_to_a_torn_end(run: RunPaths, tmp_path: Path) -> None:
+    rows = [(1, "begin", 10), (1, "beat", 12), (2, "begin", 20), (2, "done", 24), (2, "finished", 25)]
+    (run.directory / EXECUTIONS).write_text(
+        "".join(
+            json.dumps({"pid": pid, "ticks": 5, "attempt": pid, "event": event, "at_ns": at_ns}) + "\n"
+            for pid, event, at_ns in rows
+        )
+    )
+    assert read_executions(run) == [
+        execution(1, 10, 12),
+        execution(2, 20, 25, attempt=2, finished=True),
+    ]
+    notes = tmp_path / "notes"
+    notes.write_text('{"command_ids": [1]}\n{"command_ids": [2')
+    assert read_notes(notes) == [{"command_ids": [1]}]
+
+
+def test_a_traceback_is_noticed(tmp_path: Path) -> None:
+    log = tmp_path / "scheduler.log"
+    log.write_text("begins\nTraceback (most recent call last):\n  ...\nKeyError: 'x'\nends\n")
+    (found,) = tracebacks([log, tmp_path / "missing.log"])
+    assert found.endswith("KeyError: 'x'")

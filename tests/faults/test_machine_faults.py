@@ -1,0 +1,131 @@
+"""The machine misbehaves: the clock jumps, the disk fills up, directories become read-only."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+
+import pytest
+
+from tests.disks import SmallDisk
+from tests.faults.lab import Lab, is_alive
+from tui_datasize.errors import StorageError
+from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.state import JobState
+
+pytestmark = pytest.mark.faults
+
+WILD = "tests.faults.wild_clock"
+
+
+def test_jumps_of_the_wall_clock_end_nothing_and_shorten_no_grace(lab: Lab) -> None:
+    """Back and forth by days at every look, for schedulers and workers: set back, suspended, corrected."""
+    options = (
+        *("--grace-s", "60"),
+        *("--worker", shlex.join([sys.executable, "-P", "-m", WILD, "tests.faults.fake_worker"])),
+    )
+    gated, stubborn = lab.enqueue(
+        lab.spec(100, gate=str(lab.gate())), lab.spec(101, gate=str(lab.gate("never")), stubborn=True)
+    )
+    scheduler = lab.start_scheduler(*options, through=[WILD])
+    lab.wait_for(gated, JobState.RUNNING)
+    lab.worker_pid(stubborn)
+    lab.ask(CommandKind.CANCEL, stubborn)
+    lab.kill(scheduler)
+    lab.start_scheduler(*options, through=[WILD])
+    short = lab.enqueue(*(lab.spec(seed) for seed in range(6)))
+    for run in short:
+        assert lab.wait_for(run, JobState.SUCCEEDED).attempts == 1
+        lab.assert_ran_once(run)
+    assert lab.job(gated).state is JobState.RUNNING
+    assert is_alive(lab.worker_pid(stubborn))
+    for name in ("gate", "never"):
+        lab.gate(name).touch()
+    assert lab.wait_for(gated, JobState.SUCCEEDED).attempts == 1
+    lab.assert_ran_once(gated)
+    # It had done its work before its grace was over.
+    assert lab.wait_for(stubborn, JobState.SUCCEEDED).attempts == 1
+
+
+def test_a_worker_that_was_suspended_goes_on_as_if_nothing_had_been(lab: Lab) -> None:
+    (run,) = lab.enqueue(lab.spec(gate=str(lab.gate())))
+    scheduler = lab.start_scheduler()
+    worker = lab.worker_pid(run)
+    os.kill(worker, signal.SIGSTOP)
+    lab.kill(scheduler)
+    lab.start_scheduler()
+    (other,) = lab.enqueue(lab.spec(1))
+    lab.wait_for(other, JobState.SUCCEEDED)
+    assert lab.job(run).state is JobState.RUNNING
+    lab.gate().touch()
+    os.kill(worker, signal.SIGCONT)
+    assert lab.wait_for(run, JobState.SUCCEEDED).attempts == 1
+    lab.assert_ran_once(run)
+
+
+def test_a_worker_that_is_killed_for_its_memory_says_so(lab: Lab) -> None:
+    """What a worker itself reports of its memory; the kernel's own killer is a SIGKILL like any other."""
+    reason = "out of memory: tried to allocate 40 GiB"
+    (run,) = lab.enqueue(lab.spec(behaviour="fail", reason=reason))
+    lab.start_scheduler()
+    job = lab.wait_for(run, JobState.FAILED)
+    assert (job.attempts, job.reason) == (1, reason)
+
+
+def queue_is_refused(lab: Lab, words: str) -> None:
+    """A client is told in one line, and nothing is acknowledged."""
+    before = lab.client.jobs()
+    with pytest.raises(StorageError, match=words) as caught:
+        lab.client.enqueue([lab.spec(seed) for seed in range(1000, 1600)])
+    assert "\n" not in caught.value.line
+    assert lab.client.jobs() == before
+
+
+def test_a_full_disk_is_waited_for_and_nothing_acknowledged_is_lost(lab: Lab, small_disk: SmallDisk) -> None:
+    small_disk.mount(lab.project.runs)
+    first, *later = lab.enqueue(lab.spec(0, gate=str(lab.gate())), *(lab.spec(seed) for seed in range(1, 5)))
+    scheduler = lab.start_scheduler("--cpu-slots", "1")
+    worker = lab.worker_pid(first)
+    lab.wait_for(first, JobState.RUNNING)
+    ballast = small_disk.fill(lab.project.runs)
+    lab.gate().touch()
+    # It cannot note its end, nor write it.
+    lab.wait(lambda: not is_alive(worker))
+    queue_is_refused(lab, "full|No space left")
+    assert not lab.executions(later[0])
+    ballast.unlink()
+    for run in later:
+        assert lab.wait_for(run, JobState.SUCCEEDED).attempts == 1
+        lab.assert_ran_once(run)
+    # Its first attempt could not write that it had ended, and counts for nothing.
+    assert lab.wait_for(first, JobState.SUCCEEDED).attempts == 2
+    assert scheduler.poll() is None
+    assert "Traceback" not in lab.log()
+
+
+def test_a_directory_that_becomes_read_only_is_waited_for(lab: Lab, small_disk: SmallDisk) -> None:
+    scheduler = lab.start_scheduler()
+    experiment = lab.project.runs / "lab"
+    small_disk.mount(experiment)
+    small_disk.remount(experiment, "ro")
+    (run,) = lab.enqueue(lab.spec())
+    lab.wait(lambda: "Read-only file system" in lab.log())
+    assert lab.job(run).state is JobState.QUEUED
+    small_disk.remount(experiment, "rw")
+    assert lab.wait_for(run, JobState.SUCCEEDED).attempts == 1
+    assert scheduler.poll() is None
+    assert "Traceback" not in lab.log()
+
+
+def test_a_read_only_runs_directory_is_refused_in_one_line(lab: Lab, small_disk: SmallDisk) -> None:
+    small_disk.mount(lab.project.runs)
+    (run,) = lab.enqueue(lab.spec())
+    small_disk.remount(lab.project.runs, "ro")
+    with pytest.raises(StorageError, match=r"cannot be written|cannot be opened|Read-only"):
+        lab.client.ensure_scheduler()
+    small_disk.remount(lab.project.runs, "rw")
+    lab.client.ensure_scheduler()
+    lab.wait_for(run, JobState.SUCCEEDED)
+    lab.assert_ran_once(run)

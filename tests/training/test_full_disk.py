@@ -1,0 +1,58 @@
+"""The disk fills up under a real worker, while it logs and while it saves: it says so, and loses nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.disks import SmallDisk
+from tests.training.conftest import QueueRun
+from tests.training.helpers import evaluations, small_spec, train
+from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
+from tui_datasize.runlog.claim import Outcome, read_exit
+from tui_datasize.runlog.writer import MetricsWriter
+from tui_datasize.training import checkpoint
+from tui_datasize.training.worker import main
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "calls_before"), [(MetricsWriter, "write", 5), (checkpoint, "save", 2)]
+)
+def test_a_run_that_met_a_full_disk_is_resumed_and_measures_the_same(
+    owner: object,
+    name: str,
+    calls_before: int,
+    queue_run: QueueRun,
+    small_disk: SmallDisk,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    spec = small_spec()
+    run, undisturbed = queue_run(spec), queue_run(spec)
+    document = run.spec.read_text()
+    small_disk.mount(run.directory)
+    run.spec.write_text(document)
+    original, calls, ballast = getattr(owner, name), [], list[Path]()
+
+    def write_or_save(*arguments: object, **values: object) -> None:
+        calls.append(name)
+        if len(calls) > calls_before and not ballast:
+            ballast.append(small_disk.fill(run.directory))
+        original(*arguments, **values)
+
+    monkeypatch.setattr(owner, name, write_or_save)
+    assert main([str(run.directory)]) == EXIT_RUN_FAILED
+    assert "No space left on device" in capfd.readouterr().err
+    ending = read_exit(run)
+    assert ending is None or ending.outcome is Outcome.FAILED
+    ballast[0].unlink()
+
+    monkeypatch.undo()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert main([str(run.directory)]) == EXIT_OK
+    assert "resuming at update" in capfd.readouterr().out
+    train(undisturbed)
+    assert evaluations(run) == evaluations(undisturbed)

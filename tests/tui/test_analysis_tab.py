@@ -1,0 +1,139 @@
+"""The Analysis tab: the curve, the fit and the overlap of the experiment that is chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import write_run
+from tests.tui.fake_queue import job
+from tests.tui.stage import NARROW, WIDE, Show, Stage, empty_stage
+from tui_datasize.jobs.state import JobState
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Stage:
+    """A project in which two experiments have succeeded."""
+    stage = empty_stage(tmp_path / "project")
+    for experiment in ("digits", "depth"):
+        for position, spec in enumerate(stage.specs(experiment)):
+            write_run(stage.project, spec)
+            stage.queue.entries.append(job(spec, JobState.SUCCEEDED, position))
+    return stage
+
+
+async def open_analysis(show: Show) -> None:
+    await show.press("3")
+    await show.shows("slope", "r²")
+
+
+async def test_curve_fit_and_sentence_at_80_columns(finished: Stage):
+    async with finished.open(NARROW) as show:
+        await open_analysis(show)
+        await show.shows(
+            "Learning curve  digits · 16 runs",
+            "test accuracy, %",
+            "● mean",
+            "◇ next doubling",
+            "train size, images",
+            "through the means",
+            "slope",
+            "intercept",
+            "adjusted",
+            "4 sizes",
+            "The next doubling, to 640 images, brings +3.",
+        )
+        await show.press("f")
+        await show.shows("through the runs", "16 runs")
+
+
+async def test_overlap_on_a_low_screen_is_a_key_away(finished: Stage):
+    async with finished.open(NARROW) as show:
+        await open_analysis(show)
+        await show.press("o")
+        await show.shows("Overlap  n 160", "d0", "d1", "expected 11.", "Per class  n 160 · ┃ expected", "100")
+        await show.press("n")
+        await show.shows("Overlap  n 320", "expected 22.")
+        await show.press("n")
+        await show.shows("Overlap  n 40")
+        await show.press("N")
+        await show.shows("Overlap  n 320")
+        await show.press("o")
+        await show.shows("Learning curve")
+
+
+async def test_a_large_screen_shows_everything_at_once(finished: Stage):
+    async with finished.open(WIDE) as show:
+        await open_analysis(show)
+        await show.shows("Learning curve", "Fit", "Overlap  n 160", "Per class", "The next doubling")
+        assert " overlap " not in show.lines[-1]
+
+
+async def test_the_experiment_and_the_metric_are_chosen(finished: Stage):
+    async with finished.open(WIDE) as show:
+        await open_analysis(show)
+        await show.press("e")
+        await show.shows("Experiment", "More layers")
+        await show.press("j", "enter")
+        await show.shows("depth · model.layers=1 · 4 runs", "No log-linear fit yet: it needs")
+        await show.press("v")
+        await show.shows("depth · model.layers=2")
+        await show.press("m", "down", "enter")
+        await show.shows("test loss")
+        await show.press("m", "escape")
+        await show.shows("test loss")
+
+
+async def test_one_draw_has_nothing_to_compare_with(finished: Stage):
+    async with finished.open(WIDE) as show:
+        await open_analysis(show)
+        await show.press("e", "j", "enter")
+        await show.shows("Nothing to compare with one draw", "seeds = [0, 1]")
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+async def test_without_results_it_says_what_to_do(empty: Stage, size: tuple[int, int]):
+    async with empty.open(size) as show:
+        await show.press("3")
+        await show.shows("No run of this experiment has succeeded", "No fit without points.")
+        await show.press("ctrl+e")
+        await show.shows("nothing to export yet")
+
+
+async def test_a_new_result_changes_the_curve(finished: Stage):
+    *_, last = finished.specs()
+    paths = finished.project.run("digits", last.run_id)
+    end = paths.exit.read_bytes()
+    paths.exit.unlink()
+    async with finished.open(WIDE) as show:
+        await open_analysis(show)
+        await show.shows("digits · 15 runs, 1 not counted")
+        paths.exit.write_bytes(end)
+        await show.shows("digits · 16 runs ")
+
+
+async def test_the_curve_and_the_pairs_are_exported(finished: Stage):
+    async with finished.open(NARROW) as show:
+        await open_analysis(show)
+        await show.press("ctrl+e")
+        await show.shows("wrote 4 rows to")
+        await show.press("o", "ctrl+e")
+        await show.until(lambda: len(list(finished.project.root.glob("*.csv"))) == 2)
+    curve, pairs = sorted(finished.project.root.glob("*.csv"))
+    assert curve.name.startswith("digits-curve-test_accuracy-")
+    assert "mean" in curve.read_text().splitlines()[0]
+    assert pairs.name.startswith("digits-overlap-")
+    assert len(pairs.read_text().splitlines()) == 1 + 4
+
+
+async def test_an_analysis_that_fails_is_a_sentence(finished: Stage):
+    async with finished.open(WIDE) as show:
+        analyst = show.app._analyst
+
+        def fail(*_: object) -> None:
+            raise ValueError("a frame nobody foresaw")
+
+        analyst._analyse = fail  # type: ignore[method-assign, assignment]
+        await show.press("3")
+        await show.shows("The analysis failed: ValueError: a frame nobody foresaw")

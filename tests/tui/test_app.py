@@ -1,0 +1,281 @@
+"""The app as a whole: sizes, colours, help, palette, leaving, and what goes wrong around it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tui.fake_queue import EIGHT_GPUS, TWO_GPUS
+from tests.tui.stage import NARROW, WIDE, Stage
+from tui_datasize.errors import StorageError
+from tui_datasize.jobs.state import JobState
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui.app import farewell
+from tui_datasize.tui.dialogs import TextDialog
+from tui_datasize.tui.snapshot import EMPTY
+from tui_datasize.tui.view_state import ViewState, load_view_state, save_view_state
+
+
+async def test_at_80_by_24_nothing_that_one_needs_is_cut_off(busy: Stage):
+    async with busy.open(NARROW) as show:
+        await show.shows("last line")
+        lines = [line.rstrip() for line in show.lines]
+        assert len(lines) == 24
+        assert max(map(len, lines)) <= 80
+        assert lines[0].startswith(" 1 Queue  2 Live  3 Analysis")
+        assert all(part in lines[0] for part in ("◐ 2", "○ 4", "‖ 1", "● 6", "✗ 1"))
+        assert "CPU 2 slots, no GPU: NVML Shared Library Not Found" in lines[1]
+        assert lines[1].endswith("● scheduler on")
+        assert "▸ digits     6/16" in lines[3]
+        for size in (40, 80, 160, 320):
+            assert any(f" {size}   " in line for line in lines[3:12])
+        assert "·missing ○queued ‖held ◐running ●done ✗failed" in lines[11]
+        assert "state       run" in lines[13]
+        assert busy.queue.entries[7].run_id in lines[14]
+        assert lines[21] == " last line"
+        assert lines[23].strip().startswith("enter open  a queue all")
+        assert lines[23].endswith("? keys  q leave")
+
+
+async def test_at_160_by_48_there_is_more_of_everything(busy: Stage):
+    async with busy.open(WIDE) as show:
+        await show.shows("last line")
+        lines = [line.rstrip() for line in show.lines]
+        assert len(lines) == 48
+        text = show.text
+        assert "Digits with a small network" in text
+        assert "progress" in text
+        assert "try" in text
+        assert "◐ 2 running  ○ 4 queued  ‖ 1 held  ● 6 done  ✗ 1 failed" in lines[0]
+        assert sum(run.run_id in text for run in busy.queue.entries) == 14
+        assert "] down" in lines[-1]
+
+
+async def test_gpus_in_the_detail_that_fits(busy: Stage):
+    busy.devices = TWO_GPUS
+    async with busy.open(NARROW) as show:
+        await show.shows("0 H100 87% 41/80 GB 63°C  1 H100 12% 3/80 GB 41°C")
+    busy.devices = EIGHT_GPUS
+    async with busy.open(NARROW) as show:
+        await show.shows("0 0%  1 12%", "7 84%", "scheduler on")
+
+
+async def test_without_colour_shapes_tell_everything(busy: Stage, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with busy.open(NARROW) as show:
+        assert show.app.no_color
+        await show.press("tab", "space", "tab", "space")
+        await show.shows("▸", "◆", "━ Jobs", "─ Cells", "◐ running", "✗failed", "● done")
+        await show.press("2")
+        await show.shows("●", "○")
+        await show.press("3")
+        await show.shows("Learning curve")
+        styles = [s.style for strip in show.app.screen._compositor.render_strips() for s in strip if s.style]
+        colours = {colour for style in styles for colour in (style.color, style.bgcolor) if colour}
+        assert all(colour.is_default for colour in colours)
+
+
+async def test_a_project_without_experiments_says_what_to_do(tmp_path: Path, busy: Stage):
+    busy.project.experiments.write_text("")
+    busy.queue.entries.clear()
+    busy.project = ProjectPaths(tmp_path / "bare")
+    busy.project.root.mkdir()
+    async with busy.open() as show:
+        await show.shows("No experiments yet.", "experiments.toml: no such file", "The queue is empty.")
+        for key in ("a", "h", "c", "l", "enter", "i", "2", "3", "e", "m", "escape"):
+            await show.press(key)
+        await show.shows("No experiments yet. Describe one in experiments.toml.")
+        assert show.app.is_running
+
+
+async def test_a_look_that_fails_is_a_line_and_not_an_end(busy: Stage):
+    async with busy.open() as show:
+        busy.queue.broken = OSError("disk I/O error")
+        await show.shows("! queue: OSError: disk I/O error")
+        await show.shows("14")
+        busy.queue.broken = None
+        await show.until(lambda: "disk I/O error" not in show.text)
+
+
+async def test_a_polling_thread_that_fails_as_a_whole_is_a_line(busy: Stage):
+    async with busy.open() as show:
+        show.app.post_message(show.app.PollingFailed("looking at the project failed: boom"))
+        await show.shows("looking at the project failed: boom")
+
+
+async def test_waiting_work_wakes_the_scheduler_when_the_app_opens(busy: Stage):
+    busy.queue.alive = False
+    async with busy.open() as show:
+        await show.until(lambda: busy.queue.started == 1)
+        await show.shows("scheduler on")
+
+
+async def test_nothing_to_do_wakes_nobody(empty: Stage):
+    empty.queue.alive = False
+    async with empty.open() as show:
+        await show.shows("scheduler off")
+        assert empty.queue.started == 0
+
+
+async def test_a_scheduler_that_does_not_start_is_a_line(busy: Stage, monkeypatch: pytest.MonkeyPatch):
+    def fail() -> None:
+        raise StorageError("the scheduler did not start: no space", where="scheduler.log")
+
+    busy.queue.alive = False
+    monkeypatch.setattr(busy.queue, "ensure_scheduler", fail)
+    async with busy.open() as show:
+        await show.shows("scheduler.log: the scheduler did not start: no space")
+
+
+@pytest.mark.parametrize("key", ["question_mark", "f1"])
+async def test_help_lists_the_keys_of_the_tab(busy: Stage, key: str):
+    async with busy.open(WIDE) as show:
+        await show.press(key)
+        assert isinstance(show.app.screen, TextDialog)
+        await show.shows(
+            "Queue the missing runs of the experiment",
+            "Hold waiting jobs",
+            "Release held jobs",
+            "Raise the priority",
+            "Move up in the queue",
+            "On the map of cells",
+            "Write the table in view as CSV",
+        )
+        await show.press("escape", "2", key)
+        await show.shows("Update, epoch, samples seen or wall time")
+
+
+async def test_help_scrolls_at_80_by_24(busy: Stage):
+    async with busy.open(NARROW) as show:
+        await show.press("question_mark")
+        assert "Leave; queued and running jobs go on" not in show.text
+        await show.press(*["j"] * 40)
+        await show.shows("Leave; queued and running jobs go on", "one layer back")
+
+
+async def test_every_action_of_the_tab_is_in_the_palette(busy: Stage):
+    async with busy.open(WIDE) as show:
+        titles = {command.title.lower() for command in show.app.get_system_commands(show.app.screen)}
+        for name in ("queue all (a)", "hold (h h)", "cancel (c)", "raise (+ =)", "up ([ k)"):
+            assert name in titles, titles
+        await show.press("ctrl+p")
+        await show.press(*"queue all", "enter")
+        await show.shows("Queue digits?")
+
+
+async def test_the_jobs_in_view_are_exported(busy: Stage):
+    async with busy.open() as show:
+        await show.press("slash", *"n40", "enter", "ctrl+e")
+        await show.shows("wrote 4 rows to")
+    (file,) = busy.project.root.glob("runs-*.csv")
+    rows = file.read_text().splitlines()
+    assert len(rows) == 5
+    assert rows[0].startswith("run_id,experiment")
+    assert all("-n40-" in row for row in rows[1:])
+
+
+async def test_an_export_that_cannot_be_written_is_a_line(busy: Stage, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> str:
+        raise StorageError("cannot be written: No space left on device", where="x.csv")
+
+    monkeypatch.setattr("tui_datasize.tui.app.export_csv", fail)
+    async with busy.open() as show:
+        await show.press("ctrl+e")
+        await show.shows("x.csv: cannot be written: No space left on device")
+
+
+async def test_q_leaves_without_a_question_and_says_what_goes_on(busy: Stage):
+    async with busy.open() as show:
+        await show.press("q")
+        await show.until(lambda: not show.app.is_running)
+        snapshot = show.app.snapshot
+    text = farewell(snapshot)
+    assert text is not None
+    assert text.startswith("2 runs at work and 5 waiting: they go on.")
+    assert farewell(EMPTY) is None
+
+
+async def test_q_right_after_an_order_loses_nothing(busy: Stage):
+    async with busy.open() as show:
+        await show.pilot.press("a")
+        await show.shows("Queue digits?")
+        await show.pilot.press("enter", "q")
+        await show.until(lambda: not show.app.is_running)
+    assert len(busy.queue.enqueued) == 1
+
+
+async def test_tab_and_experiment_are_restored(busy: Stage):
+    async with busy.open() as show:
+        await show.press("down", "3", "q")
+        await show.until(lambda: not show.app.is_running)
+    assert load_view_state(busy.project) == ViewState("analysis", "depth")
+    async with busy.open() as show:
+        await show.shows("Learning curve")
+        await show.press("1")
+        await show.shows("▸ depth", "model.layers=1")
+
+
+def test_a_spoilt_view_state_is_forgotten(busy: Stage):
+    save_view_state(busy.project, ViewState("live", "digits"))
+    file = busy.project.cache / "app.json"
+    assert json.loads(file.read_text())["tab"] == "live"
+    for text in ("", "[]", '{"tab": 3, "experiment": "x"}', '{"tab": "live"}'):
+        file.write_text(text)
+        assert load_view_state(busy.project).experiment in ("", "x")
+
+
+async def test_a_click_on_a_tab_opens_it(busy: Stage):
+    async with busy.open() as show:
+        await show.pilot.click("HeaderStrip", offset=(11, 0))
+        await show.shows("Accuracy")
+
+
+async def test_an_idle_screen_sends_nothing(busy: Stage):
+    async with busy.open() as show:
+        await show.shows("last line")
+        await show.settle()
+        repainted: list[object] = []
+        screen = show.app.screen
+        original = screen._compositor_refresh
+
+        def note() -> None:
+            if screen._compositor._dirty_regions or screen._dirty_widgets:
+                repainted.append(set(screen._dirty_widgets))
+            original()
+
+        screen._compositor_refresh = note  # type: ignore[method-assign]
+        looks = len(busy.queue.sent)
+        jobs = busy.queue.jobs
+        count = 0
+
+        def counted() -> list[object]:
+            nonlocal count
+            count += 1
+            return jobs()  # type: ignore[return-value]
+
+        busy.queue.jobs = counted  # type: ignore[method-assign, assignment]
+        await show.until(lambda: count >= 3)
+        assert repainted == []
+        assert looks == 0
+
+
+def test_the_first_screen_loads_neither_torch_nor_polars():
+    script = (
+        "import sys, tui_datasize.tui.app\n"
+        "heavy = {'torch', 'sklearn', 'torchvision', 'polars', 'scipy', 'plotext'}\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & heavy))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+async def test_using_every_tab_never_loads_torch(busy: Stage):
+    async with busy.open() as show:
+        await show.press("2", "3")
+        await show.shows("Learning curve  digits · 6 runs")
+        assert JobState.SUCCEEDED in show.app.snapshot.states.values()
+    assert "torchmetrics" not in sys.modules

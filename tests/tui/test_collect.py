@@ -1,0 +1,212 @@
+"""Snapshots: what is read, what is left of a failure, and what the polling thread hands on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tests.fakes import State, write_run
+from tests.tui.fake_queue import CPU_ONLY, TWO_GPUS
+from tests.tui.stage import DEADLINE_S, Stage
+from tui_datasize.jobs.gpus import DeviceReport
+from tui_datasize.jobs.state import JobState
+from tui_datasize.tui.collect import Collector
+from tui_datasize.tui.log_tail import read_tail
+from tui_datasize.tui.polling import Poller
+from tui_datasize.tui.record import ProjectRecord
+from tui_datasize.tui.snapshot import Interest, Snapshot
+
+
+def collector(stage: Stage, read_devices: Callable[[], DeviceReport] = lambda: CPU_ONLY) -> Collector:
+    return Collector(stage.project, stage.queue, lambda: ProjectRecord(stage.project), read_devices)
+
+
+def test_a_look_at_a_busy_project(busy: Stage):
+    snapshot = collector(busy).collect(Interest())
+    assert [plan.name for plan in snapshot.experiments] == ["digits", "depth", "folder"]
+    digits = snapshot.experiment("digits")
+    assert digits is not None
+    counts = snapshot.cell_counts(digits)
+    assert counts[JobState.SUCCEEDED] == 6
+    assert counts[None] == len(snapshot.missing(digits)) == 2
+    assert [row.state for row in snapshot.jobs[:7]] == [
+        *[JobState.RUNNING] * 2,
+        *[JobState.QUEUED] * 4,
+        JobState.HELD,
+    ]
+    assert snapshot.jobs[0].fraction == pytest.approx(0.5)
+    assert snapshot.jobs[0].accuracy is not None
+    assert "/nowhere/at/all" in snapshot.experiments[2].problem
+    assert snapshot.problems == ()
+    assert snapshot.remaining_s is not None
+    assert snapshot.slots == 2
+
+
+def test_two_looks_at_the_same_are_equal_and_share_what_they_can(busy: Stage):
+    look = collector(busy)
+    interest = Interest(curves=(busy.specs()[0].run_id,), log=busy.specs()[0].run_id)
+    first, second = look.collect(interest), look.collect(interest)
+    assert first == second
+    assert second.facts is first.facts
+    assert second.experiments[0] is first.experiments[0]
+    assert second.runs_version == first.runs_version
+
+
+def test_the_curve_and_the_log_of_what_is_looked_at(busy: Stage):
+    run_id = busy.specs()[0].run_id
+    snapshot = collector(busy).collect(Interest(curves=(run_id, "unknown"), log=run_id))
+    curve = snapshot.curves[run_id]
+    assert list(snapshot.curves) == [run_id]
+    assert curve.column("test", "update") == (50.0, 100.0, 150.0, 200.0)
+    assert curve.last("train", "accuracy") == pytest.approx(snapshot.facts[run_id].train_accuracy)
+    assert snapshot.log is not None
+    assert snapshot.log.lines == ("first line", "last line")
+
+
+def test_a_failed_run_shows_its_errors_first(busy: Stage):
+    failed = busy.specs()[6]
+    busy.project.run("digits", failed.run_id).stderr.write_text("CUDA out of memory\n")
+    snapshot = collector(busy).collect(Interest(log=failed.run_id))
+    assert snapshot.log is not None
+    assert (snapshot.log.name, snapshot.log.lines) == ("stderr.log", ("CUDA out of memory",))
+
+
+def test_runs_that_the_queue_does_not_know_are_shown_too(busy: Stage):
+    busy.queue.entries.clear()
+    snapshot = collector(busy).collect(Interest())
+    assert snapshot.states[busy.specs()[0].run_id] is JobState.SUCCEEDED
+    assert len(snapshot.jobs) == 9
+
+
+@pytest.mark.parametrize("state", ["queued", "interrupted"])
+def test_an_unfinished_run_that_the_queue_does_not_know_is_missing(empty: Stage, state: State):
+    write_run(empty.project, empty.specs()[0], state=state)
+    snapshot = collector(empty).collect(Interest())
+    digits = snapshot.experiment("digits")
+    assert digits is not None
+    assert len(snapshot.missing(digits)) == 16
+    assert snapshot.jobs == ()
+
+
+def test_a_part_that_fails_is_named_and_keeps_its_last_value(busy: Stage):
+    look = collector(busy)
+    before = look.collect(Interest())
+    busy.queue.broken = OSError("disk I/O error")
+    busy.project.experiments.write_text("[experiments.digits\n")
+    after = look.collect(Interest())
+    assert after.jobs == before.jobs
+    assert after.experiments == before.experiments
+    assert len(after.problems) == 2
+    assert any("not valid TOML" in problem for problem in after.problems)
+    assert "queue: OSError: disk I/O error" in after.problems
+    busy.queue.broken = None
+    assert len(look.collect(Interest()).problems) == 1
+
+
+def test_devices_that_raise_are_no_end(busy: Stage):
+    def fail() -> DeviceReport:
+        raise RuntimeError("driver gone")
+
+    snapshot = collector(busy, fail).collect(Interest())
+    assert snapshot.devices is None
+    assert "devices: RuntimeError: driver gone" in snapshot.problems
+
+
+def test_gpus_are_slots(busy: Stage):
+    snapshot = collector(busy, lambda: TWO_GPUS).collect(Interest())
+    assert snapshot.slots == 2
+
+
+def test_a_changed_file_is_read_again(busy: Stage):
+    look = collector(busy)
+    look.collect(Interest())
+    text = busy.project.experiments.read_text()
+    busy.project.experiments.write_text(text.replace("[40, 80, 160, 320]", "[40, 80, 160, 320, 640]"))
+    digits = look.collect(Interest()).experiment("digits")
+    assert digits is not None
+    assert len(digits.cells) == 20
+
+
+def test_a_project_without_a_file_says_so(busy: Stage):
+    busy.project.experiments.unlink()
+    snapshot = collector(busy).collect(Interest())
+    assert snapshot.experiments == ()
+    assert any("no such file" in problem for problem in snapshot.problems)
+    assert len(snapshot.jobs) == 14
+
+
+def test_a_log_is_shown_as_a_terminal_would(tmp_path):
+    file = tmp_path / "stdout.log"
+    file.write_bytes(b"\x1b[31mred\x1b[0m\n10%\r50%\r100%\r\n\n\xff\x07bell\ttab\nunfinished")
+    assert read_tail(file, 4096) == ("red", "100%", "\ufffdbell   tab", "unfinished")
+    assert read_tail(file, 12) == ("unfinished",)
+    assert read_tail(tmp_path / "none", 4096) == ()
+
+
+class Watcher:
+    """Collects what a poller hands on."""
+
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+        self.failures: list[str] = []
+        self.looks = 0
+        self.enough = threading.Event()
+
+
+def test_the_poller_hands_on_only_what_changed():
+    watcher = Watcher()
+    seen = [Snapshot(slots=1), Snapshot(slots=1), Snapshot(slots=2), Snapshot(slots=2)]
+
+    def collect(_interest: Interest) -> Snapshot:
+        watcher.looks += 1
+        if watcher.looks >= 4:
+            watcher.enough.set()
+        return seen[min(watcher.looks, 4) - 1]
+
+    poller = Poller(collect, watcher.snapshots.append, watcher.failures.append, interval_s=0.001)
+    poller.start()
+    assert watcher.enough.wait(DEADLINE_S)
+    poller.stop()
+    assert [snapshot.slots for snapshot in watcher.snapshots] == [1, 2]
+    assert watcher.failures == []
+
+
+def test_the_poller_survives_a_failure_and_then_hands_on_again():
+    watcher = Watcher()
+
+    def collect(_interest: Interest) -> Snapshot:
+        watcher.looks += 1
+        if watcher.looks == 2:
+            raise RuntimeError("boom")
+        if watcher.looks >= 4:
+            watcher.enough.set()
+        return Snapshot(slots=1)
+
+    poller = Poller(collect, watcher.snapshots.append, watcher.failures.append, interval_s=0.001)
+    poller.start()
+    assert watcher.enough.wait(DEADLINE_S)
+    poller.stop()
+    assert len(watcher.failures) == 1
+    assert "boom" in watcher.failures[0]
+    # Handed on again after the failure, so that its message goes away.
+    assert len(watcher.snapshots) == 2
+
+
+def test_a_new_interest_is_looked_at_at_once():
+    asked: list[Interest] = []
+    looked = threading.Event()
+
+    def collect(interest: Interest) -> Snapshot:
+        asked.append(interest)
+        if interest.log:
+            looked.set()
+        return Snapshot()
+
+    poller = Poller(collect, lambda _: None, lambda _: None, interval_s=3600)
+    poller.start()
+    poller.look_at(Interest(log="a"))
+    assert looked.wait(DEADLINE_S)
+    poller.stop()
+    assert asked[-1] == Interest(log="a")

@@ -1,0 +1,155 @@
+"""The Live tab: what is drawn, and what each key changes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.fakes import metric_rows, write_lines
+from tests.tui.stage import NARROW, WIDE, Stage
+from tests.tui.test_charts import PALETTE
+from tui_datasize.jobs.state import JobState
+from tui_datasize.tui.curves import Curve, smooth
+from tui_datasize.tui.live_charts import (
+    LOSS,
+    METRICS,
+    DrawnRun,
+    LiveView,
+    assign_slots,
+    many_run_series,
+    one_run_series,
+)
+from tui_datasize.tui.live_table import LiveTable
+
+CURVE = Curve(
+    "run",
+    {
+        "test": {"update": (10.0, 20.0), "epoch": (1.0, 2.0), "loss": (1.0, 0.5), "accuracy": (0.5, 0.8)},
+        "train": {"update": (10.0, 20.0), "epoch": (1.0, 2.0), "loss": (0.9, 0.4), "accuracy": (0.6, 0.9)},
+        "batches": {"update": (5.0, 10.0), "epoch": (0.5, 1.0), "loss": (2.0, 1.0), "lr": (0.1, 0.1)},
+    },
+)
+LEARNING_RATE = next(metric for metric in METRICS if metric.column == "lr")
+
+
+def test_one_run_shows_batches_train_and_test():
+    series = one_run_series(CURVE, LOSS, LiveView(), PALETTE)
+    assert [one.label for one in series] == ["batches", "train", "test"]
+    assert list(series[2].y) == [1.0, 0.5]
+    assert len({one.mark for one in series}) == 3
+
+
+def test_shares_are_drawn_in_percent_against_the_chosen_axis():
+    series = one_run_series(CURVE, METRICS[0], LiveView(axis="epoch"), PALETTE)
+    assert [one.label for one in series] == ["train", "test"]
+    assert list(series[1].x) == [1.0, 2.0]
+    assert list(series[1].y) == pytest.approx([50.0, 80.0])
+
+
+def test_smoothing_is_of_the_batches_alone_and_is_said():
+    series = one_run_series(CURVE, LOSS, LiveView(smoothing=0.6), PALETTE)
+    assert series[0].label == "batches, smoothed 0.6"
+    assert series[0].y[1] != 1.0
+    assert list(series[2].y) == [1.0, 0.5]
+
+
+def test_smoothing_keeps_gaps():
+    out = smooth([1.0, math.nan, 1.0], 0.5)
+    assert out[0] == out[2] == 1.0
+    assert math.isnan(out[1])
+
+
+def test_several_runs_are_told_apart_by_colour_and_letter():
+    runs = [DrawnRun(CURVE, 0), DrawnRun(CURVE, 2)]
+    lines = [one for one in many_run_series(runs, LOSS, LiveView(), PALETTE) if one.joined]
+    assert [one.tag for one in lines] == ["a", "c"]
+    assert len({one.colour for one in lines}) == 2
+
+
+def test_what_only_batches_hold_is_drawn_from_them():
+    (series,) = one_run_series(CURVE, LEARNING_RATE, LiveView(), PALETTE)
+    assert list(series.y) == [0.1, 0.1]
+    (series,) = many_run_series([DrawnRun(CURVE, 0)], LEARNING_RATE, LiveView(), PALETTE)
+    assert list(series.x) == [5.0, 10.0]
+
+
+def test_a_run_keeps_its_colour_while_others_come_and_go():
+    slots = assign_slots(["a", "b", "c"], {})
+    assert slots == {"a": 0, "b": 1, "c": 2}
+    slots = assign_slots(["b", "c", "d"], slots)
+    assert slots == {"b": 1, "c": 2, "d": 0}
+
+
+async def test_the_running_run_is_drawn_and_grows(busy: Stage):
+    spec = busy.specs()[7]
+    async with busy.open() as show:
+        await show.press("2")
+        await show.shows(f"Accuracy  {spec.run_id}", "accuracy, %", "update 100/200", "●", "○")
+        rows = metric_rows(spec, [150], 0.7)
+        write_lines(busy.project.run("digits", spec.run_id).metrics, rows)
+        await show.shows("update 150/200", "75")
+
+
+async def test_keys_choose_metric_axis_and_scale(busy: Stage):
+    async with busy.open() as show:
+        await show.press("2")
+        await show.shows("accuracy, %", "update")
+        await show.press("m")
+        await show.shows("Loss  ", "loss")
+        await show.press("y")
+        await show.shows("loss (log)")
+        await show.press("x")
+        await show.shows("epoch")
+        await show.press("x", "x")
+        await show.shows("wall time, s")
+        await show.press("s")
+        await show.shows("smoothed 0.6")
+        await show.press("m")
+        await show.shows("macro F1, %")
+
+
+async def test_all_running_runs_are_drawn_together(busy: Stage):
+    async with busy.open(WIDE) as show:
+        await show.press("2", "t")
+        await show.shows("2 running runs", " a ◐ ", " b ◐ ")
+        await show.until(lambda: len(show.app.snapshot.curves) == 2)
+        assert "Loss" in show.text
+        assert "Accuracy" in show.text
+        await show.press("t")
+        await show.shows("one at a time")
+
+
+async def test_the_cursor_chooses_the_run(busy: Stage):
+    async with busy.open() as show:
+        await show.press("2")
+        table = show.app.query_one(LiveTable)
+        assert table.has_focus
+        first = table.highlighted
+        await show.press("down", "down")
+        await show.until(lambda: table.highlighted != first)
+        await show.shows(f"Accuracy  {table.highlighted}")
+        await show.until(lambda: table.highlighted in show.app.snapshot.curves)
+
+
+async def test_the_job_chosen_on_the_queue_tab_is_watched(busy: Stage):
+    async with busy.open() as show:
+        await show.press("2", "1")
+        jobs = show.app.query_one("#job-table")
+        wanted = next(row.run_id for row in show.app.snapshot.jobs if row.state is JobState.SUCCEEDED)
+        jobs.select(wanted)
+        await show.press("2")
+        await show.shows(f"Accuracy  {wanted}")
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+async def test_without_runs_it_says_what_to_do(empty: Stage, size: tuple[int, int]):
+    async with empty.open(size) as show:
+        await show.press("2")
+        await show.shows(
+            "No run has begun. Queue an experiment with a on the Queue tab (1).", "Nothing to draw"
+        )
+        await show.press("t")
+        await show.shows("No run is at work. Press t")
+        await show.press("ctrl+e")
+        await show.shows("nothing to export yet")

@@ -1,0 +1,75 @@
+"""`[devices]` and `notify`: what is accepted, the one line that refuses the rest, and who wins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.device_settings import DeviceSettings
+from tui_datasize.experiments.load import device_settings, load_project, notify_command
+from tui_datasize.jobs.scheduler import _parser, _settings
+
+
+def project(root: Path, text: str) -> Path:
+    (root / "experiments.toml").write_text(text)
+    return root
+
+
+def test_a_project_without_the_table_or_the_file_has_the_defaults(tmp_path: Path) -> None:
+    assert device_settings(tmp_path) == DeviceSettings()
+    assert notify_command(tmp_path) == ""
+    loaded = load_project(project(tmp_path, "") / "experiments.toml", {})
+    assert (loaded.devices, loaded.notify) == (DeviceSettings(), "")
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    text = (
+        "notify = 'mail me'\n[devices]\nslots_per_gpu = 2\nmax_jobs_per_gpu = 3\ncpu_slots = 4\ncold = true\n"
+    )
+    loaded = load_project(project(tmp_path, text) / "experiments.toml", {})
+    assert loaded.devices == device_settings(tmp_path) == DeviceSettings(2, 3, 4, cold=True)
+    assert loaded.notify == notify_command(tmp_path) == "mail me"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[devices]\nslots_per_gpu = 0",
+            "slots_per_gpu: expected a whole number of at least 1, got 0",
+        ),
+        ("[devices]\ncpu_slots = 1000", "devices.cpu_slots: expected a whole number from 1 to 64, got 1000"),
+        ("[devices]\ncold = 1", "devices.cold: expected true or false, got 1"),
+        ("[devices]\nslots_per_gpus = 2", "unknown key 'slots_per_gpus'; did you mean 'slots_per_gpu'?"),
+        (
+            "[devices]\nslots_per_gpu = 3\nmax_jobs_per_gpu = 2",
+            "devices.max_jobs_per_gpu: expected at least slots_per_gpu, which is 3, got 2",
+        ),
+        ("devices = 3", "devices: expected a table, got 3"),
+    ],
+)
+def test_a_wrong_table_is_one_line_for_people_and_for_the_scheduler(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    project(tmp_path, text)
+    for read in (lambda: load_project(tmp_path / "experiments.toml", {}), lambda: device_settings(tmp_path)):
+        with pytest.raises(ConfigError) as caught:
+            read()
+        assert message in caught.value.line
+        assert "\n" not in caught.value.line
+
+
+def test_options_of_the_scheduler_win_over_the_file(tmp_path: Path) -> None:
+    project(tmp_path, "[devices]\nslots_per_gpu = 2\ncpu_slots = 4\ncold = true\n")
+
+    def limits(*options: str) -> tuple[int, int | None, bool]:
+        settings = _settings(_parser().parse_args(["--project", str(tmp_path), *options]))
+        return settings.limits.slots_per_gpu, settings.limits.cpu_slots, settings.call == ""
+
+    assert limits() == (2, 4, True)
+    assert limits("--slots-per-gpu", "5", "--cpu-slots", "1") == (5, 1, True)
+    project(tmp_path, "[experiments.broken]\nnothing = 'but the devices are looked at'")
+    assert limits() == (1, None, False)
+    assert limits("--cold") == (1, None, True)

@@ -1,0 +1,86 @@
+"""Estimates of time: what they are learned from, and when runs end on so many slots."""
+
+from __future__ import annotations
+
+import pytest
+
+from tui_datasize.analysis.eta import Paces, Work, forecast, latest
+
+
+def work(run_id: str = "r", **changes) -> Work:
+    values = {
+        "experiment": "letters",
+        "dataset": "digits",
+        "model": "cnn3",
+        "batch_size": 32,
+        "device": "cpu",
+        "total_updates": 100,
+    }
+    return Work(run_id=run_id, **(values | changes))
+
+
+FINISHED = [work(total_updates=u, used_s=5 + 0.1 * u) for u in (100, 200, 400)]
+
+
+def test_the_same_work_is_learned_from_first():
+    others = [work(model="mlp", used_s=1.0), work(device="NVIDIA H100", used_s=2.0)]
+    pace = Paces([*FINISHED, *others]).pace(work())
+    assert (pace.start_s, pace.update_s) == (pytest.approx(5), pytest.approx(0.1))
+    assert pace.basis == "3 finished runs of cnn3 on cpu"
+
+
+@pytest.mark.parametrize(
+    ("changes", "basis"),
+    [
+        ({"dataset": "mnist"}, "3 finished runs of cnn3 on cpu, other data"),
+        ({"batch_size": 64}, "3 finished runs of cnn3, other device or batch size"),
+        ({"device": "NVIDIA H100"}, "3 finished runs of cnn3, other device or batch size"),
+        ({"model": "mlp"}, "3 finished runs of other models"),
+    ],
+)
+def test_without_it_the_most_similar_work_is(changes, basis):
+    assert Paces(FINISHED).pace(work(**changes)).basis == basis
+
+
+def test_a_run_that_goes_on_has_its_remaining_updates_to_do():
+    paces = Paces(FINISHED)
+    assert paces.remaining(work(total_updates=1000))[0] == pytest.approx(105)
+    assert paces.remaining(work(total_updates=1000, updates=600, used_s=70))[0] == pytest.approx(40)
+    assert paces.remaining(work(total_updates=1000, used_s=30))[0] == pytest.approx(75)
+    assert paces.remaining(work(total_updates=100, used_s=300))[0] == 0
+
+
+def test_before_any_run_has_finished_its_own_beginning_tells():
+    paces = Paces([])
+    assert paces.remaining(work()) == (None, "")
+    seconds, basis = paces.remaining(work(total_updates=1000, updates=250, used_s=50))
+    assert (seconds, basis) == (pytest.approx(150), "its own first 250 updates")
+
+
+def test_runs_end_one_after_the_other_on_the_slots_there_are():
+    paces = Paces([work(used_s=10.0)])
+    running = work("running", updates=50, used_s=5, is_running=True)
+    queued = [work(f"q{n}") for n in range(3)]
+    ends = {e.run_id: e.ends_in_s for e in forecast([*queued, running], paces, slots=2)}
+    assert ends == pytest.approx({"running": 5, "q0": 10, "q1": 15, "q2": 20})
+
+
+def test_a_run_does_not_begin_before_its_source_has_ended():
+    paces = Paces([work(used_s=10.0)])
+    works = [work("source"), work("later", after=("source",)), work("free")]
+    ends = {e.run_id: e.ends_in_s for e in forecast(works, paces, slots=2)}
+    assert (ends["source"], ends["later"]) == (10, 20)
+
+
+def test_more_running_than_slots_are_all_running():
+    paces = Paces([work(used_s=10.0)])
+    works = [work(f"r{n}", is_running=True, used_s=4.0) for n in range(3)]
+    assert [e.ends_in_s for e in forecast(works, paces, slots=1)] == [6, 6, 6]
+
+
+def test_the_end_of_all_is_not_known_while_one_is_not():
+    known = forecast([work()], Paces([work(used_s=10.0)]), slots=1)
+    unknown = forecast([work()], Paces([]), slots=1)
+    assert latest(known) == 10
+    assert latest([*known, *unknown]) is None
+    assert latest([]) == 0

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tui_datasize.analysis.averaging import FittedLaws, fit_laws
+from tui_datasize.analysis.calibration import (
+    Calibration,
+    Cell,
+    band_scale,
+    error_band,
+    shipped_calibration,
+)
+from tui_datasize.analysis.curve import metric_named
+from tui_datasize.analysis.extrapolate import NOT_IDENTIFIABLE, Outlook, look_ahead, shown
+from tui_datasize.analysis.fits import FitFailure
+from tui_datasize.analysis.laws import Loss
+
+ACCURACY, LOSS = metric_named("test_accuracy"), metric_named("test_loss")
+SIZES = np.array([50, 100, 200, 400, 800, 1600, 3200])
+
+
+def half_law(n):
+    return 0.05 + 2 / np.sqrt(n)
+
+
+def laws_of(errors, sizes=SIZES, loss=Loss.ERROR) -> FittedLaws:
+    laws = fit_laws(sizes, errors, loss=loss)
+    assert isinstance(laws, FittedLaws)
+    return laws
+
+
+def table(quantile: float = 1.0) -> Calibration:
+    cells = [
+        Cell(least, factor, quantile, 0.91, 0.04, 0.05, 10, 3) for least in (3, 6) for factor in (2, 4, 8)
+    ]
+    return Calibration(0.9, {"data": "D", "licence": "L", "date": "2026-01-01"}, tuple(cells))
+
+
+def outlook_of(laws, metric=ACCURACY, **asked) -> Outlook:
+    outlook = look_ahead(laws, metric, **{"calibration": table(), **asked})
+    assert isinstance(outlook, Outlook)
+    return outlook
+
+
+def test_the_metric_at_two_four_and_eight_times_with_a_band():
+    found = outlook_of(laws_of(half_law(SIZES))).extrapolations
+    assert [(point.train_size, point.factor) for point in found] == [(6400, 2), (12800, 4), (25600, 8)]
+    for point in found:
+        assert point.value == pytest.approx(1 - half_law(point.train_size), abs=1e-3)
+        assert point.low < point.value < point.high <= 1
+        assert (point.nominal, point.measured) == (0.9, 0.91)
+    widths = [point.high - point.low for point in found]
+    assert widths == sorted(widths)
+
+
+def test_the_band_is_a_factor_on_the_error_of_the_quantile_times_the_scale():
+    average = laws_of(half_law(SIZES)).average
+    at = np.array([6400.0, 25600.0])
+    low, high = error_band(average, 3200, at, table(2.0).of_length(7))
+    scale = band_scale(average, 3200, at)
+    centre = average.errors_at(at)
+    np.testing.assert_allclose(np.log(high / centre), 2 * scale)
+    np.testing.assert_allclose(np.log(centre / low), 2 * scale)
+    change = abs(math.log(centre[0] / average.errors_at([3200])[0]))
+    assert scale[0] == pytest.approx(0.03 + average.spread_at(at)[0] + 0.3 * change)
+
+
+def test_nothing_is_said_beyond_the_calibrated_range():
+    average = laws_of(half_law(SIZES)).average
+    low, high = error_band(average, 3200, np.array([25_600.0, 25_700.0]), table().of_length(7))
+    assert np.isfinite([low[0], high[0]]).all()
+    assert np.isnan([low[1], high[1]]).all()
+
+
+def test_a_curve_takes_the_row_of_its_length():
+    assert {cell.least_sizes for cell in table().of_length(5)} == {3}
+    assert {cell.least_sizes for cell in table().of_length(60)} == {6}
+    assert table().of_length(2) == ()
+
+
+def test_the_size_that_a_target_needs_is_bounded_from_both_sides():
+    target = 1 - half_law(8000)
+    needed = outlook_of(laws_of(half_law(SIZES)), target=target, calibration=table(0.3)).needed
+    assert needed.train_size == pytest.approx(8000, rel=0.03)
+    assert 3200 < needed.at_least < needed.train_size < needed.at_most < 25_600
+    assert needed.one_sided == pytest.approx(0.95)
+    assert needed.at_least_measured == pytest.approx(0.95)
+    assert f"at most {needed.at_most:,}" in needed.words
+
+
+def test_a_target_within_the_runs_is_said_so():
+    needed = outlook_of(laws_of(half_law(SIZES)), target=1 - half_law(600)).needed
+    assert needed.train_size == pytest.approx(600, rel=0.03)
+    assert needed.at_least is needed.at_most is None
+    assert "within the runs" in needed.words
+
+
+@pytest.mark.parametrize(
+    ("target", "quantile", "has_bound"),
+    [
+        (0.999, 1.0, False),  # below the floor: the band never gets there
+        (1 - half_law(14_000), 4.0, True),  # the upper end of the band does not get there
+        (1 - half_law(3300), 4.0, False),  # the band holds it from the start, and never surely
+    ],
+)
+def test_what_the_runs_cannot_tell_is_said_in_plain_words(target, quantile, has_bound):
+    needed = outlook_of(laws_of(half_law(SIZES)), target=target, calibration=table(quantile)).needed
+    assert needed.at_most is None
+    assert (needed.at_least is not None) == has_bound
+    assert NOT_IDENTIFIABLE in needed.words
+    assert "at most" not in needed.words
+
+
+def test_what_the_next_doubling_buys_and_from_where_it_is_little():
+    doubling = outlook_of(laws_of(half_law(SIZES)), delta=0.006).doubling
+    assert doubling.gain == pytest.approx(half_law(3200) - half_law(6400), abs=5e-4)
+    assert doubling.low < doubling.gain < doubling.high
+    # 2/sqrt(n) - 2/sqrt(2n) = 0.006
+    assert doubling.small_from == pytest.approx((2 * (1 - 0.5**0.5) / 0.006) ** 2, rel=0.05)
+    assert "0.60 points" in doubling.words
+
+
+def test_a_doubling_that_stays_worth_it_has_no_size():
+    doubling = outlook_of(laws_of(half_law(SIZES)), delta=1e-4).doubling
+    assert doubling.small_from is None
+    assert NOT_IDENTIFIABLE in doubling.words
+
+
+def test_a_plateau_among_small_sizes_is_not_the_end():
+    sizes = np.array([20, 40, 80, 160, 320, 640, 1280])
+    outlook = outlook_of(laws_of(0.1 + 0.8 * np.exp(-sizes / 600), sizes), delta=0.05)
+    assert outlook.doubling.small_from > 640
+
+
+def test_cross_entropy_goes_down_and_its_band_is_not_measured():
+    outlook = outlook_of(laws_of(0.3 + 20 / SIZES**0.6, loss=Loss.CROSS_ENTROPY), LOSS, target=0.4)
+    assert outlook.doubling.gain < 0
+    assert [point.measured for point in outlook.extrapolations] == [None] * 3
+    assert "has not been measured" in outlook.words
+    assert outlook.needed.train_size == pytest.approx((20 / 0.1) ** (1 / 0.6), rel=0.05)
+
+
+def test_too_few_sizes_are_a_reason():
+    laws = laws_of(half_law(SIZES[:2]), SIZES[:2])
+    assert look_ahead(laws, ACCURACY) == FitFailure("needs 3 sizes, has 2")
+
+
+def test_the_shipped_table_names_its_source_and_its_coverage():
+    shipped = shipped_calibration()
+    assert shipped.level == 0.9
+    assert set(shipped.provenance) >= {"data", "licence", "date", "protocol", "curves", "data_sets"}
+    for n_sizes in (3, 4, 5, 9, 30):
+        cells = shipped.of_length(n_sizes)
+        assert [cell.factor for cell in cells] == [2, 4, 8]
+        for cell in cells:
+            assert 0.86 <= cell.coverage <= 0.94
+            assert cell.coverage + cell.above + cell.below == pytest.approx(1, abs=2e-4)
+            assert cell.quantile > 0
+
+
+def test_differences_are_in_points():
+    assert shown(0.005, ACCURACY, is_difference=True) == "0.50 points"
+    assert shown(0.02, LOSS, is_difference=True) == "0.0200"

@@ -1,0 +1,357 @@
+"""What people ask of a queue, applied without a scheduler: drain, retry, sources, limits, old databases."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import pairwise
+
+import pytest
+
+from tests.fakes import fake_spec, fake_sweep, write_run
+from tui_datasize.errors import UnknownRunError
+from tui_datasize.experiments.budget import total_updates
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs.apply import CommandDesk
+from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.commands import CommandKind, QueueSettings, select_jobs
+from tui_datasize.jobs.notices import NoticeEvent
+from tui_datasize.jobs.schema import STEPS
+from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.store import Store
+from tui_datasize.runlog.paths import ProjectPaths
+
+SOURCE, OTHER = fake_spec("base", seed=1), fake_spec("base", seed=2)
+FIRST, SECOND = fake_spec("transfer", seed=1), fake_spec("transfer", seed=2)
+
+
+class Queue:
+    """A client and the desk that applies what it asks."""
+
+    def __init__(self, project: ProjectPaths, store: Store) -> None:
+        self.client = QueueClient(project)
+        self.store = store
+        self._desk = CommandDesk(store, project)
+
+    def enqueue(self, *specs: RunSpec, after: dict[RunSpec, list[RunSpec]] | None = None, **options) -> None:
+        by_id = {spec.run_id: [s.run_id for s in sources] for spec, sources in (after or {}).items()}
+        self.client.enqueue(specs, after=by_id, **options)
+        self.apply()
+
+    def apply(self) -> None:
+        while self._desk.apply_pending():
+            pass
+
+    def ask(self, kind: CommandKind, *specs: RunSpec, amount: int = 0) -> list[str]:
+        """Answers, with a minus before those that refuse."""
+        acknowledgement = self.client.send(kind, [spec.run_id for spec in specs] or [""], amount)
+        self.apply()
+        results = self.client.wait(acknowledgement, 0)
+        assert results is not None
+        return [("" if r.ok else "-") + r.message.removeprefix(f"{r.run_id}: ") for r in results]
+
+    def job(self, spec: RunSpec) -> Job:
+        return next(job for job in self.client.jobs() if job.run_id == spec.run_id)
+
+    def begin(self, spec: RunSpec) -> None:
+        attempt = self.job(spec).attempts + 1
+        self.store.begin_attempt(spec.run_id, attempt, "cpu", 0, f"tag {attempt}")
+        self.store.change(spec.run_id, JobState.RUNNING)
+
+    def end(self, spec: RunSpec, state: JobState, reason: str = "") -> None:
+        with self.store.transaction():
+            self.begin(spec)
+            self.store.change(spec.run_id, state, reason)
+            self.store.end_attempt(spec.run_id, self.job_attempts(spec), state, reason)
+
+    def job_attempts(self, spec: RunSpec) -> int:
+        return int(self.store._one("SELECT attempts FROM jobs WHERE run_id = ?", spec.run_id)[0])
+
+    def startable(self) -> list[str]:
+        return [job.run_id for job in self.store.waiting(100)]
+
+
+@pytest.fixture
+def queue(project: ProjectPaths) -> Iterator[Queue]:
+    with closing(Store(project.queue)) as store:
+        yield Queue(project, store)
+
+
+def test_a_draining_queue_starts_nothing_and_remembers_it(queue: Queue, project: ProjectPaths) -> None:
+    queue.enqueue(FIRST)
+    assert queue.store.has_waiting()
+    queue.client.drain()
+    assert queue.client.settings() == QueueSettings(draining=True)
+    queue.apply()
+    assert not queue.store.has_waiting()
+    with closing(Store(project.queue)) as after_a_restart:
+        assert after_a_restart.settings.read().draining
+    assert queue.client.settings().draining
+    queue.client.drain(False)
+    assert not queue.client.settings().draining
+    queue.apply()
+    assert queue.store.has_waiting()
+
+
+def test_a_project_without_a_queue_does_not_drain(project: ProjectPaths) -> None:
+    assert QueueClient(project).settings() == QueueSettings()
+    assert not project.queue.exists()
+
+
+def test_a_run_has_its_own_limit_of_attempts_and_a_retry_grants_it_anew(queue: Queue) -> None:
+    queue.enqueue(FIRST, max_attempts=1)
+    queue.enqueue(SECOND)
+    assert [queue.job(spec).max_attempts for spec in (FIRST, SECOND)] == [1, 3]
+    queue.end(FIRST, JobState.FAILED, "worker vanished")
+    assert queue.ask(CommandKind.RETRY, FIRST) == ["queued again"]
+    assert (queue.job(FIRST).attempts, queue.job(FIRST).max_attempts) == (1, 2)
+    queue.enqueue(FIRST, force=True, max_attempts=5)
+    assert queue.job(FIRST).max_attempts == 6
+
+
+def test_an_interrupted_run_is_retried_with_new_attempts(queue: Queue) -> None:
+    queue.enqueue(FIRST)
+    for _ in range(2):
+        queue.end(FIRST, JobState.INTERRUPTED, "worker vanished")
+    assert queue.ask(CommandKind.RETRY, FIRST) == ["waits already; its attempts are counted anew"]
+    assert queue.job(FIRST).max_attempts == 5
+
+
+def test_a_run_waits_until_all_its_sources_succeeded(queue: Queue) -> None:
+    queue.enqueue(SOURCE, OTHER)
+    queue.enqueue(FIRST, after={FIRST: [SOURCE, OTHER]})
+    assert queue.startable() == [SOURCE.run_id, OTHER.run_id]
+    assert set(queue.job(FIRST).waits_for) == {SOURCE.run_id, OTHER.run_id}
+    queue.end(SOURCE, JobState.SUCCEEDED)
+    assert queue.job(FIRST).waits_for == (OTHER.run_id,)
+    assert queue.startable() == [OTHER.run_id]
+    queue.end(OTHER, JobState.SUCCEEDED)
+    assert queue.startable() == [FIRST.run_id]
+    assert (queue.job(FIRST).waits_for, len(queue.job(FIRST).after)) == ((), 2)
+
+
+def test_sources_may_come_in_the_same_breath(queue: Queue) -> None:
+    queue.enqueue(SOURCE, FIRST, SECOND, after={FIRST: [SOURCE], SECOND: [FIRST]})
+    assert queue.startable() == [SOURCE.run_id]
+
+
+def test_what_an_acknowledged_run_waits_for_is_seen_before_it_is_applied(queue: Queue) -> None:
+    queue.client.enqueue([SOURCE, FIRST], after={FIRST.run_id: [SOURCE.run_id]})
+    assert queue.job(FIRST).waits_for == (SOURCE.run_id,)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_dependants_of_a_failed_source_fail_with_its_reason(queue: Queue, held: bool) -> None:
+    queue.enqueue(SOURCE, FIRST, SECOND, after={FIRST: [SOURCE], SECOND: [FIRST]})
+    if held:
+        queue.ask(CommandKind.HOLD, FIRST)
+    queue.end(SOURCE, JobState.FAILED, "out of memory")
+    for spec in (FIRST, SECOND):
+        assert queue.job(spec).state is JobState.FAILED
+        assert queue.job(spec).reason == f"its source {SOURCE.run_id} failed: out of memory"
+    assert not queue.store.has_waiting()
+
+
+def test_a_chain_of_many_runs_fails_with_its_first(queue: Queue) -> None:
+    chain = [fake_spec("chain", seed=seed) for seed in range(1100)]
+    queue.enqueue(*chain, after={later: [earlier] for earlier, later in pairwise(chain)})
+    assert queue.startable() == [chain[0].run_id]
+    queue.end(chain[0], JobState.FAILED, "no")
+    assert {job.state for job in queue.client.jobs()} == {JobState.FAILED}
+    assert set(queue.ask(CommandKind.RETRY, *chain)) == {"queued again"}
+
+
+def test_dependants_of_a_cancelled_source_fail_too(queue: Queue) -> None:
+    queue.enqueue(SOURCE, FIRST, after={FIRST: [SOURCE]})
+    assert queue.ask(CommandKind.CANCEL, SOURCE) == ["cancelled"]
+    assert queue.job(FIRST).reason == f"its source {SOURCE.run_id} was cancelled"
+
+
+def test_a_dependant_is_retried_after_or_with_its_source_and_not_before(queue: Queue) -> None:
+    queue.enqueue(SOURCE, FIRST, SECOND, after={FIRST: [SOURCE], SECOND: [FIRST]})
+    queue.end(SOURCE, JobState.FAILED, "no")
+    assert queue.ask(CommandKind.RETRY, FIRST) == [f"-its source {SOURCE.run_id} failed; retry that first"]
+    assert queue.ask(CommandKind.RETRY, SECOND, FIRST, SOURCE) == ["queued again"] * 3
+    assert queue.startable() == [SOURCE.run_id]
+    assert queue.job(SECOND).waits_for == (FIRST.run_id,)
+
+
+def test_a_source_that_runs_anew_is_waited_for_again(queue: Queue) -> None:
+    queue.enqueue(SOURCE, FIRST, after={FIRST: [SOURCE]})
+    queue.end(SOURCE, JobState.SUCCEEDED)
+    queue.enqueue(SOURCE, force=True)
+    assert queue.startable() == [SOURCE.run_id]
+
+
+def test_a_run_queued_anew_waits_for_what_it_is_told_to_alone(queue: Queue) -> None:
+    queue.enqueue(SOURCE, FIRST, after={FIRST: [SOURCE]})
+    queue.enqueue(FIRST, force=True)
+    assert queue.job(FIRST).after == ()
+    assert FIRST.run_id in queue.startable()
+
+
+def test_sources_that_cannot_be_waited_for_are_refused_in_one_line(queue: Queue) -> None:
+    queue.enqueue(SOURCE)
+    with pytest.raises(UnknownRunError, match=f"{FIRST.run_id}: {OTHER.run_id} is not in the queue"):
+        queue.enqueue(FIRST, after={FIRST: [OTHER]})
+    queue.end(SOURCE, JobState.FAILED, "no")
+    with pytest.raises(UnknownRunError, match=f"its source {SOURCE.run_id} failed; retry that first"):
+        queue.enqueue(FIRST, after={FIRST: [SOURCE]})
+    assert [job.run_id for job in queue.client.jobs()] == [SOURCE.run_id]
+
+
+def test_circles_are_refused(queue: Queue) -> None:
+    queue.enqueue(SOURCE, FIRST, SECOND, after={FIRST: [SOURCE], SECOND: [FIRST]})
+    for spec, source in ((SOURCE, SECOND), (FIRST, FIRST)):
+        with pytest.raises(UnknownRunError, match=f"its source {source.run_id} waits for it"):
+            queue.enqueue(spec, force=True, after={spec: [source]})
+    assert queue.job(SOURCE).after == ()
+
+
+def test_a_circle_of_two_acknowledged_commands_is_refused_by_the_scheduler(queue: Queue) -> None:
+    queue.enqueue(SOURCE, FIRST)
+    queue.client.enqueue([FIRST], force=True, after={FIRST.run_id: [SOURCE.run_id]})
+    acknowledgement = queue.client.enqueue([SOURCE], force=True, after={SOURCE.run_id: [FIRST.run_id]})
+    queue.apply()
+    (result,) = queue.client.wait(acknowledgement, 0) or []
+    assert (result.ok, result.message) == (False, f"{SOURCE.run_id}: its source {FIRST.run_id} waits for it")
+    assert queue.startable() == [SOURCE.run_id]
+
+
+def test_commands_for_many_pick_those_they_apply_to(queue: Queue) -> None:
+    queue.enqueue(SOURCE, OTHER, FIRST, SECOND)
+    queue.ask(CommandKind.HOLD, OTHER)
+    queue.end(FIRST, JobState.FAILED, "no")
+    queue.end(SECOND, JobState.INTERRUPTED)
+    jobs = queue.client.jobs()
+
+    def pick(kind: CommandKind, **options) -> list[RunSpec]:
+        chosen = select_jobs(jobs, kind, **options)
+        return [spec for spec in (SOURCE, OTHER, FIRST, SECOND) if spec.run_id in chosen]
+
+    assert pick(CommandKind.HOLD) == [SOURCE, SECOND]
+    assert pick(CommandKind.RELEASE) == [OTHER]
+    assert pick(CommandKind.CANCEL) == [SOURCE, OTHER, SECOND]
+    assert pick(CommandKind.RETRY) == [FIRST, SECOND]
+    assert pick(CommandKind.RETRY, states={JobState.FAILED}) == [FIRST]
+    assert pick(CommandKind.MOVE, experiment="base") == [SOURCE, OTHER]
+
+
+def test_a_failure_and_the_end_of_an_experiment_are_noticed_once(queue: Queue) -> None:
+    queue.enqueue(SOURCE, OTHER, FIRST, after={FIRST: [SOURCE]})
+    assert not queue.store.has_notices()
+    queue.end(SOURCE, JobState.FAILED, "out of memory")
+    queue.end(OTHER, JobState.SUCCEEDED)
+    notices = queue.store.notices.take(10)
+    assert [(notice.event, notice.experiment, notice.run_id, notice.reason) for notice in notices] == [
+        (NoticeEvent.JOB_FAILED, "base", SOURCE.run_id, "out of memory"),
+        (NoticeEvent.EXPERIMENT_ENDED, "transfer", "", ""),
+        (NoticeEvent.EXPERIMENT_ENDED, "base", "", ""),
+    ]
+    assert notices[2].counts == {JobState.FAILED: 1, JobState.SUCCEEDED: 1}
+    assert not queue.store.has_notices()
+
+
+def test_an_experiment_that_goes_on_before_it_is_told_of_has_not_ended(queue: Queue) -> None:
+    queue.enqueue(SOURCE)
+    queue.end(SOURCE, JobState.SUCCEEDED)
+    queue.enqueue(OTHER)
+    assert queue.store.notices.take(10) == []
+
+
+def test_hours_are_those_of_all_attempts(queue: Queue) -> None:
+    queue.enqueue(SOURCE, FIRST)
+    for spec, device, hours in ((SOURCE, "cpu", (1, 2)), (FIRST, "GPU-a", (3,))):
+        for attempt, hour in enumerate(hours, start=1):
+            queue.store._run(
+                "INSERT INTO attempts VALUES (?, ?, ?, 0, '', ?, ?, 'failed', '')",
+                *(spec.run_id, attempt, device, "2026-01-01T00:00:00.000+00:00"),
+                f"2026-01-01T0{hour}:00:00.000+00:00",
+            )
+    usage = {usage.experiment: (round(usage.cpu_s), round(usage.gpu_s)) for usage in queue.client.usage()}
+    assert usage == {"base": (3 * 3600, 0), "transfer": (0, 3 * 3600)}
+    queue.store._run("UPDATE attempts SET finished_at = ''")
+    assert queue.client.usage() == []
+
+
+def test_a_run_that_is_made_anew_is_learned_from_by_its_last_making(queue: Queue) -> None:
+    queue.enqueue(SOURCE)
+    for outcome in ("succeeded", "vanished", "succeeded"):
+        queue.end(SOURCE, JobState.SUCCEEDED)
+        queue.store._run(
+            "UPDATE attempts SET outcome = ?, started_at = '2026-01-01T00:00:00.000+00:00', "
+            "finished_at = '2026-01-01T01:00:00.000+00:00' WHERE attempt = ?",
+            *(outcome, queue.job(SOURCE).attempts),
+        )
+        if queue.job(SOURCE).attempts < 3:
+            queue.store.queue_again(SOURCE.run_id)
+    assert round(queue.client.executions()[0].used_s) == 2 * 3600
+    assert round(queue.client.usage()[0].cpu_s) == 3 * 3600
+
+
+def test_executions_are_those_to_come_and_the_latest_that_succeeded(queue: Queue) -> None:
+    queue.enqueue(SOURCE, OTHER, FIRST, SECOND)
+    queue.end(SOURCE, JobState.SUCCEEDED)
+    queue.end(OTHER, JobState.CANCELLED)
+    queue.begin(SECOND)
+    executions = queue.client.executions()
+    assert [(execution.run_id, execution.state) for execution in executions] == [
+        (SOURCE.run_id, JobState.SUCCEEDED),
+        (FIRST.run_id, JobState.QUEUED),
+        (SECOND.run_id, JobState.RUNNING),
+    ]
+    assert [total_updates(execution.spec) for execution in executions] == [200, 200, 200]
+
+
+def test_a_database_of_the_first_version_goes_on(project: ProjectPaths) -> None:
+    specs = fake_sweep()[:3]
+    with closing(sqlite3.connect(project.queue)) as old:
+        old.execute("PRAGMA journal_mode = WAL")
+        old.executescript(STEPS[0])
+        old.execute("PRAGMA application_id = 0x64733162")
+        old.execute("PRAGMA user_version = 1")
+        for position, spec in enumerate(specs):
+            old.execute(
+                "INSERT INTO jobs (run_id, experiment, workload, state, position, max_attempts, queued_at, "
+                "document) VALUES (?, 'digits', 'w', 'queued', ?, 3, '', '{}')",
+                (spec.run_id, position),
+            )
+        old.commit()
+    client = QueueClient(project)
+    assert [job.run_id for job in client.jobs()] == [spec.run_id for spec in specs]
+    client.drain()
+    with closing(Store(project.queue)) as store:
+        CommandDesk(store, project).apply_pending()
+        assert [job.run_id for job in store.waiting(9)] == [spec.run_id for spec in specs]
+        assert store.settings.read().draining
+
+
+def test_finished_runs_keep_what_is_needed_and_prune_frees_the_rest(queue: Queue) -> None:
+    from tui_datasize.jobs.prune import find_prunable, remove
+
+    project = queue.client.project
+    done = write_run(project, SOURCE, tables=False)
+    needed = write_run(project, OTHER, tables=False)
+    failed = write_run(project, SECOND, state="failed", tables=False)
+    superseded = project.superseded("base") / "old"
+    superseded.mkdir(parents=True)
+    torn = done.directory / ".checkpoint.pt.12.tmp"
+    for path in (*(run.checkpoint for run in (done, needed, failed)), superseded / "checkpoint.pt", torn):
+        path.write_bytes(b"x" * 1000)
+    queue.enqueue(SOURCE, OTHER, SECOND, FIRST, after={FIRST: [OTHER]})
+
+    def found(**options) -> set:
+        values = {"experiment": None, "keep_last": False} | options
+        return {file.path for file in find_prunable(project, queue.client.jobs(), **values)}
+
+    assert found() == {done.checkpoint, torn, superseded / "checkpoint.pt"}
+    assert found(keep_last=True) == {torn, superseded / "checkpoint.pt"}
+    assert found(experiment="transfer") == set()
+    before = set(project.runs.rglob("*"))
+    files = find_prunable(project, queue.client.jobs(), experiment=None, keep_last=False)
+    assert remove(files) == 3000
+    gone = before - set(project.runs.rglob("*"))
+    assert gone == {done.checkpoint, torn, superseded / "checkpoint.pt"}
+    queue.end(FIRST, JobState.SUCCEEDED)
+    assert found() == {needed.checkpoint}

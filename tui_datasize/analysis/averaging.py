@@ -1,0 +1,175 @@
+"""All laws fitted to one learning curve, ranked by AICc, and their average: the default answer.
+
+No single law is right for all learning curves (Viering and Loog, 2022); the average over laws with Akaike
+weights (Burnham and Anderson, *Model Selection and Multimodel Inference*, section 4.3) extrapolates better
+than any of them, see `benchmarks.extrapolation`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tui_datasize.analysis.fits import FitFailure
+from tui_datasize.analysis.fitting import CurvePoints, LawFit, curve_points, fit_law
+from tui_datasize.analysis.laws import LAWS, Floats, Law, Loss
+
+LEAST_SIZES = 3
+"""Two sizes fit every law of two parameters."""
+FALLBACK = "half"
+"""The law that answers where there are too few sizes for an AICc: its exponent is the usual one (Hoiem et
+al., *Learning Curves for Analysis of Deep Networks*, 2021)."""
+SPREAD_TEMPER = 0.25
+"""How far the Akaike weights are softened where laws are asked how much they disagree: a law that fits a
+little worse may still be the one that holds further on."""
+LEAST_ERROR = 1e-3
+"""Logarithms of an error are taken of at least this: below, one wrong image is a large factor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A law that takes part in the average."""
+
+    fit: LawFit
+    weight: float
+    """In the average, in [0, 1]."""
+    spread_weight: float
+    """In the disagreement of laws."""
+
+
+@dataclass(frozen=True, slots=True)
+class Average:
+    """The laws' average with Akaike weights."""
+
+    members: tuple[Member, ...]
+    loss: Loss
+
+    def errors_at(self, train_sizes: ArrayLike) -> Floats:
+        """The average at train sizes of shape (n,), in units of the error; an error rate lies in [0, 1]."""
+        weights = np.array([member.weight for member in self.members])
+        errors: Floats = weights @ self._each(train_sizes)
+        return errors
+
+    def spread_at(self, train_sizes: ArrayLike) -> Floats:
+        """How far the laws disagree: standard deviation of the logarithms of their errors, shape (n,)."""
+        weights = np.array([member.spread_weight for member in self.members])
+        logs = np.log(np.maximum(self._each(train_sizes), LEAST_ERROR))
+        spread: Floats = np.sqrt(weights @ (logs - weights @ logs) ** 2)
+        return spread
+
+    def _each(self, train_sizes: ArrayLike) -> Floats:
+        errors = np.stack([member.fit.errors_at(train_sizes) for member in self.members])
+        return np.clip(errors, 0, 1 if self.loss is Loss.ERROR else None)
+
+
+@dataclass(frozen=True)
+class FittedLaws:
+    """Every law on one learning curve."""
+
+    points: CurvePoints
+    loss: Loss
+    fits: tuple[tuple[Law, LawFit | FitFailure], ...]
+    """In the order of `LAWS`, each fitted or with the reason why not."""
+
+    @cached_property
+    def average(self) -> Average | FitFailure:
+        """The default answer."""
+        fitted = [fit for law, fit in self.fits if isinstance(fit, LawFit) and self.loss in law.averaged_for]
+        return average_of(fitted, self.points, self.loss)
+
+    @property
+    def ranked(self) -> tuple[tuple[Law, LawFit | FitFailure, float], ...]:
+        """Law, fit and weight in the average, the lowest AICc first, failures last."""
+        weights = {}
+        if isinstance(self.average, Average):
+            weights = {member.fit.law.name: member.weight for member in self.average.members}
+
+        def aicc(entry: tuple[Law, LawFit | FitFailure]) -> tuple[bool, float]:
+            fit = entry[1]
+            return (False, fit.aicc) if isinstance(fit, LawFit) else (True, math.inf)
+
+        return tuple((law, fit, weights.get(law.name, 0.0)) for law, fit in sorted(self.fits, key=aicc))
+
+    def fit_of(self, name: str) -> LawFit | FitFailure:
+        """The fit of one law.
+
+        Raises:
+            KeyError: There is no such law.
+        """
+        return {law.name: fit for law, fit in self.fits}[name]
+
+
+def fit_laws(
+    train_sizes: ArrayLike,
+    errors: ArrayLike,
+    stderrs: ArrayLike | None = None,
+    *,
+    loss: Loss = Loss.ERROR,
+    fit_from: float = 0,
+) -> FittedLaws | FitFailure:
+    """Fit every law to a learning curve.
+
+    Args:
+        train_sizes: Images, shape (n,), above 0, each once.
+        errors: 1 - accuracy in [0, 1], or cross-entropy, shape (n,); what is not finite is left out.
+        stderrs: Standard errors of `errors`, shape (n,), NaN where unknown; None weighs all sizes equally.
+        loss: What `errors` are; a law that does not suit it is a failure.
+        fit_from: Smaller train sizes are left out.
+
+    >>> sizes = np.array([50, 100, 200, 400, 800, 1600, 3200])
+    >>> laws = fit_laws(sizes, 0.05 + 2 * sizes**-0.5)
+    >>> laws.ranked[0][0].formula
+    'a + b*n^-1/2'
+    >>> laws.average.errors_at([12800]).round(4).tolist()
+    [0.0677]
+    """
+    points = curve_points(train_sizes, errors, stderrs, fit_from)
+    if isinstance(points, FitFailure):
+        return points
+    if points.errors.min() < 0:
+        return FitFailure("needs errors of 0 or more")
+    fits = ((law, _fit_suited(law, points, loss)) for law in LAWS)
+    return FittedLaws(points, loss, tuple(fits))
+
+
+def default_answer(
+    train_sizes: ArrayLike, errors: ArrayLike, stderrs: ArrayLike | None = None, *, loss: Loss = Loss.ERROR
+) -> Average | FitFailure:
+    """The AICc average alone, without the laws that take no part in it; arguments as of `fit_laws`."""
+    points = curve_points(train_sizes, errors, stderrs)
+    if isinstance(points, FitFailure):
+        return points
+    fits = (fit_law(law, points) for law in LAWS if loss in law.averaged_for)
+    return average_of([fit for fit in fits if isinstance(fit, LawFit)], points, loss)
+
+
+def average_of(fits: list[LawFit], points: CurvePoints, loss: Loss) -> Average | FitFailure:
+    """Average some fits to one curve with Akaike weights.
+
+    Where there are too few sizes for an AICc of any, the law `FALLBACK` answers alone.
+    """
+    if points.n_sizes < LEAST_SIZES:
+        return FitFailure(f"needs {LEAST_SIZES} sizes, has {points.n_sizes}")
+    rated = [fit for fit in fits if math.isfinite(fit.aicc)]
+    if rated:
+        above = np.array([fit.aicc for fit in rated])
+        above -= above.min()
+        weights, spread_weights = np.exp(-above / 2), np.exp(-SPREAD_TEMPER * above / 2)
+    else:
+        rated = fits
+        weights = np.array([float(fit.law.name == FALLBACK) for fit in fits])
+        spread_weights = np.ones(len(fits))
+    if not weights.any():
+        return FitFailure("no law could be fitted")
+    shares = zip(rated, weights / weights.sum(), spread_weights / spread_weights.sum(), strict=True)
+    return Average(tuple(Member(fit, float(w), float(s)) for fit, w, s in shares), loss)
+
+
+def _fit_suited(law: Law, points: CurvePoints, loss: Loss) -> LawFit | FitFailure:
+    if loss not in law.suits:
+        return FitFailure(f"is no law of {loss}")
+    return fit_law(law, points)

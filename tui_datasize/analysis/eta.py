@@ -1,0 +1,187 @@
+"""How long runs will take, learned from those that have finished: seconds = a + b * updates. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
+
+_Key: TypeAlias = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One run, as far as its time is concerned."""
+
+    run_id: str
+    experiment: str
+    dataset: str
+    model: str
+    """Name with the options that differ from its defaults."""
+    batch_size: int
+    device: str
+    """What it runs on, in words such as `cpu` or `NVIDIA H100`."""
+    total_updates: int
+    used_s: float = 0.0
+    """Seconds spent on it so far; all of them where it has finished."""
+    updates: int | None = None
+    """Updates made; None where that is not known."""
+    is_running: bool = False
+    after: tuple[str, ...] = ()
+    """Runs that must end before it starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a run takes of time, and how that is known."""
+
+    start_s: float
+    """Seconds that a run takes whatever its length."""
+    update_s: float
+    """Seconds of one update, its share of the evaluations included."""
+    basis: str
+    """Such as `12 finished runs of cnn3 on cpu`."""
+
+    def seconds(self, updates: int) -> float:
+        """Seconds of a whole run."""
+        return self.start_s + self.update_s * updates
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """When one unfinished run will be done."""
+
+    run_id: str
+    experiment: str
+    remaining_s: float | None
+    """Seconds that it takes, or still takes, on its device; None where nobody knows."""
+    ends_in_s: float | None
+    """Seconds from now to its end, its waiting for a device included; None where nobody knows."""
+    basis: str
+    """How the time is known, see `Pace`; empty where it is not."""
+
+
+class Paces:
+    """The paces of finished runs: of the same work if there is any, otherwise of the most similar.
+
+    Args:
+        finished: Runs that succeeded, with the seconds that they took.
+    """
+
+    def __init__(self, finished: Iterable[Work]) -> None:
+        points: dict[_Key, list[tuple[float, float]]] = defaultdict(list)
+        for work in finished:
+            if work.total_updates > 0 and work.used_s > 0:
+                for key, _ in _levels(work):
+                    points[key].append((work.total_updates, work.used_s))
+        self._fits: Mapping[_Key, tuple[float, float, int]] = MappingProxyType(
+            {key: (*fit_line(group), len(group)) for key, group in points.items()}
+        )
+
+    def pace(self, work: Work) -> Pace | None:
+        """The pace of the most similar finished runs; None where none has finished.
+
+        Same data set, model, batch size and device; else other data; else the same model; else any.
+        """
+        for key, words in _levels(work):
+            if key in self._fits:
+                start_s, update_s, runs = self._fits[key]
+                return Pace(start_s, update_s, f"{runs} finished {'run' if runs == 1 else 'runs'}{words}")
+        return None
+
+    def remaining(self, work: Work) -> tuple[float | None, str]:
+        """Seconds that a run still takes on its device, and how that is known; (None, "") if it is not."""
+        pace = self.pace(work)
+        if pace is None and work.updates and work.used_s > 0:
+            pace = Pace(0.0, work.used_s / work.updates, f"its own first {work.updates:,} updates")
+        if pace is None:
+            return None, ""
+        if work.updates:
+            return pace.update_s * max(0, work.total_updates - work.updates), pace.basis
+        return max(0.0, pace.seconds(work.total_updates) - work.used_s), pace.basis
+
+
+def fit_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Intercept and slope of seconds over updates by least squares, neither below 0.
+
+    Where all runs are of one length, or longer ones took no longer, all time is the updates'.
+
+    Args:
+        points: At least one (updates above 0, seconds).
+
+    >>> fit_line([(100, 12.0), (200, 22.0), (300, 32.0)])
+    (2.0, 0.1)
+    >>> fit_line([(100, 10.0), (100, 14.0)])
+    (0.0, 0.12)
+    >>> fit_line([(100, 9.0), (200, 20.0)])
+    (0.0, 0.098)
+    """
+    mean_x = sum(x for x, _ in points) / len(points)
+    mean_y = sum(y for _, y in points) / len(points)
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+    if slope <= 0:
+        return 0.0, mean_y / mean_x
+    intercept = mean_y - slope * mean_x
+    if intercept < 0:
+        return 0.0, sum(x * y for x, y in points) / sum(x * x for x, _ in points)
+    return intercept, slope
+
+
+def forecast(unfinished: Iterable[Work], paces: Paces, slots: int) -> list[Estimate]:
+    """Tell when each unfinished run ends, as if the queue were executed now.
+
+    Args:
+        unfinished: Those that run or will, in the order in which the queue starts them.
+        paces: What is known of the time that runs take.
+        slots: Runs that the devices take at once, at least 1.
+    """
+    works = sorted(unfinished, key=lambda work: not work.is_running)
+    free_at_s: list[float] = []
+    ends_s: dict[str, float | None] = {}
+    estimates = []
+    for work in works:
+        remaining_s, basis = paces.remaining(work)
+        ends_s[work.run_id] = _end(work, remaining_s, ends_s, free_at_s, slots)
+        estimates.append(Estimate(work.run_id, work.experiment, remaining_s, ends_s[work.run_id], basis))
+    return estimates
+
+
+def latest(estimates: Iterable[Estimate]) -> float | None:
+    """Seconds until the last of some runs ends; None where one is not known, 0 without any."""
+    ends = [estimate.ends_in_s for estimate in estimates]
+    known = [end for end in ends if end is not None]
+    return max(known, default=0.0) if len(known) == len(ends) else None
+
+
+def _end(
+    work: Work,
+    remaining_s: float | None,
+    ends_s: Mapping[str, float | None],
+    free_at_s: list[float],
+    slots: int,
+) -> float | None:
+    """When a run ends that takes the next free slot; `free_at_s` is a heap, one entry per slot used."""
+    sources = [ends_s[source] for source in work.after if source in ends_s]
+    known = [end for end in sources if end is not None]
+    if remaining_s is None or len(known) < len(sources):
+        return None
+    is_slot_unused = len(free_at_s) < slots or work.is_running
+    start_s = 0.0 if is_slot_unused else heapq.heappop(free_at_s)
+    end_s = max(start_s, *known, 0.0) + remaining_s
+    heapq.heappush(free_at_s, end_s)
+    return end_s
+
+
+def _levels(work: Work) -> tuple[tuple[_Key, str], ...]:
+    """What a run has in common with others, from all to nothing, each with its words."""
+    same = f" of {work.model} on {work.device}"
+    return (
+        ((work.model, work.batch_size, work.device, work.dataset), same),
+        ((work.model, work.batch_size, work.device), f"{same}, other data"),
+        ((work.model,), f" of {work.model}, other device or batch size"),
+        ((), " of other models"),
+    )

@@ -1,0 +1,87 @@
+"""Commands that change jobs, or the queue as a whole."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+
+from tui_datasize.cli.project import project_paths, talk
+from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError
+from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult, select_jobs
+from tui_datasize.jobs.state import JobState
+
+ANSWER_WITHIN_S = 10.0
+"""How long a command waits for the scheduler's answer; what was asked is safe either way."""
+_MOST_LINES = 20
+"""Answers that are told one by one; more are counted."""
+
+
+def change_jobs(arguments: argparse.Namespace) -> int:
+    """Hold, release, cancel, retry, reprioritise or move jobs, and tell the scheduler's answer."""
+    client = QueueClient(project_paths(arguments))
+    kind = CommandKind(arguments.command)
+    run_ids = _chosen(client, kind, arguments)
+    if not run_ids:
+        talk(f"nothing to {kind}")
+        return EXIT_OK
+    return _ask(client, client.send(kind, run_ids, getattr(arguments, "by", 0)))
+
+
+def drain(arguments: argparse.Namespace) -> int:
+    """Let the queue finish what runs and start nothing, or start again."""
+    client = QueueClient(project_paths(arguments))
+    return _ask(client, client.drain(not arguments.off))
+
+
+def _chosen(client: QueueClient, kind: CommandKind, arguments: argparse.Namespace) -> list[str]:
+    """Run ids, each once: of the whole queue, or of run ids, unique prefixes and experiments.
+
+    An experiment and `--all` stand for those jobs to which the command applies.
+
+    Raises:
+        ConfigError: Neither or both of jobs and `--all` are given.
+        UnknownRunError: A word names nothing, or a prefix is not unique.
+    """
+    if bool(arguments.jobs) == arguments.all:
+        raise ConfigError(
+            "JOB and --all exclude each other" if arguments.all else "no job given",
+            fix=f"name a run or an experiment, or say `{kind} --all`",
+        )
+    states = frozenset(JobState(word) for word in arguments.state)
+    jobs = client.jobs()
+    if arguments.all:
+        return select_jobs(jobs, kind, states=states)
+    experiments = {job.experiment for job in jobs}
+    state_of = {job.run_id: job.state for job in jobs}
+    chosen: dict[str, None] = {}
+    for word in arguments.jobs:
+        if word in experiments:
+            chosen.update(dict.fromkeys(select_jobs(jobs, kind, experiment=word, states=states)))
+        else:
+            run_id = client.resolve(word)
+            if not states or state_of.get(run_id) in states:
+                chosen[run_id] = None
+    return list(chosen)
+
+
+def _ask(client: QueueClient, acknowledgement: Acknowledgement) -> int:
+    """See that a scheduler answers, and tell what it says; status 2 where it refused everything."""
+    client.ensure_scheduler()
+    results = client.wait(acknowledgement, ANSWER_WITHIN_S)
+    if results is None:
+        talk("noted; the scheduler has not answered yet, it will do so when it can")
+        return EXIT_OK
+    _tell(results)
+    return EXIT_OK if any(result.ok for result in results) else EXIT_BAD_INPUT
+
+
+def _tell(results: Sequence[CommandResult]) -> None:
+    if len(results) <= _MOST_LINES:
+        for result in results:
+            talk(result.message)
+        return
+    texts = Counter(result.message.removeprefix(f"{result.run_id}: ") for result in results)
+    for text, count in texts.most_common(_MOST_LINES):
+        talk(f"{count} runs: {text}")

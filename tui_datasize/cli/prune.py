@@ -1,0 +1,37 @@
+"""`prune`: show, or remove, the checkpoints that nothing needs any more."""
+
+from __future__ import annotations
+
+import argparse
+
+from tui_datasize.cli.console import data_console, plain_table
+from tui_datasize.cli.project import print_json, project_paths, talk
+from tui_datasize.errors import EXIT_OK, UnknownRunError
+from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.prune import find_prunable, remove
+
+
+def prune(arguments: argparse.Namespace) -> int:
+    """Show what removing checkpoints would free; with --yes, remove them."""
+    paths = project_paths(arguments)
+    jobs = QueueClient(paths).jobs()
+    experiment = arguments.experiment
+    if experiment and not any(run.experiment == experiment for run in paths.all_runs()):
+        raise UnknownRunError(f"no experiment {experiment!r} has runs here", where=str(paths.runs))
+    files = find_prunable(paths, jobs, experiment=experiment, keep_last=arguments.keep == "last")
+    total_bytes = sum(file.size_bytes for file in files)
+    freed_bytes = remove(files) if arguments.yes else 0
+    if arguments.json:
+        listed = [{"path": str(file.path), "bytes": file.size_bytes} for file in files]
+        print_json({"files": listed, "bytes": total_bytes, "freed_bytes": freed_bytes})
+        return EXIT_OK
+    if arguments.yes:
+        talk(f"removed {len(files)} checkpoints, {freed_bytes / 10**6:.1f} MB freed; logs and tables stay")
+        return EXIT_OK
+    table = plain_table("checkpoint", "MB", right=("MB",))
+    for file in files:
+        table.add_row(str(file.path.relative_to(paths.runs)), f"{file.size_bytes / 10**6:.1f}")
+    if files:
+        data_console().print(table)
+    talk(f"{len(files)} checkpoints, {total_bytes / 10**6:.1f} MB, still there; --yes removes them")
+    return EXIT_OK

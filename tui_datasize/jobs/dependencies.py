@@ -1,0 +1,103 @@
+"""Which runs wait for which: kept beside the jobs, and never circular."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+
+from tui_datasize.jobs.schema import ACTIVE, UNFINISHED
+from tui_datasize.jobs.state import JobState
+
+
+class Dependencies:
+    """The table `dependencies` of one open database; its changes belong to the caller's transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def replace(self, run_id: str, sources: Sequence[str]) -> None:
+        """Let a job wait for these runs, and for no others."""
+        self._connection.execute("DELETE FROM dependencies WHERE run_id = ?", (run_id,))
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO dependencies VALUES (?, ?)", [(run_id, source) for source in sources]
+        )
+        self._count_again([run_id])
+
+    def sources(self, run_id: str) -> list[str]:
+        """The runs that a job waits for, or has waited for."""
+        rows = self._connection.execute(
+            "SELECT source FROM dependencies WHERE run_id = ? ORDER BY source", (run_id,)
+        )
+        return [row[0] for row in rows]
+
+    def follow(self, source: str) -> None:
+        """Count again what the dependants of a job wait for, after its state has changed."""
+        rows = self._connection.execute("SELECT run_id FROM dependencies WHERE source = ?", (source,))
+        if dependants := [row[0] for row in rows]:
+            self._count_again(dependants)
+
+    def stranded(self, source: str) -> list[str]:
+        """The unfinished dependants of a job that no worker has."""
+        rows = self._connection.execute(
+            "SELECT run_id FROM dependencies JOIN jobs USING (run_id) "
+            f"WHERE source = ? AND {UNFINISHED} AND NOT {ACTIVE} ORDER BY position",
+            (source,),
+        )
+        return [row[0] for row in rows]
+
+    def problem(self, run_id: str, sources: Sequence[str]) -> str:
+        """Why a job cannot be made to wait for these runs, in words; empty where it can."""
+        if hopeless := self.hopeless(sources):
+            return hopeless
+        if circle := self.circle(run_id, sources):
+            return f"its source {circle} waits for it"
+        return ""
+
+    def hopeless(self, sources: Sequence[str]) -> str:
+        """Which of these runs will not succeed, and why; empty where all may."""
+        for source in sources:
+            row = self._connection.execute("SELECT state FROM jobs WHERE run_id = ?", (source,)).fetchone()
+            if row is None:
+                return f"its source {source} is not in the queue"
+            if JobState(row[0]) in (JobState.FAILED, JobState.CANCELLED):
+                return stranded_by(source, JobState(row[0]))
+        return ""
+
+    def circle(self, run_id: str, sources: Collection[str]) -> str:
+        """The first of the sources that is, or waits for, the job itself; empty where none does."""
+        if run_id in sources:
+            return run_id
+        waited_for = "SELECT 1 FROM dependencies WHERE source = ? LIMIT 1"
+        if not sources or not self._connection.execute(waited_for, (run_id,)).fetchone():
+            return ""
+        for source in sources:
+            reached = self._connection.execute(
+                "WITH RECURSIVE chain (run) AS (SELECT ? UNION "
+                "SELECT source FROM dependencies JOIN chain ON run_id = run) "
+                "SELECT 1 FROM chain WHERE run = ?",
+                (source, run_id),
+            )
+            if reached.fetchone():
+                return source
+        return ""
+
+    def _count_again(self, run_ids: Sequence[str]) -> None:
+        # Counted and not stepped up and down, so that no path of a state can make it wrong for good.
+        self._connection.executemany(
+            "UPDATE jobs SET blocked = (SELECT count(*) FROM dependencies AS d JOIN jobs AS s "
+            "ON s.run_id = d.source WHERE d.run_id = jobs.run_id AND s.state != ?) WHERE run_id = ?",
+            [(JobState.SUCCEEDED, run_id) for run_id in run_ids],
+        )
+
+
+def stranded_by(source: str, state: JobState, reason: str = "") -> str:
+    """The reason of a job whose source ended without success.
+
+    >>> stranded_by("letters-n750", JobState.FAILED, "out of memory")
+    'its source letters-n750 failed: out of memory'
+    >>> stranded_by("letters-n750", JobState.CANCELLED, "cancelled")
+    'its source letters-n750 was cancelled'
+    """
+    if state is JobState.CANCELLED:
+        return f"its source {source} was cancelled"
+    return f"its source {source} failed" + (f": {reason}" if reason else "")

@@ -1,0 +1,222 @@
+"""Rebuilding the queue from the run directories, when its database is damaged or gone."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tui_datasize.errors import StorageError
+from tui_datasize.jobs.database import DamagedQueueError, open_database, storage_errors
+from tui_datasize.jobs.gpus import CPU
+from tui_datasize.jobs.orders import Order
+from tui_datasize.jobs.records import PastAttempt
+from tui_datasize.jobs.scheduler import Authority
+from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.store import Store
+from tui_datasize.runlog.atomic import sync_directory
+from tui_datasize.runlog.claim import Observation, observe
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+
+VANISHED = "worker vanished"
+_BESIDE = ("-wal", "-shm")
+"""What SQLite keeps beside a database; a log of another one would be replayed into the new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What a repair has done."""
+
+    added: Mapping[JobState, int]
+    """Jobs that were made from run directories, by state."""
+    unreadable: tuple[Path, ...]
+    """Files `spec.json` that say nothing about a run."""
+    problem: str
+    """What was wrong with the database; empty where it is sound, or there was none."""
+    aside: Path | None
+    """Where the damaged database is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A run directory and what it tells."""
+
+    paths: RunPaths
+    order: Order
+    seen: Observation
+
+
+def repair(project: ProjectPaths) -> Repair:
+    """Give a project a sound queue that knows every run directory; nothing is deleted.
+
+    A damaged database is moved aside and rebuilt. To a sound one, run directories that it does not know
+    are added. What the directories do not tell is lost with the database: runs that never began,
+    priorities, and which jobs were held.
+
+    Raises:
+        StorageError: A scheduler has the queue, the runs directory cannot be written, or the database
+            is of a newer version.
+    """
+    authority = Authority(project.scheduler_lock)
+    with storage_errors(project.runs):
+        project.runs.mkdir(parents=True, exist_ok=True)
+    if not authority.take():
+        raise StorageError(
+            "a scheduler has the queue",
+            where=str(project.runs),
+            fix="stop it with `datasize-tui scheduler stop`, then repair",
+        )
+    try:
+        problem = damage(project.queue)
+        if problem or not project.queue.exists():
+            return _rebuild(project, problem)
+        with closing(Store(project.queue)) as store:
+            added, unreadable = _add_unknown(store, project)
+        return Repair(added, unreadable, problem="", aside=None)
+    finally:
+        authority.release()
+
+
+def damage(queue: Path) -> str:
+    """What is wrong with the database, in words; empty where it is sound or missing.
+
+    Raises:
+        StorageError: It is of a newer version, or cannot be read now.
+    """
+    if not queue.exists():
+        return ""
+    try:
+        with closing(open_database(queue)) as connection, storage_errors(queue):
+            answer = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+            for table in ("jobs", "attempts", "commands"):
+                connection.execute(f"SELECT count(*) FROM {table}")
+    except DamagedQueueError as error:
+        return error.what
+    return "" if answer == "ok" else answer
+
+
+def state_of(seen: Observation) -> tuple[JobState, str]:
+    """State and reason of a run that no queue knows, as its directory tells."""
+    if seen.final_exit:
+        return JobState(seen.final_exit.outcome), seen.final_exit.reason
+    if seen.is_running:
+        return JobState.RUNNING, ""
+    return (JobState.INTERRUPTED, VANISHED) if seen.claim else (JobState.QUEUED, "")
+
+
+def _rebuild(project: ProjectPaths, problem: str) -> Repair:
+    temporary = project.runs / f".queue.db.{threading.get_native_id()}.rebuilt"
+    _remove(temporary)
+    try:
+        with closing(Store(temporary)) as store:
+            added, unreadable = _add_unknown(store, project)
+        with storage_errors(project.queue), _no_other_creates(project.runs):
+            aside = _move_aside(project.queue) if project.queue.exists() else None
+            temporary.rename(project.queue)
+            sync_directory(project.runs)
+    finally:
+        _remove(temporary)
+    return Repair(added, unreadable, problem, aside)
+
+
+def _add_unknown(store: Store, project: ProjectPaths) -> tuple[Mapping[JobState, int], tuple[Path, ...]]:
+    """Add a job for every run directory that the queue does not know, in the order of their queueing."""
+    found, unreadable = _find(project)
+    unknown = [run for run in found if store.state(run.paths.run_id) is None]
+    with store.transaction():
+        for run in unknown:
+            _add(store, run)
+        # Only now is every source there that can be.
+        for run in unknown:
+            _add_dependencies(store, run)
+        states = Counter(store.state(run.paths.run_id) for run in unknown)
+    return {state: count for state, count in states.items() if state}, unreadable
+
+
+def _find(project: ProjectPaths) -> tuple[list[_Found], tuple[Path, ...]]:
+    found, unreadable = [], []
+    for paths in project.all_runs():
+        try:
+            order = Order.read(paths.spec.read_text(encoding="utf-8"))
+        except (OSError, KeyError, TypeError, ValueError):
+            unreadable.append(paths.spec)
+        else:
+            found.append(_Found(paths, order, observe(paths)))
+    return sorted(found, key=lambda run: run.order.queued_at), tuple(unreadable)
+
+
+def _add(store: Store, run: _Found) -> None:
+    seen, run_id = run.seen, run.paths.run_id
+    state, reason = state_of(seen)
+    store.add(run.order.job(run_id, seen, state, reason))
+    if state is JobState.RUNNING and seen.claim:
+        store.adopt_attempt(run_id, seen.claim.attempt, seen.claim.tag)
+    elif past := _past_attempt(run.paths, seen):
+        store.record_attempt(run_id, past)
+
+
+def _past_attempt(paths: RunPaths, seen: Observation) -> PastAttempt | None:
+    """The newest attempt that a worker has begun."""
+    claim, end = seen.claim, seen.exit
+    if claim is None:
+        return None
+    is_its_end = end is not None and end.attempt == claim.attempt
+    return PastAttempt(
+        attempt=claim.attempt,
+        device=_device(paths),
+        tag=claim.tag,
+        started_at=claim.started_at,
+        finished_at=end.finished_at if end and is_its_end else "",
+        outcome=end.outcome if end and is_its_end else "vanished",
+        reason=end.reason if end and is_its_end else VANISHED,
+    )
+
+
+def _device(paths: RunPaths) -> str:
+    """GPU UUID or `cpu`, as the worker noted it; empty where it did not."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        noted = json.loads(paths.provenance.read_bytes())
+        return str(noted["device_uuid"] or (CPU if noted["device"] == CPU else ""))
+    return ""
+
+
+def _add_dependencies(store: Store, run: _Found) -> None:
+    run_id, after = run.paths.run_id, run.order.after
+    store.dependencies.replace(run_id, after)
+    state = store.state(run_id)
+    if state and state.is_waiting and (problem := store.dependencies.problem(run_id, after)):
+        store.change(run_id, JobState.FAILED, problem)
+
+
+def _move_aside(queue: Path) -> Path:
+    """Keep the database, and what lies beside it, under names that tell what they are."""
+    aside = queue.with_name(f"{queue.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
+    # A second name, not a move: at no moment is there no queue, which a client would take for a new one.
+    os.link(queue, aside)
+    for suffix in _BESIDE:
+        with suppress(FileNotFoundError):
+            queue.with_name(queue.name + suffix).rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+@contextmanager
+def _no_other_creates(directory: Path) -> Iterator[None]:
+    """Keep clients from making an empty queue meanwhile."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove(database: Path) -> None:
+    for suffix in ("", *_BESIDE):
+        database.with_name(database.name + suffix).unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""The tables of the queue's database, as the steps that made them what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
+
+
+def _one_of(states: Iterable[JobState]) -> str:
+    return "state IN (" + ", ".join(f"'{state}'" for state in states) + ")"
+
+
+WAITING = _one_of(state for state in JobState if state.is_waiting)
+ACTIVE = _one_of(state for state in JobState if state.is_active)
+UNFINISHED = _one_of(state for state in JobState if not state.is_final)
+STARTABLE = f"{WAITING} AND blocked = 0"
+"""Conditions on `jobs`; in these very words, so that the partial indexes serve."""
+
+_FIRST = f"""
+CREATE TABLE jobs (
+    run_id TEXT PRIMARY KEY,
+    experiment TEXT NOT NULL,
+    workload TEXT NOT NULL,
+    state TEXT NOT NULL CHECK ({_one_of(JobState)}),
+    priority INTEGER NOT NULL DEFAULT 0,
+    position INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    max_attempts INTEGER NOT NULL,
+    alone INTEGER NOT NULL DEFAULT 0,
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '',
+    device TEXT NOT NULL DEFAULT '',
+    queued_at TEXT NOT NULL,
+    started_at TEXT NOT NULL DEFAULT '',
+    finished_at TEXT NOT NULL DEFAULT '',
+    document TEXT NOT NULL
+);
+CREATE INDEX jobs_waiting ON jobs (priority DESC, position) WHERE {WAITING};
+CREATE INDEX jobs_active ON jobs (run_id) WHERE {ACTIVE};
+CREATE INDEX jobs_position ON jobs (position);
+CREATE TABLE attempts (
+    run_id TEXT NOT NULL REFERENCES jobs,
+    attempt INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    reserved_bytes INTEGER NOT NULL,
+    tag TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    finished_at TEXT NOT NULL DEFAULT '',
+    outcome TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (run_id, attempt)
+);
+CREATE TABLE commands (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    batch TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    amount INTEGER NOT NULL DEFAULT 0,
+    force INTEGER NOT NULL DEFAULT 0,
+    document TEXT NOT NULL DEFAULT '',
+    created_at TEXT NOT NULL,
+    applied_at TEXT,
+    ok INTEGER,
+    message TEXT
+);
+CREATE INDEX commands_pending ON commands (id) WHERE applied_at IS NULL;
+CREATE TABLE workloads (
+    workload TEXT PRIMARY KEY,
+    peak_bytes INTEGER NOT NULL
+);
+"""
+"""`document` is the content of the run's `spec.json`; `workload` names what decides a run's memory.
+`attempts.outcome` is empty while the attempt goes on."""
+
+_LEVERS = f"""
+ALTER TABLE jobs ADD COLUMN attempts_allowed INTEGER NOT NULL DEFAULT {MAX_ATTEMPTS};
+ALTER TABLE jobs ADD COLUMN blocked INTEGER NOT NULL DEFAULT 0;
+DROP INDEX jobs_waiting;
+CREATE INDEX jobs_startable ON jobs (priority DESC, position) WHERE {STARTABLE};
+CREATE INDEX jobs_unfinished ON jobs (experiment) WHERE {UNFINISHED};
+CREATE TABLE dependencies (
+    run_id TEXT NOT NULL,
+    source TEXT NOT NULL,
+    PRIMARY KEY (run_id, source)
+) WITHOUT ROWID;
+CREATE INDEX dependencies_source ON dependencies (source);
+CREATE TABLE settings (
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+);
+CREATE TABLE notices (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    event TEXT NOT NULL,
+    experiment TEXT NOT NULL,
+    run_id TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL DEFAULT ''
+);
+"""
+"""`attempts_allowed` is what a retry grants anew; `blocked` counts a job's sources, in `dependencies`,
+that have not succeeded. `notices` holds what the notification command has not been told yet."""
+
+STEPS = (_FIRST, _LEVERS)
+"""What takes a database from each version to the next; a new one takes them all. Never edit a step
+that was released: add another."""
+
+SCHEMA_VERSION = len(STEPS)
+
+
+def statements(version: int) -> Iterable[str]:
+    """The statements that bring a database of `version` (0 for an empty one) up to date."""
+    for step in STEPS[version:]:
+        yield from (statement for part in step.split(";") if (statement := part.strip()))

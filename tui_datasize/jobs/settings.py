@@ -1,0 +1,41 @@
+"""What holds for the whole queue: kept in its database, whatever ends and begins again."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from tui_datasize.jobs.commands import CommandKind, QueueSettings
+
+_DRAINING = "draining"
+_SLOTS = "slots"
+NOT_DRAINING = f"NOT EXISTS (SELECT 1 FROM settings WHERE name = '{_DRAINING}' AND value)"
+"""Condition under which jobs are started."""
+
+
+class Settings:
+    """The table `settings` of one open database; its changes belong to the caller's transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def read(self) -> QueueSettings:
+        """The settings as they stand, acknowledged but not yet applied changes included."""
+        found = dict(self._connection.execute("SELECT name, value FROM settings").fetchall())
+        asked = self._connection.execute(
+            "SELECT amount FROM commands WHERE applied_at IS NULL AND kind = ? ORDER BY id DESC LIMIT 1",
+            (CommandKind.DRAIN,),
+        ).fetchone()
+        return QueueSettings(
+            draining=bool(asked[0] if asked else found.get(_DRAINING, 0)), slots=found.get(_SLOTS)
+        )
+
+    def set_draining(self, draining: bool) -> None:
+        """Start nothing more, or start again."""
+        self._set(_DRAINING, int(draining))
+
+    def set_slots(self, slots: int) -> None:
+        """Note how many jobs the devices take at once."""
+        self._set(_SLOTS, slots)
+
+    def _set(self, name: str, value: int) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))

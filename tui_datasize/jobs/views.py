@@ -1,0 +1,186 @@
+"""What clients read from an open queue database: jobs, what they wait for, and what they have used."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.gpus import CPU
+from tui_datasize.jobs.schema import ACTIVE, UNFINISHED
+from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
+
+_JOB_COLUMNS = ", ".join(name for name in Job.__dataclass_fields__ if name not in ("after", "waits_for"))
+_STATE_AFTER: Mapping[str, JobState] = {
+    CommandKind.ENQUEUE: JobState.QUEUED,
+    CommandKind.RETRY: JobState.QUEUED,
+    CommandKind.CANCEL: JobState.CANCELLED,
+}
+"""Where a command that is acknowledged but not yet applied will take a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the attempts of an experiment have had of the devices, whatever came of them."""
+
+    experiment: str
+    cpu_s: float
+    """Seconds of one CPU slot."""
+    gpu_s: float
+    """Seconds of one slot of a GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """The time that a run has taken so far, over all its attempts."""
+
+    run_id: str
+    spec: RunSpec
+    """With its seeds and draw left out, which do not change the time that it takes."""
+    state: JobState
+    device: str
+    """GPU UUID or `cpu`; empty where it never ran."""
+    used_s: float
+
+
+def read_jobs(connection: sqlite3.Connection) -> list[Job]:
+    """All jobs in queue order, acknowledged but not yet applied ones at the end, as queued."""
+    after, waits_for = _dependencies(connection)
+    jobs = []
+    for row in connection.execute(f"SELECT {_JOB_COLUMNS} FROM jobs ORDER BY position"):
+        values = dict(row)
+        values["state"] = JobState(row["state"])
+        if row["run_id"] in after:
+            values["after"] = tuple(after[row["run_id"]])
+            if not values["state"].is_final:
+                values["waits_for"] = tuple(waits_for[row["run_id"]])
+        jobs.append(Job(**values))
+    known = {job.run_id for job in jobs}
+    return jobs + [job for job in _acknowledged_jobs(connection) if job.run_id not in known]
+
+
+def expected_states(connection: sqlite3.Connection) -> dict[str, JobState]:
+    """The state of every job once all acknowledged commands are applied, as far as it can be told."""
+    rows = connection.execute(
+        f"SELECT run_id, iif(cancel_requested AND {ACTIVE}, '{JobState.CANCELLED}', state) FROM jobs"
+    )
+    states = {run_id: JobState(state) for run_id, state in rows}
+    pending = connection.execute("SELECT kind, run_id FROM commands WHERE applied_at IS NULL ORDER BY id")
+    for kind, run_id in pending:
+        if kind in _STATE_AFTER:
+            states[run_id] = _STATE_AFTER[kind]
+    return states
+
+
+def read_usage(connection: sqlite3.Connection) -> list[Usage]:
+    """What each experiment has used, those that never ran left out."""
+    rows = connection.execute(
+        f"SELECT experiment, attempts.device = ? AS on_cpu, sum({_ATTEMPT_S}) AS used_s "
+        f"FROM attempts JOIN jobs USING (run_id) WHERE attempts.device != '' AND {_COUNTS} "
+        "GROUP BY experiment, on_cpu",
+        (CPU,),
+    )
+    used: dict[str, dict[bool, float]] = defaultdict(dict)
+    for experiment, on_cpu, used_s in rows:
+        used[experiment][bool(on_cpu)] = max(0.0, used_s)
+    return [Usage(name, by.get(True, 0.0), by.get(False, 0.0)) for name, by in used.items()]
+
+
+def read_tags(connection: sqlite3.Connection) -> frozenset[str]:
+    """The tags of all workers that have, or may have, a job."""
+    rows = connection.execute(
+        f"SELECT tag FROM jobs JOIN attempts USING (run_id) WHERE {ACTIVE} AND attempt = attempts"
+    )
+    return frozenset(row[0] for row in rows)
+
+
+def read_executions(connection: sqlite3.Connection, most_finished: int) -> list[Execution]:
+    """The unfinished jobs in queue order, and the latest of those that succeeded."""
+    rows = connection.execute(
+        "SELECT run_id, state, jobs.device, "
+        "json_set(json_remove(json_extract(document, '$.spec'), '$.subset'), '$.seed', 0) AS spec, "
+        f"(SELECT sum({_ATTEMPT_S}) FROM attempts WHERE attempts.run_id = jobs.run_id AND {_COUNTS} "
+        f"AND attempts.attempt > {_LAST_MAKING}) AS used_s FROM jobs WHERE {UNFINISHED} OR run_id IN "
+        "(SELECT run_id FROM jobs WHERE state = ? ORDER BY finished_at DESC LIMIT ?) "
+        "ORDER BY priority DESC, position",
+        (JobState.SUCCEEDED, most_finished),
+    )
+    # The runs of a sweep differ in little but their seeds: few specifications are to be read.
+    read_spec = cache(lambda text: RunSpec.from_dict(json.loads(text)))
+    return [
+        Execution(
+            run_id=row["run_id"],
+            spec=read_spec(row["spec"]),
+            state=JobState(row["state"]),
+            device=row["device"],
+            used_s=max(0.0, row["used_s"] or 0.0),
+        )
+        for row in rows
+    ]
+
+
+_ATTEMPT_S = (
+    "(julianday(iif(attempts.finished_at = '', 'now', attempts.finished_at)) "
+    "- julianday(attempts.started_at)) * 86400"
+)
+_COUNTS = f"(attempts.finished_at != '' OR (jobs.{ACTIVE} AND attempts.attempt = jobs.attempts))"
+"""An attempt without an end goes on, or nobody ever followed it."""
+
+
+_LAST_MAKING = (
+    "coalesce((SELECT max(earlier.attempt) FROM attempts AS earlier WHERE earlier.run_id = jobs.run_id "
+    "AND earlier.attempt < jobs.attempts AND earlier.outcome = 'succeeded'), 0)"
+)
+"""A run that succeeded and runs anew begins from nothing after that attempt."""
+
+
+def _dependencies(
+    connection: sqlite3.Connection,
+) -> tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[str]]]:
+    """The sources of every job that has any, and those of them that have not succeeded."""
+    after: dict[str, list[str]] = defaultdict(list)
+    waits_for: dict[str, list[str]] = defaultdict(list)
+    rows = connection.execute(
+        "SELECT d.run_id, d.source, s.state FROM dependencies AS d LEFT JOIN jobs AS s "
+        "ON s.run_id = d.source ORDER BY d.run_id, d.source"
+    )
+    for run_id, source, state in rows:
+        after[run_id].append(source)
+        if state != JobState.SUCCEEDED:
+            waits_for[run_id].append(source)
+    return after, waits_for
+
+
+def _acknowledged_jobs(connection: sqlite3.Connection) -> Iterator[Job]:
+    """Jobs of enqueue commands that no scheduler has applied yet."""
+    last_position = connection.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0]
+    rows = connection.execute(
+        "SELECT run_id, json_extract(document, '$.spec.experiment') AS experiment, max(amount) AS priority, "
+        "min(created_at) AS queued_at, json_extract(document, '$.after') AS after, "
+        "json_extract(document, '$.max_attempts') AS max_attempts "
+        "FROM commands WHERE applied_at IS NULL AND kind = ? GROUP BY run_id ORDER BY min(id)",
+        (CommandKind.ENQUEUE,),
+    )
+    for offset, row in enumerate(rows, start=1):
+        after = tuple(json.loads(row["after"] or "[]"))
+        yield Job(
+            run_id=row["run_id"],
+            experiment=row["experiment"],
+            state=JobState.QUEUED,
+            priority=row["priority"],
+            position=last_position + offset,
+            attempts=0,
+            max_attempts=row["max_attempts"] or MAX_ATTEMPTS,
+            reason="",
+            device="",
+            queued_at=row["queued_at"],
+            started_at="",
+            finished_at="",
+            after=after,
+            waits_for=after,
+        )
