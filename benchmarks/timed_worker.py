@@ -42,7 +42,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.began_s = self._since_s = time.monotonic()
-        self.first_update_s = 0.0
+        self.first_update_s = self.first_update_cpu_s = 0.0
         self._phases = ["other"]
 
     @contextmanager
@@ -111,6 +111,7 @@ def _time_steps(stopwatch: Stopwatch, trainer: Any) -> None:
         with stopwatch.phase("first update"):
             step(self)
         stopwatch.first_update_s = time.monotonic()
+        stopwatch.first_update_cpu_s = time.process_time()
         trainer.step = step
         stopwatch.wrap(trainer, "step", "updates")
 
@@ -127,6 +128,7 @@ def _write_at_the_end(stopwatch: Stopwatch) -> None:
         facts = {
             "began_s": stopwatch.began_s,
             "first_update_s": stopwatch.first_update_s,
+            "first_update_cpu_s": stopwatch.first_update_cpu_s,
             "ended_s": ended_s,
             "phases": stopwatch.seconds,
         }

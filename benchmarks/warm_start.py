@@ -51,6 +51,8 @@ class Execution:
 
     began_s: float
     first_update_s: float
+    first_update_cpu_s: float
+    """CPU seconds of the worker until then."""
     ended_s: float
     phases: Mapping[str, float]
 
@@ -142,11 +144,13 @@ def _sweep(root: Path, kind: str, specs: Sequence[RunSpec], slots: int) -> Sweep
     queued_s = time.monotonic()
     client.enqueue(specs)
     client.ensure_scheduler()
-    while not all(job.state.is_final for job in client.jobs()):
-        if time.monotonic() > queued_s + DEADLINE_S:
-            sys.exit(f"{root}: the sweep did not end; see {project.scheduler_log}")
-        time.sleep(0.25)
-    client.stop_scheduler()
+    try:
+        while not all(job.state.is_final for job in client.jobs()):
+            if time.monotonic() > queued_s + DEADLINE_S:
+                sys.exit(f"{root}: the sweep did not end; see {project.scheduler_log}")
+            time.sleep(0.25)
+    finally:
+        client.stop_scheduler()
     executions = [_read(project.run(spec.experiment, spec.run_id).directory / FILE) for spec in specs]
     return Sweep(queued_s, _by_slot(executions, slots))
 
@@ -171,11 +175,12 @@ def _print_gaps(sweeps: Mapping[tuple[str, str], Sequence[Sweep]]) -> None:
     print(f"seconds from a job's end to the next job's first update (goal {GOAL_S} warm): median [quartiles]")
     for (model, kind), repeats in sweeps.items():
         gaps = [new.first_update_s - old.ended_s for sweep in repeats for old, new in sweep.handovers()]
+        cpu = [new.first_update_cpu_s for sweep in repeats for _, new in sweep.handovers()]
         starts = [min(chain[0].began_s for chain in sweep.slots) - sweep.queued_s for sweep in repeats]
         runs = [job.ended_s - job.began_s for sweep in repeats for chain in sweep.slots for job in chain]
         print(
-            f"  {model:14} {kind}  {_spread(gaps)}  of {len(gaps):3}; a job {_spread(runs)}; "
-            f"from queueing to the first worker {_spread(starts)}"
+            f"  {model:14} {kind}  {_spread(gaps)}  of {len(gaps):3}; CPU of the new worker {_spread(cpu)}\n"
+            f"{'':20}a job {_spread(runs)}; from queueing to the first worker {_spread(starts)}"
         )
 
 

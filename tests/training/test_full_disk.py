@@ -43,15 +43,14 @@ def test_a_run_that_met_a_full_disk_is_resumed_and_measures_the_same(
             ballast.append(small_disk.fill(run.directory))
         original(*arguments, **values)
 
-    monkeypatch.setattr(owner, name, write_or_save)
-    assert main([str(run.directory)]) == EXIT_RUN_FAILED
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, write_or_save)
+        assert main([str(run.directory)]) == EXIT_RUN_FAILED
     assert "No space left on device" in capfd.readouterr().err
     ending = read_exit(run)
     assert ending is None or ending.outcome is Outcome.FAILED
     ballast[0].unlink()
 
-    monkeypatch.undo()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert main([str(run.directory)]) == EXIT_OK
     assert "resuming at update" in capfd.readouterr().out
     train(undisturbed)

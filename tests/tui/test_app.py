@@ -33,7 +33,7 @@ async def test_at_80_by_24_nothing_that_one_needs_is_cut_off(busy: Stage):
         assert "▸ digits     6/16" in lines[3]
         for size in (40, 80, 160, 320):
             assert any(f" {size}   " in line for line in lines[3:12])
-        assert "·missing ○queued ‖held ◐running ●done ✗failed" in lines[11]
+        assert "·missing ○queued ‖held ◐running ●done ✗failed" in lines[3]
         assert "state       run" in lines[13]
         assert busy.queue.entries[7].run_id in lines[14]
         assert lines[21] == " last line"

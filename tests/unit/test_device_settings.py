@@ -73,3 +73,15 @@ def test_options_of_the_scheduler_win_over_the_file(tmp_path: Path) -> None:
     project(tmp_path, "[experiments.broken]\nnothing = 'but the devices are looked at'")
     assert limits() == (1, None, False)
     assert limits("--cold") == (1, None, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [([], 3), (["--slots-per-gpu", "5"], 5), (["--max-jobs-per-gpu", "4", "--slots-per-gpu", "2"], 4)],
+)
+def test_the_most_jobs_of_the_file_give_way_to_options(
+    tmp_path: Path, options: list[str], expected: int
+) -> None:
+    project(tmp_path, "[devices]\nslots_per_gpu = 2\nmax_jobs_per_gpu = 3\n")
+    settings = _settings(_parser().parse_args(["--project", str(tmp_path), *options]))
+    assert settings.limits.max_jobs_per_gpu == expected

@@ -113,13 +113,16 @@ def test_floor_and_scale_are_the_bounded_least_squares(errors):
     np.testing.assert_allclose([fit.floor, fit.scale], solution, atol=1e-6)
 
 
-def test_aicc_is_that_of_statsmodels_up_to_a_constant():
+@pytest.mark.parametrize("stderr", [None, 0.01])
+def test_aicc_is_that_of_statsmodels_up_to_a_constant(stderr):
     rng = np.random.default_rng(0)
-    points = points_of(TRUTHS["pow3"](SIZES) + rng.normal(0, 0.01, 12))
+    errors = TRUTHS["pow3"](SIZES) + rng.normal(0, 0.01, 12)
+    points = points_of(errors, None if stderr is None else np.full(12, stderr))
     offsets = []
     for name in ("half", "pow2", "pow3", "mmf4"):
         fit = fit_named(name, points)
-        k = LAW_NAMED[name].n_parameters + 1
+        # The variance is a parameter where it is not known.
+        k = LAW_NAMED[name].n_parameters + (stderr is None)
         offsets.append(fit.aicc - 12 * aicc_sigma(math.log(fit.rmse**2), 12, k, islog=True))
     assert np.ptp(offsets) == pytest.approx(0, abs=1e-9)
 

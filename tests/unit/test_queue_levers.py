@@ -320,6 +320,7 @@ def test_a_database_of_the_first_version_goes_on(project: ProjectPaths) -> None:
         old.commit()
     client = QueueClient(project)
     assert [job.run_id for job in client.jobs()] == [spec.run_id for spec in specs]
+    assert client.executions() == []
     client.drain()
     with closing(Store(project.queue)) as store:
         CommandDesk(store, project).apply_pending()

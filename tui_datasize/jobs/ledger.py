@@ -89,6 +89,7 @@ class DeviceLedger:
             with self._store.transaction():
                 self._store.settings.set_slots(slots)
             self._slots_published = slots
+            _LOG.info("devices: %d jobs at once", slots)
 
     def _notice_others(self) -> None:
         """Say in the log what may keep our jobs waiting."""

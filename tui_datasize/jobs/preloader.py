@@ -25,7 +25,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -187,10 +187,9 @@ def _refuse_running_threads() -> None:
     """End if an import has started a thread that runs: a worker might wait for its locks for ever."""
     deadline = time.monotonic() + _RESTING_PATIENCE_S
     while True:
-        threads = dict(map(_thread, Path("/proc/self/task").iterdir()))
-        del threads[os.getpid()]
-        strangers = [name for name, _ in threads.values() if name not in _RESTING_THREADS]
-        busy = [name for name, state in threads.values() if state != "S"]
+        threads = list(_other_threads())
+        strangers = [name for name, _ in threads if name not in _RESTING_THREADS]
+        busy = [name for name, state in threads if state != "S"]
         if strangers or (busy and time.monotonic() >= deadline):
             sys.exit(f"preloader: the imported modules run threads ({', '.join(strangers or busy)})")
         if not busy:
@@ -200,11 +199,14 @@ def _refuse_running_threads() -> None:
     warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
 
 
-def _thread(task: Path) -> tuple[int, tuple[str, str]]:
-    """Number, name and state of a thread, as proc_pid_stat(5) tells them."""
-    number, _, rest = (task / "stat").read_text().partition(" (")
-    name, _, rest = rest.rpartition(") ")
-    return int(number), (name, rest[0])
+def _other_threads() -> Iterator[tuple[str, str]]:
+    """Name and state of every thread but the first, as proc_pid_stat(5) tells them."""
+    for task in Path("/proc/self/task").iterdir():
+        # One that has just ended is no matter.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if int(task.name) != os.getpid():
+                name, _, rest = (task / "stat").read_text().partition(" (")[2].rpartition(") ")
+                yield name, rest[0]
 
 
 def _refuse_opened_gpu() -> None:

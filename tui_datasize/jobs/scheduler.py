@@ -309,9 +309,11 @@ def _settings(arguments: argparse.Namespace) -> SchedulerSettings:
         ConfigError: The file is not TOML, or the table is wrong.
     """
     devices = device_settings(arguments.project)
+    slots_per_gpu = arguments.slots_per_gpu or devices.slots_per_gpu
     limits = DeviceLimits(
-        slots_per_gpu=arguments.slots_per_gpu or devices.slots_per_gpu,
-        max_jobs_per_gpu=arguments.max_jobs_per_gpu or devices.max_jobs_per_gpu,
+        slots_per_gpu=slots_per_gpu,
+        # The file's limit gives way to an option that asks for more slots.
+        max_jobs_per_gpu=arguments.max_jobs_per_gpu or max(devices.max_jobs_per_gpu or 0, slots_per_gpu),
         cpu_slots=arguments.cpu_slots or devices.cpu_slots,
     )
     return SchedulerSettings(

@@ -111,17 +111,26 @@ def read_executions(connection: sqlite3.Connection, most_finished: int) -> list[
         (JobState.SUCCEEDED, most_finished),
     )
     # The runs of a sweep differ in little but their seeds: few specifications are to be read.
-    read_spec = cache(lambda text: RunSpec.from_dict(json.loads(text)))
+    spec_of = cache(_read_spec)
     return [
         Execution(
             run_id=row["run_id"],
-            spec=read_spec(row["spec"]),
+            spec=spec,
             state=JobState(row["state"]),
             device=row["device"],
             used_s=max(0.0, row["used_s"] or 0.0),
         )
         for row in rows
+        if (spec := spec_of(row["spec"]))
     ]
+
+
+def _read_spec(text: str | None) -> RunSpec | None:
+    """A specification from its JSON; None for one of another version, whose time cannot be told."""
+    try:
+        return RunSpec.from_dict(json.loads(text or ""))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 _ATTEMPT_S = (
