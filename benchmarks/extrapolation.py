@@ -158,16 +158,18 @@ def _print_needed(outcomes: Sequence[Outcome]) -> None:
     below = [n >= needed.at_least * 0.99 for needed, n in answers if needed.at_least]
     above = [n <= needed.at_most * 1.01 for needed, n in answers if needed.at_most]
     within = [0.5 <= needed.train_size / n <= 2 for needed, n in answers if needed.train_size]
-    print(
-        f"\nn needed for the error seen, {len(answers)} curves: "
-        f"a lower bound for {_share(below, answers)}, right in {100 * np.mean(below):.1f} %; "
-        f"an upper bound for {_share(above, answers)}, right in {100 * np.mean(above):.1f} %; "
-        f"a value for {_share(within, answers)}, within a factor of 2 in {100 * np.mean(within):.1f} %\n"
-    )
+    print(f"\nn needed for the error seen, {len(answers)} curves")
+    print(f"  a lower bound for {_share(below, answers)}, right in {_right(below)}")
+    print(f"  an upper bound for {_share(above, answers)}, right in {_right(above)}")
+    print(f"  a value for {_share(within, answers)}, within a factor of 2 in {_right(within)}\n")
+
+
+def _right(judged: Sequence[bool]) -> str:
+    return f"{100 * np.mean(judged):.1f} %" if judged else "none"
 
 
 def _share(some: Sequence[object], every: Sequence[object]) -> str:
-    return f"{100 * len(some) / len(every):.0f} %"
+    return f"{100 * len(some) / max(1, len(every)):.0f} %"
 
 
 if __name__ == "__main__":

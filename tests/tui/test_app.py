@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from textual.geometry import Region
 
 from tests.tui.fake_queue import EIGHT_GPUS, TWO_GPUS
 from tests.tui.stage import NARROW, WIDE, Stage
@@ -16,6 +17,7 @@ from tui_datasize.jobs.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.app import farewell
 from tui_datasize.tui.dialogs import TextDialog
+from tui_datasize.tui.line_view import LineView
 from tui_datasize.tui.snapshot import EMPTY
 from tui_datasize.tui.view_state import ViewState, load_view_state, save_view_state
 
@@ -234,33 +236,23 @@ async def test_a_click_on_a_tab_opens_it(busy: Stage):
         await show.shows("Accuracy")
 
 
-async def test_an_idle_screen_sends_nothing(busy: Stage):
+async def test_only_the_lines_that_changed_are_repainted(busy: Stage, monkeypatch: pytest.MonkeyPatch):
     async with busy.open() as show:
         await show.shows("last line")
+        repainted: list[tuple[str, int]] = []
+        refresh = LineView.refresh
+
+        def note(view: LineView, *regions: Region, **options: bool) -> LineView:
+            repainted.extend((type(view).__name__, region.y) for region in regions)
+            return refresh(view, *regions, **options)
+
+        monkeypatch.setattr(LineView, "refresh", note)
+        show.app.post_message(show.app.SnapshotArrived(show.app.snapshot))
         await show.settle()
-        repainted: list[object] = []
-        screen = show.app.screen
-        original = screen._compositor_refresh
-
-        def note() -> None:
-            if screen._compositor._dirty_regions or screen._dirty_widgets:
-                repainted.append(set(screen._dirty_widgets))
-            original()
-
-        screen._compositor_refresh = note  # type: ignore[method-assign]
-        looks = len(busy.queue.sent)
-        jobs = busy.queue.jobs
-        count = 0
-
-        def counted() -> list[object]:
-            nonlocal count
-            count += 1
-            return jobs()  # type: ignore[return-value]
-
-        busy.queue.jobs = counted  # type: ignore[method-assign, assignment]
-        await show.until(lambda: count >= 3)
         assert repainted == []
-        assert looks == 0
+        busy.devices = TWO_GPUS
+        await show.shows("0 H100 87%")
+        assert repainted == [("HeaderStrip", 1)]
 
 
 def test_the_first_screen_loads_neither_torch_nor_polars():

@@ -85,6 +85,8 @@ def test_a_sweep_that_cannot_run_is_one_line_and_queues_nothing(project, capsys,
         (["cancel", "nothing"], "nothing"),
         (["logs", "nothing"], "nothing"),
         (["analyze", "nothing"], "no experiment 'nothing'"),
+        (["analyze", "small", "--target", "95"], "no target 95 for test_accuracy"),
+        (["analyze", "small", "--delta", "-1"], "no delta -1"),
         (["--project", "elsewhere", "queue", "small"], "elsewhere/experiments.toml: no such file"),
         (["export", "--experiment", "nothing"], "no experiment 'nothing'"),
         (["export", "--table", "curve", "--metric", "test_acuracy"], "no metric 'test_acuracy'"),
@@ -97,13 +99,25 @@ def test_bad_arguments_are_one_line(project, capsys, arguments, message):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["quue"], ["queue"], ["queue", "small", "--sizes", "forty"], ["export", "--format", "xls"]]
+    "arguments",
+    [
+        ["quue"],
+        ["queue"],
+        ["queue", "small", "--sizes", "forty"],
+        ["export", "--format", "xls"],
+        ["analyze", "small", "--target", "high"],
+    ],
 )
 def test_wrong_usage_exits_with_two(project, capsys, arguments):
     with pytest.raises(SystemExit) as left:
         main(arguments)
     assert left.value.code == 2
     assert "usage: datasize-tui" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "target"), [("95%", 0.95), ("0.95", 0.95), ("95", 95.0)])
+def test_a_target_is_a_number_or_a_percentage(text, target):
+    assert build_parser().parse_args(["analyze", "letters", "--target", text]).target == target
 
 
 def test_an_unwritable_runs_directory_is_one_line(project, capsys):

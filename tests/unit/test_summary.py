@@ -152,7 +152,7 @@ def test_the_document_looks_beyond_the_runs(log):
         assert 0.86 <= point["measured"] <= 0.94
     assert 320 < document["n_needed"]["train_size"] < 640
     assert document["doubling"]["delta"] == 0.01
-    assert document["laws"][0]["weight"] > 0
+    assert sum(law["weight"] for law in document["laws"]) == pytest.approx(1)
     assert document["fit_weighted"]["n_points"] == 6
     assert len(document["diagnostics"]["points"]) == 6
     assert "nominal" in document["bands"]

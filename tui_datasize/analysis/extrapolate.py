@@ -238,10 +238,11 @@ def _needed_words(
 
 
 def _worth(view: _View, table: Calibration) -> str:
-    least, most = (pick(cell.coverage for cell in view.cells) for pick in (min, max))
+    least, most = (f"{100 * pick(cell.coverage for cell in view.cells):.0f}" for pick in (min, max))
+    held = least if least == most else f"{least} to {most}"
     curves, sets = view.cells[0].curves, view.cells[0].data_sets
     words = (
-        f"Bands of {100 * view.level:.0f} % nominal coverage held {100 * least:.0f} to {100 * most:.0f} % of "
+        f"Bands of {100 * view.level:.0f} % nominal coverage held {held} % of "
         f"{curves:,} public curves of {sets} data sets, each left out of the calibration ({table.source})."
     )
     if view.average.loss is Loss.ERROR:
