@@ -20,7 +20,7 @@ from tui_datasize.jobs.gpus import DeviceReport
 from tui_datasize.jobs.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.app import DatasizeApp
-from tui_datasize.tui.record import ProjectRecord
+from tui_datasize.tui.look.record import ProjectRecord
 
 DEADLINE_S = 20.0
 NARROW = (80, 24)

@@ -16,10 +16,10 @@ from tui_datasize.errors import StorageError
 from tui_datasize.jobs.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.app import farewell
-from tui_datasize.tui.dialogs import TextDialog
-from tui_datasize.tui.line_view import LineView
-from tui_datasize.tui.snapshot import EMPTY
+from tui_datasize.tui.look.snapshot import EMPTY
 from tui_datasize.tui.view_state import ViewState, load_view_state, save_view_state
+from tui_datasize.tui.widgets.dialogs import TextDialog
+from tui_datasize.tui.widgets.line_view import LineView
 
 
 async def test_at_80_by_24_nothing_that_one_needs_is_cut_off(busy: Stage):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_datasize.tui.chart_scale import (
+from tui_datasize.tui.charts.scale import (
     Scale,
     decimate,
     interpolate,

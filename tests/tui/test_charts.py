@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from rich.text import Text
 
-from tui_datasize.tui.chart_scale import Scale
-from tui_datasize.tui.charts import Band, Series, line_chart
-from tui_datasize.tui.overlap_charts import Bar, class_bars, heat_map
-from tui_datasize.tui.palette import Palette
+from tui_datasize.tui.charts.lines import Band, Series, line_chart
+from tui_datasize.tui.charts.overlap import Bar, class_bars, heat_map
+from tui_datasize.tui.charts.scale import Scale
+from tui_datasize.tui.widgets.palette import Palette
 
 PALETTE = Palette(
     foreground="#d3d9e0",

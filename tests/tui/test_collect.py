@@ -12,11 +12,11 @@ from tests.tui.fake_queue import CPU_ONLY, TWO_GPUS
 from tests.tui.stage import DEADLINE_S, Stage
 from tui_datasize.jobs.gpus import DeviceReport
 from tui_datasize.jobs.state import JobState
-from tui_datasize.tui.collect import Collector
-from tui_datasize.tui.log_tail import read_tail
-from tui_datasize.tui.polling import Poller
-from tui_datasize.tui.record import ProjectRecord
-from tui_datasize.tui.snapshot import Interest, Snapshot
+from tui_datasize.tui.look.collect import Collector
+from tui_datasize.tui.look.log_tail import read_tail
+from tui_datasize.tui.look.polling import Poller
+from tui_datasize.tui.look.record import ProjectRecord
+from tui_datasize.tui.look.snapshot import Interest, Snapshot
 
 
 def collector(stage: Stage, read_devices: Callable[[], DeviceReport] = lambda: CPU_ONLY) -> Collector:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui_datasize.tui.eta import Work, duration, queue_remaining_s, run_remaining_s, seconds_per_update
+from tui_datasize.tui.look.eta import Work, duration, queue_remaining_s, run_remaining_s, seconds_per_update
 
 SMALL = ("digits", "mlp", 32)
 LARGE = ("letters", "cnn3", 72)

@@ -10,8 +10,7 @@ from tests.fakes import metric_rows, write_lines
 from tests.tui.stage import NARROW, WIDE, Stage
 from tests.tui.test_charts import PALETTE
 from tui_datasize.jobs.state import JobState
-from tui_datasize.tui.curves import Curve, smooth
-from tui_datasize.tui.live_charts import (
+from tui_datasize.tui.live.charts import (
     LOSS,
     METRICS,
     DrawnRun,
@@ -20,7 +19,8 @@ from tui_datasize.tui.live_charts import (
     many_run_series,
     one_run_series,
 )
-from tui_datasize.tui.live_table import LiveTable
+from tui_datasize.tui.live.table import LiveTable
+from tui_datasize.tui.look.curves import Curve, smooth
 
 CURVE = Curve(
     "run",

@@ -8,9 +8,9 @@ from tests.tui.stage import WIDE, Show, Stage
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import JobState
-from tui_datasize.tui.dialogs import ConfirmDialog, TextDialog
-from tui_datasize.tui.job_table import JobTable
-from tui_datasize.tui.log_screen import LogScreen
+from tui_datasize.tui.queue.job_table import JobTable
+from tui_datasize.tui.widgets.dialogs import ConfirmDialog, TextDialog
+from tui_datasize.tui.widgets.log_screen import LogScreen
 
 
 def run_id(stage: Stage, index: int) -> str:

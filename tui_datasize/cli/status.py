@@ -19,7 +19,7 @@ from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import QueueSettings
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.jobs.views import Usage
-from tui_datasize.tui.eta import duration
+from tui_datasize.tui.look.eta import duration
 
 _BASES_SHOWN = 3
 

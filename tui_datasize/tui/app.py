@@ -19,24 +19,24 @@ from textual.worker import Worker, WorkerState
 from tui_datasize.errors import EXIT_OK, DatasizeError
 from tui_datasize.jobs.gpus import DeviceReport
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.tui.analysis_tab import AnalysisPane
-from tui_datasize.tui.analyst import Analyst
-from tui_datasize.tui.collect import Collector, Record
-from tui_datasize.tui.dialogs import TextDialog
+from tui_datasize.tui.analysis.analyst import Analyst
+from tui_datasize.tui.analysis.tab import AnalysisPane
 from tui_datasize.tui.exporting import export_csv
-from tui_datasize.tui.header_strip import TABS, HeaderStrip
-from tui_datasize.tui.key_bar import KeyBar
 from tui_datasize.tui.keys import help_text, keys_of
-from tui_datasize.tui.live_tab import LivePane
+from tui_datasize.tui.live.tab import LivePane
+from tui_datasize.tui.look.collect import Collector, Record
+from tui_datasize.tui.look.polling import INTERVAL_S, Poller
+from tui_datasize.tui.look.snapshot import EMPTY, Snapshot
 from tui_datasize.tui.orders import OrderDesk, Queue
-from tui_datasize.tui.palette import THEME, palette_of
 from tui_datasize.tui.pane import Pane
-from tui_datasize.tui.polling import INTERVAL_S, Poller
-from tui_datasize.tui.queue_tab import QueuePane
-from tui_datasize.tui.snapshot import EMPTY, Snapshot
-from tui_datasize.tui.status_line import StatusLine
-from tui_datasize.tui.text import plural
+from tui_datasize.tui.queue.tab import QueuePane
 from tui_datasize.tui.view_state import ViewState, load_view_state, save_view_state
+from tui_datasize.tui.widgets.dialogs import TextDialog
+from tui_datasize.tui.widgets.header_strip import TABS, HeaderStrip
+from tui_datasize.tui.widgets.key_bar import KeyBar
+from tui_datasize.tui.widgets.palette import THEME, palette_of
+from tui_datasize.tui.widgets.status_line import StatusLine
+from tui_datasize.tui.widgets.text import plural
 
 _LIST_KEYS = (
     ("↑ ↓ k j", "up and down"),
@@ -59,7 +59,7 @@ class DatasizeApp(App[None]):
     """
 
     TITLE = "datasize"
-    CSS_PATH: ClassVar[list[str]] = ["app.tcss", "queue_tab.tcss", "live_tab.tcss", "analysis_tab.tcss"]  # type: ignore[assignment]
+    CSS_PATH: ClassVar[list[str]] = ["app.tcss", "queue/tab.tcss", "live/tab.tcss", "analysis/tab.tcss"]  # type: ignore[assignment]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -288,7 +288,7 @@ def run_app(project: ProjectPaths) -> int:
     from tui_datasize.jobs.gpus import DeviceMonitor
 
     def open_record() -> Record:
-        from tui_datasize.tui.record import ProjectRecord
+        from tui_datasize.tui.look.record import ProjectRecord
 
         return ProjectRecord(project)
 

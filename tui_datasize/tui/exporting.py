@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui_datasize.tui.text import plural
+from tui_datasize.tui.widgets.text import plural
 
 if TYPE_CHECKING:
     import polars as pl

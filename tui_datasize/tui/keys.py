@@ -9,8 +9,8 @@ from rich.text import Text
 from textual.binding import Binding
 from textual.dom import DOMNode
 
-from tui_datasize.tui.key_bar import key_name
-from tui_datasize.tui.palette import Palette
+from tui_datasize.tui.widgets.key_bar import key_name
+from tui_datasize.tui.widgets.palette import Palette
 
 
 @dataclass(frozen=True, slots=True)

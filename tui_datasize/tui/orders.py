@@ -11,8 +11,8 @@ from typing import Protocol, TypeAlias
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult
-from tui_datasize.tui.collect import QueueView
-from tui_datasize.tui.text import plural
+from tui_datasize.tui.look.collect import QueueView
+from tui_datasize.tui.widgets.text import plural
 
 ANSWER_S = 5.0
 """Seconds that an answer of the scheduler is waited for."""

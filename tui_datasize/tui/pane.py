@@ -11,7 +11,7 @@ from textual.worker import Worker, WorkerState
 
 from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup
-from tui_datasize.tui.snapshot import Interest, Snapshot
+from tui_datasize.tui.look.snapshot import Interest, Snapshot
 
 
 class Pane(Container):

@@ -1,0 +1,234 @@
+"""The Live tab: training curves of one run, or of all running ones, as they grow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from math import isfinite
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+
+from tui_datasize.tui.exporting import TableInView
+from tui_datasize.tui.keys import KeyGroup, keys_of
+from tui_datasize.tui.live.charts import (
+    AXES,
+    LOSS,
+    METRICS,
+    SMOOTHINGS,
+    DrawnRun,
+    LiveMetric,
+    LiveView,
+    assign_slots,
+    draw_live,
+    many_run_series,
+    one_run_series,
+)
+from tui_datasize.tui.live.table import LiveTable
+from tui_datasize.tui.look.curves import Curve
+from tui_datasize.tui.look.eta import duration
+from tui_datasize.tui.look.snapshot import EMPTY, Interest, Snapshot
+from tui_datasize.tui.pane import Pane
+from tui_datasize.tui.queue.lines import TitleLine
+from tui_datasize.tui.widgets.chart_view import ChartView
+from tui_datasize.tui.widgets.palette import Palette, palette_of
+from tui_datasize.tui.widgets.panel import Panel
+from tui_datasize.tui.widgets.text import plural
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MOST_RUNS = 16
+"""Runs drawn at once; beyond that nobody tells them apart."""
+
+
+class LivePane(Pane):
+    """Two charts side by side where there is room, otherwise one, and the runs below."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("t", "toggle_all", "one/all", tooltip="One run, or all that are running"),
+        Binding("m", "metric", "metric", tooltip="The next metric"),
+        Binding("x", "axis", "x axis", tooltip="Update, epoch, samples seen or wall time"),
+        Binding("y", "log", "log y", tooltip="Loss on a linear or a logarithmic axis"),
+        Binding("s", "smooth", "smooth", tooltip="Smooth the batch means: off, 0.6, 0.9"),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._snapshot: Snapshot = EMPTY
+        self._table = LiveTable(id="live-table")
+        self._loss_chart = ChartView()
+        self._metric_chart = ChartView()
+        self._values = TitleLine()
+        self._metric = METRICS[0]
+        self._view = LiveView()
+        self._all_running = False
+        self._slots: Mapping[str, int] = MappingProxyType({})
+
+    def compose(self) -> ComposeResult:
+        """Charts above the runs."""
+        yield Panel("Loss", self._loss_chart, id="loss")
+        yield Panel("Metric", self._metric_chart, id="metric")
+        yield Panel("Runs", self._table, self._values, id="live-runs")
+
+    @property
+    def first_focus(self) -> Widget:
+        """The runs."""
+        return self._table
+
+    def choose(self, run_id: str) -> None:
+        """Watch a run."""
+        self._table.select(run_id)
+
+    def interest(self) -> Interest:
+        """The curves that are drawn."""
+        return Interest(curves=self._drawn_run_ids())
+
+    def table_in_view(self) -> TableInView | None:
+        """The metric rows of the runs that are drawn."""
+        drawn = [self._snapshot.facts[run_id].directory for run_id in self._drawn_run_ids()]
+        return TableInView("metrics", partial(_read_metrics, drawn)) if drawn else None
+
+    def key_groups(self) -> Sequence[KeyGroup]:
+        """Keys of the tab."""
+        return (keys_of("Live", self),)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show another moment."""
+        self._snapshot = snapshot
+        self._table.show(snapshot)
+        self._draw()
+
+    def _drawn_run_ids(self) -> tuple[str, ...]:
+        if self._all_running:
+            running = [row.run_id for row in self._snapshot.running() if row.run_id in self._snapshot.facts]
+            return tuple(running[:MOST_RUNS])
+        return (self._table.highlighted,) if self._table.highlighted else ()
+
+    @property
+    def _has_two_charts(self) -> bool:
+        return bool(self._loss_chart.view_size)
+
+    def _draw(self) -> None:
+        run_ids = self._drawn_run_ids()
+        self._slots = assign_slots(run_ids, self._slots) if self._all_running else {}
+        self._table.show_slots(self._slots)
+        curves = [self._snapshot.curves[r] for r in run_ids if r in self._snapshot.curves]
+        metric = self._metric
+        if self._has_two_charts and metric == LOSS:
+            metric = METRICS[0]
+        for chart, shown in ((self._loss_chart, LOSS), (self._metric_chart, metric)):
+            slots = {curve.run_id: self._slots.get(curve.run_id, 0) for curve in curves}
+            version = (curves, shown, self._view, self._all_running, slots, bool(run_ids))
+            chart.show(version, partial(self._draw_chart, curves, shown))
+        self._show_notes(run_ids, metric)
+
+    def _draw_chart(
+        self, curves: Sequence[Curve], metric: LiveMetric, width: int, height: int, palette: Palette
+    ) -> Text:
+        if self._all_running:
+            runs = [DrawnRun(curve, self._slots[curve.run_id]) for curve in curves]
+            series = many_run_series(runs, metric, self._view, palette)
+        else:
+            series = one_run_series(curves[0], metric, self._view, palette) if curves else []
+        return draw_live(
+            series, metric, self._view, width=width, height=height, palette=palette, empty=self._empty()
+        )
+
+    def _empty(self) -> str:
+        if self._all_running:
+            return "No run is at work. Press t to look at one that has ended."
+        if not self._table.highlighted:
+            return "Nothing to draw yet."
+        return "No evaluation of this run yet."
+
+    def _show_notes(self, run_ids: Sequence[str], metric: LiveMetric) -> None:
+        what = f"{plural(len(run_ids), 'running run')}" if self._all_running else "".join(run_ids)
+        palette = palette_of(self.app)
+        note = Text(what, style=palette.muted)
+        self.query_one("#loss", Panel).show_note(note)
+        metric_panel = self.query_one("#metric", Panel)
+        metric_panel.show_title(metric.title.partition(",")[0].capitalize())
+        metric_panel.show_note(note)
+        mode = "all running" if self._all_running else "one at a time"
+        self.query_one("#live-runs", Panel).show_note(Text(mode, style=palette.muted))
+        self._values.show(self._last_values())
+
+    def _last_values(self) -> str:
+        """What the table has no column for, of the run under the cursor."""
+        run_id = self._table.highlighted or ""
+        fact, curve = self._snapshot.facts.get(run_id), self._snapshot.curves.get(run_id)
+        if fact is None:
+            return ""
+        parts = [f"update {fact.updates:,}/{fact.total_updates:,}"]
+        if fact.wall_s:
+            parts.append(duration(fact.wall_s))
+        return " · ".join(parts + (_batch_values(curve) if curve else []))
+
+    @on(LiveTable.Highlighted, "#live-table")
+    def _run_highlighted(self) -> None:
+        self.post_message(self.InterestChanged())
+        self._draw()
+
+    def on_resize(self) -> None:
+        """One chart or two."""
+        self._draw()
+
+    def action_toggle_all(self) -> None:
+        """One run, or all that are running."""
+        self._all_running = not self._all_running
+        self.post_message(self.InterestChanged())
+        self._draw()
+
+    def action_metric(self) -> None:
+        """The next metric."""
+        choices = [metric for metric in METRICS if metric != LOSS or not self._has_two_charts]
+        at = choices.index(self._metric) if self._metric in choices else -1
+        self._metric = choices[(at + 1) % len(choices)]
+        self._draw()
+
+    def action_axis(self) -> None:
+        """The next horizontal axis."""
+        axes = list(AXES)
+        self._view = replace(self._view, axis=axes[(axes.index(self._view.axis) + 1) % len(axes)])
+        self._draw()
+
+    def action_log(self) -> None:
+        """A linear or a logarithmic axis for the loss."""
+        self._view = replace(self._view, is_log=not self._view.is_log)
+        self._draw()
+
+    def action_smooth(self) -> None:
+        """The next smoothing of the batch means."""
+        at = SMOOTHINGS.index(self._view.smoothing)
+        self._view = replace(self._view, smoothing=SMOOTHINGS[(at + 1) % len(SMOOTHINGS)])
+        if self._all_running:
+            self.remark("smoothing is of the batch means, which are drawn for one run alone: press t")
+        self._draw()
+
+
+def _batch_values(curve: Curve) -> list[str]:
+    shown = (
+        ("epoch", "epoch {:.1f}"),
+        ("lr", "lr {:.2g}"),
+        ("grad_norm", "gradient {:.2g}"),
+        ("images_per_s", "{:,.0f} images/s"),
+    )
+    last = ((template, curve.last("batches", column)) for column, template in shown)
+    return [template.format(value) for template, value in last if isfinite(value)]
+
+
+def _read_metrics(directories: Sequence[str]) -> pl.DataFrame:
+    from pathlib import Path
+
+    from tui_datasize.runlog.collect import read_metrics
+    from tui_datasize.runlog.paths import RunPaths
+
+    rows, _ = read_metrics([RunPaths(Path(directory)) for directory in directories])
+    return rows

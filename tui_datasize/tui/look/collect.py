@@ -1,0 +1,302 @@
+"""Builds snapshots: one look at the queue, the record, the devices and the project's file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from tui_datasize.errors import DatasizeError
+from tui_datasize.jobs.gpus import DeviceReport
+from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui.look.curves import Curve, curve_from
+from tui_datasize.tui.look.eta import (
+    Kind,
+    Work,
+    queue_remaining_s,
+    run_remaining_s,
+    seconds_per_update,
+)
+from tui_datasize.tui.look.log_tail import run_log_tail
+from tui_datasize.tui.look.planning import Planner, ProjectPlan
+from tui_datasize.tui.look.snapshot import (
+    Interest,
+    JobRow,
+    LogTail,
+    RunFacts,
+    Snapshot,
+    display_order,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+
+T = TypeVar("T")
+
+_FACT_COLUMNS = (
+    "run_id",
+    "experiment",
+    "state",
+    "reason",
+    "dataset",
+    "model",
+    "batch_size",
+    "updates",
+    "total_updates",
+    "test_accuracy",
+    "test_loss",
+    "train_accuracy",
+    "train_loss",
+    "wall_s",
+    "device",
+    "attempt",
+    "path",
+)
+
+
+class QueueView(Protocol):
+    """What a snapshot asks of the queue."""
+
+    def jobs(self) -> list[Job]:
+        """All jobs, acknowledged ones included."""
+
+    def scheduler_alive(self) -> bool:
+        """Whether a scheduler has the project."""
+
+
+class Record(Protocol):
+    """What a snapshot asks of the run directories."""
+
+    def runs(self) -> pl.DataFrame:
+        """The frame `runs`: one row per run directory."""
+
+    def metrics(self, experiments: Mapping[str, str]) -> pl.DataFrame:
+        """The metric rows of some runs, given the experiment of each; with a column `run_id`."""
+
+    def problems(self) -> Sequence[str]:
+        """What could not be read, one line each."""
+
+
+class Collector:
+    """Looks at a project again and again; what fails is reported and keeps its last good value."""
+
+    def __init__(
+        self,
+        project: ProjectPaths,
+        queue: QueueView,
+        open_record: Callable[[], Record],
+        read_devices: Callable[[], DeviceReport],
+    ) -> None:
+        self._project = project
+        self._queue = queue
+        self._open_record = open_record
+        self._record: Record | None = None
+        self._read_devices = read_devices
+        self._planner = Planner(project.experiments)
+        self._last = Snapshot()
+        self._plan: ProjectPlan | None = None
+        self._jobs: list[Job] = []
+
+    def collect(self, interest: Interest) -> Snapshot:
+        """Look once.
+
+        Nothing here raises: a part that cannot be read is named in `problems`, and the rest goes on.
+        """
+        problems: list[str] = []
+        last = self._last
+        self._plan = _attempt("experiments.toml", self._planner.plan, self._plan, problems)
+        self._jobs = _attempt("queue", self._queue.jobs, self._jobs, problems)
+        alive = _attempt("scheduler", self._queue.scheduler_alive, False, problems)
+        devices = _attempt("devices", self._read_devices, last.devices, problems)
+        runs = _attempt("runs", self._runs, last.runs, problems)
+        facts, version = self._facts(runs)
+        strangers = _strangers(self._jobs, facts)
+        states = _states(self._jobs, strangers)
+        rates = seconds_per_update(work for fact in facts.values() if (work := _work(fact)))
+        self._last = Snapshot(
+            experiments=self._plan.experiments if self._plan else (),
+            jobs=_job_rows([*self._jobs, *map(_as_job, strangers)], facts, rates),
+            states=states,
+            facts=facts,
+            devices=devices,
+            scheduler_alive=alive,
+            remaining_s=self._remaining_s(states, facts, rates, _slots(devices)),
+            rates=rates,
+            slots=_slots(devices),
+            data_dir=self._plan.data_dir if self._plan else None,
+            curves=_attempt("metrics", lambda: self._curves(interest, facts), last.curves, problems),
+            log=_attempt("log", lambda: self._log(interest, states, facts), last.log, problems),
+            problems=(*problems, *(self._record.problems() if self._record else ())),
+            runs=runs,
+            runs_version=version,
+            is_ready=True,
+        )
+        return self._last
+
+    def _runs(self) -> pl.DataFrame:
+        # Opened here, so that what it imports does not delay the first screen.
+        self._record = self._record or self._open_record()
+        return self._record.runs()
+
+    def _facts(self, runs: pl.DataFrame | None) -> tuple[Mapping[str, RunFacts], int]:
+        last = self._last
+        if runs is None or (last.runs is not None and (runs is last.runs or runs.equals(last.runs))):
+            return last.facts, last.runs_version
+        return read_facts(runs), last.runs_version + 1
+
+    def _remaining_s(
+        self,
+        states: Mapping[str, JobState],
+        facts: Mapping[str, RunFacts],
+        rates: Mapping[Kind, float],
+        slots: int,
+    ) -> float | None:
+        planned = self._plan.experiments if self._plan else ()
+        cells = {cell.run_id: cell for plan in planned for cell in plan.cells}
+        pending = []
+        for run_id, state in states.items():
+            if state.is_final or state is JobState.HELD:
+                continue
+            cell = cells.get(run_id)
+            work = _work(facts.get(run_id))
+            work = work or (cell.work if cell else None)
+            if work is None:
+                return None
+            pending.append(work)
+        return queue_remaining_s(pending, rates, slots)
+
+    def _curves(self, interest: Interest, facts: Mapping[str, RunFacts]) -> Mapping[str, Curve]:
+        experiments = {run_id: facts[run_id].experiment for run_id in interest.curves if run_id in facts}
+        if not experiments or self._record is None:
+            return MappingProxyType({})
+        rows = self._record.metrics(experiments)
+        by_run = rows.partition_by("run_id", as_dict=True)
+        curves = {run_id: curve_from(run_id, part) for (run_id,), part in by_run.items()}
+        last = self._last.curves
+        return MappingProxyType({k: last[k] if last.get(k) == c else c for k, c in curves.items() if c.parts})
+
+    def _log(
+        self, interest: Interest, states: Mapping[str, JobState], facts: Mapping[str, RunFacts]
+    ) -> LogTail | None:
+        if not interest.log:
+            return None
+        job = next((job for job in self._jobs if job.run_id == interest.log), None)
+        fact = facts.get(interest.log)
+        experiment = job.experiment if job else fact.experiment if fact else ""
+        failed = states.get(interest.log) in (JobState.FAILED, JobState.INTERRUPTED)
+        return run_log_tail(self._project.run(experiment, interest.log), prefer_errors=failed)
+
+
+def _attempt(what: str, read: Callable[[], T], fallback: T, problems: list[str]) -> T:
+    """The value read, or the fallback and a line in `problems`."""
+    try:
+        return read()
+    except DatasizeError as error:
+        problems.append(error.line)
+    except Exception as error:
+        # A broken file or a library's error must not end the one thread that keeps the screen alive.
+        problems.append(f"{what}: {type(error).__name__}: {' '.join(str(error).split())}")
+    return fallback
+
+
+def read_facts(runs: pl.DataFrame) -> Mapping[str, RunFacts]:
+    """The rows of the frame `runs` by run id."""
+    facts = {}
+    for row in runs.select(_FACT_COLUMNS).iter_rows():
+        values = dict(zip(_FACT_COLUMNS, row, strict=True))
+        facts[values["run_id"]] = RunFacts(
+            run_id=values["run_id"],
+            experiment=values["experiment"],
+            state=JobState(values["state"]),
+            reason=values["reason"] or "",
+            dataset=values["dataset"] or "",
+            model=values["model"] or "",
+            batch_size=values["batch_size"] or 0,
+            updates=values["updates"] or 0,
+            total_updates=values["total_updates"] or 0,
+            test_accuracy=values["test_accuracy"],
+            test_loss=values["test_loss"],
+            train_accuracy=values["train_accuracy"],
+            train_loss=values["train_loss"],
+            wall_s=values["wall_s"] or 0.0,
+            device=values["device"] or "",
+            attempt=values["attempt"] or 0,
+            directory=values["path"] or "",
+        )
+    return MappingProxyType(facts)
+
+
+def _work(fact: RunFacts | None) -> Work | None:
+    if fact is None:
+        return None
+    kind = (fact.dataset, fact.model, fact.batch_size)
+    return Work(kind, fact.updates, fact.total_updates, fact.wall_s)
+
+
+def _slots(devices: DeviceReport | None) -> int:
+    if devices is None:
+        return 1
+    return len(devices.gpus) or devices.cpu_slots
+
+
+_WAITING = frozenset({JobState.QUEUED, JobState.INTERRUPTED})
+
+
+def _strangers(jobs: Iterable[Job], facts: Mapping[str, RunFacts]) -> list[RunFacts]:
+    """Runs that the queue does not know, e.g. copied ones.
+
+    Unfinished ones are left out: nobody is going to take them up, so that they count as missing.
+    """
+    known = {job.run_id for job in jobs}
+    return [fact for fact in facts.values() if fact.run_id not in known and fact.state not in _WAITING]
+
+
+def _states(jobs: Iterable[Job], strangers: Iterable[RunFacts]) -> Mapping[str, JobState]:
+    """The queue's word on a run, or that of its directory where the queue has none."""
+    told = {fact.run_id: fact.state for fact in strangers}
+    return MappingProxyType(told | {job.run_id: job.state for job in jobs})
+
+
+def _job_rows(
+    jobs: Sequence[Job], facts: Mapping[str, RunFacts], rates: Mapping[Kind, float]
+) -> tuple[JobRow, ...]:
+    return tuple(_job_row(job, facts.get(job.run_id), rates) for job in display_order(jobs))
+
+
+def _as_job(fact: RunFacts) -> Job:
+    """A run that the queue does not know, as an entry of it."""
+    return Job(
+        run_id=fact.run_id,
+        experiment=fact.experiment,
+        state=fact.state,
+        priority=0,
+        position=0,
+        attempts=fact.attempt,
+        max_attempts=fact.attempt,
+        reason=fact.reason,
+        device=fact.device,
+        queued_at="",
+        started_at="",
+        finished_at="",
+    )
+
+
+def _job_row(job: Job, fact: RunFacts | None, rates: Mapping[Kind, float]) -> JobRow:
+    work = _work(fact)
+    fraction = work.updates / work.total_updates if work and work.total_updates else 0.0
+    waiting = not job.state.is_final
+    return JobRow(
+        run_id=job.run_id,
+        experiment=job.experiment,
+        state=job.state,
+        reason=job.reason or (fact.reason if fact else ""),
+        device=job.device or (fact.device if fact else ""),
+        attempts=job.attempts,
+        max_attempts=job.max_attempts,
+        priority=job.priority,
+        fraction=1.0 if job.state is JobState.SUCCEEDED else min(1.0, fraction),
+        remaining_s=run_remaining_s(work, rates) if work and waiting else None,
+        loss=fact.test_loss if fact else None,
+        accuracy=fact.test_accuracy if fact else None,
+    )

@@ -1,0 +1,50 @@
+"""The end of a log file as lines that are safe to draw."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from tui_datasize.runlog.paths import RunPaths
+from tui_datasize.tui.look.snapshot import LogTail
+
+SHORT_BYTES = 4096
+LONG_BYTES = 262_144
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def read_tail(path: Path, limit_bytes: int) -> tuple[str, ...]:
+    """Last lines of a text file, at most `limit_bytes` of it; empty where there is no file.
+
+    Terminal escapes are removed, and of a line that was rewritten by carriage returns the last state
+    is kept, as a terminal would show it.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            start = max(0, size - limit_bytes)
+            file.seek(start)
+            data = file.read()
+    except OSError:
+        return ()
+    lines = data.decode("utf-8", errors="replace").split("\n")
+    whole = lines[1:] if start else lines
+    cleaned = (_clean(line) for line in whole)
+    return tuple(line for line in cleaned if line)
+
+
+def _clean(line: str) -> str:
+    shown = line.rstrip("\r").rsplit("\r", 1)[-1]
+    return _CONTROLS.sub("", _ESCAPES.sub("", shown)).expandtabs(4).rstrip()
+
+
+def run_log_tail(paths: RunPaths, *, prefer_errors: bool, limit_bytes: int = SHORT_BYTES) -> LogTail:
+    """The end of a run's log: standard output, or standard error where that is asked for and not empty."""
+    order = (paths.stderr, paths.stdout) if prefer_errors else (paths.stdout, paths.stderr)
+    for path in order:
+        lines = read_tail(path, limit_bytes)
+        if lines:
+            return LogTail(paths.run_id, path.name, lines)
+    return LogTail(paths.run_id, "", ())

@@ -1,0 +1,80 @@
+"""From `experiments.toml` to the cells that the map shows, read again only when the file changes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from tui_datasize.errors import DatasizeError
+from tui_datasize.experiments.budget import total_updates
+from tui_datasize.experiments.load import Experiment, Project, load_project
+from tui_datasize.experiments.sweep import plan_runs, variant_labels
+from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectPlan:
+    """The experiments of a project with their cells."""
+
+    experiments: tuple[ExperimentPlan, ...]
+    data_dir: Path
+
+
+class Planner:
+    """Reads a project's file when it has changed; keeps what was planned when it has not."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._stamp: tuple[int, int] | None = None
+        self._project: Project | None = None
+        self._plans: Mapping[str, ExperimentPlan] = MappingProxyType({})
+
+    def plan(self) -> ProjectPlan:
+        """The experiments as the file gives them now.
+
+        Raises:
+            ConfigError: The file is missing or wrong.
+        """
+        stamp = self._read_stamp()
+        if self._project is None or stamp != self._stamp:
+            self._project = load_project(self._file)
+            self._plans = self._replan(self._project, self._project.experiments)
+            self._stamp = stamp
+        # A missing data set may have been put in its place since.
+        unplanned = [name for name, plan in self._plans.items() if plan.problem]
+        if unplanned:
+            self._plans = self._replan(self._project, unplanned)
+        return ProjectPlan(tuple(self._plans.values()), self._project.data_dir)
+
+    def _read_stamp(self) -> tuple[int, int] | None:
+        try:
+            status = self._file.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size
+
+    def _replan(self, project: Project, names: Collection[str]) -> Mapping[str, ExperimentPlan]:
+        """Plan some experiments afresh; one that comes out as before stays the same object."""
+        plans = {}
+        for name, experiment in project.experiments.items():
+            before = self._plans.get(name)
+            after = _plan_experiment(experiment, project.data_dir) if name in names else before
+            plan = before if before == after else after
+            if plan is not None:
+                plans[name] = plan
+        return MappingProxyType(plans)
+
+
+def _plan_experiment(experiment: Experiment, data_dir: Path) -> ExperimentPlan:
+    try:
+        specs = plan_runs(experiment, data_dir)
+    except DatasizeError as error:
+        return ExperimentPlan(experiment.name, experiment.title, experiment.dataset, (), error.line)
+    labels = variant_labels(specs)
+    cells = []
+    for spec in specs:
+        run_id = spec.run_id
+        cells.append(Cell(run_id, spec, labels[run_id], total_updates(spec)))
+    return ExperimentPlan(experiment.name, experiment.title, experiment.dataset, tuple(cells))

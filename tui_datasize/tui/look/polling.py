@@ -1,0 +1,82 @@
+"""The one thread that looks at the project while the screen stays free."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from tui_datasize.tui.look.snapshot import Interest, Snapshot
+
+INTERVAL_S = 1.0
+_JOIN_S = 2.0
+_REST = 3.0
+"""Least pause after a look, in durations of that look."""
+
+
+class Poller:
+    """Collects about once a second and hands on what changed.
+
+    Args:
+        collect: Looks once; called on the polling thread alone.
+        on_snapshot: Receives a snapshot that differs from the one before; must be safe to call from
+            another thread.
+        on_failure: Receives one line when `collect` raises; the next look follows all the same.
+        interval_s: Seconds between two looks.
+    """
+
+    def __init__(
+        self,
+        collect: Callable[[Interest], Snapshot],
+        on_snapshot: Callable[[Snapshot], object],
+        on_failure: Callable[[str], object],
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        self._collect = collect
+        self._on_snapshot = on_snapshot
+        self._on_failure = on_failure
+        self._interval_s = interval_s
+        self._interest = Interest()
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        # A daemon, so that a look at a slow disk never keeps the terminal from coming back.
+        self._thread = threading.Thread(target=self._run, name="snapshot", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more; waits a moment for the look in progress."""
+        self._stopped.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_S)
+
+    def look_at(self, interest: Interest) -> None:
+        """Say what the screen shows in depth; looks at once where that is new."""
+        if interest != self._interest:
+            self._interest = interest
+            self._wake.set()
+
+    def look_now(self) -> None:
+        """Look without waiting for the next second, e.g. after a command."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        last: Snapshot | None = None
+        while not self._stopped.is_set():
+            self._wake.clear()
+            began_s = time.monotonic()
+            try:
+                snapshot = self._collect(self._interest)
+            except Exception as error:
+                # Whatever it was, the screen says so and the next look may succeed.
+                last = None
+                self._on_failure(f"looking at the project failed: {type(error).__name__}: {error}")
+            else:
+                if snapshot != last and not self._stopped.is_set():
+                    last = snapshot
+                    self._on_snapshot(snapshot)
+            # A large project on a slow disk: looking must stay a small part of what this machine does.
+            self._wake.wait(max(self._interval_s, _REST * (time.monotonic() - began_s)))

@@ -1,0 +1,214 @@
+"""What the app shows at one moment: frozen values, built off the screen's thread."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs.gpus import DeviceReport
+from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.tui.look.eta import Kind, Work, queue_remaining_s
+from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tui_datasize.tui.look.curves import Curve
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a sweep."""
+
+    run_id: str
+    spec: RunSpec
+    variant: str
+    """What differs beside size, draw and seed; empty where nothing is swept."""
+    updates: int
+    """Updates that the run takes in all."""
+
+    @property
+    def work(self) -> Work:
+        """The whole of the run as work to do."""
+        kind = (self.spec.dataset, str(self.spec.model), self.spec.batch_size)
+        return Work(kind, updates=0, total_updates=self.updates, wall_s=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentPlan:
+    """An experiment and all its cells, as `experiments.toml` gives them."""
+
+    name: str
+    title: str
+    dataset: str
+    cells: tuple[Cell, ...]
+    """In queue order; empty where there is a problem."""
+    problem: str = ""
+    """Why its cells are not known; one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What the record says of one run."""
+
+    run_id: str
+    experiment: str
+    state: JobState
+    reason: str
+    dataset: str
+    model: str
+    batch_size: int
+    updates: int
+    total_updates: int
+    test_accuracy: float | None
+    """In [0, 1]; like the next three of the last evaluation."""
+    test_loss: float | None
+    train_accuracy: float | None
+    train_loss: float | None
+    wall_s: float
+    device: str
+    attempt: int
+    directory: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One line of the job table: the queue's entry and what the record adds."""
+
+    run_id: str
+    experiment: str
+    state: JobState
+    reason: str
+    device: str
+    attempts: int
+    max_attempts: int
+    priority: int
+    fraction: float
+    """Updates made, in [0, 1]."""
+    remaining_s: float | None
+    """Seconds it still takes once it runs; None where nobody knows."""
+    loss: float | None
+    accuracy: float | None
+    """Of the last evaluation of the test split, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogTail:
+    """The end of a run's log."""
+
+    run_id: str
+    name: str
+    """Which of its files: `stdout.log` or `stderr.log`; empty where neither has a line."""
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """What the screen shows in depth, so that only that is read in depth."""
+
+    curves: tuple[str, ...] = ()
+    """Run ids whose training curves are drawn."""
+    log: str = ""
+    """Run id whose log is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that the panes draw from."""
+
+    experiments: tuple[ExperimentPlan, ...] = ()
+    jobs: tuple[JobRow, ...] = ()
+    """Those at work first, then the waiting in queue order, then those that ended."""
+    states: Mapping[str, JobState] = field(default_factory=lambda: MappingProxyType({}))
+    """State by run id, of all runs that were ever queued or executed."""
+    facts: Mapping[str, RunFacts] = field(default_factory=lambda: MappingProxyType({}))
+    """What the record says, by run id."""
+    devices: DeviceReport | None = None
+    scheduler_alive: bool = False
+    remaining_s: float | None = None
+    """Seconds until the queue is empty; None where nobody knows."""
+    rates: Mapping[Kind, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Seconds per update by kind of work, as far as something of it was executed."""
+    slots: int = 1
+    """Runs that the devices take at once."""
+    data_dir: Path | None = None
+    """Where the project's data sets lie; None while that is not known."""
+    curves: Mapping[str, Curve] = field(default_factory=lambda: MappingProxyType({}))
+    """Training curves of the runs in `Interest.curves` that have any."""
+    log: LogTail | None = None
+    problems: tuple[str, ...] = ()
+    """What could not be read, one line each."""
+    runs: pl.DataFrame | None = field(default=None, compare=False)
+    """The frame `runs`; equal snapshots hold equal frames, since `facts` and `runs_version` follow it."""
+    runs_version: int = 0
+    """Counts up whenever the frame changes."""
+    is_ready: bool = False
+    """False until the first look at the project."""
+
+    def state_of(self, run_id: str) -> CellState:
+        """State of a run; None where it was never queued or executed."""
+        return self.states.get(run_id)
+
+    def counts(self) -> Counter[JobState]:
+        """How many runs there are in each state."""
+        return Counter(self.states.values())
+
+    def experiment(self, name: str) -> ExperimentPlan | None:
+        """The experiment of a name, where there is one."""
+        return next((plan for plan in self.experiments if plan.name == name), None)
+
+    def cell_counts(self, plan: ExperimentPlan) -> Counter[CellState]:
+        """How many cells of an experiment are in each state."""
+        return Counter(self.states.get(cell.run_id) for cell in plan.cells)
+
+    def missing(self, plan: ExperimentPlan) -> list[Cell]:
+        """The cells of an experiment that were never queued or executed, in queue order."""
+        return [cell for cell in plan.cells if cell.run_id not in self.states]
+
+    def estimate_s(self, cells: Sequence[Cell]) -> float | None:
+        """Seconds that these cells would take with all slots to themselves; None where nobody knows."""
+        return queue_remaining_s([cell.work for cell in cells], self.rates, self.slots)
+
+    def running(self) -> list[JobRow]:
+        """The jobs that a worker has."""
+        return [row for row in self.jobs if row.state.is_active]
+
+
+EMPTY = Snapshot()
+"""Shown until the first look at the project."""
+
+
+_GROUPS: Mapping[JobState, int] = MappingProxyType(
+    {
+        JobState.RUNNING: 0,
+        JobState.STARTING: 0,
+        JobState.INTERRUPTED: 1,
+        JobState.QUEUED: 2,
+        JobState.HELD: 2,
+        JobState.FAILED: 3,
+        JobState.CANCELLED: 4,
+        JobState.SUCCEEDED: 5,
+    }
+)
+
+
+def display_order(jobs: Sequence[Job]) -> list[Job]:
+    """Jobs as the table lists them: at work, waiting in queue order, failed, cancelled, newest done first."""
+    by_end = sorted(jobs, key=lambda job: job.finished_at, reverse=True)
+    return sorted(by_end, key=_rank)
+
+
+def _rank(job: Job) -> tuple[int, ...]:
+    group = _GROUPS[job.state]
+    # Ended jobs keep the order of their end; sorting is stable.
+    return (group,) if job.state.is_final else (group, -job.priority, job.position)
+
+
+def legend_counts(counts: Mapping[CellState, int]) -> list[tuple[CellState, int]]:
+    """States that occur with their counts, in the order of the legend."""
+    return [(state, counts[state]) for state in STATE_LOOKS if counts.get(state)]

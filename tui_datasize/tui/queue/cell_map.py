@@ -1,0 +1,287 @@
+"""The map of cells: one glyph per run of an experiment, with a cursor and marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+
+from tui_datasize.tui.look.snapshot import EMPTY, Cell, ExperimentPlan, Snapshot
+from tui_datasize.tui.queue.map_layout import Block, MapLayout, Place, lay_out
+from tui_datasize.tui.widgets.line_view import LineView
+from tui_datasize.tui.widgets.palette import STATE_LOOKS, state_style
+from tui_datasize.tui.widgets.text import fit
+
+_NARROW = 2
+_DRAW_GAP = 2
+_LABEL_MARGIN = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One line of the map: a heading of a block, or one of its sizes."""
+
+    block: int
+    kind: str
+    """"variant", "draws", "seeds", "cells" or "blank"."""
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Where the columns of a block are drawn."""
+
+    label_width: int
+    column_width: int
+    starts: tuple[int, ...]
+    """First screen column of each column; negative where it is scrolled out to the left."""
+
+
+class CellMap(LineView, can_focus=True):
+    """Sizes as rows, (draw, seed) as columns; several variants one below the other."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "activate", "queue gap", tooltip="Queue the marked cells, or all missing ones"),
+        Binding("space", "mark", "mark", tooltip="Mark the cell; keys then act on all marked ones"),
+        Binding("up,k", "step(-1, 0)", "Up", show=False),
+        Binding("down,j", "step(1, 0)", "Down", show=False),
+        Binding("left,h", "step(0, -1)", "Left", show=False),
+        Binding("right,l", "step(0, 1)", "Right", show=False),
+        Binding("home,g", "edge(-1)", "First column", show=False),
+        Binding("end,G", "edge(1)", "Last column", show=False),
+    ]
+
+    class Highlighted(Message):
+        """The cursor came to another cell."""
+
+    class Activated(Message):
+        """Someone asks to queue: the marked cells, or the gap where none is marked."""
+
+        def __init__(self, marked: Sequence[Cell]) -> None:
+            super().__init__()
+            self.marked = marked
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._snapshot: Snapshot = EMPTY
+        self._plan: ExperimentPlan | None = None
+        self._layout = MapLayout(())
+        self._lines: Sequence[_Line] = ()
+        self._place = Place(0, 0, 0)
+        self._marked: frozenset[str] = frozenset()
+
+    @property
+    def current(self) -> Cell | None:
+        """The cell under the cursor."""
+        return self._layout.cell(self._place)
+
+    @property
+    def marked(self) -> list[Cell]:
+        """The marked cells, in queue order."""
+        return [cell for cell in self._plan.cells if cell.run_id in self._marked] if self._plan else []
+
+    def chosen(self) -> list[Cell]:
+        """What an action is for: the marked cells, or the one under the cursor where none is marked."""
+        return self.marked or ([self.current] if self.current else [])
+
+    def show(self, snapshot: Snapshot, plan: ExperimentPlan | None) -> None:
+        """Show an experiment; the cursor stays in its place where the map stays the same."""
+        self._snapshot = snapshot
+        if plan is not self._plan:
+            same = plan is not None and self._plan is not None and plan.name == self._plan.name
+            self._plan = plan
+            self._layout = lay_out(plan.cells if plan else ())
+            self._lines = _lines(self._layout)
+            self._place = self._layout.clamp(self._place if same else Place(0, 0, 0))
+            self._marked &= {cell.run_id for cell in plan.cells} if plan else frozenset()
+            if not same:
+                self.scroll_to(y=0, animate=False)
+            self._resize()
+        self.redraw()
+
+    def clear_marks(self) -> None:
+        """Mark nothing."""
+        self._marked = frozenset()
+        self.redraw()
+
+    def on_resize(self) -> None:
+        """Draw for the new size."""
+        self._resize()
+        self._scroll_to_cursor()
+        self.redraw()
+
+    def on_focus(self) -> None:
+        """Show the cursor as active."""
+        self.redraw()
+
+    def on_blur(self) -> None:
+        """Show the cursor as passive."""
+        self.redraw()
+
+    def action_step(self, rows: int, columns: int) -> None:
+        """Move the cursor by one cell."""
+        if self._layout.blocks:
+            self._go(self._layout.step(self._place, rows, columns))
+
+    def action_edge(self, direction: int) -> None:
+        """Move the cursor to the first or the last column."""
+        columns = 0 if direction < 0 else 1_000_000
+        self._go(self._layout.clamp(self._place._replace(column=columns)))
+
+    def action_mark(self) -> None:
+        """Mark the cell under the cursor, or take its mark away."""
+        if self.current:
+            self._marked ^= {self.current.run_id}
+            self.redraw()
+
+    def action_activate(self) -> None:
+        """Ask to queue."""
+        self.post_message(self.Activated(self.marked))
+
+    def _go(self, place: Place) -> None:
+        if place != self._place:
+            self._place = place
+            self._scroll_to_cursor()
+            self.redraw()
+            self.post_message(self.Highlighted())
+
+    def _resize(self) -> None:
+        self.virtual_size = Size(self.view_size.width, len(self._lines))
+
+    def _scroll_to_cursor(self) -> None:
+        line = next(
+            (
+                index
+                for index, line in enumerate(self._lines)
+                if (line.block, line.kind, line.row) == (self._place.block, "cells", self._place.row)
+            ),
+            0,
+        )
+        # The headings above the first size come into view with it.
+        top = line if self._place.row else max(0, line - 3)
+        height = max(1, self.view_size.height)
+        if top < self.scroll_offset.y:
+            self.scroll_to(y=top, animate=False)
+        elif line >= self.scroll_offset.y + height:
+            self.scroll_to(y=line - height + 1, animate=False)
+
+    def draw(self, size: Size) -> Sequence[Text]:
+        """The visible part of the map."""
+        if not self._lines:
+            problem = self._plan.problem if self._plan else ""
+            return _wrapped(problem, size.width, self.palette.error)
+        first = self.scroll_offset.y
+        return [self._draw_line(line, size.width) for line in self._lines[first : first + size.height]]
+
+    def _draw_line(self, line: _Line, width: int) -> Text:
+        block = self._layout.blocks[line.block]
+        grid = self._grid(block, width)
+        palette = self.palette
+        if line.kind == "variant":
+            return Text(fit(f" {block.variant}", width).rstrip(), style=f"bold {palette.foreground}")
+        if line.kind == "draws":
+            return Text(_draw_headings(block, grid, width), style=palette.muted)
+        if line.kind == "seeds":
+            return Text(_seed_headings(block, grid, width), style=palette.muted)
+        if line.kind == "cells":
+            return self._draw_cells(line, block, grid, width)
+        return Text()
+
+    def _draw_cells(self, line: _Line, block: Block, grid: _Grid, width: int) -> Text:
+        label = str(block.sizes[line.row]).rjust(grid.label_width)
+        on_row = (self._place.block, self._place.row) == (line.block, line.row)
+        palette = self.palette
+        text = Text(label, style=palette.foreground if on_row else palette.muted)
+        for column, start in enumerate(grid.starts):
+            if start < grid.label_width or start + grid.column_width > width:
+                continue
+            text.append(" " * (start - text.cell_len))
+            text.append_text(self._draw_cell(Place(line.block, line.row, column), grid.column_width))
+        return text
+
+    def _draw_cell(self, place: Place, width: int) -> Text:
+        cell, palette = self._layout.cell(place), self.palette
+        if cell is None:
+            glyph, style = " ", palette.muted
+        else:
+            state = self._snapshot.state_of(cell.run_id)
+            glyph, style = STATE_LOOKS[state].glyph, state_style(state, palette)
+        if place == self._place:
+            # Attributes, not colours: they survive NO_COLOR.
+            style += " bold reverse" if self.has_focus else " underline"
+        marked = cell is not None and cell.run_id in self._marked
+        return Text.assemble(" " * (width - 2), ("◆" if marked else " ", palette.accent), (glyph, style))
+
+    def _grid(self, block: Block, width: int) -> _Grid:
+        label_width = max(len(str(size)) for size in block.sizes) + _LABEL_MARGIN
+        wide = max(3, max(len(str(column.seed)) for column in block.columns) + 1)
+        offsets, total = _offsets(block, wide)
+        column_width = wide
+        if label_width + total > width:
+            column_width = _NARROW
+            offsets, total = _offsets(block, _NARROW)
+        shift = 0
+        if label_width + total > width and self._place.block < len(self._layout.blocks):
+            at = offsets[min(self._place.column, len(offsets) - 1)]
+            shift = max(0, at + column_width - (width - label_width))
+        return _Grid(label_width, column_width, tuple(label_width + x - shift for x in offsets))
+
+
+def _offsets(block: Block, column_width: int) -> tuple[tuple[int, ...], int]:
+    """Offset of each column behind the labels, with a gap between draws, and their whole width."""
+    offsets, at = [], 0
+    for index, column in enumerate(block.columns):
+        if index and column.subset_seed != block.columns[index - 1].subset_seed:
+            at += _DRAW_GAP
+        offsets.append(at)
+        at += column_width
+    return tuple(offsets), at
+
+
+def _lines(layout: MapLayout) -> list[_Line]:
+    lines: list[_Line] = []
+    for index, block in enumerate(layout.blocks):
+        if lines:
+            lines.append(_Line(index, "blank"))
+        if block.variant:
+            lines.append(_Line(index, "variant"))
+        if len({column.subset_seed for column in block.columns}) > 1:
+            lines.append(_Line(index, "draws"))
+        lines.append(_Line(index, "seeds"))
+        lines += [_Line(index, "cells", row) for row in range(len(block.sizes))]
+    return lines
+
+
+def _draw_headings(block: Block, grid: _Grid, width: int) -> str:
+    text = ""
+    for draw, columns in groupby(range(len(block.columns)), key=lambda c: block.columns[c].subset_seed):
+        members = list(columns)
+        room = grid.starts[members[-1]] + grid.column_width - grid.starts[members[0]]
+        name = f"draw {draw}" if room >= len(f"draw {draw}") else f"d{draw}"
+        # Over the glyphs, which stand at the right end of their columns.
+        start = grid.starts[members[0]] + min(grid.column_width - 1, max(0, room - len(name)))
+        if start >= grid.label_width and len(text) <= start and start + len(name) <= width:
+            text = text.ljust(start) + name
+    return text
+
+
+def _seed_headings(block: Block, grid: _Grid, width: int) -> str:
+    text = "n".rjust(grid.label_width)
+    if grid.column_width == _NARROW:
+        return f"{text}  seeds {block.columns[0].seed} … {block.columns[-1].seed}"[:width]
+    for column, start in zip(block.columns, grid.starts, strict=True):
+        if start >= grid.label_width and start + grid.column_width <= width:
+            text = text.ljust(start) + str(column.seed).rjust(grid.column_width)
+    return text
+
+
+def _wrapped(text: str, width: int, colour: str) -> list[Text]:
+    import textwrap
+
+    return [Text(f" {line}", style=colour) for line in textwrap.wrap(text, max(10, width - 2))]

@@ -1,0 +1,81 @@
+"""The list of experiments: name, how much is done, and the title where there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from tui_datasize.jobs.state import JobState
+from tui_datasize.tui.look.progress import progress_bar
+from tui_datasize.tui.look.snapshot import EMPTY, ExperimentPlan, Snapshot
+from tui_datasize.tui.widgets.line_view import RowList
+from tui_datasize.tui.widgets.text import fit
+
+_ROOM_FOR_TITLE = 50
+_LONGEST_NAME = 18
+
+
+class ExperimentList(RowList):
+    """Experiments in the order of the file."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", "open", tooltip="Go to the map of the experiment's cells"),
+    ]
+
+    class Opened(Message):
+        """Someone wants to see the cells."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._snapshot: Snapshot = EMPTY
+
+    @property
+    def current(self) -> ExperimentPlan | None:
+        """The experiment under the cursor."""
+        return self._snapshot.experiment(self.highlighted or "")
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Replace the experiments."""
+        self._snapshot = snapshot
+        self.set_keys([plan.name for plan in snapshot.experiments])
+
+    def action_open(self) -> None:
+        """Go to the cells."""
+        self.post_message(self.Opened())
+
+    def draw_empty(self) -> Sequence[Text]:
+        """What to do without experiments."""
+        if not self._snapshot.is_ready:
+            return [Text(" Reading the project …", style=self.palette.muted)]
+        lines = ("No experiments yet.", "Describe one in", "experiments.toml.")
+        return [Text(f" {line}", style=self.palette.muted) for line in lines]
+
+    def draw_row(self, index: int, width: int) -> Text:
+        """One experiment."""
+        plan, palette = self._snapshot.experiments[index], self.palette
+        counts = self._snapshot.cell_counts(plan)
+        done, total = counts[JobState.SUCCEEDED], len(plan.cells)
+        longest = max(len(other.name) for other in self._snapshot.experiments)
+        name_width = min(longest, _LONGEST_NAME, max(6, width - 16))
+        count = "?" if plan.problem else f"{done}/{total}"
+        line = Text.assemble(
+            (f"{self.pointer(index)} ", palette.primary),
+            (fit(plan.name, name_width), palette.foreground),
+            (count.rjust(9), palette.error if plan.problem else palette.foreground),
+        )
+        room = width - line.cell_len - 1
+        bar_width = min(12, room) if room >= 4 else 0
+        if bar_width:
+            line.append(" ").append_text(
+                progress_bar(done / total if total else 0.0, bar_width, palette, palette.success)
+            )
+        if width >= _ROOM_FOR_TITLE:
+            line.append(f"  {plan.title}", palette.muted)
+        line.truncate(width, overflow="ellipsis")
+        line.pad_right(max(0, width - line.cell_len))
+        line.stylize_before(self.row_style(index))
+        return line

@@ -1,0 +1,208 @@
+"""The table of jobs: one line each, marks, and a filter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+
+from tui_datasize.jobs.state import JobState
+from tui_datasize.tui.look.eta import duration
+from tui_datasize.tui.look.progress import percent, progress_bar
+from tui_datasize.tui.look.snapshot import JobRow
+from tui_datasize.tui.widgets.line_view import RowList
+from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, state_style
+from tui_datasize.tui.widgets.text import fit, number
+
+_WIDE = 104
+_STATE_WIDTH = 12
+_LONGEST_RUN_ID = 40
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Widths at the width in hand; 0 leaves a column out."""
+
+    run: int
+    bar: int
+    attempt: int
+    percent: int = 5
+    eta: int = 8
+    loss: int = 7
+    accuracy: int = 7
+    device: int = 6
+
+    @property
+    def rest(self) -> int:
+        """Columns behind the run id, which a reason may take."""
+        return self.bar + self.percent + self.eta + self.loss + self.accuracy + self.device + self.attempt
+
+
+def _columns(width: int) -> _Columns:
+    bar, attempt = (14, 6) if width >= _WIDE else (0, 0)
+    fixed = _Columns(run=0, bar=bar, attempt=attempt).rest + 4 + _STATE_WIDTH
+    return _Columns(run=max(12, min(_LONGEST_RUN_ID, width - fixed)), bar=bar, attempt=attempt)
+
+
+def matches(row: JobRow, words: Sequence[str]) -> bool:
+    """Whether a job holds all words of a filter; a word with `!` in front must not occur.
+
+    Words are looked for in run id, experiment, state, device and reason, in any case.
+    """
+    look = STATE_LOOKS[row.state].word
+    text = f"{row.run_id} {row.experiment} {row.state.value} {look} {row.device} {row.reason}".lower()
+    return all(
+        (word[1:] not in text if len(word) > 1 else True) if word.startswith("!") else word in text
+        for word in words
+    )
+
+
+class JobTable(RowList):
+    """Jobs in display order; `show` replaces them, the cursor and the marks stay with their runs."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "mark", "mark", tooltip="Mark the job; keys then act on all marked ones"),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._all: Sequence[JobRow] = ()
+        self._rows: Sequence[JobRow] = ()
+        self._words: tuple[str, ...] = ()
+        self._marked: frozenset[str] = frozenset()
+        self._device_names: Mapping[str, str] = MappingProxyType({})
+        self._is_ready = False
+
+    @property
+    def header_lines(self) -> int:
+        """The line of column names."""
+        return 1
+
+    @property
+    def marked(self) -> frozenset[str]:
+        """Run ids that are marked."""
+        return self._marked
+
+    @property
+    def shown(self) -> int:
+        """How many jobs the filter lets through."""
+        return len(self._rows)
+
+    @property
+    def current(self) -> JobRow | None:
+        """The job under the cursor."""
+        return self._rows[self.cursor] if self._rows else None
+
+    def chosen(self) -> list[JobRow]:
+        """What an action is for: the marked jobs, or the one under the cursor where none is marked."""
+        marked = [row for row in self._all if row.run_id in self._marked]
+        return marked or ([self.current] if self.current else [])
+
+    def show(self, rows: Sequence[JobRow], device_names: Mapping[str, str]) -> None:
+        """Replace the jobs.
+
+        Args:
+            rows: In display order.
+            device_names: What to write for a device, by GPU UUID.
+        """
+        self._is_ready = True
+        self._all = rows
+        self._device_names = device_names
+        self._marked &= {row.run_id for row in rows}
+        self._apply()
+
+    def filter(self, text: str) -> None:
+        """Show only the jobs that match, see `matches`; the empty text shows all."""
+        self._words = tuple(text.lower().split())
+        self._apply()
+
+    def clear_marks(self) -> None:
+        """Mark nothing."""
+        self._marked = frozenset()
+        self.redraw()
+
+    def _apply(self) -> None:
+        words = self._words
+        self._rows = [row for row in self._all if matches(row, words)] if words else self._all
+        self.set_keys([row.run_id for row in self._rows])
+
+    def action_mark(self) -> None:
+        """Mark the job under the cursor, or take its mark away, and go on to the next."""
+        if self.current:
+            self._marked ^= {self.current.run_id}
+            self.action_move(1)
+            self.redraw()
+
+    def draw_header(self) -> Sequence[Text]:
+        """Column names."""
+        columns = _columns(self.view_size.width)
+        text = "    " + "state".ljust(_STATE_WIDTH) + "run".ljust(columns.run)
+        text += " progress".ljust(columns.bar) if columns.bar else ""
+        text += "%".rjust(columns.percent) + "ETA".rjust(columns.eta) + "loss".rjust(columns.loss)
+        text += "acc %".rjust(columns.accuracy)
+        text += "try".rjust(columns.attempt) if columns.attempt else ""
+        return [Text(text + "on".rjust(columns.device), style=self.palette.muted)]
+
+    def draw_empty(self) -> Sequence[Text]:
+        """Why there are no rows."""
+        if not self._is_ready:
+            return []
+        reason = (
+            "  No job matches the filter; esc clears it."
+            if self._all
+            else "  The queue is empty. Choose an experiment and press a to queue it."
+        )
+        return [Text(reason, style=self.palette.muted)]
+
+    def draw_row(self, index: int, width: int) -> Text:
+        """One job."""
+        row, palette, columns = self._rows[index], self.palette, _columns(width)
+        style = state_style(row.state, palette)
+        mark = "◆" if row.run_id in self._marked else " "
+        line = Text.assemble(
+            (self.pointer(index), palette.primary),
+            (mark, palette.accent),
+            (f"{STATE_LOOKS[row.state].glyph} ", style),
+            (_state_word(row).ljust(_STATE_WIDTH), style),
+            (fit(row.run_id, columns.run), palette.foreground),
+        )
+        if row.state in (JobState.FAILED, JobState.CANCELLED) and row.reason:
+            line.append("  " + fit(row.reason, columns.rest - 2), palette.muted)
+        else:
+            line.append_text(self._numbers(row, columns, palette))
+        line.pad_right(max(0, width - line.cell_len))
+        line.stylize_before(self.row_style(index))
+        return line
+
+    def _numbers(self, row: JobRow, columns: _Columns, palette: Palette) -> Text:
+        line = Text()
+        begun = row.fraction > 0
+        if columns.bar:
+            line.append(" ").append_text(
+                progress_bar(row.fraction, columns.bar - 2, palette, state_style(row.state, palette))
+                if begun
+                else Text("─" * (columns.bar - 2), palette.faint)
+            ).append(" ")
+        remaining = row.remaining_s if row.state is JobState.RUNNING else None
+        cells = [
+            ((percent(row.fraction) if begun else "").rjust(columns.percent), palette.foreground),
+            ((duration(remaining) if remaining is not None else "").rjust(columns.eta), palette.foreground),
+            (number(row.loss, ".3f").rjust(columns.loss), palette.foreground),
+            (number(row.accuracy, ".1f", 100).rjust(columns.accuracy), palette.foreground),
+        ]
+        if columns.attempt:
+            tries = f"{row.attempts}/{row.max_attempts}" if row.attempts else ""
+            cells.append((tries.rjust(columns.attempt), palette.muted))
+        device = self._device_names.get(row.device, row.device)
+        cells.append((fit(device, columns.device - 1).strip().rjust(columns.device), palette.muted))
+        return line.append_text(Text.assemble(*cells))
+
+
+def _state_word(row: JobRow) -> str:
+    word = STATE_LOOKS[row.state].word
+    # A second attempt is worth a look even where there is no column for it.
+    return f"{word} {row.attempts}" if row.attempts > 1 and not row.state.is_final else word

@@ -1,0 +1,143 @@
+"""The small lines of the Queue tab: legend, title, filter and the end of a log."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+from textual.widgets import Input
+
+from tui_datasize.tui.look.snapshot import LogTail, legend_counts
+from tui_datasize.tui.widgets.line_view import LineView
+from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState, state_style
+
+
+class LegendLine(LineView):
+    """What the glyphs on the map mean, and how many there are of each."""
+
+    DEFAULT_CSS = """
+    LegendLine { height: 1; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: Mapping[CellState, int] = MappingProxyType({})
+
+    def show(self, counts: Mapping[CellState, int]) -> None:
+        """Replace the counts."""
+        self._counts = counts
+        self.redraw()
+
+    def draw(self, size: Size) -> Sequence[Text]:
+        """The legend as generous as fits: with counts and spaces, with spaces, with neither."""
+        palette = self.palette
+        lines: list[Text] = []
+        for template in (" {count:,} {word}  ", " {word}  ", "{word} "):
+            lines = [Text(" ")]
+            for state, count in legend_counts(self._counts):
+                look = STATE_LOOKS[state]
+                entry = template.format(count=count, word=look.word)
+                if lines[-1].cell_len + 1 + len(entry.rstrip()) > size.width:
+                    lines.append(Text(" "))
+                lines[-1].append(look.glyph, state_style(state, palette)).append(entry, palette.muted)
+            if len(lines) <= size.height:
+                break
+        return lines
+
+
+class TitleLine(LineView):
+    """What an experiment is about."""
+
+    DEFAULT_CSS = """
+    TitleLine { height: 1; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._title = ""
+
+    def show(self, title: str) -> None:
+        """Replace the title."""
+        self._title = title
+        self.redraw()
+
+    def draw(self, size: Size) -> Sequence[Text]:
+        """The title, cut where it is too long."""
+        line = Text(f" {self._title}", style=self.palette.muted)
+        line.truncate(size.width, overflow="ellipsis")
+        return [line]
+
+
+class LogView(LineView):
+    """Why a job failed, and the last lines of its log, newest at the bottom."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tail: LogTail | None = None
+        self._reason = ""
+
+    def show(self, tail: LogTail | None, reason: str) -> None:
+        """Replace the log; None while it has not been read."""
+        self._tail = tail
+        self._reason = reason
+        self.redraw()
+
+    def draw(self, size: Size) -> Sequence[Text]:
+        """As many of the last lines as fit."""
+        palette = self.palette
+        reason = textwrap.wrap(self._reason, max(10, size.width - 2))
+        above = [Text(f" {line}", style=palette.error) for line in reason]
+        if self._tail is None:
+            return above
+        if not self._tail.lines:
+            return above or [Text(" Nothing written yet.", style=palette.muted)]
+        room = size.height - len(above)
+        lines = self._tail.lines[-room:] if room > 0 else ()
+        return above + [Text(f" {line}", style=palette.foreground) for line in lines]
+
+
+class FilterInput(Input):
+    """The filter above the job table; hidden while it is empty and not in use."""
+
+    DEFAULT_CSS = """
+    FilterInput { display: none; }
+    FilterInput.-open { display: block; }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "keep filter"),
+        Binding("escape", "clear_and_close", "drop filter"),
+    ]
+
+    class Closed(Message):
+        """The filter gives the focus back."""
+
+    def __init__(self) -> None:
+        super().__init__(placeholder="words that must occur; !word must not", compact=True)
+
+    def open(self) -> None:
+        """Show and begin to type."""
+        self.add_class("-open")
+        self.focus()
+
+    def clear_and_close(self) -> None:
+        """Show all jobs again."""
+        self.value = ""
+        self.remove_class("-open")
+        self.post_message(self.Closed())
+
+    def action_clear_and_close(self) -> None:
+        """Escape: show all jobs again."""
+        self.clear_and_close()
+
+    async def action_submit(self) -> None:
+        """Enter: keep the filter and go to the jobs."""
+        if not self.value:
+            self.remove_class("-open")
+        self.post_message(self.Closed())

@@ -1,0 +1,330 @@
+"""The Queue tab: experiments, the map of cells, the jobs and the log of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.state import JobState
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui.exporting import TableInView
+from tui_datasize.tui.keys import KeyGroup, keys_of
+from tui_datasize.tui.look.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
+from tui_datasize.tui.orders import Change, Enqueue, Order
+from tui_datasize.tui.pane import Pane
+from tui_datasize.tui.queue.actions import (
+    cancel_facts,
+    change,
+    detail_facts,
+    queue_facts,
+    to_queue,
+)
+from tui_datasize.tui.queue.cell_map import CellMap
+from tui_datasize.tui.queue.experiment_list import ExperimentList
+from tui_datasize.tui.queue.job_table import JobTable
+from tui_datasize.tui.queue.lines import FilterInput, LegendLine, LogView, TitleLine
+from tui_datasize.tui.widgets.dialogs import ConfirmDialog, TextDialog, facts_table
+from tui_datasize.tui.widgets.line_view import LineView
+from tui_datasize.tui.widgets.log_screen import LogScreen
+from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState, palette_of, state_style
+from tui_datasize.tui.widgets.panel import Panel
+from tui_datasize.tui.widgets.text import plural
+
+
+class QueuePane(Pane):
+    """Shows what is queued and asks for changes by messages; it changes nothing itself."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "queue_all", "queue all", tooltip="Queue the missing runs of the experiment"),
+        Binding("h,H", "change('hold')", "hold", tooltip="Hold waiting jobs"),
+        Binding("u", "change('release')", "release", tooltip="Release held jobs"),
+        Binding("c", "cancel", "cancel", tooltip="Cancel jobs, running ones too, after a question"),
+        Binding("r", "change('retry')", "retry", tooltip="Queue failed or cancelled jobs again"),
+        Binding("l,L", "log", "log", tooltip="The log of the job on the whole screen"),
+        Binding("slash", "filter", "filter", tooltip="Show only jobs that match; ! excludes a word"),
+        Binding("plus,equals_sign", "priority(1)", "raise", tooltip="Raise the priority"),
+        Binding("minus", "priority(-1)", "lower", tooltip="Lower the priority"),
+        Binding("left_square_bracket,K", "shift(-1)", "up", tooltip="Move up in the queue"),
+        Binding("right_square_bracket,J", "shift(1)", "down", tooltip="Move down in the queue"),
+        Binding("enter,i", "details", "details", tooltip="Everything about the run"),
+        Binding("escape", "back", "back", show=False, tooltip="Drop the filter, then the marks"),
+    ]
+
+    class Ordered(Message):
+        """Someone wants the queue changed."""
+
+        def __init__(self, order: Order) -> None:
+            super().__init__()
+            self.order = order
+
+    class RunChosen(Message):
+        """The cursor came to another job."""
+
+        def __init__(self, run_id: str) -> None:
+            super().__init__()
+            self.run_id = run_id
+
+    class ExperimentChosen(Message):
+        """The cursor came to another experiment."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    def __init__(self, project: ProjectPaths, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._project = project
+        self._snapshot: Snapshot = EMPTY
+        self._experiments = ExperimentList(id="experiment-list")
+        self._title_line = TitleLine()
+        self._map = CellMap(id="cell-map")
+        self._legend = LegendLine()
+        self._jobs = JobTable(id="job-table")
+        self._filter = FilterInput()
+        self._log = LogView()
+
+    def compose(self) -> ComposeResult:
+        """Four panels on a grid."""
+        yield Panel("Experiments", self._experiments, self._title_line, id="experiments")
+        yield Panel("Cells", self._legend, self._map, id="map")
+        yield Panel("Jobs", self._filter, self._jobs, id="jobs")
+        yield Panel("Log", self._log, id="log")
+
+    @property
+    def first_focus(self) -> LineView:
+        """What has the focus when the tab opens."""
+        return self._experiments
+
+    def interest(self) -> Interest:
+        """The log of the job under the cursor."""
+        return Interest(log=self._jobs.highlighted or "")
+
+    def table_in_view(self) -> TableInView | None:
+        """The frame `runs`, of the jobs that the filter lets through."""
+        runs, shown = self._snapshot.runs, list(self._jobs.keys)
+        if runs is None or runs.is_empty():
+            return None
+        return TableInView("runs", lambda: runs.filter(runs["run_id"].is_in(shown)))
+
+    def key_groups(self) -> Sequence[KeyGroup]:
+        """Keys of the tab, the map and the table."""
+        return (
+            keys_of("Queue", self),
+            keys_of("On the map of cells", self._map),
+            keys_of("In the table of jobs", self._jobs),
+        )
+
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment on the map."""
+        return self._experiments.highlighted or ""
+
+    def select_experiment(self, name: str) -> None:
+        """Put an experiment on the map."""
+        self._experiments.select(name)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show another moment."""
+        self._snapshot = snapshot
+        self._experiments.show(snapshot)
+        if snapshot.is_ready:
+            self._jobs.show(snapshot.jobs, _device_names(snapshot))
+        self._show_map()
+        self._show_notes()
+        self._show_log()
+
+    def _show_log(self) -> None:
+        row, tail = self._jobs.current, self._snapshot.log
+        is_current = row is not None and tail is not None and tail.run_id == row.run_id
+        self._log.show(tail if is_current else None, row.reason if row else "")
+
+    def _show_map(self) -> None:
+        plan = self._experiments.current
+        self._map.show(self._snapshot, plan)
+        self._legend.show(self._snapshot.cell_counts(plan) if plan else {})
+        self._title_line.show(plan.problem or plan.title if plan else "")
+
+    def _show_notes(self) -> None:
+        palette = palette_of(self.app)
+        cell = self._map.current
+        notes = []
+        if cell is not None:
+            state = self._snapshot.state_of(cell.run_id)
+            n, draw, seed = cell.spec.train_size, cell.spec.subset.seed, cell.spec.seed
+            look = (f" {STATE_LOOKS[state].glyph} {STATE_LOOKS[state].word}", state_style(state, palette))
+            for place in (f"n {n:,} · draw {draw} · seed {seed}", f"n{n} d{draw} s{seed}"):
+                notes.append(Text.assemble((place, palette.foreground), look))
+        self.query_one("#map", Panel).show_note(*notes)
+        total, shown, marked = len(self._snapshot.jobs), self._jobs.shown, len(self._jobs.marked)
+        count = f"{shown:,} of {total:,}" if shown != total else f"{total:,}" if total else ""
+        if marked:
+            count = f"{count} · {marked:,} marked"
+        self.query_one("#jobs", Panel).show_note(Text(count, palette.muted))
+        self.query_one("#log", Panel).show_note(Text(self._jobs.highlighted or "", palette.muted))
+
+    @on(ExperimentList.Highlighted, "#experiment-list")
+    def _experiment_highlighted(self, event: ExperimentList.Highlighted) -> None:
+        self._show_map()
+        self._show_notes()
+        self.post_message(self.ExperimentChosen(event.key))
+
+    @on(JobTable.Highlighted, "#job-table")
+    def _job_highlighted(self, event: JobTable.Highlighted) -> None:
+        self._show_notes()
+        self._show_log()
+        self.post_message(self.InterestChanged())
+        self.post_message(self.RunChosen(event.key))
+
+    @on(ExperimentList.Opened)
+    def _experiment_opened(self) -> None:
+        self._map.focus()
+
+    @on(CellMap.Highlighted)
+    def _cell_highlighted(self) -> None:
+        self._show_notes()
+
+    @on(CellMap.Activated)
+    def _cells_activated(self, event: CellMap.Activated) -> None:
+        plan = self._experiments.current
+        if plan is None:
+            return
+        if event.marked:
+            self._order_cells(to_queue(self._snapshot, event.marked), event.marked)
+        else:
+            self._ask_to_queue(plan)
+
+    def action_queue_all(self) -> None:
+        """Ask to queue what is missing of the experiment."""
+        plan = self._experiments.current
+        if not self._snapshot.is_ready:
+            self.remark("still reading the project")
+        elif plan is None:
+            self.remark("no experiment to queue: describe one in experiments.toml")
+        elif plan.problem:
+            self.remark(plan.problem)
+        else:
+            self._ask_to_queue(plan)
+
+    def _ask_to_queue(self, plan: ExperimentPlan) -> None:
+        cells = to_queue(self._snapshot, plan.cells)
+        if not cells:
+            self.remark(f"all {plural(len(plan.cells), 'run')} of {plan.name} are there already")
+            return
+        facts = queue_facts(self._snapshot, plan, cells)
+        question = ConfirmDialog(f"Queue {plan.name}?", facts, f"queue {plural(len(cells), 'run')}")
+        self.app.push_screen(question, lambda yes: self._order_cells(cells, cells) if yes else None)
+
+    def _order_cells(self, cells: Sequence[Cell], asked: Sequence[Cell]) -> None:
+        if not cells:
+            self.remark(f"nothing to queue: {plural(len(asked), 'run')} there already; r retries failed ones")
+            return
+        self._map.clear_marks()
+        specs = tuple(cell.spec for cell in cells)
+        self.post_message(self.Ordered(Enqueue(specs, self._snapshot.data_dir)))
+
+    def _targets(self) -> list[tuple[str, CellState]]:
+        """Run ids and states that an action is for: of the list, the map or the table in use."""
+        if self._map.has_focus:
+            return [(cell.run_id, self._snapshot.state_of(cell.run_id)) for cell in self._map.chosen()]
+        if self._experiments.has_focus:
+            name = self._experiments.highlighted
+            return [(row.run_id, row.state) for row in self._snapshot.jobs if row.experiment == name]
+        return [(row.run_id, row.state) for row in self._jobs.chosen()]
+
+    def _order(self, order: Change | str) -> None:
+        if isinstance(order, str):
+            self.remark(order)
+            return
+        self._map.clear_marks()
+        self._jobs.clear_marks()
+        self.post_message(self.Ordered(order))
+
+    def action_change(self, kind: str) -> None:
+        """Hold, release or retry."""
+        self._order(change(CommandKind(kind), self._targets()))
+
+    def action_priority(self, amount: int) -> None:
+        """Raise or lower the priority."""
+        self._order_keeping_marks(change(CommandKind.PRIORITY, self._targets(), amount))
+
+    def action_shift(self, amount: int) -> None:
+        """Move up or down in the queue."""
+        self._order_keeping_marks(change(CommandKind.MOVE, self._targets(), amount))
+
+    def _order_keeping_marks(self, order: Change | str) -> None:
+        """For what one does several times in a row."""
+        if isinstance(order, str):
+            self.remark(order)
+        else:
+            self.post_message(self.Ordered(order))
+
+    def action_cancel(self) -> None:
+        """Ask, then cancel."""
+        order = change(CommandKind.CANCEL, self._targets())
+        if isinstance(order, str):
+            self.remark(order)
+            return
+        what = plural(len(order.run_ids), "run")
+        question = ConfirmDialog(f"Cancel {what}?", cancel_facts(order, self._snapshot), f"cancel {what}")
+        self.app.push_screen(question, lambda yes: self._order(order) if yes else None)
+
+    def action_details(self) -> None:
+        """Show everything about the run under the cursor."""
+        run_id = self._current_run_id()
+        if not run_id:
+            self.remark("no run under the cursor")
+            return
+        cells = (cell for plan in self._snapshot.experiments for cell in plan.cells)
+        cell = next((cell for cell in cells if cell.run_id == run_id), None)
+        content = facts_table(detail_facts(self._snapshot, run_id, cell), palette_of(self.app).muted)
+        self.app.push_screen(TextDialog("Run", content))
+
+    def _current_run_id(self) -> str:
+        if self._map.has_focus:
+            return self._map.current.run_id if self._map.current else ""
+        return self._jobs.highlighted or ""
+
+    def action_log(self) -> None:
+        """Open the log of the run under the cursor on the whole screen."""
+        run_id = self._current_run_id()
+        row = next((row for row in self._snapshot.jobs if row.run_id == run_id), None)
+        if row is None:
+            self.remark("no log yet: the run was never queued" if run_id else "no run under the cursor")
+            return
+        failed = row.state in (JobState.FAILED, JobState.INTERRUPTED)
+        self.app.push_screen(LogScreen(self._project.run(row.experiment, run_id), prefer_errors=failed))
+
+    def action_filter(self) -> None:
+        """Open the filter."""
+        self._filter.open()
+
+    @on(Input.Changed)
+    def _filter_changed(self, event: Input.Changed) -> None:
+        self._jobs.filter(event.value)
+        self._show_notes()
+
+    @on(FilterInput.Closed)
+    def _filter_closed(self) -> None:
+        self._jobs.focus()
+
+    def action_back(self) -> None:
+        """Drop the filter, or else the marks."""
+        if self._filter.value:
+            self._filter.clear_and_close()
+        else:
+            self._map.clear_marks()
+            self._jobs.clear_marks()
+            self._show_notes()
+
+
+def _device_names(snapshot: Snapshot) -> dict[str, str]:
+    gpus = snapshot.devices.gpus if snapshot.devices else ()
+    return {gpu.uuid: f"GPU {gpu.index}" for gpu in gpus}

@@ -1,0 +1,1 @@
+"""Widgets and text that every tab is made of."""

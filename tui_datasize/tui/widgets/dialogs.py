@@ -1,0 +1,159 @@
+"""Dialogs: each asks one thing, returns a value and acts on nothing. Escape always means no."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import ClassVar, TypeAlias
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from tui_datasize.tui.widgets.palette import palette_of
+
+Facts: TypeAlias = Sequence[tuple[str, str]]
+"""Labels and values; a value without a label is a paragraph of its own."""
+
+
+def facts_table(facts: Facts, label_colour: str) -> Group:
+    """Labelled values below one another, wrapped in their column."""
+    parts: list[RenderableType] = []
+    for labelled, group in groupby(facts, key=lambda fact: bool(fact[0])):
+        if not labelled:
+            parts += [Text(value) for _, value in group]
+            continue
+        table = Table.grid(padding=(0, 2))
+        for label, value in group:
+            table.add_row(Text(label, style=label_colour, no_wrap=True), Text(value))
+        parts.append(table)
+    return Group(*parts)
+
+
+class ConfirmDialog(ModalScreen[bool]):
+    """A question with the facts that decide it; Enter says yes.
+
+    Args:
+        title: What is asked, in a few words.
+        facts: What decides it.
+        yes: What Enter does.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,y", "answer(True)", "yes"),
+        Binding("escape,n,q", "answer(False)", "back"),
+    ]
+
+    def __init__(self, title: str, facts: Facts, yes: str) -> None:
+        super().__init__()
+        self._title = title
+        self._facts = facts
+        self._yes = yes
+
+    def compose(self) -> ComposeResult:
+        """The box."""
+        palette = palette_of(self.app)
+        box = Vertical(
+            Static(facts_table(self._facts, palette.muted)),
+            Static(
+                Text.assemble(
+                    ("enter ", f"bold {palette.primary}"),
+                    (f"{self._yes}    ", palette.foreground),
+                    ("esc ", f"bold {palette.primary}"),
+                    ("back", palette.foreground),
+                ),
+                classes="answers",
+            ),
+            classes="dialog",
+        )
+        box.border_title = self._title
+        yield box
+
+    def action_answer(self, answer: bool) -> None:
+        """Close with the answer."""
+        self.dismiss(answer)
+
+
+class ChooseDialog(ModalScreen[str | None]):
+    """One of a few, by arrows or j and k; None on escape.
+
+    Args:
+        title: What is chosen.
+        choices: Values and what is written for them.
+        current: The value under the cursor at first.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss(None)", "back"),
+        Binding("j", "down", "Down", show=False),
+        Binding("k", "up", "Up", show=False),
+    ]
+
+    def __init__(self, title: str, choices: Sequence[tuple[str, str]], current: str) -> None:
+        super().__init__()
+        self._title = title
+        self._choices = choices
+        self._current = current
+
+    def compose(self) -> ComposeResult:
+        """The box."""
+        options = OptionList(*(Option(text, id=str(i)) for i, (_, text) in enumerate(self._choices)))
+        box = Vertical(options, classes="dialog")
+        box.border_title = self._title
+        box.border_subtitle = "enter choose   esc back"
+        yield box
+
+    def on_mount(self) -> None:
+        """Begin at the value in use."""
+        values = [value for value, _ in self._choices]
+        if self._current in values:
+            self.query_one(OptionList).highlighted = values.index(self._current)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Close with the value."""
+        self.dismiss(self._choices[event.option_index][0])
+
+    def action_down(self) -> None:
+        """Next value."""
+        self.query_one(OptionList).action_cursor_down()
+
+    def action_up(self) -> None:
+        """Value before."""
+        self.query_one(OptionList).action_cursor_up()
+
+
+class TextDialog(ModalScreen[None]):
+    """Something to read; it scrolls where it is longer than the screen.
+
+    Args:
+        title: What it is.
+        content: What there is to read.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter,question_mark,f1", "dismiss(None)", "back"),
+        Binding("j", "scroll(1)", "Down", show=False),
+        Binding("k", "scroll(-1)", "Up", show=False),
+    ]
+
+    def __init__(self, title: str, content: RenderableType) -> None:
+        super().__init__()
+        self._title = title
+        self._content = content
+
+    def compose(self) -> ComposeResult:
+        """The box."""
+        box = VerticalScroll(Static(self._content), classes="dialog reading")
+        box.border_title = self._title
+        box.border_subtitle = "j k scroll   esc back"
+        yield box
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll by lines."""
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)

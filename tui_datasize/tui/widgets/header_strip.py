@@ -1,0 +1,199 @@
+"""The two lines at the top: tabs and queue counts, devices and time left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual import events
+from textual.geometry import Size
+from textual.message import Message
+
+from tui_datasize.jobs.gpus import DeviceReport, Gpu
+from tui_datasize.jobs.state import JobState
+from tui_datasize.tui.look.eta import duration
+from tui_datasize.tui.look.snapshot import EMPTY, Snapshot
+from tui_datasize.tui.widgets.line_view import LineView
+from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, state_style
+from tui_datasize.tui.widgets.text import fit
+
+TABS = (("queue", "Queue"), ("live", "Live"), ("analysis", "Analysis"))
+_COUNTED = (
+    JobState.RUNNING,
+    JobState.QUEUED,
+    JobState.HELD,
+    JobState.INTERRUPTED,
+    JobState.SUCCEEDED,
+    JobState.FAILED,
+    JobState.CANCELLED,
+)
+_ALWAYS_COUNTED = (JobState.RUNNING, JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED)
+_GIB = 2**30
+_HOT_C = 85
+
+
+class HeaderStrip(LineView):
+    """Tabs, queue counts, devices, time left and the scheduler."""
+
+    DEFAULT_CSS = """
+    HeaderStrip { height: 2; }
+    """
+
+    class TabChosen(Message):
+        """A tab was clicked."""
+
+        def __init__(self, tab: str) -> None:
+            super().__init__()
+            self.tab = tab
+
+    def __init__(self, project: str) -> None:
+        super().__init__()
+        self._project = project
+        self._tab = TABS[0][0]
+        self._snapshot: Snapshot = EMPTY
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show another moment."""
+        self._snapshot = snapshot
+        self.redraw()
+
+    def show_tab(self, tab: str) -> None:
+        """Show which tab is open."""
+        self._tab = tab
+        self.redraw()
+
+    def draw(self, size: Size) -> Sequence[Text]:
+        """Both lines."""
+        palette, width = self.palette, size.width
+        tabs, counts = self._tabs(palette), count_text(self._snapshot, palette, width - 32)
+        name = self._project
+        room = width - tabs.cell_len - counts.cell_len - 4
+        if room >= len(name):
+            tabs.append(f"  {name}", palette.muted)
+        state = self._state(palette)
+        devices = device_text(self._snapshot.devices, width - state.cell_len - 3, palette)
+        return [_spread(tabs, counts, width), _spread(Text(" ").append_text(devices), state, width)]
+
+    def _tabs(self, palette: Palette) -> Text:
+        line = Text()
+        for index, (tab, title) in enumerate(TABS, start=1):
+            chosen = tab == self._tab
+            style = f"bold reverse {palette.primary}" if chosen else palette.muted
+            line.append(f" {index} {title} ", style)
+        return line
+
+    def _state(self, palette: Palette) -> Text:
+        snapshot = self._snapshot
+        if not snapshot.is_ready:
+            return Text("reading … ", style=palette.muted)
+        line = Text.assemble(
+            ("ETA ", palette.muted), (duration(snapshot.remaining_s), palette.foreground), "  "
+        )
+        alive = snapshot.scheduler_alive
+        glyph, word = ("●", "scheduler on") if alive else ("○", "scheduler off")
+        return line.append(f"{glyph} ", palette.success if alive else palette.muted).append(
+            f"{word} ", palette.muted
+        )
+
+    def on_click(self, event: events.Click) -> None:
+        """Open the tab under the mouse."""
+        if event.y == 0:
+            start = 0
+            for index, (tab, title) in enumerate(TABS, start=1):
+                end = start + len(f" {index} {title} ")
+                if start <= event.x < end:
+                    self.post_message(self.TabChosen(tab))
+                start = end
+
+
+def _spread(left: Text, right: Text, width: int) -> Text:
+    """One text at the left and one at the right end of a line."""
+    return left.append(" " * max(1, width - left.cell_len - right.cell_len)).append_text(right)
+
+
+def count_text(snapshot: Snapshot, palette: Palette, width: int) -> Text:
+    """`◐ 2 running  ○ 12 queued  ● 20 done`, without words where they do not fit."""
+    counts = snapshot.counts()
+    counts[JobState.RUNNING] += counts.pop(JobState.STARTING, 0)
+    shown = [state for state in _COUNTED if counts[state] or state in _ALWAYS_COUNTED]
+    for with_words in (True, False):
+        line = Text()
+        for state in shown:
+            look = STATE_LOOKS[state]
+            style = state_style(state, palette) if counts[state] else palette.muted
+            word = f" {look.word}" if with_words else ""
+            line.append(f"{look.glyph} {counts[state]}{word}", style).append("  " if with_words else " ")
+        line.rstrip()
+        line.append(" ")
+        if line.cell_len <= width:
+            break
+    return line
+
+
+def device_text(report: DeviceReport | None, width: int, palette: Palette) -> Text:
+    """The devices in as much detail as fits into `width` columns."""
+    if report is None:
+        return Text()
+    if not report.gpus:
+        return Text(fit(_cpu_line(report), width).rstrip(), style=palette.muted)
+    details = (_full, _short, _shortest)
+    for detail in details:
+        line = Text("  ").join(detail(gpu, palette) for gpu in report.gpus)
+        if line.cell_len <= width:
+            return line
+    return _all_together(report.gpus, palette)
+
+
+def _cpu_line(report: DeviceReport) -> str:
+    # What the monitor says around the reason stands here already.
+    reason = report.problem.removeprefix("NVML: ").partition(": jobs run on the CPU")[0]
+    if not report.cpu_slots:
+        return reason or "no device"
+    slots = f"CPU {report.cpu_slots} slot{'' if report.cpu_slots == 1 else 's'}"
+    return f"{slots}, no GPU: {reason}" if reason else slots
+
+
+def _full(gpu: Gpu, palette: Palette) -> Text:
+    used = (gpu.memory_total_bytes - gpu.memory_free_bytes) / _GIB
+    name = gpu.name.removeprefix("NVIDIA ").split()[0]
+    return Text.assemble(
+        (f"{gpu.index} {name} ", palette.muted),
+        _load(gpu, palette),
+        (f" {used:.0f}/{gpu.memory_total_bytes / _GIB:.0f} GB ", palette.foreground),
+        _temperature(gpu, palette),
+    )
+
+
+def _short(gpu: Gpu, palette: Palette) -> Text:
+    used = (gpu.memory_total_bytes - gpu.memory_free_bytes) / _GIB
+    return Text.assemble(
+        (f"{gpu.index} ", palette.muted),
+        _load(gpu, palette),
+        (f" {used:.0f}G ", palette.foreground),
+        _temperature(gpu, palette),
+    )
+
+
+def _shortest(gpu: Gpu, palette: Palette) -> Text:
+    return Text.assemble((f"{gpu.index} ", palette.muted), _load(gpu, palette))
+
+
+def _load(gpu: Gpu, palette: Palette) -> Text:
+    if gpu.fault:
+        return Text("fault", style=f"bold {palette.error}")
+    if gpu.utilisation_percent is None:
+        return Text("–", style=palette.muted)
+    return Text(f"{gpu.utilisation_percent}%", style=palette.foreground)
+
+
+def _temperature(gpu: Gpu, palette: Palette) -> Text:
+    if gpu.temperature_c is None:
+        return Text()
+    colour = palette.error if gpu.temperature_c >= _HOT_C else palette.muted
+    return Text(f"{gpu.temperature_c}°C", style=colour)
+
+
+def _all_together(gpus: Sequence[Gpu], palette: Palette) -> Text:
+    loads = [gpu.utilisation_percent for gpu in gpus if gpu.utilisation_percent is not None]
+    mean = f"{sum(loads) / len(loads):.0f}% mean" if loads else "load unknown"
+    return Text(f"{len(gpus)} GPUs, {mean}", style=palette.foreground)

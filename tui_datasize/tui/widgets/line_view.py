@@ -1,0 +1,249 @@
+"""Widgets made of lines that repaint only the lines that changed: a slow link carries nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui_datasize.tui.widgets.palette import Palette, palette_of
+
+
+class LineView(ScrollView, can_focus=False):
+    """Draws the visible lines as Rich text; subclasses say what they are in `draw`."""
+
+    DEFAULT_CSS = """
+    LineView {
+        background: $background;
+        scrollbar-size-vertical: 1;
+        scrollbar-size-horizontal: 0;
+        scrollbar-background: $background;
+        scrollbar-color: $panel;
+        overflow-x: hidden;
+    }
+    """
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._strips: list[Strip] = []
+
+    @property
+    def palette(self) -> Palette:
+        """The colours in use."""
+        return palette_of(self.app)
+
+    @property
+    def view_size(self) -> Size:
+        """Columns and rows that are visible."""
+        return self.scrollable_content_region.size
+
+    def draw(self, size: Size) -> Sequence[Text]:
+        """The visible lines, from the top; what does not fit into `size` is cut off."""
+        raise NotImplementedError
+
+    def redraw(self) -> None:
+        """Draw again and repaint what differs from what is shown."""
+        before = self._strips
+        self._strips = self._draw_strips()
+        width = self.view_size.width
+        for y, (old, new) in enumerate(zip_longest(before, self._strips)):
+            if old != new:
+                self.refresh(Region(0, y, width, 1))
+
+    def _draw_strips(self) -> list[Strip]:
+        size = self.view_size
+        if not self.is_attached or not size:
+            return []
+        console = self.app.console
+        strips = []
+        for line in self.draw(size)[: size.height]:
+            line.truncate(size.width)
+            base = console.get_style(line.style)
+            strips.append(Strip(line.render(console, end="")).apply_style(base))
+        return strips
+
+    def render_line(self, y: int) -> Strip:
+        """One visible line; called by Textual."""
+        width = self.view_size.width
+        strip = self._strips[y] if y < len(self._strips) else Strip.blank(width)
+        return strip.adjust_cell_length(width).apply_style(self.rich_style)
+
+    def on_mount(self) -> None:
+        """Follow a change of theme."""
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
+
+    def on_resize(self) -> None:
+        """Draw for the new size."""
+        self.redraw()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Draw what has come into view."""
+        super().watch_scroll_y(old_value, new_value)
+        self.redraw()
+
+
+class RowList(LineView, can_focus=True):
+    """A list of keyed rows with a cursor; only what is visible is drawn, so that length costs nothing."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home,g", "jump(0)", "First", show=False),
+        Binding("end,G", "jump(-1)", "Last", show=False),
+    ]
+
+    class Highlighted(Message):
+        """The cursor came to another row."""
+
+        def __init__(self, row_list: RowList, key: str) -> None:
+            super().__init__()
+            self.row_list = row_list
+            self.key = key
+
+        @property
+        def control(self) -> RowList:
+            """The list, for `on` selectors."""
+            return self.row_list
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._keys: Sequence[str] = ()
+        self._cursor = 0
+
+    @property
+    def highlighted(self) -> str | None:
+        """Key of the row under the cursor."""
+        return self._keys[self._cursor] if self._keys else None
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Keys of all rows, in order."""
+        return self._keys
+
+    @property
+    def cursor(self) -> int:
+        """Index of the row under the cursor."""
+        return self._cursor
+
+    @property
+    def header_lines(self) -> int:
+        """Lines that stay at the top."""
+        return 0
+
+    def draw_header(self) -> Sequence[Text]:
+        """The lines that stay at the top; `header_lines` of them."""
+        return ()
+
+    def draw_row(self, index: int, width: int) -> Text:
+        """One row."""
+        raise NotImplementedError
+
+    def draw_empty(self) -> Sequence[Text]:
+        """What is shown where there are no rows."""
+        return ()
+
+    def draw(self, size: Size) -> Sequence[Text]:
+        """Header and visible rows."""
+        header = self.draw_header()
+        if not self._keys:
+            return [*header, *self.draw_empty()]
+        first = self.scroll_offset.y
+        last = min(len(self._keys), first + size.height - len(header))
+        return [*header, *(self.draw_row(index, size.width) for index in range(first, last))]
+
+    def set_keys(self, keys: Sequence[str]) -> None:
+        """Replace the rows; the cursor stays with its row, or at its place where that is gone.
+
+        While the list is not in use, a cursor at the top stays there: whoever only looks on sees what
+        comes first.
+        """
+        before = self.highlighted
+        follows_top = self._cursor == 0 and not self.has_focus
+        self._keys = keys
+        if before in keys and not follows_top:
+            self._cursor = keys.index(before)
+        else:
+            self._cursor = max(0, min(self._cursor, len(keys) - 1))
+        self._resize()
+        self.scroll_to_cursor()
+        self.redraw()
+        if self.highlighted is not None and self.highlighted != before:
+            self.post_message(self.Highlighted(self, self.highlighted))
+
+    def on_resize(self) -> None:
+        """Draw for the new size."""
+        self._resize()
+        self.scroll_to_cursor()
+        self.redraw()
+
+    def _resize(self) -> None:
+        width = self.view_size.width
+        size = (width, len(self._keys) + self.header_lines)
+        if self.virtual_size != size:
+            self.virtual_size = Size(*size)
+
+    def move_to(self, index: int) -> None:
+        """Put the cursor on a row; an index out of range is brought into it."""
+        index = max(0, min(index, len(self._keys) - 1))
+        if not self._keys or index == self._cursor:
+            return
+        self._cursor = index
+        self.scroll_to_cursor()
+        self.redraw()
+        self.post_message(self.Highlighted(self, self._keys[index]))
+
+    def select(self, key: str) -> None:
+        """Put the cursor on the row of a key, where there is one."""
+        if key in self._keys:
+            self.move_to(self._keys.index(key))
+
+    def scroll_to_cursor(self) -> None:
+        """Scroll as little as it takes to see the cursor."""
+        visible = max(1, self.view_size.height - self.header_lines)
+        top = self.scroll_offset.y
+        if self._cursor < top:
+            self.scroll_to(y=self._cursor, animate=False)
+        elif self._cursor >= top + visible:
+            self.scroll_to(y=self._cursor - visible + 1, animate=False)
+
+    def on_focus(self) -> None:
+        """Show the cursor as active."""
+        self.redraw()
+
+    def on_blur(self) -> None:
+        """Show the cursor as passive."""
+        self.redraw()
+
+    def action_move(self, rows: int) -> None:
+        """Move the cursor."""
+        self.move_to(self._cursor + rows)
+
+    def action_page(self, pages: int) -> None:
+        """Move the cursor by a screenful."""
+        self.move_to(self._cursor + pages * max(1, self.view_size.height - self.header_lines))
+
+    def action_jump(self, index: int) -> None:
+        """Move the cursor to the first (0) or the last (-1) row."""
+        self.move_to(0 if index == 0 else len(self._keys) - 1)
+
+    def row_style(self, index: int) -> str:
+        """Background of a row: tinted under the cursor."""
+        if index != self._cursor:
+            return ""
+        colour = self.palette.cursor if self.has_focus else self.palette.cursor_passive
+        return f"on {colour}"
+
+    def pointer(self, index: int) -> str:
+        """A mark before the row under the cursor, for terminals without colour."""
+        if index != self._cursor:
+            return " "
+        return "▸" if self.has_focus else "›"

@@ -1,0 +1,74 @@
+"""The line above the keys: what an action did, and what is wrong with the project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.text import Text
+from textual.geometry import Size
+
+from tui_datasize.tui.widgets.line_view import LineView
+
+SHOWN_S = 12.0
+"""Seconds for which the outcome of an action stays."""
+
+
+class StatusLine(LineView):
+    """Shows the newest notice for a while, otherwise the first problem."""
+
+    DEFAULT_CSS = """
+    StatusLine { height: 1; }
+    """
+
+    def __init__(self, project_root: Path) -> None:
+        super().__init__()
+        self._project_root = f"{project_root}/"
+        self._notice = ""
+        self._is_error = False
+        self._count = 0
+        self._problems: Sequence[str] = ()
+
+    @property
+    def text(self) -> str:
+        """What the line says."""
+        return self._notice or (self._problems[0] if self._problems else "")
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        """Show the outcome of an action."""
+        self._notice, self._is_error = text, error
+        self._count += 1
+        count = self._count
+        self.set_timer(SHOWN_S, lambda: self._fade(count))
+        self.redraw()
+
+    def show_problems(self, problems: Sequence[str]) -> None:
+        """Show what is wrong for as long as it is."""
+        self._problems = problems
+        self.redraw()
+
+    def _fade(self, count: int) -> None:
+        # A later notice has its own time.
+        if count == self._count:
+            self._notice = ""
+            self.redraw()
+
+    def draw(self, size: Size) -> Sequence[Text]:
+        """The line."""
+        palette = self.palette
+        # Everyone knows which project this is; the room is for what is wrong with it.
+        text = self.text.replace(self._project_root, "")
+        if self._notice:
+            glyph, colour = ("✗", palette.error) if self._is_error else ("›", palette.primary)
+            return [Text.assemble((f" {glyph} ", colour), (_cut(text, size.width - 3), palette.foreground))]
+        if not self._problems:
+            return [Text()]
+        more = f"  (+{len(self._problems) - 1} more)" if len(self._problems) > 1 else ""
+        shown = _cut(text, size.width - 3 - len(more))
+        return [
+            Text.assemble((" ! ", f"bold {palette.error}"), (shown, palette.error), (more, palette.muted))
+        ]
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
