@@ -51,8 +51,8 @@ class Average:
     def errors_at(self, train_sizes: ArrayLike) -> Floats:
         """The average at train sizes of shape (n,), in units of the error; an error rate lies in [0, 1]."""
         weights = np.array([member.weight for member in self.members])
-        errors: Floats = weights @ self._each(train_sizes)
-        return errors
+        # Clipped again: the weights may add up to a little more than 1.
+        return self._clipped(weights @ self._each(train_sizes))
 
     def spread_at(self, train_sizes: ArrayLike) -> Floats:
         """How far the laws disagree: standard deviation of the logarithms of their errors, shape (n,)."""
@@ -63,7 +63,11 @@ class Average:
 
     def _each(self, train_sizes: ArrayLike) -> Floats:
         errors = np.stack([member.fit.errors_at(train_sizes) for member in self.members])
-        return np.clip(errors, 0, 1 if self.loss is Loss.ERROR else None)
+        return self._clipped(errors)
+
+    def _clipped(self, errors: Floats) -> Floats:
+        clipped: Floats = np.clip(errors, 0, 1 if self.loss is Loss.ERROR else None)
+        return clipped
 
 
 @dataclass(frozen=True)

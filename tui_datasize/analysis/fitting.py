@@ -44,7 +44,7 @@ M4_ABOVE = 1.02
 """The error of a guess, e0 of M4: at least the first, and this much above the largest error seen."""
 M4_CANDIDATES = 8
 NEWTON_STEPS = 3
-BISECTIONS = 45
+BISECTIONS = 30
 
 Shapes: TypeAlias = Floats
 """Shape parameters on the scale of the grid, one row per parameter, one column per candidate."""
