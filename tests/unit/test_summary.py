@@ -9,10 +9,11 @@ import pytest
 
 from tests.fakes import fake_spec, fake_sweep, write_run
 from tui_datasize.analysis.curve import METRICS_OFFERED
+from tui_datasize.analysis.document import FITS, fits_table, to_dict
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.laws import LAWS
 from tui_datasize.analysis.overlap import find_draws, find_overlaps
-from tui_datasize.analysis.summary import FITS, Question, analyse, analyse_curves, fits_table, to_dict
+from tui_datasize.analysis.summary import Question, analyse, analyse_curves
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.runlog.reader import RunLog

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -17,10 +17,8 @@ from tui_datasize.analysis.fits import FitFailure, LackOfFit, LogLinearFit
 from tui_datasize.analysis.fitting import LawFit
 from tui_datasize.analysis.overlap import DrawOverlap
 from tui_datasize.analysis.shape import CurveShape
+from tui_datasize.analysis.summary import Analysis, CurveAnalysis
 from tui_datasize.runlog.schema import Schema
-
-if TYPE_CHECKING:
-    from tui_datasize.analysis.summary import Analysis, CurveAnalysis
 
 FITS: Schema = MappingProxyType(
     {

@@ -11,7 +11,6 @@ import polars as pl
 from tui_datasize.analysis.averaging import FittedLaws, fit_laws
 from tui_datasize.analysis.curve import Metric, learning_curve, metric_named, moderated_stderrs, points
 from tui_datasize.analysis.diagnostics import Diagnostics, diagnose
-from tui_datasize.analysis.document import FITS, fits_table, to_dict
 from tui_datasize.analysis.extrapolate import Outlook, look_ahead
 from tui_datasize.analysis.fits import FitFailure, LackOfFit, LogLinearFit, fit_log_linear, lack_of_fit
 from tui_datasize.analysis.fitting import floored
@@ -19,17 +18,6 @@ from tui_datasize.analysis.laws import flipped, loss_of
 from tui_datasize.analysis.overlap import DrawOverlap
 from tui_datasize.analysis.shape import CurveShape, describe_shape
 from tui_datasize.errors import ConfigError
-
-__all__ = [
-    "FITS",
-    "Analysis",
-    "CurveAnalysis",
-    "Question",
-    "analyse",
-    "analyse_curves",
-    "fits_table",
-    "to_dict",
-]
 
 SIGNIFICANT = 0.05
 """A lack of fit less probable than this is spoken of."""

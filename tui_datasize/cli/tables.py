@@ -12,6 +12,7 @@ import polars as pl
 from rich.console import Console
 
 from tui_datasize.analysis.curve import Metric, learning_curve, metric_named
+from tui_datasize.analysis.document import fits_table, to_dict
 from tui_datasize.analysis.fits import Estimate, FitFailure, LogLinearFit
 from tui_datasize.analysis.overlap import DrawOverlap, find_draws, find_overlaps, pairs_table
 from tui_datasize.analysis.summary import (
@@ -20,8 +21,6 @@ from tui_datasize.analysis.summary import (
     Question,
     analyse,
     analyse_curves,
-    fits_table,
-    to_dict,
 )
 from tui_datasize.cli.console import data_console, plain_table
 from tui_datasize.cli.law_lines import diagnostic_lines, print_laws
