@@ -9,11 +9,14 @@ from pathlib import Path
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult
+from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult, QueueSettings
 from tui_datasize.jobs.gpus import DeviceReport, Gpu
 from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.views import Execution, Usage
 
 GIB = 2**30
+USED_S = 4.0
+"""Seconds that each run of a fake queue has taken."""
 CPU_ONLY = DeviceReport((), 2, "NVML: NVML Shared Library Not Found: jobs run on the CPU, 2 at once")
 TWO_GPUS = DeviceReport(
     (
@@ -68,6 +71,12 @@ class FakeQueue:
     """Raised by every order."""
     broken: Exception | None = None
     """Raised by `jobs`."""
+    specs: dict[str, RunSpec] = field(default_factory=dict)
+    """Of the jobs whose time can be told, by run id."""
+    used: list[Usage] = field(default_factory=list)
+    slots: int | None = None
+    drains: list[bool] = field(default_factory=list)
+    """What was asked of the whole queue."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def jobs(self) -> list[Job]:
@@ -76,6 +85,38 @@ class FakeQueue:
             raise self.broken
         with self.lock:
             return list(self.entries)
+
+    def settings(self) -> QueueSettings:
+        """As the last drain left them."""
+        return QueueSettings(draining=bool(self.drains and self.drains[-1]), slots=self.slots)
+
+    def executions(self) -> list[Execution]:
+        """Every run has used `USED_S`, as far as it has run."""
+        with self.lock:
+            return [
+                Execution(
+                    entry.run_id,
+                    self.specs[entry.run_id],
+                    entry.state,
+                    entry.device,
+                    USED_S if entry.device else 0.0,
+                )
+                for entry in self.entries
+                if entry.run_id in self.specs
+            ]
+
+    def usage(self) -> list[Usage]:
+        """What the test says."""
+        if self.error:
+            raise self.error
+        return list(self.used)
+
+    def drain(self, draining: bool = True) -> Acknowledgement:
+        """Note it."""
+        if self.error:
+            raise self.error
+        self.drains.append(draining)
+        return Acknowledgement((0,))
 
     def scheduler_alive(self) -> bool:
         """Whether a scheduler runs."""
@@ -103,6 +144,7 @@ class FakeQueue:
             known = {entry.run_id for entry in self.entries}
             new = [spec for spec in specs if spec.run_id not in known]
             self.entries += [job(spec, JobState.QUEUED, len(self.entries) + i) for i, spec in enumerate(new)]
+            self.specs |= {spec.run_id: spec for spec in specs}
             self.enqueued.append(tuple(specs))
             self.data_dirs.append(data_dir)
         return Acknowledgement(tuple(range(len(new))), len(new), len(specs) - len(new))

@@ -20,7 +20,9 @@ from tui_datasize.jobs.gpus import DeviceReport
 from tui_datasize.jobs.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.app import DatasizeApp
+from tui_datasize.tui.look.collect import Collector
 from tui_datasize.tui.look.record import ProjectRecord
+from tui_datasize.tui.look.snapshot import Interest, Snapshot
 
 DEADLINE_S = 20.0
 NARROW = (80, 24)
@@ -94,6 +96,14 @@ class Stage:
             yield show
 
 
+def look(stage: Stage) -> Snapshot:
+    """One look at the project, without the app."""
+    collector = Collector(
+        stage.project, stage.queue, lambda: ProjectRecord(stage.project), lambda: stage.devices
+    )
+    return collector.collect(Interest())
+
+
 @dataclass
 class Show:
     """The app while it runs."""
@@ -153,6 +163,7 @@ def busy_stage(root: Path) -> Stage:
     ]
     for position, (spec, state) in enumerate(zip(stage.specs(), states, strict=False)):
         reason = "out of memory: 11.2 GB asked" if state is JobState.FAILED else ""
+        stage.queue.specs[spec.run_id] = spec
         stage.queue.entries.append(job(spec, state, position, reason=reason))
         if state is JobState.SUCCEEDED or state is JobState.FAILED or state is JobState.RUNNING:
             paths = write_run(stage.project, spec, state=state.value, reason=reason)

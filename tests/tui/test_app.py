@@ -276,4 +276,3 @@ async def test_using_every_tab_works_where_torch_cannot_be_imported(
         await show.shows("Learning curve  digits · 6 runs")
         assert JobState.SUCCEEDED in show.app.snapshot.states.values()
         assert not show.app.snapshot.problems
-

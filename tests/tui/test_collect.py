@@ -40,8 +40,8 @@ def test_a_look_at_a_busy_project(busy: Stage):
     assert snapshot.jobs[0].accuracy is not None
     assert "/nowhere/at/all" in snapshot.experiments[2].problem
     assert snapshot.problems == ()
-    assert snapshot.remaining_s is not None
-    assert snapshot.slots == 2
+    assert snapshot.forecast.ends_in_s is not None
+    assert snapshot.forecast.slots == 2
 
 
 def test_two_looks_at_the_same_are_equal_and_share_what_they_can(busy: Stage):
@@ -116,7 +116,7 @@ def test_devices_that_raise_are_no_end(busy: Stage):
 
 def test_gpus_are_slots(busy: Stage):
     snapshot = collector(busy, lambda: TWO_GPUS).collect(Interest())
-    assert snapshot.slots == 2
+    assert snapshot.forecast.slots == 2
 
 
 def test_a_changed_file_is_read_again(busy: Stage):
@@ -157,7 +157,12 @@ class Watcher:
 
 def test_the_poller_hands_on_only_what_changed():
     watcher = Watcher()
-    seen = [Snapshot(slots=1), Snapshot(slots=1), Snapshot(slots=2), Snapshot(slots=2)]
+    seen = [
+        Snapshot(runs_version=1),
+        Snapshot(runs_version=1),
+        Snapshot(runs_version=2),
+        Snapshot(runs_version=2),
+    ]
 
     def collect(_interest: Interest) -> Snapshot:
         watcher.looks += 1
@@ -169,7 +174,7 @@ def test_the_poller_hands_on_only_what_changed():
     poller.start()
     assert watcher.enough.wait(DEADLINE_S)
     poller.stop()
-    assert [snapshot.slots for snapshot in watcher.snapshots] == [1, 2]
+    assert [snapshot.runs_version for snapshot in watcher.snapshots] == [1, 2]
     assert watcher.failures == []
 
 
@@ -182,7 +187,7 @@ def test_the_poller_survives_a_failure_and_then_hands_on_again():
             raise RuntimeError("boom")
         if watcher.looks >= 4:
             watcher.enough.set()
-        return Snapshot(slots=1)
+        return Snapshot(runs_version=1)
 
     poller = Poller(collect, watcher.snapshots.append, watcher.failures.append, interval_s=0.001)
     poller.start()

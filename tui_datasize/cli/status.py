@@ -12,14 +12,14 @@ from rich.table import Table
 
 from tui_datasize.analysis.eta import Estimate, latest
 from tui_datasize.cli.console import data_console, plain_table
-from tui_datasize.cli.forecast import estimate_ends
 from tui_datasize.cli.project import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import QueueSettings
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.jobs.views import Usage
-from tui_datasize.tui.look.eta import duration
+from tui_datasize.tui.look.duration import duration
+from tui_datasize.tui.look.forecast import look_ahead
 
 _BASES_SHOWN = 3
 
@@ -107,14 +107,15 @@ class _Look:
 def _look(client: QueueClient, experiment: str | None) -> _Look:
     """Look at the jobs of an experiment, or at all; others still count for when they end."""
     jobs = client.jobs()
-    estimates, slots = estimate_ends(client, jobs)
+    settings = client.settings()
+    ahead = look_ahead(client.executions(), jobs, settings.slots or 1, reached={})
     shown = {job.run_id for job in jobs if experiment in (None, job.experiment)}
     return _Look(
         jobs=[job for job in jobs if job.run_id in shown],
         alive=client.scheduler_alive(),
-        settings=client.settings(),
-        estimates={e.run_id: e for e in estimates if e.run_id in shown},
-        slots=slots,
+        settings=settings,
+        estimates={run_id: e for run_id, e in ahead.estimates.items() if run_id in shown},
+        slots=ahead.slots,
         usage={usage.experiment: usage for usage in client.usage()},
     )
 

@@ -74,7 +74,8 @@ def print_analysis(
     for curve in analysis.curves:
         _print_curve(console, curve)
     for overlap in analysis.overlaps:
-        _print_overlap(console, overlap)
+        if len(overlap.draws) > 1:
+            _print_overlap(console, overlap)
     if analysis.n_left_out:
         talk(f"{analysis.n_left_out} runs are left out: not succeeded, or without {metric}")
     _tell_problems(log)

@@ -18,6 +18,7 @@ from textual.worker import Worker, WorkerState
 
 from tui_datasize.errors import EXIT_OK, DatasizeError
 from tui_datasize.jobs.gpus import DeviceReport
+from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.analysis.analyst import Analyst
 from tui_datasize.tui.analysis.tab import AnalysisPane
@@ -25,13 +26,15 @@ from tui_datasize.tui.exporting import export_csv
 from tui_datasize.tui.keys import help_text, keys_of
 from tui_datasize.tui.live.tab import LivePane
 from tui_datasize.tui.look.collect import Collector, Record
+from tui_datasize.tui.look.news import NewsReader, terminal_signal
 from tui_datasize.tui.look.polling import INTERVAL_S, Poller
-from tui_datasize.tui.look.snapshot import EMPTY, Snapshot
+from tui_datasize.tui.look.snapshot import EMPTY, ExperimentPlan, Snapshot
 from tui_datasize.tui.orders import OrderDesk, Queue
 from tui_datasize.tui.pane import Pane
+from tui_datasize.tui.queue.actions import experiment_facts
 from tui_datasize.tui.queue.tab import QueuePane
 from tui_datasize.tui.view_state import ViewState, load_view_state, save_view_state
-from tui_datasize.tui.widgets.dialogs import TextDialog
+from tui_datasize.tui.widgets.dialogs import TextDialog, facts_table
 from tui_datasize.tui.widgets.header_strip import TABS, HeaderStrip
 from tui_datasize.tui.widgets.key_bar import KeyBar
 from tui_datasize.tui.widgets.palette import THEME, palette_of
@@ -113,6 +116,7 @@ class DatasizeApp(App[None]):
             interval_s,
         )
         self._analyst = Analyst(project)
+        self._news = NewsReader(since=utc_now())
         self._restored = load_view_state(project)
 
     def compose(self) -> ComposeResult:
@@ -159,7 +163,17 @@ class DatasizeApp(App[None]):
             self.pane.show(event.snapshot)
             if first:
                 self._after_first_look(event.snapshot)
+        self._tell_news(event.snapshot)
         self._poller.look_at(self.pane.interest())
+
+    def _tell_news(self, snapshot: Snapshot) -> None:
+        news = self._news.read(snapshot)
+        if not news:
+            return
+        text = " · ".join(one.text for one in news)
+        self._status.say(text, error=any(one.is_bad for one in news))
+        if self._driver is not None:
+            self._driver.write(terminal_signal(text))
 
     def _after_first_look(self, snapshot: Snapshot) -> None:
         queue_pane = self.query_one(QueuePane)
@@ -201,6 +215,19 @@ class DatasizeApp(App[None]):
     @on(QueuePane.ExperimentChosen)
     def _analyse_experiment(self, event: QueuePane.ExperimentChosen) -> None:
         self.query_one(AnalysisPane).choose_experiment(event.name)
+
+    @on(QueuePane.ExperimentAsked)
+    def _show_experiment(self, event: QueuePane.ExperimentAsked) -> None:
+        self.run_worker(self._explain(event.plan), exit_on_error=False)
+
+    async def _explain(self, plan: ExperimentPlan) -> None:
+        try:
+            used = {usage.experiment: usage for usage in await asyncio.to_thread(self._queue.usage)}
+        except DatasizeError as error:
+            self._status.say(error.line, error=True)
+            return
+        facts = experiment_facts(self._snapshot, plan, used.get(plan.name))
+        self.push_screen(TextDialog("Experiment", facts_table(facts, palette_of(self).muted)))
 
     @on(Pane.Remarked)
     def _remark(self, event: Pane.Remarked) -> None:

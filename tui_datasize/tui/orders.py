@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult
+from tui_datasize.jobs.views import Usage
 from tui_datasize.tui.look.collect import QueueView
 from tui_datasize.tui.widgets.text import plural
 
@@ -24,6 +25,11 @@ _DONE = {
     CommandKind.RETRY: "queued {} again",
     CommandKind.PRIORITY: "changed the priority of {}",
     CommandKind.MOVE: "moved {}",
+}
+
+_DRAINED = {
+    True: "draining: what runs is finished, nothing is started; D ends that",
+    False: "the queue starts jobs again",
 }
 
 
@@ -42,6 +48,12 @@ class Queue(QueueView, Protocol):
 
     def send(self, kind: CommandKind, run_ids: Sequence[str], amount: int = 0) -> Acknowledgement:
         """Ask for a change of jobs."""
+
+    def drain(self, draining: bool = True) -> Acknowledgement:
+        """Finish what runs and start nothing, or start again."""
+
+    def usage(self) -> list[Usage]:
+        """The time that each experiment has had of the devices."""
 
     def wait(self, acknowledgement: Acknowledgement, timeout_s: float) -> list[CommandResult] | None:
         """The answers, or None where they take longer."""
@@ -67,7 +79,14 @@ class Change:
     amount: int = 0
 
 
-Order: TypeAlias = Enqueue | Change
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Finish what runs and start nothing, or start again."""
+
+    draining: bool
+
+
+Order: TypeAlias = Enqueue | Change | Drain
 
 
 class OrderDesk:
@@ -105,6 +124,8 @@ class OrderDesk:
         try:
             if isinstance(order, Enqueue):
                 return self._enqueue(order)
+            if isinstance(order, Drain):
+                return self._drain(order)
             return self._change(order)
         except DatasizeError as error:
             return error.line, True
@@ -121,9 +142,14 @@ class OrderDesk:
 
     def _change(self, order: Change) -> tuple[str, bool]:
         acknowledgement = self._queue.send(order.kind, order.run_ids, order.amount)
+        return self._answer(acknowledgement, _DONE[order.kind].format(plural(len(order.run_ids), "run")))
+
+    def _drain(self, order: Drain) -> tuple[str, bool]:
+        return self._answer(self._queue.drain(order.draining), _DRAINED[order.draining])
+
+    def _answer(self, acknowledgement: Acknowledgement, what: str) -> tuple[str, bool]:
         self._queue.ensure_scheduler()
         results = self._queue.wait(acknowledgement, ANSWER_S)
-        what = _DONE[order.kind].format(plural(len(order.run_ids), "run"))
         if results is None:
             return f"{what}: accepted, the scheduler has not answered yet", False
         refused = [result for result in results if not result.ok]

@@ -32,7 +32,7 @@ from tui_datasize.tui.live.charts import (
 )
 from tui_datasize.tui.live.table import LiveTable
 from tui_datasize.tui.look.curves import Curve
-from tui_datasize.tui.look.eta import duration
+from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import EMPTY, Interest, Snapshot
 from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.queue.lines import TitleLine

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from rich.text import Text
 
 from tui_datasize.tui.live.charts import TAGS
-from tui_datasize.tui.look.eta import duration
+from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.progress import percent
 from tui_datasize.tui.look.snapshot import EMPTY, JobRow, RunFacts, Snapshot
 from tui_datasize.tui.widgets.line_view import RowList

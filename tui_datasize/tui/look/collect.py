@@ -6,18 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from tui_datasize.analysis.eta import Estimate
 from tui_datasize.errors import DatasizeError
+from tui_datasize.jobs.commands import QueueSettings
 from tui_datasize.jobs.gpus import DeviceReport
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.look.curves import Curve, curve_from
-from tui_datasize.tui.look.eta import (
-    Kind,
-    Work,
-    queue_remaining_s,
-    run_remaining_s,
-    seconds_per_update,
-)
+from tui_datasize.tui.look.forecast import ExecutedQueue, Forecast, Outlook
 from tui_datasize.tui.look.log_tail import run_log_tail
 from tui_datasize.tui.look.planning import Planner, ProjectPlan
 from tui_datasize.tui.look.snapshot import (
@@ -55,11 +51,14 @@ _FACT_COLUMNS = (
 )
 
 
-class QueueView(Protocol):
+class QueueView(ExecutedQueue, Protocol):
     """What a snapshot asks of the queue."""
 
     def jobs(self) -> list[Job]:
         """All jobs, acknowledged ones included."""
+
+    def settings(self) -> QueueSettings:
+        """What holds for the whole queue."""
 
     def scheduler_alive(self) -> bool:
         """Whether a scheduler has the project."""
@@ -97,6 +96,8 @@ class Collector:
         self._last = Snapshot()
         self._plan: ProjectPlan | None = None
         self._jobs: list[Job] = []
+        self._settings = QueueSettings()
+        self._outlook = Outlook()
 
     def collect(self, interest: Interest) -> Snapshot:
         """Look once.
@@ -106,33 +107,40 @@ class Collector:
         problems: list[str] = []
         last = self._last
         self._plan = _attempt("experiments.toml", self._planner.plan, self._plan, problems)
-        self._jobs = _attempt("queue", self._queue.jobs, self._jobs, problems)
+        before = (self._jobs, self._settings)
+        self._jobs, self._settings = _attempt("queue", self._read_queue, before, problems)
         alive = _attempt("scheduler", self._queue.scheduler_alive, False, problems)
         devices = _attempt("devices", self._read_devices, last.devices, problems)
         runs = _attempt("runs", self._runs, last.runs, problems)
         facts, version = self._facts(runs)
         strangers = _strangers(self._jobs, facts)
         states = _states(self._jobs, strangers)
-        rates = seconds_per_update(work for fact in facts.values() if (work := _work(fact)))
+        forecast = _attempt("forecast", lambda: self._look_ahead(devices, facts), last.forecast, problems)
         self._last = Snapshot(
             experiments=self._plan.experiments if self._plan else (),
-            jobs=_job_rows([*self._jobs, *map(_as_job, strangers)], facts, rates),
+            jobs=_job_rows([*self._jobs, *map(_as_job, strangers)], facts, forecast),
             states=states,
             facts=facts,
             devices=devices,
             scheduler_alive=alive,
-            remaining_s=self._remaining_s(states, facts, rates, _slots(devices)),
-            rates=rates,
-            slots=_slots(devices),
+            draining=self._settings.draining,
+            forecast=forecast,
             data_dir=self._plan.data_dir if self._plan else None,
             curves=_attempt("metrics", lambda: self._curves(interest, facts), last.curves, problems),
             log=_attempt("log", lambda: self._log(interest, states, facts), last.log, problems),
-            problems=(*problems, *(self._record.problems() if self._record else ())),
+            problems=tuple(dict.fromkeys([*problems, *(self._record.problems() if self._record else ())])),
             runs=runs,
             runs_version=version,
             is_ready=True,
         )
         return self._last
+
+    def _read_queue(self) -> tuple[list[Job], QueueSettings]:
+        return self._queue.jobs(), self._queue.settings()
+
+    def _look_ahead(self, devices: DeviceReport | None, facts: Mapping[str, RunFacts]) -> Forecast:
+        slots = self._settings.slots or _slots(devices)
+        return self._outlook.look(self._jobs, self._queue, slots, facts)
 
     def _runs(self) -> pl.DataFrame:
         # Opened here, so that what it imports does not delay the first screen.
@@ -144,27 +152,6 @@ class Collector:
         if runs is None or (last.runs is not None and (runs is last.runs or runs.equals(last.runs))):
             return last.facts, last.runs_version
         return read_facts(runs), last.runs_version + 1
-
-    def _remaining_s(
-        self,
-        states: Mapping[str, JobState],
-        facts: Mapping[str, RunFacts],
-        rates: Mapping[Kind, float],
-        slots: int,
-    ) -> float | None:
-        planned = self._plan.experiments if self._plan else ()
-        cells = {cell.run_id: cell for plan in planned for cell in plan.cells}
-        pending = []
-        for run_id, state in states.items():
-            if state.is_final or state is JobState.HELD:
-                continue
-            cell = cells.get(run_id)
-            work = _work(facts.get(run_id))
-            work = work or (cell.work if cell else None)
-            if work is None:
-                return None
-            pending.append(work)
-        return queue_remaining_s(pending, rates, slots)
 
     def _curves(self, interest: Interest, facts: Mapping[str, RunFacts]) -> Mapping[str, Curve]:
         experiments = {run_id: facts[run_id].experiment for run_id in interest.curves if run_id in facts}
@@ -227,17 +214,10 @@ def read_facts(runs: pl.DataFrame) -> Mapping[str, RunFacts]:
     return MappingProxyType(facts)
 
 
-def _work(fact: RunFacts | None) -> Work | None:
-    if fact is None:
-        return None
-    kind = (fact.dataset, fact.model, fact.batch_size)
-    return Work(kind, fact.updates, fact.total_updates, fact.wall_s)
-
-
 def _slots(devices: DeviceReport | None) -> int:
     if devices is None:
         return 1
-    return len(devices.gpus) or devices.cpu_slots
+    return len(devices.gpus) or max(1, devices.cpu_slots)
 
 
 _WAITING = frozenset({JobState.QUEUED, JobState.INTERRUPTED})
@@ -258,10 +238,11 @@ def _states(jobs: Iterable[Job], strangers: Iterable[RunFacts]) -> Mapping[str, 
     return MappingProxyType(told | {job.run_id: job.state for job in jobs})
 
 
-def _job_rows(
-    jobs: Sequence[Job], facts: Mapping[str, RunFacts], rates: Mapping[Kind, float]
-) -> tuple[JobRow, ...]:
-    return tuple(_job_row(job, facts.get(job.run_id), rates) for job in display_order(jobs))
+def _job_rows(jobs: Sequence[Job], facts: Mapping[str, RunFacts], forecast: Forecast) -> tuple[JobRow, ...]:
+    estimates = forecast.estimates
+    return tuple(
+        _job_row(job, facts.get(job.run_id), estimates.get(job.run_id)) for job in display_order(jobs)
+    )
 
 
 def _as_job(fact: RunFacts) -> Job:
@@ -282,10 +263,8 @@ def _as_job(fact: RunFacts) -> Job:
     )
 
 
-def _job_row(job: Job, fact: RunFacts | None, rates: Mapping[Kind, float]) -> JobRow:
-    work = _work(fact)
-    fraction = work.updates / work.total_updates if work and work.total_updates else 0.0
-    waiting = not job.state.is_final
+def _job_row(job: Job, fact: RunFacts | None, estimate: Estimate | None) -> JobRow:
+    fraction = fact.updates / fact.total_updates if fact and fact.total_updates else 0.0
     return JobRow(
         run_id=job.run_id,
         experiment=job.experiment,
@@ -296,7 +275,9 @@ def _job_row(job: Job, fact: RunFacts | None, rates: Mapping[Kind, float]) -> Jo
         max_attempts=job.max_attempts,
         priority=job.priority,
         fraction=1.0 if job.state is JobState.SUCCEEDED else min(1.0, fraction),
-        remaining_s=run_remaining_s(work, rates) if work and waiting else None,
+        remaining_s=estimate.remaining_s if estimate else None,
+        waits_for=job.waits_for,
+        finished_at=job.finished_at,
         loss=fact.test_loss if fact else None,
         accuracy=fact.test_accuracy if fact else None,
     )

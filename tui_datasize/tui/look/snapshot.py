@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.gpus import DeviceReport
 from tui_datasize.jobs.state import Job, JobState
-from tui_datasize.tui.look.eta import Kind, Work, queue_remaining_s
+from tui_datasize.tui.look.forecast import NOTHING_KNOWN, Forecast
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState
 
 if TYPE_CHECKING:
@@ -31,12 +31,6 @@ class Cell:
     """What differs beside size, draw and seed; empty where nothing is swept."""
     updates: int
     """Updates that the run takes in all."""
-
-    @property
-    def work(self) -> Work:
-        """The whole of the run as work to do."""
-        kind = (self.spec.dataset, str(self.spec.model), self.spec.batch_size)
-        return Work(kind, updates=0, total_updates=self.updates, wall_s=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +86,10 @@ class JobRow:
     """Updates made, in [0, 1]."""
     remaining_s: float | None
     """Seconds it still takes once it runs; None where nobody knows."""
+    waits_for: tuple[str, ...]
+    """Runs that must succeed before it starts and have not yet."""
+    finished_at: str
+    """When its last attempt ended, in UTC; empty where none did or the queue does not know the run."""
     loss: float | None
     accuracy: float | None
     """Of the last evaluation of the test split, in [0, 1]."""
@@ -130,12 +128,10 @@ class Snapshot:
     """What the record says, by run id."""
     devices: DeviceReport | None = None
     scheduler_alive: bool = False
-    remaining_s: float | None = None
-    """Seconds until the queue is empty; None where nobody knows."""
-    rates: Mapping[Kind, float] = field(default_factory=lambda: MappingProxyType({}))
-    """Seconds per update by kind of work, as far as something of it was executed."""
-    slots: int = 1
-    """Runs that the devices take at once."""
+    draining: bool = False
+    """Whether what runs is finished and nothing is started."""
+    forecast: Forecast = NOTHING_KNOWN
+    """When what is queued ends."""
     data_dir: Path | None = None
     """Where the project's data sets lie; None while that is not known."""
     curves: Mapping[str, Curve] = field(default_factory=lambda: MappingProxyType({}))
@@ -170,9 +166,10 @@ class Snapshot:
         """The cells of an experiment that were never queued or executed, in queue order."""
         return [cell for cell in plan.cells if cell.run_id not in self.states]
 
-    def estimate_s(self, cells: Sequence[Cell]) -> float | None:
-        """Seconds that these cells would take with all slots to themselves; None where nobody knows."""
-        return queue_remaining_s([cell.work for cell in cells], self.rates, self.slots)
+    def device_names(self) -> Mapping[str, str]:
+        """What to write for a GPU, by UUID."""
+        gpus = self.devices.gpus if self.devices else ()
+        return {gpu.uuid: f"GPU {gpu.index}" for gpu in gpus}
 
     def running(self) -> list[JobRow]:
         """The jobs that a worker has."""

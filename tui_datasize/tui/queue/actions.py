@@ -4,42 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.state import TRANSITIONS, JobState
-from tui_datasize.tui.look.eta import duration
+from tui_datasize.analysis.eta import Estimate
+from tui_datasize.jobs.commands import APPLIES_TO, CommandKind
+from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.views import Usage
+from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
 from tui_datasize.tui.orders import Change
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState
 from tui_datasize.tui.widgets.text import plural
 
-_WAITING = frozenset({JobState.QUEUED, JobState.HELD, JobState.INTERRUPTED})
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What an action needs."""
-
-    verb: str
-    states: frozenset[JobState]
-    """States in which the action means something."""
-
-
-def _may_become(state: JobState) -> frozenset[JobState]:
-    return frozenset(before for before, after in TRANSITIONS.items() if state in after)
-
-
-RULES: Mapping[CommandKind, Rule] = MappingProxyType(
-    {
-        CommandKind.HOLD: Rule("hold", _may_become(JobState.HELD)),
-        CommandKind.RELEASE: Rule("release", frozenset({JobState.HELD})),
-        CommandKind.CANCEL: Rule("cancel", _may_become(JobState.CANCELLED)),
-        CommandKind.RETRY: Rule("retry", frozenset({JobState.FAILED, JobState.CANCELLED})),
-        CommandKind.PRIORITY: Rule("raise or lower", _WAITING),
-        CommandKind.MOVE: Rule("move", _WAITING),
-    }
+_VERBS: Mapping[CommandKind, str] = MappingProxyType(
+    {kind: kind.value for kind in APPLIES_TO} | {CommandKind.PRIORITY: "raise or lower"}
 )
 
 
@@ -51,15 +29,15 @@ def change(kind: CommandKind, targets: Sequence[tuple[str, CellState]], amount: 
         targets: Run ids and states, in display order.
         amount: As `CommandKind` says.
     """
-    rule = RULES[kind]
-    chosen = [run_id for run_id, state in targets if state in rule.states]
+    verb = _VERBS[kind]
+    chosen = [run_id for run_id, state in targets if state in APPLIES_TO[kind]]
     if chosen:
         return Change(kind, tuple(chosen), amount)
     if not targets:
-        return f"nothing to {rule.verb}: choose a job first"
+        return f"nothing to {verb}: choose a job first"
     words = sorted({STATE_LOOKS[state].word for _, state in targets})
     subject = "the run is" if len(targets) == 1 else "the runs are"
-    return f"nothing to {rule.verb}: {subject} {' or '.join(words)}"
+    return f"nothing to {verb}: {subject} {' or '.join(words)}"
 
 
 def cancel_facts(order: Change, snapshot: Snapshot) -> list[tuple[str, str]]:
@@ -80,8 +58,8 @@ def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell])
     present.subtract(snapshot.state_of(cell.run_id) for cell in cells)
     there = ", ".join(f"{count:,} {STATE_LOOKS[state].word}" for state, count in legend_counts(present))
     updates = sum(cell.updates for cell in cells)
-    seconds = snapshot.estimate_s(cells)
-    slots = plural(snapshot.slots, "slot")
+    seconds = snapshot.forecast.estimate_s(cell.spec for cell in cells)
+    slots = plural(snapshot.forecast.slots, "slot")
     estimate = f"about {duration(seconds)} on {slots}" if seconds is not None else "time not known yet"
     return [
         ("", plan.title),
@@ -106,10 +84,12 @@ def detail_facts(snapshot: Snapshot, run_id: str, cell: Cell | None) -> list[tup
     if row is not None:
         rows += [
             ("reason", row.reason),
+            ("waits for", ", ".join(row.waits_for)),
             ("attempts", f"{row.attempts} of {row.max_attempts}"),
             ("priority", str(row.priority)),
             ("device", row.device),
         ]
+    rows += _time_facts(snapshot.forecast.estimates.get(run_id))
     if fact is not None:
         rows += [
             ("updates", f"{fact.updates:,} of {fact.total_updates:,}"),
@@ -122,6 +102,52 @@ def detail_facts(snapshot: Snapshot, run_id: str, cell: Cell | None) -> list[tup
     if fact is not None:
         rows.append(("directory", fact.directory))
     return [(label, value) for label, value in rows if value]
+
+
+def _time_facts(estimate: Estimate | None) -> list[tuple[str, str]]:
+    """How long an unfinished run takes, when it is done, and how that is known."""
+    if estimate is None:
+        return []
+    if estimate.remaining_s is None:
+        return [("time left", "not known before a run has finished")]
+    rows = [("time left", f"about {duration(estimate.remaining_s)}, from {estimate.basis}")]
+    if estimate.ends_in_s is not None:
+        rows.append(("done in", f"about {duration(estimate.ends_in_s)}, its turn in the queue included"))
+    return rows
+
+
+def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | None) -> list[tuple[str, str]]:
+    """Everything the screen knows of an experiment.
+
+    Args:
+        snapshot: The moment.
+        plan: The experiment.
+        usage: The time that its runs have had; None where none has run.
+    """
+    counts = ", ".join(
+        f"{count:,} {STATE_LOOKS[state].word}" for state, count in legend_counts(snapshot.cell_counts(plan))
+    )
+    estimates = [e for e in snapshot.forecast.estimates.values() if e.experiment == plan.name]
+    ends_in_s = snapshot.forecast.experiment_ends_in_s.get(plan.name)
+    left = f"about {duration(ends_in_s)} on {plural(snapshot.forecast.slots, 'slot')}"
+    bases = Counter(estimate.basis for estimate in estimates if estimate.basis)
+    rows = [
+        ("experiment", plan.name),
+        ("title", plan.title),
+        ("problem", plan.problem),
+        ("data set", plan.dataset),
+        ("in all", plural(len(plan.cells), "run")),
+        ("runs", counts),
+        ("time left", "" if not estimates else "not known yet" if ends_in_s is None else left),
+        *(("learned from", f"{basis} ({plural(count, 'run')})") for basis, count in bases.most_common()),
+        ("CPU-hours", _hours(usage.cpu_s) if usage else "0"),
+        ("GPU-hours", _hours(usage.gpu_s) if usage else "0"),
+    ]
+    return [(label, value) for label, value in rows if value]
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:,.1f}" if seconds >= 36_000 else f"{seconds / 3600:.2g}"
 
 
 def _spec_facts(cell: Cell) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from tui_datasize.jobs.state import JobState
+from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.progress import progress_bar
 from tui_datasize.tui.look.snapshot import EMPTY, ExperimentPlan, Snapshot
 from tui_datasize.tui.widgets.line_view import RowList
@@ -17,6 +18,7 @@ from tui_datasize.tui.widgets.text import fit
 
 _ROOM_FOR_TITLE = 50
 _LONGEST_NAME = 18
+_TIME_WIDTH = 12
 
 
 class ExperimentList(RowList):
@@ -54,6 +56,15 @@ class ExperimentList(RowList):
         lines = ("No experiments yet.", "Describe one in", "experiments.toml.")
         return [Text(f" {line}", style=self.palette.muted) for line in lines]
 
+    @property
+    def lists_times(self) -> bool:
+        """Whether there is room for the time left of every experiment."""
+        return self.view_size.width >= _ROOM_FOR_TITLE
+
+    def _time_left(self, plan: ExperimentPlan) -> str:
+        ends_in_s = self._snapshot.forecast.experiment_ends_in_s.get(plan.name)
+        return "" if ends_in_s is None else f"ETA {duration(ends_in_s)}"
+
     def draw_row(self, index: int, width: int) -> Text:
         """One experiment."""
         plan, palette = self._snapshot.experiments[index], self.palette
@@ -67,6 +78,8 @@ class ExperimentList(RowList):
             (fit(plan.name, name_width), palette.foreground),
             (count.rjust(9), palette.error if plan.problem else palette.foreground),
         )
+        if self.lists_times:
+            line.append(self._time_left(plan).rjust(_TIME_WIDTH), palette.foreground)
         room = width - line.cell_len - 1
         bar_width = min(12, room) if room >= 4 else 0
         if bar_width:

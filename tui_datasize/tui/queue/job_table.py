@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.message import Message
 
 from tui_datasize.jobs.state import JobState
-from tui_datasize.tui.look.eta import duration
+from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.progress import percent, progress_bar
 from tui_datasize.tui.look.snapshot import JobRow
 from tui_datasize.tui.widgets.line_view import RowList
@@ -51,10 +52,11 @@ def _columns(width: int) -> _Columns:
 def matches(row: JobRow, words: Sequence[str]) -> bool:
     """Whether a job holds all words of a filter; a word with `!` in front must not occur.
 
-    Words are looked for in run id, experiment, state, device and reason, in any case.
+    Words are looked for in run id, experiment, state, device, reason and what it waits for, in any case.
     """
     look = STATE_LOOKS[row.state].word
-    text = f"{row.run_id} {row.experiment} {row.state.value} {look} {row.device} {row.reason}".lower()
+    parts = (row.run_id, row.experiment, row.state.value, look, row.device, row.reason, _remark(row))
+    text = " ".join(parts).lower()
     return all(
         (word[1:] not in text if len(word) > 1 else True) if word.startswith("!") else word in text
         for word in words
@@ -66,7 +68,11 @@ class JobTable(RowList):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "mark", "mark", tooltip="Mark the job; keys then act on all marked ones"),
+        Binding("asterisk", "mark_all", "all", tooltip="Mark all jobs shown, or none: h holds them all"),
     ]
+
+    class MarksChanged(Message):
+        """Other jobs are marked."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -122,7 +128,11 @@ class JobTable(RowList):
 
     def clear_marks(self) -> None:
         """Mark nothing."""
-        self._marked = frozenset()
+        self._mark(frozenset())
+
+    def _mark(self, marked: frozenset[str]) -> None:
+        self._marked = marked
+        self.post_message(self.MarksChanged())
         self.redraw()
 
     def _apply(self) -> None:
@@ -133,9 +143,13 @@ class JobTable(RowList):
     def action_mark(self) -> None:
         """Mark the job under the cursor, or take its mark away, and go on to the next."""
         if self.current:
-            self._marked ^= {self.current.run_id}
+            self._mark(self._marked ^ {self.current.run_id})
             self.action_move(1)
-            self.redraw()
+
+    def action_mark_all(self) -> None:
+        """Mark all jobs that the filter lets through, or none where all of them are marked."""
+        shown = frozenset(self.keys)
+        self._mark(self._marked - shown if shown <= self._marked else self._marked | shown)
 
     def draw_header(self) -> Sequence[Text]:
         """Column names."""
@@ -170,8 +184,9 @@ class JobTable(RowList):
             (_state_word(row).ljust(_STATE_WIDTH), style),
             (fit(row.run_id, columns.run), palette.foreground),
         )
-        if row.state in (JobState.FAILED, JobState.CANCELLED) and row.reason:
-            line.append("  " + fit(row.reason, columns.rest - 2), palette.muted)
+        remark = _remark(row)
+        if remark:
+            line.append("  " + fit(remark, columns.rest - 2), palette.muted)
         else:
             line.append_text(self._numbers(row, columns, palette))
         line.pad_right(max(0, width - line.cell_len))
@@ -200,6 +215,14 @@ class JobTable(RowList):
         device = self._device_names.get(row.device, row.device)
         cells.append((fit(device, columns.device - 1).strip().rjust(columns.device), palette.muted))
         return line.append_text(Text.assemble(*cells))
+
+
+def _remark(row: JobRow) -> str:
+    """Words that say more than numbers would; empty where numbers do."""
+    if row.waits_for:
+        more = f" and {len(row.waits_for) - 1} more" if len(row.waits_for) > 1 else ""
+        return f"waits for {row.waits_for[0]}{more}"
+    return row.reason if row.state in (JobState.FAILED, JobState.CANCELLED) else ""
 
 
 def _state_word(row: JobRow) -> str:

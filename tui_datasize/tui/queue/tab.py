@@ -17,8 +17,9 @@ from tui_datasize.jobs.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
+from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
-from tui_datasize.tui.orders import Change, Enqueue, Order
+from tui_datasize.tui.orders import Change, Drain, Enqueue, Order
 from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.queue.actions import (
     cancel_facts,
@@ -48,13 +49,14 @@ class QueuePane(Pane):
         Binding("u", "change('release')", "release", tooltip="Release held jobs"),
         Binding("c", "cancel", "cancel", tooltip="Cancel jobs, running ones too, after a question"),
         Binding("r", "change('retry')", "retry", tooltip="Queue failed or cancelled jobs again"),
+        Binding("D", "drain", "drain", tooltip="Finish what runs and start nothing, or start again"),
         Binding("l,L", "log", "log", tooltip="The log of the job on the whole screen"),
         Binding("slash", "filter", "filter", tooltip="Show only jobs that match; ! excludes a word"),
         Binding("plus,equals_sign", "priority(1)", "raise", tooltip="Raise the priority"),
         Binding("minus", "priority(-1)", "lower", tooltip="Lower the priority"),
         Binding("left_square_bracket,K", "shift(-1)", "up", tooltip="Move up in the queue"),
         Binding("right_square_bracket,J", "shift(1)", "down", tooltip="Move down in the queue"),
-        Binding("enter,i", "details", "details", tooltip="Everything about the run"),
+        Binding("enter,i", "details", "details", tooltip="Everything about the run or experiment"),
         Binding("escape", "back", "back", show=False, tooltip="Drop the filter, then the marks"),
     ]
 
@@ -78,6 +80,13 @@ class QueuePane(Pane):
         def __init__(self, name: str) -> None:
             super().__init__()
             self.name = name
+
+    class ExperimentAsked(Message):
+        """Someone wants to know everything about an experiment."""
+
+        def __init__(self, plan: ExperimentPlan) -> None:
+            super().__init__()
+            self.plan = plan
 
     def __init__(self, project: ProjectPaths, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -136,7 +145,7 @@ class QueuePane(Pane):
         self._snapshot = snapshot
         self._experiments.show(snapshot)
         if snapshot.is_ready:
-            self._jobs.show(snapshot.jobs, _device_names(snapshot))
+            self._jobs.show(snapshot.jobs, snapshot.device_names())
         self._show_map()
         self._show_notes()
         self._show_log()
@@ -163,6 +172,10 @@ class QueuePane(Pane):
             for place in (f"n {n:,} · draw {draw} · seed {seed}", f"n{n} d{draw} s{seed}"):
                 notes.append(Text.assemble((place, palette.foreground), look))
         self.query_one("#map", Panel).show_note(*notes)
+        ends_in_s = self._snapshot.forecast.experiment_ends_in_s.get(self.experiment)
+        is_listed = ends_in_s is None or self._experiments.lists_times
+        left = "" if is_listed else f"ETA {duration(ends_in_s)}"
+        self.query_one("#experiments", Panel).show_note(Text(left, palette.foreground))
         total, shown, marked = len(self._snapshot.jobs), self._jobs.shown, len(self._jobs.marked)
         count = f"{shown:,} of {total:,}" if shown != total else f"{total:,}" if total else ""
         if marked:
@@ -188,7 +201,8 @@ class QueuePane(Pane):
         self._map.focus()
 
     @on(CellMap.Highlighted)
-    def _cell_highlighted(self) -> None:
+    @on(JobTable.MarksChanged)
+    def _show_place(self) -> None:
         self._show_notes()
 
     @on(CellMap.Activated)
@@ -276,8 +290,17 @@ class QueuePane(Pane):
         question = ConfirmDialog(f"Cancel {what}?", cancel_facts(order, self._snapshot), f"cancel {what}")
         self.app.push_screen(question, lambda yes: self._order(order) if yes else None)
 
+    def action_drain(self) -> None:
+        """Start nothing more, or start again."""
+        if self._snapshot.is_ready:
+            self.post_message(self.Ordered(Drain(not self._snapshot.draining)))
+
     def action_details(self) -> None:
-        """Show everything about the run under the cursor."""
+        """Show everything about the run, or the experiment, under the cursor."""
+        plan = self._experiments.current
+        if self._experiments.has_focus and plan is not None:
+            self.post_message(self.ExperimentAsked(plan))
+            return
         run_id = self._current_run_id()
         if not run_id:
             self.remark("no run under the cursor")
@@ -323,8 +346,3 @@ class QueuePane(Pane):
             self._map.clear_marks()
             self._jobs.clear_marks()
             self._show_notes()
-
-
-def _device_names(snapshot: Snapshot) -> dict[str, str]:
-    gpus = snapshot.devices.gpus if snapshot.devices else ()
-    return {gpu.uuid: f"GPU {gpu.index}" for gpu in gpus}

@@ -11,7 +11,7 @@ from textual.message import Message
 
 from tui_datasize.jobs.gpus import DeviceReport, Gpu
 from tui_datasize.jobs.state import JobState
-from tui_datasize.tui.look.eta import duration
+from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import EMPTY, Snapshot
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, state_style
@@ -87,9 +87,12 @@ class HeaderStrip(LineView):
         if not snapshot.is_ready:
             return Text("reading … ", style=palette.muted)
         line = Text.assemble(
-            ("ETA ", palette.muted), (duration(snapshot.remaining_s), palette.foreground), "  "
+            ("ETA ", palette.muted), (duration(snapshot.forecast.ends_in_s), palette.foreground), "  "
         )
         alive = snapshot.scheduler_alive
+        if snapshot.draining:
+            line.append("‖ draining ", f"bold {palette.accent}")
+            return line if alive else line.append("○ scheduler off ", palette.muted)
         glyph, word = ("●", "scheduler on") if alive else ("○", "scheduler off")
         return line.append(f"{glyph} ", palette.success if alive else palette.muted).append(
             f"{word} ", palette.muted

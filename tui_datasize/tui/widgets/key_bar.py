@@ -20,6 +20,7 @@ _KEY_NAMES = {
     "minus": "-",
     "equals_sign": "=",
     "slash": "/",
+    "asterisk": "*",
     "question_mark": "?",
     "left_square_bracket": "[",
     "right_square_bracket": "]",

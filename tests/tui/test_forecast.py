@@ -1,0 +1,73 @@
+"""How long the rest will take, and durations as text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.tui.fake_queue import USED_S, FakeQueue
+from tests.tui.stage import Stage, look
+from tui_datasize.jobs.state import JobState
+from tui_datasize.tui.look.duration import duration
+from tui_datasize.tui.look.forecast import Outlook
+
+
+def test_runs_at_work_have_the_rest_of_their_updates_and_others_all_of_them(busy: Stage):
+    snapshot = look(busy)
+    remaining_s = {row.state: row.remaining_s for row in snapshot.jobs}
+    # The six that are done took as long for as many updates; half of those of a running one are made.
+    assert remaining_s[JobState.RUNNING] == pytest.approx(USED_S / 2)
+    assert remaining_s[JobState.QUEUED] == pytest.approx(USED_S)
+    assert remaining_s[JobState.HELD] is None
+    assert remaining_s[JobState.SUCCEEDED] is None
+    # Two slots: half a run each, then two whole ones each.
+    assert snapshot.forecast.ends_in_s == pytest.approx(2.5 * USED_S)
+    assert snapshot.forecast.experiment_ends_in_s == {"digits": pytest.approx(2.5 * USED_S)}
+
+
+def test_the_basis_is_told(busy: Stage):
+    estimates = look(busy).forecast.estimates.values()
+    assert {estimate.basis for estimate in estimates} == {"6 finished runs of mlp on cpu"}
+
+
+def test_the_cost_of_what_is_not_queued_is_learned_from_the_same(busy: Stage):
+    forecast = look(busy).forecast
+    assert forecast.estimate_s(busy.specs()[14:]) == pytest.approx(USED_S)
+    busy.queue.specs.clear()
+    assert look(busy).forecast.estimate_s(busy.specs()[14:]) is None
+
+
+def test_a_run_waits_for_its_source_even_where_slots_are_free(busy: Stage):
+    busy.queue.slots = 16
+    source, waiting = busy.queue.entries[9], busy.queue.entries[10]
+    assert look(busy).forecast.estimates[waiting.run_id].ends_in_s == pytest.approx(USED_S)
+    busy.queue.entries[10] = replace(waiting, after=(source.run_id,), waits_for=(source.run_id,))
+    assert look(busy).forecast.estimates[waiting.run_id].ends_in_s == pytest.approx(2 * USED_S)
+
+
+class CountingQueue(FakeQueue):
+    """Counts how often its executions are read."""
+
+    reads = 0
+
+    def executions(self):
+        self.reads += 1
+        return super().executions()
+
+
+def test_nothing_is_read_again_while_nothing_changes(busy: Stage):
+    queue = CountingQueue(entries=busy.queue.entries, specs=busy.queue.specs)
+    outlook, reached = Outlook(), {}
+    first = outlook.look(queue.jobs(), queue, 2, reached)
+    assert outlook.look(queue.jobs(), queue, 2, reached) is first
+    assert queue.reads == 1
+    queue.entries[9] = replace(queue.entries[9], state=JobState.HELD)
+    assert outlook.look(queue.jobs(), queue, 2, reached) is not first
+    assert queue.reads == 2
+
+
+def test_durations_stay_short():
+    seconds = [None, 0.2, 59.4, 60, 3599, 3600, 86_399, 86_400, 9 * 86_400, 40 * 86_400]
+    assert all(len(duration(value)) <= 7 for value in seconds)
+    assert [duration(value) for value in seconds[-4:]] == ["23 h 59", "1 d 00", "9 d 00", "40 d"]

@@ -1,0 +1,235 @@
+"""The queue's levers in the app: drain, the whole queue, sources, time left and used, and news of endings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.tui.fake_queue import job
+from tests.tui.stage import NARROW, WIDE, Show, Stage, look
+from tui_datasize.errors import StorageError
+from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.views import Usage
+from tui_datasize.runlog.claim import utc_now
+from tui_datasize.tui.look.news import NewsReader, terminal_signal
+from tui_datasize.tui.look.snapshot import Snapshot
+from tui_datasize.tui.queue.job_table import JobTable
+from tui_datasize.tui.widgets.dialogs import TextDialog
+
+BOTH_SIZES = pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "160x48"])
+
+
+def run_ids(stage: Stage, *states: JobState) -> tuple[str, ...]:
+    """Those of the jobs in some states, in queue order."""
+    return tuple(entry.run_id for entry in stage.queue.entries if entry.state in states)
+
+
+async def go_to_jobs(show: Show, run_id: str) -> None:
+    table = show.app.query_one(JobTable)
+    table.focus()
+    table.select(run_id)
+    await show.settle()
+
+
+@BOTH_SIZES
+async def test_shift_d_drains_the_queue_and_again_ends_that(busy: Stage, size: tuple[int, int]):
+    async with busy.open(size) as show:
+        assert "draining" not in show.text
+        await show.press("D")
+        await show.shows("‖ draining", "draining: what runs is finished, nothing is started; D ends that")
+        assert busy.queue.drains == [True]
+        assert "draining" in show.lines[1]
+        await show.press("D")
+        await show.shows("scheduler on", "the queue starts jobs again")
+        assert busy.queue.drains == [True, False]
+
+
+async def test_a_drain_without_a_scheduler_shows_both(empty: Stage):
+    empty.queue.alive = False
+    empty.queue.drains.append(True)
+    async with empty.open() as show:
+        await show.shows("‖ draining ○ scheduler off")
+
+
+async def test_a_drain_that_cannot_be_written_says_so(busy: Stage):
+    busy.queue.error = StorageError("is read-only", where="/data/runs", fix="make it writable")
+    async with busy.open() as show:
+        await show.press("D")
+        await show.shows("/data/runs: is read-only; make it writable")
+        assert "draining" not in show.text
+
+
+async def test_the_key_of_a_drain_is_in_the_help(busy: Stage):
+    async with busy.open() as show:
+        await show.press("question_mark")
+        await show.shows("Finish what runs and start nothing, or start again")
+
+
+async def test_asterisk_marks_the_whole_queue_for_any_action(busy: Stage):
+    async with busy.open() as show:
+        await go_to_jobs(show, busy.queue.entries[0].run_id)
+        for key, kind, states in (
+            ("h", CommandKind.HOLD, [JobState.QUEUED]),
+            ("u", CommandKind.RELEASE, [JobState.HELD]),
+            ("r", CommandKind.RETRY, [JobState.FAILED]),
+        ):
+            busy.queue.sent.clear()
+            await show.press("asterisk")
+            await show.shows("14 marked")
+            await show.press(key)
+            await show.until(lambda: busy.queue.sent)
+            assert busy.queue.sent == [(kind, run_ids(busy, *states), 0)]
+            await show.until(lambda: "marked" not in show.text)
+
+
+async def test_asterisk_marks_what_the_filter_shows_and_then_nothing(busy: Stage):
+    async with busy.open() as show:
+        await show.press("slash", *"queued", "enter", "asterisk")
+        await show.shows("4 marked")
+        assert show.app.query_one(JobTable).marked == set(run_ids(busy, JobState.QUEUED))
+        await show.press("asterisk")
+        await show.until(lambda: "marked" not in show.text)
+
+
+async def test_r_on_an_experiment_retries_all_that_failed_or_was_cancelled(busy: Stage):
+    entries = busy.queue.entries
+    entries[12] = replace(entries[12], state=JobState.CANCELLED)
+    entries[11] = replace(entries[11], state=JobState.INTERRUPTED)
+    async with busy.open() as show:
+        await show.press("r")
+        await show.until(lambda: busy.queue.sent)
+        kind, retried, _ = busy.queue.sent[0]
+        wanted = run_ids(busy, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED)
+        assert (kind, set(retried)) == (CommandKind.RETRY, set(wanted))
+        await show.shows("queued 3 runs again")
+
+
+@BOTH_SIZES
+async def test_a_job_shows_what_it_waits_for(busy: Stage, size: tuple[int, int]):
+    entries = busy.queue.entries
+    source, waiting = entries[9].run_id, entries[10].run_id
+    entries[10] = replace(entries[10], after=(source,), waits_for=(source,))
+    async with busy.open(size) as show:
+        line = next(line for line in show.lines if waiting in line)
+        assert f"waits for {source[:12]}" in line
+        await go_to_jobs(show, waiting)
+        await show.press("enter")
+        await show.shows("waits for", source)
+        await show.press("escape", "slash", *"waits", "enter")
+        await show.shows("1 of 14")
+
+
+@BOTH_SIZES
+async def test_the_time_left_is_shown_for_the_queue_and_the_experiment(busy: Stage, size: tuple[int, int]):
+    async with busy.open(size) as show:
+        # Two slots: half a run of 4 s each, then two whole ones each.
+        assert "ETA 10 s" in show.lines[1]
+        assert any("ETA 10 s" in line for line in show.lines[2:5])
+        await show.press("down")
+        await show.until(lambda: size == WIDE or "ETA" not in show.lines[2])
+
+
+async def test_the_details_of_a_job_tell_its_time_and_how_it_is_known(busy: Stage):
+    async with busy.open() as show:
+        await go_to_jobs(show, busy.queue.entries[9].run_id)
+        await show.press("enter")
+        await show.shows("about 4 s, from 6 finished runs of mlp on cpu", "done in", "about 6 s")
+
+
+async def test_before_any_run_has_finished_the_time_is_not_known(busy: Stage):
+    busy.queue.entries = [
+        replace(entry, state=JobState.QUEUED, device="") for entry in busy.queue.entries[9:]
+    ]
+    async with busy.open() as show:
+        assert "ETA -" in show.lines[1]
+        await go_to_jobs(show, busy.queue.entries[0].run_id)
+        await show.press("enter")
+        await show.shows("not known before a run has finished")
+
+
+async def test_i_on_an_experiment_shows_what_it_has_used_and_needs(busy: Stage):
+    busy.queue.used = [Usage("digits", 9000.0, 54_000.0), Usage("depth", 1.0, 1.0)]
+    async with busy.open() as show:
+        await show.press("i")
+        await show.until(lambda: isinstance(show.app.screen, TextDialog))
+        await show.shows("CPU-hours", "2.5", "GPU-hours", "15.0", "6 done", "2 missing")
+        await show.shows("about 10 s on 2 slots", "6 finished runs of mlp on cpu (6 runs)")
+        await show.press("escape", "down", "i")
+        await show.shows("More layers", "4 missing")
+        assert "time left" not in show.text
+
+
+async def test_i_on_an_experiment_says_what_the_queue_cannot_tell(busy: Stage):
+    busy.queue.error = StorageError("is damaged", where="/data/runs/queue.db", fix="repair it")
+    async with busy.open() as show:
+        await show.press("i")
+        await show.shows("/data/runs/queue.db: is damaged; repair it")
+
+
+def end(stage: Stage, index: int, state: JobState, reason: str = "") -> None:
+    """The job at an index of the queue ends now."""
+    before = stage.queue.entries[index]
+    stage.queue.entries[index] = replace(before, state=state, reason=reason, finished_at=utc_now())
+
+
+async def test_the_terminal_rings_once_when_a_job_fails_and_once_at_the_end(busy: Stage, monkeypatch):
+    busy.queue.entries = busy.queue.entries[:9]
+    async with busy.open() as show:
+        written: list[str] = []
+        monkeypatch.setattr(show.app._driver, "write", written.append)
+        await go_to_jobs(show, busy.queue.entries[7].run_id)
+        assert written == []
+        end(busy, 7, JobState.FAILED, "out of \x1b[31mmemory\x07")
+        failed = busy.queue.entries[7].run_id
+        await show.until(lambda: written)
+        assert written == [f"\a\x1b]9;datasize: {failed} failed: out of [31mmemory\a"]
+        await show.shows(f"{failed} failed: out of")
+        end(busy, 8, JobState.SUCCEEDED)
+        await show.until(lambda: len(written) == 2)
+        assert written[1] == "\a\x1b]9;datasize: digits ended: 7 done, 2 failed\a"
+        await show.shows("digits ended: 7 done, 2 failed")
+        # Something else that changes is no news.
+        busy.queue.drains.append(True)
+        await show.shows("‖ draining")
+        assert len(written) == 2
+
+
+def news(reader: NewsReader, stage: Stage) -> list[str]:
+    """What a reader finds in the queue as it stands."""
+    return [one.text for one in reader.read(look(stage))]
+
+
+def test_what_had_ended_before_is_no_news(busy: Stage):
+    busy.queue.entries = busy.queue.entries[:7]
+    reader = NewsReader(since=utc_now())
+    assert news(reader, busy) == []
+    assert reader.read(Snapshot()) == []
+
+
+def test_a_retry_that_fails_again_is_news_again(empty: Stage):
+    reader = NewsReader(since="2026-01-01T00:00:00.000+00:00")
+    spec = empty.specs()[7]
+    texts = []
+    for minute in (1, 2):
+        ended = f"2026-01-02T00:0{minute}:00.000+00:00"
+        empty.queue.entries = [job(spec, JobState.FAILED, reason="lost", finished_at=ended)]
+        texts.append(news(reader, empty))
+        assert news(reader, empty) == []
+    assert texts == [[f"{spec.run_id} failed: lost", "digits ended: 1 failed"]] * 2
+
+
+def test_many_failures_are_one_line(empty: Stage):
+    reader = NewsReader(since="2026-01-01T00:00:00.000+00:00")
+    empty.queue.entries = [
+        *(job(spec, JobState.FAILED, reason="lost") for spec in empty.specs()[:3]),
+        job(empty.specs()[3], JobState.HELD),
+    ]
+    (text,) = news(reader, empty)
+    assert text.startswith("3 runs failed, the last: ")
+
+
+def test_no_text_leaves_its_sequence():
+    assert terminal_signal("a\x1b\\\x07\x9cb\u202e;4;1") == "\a\x1b]9;datasize: a\\b;4;1\a"
+    assert len(terminal_signal("x" * 10_000)) < 300

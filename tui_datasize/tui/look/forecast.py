@@ -1,0 +1,178 @@
+"""When runs end: what the queue has executed and will, seen as work; for the screen and the command line."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+
+from tui_datasize.analysis.eta import Estimate, Paces, Work, forecast, latest
+from tui_datasize.experiments.budget import total_updates
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs.gpus import CPU
+from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.views import Execution
+
+
+class Reached(Protocol):
+    """What the record says of how far a run has come."""
+
+    @property
+    def updates(self) -> int:
+        """Updates made."""
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds spent on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """When the runs of the queue end, and what tells how long others would take."""
+
+    estimates: Mapping[str, Estimate]
+    """By run id, of those that run or will; held ones are left out."""
+    slots: int
+    """Runs that the devices take at once."""
+    device: str
+    """Where a run that waits will probably run."""
+    paces: Paces = field(compare=False)
+    ends_in_s: float | None = None
+    """Seconds until the last run of the queue ends; None where nobody knows or none is left."""
+    experiment_ends_in_s: Mapping[str, float | None] = field(default_factory=lambda: MappingProxyType({}))
+    """The same of each experiment that has runs left, by name."""
+
+    def estimate_s(self, specs: Iterable[RunSpec]) -> float | None:
+        """Seconds that these runs would take with all slots to themselves; None where nobody knows."""
+        works = [_work(spec, spec.run_id, self.device) for spec in specs]
+        return latest(forecast(works, self.paces, self.slots))
+
+
+NOTHING_KNOWN = Forecast(MappingProxyType({}), 1, CPU, Paces([]))
+"""Before anything was read."""
+
+
+def look_ahead(
+    executions: Sequence[Execution], jobs: Iterable[Job], slots: int, reached: Mapping[str, Reached]
+) -> Forecast:
+    """Learn from what was executed and tell when the rest ends.
+
+    Args:
+        executions: The unfinished jobs, in the order in which they run, and some that succeeded.
+        jobs: All jobs.
+        slots: Runs that the devices take at once.
+        reached: By run id, how far runs have come; without it only their time so far tells.
+    """
+    after = {job.run_id: job.waits_for for job in jobs if job.waits_for}
+    # A job that waits will probably run where the others have run.
+    usual = next((_kind(e.device) for e in reversed(executions) if e.device), CPU)
+    works = [
+        (e.state, _execution_work(e, usual, after.get(e.run_id, ()), reached.get(e.run_id)))
+        for e in executions
+    ]
+    paces = Paces(work for state, work in works if state is JobState.SUCCEEDED)
+    coming = (work for state, work in works if state.is_active or state.is_waiting)
+    estimates = forecast(coming, paces, slots)
+    by_experiment: dict[str, list[Estimate]] = defaultdict(list)
+    for estimate in estimates:
+        by_experiment[estimate.experiment].append(estimate)
+    return Forecast(
+        estimates=MappingProxyType({estimate.run_id: estimate for estimate in estimates}),
+        slots=slots,
+        device=usual,
+        paces=paces,
+        ends_in_s=latest(estimates) if estimates else None,
+        experiment_ends_in_s=MappingProxyType({name: latest(part) for name, part in by_experiment.items()}),
+    )
+
+
+class Outlook:
+    """Forecasts again and again, and reads and reckons only where something has changed."""
+
+    def __init__(self) -> None:
+        self._jobs: Sequence[Job] | None = None
+        self._executions: Sequence[Execution] = ()
+        self._basis: tuple[object, ...] = ()
+        self._forecast = NOTHING_KNOWN
+
+    def look(
+        self,
+        jobs: Sequence[Job],
+        queue: ExecutedQueue,
+        slots: int,
+        reached: Mapping[str, Reached],
+    ) -> Forecast:
+        """The forecast now; the very same object while nothing has changed.
+
+        Args:
+            jobs: All jobs.
+            queue: Asked for its executions when the jobs have changed.
+            slots: Runs that the devices take at once.
+            reached: By run id, how far runs have come; the same object while that is the same.
+        """
+        if jobs != self._jobs:
+            self._executions = queue.executions()
+            self._jobs = jobs
+        before, self._basis = self._basis, (self._executions, slots, reached)
+        if not before or any(old is not new for old, new in zip(before, self._basis, strict=True)):
+            self._forecast = look_ahead(self._executions, jobs, slots, reached)
+        return self._forecast
+
+
+class ExecutedQueue(Protocol):
+    """What a forecast asks of the queue."""
+
+    def executions(self) -> list[Execution]:
+        """The unfinished jobs, in the order in which they run, and the latest that succeeded."""
+
+
+def _kind(device: str) -> str:
+    return CPU if device == CPU else "GPU"
+
+
+def _execution_work(
+    execution: Execution, usual_device: str, after: tuple[str, ...], reached: Reached | None
+) -> Work:
+    state = execution.state
+    device = _kind(execution.device) if execution.device else usual_device
+    # What a job that starts from nothing had done before is not work done.
+    keeps_work = state.is_active or state in (JobState.INTERRUPTED, JobState.SUCCEEDED)
+    updates, used_s = None, execution.used_s if keeps_work else 0.0
+    if reached is not None and reached.updates and keeps_work and state is not JobState.SUCCEEDED:
+        updates, used_s = reached.updates, reached.wall_s
+    return _work(
+        execution.spec,
+        execution.run_id,
+        device,
+        used_s=used_s,
+        updates=updates,
+        is_running=state.is_active,
+        after=after,
+    )
+
+
+def _work(
+    spec: RunSpec,
+    run_id: str,
+    device: str,
+    *,
+    used_s: float = 0.0,
+    updates: int | None = None,
+    is_running: bool = False,
+    after: tuple[str, ...] = (),
+) -> Work:
+    return Work(
+        run_id=run_id,
+        experiment=spec.experiment,
+        dataset=spec.dataset,
+        model=str(spec.model),
+        batch_size=spec.batch_size,
+        device=device,
+        total_updates=total_updates(spec),
+        used_s=used_s,
+        updates=updates,
+        is_running=is_running,
+        after=after,
+    )

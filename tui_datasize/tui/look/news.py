@@ -1,0 +1,86 @@
+"""What has ended since the app was opened, in words for whoever looks elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tui_datasize.jobs.state import JobState
+from tui_datasize.tui.look.snapshot import JobRow, Snapshot, legend_counts
+from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState
+from tui_datasize.tui.widgets.text import plural
+
+_LONGEST_NOTICE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One line to be told once."""
+
+    text: str
+    is_bad: bool
+    """Whether it tells of a failure."""
+
+
+class NewsReader:
+    """Finds in snapshots what nobody has been told of: failed jobs, and experiments that have ended.
+
+    Args:
+        since: What ended before is no news; a time in UTC as the queue writes it.
+    """
+
+    def __init__(self, since: str) -> None:
+        self._since = since
+        self._told: set[tuple[str, str]] = set()
+
+    def read(self, snapshot: Snapshot) -> list[News]:
+        """The news of a snapshot, each only once however often it is read."""
+        fresh = [
+            row
+            for row in snapshot.jobs
+            if row.state.is_final
+            and row.finished_at > self._since
+            and (row.run_id, row.finished_at) not in self._told
+        ]
+        if not fresh:
+            return []
+        self._told |= {(row.run_id, row.finished_at) for row in fresh}
+        failed = [row for row in fresh if row.state is JobState.FAILED]
+        return [*_failures(failed), *_endings(snapshot, {row.experiment for row in fresh})]
+
+
+def _failures(failed: Sequence[JobRow]) -> list[News]:
+    if not failed:
+        return []
+    last = max(failed, key=lambda row: row.finished_at)
+    text = f"{last.run_id} failed: {last.reason}" if last.reason else f"{last.run_id} failed"
+    if len(failed) > 1:
+        text = f"{plural(len(failed), 'run')} failed, the last: {text}"
+    return [News(text, is_bad=True)]
+
+
+def _endings(snapshot: Snapshot, experiments: set[str]) -> list[News]:
+    states: dict[str, Counter[CellState]] = defaultdict(Counter)
+    for row in snapshot.jobs:
+        if row.experiment in experiments:
+            states[row.experiment][row.state] += 1
+    news = []
+    for experiment, counts in states.items():
+        if all(state is not None and state.is_final for state in counts):
+            words = ", ".join(f"{n:,} {STATE_LOOKS[state].word}" for state, n in legend_counts(counts))
+            news.append(News(f"{experiment} ended: {words}", is_bad=bool(counts[JobState.FAILED])))
+    return news
+
+
+def terminal_signal(text: str) -> str:
+    r"""What makes a terminal ring and show a notice of its desktop: BEL, and OSC 9 with the text.
+
+    Only printable characters are sent, so that no text ends the sequence or begins another. The name in
+    front keeps terminals that take a number there for a command from doing so.
+
+    >>> terminal_signal("digits\x1b ended")
+    '\x07\x1b]9;datasize: digits ended\x07'
+    """
+    printable = "".join(character for character in text if character.isprintable())
+    return f"\a\x1b]9;datasize: {printable[:_LONGEST_NOTICE]}\a"
