@@ -72,7 +72,7 @@ def run_sweep(
     client.enqueue(plan_runs(project.experiment(experiment), project.data_dir), data_dir=project.data_dir)
     kills: Counter[str] = Counter()
     next_kill = started + every_s
-    while any(not job.state.is_final for job in client.jobs()):
+    while any(job.state is not JobState.SUCCEEDED for job in client.jobs()):
         client.ensure_scheduler()
         if dice and time.monotonic() >= next_kill:
             kills[_kill_something(paths, client, dice)] += 1

@@ -116,6 +116,14 @@ async def test_waiting_work_wakes_the_scheduler_when_the_app_opens(busy: Stage):
         await show.shows("scheduler on")
 
 
+async def test_a_scheduler_that_dies_while_jobs_wait_is_replaced_and_said(busy: Stage):
+    async with busy.open() as show:
+        await show.shows("scheduler on")
+        busy.queue.alive = False
+        await show.shows("the scheduler had gone: starting another")
+        await show.until(lambda: busy.queue.started == 1)
+
+
 async def test_nothing_to_do_wakes_nobody(empty: Stage):
     empty.queue.alive = False
     async with empty.open() as show:

@@ -95,7 +95,7 @@ def test_a_target_within_the_runs_is_said_so():
     needed = outlook_of(laws_of(half_law(SIZES)), target=1 - half_law(600)).needed
     assert needed.train_size == pytest.approx(600, rel=0.03)
     assert needed.at_least is needed.at_most is None
-    assert "within the runs" in needed.words
+    assert "within the sizes that were run" in needed.words
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,10 @@ def _needed(view: _View, target: float) -> SizeNeeded:
     at_least, at_most = _first(beyond, least, error), _first(beyond, most, error)
     worth = (1 + view.level) / 2, *_one_sided_measured(view)
     if train_size is not None and train_size <= view.largest:
-        words = f"{shown(target, view.metric)} is reached within the runs, at about {train_size:,} images."
+        words = (
+            f"By the average of the laws {shown(target, view.metric)} is reached within the sizes that were "
+            f"run, at about {train_size:,} images; the table above says what was measured there."
+        )
         return SizeNeeded(target, train_size, None, None, *worth, words)
     is_open_below = at_least is not None and at_least <= math.ceil(view.largest)
     words = _needed_words(view, target, train_size, at_least, at_most, is_open_below)

@@ -73,7 +73,7 @@ def _print_outlook(console: Console, outlook: Outlook | FitFailure, metric: Metr
     console.print("\n[bold]Beyond the runs, by the average of the laws[/]")
     band = f"{100 * outlook.extrapolations[0].nominal:.0f} % band"
     table = plain_table(
-        "train size", "times", "value", band, "measured", right=("train size", "times", "value", "measured")
+        "train size", "times", "value", band, "held", right=("train size", "times", "value", "held")
     )
     for point in outlook.extrapolations:
         measured = "" if point.measured is None else f"{100 * point.measured:.0f} %"

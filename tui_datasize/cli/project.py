@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tui_datasize.errors import UnknownRunError
+from tui_datasize.errors import ConfigError, UnknownRunError
 from tui_datasize.experiments.load import Project, load_project
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import plan_runs, select
@@ -18,8 +18,15 @@ from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 
 def project_paths(arguments: argparse.Namespace) -> ProjectPaths:
-    """The files of the project that the arguments name; the current directory by default."""
-    return ProjectPaths((arguments.project or Path()).expanduser().absolute())
+    """The files of the project that the arguments name; the current directory by default.
+
+    Raises:
+        ConfigError: There is no such directory.
+    """
+    root = (arguments.project or Path()).expanduser().absolute()
+    if not root.is_dir():
+        raise ConfigError("no such directory", where=str(root), fix="name the project with --project DIR")
+    return ProjectPaths(root)
 
 
 def read_project(paths: ProjectPaths) -> Project:

@@ -191,9 +191,10 @@ def scheduler(arguments: argparse.Namespace) -> int:
     elif arguments.action == "stop":
         client.stop_scheduler()
     alive = client.scheduler_alive()
-    talk(f"scheduler: {'running' if alive else 'not running'}")
     if arguments.action == "stop" and not alive:
-        talk("runs that were started go on; `datasize-tui scheduler start` takes them up again")
+        talk("scheduler: stopped; runs that were started go on, the next command or the app starts another")
+    else:
+        talk(f"scheduler: {'running' if alive else 'not running'}")
     wanted = arguments.action != "stop"
     return EXIT_OK if alive == wanted else EXIT_RUN_FAILED
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -41,6 +42,8 @@ def export(arguments: argparse.Namespace) -> int:
     runs = _runs_of(log, arguments.experiment)
     frame = _TABLES[arguments.table](log, runs, arguments.metric)
     to_stdout = arguments.output == "-"
+    if to_stdout and arguments.format == "parquet" and sys.stdout.isatty():
+        raise ConfigError("Parquet is not for a terminal", fix="name a file with -o FILE")
     export_frame(frame, arguments.format, None if to_stdout else Path(arguments.output))
     _tell_problems(log)
     if not to_stdout:

@@ -13,7 +13,7 @@ import tomli
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.device_settings import DeviceSettings, read_devices
-from tui_datasize.experiments.recipe import Recipe, read_recipes
+from tui_datasize.experiments.recipe import RECIPE_KEYS, Recipe, read_recipes
 from tui_datasize.experiments.spec import NAME_PATTERN, STRATEGIES, Strategy
 from tui_datasize.experiments.toml_table import Table, is_whole, nearest
 
@@ -162,7 +162,14 @@ def _check_name(name: str, known: Mapping[str, Experiment], table: Table) -> Non
         raise ConfigError(f"{name!r} and {twin!r} are one name", where=table.where(), fix="rename one")
 
 
+_EXPERIMENT_KEYS = RECIPE_KEYS | {
+    *("title", "dataset", "sizes", "fractions", "per_class", "subset", "seeds", "sweep", "order")
+}
+
+
 def _read_experiment(name: str, table: Table) -> Experiment:
+    # A misspelt key first: "sises" is the mistake, not that there are no sizes.
+    table.refuse_unknown(_EXPERIMENT_KEYS)
     size_unit, size_values = _read_sizes(table)
     strategy, nested, subset_seeds = _read_subset(table.table("subset"), size_unit)
     experiment = Experiment(

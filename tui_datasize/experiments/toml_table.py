@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from math import isfinite
 from typing import Any, TypeVar
@@ -119,9 +119,13 @@ class Table:
 
     def finish(self) -> None:
         """Refuse every key that was never asked for, naming the nearest known one."""
+        self.refuse_unknown(self._known)
+
+    def refuse_unknown(self, known: Collection[str]) -> None:
+        """Refuse every key that is not among those known, naming the nearest one."""
         for key in self._values:
-            if key not in self._known:
-                raise ConfigError(f"unknown key {key!r}", where=self.where(), fix=nearest(key, self._known))
+            if key not in known:
+                raise ConfigError(f"unknown key {key!r}", where=self.where(), fix=nearest(key, set(known)))
 
 
 def nearest(word: str, known: set[str]) -> str:

@@ -155,16 +155,27 @@ class DatasizeApp(App[None]):
 
     @on(SnapshotArrived)
     def _show_snapshot(self, event: SnapshotArrived) -> None:
-        first = not self._snapshot.is_ready
-        self._snapshot = event.snapshot
+        before, self._snapshot = self._snapshot, event.snapshot
+        first = not before.is_ready
         with self.batch_update():
             self._header.show(event.snapshot)
             self._status.show_problems(event.snapshot.problems)
             self.pane.show(event.snapshot)
             if first:
                 self._after_first_look(event.snapshot)
+        self._keep_scheduler(before, event.snapshot)
         self._tell_news(event.snapshot)
         self._poller.look_at(self.pane.interest())
+
+    def _keep_scheduler(self, before: Snapshot, snapshot: Snapshot) -> None:
+        """Start a scheduler where jobs wait for one: at the first look, and when it has gone since."""
+        waiting = any(not state.is_final for state in snapshot.states.values())
+        if snapshot.scheduler_alive or not waiting:
+            return
+        if before.scheduler_alive:
+            self._status.say("the scheduler had gone: starting another, the runs went on")
+        if before.scheduler_alive or not before.is_ready:
+            self.run_worker(self._wake_scheduler(), exit_on_error=False)
 
     def _tell_news(self, snapshot: Snapshot) -> None:
         news = self._news.read(snapshot)
@@ -179,9 +190,6 @@ class DatasizeApp(App[None]):
         queue_pane = self.query_one(QueuePane)
         queue_pane.show(snapshot)
         queue_pane.select_experiment(self._restored.experiment)
-        waiting = any(not state.is_final for state in snapshot.states.values())
-        if waiting and not snapshot.scheduler_alive:
-            self.run_worker(self._wake_scheduler(), exit_on_error=False)
 
     async def _wake_scheduler(self) -> None:
         try:
