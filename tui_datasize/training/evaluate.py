@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -122,16 +122,21 @@ def predict(
                 batches.append((_losses(logits, labels), best.indices, best.values, kept))
     finally:
         model.train(was_training)
-    losses, ranked, confidences, kept_probabilities = (
+    return _outputs(split.labels, batches, metrics)
+
+
+def _outputs(labels: Tensor, batches: Sequence[tuple[Tensor, ...]], metrics: MetricCollection) -> Outputs:
+    """Bring what a pass left on the device to the host, all at once."""
+    losses, ranked, confidences, probabilities = (
         torch.cat(parts).cpu().numpy() for parts in zip(*batches, strict=True)
     )
     measured = {name: value.cpu().numpy() for name, value in metrics.compute().items()}
     return Outputs(
-        labels=split.labels.cpu().numpy(),
+        labels=labels.cpu().numpy(),
         losses=losses,
         ranked=ranked,
         confidences=confidences,
-        probabilities=kept_probabilities,
+        probabilities=probabilities,
         confusion=measured.pop("confusion"),
         measured={name: float(value) for name, value in measured.items()},
     )
