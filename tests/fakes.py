@@ -166,7 +166,7 @@ def _row(spec: RunSpec, event: str, split: str, update: int, accuracy: float) ->
     row |= {
         "event": event,
         "update": update,
-        "epoch": epochs_at(update, spec.batch_size, spec.train_size),
+        "epoch": epochs_at(spec, update),
         "samples_seen": update * spec.batch_size,
         "split": split,
         "loss": -math.log(max(accuracy, 1e-3)),

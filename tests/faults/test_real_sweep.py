@@ -117,7 +117,7 @@ def test_kills_change_no_number_and_every_run_ends_once(make_project):
     assert measured(killed).group_by("run_id", "split").len()["len"].unique().to_list() == [5]
 
     project = load_project(killed.experiments)
-    specs = plan_runs(project.experiment("small"), project.data_dir)
+    specs = plan_runs(project.experiment("small"), project)
     again = client.enqueue(specs, data_dir=project.data_dir)
     assert (again.new, again.present) == (0, 4)
 

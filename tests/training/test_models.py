@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tui_datasize.errors import DataError
-from tui_datasize.experiments.catalogue import MODELS
+from tui_datasize.experiments.architectures import MODELS
 from tui_datasize.experiments.spec import ModelSpec, OptimizerSpec
 from tui_datasize.training.models import BUILDERS, Dropout, build_model
 from tui_datasize.training.optimizers import build_optimizer

@@ -44,7 +44,7 @@ def test_a_run_makes_exactly_its_updates_and_evaluations(changes, queue_run):
     assert [row["update"] for row in rows] == list(itertools.chain(*zip(due, due, strict=True)))
     assert [row["split"] for row in rows] == ["train", "test"] * len(due)
     assert [row["samples_seen"] for row in rows] == [row["update"] * spec.batch_size for row in rows]
-    assert rows[-1]["epoch"] == epochs_at(due[-1], spec.batch_size, spec.train_size)
+    assert rows[-1]["epoch"] == epochs_at(spec, due[-1])
 
 
 def test_rows_have_the_columns_of_the_schema(queue_run):

@@ -134,6 +134,7 @@ class FakeQueue:
         force: bool = False,
         priority: int = 0,
         data_dir: Path | None = None,
+        sources: Sequence[RunSpec] = (),
     ) -> Acknowledgement:
         """Add what is missing."""
         assert not force

@@ -73,7 +73,7 @@ class Stage:
     def specs(self, experiment: str = "digits") -> Sequence[RunSpec]:
         """The runs of an experiment, in queue order."""
         loaded = load_project(self.project.experiments)
-        return plan_runs(loaded.experiments[experiment], loaded.data_dir)
+        return plan_runs(loaded.experiments[experiment], loaded)
 
     def app(self) -> DatasizeApp:
         """The app on this project, looking ten times a second."""

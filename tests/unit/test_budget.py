@@ -21,13 +21,14 @@ def spec(size: int, budget: Budget, batch_size: int = 72) -> RunSpec:
 
 @pytest.mark.parametrize(("size", "epochs"), STUDY.items())
 def test_every_size_of_the_study_has_the_same_updates_and_its_published_epochs(size, epochs):
-    updates = total_updates(spec(size, Budget("samples", 144_000)))
+    run = spec(size, Budget("samples", 144_000))
+    updates = total_updates(run)
     assert updates == 2000
-    assert epochs_at(updates, 72, size) == epochs
+    assert epochs_at(run, updates) == epochs
     marks = evaluation_updates(updates, 12)
     assert len(marks) == 12
     base_epochs = 12_000 / size
-    assert [round(epochs_at(u, 72, size) / base_epochs, 1) for u in marks] == [float(k) for k in range(1, 13)]
+    assert [round(epochs_at(run, u) / base_epochs, 1) for u in marks] == [float(k) for k in range(1, 13)]
 
 
 @pytest.mark.parametrize(

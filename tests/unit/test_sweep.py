@@ -6,7 +6,7 @@ import pytest
 
 from tui_datasize.errors import ConfigError, DataError
 from tui_datasize.experiments.catalogue import DATASETS, dataset_info
-from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.load import Project, load_project
 from tui_datasize.experiments.sweep import expand, plan_runs, select, variant_labels
 
 DIGITS = DATASETS["digits"]
@@ -133,4 +133,4 @@ def test_missing_data_sets_are_one_line(tmp_path, name, message):
 def test_plan_names_the_experiment_of_a_missing_folder(experiment, tmp_path):
     missing = replace(experiment("sizes = [40]"), dataset="imagefolder:nowhere")
     with pytest.raises(DataError, match=r"experiments\.toml: experiments\.e\.dataset: .*nowhere"):
-        plan_runs(missing, tmp_path)
+        plan_runs(missing, Project(tmp_path / "experiments.toml", {}, tmp_path))

@@ -23,7 +23,7 @@ def demo(arguments: argparse.Namespace) -> int:
     paths = ProjectPaths((arguments.project or Path(DIRECTORY)).expanduser().absolute())
     _make_project(paths)
     project = read_project(paths)
-    specs = plan_runs(project.experiment(EXPERIMENT), project.data_dir)
+    specs = plan_runs(project.experiment(EXPERIMENT), project)
     client = QueueClient(paths)
     acknowledgement = client.enqueue(specs, data_dir=project.data_dir)
     client.ensure_scheduler()

@@ -188,7 +188,7 @@ def _project(paths: ProjectPaths) -> Iterator[Check]:
     datasets: dict[str, str] = {}
     for experiment in project.experiments.values():
         try:
-            plan_runs(experiment, project.data_dir)
+            plan_runs(experiment, project)
             datasets.setdefault(experiment.dataset, "")
         except DatasizeError as error:
             datasets[experiment.dataset] = error.line

@@ -46,7 +46,7 @@ def selected_runs(paths: ProjectPaths, arguments: argparse.Namespace) -> tuple[P
         DataError: The data set is missing or too small.
     """
     project = read_project(paths)
-    specs = plan_runs(project.experiment(arguments.experiment), project.data_dir)
+    specs = plan_runs(project.experiment(arguments.experiment), project)
     return project, select(specs, sizes=arguments.sizes, seeds=arguments.seeds)
 
 

@@ -19,7 +19,7 @@ from tui_datasize.errors import EXIT_OK, DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.load import Experiment, Project
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.experiments.sweep import plan_runs
+from tui_datasize.experiments.sweep import plan_runs, source_runs
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import Acknowledgement
 from tui_datasize.jobs.state import Job, JobState
@@ -47,7 +47,7 @@ def _describe(project: Project, experiment: Experiment, jobs: Sequence[Job]) -> 
     """One experiment as plain values; a missing data set is a `problem`, not a failure."""
     problem, specs = "", ()  # type: str, tuple[RunSpec, ...]
     try:
-        specs = plan_runs(experiment, project.data_dir)
+        specs = plan_runs(experiment, project)
     except DatasizeError as error:
         problem = error.what
     own = {spec.run_id for spec in specs}
@@ -76,14 +76,15 @@ def queue(arguments: argparse.Namespace) -> int:
     project, specs = selected_runs(paths, arguments)
     client = QueueClient(paths)
     if arguments.dry_run:
-        return _dry_run(client.jobs(), specs, arguments)
-    sources = resolve_jobs(client, arguments.after) if arguments.after else []
+        return _dry_run(client.jobs(), [*source_runs(specs, project), *specs], arguments)
+    waited_for = resolve_jobs(client, arguments.after) if arguments.after else []
     acknowledgement = client.enqueue(
         specs,
         force=arguments.force,
         data_dir=project.data_dir,
         max_attempts=arguments.max_attempts,
-        after={spec.run_id: sources for spec in specs},
+        after={spec.run_id: waited_for for spec in specs},
+        sources=source_runs(specs, project),
     )
     client.ensure_scheduler()
     if arguments.json:

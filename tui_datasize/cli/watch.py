@@ -18,6 +18,7 @@ from tui_datasize.cli.queueing import describe
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.sweep import source_runs
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.runlog.paths import ProjectPaths
@@ -31,9 +32,10 @@ def run(arguments: argparse.Namespace) -> int:
     paths = project_paths(arguments)
     project, specs = selected_runs(paths, arguments)
     client = QueueClient(paths)
-    acknowledgement = client.enqueue(specs, force=arguments.force, data_dir=project.data_dir)
+    sources = source_runs(specs, project)
+    acknowledgement = client.enqueue(specs, force=arguments.force, data_dir=project.data_dir, sources=sources)
     talk(describe(arguments.experiment, acknowledgement))
-    return EXIT_OK if wait_for(client, specs) else EXIT_RUN_FAILED
+    return EXIT_OK if wait_for(client, [*sources, *specs]) else EXIT_RUN_FAILED
 
 
 def wait_for(client: QueueClient, specs: Sequence[RunSpec]) -> bool:

@@ -16,9 +16,24 @@ def total_updates(spec: RunSpec) -> int:
     budget = spec.budget
     if budget.unit == "updates":
         return max(1, int(budget.amount))
-    if budget.unit == "samples":
-        return max(1, ceil(budget.amount / spec.batch_size))
-    return max(1, ceil(budget.amount * spec.train_size / spec.batch_size))
+    samples = budget.amount if budget.unit == "samples" else budget.amount * spec.train_size
+    if spec.protocol.partial_batches:
+        epochs, rest = divmod(ceil(samples), spec.train_size)
+        return max(1, epochs * batches_per_epoch(spec) + ceil(rest / spec.batch_size))
+    return max(1, ceil(samples / spec.batch_size))
+
+
+def batches_per_epoch(spec: RunSpec) -> int:
+    """Batches of one pass over the subset, the last of them smaller where the size is no multiple."""
+    return ceil(spec.train_size / spec.batch_size)
+
+
+def samples_at(spec: RunSpec, update: int) -> int:
+    """Images trained on in the first `update` updates, each counted as often as it was seen."""
+    if not spec.protocol.partial_batches:
+        return update * spec.batch_size
+    epochs, batches = divmod(update, batches_per_epoch(spec))
+    return epochs * spec.train_size + batches * spec.batch_size
 
 
 def evaluation_updates(updates: int, times: int) -> tuple[int, ...]:
@@ -32,6 +47,6 @@ def evaluation_updates(updates: int, times: int) -> tuple[int, ...]:
     return tuple(sorted({ceil(k * updates / times) for k in range(1, times + 1)}))
 
 
-def epochs_at(update: int, batch_size: int, train_size: int) -> float:
+def epochs_at(spec: RunSpec, update: int) -> float:
     """Passes over the subset completed after `update` updates; fractional."""
-    return update * batch_size / train_size
+    return samples_at(spec, update) / spec.train_size

@@ -1,4 +1,4 @@
-"""Names and sizes of data sets and models, so that a sweep is checked in full before it is queued."""
+"""Names and sizes of data sets, so that a sweep is checked in full before it is queued."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tui_datasize.errors import DataError
-from tui_datasize.experiments.spec import OptionValue
 
 IMAGE_FOLDER = "imagefolder:"
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
@@ -32,17 +31,6 @@ class DatasetInfo:
     """Height and width; 0 where only an image would tell."""
     how_to_get: str
     """One clause for a person whose data set is missing."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """A model, its options with their defaults, and the range of each number."""
-
-    name: str
-    title: str
-    options: Mapping[str, OptionValue]
-    ranges: Mapping[str, tuple[float, float]]
-    """Lowest and highest value accepted, both included."""
 
 
 DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
@@ -103,26 +91,6 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
                 channels=3,
                 size_px=32,
                 how_to_get="the first run downloads it through torchvision",
-            ),
-        )
-    }
-)
-
-MODELS: Mapping[str, ModelInfo] = MappingProxyType(
-    {
-        info.name: info
-        for info in (
-            ModelInfo(
-                name="cnn3",
-                title="three 5x5 convolution blocks and 256 hidden units (Hansson, Padban, Silwer 2025)",
-                options=MappingProxyType({"dropout": 0.5, "width": 32}),
-                ranges=MappingProxyType({"dropout": (0.0, 0.95), "width": (1, 1024)}),
-            ),
-            ModelInfo(
-                name="mlp",
-                title="fully connected layers with ReLU",
-                options=MappingProxyType({"hidden": 64, "layers": 1, "dropout": 0.0}),
-                ranges=MappingProxyType({"hidden": (1, 65_536), "layers": (0, 16), "dropout": (0.0, 0.95)}),
             ),
         )
     }

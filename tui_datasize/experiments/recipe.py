@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import product
-from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.catalogue import MODELS
+from tui_datasize.experiments.augmentation import AugmentationSpec
+from tui_datasize.experiments.recipe_tables import (
+    TransferRecipe,
+    named_table,
+    read_augmentation,
+    read_budget,
+    read_classes,
+    read_evaluations,
+    read_label_noise,
+    read_model,
+    read_optimizer,
+    read_protocol,
+    read_schedule,
+    read_transfer,
+)
+from tui_datasize.experiments.schedule import ScheduleSpec
 from tui_datasize.experiments.spec import (
-    BUDGET_UNITS,
-    OPTIMIZERS,
+    PRECISIONS,
     Budget,
+    ClassSplit,
+    LabelNoise,
     ModelSpec,
     OptimizerSpec,
-    OptionValue,
+    Precision,
+    Protocol,
 )
-from tui_datasize.experiments.toml_table import Table, is_number, is_whole, nearest
+from tui_datasize.experiments.toml_table import Table, is_number, nearest
 
-RECIPE_KEYS = frozenset({"model", "budget", "batch_size", "optimizer", "clip_grad_norm", "evaluate"})
+Read = TypeVar("Read")
+
+RECIPE_KEYS = frozenset(
+    {
+        *("model", "budget", "batch_size", "optimizer", "clip_grad_norm", "evaluate"),
+        *("schedule", "augmentation", "label_smoothing", "ema_decay", "precision"),
+        *("classes", "label_noise", "imbalance", "image_px", "transfer", "protocol"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides a training beside its data and its seed."""
+    """Everything that decides a training beside its images and its seeds."""
 
     model: ModelSpec
     budget: Budget
@@ -34,6 +58,17 @@ class Recipe:
     optimizer: OptimizerSpec
     clip_grad_norm: float | None
     evaluations: int
+    schedule: ScheduleSpec
+    augmentation: AugmentationSpec
+    label_smoothing: float
+    ema_decay: float | None
+    precision: Precision
+    classes: ClassSplit
+    label_noise: LabelNoise
+    imbalance: float
+    image_px: int
+    transfer: TransferRecipe | None
+    protocol: Protocol
 
 
 def read_recipes(table: Table, sweep: Table) -> tuple[Recipe, ...]:
@@ -58,9 +93,20 @@ def _swept_values(sweep: Table, key: str) -> list[Any]:
     if key.split(".")[0] not in RECIPE_KEYS:
         raise ConfigError(f"cannot sweep {key!r}", where=sweep.where(), fix=nearest(key, set(RECIPE_KEYS)))
     values = sweep.take(key)
+    if isinstance(values, dict):
+        inner = f'"{key}.{next(iter(values), "...")}"'
+        raise ConfigError(
+            "expected a list of values, got a table",
+            where=sweep.where(key),
+            fix=f"write a key with a dot in quotes: {inner} = [...]",
+        )
     if not isinstance(values, list) or not values:
         raise sweep.error(key, "a list of values")
     return values
+
+
+_SHORT_FOR = {"classes": "half"}
+"""The key that a word alone stands for, where it is not the name."""
 
 
 def _set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:
@@ -68,97 +114,55 @@ def _set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
         inner = values.get(parent, {})
-        values[parent] = inner if isinstance(inner, dict) else {"name": inner}
+        values[parent] = inner if isinstance(inner, dict) else {_SHORT_FOR.get(parent, "name"): inner}
         values = values[parent]
     values[last] = value
 
 
 def _read_recipe(table: Table) -> Recipe:
     recipe = Recipe(
-        model=_read_model(table),
-        budget=_read_budget(table.table("budget")),
+        model=read_model(table),
+        budget=read_budget(table.table("budget")),
         batch_size=table.integer("batch_size", 64, least=1),
-        optimizer=_read_optimizer(_named(table, "optimizer", default="adamw")),
+        optimizer=read_optimizer(named_table(table, "optimizer", default="adamw")),
         clip_grad_norm=table.number("clip_grad_norm", above=0) if table.has("clip_grad_norm") else None,
-        evaluations=_read_evaluations(table.table("evaluate")),
+        evaluations=read_evaluations(table.table("evaluate")),
+        schedule=read_schedule(named_table(table, "schedule", default="constant")),
+        augmentation=_read_switched(table, "augmentation", read_augmentation) or AugmentationSpec(),
+        label_smoothing=table.number("label_smoothing", 0.0, below=1),
+        ema_decay=table.number("ema_decay", above=0, below=1) if table.has("ema_decay") else None,
+        precision=table.choice("precision", PRECISIONS, "auto"),
+        classes=read_classes(named_table(table, "classes", short="half")),
+        label_noise=_read_noise(table),
+        imbalance=table.number("imbalance", 1.0, at_least=1),
+        image_px=table.integer("image_px", 0),
+        transfer=_read_switched(table, "transfer", read_transfer),
+        protocol=read_protocol(table.table("protocol")),
     )
+    _check_together(recipe, table)
     table.finish()
     return recipe
 
 
-def _named(table: Table, key: str, default: str) -> Table:
-    """A table with a name; `model = "cnn3"` is short for `model = { name = "cnn3" }`."""
-    value = table.take(key, {})
-    values = {"name": value} if isinstance(value, str) else value
-    if isinstance(values, Mapping) and "name" not in values:
-        values = {"name": default, **values}
-    return table.nested(key, values)
+def _read_switched(table: Table, key: str, read: Callable[[Table], Read]) -> Read | None:
+    """A table that may be left out or switched off with the word none."""
+    if not table.has(key) or table.take(key) == "none":
+        return None
+    return read(table.table(key))
 
 
-def _read_model(table: Table) -> ModelSpec:
-    if not table.has("model"):
-        raise table.error("model", f"a model, one of {', '.join(MODELS)}")
-    model = _named(table, "model", default="")
-    info = MODELS[model.choice("name", tuple(MODELS))]
-    options: dict[str, OptionValue] = {}
-    for key, default in info.options.items():
-        value = _read_option(model, key, default, info.ranges.get(key))
-        if value != default:
-            options[key] = value
-    model.finish()
-    return ModelSpec(info.name, MappingProxyType(options))
+def _read_noise(table: Table) -> LabelNoise:
+    """`label_noise = 0.2` is short for `label_noise = { fraction = 0.2 }`."""
+    value = table.take("label_noise", 0.0)
+    return read_label_noise(table.nested("label_noise", {"fraction": value} if is_number(value) else value))
 
 
-def _read_option(
-    model: Table, key: str, default: OptionValue, bounds: tuple[float, float] | None
-) -> OptionValue:
-    if isinstance(default, bool):
-        return model.boolean(key, default)
-    if isinstance(default, str):
-        return model.text(key, default)
-    value = model.take(key, default)
-    fits = is_whole(value) if isinstance(default, int) else is_number(value)
-    kind = "a whole number" if isinstance(default, int) else "a number"
-    low, high = bounds or (float("-inf"), float("inf"))
-    if not fits or not low <= value <= high:
-        raise model.error(key, f"{kind} from {low:g} to {high:g}")
-    return type(default)(value)
-
-
-def _read_budget(table: Table) -> Budget:
-    given = [unit for unit in BUDGET_UNITS if table.has(unit)]
-    if len(given) != 1:
-        found = ", ".join(given) or "none"
+def _check_together(recipe: Recipe, table: Table) -> None:
+    """Refuse settings that contradict each other."""
+    if recipe.augmentation.repeats > recipe.batch_size:
         raise ConfigError(
-            f"expected exactly one of {', '.join(BUDGET_UNITS)}, got {found}", where=table.where()
+            f"{recipe.augmentation.repeats} repeats do not fit a batch of {recipe.batch_size}",
+            where=table.where("augmentation.repeats"),
         )
-    (unit,) = given
-    amount = table.number(unit, above=0) if unit == "epochs" else table.integer(unit, least=1)
-    table.finish()
-    return Budget(unit, amount)
-
-
-def _read_optimizer(table: Table) -> OptimizerSpec:
-    defaults = OptimizerSpec()
-    name = table.choice("name", OPTIMIZERS, defaults.name)
-    optimizer = OptimizerSpec(
-        name=name,
-        lr=table.number("lr", defaults.lr, above=0),
-        weight_decay=table.number("weight_decay", defaults.weight_decay),
-        momentum=table.number("momentum", defaults.momentum),
-        nesterov=table.boolean("nesterov", defaults.nesterov),
-    )
-    if name != "sgd" and (table.has("momentum") or table.has("nesterov")):
-        raise ConfigError("momentum and nesterov belong to sgd", where=table.where())
-    if optimizer.momentum >= 1:
-        raise table.error("momentum", "a number from 0 to below 1")
-    if optimizer.nesterov and not optimizer.momentum:
-        raise ConfigError("nesterov needs a momentum above 0", where=table.where())
-    table.finish()
-    return optimizer
-
-
-def _read_evaluations(table: Table) -> int:
-    times = table.integer("times", 12, least=1)
-    table.finish()
-    return times
+    if recipe.protocol.partial_batches and recipe.augmentation.repeats > 1:
+        raise ConfigError("partial batches and repeats exclude each other", where=table.where("protocol"))

@@ -10,16 +10,27 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, cast, get_args
 
+from tui_datasize.experiments.augmentation import AugmentationSpec
+from tui_datasize.experiments.schedule import ScheduleSpec
+
 SCHEMA_VERSION = 1
 
 OptionValue: TypeAlias = bool | int | float | str
 Strategy: TypeAlias = Literal["stratified", "balanced", "random", "first"]
 BudgetUnit: TypeAlias = Literal["updates", "samples", "epochs"]
 OptimizerName: TypeAlias = Literal["adamw", "sgd"]
+ClassHalf: TypeAlias = Literal["all", "source", "target"]
+Precision: TypeAlias = Literal["auto", "fp32", "tf32", "bf16"]
+Measured: TypeAlias = Literal["full", "last-batch"]
+Average: TypeAlias = Literal["macro", "micro"]
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 BUDGET_UNITS: tuple[BudgetUnit, ...] = get_args(BudgetUnit)
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
+CLASS_HALVES: tuple[ClassHalf, ...] = get_args(ClassHalf)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+MEASURED: tuple[Measured, ...] = get_args(Measured)
+AVERAGES: tuple[Average, ...] = get_args(Average)
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -51,6 +62,9 @@ class SubsetSpec:
     """Whether a smaller subset of one draw is contained in every larger one."""
     seed: int = 0
     """The subset seed: independent of the training seed."""
+    imbalance: float = 1.0
+    """Images of the commonest class over those of the rarest, falling exponentially between them in
+    an order of the classes that the subset seed draws (Cui et al. 2019); 1 keeps the strategy's ratios."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +85,49 @@ class OptimizerSpec:
     weight_decay: float = 0.0
     momentum: float = 0.0
     nesterov: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSplit:
+    """Which classes a run sees: all, or one of two disjoint random halves, labels counted anew from 0."""
+
+    half: ClassHalf = "all"
+    seed: int = 0
+    """The split seed: which classes are in which half."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelNoise:
+    """Wrong training labels; the test labels stay as they are."""
+
+    fraction: float = 0.0
+    """Share of all training images whose label is replaced, in [0, 1]; a subset carries its own part."""
+    confusion: tuple[tuple[str, str, float], ...] = ()
+    """(class, class it becomes, weight); empty for any other class alike (symmetric noise)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What a run takes over from a finished one."""
+
+    source: str
+    """Id of the run whose last weights are taken."""
+    layers: int | None
+    """The first so many weight layers; None for all but the classifier."""
+    freeze: bool
+    """Whether the layers taken stay as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How a run counts batches and measures; the defaults are the sound way, the others are as published."""
+
+    measured: Measured = "full"
+    """Whole splits, or only the last mini-batch of a pass, as the EMNIST study's code did."""
+    f1: Average = "macro"
+    """What the column `f1_macro` holds; micro-averaged F1 equals accuracy."""
+    partial_batches: bool = False
+    """Whether each epoch ends with a smaller batch; otherwise batches are drawn across epoch ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +154,30 @@ class RunSpec:
     """Largest global gradient norm; None leaves gradients as they are."""
     evaluations: int = 12
     """Number of evaluations, spread evenly over the updates; the last stands at the end."""
+    classes: ClassSplit = ClassSplit()
+    label_noise: LabelNoise = LabelNoise()
+    image_px: int = 0
+    """Side to which images are resized and centre-cropped when they are decoded; 0: as they are."""
+    augmentation: AugmentationSpec = AugmentationSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    label_smoothing: float = 0.0
+    """Share of each training target that is spread over all classes, in [0, 1)."""
+    ema_decay: float | None = None
+    """Decay per update of the average of weights that is evaluated; None evaluates the weights themselves."""
+    precision: Precision = "auto"
+    """Of products and convolutions; auto is fp32 on a CPU and tf32 on a GPU."""
+    transfer: Transfer | None = None
+    protocol: Protocol = Protocol()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Ids of the runs that must have succeeded before this one starts."""
+        return (self.transfer.source,) if self.transfer else ()
+
+    @property
+    def is_as_published(self) -> bool:
+        """Whether the run repeats on purpose what a study's code did other than its text."""
+        return self.protocol != Protocol() or bool(self.model.options.get("published"))
 
     @property
     def run_id(self) -> str:
@@ -124,10 +205,31 @@ class RunSpec:
         known = {f.name for f in fields(cls)}
         values = {key: value for key, value in data.items() if key in known}
         values["model"] = ModelSpec(data["model"]["name"], MappingProxyType(dict(data["model"]["options"])))
-        values["budget"] = Budget(**data["budget"])
-        values["subset"] = SubsetSpec(**data.get("subset", {}))
-        values["optimizer"] = OptimizerSpec(**data.get("optimizer", {}))
+        for key, kind in _NESTED.items():
+            if values.get(key) is not None:
+                values[key] = kind(**{name: _hashable(value) for name, value in values[key].items()})
         return cls(**values)
+
+
+_NESTED: Mapping[str, type[Any]] = MappingProxyType(
+    {
+        "budget": Budget,
+        "subset": SubsetSpec,
+        "optimizer": OptimizerSpec,
+        "classes": ClassSplit,
+        "label_noise": LabelNoise,
+        "augmentation": AugmentationSpec,
+        "schedule": ScheduleSpec,
+        "transfer": Transfer,
+        "protocol": Protocol,
+    }
+)
+"""The fields of `RunSpec` that are tables of their own, beside the model."""
+
+
+def _hashable(value: Any) -> Any:
+    """Lists of a JSON document as the tuples they were."""
+    return tuple(_hashable(inner) for inner in value) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:
@@ -135,6 +237,8 @@ def _plain(value: Any) -> Any:
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(inner) for inner in value]
     return value
 
 
@@ -149,6 +253,8 @@ def _without_defaults(value: Any) -> Any:
         return kept
     if isinstance(value, Mapping):
         return {key: _without_defaults(inner) for key, inner in value.items()}
+    if isinstance(value, tuple):
+        return [_without_defaults(inner) for inner in value]
     # 1 and 1.0 are one learning rate; True is not 1.
     if isinstance(value, float) and value.is_integer():
         return int(value)

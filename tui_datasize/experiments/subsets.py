@@ -49,7 +49,7 @@ def draw(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
     return _STRATEGIES[subset.strategy](labels, train_size, subset)
 
 
-def _permutation(length: int, *key: int) -> Indices:
+def permutation(length: int, *key: int) -> Indices:
     """A random order of 0 .. length - 1 that depends on the key alone."""
     raw = np.random.PCG64(np.random.SeedSequence(key)).random_raw(length)
     order: Indices = np.argsort(raw, kind="stable").astype(np.int64)
@@ -59,8 +59,8 @@ def _permutation(length: int, *key: int) -> Indices:
 def _order_for(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
     """One order per draw when nested; one per draw and size when not."""
     if subset.nested:
-        return _permutation(len(labels), subset.seed)
-    return _permutation(len(labels), subset.seed, train_size)
+        return permutation(len(labels), subset.seed)
+    return permutation(len(labels), subset.seed, train_size)
 
 
 def _ranks_within_class(labels: Indices) -> Indices:
@@ -139,3 +139,11 @@ _STRATEGIES: Mapping[Strategy, _Draw] = MappingProxyType(
         "first": _draw_first,
     }
 )
+
+
+def largest_imbalanced(smallest_class: int, classes: int, imbalance: float) -> int:
+    """Most images that can be drawn at an imbalance when every class has `smallest_class` of them."""
+    if classes == 1:
+        return smallest_class
+    shares = imbalance ** -(np.arange(classes) / (classes - 1))
+    return int(smallest_class * shares.sum())

@@ -3,51 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tui_datasize.errors import ConfigError, DataError
-from tui_datasize.experiments.catalogue import MODELS, DatasetInfo, dataset_info
-from tui_datasize.experiments.load import Experiment, Order
+from tui_datasize.experiments.architectures import model_info
+from tui_datasize.experiments.catalogue import DatasetInfo, dataset_info
+from tui_datasize.experiments.class_split import restrict
+from tui_datasize.experiments.load import Experiment, Order, Project
 from tui_datasize.experiments.recipe import Recipe
+from tui_datasize.experiments.sources import Sources
 from tui_datasize.experiments.spec import RunSpec, SubsetSpec
+from tui_datasize.experiments.subsets import largest_imbalanced
 
-_AXES = ("experiment", "train_size", "seed", "subset.seed")
+_AXES = ("experiment", "train_size", "seed", "subset.seed", "transfer.source")
 
 
-def plan_runs(experiment: Experiment, data_dir: Path) -> tuple[RunSpec, ...]:
+def plan_runs(experiment: Experiment, project: Project) -> tuple[RunSpec, ...]:
     """All runs of an experiment, checked against its data set; see `expand`.
+
+    Args:
+        experiment: What to sweep.
+        project: Where its data set lies, and the experiments that its runs take weights from.
 
     Raises:
         DataError: The data set is unknown or missing, or too small for a size.
-        ConfigError: Two cells of the sweep are one run.
+        ConfigError: Two cells of the sweep are one run, or a source is missing or not the only one.
     """
+    return _plan(experiment, project, ())
+
+
+def source_runs(specs: Sequence[RunSpec], project: Project) -> tuple[RunSpec, ...]:
+    """The runs of the project's experiments that others take weights from, directly or not, sources first.
+
+    Raises:
+        DataError: As `plan_runs`.
+        ConfigError: As `plan_runs`.
+    """
+    missing = {source for spec in specs for source in spec.sources}
+    if not missing:
+        return ()
+    planned = (
+        run for other in project.experiments.values() for run in _plan_if_asked(other, missing, project)
+    )
+    found = [run for run in planned if run.run_id in missing]
+    return (*source_runs(found, project), *found)
+
+
+def _plan_if_asked(experiment: Experiment, run_ids: Collection[str], project: Project) -> tuple[RunSpec, ...]:
+    """The runs of an experiment that some of the ids may belong to; others need not have their data set."""
+    if not any(run_id.startswith(f"{experiment.name}-n") for run_id in run_ids):
+        return ()
+    return plan_runs(experiment, project)
+
+
+def _plan(experiment: Experiment, project: Project, above: tuple[str, ...]) -> tuple[RunSpec, ...]:
+    """Plan an experiment whose runs those of `above`, the outermost first, take weights from."""
+    if experiment.name in above:
+        circle = " from ".join([*above, experiment.name])
+        raise ConfigError(f"a circle of transfers: {circle}", where=f"{experiment.where}.transfer")
     try:
-        info = dataset_info(experiment.dataset, data_dir)
+        info = dataset_info(experiment.dataset, project.data_dir)
     except DataError as error:
         where = f"{experiment.where}.dataset"
         if error.where:
             where = f"{where}: {error.where}"
         raise DataError(error.what, where=where, fix=error.fix) from None
-    return expand(experiment, info)
+    origins = {recipe.transfer.origin for recipe in experiment.recipes if recipe.transfer}
+    sources = {
+        name: _plan(project.experiments[name], project, (*above, experiment.name))
+        for name in origins & project.experiments.keys()
+    }
+    return expand(experiment, info, sources)
 
 
-def expand(experiment: Experiment, info: DatasetInfo) -> tuple[RunSpec, ...]:
+def expand(
+    experiment: Experiment, info: DatasetInfo, sources: Mapping[str, Sequence[RunSpec]] = MappingProxyType({})
+) -> tuple[RunSpec, ...]:
     """Every cell of a sweep as a run, in the order in which the queue takes them.
 
     Args:
         experiment: What to sweep.
         info: Size and classes of its data set.
+        sources: By the name of an experiment, the runs that weights may be taken from.
 
     Raises:
         DataError: A size is larger than the data set, or than its smallest class allows.
-        ConfigError: Two cells of the sweep are one run.
+        ConfigError: Two cells of the sweep are one run, or a source is missing or not the only one.
     """
-    sizes = train_sizes(experiment, info)
+    lookup = Sources(sources, where=f"{experiment.where}.transfer.from")
     cells = [
-        _spec(experiment, recipe, size, seed, subset_seed)
+        lookup.resolve(_spec(experiment, recipe, size, seed, subset_seed), recipe.transfer)
         for recipe in experiment.recipes
-        for size in sizes
+        for size in train_sizes(experiment, restrict(info, recipe.classes), recipe.imbalance)
         for seed in experiment.seeds
         for subset_seed in experiment.subset_seeds
     ]
@@ -55,14 +103,19 @@ def expand(experiment: Experiment, info: DatasetInfo) -> tuple[RunSpec, ...]:
     return tuple(sorted(cells, key=lambda spec: _order_key(spec, experiment)))
 
 
-def train_sizes(experiment: Experiment, info: DatasetInfo) -> tuple[int, ...]:
+def train_sizes(experiment: Experiment, info: DatasetInfo, imbalance: float = 1.0) -> tuple[int, ...]:
     """The train sizes of an experiment in images, as the file lists them.
+
+    Args:
+        experiment: What to sweep.
+        info: Size and classes of its data set, or of the half of it that is used.
+        imbalance: Images of the commonest class over those of the rarest.
 
     Raises:
         DataError: One is larger than the data set, rounds to nothing, or two round to one.
     """
     where = f"{experiment.where}.{experiment.size_unit}"
-    largest = _largest(experiment, info)
+    largest = _largest(experiment, info, imbalance)
     sizes = []
     for value in experiment.size_values:
         if experiment.size_unit == "per_class" and value > info.smallest_class:
@@ -72,7 +125,8 @@ def train_sizes(experiment: Experiment, info: DatasetInfo) -> tuple[int, ...]:
             )
         size = _images(experiment, value, info)
         if size > largest:
-            raise DataError(f"{size} images, but {info.name} has {largest} to train on", where=where)
+            lack = f" at imbalance {imbalance:g}" if imbalance != 1 else ""
+            raise DataError(f"{size} images, but {info.name} has {largest} to train on{lack}", where=where)
         if size < 1 or size in sizes:
             raise DataError(
                 f"{value:g} of {info.train_images} images rounds to {size}, "
@@ -93,7 +147,9 @@ def _images(experiment: Experiment, value: float, info: DatasetInfo) -> int:
     return int(value)
 
 
-def _largest(experiment: Experiment, info: DatasetInfo) -> int:
+def _largest(experiment: Experiment, info: DatasetInfo, imbalance: float) -> int:
+    if imbalance != 1:
+        return largest_imbalanced(info.smallest_class, info.classes, imbalance)
     return info.smallest_class * info.classes if experiment.strategy == "balanced" else info.train_images
 
 
@@ -105,11 +161,20 @@ def _spec(experiment: Experiment, recipe: Recipe, size: int, seed: int, subset_s
         train_size=size,
         seed=seed,
         budget=recipe.budget,
-        subset=SubsetSpec(experiment.strategy, experiment.nested, subset_seed),
+        subset=SubsetSpec(experiment.strategy, experiment.nested, subset_seed, recipe.imbalance),
         batch_size=recipe.batch_size,
         optimizer=recipe.optimizer,
         clip_grad_norm=recipe.clip_grad_norm,
         evaluations=recipe.evaluations,
+        classes=recipe.classes,
+        label_noise=recipe.label_noise,
+        image_px=recipe.image_px,
+        augmentation=recipe.augmentation,
+        schedule=recipe.schedule,
+        label_smoothing=recipe.label_smoothing,
+        ema_decay=recipe.ema_decay,
+        precision=recipe.precision,
+        protocol=recipe.protocol,
     )
 
 
@@ -175,7 +240,7 @@ def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
 
 def _complete(spec: RunSpec) -> dict[str, Any]:
     """A specification as a dictionary, model options at their default included."""
-    info = MODELS.get(spec.model.name)
+    info = model_info(spec.model.name)
     defaults = info.options if info else {}
     return spec.to_dict() | {"model": {"name": spec.model.name, **defaults, **spec.model.options}}
 

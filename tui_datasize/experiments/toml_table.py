@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
-from math import isfinite
+from math import inf, isfinite
+from operator import ge, gt, le, lt
 from typing import Any, TypeVar
 
 from tui_datasize.errors import ConfigError
@@ -85,12 +86,27 @@ class Table:
             raise self.error(key, f"a whole number of at least {least}")
         return int(value)
 
-    def number(self, key: str, default: float | None = None, *, above: float | None = None) -> float:
-        """A finite number: of at least 0, or greater than `above`."""
+    def number(
+        self,
+        key: str,
+        default: float | None = None,
+        *,
+        at_least: float = 0,
+        above: float | None = None,
+        below: float | None = None,
+        at_most: float | None = None,
+    ) -> float:
+        """A finite number within bounds, by default of at least 0."""
         value = self.take(key, default)
-        expected = "a number of at least 0" if above is None else f"a number above {above:g}"
-        if not is_number(value) or (value < 0 if above is None else value <= above):
-            raise self.error(key, expected)
+        checks = (
+            ("above", above, gt),
+            ("of at least", at_least if above is None else None, ge),
+            ("below", below, lt),
+            ("at most", at_most, le),
+        )
+        given = [(word, bound, holds) for word, bound, holds in checks if bound is not None and bound < inf]
+        if not is_number(value) or not all(holds(value, bound) for _, bound, holds in given):
+            raise self.error(key, "a number " + " and ".join(f"{word} {bound:g}" for word, bound, _ in given))
         return float(value)
 
     def choice(self, key: str, choices: Sequence[Choice], default: Choice | None = None) -> Choice:

@@ -32,6 +32,7 @@ from tui_datasize.jobs.views import (
     expected_states,
     read_executions,
     read_jobs,
+    read_specs,
     read_tags,
     read_usage,
 )
@@ -68,8 +69,11 @@ class QueueClient:
         data_dir: Path | None = None,
         max_attempts: int = MAX_ATTEMPTS,
         after: Mapping[str, Sequence[str]] | None = None,
+        sources: Sequence[RunSpec] = (),
     ) -> Acknowledgement:
         """Queue the runs that are missing, in the given order.
+
+        A run that takes weights from another waits for it.
 
         Runs that succeeded, failed or wait or run are left alone; cancelled ones are queued again.
 
@@ -81,14 +85,19 @@ class QueueClient:
             max_attempts: Attempts that each run is allowed before a vanishing worker fails it.
             after: By run id, the runs that must succeed before it starts: in the queue already, or
                 earlier in `specs`.
+            sources: Runs that those of `specs` take weights from; queued before them where they are
+                missing, and never forced.
 
         Raises:
             StorageError: The runs directory cannot be written or holds a damaged queue.
             UnknownRunError: A run would wait for one that is not in the queue, has ended without
                 success, or waits for it; nothing is queued.
         """
+        runs = [*sources, *specs]
+        waits_for = {spec.run_id: [*spec.sources, *(after or {}).get(spec.run_id, ())] for spec in runs}
+        forced = {spec.run_id for spec in specs} if force else set()
         documents = write_documents(
-            self.project.root, specs, data_dir=data_dir, max_attempts=max_attempts, after=after or {}
+            self.project.root, runs, data_dir=data_dir, max_attempts=max_attempts, after=waits_for
         )
         create_database(self.project.queue)
         with self._database() as connection, transaction(connection):
@@ -96,10 +105,10 @@ class QueueClient:
             missing = [
                 run_id
                 for run_id in documents
-                if force or states.get(run_id, JobState.CANCELLED) is JobState.CANCELLED
+                if run_id in forced or states.get(run_id, JobState.CANCELLED) is JobState.CANCELLED
             ]
-            _check_sources(connection, states, missing, after or {})
-            rows = [(run_id, priority, force, documents[run_id]) for run_id in missing]
+            _check_sources(connection, states, missing, waits_for)
+            rows = [(run_id, priority, run_id in forced, documents[run_id]) for run_id in missing]
             command_ids = _insert(connection, CommandKind.ENQUEUE, rows)
         present = documents.keys() - set(missing)
         failed = sum(states[run_id] is JobState.FAILED for run_id in present)
@@ -189,6 +198,13 @@ class QueueClient:
             return []
         with self._database() as connection:
             return read_executions(connection, _LEARNED_FROM)
+
+    def specs(self) -> Mapping[str, RunSpec]:
+        """By run id, what every job is to do, its seeds, draw and source left out."""
+        if not self.project.queue.exists():
+            return {}
+        with self._database() as connection:
+            return read_specs(connection)
 
     def counts(self) -> Mapping[JobState, int]:
         """Number of jobs in each state, states without a job included."""

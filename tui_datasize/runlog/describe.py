@@ -112,7 +112,13 @@ def _is_at_most(version: object, newest: int) -> bool:
 
 def _specified(spec: RunSpec) -> dict[str, Any]:
     # Two runs of one recipe differ in size, draw and seed alone.
-    recipe = replace(spec, train_size=1, seed=0, subset=replace(spec.subset, seed=0))
+    recipe = replace(
+        spec,
+        train_size=1,
+        seed=0,
+        subset=replace(spec.subset, seed=0),
+        transfer=replace(spec.transfer, source="") if spec.transfer else None,
+    )
     return {
         "experiment": spec.experiment,
         "dataset": spec.dataset,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tui_datasize.errors import DataError
-from tui_datasize.experiments.catalogue import MODELS
+from tui_datasize.experiments.architectures import MODELS
 from tui_datasize.experiments.spec import ModelSpec, OptionValue
 
 ImageShape: TypeAlias = tuple[int, int, int]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tui_datasize.errors import RunFailedError
-from tui_datasize.experiments.budget import epochs_at, evaluation_updates, total_updates
+from tui_datasize.experiments.budget import epochs_at, evaluation_updates, samples_at, total_updates
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.schema import Event, Split
@@ -169,12 +169,12 @@ class Session:
         return outputs, _rate(len(outputs.labels), self._clock() - started_s)
 
     def _write(self, event: Event, split: Split, **values: Value) -> None:
-        update, batch_size = self.trainer.update, self._spec.batch_size
+        update = self.trainer.update
         self._metrics.write(
             event,
             update,
-            epoch=epochs_at(update, batch_size, self._spec.train_size),
-            samples_seen=update * batch_size,
+            epoch=epochs_at(self._spec, update),
+            samples_seen=samples_at(self._spec, update),
             split=split,
             wall_s=self._wall_s(),
             **values,

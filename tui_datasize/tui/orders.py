@@ -43,8 +43,9 @@ class Queue(QueueView, Protocol):
         force: bool = False,
         priority: int = 0,
         data_dir: Path | None = None,
+        sources: Sequence[RunSpec] = (),
     ) -> Acknowledgement:
-        """Queue the runs that are missing."""
+        """Queue the runs that are missing, and before them those that they take weights from."""
 
     def send(self, kind: CommandKind, run_ids: Sequence[str], amount: int = 0) -> Acknowledgement:
         """Ask for a change of jobs."""
@@ -68,6 +69,8 @@ class Enqueue:
 
     specs: tuple[RunSpec, ...]
     data_dir: Path | None
+    sources: tuple[RunSpec, ...] = ()
+    """Runs that those take weights from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ class OrderDesk:
             return error.line, True
 
     def _enqueue(self, order: Enqueue) -> tuple[str, bool]:
-        acknowledgement = self._queue.enqueue(order.specs, data_dir=order.data_dir)
+        acknowledgement = self._queue.enqueue(order.specs, data_dir=order.data_dir, sources=order.sources)
         self._queue.ensure_scheduler()
         text = f"queued {plural(acknowledgement.new, 'run')}"
         if acknowledgement.present:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.load import Experiment, Project, load_project
-from tui_datasize.experiments.sweep import plan_runs, variant_labels
+from tui_datasize.experiments.sweep import plan_runs, source_runs, variant_labels
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan
 
 
@@ -60,16 +60,17 @@ class Planner:
         plans = {}
         for name, experiment in project.experiments.items():
             before = self._plans.get(name)
-            after = _plan_experiment(experiment, project.data_dir) if name in names else before
+            after = _plan_experiment(experiment, project) if name in names else before
             plan = before if before == after else after
             if plan is not None:
                 plans[name] = plan
         return MappingProxyType(plans)
 
 
-def _plan_experiment(experiment: Experiment, data_dir: Path) -> ExperimentPlan:
+def _plan_experiment(experiment: Experiment, project: Project) -> ExperimentPlan:
     try:
-        specs = plan_runs(experiment, data_dir)
+        specs = plan_runs(experiment, project)
+        sources = source_runs(specs, project)
     except DatasizeError as error:
         return ExperimentPlan(experiment.name, experiment.title, experiment.dataset, (), error.line)
     labels = variant_labels(specs)
@@ -77,4 +78,6 @@ def _plan_experiment(experiment: Experiment, data_dir: Path) -> ExperimentPlan:
     for spec in specs:
         run_id = spec.run_id
         cells.append(Cell(run_id, spec, labels[run_id], total_updates(spec)))
-    return ExperimentPlan(experiment.name, experiment.title, experiment.dataset, tuple(cells))
+    return ExperimentPlan(
+        experiment.name, experiment.title, experiment.dataset, tuple(cells), sources=sources
+    )

@@ -44,6 +44,8 @@ class ExperimentPlan:
     """In queue order; empty where there is a problem."""
     problem: str = ""
     """Why its cells are not known; one line."""
+    sources: tuple[RunSpec, ...] = ()
+    """Runs of other experiments that its runs take weights from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
+from tui_datasize.experiments.sources import needed
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
@@ -242,7 +243,9 @@ class QueuePane(Pane):
             return
         self._map.clear_marks()
         specs = tuple(cell.spec for cell in cells)
-        self.post_message(self.Ordered(Enqueue(specs, self._snapshot.data_dir)))
+        plans = (plan for plan in self._snapshot.experiments if plan.name == specs[0].experiment)
+        known = {run.run_id: run for plan in plans for run in plan.sources}
+        self.post_message(self.Ordered(Enqueue(specs, self._snapshot.data_dir, needed(specs, known))))
 
     def _targets(self) -> list[tuple[str, CellState]]:
         """Run ids and states that an action is for: of the list, the map or the table in use."""

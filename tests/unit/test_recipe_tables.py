@@ -1,0 +1,137 @@
+"""The tables of a recipe beyond model, budget and optimiser."""
+
+from dataclasses import fields
+
+import pytest
+
+from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.augmentation import AugmentationSpec
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.recipe_tables import TransferRecipe
+from tui_datasize.experiments.schedule import ScheduleSpec
+from tui_datasize.experiments.spec import ClassSplit, LabelNoise, Protocol, RunSpec
+
+ALL_AUGMENTATION = """
+augmentation = { resized_crop = 0.08, crop_px = 24, flip = 0.5, rotation_deg = 40, brightness = 0.2,
+  contrast = 0.2, saturation = 0.2, sharpness = 0.5, trivial_augment = true, random_erasing = 0.1,
+  mixup = 1.0, cutmix = 1.0, repeats = 4 }
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    def experiment(body: str):
+        file = tmp_path / "experiments.toml"
+        file.write_text(
+            "[experiments.e]\ndataset = 'digits'\nmodel = 'mlp'\nsizes = [40]\n"
+            f"budget = {{ updates = 10 }}\n{body}\n"
+        )
+        return load_project(file, environment={}).experiment("e")
+
+    return experiment
+
+
+@pytest.fixture
+def recipe(read):
+    return lambda body: read(body).recipes[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "value"),
+    [
+        ("schedule = 'cosine'", "schedule", ScheduleSpec("cosine")),
+        (
+            "schedule = { name = 'multistep', milestones = [0.5, 0.75], warmup = 0.05 }",
+            "schedule",
+            ScheduleSpec("multistep", milestones=(0.5, 0.75), warmup=0.05),
+        ),
+        (
+            "schedule = { name = 'step', unit = 'updates', step = 250, gamma = 0.98 }",
+            "schedule",
+            ScheduleSpec("step", "updates", step=250, gamma=0.98),
+        ),
+        ("augmentation = 'none'", "augmentation", AugmentationSpec()),
+        ("label_noise = 0.2", "label_noise", LabelNoise(0.2)),
+        (
+            "label_noise = { fraction = 0.2, confusion = { 3 = '8', 1 = { 7 = 3, 4 = 1 } } }",
+            "label_noise",
+            LabelNoise(0.2, (("1", "4", 1.0), ("1", "7", 3.0), ("3", "8", 1.0))),
+        ),
+        ("classes = 'source'", "classes", ClassSplit("source", 0)),
+        ("classes = { half = 'target', seed = 5 }", "classes", ClassSplit("target", 5)),
+        (
+            "transfer = { from = 'x', layers = 3, freeze = true }",
+            "transfer",
+            TransferRecipe("x", 3, True),
+        ),
+        ("transfer = { from = 'x', layers = 'all' }", "transfer", TransferRecipe("x", None, False)),
+        ("transfer = 'none'", "transfer", None),
+        (
+            "protocol = { measured = 'last-batch', f1 = 'micro', partial_batches = true }",
+            "protocol",
+            Protocol("last-batch", "micro", True),
+        ),
+    ],
+)
+def test_what_the_tables_mean(recipe, body, field, value):
+    assert getattr(recipe(body), field) == value
+
+
+def test_every_augmentation_can_be_switched_on(recipe):
+    augmentation = recipe(ALL_AUGMENTATION).augmentation
+    unchanged = [f.name for f in fields(augmentation) if getattr(augmentation, f.name) == f.default]
+    assert unchanged == ["crop_padding_px"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("schedule = { name = 'multistep' }", "schedule.milestones: expected a list of numbers"),
+        ("schedule = { name = 'multistep', milestones = [0.7, 0.5] }", "expected numbers in ascending order"),
+        ("schedule = { name = 'multistep', milestones = [30] }", "at most 1, got 30"),
+        ("schedule = { name = 'cosine', step = 0.1 }", "unknown key 'step'"),
+        ("schedule = { name = 'step' }", "schedule.step: expected a number above 0"),
+        ("augmentation = { flipp = 0.5 }", "unknown key 'flipp'; did you mean 'flip'?"),
+        ("augmentation = { flip = 2 }", "augmentation.flip: expected a number of at least 0 and at most 1"),
+        ("augmentation = { resized_crop = 0.1 }", "resized_crop needs crop_px"),
+        ("augmentation = { repeats = 65 }", "65 repeats do not fit a batch of 64"),
+        ("label_noise = 1.5", "label_noise.fraction: expected a number of at least 0 and at most 1, got 1.5"),
+        ("classes = 'both'", "classes.half: expected one of all, source, target, got 'both'"),
+        ("transfer = { layers = 1 }", "transfer.from: expected a string, got nothing"),
+        ("transfer = { from = 'x', layers = 0 }", 'expected a whole number of at least 1, or "all", got 0'),
+        ("protocol = { measured = 'half' }", "expected one of full, last-batch, got 'half'"),
+        ("label_smoothing = 1", "label_smoothing: expected a number of at least 0 and below 1, got 1"),
+        ("imbalance = 0.5", "imbalance: expected a number of at least 1, got 0.5"),
+        ("precision = 'fp16'", "precision: expected one of auto, fp32, tf32, bf16, got 'fp16'"),
+        ("[experiments.e.sweep]\noptimizer.lr = [1]", 'write a key with a dot in quotes: "optimizer.lr" = '),
+    ],
+)
+def test_what_is_refused_in_one_line(recipe, body, message):
+    with pytest.raises(ConfigError) as caught:
+        recipe(body)
+    assert message in caught.value.line
+    assert "experiments.e" in caught.value.line
+
+
+def test_a_word_and_a_table_of_a_swept_key_mix(read):
+    body = "classes = 'source'\n[experiments.e.sweep]\n'classes.half' = ['source', 'target']\n"
+    assert [r.classes for r in read(body).recipes] == [ClassSplit("source"), ClassSplit("target")]
+    body = "[experiments.e.sweep]\naugmentation = ['none', { flip = 0.5 }]\n"
+    assert [r.augmentation.flip for r in read(body).recipes] == [0.0, 0.5]
+
+
+def test_a_full_recipe_survives_its_document(read):
+    from tui_datasize.experiments.catalogue import DATASETS
+    from tui_datasize.experiments.sweep import expand
+
+    body = (
+        ALL_AUGMENTATION
+        + "schedule = { name = 'multistep', milestones = [0.5, 0.75] }\nema_decay = 0.99\n"
+        + "label_noise = { fraction = 0.1, confusion = { 1 = '7' } }\nprecision = 'bf16'\n"
+        + "protocol = { f1 = 'micro' }\nimage_px = 32\n"
+    )
+    (spec,) = expand(read(body), DATASETS["digits"])
+    again = RunSpec.from_dict(spec.to_dict())
+    assert again == spec
+    assert again.run_id == spec.run_id
+    assert spec.is_as_published

@@ -1,0 +1,92 @@
+"""Which finished run a transfer takes its weights from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.recipe_tables import TransferRecipe
+from tui_datasize.experiments.spec import ClassHalf, ClassSplit, RunSpec, Transfer
+
+_RUN_ID = re.compile(r".+-n\d+-d\d+-s\d+-[0-9a-f]{8}")
+_OTHER_HALF: Mapping[ClassHalf, ClassHalf] = {"source": "target", "target": "source"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The runs that weights may be taken from, by experiment."""
+
+    runs: Mapping[str, Sequence[RunSpec]]
+    where: str
+    """File and key path, for errors."""
+
+    def resolve(self, spec: RunSpec, transfer: TransferRecipe | None) -> RunSpec:
+        """A run with the source that its recipe names; as it is where it takes no weights.
+
+        Of an experiment, the run with the same model is taken that saw the other half of the classes
+        and shares, as far as there is one, the training seed and the subset draw; of several train
+        sizes the largest.
+
+        Raises:
+            ConfigError: There is no such experiment or run, or more than one fits.
+        """
+        if transfer is None:
+            return spec
+        if transfer.origin in self.runs:
+            source = self._choose(spec, self.runs[transfer.origin]).run_id
+        elif _RUN_ID.fullmatch(transfer.origin):
+            source = transfer.origin
+        else:
+            raise ConfigError(
+                f"no experiment {transfer.origin!r}",
+                where=self.where,
+                fix="name an experiment of this file, or the whole id of a run",
+            )
+        return replace(spec, transfer=Transfer(source, transfer.layers, transfer.freeze))
+
+    def _choose(self, spec: RunSpec, candidates: Sequence[RunSpec]) -> RunSpec:
+        wanted = _other_half(spec.classes)
+        fitting = [c for c in candidates if c.model == spec.model and c.classes == wanted]
+        if not fitting:
+            raise ConfigError(
+                f"no run of {spec.model} on {_words(wanted)} to take weights from",
+                where=self.where,
+                fix="give the source the same model and both halves of the classes",
+            )
+        fitting = _prefer(fitting, lambda c: c.seed == spec.seed)
+        fitting = _prefer(fitting, lambda c: c.subset.seed == spec.subset.seed)
+        largest = max(c.train_size for c in fitting)
+        fitting = [c for c in fitting if c.train_size == largest]
+        if len(fitting) > 1:
+            named = ", ".join(c.run_id for c in fitting[:3])
+            raise ConfigError(
+                f"{len(fitting)} runs could be the source of seed {spec.seed}: {named}",
+                where=self.where,
+                fix="name one run",
+            )
+        return fitting[0]
+
+
+def _prefer(runs: list[RunSpec], fits: Callable[[RunSpec], bool]) -> list[RunSpec]:
+    """Those that fit; all where none does."""
+    return [run for run in runs if fits(run)] or runs
+
+
+def _other_half(classes: ClassSplit) -> ClassSplit:
+    """The half that a source saw; all classes where the target sees all."""
+    return replace(classes, half=_OTHER_HALF.get(classes.half, classes.half))
+
+
+def _words(classes: ClassSplit) -> str:
+    return "all classes" if classes.half == "all" else f"the {classes.half} half of split {classes.seed}"
+
+
+def needed(specs: Sequence[RunSpec], known: Mapping[str, RunSpec]) -> tuple[RunSpec, ...]:
+    """The known runs that others take weights from, directly or not, sources first."""
+    found: dict[str, RunSpec] = {}
+    for spec in specs:
+        direct = [known[source] for source in spec.sources if source in known]
+        found |= {run.run_id: run for run in (*needed(direct, known), *direct)}
+    return tuple(found.values())
