@@ -53,7 +53,11 @@ def test_a_source_saw_the_other_half_with_the_same_seed_and_the_most_images(proj
 def test_conditions_are_variants_whatever_their_source(project):
     loaded = project(PROJECT.replace("seeds   = [1, 7]", "seeds   = [0, 1]"))
     labels = variant_labels(plan_runs(loaded.experiment("moved"), loaded))
-    assert len(set(labels.values())) == 6
+    assert set(labels.values()) == {
+        f"classes.half={half} transfer={condition}"
+        for half in ("source", "target")
+        for condition in ("base", "FTall", "S1T")
+    }
 
 
 def test_a_seed_that_no_source_has_is_refused_unless_one_run_alone_fits(project):

@@ -117,6 +117,16 @@ class Transfer:
     freeze: bool
     """Whether the layers taken stay as they are."""
 
+    @property
+    def condition(self) -> str:
+        """FTall, S3T, ... as the transfer study names them: S frozen, FT trained further.
+
+        >>> Transfer("x", None, freeze=False).condition, Transfer("x", 3, freeze=True).condition
+        ('FTall', 'S3T')
+        """
+        layers = "all" if self.layers is None else self.layers
+        return f"S{layers}T" if self.freeze else f"FT{layers}"
+
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
@@ -175,6 +185,11 @@ class RunSpec:
         return (self.transfer.source,) if self.transfer else ()
 
     @property
+    def condition(self) -> str:
+        """What is taken over from another run; base where the run starts from scratch."""
+        return self.transfer.condition if self.transfer else "base"
+
+    @property
     def is_as_published(self) -> bool:
         """Whether the run repeats on purpose what a study's code did other than its text."""
         return self.protocol != Protocol() or bool(self.model.options.get("published"))
@@ -230,6 +245,18 @@ _NESTED: Mapping[str, type[Any]] = MappingProxyType(
 def _hashable(value: Any) -> Any:
     """Lists of a JSON document as the tuples they were."""
     return tuple(_hashable(inner) for inner in value) if isinstance(value, list) else value
+
+
+def table_words(table: Any) -> str:
+    """The fields of a nested table that differ from their defaults; empty where none does.
+
+    >>> table_words(AugmentationSpec(flip=0.5, crop_padding_px=4))
+    'crop_padding_px=4 flip=0.5'
+    >>> table_words(ClassSplit("source"))
+    'half=source'
+    """
+    given = [(f.name, getattr(table, f.name)) for f in fields(table) if getattr(table, f.name) != f.default]
+    return " ".join(f"{name}={value}" for name, value in given)
 
 
 def _plain(value: Any) -> Any:

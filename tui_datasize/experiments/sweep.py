@@ -16,7 +16,10 @@ from tui_datasize.experiments.sources import Sources
 from tui_datasize.experiments.spec import RunSpec, SubsetSpec
 from tui_datasize.experiments.subsets import largest_imbalanced
 
-_AXES = ("experiment", "train_size", "seed", "subset.seed", "transfer.source")
+AS_PUBLISHED = "as published"
+"""The mark of runs that are measured or trained as a study's code did it, not as its text says."""
+
+_AXES = ("experiment", "train_size", "seed", "subset.seed")
 
 
 def plan_runs(experiment: Experiment, project: Project) -> tuple[RunSpec, ...]:
@@ -226,23 +229,34 @@ def select(
 def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
     """What sets runs of one experiment apart beside size, draw and seed; empty where nothing does.
 
+    Runs that repeat on purpose what a study's code did other than its text carry that mark always.
+
     Returns:
         For each run id a label such as `model.dropout=0.5 optimizer.lr=0.01`.
     """
+    specs = tuple(specs)
     flat = {spec.run_id: dict(_flatten(_complete(spec))) for spec in specs}
     keys = sorted({key for values in flat.values() for key in values} - set(_AXES))
     varying = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
-    return {
-        run_id: " ".join(f"{key}={values[key]}" for key in varying if key in values)
+    labels = {
+        run_id: [f"{key}={values[key]}" for key in varying if key in values]
         for run_id, values in flat.items()
     }
+    return {spec.run_id: " ".join([*_marks(spec), *labels[spec.run_id]]) for spec in specs}
+
+
+def _marks(spec: RunSpec) -> list[str]:
+    return [AS_PUBLISHED] if spec.is_as_published else []
 
 
 def _complete(spec: RunSpec) -> dict[str, Any]:
-    """A specification as a dictionary, model options at their default included."""
+    """A specification as a dictionary, model options at their default included, transfer as one word."""
     info = model_info(spec.model.name)
     defaults = info.options if info else {}
-    return spec.to_dict() | {"model": {"name": spec.model.name, **defaults, **spec.model.options}}
+    return spec.to_dict() | {
+        "model": {"name": spec.model.name, **defaults, **spec.model.options},
+        "transfer": spec.condition,
+    }
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

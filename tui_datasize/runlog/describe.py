@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from tui_datasize.experiments.budget import total_updates
-from tui_datasize.experiments.spec import SCHEMA_VERSION, RunSpec
+from tui_datasize.experiments.spec import SCHEMA_VERSION, RunSpec, table_words
 from tui_datasize.experiments.sweep import variant_labels
 from tui_datasize.runlog.claim import Observation, observe, read_claim, read_exit
 from tui_datasize.runlog.paths import RunPaths
@@ -27,6 +27,10 @@ _MEASURED = frozenset(
     | {"updates", "samples_seen", "wall_s", "images_per_s", "broken_lines"}
 )
 _DERIVED = frozenset({"variant", "path"})
+_PROVENANCE = (
+    *("device", "threads", "precision", "hostname", "torch", "started_at"),
+    *("parameters", "flops_per_image", "peak_memory_bytes"),
+)
 
 DESCRIBED: Schema = MappingProxyType(
     {name: kind for name, kind in RUNS.items() if name not in _MEASURED | _DERIVED} | {RECIPE: pl.String}
@@ -133,6 +137,15 @@ def _specified(spec: RunSpec) -> dict[str, Any]:
         "optimizer": spec.optimizer.name,
         "lr": spec.optimizer.lr,
         "weight_decay": spec.optimizer.weight_decay,
+        "schedule": table_words(spec.schedule) or "constant",
+        "augmentation": table_words(spec.augmentation) or "none",
+        "label_smoothing": spec.label_smoothing,
+        "label_noise": spec.label_noise.fraction,
+        "imbalance": spec.subset.imbalance,
+        "classes": table_words(spec.classes) or "all",
+        "transfer": spec.condition,
+        "transfer_source": spec.transfer.source if spec.transfer else None,
+        "as_published": spec.is_as_published,
         RECIPE: json.dumps(recipe.to_dict(), sort_keys=True),
     }
 
@@ -140,7 +153,7 @@ def _specified(spec: RunSpec) -> dict[str, Any]:
 def _provenance(paths: RunPaths) -> dict[str, Any]:
     document = read_object(paths.provenance)
     found = {} if isinstance(document, Problem) else document
-    return {key: found.get(key) for key in ("device", "hostname", "torch", "started_at")}
+    return {key: found.get(key) for key in _PROVENANCE}
 
 
 def _execution(paths: RunPaths) -> dict[str, Any]:

@@ -124,9 +124,23 @@ RUNS: Schema = MappingProxyType(
         "optimizer": pl.String,
         "lr": pl.Float64,
         "weight_decay": pl.Float64,
+        "schedule": pl.String,
+        "augmentation": pl.String,
+        "label_smoothing": pl.Float64,
+        "label_noise": pl.Float64,
+        "imbalance": pl.Float64,
+        "classes": pl.String,
+        "transfer": pl.String,
+        "transfer_source": pl.String,
+        "as_published": pl.Boolean,
+        "parameters": pl.Int64,
+        "flops_per_image": pl.Int64,
         "wall_s": pl.Float64,
         "images_per_s": pl.Float64,
         "device": pl.String,
+        "threads": pl.Int64,
+        "precision": pl.String,
+        "peak_memory_bytes": pl.Int64,
         "hostname": pl.String,
         "torch": pl.String,
         "queued_at": pl.String,
@@ -140,4 +154,5 @@ RUNS: Schema = MappingProxyType(
 )
 """The frame `runs`: one row per run directory; `test_...` and `train_...` are of the last evaluation,
 `best_...` of the one with the highest test accuracy. `state` is told from the directory alone:
-queued, running, succeeded, failed, cancelled or interrupted."""
+queued, running, succeeded, failed, cancelled or interrupted. `flops_per_image` are those of one forward
+pass, a multiplication and an addition counted as two; `label_noise` is the share asked for."""
