@@ -35,14 +35,15 @@ async def test_curve_fit_and_sentence_at_80_columns(finished: Stage):
             "Learning curve  digits · 16 runs",
             "test accuracy, %",
             "● mean",
-            "◇ next doubling",
+            "average of laws",
             "train size, images",
             "through the means",
             "slope",
             "intercept",
             "adjusted",
             "4 sizes",
-            "The next doubling, to 640 images, brings +3.",
+            "Next doubling, to 640: log-linear +3.",
+            "The same by the average of laws: +2.",
         )
         await show.press("f")
         await show.shows("through the runs", "16 runs")
@@ -66,7 +67,7 @@ async def test_overlap_on_a_low_screen_is_a_key_away(finished: Stage):
 async def test_a_large_screen_shows_everything_at_once(finished: Stage):
     async with finished.open(WIDE) as show:
         await open_analysis(show)
-        await show.shows("Learning curve", "Fit", "Overlap  n 160", "Per class", "The next doubling")
+        await show.shows("Learning curve", "Fit", "Overlap  n 160", "Per class", "Next doubling")
         assert " overlap " not in show.lines[-1]
 
 

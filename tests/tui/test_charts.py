@@ -121,7 +121,7 @@ def test_zero_on_a_logarithmic_axis_is_left_out():
 
 def test_the_band_is_shaded_between_its_edges():
     band = Band([0, 100], [0.4, 0.4], [0.6, 0.6], PALETTE.faint)
-    drawn = lines(chart(line("", [0, 100], [0.0, 1.0]), band=band, width=40, height=20))
+    drawn = lines(chart(line("", [0, 100], [0.0, 1.0]), bands=[band], width=40, height=20))
     shaded = [row for row, text in enumerate(drawn) if text.count("░") > 20]
     assert shaded
     assert min(shaded) > 5

@@ -194,3 +194,23 @@ def _laws(metric: Metric, means: pl.DataFrame, stderrs: np.ndarray) -> FittedLaw
     if loss is None:
         return FitFailure("fits no other law: more data need not improve this metric")
     return fit_laws(means["train_size"], flipped(loss, means["mean"]), stderrs, loss=loss)
+
+
+def average_curve(curve: CurveAnalysis, n_points: int) -> pl.DataFrame | None:
+    """The average of the laws as a line, from the smallest size to the farthest that was looked at.
+
+    Args:
+        curve: Of which the laws are known.
+        n_points: Points of the line, evenly spaced in log(train size).
+
+    Returns:
+        Columns `train_size` (fractional) and `value`, in units of the metric; None without an average.
+    """
+    if isinstance(curve.laws, FitFailure) or isinstance(curve.laws.average, FitFailure):
+        return None
+    beyond = () if isinstance(curve.outlook, FitFailure) else curve.outlook.extrapolations
+    measured = curve.curve["train_size"].to_list()
+    farthest = max([measured[-1], *(point.train_size for point in beyond)])
+    sizes = np.geomspace(measured[0], farthest, n_points)
+    values = flipped(curve.laws.loss, curve.laws.average.errors_at(sizes))
+    return pl.DataFrame({"train_size": sizes, "value": values})

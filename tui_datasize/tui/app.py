@@ -183,13 +183,13 @@ class DatasizeApp(App[None]):
             return
         text = " · ".join(one.text for one in news)
         self._status.say(text, error=any(one.is_bad for one in news))
-        if self._driver is not None:
+        if self._driver is not None and os.environ.get("DATASIZE_BELL") != "0":
             self._driver.write(terminal_signal(text))
 
     def _after_first_look(self, snapshot: Snapshot) -> None:
         queue_pane = self.query_one(QueuePane)
         queue_pane.show(snapshot)
-        queue_pane.select_experiment(self._restored.experiment)
+        queue_pane.select_experiment(self._restored.experiment or snapshot.liveliest_experiment())
 
     async def _wake_scheduler(self) -> None:
         try:

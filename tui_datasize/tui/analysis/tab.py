@@ -16,18 +16,10 @@ from textual.widget import Widget
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.tui.analysis.analyst import Analyst
-from tui_datasize.tui.analysis.views import (
-    NO_BREAK,
-    AnalysisChoice,
-    FitTo,
-    chosen_curve,
-    chosen_fit,
-    chosen_overlap,
-    draw_classes,
-    draw_curve,
-    draw_matrix,
-    fit_lines,
-)
+from tui_datasize.tui.analysis.choice import FITS, AnalysisChoice, chosen_curve
+from tui_datasize.tui.analysis.curve_chart import chosen_fit, draw_curve
+from tui_datasize.tui.analysis.fit_text import NO_BREAK, fit_lines
+from tui_datasize.tui.analysis.overlap_views import chosen_overlap, draw_classes, draw_matrix
 from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
@@ -41,7 +33,7 @@ from tui_datasize.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
     from tui_datasize.analysis.overlap import DrawOverlap
-    from tui_datasize.analysis.summary import Analysis
+    from tui_datasize.analysis.summary import Analysis, CurveAnalysis
 
 _FIRST_METRIC = "test_accuracy"
 
@@ -79,7 +71,7 @@ class AnalysisPane(Pane, can_focus=True):
         Binding("e", "experiment", "experiment", tooltip="Choose the experiment"),
         Binding("m", "metric", "metric", tooltip="Choose the metric"),
         Binding("o", "overlap", "overlap", tooltip="Learning curve or overlap, on a low screen"),
-        Binding("f", "fit", "fit", tooltip="Fit the means over runs, or all runs"),
+        Binding("f", "fit", "fit", tooltip="Log-linear law through the means or all runs; all laws"),
         Binding("n,right", "size(1)", "size", tooltip="Overlap of the next train size"),
         Binding("v", "variant", "variant", tooltip="The next variant of a sweep to the foreground"),
         Binding("N,left", "size(-1)", "size before", show=False, tooltip="Overlap of the train size before"),
@@ -131,7 +123,7 @@ class AnalysisPane(Pane, can_focus=True):
         self._snapshot = snapshot
         names = self._names()
         if self._experiment not in names and names:
-            self._experiment = names[0]
+            self._experiment = snapshot.liveliest_experiment() or names[0]
         self._refresh()
 
     def table_in_view(self) -> TableInView | None:
@@ -218,13 +210,17 @@ class AnalysisPane(Pane, can_focus=True):
         )
         note = f"{self._experiment}{variant}{runs}"
         self.query_one("#curve", Panel).show_note(Text(note, muted))
-        fit = chosen_fit(curve, self._choice) if curve else None
-        fitted = f"through the {self._choice.fit_to} · {getattr(fit, 'formula', '')}".rstrip(" ·")
-        self.query_one("#fit", Panel).show_note(Text(fitted, muted))
+        self.query_one("#fit", Panel).show_note(Text(self._fit_note(curve), muted))
         size = f"n {overlap.train_size:,}" if overlap else ""
         self.query_one("#matrix", Panel).show_note(Text(size, muted))
         legend = f"{size} · ┃ expected" if size else ""
         self.query_one("#classes", Panel).show_note(Text(legend, muted))
+
+    def _fit_note(self, curve: CurveAnalysis | None) -> str:
+        if self._choice.fit_to == "laws":
+            return "all laws, the best first"
+        fit = chosen_fit(curve, self._choice) if curve else None
+        return f"log-linear through the {self._choice.fit_to} · {getattr(fit, 'formula', '')}".rstrip(" ·")
 
     def action_experiment(self) -> None:
         """Ask for the experiment."""
@@ -253,9 +249,9 @@ class AnalysisPane(Pane, can_focus=True):
             self._refresh()
 
     def action_fit(self) -> None:
-        """Fit the means, or all runs."""
-        fit_to: FitTo = "runs" if self._choice.fit_to == "means" else "means"
-        self._choice = replace(self._choice, fit_to=fit_to)
+        """The published law through the means, through all runs, or all laws side by side."""
+        following = FITS[(FITS.index(self._choice.fit_to) + 1) % len(FITS)]
+        self._choice = replace(self._choice, fit_to=following)
         self._draw()
 
     def action_variant(self) -> None:

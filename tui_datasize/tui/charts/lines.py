@@ -79,7 +79,7 @@ def line_chart(
     width: int,
     height: int,
     palette: Palette,
-    band: Band | None = None,
+    bands: Sequence[Band] = (),
     empty: str = "No points yet.",
 ) -> Text:
     """Draw curves with the y label and the legend above and the x label below the canvas.
@@ -91,23 +91,23 @@ def line_chart(
         width: Columns of the result.
         height: Rows of the result.
         palette: Colours of axes and labels.
-        band: Drawn below all series.
+        bands: Drawn below all series, later ones on top.
         empty: The sentence shown where there is nothing to draw.
 
     Returns:
         `height` lines of at most `width` columns.
     """
     placed = [place_points(s.x, s.y, x_scale, y_scale) for s in series]
-    edges = _band_edges(band, x_scale, y_scale)
-    every = [point for points in (*placed, *edges) for point in points]
+    edges = [_band_edges(band, x_scale, y_scale) for band in bands]
+    every = [point for points in (*placed, *(edge for pair in edges for edge in pair)) for point in points]
     if not every:
         return sentence(empty, width, height, palette)
     if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT:
         return sentence("Too small for a chart.", width, height, palette)
     frame = _frame(every, x_scale, y_scale, width, height)
     _start(width, height - 1, frame, x_scale.label, palette)
-    if band is not None:
-        _draw_band(edges, band.colour, frame)
+    for band, pair in zip(bands, edges, strict=True):
+        _draw_band(pair, band.colour, frame)
     for one, points in zip(series, placed, strict=True):
         _draw_series(one, points, frame.columns)
     for one, points in zip(series, placed, strict=True):
@@ -126,9 +126,7 @@ def sentence(text: str, width: int, height: int, palette: Palette) -> Text:
     return Text("\n".join([""] * above + body), style=palette.muted)
 
 
-def _band_edges(band: Band | None, x_scale: Scale, y_scale: Scale) -> tuple[list[Point], list[Point]]:
-    if band is None:
-        return [], []
+def _band_edges(band: Band, x_scale: Scale, y_scale: Scale) -> tuple[list[Point], list[Point]]:
     return (
         place_points(band.x, band.low, x_scale, y_scale),
         place_points(band.x, band.high, x_scale, y_scale),

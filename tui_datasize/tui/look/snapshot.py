@@ -132,6 +132,8 @@ class Snapshot:
     scheduler_alive: bool = False
     draining: bool = False
     """Whether what runs is finished and nothing is started."""
+    waiting: str = ""
+    """Who has the slots that jobs wait for, in one line; empty where they wait for none of others."""
     forecast: Forecast = NOTHING_KNOWN
     """When what is queued ends."""
     data_dir: Path | None = None
@@ -163,6 +165,16 @@ class Snapshot:
     def cell_counts(self, plan: ExperimentPlan) -> Counter[CellState]:
         """How many cells of an experiment are in each state."""
         return Counter(self.states.get(cell.run_id) for cell in plan.cells)
+
+    def liveliest_experiment(self) -> str:
+        """The first experiment at work, else the first with a finished run; empty where there is none."""
+        at_work = {fact.experiment for fact in self.facts.values() if not fact.state.is_final}
+        finished = {fact.experiment for fact in self.facts.values() if fact.state is JobState.SUCCEEDED}
+        for lively in (at_work, finished):
+            for plan in self.experiments:
+                if plan.name in lively:
+                    return plan.name
+        return ""
 
     def missing(self, plan: ExperimentPlan) -> list[Cell]:
         """The cells of an experiment that were never queued or executed, in queue order."""
