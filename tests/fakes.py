@@ -263,7 +263,8 @@ def _predictions(evaluation: str, data: FakeDataset, accuracy: float) -> pl.Data
     probabilities[np.arange(images), data.test_labels] = accuracy
     hashes = (np.arange(images, dtype=np.uint64) + _TEST_HASH_OFFSET) * _HASH_FACTOR
     every_class = np.tile(np.arange(classes), (images, 1))
-    return writer.predictions_frame(evaluation, data.test_labels, hashes, every_class, probabilities)
+    index = np.arange(len(hashes))
+    return writer.predictions_frame(evaluation, index, data.test_labels, hashes, every_class, probabilities)
 
 
 def _write_end(paths: RunPaths, state: State, reason: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import pickle
 import struct
 import subprocess
@@ -22,7 +23,9 @@ from PIL import Image
 
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.catalogue import DATASETS
-from tui_datasize.training.arrays import Source, SplitSource, cached
+from tui_datasize.training import tiny_imagenet
+from tui_datasize.training.arrays import cached
+from tui_datasize.training.build import Source, SplitSource
 from tui_datasize.training.datasets import SOURCES, load_dataset
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)
@@ -132,10 +135,10 @@ def test_a_build_that_fails_leaves_nothing_behind(tmp_path):
     def source():
         split = SplitSource.of_array(PIXELS[:, None], np.zeros(60, dtype=np.int64))
 
-        def fill(_images):
+        def read(_start, _stop):
             raise DataError("broken")
 
-        return Source(split, SplitSource(split.shape, split.labels, fill), ("all",))
+        return Source(split, SplitSource(split.shape, split.labels, read), ("all",))
 
     with pytest.raises(DataError, match="broken"):
         cached("x", tmp_path / "x", source)
@@ -177,12 +180,13 @@ def test_a_channel_that_is_the_same_everywhere_divides_by_one(tmp_path):
     assert dataset.std[1] == 1.0
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "kmnist"])
 def test_mnist_is_downloaded_once_in_its_own_format(name, tmp_path, web_server, monkeypatch):
     import torchvision.datasets as library
 
     served, url = web_server
-    kind = {"mnist": library.MNIST, "fashion-mnist": library.FashionMNIST}[name]
+    kinds = {"mnist": library.MNIST, "fashion-mnist": library.FashionMNIST, "kmnist": library.KMNIST}
+    kind = kinds[name]
     labels = [i % 10 for i in range(60)]
     files = {
         "train-images-idx3-ubyte.gz": idx_images(PIXELS[:40]),
@@ -247,6 +251,82 @@ def test_cifar10_is_read_from_its_pickles(tmp_path, monkeypatch, no_network):
     assert np.array_equal(dataset.test.images, COLOURS[50:])
     assert dataset.class_names == tuple(classes)
     assert len(dataset.mean) == 3
+
+
+def test_cifar100_is_read_by_its_fine_labels(tmp_path, monkeypatch, no_network):
+    from torchvision.datasets import CIFAR100
+
+    folder = tmp_path / CIFAR100.base_folder
+    folder.mkdir()
+    fine = [99, *range(49)]
+    for name, part in (("train", slice(0, 50)), ("test", slice(50, 60))):
+        rows = COLOURS[part].reshape(-1, 3072)
+        labels = fine[: len(rows)]
+        content = {"data": rows, "fine_labels": labels, "coarse_labels": [0] * len(rows)}
+        (folder / name).write_bytes(pickle.dumps(content))
+    classes = [f"fine {i}" for i in range(100)]
+    (folder / "meta").write_bytes(pickle.dumps({"fine_label_names": classes}))
+    monkeypatch.setattr(CIFAR100, "train_list", [["train", md5(folder / "train")]])
+    monkeypatch.setattr(CIFAR100, "test_list", [["test", md5(folder / "test")]])
+    monkeypatch.setattr(CIFAR100, "meta", CIFAR100.meta | {"md5": md5(folder / "meta")})
+
+    dataset = load_dataset("cifar100", tmp_path)
+    assert np.array_equal(dataset.train.images, COLOURS[:50])
+    assert dataset.train.labels.tolist() == fine
+    assert dataset.class_names == tuple(classes)
+
+
+def tiny_imagenet_archive(folder: Path) -> Path:
+    """Two classes in the layout of Stanford's archive, one training image grey."""
+    archive = folder / "tiny-imagenet-200.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+
+        def write(name, pixels):
+            buffer = io.BytesIO()
+            Image.fromarray(pixels).save(buffer, format="PNG")
+            file.writestr(f"tiny-imagenet-200/{name}", buffer.getvalue())
+
+        colours = COLOURS.transpose(0, 2, 3, 1)
+        for label, wnid in enumerate(("n01443537", "n02099601")):
+            file.writestr(f"tiny-imagenet-200/train/{wnid}/{wnid}_boxes.txt", "")
+            write(f"train/{wnid}/images/{wnid}_0.JPEG", colours[label])
+        write("train/n01443537/images/n01443537_1.JPEG", colours[0, :, :, 0].copy())
+        rows = ["val_0.JPEG\tn02099601\t0\t32\t44\t62", "val_1.JPEG\tn01443537\t0\t0\t63\t63"]
+        file.writestr("tiny-imagenet-200/val/val_annotations.txt", "\n".join(rows) + "\n")
+        for i in range(2):
+            write(f"val/images/val_{i}.JPEG", colours[10 + i])
+        write("test/images/test_0.JPEG", colours[20])
+    return archive
+
+
+def test_tiny_imagenet_is_fetched_and_its_validation_images_are_for_testing(
+    tmp_path, web_server, monkeypatch
+):
+    served, url = web_server
+    archive = tiny_imagenet_archive(served)
+    monkeypatch.setattr(tiny_imagenet, "URL", f"{url}{archive.name}")
+    monkeypatch.setattr(tiny_imagenet, "MD5", md5(archive))
+    data = tmp_path / "data"
+    data.mkdir()
+    dataset = load_dataset("tiny-imagenet", data)
+    assert dataset.class_names == ("n01443537", "n02099601")
+    assert dataset.train.labels.tolist() == [0, 0, 1]
+    assert np.array_equal(dataset.train.images[0], COLOURS[0])
+    assert np.array_equal(dataset.train.images[1], np.repeat(COLOURS[:1, 0], 3, axis=0))
+    assert dataset.test.labels.tolist() == [0, 1]
+    assert np.array_equal(dataset.test.images, COLOURS[[11, 10]])
+    assert load_dataset("tiny-imagenet", data, 16).image_shape == (3, 16, 16)
+
+
+def test_a_tiny_imagenet_that_is_not_whole_names_what_is_missing(tmp_path):
+    (tmp_path / "tiny-imagenet-200" / "train" / "n01443537").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"train/n01443537/images: not as the archive has it.*unpack"):
+        load_dataset("tiny-imagenet", tmp_path)
+
+
+def test_image_px_is_for_files(tmp_path):
+    with pytest.raises(DataError, match="image_px resizes image files, digits has none"):
+        load_dataset("digits", tmp_path, 16)
 
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != "digits"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from tui_datasize.training.evaluate import (
     ECE_BINS,
     DeviceSplit,
     Outputs,
+    Tally,
     predict,
     predictions,
     score,
@@ -32,9 +35,9 @@ def outputs_of(logits, labels, *, keep_all=True, batch_size=37):
         Answers(),
         split,
         lambda batch: batch,
-        classes=logits.shape[1],
+        Tally(logits.shape[1], torch.device("cpu"), keep_all=keep_all),
         batch_size=batch_size,
-        keep_all=keep_all,
+        autocast=nullcontext(),
         check=lambda: None,
     )
 
@@ -134,8 +137,9 @@ def test_a_pass_restores_training_mode_and_can_be_left():
 
     model = torch.nn.Linear(2, 2)
     split = DeviceSplit(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
+    tally = Tally(2, torch.device("cpu"))
     with pytest.raises(StopRequested):
-        predict(model, split, lambda batch: batch, classes=2, batch_size=2, keep_all=True, check=check)
+        predict(model, split, lambda batch: batch, tally, batch_size=2, autocast=nullcontext(), check=check)
     assert model.training
 
 

@@ -118,6 +118,10 @@ async def test_the_cursor_walks_through_all_variants(busy: Stage):
         await show.until(lambda: busy.queue.enqueued)
         (spec,) = busy.queue.enqueued[0]
         assert (spec.train_size, spec.model.options["layers"]) == (200, 2)
+        # The job is named by what sets it apart, and found by it.
+        await show.shows(f"{spec.run_id.rpartition('-')[0]} layers=2")
+        await show.press("slash", *"layers=2", "enter")
+        await show.shows("1 of ")
 
 
 async def test_enter_on_an_experiment_goes_to_its_map(busy: Stage):

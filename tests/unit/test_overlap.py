@@ -34,6 +34,8 @@ def frames(labels: np.ndarray, *chosen: list[int] | np.ndarray) -> tuple[pl.Data
             "train_size": len(chosen[0]),
             "subset_strategy": "random",
             "subset_nested": True,
+            "classes": "all",
+            "imbalance": 1.0,
             "subset_seed": range(len(runs)),
             "draw": [f"d{i}" for i in range(len(runs))],
             "run_id": runs,
@@ -219,3 +221,33 @@ def test_the_hypergeometric_interval_equals_that_of_scipy(cases):
     assert (above >= 0.975 - 1e-9).all()
     assert (stats.hypergeom.cdf(low - 1, total, a, b) < 0.025 + 1e-9).all()
     assert (stats.hypergeom.cdf(high - 1, total, a, b) < 0.975 + 1e-9).all()
+
+
+def test_long_tails_are_draws_of_their_own_and_halves_are_compared_apart():
+    runs = pl.DataFrame(
+        {
+            "run_id": ["plain", "again", "tail", "half"],
+            "experiment": "e",
+            "dataset": "d",
+            "classes": ["all", "all", "all", "half=source"],
+            "train_size": 4,
+            "subset_strategy": "stratified",
+            "subset_nested": True,
+            "imbalance": [1.0, 1.0, 10.0, 1.0],
+            "subset_seed": 0,
+            "state": "succeeded",
+        }
+    )
+    draws = find_draws(runs)
+    named = dict(draws.select("run_id", "draw").iter_rows())
+    assert named == {
+        "plain": "stratified nested d0",
+        "tail": "stratified nested 1:10.0 d0",
+        "half": "d0",
+    }
+    subsets = pl.DataFrame({"run_id": ["plain", "tail", "half"], "index": [0] * 3, "label": [0] * 3})
+    _, _, datasets = frames(np.zeros(4, dtype=int), [0])
+    assert [overlap.draws for overlap in find_overlaps(draws, subsets, datasets)] == [
+        ("stratified nested d0", "stratified nested 1:10.0 d0"),
+        ("d0",),
+    ]

@@ -60,9 +60,9 @@ def recipe(read):
         ("classes = 'source'", "classes", ClassSplit("source", 0)),
         ("classes = { half = 'target', seed = 5 }", "classes", ClassSplit("target", 5)),
         (
-            "transfer = { from = 'x', layers = 3, freeze = true }",
+            "transfer = { from = 'x', layers = 1, freeze = true }",
             "transfer",
-            TransferRecipe("x", 3, True),
+            TransferRecipe("x", 1, True),
         ),
         ("transfer = { from = 'x', layers = 'all' }", "transfer", TransferRecipe("x", None, False)),
         ("transfer = 'none'", "transfer", None),
@@ -128,7 +128,7 @@ def test_a_full_recipe_survives_its_document(read):
         ALL_AUGMENTATION
         + "schedule = { name = 'multistep', milestones = [0.5, 0.75] }\nema_decay = 0.99\n"
         + "label_noise = { fraction = 0.1, confusion = { 1 = '7' } }\nprecision = 'bf16'\n"
-        + "protocol = { f1 = 'micro' }\nimage_px = 32\n"
+        + "protocol = { f1 = 'micro' }\n"
     )
     (spec,) = expand(read(body), DATASETS["digits"])
     again = RunSpec.from_dict(spec.to_dict())

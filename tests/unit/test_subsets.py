@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.spec import STRATEGIES, SubsetSpec
-from tui_datasize.experiments.subsets import draw
+from tui_datasize.experiments.subsets import draw, largest_imbalanced
 
 images_per_class = st.lists(st.integers(1, 60), min_size=1, max_size=8)
 seeds = st.integers(0, 2**31)
@@ -124,3 +124,56 @@ def test_impossible_draws_are_refused(size, strategy, message):
     labels = np.repeat([0, 1], [20, 10])
     with pytest.raises(DataError, match=message):
         draw(labels, size, SubsetSpec(strategy))
+
+
+LONG_TAILS = st.floats(1.01, 200)
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=8), seeds, LONG_TAILS)
+def test_a_long_tail_is_exact_nested_and_ends_where_a_class_runs_out(counts, seed, imbalance):
+    labels = labels_of(counts)
+    subset = SubsetSpec("stratified", True, seed, imbalance)
+    largest = largest_imbalanced(counts, subset)
+    whole = draw(labels, largest, subset)
+    assert len(set(whole.tolist())) == largest
+    for size in {1, (largest + 1) // 2}:
+        assert np.array_equal(draw(labels, size, subset), whole[:size])
+    if largest < len(labels):
+        with pytest.raises(DataError, match=f"largest possible is {largest}"):
+            draw(labels, largest + 1, subset)
+
+
+@given(st.integers(2, 10), seeds, LONG_TAILS, st.booleans(), st.data())
+def test_a_long_tail_gives_no_class_an_image_that_another_is_owed_more(
+    classes, seed, imbalance, nested, data
+):
+    counts = [100] * classes
+    labels = labels_of(counts)
+    subset = SubsetSpec("stratified", nested, seed, imbalance)
+    size = data.draw(st.integers(classes, largest_imbalanced(counts, subset)))
+    drawn = np.sort(np.bincount(labels[draw(labels, size, subset)], minlength=classes))[::-1]
+    assert drawn.min() >= 1
+    shares = imbalance ** -(np.arange(classes) / (classes - 1))
+    last_taken = ((drawn - 0.5) / shares)[drawn > 1]
+    next_owed = (drawn + 0.5) / shares
+    assert last_taken.max(initial=0) <= next_owed.min() + 1e-9
+
+
+def test_the_commonest_class_outnumbers_the_rarest_by_the_imbalance():
+    labels = np.repeat(np.arange(10), 5000)
+    rarest = []
+    for seed in range(4):
+        subset = SubsetSpec("stratified", True, seed, 100.0)
+        assert largest_imbalanced([5000] * 10, subset) == pytest.approx(12_406, abs=10)
+        drawn = np.bincount(labels[draw(labels, 12_400, subset)])
+        assert drawn.max() / drawn.min() == pytest.approx(100, rel=0.02)
+        rarest.append(int(drawn.argmin()))
+    assert len(set(rarest)) > 1
+
+
+def test_a_long_tail_of_the_first_rows_takes_them_in_file_order():
+    labels = np.tile(np.arange(4), 50)
+    chosen = draw(labels, 40, SubsetSpec("first", imbalance=10.0))
+    for label in range(4):
+        taken = np.sort(chosen[labels[chosen] == label])
+        assert taken.tolist() == [label + 4 * i for i in range(len(taken))]

@@ -6,7 +6,10 @@ import pytest
 
 from tui_datasize.errors import ConfigError, DataError
 from tui_datasize.experiments.catalogue import DATASETS, dataset_info
+from tui_datasize.experiments.class_split import restrict
 from tui_datasize.experiments.load import Project, load_project
+from tui_datasize.experiments.spec import ClassSplit, SubsetSpec
+from tui_datasize.experiments.subsets import largest_imbalanced
 from tui_datasize.experiments.sweep import expand, plan_runs, select, variant_labels
 
 DIGITS = DATASETS["digits"]
@@ -70,6 +73,25 @@ def test_fractions_and_images_per_class(experiment):
 def test_sizes_are_checked_against_the_data_set(experiment, body, message):
     with pytest.raises(DataError, match=message):
         expand(experiment(body), DIGITS)
+
+
+def test_only_image_files_are_resized(experiment):
+    resized = experiment("sizes = [40]\nimage_px = 16")
+    with pytest.raises(ConfigError, match=r"e\.image_px: digits is no folder of image files"):
+        expand(resized, DIGITS)
+    (run,) = {spec.image_px for spec in expand(resized, DATASETS["tiny-imagenet"])}
+    assert run == 16
+
+
+def test_a_long_tail_is_checked_for_every_draw_and_half(experiment):
+    tail = 'sizes = [{}]\nimbalance = 10\nclasses = "target"\nsubset = {{ seeds = [0, 1, 2] }}'
+    half = restrict(DIGITS, ClassSplit("target", 0))
+    largest = min(
+        largest_imbalanced(half.train_per_class, SubsetSpec(seed=seed, imbalance=10.0)) for seed in range(3)
+    )
+    assert expand(experiment(tail.format(largest)), DIGITS)
+    with pytest.raises(DataError, match=f"{largest + 1} images, but digits has {largest} .*imbalance 10"):
+        expand(experiment(tail.format(largest + 1)), DIGITS)
 
 
 def test_two_equal_cells_are_refused(experiment):

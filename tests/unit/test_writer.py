@@ -80,7 +80,9 @@ def test_tables_have_their_schemas(tmp_path):
         "SUBSET": writer.subset_frame(np.array([4, 2]), np.array([0, 1]), hashes),
         "PER_CLASS": writer.per_class_frame("last", 9, "test", confusion, ["a", "b", "c"]),
         "CONFUSION": writer.confusion_frame("best", 9, confusion),
-        "PREDICTIONS": writer.predictions_frame("last", np.array([1, 0]), hashes, classes, probabilities),
+        "PREDICTIONS": writer.predictions_frame(
+            "last", np.array([4, 9]), np.array([1, 0]), hashes, classes, probabilities
+        ),
     }
     for name, frame in frames.items():
         path = tmp_path / f"{name}.parquet"

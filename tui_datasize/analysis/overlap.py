@@ -26,7 +26,10 @@ from tui_datasize.runlog.schema import Schema
 Counts: TypeAlias = NDArray[np.int64]
 Shares: TypeAlias = NDArray[np.float64]
 
-DRAW_KEY = ("experiment", "dataset", "train_size", "subset_strategy", "subset_nested", "subset_seed")
+DRAW_KEY = (
+    *("experiment", "dataset", "classes", "train_size"),
+    *("subset_strategy", "subset_nested", "imbalance", "subset_seed"),
+)
 """Runs that agree in these columns train on the same images."""
 
 DRAWS: Schema = MappingProxyType(
@@ -36,6 +39,8 @@ DRAWS: Schema = MappingProxyType(
         "train_size": pl.Int64,
         "subset_strategy": pl.String,
         "subset_nested": pl.Boolean,
+        "classes": pl.String,
+        "imbalance": pl.Float64,
         "subset_seed": pl.Int64,
         "draw": pl.String,
         "run_id": pl.String,
@@ -164,8 +169,10 @@ def find_draws(runs: pl.DataFrame) -> pl.DataFrame:
     )
     short = pl.format("d{}", "subset_seed")
     nesting = pl.when("subset_nested").then(pl.lit("nested")).otherwise(pl.lit("independent"))
-    is_unique = pl.struct("experiment", "dataset", "train_size", "subset_seed").is_unique()
-    name = pl.when(is_unique).then(short).otherwise(pl.format("{} {} {}", "subset_strategy", nesting, short))
+    is_unique = pl.struct("experiment", "dataset", "classes", "train_size", "subset_seed").is_unique()
+    tail = pl.when(pl.col("imbalance") > 1).then(pl.format(" 1:{}", "imbalance")).otherwise(pl.lit(""))
+    long = pl.format("{} {}{} {}", "subset_strategy", nesting, tail, short)
+    name = pl.when(is_unique).then(short).otherwise(long)
     return draws.with_columns(name.alias("draw")).select(*DRAWS).sort(DRAW_KEY)
 
 
@@ -179,7 +186,8 @@ def find_overlaps(draws: pl.DataFrame, subsets: pl.DataFrame, datasets: pl.DataF
         datasets: Schema `DATASETS`, of the same runs; where a class is missing nothing is expected.
     """
     groups = draws.join(subsets.select("run_id").unique(), on="run_id", how="semi", maintain_order="left")
-    by_size = groups.group_by("experiment", "dataset", "train_size", maintain_order=True)
+    # Halves of the classes have no image in common, and count their labels apart.
+    by_size = groups.group_by("experiment", "dataset", "classes", "train_size", maintain_order=True)
     return [_compare(group, subsets, datasets) for _, group in by_size]
 
 

@@ -85,7 +85,7 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
             ),
             ModelInfo(
                 name="alexnet",
-                title="five convolutions and three fully connected layers (Krizhevsky et al. 2012, as in Caffe)",
+                title="five convolutions, three fully connected layers (Krizhevsky et al. 2012, as in Caffe)",
                 options=MappingProxyType(
                     {"width": 96, "dropout": 0.5, "initialisation": "caffe", **_INPUT_OPTIONS}
                 ),

@@ -11,7 +11,10 @@ from types import MappingProxyType
 from tui_datasize.errors import DataError
 
 IMAGE_FOLDER = "imagefolder:"
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+
+
+_TORCHVISION = "the first run downloads it through torchvision"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +23,38 @@ class DatasetInfo:
 
     name: str
     title: str
-    classes: int
-    train_images: int
-    test_images: int
-    smallest_class: int
-    """Training images of the rarest class."""
+    train_per_class: tuple[int, ...]
+    """Training images of each class, by label."""
+    test_per_class: tuple[int, ...]
+    """Test images of each class, by label."""
     channels: int
     """Colour channels; 0 where only an image would tell."""
     size_px: int
     """Height and width; 0 where only an image would tell."""
     how_to_get: str
     """One clause for a person whose data set is missing."""
+    is_files: bool = False
+    """Whether it lies as image files, which `image_px` resizes when they are decoded."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.train_per_class)
+
+    @property
+    def train_images(self) -> int:
+        """Images to train on, of all classes together."""
+        return sum(self.train_per_class)
+
+    @property
+    def test_images(self) -> int:
+        """Images to test on, of all classes together."""
+        return sum(self.test_per_class)
+
+    @property
+    def smallest_class(self) -> int:
+        """Training images of the rarest class."""
+        return min(self.train_per_class)
 
 
 DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
@@ -40,10 +64,8 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
             DatasetInfo(
                 name="digits",
                 title="scikit-learn's handwritten digits, 80/20 stratified split",
-                classes=10,
-                train_images=1437,
-                test_images=360,
-                smallest_class=139,
+                train_per_class=(142, 145, 142, 146, 145, 146, 145, 143, 139, 144),
+                test_per_class=(36, 37, 35, 37, 36, 36, 36, 36, 35, 36),
                 channels=1,
                 size_px=8,
                 how_to_get="it comes with scikit-learn",
@@ -51,46 +73,66 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
             DatasetInfo(
                 name="mnist",
                 title="MNIST",
-                classes=10,
-                train_images=60_000,
-                test_images=10_000,
-                smallest_class=5421,
+                train_per_class=(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+                test_per_class=(980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
                 channels=1,
                 size_px=28,
-                how_to_get="the first run downloads it through torchvision",
+                how_to_get=_TORCHVISION,
             ),
             DatasetInfo(
                 name="fashion-mnist",
                 title="Fashion-MNIST",
-                classes=10,
-                train_images=60_000,
-                test_images=10_000,
-                smallest_class=6000,
+                train_per_class=(6000,) * 10,
+                test_per_class=(1000,) * 10,
                 channels=1,
                 size_px=28,
-                how_to_get="the first run downloads it through torchvision",
+                how_to_get=_TORCHVISION,
+            ),
+            DatasetInfo(
+                name="kmnist",
+                title="Kuzushiji-MNIST, cursive hiragana",
+                train_per_class=(6000,) * 10,
+                test_per_class=(1000,) * 10,
+                channels=1,
+                size_px=28,
+                how_to_get=_TORCHVISION,
             ),
             DatasetInfo(
                 name="emnist-letters",
                 title="EMNIST Letters, upright",
-                classes=26,
-                train_images=124_800,
-                test_images=20_800,
-                smallest_class=4800,
+                train_per_class=(4800,) * 26,
+                test_per_class=(800,) * 26,
                 channels=1,
                 size_px=28,
-                how_to_get="the first run downloads it through torchvision (0.5 GB)",
+                how_to_get=f"{_TORCHVISION} (0.5 GB)",
             ),
             DatasetInfo(
                 name="cifar10",
                 title="CIFAR-10",
-                classes=10,
-                train_images=50_000,
-                test_images=10_000,
-                smallest_class=5000,
+                train_per_class=(5000,) * 10,
+                test_per_class=(1000,) * 10,
                 channels=3,
                 size_px=32,
-                how_to_get="the first run downloads it through torchvision",
+                how_to_get=_TORCHVISION,
+            ),
+            DatasetInfo(
+                name="cifar100",
+                title="CIFAR-100, fine labels",
+                train_per_class=(500,) * 100,
+                test_per_class=(100,) * 100,
+                channels=3,
+                size_px=32,
+                how_to_get=_TORCHVISION,
+            ),
+            DatasetInfo(
+                name="tiny-imagenet",
+                title="Tiny-ImageNet, its validation images for testing",
+                train_per_class=(500,) * 200,
+                test_per_class=(50,) * 200,
+                channels=3,
+                size_px=64,
+                how_to_get="the first run downloads cs231n.stanford.edu/tiny-imagenet-200.zip (0.25 GB)",
+                is_files=True,
             ),
         )
     }
@@ -143,16 +185,19 @@ def class_folders(split: Path) -> tuple[Path, ...]:
         return tuple(sorted(Path(e.path) for e in entries if e.is_dir() and not e.name.startswith(".")))
 
 
-def image_files(folder: Path) -> tuple[Path, ...]:
+def image_files(folder: Path) -> tuple[os.DirEntry[str], ...]:
     """The image files of a class folder, in name order, told by their suffix."""
     with os.scandir(folder) as entries:
-        return tuple(
-            sorted(
-                Path(e.path)
-                for e in entries
-                if not e.name.startswith(".") and Path(e.name).suffix.lower() in IMAGE_SUFFIXES
-            )
-        )
+        return tuple(sorted((e for e in entries if _is_image(e.name)), key=lambda entry: entry.name))
+
+
+def _count_images(folder: Path) -> int:
+    with os.scandir(folder) as entries:
+        return sum(_is_image(entry.name) for entry in entries)
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _folder_info(name: str, folder: Path) -> DatasetInfo:
@@ -165,21 +210,20 @@ def _folder_info(name: str, folder: Path) -> DatasetInfo:
             where=str(folder),
             fix="both splits need the same class folders",
         )
-    per_class = [len(image_files(c)) for c in train_classes]
-    tested = sum(len(image_files(c)) for c in test_classes)
-    empty = next((c for c, images in zip(train_classes, per_class, strict=True) if not images), None)
-    if not per_class or empty or not tested:
+    train_per_class = tuple(_count_images(c) for c in train_classes)
+    test_per_class = tuple(_count_images(c) for c in test_classes)
+    empty = next((c for c, images in zip(train_classes, train_per_class, strict=True) if not images), None)
+    if not train_classes or empty or not any(test_per_class):
         raise DataError(
-            "no images", where=str(empty or (train if not per_class else test)), fix="put images there"
+            "no images", where=str(empty or (test if train_classes else train)), fix="put images there"
         )
     return DatasetInfo(
         name=name,
         title=folder.name,
-        classes=len(per_class),
-        train_images=sum(per_class),
-        test_images=tested,
-        smallest_class=min(per_class),
+        train_per_class=train_per_class,
+        test_per_class=test_per_class,
         channels=0,
         size_px=0,
         how_to_get=f"put train/ and test/ below {folder}",
+        is_files=True,
     )

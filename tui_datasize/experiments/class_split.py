@@ -35,10 +35,9 @@ def restrict(info: DatasetInfo, split: ClassSplit) -> DatasetInfo:
     """What is known of the half of a data set that a run sees."""
     if split.half == "all":
         return info
-    kept = len(chosen_classes(info.classes, split))
+    kept = chosen_classes(info.classes, split)
     return replace(
         info,
-        classes=kept,
-        train_images=info.train_images * kept // info.classes,
-        test_images=info.test_images * kept // info.classes,
+        train_per_class=tuple(info.train_per_class[label] for label in kept),
+        test_per_class=tuple(info.test_per_class[label] for label in kept),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,11 +130,20 @@ def _parse(file: Path) -> dict[str, Any]:
             "no such file", where=str(file), fix="name the project directory with --project DIR"
         ) from None
     except tomli.TOMLDecodeError as error:
-        raise ConfigError(f"not valid TOML: {error}", where=str(file)) from None
+        raise ConfigError(_toml_problem(error), where=str(file)) from None
     except UnicodeDecodeError:
         raise ConfigError("not UTF-8 text", where=str(file)) from None
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(file)) from None
+
+
+def _toml_problem(error: tomli.TOMLDecodeError) -> str:
+    """What is wrong with a file that is not TOML; the parser's words for a repeated table are Python's."""
+    twice = re.search(r"Cannot declare \((.+?),?\) twice(.*)", str(error))
+    if not twice:
+        return f"not valid TOML: {error}"
+    key = ".".join(part.strip(" '\"") for part in twice[1].split(","))
+    return f"the table [{key}] stands there twice{twice[2]}; give one of them another name"
 
 
 def _read_data_dir(paths: Table, root: Path, environment: Mapping[str, str]) -> Path:

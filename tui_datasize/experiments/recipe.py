@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any, TypeVar
 
 from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.architectures import layer_count
 from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.recipe_tables import (
     TransferRecipe,
@@ -166,3 +167,10 @@ def _check_together(recipe: Recipe, table: Table) -> None:
         )
     if recipe.protocol.partial_batches and recipe.augmentation.repeats > 1:
         raise ConfigError("partial batches and repeats exclude each other", where=table.where("protocol"))
+    count, taken = layer_count(recipe.model), recipe.transfer.layers if recipe.transfer else None
+    if count is not None and taken is not None and taken >= count:
+        raise ConfigError(
+            f"cannot take over {taken} layers: {recipe.model} has {count}, and its classifier is always new",
+            where=table.where("transfer.layers"),
+            fix=f"use at most {count - 1}",
+        )

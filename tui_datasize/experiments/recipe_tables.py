@@ -59,6 +59,9 @@ def read_model(table: Table) -> ModelSpec:
     options: dict[str, OptionValue] = {}
     for key, default in info.options.items():
         value = _read_option(model, key, default, info.ranges.get(key))
+        expected = info.expected.get(key)
+        if expected and not expected.holds(value):
+            raise model.error(key, expected.words)
         if value != default:
             options[key] = value
     model.finish()

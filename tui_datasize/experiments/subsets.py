@@ -7,7 +7,7 @@ a stable sort. A draw is therefore the same in every process, on every machine, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -18,6 +18,9 @@ from tui_datasize.errors import DataError
 from tui_datasize.experiments.spec import Strategy, SubsetSpec
 
 Indices: TypeAlias = NDArray[np.int64]
+_LONG_TAIL_KEY = 0x7461696C
+"""Sets the order of the classes apart from that of the images. No key ends in 0, which NumPy ignores."""
+
 _Draw: TypeAlias = Callable[[Indices, int, SubsetSpec], Indices]
 
 
@@ -46,7 +49,35 @@ def draw(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
     if not 1 <= train_size <= len(labels):
         raise DataError(f"train size {train_size} is not between 1 and {len(labels)}, the images there are")
     labels = np.asarray(labels, dtype=np.int64)
+    if subset.imbalance != 1:
+        return _draw_long_tail(labels, train_size, subset)
     return _STRATEGIES[subset.strategy](labels, train_size, subset)
+
+
+def largest_imbalanced(images_per_class: Sequence[int], subset: SubsetSpec) -> int:
+    """Most images that a draw can have at its imbalance, before the first class runs out.
+
+    Args:
+        images_per_class: By label, shape (K,), each at least 1.
+        subset: Imbalance and subset seed, which says how common each class shall be.
+
+    >>> largest_imbalanced([100, 100], SubsetSpec(imbalance=4.0))
+    125
+    """
+    available = np.asarray(images_per_class, dtype=np.int64)
+    shares = _long_tail(len(available), subset)
+    # The image that each class would need next; the earliest of them in Webster's order ends all draws.
+    quotients = (available + 0.5) / shares
+    ending = int(np.argmin(quotients))
+    before = [
+        np.searchsorted(
+            (np.arange(1, images) + 0.5) / shares[label],
+            quotients[ending],
+            side="right" if label < ending else "left",
+        )
+        for label, images in enumerate(available.tolist())
+    ]
+    return int(len(available) + np.sum(before))
 
 
 def permutation(length: int, *key: int) -> Indices:
@@ -54,6 +85,13 @@ def permutation(length: int, *key: int) -> Indices:
     raw = np.random.PCG64(np.random.SeedSequence(key)).random_raw(length)
     order: Indices = np.argsort(raw, kind="stable").astype(np.int64)
     return order
+
+
+def uniform(length: int, *key: int) -> NDArray[np.float64]:
+    """Numbers in [0, 1), shape (length,), that depend on the key alone."""
+    raw = np.random.PCG64(np.random.SeedSequence(key)).random_raw(length)
+    # The upper 53 bits: what a float64 holds exactly.
+    return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _order_for(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
@@ -104,14 +142,52 @@ def _draw_balanced(labels: Indices, train_size: int, subset: SubsetSpec) -> Indi
     return order[by_rank[:train_size]]
 
 
+def _draw_long_tail(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
+    """Classes fall off exponentially, whatever the strategy; it still says in which order images come.
+
+    Raises:
+        DataError: A class has too few images.
+    """
+    available = np.bincount(labels)
+    if not available.all():
+        raise DataError(
+            f"class {int(np.argmin(available))} has no images, every class of a long tail needs some"
+        )
+    largest = largest_imbalanced(available.tolist(), subset)
+    if train_size > largest:
+        raise DataError(
+            f"train size {train_size} at imbalance {subset.imbalance:g} needs more images of a class than"
+            f" there are; the largest possible is {largest}"
+        )
+    if subset.strategy == "first":
+        order = np.arange(len(labels), dtype=np.int64)
+    else:
+        order = _order_for(labels, train_size, subset)
+    shares = _long_tail(len(available), subset)
+    return order[_order_by_shares(labels[order], shares)[:train_size]]
+
+
+def _long_tail(classes: int, subset: SubsetSpec) -> NDArray[np.float64]:
+    """Relative frequency of each class, 1 for the commonest, 1/imbalance for the rarest (Cui et al. 2019)."""
+    steps = np.empty(classes)
+    steps[permutation(classes, subset.seed, 0, _LONG_TAIL_KEY)] = np.arange(classes)
+    shares: NDArray[np.float64] = subset.imbalance ** -(steps / max(1, classes - 1))
+    return shares
+
+
 def _webster_order(labels: Indices) -> Indices:
     """Positions in the order whose every prefix keeps the class ratios (Webster's method).
 
     First one image of each class, then ascending (j + 1/2) / N_c for the j-th image of a class with
     N_c images, ties by class. Largest remainders cannot give nested prefixes (Alabama paradox).
     """
+    return _order_by_shares(labels, np.bincount(labels))
+
+
+def _order_by_shares(labels: Indices, shares: NDArray[np.int64] | NDArray[np.float64]) -> Indices:
+    """Positions in the order whose every prefix keeps the given ratio of classes."""
     ranks = _ranks_within_class(labels)
-    quotients = (ranks + 0.5) / np.bincount(labels)[labels]
+    quotients = (ranks + 0.5) / shares[labels]
     order: Indices = np.lexsort((labels, quotients, ranks > 0))
     return order
 
@@ -139,11 +215,3 @@ _STRATEGIES: Mapping[Strategy, _Draw] = MappingProxyType(
         "first": _draw_first,
     }
 )
-
-
-def largest_imbalanced(smallest_class: int, classes: int, imbalance: float) -> int:
-    """Most images that can be drawn at an imbalance when every class has `smallest_class` of them."""
-    if classes == 1:
-        return smallest_class
-    shares = imbalance ** -(np.arange(classes) / (classes - 1))
-    return int(smallest_class * shares.sum())

@@ -92,8 +92,15 @@ def expand(
 
     Raises:
         DataError: A size is larger than the data set, or than its smallest class allows.
-        ConfigError: Two cells of the sweep are one run, or a source is missing or not the only one.
+        ConfigError: Two cells of the sweep are one run, a source is missing or not the only one, or images
+            that are no files shall be resized.
     """
+    if not info.is_files and any(recipe.image_px for recipe in experiment.recipes):
+        raise ConfigError(
+            f"{info.name} is no folder of image files to be resized",
+            where=f"{experiment.where}.image_px",
+            fix="leave it out",
+        )
     lookup = Sources(sources, where=f"{experiment.where}.transfer.from")
     cells = [
         lookup.resolve(_spec(experiment, recipe, size, seed, subset_seed), recipe.transfer)
@@ -152,7 +159,8 @@ def _images(experiment: Experiment, value: float, info: DatasetInfo) -> int:
 
 def _largest(experiment: Experiment, info: DatasetInfo, imbalance: float) -> int:
     if imbalance != 1:
-        return largest_imbalanced(info.smallest_class, info.classes, imbalance)
+        draws = (SubsetSpec(seed=seed, imbalance=imbalance) for seed in experiment.subset_seeds)
+        return min(largest_imbalanced(info.train_per_class, draw) for draw in draws)
     return info.smallest_class * info.classes if experiment.strategy == "balanced" else info.train_images
 
 

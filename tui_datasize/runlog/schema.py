@@ -35,7 +35,8 @@ METRICS: Schema = MappingProxyType(
     }
 )
 """`metrics.jsonl`. `event` is "train" (mean over the updates since the last row, split "train"),
-"evaluation" (one pass over a whole split) or "resume" (`update` alone: later rows before it are void).
+"evaluation" (one pass over a whole split, or as published its last mini-batch) or "resume"
+(`update` alone: later rows before it are void).
 `wall_s` counts the seconds this run has been executing, earlier attempts included; `time` is UTC
 in ISO 8601."""
 
@@ -45,8 +46,13 @@ TIME_COLUMNS = ("images_per_s", "wall_s", "time")
 SCORES = ("accuracy", "loss", "top5", "f1_macro", "ece", "margin_correct", "margin_wrong")
 """What an evaluation measures."""
 
-SUBSET: Schema = MappingProxyType({"index": pl.Int64, "label": pl.Int64, "hash": pl.UInt64})
-"""`subset.parquet`: one row per training image, in draw order; `hash` is of the decoded pixels."""
+SUBSET: Schema = MappingProxyType(
+    {"index": pl.Int64, "label": pl.Int64, "hash": pl.UInt64, "true_label": pl.Int64}
+)
+"""`subset.parquet`: one row per training image, in draw order; `index` counts the images of the whole data
+set, also where a run sees half of its classes; `label` is the one given for training, counted within the
+run's classes, `true_label` differs from it where label noise struck (null in files from before there was
+any); `hash` is of the decoded pixels."""
 
 PER_CLASS: Schema = MappingProxyType(
     {
@@ -82,8 +88,10 @@ PREDICTIONS: Schema = MappingProxyType(
         "probabilities": pl.List(pl.Float32),
     }
 )
-"""`predictions.parquet`: `classes` names the columns of `probabilities`: all classes in order, or
-above 100 classes the ten most probable. Probabilities were rounded to float16 before storing."""
+"""`predictions.parquet`: one row per test image that was measured, `index` its place in the test
+split: all of them in order, or the last mini-batch where the protocol measures no more. `classes`
+names the columns of `probabilities`: all classes in order, or above 100 classes the ten most
+probable. Probabilities were rounded to float16 before storing."""
 
 RUNS: Schema = MappingProxyType(
     {

@@ -95,9 +95,20 @@ def write_table(path: Path, frame: pl.DataFrame) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def subset_frame(index: Integers, label: Integers, image_hash: Integers) -> pl.DataFrame:
-    """`subset.parquet`: one row per training image, in draw order; all arguments have shape (n,)."""
-    return pl.DataFrame({"index": index, "label": label, "hash": image_hash}, schema=dict(schema.SUBSET))
+def subset_frame(
+    index: Integers, label: Integers, image_hash: Integers, true_label: Integers | None = None
+) -> pl.DataFrame:
+    """`subset.parquet`: one row per training image, in draw order.
+
+    Args:
+        index: Place in the whole training set, shape (n,).
+        label: The label given for training, shape (n,).
+        image_hash: Shape (n,).
+        true_label: The label without noise, shape (n,); by default the one given.
+    """
+    true = label if true_label is None else true_label
+    columns = {"index": index, "label": label, "hash": image_hash, "true_label": true}
+    return pl.DataFrame(columns, schema=dict(schema.SUBSET))
 
 
 def per_class_frame(
@@ -145,6 +156,7 @@ def confusion_frame(evaluation: str, update: int, confusion: Integers) -> pl.Dat
 
 def predictions_frame(
     evaluation: str,
+    index: Integers,
     label: Integers,
     image_hash: Integers,
     classes: Integers,
@@ -154,7 +166,8 @@ def predictions_frame(
 
     Args:
         evaluation: "last" or "best".
-        label: Of every test image, in order, shape (N,).
+        index: Of the test images that were measured, shape (N,).
+        label: Their labels, shape (N,).
         image_hash: Shape (N,).
         classes: What the columns of `probabilities` stand for, shape (N, c).
         probabilities: Shape (N, c).
@@ -162,7 +175,7 @@ def predictions_frame(
     return pl.DataFrame(
         {
             "evaluation": [evaluation] * len(label),
-            "index": np.arange(len(label)),
+            "index": index,
             "label": label,
             "hash": image_hash,
             "classes": pl.Series(np.ascontiguousarray(classes, dtype=np.int64)).arr.to_list(),

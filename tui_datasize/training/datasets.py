@@ -17,40 +17,50 @@ from tui_datasize.errors import DataError
 from tui_datasize.experiments.catalogue import IMAGE_FOLDER
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
-from tui_datasize.training import failures
-from tui_datasize.training.arrays import FORMAT, LoadedDataset, Source, SplitSource, cached
+from tui_datasize.training import failures, tiny_imagenet
+from tui_datasize.training.arrays import FORMAT, LoadedDataset, cached
+from tui_datasize.training.build import Source, SplitSource
 from tui_datasize.training.image_folder import folder_source, list_folder
 
 if TYPE_CHECKING:
     from torchvision.datasets import VisionDataset
 
 SourceOf: TypeAlias = Callable[[Path], Source]
+"""From the data directory."""
 
 _DIGITS_TEST_IMAGES = 360
 _DIGITS_HIGHEST_VALUE = 16
+_TINY_IMAGENET = "tiny-imagenet"
 _NETWORK_PATIENCE_S = 30.0
 
 
-def load_dataset(name: str, data_dir: Path) -> LoadedDataset:
+def load_dataset(name: str, data_dir: Path, image_px: int = 0) -> LoadedDataset:
     """Open a data set, downloading and decoding it first where that has not been done.
 
     Args:
         name: A key of `SOURCES`, or `imagefolder:PATH`.
         data_dir: Where data sets and their decoded arrays lie.
+        image_px: Side of the square to which image files are resized and cropped; 0: as they are.
 
     Raises:
         DataError: The data set is unknown, cannot be had, or an image cannot be decoded.
         OSError: `data_dir` cannot be written.
     """
     arrays = data_dir / "arrays"
+    version = f"px{image_px}-v{FORMAT}" if image_px else f"v{FORMAT}"
     if name.startswith(IMAGE_FOLDER):
         listing = list_folder(name, data_dir)
-        return cached(name, arrays / f"imagefolder-{listing.key}-v{FORMAT}", partial(folder_source, listing))
+        directory = arrays / f"imagefolder-{listing.key}-{version}"
+        return cached(name, directory, partial(folder_source, listing, image_px))
+    if name == _TINY_IMAGENET:
+        return cached(name, arrays / f"{name}-{version}", partial(_tiny_imagenet, data_dir, image_px))
     if name not in SOURCES:
         raise DataError(
             f"unknown data set {name!r}", fix=f"known are {', '.join([*SOURCES, IMAGE_FOLDER + 'PATH'])}"
         )
-    return cached(name, arrays / f"{name}-v{FORMAT}", partial(SOURCES[name], data_dir))
+    if image_px:
+        raise DataError(f"image_px resizes image files, {name} has none", fix="leave image_px out")
+    return cached(name, arrays / f"{name}-{version}", partial(SOURCES[name], data_dir))
 
 
 def _digits(_data_dir: Path) -> Source:
@@ -105,12 +115,29 @@ def _emnist_letters(data_dir: Path) -> Source:
     )
 
 
+def _kmnist(data_dir: Path) -> Source:
+    from torchvision.datasets import KMNIST
+
+    folder = data_dir / "KMNIST" / "raw"
+    train, test = _both_splits("kmnist", folder, KMNIST.mirrors[0], partial(KMNIST, data_dir))
+    return Source(_grey(train), _grey(test), tuple(KMNIST.classes))
+
+
 def _cifar10(data_dir: Path) -> Source:
     from torchvision.datasets import CIFAR10
 
-    train, test = _both_splits(
-        "cifar10", data_dir / CIFAR10.base_folder, CIFAR10.url, partial(CIFAR10, data_dir)
-    )
+    return _cifar("cifar10", CIFAR10, data_dir)
+
+
+def _cifar100(data_dir: Path) -> Source:
+    from torchvision.datasets import CIFAR100
+
+    return _cifar("cifar100", CIFAR100, data_dir)
+
+
+def _cifar(name: str, kind: Any, data_dir: Path) -> Source:
+    """The data set of torchvision's class `CIFAR10`, or the class that it makes of it."""
+    train, test = _both_splits(name, data_dir / kind.base_folder, kind.url, partial(kind, data_dir))
 
     def split(loaded: Any) -> SplitSource:
         return SplitSource.of_array(
@@ -120,13 +147,23 @@ def _cifar10(data_dir: Path) -> Source:
     return Source(split(train), split(test), tuple(train.classes))
 
 
+def _tiny_imagenet(data_dir: Path, image_px: int = 0) -> Source:
+    folder = data_dir / tiny_imagenet.FOLDER
+    with _fetching(_TINY_IMAGENET, data_dir, tiny_imagenet.URL):
+        tiny_imagenet.download(data_dir)
+    return folder_source(tiny_imagenet.list_tiny_imagenet(folder), image_px)
+
+
 SOURCES: Mapping[str, SourceOf] = MappingProxyType(
     {
         "digits": _digits,
         "mnist": _mnist,
         "fashion-mnist": _fashion_mnist,
+        "kmnist": _kmnist,
         "emnist-letters": _emnist_letters,
         "cifar10": _cifar10,
+        "cifar100": _cifar100,
+        _TINY_IMAGENET: _tiny_imagenet,
     }
 )
 """How each data set's images are found; image folders beside these."""
@@ -141,9 +178,16 @@ def _grey(loaded: Any, *, transposed: bool = False, first_label: int = 0) -> Spl
 
 def _both_splits(name: str, folder: Path, url: str, make: Callable[..., VisionDataset]) -> tuple[Any, Any]:
     """Training and test split through torchvision, which downloads what is missing."""
+    with _fetching(name, folder, url):
+        return make(train=True, download=True), make(train=False, download=True)
+
+
+@contextmanager
+def _fetching(name: str, folder: Path, url: str) -> Iterator[None]:
+    """Tell in one line what to do where a data set is missing and cannot be downloaded."""
     try:
         with _network_patience():
-            return make(train=True, download=True), make(train=False, download=True)
+            yield
     # What torchvision raises for a missing network, a bad checksum and a torn file.
     except (OSError, RuntimeError, ValueError, EOFError, AssertionError, HTTPException) as error:
         if failures.is_disk_full(error):

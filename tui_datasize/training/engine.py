@@ -1,27 +1,34 @@
 """The training step: model, optimiser and random streams of one run, and what its updates measured.
 
-Images lie on the device whole and batches are index vectors; nothing here waits for the device.
+Batches are vectors of positions; nothing here waits for the device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
+from tui_datasize.experiments.budget import samples_at, total_updates
+from tui_datasize.experiments.schedule import learning_rate_factor
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.training.arrays import ImageSplit, LoadedDataset
-from tui_datasize.training.evaluate import DeviceSplit, Integers
+from tui_datasize.training.arrays import LoadedDataset
+from tui_datasize.training.augment.pipeline import Pipeline
+from tui_datasize.training.averaging import WeightAverage
+from tui_datasize.training.device import autocast
+from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.models import build_model
 from tui_datasize.training.optimizers import build_optimizer
+from tui_datasize.training.placement import place
 from tui_datasize.training.streams import BatchOrder, Purpose, stream
-from tui_datasize.training.transforms import Normalise
+from tui_datasize.training.transfer import SourceWeights, take_over
+from tui_datasize.training.transforms import Normalise, View, input_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +36,8 @@ class Readings:
     """Losses and gradient norms of consecutive updates, read from the device."""
 
     losses: tuple[float, ...]
-    """Mean cross-entropy of each batch, nats."""
+    """What each update made smaller, nats: mean cross-entropy against the batch's targets as they
+    were smoothed and mixed."""
     gradient_norms: tuple[float, ...]
     """Global, before clipping."""
 
@@ -37,6 +45,16 @@ class Readings:
         """Position of the first loss that is NaN or infinite."""
         bad = np.flatnonzero(~np.isfinite(self.losses))
         return int(bad[0]) if len(bad) else None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenBatch:
+    """What the model said of the batch of an update, before that update."""
+
+    logits: Tensor
+    """Float32, shape (B, K)."""
+    labels: Tensor
+    """int64, shape (B,)."""
 
 
 class Trainer:
@@ -47,44 +65,88 @@ class Trainer:
         dataset: The whole data set.
         subset: Indices of the training images, shape (n,), in draw order.
         device: Where to train.
+        source: Weights of another run that the model begins with.
 
     Raises:
-        DataError: The images do not suit the model.
+        DataError: The images or the source do not suit the model, or images are smaller than the crop.
     """
 
-    def __init__(self, spec: RunSpec, dataset: LoadedDataset, subset: Integers, device: torch.device) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        dataset: LoadedDataset,
+        subset: Integers,
+        device: torch.device,
+        source: SourceWeights | None = None,
+    ) -> None:
+        self._spec = spec
+        self._device = device
+        self._updates = total_updates(spec)
         self._dropout = stream(spec.seed, Purpose.DROPOUT, device)
         model = build_model(
             spec.model,
-            dataset.image_shape,
+            input_shape(dataset.image_shape, spec.augmentation),
             len(dataset.class_names),
             initialisation=stream(spec.seed, Purpose.INITIALISATION),
             dropout=self._dropout,
         )
-        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.normalise = Normalise(dataset.mean, dataset.std, device)
+        if source:
+            take_over(model, source)
+        self.model: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        normalise = Normalise(dataset.mean, dataset.std, device)
+        self.view = View(normalise, spec.augmentation.crop_px)
+        """What evaluations see of stored images."""
         self.subset = place(dataset.train, subset, device)
         self.update = 0
         """Updates made."""
-        self._order = BatchOrder(len(subset), spec.batch_size, stream(spec.seed, Purpose.BATCH_ORDER), device)
-        self._parameters = list(self.model.parameters())
+        self.last_batch: SeenBatch | None = None
+        """Of the last update, kept only where the protocol measures it."""
+        self.autocast = autocast(device, spec.precision)
+        """Around each forward pass, in evaluations too."""
+        self._order = BatchOrder(
+            len(subset), spec.batch_size, stream(spec.seed, Purpose.BATCH_ORDER), self.subset.home
+        )
+        self._augmentation = stream(spec.seed, Purpose.AUGMENTATION)
+        self._pipeline = Pipeline(spec.augmentation, normalise, self._augmentation)
+        # Frozen weights are none of the optimiser's: its decay would move them.
+        self._parameters = [p for p in self.model.parameters() if p.requires_grad]
         self._optimizer = build_optimizer(self._parameters, spec.optimizer)
-        self._clip_norm = spec.clip_grad_norm
+        self._average = None if spec.ema_decay is None else WeightAverage(self.model, spec.ema_decay)
         self._losses: list[Tensor] = []
         self._gradient_norms: list[Tensor] = []
 
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """What evaluations measure: the average of weights where there is one."""
+        return self._average.model if self._average else self.model
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the last update made, or of the first before there is one."""
+        factor = learning_rate_factor(self._spec.schedule, max(0, self.update - 1), self._updates)
+        return self._spec.optimizer.lr * factor
+
     def step(self) -> None:
         """Make one update on the next batch."""
-        rows = self._order.next()
-        logits = self.model(self.normalise(self.subset.images[rows]))
-        loss = cross_entropy(logits, self.subset.labels[rows])
+        images, labels = self.subset.batch(self._next_rows())
+        inputs, targets = self._pipeline(images, labels)
+        with self.autocast:
+            logits = self.model(inputs)
+        logits = logits.float()
+        loss = targets.loss(logits, self._spec.label_smoothing)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = self._clip_gradients()
+        self.update += 1
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.learning_rate
         self._optimizer.step()
+        if self._average:
+            self._average.update(is_first=self.update == 1)
+        if self._spec.protocol.measured == "last-batch":
+            self.last_batch = SeenBatch(logits.detach(), targets.labels)
         self._losses.append(loss.detach())
         self._gradient_norms.append(norm)
-        self.update += 1
 
     def read(self) -> Readings:
         """Losses and gradient norms since the last reading; waits for the device."""
@@ -96,14 +158,23 @@ class Trainer:
         return Readings(tuple(losses), tuple(norms))
 
     def state_dict(self) -> dict[str, Any]:
-        """All that decides the further updates, for a checkpoint."""
-        return {
+        """All that decides the further updates and evaluations, for a checkpoint.
+
+        Keys `model` and, where weights are averaged, `ema` hold weights by the same names.
+        """
+        state = {
             "update": self.update,
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "order": self._order.state_dict(),
             "dropout": self._dropout.get_state(),
+            "augmentation": self._augmentation.get_state(),
         }
+        if self._average:
+            state["ema"] = self._average.state_dict()
+        if self.last_batch:
+            state["last_batch"] = {"logits": self.last_batch.logits, "labels": self.last_batch.labels}
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken, bit for bit on the same kind of device."""
@@ -112,16 +183,24 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
         self._order.load_state_dict(state["order"])
         self._dropout.set_state(state["dropout"])
+        # Checkpoints made before there was augmentation are of runs without it.
+        self._augmentation.set_state(state.get("augmentation", self._augmentation.get_state()))
+        if self._average:
+            self._average.load_state_dict(state["ema"])
+        if "last_batch" in state:
+            self.last_batch = SeenBatch(**{k: v.to(self._device) for k, v in state["last_batch"].items()})
+
+    def _next_rows(self) -> Tensor:
+        """Positions within the subset of the next batch, each as often as augmentation repeats it."""
+        size = samples_at(self._spec, self.update + 1) - samples_at(self._spec, self.update)
+        repeats = self._spec.augmentation.repeats
+        if repeats == 1:
+            return self._order.next(size)
+        # One copy of all images behind the other: neighbours, which mixing pairs, are different images.
+        return self._order.next(ceil(size / repeats)).repeat(repeats)[:size]
 
     def _clip_gradients(self) -> Tensor:
         """Global norm of the gradients before they are clipped; stays on the device."""
-        if self._clip_norm is None:
+        if self._spec.clip_grad_norm is None:
             return get_total_norm([p.grad for p in self._parameters if p.grad is not None])
-        return clip_grad_norm_(self._parameters, self._clip_norm)
-
-
-def place(split: ImageSplit, rows: Integers | slice, device: torch.device) -> DeviceSplit:
-    """Copy the images at `rows` of a split to the device, as they are stored."""
-    # Copied on the host first: the arrays are read-only maps of files.
-    images, labels = (np.array(part[rows]) for part in (split.images, split.labels))
-    return DeviceSplit(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device))
+        return clip_grad_norm_(self._parameters, self._spec.clip_grad_norm)

@@ -1,10 +1,11 @@
-"""One pass over a whole split without gradients, and what is measured on it."""
+"""What a model says about images, without gradients, and what is measured on it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from torchmetrics.classification import (
     MulticlassF1Score,
 )
 
+from tui_datasize.experiments.spec import Average
+
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Integers: TypeAlias = NDArray[np.int64]
 
@@ -29,19 +32,50 @@ KEPT_PROBABILITIES = 10
 _TOP = 5
 
 
+class ImageBatches(Protocol):
+    """A split, or a subset of one, from which batches are taken."""
+
+    @property
+    def home(self) -> torch.device:
+        """Where `batch` wants positions to be."""
+
+    def __len__(self) -> int:
+        """N, the number of images."""
+
+    def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Images, uint8 (B, C, H, W), and labels, int64 (B,), on the device of the run.
+
+        Args:
+            positions: Within the N images: int64 of shape (B,), or a slice.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceSplit:
-    """A split, or a subset of one, whole on the device."""
+    """Images whole on the device."""
 
     images: Tensor
     """uint8, shape (N, C, H, W)."""
     labels: Tensor
     """int64, shape (N,)."""
 
+    @property
+    def home(self) -> torch.device:
+        """The device."""
+        return self.labels.device
+
+    def __len__(self) -> int:
+        """N, the number of images."""
+        return len(self.labels)
+
+    def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Images and labels at these positions."""
+        return self.images[positions], self.labels[positions]
+
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a model said about every image of a split, on the host."""
+    """What a model said about images, on the host."""
 
     labels: Integers
     """Shape (N,)."""
@@ -84,73 +118,95 @@ class Evaluation:
     """Images per (label, predicted class), shape (K, K)."""
 
 
-def predict(
-    model: nn.Module,
-    split: DeviceSplit,
-    normalise: Callable[[Tensor], Tensor],
-    *,
-    classes: int,
-    batch_size: int,
-    keep_all: bool,
-    check: Callable[[], None],
-) -> Outputs:
-    """Run a model over a whole split; its training mode is restored.
+class Tally:
+    """Gathers what a model says, batch by batch, on its device; nothing waits until it is read.
 
     Args:
-        model: From normalised images to logits.
-        split: The images.
-        normalise: From stored pixels to what the model sees.
         classes: K, the number of logits.
-        batch_size: Images per step; bounds memory, changes no score.
+        device: Where the logits are.
+        f1: How F1 is averaged over the classes.
         keep_all: Whether to keep the probabilities of all classes.
+    """
+
+    def __init__(
+        self, classes: int, device: torch.device, *, f1: Average = "macro", keep_all: bool = False
+    ) -> None:
+        self._classes = classes
+        self._keep_all = keep_all
+        self._metrics = _metrics(classes, f1).to(device)
+        self._batches: list[tuple[Tensor, ...]] = []
+
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        """Take in a batch: logits (B, K), labels int64 (B,)."""
+        logits = logits.float()
+        probabilities = logits.softmax(dim=1)
+        self._metrics.update(probabilities, labels)
+        best = probabilities.topk(min(KEPT_PROBABILITIES, self._classes))
+        kept = probabilities[:, : None if self._keep_all else 0]
+        self._batches.append((labels, _losses(logits, labels), best.indices, best.values, kept))
+
+    def outputs(self) -> Outputs:
+        """Bring all of it to the host, at once."""
+        labels, losses, ranked, confidences, probabilities = (
+            torch.cat(parts).cpu().numpy() for parts in zip(*self._batches, strict=True)
+        )
+        measured = {name: value.cpu().numpy() for name, value in self._metrics.compute().items()}
+        return Outputs(
+            labels=labels,
+            losses=losses,
+            ranked=ranked,
+            confidences=confidences,
+            probabilities=probabilities,
+            confusion=measured.pop("confusion"),
+            measured={name: float(value) for name, value in measured.items()},
+        )
+
+
+def predict(
+    model: nn.Module,
+    split: ImageBatches,
+    view: Callable[[Tensor], Tensor],
+    tally: Tally,
+    *,
+    batch_size: int,
+    autocast: AbstractContextManager[object],
+    check: Callable[[], None],
+) -> Outputs:
+    """Run a model over a whole split, as an evaluation does: no gradients, no dropout.
+
+    Args:
+        model: From what it sees to logits; its training mode is restored.
+        split: The images.
+        view: From stored pixels to what the model sees.
+        tally: Empty; gathers the outputs.
+        batch_size: Images per step; bounds memory, changes no score.
+        autocast: Entered around each forward pass.
         check: Called before every batch; may raise to leave.
     """
-    batches = []
-    metrics = _metrics(classes).to(split.labels.device)
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            for start in range(0, len(split.labels), batch_size):
+            for start in range(0, len(split), batch_size):
                 check()
-                images, labels = (part[start : start + batch_size] for part in (split.images, split.labels))
-                logits = model(normalise(images))
-                probabilities = logits.softmax(dim=1)
-                metrics.update(probabilities, labels)
-                best = probabilities.topk(min(KEPT_PROBABILITIES, classes))
-                kept = probabilities[:, : None if keep_all else 0]
-                batches.append((_losses(logits, labels), best.indices, best.values, kept))
+                images, labels = split.batch(slice(start, start + batch_size))
+                with autocast:
+                    logits = model(view(images))
+                tally.add(logits, labels)
     finally:
         model.train(was_training)
-    return _outputs(split.labels, batches, metrics)
-
-
-def _outputs(labels: Tensor, batches: Sequence[tuple[Tensor, ...]], metrics: MetricCollection) -> Outputs:
-    """Bring what a pass left on the device to the host, all at once."""
-    losses, ranked, confidences, probabilities = (
-        torch.cat(parts).cpu().numpy() for parts in zip(*batches, strict=True)
-    )
-    measured = {name: value.cpu().numpy() for name, value in metrics.compute().items()}
-    return Outputs(
-        labels=labels.cpu().numpy(),
-        losses=losses,
-        ranked=ranked,
-        confidences=confidences,
-        probabilities=probabilities,
-        confusion=measured.pop("confusion"),
-        measured={name: float(value) for name, value in measured.items()},
-    )
+    return tally.outputs()
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:
     return cross_entropy(logits, labels, reduction="none")
 
 
-def _metrics(classes: int) -> MetricCollection:
+def _metrics(classes: int, f1: Average) -> MetricCollection:
     """What torchmetrics measures; it accumulates on the device and is read once, at the end of a pass."""
     metrics: dict[str, Metric | MetricCollection] = {
         "confusion": MulticlassConfusionMatrix(classes, validate_args=False),
-        "f1_macro": MulticlassF1Score(classes, average="macro", validate_args=False),
+        "f1_macro": MulticlassF1Score(classes, average=f1, validate_args=False),
         "ece": MulticlassCalibrationError(classes, n_bins=ECE_BINS, norm="l1", validate_args=False),
         "top5": MulticlassAccuracy(classes, top_k=min(_TOP, classes), average="micro", validate_args=False),
     }
@@ -162,10 +218,11 @@ def score(outputs: Outputs) -> Evaluation:
     """Put together what a pass measured.
 
     Returns:
-        Mean cross-entropy in nats; accuracy, top-5 (or top-K below five classes), macro F1 over the
-        classes that occur as label or prediction, and expected calibration error (15 bins of equal
-        width, Guo et al. 2017, eq. 3 and 5), all in [0, 1]; the confidence margin (C1 - C2) / C1 in
-        [0, 1], averaged over correct and over wrong predictions, None where there are none.
+        Mean cross-entropy in nats; accuracy, top-5 (or top-K below five classes), F1 averaged over the
+        classes that occur as label or prediction (micro-averaged F1 is the accuracy again), and
+        expected calibration error (15 bins of equal width, Guo et al. 2017, eq. 3 and 5), all in
+        [0, 1]; the confidence margin (C1 - C2) / C1 in [0, 1], averaged over correct and over wrong
+        predictions, None where there are none.
     """
     is_correct = outputs.ranked[:, 0] == outputs.labels
     margins = _margins(outputs.confidences)

@@ -1,15 +1,17 @@
-"""Image folders: `train/CLASS/` and `test/CLASS/` or `val/CLASS/`, decoded with Pillow."""
+"""Image folders: `train/CLASS/` and `test/CLASS/` or `val/CLASS/`, listed, then decoded with Pillow."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tui_datasize.errors import DataError
 from tui_datasize.experiments.catalogue import (
     class_folders,
     dataset_info,
@@ -17,18 +19,28 @@ from tui_datasize.experiments.catalogue import (
     image_folder,
     split_folders,
 )
-from tui_datasize.training.arrays import Images, Source, SplitSource
+from tui_datasize.training.build import Source, SplitSource
+from tui_datasize.training.chunks import Images
+from tui_datasize.training.decode import Form, common_form
+from tui_datasize.training.decoders import FileFiller
+from tui_datasize.training.decoding_process import read_files
 
-_GREY_MODES = frozenset({"1", "L", "LA"})
-_WIDE_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+
+@dataclass(frozen=True, slots=True)
+class FileSplit:
+    """The files of one split, none of them opened."""
+
+    files: tuple[str, ...]
+    labels: NDArray[np.int64]
+    """Shape (N,)."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderListing:
     """The files of an image folder, none of them opened."""
 
-    train: tuple[Path, ...]
-    test: tuple[Path, ...]
+    train: FileSplit
+    test: FileSplit
     class_names: tuple[str, ...]
     key: str
     """Digest of path, file names, sizes and modification times: the name of its cache."""
@@ -41,103 +53,60 @@ def list_folder(name: str, data_dir: Path) -> FolderListing:
         DataError: The folder is missing, has no images, or its splits differ in classes.
     """
     dataset_info(name, data_dir)
-    splits = split_folders(image_folder(name, data_dir))
-    train, test = ([file for c in class_folders(split) for file in image_files(c)] for split in splits)
-    return FolderListing(
-        train=tuple(train),
-        test=tuple(test),
-        class_names=tuple(c.name for c in class_folders(splits[0])),
-        key=_key([*train, *test]),
-    )
+    digest = hashlib.blake2b(digest_size=8)
+    folders = [class_folders(split) for split in split_folders(image_folder(name, data_dir))]
+    train, test = (file_split([image_files(folder) for folder in split], digest) for split in folders)
+    return FolderListing(train, test, tuple(folder.name for folder in folders[0]), digest.hexdigest())
 
 
-def folder_source(listing: FolderListing) -> Source:
-    """Check size and mode of every image; decoding waits until the arrays are filled.
+def file_split(
+    classes: Sequence[Iterable[os.DirEntry[str]]], digest: hashlib.blake2b | None = None
+) -> FileSplit:
+    """Files of a split by label.
+
+    Args:
+        classes: The files of each class.
+        digest: Takes in the path, size and modification time of each.
+    """
+    files: list[str] = []
+    counts = []
+    for entries in classes:
+        before = len(files)
+        for entry in entries:
+            files.append(entry.path)
+            if digest is not None:
+                status = entry.stat()
+                line = f"{entry.path}\0{status.st_size}\0{status.st_mtime_ns}\n"
+                digest.update(line.encode(errors="surrogateescape"))
+        counts.append(len(files) - before)
+    return FileSplit(tuple(files), np.repeat(np.arange(len(counts), dtype=np.int64), counts))
+
+
+def folder_source(listing: FolderListing, image_px: int) -> Source:
+    """How the arrays of a listed folder are filled; decoding waits until they are.
+
+    Args:
+        listing: The files.
+        image_px: Side to which images are resized and cropped; 0 where all have one size.
 
     Raises:
-        DataError: An image cannot be read, has more than 8 bits a channel, or another size.
+        DataError: A header cannot be read, or has more than 8 bits a channel.
     """
-    files = (*listing.train, *listing.test)
-    print(f"decoding {len(files)} images below {listing.train[0].parents[2]}", flush=True)
-    (width, height), channels = _common_form(files)
+    files = (*listing.train.files, *listing.test.files)
+    print(f"decoding {len(files):,} images below {Path(files[0]).parents[2]}", flush=True)
+    form = common_form(files, image_px)
     return Source(
-        train=_split_source(listing.train, listing.class_names, (channels, height, width)),
-        test=_split_source(listing.test, listing.class_names, (channels, height, width)),
+        train=_split_source(listing.train, form),
+        test=_split_source(listing.test, form),
         class_names=listing.class_names,
+        fill=FileFiller({"train": listing.train.files, "test": listing.test.files}, form),
     )
 
 
-def _key(files: Sequence[Path]) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for file in files:
-        status = file.stat()
-        line = f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n"
-        digest.update(line.encode(errors="surrogateescape"))
-    return digest.hexdigest()
+def _split_source(split: FileSplit, form: Form) -> SplitSource:
+    shape = (len(split.files), form.channels, form.height_px, form.width_px)
+    return SplitSource(shape, split.labels, partial(_read, split.files, form))
 
 
-def _split_source(
-    files: Sequence[Path], class_names: Sequence[str], image_shape: tuple[int, int, int]
-) -> SplitSource:
-    label_of = {name: label for label, name in enumerate(class_names)}
-    labels = np.asarray([label_of[file.parent.name] for file in files], dtype=np.int64)
-
-    def fill(images: Images) -> None:
-        for image, file in zip(images, files, strict=True):
-            image[...] = _decode(file, image_shape[0])
-
-    return SplitSource((len(files), *image_shape), labels, fill)
-
-
-def _common_form(files: Sequence[Path]) -> tuple[tuple[int, int], int]:
-    """Width and height, and the channels: 1 where every image is grey, 3 otherwise."""
-    first_size: tuple[int, int] | None = None
-    channels = 1
-    for file in files:
-        size, mode = _read_header(file)
-        if mode in _WIDE_MODES:
-            raise DataError(
-                f"more than 8 bits a channel (mode {mode})", where=str(file), fix="convert it to 8 bits"
-            )
-        first_size = first_size or size
-        if size != first_size:
-            raise DataError(
-                f"{size[0]}x{size[1]} pixels, but {files[0]} has {first_size[0]}x{first_size[1]}",
-                where=str(file),
-                fix="resize all images to one size",
-            )
-        if mode not in _GREY_MODES:
-            channels = 3
-    if first_size is None:
-        raise ValueError("no files")
-    return first_size, channels
-
-
-def _read_header(file: Path) -> tuple[tuple[int, int], str]:
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            return image.size, image.mode
-    # Pillow's plug-ins let through whatever the parser of a format raises.
-    except Exception as error:
-        raise _undecodable(file, error) from error
-
-
-def _decode(file: Path, channels: int) -> Images:
-    """One image, shape (C, H, W)."""
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), dtype=np.uint8)
-    except Exception as error:
-        raise _undecodable(file, error) from error
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-
-
-def _undecodable(file: Path, error: Exception) -> DataError:
-    why = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DataError(
-        f"image cannot be decoded ({why})", where=str(file), fix="replace or remove this file and retry"
-    )
+def _read(files: Sequence[str], form: Form, start: int, stop: int) -> Images:
+    return read_files(files[start:stop], form)

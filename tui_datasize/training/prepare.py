@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from typing import Any
 
 import numpy as np
 import torch
 
-from tui_datasize.errors import StorageError
 from tui_datasize.experiments.load import data_directory
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.experiments.subsets import draw
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import RunPaths
@@ -20,7 +18,12 @@ from tui_datasize.training import device
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_dataset
 from tui_datasize.training.evaluate import Integers
+from tui_datasize.training.models.cost import describe_cost
 from tui_datasize.training.session import Session
+from tui_datasize.training.specification import read_spec
+from tui_datasize.training.task import Task, make_task
+from tui_datasize.training.transfer import read_source
+from tui_datasize.training.transforms import input_shape
 
 
 def prepare(paths: RunPaths, attempt: int) -> Session:
@@ -34,45 +37,42 @@ def prepare(paths: RunPaths, attempt: int) -> Session:
     """
     spec = read_spec(paths)
     chosen = device.choose_device()
-    device.set_up(chosen)
-    dataset = load_dataset(spec.dataset, data_directory(paths.directory.parents[2]))
-    subset = draw(np.asarray(dataset.train.labels), spec.train_size, spec.subset)
-    _describe(paths, attempt, dataset, chosen)
+    device.set_up(chosen, spec.precision)
+    whole = load_dataset(spec.dataset, data_directory(paths.directory.parents[2]), spec.image_px)
+    task = make_task(spec, whole)
+    dataset, subset = task.dataset, task.subset
+    provenance = _provenance(attempt, spec, dataset, chosen)
+    # Now, so that a run that ends while it is made ready tells where; with the model's cost below.
+    write_json(paths.provenance, provenance)
+    _describe(paths, task)
     labels, hashes = (part[subset] for part in (dataset.train.labels, dataset.train.hashes))
-    write_table(paths.subset, subset_frame(subset, labels, hashes))
-    return Session(paths, spec, dataset, subset, chosen)
+    write_table(paths.subset, subset_frame(task.index, labels, hashes, task.true_labels[subset]))
+    session = Session(paths, spec, dataset, subset, chosen, source=read_source(paths, spec))
+    provenance |= describe_cost(session.trainer.model, input_shape(dataset.image_shape, spec.augmentation))
+    write_json(paths.provenance, provenance)
+    return session
 
 
-def read_spec(paths: RunPaths) -> RunSpec:
-    """The specification that was queued.
-
-    Raises:
-        StorageError: `spec.json` is damaged.
-    """
-    try:
-        return RunSpec.from_dict(json.loads(paths.spec.read_bytes())["spec"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise StorageError(
-            f"not the specification of a run ({error!r})", where=str(paths.spec), fix="queue the run again"
-        ) from error
-
-
-def _describe(paths: RunPaths, attempt: int, dataset: LoadedDataset, chosen: torch.device) -> None:
-    provenance = {
-        **device.describe(chosen),
+def _provenance(attempt: int, spec: RunSpec, dataset: LoadedDataset, chosen: torch.device) -> dict[str, Any]:
+    return {
+        **device.describe(chosen, spec.precision),
         "dataset_fingerprint": dataset.fingerprint,
         "argv": sys.argv,
         "attempt": attempt,
         "started_at": utc_now(),
     }
-    write_json(paths.provenance, provenance)
+
+
+def _describe(paths: RunPaths, task: Task) -> None:
+    """Write `dataset.json`: the run's classes of the data set, counted by their true labels."""
+    dataset = task.dataset
     channels, height, width = dataset.image_shape
     write_json(
         paths.dataset,
         {
             "name": dataset.name,
             "class_names": dataset.class_names,
-            "train_images_per_class": _images_per_class(dataset.train.labels, dataset),
+            "train_images_per_class": _images_per_class(task.true_labels, dataset),
             "test_images_per_class": _images_per_class(dataset.test.labels, dataset),
             "channels": channels,
             "size_px": height,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 
@@ -25,8 +26,10 @@ class Result:
     train_confusion: Integers
     """Images per (label, predicted class), shape (K, K)."""
     test_confusion: Integers
+    tested: Integers | None
+    """Which test images were measured, in the order of `predictions`, shape (M,); None for all."""
     predictions: Predictions
-    """Of the test split."""
+    """Of these images."""
 
     @property
     def test_accuracy(self) -> float:
@@ -43,6 +46,7 @@ class Result:
             "update": self.update,
             "train_confusion": torch.from_numpy(self.train_confusion),
             "test_confusion": torch.from_numpy(self.test_confusion),
+            "tested": None if self.tested is None else torch.from_numpy(self.tested),
             "classes": torch.from_numpy(self.predictions.classes.copy()),
             "probabilities": torch.from_numpy(self.predictions.probabilities),
         }
@@ -50,10 +54,13 @@ class Result:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Result:
         """What `state_dict` was taken of."""
+        # Missing in checkpoints made before there was a protocol that measures a part.
+        tested = state.get("tested")
         return cls(
             update=state["update"],
             train_confusion=state["train_confusion"].numpy(),
             test_confusion=state["test_confusion"].numpy(),
+            tested=None if tested is None else tested.numpy(),
             predictions=Predictions(state["classes"].numpy(), state["probabilities"].numpy()),
         )
 
@@ -74,17 +81,20 @@ def write_results(paths: RunPaths, dataset: LoadedDataset, last: Result, best: R
     write_table(
         paths.confusion, pl.concat(confusion_frame(name, r.update, r.test_confusion) for name, r in results)
     )
-    predicted = [
-        predictions_frame(
-            name,
-            dataset.test.labels,
-            dataset.test.hashes,
-            result.predictions.classes,
-            result.predictions.probabilities,
-        )
-        for name, result in results
-    ]
+    predicted = [_predictions_frame(name, dataset, result) for name, result in results]
     write_table(paths.predictions, pl.concat(predicted))
+
+
+def _predictions_frame(name: str, dataset: LoadedDataset, result: Result) -> pl.DataFrame:
+    index = np.arange(len(dataset.test.labels)) if result.tested is None else result.tested
+    return predictions_frame(
+        name,
+        index,
+        dataset.test.labels[index],
+        dataset.test.hashes[index],
+        result.predictions.classes,
+        result.predictions.probabilities,
+    )
 
 
 def _confusions(result: Result) -> tuple[tuple[Split, Integers], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable
@@ -12,24 +13,29 @@ import torch
 from tui_datasize.errors import RunFailedError
 from tui_datasize.experiments.budget import epochs_at, evaluation_updates, samples_at, total_updates
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.schema import Event, Split
 from tui_datasize.runlog.writer import MetricsWriter, Value
 from tui_datasize.training import checkpoint
 from tui_datasize.training.arrays import LoadedDataset
-from tui_datasize.training.device import evaluation_batch_size
-from tui_datasize.training.engine import Trainer, place
+from tui_datasize.training.device import evaluation_batch_size, peak_memory
+from tui_datasize.training.engine import Trainer
 from tui_datasize.training.evaluate import (
     ALL_CLASSES_UP_TO,
-    DeviceSplit,
+    ImageBatches,
     Integers,
     Outputs,
+    Tally,
     predict,
     predictions,
     score,
 )
+from tui_datasize.training.placement import place
+from tui_datasize.training.protocol import last_batch
 from tui_datasize.training.results import Result, write_results
 from tui_datasize.training.stop import StopRequest, StopRequested
+from tui_datasize.training.transfer import SourceWeights
 
 _READING_INTERVAL_S = 1.0
 _CHECKPOINT_INTERVAL_S = 30.0
@@ -47,6 +53,7 @@ class Session:
         subset: Indices of the training images, shape (n,), in draw order.
         device: Where to train.
         clock: Seconds that only grow.
+        source: Weights of another run that the model begins with.
 
     Raises:
         DataError: The images do not suit the model.
@@ -61,11 +68,13 @@ class Session:
         subset: Integers,
         device: torch.device,
         clock: Callable[[], float] = time.monotonic,
+        source: SourceWeights | None = None,
     ) -> None:
-        self.trainer = Trainer(spec, dataset, subset, device)
+        self.trainer = Trainer(spec, dataset, subset, device, source)
         self._paths = paths
         self._spec = spec
         self._dataset = dataset
+        self._device = device
         self._test = place(dataset.test, slice(None), device)
         self._evaluation_batch = evaluation_batch_size(device, math.prod(dataset.image_shape))
         self._identity = {"run": spec.run_id, "data": dataset.fingerprint, "device": device.type}
@@ -122,9 +131,9 @@ class Session:
             "train",
             "train",
             loss=float(np.mean(readings.losses)),
-            lr=self._spec.optimizer.lr,
+            lr=self.trainer.learning_rate,
             grad_norm=float(np.mean(readings.gradient_norms)),
-            images_per_s=_rate(count * self._spec.batch_size, now - self._read_s),
+            images_per_s=_rate(self._images_of_last(count), now - self._read_s),
         )
         self._read_s = now
         bad = readings.first_bad()
@@ -134,39 +143,77 @@ class Session:
     def _evaluate(self, stop: StopRequest) -> None:
         """Measure both splits, write their rows and keep the best; at the end write the tables and save."""
         self._take_readings()
-        classes = len(self._dataset.class_names)
-        train, train_rate = self._pass(self.trainer.subset, stop, keep_all=False)
-        test, test_rate = self._pass(self._test, stop, keep_all=classes <= ALL_CLASSES_UP_TO)
+        train, train_rate = self._measure_train(stop)
+        tested = self._tested()
+        measured = self._test if tested is None else place(self._dataset.test, tested, self._device)
+        test, test_rate = self._pass(measured, stop, keep_all=self._keeps_all)
         # Both rows only now: a pass may be left half-way, and is then made again.
         on_train, on_test = score(train), score(test)
         self._write("evaluation", "train", images_per_s=train_rate, **on_train.scores)
         self._write("evaluation", "test", images_per_s=test_rate, **on_test.scores)
-        last = Result(self.trainer.update, on_train.confusion, on_test.confusion, predictions(test))
+        last = Result(self.trainer.update, on_train.confusion, on_test.confusion, tested, predictions(test))
         self._best = last.better_of(self._best)
         self._evaluated = self.trainer.update
         # Before the last checkpoint, so that a run resumed from it has nothing left to do.
         if self.trainer.update == self._updates:
             write_results(self._paths, self._dataset, last, self._best)
+            self._record_peak_memory()
             self._save()
         else:
             self._save_if_due()
         self._read_s = self._clock()
 
-    def _pass(self, split: DeviceSplit, stop: StopRequest, *, keep_all: bool) -> tuple[Outputs, float | None]:
+    def _measure_train(self, stop: StopRequest) -> tuple[Outputs, float | None]:
+        """Outputs for the subset, or as published what the last update itself saw; images per second."""
+        seen = self.trainer.last_batch
+        if seen is None:
+            return self._pass(self.trainer.subset, stop, keep_all=False)
+        tally = self._tally(keep_all=False)
+        tally.add(seen.logits, seen.labels)
+        return self._checked(tally.outputs()), None
+
+    def _tested(self) -> Integers | None:
+        """Which test images this evaluation measures; None for all."""
+        if self._spec.protocol.measured == "full":
+            return None
+        return last_batch(
+            len(self._dataset.test.labels), self._spec.batch_size, self._spec.seed, self.trainer.update
+        )
+
+    def _pass(
+        self, split: ImageBatches, stop: StopRequest, *, keep_all: bool
+    ) -> tuple[Outputs, float | None]:
         """Outputs for a whole split, and images per second."""
         started_s = self._clock()
         outputs = predict(
-            self.trainer.model,
+            self.trainer.evaluated_model,
             split,
-            self.trainer.normalise,
-            classes=len(self._dataset.class_names),
+            self.trainer.view,
+            self._tally(keep_all=keep_all),
             batch_size=self._evaluation_batch,
-            keep_all=keep_all,
+            autocast=self.trainer.autocast,
             check=stop.check,
         )
+        return self._checked(outputs), _rate(len(outputs.labels), self._clock() - started_s)
+
+    def _tally(self, *, keep_all: bool) -> Tally:
+        return Tally(
+            len(self._dataset.class_names), self._device, f1=self._spec.protocol.f1, keep_all=keep_all
+        )
+
+    @property
+    def _keeps_all(self) -> bool:
+        return len(self._dataset.class_names) <= ALL_CLASSES_UP_TO
+
+    def _checked(self, outputs: Outputs) -> Outputs:
         if not outputs.is_finite:
             raise self._diverged(self.trainer.update, float(outputs.losses.max()))
-        return outputs, _rate(len(outputs.labels), self._clock() - started_s)
+        return outputs
+
+    def _images_of_last(self, updates: int) -> int:
+        """Images that the last updates were made on."""
+        done = self.trainer.update
+        return samples_at(self._spec, done) - samples_at(self._spec, done - updates)
 
     def _write(self, event: Event, split: Split, **values: Value) -> None:
         update = self.trainer.update
@@ -186,9 +233,16 @@ class Session:
     def _diverged(self, update: int, loss: float) -> RunFailedError:
         what = "NaN" if math.isnan(loss) else "infinite"
         return RunFailedError(
-            f"loss became {what} at update {update} (lr {self._spec.optimizer.lr:g})",
+            f"loss became {what} at update {update} (lr {self.trainer.learning_rate:g})",
             fix="use a smaller lr or clip_grad_norm",
         )
+
+    def _record_peak_memory(self) -> None:
+        """Add to the provenance what is known at the end alone."""
+        provenance = (
+            json.loads(self._paths.provenance.read_bytes()) if self._paths.provenance.exists() else {}
+        )
+        write_json(self._paths.provenance, provenance | peak_memory(self._device))
 
     def _save_if_due(self) -> None:
         if self._clock() - self._saved_s >= _CHECKPOINT_INTERVAL_S:

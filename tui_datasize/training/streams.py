@@ -23,24 +23,36 @@ class Purpose(StrEnum):
     BATCH_ORDER = "batch order"
     DROPOUT = "dropout"
     AUGMENTATION = "augmentation"
+    EVALUATION_ORDER = "evaluation order"
 
 
-def stream(seed: int, purpose: Purpose, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator that depends on the training seed, the purpose and the kind of device alone."""
-    digest = hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=8).digest()
+def stream(
+    seed: int, purpose: Purpose, device: torch.device | str = "cpu", *, part: int | None = None
+) -> torch.Generator:
+    """A generator that depends on the training seed, the purpose and the kind of device alone.
+
+    Args:
+        seed: Training seed.
+        purpose: What is drawn.
+        device: Where it is drawn.
+        part: Which of many streams of one purpose, for what must not depend on what was drawn before.
+    """
+    name = f"{seed}/{purpose}" if part is None else f"{seed}/{purpose}/{part}"
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
     generator = torch.Generator(device)
     generator.manual_seed(int.from_bytes(digest, "little") >> 1)
     return generator
 
 
 class BatchOrder:
-    """Batches across epoch ends: whole permutations of the subset, one behind the other.
+    """Batches out of whole permutations of the subset, one behind the other.
 
-    Every batch is full; where the subset is smaller than a batch, images repeat within it.
+    Full batches reach across epoch ends; where the subset is smaller than a batch, images repeat
+    within it. Whoever wants an epoch to end with a smaller batch asks for fewer images then.
 
     Args:
         images: Size of the subset.
-        batch_size: Images per batch.
+        batch_size: Images of a full batch.
         generator: CPU stream for the permutations.
         device: Where the indices are needed.
     """
@@ -54,11 +66,19 @@ class BatchOrder:
         self._pending = torch.empty(0, dtype=torch.int64, device=device)
         self._used = 0
 
-    def next(self) -> Tensor:
-        """Positions within the subset of the next batch, shape (batch_size,)."""
-        if len(self._pending) - self._used < self._batch_size:
+    def next(self, size: int | None = None) -> Tensor:
+        """Positions within the subset of the next batch.
+
+        Args:
+            size: Images of this batch, at most those of a full one; None for a full one.
+
+        Returns:
+            int64, shape (size,).
+        """
+        size = self._batch_size if size is None else size
+        if len(self._pending) - self._used < size:
             self._refill()
-        start, self._used = self._used, self._used + self._batch_size
+        start, self._used = self._used, self._used + size
         return self._pending[start : self._used]
 
     def state_dict(self) -> dict[str, Any]:

@@ -78,6 +78,8 @@ class JobRow:
 
     run_id: str
     experiment: str
+    variant: str
+    """What sets it apart in a swept experiment, see `sweep.variant_labels`; may be empty."""
     state: JobState
     reason: str
     device: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -21,7 +22,10 @@ from tui_datasize.tui.widgets.text import fit, number
 
 _WIDE = 104
 _STATE_WIDTH = 12
-_LONGEST_RUN_ID = 40
+_LONGEST_NAME = 64
+
+_TABLE_OF_KEY = re.compile(r"\b[a-z_]+\.(?=[a-z0-9_]+=)")
+"""The table in front of a swept key: `optimizer.` of `optimizer.lr=0.01`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +47,21 @@ class _Columns:
         return self.bar + self.percent + self.eta + self.loss + self.accuracy + self.device + self.attempt
 
 
-def _columns(width: int) -> _Columns:
+def _columns(width: int, longest_name: int) -> _Columns:
     bar, attempt = (14, 6) if width >= _WIDE else (0, 0)
     fixed = _Columns(run=0, bar=bar, attempt=attempt).rest + 4 + _STATE_WIDTH
-    return _Columns(run=max(12, min(_LONGEST_RUN_ID, width - fixed)), bar=bar, attempt=attempt)
+    return _Columns(run=max(12, min(longest_name, width - fixed)), bar=bar, attempt=attempt)
 
 
 def matches(row: JobRow, words: Sequence[str]) -> bool:
     """Whether a job holds all words of a filter; a word with `!` in front must not occur.
 
-    Words are looked for in run id, experiment, state, device, reason and what it waits for, in any case.
+    Words are looked for in run id, experiment, variant, state, device, reason and what it waits for, in
+    any case.
     """
     look = STATE_LOOKS[row.state].word
-    parts = (row.run_id, row.experiment, row.state.value, look, row.device, row.reason, _remark(row))
-    text = " ".join(parts).lower()
+    parts = (row.run_id, row.variant, row.experiment, row.state.value, look, row.device, row.reason)
+    text = " ".join((*parts, _remark(row))).lower()
     return all(
         (word[1:] not in text if len(word) > 1 else True) if word.startswith("!") else word in text
         for word in words
@@ -82,6 +87,7 @@ class JobTable(RowList):
         self._marked: frozenset[str] = frozenset()
         self._device_names: Mapping[str, str] = MappingProxyType({})
         self._is_ready = False
+        self._longest_name = 0
 
     @property
     def header_lines(self) -> int:
@@ -138,6 +144,7 @@ class JobTable(RowList):
     def _apply(self) -> None:
         words = self._words
         self._rows = [row for row in self._all if matches(row, words)] if words else self._all
+        self._longest_name = min(_LONGEST_NAME, max((len(_name(row)) for row in self._rows), default=0))
         self.set_keys([row.run_id for row in self._rows])
 
     def action_mark(self) -> None:
@@ -153,7 +160,7 @@ class JobTable(RowList):
 
     def draw_header(self) -> Sequence[Text]:
         """Column names."""
-        columns = _columns(self.view_size.width)
+        columns = _columns(self.view_size.width, self._longest_name)
         text = "    " + "state".ljust(_STATE_WIDTH) + "run".ljust(columns.run)
         text += " progress".ljust(columns.bar) if columns.bar else ""
         text += "%".rjust(columns.percent) + "ETA".rjust(columns.eta) + "loss".rjust(columns.loss)
@@ -174,7 +181,7 @@ class JobTable(RowList):
 
     def draw_row(self, index: int, width: int) -> Text:
         """One job."""
-        row, palette, columns = self._rows[index], self.palette, _columns(width)
+        row, palette, columns = self._rows[index], self.palette, _columns(width, self._longest_name)
         style = state_style(row.state, palette)
         mark = "◆" if row.run_id in self._marked else " "
         line = Text.assemble(
@@ -182,7 +189,7 @@ class JobTable(RowList):
             (mark, palette.accent),
             (f"{STATE_LOOKS[row.state].glyph} ", style),
             (_state_word(row).ljust(_STATE_WIDTH), style),
-            (fit(row.run_id, columns.run), palette.foreground),
+            (fit(_name(row), columns.run), palette.foreground),
         )
         remark = _remark(row)
         if remark:
@@ -215,6 +222,17 @@ class JobTable(RowList):
         device = self._device_names.get(row.device, row.device)
         cells.append((fit(device, columns.device - 1).strip().rjust(columns.device), palette.muted))
         return line.append_text(Text.assemble(*cells))
+
+
+def _name(row: JobRow) -> str:
+    """The run id; in a swept experiment what sets the run apart, in place of its hash.
+
+    `letters-n750-d0-s101-3f9a2c1b` of variant `optimizer.lr=0.01` is `letters-n750-d0-s101 lr=0.01`.
+    """
+    if not row.variant:
+        return row.run_id
+    clear = row.run_id.rpartition("-")[0]
+    return f"{clear} {_TABLE_OF_KEY.sub('', row.variant)}"
 
 
 def _remark(row: JobRow) -> str:

@@ -1,0 +1,51 @@
+"""Images that stay in their file make the same run as those on the device."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.helpers import evaluations, small_spec, train, train_until, weights
+from tui_datasize.experiments.augmentation import AugmentationSpec
+from tui_datasize.training import engine, session
+from tui_datasize.training.evaluate import DeviceSplit
+from tui_datasize.training.placement import MappedSplit, has_room, place
+
+CPU = torch.device("cpu")
+
+
+def nowhere(images_bytes, device):
+    return False
+
+
+def test_batches_are_the_same_wherever_the_images_lie(digits):
+    rows = np.array([5, 900, 17, 3])
+    placed, mapped = place(digits.train, rows, CPU), place(digits.train, rows, CPU, nowhere)
+    assert isinstance(placed, DeviceSplit)
+    assert isinstance(mapped, MappedSplit)
+    assert len(placed) == len(mapped) == 4
+    for positions in (slice(1, 3), slice(None), torch.tensor([2, 2, 0])):
+        for found, expected in zip(mapped.batch(positions), placed.batch(positions), strict=True):
+            assert torch.equal(found, expected)
+    assert placed.batch(slice(None))[0].numpy().tolist() == digits.train.images[rows].tolist()
+    whole = place(digits.test, slice(None), CPU, nowhere)
+    assert torch.equal(whole.batch(slice(None))[0], torch.from_numpy(np.array(digits.test.images)))
+
+
+def test_a_run_on_images_in_their_file_is_that_on_images_in_memory(queue_run, monkeypatch):
+    spec = small_spec(augmentation=AugmentationSpec(crop_padding_px=1, mixup=0.5))
+    in_memory, in_file = queue_run(spec), queue_run(spec)
+    expected = train(in_memory)
+    for module in (engine, session):
+        monkeypatch.setattr(module, "place", lambda *arguments: place(*arguments, room=nowhere))
+    train_until(in_file, 19)
+    found = train(in_file)
+    assert isinstance(found.trainer.subset, MappedSplit)
+    assert torch.equal(weights(found), weights(expected))
+    assert evaluations(in_file) == evaluations(in_memory)
+
+
+@pytest.mark.parametrize(("images_bytes", "fits"), [(1, True), (1 << 60, False)])
+def test_what_takes_too_much_memory_stays_in_its_file(images_bytes, fits):
+    assert has_room(images_bytes, CPU) == fits

@@ -1,0 +1,62 @@
+"""What is known of data sets without opening an image, and of halves of their classes."""
+
+import numpy as np
+import pytest
+
+from tui_datasize.experiments.catalogue import DATASETS, dataset_info
+from tui_datasize.experiments.class_split import chosen_classes, restrict
+from tui_datasize.experiments.spec import ClassSplit
+
+# Published totals: (classes, training images, test images).
+TOTALS = {
+    "digits": (10, 1437, 360),
+    "mnist": (10, 60_000, 10_000),
+    "fashion-mnist": (10, 60_000, 10_000),
+    "kmnist": (10, 60_000, 10_000),
+    "emnist-letters": (26, 124_800, 20_800),
+    "cifar10": (10, 50_000, 10_000),
+    "cifar100": (100, 50_000, 10_000),
+    "tiny-imagenet": (200, 100_000, 10_000),
+}
+
+
+def test_counts_per_class_add_up_to_what_is_published():
+    assert {
+        name: (info.classes, info.train_images, info.test_images) for name, info in DATASETS.items()
+    } == TOTALS
+    assert all(len(info.train_per_class) == len(info.test_per_class) for info in DATASETS.values())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_halves_of_an_uneven_data_set_are_counted_exactly(seed):
+    info = DATASETS["mnist"]
+    source, target = (restrict(info, ClassSplit(half, seed)) for half in ("source", "target"))
+    assert (source.classes, target.classes) == (5, 5)
+    assert source.train_images + target.train_images == 60_000
+    assert source.test_images + target.test_images == 10_000
+    kept = chosen_classes(10, ClassSplit("target", seed))
+    assert target.train_per_class == tuple(info.train_per_class[label] for label in kept)
+    assert target.smallest_class == min(target.train_per_class)
+    assert restrict(info, ClassSplit()) is info
+
+
+def test_an_image_folder_is_counted_per_class(tmp_path):
+    for split, counts in (("train", (3, 5)), ("test", (2, 1))):
+        for name, images in zip(("cat", "dog"), counts, strict=True):
+            folder = tmp_path / "pets" / split / name
+            folder.mkdir(parents=True)
+            for i in range(images):
+                (folder / f"{i}.JPEG").touch()
+            (folder / "jpeg").touch()
+    info = dataset_info("imagefolder:pets", tmp_path)
+    assert info.is_files
+    assert info.train_per_class == (3, 5)
+    assert info.test_per_class == (2, 1)
+    half = restrict(info, ClassSplit("source", 0))
+    assert half.train_images in {3, 5}
+
+
+def test_both_halves_are_drawn_by_the_seed():
+    halves = {chosen_classes(200, ClassSplit("source", seed)) for seed in range(4)}
+    assert len(halves) == 4
+    assert all(np.all(np.diff(half) > 0) for half in halves)

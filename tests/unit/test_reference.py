@@ -1,0 +1,31 @@
+"""docs/experiments.md names everything that experiments.toml knows."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from tui_datasize.analysis.curve import METRICS_OFFERED
+from tui_datasize.experiments.architectures import MODELS
+from tui_datasize.experiments.augmentation import AugmentationSpec
+from tui_datasize.experiments.catalogue import DATASETS
+from tui_datasize.experiments.recipe import RECIPE_KEYS
+from tui_datasize.experiments.schedule import SCHEDULES
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "experiments.md"
+WORDS = {
+    "recipe keys": RECIPE_KEYS,
+    "data sets": DATASETS.keys(),
+    "models": MODELS.keys(),
+    "options": {option for info in MODELS.values() for option in info.options},
+    "augmentation": {f.name for f in fields(AugmentationSpec)},
+    "schedules": set(SCHEDULES),
+    "metrics": {name.removeprefix("test_").removeprefix("train_") for name in METRICS_OFFERED},
+}
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_the_reference_names_all(kind):
+    named = set(re.findall(r"[\w.-]+", REFERENCE.read_text()))
+    assert sorted(set(WORDS[kind]) - named) == []

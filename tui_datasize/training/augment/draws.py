@@ -1,0 +1,78 @@
+"""The random numbers of one batch, and how an augmentation takes its own from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Numbers uniform in [0, 1), one column per image of a batch."""
+
+    host: Tensor
+    """On the CPU, shape (rows, B): for what decides which kernels are launched."""
+    device: Tensor
+    """The same numbers beside the images."""
+
+    def rows(self, start: int, count: int) -> Draws:
+        """A part of the rows."""
+        return Draws(self.host[start : start + count], self.device[start : start + count])
+
+
+class Augmentation(Protocol):
+    """A random change of a batch of images, each image with parameters of its own."""
+
+    @property
+    def rows(self) -> int:
+        """Numbers it needs per image."""
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        """Changed images; `draws` has `rows` rows.
+
+        Args:
+            images: Shape (B, C, H, W): uint8 or float32 pixels 0 .. 255, or normalised inputs.
+            draws: What its parameters follow from.
+        """
+
+
+def draw(generator: torch.Generator, rows: int, images: int, device: torch.device) -> Draws:
+    """Numbers of the next batch, on both sides.
+
+    Drawn on the CPU, so that a run's parameters do not depend on its device, and copied once, from
+    pinned memory, so that nothing waits.
+
+    Args:
+        generator: CPU stream.
+        rows: Numbers per image.
+        images: Size of the batch.
+        device: Where the images are.
+    """
+    pinned = device.type == "cuda"
+    host = torch.rand((rows, images), generator=generator, pin_memory=pinned)
+    return Draws(host, host.to(device, non_blocking=pinned))
+
+
+def whole(uniform: Tensor, count: Tensor | int) -> Tensor:
+    """Whole numbers 0 .. count - 1, each alike, from numbers uniform in [0, 1); int64.
+
+    Args:
+        uniform: Any shape.
+        count: At least 1; broadcast to the same shape.
+    """
+    drawn = (uniform * count).long()
+    # A float32 just below 1 times a large count rounds up to it.
+    return drawn.clamp(max=count - 1)
+
+
+def between(uniform: Tensor, low: float, high: float) -> Tensor:
+    """Numbers uniform in [low, high) from numbers uniform in [0, 1)."""
+    return low + (high - low) * uniform
+
+
+def per_image(values: Tensor) -> Tensor:
+    """One number per image, shape (B,), as it multiplies images, shape (B, 1, 1, 1)."""
+    return values[:, None, None, None]

@@ -1,0 +1,196 @@
+"""Flips, crops and affine maps: where the pixels of a training image come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import pi
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample, pad
+
+from tui_datasize.training.augment.draws import Draws, between, per_image, whole
+from tui_datasize.training.augment.rectangles import ROWS, Rectangles, Shape, draw_rectangles
+
+_CROP_RATIO = (3 / 4, 4 / 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """Mirrors left to right with a probability."""
+
+    probability: float
+    rows: int = 1
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        """Of the same type."""
+        mirrored = per_image(draws.device[0] < self.probability)
+        return torch.where(mirrored, images.flip(3), images)
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """Cuts out a square at a position of its own, after padding with zeros."""
+
+    side_px: int
+    """0: as large as the image was before padding."""
+    padding_px: int = 0
+    rows: int = 2
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        """Shape (B, C, side, side), of the same type."""
+        height, width = (self.side_px or side for side in images.shape[2:])
+        padded = pad(images, [self.padding_px] * 4) if self.padding_px else images
+        top = whole(draws.device[0], padded.shape[2] - height + 1)
+        left = whole(draws.device[1], padded.shape[3] - width + 1)
+        return cut(padded, top, left, height, width)
+
+
+@dataclass(frozen=True, slots=True)
+class ResizedCrop:
+    """Cuts out a rectangle of random area and aspect ratio and resizes it to a square.
+
+    Szegedy et al. (2015); the ranges and the fallback to the whole image are torchvision's.
+    """
+
+    smallest_area: float
+    """Share of the image's area, in (0, 1]; the largest is 1."""
+    side_px: int
+    rows: int = ROWS
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        """Float32, shape (B, C, side, side)."""
+        image = (images.shape[2], images.shape[3])
+        shape = Shape((self.smallest_area, 1.0), _CROP_RATIO)
+        drawn, found = draw_rectangles(draws.device, image, image, shape)
+        return resize(images, _or_central(drawn, found, image), self.side_px)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Rotates around the centre by an angle within a range in both directions."""
+
+    most_deg: float
+    rows: int = 1
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        """Float32 of the same shape."""
+        return rotate(images, between(draws.device[0], -self.most_deg, self.most_deg))
+
+
+def cut(images: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
+    """A window of one size out of each image.
+
+    Args:
+        images: Shape (B, C, H, W).
+        top: First row of each window, int64 of shape (B,).
+        left: First column, likewise.
+        height: Rows of a window.
+        width: Columns of a window.
+    """
+    windows = images.unfold(2, height, 1).unfold(3, width, 1)
+    return windows[torch.arange(len(images), device=images.device), :, top, left]
+
+
+def resize(images: Tensor, windows: Rectangles, side_px: int) -> Tensor:
+    """A window of each image resized to a square: bilinear, and averaging where it shrinks.
+
+    Args:
+        images: Shape (B, C, H, W).
+        windows: What is resized, of any size within the image.
+        side_px: Height and width of the outcome.
+
+    Returns:
+        Float32, shape (B, C, side, side).
+    """
+    rows = _resampling(windows.top, windows.height, images.shape[2], side_px)
+    columns = _resampling(windows.left, windows.width, images.shape[3], side_px)
+    resized: Tensor = rows[:, None] @ images.float() @ columns[:, None].transpose(2, 3)
+    return resized
+
+
+def _resampling(start: Tensor, length: Tensor, side: int, target: int) -> Tensor:
+    """Weights of `side` stored pixels in each of `target` new ones, shape (B, target, side).
+
+    A triangle around each new pixel's centre, as wide as the new pixel where the window shrinks and
+    as a stored one where it grows: the filter of PIL's and torch's antialiased bilinear resizing.
+    """
+    stored = torch.arange(side, device=start.device)
+    scale = (length / target)[:, None]
+    centre = scale * (torch.arange(target, device=start.device) + 0.5)
+    distance = (stored + 0.5 - start[:, None])[:, None, :] - centre[:, :, None]
+    weights = (1 - distance.abs() / scale.clamp(min=1)[:, :, None]).clamp(min=0)
+    within = (stored >= start[:, None]) & (stored < (start + length)[:, None])
+    weights = weights * within[:, None, :]
+    return weights / weights.sum(dim=2, keepdim=True)
+
+
+def _or_central(drawn: Rectangles, found: Tensor, image: tuple[int, int]) -> Rectangles:
+    """The rectangles, and where there is none the largest central one of an admitted aspect ratio."""
+    height, width = image
+    low, high = _CROP_RATIO
+    central_height = min(height, round(width / low))
+    central_width = min(width, round(height * high))
+    return Rectangles(
+        torch.where(found, drawn.top, (height - central_height) // 2),
+        torch.where(found, drawn.left, (width - central_width) // 2),
+        torch.where(found, drawn.height, central_height),
+        torch.where(found, drawn.width, central_width),
+    )
+
+
+def rotate(images: Tensor, degrees: Tensor) -> Tensor:
+    """Rotate each image around its centre, counter-clockwise; shape of `degrees`: (B,)."""
+    angle = degrees * (pi / 180)
+    cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    return resample(images, _matrix((cosine, -sine, zero), (sine, cosine, zero)))
+
+
+def shear_x(images: Tensor, slope: Tensor) -> Tensor:
+    """Move each row sideways by `slope` pixels per row below the first; shape of `slope`: (B,)."""
+    one, zero = torch.ones_like(slope), torch.zeros_like(slope)
+    return resample(images, _matrix((one, slope, slope * (images.shape[2] / 2)), (zero, one, zero)))
+
+
+def shear_y(images: Tensor, slope: Tensor) -> Tensor:
+    """Move each column up or down by `slope` pixels per column right of the first; shape: (B,)."""
+    one, zero = torch.ones_like(slope), torch.zeros_like(slope)
+    return resample(images, _matrix((one, zero, zero), (slope, one, slope * (images.shape[3] / 2))))
+
+
+def translate_x(images: Tensor, pixels: Tensor) -> Tensor:
+    """Move each image to the right by whole pixels, towards 0 from what is given; shape: (B,)."""
+    one, zero = torch.ones_like(pixels), torch.zeros_like(pixels)
+    return resample(images, _matrix((one, zero, -pixels.trunc()), (zero, one, zero)))
+
+
+def translate_y(images: Tensor, pixels: Tensor) -> Tensor:
+    """Move each image down by whole pixels, towards 0 from what is given; shape: (B,)."""
+    one, zero = torch.ones_like(pixels), torch.zeros_like(pixels)
+    return resample(images, _matrix((one, zero, zero), (zero, one, -pixels.trunc())))
+
+
+def _matrix(x: tuple[Tensor, Tensor, Tensor], y: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    return torch.stack([torch.stack(x), torch.stack(y)]).movedim(2, 0)
+
+
+def resample(images: Tensor, matrices: Tensor) -> Tensor:
+    """Map each image by a matrix of its own: bilinear, zeros outside.
+
+    Args:
+        images: Shape (B, C, H, W).
+        matrices: From a new pixel (x, y, 1), in pixels from the centre, to where its value is
+            taken from, shape (B, 2, 3).
+
+    Returns:
+        Float32 of the same shape.
+    """
+    height, width = images.shape[2:]
+    x = torch.arange(width, device=images.device) - (width - 1) / 2
+    y = torch.arange(height, device=images.device)[:, None] - (height - 1) / 2
+    # Products one by one: a matrix product in tf32 would misplace pixels of large images.
+    entry = matrices[..., None, None]
+    source_x = entry[:, 0, 0] * x + entry[:, 0, 1] * y + entry[:, 0, 2]
+    source_y = entry[:, 1, 0] * x + entry[:, 1, 1] * y + entry[:, 1, 2]
+    grid = torch.stack([source_x * (2 / width), source_y * (2 / height)], dim=3)
+    return grid_sample(images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -1,0 +1,212 @@
+"""Building the arrays of a data set: chunk by chunk, telling its progress, going on where it was killed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_datasize.runlog.atomic import sync_directory, write_json
+from tui_datasize.training.chunks import (
+    Chunk,
+    Filled,
+    Images,
+    Journal,
+    Read,
+    Shape,
+    SplitArrays,
+    SplitName,
+)
+
+Labels: TypeAlias = NDArray[np.int64]
+Fill: TypeAlias = Callable[[Path, Sequence[Chunk]], Iterator[Filled]]
+"""Writes chunks of the arrays in a folder, and yields each when it is done."""
+
+SPLITS: tuple[SplitName, ...] = ("train", "test")
+_PLAN = "plan.json"
+_TELLING_INTERVAL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSource:
+    """Where the images of one split come from."""
+
+    shape: Shape
+    """N, C, H, W."""
+    labels: Labels
+    """Shape (N,), values 0 .. K - 1."""
+    read: Read
+
+    @classmethod
+    def of_array(cls, images: Images, labels: Labels) -> SplitSource:
+        """Images that are decoded already: shape (N, C, H, W)."""
+        count, channels, height, width = images.shape
+        return cls((count, channels, height, width), labels, lambda start, stop: images[start:stop])
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a data set comes from."""
+
+    train: SplitSource
+    test: SplitSource
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...] | None = None
+    """Published statistics; None computes both over the full training set."""
+    std: tuple[float, ...] | None = None
+    fill: Fill | None = None
+    """How to write chunks in another way than reading them one after the other."""
+
+    @property
+    def splits(self) -> Mapping[SplitName, SplitSource]:
+        """Both splits by name."""
+        return {"train": self.train, "test": self.test}
+
+    def fill_chunks(self, folder: Path, chunks: Sequence[Chunk]) -> Iterator[Filled]:
+        """Write chunks of the arrays in a folder, and yield each when it is done."""
+        if self.fill is not None:
+            yield from self.fill(folder, chunks)
+            return
+        for name, split in self.splits.items():
+            arrays = SplitArrays.open(folder, name)
+            for chunk in chunks:
+                if chunk.split == name:
+                    yield arrays.fill(chunk, split.read)
+
+
+def build(directory: Path, source: Source) -> None:
+    """Write all arrays into a folder beside `directory`, then rename it: whole or not there.
+
+    A folder that a killed process left is gone on with.
+
+    Raises:
+        DataError: An image cannot be decoded.
+        OSError: The disk is full or read-only.
+    """
+    partial = directory.with_name(f".{directory.name}.partial")
+    plan = _plan(source)
+    if _read_plan(partial) != plan:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        write_json(partial / _PLAN, plan)
+    try:
+        _write(partial, source)
+        partial.rename(directory)
+    # Not for a request to leave: what is decoded by then is kept for the next attempt.
+    except Exception:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    sync_directory(directory.parent)
+
+
+def _plan(source: Source) -> dict[str, Any]:
+    """What two builds must have in common for one to go on where the other was left."""
+    return {
+        name: {
+            "shape": list(split.shape),
+            "labels": hashlib.blake2b(split.labels.tobytes(), digest_size=8).hexdigest(),
+        }
+        for name, split in source.splits.items()
+    }
+
+
+def _read_plan(partial: Path) -> object:
+    try:
+        return json.loads((partial / _PLAN).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _write(folder: Path, source: Source) -> None:
+    for name, split in source.splits.items():
+        SplitArrays.reserve(folder, name, split.shape)
+        _save(folder / f"{name}_labels.npy", split.labels)
+    counts = _fill(folder, source)
+    digest = hashlib.blake2b(digest_size=8)
+    for name, split in source.splits.items():
+        hashes = SplitArrays.open(folder, name).hashes
+        for part in (np.asarray(split.shape), hashes, split.labels):
+            digest.update(part.tobytes())
+    mean, std = (source.mean, source.std) if source.mean and source.std else _statistics(counts)
+    facts = {
+        "class_names": source.class_names,
+        "mean": mean,
+        "std": std,
+        "fingerprint": digest.hexdigest(),
+    }
+    write_json(folder / "dataset.json", facts)
+    for file in folder.glob("*.npy"):
+        _sync(file)
+
+
+def _fill(folder: Path, source: Source) -> NDArray[np.int64]:
+    """Write all chunks; pixels of the training images per channel and value, shape (C, 256)."""
+    counts = np.zeros((source.train.shape[1], 256), dtype=np.int64)
+    with Journal(folder) as journal:
+        chunks = [
+            chunk for name, split in source.splits.items() for chunk in journal.chunks(name, split.shape[0])
+        ]
+        progress = Progress(sum(chunk.stop - chunk.start for chunk in chunks))
+        with closing(source.fill_chunks(folder, chunks)) as filled:  # type: ignore[type-var]
+            for done in filled:
+                chunk = done.chunk
+                journal.note(chunk)
+                progress.add(chunk.stop - chunk.start)
+                if chunk.split == "train":
+                    counts += done.counts
+    return counts
+
+
+class Progress:
+    """Tells every few seconds how many images are decoded, and how long the rest will take.
+
+    Args:
+        images: How many there are.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, images: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._images = images
+        self._done = 0
+        self._clock = clock
+        self._started_s = self._told_s = clock()
+
+    def add(self, images: int) -> None:
+        """Count images that are done."""
+        self._done += images
+        now_s = self._clock()
+        if now_s - self._told_s < _TELLING_INTERVAL_S:
+            return
+        self._told_s = now_s
+        left_s = (now_s - self._started_s) / self._done * (self._images - self._done)
+        left = f"{left_s / 60:.0f} min" if left_s >= 90 else f"{left_s:.0f} s"
+        print(f"decoding {self._done:,} of {self._images:,} images, {left} left", flush=True)
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    with path.open("wb") as file:
+        np.save(file, array)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _statistics(counts: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel, exact: from how often each of the 256 values occurs."""
+    values = np.arange(256) / 255
+    pixels = counts.sum(axis=1)
+    mean = counts @ values / pixels
+    std = np.sqrt(((values - mean[:, None]) ** 2 * counts).sum(axis=1) / pixels)
+    return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())

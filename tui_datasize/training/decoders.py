@@ -1,0 +1,149 @@
+"""Decoding the files of a data set, in as many processes as there are cores."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from queue import SimpleQueue
+
+from tui_datasize.errors import DataError
+from tui_datasize.training.chunks import Chunk, Filled, SplitArrays, SplitName
+from tui_datasize.training.decode import Form
+from tui_datasize.training.decoding_process import BadImages, question, read_files, understand
+
+_TOLD_FILES = 5
+
+
+class FileFiller:
+    """Fills chunks of a data set's arrays from its image files.
+
+    Args:
+        files: The files of each split, in the order of its images.
+        form: What they become.
+        processes: How many decode at a time; by default one per core that this process may use. A
+            Pillow that decodes holds the interpreter's lock half of the time: threads would not do.
+    """
+
+    def __init__(
+        self, files: Mapping[SplitName, Sequence[str]], form: Form, processes: int | None = None
+    ) -> None:
+        self._files = files
+        self._form = form
+        self._processes = processes or len(os.sched_getaffinity(0))
+
+    def __call__(self, folder: Path, chunks: Sequence[Chunk]) -> Iterator[Filled]:
+        """Fill chunks and yield each when it is done, in any order.
+
+        Raises:
+            DataError: Some images cannot be decoded: all chunks were tried, and the first bad files named.
+                Or images differ in size, which is told at once.
+            OSError: A process met this error, or ended before its time.
+        """
+        bad: list[DataError] = []
+        for attempt in self._attempts(folder, chunks):
+            try:
+                yield attempt.result()
+            except BadImages as found:
+                for error in found.errors:
+                    print(error.line, flush=True)
+                bad += found.errors
+        if len(bad) == 1:
+            raise bad[0]
+        if bad:
+            others = ", ".join(error.where for error in bad[1:_TOLD_FILES])
+            raise DataError(
+                f"{bad[0].what}; so are {len(bad) - 1} more: {others}; stdout.log names them all",
+                where=bad[0].where,
+                fix=bad[0].fix,
+            )
+
+    def _attempts(self, folder: Path, chunks: Sequence[Chunk]) -> Iterator[Future[Filled]]:
+        count = min(self._processes, len(chunks))
+        if count <= 1:
+            return self._here(folder, chunks)
+        return self._in_processes(folder, chunks, count)
+
+    def _here(self, folder: Path, chunks: Sequence[Chunk]) -> Iterator[Future[Filled]]:
+        """One after the other in this process: where there is little to do, starting others takes longer."""
+        for chunk in chunks:
+            done: Future[Filled] = Future()
+            files = self._files[chunk.split][chunk.start : chunk.stop]
+            try:
+                arrays = SplitArrays.open(folder, chunk.split)
+                done.set_result(arrays.fill(chunk, lambda *_, files=files: read_files(files, self._form)))
+            except (BadImages, DataError, OSError) as error:
+                done.set_exception(error)
+            yield done
+
+    def _in_processes(self, folder: Path, chunks: Sequence[Chunk], count: int) -> Iterator[Future[Filled]]:
+        # The processes end first: a thread that waits for an answer then has one.
+        with ThreadPoolExecutor(count) as threads, _running(folder, self._form, count) as processes:
+            idle: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
+            for process in processes:
+                idle.put(process)
+
+            def fill(chunk: Chunk) -> Filled:
+                process = idle.get()
+                files = self._files[chunk.split][chunk.start : chunk.stop]
+                try:
+                    return understand(_ask(process, question(chunk, files)))
+                finally:
+                    idle.put(process)
+
+            waiting = iter(chunks)
+            pending = {threads.submit(fill, chunk) for chunk in islice(waiting, 2 * count)}
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                pending |= {threads.submit(fill, chunk) for chunk in islice(waiting, len(done))}
+                yield from done
+
+
+@contextlib.contextmanager
+def _running(folder: Path, form: Form, count: int) -> Iterator[list[subprocess.Popen[str]]]:
+    """Decoding processes, killed at the end: what they have not answered is decoded again."""
+    command = [
+        sys.executable, "-m", "tui_datasize.training.decoding_process", str(folder), json.dumps(asdict(form)),
+    ]  # fmt: skip
+    processes: list[subprocess.Popen[str]] = []
+    try:
+        for _ in range(count):
+            pipes = subprocess.PIPE
+            processes.append(
+                subprocess.Popen(command, stdin=pipes, stdout=pipes, text=True, encoding="utf-8")
+            )
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with contextlib.suppress(OSError):
+                    if pipe:
+                        pipe.close()
+
+
+def _ask(process: subprocess.Popen[str], line: str) -> str:
+    """The answer of a process to one line.
+
+    Raises:
+        OSError: It ended instead of answering.
+    """
+    if process.stdin is None or process.stdout is None:
+        raise ValueError("a process without pipes")
+    # A process that is gone shows on either side of the pipe.
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(line)
+        process.stdin.flush()
+    answer = process.stdout.readline()
+    if not answer:
+        status = process.wait()
+        raise ChildProcessError(f"a decoding process ended with exit status {status}; see stderr.log")
+    return answer

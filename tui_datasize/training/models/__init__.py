@@ -1,0 +1,5 @@
+"""The models by name, built for an image shape and initialised from the run's own stream."""
+
+from tui_datasize.training.models.build import build_model
+
+__all__ = ["build_model"]

@@ -1,0 +1,97 @@
+"""Where images lie while a run uses them: whole on its device, or in their file where they are too many."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tui_datasize.training.arrays import ImageRows, ImageSplit
+from tui_datasize.training.evaluate import DeviceSplit, ImageBatches, Integers
+
+_LARGEST_SHARE = 0.5
+"""Of the free memory; the rest is for the model."""
+
+
+class Room(Protocol):
+    """Decides whether so many bytes of images are placed on a device."""
+
+    def __call__(self, images_bytes: int, device: torch.device) -> bool:
+        """Whether they may."""
+
+
+@dataclass(frozen=True, slots=True)
+class MappedSplit:
+    """Images that stay in their file, memory-mapped, and come to the device by the batch.
+
+    Nothing waits for the device: while it works on one batch, the host reads the next.
+    """
+
+    images: ImageRows
+    rows: Integers
+    """Which of the images, shape (N,)."""
+    host_labels: Tensor
+    """int64, shape (N,), on the CPU."""
+    device: torch.device
+
+    @property
+    def home(self) -> torch.device:
+        """Where `batch` takes positions from: the CPU."""
+        return torch.device("cpu")
+
+    def __len__(self) -> int:
+        """N, the number of images."""
+        return len(self.rows)
+
+    def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Images and labels on the device."""
+        chosen = positions if isinstance(positions, slice) else positions.numpy()
+        images = torch.from_numpy(np.array(self.images[self.rows[chosen]]))
+        return self._move(images), self._move(self.host_labels[positions])
+
+    def _move(self, part: Tensor) -> Tensor:
+        if self.device.type == "cpu":
+            return part
+        return part.pin_memory().to(self.device, non_blocking=True)
+
+
+def has_room(images_bytes: int, device: torch.device) -> bool:
+    """Whether images take up at most half of what is free: on a GPU, or of a CPU slot's part of memory."""
+    if device.type == "cuda":
+        return images_bytes <= _LARGEST_SHARE * torch.cuda.mem_get_info(device)[0]
+    slots = os.cpu_count() or 1
+    return images_bytes <= _LARGEST_SHARE * _available_bytes() / slots
+
+
+def place(
+    split: ImageSplit, rows: Integers | slice, device: torch.device, room: Room = has_room
+) -> ImageBatches:
+    """Make the images at `rows` of a split ready for batches, as they are stored.
+
+    Args:
+        split: The images.
+        rows: Which of them, in which order.
+        device: Where the batches are needed.
+        room: Decides whether they are copied to the device as a whole.
+    """
+    chosen = np.arange(len(split.labels))[rows] if isinstance(rows, slice) else rows
+    # A copy: the arrays are read-only maps of files.
+    labels = torch.from_numpy(np.array(split.labels[chosen]))
+    if not room(len(chosen) * int(np.prod(split.images.shape[1:])), device):
+        return MappedSplit(split.images, chosen, labels, device)
+    images = torch.from_numpy(np.array(split.images[rows]))
+    return DeviceSplit(images.to(device), labels.to(device))
+
+
+def _available_bytes() -> int:
+    """Memory that can be had without swapping, or all there is where that is not told."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

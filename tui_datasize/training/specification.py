@@ -1,0 +1,23 @@
+"""Reading what was queued."""
+
+from __future__ import annotations
+
+import json
+
+from tui_datasize.errors import StorageError
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.runlog.paths import RunPaths
+
+
+def read_spec(paths: RunPaths) -> RunSpec:
+    """The specification that was queued.
+
+    Raises:
+        StorageError: `spec.json` is damaged.
+    """
+    try:
+        return RunSpec.from_dict(json.loads(paths.spec.read_bytes())["spec"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StorageError(
+            f"not the specification of a run ({error!r})", where=str(paths.spec), fix="queue the run again"
+        ) from error

@@ -1,0 +1,83 @@
+"""What a run learns: its classes of a data set, its training images among them, and their labels."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tui_datasize.experiments.class_split import chosen_classes
+from tui_datasize.experiments.label_noise import noisy_labels
+from tui_datasize.experiments.spec import ClassSplit, RunSpec
+from tui_datasize.experiments.subsets import draw
+from tui_datasize.training.arrays import ChosenRows, ImageSplit, Indices, LoadedDataset
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A data set as one run sees it.
+
+    The evaluation of the training images is measured against the labels given, wrong ones included;
+    the test labels are always the true ones.
+    """
+
+    dataset: LoadedDataset
+    """Of the run's classes alone, labels counted from 0; `train.labels` are those given."""
+    subset: Indices
+    """Positions of the training images in `dataset.train`, shape (n,), in draw order."""
+    index: Indices
+    """The same images by their place in the whole data set, shape (n,)."""
+    true_labels: Indices
+    """Labels of all images of `dataset.train` without noise, shape (N,)."""
+
+
+def make_task(spec: RunSpec, whole: LoadedDataset) -> Task:
+    """Restrict a data set to what a run sees, draw its images and replace labels.
+
+    The subset is drawn by the true labels: a run with wrong labels trains on the same images as one without.
+
+    Raises:
+        DataError: There are too few images, or a class of the confusion is unknown.
+    """
+    dataset, rows = restrict_dataset(whole, spec.classes)
+    true_labels = np.asarray(dataset.train.labels)
+    subset = draw(true_labels, spec.train_size, spec.subset)
+    given = noisy_labels(true_labels, dataset.class_names, spec.label_noise, spec.subset.seed)
+    return Task(
+        dataset=replace(dataset, train=replace(dataset.train, labels=given)),
+        subset=subset,
+        index=rows[subset],
+        true_labels=true_labels,
+    )
+
+
+def restrict_dataset(whole: LoadedDataset, classes: ClassSplit) -> tuple[LoadedDataset, Indices]:
+    """The images of some classes, labels counted anew from 0; no image is copied.
+
+    Normalisation stays that of the whole data set, so that weights of one half see the other alike.
+
+    Returns:
+        The restricted data set, and where its training images lie in the whole one, shape (N,).
+    """
+    if classes.half == "all":
+        return whole, np.arange(len(whole.train.labels), dtype=np.int64)
+    kept = np.asarray(chosen_classes(len(whole.class_names), classes), dtype=np.int64)
+    train, rows = _restrict(whole.train, kept)
+    test, _ = _restrict(whole.test, kept)
+    digest = hashlib.blake2b(whole.fingerprint.encode() + kept.tobytes(), digest_size=8)
+    restricted = replace(
+        whole,
+        train=train,
+        test=test,
+        class_names=tuple(whole.class_names[label] for label in kept),
+        fingerprint=digest.hexdigest(),
+    )
+    return restricted, rows
+
+
+def _restrict(split: ImageSplit, kept: Indices) -> tuple[ImageSplit, Indices]:
+    """The images of the kept classes, ascending, in file order; and their rows."""
+    rows = np.flatnonzero(np.isin(split.labels, kept)).astype(np.int64)
+    labels = np.searchsorted(kept, split.labels[rows]).astype(np.int64)
+    return ImageSplit(ChosenRows(split.images, rows), labels, split.hashes[rows]), rows
