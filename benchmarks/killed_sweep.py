@@ -69,7 +69,7 @@ def run_sweep(
     project = load_project(paths.experiments)
     client = QueueClient(paths)
     started = time.monotonic()
-    client.enqueue(plan_runs(project.experiment(experiment), project.data_dir), data_dir=project.data_dir)
+    client.enqueue(plan_runs(project.experiment(experiment), project), data_dir=project.data_dir)
     kills: Counter[str] = Counter()
     next_kill = started + every_s
     while any(job.state is not JobState.SUCCEEDED for job in client.jobs()):

@@ -113,7 +113,7 @@ def test_cancelling_what_has_ended_is_refused(lab: Lab) -> None:
     lab.wait_for(run, JobState.SUCCEEDED)
     ((ok, message),) = lab.ask(CommandKind.CANCEL, run)
     assert not ok
-    assert message == f"{run.run_id}: is succeeded; nothing is left to cancel"
+    assert message == f"{run.run_id}: has succeeded already; `queue --force` runs it again"
 
 
 def test_queueing_what_is_just_being_cancelled_is_refused_and_not_lost_in_silence(lab: Lab) -> None:

@@ -12,11 +12,14 @@ import pytest
 from tests.faults.chaos.findings import (
     Command,
     Execution,
+    History,
     disagreements,
+    early_starts,
     lost_commands,
     overlaps,
     read_executions,
     read_notes,
+    starts_while_drained,
     tracebacks,
     unasked_states,
 )
@@ -107,6 +110,53 @@ def test_executions_that_overlap_are_noticed() -> None:
         ]
     )
     assert "executed it together for 10.0 ms" in found
+
+
+def history(**changes: object) -> History:
+    """Source `s` succeeds at 3, its dependant `r` starts at 4; the queue drains from 6 to 8."""
+    values: dict[str, object] = {
+        "starts": [("s", "2"), ("r", "4")],
+        "successes": [("s", "3")],
+        "forced": [],
+        "queued": {"r": "1", "s": "1"},
+        "sources": {"r": ["s"]},
+        "drains": [(True, "6"), (False, "8")],
+    }
+    return History(**(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_early"),
+    [
+        ({}, False),
+        ({"successes": []}, True),
+        ({"successes": [("s", "5")]}, True),
+        # It was to run afresh, and the dependant did not wait for it.
+        ({"forced": [("s", "3.5")]}, True),
+        ({"forced": [("s", "2.5")]}, False),
+        # It did not wait for it at that time.
+        ({"successes": [], "queued": {"r": "5", "s": "1"}}, False),
+    ],
+)
+def test_a_start_before_its_source_is_noticed(changes: dict[str, object], is_early: bool) -> None:
+    assert bool(list(early_starts(history(**changes)))) == is_early
+
+
+@pytest.mark.parametrize(
+    ("drains", "starts_at", "is_wrong"),
+    [
+        ([(True, "6"), (False, "8")], "7", True),
+        ([(True, "6"), (False, "8")], "9", False),
+        ([(True, "6"), (True, "7"), (False, "8")], "7.5", True),
+        ([(True, "6")], "9", True),
+        ([], "7", False),
+    ],
+)
+def test_a_start_of_a_drained_queue_is_noticed(
+    drains: list[tuple[bool, str]], starts_at: str, is_wrong: bool
+) -> None:
+    seen = history(drains=drains, starts=[("s", starts_at)])
+    assert bool(list(starts_while_drained(seen))) == is_wrong
 
 
 @pytest.fixture

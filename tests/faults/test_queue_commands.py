@@ -55,7 +55,8 @@ def test_hold_release_and_cancel_of_everything(lab: Lab, command: Command) -> No
     lab.wait_for(runs[0], JobState.RUNNING)
     status, told = command("hold", "--all")
     assert (status, told.count(": held\n")) == (0, 3)
-    assert command("hold", "--all") == (0, "nothing to hold\n")
+    nothing = "nothing to hold: of the 4 jobs none is interrupted or queued (1 running, 3 held)\n"
+    assert command("hold", "--all") == (0, nothing)
     assert command("release", "lab", "--state", "held")[1].count(": released\n") == 3
     command("cancel", "--all")
     lab.wait_until_over()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.gpus import CPU
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
-from tui_datasize.runlog.claim import observe
+from tui_datasize.runlog.claim import observe, read_exit
 from tui_datasize.runlog.identity import ProcessIdentity
 
 pytestmark = pytest.mark.faults
@@ -252,3 +253,32 @@ def test_a_scheduler_whose_database_is_taken_away_ends(lab: Lab) -> None:
     for file in lab.project.runs.glob("queue.db*"):
         file.unlink()
     assert scheduler.wait(60) == 0, lab.log()
+
+
+def test_time_is_counted_to_the_end_of_a_worker_not_to_its_discovery(lab: Lab) -> None:
+    done, vanished = lab.enqueue(*(lab.spec(seed, gate=str(lab.gate(str(seed)))) for seed in range(2)))
+    scheduler = lab.start_scheduler()
+    for run in (done, vanished):
+        lab.wait_for(run, JobState.RUNNING)
+    lab.kill(scheduler)
+    lab.gate("0").touch()
+    lab.wait(lambda: read_exit(done))
+    os.kill(lab.worker_pid(vanished), signal.SIGKILL)
+    lab.wait(lambda: not observe(vanished).claimant_alive)
+    began = lab.job(vanished).started_at
+    last_sign = datetime.fromisoformat(began) + timedelta(seconds=2)
+    for file in vanished.directory.iterdir():
+        os.utime(file, (last_sign.timestamp(), last_sign.timestamp()))
+    lab.gate("1").touch()
+    lab.start_scheduler()
+    lab.wait_until_over()
+    with closing(sqlite3.connect(lab.project.queue)) as connection:
+        ends = dict(
+            connection.execute("SELECT run_id, finished_at FROM attempts WHERE attempt = 1").fetchall()
+        )
+    end = read_exit(done)
+    assert end is not None
+    assert ends == {
+        done.run_id: end.finished_at,
+        vanished.run_id: last_sign.isoformat(timespec="milliseconds"),
+    }

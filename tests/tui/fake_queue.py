@@ -75,6 +75,8 @@ class FakeQueue:
     """Of the jobs whose time can be told, by run id."""
     used: list[Usage] = field(default_factory=list)
     slots: int | None = None
+    waiting: str = ""
+    """Who has the slots."""
     drains: list[bool] = field(default_factory=list)
     """What was asked of the whole queue."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -89,6 +91,10 @@ class FakeQueue:
     def settings(self) -> QueueSettings:
         """As the last drain left them."""
         return QueueSettings(draining=bool(self.drains and self.drains[-1]), slots=self.slots)
+
+    def waits_for_slots(self) -> str:
+        """What the test says."""
+        return self.waiting
 
     def executions(self) -> list[Execution]:
         """Every run has used `USED_S`, as far as it has run."""

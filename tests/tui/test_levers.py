@@ -12,7 +12,7 @@ from tui_datasize.errors import StorageError
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.views import Usage
-from tui_datasize.runlog.claim import utc_now
+from tui_datasize.runlog.claim import read_exit, utc_now
 from tui_datasize.tui.look.news import NewsReader, terminal_signal
 from tui_datasize.tui.look.snapshot import Snapshot
 from tui_datasize.tui.queue.job_table import JobTable
@@ -194,6 +194,44 @@ async def test_the_terminal_rings_once_when_a_job_fails_and_once_at_the_end(busy
         busy.queue.drains.append(True)
         await show.shows("‖ draining")
         assert len(written) == 2
+
+
+async def test_a_silent_app_tells_news_on_its_status_line_alone(busy: Stage, monkeypatch):
+    monkeypatch.setenv("DATASIZE_BELL", "0")
+    async with busy.open() as show:
+        written: list[str] = []
+        monkeypatch.setattr(show.app._driver, "write", written.append)
+        end(busy, 7, JobState.FAILED, "out of memory")
+        await show.shows(f"{busy.queue.entries[7].run_id} failed: out of")
+        assert written == []
+
+
+async def test_checkpoints_are_pruned_after_a_question(busy: Stage):
+    ended = [run for run in busy.project.all_runs() if (end := read_exit(run)) and end.outcome == "succeeded"]
+    for run in ended:
+        run.checkpoint.write_bytes(b"x" * 500_000)
+    async with busy.open() as show:
+        await show.press("P")
+        await show.shows("Remove checkpoints?", f"{len(ended) / 2:.1f} MB")
+        await show.press("escape")
+        assert all(run.checkpoint.exists() for run in ended)
+        await show.press("P")
+        await show.shows("Remove checkpoints?")
+        await show.press("enter")
+        await show.shows(f"{len(ended) / 2:.1f} MB freed")
+        assert not any(run.checkpoint.exists() for run in ended)
+        await show.press("P")
+        await show.shows("no checkpoint is there that nothing needs any more")
+
+
+async def test_the_header_tells_which_project_has_the_slots(busy: Stage):
+    async with busy.open() as show:
+        busy.queue.waiting = "waiting: all 2 CPU slots are used by /home/me/letters (2)"
+        await show.until(lambda: "waits for /home/me/letters (2)" in show.lines[1])
+        await show.pilot.resize_terminal(120, 24)
+        await show.until(lambda: busy.queue.waiting in show.lines[1])
+        busy.queue.waiting = ""
+        await show.until(lambda: "letters" not in show.lines[1])
 
 
 def news(reader: NewsReader, stage: Stage) -> list[str]:

@@ -50,7 +50,11 @@ def test_every_command_shows_an_example_that_parses(command, capsys):
     [
         ("batchsize = 3", "experiments.small: unknown key 'batchsize'; did you mean 'batch_size'?"),
         ("fractions = [2]", "expected exactly one of sizes, fractions, per_class"),
-        ("[experiments.small]\ndataset = 'digits'", "not valid TOML"),
+        (
+            "[experiments.small]\ndataset = 'digits'",
+            "the table [experiments.small] stands there twice (at line",
+        ),
+        ("x = [", "not valid TOML"),
         ("[experiments.'a b']", "'a b' is not a name"),
     ],
 )
@@ -90,7 +94,8 @@ def test_a_sweep_that_cannot_run_is_one_line_and_queues_nothing(project, capsys,
         (["--project", "elsewhere", "queue", "small"], "elsewhere: no such directory"),
         (["export", "--experiment", "nothing"], "no experiment 'nothing'"),
         (["export", "--table", "curve", "--metric", "test_acuracy"], "no metric 'test_acuracy'"),
-        (["export", "--output", "no/such/folder/runs.csv"], "no/such/folder"),
+        (["export", "--output", "no/such/folder/runs.csv"], "no/such/folder: no such folder"),
+        (["status", "--experiment", "nothing"], "no experiment 'nothing' in the queue"),
     ],
 )
 def test_bad_arguments_are_one_line(project, capsys, arguments, message):

@@ -1,12 +1,21 @@
 """Levers on the command line: what is asked wrongly ends in one line, status 2, and changes nothing."""
 
+import json
+from collections import Counter
+from contextlib import closing
+
 import pytest
 
 from tests.unit.test_cli import PROJECT, assert_one_line
 from tui_datasize.cli.dispatch import main
+from tui_datasize.cli.doctor import _slots
 from tui_datasize.cli.levers import _tell
+from tui_datasize.cli.watch import _Board
+from tui_datasize.jobs.apply import CommandDesk
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import CommandResult
+from tui_datasize.jobs.commands import CommandKind, CommandResult
+from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.paths import ProjectPaths
 
 
@@ -66,6 +75,92 @@ def test_an_experiment_is_queued_after_a_run_and_with_a_limit(project, capsys):
     assert f"waits for {source.run_id}" in capsys.readouterr().out
 
 
+def apply_all(project) -> None:
+    """What a scheduler would do with the commands that wait."""
+    with closing(Store(project.queue)) as store:
+        CommandDesk(store, project).apply_pending()
+
+
+def test_what_several_runs_begin_with_names_them_up_to_a_dash(project, capsys, monkeypatch):
+    monkeypatch.setattr("tui_datasize.cli.levers.ANSWER_WITHIN_S", 0.0)
+    assert main(["queue", "small"]) == 0
+    apply_all(project)
+    assert main(["hold", "small-n40"]) == 0
+    apply_all(project)
+    held = [job.run_id for job in QueueClient(project).jobs() if job.state is JobState.HELD]
+    assert [run_id[:9] for run_id in held] == ["small-n40"] * 2
+    capsys.readouterr()
+    assert main(["hold", "small-n40"]) == 0
+    assert "nothing to hold: of the 2 jobs none is interrupted or queued (2 held)" in capsys.readouterr().err
+    assert main(["hold", "small-n"]) == 2
+    assert_one_line(capsys, "'small-n' fits 4 runs; be longer: small-n40-d0")
+    assert main(["release", "small-n40-d0-s1"]) == 0
+    apply_all(project)
+    assert sum(job.state is JobState.HELD for job in QueueClient(project).jobs()) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "command", "words"),
+    [
+        (JobState.SUCCEEDED, "hold", "has succeeded already; `queue --force` runs it again"),
+        (JobState.SUCCEEDED, "cancel", "has succeeded already; `queue --force` runs it again"),
+        (JobState.SUCCEEDED, "retry", "has succeeded already; `queue --force` runs it again"),
+        (JobState.FAILED, "hold", "has failed already; `retry` runs it again"),
+        (JobState.CANCELLED, "move", "is cancelled already; `retry` queues it again"),
+    ],
+)
+def test_a_run_that_has_ended_is_answered_in_clear_words(project, state, command, words):
+    client = QueueClient(project)
+    assert main(["queue", "small", "--sizes", "40", "--seeds", "0"]) == 0
+    (job,) = client.jobs()
+    apply_all(project)
+    with closing(Store(project.queue)) as store, store.transaction():
+        store.change(job.run_id, state, "")
+    asked = client.send(CommandKind(command), [job.run_id])
+    apply_all(project)
+    assert client.wait(asked, 1.0) == [CommandResult(job.run_id, False, f"{job.run_id}: {words}")]
+
+
+def test_a_run_that_has_not_started_has_no_log_yet(project, capsys):
+    assert main(["queue", "small", "--sizes", "40", "--seeds", "0"]) == 0
+    (job,) = QueueClient(project).jobs()
+    capsys.readouterr()
+    assert main(["logs", job.run_id]) == 0
+    assert capsys.readouterr().err == f"{job.run_id}: has not started; it is queued\n"
+
+
+def test_swept_variants_are_told_apart(project, capsys):
+    sweep = '[experiments.small.sweep]\n"optimizer.lr" = [0.1, 0.01]\n'
+    project.experiments.write_text(PROJECT + sweep)
+    assert main(["queue", "small", "--sizes", "40", "--seeds", "0", "--dry-run"]) == 0
+    shown = [line.split("  ")[1] for line in capsys.readouterr().out.splitlines()]
+    assert shown == ["optimizer.lr=0.1", "optimizer.lr=0.01"]
+    assert main(["queue", "small"]) == 0
+    apply_all(project)
+    capsys.readouterr()
+    assert main(["status", "--experiment", "small"]) == 0
+    assert capsys.readouterr().out.count("optimizer.lr=0.1 ") == 4
+    assert main(["status", "--json"]) == 0
+    jobs = json.loads(capsys.readouterr().out)["jobs"]
+    assert Counter(job["variant"] for job in jobs) == {"optimizer.lr=0.1": 4, "optimizer.lr=0.01": 4}
+
+
+def test_who_has_the_slots_is_told(project, capsys, monkeypatch):
+    words = "waiting: all 2 CPU slots are used by /elsewhere (2)"
+    monkeypatch.setattr(QueueClient, "waits_for_slots", lambda _client: words)
+    assert main(["queue", "small"]) == 0
+    capsys.readouterr()
+    assert main(["status"]) == 0
+    assert words in capsys.readouterr().err
+    assert main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["waiting"] == words
+    assert _slots(project).text == words
+    board = _Board(project, [])
+    board.tell(words)
+    board.tell(words)
+    assert capsys.readouterr().err.count(words) == 1
+
+
 def test_an_experiment_cannot_be_queued_after_itself(project, capsys):
     assert main(["queue", "small"]) == 0
     capsys.readouterr()
@@ -79,7 +174,7 @@ def test_many_answers_are_counted(capsys):
     _tell([*results, CommandResult("x", False, "x: is running; cancel it to stop it")])
     assert capsys.readouterr().err.splitlines() == [
         "500 runs: held",
-        "1 runs: is running; cancel it to stop it",
+        "1 run: is running; cancel it to stop it",
     ]
 
 

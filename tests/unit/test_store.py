@@ -203,7 +203,7 @@ def test_a_newer_version_is_refused(tmp_path: Path) -> None:
     create_database(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(StorageError, match="is of version 99, this program knows version 2"):
+    with pytest.raises(StorageError, match="is of version 99, this program knows version 3"):
         open_database(path)
 
 

@@ -6,15 +6,15 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 _Key: TypeAlias = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One run, as far as its time is concerned."""
+class Work(NamedTuple):
+    """One run, as far as its time is concerned; a tuple, since there are tens of thousands."""
 
     run_id: str
     experiment: str
@@ -50,8 +50,7 @@ class Pace:
         return self.start_s + self.update_s * updates
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """When one unfinished run will be done."""
 
     run_id: str
@@ -75,18 +74,23 @@ class Paces:
         points: dict[_Key, list[tuple[float, float]]] = defaultdict(list)
         for work in finished:
             if work.total_updates > 0 and work.used_s > 0:
-                for key, _ in _levels(work):
+                for key, _ in _levels(work.model, work.batch_size, work.device, work.dataset):
                     points[key].append((work.total_updates, work.used_s))
         self._fits: Mapping[_Key, tuple[float, float, int]] = MappingProxyType(
             {key: (*fit_line(group), len(group)) for key, group in points.items()}
         )
+        self._pace_of = cache(self._most_similar)
 
     def pace(self, work: Work) -> Pace | None:
         """The pace of the most similar finished runs; None where none has finished.
 
         Same data set, model, batch size and device; else other data; else the same model; else any.
         """
-        for key, words in _levels(work):
+        # Thousands of runs are of a few kinds.
+        return self._pace_of(work.model, work.batch_size, work.device, work.dataset)
+
+    def _most_similar(self, model: str, batch_size: int, device: str, dataset: str) -> Pace | None:
+        for key, words in _levels(model, batch_size, device, dataset):
             if key in self._fits:
                 start_s, update_s, runs = self._fits[key]
                 return Pace(start_s, update_s, f"{runs} finished {'run' if runs == 1 else 'runs'}{words}")
@@ -176,12 +180,12 @@ def _end(
     return end_s
 
 
-def _levels(work: Work) -> tuple[tuple[_Key, str], ...]:
+def _levels(model: str, batch_size: int, device: str, dataset: str) -> tuple[tuple[_Key, str], ...]:
     """What a run has in common with others, from all to nothing, each with its words."""
-    same = f" of {work.model} on {work.device}"
+    same = f" of {model} on {device}"
     return (
-        ((work.model, work.batch_size, work.device, work.dataset), same),
-        ((work.model, work.batch_size, work.device), f"{same}, other data"),
-        ((work.model,), f" of {work.model}, other device or batch size"),
+        ((model, batch_size, device, dataset), same),
+        ((model, batch_size, device), f"{same}, other data"),
+        ((model,), f" of {model}, other device or batch size"),
         ((), " of other models"),
     )

@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -25,6 +26,7 @@ from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.database import file_system, refuse_network_file_system
 from tui_datasize.jobs.gpus import read_devices
 from tui_datasize.jobs.rebuild import repair
+from tui_datasize.jobs.slots import read_holders, slot_directory
 from tui_datasize.runlog.paths import ProjectPaths
 
 Verdict: TypeAlias = Literal["ok", "warn", "fail"]
@@ -76,6 +78,7 @@ def run_checks(paths: ProjectPaths) -> Iterator[Check]:
     yield _file_system(paths)
     yield from _project(paths)
     yield _queue(paths)
+    yield _slots(paths)
     yield _orphans(paths)
 
 
@@ -215,6 +218,20 @@ def _queue(paths: ProjectPaths) -> Check:
     if waiting and not alive:
         return Check("queue", "warn", f"{text}; `datasize-tui scheduler start` starts it")
     return Check("queue", "ok", text)
+
+
+def _slots(paths: ProjectPaths) -> Check:
+    """Whether other projects of this machine have the slots that jobs wait for."""
+    try:
+        waiting = QueueClient(paths).waits_for_slots()
+        holders = read_holders(slot_directory())
+    except (DatasizeError, OSError):
+        return Check("slots", "warn", "cannot be told without the queue")
+    if waiting:
+        return Check("slots", "warn", waiting)
+    used = Counter(holder.project or "?" for holder in holders)
+    by_whom = ", ".join(f"{project} ({count})" for project, count in used.items())
+    return Check("slots", "ok", f"used by {by_whom}" if used else "no slot of this machine is used")
 
 
 def _orphans(paths: ProjectPaths) -> Check:

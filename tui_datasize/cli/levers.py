@@ -6,10 +6,16 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 
-from tui_datasize.cli.project import project_paths, talk
+from tui_datasize.cli.basics import project_paths, talk
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult, select_jobs
+from tui_datasize.jobs.commands import (
+    APPLIES_TO,
+    Acknowledgement,
+    CommandKind,
+    CommandResult,
+    select_jobs,
+)
 from tui_datasize.jobs.state import JobState
 
 ANSWER_WITHIN_S = 10.0
@@ -24,7 +30,7 @@ def change_jobs(arguments: argparse.Namespace) -> int:
     kind = CommandKind(arguments.command)
     run_ids = _chosen(client, kind, arguments)
     if not run_ids:
-        talk(f"nothing to {kind}")
+        talk(_nothing_to_do(client, kind, arguments))
         return EXIT_OK
     return _ask(client, client.send(kind, run_ids, getattr(arguments, "by", 0)))
 
@@ -36,13 +42,14 @@ def drain(arguments: argparse.Namespace) -> int:
 
 
 def _chosen(client: QueueClient, kind: CommandKind, arguments: argparse.Namespace) -> list[str]:
-    """Run ids, each once: of the whole queue, or of run ids, unique prefixes and experiments.
+    """Run ids, each once: of the whole queue, or of the given words.
 
-    An experiment and `--all` stand for those jobs to which the command applies.
+    `--all`, an experiment and a beginning of several run ids stand for those jobs to which the command
+    applies; a single run is asked for whatever its state, and the scheduler answers.
 
     Raises:
         ConfigError: Neither or both of jobs and `--all` are given.
-        UnknownRunError: A word names nothing, or a prefix is not unique.
+        UnknownRunError: A word names nothing, or nothing clearly.
     """
     if bool(arguments.jobs) == arguments.all:
         raise ConfigError(
@@ -53,17 +60,29 @@ def _chosen(client: QueueClient, kind: CommandKind, arguments: argparse.Namespac
     jobs = client.jobs()
     if arguments.all:
         return select_jobs(jobs, kind, states=states)
-    experiments = {job.experiment for job in jobs}
     state_of = {job.run_id: job.state for job in jobs}
+    experiments = {job.experiment for job in jobs}
     chosen: dict[str, None] = {}
     for word in arguments.jobs:
-        if word in experiments:
-            chosen.update(dict.fromkeys(select_jobs(jobs, kind, experiment=word, states=states)))
-        else:
-            run_id = client.resolve(word)
-            if not states or state_of.get(run_id) in states:
-                chosen[run_id] = None
+        named = client.resolve_all(word)
+        if len(named) > 1 or word in experiments:
+            members = set(named)
+            group = [job for job in jobs if job.run_id in members]
+            chosen.update(dict.fromkeys(select_jobs(group, kind, states=states)))
+        elif not states or state_of.get(named[0]) in states:
+            chosen[named[0]] = None
     return list(chosen)
+
+
+def _nothing_to_do(client: QueueClient, kind: CommandKind, arguments: argparse.Namespace) -> str:
+    """Why the jobs that were named are none for the command."""
+    named = {run_id for word in arguments.jobs for run_id in client.resolve_all(word)}
+    counts = Counter(job.state for job in client.jobs() if arguments.all or job.run_id in named)
+    stand = ", ".join(f"{count} {state}" for state, count in counts.items())
+    wanted = " or ".join(arguments.state or sorted(APPLIES_TO[kind]))
+    return f"nothing to {kind}: of the {counts.total()} jobs none is {wanted}" + (
+        f" ({stand})" if stand else ""
+    )
 
 
 def _ask(client: QueueClient, acknowledgement: Acknowledgement) -> int:
@@ -84,4 +103,4 @@ def _tell(results: Sequence[CommandResult]) -> None:
         return
     texts = Counter(result.message.removeprefix(f"{result.run_id}: ") for result in results)
     for text, count in texts.most_common(_MOST_LINES):
-        talk(f"{count} runs: {text}")
+        talk(f"{count} {'run' if count == 1 else 'runs'}: {text}")

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from tui_datasize.errors import ConfigError, UnknownRunError
+from tui_datasize.cli.basics import print_json, project_paths, talk
+from tui_datasize.errors import UnknownRunError
 from tui_datasize.experiments.load import Project, load_project
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import plan_runs, select
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
-
-def project_paths(arguments: argparse.Namespace) -> ProjectPaths:
-    """The files of the project that the arguments name; the current directory by default.
-
-    Raises:
-        ConfigError: There is no such directory.
-    """
-    root = (arguments.project or Path()).expanduser().absolute()
-    if not root.is_dir():
-        raise ConfigError("no such directory", where=str(root), fix="name the project with --project DIR")
-    return ProjectPaths(root)
+__all__ = ["find_run", "print_json", "project_paths", "read_project", "resolve_jobs", "selected_runs", "talk"]
 
 
 def read_project(paths: ProjectPaths) -> Project:
@@ -51,16 +38,14 @@ def selected_runs(paths: ProjectPaths, arguments: argparse.Namespace) -> tuple[P
 
 
 def resolve_jobs(client: QueueClient, words: Sequence[str]) -> list[str]:
-    """Run ids for run ids, unique prefixes and names of experiments, each once, in order.
+    """Run ids for run ids, beginnings of run ids and names of experiments, each once, in order.
 
     Raises:
-        UnknownRunError: A word names nothing, or a prefix is not unique.
+        UnknownRunError: A word names nothing, or nothing clearly.
     """
-    jobs = client.jobs()
     chosen: dict[str, None] = {}
     for word in words:
-        of_experiment = [job.run_id for job in jobs if job.experiment == word]
-        chosen.update(dict.fromkeys(of_experiment or [client.resolve(word)]))
+        chosen.update(dict.fromkeys(client.resolve_all(word)))
     if not chosen:
         raise UnknownRunError("no job given")
     return list(chosen)
@@ -77,13 +62,3 @@ def find_run(client: QueueClient, word: str) -> RunPaths:
         if job.run_id == run_id:
             return client.project.run(job.experiment, run_id)
     return next(paths for paths in client.project.all_runs() if paths.run_id == run_id)
-
-
-def talk(text: str) -> None:
-    """Tell a person something, on stderr: stdout is for data."""
-    print(text, file=sys.stderr)
-
-
-def print_json(value: Any) -> None:
-    """Print a value as JSON on stdout: indented for a reader, on one line (much faster) for a program."""
-    print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from tui_datasize.cli.basics import print_json, project_paths, talk
 from tui_datasize.cli.console import data_console, plain_table
-from tui_datasize.cli.project import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, UnknownRunError
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.prune import find_prunable, remove
+from tui_datasize.jobs.prune import remove, survey
 
 
 def prune(arguments: argparse.Namespace) -> int:
@@ -18,7 +18,7 @@ def prune(arguments: argparse.Namespace) -> int:
     experiment = arguments.experiment
     if experiment and not any(run.experiment == experiment for run in paths.all_runs()):
         raise UnknownRunError(f"no experiment {experiment!r} has runs here", where=str(paths.runs))
-    files = find_prunable(paths, jobs, experiment=experiment, keep_last=arguments.keep == "last")
+    files = survey(paths, jobs, experiment=experiment, keep_last=arguments.keep == "last")
     total_bytes = sum(file.size_bytes for file in files)
     freed_bytes = remove(files) if arguments.yes else 0
     if arguments.json:

@@ -19,7 +19,7 @@ from tui_datasize.errors import EXIT_OK, DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.load import Experiment, Project
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.experiments.sweep import plan_runs, source_runs
+from tui_datasize.experiments.sweep import plan_runs, source_runs, variant_labels
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import Acknowledgement
 from tui_datasize.jobs.state import Job, JobState
@@ -125,8 +125,9 @@ def _dry_run(jobs: Sequence[Job], specs: Sequence[RunSpec], arguments: argparse.
             }
         )
         return EXIT_OK
+    labels = variant_labels(spec for spec in specs if spec.experiment == arguments.experiment)
     for spec in missing:
-        print(spec.run_id)
+        print(f"{spec.run_id}  {labels.get(spec.run_id, '')}".rstrip())
     talk(
         f"{arguments.experiment}: {len(missing)} of {len(specs)} runs would be queued, "
         f"{updates:,} updates; nothing was queued"

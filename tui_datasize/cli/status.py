@@ -6,14 +6,13 @@ import argparse
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from operator import attrgetter
 from typing import Any
 
-from rich.table import Table
-
 from tui_datasize.analysis.eta import Estimate, latest
-from tui_datasize.cli.console import data_console, plain_table
-from tui_datasize.cli.project import print_json, project_paths, talk
-from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError
+from tui_datasize.cli.basics import print_json, project_paths, talk, without_collection
+from tui_datasize.cli.variants import label_variants
+from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, UnknownRunError
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import QueueSettings
 from tui_datasize.jobs.state import Job, JobState
@@ -22,29 +21,39 @@ from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.forecast import look_ahead
 
 _BASES_SHOWN = 3
+_NOT_KNOWN = Estimate("", "", None, None, "")
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Show counts per experiment and the jobs that are not done."""
+    """Show counts per experiment and the jobs that are not done.
+
+    Raises:
+        UnknownRunError: The experiment has no jobs.
+    """
     client = QueueClient(project_paths(arguments))
-    look = _look(client, arguments.experiment)
+    with without_collection():
+        look = _look(client, arguments.experiment)
+        if arguments.json:
+            print_json(look.as_dict())
+            return EXIT_OK
     jobs = look.jobs
-    if arguments.json:
-        print_json(look.as_dict())
-        return EXIT_OK
+    # Not needed, and not imported, where a program asks.
+    from tui_datasize.cli.console import data_console
+    from tui_datasize.cli.status_tables import counts_table, jobs_table
+
     console = data_console()
-    console.print(_counts_table(look) if jobs else "the queue is empty")
+    console.print(counts_table(look) if jobs else "the queue is empty")
     shown = jobs if arguments.experiment else [job for job in jobs if _is_of_interest(job)]
     if shown:
         console.print()
-        console.print(_jobs_table(shown, look))
+        console.print(jobs_table(shown, look))
     for line in look.lines():
         talk(line)
     return EXIT_OK
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class Look:
     """Everything that `status` shows, at one moment."""
 
     jobs: Sequence[Job]
@@ -55,6 +64,10 @@ class _Look:
     slots: int
     usage: Mapping[str, Usage]
     """By experiment."""
+    variants: Mapping[str, str]
+    """By run id, what sets it apart from others of its size, draw and seed, where something does."""
+    waiting: str
+    """Who has the slots that jobs wait for; empty where they wait for none of others."""
 
     def of(self, experiment: str) -> list[Estimate]:
         """The estimates of one experiment."""
@@ -62,18 +75,13 @@ class _Look:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; jobs carry their estimate."""
-        nothing = {"remaining_s": None, "ends_in_s": None, "basis": ""}
-        names = [field.name for field in fields(Job)]
-        estimates = {
-            run_id: {"remaining_s": e.remaining_s, "ends_in_s": e.ends_in_s, "basis": e.basis}
-            for run_id, e in self.estimates.items()
-        }
         return {
             "scheduler": self.alive,
             "settings": asdict(self.settings),
             "counts": Counter(job.state.value for job in self.jobs),
             "ends_in_s": latest(self.estimates.values()),
             "slots": self.slots,
+            "waiting": self.waiting,
             "experiments": {
                 name: {
                     "ends_in_s": latest(self.of(name)),
@@ -82,17 +90,28 @@ class _Look:
                 }
                 for name in dict.fromkeys(job.experiment for job in self.jobs)
             },
-            "jobs": [
-                {name: getattr(job, name) for name in names} | estimates.get(job.run_id, nothing)
-                for job in self.jobs
-            ],
+            "jobs": list(self._rows()),
         }
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        names = [field.name for field in fields(Job)]
+        values_of = attrgetter(*names)
+        for job in self.jobs:
+            row = dict(zip(names, values_of(job), strict=True))
+            estimate = self.estimates.get(job.run_id, _NOT_KNOWN)
+            row["remaining_s"] = estimate.remaining_s
+            row["ends_in_s"] = estimate.ends_in_s
+            row["basis"] = estimate.basis
+            row["variant"] = self.variants.get(job.run_id, "")
+            yield row
 
     def lines(self) -> Iterator[str]:
         """What is said beside the tables."""
         yield f"scheduler: {'running' if self.alive else 'not running'}"
         if self.settings.draining:
             yield "the queue drains: nothing is started; `datasize-tui drain --off` ends that"
+        if self.waiting:
+            yield self.waiting
         if not self.estimates:
             return
         runs, slots = _plural(len(self.estimates), "run"), _plural(self.slots, "slot")
@@ -104,19 +123,28 @@ class _Look:
             yield f"  learned from {basis} ({_plural(count, 'run')})"
 
 
-def _look(client: QueueClient, experiment: str | None) -> _Look:
+def _look(client: QueueClient, experiment: str | None) -> Look:
     """Look at the jobs of an experiment, or at all; others still count for when they end."""
     jobs = client.jobs()
+    of_interest = jobs if experiment is None else [job for job in jobs if job.experiment == experiment]
+    if experiment is not None and not of_interest:
+        known = ", ".join(dict.fromkeys(job.experiment for job in jobs)) or "nothing"
+        raise UnknownRunError(
+            f"no experiment {experiment!r} in the queue, which holds {known}",
+            fix="`datasize-tui queue EXPERIMENT` queues one",
+        )
     settings = client.settings()
     ahead = look_ahead(client.executions(), jobs, settings.slots or 1, reached={})
-    shown = {job.run_id for job in jobs if experiment in (None, job.experiment)}
-    return _Look(
-        jobs=[job for job in jobs if job.run_id in shown],
+    shown = {job.run_id for job in of_interest}
+    return Look(
+        jobs=of_interest,
         alive=client.scheduler_alive(),
         settings=settings,
         estimates={run_id: e for run_id, e in ahead.estimates.items() if run_id in shown},
         slots=ahead.slots,
         usage={usage.experiment: usage for usage in client.usage()},
+        variants=label_variants(client.specs()),
+        waiting=client.waits_for_slots(),
     )
 
 
@@ -130,51 +158,6 @@ def _is_of_interest(job: Job) -> bool:
         or bool(job.waits_for)
         or job.state in (JobState.FAILED, JobState.INTERRUPTED, JobState.HELD)
     )
-
-
-def _counts_table(look: _Look) -> Table:
-    """Jobs per experiment and state, states that nothing is in left out, time left and time used."""
-    jobs = look.jobs
-    states = [state for state in JobState if any(job.state is state for job in jobs)]
-    names = [state.value for state in states]
-    times = ("time left", "CPU h", "GPU h")
-    table = plain_table("experiment", *names, "runs", *times, right=(*names, "runs", *times))
-    for experiment in dict.fromkeys(job.experiment for job in jobs):
-        counts = Counter(job.state for job in jobs if job.experiment == experiment)
-        cells = [str(counts[state]) if counts[state] else "-" for state in states]
-        table.add_row(experiment, *cells, str(counts.total()), *_times(look, experiment))
-    return table
-
-
-def _times(look: _Look, experiment: str) -> tuple[str, str, str]:
-    estimates, used = look.of(experiment), look.usage.get(experiment)
-    left = duration(latest(estimates)) if estimates else "-"
-    if used is None:
-        return left, "-", "-"
-    return left, _hours(used.cpu_s), _hours(used.gpu_s)
-
-
-def _hours(seconds: float) -> str:
-    hours = seconds / 3600
-    return f"{hours:.1f}" if hours >= 10 else f"{hours:.2g}" if hours else "-"
-
-
-def _jobs_table(jobs: Sequence[Job], look: _Look) -> Table:
-    table = plain_table("run", "state", "attempt", "device", "time left", "reason", right=("time left",))
-    for job in jobs:
-        estimate = look.estimates.get(job.run_id)
-        left = duration(estimate.remaining_s) if estimate else "-"
-        attempt = f"{job.attempts}/{job.max_attempts}"
-        table.add_row(job.run_id, job.state.value, attempt, job.device or "-", left, _why(job))
-    return table
-
-
-def _why(job: Job) -> str:
-    """The reason of a job's state, or what it waits for."""
-    if not job.waits_for:
-        return job.reason
-    first, *others = job.waits_for
-    return f"waits for {first}" + (f" and {len(others)} more" if others else "")
 
 
 def scheduler(arguments: argparse.Namespace) -> int:

@@ -49,6 +49,7 @@ def wait_for(client: QueueClient, specs: Sequence[RunSpec]) -> bool:
         with board:
             while not board.show(client.jobs()):
                 client.ensure_scheduler()
+                board.tell(client.waits_for_slots())
                 time.sleep(LOOK_EVERY_S)
     except KeyboardInterrupt:
         talk("the runs go on; `datasize-tui status` shows them, the same command waits again")
@@ -79,6 +80,7 @@ class _Board:
         self._bar_of: dict[str, TaskID] = {}
         self._tail = MetricsTail()
         self._ended: dict[str, Job] = {}
+        self._told = ""
 
     def __enter__(self) -> _Board:
         self._bars.start()
@@ -101,6 +103,12 @@ class _Board:
         self._advance([job for job in ours if job.state.is_active])
         self._bars.update(self._whole, completed=len(self._ended))
         return len(self._ended) == len(self._specs)
+
+    def tell(self, text: str) -> None:
+        """Say above the bars what is to be said, once for as long as it holds."""
+        if text and text != self._told:
+            self._console.print(text)
+        self._told = text
 
     def _end(self, job: Job) -> None:
         self._ended[job.run_id] = job
@@ -129,10 +137,15 @@ def logs(arguments: argparse.Namespace) -> int:
     client = QueueClient(project_paths(arguments))
     found = find_run(client, arguments.job)
     files = (found.stdout, found.stderr)
-    if not arguments.follow:
+    job = next((job for job in client.jobs() if job.run_id == found.run_id), None)
+    if job and not job.attempts and not any(file.exists() for file in files):
+        waits = f", and waits for {', '.join(job.waits_for)}" if job.waits_for else ""
+        talk(f"{found.run_id}: has not started; it is {job.state}{waits}")
+    elif not arguments.follow:
         shown = [_copy_from(file, 0, sys.stdout) for file in files]
         if not any(shown):
             talk(f"{found.run_id}: its worker wrote nothing")
+    if not arguments.follow:
         return EXIT_OK
     offsets = dict.fromkeys(files, 0)
     ended = False

@@ -270,5 +270,16 @@ def supersede(paths: RunPaths, project: ProjectPaths) -> None:
         os.close(lock)
 
 
+_ENDED: Mapping[JobState, str] = MappingProxyType(
+    {
+        JobState.SUCCEEDED: "has succeeded already; `queue --force` runs it again",
+        JobState.FAILED: "has failed already; `retry` runs it again",
+        JobState.CANCELLED: "is cancelled already; `retry` queues it again",
+    }
+)
+
+
 def _refusal(state: JobState | None, advice: str) -> str:
-    return f"is {state}; {advice}" if state else "is not in the queue"
+    if state is None:
+        return "is not in the queue"
+    return _ENDED.get(state) or f"is {state}; {advice}"

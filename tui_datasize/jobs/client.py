@@ -23,13 +23,16 @@ from tui_datasize.jobs.database import (
 )
 from tui_datasize.jobs.dependencies import Dependencies, stranded_by
 from tui_datasize.jobs.documents import write_documents
+from tui_datasize.jobs.naming import find_runs, unclear
 from tui_datasize.jobs.process import find_workers
 from tui_datasize.jobs.settings import Settings
+from tui_datasize.jobs.slots import describe_holders, read_holders, slot_directory
 from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
 from tui_datasize.jobs.views import (
     Execution,
     Usage,
     expected_states,
+    has_startable,
     read_executions,
     read_jobs,
     read_specs,
@@ -43,7 +46,6 @@ from tui_datasize.runlog.paths import ProjectPaths
 __all__ = ["Acknowledgement", "CommandKind", "CommandResult", "QueueClient"]
 
 _POLL_INTERVAL_S = 0.02
-_CANDIDATES_SHOWN = 5
 _LEARNED_FROM = 500
 """Finished runs whose times are read to tell those of others."""
 
@@ -192,6 +194,16 @@ class QueueClient:
             tags = read_tags(connection)
         return [process for process, tag in workers if tag not in tags and process.is_alive()]
 
+    def waits_for_slots(self) -> str:
+        """One line on the slots that other projects have and jobs of this one wait for; mostly empty."""
+        if not self.project.queue.exists():
+            return ""
+        with self._database() as connection:
+            settings = Settings(connection).read()
+            if settings.draining or not settings.slots or not has_startable(connection):
+                return ""
+        return describe_holders(read_holders(slot_directory()), self.project.root.absolute(), settings.slots)
+
     def executions(self) -> list[Execution]:
         """The unfinished jobs, in the order in which they run, and the latest that succeeded."""
         if not self.project.queue.exists():
@@ -217,20 +229,35 @@ class QueueClient:
         Raises:
             UnknownRunError: There is none, or more than one.
         """
-        run_ids = {job.run_id for job in self.jobs()}
-        if not any(run_id.startswith(prefix) for run_id in run_ids):
-            run_ids = {paths.run_id for paths in self.project.all_runs()}
-        if prefix in run_ids:
-            return prefix
-        found = sorted(run_id for run_id in run_ids if run_id.startswith(prefix))
+        found = find_runs(self._run_ids(prefix), prefix)
         if len(found) == 1:
             return found[0]
-        if not found:
-            raise UnknownRunError(
-                f"no run begins with {prefix!r}", where=str(self.project.runs), fix="see datasize-tui status"
-            )
-        shown = ", ".join(found[:_CANDIDATES_SHOWN]) + (", ..." if len(found) > _CANDIDATES_SHOWN else "")
-        raise UnknownRunError(f"{prefix!r} fits {len(found)} runs", fix=f"be longer: {shown}")
+        raise unclear(prefix, found, self.project)
+
+    def resolve_all(self, word: str) -> list[str]:
+        """The runs that a word names, in queue order.
+
+        That is a run by its id, all runs of an experiment, all whose ids begin with the word and go on
+        with a `-`, such as all of one train size, or else the one run whose id begins with the word.
+
+        Raises:
+            UnknownRunError: There is none, or several begin with a word that ends within a part of them.
+        """
+        if of_experiment := [job.run_id for job in self.jobs() if job.experiment == word]:
+            return of_experiment
+        run_ids = self._run_ids(word)
+        found = find_runs(run_ids, word)
+        whole = [run_id for run_id in found if run_id.startswith(f"{word.removesuffix('-')}-")]
+        if len(found) == 1 or whole:
+            return whole or found
+        raise unclear(word, found, self.project)
+
+    def _run_ids(self, prefix: str) -> list[str]:
+        """All jobs, or all run directories where no job's id begins with `prefix`."""
+        run_ids = [job.run_id for job in self.jobs()]
+        if any(run_id.startswith(prefix) for run_id in run_ids):
+            return run_ids
+        return [paths.run_id for paths in self.project.all_runs()]
 
     def ensure_scheduler(self) -> None:
         """Start a detached scheduler unless one runs.

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tui_datasize.jobs.spawn import ONE_THREAD, Spawner, SpawnRequest, Worker
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.jobs.supervisor import Supervisor
+from tui_datasize.jobs.turns import Turns
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, TAG_VARIABLE, observe
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
@@ -59,6 +60,16 @@ class Dispatcher:
         self._spawner = spawner
         self._ledger = ledger
         self._slots = slots
+        self._turns = Turns(slots, project.root.absolute())
+
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether other projects have slots that jobs of this one wait for."""
+        return self._turns.is_waiting
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        self._turns.leave()
 
     def dispatch(self) -> int:
         """Start what can be started now and return how many jobs that were.
@@ -67,6 +78,7 @@ class Dispatcher:
             StorageError: Nothing could be written; nothing has been started.
         """
         if not self._store.has_waiting() or not self._spawner.is_ready():
+            self._turns.leave()
             return 0
         free = self._take_free_slots()
         try:
@@ -78,18 +90,35 @@ class Dispatcher:
             return len(starts)
         finally:
             # The workers have their own copies; what was not needed is free again.
-            for descriptors in free.values():
-                for descriptor in descriptors:
-                    os.close(descriptor)
+            _close(free)
 
     def _take_free_slots(self) -> dict[str, list[int]]:
-        """Lock the free slots of every device, by device; none beyond what our own jobs leave."""
-        capacities = self._ledger.capacities()
+        """Lock the free slots of every device, by device; none beyond what our own jobs leave.
+
+        None either while it is the turn of another project that waits for them.
+        """
+        capacities, unclaimed, held = (
+            self._ledger.capacities(),
+            self._ledger.unclaimed(),
+            len(self._supervisor),
+        )
+        project = self._project.root.absolute()
         with storage_errors(self._slots):
-            return {
-                device: take_slots(self._slots, device, capacities[device], unclaimed)
-                for device, unclaimed in self._ledger.unclaimed().items()
+            free = {
+                device: take_slots(self._slots, device, capacities[device], wanted, project)
+                for device, wanted in unclaimed.items()
             }
+            taken = sum(map(len, free.values()))
+            if taken and self._turns.must_yield(held):
+                _close(free)
+                free, taken = {device: [] for device in free}, 0
+            if taken:
+                self._turns.served()
+            if taken < sum(unclaimed.values()):
+                self._turns.wait(held + taken)
+            else:
+                self._turns.leave()
+        return free
 
     def _place(self, free: dict[str, list[int]]) -> list[tuple[QueuedJob, Placement]]:
         free_slots = sum(len(descriptors) for descriptors in free.values())
@@ -153,6 +182,12 @@ class Dispatcher:
             os.close(descriptor)
         self._supervisor.add(self._store.active_job(job.run_id), worker)
         _LOG.info("%s attempt %d: started on %s", job.run_id, start.attempt, placement.device)
+
+
+def _close(slots: Mapping[str, Sequence[int]]) -> None:
+    for descriptors in slots.values():
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _environment(start: _Start) -> dict[str, str]:

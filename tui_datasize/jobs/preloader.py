@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import fcntl
 import gc
 import importlib
 import importlib.util
 import json
 import os
 import selectors
+import signal
 import socket
 import sys
 import time
@@ -149,6 +151,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     arguments = parser.parse_args(argv)
     control = socket.socket(fileno=arguments.control)
     control.set_inheritable(False)
+    _end_with_scheduler(control)
     module, _, function = arguments.call.partition(":")
     modified_ns = _modification_times(module.partition(".")[0])
     for name in filter(None, arguments.preload.split(",")):
@@ -159,11 +162,38 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     gc.freeze()
     _refuse_running_threads()
     _refuse_opened_gpu()
+    _wait_for_scheduler(control)
     Preloader(control, worker_main, _loaded(modified_ns)).serve()
     sys.stdout.flush()
     sys.stderr.flush()
     # Exit handlers of the imported libraries have nothing to end here.
     os._exit(0)
+
+
+def _end_with_scheduler(control: socket.socket) -> None:
+    """End at once if the scheduler goes while the imports, which take long, are under way."""
+
+    def look(*_: object) -> None:
+        try:
+            has_gone = not control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            has_gone = True
+        if has_gone:
+            os._exit(0)
+
+    signal.signal(signal.SIGIO, look)
+    fcntl.fcntl(control, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(control, fcntl.F_SETFL, fcntl.fcntl(control, fcntl.F_GETFL) | os.O_ASYNC)
+    # It may have gone before.
+    look()
+
+
+def _wait_for_scheduler(control: socket.socket) -> None:
+    """From now on its end is noticed where its requests are read; workers inherit no handler."""
+    fcntl.fcntl(control, fcntl.F_SETFL, fcntl.fcntl(control, fcntl.F_GETFL) & ~os.O_ASYNC)
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
 
 
 def _modification_times(package: str) -> dict[str, int]:

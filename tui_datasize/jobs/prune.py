@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tui_datasize.experiments.load import Project, load_project
+from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.runlog.claim import Outcome, observe, take_lock
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
@@ -23,22 +25,30 @@ class Prunable:
 
 
 def find_prunable(
-    project: ProjectPaths, jobs: Sequence[Job], *, experiment: str | None, keep_last: bool
+    project: ProjectPaths,
+    jobs: Sequence[Job],
+    *,
+    experiment: str | None,
+    keep_last: bool,
+    wanted: Collection[str] = (),
 ) -> list[Prunable]:
     """Checkpoints that no attempt will continue from, in name order.
 
-    Those are the checkpoints of runs that succeeded, unless they are kept or an unfinished job waits
-    for the run; all of superseded runs; and what broken writes have left of a checkpoint. A run that
-    failed or was cancelled keeps its checkpoint: a retry continues from it.
+    Those are the checkpoints of runs that succeeded, unless they are kept or wanted, or a job that has
+    not succeeded takes weights from the run; all of superseded runs; and what broken writes have left
+    of a checkpoint. A run that failed or was cancelled keeps its checkpoint, and its source: a retry
+    continues from it.
 
     Args:
         project: Where to look.
         jobs: All jobs of its queue.
         experiment: Only runs of this one.
         keep_last: Whether runs that succeeded keep their checkpoint.
+        wanted: Ids of runs that keep it in any case, see `planned_sources`.
     """
     states = {job.run_id: job.state for job in jobs}
-    sources = {source for job in jobs if not job.state.is_final for source in job.after}
+    unfinished = (job for job in jobs if job.state is not JobState.SUCCEEDED)
+    sources = {source for job in unfinished for source in job.after} | set(wanted)
     found = []
     for run in project.all_runs():
         if experiment not in (None, run.experiment):
@@ -46,6 +56,30 @@ def find_prunable(
         if _has_succeeded(run, states.get(run.run_id)) and run.run_id not in sources:
             found += _files(run, () if keep_last else (run.checkpoint,))
     return found + list(_superseded(project, experiment))
+
+
+def survey(
+    project: ProjectPaths, jobs: Sequence[Job], *, experiment: str | None = None, keep_last: bool = False
+) -> list[Prunable]:
+    """What `find_prunable` finds, with the sources that the project's experiments still need kept.
+
+    Raises:
+        DatasizeError: The project's file is wrong, or an experiment of it cannot be planned.
+    """
+    wanted = planned_sources(load_project(project.experiments), jobs) if project.experiments.is_file() else ()
+    return find_prunable(project, jobs, experiment=experiment, keep_last=keep_last, wanted=wanted)
+
+
+def planned_sources(project: Project, jobs: Sequence[Job]) -> frozenset[str]:
+    """Ids of runs whose weights the experiments of the file take over in runs that have not succeeded.
+
+    Raises:
+        DatasizeError: An experiment that takes over weights cannot be planned: its data set is missing.
+    """
+    done = {job.run_id for job in jobs if job.state is JobState.SUCCEEDED}
+    transferring = (e for e in project.experiments.values() if any(r.transfer for r in e.recipes))
+    planned = (spec for experiment in transferring for spec in plan_runs(experiment, project))
+    return frozenset(source for spec in planned if spec.run_id not in done for source in spec.sources)
 
 
 def remove(files: Iterable[Prunable]) -> int:

@@ -45,6 +45,8 @@ _TICK_S = 0.1
 """How often acknowledged commands are looked for."""
 _DISPATCH_INTERVAL_S = 1.0
 """How often waiting jobs are tried without a cause: others may have freed a slot or memory."""
+_TURN_INTERVAL_S = 0.2
+"""The same while other projects have slots that this one waits for: they leave it the next one."""
 _LOCK_PATIENCE_S = 0.5
 """A client that looks whether a scheduler runs holds the lock for a moment."""
 _FAULT_PAUSE_S = 5.0
@@ -64,6 +66,8 @@ class SchedulerSettings:
     call: str = WORKER_CALL
     """`MODULE:FUNCTION` of a warm worker; empty for cold starts."""
     preload: tuple[str, ...] = WORKER_MODULES
+    answer_s: float = 20.0
+    """Seconds after which a preloader that has not forked a worker counts as hung and is replaced."""
     limits: DeviceLimits = field(default_factory=DeviceLimits)
 
 
@@ -107,6 +111,7 @@ class Scheduler:
 
     def close(self) -> None:
         """Give everything back; workers go on."""
+        self._dispatcher.close()
         self._supervisor.close()
         self._selector.close()
         self._monitor.close()
@@ -117,7 +122,8 @@ class Scheduler:
         self._spawner.poll()
         if self._apply_commands() + self._supervisor.look() or time.monotonic() >= self._dispatch_at_s:
             self._dispatcher.dispatch()
-            self._dispatch_at_s = time.monotonic() + _DISPATCH_INTERVAL_S
+            pause_s = _TURN_INTERVAL_S if self._dispatcher.waits_for_others else _DISPATCH_INTERVAL_S
+            self._dispatch_at_s = time.monotonic() + pause_s
         self._notifier.poll()
 
     def _apply_commands(self) -> int:
@@ -234,7 +240,7 @@ def serve(settings: SchedulerSettings) -> None:
         _LOG.info("another scheduler has the queue")
         return
     cold = ColdSpawner(settings.command)
-    spawner = WarmSpawner(settings.preload, settings.call, cold) if settings.call else cold
+    spawner = WarmSpawner(settings.preload, settings.call, cold, settings.answer_s) if settings.call else cold
     _LOG.info("scheduler of %s begins", settings.project.root)
     try:
         first = Scheduler(settings, authority, spawner)
@@ -293,6 +299,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--worker", default=shlex.join(default.command), help="command of a cold worker")
     parser.add_argument("--call", default=default.call, help="MODULE:FUNCTION of a warm worker")
     parser.add_argument("--preload", default=",".join(default.preload), help="modules, commas between")
+    parser.add_argument(
+        "--answer-s", type=float, default=default.answer_s, help="a hung preloader is replaced"
+    )
     parser.add_argument("--cold", action="store_true", help="start every worker as a new process")
     parser.add_argument("--cpu-slots", type=int, help="jobs at once on the CPU (default: one per core)")
     parser.add_argument("--slots-per-gpu", type=int, help="our jobs at once on a GPU (default: 1)")
@@ -323,6 +332,7 @@ def _settings(arguments: argparse.Namespace) -> SchedulerSettings:
         command=tuple(shlex.split(arguments.worker)),
         call="" if arguments.cold or devices.cold else arguments.call,
         preload=tuple(filter(None, arguments.preload.split(","))),
+        answer_s=arguments.answer_s,
         limits=limits,
     )
 

@@ -100,7 +100,29 @@ CREATE TABLE notices (
 """`attempts_allowed` is what a retry grants anew; `blocked` counts a job's sources, in `dependencies`,
 that have not succeeded. `notices` holds what the notification command has not been told yet."""
 
-STEPS = (_FIRST, _LEVERS)
+
+def shape_of(document: str) -> str:
+    """An SQL expression for what decides the time of the run that a document describes.
+
+    That is its specification without its seeds, draw and source; empty for a document of an unknown kind.
+    """
+    spec = f"json_remove(json_extract({document}, '$.spec'), '$.subset')"
+    spec = f"json_replace({spec}, '$.seed', 0, '$.transfer.source', '')"
+    return f"iif(json_valid({document}), coalesce({spec}, ''), '')"
+
+
+_SHAPES = f"""
+CREATE TABLE shapes (
+    id INTEGER PRIMARY KEY,
+    spec TEXT NOT NULL UNIQUE
+);
+ALTER TABLE jobs ADD COLUMN shape INTEGER NOT NULL DEFAULT 0;
+INSERT INTO shapes (spec) SELECT DISTINCT {shape_of("document")} FROM jobs;
+UPDATE jobs SET shape = (SELECT id FROM shapes WHERE spec = {shape_of("document")});
+"""
+"""Thousands of runs share a few shapes: to take every document apart would take longer than all else."""
+
+STEPS = (_FIRST, _LEVERS, _SHAPES)
 """What takes a database from each version to the next; a new one takes them all. Never edit a step
 that was released: add another."""
 

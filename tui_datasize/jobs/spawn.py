@@ -54,6 +54,9 @@ class Worker:
     is_gone: bool = field(default=False)
     """Whether it has ended, or was never started and never will be."""
 
+    was_never_begun: bool = field(default=False)
+    """Whether its start was asked for and not followed, through no fault of the job."""
+
     def is_alive(self) -> bool:
         """Whether it lives, or may live because its start is under way."""
         if self.is_gone:

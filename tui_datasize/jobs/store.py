@@ -23,7 +23,7 @@ from tui_datasize.jobs.database import (
 from tui_datasize.jobs.dependencies import Dependencies, stranded_by
 from tui_datasize.jobs.notices import Notices
 from tui_datasize.jobs.records import ActiveJob, NewJob, PastAttempt, PendingCommand, QueuedJob
-from tui_datasize.jobs.schema import ACTIVE, STARTABLE, WAITING
+from tui_datasize.jobs.schema import ACTIVE, STARTABLE, WAITING, shape_of
 from tui_datasize.jobs.settings import NOT_DRAINING, Settings
 from tui_datasize.jobs.state import IllegalTransitionError, JobState, sources
 from tui_datasize.runlog.claim import utc_now
@@ -124,11 +124,12 @@ class Store:
         """Append a job to the end of the queue."""
         self._run(
             "INSERT INTO jobs (run_id, experiment, workload, state, priority, position, attempts, "
-            "max_attempts, reason, queued_at, started_at, finished_at, document, attempts_allowed) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "max_attempts, reason, queued_at, started_at, finished_at, document, attempts_allowed, shape) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(job.run_id, job.experiment, job.workload, job.state, job.priority, self._next_position()),
             *(job.attempts, job.max_attempts, job.reason, job.queued_at or utc_now()),
             *(job.started_at, job.finished_at, job.document, job.attempts_allowed),
+            self._shape(job.document),
         )
 
     def queue_again(self, run_id: str) -> None:
@@ -148,8 +149,8 @@ class Store:
     def replace_document(self, run_id: str, document: str, priority: int, attempts_allowed: int) -> None:
         """Give a job that is queued again its new specification, priority and allowance of attempts."""
         self._run(
-            "UPDATE jobs SET document = ?, priority = ?, attempts_allowed = ? WHERE run_id = ?",
-            *(document, priority, attempts_allowed, run_id),
+            "UPDATE jobs SET document = ?, shape = ?, priority = ?, attempts_allowed = ? WHERE run_id = ?",
+            *(document, self._shape(document), priority, attempts_allowed, run_id),
         )
         self.renew_attempts(run_id)
 
@@ -290,14 +291,19 @@ class Store:
     def forgive_attempt(self, run_id: str, attempt: int, reason: str) -> None:
         """Let a job start once more for a start that no worker followed."""
         self.change(run_id, JobState.INTERRUPTED, reason)
-        self.end_attempt(run_id, attempt, NEVER_BEGAN, reason)
+        started_at = self._one(
+            "SELECT started_at FROM attempts WHERE run_id = ? AND attempt = ?", run_id, attempt
+        )[0]
+        self.end_attempt(run_id, attempt, NEVER_BEGAN, reason, finished_at=started_at)
         self._run("UPDATE jobs SET max_attempts = max_attempts + 1 WHERE run_id = ?", run_id)
 
-    def end_attempt(self, run_id: str, attempt: int, outcome: str, reason: str) -> None:
-        """Note how an attempt ended."""
+    def end_attempt(
+        self, run_id: str, attempt: int, outcome: str, reason: str, *, finished_at: str = ""
+    ) -> None:
+        """Note how an attempt ended, and when: now, unless something else is known."""
         self._run(
             "UPDATE attempts SET outcome = ?, reason = ?, finished_at = ? WHERE run_id = ? AND attempt = ?",
-            *(outcome, reason, utc_now(), run_id, attempt),
+            *(outcome, reason, finished_at or utc_now(), run_id, attempt),
         )
 
     def set_alone(self, run_id: str) -> None:
@@ -311,6 +317,12 @@ class Store:
             "DO UPDATE SET peak_bytes = max(peak_bytes, excluded.peak_bytes)",
             *(workload, used_bytes),
         )
+
+    def _shape(self, document: str) -> int:
+        """The number of what decides the time of the run that a document describes."""
+        spec = self._one(f"SELECT {shape_of('?1')}", document)[0]
+        self._run("INSERT OR IGNORE INTO shapes (spec) VALUES (?)", spec)
+        return int(self._one("SELECT id FROM shapes WHERE spec = ?", spec)[0])
 
     def _next_position(self) -> int:
         return int(self._one("SELECT coalesce(max(position), 0) + 1 FROM jobs")[0])

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from tui_datasize.jobs.database import storage_errors
 from tui_datasize.jobs.gpus import CPU
@@ -54,6 +55,11 @@ class ActiveRun:
     """When to look again, on the monotonic clock."""
     since_s: dict[str, float] = field(default_factory=dict)
     """When something that is only tolerated for a while was first seen."""
+
+    @property
+    def came_dead(self) -> bool:
+        """Whether its worker had gone before this scheduler looked."""
+        return self.adopted and self.watched is None
 
     def lasts(self, what: str) -> float:
         """Seconds for which `what` has been seen, this time included."""
@@ -197,10 +203,11 @@ class Supervisor:
 
     def _end(self, run: ActiveRun, seen: Observation, finding: Finding) -> None:
         job = run.job
-        if finding is Finding.UNCLAIMED and run.adopted and not job.cancel_requested:
+        is_unfollowed = run.adopted or run.worker.was_never_begun
+        if finding is Finding.UNCLAIMED and is_unfollowed and not job.cancel_requested:
             self._repeat(run)
             return
-        record = ended(job.attempts, seen)
+        record, last_sign = ended(job.attempts, seen), _last_sign(run)
         if job.cancel_requested or record is None:
             _kill_descendants(run, seen)
         reason = record.reason if record else _reason_without_exit(run, finding)
@@ -221,7 +228,11 @@ class Supervisor:
         with self._store.transaction():
             self._store.change(job.run_id, decision.state, decision.reason)
             self._store.end_attempt(
-                job.run_id, job.attempts, record.outcome if record else "vanished", reason
+                job.run_id,
+                job.attempts,
+                record.outcome if record else "vanished",
+                reason,
+                finished_at=record.finished_at if record else last_sign if run.came_dead else "",
             )
             if decision.alone:
                 self._store.set_alone(job.run_id)
@@ -229,7 +240,8 @@ class Supervisor:
 
     def _repeat(self, run: ActiveRun) -> None:
         """Take back a start that was committed and never followed: it costs the job nothing."""
-        job, reason = run.job, "the scheduler ended before its worker began"
+        job, who = run.job, "scheduler" if run.adopted else "preloader"
+        reason = f"the {who} ended before its worker began"
         if self._conclude(run, Outcome.INTERRUPTED, reason, Finding.UNCLAIMED):
             with self._store.transaction():
                 self._store.forgive_attempt(job.run_id, job.attempts, reason)
@@ -271,6 +283,17 @@ class Supervisor:
         self._unwatch(run)
         del self._runs[run.job.run_id]
         _LOG.info("%s attempt %d: %s%s", run.job.run_id, run.job.attempts, state, reason and f" ({reason})")
+
+
+def _last_sign(run: ActiveRun) -> str:
+    """When its worker last wrote something, in UTC; empty where it never did."""
+    written_s = []
+    for file in (run.paths.claim, run.paths.metrics, run.paths.stdout, run.paths.checkpoint):
+        with suppress(OSError):
+            written_s.append(file.stat().st_mtime)
+    if not written_s:
+        return ""
+    return datetime.fromtimestamp(max(written_s), UTC).isoformat(timespec="milliseconds")
 
 
 def _kill_descendants(run: ActiveRun, seen: Observation) -> None:

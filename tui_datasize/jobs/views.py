@@ -6,16 +6,19 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from types import MappingProxyType
+from typing import NamedTuple
 
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.gpus import CPU
-from tui_datasize.jobs.schema import ACTIVE, UNFINISHED
+from tui_datasize.jobs.schema import ACTIVE, STARTABLE, UNFINISHED
 from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
 
 _JOB_COLUMNS = ", ".join(name for name in Job.__dataclass_fields__ if name not in ("after", "waits_for"))
+_STATES: Mapping[str, JobState] = MappingProxyType({state.value: state for state in JobState})
 _STATE_AFTER: Mapping[str, JobState] = {
     CommandKind.ENQUEUE: JobState.QUEUED,
     CommandKind.RETRY: JobState.QUEUED,
@@ -35,13 +38,13 @@ class Usage:
     """Seconds of one slot of a GPU."""
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(NamedTuple):
     """The time that a run has taken so far, over all its attempts."""
 
     run_id: str
     spec: RunSpec
-    """With its seeds and draw left out, which do not change the time that it takes."""
+    """Without its seeds, draw and source, which do not change the time that it takes: one object for all
+    runs that are alike but for these."""
     state: JobState
     device: str
     """GPU UUID or `cpu`; empty where it never ran."""
@@ -52,14 +55,13 @@ def read_jobs(connection: sqlite3.Connection) -> list[Job]:
     """All jobs in queue order, acknowledged but not yet applied ones at the end, as queued."""
     after, waits_for = _dependencies(connection)
     jobs = []
-    for row in connection.execute(f"SELECT {_JOB_COLUMNS} FROM jobs ORDER BY position"):
-        values = dict(row)
-        values["state"] = JobState(row["state"])
-        if row["run_id"] in after:
-            values["after"] = tuple(after[row["run_id"]])
-            if not values["state"].is_final:
-                values["waits_for"] = tuple(waits_for[row["run_id"]])
-        jobs.append(Job(**values))
+    for run_id, experiment, word, *others in connection.execute(
+        f"SELECT {_JOB_COLUMNS} FROM jobs ORDER BY position"
+    ):
+        state = _STATES[word]
+        open_sources = () if state.is_final else tuple(waits_for.get(run_id, ()))
+        values = [run_id, experiment, state, *others, tuple(after.get(run_id, ())), open_sources]
+        jobs.append(Job(*values))
     known = {job.run_id for job in jobs}
     return jobs + [job for job in _acknowledged_jobs(connection) if job.run_id not in known]
 
@@ -75,6 +77,11 @@ def expected_states(connection: sqlite3.Connection) -> dict[str, JobState]:
         if kind in _STATE_AFTER:
             states[run_id] = _STATE_AFTER[kind]
     return states
+
+
+def has_startable(connection: sqlite3.Connection) -> bool:
+    """Whether any job is to start as soon as a device is free."""
+    return connection.execute(f"SELECT 1 FROM jobs WHERE {STARTABLE} LIMIT 1").fetchone() is not None
 
 
 def read_usage(connection: sqlite3.Connection) -> list[Usage]:
@@ -102,35 +109,36 @@ def read_tags(connection: sqlite3.Connection) -> frozenset[str]:
 def read_executions(connection: sqlite3.Connection, most_finished: int) -> list[Execution]:
     """The unfinished jobs in queue order, and the latest of those that succeeded."""
     rows = connection.execute(
-        "SELECT run_id, state, jobs.device, "
-        "json_set(json_remove(json_extract(document, '$.spec'), '$.subset'), '$.seed', 0) AS spec, "
-        f"(SELECT sum({_ATTEMPT_S}) FROM attempts WHERE attempts.run_id = jobs.run_id AND {_COUNTS} "
-        f"AND attempts.attempt > {_LAST_MAKING}) AS used_s FROM jobs WHERE {UNFINISHED} OR run_id IN "
+        "SELECT run_id, state, jobs.device, shape, "
+        f"iif(attempts, (SELECT sum({_ATTEMPT_S}) FROM attempts WHERE attempts.run_id = jobs.run_id "
+        f"AND {_COUNTS} AND attempts.attempt > {_LAST_MAKING}), 0) AS used_s FROM jobs "
+        f"WHERE {UNFINISHED} OR run_id IN "
         "(SELECT run_id FROM jobs WHERE state = ? ORDER BY finished_at DESC LIMIT ?) "
         "ORDER BY priority DESC, position",
         (JobState.SUCCEEDED, most_finished),
     )
-    # The runs of a sweep differ in little but their seeds: few specifications are to be read.
-    spec_of = cache(_read_spec)
+    specs = _read_shapes(connection)
     return [
-        Execution(
-            run_id=row["run_id"],
-            spec=spec,
-            state=JobState(row["state"]),
-            device=row["device"],
-            used_s=max(0.0, row["used_s"] or 0.0),
-        )
-        for row in rows
-        if (spec := spec_of(row["spec"]))
+        Execution(run_id, spec, _STATES[state], device, max(0.0, used_s or 0.0))
+        for run_id, state, device, shape, used_s in rows
+        if (spec := specs.get(shape))
     ]
 
 
-def _read_spec(text: str | None) -> RunSpec | None:
-    """A specification from its JSON; None for one of another version, whose time cannot be told."""
-    try:
-        return RunSpec.from_dict(json.loads(text or ""))
-    except (KeyError, TypeError, ValueError):
-        return None
+def read_specs(connection: sqlite3.Connection) -> dict[str, RunSpec]:
+    """By run id, what every job is to do, its seeds, draw and source left out."""
+    specs = _read_shapes(connection)
+    rows = connection.execute("SELECT run_id, shape FROM jobs")
+    return {run_id: specs[shape] for run_id, shape in rows if shape in specs}
+
+
+def _read_shapes(connection: sqlite3.Connection) -> dict[int, RunSpec]:
+    """The specifications by number; without those of another version, whose time cannot be told."""
+    specs = {}
+    for number, text in connection.execute("SELECT id, spec FROM shapes"):
+        with suppress(KeyError, TypeError, ValueError):
+            specs[number] = RunSpec.from_dict(json.loads(text))
+    return specs
 
 
 _ATTEMPT_S = (

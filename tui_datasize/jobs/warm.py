@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -19,9 +20,12 @@ from tui_datasize.jobs.spawn import ONE_THREAD, ColdSpawner, SpawnRequest, Worke
 from tui_datasize.runlog.claim import TAG_VARIABLE
 from tui_datasize.runlog.identity import ProcessIdentity, boot_id
 
+_LOG = logging.getLogger(__name__)
 _MOST_FAILURES = 3
-"""Preloaders that may end before they are ready; then workers start cold and tell the reason."""
+"""Preloaders in a row that may end before they are ready, or hang; then workers start cold."""
 _SOURCES_INTERVAL_S = 2.0
+_LOAD_PATIENCE_S = 300.0
+"""How long the imports of a preloader may take; on a busy machine they take most of a minute."""
 _NO_ALLOCATOR_THREADS: Mapping[str, str] = MappingProxyType({"_RJEM_MALLOC_CONF": "background_thread:false"})
 """Keeps polars' allocator (jemalloc) from starting threads when it is loaded."""
 
@@ -33,12 +37,14 @@ class WarmSpawner:
         preload: Modules that the preloader imports.
         call: `MODULE:FUNCTION` that a worker runs with the run directory as its argument.
         fallback: Takes over where no preloader can be had.
+        answer_s: Seconds after which a preloader that has not forked a worker is replaced.
     """
 
-    def __init__(self, preload: Sequence[str], call: str, fallback: ColdSpawner) -> None:
+    def __init__(self, preload: Sequence[str], call: str, fallback: ColdSpawner, answer_s: float) -> None:
         self._preload = tuple(preload)
         self._call = call
         self._fallback = fallback
+        self._answer_s = answer_s
         self._preloader: _Preloader | None = None
         self._retired: list[_Preloader] = []
         self._failures = 0
@@ -65,13 +71,14 @@ class WarmSpawner:
         """See `Spawner.poll`."""
         self._fallback.poll()
         if self._preloader:
-            self._preloader.poll()
+            self._preloader.poll(self._answer_s)
             if self._preloader.has_ended:
-                self._failures += not self._preloader.is_ready
+                earlier = 0 if self._preloader.has_answered else self._failures
+                self._failures = earlier + self._preloader.has_failed
                 self._preloader.close()
                 self._preloader = None
         for retired in list(self._retired):
-            retired.poll()
+            retired.poll(self._answer_s)
             if retired.has_ended or not retired.workers:
                 retired.close()
                 self._retired.remove(retired)
@@ -101,8 +108,17 @@ class _Preloader:
     sources_checked_s: float = 0.0
     is_ready: bool = False
     has_ended: bool = False
+    has_answered: bool = False
+    launched_s: float = field(default_factory=time.monotonic)
+    asked_s: dict[str, float] = field(default_factory=dict)
+    """When workers were asked for that it has not answered yet, by tag, on the monotonic clock."""
     workers: dict[str, Worker] = field(default_factory=dict)
     """Workers that have not ended, by tag."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended before it was ready, or owes the answer to a request."""
+        return self.has_ended and (not self.is_ready or bool(self.asked_s))
 
     @classmethod
     def launch(cls, preload: Sequence[str], call: str) -> _Preloader:
@@ -140,19 +156,27 @@ class _Preloader:
         }
         # A preloader that has died since leaves the worker unborn; `poll` will tell.
         worker = self.workers[request.tag] = Worker()
+        self.asked_s[request.tag] = time.monotonic()
         try:
             socket.send_fds(self.control, [json.dumps(message).encode()], request.slots)
         except (BrokenPipeError, ConnectionResetError):
             self.has_ended = True
         return worker
 
-    def poll(self) -> None:
-        """Take in everything that the preloader has said."""
+    def poll(self, answer_s: float) -> None:
+        """Take in everything that the preloader has said; one that says nothing for too long is given up."""
         while not self.has_ended:
             try:
                 packet = self.control.recv(PACKET_BYTES)
             except BlockingIOError:
-                return
+                if not self._is_overdue(answer_s):
+                    return
+                # Once it is dead, what it was asked for cannot come about any more.
+                _LOG.error("the preloader (process %d) does not answer; it is replaced", self.process.pid)
+                self.process.kill()
+                self.process.wait()
+                self.has_ended = True
+                break
             except ConnectionResetError:
                 packet = b""
             if packet:
@@ -161,8 +185,14 @@ class _Preloader:
                 self.has_ended = True
         for worker in self.workers.values():
             worker.status_expected = False
-            worker.is_gone = worker.process is None
+            worker.is_gone = worker.was_never_begun = worker.process is None
         self.workers.clear()
+
+    def _is_overdue(self, answer_s: float) -> bool:
+        now_s = time.monotonic()
+        if not self.is_ready:
+            return now_s > self.launched_s + _LOAD_PATIENCE_S
+        return any(now_s > asked_s + answer_s for asked_s in self.asked_s.values())
 
     def close(self) -> None:
         """End the preloader; its workers live on."""
@@ -175,7 +205,10 @@ class _Preloader:
         if "sources" in message:
             self.sources = {Path(file): modified_ns for file, modified_ns in message["sources"].items()}
             self.is_ready = True
-        elif "pid" in message and message["start_ticks"] is not None:
+            return
+        self.has_answered = True
+        self.asked_s.pop(message["tag"], None)
+        if "pid" in message and message["start_ticks"] is not None:
             worker = self.workers[message["tag"]]
             worker.process = ProcessIdentity(message["pid"], message["start_ticks"], boot_id())
         elif "status" in message:

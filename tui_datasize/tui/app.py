@@ -31,6 +31,7 @@ from tui_datasize.tui.look.polling import INTERVAL_S, Poller
 from tui_datasize.tui.look.snapshot import EMPTY, ExperimentPlan, Snapshot
 from tui_datasize.tui.orders import OrderDesk, Queue
 from tui_datasize.tui.pane import Pane
+from tui_datasize.tui.pruning import offer_prune
 from tui_datasize.tui.queue.actions import experiment_facts
 from tui_datasize.tui.queue.tab import QueuePane
 from tui_datasize.tui.view_state import ViewState, load_view_state, save_view_state
@@ -70,6 +71,7 @@ class DatasizeApp(App[None]):
         Binding("2", "open_tab('live')", "Live", show=False, tooltip="Live: training curves"),
         Binding("3", "open_tab('analysis')", "Analysis", show=False, tooltip="Analysis: learning curve"),
         Binding("ctrl+e", "export", "export CSV", show=False, tooltip="Write the table in view as CSV"),
+        Binding("P", "prune", "prune", show=False, tooltip="Remove checkpoints that nothing needs"),
         Binding("question_mark,f1", "help", "keys", tooltip="This page"),
         Binding("q", "leave", "leave", tooltip="Leave; queued and running jobs go on"),
     ]
@@ -272,6 +274,16 @@ class DatasizeApp(App[None]):
             self._status.say(error.line, error=True)
         else:
             self._status.say(text)
+
+    def action_prune(self) -> None:
+        """Remove checkpoints that nothing needs any more, after a question."""
+        self.run_worker(self._offer_prune(), exit_on_error=False)
+
+    async def _offer_prune(self) -> None:
+        try:
+            self._status.say(await offer_prune(self, self._project, self._queue.jobs))
+        except DatasizeError as error:
+            self._status.say(error.line, error=True)
 
     def action_help(self) -> None:
         """Show the keys of the tab."""

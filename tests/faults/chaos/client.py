@@ -9,17 +9,19 @@ import random
 import shlex
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tui_datasize.errors import StorageError
+from tui_datasize.errors import StorageError, UnknownRunError
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
 from tui_datasize.jobs.client import Acknowledgement, CommandKind, QueueClient
 from tui_datasize.jobs.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 
 EXPERIMENT = "chaos"
+_DRAINED_S = 0.5
 _CHANGES = (
     CommandKind.CANCEL,
     CommandKind.HOLD,
@@ -71,8 +73,11 @@ class RandomClient:
             StorageError: The queue cannot be used now.
         """
         action = self._random.choices(
-            (self._enqueue, self._change, self._start_scheduler, self._stop_scheduler, self._look),
-            (30, 45, 15, 1, 9),
+            (
+                *(self._enqueue, self._chain, self._change, self._drain),
+                *(self._start_scheduler, self._stop_scheduler, self._look),
+            ),
+            (26, 6, 43, 3, 13, 1, 8),
         )[0]
         action()
 
@@ -86,6 +91,25 @@ class RandomClient:
             specs, force=force, priority=self._random.choice((0, 0, 0, 1)), data_dir=None
         )
         self._note(acknowledgement, queued=[spec.run_id for spec in specs])
+
+    def _chain(self) -> None:
+        """Queue runs that wait for another each, as a transfer waits for its source."""
+        start = self._random.randrange(self._jobs)
+        length = self._random.randint(2, 4)
+        specs = [spec_of(number % self._jobs) for number in range(start, start + length)]
+        after = {later.run_id: [earlier.run_id] for earlier, later in pairwise(specs)}
+        try:
+            acknowledgement = self._client.enqueue(specs, after=after)
+        except UnknownRunError:
+            # A source that failed or was cancelled meanwhile, or that waits for its dependant.
+            return
+        self._note(acknowledgement, queued=[spec.run_id for spec in specs])
+
+    def _drain(self) -> None:
+        """Drain the queue for a moment; whoever drained it and is killed leaves it so for another."""
+        self._note(self._client.drain())
+        time.sleep(self._random.uniform(0, _DRAINED_S))
+        self._note(self._client.drain(False))
 
     def _change(self) -> None:
         jobs = self._client.jobs()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,9 @@ def find_violations(
     yield from _damage(project.queue)
     yield from lost_commands(read_notes(notes), commands, jobs)
     yield from unasked_states(jobs, commands)
+    history = read_history(project.queue)
+    yield from early_starts(history)
+    yield from starts_while_drained(history)
     for job in jobs:
         paths = project.run(job.experiment, job.run_id)
         earlier = project.superseded(job.experiment).glob(f"{job.run_id}.*")
@@ -113,6 +117,67 @@ def read_executions(paths: RunPaths) -> list[Execution]:
         )
         for (pid, _), life in rows.items()
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a queue committed, and when: UTC, ISO 8601, to the millisecond."""
+
+    starts: Sequence[tuple[str, str]]
+    """(run id, time) of every start."""
+    successes: Sequence[tuple[str, str]]
+    """(run id, time) of every end with success."""
+    forced: Sequence[tuple[str, str]]
+    """(run id, time) of every order to run afresh."""
+    queued: Mapping[str, str]
+    """By run id, when it was last queued: from then on its sources are as they are now."""
+    sources: Mapping[str, Sequence[str]]
+    """By run id, the runs that it waits for."""
+    drains: Sequence[tuple[bool, str]]
+    """Whether the queue was drained or let go on, and when, in order."""
+
+
+def read_history(queue: Path) -> History:
+    """The history of a queue."""
+    sources: dict[str, list[str]] = defaultdict(list)
+    with closing(sqlite3.connect(queue)) as connection:
+        read = connection.execute
+        for run_id, source in read("SELECT run_id, source FROM dependencies"):
+            sources[run_id].append(source)
+        enqueued = "FROM commands WHERE kind = 'enqueue' AND ok"
+        return History(
+            starts=read("SELECT run_id, started_at FROM attempts").fetchall(),
+            successes=read("SELECT run_id, finished_at FROM attempts WHERE outcome = 'succeeded'").fetchall(),
+            forced=read(f"SELECT run_id, applied_at {enqueued} AND force").fetchall(),
+            queued=dict(read(f"SELECT run_id, max(applied_at) {enqueued} GROUP BY run_id").fetchall()),
+            sources=sources,
+            drains=read(
+                "SELECT amount, applied_at FROM commands WHERE kind = 'drain' AND ok ORDER BY id"
+            ).fetchall(),
+        )
+
+
+def early_starts(history: History) -> Iterator[str]:
+    """Runs that were started while a run that they wait for had not succeeded, or was to run afresh."""
+    events: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+    for is_success, times in ((True, history.successes), (False, history.forced)):
+        for run_id, at in times:
+            events[run_id].append((at, is_success))
+    for run_id, started_at in history.starts:
+        for source in history.sources.get(run_id, ()) if started_at > history.queued[run_id] else ():
+            before = max((event for event in events[source] if event[0] <= started_at), default=("", False))
+            if not before[1]:
+                yield f"{run_id}: was started at {started_at}, before {source} had succeeded"
+
+
+def starts_while_drained(history: History) -> Iterator[str]:
+    """Starts between a drain and its end."""
+    for (is_drain, since), (_, until) in pairwise([*history.drains, (False, "9999")]):
+        if is_drain:
+            for run_id, started_at in history.starts:
+                # What happened in the same millisecond may have come before.
+                if since < started_at < until:
+                    yield f"{run_id}: was started at {started_at}, though the queue drained since {since}"
 
 
 def lost_commands(

@@ -24,7 +24,7 @@ from tests.faults.lab import Lab
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.slots import DIRECTORY_VARIABLE
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.runlog.claim import TAG_VARIABLE
 
 _WORKER = shlex.join([sys.executable, "-P", "-m", "tests.faults.chaos.worker"])
@@ -115,6 +115,7 @@ class Turmoil:
             partial(self._pause, Kind.PRELOADER): 4.0,
             partial(self._pause, Kind.SCHEDULER): 4.0,
             self._start_rival: 2.0,
+            self._undrain: 3.0,
         }
         """What is done at random moments, with the mean time between two of them in seconds."""
         self._pace = 1.0
@@ -232,6 +233,14 @@ class Turmoil:
             self._lab.spawn_scheduler(*self._cold_or_warm())
         return True
 
+    def _undrain(self) -> bool:
+        """Let the queue go on, which a client may have drained that was killed then."""
+        if self._lab.project.queue.exists():
+            # A process that was stopped in the middle of a transaction may have the database.
+            with suppress(StorageError):
+                self._lab.client.drain(False)
+        return True
+
     def _kill(self, kind: Kind) -> bool:
         """Kill one process of a kind; False where there is none."""
         pid = self._choose(kind)
@@ -274,13 +283,14 @@ class Turmoil:
         known = {job.run_id for job in client.jobs()}
         missing = [spec for spec in map(spec_of, range(self._plan.jobs)) if spec.run_id not in known]
         client.enqueue(missing)
+        client.drain(False)
         deadline_s = time.monotonic() + _SETTLE_S
         while not self._is_settled():
             assert time.monotonic() < deadline_s, f"did not come to rest: {self._lab.states()}"
             with suppress(StorageError):
                 client.ensure_scheduler()
-            failed = [job.run_id for job in client.jobs() if job.state is JobState.FAILED]
-            client.wait(client.send(CommandKind.RETRY, failed), timeout_s=5)
+            for kind, run_ids in what_to_ask(client.jobs()).items():
+                client.wait(client.send(kind, run_ids), timeout_s=5)
             time.sleep(0.1)
         client.stop_scheduler()
         self._lab.wait(lambda: not find_processes())
@@ -299,6 +309,21 @@ class Turmoil:
         self.report.executions = sum(
             file.read_bytes().count(b'"begin"') for file in directory.rglob("executions.jsonl")
         )
+
+
+def what_to_ask(jobs: Sequence[Job]) -> Mapping[CommandKind, list[str]]:
+    """What brings a queue to rest: a retry of what failed, and of what it waits for; no held sources."""
+    by_id = {job.run_id: job for job in jobs}
+    failed = [job.run_id for job in jobs if job.state is JobState.FAILED]
+    for run_id in failed:
+        failed += [
+            source
+            for source in by_id[run_id].after
+            if by_id[source].state in (JobState.FAILED, JobState.CANCELLED) and source not in failed
+        ]
+    sources = {source for job in jobs for source in job.waits_for}
+    held = [source for source in sources if by_id[source].state is JobState.HELD]
+    return {CommandKind.RETRY: failed, CommandKind.RELEASE: held}
 
 
 def find_processes() -> Mapping[Kind, list[int]]:

@@ -63,6 +63,9 @@ class QueueView(ExecutedQueue, Protocol):
     def scheduler_alive(self) -> bool:
         """Whether a scheduler has the project."""
 
+    def waits_for_slots(self) -> str:
+        """Who has the slots that jobs wait for, in one line."""
+
 
 class Record(Protocol):
     """What a snapshot asks of the run directories."""
@@ -118,12 +121,13 @@ class Collector:
         forecast = _attempt("forecast", lambda: self._look_ahead(devices, facts), last.forecast, problems)
         self._last = Snapshot(
             experiments=self._plan.experiments if self._plan else (),
-            jobs=_job_rows([*self._jobs, *map(_as_job, strangers)], facts, forecast),
+            jobs=_job_rows([*self._jobs, *map(_as_job, strangers)], facts, forecast, self._variants()),
             states=states,
             facts=facts,
             devices=devices,
             scheduler_alive=alive,
             draining=self._settings.draining,
+            waiting=_attempt("slots", self._queue.waits_for_slots, "", problems),
             forecast=forecast,
             data_dir=self._plan.data_dir if self._plan else None,
             curves=_attempt("metrics", lambda: self._curves(interest, facts), last.curves, problems),
@@ -146,6 +150,11 @@ class Collector:
         # Opened here, so that what it imports does not delay the first screen.
         self._record = self._record or self._open_record()
         return self._record.runs()
+
+    def _variants(self) -> Mapping[str, str]:
+        """What sets the cells of swept experiments apart, by run id."""
+        plans = self._plan.experiments if self._plan else ()
+        return {cell.run_id: cell.variant for plan in plans for cell in plan.cells if cell.variant}
 
     def _facts(self, runs: pl.DataFrame | None) -> tuple[Mapping[str, RunFacts], int]:
         last = self._last
@@ -238,10 +247,13 @@ def _states(jobs: Iterable[Job], strangers: Iterable[RunFacts]) -> Mapping[str, 
     return MappingProxyType(told | {job.run_id: job.state for job in jobs})
 
 
-def _job_rows(jobs: Sequence[Job], facts: Mapping[str, RunFacts], forecast: Forecast) -> tuple[JobRow, ...]:
+def _job_rows(
+    jobs: Sequence[Job], facts: Mapping[str, RunFacts], forecast: Forecast, variants: Mapping[str, str]
+) -> tuple[JobRow, ...]:
     estimates = forecast.estimates
     return tuple(
-        _job_row(job, facts.get(job.run_id), estimates.get(job.run_id)) for job in display_order(jobs)
+        _job_row(job, facts.get(job.run_id), estimates.get(job.run_id), variants.get(job.run_id, ""))
+        for job in display_order(jobs)
     )
 
 
@@ -263,11 +275,12 @@ def _as_job(fact: RunFacts) -> Job:
     )
 
 
-def _job_row(job: Job, fact: RunFacts | None, estimate: Estimate | None) -> JobRow:
+def _job_row(job: Job, fact: RunFacts | None, estimate: Estimate | None, variant: str) -> JobRow:
     fraction = fact.updates / fact.total_updates if fact and fact.total_updates else 0.0
     return JobRow(
         run_id=job.run_id,
         experiment=job.experiment,
+        variant=variant,
         state=job.state,
         reason=job.reason or (fact.reason if fact else ""),
         device=job.device or (fact.device if fact else ""),

@@ -46,7 +46,7 @@ class Forecast:
 
     def estimate_s(self, specs: Iterable[RunSpec]) -> float | None:
         """Seconds that these runs would take with all slots to themselves; None where nobody knows."""
-        works = [_work(spec, spec.run_id, self.device) for spec in specs]
+        works = [_Shape.of(spec).work(spec.run_id, self.device) for spec in specs]
         return latest(forecast(works, self.paces, self.slots))
 
 
@@ -68,8 +68,13 @@ def look_ahead(
     after = {job.run_id: job.waits_for for job in jobs if job.waits_for}
     # A job that waits will probably run where the others have run.
     usual = next((_kind(e.device) for e in reversed(executions) if e.device), CPU)
+    # Thousands of executions share a few specifications.
+    shapes = {id(e.spec): _Shape.of(e.spec) for e in {id(e.spec): e for e in executions}.values()}
     works = [
-        (e.state, _execution_work(e, usual, after.get(e.run_id, ()), reached.get(e.run_id)))
+        (
+            e.state,
+            _execution_work(e, shapes[id(e.spec)], usual, after.get(e.run_id, ()), reached.get(e.run_id)),
+        )
         for e in executions
     ]
     paces = Paces(work for state, work in works if state is JobState.SUCCEEDED)
@@ -132,8 +137,52 @@ def _kind(device: str) -> str:
     return CPU if device == CPU else "GPU"
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a specification tells of a run's time."""
+
+    experiment: str
+    dataset: str
+    model: str
+    batch_size: int
+    total_updates: int
+
+    @classmethod
+    def of(cls, spec: RunSpec) -> _Shape:
+        return cls(spec.experiment, spec.dataset, str(spec.model), spec.batch_size, total_updates(spec))
+
+    def work(
+        self,
+        run_id: str,
+        device: str,
+        *,
+        used_s: float = 0.0,
+        updates: int | None = None,
+        is_running: bool = False,
+        after: tuple[str, ...] = (),
+    ) -> Work:
+        """A run of this shape."""
+        return Work(
+            run_id=run_id,
+            experiment=self.experiment,
+            dataset=self.dataset,
+            model=self.model,
+            batch_size=self.batch_size,
+            device=device,
+            total_updates=self.total_updates,
+            used_s=used_s,
+            updates=updates,
+            is_running=is_running,
+            after=after,
+        )
+
+
 def _execution_work(
-    execution: Execution, usual_device: str, after: tuple[str, ...], reached: Reached | None
+    execution: Execution,
+    shape: _Shape,
+    usual_device: str,
+    after: tuple[str, ...],
+    reached: Reached | None,
 ) -> Work:
     state = execution.state
     device = _kind(execution.device) if execution.device else usual_device
@@ -142,37 +191,11 @@ def _execution_work(
     updates, used_s = None, execution.used_s if keeps_work else 0.0
     if reached is not None and reached.updates and keeps_work and state is not JobState.SUCCEEDED:
         updates, used_s = reached.updates, reached.wall_s
-    return _work(
-        execution.spec,
+    return shape.work(
         execution.run_id,
         device,
         used_s=used_s,
         updates=updates,
         is_running=state.is_active,
-        after=after,
-    )
-
-
-def _work(
-    spec: RunSpec,
-    run_id: str,
-    device: str,
-    *,
-    used_s: float = 0.0,
-    updates: int | None = None,
-    is_running: bool = False,
-    after: tuple[str, ...] = (),
-) -> Work:
-    return Work(
-        run_id=run_id,
-        experiment=spec.experiment,
-        dataset=spec.dataset,
-        model=str(spec.model),
-        batch_size=spec.batch_size,
-        device=device,
-        total_updates=total_updates(spec),
-        used_s=used_s,
-        updates=updates,
-        is_running=is_running,
         after=after,
     )

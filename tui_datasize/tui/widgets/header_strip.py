@@ -29,6 +29,8 @@ _COUNTED = (
 )
 _ALWAYS_COUNTED = (JobState.RUNNING, JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED)
 _GIB = 2**30
+_LEAST_DEVICES = 16
+"""Columns below which the devices are left out beside what jobs wait for."""
 _HOT_C = 85
 
 
@@ -71,8 +73,20 @@ class HeaderStrip(LineView):
         if room >= len(name):
             tabs.append(f"  {name}", palette.muted)
         state = self._state(palette)
-        devices = device_text(self._snapshot.devices, width - state.cell_len - 3, palette)
-        return [_spread(tabs, counts, width), _spread(Text(" ").append_text(devices), state, width)]
+        line = self._waiting(width - state.cell_len - 3, palette)
+        room = width - state.cell_len - 3 - line.cell_len
+        if room >= _LEAST_DEVICES or not line:
+            line.append_text(device_text(self._snapshot.devices, room, palette))
+        return [_spread(tabs, counts, width), _spread(Text(" ").append_text(line), state, width)]
+
+    def _waiting(self, width: int, palette: Palette) -> Text:
+        """Which project has the slots that jobs wait for; empty where none has."""
+        text = self._snapshot.waiting
+        if not text:
+            return Text()
+        if len(text) > width:
+            text = f"waits for {text.partition(' used by ')[2]}"
+        return Text(fit(text, width).rstrip() + "  ", style=palette.accent)
 
     def _tabs(self, palette: Palette) -> Text:
         line = Text()

@@ -1,0 +1,60 @@
+"""Two projects on the slots of one machine: neither starves, and each is told who has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.lab import Lab
+from tui_datasize.jobs.state import JobState
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.fixture
+def labs(tmp_path: Path, _own_machine: None) -> Iterator[tuple[Lab, Lab]]:
+    """Two projects with one slot between them."""
+    pair = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        pair.append(Lab(tmp_path / name, options=("--cold", "--cpu-slots", "1")))
+    yield pair[0], pair[1]
+    for lab in pair:
+        lab.close()
+
+
+def test_a_project_that_waits_gets_every_other_slot(labs: tuple[Lab, Lab]) -> None:
+    busy, late = labs
+    many = busy.enqueue(*(busy.spec(seed, work_s=0.05) for seed in range(40)))
+    busy.start_scheduler()
+    busy.wait_for(many[0], JobState.SUCCEEDED)
+    few = late.enqueue(*(late.spec(seed) for seed in range(3)))
+    late.start_scheduler()
+    late.wait_until_over()
+    assert all(late.job(run).state is JobState.SUCCEEDED for run in few)
+    assert any(job.state is JobState.QUEUED for job in busy.client.jobs())
+
+
+def test_a_project_is_told_who_has_the_slots_and_takes_them_when_they_are_free(
+    labs: tuple[Lab, Lab],
+) -> None:
+    busy, late = labs
+    (running,) = busy.enqueue(busy.spec(gate=str(busy.gate())))
+    busy.start_scheduler()
+    busy.wait_for(running, JobState.RUNNING)
+    assert busy.client.waits_for_slots() == ""
+    (waiting,) = late.enqueue(late.spec())
+    scheduler = late.start_scheduler()
+    words = f"waiting: the only CPU slot is used by {busy.project.root} (1)"
+    late.wait(lambda: late.client.waits_for_slots() == words)
+    # A killed scheduler waits no more, and keeps nobody from a slot.
+    late.kill(scheduler)
+    busy.gate().touch()
+    busy.wait_for(running, JobState.SUCCEEDED)
+    (other,) = busy.enqueue(busy.spec(1))
+    busy.wait_for(other, JobState.SUCCEEDED)
+    late.start_scheduler()
+    late.wait_for(waiting, JobState.SUCCEEDED)
+    assert late.client.waits_for_slots() == ""

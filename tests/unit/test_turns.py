@@ -1,0 +1,68 @@
+"""Whose turn it is among schedulers that wait for slots."""
+
+from pathlib import Path
+
+import pytest
+
+from tui_datasize.jobs import turns
+from tui_datasize.jobs.turns import Turns
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only moves when it is told to."""
+
+    class Clock:
+        now_s = 1000.0
+
+        def monotonic(self):
+            return self.now_s
+
+    clock = Clock()
+    monkeypatch.setattr(turns, "time", clock)
+    return clock
+
+
+def test_alone_nobody_yields(tmp_path, clock):
+    one = Turns(tmp_path, Path("/one"))
+    assert not one.must_yield(3)
+    one.wait(3)
+    assert not one.must_yield(3)
+
+
+def test_who_has_less_goes_first_then_who_was_served_longer_ago(tmp_path, clock):
+    one, two = Turns(tmp_path, Path("/one")), Turns(tmp_path, Path("/two"))
+    one.served()
+    one.wait(1)
+    two.wait(0)
+    assert one.must_yield(1)
+    assert not two.must_yield(0)
+    clock.now_s += 1
+    two.served()
+    two.wait(1)
+    assert not one.must_yield(1)
+    assert two.must_yield(1)
+    one.leave()
+    assert not two.must_yield(1)
+
+
+def test_a_slot_is_left_to_others_for_a_moment_only(tmp_path, clock):
+    one, two = Turns(tmp_path, Path("/one")), Turns(tmp_path, Path("/two"))
+    two.wait(0)
+    assert one.must_yield(1)
+    clock.now_s += turns._YIELD_S
+    two.wait(0)
+    assert not one.must_yield(1)
+
+
+def test_a_scheduler_that_hangs_or_is_gone_keeps_nobody_waiting(tmp_path, clock):
+    one, two = Turns(tmp_path, Path("/one")), Turns(tmp_path, Path("/two"))
+    two.wait(0)
+    clock.now_s += turns._FRESH_S
+    assert not one.must_yield(1)
+    two.wait(0)
+    assert one.must_yield(1)
+    two.leave()
+    assert not one.must_yield(1)
+    (tmp_path / "waiting" / "torn").write_text("[0, 0.")
+    assert not one.must_yield(1)

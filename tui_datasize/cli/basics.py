@@ -1,0 +1,49 @@
+"""What every command begins and ends with; nothing here takes time to import."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tui_datasize.errors import ConfigError
+from tui_datasize.runlog.paths import ProjectPaths
+
+
+def project_paths(arguments: argparse.Namespace) -> ProjectPaths:
+    """The files of the project that the arguments name; the current directory by default.
+
+    Raises:
+        ConfigError: There is no such directory.
+    """
+    root = (arguments.project or Path()).expanduser().absolute()
+    if not root.is_dir():
+        raise ConfigError("no such directory", where=str(root), fix="name the project with --project DIR")
+    return ProjectPaths(root)
+
+
+def talk(text: str) -> None:
+    """Tell a person something, on stderr: stdout is for data."""
+    print(text, file=sys.stderr)
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Look for no garbage meanwhile: a queue is tens of thousands of objects, and none of them is dropped."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on stdout: indented for a reader, on one line (much faster) for a program."""
+    print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str))

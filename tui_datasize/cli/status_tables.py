@@ -1,0 +1,63 @@
+"""The tables of `status`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from tui_datasize.analysis.eta import latest
+from tui_datasize.cli.console import plain_table
+from tui_datasize.cli.status import Look
+from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.tui.look.duration import duration
+
+
+def counts_table(look: Look) -> Table:
+    """Jobs per experiment and state, states that nothing is in left out, time left and time used."""
+    jobs = look.jobs
+    states = [state for state in JobState if any(job.state is state for job in jobs)]
+    names = [state.value for state in states]
+    times = ("time left", "CPU h", "GPU h")
+    table = plain_table("experiment", *names, "runs", *times, right=(*names, "runs", *times))
+    for experiment in dict.fromkeys(job.experiment for job in jobs):
+        counts = Counter(job.state for job in jobs if job.experiment == experiment)
+        cells = [str(counts[state]) if counts[state] else "-" for state in states]
+        table.add_row(experiment, *cells, str(counts.total()), *_times(look, experiment))
+    return table
+
+
+def _times(look: Look, experiment: str) -> tuple[str, str, str]:
+    estimates, used = look.of(experiment), look.usage.get(experiment)
+    left = duration(latest(estimates)) if estimates else "-"
+    if used is None:
+        return left, "-", "-"
+    return left, _hours(used.cpu_s), _hours(used.gpu_s)
+
+
+def _hours(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours:.1f}" if hours >= 10 else f"{hours:.2g}" if hours else "-"
+
+
+def jobs_table(jobs: Sequence[Job], look: Look) -> Table:
+    """One line per job; with a column for what is swept, where something is."""
+    has_variants = any(job.run_id in look.variants for job in jobs)
+    columns = ["run", *(["variant"] if has_variants else [])]
+    table = plain_table(*columns, "state", "attempt", "device", "time left", "reason", right=("time left",))
+    for job in jobs:
+        estimate = look.estimates.get(job.run_id)
+        left = duration(estimate.remaining_s) if estimate else "-"
+        attempt = f"{job.attempts}/{job.max_attempts}"
+        names = [job.run_id, *([look.variants.get(job.run_id, "-")] if has_variants else [])]
+        table.add_row(*names, job.state.value, attempt, job.device or "-", left, _why(job))
+    return table
+
+
+def _why(job: Job) -> str:
+    """The reason of a job's state, or what it waits for."""
+    if not job.waits_for:
+        return job.reason
+    first, *others = job.waits_for
+    return f"waits for {first}" + (f" and {len(others)} more" if others else "")

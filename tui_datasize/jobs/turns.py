@@ -1,0 +1,123 @@
+"""Whose turn it is when several projects wait for the slots of one machine.
+
+A scheduler that finds slots taken by others says so in a file of its own beside them, which it locks: the
+lock tells that it still waits, the text how much it has. Whoever has more, or was served later, leaves the
+next free slot to it for a moment. Nobody is ever kept from a slot for longer: a scheduler that hangs, or
+cannot use the slot after all, costs the others that moment and no more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+_YIELD_S = 2.0
+"""How long a free slot is left to others; they look for one several times a second."""
+_FRESH_S = 5.0
+"""A scheduler that has not renewed its words for so long is stopped or hangs."""
+
+
+class Claimant(NamedTuple):
+    """What a scheduler has had; the smaller goes first."""
+
+    held: int
+    """Slots that its jobs have now."""
+    served_s: float
+    """When it was last served, on the monotonic clock, which all processes share; 0 for never."""
+
+
+class Turns:
+    """One scheduler's place among those that wait.
+
+    Args:
+        directory: The directory of the slots.
+        project: The project directory, which tells schedulers apart.
+    """
+
+    def __init__(self, directory: Path, project: Path) -> None:
+        self._directory = directory / "waiting"
+        self._own = self._directory / hashlib.sha256(os.fsencode(project)).hexdigest()[:16]
+        self._descriptor: int | None = None
+        self._served_s = 0.0
+        self._yields_since_s: float | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the others have been told that this one waits."""
+        return self._descriptor is not None
+
+    def wait(self, held: int) -> None:
+        """Tell the others that this scheduler waits for a slot.
+
+        Raises:
+            OSError: The directory cannot be written.
+        """
+        if self._descriptor is None:
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._descriptor = os.open(self._own, os.O_RDWR | os.O_CREAT, 0o600)
+        # Whoever just looks has it for an instant; the next round will do then.
+        with suppress(BlockingIOError):
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        words = json.dumps([held, self._served_s, time.monotonic()]).encode()
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, words, 0)
+
+    def leave(self) -> None:
+        """Tell the others that this scheduler waits for nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def served(self) -> None:
+        """Note that slots were taken."""
+        self._served_s = time.monotonic()
+        self._yields_since_s = None
+
+    def must_yield(self, held: int) -> bool:
+        """Whether a slot that is free now is left to another scheduler."""
+        own = Claimant(held, self._served_s)
+        if not any(other < own for other in self._others()):
+            self._yields_since_s = None
+            return False
+        if self._yields_since_s is None:
+            self._yields_since_s = time.monotonic()
+        return time.monotonic() < self._yields_since_s + _YIELD_S
+
+    def _others(self) -> Iterator[Claimant]:
+        with suppress(FileNotFoundError):
+            for file in sorted(self._directory.iterdir()):
+                if file != self._own and (claimant := _read(file)):
+                    yield claimant
+
+
+def _read(file: Path) -> Claimant | None:
+    """What a waiting scheduler says of itself; None where nobody stands behind the words."""
+    with suppress(OSError, ValueError):
+        held, served_s, renewed_s = json.loads(file.read_bytes())
+        if time.monotonic() < renewed_s + _FRESH_S and is_locked(file):
+            return Claimant(held, served_s)
+    return None
+
+
+def is_locked(file: Path) -> bool:
+    """Whether another open file holds the lock of this one; nothing is kept from it meanwhile.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        # Shared, so that two who look at once do not take each other for a holder.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
