@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the shares."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plan", description=__doc__)
     parser.add_argument("curves", type=Path, help="Parquet file of public learning curves")
-    parser.add_argument("--truths", type=int, default=24, help="public curves taken (default: 24)")
+    parser.add_argument("--truths", type=int, default=12, help="public curves taken (default: 12)")
     parser.add_argument("--repeats", type=int, default=60, help="sweeps simulated on each (default: 60)")
     parser.add_argument("--cost", choices=("runs", "samples"), default="runs", help="default: runs")
     parser.add_argument("--check-share", type=float, default=CHECK_SHARE, help=f"default: {CHECK_SHARE}")

@@ -36,6 +36,7 @@ _COMMANDS: Mapping[str | None, str] = MappingProxyType(
         "prune": "prune:prune",
         "export": "tables:export",
         "analyze": "tables:analyze",
+        "plan": "planning:plan",
         "doctor": "doctor:doctor",
         "scheduler": "status:scheduler",
     }

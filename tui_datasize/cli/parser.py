@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from tui_datasize import __version__
+from tui_datasize.cli.argument_types import count, share_or_number, whole_numbers
 from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
 
-TABLES = ("runs", "metrics", "curve", "fits", "overlap")
+TABLES = ("runs", "metrics", "curve", "fits", "overlap", "ensembles", "audit", "groups", "variance", "plan")
 FORMATS = ("csv", "parquet", "json", "markdown")
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_logs(commands)
     _add_export(commands)
     _add_analyze(commands)
+    _add_plan(commands)
     _add_doctor(commands)
     _add_scheduler(commands)
     return parser
@@ -101,7 +102,7 @@ def _add_queue(commands: Commands) -> None:
     )
     queue.add_argument(
         "--max-attempts",
-        type=_count,
+        type=count,
         default=MAX_ATTEMPTS,
         metavar="N",
         help=f"attempts before a vanishing worker counts as a failure (default: {MAX_ATTEMPTS})",
@@ -137,7 +138,11 @@ def _add_job_commands(commands: Commands) -> None:
     for name, (summary, example) in JOB_COMMANDS.items():
         command = _command(commands, name, summary, example)
         command.add_argument(
-            "jobs", nargs="*", metavar="JOB", help="a run id, a unique prefix of one, or an experiment's name"
+            "jobs",
+            nargs="*",
+            metavar="JOB",
+            help="a run id, a unique prefix of one, an experiment's name, or what several run ids begin "
+            "with up to a `-`, such as letters-n750",
         )
         command.add_argument(
             "--all", action="store_true", help="the whole queue, as far as the command applies"
@@ -205,6 +210,7 @@ def _add_export(commands: Commands) -> None:
         "-o", "--output", default="-", metavar="FILE", help="file to write; - prints (default)"
     )
     _add_metric(export)
+    _add_plan_question(export.add_argument_group("options of --table plan"))
 
 
 def _add_analyze(commands: Commands) -> None:
@@ -218,7 +224,7 @@ def _add_analyze(commands: Commands) -> None:
     _add_metric(analyze)
     analyze.add_argument(
         "--target",
-        type=_share_or_number,
+        type=share_or_number,
         metavar="T",
         help="a value of the metric, such as 0.95 or 95%%: how many images does it need?",
     )
@@ -227,11 +233,51 @@ def _add_analyze(commands: Commands) -> None:
     )
     analyze.add_argument(
         "--delta",
-        type=_share_or_number,
+        type=share_or_number,
         metavar="D",
         help="what a doubling has to buy to be worth it (default: 0.5%% of accuracy, 0.02 of loss)",
     )
     _add_json(analyze)
+
+
+def _add_plan(commands: Commands) -> None:
+    plan = _command(
+        commands,
+        "plan",
+        "propose the runs that narrow an answer most within a budget",
+        "plan letters --target 95% --runs 20 --queue",
+    )
+    plan.add_argument("experiment", metavar="EXPERIMENT", help="name of an experiment that has runs")
+    plan.add_argument("--variant", metavar="VARIANT", help="which curve, where the experiment sweeps several")
+    _add_metric(plan)
+    _add_plan_question(plan)
+    plan.add_argument(
+        "--queue",
+        action="store_true",
+        help="queue the proposed runs that experiments.toml has; print the line to change for the others",
+    )
+    _add_json(plan)
+
+
+def _add_plan_question(command: argparse._ActionsContainer) -> None:
+    command.add_argument(
+        "--at",
+        type=count,
+        metavar="N",
+        help="what is the metric at N images? (default: 4 x the largest size)",
+    )
+    command.add_argument(
+        "--target",
+        type=share_or_number,
+        metavar="T",
+        help="or: how many images does this value of the metric need?",
+    )
+    command.add_argument(
+        "--runs", type=count, metavar="K", help="budget in runs (default: as many as there are)"
+    )
+    command.add_argument(
+        "--samples", type=float, metavar="S", help="or in training samples, counted as often as they are seen"
+    )
 
 
 def _add_doctor(commands: Commands) -> None:
@@ -255,12 +301,12 @@ def _add_scheduler(commands: Commands) -> None:
     start = scheduler.add_argument_group(
         "options of start", "for this scheduler alone; [devices] in experiments.toml holds for every one"
     )
-    start.add_argument("--slots-per-gpu", type=_count, metavar="N", help="jobs at once on a GPU")
+    start.add_argument("--slots-per-gpu", type=count, metavar="N", help="jobs at once on a GPU")
     start.add_argument(
-        "--max-jobs-per-gpu", type=_count, metavar="N", help="the same, jobs of others included"
+        "--max-jobs-per-gpu", type=count, metavar="N", help="the same, jobs of others included"
     )
     start.add_argument(
-        "--cpu-slots", type=_count, metavar="N", help="jobs at once on the CPU, where there is no GPU"
+        "--cpu-slots", type=count, metavar="N", help="jobs at once on the CPU, where there is no GPU"
     )
     start.add_argument("--cold", action="store_true", help="start every worker as a new process")
 
@@ -268,10 +314,10 @@ def _add_scheduler(commands: Commands) -> None:
 def _add_selection(command: argparse.ArgumentParser) -> None:
     command.add_argument("experiment", metavar="EXPERIMENT", help="name of a table in experiments.toml")
     command.add_argument(
-        "--sizes", type=_whole_numbers, default=(), metavar="N,N", help="only these train sizes"
+        "--sizes", type=whole_numbers, default=(), metavar="N,N", help="only these train sizes"
     )
     command.add_argument(
-        "--seeds", type=_whole_numbers, default=(), metavar="S,S", help="only these training seeds"
+        "--seeds", type=whole_numbers, default=(), metavar="S,S", help="only these training seeds"
     )
     command.add_argument(
         "--force", action="store_true", help="run finished runs anew; the old ones are kept aside"
@@ -289,30 +335,3 @@ def _add_metric(command: argparse.ArgumentParser) -> None:
 
 def _add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _count(text: str) -> int:
-    try:
-        count = int(text)
-    except ValueError:
-        count = 0
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return count
-
-
-def _share_or_number(text: str) -> float:
-    """A number, or a percentage as its share."""
-    try:
-        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a number or a percentage, got {text!r}") from None
-
-
-def _whole_numbers(text: str) -> Sequence[int]:
-    try:
-        return tuple(int(part) for part in text.replace("_", "").split(",") if part.strip())
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected whole numbers with commas between, got {text!r}"
-        ) from None

@@ -21,6 +21,8 @@ from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.forecast import look_ahead
 
 _BASES_SHOWN = 3
+_CHAINED_SHOWN = 5
+"""Jobs that wait for other runs, in the table of all experiments."""
 _NOT_KNOWN = Estimate("", "", None, None, "")
 
 
@@ -43,10 +45,13 @@ def status(arguments: argparse.Namespace) -> int:
 
     console = data_console()
     console.print(counts_table(look) if jobs else "the queue is empty")
+    chained = [] if arguments.experiment else [job for job in jobs if _only_waits(job)]
     shown = jobs if arguments.experiment else [job for job in jobs if _is_of_interest(job)]
-    if shown:
+    if shown or chained:
         console.print()
-        console.print(jobs_table(shown, look))
+        console.print(jobs_table([*shown, *chained[:_CHAINED_SHOWN]], look))
+    if (more := len(chained) - _CHAINED_SHOWN) > 0:
+        talk(f"{more:,} more wait for other runs; `status --experiment NAME` lists all")
     for line in look.lines():
         talk(line)
     return EXIT_OK
@@ -153,11 +158,11 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _is_of_interest(job: Job) -> bool:
-    return (
-        job.state.is_active
-        or bool(job.waits_for)
-        or job.state in (JobState.FAILED, JobState.INTERRUPTED, JobState.HELD)
-    )
+    return job.state.is_active or job.state in (JobState.FAILED, JobState.INTERRUPTED, JobState.HELD)
+
+
+def _only_waits(job: Job) -> bool:
+    return bool(job.waits_for) and not _is_of_interest(job)
 
 
 def scheduler(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,10 @@ from rich.console import Console
 
 from tui_datasize.analysis.curve import Metric, learning_curve, metric_named
 from tui_datasize.analysis.document import fits_table, to_dict
+from tui_datasize.analysis.ensembles import ensembles_table
+from tui_datasize.analysis.findings import findings_table
 from tui_datasize.analysis.fits import Estimate, FitFailure, LogLinearFit
+from tui_datasize.analysis.groups_table import groups_table
 from tui_datasize.analysis.overlap import DrawOverlap, find_draws, find_overlaps, pairs_table
 from tui_datasize.analysis.summary import (
     Analysis,
@@ -23,8 +26,17 @@ from tui_datasize.analysis.summary import (
     analyse,
     analyse_curves,
 )
+from tui_datasize.analysis.variance import variance_table
+from tui_datasize.cli.comparisons import (
+    comparison_dict,
+    find_faults,
+    print_comparisons,
+    print_findings,
+    split_of,
+)
 from tui_datasize.cli.console import data_console, plain_table
 from tui_datasize.cli.law_lines import diagnostic_lines, print_laws
+from tui_datasize.cli.plan_tables import plans_of
 from tui_datasize.cli.project import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.toml_table import nearest
@@ -39,11 +51,18 @@ def export(arguments: argparse.Namespace) -> int:
     """Write a table of the record to a file or to stdout."""
     metric_named(arguments.metric)
     log = RunLog(project_paths(arguments))
-    runs = _runs_of(log, arguments.experiment)
-    frame = _TABLES[arguments.table](log, runs, arguments.metric)
+    runs = runs_of(log, arguments.experiment)
+    frame = (
+        plans_of(log, runs, arguments)
+        if arguments.table == "plan"
+        else _TABLES[arguments.table](log, runs, arguments.metric)
+    )
     to_stdout = arguments.output == "-"
     if to_stdout and arguments.format == "parquet" and sys.stdout.isatty():
         raise ConfigError("Parquet is not for a terminal", fix="name a file with -o FILE")
+    folder = Path(arguments.output).parent
+    if not to_stdout and not folder.is_dir():
+        raise ConfigError("no such folder", where=str(folder), fix="make it first, or name another with -o")
     export_frame(frame, arguments.format, None if to_stdout else Path(arguments.output))
     _tell_problems(log)
     if not to_stdout:
@@ -56,8 +75,8 @@ def analyze(arguments: argparse.Namespace) -> int:
     paths = project_paths(arguments)
     question = Question(arguments.fit_from, arguments.target, arguments.delta)
     if arguments.json:
-        log, analysis = _analyse(paths, arguments.experiment, arguments.metric, question)
-        print_json(to_dict(analysis))
+        log, runs, analysis = _analyse(paths, arguments.experiment, arguments.metric, question)
+        print_json(to_dict(analysis) | comparison_dict(log, runs, arguments.metric))
         _tell_problems(log)
     else:
         print_analysis(paths, arguments.experiment, arguments.metric, question)
@@ -67,15 +86,17 @@ def analyze(arguments: argparse.Namespace) -> int:
 def print_analysis(
     paths: ProjectPaths, experiment: str, metric: str, question: Question | None = None
 ) -> None:
-    """Print the learning-curve table, the fits, the outlook and the overlap matrices of an experiment.
+    """Print what speaks against the numbers, then the learning curves, their fits, groups and overlaps.
 
     Raises:
         ConfigError: There is no such metric, or the experiment has no runs.
     """
-    log, analysis = _analyse(paths, experiment, metric, question or Question())
+    log, runs, analysis = _analyse(paths, experiment, metric, question or Question())
     console = data_console()
+    print_findings(console, find_faults(log, runs))
     for curve in analysis.curves:
         _print_curve(console, curve)
+    print_comparisons(console, log, runs, metric)
     for overlap in analysis.overlaps:
         if len(overlap.draws) > 1:
             _print_overlap(console, overlap)
@@ -86,14 +107,14 @@ def print_analysis(
 
 def _analyse(
     paths: ProjectPaths, experiment: str, metric: str, question: Question
-) -> tuple[RunLog, Analysis]:
+) -> tuple[RunLog, pl.DataFrame, Analysis]:
     question.check(metric_named(metric))
     log = RunLog(paths)
-    runs = _runs_of(log, experiment)
-    return log, analyse(runs, metric, _overlaps(log, runs), question)
+    runs = runs_of(log, experiment)
+    return log, runs, analyse(runs, metric, _overlaps(log, runs), question)
 
 
-def _runs_of(log: RunLog, experiment: str | None) -> pl.DataFrame:
+def runs_of(log: RunLog, experiment: str | None) -> pl.DataFrame:
     """The runs of one experiment, or all.
 
     Raises:
@@ -132,6 +153,22 @@ def _overlap_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFram
     return pairs_table(_overlaps(log, runs))
 
 
+def _ensembles_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
+    return ensembles_table(runs, log.predictions)
+
+
+def _audit_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
+    return findings_table(find_faults(log, runs))
+
+
+def _groups_table(_log: RunLog, runs: pl.DataFrame, metric: str) -> pl.DataFrame:
+    return groups_table(runs, metric)
+
+
+def _variance_table(log: RunLog, runs: pl.DataFrame, metric: str) -> pl.DataFrame:
+    return variance_table(split_of(log, runs, metric))
+
+
 _TABLES: Mapping[str, BuildTable] = MappingProxyType(
     {
         "runs": _runs_table,
@@ -139,6 +176,10 @@ _TABLES: Mapping[str, BuildTable] = MappingProxyType(
         "curve": _curve_table,
         "fits": _fits_table,
         "overlap": _overlap_table,
+        "ensembles": _ensembles_table,
+        "audit": _audit_table,
+        "groups": _groups_table,
+        "variance": _variance_table,
     }
 )
 

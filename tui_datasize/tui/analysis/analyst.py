@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tui_datasize.analysis.overlap import DrawOverlap
     from tui_datasize.analysis.summary import Analysis
     from tui_datasize.runlog.reader import RunLog
+    from tui_datasize.tui.analysis.pages.page import Content, Page
 
 
 class Analyst:
@@ -41,6 +42,26 @@ class Analyst:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self._analyse, runs, experiment, metric)
 
+    async def build(
+        self, page: Page, runs: pl.DataFrame, experiment: str, metric: str, variant: int
+    ) -> Content:
+        """Compute a page.
+
+        Args:
+            page: Which.
+            runs: The frame `runs` of the whole project.
+            experiment: Its name.
+            metric: A key of `METRICS_OFFERED`.
+            variant: Position among the variants of the experiment, in the order of their names.
+
+        Raises:
+            DatasizeError: The page cannot be made of these runs.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._executor, self._build, page, runs, experiment, metric, variant
+        )
+
     def close(self) -> None:
         """End the thread once its work is done; wait for nothing."""
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -59,11 +80,24 @@ class Analyst:
             self._overlaps = (key, overlaps)
         return analyse(own, metric, overlaps)
 
-    def _compare(self, draws: pl.DataFrame, experiment: str) -> Sequence[DrawOverlap]:
-        from tui_datasize.analysis.overlap import find_overlaps
+    def _build(self, page: Page, runs: pl.DataFrame, experiment: str, metric: str, variant: int) -> Content:
+        from tui_datasize.analysis.curve import metric_named
+        from tui_datasize.tui.analysis.pages.page import Request
+
+        own = runs.filter(runs["experiment"] == experiment)
+        variants = own["variant"].unique().sort()
+        chosen = own.filter(own["variant"] == variants[variant % len(variants)]) if len(variants) else own
+        return page.build(Request(self._open(experiment), chosen, own, metric_named(metric)))
+
+    def _open(self, experiment: str) -> RunLog:
         from tui_datasize.runlog.reader import RunLog
 
         self._log = self._log or RunLog(self._project)
         self._log.runs(experiment)
-        ids = draws["run_id"]
-        return find_overlaps(draws, self._log.subsets(ids), self._log.datasets(ids))
+        return self._log
+
+    def _compare(self, draws: pl.DataFrame, experiment: str) -> Sequence[DrawOverlap]:
+        from tui_datasize.analysis.overlap import find_overlaps
+
+        log, ids = self._open(experiment), draws["run_id"]
+        return find_overlaps(draws, log.subsets(ids), log.datasets(ids))

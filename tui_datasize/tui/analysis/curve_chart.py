@@ -47,7 +47,7 @@ def draw_curve(analysis: Analysis, choice: AnalysisChoice, width: int, height: i
             "Queue it on the Queue tab (1) with a, or choose another metric with m."
         )
         return line_chart(
-            [], _size_scale(), _metric_scale(metric), width=width, height=height, palette=palette, empty=empty
+            [], size_scale(), metric_scale(metric), width=width, height=height, palette=palette, empty=empty
         )
     series = [
         *_other_means(analysis, curve, palette),
@@ -59,8 +59,8 @@ def draw_curve(analysis: Analysis, choice: AnalysisChoice, width: int, height: i
     ]
     return line_chart(
         series,
-        _size_scale(),
-        _metric_scale(metric),
+        size_scale(),
+        metric_scale(metric),
         width=width,
         height=height,
         palette=palette,
@@ -68,11 +68,13 @@ def draw_curve(analysis: Analysis, choice: AnalysisChoice, width: int, height: i
     )
 
 
-def _size_scale() -> Scale:
+def size_scale() -> Scale:
+    """The axis of train sizes."""
     return Scale("train size, images", log=True, room=0.03)
 
 
-def _metric_scale(metric: Metric) -> Scale:
+def metric_scale(metric: Metric) -> Scale:
+    """The axis of a metric, in percent for shares."""
     if metric.is_share:
         return Scale(f"{metric.title.lower()}, %", floor=0, ceiling=100)
     return Scale(metric.title.lower(), floor=0)

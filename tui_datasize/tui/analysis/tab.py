@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,15 +10,16 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
 from textual.widget import Widget
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.tui.analysis.analyst import Analyst
 from tui_datasize.tui.analysis.choice import FITS, AnalysisChoice, chosen_curve
 from tui_datasize.tui.analysis.curve_chart import chosen_fit, draw_curve
-from tui_datasize.tui.analysis.fit_text import NO_BREAK, fit_lines
+from tui_datasize.tui.analysis.fit_text import fit_lines
 from tui_datasize.tui.analysis.overlap_views import chosen_overlap, draw_classes, draw_matrix
+from tui_datasize.tui.analysis.pages.catalogue import LEARNING_CURVE, PAGES
+from tui_datasize.tui.analysis.words_view import WordsView
 from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
@@ -27,41 +27,17 @@ from tui_datasize.tui.look.snapshot import EMPTY, Snapshot
 from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.widgets.chart_view import ChartView, Drawer
 from tui_datasize.tui.widgets.dialogs import ChooseDialog
-from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import palette_of
 from tui_datasize.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from tui_datasize.analysis.overlap import DrawOverlap
     from tui_datasize.analysis.summary import Analysis, CurveAnalysis
+    from tui_datasize.tui.analysis.pages.page import Content, Page
 
 _FIRST_METRIC = "test_accuracy"
-
-
-class FitView(LineView):
-    """The fit as lines, wrapped to the width."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines: Sequence[Text] = ()
-
-    def show(self, lines: Sequence[Text]) -> None:
-        """Replace the lines."""
-        self._lines = lines
-        self.redraw()
-
-    def draw(self, size: Size) -> Sequence[Text]:
-        """Lines of the table as they are, sentences wrapped."""
-        shown: list[Text] = []
-        for line in self._lines:
-            if line.cell_len < size.width:
-                shown.append(Text(" ").append_text(line))
-            else:
-                wrapped = textwrap.wrap(line.plain, max(10, size.width - 1))
-                shown += [Text(f" {part}", style=line.style) for part in wrapped]
-        for line in shown:
-            line.plain = line.plain.replace(NO_BREAK, " ")
-        return shown
 
 
 class AnalysisPane(Pane, can_focus=True):
@@ -70,6 +46,9 @@ class AnalysisPane(Pane, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "experiment", "experiment", tooltip="Choose the experiment"),
         Binding("m", "metric", "metric", tooltip="Choose the metric"),
+        Binding("p", "page(1)", "page", tooltip="The next page: spread, courses, ... (P the one before)"),
+        Binding("w", "choose_page", "what", tooltip="Choose what is shown from the list of pages"),
+        Binding("P", "page(-1)", "page before", show=False, tooltip="The page before"),
         Binding("o", "overlap", "overlap", tooltip="Learning curve or overlap, on a low screen"),
         Binding("f", "fit", "fit", tooltip="Log-linear law through the means or all runs; all laws"),
         Binding("n,right", "size(1)", "size", tooltip="Overlap of the next train size"),
@@ -88,8 +67,10 @@ class AnalysisPane(Pane, can_focus=True):
         self._version = 0
         self._asked: object = None
         self._failure = ""
+        self._page = 0
+        self._content: Content | None = None
         self._curve_chart = ChartView()
-        self._fit_view = FitView()
+        self._fit_view = WordsView()
         self._heat_map = ChartView()
         self._class_bars = ChartView()
 
@@ -131,6 +112,9 @@ class AnalysisPane(Pane, can_focus=True):
         analysis = self._analysis
         if analysis is None or not analysis.curves:
             return None
+        if page := self._shown_page:
+            table = self._content.table if self._content else None
+            return TableInView(f"{analysis.experiment}-{page.name}", table) if table else None
         if self.has_class("-overlap"):
             from tui_datasize.analysis.overlap import pairs_table
 
@@ -152,7 +136,8 @@ class AnalysisPane(Pane, can_focus=True):
 
     def _refresh(self) -> None:
         own = [fact for fact in self._snapshot.facts.values() if fact.experiment == self._experiment]
-        wanted = (self._experiment, self._metric, frozenset((f.run_id, f.state) for f in own))
+        page = (self._page, self._choice.variant if self._page else 0)
+        wanted = (self._experiment, self._metric, page, frozenset((f.run_id, f.state) for f in own))
         if self._experiment and self._snapshot.runs is not None and wanted != self._asked:
             self._asked = wanted
             self.run_worker(self._analyse(wanted), exit_on_error=False)
@@ -164,13 +149,14 @@ class AnalysisPane(Pane, can_focus=True):
             return
         try:
             analysis, failure = await self._analyst.analyse(runs, experiment, metric), ""
+            content = await self._build_page(runs, experiment, metric)
         except DatasizeError as error:
-            analysis, failure = None, error.line
+            analysis, content, failure = None, None, error.line
         except Exception as error:
             # A run directory in a state that nobody foresaw must not end the app.
-            analysis, failure = None, f"The analysis failed: {type(error).__name__}: {error}"
+            analysis, content, failure = None, None, f"The analysis failed: {type(error).__name__}: {error}"
         if wanted == self._asked:
-            self._analysis, self._failure = analysis, failure
+            self._analysis, self._content, self._failure = analysis, content, failure
             self._version += 1
             self.refresh_bindings()
             self._draw()
@@ -180,6 +166,9 @@ class AnalysisPane(Pane, can_focus=True):
         if analysis is None:
             self._show_sentence()
             return
+        if self._shown_page is not None:
+            self._draw_page()
+            return
         overlap = chosen_overlap(analysis, choice)
         version = (self._version, choice)
         self._curve_chart.show(version, partial(draw_curve, analysis, choice))
@@ -187,6 +176,44 @@ class AnalysisPane(Pane, can_focus=True):
         self._heat_map.show(version, partial(draw_matrix, overlap))
         self._class_bars.show(version, partial(draw_classes, overlap))
         self._show_headings(analysis, overlap)
+
+    @property
+    def _shown_page(self) -> Page | None:
+        """The page in view; None for the learning curve."""
+        return PAGES[self._page - 1] if self._page else None
+
+    async def _build_page(self, runs: pl.DataFrame, experiment: str, metric: str) -> Content | None:
+        page = self._shown_page
+        if page is None:
+            return None
+        return await self._analyst.build(page, runs, experiment, metric, self._choice.variant)
+
+    def _draw_page(self) -> None:
+        page, content = self._shown_page, self._content
+        if page is None or content is None:
+            return
+        muted = palette_of(self.app).muted
+        self._curve_chart.show((self._version, page.name), content.draw)
+        self._fit_view.show([Text(line) for line in content.lines])
+        curve = self._analysis and chosen_curve(self._analysis, self._choice)
+        variant = f" · {curve.variant}" if curve and curve.variant else ""
+        self.query_one("#curve", Panel).show_note(
+            Text(f"{self._experiment}{variant} · {content.note}".rstrip(" ·"), muted),
+            Text(f"{self._experiment}{variant}", muted),
+        )
+
+    def _turn_to(self, page: int) -> None:
+        """Show another page; the learning curve is page 0."""
+        self._page, self._content = page % (len(PAGES) + 1), None
+        shown = self._shown_page
+        self.set_class(shown is not None, "-page")
+        self.query_one("#curve", Panel).show_title(shown.title if shown else "Learning curve")
+        self.query_one("#fit", Panel).show_title("In words" if shown else "Fit")
+        if shown is not None:
+            self._curve_chart.show(("computing", page), partial(sentence, "Computing …"))
+            self._fit_view.show(())
+        self.refresh_bindings()
+        self._refresh()
 
     def _show_sentence(self) -> None:
         text = self._failure or ("Computing …" if self._experiment else self._empty())
@@ -236,6 +263,19 @@ class AnalysisPane(Pane, can_focus=True):
             lambda name: self.choose_experiment(name) if name else None,
         )
 
+    def action_page(self, step: int) -> None:
+        """The next page."""
+        self._turn_to(self._page + step)
+
+    def action_choose_page(self) -> None:
+        """Ask for the page."""
+        titles = [LEARNING_CURVE, *(page.title for page in PAGES)]
+        choices = [(str(index), title) for index, title in enumerate(titles)]
+        self.app.push_screen(
+            ChooseDialog("Show", choices, str(self._page)),
+            lambda index: self._turn_to(int(index)) if index is not None else None,
+        )
+
     def action_metric(self) -> None:
         """Ask for the metric."""
         from tui_datasize.analysis.curve import METRICS_OFFERED
@@ -259,7 +299,7 @@ class AnalysisPane(Pane, can_focus=True):
         if self._analysis is not None and self._analysis.curves:
             variant = (self._choice.variant + 1) % len(self._analysis.curves)
             self._choice = replace(self._choice, variant=variant)
-            self._draw()
+            self._refresh()
 
     def action_size(self, step: int) -> None:
         """Overlap of another train size."""
@@ -271,7 +311,9 @@ class AnalysisPane(Pane, can_focus=True):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Hide keys that have nothing to act on."""
         if action == "overlap":
-            return self.screen.has_class("-short")
+            return self.screen.has_class("-short") and not self._page
+        if action in ("fit", "size"):
+            return not self._page
         if action == "variant":
             return self._analysis is not None and len(self._analysis.curves) > 1
         return True

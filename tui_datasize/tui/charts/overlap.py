@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, isfinite
 
-from rich.style import Style
 from rich.text import Text
-from textual.color import Color
 
+from tui_datasize.tui.charts.heat import heat, heat_style
 from tui_datasize.tui.charts.lines import SMALLEST_HEIGHT, SMALLEST_WIDTH, Series, line_chart, sentence
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.widgets.palette import Palette
@@ -77,26 +76,13 @@ def _digit_map(
             line = Text((label if middle else "").ljust(label_width), style=palette.muted)
             for value in row:
                 text = _percent(value).center(cell_width) if middle else " " * cell_width
-                line.append(text, _cell_style(value, palette))
+                line.append(text, heat_style(value, palette))
             lines.append(line)
     return Text("\n").join(lines)
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f}".replace("100.0", "100") if isfinite(value) else "–"
-
-
-def _cell_style(value: float, palette: Palette) -> Style:
-    if palette.colourless or not isfinite(value):
-        return Style.parse(palette.foreground)
-    background = _heat(value, palette)
-    return Style(color=background.get_contrast_text(1.0).rich_color, bgcolor=background.rich_color)
-
-
-def _heat(value: float, palette: Palette) -> Color:
-    """Colour of a fraction: from the cursor's faint tint to the primary colour."""
-    share = min(1.0, max(0.0, value if isfinite(value) else 0.0))
-    return Color.parse(palette.faint).blend(Color.parse(palette.primary), share)
 
 
 def _stretch(matrix: Sequence[Sequence[float]], width: int, height: int) -> list[list[float]]:
@@ -120,7 +106,7 @@ def _shade_map(matrix: Sequence[Sequence[float]], width: int, height: int) -> Te
 def _colour_map(matrix: Sequence[Sequence[float]], width: int, height: int, palette: Palette) -> Text:
     import plotext
 
-    colours = [[_heat(value, palette).rgb for value in row] for row in _stretch(matrix, width, height)]
+    colours = [[heat(value, palette).rgb for value in row] for row in _stretch(matrix, width, height)]
     plotext.clear_figure()
     plotext.limit_size(False, False)
     plotext.plot_size(len(colours[0]), len(colours))

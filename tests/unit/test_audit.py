@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.fakes import fake_sweep, write_run
+from tui_datasize.analysis.audit import AuditRecord, audit, runs_to_read
+from tui_datasize.analysis.audit_measured import smallest_grid
+from tui_datasize.analysis.findings import AUDIT, Severity, findings_table
+from tui_datasize.runlog.reader import RunLog
+from tui_datasize.runlog.schema import RUNS
+from tui_datasize.runlog.tables import DATASETS
+
+SIZES, SEEDS = (1000, 2000, 4000, 8000), range(6)
+TEST_IMAGES = 20_800
+SOUND = {
+    "experiment": "e", "variant": "", "dataset": "letters", "model": "cnn3", "subset_strategy": "stratified",
+    "subset_nested": True, "subset_seed": 0, "state": "succeeded", "attempt": 1, "updates": 2000,
+    "total_updates": 2000, "train_accuracy": 0.99, "train_f1_macro": 0.98, "batch_size": 72,
+    "schedule": "constant", "classes": "all", "as_published": False, "device": "cpu", "threads": 1,
+    "precision": "fp32", "torch": "2.9", "git_commit": "a", "broken_lines": 0,
+}  # fmt: skip
+
+
+def sound_runs(test_images=TEST_IMAGES, evaluated=None, seed=1, spread=0.01) -> pl.DataFrame:
+    """A sweep without a fault; `evaluated` images are drawn anew for each run where it is given."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for size in SIZES:
+        for run_seed in SEEDS:
+            p = 0.5 + 0.1 * np.log10(size) + rng.normal(0, spread)
+            images = evaluated or test_images
+            accuracy = rng.binomial(images, p) / images if evaluated else round(p * images) / images
+            rows.append(
+                {
+                    "run_id": f"e-n{size}-s{run_seed}",
+                    "train_size": size,
+                    "seed": run_seed,
+                    "test_accuracy": accuracy,
+                    "test_f1_macro": accuracy * 0.995,
+                    "test_loss": rng.uniform(0.2, 2),
+                    "train_loss": rng.uniform(0.01, 0.1),
+                    **SOUND,
+                }
+            )
+    return pl.DataFrame(rows, schema=dict(RUNS))
+
+
+def data_sets(runs: pl.DataFrame, test_images=TEST_IMAGES, classes=26) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "run_id": runs["run_id"][0], "dataset": "letters", "label": range(classes),
+            "class_name": [chr(97 + label) for label in range(classes)], "train_images": 4800,
+            "test_images": test_images // classes, "fingerprint": "f",
+        },
+        schema=dict(DATASETS),
+    )  # fmt: skip
+
+
+def record_of(runs, **frames) -> AuditRecord:
+    empty = AuditRecord.of_runs(runs)
+    given = {"subsets": empty.subsets, "datasets": data_sets(runs), "predictions": empty.predictions} | frames
+    return AuditRecord(runs, **given)
+
+
+def found_in(runs, **frames) -> dict[str, object]:
+    return {finding.check: finding for finding in audit(record_of(runs, **frames))}
+
+
+def where(runs, condition, **values):
+    return runs.with_columns(
+        pl.when(condition).then(pl.lit(value)).otherwise(pl.col(name)).alias(name)
+        for name, value in values.items()
+    )
+
+
+def test_a_sound_sweep_has_no_finding():
+    assert audit(record_of(sound_runs())) == ()
+
+
+def test_evaluations_of_the_last_batch_are_found_by_their_grid():
+    found = found_in(sound_runs(evaluated=64, spread=0.002))
+    part = found["part-of-split"]
+    assert part.severity is Severity.ERROR
+    assert "64 of 20,800 test images" in part.what
+    noise = found["sampling-noise"]
+    assert noise.severity is Severity.WARNING
+    assert "drawing 64 test images alone explains it" in noise.what
+
+
+def test_a_whole_test_set_is_no_part_whatever_its_size():
+    for images in (26 * 20, 26 * 50, 20_800):
+        runs = sound_runs(images)
+        assert "part-of-split" not in found_in(runs, datasets=data_sets(runs, images))
+
+
+def test_rounded_values_are_no_proof():
+    runs = sound_runs().with_columns(pl.col("test_accuracy").round(3))
+    assert found_in(runs)["part-of-split"].severity is Severity.WARNING
+
+
+def test_without_a_known_test_set_the_grid_is_a_note():
+    runs = sound_runs(evaluated=64)
+    (part,) = (f for f in audit(AuditRecord.of_runs(runs)) if f.check == "part-of-split")
+    assert part.severity is Severity.NOTE
+
+
+def test_seeds_that_scatter_no_more_than_the_test_set_are_a_note():
+    assert found_in(sound_runs(spread=0.002))["sampling-noise"].severity is Severity.NOTE
+
+
+@pytest.mark.parametrize(
+    ("check", "condition", "values"),
+    [
+        ("as-published", pl.lit(True), {"as_published": True}),
+        ("unequal-updates", pl.col("train_size") == 8000, {"total_updates": 2100, "updates": 2100}),
+        ("ended-early", pl.col("seed") == 3, {"updates": 1999}),
+        ("mixed-precision", pl.col("seed") == 3, {"precision": "bf16"}),
+        ("mixed-device", pl.col("seed") == 3, {"device": "NVIDIA H100"}),
+        ("mixed-threads", pl.col("train_size") == 8000, {"threads": 8}),
+        ("resumed-elsewhere", pl.col("seed") == 3, {"device": "NVIDIA H100", "attempt": 2}),
+        ("missing-seeds", (pl.col("seed") == 3) & (pl.col("train_size") == 2000), {"state": "failed"}),
+        ("not-finite", pl.col("seed") == 3, {"test_loss": None}),
+        ("not-finite", pl.col("seed") == 3, {"test_accuracy": float("nan")}),
+        ("broken-lines", pl.col("seed") == 3, {"broken_lines": 2}),
+        ("equal-runs", pl.col("seed") < 2, {"test_loss": 1.0, "train_loss": 0.5, "test_accuracy": 0.7}),
+    ],
+)
+def test_each_fault_is_found_and_nothing_else_of_its_kind(check, condition, values):
+    runs = sound_runs()
+    assert check not in found_in(runs)
+    finding = found_in(where(runs, condition, **values))[check]
+    assert finding.what.endswith(".")
+    assert finding.to_do.endswith(".")
+
+
+def test_micro_averaged_f1_is_accuracy():
+    runs = sound_runs().with_columns(test_f1_macro=pl.col("test_accuracy"))
+    assert "micro-averaged" in found_in(runs)["f1-is-accuracy"].what
+
+
+def test_a_condition_that_goes_with_the_size_is_confounded():
+    runs = where(sound_runs(), pl.col("train_size") == 8000, device="NVIDIA H100")
+    assert "nobody can tell it from the size" in found_in(runs)["mixed-device"].what
+
+
+def test_a_larger_budget_at_larger_sizes_is_said():
+    runs = sound_runs().with_columns(total_updates=pl.col("train_size"), updates=pl.col("train_size"))
+    assert "larger sizes also train longer" in found_in(runs)["unequal-updates"].what
+
+
+def test_schedules_in_updates_that_do_not_fit():
+    step = "name=step unit=updates step=1500 warmup=1200"
+    runs = where(sound_runs(), pl.col("train_size") == 1000, total_updates=1000, updates=1000)
+    found = found_in(runs.with_columns(schedule=pl.lit(step)))
+    assert found["schedule-not-scaled"].severity is Severity.WARNING
+    assert found["warmup-too-long"].train_sizes == (1000,)
+    assert found["schedule-unreached"].train_sizes == (1000,)
+    falls = "name=multistep unit=updates milestones=(500, 900)"
+    assert "schedule-unreached" not in found_in(runs.with_columns(schedule=pl.lit(falls)))
+
+
+def test_images_are_audited():
+    runs = sound_runs()
+    run_id = runs["run_id"][0]
+    subsets = pl.DataFrame(
+        {"run_id": run_id, "index": range(100), "label": np.arange(100) % 25, "hash": range(100)},
+        schema_overrides={"hash": pl.UInt64},
+    )
+    # Another run's predictions stand for the test set of all.
+    predictions = pl.DataFrame(
+        {"run_id": runs["run_id"][-1], "index": range(50), "label": 0, "hash": range(90, 140)},
+        schema_overrides={"hash": pl.UInt64},
+    )
+    found = found_in(runs, subsets=subsets, predictions=predictions)
+    assert "lack 1 class entirely (1,000 images)" in found["missing-class"].what
+    assert "10 of 50 test images (20.0 %)" in found["test-in-training"].what
+    changed = pl.concat([data_sets(runs), data_sets(runs[1:]).with_columns(fingerprint=pl.lit("g"))])
+    assert found_in(runs, datasets=changed)["data-changed"].severity is Severity.ERROR
+
+
+def test_findings_are_a_table():
+    runs = where(sound_runs(evaluated=64), pl.col("seed") == 3, test_loss=None)
+    table = findings_table(audit(record_of(runs)))
+    assert table.schema == pl.Schema(dict(AUDIT))
+    assert table["severity"].to_list() == sorted(table["severity"], key=["error", "warning", "note"].index)
+    assert findings_table(()).is_empty()
+
+
+def test_grids():
+    assert smallest_grid([]) is None
+    assert smallest_grid([np.float32(k / 64) for k in (5, 63, 40)]) == 64
+    assert smallest_grid([0.1415926535], most=100) is None
+
+
+def test_what_an_audit_reads_does_not_grow_with_the_seeds(project):
+    for spec in fake_sweep(sizes=(40, 80), seeds=range(4), subset_seeds=(0,)):
+        write_run(project, spec)
+    log = RunLog(project)
+    runs = log.runs()
+    for_images, for_tests = runs_to_read(runs)
+    assert (len(for_images), len(for_tests)) == (2, 1)
+    subsets, datasets = log.subsets(for_images), log.datasets(for_images)
+    found = audit(AuditRecord(runs, subsets, datasets, log.predictions(for_tests)))
+    assert [finding.severity for finding in found if finding.severity is Severity.ERROR] == []
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_few_runs_are_no_fault(rows):
+    assert {f.check for f in audit(record_of(sound_runs())) if rows} == set()
+    runs = sound_runs()[:rows]
+    assert audit(AuditRecord.of_runs(runs)) == ()
+
+
+def test_runs_that_tell_little_are_audited_for_what_they_tell():
+    known = ("run_id", "experiment", "variant", "train_size", "seed", "state", "test_accuracy", "test_loss")
+    runs = sound_runs()
+    unknown = [pl.lit(None, kind).alias(name) for name, kind in RUNS.items() if name not in known]
+    assert audit(AuditRecord.of_runs(runs.with_columns(unknown))) == ()

@@ -1,0 +1,242 @@
+"""Do runs that share training images agree more: overlap against accuracy and against predictions.
+
+The test permutes the runs of a size (Mantel 1967): if draws did not matter, runs would be exchangeable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tui_datasize.analysis.curve import points
+from tui_datasize.analysis.overlap import DRAW_KEY, DrawOverlap, find_draws
+from tui_datasize.runlog.schema import Schema
+
+PERMUTATIONS = 2000
+_VALUES_AT_ONCE = 1 << 21
+
+AGREEMENT: Schema = MappingProxyType(
+    {
+        "experiment": pl.String,
+        "variant": pl.String,
+        "train_size": pl.Int64,
+        "n_runs": pl.Int64,
+        "n_draws": pl.Int64,
+        "overlap_min": pl.Float64,
+        "overlap_max": pl.Float64,
+        "r_difference": pl.Float64,
+        "p_difference": pl.Float64,
+        "r_agreement": pl.Float64,
+        "p_agreement": pl.Float64,
+        "agreement": pl.Float64,
+        "words": pl.String,
+    }
+)
+"""A size of a curve a row, over all pairs of its runs. `r_difference` is Pearson's correlation of subset
+overlap with |difference of accuracy|, `r_agreement` that with the share of test images given the same class;
+`p_...` one-sided (more overlap, less difference, more agreement) by permutation of runs. Null where there is
+one draw, or nothing varies; `agreement` is its mean over pairs."""
+
+PAIRS_OF_RUNS: Schema = MappingProxyType(
+    {
+        "experiment": pl.String,
+        "variant": pl.String,
+        "train_size": pl.Int64,
+        "run_a": pl.String,
+        "run_b": pl.String,
+        "overlap": pl.Float64,
+        "difference": pl.Float64,
+        "agreement": pl.Float64,
+    }
+)
+"""A pair of runs of one size a row: shared training images over all, |difference of the metric|, and the
+share of test images given the same class (null where predictions are missing)."""
+
+_Square: TypeAlias = NDArray[np.float64]
+_Fractions: TypeAlias = dict[tuple[str, str, int, str, str], float]
+"""Overlap by experiment, data set, train size and both draws."""
+
+
+def pairs_of_runs(
+    runs: pl.DataFrame, metric: str, overlaps: Iterable[DrawOverlap], predictions: pl.DataFrame
+) -> pl.DataFrame:
+    """Every pair of runs of one curve and size, schema `PAIRS_OF_RUNS`.
+
+    Args:
+        runs: Schema `RUNS`.
+        metric: A key of `METRICS_OFFERED`.
+        overlaps: What `find_overlaps` made of the same runs.
+        predictions: Schema `PREDICTIONS` behind `run_id`, of any of the runs.
+    """
+    drawn = _with_draws(runs, metric)
+    fractions = {
+        (overlap.experiment, overlap.dataset, overlap.train_size, a, b): float(overlap.fraction[i, j])
+        for overlap in overlaps
+        for i, a in enumerate(overlap.draws)
+        for j, b in enumerate(overlap.draws)
+    }
+    chosen = predicted_classes(predictions)
+    frames = [pl.DataFrame(schema=dict(PAIRS_OF_RUNS))]
+    for _, group in drawn.group_by("experiment", "variant", "train_size", maintain_order=True):
+        frames.append(_pairs(group, fractions, chosen))
+    return pl.concat(frames)
+
+
+def overlap_and_agreement(
+    runs: pl.DataFrame, pairs: pl.DataFrame, permutations: int = PERMUTATIONS, seed: int = 0
+) -> pl.DataFrame:
+    """Correlation of overlap with difference and with agreement at each size, schema `AGREEMENT`.
+
+    Args:
+        runs: Schema `RUNS`: tells how many draws there are.
+        pairs: Schema `PAIRS_OF_RUNS`.
+        permutations: Of the runs of a size; the smallest p is 1/(permutations + 1).
+        seed: Of the permutations.
+    """
+    rng = np.random.default_rng(seed)
+    draws = dict(runs.select("run_id", "subset_seed").iter_rows())
+    rows = []
+    for (experiment, variant, size), group in pairs.group_by(
+        "experiment", "variant", "train_size", maintain_order=True
+    ):
+        names = sorted({*group["run_a"], *group["run_b"]})
+        columns = ("overlap", "difference", "agreement")
+        overlap, difference, agreement = (_square(group, names, column) for column in columns)
+        found = [
+            _mantel(overlap, -difference, permutations, rng),
+            _mantel(overlap, agreement, permutations, rng),
+        ]
+        (r_less, p_difference), (r_agreement, p_agreement) = found
+        r_difference = None if r_less is None else -r_less
+        number = len({draws.get(name) for name in names})
+        words = _words(int(str(size)), number, r_difference, p_difference, r_agreement, p_agreement)
+        ends = group["overlap"].min(), group["overlap"].max()
+        tests = (r_difference, p_difference, r_agreement, p_agreement)
+        rows.append(
+            (experiment, variant, size, len(names), number, *ends, *tests, group["agreement"].mean(), words)
+        )
+    return pl.DataFrame(rows, schema=dict(AGREEMENT), orient="row")
+
+
+def predicted_classes(predictions: pl.DataFrame, evaluation: str = "last") -> dict[str, pl.DataFrame]:
+    """By run, the class given to each test image: columns `index`, `predicted`.
+
+    Args:
+        predictions: Schema `PREDICTIONS` behind `run_id`.
+        evaluation: "last" or "best".
+    """
+    rows = predictions.filter((pl.col("evaluation") == evaluation) & (pl.col("probabilities").list.len() > 0))
+    top = pl.col("classes").list.get(pl.col("probabilities").list.arg_max()).alias("predicted")
+    by_run = rows.select("run_id", "index", top).partition_by("run_id", as_dict=True, include_key=False)
+    return {str(run_id): frame for (run_id,), frame in by_run.items()}
+
+
+def _with_draws(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
+    key = list(DRAW_KEY)
+    draws = find_draws(runs).select(*key, "draw")
+    named = runs.select("run_id", *key).join(draws, on=key)
+    extra = named.select("run_id", "dataset", "draw")
+    return points(runs, metric).join(extra, on="run_id", maintain_order="left")
+
+
+def _pairs(group: pl.DataFrame, fractions: _Fractions, chosen: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    rows = group.to_dicts()
+    found = []
+    for i, a in enumerate(rows):
+        for b in rows[i + 1 :]:
+            overlap = fractions.get((a["experiment"], a["dataset"], a["train_size"], a["draw"], b["draw"]))
+            found.append(
+                (
+                    a["experiment"],
+                    a["variant"],
+                    a["train_size"],
+                    a["run_id"],
+                    b["run_id"],
+                    overlap,
+                    abs(a["value"] - b["value"]),
+                    _agreement(chosen.get(a["run_id"]), chosen.get(b["run_id"])),
+                )
+            )
+    return pl.DataFrame(found, schema=dict(PAIRS_OF_RUNS), orient="row")
+
+
+def _agreement(first: pl.DataFrame | None, second: pl.DataFrame | None) -> float | None:
+    if first is None or second is None:
+        return None
+    if first["index"].equals(second["index"]):
+        same = first["predicted"] == second["predicted"]
+    else:
+        both = first.join(second, on="index", suffix="_other")
+        same = both["predicted"] == both["predicted_other"]
+    return float(same.to_numpy().mean()) if len(same) else None
+
+
+def _square(pairs: pl.DataFrame, names: list[str], column: str) -> _Square:
+    """A column of pairs as a symmetric matrix in the order of the names; NaN where there is none."""
+    place = {name: i for i, name in enumerate(names)}
+    square = np.full((len(names), len(names)), np.nan)
+    for a, b, value in pairs.select("run_a", "run_b", column).iter_rows():
+        if value is not None:
+            square[place[a], place[b]] = square[place[b], place[a]] = value
+    return square
+
+
+def _mantel(
+    first: _Square, second: _Square, permutations: int, rng: np.random.Generator
+) -> tuple[float | None, float | None]:
+    """Correlation over pairs, and the share of permutations of the second that reach it."""
+    upper = np.triu_indices(len(first), 1)
+    if np.isnan(first[upper]).any() or np.isnan(second[upper]).any() or len(first) < 3:
+        return None, None
+    a, b = (_centred(square) for square in (first, second))
+    scale = math.sqrt(float((a**2).sum()) * float((b**2).sum()))
+    # Equal numbers may leave a rounding error as their spread.
+    if scale < 1e-15:
+        return None, None
+    observed = float((a * b).sum()) / scale
+    n, reached, left = len(a), 0, permutations
+    while left:
+        part = min(left, max(1, _VALUES_AT_ONCE // n**2))
+        orders = rng.permuted(np.tile(np.arange(n), (part, 1)), axis=1)
+        # A permutation changes neither mean nor spread: the products alone have to be summed again.
+        sums = np.einsum("ij,pij->p", a, b[orders[:, :, None], orders[:, None, :]])
+        reached += int((sums / scale >= observed - 1e-12).sum())
+        left -= part
+    return observed, (reached + 1) / (permutations + 1)
+
+
+def _centred(square: _Square) -> _Square:
+    """A symmetric matrix less the mean over its pairs, the diagonal 0."""
+    centred: _Square = square - square[np.triu_indices(len(square), 1)].mean()
+    np.fill_diagonal(centred, 0)
+    return centred
+
+
+def _words(
+    size: int,
+    draws: int,
+    r_difference: float | None,
+    p_difference: float | None,
+    r_agreement: float | None,
+    p_agreement: float | None,
+) -> str:
+    if draws < 2:
+        return f"At {size:,} images there is one draw: whether overlap explains agreement cannot be told."
+    parts = []
+    for name, r, p in (
+        ("closer accuracies", None if r_difference is None else -r_difference, p_difference),
+        ("more equal predictions", r_agreement, p_agreement),
+    ):
+        if r is None or p is None:
+            continue
+        does = "go with" if p < 0.05 else "do not visibly go with"
+        parts.append(f"shared images {does} {name} (r = {r:.2f}, p = {p:.2g})")
+    if not parts:
+        return f"At {size:,} images too few runs differ to tell whether overlap explains agreement."
+    return f"At {size:,} images {' and '.join(parts)}."

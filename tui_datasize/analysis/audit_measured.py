@@ -1,0 +1,187 @@
+"""Checks of the measurement: on how many images, with how much noise, and whether two metrics are one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+from scipy.special import chdtr, chdtrc
+
+from tui_datasize.analysis.curve import COUNTED_STATES
+from tui_datasize.analysis.findings import Finding, Severity, finding, sizes_words
+
+TOLERANCE = 2e-7
+"""An accuracy may be off by this much, as a number of single precision."""
+LARGEST_GRID = 20_000
+CHANCE = 1e-6
+"""A grid that whole-set values would all fall on with a greater probability is no evidence."""
+MOST_VALUES = 64
+LEAST_DEGREES = 4
+NOISE_P = 0.05
+
+_DECIMAL_GRIDS = frozenset(10**digits for digits in range(1, 6))
+"""Grids of numbers written with a few digits, whatever was measured."""
+_OR_ROUNDED = " (or the values are rounded)"
+
+
+def smallest_grid(values: ArrayLike, most: int = LARGEST_GRID) -> int | None:
+    """The smallest m for which all values are k/m for whole k, or None up to `most`.
+
+    Args:
+        values: Shares in [0, 1], shape (n,).
+        most: Largest m tried.
+
+    >>> smallest_grid([0.5, 0.75, 0.125]), smallest_grid([0.5, 0.3])
+    (8, 10)
+    """
+    shares = np.unique(np.asarray(values, float))[:MOST_VALUES]
+    if not len(shares):
+        return None
+    for start in range(1, most + 1, 512):
+        images = np.arange(start, min(start + 512, most + 1))[:, None]
+        hits = images * shares
+        fits = (np.abs(hits - np.rint(hits)) <= images * TOLERANCE + 1e-9).all(axis=1)
+        if fits.any():
+            return start + int(np.argmax(fits))
+    return None
+
+
+def check_measured_part(runs: pl.DataFrame, test_images: int | None) -> Iterator[Finding]:
+    """Evaluations of a part of the test split: values on a k/m grid with m below its size.
+
+    Args:
+        runs: Schema `RUNS`, of one curve, those that count.
+        test_images: Size of the test set; None where unknown.
+    """
+    marked = runs.filter("as_published")
+    if marked.height:
+        yield finding(
+            Severity.WARNING,
+            "as-published",
+            marked,
+            f"{_runs(marked)} trained or measured as a study's code did it, not as its text says.",
+            "Compare with the same sweep done right before you conclude anything.",
+        )
+    grid = _grid(runs, test_images)
+    if grid is None or grid == test_images:
+        return
+    fact = f"All test accuracies are whole {grid:,}ths"
+    if test_images is None:
+        yield finding(
+            Severity.NOTE,
+            "part-of-split",
+            runs,
+            f"{fact}: so many images were tested, or a multiple of them.",
+            f"If the test set is larger than {grid:,}, only a part of it was evaluated.",
+        )
+        return
+    rounded = grid in _DECIMAL_GRIDS
+    share = math.sqrt(test_images / grid)
+    yield finding(
+        Severity.WARNING if rounded else Severity.ERROR,
+        "part-of-split",
+        runs,
+        f"{fact}: {grid:,} of {test_images:,} test images were evaluated{_OR_ROUNDED if rounded else ''}, "
+        f"which makes the sampling noise of each run {share:.1f} times larger.",
+        "Evaluate the whole split and run again.",
+    )
+
+
+def check_sampling_noise(runs: pl.DataFrame, test_images: int | None) -> Iterator[Finding]:
+    """Spread over seeds that drawing the test images alone explains (binomial variance p(1 - p)/m).
+
+    Args:
+        runs: Schema `RUNS`, of one curve, those that count.
+        test_images: Size of the test set; None where unknown.
+    """
+    grid = _grid(runs, test_images)
+    tested = test_images if grid is None or grid in _DECIMAL_GRIDS else grid
+    by_size = runs.filter(pl.col("test_accuracy").is_between(0, 1, closed="none")).group_by("train_size").agg(
+        pl.len().alias("n"),
+        pl.col("test_accuracy").mean().alias("p"),
+        pl.col("test_accuracy").var().alias("v"),
+    )  # fmt: skip
+    repeated = by_size.filter(pl.col("n") > 1)
+    degrees = int((repeated["n"] - 1).sum())
+    if tested is None or degrees < LEAST_DEGREES:
+        return
+    expected = repeated["p"] * (1 - repeated["p"]) / tested
+    chi = float(((repeated["n"] - 1) * repeated["v"] / expected).sum())
+    if chdtrc(degrees, chi) < NOISE_P:
+        return
+    seen, drawn = (math.sqrt(float(v.mean() or 0)) for v in (repeated["v"], expected))  # type: ignore[arg-type]
+    part = test_images is not None and tested < test_images
+    far_below = float(chdtr(degrees, chi)) < NOISE_P
+    yield finding(
+        Severity.WARNING if part else Severity.NOTE,
+        "sampling-noise",
+        runs,
+        f"Runs of one size scatter by {100 * seen:.2f} points (SD); drawing {tested:,} test images alone "
+        f"{'would give more' if far_below else 'explains it'} ({100 * drawn:.2f} points).",
+        "Take no difference between these seeds for one of training, and do not read the interval over seeds "
+        "as that of another test set: it is at least the binomial one.",
+    )
+
+
+def check_equal_metrics(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Macro F1 that equals accuracy to the last digit: a micro average, and no second evidence."""
+    for split in ("test", "train"):
+        accuracy, f1 = pl.col(f"{split}_accuracy"), pl.col(f"{split}_f1_macro")
+        both = runs.filter(accuracy.is_finite() & f1.is_finite() & accuracy.is_between(0, 1, closed="none"))
+        if both.height > 1 and both.filter((accuracy - f1).abs() > 1e-9).is_empty():
+            yield finding(
+                Severity.WARNING,
+                "f1-is-accuracy",
+                both,
+                f"{split.capitalize()} F1 equals accuracy in all {both.height} runs: it is micro-averaged "
+                "and says nothing beyond accuracy.",
+                "Do not count it as a second result; average F1 over classes (macro).",
+            )
+
+
+def check_not_finite(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Runs that succeeded without a finite test result, and records with broken lines."""
+    ended = runs.filter(pl.col("state").is_in(COUNTED_STATES))
+    is_missing = ~(pl.col("test_accuracy").is_finite() & pl.col("test_loss").is_finite()).fill_null(False)
+    missing = ended.filter(is_missing)
+    if missing.height:
+        sizes = sizes_words(missing["train_size"].unique().sort().to_list())
+        yield finding(
+            Severity.WARNING,
+            "not-finite",
+            missing,
+            f"{_runs(missing)} of {sizes} ended without a finite test accuracy and loss; the mean over the "
+            "others is too good if these diverged.",
+            "Look at their training curves; lower the learning rate or clip gradients.",
+            names_sizes=True,
+        )
+    broken = runs.filter(pl.col("broken_lines") > 0)
+    if broken.height:
+        yield finding(
+            Severity.WARNING,
+            "broken-lines",
+            broken,
+            f"The record of {_runs(broken)} has lines that cannot be read; they are left out.",
+            "Run them anew if the last evaluation is among them.",
+        )
+
+
+def _grid(runs: pl.DataFrame, test_images: int | None) -> int | None:
+    """How many images were tested, told by the values; None where they are no evidence.
+
+    A whole test set would put values on a coarser grid too, but hardly many of them.
+    """
+    values = runs.filter(pl.col("test_accuracy").is_finite())["test_accuracy"].to_numpy()
+    grid = smallest_grid(values, min(LARGEST_GRID, test_images or LARGEST_GRID))
+    if grid is None or grid == test_images:
+        return grid
+    share = math.gcd(grid, test_images) / test_images if test_images else 0.0
+    chance = max(share, 2 * TOLERANCE * grid) ** len(np.unique(values)) * LARGEST_GRID
+    return grid if chance < CHANCE else None
+
+
+def _runs(runs: pl.DataFrame) -> str:
+    return "1 run" if runs.height == 1 else f"{runs.height} runs"

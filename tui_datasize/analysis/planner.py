@@ -1,0 +1,318 @@
+"""Which runs to queue next: the sizes and numbers of seeds that narrow one answer most within a budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+import polars as pl
+from scipy.special import ndtri
+
+from tui_datasize.analysis.curve import CONFIDENCE, Metric, learning_curve, metric_named, points
+from tui_datasize.analysis.design import LAW, Counts, Design, relative_half_width, spread_checks
+from tui_datasize.analysis.extrapolate import shown
+from tui_datasize.analysis.fits import FitFailure
+from tui_datasize.analysis.fitting import LawFit, curve_points, fit_law
+from tui_datasize.analysis.laws import LAWS, Floats, Law, Loss, flipped, loss_of
+from tui_datasize.analysis.noise import Noise, noise_of
+from tui_datasize.errors import ConfigError
+
+CHECK_SHARE = 0.2
+"""Of the budget, kept for sizes that the law does not ask for, to see whether it holds there."""
+AHEAD = 4
+"""Times the largest size: what is planned for where nothing is asked."""
+BATCHES = 3
+"""A plan is made from a guess of the law; after this part of it a new one is better."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanQuestion:
+    """What is to be known, and what it may cost."""
+
+    at: float | None = None
+    """The metric at this train size."""
+    target: float | None = None
+    """Or the train size that reaches this value of the metric. Neither: at `AHEAD` times the largest size."""
+    runs: int | None = None
+    """Budget in runs."""
+    samples: float | None = None
+    """Or in training samples, each image counted as often as it is seen. Neither: as many runs again."""
+    check_share: float = CHECK_SHARE
+
+    def check(self, metric: Metric) -> None:
+        """Refuse what makes no sense.
+
+        Raises:
+            ConfigError: Two questions, two budgets, or a value out of range.
+        """
+        if self.at is not None and self.target is not None:
+            raise ConfigError("both a size and a target were given", fix="give --at or --target")
+        if self.runs is not None and self.samples is not None:
+            raise ConfigError("two budgets were given", fix="give --runs or --samples")
+        for name, value in (("at", self.at), ("runs", self.runs), ("samples", self.samples)):
+            if value is not None and not value > 0:
+                raise ConfigError(f"--{name} {value:g}", fix="give a number above 0")
+        if self.target is not None and metric.is_share and not 0 < self.target < 1:
+            raise ConfigError(f"no target {self.target:g} for {metric.name}", fix="give one between 0 and 1")
+        if not 0 <= self.check_share < 1:
+            raise ConfigError(f"no share {self.check_share:g} of checks", fix="give one from 0 to below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSize:
+    """One train size of a plan."""
+
+    train_size: int
+    runs: int
+    """That there are, or are on their way."""
+    add: int
+    check: int
+    """Of those to add, the ones that only check the law."""
+    samples: float
+    """Training samples of all runs to add."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Runs to add to one curve."""
+
+    experiment: str
+    variant: str
+    metric: Metric
+    at: float
+    """Train size of the answer; of a target, where the law reaches it."""
+    value: float
+    """The metric there, by the law."""
+    target: float | None
+    sizes: tuple[PlannedSize, ...]
+    half_width_now: float
+    """Of the 95 % interval of the metric at `at`."""
+    half_width_then: float
+    factor_now: float | None
+    """Of the size needed: times and divided by; None where no target was given."""
+    factor_then: float | None
+    words: tuple[str, ...]
+
+    @property
+    def n_added(self) -> int:
+        """Runs to add."""
+        return sum(size.add for size in self.sizes)
+
+
+def plan_next_runs(
+    runs: pl.DataFrame,
+    metric: str,
+    question: PlanQuestion = PlanQuestion(),
+    samples_per_run: Mapping[int, float] = MappingProxyType({}),
+) -> Plan | FitFailure:
+    """Plan further runs of one curve.
+
+    Runs that are queued or running count as if they had ended: the plan comes on top of them.
+
+    Args:
+        runs: Schema `RUNS`, of one experiment and variant.
+        metric: A key of `METRICS_OFFERED` that has a law.
+        question: What is to be known, and what it may cost.
+        samples_per_run: Training samples of a run by train size, for every size that may be added to; sizes
+            that have runs are added from them.
+
+    Raises:
+        ConfigError: There is no such metric, or the question makes no sense.
+    """
+    offered = metric_named(metric)
+    question.check(offered)
+    loss = loss_of(offered)
+    if loss is None:
+        return FitFailure("fits no law: more data need not improve this metric")
+    design = fit_design(runs, metric)
+    if isinstance(design, FitFailure):
+        return design
+    costs = {**_samples(runs), **samples_per_run}
+    sizes = np.array(sorted(costs), float)
+    present = _present(runs, sizes)
+    at = _goal(design, loss, question, float(sizes[-1]))
+    price, budget = _budget(question, sizes, costs, int(present.sum()))
+    if not (price > 0).all():
+        return FitFailure("has runs that do not say how many samples they saw: give the budget in runs")
+    added, checks = allocate(design, at, sizes, present, price, budget, question.check_share)
+    if not added.any():
+        return FitFailure("has a budget below the cost of one run")
+    counts = zip(sizes, present, added, checks, strict=True)
+    planned = tuple(
+        PlannedSize(int(n), int(have), int(add), int(check), float(add * costs[int(n)]))
+        for n, have, add, check in counts
+    )
+    return _plan(runs, offered, design, question, at, planned, present, added)
+
+
+def fit_design(runs: pl.DataFrame, metric: str) -> Design | FitFailure:
+    """The power law with floor and the noise that some runs of one curve show.
+
+    Args:
+        runs: Schema `RUNS`, of one curve.
+        metric: A key of `METRICS_OFFERED` that has a law.
+    """
+    curve = learning_curve(runs, metric)
+    by_size = points(runs, metric).group_by("train_size", maintain_order=True).agg("value")
+    sizes = by_size["train_size"].cast(pl.Float64).to_list()
+    loss = loss_of(metric_named(metric)) or Loss.ERROR
+    return design_of(sizes, [group.to_numpy() for group in by_size["value"]], flipped(loss, curve["mean"]))
+
+
+def design_of(train_sizes: list[float], groups: list[Floats], errors: Floats) -> Design | FitFailure:
+    """The same from the runs of each size, ascending in size, and the mean error of each."""
+    law = _law()
+    counts = np.array([len(group) for group in groups], float)
+    noise = noise_of(train_sizes, groups)
+    fit = _fit(train_sizes, errors, noise, counts)
+    if isinstance(fit, FitFailure):
+        return FitFailure(
+            f"has too few sizes for a plan (the law {law.formula} {fit.reason}): run a pilot first"
+        )
+    if not noise.degrees:
+        noise = noise_of(train_sizes, groups, fit.rmse)
+    return Design.of(fit, noise, float(np.exp(np.mean(np.log(train_sizes)))))
+
+
+def _fit(train_sizes: list[float], errors: Floats, noise: Noise, counts: Floats) -> LawFit | FitFailure:
+    stderrs = np.sqrt(noise.variance_at(train_sizes) / counts) if len(counts) else counts
+    fitted = curve_points(train_sizes, errors, stderrs)
+    if isinstance(fitted, FitFailure):
+        return fitted
+    return fit_law(_law(), fitted)
+
+
+def _law() -> Law:
+    return next(law for law in LAWS if law.name == LAW)
+
+
+def allocate(
+    design: Design,
+    at: float,
+    sizes: Floats,
+    present: Counts,
+    price: Floats,
+    budget: float,
+    check_share: float,
+) -> tuple[Counts, Counts]:
+    """Spend a budget: most on the best answer, a share on sizes that check the law.
+
+    Args:
+        design: The law and the noise.
+        at: Train size of the answer.
+        sizes: Where runs may be added, shape (n,).
+        present: Runs there are, shape (n,).
+        price: Of one run, shape (n,).
+        budget: Of all together.
+        check_share: Of the budget, in [0, 1).
+
+    Returns:
+        Runs to add, and how many of them only check the law; shapes (n,).
+    """
+    best = design.add_runs(at, sizes, present, price, budget)
+    checks = spread_checks(sizes, present, best, price, check_share * budget)
+    if not checks.any():
+        return best, checks
+    spent = float(checks @ price)
+    return design.add_runs(at, sizes, present + checks, price, budget - spent) + checks, checks
+
+
+def _present(runs: pl.DataFrame, sizes: Floats) -> Counts:
+    """Runs at each size that have a result or are on their way to one."""
+    coming = runs.filter(pl.col("state").is_in(["succeeded", "running", "queued", "interrupted"]))
+    counts = dict(coming.group_by("train_size").len().iter_rows())
+    return np.array([counts.get(int(size), 0) for size in sizes], dtype=np.int64)
+
+
+def _samples(runs: pl.DataFrame) -> dict[int, float]:
+    # Runs from elsewhere may not say how long they trained.
+    mean = (pl.col("total_updates") * pl.col("batch_size")).mean().fill_null(0.0)
+    return dict(runs.group_by("train_size").agg(mean).iter_rows())
+
+
+def _goal(design: Design, loss: Loss, question: PlanQuestion, largest: float) -> float:
+    """Train size of the answer; of a target out of reach, the farthest that anything can be said of."""
+    if question.target is not None:
+        size = design.size_of(float(flipped(loss, question.target)))
+        return min(size, 2.0**20 * largest) if size else 2 * AHEAD * largest
+    return question.at or AHEAD * largest
+
+
+def _budget(
+    question: PlanQuestion, sizes: Floats, costs: Mapping[int, float], present: int
+) -> tuple[Floats, float]:
+    """Price of a run at each size, and what all may cost."""
+    if question.samples is not None:
+        return np.array([costs[int(size)] for size in sizes]), question.samples
+    return np.ones(len(sizes)), float(question.runs or present)
+
+
+def _plan(
+    runs: pl.DataFrame,
+    metric: Metric,
+    design: Design,
+    question: PlanQuestion,
+    at: float,
+    planned: tuple[PlannedSize, ...],
+    present: Counts,
+    added: Counts,
+) -> Plan:
+    sizes = np.array([size.train_size for size in planned], float)
+    z = float(ndtri(0.5 + CONFIDENCE / 2))
+    now, then = (design.variance_at(at, sizes, counts) for counts in (present, present + added))
+    loss = loss_of(metric) or Loss.ERROR
+    factors = [relative_half_width(v, z, design.log_slope_at(at)) for v in (now, then)]
+    has_target = question.target is not None
+    plan = Plan(
+        experiment=str(runs["experiment"][0]),
+        variant=str(runs["variant"][0]),
+        metric=metric,
+        at=at,
+        value=float(flipped(loss, design.errors_at([at]))[0]),
+        target=question.target,
+        sizes=planned,
+        half_width_now=z * math.sqrt(now),
+        half_width_then=z * math.sqrt(then),
+        factor_now=factors[0] if has_target else None,
+        factor_then=factors[1] if has_target else None,
+        words=(),
+    )
+    reached = question.target is None or design.size_of(float(flipped(loss, question.target))) is not None
+    words = _words(plan, design, reached)
+    return replace(plan, words=words)
+
+
+def _words(plan: Plan, design: Design, is_reached: bool) -> tuple[str, ...]:
+    now, then = (
+        shown(w, plan.metric, is_difference=True) for w in (plan.half_width_now, plan.half_width_then)
+    )
+    value = shown(plan.value, plan.metric)
+    words = [
+        f"{plan.n_added} runs narrow the 95 % interval of {plan.metric.name} at {plan.at:,.0f} images "
+        f"({value} by the law a + b*n^-c) from +-{now} to +-{then}, if that law holds."
+    ]
+    if plan.target is not None and plan.factor_now and plan.factor_then and is_reached:
+        words.append(
+            f"The size needed for {shown(plan.target, plan.metric)} is known to a factor of "
+            f"{_factor(plan.factor_now)} now, of {_factor(plan.factor_then)} then."
+        )
+    if not is_reached and plan.target is not None:
+        words.append(
+            f"By that law {shown(plan.target, plan.metric)} is never reached; the plan narrows what lies at "
+            f"{plan.at:,.0f} images instead."
+        )
+    checks = sum(size.check for size in plan.sizes)
+    if checks:
+        words.append(f"Kept at other sizes to check whether the law holds: {checks}.")
+    if not design.noise.degrees:
+        words.append("No size has two runs that differ: the scatter between runs is a guess.")
+    part = max(1, math.ceil(plan.n_added / BATCHES))
+    words.append(f"Plan again after about {part} of them: the law is known better then.")
+    return tuple(words)
+
+
+def _factor(factor: float) -> str:
+    return f"{factor:.2f}" if factor < 10 else "10 or more"

@@ -1,0 +1,86 @@
+"""How the scatter over seeds changes with the train size: Breusch and Pagan, the exponent of the SD."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import chdtrc, ndtri, polygamma, psi
+
+from tui_datasize.analysis.curve import CONFIDENCE
+from tui_datasize.analysis.fits import FitFailure
+from tui_datasize.analysis.group_tests import GroupTest
+from tui_datasize.analysis.laws import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadLaw:
+    """Standard deviation over seeds = `sd_at_one` * n^`exponent`."""
+
+    exponent: float
+    """Negative where larger sizes scatter less; on public curves near -0.2, not -0.5."""
+    low: float
+    """Lower end of its 95 % interval."""
+    high: float
+    stderr: float
+    sd_at_one: float
+    n_sizes: int
+
+    def sd_at(self, train_sizes: ArrayLike) -> Floats:
+        """Standard deviation of one run at train sizes of shape (n,)."""
+        sizes = np.asarray(train_sizes, float)
+        spread: Floats = self.sd_at_one * sizes**self.exponent
+        return spread
+
+
+def breusch_pagan(train_sizes: ArrayLike, residuals: ArrayLike) -> GroupTest | FitFailure:
+    """Whether squared residuals change with log10 of the train size (Koenker's studentised form, 1981).
+
+    Args:
+        train_sizes: One per run, shape (n,), above 0.
+        residuals: Run minus the mean of its size, shape (n,).
+    """
+    x, square = np.log10(np.asarray(train_sizes, float)), np.asarray(residuals, float) ** 2
+    if len(np.unique(x)) < 2 or len(x) < 3:
+        return FitFailure("needs two sizes and three runs")
+    if not np.ptp(square):
+        return FitFailure("all residuals are of one length")
+    dx, dy = x - x.mean(), square - square.mean()
+    r2 = float(dx @ dy) ** 2 / float(dx @ dx) / float(dy @ dy)
+    lm = len(x) * r2
+    return GroupTest("Breusch-Pagan LM", lm, 1, None, float(chdtrc(1, lm)), (("r^2", r2),))
+
+
+def spread_law(train_sizes: Sequence[float], groups: Sequence[Floats]) -> SpreadLaw | FitFailure:
+    """Fit the exponent of the standard deviation against train size.
+
+    Logarithms of the sample variances, freed of their bias, by least squares weighted with their known
+    variance (of a log chi square: trigamma of half the degrees of freedom).
+
+    Args:
+        train_sizes: One per group, above 0.
+        groups: Finite values of the runs of each size; sizes without two runs that differ are left out.
+    """
+    usable = [
+        (size, group)
+        for size, group in zip(train_sizes, groups, strict=True)
+        if len(group) > 1 and np.ptp(group) > 0
+    ]
+    if len({size for size, _ in usable}) < 2:
+        return FitFailure("needs two sizes with two runs each that differ")
+    x = np.log([size for size, _ in usable])
+    half = np.array([len(group) - 1 for _, group in usable]) / 2
+    y = np.log([group.var(ddof=1) for _, group in usable]) - psi(half) + np.log(half)
+    weights = 1 / polygamma(1, half)
+    centre = float(weights @ x / weights.sum())
+    level = float(weights @ y / weights.sum())
+    square = float(weights @ (x - centre) ** 2)
+    slope = float(weights @ ((x - centre) * (y - level))) / square
+    stderr = 1 / math.sqrt(square) / 2
+    exponent = slope / 2
+    reach = float(ndtri(0.5 + CONFIDENCE / 2)) * stderr
+    sd_at_one = math.exp((level - slope * centre) / 2)
+    return SpreadLaw(exponent, exponent - reach, exponent + reach, stderr, sd_at_one, len(usable))

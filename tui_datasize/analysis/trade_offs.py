@@ -1,0 +1,127 @@
+"""What a better value costs: training time against the metric, and a swept option against the metric."""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+
+import polars as pl
+
+from tui_datasize.analysis.curve import metric_named, points
+from tui_datasize.runlog.schema import Schema
+
+COSTS: Schema = MappingProxyType(
+    {
+        "experiment": pl.String,
+        "variant": pl.String,
+        "model": pl.String,
+        "train_size": pl.Int64,
+        "n_runs": pl.Int64,
+        "wall_s": pl.Float64,
+        "parameters": pl.Int64,
+        "flops": pl.Float64,
+        "mean": pl.Float64,
+        "se": pl.Float64,
+        "is_best_for_its_time": pl.Boolean,
+    }
+)
+"""A variant at a train size a row, means over runs. `flops` of the whole training: three forward passes (one
+forward, about two backward) times the samples seen; null where not recorded. `is_best_for_its_time`: no other
+row of the experiment is at least as good in less time (the Pareto front)."""
+
+OPTIONS: Schema = MappingProxyType(
+    {
+        "experiment": pl.String,
+        "others": pl.String,
+        "option": pl.String,
+        "label": pl.String,
+        "value": pl.Float64,
+        "train_size": pl.Int64,
+        "n_runs": pl.Int64,
+        "mean": pl.Float64,
+        "se": pl.Float64,
+    }
+)
+"""A value of a swept option at a train size a row. `others` is what else sets the variant apart: rows that
+agree in it form one series; `value` is null where the option is no number."""
+
+_PART = re.compile(r"([\w.]+)=(\S+)")
+
+
+def cost_against_metric(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """Training time and size of each variant beside its metric, schema `COSTS`.
+
+    Args:
+        runs: Schema `RUNS`.
+        metric: A key of `METRICS_OFFERED`.
+
+    Raises:
+        ConfigError: There is no such metric.
+    """
+    sign = 1 if metric_named(metric).higher_is_better else -1
+    costs = points(runs, metric).join(
+        runs.select("run_id", "model", "wall_s", "parameters", "flops_per_image", "samples_seen"), on="run_id"
+    )
+    value = pl.col("value")
+    table = costs.group_by("experiment", "variant", "model", "train_size").agg(
+        pl.len().cast(pl.Int64).alias("n_runs"),
+        pl.col("wall_s").mean(),
+        pl.col("parameters").max(),
+        (3.0 * pl.col("flops_per_image") * pl.col("samples_seen")).mean().alias("flops"),
+        value.mean().alias("mean"),
+        (value.std() / pl.len().sqrt()).alias("se"),
+    )
+    # In order of time, only what beats everything before it is on the front.
+    ordered = table.with_columns(good=sign * pl.col("mean")).sort(
+        "experiment", "wall_s", "good", nulls_last=True
+    )
+    before = pl.col("good").cum_max().shift(1).over("experiment")
+    is_best = pl.col("wall_s").is_finite() & (before.is_null() | (pl.col("good") > before))
+    front = ordered.with_columns(is_best_for_its_time=is_best.fill_null(False))
+    return front.sort("experiment", "variant", "train_size").select(
+        pl.col(name).cast(kind) for name, kind in COSTS.items()
+    )
+
+
+def swept_options(runs: pl.DataFrame) -> tuple[str, ...]:
+    """The options that set the variants of some runs apart, such as `model.depth`; in name order."""
+    return tuple(sorted({key for variant in runs["variant"].unique() for key, _ in _PART.findall(variant)}))
+
+
+def option_against_metric(runs: pl.DataFrame, metric: str, option: str) -> pl.DataFrame:
+    """The metric against one swept option, one series per size and rest of the recipe, schema `OPTIONS`.
+
+    Args:
+        runs: Schema `RUNS`.
+        metric: A key of `METRICS_OFFERED`.
+        option: One of `swept_options`; runs without it are left out.
+
+    Raises:
+        ConfigError: There is no such metric.
+    """
+    metric_named(metric)
+    parts = [(variant, *_part(variant, option)) for variant in runs["variant"].unique(maintain_order=True)]
+    schema = {"variant": pl.String, "label": pl.String, "others": pl.String}
+    named = points(runs, metric).join(pl.DataFrame(parts, schema=schema, orient="row"), on="variant")
+    value = pl.col("value")
+    table = (
+        named.drop_nulls("label")
+        .group_by("experiment", "others", "label", "train_size")
+        .agg(
+            value.mean().alias("mean"),
+            (value.std() / pl.len().sqrt()).alias("se"),
+            pl.len().cast(pl.Int64).alias("n_runs"),
+        )
+        .with_columns(option=pl.lit(option), value=pl.col("label").cast(pl.Float64, strict=False))
+    )
+    return table.sort("experiment", "others", "train_size", "value", "label", nulls_last=True).select(
+        *OPTIONS
+    )
+
+
+def _part(variant: str, option: str) -> tuple[str | None, str]:
+    """The value of an option in a variant's label, None where it has none, and the rest of the label."""
+    values = dict(_PART.findall(variant))
+    if option not in values:
+        return None, variant
+    return values[option], " ".join(variant.replace(f"{option}={values[option]}", "").split())

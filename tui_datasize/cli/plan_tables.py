@@ -1,0 +1,30 @@
+"""Plans of every curve among some runs, for `export`."""
+
+from __future__ import annotations
+
+import argparse
+
+import polars as pl
+
+from tui_datasize.analysis.fits import FitFailure
+from tui_datasize.analysis.plan_table import plans_table
+from tui_datasize.analysis.planner import Plan, PlanQuestion, plan_next_runs
+from tui_datasize.runlog.reader import RunLog
+
+
+def question_of(arguments: argparse.Namespace) -> PlanQuestion:
+    """What `--at`, `--target`, `--runs` and `--samples` ask."""
+    return PlanQuestion(arguments.at, arguments.target, arguments.runs, arguments.samples)
+
+
+def plans_of(_log: RunLog, runs: pl.DataFrame, arguments: argparse.Namespace) -> pl.DataFrame:
+    """A plan for each curve, on the sizes that it has, schema `PLAN`.
+
+    Raises:
+        ConfigError: The question makes no sense.
+    """
+    plans: dict[tuple[str, str], Plan | FitFailure] = {
+        (str(experiment), str(variant)): plan_next_runs(curve, arguments.metric, question_of(arguments))
+        for (experiment, variant), curve in runs.group_by("experiment", "variant", maintain_order=True)
+    }
+    return plans_table(plans, arguments.metric)

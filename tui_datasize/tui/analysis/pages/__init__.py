@@ -1,0 +1,1 @@
+"""Further pages of the Analysis tab: each asks one question of an experiment's runs."""

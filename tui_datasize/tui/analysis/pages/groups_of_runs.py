@@ -1,0 +1,154 @@
+"""What runs amount to together: transfer conditions, options against cost, and ensembles."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from tui_datasize.tui.analysis.curve_chart import factor, metric_scale, size_scale
+from tui_datasize.tui.analysis.pages.page import Content, Request, numbers, only_words
+from tui_datasize.tui.charts.lines import Series, line_chart
+from tui_datasize.tui.charts.scale import Scale
+from tui_datasize.tui.charts.surface import surface_chart
+from tui_datasize.tui.live.charts import TAGS
+from tui_datasize.tui.widgets.palette import Palette
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tui_datasize.analysis.curve import Metric
+
+
+def conditions(request: Request) -> Content:
+    """The metric per transfer condition and target size, and up to which size freezing helps."""
+    from tui_datasize.analysis.transfer_conditions import crossings, transfer_table
+
+    table = transfer_table(request.all_runs, request.metric.name)
+    if table.is_empty():
+        return only_words(
+            "No run of this experiment takes weights over. "
+            'transfer = { from = "...", layers = 3, freeze = true } in experiments.toml makes one.'
+        )
+    both = table.filter(table["classes"] == _last_direction(table))
+    return Content(
+        partial(_draw_conditions, both, request.metric),
+        [crossing.words for crossing in crossings(table) if crossing.classes == both["classes"][0]],
+        f"classes: {both['classes'][0]}",
+        lambda: table,
+    )
+
+
+def cost(request: Request) -> Content:
+    """The metric against the time of training, one mark per variant and size."""
+    from tui_datasize.analysis.trade_offs import cost_against_metric
+
+    table = cost_against_metric(request.all_runs, request.metric.name)
+    if table.is_empty():
+        return only_words("No run has succeeded with this metric yet.")
+    best = table.filter(table["is_best_for_its_time"])
+    words = [_cost_words(row, request.metric) for row in best.iter_rows(named=True)]
+    return Content(
+        partial(_draw_cost, table, request.metric),
+        ["Nothing is better in less time than:", *words],
+        "mean seconds a run",
+        lambda: table,
+    )
+
+
+def _cost_words(row: dict[str, Any], metric: Metric) -> str:
+    value = f"{row['mean'] * factor(metric):.2f}{' %' if metric.is_share else ''}"
+    variant = f", {row['variant']}" if row["variant"] else ""
+    return f"{row['wall_s']:,.1f} s: {value} with {row['train_size']:,} images{variant}"
+
+
+def ensembles(request: Request) -> Content:
+    """Accuracy of the mean of several runs' probabilities, against their number."""
+    from tui_datasize.analysis.ensembles import ensembles_table
+
+    table = ensembles_table(request.runs, request.log.predictions)
+    known = table.drop_nulls("accuracy")
+    failures = table["ensemble_failure"].drop_nulls().unique().sort().to_list()
+    if known.is_empty():
+        reason = failures[0] if failures else "needs runs that have succeeded"
+        return only_words(f"No ensemble: it {reason}.")
+    words = []
+    for group in known.partition_by("train_size", maintain_order=True):
+        last = group.row(-1, named=True)
+        words.append(
+            f"{last['train_size']:,} images: {last['members']} members reach {100 * last['accuracy']:.2f} %, "
+            f"{100 * last['gain']:+.2f} points over one."
+        )
+    return Content(
+        partial(_draw_ensembles, known),
+        [*words, *(f"Left out: it {reason}." for reason in failures)],
+        "mean over sets of members",
+        lambda: table,
+    )
+
+
+def _last_direction(table: pl.DataFrame) -> str:
+    """The mean over both directions where there is one: it stands last."""
+    return str(table["classes"].unique(maintain_order=True)[-1])
+
+
+def _draw_conditions(table: pl.DataFrame, metric: Metric, width: int, height: int, palette: Palette) -> Text:
+    names = table["condition"].unique(maintain_order=True).to_list()
+    sizes = table["train_size"].unique().sort().to_list()
+    cells = {
+        (r["train_size"], r["condition"]): r["mean"] * factor(metric) for r in table.iter_rows(named=True)
+    }
+    return surface_chart(
+        [f"{size:,}" for size in sizes],
+        names,
+        [[cells.get((size, name), float("nan")) for name in names] for size in sizes],
+        digits=1 if metric.is_share else 3,
+        width=width,
+        height=height,
+        palette=palette,
+    )
+
+
+def _draw_cost(table: pl.DataFrame, metric: Metric, width: int, height: int, palette: Palette) -> Text:
+    series = [
+        Series(
+            group["variant"][0] or group["model"][0],
+            numbers(group["wall_s"]),
+            numbers(group["mean"], factor(metric)),
+            palette.series[index % len(palette.series)],
+            mark="●",
+            tag=TAGS[index % len(TAGS)],
+        )
+        for index, group in enumerate(
+            table.sort("variant", "train_size").partition_by("variant", maintain_order=True)
+        )
+    ]
+    return line_chart(
+        series,
+        Scale("training time, s", log=True),
+        metric_scale(metric),
+        width=width,
+        height=height,
+        palette=palette,
+    )
+
+
+def _draw_ensembles(table: pl.DataFrame, width: int, height: int, palette: Palette) -> Text:
+    single = table.filter(table["members"] == 1)
+    whole = table.sort("members").group_by("train_size", maintain_order=True).last().sort("train_size")
+    series = [
+        Series(name, part["train_size"].to_list(), numbers(part["accuracy"], 100), colour, mark=mark)
+        for name, part, colour, mark in (
+            ("one run", single, palette.series[0], "●"),
+            ("all runs of a size together", whole, palette.accent, "◆"),
+        )
+    ]
+    return line_chart(
+        series,
+        size_scale(),
+        Scale("test accuracy, %", floor=0, ceiling=100),
+        width=width,
+        height=height,
+        palette=palette,
+    )

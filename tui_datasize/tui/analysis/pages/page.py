@@ -1,0 +1,86 @@
+"""What a page is: a question, a chart, some sentences and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from rich.text import Text
+
+from tui_datasize.tui.charts.lines import sentence
+from tui_datasize.tui.widgets.chart_view import Drawer
+from tui_datasize.tui.widgets.palette import Palette
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tui_datasize.analysis.curve import Metric
+    from tui_datasize.runlog.reader import RunLog
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a page is made of."""
+
+    log: RunLog
+    runs: pl.DataFrame
+    """Schema `RUNS`, those of one experiment and variant."""
+    all_runs: pl.DataFrame
+    """Schema `RUNS`, those of all variants of the experiment."""
+    metric: Metric
+
+    @property
+    def metrics(self) -> pl.DataFrame:
+        """Schema `RUN_METRICS`, of `runs`."""
+        return self.log.metrics(self.runs["run_id"])
+
+
+@dataclass(frozen=True)
+class Content:
+    """A page, computed and ready to be drawn."""
+
+    draw: Drawer
+    """Called on the thread of the screen."""
+    lines: Sequence[str] = ()
+    """Sentences beside the chart."""
+    note: str = ""
+    """Behind the heading."""
+    table: Callable[[], pl.DataFrame] | None = None
+    """What `ctrl+e` exports."""
+
+
+Build: TypeAlias = Callable[[Request], Content]
+"""Reads and computes on the analyst's thread; draws nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An entry of the catalogue of pages."""
+
+    name: str
+    title: str
+    """Heading, and what the list of pages shows."""
+    build: Build
+
+
+def only_words(text: str, lines: Sequence[str] = ()) -> Content:
+    """A page that has nothing to draw, and says why."""
+
+    def draw(width: int, height: int, palette: Palette) -> Text:
+        return sentence(text, width, height, palette)
+
+    return Content(draw, lines)
+
+
+def numbers(values: Iterable[float | None], by: float = 1.0) -> list[float]:
+    """Values times a factor, NaN where there is none."""
+    return [float("nan") if value is None else value * by for value in values]
+
+
+def largest_size(runs: pl.DataFrame) -> pl.DataFrame:
+    """The finished runs of the largest train size that has any."""
+    import polars as pl
+
+    size = pl.col("train_size")
+    return runs.filter(state="succeeded").filter(size == size.max())

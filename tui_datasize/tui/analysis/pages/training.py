@@ -1,0 +1,160 @@
+"""The course of training: all sizes in one chart, the metric over size and progress, and the margins."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from tui_datasize.tui.analysis.curve_chart import factor, metric_scale
+from tui_datasize.tui.analysis.pages.page import Content, Request, numbers, only_words
+from tui_datasize.tui.charts.lines import Band, Series, line_chart
+from tui_datasize.tui.charts.scale import Scale
+from tui_datasize.tui.charts.surface import surface_chart
+from tui_datasize.tui.live.charts import TAGS
+from tui_datasize.tui.widgets.palette import Palette
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tui_datasize.analysis.curve import Metric
+
+_NO_COURSE = "This metric has one value a run, no course. Choose another with m."
+_NO_EVALUATION = "No finished run has been evaluated yet."
+_MARGINS_DRAWN = 3
+
+
+def courses(request: Request) -> Content:
+    """Mean and range over runs of the metric after each evaluation, one curve per size."""
+    from tui_datasize.analysis.training_views import training_curves
+
+    split, score = _split_and_score(request.metric)
+    if not score:
+        return only_words(_NO_COURSE)
+    table = training_curves(request.runs, request.metrics, score, split)
+    if table.is_empty():
+        return only_words(_NO_EVALUATION)
+    return Content(
+        partial(_draw_courses, table, request.metric),
+        _course_words(table, request.metric),
+        "means over runs · shaded: all runs of the largest size",
+        lambda: table,
+    )
+
+
+def surface(request: Request) -> Content:
+    """The metric over train size and progress, mean over runs."""
+    from tui_datasize.analysis.training_views import surface as surface_table
+
+    split, score = _split_and_score(request.metric)
+    if not score:
+        return only_words(_NO_COURSE)
+    table = surface_table(request.runs, request.metrics, score, split)
+    if table.is_empty():
+        return only_words(_NO_EVALUATION)
+    return Content(
+        partial(_draw_surface, table, request.metric),
+        ["Rows: train size. Columns: share of the training done. Each cell is a mean over runs."],
+        "mean over runs",
+        lambda: table,
+    )
+
+
+def margins(request: Request) -> Content:
+    """How sure the model is where it is right and where it is wrong, over the course of training."""
+    from tui_datasize.analysis.training_views import margins as margin_table
+
+    table = margin_table(request.runs, request.metrics)
+    if table.is_empty():
+        return only_words(_NO_EVALUATION)
+    return Content(
+        partial(_draw_margins, table),
+        ["(C1 - C2) / C1, C1 and C2 the two largest probabilities; test split, means over runs."],
+        "━ where right, ┅ where wrong",
+        lambda: table,
+    )
+
+
+def _split_and_score(metric: Metric) -> tuple[str, str]:
+    """Split and score of a metric of evaluations; an empty score for others."""
+    from tui_datasize.runlog.schema import SCORES
+
+    split, _, score = metric.name.partition("_")
+    return (split, score) if split in ("test", "train") and score in SCORES else ("", "")
+
+
+def _draw_courses(table: pl.DataFrame, metric: Metric, width: int, height: int, palette: Palette) -> Text:
+    groups = table.partition_by("train_size", maintain_order=True)
+    series = [
+        Series(
+            f"{group['train_size'][0]:,}",
+            group["x"].to_list(),
+            numbers(group["mean"], factor(metric)),
+            palette.series[index % len(palette.series)],
+            tag=TAGS[index % len(TAGS)],
+        )
+        for index, group in enumerate(groups)
+    ]
+    last = groups[-1]
+    low, high = (numbers(last[end], factor(metric)) for end in ("low", "high"))
+    return line_chart(
+        series,
+        Scale("update", start=0),
+        metric_scale(metric),
+        width=width,
+        height=height,
+        palette=palette,
+        bands=[Band(last["x"].to_list(), low, high, palette.faint)],
+    )
+
+
+def _course_words(table: pl.DataFrame, metric: Metric) -> list[str]:
+    """Where each size stood best, if that was before the end."""
+    unit = " points" if metric.is_share else ""
+    words = []
+    for group in table.partition_by("train_size", maintain_order=True):
+        best = group.sort("mean", descending=metric.higher_is_better).row(0, named=True)
+        last = group.row(-1, named=True)
+        lost = abs(best["mean"] - last["mean"]) * factor(metric)
+        end = f"best after update {best['x']:,.0f}, the end is {lost:.2f}{unit} worse"
+        words.append(f"{last['train_size']:,} images: {end if best['x'] < last['x'] else 'best at the end'}.")
+    return words
+
+
+def _draw_surface(table: pl.DataFrame, metric: Metric, width: int, height: int, palette: Palette) -> Text:
+    shares = table["progress"].round(3).unique().sort()
+    sizes = table["train_size"].unique(maintain_order=True)
+    cells = {
+        (row["train_size"], round(row["progress"], 3)): row["mean"] * factor(metric)
+        for row in table.iter_rows(named=True)
+    }
+    return surface_chart(
+        [f"{size:,}" for size in sizes],
+        [f"{100 * share:.0f} %" for share in shares],
+        [[cells.get((size, share), float("nan")) for share in shares] for size in sizes],
+        digits=1 if metric.is_share else 3,
+        width=width,
+        height=height,
+        palette=palette,
+    )
+
+
+def _draw_margins(table: pl.DataFrame, width: int, height: int, palette: Palette) -> Text:
+    groups = table.partition_by("train_size", maintain_order=True)
+    # Smallest, middle and largest: more curves than these hide each other.
+    chosen = sorted({0, len(groups) // 2, len(groups) - 1})[:_MARGINS_DRAWN]
+    series = []
+    for slot, group in enumerate(groups[index] for index in chosen):
+        size, x = f"{group['train_size'][0]:,}", group["update"].to_list()
+        colour = palette.series[slot % len(palette.series)]
+        series.append(Series(f"{size} right", x, numbers(group["margin_correct"], 100), colour, mark="●"))
+        series.append(Series(f"{size} wrong", x, numbers(group["margin_wrong"], 100), colour, mark="○"))
+    return line_chart(
+        series,
+        Scale("update", start=0),
+        Scale("margin, %", floor=0, ceiling=100),
+        width=width,
+        height=height,
+        palette=palette,
+    )

@@ -1,0 +1,72 @@
+"""A table of numbers as a map of colours, with digits wherever they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+
+from rich.style import Style
+from rich.text import Text
+
+from tui_datasize.tui.charts.heat import heat_style
+from tui_datasize.tui.charts.lines import sentence
+from tui_datasize.tui.widgets.palette import Palette
+
+_SHADES = " ░▒▓█"
+_WIDEST_CELL = 10
+
+
+def surface_chart(
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    values: Sequence[Sequence[float]],
+    *,
+    digits: int,
+    width: int,
+    height: int,
+    palette: Palette,
+    empty: str = "No values yet.",
+) -> Text:
+    """Draw numbers as colours between the lowest and the highest.
+
+    Args:
+        row_labels: One per row.
+        column_labels: One per column; shown where there is room.
+        values: `len(row_labels)` rows of `len(column_labels)` numbers; NaN where there is none.
+        digits: Behind the point, where a cell is wide enough for the number.
+        width: Columns of the result.
+        height: Rows of the result.
+        palette: Colours; without colour, shades.
+        empty: The sentence shown where there is nothing to draw.
+    """
+    known = [value for row in values for value in row if isfinite(value)]
+    if not known:
+        return sentence(empty, width, height, palette)
+    label_width = max(len(label) for label in row_labels) + 1
+    cell_width = max(1, min(_WIDEST_CELL, (width - label_width) // len(column_labels)))
+    shown_columns = min(len(column_labels), width - label_width)
+    cell_height = max(1, min(3, (height - 1) // len(row_labels)))
+    span = (min(known), max(known))
+    heading = "".join(label[: cell_width - 1].rjust(cell_width) for label in column_labels[:shown_columns])
+    lines = [Text(" " * label_width + (heading if cell_width > 1 else ""), style=palette.muted)]
+    for label, row in list(zip(row_labels, values, strict=True))[: height - 1]:
+        for inner in range(cell_height):
+            middle = inner == cell_height // 2
+            line = Text((label if middle else "").rjust(label_width - 1) + " ", style=palette.muted)
+            for value in row[:shown_columns]:
+                line.append(*_cell(value, span, cell_width, digits if middle else None, palette))
+            lines.append(line)
+    return Text("\n").join(lines[:height])
+
+
+def _cell(
+    value: float, span: tuple[float, float], width: int, digits: int | None, palette: Palette
+) -> tuple[str, Style]:
+    low, high = span
+    share = (value - low) / (high - low) if high > low else 1.0
+    text = "" if digits is None or not isfinite(value) else f"{value:.{digits}f}"
+    if palette.colourless and not text and isfinite(value):
+        text = _SHADES[round(share * (len(_SHADES) - 1))] * width
+    return (text if len(text) < width or palette.colourless else "").rjust(width)[:width], heat_style(
+        share, palette
+    )
