@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tui_datasize.errors import DatasizeError
+from tui_datasize.errors import DatasizeError, UnknownRunError
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult, QueueSettings
 from tui_datasize.jobs.gpus import DeviceReport, Gpu
-from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
 from tui_datasize.jobs.views import Execution, Usage
 
 GIB = 2**30
@@ -64,6 +64,8 @@ class FakeQueue:
     sent: list[tuple[CommandKind, tuple[str, ...], int]] = field(default_factory=list)
     enqueued: list[tuple[RunSpec, ...]] = field(default_factory=list)
     data_dirs: list[Path | None] = field(default_factory=list)
+    terms: list[tuple[int, dict[str, Sequence[str]]]] = field(default_factory=list)
+    """Attempts allowed, and what is waited for, of each enqueueing."""
     started: int = 0
     refusal: str = ""
     """What every command is answered; empty for success."""
@@ -133,6 +135,13 @@ class FakeQueue:
         self.started += 1
         self.alive = True
 
+    def resolve_all(self, word: str) -> list[str]:
+        """Every job whose id begins with the word."""
+        found = [entry.run_id for entry in self.entries if entry.run_id.startswith(word)]
+        if not found:
+            raise UnknownRunError(f"no run {word!r}")
+        return found
+
     def enqueue(
         self,
         specs: Sequence[RunSpec],
@@ -140,6 +149,8 @@ class FakeQueue:
         force: bool = False,
         priority: int = 0,
         data_dir: Path | None = None,
+        max_attempts: int = MAX_ATTEMPTS,
+        after: Mapping[str, Sequence[str]] | None = None,
         sources: Sequence[RunSpec] = (),
     ) -> Acknowledgement:
         """Add what is missing."""
@@ -154,6 +165,7 @@ class FakeQueue:
             self.specs |= {spec.run_id: spec for spec in specs}
             self.enqueued.append(tuple(specs))
             self.data_dirs.append(data_dir)
+            self.terms.append((max_attempts, dict(after or {})))
         return Acknowledgement(tuple(range(len(new))), len(new), len(specs) - len(new))
 
     def send(self, kind: CommandKind, run_ids: Sequence[str], amount: int = 0) -> Acknowledgement:

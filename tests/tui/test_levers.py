@@ -34,6 +34,25 @@ async def go_to_jobs(show: Show, run_id: str) -> None:
 
 
 @BOTH_SIZES
+async def test_an_experiment_is_queued_on_terms(busy: Stage, size: tuple[int, int]):
+    source = busy.queue.entries[0].run_id
+    async with busy.open(size) as show:
+        await show.press("down", "a", "tab", *"nowhere", "enter")
+        await show.shows("no run 'nowhere'")
+        assert not busy.queue.terms
+        await show.press("a")
+        await show.shows("after", "attempts", "tab terms")
+        await show.press("tab", *source, "tab", "backspace", *"0", "enter")
+        # None is no number of attempts: the question stays.
+        await show.shows("tab terms")
+        await show.press("backspace", *"5", "enter")
+        await show.until(lambda: busy.queue.terms)
+        attempts, after = busy.queue.terms[0]
+        assert attempts == 5
+        assert {tuple(sources) for sources in after.values()} == {(source,)}
+
+
+@BOTH_SIZES
 async def test_shift_d_drains_the_queue_and_again_ends_that(busy: Stage, size: tuple[int, int]):
     async with busy.open(size) as show:
         assert "draining" not in show.text

@@ -152,6 +152,13 @@ def test_missing_data_sets_are_one_line(tmp_path, name, message):
     assert message in caught.value.line
 
 
+def test_the_first_files_of_a_folder_are_refused_since_they_are_of_one_class(experiment):
+    first = experiment("sizes = [40]\nsubset = { strategy = 'first' }")
+    assert expand(first, DIGITS)
+    with pytest.raises(ConfigError, match="the first n are of few classes; take random, or stratified"):
+        expand(first, replace(DIGITS, is_files=True))
+
+
 def test_plan_names_the_experiment_of_a_missing_folder(experiment, tmp_path):
     missing = replace(experiment("sizes = [40]"), dataset="imagefolder:nowhere")
     with pytest.raises(DataError, match=r"experiments\.toml: experiments\.e\.dataset: .*nowhere"):

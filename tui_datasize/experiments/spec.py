@@ -178,6 +178,8 @@ class RunSpec:
     """Of products and convolutions; auto is fp32 on a CPU and tf32 on a GPU."""
     transfer: Transfer | None = None
     protocol: Protocol = Protocol()
+    imported: str = ""
+    """Digest of the metric rows of a run that was trained elsewhere; empty for one that is trained here."""
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -92,15 +92,10 @@ def expand(
 
     Raises:
         DataError: A size is larger than the data set, or than its smallest class allows.
-        ConfigError: Two cells of the sweep are one run, a source is missing or not the only one, or images
-            that are no files shall be resized.
+        ConfigError: Two cells of the sweep are one run, a source is missing or not the only one, or a
+            key does not suit the kind of data set.
     """
-    if not info.is_files and any(recipe.image_px for recipe in experiment.recipes):
-        raise ConfigError(
-            f"{info.name} is no folder of image files to be resized",
-            where=f"{experiment.where}.image_px",
-            fix="leave it out",
-        )
+    _check_kind(experiment, info)
     lookup = Sources(sources, where=f"{experiment.where}.transfer.from")
     cells = [
         lookup.resolve(_spec(experiment, recipe, size, seed, subset_seed), recipe.transfer)
@@ -111,6 +106,22 @@ def expand(
     ]
     _check_distinct(experiment, cells)
     return tuple(sorted(cells, key=lambda spec: _order_key(spec, experiment)))
+
+
+def _check_kind(experiment: Experiment, info: DatasetInfo) -> None:
+    """Refuse what means nothing for image files, or for anything else."""
+    if not info.is_files and any(recipe.image_px for recipe in experiment.recipes):
+        raise ConfigError(
+            f"{info.name} is no folder of image files to be resized",
+            where=f"{experiment.where}.image_px",
+            fix="leave it out",
+        )
+    if info.is_files and experiment.strategy == "first":
+        raise ConfigError(
+            "the files of a folder are in order of class: the first n are of few classes",
+            where=f"{experiment.where}.subset.strategy",
+            fix="take random, or stratified",
+        )
 
 
 def train_sizes(experiment: Experiment, info: DatasetInfo, imbalance: float = 1.0) -> tuple[int, ...]:

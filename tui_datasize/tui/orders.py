@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult
+from tui_datasize.jobs.state import MAX_ATTEMPTS
 from tui_datasize.jobs.views import Usage
 from tui_datasize.tui.look.collect import QueueView
 from tui_datasize.tui.widgets.text import plural
@@ -43,9 +44,14 @@ class Queue(QueueView, Protocol):
         force: bool = False,
         priority: int = 0,
         data_dir: Path | None = None,
+        max_attempts: int = MAX_ATTEMPTS,
+        after: Mapping[str, Sequence[str]] | None = None,
         sources: Sequence[RunSpec] = (),
     ) -> Acknowledgement:
         """Queue the runs that are missing, and before them those that they take weights from."""
+
+    def resolve_all(self, word: str) -> list[str]:
+        """The runs that a run id, a prefix or an experiment names."""
 
     def send(self, kind: CommandKind, run_ids: Sequence[str], amount: int = 0) -> Acknowledgement:
         """Ask for a change of jobs."""
@@ -64,6 +70,16 @@ class Queue(QueueView, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class QueueTerms:
+    """On what terms runs are queued."""
+
+    after: tuple[str, ...] = ()
+    """Runs, prefixes of runs or experiments that must succeed before."""
+    max_attempts: int = MAX_ATTEMPTS
+    """Attempts that each run is allowed before a vanishing worker fails it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Enqueue:
     """Queue these runs."""
 
@@ -71,6 +87,7 @@ class Enqueue:
     data_dir: Path | None
     sources: tuple[RunSpec, ...] = ()
     """Runs that those take weights from."""
+    terms: QueueTerms = QueueTerms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +151,14 @@ class OrderDesk:
             return error.line, True
 
     def _enqueue(self, order: Enqueue) -> tuple[str, bool]:
-        acknowledgement = self._queue.enqueue(order.specs, data_dir=order.data_dir, sources=order.sources)
+        waited_for = [run_id for word in order.terms.after for run_id in self._queue.resolve_all(word)]
+        acknowledgement = self._queue.enqueue(
+            order.specs,
+            data_dir=order.data_dir,
+            sources=order.sources,
+            max_attempts=order.terms.max_attempts,
+            after={spec.run_id: waited_for for spec in order.specs},
+        )
         self._queue.ensure_scheduler()
         text = f"queued {plural(acknowledgement.new, 'run')}"
         if acknowledgement.present:

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from tui_datasize.analysis.eta import Estimate
+from tui_datasize.experiments.sources import needed
 from tui_datasize.jobs.commands import APPLIES_TO, CommandKind
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.views import Usage
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
-from tui_datasize.tui.orders import Change
+from tui_datasize.tui.orders import Change, Enqueue, QueueTerms
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState
 from tui_datasize.tui.widgets.text import plural
 
@@ -50,6 +51,14 @@ def cancel_facts(order: Change, snapshot: Snapshot) -> list[tuple[str, str]]:
     if running:
         rows += [("", ""), ("", "What a running job has not saved in its checkpoint is lost.")]
     return rows
+
+
+def enqueue_order(snapshot: Snapshot, cells: Sequence[Cell], terms: QueueTerms) -> Enqueue:
+    """The order to queue cells of one experiment, and before them the runs that they take weights from."""
+    specs = tuple(cell.spec for cell in cells)
+    plans = (plan for plan in snapshot.experiments if plan.name == specs[0].experiment)
+    known = {run.run_id: run for plan in plans for run in plan.sources}
+    return Enqueue(specs, snapshot.data_dir, needed(specs, known), terms)
 
 
 def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell]) -> list[tuple[str, str]]:

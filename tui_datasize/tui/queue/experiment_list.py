@@ -17,7 +17,7 @@ from tui_datasize.tui.widgets.line_view import RowList
 from tui_datasize.tui.widgets.text import fit
 
 _ROOM_FOR_TITLE = 50
-_LONGEST_NAME = 18
+_LONGEST_NAME = 32
 _TIME_WIDTH = 12
 
 
@@ -71,7 +71,7 @@ class ExperimentList(RowList):
         counts = self._snapshot.cell_counts(plan)
         done, total = counts[JobState.SUCCEEDED], len(plan.cells)
         longest = max(len(other.name) for other in self._snapshot.experiments)
-        name_width = min(longest, _LONGEST_NAME, max(6, width - 16))
+        name_width = min(longest, _LONGEST_NAME, max(6, width - 11))
         count = "?" if plan.problem else f"{done}/{total}"
         line = Text.assemble(
             (f"{self.pointer(index)} ", palette.primary),

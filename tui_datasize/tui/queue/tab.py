@@ -12,7 +12,6 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
-from tui_datasize.experiments.sources import needed
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
@@ -20,12 +19,13 @@ from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
-from tui_datasize.tui.orders import Change, Drain, Enqueue, Order
+from tui_datasize.tui.orders import Change, Drain, Order, QueueTerms
 from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.queue.actions import (
     cancel_facts,
     change,
     detail_facts,
+    enqueue_order,
     queue_facts,
     to_queue,
 )
@@ -33,6 +33,7 @@ from tui_datasize.tui.queue.cell_map import CellMap
 from tui_datasize.tui.queue.experiment_list import ExperimentList
 from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.queue.lines import FilterInput, LegendLine, LogView, TitleLine
+from tui_datasize.tui.queue.queue_dialog import QueueDialog
 from tui_datasize.tui.widgets.dialogs import ConfirmDialog, TextDialog, facts_table
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.log_screen import LogScreen
@@ -212,7 +213,7 @@ class QueuePane(Pane):
         if plan is None:
             return
         if event.marked:
-            self._order_cells(to_queue(self._snapshot, event.marked), event.marked)
+            self._order_cells(to_queue(self._snapshot, event.marked), event.marked, QueueTerms())
         else:
             self._ask_to_queue(plan)
 
@@ -234,18 +235,17 @@ class QueuePane(Pane):
             self.remark(f"all {plural(len(plan.cells), 'run')} of {plan.name} are there already")
             return
         facts = queue_facts(self._snapshot, plan, cells)
-        question = ConfirmDialog(f"Queue {plan.name}?", facts, f"queue {plural(len(cells), 'run')}")
-        self.app.push_screen(question, lambda yes: self._order_cells(cells, cells) if yes else None)
+        question = QueueDialog(f"Queue {plan.name}?", facts, f"queue {plural(len(cells), 'run')}")
+        self.app.push_screen(
+            question, lambda terms: self._order_cells(cells, cells, terms) if terms else None
+        )
 
-    def _order_cells(self, cells: Sequence[Cell], asked: Sequence[Cell]) -> None:
+    def _order_cells(self, cells: Sequence[Cell], asked: Sequence[Cell], terms: QueueTerms) -> None:
         if not cells:
             self.remark(f"nothing to queue: {plural(len(asked), 'run')} there already; r retries failed ones")
             return
         self._map.clear_marks()
-        specs = tuple(cell.spec for cell in cells)
-        plans = (plan for plan in self._snapshot.experiments if plan.name == specs[0].experiment)
-        known = {run.run_id: run for plan in plans for run in plan.sources}
-        self.post_message(self.Ordered(Enqueue(specs, self._snapshot.data_dir, needed(specs, known))))
+        self.post_message(self.Ordered(enqueue_order(self._snapshot, cells, terms)))
 
     def _targets(self) -> list[tuple[str, CellState]]:
         """Run ids and states that an action is for: of the list, the map or the table in use."""

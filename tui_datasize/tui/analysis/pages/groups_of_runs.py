@@ -117,8 +117,8 @@ def _draw_cost(table: pl.DataFrame, metric: Metric, width: int, height: int, pal
             numbers(group["wall_s"]),
             numbers(group["mean"], factor(metric)),
             palette.series[index % len(palette.series)],
-            mark="●",
-            tag=TAGS[index % len(TAGS)],
+            joined=False,
+            mark=TAGS[index % len(TAGS)],
         )
         for index, group in enumerate(
             table.sort("variant", "train_size").partition_by("variant", maintain_order=True)

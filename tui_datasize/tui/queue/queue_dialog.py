@@ -1,0 +1,86 @@
+"""The question before an experiment is queued, and on what terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from tui_datasize.jobs.state import MAX_ATTEMPTS
+from tui_datasize.tui.orders import QueueTerms
+from tui_datasize.tui.widgets.dialogs import facts_table
+from tui_datasize.tui.widgets.palette import palette_of
+
+MOST_ATTEMPTS = 99
+
+
+class QueueDialog(ModalScreen[QueueTerms | None]):
+    """Yes on enter, with the terms as they stand; None on escape.
+
+    Args:
+        title: The question.
+        facts: What will be queued, as names and values.
+        yes: What enter does.
+    """
+
+    AUTO_FOCUS: ClassVar[str | None] = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "accept", "queue"),
+        Binding("escape", "dismiss(None)", "back"),
+    ]
+
+    def __init__(self, title: str, facts: Sequence[tuple[str, str]], yes: str) -> None:
+        super().__init__()
+        self._title = title
+        self._facts = facts
+        self._yes = yes
+
+    def compose(self) -> ComposeResult:
+        """The box."""
+        palette = palette_of(self.app)
+        box = Vertical(
+            Static(facts_table(self._facts, palette.muted)),
+            Horizontal(
+                Static("after    ", classes="label"),
+                Input(placeholder="runs or experiments to wait for", id="after", compact=True),
+                classes="term",
+            ),
+            Horizontal(
+                Static("attempts ", classes="label"),
+                Input(str(MAX_ATTEMPTS), type="integer", max_length=2, id="attempts", compact=True),
+                classes="term",
+            ),
+            Static(
+                Text.assemble(
+                    ("enter ", f"bold {palette.primary}"),
+                    (f"{self._yes}    ", palette.foreground),
+                    ("tab ", f"bold {palette.primary}"),
+                    ("terms    ", palette.foreground),
+                    ("esc ", f"bold {palette.primary}"),
+                    ("back", palette.foreground),
+                ),
+                classes="answers",
+            ),
+            classes="dialog",
+        )
+        box.border_title = self._title
+        yield box
+
+    def on_input_submitted(self) -> None:
+        """Enter in a field answers as everywhere else."""
+        self.action_accept()
+
+    def action_accept(self) -> None:
+        """Close with the terms; a number of attempts that is none is asked for again."""
+        attempts = self.query_one("#attempts", Input)
+        if not attempts.value.isdecimal() or not 1 <= int(attempts.value) <= MOST_ATTEMPTS:
+            attempts.focus()
+            return
+        after = self.query_one("#after", Input).value.replace(",", " ").split()
+        self.dismiss(QueueTerms(tuple(after), int(attempts.value)))
