@@ -169,4 +169,4 @@ def test_progress_is_told_now_and_then_with_what_is_left(capsys):
     progress = Progress(1_281_167, clock=lambda: now[0])
     for now[0] in (1.0, 2.0, 6.0, 7.0):
         progress.add(12_345)
-    assert capsys.readouterr().out == "decoding 37,035 of 1,281,167 images, 3 min left\n"
+    assert capsys.readouterr().out == "decoding ──────────────────── 37,035 of 1,281,167 images, 3 min left\n"

@@ -34,6 +34,7 @@ Fill: TypeAlias = Callable[[Path, Sequence[Chunk]], Iterator[Filled]]
 
 SPLITS: tuple[SplitName, ...] = ("train", "test")
 _PLAN = "plan.json"
+_BAR_WIDTH = 20
 _TELLING_INTERVAL_S = 5.0
 
 
@@ -190,7 +191,8 @@ class Progress:
         self._told_s = now_s
         left_s = (now_s - self._started_s) / self._done * (self._images - self._done)
         left = f"{left_s / 60:.0f} min" if left_s >= 90 else f"{left_s:.0f} s"
-        print(f"decoding {self._done:,} of {self._images:,} images, {left} left", flush=True)
+        bar = ("━" * int(_BAR_WIDTH * self._done / self._images)).ljust(_BAR_WIDTH, "─")
+        print(f"decoding {bar} {self._done:,} of {self._images:,} images, {left} left", flush=True)
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:
