@@ -260,7 +260,7 @@ def test_transfer_conditions_with_both_directions_and_the_crossing():
     assert both["se"][0] == pytest.approx(0.01 / np.sqrt(2))
     (crossing,) = (found for found in crossings(table, 10) if found.classes == BOTH)
     assert crossing.until == pytest.approx(2000)
-    assert crossing.words == "Freezing 2 layers helps until about 200 images per class."
+    assert crossing.words == "Freezing 2 layers beats training from scratch until about 200 images per class."
 
 
 def test_transfer_without_a_crossing_or_a_second_direction():
@@ -268,8 +268,11 @@ def test_transfer_without_a_crossing_or_a_second_direction():
         transfer_runs({10: {"S1T": 0.1}, 20: {"S1T": 0.1}}, ["half=source"]), "test_accuracy"
     )
     assert BOTH not in always["classes"]
-    assert "helps up to the largest size" in crossings(always)[0].words
+    assert "beats training from scratch up to the largest size" in crossings(always)[0].words
     never = transfer_table(transfer_runs({10: {"S1T": -0.1}}), "test_accuracy")
-    assert crossings(never)[0].words == "Freezing 1 layer helps at no size that was run."
+    assert (
+        crossings(never)[0].words
+        == "Freezing 1 layer does not beat training from scratch at any size that was run."
+    )
     without_base = transfer_runs({10: {"S1T": 0.1}}).filter(pl.col("transfer") != "base")
     assert crossings(transfer_table(without_base, "test_accuracy")) == ()

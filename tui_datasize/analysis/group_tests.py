@@ -238,8 +238,12 @@ def midranks(values: Floats) -> Floats:
     return ranks
 
 
+_LEAST_TO_SCATTER = 3
+"""Two values lie equally far from their middle: their distances have no scatter of their own."""
+
+
 def _spread_test(name: str, distances: Groups) -> GroupTest | FitFailure:
-    found = _unfit(distances, each_at_least=2) or anova(distances)
+    found = _unfit(distances, each_at_least=_LEAST_TO_SCATTER) or anova(distances)
     if isinstance(found, FitFailure):
         return found
     return GroupTest(name, found.statistic, found.df1, found.df2, found.p, found.effects[:1])

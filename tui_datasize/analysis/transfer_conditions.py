@@ -139,16 +139,17 @@ def _crossing(
     subject = f"Freezing {layers} {'layer' if layers == 1 else 'layers'}"
     until: float | None = None
     if not helps:
-        words = f"{subject} helps at no size that was run."
+        words = f"{subject} does not beat training from scratch at any size that was run."
     elif gains[-1] > 0:
-        words = f"{subject} helps up to the largest size that was run, {_size(sizes[-1], classes_of_half)}."
+        largest = _size(sizes[-1], classes_of_half)
+        words = f"{subject} beats training from scratch up to the largest size that was run, {largest}."
     else:
         last = int(np.flatnonzero(gains > 0)[-1])
         share = gains[last] / (gains[last] - gains[last + 1])
         until = math.exp(math.log(sizes[last]) + share * math.log(sizes[last + 1] / sizes[last]))
-        words = f"{subject} helps until about {_size(until, classes_of_half)}."
+        words = f"{subject} beats training from scratch until about {_size(until, classes_of_half)}."
         if len(helps) != last + 1:
-            words += " It does not help at every smaller size: the gain is within noise."
+            words += " It does not at every smaller size: the gain is within noise."
     return Crossing(experiment, classes, layers, until, helps, words)
 
 

@@ -53,7 +53,7 @@ class Sources:
             raise ConfigError(
                 f"no run of {spec.model} on {_words(wanted)} to take weights from",
                 where=self.where,
-                fix="give the source the same model and both halves of the classes",
+                fix=_advice(spec, candidates),
             )
         fitting = _prefer(fitting, lambda c: c.seed == spec.seed)
         fitting = _prefer(fitting, lambda c: c.subset.seed == spec.subset.seed)
@@ -67,6 +67,16 @@ class Sources:
                 fix="name one run",
             )
         return fitting[0]
+
+
+def _advice(spec: RunSpec, candidates: Sequence[RunSpec]) -> str:
+    """What keeps the candidates from being a source."""
+    alike = [c for c in candidates if c.model == spec.model]
+    if not alike:
+        found = ", ".join(dict.fromkeys(str(c.model) for c in candidates))
+        return f"its runs are of {found}: give both the same model"
+    halves = ", ".join(dict.fromkeys(_words(c.classes) for c in alike))
+    return f"its runs saw {halves}: classes of this experiment must be what is left"
 
 
 def _prefer(runs: list[RunSpec], fits: Callable[[RunSpec], bool]) -> list[RunSpec]:

@@ -116,6 +116,20 @@ def _check_kind(experiment: Experiment, info: DatasetInfo) -> None:
             where=f"{experiment.where}.image_px",
             fix="leave it out",
         )
+    if experiment.strategy == "balanced" and any(recipe.imbalance != 1 for recipe in experiment.recipes):
+        raise ConfigError(
+            "an imbalance and equal images per class exclude each other",
+            where=f"{experiment.where}.imbalance",
+            fix="give sizes or fractions, and strategy stratified or random",
+        )
+    for recipe in experiment.recipes:
+        side = recipe.image_px or info.size_px
+        if 0 < side < recipe.augmentation.crop_px:
+            raise ConfigError(
+                f"a crop of {recipe.augmentation.crop_px} px, but the images have {side}",
+                where=f"{experiment.where}.augmentation.crop_px",
+                fix=f"give at most {side}",
+            )
     if info.is_files and experiment.strategy == "first":
         raise ConfigError(
             "the files of a folder are in order of class: the first n are of few classes",
@@ -147,6 +161,8 @@ def train_sizes(experiment: Experiment, info: DatasetInfo, imbalance: float = 1.
         size = _images(experiment, value, info)
         if size > largest:
             lack = f" at imbalance {imbalance:g}" if imbalance != 1 else ""
+            if experiment.strategy == "balanced":
+                lack = f" in equal parts, {info.smallest_class} of each class"
             raise DataError(f"{size} images, but {info.name} has {largest} to train on{lack}", where=where)
         if size < 1 or size in sizes:
             raise DataError(

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from time import monotonic
 from typing import ClassVar
 
 from textual import on
@@ -49,6 +50,9 @@ _LIST_KEYS = (
     ("tab", "next part of the screen"),
     ("esc", "one layer back"),
 )
+
+_WAKE_AGAIN_S = 10.0
+"""How often a scheduler is started while jobs wait for one that does not come."""
 
 
 class DatasizeApp(App[None]):
@@ -120,6 +124,7 @@ class DatasizeApp(App[None]):
         self._analyst = Analyst(project)
         self._news = NewsReader(since=utc_now())
         self._restored = load_view_state(project)
+        self._woken_s = monotonic()
 
     def compose(self) -> ComposeResult:
         """Header, tabs, status and keys."""
@@ -176,7 +181,10 @@ class DatasizeApp(App[None]):
             return
         if before.scheduler_alive:
             self._status.say("the scheduler had gone: starting another, the runs went on")
-        if before.scheduler_alive or not before.is_ready:
+        # And again now and then: what kept it from starting, such as a mistake in the file, may be mended.
+        now_s = monotonic()
+        if before.scheduler_alive or not before.is_ready or now_s - self._woken_s >= _WAKE_AGAIN_S:
+            self._woken_s = now_s
             self.run_worker(self._wake_scheduler(), exit_on_error=False)
 
     def _tell_news(self, snapshot: Snapshot) -> None:

@@ -29,6 +29,7 @@ from tui_datasize.tui.widgets.chart_view import ChartView, Drawer
 from tui_datasize.tui.widgets.dialogs import ChooseDialog
 from tui_datasize.tui.widgets.palette import palette_of
 from tui_datasize.tui.widgets.panel import Panel
+from tui_datasize.tui.widgets.text import plural
 
 if TYPE_CHECKING:
     import polars as pl
@@ -232,7 +233,8 @@ class AnalysisPane(Pane, can_focus=True):
         muted = palette_of(self.app).muted
         curve = chosen_curve(analysis, self._choice)
         variant = f" · {curve.variant}" if curve and curve.variant else ""
-        runs = f" · {analysis.n_runs:,} runs" + (
+        shown = curve.points.height if curve else analysis.n_runs
+        runs = f" · {plural(shown, 'run')}" + (
             f", {analysis.n_left_out:,} not counted" if analysis.n_left_out else ""
         )
         note = f"{self._experiment}{variant}{runs}"

@@ -18,6 +18,7 @@ _SMALLEST_CELL = 5
 _LARGEST_CELL = 11
 _SMALLEST_BAR = 12
 _VALUE_WIDTH = 7
+_LONGEST_LABEL = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def class_bars(
     known = [bar for bar in bars if isfinite(bar.value)]
     if not known:
         return sentence(empty, width, height, palette)
-    label_width = min(10, max(len(bar.label) for bar in known)) + 1
+    label_width = min(_LONGEST_LABEL, width // 3, max(len(bar.label) for bar in known)) + 1
     blocks = ceil(len(known) / max(height, 1))
     block_width = width // blocks
     track = block_width - label_width - _VALUE_WIDTH - 1

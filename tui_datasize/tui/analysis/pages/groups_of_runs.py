@@ -47,7 +47,7 @@ def cost(request: Request) -> Content:
     table = cost_against_metric(request.all_runs, request.metric.name)
     if table.is_empty():
         return only_words("No run has succeeded with this metric yet.")
-    best = table.filter(table["is_best_for_its_time"])
+    best = table.filter(table["is_best_for_its_time"]).sort("wall_s")
     words = [_cost_words(row, request.metric) for row in best.iter_rows(named=True)]
     return Content(
         partial(_draw_cost, table, request.metric),
