@@ -10,6 +10,7 @@ import torch
 from sklearn import metrics as sk
 
 from tui_datasize.runlog.schema import SCORES
+from tui_datasize.training import evaluate
 from tui_datasize.training.evaluate import (
     ECE_BINS,
     DeviceSplit,
@@ -146,3 +147,13 @@ def test_a_pass_restores_training_mode_and_can_be_left():
 def test_outputs_that_are_no_numbers_say_so():
     logits = np.array([[0.0, np.nan], [0.0, 1.0]], dtype=np.float32)
     assert not outputs_of(logits, np.array([0, 1])).is_finite
+
+
+def test_measuring_in_blocks_changes_nothing(case, monkeypatch):
+    logits, labels, classes = case
+    whole = outputs_of(logits, labels)
+    monkeypatch.setattr(evaluate, "_BLOCK_VALUES", 50 * classes)
+    parts = outputs_of(logits, labels)
+    assert np.array_equal(parts.probabilities, whole.probabilities)
+    assert np.array_equal(parts.confusion, whole.confusion)
+    assert score(parts).scores == pytest.approx(score(whole).scores, rel=1e-6)

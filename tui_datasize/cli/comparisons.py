@@ -9,30 +9,14 @@ import polars as pl
 from rich.console import Console
 from rich.markup import escape
 
-from tui_datasize.analysis.audit import AuditRecord, audit, runs_to_read
 from tui_datasize.analysis.document import finite
 from tui_datasize.analysis.findings import Finding, Severity
 from tui_datasize.analysis.groups import SizeComparison, VariantComparison, compare_sizes, compare_variants
 from tui_datasize.analysis.groups_table import groups_table
-from tui_datasize.analysis.variance import VarianceSplit, split_variance
+from tui_datasize.report.evidence import find_faults, split_of
 from tui_datasize.runlog.reader import RunLog
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
-
-
-def find_faults(log: RunLog, runs: pl.DataFrame) -> tuple[Finding, ...]:
-    """Audit some runs, reading the images of one run per draw and the predictions of one per data set."""
-    images, tested = runs_to_read(runs)
-    record = AuditRecord(runs, log.subsets(images), log.datasets(images), log.predictions(tested))
-    return audit(record)
-
-
-def split_of(log: RunLog, runs: pl.DataFrame, metric: str) -> tuple[VarianceSplit, ...]:
-    """Split the variance of each curve; the test set counts where all runs share one size of it."""
-    images, _ = runs_to_read(runs)
-    per_run = log.datasets(images).group_by("run_id").agg(pl.col("test_images").sum())["test_images"]
-    sizes = per_run.unique().to_list()
-    return split_variance(runs, metric, sizes[0] if len(sizes) == 1 else None)
 
 
 def print_findings(console: Console, findings: tuple[Finding, ...]) -> None:

@@ -37,6 +37,8 @@ _COMMANDS: Mapping[str | None, str] = MappingProxyType(
         "export": "tables:export",
         "analyze": "tables:analyze",
         "plan": "planning:plan",
+        "report": "reporting:report",
+        "import": "importing:import_runs",
         "doctor": "doctor:doctor",
         "scheduler": "status:scheduler",
     }

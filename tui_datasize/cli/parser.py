@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from tui_datasize import __version__
 from tui_datasize.cli.argument_types import count, share_or_number, whole_numbers
+from tui_datasize.cli.record_arguments import add_record_commands
 from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
 
 TABLES = ("runs", "metrics", "curve", "fits", "overlap", "ensembles", "audit", "groups", "variance", "plan")
@@ -46,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_analyze(commands)
     _add_plan(commands)
+    add_record_commands(partial(_command, commands))
     _add_doctor(commands)
     _add_scheduler(commands)
     return parser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
@@ -18,7 +18,7 @@ from tui_datasize.analysis.ensembles import ensembles_table
 from tui_datasize.analysis.findings import findings_table
 from tui_datasize.analysis.fits import Estimate, FitFailure, LogLinearFit
 from tui_datasize.analysis.groups_table import groups_table
-from tui_datasize.analysis.overlap import DrawOverlap, find_draws, find_overlaps, pairs_table
+from tui_datasize.analysis.overlap import DrawOverlap, pairs_table
 from tui_datasize.analysis.summary import (
     Analysis,
     CurveAnalysis,
@@ -29,10 +29,8 @@ from tui_datasize.analysis.summary import (
 from tui_datasize.analysis.variance import variance_table
 from tui_datasize.cli.comparisons import (
     comparison_dict,
-    find_faults,
     print_comparisons,
     print_findings,
-    split_of,
 )
 from tui_datasize.cli.console import data_console, plain_table
 from tui_datasize.cli.law_lines import diagnostic_lines, print_laws
@@ -40,6 +38,7 @@ from tui_datasize.cli.plan_tables import plans_of
 from tui_datasize.cli.project import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.toml_table import nearest
+from tui_datasize.report.evidence import find_faults, overlaps_of, split_of
 from tui_datasize.runlog.export import export as export_frame
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
@@ -111,7 +110,7 @@ def _analyse(
     question.check(metric_named(metric))
     log = RunLog(paths)
     runs = runs_of(log, experiment)
-    return log, runs, analyse(runs, metric, _overlaps(log, runs), question)
+    return log, runs, analyse(runs, metric, overlaps_of(log, runs), question)
 
 
 def runs_of(log: RunLog, experiment: str | None) -> pl.DataFrame:
@@ -126,11 +125,6 @@ def runs_of(log: RunLog, experiment: str | None) -> pl.DataFrame:
         hint = nearest(experiment, known) if known else "no run has been queued yet"
         raise ConfigError(f"no experiment {experiment!r} has runs here", fix=hint)
     return runs
-
-
-def _overlaps(log: RunLog, runs: pl.DataFrame) -> Sequence[DrawOverlap]:
-    draws = find_draws(runs)
-    return find_overlaps(draws, log.subsets(draws["run_id"]), log.datasets(draws["run_id"]))
 
 
 def _runs_table(_log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
@@ -150,7 +144,7 @@ def _fits_table(_log: RunLog, runs: pl.DataFrame, metric: str) -> pl.DataFrame:
 
 
 def _overlap_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
-    return pairs_table(_overlaps(log, runs))
+    return pairs_table(overlaps_of(log, runs))
 
 
 def _ensembles_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tui_datasize.errors import UnknownRunError
+from tui_datasize.errors import ConfigError, UnknownRunError
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs import launch
 from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult, QueueSettings
@@ -91,11 +91,13 @@ class QueueClient:
                 missing, and never forced.
 
         Raises:
+            ConfigError: A run was trained elsewhere and imported.
             StorageError: The runs directory cannot be written or holds a damaged queue.
             UnknownRunError: A run would wait for one that is not in the queue, has ended without
                 success, or waits for it; nothing is queued.
         """
         runs = [*sources, *specs]
+        _refuse_imported(runs)
         waits_for = {spec.run_id: [*spec.sources, *(after or {}).get(spec.run_id, ())] for spec in runs}
         forced = {spec.run_id for spec in specs} if force else set()
         documents = write_documents(
@@ -309,6 +311,12 @@ def _insert(
     last = connection.execute("SELECT max(id) FROM commands").fetchone()[0]
     # The transaction keeps others from inserting in between: the ids are consecutive.
     return tuple(range(last - len(rows) + 1, last + 1))
+
+
+def _refuse_imported(specs: Sequence[RunSpec]) -> None:
+    imported = next((spec for spec in specs if spec.imported), None)
+    if imported is not None:
+        raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported.run_id)
 
 
 def _check_sources(

@@ -148,7 +148,9 @@ def _find(project: ProjectPaths) -> tuple[list[_Found], tuple[Path, ...]]:
         except (OSError, KeyError, TypeError, ValueError):
             unreadable.append(paths.spec)
         else:
-            found.append(_Found(paths, order, observe(paths)))
+            # What was imported has never been queued, and never may be.
+            if not order.spec.imported:
+                found.append(_Found(paths, order, observe(paths)))
     return sorted(found, key=lambda run: run.order.queued_at), tuple(unreadable)
 
 

@@ -19,7 +19,7 @@ STAMPED: Schema = MappingProxyType({**SUMMARISED, **STAMP})
 RUN_METRICS: Schema = MappingProxyType({"run_id": pl.String, "experiment": pl.String, **METRICS})
 """The frame `metrics`: the rows of `metrics.jsonl` that count, and whose they are."""
 
-_REQUIRED = ("dataset", "model", "train_size", "seed", "subset_seed", "total_updates", "batch_size")
+_REQUIRED = ("dataset", "model", "train_size", "seed", "subset_seed", "total_updates")
 _BATCH_RUNS = 1024
 
 

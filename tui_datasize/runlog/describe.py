@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from tui_datasize.experiments.budget import total_updates
-from tui_datasize.experiments.spec import SCHEMA_VERSION, RunSpec, table_words
+from tui_datasize.experiments.spec import SCHEMA_VERSION, Budget, RunSpec, table_words
 from tui_datasize.experiments.sweep import variant_labels
 from tui_datasize.runlog.claim import Observation, observe, read_claim, read_exit
 from tui_datasize.runlog.paths import RunPaths
@@ -123,7 +124,10 @@ def _specified(spec: RunSpec) -> dict[str, Any]:
         subset=replace(spec.subset, seed=0),
         transfer=replace(spec.transfer, source="") if spec.transfer else None,
     )
-    return {
+    if spec.imported:
+        # Both follow from the rows of each run.
+        recipe = replace(recipe, imported="yes", budget=Budget("updates", 1))
+    known = {
         "experiment": spec.experiment,
         "dataset": spec.dataset,
         "model": str(spec.model),
@@ -148,6 +152,18 @@ def _specified(spec: RunSpec) -> dict[str, Any]:
         "as_published": spec.is_as_published,
         RECIPE: json.dumps(recipe.to_dict(), sort_keys=True),
     }
+    return {**known, **_NOT_TOLD} if spec.imported else known
+
+
+_NOT_TOLD: Mapping[str, None] = MappingProxyType(
+    dict.fromkeys(
+        (
+            *("subset_strategy", "subset_nested", "batch_size", "optimizer", "lr", "weight_decay"),
+            *("schedule", "augmentation", "label_smoothing", "label_noise"),
+        )
+    )
+)
+"""What nobody knows of a run that was trained elsewhere: its specification holds the defaults alone."""
 
 
 def _provenance(paths: RunPaths) -> dict[str, Any]:

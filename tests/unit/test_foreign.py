@@ -1,0 +1,234 @@
+"""Results from elsewhere: every form becomes runs that the reader knows, and nothing comes in by halves."""
+
+from __future__ import annotations
+
+import json
+import struct
+from errno import ENOSPC
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.fakes import fake_spec, write_run
+from tui_datasize.analysis.summary import analyse
+from tui_datasize.cli.dispatch import main
+from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.rebuild import repair
+from tui_datasize.runlog.foreign import into_project
+from tui_datasize.runlog.foreign.events import masked_crc
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.reader import RunLog
+
+SIZES = [750, 800, 1000, 1200, 1500, 2000, 2400, 3000, 4000, 6000, 12000]
+
+
+class Desk:
+    """A project and a folder of files to import."""
+
+    def __init__(self, project: ProjectPaths) -> None:
+        self.project = project
+
+    def file(self, name: str, content: str | bytes) -> Path:
+        path = self.project.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    def bring(self, *words: str | Path, experiment: str = "theirs") -> int:
+        return main(["import", experiment, *map(str, words), "--project", str(self.project.root)])
+
+    def rows(self, *columns: str) -> list[tuple]:
+        return RunLog(self.project).runs().select("train_size", "seed", *columns).rows()
+
+    def tree(self) -> dict[str, bytes]:
+        return {str(p): p.read_bytes() for p in sorted(self.project.runs.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def desk(project: ProjectPaths) -> Desk:
+    return Desk(project)
+
+
+def test_a_table_of_means_gives_the_published_law(desk, capsys):
+    lines = [f"B{i},{n},{43.44 + 11.88 * np.log10(n):.8f}" for i, n in enumerate(SIZES)]
+    file = desk.file("a.csv", "\ufeffid,n_train,acc\n" + "\n".join(lines) + "\n")
+    told = ("--column", "size=n_train", "--column", "test_accuracy=acc", "--percent", "--dataset", "EMNIST")
+    assert desk.bring(file, *told) == 0
+    assert "11 runs imported" in (said := capsys.readouterr().err)
+    assert "not read: id" in said
+    log = RunLog(desk.project)
+    runs = log.runs()
+    assert log.problems == ()
+    (row,) = runs.filter(train_size=750).to_dicts()
+    known = {"state": "succeeded", "dataset": "EMNIST", "model": "unknown", "optimizer": None, "variant": ""}
+    assert row.items() >= known.items()
+    fit = analyse(runs, "test_accuracy").curves[0].fit
+    assert fit.formula == "0.4344 + 0.1188*log10(n)"
+    (provenance,) = {f.read_text() for f in desk.project.runs.rglob("provenance.json")}
+    (source,) = json.loads(provenance)["imported"]["files"]
+    assert source["file"].endswith("a.csv")
+    assert len(source["sha256"]) == 64
+
+    before = desk.tree()
+    assert desk.bring(file, *told) == 0
+    assert "0 runs imported, 11 were there" in capsys.readouterr().err
+    assert desk.tree() == before
+
+
+def test_evaluations_of_a_run_become_its_course(desk):
+    desk.file(
+        "map.toml",
+        "test_split = 'val'\nvariant = ['opt']\nmodel = 'net'\n[columns]\naccuracy = 'acc'\nrun = 'id'\n",
+    )
+    rows = [
+        f"cnn-n{n}-s7;{opt};{epoch};{split};{value}"
+        for n in (40, 80)
+        for opt in ("sgd", "adam")
+        for epoch, split, value in ((0.5, "val", 0.2), (1, "train", 0.9), (1, "val", "nan"), (2, "val", 0.4))
+    ]
+    assert (
+        desk.bring(
+            desk.file("b.csv", "\n".join(["id;opt;epoch;split;acc", *rows])),
+            "--map",
+            desk.project.root / "map.toml",
+        )
+        == 0
+    )
+    assert desk.rows("variant", "updates", "total_updates", "best_test_accuracy", "train_accuracy")[0] == (
+        40, 7, "model.opt=adam", 3, 3, 0.4, 0.9,
+    )  # fmt: skip
+    course = RunLog(desk.project).metrics().filter(split="test").head(3)
+    assert course.select("update", "epoch", "accuracy").rows() == [
+        (1, 0.5, 0.2),
+        (2, 1.0, None),
+        (3, 2.0, 0.4),
+    ]
+
+
+def test_the_chart_export_of_weights_and_biases(desk):
+    head = (
+        '"Step","net-n40-s0 - test/accuracy","net-n40-s0 - test/accuracy__MIN","net-n80-s1 - test/accuracy"'
+    )
+    assert desk.bring(desk.file("w.csv", f'{head}\n"10","0.25","0.2",""\n"20","0.5","0.4","0.75"\n')) == 0
+    assert desk.rows("updates", "test_accuracy") == [(40, 0, 20, 0.5), (80, 1, 20, 0.75)]
+
+
+def _message(*fields: tuple[int, int | bytes]) -> bytes:
+    """A protocol buffer of short fields; bytes of fixed numbers are given with the kind in front."""
+    out = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            out += bytes([number << 3]) + bytes([value & 0x7F | 0x80, value >> 7])
+        elif value[:1] == b"\x05":
+            out += bytes([number << 3 | 5]) + value[1:]
+        else:
+            out += bytes([number << 3 | 2, len(value)]) + value
+    return out
+
+
+def _events(*scalars: tuple[int, str, float], as_tensor: bool = False) -> bytes:
+    out = b""
+    for step, tag, value in scalars:
+        number = struct.pack("<f", value)
+        held = (8, _message((1, 1), (4, number))) if as_tensor else (2, b"\x05" + number)
+        event = _message((2, step), (5, _message((1, _message((1, tag.encode()), held)))))
+        head = struct.pack("<Q", len(event))
+        out += head + struct.pack("<I", masked_crc(head)) + event + struct.pack("<I", masked_crc(event))
+    return out
+
+
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_tensorboard_event_files(desk, as_tensor):
+    # CRC-32C of "123456789" is E3069283 (RFC 3720); TFRecord rotates it and adds a constant.
+    crc = 0xE3069283
+    assert masked_crc(b"123456789") == (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+    for n in (40, 80):
+        values = ((100, "acc", 0.25), (200, "acc", n / 160), (200, "lr", 0.1))
+        desk.file(f"logs/n{n}_s3/events.out.tfevents.1.host", _events(*values, as_tensor=as_tensor))
+    assert desk.bring(desk.project.root / "logs", "--column", "test_accuracy=acc") == 0
+    assert desk.rows("updates", "test_accuracy") == [(40, 3, 200, 0.25), (80, 3, 200, 0.5)]
+
+
+GOOD = "size,seed,test_accuracy\n40,0,0.5\n80,0,0.6\n"
+EVENTS = _events((100, "test_accuracy", 0.5), (200, "test_accuracy", 0.75))
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "says"),
+    [
+        (GOOD + "160,0,oops\n", (), "line 4: test_accuracy is 'oops', not a number"),
+        (GOOD + "160,0,61.5\n", (), "line 4: test_accuracy is 61.5, expected 0 to 1; if it is in percent"),
+        (GOOD + "160,0\n", (), "line 4: 2 cells, expected 3"),
+        (GOOD + "160.5,0,0.7\n", (), "line 4: '160.5' is not a whole number"),
+        (GOOD + "0,0,0.7\n", (), "line 4: the train size is 0"),
+        (GOOD + "80,0,0.7\n", (), "line 4: a second test_accuracy of size 80, seed 0, draw 0; if a row"),
+        (GOOD + '160,0,"0.7\n', (), "unexpected end of data"),
+        (GOOD.encode() + b"160,0,\xff\n", (), "not UTF-8 text"),
+        ("", (), "line 1: the file is empty"),
+        ("a,b\n1,2\n", (), "line 1: no column of a metric among a, b"),
+        (GOOD, ("--column", "size=n"), "line 1: no column 'n'; there are size, seed, test_accuracy"),
+        (GOOD, ("--column", "sizes=n"), "no field or metric 'sizes'"),
+        (GOOD, ("--run-pattern", "("), "the run pattern is no regular expression"),
+        ("run,test_accuracy\nx,0.5\n", (), "line 2: nothing tells the train size of run 'x'"),
+        ("n,test_accuracy,split\n40,0.5,dev\n", (), "line 2: the split is 'dev', expected train or test"),
+        (EVENTS[:-3], ("--size", "40"), "the file ends within the record at byte"),
+        (EVENTS[:-6] + b"xxxxxx", ("--size", "40"), "is damaged: its checksum is wrong"),
+    ],
+)  # fmt: skip
+def test_a_broken_file_is_told_in_one_line_and_leaves_nothing(desk, capsys, content, words, says):
+    name = "events.out.tfevents.1" if content in (EVENTS[:-3], EVENTS[:-6] + b"xxxxxx") else "broken.csv"
+    assert desk.bring(desk.file("good.csv", "n,loss\n20,2.5\n"), desk.file(name, content), *words) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert list(desk.project.runs.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing_half_imported(desk, capsys, monkeypatch):
+    desk.bring(desk.file("a.csv", GOOD))
+    before, write = desk.tree(), into_project._write_run
+
+    def fails_at_the_last(paths, run, spec, facts):
+        if run.cell.train_size == 320:
+            raise OSError(ENOSPC, "No space left on device")
+        write(paths, run, spec, facts)
+
+    monkeypatch.setattr(into_project, "_write_run", fails_at_the_last)
+    assert desk.bring(desk.file("b.csv", GOOD + "160,0,0.7\n320,0,0.8\n")) == 2
+    assert "theirs: cannot be written: No space left on device" in capsys.readouterr().err
+    assert desk.tree() == before
+    assert [entry.name for entry in desk.project.runs.iterdir() if "import" in entry.name] == []
+
+
+def test_other_values_for_a_run_and_names_of_own_runs_are_refused(desk, capsys):
+    assert desk.bring(desk.file("a.csv", GOOD)) == 0
+    before = desk.tree()
+    assert desk.bring(desk.file("b.csv", GOOD.replace("0.6", "0.7"))) == 2
+    assert "theirs has other values for size 80, seed 0" in capsys.readouterr().err
+    assert desk.bring(desk.file("c.csv", GOOD + "160,0,0.7\n")) == 0
+    assert "1 runs imported, 2 were there" in capsys.readouterr().err
+    assert before.items() < desk.tree().items()
+    write_run(desk.project, fake_spec("digits"))
+    assert desk.bring(desk.file("a.csv", GOOD), experiment="digits") == 2
+    assert "holds runs that were not imported" in capsys.readouterr().err
+
+
+def test_the_queue_never_takes_up_what_was_imported(desk):
+    desk.bring(desk.file("a.csv", GOOD))
+    assert repair(desk.project).added == {}
+    assert QueueClient(desk.project).jobs() == []
+    document = json.loads(next(desk.project.all_runs()).spec.read_text())
+    spec = RunSpec.from_dict(document["spec"])
+    assert spec.run_id == document["run_id"]
+    with pytest.raises(ConfigError, match="imported: it cannot be run"):
+        QueueClient(desk.project).enqueue([spec])
+
+
+def test_an_audit_does_not_blame_imported_runs_for_what_was_not_measured(desk, capsys):
+    desk.bring(desk.file("a.csv", "n,test_accuracy\n40,0.512345\n80,0.623456\n160,0.701234\n"))
+    capsys.readouterr()
+    assert main(["analyze", "theirs", "--json", "--project", str(desk.project.root)]) == 0
+    assert json.loads(capsys.readouterr().out)["audit"] == []

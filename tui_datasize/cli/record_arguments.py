@@ -1,0 +1,89 @@
+"""Arguments of the commands that bring results in and hand them on."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from tui_datasize.cli.argument_types import count, share_or_number
+
+
+def add_record_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    """Add `report` and `import`.
+
+    Args:
+        command: Makes a command of a name, a summary and an example.
+    """
+    _add_report(command("report", "write an experiment as one page", "report letters -o letters.html"))
+    _add_import(
+        command(
+            "import",
+            "bring results that were trained elsewhere in, as read-only runs",
+            "import theirs results.csv --column size=n_train --column test_accuracy=acc",
+        )
+    )
+
+
+def _add_import(command: argparse.ArgumentParser) -> None:
+    """EXPERIMENT, FILE..., and what columns mean."""
+    command.add_argument("experiment", metavar="EXPERIMENT", help="name under which the runs are analysed")
+    command.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="CSV (a row per run or evaluation, or the chart export of Weights & Biases), a TensorBoard "
+        "event file, or a folder of such",
+    )
+    columns = command.add_argument_group("what columns mean")
+    columns.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="NAME=COLUMN",
+        help="NAME is size, seed, draw, epoch, update, split, run or a metric such as test_accuracy, "
+        "accuracy (of the row's split) or wall_s; columns of these names need not be told",
+    )
+    columns.add_argument(
+        "--variant", action="append", default=[], metavar="COLUMN", help="tells curves apart; may be repeated"
+    )
+    columns.add_argument("--map", type=Path, metavar="FILE", help="TOML with all this; options go before it")
+    columns.add_argument(
+        "--run-pattern",
+        metavar="REGEX",
+        help=r"where the name of a run tells its size and seed: 'n(?P<size>\d+)_s(?P<seed>\d+)' "
+        "(default: n750, size=750, s101, seed_101, d0 and the like)",
+    )
+    columns.add_argument("--percent", action="store_true", help="accuracies and other shares are in percent")
+    columns.add_argument(
+        "--test-split", metavar="NAME", help="what the file calls the test split, such as val"
+    )
+    told = command.add_argument_group("what the file does not tell")
+    told.add_argument("--size", type=count, metavar="N", help="train size of rows that tell none")
+    told.add_argument("--seed", type=int, metavar="S", help="seed of rows that tell none (default: 0)")
+    told.add_argument("--dataset", metavar="TEXT", help="name of the data set, in free words")
+    told.add_argument("--model", metavar="TEXT", help="name of the model, in free words")
+
+
+def _add_report(command: argparse.ArgumentParser) -> None:
+    """EXPERIMENT, the file, and what is asked of the curve."""
+    command.add_argument("experiment", metavar="EXPERIMENT", help="name of an experiment that has runs")
+    command.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="page to write: .html or .md"
+    )
+    command.add_argument(
+        "--metric",
+        default="test_accuracy",
+        metavar="METRIC",
+        help="column to analyse (default: test_accuracy)",
+    )
+    command.add_argument(
+        "--target",
+        type=share_or_number,
+        metavar="T",
+        help="how many images does this value of the metric need?",
+    )
+    command.add_argument(
+        "--fit-from", type=int, default=0, metavar="N", help="leave smaller train sizes out of the fits"
+    )

@@ -1,0 +1,58 @@
+"""`report`: an experiment as one page."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from datetime import UTC, datetime
+
+import tui_datasize
+from tui_datasize.analysis.curve import metric_named
+from tui_datasize.analysis.summary import Question
+from tui_datasize.cli.basics import project_paths, talk
+from tui_datasize.cli.tables import runs_of
+from tui_datasize.errors import EXIT_OK, ConfigError, StorageError
+from tui_datasize.report.contents import contents
+from tui_datasize.report.evidence import gather
+from tui_datasize.report.render import to_html, to_markdown
+from tui_datasize.runlog.atomic import write_bytes
+from tui_datasize.runlog.reader import RunLog
+
+_HTML = (".html", ".htm")
+_MARKDOWN = (".md", ".markdown")
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write the page.
+
+    Raises:
+        ConfigError: The file is neither HTML nor Markdown, or the experiment has no runs.
+        StorageError: It cannot be written.
+    """
+    file = arguments.output
+    suffix = file.suffix.lower()
+    if suffix not in (*_HTML, *_MARKDOWN):
+        raise ConfigError(f"no report of the kind {suffix!r}", where=str(file), fix="name it .html or .md")
+    metric_named(arguments.metric)
+    log = RunLog(project_paths(arguments))
+    runs = runs_of(log, arguments.experiment)
+    question = Question(arguments.fit_from, arguments.target)
+    page = {
+        "this page": f"datasize-tui {tui_datasize.__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "command of this page": shlex.join(["datasize-tui", *sys.argv[1:]]),
+    }
+    blocks = contents(gather(log, runs, arguments.metric, question), page)
+    text = (
+        to_html(f"{arguments.experiment}, {arguments.metric}", blocks)
+        if suffix in _HTML
+        else to_markdown(blocks)
+    )
+    try:
+        write_bytes(file.resolve(), text.encode())
+    except OSError as error:
+        raise StorageError(f"cannot be written: {error.strerror}", where=str(file)) from None
+    for problem in log.problems:
+        talk(str(problem))
+    talk(f"{file}: {runs.height} runs")
+    return EXIT_OK

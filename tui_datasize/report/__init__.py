@@ -1,0 +1,1 @@
+"""An experiment as one self-contained page: charts, tables, the words of the audit, and provenance."""

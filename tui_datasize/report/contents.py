@@ -1,0 +1,250 @@
+"""What stands in a report, from the first heading to the last table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+from tui_datasize.analysis.averaging import FittedLaws
+from tui_datasize.analysis.boxes import box_table
+from tui_datasize.analysis.curve import Metric
+from tui_datasize.analysis.diagnostics import Diagnostics
+from tui_datasize.analysis.extrapolate import Outlook, shown
+from tui_datasize.analysis.fits import Estimate, FitFailure, LogLinearFit
+from tui_datasize.analysis.fitting import LawFit
+from tui_datasize.analysis.overlap import DrawOverlap
+from tui_datasize.analysis.shape import CurveShape
+from tui_datasize.analysis.summary import CurveAnalysis
+from tui_datasize.report.blocks import Block, Figure, Heading, Table, Words
+from tui_datasize.report.evidence import Evidence
+from tui_datasize.report.figures import courses_chart, curve_chart, spread_chart
+from tui_datasize.report.sources import provenance_blocks
+
+_MOST_RUNS = 500
+"""Rows of the table of runs; `export` writes all."""
+
+
+def contents(evidence: Evidence, page: Mapping[str, str]) -> list[Block]:
+    """The blocks of a report.
+
+    Args:
+        evidence: What it is of.
+        page: Facts of the page itself, for its provenance.
+    """
+    analysis = evidence.analysis
+    left_out = f"; {analysis.n_left_out} are left out (not succeeded, or without it)"
+    return [
+        Heading(f"{analysis.experiment}: {analysis.metric.title.lower()} against train size", 1),
+        Words(f"{analysis.n_runs} runs count{left_out if analysis.n_left_out else ''}."),
+        Heading("Can these numbers be trusted?"),
+        *_audit(evidence),
+        *(block for curve in analysis.curves for block in _curve(curve)),
+        Heading("Spread over runs"),
+        *_spread(evidence),
+        *_courses(evidence),
+        *_overlaps(analysis.overlaps),
+        Heading("Runs"),
+        *_runs(evidence),
+        Heading("Provenance"),
+        *provenance_blocks(evidence, page),
+    ]
+
+
+def _audit(evidence: Evidence) -> Iterator[Block]:
+    if not evidence.findings:
+        yield Words("Nothing was found that speaks against them.")
+    for finding in evidence.findings:
+        yield Words(finding.words, str(finding.severity))
+
+
+def _curve(curve: CurveAnalysis) -> Iterator[Block]:
+    metric = curve.metric
+    yield Heading(f"Learning curve{f', {curve.variant}' if curve.variant else ''}")
+    if curve.curve.is_empty():
+        yield Words(f"No run has succeeded with {metric.title.lower()}.")
+        return
+    yield Figure(
+        curve_chart(curve),
+        "A dot per run; means with their 95 % interval; the laws, and what they say beyond the runs.",
+    )
+    columns = ("mean", "sd", "low", "high", "min", "max")
+    rows = [
+        [f"{row['train_size']:,}", str(row["n_runs"]), *(_value(row[name], metric) for name in columns)]
+        for row in curve.curve.iter_rows(named=True)
+    ]
+    heads = ("train size", "runs", "mean", "SD", "95 % from", "to", "min", "max")
+    yield Table(f"{metric.title}{', %' if metric.is_share else ''}", heads, rows, left=0)
+    yield from _published(curve)
+    yield from _laws(curve)
+    if not isinstance(curve.outlook, FitFailure):
+        yield from _outlook(curve.outlook, metric)
+    if isinstance(curve.shape, CurveShape):
+        yield from (Words(words) for words in curve.shape.words)
+
+
+def _published(curve: CurveAnalysis) -> Iterator[Block]:
+    fits = (
+        ("means", curve.fit),
+        ("means, weighted by 1/SE²", curve.fit_weighted),
+        ("runs", curve.fit_on_runs),
+    )
+    rows = [
+        [f"{name}, {to}", *_estimate(estimate), f"{fit.r2:.3f}", f"{fit.f:.2f}", f"{fit.f_p:.2e}"]
+        for to, fit in fits
+        if isinstance(fit, LogLinearFit)
+        for name, estimate in (("slope", fit.slope), ("intercept", fit.intercept))
+    ]
+    if isinstance(curve.fit, FitFailure):
+        yield Words(f"No log-linear fit: it {curve.fit.reason}.")
+    if rows:
+        heads = ("log-linear law, fitted to", "value", "SE", "t", "p", "95 % from", "to", "r²", "F", "p of F")
+        formula = f": {curve.fit.formula}" if isinstance(curve.fit, LogLinearFit) else ""
+        yield Table(f"The published law{formula}", heads, rows)
+    if isinstance(curve.diagnostics, Diagnostics):
+        yield Words(_diagnostics(curve.diagnostics))
+        for point in curve.diagnostics.flagged:
+            yield Words(
+                f"{point.train_size:,.0f} images sway the fit: Cook's distance {point.cooks_distance:.2f}, "
+                f"leverage {point.leverage:.2f}, studentised residual {point.studentised_deleted:.2f}."
+            )
+    if curve.caveat:
+        yield Words(curve.caveat)
+
+
+def _diagnostics(found: Diagnostics) -> str:
+    omnibus = "" if found.omnibus is None else f"omnibus {found.omnibus:.2f} (p {found.omnibus_p:.2g}), "
+    return (
+        f"AIC {found.aic:.2f}, BIC {found.bic:.2f}, Durbin-Watson {found.durbin_watson:.2f}, {omnibus}"
+        f"Jarque-Bera {found.jarque_bera:.2f} (p {found.jarque_bera_p:.2g}), condition number "
+        f"{found.condition_number:.1f}."
+    )
+
+
+def _estimate(estimate: Estimate) -> list[str]:
+    return [
+        f"{estimate.value:.4f}",
+        f"{estimate.stderr:.4f}",
+        f"{estimate.t:.2f}",
+        f"{estimate.p:.2e}",
+        f"{estimate.low:.4f}",
+        f"{estimate.high:.4f}",
+    ]
+
+
+def _laws(curve: CurveAnalysis) -> Iterator[Block]:
+    if not isinstance(curve.laws, FittedLaws):
+        yield Words(f"No other law: it {curve.laws.reason}.")
+        return
+    rows = []
+    for law, fit, weight in curve.laws.ranked:
+        if isinstance(fit, LawFit):
+            aicc = f"{fit.aicc:.1f}" if math.isfinite(fit.aicc) else ""
+            parameters = ", ".join(f"{name} = {value:.4g}" for name, value in fit.parameters.items())
+            share = f"{100 * weight:.0f} %" if curve.laws.loss in law.averaged_for else ""
+            rows.append([law.name, law.formula, parameters, f"{fit.rmse:.4f}", aicc, share])
+        else:
+            rows.append([law.name, law.formula, f"none: it {fit.reason}", "", "", ""])
+    heads = ("law", "formula", "parameters", "RMSE", "AICc", "weight in the average")
+    yield Table(f"Laws of the {curve.laws.loss}, the best first", heads, rows, left=3)
+
+
+def _outlook(outlook: Outlook, metric: Metric) -> Iterator[Block]:
+    rows = [
+        [
+            f"{point.train_size:,}",
+            f"{point.factor:g}",
+            *(shown(value, metric) for value in (point.value, point.low, point.high)),
+            f"{100 * point.nominal:.0f} %",
+            "" if point.measured is None else f"{100 * point.measured:.0f} %",
+        ]
+        for point in outlook.extrapolations
+    ]
+    heads = (
+        "train size",
+        "times the largest",
+        "value",
+        "band from",
+        "to",
+        "nominal",
+        "held on public curves",
+    )
+    yield Table("Beyond the runs, by the average of the laws", heads, rows, left=0)
+    gain, low, high = (
+        shown(value, metric, is_difference=True)
+        for value in (outlook.doubling.gain, outlook.doubling.low, outlook.doubling.high)
+    )
+    yield Words(f"The next doubling changes it by {gain} ({low} to {high}). {outlook.doubling.words}")
+    if outlook.needed:
+        yield Words(outlook.needed.words)
+    yield Words(outlook.words)
+
+
+def _spread(evidence: Evidence) -> Iterator[Block]:
+    metric = evidence.analysis.metric
+    for boxes in box_table(evidence.runs, [metric.name]).partition_by("variant", maintain_order=True):
+        variant = f"{boxes['variant'][0]}: " if boxes["variant"][0] else ""
+        caption = f"{variant}quartiles, whiskers within 1.5 interquartile ranges, runs beyond as rings."
+        yield Figure(spread_chart(boxes, metric), caption)
+    for sizes in evidence.sizes:
+        yield from _named_words(sizes.variant, sizes.words)
+    for variants in evidence.variants:
+        yield from _named_words("", variants.words if variants.train_size is None else ())
+    for split in evidence.scatter:
+        yield from _named_words(split.variant, split.words)
+
+
+def _named_words(variant: str, words: Iterable[str]) -> Iterator[Block]:
+    for sentence in words:
+        yield Words(f"{variant}: {sentence}" if variant else sentence)
+
+
+def _courses(evidence: Evidence) -> Iterator[Block]:
+    courses, metric = evidence.courses, evidence.analysis.metric
+    if courses is None or courses["evaluation"].max() in (None, 1):
+        return
+    yield Heading("Courses of training")
+    for group in courses.partition_by("variant", maintain_order=True):
+        variant = f"{group['variant'][0]}: " if group["variant"][0] else ""
+        caption = f"{variant}means over the runs of each train size; shaded: all runs of the largest."
+        yield Figure(courses_chart(group, metric), caption)
+
+
+def _overlaps(overlaps: Iterable[DrawOverlap]) -> Iterator[Block]:
+    several = [overlap for overlap in overlaps if len(overlap.draws) > 1]
+    if several:
+        yield Heading("Overlap of subset draws")
+    for overlap in several:
+        rows = [
+            [draw, *(f"{100 * share:.1f}" for share in shares)]
+            for draw, shares in zip(overlap.draws, overlap.fraction.tolist(), strict=True)
+        ]
+        yield Table(f"{overlap.train_size:,} images, shared, %", ("", *overlap.draws), rows)
+        mean, low, high = (100 * value for value in overlap.expected_fraction)
+        if math.isfinite(mean):
+            yield Words(f"Independent draws would share {mean:.1f} % ({low:.1f} to {high:.1f} %).")
+
+
+def _runs(evidence: Evidence) -> Iterator[Block]:
+    metric, shown_runs = evidence.analysis.metric, evidence.runs.head(_MOST_RUNS)
+    columns = ("train_size", "subset_seed", "seed", "updates")
+    rows = [
+        [
+            row["run_id"],
+            row["state"],
+            *("" if row[name] is None else f"{row[name]:,}" for name in columns),
+            _value(row[metric.name], metric),
+            "" if row["wall_s"] is None else f"{row['wall_s']:,.1f}",
+        ]
+        for row in shown_runs.iter_rows(named=True)
+    ]
+    title = f"{metric.title.lower()}{', %' if metric.is_share else ''}"
+    heads = ("run", "state", "train size", "draw", "seed", "updates", title, "s")
+    yield Table("", heads, rows, left=2)
+    if evidence.runs.height > _MOST_RUNS:
+        yield Words(f"The first {_MOST_RUNS} of {evidence.runs.height:,} runs; `export` writes all of them.")
+
+
+def _value(value: float | None, metric: Metric) -> str:
+    if value is None or not math.isfinite(value):
+        return ""
+    return f"{100 * value:.2f}" if metric.is_share else f"{value:.4f}"

@@ -1,0 +1,97 @@
+"""What a report, and `analyze`, read of the record: the files behind the frame of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tui_datasize.analysis.audit import AuditRecord, audit, runs_to_read
+from tui_datasize.analysis.curve import Metric, metric_named
+from tui_datasize.analysis.findings import Finding
+from tui_datasize.analysis.groups import SizeComparison, VariantComparison, compare_sizes, compare_variants
+from tui_datasize.analysis.overlap import DrawOverlap, find_draws, find_overlaps
+from tui_datasize.analysis.summary import Analysis, Question, analyse
+from tui_datasize.analysis.training_views import training_curves
+from tui_datasize.analysis.variance import VarianceSplit, split_variance
+from tui_datasize.runlog.paths import RunPaths
+from tui_datasize.runlog.reader import RunLog
+from tui_datasize.runlog.scan import Problem, read_object
+from tui_datasize.runlog.schema import SCORES
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that a report shows."""
+
+    runs: pl.DataFrame
+    """Schema `RUNS`, of one experiment."""
+    findings: tuple[Finding, ...]
+    analysis: Analysis
+    sizes: tuple[SizeComparison, ...]
+    variants: tuple[VariantComparison, ...]
+    scatter: tuple[VarianceSplit, ...]
+    courses: pl.DataFrame | None
+    """The frame of `training_curves`; None for a metric that has no course."""
+    datasets: pl.DataFrame
+    """Schema `DATASETS`, of one run per draw."""
+    provenance: tuple[dict[str, Any], ...]
+    """The `provenance.json` of each run that has one."""
+
+
+def gather(log: RunLog, runs: pl.DataFrame, metric: str, question: Question) -> Evidence:
+    """Read and analyse the runs of one experiment.
+
+    Args:
+        log: The record.
+        runs: Schema `RUNS`, of one experiment, at least one.
+        metric: A key of `METRICS_OFFERED`.
+        question: What is asked of the curves.
+
+    Raises:
+        ConfigError: There is no such metric, or the question makes no sense for it.
+    """
+    question.check(metric_named(metric))
+    documents = (read_object(RunPaths(Path(path)).provenance) for path in runs["path"])
+    return Evidence(
+        runs=runs,
+        findings=find_faults(log, runs),
+        analysis=analyse(runs, metric, overlaps_of(log, runs), question),
+        sizes=tuple(compare_sizes(runs, metric)),
+        variants=tuple(compare_variants(runs, metric)),
+        scatter=tuple(split_of(log, runs, metric)),
+        courses=_courses(log, runs, metric_named(metric)),
+        datasets=log.datasets(runs_to_read(runs)[0]),
+        provenance=tuple(document for document in documents if not isinstance(document, Problem)),
+    )
+
+
+def find_faults(log: RunLog, runs: pl.DataFrame) -> tuple[Finding, ...]:
+    """Audit some runs, reading the images of one run per draw and the predictions of one per data set."""
+    images, tested = runs_to_read(runs)
+    record = AuditRecord(runs, log.subsets(images), log.datasets(images), log.predictions(tested))
+    return audit(record)
+
+
+def split_of(log: RunLog, runs: pl.DataFrame, metric: str) -> tuple[VarianceSplit, ...]:
+    """Split the variance of each curve; the test set counts where all runs share one size of it."""
+    images, _ = runs_to_read(runs)
+    per_run = log.datasets(images).group_by("run_id").agg(pl.col("test_images").sum())["test_images"]
+    sizes = per_run.unique().to_list()
+    return split_variance(runs, metric, sizes[0] if len(sizes) == 1 else None)
+
+
+def overlaps_of(log: RunLog, runs: pl.DataFrame) -> Sequence[DrawOverlap]:
+    """Compare the subset draws of each size."""
+    draws = find_draws(runs)
+    return find_overlaps(draws, log.subsets(draws["run_id"]), log.datasets(draws["run_id"]))
+
+
+def _courses(log: RunLog, runs: pl.DataFrame, metric: Metric) -> pl.DataFrame | None:
+    split, _, score = metric.name.partition("_")
+    if split not in ("test", "train") or score not in SCORES:
+        return None
+    return training_curves(runs, log.metrics(runs["run_id"]), score, split)

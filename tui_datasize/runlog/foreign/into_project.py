@@ -1,0 +1,172 @@
+"""Foreign runs as run directories of a project: all of them, or none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tui_datasize
+from tui_datasize.errors import ConfigError, StorageError
+from tui_datasize.experiments.load import LONGEST_NAME
+from tui_datasize.experiments.spec import NAME_PATTERN, SCHEMA_VERSION, Budget, RunSpec
+from tui_datasize.runlog.atomic import sync_directory
+from tui_datasize.runlog.claim import ExitRecord, Outcome, utc_now
+from tui_datasize.runlog.foreign.collected import ForeignRun
+from tui_datasize.runlog.foreign.layout import Layout
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+from tui_datasize.runlog.scan import Problem, read_object
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that runs came from."""
+
+    file: str
+    sha256: str
+    size_bytes: int
+
+    @classmethod
+    def of(cls, file: Path) -> Source:
+        """Describe a file by its content.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return cls(str(file.absolute()), digest, file.stat().st_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import has done."""
+
+    new: int
+    present: int
+    """Runs that had been imported before, with the same values."""
+
+
+def bring_in(
+    project: ProjectPaths,
+    experiment: str,
+    runs: Sequence[ForeignRun],
+    layout: Layout,
+    sources: Sequence[Source],
+) -> Imported:
+    """Write the runs that are not there yet; each directory appears whole, or not at all.
+
+    Args:
+        project: Where to.
+        experiment: A name that no runs trained here have.
+        runs: Runs of distinct cells.
+        layout: Under which they were read.
+        sources: Files they were read from.
+
+    Raises:
+        ConfigError: The experiment is no name or holds runs that were trained here, or a run of the same
+            cell is there with other values.
+        StorageError: The runs directory cannot be written.
+    """
+    if not NAME_PATTERN.fullmatch(experiment) or len(experiment) > LONGEST_NAME:
+        raise ConfigError(
+            f"{experiment!r} is not a name of an experiment", fix="use letters, digits and . _ -"
+        )
+    there = _specs_there(project, experiment)
+    cells = {_cell(spec): spec.run_id for spec in there}
+    missing = []
+    for run in runs:
+        spec = run.spec(experiment, layout)
+        known = cells.get(_cell(spec))
+        if known is None:
+            missing.append((run, spec))
+        elif known != spec.run_id:
+            raise ConfigError(
+                f"{experiment} has other values for {run.cell}",
+                where=str(project.run(experiment, known).directory),
+                fix="remove that directory to replace them, or import under another name",
+            )
+    if missing:
+        facts = {"files": [asdict(source) for source in sources], "imported_at": utc_now()}
+        _write(project, experiment, missing, facts)
+    return Imported(len(missing), len(runs) - len(missing))
+
+
+def _specs_there(project: ProjectPaths, experiment: str) -> list[RunSpec]:
+    specs = []
+    for file in sorted((project.runs / experiment).glob("[!.]*/spec.json")):
+        document = read_object(file)
+        try:
+            spec = None if isinstance(document, Problem) else RunSpec.from_dict(document["spec"])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            spec = None
+        if spec is None or not spec.imported:
+            raise ConfigError(
+                f"{experiment} holds runs that were not imported",
+                where=str(file.parent),
+                fix="import under another name",
+            )
+        specs.append(spec)
+    return specs
+
+
+def _cell(spec: RunSpec) -> RunSpec:
+    """A specification without what follows from the values of its run."""
+    return replace(spec, imported="", budget=Budget("updates", 1))
+
+
+def _write(
+    project: ProjectPaths,
+    experiment: str,
+    runs: Iterable[tuple[ForeignRun, RunSpec]],
+    facts: Mapping[str, Any],
+) -> None:
+    staging = project.runs / f".import-{os.getpid()}-{threading.get_native_id()}"
+    folder = project.runs / experiment
+    try:
+        staging.mkdir(parents=True)
+        for run, spec in runs:
+            _write_run(RunPaths(staging / spec.run_id), run, spec, facts)
+        # One wait for the disk instead of four for each run.
+        os.sync()
+        if not folder.exists():
+            staging.rename(folder)
+        else:
+            for directory in sorted(staging.iterdir()):
+                directory.rename(folder / directory.name)
+            sync_directory(folder)
+        sync_directory(project.runs)
+    except OSError as error:
+        raise StorageError(f"cannot be written: {error.strerror}", where=str(folder)) from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write_run(paths: RunPaths, run: ForeignRun, spec: RunSpec, facts: Mapping[str, Any]) -> None:
+    now = str(facts["imported_at"])
+    paths.directory.mkdir()
+    _write_json(
+        paths.spec,
+        {
+            "schema_version": SCHEMA_VERSION,
+            "package_version": tui_datasize.__version__,
+            "git_commit": None,
+            "git_dirty": None,
+            "queued_at": now,
+            "run_id": spec.run_id,
+            "spec": spec.to_dict(),
+        },
+    )
+    _write_json(paths.provenance, {"imported": {**facts, "package_version": tui_datasize.__version__}})
+    paths.metrics.write_bytes(run.text())
+    _write_json(paths.exit, asdict(ExitRecord(1, Outcome.SUCCEEDED, "", now)))
+
+
+def _write_json(file: Path, value: object) -> None:
+    file.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
