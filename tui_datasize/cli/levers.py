@@ -32,7 +32,17 @@ def change_jobs(arguments: argparse.Namespace) -> int:
     if not run_ids:
         talk(_nothing_to_do(client, kind, arguments))
         return EXIT_OK
+    if left_alone := _left_alone(client, run_ids, arguments):
+        talk(left_alone)
     return _ask(client, client.send(kind, run_ids, getattr(arguments, "by", 0)))
+
+
+def _left_alone(client: QueueClient, run_ids: Sequence[str], arguments: argparse.Namespace) -> str:
+    """Which of the jobs that were named the command does not apply to; empty where it does to all."""
+    named = {run_id for word in arguments.jobs for run_id in client.resolve_all(word)} - set(run_ids)
+    counts = Counter(job.state for job in client.jobs() if job.run_id in named)
+    stand = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return f"left alone: {stand}" if stand and not arguments.state else ""
 
 
 def drain(arguments: argparse.Namespace) -> int:
