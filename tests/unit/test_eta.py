@@ -50,6 +50,11 @@ def test_a_run_that_goes_on_has_its_remaining_updates_to_do():
     assert paces.remaining(work(total_updates=100, used_s=300))[0] == 0
 
 
+def test_what_a_run_has_done_tells_more_than_other_models():
+    seconds, basis = Paces(FINISHED).remaining(work(model="mlp", total_updates=1000, updates=250, used_s=50))
+    assert (seconds, basis) == (pytest.approx(150), "its own first 250 updates")
+
+
 def test_before_any_run_has_finished_its_own_beginning_tells():
     paces = Paces([])
     assert paces.remaining(work()) == (None, "")

@@ -44,6 +44,8 @@ class Pace:
     """Seconds of one update, its share of the evaluations included."""
     basis: str
     """Such as `12 finished runs of cnn3 on cpu`."""
+    is_akin: bool = True
+    """Whether it is of the same model on the same device: otherwise a run's own pace tells more."""
 
     def seconds(self, updates: int) -> float:
         """Seconds of a whole run."""
@@ -93,13 +95,14 @@ class Paces:
         for key, words in _levels(model, batch_size, device, dataset):
             if key in self._fits:
                 start_s, update_s, runs = self._fits[key]
-                return Pace(start_s, update_s, f"{runs} finished {'run' if runs == 1 else 'runs'}{words}")
+                basis = f"{runs} finished {'run' if runs == 1 else 'runs'}{words}"
+                return Pace(start_s, update_s, basis, is_akin=len(key) > 1)
         return None
 
     def remaining(self, work: Work) -> tuple[float | None, str]:
         """Seconds that a run still takes on its device, and how that is known; (None, "") if it is not."""
         pace = self.pace(work)
-        if pace is None and work.updates and work.used_s > 0:
+        if work.updates and work.used_s > 0 and (pace is None or not pace.is_akin):
             pace = Pace(0.0, work.used_s / work.updates, f"its own first {work.updates:,} updates")
         if pace is None:
             return None, ""
