@@ -170,7 +170,10 @@ def test_plan_names_the_experiment_of_a_missing_folder(experiment, tmp_path):
     [
         ("per_class = [5]\nimbalance = 5", "an imbalance and equal images per class exclude each other"),
         ("sizes = [40]\naugmentation = { crop_px = 9 }", "a crop of 9 px, but the images have 8"),
-        ("sizes = [1400]\nsubset = { strategy = 'balanced' }", "1390 to train on in equal parts, 139 of each"),
+        (
+            "sizes = [1400]\nsubset = { strategy = 'balanced' }",
+            "1390 to train on in equal parts, 139 of each",
+        ),
     ],
 )
 def test_what_does_not_suit_the_data_set_is_refused(experiment, body, message):

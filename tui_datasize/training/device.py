@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ _PIXELS_PER_EVALUATION_BATCH = {"cpu": 1 << 16, "cuda": 1 << 22}
 _MOST_IMAGES_PER_EVALUATION_BATCH = 8192
 _FEWEST_IMAGES_PER_EVALUATION_BATCH = 32
 """Large weights are read once per batch: AlexNet takes 5.6 ms an image in batches of 5, 2.3 ms in these."""
+
+_BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
+"""How /proc/cpuinfo tells that a CPU multiplies bf16: on x86 and, the last, on ARM."""
 
 
 def choose_device() -> torch.device:
@@ -87,6 +91,13 @@ def set_up(device: torch.device, precision: Precision = "auto") -> None:
     torch.backends.cudnn.deterministic = True
 
 
+def advice(device: torch.device, precision: Precision) -> str:
+    """What to know before a run is computed in this precision on this device; empty where nothing is."""
+    if device.type != "cpu" or precision != "bf16" or _cpu_multiplies_bf16():
+        return ""
+    return "this CPU has no bf16 arithmetic: emulating it takes several times as long as precision fp32"
+
+
 def evaluation_batch_size(device: torch.device, image_values: int) -> int:
     """Images per evaluation batch: small enough for a CPU's cache, large enough to fill a GPU.
 
@@ -132,9 +143,22 @@ def describe(device: torch.device, precision: Precision = "auto") -> dict[str, A
 
 
 def _cpu_name() -> str:
+    return next(_cpu_facts("model name"), platform.processor())
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """Whether /proc/cpuinfo names such instructions; true where it names none at all."""
+    flags = next((line for key in ("flags", "Features") for line in _cpu_facts(key)), None)
+    return flags is None or not _BF16_FLAGS.isdisjoint(flags.split())
+
+
+def _cpu_facts(name: str) -> Iterator[str]:
+    """What /proc/cpuinfo says under a name, core by core; nothing where there is no such file."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.processor()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
+        return
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            yield value.strip()

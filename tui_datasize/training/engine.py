@@ -134,7 +134,9 @@ class Trainer:
             logits = self.model(inputs)
         logits = logits.float()
         loss = targets.loss(logits, self._spec.label_smoothing)
-        self._optimizer.zero_grad(set_to_none=True)
+        # The optimiser's own way also reports to the profiler: 6 % of the step of a tiny model.
+        for parameter in self._parameters:
+            parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         norm = self._clip_gradients()
         self.update += 1

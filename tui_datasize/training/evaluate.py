@@ -30,6 +30,8 @@ ALL_CLASSES_UP_TO = 100
 """Up to this many classes all probabilities of an image are kept, above only the largest."""
 KEPT_PROBABILITIES = 10
 _TOP = 5
+_BLOCK_VALUES = 1 << 22
+"""Logits that are measured at once: the scores take some eighty small kernels, for many images as for few."""
 
 
 class ImageBatches(Protocol):
@@ -134,21 +136,23 @@ class Tally:
         self._classes = classes
         self._keep_all = keep_all
         self._metrics = _metrics(classes, f1).to(device)
-        self._batches: list[tuple[Tensor, ...]] = []
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self._waiting_images = 0
+        self._measured: list[tuple[Tensor, ...]] = []
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
-        """Take in a batch: logits (B, K), labels int64 (B,)."""
-        logits = logits.float()
-        probabilities = logits.softmax(dim=1)
-        self._metrics.update(probabilities, labels)
-        best = probabilities.topk(min(KEPT_PROBABILITIES, self._classes))
-        kept = probabilities[:, : None if self._keep_all else 0]
-        self._batches.append((labels, _losses(logits, labels), best.indices, best.values, kept))
+        """Take in a batch: logits (B, K), labels int64 (B,); both are kept, not copied."""
+        self._waiting.append((logits, labels))
+        self._waiting_images += len(labels)
+        if self._waiting_images * self._classes >= _BLOCK_VALUES:
+            self._measure()
 
     def outputs(self) -> Outputs:
         """Bring all of it to the host, at once."""
+        if self._waiting:
+            self._measure()
         labels, losses, ranked, confidences, probabilities = (
-            torch.cat(parts).cpu().numpy() for parts in zip(*self._batches, strict=True)
+            torch.cat(parts).cpu().numpy() for parts in zip(*self._measured, strict=True)
         )
         measured = {name: value.cpu().numpy() for name, value in self._metrics.compute().items()}
         return Outputs(
@@ -160,6 +164,18 @@ class Tally:
             confusion=measured.pop("confusion"),
             measured={name: float(value) for name, value in measured.items()},
         )
+
+    def _measure(self) -> None:
+        """Measure the batches that wait, as one."""
+        logits, labels = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting.clear()
+        self._waiting_images = 0
+        logits = logits.float()
+        probabilities = logits.softmax(dim=1)
+        self._metrics.update(probabilities, labels)
+        best = probabilities.topk(min(KEPT_PROBABILITIES, self._classes))
+        kept = probabilities[:, : None if self._keep_all else 0]
+        self._measured.append((labels, _losses(logits, labels), best.indices, best.values, kept))
 
 
 def predict(
@@ -193,9 +209,9 @@ def predict(
                 with autocast:
                     logits = model(view(images))
                 tally.add(logits, labels)
+            return tally.outputs()
     finally:
         model.train(was_training)
-    return tally.outputs()
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:

@@ -38,6 +38,8 @@ def prepare(paths: RunPaths, attempt: int) -> Session:
     spec = read_spec(paths)
     chosen = device.choose_device()
     device.set_up(chosen, spec.precision)
+    if advice := device.advice(chosen, spec.precision):
+        print(advice, flush=True)
     whole = load_dataset(spec.dataset, data_directory(paths.directory.parents[2]), spec.image_px)
     task = make_task(spec, whole)
     dataset, subset = task.dataset, task.subset
