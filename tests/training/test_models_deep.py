@@ -11,7 +11,7 @@ from torchvision import models as library
 from torchvision import ops
 
 from tui_datasize.errors import DataError
-from tui_datasize.experiments.architectures import TORCHVISION_MODELS, layer_count
+from tui_datasize.experiments.architectures import MODELS, TORCHVISION_MODELS, layer_count
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.training.models import build_model
 from tui_datasize.training.models.alexnet import LocalResponseNorm
@@ -215,3 +215,11 @@ def test_cost_is_counted_without_computing():
 def test_models_can_be_copied():
     copied = copy.deepcopy(build("cnn3", (1, 28, 28), published=True)).eval()
     assert copied(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
+
+
+@pytest.mark.parametrize("name", [name for name, info in MODELS.items() if info.smallest_px > 1])
+def test_what_a_sweep_refuses_as_too_small_is_what_the_model_refuses(name):
+    smallest = MODELS[name].smallest_px
+    build(name, (3, smallest, smallest), width=2)
+    with pytest.raises(DataError, match=f"at least {smallest}x{smallest} pixels"):
+        build(name, (3, smallest - 1, smallest - 1), width=2)

@@ -171,6 +171,10 @@ def test_plan_names_the_experiment_of_a_missing_folder(experiment, tmp_path):
         ("per_class = [5]\nimbalance = 5", "an imbalance and equal images per class exclude each other"),
         ("sizes = [40]\naugmentation = { crop_px = 9 }", "a crop of 9 px, but the images have 8"),
         (
+            "sizes = [40]\nsweep = { model = ['mlp', 'alexnet'] }",
+            "alexnet takes images of at least 39 px, these have 8",
+        ),
+        (
             "sizes = [1400]\nsubset = { strategy = 'balanced' }",
             "1390 to train on in equal parts, 139 of each",
         ),

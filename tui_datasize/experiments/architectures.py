@@ -36,6 +36,8 @@ class ModelInfo:
     """For the options whose type and range do not tell all."""
     layers: Callable[[Options], int] | None = None
     """Number of weight layers, given all options; None where only the built model tells."""
+    smallest_px: int = 1
+    """Side of the smallest images that it takes, as far as is known without building it."""
 
 
 _INPUT_OPTIONS: Options = MappingProxyType({"input_px": 0, "input_channels": 0})
@@ -59,6 +61,7 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                 options=MappingProxyType({"dropout": 0.5, "width": 32, "published": False}),
                 ranges=MappingProxyType({"dropout": (0.0, 0.95), "width": (1, 1024)}),
                 layers=lambda _options: 5,
+                smallest_px=8,
             ),
             ModelInfo(
                 name="mlp",
@@ -100,6 +103,7 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                     }
                 ),
                 layers=lambda _options: 8,
+                smallest_px=39,
             ),
         )
     }

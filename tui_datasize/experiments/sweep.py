@@ -130,11 +130,24 @@ def _check_kind(experiment: Experiment, info: DatasetInfo) -> None:
                 where=f"{experiment.where}.augmentation.crop_px",
                 fix=f"give at most {side}",
             )
+        _check_size(experiment, recipe, recipe.augmentation.crop_px or side)
     if info.is_files and experiment.strategy == "first":
         raise ConfigError(
             "the files of a folder are in order of class: the first n are of few classes",
             where=f"{experiment.where}.subset.strategy",
             fix="take random, or stratified",
+        )
+
+
+def _check_size(experiment: Experiment, recipe: Recipe, side: int) -> None:
+    """Refuse images that are too small for the model; a side of 0 is one that only an image would tell."""
+    model = model_info(recipe.model.name)
+    padded = max(side, int(recipe.model.options.get("input_px", 0)))
+    if side and model and padded < model.smallest_px:
+        raise ConfigError(
+            f"{model.name} takes images of at least {model.smallest_px} px, these have {padded}",
+            where=f"{experiment.where}.model",
+            fix="take another model, or pad the images where it has input_px",
         )
 
 
