@@ -77,7 +77,7 @@ async def test_the_experiment_and_the_metric_are_chosen(finished: Stage):
         await show.press("e")
         await show.shows("Experiment", "More layers")
         await show.press("j", "enter")
-        await show.shows("depth · model.layers=1 · 4 runs", "No log-linear fit yet: it needs")
+        await show.shows("depth · model.layers=1 · 2 runs", "No log-linear fit yet: it needs")
         await show.press("v")
         await show.shows("depth · model.layers=2")
         await show.press("m", "down", "enter")

@@ -9,7 +9,8 @@ from tui_datasize.errors import StorageError
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import JobState
 from tui_datasize.tui.queue.job_table import JobTable
-from tui_datasize.tui.widgets.dialogs import ConfirmDialog, TextDialog
+from tui_datasize.tui.queue.queue_dialog import QueueDialog
+from tui_datasize.tui.widgets.dialogs import TextDialog
 from tui_datasize.tui.widgets.log_screen import LogScreen
 
 
@@ -35,7 +36,7 @@ async def go_to_job(show: Show, state: JobState) -> str:
 async def test_a_asks_with_the_cost_and_enter_queues_what_is_missing(busy: Stage):
     async with busy.open() as show:
         await show.press("a")
-        assert isinstance(show.app.screen, ConfirmDialog)
+        assert isinstance(show.app.screen, QueueDialog)
         await show.shows("Queue digits?", "16 runs", "2 runs", "6 done", "400 updates", "queue 2 runs")
         await show.press("enter")
         await show.until(lambda: busy.queue.enqueued)
@@ -48,7 +49,7 @@ async def test_a_asks_with_the_cost_and_enter_queues_what_is_missing(busy: Stage
 async def test_escape_in_the_question_queues_nothing(busy: Stage):
     async with busy.open() as show:
         await show.press("a", "escape")
-        assert not isinstance(show.app.screen, ConfirmDialog)
+        assert not isinstance(show.app.screen, QueueDialog)
         await show.press("a", "n")
         assert busy.queue.enqueued == []
 
@@ -82,7 +83,7 @@ async def test_enter_on_the_map_without_marks_asks_for_the_gap(busy: Stage):
     async with busy.open() as show:
         await go_to_map(show)
         await show.press("enter")
-        assert isinstance(show.app.screen, ConfirmDialog)
+        assert isinstance(show.app.screen, QueueDialog)
         await show.press("enter")
         await show.until(lambda: busy.queue.enqueued)
         assert len(busy.queue.enqueued[0]) == 2

@@ -130,7 +130,7 @@ def test_a_full_recipe_survives_its_document(read):
         + "label_noise = { fraction = 0.1, confusion = { 1 = '7' } }\nprecision = 'bf16'\n"
         + "protocol = { f1 = 'micro' }\n"
     )
-    (spec,) = expand(read(body), DATASETS["digits"])
+    (spec,) = expand(read(body), DATASETS["mnist"])
     again = RunSpec.from_dict(spec.to_dict())
     assert again == spec
     assert again.run_id == spec.run_id
