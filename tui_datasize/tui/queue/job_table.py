@@ -18,7 +18,7 @@ from tui_datasize.tui.look.progress import percent, progress_bar
 from tui_datasize.tui.look.snapshot import JobRow
 from tui_datasize.tui.widgets.line_view import RowList
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, state_style
-from tui_datasize.tui.widgets.text import fit, number
+from tui_datasize.tui.widgets.text import fit, fit_end, number
 
 _WIDE = 104
 _STATE_WIDTH = 12
@@ -189,7 +189,7 @@ class JobTable(RowList):
             (mark, palette.accent),
             (f"{STATE_LOOKS[row.state].glyph} ", style),
             (_state_word(row).ljust(_STATE_WIDTH), style),
-            (fit(_name(row), columns.run), palette.foreground),
+            (fit_end(_name(row), columns.run), palette.foreground),
         )
         remark = _remark(row)
         if remark:

@@ -14,6 +14,17 @@ def fit(text: str, width: int) -> str:
     return f"{text[: width - 1]}…" if width > 0 else ""
 
 
+def fit_end(text: str, width: int) -> str:
+    """The text in exactly `width` columns, cut at its start: where names begin alike, their ends differ.
+
+    >>> fit_end("letters", 9), fit_end("letters-n750", 6)
+    ('letters  ', '…-n750')
+    """
+    if len(text) <= width:
+        return text.ljust(width)
+    return f"…{text[len(text) - width + 1 :]}" if width > 0 else ""
+
+
 def number(value: float | None, spec: str, factor: float = 1.0) -> str:
     """A number as `spec` formats it; empty where there is none.
 
