@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -185,6 +185,42 @@ def class_folders(split: Path) -> tuple[Path, ...]:
         return tuple(sorted(Path(e.path) for e in entries if e.is_dir() and not e.name.startswith(".")))
 
 
+def matching_classes(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The class folders of the training and of the test split of an image folder, in name order.
+
+    Raises:
+        DataError: A split is missing or has none, or they differ in classes.
+    """
+    train, test = split_folders(folder)
+    train_classes, test_classes = class_folders(train), class_folders(test)
+    missing = {c.name for c in train_classes} ^ {c.name for c in test_classes}
+    if missing:
+        raise DataError(
+            f"{train.name}/ and {test.name}/ differ in classes {', '.join(sorted(missing)[:5])}",
+            where=str(folder),
+            fix="both splits need the same class folders",
+        )
+    if not train_classes:
+        raise DataError("no images", where=str(train), fix="put images there")
+    return train_classes, test_classes
+
+
+def refuse_empty(
+    train_classes: Sequence[Path],
+    train_per_class: Sequence[int],
+    test_classes: Sequence[Path],
+    test_per_class: Sequence[int],
+) -> None:
+    """Refuse an image folder with a class without training images, or without any test image.
+
+    Raises:
+        DataError: It is so; `where` names the folder.
+    """
+    empty = next((c for c, images in zip(train_classes, train_per_class, strict=True) if not images), None)
+    if empty or not any(test_per_class):
+        raise DataError("no images", where=str(empty or test_classes[0].parent), fix="put images there")
+
+
 def image_files(folder: Path) -> tuple[os.DirEntry[str], ...]:
     """The image files of a class folder, in name order, told by their suffix."""
     with os.scandir(folder) as entries:
@@ -201,22 +237,10 @@ def _is_image(name: str) -> bool:
 
 
 def _folder_info(name: str, folder: Path) -> DatasetInfo:
-    train, test = split_folders(folder)
-    train_classes, test_classes = class_folders(train), class_folders(test)
-    missing = {c.name for c in train_classes} ^ {c.name for c in test_classes}
-    if missing:
-        raise DataError(
-            f"{train.name}/ and {test.name}/ differ in classes {', '.join(sorted(missing)[:5])}",
-            where=str(folder),
-            fix="both splits need the same class folders",
-        )
+    train_classes, test_classes = matching_classes(folder)
     train_per_class = tuple(_count_images(c) for c in train_classes)
     test_per_class = tuple(_count_images(c) for c in test_classes)
-    empty = next((c for c, images in zip(train_classes, train_per_class, strict=True) if not images), None)
-    if not train_classes or empty or not any(test_per_class):
-        raise DataError(
-            "no images", where=str(empty or (test if train_classes else train)), fix="put images there"
-        )
+    refuse_empty(train_classes, train_per_class, test_classes, test_per_class)
     return DatasetInfo(
         name=name,
         title=folder.name,

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_datasize.experiments.catalogue import (
-    class_folders,
-    dataset_info,
     image_files,
     image_folder,
-    split_folders,
+    matching_classes,
+    refuse_empty,
 )
 from tui_datasize.training.build import Source, SplitSource
 from tui_datasize.training.chunks import Images
@@ -52,11 +51,13 @@ def list_folder(name: str, data_dir: Path) -> FolderListing:
     Raises:
         DataError: The folder is missing, has no images, or its splits differ in classes.
     """
-    dataset_info(name, data_dir)
     digest = hashlib.blake2b(digest_size=8)
-    folders = [class_folders(split) for split in split_folders(image_folder(name, data_dir))]
-    train, test = (file_split([image_files(folder) for folder in split], digest) for split in folders)
-    return FolderListing(train, test, tuple(folder.name for folder in folders[0]), digest.hexdigest())
+    classes = matching_classes(image_folder(name, data_dir))
+    files = [[image_files(folder) for folder in split] for split in classes]
+    train_images, test_images = ([len(entries) for entries in split] for split in files)
+    refuse_empty(classes[0], train_images, classes[1], test_images)
+    train, test = (file_split(split, digest) for split in files)
+    return FolderListing(train, test, tuple(folder.name for folder in classes[0]), digest.hexdigest())
 
 
 def file_split(
