@@ -47,6 +47,8 @@ class Trained:
 def main() -> None:
     """Train, and print the table."""
     arguments = _parser().parse_args()
+    # Asked in a way that leaves the processes forked later free to use it.
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="This DataLoader will create")

@@ -22,10 +22,13 @@ import polars as pl
 
 from benchmarks.public_curves import PublicCurve, read_curves, spread_over_processes
 from tui_datasize.analysis import calibration
-from tui_datasize.analysis.averaging import LEAST_ERROR, Average, default_answer
+from tui_datasize.analysis.averaging import LEAST_ERROR, Average, FittedLaws, fit_laws
 from tui_datasize.analysis.calibration import FACTORS, LEVEL, Calibration, Cell, band_scale
 from tui_datasize.analysis.laws import Floats
+from tui_datasize.analysis.shape import describe_shape
 
+LEAST_ILL_SHAPED = 50
+"""Of fewer curves no coverage is written down: it would be known to ten points at best."""
 LENGTHS = (3, 4, 5, 7, 10)
 """Numbers of train sizes that the table has a row for; the last means all that there are."""
 
@@ -42,6 +45,8 @@ class Trial:
     observed: float
     score: float
     """log(observed/predicted) in units of the band's scale; positive where the error came out larger."""
+    is_ill_shaped: bool
+    """Whether the sizes fitted rise, bend the wrong way or break."""
 
 
 def try_curve(curve: PublicCurve, lengths: Sequence[int] = LENGTHS) -> list[Trial]:
@@ -78,11 +83,17 @@ def coverage_left_out(scores: Floats, data_sets: Floats) -> tuple[float, float, 
         scores: Shape (n,), of several data sets.
         data_sets: To which each belongs, shape (n,).
     """
+    half = quantiles_left_out(scores, data_sets)
+    above, below = float(np.mean(scores > half)), float(np.mean(scores < -half))
+    return 1 - above - below, above, below
+
+
+def quantiles_left_out(scores: Floats, data_sets: Floats) -> Floats:
+    """For each score the quantile of those of all other data sets, shape (n,)."""
     half = np.empty(len(scores))
     for data_set in np.unique(data_sets):
         half[data_sets == data_set] = quantile_of(scores[data_sets != data_set])
-    above, below = float(np.mean(scores > half)), float(np.mean(scores < -half))
-    return 1 - above - below, above, below
+    return half
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -106,19 +117,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _try(curve: PublicCurve, seen: PublicCurve, length: int, factor: int) -> list[Trial]:
-    average = default_answer(seen.train_sizes, seen.errors, seen.stderrs)
-    if not isinstance(average, Average):
+    laws = fit_laws(seen.train_sizes, seen.errors, seen.stderrs)
+    if not isinstance(laws, FittedLaws) or not isinstance(laws.average, Average):
         return []
+    average, is_ill_shaped = laws.average, bool(describe_shape(laws).faults)
     at, from_size = curve.train_sizes[-1:], float(seen.train_sizes[-1])
     predicted, observed = float(average.errors_at(at)[0]), float(curve.errors[-1])
     off = math.log(max(observed, LEAST_ERROR) / max(predicted, LEAST_ERROR))
     score = off / float(band_scale(average, from_size, at)[0])
-    return [Trial(curve.data_set, curve.learner, length, factor, predicted, observed, score)]
+    return [Trial(curve.data_set, curve.learner, length, factor, predicted, observed, score, is_ill_shaped)]
 
 
 def _cell(length: int, factor: int, trials: pl.DataFrame) -> Cell:
     scores, sets = trials["score"].to_numpy(), trials["data_set"].to_numpy()
     coverage, above, below = coverage_left_out(scores, sets)
+    held = np.abs(scores) <= quantiles_left_out(scores, sets)
+    ill_shaped = held[trials["is_ill_shaped"].to_numpy()]
+    is_known = len(ill_shaped) >= LEAST_ILL_SHAPED
     return Cell(
         least_sizes=length,
         factor=factor,
@@ -128,6 +143,8 @@ def _cell(length: int, factor: int, trials: pl.DataFrame) -> Cell:
         below=round(below, 4),
         curves=len(scores),
         data_sets=len(np.unique(sets)),
+        ill_shaped=len(ill_shaped),
+        coverage_ill_shaped=round(float(ill_shaped.mean()), 4) if is_known else None,
     )
 
 
@@ -141,7 +158,8 @@ def _provenance(curves: Sequence[PublicCurve], trials: pl.DataFrame) -> dict[str
             "train sizes a factor of sqrt(2) apart from 32 on; fitted up to 1/factor of the largest (2,000 "
             "or more), the largest least_sizes sizes of that (all where that is the most); default answer "
             "compared with the mean seen at the largest; every curve weighs the same; coverage, above and "
-            "below are those of each data set under the quantile of all others"
+            "below are those of each data set under the quantile of all others; ill_shaped are the curves "
+            "that rise, bend the wrong way or break among the sizes fitted"
         ),
         "curves": len(curves),
         "data_sets": len({curve.data_set for curve in curves}),

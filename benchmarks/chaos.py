@@ -1,8 +1,8 @@
 """Random kills of schedulers, workers, preloaders and clients: nothing is lost, nothing runs twice.
 
 `python -m benchmarks.chaos --jobs 2000` prints one line per round, and every violation of the queue's
-promise; exit status 1 if there was any. `--without-claim` breaks the workers on purpose, to see that the
-checks notice.
+promise; exit status 1 if there was any. `--packs` lets runs share workers; `--without-claim` breaks the
+workers on purpose, to see that the checks notice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     limit_s = arguments.jobs * _S_PER_JOB if arguments.limit_s is None else arguments.limit_s
     failed = []
     for number in range(seed, seed + arguments.rounds):
-        plan = Plan(number, arguments.jobs, limit_s, claim=not arguments.without_claim)
+        plan = Plan(number, arguments.jobs, limit_s, claim=not arguments.without_claim, packs=arguments.packs)
         with _directory(arguments.keep, number) as directory:
             report = play(plan, directory)
         print(report, flush=True)
@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="seed of the first round (default: a random one)")
     parser.add_argument("--limit-s", type=float, help="faults of a round end after this (default: by jobs)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the projects of all rounds in DIR")
+    parser.add_argument("--packs", action="store_true", help="most schedulers let runs share workers")
     parser.add_argument("--without-claim", action="store_true", help="workers that do not claim their run")
     return parser
 

@@ -23,10 +23,11 @@ from benchmarks.public_curves import PublicCurve, read_curves, spread_over_proce
 from tui_datasize.analysis.averaging import LEAST_ERROR, Average, FittedLaws, default_answer, fit_laws
 from tui_datasize.analysis.calibration import LEVEL, band_scale, error_band, shipped_calibration
 from tui_datasize.analysis.curve import metric_named
-from tui_datasize.analysis.extrapolate import Outlook, SizeNeeded, look_ahead
+from tui_datasize.analysis.extrapolate import Outlook, look_ahead
 from tui_datasize.analysis.fits import LogLinearFit, fit_log_linear
 from tui_datasize.analysis.fitting import LawFit
 from tui_datasize.analysis.laws import LAWS
+from tui_datasize.analysis.size_needed import SizeNeeded
 
 DEFAULT = "AICc average"
 PUBLISHED = "log-linear, OLS"

@@ -1,7 +1,7 @@
 """What the queue costs with many jobs in it: queueing, asking, placing, and waiting.
 
-`python -m benchmarks.scheduler [--jobs 10000] [--placements 200] [--rest-s 60] [--repeats 5]` fills a
-queue in a temporary directory and prints a table. "Placement" is everything from a free slot to the
+`python -m benchmarks.scheduler [--jobs 10000] [--placements 200] [--rest-s 60] [--repeats 5] [--packs]`
+fills a queue in a temporary directory and prints a table. "Placement" is everything from a free slot to the
 request for a worker: reading the queue, deciding, writing `spec.json`, two commits to disk. "At rest"
 is a real scheduler whose slots are all taken by workers that wait, its share of one core from
 /proc/PID/stat; the preloader's beside it.
@@ -22,6 +22,7 @@ from statistics import median, quantiles
 from types import MappingProxyType
 from unittest.mock import patch
 
+from tui_datasize.experiments.device_settings import Packs
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.dispatch import Dispatcher
@@ -56,7 +57,7 @@ def main() -> None:
         _measure_queueing(project, specs)
         _measure_rest(project, arguments.rest_s, root / "gate")
         _measure_asking(project, arguments.repeats)
-        _measure_placement(project, arguments.placements)
+        _measure_placement(project, arguments.placements, "always" if arguments.packs else "off")
     print(f"load {os.getloadavg()[0]:.1f} after")
 
 
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=10_000, help="jobs in the queue")
     parser.add_argument("--placements", type=int, default=200, help="jobs to start")
     parser.add_argument("--rest-s", type=float, default=60.0, help="seconds to watch the scheduler at rest")
+    parser.add_argument("--packs", action="store_true", help="jobs are placed as packs of up to 8")
     parser.add_argument("--repeats", type=int, default=5, help="calls of each command")
     return parser
 
@@ -74,7 +76,7 @@ def _spec(seed: int, gate: Path) -> RunSpec:
     return RunSpec(
         experiment="bench",
         dataset="digits",
-        model=ModelSpec("fake", MappingProxyType({"gate": str(gate)})),
+        model=ModelSpec("mlp", MappingProxyType({"gate": str(gate)})),
         train_size=40,
         seed=seed,
         budget=Budget("updates", 1),
@@ -176,8 +178,10 @@ class _InstantSpawner:
         return True
 
     def start(self, request: SpawnRequest) -> Worker:
-        conclude(request.paths, int(request.environment[ATTEMPT_VARIABLE]), Outcome.SUCCEEDED, "")
-        self._left -= 1
+        attempts = map(int, request.environment[ATTEMPT_VARIABLE].split(","))
+        for run, attempt in zip(request.runs, attempts, strict=True):
+            conclude(run, attempt, Outcome.SUCCEEDED, "")
+            self._left -= 1
         self.stop.requested = self._left <= 0
         return Worker(status=0, is_gone=True)
 
@@ -191,8 +195,8 @@ class _InstantSpawner:
         pass
 
 
-def _measure_placement(project: ProjectPaths, placements: int) -> None:
-    settings = SchedulerSettings(project, limits=DeviceLimits(cpu_slots=SLOTS))
+def _measure_placement(project: ProjectPaths, placements: int, packs: Packs) -> None:
+    settings = SchedulerSettings(project, limits=DeviceLimits(cpu_slots=SLOTS, packs=packs))
     authority = Authority(project.scheduler_lock)
     if not authority.take():
         sys.exit("another scheduler has the queue")

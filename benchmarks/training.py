@@ -1,6 +1,6 @@
 """Training and evaluating as a study's own code does, against our engine, side by side.
 
-`python -m benchmarks.training [--quick] [--rounds N] [--workers 4] [--only WORDS] [--data NAME]`
+`python -m benchmarks.training [--quick] [--rounds N] [--workers 4] [--only WORDS] [--data NAME] [--packs K]`
 runs on the GPU where torch sees one, else on the CPU. The sides do the same work in turn, in processes
 forked from one: as many images, updates and batches of the same sizes, from the same first weights. On a
 CPU the study's loop is one process with a thread per core beside its loader workers; the engine is one
@@ -8,6 +8,7 @@ process of one thread per core, as the queue runs it, each with a run of its own
 by round: of images per second of wall time, and of images per CPU second, which other load on the
 machine changes least. FLOP/s are those of convolutions and matrix products, against products of large
 matrices in the same processes. `--data imagefolder:PATH` takes real images (below `DATASIZE_DATA`).
+Where there is a GPU, or `--packs K` asks for it, our engine follows with one run and with K in one process.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 
 import numpy as np
 import torch
 
-from benchmarks.training_processes import Build, Team, team
-from benchmarks.training_sides import Done, EngineSide, cores, flops_per_image
+from benchmarks.training_packs import compare_packs
+from benchmarks.training_processes import Build, Team, described, team
+from benchmarks.training_sides import Done, EngineSide, cores, flops_per_image, per_wall_s, spread
 from benchmarks.training_study import StudyLoop
 from benchmarks.training_work import Work, letters, residual, synthetic
 from tui_datasize.experiments.load import DATA_VARIABLE
@@ -31,10 +33,11 @@ from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_dataset
-from tui_datasize.training.device import advice, describe, resolve
+from tui_datasize.training.device import advice, resolve
 
 STUDY = "study's loop"
 BF16 = "engine bf16"
+_PACK_WIDTH = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", help="models whose title contains this")
     parser.add_argument("--data", default="", help="a data set of the catalogue, or imagefolder:PATH")
     parser.add_argument("--test-images", type=int, default=0, help="synthetic images of an evaluation")
+    parser.add_argument(
+        "--packs", type=int, default=0, help="runs trained together; default: 10 on a GPU, none on a CPU"
+    )
     parser.add_argument("--no-bf16", action="store_true", help="leave bf16 out")
     return parser
 
@@ -84,7 +90,7 @@ def _works(device: torch.device, *, quick: bool) -> tuple[Work, ...]:
 
 
 def _print_setting(arguments: argparse.Namespace, device: torch.device) -> None:
-    facts = describe(device)
+    facts = described(device)
     print(
         f"{facts['device_name']}, {cores()} CPU cores, torch {facts['torch']}, "
         f"load {os.getloadavg()[0]:.1f} before\n"
@@ -113,6 +119,8 @@ def _compare(work: Work, arguments: argparse.Namespace, device: torch.device) ->
     _print_table("training", done, [one.trained for one in done], training)
     _print_table("evaluation", done, [one.evaluated for one in done], forward)
     _print_equality(done)
+    if arguments.packs or device.type == "cuda":
+        compare_packs(work, data, device, rounds, width=arguments.packs or _PACK_WIDTH)
 
 
 def _test_images(device: torch.device, *, quick: bool) -> int:
@@ -169,11 +177,11 @@ def _print_table(
         f"{'x study [quartiles]':22}{'GFLOP/s':>9}  of matrix products"
     )
     for name in sorted(done[0], reverse=True):
-        wall = [_per_wall_s(one[name]) for one in done]
+        wall = [per_wall_s(one[name]) for one in done]
         cpu = [_per_cpu_s(one[name]) for one in done]
         wall_ratio, cpu_ratio = (
-            _spread([own / rate(one[STUDY]) for own, one in zip(values, done, strict=True)])
-            for values, rate in ((wall, _per_wall_s), (cpu, _per_cpu_s))
+            spread([own / rate(one[STUDY]) for own, one in zip(values, done, strict=True)])
+            for values, rate in ((wall, per_wall_s), (cpu, _per_cpu_s))
         )
         reached = [rate * flops for rate in wall]
         share = (
@@ -189,20 +197,8 @@ def _print_table(
         )
 
 
-def _per_wall_s(done: Sequence[Done]) -> float:
-    """Images per second of processes that began together."""
-    return sum(one.images for one in done) / max(one.wall_s for one in done)
-
-
 def _per_cpu_s(done: Sequence[Done]) -> float:
     return sum(one.images for one in done) / sum(one.cpu_s for one in done)
-
-
-def _spread(values: Sequence[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    low, middle, high = quantiles(values, n=4, method="inclusive")
-    return f"{middle:.2f} [{low:.2f} {high:.2f}]"
 
 
 def _print_equality(rounds: Sequence[Round]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import torch
 
 from benchmarks.training_sides import Done, Side, matrix_flops, timed
+from tui_datasize.training.device import describe
 
 Build: TypeAlias = Callable[[], Mapping[str, Side]]
 """Makes the sides of a process, by name, within it."""
@@ -41,6 +42,12 @@ class Team:
         for connection in self.connections:
             connection.send(question)
         return [connection.recv() for connection in self.connections]
+
+
+def described(device: torch.device) -> dict[str, Any]:
+    """Facts about a device, asked in a process of their own: whoever met a GPU may not fork for it."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(describe, (device,))
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from statistics import quantiles
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ from tui_datasize.training import device as devices
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.evaluate import Integers, Tally, predict, score
+from tui_datasize.training.graph import CaptureOn, capture_on
 from tui_datasize.training.models import build_model
 from tui_datasize.training.placement import place
 from tui_datasize.training.streams import Purpose, stream
@@ -40,6 +42,8 @@ class Done:
     """Mean over what was done, nats."""
     accuracy: float
     """Likewise, in [0, 1]; NaN where the side does not measure it."""
+    replayed: int = 0
+    """Of the updates, how many were replays of a recorded one."""
     wall_s: float = 0.0
     cpu_s: float = 0.0
     """Of the process and of the loader workers that it started and that ended."""
@@ -68,6 +72,7 @@ class EngineSide:
         device: Where to train.
         seed: Training seed.
         bf16: Whether products and convolutions are in bf16; else fp32 on a CPU and tf32 on a GPU.
+        capture: How updates are recorded on that device.
     """
 
     def __init__(
@@ -79,12 +84,14 @@ class EngineSide:
         seed: int,
         *,
         bf16: bool,
+        capture: CaptureOn = capture_on,
     ) -> None:
         self._spec = work.spec(seed, len(subset), bf16=bf16)
         self._device = device
         self._classes = len(data.class_names)
         self.set_up()
-        self._trainer = Trainer(self._spec, data, subset, device)
+        self.trainer = Trainer(self._spec, data, subset, device, capture=capture)
+        self._replayed = 0
         self._test = place(data.test, slice(None), device)
         self._evaluation_batch = devices.evaluation_batch_size(device, prod(data.image_shape))
 
@@ -94,21 +101,30 @@ class EngineSide:
 
     def train(self, epochs: int) -> Done:
         """Train so many further epochs."""
-        updates = epochs * batches_per_epoch(self._spec)
-        for _ in range(updates):
-            self._trainer.step()
-        losses = self._trainer.read().losses
-        return Done(epochs * self._spec.train_size, updates, float(np.mean(losses)), float("nan"))
+        for _ in range(self.updates(epochs)):
+            self.trainer.step()
+        return self.trained(epochs)
+
+    def updates(self, epochs: int) -> int:
+        """How many updates make so many epochs."""
+        return epochs * batches_per_epoch(self._spec)
+
+    def trained(self, epochs: int) -> Done:
+        """What was done in the epochs since this was asked last."""
+        losses, replayed = self.trainer.read().losses, self.trainer.replayed
+        before, self._replayed = self._replayed, replayed
+        images = epochs * self._spec.train_size
+        return Done(images, len(losses), float(np.mean(losses)), float("nan"), replayed - before)
 
     def evaluate(self) -> Done:
         """Measure the test split with all scores of the record."""
         outputs = predict(
-            self._trainer.evaluated_model,
+            self.trainer.evaluated_model,
             self._test,
-            self._trainer.view,
+            self.trainer.view,
             Tally(self._classes, self._device, keep_all=True),
             batch_size=self._evaluation_batch,
-            autocast=self._trainer.autocast,
+            autocast=self.trainer.autocast,
             check=lambda: None,
         )
         scores = score(outputs).scores
@@ -153,6 +169,19 @@ def flops_per_image(work: Work) -> tuple[float, float]:
     with FlopCounterMode(display=False) as both:
         model(images).sum().backward()
     return both.get_total_flops() / _COUNTED_IMAGES, forward.get_total_flops() / _COUNTED_IMAGES
+
+
+def per_wall_s(done: Sequence[Done]) -> float:
+    """Images per second of processes that began together."""
+    return sum(one.images for one in done) / max(one.wall_s for one in done)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median and quartiles, for a table."""
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    low, middle, high = quantiles(values, n=4, method="inclusive")
+    return f"{middle:.2f} [{low:.2f} {high:.2f}]"
 
 
 def cores() -> int:

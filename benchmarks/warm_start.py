@@ -6,6 +6,9 @@ Per model it prints the time from a job's end (its `exit.json`) to the first upd
 the same slot, and per phase the share of the slots' time. "hand-over" is the end of the old process,
 the scheduler's part and the start of the new one up to its first line; the time before the very first
 worker (loading torch once) is told apart. Times are wall times: other load on the machine counts.
+
+`python -m benchmarks.warm_start --sweep PROJECT EXPERIMENT` takes an experiment of a project instead, with
+the project's data, and ends with the share of the whole sweep's slot time that was no training.
 """
 
 from __future__ import annotations
@@ -26,8 +29,9 @@ from types import MappingProxyType
 from typing import Any
 
 from benchmarks.timed_worker import FILE, PHASES, TRAINING
-from tui_datasize.experiments.load import DATA_VARIABLE
+from tui_datasize.experiments.load import DATA_VARIABLE, Project, load_project
 from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec, RunSpec
+from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.gpus import VISIBLE_VARIABLE, cpu_count
 from tui_datasize.runlog.paths import ProjectPaths
@@ -80,24 +84,56 @@ def main() -> None:
     """Measure and print the tables."""
     arguments = _parser().parse_args()
     print(f"{arguments.slots} slots, load {os.getloadavg()[0]:.1f} before", flush=True)
-    sweeps: dict[tuple[str, str], list[Sweep]] = {}
+    given = load_project(ProjectPaths(Path(arguments.sweep[0])).experiments) if arguments.sweep else None
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         os.environ |= _environment(root)
         # An installed program has its bytecode; compiling torch at every start takes three times as long.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        # The first of all decodes the data set.
-        _sweep(root / "first", "warm", [_spec("mlp", 0, 320)], arguments.slots)
-        for round_ in range(arguments.rounds):
-            for model in MODELS:
-                for kind in KINDS:
-                    jobs = arguments.jobs if kind == "warm" else arguments.cold_jobs
-                    specs = [_spec(model, seed, arguments.samples) for seed in range(jobs)]
-                    project = root / f"{round_} {model} {kind}".replace(" ", "-")
-                    sweeps.setdefault((model, kind), []).append(_sweep(project, kind, specs, arguments.slots))
+        if given:
+            _measure_sweep(root / "sweep", given, arguments.sweep[1], arguments.slots)
+        else:
+            _compare(root, arguments)
+
+
+def _compare(root: Path, arguments: argparse.Namespace) -> None:
+    """Run sweeps warm and cold in turn, and print the tables."""
+    sweeps: dict[tuple[str, str], list[Sweep]] = {}
+    # The first of all decodes the data set.
+    _sweep(root / "first", "warm", [_spec("mlp", 0, 320)], arguments.slots)
+    for round_ in range(arguments.rounds):
+        for model in MODELS:
+            for kind in KINDS:
+                jobs = arguments.jobs if kind == "warm" else arguments.cold_jobs
+                specs = [_spec(model, seed, arguments.samples) for seed in range(jobs)]
+                project = root / f"{round_} {model} {kind}".replace(" ", "-")
+                sweeps.setdefault((model, kind), []).append(_sweep(project, kind, specs, arguments.slots))
     print(f"load {os.getloadavg()[0]:.1f} after\n")
     _print_gaps(sweeps)
     _print_shares(sweeps)
+
+
+def _measure_sweep(root: Path, project: Project, experiment: str, slots: int) -> None:
+    """Run one experiment of a project in a directory of its own, and print what its time went into."""
+    os.environ[DATA_VARIABLE] = str(project.data_dir)
+    specs = plan_runs(project.experiment(experiment), project)
+    sweep = _sweep(root, "warm", specs, slots)
+    print(f"load {os.getloadavg()[0]:.1f} after\n")
+    sweeps = {(experiment, "warm"): [sweep]}
+    _print_gaps(sweeps)
+    _print_shares(sweeps)
+    jobs = [job for chain in sweep.slots for job in chain]
+    # The first update is one, however long it takes to begin.
+    trained_s = sum(job.phases.get(phase, 0.0) for job in jobs for phase in (*TRAINING, "first update"))
+    ended_s = max(job.ended_s for job in jobs)
+    for since, began_s in (
+        ("queueing, torch loaded once", sweep.queued_s),
+        ("the first worker", min(job.began_s for job in jobs)),
+    ):
+        share = 1 - trained_s / (slots * (ended_s - began_s))
+        print(
+            f"since {since}: {ended_s - began_s:,.0f} s, {100 * share:.1f} % of the slots' time no training"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=8, help="jobs of a warm sweep")
     parser.add_argument("--cold-jobs", type=int, default=4, help="jobs of a cold sweep")
     parser.add_argument("--slots", type=int, default=cpu_count(), help="jobs at once")
+    parser.add_argument("--sweep", nargs=2, metavar=("PROJECT", "EXPERIMENT"), help="a sweep of a project")
     parser.add_argument("--samples", type=int, default=12_800, help="images trained on in each run")
     return parser
 
@@ -146,7 +183,7 @@ def _sweep(root: Path, kind: str, specs: Sequence[RunSpec], slots: int) -> Sweep
     client.ensure_scheduler()
     try:
         while not all(job.state.is_final for job in client.jobs()):
-            if time.monotonic() > queued_s + DEADLINE_S:
+            if time.monotonic() > queued_s + DEADLINE_S * max(1, len(specs) / slots):
                 sys.exit(f"{root}: the sweep did not end; see {project.scheduler_log}")
             time.sleep(0.25)
     finally:

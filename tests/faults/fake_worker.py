@@ -12,10 +12,18 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, Claim, ClaimRefused, Outcome, acquire
+from tui_datasize.runlog.claim import (
+    ATTEMPT_VARIABLE,
+    LEFT_WITH_PACK,
+    Claim,
+    ClaimRefused,
+    Outcome,
+    acquire,
+)
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import RunPaths
 
@@ -24,8 +32,10 @@ _PATIENCE_S = 120.0
 
 
 def main(argv: Sequence[str]) -> int:
+    if argv[0] == "--pack":
+        return _train_pack([RunPaths(Path(directory)) for directory in argv[1:]])
     paths = RunPaths(Path(argv[0]))
-    options = json.loads(paths.spec.read_text())["spec"]["model"]["options"]
+    options = _options(paths)
     if options.get("die_before_claim"):
         os.kill(os.getpid(), signal.SIGSEGV)
     _wait_for(options.get("claim_gate"))
@@ -39,6 +49,47 @@ def main(argv: Sequence[str]) -> int:
     _note(paths, claim, "end")
     claim.finish(Outcome.SUCCEEDED)
     return 0
+
+
+def _options(paths: RunPaths) -> dict[str, Any]:
+    """What the run asks for; runs that differ in their seed alone may have gates of their own."""
+    spec = json.loads(paths.spec.read_text())["spec"]
+    options = spec["model"]["options"]
+    return options | {k: options[k].format(seed=spec["seed"]) for k in ("gate", "claim_gate") if k in options}
+
+
+def _train_pack(runs: Sequence[RunPaths]) -> int:
+    """Claim all runs, then end each one as its gate says, until none is left or TERM comes."""
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    options = {paths: _options(paths) for paths in runs}
+    lanes = []
+    for paths, attempt in zip(runs, os.environ[ATTEMPT_VARIABLE].split(","), strict=True):
+        _wait_for(options[paths].get("claim_gate"))
+        with suppress(ClaimRefused):
+            lanes.append(acquire(paths, int(attempt)))
+            _note(paths, lanes[-1], "begin", overlaps=_others_alive(paths), lanes=len(runs))
+    while lanes:
+        for claim in list(lanes):
+            ending = _ending(options[claim.paths], bool(asked), len(runs))
+            if ending:
+                lanes.remove(claim)
+                _note(claim.paths, claim, "end")
+                claim.finish(*ending)
+                claim.release()
+        time.sleep(0.005)
+    return 0
+
+
+def _ending(options: Mapping[str, Any], is_asked: bool, lanes: int) -> tuple[Outcome, str] | None:
+    """How a lane ends now: a gate that holds words fails it for this reason."""
+    gate = Path(options["gate"])
+    if gate.exists():
+        reason = gate.read_text()
+        return (Outcome.FAILED, reason) if reason else (Outcome.SUCCEEDED, "")
+    if is_asked and not options.get("stubborn"):
+        return Outcome.INTERRUPTED, LEFT_WITH_PACK if lanes > 1 else "asked to stop"
+    return None
 
 
 def _work(_claim: Claim, options: Mapping[str, Any]) -> None:

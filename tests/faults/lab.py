@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -53,6 +54,18 @@ class Lab:
             seed=seed,
             budget=Budget("updates", 1),
         )
+
+    def lanes(self, count: int, **options: Any) -> list[RunSpec]:
+        """Runs that may share a worker; each ends with its own gate, see `open_lane`."""
+        model = ModelSpec("mlp", MappingProxyType({"gate": str(self.gate("gate{seed}")), **options}))
+        return [replace(self.spec(seed), model=model) for seed in range(count)]
+
+    def open_lanes(self, *seeds: int, reason: str = "") -> None:
+        """Let those of `lanes` end that have these seeds: with success, or failing for a reason."""
+        for seed in seeds:
+            written = self.gate("written")
+            written.write_text(reason)
+            written.rename(self.gate(f"gate{seed}"))
 
     def enqueue(self, *specs: RunSpec, **options: Any) -> list[RunPaths]:
         """Queue runs and return where they will be."""

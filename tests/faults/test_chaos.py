@@ -36,12 +36,14 @@ SEED = 20250614
 
 
 @pytest.mark.usefixtures("_own_machine")
-def test_nothing_is_lost_and_nothing_doubled_whatever_is_killed(tmp_path: Path) -> None:
-    report = Turmoil(Plan(SEED, jobs=200, limit_s=10), tmp_path).run()
+@pytest.mark.parametrize("packs", [False, True])
+def test_nothing_is_lost_and_nothing_doubled_whatever_is_killed(tmp_path: Path, packs: bool) -> None:
+    report = Turmoil(Plan(SEED, jobs=100, limit_s=5, packs=packs), tmp_path).run()
     print(report)
     assert not report.violations, "\n".join([str(report), *report.violations])
-    assert sum(report.states.values()) >= 200
+    assert sum(report.states.values()) >= 100
     assert report.kills.total() >= 5, report
+    assert (report.packs > 0) == packs, report
 
 
 def job(state: JobState, reason: str = "") -> Job:

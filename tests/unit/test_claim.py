@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tui_datasize.runlog.claim import (
+    LEFT_WITH_PACK,
     ClaimRefused,
     ExitRecord,
     Outcome,
@@ -99,6 +100,37 @@ def test_a_claimed_run_is_refused_to_others(run: RunPaths) -> None:
     assert not observe(run).is_running
     assert observe(run).final_exit is None
     acquire(run, 2)
+
+
+def test_a_run_that_has_ended_is_free_while_its_process_goes_on(run: RunPaths) -> None:
+    claim = acquire(run, 1)
+    with pytest.raises(RuntimeError, match="released before its end was written"):
+        claim.release()
+    assert observe(run).is_running
+    claim.finish(Outcome.INTERRUPTED, LEFT_WITH_PACK)
+    assert observe(run).lock_held
+    claim.release()
+    claim.release()
+    seen = observe(run)
+    assert (seen.lock_held, seen.claimant_alive, seen.is_running) == (False, True, False)
+    assert Holder(run, 2).kill() is None
+
+
+def test_a_child_of_the_worker_keeps_a_run_that_is_released(run: RunPaths) -> None:
+    claim = acquire(run, 1)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(reading, 1)
+        os._exit(0)
+    claim.finish(Outcome.SUCCEEDED)
+    claim.release()
+    assert observe(run).lock_held
+    os.write(writing, b"x")
+    os.waitpid(child, 0)
+    assert not observe(run).lock_held
+    for descriptor in (reading, writing):
+        os.close(descriptor)
 
 
 def test_a_worker_waits_for_someone_who_only_probes_the_lock(run: RunPaths) -> None:

@@ -27,9 +27,10 @@ def test_a_project_without_the_table_or_the_file_has_the_defaults(tmp_path: Path
 def test_every_key_is_read(tmp_path: Path) -> None:
     text = (
         "notify = 'mail me'\n[devices]\nslots_per_gpu = 2\nmax_jobs_per_gpu = 3\ncpu_slots = 4\ncold = true\n"
+        "packs = 'always'\npack_width = 4\n"
     )
     loaded = load_project(project(tmp_path, text) / "experiments.toml", {})
-    assert loaded.devices == device_settings(tmp_path) == DeviceSettings(2, 3, 4, cold=True)
+    assert loaded.devices == device_settings(tmp_path) == DeviceSettings(2, 3, 4, True, "always", 4)
     assert loaded.notify == notify_command(tmp_path) == "mail me"
 
 
@@ -42,6 +43,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ),
         ("[devices]\ncpu_slots = 1000", "devices.cpu_slots: expected a whole number from 1 to 64, got 1000"),
         ("[devices]\ncold = 1", "devices.cold: expected true or false, got 1"),
+        ("[devices]\npacks = true", "devices.packs: expected one of off, auto, always, got true"),
+        ("[devices]\npack_width = 65", "devices.pack_width: expected a whole number from 1 to 64, got 65"),
         ("[devices]\nslots_per_gpus = 2", "unknown key 'slots_per_gpus'; did you mean 'slots_per_gpu'?"),
         (
             "[devices]\nslots_per_gpu = 3\nmax_jobs_per_gpu = 2",
@@ -73,6 +76,18 @@ def test_options_of_the_scheduler_win_over_the_file(tmp_path: Path) -> None:
     project(tmp_path, "[experiments.broken]\nnothing = 'but the devices are looked at'")
     assert limits() == (1, None, False)
     assert limits("--cold") == (1, None, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [([], ("off", 4)), (["--packs", "auto", "--pack-width", "2"], ("auto", 2))],
+)
+def test_packs_of_the_file_give_way_to_options(
+    tmp_path: Path, options: list[str], expected: tuple[str, int]
+) -> None:
+    project(tmp_path, "[devices]\npacks = 'off'\npack_width = 4\n")
+    limits = _settings(_parser().parse_args(["--project", str(tmp_path), *options])).limits
+    assert (limits.packs, limits.pack_width) == expected
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tui_datasize.analysis.eta import Paces, Work, forecast, latest
+from tui_datasize.analysis.eta import Kind, Paces, Work, forecast, latest
 
 
 def work(run_id: str = "r", **changes) -> Work:
-    values = {
-        "experiment": "letters",
-        "dataset": "digits",
-        "model": "cnn3",
-        "batch_size": 32,
-        "device": "cpu",
-        "total_updates": 100,
-    }
-    return Work(run_id=run_id, **(values | changes))
+    kind = Kind("letters", "digits", "cnn3", batch_size=32, device="cpu", total_updates=100)
+    of_kind = {name: changes.pop(name) for name in Kind._fields if name in changes}
+    return Work(run_id, kind._replace(**of_kind), **changes)
 
 
 FINISHED = [work(total_updates=u, used_s=5 + 0.1 * u) for u in (100, 200, 400)]
@@ -24,7 +18,7 @@ FINISHED = [work(total_updates=u, used_s=5 + 0.1 * u) for u in (100, 200, 400)]
 
 def test_the_same_work_is_learned_from_first():
     others = [work(model="mlp", used_s=1.0), work(device="NVIDIA H100", used_s=2.0)]
-    pace = Paces([*FINISHED, *others]).pace(work())
+    pace = Paces([*FINISHED, *others]).pace(work().kind)
     assert (pace.start_s, pace.update_s) == (pytest.approx(5), pytest.approx(0.1))
     assert pace.basis == "3 finished runs of cnn3 on cpu"
 
@@ -39,7 +33,7 @@ def test_the_same_work_is_learned_from_first():
     ],
 )
 def test_without_it_the_most_similar_work_is(changes, basis):
-    assert Paces(FINISHED).pace(work(**changes)).basis == basis
+    assert Paces(FINISHED).pace(work(**changes).kind).basis == basis
 
 
 def test_a_run_that_goes_on_has_its_remaining_updates_to_do():
@@ -89,3 +83,21 @@ def test_the_end_of_all_is_not_known_while_one_is_not():
     assert latest(known) == 10
     assert latest([*known, *unknown]) is None
     assert latest([]) == 0
+
+
+def test_runs_of_one_worker_share_it_and_free_its_slot_together():
+    paces = Paces([work(used_s=10.0)])
+    lanes = [work(f"r{n}", updates=u, is_running=True, worker="t") for n, u in enumerate((50, 50, 80))]
+    ends = {e.run_id: e.ends_in_s for e in forecast([*lanes, work("q")], paces, slots=1)}
+    # They have 5, 5 and 2 seconds of the slot to go; in the first 6 s each has had 2 of them.
+    assert ends == pytest.approx({"r0": 12, "r1": 12, "r2": 6, "q": 22})
+    lone = forecast([work("r", updates=50, is_running=True, worker="t")], paces, slots=1)
+    assert lone[0].remaining_s == pytest.approx(5)
+
+
+def test_a_run_of_a_pack_of_which_nothing_is_known_yet_keeps_no_other_from_its_estimate():
+    lanes = [
+        work("r0", updates=50, used_s=5.0, is_running=True, worker="t"),
+        work("r1", is_running=True, worker="t", model="mlp"),
+    ]
+    assert [e.remaining_s for e in forecast(lanes, Paces([]), slots=1)] == [5, None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -355,7 +354,7 @@ def test_finished_runs_keep_what_is_needed_and_prune_frees_the_rest(queue: Queue
     assert remove(files) == 3000
     gone = before - set(project.runs.rglob("*"))
     assert gone == {done.checkpoint, torn, superseded / "checkpoint.pt"}
-    lost = [replace(j, state=JobState.FAILED) if j.after else j for j in queue.client.jobs()]
+    lost = [j._replace(state=JobState.FAILED) if j.after else j for j in queue.client.jobs()]
     # A retry would take the weights again.
     assert not find_prunable(project, lost, experiment=None, keep_last=False)
     queue.end(FIRST, JobState.SUCCEEDED)

@@ -4,7 +4,7 @@ import pytest
 
 from tui_datasize.jobs.judge import Decision, Ending, Finding, decide, find
 from tui_datasize.jobs.state import JobState
-from tui_datasize.runlog.claim import ClaimRecord, ExitRecord, Observation, Outcome
+from tui_datasize.runlog.claim import LEFT_WITH_PACK, ClaimRecord, ExitRecord, Observation, Outcome
 
 
 def seen(
@@ -42,6 +42,11 @@ FAILED, SUCCEEDED, INTERRUPTED = Outcome.FAILED, Outcome.SUCCEEDED, Outcome.INTE
         (seen(claim=2, exit=(2, FAILED), held=True, alive=True), True, Finding.ENDING),
         (seen(claim=2, exit=(2, FAILED), held=True), False, Finding.ENDING),
         (seen(claim=2, exit=(2, FAILED)), False, Finding.ENDED),
+        # Its worker is done with this run and goes on with others of its pack.
+        (seen(claim=2, exit=(2, FAILED), alive=True), True, Finding.ENDED),
+        # So does the worker of the attempt before, while the next one is under way.
+        (seen(claim=1, exit=(1, FAILED), alive=True), True, Finding.STARTING),
+        (seen(claim=1, exit=(1, FAILED), alive=True), False, Finding.UNCLAIMED),
         (seen(claim=1, exit=(1, SUCCEEDED)), False, Finding.ENDED),  # success ends every attempt
         (seen(exit=(3, FAILED)), False, Finding.ENDED),
     ],
@@ -75,6 +80,19 @@ def ending(outcome: Outcome | None, reason: str = "", **changes: object) -> Endi
         (
             ending(None, "worker vanished", attempt=3),
             Decision(JobState.FAILED, "worker vanished on attempt 3, the last one"),
+        ),
+        # Others of its pack may have been the cause: it costs nothing, however often.
+        (
+            ending(INTERRUPTED, LEFT_WITH_PACK, attempt=3),
+            Decision(JobState.INTERRUPTED, LEFT_WITH_PACK, is_forgiven=True),
+        ),
+        (
+            ending(INTERRUPTED, LEFT_WITH_PACK, cancel_requested=True),
+            Decision(JobState.CANCELLED, "cancelled"),
+        ),
+        (
+            ending(None, "worker vanished", attempt=3, is_for_another=True),
+            Decision(JobState.INTERRUPTED, "worker vanished", is_forgiven=True),
         ),
         (ending(None, cancel_requested=True, attempt=3), Decision(JobState.CANCELLED, "cancelled")),
         (

@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.fake_nvml import FakeGpu, FakeNvml
 from tests.unit.test_store import new_job
+from tui_datasize.experiments.device_settings import Packs
 from tui_datasize.jobs.gpus import DeviceMonitor
 from tui_datasize.jobs.ledger import DeviceLedger, DeviceLimits
 from tui_datasize.jobs.policy import Device, Reservation
@@ -34,15 +35,24 @@ def supervisor(store: Store, tmp_path: Path) -> Supervisor:
     return Supervisor(store, ProjectPaths(tmp_path), selectors.DefaultSelector(), grace_s=1)
 
 
-def start(store: Store, supervisor: Supervisor, run_id: str, device: str, *, running: bool = True) -> None:
+def start(
+    store: Store,
+    supervisor: Supervisor,
+    run_id: str,
+    device: str,
+    *,
+    running: bool = True,
+    tag: str = "",
+    worker: Worker | None = None,
+) -> None:
     store.add(new_job(run_id))
-    store.begin_attempt(run_id, 1, device, 6 * GIB, "")
+    store.begin_attempt(run_id, 1, device, 6 * GIB, tag)
     if running:
         store.change(run_id, JobState.RUNNING)
-    supervisor.add(store.active_job(run_id), Worker(ME))
+    supervisor.add(store.active_job(run_id), worker or Worker(ME))
 
 
-def ledger_of(store: Store, supervisor: Supervisor, nvml: FakeNvml, **limits: float) -> DeviceLedger:
+def ledger_of(store: Store, supervisor: Supervisor, nvml: FakeNvml, **limits: float | Packs) -> DeviceLedger:
     ledger = DeviceLedger(DeviceMonitor(nvml, {}), DeviceLimits(**limits), supervisor, store)  # type: ignore[arg-type]
     ledger.update()
     return ledger
@@ -56,7 +66,7 @@ def test_gpus_have_the_slots_they_are_given_and_faulty_ones_none(
     assert ledger.capacities() == {"GPU-a": 3}
     start(store, supervisor, "one", "GPU-a")
     assert ledger.unclaimed() == {"GPU-a": 2}
-    assert ledger.devices({"GPU-a": 2}) == [Device("GPU-a", 3, 2, 24 * GIB, 24 * GIB)]
+    assert ledger.devices({"GPU-a": 2}) == [Device("GPU-a", 3, 2, 24 * GIB, 24 * GIB, pack_width=8)]
 
 
 def test_without_gpus_there_are_cpu_slots(store: Store, supervisor: Supervisor) -> None:
@@ -65,19 +75,41 @@ def test_without_gpus_there_are_cpu_slots(store: Store, supervisor: Supervisor) 
     assert ledger.devices({"cpu": 4}) == [Device("cpu", 5, 4)]
 
 
+@pytest.mark.parametrize(("packs", "gpu", "cpu"), [("off", 1, 1), ("auto", 5, 1), ("always", 5, 5)])
+def test_devices_take_packs_where_they_are_wanted(
+    store: Store, supervisor: Supervisor, packs: Packs, gpu: int, cpu: int
+) -> None:
+    for nvml, width in ((FakeNvml(FakeGpu("GPU-a", 24 * GIB)), gpu), (FakeNvml(missing=True), cpu)):
+        ledger = ledger_of(store, supervisor, nvml, packs=packs, pack_width=5)
+        assert [device.pack_width for device in ledger.devices(ledger.unclaimed())] == [width]
+
+
+def test_a_pack_takes_one_slot_and_its_memory_is_shared(store: Store, supervisor: Supervisor) -> None:
+    worker = Worker(ME, run_ids=("ended", "one", "two", "three"))
+    for run_id in ("one", "two", "three"):
+        start(store, supervisor, run_id, "GPU-a", tag="t", worker=worker)
+    store.add(new_job("waiting"))
+    nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB, used_bytes=9 * GIB, processes={ME.pid: 8 * GIB, 1: GIB}))
+    ledger = ledger_of(store, supervisor, nvml, warm_up_s=0, slots_per_gpu=3, max_jobs_per_gpu=4)
+    assert ledger.unclaimed() == {"GPU-a": 2}
+    assert list(ledger.reservations()) == [Reservation("GPU-a", 18 * GIB, 8 * GIB)]
+    # A fourth run of the pack has ended, and the process still has its memory.
+    assert store.waiting(1)[0].peak_bytes == 2 * GIB
+
+
 def test_the_peak_of_a_workload_is_learned_from_its_process(store: Store, supervisor: Supervisor) -> None:
     start(store, supervisor, "one", "GPU-a")
     store.add(new_job("two"))
     nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB, used_bytes=5 * GIB, processes={ME.pid: 4 * GIB, 1: GIB}))
     ledger = ledger_of(store, supervisor, nvml, warm_up_s=0)
     assert store.waiting(1)[0].peak_bytes == 4 * GIB
-    assert list(ledger.reservations()) == [Reservation("one", "GPU-a", 6 * GIB, 4 * GIB)]
+    assert list(ledger.reservations()) == [Reservation("GPU-a", 6 * GIB, 4 * GIB)]
 
 
 def test_a_job_that_just_started_is_warming_up(store: Store, supervisor: Supervisor) -> None:
     start(store, supervisor, "one", "GPU-a", running=False)
     ledger = ledger_of(store, supervisor, FakeNvml(FakeGpu("GPU-a", 24 * GIB)), warm_up_s=0)
-    assert list(ledger.reservations()) == [Reservation("one", "GPU-a", 6 * GIB, 0, warming=True)]
+    assert list(ledger.reservations()) == [Reservation("GPU-a", 6 * GIB, 0, warming=True)]
 
 
 def test_where_processes_cannot_be_told_apart_a_warm_job_has_what_it_reserved(
@@ -87,4 +119,4 @@ def test_where_processes_cannot_be_told_apart_a_warm_job_has_what_it_reserved(
     ledger = ledger_of(
         store, supervisor, FakeNvml(FakeGpu("GPU-a", 24 * GIB, used_bytes=5 * GIB)), warm_up_s=0
     )
-    assert list(ledger.reservations()) == [Reservation("one", "GPU-a", 6 * GIB, 6 * GIB)]
+    assert list(ledger.reservations()) == [Reservation("GPU-a", 6 * GIB, 6 * GIB)]

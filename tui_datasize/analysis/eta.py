@@ -10,13 +10,14 @@ from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
+from tui_datasize.words import plural
+
 _Key: TypeAlias = tuple[str | int, ...]
 
 
-class Work(NamedTuple):
-    """One run, as far as its time is concerned; a tuple, since there are tens of thousands."""
+class Kind(NamedTuple):
+    """What runs that take the same time have in common."""
 
-    run_id: str
     experiment: str
     dataset: str
     model: str
@@ -25,6 +26,13 @@ class Work(NamedTuple):
     device: str
     """What it runs on, in words such as `cpu` or `NVIDIA H100`."""
     total_updates: int
+
+
+class Work(NamedTuple):
+    """One run, as far as its time is concerned; a tuple, since there are tens of thousands."""
+
+    run_id: str
+    kind: Kind
     used_s: float = 0.0
     """Seconds spent on it so far; all of them where it has finished."""
     updates: int | None = None
@@ -32,6 +40,8 @@ class Work(NamedTuple):
     is_running: bool = False
     after: tuple[str, ...] = ()
     """Runs that must end before it starts."""
+    worker: str = ""
+    """Names the worker that has it, and maybe others: its seconds are then its part of the worker's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,40 +85,44 @@ class Paces:
     def __init__(self, finished: Iterable[Work]) -> None:
         points: dict[_Key, list[tuple[float, float]]] = defaultdict(list)
         for work in finished:
-            if work.total_updates > 0 and work.used_s > 0:
-                for key, _ in _levels(work.model, work.batch_size, work.device, work.dataset):
-                    points[key].append((work.total_updates, work.used_s))
+            if work.kind.total_updates > 0 and work.used_s > 0:
+                for key, _ in _levels(work.kind):
+                    points[key].append((work.kind.total_updates, work.used_s))
         self._fits: Mapping[_Key, tuple[float, float, int]] = MappingProxyType(
             {key: (*fit_line(group), len(group)) for key, group in points.items()}
         )
-        self._pace_of = cache(self._most_similar)
-
-    def pace(self, work: Work) -> Pace | None:
-        """The pace of the most similar finished runs; None where none has finished.
+        # Thousands of runs are of a few kinds.
+        self.pace = cache(self._most_similar)
+        """The pace of the most similar finished runs by kind; None where none has finished.
 
         Same data set, model, batch size and device; else other data; else the same model; else any.
         """
-        # Thousands of runs are of a few kinds.
-        return self._pace_of(work.model, work.batch_size, work.device, work.dataset)
+        self._from_nothing = cache(self._of_whole_run)
 
-    def _most_similar(self, model: str, batch_size: int, device: str, dataset: str) -> Pace | None:
-        for key, words in _levels(model, batch_size, device, dataset):
+    def _most_similar(self, kind: Kind) -> Pace | None:
+        for key, words in _levels(kind):
             if key in self._fits:
                 start_s, update_s, runs = self._fits[key]
-                basis = f"{runs} finished {'run' if runs == 1 else 'runs'}{words}"
+                basis = f"{plural(runs, 'finished run')}{words}"
                 return Pace(start_s, update_s, basis, is_akin=len(key) > 1)
         return None
 
     def remaining(self, work: Work) -> tuple[float | None, str]:
         """Seconds that a run still takes on its device, and how that is known; (None, "") if it is not."""
-        pace = self.pace(work)
+        if not work.updates and not work.used_s:
+            return self._from_nothing(work.kind)
+        pace = self.pace(work.kind)
         if work.updates and work.used_s > 0 and (pace is None or not pace.is_akin):
             pace = Pace(0.0, work.used_s / work.updates, f"its own first {work.updates:,} updates")
         if pace is None:
             return None, ""
         if work.updates:
-            return pace.update_s * max(0, work.total_updates - work.updates), pace.basis
-        return max(0.0, pace.seconds(work.total_updates) - work.used_s), pace.basis
+            return pace.update_s * max(0, work.kind.total_updates - work.updates), pace.basis
+        return max(0.0, pace.seconds(work.kind.total_updates) - work.used_s), pace.basis
+
+    def _of_whole_run(self, kind: Kind) -> tuple[float | None, str]:
+        pace = self.pace(kind)
+        return (pace.seconds(kind.total_updates), pace.basis) if pace else (None, "")
 
 
 def fit_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -144,17 +158,33 @@ def forecast(unfinished: Iterable[Work], paces: Paces, slots: int) -> list[Estim
     Args:
         unfinished: Those that run or will, in the order in which the queue starts them.
         paces: What is known of the time that runs take.
-        slots: Runs that the devices take at once, at least 1.
+        slots: Workers that the devices take at once, at least 1.
     """
     works = sorted(unfinished, key=lambda work: not work.is_running)
-    free_at_s: list[float] = []
+    packs = _packs(works, paces)
+    free_at_s = sorted(sum(pack) for pack in packs.values())
     ends_s: dict[str, float | None] = {}
     estimates = []
     for work in works:
         remaining_s, basis = paces.remaining(work)
-        ends_s[work.run_id] = _end(work, remaining_s, ends_s, free_at_s, slots)
-        estimates.append(Estimate(work.run_id, work.experiment, remaining_s, ends_s[work.run_id], basis))
+        if work.worker:
+            if remaining_s is not None:
+                # Until it ends, all that are not done have the same part of the worker.
+                remaining_s = sum(min(remaining_s, other_s) for other_s in packs[work.worker])
+            ends_s[work.run_id] = remaining_s
+        else:
+            ends_s[work.run_id] = _end(work, remaining_s, ends_s, free_at_s, slots)
+        estimates.append(Estimate(work.run_id, work.kind.experiment, remaining_s, ends_s[work.run_id], basis))
     return estimates
+
+
+def _packs(works: Iterable[Work], paces: Paces) -> Mapping[str, Sequence[float]]:
+    """By worker, the seconds that each of its runs still takes, as far as they are known."""
+    packs: dict[str, list[float]] = defaultdict(list)
+    for work in works:
+        if work.worker and (seconds := paces.remaining(work)[0]) is not None:
+            packs[work.worker].append(seconds)
+    return packs
 
 
 def latest(estimates: Iterable[Estimate]) -> float | None:
@@ -183,12 +213,12 @@ def _end(
     return end_s
 
 
-def _levels(model: str, batch_size: int, device: str, dataset: str) -> tuple[tuple[_Key, str], ...]:
+def _levels(kind: Kind) -> tuple[tuple[_Key, str], ...]:
     """What a run has in common with others, from all to nothing, each with its words."""
-    same = f" of {model} on {device}"
+    same = f" of {kind.model} on {kind.device}"
     return (
-        ((model, batch_size, device, dataset), same),
-        ((model, batch_size, device), f"{same}, other data"),
-        ((model,), f" of {model}, other device or batch size"),
+        ((kind.model, kind.batch_size, kind.device, kind.dataset), same),
+        ((kind.model, kind.batch_size, kind.device), f"{same}, other data"),
+        ((kind.model,), f" of {kind.model}, other device or batch size"),
         ((), " of other models"),
     )

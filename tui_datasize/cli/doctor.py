@@ -28,6 +28,7 @@ from tui_datasize.jobs.gpus import read_devices
 from tui_datasize.jobs.rebuild import repair
 from tui_datasize.jobs.slots import read_holders, slot_directory
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.words import plural
 
 Verdict: TypeAlias = Literal["ok", "warn", "fail"]
 
@@ -86,9 +87,8 @@ def _repair(paths: ProjectPaths) -> Check:
     """Give the project a sound queue, and say what came of it."""
     done = repair(paths)
     counted = ", ".join(f"{count} {state}" for state, count in sorted(done.added.items()))
-    told = [
-        f"{sum(done.added.values())} runs added from their directories" + (f": {counted}" if counted else "")
-    ]
+    added = plural(sum(done.added.values()), "run")
+    told = [f"{added} added from the directories of runs" + (f": {counted}" if counted else "")]
     if done.aside:
         told = [f"the queue {done.problem}; it is kept as {done.aside}", *told, NOT_IN_DIRECTORIES]
     told += [f"{file} tells nothing about a run" for file in done.unreadable]
@@ -214,7 +214,8 @@ def _queue(paths: ProjectPaths) -> Check:
     except DatasizeError as error:
         return Check("queue", "fail", error.line)
     waiting = sum(not job.state.is_final for job in jobs)
-    text = f"{len(jobs)} jobs, {waiting} not done, scheduler {'running' if alive else 'not running'}"
+    verb = "running" if alive else "not running"
+    text = f"{plural(len(jobs), 'job')}, {waiting} not done, scheduler {verb}"
     if waiting and not alive:
         return Check("queue", "warn", f"{text}; `datasize-tui scheduler start` starts it")
     return Check("queue", "ok", text)

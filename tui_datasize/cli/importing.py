@@ -14,6 +14,7 @@ from tui_datasize.runlog.foreign.events import event_files, is_event_file, read_
 from tui_datasize.runlog.foreign.into_project import Source, bring_in
 from tui_datasize.runlog.foreign.layout import Layout, read_layout
 from tui_datasize.runlog.foreign.tables import read_table
+from tui_datasize.words import plural
 
 _IGNORED_TOLD = 8
 
@@ -44,7 +45,8 @@ def import_runs(arguments: argparse.Namespace) -> int:
             fix="name one like --column test_accuracy=NAME",
         )
     done = bring_in(paths, arguments.experiment, runs, layout, [Source.of(file) for file, _ in files])
-    talk(f"{arguments.experiment}: {done.new} runs imported, {done.present} were there with the same values")
+    there = f"{done.present} {'was' if done.present == 1 else 'were'} there with the same values"
+    talk(f"{arguments.experiment}: {plural(done.new, 'run')} imported, {there}")
     if not paths.experiments.exists():
         talk(f"the app opens a project with an {paths.experiments.name}; an empty one will do")
     if collected.ignored:

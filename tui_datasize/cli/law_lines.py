@@ -8,12 +8,14 @@ from rich.console import Console
 
 from tui_datasize.analysis.averaging import FittedLaws
 from tui_datasize.analysis.curve import Metric
-from tui_datasize.analysis.extrapolate import Outlook, shown
+from tui_datasize.analysis.extrapolate import Outlook
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.fitting import LawFit
 from tui_datasize.analysis.shape import CurveShape
 from tui_datasize.analysis.summary import CurveAnalysis
+from tui_datasize.analysis.view import shown
 from tui_datasize.cli.console import plain_table
+from tui_datasize.words import plural
 
 
 def print_laws(console: Console, curve: CurveAnalysis) -> None:
@@ -32,7 +34,7 @@ def diagnostic_lines(curve: CurveAnalysis) -> list[str]:
     """The rest of the published fit's table, and the points that sway it."""
     found = curve.diagnostics
     if isinstance(found, FitFailure):
-        return []
+        return [f"residuals are not judged: the line {found.reason}"]
     omnibus = "" if found.omnibus is None else f"omnibus {found.omnibus:.2f} (p {found.omnibus_p:.2g}), "
     lines = [
         f"AIC {found.aic:.2f}, BIC {found.bic:.2f}, Durbin-Watson {found.durbin_watson:.2f}, {omnibus}"
@@ -54,16 +56,19 @@ def diagnostic_lines(curve: CurveAnalysis) -> list[str]:
 
 
 def _print_table(console: Console, laws: FittedLaws) -> None:
-    console.print(f"[bold]Laws of the {laws.loss} on {laws.points.n_sizes} sizes, the best first[/]")
+    sizes = plural(laws.points.n_sizes, "size")
+    console.print(f"[bold]Laws of the {laws.loss} on {sizes}, by their weight in the average[/]")
     table = plain_table("law", "formula", "RMSE", "AICc", "weight", right=("RMSE", "AICc", "weight"))
     for law, fit, weight in laws.ranked:
         if isinstance(fit, LawFit):
-            aicc = f"{fit.aicc:.1f}" if math.isfinite(fit.aicc) else ""
-            share = f"{100 * weight:.0f} %" if laws.loss in law.averaged_for else ""
+            aicc = f"{fit.aicc:.1f}" if math.isfinite(fit.aicc) else "-"
+            share = f"{100 * weight:.0f} %" if laws.loss in law.averaged_for else "-"
             table.add_row(law.name, law.formula, f"{fit.rmse:.4f}", aicc, share)
         else:
             table.add_row(law.name, f"none: it {fit.reason}", "", "", "")
     console.print(table)
+    for sentence in laws.words:
+        console.print(sentence, soft_wrap=True)
 
 
 def _print_outlook(console: Console, outlook: Outlook | FitFailure, metric: Metric) -> None:
@@ -86,12 +91,8 @@ def _print_outlook(console: Console, outlook: Outlook | FitFailure, metric: Metr
             measured,
         )
     console.print(table)
-    doubling = outlook.doubling
-    gain, low, high = (
-        shown(value, metric, is_difference=True) for value in (doubling.gain, doubling.low, doubling.high)
-    )
     lines = [
-        f"The next doubling changes it by {gain} ({low} to {high}). {doubling.words}",
+        outlook.doubling.words,
         outlook.needed.words if outlook.needed else "",
         outlook.words,
     ]

@@ -17,6 +17,7 @@ from tui_datasize.jobs.commands import (
     select_jobs,
 )
 from tui_datasize.jobs.state import JobState
+from tui_datasize.words import plural
 
 ANSWER_WITHIN_S = 10.0
 """How long a command waits for the scheduler's answer; what was asked is safe either way."""
@@ -90,7 +91,7 @@ def _nothing_to_do(client: QueueClient, kind: CommandKind, arguments: argparse.N
     counts = Counter(job.state for job in client.jobs() if arguments.all or job.run_id in named)
     stand = ", ".join(f"{count} {state}" for state, count in counts.items())
     wanted = " or ".join(arguments.state or sorted(APPLIES_TO[kind]))
-    return f"nothing to {kind}: of the {counts.total()} jobs none is {wanted}" + (
+    return f"nothing to {kind}: of the {plural(counts.total(), 'job')} none is {wanted}" + (
         f" ({stand})" if stand else ""
     )
 
@@ -113,4 +114,4 @@ def _tell(results: Sequence[CommandResult]) -> None:
         return
     texts = Counter(result.message.removeprefix(f"{result.run_id}: ") for result in results)
     for text, count in texts.most_common(_MOST_LINES):
-        talk(f"{count} {'run' if count == 1 else 'runs'}: {text}")
+        talk(f"{plural(count, 'run')}: {text}")

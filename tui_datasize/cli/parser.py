@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from tui_datasize import __version__
 from tui_datasize.cli.argument_types import count, share_or_number, whole_numbers
 from tui_datasize.cli.record_arguments import add_record_commands
+from tui_datasize.cli.scheduler_arguments import add_scheduler_command
 from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
 
 TABLES = ("runs", "metrics", "curve", "fits", "overlap", "ensembles", "audit", "groups", "variance", "plan")
@@ -25,8 +28,13 @@ watch them live, and read their learning curves. Without a command the app opens
 EXIT_STATUSES = "exit status: 0 done, 1 a run failed, 2 wrong usage or bad input"
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def build_parser(first_word: str = "") -> argparse.ArgumentParser:
+    """The parser of the whole command line, or of as much of it as one call needs.
+
+    Args:
+        first_word: Where it names a command, the others are left out: making them all takes as long as
+            some commands themselves.
+    """
     parser = argparse.ArgumentParser(
         prog="datasize-tui",
         description=DESCRIPTION,
@@ -36,21 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"datasize-tui {__version__}")
     parser.add_argument("--project", type=Path, metavar="DIR", help=PROJECT_HELP, default=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    _add_demo(commands)
-    _add_experiments(commands)
-    _add_queue(commands)
-    _add_run(commands)
-    _add_status(commands)
-    _add_job_commands(commands)
-    _add_drain(commands)
-    _add_prune(commands)
-    _add_logs(commands)
-    _add_export(commands)
-    _add_analyze(commands)
-    _add_plan(commands)
-    add_record_commands(partial(_command, commands))
-    _add_doctor(commands)
-    _add_scheduler(commands)
+    for add in _called(first_word):
+        add(commands)
     return parser
 
 
@@ -294,24 +289,37 @@ def _add_doctor(commands: Commands) -> None:
 
 
 def _add_scheduler(commands: Commands) -> None:
-    scheduler = _command(
-        commands,
-        "scheduler",
-        "start, stop or look for the project's scheduler",
-        "scheduler start --slots-per-gpu 2",
-    )
-    scheduler.add_argument("action", choices=("start", "stop", "status"))
-    start = scheduler.add_argument_group(
-        "options of start", "for this scheduler alone; [devices] in experiments.toml holds for every one"
-    )
-    start.add_argument("--slots-per-gpu", type=count, metavar="N", help="jobs at once on a GPU")
-    start.add_argument(
-        "--max-jobs-per-gpu", type=count, metavar="N", help="the same, jobs of others included"
-    )
-    start.add_argument(
-        "--cpu-slots", type=count, metavar="N", help="jobs at once on the CPU, where there is no GPU"
-    )
-    start.add_argument("--cold", action="store_true", help="start every worker as a new process")
+    add_scheduler_command(partial(_command, commands))
+
+
+def _add_record(commands: Commands) -> None:
+    add_record_commands(partial(_command, commands))
+
+
+_ADDED: Mapping[tuple[str, ...], Callable[[Commands], None]] = MappingProxyType(
+    {
+        ("demo",): _add_demo,
+        ("experiments",): _add_experiments,
+        ("queue",): _add_queue,
+        ("run",): _add_run,
+        ("status",): _add_status,
+        tuple(JOB_COMMANDS): _add_job_commands,
+        ("drain",): _add_drain,
+        ("prune",): _add_prune,
+        ("logs",): _add_logs,
+        ("export",): _add_export,
+        ("analyze",): _add_analyze,
+        ("plan",): _add_plan,
+        ("report", "import"): _add_record,
+        ("doctor",): _add_doctor,
+        ("scheduler",): _add_scheduler,
+    }
+)
+"""What adds the commands of these names, in the order of the help."""
+
+
+def _called(first_word: str) -> list[Callable[[Commands], None]]:
+    return [add for names, add in _ADDED.items() if first_word in names] or list(_ADDED.values())
 
 
 def _add_selection(command: argparse.ArgumentParser) -> None:

@@ -62,7 +62,7 @@ def plan(arguments: argparse.Namespace) -> int:
     else:
         _print_plan(data_console(), made)
     if proposed.lacking:
-        talk(_seeds_line(project.experiment(arguments.experiment), proposed) if cells else _NO_CELLS)
+        talk(_seeds_line(project.experiment(arguments.experiment), proposed) if cells else _no_cells(runs))
     if arguments.queue:
         _queue(paths, project, arguments.experiment, proposed.specs)
     return EXIT_OK
@@ -87,7 +87,11 @@ def propose_cells(made: Plan, cells: Sequence[RunSpec], runs: pl.DataFrame) -> P
     return ProposedCells(tuple(specs), lacking)
 
 
-_NO_CELLS = "experiments.toml no longer has the recipe of these runs: put it back to queue further ones"
+def _no_cells(runs: pl.DataFrame) -> str:
+    """Why no run can be named."""
+    if runs["batch_size"].null_count() == runs.height:
+        return "these runs were imported: train the further ones where they come from"
+    return "experiments.toml no longer has the recipe of these runs: put it back to queue further ones"
 
 
 def _curve(runs: pl.DataFrame, variant: str | None) -> pl.DataFrame:
@@ -158,7 +162,8 @@ def _print_plan(console: Console, made: Plan) -> None:
             str(size.runs),
             str(size.add or ""),
             str(size.check or ""),
-            f"{size.samples:,.0f}" if size.add else "",
+            # Runs from elsewhere do not say how many samples they saw.
+            f"{size.samples:,.0f}" if size.samples else "",
         )
     console.print(table)
 

@@ -9,6 +9,7 @@ from tui_datasize.cli.console import data_console, plain_table
 from tui_datasize.errors import EXIT_OK, UnknownRunError
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.prune import remove, survey
+from tui_datasize.words import plural
 
 
 def prune(arguments: argparse.Namespace) -> int:
@@ -26,12 +27,13 @@ def prune(arguments: argparse.Namespace) -> int:
         print_json({"files": listed, "bytes": total_bytes, "freed_bytes": freed_bytes})
         return EXIT_OK
     if arguments.yes:
-        talk(f"removed {len(files)} checkpoints, {freed_bytes / 10**6:.1f} MB freed; logs and tables stay")
+        removed = plural(len(files), "checkpoint")
+        talk(f"removed {removed}, {freed_bytes / 10**6:.1f} MB freed; logs and tables stay")
         return EXIT_OK
     table = plain_table("checkpoint", "MB", right=("MB",))
     for file in files:
         table.add_row(str(file.path.relative_to(paths.runs)), f"{file.size_bytes / 10**6:.1f}")
     if files:
         data_console().print(table)
-    talk(f"{len(files)} checkpoints, {total_bytes / 10**6:.1f} MB, still there; --yes removes them")
+    talk(f"{plural(len(files), 'checkpoint')}, {total_bytes / 10**6:.1f} MB, still there; --yes removes them")
     return EXIT_OK

@@ -23,6 +23,7 @@ from tui_datasize.experiments.sweep import plan_runs, source_runs, variant_label
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import Acknowledgement
 from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.words import plural
 
 
 def experiments(arguments: argparse.Namespace) -> int:
@@ -103,7 +104,8 @@ def queue(arguments: argparse.Namespace) -> int:
 
 def describe(experiment: str, acknowledgement: Acknowledgement) -> str:
     """One line on what an enqueue did."""
-    text = f"{experiment}: {acknowledgement.new} runs queued, {acknowledgement.present} were there already"
+    there = f"{acknowledgement.present} {'was' if acknowledgement.present == 1 else 'were'} there already"
+    text = f"{experiment}: {plural(acknowledgement.new, 'run')} queued, {there}"
     if acknowledgement.failed:
         text += (
             f", {acknowledgement.failed} of them failed; `datasize-tui retry {experiment}` runs those again"
@@ -129,7 +131,7 @@ def _dry_run(jobs: Sequence[Job], specs: Sequence[RunSpec], arguments: argparse.
     for spec in missing:
         print(f"{spec.run_id}  {labels.get(spec.run_id, '')}".rstrip())
     talk(
-        f"{arguments.experiment}: {len(missing)} of {len(specs)} runs would be queued, "
-        f"{updates:,} updates; nothing was queued"
+        f"{arguments.experiment}: {len(missing)} of {plural(len(specs), 'run')} would be queued, "
+        f"{plural(updates, 'update')}; nothing was queued"
     )
     return EXIT_OK

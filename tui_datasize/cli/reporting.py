@@ -18,6 +18,7 @@ from tui_datasize.report.evidence import gather
 from tui_datasize.report.render import to_html, to_markdown
 from tui_datasize.runlog.atomic import write_bytes
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.words import plural
 
 _HTML = (".html", ".htm")
 _MARKDOWN = (".md", ".markdown")
@@ -54,5 +55,5 @@ def report(arguments: argparse.Namespace) -> int:
         raise StorageError(f"cannot be written: {error.strerror}", where=str(file)) from None
     for problem in log.problems:
         talk(str(problem))
-    talk(f"{file}: {runs.height} runs")
+    talk(f"{file}: {plural(runs.height, 'run')}")
     return EXIT_OK

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from operator import attrgetter
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tui_datasize.analysis.eta import Estimate, latest
 from tui_datasize.cli.basics import print_json, project_paths, talk, without_collection
-from tui_datasize.cli.variants import label_variants
+from tui_datasize.cli.variants import read_variants
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, UnknownRunError
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import QueueSettings
@@ -19,6 +18,7 @@ from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.jobs.views import Usage
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.forecast import look_ahead
+from tui_datasize.words import plural
 
 _BASES_SHOWN = 3
 _CHAINED_SHOWN = 5
@@ -99,10 +99,8 @@ class Look:
         }
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        names = [field.name for field in fields(Job)]
-        values_of = attrgetter(*names)
         for job in self.jobs:
-            row = dict(zip(names, values_of(job), strict=True))
+            row = job._asdict()
             estimate = self.estimates.get(job.run_id, _NOT_KNOWN)
             row["remaining_s"] = estimate.remaining_s
             row["ends_in_s"] = estimate.ends_in_s
@@ -119,13 +117,14 @@ class Look:
             yield self.waiting
         if not self.estimates:
             return
-        runs, slots = _plural(len(self.estimates), "run"), _plural(self.slots, "slot")
+        runs, slots = plural(len(self.estimates), "run"), plural(self.slots, "slot")
         ends_in_s = latest(self.estimates.values())
         known = "not known yet" if ends_in_s is None else f"about {duration(ends_in_s)}"
+        known = "any moment" if ends_in_s == 0 else known
         yield f"time left: {known} for {runs} on {slots}"
         bases = Counter(estimate.basis for estimate in self.estimates.values() if estimate.basis)
         for basis, count in bases.most_common(_BASES_SHOWN):
-            yield f"  learned from {basis} ({_plural(count, 'run')})"
+            yield f"  learned from {basis} ({plural(count, 'run')})"
 
 
 def _look(client: QueueClient, experiment: str | None) -> Look:
@@ -148,13 +147,9 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
         estimates={run_id: e for run_id, e in ahead.estimates.items() if run_id in shown},
         slots=ahead.slots,
         usage={usage.experiment: usage for usage in client.usage()},
-        variants=label_variants(client.specs()),
+        variants=read_variants(client),
         waiting=client.waits_for_slots(),
     )
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def _is_of_interest(job: Job) -> bool:
@@ -190,7 +185,7 @@ def scheduler(arguments: argparse.Namespace) -> int:
 def _scheduler_options(arguments: argparse.Namespace) -> list[str]:
     """The options of `scheduler start` as the scheduler's own."""
     options = ["--cold"] if arguments.cold else []
-    for name in ("slots_per_gpu", "max_jobs_per_gpu", "cpu_slots"):
+    for name in ("slots_per_gpu", "max_jobs_per_gpu", "cpu_slots", "packs", "pack_width"):
         if getattr(arguments, name) is not None:
             options += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
     return options

@@ -11,7 +11,7 @@ from tui_datasize.analysis.eta import latest
 from tui_datasize.cli.console import plain_table
 from tui_datasize.cli.status import Look
 from tui_datasize.jobs.state import Job, JobState
-from tui_datasize.tui.look.duration import duration
+from tui_datasize.tui.look.duration import time_left
 
 
 def counts_table(look: Look) -> Table:
@@ -30,7 +30,7 @@ def counts_table(look: Look) -> Table:
 
 def _times(look: Look, experiment: str) -> tuple[str, str, str]:
     estimates, used = look.of(experiment), look.usage.get(experiment)
-    left = duration(latest(estimates)) if estimates else "-"
+    left = time_left(latest(estimates)) if estimates else "-"
     if used is None:
         return left, "-", "-"
     return left, _hours(used.cpu_s), _hours(used.gpu_s)
@@ -48,7 +48,7 @@ def jobs_table(jobs: Sequence[Job], look: Look) -> Table:
     table = plain_table(*columns, "state", "attempt", "device", "time left", "reason", right=("time left",))
     for job in jobs:
         estimate = look.estimates.get(job.run_id)
-        left = duration(estimate.remaining_s) if estimate else "-"
+        left = time_left(estimate.remaining_s) if estimate else "-"
         attempt = f"{job.attempts}/{job.max_attempts}"
         names = [job.run_id, *([look.variants.get(job.run_id, "-")] if has_variants else [])]
         table.add_row(*names, job.state.value, attempt, job.device or "-", left, _why(job))
@@ -56,7 +56,9 @@ def jobs_table(jobs: Sequence[Job], look: Look) -> Table:
 
 
 def _why(job: Job) -> str:
-    """The reason of a job's state, or what it waits for."""
+    """The reason of a job's state, what it waits for, or with how many it shares its worker."""
+    if job.pack:
+        return f"one of {len(job.pack)} that one process trains"
     if not job.waits_for:
         return job.reason
     first, *others = job.waits_for

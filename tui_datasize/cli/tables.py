@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import polars as pl
 from rich.console import Console
@@ -18,7 +18,8 @@ from tui_datasize.analysis.ensembles import ensembles_table
 from tui_datasize.analysis.findings import findings_table
 from tui_datasize.analysis.fits import Estimate, FitFailure, LogLinearFit
 from tui_datasize.analysis.groups_table import groups_table
-from tui_datasize.analysis.overlap import DrawOverlap, pairs_table
+from tui_datasize.analysis.overlap import DrawOverlap
+from tui_datasize.analysis.overlap_tables import overlap_table
 from tui_datasize.analysis.summary import (
     Analysis,
     CurveAnalysis,
@@ -42,6 +43,7 @@ from tui_datasize.report.evidence import find_faults, overlaps_of, split_of
 from tui_datasize.runlog.export import export as export_frame
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.words import plural
 
 BuildTable: TypeAlias = Callable[[RunLog, pl.DataFrame, str], pl.DataFrame]
 
@@ -65,7 +67,7 @@ def export(arguments: argparse.Namespace) -> int:
     export_frame(frame, arguments.format, None if to_stdout else Path(arguments.output))
     _tell_problems(log)
     if not to_stdout:
-        talk(f"{arguments.output}: {frame.height} rows")
+        talk(f"{arguments.output}: {plural(frame.height, 'row')}")
     return EXIT_OK
 
 
@@ -100,7 +102,8 @@ def print_analysis(
         if len(overlap.draws) > 1:
             _print_overlap(console, overlap)
     if analysis.n_left_out:
-        talk(f"{analysis.n_left_out} runs are left out: not succeeded, or without {metric}")
+        is_or_are = "is" if analysis.n_left_out == 1 else "are"
+        talk(f"{plural(analysis.n_left_out, 'run')} {is_or_are} left out: not succeeded, or without {metric}")
     _tell_problems(log)
 
 
@@ -144,7 +147,7 @@ def _fits_table(_log: RunLog, runs: pl.DataFrame, metric: str) -> pl.DataFrame:
 
 
 def _overlap_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
-    return pairs_table(overlaps_of(log, runs))
+    return overlap_table(overlaps_of(log, runs))
 
 
 def _ensembles_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
@@ -190,21 +193,19 @@ def _print_curve(console: Console, curve: CurveAnalysis) -> None:
     columns = ("train size", "runs", "mean", "SD", "95 % interval", "min", "max")
     table = plain_table(*columns, right=columns)
     for row in curve.curve.iter_rows(named=True):
-        mean, sd, low, high, least, most = (
-            _show(row[key], metric) for key in ("mean", "sd", "low", "high", "min", "max")
-        )
-        table.add_row(
-            str(row["train_size"]),
-            str(row["n_runs"]),
-            mean,
-            sd,
-            f"{low} to {high}" if low else "",
-            least,
-            most,
-        )
+        mean, sd, least, most = (_show(row[key], metric) for key in ("mean", "sd", "min", "max"))
+        interval = _interval(row, metric)
+        table.add_row(str(row["train_size"]), str(row["n_runs"]), mean, sd, interval, least, most)
     console.print(table)
     console.print(_fit_lines(curve), soft_wrap=True)
     print_laws(console, curve)
+
+
+def _interval(row: Mapping[str, Any], metric: Metric) -> str:
+    """Of one row of schema `CURVE`; without any scatter none can be told."""
+    if row["low"] is None:
+        return "all runs equal" if row["n_runs"] > 1 else ""
+    return f"{_show(row['low'], metric)} to {_show(row['high'], metric)}"
 
 
 def _fit_lines(curve: CurveAnalysis) -> str:

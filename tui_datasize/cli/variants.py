@@ -7,28 +7,34 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs.client import QueueClient
 
 
-def label_variants(specs: Mapping[str, RunSpec]) -> Mapping[str, str]:
-    """Labels such as `optimizer.lr=0.001` by run id; runs of experiments that sweep nothing have none.
+def read_variants(client: QueueClient) -> Mapping[str, str]:
+    """The labels of `label_variants` by run id."""
+    labels = label_variants(client.shapes())
+    return {run_id: labels[number] for run_id, number in client.runs_of_shapes(labels.keys()).items()}
+
+
+def label_variants(shapes: Mapping[int, RunSpec]) -> Mapping[int, str]:
+    """Labels such as `optimizer.lr=0.001`; runs of experiments that sweep nothing have none.
 
     Args:
-        specs: By run id, one object for all runs that are alike but for seeds and draw.
+        shapes: Specifications by number, without seeds and draws.
     """
-    shapes = {id(spec): spec for spec in specs.values()}
-    by_experiment: dict[str, list[RunSpec]] = defaultdict(list)
-    for spec in shapes.values():
-        by_experiment[spec.experiment].append(spec)
+    by_experiment: dict[str, dict[int, RunSpec]] = defaultdict(dict)
+    for number, spec in shapes.items():
+        by_experiment[spec.experiment][number] = spec
     labels: dict[int, str] = {}
     for alike in by_experiment.values():
-        if len({replace(spec, train_size=0) for spec in alike}) > 1:
+        if len({replace(spec, train_size=0) for spec in alike.values()}) > 1:
             labels |= _label(alike)
-    return {run_id: label for run_id, spec in specs.items() if (label := labels.get(id(spec)))}
+    return labels
 
 
-def _label(specs: list[RunSpec]) -> dict[int, str]:
+def _label(shapes: Mapping[int, RunSpec]) -> dict[int, str]:
     # Takes a while to import, and most queues sweep nothing but sizes and seeds.
     from tui_datasize.experiments.sweep import variant_labels
 
-    labels = variant_labels(specs)
-    return {id(spec): labels[spec.run_id] for spec in specs}
+    labels = variant_labels(list(shapes.values()))
+    return {number: label for number, spec in shapes.items() if (label := labels.get(spec.run_id))}

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 from tui_datasize.experiments.toml_table import Table
+
+Packs: TypeAlias = Literal["off", "auto", "always"]
+"""Where one worker may train several runs at once: nowhere, on GPUs, or on the CPU as well."""
+PACKS: tuple[Packs, ...] = get_args(Packs)
 
 MOST_SLOTS = 64
 """More jobs than this on one GPU are a slip of the finger."""
@@ -22,6 +27,10 @@ class DeviceSettings:
     """Jobs at once on the CPU where there is no GPU; None for one per core."""
     cold: bool = False
     """Whether every worker starts as a new process, instead of being forked from a warm one."""
+    packs: Packs = "auto"
+    """Where runs that are alike share a worker, which takes one slot."""
+    pack_width: int = 8
+    """Most runs that share one."""
 
 
 def read_devices(table: Table) -> DeviceSettings:
@@ -35,6 +44,8 @@ def read_devices(table: Table) -> DeviceSettings:
         max_jobs_per_gpu=_read_slots(table, "max_jobs_per_gpu"),
         cpu_slots=_read_slots(table, "cpu_slots"),
         cold=table.boolean("cold", False),
+        packs=table.choice("packs", PACKS, "auto"),
+        pack_width=_read_slots(table, "pack_width") or 8,
     )
     table.finish()
     most = settings.max_jobs_per_gpu

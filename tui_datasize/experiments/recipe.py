@@ -58,7 +58,8 @@ class Recipe:
     batch_size: int
     optimizer: OptimizerSpec
     clip_grad_norm: float | None
-    evaluations: int
+    evaluations: int | None
+    """None where the file leaves it to the default: shorter runs are then evaluated after each update."""
     schedule: ScheduleSpec
     augmentation: AugmentationSpec
     label_smoothing: float

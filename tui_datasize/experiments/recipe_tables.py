@@ -9,7 +9,13 @@ from types import MappingProxyType
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.architectures import MODELS, model_info
 from tui_datasize.experiments.augmentation import AugmentationSpec
-from tui_datasize.experiments.schedule import SCHEDULE_UNITS, SCHEDULES, ScheduleName, ScheduleSpec
+from tui_datasize.experiments.schedule import (
+    SCHEDULE_UNITS,
+    SCHEDULES,
+    ScheduleName,
+    ScheduleSpec,
+    ScheduleUnit,
+)
 from tui_datasize.experiments.spec import (
     AVERAGES,
     BUDGET_UNITS,
@@ -119,9 +125,9 @@ def read_optimizer(table: Table) -> OptimizerSpec:
     return optimizer
 
 
-def read_evaluations(table: Table) -> int:
-    """`evaluate`: how many times."""
-    times = table.integer("times", 12, least=1)
+def read_evaluations(table: Table) -> int | None:
+    """`evaluate`: how many times; None where it is not said."""
+    times = table.integer("times", least=1) if table.has("times") else None
     table.finish()
     return times
 
@@ -136,15 +142,24 @@ _SCHEDULE_KEYS: Mapping[ScheduleName, tuple[str, ...]] = MappingProxyType(
 )
 
 
+_LONGEST: Mapping[ScheduleUnit, float] = MappingProxyType({"fraction": 1.0, "updates": float("inf")})
+
+
+def _length(table: Table, key: str, unit: ScheduleUnit, default: int | None = None) -> float:
+    """A share of the budget, or whole updates; above 0 unless it may be left out."""
+    if unit == "updates":
+        return float(table.integer(key, default, least=1 if default is None else 0))
+    return table.number(key, default, above=0 if default is None else None, at_most=1)
+
+
 def read_schedule(table: Table) -> ScheduleSpec:
     """`schedule`: its shape, and lengths in fractions of the budget or in updates."""
     defaults = ScheduleSpec()
     name = table.choice("name", SCHEDULES, defaults.name)
     unit = table.choice("unit", SCHEDULE_UNITS, defaults.unit)
-    most = 1.0 if unit == "fraction" else float("inf")
     table.refuse_unknown({"name", "unit", "warmup", "warmup_start", *_SCHEDULE_KEYS[name]})
     milestones = (
-        tuple(table.numbers("milestones", whole=unit == "updates", at_most=most))
+        tuple(table.numbers("milestones", whole=unit == "updates", at_most=_LONGEST[unit]))
         if name == "multistep"
         else ()
     )
@@ -153,10 +168,10 @@ def read_schedule(table: Table) -> ScheduleSpec:
     return ScheduleSpec(
         name=name,
         unit=unit,
-        step=table.number("step", above=0, at_most=most) if name == "step" else 0.0,
+        step=_length(table, "step", unit) if name == "step" else 0.0,
         milestones=milestones,
         gamma=table.number("gamma", defaults.gamma, above=0, at_most=1),
-        warmup=table.number("warmup", 0.0, at_most=most),
+        warmup=_length(table, "warmup", unit, 0),
         warmup_start=table.number("warmup_start", 0.0, at_most=1),
         floor=table.number("floor", 0.0, at_most=1),
     )
@@ -207,7 +222,7 @@ def read_classes(table: Table) -> ClassSplit:
 
 def read_label_noise(table: Table) -> LabelNoise:
     """`label_noise`: a fraction, and what classes become where not any other alike."""
-    fraction = table.number("fraction", at_most=1)
+    fraction = table.number("fraction", below=1)
     confusion = table.table("confusion")
     rows = [
         (label, str(becomes), float(weight))

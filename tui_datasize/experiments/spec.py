@@ -14,6 +14,7 @@ from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.schedule import ScheduleSpec
 
 SCHEMA_VERSION = 1
+DEFAULT_EVALUATIONS = 12
 
 OptionValue: TypeAlias = bool | int | float | str
 Strategy: TypeAlias = Literal["stratified", "balanced", "random", "first"]
@@ -101,7 +102,7 @@ class LabelNoise:
     """Wrong training labels; the test labels stay as they are."""
 
     fraction: float = 0.0
-    """Share of all training images whose label is replaced, in [0, 1]; a subset carries its own part."""
+    """Share of all training images whose label is replaced, in [0, 1); a subset carries its own part."""
     confusion: tuple[tuple[str, str, float], ...] = ()
     """(class, class it becomes, weight); empty for any other class alike (symmetric noise)."""
 
@@ -162,7 +163,7 @@ class RunSpec:
     optimizer: OptimizerSpec = OptimizerSpec()
     clip_grad_norm: float | None = None
     """Largest global gradient norm; None leaves gradients as they are."""
-    evaluations: int = 12
+    evaluations: int = DEFAULT_EVALUATIONS
     """Number of evaluations, spread evenly over the updates; the last stands at the end."""
     classes: ClassSplit = ClassSplit()
     label_noise: LabelNoise = LabelNoise()

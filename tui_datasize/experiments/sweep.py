@@ -10,10 +10,11 @@ from tui_datasize.errors import ConfigError, DataError
 from tui_datasize.experiments.architectures import model_info
 from tui_datasize.experiments.catalogue import DatasetInfo, dataset_info
 from tui_datasize.experiments.class_split import restrict
+from tui_datasize.experiments.lengths import check_lengths
 from tui_datasize.experiments.load import Experiment, Order, Project
 from tui_datasize.experiments.recipe import Recipe
 from tui_datasize.experiments.sources import Sources
-from tui_datasize.experiments.spec import RunSpec, SubsetSpec
+from tui_datasize.experiments.spec import DEFAULT_EVALUATIONS, RunSpec, SubsetSpec
 from tui_datasize.experiments.subsets import largest_imbalanced
 
 AS_PUBLISHED = "as published"
@@ -100,12 +101,21 @@ def expand(
     cells = [
         lookup.resolve(_spec(experiment, recipe, size, seed, subset_seed), recipe.transfer)
         for recipe in experiment.recipes
-        for size in train_sizes(experiment, restrict(info, recipe.classes), recipe.imbalance)
+        for size in _checked_sizes(experiment, recipe, info)
         for seed in experiment.seeds
         for subset_seed in experiment.subset_seeds
     ]
     _check_distinct(experiment, cells)
     return tuple(sorted(cells, key=lambda spec: _order_key(spec, experiment)))
+
+
+def _checked_sizes(experiment: Experiment, recipe: Recipe, info: DatasetInfo) -> tuple[int, ...]:
+    """The train sizes of a recipe, at each of which its schedule and evaluations fit into the updates."""
+    sizes = train_sizes(experiment, restrict(info, recipe.classes), recipe.imbalance)
+    for size in sizes:
+        spec = _spec(experiment, recipe, size, experiment.seeds[0], experiment.subset_seeds[0])
+        check_lengths(spec, recipe, experiment.where)
+    return sizes
 
 
 def _check_kind(experiment: Experiment, info: DatasetInfo) -> None:
@@ -216,7 +226,7 @@ def _spec(experiment: Experiment, recipe: Recipe, size: int, seed: int, subset_s
         batch_size=recipe.batch_size,
         optimizer=recipe.optimizer,
         clip_grad_norm=recipe.clip_grad_norm,
-        evaluations=recipe.evaluations,
+        evaluations=DEFAULT_EVALUATIONS if recipe.evaluations is None else recipe.evaluations,
         classes=recipe.classes,
         label_noise=recipe.label_noise,
         image_px=recipe.image_px,

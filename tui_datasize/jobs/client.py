@@ -35,9 +35,10 @@ from tui_datasize.jobs.views import (
     has_startable,
     read_executions,
     read_jobs,
-    read_specs,
+    read_shapes,
     read_tags,
     read_usage,
+    runs_of_shapes,
 )
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.identity import ProcessIdentity
@@ -213,12 +214,19 @@ class QueueClient:
         with self._database() as connection:
             return read_executions(connection, _LEARNED_FROM)
 
-    def specs(self) -> Mapping[str, RunSpec]:
-        """By run id, what every job is to do, its seeds, draw and source left out."""
+    def shapes(self) -> Mapping[int, RunSpec]:
+        """What the jobs are to do, by number: their specifications without seeds, draw and source."""
         if not self.project.queue.exists():
             return {}
         with self._database() as connection:
-            return read_specs(connection)
+            return read_shapes(connection)
+
+    def runs_of_shapes(self, numbers: Collection[int]) -> Mapping[str, int]:
+        """The jobs whose specifications have these numbers, by run id, each with its number."""
+        if not numbers:
+            return {}
+        with self._database() as connection:
+            return runs_of_shapes(connection, numbers)
 
     def counts(self) -> Mapping[JobState, int]:
         """Number of jobs in each state, states without a job included."""

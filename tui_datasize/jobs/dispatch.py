@@ -8,9 +8,12 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tui_datasize.experiments.load import DATA_VARIABLE
+from tui_datasize.experiments.packing import pack_key
+from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.database import PASSING_ERRNOS, storage_errors
 from tui_datasize.jobs.gpus import CPU, VISIBLE_VARIABLE
 from tui_datasize.jobs.ledger import DeviceLedger
@@ -28,17 +31,26 @@ from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 _LOG = logging.getLogger(__name__)
 _LOOKAHEAD = 32
-"""Waiting jobs considered beyond the free slots, so that small ones may pass one that does not fit."""
+"""Waiting jobs considered beyond those that free slots take, so that small ones may pass one that does not
+fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """One job of a worker that is to be started."""
+
+    job: QueuedJob
+    paths: RunPaths
+    attempt: int
+    reserved_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Start:
     """One committed decision on its way to a worker."""
 
-    job: QueuedJob
+    lanes: tuple[_Lane, ...]
     placement: Placement
-    paths: RunPaths
-    attempt: int
     tag: str
 
 
@@ -61,6 +73,7 @@ class Dispatcher:
         self._ledger = ledger
         self._slots = slots
         self._turns = Turns(slots, project.root.absolute())
+        self._key_of_shape = cache(self._read_key)
 
     @property
     def waits_for_others(self) -> bool:
@@ -82,12 +95,14 @@ class Dispatcher:
             return 0
         free = self._take_free_slots()
         try:
-            placements = self._place(free)
-            starts = [start for job, placement in placements if (start := self._prepare(job, placement))]
+            starts = self._prepare(free)
             self._commit(starts)
+            active = {job.run_id: job for job in self._store.active()} if starts else {}
             for start in starts:
-                self._start(start, free[start.placement.device])
-            return len(starts)
+                worker = self._start(start, free[start.placement.device])
+                for lane in start.lanes:
+                    self._supervisor.add(active[lane.job.run_id], worker)
+            return sum(len(start.lanes) for start in starts)
         finally:
             # The workers have their own copies; what was not needed is free again.
             _close(free)
@@ -100,7 +115,7 @@ class Dispatcher:
         capacities, unclaimed, held = (
             self._ledger.capacities(),
             self._ledger.unclaimed(),
-            len(self._supervisor),
+            len(self._supervisor.workers()),
         )
         project = self._project.root.absolute()
         with storage_errors(self._slots):
@@ -120,22 +135,43 @@ class Dispatcher:
                 self._turns.leave()
         return free
 
-    def _place(self, free: dict[str, list[int]]) -> list[tuple[QueuedJob, Placement]]:
-        free_slots = sum(len(descriptors) for descriptors in free.values())
-        if not free_slots:
+    def _prepare(self, free: Mapping[str, Sequence[int]]) -> list[_Start]:
+        """Decide what starts, and make the run directories for it."""
+        devices = self._ledger.devices({device: len(slots) for device, slots in free.items()})
+        most = sum(device.free_slots * device.pack_width for device in devices)
+        if not most:
             return []
-        waiting = {job.run_id: job for job in self._store.waiting(free_slots + _LOOKAHEAD)}
-        placements = place(
-            [
-                WaitingJob(job.run_id, job.priority, job.position, job.alone, job.peak_bytes)
-                for job in waiting.values()
-            ],
-            self._ledger.devices({device: len(descriptors) for device, descriptors in free.items()}),
-            self._ledger.reservations(),
-        )
-        return [(waiting[placement.run_id], placement) for placement in placements]
+        waiting = {job.run_id: job for job in self._store.waiting(most + _LOOKAHEAD)}
+        can_share = any(device.pack_width > 1 for device in devices)
+        candidates = [
+            WaitingJob(
+                *(job.run_id, job.priority, job.position, job.alone, job.peak_bytes),
+                pack_key=self._pack_key(job) if can_share else "",
+            )
+            for job in waiting.values()
+        ]
+        starts = []
+        for placement in place(candidates, devices, self._ledger.reservations()):
+            reserved = zip(placement.run_ids, placement.reserved_bytes, strict=True)
+            lanes = [self._prepare_lane(waiting[run_id], need_bytes) for run_id, need_bytes in reserved]
+            if ready := tuple(lane for lane in lanes if lane):
+                starts.append(_Start(ready, placement, uuid.uuid4().hex))
+        return starts
 
-    def _prepare(self, job: QueuedJob, placement: Placement) -> _Start | None:
+    def _pack_key(self, job: QueuedJob) -> str:
+        """What a job must have in common with others to share a worker; empty where it gets its own."""
+        # Whatever brought its worker down must not bring down the worker of others.
+        key = "" if job.has_vanished else self._key_of_shape(job.shape)
+        return key and f"{key} {job.data_dir}"
+
+    def _read_key(self, shape: int) -> str:
+        try:
+            return pack_key(RunSpec.from_dict(json.loads(self._store.shape(shape))))
+        except (KeyError, TypeError, ValueError):
+            # Of another version: its worker will say what is wrong with it.
+            return ""
+
+    def _prepare_lane(self, job: QueuedJob, reserved_bytes: int) -> _Lane | None:
         """Write the run directory, before anything is committed; a job that cannot have one is held."""
         paths = self._project.run(job.experiment, job.run_id)
         try:
@@ -150,23 +186,24 @@ class Dispatcher:
             return None
         # A queue that was restored or rebuilt may know fewer attempts than the directory.
         attempt = max(job.attempts, observe(paths).newest_attempt) + 1
-        return _Start(job, placement, paths, attempt, uuid.uuid4().hex)
+        return _Lane(job, paths, attempt, reserved_bytes)
 
     def _commit(self, starts: Sequence[_Start]) -> None:
         if not starts:
             return
         with self._store.transaction():
             for start in starts:
-                placement = start.placement
-                self._store.begin_attempt(
-                    start.job.run_id, start.attempt, placement.device, placement.reserved_bytes, start.tag
-                )
+                for lane in start.lanes:
+                    self._store.begin_attempt(
+                        *(lane.job.run_id, lane.attempt, start.placement.device),
+                        *(lane.reserved_bytes, start.tag),
+                    )
 
-    def _start(self, start: _Start, slots: list[int]) -> None:
-        job, placement = start.job, start.placement
-        taken = tuple(slots[: placement.slots])
+    def _start(self, start: _Start, slots: list[int]) -> Worker:
+        names = ", ".join(f"{lane.job.run_id} attempt {lane.attempt}" for lane in start.lanes)
+        taken = tuple(slots[: start.placement.slots])
         request = SpawnRequest(
-            paths=start.paths,
+            runs=tuple(lane.paths for lane in start.lanes),
             environment=_environment(start),
             tag=start.tag,
             slots=taken,
@@ -175,13 +212,14 @@ class Dispatcher:
         try:
             worker = self._spawner.start(request)
         except OSError as error:
-            _LOG.error("%s: no worker could be started: %s", job.run_id, error)
+            _LOG.error("%s: no worker could be started: %s", names, error)
             worker = Worker(is_gone=True, status_expected=False)
         for descriptor in taken:
             slots.remove(descriptor)
             os.close(descriptor)
-        self._supervisor.add(self._store.active_job(job.run_id), worker)
-        _LOG.info("%s attempt %d: started on %s", job.run_id, start.attempt, placement.device)
+        worker.run_ids = tuple(lane.job.run_id for lane in start.lanes)
+        _LOG.info("%s: started on %s", names, start.placement.device)
+        return worker
 
 
 def _close(slots: Mapping[str, Sequence[int]]) -> None:
@@ -192,11 +230,11 @@ def _close(slots: Mapping[str, Sequence[int]]) -> None:
 
 def _environment(start: _Start) -> dict[str, str]:
     """What a worker's environment has beyond the scheduler's."""
-    data_dir = json.loads(start.job.document).get("data_dir")
+    data_dir = start.lanes[0].job.data_dir
     environment = {
         **ONE_THREAD,
         TAG_VARIABLE: start.tag,
-        ATTEMPT_VARIABLE: str(start.attempt),
+        ATTEMPT_VARIABLE: ",".join(str(lane.attempt) for lane in start.lanes),
         VISIBLE_VARIABLE: "" if start.placement.device == CPU else start.placement.device,
         "PYTHONUNBUFFERED": "1",
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from tui_datasize.jobs.state import JobState
-from tui_datasize.runlog.claim import OUT_OF_MEMORY, ExitRecord, Observation, Outcome
+from tui_datasize.runlog.claim import LEFT_WITH_PACK, OUT_OF_MEMORY, ExitRecord, Observation, Outcome
 
 
 class Finding(Enum):
@@ -17,9 +17,9 @@ class Finding(Enum):
     RUNNING = auto()
     """A worker has the run."""
     ENDING = auto()
-    """Its end is written; the worker, or descendants of it, are still there."""
+    """Its end is written; the worker, or descendants of it, still have the run."""
     ENDED = auto()
-    """Its end is written and nobody is left."""
+    """Its end is written and nobody has the run any more."""
     LEFTOVERS = auto()
     """The lock is held, but not by a living worker."""
     VANISHED = auto()
@@ -37,8 +37,9 @@ def find(attempt: int, seen: Observation, worker_alive: bool) -> Finding:
         worker_alive: Whether the process started for this attempt lives, or may live.
     """
     if ended(attempt, seen):
-        return Finding.ENDING if seen.claimant_alive or seen.lock_held else Finding.ENDED
-    if seen.claimant_alive:
+        # A worker keeps the lock until it dies, or is done with this run and goes on with others.
+        return Finding.ENDING if seen.lock_held else Finding.ENDED
+    if seen.is_running:
         # Perhaps a straggler of an earlier attempt: whoever has the claim has the run.
         return Finding.RUNNING
     if worker_alive:
@@ -69,6 +70,8 @@ class Ending:
     cancel_requested: bool
     beside_others: bool
     """Whether it ran on a GPU that it may have shared."""
+    is_for_another: bool = False
+    """Whether its worker was told to end for the sake of another run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class Decision:
     reason: str
     alone: bool = False
     """Whether its next attempt gets a GPU to itself."""
+    is_forgiven: bool = False
+    """Whether the attempt costs the job nothing."""
 
 
 def decide(ending: Ending) -> Decision:
@@ -89,6 +94,10 @@ def decide(ending: Ending) -> Decision:
         return Decision(
             JobState.CANCELLED, ending.reason if ending.outcome is Outcome.CANCELLED else "cancelled"
         )
+    if ending.outcome is Outcome.INTERRUPTED and ending.reason == LEFT_WITH_PACK:
+        return Decision(JobState.INTERRUPTED, LEFT_WITH_PACK, is_forgiven=True)
+    if ending.outcome is None and ending.is_for_another:
+        return Decision(JobState.INTERRUPTED, ending.reason, is_forgiven=True)
     tries_left = ending.attempt < ending.max_attempts
     if ending.outcome is Outcome.FAILED:
         if OUT_OF_MEMORY in ending.reason.lower() and ending.beside_others and tries_left:

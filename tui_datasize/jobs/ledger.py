@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tui_datasize.experiments.device_settings import Packs
+from tui_datasize.jobs.active import ActiveRun
 from tui_datasize.jobs.gpus import CPU, DeviceMonitor, DeviceReport, Gpu
 from tui_datasize.jobs.policy import Device, Reservation
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
-from tui_datasize.jobs.supervisor import ActiveRun, Supervisor
+from tui_datasize.jobs.supervisor import Supervisor
 
 _LOG = logging.getLogger(__name__)
 _READ_INTERVAL_S = 2.0
@@ -19,11 +22,15 @@ _READ_INTERVAL_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class DeviceLimits:
-    """How many jobs this machine takes at once."""
+    """How many jobs this machine takes at once; those that share a worker count as one."""
 
     slots_per_gpu: int = 1
     max_jobs_per_gpu: int | None = None
     """Jobs on a GPU, those of others included; None for `slots_per_gpu`."""
+    packs: Packs = "auto"
+    """Where jobs may share a worker."""
+    pack_width: int = 8
+    """Most jobs that share one."""
     cpu_slots: int | None = None
     """None for one per core."""
     warm_up_s: float = 20.0
@@ -42,7 +49,7 @@ class DeviceLedger:
         self._store = store
         self._report = DeviceReport((), 0, "not looked at yet")
         self._read_at_s = float("-inf")
-        self._others_seen: dict[str, int] = {}
+        self._others: Mapping[str, int] = {}
         self._slots_published: int | None = None
 
     def update(self) -> None:
@@ -56,8 +63,8 @@ class DeviceLedger:
         self._report = report
         self._notice_others()
         self._publish_slots()
-        for run in self._supervisor.runs():
-            self._learn_peak(run)
+        for runs in self._supervisor.workers():
+            self._learn_peak(runs)
 
     def capacities(self) -> dict[str, int]:
         """Slots of each device that takes jobs."""
@@ -68,17 +75,18 @@ class DeviceLedger:
 
     def unclaimed(self) -> dict[str, int]:
         """Slots of each device that nobody is seen to have; other projects may have locked some of them."""
-        return {
-            device: max(0, available - sum(run.job.device == device for run in self._supervisor.runs()))
-            for device, available in self._available().items()
-        }
+        used = Counter(runs[0].job.device for runs in self._supervisor.workers())
+        return {device: max(0, available - used[device]) for device, available in self._available().items()}
 
     def _available(self) -> dict[str, int]:
         """Slots of each device that the jobs of others leave to us."""
         most = self._limits.max_jobs_per_gpu or self._limits.slots_per_gpu
-        gpus = {gpu.uuid: gpu for gpu in self._report.gpus}
+        # A job of ours that ended since the last look is still on the GPU there, and nobody's.
+        others = {
+            gpu.uuid: min(self._others.get(gpu.uuid, 0), self._count_others(gpu)) for gpu in self._report.gpus
+        }
         return {
-            device: min(capacity, max(0, most - self._others(gpus[device]))) if device in gpus else capacity
+            device: min(capacity, max(0, most - others[device])) if device in others else capacity
             for device, capacity in self.capacities().items()
         }
 
@@ -92,20 +100,20 @@ class DeviceLedger:
             _LOG.info("devices: %d jobs at once", slots)
 
     def _notice_others(self) -> None:
-        """Say in the log what may keep our jobs waiting."""
-        others = {gpu.uuid: self._others(gpu) for gpu in self._report.gpus}
+        """Count the jobs of others, and say in the log what may keep ours waiting."""
+        others = {gpu.uuid: self._count_others(gpu) for gpu in self._report.gpus}
         for gpu in self._report.gpus:
-            if others[gpu.uuid] != self._others_seen.get(gpu.uuid, 0):
+            if others[gpu.uuid] != self._others.get(gpu.uuid, 0):
                 _LOG.info("GPU %d: %d jobs of others on it", gpu.index, others[gpu.uuid])
-        self._others_seen = others
+        self._others = others
 
-    def _others(self, gpu: Gpu) -> int:
+    def _count_others(self, gpu: Gpu) -> int:
         """Jobs on a GPU that are not ours."""
         seen = {process.pid for process in gpu.processes if process.computes}
         own = {
-            run.worker.process.pid: self._is_warming(run)
-            for run in self._supervisor.runs()
-            if run.job.device == gpu.uuid and run.worker.process
+            runs[0].worker.process.pid: self._is_warming(runs)
+            for runs in self._supervisor.workers()
+            if runs[0].job.device == gpu.uuid and runs[0].worker.process
         }
         # In a container the driver tells other numbers: warm jobs of ours that it does not name stand
         # behind some of those that it does.
@@ -124,40 +132,50 @@ class DeviceLedger:
                 free_slots=free,
                 memory_total_bytes=gpus[name].memory_total_bytes if name in gpus else None,
                 memory_free_bytes=gpus[name].memory_free_bytes if name in gpus else None,
+                pack_width=self._limits.pack_width if self._takes_packs(name) else 1,
             )
             for name, free in free_slots.items()
         ]
 
-    def reservations(self) -> Sequence[Reservation]:
-        """What the active jobs have of their devices."""
-        return [self._reservation(run) for run in self._supervisor.runs()]
+    def _takes_packs(self, device: str) -> bool:
+        return self._limits.packs == "always" or (self._limits.packs == "auto" and device != CPU)
 
-    def _reservation(self, run: ActiveRun) -> Reservation:
-        warming = self._is_warming(run)
-        allocated_bytes = self._used_bytes(run)
+    def reservations(self) -> Sequence[Reservation]:
+        """What the active workers have of their devices."""
+        return [self._reservation(runs) for runs in self._supervisor.workers()]
+
+    def _reservation(self, runs: Sequence[ActiveRun]) -> Reservation:
+        warming = self._is_warming(runs)
+        allocated_bytes = self._used_bytes(runs)
+        reserved_bytes = sum(run.job.reserved_bytes for run in runs)
         if not allocated_bytes and not warming:
             # The driver does not tell processes apart, as in a container: it has what it will have.
-            allocated_bytes = run.job.reserved_bytes
+            allocated_bytes = reserved_bytes
         return Reservation(
-            run_id=run.job.run_id,
-            device=run.job.device,
-            reserved_bytes=run.job.reserved_bytes,
+            device=runs[0].job.device,
+            reserved_bytes=reserved_bytes,
             allocated_bytes=allocated_bytes,
-            alone=run.job.alone,
+            alone=any(run.job.alone for run in runs),
             warming=warming,
         )
 
-    def _is_warming(self, run: ActiveRun) -> bool:
-        return run.job.state is JobState.STARTING or run.lasts("running") < self._limits.warm_up_s
+    def _is_warming(self, runs: Sequence[ActiveRun]) -> bool:
+        return any(
+            run.job.state is JobState.STARTING or run.lasts("running") < self._limits.warm_up_s
+            for run in runs
+        )
 
-    def _learn_peak(self, run: ActiveRun) -> None:
-        used_bytes = self._used_bytes(run)
-        if used_bytes > run.peak_bytes:
-            run.peak_bytes = used_bytes
-            with self._store.transaction():
-                self._store.learn_peak(run.job.workload, used_bytes)
+    def _learn_peak(self, runs: Sequence[ActiveRun]) -> None:
+        # Memory of a run that has ended stays with the process for those that go on.
+        used_bytes = self._used_bytes(runs) // runs[0].worker.lanes
+        for run in runs:
+            if used_bytes > run.peak_bytes:
+                run.peak_bytes = used_bytes
+                with self._store.transaction():
+                    self._store.learn_peak(run.job.workload, used_bytes)
 
-    def _used_bytes(self, run: ActiveRun) -> int:
-        pid = run.worker.process.pid if run.worker.process else None
+    def _used_bytes(self, runs: Sequence[ActiveRun]) -> int:
+        process = runs[0].worker.process
+        pid = process.pid if process else None
         processes = [process for gpu in self._report.gpus for process in gpu.processes]
         return sum(process.used_bytes or 0 for process in processes if process.pid == pid)

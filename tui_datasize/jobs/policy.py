@@ -1,9 +1,10 @@
-"""Placement: which waiting job starts on which device. A pure function of a snapshot."""
+"""Placement: which waiting jobs start together on which device. A pure function of a snapshot."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MARGIN_BYTES = 512 * 2**20
 """Memory left free on a GPU beyond what its jobs are known to need."""
@@ -24,6 +25,8 @@ class WaitingJob:
     """It ran out of memory beside others and gets a GPU to itself."""
     peak_bytes: int | None = None
     """Most memory that runs of its workload took on a GPU; None while none has been seen."""
+    pack_key: str = ""
+    """What it must have in common with others to share a worker with them; empty to have its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,14 @@ class Device:
     memory_total_bytes: int | None = None
     """None for the CPU, as is the next."""
     memory_free_bytes: int | None = None
+    pack_width: int = 1
+    """Most jobs that share a worker on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What an active job has of a device."""
+    """What an active worker has of a device."""
 
-    run_id: str
     device: str
     reserved_bytes: int = 0
     allocated_bytes: int = 0
@@ -54,13 +58,15 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One decision: start this job there."""
+    """One decision: start these jobs there, with one worker."""
 
-    run_id: str
+    run_ids: tuple[str, ...]
+    """One job, or the lanes of a pack."""
     device: str
     slots: int
     """Slots to take; all of them for a job that runs alone."""
-    reserved_bytes: int
+    reserved_bytes: tuple[int, ...]
+    """Memory for each of the jobs."""
 
 
 def place(
@@ -69,27 +75,47 @@ def place(
     """Decide what starts now, by priority, then position.
 
     A later job may overtake one that fits nowhere yet, but not on the device that this one waits
-    for, so that large jobs are not starved by small ones.
+    for, so that large jobs are not starved by small ones. A job takes a slot of its own where it can:
+    only then it joins a worker that is just being started for others of its pack key and priority.
     """
     largest_bytes = max((device.memory_total_bytes or 0 for device in devices), default=0)
     most_bytes = int(largest_bytes * _LARGEST_SHARE)
     rooms = [
         _Room(device, [r for r in reservations if r.device == device.name], most_bytes) for device in devices
     ]
-    placements = []
+    in_line = sorted(waiting, key=lambda job: (-job.priority, job.position))
+    alike = Counter((job.pack_key, job.priority) for job in in_line)
+    packs: list[_Pack] = []
     someone_waits = False
-    for job in sorted(waiting, key=lambda job: (-job.priority, job.position)):
+    for job in in_line:
         room = max((room for room in rooms if room.admits(job)), key=_Room.preference, default=None)
         if room:
-            placements.append(room.take(job))
+            packs.append(room.take(job))
+        elif pack := _pack_for(job, packs, rooms, alike[job.pack_key, job.priority]):
+            pack.join(job)
         elif not someone_waits:
             someone_waits = True
             promised = min((room for room in rooms if room.will_admit(job)), key=_Room.load, default=None)
             if promised:
                 promised.closed = True
-        if not any(room.is_open() for room in rooms):
+        if not any(room.is_open() for room in rooms) and not any(pack.is_open() for pack in packs):
             break
-    return tuple(placements)
+    return tuple(pack.placement() for pack in packs)
+
+
+def _pack_for(job: WaitingJob, packs: Sequence[_Pack], rooms: Sequence[_Room], alike: int) -> _Pack | None:
+    """The narrowest of the workers that are just being started which the job may share.
+
+    It may be one on a device that another job waits for: that one comes behind the first of the pack, and
+    has no higher priority. No worker takes so many that slots which cannot be used yet, as while a device
+    warms up, would find none of the `alike` jobs left.
+    """
+    same = [pack for pack in packs if pack.first.priority == job.priority and pack.has_key(job)]
+    if not same:
+        return None
+    fair = -(-alike // (len(same) + sum(room.free_slots for room in rooms)))
+    admitting = (pack for pack in same if len(pack.jobs) < fair and pack.admits(job))
+    return min(admitting, key=lambda pack: len(pack.jobs), default=None)
 
 
 class _Room:
@@ -127,8 +153,8 @@ class _Room:
             return True
         return self._need_bytes(job) <= self.headroom_bytes + self.own_bytes
 
-    def take(self, job: WaitingJob) -> Placement:
-        """Admit the job."""
+    def take(self, job: WaitingJob) -> _Pack:
+        """Admit the job, with a worker of its own."""
         on_gpu = self.device.memory_total_bytes is not None
         need_bytes = self._need_bytes(job) if on_gpu else 0
         slots = self.device.slots if job.alone and on_gpu else 1
@@ -138,7 +164,21 @@ class _Room:
         self.headroom_bytes -= need_bytes
         self.warming = on_gpu
         self.has_lone_job = on_gpu and _wants_whole(job)
-        return Placement(job.run_id, self.device.name, slots, need_bytes)
+        return _Pack(self, slots, [job], [need_bytes])
+
+    def takes_lane(self, job: WaitingJob) -> bool:
+        """Whether the job may share a worker that was just admitted."""
+        if self.device.memory_total_bytes is None:
+            return True
+        return not _wants_whole(job) and self._lane_bytes(job) <= self.headroom_bytes
+
+    def take_lane(self, job: WaitingJob) -> int:
+        """Admit the job to a worker that was just admitted, and return the memory that it has."""
+        on_gpu = self.device.memory_total_bytes is not None
+        need_bytes = self._lane_bytes(job) if on_gpu else 0
+        self.own_bytes += need_bytes
+        self.headroom_bytes -= need_bytes
+        return need_bytes
 
     def preference(self) -> tuple[int, int]:
         """Emptier devices first."""
@@ -151,6 +191,47 @@ class _Room:
     def _need_bytes(self, job: WaitingJob) -> int:
         peak_bytes = UNKNOWN_PEAK_BYTES if job.peak_bytes is None else job.peak_bytes
         return min(peak_bytes + MARGIN_BYTES, self.most_bytes)
+
+    def _lane_bytes(self, job: WaitingJob) -> int:
+        # The margin is left once for each worker.
+        return self._need_bytes(job) - MARGIN_BYTES
+
+
+@dataclass(slots=True)
+class _Pack:
+    """A worker that is to be started, and the jobs that it takes so far."""
+
+    room: _Room
+    slots: int
+    jobs: list[WaitingJob]
+    reserved_bytes: list[int] = field(default_factory=list)
+
+    @property
+    def first(self) -> WaitingJob:
+        return self.jobs[0]
+
+    def has_key(self, job: WaitingJob) -> bool:
+        """Whether the job may share the worker, as far as the jobs are concerned."""
+        return job.pack_key != "" and job.pack_key == self.first.pack_key and not job.alone
+
+    def is_open(self) -> bool:
+        """Whether any job at all could still join."""
+        return self.first.pack_key != "" and len(self.jobs) < self.room.device.pack_width
+
+    def admits(self, job: WaitingJob) -> bool:
+        """Whether the job may join, as far as the device is concerned."""
+        is_lone = self.first.alone or self.room.has_lone_job
+        return self.is_open() and not is_lone and self.room.takes_lane(job)
+
+    def join(self, job: WaitingJob) -> None:
+        """Let the job share the worker."""
+        self.jobs.append(job)
+        self.reserved_bytes.append(self.room.take_lane(job))
+
+    def placement(self) -> Placement:
+        """The decision."""
+        run_ids = tuple(job.run_id for job in self.jobs)
+        return Placement(run_ids, self.room.device.name, self.slots, tuple(self.reserved_bytes))
 
 
 def _wants_whole(job: WaitingJob) -> bool:

@@ -19,13 +19,14 @@ from tui_datasize.jobs.gpus import CPU
 from tui_datasize.jobs.orders import Order
 from tui_datasize.jobs.records import PastAttempt
 from tui_datasize.jobs.scheduler import Authority
+from tui_datasize.jobs.schema import VANISHED
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.atomic import sync_directory
 from tui_datasize.runlog.claim import Observation, observe
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
-VANISHED = "worker vanished"
+_WORKER_VANISHED = "worker vanished"
 _BESIDE = ("-wal", "-shm")
 """What SQLite keeps beside a database; a log of another one would be replayed into the new one."""
 
@@ -108,7 +109,7 @@ def state_of(seen: Observation) -> tuple[JobState, str]:
         return JobState(seen.final_exit.outcome), seen.final_exit.reason
     if seen.is_running:
         return JobState.RUNNING, ""
-    return (JobState.INTERRUPTED, VANISHED) if seen.claim else (JobState.QUEUED, "")
+    return (JobState.INTERRUPTED, _WORKER_VANISHED) if seen.claim else (JobState.QUEUED, "")
 
 
 def _rebuild(project: ProjectPaths, problem: str) -> Repair:
@@ -176,8 +177,8 @@ def _past_attempt(paths: RunPaths, seen: Observation) -> PastAttempt | None:
         tag=claim.tag,
         started_at=claim.started_at,
         finished_at=end.finished_at if end and is_its_end else "",
-        outcome=end.outcome if end and is_its_end else "vanished",
-        reason=end.reason if end and is_its_end else VANISHED,
+        outcome=end.outcome if end and is_its_end else VANISHED,
+        reason=end.reason if end and is_its_end else _WORKER_VANISHED,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from dataclasses import dataclass
 
 from tui_datasize.jobs.commands import CommandKind
@@ -23,6 +25,17 @@ class ActiveJob:
     device: str
     reserved_bytes: int
     tag: str
+    """The worker's; runs of one pack have it in common."""
+
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> ActiveJob:
+        """A row of the database, whose columns are the fields."""
+        values = dict(row) | {
+            "state": JobState(row["state"]),
+            "alone": bool(row["alone"]),
+            "cancel_requested": bool(row["cancel_requested"]),
+        }
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,21 @@ class QueuedJob:
     peak_bytes: int | None
     """Most GPU memory that its workload has been seen to take."""
     document: str
+    shape: int
+    """Number of its specification without seeds, draw and source, in the table `shapes`."""
+    has_vanished: bool
+    """Whether the worker of its last attempt went without a word."""
+
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> QueuedJob:
+        """A row of the database, whose columns are the fields."""
+        flags = {"alone": bool(row["alone"]), "has_vanished": bool(row["has_vanished"])}
+        return cls(**(dict(row) | flags))
+
+    @property
+    def data_dir(self) -> str:
+        """Where its worker finds data sets; empty where the document does not tell."""
+        return json.loads(self.document).get("data_dir") or ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError
+from tui_datasize.experiments.device_settings import PACKS
 from tui_datasize.experiments.load import device_settings
 from tui_datasize.jobs.apply import CommandDesk
 from tui_datasize.jobs.database import PassingStorageError, storage_errors
@@ -37,7 +38,7 @@ from tui_datasize.runlog.paths import ProjectPaths
 
 WORKER_COMMAND = (sys.executable, "-P", "-m", "tui_datasize.training")
 WORKER_CALL = "tui_datasize.training.worker:main"
-WORKER_MODULES = ("tui_datasize.training.prepare",)
+WORKER_MODULES = ("tui_datasize.training.packs.training",)
 """What a worker imports after its claim, and with it torch, torchmetrics and polars."""
 
 _LOG = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class SchedulerSettings:
     grace_s: float = 10.0
     """Seconds between TERM and KILL of a cancelled worker."""
     command: tuple[str, ...] = WORKER_COMMAND
-    """Starts a worker cold; the run directory is appended."""
+    """Starts a worker cold; the run directory is appended, those of a pack behind `--pack`."""
     call: str = WORKER_CALL
     """`MODULE:FUNCTION` of a warm worker; empty for cold starts."""
     preload: tuple[str, ...] = WORKER_MODULES
@@ -308,6 +309,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-jobs-per-gpu", type=int, help="jobs at once on a GPU, those of others included"
     )
+    parser.add_argument("--packs", choices=PACKS, help="where runs share a worker (default: auto)")
+    parser.add_argument("--pack-width", type=int, help="most runs that share a worker (default: 8)")
     return parser
 
 
@@ -324,6 +327,8 @@ def _settings(arguments: argparse.Namespace) -> SchedulerSettings:
         # The file's limit gives way to an option that asks for more slots.
         max_jobs_per_gpu=arguments.max_jobs_per_gpu or max(devices.max_jobs_per_gpu or 0, slots_per_gpu),
         cpu_slots=arguments.cpu_slots or devices.cpu_slots,
+        packs=arguments.packs or devices.packs,
+        pack_width=arguments.pack_width or devices.pack_width,
     )
     return SchedulerSettings(
         project=ProjectPaths(arguments.project.absolute()),

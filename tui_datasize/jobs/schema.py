@@ -17,6 +17,17 @@ UNFINISHED = _one_of(state for state in JobState if not state.is_final)
 STARTABLE = f"{WAITING} AND blocked = 0"
 """Conditions on `jobs`; in these very words, so that the partial indexes serve."""
 
+NEVER_BEGAN = "never began"
+"""Outcome of an attempt whose worker did not come; it does not count as one."""
+VANISHED = "vanished"
+"""Outcome of an attempt whose worker went without a word."""
+QUEUED_JOB = (
+    "run_id, experiment, jobs.workload, priority, position, attempts, alone, peak_bytes, document, shape, "
+    f"coalesce((SELECT outcome = '{VANISHED}' FROM attempts WHERE attempts.run_id = jobs.run_id "
+    "AND attempt = jobs.attempts), 0) AS has_vanished"
+)
+"""The columns of a `QueuedJob`, of `jobs` joined with `workloads`."""
+
 _FIRST = f"""
 CREATE TABLE jobs (
     run_id TEXT PRIMARY KEY,

@@ -30,7 +30,8 @@ ONE_THREAD: Mapping[str, str] = MappingProxyType(
 class SpawnRequest:
     """One worker to start."""
 
-    paths: RunPaths
+    runs: tuple[RunPaths, ...]
+    """What it executes: one run, or the lanes of a pack."""
     environment: Mapping[str, str]
     """What differs from the scheduler's own environment."""
     tag: str
@@ -40,10 +41,26 @@ class SpawnRequest:
     directory: Path
     """Working directory."""
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What the worker's command ends with."""
+        directories = tuple(str(run.directory) for run in self.runs)
+        return directories if len(directories) == 1 else ("--pack", *directories)
+
+    @property
+    def stdout(self) -> Path:
+        """Where its output goes: into the log of its first run."""
+        return self.runs[0].stdout
+
+    @property
+    def stderr(self) -> Path:
+        """The same for what it says of errors."""
+        return self.runs[0].stderr
+
 
 @dataclass(slots=True)
 class Worker:
-    """What its spawner knows of a worker; filled in as it is learned."""
+    """What its spawner knows of a worker; filled in as it is learned. Runs of one pack share it."""
 
     process: ProcessIdentity | None = None
     """None until the start is confirmed, and for good where `is_gone` without it."""
@@ -56,6 +73,17 @@ class Worker:
 
     was_never_begun: bool = field(default=False)
     """Whether its start was asked for and not followed, through no fault of the job."""
+
+    run_ids: tuple[str, ...] = ()
+    """Runs that it was started for, as far as they are known; the first one's logs have its output."""
+
+    was_stopped: bool = False
+    """Whether it was told to end for the sake of one of its runs."""
+
+    @property
+    def lanes(self) -> int:
+        """How many runs it was started for."""
+        return max(1, len(self.run_ids))
 
     def is_alive(self) -> bool:
         """Whether it lives, or may live because its start is under way."""
@@ -71,7 +99,7 @@ class Spawner(Protocol):
         """Whether `start` will be followed at once; asking may begin to make ready."""
 
     def start(self, request: SpawnRequest) -> Worker:
-        """Start a worker in its own session, its output appended to the run's log files.
+        """Start a worker in its own session, its output appended to the log files of its first run.
 
         Raises:
             OSError: It cannot be started now.
@@ -91,7 +119,7 @@ class ColdSpawner:
     """Starts every worker as a new process.
 
     Args:
-        command: Program and arguments; the run directory is appended.
+        command: Program and arguments; the run directories are appended, `--pack` before several.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -105,10 +133,10 @@ class ColdSpawner:
     def start(self, request: SpawnRequest) -> Worker:
         """See `Spawner.start`."""
         with ExitStack() as files:
-            stdout = files.enter_context(request.paths.stdout.open("ab"))
-            stderr = files.enter_context(request.paths.stderr.open("ab"))
+            stdout = files.enter_context(request.stdout.open("ab"))
+            stderr = files.enter_context(request.stderr.open("ab"))
             child = subprocess.Popen(
-                [*self._command, str(request.paths.directory)],
+                [*self._command, *request.arguments],
                 cwd=request.directory,
                 env=os.environ | request.environment,
                 stdin=subprocess.DEVNULL,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 MAX_ATTEMPTS = 3
 """Attempts that a job is allowed before a vanishing worker counts as a failure."""
@@ -39,9 +39,8 @@ class JobState(StrEnum):
         return self in (JobState.QUEUED, JobState.INTERRUPTED)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """The queue's entry for one run, as clients see it."""
+class Job(NamedTuple):
+    """The queue's entry for one run, as clients see it; a tuple, since there are tens of thousands."""
 
     run_id: str
     experiment: str
@@ -62,6 +61,8 @@ class Job:
     """Runs that must succeed before it starts."""
     waits_for: tuple[str, ...] = ()
     """Those of them that have not succeeded yet."""
+    pack: tuple[str, ...] = ()
+    """The runs that one worker trains together, this one among them; empty where it has its own."""
 
 
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(

@@ -23,16 +23,12 @@ from tui_datasize.jobs.database import (
 from tui_datasize.jobs.dependencies import Dependencies, stranded_by
 from tui_datasize.jobs.notices import Notices
 from tui_datasize.jobs.records import ActiveJob, NewJob, PastAttempt, PendingCommand, QueuedJob
-from tui_datasize.jobs.schema import ACTIVE, STARTABLE, WAITING, shape_of
+from tui_datasize.jobs.schema import ACTIVE, NEVER_BEGAN, QUEUED_JOB, STARTABLE, WAITING, shape_of
 from tui_datasize.jobs.settings import NOT_DRAINING, Settings
 from tui_datasize.jobs.state import IllegalTransitionError, JobState, sources
 from tui_datasize.runlog.claim import utc_now
 
 _COMMANDS_KEPT_DAYS = 7
-
-
-NEVER_BEGAN = "never began"
-"""Outcome of an attempt whose worker did not come; it does not count as one."""
 
 
 class Store:
@@ -226,12 +222,16 @@ class Store:
     def waiting(self, limit: int) -> list[QueuedJob]:
         """The first jobs in line for a device."""
         rows = self._all(
-            "SELECT run_id, experiment, jobs.workload, priority, position, attempts, alone, peak_bytes, "
-            f"document FROM jobs LEFT JOIN workloads USING (workload) WHERE {STARTABLE} "
+            f"SELECT {QUEUED_JOB} FROM jobs LEFT JOIN workloads USING (workload) WHERE {STARTABLE} "
             "ORDER BY priority DESC, position LIMIT ?",
             limit,
         )
-        return [QueuedJob(**(dict(row) | {"alone": bool(row["alone"])})) for row in rows]
+        return [QueuedJob.of(row) for row in rows]
+
+    def shape(self, number: int) -> str:
+        """What the jobs of a shape are to do, as JSON; empty where their documents do not tell."""
+        row = self._one("SELECT spec FROM shapes WHERE id = ?", number)
+        return str(row["spec"]) if row else ""
 
     def has_waiting(self) -> bool:
         """Whether any job is to start as soon as a device is free."""
@@ -244,13 +244,18 @@ class Store:
             "jobs.device, reserved_bytes, tag FROM jobs "
             f"JOIN attempts USING (run_id) WHERE {ACTIVE} AND attempt = attempts",
         )
-        return [_active_job(row) for row in rows]
+        return [ActiveJob.of(row) for row in rows]
 
     def active_job(self, run_id: str) -> ActiveJob:
         """One of the active jobs."""
         return next(job for job in self.active() if job.run_id == run_id)
 
     # Attempts
+
+    def lanes(self, tag: str) -> tuple[str, ...]:
+        """The jobs that a worker was started for, in the order in which it was given them."""
+        rows = self._all("SELECT run_id FROM attempts WHERE tag = ? ORDER BY rowid", tag)
+        return tuple(row[0] for row in rows)
 
     def begin_attempt(self, run_id: str, attempt: int, device: str, reserved_bytes: int, tag: str) -> None:
         """Commit-to-be of a start: state, attempt number and reservation, before anything is spawned."""
@@ -295,6 +300,10 @@ class Store:
             "SELECT started_at FROM attempts WHERE run_id = ? AND attempt = ?", run_id, attempt
         )[0]
         self.end_attempt(run_id, attempt, NEVER_BEGAN, reason, finished_at=started_at)
+        self.grant_attempt(run_id)
+
+    def grant_attempt(self, run_id: str) -> None:
+        """Allow a job one more attempt, for one that did not end through its fault."""
         self._run("UPDATE jobs SET max_attempts = max_attempts + 1 WHERE run_id = ?", run_id)
 
     def end_attempt(
@@ -338,12 +347,3 @@ class Store:
     def _all(self, statement: str, *values: object) -> list[sqlite3.Row]:
         with storage_errors(self.path):
             return self._connection.execute(statement, values).fetchall()
-
-
-def _active_job(row: sqlite3.Row) -> ActiveJob:
-    values = dict(row) | {
-        "state": JobState(row["state"]),
-        "alone": bool(row["alone"]),
-        "cancel_requested": bool(row["cancel_requested"]),
-    }
-    return ActiveJob(**values)

@@ -7,64 +7,38 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 
+from tui_datasize.jobs.active import ActiveRun, ending_of, last_sign, noted_peak_bytes
 from tui_datasize.jobs.database import storage_errors
-from tui_datasize.jobs.gpus import CPU
-from tui_datasize.jobs.judge import Ending, Finding, decide, ended, find
-from tui_datasize.jobs.process import describe_status, find_tagged, kill_tagged, signal_group
+from tui_datasize.jobs.judge import Finding, decide, ended, find
+from tui_datasize.jobs.process import find_tagged, kill_tagged, signal_group
 from tui_datasize.jobs.records import ActiveJob
+from tui_datasize.jobs.schema import VANISHED
 from tui_datasize.jobs.spawn import Worker
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
-from tui_datasize.runlog.claim import Observation, Outcome, conclude, observe
+from tui_datasize.runlog.claim import ClaimRecord, Observation, Outcome, conclude, observe
 from tui_datasize.runlog.identity import ProcessIdentity
-from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+from tui_datasize.runlog.paths import ProjectPaths
 
 CANCELLED_UNCLAIMED = "cancelled before it began"
 _LOG = logging.getLogger(__name__)
 _LOOK_INTERVAL_S = 2.0
 """How often a run is looked at of which nothing has been heard."""
+_LANE_INTERVAL_S = 0.5
+"""The same for a run whose worker has others: its end wakes nobody."""
 _SETTLING_INTERVAL_S = 0.05
 """How often one that is starting, ending or being cancelled is looked at."""
 _STATUS_PATIENCE_S = 1.0
 """How long a vanished worker's exit status is waited for."""
 _LEFTOVER_PATIENCE_S = 10.0
 """How long a lock that nobody known holds is waited for."""
-
-
-@dataclass(slots=True)
-class ActiveRun:
-    """An active job with what only this scheduler's life knows of it."""
-
-    job: ActiveJob
-    paths: RunPaths
-    worker: Worker
-    adopted: bool
-    """Whether an earlier scheduler began it."""
-    watched: ProcessIdentity | None = None
-    """The process whose end will wake, or has woken, the scheduler."""
-    pidfd: int | None = None
-    """Descriptor of that process while it is watched."""
-    peak_bytes: int = 0
-    """Most GPU memory that it has been seen to have."""
-    look_at_s: float = 0.0
-    """When to look again, on the monotonic clock."""
-    since_s: dict[str, float] = field(default_factory=dict)
-    """When something that is only tolerated for a while was first seen."""
-
-    @property
-    def came_dead(self) -> bool:
-        """Whether its worker had gone before this scheduler looked."""
-        return self.adopted and self.watched is None
-
-    def lasts(self, what: str) -> float:
-        """Seconds for which `what` has been seen, this time included."""
-        now = time.monotonic()
-        return now - self.since_s.setdefault(what, now)
+_CLAIM_PATIENCE_S = 5.0
+"""How long a worker may take to claim the rest of its runs once it executes the first."""
 
 
 class Supervisor:
@@ -89,6 +63,8 @@ class Supervisor:
         self._selector = selector
         self._grace_s = grace_s
         self._runs: dict[str, ActiveRun] = {}
+        self._remnants: set[str] = set()
+        """Tags of workers that other runs need, and whose descendants are to be killed behind them."""
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -96,6 +72,13 @@ class Supervisor:
     def runs(self) -> Iterator[ActiveRun]:
         """All active runs."""
         return iter(self._runs.values())
+
+    def workers(self) -> Sequence[Sequence[ActiveRun]]:
+        """All active runs, those together that share a worker."""
+        packs = defaultdict(list)
+        for run in self._runs.values():
+            packs[run.job.tag or run.job.run_id].append(run)
+        return list(packs.values())
 
     def refresh(self) -> None:
         """Take in what commands have changed, and jobs that another scheduler began."""
@@ -108,7 +91,10 @@ class Supervisor:
                 run.look_at_s = 0.0
 
     def add(self, job: ActiveJob, worker: Worker) -> None:
-        """Watch a job whose start has been committed and whose worker has been asked for."""
+        """Watch a job whose start has been committed and whose worker has been asked for.
+
+        Jobs of one pack come with the same worker.
+        """
         paths = self._project.run(job.experiment, job.run_id)
         self._runs[job.run_id] = ActiveRun(job, paths, worker, adopted=False)
 
@@ -142,22 +128,28 @@ class Supervisor:
 
     def _adopt(self, job: ActiveJob) -> None:
         paths = self._project.run(job.experiment, job.run_id)
-        # A claim will tell better; until there is one, the tag finds a worker that was just started.
-        process = next(find_tagged(job.tag), None) if job.tag else None
-        worker = Worker(process, status_expected=False, is_gone=process is None)
+        worker = next((run.worker for run in self._runs.values() if job.tag and run.job.tag == job.tag), None)
+        if worker is None:
+            # A claim will tell better; until there is one, the tag finds a worker that was just started.
+            process = next(find_tagged(job.tag), None) if job.tag else None
+            worker = Worker(process, status_expected=False, is_gone=process is None)
+            worker.run_ids = self._store.lanes(job.tag) if job.tag else ()
         self._runs[job.run_id] = ActiveRun(job, paths, worker, adopted=True)
 
     def _look_at(self, run: ActiveRun) -> None:
         seen = observe(run.paths)
         finding = find(run.job.attempts, seen, run.worker.is_alive())
         settling = run.job.cancel_requested or finding is not Finding.RUNNING
-        run.look_at_s = time.monotonic() + (_SETTLING_INTERVAL_S if settling else _LOOK_INTERVAL_S)
+        running_s = _LOOK_INTERVAL_S if run.worker.lanes == 1 else _LANE_INTERVAL_S
+        run.look_at_s = time.monotonic() + (_SETTLING_INTERVAL_S if settling else running_s)
         if finding is Finding.RUNNING and seen.claim:
-            run.worker.process = seen.claim.process
+            _recognise(run, seen.claim)
             self._note_running(run)
         if finding in (Finding.STARTING, Finding.RUNNING):
             if run.job.cancel_requested:
                 self._cancel(run, seen)
+            elif finding is Finding.STARTING and self._is_left_out(run):
+                self._repeat(run, "its worker went on with other runs of its pack")
         elif self._is_clear(run, seen, finding):
             self._end(run, seen, finding)
 
@@ -172,55 +164,74 @@ class Supervisor:
         if finding in (Finding.ENDING, Finding.LEFTOVERS):
             return self._clear_leftovers(run, seen)
         if finding is Finding.ENDED:
-            return True
+            is_last = seen.claim and seen.claimant_alive and not self._is_shared(run, seen.claim.process)
+            # The last run of a worker stays until that has gone: it has the slot.
+            return self._clear_leftovers(run, seen) if is_last else True
         # Nobody is there; whoever started the worker may still be about to say how it ended.
         worker = run.worker
         is_told = worker.status is not None or not worker.status_expected
         return is_told or run.lasts("without status") > _STATUS_PATIENCE_S
 
     def _clear_leftovers(self, run: ActiveRun, seen: Observation) -> bool:
-        if seen.claimant_alive:
-            if seen.claim and run.lasts("leaving") > self._grace_s:
-                signal_group(seen.claim.process, signal.SIGKILL)
+        if seen.claim and seen.claimant_alive:
+            process = seen.claim.process
+            if not self._is_shared(run, process) and run.lasts("leaving") > self._grace_s:
+                signal_group(process, signal.SIGKILL)
             return False
-        _kill_descendants(run, seen)
+        self._kill_descendants(run, seen)
         return run.lasts("leftovers") > _LEFTOVER_PATIENCE_S
 
     def _cancel(self, run: ActiveRun, seen: Observation) -> None:
-        """TERM, after the grace KILL; a worker that has not claimed finds its attempt over."""
+        """TERM, after the grace KILL; a worker that has not claimed finds its attempt over.
+
+        Runs of the same pack leave with it and start again: a worker cannot be asked to leave one run.
+        """
         process = run.worker.process
-        if not seen.claimant_alive and conclude(
+        if not seen.is_running and conclude(
             run.paths, run.job.attempts, Outcome.CANCELLED, CANCELLED_UNCLAIMED
         ):
-            if process:
+            if process and not self._is_shared(run, process):
                 signal_group(process, signal.SIGKILL)
             run.look_at_s = 0.0
-        elif process and "terminated" not in run.since_s:
-            run.lasts("terminated")
-            signal_group(process, signal.SIGTERM)
-        elif process and run.lasts("terminated") > self._grace_s:
-            signal_group(process, signal.SIGKILL)
+        elif process:
+            is_first = "terminated" not in run.since_s
+            if is_first or run.lasts("terminated") > self._grace_s:
+                run.lasts("terminated")
+                run.worker.was_stopped = True
+                signal_group(process, signal.SIGTERM if is_first else signal.SIGKILL)
+
+    def _is_left_out(self, run: ActiveRun) -> bool:
+        """Whether its worker could not claim it, and goes on with other runs."""
+        others = (other for other in self._runs.values() if other.worker is run.worker)
+        if not any(other.job.state is JobState.RUNNING for other in others):
+            return False
+        return run.lasts("left out") > _CLAIM_PATIENCE_S
+
+    def _is_shared(self, run: ActiveRun, process: ProcessIdentity) -> bool:
+        """Whether a process has other runs beside this one, or is to have them."""
+        return any(other is not run and other.worker.process == process for other in self._runs.values())
+
+    def _kill_descendants(self, run: ActiveRun, seen: Observation) -> None:
+        """Kill what is left of the run's workers; of those that others need, once these have ended."""
+        for tag in {run.job.tag, seen.claim.tag if seen.claim else ""}:
+            same = (other for other in self._runs.values() if other is not run and other.job.tag == tag)
+            if any(other.worker.is_alive() for other in same):
+                self._remnants.add(tag)
+            else:
+                kill_tagged(tag)
 
     def _end(self, run: ActiveRun, seen: Observation, finding: Finding) -> None:
         job = run.job
         is_unfollowed = run.adopted or run.worker.was_never_begun
         if finding is Finding.UNCLAIMED and is_unfollowed and not job.cancel_requested:
-            self._repeat(run)
+            who = "scheduler" if run.adopted else "preloader"
+            self._repeat(run, f"the {who} ended before its worker began")
             return
-        record, last_sign = ended(job.attempts, seen), _last_sign(run)
+        record, vanished_at = ended(job.attempts, seen), last_sign(run)
         if job.cancel_requested or record is None:
-            _kill_descendants(run, seen)
-        reason = record.reason if record else _reason_without_exit(run, finding)
-        decision = decide(
-            Ending(
-                outcome=record.outcome if record else None,
-                reason=reason,
-                attempt=job.attempts,
-                max_attempts=job.max_attempts,
-                cancel_requested=job.cancel_requested,
-                beside_others=job.device not in (CPU, "") and not job.alone,
-            )
-        )
+            self._kill_descendants(run, seen)
+        ending = ending_of(run, record, finding)
+        decision = decide(ending)
         outcome = Outcome(decision.state)
         tells_less = record is None or (decision.state.is_final and record.outcome is not outcome)
         if tells_less and not self._conclude(run, outcome, decision.reason, finding):
@@ -230,18 +241,21 @@ class Supervisor:
             self._store.end_attempt(
                 job.run_id,
                 job.attempts,
-                record.outcome if record else "vanished",
-                reason,
-                finished_at=record.finished_at if record else last_sign if run.came_dead else "",
+                record.outcome if record else VANISHED,
+                ending.reason,
+                finished_at=record.finished_at if record else vanished_at if run.came_dead else "",
             )
             if decision.alone:
                 self._store.set_alone(job.run_id)
+            if decision.is_forgiven:
+                self._store.grant_attempt(job.run_id)
+            if decision.state is JobState.SUCCEEDED and (peak_bytes := noted_peak_bytes(run.paths)):
+                self._store.learn_peak(job.workload, peak_bytes)
         self._forget(run, decision.state, decision.reason)
 
-    def _repeat(self, run: ActiveRun) -> None:
+    def _repeat(self, run: ActiveRun, reason: str) -> None:
         """Take back a start that was committed and never followed: it costs the job nothing."""
-        job, who = run.job, "scheduler" if run.adopted else "preloader"
-        reason = f"the {who} ended before its worker began"
+        job = run.job
         if self._conclude(run, Outcome.INTERRUPTED, reason, Finding.UNCLAIMED):
             with self._store.transaction():
                 self._store.forgive_attempt(job.run_id, job.attempts, reason)
@@ -283,28 +297,16 @@ class Supervisor:
         self._unwatch(run)
         del self._runs[run.job.run_id]
         _LOG.info("%s attempt %d: %s%s", run.job.run_id, run.job.attempts, state, reason and f" ({reason})")
+        tag = run.job.tag
+        if tag in self._remnants and not any(other.job.tag == tag for other in self._runs.values()):
+            self._remnants.remove(tag)
+            kill_tagged(tag)
 
 
-def _last_sign(run: ActiveRun) -> str:
-    """When its worker last wrote something, in UTC; empty where it never did."""
-    written_s = []
-    for file in (run.paths.claim, run.paths.metrics, run.paths.stdout, run.paths.checkpoint):
-        with suppress(OSError):
-            written_s.append(file.stat().st_mtime)
-    if not written_s:
-        return ""
-    return datetime.fromtimestamp(max(written_s), UTC).isoformat(timespec="milliseconds")
-
-
-def _kill_descendants(run: ActiveRun, seen: Observation) -> None:
-    for tag in {run.job.tag, seen.claim.tag if seen.claim else ""}:
-        kill_tagged(tag)
-
-
-def _reason_without_exit(run: ActiveRun, finding: Finding) -> str:
-    how = describe_status(run.worker.status) if run.worker.status is not None else ""
-    if finding is Finding.LEFTOVERS:
-        return "an unknown process keeps the run's lock"
-    if finding is Finding.VANISHED:
-        return f"worker vanished: {how}" if how else "worker vanished"
-    return f"worker {how or 'ended'} before it claimed the run; see stderr.log"
+def _recognise(run: ActiveRun, claim: ClaimRecord) -> None:
+    """Note which process has the run: its worker, or a straggler of an earlier attempt."""
+    if claim.tag == run.job.tag:
+        run.worker.process = claim.process
+        run.worker.is_gone = run.worker.was_never_begun = False
+    elif run.worker.process != claim.process:
+        run.worker = Worker(claim.process, status_expected=False)

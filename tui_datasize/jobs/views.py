@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,10 +14,11 @@ from typing import NamedTuple
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.gpus import CPU
-from tui_datasize.jobs.schema import ACTIVE, STARTABLE, UNFINISHED
+from tui_datasize.jobs.schema import ACTIVE, NEVER_BEGAN, STARTABLE, UNFINISHED
 from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
 
-_JOB_COLUMNS = ", ".join(name for name in Job.__dataclass_fields__ if name not in ("after", "waits_for"))
+_RELATED = ("after", "waits_for", "pack")
+_JOB_COLUMNS = ", ".join(name for name in Job._fields if name not in _RELATED)
 _STATES: Mapping[str, JobState] = MappingProxyType({state.value: state for state in JobState})
 _STATE_AFTER: Mapping[str, JobState] = {
     CommandKind.ENQUEUE: JobState.QUEUED,
@@ -29,7 +30,10 @@ _STATE_AFTER: Mapping[str, JobState] = {
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the attempts of an experiment have had of the devices, whatever came of them."""
+    """What the attempts of an experiment have had of the devices, whatever came of them.
+
+    Runs that shared a worker have shared its time.
+    """
 
     experiment: str
     cpu_s: float
@@ -49,19 +53,24 @@ class Execution(NamedTuple):
     device: str
     """GPU UUID or `cpu`; empty where it never ran."""
     used_s: float
+    """Seconds of one slot; its part of them where it shared a worker."""
+    worker: str = ""
+    """Tag of the worker that has it; empty where none has."""
 
 
 def read_jobs(connection: sqlite3.Connection) -> list[Job]:
     """All jobs in queue order, acknowledged but not yet applied ones at the end, as queued."""
     after, waits_for = _dependencies(connection)
+    packs = _packs(connection)
     jobs = []
     for run_id, experiment, word, *others in connection.execute(
         f"SELECT {_JOB_COLUMNS} FROM jobs ORDER BY position"
     ):
         state = _STATES[word]
         open_sources = () if state.is_final else tuple(waits_for.get(run_id, ()))
-        values = [run_id, experiment, state, *others, tuple(after.get(run_id, ())), open_sources]
-        jobs.append(Job(*values))
+        sources = tuple(after.get(run_id, ()))
+        pack = packs.get(run_id, ())
+        jobs.append(Job._make((run_id, experiment, state, *others, sources, open_sources, pack)))
     known = {job.run_id for job in jobs}
     return jobs + [job for job in _acknowledged_jobs(connection) if job.run_id not in known]
 
@@ -87,7 +96,7 @@ def has_startable(connection: sqlite3.Connection) -> bool:
 def read_usage(connection: sqlite3.Connection) -> list[Usage]:
     """What each experiment has used, those that never ran left out."""
     rows = connection.execute(
-        f"SELECT experiment, attempts.device = ? AS on_cpu, sum({_ATTEMPT_S}) AS used_s "
+        f"SELECT experiment, attempts.device = ? AS on_cpu, sum({_attempt_s(connection)}) AS used_s "
         f"FROM attempts JOIN jobs USING (run_id) WHERE attempts.device != '' AND {_COUNTS} "
         "GROUP BY experiment, on_cpu",
         (CPU,),
@@ -108,31 +117,33 @@ def read_tags(connection: sqlite3.Connection) -> frozenset[str]:
 
 def read_executions(connection: sqlite3.Connection, most_finished: int) -> list[Execution]:
     """The unfinished jobs in queue order, and the latest of those that succeeded."""
+    attempt_s = _attempt_s(connection)
     rows = connection.execute(
-        "SELECT run_id, state, jobs.device, shape, "
-        f"iif(attempts, (SELECT sum({_ATTEMPT_S}) FROM attempts WHERE attempts.run_id = jobs.run_id "
+        f"SELECT run_id, state, jobs.device, shape, iif({ACTIVE}, (SELECT tag FROM attempts "
+        "WHERE attempts.run_id = jobs.run_id AND attempt = jobs.attempts), '') AS worker, "
+        f"iif(attempts, (SELECT sum({attempt_s}) FROM attempts WHERE attempts.run_id = jobs.run_id "
         f"AND {_COUNTS} AND attempts.attempt > {_LAST_MAKING}), 0) AS used_s FROM jobs "
         f"WHERE {UNFINISHED} OR run_id IN "
         "(SELECT run_id FROM jobs WHERE state = ? ORDER BY finished_at DESC LIMIT ?) "
         "ORDER BY priority DESC, position",
         (JobState.SUCCEEDED, most_finished),
     )
-    specs = _read_shapes(connection)
+    specs = read_shapes(connection)
     return [
-        Execution(run_id, spec, _STATES[state], device, max(0.0, used_s or 0.0))
-        for run_id, state, device, shape, used_s in rows
+        Execution(run_id, spec, _STATES[state], device, max(0.0, used_s or 0.0), worker or "")
+        for run_id, state, device, shape, worker, used_s in rows
         if (spec := specs.get(shape))
     ]
 
 
-def read_specs(connection: sqlite3.Connection) -> dict[str, RunSpec]:
-    """By run id, what every job is to do, its seeds, draw and source left out."""
-    specs = _read_shapes(connection)
-    rows = connection.execute("SELECT run_id, shape FROM jobs")
-    return {run_id: specs[shape] for run_id, shape in rows if shape in specs}
+def runs_of_shapes(connection: sqlite3.Connection, numbers: Collection[int]) -> dict[str, int]:
+    """The jobs that are of one of these shapes, by run id, each with the number of its shape."""
+    places = ", ".join("?" * len(numbers))
+    rows = connection.execute(f"SELECT run_id, shape FROM jobs WHERE shape IN ({places})", tuple(numbers))
+    return dict(rows.fetchall())
 
 
-def _read_shapes(connection: sqlite3.Connection) -> dict[int, RunSpec]:
+def read_shapes(connection: sqlite3.Connection) -> dict[int, RunSpec]:
     """The specifications by number; without those of another version, whose time cannot be told."""
     specs = {}
     for number, text in connection.execute("SELECT id, spec FROM shapes"):
@@ -141,12 +152,31 @@ def _read_shapes(connection: sqlite3.Connection) -> dict[int, RunSpec]:
     return specs
 
 
-_ATTEMPT_S = (
-    "(julianday(iif(attempts.finished_at = '', 'now', attempts.finished_at)) "
-    "- julianday(attempts.started_at)) * 86400"
-)
+_BEGAN = "julianday(attempts.started_at)"
+_ENDED = "julianday(iif(attempts.finished_at = '', 'now', attempts.finished_at))"
 _COUNTS = f"(attempts.finished_at != '' OR (jobs.{ACTIVE} AND attempts.attempt = jobs.attempts))"
 """An attempt without an end goes on, or nobody ever followed it."""
+
+
+def _attempt_s(connection: sqlite3.Connection) -> str:
+    """SQL for the seconds of a slot that an attempt has had.
+
+    Attempts of one worker share the time from the start of the first to the end of the last in proportion
+    to their own.
+    """
+    rows = connection.execute(
+        f"SELECT tag, (max({_ENDED}) - min({_BEGAN})) / sum({_ENDED} - {_BEGAN}) "
+        "FROM attempts JOIN jobs USING (run_id) "
+        "WHERE tag IN (SELECT tag FROM attempts WHERE tag != '' GROUP BY tag HAVING count(*) > 1) "
+        f"AND outcome != ? AND {_COUNTS} GROUP BY tag",
+        (NEVER_BEGAN,),
+    )
+    shares: dict[str, float] = {tag: share for tag, share in rows if share}
+    own_s = f"({_ENDED} - {_BEGAN}) * 86400"
+    if not shares:
+        return own_s
+    connection.create_function("share", 1, lambda tag: shares.get(tag, 1.0))
+    return f"{own_s} * share(attempts.tag)"
 
 
 _LAST_MAKING = (
@@ -154,6 +184,18 @@ _LAST_MAKING = (
     "AND earlier.attempt < jobs.attempts AND earlier.outcome = 'succeeded'), 0)"
 )
 """A run that succeeded and runs anew begins from nothing after that attempt."""
+
+
+def _packs(connection: sqlite3.Connection) -> Mapping[str, tuple[str, ...]]:
+    """By run id, the runs that one worker has together, in the order in which it was given them."""
+    rows = connection.execute(
+        f"SELECT tag, run_id FROM jobs JOIN attempts USING (run_id) WHERE {ACTIVE} AND attempt = attempts "
+        "AND tag != '' ORDER BY attempts.rowid"
+    )
+    packs: dict[str, list[str]] = defaultdict(list)
+    for tag, run_id in rows:
+        packs[tag].append(run_id)
+    return {run_id: tuple(pack) for pack in packs.values() if len(pack) > 1 for run_id in pack}
 
 
 def _dependencies(

@@ -63,8 +63,9 @@ class WarmSpawner:
 
     def start(self, request: SpawnRequest) -> Worker:
         """See `Spawner.start`."""
-        if self._preloader and self._preloader.is_ready:
-            return self._preloader.fork(request)
+        packet = _packet(request)
+        if self._preloader and self._preloader.is_ready and len(packet) <= PACKET_BYTES:
+            return self._preloader.fork(request, packet)
         return self._fallback.start(request)
 
     def poll(self) -> None:
@@ -144,21 +145,13 @@ class _Preloader:
         self.sources_checked_s = time.monotonic()
         return any(_modified_ns(file) != modified_ns for file, modified_ns in self.sources.items())
 
-    def fork(self, request: SpawnRequest) -> Worker:
+    def fork(self, request: SpawnRequest, packet: bytes) -> Worker:
         """Ask for a worker; its process is known when the preloader has answered."""
-        message = {
-            "tag": request.tag,
-            "argv": [str(request.paths.directory)],
-            "environment": dict(request.environment),
-            "directory": str(request.directory),
-            "stdout": str(request.paths.stdout),
-            "stderr": str(request.paths.stderr),
-        }
         # A preloader that has died since leaves the worker unborn; `poll` will tell.
         worker = self.workers[request.tag] = Worker()
         self.asked_s[request.tag] = time.monotonic()
         try:
-            socket.send_fds(self.control, [json.dumps(message).encode()], request.slots)
+            socket.send_fds(self.control, [packet], request.slots)
         except (BrokenPipeError, ConnectionResetError):
             self.has_ended = True
         return worker
@@ -215,6 +208,19 @@ class _Preloader:
             worker = self.workers.pop(message["tag"])
             worker.status = message["status"]
             worker.is_gone = True
+
+
+def _packet(request: SpawnRequest) -> bytes:
+    """A request as the preloader reads it."""
+    message = {
+        "tag": request.tag,
+        "argv": request.arguments,
+        "environment": dict(request.environment),
+        "directory": str(request.directory),
+        "stdout": str(request.stdout),
+        "stderr": str(request.stderr),
+    }
+    return json.dumps(message).encode()
 
 
 def _modified_ns(file: Path) -> int:

@@ -1,8 +1,9 @@
 """The claim on a run directory: at most one worker executes a run, and no end is reported falsely.
 
-A worker holds `flock(lock)` from its claim to the end of its process; `claim.json` says who it is and
-`exit.json` how its attempt ended. Whoever looks decides from these three alone. Standard library only:
-a worker claims before it imports anything heavy.
+A worker holds `flock(lock)` from its claim to the end of its process, or, where the process goes on with
+other runs of its pack, to the end of this run; `claim.json` says who it is and `exit.json` how its attempt
+ended. Whoever looks decides from these three alone. Standard library only: a worker claims before it
+imports anything heavy.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ ATTEMPT_VARIABLE = "DATASIZE_ATTEMPT"
 
 OUT_OF_MEMORY = "out of memory"
 """Words in the reason of a failure that the queue answers with one attempt alone on a GPU."""
+
+LEFT_WITH_PACK = "the worker that it shared with other runs was asked to leave"
+"""The reason of a run that was interrupted in a pack of two or more. The queue counts no attempt for it:
+another run of the pack may have been the cause."""
 
 _PATIENCE_S = 2.0
 """How long a claim waits for the lock: someone may be probing it, a worker that ended may be leaving."""
@@ -117,13 +122,13 @@ class ClaimRefused(Exception):  # noqa: N818 - an orderly answer, not an error
 
 
 class Claim:
-    """The right to execute one attempt of a run, held until the process ends."""
+    """The right to execute one attempt of a run, held until it is released or the process ends."""
 
     def __init__(self, paths: RunPaths, attempt: int, lock: int) -> None:
         self.paths = paths
         self.attempt = attempt
-        # Never closed or unlocked: a child forked from this worker would free the run for others.
-        self._lock = lock
+        # Never unlocked: a child forked from this worker would free the run for others.
+        self._lock: int | None = lock
         self._finished = False
 
     def finish(self, outcome: Outcome, reason: str = "") -> None:
@@ -135,6 +140,18 @@ class Claim:
         if not self._finished:
             _write_exit(self.paths, self.attempt, outcome, reason)
             self._finished = True
+
+    def release(self) -> None:
+        """Free the run while the process goes on with others; children that it forked still keep it.
+
+        Raises:
+            RuntimeError: The end of the attempt is not written: somebody else would begin the run anew.
+        """
+        if not self._finished:
+            raise RuntimeError(f"{self.paths.run_id}: released before its end was written")
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def acquire(paths: RunPaths, attempt: int) -> Claim:
@@ -163,13 +180,14 @@ def acquire(paths: RunPaths, attempt: int) -> Claim:
 def observe(paths: RunPaths) -> Observation:
     """Look at a run directory without changing it; a missing one looks like a run not begun."""
     # The lock is probed first: a worker that ends between the two looks has then already written
-    # `exit.json`, whereas the other order would show neither an exit nor a held lock.
+    # `exit.json`, whereas the other order would show neither an exit nor a held lock. It is probed again
+    # behind an end: one that was claimed and ended in between may still have its lock.
     held = _lock_is_held(paths)
-    claim = read_claim(paths)
+    claim, ended = read_claim(paths), read_exit(paths)
     return Observation(
-        exit=read_exit(paths),
+        exit=ended,
         claim=claim,
-        lock_held=held,
+        lock_held=held or (ended is not None and _lock_is_held(paths)),
         claimant_alive=claim is not None and claim.process.is_alive(),
     )
 

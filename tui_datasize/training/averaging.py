@@ -47,10 +47,10 @@ class WeightAverage:
 
 
 def _split(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """What is averaged, and what is counted."""
+    """What is averaged, and what is counted: the tensors themselves, since a pack moves their values."""
     tensors: Iterator[Tensor] = chain(model.parameters(), model.buffers())
     floating: list[Tensor] = []
     counted: list[Tensor] = []
     for tensor in tensors:
-        (floating if tensor.is_floating_point() else counted).append(tensor.detach())
+        (floating if tensor.is_floating_point() else counted).append(tensor)
     return floating, counted

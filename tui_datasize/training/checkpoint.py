@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tui_datasize.runlog.atomic import write_bytes
 
@@ -34,7 +35,7 @@ def save(path: Path, identity: Mapping[str, str], state: Mapping[str, Any]) -> N
         OSError: The disk is full or read-only; the old checkpoint is untouched.
     """
     buffer = io.BytesIO()
-    torch.save({"format": FORMAT, "identity": dict(identity), "state": dict(state)}, buffer)
+    torch.save({"format": FORMAT, "identity": dict(identity), "state": _owning(state)}, buffer)
     write_bytes(path, buffer.getvalue())
 
 
@@ -59,3 +60,14 @@ def load(path: Path, identity: Mapping[str, str]) -> dict[str, Any] | None:
             raise CheckpointUnfit(f"it is of {key} {saved_identity.get(key)}, this is {expected}")
     loaded: dict[str, Any] = state
     return loaded
+
+
+def _owning(value: Any) -> Any:
+    """The same state, where each part of a larger tensor is a copy: torch would save the whole of it."""
+    if isinstance(value, Mapping):
+        return {key: _owning(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_owning(inner) for inner in value)
+    if isinstance(value, Tensor) and value.untyped_storage().nbytes() > value.nbytes:
+        return value.clone(memory_format=torch.preserve_format)
+    return value

@@ -19,12 +19,14 @@ from tui_datasize.experiments.budget import samples_at, total_updates
 from tui_datasize.experiments.schedule import learning_rate_factor
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.training.arrays import LoadedDataset
+from tui_datasize.training.augment.mixing import Targets
 from tui_datasize.training.augment.pipeline import Pipeline
 from tui_datasize.training.averaging import WeightAverage
 from tui_datasize.training.device import autocast
-from tui_datasize.training.evaluate import Integers
+from tui_datasize.training.evaluate import DeviceSplit, Integers
+from tui_datasize.training.graph import CaptureOn, Replays, capture_on
 from tui_datasize.training.models import build_model
-from tui_datasize.training.optimizers import build_optimizer
+from tui_datasize.training.optimizers import LearningRate, build_optimizer
 from tui_datasize.training.placement import place
 from tui_datasize.training.streams import BatchOrder, Purpose, stream
 from tui_datasize.training.transfer import SourceWeights, take_over
@@ -48,6 +50,15 @@ class Readings:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """What one update is made on."""
+
+    inputs: Tensor
+    """Augmented and normalised, float32, shape (B, C, H, W)."""
+    targets: Targets
+
+
+@dataclass(frozen=True, slots=True)
 class SeenBatch:
     """What the model said of the batch of an update, before that update."""
 
@@ -57,8 +68,24 @@ class SeenBatch:
     """int64, shape (B,)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What an update measured, on the device."""
+
+    loss: Tensor
+    """Nats, shape ()."""
+    gradient_norm: Tensor
+    """Global, before clipping, shape ()."""
+    seen: SeenBatch | None
+    """Where the protocol measures it."""
+
+
 class Trainer:
     """One run's training: `step` moves it by one update.
+
+    On a GPU the updates are recorded and replayed, each as a whole. Whoever computes the gradients of
+    several runs together takes the parts of a step one by one: `next_batch`, `advance`, `loss`, and,
+    once the parameters have their gradients, `apply_gradients` and `note`.
 
     Args:
         spec: What to train.
@@ -66,6 +93,7 @@ class Trainer:
         subset: Indices of the training images, shape (n,), in draw order.
         device: Where to train.
         source: Weights of another run that the model begins with.
+        capture: How updates are recorded on that device.
 
     Raises:
         DataError: The images or the source do not suit the model, or images are smaller than the crop.
@@ -78,9 +106,12 @@ class Trainer:
         subset: Integers,
         device: torch.device,
         source: SourceWeights | None = None,
+        capture: CaptureOn = capture_on,
     ) -> None:
         self._spec = spec
-        self._device = device
+        self.device = device
+        self.capture = capture
+        """How its updates may be recorded; the optimiser is prepared for it."""
         self._updates = total_updates(spec)
         self._dropout = stream(spec.seed, Purpose.DROPOUT, device)
         model = build_model(
@@ -97,6 +128,8 @@ class Trainer:
         self.view = View(normalise, spec.augmentation.crop_px)
         """What evaluations see of stored images."""
         self.subset = place(dataset.train, subset, device)
+        self.batch_size = spec.batch_size
+        """Images of a full batch."""
         self.update = 0
         """Updates made."""
         self.last_batch: SeenBatch | None = None
@@ -112,6 +145,9 @@ class Trainer:
         self._parameters = [p for p in self.model.parameters() if p.requires_grad]
         self._optimizer = build_optimizer(self._parameters, spec.optimizer)
         self._average = None if spec.ema_decay is None else WeightAverage(self.model, spec.ema_decay)
+        captured = capture(device, (self._dropout,))
+        self._replays: Replays[Learned] | None = Replays(captured) if captured else None
+        self._rate = LearningRate(self._optimizer, device if self._replays else None)
         self._losses: list[Tensor] = []
         self._gradient_norms: list[Tensor] = []
 
@@ -126,29 +162,52 @@ class Trainer:
         factor = learning_rate_factor(self._spec.schedule, max(0, self.update - 1), self._updates)
         return self._spec.optimizer.lr * factor
 
+    @property
+    def replayed(self) -> int:
+        """How many of the updates were replays of a recorded one."""
+        return self._replays.replayed if self._replays else 0
+
     def step(self) -> None:
         """Make one update on the next batch."""
-        images, labels = self.subset.batch(self._next_rows())
-        inputs, targets = self._pipeline(images, labels)
-        with self.autocast:
-            logits = self.model(inputs)
-        logits = logits.float()
-        loss = targets.loss(logits, self._spec.label_smoothing)
-        # The optimiser's own way also reports to the profiler: 6 % of the step of a tiny model.
-        for parameter in self._parameters:
-            parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = self._clip_gradients()
+        rows = self._next_rows()
+        self.advance()
+        if self._replays is None:
+            learned = self._learn_from(self._batch(rows))
+            self.note(learned.loss, learned.gradient_norm)
+            return
+        learned = self._learn_recorded(rows, self._replays)
+        self.last_batch = learned.seen
+        # The next replay overwrites both.
+        self.note(*torch.stack((learned.loss, learned.gradient_norm)).unbind())
+
+    def next_batch(self) -> Batch:
+        """Draw what the next update is made on; moves the streams of order and augmentation."""
+        return self._batch(self._next_rows())
+
+    def advance(self) -> None:
+        """Begin the next update: what the host decides of it."""
         self.update += 1
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.learning_rate
-        self._optimizer.step()
-        if self._average:
-            self._average.update(is_first=self.update == 1)
+        self._rate.set(self.learning_rate)
+
+    def loss(self, logits: Tensor, targets: Targets) -> Tensor:
+        """What the next update makes smaller, nats, from the logits (B, K) of its batch."""
+        logits = logits.float()
         if self._spec.protocol.measured == "last-batch":
             self.last_batch = SeenBatch(logits.detach(), targets.labels)
-        self._losses.append(loss.detach())
-        self._gradient_norms.append(norm)
+        return targets.loss(logits, self._spec.label_smoothing)
+
+    def apply_gradients(self) -> Tensor:
+        """Change weights and average by the gradients; returns their norm before clipping."""
+        norm = self._clip_gradients()
+        self._rate.step()
+        if self._average:
+            self._average.update(is_first=self.update == 1)
+        return norm
+
+    def note(self, loss: Tensor, gradient_norm: Tensor) -> None:
+        """Keep what an update measured until it is read."""
+        self._losses.append(loss)
+        self._gradient_norms.append(gradient_norm)
 
     def read(self) -> Readings:
         """Losses and gradient norms since the last reading; waits for the device."""
@@ -190,7 +249,42 @@ class Trainer:
         if self._average:
             self._average.load_state_dict(state["ema"])
         if "last_batch" in state:
-            self.last_batch = SeenBatch(**{k: v.to(self._device) for k, v in state["last_batch"].items()})
+            self.last_batch = SeenBatch(**{k: v.to(self.device) for k, v in state["last_batch"].items()})
+        if self._replays:
+            # The optimiser's state now stands in other tensors.
+            self._replays.forget()
+
+    def _learn_recorded(self, rows: Tensor, replays: Replays[Learned]) -> Learned:
+        """Make an update as a replay, where its batch allows it."""
+        if isinstance(self.subset, DeviceSplit) and self._pipeline.is_fixed:
+            return replays(self._learn_from_rows, rows)
+        batch = self._batch(rows)
+        # The share of mixed targets is a number, and another one for each batch.
+        if batch.targets.partners is not None:
+            return self._learn_from(batch)
+        return replays(self._learn_from_inputs, batch.inputs, batch.targets.labels)
+
+    def _learn_from_rows(self, rows: Tensor) -> Learned:
+        return self._learn_from(self._batch(rows))
+
+    def _learn_from_inputs(self, inputs: Tensor, labels: Tensor) -> Learned:
+        return self._learn_from(Batch(inputs, Targets(labels)))
+
+    def _learn_from(self, batch: Batch) -> Learned:
+        """All that the device does in an update, once its batch is there."""
+        with self.autocast:
+            logits = self.model(batch.inputs)
+        loss = self.loss(logits, batch.targets)
+        # The optimiser's own way also reports to the profiler: 6 % of the step of a tiny model.
+        for parameter in self._parameters:
+            parameter.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
+        return Learned(loss.detach(), self.apply_gradients(), self.last_batch)
+
+    def _batch(self, rows: Tensor) -> Batch:
+        images, labels = self.subset.batch(rows)
+        inputs, targets = self._pipeline(images, labels)
+        return Batch(inputs, targets)
 
     def _next_rows(self) -> Tensor:
         """Positions within the subset of the next batch, each as often as augmentation repeats it."""

@@ -14,11 +14,12 @@ from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.writer import subset_frame, write_table
-from tui_datasize.training import device
+from tui_datasize.training import device, provenance
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_dataset
-from tui_datasize.training.evaluate import Integers
+from tui_datasize.training.evaluate import ImageBatches, Integers
 from tui_datasize.training.models.cost import describe_cost
+from tui_datasize.training.placement import place
 from tui_datasize.training.session import Session
 from tui_datasize.training.specification import read_spec
 from tui_datasize.training.task import Task, make_task
@@ -26,10 +27,29 @@ from tui_datasize.training.transfer import read_source
 from tui_datasize.training.transforms import input_shape
 
 
-def prepare(paths: RunPaths, attempt: int) -> Session:
+class SharedTestImages:
+    """Places the test images of a data set on a device, once for all runs that share it."""
+
+    def __init__(self) -> None:
+        self._placed: dict[tuple[str, str], ImageBatches] = {}
+
+    def place(self, dataset: LoadedDataset, chosen: torch.device) -> ImageBatches:
+        """The whole test set, as the first who asked for it got it."""
+        key = (dataset.fingerprint, str(chosen))
+        if key not in self._placed:
+            self._placed[key] = place(dataset.test, slice(None), chosen)
+        return self._placed[key]
+
+
+def prepare(paths: RunPaths, attempt: int, test_images: SharedTestImages | None = None) -> Session:
     """Make a run ready to train, downloading and decoding its data set first where needed.
 
     Writes `provenance.json`, `dataset.json` and `subset.parquet`.
+
+    Args:
+        paths: Files of the run.
+        attempt: Number of the attempt.
+        test_images: Shared by the runs of a pack.
 
     Raises:
         DatasizeError: The specification is damaged, the data set cannot be had or is too small.
@@ -43,15 +63,17 @@ def prepare(paths: RunPaths, attempt: int) -> Session:
     whole = load_dataset(spec.dataset, data_directory(paths.directory.parents[2]), spec.image_px)
     task = make_task(spec, whole)
     dataset, subset = task.dataset, task.subset
-    provenance = _provenance(attempt, spec, dataset, chosen)
-    # Now, so that a run that ends while it is made ready tells where; with the model's cost below.
-    write_json(paths.provenance, provenance)
+    facts = _provenance(attempt, spec, dataset, chosen)
+    history = provenance.pack_history(paths) if paths.checkpoint.is_file() else {}
+    # Now, so that a run that ends while it is made ready tells where; with what the session tells below.
+    write_json(paths.provenance, facts | history)
     _describe(paths, task)
     labels, hashes = (part[subset] for part in (dataset.train.labels, dataset.train.hashes))
     write_table(paths.subset, subset_frame(task.index, labels, hashes, task.true_labels[subset]))
-    session = Session(paths, spec, dataset, subset, chosen, source=read_source(paths, spec))
-    provenance |= describe_cost(session.trainer.model, input_shape(dataset.image_shape, spec.augmentation))
-    write_json(paths.provenance, provenance)
+    test = (test_images or SharedTestImages()).place(dataset, chosen)
+    session = Session(paths, spec, dataset, subset, chosen, source=read_source(paths, spec), test=test)
+    facts |= describe_cost(session.trainer.model, input_shape(dataset.image_shape, spec.augmentation))
+    write_json(paths.provenance, facts | (history if session.has_resumed else {}))
     return session
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -13,11 +12,10 @@ import torch
 from tui_datasize.errors import RunFailedError
 from tui_datasize.experiments.budget import epochs_at, evaluation_updates, samples_at, total_updates
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.schema import Event, Split
 from tui_datasize.runlog.writer import MetricsWriter, Value
-from tui_datasize.training import checkpoint
+from tui_datasize.training import checkpoint, provenance
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.device import evaluation_batch_size, peak_memory
 from tui_datasize.training.engine import Trainer
@@ -44,7 +42,8 @@ _CHECKPOINT_INTERVAL_S = 30.0
 class Session:
     """Trains one run to its end or until asked to leave, and keeps its directory up to date.
 
-    Continues from the run's checkpoint where there is one that fits.
+    Continues from the run's checkpoint where there is one that fits. `run` does all of it; whoever
+    makes the updates of several runs together enters the session and takes it in parts, as `run` does.
 
     Args:
         paths: Files of the run.
@@ -54,6 +53,7 @@ class Session:
         device: Where to train.
         clock: Seconds that only grow.
         source: Weights of another run that the model begins with.
+        test: The whole test set, placed on the device; by default it is placed anew.
 
     Raises:
         DataError: The images do not suit the model.
@@ -69,13 +69,14 @@ class Session:
         device: torch.device,
         clock: Callable[[], float] = time.monotonic,
         source: SourceWeights | None = None,
+        test: ImageBatches | None = None,
     ) -> None:
+        self.spec = spec
+        self.dataset = dataset
+        self.device = device
         self.trainer = Trainer(spec, dataset, subset, device, source)
         self._paths = paths
-        self._spec = spec
-        self._dataset = dataset
-        self._device = device
-        self._test = place(dataset.test, slice(None), device)
+        self._test = place(dataset.test, slice(None), device) if test is None else test
         self._evaluation_batch = evaluation_batch_size(device, math.prod(dataset.image_shape))
         self._identity = {"run": spec.run_id, "data": dataset.fingerprint, "device": device.type}
         self._updates = total_updates(spec)
@@ -83,7 +84,8 @@ class Session:
         self._evaluated = 0
         self._best: Result | None = None
         self._earlier_wall_s = 0.0
-        self._restore()
+        self.has_resumed = self._restore()
+        """Whether it continues from a checkpoint."""
         self._clock = clock
         self._started_s = self._read_s = self._saved_s = clock()
         self._metrics = MetricsWriter(paths.metrics)
@@ -96,26 +98,58 @@ class Session:
             RunFailedError: The loss became NaN or infinite.
             OSError: The disk is full.
         """
-        with self._metrics:
-            self._metrics.resume(self._last_recorded_update())
+        with self:
             try:
-                self._train(stop)
+                while self.goes_on(stop):
+                    self.trainer.step()
+                    self.after_update()
             except StopRequested:
-                self._take_readings()
-                self._save()
+                self.leave()
                 raise
 
-    def _train(self, stop: StopRequest) -> None:
-        while True:
-            if self._evaluation_is_due():
-                self._evaluate(stop)
-            if self.trainer.update == self._updates:
-                return
-            stop.check()
-            self.trainer.step()
-            if self._clock() - self._read_s >= _READING_INTERVAL_S:
-                self._take_readings()
-                self._save_if_due()
+    def __enter__(self) -> Session:
+        """Go on with the record: void the rows of updates that will be made again."""
+        self._metrics.resume(self._last_recorded_update())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._metrics.close()
+
+    def goes_on(self, stop: StopRequest) -> bool:
+        """Evaluate where that is due; whether another update is to be made.
+
+        Raises:
+            StopRequested: Asked to leave.
+            RunFailedError: The loss became NaN or infinite.
+            OSError: The disk is full.
+        """
+        if self._evaluation_is_due():
+            self._evaluate(stop)
+        if self.trainer.update == self._updates:
+            return False
+        stop.check()
+        return True
+
+    def after_update(self) -> None:
+        """Write a row and a checkpoint where they are due.
+
+        Raises:
+            RunFailedError: The loss became NaN or infinite.
+            OSError: The disk is full.
+        """
+        if self._clock() - self._read_s >= _READING_INTERVAL_S:
+            self._take_readings()
+            self._save_if_due()
+
+    def leave(self) -> None:
+        """Save everything so far, between two updates.
+
+        Raises:
+            RunFailedError: The loss became NaN or infinite.
+            OSError: The disk is full.
+        """
+        self._take_readings()
+        self._save()
 
     def _evaluation_is_due(self) -> bool:
         return self.trainer.update in self._due and self._evaluated < self.trainer.update
@@ -145,7 +179,7 @@ class Session:
         self._take_readings()
         train, train_rate = self._measure_train(stop)
         tested = self._tested()
-        measured = self._test if tested is None else place(self._dataset.test, tested, self._device)
+        measured = self._test if tested is None else place(self.dataset.test, tested, self.device)
         test, test_rate = self._pass(measured, stop, keep_all=self._keeps_all)
         # Both rows only now: a pass may be left half-way, and is then made again.
         on_train, on_test = score(train), score(test)
@@ -156,7 +190,7 @@ class Session:
         self._evaluated = self.trainer.update
         # Before the last checkpoint, so that a run resumed from it has nothing left to do.
         if self.trainer.update == self._updates:
-            write_results(self._paths, self._dataset, last, self._best)
+            write_results(self._paths, self.dataset, last, self._best)
             self._record_peak_memory()
             self._save()
         else:
@@ -174,10 +208,10 @@ class Session:
 
     def _tested(self) -> Integers | None:
         """Which test images this evaluation measures; None for all."""
-        if self._spec.protocol.measured == "full":
+        if self.spec.protocol.measured == "full":
             return None
         return last_batch(
-            len(self._dataset.test.labels), self._spec.batch_size, self._spec.seed, self.trainer.update
+            len(self.dataset.test.labels), self.spec.batch_size, self.spec.seed, self.trainer.update
         )
 
     def _pass(
@@ -197,13 +231,11 @@ class Session:
         return self._checked(outputs), _rate(len(outputs.labels), self._clock() - started_s)
 
     def _tally(self, *, keep_all: bool) -> Tally:
-        return Tally(
-            len(self._dataset.class_names), self._device, f1=self._spec.protocol.f1, keep_all=keep_all
-        )
+        return Tally(len(self.dataset.class_names), self.device, f1=self.spec.protocol.f1, keep_all=keep_all)
 
     @property
     def _keeps_all(self) -> bool:
-        return len(self._dataset.class_names) <= ALL_CLASSES_UP_TO
+        return len(self.dataset.class_names) <= ALL_CLASSES_UP_TO
 
     def _checked(self, outputs: Outputs) -> Outputs:
         if not outputs.is_finite:
@@ -213,15 +245,15 @@ class Session:
     def _images_of_last(self, updates: int) -> int:
         """Images that the last updates were made on."""
         done = self.trainer.update
-        return samples_at(self._spec, done) - samples_at(self._spec, done - updates)
+        return samples_at(self.spec, done) - samples_at(self.spec, done - updates)
 
     def _write(self, event: Event, split: Split, **values: Value) -> None:
         update = self.trainer.update
         self._metrics.write(
             event,
             update,
-            epoch=epochs_at(self._spec, update),
-            samples_seen=samples_at(self._spec, update),
+            epoch=epochs_at(self.spec, update),
+            samples_seen=samples_at(self.spec, update),
             split=split,
             wall_s=self._wall_s(),
             **values,
@@ -239,10 +271,7 @@ class Session:
 
     def _record_peak_memory(self) -> None:
         """Add to the provenance what is known at the end alone."""
-        provenance = (
-            json.loads(self._paths.provenance.read_bytes()) if self._paths.provenance.exists() else {}
-        )
-        write_json(self._paths.provenance, provenance | peak_memory(self._device))
+        provenance.add(self._paths, peak_memory(self.device))
 
     def _save_if_due(self) -> None:
         if self._clock() - self._saved_s >= _CHECKPOINT_INTERVAL_S:
@@ -258,19 +287,20 @@ class Session:
         checkpoint.save(self._paths.checkpoint, self._identity, state)
         self._read_s = self._saved_s = self._clock()
 
-    def _restore(self) -> None:
+    def _restore(self) -> bool:
         try:
             state = checkpoint.load(self._paths.checkpoint, self._identity)
         except checkpoint.CheckpointUnfit as unfit:
             print(f"starting over, the checkpoint does not fit: {unfit.reason}", flush=True)
-            return
+            return False
         if state is None:
-            return
+            return False
         self.trainer.load_state_dict(state["trainer"])
         self._evaluated = state["evaluated"]
         self._best = Result.from_state(state["best"]) if state["best"] else None
         self._earlier_wall_s = state["wall_s"]
         print(f"resuming at update {self.trainer.update} of {self._updates}", flush=True)
+        return True
 
     def _last_recorded_update(self) -> int:
         """The last update whose rows are whole; an evaluation left half-way will write its rows again."""

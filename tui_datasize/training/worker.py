@@ -1,42 +1,57 @@
-"""The worker: claims a run, executes it and writes how it ended.
+"""The worker: claims runs, executes them and writes how each ended.
 
-Nothing heavy is imported here: a worker claims its run in milliseconds, before torch takes seconds.
+Nothing heavy is imported here: a worker claims its runs in milliseconds, before torch takes seconds.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED, DatasizeError, StorageError
-from tui_datasize.runlog.claim import Claim, ClaimRefused, Outcome, acquire, observe
+from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED, StorageError
+from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, acquire, observe
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training import failures
+from tui_datasize.training.lane import Lane, report
 from tui_datasize.training.stop import StopRequest, StopRequested
 
-ATTEMPT_VARIABLE = "DATASIZE_ATTEMPT"
+PACK_OPTION = "--pack"
 
 USAGE = f"""\
-usage: python -m tui_datasize.training RUN_DIR [RUN_DIR ...]
+usage: python -m tui_datasize.training [{PACK_OPTION}] RUN_DIR [RUN_DIR ...]
 
 Execute queued runs one after the other; each directory holds a spec.json.
 Example: python -m tui_datasize.training runs/digits/digits-n40-d0-s0-1a2b3c4d
 
+  {PACK_OPTION}                train the runs at the same time; they must fit into one pack: one model,
+                        data set, batch size, optimiser, precision and augmentation
+
 environment:
   CUDA_VISIBLE_DEVICES  the GPU to use; unset or empty: the CPU
   DATASIZE_DATA         where data sets lie (default: as experiments.toml says)
-  {ATTEMPT_VARIABLE}      number of the attempt (default: one more than the newest)
+  {ATTEMPT_VARIABLE}      number of the attempt (default: one more than the newest); with {PACK_OPTION}
+                        one for each directory in their order, as 2,1,1
 exit status: 0 all succeeded or left when asked to, 1 a run failed, 2 usage"""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One run to execute."""
+
+    paths: RunPaths
+    attempt: int | None
+    """Its number; None for one more than the newest."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Execute the runs whose directories are given, until done or asked to leave.
 
     Args:
-        argv: Run directories; without them the usage is printed.
+        argv: Run directories, behind `--pack` where they are trained together; without them the
+            usage is printed.
 
     Returns:
         Exit status: 0 all succeeded, were another worker's, or were left in order; 1 one failed;
@@ -45,85 +60,93 @@ def main(argv: Sequence[str]) -> int:
     if list(argv) in (["-h"], ["--help"]):
         print(USAGE)
         return EXIT_OK
-    runs = [RunPaths(Path(argument).absolute()) for argument in argv]
-    problem = _usage_problem(runs)
+    is_pack = list(argv[:1]) == [PACK_OPTION]
+    runs = [RunPaths(Path(argument).absolute()) for argument in argv[1 if is_pack else 0 :]]
+    given = os.environ.get(ATTEMPT_VARIABLE, "")
+    attempts = given.split(",") if is_pack and given else [given] * len(runs)
+    problem = _usage_problem(runs, attempts)
     if problem:
         print(problem, file=sys.stderr)
         return EXIT_BAD_INPUT
+    orders = [
+        Order(paths, int(number) if number else None) for paths, number in zip(runs, attempts, strict=True)
+    ]
     stop = StopRequest()
     with stop.listening():
-        return _work_through(runs, stop)
+        return _work_through([orders] if is_pack else [[order] for order in orders], stop)
 
 
-def _usage_problem(runs: Sequence[RunPaths]) -> str:
+def _usage_problem(runs: Sequence[RunPaths], attempts: Sequence[str]) -> str:
     if not runs:
         return USAGE
-    attempt = os.environ.get(ATTEMPT_VARIABLE, "1")
-    if not attempt.isdecimal() or int(attempt) < 1:
-        return f"{ATTEMPT_VARIABLE}: expected a whole number of at least 1, got {attempt!r}"
+    wrong = next((number for number in attempts if number and not _is_attempt(number)), None)
+    if wrong is not None:
+        return f"{ATTEMPT_VARIABLE}: expected a whole number of at least 1, got {wrong!r}"
+    if len(attempts) != len(runs):
+        return f"{ATTEMPT_VARIABLE}: expected {len(runs)} numbers with commas between, got {len(attempts)}"
     missing = next((paths.spec for paths in runs if not paths.spec.is_file()), None)
     return f"{missing}: no such file; expected the directory of a queued run" if missing else ""
 
 
-def _work_through(runs: Sequence[RunPaths], stop: StopRequest) -> int:
+def _is_attempt(number: str) -> bool:
+    return number.isdecimal() and int(number) >= 1
+
+
+def _work_through(packs: Sequence[Sequence[Order]], stop: StopRequest) -> int:
     status = EXIT_OK
-    for paths in runs:
+    for orders in packs:
         # Runs that nobody claimed stay free for another worker.
         if stop.requested:
             break
-        failure = _work(paths, stop)
-        if failure is not None:
+        problems = _work(orders, stop)
+        if problems:
             status = EXIT_RUN_FAILED
-            if failures.ruins_process(failure):
-                break
+        if any(failures.ruins_process(problem) for problem in problems):
+            break
     return status
 
 
-def _work(paths: RunPaths, stop: StopRequest) -> Exception | None:
-    """Claim, execute and finish one run; the failure where it failed."""
+def _work(orders: Sequence[Order], stop: StopRequest) -> list[Exception]:
+    """Claim and execute runs together; the failures of those that failed."""
+    problems: list[Exception] = []
+    lanes: list[Lane] = []
+    for order in orders:
+        try:
+            lane = _claim(order, is_one_of_several=len(orders) > 1)
+        except OSError as error:
+            where = str(order.paths.directory)
+            problems.append(StorageError(f"cannot be written: {error.strerror}", where=where))
+            report(problems[-1])
+            continue
+        if lane:
+            lanes.append(lane)
+    if lanes:
+        _execute(lanes, stop)
+    return problems + [lane.failure for lane in lanes if lane.failure]
+
+
+def _claim(order: Order, *, is_one_of_several: bool) -> Lane | None:
+    attempt = order.attempt or observe(order.paths).newest_attempt + 1
     try:
-        claim = acquire(paths, _attempt(paths))
+        lane = Lane(acquire(order.paths, attempt), is_one_of_several=is_one_of_several)
     except ClaimRefused as refusal:
-        print(f"{paths.run_id}: left alone: {refusal.reason}", flush=True)
+        print(f"{order.paths.run_id}: left alone: {refusal.reason}", flush=True)
         return None
-    except OSError as error:
-        return _report(StorageError(f"cannot be written: {error.strerror}", where=str(paths.directory)))
-    try:
-        return _execute(claim, stop)
-    except OSError as error:
-        # Without an `exit.json` the attempt counts as interrupted, which is what it is.
-        return _report(error)
+    lane.say(f"attempt {attempt}, process {os.getpid()}")
+    return lane
 
 
-def _execute(claim: Claim, stop: StopRequest) -> Exception | None:
-    print(f"{claim.paths.run_id}: attempt {claim.attempt}, process {os.getpid()}", flush=True)
+def _execute(lanes: Sequence[Lane], stop: StopRequest) -> None:
+    """Train claimed runs and write the end of each."""
     try:
         with stop.at_once():
-            from tui_datasize.training.prepare import prepare
-
-            session = prepare(claim.paths, claim.attempt)
-        session.run(stop)
+            from tui_datasize.training.packs.training import train_lanes
+        train_lanes(lanes, stop)
     except StopRequested:
-        claim.finish(Outcome.INTERRUPTED, "asked to leave")
-        print(f"{claim.paths.run_id}: left when asked to", flush=True)
-        return None
+        for lane in lanes:
+            if lane.is_open:
+                lane.leave()
     except Exception as error:
-        _report(error)
-        claim.finish(Outcome.FAILED, failures.reason(error))
-        return error
-    claim.finish(Outcome.SUCCEEDED)
-    print(f"{claim.paths.run_id}: succeeded", flush=True)
-    return None
-
-
-def _attempt(paths: RunPaths) -> int:
-    given = os.environ.get(ATTEMPT_VARIABLE)
-    return int(given) if given else observe(paths).newest_attempt + 1
-
-
-def _report(error: Exception) -> Exception:
-    """Tell the log; a traceback only where the reason leaves questions open."""
-    if not isinstance(error, DatasizeError):
-        traceback.print_exception(error)
-    print(failures.reason(error), file=sys.stderr, flush=True)
-    return error
+        for lane in lanes:
+            if lane.is_open:
+                lane.fail(error)

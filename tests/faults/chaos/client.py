@@ -33,20 +33,15 @@ _CHANGES = (
 
 
 def spec_of(number: int) -> RunSpec:
-    """One of the runs that clients may queue: most work for a few milliseconds, some are awkward."""
-    kind = random.Random(number)
-    options = {
-        "work_s": round(kind.uniform(0.002, 0.2), 3),
-        "failures": kind.choices((0, 1, 4), (90, 8, 2))[0],
-        "leaves_child": kind.random() < 0.02,
-    }
+    """One of the runs that clients may queue: of two kinds that share workers, and one that does not."""
     return RunSpec(
         experiment=EXPERIMENT,
         dataset="digits",
-        model=ModelSpec("fake", MappingProxyType(options)),
+        model=ModelSpec(("mlp", "mlp", "mlp", "mlp", "fake")[number % 5], MappingProxyType({})),
         train_size=40,
         seed=number,
         budget=Budget("updates", 1),
+        batch_size=32 if number % 3 else 64,
     )
 
 

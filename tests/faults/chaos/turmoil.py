@@ -6,12 +6,13 @@ import os
 import random
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -61,6 +62,8 @@ class Plan:
     """Seconds after which the faults end, however many jobs are left; longer on a busy machine."""
     claim: bool = True
     """False for workers that are broken on purpose: they claim nothing."""
+    packs: bool = False
+    """Whether most of the schedulers let runs share workers."""
 
 
 @dataclass(slots=True)
@@ -74,6 +77,8 @@ class Report:
     states: Mapping[str, int] = field(default_factory=dict)
     commands: int = 0
     executions: int = 0
+    packs: int = 0
+    """Workers that were started for several runs."""
     violations: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -82,7 +87,7 @@ class Report:
         return (
             f"seed {self.seed}: {self.duration_s:.0f} s, killed {killed or 'nothing'}, "
             f"stopped {self.pauses.total()} for a while; {self.commands} acknowledged commands, "
-            f"{self.executions} executions; {states}; {len(self.violations)} violations"
+            f"{self.executions} executions, {self.packs} packs; {states}; {len(self.violations)} violations"
         )
 
 
@@ -129,7 +134,7 @@ class Turmoil:
         """Let everything happen, then wait until nothing is left to do, and look."""
         started_s = time.monotonic()
         try:
-            self._lab.start_scheduler()
+            self._lab.start_scheduler("--packs", "always" if self._plan.packs else "off")
             self._pace = min(max(1.0, (time.monotonic() - started_s) / _START_S), _SLOWEST)
             self._disturb(time.monotonic() + self._pace * self._plan.limit_s)
             self._settle()
@@ -188,14 +193,16 @@ class Turmoil:
                 "--jobs": self._plan.jobs,
                 "--seed": self._random.getrandbits(32),
                 "--notes": self._notes,
-                "--scheduler": shlex.join([*self._lab.options, *self._cold_or_warm()]),
+                "--scheduler": shlex.join([*self._lab.options, *self._ways()]),
             }
             arguments = [f"{name}={value}" for name, value in options.items()]
             with self._client_log.open("ab") as log:
                 self._clients.append(subprocess.Popen([*command, *arguments], stdout=log, stderr=log))
 
-    def _cold_or_warm(self) -> tuple[str, ...]:
-        return self._random.choice(((), (), ("--cold",)))
+    def _ways(self) -> tuple[str, ...]:
+        """How a scheduler starts workers: warm or cold, and with several runs each or with one."""
+        packs = self._random.choice(("always", "always", "off")) if self._plan.packs else "off"
+        return ("--packs", packs, *self._random.choice(((), (), ("--cold",))))
 
     def _strand(self) -> bool:
         """Kill a scheduler that may have asked a stopped preloader for a worker; another takes over."""
@@ -230,7 +237,7 @@ class Turmoil:
 
     def _start_rival(self) -> bool:
         if self._lab.project.queue.exists():
-            self._lab.spawn_scheduler(*self._cold_or_warm())
+            self._lab.spawn_scheduler(*self._ways())
         return True
 
     def _undrain(self) -> bool:
@@ -305,6 +312,9 @@ class Turmoil:
         self.report.commands = sum(len(note["command_ids"]) for note in notes)
         with suppress(StorageError):
             self.report.states = {state: count for state, count in self._lab.client.counts().items() if count}
+        with closing(sqlite3.connect(self._lab.project.queue)) as connection:
+            packs = connection.execute("SELECT tag FROM attempts GROUP BY tag HAVING count(*) > 1")
+            self.report.packs = len(packs.fetchall())
         directory = self._lab.project.runs / EXPERIMENT
         self.report.executions = sum(
             file.read_bytes().count(b'"begin"') for file in directory.rglob("executions.jsonl")

@@ -1,23 +1,34 @@
 """A worker without torch that lives for milliseconds: the real claim, and a record of every moment of it.
 
-Each execution appends rows to `executions.jsonl`: `begin`, a `beat` every millisecond or two, `done`
-when its work is done, and `finished` once `exit.json` stands. The first and the last row of an execution
-bound the time in which it certainly had the run.
+It executes one run, or those of a pack side by side; how each goes follows from its seed. Each execution
+appends rows to `executions.jsonl`: `begin`, a `beat` every millisecond or two, `done` when its work is
+done, and `finished` once `exit.json` stands. The first and the last row of an execution bound the time in
+which it certainly had the run.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from tui_datasize.runlog.atomic import write_json
-from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, Outcome, acquire, utc_now
+from tui_datasize.runlog.claim import (
+    ATTEMPT_VARIABLE,
+    LEFT_WITH_PACK,
+    ClaimRefused,
+    Outcome,
+    acquire,
+    utc_now,
+)
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import RunPaths
 
@@ -28,11 +39,34 @@ _BEAT_S = 0.002
 _LEFTOVER_S = 20.0
 
 
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """How a run goes: most work for a few milliseconds, some are awkward."""
+
+    work_s: float
+    failures: int
+    """First attempts that fail."""
+    leaves_child: bool
+
+    @classmethod
+    def of(cls, seed: int) -> Traits:
+        """The traits of the run of a seed."""
+        kind = random.Random(seed)
+        return cls(
+            work_s=round(kind.uniform(0.002, 0.2), 3),
+            failures=kind.choices((0, 1, 4), (90, 8, 2))[0],
+            leaves_child=kind.random() < 0.02,
+        )
+
+
 class _Claim(Protocol):
     attempt: int
 
     def finish(self, outcome: Outcome, reason: str = "") -> None:
         """Write the end of the attempt."""
+
+    def release(self) -> None:
+        """Free the run."""
 
 
 class _NoClaim:
@@ -46,6 +80,9 @@ class _NoClaim:
         """Write the end of the attempt, whatever stands there."""
         end = {"attempt": self.attempt, "outcome": outcome, "reason": reason, "finished_at": utc_now()}
         write_json(self._paths.exit, end)
+
+    def release(self) -> None:
+        """Nothing is held."""
 
 
 class _Record:
@@ -63,38 +100,60 @@ class _Record:
         os.write(self._file, json.dumps(self._row | {"event": event, "at_ns": now_ns}).encode() + b"\n")
 
 
+class _Lane:
+    """One run that this process executes."""
+
+    def __init__(self, claim: _Claim, paths: RunPaths, lanes: int) -> None:
+        self._claim = claim
+        self._record = _Record(paths, claim.attempt)
+        self._traits = Traits.of(json.loads(paths.spec.read_text())["spec"]["seed"])
+        self._left = LEFT_WITH_PACK if lanes > 1 else "asked to leave"
+        self._ends_s = time.monotonic() + self._traits.work_s
+        self._record.note("begin")
+
+    def has_ended(self, asked_to_leave: bool) -> bool:
+        """Go on for a moment, and tell whether that was the last."""
+        if self._claim.attempt <= self._traits.failures:
+            self._claim.finish(Outcome.FAILED, "NaN loss at update 7")
+        elif time.monotonic() >= self._ends_s:
+            if self._traits.leaves_child:
+                _leave_child()
+            self._record.note("done")
+            self._claim.finish(Outcome.SUCCEEDED)
+            self._record.note("finished")
+        elif asked_to_leave:
+            self._claim.finish(Outcome.INTERRUPTED, self._left)
+        else:
+            self._record.note("beat")
+            return False
+        return True
+
+    def release(self) -> None:
+        """Free the run for others."""
+        self._claim.release()
+
+
 def main(argv: Sequence[str]) -> int:
-    """Execute one run."""
-    paths = RunPaths(Path(argv[0]))
-    options = json.loads(paths.spec.read_text())["spec"]["model"]["options"]
-    attempt = int(os.environ[ATTEMPT_VARIABLE])
+    """Execute one run, or those of a pack."""
+    runs = [RunPaths(Path(directory)) for directory in argv if directory != "--pack"]
+    attempts = os.environ[ATTEMPT_VARIABLE].split(",")
     asked_to_leave: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked_to_leave.append(number))
-    try:
-        claim: _Claim = _NoClaim(paths, attempt) if os.environ.get(WITHOUT_CLAIM) else acquire(paths, attempt)
-    except ClaimRefused:
-        return 0
-    _execute(claim, _Record(paths, attempt), options, asked_to_leave)
+    lanes = []
+    for paths, attempt in zip(runs, map(int, attempts), strict=True):
+        with suppress(ClaimRefused):
+            lanes.append(_Lane(_claim(paths, attempt), paths, len(runs)))
+    while lanes:
+        time.sleep(_BEAT_S)
+        for lane in [lane for lane in lanes if lane.has_ended(bool(asked_to_leave))]:
+            lanes.remove(lane)
+            if len(runs) > 1:
+                lane.release()
     return 0
 
 
-def _execute(claim: _Claim, record: _Record, options: Mapping[str, Any], asked_to_leave: list[int]) -> None:
-    record.note("begin")
-    if claim.attempt <= options["failures"]:
-        claim.finish(Outcome.FAILED, "NaN loss at update 7")
-        return
-    ends_s = time.monotonic() + options["work_s"]
-    while time.monotonic() < ends_s:
-        time.sleep(_BEAT_S)
-        record.note("beat")
-        if asked_to_leave:
-            claim.finish(Outcome.INTERRUPTED, "asked to leave")
-            return
-    if options["leaves_child"]:
-        _leave_child()
-    record.note("done")
-    claim.finish(Outcome.SUCCEEDED)
-    record.note("finished")
+def _claim(paths: RunPaths, attempt: int) -> _Claim:
+    return _NoClaim(paths, attempt) if os.environ.get(WITHOUT_CLAIM) else acquire(paths, attempt)
 
 
 def _leave_child() -> None:

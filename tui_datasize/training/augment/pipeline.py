@@ -36,6 +36,11 @@ class Pipeline:
         self._mixing = Mixing(spec.mixup, spec.cutmix, generator) if spec.mixup or spec.cutmix else None
         self._generator = generator
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether nothing is drawn: equal images always give equal inputs."""
+        return not self._rows and self._mixing is None
+
     @torch.no_grad()
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Targets]:
         """Inputs for one update, and what they are.

@@ -32,18 +32,35 @@ class Dropout(nn.Module):
     def __init__(self, probability: float, generator: torch.Generator, unit: Unit = "value") -> None:
         super().__init__()
         self._keep = 1.0 - probability
-        self._generator = generator
+        self.generator = generator
+        """The stream."""
         self._unit: Unit = unit
+        self.mask: Tensor | None
+        """What to multiply by instead of drawing, for whoever draws masks ahead and hands them in."""
+        self.register_buffer("mask", None, persistent=False)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it draws at all while training."""
+        return self._keep != 1.0
 
     def forward(self, values: Tensor) -> Tensor:
         """Values of shape (B, ...); the kept ones scaled so that the mean stays."""
-        if not self.training or self._keep == 1.0:
+        if not self.training or not self.is_random:
             return values
+        return values * (self.draw(values) if self.mask is None else self.mask)
+
+    def draw(self, values: Tensor) -> Tensor:
+        """What values of this shape, type and layout are multiplied by; moves the stream.
+
+        Returns:
+            Shape of the values, with 1 for each dimension that has no mask of its own.
+        """
         masked = _MASKED_DIMENSIONS[self._unit]
         shape = [size if masked is None or axis < masked else 1 for axis, size in enumerate(values.shape)]
         mask = torch.empty_like(values) if masked is None else values.new_empty(shape)
-        mask.bernoulli_(self._keep, generator=self._generator)
-        return values * (mask.div_(self._keep) if self._keep else mask)
+        mask.bernoulli_(self._keep, generator=self.generator)
+        return mask.div_(self._keep) if self._keep else mask
 
     def extra_repr(self) -> str:
         """Shown in the printed model."""

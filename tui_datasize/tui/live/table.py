@@ -8,7 +8,7 @@ from types import MappingProxyType
 from rich.text import Text
 
 from tui_datasize.tui.live.charts import TAGS
-from tui_datasize.tui.look.duration import duration
+from tui_datasize.tui.look.duration import time_left
 from tui_datasize.tui.look.progress import percent
 from tui_datasize.tui.look.snapshot import EMPTY, JobRow, RunFacts, Snapshot
 from tui_datasize.tui.widgets.line_view import RowList
@@ -67,7 +67,7 @@ class LiveTable(RowList):
         slot = self._slots.get(row.run_id)
         colour = palette.muted if slot is None else palette.series[slot % len(palette.series)]
         tag = " " if slot is None else TAGS[slot % len(TAGS)]
-        remaining = duration(row.remaining_s) if row.state.is_active else ""
+        remaining = time_left(row.remaining_s) if row.state.is_active else ""
         values = (
             percent(row.fraction).rjust(4)
             + remaining.rjust(8)

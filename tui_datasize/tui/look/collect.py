@@ -290,6 +290,7 @@ def _job_row(job: Job, fact: RunFacts | None, estimate: Estimate | None, variant
         fraction=1.0 if job.state is JobState.SUCCEEDED else min(1.0, fraction),
         remaining_s=estimate.remaining_s if estimate else None,
         waits_for=job.waits_for,
+        pack=job.pack,
         finished_at=job.finished_at,
         loss=fact.test_loss if fact else None,
         accuracy=fact.test_accuracy if fact else None,

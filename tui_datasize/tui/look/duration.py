@@ -20,3 +20,12 @@ def duration(seconds: float | None) -> str:
         return f"{whole // 3600} h {whole % 3600 // 60:02d}"
     days = whole // 86_400
     return f"{days} d" if days >= 10 else f"{days} d {whole % 86_400 // 3600:02d}"
+
+
+def time_left(seconds: float | None) -> str:
+    """A duration that is still to come: of a run that should be done by now it says `soon`.
+
+    >>> [time_left(s) for s in (None, 0.0, 8.4)]
+    ['-', 'soon', '8 s']
+    """
+    return "soon" if seconds == 0 else duration(seconds)

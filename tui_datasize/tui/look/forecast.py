@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
-from tui_datasize.analysis.eta import Estimate, Paces, Work, forecast, latest
+from tui_datasize.analysis.eta import Estimate, Kind, Paces, Work, forecast, latest
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.gpus import CPU
@@ -35,7 +35,7 @@ class Forecast:
     estimates: Mapping[str, Estimate]
     """By run id, of those that run or will; held ones are left out."""
     slots: int
-    """Runs that the devices take at once."""
+    """Workers that the devices take at once."""
     device: str
     """Where a run that waits will probably run."""
     paces: Paces = field(compare=False)
@@ -46,7 +46,7 @@ class Forecast:
 
     def estimate_s(self, specs: Iterable[RunSpec]) -> float | None:
         """Seconds that these runs would take with all slots to themselves; None where nobody knows."""
-        works = [_Shape.of(spec).work(spec.run_id, self.device) for spec in specs]
+        works = [Work(spec.run_id, _kind(spec, self.device)) for spec in specs]
         return latest(forecast(works, self.paces, self.slots))
 
 
@@ -67,18 +67,15 @@ def look_ahead(
     """
     after = {job.run_id: job.waits_for for job in jobs if job.waits_for}
     # A job that waits will probably run where the others have run.
-    usual = next((_kind(e.device) for e in reversed(executions) if e.device), CPU)
-    # Thousands of executions share a few specifications.
-    shapes = {id(e.spec): _Shape.of(e.spec) for e in {id(e.spec): e for e in executions}.values()}
+    usual = next((_sort(e.device) for e in reversed(executions) if e.device), CPU)
+    kinds = _Kinds(usual)
+    lanes = Counter(e.worker for e in executions)
     works = [
-        (
-            e.state,
-            _execution_work(e, shapes[id(e.spec)], usual, after.get(e.run_id, ()), reached.get(e.run_id)),
-        )
+        (e.state, _work(e, kinds.of(e), after.get(e.run_id, ()), reached.get(e.run_id), lanes[e.worker]))
         for e in executions
     ]
     paces = Paces(work for state, work in works if state is JobState.SUCCEEDED)
-    coming = (work for state, work in works if state.is_active or state.is_waiting)
+    coming = (work for state, work in works if state in _COMING)
     estimates = forecast(coming, paces, slots)
     by_experiment: dict[str, list[Estimate]] = defaultdict(list)
     for estimate in estimates:
@@ -133,69 +130,46 @@ class ExecutedQueue(Protocol):
         """The unfinished jobs, in the order in which they run, and the latest that succeeded."""
 
 
-def _kind(device: str) -> str:
+_COMING = frozenset(state for state in JobState if state.is_active or state.is_waiting)
+_FROM_NOTHING = frozenset({JobState.QUEUED, JobState.HELD, JobState.FAILED, JobState.CANCELLED})
+"""What such a job had done before is not work done: it starts from nothing."""
+
+
+def _sort(device: str) -> str:
     return CPU if device == CPU else "GPU"
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """What a specification tells of a run's time."""
-
-    experiment: str
-    dataset: str
-    model: str
-    batch_size: int
-    total_updates: int
-
-    @classmethod
-    def of(cls, spec: RunSpec) -> _Shape:
-        return cls(spec.experiment, spec.dataset, str(spec.model), spec.batch_size, total_updates(spec))
-
-    def work(
-        self,
-        run_id: str,
-        device: str,
-        *,
-        used_s: float = 0.0,
-        updates: int | None = None,
-        is_running: bool = False,
-        after: tuple[str, ...] = (),
-    ) -> Work:
-        """A run of this shape."""
-        return Work(
-            run_id=run_id,
-            experiment=self.experiment,
-            dataset=self.dataset,
-            model=self.model,
-            batch_size=self.batch_size,
-            device=device,
-            total_updates=self.total_updates,
-            used_s=used_s,
-            updates=updates,
-            is_running=is_running,
-            after=after,
-        )
+def _kind(spec: RunSpec, device: str) -> Kind:
+    return Kind(spec.experiment, spec.dataset, str(spec.model), spec.batch_size, device, total_updates(spec))
 
 
-def _execution_work(
-    execution: Execution,
-    shape: _Shape,
-    usual_device: str,
-    after: tuple[str, ...],
-    reached: Reached | None,
+class _Kinds:
+    """The kinds of executions, thousands of which share a few specifications.
+
+    Args:
+        usual: Where those that never ran will probably run.
+    """
+
+    def __init__(self, usual: str) -> None:
+        self._usual = usual
+        self._known: dict[tuple[int, str], Kind] = {}
+
+    def of(self, execution: Execution) -> Kind:
+        """What decides its time."""
+        key = id(execution.spec), execution.device
+        if (kind := self._known.get(key)) is None:
+            device = _sort(execution.device) if execution.device else self._usual
+            kind = self._known[key] = _kind(execution.spec, device)
+        return kind
+
+
+def _work(
+    execution: Execution, kind: Kind, after: tuple[str, ...], reached: Reached | None, lanes: int
 ) -> Work:
     state = execution.state
-    device = _kind(execution.device) if execution.device else usual_device
-    # What a job that starts from nothing had done before is not work done.
-    keeps_work = state.is_active or state in (JobState.INTERRUPTED, JobState.SUCCEEDED)
-    updates, used_s = None, execution.used_s if keeps_work else 0.0
-    if reached is not None and reached.updates and keeps_work and state is not JobState.SUCCEEDED:
-        updates, used_s = reached.updates, reached.wall_s
-    return shape.work(
-        execution.run_id,
-        device,
-        used_s=used_s,
-        updates=updates,
-        is_running=state.is_active,
-        after=after,
-    )
+    if state in _FROM_NOTHING:
+        return Work(execution.run_id, kind, after=after)
+    updates, used_s = None, execution.used_s
+    if reached is not None and reached.updates and state is not JobState.SUCCEEDED:
+        updates, used_s = reached.updates, reached.wall_s / (lanes if execution.worker else 1)
+    return Work(execution.run_id, kind, used_s, updates, state.is_active, after, execution.worker)

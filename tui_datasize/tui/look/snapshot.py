@@ -92,6 +92,8 @@ class JobRow:
     """Seconds it still takes once it runs; None where nobody knows."""
     waits_for: tuple[str, ...]
     """Runs that must succeed before it starts and have not yet."""
+    pack: tuple[str, ...]
+    """The runs that its worker trains together; empty where it has its own."""
     finished_at: str
     """When its last attempt ended, in UTC; empty where none did or the queue does not know the run."""
     loss: float | None

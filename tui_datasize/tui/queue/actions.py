@@ -97,6 +97,7 @@ def detail_facts(snapshot: Snapshot, run_id: str, cell: Cell | None) -> list[tup
             ("attempts", f"{row.attempts} of {row.max_attempts}"),
             ("priority", str(row.priority)),
             ("device", row.device),
+            ("shares its worker with", ", ".join(other for other in row.pack if other != run_id)),
         ]
     rows += _time_facts(snapshot.forecast.estimates.get(run_id))
     if fact is not None:

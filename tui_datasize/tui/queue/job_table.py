@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from tui_datasize.jobs.state import JobState
-from tui_datasize.tui.look.duration import duration
+from tui_datasize.tui.look.duration import time_left
 from tui_datasize.tui.look.progress import percent, progress_bar
 from tui_datasize.tui.look.snapshot import JobRow
 from tui_datasize.tui.widgets.line_view import RowList
@@ -212,7 +212,7 @@ class JobTable(RowList):
         remaining = row.remaining_s if row.state is JobState.RUNNING else None
         cells = [
             ((percent(row.fraction) if begun else "").rjust(columns.percent), palette.foreground),
-            ((duration(remaining) if remaining is not None else "").rjust(columns.eta), palette.foreground),
+            ((time_left(remaining) if remaining is not None else "").rjust(columns.eta), palette.foreground),
             (number(row.loss, ".3f").rjust(columns.loss), palette.foreground),
             (number(row.accuracy, ".1f", 100).rjust(columns.accuracy), palette.foreground),
         ]
@@ -245,5 +245,8 @@ def _remark(row: JobRow) -> str:
 
 def _state_word(row: JobRow) -> str:
     word = STATE_LOOKS[row.state].word
+    if row.pack:
+        # How many runs its worker trains at the same time.
+        return f"{word} ×{len(row.pack)}"
     # A second attempt is worth a look even where there is no column for it.
     return f"{word} {row.attempts}" if row.attempts > 1 and not row.state.is_final else word

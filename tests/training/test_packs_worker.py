@@ -1,0 +1,269 @@
+"""A worker for several runs at once: each ends as if it were alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.training.helpers import evaluations, small_spec
+from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED
+from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec
+from tui_datasize.runlog.claim import LEFT_WITH_PACK, Outcome, acquire, conclude, read_exit, take_lock
+from tui_datasize.training.lane import Lane
+from tui_datasize.training.packs import calibration, training
+from tui_datasize.training.packs.fused import Fused
+from tui_datasize.training.packs.side_by_side import SideBySide
+from tui_datasize.training.worker import main
+
+SPEC = small_spec(budget=Budget("updates", 12), evaluations=2)
+CNN = replace(SPEC, model=ModelSpec("cnn3", {"width": 4}))
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def compute(monkeypatch):
+    """Have packs computed in a given way."""
+
+    def choose(together):
+        monkeypatch.setattr(training, "choose", lambda *_: "fused")
+        monkeypatch.setattr(training, "IMPLEMENTATIONS", {"fused": together})
+
+    return choose
+
+
+def specs_of(spec, count=4):
+    return [replace(spec, seed=lane, train_size=50 + 9 * lane) for lane in range(count)]
+
+
+def work(runs, monkeypatch=None, attempts=""):
+    if attempts:
+        monkeypatch.setenv("DATASIZE_ATTEMPT", attempts)
+    return main(["--pack", *(str(paths.directory) for paths in runs)])
+
+
+def ends(runs):
+    return [(end.outcome, end.reason) if (end := read_exit(paths)) else None for paths in runs]
+
+
+def facts(paths):
+    return json.loads(paths.provenance.read_text())
+
+
+def after(updates, happen, together=Fused):
+    """An implementation in which something happens in the middle of an update."""
+
+    class Disturbed(together):
+        steps = 0
+
+        def step(self, lanes):
+            super().step(lanes)
+            Disturbed.steps += 1
+            if Disturbed.steps == updates:
+                happen()
+
+    return Disturbed
+
+
+def ask_to_leave():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_pack_ends_as_its_runs_alone_do(queue_run, compute):
+    compute(SideBySide)
+    specs = specs_of(SPEC, 3)
+    packed, alone = [queue_run(spec) for spec in specs], [queue_run(spec) for spec in specs]
+    assert work(packed) == EXIT_OK
+    assert main([str(paths.directory) for paths in alone]) == EXIT_OK
+    assert ends(packed) == [(Outcome.SUCCEEDED, "")] * 3
+    for one, lane in zip(alone, packed, strict=True):
+        assert evaluations(lane) == evaluations(one)
+        assert lane.predictions.exists()
+        assert (facts(lane)["pack_width"], facts(one)["pack_width"]) == (3, 1)
+        assert facts(one)["pack_implementation"] == "alone"
+        told = lane.stdout.read_text().splitlines()
+        assert told[0].startswith(f"{lane.run_id}: attempt 1, ")
+        assert told[-1] == f"{lane.run_id}: succeeded"
+
+
+def test_a_lane_whose_loss_is_no_number_ends_alone(queue_run, compute):
+    compute(Fused)
+    first, second, third = specs_of(CNN, 3)
+    diverging = replace(second, optimizer=OptimizerSpec(lr=1e30), clip_grad_norm=None)
+    sound, mixed = ([queue_run(spec) for spec in (first, s, third)] for s in (second, diverging))
+    assert work(sound) == EXIT_OK
+    assert work(mixed) == EXIT_RUN_FAILED
+    outcomes = ends(mixed)
+    assert outcomes[1][0] is Outcome.FAILED
+    assert "loss became" in outcomes[1][1]
+    assert "loss became" in mixed[1].stderr.read_text()
+    assert outcomes[0] == outcomes[2] == (Outcome.SUCCEEDED, "")
+    for lane in (0, 2):
+        assert evaluations(mixed[lane]) == evaluations(sound[lane])
+
+
+def test_a_lane_that_ended_is_free_while_the_others_train(queue_run, compute):
+    specs = [replace(CNN, budget=Budget("updates", updates)) for updates in (4, 12)]
+    runs = [queue_run(spec) for spec in specs]
+    seen = []
+
+    def look():
+        lock = take_lock(runs[0], patience_s=0)
+        seen.append((lock is not None, take_lock(runs[1], patience_s=0), *ends(runs)))
+        os.close(lock)
+
+    compute(after(8, look))
+    assert work(runs) == EXIT_OK
+    assert seen == [(True, None, (Outcome.SUCCEEDED, ""), None)]
+
+
+def test_a_pack_asked_to_leave_resumes_bit_for_bit(queue_run, compute, monkeypatch):
+    specs = specs_of(CNN, 3)
+    whole, broken = [queue_run(spec) for spec in specs], [queue_run(spec) for spec in specs]
+    compute(Fused)
+    assert work(whole) == EXIT_OK
+    compute(after(8, ask_to_leave))
+    assert work(broken) == EXIT_OK
+    assert ends(broken) == [(Outcome.INTERRUPTED, LEFT_WITH_PACK)] * 3
+    compute(Fused)
+    assert work(broken, monkeypatch, "2,2,2") == EXIT_OK
+    for undisturbed, resumed in zip(whole, broken, strict=True):
+        assert read_exit(resumed).attempt == 2
+        assert evaluations(resumed) == evaluations(undisturbed)
+        assert facts(resumed)["pack_widths"] == [3]
+        assert "resuming at update 8 of 12" in resumed.stdout.read_text()
+
+
+def test_a_lane_resumes_alone_and_the_record_tells(queue_run, compute):
+    specs = specs_of(CNN, 2)
+    whole, broken = queue_run(specs[1]), [queue_run(spec) for spec in specs]
+    compute(after(8, ask_to_leave))
+    assert work(broken) == EXIT_OK
+    assert main([str(broken[1].directory)]) == EXIT_OK
+    assert main([str(whole.directory)]) == EXIT_OK
+    told = facts(broken[1])
+    assert (told["pack_width"], told["pack_implementation"]) == (1, "alone")
+    assert (told["pack_widths"], told["pack_implementations"]) == ([2, 1], ["fused", "alone"])
+    for found, expected in zip(evaluations(broken[1]), evaluations(whole), strict=True):
+        assert found["loss"] == pytest.approx(expected["loss"], abs=1e-4)
+
+
+def test_what_reaches_a_lanes_log_anyway_is_not_copied(queue_run):
+    paths = queue_run(SPEC)
+    lane = Lane(acquire(paths, 1), is_one_of_several=True)
+    lane.say("once")
+    ours, log = os.dup(1), os.open(paths.stdout, os.O_WRONLY)
+    os.dup2(log, 1)
+    lane.say("the scheduler has made this file our output")
+    os.dup2(ours, 1)
+    os.close(ours)
+    os.close(log)
+    assert paths.stdout.read_text() == f"{paths.run_id}: once\n"
+
+
+def test_memory_that_runs_out_halves_the_pack(queue_run, compute, monkeypatch):
+    class Large(Fused):
+        steps = 0
+
+        def step(self, lanes):
+            Large.steps += 1
+            if len(self._trainers) > 2 and Large.steps > 8:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            super().step(lanes)
+
+    # Checkpoints as if half a minute had passed after each update.
+    monkeypatch.setattr("tui_datasize.training.session._READING_INTERVAL_S", 0.0)
+    monkeypatch.setattr("tui_datasize.training.session._CHECKPOINT_INTERVAL_S", 0.0)
+    compute(Large)
+    runs = [queue_run(spec) for spec in specs_of(CNN, 3)]
+    assert work(runs) == EXIT_OK
+    assert ends(runs) == [(Outcome.SUCCEEDED, "")] * 3
+    assert [facts(paths)["pack_widths"] for paths in runs] == [[3, 2], [3, 2], [3, 1]]
+    assert "out of memory in a pack of 3" in runs[2].stdout.read_text()
+    assert "resuming at update 8" in runs[2].stdout.read_text()
+
+
+def test_an_error_of_what_lanes_share_ends_all_of_them(queue_run, compute):
+    def fail():
+        raise KeyError("surprise")
+
+    compute(after(2, fail))
+    runs = [queue_run(spec) for spec in specs_of(SPEC, 2)]
+    assert work(runs) == EXIT_RUN_FAILED
+    reason = "unexpected error: KeyError: 'surprise'; see stderr.log"
+    assert ends(runs) == [(Outcome.FAILED, reason)] * 2
+    assert "Traceback" in runs[1].stderr.read_text()
+
+
+def test_a_lane_that_cannot_be_claimed_or_prepared_leaves_the_others(queue_run, compute, monkeypatch):
+    compute(Fused)
+    taken, broken, *sound = runs = [queue_run(spec) for spec in specs_of(CNN)]
+    conclude(taken, 1, Outcome.CANCELLED, "cancelled by you")
+    broken.spec.write_text("{}")
+    assert work(runs, monkeypatch, "1,1,1,1") == EXIT_RUN_FAILED
+    assert [end[0] for end in ends(runs)] == [
+        *(Outcome.CANCELLED, Outcome.FAILED, Outcome.SUCCEEDED, Outcome.SUCCEEDED)
+    ]
+    assert [facts(paths)["pack_width"] for paths in sound] == [2, 2]
+
+
+def test_runs_that_do_not_fit_together_are_told(queue_run):
+    runs = [queue_run(SPEC), queue_run(CNN)]
+    assert work(runs) == EXIT_RUN_FAILED
+    assert all("cannot be trained together" in reason for _, reason in ends(runs))
+
+
+def test_wrong_attempts_are_told(queue_run, monkeypatch, capsys):
+    runs = [queue_run(spec) for spec in specs_of(SPEC, 3)]
+    for attempts in ("2,1", "2,1,one", "0,1,1"):
+        assert work(runs, monkeypatch, attempts) == EXIT_BAD_INPUT
+        assert "DATASIZE_ATTEMPT" in capsys.readouterr().err
+    assert not any(paths.claim.exists() for paths in runs)
+
+
+def test_the_faster_way_is_measured_once(digits, monkeypatch, tmp_path):
+    def choose(width=2):
+        return calibration.choose(SPEC, digits, torch.device("cpu"), width)
+
+    measured = []
+
+    def pretend(name, _spec, images, _device, width):
+        assert images.image_shape == digits.image_shape
+        measured.append((name, width))
+        return {"fused": 1.0, "side by side": 3.0 / width}[name]
+
+    assert choose() in ("fused", "side by side")
+    (cached,) = tmp_path.rglob("packs/*.json")
+    timings = json.loads(cached.read_text())["seconds_per_step"]
+    assert all(seconds > 0 for seconds in timings.values())
+
+    monkeypatch.setattr(calibration, "_seconds_per_step", pretend)
+    choose()
+    assert measured == []
+    cached.write_text("{")
+    assert [choose(), choose()] == ["fused", "fused"]
+    assert choose(width=3) == "side by side"
+    assert measured == [(name, width) for width in (2, 3) for name in ("side by side", "fused")]
+
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert choose() == "fused"
+    assert len(measured) == 6
+
+
+def test_what_cannot_be_fused_is_trained_side_by_side(digits, monkeypatch, capsys):
+    class Impossible:
+        def __init__(self, trainers):
+            raise RuntimeError("vmap: no rule for this")
+
+    monkeypatch.setattr(calibration, "IMPLEMENTATIONS", {"side by side": SideBySide, "fused": Impossible})
+    assert calibration.choose(SPEC, digits, torch.device("cpu"), 2) == "side by side"
+    assert "no rule for this" in capsys.readouterr().out

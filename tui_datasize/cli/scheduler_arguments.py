@@ -1,0 +1,40 @@
+"""Arguments of the command that starts, stops and looks for the scheduler."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from tui_datasize.cli.argument_types import count
+from tui_datasize.experiments.device_settings import PACKS
+
+
+def add_scheduler_command(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    """Add `scheduler`.
+
+    Args:
+        command: Makes a command of a name, a summary and an example.
+    """
+    scheduler = command(
+        "scheduler",
+        "start, stop or look for the project's scheduler",
+        "scheduler start --slots-per-gpu 2",
+    )
+    scheduler.add_argument("action", choices=("start", "stop", "status"))
+    start = scheduler.add_argument_group(
+        "options of start", "for this scheduler alone; [devices] in experiments.toml holds for every one"
+    )
+    start.add_argument("--slots-per-gpu", type=count, metavar="N", help="jobs at once on a GPU")
+    start.add_argument(
+        "--max-jobs-per-gpu", type=count, metavar="N", help="the same, jobs of others included"
+    )
+    start.add_argument(
+        "--cpu-slots", type=count, metavar="N", help="jobs at once on the CPU, where there is no GPU"
+    )
+    start.add_argument(
+        "--packs",
+        choices=PACKS,
+        help="where one process trains several runs that are alike: nowhere, on GPUs, or on the CPU too",
+    )
+    start.add_argument("--pack-width", type=count, metavar="N", help="most runs that one process trains")
+    start.add_argument("--cold", action="store_true", help="start every worker as a new process")

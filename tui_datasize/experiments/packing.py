@@ -1,0 +1,64 @@
+"""Which runs one process may train at once, as the lanes of a pack."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+from tui_datasize.experiments.architectures import MODELS, all_options
+from tui_datasize.experiments.schedule import ScheduleSpec
+from tui_datasize.experiments.spec import (
+    Budget,
+    LabelNoise,
+    ModelSpec,
+    OptimizerSpec,
+    RunSpec,
+    SubsetSpec,
+    Transfer,
+)
+
+_ANY_BUDGET = Budget("updates", 1)
+_ANY_SIZE = 1
+_COUPLED_BATCHES = frozenset({"resnet"})
+"""Models with batch normalisation: what they say of one image depends on the others of its batch."""
+
+
+def pack_key(spec: RunSpec) -> str:
+    """What runs must have in common to be trained as one pack; empty where a run is trained alone.
+
+    Everything that decides which kernels an update runs is in it: data set and classes, model,
+    batch size, optimiser, precision, augmentation, loss, and whether weights are averaged or
+    frozen. Free are the seeds, the subset, its size and its labels, the numbers of the optimiser,
+    the clip norm, the schedule, the budget and the evaluations. Models with batch normalisation are
+    packed at equal size and budget alone.
+
+    Models of torchvision are trained alone: they are large enough to fill a device, and some of
+    them use one random layer twice in a pass.
+    """
+    if spec.imported or spec.model.name not in MODELS:
+        return ""
+    has_free_length = spec.model.name not in _COUPLED_BATCHES
+    # What a field means is not asked for here: one that is added later keeps runs apart.
+    shared = replace(
+        spec,
+        experiment="",
+        seed=0,
+        model=ModelSpec(spec.model.name, all_options(spec.model)),
+        train_size=_ANY_SIZE if has_free_length else spec.train_size,
+        budget=_ANY_BUDGET if has_free_length else spec.budget,
+        subset=SubsetSpec(),
+        optimizer=OptimizerSpec(spec.optimizer.name),
+        clip_grad_norm=None,
+        evaluations=1,
+        label_noise=LabelNoise(),
+        schedule=ScheduleSpec(),
+        ema_decay=None if spec.ema_decay is None else 0.5,
+        transfer=_without_source(spec.transfer),
+    )
+    canonical = json.dumps(shared.to_dict(), sort_keys=True)
+    return f"{spec.model.name}-{hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()}"
+
+
+def _without_source(transfer: Transfer | None) -> Transfer | None:
+    return None if transfer is None else replace(transfer, source="")

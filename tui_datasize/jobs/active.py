@@ -1,0 +1,106 @@
+"""A job that a worker has or may have, as one scheduler sees it."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from tui_datasize.jobs.gpus import CPU
+from tui_datasize.jobs.judge import Ending, Finding
+from tui_datasize.jobs.process import describe_status
+from tui_datasize.jobs.records import ActiveJob
+from tui_datasize.jobs.spawn import Worker
+from tui_datasize.runlog.claim import ExitRecord
+from tui_datasize.runlog.identity import ProcessIdentity
+from tui_datasize.runlog.paths import RunPaths
+
+_CONTEXT_BYTES = 768 * 2**20
+"""What a process has on a GPU beyond what its libraries ask for: kernels and the driver's own."""
+
+
+@dataclass(slots=True)
+class ActiveRun:
+    """An active job with what only this scheduler's life knows of it."""
+
+    job: ActiveJob
+    paths: RunPaths
+    worker: Worker
+    adopted: bool
+    """Whether an earlier scheduler began it."""
+    watched: ProcessIdentity | None = None
+    """The process whose end will wake, or has woken, the scheduler."""
+    pidfd: int | None = None
+    """Descriptor of that process while it is watched."""
+    peak_bytes: int = 0
+    """Most GPU memory that it has been seen to have; of a pack, its part."""
+    look_at_s: float = 0.0
+    """When to look again, on the monotonic clock."""
+    since_s: dict[str, float] = field(default_factory=dict)
+    """When something that is only tolerated for a while was first seen."""
+
+    @property
+    def came_dead(self) -> bool:
+        """Whether its worker had gone before this scheduler looked."""
+        return self.adopted and self.watched is None
+
+    def lasts(self, what: str) -> float:
+        """Seconds for which `what` has been seen, this time included."""
+        now = time.monotonic()
+        return now - self.since_s.setdefault(what, now)
+
+
+def last_sign(run: ActiveRun) -> str:
+    """When its worker last wrote something, in UTC; empty where it never did."""
+    written_s = []
+    for file in (run.paths.claim, run.paths.metrics, run.paths.stdout, run.paths.checkpoint):
+        with suppress(OSError):
+            written_s.append(file.stat().st_mtime)
+    if not written_s:
+        return ""
+    return datetime.fromtimestamp(max(written_s), UTC).isoformat(timespec="milliseconds")
+
+
+def noted_peak_bytes(paths: RunPaths) -> int:
+    """Most GPU memory that a run had by itself, as its worker noted it; 0 where it did not.
+
+    In a container the driver may tell of no process what it has.
+    """
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        noted = json.loads(paths.provenance.read_bytes())
+        if noted.get("pack_widths", [1]) == [1]:
+            return int(noted["peak_device_memory_bytes"]) + _CONTEXT_BYTES
+    return 0
+
+
+def ending_of(run: ActiveRun, record: ExitRecord | None, finding: Finding) -> Ending:
+    """What is known of a run's attempt that is over.
+
+    Args:
+        run: The run.
+        record: The end that its worker has written; None where there is none.
+        finding: How the attempt stands.
+    """
+    job = run.job
+    return Ending(
+        outcome=record.outcome if record else None,
+        reason=record.reason if record else _reason_without_exit(run, finding),
+        attempt=job.attempts,
+        max_attempts=job.max_attempts,
+        cancel_requested=job.cancel_requested,
+        beside_others=job.device not in (CPU, "") and not job.alone,
+        is_for_another=run.worker.was_stopped,
+    )
+
+
+def _reason_without_exit(run: ActiveRun, finding: Finding) -> str:
+    how = describe_status(run.worker.status) if run.worker.status is not None else ""
+    if finding is Finding.LEFTOVERS:
+        return "an unknown process keeps the run's lock"
+    if finding is Finding.VANISHED:
+        return f"worker vanished: {how}" if how else "worker vanished"
+    first = next(iter(run.worker.run_ids), run.job.run_id)
+    log = "stderr.log" if first == run.job.run_id else f"stderr.log of {first}"
+    return f"worker {how or 'ended'} before it claimed the run; see {log}"

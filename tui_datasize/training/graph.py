@@ -1,0 +1,193 @@
+"""Updates that are recorded once and then replayed: on a GPU a whole update is one CUDA graph.
+
+A replay launches all kernels of an update at once, on the tensors of the recording; the host, which
+is the slower one with small models, only copies in what the update is made on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+Made = TypeVar("Made")
+Shapes: TypeAlias = tuple[torch.Size, ...]
+
+_WARM_UPS = 3
+"""Updates that are made before one is recorded: they create the optimiser's state, and load kernels."""
+_MOST_RECORDINGS = 4
+"""Shapes of batches that are worth a recording: full ones, and those that end an epoch."""
+
+
+class Capture(Protocol):
+    """Records what a function does on a device."""
+
+    def prepare(self, work: Callable[[], Made]) -> Made:
+        """Do it as it is, in the place where it will be recorded."""
+
+    def record(self, work: Callable[[], Made]) -> tuple[Made, Callable[[], None]]:
+        """Record it without doing it.
+
+        Returns:
+            What it returned, whose tensors each replay fills, and what replays it.
+
+        Raises:
+            RuntimeError: It does something that cannot be recorded; nothing was done.
+        """
+
+    def forget(self) -> None:
+        """Share nothing with what was recorded before, which is gone."""
+
+
+CaptureOn: TypeAlias = Callable[[torch.device, Sequence[torch.Generator]], Capture | None]
+"""From a device, and the streams that are drawn from on it, to a way to record; None without one."""
+
+
+class CudaCapture:
+    """Records CUDA graphs, all in one pool of memory.
+
+    What they draw from the streams continues where these are at the time of a replay, as if it were
+    drawn one by one.
+
+    Args:
+        device: A GPU.
+        generators: The streams that recorded work draws from.
+    """
+
+    def __init__(self, device: torch.device, generators: Sequence[torch.Generator]) -> None:
+        self._device = device
+        self._generators = tuple(generators)
+        self._own_stream: torch.cuda.Stream | None = None
+        self._pool: torch.cuda._POOL_HANDLE | None = None
+
+    def prepare(self, work: Callable[[], Made]) -> Made:
+        """Do it on the stream of the recordings, between what comes before and after on the current one."""
+        current, stream = torch.cuda.current_stream(self._device), self._stream()
+        stream.wait_stream(current)
+        try:
+            with torch.cuda.stream(stream):
+                return work()
+        finally:
+            current.wait_stream(stream)
+
+    def record(self, work: Callable[[], Made]) -> tuple[Made, Callable[[], None]]:
+        """Record it as a graph, which replays on whatever stream is current then."""
+        graph = torch.cuda.CUDAGraph()
+        for generator in self._generators:
+            graph.register_generator_state(generator)
+        # Sharing memory is safe in any order: an update reads nothing that an earlier one left there.
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream()):
+            made = work()
+        self._pool = graph.pool()
+        return made, graph.replay
+
+    def forget(self) -> None:
+        """Begin another pool: one that no graph uses any more cannot be shared."""
+        self._pool = None
+
+    def _stream(self) -> torch.cuda.Stream:
+        """The current stream, or one of its own where that is the default one, which cannot be recorded.
+
+        Never torch's stream for all recordings: graphs recorded on one stream share cuBLAS's workspace,
+        so that two of them must not run at the same time.
+        """
+        current = torch.cuda.current_stream(self._device)
+        if current != torch.cuda.default_stream(self._device):
+            return current
+        if self._own_stream is None:
+            self._own_stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        return self._own_stream
+
+
+def capture_on(device: torch.device, generators: Sequence[torch.Generator]) -> Capture | None:
+    """CUDA graphs on a GPU; on a CPU launching a kernel costs nothing that could be saved."""
+    return CudaCapture(device, generators) if device.type == "cuda" else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording(Generic[Made]):
+    """Recorded work on tensors of its own."""
+
+    inputs: Sequence[Tensor]
+    made: Made
+    replay: Callable[[], None]
+
+    def __call__(self, inputs: Sequence[Tensor]) -> Made:
+        for fixed, given in zip(self.inputs, inputs, strict=True):
+            fixed.copy_(given)
+        self.replay()
+        return self.made
+
+
+class Replays(Generic[Made]):
+    """Does the same work again and again, recorded once for each shape of its inputs.
+
+    Whatever cannot be recorded is done as it is.
+
+    Args:
+        capture: Records the work.
+    """
+
+    def __init__(self, capture: Capture) -> None:
+        self._capture = capture
+        self._may_record = True
+        self._recordings: dict[Shapes, _Recording[Made]] = {}
+        self._warm_ups: dict[Shapes, int] = {}
+        self.replayed = 0
+        """How often recorded work was done."""
+
+    def forget(self) -> None:
+        """Record anew: tensors that the work holds on to were replaced by others."""
+        self._recordings.clear()
+        self._warm_ups.clear()
+        self._capture.forget()
+
+    def __call__(self, work: Callable[..., Made], *inputs: Tensor) -> Made:
+        """Do the work.
+
+        Args:
+            work: The same each time. All that it changes must stand in tensors that stay the same.
+            inputs: Its tensors.
+
+        Returns:
+            What it returned; tensors in it hold until the next call.
+        """
+        shapes = tuple(given.shape for given in inputs)
+        recording = self._recordings.get(shapes)
+        if recording is None and self._is_due(shapes):
+            recording = self._record(work, inputs, shapes)
+        if recording is None:
+            return self._capture.prepare(lambda: work(*inputs))
+        self.replayed += 1
+        return recording(inputs)
+
+    def _is_due(self, shapes: Shapes) -> bool:
+        """Whether to record now; counts what is done unrecorded."""
+        if not self._may_record or len(self._recordings) == _MOST_RECORDINGS:
+            return False
+        self._warm_ups[shapes] = self._warm_ups.get(shapes, 0) + 1
+        return self._warm_ups[shapes] > _WARM_UPS
+
+    def _record(
+        self, work: Callable[..., Made], inputs: Sequence[Tensor], shapes: Shapes
+    ) -> _Recording[Made] | None:
+        fixed = [given.clone(memory_format=torch.preserve_format) for given in inputs]
+        try:
+            made, replay = self._capture.record(lambda: work(*fixed))
+        except RuntimeError as error:
+            self._may_record = False
+            print(f"updates are not recorded as a graph: {_cause(error)}", flush=True)
+            return None
+        recording = self._recordings[shapes] = _Recording(fixed, made, replay)
+        return recording
+
+
+def _cause(error: BaseException) -> str:
+    """What went wrong first, in one line: ending a spoiled recording fails once more."""
+    while error.__context__:
+        error = error.__context__
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

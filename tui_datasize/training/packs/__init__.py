@@ -1,0 +1,1 @@
+"""Packs: several runs trained by one process, each as if alone."""

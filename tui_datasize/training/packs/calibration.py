@@ -1,0 +1,172 @@
+"""Which way of computing a pack is the faster one on this device.
+
+It follows from the device, the libraries, the model and the number of lanes, so it is measured once
+for each of these and kept in the user's cache directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+import platformdirs
+import torch
+
+import tui_datasize
+from tui_datasize.experiments.packing import pack_key
+from tui_datasize.experiments.spec import Budget, LabelNoise, RunSpec
+from tui_datasize.runlog.atomic import write_json
+from tui_datasize.training import device as devices
+from tui_datasize.training import failures
+from tui_datasize.training.arrays import ImageSplit, LoadedDataset
+from tui_datasize.training.engine import Trainer
+from tui_datasize.training.packs.implementations import IMPLEMENTATIONS
+from tui_datasize.training.provenance import Implementation
+
+_NEEDED_GAIN = 1.1
+"""How much faster fusing must be: side by side, lanes have the bits of their runs alone."""
+_WARM_UPS: Mapping[str, int] = MappingProxyType({"cpu": 1, "cuda": 6})
+"""Updates before the first that is timed, by the kind of device: a GPU's are recorded by then."""
+_MOST_STEPS = 30
+_LONGEST_S = 1.0
+_BATCHES = 2
+_MANY_UPDATES = 1_000_000
+
+Timings: TypeAlias = dict[Implementation, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """All that the speed of an implementation depends on."""
+
+    device: str
+    torch_version: str
+    cudnn_version: int | None
+    package_version: str
+    pack_key: str
+    image_shape: tuple[int, ...]
+    width: int
+
+    @classmethod
+    def of(cls, spec: RunSpec, dataset: LoadedDataset, device: torch.device, width: int) -> Setting:
+        """The setting of a pack of `width` runs like this one."""
+        facts = devices.describe(device, spec.precision)
+        return cls(
+            device=facts["device_name"],
+            torch_version=facts["torch"],
+            cudnn_version=facts.get("cudnn"),
+            package_version=tui_datasize.__version__,
+            pack_key=pack_key(spec),
+            image_shape=dataset.image_shape,
+            width=width,
+        )
+
+    @property
+    def file(self) -> Path:
+        """Where its measurement is kept."""
+        digest = hashlib.blake2b(json.dumps(asdict(self)).encode(), digest_size=8).hexdigest()
+        return platformdirs.user_cache_path("datasize-tui") / "packs" / f"{digest}.json"
+
+
+def choose(spec: RunSpec, dataset: LoadedDataset, device: torch.device, width: int) -> Implementation:
+    """The faster way to train `width` runs like this one together, measured where it is not known."""
+    setting = Setting.of(spec, dataset, device, width)
+    timings = _read(setting.file)
+    if timings is None:
+        timings = _measure(spec, dataset, device, width)
+        _write(setting, timings)
+    return "fused" if timings["fused"] * _NEEDED_GAIN < timings["side by side"] else "side by side"
+
+
+def _measure(spec: RunSpec, dataset: LoadedDataset, device: torch.device, width: int) -> Timings:
+    images = _synthetic(dataset, spec.batch_size)
+    timings = {name: _seconds_per_step(name, spec, images, device, width) for name in IMPLEMENTATIONS}
+    if device.type == "cuda":
+        # The record of a run's memory is to tell of its training alone.
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    return timings
+
+
+def _seconds_per_step(
+    name: Implementation, spec: RunSpec, images: LoadedDataset, device: torch.device, width: int
+) -> float:
+    """Seconds that one update of all lanes takes, the best of many.
+
+    Infinite where the implementation cannot compute this model, or not in the memory there is.
+    """
+    rows = np.arange(len(images.train.labels))
+    # What decides the length of a run, or its images, is none of an update's speed.
+    shared = replace(
+        spec,
+        train_size=len(rows),
+        budget=Budget("updates", _MANY_UPDATES),
+        label_noise=LabelNoise(),
+        transfer=None,
+    )
+    try:
+        together = IMPLEMENTATIONS[name](
+            [Trainer(replace(shared, seed=lane), images, rows, device) for lane in range(width)]
+        )
+        return _best_time(lambda: together.step(range(width)), device)
+    except (RuntimeError, ValueError) as error:
+        if failures.ruins_process(error):
+            raise
+        print(f"{name} is left out: {failures.reason(error)}", flush=True)
+        return math.inf
+
+
+def _best_time(step: Callable[[], None], device: torch.device) -> float:
+    for _ in range(_WARM_UPS[device.type]):
+        step()
+    times_s: list[float] = []
+    while len(times_s) < _MOST_STEPS and sum(times_s) < _LONGEST_S:
+        _synchronise(device)
+        started_s = time.perf_counter()
+        step()
+        _synchronise(device)
+        times_s.append(time.perf_counter() - started_s)
+    return min(times_s)
+
+
+def _synthetic(dataset: LoadedDataset, batch_size: int) -> LoadedDataset:
+    """Random images of the same shape and classes."""
+    numbers, count = np.random.default_rng(0), _BATCHES * batch_size
+    split = ImageSplit(
+        images=numbers.integers(0, 256, (count, *dataset.image_shape), dtype=np.uint8),
+        labels=numbers.integers(0, len(dataset.class_names), count),
+        hashes=np.zeros(count, dtype=np.uint64),
+    )
+    return replace(dataset, name="synthetic", train=split, test=split)
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _read(file: Path) -> Timings | None:
+    """Timings measured before; None where there are none, or none that make sense."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(file.read_bytes())["seconds_per_step"]
+        return {name: float(kept[name]) for name in IMPLEMENTATIONS}
+    return None
+
+
+def _write(setting: Setting, timings: Timings) -> None:
+    """Keep timings for the next pack; a cache that cannot be written is no reason to fail."""
+    # Memory that was short now may be there next time.
+    if not all(map(math.isfinite, timings.values())):
+        return
+    with suppress(OSError):
+        setting.file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(setting.file, {"setting": asdict(setting), "seconds_per_step": timings})

@@ -1,0 +1,166 @@
+"""Training the runs of a worker together, in smaller packs where memory runs out."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from tui_datasize.errors import RunFailedError
+from tui_datasize.experiments.packing import pack_key
+from tui_datasize.training import failures, provenance
+from tui_datasize.training.lane import Lane
+from tui_datasize.training.packs.calibration import choose
+from tui_datasize.training.packs.implementations import IMPLEMENTATIONS, Together
+from tui_datasize.training.prepare import SharedTestImages, prepare
+from tui_datasize.training.session import Session
+from tui_datasize.training.stop import StopRequest, StopRequested
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A run of a pack, ready to train."""
+
+    lane: Lane
+    session: Session
+
+
+def train_lanes(lanes: Sequence[Lane], stop: StopRequest) -> None:
+    """Train runs that fit into one pack until each has ended.
+
+    Where memory runs out, half of them is trained from its checkpoints first, then the other half,
+    down to runs alone.
+
+    Args:
+        lanes: All open; on return all have ended.
+        stop: Asked between updates, and at once while runs are made ready.
+
+    Raises:
+        StopRequested: Asked to leave; checkpoints hold everything so far, lanes are left open.
+        Exception: What all lanes share failed; lanes are left open.
+    """
+    waiting = [list(lanes)]
+    while waiting:
+        group = waiting.pop(0)
+        if _fits(group, stop):
+            continue
+        _free_memory()
+        unfinished = [lane for lane in group if lane.is_open]
+        middle = (len(unfinished) + 1) // 2
+        waiting[:0] = [half for half in (unfinished[:middle], unfinished[middle:]) if half]
+
+
+def _fits(group: Sequence[Lane], stop: StopRequest) -> bool:
+    """Train runs together; False where that takes more memory than there is."""
+    try:
+        _train(group, stop)
+    except Exception as error:
+        if not failures.is_out_of_memory(error):
+            raise
+        if len(group) > 1:
+            for lane in group:
+                if lane.is_open:
+                    lane.say(f"out of memory in a pack of {len(group)}, going on in a smaller one")
+            return False
+        group[0].fail(error)
+    return True
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _train(group: Sequence[Lane], stop: StopRequest) -> None:
+    with stop.at_once():
+        members = _make_ready(group)
+        together = _put_together(members) if len(members) > 1 else None
+    if together:
+        _train_together(members, together, stop)
+    elif members:
+        _train_alone(members[0], stop)
+
+
+def _make_ready(group: Sequence[Lane]) -> list[Member]:
+    """Prepare each run; those that cannot be trained end here."""
+    test_images = SharedTestImages()
+    members = []
+    for lane in group:
+        with _concerning(lane), lane.telling():
+            session = prepare(lane.paths, lane.claim.attempt, test_images)
+            members.append(Member(lane, session))
+    return members
+
+
+def _train_alone(member: Member, stop: StopRequest) -> None:
+    with _concerning(member.lane):
+        provenance.add_pack(member.lane.paths, 1, "alone")
+        member.session.run(stop)
+        member.lane.succeed()
+
+
+def _put_together(members: Sequence[Member]) -> Together:
+    """Choose how the runs are computed and record it."""
+    sessions = [member.session for member in members]
+    first, width = sessions[0], len(sessions)
+    keys = {pack_key(session.spec) for session in sessions}
+    if len(keys) > 1 or "" in keys:
+        raise RunFailedError(
+            "these runs cannot be trained together: they differ in more than lanes of a pack may",
+            fix="start them without --pack",
+        )
+    chosen = choose(first.spec, first.dataset, first.device, width)
+    for member in members:
+        member.lane.say(f"one of {width} runs trained together, {chosen}")
+        with _concerning(member.lane):
+            provenance.add_pack(member.lane.paths, width, chosen)
+    return IMPLEMENTATIONS[chosen]([session.trainer for session in sessions])
+
+
+def _train_together(members: Sequence[Member], together: Together, stop: StopRequest) -> None:
+    """Make the updates and evaluations of all members until each has ended."""
+    with ExitStack() as records:
+        for member in members:
+            with _concerning(member.lane):
+                records.enter_context(member.session)
+        try:
+            while going := [index for index, member in enumerate(members) if _goes_on(member, stop)]:
+                together.step(going)
+                for index in going:
+                    with _concerning(members[index].lane):
+                        members[index].session.after_update()
+        except StopRequested:
+            for member in members:
+                if member.lane.is_open:
+                    with _concerning(member.lane):
+                        member.session.leave()
+            raise
+
+
+def _goes_on(member: Member, stop: StopRequest) -> bool:
+    if not member.lane.is_open:
+        return False
+    with _concerning(member.lane):
+        if member.session.goes_on(stop):
+            return True
+        member.lane.succeed()
+    return False
+
+
+@contextmanager
+def _concerning(lane: Lane) -> Iterator[None]:
+    """While inside, an error ends this run alone, unless memory ran out or the device is lost.
+
+    Raises:
+        Exception: One of these, which concern all lanes.
+    """
+    try:
+        yield
+    except Exception as error:
+        if failures.is_out_of_memory(error) or failures.ruins_process(error):
+            raise
+        lane.fail(error)

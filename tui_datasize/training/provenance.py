@@ -1,0 +1,68 @@
+"""`provenance.json`: where and how a run was computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+from tui_datasize.runlog.atomic import write_json
+from tui_datasize.runlog.paths import RunPaths
+
+Implementation: TypeAlias = Literal["alone", "side by side", "fused"]
+"""How the updates of a run are computed: by itself, or as one of several lanes of a process."""
+
+_HISTORY: Mapping[str, tuple[Any, ...]] = MappingProxyType(
+    {"pack_widths": (1,), "pack_implementations": ("alone",)}
+)
+"""What runs did whose records do not tell it."""
+
+
+def read(paths: RunPaths) -> dict[str, Any]:
+    """What is recorded; empty where nothing is, or nothing that can be read."""
+    try:
+        facts = json.loads(paths.provenance.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def add(paths: RunPaths, facts: Mapping[str, Any]) -> None:
+    """Add to what is recorded.
+
+    Raises:
+        OSError: The disk is full or read-only.
+    """
+    write_json(paths.provenance, read(paths) | dict(facts))
+
+
+def pack_history(paths: RunPaths) -> dict[str, Any]:
+    """How the updates so far of a run that is resumed were computed."""
+    earlier = read(paths)
+    return {key: list(earlier.get(key, default)) for key, default in _HISTORY.items()}
+
+
+def add_pack(paths: RunPaths, width: int, implementation: Implementation) -> None:
+    """Record how many lanes this run is one of, and how they are computed.
+
+    `pack_width` and `pack_implementation` tell it of the updates that follow, the lists
+    `pack_widths` and `pack_implementations` of all updates, in the order of the changes.
+
+    Raises:
+        OSError: The disk is full or read-only.
+    """
+    recorded = read(paths)
+    widths, implementations = (list(recorded.get(key, [])) for key in _HISTORY)
+    if not widths or (widths[-1], implementations[-1]) != (width, implementation):
+        widths.append(width)
+        implementations.append(implementation)
+    add(
+        paths,
+        {
+            "pack_width": width,
+            "pack_implementation": implementation,
+            "pack_widths": widths,
+            "pack_implementations": implementations,
+        },
+    )

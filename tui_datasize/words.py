@@ -1,0 +1,29 @@
+"""Words that messages, tables and screens share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """A count with its noun.
+
+    Args:
+        count: At least 0.
+        noun: For one.
+        nouns: For several; empty for one with an s.
+
+    >>> plural(1, "run"), plural(12_000, "run"), plural(2, "class", "classes")
+    ('1 run', '12,000 runs', '2 classes')
+    """
+    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words in a row, the last one after "and".
+
+    >>> listed(["half"]), listed(["half", "pow2"]), listed(["half", "pow2", "pow3"])
+    ('half', 'half and pow2', 'half, pow2 and pow3')
+    """
+    *rest, last = words
+    return f"{', '.join(rest)} and {last}" if rest else last
