@@ -101,6 +101,8 @@ def test_the_row_of_a_finished_run(log):
         "device": "NVIDIA H100",
         "threads": 1,
         "precision": "tf32",
+        "pack_width": None,
+        "pack_implementation": None,
         "peak_memory_bytes": None,
         "hostname": "lab1",
         "torch": "2.9.1",

@@ -119,6 +119,7 @@ def test_seeds_that_scatter_no_more_than_the_test_set_are_a_note():
         ("mixed-precision", pl.col("seed") == 3, {"precision": "bf16"}),
         ("mixed-device", pl.col("seed") == 3, {"device": "NVIDIA H100"}),
         ("mixed-threads", pl.col("train_size") == 8000, {"threads": 8}),
+        ("mixed-pack", pl.col("seed") == 3, {"pack_width": 8, "pack_implementation": "fused"}),
         ("resumed-elsewhere", pl.col("seed") == 3, {"device": "NVIDIA H100", "attempt": 2}),
         ("missing-seeds", (pl.col("seed") == 3) & (pl.col("train_size") == 2000), {"state": "failed"}),
         ("not-finite", pl.col("seed") == 3, {"test_loss": None}),
@@ -133,6 +134,36 @@ def test_each_fault_is_found_and_nothing_else_of_its_kind(check, condition, valu
     finding = found_in(where(runs, condition, **values))[check]
     assert finding.what.endswith(".")
     assert finding.to_do.endswith(".")
+
+
+def test_runs_without_a_word_on_packs_were_computed_alone():
+    runs = sound_runs()
+    told = where(runs, pl.col("seed") < 3, pack_width=1, pack_implementation="alone")
+    assert "mixed-pack" not in found_in(told)
+    packed = where(told, pl.col("seed") == 5, pack_width=8, pack_implementation="fused")
+    assert "alone (20 runs), 8 fused (4 runs)" in found_in(packed)["mixed-pack"].what
+
+
+def test_untrained_models_are_noticed():
+    rng = np.random.default_rng(2)
+    guess = rng.binomial(TEST_IMAGES, 1 / 26, len(SIZES) * len(SEEDS)) / TEST_IMAGES
+    untrained = sound_runs().with_columns(guess=pl.Series(guess))
+    untrained = untrained.with_columns(test_accuracy=pl.min_horizontal("guess", pl.lit(0.04))).drop("guess")
+    found = found_in(untrained)["no-better-than-chance"]
+    assert found.severity is Severity.ERROR
+    assert "24 runs of 24 runs" not in found.what
+    some = where(sound_runs(), pl.col("train_size") == 1000, test_accuracy=0.039)
+    found = found_in(some)["no-better-than-chance"]
+    assert (found.severity, found.train_sizes) == (Severity.WARNING, (1000,))
+    assert "3.9 % right, where naming one class gives 3.8 % (1,000 images)" in found.what
+
+
+def test_naming_the_commonest_class_is_no_skill():
+    runs = sound_runs(1000).with_columns(test_accuracy=pl.lit(0.7))
+    skewed = data_sets(runs, classes=4).with_columns(test_images=pl.Series([700, 100, 100, 100]))
+    assert "no-better-than-chance" in found_in(runs, datasets=skewed)
+    even = skewed.with_columns(test_images=pl.lit(250))
+    assert "no-better-than-chance" not in found_in(runs, datasets=even)
 
 
 def test_micro_averaged_f1_is_accuracy():
@@ -174,7 +205,12 @@ def test_images_are_audited():
         schema_overrides={"hash": pl.UInt64},
     )
     found = found_in(runs, subsets=subsets, predictions=predictions)
-    assert "lack 1 class entirely (1,000 images)" in found["missing-class"].what
+    assert "1 subset draw lacks 1 class entirely (1,000 images)" in found["missing-class"].what
+    # These draws are stratified already.
+    assert "draw balanced" in found["missing-class"].to_do
+    assert "stratified or" not in found["missing-class"].to_do
+    at_random = found_in(runs.with_columns(subset_strategy=pl.lit("random")), subsets=subsets)
+    assert "Draw stratified" in at_random["missing-class"].to_do
     assert "10 of 50 test images (20.0 %)" in found["test-in-training"].what
     changed = pl.concat([data_sets(runs), data_sets(runs[1:]).with_columns(fingerprint=pl.lit("g"))])
     assert found_in(runs, datasets=changed)["data-changed"].severity is Severity.ERROR

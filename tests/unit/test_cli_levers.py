@@ -38,6 +38,7 @@ def project(tmp_path, monkeypatch):
         (["queue", "small", "--after", "nothing"], "no run begins with 'nothing'"),
         (["prune", "nothing"], "no experiment 'nothing' has runs here"),
         (["scheduler", "stop", "--cold"], "--cold is for a scheduler that starts"),
+        (["scheduler", "status", "--packs", "off"], "--packs is for a scheduler that starts"),
     ],
 )
 def test_what_is_asked_wrongly_is_one_line(project, capsys, arguments, message):
@@ -51,6 +52,8 @@ def test_what_is_asked_wrongly_is_one_line(project, capsys, arguments, message):
     [
         ["queue", "small", "--max-attempts", "0"],
         ["scheduler", "start", "--slots-per-gpu", "many"],
+        ["scheduler", "start", "--packs", "sometimes"],
+        ["scheduler", "start", "--pack-width", "0"],
         ["retry", "--all", "--state", "broken"],
         ["prune", "--keep", "best"],
         ["move", "small", "--by", "up"],

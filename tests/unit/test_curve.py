@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.fakes import fake_spec, write_run
+from tui_datasize.analysis.averaging import FittedLaws
 from tui_datasize.analysis.curve import (
     CURVE,
     METRICS_OFFERED,
@@ -17,6 +18,7 @@ from tui_datasize.analysis.curve import (
     moderated_stderrs,
     points,
 )
+from tui_datasize.analysis.summary import analyse_curves
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.runlog.reader import RunLog
@@ -64,8 +66,31 @@ def test_the_interval_is_students(values):
     assert (row["min"], row["max"]) == (min(values), max(values))
     se = stats.sem(values)
     assert row["se"] == pytest.approx(se, abs=1e-12)
+    if min(values) == max(values):
+        assert row["low"] is row["high"] is None
+        return
     low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), se) if se else [np.mean(values)] * 2
-    assert (row["low"], row["high"]) == pytest.approx((low, high), abs=1e-9)
+    assert (row["low"], row["high"]) == pytest.approx((max(low, 0), min(high, 1)), abs=1e-9)
+
+
+def test_the_interval_of_a_loss_ends_at_zero_alone():
+    runs = runs_frame([None, None]).with_columns(test_loss=pl.Series([0.01, 2.5]))
+    row = learning_curve(runs, "test_loss").row(0, named=True)
+    assert row["low"] == 0
+    assert row["high"] > 10
+
+
+def test_a_share_that_rounding_has_put_beyond_its_end_lies_there():
+    rounded = runs_frame([1.0000001, 1.0000001, -1e-8])
+    assert points(rounded, "test_accuracy")["value"].to_list() == [1.0, 1.0, 0.0]
+    (curve,) = analyse_curves(
+        pl.concat([runs_frame([1.0000001], train_size=size) for size in (40, 80, 160)]), "test_accuracy"
+    )
+    assert isinstance(curve.laws, FittedLaws)
+    # What is beyond rounding is no share, and stays as odd as it is; a loss has no upper end.
+    assert points(runs_frame([1.01]), "test_accuracy")["value"].to_list() == [1.01]
+    loss = runs_frame([None]).with_columns(test_loss=1.0000001)
+    assert points(loss, "test_loss")["value"].to_list() == [1.0000001]
 
 
 def test_one_run_has_a_mean_and_no_spread():

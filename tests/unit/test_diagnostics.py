@@ -94,7 +94,14 @@ def test_few_points_have_no_omnibus():
     assert found.omnibus is found.omnibus_p is None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        diagnose([10, 100, 1000], [0.2, 0.45, 0.6])
+        diagnose([10, 100, 1000, 10_000], [0.2, 0.45, 0.6, 0.7])
+
+
+def test_of_three_points_there_is_nothing_to_say_but_that():
+    # One residual pattern is left: Jarque-Bera, Durbin-Watson and the studentised residuals are constants.
+    found = diagnose([10, 100, 1000], [0.2, 0.45, 0.6])
+    assert isinstance(found, FitFailure)
+    assert "too few sizes" in found.reason
 
 
 def test_the_point_that_pulls_is_flagged():

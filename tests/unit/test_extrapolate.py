@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from tui_datasize.analysis.calibration import (
     shipped_calibration,
 )
 from tui_datasize.analysis.curve import metric_named
-from tui_datasize.analysis.extrapolate import NOT_IDENTIFIABLE, Outlook, look_ahead, shown
+from tui_datasize.analysis.extrapolate import Outlook, band_at, look_ahead
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.laws import Loss
+from tui_datasize.analysis.view import NOT_IDENTIFIABLE, shown
 
 ACCURACY, LOSS = metric_named("test_accuracy"), metric_named("test_loss")
 SIZES = np.array([50, 100, 200, 400, 800, 1600, 3200])
@@ -143,6 +145,48 @@ def test_cross_entropy_goes_down_and_its_band_is_not_measured():
     assert outlook.needed.train_size == pytest.approx((20 / 0.1) ** (1 / 0.6), rel=0.05)
 
 
+def test_a_curve_of_ill_shape_gets_a_doubt_and_the_coverage_of_its_like():
+    rises = half_law(SIZES) + 0.1 * (SIZES >= 800)
+    laws = fit_laws(SIZES, rises, np.full(len(SIZES), 0.004))
+    cells = tuple(replace(cell, ill_shaped=60, coverage_ill_shaped=0.71) for cell in table().cells)
+    outlook = outlook_of(laws, calibration=replace(table(), cells=cells), target=0.99)
+    assert "not monotone" in outlook.doubt
+    assert outlook.doubt in outlook.doubling.words
+    assert "less sure" in outlook.needed.words
+    assert {point.measured for point in outlook.extrapolations} == {0.71}
+    assert outlook.words.endswith("not monotone, not convex or broken they held 71 %.")
+    assert outlook.needed.at_least_measured is None
+
+
+def test_means_that_scatter_more_than_the_band_is_wide_are_said_so():
+    flat = 0.015 + 0 * SIZES
+    laws = fit_laws(SIZES, flat + 0.001 * (SIZES % 3), np.full(len(SIZES), 0.005))
+    outlook = outlook_of(laws)
+    assert "known to +-0.82 points, which is more" in outlook.doubling.words
+    sure = fit_laws(SIZES, flat + 0.001 * (SIZES % 3), np.full(len(SIZES), 0.0002))
+    assert "runs scatter" not in outlook_of(sure).doubt
+
+
+def test_a_target_that_the_smallest_size_meets_is_not_placed_there():
+    needed = outlook_of(laws_of(half_law(SIZES)), target=0.5).needed
+    assert "at the smallest size that was run, 50 images, if not below" in needed.words
+
+
+def test_a_curve_like_the_laws_is_not_doubted():
+    laws = fit_laws(SIZES, half_law(SIZES), np.full(len(SIZES), 0.001))
+    outlook = outlook_of(laws)
+    assert outlook.doubt == ""
+    assert outlook.doubling.words.startswith("The next doubling changes it by +1.0")
+    assert "guess" not in outlook.doubling.words + outlook.words
+
+
+def test_the_band_at_any_size_is_that_of_the_table():
+    laws = laws_of(half_law(SIZES))
+    (four,) = (p for p in look_ahead(laws, ACCURACY).extrapolations if p.factor == 4)
+    assert band_at(laws, ACCURACY, four.train_size) == pytest.approx((four.low, four.high))
+    assert band_at(laws, ACCURACY, 3200) is band_at(laws, ACCURACY, 25_700) is None
+
+
 def test_too_few_sizes_are_a_reason():
     laws = laws_of(half_law(SIZES[:2]), SIZES[:2])
     assert look_ahead(laws, ACCURACY) == FitFailure("needs 3 sizes, has 2")
@@ -159,6 +203,9 @@ def test_the_shipped_table_names_its_source_and_its_coverage():
             assert 0.86 <= cell.coverage <= 0.94
             assert cell.coverage + cell.above + cell.below == pytest.approx(1, abs=2e-4)
             assert cell.quantile > 0
+            # What the doubt rests on: bands fail more often on curves of ill shape.
+            assert cell.ill_shaped >= 50
+            assert cell.coverage_ill_shaped < cell.coverage - 0.05
 
 
 def test_differences_are_in_points():

@@ -115,8 +115,8 @@ def test_a_law_that_holds_exactly():
         ([], [], "needs three sizes, has none"),
         ([40], [0.5], "needs three sizes, has one"),
         ([40, 40, 80, 80], [0.5, 0.4, 0.6, 0.7], "needs three sizes, has two"),
-        ([40, 80, 160], [0.1, 0.1, 0.1], "all values are equal"),
-        ([40, 80, 160], [0.0, 0.0, 0.0], "all values are equal"),
+        ([40, 80, 160], [0.1, 0.1, 0.1], "has equal values everywhere"),
+        ([40, 80, 160], [0.0, 0.0, 0.0], "has equal values everywhere"),
     ],
 )
 def test_what_cannot_be_fitted_is_a_reason(sizes, values, reason):

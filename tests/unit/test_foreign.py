@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+import subprocess
 from errno import ENOSPC
 from pathlib import Path
 
@@ -50,6 +52,26 @@ class Desk:
 @pytest.fixture
 def desk(project: ProjectPaths) -> Desk:
     return Desk(project)
+
+
+def test_a_share_of_single_precision_just_above_one_is_one(desk):
+    file = desk.file("a.csv", "size,seed,test_f1_macro\n40,0,1.0000001192092896\n80,0,0.9\n")
+    assert desk.bring(file) == 0
+    assert desk.rows("test_f1_macro") == [(40, 0, 1.0), (80, 0, 0.9)]
+
+
+def test_a_plan_for_imported_runs_names_no_recipe_to_put_back(desk, capsys):
+    rows = "".join(
+        f"{n},{s},{0.97 - 3 * n**-0.6 + s / 1000:.4f}\n" for n in (200, 400, 800, 1600) for s in (0, 1)
+    )
+    assert desk.bring(desk.file("a.csv", f"size,seed,test_accuracy\n{rows}")) == 0
+    desk.file("experiments.toml", "")
+    capsys.readouterr()
+    assert main(["plan", "theirs", "--runs", "4", "--project", str(desk.project.root)]) == 0
+    printed = capsys.readouterr()
+    assert "train the further ones where they come from" in printed.err
+    # How many samples such a run sees is not known, and is not told as 0.
+    assert not [line for line in printed.out.splitlines() if line.split()[-1:] == ["0"]]
 
 
 def test_a_table_of_means_gives_the_published_law(desk, capsys):
@@ -152,6 +174,12 @@ def test_tensorboard_event_files(desk, as_tensor):
     assert desk.rows("updates", "test_accuracy") == [(40, 3, 200, 0.25), (80, 3, 200, 0.5)]
 
 
+def test_a_file_that_tensorboard_itself_wrote(desk):
+    """By torch.utils.tensorboard, with a histogram and a text among the scalars."""
+    assert desk.bring(Path(__file__).parents[1] / "contract" / "tensorboard") == 0
+    assert desk.rows("updates", "test_accuracy", "test_loss") == [(40, 7, 100, 0.75, 1.25)]
+
+
 GOOD = "size,seed,test_accuracy\n40,0,0.5\n80,0,0.6\n"
 EVENTS = _events((100, "test_accuracy", 0.5), (200, "test_accuracy", 0.75))
 
@@ -203,13 +231,23 @@ def test_a_full_disk_leaves_nothing_half_imported(desk, capsys, monkeypatch):
     assert [entry.name for entry in desk.project.runs.iterdir() if "import" in entry.name] == []
 
 
+def test_what_a_killed_import_has_left_goes_with_the_next(desk):
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    left, going_on = (desk.project.runs / f".import-{pid}-1" for pid in (killed.pid, os.getppid()))
+    for folder in (left, going_on):
+        (folder / "theirs-n10-s0").mkdir(parents=True)
+    assert desk.bring(desk.file("a.csv", GOOD)) == 0
+    assert [entry.name for entry in desk.project.runs.glob(".import-*")] == [going_on.name]
+
+
 def test_other_values_for_a_run_and_names_of_own_runs_are_refused(desk, capsys):
     assert desk.bring(desk.file("a.csv", GOOD)) == 0
     before = desk.tree()
     assert desk.bring(desk.file("b.csv", GOOD.replace("0.6", "0.7"))) == 2
     assert "theirs has other values for size 80, seed 0" in capsys.readouterr().err
     assert desk.bring(desk.file("c.csv", GOOD + "160,0,0.7\n")) == 0
-    assert "1 runs imported, 2 were there" in capsys.readouterr().err
+    assert "1 run imported, 2 were there" in capsys.readouterr().err
     assert before.items() < desk.tree().items()
     write_run(desk.project, fake_spec("digits"))
     assert desk.bring(desk.file("a.csv", GOOD), experiment="digits") == 2

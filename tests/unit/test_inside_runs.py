@@ -13,7 +13,12 @@ from tests.fakes import fake_spec, write_run
 from tui_datasize.analysis import agreement, per_class, reliability, training_views
 from tui_datasize.analysis.confusions import CONFUSIONS, confusion_matrix, top_confusions
 from tui_datasize.analysis.overlap import find_draws, find_overlaps
-from tui_datasize.analysis.trade_offs import cost_against_metric, option_against_metric, swept_options
+from tui_datasize.analysis.trade_offs import (
+    cost_against_metric,
+    option_against_metric,
+    rest_of_variant,
+    swept_options,
+)
 from tui_datasize.analysis.transfer_conditions import BOTH, crossings, transfer_table
 from tui_datasize.errors import ConfigError
 from tui_datasize.runlog.reader import RunLog
@@ -41,7 +46,8 @@ def frame_of_everything(log, runs):
         "surface": training_views.surface(runs, metrics, "accuracy", "test"),
         "curves": training_views.training_curves(runs, metrics, "loss", "train", "wall_s"),
         "gap": training_views.train_test_gap(runs, metrics),
-        "best": training_views.best_against_last(runs),
+        "single": training_views.single_courses(runs, metrics, "accuracy", "test"),
+        "best": training_views.best_against_last(runs, metrics),
         "margins": training_views.margins(runs, metrics),
         "risk": reliability.risk_coverage_table(reliability.confidences(predictions), runs),
         "pairs": pairs,
@@ -112,6 +118,46 @@ def test_nan_scores_are_left_out():
         (0.5, pytest.approx(0.6), 2),
         (1.0, 0.9, 1),
     ]
+
+
+def course(run: str, **scores: list[float]) -> pl.DataFrame:
+    """Evaluations of one run on the test split, one update apart."""
+    times = len(next(iter(scores.values())))
+    return pl.DataFrame(
+        {
+            "run_id": run, "experiment": "e", "event": "evaluation", "split": "test",
+            "update": range(1, times + 1), "epoch": 1.0, "samples_seen": 1, "wall_s": 1.0, **scores,
+        }
+    )  # fmt: skip
+
+
+def test_the_best_evaluation_is_the_largest_accuracy_and_the_smallest_loss():
+    runs = runs_of([{"train_size": 10, "total_updates": 4}, {"train_size": 10, "total_updates": 4}])
+    metrics = pl.concat(
+        [
+            course("r0", accuracy=[0.5, 0.9, 0.9, 0.7], loss=[3.0, 1.0, 2.0, 2.0]),
+            course("r1", accuracy=[0.5, float("nan"), 0.6, 0.8], loss=[3.0, 2.0, 1.0, 0.5]),
+        ]
+    )
+    (row,) = training_views.best_against_last(runs, metrics).to_dicts()
+    assert (row["best"], row["last"], row["gain"]) == pytest.approx((0.85, 0.75, 0.1))
+    # Of equal ones the first: after 2 of 4 updates, and at the end.
+    assert row["best_at"] == pytest.approx(0.75)
+    assert (row["n_evaluations"], row["n_runs"]) == (3.5, 2)
+    (row,) = training_views.best_against_last(runs, metrics, "loss", higher_is_better=False).to_dicts()
+    assert (row["best"], row["last"], row["gain"]) == pytest.approx((0.75, 1.25, 0.5))
+    assert row["gain_sd"] == pytest.approx(np.std([1, 0], ddof=1))
+
+
+def test_single_courses_are_what_the_means_are_made_of():
+    runs = runs_of([{"train_size": 10, "total_updates": 2, "seed": seed} for seed in (5, 7)])
+    metrics = pl.concat([course("r0", accuracy=[0.5, 0.6]), course("r1", accuracy=[float("nan"), 0.8])])
+    singles = training_views.single_courses(runs, metrics, "accuracy", "test")
+    assert singles.select("run_id", "seed", "evaluation", "x", "value").rows() == [
+        ("r0", 5, 1, 1.0, 0.5), ("r0", 5, 2, 2.0, 0.6), ("r1", 7, 2, 2.0, 0.8),
+    ]  # fmt: skip
+    means = training_views.training_curves(runs, metrics, "accuracy", "test")["mean"].to_list()
+    assert means == pytest.approx([0.5, 0.7])
 
 
 def test_classes_are_ordered_by_slope():
@@ -232,6 +278,8 @@ def test_a_swept_option_makes_series():
         ("optimizer.lr=0.1", 8), ("optimizer.lr=0.1", 20), ("optimizer.lr=1", 8),
     ]  # fmt: skip
     assert option_against_metric(runs, "test_accuracy", "none").is_empty()
+    assert swept_options(runs_of([{"variant": "schedule.at=[1, 2] x=3"}])) == ("schedule.at", "x")
+    assert rest_of_variant("schedule.at=[1, 2] x=3", "schedule.at") == "x=3"
 
 
 def transfer_runs(gains, halves=("half=source", "half=target")):

@@ -34,6 +34,38 @@ def test_every_metric_prints(fake_project, metric):
     assert printed(fake_project, metric)
 
 
+def of_sizes(project, sizes, seeds):
+    for spec in fake_sweep(sizes=sizes, seeds=seeds, subset_seeds=[0]):
+        write_run(project, spec)
+    return printed(project)
+
+
+def first_law(text):
+    return text[text.index("RMSE") :].splitlines()[1].split()[0]
+
+
+def test_three_sizes_have_a_default_answer_that_is_named(project):
+    text = of_sizes(project, (40, 80, 160), (0, 101, 202))
+    assert first_law(text) == "half"
+    assert "The default answer is the law half alone" in text
+    assert "half (2), loglin (2) and pow2 (2); there are 3 sizes" in text
+    assert "residuals are not judged: the line has too few sizes" in text
+    assert "nan" not in text
+
+
+def test_four_sizes_say_which_laws_have_no_aicc_and_why(project):
+    text = of_sizes(project, (40, 80, 160, 320), (0, 101, 202))
+    assert first_law(text) in ("half", "pow2")
+    assert "an average of laws, weighed by AICc: " in text
+    assert "takes two sizes more than parameters: pow3 (3) and exp3 (3); there are 4 sizes" in text
+
+
+def test_without_repeated_runs_the_scatter_is_a_parameter(project):
+    text = of_sizes(project, (40, 80, 160, 320), (0,))
+    assert "The default answer is the law half alone" in text
+    assert "the scatter counted as one: half (3), loglin (3), pow2 (3), pow3 (4) and exp3 (4)" in text
+
+
 def test_one_run_and_one_size_print_a_reason(project):
     write_run(project, fake_spec(train_size=40))
     assert "no extrapolation: it needs 3 sizes, has 1" in printed(project)

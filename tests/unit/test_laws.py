@@ -188,8 +188,10 @@ def test_the_average_alone_is_that_of_all_laws():
     laws = fit_laws(SIZES, errors)
     alone = default_answer(SIZES, errors)
     np.testing.assert_array_equal(alone.errors_at([5000]), laws.average.errors_at([5000]))
-    ranked = [fit.aicc for _, fit, _ in laws.ranked if isinstance(fit, LawFit)]
-    assert ranked == sorted(ranked)
+    weights = [weight for _, fit, weight in laws.ranked if isinstance(fit, LawFit)]
+    assert weights == sorted(weights, reverse=True)
+    members = [fit.aicc for _, fit, weight in laws.ranked if weight]
+    assert members == sorted(members)
     assert sum(weight for _, _, weight in laws.ranked) == pytest.approx(1)
 
 

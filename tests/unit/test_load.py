@@ -37,7 +37,7 @@ def test_a_minimal_experiment_takes_the_documented_defaults(load):
     )
     (recipe,) = small.recipes
     assert recipe.budget == Budget("updates", 10)
-    assert (recipe.optimizer, recipe.batch_size, recipe.evaluations) == (OptimizerSpec(), 64, 12)
+    assert (recipe.optimizer, recipe.batch_size, recipe.evaluations) == (OptimizerSpec(), 64, None)
     assert recipe.clip_grad_norm is None
 
 

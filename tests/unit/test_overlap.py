@@ -9,13 +9,17 @@ from scipy import stats
 
 from tests.fakes import fake_dataset, fake_spec, write_run
 from tui_datasize.analysis.hypergeometric import hypergeometric_interval
-from tui_datasize.analysis.overlap import (
-    DRAWS,
-    PAIRS,
+from tui_datasize.analysis.overlap import DRAWS, DrawOverlap, find_draws, find_overlaps
+from tui_datasize.analysis.overlap_extremes import (
+    largest_expected,
+    largest_expected_of_classes,
+    largest_observed,
+    largest_observed_of_classes,
+)
+from tui_datasize.analysis.overlap_tables import (
+    OVERLAPS,
     PER_CLASS_OVERLAP,
-    find_draws,
-    find_overlaps,
-    pairs_table,
+    overlap_table,
     per_class_table,
 )
 from tui_datasize.experiments.spec import SubsetSpec
@@ -77,10 +81,14 @@ def test_matrices_of_known_draws():
 def test_tables_of_known_draws():
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     overlaps = find_overlaps(*frames(labels, [0, 1, 4, 5], [0, 2, 4, 5]))
-    pairs = pairs_table(overlaps)
-    assert pairs.schema == pl.Schema(PAIRS)
-    row = pairs.row(0, named=True)
-    assert (row["draw_a"], row["draw_b"], row["shared"], row["fraction"]) == ("d0", "d1", 3, 0.75)
+    pairs = overlap_table(overlaps)
+    assert pairs.schema == pl.Schema(OVERLAPS)
+    # First over all images, then class by class.
+    assert pairs.select("draw_a", "draw_b", "class_name", "shared", "fraction", "is_outside").rows() == [
+        ("d0", "d1", None, 3, 0.75, False),
+        ("d0", "d1", "class 0", 1, 0.5, False),
+        ("d0", "d1", "class 1", 2, 1.0, False),
+    ]
     classes = per_class_table(overlaps)
     assert classes.schema == pl.Schema(PER_CLASS_OVERLAP)
     # Highest first.
@@ -132,9 +140,10 @@ def test_the_same_images_overlap_wholly_and_are_outside_of_chance():
     labels = np.repeat(np.arange(2), 500)
     index = draw(labels, 100, SubsetSpec("first"))
     overlaps = find_overlaps(*frames(labels, index, index))
-    row = pairs_table(overlaps).row(0, named=True)
+    row = overlap_table(overlaps).row(0, named=True)
     assert row["fraction"] == row["jaccard"] == 1
     assert row["high"] < 1
+    assert row["is_outside"]
     drawn = per_class_table(overlaps).filter(pl.col("pairs") > 0)
     assert drawn["pairs_outside"].to_list() == [1]
 
@@ -151,11 +160,53 @@ def test_without_class_totals_nothing_is_expected():
     overlaps = find_overlaps(draws, subsets, datasets.clear())
     assert overlaps[0].fraction[0, 1] == 0.5
     assert np.isnan(overlaps[0].expected_fraction).all()
-    assert pairs_table(overlaps)["expected"].to_list() == [None]
+    table = overlap_table(overlaps)
+    for column in ("expected", "is_outside", "expected_largest"):
+        assert table[column].to_list() == [None] * 3
     classes = per_class_table(overlaps)
     assert classes["expected"].null_count() == classes.height == 2
     assert classes["pairs_outside"].to_list() == [0, 0]
     assert sorted(classes["class_name"]) == ["0", "1"]
+
+
+@pytest.fixture(scope="module")
+def thirty_draws() -> DrawOverlap:
+    labels = np.repeat(np.arange(4), [400, 300, 200, 100])
+    chosen = [draw(labels, 200, SubsetSpec("random", seed=seed)) for seed in range(30)]
+    (overlap,) = find_overlaps(*frames(labels, *chosen))
+    return overlap
+
+
+def test_jaccard_bounds_are_those_of_the_shared_images(thirty_draws):
+    fraction, jaccard = (thirty_draws.expectation(measure) for measure in ("fraction", "jaccard"))
+    # Draws of equal size share f of one, and f / (2 - f) of both; up to the means over pairs.
+    assert jaccard == pytest.approx([f / (2 - f) for f in fraction], rel=1e-4)
+    np.testing.assert_array_equal(thirty_draws.matrix("jaccard"), thirty_draws.jaccard)
+
+
+def test_the_mean_over_pairs_lies_in_its_interval(thirty_draws):
+    table = per_class_table([thirty_draws])
+    assert table["is_outside"].to_list() == [False] * 4
+    pair = per_class_table(find_overlaps(*frames(np.repeat([0, 1], 500), np.arange(99), np.arange(99))))
+    # Of one pair the interval is the exact one, and wider than that of a mean over many.
+    spans = [(frame["high"] - frame["low"]).min() for frame in (table, pair.filter(pl.col("label") == 0))]
+    assert spans[0] < spans[1] / 3
+    row = pair.row(0, named=True)
+    assert row["jaccard_high"] == pytest.approx(row["high"] / (2 - row["high"]))
+
+
+@pytest.mark.parametrize("measure", ["fraction", "jaccard"])
+def test_the_largest_overlap_that_chance_gives_is_that_of_a_simulation(measure):
+    labels = np.repeat(np.arange(3), [60, 40, 20])
+    chosen = [draw(labels, 30, SubsetSpec("random", seed=seed)) for seed in range(180)]
+    found = [find_overlaps(*frames(labels, *chosen[i : i + 3]))[0] for i in range(0, 180, 3)]
+    for observed, expected in (
+        (largest_observed, largest_expected),
+        (largest_observed_of_classes, largest_expected_of_classes),
+    ):
+        seen = np.array([observed(overlap, measure) for overlap in found])
+        told = np.mean([expected(overlap, measure) for overlap in found])
+        assert abs(seen.mean() - told) < 3 * seen.std() / np.sqrt(len(seen))
 
 
 def test_one_draw_has_no_pairs_but_an_expectation():
@@ -163,7 +214,7 @@ def test_one_draw_has_no_pairs_but_an_expectation():
     overlaps = find_overlaps(*frames(labels, [0, 1, 10, 11]))
     assert overlaps[0].fraction.tolist() == [[1.0]]
     assert overlaps[0].expected_fraction[0] == pytest.approx(4 / 20)
-    assert pairs_table(overlaps).is_empty()
+    assert overlap_table(overlaps).is_empty()
     assert per_class_table(overlaps).is_empty()
 
 
@@ -171,7 +222,7 @@ def test_no_draws_give_empty_tables():
     draws, subsets, datasets = frames(np.array([0, 1]), [0])
     assert find_overlaps(draws.clear(), subsets, datasets) == []
     assert find_overlaps(draws, subsets.clear(), datasets) == []
-    assert pairs_table([]).schema == pl.Schema(PAIRS)
+    assert overlap_table([]).schema == pl.Schema(OVERLAPS)
     assert per_class_table([]).schema == pl.Schema(PER_CLASS_OVERLAP)
 
 

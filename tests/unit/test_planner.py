@@ -13,6 +13,8 @@ from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.noise import Noise, noise_of
 from tui_datasize.analysis.plan_table import PLAN, plans_table
 from tui_datasize.analysis.planner import Plan, PlanQuestion, fit_design, plan_next_runs
+from tui_datasize.analysis.summary import Question, analyse_curves
+from tui_datasize.analysis.view import NOT_IDENTIFIABLE
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import ConfigError
 
@@ -98,7 +100,37 @@ def test_a_target_asks_for_the_size_where_the_law_reaches_it():
     assert plan.at == pytest.approx(6400, rel=0.3)
     assert 1 < plan.factor_then < plan.factor_now
     beyond = plan_next_runs(sweep(seeds=6), "test_accuracy", PlanQuestion(target=0.99, runs=10))
-    assert any("never reached" in sentence for sentence in beyond.words)
+    assert beyond.at == 8 * SIZES[-1]
+    assert any(NOT_IDENTIFIABLE in sentence for sentence in beyond.words)
+    assert any("12,800 images instead" in sentence for sentence in beyond.words)
+
+
+def test_a_plan_foresees_what_analyze_foresees_and_says_what_its_own_law_would():
+    rng = np.random.default_rng(5)
+    falls = 0.1 + 0.5 / (1 + (pl.col("train_size") / 700) ** 1.5)
+    runs = sweep(seeds=4).with_columns(test_accuracy=1 - falls + pl.Series(rng.normal(0, 0.003, 20)))
+    (curve,) = analyse_curves(runs, "test_accuracy", Question(target=0.85))
+    (there,) = (point for point in curve.outlook.extrapolations if point.factor == 4)
+    plan = plan_next_runs(runs, "test_accuracy", PlanQuestion(runs=10))
+    assert plan.at == there.train_size
+    assert (plan.value, *plan.band) == pytest.approx((there.value, there.low, there.high))
+    # The law that the runs are placed by is another one, and a reader is told so.
+    assert abs(plan.value_by_law - plan.value) > 0.005
+    assert f"{100 * plan.value:.2f} %, by the average of the laws as in `analyze`" in plan.words[1]
+    assert f"that law alone says {100 * plan.value_by_law:.2f} %" in plan.words[1]
+    aimed = plan_next_runs(runs, "test_accuracy", PlanQuestion(target=0.85, runs=10))
+    assert aimed.at == curve.outlook.needed.train_size
+    assert curve.outlook.needed.words in aimed.words
+
+
+def test_a_plan_on_an_ill_shaped_curve_carries_the_doubt():
+    rises = sweep(seeds=4, sd=0.001).with_columns(
+        test_accuracy=pl.col("test_accuracy") - 0.1 * (pl.col("train_size") == 400)
+    )
+    plan = plan_next_runs(rises, "test_accuracy", PlanQuestion(runs=1))
+    assert any("not monotone" in sentence and "guess" in sentence for sentence in plan.words)
+    assert plan.words[0].startswith("1 run narrows")
+    assert not any("Plan again" in sentence for sentence in plan.words)
 
 
 def test_a_budget_in_samples_counts_the_images_seen():
@@ -144,6 +176,12 @@ def test_what_cannot_be_planned_is_a_reason(runs, metric, reason):
 
 def test_single_runs_are_planned_with_a_guess_that_is_named():
     plan = plan_next_runs(sweep(seeds=1), "test_accuracy")
+    assert any("is a guess" in sentence for sentence in plan.words)
+
+
+def test_equal_seeds_are_no_reason_to_be_sure():
+    plan = plan_next_runs(sweep(SIZES[:4], sd=0), "test_accuracy", PlanQuestion(runs=4))
+    assert plan.half_width_now > 0.001
     assert any("is a guess" in sentence for sentence in plan.words)
 
 

@@ -95,7 +95,16 @@ def test_every_augmentation_can_be_switched_on(recipe):
         ("augmentation = { flip = 2 }", "augmentation.flip: expected a number of at least 0 and at most 1"),
         ("augmentation = { resized_crop = 0.1 }", "resized_crop needs crop_px"),
         ("augmentation = { repeats = 65 }", "65 repeats do not fit a batch of 64"),
-        ("label_noise = 1.5", "label_noise.fraction: expected a number of at least 0 and at most 1, got 1.5"),
+        ("label_noise = 1.5", "label_noise.fraction: expected a number of at least 0 and below 1, got 1.5"),
+        ("label_noise = 1.0", "label_noise.fraction: expected a number of at least 0 and below 1, got 1.0"),
+        (
+            "schedule = { name = 'step', unit = 'updates', step = 0.5 }",
+            "schedule.step: expected a whole number of at least 1, got 0.5",
+        ),
+        (
+            "schedule = { name = 'cosine', unit = 'updates', warmup = 0.5 }",
+            "schedule.warmup: expected a whole number of at least 0, got 0.5",
+        ),
         ("classes = 'both'", "classes.half: expected one of all, source, target, got 'both'"),
         ("transfer = { layers = 1 }", "transfer.from: expected a string, got nothing"),
         ("transfer = { from = 'x', layers = 0 }", 'expected a whole number of at least 1, or "all", got 0'),

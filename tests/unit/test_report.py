@@ -14,6 +14,7 @@ from tui_datasize.cli.dispatch import main
 from tui_datasize.report.axis import Axis, axis_around
 from tui_datasize.report.blocks import Heading, Table, Words
 from tui_datasize.report.chart import Band, Chart, Line, to_svg
+from tui_datasize.report.heat import HeatMap, heat_svg
 from tui_datasize.report.render import to_html, to_markdown
 
 
@@ -22,6 +23,13 @@ def svgs(text: str) -> list[ElementTree.Element]:
         ElementTree.fromstring(svg)
         for svg in re.findall(r"<svg xmlns.*?</svg>\s*(?=<figcaption)", text, re.S)
     ]
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def texts_of(svg: ElementTree.Element) -> list[str]:
+    return [text.text or "" for text in svg.iter(f"{SVG}text")]
 
 
 def write(project, name: str, *words: str) -> str:
@@ -35,15 +43,23 @@ def test_a_whole_sweep_on_a_page(fake_project):
     heads = re.findall(r"<h2>(.*?)</h2>", page)
     assert heads == [
         "Can these numbers be trusted?", "Learning curve", "Spread over runs", "Courses of training",
-        "Overlap of subset draws", "Runs", "Provenance",
+        "Metrics over size and training", "Classes", "Overlap of subset draws", "Runs", "Provenance",
     ]  # fmt: skip
-    curve, spread, courses = svgs(page)
+    curve, spread, courses, *inside = svgs(page)
     legend = {text.text for text in curve.iter("{http://www.w3.org/2000/svg}text")}
     assert {"run", "mean", "log-linear", "average of laws", "90 % band beyond"} <= legend
     assert len(list(curve.iter("{http://www.w3.org/2000/svg}circle"))) >= 36
     assert spread is not None
     assert len(list(courses.iter("{http://www.w3.org/2000/svg}polyline"))) == 6
+    surfaces, classes, matrices, of_classes = inside[:6], inside[6], inside[7:-1], inside[-1]
+    # Six sizes and four evaluations, and the background.
+    assert [len(list(one.iter(f"{SVG}rect"))) for one in surfaces] == [1 + 6 * 4] * 6
+    assert "share of the training done" in texts_of(surfaces[0])
+    assert len(list(classes.iter(f"{SVG}polyline"))) == 8
+    assert [texts_of(one)[:4] for one in matrices] == [["d0", "d1", "d0", "d1"]] * 6
+    assert {"expected", "95 % by chance"} <= set(texts_of(of_classes))
     for words in (
+        "classes lie outside of the band",
         "99.00 % needs",
         "Independent draws would share",
         "command of this page",
@@ -59,7 +75,9 @@ def test_a_whole_sweep_on_a_page(fake_project):
 def test_the_same_in_markdown(fake_project):
     text = write(fake_project, "r.md")
     pictures = re.findall(r"\(data:image/svg\+xml;base64,([^)]+)\)", text)
-    assert [ElementTree.fromstring(base64.b64decode(picture)).tag[-3:] for picture in pictures] == ["svg"] * 3
+    assert [ElementTree.fromstring(base64.b64decode(picture)).tag[-3:] for picture in pictures] == [
+        "svg"
+    ] * 17
     assert "## Provenance" in text
 
 
@@ -71,6 +89,19 @@ def test_a_page_of_one_run_and_of_none_that_count(project, capsys):
     assert "No run has succeeded with test accuracy." in write(project, "r.html")
     assert main(["report", "digits", "-o", str(project.root / "r.pdf"), "--project", str(project.root)]) == 2
     assert "name it .html or .md" in capsys.readouterr().err
+
+
+def test_a_map_leaves_out_what_is_unknown_and_writes_digits_where_they_fit():
+    values = [[1.0, None, float("nan")], [3.0, 2.0, 2.5]]
+    drawn = ElementTree.fromstring(
+        heat_svg(HeatMap("m", "rows", "columns", ["a", "b"], ["x", "y", "z"], values))
+    )
+    fills = [rect.get("fill") for rect in drawn.iter(f"{SVG}rect")]
+    assert len(fills) == 1 + 4
+    assert fills[2] == "#0072b2"
+    assert {"1.0", "3.0", "2.0", "2.5"} <= set(texts_of(drawn))
+    many = HeatMap("m", "", "", ["a"], [str(i) for i in range(200)], [[float(i) for i in range(200)]])
+    assert "199.0" not in texts_of(ElementTree.fromstring(heat_svg(many)))
 
 
 def test_every_text_is_escaped():
@@ -107,4 +138,5 @@ def test_variants_have_charts_of_their_own(fake_project):
     runs = pl.Series([40, 80, 160])
     for size in runs:
         write_run(fake_project, fake_spec("digits", train_size=size, batch_size=16))
-    assert len(svgs(write(fake_project, "r.html"))) == 6
+    # Curve, spread, courses, one surface and the classes of each; the overlap of each size, and by class.
+    assert len(svgs(write(fake_project, "r.html"))) == 2 * 5 + 6 + 1

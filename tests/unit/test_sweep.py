@@ -20,7 +20,9 @@ def experiment(tmp_path):
     def build(body: str):
         file = tmp_path / "experiments.toml"
         file.write_text(
-            f"[experiments.e]\ndataset = 'digits'\nmodel = 'mlp'\nbudget = {{ updates = 10 }}\n{body}\n"
+            "[experiments.e]\ndataset = 'digits'\nmodel = 'mlp'\n"
+            + ("" if "budget" in body else "budget = { updates = 10 }\n")
+            + f"{body}\n"
         )
         return load_project(file, environment={}).experiment("e")
 
@@ -46,6 +48,36 @@ def test_a_sweep_is_the_product_of_its_lists_and_every_run_is_another(experiment
 def test_order_of_a_sweep(experiment, order, first_four):
     specs = expand(experiment(f"sizes = [80, 40]\nseeds = [5, 2]\norder = '{order}'"), DIGITS)
     assert [(s.train_size, s.seed) for s in specs] == first_four
+
+
+TWO_SIZES = "sizes = [40, 640]\nbatch_size = 32\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "budget = { samples = 100 }\nevaluate = { times = 12 }",
+            "experiments.e.evaluate.times: 12 evaluations, but runs of 40 images make 4 updates; "
+            "ask for at most 4",
+        ),
+        (
+            "budget = { epochs = 3 }\nschedule = { name = 'step', step = 0.2 }",
+            "experiments.e.schedule.step: a step of 0.2 of the budget is less than one update: runs of 40 ",
+        ),
+    ],
+)
+def test_what_does_not_fit_into_the_updates_is_refused(experiment, body, message):
+    with pytest.raises(ConfigError) as caught:
+        expand(experiment(TWO_SIZES + body), DIGITS)
+    assert message in caught.value.line
+
+
+@pytest.mark.parametrize(
+    "body", ["budget = { samples = 100 }", "budget = { epochs = 1 }\nevaluate = { times = 12 }"]
+)
+def test_short_runs_of_a_sweep_are_evaluated_after_each_update(experiment, body):
+    assert {spec.evaluations for spec in expand(experiment(TWO_SIZES + body), DIGITS)} == {12}
 
 
 def test_extending_a_sweep_renames_nothing(experiment):

@@ -6,13 +6,14 @@ micro-averaged F1, budgets that differ between sizes, a schedule of another frac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from tui_datasize.analysis.audit_images import check_changed_data, check_leaks, check_missing_classes
 from tui_datasize.analysis.audit_measured import (
+    check_chance,
     check_equal_metrics,
     check_measured_part,
     check_not_finite,
@@ -104,10 +105,12 @@ def _audit_experiment(runs: pl.DataFrame, record: AuditRecord) -> Iterator[Findi
         yield from check_missing_cells(curve)
         counted = curve.filter(pl.col("state").is_in(COUNTED_STATES))
         if counted.height:
-            yield from _audit_curve(counted, _test_images(counted, record))
+            yield from _audit_curve(counted, _test_classes(counted, record))
 
 
-def _audit_curve(runs: pl.DataFrame, test_images: int | None) -> Iterator[Finding]:
+def _audit_curve(runs: pl.DataFrame, test_classes: Sequence[int]) -> Iterator[Finding]:
+    test_images = sum(test_classes) or None
+    yield from check_chance(runs, test_classes)
     yield from check_measured_part(runs, test_images)
     yield from check_sampling_noise(runs, test_images)
     yield from check_equal_metrics(runs)
@@ -116,10 +119,11 @@ def _audit_curve(runs: pl.DataFrame, test_images: int | None) -> Iterator[Findin
     yield from check_mixed_conditions(runs)
 
 
-def _test_images(runs: pl.DataFrame, record: AuditRecord) -> int | None:
-    """Size of the test set of some runs, from any run on the same data; None where none was described."""
+def _test_classes(runs: pl.DataFrame, record: AuditRecord) -> Sequence[int]:
+    """Test images per class of some runs, from any run on the same data; empty where none was described."""
     data = ["dataset", "classes"]
     alike = record.runs.join(runs.select(data).unique(), on=data, how="semi")
-    classes = record.datasets.join(alike.select("run_id"), on="run_id", how="semi")
-    images = classes.group_by("run_id").agg(pl.col("test_images").sum())["test_images"].to_list()
-    return max(images, default=None)
+    classes = record.datasets.join(alike.select("run_id"), on="run_id", how="semi").drop_nulls("test_images")
+    per_run = classes.group_by("run_id", maintain_order=True).agg("test_images")["test_images"].to_list()
+    most: Sequence[int] = max(per_run, key=sum, default=())
+    return most

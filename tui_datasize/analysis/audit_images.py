@@ -8,6 +8,7 @@ import polars as pl
 
 from tui_datasize.analysis.findings import Finding, Severity, finding, sizes_words
 from tui_datasize.analysis.leaks import find_leaks
+from tui_datasize.words import plural
 
 
 def check_missing_classes(
@@ -28,21 +29,33 @@ def check_missing_classes(
     concerned = runs.join(missing, on="run_id", how="semi")
     if concerned.is_empty():
         return
-    per_run = (
-        missing.filter(pl.col("run_id").is_in(concerned["run_id"].implode())).group_by("run_id").len()["len"]
-    )
-    least, most = int(str(per_run.min())), int(str(per_run.max()))
-    number = str(least) if least == most else f"{least} to {most}"
-    sizes = sizes_words(concerned["train_size"].unique().sort().to_list())
+    lacking = missing.filter(pl.col("run_id").is_in(concerned["run_id"].implode()))
+    per_draw = lacking.group_by("run_id").len()["len"]
+    least, most = int(str(per_draw.min())), int(str(per_draw.max()))
+    number = plural(most, "class", "classes") if least == most else f"{least} to {most} classes"
+    draws = plural(concerned.height, "subset draw")
     yield finding(
         Severity.WARNING,
         "missing-class",
         concerned,
-        f"{concerned.height} subset draws lack {number} {'class' if most == 1 else 'classes'} entirely "
-        f"({sizes}): no model can score on them.",
-        "Draw stratified or balanced subsets, or start at a larger size.",
+        f"{draws} {'lacks' if concerned.height == 1 else 'lack'} {number} entirely "
+        f"({sizes_words(concerned['train_size'].unique().sort().to_list())}): no model can score on them.",
+        _draw_otherwise(concerned),
         names_sizes=True,
     )
+
+
+def _draw_otherwise(runs: pl.DataFrame) -> str:
+    """What would put an image of every class into the subsets; advice depends on how they were drawn."""
+    strategies = set(runs["subset_strategy"].drop_nulls())
+    if runs["imbalance"].max() not in (None, 1):
+        return "Start at a larger size, or ask for a smaller imbalance: the rarest classes get no image."
+    if strategies == {"stratified"}:
+        return (
+            "Start at a larger size, or draw balanced subsets: a stratified draw of so few images cannot "
+            "hold every class."
+        )
+    return "Draw stratified or balanced subsets, or start at a larger size."
 
 
 def check_leaks(runs: pl.DataFrame, subsets: pl.DataFrame, predictions: pl.DataFrame) -> Iterator[Finding]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
-from scipy.special import chdtr, chdtrc
+from scipy.special import bdtrc, chdtr, chdtrc
 
 from tui_datasize.analysis.curve import COUNTED_STATES
 from tui_datasize.analysis.findings import Finding, Severity, finding, sizes_words
+from tui_datasize.words import plural
 
 TOLERANCE = 2e-7
 """An accuracy may be off by this much, as a number of single precision."""
@@ -21,6 +22,8 @@ CHANCE = 1e-6
 MOST_VALUES = 64
 LEAST_DEGREES = 4
 NOISE_P = 0.05
+GUESS_P = 0.01
+"""A run that guesses comes out better than a run is taken for trained this often."""
 
 _DECIMAL_GRIDS = frozenset(10**digits for digits in range(1, 6))
 """Grids of numbers written with a few digits, whatever was measured."""
@@ -62,7 +65,8 @@ def check_measured_part(runs: pl.DataFrame, test_images: int | None) -> Iterator
             Severity.WARNING,
             "as-published",
             marked,
-            f"{_runs(marked)} trained or measured as a study's code did it, not as its text says.",
+            f"{plural(marked.height, 'run')} trained or measured as a study's code did it, "
+            "not as its text says.",
             "Compare with the same sweep done right before you conclude anything.",
         )
     grid = _grid(runs, test_images)
@@ -126,6 +130,42 @@ def check_sampling_noise(runs: pl.DataFrame, test_images: int | None) -> Iterato
     )
 
 
+def check_chance(runs: pl.DataFrame, test_classes: Sequence[int]) -> Iterator[Finding]:
+    """Runs that do no better than to name the commonest class (binomial test of each, one-sided).
+
+    Args:
+        runs: Schema `RUNS`, of one curve, those that count.
+        test_classes: Test images of each class; empty where unknown.
+    """
+    images = sum(test_classes)
+    if not images:
+        return
+    grid = _grid(runs, images)
+    tested = images if grid is None or grid in _DECIMAL_GRIDS else grid
+    # A class that the test set lacks is one more to guess wrongly.
+    chance = max(1 / len(test_classes), max(test_classes) / images)
+    scored = runs.filter(pl.col("test_accuracy").is_between(0, 1))
+    hits = np.rint(scored["test_accuracy"].to_numpy() * tested)
+    guessing = scored.filter(pl.Series(bdtrc(hits - 1, tested, chance)) > GUESS_P)
+    if guessing.is_empty():
+        return
+    best = 100 * float(str(guessing["test_accuracy"].max()))
+    is_most = 2 * guessing.height > scored.height
+    others = "" if guessing.height == scored.height else f" of {scored.height}"
+    who = f"{guessing.height}{others} runs" if scored.height > 1 else "The run"
+    yield finding(
+        Severity.ERROR if is_most else Severity.WARNING,
+        "no-better-than-chance",
+        guessing,
+        f"{who} cannot be told from guessing: "
+        f"at most {best:.1f} % right, where naming one class gives {100 * chance:.1f} % "
+        f"({sizes_words(guessing['train_size'].unique().sort().to_list())}).",
+        "Look at their training curves: learning rate, budget or labels may be wrong. If there are simply "
+        "too few images, leave these sizes out with --fit-from.",
+        names_sizes=True,
+    )
+
+
 def check_equal_metrics(runs: pl.DataFrame) -> Iterator[Finding]:
     """Macro F1 that equals accuracy to the last digit: a micro average, and no second evidence."""
     for split in ("test", "train"):
@@ -156,8 +196,8 @@ def check_not_finite(runs: pl.DataFrame) -> Iterator[Finding]:
             Severity.WARNING,
             "not-finite",
             missing,
-            f"{_runs(missing)} of {sizes} ended without a finite test accuracy and loss; the mean over the "
-            "others is too good if these diverged.",
+            f"{plural(missing.height, 'run')} of {sizes} ended without a finite test accuracy and loss; "
+            "the mean over the others is too good if these diverged.",
             "Look at their training curves; lower the learning rate or clip gradients.",
             names_sizes=True,
         )
@@ -167,7 +207,7 @@ def check_not_finite(runs: pl.DataFrame) -> Iterator[Finding]:
             Severity.WARNING,
             "broken-lines",
             broken,
-            f"The record of {_runs(broken)} has lines that cannot be read; they are left out.",
+            f"The record of {plural(broken.height, 'run')} has lines that cannot be read; they are left out.",
             "Run them anew if the last evaluation is among them.",
         )
 
@@ -184,7 +224,3 @@ def _grid(runs: pl.DataFrame, test_images: int | None) -> int | None:
     share = math.gcd(grid, test_images) / test_images if test_images else 0.0
     chance = max(share, 2 * TOLERANCE * grid) ** len(np.unique(values)) * LARGEST_GRID
     return grid if chance < CHANCE else None
-
-
-def _runs(runs: pl.DataFrame) -> str:
-    return "1 run" if runs.height == 1 else f"{runs.height} runs"

@@ -10,6 +10,7 @@ import polars as pl
 
 from tui_datasize.analysis.curve import COUNTED_STATES
 from tui_datasize.analysis.findings import Finding, Severity, finding, sizes_words
+from tui_datasize.words import plural
 
 EVEN_BY = 1.005
 """Budgets whose largest is this many times the smallest, or less, count as equal."""
@@ -19,11 +20,12 @@ _MIXED: Mapping[str, tuple[str, Severity]] = MappingProxyType(
         "precision": ("precisions", Severity.WARNING),
         "device": ("devices", Severity.WARNING),
         "threads": ("numbers of threads", Severity.NOTE),
+        "pack": ("ways to compute runs together", Severity.NOTE),
         "torch": ("versions of torch", Severity.NOTE),
         "git_commit": ("commits of the project", Severity.NOTE),
     }
 )
-"""Columns that should have one value within a curve."""
+"""Columns that should have one value within a curve, and what `_pack` tells."""
 
 
 def check_updates(runs: pl.DataFrame) -> Iterator[Finding]:
@@ -56,7 +58,7 @@ def check_updates(runs: pl.DataFrame) -> Iterator[Finding]:
             Severity.ERROR,
             "ended-early",
             short,
-            f"{_runs(short)} count as succeeded but stopped before the last update.",
+            f"Told to have succeeded, but stopped before the last update: {plural(short.height, 'run')}.",
             "Leave them out or run them anew with --force.",
             names_sizes=True,
         )
@@ -86,17 +88,18 @@ def check_schedule(runs: pl.DataFrame) -> Iterator[Finding]:
 
 
 def check_mixed_conditions(runs: pl.DataFrame) -> Iterator[Finding]:
-    """Devices, precisions, threads or versions that differ within one curve.
+    """Devices, precisions, threads, packs or versions that differ within one curve.
 
     Args:
         runs: Schema `RUNS`, of one curve, those that count.
     """
-    for column, (plural, severity) in _MIXED.items():
+    runs = runs.with_columns(_pack())
+    for column, (conditions, severity) in _MIXED.items():
         counts = runs.drop_nulls(column).group_by(column).len().sort("len", descending=True)
         if counts.height < 2:
             continue
         named = ", ".join(
-            f"{str(value)[:40]} ({number} runs)" for value, number in counts.head(3).iter_rows()
+            f"{str(value)[:40]} ({plural(number, 'run')})" for value, number in counts.head(3).iter_rows()
         )
         confounded = (
             runs.drop_nulls(column).group_by("train_size").agg(pl.col(column).n_unique())[column].max() == 1
@@ -105,7 +108,7 @@ def check_mixed_conditions(runs: pl.DataFrame) -> Iterator[Finding]:
             Severity.WARNING if confounded else severity,
             f"mixed-{column.replace('_', '-')}",
             runs,
-            f"One curve mixes {plural}: {named}"
+            f"One curve mixes {conditions}: {named}"
             + ("; each size has its own, so that nobody can tell it from the size." if confounded else "."),
             "Run the curve under one condition, or compare sizes that share one.",
         )
@@ -115,8 +118,9 @@ def check_mixed_conditions(runs: pl.DataFrame) -> Iterator[Finding]:
             Severity.WARNING,
             "resumed-elsewhere",
             resumed,
-            f"{_runs(resumed)} took more than one attempt while the curve ran on several devices: such a "
-            "run is continued bit for bit on the same device alone, and the record names only the last.",
+            f"{plural(resumed.height, 'run')} took more than one attempt while the curve ran on several "
+            "devices: such a run is continued bit for bit on the same device alone, and the record names "
+            "only the last.",
             "Run them anew with --force where the last digits matter.",
             names_sizes=True,
         )
@@ -142,7 +146,8 @@ def check_missing_cells(runs: pl.DataFrame) -> Iterator[Finding]:
         Severity.WARNING if failed else Severity.NOTE,
         "missing-seeds",
         concerned if concerned.height else counted.filter(pl.col("train_size").is_in(sizes)),
-        f"{missing.height} of {every.height} cells (seed and draw at a size) have no result{states}: "
+        f"{missing.height} of {every.height} cells (seed and draw at a size) "
+        f"{'has' if missing.height == 1 else 'have'} no result{states}: "
         f"{sizes_words(sizes)}. Means over different seeds are compared.",
         "Queue the experiment again: it adds what is missing. `retry` runs failed ones again.",
         names_sizes=True,
@@ -177,6 +182,13 @@ def check_duplicates(runs: pl.DataFrame) -> Iterator[Finding]:
     )
 
 
+def _pack() -> pl.Expr:
+    """In which company a run was computed; where nothing is recorded, in none."""
+    width = pl.col("pack_width").fill_null(1)
+    together = pl.format("{} {}", width, "pack_implementation")
+    return pl.when(width > 1).then(together).otherwise(pl.lit("alone")).alias("pack")
+
+
 def _check_lengths(runs: pl.DataFrame, schedule: Mapping[str, str]) -> Iterator[Finding]:
     warmup, step = (float(schedule.get(key, 0)) for key in ("warmup", "step"))
     too_short = runs.filter(pl.col("total_updates") <= warmup)
@@ -185,8 +197,8 @@ def _check_lengths(runs: pl.DataFrame, schedule: Mapping[str, str]) -> Iterator[
             Severity.ERROR,
             "warmup-too-long",
             too_short,
-            f"The warm-up of {warmup:,.0f} updates is as long as {_runs(too_short)} or longer: they never "
-            "reach their learning rate.",
+            f"The warm-up of {warmup:,.0f} updates takes {plural(too_short.height, 'run')} whole: the "
+            "learning rate is never reached.",
             "Give the warm-up as a fraction of the budget.",
             names_sizes=True,
         )
@@ -198,7 +210,8 @@ def _check_lengths(runs: pl.DataFrame, schedule: Mapping[str, str]) -> Iterator[
             Severity.WARNING,
             "schedule-unreached",
             unreached,
-            f"The learning rate first falls at update {first:,.0f}, which {_runs(unreached)} never reach.",
+            f"The learning rate first falls at update {first:,.0f}, after the end of "
+            f"{plural(unreached.height, 'run')}.",
             "Give the schedule as fractions of the budget.",
             names_sizes=True,
         )
@@ -223,7 +236,3 @@ def _extremes(runs: pl.DataFrame) -> tuple[int, int]:
 def _rises_with_size(runs: pl.DataFrame, column: str) -> bool:
     means = runs.group_by("train_size").agg(pl.col(column).mean()).sort("train_size")[column]
     return bool((means.diff().drop_nulls() > 0).all())
-
-
-def _runs(runs: pl.DataFrame) -> str:
-    return "1 run" if runs.height == 1 else f"{runs.height} runs"

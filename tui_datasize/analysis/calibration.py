@@ -50,6 +50,10 @@ class Cell:
     below: float
     curves: int
     data_sets: int
+    ill_shaped: int = 0
+    """Curves that rise, bend the wrong way or break among the sizes fitted, see `shape`."""
+    coverage_ill_shaped: float | None = None
+    """Measured on these alone, where they are left out; None where they are too few to tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import SHARE_ROUNDING, SHARES, Schema
 
 CONFIDENCE = 0.95
 """Level of every interval in this package."""
@@ -34,6 +35,11 @@ class Metric:
     is_share: bool
     """Whether it lies in [0, 1] and is shown in percent."""
     higher_is_better: bool
+
+    @property
+    def most(self) -> float:
+        """The largest value that it can have; the smallest is 0 for every metric."""
+        return 1.0 if self.is_share else math.inf
 
 
 def _shared_metrics(split: str, title: str) -> tuple[Metric, ...]:
@@ -78,8 +84,10 @@ CURVE: Schema = MappingProxyType(
         "max": pl.Float64,
     }
 )
-"""One point of a learning curve. `sd` is the sample standard deviation over runs, `se` that of the mean,
-`low` to `high` its 95 % Student interval; all four are null where there is one run."""
+"""One point of a learning curve. `sd` is the sample standard deviation over runs, `se` that of the mean; both
+are null where there is one run. `low` to `high` is the mean's 95 % Student interval, cut off where no value
+of the metric lies (below 0, for a share above 1), which costs it no coverage; null where there is one run, or
+where all runs are equal and so tell nothing of their scatter."""
 
 
 def metric_named(name: str) -> Metric:
@@ -102,11 +110,11 @@ def points(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
 
     Returns:
         One row per run: `run_id`, `experiment`, `variant`, `train_size`, `subset_seed`, `seed`, `value`,
-        in order of experiment, variant and size.
+        in order of experiment, variant and size. A share that rounding has put beyond 0 or 1 lies there.
     """
     counted = runs.filter(pl.col("state").is_in(COUNTED_STATES) & pl.col(metric).is_finite())
     return counted.select(
-        "run_id", "experiment", "variant", "train_size", "subset_seed", "seed", pl.col(metric).alias("value")
+        "run_id", "experiment", "variant", "train_size", "subset_seed", "seed", _unrounded(metric)
     ).sort("experiment", "variant", "train_size", maintain_order=True)
 
 
@@ -127,7 +135,7 @@ def learning_curve(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     ... })
     >>> curve = learning_curve(runs, "test_accuracy")
     >>> curve.select("train_size", "n_runs", pl.col("mean", "low", "high").round(3)).rows()
-    [(40, 2, 0.6, -0.671, 1.871)]
+    [(40, 2, 0.6, 0.0, 1.0)]
     """
     value = pl.col("value")
     curve = points(runs, metric).group_by("experiment", "variant", "train_size", maintain_order=True)
@@ -140,8 +148,12 @@ def learning_curve(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
         value.max().alias("max"),
     )
     half = pl.Series(_student_quantile(frame["n_runs"].to_numpy() - 1), nan_to_null=True) * frame["se"]
+    half = half.set(frame["min"] == frame["max"], None)
+    most = metric_named(metric).most
     return frame.with_columns(
-        metric=pl.lit(metric), low=frame["mean"] - half, high=frame["mean"] + half
+        metric=pl.lit(metric),
+        low=(frame["mean"] - half).clip(lower_bound=0),
+        high=(frame["mean"] + half).clip(upper_bound=most),
     ).select(*CURVE)
 
 
@@ -164,6 +176,15 @@ def moderated_stderrs(curve: pl.DataFrame) -> NDArray[np.float64]:
     moderated = (degrees * variance + PRIOR_DEGREES * pooled) / (degrees + PRIOR_DEGREES)
     stderrs: NDArray[np.float64] = np.sqrt(moderated / runs)
     return stderrs
+
+
+def _unrounded(metric: str) -> pl.Expr:
+    """A metric as `value`."""
+    value = pl.col(metric)
+    if metric.endswith(SHARES):
+        is_rounded = value.is_between(-SHARE_ROUNDING, 1 + SHARE_ROUNDING)
+        value = pl.when(is_rounded).then(value.clip(0, 1)).otherwise(value)
+    return value.alias("value")
 
 
 def _student_quantile(degrees: NDArray[np.int64]) -> NDArray[np.float64]:

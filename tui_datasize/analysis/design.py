@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tui_datasize.analysis.fitting import LawFit
-from tui_datasize.analysis.laws import Floats
+from tui_datasize.analysis.laws import LAWS, Floats, Law
 from tui_datasize.analysis.noise import Noise
 
 LAW = "pow3"
@@ -28,6 +28,11 @@ SCENARIO_AT = 1.5
 """Standard errors from the fitted law at which other laws are given a voice."""
 
 Counts = NDArray[np.int64]
+
+
+def design_law() -> Law:
+    """The law named `LAW`."""
+    return next(law for law in LAWS if law.name == LAW)
 
 
 @dataclass(frozen=True, slots=True)

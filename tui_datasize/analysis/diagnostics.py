@@ -23,6 +23,8 @@ LEAST_FOR_OMNIBUS = 8
 LARGE_COOK = 1.0
 """Leaving out a point of a larger Cook's distance moves the line further than its own uncertainty."""
 SIGNIFICANT = 0.05
+LEAST_POINTS = 4
+"""Three points leave one residual pattern whatever the values: every measure of it would be a constant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ def diagnose(
     failure = unfit(np.log10(sizes), y)
     if failure:
         return failure
+    if len(y) < LEAST_POINTS:
+        return FitFailure("has too few sizes for that: three leave nothing but constants")
     w = unit_weights(len(y), weights)
     root = np.sqrt(w)
     design = root[:, None] * np.column_stack([np.ones(len(y)), np.log10(sizes)])

@@ -188,6 +188,7 @@ def _outlook_dict(outlook: Outlook | FitFailure) -> dict[str, Any]:
             "n_needed": None,
             "doubling": None,
             "bands": None,
+            "doubt": None,
             "outlook_failure": outlook.reason,
         }
     return {
@@ -195,6 +196,7 @@ def _outlook_dict(outlook: Outlook | FitFailure) -> dict[str, Any]:
         "n_needed": asdict(outlook.needed) if outlook.needed else None,
         "doubling": asdict(outlook.doubling),
         "bands": outlook.words,
+        "doubt": outlook.doubt,
         "outlook_failure": None,
     }
 

@@ -211,7 +211,7 @@ def unfit(x: NDArray[np.float64], y: NDArray[np.float64]) -> FitFailure | None:
         return FitFailure(f"needs three sizes, has {has}")
     # The mean of equal numbers may differ from them in the last digit.
     if np.ptp(y) <= 4 * np.finfo(float).eps * np.abs(y).max():
-        return FitFailure("all values are equal")
+        return FitFailure("has equal values everywhere")
     return None
 
 

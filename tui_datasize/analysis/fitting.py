@@ -182,14 +182,22 @@ def aicc(cost: float, points: CurvePoints, law: Law) -> float:
     Args:
         cost: Weighted mean of squared residuals.
         points: What was fitted.
-        law: Its parameters count; the variance does where no standard error is known, as it is estimated
-            then. On public curves of five to nine sizes this extrapolates better than always to count it.
+        law: Its parameters count, see `parameters_counted`.
     """
-    n, k = points.n_sizes, law.n_parameters + (not points.has_stderrs)
+    n, k = points.n_sizes, parameters_counted(law, points)
     if n - k - 1 <= 0:
         return math.inf
     least = (np.finfo(float).eps * np.abs(points.errors).max()) ** 2
     return n * math.log(max(cost, least, np.finfo(float).tiny)) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
+
+
+def parameters_counted(law: Law, points: CurvePoints) -> int:
+    """Parameters that an AICc charges a law for; it takes two sizes more than that.
+
+    The variance counts where no standard error is known, as it is estimated then. On public curves of five to
+    nine sizes this extrapolates better than always to count it.
+    """
+    return law.n_parameters + (not points.has_stderrs)
 
 
 def _search(law: Law, points: CurvePoints, evaluate: Evaluate) -> tuple[Floats, float, float]:

@@ -185,7 +185,7 @@ def friedman(table: ArrayLike) -> GroupTest | FitFailure:
     )
     correction = 1 - ties / (treatments * (treatments**2 - 1) * blocks)
     if correction == 0:
-        return FitFailure("all values of each seed are equal")
+        return FitFailure("has seeds whose values are all equal")
     square = float((ranks.sum(axis=0) ** 2).sum())
     chi = (
         12 / (blocks * treatments * (treatments + 1)) * square - 3 * blocks * (treatments + 1)
@@ -286,7 +286,7 @@ def _unfit(
     if len(values) <= len(groups):
         return FitFailure("needs a group with two runs")
     if np.ptp(values) ** 2 <= _negligible(values):
-        return FitFailure("all values are equal")
+        return FitFailure("has equal values everywhere")
     if within_spread and _square_within(groups) <= _negligible(values):
         return FitFailure("needs a group with two runs that differ")
     if each_spread and any(np.ptp(group) == 0 for group in groups):

@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 
 from tui_datasize.analysis.curve import Metric, metric_named, points
-from tui_datasize.analysis.extrapolate import shown
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.group_tests import (
     GroupTest,
@@ -29,6 +28,8 @@ from tui_datasize.analysis.group_tests import (
 from tui_datasize.analysis.laws import Floats
 from tui_datasize.analysis.pairwise import Difference, compare_pairs, mean_difference
 from tui_datasize.analysis.spread import SpreadLaw, breusch_pagan, spread_law
+from tui_datasize.analysis.view import shown_change
+from tui_datasize.words import plural
 
 SIGNIFICANT = 0.05
 
@@ -197,7 +198,8 @@ def _variants_over_all(
     found = [mean_difference(differences) for differences in by_pair.values()]
     pairs = tuple(difference for difference in found if isinstance(difference, Difference))
     words = tuple(
-        f"Over {len(by_pair[pair.first, pair.second])} sizes: {_pair_words(pair, metric)}" for pair in pairs
+        f"Over {plural(len(by_pair[pair.first, pair.second]), 'size')}: {_pair_words(pair, metric)}"
+        for pair in pairs
     )
     variants = tuple(dict.fromkeys(name for comparison in at_sizes for name in comparison.variants))
     reason = FitFailure("is not made over several sizes together")
@@ -224,10 +226,7 @@ def _level_words(welch: GroupTest | FitFailure, ranks: GroupTest | FitFailure) -
 
 
 def _pair_words(pair: Difference, metric: Metric) -> str:
-    value, low, high = (
-        ("+" if end > 0 else "") + shown(end, metric, is_difference=True)
-        for end in (pair.value, pair.low, pair.high)
-    )
+    value, low, high = (shown_change(end, metric) for end in (pair.value, pair.low, pair.high))
     ends = f"{low.removesuffix(' points')} to {high}"
     verdict = f"{p_words(pair.p_adjusted)} after Holm"
     if not pair.is_distinguishable:

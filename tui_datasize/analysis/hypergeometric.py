@@ -1,4 +1,4 @@
-"""Quantiles of the hypergeometric distribution, without the two seconds that importing scipy.stats takes."""
+"""The hypergeometric distribution, without the two seconds that importing scipy.stats takes."""
 
 from __future__ import annotations
 
@@ -31,17 +31,37 @@ def hypergeometric_interval(a: ArrayLike, b: ArrayLike, total: ArrayLike) -> tup
     triples, position = np.unique(
         np.stack([np.asarray(values, float) for values in (a, b, total)]), axis=1, return_inverse=True
     )
-    drawn_a, drawn_b, all_ = triples[:, :, None]
-    shared = np.arange(np.minimum(triples[0], triples[1]).max(initial=0) + 1)
+    below = hypergeometric_cdf(*triples)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = (_first_reaching(below, bound)[position.ravel()] for bound in (tail, 1 - tail))
+    return low, high
+
+
+def hypergeometric_cdf(a: ArrayLike, b: ArrayLike, total: ArrayLike) -> Floats:
+    """How probably two independent draws share at most k images.
+
+    Args:
+        a: Images of the first draw, shape (m,).
+        b: Images of the second draw, shape (m,).
+        total: Images to draw from, shape (m,); NaN where unknown.
+
+    Returns:
+        Probabilities for k = 0, 1, ... up to the largest possible k of all rows, shape (m, k + 1); NaN
+        where `total` is.
+
+    >>> hypergeometric_cdf([2], [2], [4]).round(3).tolist()
+    [[0.167, 0.833, 1.0]]
+    """
+    smaller = np.minimum(np.asarray(a, float), np.asarray(b, float))
+    shared = np.arange(smaller.max(initial=0) + 1)
+    drawn_a, drawn_b, all_ = (np.asarray(values, float)[:, None] for values in (a, b, total))
     log_p = (
         _log_choose(drawn_a, shared)
         + _log_choose(all_ - drawn_a, drawn_b - shared)
         - _log_choose(all_, drawn_b)
     )
-    below = np.cumsum(np.exp(log_p), axis=1)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = (_first_reaching(below, bound)[position.ravel()] for bound in (tail, 1 - tail))
-    return low, high
+    below: Floats = np.cumsum(np.exp(log_p), axis=1)
+    return below
 
 
 def _log_choose(n: Floats, k: Floats) -> Floats:

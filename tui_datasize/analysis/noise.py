@@ -17,6 +17,8 @@ USUAL_EXPONENT_SD = 0.15
 """Of the standard deviation against train size on public curves: not the -0.5 of a mean."""
 GUESSED_SD = 0.01
 """Where nothing at all is known: one point of accuracy."""
+LEAST_GUESS = 0.001
+"""No guess is below a tenth of a point: a law of three parameters goes through four means almost exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def noise_of(train_sizes: Sequence[float], groups: Sequence[Floats], residual_sd
     ]
     exponent = _exponent(spread_law(train_sizes, groups))
     if not repeated:
-        level = residual_sd if math.isfinite(residual_sd) and residual_sd > 0 else GUESSED_SD
+        level = max(residual_sd, LEAST_GUESS) if math.isfinite(residual_sd) else GUESSED_SD
         centre = float(np.exp(np.mean(np.log(np.asarray(train_sizes, float))))) if len(train_sizes) else 1.0
         return Noise(level * centre**-exponent, exponent, 0)
     degrees = np.array([len(group) - 1 for _, group in repeated])

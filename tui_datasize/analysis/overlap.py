@@ -7,20 +7,17 @@ random draws alike. With equal class ratios the mean share is n / N, the fractio
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import polars as pl
-import polars.selectors as cs
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from tui_datasize.analysis.curve import CONFIDENCE
-from tui_datasize.analysis.hypergeometric import hypergeometric_interval
 from tui_datasize.runlog.schema import Schema
 
 Counts: TypeAlias = NDArray[np.int64]
@@ -52,45 +49,8 @@ DRAWS: Schema = MappingProxyType(
 _BY_USE = ("succeeded", "running", "interrupted", "cancelled", "failed")
 """States whose runs may have written their subset, most trusted first."""
 
-
-PAIRS: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "dataset": pl.String,
-        "train_size": pl.Int64,
-        "draw_a": pl.String,
-        "draw_b": pl.String,
-        "shared": pl.Int64,
-        "fraction": pl.Float64,
-        "jaccard": pl.Float64,
-        "expected": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-    }
-)
-"""Overlap of each pair of draws. `fraction` is shared images over those of the smaller draw, `jaccard` over
-those of the union; `expected`, `low` and `high` are the fraction's mean and 95 % interval if the draws were
-independent, null where the images per class of the whole data set are unknown."""
-
-PER_CLASS_OVERLAP: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "dataset": pl.String,
-        "train_size": pl.Int64,
-        "label": pl.Int64,
-        "class_name": pl.String,
-        "fraction": pl.Float64,
-        "smallest": pl.Float64,
-        "largest": pl.Float64,
-        "expected": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "pairs": pl.Int64,
-        "pairs_outside": pl.Int64,
-    }
-)
-"""Overlap within one class: mean, smallest and largest fraction over all pairs of draws; mean and 95 %
-interval of a single pair if draws were independent; and how many pairs lie outside of it."""
+Measure: TypeAlias = Literal["fraction", "jaccard"]
+"""Shared images over those of the smaller draw, or over those in either draw."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +105,32 @@ class DrawOverlap:
     @property
     def expected_fraction(self) -> tuple[float, float, float]:
         """Mean over pairs of `expected`; of a single draw, what a second one would share."""
+        return self.expectation("fraction")
+
+    def matrix(self, measure: Measure) -> Shares:
+        """What each pair of draws has in common, shape (k, k), in [0, 1]."""
+        return self.fraction if measure == "fraction" else self.jaccard
+
+    def expectation(self, measure: Measure) -> tuple[float, float, float]:
+        """Mean over pairs of the expected measure and of its 95 % bounds, for independent draws.
+
+        The Jaccard index grows with the number of shared images: its bounds are those of that number. Its
+        mean is taken for its value at the mean number.
+        """
+        images = self.shared.sum(axis=0).diagonal()
+        expected = self.expected
+        if measure == "jaccard":
+            shared = expected * np.minimum.outer(images, images)
+            expected = shared / (np.add.outer(images, images) - shared)
+        mean, low, high = expected[:, *self.pairs].mean(axis=1).tolist()
+        return mean, low, high
+
+    @property
+    def pairs(self) -> tuple[Counts, Counts]:
+        """Positions of the draws of each pair, shapes (p,); of a single draw, that with itself."""
         k = len(self.draws)
         rows, columns = np.triu_indices(k, 1) if k > 1 else (np.array([0]), np.array([0]))
-        mean, low, high = self.expected[:, rows, columns].mean(axis=1).tolist()
-        return mean, low, high
+        return rows, columns
 
     def _pair_counts(self) -> tuple[Shares, Shares, Shares]:
         """Images of class c in draw i and in draw j, and in all: shapes (C, k, 1), (C, 1, k), (C, 1, 1)."""
@@ -191,17 +173,6 @@ def find_overlaps(draws: pl.DataFrame, subsets: pl.DataFrame, datasets: pl.DataF
     return [_compare(group, subsets, datasets) for _, group in by_size]
 
 
-def pairs_table(overlaps: Iterable[DrawOverlap]) -> pl.DataFrame:
-    """Every pair of draws of one size, schema `PAIRS`."""
-    return pl.concat([pl.DataFrame(schema=dict(PAIRS)), *(_pairs(overlap) for overlap in overlaps)])
-
-
-def per_class_table(overlaps: Iterable[DrawOverlap]) -> pl.DataFrame:
-    """Every class of each size that has two draws, schema `PER_CLASS_OVERLAP`, the highest overlap first."""
-    frames = [_per_class(overlap) for overlap in overlaps if len(overlap.draws) > 1]
-    return pl.concat([pl.DataFrame(schema=dict(PER_CLASS_OVERLAP)), *frames])
-
-
 def _compare(draws: pl.DataFrame, subsets: pl.DataFrame, datasets: pl.DataFrame) -> DrawOverlap:
     experiment, dataset, train_size = draws.select("experiment", "dataset", "train_size").row(0)
     number = draws.select("run_id").with_row_index("number")
@@ -239,67 +210,3 @@ def _shared_images(images: pl.DataFrame, labels: Counts, draws: int) -> Counts:
         member[number[start:stop], column] = 1
         of_class[:] = np.rint(member @ member.T)
     return shared
-
-
-def _pairs(overlap: DrawOverlap) -> pl.DataFrame:
-    rows, columns = np.triu_indices(len(overlap.draws), 1)
-    names = np.asarray(overlap.draws)
-    expected, low, high = overlap.expected[:, rows, columns]
-    return _with_key(
-        overlap,
-        PAIRS,
-        pl.DataFrame(
-            {
-                "draw_a": names[rows],
-                "draw_b": names[columns],
-                "shared": overlap.shared.sum(axis=0)[rows, columns],
-                "fraction": overlap.fraction[rows, columns],
-                "jaccard": overlap.jaccard[rows, columns],
-                "expected": expected,
-                "low": low,
-                "high": high,
-            }
-        ),
-    )
-
-
-def _per_class(overlap: DrawOverlap) -> pl.DataFrame:
-    rows, columns = np.triu_indices(len(overlap.draws), 1)
-    images = overlap.shared.diagonal(axis1=1, axis2=2)
-    a, b = images[:, rows].ravel(), images[:, columns].ravel()
-    label = np.repeat(np.arange(len(images)), len(rows))
-    total = overlap.class_images[label]
-    low, high = hypergeometric_interval(a, b, total)
-    pairs = pl.DataFrame(
-        {
-            "label": overlap.labels[label],
-            "class_name": np.asarray(overlap.class_names)[label],
-            "smaller": np.minimum(a, b),
-            "shared": overlap.shared[:, rows, columns].ravel(),
-            "expected": a * b / total,
-            "low": low,
-            "high": high,
-        }
-    )
-    value = pl.col("shared", "expected", "low", "high") / pl.col("smaller")
-    # A class that a draw lacks has nothing to share: 0 / 0.
-    pairs = pairs.with_columns(value).with_columns(cs.float().fill_nan(None))
-    fraction = pl.col("shared")
-    is_outside = (fraction < pl.col("low")) | (fraction > pl.col("high"))
-    classes = pairs.group_by("label", "class_name", maintain_order=True).agg(
-        fraction.mean().alias("fraction"),
-        fraction.min().alias("smallest"),
-        fraction.max().alias("largest"),
-        pl.col("expected", "low", "high").mean(),
-        fraction.count().alias("pairs"),
-        is_outside.sum().alias("pairs_outside"),
-    )
-    table = _with_key(overlap, PER_CLASS_OVERLAP, classes)
-    return table.sort("fraction", descending=True, nulls_last=True, maintain_order=True)
-
-
-def _with_key(overlap: DrawOverlap, columns: Schema, frame: pl.DataFrame) -> pl.DataFrame:
-    """Put experiment, data set and size in front; NaN becomes null."""
-    key = {name: pl.lit(getattr(overlap, name)) for name in ("experiment", "dataset", "train_size")}
-    table = frame.with_columns(cs.float().fill_nan(None), **key)
-    return table.select(pl.col(name).cast(kind) for name, kind in columns.items())

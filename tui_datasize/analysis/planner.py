@@ -11,21 +11,22 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtri
 
+from tui_datasize.analysis.averaging import Average, FittedLaws
 from tui_datasize.analysis.curve import CONFIDENCE, Metric, learning_curve, metric_named, points
-from tui_datasize.analysis.design import LAW, Counts, Design, relative_half_width, spread_checks
-from tui_datasize.analysis.extrapolate import shown
+from tui_datasize.analysis.design import Counts, Design, design_law, relative_half_width, spread_checks
+from tui_datasize.analysis.extrapolate import Outlook, band_at, look_ahead
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.fitting import LawFit, curve_points, fit_law
-from tui_datasize.analysis.laws import LAWS, Floats, Law, Loss, flipped, loss_of
+from tui_datasize.analysis.laws import Floats, Loss, flipped, loss_of
 from tui_datasize.analysis.noise import Noise, noise_of
+from tui_datasize.analysis.plan_words import plan_words
+from tui_datasize.analysis.summary import laws_of
 from tui_datasize.errors import ConfigError
 
 CHECK_SHARE = 0.2
 """Of the budget, kept for sizes that the law does not ask for, to see whether it holds there."""
 AHEAD = 4
 """Times the largest size: what is planned for where nothing is asked."""
-BATCHES = 3
-"""A plan is made from a guess of the law; after this part of it a new one is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +84,20 @@ class Plan:
     variant: str
     metric: Metric
     at: float
-    """Train size of the answer; of a target, where the law reaches it."""
+    """Train size of the answer; of a target, where the average of the laws reaches it."""
     value: float
-    """The metric there, by the law."""
+    """The metric there by the average of the laws: the answer of `analyze`."""
+    band: tuple[float, float] | None
+    """The calibrated band around it; None within the runs, or too far beyond them."""
+    value_by_law: float
+    """The metric there by the law that the runs are placed by."""
     target: float | None
     sizes: tuple[PlannedSize, ...]
     half_width_now: float
-    """Of the 95 % interval of the metric at `at`."""
+    """Of the 95 % interval that the scatter between runs leaves at `at`, by the law."""
     half_width_then: float
     factor_now: float | None
-    """Of the size needed: times and divided by; None where no target was given."""
+    """The same of the size needed: times and divided by; None where no target was given."""
     factor_then: float | None
     words: tuple[str, ...]
 
@@ -110,7 +115,8 @@ def plan_next_runs(
 ) -> Plan | FitFailure:
     """Plan further runs of one curve.
 
-    Runs that are queued or running count as if they had ended: the plan comes on top of them.
+    What is foreseen is the average of the laws, as everywhere; one law alone, that of `design`, tells where
+    runs narrow it most. Runs that are queued or running count as if they had ended: the plan comes on top.
 
     Args:
         runs: Schema `RUNS`, of one experiment and variant.
@@ -130,22 +136,53 @@ def plan_next_runs(
     design = fit_design(runs, metric)
     if isinstance(design, FitFailure):
         return design
+    forecast = forecast_of(runs, offered, question.target)
+    if isinstance(forecast, FitFailure):
+        return forecast
     costs = {**_samples(runs), **samples_per_run}
     sizes = np.array(sorted(costs), float)
     present = _present(runs, sizes)
-    at = _goal(design, loss, question, float(sizes[-1]))
+    at = _goal(forecast.outlook, question, float(sizes[-1]))
     price, budget = _budget(question, sizes, costs, int(present.sum()))
     if not (price > 0).all():
         return FitFailure("has runs that do not say how many samples they saw: give the budget in runs")
     added, checks = allocate(design, at, sizes, present, price, budget, question.check_share)
     if not added.any():
         return FitFailure("has a budget below the cost of one run")
-    counts = zip(sizes, present, added, checks, strict=True)
     planned = tuple(
         PlannedSize(int(n), int(have), int(add), int(check), float(add * costs[int(n)]))
-        for n, have, add, check in counts
+        for n, have, add, check in zip(sizes, present, added, checks, strict=True)
     )
-    return _plan(runs, offered, design, question, at, planned, present, added)
+    plan = _plan(runs, offered, design, forecast, question, at, planned, present, added)
+    return replace(plan, words=plan_words(plan, forecast.outlook, design.noise))
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What `analyze` says of the same runs."""
+
+    laws: FittedLaws
+    average: Average
+    outlook: Outlook
+
+
+def forecast_of(runs: pl.DataFrame, metric: Metric, target: float | None = None) -> Forecast | FitFailure:
+    """The default answer on some runs of one curve.
+
+    Args:
+        runs: Schema `RUNS`, of one curve.
+        metric: One that has a law.
+        target: A value of it to reach.
+    """
+    laws = laws_of(metric, learning_curve(runs, metric.name))
+    if isinstance(laws, FitFailure):
+        return laws
+    outlook = look_ahead(laws, metric, target=target)
+    if isinstance(outlook, FitFailure):
+        return outlook
+    if isinstance(laws.average, FitFailure):
+        return laws.average
+    return Forecast(laws, laws.average, outlook)
 
 
 def fit_design(runs: pl.DataFrame, metric: str) -> Design | FitFailure:
@@ -164,7 +201,7 @@ def fit_design(runs: pl.DataFrame, metric: str) -> Design | FitFailure:
 
 def design_of(train_sizes: list[float], groups: list[Floats], errors: Floats) -> Design | FitFailure:
     """The same from the runs of each size, ascending in size, and the mean error of each."""
-    law = _law()
+    law = design_law()
     counts = np.array([len(group) for group in groups], float)
     noise = noise_of(train_sizes, groups)
     fit = _fit(train_sizes, errors, noise, counts)
@@ -182,11 +219,7 @@ def _fit(train_sizes: list[float], errors: Floats, noise: Noise, counts: Floats)
     fitted = curve_points(train_sizes, errors, stderrs)
     if isinstance(fitted, FitFailure):
         return fitted
-    return fit_law(_law(), fitted)
-
-
-def _law() -> Law:
-    return next(law for law in LAWS if law.name == LAW)
+    return fit_law(design_law(), fitted)
 
 
 def allocate(
@@ -233,11 +266,10 @@ def _samples(runs: pl.DataFrame) -> dict[int, float]:
     return dict(runs.group_by("train_size").agg(mean).iter_rows())
 
 
-def _goal(design: Design, loss: Loss, question: PlanQuestion, largest: float) -> float:
+def _goal(outlook: Outlook, question: PlanQuestion, largest: float) -> float:
     """Train size of the answer; of a target out of reach, the farthest that anything can be said of."""
-    if question.target is not None:
-        size = design.size_of(float(flipped(loss, question.target)))
-        return min(size, 2.0**20 * largest) if size else 2 * AHEAD * largest
+    if outlook.needed is not None:
+        return float(outlook.needed.train_size or outlook.extrapolations[-1].train_size)
     return question.at or AHEAD * largest
 
 
@@ -254,6 +286,7 @@ def _plan(
     runs: pl.DataFrame,
     metric: Metric,
     design: Design,
+    forecast: Forecast,
     question: PlanQuestion,
     at: float,
     planned: tuple[PlannedSize, ...],
@@ -266,12 +299,16 @@ def _plan(
     loss = loss_of(metric) or Loss.ERROR
     factors = [relative_half_width(v, z, design.log_slope_at(at)) for v in (now, then)]
     has_target = question.target is not None
-    plan = Plan(
+    errors = forecast.average.errors_at([at]), design.errors_at([at])
+    value, value_by_law = (float(flipped(loss, error)[0]) for error in errors)
+    return Plan(
         experiment=str(runs["experiment"][0]),
         variant=str(runs["variant"][0]),
         metric=metric,
         at=at,
-        value=float(flipped(loss, design.errors_at([at]))[0]),
+        value=value,
+        band=band_at(forecast.laws, metric, at),
+        value_by_law=value_by_law,
         target=question.target,
         sizes=planned,
         half_width_now=z * math.sqrt(now),
@@ -280,39 +317,3 @@ def _plan(
         factor_then=factors[1] if has_target else None,
         words=(),
     )
-    reached = question.target is None or design.size_of(float(flipped(loss, question.target))) is not None
-    words = _words(plan, design, reached)
-    return replace(plan, words=words)
-
-
-def _words(plan: Plan, design: Design, is_reached: bool) -> tuple[str, ...]:
-    now, then = (
-        shown(w, plan.metric, is_difference=True) for w in (plan.half_width_now, plan.half_width_then)
-    )
-    value = shown(plan.value, plan.metric)
-    words = [
-        f"{plan.n_added} runs narrow the 95 % interval of {plan.metric.name} at {plan.at:,.0f} images "
-        f"({value} by the law a + b*n^-c) from +-{now} to +-{then}, if that law holds."
-    ]
-    if plan.target is not None and plan.factor_now and plan.factor_then and is_reached:
-        words.append(
-            f"The size needed for {shown(plan.target, plan.metric)} is known to a factor of "
-            f"{_factor(plan.factor_now)} now, of {_factor(plan.factor_then)} then."
-        )
-    if not is_reached and plan.target is not None:
-        words.append(
-            f"By that law {shown(plan.target, plan.metric)} is never reached; the plan narrows what lies at "
-            f"{plan.at:,.0f} images instead."
-        )
-    checks = sum(size.check for size in plan.sizes)
-    if checks:
-        words.append(f"Kept at other sizes to check whether the law holds: {checks}.")
-    if not design.noise.degrees:
-        words.append("No size has two runs that differ: the scatter between runs is a guess.")
-    part = max(1, math.ceil(plan.n_added / BATCHES))
-    words.append(f"Plan again after about {part} of them: the law is known better then.")
-    return tuple(words)
-
-
-def _factor(factor: float) -> str:
-    return f"{factor:.2f}" if factor < 10 else "10 or more"

@@ -59,6 +59,16 @@ class CurveShape:
     """What could not be checked and why; empty where all was."""
 
     @property
+    def faults(self) -> tuple[str, ...]:
+        """Each finding in a few words, to follow "is"; none for a curve that falls ever more slowly."""
+        found = (
+            ("not monotone", self.rise),
+            ("not convex", self.hump),
+            (f"broken near {self.break_at or 0:,} images", self.break_at),
+        )
+        return tuple(words for words, fault in found if fault is not None)
+
+    @property
     def words(self) -> tuple[str, ...]:
         """One sentence per finding; none for a curve that falls ever more slowly."""
         sentences = []

@@ -47,7 +47,7 @@ def breusch_pagan(train_sizes: ArrayLike, residuals: ArrayLike) -> GroupTest | F
     if len(np.unique(x)) < 2 or len(x) < 3:
         return FitFailure("needs two sizes and three runs")
     if not np.ptp(square):
-        return FitFailure("all residuals are of one length")
+        return FitFailure("has residuals that are all of one length")
     dx, dy = x - x.mean(), square - square.mean()
     r2 = float(dx @ dy) ** 2 / float(dx @ dx) / float(dy @ dy)
     lm = len(x) * r2

@@ -169,7 +169,7 @@ def _analyse_curve(
     means, values = curve.filter(is_fitted), counted.filter(is_fitted)
     sizes, mean = means["train_size"], means["mean"]
     stderrs = moderated_stderrs(means)
-    laws = _laws(metric, means, stderrs)
+    laws = laws_of(metric, means)
     return CurveAnalysis(
         experiment,
         variant,
@@ -189,11 +189,17 @@ def _analyse_curve(
     )
 
 
-def _laws(metric: Metric, means: pl.DataFrame, stderrs: np.ndarray) -> FittedLaws | FitFailure:
+def laws_of(metric: Metric, curve: pl.DataFrame) -> FittedLaws | FitFailure:
+    """All laws on the means of one learning curve.
+
+    Args:
+        metric: What it is of.
+        curve: Schema `CURVE`, of the sizes to fit to.
+    """
     loss = loss_of(metric)
     if loss is None:
         return FitFailure("fits no other law: more data need not improve this metric")
-    return fit_laws(means["train_size"], flipped(loss, means["mean"]), stderrs, loss=loss)
+    return fit_laws(curve["train_size"], flipped(loss, curve["mean"]), moderated_stderrs(curve), loss=loss)
 
 
 def average_curve(curve: CurveAnalysis, n_points: int) -> pl.DataFrame | None:

@@ -45,7 +45,7 @@ OPTIONS: Schema = MappingProxyType(
 """A value of a swept option at a train size a row. `others` is what else sets the variant apart: rows that
 agree in it form one series; `value` is null where the option is no number."""
 
-_PART = re.compile(r"([\w.]+)=(\S+)")
+_PART = re.compile(r"([\w.]+)=(\[.*?\]|\(.*?\)|\S+)")
 
 
 def cost_against_metric(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
@@ -117,6 +117,15 @@ def option_against_metric(runs: pl.DataFrame, metric: str, option: str) -> pl.Da
     return table.sort("experiment", "others", "train_size", "value", "label", nulls_last=True).select(
         *OPTIONS
     )
+
+
+def rest_of_variant(variant: str, option: str) -> str:
+    """What sets a variant apart besides one option; the whole label where it has no such option.
+
+    >>> rest_of_variant("model.depth=20 optimizer.lr=0.1", "model.depth")
+    'optimizer.lr=0.1'
+    """
+    return _part(variant, option)[1]
 
 
 def _part(variant: str, option: str) -> tuple[str | None, str]:

@@ -8,6 +8,12 @@ import polars as pl
 
 CURVE_KEY = ("experiment", "variant", "train_size")
 
+SURFACES = (
+    *("test_accuracy", "test_f1_macro", "test_loss"),
+    *("train_accuracy", "train_f1_macro", "train_loss"),
+)
+"""The metrics whose surfaces the main study shows."""
+
 
 def surface(runs: pl.DataFrame, metrics: pl.DataFrame, score: str, split: str) -> pl.DataFrame:
     """A score over train size and progress, mean over the runs of each size: the surface of the main study.
@@ -95,29 +101,65 @@ def train_test_gap(runs: pl.DataFrame, metrics: pl.DataFrame, score: str = "accu
     )
 
 
-def best_against_last(runs: pl.DataFrame) -> pl.DataFrame:
-    """Best and last test accuracy of each size, mean over runs, and when the best came.
+def single_courses(
+    runs: pl.DataFrame, metrics: pl.DataFrame, score: str, split: str, axis: str = "update"
+) -> pl.DataFrame:
+    """A score against an axis for each run by itself: what the mean and the band are made of.
 
-    The best of several evaluations of one test set is chosen on it, and is too high for that reason.
+    Args:
+        runs: Schema `RUNS`.
+        metrics: Schema `RUN_METRICS`.
+        score: One of `SCORES`.
+        split: "train" or "test".
+        axis: "update", "epoch", "samples_seen" or "wall_s".
 
     Returns:
-        `experiment`, `variant`, `train_size`, `best`, `last`, `gain` (best minus last), `gain_sd`, `best_at`
-        (share of the updates), `n_runs`.
+        `experiment`, `variant`, `train_size`, `subset_seed`, `seed`, `run_id`, `evaluation`, `x`, `value`.
     """
-    ended = runs.filter(
-        (pl.col("state") == "succeeded")
-        & pl.col("test_accuracy").is_finite()
-        & pl.col("best_test_accuracy").is_finite()
+    rows = _evaluations(runs, metrics, split, [score])
+    named = rows.join(runs.select("run_id", "subset_seed", "seed"), on="run_id")
+    whose = (*CURVE_KEY, "subset_seed", "seed", "run_id", "evaluation")
+    return named.select(*whose, pl.col(axis).cast(pl.Float64).alias("x"), pl.col(score).alias("value")).sort(
+        *whose
     )
-    gain = pl.col("best_test_accuracy") - pl.col("test_accuracy")
+
+
+def best_against_last(
+    runs: pl.DataFrame, metrics: pl.DataFrame, score: str = "accuracy", *, higher_is_better: bool = True
+) -> pl.DataFrame:
+    """Best and last test score of each size, mean over runs, and when the best came.
+
+    The best of several evaluations of one test set is chosen on it, and looks too good for that reason.
+
+    Args:
+        runs: Schema `RUNS`.
+        metrics: Schema `RUN_METRICS`.
+        score: One of `SCORES`.
+        higher_is_better: Whether the best is the largest; where several are equal, the first counts.
+
+    Returns:
+        `experiment`, `variant`, `train_size`, `best`, `last`, `gain` (how much better the best is, at least
+        0), `gain_sd`, `best_at` (share of the updates), `n_evaluations` (mean over runs), `n_runs`.
+    """
+    rows = _evaluations(runs, metrics, "test", [score]).sort("run_id", "evaluation")
+    value = pl.col(score)
+    per_run = rows.group_by(*CURVE_KEY, "run_id").agg(
+        value.sort_by(value, descending=higher_is_better, maintain_order=True).first().alias("best"),
+        value.last().alias("last"),
+        (pl.col("update") / pl.col("total_updates"))
+        .sort_by(value, descending=higher_is_better, maintain_order=True)
+        .first()
+        .alias("best_at"),
+        pl.len().cast(pl.Float64).alias("n_evaluations"),
+    )
+    gain = (pl.col("best") - pl.col("last")).abs()
     return (
-        ended.group_by(*CURVE_KEY)
+        per_run.group_by(*CURVE_KEY)
         .agg(
-            pl.col("best_test_accuracy").mean().alias("best"),
-            pl.col("test_accuracy").mean().alias("last"),
+            pl.col("best", "last").mean(),
             gain.mean().alias("gain"),
             gain.std().alias("gain_sd"),
-            (pl.col("best_update") / pl.col("total_updates")).mean().alias("best_at"),
+            pl.col("best_at", "n_evaluations").mean(),
             pl.len().cast(pl.Int64).alias("n_runs"),
         )
         .sort(*CURVE_KEY)

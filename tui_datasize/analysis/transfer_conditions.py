@@ -15,6 +15,7 @@ import polars as pl
 
 from tui_datasize.analysis.curve import metric_named, points
 from tui_datasize.runlog.schema import Schema
+from tui_datasize.words import plural
 
 BASE = "base"
 BOTH = "mean of both directions"
@@ -136,7 +137,7 @@ def _crossing(
 ) -> Crossing:
     sizes, gains = rows["train_size"].to_numpy(), rows["gain"].to_numpy()
     helps = tuple(sizes[gains > 0].tolist())
-    subject = f"Freezing {layers} {'layer' if layers == 1 else 'layers'}"
+    subject = f"Freezing {plural(layers, 'layer')}"
     until: float | None = None
     if not helps:
         words = f"{subject} does not beat training from scratch at any size that was run."

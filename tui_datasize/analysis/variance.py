@@ -18,8 +18,8 @@ import polars as pl
 from scipy.special import fdtrc
 
 from tui_datasize.analysis.curve import Metric, metric_named, points
-from tui_datasize.analysis.extrapolate import shown
 from tui_datasize.analysis.laws import Floats
+from tui_datasize.analysis.view import shown
 from tui_datasize.runlog.schema import Schema
 
 VARIANCE: Schema = MappingProxyType(
@@ -244,7 +244,7 @@ def _words(design: Design, components: list[Component], metric: Metric) -> Itera
             share = "" if math.isnan(component.share) else f", {100 * component.share:.0f} % of the variance"
             yield f"The {component.name} moves a run by {amount} (SD){share}."
     if design == "seeds only":
-        yield "All runs of a size share one subset: what another draw would change cannot be told."
+        yield "On record all runs of a size share one subset: what another draw would change cannot be told."
     if design == "draws only":
         yield "All runs of a size share one training seed: what another seed would change cannot be told."
 

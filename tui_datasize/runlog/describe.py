@@ -30,7 +30,7 @@ _MEASURED = frozenset(
 _DERIVED = frozenset({"variant", "path"})
 _PROVENANCE = (
     *("device", "threads", "precision", "hostname", "torch", "started_at"),
-    *("parameters", "flops_per_image", "peak_memory_bytes"),
+    *("parameters", "flops_per_image", "peak_memory_bytes", "pack_width", "pack_implementation"),
 )
 
 DESCRIBED: Schema = MappingProxyType(

@@ -46,6 +46,11 @@ TIME_COLUMNS = ("images_per_s", "wall_s", "time")
 SCORES = ("accuracy", "loss", "top5", "f1_macro", "ece", "margin_correct", "margin_wrong")
 """What an evaluation measures."""
 
+SHARES = tuple(score for score in SCORES if score != "loss")
+"""Those that lie in [0, 1]."""
+SHARE_ROUNDING = 1e-6
+"""How far a share computed in single precision may lie beyond [0, 1] and still be meant to lie in it."""
+
 SUBSET: Schema = MappingProxyType(
     {"index": pl.Int64, "label": pl.Int64, "hash": pl.UInt64, "true_label": pl.Int64}
 )
@@ -148,6 +153,8 @@ RUNS: Schema = MappingProxyType(
         "device": pl.String,
         "threads": pl.Int64,
         "precision": pl.String,
+        "pack_width": pl.Int64,
+        "pack_implementation": pl.String,
         "peak_memory_bytes": pl.Int64,
         "hostname": pl.String,
         "torch": pl.String,
@@ -163,4 +170,5 @@ RUNS: Schema = MappingProxyType(
 """The frame `runs`: one row per run directory; `test_...` and `train_...` are of the last evaluation,
 `best_...` of the one with the highest test accuracy. `state` is told from the directory alone:
 queued, running, succeeded, failed, cancelled or interrupted. `flops_per_image` are those of one forward
-pass, a multiplication and an addition counted as two; `label_noise` is the share asked for."""
+pass, a multiplication and an addition counted as two; `label_noise` is the share asked for; `pack_width`
+is how many runs were computed together in the last updates, this one included, `pack_implementation` how."""

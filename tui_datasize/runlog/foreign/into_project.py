@@ -23,6 +23,9 @@ from tui_datasize.runlog.foreign.layout import Layout
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.scan import Problem, read_object
 
+_STAGING = ".import-"
+"""Beginning of the name of the folder in which an import is put together; its process follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -127,7 +130,8 @@ def _write(
     runs: Iterable[tuple[ForeignRun, RunSpec]],
     facts: Mapping[str, Any],
 ) -> None:
-    staging = project.runs / f".import-{os.getpid()}-{threading.get_native_id()}"
+    _remove_leftovers(project)
+    staging = project.runs / f"{_STAGING}{os.getpid()}-{threading.get_native_id()}"
     folder = project.runs / experiment
     try:
         staging.mkdir(parents=True)
@@ -146,6 +150,14 @@ def _write(
         raise StorageError(f"cannot be written: {error.strerror}", where=str(folder)) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _remove_leftovers(project: ProjectPaths) -> None:
+    """Remove what imports that were killed have left half-written."""
+    for left in project.runs.glob(f"{_STAGING}*-*"):
+        pid = left.name.removeprefix(_STAGING).partition("-")[0]
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _write_run(paths: RunPaths, run: ForeignRun, spec: RunSpec, facts: Mapping[str, Any]) -> None:

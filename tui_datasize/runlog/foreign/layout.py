@@ -13,7 +13,7 @@ import tomli
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.toml_table import Table, nearest
-from tui_datasize.runlog.schema import SCORES
+from tui_datasize.runlog.schema import SCORES, SHARE_ROUNDING, SHARES
 
 FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -31,7 +31,6 @@ FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 METRIC_NAMES = (*(f"{split}_{score}" for split in ("test", "train") for score in SCORES), *SCORES, "wall_s")
 """Metrics that can be imported; one without a split is of the split that its row or file names, else test."""
 
-_SHARES = frozenset(SCORES) - {"loss"}
 LARGEST_WHOLE = 2**53
 _WORDS: Mapping[str, str] = MappingProxyType(
     {"size": "n|size|train_size", "seed": "s|seed", "draw": "d|draw"}
@@ -118,13 +117,15 @@ class Layout:
         if number != number or number in (float("inf"), float("-inf")):
             return None
         score = metric.removeprefix("test_").removeprefix("train_")
-        share = number / 100 if self.percent and score in _SHARES else number
-        if score in _SHARES and not 0 <= share <= 1:
+        if score not in SHARES:
+            if number < 0:
+                raise ValueError(f"{metric} is {number:g}, expected 0 or more")
+            return number
+        share = number / 100 if self.percent else number
+        if not -SHARE_ROUNDING <= share <= 1 + SHARE_ROUNDING:
             hint = "" if self.percent or number < 0 else "; if it is in percent, give --percent"
             raise ValueError(f"{metric} is {number:g}, expected 0 to {100 if self.percent else 1}{hint}")
-        if share < 0:
-            raise ValueError(f"{metric} is {number:g}, expected 0 or more")
-        return share
+        return min(max(share, 0.0), 1.0)
 
 
 def whole(text: str) -> int:

@@ -1,0 +1,128 @@
+"""The view beyond the largest train size: the default answer of one curve with its bands and its doubts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from tui_datasize.analysis.averaging import Average, FittedLaws
+from tui_datasize.analysis.calibration import Calibration, Cell, error_band
+from tui_datasize.analysis.curve import Metric
+from tui_datasize.analysis.fits import FitFailure
+from tui_datasize.analysis.laws import Floats, Loss, flipped
+from tui_datasize.analysis.shape import describe_shape
+from tui_datasize.words import listed
+
+GRID_PER_DOUBLING = 64
+NOT_IDENTIFIABLE = "not identifiable from these runs"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The default answer and the bands of one curve."""
+
+    average: Average
+    train_sizes: Floats
+    cells: tuple[Cell, ...]
+    level: float
+    metric: Metric
+    faults: tuple[str, ...]
+    """Of the curve's shape, see `CurveShape.faults`."""
+    stderr: float
+    """Of the error at the largest size; NaN where nothing is known of it."""
+
+    @property
+    def largest(self) -> float:
+        """The largest train size fitted."""
+        return float(self.train_sizes[-1])
+
+    @property
+    def farthest(self) -> float:
+        """The largest train size that a band is calibrated for."""
+        return self.largest * self.cells[-1].factor
+
+    def band(self, train_sizes: Floats) -> tuple[Floats, Floats]:
+        """Lower and upper end of the error's band at train sizes of shape (n,), see `error_band`."""
+        return error_band(self.average, self.largest, train_sizes, self.cells)
+
+    def metric_of(self, error: float) -> float:
+        """The metric that belongs to an error."""
+        return float(flipped(self.average.loss, error))
+
+    def measured(self, cell: Cell) -> float | None:
+        """Coverage on public curves like this one."""
+        if self.average.loss is not Loss.ERROR:
+            return None
+        return cell.coverage_ill_shaped if self.faults else cell.coverage
+
+    @property
+    def doubt(self) -> str:
+        """What speaks against the bands on this curve, in sentences; empty where nothing does."""
+        return " ".join(sentence for sentence in (self._shape_doubt(), self._scatter_doubt()) if sentence)
+
+    def _scatter_doubt(self) -> str:
+        # The public curves behind the bands are means over 25 splits; means over few seeds may be far worse.
+        least, most = (float(end[0]) for end in self.band(np.array([2 * self.largest])))
+        reach = float(ndtri((1 + self.level) / 2)) * self.stderr
+        if not 2 * reach > most - least:
+            return ""
+        known = shown(reach, self.metric, is_difference=True)
+        return (
+            f"The band leaves out how much these runs scatter: the mean at {self.largest:,.0f} images is "
+            f"known to +-{known}, which is more than the band is wide; run more seeds first."
+        )
+
+    def _shape_doubt(self) -> str:
+        if not self.faults:
+            return ""
+        found = listed(self.faults)
+        return f"The curve is {found}; such curves go on less regularly: take this as a guess."
+
+
+def view_of(laws: FittedLaws, metric: Metric, table: Calibration) -> View | FitFailure:
+    """What can be said beyond the largest size; arguments as of `extrapolate.look_ahead`."""
+    average = laws.average
+    if isinstance(average, FitFailure):
+        return average
+    cells = table.of_length(laws.points.n_sizes)
+    if not cells:
+        return FitFailure(f"has {laws.points.n_sizes} sizes, fewer than any band is calibrated for")
+    faults = describe_shape(laws).faults
+    stderr = float(laws.points.stderrs[-1])
+    return View(average, laws.points.train_sizes, cells, table.level, metric, faults, stderr)
+
+
+def shown(value: float, metric: Metric, *, is_difference: bool = False) -> str:
+    """A value of a metric as people read it: a share in percent, a difference of shares in points.
+
+    >>> from tui_datasize.analysis.curve import metric_named
+    >>> shown(0.9512, metric_named("test_accuracy")), shown(0.305, metric_named("test_loss"))
+    ('95.12 %', '0.3050')
+    """
+    if not metric.is_share:
+        return f"{value:.4f}"
+    return f"{100 * value:.2f}" + (" points" if is_difference else " %")
+
+
+def shown_change(value: float, metric: Metric) -> str:
+    """A difference with its sign.
+
+    >>> from tui_datasize.analysis.curve import metric_named
+    >>> shown_change(0.005, metric_named("test_accuracy")), shown_change(-0.02, metric_named("test_loss"))
+    ('+0.50 points', '-0.0200')
+    """
+    return ("+" if value > 0 else "") + shown(value, metric, is_difference=True)
+
+
+def grid(start: float, end: float) -> Floats:
+    """Train sizes from start to end, both included, dense enough to find a crossing on."""
+    return np.geomspace(start, end, max(2, math.ceil(GRID_PER_DOUBLING * math.log2(end / start)) + 1))
+
+
+def first_at_most(sizes: Floats, errors: Floats, most: float) -> int | None:
+    """The first size whose error is at most `most`."""
+    reached = np.flatnonzero(errors <= most)
+    return math.ceil(sizes[reached[0]] - 1e-6) if len(reached) else None
