@@ -7,12 +7,15 @@ from collections.abc import Callable
 import polars as pl
 import pytest
 
+from tests.fakes import fake_spec, fake_sweep, write_run
 from tests.tui.stage import NARROW, Stage
 from tests.tui.test_charts import PALETTE
 from tui_datasize.analysis.curve import metric_named
+from tui_datasize.experiments.spec import ModelSpec, OptimizerSpec
+from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.tui.analysis.pages.catalogue import PAGES
-from tui_datasize.tui.analysis.pages.page import Content, Page, Request
+from tui_datasize.tui.analysis.pages.page import MOST_COMPARED, Content, Page, Request, bounded
 
 PARTS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "all": lambda runs: runs,
@@ -27,14 +30,23 @@ PARTS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def log(tmp_path_factory) -> RunLog:
+    """A whole sweep, written once: pages only read it."""
+    project = ProjectPaths(tmp_path_factory.mktemp("pages"))
+    project.runs.mkdir()
+    for spec in fake_sweep():
+        write_run(project, spec)
+    return RunLog(project)
+
+
 @pytest.fixture
-def build(fake_project) -> Callable[[Page, str, str], Content]:
-    log = RunLog(fake_project)
+def build(log: RunLog) -> Callable[..., Content]:
     runs = log.runs("digits")
 
-    def build_page(page: Page, part: str, metric: str) -> Content:
+    def build_page(page: Page, part: str, metric: str, view: int = 0, size: int = 0) -> Content:
         chosen = PARTS[part](runs)
-        return page.build(Request(log, chosen, chosen, metric_named(metric)))
+        return page.build(Request(log, chosen, chosen, metric_named(metric), view, size))
 
     return build_page
 
@@ -43,13 +55,15 @@ def build(fake_project) -> Callable[[Page, str, str], Content]:
 @pytest.mark.parametrize("part", PARTS)
 def test_every_page_says_something_of_every_part(build, page, part):
     for metric in ("test_accuracy", "test_loss", "wall_s"):
-        content = build(page, part, metric)
-        for width, height in ((80, 11), (120, 40), (10, 3)):
-            drawn = content.draw(width, height, PALETTE)
-            assert drawn.plain.strip()
-            assert all(len(line) <= width for line in drawn.plain.split("\n")) or width < 16
-        if content.table is not None:
-            assert content.table().width
+        views = build(page, part, metric).views
+        for view in range(min(views, 2)):
+            content = build(page, part, metric, view)
+            for width, height in ((80, 11), (120, 40), (10, 3)):
+                drawn = content.draw(width, height, PALETTE)
+                assert drawn.plain.strip()
+                assert all(len(line) <= width for line in drawn.plain.split("\n")) or width < 16
+            if content.table is not None:
+                assert content.table().width
 
 
 @pytest.mark.parametrize(
@@ -58,11 +72,84 @@ def test_every_page_says_something_of_every_part(build, page, part):
         ("spread", "Sizes differ"),
         ("courses", "1,280 images: best at the end."),
         ("gap", "training - test +"),
+        ("best", ": 0.00 points apart"),
+        ("best", "The best of 4 evaluations flatters the result, by 0.00 points on average"),
     ],
 )
 def test_what_the_pages_say_of_a_whole_sweep(build, name, words):
     (page,) = (page for page in PAGES if page.name == name)
     assert any(words in line for line in build(page, "all", "test_accuracy").lines)
+
+
+def page_named(name: str) -> Page:
+    (page,) = (page for page in PAGES if page.name == name)
+    return page
+
+
+def test_single_runs_of_each_size(build):
+    page = page_named("courses")
+    means = build(page, "all", "test_accuracy")
+    assert (means.views, means.sizes) == (2, 1)
+    largest, smallest = (build(page, "all", "test_accuracy", 1, size) for size in (0, 1))
+    assert largest.sizes == 6
+    assert largest.note == "n 1,280 · 6 runs one by one"
+    assert smallest.note == "n 40 · 6 runs one by one"
+    assert "━a━ d0 s0" in largest.draw(100, 30, PALETTE).plain
+    assert len(largest.lines) == 1 + 6
+    # After as many views as there are it begins anew.
+    assert build(page, "all", "test_accuracy", 2).note == means.note
+
+
+def test_six_surfaces_where_there_is_room_and_one_elsewhere(build):
+    page = page_named("surface")
+    content = build(page, "all", "test_accuracy")
+    assert content.views == 6
+    wide = content.draw(110, 40, PALETTE).plain
+    for title in ("Test accuracy, %", "Train accuracy, %", "Test macro F1", "Train loss"):
+        assert title in wide
+    assert "accuracy" not in content.draw(80, 14, PALETTE).plain
+    notes = [build(page, "all", "test_accuracy", view).note for view in range(6)]
+    assert len(set(notes)) == 6
+    assert notes[0].startswith("Test accuracy, %")
+    # Another metric that has a course comes first, and the six stay.
+    assert build(page, "all", "test_ece").views == 7
+
+
+def test_a_swept_option_is_an_axis(project):
+    for depth in (20, 32, 44):
+        for rate in (0.1, 0.01):
+            for size in (40, 80):
+                write_run(
+                    project,
+                    fake_spec(
+                        train_size=size,
+                        model=ModelSpec("resnet", {"depth": depth}),
+                        optimizer=OptimizerSpec(lr=rate),
+                    ),
+                    accuracy=depth / 100,
+                    tables=False,
+                )
+    log = RunLog(project)
+    runs = log.runs("digits")
+    chosen = runs.filter(pl.col("variant") == "model.depth=20 optimizer.lr=0.1")
+    page = page_named("options")
+    content = page.build(Request(log, chosen, runs, metric_named("test_accuracy")))
+    assert content.note == "against model.depth · optimizer.lr=0.1"
+    assert content.views == 2
+    assert content.lines[1] == "n 80: best 44 (44.00 %), worst 20 (24.00 points worse)"
+    drawn = content.draw(80, 14, PALETTE).plain
+    assert "n 40" in drawn
+    assert drawn.rstrip().endswith("model.depth")
+    rates = page.build(Request(log, chosen, runs, metric_named("test_accuracy"), 1))
+    assert rates.note == "against optimizer.lr · model.depth=20"
+
+
+def test_what_grows_with_the_square_is_bounded():
+    runs = pl.DataFrame({"train_size": [10] * (MOST_COMPARED + 3) + [20], "seed": range(MOST_COMPARED + 4)})
+    kept, words = bounded(runs)
+    assert kept["seed"].to_list() == [*range(MOST_COMPARED), MOST_COMPARED + 3]
+    assert words == ["Of each train size the first 40 runs are looked at: 41 of 44."]
+    assert bounded(kept)[1] == []
 
 
 async def test_pages_are_turned_and_chosen_and_lead_back(busy: Stage):
@@ -78,3 +165,14 @@ async def test_pages_are_turned_and_chosen_and_lead_back(busy: Stage):
         await show.shows(PAGES[0].title, "In words")
         await show.press("P")
         await show.shows("Learning curve", "Fit")
+
+
+async def test_another_view_and_another_size_are_a_key_away(busy: Stage):
+    async with busy.open(NARROW) as show:
+        await show.press("3", "p", "p", "p", "p")
+        await show.shows("Courses of training", "means over runs", "s switch")
+        assert " n size " not in show.lines[-1]
+        await show.press("s")
+        await show.shows("runs one by one", "n size", "lie between the best and the worst run")
+        await show.press("s")
+        await show.shows("means over runs")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 
 from tests.fakes import write_run
 from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Show, Stage, empty_stage
 from tui_datasize.jobs.state import JobState
+from tui_datasize.tui.analysis.pages.catalogue import PAGES
 
 
 @pytest.fixture
@@ -60,8 +62,28 @@ async def test_overlap_on_a_low_screen_is_a_key_away(finished: Stage):
         await show.shows("Overlap  n 40")
         await show.press("N")
         await show.shows("Overlap  n 320")
+        await show.press("s")
+        await show.shows("Overlap  n 320 · Jaccard, %", "by chance", "outside")
+        await show.press("s")
+        await show.shows("Overlap  n 320 · shared / size, %", "o overlap")
         await show.press("o")
         await show.shows("Learning curve")
+
+
+async def test_keys_typed_in_one_breath_all_count(finished: Stage):
+    async with finished.open(NARROW) as show:
+        # As a terminal hands them over: the second before the first has been dealt with.
+        for key in ("3", "p", "p"):
+            show.app.post_message(Key(key, key))
+        await show.shows(PAGES[1].title)
+
+
+async def test_variants_are_told_apart_at_80_columns(finished: Stage):
+    async with finished.open(NARROW) as show:
+        await show.press("3", "e", "j", "enter")
+        await show.shows("depth · model.layers=1 · 2 runs", "━b━ layers=2")
+        assert " v variant " in show.lines[-1]
+        assert " o overlap " in show.lines[-1]
 
 
 async def test_a_large_screen_shows_everything_at_once(finished: Stage):
@@ -125,7 +147,8 @@ async def test_the_curve_and_the_pairs_are_exported(finished: Stage):
     assert curve.name.startswith("digits-curve-test_accuracy-")
     assert "mean" in curve.read_text().splitlines()[0]
     assert pairs.name.startswith("digits-overlap-")
-    assert len(pairs.read_text().splitlines()) == 1 + 4
+    # A pair of draws at each of 4 sizes, as a whole and in 10 classes.
+    assert len(pairs.read_text().splitlines()) == 1 + 4 * 11
 
 
 async def test_an_analysis_that_fails_is_a_sentence(finished: Stage):

@@ -11,6 +11,7 @@ from rich.text import Text
 from tui_datasize.tui.charts.lines import Band, Series, line_chart
 from tui_datasize.tui.charts.overlap import Bar, class_bars, heat_map
 from tui_datasize.tui.charts.scale import Scale
+from tui_datasize.tui.charts.surface import side_by_side, surface_chart
 from tui_datasize.tui.widgets.palette import Palette
 
 PALETTE = Palette(
@@ -141,12 +142,17 @@ def test_too_small_is_said(size: tuple[int, int]):
     assert not has_braille(drawn)
 
 
-def test_the_legend_leaves_out_what_does_not_fit():
-    names = [line(f"a rather long name {i}", [0, 1], [0, i]) for i in range(5)]
-    drawn = lines(chart(*names))
-    assert len(drawn[0]) <= 60
-    assert "a rather long name 4" in drawn[0]
-    assert "a rather long name 0" not in drawn[0]
+def test_a_long_legend_goes_on_in_further_lines_and_counts_what_is_left_out():
+    names = [line(f"a rather long name {i}", [0, 1], [0, i]) for i in range(9)]
+    drawn = lines(chart(*names, height=18, more=": press v"))
+    assert len(drawn) == 18
+    assert max(map(len, drawn)) <= 60
+    assert drawn[0].endswith("a rather long name 8  ━━ a rather long name 7")
+    assert drawn[1].endswith("a rather long name 6  ━━ a rather long name 5")
+    assert drawn[2].endswith("a rather long name 4  +4 more: press v")
+    low = lines(chart(*names, height=9))
+    assert low[0].endswith("a rather long name 8  +8 more")
+    assert not any("long name" in text for text in low[1:])
 
 
 MATRIX = [[1.0, 0.25], [0.25, 1.0]]
@@ -191,6 +197,19 @@ def test_bars_keep_their_order_and_show_what_is_expected():
     assert drawn[0].count("━") > drawn[1].count("━")
 
 
+def test_bars_outside_of_what_chance_gives_are_marked():
+    bars = [Bar("far", 0.5, 0.3, 0.2, 0.4), Bar("near", 0.35, 0.3, 0.2, 0.4), Bar("low", 0.1, 0.3, 0.2, 0.4)]
+    drawn = lines(class_bars(bars, width=60, height=10, palette=PALETTE))
+    assert [text.rstrip()[-1] for text in drawn] == ["▲", "0", "▼"]
+    for mark in "[┃]":
+        assert len({text.index(mark) for text in drawn}) == 1
+    many = class_bars(
+        [replace(bar, label=str(i)) for i in range(70) for bar in bars], width=78, height=13, palette=PALETTE
+    )
+    assert "outside" in many.plain
+    assert "░" in many.plain
+
+
 def test_bars_without_an_expectation_have_no_mark():
     drawn = class_bars([Bar("a", 0.5, math.nan)], width=60, height=10, palette=PALETTE)
     assert "┃" not in drawn.plain
@@ -204,6 +223,21 @@ def test_many_classes_stand_in_several_blocks_and_very_many_in_one_chart():
     assert " n " in drawn[0]
     many = [Bar(str(i), 0.5, 0.4) for i in range(200)]
     assert "200 classes" in class_bars(many, width=78, height=13, palette=PALETTE).plain
+
+
+def test_a_map_that_is_too_high_says_how_much_is_left_out():
+    rows = [str(size) for size in range(12)]
+    options = {"digits": 1, "width": 40, "palette": PALETTE}
+    whole = lines(surface_chart(rows, ["1"], [[float(i)] for i in range(12)], height=13, **options))
+    assert [text.split()[0] for text in whole[1:]] == rows
+    cut = lines(surface_chart(rows, ["1"], [[float(i)] for i in range(12)], height=9, **options))
+    assert len(cut) == 9
+    assert cut[-1] == "… 5 more rows in a higher window"
+
+
+def test_charts_stand_side_by_side():
+    drawn = lines(side_by_side([Text("ab\nc"), Text("x\ny\nz")], [4, 2]))
+    assert drawn == ["ab  x", "c   y", "    z"]
 
 
 def test_no_bars_are_a_sentence():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from tests.tui.fake_queue import USED_S, FakeQueue
@@ -42,7 +40,7 @@ def test_a_run_waits_for_its_source_even_where_slots_are_free(busy: Stage):
     busy.queue.slots = 16
     source, waiting = busy.queue.entries[9], busy.queue.entries[10]
     assert look(busy).forecast.estimates[waiting.run_id].ends_in_s == pytest.approx(USED_S)
-    busy.queue.entries[10] = replace(waiting, after=(source.run_id,), waits_for=(source.run_id,))
+    busy.queue.entries[10] = waiting._replace(after=(source.run_id,), waits_for=(source.run_id,))
     assert look(busy).forecast.estimates[waiting.run_id].ends_in_s == pytest.approx(2 * USED_S)
 
 
@@ -62,7 +60,7 @@ def test_nothing_is_read_again_while_nothing_changes(busy: Stage):
     first = outlook.look(queue.jobs(), queue, 2, reached)
     assert outlook.look(queue.jobs(), queue, 2, reached) is first
     assert queue.reads == 1
-    queue.entries[9] = replace(queue.entries[9], state=JobState.HELD)
+    queue.entries[9] = queue.entries[9]._replace(state=JobState.HELD)
     assert outlook.look(queue.jobs(), queue, 2, reached) is not first
     assert queue.reads == 2
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from tests.tui.fake_queue import job
@@ -114,8 +112,8 @@ async def test_asterisk_marks_what_the_filter_shows_and_then_nothing(busy: Stage
 
 async def test_r_on_an_experiment_retries_all_that_failed_or_was_cancelled(busy: Stage):
     entries = busy.queue.entries
-    entries[12] = replace(entries[12], state=JobState.CANCELLED)
-    entries[11] = replace(entries[11], state=JobState.INTERRUPTED)
+    entries[12] = entries[12]._replace(state=JobState.CANCELLED)
+    entries[11] = entries[11]._replace(state=JobState.INTERRUPTED)
     async with busy.open() as show:
         await show.press("r")
         await show.until(lambda: busy.queue.sent)
@@ -129,7 +127,7 @@ async def test_r_on_an_experiment_retries_all_that_failed_or_was_cancelled(busy:
 async def test_a_job_shows_what_it_waits_for(busy: Stage, size: tuple[int, int]):
     entries = busy.queue.entries
     source, waiting = entries[9].run_id, entries[10].run_id
-    entries[10] = replace(entries[10], after=(source,), waits_for=(source,))
+    entries[10] = entries[10]._replace(after=(source,), waits_for=(source,))
     async with busy.open(size) as show:
         line = next(line for line in show.lines if waiting in line)
         assert f"waits for {source[:12]}" in line
@@ -138,6 +136,19 @@ async def test_a_job_shows_what_it_waits_for(busy: Stage, size: tuple[int, int])
         await show.shows("waits for", source)
         await show.press("escape", "slash", *"waits", "enter")
         await show.shows("1 of 14")
+
+
+@BOTH_SIZES
+async def test_runs_of_a_pack_name_each_other(busy: Stage, size: tuple[int, int]):
+    first, second = pack = tuple(run_ids(busy, JobState.RUNNING)[:2])
+    busy.queue.entries[:] = [
+        entry._replace(pack=pack) if entry.run_id in pack else entry for entry in busy.queue.entries
+    ]
+    async with busy.open(size) as show:
+        assert any(f"×2 {first}"[:20] in " ".join(line.split()) for line in show.lines)
+        await go_to_jobs(show, first)
+        await show.press("enter")
+        await show.shows("shares its worker with", second)
 
 
 @BOTH_SIZES
@@ -159,7 +170,7 @@ async def test_the_details_of_a_job_tell_its_time_and_how_it_is_known(busy: Stag
 
 async def test_before_any_run_has_finished_the_time_is_not_known(busy: Stage):
     busy.queue.entries = [
-        replace(entry, state=JobState.QUEUED, device="") for entry in busy.queue.entries[9:]
+        entry._replace(state=JobState.QUEUED, device="") for entry in busy.queue.entries[9:]
     ]
     async with busy.open() as show:
         assert "ETA -" in show.lines[1]
@@ -190,7 +201,7 @@ async def test_i_on_an_experiment_says_what_the_queue_cannot_tell(busy: Stage):
 def end(stage: Stage, index: int, state: JobState, reason: str = "") -> None:
     """The job at an index of the queue ends now."""
     before = stage.queue.entries[index]
-    stage.queue.entries[index] = replace(before, state=state, reason=reason, finished_at=utc_now())
+    stage.queue.entries[index] = before._replace(state=state, reason=reason, finished_at=utc_now())
 
 
 async def test_the_terminal_rings_once_when_a_job_fails_and_once_at_the_end(busy: Stage, monkeypatch):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tests.tui.stage import WIDE, Show, Stage
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.commands import CommandKind
@@ -312,8 +310,8 @@ async def test_an_error_of_the_queue_is_one_line(busy: Stage):
 def finish(stage: Stage, index: int) -> None:
     """The job at an index of the queue succeeds."""
     before = stage.queue.entries[index]
-    stage.queue.entries[index] = replace(
-        before, state=JobState.SUCCEEDED, finished_at="2026-01-02T04:00:00+00:00"
+    stage.queue.entries[index] = before._replace(
+        state=JobState.SUCCEEDED, finished_at="2026-01-02T04:00:00+00:00"
     )
 
 

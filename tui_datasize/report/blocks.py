@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tui_datasize.report.chart import Chart
+from tui_datasize.report.heat import HeatMap
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Table:
 class Figure:
     """A chart and what it shows."""
 
-    chart: Chart
+    chart: Chart | HeatMap
     caption: str
 
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from tui_datasize.analysis.averaging import FittedLaws
 from tui_datasize.analysis.boxes import box_table
 from tui_datasize.analysis.curve import Metric
 from tui_datasize.analysis.diagnostics import Diagnostics
-from tui_datasize.analysis.extrapolate import Outlook, shown
+from tui_datasize.analysis.extrapolate import Outlook
 from tui_datasize.analysis.fits import Estimate, FitFailure, LogLinearFit
 from tui_datasize.analysis.fitting import LawFit
-from tui_datasize.analysis.overlap import DrawOverlap
 from tui_datasize.analysis.shape import CurveShape
 from tui_datasize.analysis.summary import CurveAnalysis
+from tui_datasize.analysis.view import shown
 from tui_datasize.report.blocks import Block, Figure, Heading, Table, Words
 from tui_datasize.report.evidence import Evidence
 from tui_datasize.report.figures import courses_chart, curve_chart, spread_chart
+from tui_datasize.report.inside import class_blocks, overlap_blocks, surface_blocks
 from tui_datasize.report.sources import provenance_blocks
+from tui_datasize.words import plural
 
 _MOST_RUNS = 500
 """Rows of the table of runs; `export` writes all."""
@@ -32,17 +35,21 @@ def contents(evidence: Evidence, page: Mapping[str, str]) -> list[Block]:
         page: Facts of the page itself, for its provenance.
     """
     analysis = evidence.analysis
-    left_out = f"; {analysis.n_left_out} are left out (not succeeded, or without it)"
+    is_or_are = "is" if analysis.n_left_out == 1 else "are"
+    left_out = f"; {analysis.n_left_out} {is_or_are} left out (not succeeded, or without it)"
+    counts = "counts" if analysis.n_runs == 1 else "count"
     return [
         Heading(f"{analysis.experiment}: {analysis.metric.title.lower()} against train size", 1),
-        Words(f"{analysis.n_runs} runs count{left_out if analysis.n_left_out else ''}."),
+        Words(f"{plural(analysis.n_runs, 'run')} {counts}{left_out if analysis.n_left_out else ''}."),
         Heading("Can these numbers be trusted?"),
         *_audit(evidence),
         *(block for curve in analysis.curves for block in _curve(curve)),
         Heading("Spread over runs"),
         *_spread(evidence),
         *_courses(evidence),
-        *_overlaps(analysis.overlaps),
+        *surface_blocks(evidence),
+        *class_blocks(evidence),
+        *overlap_blocks(analysis.overlaps),
         Heading("Runs"),
         *_runs(evidence),
         Heading("Provenance"),
@@ -67,11 +74,7 @@ def _curve(curve: CurveAnalysis) -> Iterator[Block]:
         curve_chart(curve),
         "A dot per run; means with their 95 % interval; the laws, and what they say beyond the runs.",
     )
-    columns = ("mean", "sd", "low", "high", "min", "max")
-    rows = [
-        [f"{row['train_size']:,}", str(row["n_runs"]), *(_value(row[name], metric) for name in columns)]
-        for row in curve.curve.iter_rows(named=True)
-    ]
+    rows = [_curve_row(row, metric) for row in curve.curve.iter_rows(named=True)]
     heads = ("train size", "runs", "mean", "SD", "95 % from", "to", "min", "max")
     yield Table(f"{metric.title}{', %' if metric.is_share else ''}", heads, rows, left=0)
     yield from _published(curve)
@@ -80,6 +83,16 @@ def _curve(curve: CurveAnalysis) -> Iterator[Block]:
         yield from _outlook(curve.outlook, metric)
     if isinstance(curve.shape, CurveShape):
         yield from (Words(words) for words in curve.shape.words)
+
+
+def _curve_row(row: Mapping[str, Any], metric: Metric) -> list[str]:
+    """One row of schema `CURVE`; runs that are all equal have no interval."""
+    mean, sd, low, high, least, most = (
+        _value(row[name], metric) for name in ("mean", "sd", "low", "high", "min", "max")
+    )
+    if not low and row["n_runs"] > 1:
+        low = high = "all runs equal"
+    return [f"{row['train_size']:,}", str(row["n_runs"]), mean, sd, low, high, least, most]
 
 
 def _published(curve: CurveAnalysis) -> Iterator[Block]:
@@ -100,6 +113,8 @@ def _published(curve: CurveAnalysis) -> Iterator[Block]:
         heads = ("log-linear law, fitted to", "value", "SE", "t", "p", "95 % from", "to", "r²", "F", "p of F")
         formula = f": {curve.fit.formula}" if isinstance(curve.fit, LogLinearFit) else ""
         yield Table(f"The published law{formula}", heads, rows)
+    if isinstance(curve.diagnostics, FitFailure) and isinstance(curve.fit, LogLinearFit):
+        yield Words(f"Its residuals are not judged: the line {curve.diagnostics.reason}.")
     if isinstance(curve.diagnostics, Diagnostics):
         yield Words(_diagnostics(curve.diagnostics))
         for point in curve.diagnostics.flagged:
@@ -138,14 +153,15 @@ def _laws(curve: CurveAnalysis) -> Iterator[Block]:
     rows = []
     for law, fit, weight in curve.laws.ranked:
         if isinstance(fit, LawFit):
-            aicc = f"{fit.aicc:.1f}" if math.isfinite(fit.aicc) else ""
+            aicc = f"{fit.aicc:.1f}" if math.isfinite(fit.aicc) else "-"
             parameters = ", ".join(f"{name} = {value:.4g}" for name, value in fit.parameters.items())
-            share = f"{100 * weight:.0f} %" if curve.laws.loss in law.averaged_for else ""
+            share = f"{100 * weight:.0f} %" if curve.laws.loss in law.averaged_for else "-"
             rows.append([law.name, law.formula, parameters, f"{fit.rmse:.4f}", aicc, share])
         else:
             rows.append([law.name, law.formula, f"none: it {fit.reason}", "", "", ""])
     heads = ("law", "formula", "parameters", "RMSE", "AICc", "weight in the average")
-    yield Table(f"Laws of the {curve.laws.loss}, the best first", heads, rows, left=3)
+    yield Table(f"Laws of the {curve.laws.loss}, by their weight in the average", heads, rows, left=3)
+    yield from (Words(sentence) for sentence in curve.laws.words)
 
 
 def _outlook(outlook: Outlook, metric: Metric) -> Iterator[Block]:
@@ -169,11 +185,7 @@ def _outlook(outlook: Outlook, metric: Metric) -> Iterator[Block]:
         "held on public curves",
     )
     yield Table("Beyond the runs, by the average of the laws", heads, rows, left=0)
-    gain, low, high = (
-        shown(value, metric, is_difference=True)
-        for value in (outlook.doubling.gain, outlook.doubling.low, outlook.doubling.high)
-    )
-    yield Words(f"The next doubling changes it by {gain} ({low} to {high}). {outlook.doubling.words}")
+    yield Words(outlook.doubling.words)
     if outlook.needed:
         yield Words(outlook.needed.words)
     yield Words(outlook.words)
@@ -207,21 +219,6 @@ def _courses(evidence: Evidence) -> Iterator[Block]:
         variant = f"{group['variant'][0]}: " if group["variant"][0] else ""
         caption = f"{variant}means over the runs of each train size; shaded: all runs of the largest."
         yield Figure(courses_chart(group, metric), caption)
-
-
-def _overlaps(overlaps: Iterable[DrawOverlap]) -> Iterator[Block]:
-    several = [overlap for overlap in overlaps if len(overlap.draws) > 1]
-    if several:
-        yield Heading("Overlap of subset draws")
-    for overlap in several:
-        rows = [
-            [draw, *(f"{100 * share:.1f}" for share in shares)]
-            for draw, shares in zip(overlap.draws, overlap.fraction.tolist(), strict=True)
-        ]
-        yield Table(f"{overlap.train_size:,} images, shared, %", ("", *overlap.draws), rows)
-        mean, low, high = (100 * value for value in overlap.expected_fraction)
-        if math.isfinite(mean):
-            yield Words(f"Independent draws would share {mean:.1f} % ({low:.1f} to {high:.1f} %).")
 
 
 def _runs(evidence: Evidence) -> Iterator[Block]:

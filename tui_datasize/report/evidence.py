@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from tui_datasize.analysis.curve import Metric, metric_named
 from tui_datasize.analysis.findings import Finding
 from tui_datasize.analysis.groups import SizeComparison, VariantComparison, compare_sizes, compare_variants
 from tui_datasize.analysis.overlap import DrawOverlap, find_draws, find_overlaps
+from tui_datasize.analysis.per_class import class_curves
 from tui_datasize.analysis.summary import Analysis, Question, analyse
-from tui_datasize.analysis.training_views import training_curves
+from tui_datasize.analysis.training_views import SURFACES, surface, training_curves
 from tui_datasize.analysis.variance import VarianceSplit, split_variance
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.reader import RunLog
@@ -36,6 +37,10 @@ class Evidence:
     scatter: tuple[VarianceSplit, ...]
     courses: pl.DataFrame | None
     """The frame of `training_curves`; None for a metric that has no course."""
+    surfaces: tuple[tuple[Metric, pl.DataFrame], ...]
+    """Metrics of the evaluations, with the frame of `surface` of each that has been measured."""
+    classes: pl.DataFrame
+    """Schema `CLASS_CURVES`."""
     datasets: pl.DataFrame
     """Schema `DATASETS`, of one run per draw."""
     provenance: tuple[dict[str, Any], ...]
@@ -55,6 +60,7 @@ def gather(log: RunLog, runs: pl.DataFrame, metric: str, question: Question) -> 
         ConfigError: There is no such metric, or the question makes no sense for it.
     """
     question.check(metric_named(metric))
+    metrics = log.metrics(runs["run_id"])
     documents = (read_object(RunPaths(Path(path)).provenance) for path in runs["path"])
     return Evidence(
         runs=runs,
@@ -63,7 +69,9 @@ def gather(log: RunLog, runs: pl.DataFrame, metric: str, question: Question) -> 
         sizes=tuple(compare_sizes(runs, metric)),
         variants=tuple(compare_variants(runs, metric)),
         scatter=tuple(split_of(log, runs, metric)),
-        courses=_courses(log, runs, metric_named(metric)),
+        courses=_courses(runs, metrics, metric_named(metric)),
+        surfaces=tuple(_surfaces(runs, metrics)),
+        classes=class_curves(runs, log.per_class(runs["run_id"])),
         datasets=log.datasets(runs_to_read(runs)[0]),
         provenance=tuple(document for document in documents if not isinstance(document, Problem)),
     )
@@ -90,8 +98,16 @@ def overlaps_of(log: RunLog, runs: pl.DataFrame) -> Sequence[DrawOverlap]:
     return find_overlaps(draws, log.subsets(draws["run_id"]), log.datasets(draws["run_id"]))
 
 
-def _courses(log: RunLog, runs: pl.DataFrame, metric: Metric) -> pl.DataFrame | None:
+def _courses(runs: pl.DataFrame, metrics: pl.DataFrame, metric: Metric) -> pl.DataFrame | None:
     split, _, score = metric.name.partition("_")
     if split not in ("test", "train") or score not in SCORES:
         return None
-    return training_curves(runs, log.metrics(runs["run_id"]), score, split)
+    return training_curves(runs, metrics, score, split)
+
+
+def _surfaces(runs: pl.DataFrame, metrics: pl.DataFrame) -> Iterator[tuple[Metric, pl.DataFrame]]:
+    for name in SURFACES:
+        split, _, score = name.partition("_")
+        table = surface(runs, metrics, score, split)
+        if table.height:
+            yield metric_named(name), table

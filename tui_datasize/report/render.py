@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from tui_datasize.report.blocks import Block, Figure, Heading, Table, Words
-from tui_datasize.report.chart import to_svg
+from tui_datasize.report.chart import Chart, to_svg
+from tui_datasize.report.heat import HeatMap, heat_svg
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """
@@ -50,7 +51,7 @@ def _html(block: Block) -> Iterator[str]:
             head = f'<span class="{escape(kind)}">{escape(kind)}:</span> ' if kind else ""
             yield f"<p>{head}{escape(text)}</p>"
         case Figure(chart, caption):
-            yield f"<figure>\n{to_svg(chart)}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
+            yield f"<figure>\n{_picture(chart)}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
         case Table(caption, columns, rows, left):
             yield "<table>"
             if caption:
@@ -58,6 +59,10 @@ def _html(block: Block) -> Iterator[str]:
             yield f"<thead>{_html_row(columns, 'th', left)}</thead>\n<tbody>"
             yield from (_html_row(row, "td", left) for row in rows)
             yield "</tbody>\n</table>"
+
+
+def _picture(chart: Chart | HeatMap) -> str:
+    return to_svg(chart) if isinstance(chart, Chart) else heat_svg(chart)
 
 
 def _html_row(cells: Sequence[str], tag: str, left: int) -> str:
@@ -73,7 +78,7 @@ def _markdown(block: Block) -> Iterator[str]:
         case Words(text, kind):
             yield f"**{_plain(kind)}:** {_plain(text)}" if kind else _plain(text)
         case Figure(chart, caption):
-            picture = base64.b64encode(to_svg(chart).encode()).decode()
+            picture = base64.b64encode(_picture(chart).encode()).decode()
             yield f"![{_plain(chart.title)}](data:image/svg+xml;base64,{picture})\n\n*{_plain(caption)}*"
         case Table(caption, columns, rows, left):
             if caption:

@@ -14,6 +14,7 @@ from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import ContentSwitcher
 from textual.worker import Worker, WorkerState
 
@@ -200,6 +201,7 @@ class DatasizeApp(App[None]):
         queue_pane = self.query_one(QueuePane)
         queue_pane.show(snapshot)
         queue_pane.select_experiment(self._restored.experiment or snapshot.liveliest_experiment())
+        self._analyst.warm()
 
     async def _wake_scheduler(self) -> None:
         try:
@@ -267,8 +269,15 @@ class DatasizeApp(App[None]):
         switcher.current = tab
         self._header.show_tab(tab)
         self.pane.show(self._snapshot)
-        self.pane.first_focus.focus()
+        self._focus(self.pane.first_focus)
         self._poller.look_at(self.pane.interest())
+
+    def _focus(self, widget: Widget) -> None:
+        """Focus a widget, at once where it is there already: the next key may be waiting to be read."""
+        if widget.is_attached:
+            widget.screen.set_focus(widget)
+        else:
+            widget.focus()
 
     async def action_export(self) -> None:
         """Write the table in view and say where."""

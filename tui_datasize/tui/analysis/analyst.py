@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui.analysis.overlap_views import OverlapView, view_overlap
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from tui_datasize.analysis.overlap import DrawOverlap
+    from tui_datasize.analysis.overlap import DrawOverlap, Measure
     from tui_datasize.analysis.summary import Analysis
     from tui_datasize.runlog.reader import RunLog
     from tui_datasize.tui.analysis.pages.page import Content, Page
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a page is wanted of."""
+
+    experiment: str
+    metric: str
+    """A key of `METRICS_OFFERED`."""
+    variant: int = 0
+    """Position among the variants of the experiment, in the order of their names."""
+    view: int = 0
+    """Which of the page's views."""
+    size: int = 0
+    """Which of the page's train sizes."""
 
 
 class Analyst:
@@ -28,8 +47,12 @@ class Analyst:
         self._log: RunLog | None = None
         self._overlaps: tuple[object, Sequence[DrawOverlap]] = (None, ())
 
+    def warm(self) -> None:
+        """Import in the background what every analysis needs, so that the first one need not wait for it."""
+        self._executor.submit(_import_analysis)
+
     async def analyse(self, runs: pl.DataFrame, experiment: str, metric: str) -> Analysis:
-        """Analyse one experiment.
+        """Analyse the learning curves of one experiment; what its subset draws share is left out.
 
         Args:
             runs: The frame `runs` of the whole project.
@@ -39,55 +62,57 @@ class Analyst:
         Raises:
             ConfigError: There is no such metric.
         """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._analyse, runs, experiment, metric)
+        return await self._run(lambda: self._analyse(runs, experiment, metric))
 
-    async def build(
-        self, page: Page, runs: pl.DataFrame, experiment: str, metric: str, variant: int
-    ) -> Content:
+    async def overlaps(self, runs: pl.DataFrame, experiment: str) -> Sequence[DrawOverlap]:
+        """Compare the subset draws of one experiment.
+
+        Args:
+            runs: The frame `runs` of the whole project.
+            experiment: Its name.
+        """
+        return await self._run(lambda: self._compare(runs, experiment))
+
+    async def view_overlap(self, overlap: DrawOverlap | None, measure: Measure) -> OverlapView:
+        """Compute what is shown of the overlap of one size."""
+        return await self._run(lambda: view_overlap(overlap, measure))
+
+    async def build(self, page: Page, runs: pl.DataFrame, wish: Wish) -> Content:
         """Compute a page.
 
         Args:
             page: Which.
             runs: The frame `runs` of the whole project.
-            experiment: Its name.
-            metric: A key of `METRICS_OFFERED`.
-            variant: Position among the variants of the experiment, in the order of their names.
+            wish: What of.
 
         Raises:
             DatasizeError: The page cannot be made of these runs.
         """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._executor, self._build, page, runs, experiment, metric, variant
-        )
+        return await self._run(lambda: self._build(page, runs, wish))
 
     def close(self) -> None:
         """End the thread once its work is done; wait for nothing."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
     def _analyse(self, runs: pl.DataFrame, experiment: str, metric: str) -> Analysis:
-        # SciPy is imported here, on this thread, when the tab is first opened.
-        from tui_datasize.analysis.overlap import find_draws
         from tui_datasize.analysis.summary import analyse
 
-        own = runs.filter(runs["experiment"] == experiment)
-        draws = find_draws(own)
-        known, overlaps = self._overlaps
-        key = tuple(draws.rows())
-        if key != known:
-            overlaps = self._compare(draws, experiment)
-            self._overlaps = (key, overlaps)
-        return analyse(own, metric, overlaps)
+        return analyse(runs.filter(runs["experiment"] == experiment), metric)
 
-    def _build(self, page: Page, runs: pl.DataFrame, experiment: str, metric: str, variant: int) -> Content:
+    def _build(self, page: Page, runs: pl.DataFrame, wish: Wish) -> Content:
         from tui_datasize.analysis.curve import metric_named
         from tui_datasize.tui.analysis.pages.page import Request
 
-        own = runs.filter(runs["experiment"] == experiment)
+        own = runs.filter(runs["experiment"] == wish.experiment)
         variants = own["variant"].unique().sort()
-        chosen = own.filter(own["variant"] == variants[variant % len(variants)]) if len(variants) else own
-        return page.build(Request(self._open(experiment), chosen, own, metric_named(metric)))
+        chosen = (
+            own.filter(own["variant"] == variants[wish.variant % len(variants)]) if len(variants) else own
+        )
+        log, metric = self._open(wish.experiment), metric_named(wish.metric)
+        return page.build(Request(log, chosen, own, metric, wish.view, wish.size))
 
     def _open(self, experiment: str) -> RunLog:
         from tui_datasize.runlog.reader import RunLog
@@ -96,8 +121,22 @@ class Analyst:
         self._log.runs(experiment)
         return self._log
 
-    def _compare(self, draws: pl.DataFrame, experiment: str) -> Sequence[DrawOverlap]:
-        from tui_datasize.analysis.overlap import find_overlaps
+    def _compare(self, runs: pl.DataFrame, experiment: str) -> Sequence[DrawOverlap]:
+        from tui_datasize.analysis.overlap import find_draws, find_overlaps
 
-        log, ids = self._open(experiment), draws["run_id"]
-        return find_overlaps(draws, log.subsets(ids), log.datasets(ids))
+        draws = find_draws(runs.filter(runs["experiment"] == experiment))
+        known, overlaps = self._overlaps
+        key = tuple(draws.rows())
+        if key != known:
+            log, ids = self._open(experiment), draws["run_id"]
+            overlaps = find_overlaps(draws, log.subsets(ids), log.datasets(ids))
+            self._overlaps = (key, overlaps)
+        return overlaps
+
+
+def _import_analysis() -> None:
+    # plotext is only imported here, and draws on the screen's thread alone.
+    import plotext  # noqa: F401
+
+    import tui_datasize.analysis.overlap_tables
+    import tui_datasize.analysis.summary  # noqa: F401

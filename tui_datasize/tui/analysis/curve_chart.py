@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,7 @@ def draw_curve(analysis: Analysis, choice: AnalysisChoice, width: int, height: i
         height=height,
         palette=palette,
         bands=[_beyond(curve, palette), _interval(curve, palette)],
+        more=": press v",
     )
 
 
@@ -109,9 +111,6 @@ def _mean_marks(curve: CurveAnalysis, palette: Palette) -> Series:
 def _interval(curve: CurveAnalysis, palette: Palette) -> Band:
     known = curve.curve.drop_nulls("low")
     low, high = (_scaled(known[name].to_list(), curve.metric) for name in ("low", "high"))
-    if curve.metric.is_share:
-        # The interval of a mean near an end reaches beyond what a share can be.
-        low, high = [max(0.0, value) for value in low], [min(100.0, value) for value in high]
     return Band(known["train_size"].to_list(), low, high, palette.faint)
 
 
@@ -160,11 +159,20 @@ def _extrapolations(curve: CurveAnalysis) -> Sequence[Extrapolation]:
 
 
 def _other_means(analysis: Analysis, chosen: CurveAnalysis, palette: Palette) -> list[Series]:
+    names = _short_names([curve.variant for curve in analysis.curves])
     series = []
     for index, curve in enumerate(analysis.curves):
         if curve is not chosen and curve.curve.height:
             values = _scaled(curve.curve["mean"].to_list(), curve.metric)
             colour = palette.series[_FOREGROUND + index % (len(palette.series) - _FOREGROUND)]
             tag = TAGS[index % len(TAGS)]
-            series.append(Series(curve.variant, curve.curve["train_size"].to_list(), values, colour, tag=tag))
-    return series
+            sizes = curve.curve["train_size"].to_list()
+            series.append(Series(names[curve.variant], sizes, values, colour, tag=tag))
+    # The legend begins with what is drawn last.
+    return series[::-1]
+
+
+def _short_names(variants: Sequence[str]) -> dict[str, str]:
+    """Variants without the tables of their keys (`depth=20`, not `model.depth=20`) if they stay apart."""
+    short = [re.sub(r"\b(?:\w+\.)+(?=\w+=)", "", variant) for variant in variants]
+    return dict(zip(variants, short if len(set(short)) == len(set(variants)) else variants, strict=True))

@@ -27,7 +27,7 @@ def fit_lines(analysis: Analysis, choice: AnalysisChoice, palette: Palette) -> l
     if curve is None or curve.points.is_empty():
         return [Text("No fit without points.", style=palette.muted)]
     if choice.fit_to == "laws":
-        return [*_law_table(curve, palette), *_outlook_table(curve, palette)]
+        return [*_law_table(curve, palette), *_outlook_table(curve, palette), *_law_words(curve, palette)]
     return _published_lines(curve, choice, palette)
 
 
@@ -57,6 +57,8 @@ def _published_lines(curve: CurveAnalysis, choice: AnalysisChoice, palette: Pale
         lines.append(Text(f"No average of laws: it {curve.outlook.reason}.", style=palette.muted))
     else:
         lines.append(Text(_average_doubling(curve, curve.outlook), style=law_colour(palette)))
+        if curve.outlook.doubt:
+            lines.append(Text(curve.outlook.doubt, style=law_colour(palette)))
     if curve.caveat:
         lines.append(Text(curve.caveat, style=palette.muted))
     if not isinstance(curve.shape, FitFailure):
@@ -109,9 +111,16 @@ def _law_table(curve: CurveAnalysis, palette: Palette) -> list[Text]:
     return lines
 
 
-def _outlook_table(curve: CurveAnalysis, palette: Palette) -> list[Text]:
-    from tui_datasize.analysis.extrapolate import shown
+def _law_words(curve: CurveAnalysis, palette: Palette) -> list[Text]:
     from tui_datasize.analysis.fits import FitFailure
+
+    words = () if isinstance(curve.laws, FitFailure) else curve.laws.words
+    return [Text(sentence, style=palette.muted) for sentence in words]
+
+
+def _outlook_table(curve: CurveAnalysis, palette: Palette) -> list[Text]:
+    from tui_datasize.analysis.fits import FitFailure
+    from tui_datasize.analysis.view import shown
 
     if isinstance(curve.outlook, FitFailure):
         return [Text(f"No average of laws: it {curve.outlook.reason}.", style=palette.muted)]

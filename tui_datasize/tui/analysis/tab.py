@@ -8,16 +8,20 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
+from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widget import Widget
 
 from tui_datasize.errors import DatasizeError
-from tui_datasize.tui.analysis.analyst import Analyst
-from tui_datasize.tui.analysis.choice import FITS, AnalysisChoice, chosen_curve
-from tui_datasize.tui.analysis.curve_chart import chosen_fit, draw_curve
+from tui_datasize.tui.analysis.analyst import Analyst, Wish
+from tui_datasize.tui.analysis.bindings import BINDINGS, InView
+from tui_datasize.tui.analysis.choice import FITS, AnalysisChoice, chosen_curve, experiment_names
+from tui_datasize.tui.analysis.curve_chart import draw_curve
+from tui_datasize.tui.analysis.exports import curve_in_view, overlap_in_view
 from tui_datasize.tui.analysis.fit_text import fit_lines
-from tui_datasize.tui.analysis.overlap_views import chosen_overlap, draw_classes, draw_matrix
+from tui_datasize.tui.analysis.headings import classes_notes, curve_note, fit_note, matrix_note, subject
+from tui_datasize.tui.analysis.overlap_views import OverlapView, chosen_overlap, draw_classes, draw_matrix
 from tui_datasize.tui.analysis.pages.catalogue import LEARNING_CURVE, PAGES
 from tui_datasize.tui.analysis.words_view import WordsView
 from tui_datasize.tui.charts.lines import sentence
@@ -29,33 +33,20 @@ from tui_datasize.tui.widgets.chart_view import ChartView, Drawer
 from tui_datasize.tui.widgets.dialogs import ChooseDialog
 from tui_datasize.tui.widgets.palette import palette_of
 from tui_datasize.tui.widgets.panel import Panel
-from tui_datasize.tui.widgets.text import plural
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from tui_datasize.analysis.overlap import DrawOverlap
-    from tui_datasize.analysis.summary import Analysis, CurveAnalysis
+    from tui_datasize.analysis.summary import Analysis
     from tui_datasize.tui.analysis.pages.page import Content, Page
 
 _FIRST_METRIC = "test_accuracy"
+_LEAST_WORDS, _MOST_WORDS = 2, 9
+"""Rows of the words below a page's chart on a narrow screen, their heading included."""
 
 
 class AnalysisPane(Pane, can_focus=True):
     """Shows one experiment and one metric; both are chosen by key."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e", "experiment", "experiment", tooltip="Choose the experiment"),
-        Binding("m", "metric", "metric", tooltip="Choose the metric"),
-        Binding("p", "page(1)", "page", tooltip="The next page: spread, courses, ... (P the one before)"),
-        Binding("w", "choose_page", "what", tooltip="Choose what is shown from the list of pages"),
-        Binding("P", "page(-1)", "page before", show=False, tooltip="The page before"),
-        Binding("o", "overlap", "overlap", tooltip="Learning curve or overlap, on a low screen"),
-        Binding("f", "fit", "fit", tooltip="Log-linear law through the means or all runs; all laws"),
-        Binding("n,right", "size(1)", "size", tooltip="Overlap of the next train size"),
-        Binding("v", "variant", "variant", tooltip="The next variant of a sweep to the foreground"),
-        Binding("N,left", "size(-1)", "size before", show=False, tooltip="Overlap of the train size before"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*BINDINGS]
 
     def __init__(self, analyst: Analyst, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -66,7 +57,10 @@ class AnalysisPane(Pane, can_focus=True):
         self._choice = AnalysisChoice()
         self._analysis: Analysis | None = None
         self._version = 0
-        self._asked: object = None
+        self._overlap = OverlapView()
+        self._asked: tuple[object, object] | None = None
+        self._settled: object = None
+        self._analysed: object = None
         self._failure = ""
         self._page = 0
         self._content: Content | None = None
@@ -96,17 +90,23 @@ class AnalysisPane(Pane, can_focus=True):
         """Show an experiment."""
         if name != self._experiment:
             self._experiment = name
-            self._analysis = None
+            self._analysis = self._analysed = self._content = None
+            self._overlap = OverlapView()
             self._choice = AnalysisChoice(fit_to=self._choice.fit_to)
             self._refresh()
 
     def show(self, snapshot: Snapshot) -> None:
         """Show another moment; computed anew only when the experiment's runs have changed."""
         self._snapshot = snapshot
-        names = self._names()
+        names = experiment_names(self._snapshot)
         if self._experiment not in names and names:
             self._experiment = snapshot.liveliest_experiment() or names[0]
         self._refresh()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that is asked for has been computed."""
+        return self._asked is not None and self._settled == self._asked
 
     def table_in_view(self) -> TableInView | None:
         """The learning curve, or where the overlap is in view the pairs of draws."""
@@ -116,51 +116,70 @@ class AnalysisPane(Pane, can_focus=True):
         if page := self._shown_page:
             table = self._content.table if self._content else None
             return TableInView(f"{analysis.experiment}-{page.name}", table) if table else None
-        if self.has_class("-overlap"):
-            from tui_datasize.analysis.overlap import pairs_table
-
-            return TableInView(f"{analysis.experiment}-overlap", lambda: pairs_table(analysis.overlaps))
-        import polars as pl
-
-        name = f"{analysis.experiment}-curve-{analysis.metric.name}"
-        return TableInView(name, lambda: pl.concat([curve.curve for curve in analysis.curves]))
+        return overlap_in_view(analysis) if self.has_class("-overlap") else curve_in_view(analysis)
 
     def key_groups(self) -> Sequence[KeyGroup]:
         """Keys of the tab."""
         return (keys_of("Analysis", self),)
 
-    def _names(self) -> list[str]:
-        """Experiments of the file, then those of which only runs are left."""
-        planned = [plan.name for plan in self._snapshot.experiments]
-        recorded = {fact.experiment for fact in self._snapshot.facts.values()}
-        return planned + sorted(recorded - set(planned))
-
     def _refresh(self) -> None:
         own = [fact for fact in self._snapshot.facts.values() if fact.experiment == self._experiment]
-        page = (self._page, self._choice.variant if self._page else 0)
-        wanted = (self._experiment, self._metric, page, frozenset((f.run_id, f.state) for f in own))
-        if self._experiment and self._snapshot.runs is not None and wanted != self._asked:
-            self._asked = wanted
-            self.run_worker(self._analyse(wanted), exit_on_error=False)
+        of = (self._experiment, self._metric, frozenset((fact.run_id, fact.state) for fact in own))
+        choice = self._choice
+        shown = (choice.variant, choice.view) if self._page else (choice.measure,)
+        page = (self._page, choice.size, *shown)
+        if self._experiment and self._snapshot.runs is not None and (of, page) != self._asked:
+            self._asked = (of, page)
+            self._analyse()
         self._draw()
 
-    async def _analyse(self, wanted: object) -> None:
-        runs, experiment, metric = self._snapshot.runs, self._experiment, self._metric
-        if runs is None:
+    # What nobody wants any more is not begun: only the newest wish is worked on.
+    @work(exclusive=True, exit_on_error=False)
+    async def _analyse(self) -> None:
+        """Bring the analysis up to date and show it, then what takes longer: the page, or the overlap."""
+        runs, asked = self._snapshot.runs, self._asked
+        if runs is None or asked is None:
             return
+        of, _ = asked
         try:
-            analysis, failure = await self._analyst.analyse(runs, experiment, metric), ""
-            content = await self._build_page(runs, experiment, metric)
+            if of != self._analysed:
+                analysis = await self._analyst.analyse(runs, self._experiment, self._metric)
+                self._take(analysis)
+                self._analysed = of
+            if page := self._shown_page:
+                self._content = await self._analyst.build(page, runs, self._wish)
+                self._version += 1
+            elif self._analysis is not None:
+                overlaps = await self._analyst.overlaps(runs, self._experiment)
+                self._analysis = replace(self._analysis, overlaps=tuple(overlaps))
+                chosen = chosen_overlap(self._analysis, self._choice)
+                self._overlap = await self._analyst.view_overlap(chosen, self._choice.measure)
         except DatasizeError as error:
-            analysis, content, failure = None, None, error.line
+            self._fail(error.line)
         except Exception as error:
             # A run directory in a state that nobody foresaw must not end the app.
-            analysis, content, failure = None, None, f"The analysis failed: {type(error).__name__}: {error}"
-        if wanted == self._asked:
-            self._analysis, self._content, self._failure = analysis, content, failure
-            self._version += 1
-            self.refresh_bindings()
-            self._draw()
+            self._fail(f"The analysis failed: {type(error).__name__}: {error}")
+        self._settled = asked
+        self.refresh_bindings()
+        self._draw()
+
+    @property
+    def _wish(self) -> Wish:
+        choice = self._choice
+        return Wish(self._experiment, self._metric, choice.variant, choice.view, choice.size)
+
+    def _take(self, analysis: Analysis) -> None:
+        """Show an analysis; the overlaps of the one before stand until they are known again."""
+        before = self._analysis
+        self._analysis = replace(analysis, overlaps=before.overlaps) if before else analysis
+        self._version += 1
+        self._failure = ""
+        self.refresh_bindings()
+        self._draw()
+
+    def _fail(self, words: str) -> None:
+        self._analysis = self._analysed = self._content = None
+        self._failure = words
 
     def _draw(self) -> None:
         analysis, choice = self._analysis, self._choice
@@ -170,24 +189,17 @@ class AnalysisPane(Pane, can_focus=True):
         if self._shown_page is not None:
             self._draw_page()
             return
-        overlap = chosen_overlap(analysis, choice)
-        version = (self._version, choice)
-        self._curve_chart.show(version, partial(draw_curve, analysis, choice))
+        overlap = self._overlap
+        self._curve_chart.show((self._version, choice), partial(draw_curve, analysis, choice))
         self._fit_view.show(fit_lines(analysis, choice, palette_of(self.app)))
-        self._heat_map.show(version, partial(draw_matrix, overlap))
-        self._class_bars.show(version, partial(draw_classes, overlap))
-        self._show_headings(analysis, overlap)
+        self._heat_map.show(overlap, partial(draw_matrix, overlap))
+        self._class_bars.show(overlap, partial(draw_classes, overlap))
+        self._show_headings(analysis)
 
     @property
     def _shown_page(self) -> Page | None:
         """The page in view; None for the learning curve."""
         return PAGES[self._page - 1] if self._page else None
-
-    async def _build_page(self, runs: pl.DataFrame, experiment: str, metric: str) -> Content | None:
-        page = self._shown_page
-        if page is None:
-            return None
-        return await self._analyst.build(page, runs, experiment, metric, self._choice.variant)
 
     def _draw_page(self) -> None:
         page, content = self._shown_page, self._content
@@ -196,18 +208,28 @@ class AnalysisPane(Pane, can_focus=True):
         muted = palette_of(self.app).muted
         self._curve_chart.show((self._version, page.name), content.draw)
         self._fit_view.show([Text(line) for line in content.lines])
-        curve = self._analysis and chosen_curve(self._analysis, self._choice)
-        variant = f" · {curve.variant}" if curve and curve.variant else ""
-        self.query_one("#curve", Panel).show_note(
-            Text(f"{self._experiment}{variant} · {content.note}".rstrip(" ·"), muted),
-            Text(f"{self._experiment}{variant}", muted),
-        )
+        analysis = self._analysis
+        whose = subject(self._experiment, chosen_curve(analysis, self._choice) if analysis else None)
+        note = f"{whose} · {content.note}".rstrip(" ·")
+        notes = [Text(text, muted) for text in (note, content.note, whose) if text]
+        self.query_one("#curve", Panel).show_note(*notes)
+        self._divide()
+
+    def _divide(self) -> None:
+        """Leave to a page's chart the rows that its words below it do not need."""
+        if self._shown_page is None or self.screen.has_class("-wide"):
+            self.styles.grid_rows = None
+            return
+        words = 1 + self._fit_view.rows_at(self.size.width)
+        self.styles.grid_rows = f"1fr {min(_MOST_WORDS, max(_LEAST_WORDS, words))}"
 
     def _turn_to(self, page: int) -> None:
         """Show another page; the learning curve is page 0."""
         self._page, self._content = page % (len(PAGES) + 1), None
+        self._choice = replace(self._choice, view=0, size=0)
         shown = self._shown_page
         self.set_class(shown is not None, "-page")
+        self.styles.grid_rows = None
         self.query_one("#curve", Panel).show_title(shown.title if shown else "Learning curve")
         self.query_one("#fit", Panel).show_title("In words" if shown else "Fit")
         if shown is not None:
@@ -229,31 +251,20 @@ class AnalysisPane(Pane, can_focus=True):
             return "Reading the project …"
         return "No experiments yet. Describe one in experiments.toml."
 
-    def _show_headings(self, analysis: Analysis, overlap: DrawOverlap | None) -> None:
+    def _show_headings(self, analysis: Analysis) -> None:
         muted = palette_of(self.app).muted
-        curve = chosen_curve(analysis, self._choice)
-        variant = f" · {curve.variant}" if curve and curve.variant else ""
-        shown = curve.points.height if curve else analysis.n_runs
-        runs = f" · {plural(shown, 'run')}" + (
-            f", {analysis.n_left_out:,} not counted" if analysis.n_left_out else ""
-        )
-        note = f"{self._experiment}{variant}{runs}"
-        self.query_one("#curve", Panel).show_note(Text(note, muted))
-        self.query_one("#fit", Panel).show_note(Text(self._fit_note(curve), muted))
-        size = f"n {overlap.train_size:,}" if overlap else ""
-        self.query_one("#matrix", Panel).show_note(Text(size, muted))
-        legend = f"{size} · ┃ expected" if size else ""
-        self.query_one("#classes", Panel).show_note(Text(legend, muted))
-
-    def _fit_note(self, curve: CurveAnalysis | None) -> str:
-        if self._choice.fit_to == "laws":
-            return "all laws, the best first"
-        fit = chosen_fit(curve, self._choice) if curve else None
-        return f"log-linear through the {self._choice.fit_to} · {getattr(fit, 'formula', '')}".rstrip(" ·")
+        notes = {
+            "#curve": [curve_note(analysis, self._choice)],
+            "#fit": [fit_note(analysis, self._choice)],
+            "#matrix": [matrix_note(self._overlap)],
+            "#classes": classes_notes(self._overlap),
+        }
+        for panel, texts in notes.items():
+            self.query_one(panel, Panel).show_note(*(Text(text, muted) for text in texts))
 
     def action_experiment(self) -> None:
         """Ask for the experiment."""
-        names = self._names()
+        names = experiment_names(self._snapshot)
         if not names:
             self.remark("no experiment yet: describe one in experiments.toml")
             return
@@ -303,27 +314,35 @@ class AnalysisPane(Pane, can_focus=True):
             self._choice = replace(self._choice, variant=variant)
             self._refresh()
 
+    def action_switch(self) -> None:
+        """Another view of the page, or another measure of overlap."""
+        choice = self._choice
+        self._choice = replace(choice, view=choice.view + 1) if self._page else choice.with_other_measure()
+        self._refresh()
+
     def action_size(self, step: int) -> None:
-        """Overlap of another train size."""
-        count = len(self._analysis.overlaps) if self._analysis else 0
-        if count:
-            self._choice = replace(self._choice, size=(self._choice.size + step) % count)
-            self._draw()
+        """Another train size: of the overlap, or of a page that shows one."""
+        self._choice = replace(self._choice, size=self._choice.size + step)
+        self._refresh()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Hide keys that have nothing to act on."""
-        if action == "overlap":
-            return self.screen.has_class("-short") and not self._page
-        if action in ("fit", "size"):
-            return not self._page
-        if action == "variant":
-            return self._analysis is not None and len(self._analysis.curves) > 1
-        return True
+        content, analysis = self._content, self._analysis
+        return InView(
+            is_page=bool(self._page),
+            is_low=self.screen.has_class("-short"),
+            is_overlap_chosen=self.has_class("-overlap"),
+            views=content.views if content else 1,
+            sizes=content.sizes if content else 1,
+            variants=len(analysis.curves) if analysis else 0,
+        ).has_use(action)
 
     def on_resize(self) -> None:
         """A screen that is high enough shows curve and overlap."""
+        self._divide()
         self.refresh_bindings()
 
     def action_overlap(self) -> None:
         """Learning curve or overlap, where the screen is too low for both."""
         self.toggle_class("-overlap")
+        self.refresh_bindings()

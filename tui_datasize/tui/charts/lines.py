@@ -27,8 +27,12 @@ SMALLEST_WIDTH = 16
 SMALLEST_HEIGHT = 5
 _BAND_SHADE = "░"
 _LINE = "braille"
+_GAP = "  "
 _COLUMNS_PER_TICK = 10
 _ROWS_PER_TICK = 3
+_ROWS_PER_LEGEND_LINE = 8
+_MOST_LEGEND_LINES = 3
+"""Besides the line that the legend shares with the y label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,12 @@ def line_chart(
     palette: Palette,
     bands: Sequence[Band] = (),
     empty: str = "No points yet.",
+    more: str = "",
 ) -> Text:
     """Draw curves with the y label and the legend above and the x label below the canvas.
+
+    A legend that is too long for one line goes on in as many as the height allows; what even these do not
+    name is counted.
 
     Args:
         series: What to draw, later ones on top. Points that are not finite are left out.
@@ -93,6 +101,7 @@ def line_chart(
         palette: Colours of axes and labels.
         bands: Drawn below all series, later ones on top.
         empty: The sentence shown where there is nothing to draw.
+        more: Said behind the number of series that the legend leaves out, e.g. which key shows them.
 
     Returns:
         `height` lines of at most `width` columns.
@@ -104,8 +113,9 @@ def line_chart(
         return sentence(empty, width, height, palette)
     if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT:
         return sentence("Too small for a chart.", width, height, palette)
+    legend = _headings(y_scale.label, series, width, height, more, palette)
     frame = _frame(every, x_scale, y_scale, width, height)
-    _start(width, height - 1, frame, x_scale.label, palette)
+    _start(width, height - len(legend), frame, x_scale.label, palette)
     for band, pair in zip(bands, edges, strict=True):
         _draw_band(pair, band.colour, frame)
     for one, points in zip(series, placed, strict=True):
@@ -113,7 +123,7 @@ def line_chart(
     for one, points in zip(series, placed, strict=True):
         if one.tag and points:
             _scatter(points[-1:], one.tag, one.colour)
-    return Text("\n").join([_heading(y_scale.label, series, width, palette), *_build(width)])
+    return Text("\n").join([*legend, *_build(width)])
 
 
 def sentence(text: str, width: int, height: int, palette: Palette) -> Text:
@@ -199,16 +209,52 @@ def _build(width: int) -> list[Text]:
     return lines
 
 
-def _heading(label: str, series: Sequence[Series], width: int, palette: Palette) -> Text:
-    """The y label at the left and as much of the legend as fits at the right, topmost series first."""
+def _headings(
+    label: str, series: Sequence[Series], width: int, height: int, more: str, palette: Palette
+) -> list[Text]:
+    """The y label at the left, the legend at the right and on further lines, topmost series first."""
+    entries = [
+        Text.assemble((_legend_mark(one), one.colour), (f" {one.label}", palette.muted))
+        for one in reversed(series)
+        if one.label
+    ]
+    further = min(_MOST_LEGEND_LINES, (height - 2) // _ROWS_PER_LEGEND_LINE)
+    rooms = [width - len(label) - 2, *[width] * further]
+    first, *others = _legend_lines(entries, rooms, more, palette)
     heading = Text(label, style=palette.foreground, no_wrap=True)
-    legend = Text()
-    for one in (s for s in reversed(series) if s.label):
-        entry = Text.assemble((_legend_mark(one), one.colour), (f" {one.label}", palette.muted))
-        if len(heading) + len(legend) + len(entry) + 4 > width:
+    heading.append(" " * max(1, width - len(heading) - len(first))).append_text(first)
+    return [heading, *(Text(" " * (width - len(line))).append_text(line) for line in others if line)]
+
+
+def _legend_lines(entries: Sequence[Text], rooms: Sequence[int], more: str, palette: Palette) -> list[Text]:
+    """Entries in lines of given widths; of those that fit into none, the number stands at the end."""
+    lines: list[list[Text]] = [[] for _ in rooms]
+    row, left_out = 0, 0
+    for index, entry in enumerate(entries):
+        while row < len(rooms) and not _fits([*lines[row], entry], rooms[row]):
+            row += 1
+        if row == len(rooms):
+            left_out = len(entries) - index
             break
-        legend.append_text(entry if not legend else Text("  ").append_text(entry))
-    return heading.append(" " * max(1, width - len(heading) - len(legend))).append_text(legend)
+        lines[row].append(entry)
+    if left_out:
+        _count_left_out(lines[-1], left_out, rooms[-1], more, palette)
+    return [Text(_GAP).join(line) for line in lines]
+
+
+def _count_left_out(line: list[Text], left_out: int, room: int, more: str, palette: Palette) -> None:
+    """Say at the end of a line how many entries there are beyond it, dropping some for the room."""
+    words = Text(f"+{left_out} more{more}", palette.muted)
+    while line and not _fits([*line, words], room):
+        line.pop()
+        left_out += 1
+        words = Text(f"+{left_out} more{more}", palette.muted)
+    if _fits([*line, words], room):
+        line.append(words)
+
+
+def _fits(entries: Sequence[Text], room: int) -> bool:
+    return sum(map(len, entries)) + len(_GAP) * (len(entries) - 1) <= room
 
 
 def _legend_mark(series: Series) -> str:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, isfinite
+from math import ceil, isfinite, nan
 
 from rich.text import Text
 
 from tui_datasize.tui.charts.heat import heat, heat_style
-from tui_datasize.tui.charts.lines import SMALLEST_HEIGHT, SMALLEST_WIDTH, Series, line_chart, sentence
+from tui_datasize.tui.charts.lines import (
+    SMALLEST_HEIGHT,
+    SMALLEST_WIDTH,
+    Band,
+    Series,
+    line_chart,
+    sentence,
+)
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.widgets.palette import Palette
 
@@ -18,6 +25,7 @@ _SMALLEST_CELL = 5
 _LARGEST_CELL = 11
 _SMALLEST_BAR = 12
 _VALUE_WIDTH = 7
+_ARROWS = {1: "▲", -1: "▼", 0: ""}
 _LONGEST_LABEL = 24
 
 
@@ -28,6 +36,14 @@ class Bar:
     label: str
     value: float
     expected: float
+    low: float = nan
+    high: float = nan
+    """Where the value lies by chance, NaN where unknown."""
+
+    @property
+    def outside(self) -> int:
+        """1 above what chance gives, -1 below, 0 within or where that is unknown."""
+        return (self.value > self.high) - (self.value < self.low)
 
 
 def heat_map(
@@ -123,10 +139,10 @@ def class_bars(
     palette: Palette,
     empty: str = "No classes yet.",
 ) -> Text:
-    """Draw one bar per class in the given order, with the expected value marked in it.
+    """Draw one bar per class in the given order, with the expected value and its interval marked in it.
 
-    Classes that fit are written one a line, in as many blocks side by side as it takes; more than
-    that become the columns of a chart without names.
+    A value outside of the interval has an arrow behind it. Classes that fit are written one a line, in as
+    many blocks side by side as it takes; more than that become the columns of a chart without names.
     """
     known = [bar for bar in bars if isfinite(bar.value)]
     if not known:
@@ -137,7 +153,8 @@ def class_bars(
     track = block_width - label_width - _VALUE_WIDTH - 1
     if track < _SMALLEST_BAR:
         return _bar_columns(known, width, height, palette)
-    largest = max([bar.value for bar in known] + [bar.expected for bar in known if isfinite(bar.expected)])
+    marks = [mark for bar in known for mark in (bar.expected, bar.high) if isfinite(mark)]
+    largest = max([bar.value for bar in known] + marks)
     rows = ceil(len(known) / blocks)
     lines = [Text() for _ in range(rows)]
     for index, bar in enumerate(known):
@@ -150,32 +167,35 @@ def class_bars(
 def _bar_line(bar: Bar, label_width: int, track: int, largest: float, palette: Palette) -> Text:
     full, half = divmod(round(bar.value / largest * track * 2), 2)
     body = Text(("━" * full + "╸" * half)[:track].ljust(track), style=palette.primary)
-    if isfinite(bar.expected):
-        at = min(track - 1, round(bar.expected / largest * track))
-        body = Text.assemble(body[:at], ("┃", f"bold {palette.accent}"), body[at + 1 :])
+    for value, mark in ((bar.low, "["), (bar.high, "]"), (bar.expected, "┃")):
+        if isfinite(value):
+            at = min(track - 1, round(value / largest * track))
+            body = Text.assemble(body[:at], (mark, f"bold {palette.accent}"), body[at + 1 :])
     label = Text(bar.label[: label_width - 1].ljust(label_width), style=palette.foreground)
-    value = Text(f" {100 * bar.value:5.1f}", style=palette.muted)
-    return label.append_text(body).append_text(value)
+    style = f"bold {palette.accent}" if bar.outside else palette.muted
+    return label.append_text(body).append(f" {100 * bar.value:5.1f}{_ARROWS[bar.outside]}", style)
 
 
 def _bar_columns(bars: Sequence[Bar], width: int, height: int, palette: Palette) -> Text:
     if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT:
         return sentence("Too small for a chart.", width, height, palette)
+    places = [index + 1 for index in range(len(bars))]
     stems = [
-        Series("", [index + 1, index + 1], [0.0, 100 * bar.value], palette.primary)
-        for index, bar in enumerate(bars)
+        Series("", [place, place], [0.0, 100 * bar.value], palette.primary)
+        for place, bar in zip(places, bars, strict=True)
     ]
-    expected = Series(
-        "expected",
-        [index + 1 for index in range(len(bars))],
-        [100 * bar.expected for bar in bars],
-        palette.accent,
+    expected = Series("expected", places, [100 * bar.expected for bar in bars], palette.accent)
+    outside = [(place, 100 * bar.value) for place, bar in zip(places, bars, strict=True) if bar.outside]
+    marks = Series(
+        "outside", [x for x, _ in outside], [y for _, y in outside], palette.accent, joined=False, mark="▲"
     )
+    interval = Band(places, [100 * bar.low for bar in bars], [100 * bar.high for bar in bars], palette.faint)
     return line_chart(
-        [*stems, expected],
+        [*stems, expected, *([marks] if outside else [])],
         Scale(f"{len(bars)} classes, sorted", room=0.02),
         Scale("shared, %", floor=0),
         width=width,
         height=height,
         palette=palette,
+        bands=[interval],
     )

@@ -11,6 +11,7 @@ from rich.text import Text
 from tui_datasize.tui.charts.heat import heat_style
 from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.widgets.palette import Palette
+from tui_datasize.words import plural
 
 _SHADES = " ░▒▓█"
 _WIDEST_CELL = 10
@@ -49,14 +50,34 @@ def surface_chart(
     span = (min(known), max(known))
     heading = "".join(label[: cell_width - 1].rjust(cell_width) for label in column_labels[:shown_columns])
     lines = [Text(" " * label_width + (heading if cell_width > 1 else ""), style=palette.muted)]
-    for label, row in list(zip(row_labels, values, strict=True))[: height - 1]:
+    rows = list(zip(row_labels, values, strict=True))
+    shown_rows = rows if len(rows) < height else rows[: max(1, height - 2)]
+    for label, row in shown_rows:
         for inner in range(cell_height):
             middle = inner == cell_height // 2
             line = Text((label if middle else "").rjust(label_width - 1) + " ", style=palette.muted)
             for value in row[:shown_columns]:
                 line.append(*_cell(value, span, cell_width, digits if middle else None, palette))
             lines.append(line)
+    if len(shown_rows) < len(rows):
+        words = f"… {plural(len(rows) - len(shown_rows), 'more row')} in a higher window"
+        lines.append(Text(words, style=palette.muted))
     return Text("\n").join(lines[:height])
+
+
+def side_by_side(charts: Sequence[Text], widths: Sequence[int]) -> Text:
+    """Charts in one row, each padded to its width."""
+    columns = [list(chart.split("\n", allow_blank=True)) for chart in charts]
+    rows = []
+    for row in range(max(map(len, columns))):
+        line = Text()
+        for lines, width in zip(columns, widths, strict=True):
+            cell = lines[row].copy() if row < len(lines) else Text()
+            cell.truncate(width, pad=True)
+            line.append_text(cell)
+        line.rstrip()
+        rows.append(line)
+    return Text("\n").join(rows)
 
 
 def _cell(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from tui_datasize.words import plural
+
+__all__ = ["fit", "fit_end", "number", "plural"]
+
 
 def fit(text: str, width: int) -> str:
     """The text in exactly `width` columns, cut with an ellipsis where it is longer.
@@ -32,12 +36,3 @@ def number(value: float | None, spec: str, factor: float = 1.0) -> str:
     ('88.1', '')
     """
     return "" if value is None else format(value * factor, spec)
-
-
-def plural(count: int, noun: str) -> str:
-    """A count with its noun.
-
-    >>> plural(1, "run"), plural(12_000, "run")
-    ('1 run', '12,000 runs')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

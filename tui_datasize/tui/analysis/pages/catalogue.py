@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from tui_datasize.tui.analysis.pages.classes import calibration, confusions, per_class
-from tui_datasize.tui.analysis.pages.gap import gap
+from tui_datasize.tui.analysis.pages.gap import best_and_last, gap
 from tui_datasize.tui.analysis.pages.groups_of_runs import conditions, cost, ensembles
+from tui_datasize.tui.analysis.pages.options import options
 from tui_datasize.tui.analysis.pages.page import Page
 from tui_datasize.tui.analysis.pages.spread import spread
-from tui_datasize.tui.analysis.pages.training import courses, margins, surface
+from tui_datasize.tui.analysis.pages.surfaces import surface
+from tui_datasize.tui.analysis.pages.training import courses, margins
 from tui_datasize.tui.analysis.pages.trust import agreement, audit, variance
 
 LEARNING_CURVE = "Learning curve, fit and overlap"
@@ -17,14 +19,16 @@ PAGES: tuple[Page, ...] = (
     Page("spread", "Spread over runs at each size", spread),
     Page("variance", "What the spread is made of", variance),
     Page("courses", "Courses of training, all sizes", courses),
-    Page("surface", "Metric over size and training", surface),
+    Page("surface", "Metrics over size and training", surface),
     Page("gap", "Training against test", gap),
+    Page("best", "Best evaluation against the last", best_and_last),
     Page("classes", "Learning curve of each class", per_class),
     Page("confusions", "What is taken for what", confusions),
     Page("calibration", "Confidence against accuracy", calibration),
     Page("margins", "Margins of right and wrong answers", margins),
     Page("agreement", "Overlap of subsets and agreement of runs", agreement),
     Page("conditions", "Transfer conditions", conditions),
+    Page("options", "Metric against a swept option", options),
     Page("cost", "Metric against training time", cost),
     Page("ensembles", "Ensembles of runs", ensembles),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from tui_datasize.tui.analysis.curve_chart import factor, metric_scale, size_scale
-from tui_datasize.tui.analysis.pages.page import Content, Request, numbers, only_words
+from tui_datasize.tui.analysis.pages.page import Content, Request, bounded, numbers, only_words
 from tui_datasize.tui.charts.lines import Series, line_chart
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.charts.surface import surface_chart
@@ -67,7 +67,8 @@ def ensembles(request: Request) -> Content:
     """Accuracy of the mean of several runs' probabilities, against their number."""
     from tui_datasize.analysis.ensembles import ensembles_table
 
-    table = ensembles_table(request.runs, request.log.predictions)
+    runs, left_out = bounded(request.runs)
+    table = ensembles_table(runs, request.log.predictions)
     known = table.drop_nulls("accuracy")
     failures = table["ensemble_failure"].drop_nulls().unique().sort().to_list()
     if known.is_empty():
@@ -82,7 +83,7 @@ def ensembles(request: Request) -> Content:
         )
     return Content(
         partial(_draw_ensembles, known),
-        [*words, *(f"Left out: it {reason}." for reason in failures)],
+        [*left_out, *words, *(f"Left out: it {reason}." for reason in failures)],
         "mean over sets of members",
         lambda: table,
     )

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from tui_datasize.runlog.reader import RunLog
 
 
+MOST_COMPARED = 40
+"""Runs of one size that are compared with each other; their pairs grow with the square."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What a page is made of."""
@@ -29,6 +33,10 @@ class Request:
     all_runs: pl.DataFrame
     """Schema `RUNS`, those of all variants of the experiment."""
     metric: Metric
+    view: int = 0
+    """Which of the views of the page, counted round and round."""
+    size: int = 0
+    """Which of the train sizes, counted round and round from the largest."""
 
     @property
     def metrics(self) -> pl.DataFrame:
@@ -48,6 +56,10 @@ class Content:
     """Behind the heading."""
     table: Callable[[], pl.DataFrame] | None = None
     """What `ctrl+e` exports."""
+    views: int = 1
+    """How many views there are for `s` to walk through."""
+    sizes: int = 1
+    """How many train sizes there are for `n` to walk through."""
 
 
 Build: TypeAlias = Callable[[Request], Content]
@@ -76,6 +88,15 @@ def only_words(text: str, lines: Sequence[str] = ()) -> Content:
 def numbers(values: Iterable[float | None], by: float = 1.0) -> list[float]:
     """Values times a factor, NaN where there is none."""
     return [float("nan") if value is None else value * by for value in values]
+
+
+def bounded(runs: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """The first runs of each size, for what takes every pair of them; words, where others are left out."""
+    kept = runs.group_by("train_size", maintain_order=True).head(MOST_COMPARED)
+    if kept.height == runs.height:
+        return runs, []
+    looked_at = f"{kept.height:,} of {runs.height:,}"
+    return kept, [f"Of each train size the first {MOST_COMPARED} runs are looked at: {looked_at}."]
 
 
 def largest_size(runs: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""The course of training: all sizes in one chart, the metric over size and progress, and the margins."""
+"""The course of training: all sizes in one chart, single runs, and the margins."""
 
 from __future__ import annotations
 
@@ -11,53 +11,56 @@ from tui_datasize.tui.analysis.curve_chart import factor, metric_scale
 from tui_datasize.tui.analysis.pages.page import Content, Request, numbers, only_words
 from tui_datasize.tui.charts.lines import Band, Series, line_chart
 from tui_datasize.tui.charts.scale import Scale
-from tui_datasize.tui.charts.surface import surface_chart
 from tui_datasize.tui.live.charts import TAGS
 from tui_datasize.tui.widgets.palette import Palette
+from tui_datasize.words import plural
 
 if TYPE_CHECKING:
     import polars as pl
 
     from tui_datasize.analysis.curve import Metric
 
-_NO_COURSE = "This metric has one value a run, no course. Choose another with m."
-_NO_EVALUATION = "No finished run has been evaluated yet."
+NO_COURSE = "This metric has one value a run, no course. Choose another with m."
+NO_EVALUATION = "No finished run has been evaluated yet."
 _MARGINS_DRAWN = 3
+_COURSE_VIEWS = 2
+"""Means with the range over runs, and the runs of one size one by one."""
 
 
 def courses(request: Request) -> Content:
-    """Mean and range over runs of the metric after each evaluation, one curve per size."""
-    from tui_datasize.analysis.training_views import training_curves
+    """Mean and range over runs after each evaluation, one curve per size; `s` shows the runs of one size."""
+    from tui_datasize.analysis.training_views import single_courses, training_curves
 
-    split, score = _split_and_score(request.metric)
+    split, score = split_and_score(request.metric)
     if not score:
-        return only_words(_NO_COURSE)
+        return only_words(NO_COURSE)
+    if request.view % _COURSE_VIEWS:
+        singles = single_courses(request.runs, request.metrics, score, split)
+        return _single_runs(singles, request) if singles.height else only_words(NO_EVALUATION)
     table = training_curves(request.runs, request.metrics, score, split)
     if table.is_empty():
-        return only_words(_NO_EVALUATION)
+        return only_words(NO_EVALUATION)
     return Content(
         partial(_draw_courses, table, request.metric),
         _course_words(table, request.metric),
-        "means over runs · shaded: all runs of the largest size",
+        "means over runs · ░ range of the largest",
         lambda: table,
+        views=_COURSE_VIEWS,
     )
 
 
-def surface(request: Request) -> Content:
-    """The metric over train size and progress, mean over runs."""
-    from tui_datasize.analysis.training_views import surface as surface_table
-
-    split, score = _split_and_score(request.metric)
-    if not score:
-        return only_words(_NO_COURSE)
-    table = surface_table(request.runs, request.metrics, score, split)
-    if table.is_empty():
-        return only_words(_NO_EVALUATION)
+def _single_runs(singles: pl.DataFrame, request: Request) -> Content:
+    """Each run of one size by itself."""
+    sizes = singles["train_size"].unique().sort()
+    size = sizes[(len(sizes) - 1 + request.size) % len(sizes)]
+    own = singles.filter(singles["train_size"] == size)
     return Content(
-        partial(_draw_surface, table, request.metric),
-        ["Rows: train size. Columns: share of the training done. Each cell is a mean over runs."],
-        "mean over runs",
-        lambda: table,
+        partial(_draw_single_runs, own, request.metric),
+        _single_words(own, request.metric),
+        f"n {size:,} · {plural(own['run_id'].n_unique(), 'run')} one by one",
+        lambda: singles,
+        views=_COURSE_VIEWS,
+        sizes=len(sizes),
     )
 
 
@@ -67,7 +70,7 @@ def margins(request: Request) -> Content:
 
     table = margin_table(request.runs, request.metrics)
     if table.is_empty():
-        return only_words(_NO_EVALUATION)
+        return only_words(NO_EVALUATION)
     return Content(
         partial(_draw_margins, table),
         ["(C1 - C2) / C1, C1 and C2 the two largest probabilities; test split, means over runs."],
@@ -76,7 +79,7 @@ def margins(request: Request) -> Content:
     )
 
 
-def _split_and_score(metric: Metric) -> tuple[str, str]:
+def split_and_score(metric: Metric) -> tuple[str, str]:
     """Split and score of a metric of evaluations; an empty score for others."""
     from tui_datasize.runlog.schema import SCORES
 
@@ -109,6 +112,47 @@ def _draw_courses(table: pl.DataFrame, metric: Metric, width: int, height: int, 
     )
 
 
+def _draw_single_runs(table: pl.DataFrame, metric: Metric, width: int, height: int, palette: Palette) -> Text:
+    series = [
+        Series(
+            _run_name(run),
+            run["x"].to_list(),
+            numbers(run["value"], factor(metric)),
+            palette.series[index % len(palette.series)],
+            tag=TAGS[index % len(TAGS)],
+        )
+        for index, run in enumerate(table.partition_by("run_id", maintain_order=True))
+    ]
+    return line_chart(
+        series,
+        Scale("update", start=0),
+        metric_scale(metric),
+        width=width,
+        height=height,
+        palette=palette,
+    )
+
+
+def _run_name(run: pl.DataFrame) -> str:
+    return f"d{run['subset_seed'][0]} s{run['seed'][0]}"
+
+
+def _single_words(table: pl.DataFrame, metric: Metric) -> list[str]:
+    """What each run ended at, the best first, and how far they are apart."""
+    ends = table.group_by("run_id", maintain_order=True).last()
+    ranked = ends.sort("value", descending=metric.higher_is_better)
+    unit, digits = (" %", 2) if metric.is_share else ("", 3)
+    values = ranked["value"] * factor(metric)
+    apart = f"{values.max() - values.min():.{digits}f}"  # type: ignore[operator]
+    return [
+        f"At the end {apart}{' points' if metric.is_share else ''} lie between the best and the worst run.",
+        *(
+            f"draw {row['subset_seed']}, seed {row['seed']}: {value:.{digits}f}{unit}"
+            for row, value in zip(ranked.iter_rows(named=True), values, strict=True)
+        ),
+    ]
+
+
 def _course_words(table: pl.DataFrame, metric: Metric) -> list[str]:
     """Where each size stood best, if that was before the end."""
     unit = " points" if metric.is_share else ""
@@ -120,24 +164,6 @@ def _course_words(table: pl.DataFrame, metric: Metric) -> list[str]:
         end = f"best after update {best['x']:,.0f}, the end is {lost:.2f}{unit} worse"
         words.append(f"{last['train_size']:,} images: {end if best['x'] < last['x'] else 'best at the end'}.")
     return words
-
-
-def _draw_surface(table: pl.DataFrame, metric: Metric, width: int, height: int, palette: Palette) -> Text:
-    shares = table["progress"].round(3).unique().sort()
-    sizes = table["train_size"].unique(maintain_order=True)
-    cells = {
-        (row["train_size"], round(row["progress"], 3)): row["mean"] * factor(metric)
-        for row in table.iter_rows(named=True)
-    }
-    return surface_chart(
-        [f"{size:,}" for size in sizes],
-        [f"{100 * share:.0f} %" for share in shares],
-        [[cells.get((size, share), float("nan")) for share in shares] for size in sizes],
-        digits=1 if metric.is_share else 3,
-        width=width,
-        height=height,
-        palette=palette,
-    )
 
 
 def _draw_margins(table: pl.DataFrame, width: int, height: int, palette: Palette) -> Text:

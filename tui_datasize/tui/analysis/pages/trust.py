@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from tui_datasize.tui.analysis.pages.page import Content, Request, numbers, only_words
+from tui_datasize.tui.analysis.pages.page import Content, Request, bounded, numbers, only_words
 from tui_datasize.tui.charts.lines import Series, line_chart
 from tui_datasize.tui.charts.overlap import Bar, class_bars
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.widgets.palette import Palette
+from tui_datasize.words import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ def audit(request: Request) -> Content:
     findings = find(record)
     return Content(
         partial(_write_findings, findings),
-        [f"{len(findings)} findings in {runs.height:,} runs."],
+        [f"{plural(len(findings), 'finding')} in {plural(runs.height, 'run')}."],
         table=lambda: findings_table(findings),
     )
 
@@ -72,18 +73,19 @@ def agreement(request: Request) -> Content:
     from tui_datasize.analysis.agreement import overlap_and_agreement, pairs_of_runs
     from tui_datasize.analysis.overlap import find_draws, find_overlaps
 
-    draws = find_draws(request.runs)
+    runs, left_out = bounded(request.runs)
+    draws = find_draws(runs)
     overlaps = find_overlaps(
         draws, request.log.subsets(draws["run_id"]), request.log.datasets(draws["run_id"])
     )
-    predictions = request.log.predictions(request.runs["run_id"])
-    pairs = pairs_of_runs(request.runs, request.metric.name, overlaps, predictions)
-    table = overlap_and_agreement(request.runs, pairs)
+    predictions = request.log.predictions(runs["run_id"])
+    pairs = pairs_of_runs(runs, request.metric.name, overlaps, predictions)
+    table = overlap_and_agreement(runs, pairs)
     if pairs.is_empty():
         return only_words("Two runs of one size are needed to compare any.")
     return Content(
         partial(_draw_pairs, pairs),
-        table["words"].to_list(),
+        [*left_out, *table["words"]],
         "a mark per pair of runs",
         lambda: pairs,
     )

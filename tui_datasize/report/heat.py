@@ -1,0 +1,93 @@
+"""A table of numbers as an SVG map of colours, the number written in each cell that is wide enough."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+_FONT = 'font-family="system-ui, sans-serif" font-size="12"'
+_LETTER_PX = 6.6
+_WIDTH_PX = 760
+_ROW_PX, _WIDEST_CELL_PX = 22, 64
+_TOP_PX, _BOTTOM_PX, _RIGHT_PX = 24, 30, 16
+_DARK_FROM = 0.55
+"""From this share of the colour on, digits are white."""
+_COLOUR = (0, 114, 178)
+"""That of the largest value; the smallest is nearly white."""
+_LEAST_TINT = 0.04
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Numbers between the lowest and the highest; NaN and None leave a cell empty."""
+
+    title: str
+    """Read aloud by a screen reader."""
+    row_title: str
+    column_title: str
+    rows: Sequence[str]
+    """Labels, the first at the top; at least one."""
+    columns: Sequence[str]
+    values: Sequence[Sequence[float | None]]
+    """`len(rows)` rows of `len(columns)` numbers."""
+    digits: int = 1
+    """Behind the point."""
+
+
+def heat_svg(heat_map: HeatMap) -> str:
+    """The map as one `<svg>` element."""
+    left = 40 + _LETTER_PX * max(map(len, heat_map.rows))
+    cell = min(_WIDEST_CELL_PX, (_WIDTH_PX - left - _RIGHT_PX) / max(len(heat_map.columns), 1))
+    height = _TOP_PX + _ROW_PX * len(heat_map.rows) + _BOTTOM_PX
+    middle = _TOP_PX + _ROW_PX * len(heat_map.rows) / 2
+    across, below = left + cell * len(heat_map.columns) / 2, height - 10
+    turned = f'transform="rotate(-90 12 {middle})"'
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH_PX} {height}" width="{_WIDTH_PX}" '
+        f'height="{height}" role="img" aria-label="{escape(heat_map.title)}" {_FONT}>',
+        f'<rect width="{_WIDTH_PX}" height="{height}" fill="#ffffff"/>',
+        *_labels(heat_map, left, cell),
+        *_cells(heat_map, left, cell),
+        f'<text x="12" y="{middle}" {turned} text-anchor="middle">{escape(heat_map.row_title)}</text>',
+        f'<text x="{across:.1f}" y="{below}" text-anchor="middle">{escape(heat_map.column_title)}</text>',
+        "</svg>",
+    ]
+    return "\n".join(parts)
+
+
+def _labels(heat_map: HeatMap, left: float, cell: float) -> Iterator[str]:
+    longest = max(map(len, heat_map.columns), default=1)
+    # Labels that would run into each other are written for every second, third ... column.
+    every = max(1, math.ceil(_LETTER_PX * (longest + 1) / cell))
+    for column in range(0, len(heat_map.columns), every):
+        x = left + cell * (column + 0.5)
+        text = escape(heat_map.columns[column])
+        yield f'<text x="{x:.1f}" y="{_TOP_PX - 7}" text-anchor="middle" fill="#333">{text}</text>'
+    for row, label in enumerate(heat_map.rows):
+        y = _TOP_PX + _ROW_PX * (row + 0.5) + 4
+        yield f'<text x="{left - 6:.1f}" y="{y}" text-anchor="end" fill="#333">{escape(label)}</text>'
+
+
+def _cells(heat_map: HeatMap, left: float, cell: float) -> Iterator[str]:
+    known = [value for row in heat_map.values for value in row if value is not None and math.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    for row, values in enumerate(heat_map.values):
+        for column, value in enumerate(values):
+            if value is None or not math.isfinite(value):
+                continue
+            share = (value - low) / (high - low) if high > low else 1.0
+            x, y = left + cell * column, _TOP_PX + _ROW_PX * row
+            place = f'x="{x:.1f}" y="{y}" width="{cell:.1f}" height="{_ROW_PX}"'
+            yield f'<rect {place} fill="{_tint(share)}"/>'
+            text = f"{value:,.{heat_map.digits}f}"
+            if _LETTER_PX * (len(text) + 0.5) <= cell:
+                colour = "#fff" if share > _DARK_FROM else "#111"
+                at = f'x="{x + cell / 2:.1f}" y="{y + _ROW_PX / 2 + 4}"'
+                yield f'<text {at} text-anchor="middle" fill="{colour}">{text}</text>'
+
+
+def _tint(share: float) -> str:
+    strength = _LEAST_TINT + (1 - _LEAST_TINT) * share
+    return "#" + "".join(f"{round(255 + (channel - 255) * strength):02x}" for channel in _COLOUR)
