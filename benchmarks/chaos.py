@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from tests.faults.chaos.turmoil import Plan, Report, Turmoil
 from tui_datasize.jobs.slots import DIRECTORY_VARIABLE
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     limit_s = arguments.jobs * _S_PER_JOB if arguments.limit_s is None else arguments.limit_s
     failed = []
     for number in range(seed, seed + arguments.rounds):
-        plan = Plan(number, arguments.jobs, limit_s, claim=not arguments.without_claim, packs=arguments.packs)
+        packs: Literal["off", "mixed"] = "mixed" if arguments.packs else "off"
+        plan = Plan(number, arguments.jobs, limit_s, claim=not arguments.without_claim, packs=packs)
         with _directory(arguments.keep, number) as directory:
             report = play(plan, directory)
         print(report, flush=True)

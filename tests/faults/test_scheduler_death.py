@@ -178,6 +178,8 @@ def test_closing_the_client_and_its_terminal_leaves_everything_running(lab: Lab,
             "from tui_datasize.jobs.client import QueueClient\n"
             "from tui_datasize.runlog.paths import ProjectPaths\n"
             "project = ProjectPaths(Path(sys.argv[1]))\n"
+            # Whoever runs the tests under nohup has it ignored, here too.
+            "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
             "QueueClient(project, scheduler_options=sys.argv[2:]).ensure_scheduler()\n"
             "os.killpg(0, signal.SIGHUP)",
             str(tmp_path),

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from tests.faults.chaos.client import EXPERIMENT, spec_of
 from tests.faults.chaos.findings import find_violations, read_commands, read_notes
@@ -62,8 +63,8 @@ class Plan:
     """Seconds after which the faults end, however many jobs are left; longer on a busy machine."""
     claim: bool = True
     """False for workers that are broken on purpose: they claim nothing."""
-    packs: bool = False
-    """Whether most of the schedulers let runs share workers."""
+    packs: Literal["off", "always", "mixed"] = "off"
+    """Which schedulers let runs share workers: none, all, or the first and most of the later ones."""
 
 
 @dataclass(slots=True)
@@ -134,7 +135,7 @@ class Turmoil:
         """Let everything happen, then wait until nothing is left to do, and look."""
         started_s = time.monotonic()
         try:
-            self._lab.start_scheduler("--packs", "always" if self._plan.packs else "off")
+            self._lab.start_scheduler("--packs", "off" if self._plan.packs == "off" else "always")
             self._pace = min(max(1.0, (time.monotonic() - started_s) / _START_S), _SLOWEST)
             self._disturb(time.monotonic() + self._pace * self._plan.limit_s)
             self._settle()
@@ -201,7 +202,8 @@ class Turmoil:
 
     def _ways(self) -> tuple[str, ...]:
         """How a scheduler starts workers: warm or cold, and with several runs each or with one."""
-        packs = self._random.choice(("always", "always", "off")) if self._plan.packs else "off"
+        mixed = self._random.choice(("always", "always", "off"))
+        packs = mixed if self._plan.packs == "mixed" else self._plan.packs
         return ("--packs", packs, *self._random.choice(((), (), ("--cold",))))
 
     def _strand(self) -> bool:
