@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pwd
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.database import create_database, storage_errors
+from tui_datasize.runlog.locks import is_locked
 from tui_datasize.runlog.paths import ProjectPaths
 
 _START_TIMEOUT_S = 30.0
@@ -27,18 +27,7 @@ _LINGER_DIRECTORY = Path("/var/lib/systemd/linger")
 
 def scheduler_alive(project: ProjectPaths) -> bool:
     """Whether some process holds the scheduler's lock."""
-    try:
-        descriptor = os.open(project.scheduler_lock, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        # Shared, so that two clients that look at once do not take each other for a scheduler.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return is_locked(project.scheduler_lock)
 
 
 def ensure_scheduler(project: ProjectPaths, options: Sequence[str] = ()) -> None:

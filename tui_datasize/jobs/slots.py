@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tui_datasize.jobs.gpus import CPU
-from tui_datasize.jobs.turns import is_locked
+from tui_datasize.runlog.locks import is_locked
 
 DIRECTORY_VARIABLE = "DATASIZE_SLOTS_DIR"
 

@@ -18,6 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from tui_datasize.runlog.locks import is_locked
+
 _YIELD_S = 2.0
 """How long a free slot is left to others; they look for one several times a second."""
 _FRESH_S = 5.0
@@ -104,20 +106,3 @@ def _read(file: Path) -> Claimant | None:
         if time.monotonic() < renewed_s + _FRESH_S and is_locked(file):
             return Claimant(held, served_s)
     return None
-
-
-def is_locked(file: Path) -> bool:
-    """Whether another open file holds the lock of this one; nothing is kept from it meanwhile.
-
-    Raises:
-        OSError: The file cannot be opened.
-    """
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        # Shared, so that two who look at once do not take each other for a holder.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

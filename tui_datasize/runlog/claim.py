@@ -21,6 +21,7 @@ from typing import Any
 
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.identity import ProcessIdentity
+from tui_datasize.runlog.locks import is_locked
 from tui_datasize.runlog.paths import RunPaths
 
 TAG_VARIABLE = "DATASIZE_TAG"
@@ -182,12 +183,12 @@ def observe(paths: RunPaths) -> Observation:
     # The lock is probed first: a worker that ends between the two looks has then already written
     # `exit.json`, whereas the other order would show neither an exit nor a held lock. It is probed again
     # behind an end: one that was claimed and ended in between may still have its lock.
-    held = _lock_is_held(paths)
+    held = is_locked(paths.lock)
     claim, ended = read_claim(paths), read_exit(paths)
     return Observation(
         exit=ended,
         claim=claim,
-        lock_held=held or (ended is not None and _lock_is_held(paths)),
+        lock_held=held or (ended is not None and is_locked(paths.lock)),
         claimant_alive=claim is not None and claim.process.is_alive(),
     )
 
@@ -283,21 +284,6 @@ def _refusal(ended: ExitRecord | None, claim: ClaimRecord | None, attempt: int) 
 
 def _write_exit(paths: RunPaths, attempt: int, outcome: Outcome, reason: str) -> None:
     write_json(paths.exit, asdict(ExitRecord(attempt, outcome, reason, utc_now())))
-
-
-def _lock_is_held(paths: RunPaths) -> bool:
-    try:
-        descriptor = os.open(paths.lock, os.O_RDONLY)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    try:
-        # Shared, so that two observers do not take each other for a worker.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _is_still_named(descriptor: int, path: Path) -> bool:

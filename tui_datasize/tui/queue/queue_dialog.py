@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -14,7 +13,7 @@ from textual.widgets import Input, Static
 
 from tui_datasize.jobs.state import MAX_ATTEMPTS
 from tui_datasize.tui.orders import QueueTerms
-from tui_datasize.tui.widgets.dialogs import facts_table
+from tui_datasize.tui.widgets.dialogs import answers, facts_table
 from tui_datasize.tui.widgets.palette import palette_of
 
 MOST_ATTEMPTS = 99
@@ -56,17 +55,7 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
                 Input(str(MAX_ATTEMPTS), type="integer", max_length=2, id="attempts", compact=True),
                 classes="term",
             ),
-            Static(
-                Text.assemble(
-                    ("enter ", f"bold {palette.primary}"),
-                    (f"{self._yes}    ", palette.foreground),
-                    ("tab ", f"bold {palette.primary}"),
-                    ("terms    ", palette.foreground),
-                    ("esc ", f"bold {palette.primary}"),
-                    ("back", palette.foreground),
-                ),
-                classes="answers",
-            ),
+            answers((("enter", self._yes), ("tab", "terms"), ("esc", "back")), palette),
             classes="dialog",
         )
         box.border_title = self._title

@@ -16,7 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from tui_datasize.tui.widgets.palette import palette_of
+from tui_datasize.tui.widgets.palette import Palette, palette_of
 
 Facts: TypeAlias = Sequence[tuple[str, str]]
 """Labels and values; a value without a label is a paragraph of its own."""
@@ -34,6 +34,13 @@ def facts_table(facts: Facts, label_colour: str) -> Group:
             table.add_row(Text(label, style=label_colour, no_wrap=True), Text(value))
         parts.append(table)
     return Group(*parts)
+
+
+def answers(keys: Sequence[tuple[str, str]], palette: Palette) -> Static:
+    """The last line of a dialog: keys, and what each of them does."""
+    key, word = f"bold {palette.primary}", palette.foreground
+    parts = [((f"{name} ", key), (meaning, word)) for name, meaning in keys]
+    return Static(Text("    ").join(Text.assemble(*part) for part in parts), classes="answers")
 
 
 class ConfirmDialog(ModalScreen[bool]):
@@ -61,15 +68,7 @@ class ConfirmDialog(ModalScreen[bool]):
         palette = palette_of(self.app)
         box = Vertical(
             Static(facts_table(self._facts, palette.muted)),
-            Static(
-                Text.assemble(
-                    ("enter ", f"bold {palette.primary}"),
-                    (f"{self._yes}    ", palette.foreground),
-                    ("esc ", f"bold {palette.primary}"),
-                    ("back", palette.foreground),
-                ),
-                classes="answers",
-            ),
+            answers((("enter", self._yes), ("esc", "back")), palette),
             classes="dialog",
         )
         box.border_title = self._title
