@@ -24,7 +24,8 @@ from tui_datasize.analysis.design import LAW, Counts, Design
 from tui_datasize.analysis.fitting import LawFit, curve_points, fit_law
 from tui_datasize.analysis.laws import LAWS, Floats
 from tui_datasize.analysis.noise import Noise
-from tui_datasize.analysis.planner import CHECK_SHARE, allocate, design_of
+from tui_datasize.analysis.planner import allocate, design_of
+from tui_datasize.analysis.question import CHECK_SHARE
 
 N_SIZES, N_SEEDS, RANGE, AHEAD = 11, 10, 16, 4
 PILOT = {0: 2, 3: 1, 7: 1, 10: 2}

@@ -169,7 +169,7 @@ async def test_pages_are_turned_and_chosen_and_lead_back(busy: Stage):
 
 async def test_another_view_and_another_size_are_a_key_away(busy: Stage):
     async with busy.open(NARROW) as show:
-        await show.press("3", "p", "p", "p", "p")
+        await show.press("3", "p", "p", "p", "p", "p")
         await show.shows("Courses of training", "means over runs", "s switch")
         assert " n size " not in show.lines[-1]
         await show.press("s")

@@ -7,7 +7,7 @@ from tui_datasize.errors import StorageError
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import JobState
 from tui_datasize.tui.queue.job_table import JobTable
-from tui_datasize.tui.queue.queue_dialog import QueueDialog
+from tui_datasize.tui.queue_dialog import QueueDialog
 from tui_datasize.tui.widgets.dialogs import TextDialog
 from tui_datasize.tui.widgets.log_screen import LogScreen
 

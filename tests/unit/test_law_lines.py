@@ -9,7 +9,8 @@ from rich.console import Console
 
 from tests.fakes import fake_spec, fake_sweep, write_run
 from tui_datasize.analysis.curve import METRICS_OFFERED
-from tui_datasize.analysis.summary import Question, analyse_curves
+from tui_datasize.analysis.question import Question
+from tui_datasize.analysis.summary import analyse_curves
 from tui_datasize.cli.law_lines import diagnostic_lines, print_laws
 from tui_datasize.runlog.reader import RunLog
 

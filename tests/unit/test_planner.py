@@ -12,8 +12,9 @@ from tui_datasize.analysis.design import Design, spread_checks
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.noise import Noise, noise_of
 from tui_datasize.analysis.plan_table import PLAN, plans_table
-from tui_datasize.analysis.planner import Plan, PlanQuestion, fit_design, plan_next_runs
-from tui_datasize.analysis.summary import Question, analyse_curves
+from tui_datasize.analysis.planner import Plan, fit_design, plan_next_runs
+from tui_datasize.analysis.question import PlanQuestion, Question
+from tui_datasize.analysis.summary import analyse_curves
 from tui_datasize.analysis.view import NOT_IDENTIFIABLE
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import ConfigError

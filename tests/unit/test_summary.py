@@ -13,7 +13,8 @@ from tui_datasize.analysis.document import FITS, fits_table, to_dict
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.laws import LAWS
 from tui_datasize.analysis.overlap import find_draws, find_overlaps
-from tui_datasize.analysis.summary import Question, analyse, analyse_curves
+from tui_datasize.analysis.question import Question
+from tui_datasize.analysis.summary import analyse, analyse_curves
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.runlog.reader import RunLog

@@ -20,46 +20,13 @@ from tui_datasize.analysis.fitting import LawFit, curve_points, fit_law
 from tui_datasize.analysis.laws import Floats, Loss, flipped, loss_of
 from tui_datasize.analysis.noise import Noise, noise_of
 from tui_datasize.analysis.plan_words import plan_words
+from tui_datasize.analysis.question import WHAT_RUNS_ALLOW, PlanQuestion
 from tui_datasize.analysis.summary import laws_of
-from tui_datasize.errors import ConfigError
 
-CHECK_SHARE = 0.2
-"""Of the budget, kept for sizes that the law does not ask for, to see whether it holds there."""
 AHEAD = 4
 """Times the largest size: what is planned for where nothing is asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlanQuestion:
-    """What is to be known, and what it may cost."""
-
-    at: float | None = None
-    """The metric at this train size."""
-    target: float | None = None
-    """Or the train size that reaches this value of the metric. Neither: at `AHEAD` times the largest size."""
-    runs: int | None = None
-    """Budget in runs."""
-    samples: float | None = None
-    """Or in training samples, each image counted as often as it is seen. Neither: as many runs again."""
-    check_share: float = CHECK_SHARE
-
-    def check(self, metric: Metric) -> None:
-        """Refuse what makes no sense.
-
-        Raises:
-            ConfigError: Two questions, two budgets, or a value out of range.
-        """
-        if self.at is not None and self.target is not None:
-            raise ConfigError("both a size and a target were given", fix="give --at or --target")
-        if self.runs is not None and self.samples is not None:
-            raise ConfigError("two budgets were given", fix="give --runs or --samples")
-        for name, value in (("at", self.at), ("runs", self.runs), ("samples", self.samples)):
-            if value is not None and not value > 0:
-                raise ConfigError(f"--{name} {value:g}", fix="give a number above 0")
-        if self.target is not None and metric.is_share and not 0 < self.target < 1:
-            raise ConfigError(f"no target {self.target:g} for {metric.name}", fix="give one between 0 and 1")
-        if not 0 <= self.check_share < 1:
-            raise ConfigError(f"no share {self.check_share:g} of checks", fix="give one from 0 to below 1")
+COMING = ("succeeded", "running", "queued", "interrupted")
+"""States of runs that have a result or are on their way to one: a plan comes on top of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +77,7 @@ class Plan:
 def plan_next_runs(
     runs: pl.DataFrame,
     metric: str,
-    question: PlanQuestion = PlanQuestion(),
+    question: PlanQuestion = WHAT_RUNS_ALLOW,
     samples_per_run: Mapping[int, float] = MappingProxyType({}),
 ) -> Plan | FitFailure:
     """Plan further runs of one curve.
@@ -133,10 +100,11 @@ def plan_next_runs(
     loss = loss_of(offered)
     if loss is None:
         return FitFailure("fits no law: more data need not improve this metric")
-    design = fit_design(runs, metric)
+    fitted = runs.filter(pl.col("train_size") >= question.fit_from)
+    design = fit_design(fitted, metric)
     if isinstance(design, FitFailure):
         return design
-    forecast = forecast_of(runs, offered, question.target)
+    forecast = forecast_of(fitted, offered, question.target)
     if isinstance(forecast, FitFailure):
         return forecast
     costs = {**_samples(runs), **samples_per_run}
@@ -255,7 +223,7 @@ def allocate(
 
 def _present(runs: pl.DataFrame, sizes: Floats) -> Counts:
     """Runs at each size that have a result or are on their way to one."""
-    coming = runs.filter(pl.col("state").is_in(["succeeded", "running", "queued", "interrupted"]))
+    coming = runs.filter(pl.col("state").is_in(COMING))
     counts = dict(coming.group_by("train_size").len().iter_rows())
     return np.array([counts.get(int(size), 0) for size in sizes], dtype=np.int64)
 

@@ -16,36 +16,11 @@ from tui_datasize.analysis.fits import FitFailure, LackOfFit, LogLinearFit, fit_
 from tui_datasize.analysis.fitting import floored
 from tui_datasize.analysis.laws import flipped, loss_of
 from tui_datasize.analysis.overlap import DrawOverlap
+from tui_datasize.analysis.question import NOTHING_ASKED, Question
 from tui_datasize.analysis.shape import CurveShape, describe_shape
-from tui_datasize.errors import ConfigError
 
 SIGNIFICANT = 0.05
 """A lack of fit less probable than this is spoken of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked of a learning curve, beyond what it shows."""
-
-    fit_from: int = 0
-    """Smaller train sizes are shown and not fitted."""
-    target: float | None = None
-    """A value of the metric to reach; None asks for no size."""
-    delta: float | None = None
-    """What a doubling has to buy to be worth it, in units of the metric; None takes the default."""
-
-    def check(self, metric: Metric) -> None:
-        """Refuse what makes no sense for the metric.
-
-        Raises:
-            ConfigError: A target outside the metric's range, or a delta that is not above 0.
-        """
-        most = 1.0 if metric.is_share else float("inf")
-        if self.target is not None and not 0 <= self.target <= most:
-            expected = "between 0 and 1 (or 0% and 100%)" if metric.is_share else "of 0 or more"
-            raise ConfigError(f"no target {self.target:g} for {metric.name}", fix=f"give one {expected}")
-        if self.delta is not None and not self.delta > 0:
-            raise ConfigError(f"no delta {self.delta:g}", fix="give one above 0")
 
 
 @dataclass(frozen=True)
@@ -73,6 +48,14 @@ class CurveAnalysis:
     outlook: Outlook | FitFailure
     """Beyond the largest train size."""
     shape: CurveShape | FitFailure
+    question: Question
+    """That was asked of it."""
+
+    @property
+    def fitted_sizes(self) -> list[int]:
+        """The train sizes that the laws are fitted to, ascending."""
+        sizes = self.curve["train_size"]
+        return sizes.filter(sizes >= self.question.fit_from).to_list()
 
     @property
     def caveat(self) -> str:
@@ -110,7 +93,7 @@ def analyse(
     runs: pl.DataFrame,
     metric: str,
     overlaps: Sequence[DrawOverlap] = (),
-    question: Question = Question(),
+    question: Question = NOTHING_ASKED,
 ) -> Analysis:
     """Put together what the runs of one experiment say of one metric.
 
@@ -138,7 +121,7 @@ def analyse(
 def analyse_curves(
     runs: pl.DataFrame,
     metric: str,
-    question: Question = Question(),
+    question: Question = NOTHING_ASKED,
 ) -> tuple[CurveAnalysis, ...]:
     """The learning curve of each experiment and variant among some runs, in the order of their names.
 
@@ -186,6 +169,7 @@ def _analyse_curve(
         if isinstance(laws, FitFailure)
         else look_ahead(laws, metric, target=question.target, delta=question.delta),
         shape=laws if isinstance(laws, FitFailure) else describe_shape(laws),
+        question=question,
     )
 
 
@@ -203,7 +187,7 @@ def laws_of(metric: Metric, curve: pl.DataFrame) -> FittedLaws | FitFailure:
 
 
 def average_curve(curve: CurveAnalysis, n_points: int) -> pl.DataFrame | None:
-    """The average of the laws as a line, from the smallest size to the farthest that was looked at.
+    """The average of the laws as a line, from the smallest size fitted to the farthest that was looked at.
 
     Args:
         curve: Of which the laws are known.
@@ -215,8 +199,8 @@ def average_curve(curve: CurveAnalysis, n_points: int) -> pl.DataFrame | None:
     if isinstance(curve.laws, FitFailure) or isinstance(curve.laws.average, FitFailure):
         return None
     beyond = () if isinstance(curve.outlook, FitFailure) else curve.outlook.extrapolations
-    measured = curve.curve["train_size"].to_list()
-    farthest = max([measured[-1], *(point.train_size for point in beyond)])
-    sizes = np.geomspace(measured[0], farthest, n_points)
+    fitted = curve.fitted_sizes
+    farthest = max([fitted[-1], *(point.train_size for point in beyond)])
+    sizes = np.geomspace(fitted[0], farthest, n_points)
     values = flipped(curve.laws.loss, curve.laws.average.errors_at(sizes))
     return pl.DataFrame({"train_size": sizes, "value": values})

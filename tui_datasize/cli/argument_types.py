@@ -1,4 +1,4 @@
-"""What the values of options are read as; each raises for a value that it does not take."""
+"""What the values of options are read as, each raising for a value that it does not take; shared options."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ def count(text: str) -> int:
 
 def share_or_number(text: str) -> float:
     """A number, or a percentage as its share."""
+    # Not above: most commands have no such option, and `status` is counted in milliseconds.
+    from tui_datasize.analysis import question
+
     try:
-        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        return question.share_or_number(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected a number or a percentage, got {text!r}") from None
 
@@ -33,3 +36,10 @@ def whole_numbers(text: str) -> Sequence[int]:
         raise argparse.ArgumentTypeError(
             f"expected whole numbers with commas between, got {text!r}"
         ) from None
+
+
+def add_fit_from(command: argparse._ActionsContainer) -> None:
+    """Add `--fit-from`."""
+    command.add_argument(
+        "--fit-from", type=int, default=0, metavar="N", help="leave smaller train sizes out of the fits"
+    )

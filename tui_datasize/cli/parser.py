@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from tui_datasize import __version__
-from tui_datasize.cli.argument_types import count, share_or_number, whole_numbers
+from tui_datasize.cli.argument_types import add_fit_from, count, share_or_number, whole_numbers
 from tui_datasize.cli.record_arguments import add_record_commands
 from tui_datasize.cli.scheduler_arguments import add_scheduler_command
 from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
@@ -226,9 +226,7 @@ def _add_analyze(commands: Commands) -> None:
         metavar="T",
         help="a value of the metric, such as 0.95 or 95%%: how many images does it need?",
     )
-    analyze.add_argument(
-        "--fit-from", type=int, default=0, metavar="N", help="leave smaller train sizes out of the fits"
-    )
+    add_fit_from(analyze)
     analyze.add_argument(
         "--delta",
         type=share_or_number,
@@ -276,6 +274,7 @@ def _add_plan_question(command: argparse._ActionsContainer) -> None:
     command.add_argument(
         "--samples", type=float, metavar="S", help="or in training samples, counted as often as they are seen"
     )
+    add_fit_from(command)
 
 
 def _add_doctor(commands: Commands) -> None:

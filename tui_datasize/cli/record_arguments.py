@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from tui_datasize.cli.argument_types import count, share_or_number
+from tui_datasize.cli.argument_types import add_fit_from, count, share_or_number
 
 
 def add_record_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
@@ -84,6 +84,4 @@ def _add_report(command: argparse.ArgumentParser) -> None:
         metavar="T",
         help="how many images does this value of the metric need?",
     )
-    command.add_argument(
-        "--fit-from", type=int, default=0, metavar="N", help="leave smaller train sizes out of the fits"
-    )
+    add_fit_from(command)

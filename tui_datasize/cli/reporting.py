@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import tui_datasize
 from tui_datasize.analysis.curve import metric_named
-from tui_datasize.analysis.summary import Question
+from tui_datasize.analysis.question import Question
 from tui_datasize.cli.basics import project_paths, talk
 from tui_datasize.cli.tables import runs_of
 from tui_datasize.errors import EXIT_OK, ConfigError, StorageError

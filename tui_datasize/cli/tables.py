@@ -20,13 +20,8 @@ from tui_datasize.analysis.fits import Estimate, FitFailure, LogLinearFit
 from tui_datasize.analysis.groups_table import groups_table
 from tui_datasize.analysis.overlap import DrawOverlap
 from tui_datasize.analysis.overlap_tables import overlap_table
-from tui_datasize.analysis.summary import (
-    Analysis,
-    CurveAnalysis,
-    Question,
-    analyse,
-    analyse_curves,
-)
+from tui_datasize.analysis.question import Question
+from tui_datasize.analysis.summary import Analysis, CurveAnalysis, analyse, analyse_curves
 from tui_datasize.analysis.variance import variance_table
 from tui_datasize.cli.comparisons import (
     comparison_dict,

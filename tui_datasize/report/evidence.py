@@ -15,7 +15,8 @@ from tui_datasize.analysis.findings import Finding
 from tui_datasize.analysis.groups import SizeComparison, VariantComparison, compare_sizes, compare_variants
 from tui_datasize.analysis.overlap import DrawOverlap, find_draws, find_overlaps
 from tui_datasize.analysis.per_class import class_curves
-from tui_datasize.analysis.summary import Analysis, Question, analyse
+from tui_datasize.analysis.question import Question
+from tui_datasize.analysis.summary import Analysis, analyse
 from tui_datasize.analysis.training_views import SURFACES, surface, training_curves
 from tui_datasize.analysis.variance import VarianceSplit, split_variance
 from tui_datasize.runlog.paths import RunPaths

@@ -224,8 +224,8 @@ class DatasizeApp(App[None]):
         self._status.say(text, error=error)
         self._poller.look_now()
 
-    @on(QueuePane.Ordered)
-    def _take_order(self, event: QueuePane.Ordered) -> None:
+    @on(Pane.Ordered)
+    def _take_order(self, event: Pane.Ordered) -> None:
         self._desk.take(event.order)
 
     @on(QueuePane.RunChosen)

@@ -159,13 +159,12 @@ class OrderDesk:
             max_attempts=order.terms.max_attempts,
             after={spec.run_id: waited_for for spec in order.specs},
         )
-        self._queue.ensure_scheduler()
         text = f"queued {plural(acknowledgement.new, 'run')}"
         if acknowledgement.present:
             text += f", {acknowledgement.present:,} were there already"
         if acknowledgement.failed:
             text += f" ({acknowledgement.failed:,} of them failed: r retries)"
-        return text, False
+        return self._answer(acknowledgement, text)
 
     def _change(self, order: Change) -> tuple[str, bool]:
         acknowledgement = self._queue.send(order.kind, order.run_ids, order.amount)

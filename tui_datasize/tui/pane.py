@@ -12,6 +12,7 @@ from textual.worker import Worker, WorkerState
 from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup
 from tui_datasize.tui.look.snapshot import Interest, Snapshot
+from tui_datasize.tui.orders import Order
 
 
 class Pane(Container):
@@ -23,6 +24,13 @@ class Pane(Container):
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
+
+    class Ordered(Message):
+        """Someone wants the queue changed."""
+
+        def __init__(self, order: Order) -> None:
+            super().__init__()
+            self.order = order
 
     class InterestChanged(Message):
         """The pane shows something else in depth."""

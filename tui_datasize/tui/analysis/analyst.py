@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui.analysis.asked import NOTHING, Asked
 from tui_datasize.tui.analysis.overlap_views import OverlapView, view_overlap
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from tui_datasize.analysis.overlap import DrawOverlap, Measure
     from tui_datasize.analysis.summary import Analysis
+    from tui_datasize.experiments.spec import RunSpec
     from tui_datasize.runlog.reader import RunLog
     from tui_datasize.tui.analysis.pages.page import Content, Page
 
@@ -35,6 +37,10 @@ class Wish:
     """Which of the page's views."""
     size: int = 0
     """Which of the page's train sizes."""
+    asked: Asked = NOTHING
+    """What is asked of the curve."""
+    sweep: Sequence[RunSpec] = ()
+    """All runs of the experiment in experiments.toml."""
 
 
 class Analyst:
@@ -51,18 +57,21 @@ class Analyst:
         """Import in the background what every analysis needs, so that the first one need not wait for it."""
         self._executor.submit(_import_analysis)
 
-    async def analyse(self, runs: pl.DataFrame, experiment: str, metric: str) -> Analysis:
+    async def analyse(
+        self, runs: pl.DataFrame, experiment: str, metric: str, asked: Asked = NOTHING
+    ) -> Analysis:
         """Analyse the learning curves of one experiment; what its subset draws share is left out.
 
         Args:
             runs: The frame `runs` of the whole project.
             experiment: Its name.
             metric: A key of `METRICS_OFFERED`.
+            asked: What is asked of each curve.
 
         Raises:
-            ConfigError: There is no such metric.
+            ConfigError: There is no such metric, or what is asked makes no sense for it.
         """
-        return await self._run(lambda: self._analyse(runs, experiment, metric))
+        return await self._run(lambda: self._analyse(runs, experiment, metric, asked))
 
     async def overlaps(self, runs: pl.DataFrame, experiment: str) -> Sequence[DrawOverlap]:
         """Compare the subset draws of one experiment.
@@ -97,10 +106,11 @@ class Analyst:
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    def _analyse(self, runs: pl.DataFrame, experiment: str, metric: str) -> Analysis:
+    def _analyse(self, runs: pl.DataFrame, experiment: str, metric: str, asked: Asked) -> Analysis:
         from tui_datasize.analysis.summary import analyse
 
-        return analyse(runs.filter(runs["experiment"] == experiment), metric)
+        own = runs.filter(runs["experiment"] == experiment)
+        return analyse(own, metric, question=asked.question())
 
     def _build(self, page: Page, runs: pl.DataFrame, wish: Wish) -> Content:
         from tui_datasize.analysis.curve import metric_named
@@ -112,7 +122,8 @@ class Analyst:
             own.filter(own["variant"] == variants[wish.variant % len(variants)]) if len(variants) else own
         )
         log, metric = self._open(wish.experiment), metric_named(wish.metric)
-        return page.build(Request(log, chosen, own, metric, wish.view, wish.size))
+        request = Request(log, chosen, own, metric, wish.view, wish.size, asked=wish.asked, sweep=wish.sweep)
+        return page.build(request)
 
     def _open(self, experiment: str) -> RunLog:
         from tui_datasize.runlog.reader import RunLog

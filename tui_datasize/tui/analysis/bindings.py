@@ -9,17 +9,17 @@ from textual.binding import Binding
 BINDINGS: tuple[Binding, ...] = (
     Binding("e", "experiment", "experiment", tooltip="Choose the experiment"),
     Binding("m", "metric", "metric", tooltip="Choose the metric"),
+    Binding("t", "ask", "ask", tooltip="Ask: a target, sizes to fit, what the next runs are for"),
+    Binding("a", "queue_proposed", "queue", tooltip="Queue the runs that are proposed, after a question"),
     Binding("v", "variant", "variant", tooltip="The next variant of a sweep to the foreground"),
-    Binding(
-        "p", "page(1)", "page", key_display="p w", tooltip="The next page: spread, courses, ... (P back)"
-    ),
+    Binding("p", "page(1)", "page", tooltip="The next page: plan, audit, spread, courses, ..."),
     Binding("w", "choose_page", "what", show=False, tooltip="Choose what is shown from the list of pages"),
     Binding("P", "page(-1)", "page before", show=False, tooltip="The page before"),
     Binding("s", "switch", "switch", tooltip="Another view: single runs, next metric or option, Jaccard"),
     Binding("n,right", "size(1)", "size", tooltip="Another train size: of the overlap, of single runs"),
     Binding("N,left", "size(-1)", "size before", show=False, tooltip="The train size before"),
-    Binding("f", "fit", "fit", tooltip="Log-linear law through the means or all runs; all laws"),
     Binding("o", "overlap", "overlap", tooltip="Learning curve or overlap, on a low screen"),
+    Binding("f", "fit", "fit", tooltip="Log-linear law through the means or all runs; all laws"),
 )
 """In the order in which the line at the bottom shows as many as fit."""
 
@@ -39,6 +39,8 @@ class InView:
     sizes: int
     """Train sizes of the page."""
     variants: int
+    proposed: int
+    """Runs that the page proposes to queue."""
 
     def has_use(self, action: str) -> bool:
         """Whether an action has something to act on."""
@@ -53,6 +55,10 @@ class InView:
                 return self.views > 1 if self.is_page else is_overlap_seen
             case "size":
                 return self.sizes > 1 if self.is_page else is_overlap_seen
+            case "queue_proposed":
+                return self.is_page and self.proposed > 0
+            case "ask":
+                return not is_overlap_alone
             case "variant":
                 return self.variants > 1 and not is_overlap_alone
         return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+from tui_datasize.tui.analysis.asked import NOTHING, Asked
+
 if TYPE_CHECKING:
     from tui_datasize.analysis.overlap import Measure
     from tui_datasize.analysis.summary import Analysis, CurveAnalysis
@@ -28,6 +30,8 @@ class AnalysisChoice:
     """Which view of a page is shown."""
     measure: Measure = "fraction"
     """How overlap is measured."""
+    asked: Asked = NOTHING
+    """What is asked of the curve."""
 
     def with_other_measure(self) -> AnalysisChoice:
         """The same with the other measure of overlap."""

@@ -54,6 +54,7 @@ def draw_curve(analysis: Analysis, choice: AnalysisChoice, width: int, height: i
         *_other_means(analysis, curve, palette),
         *_average(curve, palette),
         *_published(curve, choice, palette),
+        *_target(curve, palette),
         _mean_line(curve, palette),
         _points(curve, palette),
         _mean_marks(curve, palette),
@@ -120,10 +121,20 @@ def _published(curve: CurveAnalysis, choice: AnalysisChoice, palette: Palette) -
     fit = chosen_fit(curve, choice)
     if isinstance(fit, FitFailure):
         return []
-    sizes = curve.curve["train_size"].to_list()
+    sizes = curve.fitted_sizes
     ends = [sizes[0], 2 * sizes[-1]]
     values = [fit.predict(size).value for size in ends]
     return [Series("log-linear", ends, _scaled(values, curve.metric), palette.accent)]
+
+
+def _target(curve: CurveAnalysis, palette: Palette) -> list[Series]:
+    """The value that is asked for, from the smallest size to the farthest that is drawn."""
+    target = curve.question.target
+    if target is None:
+        return []
+    sizes = curve.curve["train_size"].to_list()
+    ends = [sizes[0], max([2 * sizes[-1], *(point.train_size for point in _extrapolations(curve))])]
+    return [Series("target", ends, _scaled([target, target], curve.metric), palette.success)]
 
 
 def _average(curve: CurveAnalysis, palette: Palette) -> list[Series]:

@@ -57,6 +57,7 @@ def _published_lines(curve: CurveAnalysis, choice: AnalysisChoice, palette: Pale
         lines.append(Text(f"No average of laws: it {curve.outlook.reason}.", style=palette.muted))
     else:
         lines.append(Text(_average_doubling(curve, curve.outlook), style=law_colour(palette)))
+        lines += _needed_words(curve.outlook, palette)
         if curve.outlook.doubt:
             lines.append(Text(curve.outlook.doubt, style=law_colour(palette)))
     if curve.caveat:
@@ -130,4 +131,10 @@ def _outlook_table(curve: CurveAnalysis, palette: Palette) -> list[Text]:
     for point in points:
         value, low, high = (shown(v, curve.metric) for v in (point.value, point.low, point.high))
         lines.append(Text(f"{point.train_size:>10,}{value:>11}   {low} to {high}", style=palette.foreground))
-    return [*lines, Text(curve.outlook.doubling.words, style=law_colour(palette))]
+    doubling = Text(curve.outlook.doubling.words, style=law_colour(palette))
+    return [*lines, doubling, *_needed_words(curve.outlook, palette)]
+
+
+def _needed_words(outlook: Outlook, palette: Palette) -> list[Text]:
+    """How many images the target takes, where one is asked."""
+    return [Text(outlook.needed.words, style=palette.success)] if outlook.needed else []

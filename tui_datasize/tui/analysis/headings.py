@@ -29,11 +29,12 @@ def curve_note(analysis: Analysis, choice: AnalysisChoice) -> str:
 
 def fit_note(analysis: Analysis, choice: AnalysisChoice) -> str:
     """Which law the table is of."""
+    start = f" · n ≥ {choice.asked.fit_from:,}" if choice.asked.fit_from else ""
     if choice.fit_to == "laws":
-        return "all laws, the best first"
+        return f"all laws, the best first{start}"
     curve = chosen_curve(analysis, choice)
     fit = chosen_fit(curve, choice) if curve else None
-    return f"log-linear through the {choice.fit_to} · {getattr(fit, 'formula', '')}".rstrip(" ·")
+    return f"log-linear through the {choice.fit_to}{start} · {getattr(fit, 'formula', '')}".rstrip(" ·")
 
 
 def matrix_note(view: OverlapView) -> str:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -15,24 +14,22 @@ from textual.widget import Widget
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.tui.analysis.analyst import Analyst, Wish
+from tui_datasize.tui.analysis.ask_dialog import AskDialog
+from tui_datasize.tui.analysis.asked import Asked
 from tui_datasize.tui.analysis.bindings import BINDINGS, InView
+from tui_datasize.tui.analysis.canvas import Canvas
 from tui_datasize.tui.analysis.choice import FITS, AnalysisChoice, chosen_curve, experiment_names
-from tui_datasize.tui.analysis.curve_chart import draw_curve
+from tui_datasize.tui.analysis.dialogs import whether_to_queue, which_experiment, which_metric, which_page
 from tui_datasize.tui.analysis.exports import curve_in_view, overlap_in_view
-from tui_datasize.tui.analysis.fit_text import fit_lines
-from tui_datasize.tui.analysis.headings import classes_notes, curve_note, fit_note, matrix_note, subject
-from tui_datasize.tui.analysis.overlap_views import OverlapView, chosen_overlap, draw_classes, draw_matrix
-from tui_datasize.tui.analysis.pages.catalogue import LEARNING_CURVE, PAGES
-from tui_datasize.tui.analysis.words_view import WordsView
-from tui_datasize.tui.charts.lines import sentence
+from tui_datasize.tui.analysis.headings import subject
+from tui_datasize.tui.analysis.overlap_views import OverlapView, chosen_overlap
+from tui_datasize.tui.analysis.pages.catalogue import PAGES
+from tui_datasize.tui.enqueueing import enqueue_order, to_queue
 from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
-from tui_datasize.tui.look.snapshot import EMPTY, Snapshot
+from tui_datasize.tui.look.snapshot import EMPTY, Cell, ExperimentPlan, Snapshot
+from tui_datasize.tui.orders import QueueTerms
 from tui_datasize.tui.pane import Pane
-from tui_datasize.tui.widgets.chart_view import ChartView, Drawer
-from tui_datasize.tui.widgets.dialogs import ChooseDialog
-from tui_datasize.tui.widgets.palette import palette_of
-from tui_datasize.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
     from tui_datasize.analysis.summary import Analysis
@@ -58,23 +55,17 @@ class AnalysisPane(Pane, can_focus=True):
         self._analysis: Analysis | None = None
         self._version = 0
         self._overlap = OverlapView()
-        self._asked: tuple[object, object] | None = None
+        self._wanted: tuple[object, object] | None = None
         self._settled: object = None
         self._analysed: object = None
         self._failure = ""
         self._page = 0
         self._content: Content | None = None
-        self._curve_chart = ChartView()
-        self._fit_view = WordsView()
-        self._heat_map = ChartView()
-        self._class_bars = ChartView()
+        self._canvas = Canvas()
 
     def compose(self) -> ComposeResult:
         """Curve and fit above, overlap below."""
-        yield Panel("Learning curve", self._curve_chart, id="curve")
-        yield Panel("Fit", self._fit_view, id="fit")
-        yield Panel("Overlap", self._heat_map, id="matrix")
-        yield Panel("Per class", self._class_bars, id="classes")
+        yield from self._canvas.panels
 
     @property
     def first_focus(self) -> Widget:
@@ -106,7 +97,7 @@ class AnalysisPane(Pane, can_focus=True):
     @property
     def is_settled(self) -> bool:
         """Whether everything that is asked for has been computed."""
-        return self._asked is not None and self._settled == self._asked
+        return self._wanted is not None and self._settled == self._wanted
 
     def table_in_view(self) -> TableInView | None:
         """The learning curve, or where the overlap is in view the pairs of draws."""
@@ -124,12 +115,12 @@ class AnalysisPane(Pane, can_focus=True):
 
     def _refresh(self) -> None:
         own = [fact for fact in self._snapshot.facts.values() if fact.experiment == self._experiment]
-        of = (self._experiment, self._metric, frozenset((fact.run_id, fact.state) for fact in own))
-        choice = self._choice
-        shown = (choice.variant, choice.view) if self._page else (choice.measure,)
+        choice, states = self._choice, frozenset((fact.run_id, fact.state) for fact in own)
+        of = (self._experiment, self._metric, states, choice.asked.question())
+        shown = (choice.variant, choice.view, choice.asked, self._plan) if self._page else (choice.measure,)
         page = (self._page, choice.size, *shown)
-        if self._experiment and self._snapshot.runs is not None and (of, page) != self._asked:
-            self._asked = (of, page)
+        if self._experiment and self._snapshot.runs is not None and (of, page) != self._wanted:
+            self._wanted = (of, page)
             self._analyse()
         self._draw()
 
@@ -137,13 +128,15 @@ class AnalysisPane(Pane, can_focus=True):
     @work(exclusive=True, exit_on_error=False)
     async def _analyse(self) -> None:
         """Bring the analysis up to date and show it, then what takes longer: the page, or the overlap."""
-        runs, asked = self._snapshot.runs, self._asked
-        if runs is None or asked is None:
+        runs, wanted = self._snapshot.runs, self._wanted
+        if runs is None or wanted is None:
             return
-        of, _ = asked
+        of, _ = wanted
         try:
             if of != self._analysed:
-                analysis = await self._analyst.analyse(runs, self._experiment, self._metric)
+                analysis = await self._analyst.analyse(
+                    runs, self._experiment, self._metric, self._choice.asked
+                )
                 self._take(analysis)
                 self._analysed = of
             if page := self._shown_page:
@@ -159,14 +152,23 @@ class AnalysisPane(Pane, can_focus=True):
         except Exception as error:
             # A run directory in a state that nobody foresaw must not end the app.
             self._fail(f"The analysis failed: {type(error).__name__}: {error}")
-        self._settled = asked
+        self._settled = wanted
         self.refresh_bindings()
         self._draw()
 
     @property
     def _wish(self) -> Wish:
-        choice = self._choice
-        return Wish(self._experiment, self._metric, choice.variant, choice.view, choice.size)
+        choice, plan = self._choice, self._plan
+        sweep = tuple(cell.spec for cell in plan.cells) if plan else ()
+        return Wish(
+            self._experiment, self._metric, choice.variant, choice.view, choice.size, choice.asked, sweep
+        )
+
+    @property
+    def _plan(self) -> ExperimentPlan | None:
+        """The experiment in experiments.toml; None where only its runs are left."""
+        plans = self._snapshot.experiments
+        return next((plan for plan in plans if plan.name == self._experiment), None)
 
     def _take(self, analysis: Analysis) -> None:
         """Show an analysis; the overlaps of the one before stand until they are known again."""
@@ -182,97 +184,54 @@ class AnalysisPane(Pane, can_focus=True):
         self._failure = words
 
     def _draw(self) -> None:
-        analysis, choice = self._analysis, self._choice
+        analysis, page, content = self._analysis, self._shown_page, self._content
         if analysis is None:
-            self._show_sentence()
-            return
-        if self._shown_page is not None:
-            self._draw_page()
-            return
-        overlap = self._overlap
-        self._curve_chart.show((self._version, choice), partial(draw_curve, analysis, choice))
-        self._fit_view.show(fit_lines(analysis, choice, palette_of(self.app)))
-        self._heat_map.show(overlap, partial(draw_matrix, overlap))
-        self._class_bars.show(overlap, partial(draw_classes, overlap))
-        self._show_headings(analysis)
+            self._canvas.show_sentence(self._failure or self._nothing_yet())
+        elif page is None:
+            self._canvas.show_curve(self._version, analysis, self._choice, self._overlap)
+        elif content is not None:
+            whose = subject(self._experiment, chosen_curve(analysis, self._choice))
+            self._canvas.show_page(self._version, page, content, whose)
+            self._divide()
+
+    def _nothing_yet(self) -> str:
+        """What to say where nothing is analysed."""
+        if self._experiment:
+            return "Computing …"
+        if not self._snapshot.is_ready:
+            return "Reading the project …"
+        return "No experiments yet. Describe one in experiments.toml."
 
     @property
     def _shown_page(self) -> Page | None:
         """The page in view; None for the learning curve."""
         return PAGES[self._page - 1] if self._page else None
 
-    def _draw_page(self) -> None:
-        page, content = self._shown_page, self._content
-        if page is None or content is None:
-            return
-        muted = palette_of(self.app).muted
-        self._curve_chart.show((self._version, page.name), content.draw)
-        self._fit_view.show([Text(line) for line in content.lines])
-        analysis = self._analysis
-        whose = subject(self._experiment, chosen_curve(analysis, self._choice) if analysis else None)
-        note = f"{whose} · {content.note}".rstrip(" ·")
-        notes = [Text(text, muted) for text in (note, content.note, whose) if text]
-        self.query_one("#curve", Panel).show_note(*notes)
-        self._divide()
-
     def _divide(self) -> None:
         """Leave to a page's chart the rows that its words below it do not need."""
         if self._shown_page is None or self.screen.has_class("-wide"):
             self.styles.grid_rows = None
             return
-        words = 1 + self._fit_view.rows_at(self.size.width)
+        words = self._canvas.rows_of_words(self.size.width)
         self.styles.grid_rows = f"1fr {min(_MOST_WORDS, max(_LEAST_WORDS, words))}"
 
     def _turn_to(self, page: int) -> None:
         """Show another page; the learning curve is page 0."""
         self._page, self._content = page % (len(PAGES) + 1), None
         self._choice = replace(self._choice, view=0, size=0)
-        shown = self._shown_page
-        self.set_class(shown is not None, "-page")
+        self.set_class(bool(self._page), "-page")
         self.styles.grid_rows = None
-        self.query_one("#curve", Panel).show_title(shown.title if shown else "Learning curve")
-        self.query_one("#fit", Panel).show_title("In words" if shown else "Fit")
-        if shown is not None:
-            self._curve_chart.show(("computing", page), partial(sentence, "Computing …"))
-            self._fit_view.show(())
+        self._canvas.show_titles(self._shown_page)
         self.refresh_bindings()
         self._refresh()
 
-    def _show_sentence(self) -> None:
-        text = self._failure or ("Computing …" if self._experiment else self._empty())
-        drawer: Drawer = lambda width, height, palette: sentence(text, width, height, palette)  # noqa: E731
-        self._curve_chart.show(text, drawer)
-        self._fit_view.show(())
-        for chart in (self._heat_map, self._class_bars):
-            chart.show("", lambda *_: Text())
-
-    def _empty(self) -> str:
-        if not self._snapshot.is_ready:
-            return "Reading the project …"
-        return "No experiments yet. Describe one in experiments.toml."
-
-    def _show_headings(self, analysis: Analysis) -> None:
-        muted = palette_of(self.app).muted
-        notes = {
-            "#curve": [curve_note(analysis, self._choice)],
-            "#fit": [fit_note(analysis, self._choice)],
-            "#matrix": [matrix_note(self._overlap)],
-            "#classes": classes_notes(self._overlap),
-        }
-        for panel, texts in notes.items():
-            self.query_one(panel, Panel).show_note(*(Text(text, muted) for text in texts))
-
     def action_experiment(self) -> None:
         """Ask for the experiment."""
-        names = experiment_names(self._snapshot)
-        if not names:
+        if not experiment_names(self._snapshot):
             self.remark("no experiment yet: describe one in experiments.toml")
             return
-        titles = {plan.name: plan.title for plan in self._snapshot.experiments}
-        width = max(len(name) for name in names)
-        choices = [(name, f"{name:<{width}}  {titles.get(name, '')}") for name in names]
         self.app.push_screen(
-            ChooseDialog("Experiment", choices, self._experiment),
+            which_experiment(self._snapshot, self._experiment),
             lambda name: self.choose_experiment(name) if name else None,
         )
 
@@ -282,24 +241,45 @@ class AnalysisPane(Pane, can_focus=True):
 
     def action_choose_page(self) -> None:
         """Ask for the page."""
-        titles = [LEARNING_CURVE, *(page.title for page in PAGES)]
-        choices = [(str(index), title) for index, title in enumerate(titles)]
         self.app.push_screen(
-            ChooseDialog("Show", choices, str(self._page)),
-            lambda index: self._turn_to(int(index)) if index is not None else None,
+            which_page(self._page), lambda index: self._turn_to(int(index)) if index is not None else None
         )
 
     def action_metric(self) -> None:
         """Ask for the metric."""
-        from tui_datasize.analysis.curve import METRICS_OFFERED
-
-        choices = [(metric.name, metric.title) for metric in METRICS_OFFERED.values()]
-        self.app.push_screen(ChooseDialog("Metric", choices, self._metric), self._choose_metric)
+        self.app.push_screen(which_metric(self._metric), self._choose_metric)
 
     def _choose_metric(self, name: str | None) -> None:
         if name and name != self._metric:
             self._metric = name
+            self._choice = replace(self._choice, asked=self._choice.asked.of_other_metric())
             self._refresh()
+
+    def action_ask(self) -> None:
+        """Ask for a target, the sizes to fit, and what the next runs are for."""
+        from tui_datasize.analysis.curve import metric_named
+
+        self.app.push_screen(AskDialog(metric_named(self._metric), self._choice.asked), self._take_question)
+
+    def _take_question(self, asked: Asked | None) -> None:
+        if asked is not None:
+            self._choice = replace(self._choice, asked=asked)
+            self._refresh()
+
+    def action_queue_proposed(self) -> None:
+        """Ask to queue the runs that the page proposes."""
+        plan, proposed = self._plan, {spec.run_id for spec in self._content.proposed} if self._content else ()
+        if plan is None:
+            return
+        cells = to_queue(self._snapshot, [cell for cell in plan.cells if cell.run_id in proposed])
+        if not cells:
+            self.remark("these runs are in the queue already")
+            return
+        self.app.push_screen(whether_to_queue(self._snapshot, plan, cells), partial(self._queue, cells))
+
+    def _queue(self, cells: Sequence[Cell], terms: QueueTerms | None) -> None:
+        if terms is not None:
+            self.post_message(self.Ordered(enqueue_order(self._snapshot, cells, terms)))
 
     def action_fit(self) -> None:
         """The published law through the means, through all runs, or all laws side by side."""
@@ -335,6 +315,7 @@ class AnalysisPane(Pane, can_focus=True):
             views=content.views if content else 1,
             sizes=content.sizes if content else 1,
             variants=len(analysis.curves) if analysis else 0,
+            proposed=len(content.proposed) if content else 0,
         ).has_use(action)
 
     def on_resize(self) -> None:

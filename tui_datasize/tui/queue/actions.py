@@ -1,4 +1,4 @@
-"""Which jobs an action of the Queue tab is for, and the facts its dialogs show. Pure."""
+"""Which jobs an action of the Queue tab is for, and what there is to know of a run or experiment. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from tui_datasize.analysis.eta import Estimate
-from tui_datasize.experiments.sources import needed
 from tui_datasize.jobs.commands import APPLIES_TO, CommandKind
-from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.views import Usage
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
-from tui_datasize.tui.orders import Change, Enqueue, QueueTerms
+from tui_datasize.tui.orders import Change
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState
 from tui_datasize.tui.widgets.text import plural
 
@@ -51,38 +49,6 @@ def cancel_facts(order: Change, snapshot: Snapshot) -> list[tuple[str, str]]:
     if running:
         rows += [("", ""), ("", "What a running job has not saved in its checkpoint is lost.")]
     return rows
-
-
-def enqueue_order(snapshot: Snapshot, cells: Sequence[Cell], terms: QueueTerms) -> Enqueue:
-    """The order to queue cells of one experiment, and before them the runs that they take weights from."""
-    specs = tuple(cell.spec for cell in cells)
-    plans = (plan for plan in snapshot.experiments if plan.name == specs[0].experiment)
-    known = {run.run_id: run for plan in plans for run in plan.sources}
-    return Enqueue(specs, snapshot.data_dir, needed(specs, known), terms)
-
-
-def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell]) -> list[tuple[str, str]]:
-    """What queueing some cells of an experiment would add and cost."""
-    present = snapshot.cell_counts(plan)
-    present.subtract(snapshot.state_of(cell.run_id) for cell in cells)
-    there = ", ".join(f"{count:,} {STATE_LOOKS[state].word}" for state, count in legend_counts(present))
-    updates = sum(cell.updates for cell in cells)
-    seconds = snapshot.forecast.estimate_s(cell.spec for cell in cells)
-    slots = plural(snapshot.forecast.slots, "slot")
-    estimate = f"about {duration(seconds)} on {slots}" if seconds is not None else "time not known yet"
-    return [
-        ("", plan.title),
-        ("", ""),
-        ("in all", plural(len(plan.cells), "run")),
-        ("there already", there or "none"),
-        ("to queue", plural(len(cells), "run")),
-        ("cost", f"{updates:,} updates, {estimate}"),
-    ]
-
-
-def to_queue(snapshot: Snapshot, cells: Sequence[Cell]) -> list[Cell]:
-    """The cells that queueing would add: the missing and the cancelled ones."""
-    return [cell for cell in cells if snapshot.state_of(cell.run_id) in (None, JobState.CANCELLED)]
 
 
 def detail_facts(snapshot: Snapshot, run_id: str, cell: Cell | None) -> list[tuple[str, str]]:

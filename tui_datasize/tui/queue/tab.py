@@ -15,25 +15,19 @@ from textual.widgets import Input
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui.enqueueing import enqueue_order, queue_facts, to_queue
 from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
-from tui_datasize.tui.orders import Change, Drain, Order, QueueTerms
+from tui_datasize.tui.orders import Change, Drain, QueueTerms
 from tui_datasize.tui.pane import Pane
-from tui_datasize.tui.queue.actions import (
-    cancel_facts,
-    change,
-    detail_facts,
-    enqueue_order,
-    queue_facts,
-    to_queue,
-)
+from tui_datasize.tui.queue.actions import cancel_facts, change, detail_facts
 from tui_datasize.tui.queue.cell_map import CellMap
 from tui_datasize.tui.queue.experiment_list import ExperimentList
 from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.queue.lines import FilterInput, LegendLine, LogView, TitleLine
-from tui_datasize.tui.queue.queue_dialog import QueueDialog
+from tui_datasize.tui.queue_dialog import QueueDialog
 from tui_datasize.tui.widgets.dialogs import ConfirmDialog, TextDialog, facts_table
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.log_screen import LogScreen
@@ -61,13 +55,6 @@ class QueuePane(Pane):
         Binding("enter,i", "details", "details", tooltip="Everything about the run or experiment"),
         Binding("escape", "back", "back", show=False, tooltip="Drop the filter, then the marks"),
     ]
-
-    class Ordered(Message):
-        """Someone wants the queue changed."""
-
-        def __init__(self, order: Order) -> None:
-            super().__init__()
-            self.order = order
 
     class RunChosen(Message):
         """The cursor came to another job."""

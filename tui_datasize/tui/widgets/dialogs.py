@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import OptionList, Static
+from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from tui_datasize.tui.widgets.palette import Palette, palette_of
@@ -34,6 +34,11 @@ def facts_table(facts: Facts, label_colour: str) -> Group:
             table.add_row(Text(label, style=label_colour, no_wrap=True), Text(value))
         parts.append(table)
     return Group(*parts)
+
+
+def field(label: str, entry: Input) -> Horizontal:
+    """A line of a dialog to write in."""
+    return Horizontal(Static(label, classes="label"), entry, classes="term")
 
 
 def answers(keys: Sequence[tuple[str, str]], palette: Palette) -> Static:

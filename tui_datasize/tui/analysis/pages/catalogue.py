@@ -7,6 +7,7 @@ from tui_datasize.tui.analysis.pages.gap import best_and_last, gap
 from tui_datasize.tui.analysis.pages.groups_of_runs import conditions, cost, ensembles
 from tui_datasize.tui.analysis.pages.options import options
 from tui_datasize.tui.analysis.pages.page import Page
+from tui_datasize.tui.analysis.pages.plan import plan
 from tui_datasize.tui.analysis.pages.spread import spread
 from tui_datasize.tui.analysis.pages.surfaces import surface
 from tui_datasize.tui.analysis.pages.training import courses, margins
@@ -15,6 +16,7 @@ from tui_datasize.tui.analysis.pages.trust import agreement, audit, variance
 LEARNING_CURVE = "Learning curve, fit and overlap"
 
 PAGES: tuple[Page, ...] = (
+    Page("plan", "Which runs to queue next", plan),
     Page("audit", "Can these tables be trusted?", audit),
     Page("spread", "Spread over runs at each size", spread),
     Page("variance", "What the spread is made of", variance),

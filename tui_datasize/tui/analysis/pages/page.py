@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from rich.text import Text
 
+from tui_datasize.tui.analysis.asked import NOTHING, Asked
 from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.widgets.chart_view import Drawer
 from tui_datasize.tui.widgets.palette import Palette
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tui_datasize.analysis.curve import Metric
+    from tui_datasize.experiments.spec import RunSpec
     from tui_datasize.runlog.reader import RunLog
 
 
@@ -37,6 +39,10 @@ class Request:
     """Which of the views of the page, counted round and round."""
     size: int = 0
     """Which of the train sizes, counted round and round from the largest."""
+    asked: Asked = NOTHING
+    """What is asked of the curve."""
+    sweep: Sequence[RunSpec] = ()
+    """All runs of the experiment in experiments.toml."""
 
     @property
     def metrics(self) -> pl.DataFrame:
@@ -60,6 +66,8 @@ class Content:
     """How many views there are for `s` to walk through."""
     sizes: int = 1
     """How many train sizes there are for `n` to walk through."""
+    proposed: Sequence[RunSpec] = ()
+    """Runs that `a` queues."""
 
 
 Build: TypeAlias = Callable[[Request], Content]

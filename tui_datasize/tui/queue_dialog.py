@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tui_datasize.jobs.state import MAX_ATTEMPTS
 from tui_datasize.tui.orders import QueueTerms
-from tui_datasize.tui.widgets.dialogs import answers, facts_table
+from tui_datasize.tui.widgets.dialogs import answers, facts_table, field
 from tui_datasize.tui.widgets.palette import palette_of
 
 MOST_ATTEMPTS = 99
@@ -45,15 +45,10 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         palette = palette_of(self.app)
         box = Vertical(
             Static(facts_table(self._facts, palette.muted)),
-            Horizontal(
-                Static("after    ", classes="label"),
-                Input(placeholder="runs or experiments to wait for", id="after", compact=True),
-                classes="term",
-            ),
-            Horizontal(
-                Static("attempts ", classes="label"),
+            field("after", Input(placeholder="runs or experiments to wait for", id="after", compact=True)),
+            field(
+                "attempts",
                 Input(str(MAX_ATTEMPTS), type="integer", max_length=2, id="attempts", compact=True),
-                classes="term",
             ),
             answers((("enter", self._yes), ("tab", "terms"), ("esc", "back")), palette),
             classes="dialog",

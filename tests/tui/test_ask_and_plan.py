@@ -1,0 +1,99 @@
+"""What is asked of a curve, and the runs that are proposed and queued by a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import write_run
+from tests.tui.fake_queue import job
+from tests.tui.stage import NARROW, WIDE, Stage, empty_stage
+from tui_datasize.analysis.curve import metric_named
+from tui_datasize.errors import ConfigError
+from tui_datasize.jobs.state import JobState
+from tui_datasize.tui.analysis.asked import FIELDS, NOTHING, Asked, read_asked
+
+ACCURACY, LOSS = metric_named("test_accuracy"), metric_named("test_loss")
+
+
+@pytest.fixture
+def half(tmp_path: Path) -> Stage:
+    """A project in which the runs of the first seed have succeeded, those of the second were never queued."""
+    stage = empty_stage(tmp_path / "project")
+    for position, spec in enumerate(spec for spec in stage.specs() if spec.seed == 0):
+        write_run(stage.project, spec)
+        stage.queue.entries.append(job(spec, JobState.SUCCEEDED, position))
+    return stage
+
+
+def write(**written: str) -> dict[str, str]:
+    return {name: written.get(name.replace(" ", "_"), "") for name in FIELDS}
+
+
+def test_what_is_written_is_read_and_written_again():
+    asked = Asked(target=0.955, fit_from=1000, delta=0.005, runs=20)
+    texts = write(target="95.5 %", fit_from="1,000", worth_it="0.5%", budget="20")
+    assert read_asked(texts, ACCURACY) == asked
+    assert read_asked(asked.written(ACCURACY), ACCURACY) == asked
+    assert read_asked(write(), ACCURACY) == NOTHING
+    loss = Asked(target=0.25)
+    assert read_asked(loss.written(LOSS), LOSS) == loss
+    assert asked.of_other_metric() == Asked(fit_from=1000, runs=20)
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        (write(target="lots"), "target: 'lots' is not a number or a percentage"),
+        (write(target="95"), "no target 95 for test_accuracy"),
+        (write(fit_from="-3"), "fit from: '-3' is not a number of images"),
+        (write(worth_it="0"), "no delta 0"),
+        (write(target="90 %", plan_for="1000"), "both a size and a target"),
+        (write(budget="1.5"), "budget: '1.5' is not a number of runs"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(written: dict[str, str], says: str):
+    with pytest.raises(ConfigError, match=says):
+        read_asked(written, ACCURACY)
+
+
+async def test_a_target_and_the_first_size_to_fit_are_asked_by_key(half: Stage):
+    async with half.open(WIDE) as show:
+        await show.press("3")
+        await show.shows("4 sizes")
+        await show.press("t")
+        await show.shows("What is asked of test accuracy?", "how many images does it take?")
+        await show.press(*"lots", "enter")
+        await show.shows("'lots' is not a number or a percentage")
+        await show.press(*["backspace"] * 4, *"81%", "tab", *"80", "enter")
+        await show.shows("target", "n ≥ 80", "3 sizes", "81.00 % needs at least")
+        await show.press("t")
+        await show.shows("81 %")
+        await show.press("escape", "m", "down", "enter")
+        await show.until(lambda: "81" not in show.text)
+
+
+async def test_the_plan_is_a_page_and_a_key_queues_it(half: Stage):
+    proposed = {spec.run_id for spec in half.specs() if spec.seed != 0}
+    async with half.open(NARROW) as show:
+        await show.press("3", "p")
+        await show.shows("Which runs to queue next", "train size", "to add", "8 runs to add", "a queue")
+        await show.press("t", "tab", "tab", "tab", "tab", *"3", "enter")
+        await show.shows("3 runs to add", "a queues 2 runs")
+        await show.press("a")
+        await show.shows("Queue what is proposed?", "queue 2 runs")
+        await show.press("enter")
+        await show.until(lambda: half.queue.enqueued)
+    (specs,) = half.queue.enqueued
+    assert len(specs) == 2
+    assert {spec.run_id for spec in specs} <= proposed
+
+
+async def test_seeds_that_the_sweep_lacks_are_named(half: Stage):
+    for spec in half.specs():
+        write_run(half.project, spec)
+    async with half.open(WIDE) as show:
+        await show.press("3", "p")
+        await show.shows("Which runs to queue next", "seeds = [0, 101, 202")
+        assert "a queue" not in show.lines[-1]

@@ -1,0 +1,91 @@
+"""What is asked of a learning curve, beyond what it shows. Light to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tui_datasize.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tui_datasize.analysis.curve import Metric
+
+CHECK_SHARE = 0.2
+"""Of a budget, kept for sizes that the law does not ask for, to see whether it holds there."""
+
+
+def share_or_number(text: str) -> float:
+    """A number as a person writes it, a percentage as its share: `95 %`, `95%` and `0.95` are the same.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    number = text.strip().removesuffix("%")
+    return float(number) / (100 if text.rstrip().endswith("%") else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of what lies beyond the runs."""
+
+    fit_from: int = 0
+    """Smaller train sizes are shown and not fitted."""
+    target: float | None = None
+    """A value of the metric to reach; None asks for no size."""
+    delta: float | None = None
+    """What a doubling has to buy to be worth it, in units of the metric; None takes the default."""
+
+    def check(self, metric: Metric) -> None:
+        """Refuse what makes no sense for the metric.
+
+        Raises:
+            ConfigError: A target outside the metric's range, or a delta that is not above 0.
+        """
+        most = 1.0 if metric.is_share else float("inf")
+        if self.target is not None and not 0 <= self.target <= most:
+            expected = "between 0 and 1 (or 0% and 100%)" if metric.is_share else "of 0 or more"
+            raise ConfigError(f"no target {self.target:g} for {metric.name}", fix=f"give one {expected}")
+        if self.delta is not None and not self.delta > 0:
+            raise ConfigError(f"no delta {self.delta:g}", fix="give one above 0")
+
+
+NOTHING_ASKED = Question()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanQuestion:
+    """What the next runs are to tell, and what they may cost."""
+
+    at: float | None = None
+    """The metric at this train size."""
+    target: float | None = None
+    """Or the train size that reaches this value of the metric. Neither: at a multiple of the largest size."""
+    runs: int | None = None
+    """Budget in runs."""
+    samples: float | None = None
+    """Or in training samples, each image counted as often as it is seen. Neither: as many runs again."""
+    fit_from: int = 0
+    """Smaller train sizes are not fitted; runs may be added to them all the same."""
+    check_share: float = CHECK_SHARE
+
+    def check(self, metric: Metric) -> None:
+        """Refuse what makes no sense.
+
+        Raises:
+            ConfigError: Two questions, two budgets, or a value out of range.
+        """
+        if self.at is not None and self.target is not None:
+            raise ConfigError("both a size and a target were given", fix="give one of the two")
+        if self.runs is not None and self.samples is not None:
+            raise ConfigError("two budgets were given", fix="give runs or samples")
+        for name, value in (("size", self.at), ("number of runs", self.runs), ("samples", self.samples)):
+            if value is not None and not value > 0:
+                raise ConfigError(f"no {name} {value:g}", fix="give a number above 0")
+        if self.target is not None and metric.is_share and not 0 < self.target < 1:
+            raise ConfigError(f"no target {self.target:g} for {metric.name}", fix="give one between 0 and 1")
+        if not 0 <= self.check_share < 1:
+            raise ConfigError(f"no share {self.check_share:g} of checks", fix="give one from 0 to below 1")
+
+
+WHAT_RUNS_ALLOW = PlanQuestion()
+"""As far ahead as is usual, for as many runs again."""

@@ -1,0 +1,119 @@
+"""What a person asks of a learning curve: as written into a dialog, and as the analysis takes it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeVar
+
+from tui_datasize.analysis.question import PlanQuestion, Question, share_or_number
+from tui_datasize.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tui_datasize.analysis.curve import Metric
+
+T = TypeVar("T")
+
+FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        "target": "{target}: how many images does it take?",
+        "fit from": "1000: smaller train sizes are not fitted",
+        "worth it": "{delta}: the least that a doubling has to buy",
+        "plan for": "20000: images to foresee; not with a target",
+        "budget": "20: runs to plan; empty: as many again",
+    }
+)
+"""What may be written, and an example of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of a curve; nothing at first."""
+
+    target: float | None = None
+    """A value of the metric to reach, in its units."""
+    fit_from: int = 0
+    """Smaller train sizes are left out of the fits."""
+    delta: float | None = None
+    """What a doubling has to buy to be worth it, in units of the metric."""
+    at: int | None = None
+    """Train size that the next runs shall tell of."""
+    runs: int | None = None
+    """How many runs may be planned."""
+
+    def question(self) -> Question:
+        """What is asked of the laws."""
+        return Question(self.fit_from, self.target, self.delta)
+
+    def plan_question(self) -> PlanQuestion:
+        """What is asked of a plan."""
+        return PlanQuestion(at=self.at, target=self.target, runs=self.runs, fit_from=self.fit_from)
+
+    def of_other_metric(self) -> Asked:
+        """What holds of another metric, too."""
+        return replace(self, target=None, delta=None)
+
+    def written(self, metric: Metric) -> dict[str, str]:
+        """As it stands in the fields, by the names of `FIELDS`."""
+        return {
+            "target": _value(self.target, metric),
+            "fit from": str(self.fit_from or ""),
+            "worth it": _value(self.delta, metric),
+            "plan for": str(self.at or ""),
+            "budget": str(self.runs or ""),
+        }
+
+
+NOTHING = Asked()
+
+
+def examples(metric: Metric) -> dict[str, str]:
+    """An example for each field, by the names of `FIELDS`."""
+    target, delta = ("95 %", "0.5 %") if metric.is_share else ("0.1", "0.02")
+    return {name: text.format(target=target, delta=delta) for name, text in FIELDS.items()}
+
+
+def read_asked(written: Mapping[str, str], metric: Metric) -> Asked:
+    """What the fields say.
+
+    Args:
+        written: Text by the names of `FIELDS`; empty where nothing is asked.
+        metric: Whose curve it is.
+
+    Raises:
+        ConfigError: A text is no number, or what is asked makes no sense.
+    """
+    asked = Asked(
+        target=_read(written, "target", share_or_number, "a number or a percentage"),
+        fit_from=_read(written, "fit from", _count, "a number of images") or 0,
+        delta=_read(written, "worth it", share_or_number, "a number or a percentage"),
+        at=_read(written, "plan for", _count, "a number of images"),
+        runs=_read(written, "budget", _count, "a number of runs"),
+    )
+    asked.question().check(metric)
+    asked.plan_question().check(metric)
+    return asked
+
+
+def _read(written: Mapping[str, str], name: str, kind: Callable[[str], T], expected: str) -> T | None:
+    text = written[name].strip()
+    if not text:
+        return None
+    try:
+        return kind(text)
+    except ValueError:
+        raise ConfigError(f"{name}: {text!r} is not {expected}") from None
+
+
+def _count(text: str) -> int:
+    number = int(text.replace(",", "").replace("_", "").replace(" ", ""))
+    if number < 1:
+        raise ValueError(number)
+    return number
+
+
+def _value(value: float | None, metric: Metric) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.10g} %" if metric.is_share else f"{value:.10g}"

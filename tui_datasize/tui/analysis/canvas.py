@@ -1,0 +1,95 @@
+"""The four panels of the Analysis tab, and what is drawn in them; what is shown is decided by the tab."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from tui_datasize.tui.analysis.choice import AnalysisChoice
+from tui_datasize.tui.analysis.curve_chart import draw_curve
+from tui_datasize.tui.analysis.fit_text import fit_lines
+from tui_datasize.tui.analysis.headings import classes_notes, curve_note, fit_note, matrix_note
+from tui_datasize.tui.analysis.overlap_views import OverlapView, draw_classes, draw_matrix
+from tui_datasize.tui.analysis.words_view import WordsView
+from tui_datasize.tui.charts.lines import sentence
+from tui_datasize.tui.widgets.chart_view import ChartView, Drawer
+from tui_datasize.tui.widgets.palette import palette_of
+from tui_datasize.tui.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from tui_datasize.analysis.summary import Analysis
+    from tui_datasize.tui.analysis.pages.page import Content, Page
+
+
+class Canvas:
+    """Curve and fit above, overlap below; a page takes the place of the first two.
+
+    Every chart is drawn again only when the version or what else it was shown with has changed.
+    """
+
+    def __init__(self) -> None:
+        self._chart = ChartView()
+        self._words = WordsView()
+        self._heat_map = ChartView()
+        self._class_bars = ChartView()
+        self._curve = Panel("Learning curve", self._chart, id="curve")
+        self._fit = Panel("Fit", self._words, id="fit")
+        self._matrix = Panel("Overlap", self._heat_map, id="matrix")
+        self._classes = Panel("Per class", self._class_bars, id="classes")
+
+    @property
+    def panels(self) -> Sequence[Panel]:
+        """In the order of the grid."""
+        return self._curve, self._fit, self._matrix, self._classes
+
+    def rows_of_words(self, width: int) -> int:
+        """How many rows the words take at a width, their heading included."""
+        return 1 + self._words.rows_at(width)
+
+    def show_curve(
+        self, version: int, analysis: Analysis, choice: AnalysisChoice, overlap: OverlapView
+    ) -> None:
+        """Draw the learning curve, what is fitted to it, and the overlap of the subset draws."""
+        palette = palette_of(self._curve.app)
+        self._chart.show((version, choice), partial(draw_curve, analysis, choice))
+        self._words.show(fit_lines(analysis, choice, palette))
+        self._heat_map.show(overlap, partial(draw_matrix, overlap))
+        self._class_bars.show(overlap, partial(draw_classes, overlap))
+        self._curve.show_note(Text(curve_note(analysis, choice), palette.muted))
+        self._fit.show_note(Text(fit_note(analysis, choice), palette.muted))
+        self._matrix.show_note(Text(matrix_note(overlap), palette.muted))
+        self._classes.show_note(*(Text(text, palette.muted) for text in classes_notes(overlap)))
+
+    def show_page(self, version: int, page: Page, content: Content, whose: str) -> None:
+        """Draw a page.
+
+        Args:
+            version: Of its content.
+            page: Which.
+            content: As it was computed.
+            whose: Experiment and variant.
+        """
+        muted = palette_of(self._curve.app).muted
+        self._chart.show((version, page.name), content.draw)
+        self._words.show([Text(line) for line in content.lines])
+        note = f"{whose} · {content.note}".rstrip(" ·")
+        self._curve.show_note(*(Text(text, muted) for text in (note, content.note, whose) if text))
+
+    def show_titles(self, page: Page | None) -> None:
+        """Head the panels for a page that is still computed, or for the learning curve."""
+        self._curve.show_title(page.title if page else "Learning curve")
+        self._fit.show_title("In words" if page else "Fit")
+        if page is not None:
+            self._chart.show(("computing", page.name), partial(sentence, "Computing …"))
+            self._words.show(())
+
+    def show_sentence(self, text: str) -> None:
+        """Say why there is nothing to draw."""
+        drawer: Drawer = lambda width, height, palette: sentence(text, width, height, palette)  # noqa: E731
+        self._chart.show(text, drawer)
+        self._words.show(())
+        for chart in (self._heat_map, self._class_bars):
+            chart.show("", lambda *_: Text())

@@ -1,0 +1,43 @@
+"""The questions of the Analysis tab, ready to be asked; what follows from an answer is the tab's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tui_datasize.tui.analysis.choice import experiment_names
+from tui_datasize.tui.analysis.pages.catalogue import LEARNING_CURVE, PAGES
+from tui_datasize.tui.enqueueing import queue_facts
+from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot
+from tui_datasize.tui.queue_dialog import QueueDialog
+from tui_datasize.tui.widgets.dialogs import ChooseDialog
+from tui_datasize.words import plural
+
+
+def which_experiment(snapshot: Snapshot, current: str) -> ChooseDialog:
+    """Of the names that the file or the runs have."""
+    names = experiment_names(snapshot)
+    titles = {plan.name: plan.title for plan in snapshot.experiments}
+    width = max((len(name) for name in names), default=0)
+    choices = [(name, f"{name:<{width}}  {titles.get(name, '')}") for name in names]
+    return ChooseDialog("Experiment", choices, current)
+
+
+def which_page(current: int) -> ChooseDialog:
+    """Of the learning curve and the pages behind it, by number."""
+    titles = [LEARNING_CURVE, *(page.title for page in PAGES)]
+    choices = [(str(index), title) for index, title in enumerate(titles)]
+    return ChooseDialog("Show", choices, str(current))
+
+
+def which_metric(current: str) -> ChooseDialog:
+    """Of all that can be analysed, by name."""
+    from tui_datasize.analysis.curve import METRICS_OFFERED
+
+    choices = [(metric.name, metric.title) for metric in METRICS_OFFERED.values()]
+    return ChooseDialog("Metric", choices, current)
+
+
+def whether_to_queue(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell]) -> QueueDialog:
+    """The runs that a page proposes, and on what terms."""
+    facts = queue_facts(snapshot, plan, cells)
+    return QueueDialog("Queue what is proposed?", facts, f"queue {plural(len(cells), 'run')}")
