@@ -216,7 +216,7 @@ def _compute(way: _Way, sweep: _Sweep, width: int) -> Done:
         trainers = [_trainer(spec, sweep, way.capture) for spec in specs]
         together = way.put_together(trainers)
         accuracies += _train(together, trainers, specs[0], measured)
-        replayed += replays(together, trainers)
+        replayed += replays(trainers)
     updates = sum(map(total_updates, sweep.specs))
     return Done(sum(sweep.images()), updates, float("nan"), float(np.mean(accuracies)), replayed)
 

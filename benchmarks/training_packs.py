@@ -17,8 +17,7 @@ from tui_datasize.experiments.subsets import draw
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.graph import Capture, CaptureOn, capture_on
-from tui_datasize.training.packs.fused import Fused
-from tui_datasize.training.packs.implementations import IMPLEMENTATIONS, PutTogether, Together
+from tui_datasize.training.packs.implementations import IMPLEMENTATIONS, PutTogether
 
 
 class PackSide:
@@ -43,7 +42,7 @@ class PackSide:
         """Train all so many further epochs."""
         for _ in range(self._lanes[0].updates(epochs)):
             self._together.step(range(len(self._lanes)))
-        before, self._replayed = self._replayed, replays(self._together, self._trainers)
+        before, self._replayed = self._replayed, replays(self._trainers)
         done = _sum([lane.trained(epochs) for lane in self._lanes])
         return replace(done, replayed=self._replayed - before)
 
@@ -75,10 +74,8 @@ def compare_packs(work: Work, data: LoadedDataset, device: torch.device, rounds:
     _print_table(names, done, flops_per_image(work)[0], ceiling)
 
 
-def replays(together: Together, trainers: Sequence[Trainer]) -> int:
+def replays(trainers: Sequence[Trainer]) -> int:
     """How many updates, those of all runs counted, were replays of recorded ones."""
-    if isinstance(together, Fused):
-        return len(trainers) * together.replayed
     return sum(trainer.replayed for trainer in trainers)
 
 

@@ -102,16 +102,33 @@ def test_cancelling_one_run_costs_the_others_nothing(lab: Lab) -> None:
 
 
 def test_a_pack_that_ignores_the_request_is_killed_for_the_one_and_costs_the_others_nothing(lab: Lab) -> None:
-    cancelled, other = running_pack(lab, 2, stubborn=True)
-    worker = lab.worker_pid(other)
+    cancelled, *others = running_pack(lab, stubborn=True)
+    worker = lab.worker_pid(cancelled)
     lab.ask(CommandKind.CANCEL, cancelled)
     lab.wait_for(cancelled, JobState.CANCELLED)
     assert not is_alive(worker)
-    lab.wait(lambda: len(begins(lab, other)) == 2)
-    job = lab.job(other)
-    assert (job.attempts, job.max_attempts) == (2, 4)
+    # They have brought nothing down, and share a worker again.
+    lab.wait(lambda: all(begins(lab, run) == [3, 2] for run in others))
+    assert [(lab.job(run).attempts, lab.job(run).max_attempts) for run in others] == [(2, 4)] * 2
     lab.open_lanes(0, 1, 2)
-    lab.wait_for(other, JobState.SUCCEEDED)
+    for run in others:
+        lab.wait_for(run, JobState.SUCCEEDED)
+
+
+def test_what_a_pack_was_ended_for_is_known_to_the_next_scheduler(lab: Lab) -> None:
+    runs = lab.enqueue(*lab.lanes(3, stubborn=True))
+    scheduler = lab.start_scheduler(*PACKS, "--grace-s", "60")
+    for run in runs:
+        lab.wait_for(run, JobState.RUNNING)
+    lab.ask(CommandKind.CANCEL, runs[0])
+    lab.kill(scheduler)
+    os.kill(lab.worker_pid(runs[0]), signal.SIGKILL)
+    lab.start_scheduler(*PACKS)
+    lab.wait_for(runs[0], JobState.CANCELLED)
+    lab.wait(lambda: all(begins(lab, run) == [3, 2] for run in runs[1:]))
+    assert [(lab.job(run).attempts, lab.job(run).max_attempts) for run in runs[1:]] == [(2, 4)] * 2
+    lab.open_lanes(1, 2)
+    lab.wait_until_over()
 
 
 def test_a_run_that_is_cancelled_before_its_claim_leaves_the_others_alone(lab: Lab) -> None:
@@ -152,7 +169,22 @@ def test_a_terminated_pack_starts_again_together(lab: Lab) -> None:
     assert (record.outcome, record.reason) == (Outcome.INTERRUPTED, LEFT_WITH_PACK)
     lab.open_lanes(0, 1, 2)
     lab.wait_until_over()
-    assert [lab.job(run).max_attempts for run in runs] == [4, 4, 4]
+    # Nobody has cancelled one of them: it costs each an attempt, as it would a run alone.
+    assert [(lab.job(run).attempts, lab.job(run).max_attempts) for run in runs] == [(2, 3)] * 3
+
+
+def test_a_pack_that_is_terminated_again_and_again_fails_as_a_run_alone_does(lab: Lab) -> None:
+    runs = running_pack(lab, 2)
+    for executions in (1, 2, 3):
+        lab.wait(lambda n=executions: all(len(begins(lab, run)) == n for run in runs))
+        os.kill(lab.worker_pid(runs[1]), signal.SIGTERM)
+    lab.wait_until_over()
+    for run in runs:
+        job = lab.job(run)
+        assert (job.state, job.reason) == (
+            JobState.FAILED,
+            f"{LEFT_WITH_PACK} on attempt 3, the last one",
+        )
 
 
 def test_a_run_that_the_worker_cannot_claim_is_left_out_and_starts_later(lab: Lab) -> None:

@@ -13,9 +13,12 @@ from tui_datasize.experiments.spec import SCHEMA_VERSION, RunSpec
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_dataset
+from tui_datasize.training.packs import training
+from tui_datasize.training.packs.implementations import PutTogether
 
 Rows: TypeAlias = list[dict[str, Any]]
 QueueRun: TypeAlias = Callable[[RunSpec], RunPaths]
+Compute: TypeAlias = Callable[[PutTogether], None]
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +55,14 @@ def queue_run(tmp_path: Path, worker_environment: None) -> QueueRun:
         return paths
 
     return queue
+
+
+@pytest.fixture
+def compute(monkeypatch: pytest.MonkeyPatch) -> Compute:
+    """Have packs computed in a given way."""
+
+    def choose(together: PutTogether) -> None:
+        monkeypatch.setattr(training, "choose", lambda *_: "fused")
+        monkeypatch.setattr(training, "IMPLEMENTATIONS", {"fused": together})
+
+    return choose

@@ -179,7 +179,7 @@ def test_recorded_updates_of_a_pack_are_the_updates_themselves(name, digits):
         for pack in packs:
             # One lane ends before the others.
             pack.step([0, 1, 2] if update < 6 else [0, 2])
-    assert packs[1].replayed > 0
+    assert all(trainer.replayed > 0 for trainer in recorded)
     for one, other in zip(plain, recorded, strict=True):
         assert other.read() == one.read()
         assert torch.equal(values(other), values(one))

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from dataclasses import replace
 
 import pytest
 import torch
 
-from tests.training.helpers import evaluations, small_spec
+from tests.training.helpers import evaluations
+from tests.training.pack_runs import CNN, SPEC, after, ask_to_leave, diverging, ends, specs_of, work
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED
-from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec
+from tui_datasize.experiments.spec import Budget, ModelSpec
 from tui_datasize.runlog.claim import LEFT_WITH_PACK, Outcome, acquire, conclude, read_exit, take_lock
 from tui_datasize.training.lane import Lane
-from tui_datasize.training.packs import calibration, training
+from tui_datasize.training.packs import calibration
 from tui_datasize.training.packs.fused import Fused
 from tui_datasize.training.packs.side_by_side import SideBySide
 from tui_datasize.training.worker import main
-
-SPEC = small_spec(budget=Budget("updates", 12), evaluations=2)
-CNN = replace(SPEC, model=ModelSpec("cnn3", {"width": 4}))
 
 
 @pytest.fixture(autouse=True)
@@ -29,52 +26,13 @@ def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@pytest.fixture
-def compute(monkeypatch):
-    """Have packs computed in a given way."""
-
-    def choose(together):
-        monkeypatch.setattr(training, "choose", lambda *_: "fused")
-        monkeypatch.setattr(training, "IMPLEMENTATIONS", {"fused": together})
-
-    return choose
-
-
-def specs_of(spec, count=4):
-    return [replace(spec, seed=lane, train_size=50 + 9 * lane) for lane in range(count)]
-
-
-def work(runs, monkeypatch=None, attempts=""):
-    if attempts:
-        monkeypatch.setenv("DATASIZE_ATTEMPT", attempts)
-    return main(["--pack", *(str(paths.directory) for paths in runs)])
-
-
-def ends(runs):
-    return [(end.outcome, end.reason) if (end := read_exit(paths)) else None for paths in runs]
+def work_as(attempts, runs, monkeypatch):
+    monkeypatch.setenv("DATASIZE_ATTEMPT", attempts)
+    return work(runs)
 
 
 def facts(paths):
     return json.loads(paths.provenance.read_text())
-
-
-def after(updates, happen, together=Fused):
-    """An implementation in which something happens in the middle of an update."""
-
-    class Disturbed(together):
-        steps = 0
-
-        def step(self, lanes):
-            super().step(lanes)
-            Disturbed.steps += 1
-            if Disturbed.steps == updates:
-                happen()
-
-    return Disturbed
-
-
-def ask_to_leave():
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_a_pack_ends_as_its_runs_alone_do(queue_run, compute):
@@ -97,8 +55,7 @@ def test_a_pack_ends_as_its_runs_alone_do(queue_run, compute):
 def test_a_lane_whose_loss_is_no_number_ends_alone(queue_run, compute):
     compute(Fused)
     first, second, third = specs_of(CNN, 3)
-    diverging = replace(second, optimizer=OptimizerSpec(lr=1e30), clip_grad_norm=None)
-    sound, mixed = ([queue_run(spec) for spec in (first, s, third)] for s in (second, diverging))
+    sound, mixed = ([queue_run(spec) for spec in (first, s, third)] for s in (second, diverging(second)))
     assert work(sound) == EXIT_OK
     assert work(mixed) == EXIT_RUN_FAILED
     outcomes = ends(mixed)
@@ -134,7 +91,7 @@ def test_a_pack_asked_to_leave_resumes_bit_for_bit(queue_run, compute, monkeypat
     assert work(broken) == EXIT_OK
     assert ends(broken) == [(Outcome.INTERRUPTED, LEFT_WITH_PACK)] * 3
     compute(Fused)
-    assert work(broken, monkeypatch, "2,2,2") == EXIT_OK
+    assert work_as("2,2,2", broken, monkeypatch) == EXIT_OK
     for undisturbed, resumed in zip(whole, broken, strict=True):
         assert read_exit(resumed).attempt == 2
         assert evaluations(resumed) == evaluations(undisturbed)
@@ -208,7 +165,7 @@ def test_a_lane_that_cannot_be_claimed_or_prepared_leaves_the_others(queue_run, 
     taken, broken, *sound = runs = [queue_run(spec) for spec in specs_of(CNN)]
     conclude(taken, 1, Outcome.CANCELLED, "cancelled by you")
     broken.spec.write_text("{}")
-    assert work(runs, monkeypatch, "1,1,1,1") == EXIT_RUN_FAILED
+    assert work_as("1,1,1,1", runs, monkeypatch) == EXIT_RUN_FAILED
     assert [end[0] for end in ends(runs)] == [
         *(Outcome.CANCELLED, Outcome.FAILED, Outcome.SUCCEEDED, Outcome.SUCCEEDED)
     ]
@@ -224,7 +181,7 @@ def test_runs_that_do_not_fit_together_are_told(queue_run):
 def test_wrong_attempts_are_told(queue_run, monkeypatch, capsys):
     runs = [queue_run(spec) for spec in specs_of(SPEC, 3)]
     for attempts in ("2,1", "2,1,one", "0,1,1"):
-        assert work(runs, monkeypatch, attempts) == EXIT_BAD_INPUT
+        assert work_as(attempts, runs, monkeypatch) == EXIT_BAD_INPUT
         assert "DATASIZE_ATTEMPT" in capsys.readouterr().err
     assert not any(paths.claim.exists() for paths in runs)
 
@@ -257,6 +214,23 @@ def test_the_faster_way_is_measured_once(digits, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert choose() == "fused"
     assert len(measured) == 6
+
+
+def test_what_is_not_measured_is_not_measured_again(digits, monkeypatch):
+    measured = []
+
+    def pretend(name, spec, _images, _device, _width):
+        measured.append(spec)
+        return 1.0
+
+    monkeypatch.setattr(calibration, "_seconds_per_step", pretend)
+    spec = replace(SPEC, model=ModelSpec("resnet", {"depth": 8, "width": 4}))
+    for size in (50, 59, 68):
+        of_size = replace(spec, train_size=size, budget=Budget("samples", 10 * size))
+        calibration.choose(of_size, digits, torch.device("cpu"), 2)
+    assert len(measured) == len(calibration.IMPLEMENTATIONS)
+    calibration.choose(replace(spec, batch_size=8), digits, torch.device("cpu"), 2)
+    assert len(measured) == 2 * len(calibration.IMPLEMENTATIONS)
 
 
 def test_what_cannot_be_fused_is_trained_side_by_side(digits, monkeypatch, capsys):

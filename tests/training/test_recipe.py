@@ -76,7 +76,7 @@ def test_each_update_has_the_learning_rate_of_the_schedule(optimizer, digits):
         trainer.step()
         expected = optimizer.lr * learning_rate_factor(schedule, update, 12)
         assert trainer.learning_rate == expected
-        assert [group["lr"] for group in trainer._optimizer.param_groups] == [expected]
+        assert [group["lr"] for group in trainer.state_dict()["optimizer"]["param_groups"]] == [expected]
 
 
 def test_a_learning_rate_of_zero_moves_nothing_and_stands_in_the_record(digits, queue_run):

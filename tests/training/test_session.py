@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from functools import partial
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
+from tests.training.graph_trainers import on_recordings
 from tests.training.helpers import evaluations, read_rows, small_spec, train, train_until, weights
 from tui_datasize.errors import RunFailedError
 from tui_datasize.experiments.budget import epochs_at, evaluation_updates, total_updates
@@ -17,6 +19,9 @@ from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.runlog import schema
 from tui_datasize.training import checkpoint
+from tui_datasize.training import session as session_module
+from tui_datasize.training.engine import Trainer
+from tui_datasize.training.session import Session
 from tui_datasize.training.stop import StopRequest
 
 CNN = ModelSpec("cnn3", {"width": 4})
@@ -224,8 +229,6 @@ def test_a_loss_that_is_no_number_ends_the_run_with_its_update(queue_run):
 
 
 def test_a_row_is_written_about_once_a_second_and_a_checkpoint_every_half_minute(queue_run, digits):
-    from tui_datasize.training.session import Session
-
     spec = small_spec(budget=Budget("updates", 400), evaluations=1)
     paths = queue_run(spec)
     ticks = itertools.count()
@@ -244,3 +247,30 @@ def test_a_row_is_written_about_once_a_second_and_a_checkpoint_every_half_minute
     assert gaps[:-1].min() >= 1.0
     assert gaps.max() < 2.5
     assert 290 <= saved.index(True) <= 330
+
+
+def test_time_begins_with_training_and_not_while_other_runs_are_made_ready(queue_run, digits):
+    spec = small_spec()
+    paths = queue_run(spec)
+    ticks = itertools.count()
+    subset = draw(np.asarray(digits.train.labels), spec.train_size, spec.subset)
+    session = Session(paths, spec, digits, subset, torch.device("cpu"), lambda: next(ticks) / 10)
+    for _ in range(1000):
+        next(ticks)
+    session.run(StopRequest())
+    first = next(row for row in read_rows(paths) if row["event"] == "train")
+    assert 0 < first["wall_s"] < 10
+    # A tenth of a second at every look, of which there is one for each update.
+    assert first["images_per_s"] > spec.batch_size
+
+
+def test_the_record_tells_how_many_updates_were_replayed_in_all_attempts(queue_run, monkeypatch):
+    paths, plain = queue_run(small_spec()), queue_run(small_spec())
+    train(plain)
+    monkeypatch.setattr(session_module, "Trainer", partial(Trainer, capture=on_recordings))
+    train_until(paths, 12)
+    train(paths)
+    replayed = [json.loads(run.provenance.read_text())["updates_replayed"] for run in (plain, paths)]
+    # The first three after each start are made as they are.
+    assert replayed == [0, (12 - 3) + (28 - 3)]
+    assert evaluations(paths) == evaluations(plain)

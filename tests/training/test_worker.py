@@ -17,7 +17,7 @@ from tests.training.helpers import evaluations, read_rows, small_spec, train, tr
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec
 from tui_datasize.training import failures
-from tui_datasize.training.stop import StopRequest
+from tui_datasize.training.stop import StopRequest, StopRequested
 from tui_datasize.training.worker import main
 
 WORKER = [sys.executable, "-m", "tui_datasize.training"]
@@ -142,6 +142,21 @@ def test_signal_handlers_are_put_back():
     with StopRequest().listening():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_second_request_does_not_interrupt_the_answer_to_the_first():
+    stop, answered = StopRequest(), []
+
+    def ask_twice():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            answered.append(stop.requested)
+
+    with stop.listening(), pytest.raises(StopRequested), stop.at_once():
+        ask_twice()
+    assert answered == [True]
 
 
 def fails_with(paths, capfd):

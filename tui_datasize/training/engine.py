@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from tui_datasize.experiments.budget import samples_at, total_updates
 from tui_datasize.experiments.schedule import learning_rate_factor
@@ -21,12 +20,11 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.augment.mixing import Targets
 from tui_datasize.training.augment.pipeline import Pipeline
-from tui_datasize.training.averaging import WeightAverage
+from tui_datasize.training.descent import Descent
 from tui_datasize.training.device import autocast
 from tui_datasize.training.evaluate import DeviceSplit, Integers
 from tui_datasize.training.graph import CaptureOn, Replays, capture_on
 from tui_datasize.training.models import build_model
-from tui_datasize.training.optimizers import LearningRate, build_optimizer
 from tui_datasize.training.placement import place
 from tui_datasize.training.streams import BatchOrder, Purpose, stream
 from tui_datasize.training.transfer import SourceWeights, take_over
@@ -114,16 +112,7 @@ class Trainer:
         """How its updates may be recorded; the optimiser is prepared for it."""
         self._updates = total_updates(spec)
         self._dropout = stream(spec.seed, Purpose.DROPOUT, device)
-        model = build_model(
-            spec.model,
-            input_shape(dataset.image_shape, spec.augmentation),
-            len(dataset.class_names),
-            initialisation=stream(spec.seed, Purpose.INITIALISATION),
-            dropout=self._dropout,
-        )
-        if source:
-            take_over(model, source)
-        self.model: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = _make_model(spec, dataset, device, self._dropout, source)
         normalise = Normalise(dataset.mean, dataset.std, device)
         self.view = View(normalise, spec.augmentation.crop_px)
         """What evaluations see of stored images."""
@@ -132,6 +121,8 @@ class Trainer:
         """Images of a full batch."""
         self.update = 0
         """Updates made."""
+        self.replayed = 0
+        """How many of those since this object was made were replays of a recorded one."""
         self.last_batch: SeenBatch | None = None
         """Of the last update, kept only where the protocol measures it."""
         self.autocast = autocast(device, spec.precision)
@@ -141,20 +132,15 @@ class Trainer:
         )
         self._augmentation = stream(spec.seed, Purpose.AUGMENTATION)
         self._pipeline = Pipeline(spec.augmentation, normalise, self._augmentation)
-        # Frozen weights are none of the optimiser's: its decay would move them.
-        self._parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self._optimizer = build_optimizer(self._parameters, spec.optimizer)
-        self._average = None if spec.ema_decay is None else WeightAverage(self.model, spec.ema_decay)
-        captured = capture(device, (self._dropout,))
-        self._replays: Replays[Learned] | None = Replays(captured) if captured else None
-        self._rate = LearningRate(self._optimizer, device if self._replays else None)
-        self._losses: list[Tensor] = []
-        self._gradient_norms: list[Tensor] = []
+        self._replays = Replays[Learned].on(device, (self._dropout,), capture)
+        self._descent = Descent(self.model, spec, device if self._replays else None)
+        self._unread: list[tuple[Tensor, Tensor]] = []
 
     @property
     def evaluated_model(self) -> nn.Module:
         """What evaluations measure: the average of weights where there is one."""
-        return self._average.model if self._average else self.model
+        average = self._descent.average
+        return average.model if average else self.model
 
     @property
     def learning_rate(self) -> float:
@@ -162,23 +148,20 @@ class Trainer:
         factor = learning_rate_factor(self._spec.schedule, max(0, self.update - 1), self._updates)
         return self._spec.optimizer.lr * factor
 
-    @property
-    def replayed(self) -> int:
-        """How many of the updates were replays of a recorded one."""
-        return self._replays.replayed if self._replays else 0
-
     def step(self) -> None:
         """Make one update on the next batch."""
         rows = self._next_rows()
         self.advance()
         if self._replays is None:
             learned = self._learn_from(self._batch(rows))
-            self.note(learned.loss, learned.gradient_norm)
+            self.note(learned.loss, learned.gradient_norm, is_replay=False)
             return
+        before = self._replays.count
         learned = self._learn_recorded(rows, self._replays)
         self.last_batch = learned.seen
         # The next replay overwrites both.
-        self.note(*torch.stack((learned.loss, learned.gradient_norm)).unbind())
+        loss, norm = torch.stack((learned.loss, learned.gradient_norm)).unbind()
+        self.note(loss, norm, is_replay=self._replays.count > before)
 
     def next_batch(self) -> Batch:
         """Draw what the next update is made on; moves the streams of order and augmentation."""
@@ -187,7 +170,7 @@ class Trainer:
     def advance(self) -> None:
         """Begin the next update: what the host decides of it."""
         self.update += 1
-        self._rate.set(self.learning_rate)
+        self._descent.set_rate(self.learning_rate)
 
     def loss(self, logits: Tensor, targets: Targets) -> Tensor:
         """What the next update makes smaller, nats, from the logits (B, K) of its batch."""
@@ -198,24 +181,19 @@ class Trainer:
 
     def apply_gradients(self) -> Tensor:
         """Change weights and average by the gradients; returns their norm before clipping."""
-        norm = self._clip_gradients()
-        self._rate.step()
-        if self._average:
-            self._average.update(is_first=self.update == 1)
-        return norm
+        return self._descent.step(is_first=self.update == 1)
 
-    def note(self, loss: Tensor, gradient_norm: Tensor) -> None:
-        """Keep what an update measured until it is read."""
-        self._losses.append(loss)
-        self._gradient_norms.append(gradient_norm)
+    def note(self, loss: Tensor, gradient_norm: Tensor, *, is_replay: bool) -> None:
+        """Keep what an update measured until it is read, and count those that were replays."""
+        self._unread.append((loss, gradient_norm))
+        self.replayed += is_replay
 
     def read(self) -> Readings:
         """Losses and gradient norms since the last reading; waits for the device."""
-        if not self._losses:
+        if not self._unread:
             return Readings((), ())
-        losses, norms = (torch.stack(v).tolist() for v in (self._losses, self._gradient_norms))
-        self._losses.clear()
-        self._gradient_norms.clear()
+        losses, norms = (torch.stack(measured).tolist() for measured in zip(*self._unread, strict=True))
+        self._unread.clear()
         return Readings(tuple(losses), tuple(norms))
 
     def state_dict(self) -> dict[str, Any]:
@@ -226,13 +204,11 @@ class Trainer:
         state = {
             "update": self.update,
             "model": self.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            **self._descent.state_dict(),
             "order": self._order.state_dict(),
             "dropout": self._dropout.get_state(),
             "augmentation": self._augmentation.get_state(),
         }
-        if self._average:
-            state["ema"] = self._average.state_dict()
         if self.last_batch:
             state["last_batch"] = {"logits": self.last_batch.logits, "labels": self.last_batch.labels}
         return state
@@ -241,13 +217,11 @@ class Trainer:
         """Continue where `state_dict` was taken, bit for bit on the same kind of device."""
         self.update = state["update"]
         self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._descent.load_state_dict(state)
         self._order.load_state_dict(state["order"])
         self._dropout.set_state(state["dropout"])
         # Checkpoints made before there was augmentation are of runs without it.
         self._augmentation.set_state(state.get("augmentation", self._augmentation.get_state()))
-        if self._average:
-            self._average.load_state_dict(state["ema"])
         if "last_batch" in state:
             self.last_batch = SeenBatch(**{k: v.to(self.device) for k, v in state["last_batch"].items()})
         if self._replays:
@@ -275,9 +249,7 @@ class Trainer:
         with self.autocast:
             logits = self.model(batch.inputs)
         loss = self.loss(logits, batch.targets)
-        # The optimiser's own way also reports to the profiler: 6 % of the step of a tiny model.
-        for parameter in self._parameters:
-            parameter.grad = None
+        self._descent.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
         return Learned(loss.detach(), self.apply_gradients(), self.last_batch)
 
@@ -295,8 +267,23 @@ class Trainer:
         # One copy of all images behind the other: neighbours, which mixing pairs, are different images.
         return self._order.next(ceil(size / repeats)).repeat(repeats)[:size]
 
-    def _clip_gradients(self) -> Tensor:
-        """Global norm of the gradients before they are clipped; stays on the device."""
-        if self._spec.clip_grad_norm is None:
-            return get_total_norm([p.grad for p in self._parameters if p.grad is not None])
-        return clip_grad_norm_(self._parameters, self._spec.clip_grad_norm)
+
+def _make_model(
+    spec: RunSpec,
+    dataset: LoadedDataset,
+    device: torch.device,
+    dropout: torch.Generator,
+    source: SourceWeights | None,
+) -> nn.Module:
+    """The model before its first update, on its device."""
+    model = build_model(
+        spec.model,
+        input_shape(dataset.image_shape, spec.augmentation),
+        len(dataset.class_names),
+        initialisation=stream(spec.seed, Purpose.INITIALISATION),
+        dropout=dropout,
+    )
+    if source:
+        take_over(model, source)
+    placed: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed

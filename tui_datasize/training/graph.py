@@ -136,8 +136,16 @@ class Replays(Generic[Made]):
         self._may_record = True
         self._recordings: dict[Shapes, _Recording[Made]] = {}
         self._warm_ups: dict[Shapes, int] = {}
-        self.replayed = 0
+        self.count = 0
         """How often recorded work was done."""
+
+    @classmethod
+    def on(
+        cls, device: torch.device, generators: Sequence[torch.Generator], capture: CaptureOn
+    ) -> Replays[Made] | None:
+        """For work on a device that draws from these streams; None where nothing is recorded."""
+        captured = capture(device, generators)
+        return cls(captured) if captured else None
 
     def forget(self) -> None:
         """Record anew: tensors that the work holds on to were replaced by others."""
@@ -161,7 +169,7 @@ class Replays(Generic[Made]):
             recording = self._record(work, inputs, shapes)
         if recording is None:
             return self._capture.prepare(lambda: work(*inputs))
-        self.replayed += 1
+        self.count += 1
         return recording(inputs)
 
     def _is_due(self, shapes: Shapes) -> bool:

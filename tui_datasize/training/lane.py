@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
+import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from pathlib import Path
-from typing import TextIO
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from math import inf
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.runlog.claim import LEFT_WITH_PACK, Claim, Outcome
 from tui_datasize.training import failures
+from tui_datasize.training.output import forgiving
 
-_STDOUT, _STDERR = 1, 2
+_RETRY_INTERVAL_S = 1.0
+"""Between two attempts to write an end that could not be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a run ended."""
+
+    outcome: Outcome
+    reason: str
+    words: str
+    """Said once it is written; nothing where they are empty."""
 
 
 class Lane:
     """A claimed run that this worker trains, alone or as one of several.
+
+    How it ends is decided once. Where that cannot be written at first, the lane remembers it.
 
     Args:
         claim: The right to execute it.
@@ -29,25 +41,29 @@ class Lane:
     def __init__(self, claim: Claim, *, is_one_of_several: bool) -> None:
         self.claim = claim
         self.paths = claim.paths
-        self.is_open = True
-        """Whether its end is still to come."""
-        self.failure: Exception | None = None
-        """Why it failed, or why its end could not be written."""
+        self.ruins_process = False
+        """Whether it failed in a way that the process cannot go on after."""
         self._is_one_of_several = is_one_of_several
+        self._end: _End | None = None
+        self._is_written = False
+        self._tried_s = -inf
 
-    @contextmanager
-    def telling(self) -> Iterator[None]:
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still to be decided how it ends."""
+        return self._end is None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended in failure, or its end could not be written."""
+        return self._end is not None and (self._end.outcome is Outcome.FAILED or not self._is_written)
+
+    def telling(self) -> AbstractContextManager[None]:
         """While inside, what is printed also goes to the run's own logs, if it would not anyway.
 
         The output of a worker for several runs is the log of the first of them.
         """
-        if not self._is_one_of_several:
-            yield
-            return
-        out = _Copying(sys.stdout, _STDOUT, self.paths.stdout)
-        err = _Copying(sys.stderr, _STDERR, self.paths.stderr)
-        with redirect_stdout(out), redirect_stderr(err):
-            yield
+        return forgiving(self.paths.stdout, self.paths.stderr) if self._is_one_of_several else nullcontext()
 
     def say(self, words: str) -> None:
         """Print a line about this run."""
@@ -56,32 +72,53 @@ class Lane:
 
     def succeed(self) -> None:
         """The run is trained to its end."""
-        self._end(Outcome.SUCCEEDED, "", "succeeded")
+        self._decide(Outcome.SUCCEEDED, "", "succeeded")
 
     def leave(self) -> None:
         """The worker was asked to leave; a later attempt goes on."""
         reason = LEFT_WITH_PACK if self._is_one_of_several else "asked to leave"
-        self._end(Outcome.INTERRUPTED, reason, "left when asked to")
+        self._decide(Outcome.INTERRUPTED, reason, "left when asked to")
 
     def fail(self, error: Exception) -> None:
-        """The run cannot be trained to its end."""
-        self.failure = error
-        with self.telling():
-            report(error)
-        self._end(Outcome.FAILED, failures.reason(error))
+        """The run cannot be trained to its end.
 
-    def _end(self, outcome: Outcome, reason: str, words: str = "") -> None:
-        self.is_open = False
+        The error is told and not kept: its traceback holds whatever was being trained, with its memory.
+        """
+        self.ruins_process = failures.ruins_process(error)
         try:
-            self.claim.finish(outcome, reason)
-        except OSError as error:
-            # Without an `exit.json` the attempt counts as interrupted, which is what it is.
-            self.failure = error
-            report(error)
+            with self.telling():
+                report(error)
+        finally:
+            self._decide(Outcome.FAILED, failures.reason(error))
+
+    def write_end(self) -> None:
+        """Write how the run ended and free it, where that is decided and still to be done."""
+        if self._end is None or self._is_written:
             return
-        if words:
-            self.say(words)
+        is_first_try = self._tried_s == -inf
+        self._tried_s = time.monotonic()
+        try:
+            self.claim.finish(self._end.outcome, self._end.reason)
+        except OSError as error:
+            # Should it never succeed, the attempt counts as interrupted, which is what it is.
+            if is_first_try:
+                with self.telling():
+                    report(error)
+            return
+        self._is_written = True
+        if self._end.words:
+            self.say(self._end.words)
         self.claim.release()
+
+    def write_end_if_due(self) -> None:
+        """As `write_end`, once in a while: to be called at any rate."""
+        if time.monotonic() - self._tried_s >= _RETRY_INTERVAL_S:
+            self.write_end()
+
+    def _decide(self, outcome: Outcome, reason: str, words: str = "") -> None:
+        if self._end is None:
+            self._end = _End(outcome, reason, words)
+        self.write_end()
 
 
 def report(error: Exception) -> None:
@@ -89,28 +126,3 @@ def report(error: Exception) -> None:
     if not isinstance(error, DatasizeError):
         traceback.print_exception(error)
     print(failures.reason(error), file=sys.stderr, flush=True)
-
-
-class _Copying(io.TextIOBase):
-    """A stream that also appends to a log, unless its descriptor leads there already."""
-
-    def __init__(self, stream: TextIO, descriptor: int, log: Path) -> None:
-        self._stream = stream
-        self._log = None if _leads_to(descriptor, log) else log
-
-    def write(self, text: str) -> int:
-        # A log that cannot be written keeps no run from being trained.
-        if self._log:
-            with suppress(OSError), self._log.open("a", encoding="utf-8") as file:
-                file.write(text)
-        return self._stream.write(text)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-
-def _leads_to(descriptor: int, log: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), log.stat())
-    except OSError:
-        return False

@@ -84,10 +84,12 @@ class Session:
         self._evaluated = 0
         self._best: Result | None = None
         self._earlier_wall_s = 0.0
+        self._earlier_replays = 0
         self.has_resumed = self._restore()
         """Whether it continues from a checkpoint."""
         self._clock = clock
-        self._started_s = self._read_s = self._saved_s = clock()
+        # Begins when it is entered: until then, other runs of a pack are made ready.
+        self._started_s = self._read_s = self._saved_s = math.nan
         self._metrics = MetricsWriter(paths.metrics)
 
     def run(self, stop: StopRequest) -> None:
@@ -110,6 +112,7 @@ class Session:
     def __enter__(self) -> Session:
         """Go on with the record: void the rows of updates that will be made again."""
         self._metrics.resume(self._last_recorded_update())
+        self._started_s = self._read_s = self._saved_s = self._clock()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -191,7 +194,7 @@ class Session:
         # Before the last checkpoint, so that a run resumed from it has nothing left to do.
         if self.trainer.update == self._updates:
             write_results(self._paths, self.dataset, last, self._best)
-            self._record_peak_memory()
+            self._record_end()
             self._save()
         else:
             self._save_if_due()
@@ -269,9 +272,13 @@ class Session:
             fix="use a smaller lr or clip_grad_norm",
         )
 
-    def _record_peak_memory(self) -> None:
+    def _record_end(self) -> None:
         """Add to the provenance what is known at the end alone."""
-        provenance.add(self._paths, peak_memory(self.device))
+        provenance.add(self._paths, {**peak_memory(self.device), "updates_replayed": self._replays()})
+
+    def _replays(self) -> int:
+        """How many of the run's updates were replays of a recorded one."""
+        return self._earlier_replays + self.trainer.replayed
 
     def _save_if_due(self) -> None:
         if self._clock() - self._saved_s >= _CHECKPOINT_INTERVAL_S:
@@ -283,6 +290,7 @@ class Session:
             "evaluated": self._evaluated,
             "best": self._best.state_dict() if self._best else None,
             "wall_s": self._wall_s(),
+            "replays": self._replays(),
         }
         checkpoint.save(self._paths.checkpoint, self._identity, state)
         self._read_s = self._saved_s = self._clock()
@@ -299,6 +307,8 @@ class Session:
         self._evaluated = state["evaluated"]
         self._best = Result.from_state(state["best"]) if state["best"] else None
         self._earlier_wall_s = state["wall_s"]
+        # Checkpoints made before they were counted tell of none.
+        self._earlier_replays = state.get("replays", 0)
         print(f"resuming at update {self.trainer.update} of {self._updates}", flush=True)
         return True
 

@@ -61,4 +61,6 @@ class StopRequest:
     def _receive(self, _number: int, _frame: object) -> None:
         self.requested = True
         if self._at_once:
+            # Once: whoever answers it is not to be interrupted by a second one.
+            self._at_once = False
             raise StopRequested

@@ -14,8 +14,8 @@ from pathlib import Path
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED, StorageError
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, acquire, observe
 from tui_datasize.runlog.paths import RunPaths
-from tui_datasize.training import failures
 from tui_datasize.training.lane import Lane, report
+from tui_datasize.training.output import forgiving
 from tui_datasize.training.stop import StopRequest, StopRequested
 
 PACK_OPTION = "--pack"
@@ -38,12 +38,22 @@ exit status: 0 all succeeded or left when asked to, 1 a run failed, 2 usage"""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Assignment:
     """One run to execute."""
 
     paths: RunPaths
     attempt: int | None
     """Its number; None for one more than the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What came of runs that were executed together."""
+
+    has_failed: bool
+    """Whether one did, or its end could not be written."""
+    ruins_process: bool
+    """Whether the process can execute no other run."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -68,12 +78,13 @@ def main(argv: Sequence[str]) -> int:
     if problem:
         print(problem, file=sys.stderr)
         return EXIT_BAD_INPUT
-    orders = [
-        Order(paths, int(number) if number else None) for paths, number in zip(runs, attempts, strict=True)
+    assignments = [
+        Assignment(paths, int(number) if number else None)
+        for paths, number in zip(runs, attempts, strict=True)
     ]
     stop = StopRequest()
-    with stop.listening():
-        return _work_through([orders] if is_pack else [[order] for order in orders], stop)
+    with stop.listening(), forgiving():
+        return _work_through([assignments] if is_pack else [[one] for one in assignments], stop)
 
 
 def _usage_problem(runs: Sequence[RunPaths], attempts: Sequence[str]) -> str:
@@ -92,45 +103,48 @@ def _is_attempt(number: str) -> bool:
     return number.isdecimal() and int(number) >= 1
 
 
-def _work_through(packs: Sequence[Sequence[Order]], stop: StopRequest) -> int:
+def _work_through(packs: Sequence[Sequence[Assignment]], stop: StopRequest) -> int:
     status = EXIT_OK
-    for orders in packs:
+    for assignments in packs:
         # Runs that nobody claimed stay free for another worker.
         if stop.requested:
             break
-        problems = _work(orders, stop)
-        if problems:
+        result = _work(assignments, stop)
+        if result.has_failed:
             status = EXIT_RUN_FAILED
-        if any(failures.ruins_process(problem) for problem in problems):
+        if result.ruins_process:
             break
     return status
 
 
-def _work(orders: Sequence[Order], stop: StopRequest) -> list[Exception]:
-    """Claim and execute runs together; the failures of those that failed."""
-    problems: list[Exception] = []
+def _work(assignments: Sequence[Assignment], stop: StopRequest) -> _Result:
+    """Claim and execute runs together."""
+    has_failed = False
     lanes: list[Lane] = []
-    for order in orders:
+    for assignment in assignments:
         try:
-            lane = _claim(order, is_one_of_several=len(orders) > 1)
+            lane = _claim(assignment, is_one_of_several=len(assignments) > 1)
         except OSError as error:
-            where = str(order.paths.directory)
-            problems.append(StorageError(f"cannot be written: {error.strerror}", where=where))
-            report(problems[-1])
+            where = str(assignment.paths.directory)
+            report(StorageError(f"cannot be written: {error.strerror}", where=where))
+            has_failed = True
             continue
         if lane:
             lanes.append(lane)
     if lanes:
         _execute(lanes, stop)
-    return problems + [lane.failure for lane in lanes if lane.failure]
+    return _Result(
+        has_failed=has_failed or any(lane.has_failed for lane in lanes),
+        ruins_process=any(lane.ruins_process for lane in lanes),
+    )
 
 
-def _claim(order: Order, *, is_one_of_several: bool) -> Lane | None:
-    attempt = order.attempt or observe(order.paths).newest_attempt + 1
+def _claim(assignment: Assignment, *, is_one_of_several: bool) -> Lane | None:
+    attempt = assignment.attempt or observe(assignment.paths).newest_attempt + 1
     try:
-        lane = Lane(acquire(order.paths, attempt), is_one_of_several=is_one_of_several)
+        lane = Lane(acquire(assignment.paths, attempt), is_one_of_several=is_one_of_several)
     except ClaimRefused as refusal:
-        print(f"{order.paths.run_id}: left alone: {refusal.reason}", flush=True)
+        print(f"{assignment.paths.run_id}: left alone: {refusal.reason}", flush=True)
         return None
     lane.say(f"attempt {attempt}, process {os.getpid()}")
     return lane
@@ -150,3 +164,6 @@ def _execute(lanes: Sequence[Lane], stop: StopRequest) -> None:
         for lane in lanes:
             if lane.is_open:
                 lane.fail(error)
+    finally:
+        for lane in lanes:
+            lane.write_end()

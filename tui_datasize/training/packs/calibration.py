@@ -58,7 +58,7 @@ class Setting:
 
     @classmethod
     def of(cls, spec: RunSpec, dataset: LoadedDataset, device: torch.device, width: int) -> Setting:
-        """The setting of a pack of `width` runs like this one."""
+        """The setting of a pack of `width` runs like this one, as it is timed."""
         facts = devices.describe(device, spec.precision)
         return cls(
             device=facts["device_name"],
@@ -79,16 +79,28 @@ class Setting:
 
 def choose(spec: RunSpec, dataset: LoadedDataset, device: torch.device, width: int) -> Implementation:
     """The faster way to train `width` runs like this one together, measured where it is not known."""
-    setting = Setting.of(spec, dataset, device, width)
+    measured = _measured(spec)
+    setting = Setting.of(measured, dataset, device, width)
     timings = _read(setting.file)
     if timings is None:
-        timings = _measure(spec, dataset, device, width)
+        timings = _measure(measured, dataset, device, width)
         _write(setting, timings)
     return "fused" if timings["fused"] * _NEEDED_GAIN < timings["side by side"] else "side by side"
 
 
+def _measured(spec: RunSpec) -> RunSpec:
+    """The run that is timed: what decides a run's length, or its images, is none of an update's speed."""
+    return replace(
+        spec,
+        train_size=_BATCHES * spec.batch_size,
+        budget=Budget("updates", _MANY_UPDATES),
+        label_noise=LabelNoise(),
+        transfer=None,
+    )
+
+
 def _measure(spec: RunSpec, dataset: LoadedDataset, device: torch.device, width: int) -> Timings:
-    images = _synthetic(dataset, spec.batch_size)
+    images = _synthetic(dataset, spec.train_size)
     timings = {name: _seconds_per_step(name, spec, images, device, width) for name in IMPLEMENTATIONS}
     if device.type == "cuda":
         # The record of a run's memory is to tell of its training alone.
@@ -105,17 +117,9 @@ def _seconds_per_step(
     Infinite where the implementation cannot compute this model, or not in the memory there is.
     """
     rows = np.arange(len(images.train.labels))
-    # What decides the length of a run, or its images, is none of an update's speed.
-    shared = replace(
-        spec,
-        train_size=len(rows),
-        budget=Budget("updates", _MANY_UPDATES),
-        label_noise=LabelNoise(),
-        transfer=None,
-    )
     try:
         together = IMPLEMENTATIONS[name](
-            [Trainer(replace(shared, seed=lane), images, rows, device) for lane in range(width)]
+            [Trainer(replace(spec, seed=lane), images, rows, device) for lane in range(width)]
         )
         return _best_time(lambda: together.step(range(width)), device)
     except (RuntimeError, ValueError) as error:
@@ -138,9 +142,9 @@ def _best_time(step: Callable[[], None], device: torch.device) -> float:
     return min(times_s)
 
 
-def _synthetic(dataset: LoadedDataset, batch_size: int) -> LoadedDataset:
-    """Random images of the same shape and classes."""
-    numbers, count = np.random.default_rng(0), _BATCHES * batch_size
+def _synthetic(dataset: LoadedDataset, count: int) -> LoadedDataset:
+    """So many random images of the same shape and classes."""
+    numbers = np.random.default_rng(0)
     split = ImageSplit(
         images=numbers.integers(0, 256, (count, *dataset.image_shape), dtype=np.uint8),
         labels=numbers.integers(0, len(dataset.class_names), count),

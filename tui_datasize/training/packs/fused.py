@@ -58,14 +58,9 @@ class Fused:
         self._masked: list[_MaskedLayer] | None = None
         self._logits: Callable[..., Tensor] = vmap(self._logits_of_lane)
         streams = {m.generator for model in models for m in model.modules() if isinstance(m, Dropout)}
-        capture = trainers[0].capture(trainers[0].device, tuple(streams))
-        self._replays: Replays[Mapping[int, Learned]] | None = Replays(capture) if capture else None
+        first = trainers[0]
+        self._replays = Replays[Mapping[int, Learned]].on(first.device, tuple(streams), first.capture)
         self._recorded_lanes: list[int] = []
-
-    @property
-    def replayed(self) -> int:
-        """How many of the updates were replays of a recorded one."""
-        return self._replays.replayed if self._replays else 0
 
     def step(self, lanes: Sequence[int]) -> None:
         """Make one update of each of the given lanes."""
@@ -88,14 +83,18 @@ class Fused:
         targets = {lane: batch.targets for lane, batch in batches.items()}
         # What differs from batch to batch beside images and labels cannot be recorded.
         is_plain = all(t.partners is None and len(t.labels) == rows for t in targets.values())
+        is_replay = False
         if self._replays and is_plain:
+            before = self._replays.count
             learned = self._learn_recorded(inputs, targets, self._replays)
+            is_replay = self._replays.count > before
         else:
             learned = self._learn(inputs, targets)
         for lane, measured in learned.items():
             self._trainers[lane].last_batch = measured.seen
             # The next replay overwrites both.
-            self._trainers[lane].note(*torch.stack((measured.loss, measured.gradient_norm)).unbind())
+            loss, norm = torch.stack((measured.loss, measured.gradient_norm)).unbind()
+            self._trainers[lane].note(loss, norm, is_replay=is_replay)
 
     def _learn_recorded(
         self, inputs: Tensor, targets: Mapping[int, Targets], replays: Replays[Mapping[int, Learned]]

@@ -45,12 +45,13 @@ def train_lanes(lanes: Sequence[Lane], stop: StopRequest) -> None:
     waiting = [list(lanes)]
     while waiting:
         group = waiting.pop(0)
-        if _fits(group, stop):
-            continue
-        _free_memory()
-        unfinished = [lane for lane in group if lane.is_open]
-        middle = (len(unfinished) + 1) // 2
-        waiting[:0] = [half for half in (unfinished[:middle], unfinished[middle:]) if half]
+        if not _fits(group, stop):
+            unfinished = [lane for lane in group if lane.is_open]
+            middle = (len(unfinished) + 1) // 2
+            waiting[:0] = [half for half in (unfinished[:middle], unfinished[middle:]) if half]
+        if waiting:
+            _free_memory()
+            _write_ends(lanes)
 
 
 def _fits(group: Sequence[Lane], stop: StopRequest) -> bool:
@@ -67,6 +68,12 @@ def _fits(group: Sequence[Lane], stop: StopRequest) -> bool:
             return False
         group[0].fail(error)
     return True
+
+
+def _write_ends(lanes: Sequence[Lane]) -> None:
+    """Try again where the end of a run could not be written; others of its pack are still trained."""
+    for lane in lanes:
+        lane.write_end_if_due()
 
 
 def _free_memory() -> None:
@@ -133,6 +140,7 @@ def _train_together(members: Sequence[Member], together: Together, stop: StopReq
                 for index in going:
                     with _concerning(members[index].lane):
                         members[index].session.after_update()
+                _write_ends([member.lane for member in members])
         except StopRequested:
             for member in members:
                 if member.lane.is_open:
