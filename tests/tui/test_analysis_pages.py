@@ -14,6 +14,7 @@ from tui_datasize.analysis.curve import metric_named
 from tui_datasize.experiments.spec import ModelSpec, OptimizerSpec
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.tui.analysis.overlap_views import draw_matrix, view_overlap
 from tui_datasize.tui.analysis.pages.catalogue import PAGES
 from tui_datasize.tui.analysis.pages.page import MOST_COMPARED, Content, Page, Request, bounded
 
@@ -84,6 +85,20 @@ def test_what_the_pages_say_of_a_whole_sweep(build, name, words):
 def page_named(name: str) -> Page:
     (page,) = (page for page in PAGES if page.name == name)
     return page
+
+
+def test_one_evaluation_a_run_is_no_course(project):
+    for spec in fake_sweep(sizes=(40, 80), subset_seeds=[0]):
+        write_run(project, spec, evaluations=1, tables=False)
+    log = RunLog(project)
+    runs = log.runs("digits")
+    content = page_named("courses").build(Request(log, runs, runs, metric_named("test_accuracy")))
+    assert content.lines == ["There is one evaluation a run, and so no course."]
+
+
+def test_imported_runs_are_not_said_to_draw_subsets_some_day():
+    drawn = draw_matrix(view_overlap(None, "fraction"), 80, 10, PALETTE).plain
+    assert "imported ones do not tell theirs" in " ".join(drawn.split())
 
 
 def test_single_runs_of_each_size(build):

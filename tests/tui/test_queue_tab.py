@@ -179,8 +179,8 @@ async def test_marks_make_one_command_for_all_that_it_suits(busy: Stage):
         await show.press("h")
         await show.until(lambda: busy.queue.sent)
         assert busy.queue.sent == [(CommandKind.HOLD, (run_id(busy, 9), run_id(busy, 10)), 0)]
-        await show.shows("held 2 runs")
-        assert "◆" not in show.text
+        # What can be taken back keeps its marks.
+        await show.shows("held 2 runs; left alone: 1 running", "3 marked", "◆")
 
 
 async def test_c_asks_before_it_cancels(busy: Stage):
@@ -330,3 +330,19 @@ async def test_a_table_that_is_not_in_use_shows_what_comes_first(busy: Stage):
         assert table.highlighted == run_id(busy, 7)
         finish(busy, 7)
         await show.until(lambda: table.highlighted == run_id(busy, 8))
+
+
+async def test_nothing_is_queued_from_a_file_that_is_wrong_now(busy: Stage):
+    async with busy.open() as show:
+        busy.project.experiments.write_text('[experiments.digits]\nmodel = "mpl"\n')
+        await show.shows("! experiments.toml: ")
+        await show.press("a")
+        await show.shows("nothing is queued before this is mended: ")
+        assert not busy.queue.enqueued
+
+
+async def test_what_does_not_fit_into_a_line_takes_more_of_them(busy: Stage):
+    busy.queue.refusal = "a refusal of many words, " * 6 + "and what to do about it at its very end"
+    async with busy.open() as show:
+        await show.press("tab", "tab", "c", "enter")
+        await show.shows("✗ a refusal of many words", "at its very end")

@@ -25,7 +25,7 @@ from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.analysis.analyst import Analyst
 from tui_datasize.tui.analysis.tab import AnalysisPane
 from tui_datasize.tui.exporting import export_csv
-from tui_datasize.tui.keys import help_text, keys_of
+from tui_datasize.tui.keys import help_text, keys_of, without_taken
 from tui_datasize.tui.live.tab import LivePane
 from tui_datasize.tui.look.collect import Collector, Record
 from tui_datasize.tui.look.news import NewsReader, terminal_signal
@@ -304,7 +304,8 @@ class DatasizeApp(App[None]):
 
     def action_help(self) -> None:
         """Show the keys of the tab."""
-        groups = [*self.pane.key_groups(), keys_of("Everywhere", self)]
+        groups = [*self.pane.key_groups()]
+        groups.append(without_taken(keys_of("Everywhere", self), groups))
         self.push_screen(TextDialog("Keys", help_text(groups, _LIST_KEYS, palette_of(self))))
 
     async def action_leave(self) -> None:

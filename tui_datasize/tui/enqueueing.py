@@ -40,6 +40,20 @@ def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell])
     ]
 
 
+def refusal(snapshot: Snapshot) -> str:
+    """Why nothing can be queued now; empty where it can."""
+    if not snapshot.is_ready:
+        return "still reading the project"
+    return (
+        f"nothing is queued before this is mended: {snapshot.file_problem}" if snapshot.file_problem else ""
+    )
+
+
+def is_known(snapshot: Snapshot, word: str) -> bool:
+    """Whether some job could be meant by a run id, what several begin with, or an experiment."""
+    return any(row.run_id.startswith(word) or row.experiment == word for row in snapshot.jobs)
+
+
 def to_queue(snapshot: Snapshot, cells: Sequence[Cell]) -> list[Cell]:
     """The cells that queueing would add: the missing and the cancelled ones."""
     return [cell for cell in cells if snapshot.state_of(cell.run_id) in (None, JobState.CANCELLED)]

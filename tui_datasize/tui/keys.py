@@ -52,6 +52,12 @@ def keys_of(title: str, owner: DOMNode, only_explained: bool = True) -> KeyGroup
     return KeyGroup(title, tuple(entries))
 
 
+def without_taken(group: KeyGroup, groups: Iterable[KeyGroup]) -> KeyGroup:
+    """A group without the keys that mean something else in others, which come before it."""
+    taken = {key for other in groups for entry in other.entries for key in entry.keys}
+    return KeyGroup(group.title, tuple(entry for entry in group.entries if not taken & set(entry.keys)))
+
+
 def help_text(groups: Iterable[KeyGroup], extra: Sequence[tuple[str, str]], palette: Palette) -> Text:
     """All keys, one action a line.
 

@@ -97,6 +97,8 @@ class Change:
     kind: CommandKind
     run_ids: tuple[str, ...]
     amount: int = 0
+    left_alone: str = ""
+    """Those of the chosen jobs that the change is not for, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,9 @@ class OrderDesk:
 
     def _change(self, order: Change) -> tuple[str, bool]:
         acknowledgement = self._queue.send(order.kind, order.run_ids, order.amount)
-        return self._answer(acknowledgement, _DONE[order.kind].format(plural(len(order.run_ids), "run")))
+        what = _DONE[order.kind].format(plural(len(order.run_ids), "run"))
+        what += f"; left alone: {order.left_alone}" if order.left_alone else ""
+        return self._answer(acknowledgement, what)
 
     def _drain(self, order: Drain) -> tuple[str, bool]:
         return self._answer(self._queue.drain(order.draining), _DRAINED[order.draining])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -26,6 +26,7 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         title: The question.
         facts: What will be queued, as names and values.
         yes: What enter does.
+        is_known: Whether some job is meant by a word that was written behind `after`.
     """
 
     AUTO_FOCUS: ClassVar[str | None] = ""
@@ -34,8 +35,15 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         Binding("escape", "dismiss(None)", "back"),
     ]
 
-    def __init__(self, title: str, facts: Sequence[tuple[str, str]], yes: str) -> None:
+    def __init__(
+        self,
+        title: str,
+        facts: Sequence[tuple[str, str]],
+        yes: str,
+        is_known: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         super().__init__()
+        self._is_known = is_known
         self._title = title
         self._facts = facts
         self._yes = yes
@@ -50,6 +58,7 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
                 "attempts",
                 Input(str(MAX_ATTEMPTS), type="integer", max_length=2, id="attempts", compact=True),
             ),
+            Static("", classes="problem"),
             answers((("enter", self._yes), ("tab", "terms"), ("esc", "back")), palette),
             classes="dialog",
         )
@@ -61,10 +70,17 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         self.action_accept()
 
     def action_accept(self) -> None:
-        """Close with the terms; a number of attempts that is none is asked for again."""
-        attempts = self.query_one("#attempts", Input)
+        """Close with the terms; what cannot be meant is told, and asked for again."""
+        after, attempts = (self.query_one(name, Input) for name in ("#after", "#attempts"))
+        words = after.value.replace(",", " ").split()
+        unknown = next((word for word in words if not self._is_known(word)), None)
         if not attempts.value.isdecimal() or not 1 <= int(attempts.value) <= MOST_ATTEMPTS:
-            attempts.focus()
-            return
-        after = self.query_one("#after", Input).value.replace(",", " ").split()
-        self.dismiss(QueueTerms(tuple(after), int(attempts.value)))
+            self._ask_again(attempts, f"attempts: a whole number from 1 to {MOST_ATTEMPTS}")
+        elif unknown is not None:
+            self._ask_again(after, f"after: no run in the queue begins with {unknown!r}")
+        else:
+            self.dismiss(QueueTerms(tuple(words), int(attempts.value)))
+
+    def _ask_again(self, entry: Input, problem: str) -> None:
+        self.query_one(".problem", Static).update(problem)
+        entry.focus()

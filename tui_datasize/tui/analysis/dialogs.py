@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from tui_datasize.tui.analysis.choice import experiment_names
 from tui_datasize.tui.analysis.pages.catalogue import LEARNING_CURVE, PAGES
-from tui_datasize.tui.enqueueing import queue_facts
+from tui_datasize.tui.enqueueing import is_known, queue_facts
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot
 from tui_datasize.tui.queue_dialog import QueueDialog
 from tui_datasize.tui.widgets.dialogs import ChooseDialog
@@ -40,4 +41,5 @@ def which_metric(current: str) -> ChooseDialog:
 def whether_to_queue(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell]) -> QueueDialog:
     """The runs that a page proposes, and on what terms."""
     facts = queue_facts(snapshot, plan, cells)
-    return QueueDialog("Queue what is proposed?", facts, f"queue {plural(len(cells), 'run')}")
+    yes = f"queue {plural(len(cells), 'run')}"
+    return QueueDialog("Queue what is proposed?", facts, yes, partial(is_known, snapshot))

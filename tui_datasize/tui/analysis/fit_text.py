@@ -54,7 +54,7 @@ def _published_lines(curve: CurveAnalysis, choice: AnalysisChoice, palette: Pale
         Text(_published_doubling(curve, fit), style=palette.accent),
     ]
     if isinstance(curve.outlook, FitFailure):
-        lines.append(Text(f"No average of laws: it {curve.outlook.reason}.", style=palette.muted))
+        lines.append(Text(f"No forecast: it {curve.outlook.reason}.", style=palette.muted))
     else:
         lines.append(Text(_average_doubling(curve, curve.outlook), style=law_colour(palette)))
         lines += _needed_words(curve.outlook, palette)
@@ -87,7 +87,7 @@ def _average_doubling(curve: CurveAnalysis, outlook: Outlook) -> str:
 
 
 def _change(value: float, metric: Metric) -> str:
-    return f"{value * factor(metric):{'+.1f' if metric.is_share else '+.3f'}}"
+    return f"{value * factor(metric):{'+z.1f' if metric.is_share else '+z.3f'}}"
 
 
 def _unit(metric: Metric) -> str:
@@ -124,7 +124,7 @@ def _outlook_table(curve: CurveAnalysis, palette: Palette) -> list[Text]:
     from tui_datasize.analysis.view import shown
 
     if isinstance(curve.outlook, FitFailure):
-        return [Text(f"No average of laws: it {curve.outlook.reason}.", style=palette.muted)]
+        return [Text(f"No forecast: it {curve.outlook.reason}.", style=palette.muted)]
     points = curve.outlook.extrapolations
     band = f"{100 * points[0].nominal:.0f} % band"
     lines = [Text(f"{'images':>10}{'average':>11}   {band}", style=palette.muted)]

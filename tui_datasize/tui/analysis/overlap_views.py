@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tui_datasize.analysis.summary import Analysis
 
 _ONE_DRAW = "Nothing to compare with one draw. More of them: subset = { seeds = [0, 1] } in experiments.toml."
-_NO_DRAW = "No subset has been drawn yet: it is written when a run begins."
+_NO_DRAW = "No subset is on record: a run writes its own when it begins, imported ones do not tell theirs."
 
 
 @dataclass(frozen=True, eq=False)

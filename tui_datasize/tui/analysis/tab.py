@@ -24,7 +24,7 @@ from tui_datasize.tui.analysis.exports import curve_in_view, overlap_in_view
 from tui_datasize.tui.analysis.headings import subject
 from tui_datasize.tui.analysis.overlap_views import OverlapView, chosen_overlap
 from tui_datasize.tui.analysis.pages.catalogue import PAGES
-from tui_datasize.tui.enqueueing import enqueue_order, to_queue
+from tui_datasize.tui.enqueueing import enqueue_order, refusal, to_queue
 from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.look.snapshot import EMPTY, Cell, ExperimentPlan, Snapshot
@@ -270,6 +270,9 @@ class AnalysisPane(Pane, can_focus=True):
         """Ask to queue the runs that the page proposes."""
         plan, proposed = self._plan, {spec.run_id for spec in self._content.proposed} if self._content else ()
         if plan is None:
+            return
+        if refused := refusal(self._snapshot):
+            self.remark(refused)
             return
         cells = to_queue(self._snapshot, [cell for cell in plan.cells if cell.run_id in proposed])
         if not cells:

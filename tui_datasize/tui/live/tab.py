@@ -142,6 +142,8 @@ class LivePane(Pane):
         )
 
     def _empty(self) -> str:
+        if self._all_running and self._snapshot.running():
+            return "Curves begin with the first evaluation."
         if self._all_running:
             return "No run is at work. Press t to look at one that has ended."
         if not self._table.highlighted:

@@ -13,7 +13,7 @@ from tui_datasize.tui.look.progress import percent
 from tui_datasize.tui.look.snapshot import EMPTY, JobRow, RunFacts, Snapshot
 from tui_datasize.tui.widgets.line_view import RowList
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, state_style
-from tui_datasize.tui.widgets.text import fit, number
+from tui_datasize.tui.widgets.text import fit, number, plural
 
 _VALUES_WIDTH = 4 + 8 + 4 * 8
 _LONGEST_RUN_ID = 48
@@ -27,6 +27,7 @@ class LiveTable(RowList):
         self._rows: Sequence[tuple[JobRow, RunFacts]] = ()
         self._slots: Mapping[str, int] = MappingProxyType({})
         self._is_ready = False
+        self._starting = 0
 
     @property
     def header_lines(self) -> int:
@@ -36,6 +37,7 @@ class LiveTable(RowList):
     def show(self, snapshot: Snapshot) -> None:
         """Replace the runs."""
         self._is_ready = snapshot is not EMPTY
+        self._starting = len(snapshot.running())
         begun = ((row, snapshot.facts.get(row.run_id)) for row in snapshot.jobs)
         self._rows = [(row, fact) for row, fact in begun if fact is not None and fact.updates > 0]
         self.set_keys([row.run_id for row, _ in self._rows])
@@ -52,13 +54,15 @@ class LiveTable(RowList):
         """Column names, the split below the metric."""
         width = self._run_width()
         groups = " " * (6 + width + 4 + 8) + "loss".rjust(8) + "accuracy, %".rjust(19)
-        names = "      " + "run".ljust(width) + "%".rjust(4) + "ETA".rjust(8)
+        names = "      " + "run".ljust(width) + "%".rjust(4) + "left".rjust(8)
         names += "".join(split.rjust(8) for split in ("test", "train", "test", "train"))
         return [Text(groups, style=self.palette.muted), Text(names, style=self.palette.muted)]
 
     def draw_empty(self) -> Sequence[Text]:
         """What to do without runs."""
         text = " No run has begun. Queue an experiment with a on the Queue tab (1)."
+        if self._starting:
+            text = f" {plural(self._starting, 'run')} starting: what they log is shown here."
         return [Text(text if self._is_ready else "", style=self.palette.muted)]
 
     def draw_row(self, index: int, width: int) -> Text:

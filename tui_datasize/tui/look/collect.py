@@ -110,6 +110,7 @@ class Collector:
         problems: list[str] = []
         last = self._last
         self._plan = _attempt("experiments.toml", self._planner.plan, self._plan, problems)
+        file_problem = " ".join(problems)
         before = (self._jobs, self._settings)
         self._jobs, self._settings = _attempt("queue", self._read_queue, before, problems)
         alive = _attempt("scheduler", self._queue.scheduler_alive, False, problems)
@@ -133,6 +134,7 @@ class Collector:
             curves=_attempt("metrics", lambda: self._curves(interest, facts), last.curves, problems),
             log=_attempt("log", lambda: self._log(interest, states, facts), last.log, problems),
             problems=tuple(dict.fromkeys([*problems, *(self._record.problems() if self._record else ())])),
+            file_problem=file_problem,
             runs=runs,
             runs_version=version,
             is_ready=True,

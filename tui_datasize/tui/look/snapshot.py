@@ -146,6 +146,8 @@ class Snapshot:
     """Training curves of the runs in `Interest.curves` that have any."""
     log: LogTail | None = None
     problems: tuple[str, ...] = ()
+    file_problem: str = ""
+    """What is wrong with experiments.toml; the experiments are then those of its last good state."""
     """What could not be read, one line each."""
     runs: pl.DataFrame | None = field(default=None, compare=False)
     """The frame `runs`; equal snapshots hold equal frames, since `facts` and `runs_version` follow it."""

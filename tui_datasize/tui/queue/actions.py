@@ -30,11 +30,13 @@ def change(kind: CommandKind, targets: Sequence[tuple[str, CellState]], amount: 
     """
     verb = _VERBS[kind]
     chosen = [run_id for run_id, state in targets if state in APPLIES_TO[kind]]
+    others = Counter(STATE_LOOKS[state].word for _, state in targets if state not in APPLIES_TO[kind])
     if chosen:
-        return Change(kind, tuple(chosen), amount)
+        left_alone = ", ".join(f"{count:,} {word}" for word, count in sorted(others.items()))
+        return Change(kind, tuple(chosen), amount, left_alone)
     if not targets:
         return f"nothing to {verb}: choose a job first"
-    words = sorted({STATE_LOOKS[state].word for _, state in targets})
+    words = sorted(others)
     subject = "the run is" if len(targets) == 1 else "the runs are"
     return f"nothing to {verb}: {subject} {' or '.join(words)}"
 

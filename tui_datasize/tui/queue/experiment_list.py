@@ -63,7 +63,7 @@ class ExperimentList(RowList):
 
     def _time_left(self, plan: ExperimentPlan) -> str:
         ends_in_s = self._snapshot.forecast.experiment_ends_in_s.get(plan.name)
-        return "" if ends_in_s is None else f"ETA {duration(ends_in_s)}"
+        return "" if ends_in_s is None else f"{duration(ends_in_s)} left"
 
     def draw_row(self, index: int, width: int) -> Text:
         """One experiment."""

@@ -163,7 +163,7 @@ class JobTable(RowList):
         columns = _columns(self.view_size.width, self._longest_name)
         text = "    " + "state".ljust(_STATE_WIDTH) + "run".ljust(columns.run)
         text += " progress".ljust(columns.bar) if columns.bar else ""
-        text += "%".rjust(columns.percent) + "ETA".rjust(columns.eta) + "loss".rjust(columns.loss)
+        text += "%".rjust(columns.percent) + "left".rjust(columns.eta) + "loss".rjust(columns.loss)
         text += "acc %".rjust(columns.accuracy)
         text += "try".rjust(columns.attempt) if columns.attempt else ""
         return [Text(text + "on".rjust(columns.device), style=self.palette.muted)]

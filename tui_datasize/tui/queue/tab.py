@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
@@ -15,7 +16,7 @@ from textual.widgets import Input
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.tui.enqueueing import enqueue_order, queue_facts, to_queue
+from tui_datasize.tui.enqueueing import enqueue_order, is_known, queue_facts, refusal, to_queue
 from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.look.duration import duration
@@ -34,6 +35,9 @@ from tui_datasize.tui.widgets.log_screen import LogScreen
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState, palette_of, state_style
 from tui_datasize.tui.widgets.panel import Panel
 from tui_datasize.tui.widgets.text import plural
+
+_REPEATED = (CommandKind.HOLD, CommandKind.RELEASE, CommandKind.PRIORITY, CommandKind.MOVE)
+"""What one does several times in a row to the same jobs, or takes back: their marks stay."""
 
 
 class QueuePane(Pane):
@@ -163,7 +167,7 @@ class QueuePane(Pane):
         self.query_one("#map", Panel).show_note(*notes)
         ends_in_s = self._snapshot.forecast.experiment_ends_in_s.get(self.experiment)
         is_listed = ends_in_s is None or self._experiments.lists_times
-        left = "" if is_listed else f"ETA {duration(ends_in_s)}"
+        left = "" if is_listed else f"{duration(ends_in_s)} left"
         self.query_one("#experiments", Panel).show_note(Text(left, palette.foreground))
         total, shown, marked = len(self._snapshot.jobs), self._jobs.shown, len(self._jobs.marked)
         count = f"{shown:,} of {total:,}" if shown != total else f"{total:,}" if total else ""
@@ -199,7 +203,9 @@ class QueuePane(Pane):
         plan = self._experiments.current
         if plan is None:
             return
-        if event.marked:
+        if refused := refusal(self._snapshot):
+            self.remark(refused)
+        elif event.marked:
             self._order_cells(to_queue(self._snapshot, event.marked), event.marked, QueueTerms())
         else:
             self._ask_to_queue(plan)
@@ -207,8 +213,8 @@ class QueuePane(Pane):
     def action_queue_all(self) -> None:
         """Ask to queue what is missing of the experiment."""
         plan = self._experiments.current
-        if not self._snapshot.is_ready:
-            self.remark("still reading the project")
+        if refused := refusal(self._snapshot):
+            self.remark(refused)
         elif plan is None:
             self.remark("no experiment to queue: describe one in experiments.toml")
         elif plan.problem:
@@ -222,7 +228,12 @@ class QueuePane(Pane):
             self.remark(f"all {plural(len(plan.cells), 'run')} of {plan.name} are there already")
             return
         facts = queue_facts(self._snapshot, plan, cells)
-        question = QueueDialog(f"Queue {plan.name}?", facts, f"queue {plural(len(cells), 'run')}")
+        question = QueueDialog(
+            f"Queue {plan.name}?",
+            facts,
+            f"queue {plural(len(cells), 'run')}",
+            partial(is_known, self._snapshot),
+        )
         self.app.push_screen(
             question, lambda terms: self._order_cells(cells, cells, terms) if terms else None
         )
@@ -247,8 +258,9 @@ class QueuePane(Pane):
         if isinstance(order, str):
             self.remark(order)
             return
-        self._map.clear_marks()
-        self._jobs.clear_marks()
+        if order.kind not in _REPEATED:
+            self._map.clear_marks()
+            self._jobs.clear_marks()
         self.post_message(self.Ordered(order))
 
     def action_change(self, kind: str) -> None:
@@ -257,18 +269,11 @@ class QueuePane(Pane):
 
     def action_priority(self, amount: int) -> None:
         """Raise or lower the priority."""
-        self._order_keeping_marks(change(CommandKind.PRIORITY, self._targets(), amount))
+        self._order(change(CommandKind.PRIORITY, self._targets(), amount))
 
     def action_shift(self, amount: int) -> None:
         """Move up or down in the queue."""
-        self._order_keeping_marks(change(CommandKind.MOVE, self._targets(), amount))
-
-    def _order_keeping_marks(self, order: Change | str) -> None:
-        """For what one does several times in a row."""
-        if isinstance(order, str):
-            self.remark(order)
-        else:
-            self.post_message(self.Ordered(order))
+        self._order(change(CommandKind.MOVE, self._targets(), amount))
 
     def action_cancel(self) -> None:
         """Ask, then cancel."""

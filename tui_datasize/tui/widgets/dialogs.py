@@ -97,6 +97,8 @@ class ChooseDialog(ModalScreen[str | None]):
         Binding("escape,q", "dismiss(None)", "back"),
         Binding("j", "down", "Down", show=False),
         Binding("k", "up", "Up", show=False),
+        Binding("g", "first", "First", show=False),
+        Binding("G", "last", "Last", show=False),
     ]
 
     def __init__(self, title: str, choices: Sequence[tuple[str, str]], current: str) -> None:
@@ -130,6 +132,14 @@ class ChooseDialog(ModalScreen[str | None]):
     def action_up(self) -> None:
         """Value before."""
         self.query_one(OptionList).action_cursor_up()
+
+    def action_first(self) -> None:
+        """First value."""
+        self.query_one(OptionList).action_first()
+
+    def action_last(self) -> None:
+        """Last value."""
+        self.query_one(OptionList).action_last()
 
 
 class TextDialog(ModalScreen[None]):

@@ -100,9 +100,9 @@ class HeaderStrip(LineView):
         snapshot = self._snapshot
         if not snapshot.is_ready:
             return Text("reading … ", style=palette.muted)
-        line = Text.assemble(
-            ("ETA ", palette.muted), (duration(snapshot.forecast.ends_in_s), palette.foreground), "  "
-        )
+        left_s = snapshot.forecast.ends_in_s
+        line = Text.assemble((duration(left_s), palette.foreground), (" left ", palette.muted))
+        line = line if left_s is not None else Text()
         alive = snapshot.scheduler_alive
         if snapshot.draining:
             line.append("‖ draining ", f"bold {palette.accent}")

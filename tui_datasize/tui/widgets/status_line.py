@@ -1,7 +1,8 @@
-"""The line above the keys: what an action did, and what is wrong with the project."""
+"""The line above the keys, or a few: what an action did, and what is wrong with the project."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from tui_datasize.tui.widgets.line_view import LineView
 
 SHOWN_S = 12.0
 """Seconds for which the outcome of an action stays."""
+MOST_ROWS = 3
+"""Rows for what does not fit into one."""
+_MARGIN = 3
 
 
 class StatusLine(LineView):
@@ -53,21 +57,34 @@ class StatusLine(LineView):
             self._notice = ""
             self.redraw()
 
+    def redraw(self) -> None:
+        """Take as many rows as the words need, then draw."""
+        self.styles.height = max(1, min(MOST_ROWS, len(self._wrapped(self.app.size.width))))
+        super().redraw()
+
     def draw(self, size: Size) -> Sequence[Text]:
-        """The line."""
+        """The words, wrapped."""
         palette = self.palette
-        # Everyone knows which project this is; the room is for what is wrong with it.
-        text = self.text.replace(self._project_root, "")
+        lines = self._wrapped(size.width)
+        if len(lines) > size.height:
+            lines = [
+                *lines[: size.height - 1],
+                _cut(" ".join(lines[size.height - 1 :]), size.width - _MARGIN),
+            ]
         if self._notice:
             glyph, colour = ("✗", palette.error) if self._is_error else ("›", palette.primary)
-            return [Text.assemble((f" {glyph} ", colour), (_cut(text, size.width - 3), palette.foreground))]
-        if not self._problems:
-            return [Text()]
-        more = f"  (+{len(self._problems) - 1} more)" if len(self._problems) > 1 else ""
-        shown = _cut(text, size.width - 3 - len(more))
-        return [
-            Text.assemble((" ! ", f"bold {palette.error}"), (shown, palette.error), (more, palette.muted))
-        ]
+            mark, style = Text(f" {glyph} ", colour), palette.foreground
+        else:
+            mark, style = Text(" ! ", f"bold {palette.error}"), palette.error
+        drawn = [Text(" " * _MARGIN).append(line, style) for line in lines]
+        return [mark.append(lines[0], style), *drawn[1:]] if lines else [Text()]
+
+    def _wrapped(self, width: int) -> list[str]:
+        # Everyone knows which project this is; the room is for what is wrong with it.
+        text = self.text.replace(self._project_root, "")
+        if not self._notice and len(self._problems) > 1:
+            text += f" (+{len(self._problems) - 1} more)"
+        return textwrap.wrap(text, max(10, width - _MARGIN))
 
 
 def _cut(text: str, width: int) -> str:

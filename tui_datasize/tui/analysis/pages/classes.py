@@ -35,7 +35,7 @@ def per_class(request: Request) -> Content:
         return only_words(_NOTHING)
     ranked = table.unique("label", maintain_order=True)
     words = [
-        f"{row['class_name']}: {100 * row['slope']:+.2f} points for ten times the data"
+        f"{row['class_name']}: {100 * row['slope']:+z.2f} points for ten times the data"
         + (f" (SE {100 * row['slope_stderr']:.2f})" if row["slope_stderr"] is not None else "")
         for row in ranked.drop_nulls("slope").iter_rows(named=True)
     ]

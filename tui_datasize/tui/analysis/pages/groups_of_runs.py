@@ -79,7 +79,7 @@ def ensembles(request: Request) -> Content:
         last = group.row(-1, named=True)
         words.append(
             f"{last['train_size']:,} images: {last['members']} members reach {100 * last['accuracy']:.2f} %, "
-            f"{100 * last['gain']:+.2f} points over one."
+            f"{100 * last['gain']:+z.2f} points over one."
         )
     return Content(
         partial(_draw_ensembles, known),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tui_datasize.analysis.curve import Metric
 
 NO_COURSE = "This metric has one value a run, no course. Choose another with m."
+ONE_EVALUATION = "There is one evaluation a run, and so no course."
 NO_EVALUATION = "No finished run has been evaluated yet."
 _MARGINS_DRAWN = 3
 _COURSE_VIEWS = 2
@@ -42,7 +43,7 @@ def courses(request: Request) -> Content:
         return only_words(NO_EVALUATION)
     return Content(
         partial(_draw_courses, table, request.metric),
-        _course_words(table, request.metric),
+        [ONE_EVALUATION] if table["evaluation"].max() == 1 else _course_words(table, request.metric),
         "means over runs · ░ range of the largest",
         lambda: table,
         views=_COURSE_VIEWS,
