@@ -62,6 +62,10 @@ TWO_SIZES = "sizes = [40, 640]\nbatch_size = 32\n"
             "ask for at most 4",
         ),
         (
+            "budget = { samples = 20 }",
+            "experiments.e.batch_size: one update of 32 images is more than the budget of 20; ",
+        ),
+        (
             "budget = { epochs = 3 }\nschedule = { name = 'step', step = 0.2 }",
             "experiments.e.schedule.step: a step of 0.2 of the budget is less than one update: runs of 40 ",
         ),

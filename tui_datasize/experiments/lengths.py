@@ -21,9 +21,15 @@ def check_lengths(spec: RunSpec, recipe: Recipe, where: str) -> None:
         where: File and key path of the experiment.
 
     Raises:
-        ConfigError: More evaluations are asked for than there are updates, or stairs of the learning rate
-            are shorter than one.
+        ConfigError: One update is more than the budget, more evaluations are asked for than there are
+            updates, or stairs of the learning rate are shorter than one.
     """
+    if spec.budget.unit == "samples" and spec.batch_size > spec.budget.amount:
+        raise ConfigError(
+            f"one update of {spec.batch_size:,} images is more than the budget of {spec.budget.amount:,g}",
+            where=f"{where}.batch_size",
+            fix="give a smaller batch, or a larger budget",
+        )
     updates = total_updates(spec)
     runs = f"runs of {plural(spec.train_size, 'image')} make {plural(updates, 'update')}"
     if spec.budget.unit != "epochs" and (recipe.evaluations or 0) > updates:

@@ -229,8 +229,9 @@ def _read_subset(table: Table, size_unit: SizeUnit) -> tuple[Strategy, bool, tup
 def _read_seeds(table: Table, key: str, default: list[int]) -> tuple[int, ...]:
     """A list of distinct whole numbers, or `{ count, step, start }`."""
     value = table.take(key, default)
-    if isinstance(value, list):
-        if not value or not all(is_whole(seed) and 0 <= seed < 2**63 for seed in value):
+    if not isinstance(value, Mapping):
+        is_list = isinstance(value, list) and value
+        if not is_list or not all(is_whole(seed) and 0 <= seed < 2**63 for seed in value):
             raise table.error(key, "a list of whole numbers of at least 0, or { count = 10, step = 101 }")
         if len(set(value)) < len(value):
             raise table.error(key, "each seed once")

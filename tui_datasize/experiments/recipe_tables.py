@@ -92,6 +92,7 @@ def _read_option(
 
 def read_budget(table: Table) -> Budget:
     """`budget`: exactly one of updates, samples and epochs."""
+    table.refuse_unknown(set(BUDGET_UNITS))
     given = [unit for unit in BUDGET_UNITS if table.has(unit)]
     if len(given) != 1:
         found = ", ".join(given) or "none"
