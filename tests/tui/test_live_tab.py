@@ -7,6 +7,7 @@ import math
 import pytest
 
 from tests.fakes import metric_rows, write_lines
+from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Stage
 from tests.tui.test_charts import PALETTE
 from tui_datasize.jobs.state import JobState
@@ -153,3 +154,13 @@ async def test_without_runs_it_says_what_to_do(empty: Stage, size: tuple[int, in
         await show.shows("No run is at work. Press t")
         await show.press("ctrl+e")
         await show.shows("nothing to export yet")
+
+
+async def test_runs_that_only_start_are_spoken_of(empty: Stage):
+    empty.queue.entries += [job(spec, JobState.STARTING, i) for i, spec in enumerate(empty.specs()[:2])]
+    async with empty.open(NARROW) as show:
+        await show.press("2")
+        await show.shows("2 runs starting: what they log is shown here.")
+        await show.press("t")
+        await show.shows("Curves begin with the first evaluation.")
+        assert "No run" not in show.text
