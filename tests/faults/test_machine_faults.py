@@ -11,6 +11,7 @@ import pytest
 
 from tests.disks import SmallDisk
 from tests.faults.lab import Lab, is_alive
+from tests.faults.no_processes import MARK
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import JobState
@@ -18,6 +19,7 @@ from tui_datasize.jobs.state import JobState
 pytestmark = pytest.mark.faults
 
 WILD = "tests.faults.wild_clock"
+SCARCE = "tests.faults.no_processes"
 
 
 def test_jumps_of_the_wall_clock_end_nothing_and_shorten_no_grace(lab: Lab) -> None:
@@ -72,6 +74,48 @@ def test_a_worker_that_is_killed_for_its_memory_says_so(lab: Lab) -> None:
     lab.start_scheduler()
     job = lab.wait_for(run, JobState.FAILED)
     assert (job.attempts, job.reason) == (1, reason)
+
+
+@pytest.mark.parametrize("starts", ["cold", "warm", "forked"])
+def test_a_machine_without_processes_is_waited_for_and_costs_no_attempt(lab: Lab, starts: str) -> None:
+    """Cold workers, the preloader itself, and workers forked from one that is there."""
+    options = {"cold": ("--cold",), "warm": (), "forked": ("--preload", SCARCE)}[starts]
+    lab.options = tuple(option for option in lab.options if option != "--cold")
+    mark = lab.project.root / MARK
+    if starts != "forked":
+        mark.touch()
+    scheduler = lab.start_scheduler(*options, "--cpu-slots", "2", through=[SCARCE])
+    if starts == "forked":
+        # The preloader is there before the processes are used up.
+        lab.enqueue(lab.spec(99))
+        lab.wait_until_over()
+        mark.touch()
+    runs = lab.enqueue(*(lab.spec(seed) for seed in range(4)))
+    lab.wait(lambda: "no worker could be started: Resource temporarily unavailable" in lab.log())
+    told = "waiting: no worker can be started now (Resource temporarily unavailable); it is tried again"
+    lab.wait(lambda: lab.client.waits_for_slots() == told)
+    if starts == "cold":
+        lab.wait(lambda: any(job.attempts > 2 for job in lab.client.jobs()))
+        # One is tried at a time, so that the others are not used up by the way.
+        assert sum(job.attempts > 1 for job in lab.client.jobs()) == 1
+    assert not any(lab.job(run).state in (JobState.FAILED, JobState.RUNNING) for run in runs)
+    mark.unlink()
+    for run in runs:
+        job = lab.wait_for(run, JobState.SUCCEEDED)
+        assert job.max_attempts - job.attempts == 2
+        lab.assert_ran_once(run)
+    assert scheduler.poll() is None
+    assert lab.client.waits_for_slots() == ""
+    assert "Traceback" not in lab.log()
+
+
+def test_a_worker_command_that_cannot_be_run_fails_the_runs_with_that_reason(lab: Lab) -> None:
+    runs = lab.enqueue(*lab.lanes(2), lab.spec(9))
+    lab.start_scheduler("--worker", "/nowhere/python -m worker", "--packs", "always", "--cpu-slots", "1")
+    reason = "no worker could be started: /nowhere/python: No such file or directory"
+    for run in runs:
+        job = lab.wait_for(run, JobState.FAILED)
+        assert (job.attempts, job.reason) == (1, reason)
 
 
 def queue_is_refused(lab: Lab, words: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.test_cli import PROJECT, assert_one_line
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.doctor import _slots
-from tui_datasize.cli.levers import _tell
+from tui_datasize.cli.levers import tell
 from tui_datasize.cli.watch import _Board
 from tui_datasize.jobs.apply import CommandDesk
 from tui_datasize.jobs.client import QueueClient
@@ -25,6 +25,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATASIZE_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(QueueClient, "ensure_scheduler", lambda _client: None)
+    monkeypatch.setattr("tui_datasize.cli.levers.ANSWER_WITHIN_S", 0.0)
     (tmp_path / "experiments.toml").write_text(PROJECT)
     return ProjectPaths(tmp_path)
 
@@ -84,8 +85,7 @@ def apply_all(project) -> None:
         CommandDesk(store, project).apply_pending()
 
 
-def test_what_several_runs_begin_with_names_them_up_to_a_dash(project, capsys, monkeypatch):
-    monkeypatch.setattr("tui_datasize.cli.levers.ANSWER_WITHIN_S", 0.0)
+def test_what_several_runs_begin_with_names_them_up_to_a_dash(project, capsys):
     assert main(["queue", "small"]) == 0
     apply_all(project)
     assert main(["hold", "small-n40"]) == 0
@@ -172,9 +172,81 @@ def test_an_experiment_cannot_be_queued_after_itself(project, capsys):
     assert {job.after for job in QueueClient(project).jobs()} == {()}
 
 
+@pytest.fixture
+def answered(project, monkeypatch):
+    """The project, with a scheduler that answers at once and starts nothing."""
+    monkeypatch.setattr(QueueClient, "ensure_scheduler", lambda client: apply_all(client.project))
+    return project
+
+
+def change(project, run_id, state, *, cancelling=False) -> None:
+    """Take a job to a state as a scheduler would."""
+    with closing(Store(project.queue)) as store, store.transaction():
+        if state is JobState.STARTING:
+            store.begin_attempt(run_id, 1, "cpu", 0, "tag")
+        else:
+            store.change(run_id, state)
+        if cancelling:
+            store.request_cancel(run_id)
+
+
+@pytest.mark.parametrize("command", ["queue", "run"])
+@pytest.mark.parametrize(
+    ("cancelling", "words"),
+    [(False, "is running; cancel it first"), (True, "is just being cancelled; queue it again in a moment")],
+)
+def test_a_run_that_the_scheduler_refuses_to_queue_is_told(answered, capsys, command, cancelling, words):
+    small = ["small", "--sizes", "40"]
+    assert main(["queue", *small]) == 0
+    active, other = QueueClient(answered).jobs()
+    change(answered, active.run_id, JobState.STARTING, cancelling=cancelling)
+    change(answered, other.run_id, JobState.CANCELLED)
+    capsys.readouterr()
+    assert main([command, *small, *(() if cancelling else ("--force",))]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["small: 1 run queued, 0 were there already, 1 refused", f"{active.run_id}: {words}"]
+    states = {job.run_id: job.state for job in QueueClient(answered).jobs()}
+    assert states == {active.run_id: JobState.STARTING, other.run_id: JobState.QUEUED}
+
+
+def test_a_refused_run_is_not_counted_as_queued_for_programs(answered, capsys):
+    assert main(["queue", "small", "--sizes", "40", "--seeds", "0"]) == 0
+    (job,) = QueueClient(answered).jobs()
+    change(answered, job.run_id, JobState.STARTING)
+    capsys.readouterr()
+    assert main(["queue", "small", "--force", "--json"]) == 2
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["new"], shown["present"]) == (3, 0)
+    assert shown["refused"] == {job.run_id: f"{job.run_id}: is running; cancel it first"}
+
+
+def test_a_forced_run_is_waited_for_only_once_the_scheduler_knows_of_it(project, monkeypatch):
+    """Until then it stands in the queue as it ended before."""
+    small = ["small", "--sizes", "40", "--seeds", "0"]
+    assert main(["queue", *small]) == 0
+    apply_all(project)
+    (job,) = QueueClient(project).jobs()
+    change(project, job.run_id, JobState.SUCCEEDED)
+    looks = []
+
+    def schedule(client):
+        """Take some time to answer, then run what waits and let it fail."""
+        looks.append(client)
+        if len(looks) == 3:
+            apply_all(project)
+        if len(looks) == 4:
+            change(project, job.run_id, JobState.FAILED)
+
+    monkeypatch.setattr(QueueClient, "ensure_scheduler", schedule)
+    monkeypatch.setattr("tui_datasize.cli.watch.ANSWER_WITHIN_S", 0.0)
+    monkeypatch.setattr("tui_datasize.cli.watch.LOOK_EVERY_S", 0.0)
+    assert main(["run", *small, "--force"]) == 1
+    assert len(looks) == 4
+
+
 def test_many_answers_are_counted(capsys):
     results = [CommandResult(f"r{n}", True, f"r{n}: held") for n in range(500)]
-    _tell([*results, CommandResult("x", False, "x: is running; cancel it to stop it")])
+    tell([*results, CommandResult("x", False, "x: is running; cancel it to stop it")])
     assert capsys.readouterr().err.splitlines() == [
         "500 runs: held",
         "1 run: is running; cancel it to stop it",

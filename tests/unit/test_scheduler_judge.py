@@ -81,11 +81,18 @@ def ending(outcome: Outcome | None, reason: str = "", **changes: object) -> Endi
             ending(None, "worker vanished", attempt=3),
             Decision(JobState.FAILED, "worker vanished on attempt 3, the last one"),
         ),
-        # Others of its pack may have been the cause: it costs nothing, however often.
+        # Another run of its worker was the cause: it costs nothing, however often.
         (
-            ending(INTERRUPTED, LEFT_WITH_PACK, attempt=3),
+            ending(INTERRUPTED, LEFT_WITH_PACK, attempt=3, is_for_another=True),
             Decision(JobState.INTERRUPTED, LEFT_WITH_PACK, is_forgiven=True),
         ),
+        # Somebody else asked the worker to leave, as of a run alone.
+        (ending(INTERRUPTED, LEFT_WITH_PACK), Decision(JobState.INTERRUPTED, LEFT_WITH_PACK)),
+        (
+            ending(INTERRUPTED, LEFT_WITH_PACK, attempt=3),
+            Decision(JobState.FAILED, f"{LEFT_WITH_PACK} on attempt 3, the last one"),
+        ),
+        (ending(FAILED, "NaN loss", is_for_another=True), Decision(JobState.FAILED, "NaN loss")),
         (
             ending(INTERRUPTED, LEFT_WITH_PACK, cancel_requested=True),
             Decision(JobState.CANCELLED, "cancelled"),

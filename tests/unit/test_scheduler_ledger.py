@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.fake_nvml import FakeGpu, FakeNvml
-from tests.unit.test_store import new_job
+from tests.unit.test_store import active_job, new_job
 from tui_datasize.experiments.device_settings import Packs
 from tui_datasize.jobs.gpus import DeviceMonitor
 from tui_datasize.jobs.ledger import DeviceLedger, DeviceLimits
@@ -49,7 +49,7 @@ def start(
     store.begin_attempt(run_id, 1, device, 6 * GIB, tag)
     if running:
         store.change(run_id, JobState.RUNNING)
-    supervisor.add(store.active_job(run_id), worker or Worker(ME))
+    supervisor.add(active_job(store, run_id), worker or Worker(ME))
 
 
 def ledger_of(store: Store, supervisor: Supervisor, nvml: FakeNvml, **limits: float | Packs) -> DeviceLedger:

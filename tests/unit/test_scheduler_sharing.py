@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.fake_nvml import FakeGpu, FakeNvml
-from tests.unit.test_store import new_job
+from tests.unit.test_store import active_job, new_job
 from tui_datasize.jobs.gpus import DeviceMonitor
 from tui_datasize.jobs.ledger import DeviceLedger, DeviceLimits
 from tui_datasize.jobs.policy import MARGIN_BYTES, WaitingJob, place
@@ -46,7 +46,7 @@ class Machine:
         self._store.add(new_job(run_id))
         self._store.begin_attempt(run_id, 1, device, reserved * GIB, "")
         self._store.change(run_id, JobState.RUNNING)
-        self._supervisor.add(self._store.active_job(run_id), Worker(ME))
+        self._supervisor.add(active_job(self._store, run_id), Worker(ME))
 
     def placed(self, *peaks: float, alone: bool = False) -> list[str]:
         """Where waiting jobs of these peaks in GiB start."""

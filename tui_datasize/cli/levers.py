@@ -97,17 +97,23 @@ def _nothing_to_do(client: QueueClient, kind: CommandKind, arguments: argparse.N
 
 
 def _ask(client: QueueClient, acknowledgement: Acknowledgement) -> int:
-    """See that a scheduler answers, and tell what it says; status 2 where it refused everything."""
+    """Tell what the scheduler answers; status 2 where it refused everything."""
+    results = ask(client, acknowledgement)
+    tell(results or ())
+    return EXIT_OK if results is None or any(result.ok for result in results) else EXIT_BAD_INPUT
+
+
+def ask(client: QueueClient, acknowledgement: Acknowledgement) -> list[CommandResult] | None:
+    """See that a scheduler runs, and what it answers; None, which a person is told, where that takes long."""
     client.ensure_scheduler()
     results = client.wait(acknowledgement, ANSWER_WITHIN_S)
     if results is None:
         talk("noted; the scheduler has not answered yet, it will do so when it can")
-        return EXIT_OK
-    _tell(results)
-    return EXIT_OK if any(result.ok for result in results) else EXIT_BAD_INPUT
+    return results
 
 
-def _tell(results: Sequence[CommandResult]) -> None:
+def tell(results: Sequence[CommandResult]) -> None:
+    """Tell a person the answers: one by one, or counted where there are many."""
     if len(results) <= _MOST_LINES:
         for result in results:
             talk(result.message)

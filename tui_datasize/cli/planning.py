@@ -18,7 +18,7 @@ from tui_datasize.analysis.document import finite
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.planner import Plan, plan_next_runs
 from tui_datasize.analysis.proposal import Proposal, cells_alike, propose, samples_per_run
-from tui_datasize.cli.console import data_console, plain_table
+from tui_datasize.cli.console import data_console, plain_table, print_words
 from tui_datasize.cli.levers import ask
 from tui_datasize.cli.plan_tables import question_of
 from tui_datasize.cli.project import print_json, project_paths, read_project, talk
@@ -85,7 +85,7 @@ def _queue(paths: ProjectPaths, project: Project, name: str, specs: Sequence[Run
 
 
 def _print_plan(console: Console, made: Plan) -> None:
-    console.print("\n".join(made.words) + "\n", soft_wrap=True, markup=False)
+    print_words(console, "\n".join(made.words) + "\n")
     columns = ("train size", "runs", "add", "of these, checks", "samples")
     table = plain_table(*columns, right=columns)
     for size in made.sizes:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tui_datasize.cli.console import data_console, plain_table
+from tui_datasize.cli.levers import ask, tell
 from tui_datasize.cli.project import (
     print_json,
     project_paths,
@@ -15,13 +16,13 @@ from tui_datasize.cli.project import (
     selected_runs,
     talk,
 )
-from tui_datasize.errors import EXIT_OK, DatasizeError
+from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.load import Experiment, Project
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import plan_runs, source_runs, variant_labels
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import Acknowledgement
+from tui_datasize.jobs.commands import Acknowledgement, CommandResult
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.words import plural
 
@@ -72,7 +73,7 @@ def _span(sizes: Sequence[int]) -> str:
 
 
 def queue(arguments: argparse.Namespace) -> int:
-    """Queue the missing runs of an experiment."""
+    """Queue the missing runs of an experiment; status 2 where the scheduler refused any of them."""
     paths = project_paths(arguments)
     project, specs = selected_runs(paths, arguments)
     client = QueueClient(paths)
@@ -87,25 +88,42 @@ def queue(arguments: argparse.Namespace) -> int:
         after={spec.run_id: waited_for for spec in specs},
         sources=source_runs(specs, project),
     )
-    client.ensure_scheduler()
-    if arguments.json:
-        print_json(
-            {
-                "experiment": arguments.experiment,
-                "new": acknowledgement.new,
-                "present": acknowledgement.present,
-                "run_ids": [spec.run_id for spec in specs],
-            }
-        )
-        return EXIT_OK
-    talk(describe(arguments.experiment, acknowledgement))
-    return EXIT_OK
+    results = ask(client, acknowledgement)
+    if not arguments.json:
+        return tell_queued(arguments.experiment, acknowledgement, results or ())
+    refused = {result.run_id: result.message for result in results or () if not result.ok}
+    print_json(
+        {
+            "experiment": arguments.experiment,
+            "new": acknowledgement.new - len(refused),
+            "present": acknowledgement.present,
+            "refused": refused,
+            "run_ids": [spec.run_id for spec in specs],
+        }
+    )
+    return EXIT_BAD_INPUT if refused else EXIT_OK
 
 
-def describe(experiment: str, acknowledgement: Acknowledgement) -> str:
-    """One line on what an enqueue did."""
+def tell_queued(experiment: str, acknowledgement: Acknowledgement, results: Sequence[CommandResult]) -> int:
+    """Tell what became of an enqueue; the exit status, 2 where any run was refused.
+
+    Args:
+        experiment: Whose runs they are.
+        acknowledgement: What was acknowledged.
+        results: What the scheduler answered; empty where it has not yet.
+    """
+    refused = [result for result in results if not result.ok]
+    talk(describe(experiment, acknowledgement, len(refused)))
+    tell(refused)
+    return EXIT_BAD_INPUT if refused else EXIT_OK
+
+
+def describe(experiment: str, acknowledgement: Acknowledgement, refused: int = 0) -> str:
+    """One line on what an enqueue did, but for so many of its runs that were refused."""
     there = f"{acknowledgement.present} {'was' if acknowledgement.present == 1 else 'were'} there already"
-    text = f"{experiment}: {plural(acknowledgement.new, 'run')} queued, {there}"
+    text = f"{experiment}: {plural(acknowledgement.new - refused, 'run')} queued, {there}"
+    if refused:
+        text += f", {refused} refused"
     if acknowledgement.failed:
         text += (
             f", {acknowledgement.failed} of them failed; `datasize-tui retry {experiment}` runs those again"

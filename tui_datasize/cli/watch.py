@@ -13,8 +13,9 @@ import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from tui_datasize.cli.levers import ANSWER_WITHIN_S, ask
 from tui_datasize.cli.project import find_run, project_paths, selected_runs, talk
-from tui_datasize.cli.queueing import describe
+from tui_datasize.cli.queueing import tell_queued
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
@@ -28,13 +29,19 @@ LOOK_EVERY_S = 0.5
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Queue the missing runs of an experiment and wait until all are done."""
+    """Queue the missing runs of an experiment and wait until all are done; not where any is refused."""
     paths = project_paths(arguments)
     project, specs = selected_runs(paths, arguments)
     client = QueueClient(paths)
     sources = source_runs(specs, project)
     acknowledgement = client.enqueue(specs, force=arguments.force, data_dir=project.data_dir, sources=sources)
-    talk(describe(arguments.experiment, acknowledgement))
+    results = ask(client, acknowledgement)
+    # Until it is answered, a run that is to begin afresh stands there as it ended before.
+    while results is None:
+        client.ensure_scheduler()
+        results = client.wait(acknowledgement, ANSWER_WITHIN_S)
+    if status := tell_queued(arguments.experiment, acknowledgement, results):
+        return status
     return EXIT_OK if wait_for(client, [*sources, *specs]) else EXIT_RUN_FAILED
 
 

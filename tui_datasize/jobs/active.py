@@ -12,8 +12,8 @@ from tui_datasize.jobs.gpus import CPU
 from tui_datasize.jobs.judge import Ending, Finding
 from tui_datasize.jobs.process import describe_status
 from tui_datasize.jobs.records import ActiveJob
-from tui_datasize.jobs.spawn import Worker
-from tui_datasize.runlog.claim import ExitRecord
+from tui_datasize.jobs.spawn import Worker, cannot_start
+from tui_datasize.runlog.claim import ExitRecord, Outcome
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import RunPaths
 
@@ -75,23 +75,25 @@ def noted_peak_bytes(paths: RunPaths) -> int:
     return 0
 
 
-def ending_of(run: ActiveRun, record: ExitRecord | None, finding: Finding) -> Ending:
+def ending_of(run: ActiveRun, record: ExitRecord | None, finding: Finding, *, is_for_another: bool) -> Ending:
     """What is known of a run's attempt that is over.
 
     Args:
         run: The run.
         record: The end that its worker has written; None where there is none.
         finding: How the attempt stands.
+        is_for_another: Whether another run of its worker was to be cancelled.
     """
     job = run.job
+    could_not_begin = finding is Finding.UNCLAIMED and run.worker.error is not None
     return Ending(
-        outcome=record.outcome if record else None,
+        outcome=record.outcome if record else Outcome.FAILED if could_not_begin else None,
         reason=record.reason if record else _reason_without_exit(run, finding),
         attempt=job.attempts,
         max_attempts=job.max_attempts,
         cancel_requested=job.cancel_requested,
         beside_others=job.device not in (CPU, "") and not job.alone,
-        is_for_another=run.worker.was_stopped,
+        is_for_another=is_for_another,
     )
 
 
@@ -101,6 +103,8 @@ def _reason_without_exit(run: ActiveRun, finding: Finding) -> str:
         return "an unknown process keeps the run's lock"
     if finding is Finding.VANISHED:
         return f"worker vanished: {how}" if how else "worker vanished"
+    if run.worker.error:
+        return cannot_start(run.worker.error)
     first = next(iter(run.worker.run_ids), run.job.run_id)
     log = "stderr.log" if first == run.job.run_id else f"stderr.log of {first}"
     return f"worker {how or 'ended'} before it claimed the run; see {log}"

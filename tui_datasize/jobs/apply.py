@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.orders import Order
+from tui_datasize.jobs.documents import JobDocument
 from tui_datasize.jobs.records import PendingCommand
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
@@ -79,60 +79,64 @@ class CommandDesk:
 
     def _enqueue(self, command: PendingCommand, state: JobState | None) -> _Answer:
         try:
-            order = Order.read(command.document)
+            document = JobDocument.read(command.document)
         except (KeyError, TypeError, ValueError) as error:
             return False, f"the scheduler is of another version and cannot read it ({error}); restart it"
         if command.force:
-            return self._enqueue_afresh(command, state, order)
+            return self._enqueue_afresh(command, state, document)
         if state is None:
-            return self._add(command, order)
+            return self._add(command, document)
         if state is JobState.CANCELLED:
-            return self._enqueue_again(command, order)
+            return self._enqueue_again(command, document)
         if state is JobState.FAILED:
             return False, "has failed before; retry it, or queue it with --force"
         if state.is_active and self._store.is_being_cancelled(command.run_id):
             return False, "is just being cancelled; queue it again in a moment"
         return True, "has succeeded already" if state is JobState.SUCCEEDED else "is in the queue already"
 
-    def _enqueue_again(self, command: PendingCommand, order: Order) -> _Answer:
-        if problem := self._store.dependencies.problem(command.run_id, order.after):
+    def _enqueue_again(self, command: PendingCommand, document: JobDocument) -> _Answer:
+        if problem := self._store.dependencies.problem(command.run_id, document.after):
             return False, problem
         self._store.queue_again(command.run_id)
-        self._renew(command, order)
+        self._renew(command, document)
         return True, "queued again"
 
-    def _enqueue_afresh(self, command: PendingCommand, state: JobState | None, order: Order) -> _Answer:
+    def _enqueue_afresh(
+        self, command: PendingCommand, state: JobState | None, document: JobDocument
+    ) -> _Answer:
         if state and state.is_active:
             return False, "is running; cancel it first"
-        if problem := self._store.dependencies.problem(command.run_id, order.after):
+        if problem := self._store.dependencies.problem(command.run_id, document.after):
             return False, problem
-        supersede(self._project.run(order.spec.experiment, command.run_id), self._project)
+        supersede(self._project.run(document.spec.experiment, command.run_id), self._project)
         if state is None:
-            return self._add(command, order)
+            return self._add(command, document)
         if state.is_final:
             self._store.queue_again(command.run_id)
-        self._renew(command, order)
+        self._renew(command, document)
         return True, "queued afresh"
 
-    def _renew(self, command: PendingCommand, order: Order) -> None:
-        self._store.replace_document(command.run_id, command.document, command.amount, order.attempts_allowed)
-        self._store.dependencies.replace(command.run_id, order.after)
+    def _renew(self, command: PendingCommand, document: JobDocument) -> None:
+        self._store.replace_document(
+            command.run_id, command.document, command.amount, document.attempts_allowed
+        )
+        self._store.dependencies.replace(command.run_id, document.after)
 
-    def _add(self, command: PendingCommand, order: Order) -> _Answer:
+    def _add(self, command: PendingCommand, document: JobDocument) -> _Answer:
         """Add a job that the queue does not know, in the state that its directory tells."""
-        seen = observe(self._project.run(order.spec.experiment, command.run_id))
+        seen = observe(self._project.run(document.spec.experiment, command.run_id))
         state, reason = JobState.QUEUED, ""
         if seen.final_exit and seen.final_exit.outcome in (Outcome.SUCCEEDED, Outcome.FAILED):
             state, reason = JobState(seen.final_exit.outcome), seen.final_exit.reason
         elif seen.is_running:
             state = JobState.RUNNING
-        elif problem := self._store.dependencies.problem(command.run_id, order.after):
+        elif problem := self._store.dependencies.problem(command.run_id, document.after):
             # Acknowledged, so it is kept, where a person sees it.
             state, reason = JobState.FAILED, problem
-        job = order.job(command.run_id, seen, state, reason, priority=command.amount)
+        job = document.job(command.run_id, seen, state, reason, priority=command.amount)
         self._store.add(job)
-        if order.after:
-            self._store.dependencies.replace(command.run_id, order.after)
+        if document.after:
+            self._store.dependencies.replace(command.run_id, document.after)
         if state is JobState.RUNNING and seen.claim:
             self._store.adopt_attempt(command.run_id, seen.claim.attempt, seen.claim.tag)
         if state is JobState.FAILED:

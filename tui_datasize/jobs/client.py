@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-import time
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tui_datasize.errors import ConfigError, UnknownRunError
+from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs import launch
 from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult, QueueSettings
@@ -21,7 +21,7 @@ from tui_datasize.jobs.database import (
     storage_errors,
     transaction,
 )
-from tui_datasize.jobs.dependencies import Dependencies, stranded_by
+from tui_datasize.jobs.dependencies import check_sources
 from tui_datasize.jobs.documents import write_documents
 from tui_datasize.jobs.naming import find_runs, unclear
 from tui_datasize.jobs.process import find_workers
@@ -46,7 +46,6 @@ from tui_datasize.runlog.paths import ProjectPaths
 
 __all__ = ["Acknowledgement", "CommandKind", "CommandResult", "QueueClient"]
 
-_POLL_INTERVAL_S = 0.02
 _LEARNED_FROM = 500
 """Finished runs whose times are read to tell those of others."""
 
@@ -112,7 +111,7 @@ class QueueClient:
                 for run_id in documents
                 if run_id in forced or states.get(run_id, JobState.CANCELLED) is JobState.CANCELLED
             ]
-            _check_sources(connection, states, missing, waits_for)
+            check_sources(connection, states, missing, waits_for)
             rows = [(run_id, priority, run_id in forced, documents[run_id]) for run_id in missing]
             command_ids = _insert(connection, CommandKind.ENQUEUE, rows)
         present = documents.keys() - set(missing)
@@ -140,20 +139,18 @@ class QueueClient:
         """The answers to acknowledged commands, in order; None where they take longer than `timeout_s`."""
         if not acknowledgement.command_ids:
             return []
-        deadline = time.monotonic() + timeout_s
-        first, last = acknowledgement.command_ids[0], acknowledgement.command_ids[-1]
+        asked = (acknowledgement.command_ids[0], acknowledgement.command_ids[-1])
+        answered = "FROM commands WHERE id BETWEEN ? AND ? AND applied_at IS NOT NULL"
         with self._database() as connection:
-            while True:
-                rows = connection.execute(
-                    "SELECT run_id, ok, message FROM commands "
-                    "WHERE id BETWEEN ? AND ? AND applied_at IS NOT NULL ORDER BY id",
-                    (first, last),
-                ).fetchall()
-                if len(rows) == len(acknowledgement.command_ids):
-                    return [CommandResult(run_id, bool(ok), message) for run_id, ok, message in rows]
-                if time.monotonic() >= deadline:
-                    return None
-                time.sleep(_POLL_INTERVAL_S)
+
+            def is_answered() -> bool:
+                (count,) = connection.execute(f"SELECT count(*) {answered}", asked).fetchone()
+                return bool(count == len(acknowledgement.command_ids))
+
+            if not launch.wait_until(is_answered, timeout_s):
+                return None
+            rows = connection.execute(f"SELECT run_id, ok, message {answered} ORDER BY id", asked)
+            return [CommandResult(run_id, bool(ok), message) for run_id, ok, message in rows]
 
     def jobs(self) -> list[Job]:
         """All jobs in queue order, acknowledged but not yet applied ones included as queued."""
@@ -198,13 +195,15 @@ class QueueClient:
         return [process for process, tag in workers if tag not in tags and process.is_alive()]
 
     def waits_for_slots(self) -> str:
-        """One line on the slots that other projects have and jobs of this one wait for; mostly empty."""
+        """One line on why jobs wait that may start, such as slots of other projects; mostly empty."""
         if not self.project.queue.exists():
             return ""
         with self._database() as connection:
-            settings = Settings(connection).read()
+            settings, errno = Settings(connection).read(), Settings(connection).start_errno()
             if settings.draining or not settings.slots or not has_startable(connection):
                 return ""
+        if errno:
+            return f"waiting: no worker can be started now ({os.strerror(errno)}); it is tried again"
         return describe_holders(read_holders(slot_directory()), self.project.root.absolute(), settings.slots)
 
     def executions(self) -> list[Execution]:
@@ -325,24 +324,3 @@ def _refuse_imported(specs: Sequence[RunSpec]) -> None:
     imported = next((spec for spec in specs if spec.imported), None)
     if imported is not None:
         raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported.run_id)
-
-
-def _check_sources(
-    connection: sqlite3.Connection,
-    states: Mapping[str, JobState],
-    run_ids: Sequence[str],
-    after: Mapping[str, Collection[str]],
-) -> None:
-    """Refuse runs that would wait for what never comes; `run_ids` are about to be queued, in order."""
-    dependencies = Dependencies(connection)
-    queued: set[str] = set()
-    for run_id in run_ids:
-        for source in after.get(run_id, ()):
-            state = states.get(source)
-            if source not in queued and state is None:
-                raise UnknownRunError(f"{source} is not in the queue", where=run_id, fix="queue it before")
-            if source not in queued and state in (JobState.FAILED, JobState.CANCELLED):
-                raise UnknownRunError(stranded_by(source, state), where=run_id, fix="retry that first")
-        if circle := dependencies.circle(run_id, after.get(run_id, ())):
-            raise UnknownRunError(f"its source {circle} waits for it", where=run_id)
-        queued.add(run_id)

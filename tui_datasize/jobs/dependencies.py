@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from tui_datasize.errors import UnknownRunError
 from tui_datasize.jobs.schema import ACTIVE, UNFINISHED
 from tui_datasize.jobs.state import JobState
 
@@ -101,3 +102,34 @@ def stranded_by(source: str, state: JobState, reason: str = "") -> str:
     if state is JobState.CANCELLED:
         return f"its source {source} was cancelled"
     return f"its source {source} failed" + (f": {reason}" if reason else "")
+
+
+def check_sources(
+    connection: sqlite3.Connection,
+    states: Mapping[str, JobState],
+    run_ids: Sequence[str],
+    after: Mapping[str, Collection[str]],
+) -> None:
+    """Refuse runs that would wait for what never comes.
+
+    Args:
+        connection: An open queue.
+        states: The state of every job once all acknowledged commands are applied.
+        run_ids: The runs that are about to be queued, in order.
+        after: By run id, the runs that it waits for.
+
+    Raises:
+        UnknownRunError: A source is not in the queue, has ended without success, or waits for the run.
+    """
+    dependencies = Dependencies(connection)
+    queued: set[str] = set()
+    for run_id in run_ids:
+        for source in after.get(run_id, ()):
+            state = states.get(source)
+            if source not in queued and state is None:
+                raise UnknownRunError(f"{source} is not in the queue", where=run_id, fix="queue it before")
+            if source not in queued and state in (JobState.FAILED, JobState.CANCELLED):
+                raise UnknownRunError(stranded_by(source, state), where=run_id, fix="retry that first")
+        if circle := dependencies.circle(run_id, after.get(run_id, ())):
+            raise UnknownRunError(f"its source {circle} waits for it", where=run_id)
+        queued.add(run_id)

@@ -17,10 +17,11 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.database import PASSING_ERRNOS, storage_errors
 from tui_datasize.jobs.gpus import CPU, VISIBLE_VARIABLE
 from tui_datasize.jobs.ledger import DeviceLedger
+from tui_datasize.jobs.pause import StartPause
 from tui_datasize.jobs.policy import Placement, WaitingJob, place
 from tui_datasize.jobs.records import QueuedJob
 from tui_datasize.jobs.slots import take_slots
-from tui_datasize.jobs.spawn import ONE_THREAD, Spawner, SpawnRequest, Worker
+from tui_datasize.jobs.spawn import ONE_THREAD, Spawner, SpawnRequest, Worker, cannot_start
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.jobs.supervisor import Supervisor
@@ -73,6 +74,7 @@ class Dispatcher:
         self._ledger = ledger
         self._slots = slots
         self._turns = Turns(slots, project.root.absolute())
+        self._pause = StartPause(store)
         self._key_of_shape = cache(self._read_key)
 
     @property
@@ -90,7 +92,7 @@ class Dispatcher:
         Raises:
             StorageError: Nothing could be written; nothing has been started.
         """
-        if not self._store.has_waiting() or not self._spawner.is_ready():
+        if not self._store.has_waiting() or not self._can_start():
             self._turns.leave()
             return 0
         free = self._take_free_slots()
@@ -106,6 +108,15 @@ class Dispatcher:
         finally:
             # The workers have their own copies; what was not needed is free again.
             _close(free)
+
+    def _can_start(self) -> bool:
+        if self._pause.lasts():
+            return False
+        try:
+            return self._spawner.is_ready()
+        except OSError as error:
+            self._pause.begin(error)
+            return False
 
     def _take_free_slots(self) -> dict[str, list[int]]:
         """Lock the free slots of every device, by device; none beyond what our own jobs leave.
@@ -156,7 +167,7 @@ class Dispatcher:
             lanes = [self._prepare_lane(waiting[run_id], need_bytes) for run_id, need_bytes in reserved]
             if ready := tuple(lane for lane in lanes if lane):
                 starts.append(_Start(ready, placement, uuid.uuid4().hex))
-        return starts
+        return starts[:1] if self._pause.is_probing else starts
 
     def _pack_key(self, job: QueuedJob) -> str:
         """What a job must have in common with others to share a worker; empty where it gets its own."""
@@ -211,14 +222,15 @@ class Dispatcher:
         )
         try:
             worker = self._spawner.start(request)
+            _LOG.info("%s: started on %s", names, start.placement.device)
         except OSError as error:
-            _LOG.error("%s: no worker could be started: %s", names, error)
-            worker = Worker(is_gone=True, status_expected=False)
+            _LOG.error("%s: %s", names, cannot_start(error))
+            worker = Worker.unstarted(error)
+        self._pause.watch(worker)
         for descriptor in taken:
             slots.remove(descriptor)
             os.close(descriptor)
         worker.run_ids = tuple(lane.job.run_id for lane in start.lanes)
-        _LOG.info("%s: started on %s", names, start.placement.device)
         return worker
 
 

@@ -1,16 +1,19 @@
-"""What becomes `spec.json` of a queued run: its specification and the facts of its enqueueing."""
+"""What becomes `spec.json` of a queued run, written and read: what to do, and how it was queued."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tui_datasize
 from tui_datasize.experiments.spec import SCHEMA_VERSION, RunSpec
-from tui_datasize.runlog.claim import utc_now
+from tui_datasize.jobs.records import NewJob
+from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
+from tui_datasize.runlog.claim import Observation, utc_now
 
 _GIT_TIMEOUT_S = 5.0
 
@@ -48,6 +51,63 @@ def write_documents(
         own = {"run_id": run_id, "after": list(after.get(run_id, ())), "spec": spec.to_dict()}
         documents[run_id] = json.dumps(facts | own)
     return documents
+
+
+@dataclass(frozen=True, slots=True)
+class JobDocument:
+    """A document, read: what it says about queueing its run."""
+
+    text: str
+    spec: RunSpec
+    attempts_allowed: int
+    after: tuple[str, ...]
+    queued_at: str
+    """UTC, ISO 8601; empty where it is not told."""
+
+    @classmethod
+    def read(cls, text: str) -> JobDocument:
+        """Read a document.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is damaged, or of another version.
+        """
+        content = json.loads(text)
+        return cls(
+            text,
+            RunSpec.from_dict(content["spec"]),
+            int(content.get("max_attempts", MAX_ATTEMPTS)),
+            tuple(content.get("after", ())),
+            str(content.get("queued_at", "")),
+        )
+
+    def job(
+        self, run_id: str, seen: Observation, state: JobState, reason: str = "", priority: int = 0
+    ) -> NewJob:
+        """The job that a queue which does not know the run begins with.
+
+        Args:
+            run_id: The run's id.
+            seen: Its directory.
+            state: Where it stands.
+            reason: Why.
+            priority: Higher runs first.
+        """
+        spec = self.spec
+        return NewJob(
+            run_id=run_id,
+            experiment=spec.experiment,
+            workload=f"{spec.dataset} {spec.model} b{spec.batch_size}",
+            state=state,
+            priority=priority,
+            attempts=seen.newest_attempt,
+            max_attempts=seen.newest_attempt + self.attempts_allowed,
+            reason=reason,
+            started_at=seen.claim.started_at if seen.claim and state is not JobState.QUEUED else "",
+            finished_at=seen.final_exit.finished_at if seen.final_exit and state.is_final else "",
+            document=self.text,
+            queued_at=self.queued_at,
+            attempts_allowed=self.attempts_allowed,
+        )
 
 
 def _git_state(root: Path) -> tuple[str | None, bool | None]:

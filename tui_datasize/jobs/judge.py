@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from tui_datasize.jobs.state import JobState
-from tui_datasize.runlog.claim import LEFT_WITH_PACK, OUT_OF_MEMORY, ExitRecord, Observation, Outcome
+from tui_datasize.runlog.claim import OUT_OF_MEMORY, ExitRecord, Observation, Outcome
 
 
 class Finding(Enum):
@@ -63,7 +63,7 @@ class Ending:
     """What is known of an attempt that is over."""
 
     outcome: Outcome | None
-    """None where the worker vanished."""
+    """None where the worker vanished, or ended before it claimed the run."""
     reason: str
     attempt: int
     max_attempts: int
@@ -71,7 +71,7 @@ class Ending:
     beside_others: bool
     """Whether it ran on a GPU that it may have shared."""
     is_for_another: bool = False
-    """Whether its worker was told to end for the sake of another run."""
+    """Whether another run of its worker was to be cancelled, for which the whole worker is told to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,7 @@ def decide(ending: Ending) -> Decision:
         return Decision(
             JobState.CANCELLED, ending.reason if ending.outcome is Outcome.CANCELLED else "cancelled"
         )
-    if ending.outcome is Outcome.INTERRUPTED and ending.reason == LEFT_WITH_PACK:
-        return Decision(JobState.INTERRUPTED, LEFT_WITH_PACK, is_forgiven=True)
-    if ending.outcome is None and ending.is_for_another:
+    if ending.is_for_another and ending.outcome in (None, Outcome.INTERRUPTED):
         return Decision(JobState.INTERRUPTED, ending.reason, is_forgiven=True)
     tries_left = ending.attempt < ending.max_attempts
     if ending.outcome is Outcome.FAILED:

@@ -82,7 +82,9 @@ class Notifier:
             _LOG.error("not notified of %s: %s", _describe(notice), error)
 
     def _call(self, command: str, notice: Notice) -> _Call:
-        with storage_errors(self._project.scheduler_log), self._project.scheduler_log.open("ab") as log:
+        with storage_errors(self._project.scheduler_log):
+            log = self._project.scheduler_log.open("ab")
+        with log:
             process = subprocess.Popen(
                 ["sh", "-c", command],
                 cwd=self._project.root,

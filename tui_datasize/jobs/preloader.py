@@ -7,7 +7,7 @@ ends with the scheduler; its workers live on.
 Messages are JSON objects, one per packet. From the scheduler, with the descriptors of the worker's
 slots attached: `{"tag", "argv", "environment", "directory", "stdout", "stderr"}`. To the scheduler:
 `{"sources": {file: modified_ns}}` once it is ready, `{"tag", "pid", "start_ticks"}` after a fork, and
-`{"tag", "status"}` at a worker's end.
+`{"tag", "status"}` at a worker's end, with an `"errno"` beside it for one that could not be forked.
 """
 
 from __future__ import annotations
@@ -87,9 +87,8 @@ class Preloader:
         request = json.loads(packet)
         try:
             pid = os.fork()
-        except OSError:
-            traceback.print_exc()
-            self._send({"tag": request["tag"], "status": CANNOT_FORK_STATUS})
+        except OSError as error:
+            self._send({"tag": request["tag"], "status": CANNOT_FORK_STATUS, "errno": error.errno})
         else:
             if pid == 0:
                 self._become_worker(request)

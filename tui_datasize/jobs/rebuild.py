@@ -15,8 +15,8 @@ from pathlib import Path
 
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.database import DamagedQueueError, open_database, storage_errors
+from tui_datasize.jobs.documents import JobDocument
 from tui_datasize.jobs.gpus import CPU
-from tui_datasize.jobs.orders import Order
 from tui_datasize.jobs.records import PastAttempt
 from tui_datasize.jobs.scheduler import Authority
 from tui_datasize.jobs.schema import VANISHED
@@ -50,7 +50,7 @@ class _Found:
     """A run directory and what it tells."""
 
     paths: RunPaths
-    order: Order
+    document: JobDocument
     seen: Observation
 
 
@@ -145,20 +145,20 @@ def _find(project: ProjectPaths) -> tuple[list[_Found], tuple[Path, ...]]:
     found, unreadable = [], []
     for paths in project.all_runs():
         try:
-            order = Order.read(paths.spec.read_text(encoding="utf-8"))
+            document = JobDocument.read(paths.spec.read_text(encoding="utf-8"))
         except (OSError, KeyError, TypeError, ValueError):
             unreadable.append(paths.spec)
         else:
             # What was imported has never been queued, and never may be.
-            if not order.spec.imported:
-                found.append(_Found(paths, order, observe(paths)))
-    return sorted(found, key=lambda run: run.order.queued_at), tuple(unreadable)
+            if not document.spec.imported:
+                found.append(_Found(paths, document, observe(paths)))
+    return sorted(found, key=lambda run: run.document.queued_at), tuple(unreadable)
 
 
 def _add(store: Store, run: _Found) -> None:
     seen, run_id = run.seen, run.paths.run_id
     state, reason = state_of(seen)
-    store.add(run.order.job(run_id, seen, state, reason))
+    store.add(run.document.job(run_id, seen, state, reason))
     if state is JobState.RUNNING and seen.claim:
         store.adopt_attempt(run_id, seen.claim.attempt, seen.claim.tag)
     elif past := _past_attempt(run.paths, seen):
@@ -191,7 +191,7 @@ def _device(paths: RunPaths) -> str:
 
 
 def _add_dependencies(store: Store, run: _Found) -> None:
-    run_id, after = run.paths.run_id, run.order.after
+    run_id, after = run.paths.run_id, run.document.after
     store.dependencies.replace(run_id, after)
     state = store.state(run_id)
     if state and state.is_waiting and (problem := store.dependencies.problem(run_id, after)):

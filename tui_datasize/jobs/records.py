@@ -55,7 +55,7 @@ class QueuedJob:
     shape: int
     """Number of its specification without seeds, draw and source, in the table `shapes`."""
     has_vanished: bool
-    """Whether the worker of its last attempt went without a word."""
+    """Whether the worker of the last attempt that began went without a word."""
 
     @classmethod
     def of(cls, row: sqlite3.Row) -> QueuedJob:

@@ -24,9 +24,15 @@ VANISHED = "vanished"
 QUEUED_JOB = (
     "run_id, experiment, jobs.workload, priority, position, attempts, alone, peak_bytes, document, shape, "
     f"coalesce((SELECT outcome = '{VANISHED}' FROM attempts WHERE attempts.run_id = jobs.run_id "
-    "AND attempt = jobs.attempts), 0) AS has_vanished"
+    f"AND outcome != '{NEVER_BEGAN}' ORDER BY attempt DESC LIMIT 1), 0) AS has_vanished"
 )
 """The columns of a `QueuedJob`, of `jobs` joined with `workloads`."""
+
+ACTIVE_JOB = (
+    "run_id, experiment, workload, state, attempts, max_attempts, alone, cancel_requested, "
+    "jobs.device, reserved_bytes, tag"
+)
+"""The columns of an `ActiveJob`, of `jobs` joined with `attempts`."""
 
 _FIRST = f"""
 CREATE TABLE jobs (

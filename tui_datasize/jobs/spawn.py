@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,15 @@ ONE_THREAD: Mapping[str, str] = MappingProxyType(
     }
 )
 """What keeps numerical libraries to one thread; they read it when they are imported."""
+
+
+_SCARCITIES = frozenset(
+    {
+        *(errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE),
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
+    }
+)
+"""What may keep a worker from being started that has nothing to do with its runs, and passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +87,14 @@ class Worker:
     run_ids: tuple[str, ...] = ()
     """Runs that it was started for, as far as they are known; the first one's logs have its output."""
 
-    was_stopped: bool = False
-    """Whether it was told to end for the sake of one of its runs."""
+    error: OSError | None = None
+    """Why it could not be started, as far as its spawner knows."""
+
+    @classmethod
+    def unstarted(cls, error: OSError) -> Worker:
+        """A worker that could not be started; where the machine is short of something, no job is to blame."""
+        is_scarcity = error.errno in _SCARCITIES
+        return cls(is_gone=True, status_expected=False, was_never_begun=is_scarcity, error=error)
 
     @property
     def lanes(self) -> int:
@@ -92,11 +108,25 @@ class Worker:
         return self.process is None or self.process.is_alive()
 
 
+def cannot_start(error: OSError) -> str:
+    """Why a worker could not be started, in words.
+
+    >>> cannot_start(FileNotFoundError(2, "No such file or directory", "/opt/python"))
+    'no worker could be started: /opt/python: No such file or directory'
+    """
+    where = f"{error.filename}: " if error.filename else ""
+    return f"no worker could be started: {where}{error.strerror or error}"
+
+
 class Spawner(Protocol):
     """A way to start workers."""
 
     def is_ready(self) -> bool:
-        """Whether `start` will be followed at once; asking may begin to make ready."""
+        """Whether `start` will be followed at once; asking may begin to make ready.
+
+        Raises:
+            OSError: It cannot be made ready now.
+        """
 
     def start(self, request: SpawnRequest) -> Worker:
         """Start a worker in its own session, its output appended to the log files of its first run.

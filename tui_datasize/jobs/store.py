@@ -23,7 +23,7 @@ from tui_datasize.jobs.database import (
 from tui_datasize.jobs.dependencies import Dependencies, stranded_by
 from tui_datasize.jobs.notices import Notices
 from tui_datasize.jobs.records import ActiveJob, NewJob, PastAttempt, PendingCommand, QueuedJob
-from tui_datasize.jobs.schema import ACTIVE, NEVER_BEGAN, QUEUED_JOB, STARTABLE, WAITING, shape_of
+from tui_datasize.jobs.schema import ACTIVE, ACTIVE_JOB, NEVER_BEGAN, QUEUED_JOB, STARTABLE, WAITING, shape_of
 from tui_datasize.jobs.settings import NOT_DRAINING, Settings
 from tui_datasize.jobs.state import IllegalTransitionError, JobState, sources
 from tui_datasize.runlog.claim import utc_now
@@ -95,11 +95,10 @@ class Store:
 
     def forget_old_commands(self) -> None:
         """Remove commands that were answered long ago."""
-        with self.transaction():
-            self._run(
-                "DELETE FROM commands WHERE applied_at IS NOT NULL "
-                f"AND julianday(applied_at) < julianday('now', '-{_COMMANDS_KEPT_DAYS} days')"
-            )
+        self._run(
+            "DELETE FROM commands WHERE applied_at IS NOT NULL "
+            f"AND julianday(applied_at) < julianday('now', '-{_COMMANDS_KEPT_DAYS} days')"
+        )
 
     def has_notices(self) -> bool:
         """Whether the notification command is still to be told something."""
@@ -202,6 +201,15 @@ class Store:
         """Whether an active job is to end as cancelled."""
         return bool(self._one("SELECT cancel_requested FROM jobs WHERE run_id = ?", run_id)[0])
 
+    def has_cancelled_beside(self, run_id: str, tag: str) -> bool:
+        """Whether another run of the worker with this tag was cancelled, or is to be."""
+        cancelled = self._one(
+            "SELECT 1 FROM attempts JOIN jobs USING (run_id) WHERE tag = ? AND tag != '' AND run_id != ? "
+            "AND (outcome = ? OR (attempt = attempts AND cancel_requested)) LIMIT 1",
+            *(tag, run_id, JobState.CANCELLED),
+        )
+        return cancelled is not None
+
     def line(self, run_id: str) -> list[str]:
         """The unfinished, inactive jobs of this job's priority, first in line first."""
         rows = self._all(
@@ -239,16 +247,9 @@ class Store:
 
     def active(self) -> list[ActiveJob]:
         """All jobs that a worker has or may have."""
-        rows = self._all(
-            "SELECT run_id, experiment, workload, state, attempts, max_attempts, alone, cancel_requested, "
-            "jobs.device, reserved_bytes, tag FROM jobs "
-            f"JOIN attempts USING (run_id) WHERE {ACTIVE} AND attempt = attempts",
-        )
+        newest = f"jobs JOIN attempts USING (run_id) WHERE {ACTIVE} AND attempt = attempts"
+        rows = self._all(f"SELECT {ACTIVE_JOB} FROM {newest}")
         return [ActiveJob.of(row) for row in rows]
-
-    def active_job(self, run_id: str) -> ActiveJob:
-        """One of the active jobs."""
-        return next(job for job in self.active() if job.run_id == run_id)
 
     # Attempts
 

@@ -14,11 +14,11 @@ from dataclasses import replace
 
 from tui_datasize.jobs.active import ActiveRun, ending_of, last_sign, noted_peak_bytes
 from tui_datasize.jobs.database import storage_errors
-from tui_datasize.jobs.judge import Finding, decide, ended, find
+from tui_datasize.jobs.judge import Decision, Ending, Finding, decide, ended, find
 from tui_datasize.jobs.process import find_tagged, kill_tagged, signal_group
 from tui_datasize.jobs.records import ActiveJob
 from tui_datasize.jobs.schema import VANISHED
-from tui_datasize.jobs.spawn import Worker
+from tui_datasize.jobs.spawn import Worker, cannot_start
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.claim import ClaimRecord, Observation, Outcome, conclude, observe
@@ -102,9 +102,9 @@ class Supervisor:
         """Look at every run that is due, and return whether any has ended."""
         before = len(self._runs)
         for run in list(self._runs.values()):
-            self._watch(run)
-            if time.monotonic() >= run.look_at_s:
-                with storage_errors(run.paths.directory):
+            with storage_errors(run.paths.directory):
+                self._watch(run)
+                if time.monotonic() >= run.look_at_s:
                     self._look_at(run)
         return len(self._runs) < before
 
@@ -197,7 +197,6 @@ class Supervisor:
             is_first = "terminated" not in run.since_s
             if is_first or run.lasts("terminated") > self._grace_s:
                 run.lasts("terminated")
-                run.worker.was_stopped = True
                 signal_group(process, signal.SIGTERM if is_first else signal.SIGKILL)
 
     def _is_left_out(self, run: ActiveRun) -> bool:
@@ -224,13 +223,14 @@ class Supervisor:
         job = run.job
         is_unfollowed = run.adopted or run.worker.was_never_begun
         if finding is Finding.UNCLAIMED and is_unfollowed and not job.cancel_requested:
-            who = "scheduler" if run.adopted else "preloader"
-            self._repeat(run, f"the {who} ended before its worker began")
+            self._repeat(run, _why_unfollowed(run))
             return
         record, vanished_at = ended(job.attempts, seen), last_sign(run)
         if job.cancel_requested or record is None:
             self._kill_descendants(run, seen)
-        ending = ending_of(run, record, finding)
+        may_be_for_another = record is None or record.outcome is Outcome.INTERRUPTED
+        is_for_another = may_be_for_another and self._store.has_cancelled_beside(job.run_id, job.tag)
+        ending = ending_of(run, record, finding, is_for_another=is_for_another)
         decision = decide(ending)
         outcome = Outcome(decision.state)
         tells_less = record is None or (decision.state.is_final and record.outcome is not outcome)
@@ -241,7 +241,7 @@ class Supervisor:
             self._store.end_attempt(
                 job.run_id,
                 job.attempts,
-                record.outcome if record else VANISHED,
+                _outcome(ending, decision),
                 ending.reason,
                 finished_at=record.finished_at if record else vanished_at if run.came_dead else "",
             )
@@ -301,6 +301,20 @@ class Supervisor:
         if tag in self._remnants and not any(other.job.tag == tag for other in self._runs.values()):
             self._remnants.remove(tag)
             kill_tagged(tag)
+
+
+def _why_unfollowed(run: ActiveRun) -> str:
+    """Why a start that was committed has come to nothing."""
+    if run.worker.error:
+        return cannot_start(run.worker.error)
+    return f"the {'scheduler' if run.adopted else 'preloader'} ended before its worker began"
+
+
+def _outcome(ending: Ending, decision: Decision) -> str:
+    """What is kept of an attempt: runs that had to end for another one have not brought their worker down."""
+    if decision.state is JobState.CANCELLED or decision.is_forgiven:
+        return decision.state
+    return ending.outcome or VANISHED
 
 
 def _recognise(run: ActiveRun, claim: ClaimRecord) -> None:

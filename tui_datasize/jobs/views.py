@@ -20,11 +20,13 @@ from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
 _RELATED = ("after", "waits_for", "pack")
 _JOB_COLUMNS = ", ".join(name for name in Job._fields if name not in _RELATED)
 _STATES: Mapping[str, JobState] = MappingProxyType({state.value: state for state in JobState})
-_STATE_AFTER: Mapping[str, JobState] = {
-    CommandKind.ENQUEUE: JobState.QUEUED,
-    CommandKind.RETRY: JobState.QUEUED,
-    CommandKind.CANCEL: JobState.CANCELLED,
-}
+_STATE_AFTER: Mapping[str, JobState] = MappingProxyType(
+    {
+        CommandKind.ENQUEUE: JobState.QUEUED,
+        CommandKind.RETRY: JobState.QUEUED,
+        CommandKind.CANCEL: JobState.CANCELLED,
+    }
+)
 """Where a command that is acknowledged but not yet applied will take a job."""
 
 

@@ -35,7 +35,7 @@ class WarmSpawner:
 
     Args:
         preload: Modules that the preloader imports.
-        call: `MODULE:FUNCTION` that a worker runs with the run directory as its argument.
+        call: `MODULE:FUNCTION` that a worker runs; its arguments are what a cold worker's command ends with.
         fallback: Takes over where no preloader can be had.
         answer_s: Seconds after which a preloader that has not forked a worker is replaced.
     """
@@ -50,7 +50,11 @@ class WarmSpawner:
         self._failures = 0
 
     def is_ready(self) -> bool:
-        """Whether the preloader has imported everything; starts one if there is none."""
+        """Whether the preloader has imported everything; starts one if there is none.
+
+        Raises:
+            OSError: None can be started now.
+        """
         if self._failures >= _MOST_FAILURES:
             return True
         if self._preloader and self._preloader.is_stale():
@@ -123,7 +127,11 @@ class _Preloader:
 
     @classmethod
     def launch(cls, preload: Sequence[str], call: str) -> _Preloader:
-        """Start a preloader; its imports take seconds, meanwhile it is not ready."""
+        """Start a preloader; its imports take seconds, meanwhile it is not ready.
+
+        Raises:
+            OSError: It cannot be started now.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         command = [sys.executable, "-P", "-m", "tui_datasize.jobs.preloader"]
@@ -154,6 +162,10 @@ class _Preloader:
             socket.send_fds(self.control, [packet], request.slots)
         except (BrokenPipeError, ConnectionResetError):
             self.has_ended = True
+        except OSError:
+            # Nothing was asked of it, and no answer is to be waited for.
+            del self.workers[request.tag], self.asked_s[request.tag]
+            raise
         return worker
 
     def poll(self, answer_s: float) -> None:
@@ -208,6 +220,9 @@ class _Preloader:
             worker = self.workers.pop(message["tag"])
             worker.status = message["status"]
             worker.is_gone = True
+            if "errno" in message:
+                worker.was_never_begun = True
+                worker.error = OSError(message["errno"], os.strerror(message["errno"]))
 
 
 def _packet(request: SpawnRequest) -> bytes:

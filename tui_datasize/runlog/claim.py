@@ -34,8 +34,8 @@ OUT_OF_MEMORY = "out of memory"
 """Words in the reason of a failure that the queue answers with one attempt alone on a GPU."""
 
 LEFT_WITH_PACK = "the worker that it shared with other runs was asked to leave"
-"""The reason of a run that was interrupted in a pack of two or more. The queue counts no attempt for it:
-another run of the pack may have been the cause."""
+"""The reason of a run that was interrupted in a pack of two or more: another run of it may have been the
+cause. The queue knows whether it was, and counts no attempt then."""
 
 _PATIENCE_S = 2.0
 """How long a claim waits for the lock: someone may be probing it, a worker that ended may be leaving."""

@@ -1,0 +1,65 @@
+"""Waiting while no worker can be started, because the machine is out of processes, memory or files."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from tui_datasize.jobs.spawn import Worker, cannot_start
+from tui_datasize.jobs.store import Store
+
+_LOG = logging.getLogger(__name__)
+_FIRST_S = 5.0
+_LONGEST_S = 60.0
+
+
+class StartPause:
+    """Keeps jobs from being started for a while after a start that failed through no fault of theirs.
+
+    The pause is longer each time, up to a minute; one start is tried between two. What keeps the queue
+    waiting is noted for clients.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._asked: list[Worker] = []
+        """Workers of which nobody knows yet whether they were started."""
+        self._length_s = 0.0
+        self._until_s = 0.0
+        self._told: int | None = None
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether the last start failed, so that only one is to be tried."""
+        return self._length_s > 0
+
+    def watch(self, worker: Worker) -> None:
+        """Learn from a worker that was asked for whether starts succeed."""
+        self._asked.append(worker)
+
+    def lasts(self) -> bool:
+        """Whether nothing is to be started now."""
+        settled = [worker for worker in self._asked if worker.process or worker.is_gone]
+        self._asked = [worker for worker in self._asked if not (worker.process or worker.is_gone)]
+        errors = [worker.error for worker in settled if worker.was_never_begun and worker.error]
+        if errors:
+            self.begin(errors[0])
+        elif any(not worker.was_never_begun for worker in settled):
+            self._length_s = 0.0
+        if not self.is_probing:
+            self._tell(0)
+            return False
+        return bool(self._asked) or time.monotonic() < self._until_s
+
+    def begin(self, error: OSError) -> None:
+        """Start nothing for a while, since this keeps workers from being started."""
+        self._length_s = min(max(_FIRST_S, 2 * self._length_s), _LONGEST_S)
+        self._until_s = time.monotonic() + self._length_s
+        _LOG.error("%s; tried again in %g s", cannot_start(error), self._length_s)
+        self._tell(error.errno or 0)
+
+    def _tell(self, errno: int) -> None:
+        if errno != self._told:
+            with self._store.transaction():
+                self._store.settings.set_start_errno(errno)
+            self._told = errno
