@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from time import monotonic
 from typing import ClassVar
@@ -25,7 +25,8 @@ from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.analysis.analyst import Analyst
 from tui_datasize.tui.analysis.tab import AnalysisPane
 from tui_datasize.tui.exporting import export_csv
-from tui_datasize.tui.keys import help_text, keys_of, without_taken
+from tui_datasize.tui.farewell import farewell
+from tui_datasize.tui.keys import KeyGroup, help_text, keys_of, without_taken
 from tui_datasize.tui.live.tab import LivePane
 from tui_datasize.tui.look.collect import Collector, Record
 from tui_datasize.tui.look.news import NewsReader, terminal_signal
@@ -42,7 +43,6 @@ from tui_datasize.tui.widgets.header_strip import TABS, HeaderStrip
 from tui_datasize.tui.widgets.key_bar import KeyBar
 from tui_datasize.tui.widgets.palette import THEME, palette_of
 from tui_datasize.tui.widgets.status_line import StatusLine
-from tui_datasize.tui.widgets.text import plural
 
 _LIST_KEYS = (
     ("↑ ↓ k j", "up and down"),
@@ -304,9 +304,11 @@ class DatasizeApp(App[None]):
 
     def action_help(self) -> None:
         """Show the keys of the tab."""
-        groups = [*self.pane.key_groups()]
-        groups.append(without_taken(keys_of("Everywhere", self), groups))
-        self.push_screen(TextDialog("Keys", help_text(groups, _LIST_KEYS, palette_of(self))))
+        self.push_screen(TextDialog("Keys", help_text(self._key_groups(), _LIST_KEYS, palette_of(self))))
+
+    def _key_groups(self) -> Sequence[KeyGroup]:
+        own = self.pane.key_groups()
+        return (*own, without_taken(keys_of("Everywhere", self), own))
 
     async def action_leave(self) -> None:
         """Leave; what was asked for is handed over first, and what runs goes on."""
@@ -322,7 +324,7 @@ class DatasizeApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002
         """Every action of the tab, for the palette."""
-        for group in (*self.pane.key_groups(), keys_of("Everywhere", self)):
+        for group in self._key_groups():
             for entry in group.entries:
                 title = f"{entry.title[:1].upper()}{entry.title[1:]} ({' '.join(entry.keys)})"
                 yield SystemCommand(title, entry.text, self._runner(entry.action, entry.owner))
@@ -330,17 +332,6 @@ class DatasizeApp(App[None]):
 
     def _runner(self, action: str, owner: object) -> Callable[[], object]:
         return lambda: self.run_action(action, owner)  # type: ignore[arg-type]
-
-
-def farewell(snapshot: Snapshot) -> str | None:
-    """What is said on leaving: what goes on without the app."""
-    running = len(snapshot.running())
-    waiting = sum(not state.is_final and not state.is_active for state in snapshot.states.values())
-    if not running and not waiting:
-        return None
-    parts = [plural(running, "run") + " at work"] if running else []
-    parts += [f"{waiting:,} waiting"] if waiting else []
-    return f"{' and '.join(parts)}: they go on. `datasize-tui status` shows them."
 
 
 def run_app(project: ProjectPaths) -> int:
