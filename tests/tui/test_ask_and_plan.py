@@ -81,8 +81,11 @@ async def test_the_plan_is_a_page_and_a_key_queues_it(half: Stage):
         await show.shows("Which runs to queue next", "train size", "to add", "8 runs to add", "a queue")
         await show.press("t", "tab", "tab", "tab", "tab", *"3", "enter")
         await show.shows("3 runs to add", "a queues 2 runs")
-        await show.press("a")
-        await show.shows("Queue what is proposed?", "queue 2 runs")
+        await show.shows(": press i")
+        await show.press("i")
+        await show.shows("╭─ Which runs to queue next", "the law is known better then.")
+        await show.press("escape", "a")
+        await show.shows("Queue what is proposed?", "there already  8 done", "queue 2 runs")
         await show.press("enter")
         await show.until(lambda: half.queue.enqueued)
     (specs,) = half.queue.enqueued

@@ -25,7 +25,9 @@ def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell])
     """What queueing some cells of an experiment would add and cost."""
     present = snapshot.cell_counts(plan)
     present.subtract(snapshot.state_of(cell.run_id) for cell in cells)
-    there = ", ".join(f"{count:,} {STATE_LOOKS[state].word}" for state, count in legend_counts(present))
+    there = ", ".join(
+        f"{count:,} {STATE_LOOKS[state].word}" for state, count in legend_counts(present) if state is not None
+    )
     updates = sum(cell.updates for cell in cells)
     seconds = snapshot.forecast.estimate_s(cell.spec for cell in cells)
     slots = plural(snapshot.forecast.slots, "slot")

@@ -19,6 +19,7 @@ BINDINGS: tuple[Binding, ...] = (
     Binding("n,right", "size(1)", "size", tooltip="Another train size: of the overlap, of single runs"),
     Binding("N,left", "size(-1)", "size before", show=False, tooltip="The train size before"),
     Binding("o", "overlap", "overlap", tooltip="Learning curve or overlap, on a low screen"),
+    Binding("i", "words", "words", show=False, tooltip="All words beside the chart, on a page to scroll"),
     Binding("f", "fit", "fit", tooltip="Log-linear law through the means or all runs; all laws"),
 )
 """In the order in which the line at the bottom shows as many as fit."""

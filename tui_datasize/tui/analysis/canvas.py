@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tui_datasize.tui.analysis.choice import AnalysisChoice
 from tui_datasize.tui.analysis.curve_chart import draw_curve
-from tui_datasize.tui.analysis.fit_text import fit_lines
+from tui_datasize.tui.analysis.fit_text import NO_BREAK, fit_lines
 from tui_datasize.tui.analysis.headings import classes_notes, curve_note, fit_note, matrix_note
 from tui_datasize.tui.analysis.overlap_views import OverlapView, draw_classes, draw_matrix
 from tui_datasize.tui.analysis.words_view import WordsView
@@ -44,6 +44,13 @@ class Canvas:
     def panels(self) -> Sequence[Panel]:
         """In the order of the grid."""
         return self._curve, self._fit, self._matrix, self._classes
+
+    @property
+    def words(self) -> Text:
+        """Everything that is said beside the chart, unwrapped."""
+        text = Text("\n").join(self._words.lines)
+        text.plain = text.plain.replace(NO_BREAK, " ")
+        return text
 
     def rows_of_words(self, width: int) -> int:
         """How many rows the words take at a width, their heading included."""

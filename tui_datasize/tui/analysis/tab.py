@@ -30,6 +30,7 @@ from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.look.snapshot import EMPTY, Cell, ExperimentPlan, Snapshot
 from tui_datasize.tui.orders import QueueTerms
 from tui_datasize.tui.pane import Pane
+from tui_datasize.tui.widgets.dialogs import TextDialog
 
 if TYPE_CHECKING:
     from tui_datasize.analysis.summary import Analysis
@@ -254,6 +255,11 @@ class AnalysisPane(Pane, can_focus=True):
             self._metric = name
             self._choice = replace(self._choice, asked=self._choice.asked.of_other_metric())
             self._refresh()
+
+    def action_words(self) -> None:
+        """Show the words beside the chart on a page of their own."""
+        page = self._shown_page
+        self.app.push_screen(TextDialog(page.title if page else "Fit", self._canvas.words))
 
     def action_ask(self) -> None:
         """Ask for a target, the sizes to fit, and what the next runs are for."""

@@ -25,6 +25,11 @@ class WordsView(LineView):
         self._lines = lines
         self.redraw()
 
+    @property
+    def lines(self) -> Sequence[Text]:
+        """All lines."""
+        return self._lines
+
     def rows_at(self, width: int) -> int:
         """How many rows all lines take at a width."""
         return len(_wrapped(self._lines, width))
@@ -34,7 +39,7 @@ class WordsView(LineView):
         shown = _wrapped(self._lines, size.width)
         if len(shown) > size.height > 0:
             left_out = len(shown) - size.height + 1
-            words = f" … {plural(left_out, 'more line')} in a higher window"
+            words = f" … {plural(left_out, 'more line')}: press i"
             shown = [*shown[: size.height - 1], Text(words, style=self.palette.muted)]
         return shown
 
