@@ -98,5 +98,5 @@ async def test_seeds_that_the_sweep_lacks_are_named(half: Stage):
         write_run(half.project, spec)
     async with half.open(WIDE) as show:
         await show.press("3", "p")
-        await show.shows("Which runs to queue next", "seeds = [0, 101, 202")
+        await show.shows("Which runs to queue next", "seeds = { count = ", ", step = 101 }")
         assert "a queue" not in show.lines[-1]
