@@ -16,7 +16,7 @@ SIZES, SEEDS = (1000, 2000, 4000, 8000), range(6)
 TEST_IMAGES = 20_800
 SOUND = {
     "experiment": "e", "variant": "", "dataset": "letters", "model": "cnn3", "subset_strategy": "stratified",
-    "subset_nested": True, "subset_seed": 0, "state": "succeeded", "attempt": 1, "updates": 2000,
+    "subset_nested": True, "state": "succeeded", "attempt": 1, "updates": 2000,
     "total_updates": 2000, "train_accuracy": 0.99, "train_f1_macro": 0.98, "batch_size": 72,
     "schedule": "constant", "classes": "all", "as_published": False, "device": "cpu", "threads": 1,
     "precision": "fp32", "torch": "2.9", "git_commit": "a", "broken_lines": 0,
@@ -37,6 +37,7 @@ def sound_runs(test_images=TEST_IMAGES, evaluated=None, seed=1, spread=0.01) -> 
                     "run_id": f"e-n{size}-s{run_seed}",
                     "train_size": size,
                     "seed": run_seed,
+                    "subset_seed": run_seed % 2,
                     "test_accuracy": accuracy,
                     "test_f1_macro": accuracy * 0.995,
                     "test_loss": rng.uniform(0.2, 2),
@@ -106,8 +107,37 @@ def test_without_a_known_test_set_the_grid_is_a_note():
     assert part.severity is Severity.NOTE
 
 
-def test_seeds_that_scatter_no_more_than_the_test_set_are_a_note():
-    assert found_in(sound_runs(spread=0.002))["sampling-noise"].severity is Severity.NOTE
+def test_rounded_values_from_elsewhere_may_just_be_rounded():
+    runs = sound_runs().with_columns(test_accuracy=pl.col("test_accuracy").round(3), batch_size=None)
+    (part,) = (f for f in audit(AuditRecord.of_runs(runs)) if f.check == "part-of-split")
+    assert "whole 1,000ths: they are rounded, or so many images were tested" in part.what
+    assert part.to_do.startswith("If they are not rounded")
+
+
+@pytest.mark.parametrize("is_imported", [False, True])
+def test_values_that_are_missing_elsewhere_are_not_called_diverged(is_imported):
+    missing = pl.when(pl.col("seed") == pl.col("seed").min()).then(None).otherwise(pl.col("test_accuracy"))
+    runs = sound_runs().with_columns(test_accuracy=missing)
+    if is_imported:
+        runs = runs.with_columns(batch_size=None)
+    found = found_in(runs)["not-finite"]
+    assert ("learning rate" in found.to_do) != is_imported
+    assert ("blank" in found.what) == is_imported
+
+
+def test_runs_that_scatter_no_more_than_the_test_set_are_a_note():
+    note = found_in(sound_runs(spread=0.002))["sampling-noise"]
+    assert note.severity is Severity.NOTE
+    # The images are the same for all: they explain no scatter, they bound what it tells.
+    assert "explains" not in note.what
+    assert "All runs share these images" in note.what
+
+
+def test_one_draw_for_all_runs_is_a_note():
+    shared = found_in(sound_runs().with_columns(subset_seed=0))["one-draw"]
+    assert shared.severity is Severity.NOTE
+    assert "training seeds alone" in shared.what
+    assert "one-draw" not in found_in(sound_runs().filter(pl.col("seed") < 1))
 
 
 @pytest.mark.parametrize(

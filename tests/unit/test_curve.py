@@ -9,10 +9,10 @@ from scipy import stats
 
 from tests.fakes import fake_spec, write_run
 from tui_datasize.analysis.averaging import FittedLaws
+from tui_datasize.analysis.clusters import PRIOR_DEGREES
 from tui_datasize.analysis.curve import (
     CURVE,
     METRICS_OFFERED,
-    PRIOR_DEGREES,
     learning_curve,
     metric_named,
     moderated_stderrs,

@@ -18,7 +18,7 @@ from tui_datasize.analysis.curve import metric_named
 from tui_datasize.analysis.extrapolate import Outlook, band_at, look_ahead
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.laws import Loss
-from tui_datasize.analysis.view import NOT_IDENTIFIABLE, shown
+from tui_datasize.analysis.view import NOT_IDENTIFIABLE, shown, shown_change
 
 ACCURACY, LOSS = metric_named("test_accuracy"), metric_named("test_loss")
 SIZES = np.array([50, 100, 200, 400, 800, 1600, 3200])
@@ -122,7 +122,13 @@ def test_what_the_next_doubling_buys_and_from_where_it_is_little():
     assert doubling.low < doubling.gain < doubling.high
     # 2/sqrt(n) - 2/sqrt(2n) = 0.006
     assert doubling.small_from == pytest.approx((2 * (1 - 0.5**0.5) / 0.006) ** 2, rel=0.05)
-    assert "0.60 points" in doubling.words
+    words = "By the average of the laws a doubling buys less than 0.60 points from about 9,600 images on"
+    assert f"{words}, yet the band leaves room for less at the next one." in doubling.words
+    little = outlook_of(laws_of(half_law(SIZES)), delta=0.011).doubling
+    assert little.small_from < 3200
+    assert little.words.endswith("images on, yet the band leaves room for more at the next one.")
+    sure = outlook_of(laws_of(half_law(SIZES)), delta=0.1).doubling
+    assert sure.words.endswith("images on.")
 
 
 def test_a_doubling_that_stays_worth_it_has_no_size():
@@ -156,6 +162,32 @@ def test_a_curve_of_ill_shape_gets_a_doubt_and_the_coverage_of_its_like():
     assert {point.measured for point in outlook.extrapolations} == {0.71}
     assert outlook.words.endswith("not monotone, not convex or broken they held 71 %.")
     assert outlook.needed.at_least_measured is None
+
+
+def test_a_curve_that_the_laws_miss_gets_no_forecast():
+    falls = fit_laws(SIZES, 0.05 + 0.02 * np.log2(SIZES / 50), np.full(len(SIZES), 0.002))
+    found = look_ahead(falls, ACCURACY, calibration=table(), target=0.97)
+    assert isinstance(found, FitFailure)
+    assert "misses the largest size, 3,200 images, by 6.20 points (31 standard errors)" in found.reason
+    assert NOT_IDENTIFIABLE in found.reason
+    # The same miss is no news where the means are not known better than that, or not known at all.
+    for stderr in (0.03, math.nan):
+        unsure = fit_laws(SIZES, 0.05 + 0.02 * np.log2(SIZES / 50), np.full(len(SIZES), stderr))
+        assert isinstance(look_ahead(unsure, ACCURACY, calibration=table()), Outlook)
+
+
+def test_a_bound_names_the_confidence_that_was_measured():
+    rises = half_law(SIZES) + 0.1 * (SIZES >= 800)
+    cells = tuple(replace(cell, ill_shaped=60, coverage_ill_shaped=0.71) for cell in table().cells)
+    asked = {"calibration": replace(table(), cells=cells), "target": 0.99}
+    ill = outlook_of(fit_laws(SIZES, rises, np.full(len(SIZES), 0.004)), **asked).needed
+    assert "(held on 71 % of such curves or more)" in ill.words
+    sound = replace(table(), cells=tuple(replace(cell, below=0.12) for cell in table().cells))
+    needed = outlook_of(laws_of(half_law(SIZES)), calibration=sound, target=1 - half_law(14_000)).needed
+    assert "images (88 % sure)" in needed.words
+    loss = outlook_of(laws_of(0.3 + 20 / SIZES**0.6, loss=Loss.CROSS_ENTROPY), LOSS, target=0.31).needed
+    assert "95 % nominal" in loss.words
+    assert not any("95 % sure" in found.words for found in (ill, needed, loss))
 
 
 def test_means_that_scatter_more_than_the_band_is_wide_are_said_so():
@@ -206,6 +238,13 @@ def test_the_shipped_table_names_its_source_and_its_coverage():
             # What the doubt rests on: bands fail more often on curves of ill shape.
             assert cell.ill_shaped >= 50
             assert cell.coverage_ill_shaped < cell.coverage - 0.05
+
+
+def test_no_zero_has_a_sign():
+    assert shown(-1e-9, ACCURACY) == "0.00 %"
+    for change in (-1e-9, 0.0, 1e-9):
+        assert shown_change(change, ACCURACY) == "0.00 points"
+    assert shown_change(-1.25, metric_named("wall_s")) == "-1.25 s"
 
 
 def test_differences_are_in_points():

@@ -196,6 +196,8 @@ EVENTS = _events((100, "test_accuracy", 0.5), (200, "test_accuracy", 0.75))
         (GOOD + '160,0,"0.7\n', (), "unexpected end of data"),
         (GOOD.encode() + b"160,0,\xff\n", (), "not UTF-8 text"),
         ("", (), "line 1: the file is empty"),
+        ("size,seed,test_accuracy\n", (), "line 1: no row stands below the column names"),
+        (GOOD + "160,0,inf\n", (), "line 4: test_accuracy is inf, expected 0 to 1\n"),
         ("a,b\n1,2\n", (), "line 1: no column of a metric among a, b"),
         (GOOD, ("--column", "size=n"), "line 1: no column 'n'; there are size, seed, test_accuracy"),
         (GOOD, ("--column", "sizes=n"), "no field or metric 'sizes'"),
@@ -263,6 +265,16 @@ def test_the_queue_never_takes_up_what_was_imported(desk):
     assert spec.run_id == document["run_id"]
     with pytest.raises(ConfigError, match="imported: it cannot be run"):
         QueueClient(desk.project).enqueue([spec])
+
+
+def test_runs_without_a_value_are_counted_aloud(desk, capsys):
+    file = desk.file("a.csv", "n,test_accuracy,test_loss\n40,0.51,1.5\n80,,1.25\n160,nan,inf\n")
+    assert desk.bring(file) == 0
+    said = capsys.readouterr().err
+    assert "2 of 3 runs have no test_accuracy at the end" in said
+    assert "1 of 3 runs has no test_loss at the end" in said
+    assert desk.bring(desk.file("b.csv", "n,test_accuracy\n40,\n"), experiment="blank") == 2
+    assert "all cells are blank" in capsys.readouterr().err
 
 
 def test_an_audit_does_not_blame_imported_runs_for_what_was_not_measured(desk, capsys):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ from tui_datasize.analysis.group_tests import (
     two_way,
     welch_anova,
 )
+from tui_datasize.analysis.group_words import spread_words
 from tui_datasize.analysis.groups import compare_sizes, compare_variants, seed_table
 from tui_datasize.analysis.groups_table import groups_table
 from tui_datasize.analysis.pairwise import holm, mean_difference, welch_t
@@ -165,7 +167,8 @@ def test_sizes_are_compared_in_words():
     assert found.words[0].startswith("Sizes differ (Welch F(2,")
     assert "40 vs 80: +39.17 points (95 % " in found.words[1]
     assert "80 vs 160: +0.33 points" in found.words[2]
-    assert "not told apart from seed noise" in found.words[2]
+    assert "not told apart from the scatter of runs" in found.words[2]
+    assert "corrected after Holm for all 3 pairs" in found.words[3]
     assert isinstance(found.test("Friedman"), GroupTest)
     table = groups_table(runs_frame(groups, SIZES[:3]), "test_accuracy")
     assert table.filter(test="Welch t").height == 3
@@ -244,3 +247,20 @@ def test_all_pairs_are_corrected_together():
     (found,) = compare_sizes(runs_frame(groups), "test_accuracy")
     p = [stats.ttest_ind(a, b, equal_var=False).pvalue for a, b in itertools.combinations(groups, 2)]
     assert_close([pair.p_adjusted for pair in found.pairs], multipletests(p, method="holm")[1])
+
+
+def test_no_effect_is_said_to_be_below_zero():
+    rng = np.random.default_rng(0)
+    means = (0.5, 0.5, 0.5)
+    groups = [mean + np.array([-0.01, 0.01, -0.02, 0.02]) + 1e-5 * rng.normal(size=4) for mean in means]
+    (found,) = compare_sizes(runs_frame(groups, SIZES[:3]), "test_accuracy")
+    assert found.words[0].endswith("omega^2 = 0.00).")
+
+
+def test_a_spread_that_one_test_sees_and_another_does_not_is_called_open():
+    missed = GroupTest("Brown-Forsythe F", 1.5, 3, 20, 0.19)
+    seen, unseen = SpreadLaw(-0.41, -0.65, -0.17, 0.12, 0.1, 4), SpreadLaw(-0.1, -0.4, 0.2, 0.15, 0.1, 4)
+    assert spread_words(missed, seen).startswith("Whether the scatter over seeds changes with size is open")
+    assert "does not visibly change" in spread_words(missed, unseen)
+    assert "may be 0" in spread_words(replace(missed, p=0.01), unseen)
+    assert "; it goes as n^-0.41" in spread_words(replace(missed, p=0.01), seen)

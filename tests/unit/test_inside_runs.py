@@ -255,6 +255,25 @@ def test_overlap_that_explains_agreement_is_found():
     assert found["r_difference"] is None
 
 
+@pytest.mark.parametrize(("per_draw", "is_told"), [(3, False), (4, True)])
+def test_so_few_runs_that_no_small_p_is_possible_are_said_so(per_draw, is_told):
+    draw = np.repeat([0, 1], per_draw)
+    rows = [
+        ("e", "", 100, f"r{i}", f"r{j}", 1.0 if same else 0.3, 0.01, 0.9 if same else 0.5 + 0.01 * i)
+        for i in range(len(draw))
+        for j in range(i)
+        for same in [draw[i] == draw[j]]
+    ]
+    pairs = pl.DataFrame(rows, schema=dict(agreement.PAIRS_OF_RUNS), orient="row")
+    runs = runs_of([{"train_size": 100, "subset_seed": int(d)} for d in draw])
+    (found,) = agreement.overlap_and_agreement(runs, pairs).to_dicts()
+    # Of 2 x 3 runs 10 relabelings exist, of 2 x 4 35.
+    assert found["p_least"] == pytest.approx(1 / 35 if is_told else 1 / 10, abs=0.02 if is_told else 1e-9)
+    assert found["p_agreement"] == pytest.approx(found["p_least"], abs=0.02 if is_told else 1e-9)
+    assert ("cannot be told from so few runs" in found["words"]) != is_told
+    assert "one-sided p" in found["words"]
+
+
 def test_costs_and_the_front():
     rows = [("slow", 100.0, 0.9), ("fast", 10.0, 0.8), ("bad", 50.0, 0.7), ("untimed", None, 0.95)]
     runs = runs_of([{"variant": v, "wall_s": s, "test_accuracy": a, "train_size": 10} for v, s, a in rows])

@@ -67,9 +67,26 @@ def test_without_repeated_runs_the_scatter_is_a_parameter(project):
     assert "the scatter counted as one: half (3), loglin (3), pow2 (3), pow3 (4) and exp3 (4)" in text
 
 
+def test_sentences_break_between_words_on_a_terminal(fake_project):
+    (curve,) = analyse_curves(RunLog(fake_project).runs(), "test_accuracy", Question(target=0.9))
+    text = io.StringIO()
+    print_laws(Console(file=text, width=60, force_terminal=True, color_system=None), curve)
+    lines = text.getvalue().splitlines()
+    (start,) = (row for row, line in enumerate(lines) if line.startswith("Bands of 90 %"))
+    assert all(len(line) <= 60 for line in lines[start:])
+    assert curve.outlook.words.split() == " ".join(lines[start:]).split()
+
+
+def test_what_weights_are_is_said(fake_project):
+    text = printed(fake_project)
+    assert "weighted by 1/SE^2 (the standard error of each mean is drawn towards the scatter of all" in text
+    assert "Laws with - for a weight are shown beside it and not averaged." in text
+    assert "Laws: none, it is a metric that no law here is fitted to" in printed(fake_project, "test_ece")
+
+
 def test_one_run_and_one_size_print_a_reason(project):
     write_run(project, fake_spec(train_size=40))
-    assert "no extrapolation: it needs 3 sizes, has 1" in printed(project)
+    assert "No forecast: it needs 3 sizes, has 1" in printed(project)
 
 
 def test_a_point_that_sways_the_line_is_named(project):

@@ -15,7 +15,7 @@ from tui_datasize.analysis.plan_table import PLAN, plans_table
 from tui_datasize.analysis.planner import Plan, fit_design, plan_next_runs
 from tui_datasize.analysis.question import PlanQuestion, Question
 from tui_datasize.analysis.summary import analyse_curves
-from tui_datasize.analysis.view import NOT_IDENTIFIABLE
+from tui_datasize.analysis.view import NOT_IDENTIFIABLE, about
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import ConfigError
 
@@ -126,12 +126,36 @@ def test_a_plan_foresees_what_analyze_foresees_and_says_what_its_own_law_would()
 
 def test_a_plan_on_an_ill_shaped_curve_carries_the_doubt():
     rises = sweep(seeds=4, sd=0.001).with_columns(
-        test_accuracy=pl.col("test_accuracy") - 0.1 * (pl.col("train_size") == 400)
+        test_accuracy=pl.col("test_accuracy") - 0.1 * (pl.col("train_size") == 200)
     )
     plan = plan_next_runs(rises, "test_accuracy", PlanQuestion(runs=1))
-    assert any("not monotone" in sentence and "guess" in sentence for sentence in plan.words)
-    assert plan.words[0].startswith("1 run narrows")
+    assert any("not convex" in sentence and "guess" in sentence for sentence in plan.words)
+    assert plan.words[0].startswith("1 more run would hardly narrow")
+    assert plan_next_runs(sweep(), "test_accuracy", PlanQuestion(runs=1)).words[0].startswith("1 run narrows")
     assert not any("Plan again" in sentence for sentence in plan.words)
+
+
+def test_a_curve_that_the_laws_miss_has_no_plan():
+    falls = sweep(seeds=4, sd=0.001).with_columns(test_accuracy=1 - pl.col("test_accuracy"))
+    failure = plan_next_runs(falls, "test_accuracy")
+    assert isinstance(failure, FitFailure)
+    assert "misses the largest size, 1,600 images" in failure.reason
+
+
+def test_a_plan_that_aims_where_the_average_alone_gets_says_so():
+    plan = plan_next_runs(sweep(seeds=6), "test_accuracy", PlanQuestion(target=0.9, runs=10))
+    (aim,) = (words for words in plan.words if words.startswith("The plan aims at about "))
+    assert "how far laws may miss comes on top" in aim
+    assert about(plan.at) in aim
+    assert f"at {about(plan.at)} images" in plan.words[0]
+
+
+def test_a_plan_for_runs_that_are_all_equal_makes_sense():
+    equal = sweep(seeds=3).with_columns(test_accuracy=pl.lit(1.0))
+    plan = plan_next_runs(equal, "test_accuracy", PlanQuestion(target=0.97, runs=18))
+    assert plan.words[0].startswith("18 more runs would hardly narrow the 95 % interval")
+    assert not any("+-0.00 points to" in words or "10 or more" in words for words in plan.words)
+    assert any("too flat" in words for words in plan.words)
 
 
 def test_a_budget_in_samples_counts_the_images_seen():
@@ -164,7 +188,7 @@ def test_runs_on_their_way_count():
         (sweep(SIZES[:1]), "test_accuracy", "needs 4 sizes, has 1"),
         (sweep(SIZES[:3]), "test_accuracy", "needs 4 sizes, has 3"),
         (sweep().clear(), "test_accuracy", "no train size"),
-        (sweep(), "train_accuracy", "fits no law"),
+        (sweep(), "train_accuracy", "no law here is fitted to"),
         (sweep().with_columns(test_accuracy=pl.lit(float("nan"))), "test_accuracy", "no train size"),
     ],
 )

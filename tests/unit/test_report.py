@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 from xml.etree import ElementTree
 
 import polars as pl
 import pytest
 
-from tests.fakes import fake_spec, write_run
+from tests.fakes import fake_spec, fake_sweep, write_run
 from tui_datasize.cli.dispatch import main
 from tui_datasize.report.axis import Axis, axis_around
 from tui_datasize.report.blocks import Heading, Table, Words
@@ -61,6 +62,8 @@ def test_a_whole_sweep_on_a_page(fake_project):
     for words in (
         "classes lie outside of the band",
         "99.00 % needs",
+        "The log-linear law: ",
+        "Pooled SE: the standard error of each mean is drawn towards the scatter of all sizes together.",
         "Independent draws would share",
         "command of this page",
         "fingerprint",
@@ -79,6 +82,15 @@ def test_the_same_in_markdown(fake_project):
         "svg"
     ] * 17
     assert "## Provenance" in text
+
+
+def test_a_curve_that_the_laws_miss_has_no_forecast_on_its_page(project):
+    for spec in fake_sweep(subset_seeds=[0]):
+        accuracy = 0.97 - 0.02 * math.log2(spec.train_size / 40) + spec.seed / 1e5
+        write_run(project, spec, accuracy=accuracy, tables=False)
+    page = write(project, "r.html", "--target", "99%")
+    assert "No forecast: it does not follow the laws: their average misses the largest size, 1,280" in page
+    assert "Beyond the runs" not in page
 
 
 def test_a_page_of_one_run_and_of_none_that_count(project, capsys):

@@ -103,5 +103,18 @@ def test_what_cannot_be_told_is_said(cells, design, sentence):
     assert any(sentence in words for words in found.words)
 
 
+def test_a_draw_that_may_be_nothing_is_called_so():
+    cells = crossed([100, 200], 4, 2, 0.02, 0.0, 0.01, np.random.default_rng(6))
+    (found,) = split_variance(runs_of(cells), "test_accuracy")
+    (sentence,) = (words for words in found.words if "subset draw" in words)
+    assert found.component("subset draw").p > 0.05
+    assert "below 0" in sentence or "or not at all (p = " in sentence
+
+
+def test_a_single_source_has_no_share():
+    (found,) = split_variance(runs_of({(10, 0, 0): 0.5, (10, 1, 0): 0.6}), "test_accuracy")
+    assert not any("% of the variance" in words for words in found.words)
+
+
 def test_no_runs():
     assert split_variance(runs_of({(10, 0, 0): 0.5}).clear(), "test_accuracy") == ()

@@ -5,8 +5,9 @@ The test permutes the runs of a size (Mantel 1967): if draws did not matter, run
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -19,6 +20,11 @@ from tui_datasize.analysis.overlap import DRAW_KEY, DrawOverlap, find_draws
 from tui_datasize.runlog.schema import Schema
 
 PERMUTATIONS = 2000
+SIGNIFICANT = 0.05
+_FEW_RUNS = 20
+"""More runs than these can be relabelled in more than 20 ways, if at all: any p may come out."""
+_MOST_ORDERS = 5040
+"""So many orders of a few runs are all tried."""
 _VALUES_AT_ONCE = 1 << 21
 
 AGREEMENT: Schema = MappingProxyType(
@@ -34,6 +40,7 @@ AGREEMENT: Schema = MappingProxyType(
         "p_difference": pl.Float64,
         "r_agreement": pl.Float64,
         "p_agreement": pl.Float64,
+        "p_least": pl.Float64,
         "agreement": pl.Float64,
         "words": pl.String,
     }
@@ -41,7 +48,8 @@ AGREEMENT: Schema = MappingProxyType(
 """A size of a curve a row, over all pairs of its runs. `r_difference` is Pearson's correlation of subset
 overlap with |difference of accuracy|, `r_agreement` that with the share of test images given the same class;
 `p_...` one-sided (more overlap, less difference, more agreement) by permutation of runs. Null where there is
-one draw, or nothing varies; `agreement` is its mean over pairs."""
+one draw, or nothing varies. `p_least` is the smallest p that these runs could give at all: runs that share a
+draw may change places without a change of overlap. `agreement` is its mean over pairs."""
 
 PAIRS_OF_RUNS: Schema = MappingProxyType(
     {
@@ -96,7 +104,7 @@ def overlap_and_agreement(
     Args:
         runs: Schema `RUNS`: tells how many draws there are.
         pairs: Schema `PAIRS_OF_RUNS`.
-        permutations: Of the runs of a size; the smallest p is 1/(permutations + 1).
+        permutations: Of the runs of a size, where these are too many to try all orders.
         seed: Of the permutations.
     """
     rng = np.random.default_rng(seed)
@@ -115,13 +123,36 @@ def overlap_and_agreement(
         (r_less, p_difference), (r_agreement, p_agreement) = found
         r_difference = None if r_less is None else -r_less
         number = len({draws.get(name) for name in names})
-        words = _words(int(str(size)), number, r_difference, p_difference, r_agreement, p_agreement)
+        tests = (r_difference, p_difference, r_agreement, p_agreement, least_p(overlap, permutations, rng))
+        words = _words(int(str(size)), number, *tests)
         ends = group["overlap"].min(), group["overlap"].max()
-        tests = (r_difference, p_difference, r_agreement, p_agreement)
         rows.append(
             (experiment, variant, size, len(names), number, *ends, *tests, group["agreement"].mean(), words)
         )
     return pl.DataFrame(rows, schema=dict(AGREEMENT), orient="row")
+
+
+def least_p(overlap: _Square, permutations: int, rng: np.random.Generator) -> float:
+    """The smallest p that a permutation of runs can give: how many permutations leave all overlaps alone.
+
+    Args:
+        overlap: Of each pair of runs, shape (n, n).
+        permutations: How many are tried.
+        rng: Draws them.
+
+    >>> draw = np.array([0, 0, 0, 1, 1, 1])
+    >>> overlap = np.where(draw[:, None] == draw, 1.0, 0.3)
+    >>> least_p(overlap, 2000, np.random.default_rng(0))
+    0.1
+    """
+    if len(overlap) > _FEW_RUNS:
+        return 1 / (permutations + 1)
+    i, j = np.triu_indices(len(overlap), 1)
+    unchanged = tried = 0
+    for orders in _orders(len(overlap), permutations, rng):
+        unchanged += int((overlap[orders[:, i], orders[:, j]] == overlap[i, j]).all(axis=1).sum())
+        tried += len(orders)
+    return unchanged / tried
 
 
 def predicted_classes(predictions: pl.DataFrame, evaluation: str = "last") -> dict[str, pl.DataFrame]:
@@ -190,7 +221,7 @@ def _square(pairs: pl.DataFrame, names: list[str], column: str) -> _Square:
 def _mantel(
     first: _Square, second: _Square, permutations: int, rng: np.random.Generator
 ) -> tuple[float | None, float | None]:
-    """Correlation over pairs, and the share of permutations of the second that reach it."""
+    """Correlation over pairs, and the share of orders of the second that reach it, its own among them."""
     upper = np.triu_indices(len(first), 1)
     if np.isnan(first[upper]).any() or np.isnan(second[upper]).any() or len(first) < 3:
         return None, None
@@ -200,15 +231,26 @@ def _mantel(
     if scale < 1e-15:
         return None, None
     observed = float((a * b).sum()) / scale
-    n, reached, left = len(a), 0, permutations
-    while left:
-        part = min(left, max(1, _VALUES_AT_ONCE // n**2))
-        orders = rng.permuted(np.tile(np.arange(n), (part, 1)), axis=1)
+    reached = tried = 0
+    for orders in _orders(len(a), permutations, rng):
         # A permutation changes neither mean nor spread: the products alone have to be summed again.
         sums = np.einsum("ij,pij->p", a, b[orders[:, :, None], orders[:, None, :]])
         reached += int((sums / scale >= observed - 1e-12).sum())
+        tried += len(orders)
+    return observed, reached / tried
+
+
+def _orders(n: int, permutations: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Every order of n runs where these are few, else the order there is and random ones; shapes (p, n)."""
+    if math.factorial(n) <= _MOST_ORDERS:
+        yield np.array(list(itertools.permutations(range(n))))
+        return
+    yield np.arange(n)[None]
+    left = permutations
+    while left:
+        part = min(left, max(1, _VALUES_AT_ONCE // n**2))
+        yield rng.permuted(np.tile(np.arange(n), (part, 1)), axis=1)
         left -= part
-    return observed, (reached + 1) / (permutations + 1)
 
 
 def _centred(square: _Square) -> _Square:
@@ -225,18 +267,26 @@ def _words(
     p_difference: float | None,
     r_agreement: float | None,
     p_agreement: float | None,
+    p_least: float,
 ) -> str:
     if draws < 2:
         return f"At {size:,} images there is one draw: whether overlap explains agreement cannot be told."
-    parts = []
+    parts, is_blind = [], p_least > SIGNIFICANT
     for name, r, p in (
         ("closer accuracies", None if r_difference is None else -r_difference, p_difference),
         ("more equal predictions", r_agreement, p_agreement),
     ):
         if r is None or p is None:
             continue
-        does = "go with" if p < 0.05 else "do not visibly go with"
-        parts.append(f"shared images {does} {name} (r = {r:.2f}, p = {p:.2g})")
+        does = "go with" if p < SIGNIFICANT else "do not visibly go with"
+        found = f"r = {r:.2f}, one-sided p = {p:.2g}"
+        parts.append(f"{name} ({found})" if is_blind else f"shared images {does} {name} ({found})")
     if not parts:
         return f"At {size:,} images too few runs differ to tell whether overlap explains agreement."
+    if is_blind:
+        least = [p for p in (p_difference, p_agreement) if p is not None]
+        return (
+            f"At {size:,} images it cannot be told from so few runs whether shared images go with "
+            f"{' and '.join(parts)}: no p below {min(p_least, *least):.2g} is possible."
+        )
     return f"At {size:,} images {' and '.join(parts)}."

@@ -23,6 +23,7 @@ from tui_datasize.analysis.audit_sweep import (
     check_duplicates,
     check_missing_cells,
     check_mixed_conditions,
+    check_one_draw,
     check_schedule,
     check_updates,
 )
@@ -100,6 +101,7 @@ def _audit_experiment(runs: pl.DataFrame, record: AuditRecord) -> Iterator[Findi
     yield from check_leaks(runs, record.subsets, record.predictions)
     yield from check_changed_data(runs, record.datasets)
     yield from check_duplicates(counted)
+    yield from check_one_draw(counted)
     for _, curve in runs.group_by("variant", maintain_order=True):
         yield from check_not_finite(curve)
         yield from check_missing_cells(curve)

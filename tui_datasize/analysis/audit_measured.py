@@ -12,6 +12,7 @@ from scipy.special import bdtrc, chdtr, chdtrc
 
 from tui_datasize.analysis.curve import COUNTED_STATES
 from tui_datasize.analysis.findings import Finding, Severity, finding, sizes_words
+from tui_datasize.runlog.schema import were_imported
 from tui_datasize.words import plural
 
 TOLERANCE = 2e-7
@@ -59,30 +60,23 @@ def check_measured_part(runs: pl.DataFrame, test_images: int | None) -> Iterator
         runs: Schema `RUNS`, of one curve, those that count.
         test_images: Size of the test set; None where unknown.
     """
-    marked = runs.filter("as_published")
-    if marked.height:
-        yield finding(
-            Severity.WARNING,
-            "as-published",
-            marked,
-            f"{plural(marked.height, 'run')} trained or measured as a study's code did it, "
-            "not as its text says.",
-            "Compare with the same sweep done right before you conclude anything.",
-        )
+    yield from _as_published(runs.filter("as_published"))
     grid = _grid(runs, test_images)
     if grid is None or grid == test_images:
         return
     fact = f"All test accuracies are whole {grid:,}ths"
+    rounded = grid in _DECIMAL_GRIDS
     if test_images is None:
+        # Numbers from elsewhere are mostly written with a few digits.
+        told, unless = ("they are rounded, or ", "they are not rounded and ") if rounded else ("", "")
         yield finding(
             Severity.NOTE,
             "part-of-split",
             runs,
-            f"{fact}: so many images were tested, or a multiple of them.",
-            f"If the test set is larger than {grid:,}, only a part of it was evaluated.",
+            f"{fact}: {told}so many images were tested, or a multiple of them.",
+            f"If {unless}the test set is larger than {grid:,}, only a part of it was evaluated.",
         )
         return
-    rounded = grid in _DECIMAL_GRIDS
     share = math.sqrt(test_images / grid)
     yield finding(
         Severity.WARNING if rounded else Severity.ERROR,
@@ -94,8 +88,20 @@ def check_measured_part(runs: pl.DataFrame, test_images: int | None) -> Iterator
     )
 
 
+def _as_published(marked: pl.DataFrame) -> Iterator[Finding]:
+    if marked.height:
+        yield finding(
+            Severity.WARNING,
+            "as-published",
+            marked,
+            f"{plural(marked.height, 'run')} trained or measured as a study's code did it, "
+            "not as its text says.",
+            "Compare with the same sweep done right before you conclude anything.",
+        )
+
+
 def check_sampling_noise(runs: pl.DataFrame, test_images: int | None) -> Iterator[Finding]:
-    """Spread over seeds that drawing the test images alone explains (binomial variance p(1 - p)/m).
+    """Spread over runs no larger than that of drawing test images alone (binomial variance p(1 - p)/m).
 
     Args:
         runs: Schema `RUNS`, of one curve, those that count.
@@ -117,16 +123,30 @@ def check_sampling_noise(runs: pl.DataFrame, test_images: int | None) -> Iterato
     if chdtrc(degrees, chi) < NOISE_P:
         return
     seen, drawn = (math.sqrt(float(v.mean() or 0)) for v in (repeated["v"], expected))  # type: ignore[arg-type]
-    part = test_images is not None and tested < test_images
-    far_below = float(chdtr(degrees, chi)) < NOISE_P
+    is_far_below = float(chdtr(degrees, chi)) < NOISE_P
+    is_part = test_images is not None and tested < test_images
+    fact = f"Runs of one size scatter by {100 * seen:.2f} points (SD)"
+    drawn_words = f"{100 * drawn:.2f} points"
+    if is_part:
+        # A part may be another one in every run: then its images do scatter the runs.
+        does = "would give more" if is_far_below else "explains it"
+        yield finding(
+            Severity.WARNING,
+            "sampling-noise",
+            runs,
+            f"{fact}; drawing {tested:,} test images alone {does} ({drawn_words}).",
+            "Take no difference between these seeds for one of training.",
+        )
+        return
+    least = "less than" if is_far_below else "no more than"
     yield finding(
-        Severity.WARNING if part else Severity.NOTE,
+        Severity.NOTE,
         "sampling-noise",
         runs,
-        f"Runs of one size scatter by {100 * seen:.2f} points (SD); drawing {tested:,} test images alone "
-        f"{'would give more' if far_below else 'explains it'} ({100 * drawn:.2f} points).",
-        "Take no difference between these seeds for one of training, and do not read the interval over seeds "
-        "as that of another test set: it is at least the binomial one.",
+        f"{fact}, {least} the {drawn_words} (binomial SD) that {tested:,} other test images would move an "
+        "accuracy by. All runs share these images, so that others would move them together.",
+        "A difference between two runs of that size is no larger than what other test images may change: do "
+        "not take it beyond this test set, of which alone the interval over seeds tells.",
     )
 
 
@@ -191,16 +211,7 @@ def check_not_finite(runs: pl.DataFrame) -> Iterator[Finding]:
     is_finite = pl.all_horizontal(pl.col(score).is_finite().fill_null(False) for score in scores)
     missing = ended.filter(~is_finite)
     if missing.height:
-        sizes = sizes_words(missing["train_size"].unique().sort().to_list())
-        yield finding(
-            Severity.WARNING,
-            "not-finite",
-            missing,
-            f"{plural(missing.height, 'run')} of {sizes} ended without a finite test accuracy and loss; "
-            "the mean over the others is too good if these diverged.",
-            "Look at their training curves; lower the learning rate or clip gradients.",
-            names_sizes=True,
-        )
+        yield _not_finite(missing)
     broken = runs.filter(pl.col("broken_lines") > 0)
     if broken.height:
         yield finding(
@@ -210,6 +221,19 @@ def check_not_finite(runs: pl.DataFrame) -> Iterator[Finding]:
             f"The record of {plural(broken.height, 'run')} has lines that cannot be read; they are left out.",
             "Run them anew if the last evaluation is among them.",
         )
+
+
+def _not_finite(missing: pl.DataFrame) -> Finding:
+    """Of runs without a finite test result; of imported ones the file may just not tell it."""
+    who = f"{plural(missing.height, 'run')} of {sizes_words(missing['train_size'].unique().sort().to_list())}"
+    if were_imported(missing):
+        what = f"{who} came without a value (blank or not finite) of a metric that others have"
+        to_do = "Look up where they were trained whether they diverged, or were just not written down."
+    else:
+        what = f"{who} ended without a finite test accuracy and loss"
+        to_do = "Look at their training curves; lower the learning rate or clip gradients."
+    what = f"{what}; the mean over the others is too good if these diverged."
+    return finding(Severity.WARNING, "not-finite", missing, what, to_do, names_sizes=True)
 
 
 def _grid(runs: pl.DataFrame, test_images: int | None) -> int | None:

@@ -154,6 +154,26 @@ def check_missing_cells(runs: pl.DataFrame) -> Iterator[Finding]:
     )
 
 
+def check_one_draw(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Runs that all share the subset draw of their size: what another would change is in no interval.
+
+    Args:
+        runs: Schema `RUNS`, of one experiment, those that count.
+    """
+    known = runs.drop_nulls("subset_seed")
+    sizes = known.group_by("variant", "train_size").agg(pl.len(), pl.col("subset_seed").n_unique())
+    if sizes.filter(pl.col("len") > 1).is_empty() or sizes["subset_seed"].max() != 1:
+        return
+    yield finding(
+        Severity.NOTE,
+        "one-draw",
+        runs,
+        "All runs of a size share one subset draw: intervals and tests tell of training seeds alone, not of "
+        "what other images would change.",
+        "Add draws with subset.seeds.",
+    )
+
+
 def check_duplicates(runs: pl.DataFrame) -> Iterator[Finding]:
     """Runs of one experiment with equal results under different ids.
 

@@ -119,7 +119,8 @@ class FittedLaws:
         else:
             parts = [f"{name} ({100 * weight:.0f} %)" for name, weight in shares]
             answer = f"The default answer is an average of laws, weighed by AICc: {listed(parts)}."
-        return tuple(sentence for sentence in (answer, self._unrated_words()) if sentence)
+        beside = "Laws with - for a weight are shown beside it and not averaged."
+        return tuple(sentence for sentence in (answer, beside, self._unrated_words()) if sentence)
 
     def _unrated_words(self) -> str:
         """Which fitted laws have no AICc and why; empty where all have one."""

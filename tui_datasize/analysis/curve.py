@@ -12,14 +12,19 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from tui_datasize.analysis.clusters import (
+    PRIOR_DEGREES,
+    Clusters,
+    MeanScatter,
+    SizeRuns,
+    find_clusters,
+    independent,
+)
 from tui_datasize.errors import ConfigError
 from tui_datasize.runlog.schema import SHARE_ROUNDING, SHARES, Schema
 
 CONFIDENCE = 0.95
 """Level of every interval in this package."""
-
-PRIOR_DEGREES = 4
-"""What the scatter at all other sizes counts for against that at one, in degrees of freedom."""
 
 COUNTED_STATES = ("succeeded",)
 """A run counts when it has ended in one of these states and its metric is a finite number: a run cut
@@ -75,19 +80,23 @@ CURVE: Schema = MappingProxyType(
         "metric": pl.String,
         "train_size": pl.Int64,
         "n_runs": pl.Int64,
+        "n_effective": pl.Float64,
         "mean": pl.Float64,
         "sd": pl.Float64,
         "se": pl.Float64,
+        "df": pl.Float64,
         "low": pl.Float64,
         "high": pl.Float64,
         "min": pl.Float64,
         "max": pl.Float64,
     }
 )
-"""One point of a learning curve. `sd` is the sample standard deviation over runs, `se` that of the mean; both
-are null where there is one run. `low` to `high` is the mean's 95 % Student interval, cut off where no value
-of the metric lies (below 0, for a share above 1), which costs it no coverage; null where there is one run, or
-where all runs are equal and so tell nothing of their scatter."""
+"""One point of a learning curve. `sd` is the sample standard deviation over runs, `se` that of the mean with
+`df` degrees of freedom; all three are null where there is one run. `n_effective` is how many independent runs
+would tell the mean as well: fewer than `n_runs` where runs share subset draws that matter, see
+`clusters.find_clusters`. `low` to `high` is the mean's 95 % Student interval, cut off where no value of the
+metric lies (below 0, for a share above 1), which costs it no coverage; null where there is one run, or where
+all runs are equal and so tell nothing of their scatter."""
 
 
 def metric_named(name: str) -> Metric:
@@ -121,8 +130,8 @@ def points(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
 def learning_curve(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     """Mean and spread over runs per train size, schema `CURVE`.
 
-    The interval takes the runs of a size for independent. Runs that share a subset draw are not quite:
-    it leaves out what another draw would change.
+    Runs that share a subset draw count for less than as many independent ones. Where all runs of every size
+    share one draw, what another would change cannot be told, and the interval leaves it out.
 
     Args:
         runs: Schema `RUNS`; of several experiments or variants each gets a curve of its own.
@@ -137,24 +146,58 @@ def learning_curve(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     >>> curve.select("train_size", "n_runs", pl.col("mean", "low", "high").round(3)).rows()
     [(40, 2, 0.6, 0.0, 1.0)]
     """
-    value = pl.col("value")
-    curve = points(runs, metric).group_by("experiment", "variant", "train_size", maintain_order=True)
-    frame = curve.agg(
-        pl.len().cast(pl.Int64).alias("n_runs"),
-        value.mean().alias("mean"),
-        value.std().alias("sd"),
-        (value.std() / pl.len().sqrt()).alias("se"),
-        value.min().alias("min"),
-        value.max().alias("max"),
-    )
-    half = pl.Series(_student_quantile(frame["n_runs"].to_numpy() - 1), nan_to_null=True) * frame["se"]
-    half = half.set(frame["min"] == frame["max"], None)
     most = metric_named(metric).most
+    curves = points(runs, metric).group_by("experiment", "variant", maintain_order=True)
+    found = [_curve_of(values) for _, values in curves]
+    if not found:
+        return pl.DataFrame(schema=dict(CURVE))
+    frame = pl.concat(found)
+    half = pl.Series(_student_quantile(frame["df"].to_numpy()), nan_to_null=True) * frame["se"]
+    half = half.set(frame["min"] == frame["max"], None)
     return frame.with_columns(
         metric=pl.lit(metric),
         low=(frame["mean"] - half).clip(lower_bound=0),
         high=(frame["mean"] + half).clip(upper_bound=most),
     ).select(*CURVE)
+
+
+def size_runs(values: pl.DataFrame) -> list[SizeRuns]:
+    """The runs of each size of one curve, ascending in size.
+
+    Args:
+        values: As of `points`, of one experiment and variant.
+    """
+    sizes = values.sort("train_size", maintain_order=True).group_by("train_size", maintain_order=True)
+    return [
+        SizeRuns(
+            float(str(size)),
+            runs["value"].to_numpy(),
+            *(runs[name].fill_null(-1).to_numpy() for name in ("subset_seed", "seed")),
+        )
+        for (size,), runs in sizes
+    ]
+
+
+def clusters_of(values: pl.DataFrame) -> Clusters | None:
+    """What sharing draws makes of the means of one curve, ascending in size; None where runs do not tell.
+
+    Args:
+        values: As of `points`, of one experiment and variant.
+    """
+    return find_clusters(size_runs(values))
+
+
+def mean_scatters(values: pl.DataFrame) -> tuple[MeanScatter, ...]:
+    """How well the mean of each size of one curve is known, ascending in size.
+
+    Args:
+        values: As of `points`, of one experiment and variant.
+    """
+    sizes = size_runs(values)
+    clusters = find_clusters(sizes)
+    if clusters is not None:
+        return clusters.means
+    return tuple(independent(size.values) for size in sizes)
 
 
 def moderated_stderrs(curve: pl.DataFrame) -> NDArray[np.float64]:
@@ -163,19 +206,39 @@ def moderated_stderrs(curve: pl.DataFrame) -> NDArray[np.float64]:
     The variance over the runs of a size is drawn towards that of all sizes together, as if `PRIOR_DEGREES`
     further degrees of freedom had shown the latter (Smyth, *Linear Models and Empirical Bayes Methods*, 2004,
     with the prior's weight fixed). A size with one run takes it over; without any repeated run all are NaN.
+    Runs count for as many as they are worth, see `n_effective`.
 
     Args:
         curve: Schema `CURVE`, of one curve.
     """
-    runs = curve["n_runs"].to_numpy().astype(float)
-    variance = curve["sd"].fill_null(0).to_numpy() ** 2
-    degrees = runs - 1
+    runs = curve["n_effective"].to_numpy()
+    variance = curve["se"].fill_null(0).to_numpy() ** 2 * runs
+    degrees = curve["df"].fill_null(0).to_numpy()
     if degrees.sum() == 0:
         return np.full(len(runs), np.nan)
     pooled = float(degrees @ variance) / degrees.sum()
     moderated = (degrees * variance + PRIOR_DEGREES * pooled) / (degrees + PRIOR_DEGREES)
     stderrs: NDArray[np.float64] = np.sqrt(moderated / runs)
     return stderrs
+
+
+def _curve_of(values: pl.DataFrame) -> pl.DataFrame:
+    """Schema `CURVE` of one curve, but for what depends on the metric."""
+    value = pl.col("value")
+    frame = values.group_by("experiment", "variant", "train_size", maintain_order=True).agg(
+        pl.len().cast(pl.Int64).alias("n_runs"),
+        value.mean().alias("mean"),
+        value.std().alias("sd"),
+        value.min().alias("min"),
+        value.max().alias("max"),
+    )
+    means = mean_scatters(values)
+    is_repeated = pl.col("n_runs") > 1
+    return frame.with_columns(
+        pl.Series("n_effective", [mean.n_effective for mean in means], pl.Float64),
+        pl.when(is_repeated).then(pl.Series("se", [mean.stderr for mean in means], pl.Float64)),
+        pl.when(is_repeated).then(pl.Series("df", [mean.degrees for mean in means], pl.Float64)),
+    )
 
 
 def _unrounded(metric: str) -> pl.Expr:
@@ -187,8 +250,8 @@ def _unrounded(metric: str) -> pl.Expr:
     return value.alias("value")
 
 
-def _student_quantile(degrees: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Half width of the interval in standard errors; NaN for no degree of freedom."""
+def _student_quantile(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Half width of the interval in standard errors; NaN where no degrees of freedom are known."""
     known = np.where(degrees > 0, degrees, np.nan)
     quantile: NDArray[np.float64] = stdtrit(known, 0.5 + CONFIDENCE / 2)
     return quantile

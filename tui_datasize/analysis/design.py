@@ -91,14 +91,21 @@ class Design:
         vectors = self._vectors(train_sizes)
         level = max(self.floor + self.strength, LEAST_LEVEL)
         prior = np.diag([1 / level**2, 1 / level**2, 1 / PRIOR_EXPONENT_SD**2])
-        weighted = vectors * np.asarray(counts, float)[:, None]
-        covariance: Floats = np.linalg.inv(prior + weighted.T @ vectors)
+        weighted = vectors * self.noise.worth(counts)[:, None]
+        covariance: Floats = np.asarray(np.linalg.inv(prior + weighted.T @ vectors), float)
         return covariance
 
     def variance_at(self, at: float, train_sizes: ArrayLike, counts: ArrayLike) -> float:
         """Variance of the answer at one train size after some runs."""
         gradient = self.gradients_at([at])[0]
         return float(gradient @ self.covariance(train_sizes, counts) @ gradient)
+
+    def least_variance_at(self, at: float, train_sizes: ArrayLike) -> float:
+        """Variance of the answer that runs on the same draws leave however many; 0 where draws do nothing."""
+        if not self.noise.draw_share:
+            return 0.0
+        counts = np.full(len(np.asarray(train_sizes)), 1e9)
+        return self.variance_at(at, train_sizes, counts)
 
     def add_runs(
         self, at: float, train_sizes: ArrayLike, counts: ArrayLike, costs: ArrayLike, budget: float
@@ -119,9 +126,12 @@ class Design:
         hidden = math.sqrt(float(self.noise.variance_at([self.reference])[0]))
         law = replace(self, strength=max(self.strength, hidden))
         scenarios = (law, *law._scenarios(law.covariance(train_sizes, counts)))
+        # What one more run on the draws that a size has is worth: little where draws matter and are few.
+        present = np.asarray(counts, float)
+        next_worth = np.sqrt(self.noise.worth(present + 1) - self.noise.worth(present))
         search = _Search(
             np.stack([scenario.gradients_at([at])[0] for scenario in scenarios]),
-            np.stack([scenario._vectors(train_sizes) for scenario in scenarios]),
+            np.stack([scenario._vectors(train_sizes) * next_worth[:, None] for scenario in scenarios]),
             np.asarray(costs, float),
         )
         start = np.stack([scenario.covariance(train_sizes, counts) for scenario in scenarios])

@@ -54,10 +54,11 @@ FITS: Schema = MappingProxyType(
     }
 )
 """One fit a row. `fitted_to` is "means" (of the runs of each size), "means, weighted" (by 1/SE^2, as all
-laws but the published one are) or "runs". Of the log-linear law, fitted to the metric: `intercept` to
-`residual_sd`; `stderr`, `t` and `p` are those of the slope. Of the others, fitted to the error: `parameters`
-of `formula`, `rmse`, `aicc` (up to a constant of the curve) and `weight` in the average. `fit_failure` says
-why there is no fit and is null where there is one."""
+laws but the log-linear one are) or "runs". That SE is not the one of the table of means, but drawn towards
+the scatter of all sizes together, see `curve.moderated_stderrs`. Of the log-linear law, fitted to the metric:
+`intercept` to `residual_sd`; `stderr`, `t` and `p` are those of the slope. Of the others, fitted to the
+error: `parameters` of `formula`, `rmse`, `aicc` (up to a constant of the curve) and `weight` in the average.
+`fit_failure` says why there is no fit and is null where there is one."""
 
 _LAW_VALUES = ("parameters", "rmse", "aicc", "weight")
 _FIT_VALUES = tuple(name for name in tuple(FITS)[5:] if name not in _LAW_VALUES)

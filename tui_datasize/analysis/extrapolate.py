@@ -18,6 +18,7 @@ from tui_datasize.analysis.size_needed import SizeNeeded, size_needed
 from tui_datasize.analysis.view import (
     NOT_IDENTIFIABLE,
     View,
+    about,
     grid,
     shown,
     shown_change,
@@ -134,15 +135,33 @@ def _doubling(view: View, delta: float) -> Doubling:
     change, lowest, highest = (shown_change(value, view.metric) for value in (gain, low, high))
     amount = shown(delta, view.metric, is_difference=True)
     band = f"{100 * view.level:.0f} % band: {lowest.removesuffix(' points')} to {highest}"
+    # Best and worst of the band as what is bought, whichever way the metric goes.
+    bought = here - least, here - most
     sentences = (
         f"The next doubling changes it by {change} ({band}).",
         view.doubt,
         f"From which size on a doubling buys less than {amount} is {NOT_IDENTIFIABLE}."
         if small_from is None
-        else f"From {small_from:,} images on a doubling buys less than {amount}.",
+        else _small_words(amount, small_from, small_from <= view.largest, delta, bought),
     )
     words = " ".join(sentence for sentence in sentences if sentence)
     return Doubling(gain, low, high, delta, small_from, words)
+
+
+def _small_words(
+    amount: str, small_from: int, is_within: bool, delta: float, bought: tuple[float, float]
+) -> str:
+    """From where on a doubling buys little, and what the band of the next doubling says of that."""
+    most, least = bought
+    words = (
+        f"By the average of the laws a doubling buys less than {amount} from about {about(small_from)} "
+        "images on"
+    )
+    if is_within and most >= delta:
+        return f"{words}, yet the band leaves room for more at the next one."
+    if not is_within and least < delta:
+        return f"{words}, yet the band leaves room for less at the next one."
+    return f"{words}."
 
 
 def _small_from(view: View, delta: float) -> int | None:

@@ -7,6 +7,7 @@ It is what Hansson, Padban and Silwer (2025) fit to the means over seeds. Formul
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtrc, stdtr, stdtrit
 
+from tui_datasize.analysis.clusters import MeanScatter
 from tui_datasize.analysis.curve import CONFIDENCE
 
 Band: TypeAlias = Literal["mean", "observation"]
@@ -118,7 +120,8 @@ class LackOfFit:
     f: float
     """Mean square of size means around the line over that of runs around their size mean."""
     sizes_df: int
-    runs_df: int
+    runs_df: float
+    """A whole number where runs are independent."""
     p: float
     """Probability of such an f if the law held and runs scattered equally at all sizes."""
 
@@ -178,12 +181,16 @@ def unit_weights(n_points: int, weights: ArrayLike | None) -> NDArray[np.float64
     return scaled
 
 
-def lack_of_fit(train_sizes: ArrayLike, values: ArrayLike) -> LackOfFit | FitFailure:
+def lack_of_fit(
+    train_sizes: ArrayLike, values: ArrayLike, scatters: Sequence[MeanScatter] | None = None
+) -> LackOfFit | FitFailure:
     """Test the log-linear law against free means per size (F test of Draper and Smith, section 2.1).
 
     Args:
         train_sizes: Images, shape (n,), above 0.
         values: The metric, shape (n,), one finite value per run.
+        scatters: How well the mean of each size is known, ascending in size, where runs share draws: the
+            scatter around the line is then measured by what these let expect of it.
     """
     x, y = np.log10(np.asarray(train_sizes, float)), np.asarray(values, float)
     failure = unfit(x, y)
@@ -199,8 +206,15 @@ def lack_of_fit(train_sizes: ArrayLike, values: ArrayLike) -> LackOfFit | FitFai
     if runs_df == 0 or pure_square == 0:
         return FitFailure("needs a size with two runs that differ")
     lack_square = max(0.0, float(around_line @ around_line) - pure_square)
-    f = (lack_square / sizes_df) / (pure_square / runs_df)
-    return LackOfFit(f, sizes_df, runs_df, float(fdtrc(sizes_df, runs_df, f)))
+    mean_square, degrees = pure_square / runs_df, float(runs_df)
+    if scatters is not None:
+        counts = np.bincount(size_of)
+        leverage = counts * (1 / len(x) + (sizes - x.mean()) ** 2 / (dx @ dx))
+        squares = np.array([scatter.stderr for scatter in scatters]) ** 2
+        mean_square = float(counts * (1 - leverage) @ squares) / sizes_df
+        degrees = min(scatter.pooled_degrees for scatter in scatters)
+    f = lack_square / sizes_df / mean_square
+    return LackOfFit(f, sizes_df, degrees, float(fdtrc(sizes_df, degrees, f)))
 
 
 def unfit(x: NDArray[np.float64], y: NDArray[np.float64]) -> FitFailure | None:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import chdtrc, fdtrc, ndtr, stdtr
 
+from tui_datasize.analysis.clusters import MeanScatter, independent
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.laws import Floats
 
 Groups = Sequence[Floats]
+Scatters: TypeAlias = Sequence[MeanScatter]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,13 @@ def p_words(p: float) -> str:
     return f"p = {p:.2g}" if p >= 1e-16 else "p < 1e-16"
 
 
-def anova(groups: Groups) -> GroupTest | FitFailure:
+def anova(groups: Groups, scatters: Scatters | None = None) -> GroupTest | FitFailure:
     """One-way analysis of variance, with eta and omega squared.
+
+    Args:
+        groups: Finite values of each group.
+        scatters: How well each mean is known where runs share draws: the scatter between groups is then
+            measured by what these let expect (Brown and Forsythe, *Technometrics* 16, 1974, 129).
 
     >>> anova([np.array([1.0, 2, 3]), np.array([2.0, 3, 4])]).brief
     'F(1, 4) = 1.5, p = 0.29'
@@ -62,29 +70,38 @@ def anova(groups: Groups) -> GroupTest | FitFailure:
     k, n = len(groups), sum(map(len, groups))
     within = _square_within(groups)
     between = _square_between(groups)
-    mean_square = within / (n - k)
+    mean_square, degrees = within / (n - k), float(n - k)
+    if scatters is not None:
+        lengths = np.array([len(group) for group in groups], float)
+        mean_square = float(lengths * (1 - lengths / n) @ _squares(scatters)) / (k - 1)
+        degrees = pooled_degrees(scatters)
     f = between / (k - 1) / mean_square
     eta = between / (between + within)
     omega = (between - (k - 1) * mean_square) / (between + within + mean_square)
-    p = float(fdtrc(k - 1, n - k, f))
-    return GroupTest("F", f, k - 1, n - k, p, (("eta^2", eta), ("omega^2", omega)))
+    p = float(fdtrc(k - 1, degrees, f))
+    return GroupTest("F", f, k - 1, degrees, p, (("eta^2", eta), ("omega^2", omega)))
 
 
-def welch_anova(groups: Groups) -> GroupTest | FitFailure:
-    """Analysis of variance for groups that scatter unequally (Welch 1951, *Biometrika* 38, 330)."""
+def welch_anova(groups: Groups, scatters: Scatters | None = None) -> GroupTest | FitFailure:
+    """Analysis of variance for groups that scatter unequally (Welch 1951, *Biometrika* 38, 330).
+
+    Args:
+        groups: Finite values of each group.
+        scatters: How well each mean is known where runs share draws; None where they are independent.
+    """
     failure = _unfit(groups, each_at_least=2, each_spread=True)
     if failure:
         return failure
-    k = len(groups)
-    lengths, means, variances = _moments(groups)
-    weights = lengths / variances
+    k, means = len(groups), np.array([group.mean() for group in groups])
+    known = scatters or [independent(group) for group in groups]
+    weights, degrees = 1 / _squares(known), np.array([scatter.degrees_compared for scatter in known])
     shares = weights / weights.sum()
     mean = float(shares @ means)
-    lack = float(((1 - shares) ** 2 / (lengths - 1)).sum())
+    lack = float(((1 - shares) ** 2 / degrees).sum())
     between = float(weights @ (means - mean) ** 2) / (k - 1)
     f = between / (1 + 2 * (k - 2) / (k**2 - 1) * lack)
-    df2 = (k**2 - 1) / (3 * lack)
-    omega = (k - 1) * (f - 1) / ((k - 1) * (f - 1) + lengths.sum())
+    df2 = min((k**2 - 1) / (3 * lack), pooled_degrees(known))
+    omega = (k - 1) * (f - 1) / ((k - 1) * (f - 1) + sum(scatter.n_effective for scatter in known))
     p = float(fdtrc(k - 1, df2, f))
     return GroupTest("Welch F", f, k - 1, df2, p, (("omega^2", float(omega)),))
 
@@ -145,12 +162,15 @@ def jonckheere(groups: Groups) -> GroupTest | FitFailure:
     return GroupTest("Jonckheere z", z, None, None, float(2 * ndtr(-abs(z))), (("tau-b", tau),))
 
 
-def linear_trend(train_sizes: ArrayLike, groups: Groups) -> GroupTest | FitFailure:
+def linear_trend(
+    train_sizes: ArrayLike, groups: Groups, scatters: Scatters | None = None
+) -> GroupTest | FitFailure:
     """Whether the means rise or fall with log10 of the train size: a linear contrast of the group means.
 
     Args:
         train_sizes: One per group, above 0.
         groups: The runs of each size; their pooled scatter is the measure.
+        scatters: How well each mean is known where runs share draws; then the measure is that.
 
     Returns:
         Student's t, and the slope per factor of ten as its effect.
@@ -164,8 +184,11 @@ def linear_trend(train_sizes: ArrayLike, groups: Groups) -> GroupTest | FitFailu
     dx = lengths * (x - lengths @ x / n)
     square = float(dx @ x)
     slope = float(dx @ means) / square
-    t = slope / math.sqrt(_square_within(groups) / (n - k) / square)
-    return GroupTest("linear t", t, n - k, None, float(2 * stdtr(n - k, -abs(t))), (("slope", slope),))
+    variance, degrees = _square_within(groups) / (n - k) / square, float(n - k)
+    if scatters is not None:
+        variance, degrees = float(dx**2 @ _squares(scatters)) / square**2, pooled_degrees(scatters)
+    t = slope / math.sqrt(variance)
+    return GroupTest("linear t", t, degrees, None, float(2 * stdtr(degrees, -abs(t))), (("slope", slope),))
 
 
 def friedman(table: ArrayLike) -> GroupTest | FitFailure:
@@ -253,11 +276,14 @@ def _tie_term(counts: Floats) -> float:
     return float((counts * (counts - 1) * (2 * counts + 5)).sum())
 
 
-def _moments(groups: Groups) -> tuple[Floats, Floats, Floats]:
-    lengths = np.array([len(group) for group in groups], float)
-    means = np.array([group.mean() for group in groups])
-    variances = np.array([group.var(ddof=1) for group in groups])
-    return lengths, means, variances
+def pooled_degrees(scatters: Scatters) -> float:
+    """The most degrees of freedom that a comparison of means has; infinite where none were pooled."""
+    return max(scatter.pooled_degrees for scatter in scatters)
+
+
+def _squares(scatters: Scatters) -> Floats:
+    """Squared standard errors, shape (groups,)."""
+    return np.array([scatter.stderr for scatter in scatters]) ** 2
 
 
 def _square_within(groups: Groups) -> float:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from tui_datasize.analysis.curve import Metric, metric_named, points
+from tui_datasize.analysis.clusters import (
+    Clusters,
+    MeanScatter,
+    SizeRuns,
+    draw_means,
+    find_clusters,
+    within_draws,
+)
+from tui_datasize.analysis.curve import Metric, mean_scatters, metric_named, points, size_runs
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.group_tests import (
     GroupTest,
@@ -21,17 +29,21 @@ from tui_datasize.analysis.group_tests import (
     kruskal,
     levene,
     linear_trend,
-    p_words,
     two_way,
     welch_anova,
 )
+from tui_datasize.analysis.group_words import (
+    block_words,
+    cluster_words,
+    correction_words,
+    level_words,
+    pair_words,
+    spread_words,
+)
 from tui_datasize.analysis.laws import Floats
-from tui_datasize.analysis.pairwise import Difference, compare_pairs, mean_difference
+from tui_datasize.analysis.pairwise import Difference, compare_pairs, corrected, mean_difference
 from tui_datasize.analysis.spread import SpreadLaw, breusch_pagan, spread_law
-from tui_datasize.analysis.view import shown_change
 from tui_datasize.words import plural
-
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,8 @@ def compare_sizes(runs: pl.DataFrame, metric: str) -> tuple[SizeComparison, ...]
 def compare_variants(runs: pl.DataFrame, metric: str) -> tuple[VariantComparison, ...]:
     """Compare the variants of each experiment at every size that two of them share, then over all sizes.
 
+    Variants on the same draws are compared as if each had draws of its own, which errs towards finding none.
+
     Args:
         runs: Schema `RUNS`.
         metric: A key of `METRICS_OFFERED`.
@@ -115,8 +129,9 @@ def compare_variants(runs: pl.DataFrame, metric: str) -> tuple[VariantComparison
     offered = metric_named(metric)
     found: list[VariantComparison] = []
     for (experiment,), values in points(runs, metric).group_by("experiment", maintain_order=True):
+        scatters = _scatters_by_variant(values)
         at_sizes = [
-            _variants_at(str(experiment), offered, int(str(size)), group)
+            _variants_at(str(experiment), offered, int(str(size)), group, scatters)
             for (size,), group in values.sort("train_size", maintain_order=True).group_by(
                 "train_size", maintain_order=True
             )
@@ -145,47 +160,93 @@ def seed_table(values: pl.DataFrame) -> tuple[list[int], list[int], Floats]:
 
 
 def _compare_sizes(experiment: str, variant: str, metric: Metric, values: pl.DataFrame) -> SizeComparison:
-    sizes, groups = _groups(values, "train_size")
-    residuals = np.concatenate([group - group.mean() for group in groups])
-    each_size = np.repeat(np.asarray(sizes, float), [len(group) for group in groups])
+    sizes = size_runs(values)
+    clusters = find_clusters(sizes)
+    groups = [size.values for size in sizes]
+    names = [f"{size.train_size:,.0f}" for size in sizes]
+    every = list(itertools.combinations(range(len(groups)), 2))
+    pairs = compare_pairs(groups, names, every, clusters.means if clusters else None)
+    within = [within_draws(size) for size in sizes]
+    tests = (*_tests(sizes, clusters), *_spread_tests(sizes, within), *_block_tests(values, clusters))
+    spread = spread_law([size.train_size for size in sizes], within)
+    lengths = tuple(len(group) for group in groups)
+    found = SizeComparison(
+        experiment,
+        variant,
+        metric,
+        tuple(int(size.train_size) for size in sizes),
+        lengths,
+        tests,
+        pairs,
+        spread,
+        words=(),
+    )
+    neighbours = [pair for pair in pairs if names.index(pair.second) - names.index(pair.first) == 1]
+    words = (
+        level_words(found.test("Welch"), found.test("Kruskal-Wallis")),
+        cluster_words(clusters, lengths),
+        *(pair_words(pair, metric) for pair in neighbours),
+        correction_words(len(neighbours), len(pairs)),
+        spread_words(found.test("Brown-Forsythe"), spread),
+        block_words(found.test("two-way: seed")),
+    )
+    return replace(found, words=tuple(filter(None, words)))
+
+
+def _tests(sizes: Sequence[SizeRuns], clusters: Clusters | None) -> tuple[NamedTest, ...]:
+    """Of level and trend; ranks are of the means over each draw where draws are clusters."""
+    groups, scatters = [size.values for size in sizes], clusters.means if clusters else None
+    ranked = [draw_means(size) for size in sizes] if clusters else groups
+    train_sizes = [size.train_size for size in sizes]
+    return (
+        NamedTest("ANOVA", "level", anova(groups, scatters)),
+        NamedTest("Welch", "level", welch_anova(groups, scatters)),
+        NamedTest("Kruskal-Wallis", "level", kruskal(ranked)),
+        NamedTest("Jonckheere-Terpstra", "trend", jonckheere(ranked)),
+        NamedTest("linear contrast", "trend", linear_trend(train_sizes, groups, scatters)),
+    )
+
+
+def _spread_tests(sizes: Sequence[SizeRuns], within: Sequence[Floats]) -> tuple[NamedTest, ...]:
+    residuals = np.concatenate([group - group.mean() for group in within])
+    each_size = np.repeat([size.train_size for size in sizes], [len(group) for group in within])
+    return (
+        NamedTest("Levene", "spread", levene(within)),
+        NamedTest("Brown-Forsythe", "spread", brown_forsythe(within)),
+        NamedTest("Breusch-Pagan", "spread", breusch_pagan(each_size, residuals)),
+    )
+
+
+def _block_tests(values: pl.DataFrame, clusters: Clusters | None) -> tuple[NamedTest, ...]:
     _, _, table = seed_table(values)
     blocked = two_way(table)
     size_f, seed_f = (blocked, blocked) if isinstance(blocked, FitFailure) else blocked
-    tests = (
-        NamedTest("ANOVA", "level", anova(groups)),
-        NamedTest("Welch", "level", welch_anova(groups)),
-        NamedTest("Kruskal-Wallis", "level", kruskal(groups)),
-        NamedTest("Jonckheere-Terpstra", "trend", jonckheere(groups)),
-        NamedTest("linear contrast", "trend", linear_trend(sizes, groups)),
-        NamedTest("Levene", "spread", levene(groups)),
-        NamedTest("Brown-Forsythe", "spread", brown_forsythe(groups)),
-        NamedTest("Breusch-Pagan", "spread", breusch_pagan(each_size, residuals)),
+    by_ranks = friedman(table)
+    if clusters:
+        # Blocks of a seed leave out what another draw would change of every size.
+        size_f = by_ranks = FitFailure("cannot tell sizes from their draws: see Welch")
+    return (
         NamedTest("two-way: size", "block", size_f),
         NamedTest("two-way: seed", "block", seed_f),
-        NamedTest("Friedman", "block", friedman(table)),
-    )
-    names = [f"{size:,}" for size in sizes]
-    pairs = compare_pairs(groups, names, list(itertools.combinations(range(len(groups)), 2)))
-    spread = spread_law(sizes, groups)
-    words = (
-        _level_words(tests[1].outcome, tests[2].outcome),
-        *(_pair_words(pair, metric) for pair in pairs if _are_neighbours(pair, names)),
-        _spread_words(tests[6].outcome, spread),
-        _block_words(seed_f),
-    )
-    lengths = tuple(len(group) for group in groups)
-    return SizeComparison(
-        experiment, variant, metric, tuple(sizes), lengths, tests, pairs, spread, tuple(filter(None, words))
+        NamedTest("Friedman", "block", by_ranks),
     )
 
 
-def _variants_at(experiment: str, metric: Metric, size: int, values: pl.DataFrame) -> VariantComparison:
+def _variants_at(
+    experiment: str,
+    metric: Metric,
+    size: int,
+    values: pl.DataFrame,
+    scatters: Mapping[tuple[str, int], MeanScatter],
+) -> VariantComparison:
     variants, groups = _groups(values, "variant")
-    pairs = compare_pairs(groups, variants, list(itertools.combinations(range(len(groups)), 2)))
-    words = tuple(f"At {size:,} images: {_pair_words(pair, metric)}" for pair in pairs)
+    known = [scatters[name, size] for name in variants]
+    pairs = compare_pairs(groups, variants, list(itertools.combinations(range(len(groups)), 2)), known)
+    words = tuple(f"At {size:,} images: {pair_words(pair, metric)}" for pair in pairs)
     if not pairs:
         words = (f"At {size:,} images the variants cannot be told apart: each needs two runs that differ.",)
-    return VariantComparison(experiment, metric, size, tuple(variants), welch_anova(groups), pairs, words)
+    welch = welch_anova(groups, known)
+    return VariantComparison(experiment, metric, size, tuple(variants), welch, pairs, words)
 
 
 def _variants_over_all(
@@ -196,60 +257,28 @@ def _variants_over_all(
         for pair in comparison.pairs:
             by_pair.setdefault((pair.first, pair.second), []).append(pair)
     found = [mean_difference(differences) for differences in by_pair.values()]
-    pairs = tuple(difference for difference in found if isinstance(difference, Difference))
+    pairs = corrected([difference for difference in found if isinstance(difference, Difference)])
     words = tuple(
-        f"Over {plural(len(by_pair[pair.first, pair.second]), 'size')}: {_pair_words(pair, metric)}"
+        f"Over {plural(len(by_pair[pair.first, pair.second]), 'size')}: {pair_words(pair, metric)}"
         for pair in pairs
     )
     variants = tuple(dict.fromkeys(name for comparison in at_sizes for name in comparison.variants))
     reason = FitFailure("is not made over several sizes together")
+    told = correction_words(len(pairs), len(pairs))
+    words = (*words, told) if told else words
     return VariantComparison(experiment, metric, None, variants, reason, pairs, words)
+
+
+def _scatters_by_variant(values: pl.DataFrame) -> dict[tuple[str, int], MeanScatter]:
+    """How well every mean of an experiment is known, by variant and size: each variant is a curve."""
+    found: dict[tuple[str, int], MeanScatter] = {}
+    for (variant,), curve in values.group_by("variant", maintain_order=True):
+        sizes = curve["train_size"].unique().sort().to_list()
+        found |= {(str(variant), n): mean for n, mean in zip(sizes, mean_scatters(curve), strict=True)}
+    return found
 
 
 def _groups(values: pl.DataFrame, by: str) -> tuple[list[Any], list[Floats]]:
     """The distinct values of a column, ascending, and the metric's values that go with each."""
     grouped = values.sort(by, maintain_order=True).group_by(by, maintain_order=True).agg("value")
     return grouped[by].to_list(), [group.to_numpy() for group in grouped["value"]]
-
-
-def _are_neighbours(pair: Difference, names: Sequence[str]) -> bool:
-    return names.index(pair.second) - names.index(pair.first) == 1
-
-
-def _level_words(welch: GroupTest | FitFailure, ranks: GroupTest | FitFailure) -> str:
-    test = ranks if isinstance(welch, FitFailure) else welch
-    if isinstance(test, FitFailure):
-        return f"Whether sizes differ cannot be tested: it {test.reason}."
-    name, effect = test.effects[0]
-    does = "Sizes differ" if test.p < SIGNIFICANT else "Sizes cannot be told apart by these runs"
-    return f"{does} ({test.brief}, {name} = {effect:.2f})."
-
-
-def _pair_words(pair: Difference, metric: Metric) -> str:
-    value, low, high = (shown_change(end, metric) for end in (pair.value, pair.low, pair.high))
-    ends = f"{low.removesuffix(' points')} to {high}"
-    verdict = f"{p_words(pair.p_adjusted)} after Holm"
-    if not pair.is_distinguishable:
-        # An interval that leaves zero out is of this pair alone; the correction is for all of them.
-        alone = pair.p < SIGNIFICANT
-        verdict += ": as one of many pairs not beyond doubt" if alone else ": not told apart from seed noise"
-    first, second = pair.first or "the base variant", pair.second or "the base variant"
-    return f"{first} vs {second}: {value} (95 % {ends}); {verdict}."
-
-
-def _spread_words(test: GroupTest | FitFailure, spread: SpreadLaw | FitFailure) -> str:
-    if isinstance(spread, FitFailure):
-        return f"How the scatter over seeds changes with size cannot be told: it {spread.reason}."
-    law = f"it goes as n^{spread.exponent:.2f} (95 % {spread.low:.2f} to {spread.high:.2f})"
-    if isinstance(test, FitFailure):
-        return f"Scatter over seeds: {law}."
-    does = "differs between sizes" if test.p < SIGNIFICANT else "does not differ visibly between sizes"
-    return f"The scatter over seeds {does} ({test.brief}); {law}."
-
-
-def _block_words(seed: GroupTest | FitFailure) -> str:
-    if isinstance(seed, FitFailure):
-        return ""
-    if seed.p < SIGNIFICANT:
-        return f"A seed that does well at one size does well at others ({seed.brief}): compare equal seeds."
-    return f"Seeds do not do well or badly throughout ({seed.brief}): pairing by seed gains little."

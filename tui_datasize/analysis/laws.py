@@ -36,8 +36,11 @@ class Loss(StrEnum):
     """At least 0, without an upper end."""
 
 
+WHAT_LAWS_DESCRIBE = "they describe accuracy, F1 and cross-entropy on the test split"
+
+
 def loss_of(metric: Metric) -> Loss | None:
-    """What the laws are fitted to for a metric; None where more data need not lower anything.
+    """What the laws are fitted to for a metric; None where they describe no such metric.
 
     Train metrics have none: the train error commonly rises with the train size.
     """

@@ -12,12 +12,20 @@ import polars as pl
 from scipy.special import ndtri
 
 from tui_datasize.analysis.averaging import Average, FittedLaws
-from tui_datasize.analysis.curve import CONFIDENCE, Metric, learning_curve, metric_named, points
+from tui_datasize.analysis.clusters import Clusters, find_clusters
+from tui_datasize.analysis.curve import (
+    CONFIDENCE,
+    Metric,
+    learning_curve,
+    metric_named,
+    points,
+    size_runs,
+)
 from tui_datasize.analysis.design import Counts, Design, design_law, relative_half_width, spread_checks
 from tui_datasize.analysis.extrapolate import Outlook, band_at, look_ahead
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.fitting import LawFit, curve_points, fit_law
-from tui_datasize.analysis.laws import Floats, Loss, flipped, loss_of
+from tui_datasize.analysis.laws import WHAT_LAWS_DESCRIBE, Floats, Loss, flipped, loss_of
 from tui_datasize.analysis.noise import Noise, noise_of
 from tui_datasize.analysis.plan_words import plan_words
 from tui_datasize.analysis.question import WHAT_RUNS_ALLOW, PlanQuestion
@@ -63,6 +71,8 @@ class Plan:
     half_width_now: float
     """Of the 95 % interval that the scatter between runs leaves at `at`, by the law."""
     half_width_then: float
+    half_width_least: float
+    """What any number of further runs on the same subset draws would leave; 0 where draws do nothing."""
     factor_now: float | None
     """The same of the size needed: times and divided by; None where no target was given."""
     factor_then: float | None
@@ -99,7 +109,7 @@ def plan_next_runs(
     question.check(offered)
     loss = loss_of(offered)
     if loss is None:
-        return FitFailure("fits no law: more data need not improve this metric")
+        return FitFailure(f"is asked of {metric}, which no law here is fitted to: {WHAT_LAWS_DESCRIBE}")
     fitted = runs.filter(pl.col("train_size") >= question.fit_from)
     design = fit_design(fitted, metric)
     if isinstance(design, FitFailure):
@@ -161,17 +171,19 @@ def fit_design(runs: pl.DataFrame, metric: str) -> Design | FitFailure:
         metric: A key of `METRICS_OFFERED` that has a law.
     """
     curve = learning_curve(runs, metric)
-    by_size = points(runs, metric).group_by("train_size", maintain_order=True).agg("value")
-    sizes = by_size["train_size"].cast(pl.Float64).to_list()
+    sizes = size_runs(points(runs, metric))
     loss = loss_of(metric_named(metric)) or Loss.ERROR
-    return design_of(sizes, [group.to_numpy() for group in by_size["value"]], flipped(loss, curve["mean"]))
+    train_sizes, groups = [size.train_size for size in sizes], [size.values for size in sizes]
+    return design_of(train_sizes, groups, flipped(loss, curve["mean"]), find_clusters(sizes))
 
 
-def design_of(train_sizes: list[float], groups: list[Floats], errors: Floats) -> Design | FitFailure:
+def design_of(
+    train_sizes: list[float], groups: list[Floats], errors: Floats, clusters: Clusters | None = None
+) -> Design | FitFailure:
     """The same from the runs of each size, ascending in size, and the mean error of each."""
     law = design_law()
-    counts = np.array([len(group) for group in groups], float)
-    noise = noise_of(train_sizes, groups)
+    noise = noise_of(train_sizes, groups, clusters=clusters)
+    counts = noise.worth([len(group) for group in groups])
     fit = _fit(train_sizes, errors, noise, counts)
     if isinstance(fit, FitFailure):
         return FitFailure(
@@ -281,6 +293,7 @@ def _plan(
         sizes=planned,
         half_width_now=z * math.sqrt(now),
         half_width_then=z * math.sqrt(then),
+        half_width_least=z * math.sqrt(design.least_variance_at(at, sizes)),
         factor_now=factors[0] if has_target else None,
         factor_then=factors[1] if has_target else None,
         words=(),

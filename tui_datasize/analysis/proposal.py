@@ -14,6 +14,7 @@ import polars as pl
 from tui_datasize.analysis.planner import COMING, Plan
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.runlog.schema import were_imported
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,18 @@ def _seeds_line(cells: Sequence[RunSpec], lacking: dict[int, int]) -> str:
     seeds = list(dict.fromkeys(spec.seed for spec in cells))
     step = abs(seeds[-1] - seeds[-2]) if len(seeds) > 1 else 1
     seeds += [max(seeds) + step * k for k in range(1, more + 1)]
+    is_even = seeds == list(range(seeds[0], seeds[-1] + 1, step))
+    start = f", start = {seeds[0]}" if seeds[0] else ""
+    written = f"{{ count = {len(seeds)}, step = {step}{start} }}" if is_even else str(seeds)
     needing = ", ".join(f"{runs} at {size:,}" for size, runs in lacking.items())
     return (
         f"Runs that need seeds beyond the listed ones: {needing}. "
-        f"In [experiments.{cells[0].experiment}] write\nseeds = {seeds}\nand ask again."
+        f"In [experiments.{cells[0].experiment}] write\nseeds = {written}\nand ask again."
     )
 
 
 def _no_cells(runs: pl.DataFrame) -> str:
     """Why no run can be named."""
-    if runs["batch_size"].null_count() == runs.height:
+    if were_imported(runs):
         return "These runs were imported: train the further ones where they come from."
     return "experiments.toml no longer has the recipe of these runs: put it back to queue further ones."

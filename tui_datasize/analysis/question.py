@@ -82,7 +82,10 @@ class PlanQuestion:
             if value is not None and not value > 0:
                 raise ConfigError(f"no {name} {value:g}", fix="give a number above 0")
         if self.target is not None and metric.is_share and not 0 < self.target < 1:
-            raise ConfigError(f"no target {self.target:g} for {metric.name}", fix="give one between 0 and 1")
+            raise ConfigError(
+                f"no target {self.target:g} for {metric.name}",
+                fix="give one between 0 and 1 (or 0% and 100%)",
+            )
         if not 0 <= self.check_share < 1:
             raise ConfigError(f"no share {self.check_share:g} of checks", fix="give one from 0 to below 1")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tui_datasize.analysis.laws import Loss, flipped
-from tui_datasize.analysis.view import NOT_IDENTIFIABLE, View, first_at_most, grid, shown
+from tui_datasize.analysis.view import NOT_IDENTIFIABLE, View, about, first_at_most, grid, shown
 from tui_datasize.words import listed
 
 
@@ -46,7 +46,7 @@ def size_needed(view: View, target: float) -> SizeNeeded:
         where = (
             f"at the smallest size that was run, {smallest:,} images, if not below"
             if train_size <= smallest
-            else f"within the sizes that were run, at about {train_size:,} images"
+            else f"within the sizes that were run, at about {about(train_size)} images"
         )
         goal = shown(target, view.metric)
         words = f"By the average of the laws {goal} is reached {where}; the means measured there say more."
@@ -54,7 +54,7 @@ def size_needed(view: View, target: float) -> SizeNeeded:
     is_open_below = at_least is not None and at_least <= math.ceil(view.largest)
     words = _needed_words(view, target, train_size, at_least, at_most, is_open_below)
     if view.faults:
-        words = f"{words} As the curve is {listed(view.faults)}, all this is less sure than it says."
+        words = f"{words} As the curve is {listed(view.faults)}, this is less sure than on others."
     return SizeNeeded(target, train_size, None if is_open_below else at_least, at_most, *worth, words)
 
 
@@ -68,6 +68,20 @@ def _one_sided_measured(view: View) -> tuple[float | None, float | None]:
     return 1 - max(cell.below for cell in view.cells), 1 - max(cell.above for cell in view.cells)
 
 
+def _sure(view: View) -> tuple[str, str]:
+    """How sure either bound is, as measured; nominal where that has not been measured."""
+    if view.average.loss is not Loss.ERROR:
+        nominal = f"{100 * (1 + view.level) / 2:.0f} % nominal"
+        return nominal, nominal
+    if view.faults:
+        # One end alone has not been measured on such curves: it holds at least as often as both.
+        held = [cell.coverage_ill_shaped for cell in view.cells if cell.coverage_ill_shaped is not None]
+        known = f"held on {100 * min(held):.0f} % of such curves or more" if held else "never measured"
+        return known, known
+    least, most = (f"{100 * share:.0f} % sure" for share in _one_sided_measured(view) if share is not None)
+    return least, most
+
+
 def _needed_words(
     view: View,
     target: float,
@@ -76,16 +90,16 @@ def _needed_words(
     at_most: int | None,
     is_open_below: bool,
 ) -> str:
-    goal, sure = shown(target, view.metric), f"{100 * (1 + view.level) / 2:.0f} % sure"
+    goal, (sure_of_least, sure_of_most) = shown(target, view.metric), _sure(view)
     if at_least is None:
         return (
-            f"How many images {goal} needs is {NOT_IDENTIFIABLE}: more than {view.farthest:,.0f} ({sure}), "
-            "beyond which no band is calibrated."
+            f"How many images {goal} needs is {NOT_IDENTIFIABLE}: more than {view.farthest:,.0f} "
+            f"({sure_of_least}), beyond which no band is calibrated."
         )
-    floor = "" if is_open_below else f"at least {at_least:,} images ({sure})"
+    floor = "" if is_open_below else f"at least {at_least:,} images ({sure_of_least})"
     if at_most is not None and train_size is not None:
-        bounds = ", ".join(part for part in (floor, f"at most {at_most:,} ({sure})") if part)
-        return f"{goal} needs about {train_size:,} images: {bounds}."
+        bounds = ", ".join(part for part in (floor, f"at most {at_most:,} ({sure_of_most})") if part)
+        return f"{goal} needs about {about(train_size)} images: {bounds}."
     if not floor:
         return f"How many images {goal} needs is {NOT_IDENTIFIABLE}."
     return f"{goal} needs {floor}; how many more is {NOT_IDENTIFIABLE}."

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import chdtrc, ndtri, polygamma, psi
+from scipy.special import chdtrc, ndtri
 
 from tui_datasize.analysis.curve import CONFIDENCE
+from tui_datasize.analysis.exponent import fit_exponent
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.group_tests import GroupTest
 from tui_datasize.analysis.laws import Floats
@@ -55,10 +55,7 @@ def breusch_pagan(train_sizes: ArrayLike, residuals: ArrayLike) -> GroupTest | F
 
 
 def spread_law(train_sizes: Sequence[float], groups: Sequence[Floats]) -> SpreadLaw | FitFailure:
-    """Fit the exponent of the standard deviation against train size.
-
-    Logarithms of the sample variances, freed of their bias, by least squares weighted with their known
-    variance (of a log chi square: trigamma of half the degrees of freedom).
+    """Fit the exponent of the standard deviation against train size, see `exponent.fit_exponent`.
 
     Args:
         train_sizes: One per group, above 0.
@@ -69,18 +66,13 @@ def spread_law(train_sizes: Sequence[float], groups: Sequence[Floats]) -> Spread
         for size, group in zip(train_sizes, groups, strict=True)
         if len(group) > 1 and np.ptp(group) > 0
     ]
-    if len({size for size, _ in usable}) < 2:
+    found = fit_exponent(
+        [size for size, _ in usable],
+        [group.var(ddof=1) for _, group in usable],
+        [len(group) - 1 for _, group in usable],
+    )
+    if found is None:
         return FitFailure("needs two sizes with two runs each that differ")
-    x = np.log([size for size, _ in usable])
-    half = np.array([len(group) - 1 for _, group in usable]) / 2
-    y = np.log([group.var(ddof=1) for _, group in usable]) - psi(half) + np.log(half)
-    weights = 1 / polygamma(1, half)
-    centre = float(weights @ x / weights.sum())
-    level = float(weights @ y / weights.sum())
-    square = float(weights @ (x - centre) ** 2)
-    slope = float(weights @ ((x - centre) * (y - level))) / square
-    stderr = 1 / math.sqrt(square) / 2
-    exponent = slope / 2
-    reach = float(ndtri(0.5 + CONFIDENCE / 2)) * stderr
-    sd_at_one = math.exp((level - slope * centre) / 2)
-    return SpreadLaw(exponent, exponent - reach, exponent + reach, stderr, sd_at_one, len(usable))
+    reach = float(ndtri(0.5 + CONFIDENCE / 2)) * found.stderr
+    low, high = found.value - reach, found.value + reach
+    return SpreadLaw(found.value, low, high, found.stderr, found.sd_at_one, len(usable))

@@ -9,18 +9,27 @@ import numpy as np
 import polars as pl
 
 from tui_datasize.analysis.averaging import FittedLaws, fit_laws
-from tui_datasize.analysis.curve import Metric, learning_curve, metric_named, moderated_stderrs, points
+from tui_datasize.analysis.curve import (
+    Metric,
+    clusters_of,
+    learning_curve,
+    metric_named,
+    moderated_stderrs,
+    points,
+)
 from tui_datasize.analysis.diagnostics import Diagnostics, diagnose
 from tui_datasize.analysis.extrapolate import Outlook, look_ahead
 from tui_datasize.analysis.fits import FitFailure, LackOfFit, LogLinearFit, fit_log_linear, lack_of_fit
 from tui_datasize.analysis.fitting import floored
-from tui_datasize.analysis.laws import flipped, loss_of
+from tui_datasize.analysis.laws import WHAT_LAWS_DESCRIBE, flipped, loss_of
 from tui_datasize.analysis.overlap import DrawOverlap
 from tui_datasize.analysis.question import NOTHING_ASKED, Question
 from tui_datasize.analysis.shape import CurveShape, describe_shape
 
 SIGNIFICANT = 0.05
 """A lack of fit less probable than this is spoken of."""
+POOLED_SE = "the standard error of each mean is drawn towards the scatter of all sizes together"
+"""What the SE of a weighted fit is, as against that of the table of means; see `moderated_stderrs`."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class CurveAnalysis:
     """Through all runs."""
     lack_of_fit: LackOfFit | FitFailure
     fit_weighted: LogLinearFit | FitFailure
-    """Through the means, weighted by 1/SE^2."""
+    """Through the means, weighted by 1/SE^2, see `POOLED_SE`."""
     diagnostics: Diagnostics | FitFailure
     """Of `fit`."""
     laws: FittedLaws | FitFailure
@@ -68,8 +77,8 @@ class CurveAnalysis:
         if test.p >= SIGNIFICANT:
             return ""
         return (
-            f"The log-linear law does not hold (lack of fit F({test.sizes_df},{test.runs_df}) = {test.f:.3g},"
-            f" p = {test.p:.2g}): what it says of the next doubling is a rough guide at best."
+            f"The log-linear law does not hold (lack of fit F({test.sizes_df},{test.runs_df:.3g}) = "
+            f"{test.f:.3g}, p = {test.p:.2g}): what it says of the next doubling is a rough guide at best."
         )
 
 
@@ -151,7 +160,7 @@ def _analyse_curve(
     is_fitted = pl.col("train_size") >= question.fit_from
     means, values = curve.filter(is_fitted), counted.filter(is_fitted)
     sizes, mean = means["train_size"], means["mean"]
-    stderrs = moderated_stderrs(means)
+    stderrs, clusters = moderated_stderrs(means), clusters_of(values)
     laws = laws_of(metric, means)
     return CurveAnalysis(
         experiment,
@@ -161,7 +170,7 @@ def _analyse_curve(
         curve,
         fit=fit_log_linear(sizes, mean),
         fit_on_runs=fit_log_linear(values["train_size"], values["value"]),
-        lack_of_fit=lack_of_fit(values["train_size"], values["value"]),
+        lack_of_fit=lack_of_fit(values["train_size"], values["value"], clusters.means if clusters else None),
         fit_weighted=fit_log_linear(sizes, mean, 1 / floored(stderrs) ** 2),
         diagnostics=diagnose(sizes, mean),
         laws=laws,
@@ -182,7 +191,7 @@ def laws_of(metric: Metric, curve: pl.DataFrame) -> FittedLaws | FitFailure:
     """
     loss = loss_of(metric)
     if loss is None:
-        return FitFailure("fits no other law: more data need not improve this metric")
+        return FitFailure(f"is a metric that no law here is fitted to: {WHAT_LAWS_DESCRIBE}")
     return fit_laws(curve["train_size"], flipped(loss, curve["mean"]), moderated_stderrs(curve), loss=loss)
 
 

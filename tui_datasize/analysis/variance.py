@@ -18,6 +18,7 @@ import polars as pl
 from scipy.special import fdtrc
 
 from tui_datasize.analysis.curve import Metric, metric_named, points
+from tui_datasize.analysis.group_tests import p_words
 from tui_datasize.analysis.laws import Floats
 from tui_datasize.analysis.view import shown
 from tui_datasize.runlog.schema import Schema
@@ -37,6 +38,8 @@ VARIANCE: Schema = MappingProxyType(
     }
 )
 """A source of scatter a row, see `Component`; curves of which nothing can be told have none."""
+
+SIGNIFICANT = 0.05
 
 Design: TypeAlias = Literal["crossed", "nested", "seeds only", "draws only", "none"]
 
@@ -234,6 +237,7 @@ def _test_sampling(metric: Metric, values: pl.DataFrame, test_images: int | None
 def _words(design: Design, components: list[Component], metric: Metric) -> Iterable[str]:
     if not components or design == "none":
         yield "Where the scatter comes from cannot be told: no two runs of a size differ in one thing alone."
+    n_sources = sum(not math.isnan(component.share) for component in components)
     for component in components:
         amount = shown(component.sd, metric, is_difference=True)
         if component.name == "test sampling":
@@ -241,12 +245,20 @@ def _words(design: Design, components: list[Component], metric: Metric) -> Itera
         elif component.estimate < 0:
             yield f"The {component.name} adds nothing visible: its estimate is below 0 and shown as 0."
         else:
-            share = "" if math.isnan(component.share) else f", {100 * component.share:.0f} % of the variance"
-            yield f"The {component.name} moves a run by {amount} (SD){share}."
+            # Of a single source the share would be all there is, whatever else there may be.
+            share = f", {100 * component.share:.0f} % of the variance" if n_sources > 1 else ""
+            yield f"The {component.name} moves a run by {amount} (SD){share}{_doubt(component.p)}."
     if design == "seeds only":
         yield "On record all runs of a size share one subset: what another draw would change cannot be told."
     if design == "draws only":
         yield "All runs of a size share one training seed: what another seed would change cannot be told."
+
+
+def _doubt(p: float | None) -> str:
+    """How surely a source does anything at all; empty where nothing tests it."""
+    if p is None:
+        return ""
+    return f" ({p_words(p)})" if p < SIGNIFICANT else f", or not at all ({p_words(p)})"
 
 
 def _values_by(values: pl.DataFrame, *by: str) -> pl.Series:

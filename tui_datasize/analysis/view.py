@@ -8,16 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from tui_datasize.analysis.averaging import Average, FittedLaws
-from tui_datasize.analysis.calibration import Calibration, Cell, error_band
+from tui_datasize.analysis.averaging import LEAST_ERROR, Average, FittedLaws
+from tui_datasize.analysis.calibration import BASE_SCALE, Calibration, Cell, error_band
 from tui_datasize.analysis.curve import Metric
 from tui_datasize.analysis.fits import FitFailure
+from tui_datasize.analysis.fitting import floored
 from tui_datasize.analysis.laws import Floats, Loss, flipped
 from tui_datasize.analysis.shape import describe_shape
 from tui_datasize.words import listed
 
 GRID_PER_DOUBLING = 64
 NOT_IDENTIFIABLE = "not identifiable from these runs"
+MISS_STDERRS = 3.0
+"""A mean farther from the average of the laws is not there by the scatter of its runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,32 @@ def view_of(laws: FittedLaws, metric: Metric, table: Calibration) -> View | FitF
     if not cells:
         return FitFailure(f"has {laws.points.n_sizes} sizes, fewer than any band is calibrated for")
     faults = describe_shape(laws).faults
+    missed = _missed(laws, average, cells[0], metric) if faults else ""
+    if missed:
+        return FitFailure(missed)
     stderr = float(laws.points.stderrs[-1])
     return View(average, laws.points.train_sizes, cells, table.level, metric, faults, stderr)
+
+
+def _missed(laws: FittedLaws, average: Average, nearest: Cell, metric: Metric) -> str:
+    """How the average misses the mean of the largest size, to follow "it"; empty where it does not.
+
+    A miss is more than scatter explains, and more than the band of laws that agree leaves room for at twice
+    the size. Where a public curve of ill shape was missed so, the bands beyond held less than half.
+    """
+    points = laws.points
+    if not points.has_stderrs:
+        return ""
+    seen, by_laws = float(points.errors[-1]), float(average.errors_at(points.train_sizes[-1:])[0])
+    by, stderr = abs(seen - by_laws), float(floored(points.stderrs)[-1])
+    off = abs(math.log(max(seen, LEAST_ERROR) / max(by_laws, LEAST_ERROR)))
+    if by <= MISS_STDERRS * stderr or off <= BASE_SCALE * nearest.quantile:
+        return ""
+    return (
+        f"does not follow the laws: their average misses the largest size, {points.train_sizes[-1]:,.0f} "
+        f"images, by {shown(by, metric, is_difference=True)} ({by / stderr:.0f} standard errors), so that "
+        f"what lies beyond is {NOT_IDENTIFIABLE}"
+    )
 
 
 def shown(value: float, metric: Metric, *, is_difference: bool = False) -> str:
@@ -101,10 +128,12 @@ def shown(value: float, metric: Metric, *, is_difference: bool = False) -> str:
     >>> from tui_datasize.analysis.curve import metric_named
     >>> shown(0.9512, metric_named("test_accuracy")), shown(0.305, metric_named("test_loss"))
     ('95.12 %', '0.3050')
+    >>> shown(-1e-9, metric_named("test_accuracy")), shown(61.5, metric_named("wall_s"))
+    ('0.00 %', '61.50 s')
     """
-    if not metric.is_share:
-        return f"{value:.4f}"
-    return f"{100 * value:.2f}" + (" points" if is_difference else " %")
+    if metric.is_share:
+        return f"{100 * value:z.2f}" + (" points" if is_difference else " %")
+    return f"{value:z.2f} s" if metric.name.endswith("_s") else f"{value:z.4f}"
 
 
 def shown_change(value: float, metric: Metric) -> str:
@@ -114,7 +143,19 @@ def shown_change(value: float, metric: Metric) -> str:
     >>> shown_change(0.005, metric_named("test_accuracy")), shown_change(-0.02, metric_named("test_loss"))
     ('+0.50 points', '-0.0200')
     """
-    return ("+" if value > 0 else "") + shown(value, metric, is_difference=True)
+    text = shown(value, metric, is_difference=True)
+    is_more = value > 0 and text != shown(0, metric, is_difference=True)
+    return f"+{text}" if is_more else text
+
+
+def about(train_size: float) -> str:
+    """A train size that a law tells, to two digits.
+
+    >>> about(745), about(31_004), about(42.0)
+    ('750', '31,000', '42')
+    """
+    unit = 10 ** max(0, math.floor(math.log10(train_size)) - 1)
+    return f"{math.floor(train_size / unit + 0.5) * unit:,}"
 
 
 def grid(start: float, end: float) -> Floats:

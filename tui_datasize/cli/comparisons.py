@@ -13,6 +13,7 @@ from tui_datasize.analysis.document import finite
 from tui_datasize.analysis.findings import Finding, Severity
 from tui_datasize.analysis.groups import SizeComparison, VariantComparison, compare_sizes, compare_variants
 from tui_datasize.analysis.groups_table import groups_table
+from tui_datasize.cli.console import print_words
 from tui_datasize.report.evidence import find_faults, split_of
 from tui_datasize.runlog.reader import RunLog
 
@@ -23,7 +24,8 @@ def print_findings(console: Console, findings: tuple[Finding, ...]) -> None:
     """One paragraph per finding, errors first; nothing where there is none."""
     for finding in findings:
         style = _STYLES[finding.severity]
-        console.print(f"[{style}]{finding.severity}:[/] {escape(finding.words)}", soft_wrap=True)
+        words = f"[{style}]{finding.severity}:[/] {escape(finding.words)}"
+        console.print(words, soft_wrap=not console.is_terminal)
     if findings:
         console.print()
 
@@ -66,7 +68,7 @@ def comparison_dict(log: RunLog, runs: pl.DataFrame, metric: str) -> dict[str, A
 def _print_words(console: Console, title: str, words: tuple[str, ...]) -> None:
     if words:
         console.print(f"[bold]{escape(title)}[/]")
-        console.print(escape("\n".join(words)) + "\n", soft_wrap=True)
+        print_words(console, "\n".join(words) + "\n")
 
 
 def _named(variant: str) -> str:

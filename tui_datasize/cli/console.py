@@ -15,6 +15,11 @@ def data_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
+def print_words(console: Console, text: str) -> None:
+    """Print sentences: on a terminal broken between words, else each on a line of its own."""
+    console.print(text, soft_wrap=not console.is_terminal, markup=False)
+
+
 def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """A table without lines, its columns as wide as what they hold.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tui_datasize.cli.basics import project_paths, talk
 from tui_datasize.errors import EXIT_OK, ConfigError
-from tui_datasize.runlog.foreign.collected import Collected
+from tui_datasize.runlog.foreign.collected import Collected, ForeignRun
 from tui_datasize.runlog.foreign.events import event_files, is_event_file, read_events
 from tui_datasize.runlog.foreign.into_project import Source, bring_in
 from tui_datasize.runlog.foreign.layout import Layout, read_layout
@@ -39,6 +39,8 @@ def import_runs(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     if not any(run.rows for run in runs):
+        if runs:
+            raise ConfigError("no run there has a value of a metric: all cells are blank")
         ignored = ", ".join(collected.ignored)
         raise ConfigError(
             f"no value of a metric is known there{f'; {ignored} were not read' if ignored else ''}",
@@ -47,6 +49,8 @@ def import_runs(arguments: argparse.Namespace) -> int:
     done = bring_in(paths, arguments.experiment, runs, layout, [Source.of(file) for file, _ in files])
     there = f"{done.present} {'was' if done.present == 1 else 'were'} there with the same values"
     talk(f"{arguments.experiment}: {plural(done.new, 'run')} imported, {there}")
+    for sentence in _missing(runs):
+        talk(sentence)
     if not paths.experiments.exists():
         talk(f"the app opens a project with an {paths.experiments.name}; an empty one will do")
     if collected.ignored:
@@ -54,6 +58,17 @@ def import_runs(arguments: argparse.Namespace) -> int:
         more = f" and {len(names) - _IGNORED_TOLD} more" if len(names) > _IGNORED_TOLD else ""
         talk(f"not read: {', '.join(names[:_IGNORED_TOLD])}{more}")
     return EXIT_OK
+
+
+def _missing(runs: Sequence[ForeignRun]) -> Iterator[str]:
+    """For each metric that the files tell of some runs, how many others end without a value of it."""
+    ends = [run.end for run in runs]
+    told = {metric for end in ends for metric, value in end.items() if value is not None}
+    for metric in sorted(told):
+        lacking = sum(end.get(metric) is None for end in ends)
+        if lacking:
+            who = f"{lacking:,} of {plural(len(runs), 'run')} {'has' if lacking == 1 else 'have'}"
+            yield f"{who} no {metric} at the end (blank or not finite)"
 
 
 def _files(given: Sequence[Path]) -> list[tuple[Path, str]]:

@@ -12,21 +12,21 @@ from tui_datasize.analysis.extrapolate import Outlook
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.fitting import LawFit
 from tui_datasize.analysis.shape import CurveShape
-from tui_datasize.analysis.summary import CurveAnalysis
+from tui_datasize.analysis.summary import POOLED_SE, CurveAnalysis
 from tui_datasize.analysis.view import shown
-from tui_datasize.cli.console import plain_table
+from tui_datasize.cli.console import plain_table, print_words
 from tui_datasize.words import plural
 
 
 def print_laws(console: Console, curve: CurveAnalysis) -> None:
     """Print the laws by AICc, the shape of the curve and what the default answer foresees."""
     if isinstance(curve.laws, FitFailure):
-        console.print(f"laws of the error: none, it {curve.laws.reason}\n", soft_wrap=True)
+        print_words(console, f"Laws: none, it {curve.laws.reason}\n")
         return
     _print_table(console, curve.laws)
     if isinstance(curve.shape, CurveShape):
         for sentence in curve.shape.words:
-            console.print(sentence, soft_wrap=True)
+            print_words(console, sentence)
     _print_outlook(console, curve.outlook, curve.metric)
 
 
@@ -49,7 +49,7 @@ def diagnostic_lines(curve: CurveAnalysis) -> list[str]:
     if not isinstance(curve.fit_weighted, FitFailure):
         slope = curve.fit_weighted.slope
         lines.append(
-            f"weighted by 1/SE^2: {curve.fit_weighted.formula}, slope SE {slope.stderr:.4f}, "
+            f"weighted by 1/SE^2 ({POOLED_SE}): {curve.fit_weighted.formula}, slope SE {slope.stderr:.4f}, "
             f"r2 {curve.fit_weighted.r2:.3f}"
         )
     return lines
@@ -68,12 +68,12 @@ def _print_table(console: Console, laws: FittedLaws) -> None:
             table.add_row(law.name, f"none: it {fit.reason}", "", "", "")
     console.print(table)
     for sentence in laws.words:
-        console.print(sentence, soft_wrap=True)
+        print_words(console, sentence)
 
 
 def _print_outlook(console: Console, outlook: Outlook | FitFailure, metric: Metric) -> None:
     if isinstance(outlook, FitFailure):
-        console.print(f"\nno extrapolation: it {outlook.reason}\n", soft_wrap=True)
+        print_words(console, f"\nNo forecast: it {outlook.reason}\n")
         return
     console.print("\n[bold]Beyond the runs, by the average of the laws[/]")
     band = f"{100 * outlook.extrapolations[0].nominal:.0f} % band"
@@ -96,4 +96,4 @@ def _print_outlook(console: Console, outlook: Outlook | FitFailure, metric: Metr
         outlook.needed.words if outlook.needed else "",
         outlook.words,
     ]
-    console.print("\n".join(line for line in lines if line) + "\n", soft_wrap=True)
+    print_words(console, "\n".join(line for line in lines if line) + "\n")

@@ -28,7 +28,7 @@ from tui_datasize.cli.comparisons import (
     print_comparisons,
     print_findings,
 )
-from tui_datasize.cli.console import data_console, plain_table
+from tui_datasize.cli.console import data_console, plain_table, print_words
 from tui_datasize.cli.law_lines import diagnostic_lines, print_laws
 from tui_datasize.cli.plan_tables import plans_of
 from tui_datasize.cli.project import print_json, project_paths, talk
@@ -192,7 +192,7 @@ def _print_curve(console: Console, curve: CurveAnalysis) -> None:
         interval = _interval(row, metric)
         table.add_row(str(row["train_size"]), str(row["n_runs"]), mean, sd, interval, least, most)
     console.print(table)
-    console.print(_fit_lines(curve), soft_wrap=True)
+    print_words(console, _fit_lines(curve))
     print_laws(console, curve)
 
 
@@ -230,8 +230,8 @@ def _doubling_line(fit: LogLinearFit, metric: Metric) -> str:
     gain = fit.doubling
     scale, unit = (100, " points") if metric.is_share else (1, "")
     return (
-        f"by this law the next doubling of the data changes it by {scale * gain.value:+.2f}{unit} "
-        f"(95 % {scale * gain.low:+.2f} to {scale * gain.high:+.2f})"
+        f"by this law the next doubling of the data changes it by {scale * gain.value:+z.2f}{unit} "
+        f"(95 % {scale * gain.low:+z.2f} to {scale * gain.high:+z.2f})"
     )
 
 

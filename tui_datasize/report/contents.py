@@ -14,7 +14,7 @@ from tui_datasize.analysis.extrapolate import Outlook
 from tui_datasize.analysis.fits import Estimate, FitFailure, LogLinearFit
 from tui_datasize.analysis.fitting import LawFit
 from tui_datasize.analysis.shape import CurveShape
-from tui_datasize.analysis.summary import CurveAnalysis
+from tui_datasize.analysis.summary import POOLED_SE, CurveAnalysis
 from tui_datasize.analysis.view import shown
 from tui_datasize.report.blocks import Block, Figure, Heading, Table, Words
 from tui_datasize.report.evidence import Evidence
@@ -81,6 +81,8 @@ def _curve(curve: CurveAnalysis) -> Iterator[Block]:
     yield from _laws(curve)
     if not isinstance(curve.outlook, FitFailure):
         yield from _outlook(curve.outlook, metric)
+    elif isinstance(curve.laws, FittedLaws):
+        yield Words(f"No forecast: it {curve.outlook.reason}.")
     if isinstance(curve.shape, CurveShape):
         yield from (Words(words) for words in curve.shape.words)
 
@@ -98,7 +100,7 @@ def _curve_row(row: Mapping[str, Any], metric: Metric) -> list[str]:
 def _published(curve: CurveAnalysis) -> Iterator[Block]:
     fits = (
         ("means", curve.fit),
-        ("means, weighted by 1/SE²", curve.fit_weighted),
+        ("means, weighted by 1/SE² (pooled)", curve.fit_weighted),
         ("runs", curve.fit_on_runs),
     )
     rows = [
@@ -112,7 +114,9 @@ def _published(curve: CurveAnalysis) -> Iterator[Block]:
     if rows:
         heads = ("log-linear law, fitted to", "value", "SE", "t", "p", "95 % from", "to", "r²", "F", "p of F")
         formula = f": {curve.fit.formula}" if isinstance(curve.fit, LogLinearFit) else ""
-        yield Table(f"The published law{formula}", heads, rows)
+        yield Table(f"The log-linear law{formula}", heads, rows)
+        if isinstance(curve.fit_weighted, LogLinearFit):
+            yield Words(f"Pooled SE: {POOLED_SE}.")
     if isinstance(curve.diagnostics, FitFailure) and isinstance(curve.fit, LogLinearFit):
         yield Words(f"Its residuals are not judged: the line {curve.diagnostics.reason}.")
     if isinstance(curve.diagnostics, Diagnostics):

@@ -186,7 +186,7 @@ def _steepest_and_flattest(groups: Sequence[pl.DataFrame]) -> Sequence[pl.DataFr
 def _class_row(group: pl.DataFrame) -> list[str]:
     last = group.sort("train_size").row(-1, named=True)
     slope, error = (
-        "" if value is None else f"{100 * value:+.2f}" for value in (last["slope"], last["slope_stderr"])
+        "" if value is None else f"{100 * value:+z.2f}" for value in (last["slope"], last["slope_stderr"])
     )
     return [str(last["class_name"]), slope, error.lstrip("+"), f"{100 * last['mean']:.2f}"]
 

@@ -172,3 +172,8 @@ RUNS: Schema = MappingProxyType(
 queued, running, succeeded, failed, cancelled or interrupted. `flops_per_image` are those of one forward
 pass, a multiplication and an addition counted as two; `label_noise` is the share asked for; `pack_width`
 is how many runs were computed together in the last updates, this one included, `pack_implementation` how."""
+
+
+def were_imported(runs: pl.DataFrame) -> bool:
+    """Whether all of some runs, schema `RUNS`, were trained elsewhere: nobody knows their batch size."""
+    return runs.height > 0 and runs["batch_size"].null_count() == runs.height

@@ -49,6 +49,14 @@ class ForeignRun:
     rows: tuple[Mapping[str, Any], ...]
     """Rows of `metrics.jsonl`, all columns of `METRICS`, in order of updates."""
 
+    @property
+    def end(self) -> Mapping[str, float | None]:
+        """The scores of the last evaluation on each split, by their full names; None where there is none."""
+        found: dict[str, float | None] = {}
+        for row in self.rows:
+            found |= {f"{row['split']}_{score}": row[score] for score in SCORES}
+        return found
+
     def spec(self, experiment: str, layout: Layout) -> RunSpec:
         """The specification under which the run enters a project; its id follows from its values."""
         cell = self.cell

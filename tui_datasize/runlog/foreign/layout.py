@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,7 +106,7 @@ class Layout:
         return found
 
     def value(self, metric: str, text: str | float) -> float | None:
-        """A metric's value in the record's units; None where it is not finite.
+        """A metric's value in the record's units; None where it is NaN, or a loss that is not finite.
 
         Raises:
             ValueError: It is no number, or none that the metric can have.
@@ -114,16 +115,17 @@ class Layout:
             number = float(text)
         except ValueError:
             raise ValueError(f"{metric} is {text!r}, not a number") from None
-        if number != number or number in (float("inf"), float("-inf")):
-            return None
         score = metric.removeprefix("test_").removeprefix("train_")
+        # A loss that diverges is infinite; an accuracy never is.
+        if math.isnan(number) or (math.isinf(number) and score not in SHARES):
+            return None
         if score not in SHARES:
             if number < 0:
                 raise ValueError(f"{metric} is {number:g}, expected 0 or more")
             return number
         share = number / 100 if self.percent else number
         if not -SHARE_ROUNDING <= share <= 1 + SHARE_ROUNDING:
-            hint = "" if self.percent or number < 0 else "; if it is in percent, give --percent"
+            hint = "" if self.percent or not 0 <= number <= 100 else "; if it is in percent, give --percent"
             raise ValueError(f"{metric} is {number:g}, expected 0 to {100 if self.percent else 1}{hint}")
         return min(max(share, 0.0), 1.0)
 

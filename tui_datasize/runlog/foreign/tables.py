@@ -44,7 +44,7 @@ def _read(stream: TextIO, name: str, layout: Layout, into: Collected) -> None:
     reader = csv.reader(stream, delimiter=max(",;\t", key=first.count), strict=True)
     try:
         header = _header(next(reader, []))
-        rows = _rows(reader, len(header))
+        rows = _counted(_rows(reader, len(header)))
         read = _read_wide if is_wide(header) else _read_long
         read(header, rows, layout, into)
     except UnicodeDecodeError:
@@ -78,6 +78,16 @@ def _rows(reader: Iterator[list[str]], width: int) -> Iterator[list[str]]:
             raise ValueError(f"{len(row)} cells, expected {width}")
         if any(cell.strip() for cell in row):
             yield row
+
+
+def _counted(rows: Iterator[list[str]]) -> Iterator[list[str]]:
+    """The same rows; none at all is an error."""
+    is_empty = True
+    for row in rows:
+        is_empty = False
+        yield row
+    if is_empty:
+        raise ValueError("no row stands below the column names")
 
 
 def _read_long(header: list[str], rows: Iterator[list[str]], layout: Layout, into: Collected) -> None:

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+from statsmodels.formula.api import ols
+
+from tui_datasize.analysis.clusters import SizeRuns, find_clusters, independent, within_draws
+from tui_datasize.analysis.curve import learning_curve, moderated_stderrs
+from tui_datasize.analysis.design import Design
+from tui_datasize.analysis.fits import lack_of_fit
+from tui_datasize.analysis.group_tests import anova, welch_anova
+from tui_datasize.analysis.groups import compare_sizes
+from tui_datasize.analysis.noise import noise_of
+
+SIZES = (100, 200, 400, 800)
+
+
+def sweep(rng, draws, seeds, draw_sd, seed_sd=0.0, rest_sd=0.005, sizes=SIZES):
+    """Crossed runs around 0.8 at every size; each size has effects of its own."""
+    of_draw, of_seed = np.repeat(range(draws), seeds), np.tile(range(seeds), draws)
+    return [
+        SizeRuns(
+            size,
+            0.8
+            + rng.normal(0, draw_sd, draws)[of_draw]
+            + rng.normal(0, seed_sd, seeds)[of_seed]
+            + rng.normal(0, rest_sd, draws * seeds),
+            of_draw,
+            of_seed,
+        )
+        for size in sizes
+    ]
+
+
+def runs_frame(curve):
+    rows = [
+        {
+            "run_id": f"{size.train_size}-{draw}-{seed}", "experiment": "e", "variant": "",
+            "train_size": size.train_size, "subset_seed": draw, "seed": seed, "state": "succeeded",
+            "test_accuracy": value,
+        }
+        for size in curve
+        for value, draw, seed in zip(size.values, size.draws, size.seeds, strict=True)
+    ]  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+def test_a_balanced_size_is_the_table_of_variance():
+    (size,) = curve = sweep(np.random.default_rng(1), 4, 5, 0.01, 0.01, sizes=(100,))
+    found = find_clusters(curve)
+    frame = pd.DataFrame({"y": size.values, "d": size.draws, "s": size.seeds})
+    table = sm.stats.anova_lm(ols("y ~ C(d) + C(s)", frame).fit())
+    draw, seed, rest = table["mean_sq"]
+    parts = np.array([(draw - rest) / 5, (seed - rest) / 4, rest])
+    np.testing.assert_allclose([found.draw_share, found.seed_share], parts[:2] / parts.sum(), rtol=1e-9)
+    variance = parts @ [1 / 4, 1 / 5, 1 / 20]
+    assert found.means[0].n_effective == pytest.approx(parts.sum() / variance)
+    degrees = (draw + seed - rest) ** 2 / (draw**2 / 3 + seed**2 / 4 + rest**2 / 12)
+    assert found.pooled_degrees == pytest.approx(degrees)
+
+
+@pytest.mark.parametrize(("draws", "seeds"), [(1, 5), (5, 1)])
+def test_runs_that_share_nothing_or_all_are_no_clusters(draws, seeds):
+    curve = sweep(np.random.default_rng(2), draws, seeds, 0.01)
+    assert find_clusters(curve) is None
+    assert learning_curve(runs_frame(curve), "test_accuracy")["n_effective"].to_list() == [5] * 4
+
+
+def test_runs_that_are_all_equal_are_no_clusters():
+    assert find_clusters(sweep(np.random.default_rng(2), 3, 3, 0.0, 0.0, 0.0)) is None
+
+
+def test_draws_that_do_nothing_cost_little():
+    curve = sweep(np.random.default_rng(5), 4, 5, 0.0)
+    found = find_clusters(curve)
+    assert found.draw_share < 0.1
+    for mean, size in zip(found.means, curve, strict=True):
+        assert mean.n_effective > 12
+        assert mean.stderr < 2 * independent(size.values).stderr
+
+
+def test_an_interval_covers_and_a_true_null_is_rarely_rejected():
+    rng = np.random.default_rng(7)
+    covered, rejected, naive, lacking = [], [], [], []
+    for _ in range(150):
+        curve = sweep(rng, 3, 4, 0.01)
+        groups, means = [size.values for size in curve], find_clusters(curve).means
+        half = [stats.t.ppf(0.975, mean.degrees) * mean.stderr for mean in means]
+        covered.append(np.abs([group.mean() - 0.8 for group in groups]) < half)
+        rejected.append([test(groups, means).p < 0.05 for test in (welch_anova, anova)])
+        naive.append(welch_anova(groups).p < 0.05)
+        sizes = np.repeat(SIZES, 12)
+        lacking.append(lack_of_fit(sizes, np.concatenate(groups), means).p < 0.05)
+    assert 0.93 < np.mean(covered) < 0.99
+    assert (np.mean(rejected, axis=0) < 0.09).all()
+    assert np.mean(lacking) < 0.09
+    assert np.mean(naive) > 0.3
+
+
+def test_sizes_whose_draws_differ_are_not_told_apart():
+    runs = runs_frame(sweep(np.random.default_rng(3), 4, 5, 0.01, rest_sd=0.003))
+    (found,) = compare_sizes(runs, "test_accuracy")
+    assert found.words[0].startswith("Sizes cannot be told apart")
+    assert "share a subset draw are alike" in found.words[1]
+    assert not any(pair.is_distinguishable for pair in found.pairs)
+    curve = learning_curve(runs, "test_accuracy")
+    assert (curve["n_effective"] < 6).all()
+    assert moderated_stderrs(curve).mean() > 2 * curve["sd"].to_numpy().mean() / np.sqrt(20)
+
+
+def test_runs_within_draws_have_one_level_and_their_own_variance():
+    (size,) = sweep(np.random.default_rng(4), 3, 400, 0.1, sizes=(100,))
+    within = within_draws(size)
+    assert within.std(ddof=1) == pytest.approx(0.005, rel=0.1)
+    assert within.mean() == pytest.approx(size.values.mean())
+
+
+def test_more_seeds_on_the_same_draws_narrow_a_plan_no_further():
+    curve = sweep(np.random.default_rng(6), 3, 4, 0.01)
+    noise = noise_of(SIZES, [size.values for size in curve], clusters=find_clusters(curve))
+    design = Design(0.05, 0.2, 0.5, 400.0, noise)
+    now, many = (design.variance_at(1600, SIZES, [runs] * 4) for runs in (12, 12_000))
+    least = design.least_variance_at(1600, SIZES)
+    assert least == pytest.approx(many, rel=0.01)
+    assert now < 1.3 * least
+    assert np.isfinite(noise.worth([0, 1, 5])).all()
+
+
+def test_values_too_large_to_square_are_no_clusters():
+    curve = sweep(np.random.default_rng(2), 2, 3, 0.01)
+    huge = [SizeRuns(size.train_size, size.values * 1e200, size.draws, size.seeds) for size in curve]
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert find_clusters(huge) is None
