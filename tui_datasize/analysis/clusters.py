@@ -118,8 +118,14 @@ def find_clusters(curve: Sequence[SizeRuns]) -> Clusters | None:
     if split is None or all(np.ptp(size.values) <= _ROUNDING * np.abs(size.values).max() for size in curve):
         return None
     variances, inverse = split
-    apart, shared = (inverse @ covariance @ inverse.T for covariance in _covariances(forms, sizes, variances))
-    means = [form.mean_scatter(variances, apart, shared) for form in forms]
+    of_squares = [form.covariance(variances) for form in forms]
+    apart = sum(of_squares, np.zeros((3, 3)))
+    nested = apart + _in_common(forms, sizes, float(variances[_DRAW]))
+    spreads = inverse @ apart @ inverse.T, inverse @ nested @ inverse.T
+    means = [
+        form.mean_scatter(variances, *spreads, float(own[_RUN, _RUN]))
+        for form, own in zip(forms, of_squares, strict=True)
+    ]
     least = min(mean.pooled_degrees for mean in means)
     total = float(variances.sum())
     return Clusters(
@@ -165,66 +171,86 @@ class _Forms:
     """Of row's form per unit variance of column's source, shape (3, 3)."""
     in_mean: Floats
     """Of the variance of each source, the part that the mean over the runs keeps, shape (3,)."""
-    forms: tuple[Floats, ...]
-    """Matrices of these quadratic forms, each of shape (n, n)."""
-    over_draws: Floats
-    """The same summed over draws, shape (3, d, d), d being all draws of the size."""
+    overlap: Floats
+    """Products of the centred memberships in draws and then in seeds, shape (d + s, d + s)."""
     draws: NDArray[np.int64]
-    """Ids of these draws, shape (d,)."""
+    """Ids of the draws, shape (d,)."""
 
     @classmethod
     def of(cls, size: SizeRuns, scale: float) -> _Forms:
         n = len(size.values)
         draws, of_draw = np.unique(size.draws, return_inverse=True)
         seeds, of_seed = np.unique(size.seeds, return_inverse=True)
-        members = np.eye(n), np.eye(len(draws))[of_draw], np.eye(len(seeds))[of_seed]
-        centred = [member - member.mean(axis=0) for member in members]
         deviations = (size.values - size.values.mean()) / scale
-        forms = tuple(member @ member.T for member in centred)
+        sums = deviations, np.bincount(of_draw, deviations), np.bincount(of_seed, deviations)
+        members = np.hstack([np.eye(len(draws))[of_draw], np.eye(len(seeds))[of_seed]])
+        runs = members.sum(axis=0)
+        overlap = members.T @ members - np.outer(runs, runs) / n
+        parts = [np.s_[: len(draws)], np.s_[len(draws) :]]
+        expected = np.empty((3, 3))
+        expected[_RUN, _RUN] = n - 1
+        expected[_RUN, 1:] = expected[1:, _RUN] = [np.trace(overlap[part, part]) for part in parts]
+        expected[1:, 1:] = [[(overlap[row, column] ** 2).sum() for column in parts] for row in parts]
         return cls(
             scale=scale,
-            squares=np.array([float(((deviations @ member) ** 2).sum()) for member in centred]),
-            expected=np.array([[float(((a.T @ b) ** 2).sum()) for b in centred] for a in centred]),
-            in_mean=np.array([float((member.sum(axis=0) ** 2).sum()) for member in members]) / n**2,
-            forms=forms,
-            over_draws=np.stack([members[_DRAW].T @ form @ members[_DRAW] for form in forms]),
+            squares=np.array([float(of_cluster @ of_cluster) for of_cluster in sums]),
+            expected=expected,
+            in_mean=np.array([n, *((runs[part] ** 2).sum() for part in parts)]) / n**2,
+            overlap=overlap,
             draws=draws,
         )
 
+    @property
+    def over_draws(self) -> Floats:
+        """The matrices of the forms summed over draws, shape (3, d, d)."""
+        within, across = np.split(self.overlap[: len(self.draws)], [len(self.draws)], axis=1)
+        return np.stack([within, within @ within, across @ across.T])
+
     def covariance(self, variances: Floats) -> Floats:
-        """Of `squares` for normal values, shape (3, 3)."""
-        scatter = sum((v * form for v, form in zip(variances, self.forms, strict=True)), 0 * self.forms[_RUN])
-        # Centred on both sides already: the forms of a size are projected off its mean.
-        products = [form @ scatter for form in self.forms]
-        both: Floats = 2 * np.array([[float((a * b.T).sum()) for b in products] for a in products])
-        return both
+        """Of `squares` for normal values, shape (3, 3): 2 tr(F S F' S) for forms F, F' and scatter S.
 
-    def covariance_with(self, other: _Forms, draw_variance: float) -> Floats:
-        """Of the `squares` of two sizes whose common draws have the same effect at both, shape (3, 3)."""
-        _, here, there = np.intersect1d(self.draws, other.draws, return_indices=True)
-        mine, others = self.over_draws[:, here][:, :, here], other.over_draws[:, there][:, :, there]
-        both: Floats = 2 * draw_variance**2 * np.einsum("aij,bij->ab", mine, others)
-        return both
+        Off the mean of the size, every one of these matrices is a multiple a of the identity and C A C' with
+        C the memberships, so that products and traces take C'C, `overlap`, alone: no matrix of runs by runs.
+        """
+        n_draws, n = len(self.draws), int(self.expected[_RUN, _RUN]) + 1
+        is_draw = np.arange(len(self.overlap)) < n_draws
+        of_cluster = np.where(is_draw, variances[_DRAW], variances[_SEED])
+        # Each form times the scatter: a, and A times C'C.
+        scattered = self.overlap * of_cluster @ self.overlap
+        of_clusters = variances[_RUN] * self.overlap + scattered
+        multiples = variances[_RUN], 0.0, 0.0
+        products = (
+            of_cluster[:, None] * self.overlap,
+            np.where(is_draw[:, None], of_clusters, 0),
+            np.where(is_draw[:, None], 0, of_clusters),
+        )
+        both = np.empty((3, 3))
+        for i, (a, left) in enumerate(zip(multiples, products, strict=True)):
+            for j, (b, right) in enumerate(zip(multiples, products, strict=True)):
+                crossed = a * np.trace(right) + b * np.trace(left)
+                both[i, j] = a * b * (n - 1) + crossed + float((left * right.T).sum())
+        return 2 * both
 
-    def mean_scatter(self, variances: Floats, apart: Floats, shared: Floats) -> MeanScatter:
+    def mean_scatter(self, variances: Floats, apart: Floats, nested: Floats, of_own: float) -> MeanScatter:
         """Of the mean of this size.
 
         Args:
             variances: Of each source, shape (3,).
             apart: Covariance of these if draws of different sizes had nothing in common, shape (3, 3).
-            shared: The same for nested draws.
+            nested: The same for nested draws.
+            of_own: Variance of the squared sum over the runs of this size.
         """
         in_mean = float(self.in_mean @ variances)
-        spreads = (float(self.in_mean @ spread @ self.in_mean) for spread in (shared, apart))
+        spreads = (float(self.in_mean @ spread @ self.in_mean) for spread in (nested, apart))
         degrees, compared = (2 * in_mean**2 / spread for spread in spreads)
         stderr, worth = self.scale * math.sqrt(in_mean), float(variances.sum()) / in_mean
         expected, seen = float(self.expected[_RUN] @ variances), float(self.squares[_RUN])
         if not expected:
             return MeanScatter(stderr, degrees, compared, worth, compared)
-        own = 2 * expected**2 / float(self.covariance(variances)[_RUN, _RUN])
+        own = 2 * expected**2 / of_own
         moderation = (own * seen / expected + PRIOR_DEGREES) / (own + PRIOR_DEGREES)
-        of_own = own / (own + PRIOR_DEGREES) ** 2
-        known, known_compared = (1 / (1 / pooled + of_own) for pooled in (degrees, compared))
+        unknown = own / (own + PRIOR_DEGREES) ** 2
+        known, known_compared = (1 / (1 / pooled + unknown) for pooled in (degrees, compared))
         return MeanScatter(stderr * math.sqrt(moderation), known, known_compared, worth, compared)
 
 
@@ -274,13 +300,15 @@ def _is_told(expected: Floats, sources: list[int]) -> bool:
     return float(np.linalg.eigvalsh(table / np.outer(roots, roots))[0]) > 1e-9
 
 
-def _covariances(forms: Sequence[_Forms], sizes: Floats, variances: Floats) -> tuple[Floats, Floats]:
-    """Of the squares summed over sizes, shape (3, 3) each: of unrelated draws, and of nested ones."""
-    apart = sum((form.covariance(variances) for form in forms), np.zeros((3, 3)))
-    shared = apart.copy()
+def _in_common(forms: Sequence[_Forms], sizes: Floats, draw_variance: float) -> Floats:
+    """What nested draws add to the covariance of the squares summed over sizes, shape (3, 3)."""
+    added = np.zeros((3, 3))
+    over_draws = [form.over_draws for form in forms]
     for i in range(len(forms)):
         for j in range(i):
-            correlation = math.sqrt(min(sizes[i], sizes[j]) / max(sizes[i], sizes[j]))
-            both = forms[i].covariance_with(forms[j], correlation * float(variances[_DRAW]))
-            shared += both + both.T
-    return apart, shared
+            _, here, there = np.intersect1d(forms[i].draws, forms[j].draws, return_indices=True)
+            mine, others = over_draws[i][:, here][:, :, here], over_draws[j][:, there][:, :, there]
+            common = draw_variance**2 * min(sizes[i], sizes[j]) / max(sizes[i], sizes[j])
+            both = 2 * common * np.einsum("aij,bij->ab", mine, others)
+            added += both + both.T
+    return added
