@@ -191,6 +191,7 @@ def test_doctor_repairs_and_says_what_it_did(
         "is not a queue database",
         "queue.db.damaged-",
         "36 succeeded",
+        "whether the queue was drained",
         "queue the experiments again",
     ):
         assert words in told

@@ -50,6 +50,10 @@ def test_a_pack_ends_as_its_runs_alone_do(queue_run, compute):
         told = lane.stdout.read_text().splitlines()
         assert told[0].startswith(f"{lane.run_id}: attempt 1, ")
         assert told[-1] == f"{lane.run_id}: succeeded"
+        tested = [row for row in evaluations(lane) if row["split"] == "test"]
+        last = f"test loss {tested[-1]['loss']:.4f}, test accuracy {tested[-1]['accuracy']:.2%}"
+        assert told[-2] == f"{lane.run_id}: update {tested[-1]['update']} of {tested[-1]['update']}: {last}"
+        assert sum(": update " in line for line in told) == len(tested)
 
 
 def test_a_lane_whose_loss_is_no_number_ends_alone(queue_run, compute):

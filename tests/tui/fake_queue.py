@@ -17,7 +17,7 @@ from tui_datasize.jobs.views import Execution, Usage
 GIB = 2**30
 USED_S = 4.0
 """Seconds that each run of a fake queue has taken."""
-CPU_ONLY = DeviceReport((), 2, "NVML: NVML Shared Library Not Found: jobs run on the CPU, 2 at once")
+CPU_ONLY = DeviceReport((), 2, "NVML: NVML Shared Library Not Found: jobs run on the CPU")
 TWO_GPUS = DeviceReport(
     (
         Gpu("GPU-aaaa", 0, "NVIDIA H100 80GB HBM3", 80 * GIB, 39 * GIB, 87, 63),
@@ -77,6 +77,8 @@ class FakeQueue:
     """Of the jobs whose time can be told, by run id."""
     used: list[Usage] = field(default_factory=list)
     slots: int | None = None
+    stopped: bool = False
+    """Whether somebody stopped the scheduler."""
     waiting: str = ""
     """Who has the slots."""
     drains: list[bool] = field(default_factory=list)
@@ -92,7 +94,8 @@ class FakeQueue:
 
     def settings(self) -> QueueSettings:
         """As the last drain left them."""
-        return QueueSettings(draining=bool(self.drains and self.drains[-1]), slots=self.slots)
+        draining = bool(self.drains and self.drains[-1])
+        return QueueSettings(draining=draining, slots=self.slots, stopped=self.stopped)
 
     def waits_for_slots(self) -> str:
         """What the test says."""

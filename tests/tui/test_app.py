@@ -131,6 +131,17 @@ async def test_nothing_to_do_wakes_nobody(empty: Stage):
         assert empty.queue.started == 0
 
 
+async def test_a_scheduler_that_was_stopped_is_not_started_by_looking(busy: Stage):
+    async with busy.open() as show:
+        await show.shows("scheduler on")
+        busy.queue.stopped, busy.queue.alive = True, False
+        busy.queue.waiting = "waiting for `datasize-tui scheduler start`: it was stopped"
+        await show.shows("scheduler stopped", "waiting for `datasize-tui scheduler start`")
+        assert busy.queue.started == 0
+        await show.press("D")
+        await show.until(lambda: busy.queue.started)
+
+
 async def test_a_scheduler_that_does_not_start_is_a_line(busy: Stage, monkeypatch: pytest.MonkeyPatch):
     def fail() -> None:
         raise StorageError("the scheduler did not start: no space", where="scheduler.log")

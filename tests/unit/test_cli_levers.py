@@ -18,6 +18,9 @@ from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.paths import ProjectPaths
 
+HUGE = "999999999999999999999"
+"""More than the database can hold."""
+
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
@@ -58,12 +61,21 @@ def test_what_is_asked_wrongly_is_one_line(project, capsys, arguments, message):
         ["retry", "--all", "--state", "broken"],
         ["prune", "--keep", "best"],
         ["move", "small", "--by", "up"],
+        ["move", "small", "--by", HUGE],
+        ["priority", "small", "--by", f"-{HUGE}"],
+        ["queue", "small", "--max-attempts", HUGE],
+        ["scheduler", "start", "--slots-per-gpu", HUGE],
+        ["scheduler", "start", "--max-jobs-per-gpu", HUGE],
+        ["scheduler", "start", "--cpu-slots", HUGE],
+        ["scheduler", "start", "--pack-width", HUGE],
     ],
 )
-def test_wrong_usage_exits_with_two(project, arguments):
+def test_wrong_usage_exits_with_two(project, capsys, arguments):
     with pytest.raises(SystemExit) as left:
         main(arguments)
     assert left.value.code == 2
+    if arguments[-1].endswith(HUGE):
+        assert "expected a whole number from " in capsys.readouterr().err
 
 
 def test_an_experiment_is_queued_after_a_run_and_with_a_limit(project, capsys):
@@ -77,6 +89,49 @@ def test_an_experiment_is_queued_after_a_run_and_with_a_limit(project, capsys):
     capsys.readouterr()
     assert main(["status"]) == 0
     assert f"waits for {source.run_id}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("terms", "words"),
+    [
+        ([], "there already"),
+        (["--max-attempts", "3"], "there already and stay on the terms on which they were queued"),
+        (["--after", "big"], "there already and stay on the terms on which they were queued"),
+    ],
+)
+def test_terms_that_come_too_late_are_told(project, capsys, terms, words):
+    big = PROJECT.partition("[experiments.small]")[2].partition("[experiments.")[0]
+    project.experiments.write_text(PROJECT + f"[experiments.big]{big}")
+    assert main(["queue", "big"]) == 0
+    assert main(["queue", "small", "--max-attempts", "2"]) == 0
+    capsys.readouterr()
+    assert main(["queue", "small", *terms]) == 0
+    assert capsys.readouterr().err.splitlines()[0] == f"small: 0 runs queued, 4 were {words}"
+    assert {job.max_attempts for job in QueueClient(project).jobs() if job.experiment == "small"} == {2}
+
+
+def test_a_scheduler_that_was_stopped_stays_so_until_one_is_asked_for(project, capsys, monkeypatch):
+    client = QueueClient(project)
+    starts = []
+    monkeypatch.setattr(QueueClient, "ensure_scheduler", lambda client: starts.append(client))
+    assert main(["queue", "small"]) == 0
+    apply_all(project)
+    assert not client.settings().stopped
+    assert main(["scheduler", "stop"]) == 0
+    # By the request itself, and as well once a scheduler has followed it.
+    for follow in (lambda: None, lambda: apply_all(project)):
+        follow()
+        starts.clear()
+        client.keep_scheduler()
+        assert starts == []
+        assert client.waits_for_slots() == "waiting for `datasize-tui scheduler start`: it was stopped"
+    assert main(["status"]) == 0
+    assert "scheduler: stopped\n" in capsys.readouterr().err
+    with closing(Store(project.queue)) as store:
+        CommandDesk(store, project).dismiss_old_stops()
+    client.keep_scheduler()
+    assert len(starts) == 1
+    assert not client.settings().stopped
 
 
 def apply_all(project) -> None:

@@ -37,9 +37,7 @@ def test_without_a_driver_jobs_run_on_the_cpu_and_the_report_says_so() -> None:
     report = DeviceMonitor(FakeNvml(missing=True), {}).read()
     assert report.gpus == ()
     assert report.cpu_slots == len(os.sched_getaffinity(0))
-    assert (
-        report.problem == f"NVML: Shared Library Not Found: jobs run on the CPU, {report.cpu_slots} at once"
-    )
+    assert report.problem == "NVML: Shared Library Not Found: jobs run on the CPU"
 
 
 def test_a_machine_whose_driver_sees_no_gpu_has_cpu_slots() -> None:

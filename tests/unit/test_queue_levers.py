@@ -153,6 +153,24 @@ def test_dependants_of_a_failed_source_fail_with_its_reason(queue: Queue, held: 
     assert not queue.store.has_waiting()
 
 
+@pytest.mark.parametrize(
+    ("marked", "amount", "after", "answers"),
+    [
+        ((2, 4), -1, [0, 2, 1, 4, 3, 5], ["moved", "moved"]),
+        ((0, 1, 4), -3, [0, 1, 4, 2, 3, 5], ["is at the end of its line already"] * 2 + ["moved"]),
+        ((1, 2), 2, [0, 3, 4, 1, 2, 5], ["moved", "moved"]),
+        ((0, 4), 10**12, [1, 2, 3, 5, 0, 4], ["moved", "moved"]),
+    ],
+)
+def test_a_block_is_moved_any_number_of_places(
+    queue: Queue, marked: tuple[int, ...], amount: int, after: list[int], answers: list[str]
+) -> None:
+    specs = [fake_spec("line", seed=seed) for seed in range(6)]
+    queue.enqueue(*specs)
+    assert queue.ask(CommandKind.MOVE, *(specs[one] for one in marked), amount=amount) == answers
+    assert queue.startable() == [specs[one].run_id for one in after]
+
+
 def test_a_chain_of_many_runs_fails_with_its_first(queue: Queue) -> None:
     chain = [fake_spec("chain", seed=seed) for seed in range(1100)]
     queue.enqueue(*chain, after={later: [earlier] for earlier, later in pairwise(chain)})

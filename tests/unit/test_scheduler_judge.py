@@ -22,6 +22,7 @@ def seen(
     )
 
 
+AGAIN = "; starts again by itself"
 FAILED, SUCCEEDED, INTERRUPTED = Outcome.FAILED, Outcome.SUCCEEDED, Outcome.INTERRUPTED
 
 
@@ -74,9 +75,17 @@ def ending(outcome: Outcome | None, reason: str = "", **changes: object) -> Endi
         (ending(SUCCEEDED, cancel_requested=True), Decision(JobState.SUCCEEDED, "")),
         (ending(FAILED, "NaN loss"), Decision(JobState.FAILED, "NaN loss")),
         (ending(FAILED, "NaN loss", cancel_requested=True), Decision(JobState.CANCELLED, "cancelled")),
-        (ending(INTERRUPTED, "asked to leave"), Decision(JobState.INTERRUPTED, "asked to leave")),
+        (ending(INTERRUPTED, "asked to leave"), Decision(JobState.INTERRUPTED, f"asked to leave{AGAIN}")),
         (ending(INTERRUPTED, cancel_requested=True), Decision(JobState.CANCELLED, "cancelled")),
-        (ending(None, "worker vanished"), Decision(JobState.INTERRUPTED, "worker vanished")),
+        (ending(None, "worker vanished"), Decision(JobState.INTERRUPTED, f"worker vanished{AGAIN}")),
+        # It may have brought down the others of its pack.
+        (
+            ending(None, "worker vanished", has_shared=True),
+            Decision(
+                JobState.INTERRUPTED,
+                "worker vanished; starts again alone, since it may have ended its worker",
+            ),
+        ),
         (
             ending(None, "worker vanished", attempt=3),
             Decision(JobState.FAILED, "worker vanished on attempt 3, the last one"),
@@ -84,10 +93,13 @@ def ending(outcome: Outcome | None, reason: str = "", **changes: object) -> Endi
         # Another run of its worker was the cause: it costs nothing, however often.
         (
             ending(INTERRUPTED, LEFT_WITH_PACK, attempt=3, is_for_another=True),
-            Decision(JobState.INTERRUPTED, LEFT_WITH_PACK, is_forgiven=True),
+            Decision(JobState.INTERRUPTED, f"{LEFT_WITH_PACK}{AGAIN}", is_forgiven=True),
         ),
         # Somebody else asked the worker to leave, as of a run alone.
-        (ending(INTERRUPTED, LEFT_WITH_PACK), Decision(JobState.INTERRUPTED, LEFT_WITH_PACK)),
+        (
+            ending(INTERRUPTED, LEFT_WITH_PACK, has_shared=True),
+            Decision(JobState.INTERRUPTED, f"{LEFT_WITH_PACK}{AGAIN}"),
+        ),
         (
             ending(INTERRUPTED, LEFT_WITH_PACK, attempt=3),
             Decision(JobState.FAILED, f"{LEFT_WITH_PACK} on attempt 3, the last one"),
@@ -98,8 +110,8 @@ def ending(outcome: Outcome | None, reason: str = "", **changes: object) -> Endi
             Decision(JobState.CANCELLED, "cancelled"),
         ),
         (
-            ending(None, "worker vanished", attempt=3, is_for_another=True),
-            Decision(JobState.INTERRUPTED, "worker vanished", is_forgiven=True),
+            ending(None, "worker vanished", attempt=3, is_for_another=True, has_shared=True),
+            Decision(JobState.INTERRUPTED, f"worker vanished{AGAIN}", is_forgiven=True),
         ),
         (ending(None, cancel_requested=True, attempt=3), Decision(JobState.CANCELLED, "cancelled")),
         (

@@ -55,7 +55,7 @@ def test_jobs_wait_by_priority_and_then_in_their_order(store: Store) -> None:
     for run_id, priority in (("a", 0), ("b", 1), ("c", 0)):
         store.add(new_job(run_id, priority=priority))
     assert waiting(store) == ["b", "a", "c"]
-    store.swap("a", "c")
+    store.reorder(["c", "a"])
     assert store.change_priority("b", -2) == -1
     assert waiting(store) == ["c", "a", "b"]
 

@@ -25,9 +25,9 @@ def clock(monkeypatch):
 
 def test_alone_nobody_yields(tmp_path, clock):
     one = Turns(tmp_path, Path("/one"))
-    assert not one.must_yield(3)
+    assert not one.must_yield(3, free=1)
     one.wait(3)
-    assert not one.must_yield(3)
+    assert not one.must_yield(3, free=1)
 
 
 def test_who_has_less_goes_first_then_who_was_served_longer_ago(tmp_path, clock):
@@ -35,34 +35,48 @@ def test_who_has_less_goes_first_then_who_was_served_longer_ago(tmp_path, clock)
     one.served()
     one.wait(1)
     two.wait(0)
-    assert one.must_yield(1)
-    assert not two.must_yield(0)
+    assert one.must_yield(1, free=1)
+    assert not two.must_yield(0, free=1)
     clock.now_s += 1
     two.served()
     two.wait(1)
-    assert not one.must_yield(1)
-    assert two.must_yield(1)
+    assert not one.must_yield(1, free=1)
+    assert two.must_yield(1, free=1)
     one.leave()
-    assert not two.must_yield(1)
+    assert not two.must_yield(1, free=1)
 
 
 def test_a_slot_is_left_to_others_for_a_moment_only(tmp_path, clock):
     one, two = Turns(tmp_path, Path("/one")), Turns(tmp_path, Path("/two"))
     two.wait(0)
-    assert one.must_yield(1)
+    assert one.must_yield(1, free=1)
     clock.now_s += turns._YIELD_S
     two.wait(0)
-    assert not one.must_yield(1)
+    assert not one.must_yield(1, free=1)
 
 
 def test_a_scheduler_that_hangs_or_is_gone_keeps_nobody_waiting(tmp_path, clock):
     one, two = Turns(tmp_path, Path("/one")), Turns(tmp_path, Path("/two"))
     two.wait(0)
     clock.now_s += turns._FRESH_S
-    assert not one.must_yield(1)
+    assert not one.must_yield(1, free=1)
     two.wait(0)
-    assert one.must_yield(1)
+    assert one.must_yield(1, free=1)
     two.leave()
-    assert not one.must_yield(1)
+    assert not one.must_yield(1, free=1)
     (tmp_path / "waiting" / "torn").write_text("[0, 0.")
-    assert not one.must_yield(1)
+    assert not one.must_yield(1, free=1)
+
+
+def test_each_slot_is_left_to_others_anew(tmp_path, clock):
+    """Of three: the moment that was left to the second is not held against the third."""
+    one, two, three = (Turns(tmp_path, Path(name)) for name in ("/one", "/two", "/three"))
+    one.served()
+    two.wait(0)
+    three.wait(0)
+    assert one.must_yield(1, free=1)
+    two.leave()
+    assert not one.must_yield(1, free=0)
+    clock.now_s += turns._YIELD_S
+    three.wait(0)
+    assert one.must_yield(0, free=1)

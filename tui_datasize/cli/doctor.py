@@ -35,8 +35,9 @@ Verdict: TypeAlias = Literal["ok", "warn", "fail"]
 LITTLE_DISK_BYTES = 5 * 10**9
 NO_DISK_BYTES = 200 * 10**6
 NOT_IN_DIRECTORIES = (
-    "the directories do not tell which jobs were held, priorities, and runs that never began: "
-    "hold again what must not start, and queue the experiments again"
+    "the directories do not tell whether the queue was drained, which jobs were held, priorities, and runs "
+    "that never began: before a scheduler starts, drain or hold again what must not start; then queue the "
+    "experiments again"
 )
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -72,7 +73,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 def run_checks(paths: ProjectPaths) -> Iterator[Check]:
     """All checks, in the order in which a run would meet what they look at."""
     yield _versions()
-    yield _devices()
+    yield _devices(paths)
     yield _torch()
     yield _survival()
     yield _disk(paths)
@@ -90,7 +91,9 @@ def _repair(paths: ProjectPaths) -> Check:
     added = plural(sum(done.added.values()), "run")
     told = [f"{added} added from the directories of runs" + (f": {counted}" if counted else "")]
     if done.aside:
-        told = [f"the queue {done.problem}; it is kept as {done.aside}", *told, NOT_IN_DIRECTORIES]
+        told = [f"the queue {done.problem}; it is kept as {done.aside}", *told]
+    if done.aside or done.added:
+        told.append(NOT_IN_DIRECTORIES)
     told += [f"{file} tells nothing about a run" for file in done.unreadable]
     if not done.aside and not done.added and not done.unreadable:
         return Check("repair", "ok", "the queue is sound and knows every run directory")
@@ -105,15 +108,20 @@ def _versions() -> Check:
     )
 
 
-def _devices() -> Check:
+def _devices(paths: ProjectPaths) -> Check:
     report = read_devices()
+    try:
+        at_once = f"{plural(QueueClient(paths).slots(), 'job')} at once"
+    except DatasizeError:
+        # Said by the check of the queue.
+        at_once = "how many jobs at once cannot be told without the queue"
     if not report.gpus:
-        return Check("devices", "warn", report.problem)
+        return Check("devices", "warn", f"{report.problem}, {at_once}")
     described = ", ".join(
         f"{gpu.name} ({gpu.memory_free_bytes / 2**30:.1f} of {gpu.memory_total_bytes / 2**30:.1f} GiB free)"
         for gpu in report.gpus
     )
-    return Check("devices", "ok", described)
+    return Check("devices", "ok", f"{described}, {at_once}")
 
 
 def _torch() -> Check:

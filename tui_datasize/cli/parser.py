@@ -10,10 +10,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from tui_datasize import __version__
-from tui_datasize.cli.argument_types import add_fit_from, count, share_or_number, whole_numbers
+from tui_datasize.cli.argument_types import add_fit_from, count, share_or_number, whole_number, whole_numbers
 from tui_datasize.cli.record_arguments import add_record_commands
 from tui_datasize.cli.scheduler_arguments import add_scheduler_command
 from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
+
+MOST_AMOUNT = 1_000_000
+"""Larger changes of a priority or a place are a slip of the finger, as is the next."""
+MOST_ATTEMPTS = 1000
 
 TABLES = ("runs", "metrics", "curve", "fits", "overlap", "ensembles", "audit", "groups", "variance", "plan")
 FORMATS = ("csv", "parquet", "json", "markdown")
@@ -100,8 +104,7 @@ def _add_queue(commands: Commands) -> None:
     )
     queue.add_argument(
         "--max-attempts",
-        type=count,
-        default=MAX_ATTEMPTS,
+        type=whole_number(1, MOST_ATTEMPTS),
         metavar="N",
         help=f"attempts before a vanishing worker counts as a failure (default: {MAX_ATTEMPTS})",
     )
@@ -154,17 +157,14 @@ def _add_job_commands(commands: Commands) -> None:
             help="only jobs in this state, such as failed; may be repeated",
         )
         if name == "priority":
-            command.add_argument(
-                "--by",
-                type=int,
-                default=1,
-                metavar="N",
-                help="how much to raise, negative to lower (default: 1)",
-            )
+            _add_by(command, 1, "how much to raise, negative to lower (default: 1)")
         if name == "move":
-            command.add_argument(
-                "--by", type=int, default=-1, metavar="N", help="places, negative for up (default: -1)"
-            )
+            _add_by(command, -1, "places, negative for up (default: -1)")
+
+
+def _add_by(command: argparse.ArgumentParser, default: int, meaning: str) -> None:
+    amount = whole_number(-MOST_AMOUNT, MOST_AMOUNT)
+    command.add_argument("--by", type=amount, default=default, metavar="N", help=meaning)
 
 
 def _add_drain(commands: Commands) -> None:

@@ -23,7 +23,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import plan_runs, source_runs, variant_labels
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import Acknowledgement, CommandResult
-from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
 from tui_datasize.words import plural
 
 
@@ -84,13 +84,14 @@ def queue(arguments: argparse.Namespace) -> int:
         specs,
         force=arguments.force,
         data_dir=project.data_dir,
-        max_attempts=arguments.max_attempts,
+        max_attempts=arguments.max_attempts or MAX_ATTEMPTS,
         after={spec.run_id: waited_for for spec in specs},
         sources=source_runs(specs, project),
     )
     results = ask(client, acknowledgement)
     if not arguments.json:
-        return tell_queued(arguments.experiment, acknowledgement, results or ())
+        has_terms = bool(waited_for or arguments.max_attempts)
+        return tell_queued(arguments.experiment, acknowledgement, results or (), has_terms=has_terms)
     refused = {result.run_id: result.message for result in results or () if not result.ok}
     print_json(
         {
@@ -104,23 +105,34 @@ def queue(arguments: argparse.Namespace) -> int:
     return EXIT_BAD_INPUT if refused else EXIT_OK
 
 
-def tell_queued(experiment: str, acknowledgement: Acknowledgement, results: Sequence[CommandResult]) -> int:
+def tell_queued(
+    experiment: str,
+    acknowledgement: Acknowledgement,
+    results: Sequence[CommandResult],
+    *,
+    has_terms: bool = False,
+) -> int:
     """Tell what became of an enqueue; the exit status, 2 where any run was refused.
 
     Args:
         experiment: Whose runs they are.
         acknowledgement: What was acknowledged.
         results: What the scheduler answered; empty where it has not yet.
+        has_terms: Whether terms were asked for, such as a limit of attempts.
     """
     refused = [result for result in results if not result.ok]
-    talk(describe(experiment, acknowledgement, len(refused)))
+    talk(describe(experiment, acknowledgement, len(refused), has_terms=has_terms))
     tell(refused)
     return EXIT_BAD_INPUT if refused else EXIT_OK
 
 
-def describe(experiment: str, acknowledgement: Acknowledgement, refused: int = 0) -> str:
+def describe(
+    experiment: str, acknowledgement: Acknowledgement, refused: int = 0, *, has_terms: bool = False
+) -> str:
     """One line on what an enqueue did, but for so many of its runs that were refused."""
     there = f"{acknowledgement.present} {'was' if acknowledgement.present == 1 else 'were'} there already"
+    if has_terms and acknowledgement.present:
+        there += " and stay on the terms on which they were queued"
     text = f"{experiment}: {plural(acknowledgement.new - refused, 'run')} queued, {there}"
     if refused:
         text += f", {refused} refused"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from tui_datasize.cli.argument_types import count
-from tui_datasize.experiments.device_settings import PACKS
+from tui_datasize.cli.argument_types import whole_number
+from tui_datasize.experiments.device_settings import MOST_SLOTS, PACKS
 
 
 def add_scheduler_command(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
@@ -21,20 +21,21 @@ def add_scheduler_command(command: Callable[[str, str, str], argparse.ArgumentPa
         "scheduler start --slots-per-gpu 2",
     )
     scheduler.add_argument("action", choices=("start", "stop", "status"))
+    slots = whole_number(1, MOST_SLOTS)
     start = scheduler.add_argument_group(
         "options of start", "for this scheduler alone; [devices] in experiments.toml holds for every one"
     )
-    start.add_argument("--slots-per-gpu", type=count, metavar="N", help="jobs at once on a GPU")
+    start.add_argument("--slots-per-gpu", type=slots, metavar="N", help="jobs at once on a GPU")
     start.add_argument(
-        "--max-jobs-per-gpu", type=count, metavar="N", help="the same, jobs of others included"
+        "--max-jobs-per-gpu", type=slots, metavar="N", help="the same, jobs of others included"
     )
     start.add_argument(
-        "--cpu-slots", type=count, metavar="N", help="jobs at once on the CPU, where there is no GPU"
+        "--cpu-slots", type=slots, metavar="N", help="jobs at once on the CPU, where there is no GPU"
     )
     start.add_argument(
         "--packs",
         choices=PACKS,
         help="where one process trains several runs that are alike: nowhere, on GPUs, or on the CPU too",
     )
-    start.add_argument("--pack-width", type=count, metavar="N", help="most runs that one process trains")
+    start.add_argument("--pack-width", type=slots, metavar="N", help="most runs that one process trains")
     start.add_argument("--cold", action="store_true", help="start every worker as a new process")

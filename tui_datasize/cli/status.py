@@ -54,7 +54,21 @@ def status(arguments: argparse.Namespace) -> int:
         talk(f"{more:,} more wait for other runs; `status --experiment NAME` lists all")
     for line in look.lines():
         talk(line)
+    if look.alive and (problem := _device_problem(client)):
+        talk(f"the scheduler keeps its settings of the devices: {problem}")
     return EXIT_OK
+
+
+def _device_problem(client: QueueClient) -> str:
+    """What keeps the scheduler from reading `[devices]`; empty where nothing does."""
+    # Not needed, and not imported, where a program asks.
+    from tui_datasize.experiments.load import device_settings
+
+    try:
+        device_settings(client.project.root)
+    except ConfigError as error:
+        return error.line
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +124,8 @@ class Look:
 
     def lines(self) -> Iterator[str]:
         """What is said beside the tables."""
-        yield f"scheduler: {'running' if self.alive else 'not running'}"
+        off = "stopped" if self.settings.stopped else "not running"
+        yield f"scheduler: {'running' if self.alive else off}"
         if self.settings.draining:
             yield "the queue drains: nothing is started; `datasize-tui drain --off` ends that"
         if self.waiting:
@@ -138,7 +153,7 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
             fix="`datasize-tui queue EXPERIMENT` queues one",
         )
     settings = client.settings()
-    ahead = look_ahead(client.executions(), jobs, settings.slots or 1, reached={})
+    ahead = look_ahead(client.executions(), jobs, client.slots() or 1, reached={})
     shown = {job.run_id for job in of_interest}
     return Look(
         jobs=of_interest,
@@ -175,7 +190,10 @@ def scheduler(arguments: argparse.Namespace) -> int:
         client.stop_scheduler()
     alive = client.scheduler_alive()
     if arguments.action == "stop" and not alive:
-        talk("scheduler: stopped; runs that were started go on, the next command or the app starts another")
+        talk(
+            "scheduler: stopped; runs that were started go on. `datasize-tui scheduler start`, or any job "
+            "that is queued or changed, starts another; `drain` finishes what runs and starts nothing"
+        )
     else:
         talk(f"scheduler: {'running' if alive else 'not running'}")
     wanted = arguments.action != "stop"

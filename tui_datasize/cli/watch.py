@@ -55,7 +55,7 @@ def wait_for(client: QueueClient, specs: Sequence[RunSpec]) -> bool:
     try:
         with board:
             while not board.show(client.jobs()):
-                client.ensure_scheduler()
+                client.keep_scheduler()
                 board.tell(client.waits_for_slots())
                 time.sleep(LOOK_EVERY_S)
     except KeyboardInterrupt:

@@ -93,6 +93,7 @@ def ending_of(run: ActiveRun, record: ExitRecord | None, finding: Finding, *, is
         max_attempts=job.max_attempts,
         cancel_requested=job.cancel_requested,
         beside_others=job.device not in (CPU, "") and not job.alone,
+        has_shared=run.worker.lanes > 1,
         is_for_another=is_for_another,
     )
 

@@ -48,10 +48,11 @@ class CommandDesk:
         return len(commands)
 
     def dismiss_old_stops(self) -> None:
-        """Answer requests to stop that were meant for an earlier scheduler."""
+        """Answer requests to stop that were meant for an earlier scheduler: this one was asked for since."""
         stops = [c for c in self._store.pending_commands(_BATCH) if c.kind is CommandKind.STOP]
         with self._store.transaction():
             self._store.settle((stop.id, True, "the scheduler had ended already") for stop in stops)
+            self._store.settings.set_stopped(False)
 
     def _apply_group(self, kind: CommandKind, commands: Sequence[PendingCommand]) -> None:
         if kind is CommandKind.MOVE:
@@ -62,6 +63,7 @@ class CommandDesk:
             answers = [self._drain(command) for command in commands]
         elif kind is CommandKind.STOP:
             self.stop_requested = True
+            self._store.settings.set_stopped(True)
             answers = [(True, "the scheduler ends; workers go on")] * len(commands)
         else:
             answers = [self._apply_one(command) for command in commands]
@@ -221,15 +223,19 @@ class CommandDesk:
         return [self._moved_answer(command.run_id, in_line, moved) for command in commands]
 
     def _move_in_line(self, line: list[str], marked: set[str], amount: int) -> set[str]:
-        if amount > 0:
-            line.reverse()
-        moved = set()
-        for _ in range(abs(amount)):
-            for ahead in range(len(line) - 1):
-                if line[ahead + 1] in marked and line[ahead] not in marked:
-                    self._store.swap(line[ahead], line[ahead + 1])
-                    line[ahead], line[ahead + 1] = line[ahead + 1], line[ahead]
-                    moved.add(line[ahead])
+        # Whoever is moved down is moved up in the line seen from its end.
+        seen = line[::-1] if amount > 0 else line
+        places: dict[int, str] = {}
+        moved: set[str] = set()
+        for place, run_id in enumerate(seen):
+            if run_id in marked:
+                # Not past those of the block that are at the end already.
+                new_place = max(place - abs(amount), len(places))
+                places[new_place] = run_id
+                moved.update({run_id} if new_place < place else ())
+        others = iter([run_id for run_id in seen if run_id not in marked])
+        after = [places.get(place) or next(others) for place in range(len(seen))]
+        self._store.reorder(after[::-1] if amount > 0 else after)
         return moved
 
     def _moved_answer(self, run_id: str, in_line: set[str], moved: set[str]) -> _Answer:

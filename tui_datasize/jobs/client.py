@@ -23,6 +23,7 @@ from tui_datasize.jobs.database import (
 )
 from tui_datasize.jobs.dependencies import check_sources
 from tui_datasize.jobs.documents import write_documents
+from tui_datasize.jobs.gpus import slots_by_file
 from tui_datasize.jobs.naming import find_runs, unclear
 from tui_datasize.jobs.process import find_workers
 from tui_datasize.jobs.settings import Settings
@@ -46,6 +47,7 @@ from tui_datasize.runlog.paths import ProjectPaths
 
 __all__ = ["Acknowledgement", "CommandKind", "CommandResult", "QueueClient"]
 
+STOPPED = "waiting for `datasize-tui scheduler start`: it was stopped"
 _LEARNED_FROM = 500
 """Finished runs whose times are read to tell those of others."""
 
@@ -177,6 +179,11 @@ class QueueClient:
             connection.execute("BEGIN")
             return Settings(connection).read()
 
+    def slots(self) -> int:
+        """Jobs that are taken at once: as the scheduler that runs says, else as the project's file does."""
+        told = self.settings().slots if self.scheduler_alive() else None
+        return slots_by_file(self.project.root) if told is None else told
+
     def usage(self) -> list[Usage]:
         """The time that all attempts of each experiment have had of the devices."""
         if not self.project.queue.exists():
@@ -200,10 +207,14 @@ class QueueClient:
             return ""
         with self._database() as connection:
             settings, errno = Settings(connection).read(), Settings(connection).start_errno()
-            if settings.draining or not settings.slots or not has_startable(connection):
+            if settings.draining or not has_startable(connection):
                 return ""
+        if settings.stopped:
+            return STOPPED
         if errno:
             return f"waiting: no worker can be started now ({os.strerror(errno)}); it is tried again"
+        if not settings.slots:
+            return ""
         return describe_holders(read_holders(slot_directory()), self.project.root.absolute(), settings.slots)
 
     def executions(self) -> list[Execution]:
@@ -276,6 +287,16 @@ class QueueClient:
         """
         launch.ensure_scheduler(self.project, self._scheduler_options)
 
+    def keep_scheduler(self) -> None:
+        """Start a scheduler where none runs, unless somebody stopped it and asked for no other since.
+
+        Raises:
+            StorageError: As for `ensure_scheduler`.
+        """
+        # In this order: one that ends in between is then known to have been stopped.
+        if not self.scheduler_alive() and not self.settings().stopped:
+            self.ensure_scheduler()
+
     def scheduler_alive(self) -> bool:
         """Whether a scheduler has the queue."""
         return launch.scheduler_alive(self.project)
@@ -283,10 +304,12 @@ class QueueClient:
     def stop_scheduler(self, timeout_s: float = 10.0) -> bool:
         """Ask the scheduler to end; workers go on and are found again by the next one.
 
+        None is started by itself from then on, see `keep_scheduler`.
+
         Returns:
             Whether no scheduler runs any more.
         """
-        if self.scheduler_alive():
+        if self.project.queue.exists():
             try:
                 self.send(CommandKind.STOP, [""])
             except DamagedQueueError:

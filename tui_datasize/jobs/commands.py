@@ -25,7 +25,7 @@ class CommandKind(StrEnum):
     DRAIN = "drain"
     """Finish what runs and start nothing (amount 1), or start again (amount 0); concerns no run."""
     STOP = "stop"
-    """End the scheduler; workers go on."""
+    """End the scheduler, until somebody asks for another; workers go on."""
 
 
 _INACTIVE = frozenset(state for state in JobState if state.is_waiting or state is JobState.HELD)
@@ -74,6 +74,8 @@ class QueueSettings:
     """Whether what runs is finished and nothing is started."""
     slots: int | None = None
     """Jobs that the devices took at once when a scheduler last looked; None before it did."""
+    stopped: bool = False
+    """Whether somebody asked the scheduler to end, and nobody for another since."""
 
 
 @dataclass(frozen=True, slots=True)

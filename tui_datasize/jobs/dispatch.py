@@ -135,7 +135,7 @@ class Dispatcher:
                 for device, wanted in unclaimed.items()
             }
             taken = sum(map(len, free.values()))
-            if taken and self._turns.must_yield(held):
+            if self._turns.must_yield(held, taken):
                 _close(free)
                 free, taken = {device: [] for device in free}, 0
             if taken:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
+
+from tui_datasize.errors import ConfigError
 
 CPU = "cpu"
 """The name of the CPU where a job's device is named; GPUs are named by UUID."""
@@ -48,7 +51,7 @@ class DeviceReport:
 
     gpus: tuple[Gpu, ...]
     cpu_slots: int
-    """Jobs that the CPU takes at once, one thread each; 0 where GPUs take the jobs."""
+    """Jobs of one thread that the cores take at once, unless told otherwise; 0 where GPUs take the jobs."""
     problem: str
     """One line for a person on what is missing or failing; empty if nothing is."""
 
@@ -126,6 +129,33 @@ def read_devices(nvml: Any = None) -> DeviceReport:
         monitor.close()
 
 
+def capacities(report: DeviceReport, slots_per_gpu: int, cpu_slots: int | None) -> dict[str, int]:
+    """Slots of each device that takes jobs.
+
+    Args:
+        report: The devices.
+        slots_per_gpu: Slots of a GPU.
+        cpu_slots: Slots of the CPU where no GPU takes the jobs; None for one per core.
+    """
+    slots = {gpu.uuid: slots_per_gpu for gpu in report.gpus if not gpu.fault}
+    if report.cpu_slots:
+        slots[CPU] = cpu_slots or report.cpu_slots
+    return slots
+
+
+def slots_by_file(project_root: Path) -> int:
+    """Jobs that the devices take at once by a project's file, or by its defaults where it is wrong."""
+    # Not above: most commands do not read the file, and some are counted in milliseconds.
+    from tui_datasize.experiments.device_settings import DeviceSettings
+    from tui_datasize.experiments.load import device_settings
+
+    try:
+        settings = device_settings(project_root)
+    except ConfigError:
+        settings = DeviceSettings()
+    return sum(capacities(read_devices(), settings.slots_per_gpu, settings.cpu_slots).values())
+
+
 def cpu_count() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0))
@@ -136,8 +166,7 @@ class _NvmlFailure(Exception):  # noqa: N818 - never leaves this module
 
 
 def _cpu_report(problem: str) -> DeviceReport:
-    slots = cpu_count()
-    return DeviceReport((), slots, f"{problem}: jobs run on the CPU, {slots} at once")
+    return DeviceReport((), cpu_count(), f"{problem}: jobs run on the CPU")
 
 
 def _read_gpu(nvml: Any, index: int) -> Gpu:

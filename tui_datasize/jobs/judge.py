@@ -70,6 +70,8 @@ class Ending:
     cancel_requested: bool
     beside_others: bool
     """Whether it ran on a GPU that it may have shared."""
+    has_shared: bool = False
+    """Whether its worker was started for other runs too."""
     is_for_another: bool = False
     """Whether another run of its worker was to be cancelled, for which the whole worker is told to end."""
 
@@ -95,7 +97,7 @@ def decide(ending: Ending) -> Decision:
             JobState.CANCELLED, ending.reason if ending.outcome is Outcome.CANCELLED else "cancelled"
         )
     if ending.is_for_another and ending.outcome in (None, Outcome.INTERRUPTED):
-        return Decision(JobState.INTERRUPTED, ending.reason, is_forgiven=True)
+        return Decision(JobState.INTERRUPTED, starts_again(ending.reason), is_forgiven=True)
     tries_left = ending.attempt < ending.max_attempts
     if ending.outcome is Outcome.FAILED:
         if OUT_OF_MEMORY in ending.reason.lower() and ending.beside_others and tries_left:
@@ -103,5 +105,18 @@ def decide(ending: Ending) -> Decision:
         return Decision(JobState.FAILED, ending.reason)
     reason = ending.reason or "stopped on request"
     if tries_left:
-        return Decision(JobState.INTERRUPTED, reason)
+        # As `Dispatcher` does: who may have brought a worker down shares none next time.
+        is_suspect = ending.has_shared and ending.outcome is None
+        return Decision(JobState.INTERRUPTED, starts_again(reason, alone=is_suspect))
     return Decision(JobState.FAILED, f"{reason} on attempt {ending.attempt}, the last one")
+
+
+def starts_again(reason: str, *, alone: bool = False) -> str:
+    """Why a run was interrupted, and that nobody need do anything about it.
+
+    Args:
+        reason: Why.
+        alone: Whether it shares its next worker with no other run.
+    """
+    how = "alone, since it may have ended its worker" if alone else "by itself"
+    return f"{reason}; starts again {how}"

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from tui_datasize.experiments.device_settings import Packs
 from tui_datasize.jobs.active import ActiveRun
-from tui_datasize.jobs.gpus import CPU, DeviceMonitor, DeviceReport, Gpu
+from tui_datasize.jobs.gpus import CPU, DeviceMonitor, DeviceReport, Gpu, capacities
 from tui_datasize.jobs.policy import Device, Reservation
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.jobs.supervisor import Supervisor
+from tui_datasize.words import plural
 
 _LOG = logging.getLogger(__name__)
 _READ_INTERVAL_S = 2.0
@@ -36,6 +37,17 @@ class DeviceLimits:
     warm_up_s: float = 20.0
     """Seconds after its claim during which a job's GPU memory may still grow."""
 
+    def describe(self) -> str:
+        """One line for a person.
+
+        >>> DeviceLimits(cpu_slots=1, packs="off").describe()
+        'slots_per_gpu 1, max_jobs_per_gpu 1, cpu_slots 1, packs off, pack_width 8'
+        """
+        most = self.max_jobs_per_gpu or self.slots_per_gpu
+        cpu_slots = self.cpu_slots or "one per core"
+        gpus = f"slots_per_gpu {self.slots_per_gpu}, max_jobs_per_gpu {most}"
+        return f"{gpus}, cpu_slots {cpu_slots}, packs {self.packs}, pack_width {self.pack_width}"
+
 
 class DeviceLedger:
     """Keeps the latest look at the devices, and learns what workloads take of a GPU."""
@@ -51,6 +63,13 @@ class DeviceLedger:
         self._read_at_s = float("-inf")
         self._others: Mapping[str, int] = {}
         self._slots_published: int | None = None
+
+    def set_limits(self, limits: DeviceLimits) -> None:
+        """Take other limits for what is started from now on; what runs beyond them goes on."""
+        if limits != self._limits:
+            self._limits = limits
+            _LOG.info("[devices] for what starts from now on: %s", limits.describe())
+            self._read_at_s = float("-inf")
 
     def update(self) -> None:
         """Look at the devices unless the last look is recent."""
@@ -68,10 +87,7 @@ class DeviceLedger:
 
     def capacities(self) -> dict[str, int]:
         """Slots of each device that takes jobs."""
-        capacities = {gpu.uuid: self._limits.slots_per_gpu for gpu in self._report.gpus if not gpu.fault}
-        if self._report.cpu_slots:
-            capacities[CPU] = self._limits.cpu_slots or self._report.cpu_slots
-        return capacities
+        return capacities(self._report, self._limits.slots_per_gpu, self._limits.cpu_slots)
 
     def unclaimed(self) -> dict[str, int]:
         """Slots of each device that nobody is seen to have; other projects may have locked some of them."""
@@ -97,14 +113,14 @@ class DeviceLedger:
             with self._store.transaction():
                 self._store.settings.set_slots(slots)
             self._slots_published = slots
-            _LOG.info("devices: %d jobs at once", slots)
+            _LOG.info("devices: %s at once", plural(slots, "job"))
 
     def _notice_others(self) -> None:
         """Count the jobs of others, and say in the log what may keep ours waiting."""
         others = {gpu.uuid: self._count_others(gpu) for gpu in self._report.gpus}
         for gpu in self._report.gpus:
             if others[gpu.uuid] != self._others.get(gpu.uuid, 0):
-                _LOG.info("GPU %d: %d jobs of others on it", gpu.index, others[gpu.uuid])
+                _LOG.info("GPU %d: %s of others on it", gpu.index, plural(others[gpu.uuid], "job"))
         self._others = others
 
     def _count_others(self, gpu: Gpu) -> int:

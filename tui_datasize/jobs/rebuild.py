@@ -17,6 +17,7 @@ from tui_datasize.errors import StorageError
 from tui_datasize.jobs.database import DamagedQueueError, open_database, storage_errors
 from tui_datasize.jobs.documents import JobDocument
 from tui_datasize.jobs.gpus import CPU
+from tui_datasize.jobs.judge import starts_again
 from tui_datasize.jobs.records import PastAttempt
 from tui_datasize.jobs.scheduler import Authority
 from tui_datasize.jobs.schema import VANISHED
@@ -58,8 +59,8 @@ def repair(project: ProjectPaths) -> Repair:
     """Give a project a sound queue that knows every run directory; nothing is deleted.
 
     A damaged database is moved aside and rebuilt. To a sound one, run directories that it does not know
-    are added. What the directories do not tell is lost with the database: runs that never began,
-    priorities, and which jobs were held.
+    are added. What the directories do not tell is lost with the database: whether it drained,
+    runs that never began, priorities, and which jobs were held.
 
     Raises:
         StorageError: A scheduler has the queue, the runs directory cannot be written, or the database
@@ -109,7 +110,7 @@ def state_of(seen: Observation) -> tuple[JobState, str]:
         return JobState(seen.final_exit.outcome), seen.final_exit.reason
     if seen.is_running:
         return JobState.RUNNING, ""
-    return (JobState.INTERRUPTED, _WORKER_VANISHED) if seen.claim else (JobState.QUEUED, "")
+    return (JobState.INTERRUPTED, starts_again(_WORKER_VANISHED)) if seen.claim else (JobState.QUEUED, "")
 
 
 def _rebuild(project: ProjectPaths, problem: str) -> Repair:

@@ -25,6 +25,7 @@ from tui_datasize.experiments.device_settings import PACKS
 from tui_datasize.experiments.load import device_settings
 from tui_datasize.jobs.apply import CommandDesk
 from tui_datasize.jobs.database import PassingStorageError, storage_errors
+from tui_datasize.jobs.device_file import DeviceFile, DeviceOptions
 from tui_datasize.jobs.dispatch import Dispatcher
 from tui_datasize.jobs.gpus import DeviceMonitor
 from tui_datasize.jobs.ledger import DeviceLedger, DeviceLimits
@@ -70,6 +71,9 @@ class SchedulerSettings:
     answer_s: float = 20.0
     """Seconds after which a preloader that has not forked a worker counts as hung and is replaced."""
     limits: DeviceLimits = field(default_factory=DeviceLimits)
+    """What holds at first; a change of the project's file changes it."""
+    options: DeviceOptions = field(default_factory=DeviceOptions)
+    """What wins over the file."""
 
 
 class Scheduler:
@@ -85,6 +89,7 @@ class Scheduler:
         self._supervisor = Supervisor(self._store, project, self._selector, settings.grace_s)
         self._desk = CommandDesk(self._store, project)
         self._monitor = DeviceMonitor()
+        self._device_file = DeviceFile(project, settings.options)
         self._ledger = DeviceLedger(self._monitor, settings.limits, self._supervisor, self._store)
         self._dispatcher = Dispatcher(
             self._store, project, self._supervisor, spawner, self._ledger, slot_directory()
@@ -119,6 +124,8 @@ class Scheduler:
         self._store.close()
 
     def _step(self) -> None:
+        if limits := self._device_file.poll():
+            self._ledger.set_limits(limits)
         self._ledger.update()
         self._spawner.poll()
         if self._apply_commands() + self._supervisor.look() or time.monotonic() >= self._dispatch_at_s:
@@ -321,15 +328,7 @@ def _settings(arguments: argparse.Namespace) -> SchedulerSettings:
         ConfigError: The file is not TOML, or the table is wrong.
     """
     devices = device_settings(arguments.project)
-    slots_per_gpu = arguments.slots_per_gpu or devices.slots_per_gpu
-    limits = DeviceLimits(
-        slots_per_gpu=slots_per_gpu,
-        # The file's limit gives way to an option that asks for more slots.
-        max_jobs_per_gpu=arguments.max_jobs_per_gpu or max(devices.max_jobs_per_gpu or 0, slots_per_gpu),
-        cpu_slots=arguments.cpu_slots or devices.cpu_slots,
-        packs=arguments.packs or devices.packs,
-        pack_width=arguments.pack_width or devices.pack_width,
-    )
+    options = DeviceOptions.of(arguments)
     return SchedulerSettings(
         project=ProjectPaths(arguments.project.absolute()),
         idle_s=arguments.idle_s,
@@ -338,7 +337,8 @@ def _settings(arguments: argparse.Namespace) -> SchedulerSettings:
         call="" if arguments.cold or devices.cold else arguments.call,
         preload=tuple(filter(None, arguments.preload.split(","))),
         answer_s=arguments.answer_s,
-        limits=limits,
+        limits=options.over(devices),
+        options=options,
     )
 
 

@@ -8,6 +8,7 @@ from tui_datasize.jobs.commands import CommandKind, QueueSettings
 
 _DRAINING = "draining"
 _SLOTS = "slots"
+_STOPPED = "stopped"
 _START_ERRNO = "start_errno"
 NOT_DRAINING = f"NOT EXISTS (SELECT 1 FROM settings WHERE name = '{_DRAINING}' AND value)"
 """Condition under which jobs are started."""
@@ -22,17 +23,25 @@ class Settings:
     def read(self) -> QueueSettings:
         """The settings as they stand, acknowledged but not yet applied changes included."""
         found = dict(self._connection.execute("SELECT name, value FROM settings").fetchall())
-        asked = self._connection.execute(
-            "SELECT amount FROM commands WHERE applied_at IS NULL AND kind = ? ORDER BY id DESC LIMIT 1",
-            (CommandKind.DRAIN,),
-        ).fetchone()
+        asked = dict(
+            self._connection.execute(
+                "SELECT kind, amount FROM commands WHERE applied_at IS NULL AND kind IN (?, ?) ORDER BY id",
+                (CommandKind.DRAIN, CommandKind.STOP),
+            ).fetchall()
+        )
         return QueueSettings(
-            draining=bool(asked[0] if asked else found.get(_DRAINING, 0)), slots=found.get(_SLOTS)
+            draining=bool(asked.get(CommandKind.DRAIN, found.get(_DRAINING, 0))),
+            slots=found.get(_SLOTS),
+            stopped=CommandKind.STOP in asked or bool(found.get(_STOPPED, 0)),
         )
 
     def set_draining(self, draining: bool) -> None:
         """Start nothing more, or start again."""
         self._set(_DRAINING, int(draining))
+
+    def set_stopped(self, stopped: bool) -> None:
+        """Note whether somebody asked the scheduler to end, and for no other since."""
+        self._set(_STOPPED, int(stopped))
 
     def set_slots(self, slots: int) -> None:
         """Note how many jobs the devices take at once."""

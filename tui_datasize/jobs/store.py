@@ -7,7 +7,7 @@ restarted scheduler could not read back.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -219,13 +219,12 @@ class Store:
         )
         return [row["run_id"] for row in rows]
 
-    def swap(self, run_id: str, other: str) -> None:
-        """Let two jobs change places."""
-        mine, theirs = (
-            self._one("SELECT position FROM jobs WHERE run_id = ?", one)[0] for one in (run_id, other)
-        )
-        self._run("UPDATE jobs SET position = ? WHERE run_id = ?", theirs, run_id)
-        self._run("UPDATE jobs SET position = ? WHERE run_id = ?", mine, other)
+    def reorder(self, run_ids: Sequence[str]) -> None:
+        """Give jobs the places that they have among them, in another order."""
+        before = {one: self._one("SELECT position FROM jobs WHERE run_id = ?", one)[0] for one in run_ids}
+        for run_id, position in zip(run_ids, sorted(before.values()), strict=True):
+            if position != before[run_id]:
+                self._run("UPDATE jobs SET position = ? WHERE run_id = ?", position, run_id)
 
     def waiting(self, limit: int) -> list[QueuedJob]:
         """The first jobs in line for a device."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from tui_datasize.jobs.active import ActiveRun, ending_of, last_sign, noted_peak_bytes
 from tui_datasize.jobs.database import storage_errors
-from tui_datasize.jobs.judge import Decision, Ending, Finding, decide, ended, find
+from tui_datasize.jobs.judge import Decision, Ending, Finding, decide, ended, find, starts_again
 from tui_datasize.jobs.process import find_tagged, kill_tagged, signal_group
 from tui_datasize.jobs.records import ActiveJob
 from tui_datasize.jobs.schema import VANISHED
@@ -258,7 +258,7 @@ class Supervisor:
         job = run.job
         if self._conclude(run, Outcome.INTERRUPTED, reason, Finding.UNCLAIMED):
             with self._store.transaction():
-                self._store.forgive_attempt(job.run_id, job.attempts, reason)
+                self._store.forgive_attempt(job.run_id, job.attempts, starts_again(reason))
             self._forget(run, JobState.INTERRUPTED, reason)
 
     def _conclude(self, run: ActiveRun, outcome: Outcome, reason: str, finding: Finding) -> bool:

@@ -82,10 +82,15 @@ class Turns:
         self._served_s = time.monotonic()
         self._yields_since_s = None
 
-    def must_yield(self, held: int) -> bool:
-        """Whether a slot that is free now is left to another scheduler."""
+    def must_yield(self, held: int, free: int) -> bool:
+        """Whether the slots that are free now are left to another scheduler.
+
+        Args:
+            held: Slots that the jobs of this one have.
+            free: Slots that are free; with none, the moment for which the next one is left is yet to begin.
+        """
         own = Claimant(held, self._served_s)
-        if not any(other < own for other in self._others()):
+        if not free or not any(other < own for other in self._others()):
             self._yields_since_s = None
             return False
         if self._yields_since_s is None:

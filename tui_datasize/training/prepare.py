@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,12 @@ class SharedTestImages:
         return self._placed[key]
 
 
-def prepare(paths: RunPaths, attempt: int, test_images: SharedTestImages | None = None) -> Session:
+def prepare(
+    paths: RunPaths,
+    attempt: int,
+    test_images: SharedTestImages | None = None,
+    tell: Callable[[str], object] = lambda _words: None,
+) -> Session:
     """Make a run ready to train, downloading and decoding its data set first where needed.
 
     Writes `provenance.json`, `dataset.json` and `subset.parquet`.
@@ -50,6 +56,7 @@ def prepare(paths: RunPaths, attempt: int, test_images: SharedTestImages | None 
         paths: Files of the run.
         attempt: Number of the attempt.
         test_images: Shared by the runs of a pack.
+        tell: Receives a line at each evaluation.
 
     Raises:
         DatasizeError: The specification is damaged, the data set cannot be had or is too small.
@@ -71,7 +78,8 @@ def prepare(paths: RunPaths, attempt: int, test_images: SharedTestImages | None 
     labels, hashes = (part[subset] for part in (dataset.train.labels, dataset.train.hashes))
     write_table(paths.subset, subset_frame(task.index, labels, hashes, task.true_labels[subset]))
     test = (test_images or SharedTestImages()).place(dataset, chosen)
-    session = Session(paths, spec, dataset, subset, chosen, source=read_source(paths, spec), test=test)
+    source = read_source(paths, spec)
+    session = Session(paths, spec, dataset, subset, chosen, source=source, test=test, tell=tell)
     facts |= describe_cost(session.trainer.model, input_shape(dataset.image_shape, spec.augmentation))
     write_json(paths.provenance, facts | (history if session.has_resumed else {}))
     return session

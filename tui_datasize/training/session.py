@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -54,6 +54,7 @@ class Session:
         clock: Seconds that only grow.
         source: Weights of another run that the model begins with.
         test: The whole test set, placed on the device; by default it is placed anew.
+        tell: Receives a line at each evaluation.
 
     Raises:
         DataError: The images do not suit the model.
@@ -70,6 +71,7 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
         source: SourceWeights | None = None,
         test: ImageBatches | None = None,
+        tell: Callable[[str], object] = lambda _words: None,
     ) -> None:
         self.spec = spec
         self.dataset = dataset
@@ -88,6 +90,7 @@ class Session:
         self.has_resumed = self._restore()
         """Whether it continues from a checkpoint."""
         self._clock = clock
+        self._tell = tell
         # Begins when it is entered: until then, other runs of a pack are made ready.
         self._started_s = self._read_s = self._saved_s = math.nan
         self._metrics = MetricsWriter(paths.metrics)
@@ -191,6 +194,7 @@ class Session:
         last = Result(self.trainer.update, on_train.confusion, on_test.confusion, tested, predictions(test))
         self._best = last.better_of(self._best)
         self._evaluated = self.trainer.update
+        self._tell(_progress(self.trainer.update, self._updates, on_test.scores))
         # Before the last checkpoint, so that a run resumed from it has nothing left to do.
         if self.trainer.update == self._updates:
             write_results(self._paths, self.dataset, last, self._best)
@@ -315,6 +319,12 @@ class Session:
     def _last_recorded_update(self) -> int:
         """The last update whose rows are whole; an evaluation left half-way will write its rows again."""
         return self.trainer.update - 1 if self._evaluation_is_due() else self.trainer.update
+
+
+def _progress(update: int, updates: int, tested: Mapping[str, float | None]) -> str:
+    """One line for whoever follows the log."""
+    scores = f"test loss {tested['loss']:.4f}, test accuracy {tested['accuracy']:.2%}"
+    return f"update {update:,} of {updates:,}: {scores}"
 
 
 def _rate(images: int, elapsed_s: float) -> float | None:

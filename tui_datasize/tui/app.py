@@ -176,9 +176,9 @@ class DatasizeApp(App[None]):
         self._poller.look_at(self.pane.interest())
 
     def _keep_scheduler(self, before: Snapshot, snapshot: Snapshot) -> None:
-        """Start a scheduler where jobs wait for one: at the first look, and when it has gone since."""
+        """Start a scheduler where jobs wait for one, at first and when it has gone, unless it was stopped."""
         waiting = any(not state.is_final for state in snapshot.states.values())
-        if snapshot.scheduler_alive or not waiting:
+        if snapshot.scheduler_alive or snapshot.stopped or not waiting:
             return
         if before.scheduler_alive:
             self._status.say("the scheduler had gone: starting another, the runs went on")

@@ -164,6 +164,7 @@ class OrderDesk:
         text = f"queued {plural(acknowledgement.new, 'run')}"
         if acknowledgement.present:
             text += f", {acknowledgement.present:,} were there already"
+            text += " and keep their terms" if order.terms != QueueTerms() else ""
         if acknowledgement.failed:
             text += f" ({acknowledgement.failed:,} of them failed: r retries)"
         return self._answer(acknowledgement, text)

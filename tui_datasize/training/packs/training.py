@@ -98,7 +98,7 @@ def _make_ready(group: Sequence[Lane]) -> list[Member]:
     members = []
     for lane in group:
         with _concerning(lane), lane.telling():
-            session = prepare(lane.paths, lane.claim.attempt, test_images)
+            session = prepare(lane.paths, lane.claim.attempt, test_images, lane.say)
             members.append(Member(lane, session))
     return members
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tui_datasize.analysis.eta import Estimate
 from tui_datasize.errors import DatasizeError
+from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.jobs.commands import QueueSettings
-from tui_datasize.jobs.gpus import DeviceReport
+from tui_datasize.jobs.gpus import DeviceReport, capacities
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.look.curves import Curve, curve_from
@@ -112,21 +114,24 @@ class Collector:
         self._plan = _attempt("experiments.toml", self._planner.plan, self._plan, problems)
         file_problem = " ".join(problems)
         before = (self._jobs, self._settings)
-        self._jobs, self._settings = _attempt("queue", self._read_queue, before, problems)
+        # Before the queue, which then tells of one that ends in between that it was stopped.
         alive = _attempt("scheduler", self._queue.scheduler_alive, False, problems)
+        self._jobs, self._settings = _attempt("queue", self._read_queue, before, problems)
         devices = _attempt("devices", self._read_devices, last.devices, problems)
+        slots = self._slots(devices, alive)
         runs = _attempt("runs", self._runs, last.runs, problems)
         facts, version = self._facts(runs)
         strangers = _strangers(self._jobs, facts)
         states = _states(self._jobs, strangers)
-        forecast = _attempt("forecast", lambda: self._look_ahead(devices, facts), last.forecast, problems)
+        forecast = _attempt("forecast", lambda: self._look_ahead(slots, facts), last.forecast, problems)
         self._last = Snapshot(
             experiments=self._plan.experiments if self._plan else (),
             jobs=_job_rows([*self._jobs, *map(_as_job, strangers)], facts, forecast, self._variants()),
             states=states,
             facts=facts,
-            devices=devices,
+            devices=replace(devices, cpu_slots=slots) if devices and devices.cpu_slots else devices,
             scheduler_alive=alive,
+            stopped=self._settings.stopped,
             draining=self._settings.draining,
             waiting=_attempt("slots", self._queue.waits_for_slots, "", problems),
             forecast=forecast,
@@ -144,8 +149,15 @@ class Collector:
     def _read_queue(self) -> tuple[list[Job], QueueSettings]:
         return self._queue.jobs(), self._queue.settings()
 
-    def _look_ahead(self, devices: DeviceReport | None, facts: Mapping[str, RunFacts]) -> Forecast:
-        slots = self._settings.slots or _slots(devices)
+    def _slots(self, devices: DeviceReport | None, alive: bool) -> int:
+        """Jobs that are taken at once: as the scheduler that runs says, else as the project's file does."""
+        if alive and self._settings.slots:
+            return self._settings.slots
+        asked = self._plan.devices if self._plan else DeviceSettings()
+        found = capacities(devices, asked.slots_per_gpu, asked.cpu_slots) if devices else {}
+        return max(1, sum(found.values()))
+
+    def _look_ahead(self, slots: int, facts: Mapping[str, RunFacts]) -> Forecast:
         return self._outlook.look(self._jobs, self._queue, slots, facts)
 
     def _runs(self) -> pl.DataFrame:
@@ -223,12 +235,6 @@ def read_facts(runs: pl.DataFrame) -> Mapping[str, RunFacts]:
             directory=values["path"] or "",
         )
     return MappingProxyType(facts)
-
-
-def _slots(devices: DeviceReport | None) -> int:
-    if devices is None:
-        return 1
-    return len(devices.gpus) or max(1, devices.cpu_slots)
 
 
 _WAITING = frozenset({JobState.QUEUED, JobState.INTERRUPTED})

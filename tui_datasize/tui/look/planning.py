@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.budget import total_updates
+from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.experiments.load import Experiment, Project, load_project
 from tui_datasize.experiments.sweep import plan_runs, source_runs, variant_labels
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan
@@ -20,6 +21,7 @@ class ProjectPlan:
 
     experiments: tuple[ExperimentPlan, ...]
     data_dir: Path
+    devices: DeviceSettings
 
 
 class Planner:
@@ -46,7 +48,7 @@ class Planner:
         unplanned = [name for name, plan in self._plans.items() if plan.problem]
         if unplanned:
             self._plans = self._replan(self._project, unplanned)
-        return ProjectPlan(tuple(self._plans.values()), self._project.data_dir)
+        return ProjectPlan(tuple(self._plans.values()), self._project.data_dir, self._project.devices)
 
     def _read_stamp(self) -> tuple[int, int] | None:
         try:

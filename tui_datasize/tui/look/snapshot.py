@@ -134,6 +134,8 @@ class Snapshot:
     """What the record says, by run id."""
     devices: DeviceReport | None = None
     scheduler_alive: bool = False
+    stopped: bool = False
+    """Whether somebody asked the scheduler to end, and nobody for another since."""
     draining: bool = False
     """Whether what runs is finished and nothing is started."""
     waiting: str = ""

@@ -84,7 +84,7 @@ class HeaderStrip(LineView):
         text = self._snapshot.waiting
         if not text:
             return Text()
-        if len(text) > width:
+        if len(text) > width and " used by " in text:
             text = f"waits for {text.partition(' used by ')[2]}"
         return Text(fit(text, width).rstrip() + "  ", style=palette.accent)
 
@@ -104,10 +104,11 @@ class HeaderStrip(LineView):
         line = Text.assemble((duration(left_s), palette.foreground), (" left ", palette.muted))
         line = line if left_s is not None else Text()
         alive = snapshot.scheduler_alive
+        off = "scheduler stopped" if snapshot.stopped else "scheduler off"
         if snapshot.draining:
             line.append("‖ draining ", f"bold {palette.accent}")
-            return line if alive else line.append("○ scheduler off ", palette.muted)
-        glyph, word = ("●", "scheduler on") if alive else ("○", "scheduler off")
+            return line if alive else line.append(f"○ {off} ", palette.muted)
+        glyph, word = ("●", "scheduler on") if alive else ("○", off)
         return line.append(f"{glyph} ", palette.success if alive else palette.muted).append(
             f"{word} ", palette.muted
         )

@@ -1,0 +1,198 @@
+"""`[devices]` of the project's file while a scheduler runs, and how many jobs at once everybody tells of."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.tui.fake_queue import CPU_ONLY
+from tests.tui.stage import busy_stage, look
+from tests.unit.test_store import new_job
+from tui_datasize.cli.dispatch import main
+from tui_datasize.cli.doctor import _devices
+from tui_datasize.jobs import device_file as module
+from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.device_file import DeviceFile, DeviceOptions
+from tui_datasize.jobs.gpus import DeviceReport
+from tui_datasize.jobs.ledger import DeviceLimits
+from tui_datasize.jobs.scheduler import Authority, Scheduler, SchedulerSettings
+from tui_datasize.jobs.spawn import SpawnRequest, Worker
+from tui_datasize.jobs.store import Store
+from tui_datasize.runlog.identity import ProcessIdentity
+from tui_datasize.runlog.paths import ProjectPaths
+
+
+class Clock:
+    """A monotonic clock that only moves when it is told to."""
+
+    now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def write(project: ProjectPaths, devices: str) -> None:
+    """Give the file other content, with a time of its own however fast that goes."""
+    before = project.experiments.stat().st_mtime_ns if project.experiments.exists() else 0
+    project.experiments.write_text(f"[devices]\n{devices}\n")
+    os.utime(project.experiments, ns=(before + 1, before + 1))
+
+
+def polled(file: DeviceFile, clock: Clock) -> DeviceLimits | None:
+    """What two looks at the file come to: the first of them only notices that it has changed."""
+    for _ in range(2):
+        clock.now_s += 1
+        limits = file.poll()
+    return limits
+
+
+def test_the_file_is_read_again_when_it_changes_and_options_win(tmp_path: Path, clock: Clock) -> None:
+    project = ProjectPaths(tmp_path)
+    file = DeviceFile(project, DeviceOptions(pack_width=3))
+    assert polled(file, clock) is None
+    write(project, 'packs = "always"\ncpu_slots = 2\npack_width = 6')
+    read = polled(file, clock)
+    assert read is not None
+    assert (read.packs, read.cpu_slots, read.pack_width) == ("always", 2, 3)
+    assert polled(file, clock) is None
+    write(project, 'packs = "off"\ncpu_slots = 1')
+    # Half of it might be written by now.
+    clock.now_s += 1
+    assert file.poll() is None
+    clock.now_s += 0.5
+    assert file.poll() is None
+    clock.now_s += 0.5
+    read = file.poll()
+    assert read is not None
+    assert (read.packs, read.cpu_slots) == ("off", 1)
+    project.experiments.unlink()
+    assert polled(file, clock) is None
+
+
+def test_a_file_that_is_wrong_is_told_once_and_changes_nothing(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    project = ProjectPaths(tmp_path)
+    file = DeviceFile(project, DeviceOptions())
+    write(project, "cpu_slots = 0")
+    with caplog.at_level(logging.ERROR):
+        assert [polled(file, clock) for _ in range(3)] == [None] * 3
+    (told,) = caplog.messages
+    assert told.startswith("[devices] stay as they were: ")
+    assert "cpu_slots" in told
+
+
+class Spawner:
+    """Workers that never end, as this process."""
+
+    def __init__(self) -> None:
+        self.started: list[int] = []
+
+    def is_ready(self) -> bool:
+        return True
+
+    def start(self, request: SpawnRequest) -> Worker:
+        self.started.append(len(request.runs))
+        return Worker(ProcessIdentity.current())
+
+    def poll(self) -> None:
+        pass
+
+    def descriptors(self) -> Sequence[int]:
+        return ()
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectPaths:
+    """A project on a machine of its own, without GPUs."""
+    monkeypatch.setenv("DATASIZE_SLOTS_DIR", str(tmp_path / "slots"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    return ProjectPaths(tmp_path)
+
+
+def test_a_running_scheduler_starts_as_many_as_the_file_says_now(
+    project: ProjectPaths, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tui_datasize.jobs.scheduler._DISPATCH_INTERVAL_S", 0.0)
+    write(project, "cpu_slots = 1")
+    with closing(Store(project.queue)) as store:
+        for number in range(4):
+            store.add(new_job(f"r{number}"))
+    spawner = Spawner()
+    settings = SchedulerSettings(project, limits=DeviceLimits(cpu_slots=1))
+    with closing(Scheduler(settings, Authority(project.scheduler_lock), spawner)) as scheduler:
+
+        def steps() -> int:
+            for _ in range(3):
+                clock.now_s += 1
+                scheduler._step()
+            return len(spawner.started)
+
+        with caplog.at_level(logging.INFO):
+            assert steps() == 1
+            assert "devices: 1 job at once" in caplog.messages
+            write(project, "cpu_slots = 3")
+            assert steps() == 3
+            assert QueueClient(project).settings().slots == 3
+            # What runs goes on, and nothing takes its place.
+            write(project, "cpu_slots = 2")
+            assert steps() == 3
+            assert QueueClient(project).settings().slots == 2
+
+
+def test_all_tell_the_same_number_of_jobs_at_once(
+    project: ProjectPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui_datasize.jobs.gpus.read_devices", lambda: CPU_ONLY)
+    monkeypatch.setattr("tui_datasize.cli.doctor.read_devices", lambda: CPU_ONLY)
+    client = QueueClient(project)
+    # By the file, while no scheduler runs, whatever an earlier one has had.
+    with closing(Store(project.queue)) as store:
+        store.settings.set_slots(5)
+    write(project, "cpu_slots = 1")
+    assert client.slots() == 1
+    assert _devices(project).text.endswith(": jobs run on the CPU, 1 job at once")
+    # By the scheduler that runs.
+    monkeypatch.setattr(QueueClient, "scheduler_alive", lambda _client: True)
+    assert client.slots() == 5
+    assert _devices(project).text.endswith(": jobs run on the CPU, 5 jobs at once")
+
+
+def test_status_names_what_keeps_a_scheduler_from_reading_the_file(
+    project: ProjectPaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Store(project.queue).close()
+    write(project, "cpu_slots = 0")
+    arguments = ["status", "--project", str(project.root)]
+    assert main(arguments) == 0
+    assert "keeps its settings" not in capsys.readouterr().err
+    monkeypatch.setattr(QueueClient, "scheduler_alive", lambda _client: True)
+    assert main(arguments) == 0
+    assert "the scheduler keeps its settings of the devices: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("alive", "told", "slots"), [(True, 5, 5), (False, 5, 1), (True, None, 1)])
+def test_the_header_tells_the_slots_that_hold(
+    tmp_path: Path, alive: bool, told: int | None, slots: int
+) -> None:
+    stage = busy_stage(tmp_path)
+    stage.project.experiments.write_text(stage.project.experiments.read_text() + "[devices]\ncpu_slots = 1\n")
+    stage.queue.alive, stage.queue.slots = alive, told
+    snapshot = look(stage)
+    assert snapshot.devices == DeviceReport((), slots, CPU_ONLY.problem)
+    assert snapshot.forecast.slots == slots
