@@ -75,7 +75,7 @@ class View:
         known = shown(reach, self.metric, is_difference=True)
         return (
             f"The band leaves out how much these runs scatter: the mean at {self.largest:,.0f} images is "
-            f"known to +-{known}, which is more than the band is wide; run more seeds first."
+            f"known to +-{known}, which is more than the band is wide; run more seeds, or draws, first."
         )
 
     def _shape_doubt(self) -> str:
