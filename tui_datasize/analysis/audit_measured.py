@@ -124,27 +124,30 @@ def check_sampling_noise(runs: pl.DataFrame, test_images: int | None) -> Iterato
         return
     seen, drawn = (math.sqrt(float(v.mean() or 0)) for v in (repeated["v"], expected))  # type: ignore[arg-type]
     is_far_below = float(chdtr(degrees, chi)) < NOISE_P
+    # A part may be another one in every run: then its images do scatter the runs.
     is_part = test_images is not None and tested < test_images
-    fact = f"Runs of one size scatter by {100 * seen:.2f} points (SD)"
-    drawn_words = f"{100 * drawn:.2f} points"
-    if is_part:
-        # A part may be another one in every run: then its images do scatter the runs.
-        does = "would give more" if is_far_below else "explains it"
-        yield finding(
-            Severity.WARNING,
-            "sampling-noise",
-            runs,
-            f"{fact}; drawing {tested:,} test images alone {does} ({drawn_words}).",
-            "Take no difference between these seeds for one of training.",
-        )
-        return
+    words = _part_words if is_part else _whole_words
+    severity = Severity.WARNING if is_part else Severity.NOTE
+    yield finding(severity, "sampling-noise", runs, *words(seen, drawn, tested, is_far_below))
+
+
+def _part_words(seen: float, drawn: float, tested: int, is_far_below: bool) -> tuple[str, str]:
+    """Fact and advice where each run may have been tested on other images."""
+    does = "would give more" if is_far_below else "explains it"
+    return (
+        f"Runs of one size scatter by {100 * seen:.2f} points (SD); drawing {tested:,} test images alone {does} "
+        f"({100 * drawn:.2f} points).",
+        "Take no difference between these seeds for one of training.",
+    )
+
+
+def _whole_words(seen: float, drawn: float, tested: int, is_far_below: bool) -> tuple[str, str]:
+    """The same where all runs share their test images."""
     least = "less than" if is_far_below else "no more than"
-    yield finding(
-        Severity.NOTE,
-        "sampling-noise",
-        runs,
-        f"{fact}, {least} the {drawn_words} (binomial SD) that {tested:,} other test images would move an "
-        "accuracy by. All runs share these images, so that others would move them together.",
+    return (
+        f"Runs of one size scatter by {100 * seen:.2f} points (SD), {least} the {100 * drawn:.2f} points "
+        f"(binomial SD) that {tested:,} other test images would move an accuracy by. All runs share these "
+        "images, so that others would move them together.",
         "A difference between two runs of that size is no larger than what other test images may change: do "
         "not take it beyond this test set, of which alone the interval over seeds tells.",
     )
