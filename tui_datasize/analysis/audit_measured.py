@@ -135,8 +135,8 @@ def _part_words(seen: float, drawn: float, tested: int, is_far_below: bool) -> t
     """Fact and advice where each run may have been tested on other images."""
     does = "would give more" if is_far_below else "explains it"
     return (
-        f"Runs of one size scatter by {100 * seen:.2f} points (SD); drawing {tested:,} test images alone {does} "
-        f"({100 * drawn:.2f} points).",
+        f"Runs of one size scatter by {100 * seen:.2f} points (SD); drawing {tested:,} test images alone "
+        f"{does} ({100 * drawn:.2f} points).",
         "Take no difference between these seeds for one of training.",
     )
 
