@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -13,11 +14,13 @@ from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.noise import Noise, noise_of
 from tui_datasize.analysis.plan_table import PLAN, plans_table
 from tui_datasize.analysis.planner import Plan, fit_design, plan_next_runs
+from tui_datasize.analysis.proposal import propose
 from tui_datasize.analysis.question import PlanQuestion, Question
 from tui_datasize.analysis.summary import analyse_curves
 from tui_datasize.analysis.view import NOT_IDENTIFIABLE, about
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.spec import RunSpec
 
 SIZES = np.array([100.0, 200, 400, 800, 1600])
 DESIGN = Design(0.05, 0.2, 0.5, 400.0, Noise(0.01, 0.0, 10))
@@ -117,8 +120,8 @@ def test_a_plan_foresees_what_analyze_foresees_and_says_what_its_own_law_would()
     assert (plan.value, *plan.band) == pytest.approx((there.value, there.low, there.high))
     # The law that the runs are placed by is another one, and a reader is told so.
     assert abs(plan.value_by_law - plan.value) > 0.005
-    assert f"{100 * plan.value:.2f} %, by the average of the laws as in `analyze`" in plan.words[1]
-    assert f"that law alone says {100 * plan.value_by_law:.2f} %" in plan.words[1]
+    assert f"{100 * plan.value:.2f} %, by the average of the laws as in `analyze`" in " ".join(plan.words)
+    assert f"that law alone says {100 * plan.value_by_law:.2f} %" in " ".join(plan.words)
     aimed = plan_next_runs(runs, "test_accuracy", PlanQuestion(target=0.85, runs=10))
     assert aimed.at == curve.outlook.needed.train_size
     assert curve.outlook.needed.words in aimed.words
@@ -259,7 +262,7 @@ evaluate = { times = 4 }
 """
 
 
-def test_the_command_names_the_cells_of_the_sweep(project, monkeypatch, capsys):
+def test_the_command_names_runs_beyond_the_sweep_and_the_line_that_lists_them(project, monkeypatch, capsys):
     monkeypatch.chdir(project.root)
     for spec in fake_sweep(subset_seeds=(0,)):
         write_run(project, spec)
@@ -268,17 +271,69 @@ def test_the_command_names_the_cells_of_the_sweep(project, monkeypatch, capsys):
     assert main(arguments) == 0
     printed = capsys.readouterr()
     document = json.loads(printed.out)
-    assert (document["run_ids"], sum(document["lacking_seeds"].values())) == ([], 6)
-    # The line it prints makes the cells: the same command names them.
+    assert sum(document["lacking_seeds"].values()) == len(document["run_ids"]) == 6
+    added = {str(size["train_size"]): size["add"] for size in document["sizes"] if size["add"]}
+    found = [run_id.split("-")[1].removeprefix("n") for run_id in document["run_ids"]]
+    assert {size: found.count(size) for size in added} == added
+    # With the line that it prints the sweep lists the same runs.
     seeds = next(line for line in printed.err.splitlines() if line.startswith("seeds = "))
     project.experiments.write_text(TOML.replace("seeds   = SEEDS", seeds))
     assert main(arguments) == 0
     printed = capsys.readouterr()
-    document = json.loads(printed.out)
-    assert (len(document["run_ids"]), document["lacking_seeds"], printed.err) == (6, {}, "")
-    added = {str(size["train_size"]): size["add"] for size in document["sizes"] if size["add"]}
-    found = [run_id.split("-")[1].removeprefix("n") for run_id in document["run_ids"]]
-    assert {size: found.count(size) for size in added} == added
+    again = json.loads(printed.out)
+    assert (again["run_ids"], again["lacking_seeds"], printed.err) == (document["run_ids"], {}, "")
+
+
+@pytest.mark.parametrize(("share", "new", "old"), [(0.0, "seed", "draw"), (0.6, "draw", "seed")])
+def test_further_runs_have_other_seeds_or_where_draws_matter_other_draws(share, new, old):
+    plan = plan_next_runs(sweep(), "test_accuracy", PlanQuestion(runs=8))
+    assert isinstance(plan, Plan)
+    plan = replace(plan, draw_share=share)
+    cells = fake_sweep(sizes=SIZES.astype(int).tolist())
+    none, every = (there_of(specs) for specs in (cells[:1], cells))
+    assert len(propose(plan, cells, none).listed) > len(propose(plan, cells, every).listed) == 0
+    proposal = propose(plan, cells, every)
+    assert len({spec.run_id for spec in proposal.further}) == plan.n_added == 8
+    known, beyond = (
+        {"seed": {s.seed for s in specs}, "draw": {s.subset.seed for s in specs}}
+        for specs in (cells, proposal.further)
+    )
+    assert not beyond[new] & known[new]
+    assert beyond[old] <= known[old]
+    assert ("subset.seeds = {" in proposal.words) == (new == "draw")
+    # What is queued by now is not proposed again.
+    later = propose(plan, cells, there_of([*cells, *proposal.further]))
+    assert not {spec.run_id for spec in later.specs} & {spec.run_id for spec in proposal.further}
+
+
+def there_of(specs: list[RunSpec]) -> pl.DataFrame:
+    """Runs as far as a proposal looks at them."""
+    rows = [
+        {
+            "run_id": spec.run_id, "state": "queued", "seed": spec.seed, "subset_seed": spec.subset.seed,
+            "batch_size": spec.batch_size,
+        }
+        for spec in specs
+    ]  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+def test_a_larger_size_is_spoken_of_where_it_would_tell_more():
+    far = plan_next_runs(sweep(), "test_accuracy", PlanQuestion(at=12_800, runs=10))
+    assert isinstance(far, Plan)
+    assert far.half_width_beyond is not None
+    assert far.half_width_beyond < 0.9 * far.half_width_then
+    assert any("As many runs at 3,200 images would leave +-" in sentence for sentence in far.words)
+    within = plan_next_runs(sweep(), "test_accuracy", PlanQuestion(at=800, runs=10))
+    assert isinstance(within, Plan)
+    assert within.half_width_beyond is None
+
+
+def test_sizes_that_are_not_fitted_are_named_where_too_few_are_left():
+    failure = plan_next_runs(sweep(), "test_accuracy", PlanQuestion(fit_from=1000))
+    assert isinstance(failure, FitFailure)
+    assert failure.reason.startswith("has too few sizes for a plan")
+    assert failure.reason.endswith("; sizes below 1,000 are left out")
 
 
 def test_every_table_and_the_words_are_printed(fake_project, monkeypatch, capsys):

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import polars as pl
 
-from tui_datasize.analysis.curve import COUNTED_STATES
+from tui_datasize.analysis.curve import COMING, COUNTED_STATES
 from tui_datasize.analysis.findings import Finding, Severity, finding, sizes_words
 from tui_datasize.words import plural
 
@@ -127,7 +127,7 @@ def check_mixed_conditions(runs: pl.DataFrame) -> Iterator[Finding]:
 
 
 def check_missing_cells(runs: pl.DataFrame) -> Iterator[Finding]:
-    """Seeds or draws that some sizes have and others lack.
+    """Seeds or draws that some sizes have and others lack; runs that are on their way are not lacking.
 
     Args:
         runs: Schema `RUNS`, of one curve, all states.
@@ -135,7 +135,8 @@ def check_missing_cells(runs: pl.DataFrame) -> Iterator[Finding]:
     cell = ["seed", "subset_seed"]
     counted = runs.filter(pl.col("state").is_in(COUNTED_STATES))
     every = runs.select("train_size").unique().join(runs.select(cell).unique(), how="cross")
-    missing = every.join(counted, on=["train_size", *cell], how="anti", nulls_equal=True)
+    coming = runs.filter(pl.col("state").is_in(COMING))
+    missing = every.join(coming, on=["train_size", *cell], how="anti", nulls_equal=True)
     if missing.is_empty() or counted.is_empty():
         return
     sizes = missing["train_size"].unique().sort().to_list()
@@ -149,7 +150,8 @@ def check_missing_cells(runs: pl.DataFrame) -> Iterator[Finding]:
         f"{missing.height} of {every.height} cells (seed and draw at a size) "
         f"{'has' if missing.height == 1 else 'have'} no result{states}: "
         f"{sizes_words(sizes)}. Means over different seeds are compared.",
-        "Queue the experiment again: it adds what is missing. `retry` runs failed ones again.",
+        "Where no plan left them out, queue the experiment again: it adds what is missing. `retry` runs "
+        "failed ones again.",
         names_sizes=True,
     )
 

@@ -26,6 +26,8 @@ from tui_datasize.runlog.schema import SHARE_ROUNDING, SHARES, Schema
 CONFIDENCE = 0.95
 """Level of every interval in this package."""
 
+COMING = ("succeeded", "running", "queued", "interrupted")
+"""States of runs that have a result or are on their way to one."""
 COUNTED_STATES = ("succeeded",)
 """A run counts when it has ended in one of these states and its metric is a finite number: a run cut
 short was trained on a smaller budget than the others of its curve."""

@@ -20,6 +20,8 @@ MOST_FACTOR = 10
 """A size known to more than this factor is not known."""
 MUCH_OF_DRAWS = 0.25
 """A larger share of a run's variance than this is worth other draws."""
+MUCH_NARROWER = 0.9
+"""What a larger size has to leave of the interval to be spoken of."""
 BATCHES = 3
 """A plan is made from a guess of the law; after this part of it a new one is better."""
 
@@ -40,6 +42,8 @@ def _sentences(plan: Plan, outlook: Outlook, noise: Noise) -> Iterator[str]:
     yield _narrowed(plan, at)
     if noise.draw_share > MUCH_OF_DRAWS:
         yield _left_by_draws(plan, noise)
+    if plan.half_width_beyond is not None and plan.half_width_beyond < MUCH_NARROWER * plan.half_width_then:
+        yield _better_beyond(plan, plan.half_width_beyond)
     yield _foreseen(plan)
     if outlook.doubt:
         yield outlook.doubt
@@ -82,8 +86,17 @@ def _left_by_draws(plan: Plan, noise: Noise) -> str:
     least = shown(plan.half_width_least, plan.metric, is_difference=True)
     return (
         f"The subset draw makes about {100 * noise.draw_share:.0f} % of the variance of a run: however many "
-        f"seeds run on the same {plural(noise.n_draws, 'draw')}, +-{least} remains; add draws (subset.seeds) "
-        "rather than seeds."
+        f"seeds run on the same {plural(noise.n_draws, 'draw')}, +-{least} remains. So runs beyond the sweep "
+        "are proposed on other draws."
+    )
+
+
+def _better_beyond(plan: Plan, half_width: float) -> str:
+    """That runs at a size that the sweep does not have yet would tell more."""
+    width, size = shown(half_width, plan.metric, is_difference=True), 2 * plan.sizes[-1].train_size
+    return (
+        f"As many runs at {size:,} images would leave +-{width}, and show whether the law holds there: list "
+        "that size in experiments.toml if the data set has so many."
     )
 
 

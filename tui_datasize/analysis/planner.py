@@ -14,6 +14,7 @@ from scipy.special import ndtri
 from tui_datasize.analysis.averaging import Average, FittedLaws
 from tui_datasize.analysis.clusters import Clusters, find_clusters
 from tui_datasize.analysis.curve import (
+    COMING,
     CONFIDENCE,
     Metric,
     learning_curve,
@@ -33,8 +34,6 @@ from tui_datasize.analysis.summary import laws_of
 
 AHEAD = 4
 """Times the largest size: what is planned for where nothing is asked."""
-COMING = ("succeeded", "running", "queued", "interrupted")
-"""States of runs that have a result or are on their way to one: a plan comes on top of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +70,10 @@ class Plan:
     half_width_now: float
     """Of the 95 % interval that the scatter between runs leaves at `at`, by the law."""
     half_width_then: float
+    half_width_beyond: float | None
+    """What as many runs at twice the largest size would leave; None where the answer lies within the runs."""
+    draw_share: float
+    """Of the variance of a run, what the subset draw makes of it; 0 where it cannot be told."""
     half_width_least: float
     """What any number of further runs on the same subset draws would leave; 0 where draws do nothing."""
     factor_now: float | None
@@ -113,7 +116,8 @@ def plan_next_runs(
     fitted = runs.filter(pl.col("train_size") >= question.fit_from)
     design = fit_design(fitted, metric)
     if isinstance(design, FitFailure):
-        return design
+        out = f"; sizes below {question.fit_from:,} are left out" if fitted.height < runs.height else ""
+        return FitFailure(design.reason + out)
     forecast = forecast_of(fitted, offered, question.target)
     if isinstance(forecast, FitFailure):
         return forecast
@@ -187,7 +191,7 @@ def design_of(
     fit = _fit(train_sizes, errors, noise, counts)
     if isinstance(fit, FitFailure):
         return FitFailure(
-            f"has too few sizes for a plan (the law {law.formula} {fit.reason}): run a pilot first"
+            f"has too few sizes for a plan (the law {law.formula} {fit.reason}): run a pilot of more sizes"
         )
     if not noise.degrees:
         noise = noise_of(train_sizes, groups, fit.rmse)
@@ -276,6 +280,8 @@ def _plan(
     sizes = np.array([size.train_size for size in planned], float)
     z = float(ndtri(0.5 + CONFIDENCE / 2))
     now, then = (design.variance_at(at, sizes, counts) for counts in (present, present + added))
+    wider = np.append(sizes, 2 * sizes[-1]), np.append(present, added.sum())
+    beyond = design.variance_at(at, *wider)
     loss = loss_of(metric) or Loss.ERROR
     factors = [relative_half_width(v, z, design.log_slope_at(at)) for v in (now, then)]
     has_target = question.target is not None
@@ -293,6 +299,8 @@ def _plan(
         sizes=planned,
         half_width_now=z * math.sqrt(now),
         half_width_then=z * math.sqrt(then),
+        half_width_beyond=z * math.sqrt(beyond) if at > sizes[-1] else None,
+        draw_share=design.noise.draw_share,
         half_width_least=z * math.sqrt(design.least_variance_at(at, sizes)),
         factor_now=factors[0] if has_target else None,
         factor_then=factors[1] if has_target else None,

@@ -1,32 +1,43 @@
-"""From a plan to the runs of a sweep: a plan names train sizes, a sweep lists the runs that can be queued.
+"""From a plan to runs that can be queued: a plan names train sizes, a sweep lists seeds and subset draws.
 
-Runs with seeds that the sweep lists are proposed as they are; where it lists too few, a line says which
-seeds to add to experiments.toml.
+Where the sweep lists too few, its seeds or its draws are continued, and a line says what to write into
+experiments.toml, so that the sweep and the runs agree again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count, islice
 
 import polars as pl
 
-from tui_datasize.analysis.planner import COMING, Plan
+from tui_datasize.analysis.curve import COMING
+from tui_datasize.analysis.plan_words import MUCH_OF_DRAWS
+from tui_datasize.analysis.planner import Plan
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.runlog.schema import were_imported
+from tui_datasize.words import plural
 
 
 @dataclass(frozen=True)
 class Proposal:
     """The runs that a plan asks for."""
 
-    specs: tuple[RunSpec, ...]
+    listed: tuple[RunSpec, ...]
     """That the sweep has and that are not there yet."""
+    further: tuple[RunSpec, ...]
+    """With seeds or subset draws beyond those that it lists."""
     lacking: dict[int, int]
-    """By train size, the runs for which the sweep lists too few seeds."""
+    """By train size, the runs that the sweep does not list, in `further` or not to be had."""
     words: str
-    """How the lacking ones can be had; empty where none are."""
+    """What is to be known of the lacking ones; empty where none are."""
+
+    @property
+    def specs(self) -> tuple[RunSpec, ...]:
+        """All that can be queued."""
+        return self.listed + self.further
 
 
 def cells_alike(runs: pl.DataFrame, sweep: Sequence[RunSpec]) -> tuple[RunSpec, ...]:
@@ -47,7 +58,10 @@ def samples_per_run(cells: Sequence[RunSpec]) -> dict[int, float]:
 
 
 def propose(plan: Plan, cells: Sequence[RunSpec], runs: pl.DataFrame) -> Proposal:
-    """The runs to queue for a plan, seeds and draws in the order of the sweep.
+    """The runs to queue for a plan, seeds and draws in the order of the sweep and then beyond it.
+
+    Beyond it come further draws where draws make much of the scatter, further seeds elsewhere. Runs that take
+    weights from others have none: each belongs to a source that the sweep names.
 
     Args:
         plan: The plan.
@@ -55,20 +69,20 @@ def propose(plan: Plan, cells: Sequence[RunSpec], runs: pl.DataFrame) -> Proposa
         runs: Those of the curve there are, schema `RUNS`.
     """
     there = set(runs.filter(pl.col("state").is_in(COMING))["run_id"])
-    specs: list[RunSpec] = []
+    by_draws = plan.draw_share > MUCH_OF_DRAWS and all(spec.subset.strategy != "first" for spec in cells)
+    listed: list[RunSpec] = []
+    further: list[RunSpec] = []
     lacking: dict[int, int] = {}
     for size in plan.sizes:
-        free = [spec for spec in cells if spec.train_size == size.train_size and spec.run_id not in there]
-        specs += free[: size.add]
-        if size.add > len(free):
-            lacking[size.train_size] = size.add - len(free)
-    if not lacking:
-        words = ""
-    elif cells:
-        words = _seeds_line(cells, lacking)
-    else:
-        words = _no_cells(runs)
-    return Proposal(tuple(specs), lacking, words)
+        of_size = [spec for spec in cells if spec.train_size == size.train_size]
+        free = [spec for spec in of_size if spec.run_id not in there][: size.add]
+        listed += free
+        if lacks := size.add - len(free):
+            lacking[size.train_size] = lacks
+            beyond = (spec for spec in _beyond(of_size, by_draws=by_draws) if spec.run_id not in there)
+            further += islice(beyond, lacks)
+    words = _words(cells, further, runs, by_draws=by_draws) if lacking else ""
+    return Proposal(tuple(listed), tuple(further), lacking, words)
 
 
 def _recipe(spec: RunSpec) -> RunSpec:
@@ -76,25 +90,53 @@ def _recipe(spec: RunSpec) -> RunSpec:
     return replace(spec, train_size=1, seed=0, subset=replace(spec.subset, seed=0), transfer=transfer)
 
 
-def _seeds_line(cells: Sequence[RunSpec], lacking: dict[int, int]) -> str:
-    """What to change in experiments.toml for the runs that it has no seeds for."""
-    draws = len({spec.subset.seed for spec in cells})
-    more = -(-max(lacking.values()) // draws)
-    seeds = list(dict.fromkeys(spec.seed for spec in cells))
-    step = abs(seeds[-1] - seeds[-2]) if len(seeds) > 1 else 1
-    seeds += [max(seeds) + step * k for k in range(1, more + 1)]
-    is_even = seeds == list(range(seeds[0], seeds[-1] + 1, step))
-    start = f", start = {seeds[0]}" if seeds[0] else ""
-    written = f"{{ count = {len(seeds)}, step = {step}{start} }}" if is_even else str(seeds)
-    needing = ", ".join(f"{runs} at {size:,}" for size, runs in lacking.items())
+def _beyond(cells: Sequence[RunSpec], *, by_draws: bool) -> Iterator[RunSpec]:
+    """Runs of one size beyond its cells: each further seed on all draws, or each draw with all seeds."""
+    if not cells or cells[0].transfer is not None:
+        return
+    seeds, draws = (list(dict.fromkeys(values)) for values in _seeds_and_draws(cells))
+    for new in _continued(draws if by_draws else seeds):
+        for other in seeds if by_draws else draws:
+            seed, draw = (other, new) if by_draws else (new, other)
+            yield replace(cells[0], seed=seed, subset=replace(cells[0].subset, seed=draw))
+
+
+def _seeds_and_draws(specs: Sequence[RunSpec]) -> tuple[list[int], list[int]]:
+    return [spec.seed for spec in specs], [spec.subset.seed for spec in specs]
+
+
+def _continued(values: Sequence[int]) -> Iterator[int]:
+    """The numbers after some, a step like their last one apart."""
+    step = abs(values[-1] - values[-2]) if len(values) > 1 else 1
+    return count(max(values) + step, step)
+
+
+def _words(
+    cells: Sequence[RunSpec], further: Sequence[RunSpec], runs: pl.DataFrame, *, by_draws: bool
+) -> str:
+    """What to write into experiments.toml for runs beyond the sweep, or why none can be named."""
+    if were_imported(runs):
+        return "These runs were imported: train the further ones where they come from."
+    if not cells:
+        return "experiments.toml no longer has the recipe of these runs: put it back to queue further ones."
+    if not further:
+        return "These runs take weights from others: list more seeds in experiments.toml, for both."
+    column, key = ("subset_seed", "subset.seeds") if by_draws else ("seed", "seeds")
+    known = _seeds_and_draws([*cells, *further])[by_draws]
+    values = list(dict.fromkeys([*known, *runs[column].drop_nulls().to_list()]))
+    what = "subset draws" if by_draws else "seeds"
+    are = f"{plural(len(further), 'run')} of these {'has' if len(further) == 1 else 'have'}"
     return (
-        f"Runs that need seeds beyond the listed ones: {needing}. "
-        f"In [experiments.{cells[0].experiment}] write\nseeds = {written}\nand ask again."
+        f"{are} {what} that experiments.toml does not list. The map of cells shows them with this in "
+        f"[experiments.{cells[0].experiment}]:\n{key} = {_written(values)}"
     )
 
 
-def _no_cells(runs: pl.DataFrame) -> str:
-    """Why no run can be named."""
-    if were_imported(runs):
-        return "These runs were imported: train the further ones where they come from."
-    return "experiments.toml no longer has the recipe of these runs: put it back to queue further ones."
+def _written(values: list[int]) -> str:
+    """Numbers as experiments.toml takes them."""
+    ordered = sorted(values)
+    step = ordered[1] - ordered[0] if len(ordered) > 1 else 1
+    if len(ordered) < 4 or ordered != list(range(ordered[0], ordered[-1] + 1, step)):
+        return str(ordered)
+    start = f", start = {ordered[0]}" if ordered[0] else ""
+    return f"{{ count = {len(ordered)}, step = {step}{start} }}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.sources import needed
+from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.state import JobState
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
@@ -54,6 +56,12 @@ def refusal(snapshot: Snapshot) -> str:
 def is_known(snapshot: Snapshot, word: str) -> bool:
     """Whether some job could be meant by a run id, what several begin with, or an experiment."""
     return any(row.run_id.startswith(word) or row.experiment == word for row in snapshot.jobs)
+
+
+def cells_for(plan: ExperimentPlan, specs: Sequence[RunSpec]) -> list[Cell]:
+    """Cells for runs of an experiment, those that its sweep does not list included."""
+    known = {cell.run_id: cell for cell in plan.cells}
+    return [known.get(spec.run_id) or Cell(spec.run_id, spec, "", total_updates(spec)) for spec in specs]
 
 
 def to_queue(snapshot: Snapshot, cells: Sequence[Cell]) -> list[Cell]:

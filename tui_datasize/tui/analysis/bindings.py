@@ -40,8 +40,8 @@ class InView:
     sizes: int
     """Train sizes of the page."""
     variants: int
-    proposed: int
-    """Runs that the page proposes to queue."""
+    has_proposal: bool
+    """The page is one that proposes runs to queue."""
 
     def has_use(self, action: str) -> bool:
         """Whether an action has something to act on."""
@@ -57,7 +57,7 @@ class InView:
             case "size":
                 return self.sizes > 1 if self.is_page else is_overlap_seen
             case "queue_proposed":
-                return self.is_page and self.proposed > 0
+                return self.is_page and self.has_proposal
             case "ask":
                 return not is_overlap_alone
             case "variant":

@@ -24,7 +24,7 @@ from tui_datasize.tui.analysis.exports import curve_in_view, overlap_in_view
 from tui_datasize.tui.analysis.headings import subject
 from tui_datasize.tui.analysis.overlap_views import OverlapView, chosen_overlap
 from tui_datasize.tui.analysis.pages.catalogue import PAGES
-from tui_datasize.tui.enqueueing import enqueue_order, refusal, to_queue
+from tui_datasize.tui.enqueueing import cells_for, enqueue_order, refusal, to_queue
 from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.look.snapshot import EMPTY, Cell, ExperimentPlan, Snapshot
@@ -221,6 +221,7 @@ class AnalysisPane(Pane, can_focus=True):
         self._page, self._content = page % (len(PAGES) + 1), None
         self._choice = replace(self._choice, view=0, size=0)
         self.set_class(bool(self._page), "-page")
+        self.remove_class("-overlap")
         self.styles.grid_rows = None
         self._canvas.show_titles(self._shown_page)
         self.refresh_bindings()
@@ -274,13 +275,12 @@ class AnalysisPane(Pane, can_focus=True):
 
     def action_queue_proposed(self) -> None:
         """Ask to queue the runs that the page proposes."""
-        plan, proposed = self._plan, {spec.run_id for spec in self._content.proposed} if self._content else ()
-        if plan is None:
+        plan, proposed = self._plan, self._content.proposed if self._content else ()
+        refused = refusal(self._snapshot)
+        if refused or plan is None or not proposed:
+            self.remark(refused or "nothing to queue: what is missing stands beside the plan")
             return
-        if refused := refusal(self._snapshot):
-            self.remark(refused)
-            return
-        cells = to_queue(self._snapshot, [cell for cell in plan.cells if cell.run_id in proposed])
+        cells = to_queue(self._snapshot, cells_for(plan, proposed))
         if not cells:
             self.remark("these runs are in the queue already")
             return
@@ -324,7 +324,7 @@ class AnalysisPane(Pane, can_focus=True):
             views=content.views if content else 1,
             sizes=content.sizes if content else 1,
             variants=len(analysis.curves) if analysis else 0,
-            proposed=len(content.proposed) if content else 0,
+            has_proposal=content is not None and content.proposed is not None,
         ).has_use(action)
 
     def on_resize(self) -> None:

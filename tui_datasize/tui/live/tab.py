@@ -185,6 +185,8 @@ class LivePane(Pane):
     def action_toggle_all(self) -> None:
         """One run, or all that are running."""
         self._all_running = not self._all_running
+        if self._all_running and (running := self._snapshot.running()):
+            self._table.select(running[0].run_id)
         self.post_message(self.InterestChanged())
         self._draw()
 

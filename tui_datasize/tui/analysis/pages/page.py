@@ -66,8 +66,8 @@ class Content:
     """How many views there are for `s` to walk through."""
     sizes: int = 1
     """How many train sizes there are for `n` to walk through."""
-    proposed: Sequence[RunSpec] = ()
-    """Runs that `a` queues."""
+    proposed: Sequence[RunSpec] | None = None
+    """Runs that `a` queues; None where the page proposes none."""
 
 
 Build: TypeAlias = Callable[[Request], Content]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -34,17 +35,16 @@ def plan(request: Request) -> Content:
     try:
         made = plan_next_runs(runs, metric, request.asked.plan_question(), samples_per_run(cells))
     except ConfigError as error:
-        return only_words(error.line)
+        return replace(only_words(error.line), proposed=())
     if isinstance(made, FitFailure):
-        return only_words(f"No plan: it {made.reason}.")
+        return replace(only_words(f"No plan: it {made.reason}."), proposed=())
     proposal = propose(made, cells, runs)
-    by_key = f"a queues {plural(len(proposal.specs), 'run')}, after a question." if proposal.specs else ""
+    specs = proposal.specs
+    by_key = f"a queues {plural(len(specs), 'run')}, after a question." if specs else ""
     lines = [by_key, made.words[0], *proposal.words.split("\n"), *made.words[1:]]
     table = partial(plans_table, {(made.experiment, made.variant): made}, metric)
     note = f"{plural(made.n_added, 'run')} to add"
-    return Content(
-        partial(_draw, made), [line for line in lines if line], note, table, proposed=proposal.specs
-    )
+    return Content(partial(_draw, made), [line for line in lines if line], note, table, proposed=specs)
 
 
 def _draw(made: Plan, width: int, height: int, palette: Palette) -> Text:
