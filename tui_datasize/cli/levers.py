@@ -91,7 +91,8 @@ def _nothing_to_do(client: QueueClient, kind: CommandKind, arguments: argparse.N
     counts = Counter(job.state for job in client.jobs() if arguments.all or job.run_id in named)
     stand = ", ".join(f"{count} {state}" for state, count in counts.items())
     wanted = " or ".join(arguments.state or sorted(APPLIES_TO[kind]))
-    return f"nothing to {kind}: of the {plural(counts.total(), 'job')} none is {wanted}" + (
+    verb = "change the priority of" if kind is CommandKind.PRIORITY else kind
+    return f"nothing to {verb}: of the {plural(counts.total(), 'job')} none is {wanted}" + (
         f" ({stand})" if stand else ""
     )
 

@@ -33,6 +33,7 @@ METRIC_NAMES = (*(f"{split}_{score}" for split in ("test", "train") for score in
 """Metrics that can be imported; one without a split is of the split that its row or file names, else test."""
 
 LARGEST_WHOLE = 2**53
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 _WORDS: Mapping[str, str] = MappingProxyType(
     {"size": "n|size|train_size", "seed": "s|seed", "draw": "d|draw"}
 )
@@ -114,7 +115,8 @@ class Layout:
         try:
             number = float(text)
         except ValueError:
-            raise ValueError(f"{metric} is {text!r}, not a number") from None
+            hint = "; decimals are written with a point" if _DECIMAL_COMMA.fullmatch(str(text)) else ""
+            raise ValueError(f"{metric} is {text!r}, not a number{hint}") from None
         score = metric.removeprefix("test_").removeprefix("train_")
         # A loss that diverges is infinite; an accuracy never is.
         if math.isnan(number) or (math.isinf(number) and score not in SHARES):
