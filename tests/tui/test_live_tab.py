@@ -164,3 +164,13 @@ async def test_runs_that_only_start_are_spoken_of(empty: Stage):
         await show.press("t")
         await show.shows("Curves begin with the first evaluation.")
         assert "No run" not in show.text
+
+
+async def test_watching_all_running_runs_brings_them_into_view(busy: Stage):
+    async with busy.open(NARROW) as show:
+        await show.press("2", "G")
+        table = show.app.query_one(LiveTable)
+        running = [entry.run_id for entry in busy.queue.entries if entry.state is JobState.RUNNING]
+        assert table.highlighted not in running
+        await show.press("t")
+        await show.until(lambda: table.highlighted == running[0])
