@@ -19,7 +19,7 @@ from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.rebuild import repair
-from tui_datasize.runlog.foreign import into_project
+from tui_datasize.runlog.foreign import collected, events, into_project, tables
 from tui_datasize.runlog.foreign.events import masked_crc
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
@@ -188,6 +188,7 @@ EVENTS = _events((100, "test_accuracy", 0.5), (200, "test_accuracy", 0.75))
     ("content", "words", "says"),
     [
         (GOOD + "160,0,oops\n", (), "line 4: test_accuracy is 'oops', not a number"),
+        (GOOD + '160,0,"85,1"\n', (), "line 4: test_accuracy is '85,1', not a number; decimals are written"),
         (GOOD + "160,0,61.5\n", (), "line 4: test_accuracy is 61.5, expected 0 to 1; if it is in percent"),
         (GOOD + "160,0\n", (), "line 4: 2 cells, expected 3"),
         (GOOD + "160.5,0,0.7\n", (), "line 4: '160.5' is not a whole number"),
@@ -212,6 +213,46 @@ def test_a_broken_file_is_told_in_one_line_and_leaves_nothing(desk, capsys, cont
     name = "events.out.tfevents.1" if content in (EVENTS[:-3], EVENTS[:-6] + b"xxxxxx") else "broken.csv"
     assert desk.bring(desk.file("good.csv", "n,loss\n20,2.5\n"), desk.file(name, content), *words) == 2
     error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert list(desk.project.runs.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "limit", "most", "says"),
+    [
+        (tables, "MOST_BYTES", len(GOOD) - 1, ": larger than 0 MiB"),
+        (tables, "MOST_ROWS", 1, ", line 3: more than 1 rows"),
+        (tables, "MOST_COLUMNS", 2, ", line 1: more than 2 columns"),
+        (collected, "MOST_RUNS", 1, ", line 3: more than 1 runs"),
+        (collected, "MOST_VALUES", 1, ", line 3: more than 1 values"),
+    ],
+)
+def test_a_file_beyond_the_limits_is_told_in_one_line(desk, capsys, monkeypatch, module, limit, most, says):
+    monkeypatch.setattr(module, limit, most)
+    assert desk.bring(file := desk.file("a.csv", GOOD)) == 2
+    assert f"{file}{says}" in (error := capsys.readouterr().err)
+    assert error.count("\n") == 1
+    assert list(desk.project.runs.iterdir()) == []
+    monkeypatch.setattr(module, limit, max(most + 1, len(SIZES)))
+    assert desk.bring(file) == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "limit", "most", "says"),
+    [
+        (events, "MOST_BYTES", len(EVENTS) - 1, "larger than 0 MiB"),
+        (events, "MOST_RECORD_BYTES", 10, "the record at byte 0 is larger than 0 MiB"),
+        (collected, "MOST_VALUES", 1, "more than 1 values"),
+    ],
+)
+def test_an_event_file_beyond_the_limits_is_told_in_one_line(
+    desk, capsys, monkeypatch, module, limit, most, says
+):
+    monkeypatch.setattr(module, limit, most)
+    assert desk.bring(file := desk.file("events.out.tfevents.1", EVENTS), "--size", "40") == 2
+    error = capsys.readouterr().err
+    assert str(file) in error
     assert says in error
     assert error.count("\n") == 1
     assert list(desk.project.runs.iterdir()) == []

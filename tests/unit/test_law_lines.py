@@ -11,15 +11,18 @@ from tests.fakes import fake_spec, fake_sweep, write_run
 from tui_datasize.analysis.curve import METRICS_OFFERED
 from tui_datasize.analysis.question import Question
 from tui_datasize.analysis.summary import analyse_curves
-from tui_datasize.cli.law_lines import diagnostic_lines, print_laws
+from tui_datasize.cli.dispatch import main
+from tui_datasize.cli.law_lines import print_laws, print_published
 from tui_datasize.runlog.reader import RunLog
 
 
 def printed(project, metric="test_accuracy", **asked) -> str:
     (curve,) = analyse_curves(RunLog(project).runs(), metric, Question(**asked))
     text = io.StringIO()
-    print_laws(Console(file=text, width=120), curve)
-    return text.getvalue() + "\n".join(diagnostic_lines(curve))
+    console = Console(file=text, width=120)
+    print_laws(console, curve)
+    print_published(console, curve)
+    return text.getvalue()
 
 
 def test_laws_outlook_and_diagnostics_are_printed(fake_project):
@@ -28,6 +31,11 @@ def test_laws_outlook_and_diagnostics_are_printed(fake_project):
         assert part in text
     assert "2,560" in text
     assert "Durbin-Watson" in text
+    (head,) = (line for line in text.splitlines() if line.startswith("fitted to"))
+    rows = text[text.index(head) :].splitlines()[1:4]
+    assert [row[:8] for row in rows] == ["means   ", "weighted", "all runs"]
+    # Six means have no omnibus test.
+    assert [row.split()[-3] == "-" for row in rows] == [True, True, False]
 
 
 @pytest.mark.parametrize("metric", METRICS_OFFERED)
@@ -87,6 +95,11 @@ def test_what_weights_are_is_said(fake_project):
 def test_one_run_and_one_size_print_a_reason(project):
     write_run(project, fake_spec(train_size=40))
     assert "No forecast: it needs 3 sizes, has 1" in printed(project)
+
+
+def test_the_test_of_a_law_that_holds_is_told(fake_project, capsys):
+    assert main(["analyze", "digits", "--project", str(fake_project.root)]) == 0
+    assert "all runs together do not speak against it: lack of fit F(4," in capsys.readouterr().out
 
 
 def test_a_point_that_sways_the_line_is_named(project):

@@ -5,18 +5,31 @@ from __future__ import annotations
 import base64
 import math
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import polars as pl
 import pytest
 
 from tests.fakes import fake_spec, fake_sweep, write_run
+from tests.unit.test_inside_runs import runs_of
+from tui_datasize.analysis import training_views
+from tui_datasize.analysis.curve import METRICS_OFFERED
+from tui_datasize.analysis.groups_table import groups_table
+from tui_datasize.analysis.question import Question
 from tui_datasize.cli.dispatch import main
+from tui_datasize.experiments.spec import ModelSpec
+from tui_datasize.report import predicted, views
 from tui_datasize.report.axis import Axis, axis_around
 from tui_datasize.report.blocks import Heading, Table, Words
 from tui_datasize.report.chart import Band, Chart, Line, to_svg
+from tui_datasize.report.evidence import gather
+from tui_datasize.report.framed import Column, View, view_blocks
 from tui_datasize.report.heat import HeatMap, heat_svg
 from tui_datasize.report.render import to_html, to_markdown
+from tui_datasize.report.views import Source
+from tui_datasize.runlog.reader import RunLog
+from tui_datasize.tui.analysis.pages.catalogue import PAGES
 
 
 def svgs(text: str) -> list[ElementTree.Element]:
@@ -43,9 +56,14 @@ def test_a_whole_sweep_on_a_page(fake_project):
     page = write(fake_project, "r.html", "--target", "99%")
     heads = re.findall(r"<h2>(.*?)</h2>", page)
     assert heads == [
-        "Can these numbers be trusted?", "Learning curve", "Spread over runs", "Courses of training",
-        "Metrics over size and training", "Classes", "Overlap of subset draws", "Runs", "Provenance",
+        "Answer", "Learning curve", "Which runs to queue next", "Can these numbers be trusted?",
+        "Spread over runs", "Groups compared", "What the spread is made of", "Courses of training",
+        "Training against test", "Best evaluation against the last", "Margins of right and wrong answers",
+        "Metrics over size and training", "Classes", "What is taken for what", "Confidence against accuracy",
+        "Overlap of subset draws", "Overlap of subsets and agreement of runs", "Metric against training time",
+        "Ensembles of runs", "Runs", "Provenance",
     ]  # fmt: skip
+    assert len(page) < 2 * 2**20
     curve, spread, courses, *inside = svgs(page)
     legend = {text.text for text in curve.iter("{http://www.w3.org/2000/svg}text")}
     assert {"run", "mean", "log-linear", "average of laws", "90 % band beyond"} <= legend
@@ -64,6 +82,8 @@ def test_a_whole_sweep_on_a_page(fake_project):
         "99.00 % needs",
         "The log-linear law: ",
         "Pooled SE: the standard error of each mean is drawn towards the scatter of all sizes together.",
+        "All runs together do not speak against this law: lack of fit F(4,",
+        "adjusted r²",
         "Independent draws would share",
         "command of this page",
         "fingerprint",
@@ -73,6 +93,115 @@ def test_a_whole_sweep_on_a_page(fake_project):
     # Nothing is fetched, and nothing runs: the only address is the name of SVG.
     assert set(re.findall(r"https?://[^\"' <]+", page)) == {"http://www.w3.org/2000/svg"}
     assert not re.search(r"<script|<link|<img|src=|url\(|@import", page.replace("img-src", ""))
+
+
+def tables_of(markdown: str, heading: str) -> list[list[list[str]]]:
+    """Cells of the tables below a heading, their heads first."""
+    below = markdown.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    blocks = [block.splitlines() for block in below.split("\n\n") if block.startswith("| ")]
+    return [
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in (rows[0], *rows[2:])]
+        for rows in blocks
+    ]
+
+
+def test_tables_hold_what_the_analysis_finds(fake_project):
+    text = write(fake_project, "r.md", "--target", "80%")
+    log = RunLog(fake_project)
+    runs = log.runs("digits")
+    (gap,) = tables_of(text, "Training against test")
+    expected = training_views.train_test_gap(runs, log.metrics(runs["run_id"]))
+    last = expected.group_by("train_size", maintain_order=True).last()
+    assert [row[4] for row in gap[1:]] == [f"{100 * one:+.2f}" for one in last["gap"]]
+    tests, pairs = tables_of(text, "Groups compared")
+    assert len(tests) + len(pairs) - 2 == groups_table(runs, "test_accuracy").height
+    assert pairs[1][:2] == ["40", "80"]
+    (sources,) = tables_of(text, "What the spread is made of")
+    assert [row[1] for row in sources[1:4]] == ["training seed", "subset draw", "seed on draw"]
+    (confusions,) = tables_of(text, "What is taken for what")
+    assert len(confusions) == 11
+    bins, risks = tables_of(text, "Confidence against accuracy")
+    assert (
+        sum(int(row[1].replace(",", "")) for row in bins[1:])
+        == log.predictions(runs.filter(train_size=1280)["run_id"]).filter(evaluation="last").height
+    )
+    assert risks[-1][2] == "100.00"
+    (planned,) = tables_of(text, "Which runs to queue next")
+    assert sum(int(row[2]) for row in planned[1:]) == 36
+    (ensembles,) = tables_of(text, "Ensembles of runs")
+    assert [row[:2] for row in ensembles[1:6]] == [["40", str(count)] for count in (1, 2, 3, 5, 6)]
+    (agreement,) = tables_of(text, "Overlap of subsets and agreement of runs")
+    assert [row[1:3] for row in agreement[1:]] == [["6", "2"]] * 6
+    residuals = next(one for one in tables_of(text, "Learning curve") if "residuals" in one[0][0])
+    assert [row[:2] for row in residuals[1:]] == [["means", "6"], ["means, weighted", "6"], ["runs", "36"]]
+
+
+def test_options_and_transfer_conditions_have_tables(project):
+    for hidden in (16, 32):
+        for spec in fake_sweep(seeds=[0], subset_seeds=[0], model=ModelSpec("mlp", {"hidden": hidden})):
+            write_run(project, spec, accuracy=0.5 + hidden / 100, tables=False)
+    text = write(project, "r.md")
+    (swept,) = tables_of(text, "Metric against a swept option")
+    assert swept[1] == ["model.hidden", "16", "40", "1", "66.00"]
+    assert "Transfer conditions" not in text
+    source = Source(
+        RunLog(project), runs_of([{"train_size": 40, "transfer": t, "test_accuracy": a} for t, a in
+                                  (("base", 0.5), ("S1T", 0.6))]),
+        pl.DataFrame(), METRICS_OFFERED["test_accuracy"], Question(), (),
+    )  # fmt: skip
+    (view,) = views.conditions(source)
+    heading, _, words, table = view_blocks(view)
+    assert isinstance(heading, Heading)
+    assert "Freezing 1 layer beats training from scratch" in words.text
+    assert ["all", "S1T", "40", "1", "60.00", "+10.00"] in table.rows
+
+
+def test_imported_runs_have_no_table_of_what_they_do_not_tell(project):
+    rows = "".join(
+        f"{n},{s},{0.97 - 3 * n**-0.6 + s / 1000:.4f}\n" for n in (200, 400, 800, 1600) for s in (0, 1)
+    )
+    file = project.root / "a.csv"
+    file.write_text(f"size,seed,test_accuracy\n{rows}")
+    assert main(["import", "digits", str(file), "--project", str(project.root)]) == 0
+    # A target that no law reaches leaves the plan as it is without one.
+    text = write(project, "r.md", "--target", "100%")
+    (planned,) = tables_of(text, "Which runs to queue next")
+    assert planned[0] == ["train size", "runs there", "to add", "of these, to check the law"]
+    assert sum(int(row[2]) for row in planned[1:]) == 8
+    for heading in ("Metric against training time", "Ensembles", "Best evaluation", "What is taken for what"):
+        assert f"## {heading}" not in text
+
+
+def test_a_long_table_says_how_many_rows_are_left_out():
+    frame = pl.DataFrame({"variant": "", "train_size": range(100), "p": None}, schema_overrides={"p": float})
+    columns = [Column("train_size", "size"), Column("p", "p", "p")]
+    view = View("t", "shows", frame, columns, "`export --table x`", METRICS_OFFERED["test_accuracy"])
+    *_, table, words = view_blocks(view)
+    assert (len(table.rows), table.columns) == (60, ["size"])
+    assert words.text == "40 further rows are left out; `export --table x` writes all of them."
+    assert list(view_blocks(replace(view, frame=frame.clear()))) == []
+
+
+def test_the_pages_that_tables_name_are_those_of_the_app(fake_project):
+    log = RunLog(fake_project)
+    evidence = gather(log, log.runs("digits"), "test_accuracy", Question())
+    titles = {page.name: page.title for page in PAGES}
+    assert evidence.views.keys() - titles.keys() == {"groups"}
+    for name, found in evidence.views.items():
+        for view in found:
+            assert "`export --table " in view.export or f"'{titles[name]}'" in view.export
+
+
+def test_predictions_of_more_runs_than_are_read_are_said_to_be_left_out(fake_project, monkeypatch):
+    monkeypatch.setattr(predicted, "MOST_COMPARED", 2)
+    text = write(fake_project, "r.md")
+    assert "Of each train size the first 2 runs are looked at, 400 in all: 12 of 36." in text
+    (ensembles,) = tables_of(text, "Ensembles of runs")
+    assert {row[1] for row in ensembles[1:]} == {"1", "2"}
+
+
+def test_what_a_doubling_has_to_buy_can_be_asked(fake_project):
+    assert "less than 1.00 points" in write(fake_project, "r.md", "--delta", "1%")
 
 
 def test_the_same_in_markdown(fake_project):

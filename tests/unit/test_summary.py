@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from tests.fakes import fake_spec, fake_sweep, write_run
-from tui_datasize.analysis.curve import METRICS_OFFERED
+from tui_datasize.analysis.curve import METRICS_OFFERED, moderated_stderrs
+from tui_datasize.analysis.diagnostics import diagnose
 from tui_datasize.analysis.document import FITS, fits_table, to_dict
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.laws import LAWS
@@ -159,6 +160,35 @@ def test_the_document_looks_beyond_the_runs(log):
     assert document["fit_weighted"]["n_points"] == 6
     assert len(document["diagnostics"]["points"]) == 6
     assert "nominal" in document["bands"]
+
+
+def test_the_residuals_of_every_way_to_fit_are_judged(log):
+    runs = log.runs("digits")
+    shuffled = runs.sample(fraction=1, shuffle=True, seed=1)
+    (curve,) = analyse_curves(shuffled, "test_accuracy")
+    values = shuffled.sort("train_size", maintain_order=True)
+    on_runs = diagnose(values["train_size"], values["test_accuracy"])
+    stderrs = moderated_stderrs(curve.curve)
+    weighted = diagnose(curve.curve["train_size"], curve.curve["mean"], 1 / stderrs**2)
+    assert curve.diagnostics_on_runs == on_runs
+    assert curve.diagnostics_weighted == weighted
+    document = to_dict(analyse(shuffled, "test_accuracy"))
+    assert document["diagnostics_on_runs"]["durbin_watson"] == on_runs.durbin_watson
+    assert len(document["diagnostics_on_runs"]["points"]) == 36
+    assert document["diagnostics_weighted"]["aic"] == weighted.aic
+    table = fits_table([curve]).filter(law="log-linear")
+    expected = (curve.diagnostics, weighted, on_runs)
+    names = ("aic", "bic", "durbin_watson", "omnibus", "jarque_bera_p", "condition_number")
+    assert table.select(names).rows() == [tuple(getattr(one, name) for name in names) for one in expected]
+    assert table["largest_cooks_distance"].to_list() == [
+        max(point.cooks_distance for point in one.points) for one in expected
+    ]
+    # The test is of the line through all runs.
+    test = curve.lack_of_fit
+    assert table["lack_of_fit_p"].to_list() == [None, None, test.p]
+    assert table.select("lack_of_fit_f", "lack_of_fit_df1", "lack_of_fit_df2").row(2) == (
+        test.f, test.sizes_df, test.runs_df,
+    )  # fmt: skip
 
 
 def test_the_lower_end_of_the_fits_moves_and_the_curve_stays(log):

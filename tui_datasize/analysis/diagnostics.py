@@ -80,7 +80,11 @@ class Diagnostics:
 def diagnose(
     train_sizes: ArrayLike, values: ArrayLike, weights: ArrayLike | None = None
 ) -> Diagnostics | FitFailure:
-    """Diagnose the log-linear line through some points; arguments as of `fits.fit_log_linear`."""
+    """Diagnose the log-linear line through some points; arguments as of `fits.fit_log_linear`.
+
+    Durbin-Watson looks at neighbours in the order given. All runs of a curve are given by train size, and
+    within a size as they were recorded: it sees a line that bends, and no order of the runs in time.
+    """
     sizes, y = np.asarray(train_sizes, float), np.asarray(values, float)
     failure = unfit(np.log10(sizes), y)
     if failure:

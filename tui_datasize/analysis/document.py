@@ -44,6 +44,19 @@ FITS: Schema = MappingProxyType(
         "f": pl.Float64,
         "f_p": pl.Float64,
         "residual_sd": pl.Float64,
+        "aic": pl.Float64,
+        "bic": pl.Float64,
+        "durbin_watson": pl.Float64,
+        "omnibus": pl.Float64,
+        "omnibus_p": pl.Float64,
+        "jarque_bera": pl.Float64,
+        "jarque_bera_p": pl.Float64,
+        "condition_number": pl.Float64,
+        "largest_cooks_distance": pl.Float64,
+        "lack_of_fit_f": pl.Float64,
+        "lack_of_fit_df1": pl.Int64,
+        "lack_of_fit_df2": pl.Float64,
+        "lack_of_fit_p": pl.Float64,
         "n_points": pl.Int64,
         "formula": pl.String,
         "parameters": pl.String,
@@ -56,12 +69,20 @@ FITS: Schema = MappingProxyType(
 """One fit a row. `fitted_to` is "means" (of the runs of each size), "means, weighted" (by 1/SE^2, as all
 laws but the log-linear one are) or "runs". That SE is not the one of the table of means, but drawn towards
 the scatter of all sizes together, see `curve.moderated_stderrs`. Of the log-linear law, fitted to the metric:
-`intercept` to `residual_sd`; `stderr`, `t` and `p` are those of the slope. Of the others, fitted to the
-error: `parameters` of `formula`, `rmse`, `aicc` (up to a constant of the curve) and `weight` in the average.
-`fit_failure` says why there is no fit and is null where there is one."""
+`intercept` to `residual_sd`; `stderr`, `t` and `p` are those of the slope; `aic` to `largest_cooks_distance`
+are of its residuals, see `diagnostics.Diagnostics`, and null where these cannot be judged; `lack_of_fit_...`
+tests the line through all runs and stands in that row alone. Of the others, fitted to the error: `parameters`
+of `formula`, `rmse`, `aicc` (up to a constant of the curve) and `weight` in the average. `fit_failure` says
+why there is no fit and is null where there is one."""
 
-_LAW_VALUES = ("parameters", "rmse", "aicc", "weight")
-_FIT_VALUES = tuple(name for name in tuple(FITS)[5:] if name not in _LAW_VALUES)
+_OF_RESIDUALS = (
+    *("aic", "bic", "durbin_watson", "omnibus", "omnibus_p", "jarque_bera", "jarque_bera_p"),
+    "condition_number",
+)
+_NOT_OF_FITS = ("parameters", "rmse", "aicc", "weight", "largest_cooks_distance", *_OF_RESIDUALS)
+_FIT_VALUES = tuple(
+    name for name in tuple(FITS)[5:] if name not in _NOT_OF_FITS and not name.startswith("lack_of_fit")
+)
 
 
 def fits_table(curves: Iterable[CurveAnalysis]) -> pl.DataFrame:
@@ -128,14 +149,40 @@ def _fit_values(fit: LogLinearFit | FitFailure) -> dict[str, Any]:
 
 
 def _fit_rows(curve: CurveAnalysis) -> list[dict[str, Any]]:
-    published = (("means", curve.fit), ("means, weighted", curve.fit_weighted), ("runs", curve.fit_on_runs))
-    rows = [{"law": "log-linear", "fitted_to": to, **_fit_values(fit)} for to, fit in published]
+    rows = [
+        {
+            "law": "log-linear",
+            "fitted_to": one.fitted_to,
+            **_fit_values(one.fit),
+            **_residual_values(one.diagnostics),
+            **(_lack_values(curve.lack_of_fit) if one.fitted_to == "runs" else {}),
+        }
+        for one in curve.published
+    ]
     if isinstance(curve.laws, FitFailure):
         return rows
     for law in _law_dicts(curve.laws):
         parameters = "; ".join(f"{name}={value:.6g}" for name, value in law["parameters"].items())
         rows.append({**law, "fitted_to": "means, weighted", "parameters": parameters or None})
     return rows
+
+
+def _residual_values(found: Diagnostics | FitFailure) -> dict[str, float | None]:
+    if isinstance(found, FitFailure):
+        return {}
+    values = {name: getattr(found, name) for name in _OF_RESIDUALS}
+    return values | {"largest_cooks_distance": max(point.cooks_distance for point in found.points)}
+
+
+def _lack_values(test: LackOfFit | FitFailure) -> dict[str, float]:
+    if isinstance(test, FitFailure):
+        return {}
+    return {
+        "lack_of_fit_f": test.f,
+        "lack_of_fit_df1": test.sizes_df,
+        "lack_of_fit_df2": test.runs_df,
+        "lack_of_fit_p": test.p,
+    }
 
 
 def _law_dicts(laws: FittedLaws) -> list[dict[str, Any]]:
@@ -173,13 +220,19 @@ def _curve_dict(curve: CurveAnalysis) -> dict[str, Any]:
         "caveat": curve.caveat,
         "fit_on_runs": _fit_values(curve.fit_on_runs),
         "fit_weighted": _fit_values(curve.fit_weighted),
-        "diagnostics": asdict(curve.diagnostics) if isinstance(curve.diagnostics, Diagnostics) else None,
+        "diagnostics": _diagnostics_dict(curve.diagnostics),
+        "diagnostics_on_runs": _diagnostics_dict(curve.diagnostics_on_runs),
+        "diagnostics_weighted": _diagnostics_dict(curve.diagnostics_weighted),
         "laws": _law_dicts(curve.laws) if isinstance(curve.laws, FittedLaws) else [],
         "laws_failure": curve.laws.reason if isinstance(curve.laws, FitFailure) else None,
         **_outlook_dict(curve.outlook),
         "shape": list(curve.shape.words) if isinstance(curve.shape, CurveShape) else [],
         "table": curve.curve.drop("experiment", "variant", "metric").to_dicts(),
     }
+
+
+def _diagnostics_dict(found: Diagnostics | FitFailure) -> dict[str, Any] | None:
+    return asdict(found) if isinstance(found, Diagnostics) else None
 
 
 def _outlook_dict(outlook: Outlook | FitFailure) -> dict[str, Any]:

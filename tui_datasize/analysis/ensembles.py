@@ -83,13 +83,16 @@ class EnsembleFailure:
     reason: str
 
 
-def ensembles_table(runs: pl.DataFrame, read: ReadPredictions, seed: int = 0) -> pl.DataFrame:
+def ensembles_table(
+    runs: pl.DataFrame, read: ReadPredictions, seed: int = 0, most: int = MOST_SUBSETS
+) -> pl.DataFrame:
     """Accuracy against the number of members, per experiment, variant and size; schema `ENSEMBLES`.
 
     Args:
         runs: Schema `RUNS`; those that have not succeeded are left out.
         read: Reads the predictions of some of them; called once per size, to bound memory.
-        seed: Of the choice of ensembles where there are more than `MOST_SUBSETS`.
+        seed: Of the choice of ensembles where there are more than `most`.
+        most: Ensembles of one number of members that are averaged.
     """
     rows: list[dict[str, Any]] = []
     keys = ("experiment", "variant", "train_size")
@@ -100,7 +103,7 @@ def ensembles_table(runs: pl.DataFrame, read: ReadPredictions, seed: int = 0) ->
         if isinstance(found, EnsembleFailure):
             rows.append(named | {"ensemble_failure": found.reason})
         else:
-            rows += [named | row for row in accuracy_by_members(found, seed)]
+            rows += [named | row for row in accuracy_by_members(found, seed, most)]
     return pl.DataFrame(rows, schema=dict(ENSEMBLES))
 
 
@@ -135,7 +138,7 @@ def gather_members(predictions: pl.DataFrame) -> Members | EnsembleFailure:
 _LISTS = ("classes", "probabilities")
 
 
-def accuracy_by_members(members: Members, seed: int = 0) -> list[dict[str, Any]]:
+def accuracy_by_members(members: Members, seed: int = 0, most: int = MOST_SUBSETS) -> list[dict[str, Any]]:
     """Accuracy of the mean probabilities, per number of members; rows by the names of `ENSEMBLES`.
 
     >>> said = np.float32([[[0.9, 0.1], [0.6, 0.4]], [[0.6, 0.4], [0.1, 0.9]], [[0.2, 0.8], [0.2, 0.8]]])
@@ -145,7 +148,7 @@ def accuracy_by_members(members: Members, seed: int = 0) -> list[dict[str, Any]]
     [(1, 3, 0.667), (2, 3, 0.833), (3, 1, 1.0)]
     """
     count = len(members.probabilities)
-    sets = [list(choose_sets(count, size, seed)) for size in range(1, count + 1)]
+    sets = [list(choose_sets(count, size, seed, most)) for size in range(1, count + 1)]
     # All at once: the probabilities of all classes are laid out a single time.
     flat = _accuracies(members, [chosen for of_size in sets for chosen in of_size])
     accuracies = np.split(flat, np.cumsum([len(of_size) for of_size in sets])[:-1])

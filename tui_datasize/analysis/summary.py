@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -32,6 +33,19 @@ POOLED_SE = "the standard error of each mean is drawn towards the scatter of all
 """What the SE of a weighted fit is, as against that of the table of means; see `moderated_stderrs`."""
 
 
+FittedTo: TypeAlias = Literal["means", "means, weighted", "runs"]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFit:
+    """One of the ways to fit the log-linear law, and what its residuals say."""
+
+    fitted_to: FittedTo
+    """The means over runs of each size; the same weighted by 1/SE^2, see `POOLED_SE`; or all runs."""
+    fit: LogLinearFit | FitFailure
+    diagnostics: Diagnostics | FitFailure
+
+
 @dataclass(frozen=True)
 class CurveAnalysis:
     """One learning curve, the log-linear law through it, and all other laws."""
@@ -52,6 +66,10 @@ class CurveAnalysis:
     """Through the means, weighted by 1/SE^2, see `POOLED_SE`."""
     diagnostics: Diagnostics | FitFailure
     """Of `fit`."""
+    diagnostics_on_runs: Diagnostics | FitFailure
+    """Of `fit_on_runs`, in the order of `points`: by size, then as recorded."""
+    diagnostics_weighted: Diagnostics | FitFailure
+    """Of `fit_weighted`."""
     laws: FittedLaws | FitFailure
     """On the error that belongs to the metric."""
     outlook: Outlook | FitFailure
@@ -59,6 +77,15 @@ class CurveAnalysis:
     shape: CurveShape | FitFailure
     question: Question
     """That was asked of it."""
+
+    @property
+    def published(self) -> tuple[PublishedFit, ...]:
+        """The log-linear law in each of its ways, the published one first."""
+        return (
+            PublishedFit("means", self.fit, self.diagnostics),
+            PublishedFit("means, weighted", self.fit_weighted, self.diagnostics_weighted),
+            PublishedFit("runs", self.fit_on_runs, self.diagnostics_on_runs),
+        )
 
     @property
     def fitted_sizes(self) -> list[int]:
@@ -77,8 +104,8 @@ class CurveAnalysis:
         if test.p >= SIGNIFICANT:
             return ""
         return (
-            f"The log-linear law does not hold (lack of fit F({test.sizes_df},{test.runs_df:.3g}) = "
-            f"{test.f:.3g}, p = {test.p:.2g}): what it says of the next doubling is a rough guide at best."
+            f"The log-linear law does not hold ({test.words}): what it says of the next doubling is a rough "
+            "guide at best."
         )
 
 
@@ -160,7 +187,7 @@ def _analyse_curve(
     is_fitted = pl.col("train_size") >= question.fit_from
     means, values = curve.filter(is_fitted), counted.filter(is_fitted)
     sizes, mean = means["train_size"], means["mean"]
-    stderrs, clusters = moderated_stderrs(means), clusters_of(values)
+    weights, clusters = 1 / floored(moderated_stderrs(means)) ** 2, clusters_of(values)
     laws = laws_of(metric, means)
     return CurveAnalysis(
         experiment,
@@ -171,8 +198,10 @@ def _analyse_curve(
         fit=fit_log_linear(sizes, mean),
         fit_on_runs=fit_log_linear(values["train_size"], values["value"]),
         lack_of_fit=lack_of_fit(values["train_size"], values["value"], clusters.means if clusters else None),
-        fit_weighted=fit_log_linear(sizes, mean, 1 / floored(stderrs) ** 2),
+        fit_weighted=fit_log_linear(sizes, mean, weights),
         diagnostics=diagnose(sizes, mean),
+        diagnostics_on_runs=diagnose(values["train_size"], values["value"]),
+        diagnostics_weighted=diagnose(sizes, mean, weights),
         laws=laws,
         outlook=laws
         if isinstance(laws, FitFailure)

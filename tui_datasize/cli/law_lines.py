@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from rich.console import Console
 
 from tui_datasize.analysis.averaging import FittedLaws
 from tui_datasize.analysis.curve import Metric
+from tui_datasize.analysis.diagnostics import Diagnostics
 from tui_datasize.analysis.extrapolate import Outlook
-from tui_datasize.analysis.fits import FitFailure
+from tui_datasize.analysis.fits import FitFailure, LogLinearFit
 from tui_datasize.analysis.fitting import LawFit
 from tui_datasize.analysis.shape import CurveShape
-from tui_datasize.analysis.summary import POOLED_SE, CurveAnalysis
+from tui_datasize.analysis.summary import POOLED_SE, CurveAnalysis, FittedTo, PublishedFit
 from tui_datasize.analysis.view import shown
 from tui_datasize.cli.console import plain_table, print_words
 from tui_datasize.words import plural
@@ -30,29 +33,64 @@ def print_laws(console: Console, curve: CurveAnalysis) -> None:
     _print_outlook(console, curve.outlook, curve.metric)
 
 
-def diagnostic_lines(curve: CurveAnalysis) -> list[str]:
-    """The rest of the published fit's table, and the points that sway it."""
-    found = curve.diagnostics
+def print_published(console: Console, curve: CurveAnalysis) -> None:
+    """Print a row for each way to fit the published law, and the points that sway it."""
+    fitted = [one for one in curve.published if isinstance(one.fit, LogLinearFit)]
+    if not fitted:
+        return
+    right = ("slope", "SE", "r2", "AIC", "BIC", "DW", "omnibus", "JB", "cond.")
+    table = plain_table("fitted to", *right, right=right)
+    for one in fitted:
+        table.add_row(_SHORT[one.fitted_to], *_fit_cells(one))
+    console.print(table)
+    print_words(console, "\n".join([*_residual_lines(fitted), ""]))
+
+
+_SHORT: Mapping[FittedTo, str] = MappingProxyType(
+    {"means": "means", "means, weighted": "weighted", "runs": "all runs"}
+)
+_FLAGGED_TOLD = 3
+
+
+def _fit_cells(one: PublishedFit) -> list[str]:
+    if isinstance(one.fit, FitFailure):
+        return []
+    cells = [f"{one.fit.slope.value:.4f}", f"{one.fit.slope.stderr:.4f}", f"{one.fit.r2:.3f}"]
+    found = one.diagnostics
     if isinstance(found, FitFailure):
-        return [f"residuals are not judged: the line {found.reason}"]
-    omnibus = "" if found.omnibus is None else f"omnibus {found.omnibus:.2f} (p {found.omnibus_p:.2g}), "
-    lines = [
-        f"AIC {found.aic:.2f}, BIC {found.bic:.2f}, Durbin-Watson {found.durbin_watson:.2f}, {omnibus}"
-        f"Jarque-Bera {found.jarque_bera:.2f} (p {found.jarque_bera_p:.2g}), "
-        f"condition number {found.condition_number:.1f}"
+        return cells
+    omnibus = "-" if found.omnibus_p is None else f"{found.omnibus_p:.2g}"
+    return [
+        *cells,
+        *(f"{value:.2f}" for value in (found.aic, found.bic, found.durbin_watson)),
+        *(omnibus, f"{found.jarque_bera_p:.2g}", f"{found.condition_number:.1f}"),
     ]
-    for point in found.flagged:
-        lines.append(
-            f"{point.train_size:,.0f} images sway it: Cook's distance {point.cooks_distance:.2f}, leverage "
-            f"{point.leverage:.2f}, studentised residual {point.studentised_deleted:.2f}"
+
+
+def _residual_lines(fitted: Sequence[PublishedFit]) -> Iterator[str]:
+    """What the table's heads mean, and the points that deserve a look, the gravest first."""
+    if any(isinstance(one.diagnostics, Diagnostics) for one in fitted):
+        yield (
+            "DW Durbin-Watson, of all runs by size and then as recorded; omnibus and JB (Jarque-Bera): p; "
+            "cond. condition number of the design"
         )
-    if not isinstance(curve.fit_weighted, FitFailure):
-        slope = curve.fit_weighted.slope
-        lines.append(
-            f"weighted by 1/SE^2 ({POOLED_SE}): {curve.fit_weighted.formula}, slope SE {slope.stderr:.4f}, "
-            f"r2 {curve.fit_weighted.r2:.3f}"
-        )
-    return lines
+    if any(one.fitted_to == "means, weighted" for one in fitted):
+        yield f"weighted by 1/SE^2 ({POOLED_SE})"
+    for one in fitted:
+        name, found = _SHORT[one.fitted_to], one.diagnostics
+        if isinstance(found, FitFailure):
+            yield f"{name}: residuals are not judged: the line {found.reason}"
+            continue
+        flagged = sorted(found.flagged, key=lambda point: -point.cooks_distance)
+        for point in flagged[:_FLAGGED_TOLD]:
+            what = "a run of " if one.fitted_to == "runs" else ""
+            yield (
+                f"{name}: {what}{point.train_size:,.0f} images sway{'s' if what else ''} it: Cook's distance "
+                f"{point.cooks_distance:.2f}, leverage {point.leverage:.2f}, studentised residual "
+                f"{point.studentised_deleted:.2f}"
+            )
+        if len(flagged) > _FLAGGED_TOLD:
+            yield f"{name}: and {len(flagged) - _FLAGGED_TOLD:,} more, see --json"
 
 
 def _print_table(console: Console, laws: FittedLaws) -> None:

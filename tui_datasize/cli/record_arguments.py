@@ -84,4 +84,10 @@ def _add_report(command: argparse.ArgumentParser) -> None:
         metavar="T",
         help="how many images does this value of the metric need?",
     )
+    command.add_argument(
+        "--delta",
+        type=share_or_number,
+        metavar="D",
+        help="what a doubling has to buy to be worth it (default: 0.5%% of accuracy, 0.02 of loss)",
+    )
     add_fit_from(command)

@@ -38,7 +38,7 @@ def report(arguments: argparse.Namespace) -> int:
     metric_named(arguments.metric)
     log = RunLog(project_paths(arguments))
     runs = runs_of(log, arguments.experiment)
-    question = Question(arguments.fit_from, arguments.target)
+    question = Question(arguments.fit_from, arguments.target, arguments.delta)
     page = {
         "this page": f"datasize-tui {tui_datasize.__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "command of this page": shlex.join(["datasize-tui", *sys.argv[1:]]),

@@ -16,7 +16,7 @@ from tui_datasize.analysis.curve import Metric, learning_curve, metric_named
 from tui_datasize.analysis.document import fits_table, to_dict
 from tui_datasize.analysis.ensembles import ensembles_table
 from tui_datasize.analysis.findings import findings_table
-from tui_datasize.analysis.fits import Estimate, FitFailure, LogLinearFit
+from tui_datasize.analysis.fits import Estimate, FitFailure, LackOfFit, LogLinearFit
 from tui_datasize.analysis.groups_table import groups_table
 from tui_datasize.analysis.overlap import DrawOverlap
 from tui_datasize.analysis.overlap_tables import overlap_table
@@ -29,7 +29,7 @@ from tui_datasize.cli.comparisons import (
     print_findings,
 )
 from tui_datasize.cli.console import data_console, plain_table, print_words
-from tui_datasize.cli.law_lines import diagnostic_lines, print_laws
+from tui_datasize.cli.law_lines import print_laws, print_published
 from tui_datasize.cli.plan_tables import plans_of
 from tui_datasize.cli.project import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, ConfigError
@@ -193,6 +193,7 @@ def _print_curve(console: Console, curve: CurveAnalysis) -> None:
         table.add_row(str(row["train_size"]), str(row["n_runs"]), mean, sd, interval, least, most)
     console.print(table)
     print_words(console, _fit_lines(curve))
+    print_published(console, curve)
     print_laws(console, curve)
 
 
@@ -212,11 +213,14 @@ def _fit_lines(curve: CurveAnalysis) -> str:
         f"slope      {_describe(fit.slope)}",
         f"intercept  {_describe(fit.intercept)}",
         f"r2 {fit.r2:.3f}, adjusted {fit.r2_adjusted:.3f}, F {fit.f:.2f}, p {fit.f_p:.2e}",
-        *diagnostic_lines(curve),
         _doubling_line(fit, curve.metric),
-        curve.caveat,
+        curve.caveat or _lack_line(curve.lack_of_fit),
     ]
     return "\n".join(line for line in lines if line) + "\n"
+
+
+def _lack_line(test: LackOfFit | FitFailure) -> str:
+    return "" if isinstance(test, FitFailure) else f"all runs together do not speak against it: {test.words}"
 
 
 def _describe(estimate: Estimate) -> str:

@@ -1,4 +1,4 @@
-"""What stands in a report, from the first heading to the last table."""
+"""What stands in a report: the answer first, then the evidence, and last where the numbers come from."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from tui_datasize.analysis.boxes import box_table
 from tui_datasize.analysis.curve import Metric
 from tui_datasize.analysis.diagnostics import Diagnostics
 from tui_datasize.analysis.extrapolate import Outlook
-from tui_datasize.analysis.fits import Estimate, FitFailure, LogLinearFit
+from tui_datasize.analysis.fits import Estimate, FitFailure, LackOfFit, LogLinearFit
 from tui_datasize.analysis.fitting import LawFit
 from tui_datasize.analysis.shape import CurveShape
 from tui_datasize.analysis.summary import POOLED_SE, CurveAnalysis
 from tui_datasize.analysis.view import shown
+from tui_datasize.report.answer import answer_blocks
 from tui_datasize.report.blocks import Block, Figure, Heading, Table, Words
 from tui_datasize.report.evidence import Evidence
 from tui_datasize.report.figures import courses_chart, curve_chart, spread_chart
+from tui_datasize.report.framed import view_blocks
 from tui_datasize.report.inside import class_blocks, overlap_blocks, surface_blocks
 from tui_datasize.report.sources import provenance_blocks
 from tui_datasize.words import plural
 
+_MOST_FLAGGED = 3
 _MOST_RUNS = 500
 """Rows of the table of runs; `export` writes all."""
 
@@ -41,20 +44,32 @@ def contents(evidence: Evidence, page: Mapping[str, str]) -> list[Block]:
     return [
         Heading(f"{analysis.experiment}: {analysis.metric.title.lower()} against train size", 1),
         Words(f"{plural(analysis.n_runs, 'run')} {counts}{left_out if analysis.n_left_out else ''}."),
+        *answer_blocks(evidence),
+        *(block for curve in analysis.curves for block in _curve(curve)),
+        *_views(evidence, "plan"),
         Heading("Can these numbers be trusted?"),
         *_audit(evidence),
-        *(block for curve in analysis.curves for block in _curve(curve)),
         Heading("Spread over runs"),
         *_spread(evidence),
+        *_views(evidence, "groups", "variance"),
         *_courses(evidence),
+        *_views(evidence, "gap", "best", "margins"),
         *surface_blocks(evidence),
         *class_blocks(evidence),
+        *_views(evidence, "confusions", "calibration"),
         *overlap_blocks(analysis.overlaps),
+        *_views(evidence, "agreement", "conditions", "options", "cost", "ensembles"),
         Heading("Runs"),
         *_runs(evidence),
         Heading("Provenance"),
         *provenance_blocks(evidence, page),
     ]
+
+
+def _views(evidence: Evidence, *names: str) -> Iterator[Block]:
+    for name in names:
+        for view in evidence.views[name]:
+            yield from view_blocks(view)
 
 
 def _audit(evidence: Evidence) -> Iterator[Block]:
@@ -81,8 +96,6 @@ def _curve(curve: CurveAnalysis) -> Iterator[Block]:
     yield from _laws(curve)
     if not isinstance(curve.outlook, FitFailure):
         yield from _outlook(curve.outlook, metric)
-    elif isinstance(curve.laws, FittedLaws):
-        yield Words(f"No forecast: it {curve.outlook.reason}.")
     if isinstance(curve.shape, CurveShape):
         yield from (Words(words) for words in curve.shape.words)
 
@@ -104,7 +117,12 @@ def _published(curve: CurveAnalysis) -> Iterator[Block]:
         ("runs", curve.fit_on_runs),
     )
     rows = [
-        [f"{name}, {to}", *_estimate(estimate), f"{fit.r2:.3f}", f"{fit.f:.2f}", f"{fit.f_p:.2e}"]
+        [
+            f"{name}, {to}",
+            *_estimate(estimate),
+            *(f"{fit.r2:.3f}", f"{fit.r2_adjusted:.3f}"),
+            *(f"{fit.f:.2f}", f"{fit.f_p:.2e}"),
+        ]
         for to, fit in fits
         if isinstance(fit, LogLinearFit)
         for name, estimate in (("slope", fit.slope), ("intercept", fit.intercept))
@@ -112,31 +130,58 @@ def _published(curve: CurveAnalysis) -> Iterator[Block]:
     if isinstance(curve.fit, FitFailure):
         yield Words(f"No log-linear fit: it {curve.fit.reason}.")
     if rows:
-        heads = ("log-linear law, fitted to", "value", "SE", "t", "p", "95 % from", "to", "r²", "F", "p of F")
+        heads = ("log-linear law, fitted to", "value", "SE", "t", "p", "95 % from", "to", "r²", "adjusted r²",
+                 "F", "p of F")  # fmt: skip
         formula = f": {curve.fit.formula}" if isinstance(curve.fit, LogLinearFit) else ""
         yield Table(f"The log-linear law{formula}", heads, rows)
         if isinstance(curve.fit_weighted, LogLinearFit):
             yield Words(f"Pooled SE: {POOLED_SE}.")
-    if isinstance(curve.diagnostics, FitFailure) and isinstance(curve.fit, LogLinearFit):
-        yield Words(f"Its residuals are not judged: the line {curve.diagnostics.reason}.")
-    if isinstance(curve.diagnostics, Diagnostics):
-        yield Words(_diagnostics(curve.diagnostics))
-        for point in curve.diagnostics.flagged:
-            yield Words(
-                f"{point.train_size:,.0f} images sway the fit: Cook's distance {point.cooks_distance:.2f}, "
-                f"leverage {point.leverage:.2f}, studentised residual {point.studentised_deleted:.2f}."
-            )
+    yield from _residuals(curve)
     if curve.caveat:
         yield Words(curve.caveat)
+    elif isinstance(curve.lack_of_fit, LackOfFit):
+        yield Words(f"All runs together do not speak against this law: {curve.lack_of_fit.words}.")
 
 
-def _diagnostics(found: Diagnostics) -> str:
-    omnibus = "" if found.omnibus is None else f"omnibus {found.omnibus:.2f} (p {found.omnibus_p:.2g}), "
-    return (
-        f"AIC {found.aic:.2f}, BIC {found.bic:.2f}, Durbin-Watson {found.durbin_watson:.2f}, {omnibus}"
-        f"Jarque-Bera {found.jarque_bera:.2f} (p {found.jarque_bera_p:.2g}), condition number "
-        f"{found.condition_number:.1f}."
-    )
+def _residuals(curve: CurveAnalysis) -> Iterator[Block]:
+    """What the residuals of each fit say, and the points that sway it, the gravest first."""
+    judged = [(one.fitted_to, one.diagnostics) for one in curve.published]
+    rows = [[name, *_diagnostics(found)] for name, found in judged if isinstance(found, Diagnostics)]
+    if rows:
+        heads = ("residuals of the fit to", "points", "AIC", "BIC", "Durbin-Watson", "omnibus", "p",
+                 "Jarque-Bera", "p", "condition number", "largest Cook's distance")  # fmt: skip
+        yield Table("Residuals of the log-linear law", heads, rows)
+        yield Words("Durbin-Watson of all runs is taken by train size, and within a size as recorded.")
+    for name, found in judged:
+        if isinstance(found, FitFailure):
+            if isinstance(curve.fit, LogLinearFit):
+                yield Words(f"Residuals of the fit to {name} are not judged: the line {found.reason}.")
+            continue
+        flagged = sorted(found.flagged, key=lambda point: -point.cooks_distance)
+        for point in flagged[:_MOST_FLAGGED]:
+            yield Words(
+                f"{'A run of ' if name == 'runs' else ''}{point.train_size:,.0f} images "
+                f"{'sways' if name == 'runs' else 'sway'} the fit to {name}: Cook's distance "
+                f"{point.cooks_distance:.2f}, leverage {point.leverage:.2f}, studentised residual "
+                f"{point.studentised_deleted:.2f}."
+            )
+        if len(flagged) > _MOST_FLAGGED:
+            yield Words(f"{len(flagged) - _MOST_FLAGGED:,} more sway it; `analyze --json` has all of them.")
+
+
+def _diagnostics(found: Diagnostics) -> list[str]:
+    omnibus = ("-", "-")
+    if found.omnibus is not None:
+        omnibus = (f"{found.omnibus:.2f}", f"{found.omnibus_p:.2g}")
+    return [
+        str(len(found.points)),
+        *(f"{value:.2f}" for value in (found.aic, found.bic, found.durbin_watson)),
+        *omnibus,
+        f"{found.jarque_bera:.2f}",
+        f"{found.jarque_bera_p:.2g}",
+        f"{found.condition_number:.1f}",
+        f"{max(point.cooks_distance for point in found.points):.2f}",
+    ]
 
 
 def _estimate(estimate: Estimate) -> list[str]:
@@ -189,9 +234,6 @@ def _outlook(outlook: Outlook, metric: Metric) -> Iterator[Block]:
         "held on public curves",
     )
     yield Table("Beyond the runs, by the average of the laws", heads, rows, left=0)
-    yield Words(outlook.doubling.words)
-    if outlook.needed:
-        yield Words(outlook.needed.words)
     yield Words(outlook.words)
 
 

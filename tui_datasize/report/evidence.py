@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from tui_datasize.analysis.question import Question
 from tui_datasize.analysis.summary import Analysis, analyse
 from tui_datasize.analysis.training_views import SURFACES, surface, training_curves
 from tui_datasize.analysis.variance import VarianceSplit, split_variance
+from tui_datasize.report.framed import View
+from tui_datasize.report.predicted import FROM_PREDICTIONS, agreement
+from tui_datasize.report.views import BUILDERS, Source
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.scan import Problem, read_object
@@ -46,6 +49,8 @@ class Evidence:
     """Schema `DATASETS`, of one run per draw."""
     provenance: tuple[dict[str, Any], ...]
     """The `provenance.json` of each run that has one."""
+    views: Mapping[str, tuple[View, ...]]
+    """Tables by the names of the app's pages, such as "gap" or "ensembles", and "groups"."""
 
 
 def gather(log: RunLog, runs: pl.DataFrame, metric: str, question: Question) -> Evidence:
@@ -60,21 +65,29 @@ def gather(log: RunLog, runs: pl.DataFrame, metric: str, question: Question) -> 
     Raises:
         ConfigError: There is no such metric, or the question makes no sense for it.
     """
-    question.check(metric_named(metric))
+    offered = metric_named(metric)
+    question.check(offered)
     metrics = log.metrics(runs["run_id"])
     documents = (read_object(RunPaths(Path(path)).provenance) for path in runs["path"])
+    overlaps, scatter = overlaps_of(log, runs), split_of(log, runs, metric)
+    source = Source(log, runs, metrics, offered, question, scatter)
     return Evidence(
         runs=runs,
         findings=find_faults(log, runs),
-        analysis=analyse(runs, metric, overlaps_of(log, runs), question),
+        analysis=analyse(runs, metric, overlaps, question),
         sizes=tuple(compare_sizes(runs, metric)),
         variants=tuple(compare_variants(runs, metric)),
-        scatter=tuple(split_of(log, runs, metric)),
-        courses=_courses(runs, metrics, metric_named(metric)),
+        scatter=scatter,
+        courses=_courses(runs, metrics, offered),
         surfaces=tuple(_surfaces(runs, metrics)),
         classes=class_curves(runs, log.per_class(runs["run_id"])),
         datasets=log.datasets(runs_to_read(runs)[0]),
         provenance=tuple(document for document in documents if not isinstance(document, Problem)),
+        views={
+            **{name: tuple(build(source)) for name, build in BUILDERS.items()},
+            **{name: tuple(build(source)) for name, build in FROM_PREDICTIONS.items()},
+            "agreement": tuple(agreement(source, overlaps)),
+        },
     )
 
 

@@ -134,8 +134,10 @@ def _records(data: bytes) -> Iterator[bytes]:
         if len(data) - at < 12:
             raise ValueError(f"the file ends within the record at byte {at}")
         head, (length, checksum) = data[at : at + 8], struct.unpack_from("<QI", data, at)
-        if checksum != masked_crc(head) or length > MOST_RECORD_BYTES:
+        if checksum != masked_crc(head):
             raise ValueError(f"no record at byte {at}: the checksum of its length is wrong")
+        if length > MOST_RECORD_BYTES:
+            raise ValueError(f"the record at byte {at} is larger than {MOST_RECORD_BYTES // 2**20} MiB")
         if len(data) - at < 16 + length:
             raise ValueError(f"the file ends within the record at byte {at}")
         record = data[at + 12 : at + 12 + length]

@@ -1,0 +1,273 @@
+"""The tables of a report: what the runs of one experiment say besides their learning curve.
+
+Each function makes the views of one question; one that has nothing to show makes views without rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
+
+import polars as pl
+
+from tui_datasize.analysis.curve import METRICS_OFFERED, Metric
+from tui_datasize.analysis.fits import FitFailure
+from tui_datasize.analysis.groups_table import groups_table
+from tui_datasize.analysis.plan_table import plans_table
+from tui_datasize.analysis.planner import Plan, plan_next_runs
+from tui_datasize.analysis.question import PlanQuestion, Question
+from tui_datasize.analysis.trade_offs import cost_against_metric, option_against_metric, swept_options
+from tui_datasize.analysis.training_views import best_against_last, margins, train_test_gap
+from tui_datasize.analysis.transfer_conditions import crossings, transfer_table
+from tui_datasize.analysis.variance import VarianceSplit, variance_table
+from tui_datasize.report.framed import Column, View
+from tui_datasize.runlog.reader import RunLog
+from tui_datasize.runlog.schema import SCORES
+
+_MOST_PLANNED = 12
+"""Curves that a plan is made for."""
+SIZE = Column("train_size", "train size")
+N_RUNS = Column("n_runs", "runs")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What views are made of."""
+
+    log: RunLog
+    runs: pl.DataFrame
+    """Schema `RUNS`, of one experiment."""
+    metrics: pl.DataFrame
+    """Schema `RUN_METRICS`, of these runs."""
+    metric: Metric
+    question: Question
+    scatter: tuple[VarianceSplit, ...]
+
+    @property
+    def score(self) -> str:
+        """The score that the metric is of; empty for one that is not measured in evaluations."""
+        split, _, score = self.metric.name.partition("_")
+        return score if split in ("test", "train") and score in SCORES else ""
+
+
+Build: TypeAlias = Callable[[Source], Iterator[View]]
+
+
+def of_page(title: str) -> str:
+    """The words for an export of the app."""
+    return f"ctrl+e on the page '{title}' of the app"
+
+
+def plan(source: Source) -> Iterator[View]:
+    """Which runs would narrow the answer most, for as many runs again."""
+    plans = _plans(source)
+    # Of several curves what the runs buy is enough: the rest of the words is that of one curve.
+    most = None if len(plans) == 1 else 1
+    words = [
+        f"{variant}: {sentence}" if variant else sentence
+        for (_, variant), made in plans.items()
+        for sentence in made.words[:most]
+    ]
+    n_curves = source.runs["variant"].n_unique()
+    if plans and n_curves > _MOST_PLANNED:
+        words.append(f"Of {n_curves:,} variants the first {_MOST_PLANNED} are planned.")
+    yield View(
+        "Which runs to queue next",
+        "As many runs again as there are, at the train sizes where they narrow the answer most.",
+        # Runs from elsewhere do not say how many samples they saw.
+        plans_table(plans, source.metric.name).with_columns(samples=pl.col("samples").replace(0, None)),
+        [SIZE, Column("runs", "runs there"), Column("add", "to add"),
+         Column("add_to_check", "of these, to check the law"), Column("samples", "training samples")],
+        "`export --table plan`",
+        source.metric,
+        words,
+    )  # fmt: skip
+
+
+def _plans(source: Source) -> dict[tuple[str, str], Plan]:
+    """The plan of each curve that can have one."""
+    target = source.question.target
+    if source.metric.is_share and target in (0, 1):
+        # No number of images is foreseen to reach these: what lies ahead is planned for instead.
+        target = None
+    question = PlanQuestion(target=target, fit_from=source.question.fit_from)
+    curves = source.runs.partition_by("experiment", "variant", as_dict=True, maintain_order=True)
+    made = {
+        (str(experiment), str(variant)): plan_next_runs(runs, source.metric.name, question)
+        for (experiment, variant), runs in list(curves.items())[:_MOST_PLANNED]
+    }
+    return {key: one for key, one in made.items() if not isinstance(one, FitFailure)}
+
+
+def groups(source: Source) -> Iterator[View]:
+    """Tests over all sizes, and every pair of sizes or variants."""
+    table = groups_table(source.runs, source.metric.name)
+    statistic = [Column("statistic", "statistic", "number"), Column("df1", "df", "number")]
+    yield View(
+        "Groups compared",
+        "Whether sizes, and variants, differ in level and in spread: each test with its effect.",
+        table.filter(pl.col("first").is_null()),
+        [Column("asks", "asks", "text"), Column("test", "test", "text"), Column("effect", "effect", "text"),
+         Column("failure", "not done: it", "text"), SIZE, *statistic, Column("df2", "df 2", "number"),
+         Column("p", "p", "p"), Column("effect_size", "effect size", "number"),
+         Column("estimate", "estimate", "number"), Column("low", "95 % from", "number"),
+         Column("high", "to", "number")],
+        "`export --table groups`",
+        source.metric,
+    )  # fmt: skip
+    unit = ", points" if source.metric.is_share else ""
+    yield View(
+        "",
+        "Every pair of them: the second less the first, with p after Holm's correction.",
+        table.filter(pl.col("first").is_not_null()),
+        [Column("first", "first", "text"), Column("second", "second", "text"), SIZE,
+         Column("estimate", f"difference{unit}", "difference"), Column("low", "95 % from", "difference"),
+         Column("high", "to", "difference"), Column("effect_size", "Hedges' g", "number"),
+         Column("p", "p", "p"), Column("p_adjusted", "p, Holm", "p")],
+        "`export --table groups`",
+        source.metric,
+    )  # fmt: skip
+
+
+def variance(source: Source) -> Iterator[View]:
+    """How much of the scatter is the training seed, the subset draw and the test sample."""
+    yield View(
+        "What the spread is made of",
+        "The scatter between runs of one size, split into its sources over all sizes.",
+        variance_table(source.scatter),
+        [Column("design", "design", "text"), Column("source", "source", "text"),
+         Column("sd", f"SD{', points' if source.metric.is_share else ''}", "spread"),
+         Column("share", "share of the variance, %", "share"), Column("p", "p", "p")],
+        "`export --table variance`",
+        source.metric,
+    )  # fmt: skip
+
+
+def gap(source: Source) -> Iterator[View]:
+    """Training against test at the last evaluation."""
+    metric = METRICS_OFFERED.get(f"test_{source.score}")
+    if metric is None or f"train_{source.score}" not in METRICS_OFFERED:
+        return
+    table = train_test_gap(source.runs, source.metrics, source.score)
+    unit = (", %", ", points") if metric.is_share else ("", "")
+    yield View(
+        "Training against test",
+        "Training and test score and their gap at the last evaluation, means over the runs of each size.",
+        _last(table),
+        [SIZE, N_RUNS, Column("train", f"training{unit[0]}", "value"),
+         Column("test", f"test{unit[0]}", "value"), Column("gap", f"gap{unit[1]}", "difference"),
+         Column("gap_sd", "SD of the gap", "spread")],
+        of_page("Training against test"),
+        metric,
+    )  # fmt: skip
+
+
+def best_and_last(source: Source) -> Iterator[View]:
+    """The best evaluation against the last."""
+    metric = METRICS_OFFERED.get(f"test_{source.score}")
+    if metric is None:
+        return
+    better = metric.higher_is_better
+    table = best_against_last(source.runs, source.metrics, source.score, higher_is_better=better)
+    unit = (", %", ", points") if metric.is_share else ("", "")
+    yield View(
+        "Best evaluation against the last",
+        "The best evaluation of a run is chosen on the test set and looks too good for that: quote the last.",
+        table.filter(pl.col("n_evaluations") > 1),
+        [SIZE, N_RUNS, Column("n_evaluations", "evaluations", "number"),
+         Column("best", f"best{unit[0]}", "value"), Column("last", f"last{unit[0]}", "value"),
+         Column("gain", f"apart{unit[1]}", "spread"), Column("best_at", "best after, %", "share")],
+        of_page("Best evaluation against the last"),
+        metric,
+    )  # fmt: skip
+
+
+def margins_of_answers(source: Source) -> Iterator[View]:
+    """How sure the model is where it is right and where it is wrong."""
+    yield View(
+        "Margins of right and wrong answers",
+        "(C1 - C2) / C1, C1 and C2 the two largest probabilities; test split, last evaluation, means.",
+        _last(margins(source.runs, source.metrics)),
+        [SIZE, N_RUNS, Column("margin_correct", "where right, %", "share"),
+         Column("margin_wrong", "where wrong, %", "share")],
+        of_page("Margins of right and wrong answers"),
+        source.metric,
+    )  # fmt: skip
+
+
+def conditions(source: Source) -> Iterator[View]:
+    """What taking over layers is worth."""
+    table = transfer_table(source.runs, source.metric.name)
+    unit = ", points" if source.metric.is_share else ""
+    yield View(
+        "Transfer conditions",
+        "The metric with layers taken over (FT trains them on, S1T, S2T, ... freeze so many), against base.",
+        table,
+        [Column("classes", "classes", "text"), Column("condition", "condition", "text"), SIZE, N_RUNS,
+         Column("mean", _titled(source.metric), "value"), Column("se", "SE", "spread"),
+         Column("gain", f"over base{unit}", "difference"), Column("gain_se", "SE of it", "spread")],
+        of_page("Transfer conditions"),
+        source.metric,
+        [crossing.words for crossing in crossings(table)],
+    )  # fmt: skip
+
+
+def options(source: Source) -> Iterator[View]:
+    """The metric against each option that was swept."""
+    names = swept_options(source.runs)
+    frames = [option_against_metric(source.runs, source.metric.name, name) for name in names]
+    if not frames:
+        return
+    yield View(
+        "Metric against a swept option",
+        "Means over the runs of each value of an option and size, the rest of the recipe held fixed.",
+        pl.concat(frames),
+        [Column("option", "option", "text"), Column("label", "value", "text"),
+         Column("others", "the rest", "text"), SIZE, N_RUNS,
+         Column("mean", _titled(source.metric), "value"), Column("se", "SE", "spread")],
+        of_page("Metric against a swept option"),
+        source.metric,
+    )  # fmt: skip
+
+
+def cost(source: Source) -> Iterator[View]:
+    """The metric against the time of training."""
+    table = cost_against_metric(source.runs, source.metric.name)
+    yield View(
+        "Metric against training time",
+        "What a better value costs; nothing is at least as good in less time than what is marked best.",
+        table.filter(pl.col("wall_s").is_finite()),
+        [Column("model", "model", "text"), SIZE, N_RUNS, Column("wall_s", "s a run", "number"),
+         Column("parameters", "parameters"), Column("flops", "FLOP", "number"),
+         Column("mean", _titled(source.metric), "value"), Column("se", "SE", "spread"),
+         Column("is_best_for_its_time", "best for its time")],
+        of_page("Metric against training time"),
+        source.metric,
+    )  # fmt: skip
+
+
+BUILDERS: Mapping[str, Build] = MappingProxyType(
+    {
+        "plan": plan,
+        "groups": groups,
+        "variance": variance,
+        "gap": gap,
+        "best": best_and_last,
+        "margins": margins_of_answers,
+        "conditions": conditions,
+        "options": options,
+        "cost": cost,
+    }
+)
+"""By the names of the app's pages; "groups" stand beside its learning curve."""
+
+
+def _last(table: pl.DataFrame) -> pl.DataFrame:
+    """The last evaluation of each size of each variant."""
+    return table.group_by("variant", "train_size", maintain_order=True).last()
+
+
+def _titled(metric: Metric) -> str:
+    return f"{metric.title.lower()}{', %' if metric.is_share else ''}"
