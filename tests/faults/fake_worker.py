@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tui_datasize.runlog.claim import (
     ATTEMPT_VARIABLE,
@@ -110,8 +110,11 @@ def _die(claim: Claim, options: Mapping[str, Any]) -> None:
         os.kill(os.getpid(), int(options.get("signal", signal.SIGKILL)))
 
 
-def _fail(claim: Claim, options: Mapping[str, Any]) -> NoReturn:
-    """Report a failure."""
+def _fail(claim: Claim, options: Mapping[str, Any]) -> None:
+    """Report a failure, on the first `failures` attempts or on all."""
+    if claim.attempt > int(options.get("failures", claim.attempt)):
+        _work(claim, options)
+        return
     _note(claim.paths, claim, "end")
     claim.finish(Outcome.FAILED, str(options["reason"]))
     sys.exit(0)

@@ -6,10 +6,12 @@ import os
 import shlex
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.disks import SmallDisk
+from tests.faults.fake_gpus import GPU
 from tests.faults.lab import Lab, is_alive
 from tests.faults.no_processes import MARK
 from tui_datasize.errors import StorageError
@@ -74,6 +76,33 @@ def test_a_worker_that_is_killed_for_its_memory_says_so(lab: Lab) -> None:
     lab.start_scheduler()
     job = lab.wait_for(run, JobState.FAILED)
     assert (job.attempts, job.reason) == (1, reason)
+
+
+def slots_of(pid: int) -> int:
+    """Device slots that a worker holds."""
+    return sum("/slots" in str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def test_a_run_that_fills_a_shared_gpu_has_it_to_itself_the_second_time(lab: Lab) -> None:
+    reason = "out of memory: tried to allocate 40 GiB"
+    fails = {"behaviour": "fail", "reason": reason}
+    once = lab.spec(0, **fails, failures=1, gate=str(lab.gate()))
+    again, other = lab.spec(1, **fails), lab.spec(2)
+    first, second, third = lab.enqueue(once, again, other)
+    lab.start_scheduler("--slots-per-gpu", "3", through=["tests.faults.fake_gpus"])
+    lab.wait(lambda: len(lab.executions(first)) == 3)
+    job = lab.wait_for(first, JobState.RUNNING)
+    assert (job.attempts, job.device) == (2, GPU)
+    assert slots_of(lab.worker_pid(first)) == 3
+    assert f"interrupted ({reason}; starts again alone)" in lab.log()
+    # Nothing else is on the GPU meanwhile.
+    assert not any(lab.job(run).state.is_active for run in (second, third))
+    lab.gate().touch()
+    assert lab.wait_for(first, JobState.SUCCEEDED).attempts == 2
+    # One that fills the whole of it is not tried a third time.
+    job = lab.wait_for(second, JobState.FAILED)
+    assert (job.attempts, job.reason) == (2, reason)
+    assert lab.wait_for(third, JobState.SUCCEEDED).attempts == 1
 
 
 @pytest.mark.parametrize("starts", ["cold", "warm", "forked"])

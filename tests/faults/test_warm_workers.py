@@ -178,8 +178,19 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-@pytest.mark.parametrize("preload", ["no_such_module", "tests.faults.threaded_module"])
-def test_workers_start_cold_where_no_preloader_can_be_had(warm_lab: Lab, preload: str) -> None:
-    (run,) = warm_lab.enqueue(warm_lab.spec())
-    warm_lab.start_scheduler("--preload", preload)
+@pytest.mark.parametrize(
+    ("preload", "why"),
+    [
+        ("no_such_module", "No module named 'no_such_module'"),
+        ("tests.faults.threaded_module", "the imported modules run threads"),
+        ("tests.faults.cuda_module", "the imported modules have initialised CUDA"),
+    ],
+)
+def test_workers_start_cold_where_no_preloader_can_be_had(warm_lab: Lab, preload: str, why: str) -> None:
+    (run,) = warm_lab.enqueue(warm_lab.spec(gate=str(warm_lab.gate())))
+    scheduler = warm_lab.start_scheduler("--preload", preload)
+    assert parent_of(warm_lab.worker_pid(run)) == scheduler.pid
+    warm_lab.gate().touch()
     assert warm_lab.wait_for(run, JobState.SUCCEEDED).attempts == 1
+    assert why in warm_lab.log()
+    assert warm_lab.log().count("workers start cold from now on") == 1

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import polars as pl
 import pytest
 
-from tests.fakes import fake_spec, fake_sweep, write_run
+from tests.fakes import fake_spec, fake_sweep, write_lines, write_run
 from tests.tui.stage import NARROW, Stage
 from tests.tui.test_charts import PALETTE
 from tui_datasize.analysis.curve import metric_named
-from tui_datasize.experiments.spec import ModelSpec, OptimizerSpec
+from tui_datasize.experiments.spec import ModelSpec, OptimizerSpec, RunSpec
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.runlog.schema import SCORES
 from tui_datasize.tui.analysis.overlap_views import draw_matrix, view_overlap
 from tui_datasize.tui.analysis.pages.catalogue import PAGES
 from tui_datasize.tui.analysis.pages.page import MOST_COMPARED, Content, Page, Request, bounded
@@ -24,6 +26,12 @@ PARTS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "one run": lambda runs: runs.head(1),
     "one seed": lambda runs: runs.filter(seed=101, subset_seed=0),
     "no run": lambda runs: runs.head(0),
+    "one seed more at each size": lambda runs: runs.filter(
+        pl.col("run_id").rank("ordinal").over("train_size") <= pl.col("train_size").rank("dense")
+    ),
+    "values of diverged runs": lambda runs: runs.with_columns(
+        test_accuracy=pl.when(pl.col("seed") == 0).then(float("nan")).otherwise("test_accuracy")
+    ),
     "values missing": lambda runs: runs.with_columns(
         test_accuracy=pl.when(pl.col("seed") == 0).then(None).otherwise("test_accuracy"),
         test_loss=pl.when(pl.col("seed") == 0).then(float("nan")).otherwise("test_loss"),
@@ -38,15 +46,26 @@ def log(tmp_path_factory) -> RunLog:
     project.runs.mkdir()
     for spec in fake_sweep():
         write_run(project, spec)
+    for spec in fake_sweep("diverged", sizes=(40, 80), subset_seeds=[0]):
+        write = write_run if spec.seed == 202 else write_diverged
+        write(project, spec)
     return RunLog(project)
+
+
+def write_diverged(project: ProjectPaths, spec: RunSpec) -> None:
+    """A run that has succeeded, and has no scores from half-way on: null, as they are written."""
+    paths = write_run(project, spec)
+    rows = [json.loads(line) for line in paths.metrics.read_text().splitlines()]
+    lost = dict.fromkeys([*SCORES, "grad_norm"])
+    kept = len(rows) // 2
+    paths.metrics.write_text("")
+    write_lines(paths.metrics, [*rows[:kept], *(row | lost for row in rows[kept:])])
 
 
 @pytest.fixture
 def build(log: RunLog) -> Callable[..., Content]:
-    runs = log.runs("digits")
-
     def build_page(page: Page, part: str, metric: str, view: int = 0, size: int = 0) -> Content:
-        chosen = PARTS[part](runs)
+        chosen = PARTS[part](log.runs("diverged" if "diverged" in part else "digits"))
         return page.build(Request(log, chosen, chosen, metric_named(metric), view, size))
 
     return build_page
@@ -57,7 +76,7 @@ def build(log: RunLog) -> Callable[..., Content]:
 def test_every_page_says_something_of_every_part(build, page, part):
     for metric in ("test_accuracy", "test_loss", "wall_s"):
         views = build(page, part, metric).views
-        for view in range(min(views, 2)):
+        for view in range(min(views, 4 if metric == "test_accuracy" else 2)):
             content = build(page, part, metric, view)
             for width, height in ((80, 11), (120, 40), (10, 3)):
                 drawn = content.draw(width, height, PALETTE)
@@ -104,7 +123,7 @@ def test_imported_runs_are_not_said_to_draw_subsets_some_day():
 def test_single_runs_of_each_size(build):
     page = page_named("courses")
     means = build(page, "all", "test_accuracy")
-    assert (means.views, means.sizes) == (2, 1)
+    assert (means.views, means.sizes) == (2, 6)
     largest, smallest = (build(page, "all", "test_accuracy", 1, size) for size in (0, 1))
     assert largest.sizes == 6
     assert largest.note == "n 1,280 · 6 runs one by one"
@@ -118,16 +137,66 @@ def test_single_runs_of_each_size(build):
 def test_six_surfaces_where_there_is_room_and_one_elsewhere(build):
     page = page_named("surface")
     content = build(page, "all", "test_accuracy")
-    assert content.views == 6
+    assert content.views == 7
     wide = content.draw(110, 40, PALETTE).plain
     for title in ("Test accuracy, %", "Train accuracy, %", "Test macro F1", "Train loss"):
         assert title in wide
     assert "accuracy" not in content.draw(80, 14, PALETTE).plain
-    notes = [build(page, "all", "test_accuracy", view).note for view in range(6)]
-    assert len(set(notes)) == 6
+    # A loss goes without its last digit where six maps leave no room for it.
+    *_, losses = content.draw(60, 30, PALETTE).plain.partition("Test loss")
+    assert all(len(text.split()) == 2 * (1 + 4) for text in losses.split("\n")[2:8])
+    notes = [build(page, "all", "test_accuracy", view).note for view in range(7)]
+    assert len(set(notes)) == 7
     assert notes[0].startswith("Test accuracy, %")
     # Another metric that has a course comes first, and the six stay.
-    assert build(page, "all", "test_ece").views == 7
+    assert build(page, "all", "test_ece").views == 8
+
+
+def test_the_gap_is_a_surface_behind_the_six(build):
+    content = build(page_named("surface"), "all", "test_accuracy", 6)
+    assert content.note.startswith("Train - test accuracy, %")
+    # The fakes train to 0.05 above test, or to 1.
+    assert content.table().filter(train_size=40)["mean"].to_list() == pytest.approx([0.05] * 4)
+    assert "5.0" in content.draw(80, 14, PALETTE).plain
+
+
+def test_the_range_is_shaded_at_the_size_that_n_has_come_to(build):
+    page = page_named("courses")
+    contents = [build(page, "all", "test_accuracy", 0, size) for size in (0, 1)]
+    assert [content.note for content in contents] == [
+        "means over runs · ░ range at n 1,280",
+        "means over runs · ░ range at n 40",
+    ]
+    shaded = [content.draw(100, 30, PALETTE).plain.split("\n") for content in contents]
+    rows = [next(row for row, text in enumerate(lines[1:]) if "░" in text) for lines in shaded]
+    # The largest size stands highest.
+    assert rows[0] < rows[1]
+
+
+def test_bars_of_accuracy_stand_against_the_line_of_confidence(build):
+    content = build(page_named("calibration"), "all", "test_accuracy")
+    assert content.views == 2
+    bins = content.table()
+    known = bins.drop_nulls("accuracy")
+    smallest, largest = known["images"].min(), known["images"].max()
+    assert f"A bar holds {smallest:,} to {largest:,} predictions" in content.lines[1]
+    assert known["images"].sum() == bins["images"].sum() > 0
+    assert ((known["confidence"] > known["low"]) & (known["confidence"] <= known["high"])).all()
+    lines = content.draw(80, 14, PALETTE).plain.split("\n")
+    # The probabilities of the fakes lie in one bin or two: a bar from the axis up to 100 %.
+    assert sum("░" in text for text in lines) >= 8
+    assert any("●" in text for text in lines[1:])
+
+
+def test_the_risk_against_coverage_is_a_curve(build):
+    content = build(page_named("calibration"), "all", "test_accuracy", 1)
+    assert content.note == "n 1,280 · risk against coverage, mean over runs"
+    assert content.lines[-1].startswith("The surest 100 % answered: ")
+    assert len(content.table()) == 20
+    lines = content.draw(80, 14, PALETTE).plain.split("\n")
+    assert lines[0].startswith("risk: wrong among them, %")
+    assert lines[-1].strip() == "coverage: answered, %"
+    assert sum(text.count("●") for text in lines[1:]) > 10
 
 
 def test_a_swept_option_is_an_axis(project):
@@ -185,8 +254,10 @@ async def test_pages_are_turned_and_chosen_and_lead_back(busy: Stage):
 async def test_another_view_and_another_size_are_a_key_away(busy: Stage):
     async with busy.open(NARROW) as show:
         await show.press("3", "p", "p", "p", "p", "p")
-        await show.shows("Courses of training", "means over runs", "s switch")
-        assert " n size " not in show.lines[-1]
+        await show.shows("Courses of training", "range at n 80", "s switch")
+        await show.press("n")
+        await show.shows("range at n 40")
+        await show.press("N")
         await show.press("s")
         await show.shows("runs one by one", "n size", "lie between the best and the worst run")
         await show.press("s")

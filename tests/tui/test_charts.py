@@ -10,8 +10,9 @@ from rich.text import Text
 
 from tui_datasize.tui.charts.lines import Band, Series, line_chart
 from tui_datasize.tui.charts.overlap import Bar, class_bars, heat_map
+from tui_datasize.tui.charts.ranked import RankedBar, ranked_bars
 from tui_datasize.tui.charts.scale import Scale
-from tui_datasize.tui.charts.surface import side_by_side, surface_chart
+from tui_datasize.tui.charts.surface import legible_digits, side_by_side, surface_chart
 from tui_datasize.tui.widgets.palette import Palette
 
 PALETTE = Palette(
@@ -243,3 +244,47 @@ def test_charts_stand_side_by_side():
 def test_no_bars_are_a_sentence():
     drawn = class_bars([], width=60, height=10, palette=PALETTE, empty="One draw alone.")
     assert drawn.plain.strip() == "One draw alone."
+
+
+def ranking(count: int, width: int, height: int, label: str = "a → b") -> list[str]:
+    bars = [RankedBar(f"{label}{place}", float(count - place), f"{place} %") for place in range(count)]
+    drawn = ranked_bars(bars, ("pair", "share"), width=width, height=height, palette=PALETTE, empty="None.")
+    return lines(drawn)
+
+
+def test_a_ranking_shows_as_many_as_fit_and_counts_the_rest():
+    drawn = ranking(9, 60, 6)
+    assert len(drawn) == 6
+    assert drawn[0].split() == ["pair", "share"]
+    assert [text.split()[-2] for text in drawn[1:5]] == ["0", "1", "2", "3"]
+    assert [text.count("━") for text in drawn[1:5]] == sorted(
+        (text.count("━") for text in drawn[1:5]), reverse=True
+    )
+    assert drawn[-1] == "… 5 more: ctrl+e"
+    assert len(ranking(5, 60, 6)) == 6
+    assert not any("more" in text for text in ranking(5, 60, 6))
+
+
+def test_a_ranking_without_room_cuts_labels_and_leaves_bars_out():
+    drawn = ranking(2, 20, 6, label="a rather long name → another")
+    assert max(map(len, drawn)) <= 20
+    assert "…" in drawn[1]
+    assert "━" not in "".join(drawn)
+    assert ranking(0, 60, 6)[-1].strip() == "None."
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "digits"),
+    [(62, 11, 1), (61, 11, 0), (42, 11, 0), (41, 11, None), (62, 10, None), (1, 1, None)],
+)
+def test_a_map_has_as_many_digits_as_its_cells_have_room_for(width, height, digits):
+    values = [[100.0] * 10 for _ in range(10)]
+    assert legible_digits([str(row) for row in range(10)], values, 1, width, height) == digits
+
+
+def test_an_axis_of_names_has_as_many_as_stand_apart():
+    names = ["S1T", "S2T", "S3T", "S4T", "base", "FTall"]
+    series = line("", [float(place) for place in range(6)], [1.0] * 6, mark="●")
+    for width, shown in ((60, names), (24, names[::2]), (16, ["S1T", "S4T"])):
+        drawn = lines(chart(series, width=width, x_scale=Scale("condition", names=names)))
+        assert drawn[-2].split() == shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.widgets import Static
 
 from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Show, Stage, look
@@ -75,10 +76,27 @@ async def test_a_drain_that_cannot_be_written_says_so(busy: Stage):
         assert "draining" not in show.text
 
 
-async def test_the_key_of_a_drain_is_in_the_help(busy: Stage):
-    async with busy.open() as show:
+@BOTH_SIZES
+async def test_every_lever_is_in_the_help_with_its_key(busy: Stage, size: tuple[int, int]):
+    levers = {
+        "h H": "Hold waiting jobs",
+        "u": "Release held jobs",
+        "c": "Cancel jobs, running ones too, after a question",
+        "r": "Queue failed, cancelled or interrupted jobs again",
+        "D": "Finish what runs and start nothing, or start again",
+        "+ =": "Raise the priority",
+        "-": "Lower the priority",
+        "[ K": "Move up in the queue",
+        "] J": "Move down in the queue",
+        "P": "Remove checkpoints that nothing needs",
+        "a": "Queue the missing runs of the experiment; asks what to wait for (after) and how many attempts",
+    }
+    async with busy.open(size) as show:
         await show.press("question_mark")
-        await show.shows("Finish what runs and start nothing, or start again")
+        await show.until(lambda: isinstance(show.app.screen, TextDialog))
+        page = str(show.app.screen.query_one(Static).render()).replace(f"\n{'':16}", " ")
+        explained = {line[2:16].strip(): line[16:] for line in page.splitlines() if line.startswith("  ")}
+        assert {keys: explained.get(keys) for keys in levers} == levers
 
 
 async def test_asterisk_marks_the_whole_queue_for_any_action(busy: Stage):

@@ -31,7 +31,8 @@ class FakeNvml:
     NVML_VOLATILE_ECC = 0
 
     def __init__(self, *gpus: FakeGpu, missing: bool = False) -> None:
-        self._gpus = gpus
+        self.gpus = list(gpus)
+        """Those that the driver lists; tests may take some away."""
         self._missing = missing
         self.failing: set[str] = set()
         self.connections = 0
@@ -49,12 +50,16 @@ class FakeNvml:
     def nvmlShutdown(self) -> None:  # noqa: N802
         self.is_connected = False
 
+    def nvmlSystemGetDriverVersion(self) -> bytes:  # noqa: N802
+        self._check("nvmlSystemGetDriverVersion")
+        return b"580.95.05"
+
     def nvmlDeviceGetCount(self) -> int:  # noqa: N802
         self._check("nvmlDeviceGetCount")
-        return len(self._gpus)
+        return len(self.gpus)
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> FakeGpu:  # noqa: N802
-        return self._gpus[index]
+        return self.gpus[index]
 
     def nvmlDeviceGetMemoryInfo(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: N802
         self._check("nvmlDeviceGetMemoryInfo", gpu)

@@ -88,6 +88,48 @@ def test_a_sweep_begun_on_gpus_does_not_creep_on_to_the_cpu() -> None:
 
 
 @pytest.mark.parametrize(
+    ("left", "gone"), [((), ("GPU 0 (GPU-a)", "GPU 1 (GPU-b)")), ((1,), ("GPU 0 (GPU-a)",))]
+)
+def test_gpus_that_are_listed_no_more_are_named_until_they_are_back(
+    left: tuple[int, ...], gone: tuple[str, ...]
+) -> None:
+    nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB), FakeGpu("GPU-b", 24 * GIB))
+    monitor = DeviceMonitor(nvml, {})
+    whole = monitor.read()
+    every = nvml.gpus
+    nvml.gpus = [every[one] for one in left]
+    report = monitor.read()
+    assert [gpu.uuid for gpu in report.gpus] == [every[one].uuid for one in left]
+    assert report.cpu_slots == 0
+    words = "; ".join(f"{name} is gone: it takes no jobs until it is back" for name in gone)
+    assert report.problem == words
+    nvml.gpus = every
+    assert monitor.read() == whole
+    assert whole.problem == ""
+
+
+def test_a_gpu_that_is_hidden_is_not_missed() -> None:
+    nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB), FakeGpu("GPU-b", 24 * GIB))
+    monitor = DeviceMonitor(nvml, {"CUDA_VISIBLE_DEVICES": "GPU-b"})
+    assert monitor.read().problem == ""
+    del nvml.gpus[0]
+    assert monitor.read().problem == ""
+    nvml.gpus.clear()
+    report = monitor.read()
+    assert (report.gpus, report.cpu_slots) == ((), 0)
+    assert "(GPU-b) is gone" in report.problem
+
+
+def test_the_driver_tells_its_version_or_not() -> None:
+    nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB))
+    assert DeviceMonitor(nvml, {}).read().driver_version == "580.95.05"
+    nvml.fail_in("nvmlSystemGetDriverVersion")
+    report = DeviceMonitor(nvml, {}).read()
+    assert (len(report.gpus), report.driver_version, report.problem) == (1, "", "")
+    assert DeviceMonitor(FakeNvml(missing=True), {}).read().driver_version == ""
+
+
+@pytest.mark.parametrize(
     ("visible", "expected"),
     [("", []), ("-1", []), ("1", ["GPU-b"]), ("GPU-a", ["GPU-a"]), ("1,GPU-a", ["GPU-a", "GPU-b"])],
 )

@@ -177,13 +177,68 @@ def test_a_chain_of_many_runs_fails_with_its_first(queue: Queue) -> None:
     assert queue.startable() == [chain[0].run_id]
     queue.end(chain[0], JobState.FAILED, "no")
     assert {job.state for job in queue.client.jobs()} == {JobState.FAILED}
-    assert set(queue.ask(CommandKind.RETRY, *chain)) == {"queued again"}
+    # Those that are applied later are back by then.
+    answers = queue.ask(CommandKind.RETRY, *chain)
+    assert answers[:2] == ["queued again"] * 2
+    assert not any(answer.startswith("-") for answer in answers)
+    assert {job.state for job in queue.client.jobs()} == {JobState.QUEUED}
 
 
 def test_dependants_of_a_cancelled_source_fail_too(queue: Queue) -> None:
     queue.enqueue(SOURCE, FIRST, after={FIRST: [SOURCE]})
     assert queue.ask(CommandKind.CANCEL, SOURCE) == ["cancelled"]
     assert queue.job(FIRST).reason == f"its source {SOURCE.run_id} was cancelled"
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_whole_experiment_is_cancelled_whatever_waits_for_what(queue: Queue, together: bool) -> None:
+    queue.enqueue(SOURCE, OTHER, FIRST, SECOND, after={FIRST: [SOURCE], SECOND: [FIRST, OTHER]})
+    queue.begin(OTHER)
+    specs = (SOURCE, OTHER, FIRST, SECOND)
+    said = ["cancelled", "is being cancelled", "cancelled", "cancelled"]
+    if together:
+        assert queue.ask(CommandKind.CANCEL, *specs) == said
+    else:
+        assert [queue.ask(CommandKind.CANCEL, spec)[0] for spec in specs] == said
+    assert [queue.job(spec).state for spec in (SOURCE, FIRST, SECOND)] == [JobState.CANCELLED] * 3
+    assert {queue.job(spec).reason for spec in (SOURCE, FIRST, SECOND)} == {"cancelled"}
+    # What somebody has cancelled by name comes back when they say so.
+    assert queue.ask(CommandKind.RETRY, SOURCE) == ["queued again"]
+    assert queue.job(FIRST).state is JobState.CANCELLED
+
+
+def test_a_failure_of_its_own_is_no_cancellation(queue: Queue) -> None:
+    queue.enqueue(SOURCE, FIRST, after={FIRST: [SOURCE]})
+    queue.end(SOURCE, JobState.FAILED, "no")
+    for spec in (SOURCE, FIRST):
+        assert queue.ask(CommandKind.CANCEL, spec) == ["-has failed already; `retry` runs it again"]
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_a_retried_source_brings_back_what_failed_for_it(queue: Queue, cancelled: bool) -> None:
+    queue.enqueue(SOURCE, OTHER, FIRST, SECOND, after={FIRST: [SOURCE], SECOND: [FIRST, OTHER]})
+    if cancelled:
+        queue.ask(CommandKind.CANCEL, SOURCE)
+    else:
+        queue.end(SOURCE, JobState.FAILED, "no")
+    queue.end(OTHER, JobState.FAILED, "no")
+    # SECOND waits for another run as well, and that one has failed.
+    assert queue.ask(CommandKind.RETRY, SOURCE) == ["queued again, with 1 run that failed for it"]
+    assert queue.job(FIRST).waits_for == (SOURCE.run_id,)
+    assert queue.job(SECOND).state is JobState.FAILED
+    assert queue.ask(CommandKind.RETRY, OTHER) == ["queued again, with 1 run that failed for it"]
+    assert set(queue.job(SECOND).waits_for) == {FIRST.run_id, OTHER.run_id}
+    assert queue.startable() == [SOURCE.run_id, OTHER.run_id]
+
+
+def test_a_retried_source_leaves_those_alone_that_failed_by_themselves(queue: Queue) -> None:
+    queue.enqueue(SOURCE, FIRST, SECOND, after={FIRST: [SOURCE], SECOND: [FIRST]})
+    queue.end(SOURCE, JobState.SUCCEEDED)
+    queue.end(FIRST, JobState.FAILED, "NaN loss")
+    queue.enqueue(SOURCE, force=True)
+    queue.end(SOURCE, JobState.FAILED, "no")
+    assert queue.ask(CommandKind.RETRY, SOURCE) == ["queued again"]
+    assert [queue.job(spec).state for spec in (FIRST, SECOND)] == [JobState.FAILED] * 2
 
 
 def test_a_dependant_is_retried_after_or_with_its_source_and_not_before(queue: Queue) -> None:

@@ -64,6 +64,7 @@ def test_a_whole_sweep_on_a_page(fake_project):
         "Ensembles of runs", "Runs", "Provenance",
     ]  # fmt: skip
     assert len(page) < 2 * 2**20
+    assert ">target<" in page
     curve, spread, courses, *inside = svgs(page)
     legend = {text.text for text in curve.iter("{http://www.w3.org/2000/svg}text")}
     assert {"run", "mean", "log-linear", "average of laws", "90 % band beyond"} <= legend

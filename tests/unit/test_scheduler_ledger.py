@@ -69,6 +69,20 @@ def test_gpus_have_the_slots_they_are_given_and_faulty_ones_none(
     assert ledger.devices({"GPU-a": 2}) == [Device("GPU-a", 3, 2, 24 * GIB, 24 * GIB, pack_width=8)]
 
 
+def test_a_queue_begun_on_gpus_waits_for_them_and_not_for_the_cpu(
+    store: Store, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui_datasize.jobs.ledger._READ_INTERVAL_S", 0.0)
+    nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB))
+    ledger = ledger_of(store, supervisor, nvml, cpu_slots=2)
+    gone, nvml.gpus = nvml.gpus, []
+    ledger.update()
+    assert (ledger.capacities(), store.settings.read().slots) == ({}, 0)
+    nvml.gpus = gone
+    ledger.update()
+    assert (ledger.capacities(), store.settings.read().slots) == ({"GPU-a": 1}, 1)
+
+
 def test_without_gpus_there_are_cpu_slots(store: Store, supervisor: Supervisor) -> None:
     ledger = ledger_of(store, supervisor, FakeNvml(missing=True), cpu_slots=5)
     assert ledger.capacities() == {"cpu": 5}

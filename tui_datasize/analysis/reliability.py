@@ -36,6 +36,13 @@ class Reliability:
     """Expected calibration error: mean |accuracy - confidence| over images; NaN without images."""
 
     @property
+    def table(self) -> pl.DataFrame:
+        """A bin a row: `low`, `high`, `images`, `confidence`, `accuracy`; the last two null where empty."""
+        ends = {"low": self.low, "high": np.append(self.low[1:], 1.0), "images": self.images}
+        means = {"confidence": self.confidence, "accuracy": self.accuracy}
+        return pl.DataFrame(ends | means).with_columns(pl.col(*means).fill_nan(None))
+
+    @property
     def words(self) -> str:
         """The error with its number of bins, and in which direction it goes."""
         images = int(self.images.sum())

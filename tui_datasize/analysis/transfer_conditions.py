@@ -104,6 +104,18 @@ def crossings(table: pl.DataFrame, classes_of_half: int | None = None) -> tuple[
     return tuple(sorted(found, key=lambda one: (one.experiment, one.classes, one.frozen_layers)))
 
 
+def layer_order(table: pl.DataFrame) -> pl.DataFrame:
+    """Rows in the order of an axis of conditions: S1T, S2T, ..., then base, then what freezes nothing.
+
+    Args:
+        table: Schema `CONDITIONS`.
+    """
+    is_base = pl.col("condition") == BASE
+    return table.sort(
+        pl.col("frozen_layers").fill_null(2**31), ~is_base, "condition", "train_size", maintain_order=True
+    )
+
+
 def _both_directions(halves: pl.DataFrame) -> pl.DataFrame:
     """The mean over the halves of classes, where an experiment has two and both have the condition."""
     directions = pl.col("classes").n_unique().over("experiment")

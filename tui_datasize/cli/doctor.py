@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -19,7 +19,8 @@ from rich.console import Console
 
 from tui_datasize import __version__
 from tui_datasize.cli.project import print_json, project_paths
-from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DatasizeError
+from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DataError, DatasizeError
+from tui_datasize.experiments.catalogue import ARRAYS, DATASETS
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
@@ -102,26 +103,38 @@ def _repair(paths: ProjectPaths) -> Check:
 
 def _versions() -> Check:
     packages = ("torch", "torchvision", "torchmetrics", "polars", "textual", "plotext")
-    listed = ", ".join(f"{package} {version(package)}" for package in packages)
+    try:
+        listed = ", ".join(f"{package} {version(package)}" for package in packages)
+    except PackageNotFoundError as error:
+        return Check("versions", "fail", f"{error.name} is not installed; install datasize-tui again")
     return Check(
         "versions", "ok", f"datasize-tui {__version__}, Python {platform.python_version()}, {listed}"
     )
 
 
 def _devices(paths: ProjectPaths) -> Check:
-    report = read_devices()
+    """The GPUs: a failure where there are some, or runs have used some, and none takes a job now."""
+    report, client = read_devices(), QueueClient(paths)
     try:
-        at_once = f"{plural(QueueClient(paths).slots(), 'job')} at once"
+        slots, had_gpus = client.slots(), any(usage.gpu_s for usage in client.usage())
+        at_once = f"{plural(slots, 'job')} at once"
     except DatasizeError:
         # Said by the check of the queue.
+        slots, had_gpus = None, False
         at_once = "how many jobs at once cannot be told without the queue"
-    if not report.gpus:
-        return Check("devices", "warn", f"{report.problem}, {at_once}")
-    described = ", ".join(
+    listed = ", ".join(
         f"{gpu.name} ({gpu.memory_free_bytes / 2**30:.1f} of {gpu.memory_total_bytes / 2**30:.1f} GiB free)"
         for gpu in report.gpus
     )
-    return Check("devices", "ok", f"{described}, {at_once}")
+    driver = f"driver {report.driver_version}" if report.driver_version else ""
+    told = [listed, driver, report.problem] if report.gpus else [driver, report.problem]
+    is_sound = any(not gpu.fault for gpu in report.gpus)
+    if had_gpus and not is_sound:
+        told.append("runs of this project have used a GPU, and none takes jobs now")
+    # A scheduler that runs may know of GPUs that are not even listed any more: it has no slots then.
+    is_stopped = not is_sound and (had_gpus or not report.cpu_slots or slots == 0)
+    verdict: Verdict = "fail" if is_stopped else "warn" if report.problem else "ok"
+    return Check("devices", verdict, f"{'; '.join(filter(None, told))}, {at_once}")
 
 
 def _torch() -> Check:
@@ -196,21 +209,29 @@ def _project(paths: ProjectPaths) -> Iterator[Check]:
         yield Check("experiments", "fail", error.line)
         return
     yield Check("experiments", "ok", f"{len(project.experiments)} in {paths.experiments}")
-    datasets: dict[str, str] = {}
+    datasets: dict[str, None] = {}
     for experiment in project.experiments.values():
         try:
             plan_runs(experiment, project)
-            datasets.setdefault(experiment.dataset, "")
+            datasets[experiment.dataset] = None
+        except DataError as error:
+            yield Check("data set", "fail", error.line)
         except DatasizeError as error:
-            datasets[experiment.dataset] = error.line
-    for dataset, problem in datasets.items():
-        yield Check("data set", "warn" if problem else "ok", problem or f"{dataset}, {_presence(dataset)}")
+            yield Check("experiments", "fail", error.line)
+    yield from (_dataset(dataset, project.data_dir) for dataset in datasets)
 
 
-def _presence(dataset: str) -> str:
-    from tui_datasize.experiments.catalogue import DATASETS
-
-    return DATASETS[dataset].how_to_get if dataset in DATASETS else "complete"
+def _dataset(name: str, data_dir: Path) -> Check:
+    """A data set that the first run has yet to download may fail there, on a machine without a network."""
+    if name not in DATASETS:
+        return Check("data set", "ok", f"{name}, complete")
+    how_to_get = DATASETS[name].how_to_get
+    decoded = data_dir / ARRAYS
+    if any(decoded.glob(f"{name}-*v[0-9]*")):
+        return Check("data set", "ok", f"{name}, decoded in {decoded}")
+    if DATASETS[name].is_installed:
+        return Check("data set", "ok", f"{name}, {how_to_get}")
+    return Check("data set", "warn", f"{name} is not in {decoded} yet: {how_to_get}")
 
 
 def _queue(paths: ProjectPaths) -> Check:

@@ -11,6 +11,8 @@ from types import MappingProxyType
 from tui_datasize.errors import DataError
 
 IMAGE_FOLDER = "imagefolder:"
+ARRAYS = "arrays"
+"""Below the directory of the data sets: their decoded images, each in a folder that its name begins with."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 
 
@@ -35,6 +37,8 @@ class DatasetInfo:
     """One clause for a person whose data set is missing."""
     is_files: bool = False
     """Whether it lies as image files, which `image_px` resizes when they are decoded."""
+    is_installed: bool = False
+    """Whether it comes with a package, so that nothing is downloaded."""
 
     @property
     def classes(self) -> int:
@@ -69,6 +73,7 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
                 channels=1,
                 size_px=8,
                 how_to_get="it comes with scikit-learn",
+                is_installed=True,
             ),
             DatasetInfo(
                 name="mnist",

@@ -18,6 +18,7 @@ from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.atomic import sync_directory
 from tui_datasize.runlog.claim import Outcome, conclude, observe, take_lock
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+from tui_datasize.words import plural
 
 _BATCH = 1000
 
@@ -162,7 +163,9 @@ class CommandDesk:
     def _cancel(self, command: PendingCommand, state: JobState | None) -> _Answer:
         if state is JobState.CANCELLED:
             return True, "is cancelled already"
-        if state is None or state.is_final:
+        # Its source may have been cancelled by the command before this one.
+        is_stranded = self._store.dependencies.has_failed_for_a_cancelled_source(command.run_id)
+        if state is None or (state.is_final and not is_stranded):
             return False, _refusal(state, "nothing is left to cancel")
         if state.is_active:
             self._store.request_cancel(command.run_id)
@@ -173,16 +176,33 @@ class CommandDesk:
             attempt = self._store.use_attempt(command.run_id)
             if not conclude(paths, attempt, Outcome.CANCELLED, "cancelled while it waited"):
                 return False, "a worker is just leaving it; try again"
+        if is_stranded:
+            self._store.change(command.run_id, JobState.QUEUED)
         self._store.change(command.run_id, JobState.CANCELLED, "cancelled")
         return True, "cancelled"
 
     def _retry(self, commands: Sequence[PendingCommand]) -> list[_Answer]:
-        """Retry sources before what waits for them, so that a whole experiment can be asked for."""
+        """Retry sources before what waits for them, so that a whole experiment can be asked for.
+
+        What has failed for one of them alone comes back with it.
+        """
         sources = self._store.dependencies.sources
         together = {command.run_id: sources(command.run_id) for command in commands}
         in_order = [run_id for run_id in TopologicalSorter(together).static_order() if run_id in together]
         answers = {run_id: self._retry_one(run_id, together[run_id]) for run_id in in_order}
+        for run_id, (ok, text) in answers.items():
+            if ok and (back := self._bring_back(run_id)):
+                answers[run_id] = ok, f"{text}, with {plural(back, 'run')} that failed for it"
         return [answers[command.run_id] for command in commands]
+
+    def _bring_back(self, source: str) -> int:
+        """Queue again what has failed for a run, directly or not, and return how many runs that were."""
+        back = [source]
+        for one in back:
+            for dependant in self._store.dependencies.failed_for(one):
+                self._store.queue_again(dependant)
+                back.append(dependant)
+        return len(back) - 1
 
     def _retry_one(self, run_id: str, sources: Sequence[str]) -> _Answer:
         state = self._store.state(run_id)

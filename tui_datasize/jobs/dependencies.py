@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 
@@ -45,6 +46,23 @@ class Dependencies:
             (source,),
         )
         return [row[0] for row in rows]
+
+    def failed_for(self, source: str) -> list[str]:
+        """The dependants of a job that have failed for the end of a source alone, and may succeed now."""
+        rows = self._connection.execute(
+            "SELECT run_id, reason FROM dependencies JOIN jobs USING (run_id) "
+            "WHERE source = ? AND state = ? ORDER BY position",
+            (source, JobState.FAILED),
+        ).fetchall()
+        stranded = [run_id for run_id, reason in rows if end_of_source(reason)]
+        return [run_id for run_id in stranded if not self.hopeless(self.sources(run_id))]
+
+    def has_failed_for_a_cancelled_source(self, run_id: str) -> bool:
+        """Whether a job has failed for nothing but that somebody cancelled a run that it waits for."""
+        row = self._connection.execute(
+            "SELECT reason FROM jobs WHERE run_id = ? AND state = ?", (run_id, JobState.FAILED)
+        ).fetchone()
+        return row is not None and end_of_source(row[0]) is JobState.CANCELLED
 
     def problem(self, run_id: str, sources: Sequence[str]) -> str:
         """Why a job cannot be made to wait for these runs, in words; empty where it can."""
@@ -102,6 +120,19 @@ def stranded_by(source: str, state: JobState, reason: str = "") -> str:
     if state is JobState.CANCELLED:
         return f"its source {source} was cancelled"
     return f"its source {source} failed" + (f": {reason}" if reason else "")
+
+
+def end_of_source(reason: str) -> JobState | None:
+    """How the source ended that a job failed for, by the job's reason; None for a failure of its own.
+
+    >>> end_of_source(stranded_by("letters-n750", JobState.CANCELLED))
+    <JobState.CANCELLED: 'cancelled'>
+    >>> end_of_source("out of memory")
+    """
+    told = re.match(r"its source \S+ (was cancelled|failed)(?=:|$)", reason)
+    if told is None:
+        return None
+    return JobState.FAILED if told[1] == "failed" else JobState.CANCELLED
 
 
 def check_sources(

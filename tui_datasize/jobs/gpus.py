@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,6 +54,8 @@ class DeviceReport:
     """Jobs of one thread that the cores take at once, unless told otherwise; 0 where GPUs take the jobs."""
     problem: str
     """One line for a person on what is missing or failing; empty if nothing is."""
+    driver_version: str = ""
+    """Of the NVIDIA driver; empty where NVML does not answer."""
 
 
 class DeviceMonitor:
@@ -68,27 +70,44 @@ class DeviceMonitor:
         self._nvml = nvml
         self._environment = environment
         self._connected = False
+        self._driver_version = ""
         self._had_gpus = False
+        self._indices: dict[str, int] = {}
+        """By UUID, the GPUs that have been seen, and where they last stood in NVML's list."""
 
     def read(self) -> DeviceReport:
         """Look at all devices; never raises for what NVML does.
 
-        Without NVML jobs run on the CPU. Once GPUs have been seen, a failing NVML gives no devices
-        at all until it recovers: a sweep begun on GPUs should not creep on to the CPU.
+        Without NVML jobs run on the CPU. Once GPUs have been seen, a failing NVML, or one that lists none
+        of them any more, gives no devices at all until they are back: a sweep begun on GPUs should not
+        creep on to the CPU. This is remembered for as long as the monitor lives.
         """
         try:
-            gpus, problems = self._read_gpus()
+            gpus, failures = self._read_gpus()
         except _NvmlFailure as failure:
             self._connected = False
             if self._had_gpus:
                 return DeviceReport((), 0, f"{failure}: no jobs are started until it answers again")
             return _cpu_report(str(failure))
         gpus = tuple(gpu for gpu in gpus if _is_visible(gpu, self._environment.get(VISIBLE_VARIABLE)))
-        if not gpus and not problems:
-            return _cpu_report("no GPU is visible")
+        if not (gpus or failures or self._had_gpus):
+            return _cpu_report("no GPU is visible", self._driver_version)
         self._had_gpus = True
-        problems += tuple(f"GPU {gpu.index}: {gpu.fault}" for gpu in gpus if gpu.fault)
-        return DeviceReport(gpus, 0, "; ".join(problems))
+        self._indices |= {gpu.uuid: gpu.index for gpu in gpus}
+        problems = [
+            *(f"GPU {index} takes no jobs: {failure}" for index, failure in failures.items()),
+            *self._missing(gpus, failures),
+            *(f"GPU {gpu.index}: {gpu.fault}" for gpu in gpus if gpu.fault),
+        ]
+        return DeviceReport(gpus, 0, "; ".join(problems), self._driver_version)
+
+    def _missing(self, gpus: Sequence[Gpu], failures: Mapping[int, str]) -> Iterator[str]:
+        """What there is to say of GPUs that were seen before and are not now."""
+        present = {gpu.uuid for gpu in gpus}
+        for uuid, index in self._indices.items():
+            # One that fails may not even tell its UUID, and is told of already.
+            if uuid not in present and index not in failures:
+                yield f"GPU {index} ({uuid}) is gone: it takes no jobs until it is back"
 
     def close(self) -> None:
         """Give the connection to NVML back."""
@@ -96,16 +115,17 @@ class DeviceMonitor:
             self._connected = False
             _try(self._nvml, self._nvml.nvmlShutdown, None)
 
-    def _read_gpus(self) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
+    def _read_gpus(self) -> tuple[tuple[Gpu, ...], dict[int, str]]:
+        """The GPUs that answer, and by index why others do not."""
         self._connect()
         nvml = self._nvml
-        gpus, problems = [], []
+        gpus, failures = [], {}
         for index in range(_demand(nvml, nvml.nvmlDeviceGetCount)):
             try:
                 gpus.append(_read_gpu(nvml, index))
             except _NvmlFailure as failure:
-                problems.append(f"GPU {index} takes no jobs: {failure}")
-        return tuple(gpus), tuple(problems)
+                failures[index] = str(failure)
+        return tuple(gpus), failures
 
     def _connect(self) -> None:
         if self._connected:
@@ -118,6 +138,7 @@ class DeviceMonitor:
             self._nvml = pynvml
         _demand(self._nvml, self._nvml.nvmlInit)
         self._connected = True
+        self._driver_version = _text(_try(self._nvml, self._nvml.nvmlSystemGetDriverVersion, ""))
 
 
 def read_devices(nvml: Any = None) -> DeviceReport:
@@ -165,8 +186,8 @@ class _NvmlFailure(Exception):  # noqa: N818 - never leaves this module
     """A call to NVML that nothing can be told without has failed."""
 
 
-def _cpu_report(problem: str) -> DeviceReport:
-    return DeviceReport((), cpu_count(), f"{problem}: jobs run on the CPU")
+def _cpu_report(problem: str, driver_version: str = "") -> DeviceReport:
+    return DeviceReport((), cpu_count(), f"{problem}: jobs run on the CPU", driver_version)
 
 
 def _read_gpu(nvml: Any, index: int) -> Gpu:

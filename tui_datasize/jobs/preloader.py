@@ -240,6 +240,11 @@ def _other_threads() -> Iterator[tuple[str, str]]:
 
 def _refuse_opened_gpu() -> None:
     """End if an import has opened a GPU: CUDA cannot be used on the other side of a fork."""
+    # Not imported for this: where nothing has, there is nothing to ask. Some machines have GPUs without the
+    # files below.
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        sys.exit("preloader: the imported modules have initialised CUDA, which ends at a fork")
     opened = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
     gpus = sorted(path for path in opened if path.startswith("/dev/nvidia"))
     if gpus:

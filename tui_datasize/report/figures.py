@@ -27,7 +27,13 @@ def curve_chart(curve: CurveAnalysis) -> Chart:
     """The learning curve: runs, means, the published law, the average of laws and its band beyond."""
     metric, beyond = curve.metric, _extrapolations(curve)
     bands = [_beyond(beyond, metric), _interval(curve)]
-    lines = [*_laws(curve), *_average(curve, beyond), *_published(curve), *_measured(curve)]
+    lines = [
+        *_laws(curve),
+        *_average(curve, beyond),
+        *_published(curve),
+        *_target(curve, beyond),
+        *_measured(curve),
+    ]
     everything = [
         *(value for line in lines for value in line.y),
         *(end for band in bands for ends in (band.low, band.high) for end in ends),
@@ -116,10 +122,20 @@ def _measured(curve: CurveAnalysis) -> list[Line]:
 def _published(curve: CurveAnalysis) -> list[Line]:
     if not isinstance(curve.fit, LogLinearFit):
         return []
-    sizes = curve.curve["train_size"].to_list()
+    sizes = curve.fitted_sizes
     ends = [sizes[0], 2 * sizes[-1]]
     values = _scaled([curve.fit.predict(size).value for size in ends], curve.metric)
     return [Line("log-linear", ends, values, COLOURS[1], dash="7 4")]
+
+
+def _target(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> list[Line]:
+    target = curve.question.target
+    if target is None:
+        return []
+    sizes = [*curve.curve["train_size"], *(point.train_size for point in beyond)]
+    return [
+        Line("target", [min(sizes), max(sizes)], _scaled([target] * 2, curve.metric), COLOURS[3], dash="2 3")
+    ]
 
 
 def _average(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> list[Line]:

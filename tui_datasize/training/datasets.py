@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tui_datasize.errors import DataError
-from tui_datasize.experiments.catalogue import IMAGE_FOLDER
+from tui_datasize.experiments.catalogue import ARRAYS, IMAGE_FOLDER
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.training import failures, tiny_imagenet
@@ -46,7 +46,7 @@ def load_dataset(name: str, data_dir: Path, image_px: int = 0) -> LoadedDataset:
         DataError: The data set is unknown, cannot be had, or an image cannot be decoded.
         OSError: `data_dir` cannot be written.
     """
-    arrays = data_dir / "arrays"
+    arrays = data_dir / ARRAYS
     version = f"px{image_px}-v{FORMAT}" if image_px else f"v{FORMAT}"
     if name.startswith(IMAGE_FOLDER):
         listing = list_folder(name, data_dir)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from rich.text import Text
 from textual.binding import Binding
@@ -11,6 +12,9 @@ from textual.dom import DOMNode
 
 from tui_datasize.tui.widgets.key_bar import key_name
 from tui_datasize.tui.widgets.palette import Palette
+
+_EXPLANATION_WIDTH = 53
+"""Columns that a screen of 80 leaves beside the keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +85,5 @@ def help_text(groups: Iterable[KeyGroup], extra: Sequence[tuple[str, str]], pale
 
 
 def _append(text: Text, keys: str, what: str, palette: Palette) -> None:
-    text.append(f"  {keys:<14}", f"bold {palette.foreground}").append(f"{what}\n", palette.muted)
+    lines = f"\n{'':16}".join(wrap(what, _EXPLANATION_WIDTH))
+    text.append(f"  {keys:<14}", f"bold {palette.foreground}").append(f"{lines}\n", palette.muted)

@@ -18,6 +18,7 @@ from tui_datasize.tui.charts.scale import (
     decimate,
     interpolate,
     limits,
+    name_ticks,
     place_points,
     ticks,
 )
@@ -148,7 +149,8 @@ def _frame(points: Sequence[Point], x_scale: Scale, y_scale: Scale, width: int, 
     y_limits = limits([y for _, y in points], y_scale)
     y_ticks = ticks(*y_limits, y_scale, max(2, (height - 4) // _ROWS_PER_TICK))
     columns = width - max((len(tick.label) for tick in y_ticks), default=0) - 1
-    x_ticks = ticks(*x_limits, x_scale, max(2, columns // _COLUMNS_PER_TICK))
+    numbers = ticks(*x_limits, x_scale, max(2, columns // _COLUMNS_PER_TICK))
+    x_ticks = name_ticks(x_scale.names, columns) if x_scale.names else numbers
     return _Frame(x_limits, y_limits, x_ticks, y_ticks, columns)
 
 

@@ -29,6 +29,8 @@ class Scale:
     """A value that the limits always include, e.g. 0 for a count of updates."""
     room: float = 0.05
     """Room beyond the outermost points on either side, as a fraction of their span."""
+    names: Sequence[str] = ()
+    """What stands at the places 0, 1, 2, ... of an axis without numbers; empty for numbers."""
 
     def place(self, value: float) -> float | None:
         """Where a value is drawn on the axis; None where it cannot be."""
@@ -105,6 +107,17 @@ def ticks(low: float, high: float, scale: Scale, count: int) -> list[Tick]:
     if scale.log:
         return _log_ticks(low, high, count)
     return _linear_ticks(low, high, count)
+
+
+def name_ticks(names: Sequence[str], columns: int) -> list[Tick]:
+    """The names of an axis without numbers at 0, 1, 2, ...: as many as stand apart in some columns.
+
+    >>> [tick.label for tick in name_ticks(["base", "S1T", "S2T"], 12)]
+    ['base', 'S2T']
+    """
+    widest = max(map(len, names), default=0) + 1
+    step = max(1, ceil(widest * len(names) / max(columns, 1)))
+    return [Tick(place, names[place]) for place in range(0, len(names), step)]
 
 
 def _linear_ticks(low: float, high: float, count: int) -> list[Tick]:

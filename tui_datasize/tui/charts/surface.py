@@ -44,7 +44,7 @@ def surface_chart(
     if not known:
         return sentence(empty, width, height, palette)
     label_width = max(len(label) for label in row_labels) + 1
-    cell_width = max(1, min(_WIDEST_CELL, (width - label_width) // len(column_labels)))
+    cell_width = max(1, _cell_width(row_labels, len(column_labels), width))
     shown_columns = min(len(column_labels), width - label_width)
     cell_height = max(1, min(3, (height - 1) // len(row_labels)))
     span = (min(known), max(known))
@@ -65,6 +65,30 @@ def surface_chart(
     return Text("\n").join(lines[:height])
 
 
+def legible_digits(
+    row_labels: Sequence[str], values: Sequence[Sequence[float]], most: int, width: int, height: int
+) -> int | None:
+    """Digits behind the point with which every number of a map has its row and its room; None if none.
+
+    Args:
+        row_labels: One per row.
+        values: As for `surface_chart`.
+        most: Digits that are wanted.
+        width: Columns of the map.
+        height: Rows of the map, that of the column labels included.
+    """
+    if not values or len(values) >= height:
+        return None
+    known = [value for row in values for value in row if isfinite(value)]
+    cell_width = _cell_width(row_labels, len(values[0]), width)
+    fitting = (
+        digits
+        for digits in range(most, -1, -1)
+        if max((len(f"{value:.{digits}f}") for value in known), default=1) < cell_width
+    )
+    return next(fitting, None)
+
+
 def side_by_side(charts: Sequence[Text], widths: Sequence[int]) -> Text:
     """Charts in one row, each padded to its width."""
     columns = [list(chart.split("\n", allow_blank=True)) for chart in charts]
@@ -78,6 +102,12 @@ def side_by_side(charts: Sequence[Text], widths: Sequence[int]) -> Text:
         line.rstrip()
         rows.append(line)
     return Text("\n").join(rows)
+
+
+def _cell_width(row_labels: Sequence[str], columns: int, width: int) -> int:
+    """Columns of one cell; not positive where there is no room at all."""
+    label_width = max(len(label) for label in row_labels) + 1
+    return min(_WIDEST_CELL, (width - label_width) // columns)
 
 
 def _cell(

@@ -39,16 +39,18 @@ from tui_datasize.tui.widgets.text import plural
 _REPEATED = (CommandKind.HOLD, CommandKind.RELEASE, CommandKind.PRIORITY, CommandKind.MOVE)
 """What one does several times in a row to the same jobs, or takes back: their marks stay."""
 
+_QUEUE_ALL = "Queue the missing runs of the experiment; asks what to wait for (after) and how many attempts"
+
 
 class QueuePane(Pane):
     """Shows what is queued and asks for changes by messages; it changes nothing itself."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "queue_all", "queue all", tooltip="Queue the missing runs of the experiment"),
+        Binding("a", "queue_all", "queue all", tooltip=_QUEUE_ALL),
         Binding("h,H", "change('hold')", "hold", tooltip="Hold waiting jobs"),
         Binding("u", "change('release')", "release", tooltip="Release held jobs"),
         Binding("c", "cancel", "cancel", tooltip="Cancel jobs, running ones too, after a question"),
-        Binding("r", "change('retry')", "retry", tooltip="Queue failed or cancelled jobs again"),
+        Binding("r", "change('retry')", "retry", tooltip="Queue failed, cancelled or interrupted jobs again"),
         Binding("D", "drain", "drain", tooltip="Finish what runs and start nothing, or start again"),
         Binding("l,L", "log", "log", tooltip="The log of the job on the whole screen"),
         Binding("slash", "filter", "filter", tooltip="Show only jobs that match; ! excludes a word"),

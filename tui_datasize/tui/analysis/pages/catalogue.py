@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from tui_datasize.tui.analysis.pages.classes import calibration, confusions, per_class
+from tui_datasize.tui.analysis.pages.calibration import calibration
+from tui_datasize.tui.analysis.pages.classes import confusions, per_class
 from tui_datasize.tui.analysis.pages.gap import best_and_last, gap
-from tui_datasize.tui.analysis.pages.groups_of_runs import conditions, cost, ensembles
+from tui_datasize.tui.analysis.pages.groups_of_runs import cost, ensembles
 from tui_datasize.tui.analysis.pages.options import options
 from tui_datasize.tui.analysis.pages.page import Page
 from tui_datasize.tui.analysis.pages.plan import plan
 from tui_datasize.tui.analysis.pages.spread import spread
 from tui_datasize.tui.analysis.pages.surfaces import surface
 from tui_datasize.tui.analysis.pages.training import courses, margins
+from tui_datasize.tui.analysis.pages.transfer import conditions
 from tui_datasize.tui.analysis.pages.trust import agreement, audit, variance
 
 LEARNING_CURVE = "Learning curve, fit and overlap"

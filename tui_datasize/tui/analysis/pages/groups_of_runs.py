@@ -1,4 +1,4 @@
-"""What runs amount to together: transfer conditions, options against cost, and ensembles."""
+"""What runs amount to together: options against cost, and ensembles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from tui_datasize.tui.analysis.curve_chart import factor, metric_scale, size_sca
 from tui_datasize.tui.analysis.pages.page import Content, Request, bounded, numbers, only_words
 from tui_datasize.tui.charts.lines import Series, line_chart
 from tui_datasize.tui.charts.scale import Scale
-from tui_datasize.tui.charts.surface import surface_chart
 from tui_datasize.tui.live.charts import TAGS
 from tui_datasize.tui.widgets.palette import Palette
 
@@ -19,25 +18,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tui_datasize.analysis.curve import Metric
-
-
-def conditions(request: Request) -> Content:
-    """The metric per transfer condition and target size, and up to which size freezing helps."""
-    from tui_datasize.analysis.transfer_conditions import crossings, transfer_table
-
-    table = transfer_table(request.all_runs, request.metric.name)
-    if table.is_empty():
-        return only_words(
-            "No run of this experiment takes weights over. "
-            'transfer = { from = "...", layers = 3, freeze = true } in experiments.toml makes one.'
-        )
-    both = table.filter(table["classes"] == _last_direction(table))
-    return Content(
-        partial(_draw_conditions, both, request.metric),
-        [crossing.words for crossing in crossings(table) if crossing.classes == both["classes"][0]],
-        f"classes: {both['classes'][0]}",
-        lambda: table,
-    )
 
 
 def cost(request: Request) -> Content:
@@ -86,28 +66,6 @@ def ensembles(request: Request) -> Content:
         [*left_out, *words, *(f"Left out: it {reason}." for reason in failures)],
         "mean over sets of members",
         lambda: table,
-    )
-
-
-def _last_direction(table: pl.DataFrame) -> str:
-    """The mean over both directions where there is one: it stands last."""
-    return str(table["classes"].unique(maintain_order=True)[-1])
-
-
-def _draw_conditions(table: pl.DataFrame, metric: Metric, width: int, height: int, palette: Palette) -> Text:
-    names = table["condition"].unique(maintain_order=True).to_list()
-    sizes = table["train_size"].unique().sort().to_list()
-    cells = {
-        (r["train_size"], r["condition"]): r["mean"] * factor(metric) for r in table.iter_rows(named=True)
-    }
-    return surface_chart(
-        [f"{size:,}" for size in sizes],
-        names,
-        [[cells.get((size, name), float("nan")) for name in names] for size in sizes],
-        digits=1 if metric.is_share else 3,
-        width=width,
-        height=height,
-        palette=palette,
     )
 
 

@@ -1,9 +1,9 @@
-"""Metrics over train size and progress: six maps at once where there is room, else one at a time."""
+"""Metrics over train size and progress: six maps where there is room, else one at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from rich.text import Text
 from tui_datasize.tui.analysis.curve_chart import factor
 from tui_datasize.tui.analysis.pages.page import Content, Request, only_words
 from tui_datasize.tui.analysis.pages.training import NO_EVALUATION, split_and_score
-from tui_datasize.tui.charts.surface import side_by_side, surface_chart
+from tui_datasize.tui.charts.surface import legible_digits, side_by_side, surface_chart
 from tui_datasize.tui.widgets.palette import Palette
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _COLUMNS = 2
 """Of the six; fewer rows of wider maps read worse than this."""
 _WORDS = "Rows: train size; columns: share of the training done. All six in a large window, else one: s."
+_GAP_WORDS = "Behind these s shows the gap, train - test accuracy."
 _GAP = 2
 _LEAST_CELL = 2
 """Columns of a cell below which a map is a blur."""
@@ -50,11 +51,13 @@ class _Surface:
             (row["train_size"], round(row["progress"], 3)): row["mean"] * factor(self.metric)
             for row in self.table.iter_rows(named=True)
         }
+        rows = [f"{size:,}" for size in self.sizes]
+        values = [[cells.get((size, share), float("nan")) for share in self.shares] for size in self.sizes]
         return surface_chart(
-            [f"{size:,}" for size in self.sizes],
+            rows,
             [f"{100 * share:.0f} %" for share in self.shares],
-            [[cells.get((size, share), float("nan")) for share in self.shares] for size in self.sizes],
-            digits=1 if self.metric.is_share else 3,
+            values,
+            digits=1 if self.metric.is_share else legible_digits(rows, values, 3, width, height) or 1,
             width=width,
             height=height,
             palette=palette,
@@ -62,7 +65,7 @@ class _Surface:
 
 
 def surface(request: Request) -> Content:
-    """Six metrics over train size and progress, means over runs; `s` walks through them one by one."""
+    """Six metrics over train size and progress, means over runs; `s` shows one by one, and the gap behind."""
     from tui_datasize.analysis.training_views import SURFACES
 
     chosen = [request.metric.name] if split_and_score(request.metric)[1] else []
@@ -71,15 +74,17 @@ def surface(request: Request) -> Content:
     found = [one for one in (_surface(request, metrics, name) for name in names) if one.table.height]
     if not found:
         return only_words(NO_EVALUATION)
-    view = request.view % len(found)
-    shown = found[view]
     six = [one for name in SURFACES for one in found if one.metric.name == name]
+    gap = _gap_surface(found)
+    views = [*found, *gap]
+    view = request.view % len(views)
+    shown = views[view]
     return Content(
         shown.draw if view else partial(_draw_all, shown, six),
-        [_WORDS],
+        [_WORDS, *([_GAP_WORDS] if gap else [])],
         f"{shown.metric.title}{', %' if shown.metric.is_share else ''} · mean over runs",
         lambda: shown.table,
-        views=len(found),
+        views=len(views),
     )
 
 
@@ -90,6 +95,21 @@ def _surface(request: Request, metrics: pl.DataFrame, name: str) -> _Surface:
     metric = metric_named(name)
     split, score = split_and_score(metric)
     return _Surface(metric, surface_table(request.runs, metrics, score, split))
+
+
+def _gap_surface(found: Sequence[_Surface]) -> list[_Surface]:
+    """Train - test accuracy, where both are known."""
+    from tui_datasize.analysis.training_views import CURVE_KEY
+
+    sides = {one.metric.name: one for one in found}
+    train, test = sides.get("train_accuracy"), sides.get("test_accuracy")
+    if train is None or test is None:
+        return []
+    key = [*CURVE_KEY, "evaluation"]
+    both = train.table.join(test.table.select(*key, "mean"), on=key, suffix="_test", maintain_order="left")
+    table = both.with_columns(mean=both["mean"] - both["mean_test"]).drop("mean_test", "sd")
+    metric = replace(test.metric, title="Train - test accuracy")
+    return [_Surface(metric, table)] if table.height else []
 
 
 def _draw_all(first: _Surface, six: Sequence[_Surface], width: int, height: int, palette: Palette) -> Text:

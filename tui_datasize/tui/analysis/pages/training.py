@@ -29,7 +29,10 @@ _COURSE_VIEWS = 2
 
 
 def courses(request: Request) -> Content:
-    """Mean and range over runs after each evaluation, one curve per size; `s` shows the runs of one size."""
+    """Mean over runs after each evaluation, one curve per size; `s` shows the runs of one size.
+
+    The range over runs is shaded for one size, the one that `n` has come to: several hide each other.
+    """
     from tui_datasize.analysis.training_views import single_courses, training_curves
 
     split, score = split_and_score(request.metric)
@@ -41,19 +44,26 @@ def courses(request: Request) -> Content:
     table = training_curves(request.runs, request.metrics, score, split)
     if table.is_empty():
         return only_words(NO_EVALUATION)
+    size, sizes = _chosen_size(table, request)
     return Content(
-        partial(_draw_courses, table, request.metric),
+        partial(_draw_courses, table, size, request.metric),
         [ONE_EVALUATION] if table["evaluation"].max() == 1 else _course_words(table, request.metric),
-        "means over runs · ░ range of the largest",
+        f"means over runs · ░ range at n {size:,}",
         lambda: table,
         views=_COURSE_VIEWS,
+        sizes=sizes,
     )
+
+
+def _chosen_size(table: pl.DataFrame, request: Request) -> tuple[int, int]:
+    """The train size that `n` has come to, counted from the largest, and how many there are."""
+    sizes = table["train_size"].unique().sort()
+    return int(sizes[(len(sizes) - 1 + request.size) % len(sizes)]), len(sizes)
 
 
 def _single_runs(singles: pl.DataFrame, request: Request) -> Content:
     """Each run of one size by itself."""
-    sizes = singles["train_size"].unique().sort()
-    size = sizes[(len(sizes) - 1 + request.size) % len(sizes)]
+    size, sizes = _chosen_size(singles, request)
     own = singles.filter(singles["train_size"] == size)
     return Content(
         partial(_draw_single_runs, own, request.metric),
@@ -61,7 +71,7 @@ def _single_runs(singles: pl.DataFrame, request: Request) -> Content:
         f"n {size:,} · {plural(own['run_id'].n_unique(), 'run')} one by one",
         lambda: singles,
         views=_COURSE_VIEWS,
-        sizes=len(sizes),
+        sizes=sizes,
     )
 
 
@@ -88,7 +98,9 @@ def split_and_score(metric: Metric) -> tuple[str, str]:
     return (split, score) if split in ("test", "train") and score in SCORES else ("", "")
 
 
-def _draw_courses(table: pl.DataFrame, metric: Metric, width: int, height: int, palette: Palette) -> Text:
+def _draw_courses(
+    table: pl.DataFrame, size: int, metric: Metric, width: int, height: int, palette: Palette
+) -> Text:
     groups = table.partition_by("train_size", maintain_order=True)
     series = [
         Series(
@@ -100,8 +112,8 @@ def _draw_courses(table: pl.DataFrame, metric: Metric, width: int, height: int, 
         )
         for index, group in enumerate(groups)
     ]
-    last = groups[-1]
-    low, high = (numbers(last[end], factor(metric)) for end in ("low", "high"))
+    chosen = table.filter(table["train_size"] == size)
+    low, high = (numbers(chosen[end], factor(metric)) for end in ("low", "high"))
     return line_chart(
         series,
         Scale("update", start=0),
@@ -109,7 +121,7 @@ def _draw_courses(table: pl.DataFrame, metric: Metric, width: int, height: int, 
         width=width,
         height=height,
         palette=palette,
-        bands=[Band(last["x"].to_list(), low, high, palette.faint)],
+        bands=[Band(chosen["x"].to_list(), low, high, palette.faint)],
     )
 
 
