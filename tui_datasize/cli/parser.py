@@ -250,7 +250,7 @@ def _add_plan(commands: Commands) -> None:
     plan.add_argument(
         "--queue",
         action="store_true",
-        help="queue the proposed runs that experiments.toml has; print the line to change for the others",
+        help="queue the proposed runs, with further seeds or draws where the sweep lists too few",
     )
     _add_json(plan)
 

@@ -1,7 +1,7 @@
 """The command that proposes, and queues, the runs that narrow an answer most.
 
-Where the sweep in experiments.toml lists too few seeds for a plan, the line with more of them is printed:
-once it stands in the file, the same command queues the rest.
+Where the sweep in experiments.toml lists too few runs for a plan, it is continued by seeds or subset draws,
+and the line that lists them in the file is printed.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _sweep(project: Project, name: str) -> Sequence[RunSpec]:
 def _queue(paths: ProjectPaths, project: Project, name: str, specs: Sequence[RunSpec]) -> int:
     """Queue what was proposed; the exit status, 2 where the scheduler refused any of it."""
     if not specs:
-        talk(f"{name}: nothing to queue: experiments.toml lists no further run at these sizes")
+        talk(f"{name}: nothing to queue: no further run can be named at these sizes")
         return EXIT_OK
     client = QueueClient(paths)
     sources = source_runs(specs, project)

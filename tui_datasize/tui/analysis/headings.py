@@ -24,7 +24,7 @@ def curve_note(analysis: Analysis, choice: AnalysisChoice) -> str:
     curve = chosen_curve(analysis, choice)
     shown = curve.points.height if curve else analysis.n_runs
     left_out = f", {analysis.n_left_out:,} not counted" if analysis.n_left_out else ""
-    return f"{subject(analysis.experiment, curve)} · {plural(shown, 'run')}{left_out}"
+    return f"{subject(analysis.experiment, curve)} · {plural(shown, 'run')}{left_out}".removeprefix(" · ")
 
 
 def fit_note(analysis: Analysis, choice: AnalysisChoice) -> str:

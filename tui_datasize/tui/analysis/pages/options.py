@@ -9,9 +9,9 @@ from rich.text import Text
 
 from tui_datasize.tui.analysis.curve_chart import factor, metric_scale
 from tui_datasize.tui.analysis.pages.page import Content, Request, numbers, only_words
+from tui_datasize.tui.analysis.pages.size_map import draw_size_map
 from tui_datasize.tui.charts.lines import Series, line_chart
 from tui_datasize.tui.charts.scale import Scale
-from tui_datasize.tui.charts.surface import surface_chart
 from tui_datasize.tui.live.charts import TAGS
 from tui_datasize.tui.widgets.palette import Palette
 
@@ -75,7 +75,8 @@ def _shown(row: dict[str, Any], metric: Metric) -> str:
 
 def _draw(table: pl.DataFrame, metric: Metric, width: int, height: int, palette: Palette) -> Text:
     if table["value"].null_count():
-        return _draw_words(table, metric, width, height, palette)
+        # Values that are no numbers have no axis.
+        return draw_size_map(table, "label", metric, width, height, palette)
     groups = table.sort("train_size", "value").partition_by("others", "train_size", maintain_order=True)
     several = table["others"].n_unique() > 1
     series = [
@@ -95,22 +96,6 @@ def _draw(table: pl.DataFrame, metric: Metric, width: int, height: int, palette:
         series,
         Scale(str(table["option"][0]), log=is_log),
         metric_scale(metric),
-        width=width,
-        height=height,
-        palette=palette,
-    )
-
-
-def _draw_words(table: pl.DataFrame, metric: Metric, width: int, height: int, palette: Palette) -> Text:
-    """Values that are no numbers have no axis: a cell for each, at each size."""
-    labels = table["label"].unique(maintain_order=True).to_list()
-    sizes = table["train_size"].unique().sort().to_list()
-    cells = {(r["train_size"], r["label"]): r["mean"] * factor(metric) for r in table.iter_rows(named=True)}
-    return surface_chart(
-        [f"{size:,}" for size in sizes],
-        labels,
-        [[cells.get((size, label), float("nan")) for label in labels] for size in sizes],
-        digits=1 if metric.is_share else 3,
         width=width,
         height=height,
         palette=palette,

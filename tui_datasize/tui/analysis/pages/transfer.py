@@ -10,9 +10,9 @@ from rich.text import Text
 
 from tui_datasize.tui.analysis.curve_chart import factor, metric_scale
 from tui_datasize.tui.analysis.pages.page import Content, Request, numbers, only_words
+from tui_datasize.tui.analysis.pages.size_map import draw_size_map
 from tui_datasize.tui.charts.lines import Series, line_chart
 from tui_datasize.tui.charts.scale import Scale
-from tui_datasize.tui.charts.surface import surface_chart
 from tui_datasize.tui.live.charts import TAGS
 from tui_datasize.tui.widgets.palette import Palette
 
@@ -103,17 +103,4 @@ def _of_size(
 
 
 def _draw_map(table: pl.DataFrame, metric: Metric, width: int, height: int, palette: Palette) -> Text:
-    names = table["condition"].unique(maintain_order=True).to_list()
-    sizes = table["train_size"].unique().sort().to_list()
-    cells = {
-        (r["train_size"], r["condition"]): r["mean"] * factor(metric) for r in table.iter_rows(named=True)
-    }
-    return surface_chart(
-        [f"{size:,}" for size in sizes],
-        names,
-        [[cells.get((size, name), float("nan")) for name in names] for size in sizes],
-        digits=1 if metric.is_share else 3,
-        width=width,
-        height=height,
-        palette=palette,
-    )
+    return draw_size_map(table, "condition", metric, width, height, palette)
