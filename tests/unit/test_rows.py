@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 
 import polars as pl
 import pytest
@@ -53,6 +55,10 @@ def test_no_text_gives_an_empty_frame():
         b'{"event": "train", "update": 2}{"event": "train", "update": 3}\n',
         b'{"event": "train", "update": 2, "loss": NaN}\n',
         b'"\n',
+        b"\x1f\x8b\x08\0\0\n",
+        gzip.compress(GOOD, mtime=0).replace(b"\n", b"") + b"\n",
+        zlib.compress(GOOD).replace(b"\n", b"") + b"\n",
+        b"\x28\xb5\x2f\xfd\n",
     ],
 )
 def test_a_broken_line_in_the_middle_costs_only_itself(broken):
@@ -60,6 +66,8 @@ def test_a_broken_line_in_the_middle_costs_only_itself(broken):
     parsed = parse_rows([GOOD, GOOD + broken + after, GOOD])
     assert parsed.rows.select("source", "update").rows() == [(0, 1), (1, 1), (1, 2), (2, 1)]
     assert parsed.broken_lines == (0, 1, 0)
+    alone = parse_rows([broken])
+    assert (alone.rows.is_empty(), alone.broken_lines) == (True, (1,))
 
 
 def test_blank_lines_and_unknown_columns_and_events_are_no_fault():

@@ -65,7 +65,8 @@ def _parse_lines(lines: list[bytes], is_row: NDArray[np.bool_], frames: list[pl.
     if not lines:
         return
     try:
-        frame = pl.read_ndjson(io.BytesIO(b"\n".join(lines)), schema=dict(METRICS))
+        # Beginning with an empty line: a text that begins as compressed data does would be unpacked.
+        frame = pl.read_ndjson(io.BytesIO(b"\n".join([b"", *lines])), schema=dict(METRICS))
     except pl.exceptions.PolarsError:
         frame = None
     if frame is not None and frame.height == len(lines):
