@@ -251,22 +251,44 @@ async def test_a_silent_app_tells_news_on_its_status_line_alone(busy: Stage, mon
         assert written == []
 
 
-async def test_checkpoints_are_pruned_after_a_question(busy: Stage):
+async def test_checkpoints_are_pruned_after_two_questions(busy: Stage):
     ended = [run for run in busy.project.all_runs() if (end := read_exit(run)) and end.outcome == "succeeded"]
     for run in ended:
         run.checkpoint.write_bytes(b"x" * 500_000)
+        run.best.write_bytes(b"x" * 100_000)
     async with busy.open() as show:
         await show.press("P")
-        await show.shows("Remove checkpoints?", f"{len(ended) / 2:.1f} MB")
+        await show.shows("no weights", f"{len(ended) * 0.6:.1f} MB", "the best: best.pt")
+        await show.press("enter")
+        await show.shows("Remove checkpoints?", f"{len(ended) * 0.6:.1f} MB")
         await show.press("escape")
+        await show.shows("no checkpoint was removed")
         assert all(run.checkpoint.exists() for run in ended)
         await show.press("P")
-        await show.shows("Remove checkpoints?")
+        await show.shows("the best: best.pt")
+        await show.press("j", "j", "enter")
+        await show.shows("Remove checkpoints?", f"{len(ended) / 2:.1f} MB")
         await show.press("enter")
         await show.shows(f"{len(ended) / 2:.1f} MB freed")
-        assert not any(run.checkpoint.exists() for run in ended)
+        assert all(run.best.exists() and not run.checkpoint.exists() for run in ended)
+        await show.press("P")
+        await show.shows("the best: best.pt")
+        await show.press("enter", "enter")
+        await show.shows("removed")
         await show.press("P")
         await show.shows("no checkpoint is there that nothing needs any more")
+
+
+async def test_the_question_begins_at_what_the_file_keeps(busy: Stage):
+    with busy.project.experiments.open("a") as file:
+        file.write('\n[checkpoints]\nkeep = "both"\n')
+    for run in busy.project.all_runs():
+        run.checkpoint.write_bytes(b"x" * 500_000)
+    async with busy.open() as show:
+        await show.press("P")
+        await show.shows("both")
+        await show.press("enter")
+        await show.shows("no checkpoint was removed")
 
 
 async def test_the_header_tells_which_project_has_the_slots(busy: Stage):

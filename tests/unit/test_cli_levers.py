@@ -59,7 +59,7 @@ def test_what_is_asked_wrongly_is_one_line(project, capsys, arguments, message):
         ["scheduler", "start", "--packs", "sometimes"],
         ["scheduler", "start", "--pack-width", "0"],
         ["retry", "--all", "--state", "broken"],
-        ["prune", "--keep", "best"],
+        ["prune", "--keep", "newest"],
         ["move", "small", "--by", "up"],
         ["move", "small", "--by", HUGE],
         ["priority", "small", "--by", f"-{HUGE}"],
@@ -306,21 +306,3 @@ def test_many_answers_are_counted(capsys):
         "500 runs: held",
         "1 run: is running; cancel it to stop it",
     ]
-
-
-def test_prune_shows_first_and_removes_with_yes(fake_project, monkeypatch, capsys):
-    monkeypatch.chdir(fake_project.root)
-    runs = list(fake_project.all_runs())
-    for run in runs:
-        run.checkpoint.write_bytes(b"x" * 100_000)
-    assert main(["prune", "digits"]) == 0
-    shown = capsys.readouterr()
-    assert shown.out.count("checkpoint.pt") == len(runs)
-    assert "36 checkpoints, 3.6 MB, still there; --yes removes them" in shown.err
-    assert all(run.checkpoint.exists() for run in runs)
-    assert main(["prune", "--keep", "last", "--yes"]) == 0
-    assert all(run.checkpoint.exists() for run in runs)
-    assert main(["prune", "--yes"]) == 0
-    assert "3.6 MB freed" in capsys.readouterr().err
-    assert not any(run.checkpoint.exists() for run in runs)
-    assert all(run.metrics.exists() and run.predictions.exists() for run in runs)

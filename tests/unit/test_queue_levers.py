@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
 
 import pytest
 
-from tests.fakes import fake_spec, fake_sweep, write_run
+from tests.fakes import fake_spec, fake_sweep
+from tests.unit.queue_desk import FIRST, OTHER, SECOND, SOURCE, Queue
 from tui_datasize.errors import UnknownRunError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
@@ -18,64 +18,9 @@ from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import CommandKind, QueueSettings, select_jobs
 from tui_datasize.jobs.notices import NoticeEvent
 from tui_datasize.jobs.schema import STEPS
-from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.paths import ProjectPaths
-
-SOURCE, OTHER = fake_spec("base", seed=1), fake_spec("base", seed=2)
-FIRST, SECOND = fake_spec("transfer", seed=1), fake_spec("transfer", seed=2)
-
-
-class Queue:
-    """A client and the desk that applies what it asks."""
-
-    def __init__(self, project: ProjectPaths, store: Store) -> None:
-        self.client = QueueClient(project)
-        self.store = store
-        self._desk = CommandDesk(store, project)
-
-    def enqueue(self, *specs: RunSpec, after: dict[RunSpec, list[RunSpec]] | None = None, **options) -> None:
-        by_id = {spec.run_id: [s.run_id for s in sources] for spec, sources in (after or {}).items()}
-        self.client.enqueue(specs, after=by_id, **options)
-        self.apply()
-
-    def apply(self) -> None:
-        while self._desk.apply_pending():
-            pass
-
-    def ask(self, kind: CommandKind, *specs: RunSpec, amount: int = 0) -> list[str]:
-        """Answers, with a minus before those that refuse."""
-        acknowledgement = self.client.send(kind, [spec.run_id for spec in specs] or [""], amount)
-        self.apply()
-        results = self.client.wait(acknowledgement, 0)
-        assert results is not None
-        return [("" if r.ok else "-") + r.message.removeprefix(f"{r.run_id}: ") for r in results]
-
-    def job(self, spec: RunSpec) -> Job:
-        return next(job for job in self.client.jobs() if job.run_id == spec.run_id)
-
-    def begin(self, spec: RunSpec) -> None:
-        attempt = self.job(spec).attempts + 1
-        self.store.begin_attempt(spec.run_id, attempt, "cpu", 0, f"tag {attempt}")
-        self.store.change(spec.run_id, JobState.RUNNING)
-
-    def end(self, spec: RunSpec, state: JobState, reason: str = "") -> None:
-        with self.store.transaction():
-            self.begin(spec)
-            self.store.change(spec.run_id, state, reason)
-            self.store.end_attempt(spec.run_id, self.job_attempts(spec), state, reason)
-
-    def job_attempts(self, spec: RunSpec) -> int:
-        return int(self.store._one("SELECT attempts FROM jobs WHERE run_id = ?", spec.run_id)[0])
-
-    def startable(self) -> list[str]:
-        return [job.run_id for job in self.store.waiting(100)]
-
-
-@pytest.fixture
-def queue(project: ProjectPaths) -> Iterator[Queue]:
-    with closing(Store(project.queue)) as store:
-        yield Queue(project, store)
 
 
 def test_a_draining_queue_starts_nothing_and_remembers_it(queue: Queue, project: ProjectPaths) -> None:
@@ -399,37 +344,3 @@ def test_a_database_of_the_first_version_goes_on(project: ProjectPaths) -> None:
         CommandDesk(store, project).apply_pending()
         assert [job.run_id for job in store.waiting(9)] == [spec.run_id for spec in specs]
         assert store.settings.read().draining
-
-
-def test_finished_runs_keep_what_is_needed_and_prune_frees_the_rest(queue: Queue) -> None:
-    from tui_datasize.jobs.prune import find_prunable, remove
-
-    project = queue.client.project
-    done = write_run(project, SOURCE, tables=False)
-    needed = write_run(project, OTHER, tables=False)
-    failed = write_run(project, SECOND, state="failed", tables=False)
-    superseded = project.superseded("base") / "old"
-    superseded.mkdir(parents=True)
-    torn = done.directory / ".checkpoint.pt.12.tmp"
-    for path in (*(run.checkpoint for run in (done, needed, failed)), superseded / "checkpoint.pt", torn):
-        path.write_bytes(b"x" * 1000)
-    queue.enqueue(SOURCE, OTHER, SECOND, FIRST, after={FIRST: [OTHER]})
-
-    def found(**options) -> set:
-        values = {"experiment": None, "keep_last": False} | options
-        return {file.path for file in find_prunable(project, queue.client.jobs(), **values)}
-
-    assert found() == {done.checkpoint, torn, superseded / "checkpoint.pt"}
-    assert found(keep_last=True) == {torn, superseded / "checkpoint.pt"}
-    assert found(experiment="transfer") == set()
-    before = set(project.runs.rglob("*"))
-    files = find_prunable(project, queue.client.jobs(), experiment=None, keep_last=False)
-    assert remove(files) == 3000
-    gone = before - set(project.runs.rglob("*"))
-    assert gone == {done.checkpoint, torn, superseded / "checkpoint.pt"}
-    lost = [j._replace(state=JobState.FAILED) if j.after else j for j in queue.client.jobs()]
-    # A retry would take the weights again.
-    assert not find_prunable(project, lost, experiment=None, keep_last=False)
-    queue.end(FIRST, JobState.SUCCEEDED)
-    assert found(wanted=[needed.run_id]) == set()
-    assert found() == {needed.checkpoint}

@@ -13,6 +13,7 @@ from tui_datasize import __version__
 from tui_datasize.cli.argument_types import add_fit_from, count, share_or_number, whole_number, whole_numbers
 from tui_datasize.cli.record_arguments import add_record_commands
 from tui_datasize.cli.scheduler_arguments import add_scheduler_command
+from tui_datasize.experiments.checkpoint_settings import KEEPS
 from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
 
 MOST_AMOUNT = 1_000_000
@@ -179,10 +180,11 @@ def _add_prune(commands: Commands) -> None:
     prune.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="of one experiment alone")
     prune.add_argument(
         "--keep",
-        choices=("last", "none"),
-        default="none",
-        help="last: keep the checkpoint of each run that succeeded, and remove only what is left of "
-        "superseded runs and broken writes; none: remove both (default)",
+        choices=KEEPS,
+        help="what each run that succeeded keeps: last (checkpoint.pt), best (best.pt, the weights with the "
+        "highest test accuracy; where a run has none, its checkpoint.pt), both or none; what superseded "
+        "runs and broken writes have left goes in any case (default: [checkpoints] keep in "
+        "experiments.toml, else none)",
     )
     prune.add_argument("--yes", action="store_true", help="remove them; without, show what it would free")
     _add_json(prune)

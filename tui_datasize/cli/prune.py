@@ -7,6 +7,7 @@ import argparse
 from tui_datasize.cli.basics import print_json, project_paths, talk
 from tui_datasize.cli.console import data_console, plain_table
 from tui_datasize.errors import EXIT_OK, UnknownRunError
+from tui_datasize.experiments.checkpoint_settings import Keep
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.prune import remove, survey
 from tui_datasize.words import plural
@@ -19,21 +20,26 @@ def prune(arguments: argparse.Namespace) -> int:
     experiment = arguments.experiment
     if experiment and not any(run.experiment == experiment for run in paths.all_runs()):
         raise UnknownRunError(f"no experiment {experiment!r} has runs here", where=str(paths.runs))
-    files = survey(paths, jobs, experiment=experiment, keep_last=arguments.keep == "last")
+    found = survey(paths, jobs, experiment=experiment)
+    keep: Keep = arguments.keep or found.keep
+    files = found.to_remove(keep)
     total_bytes = sum(file.size_bytes for file in files)
     freed_bytes = remove(files) if arguments.yes else 0
     if arguments.json:
         listed = [{"path": str(file.path), "bytes": file.size_bytes} for file in files]
-        print_json({"files": listed, "bytes": total_bytes, "freed_bytes": freed_bytes})
+        print_json({"keep": keep, "files": listed, "bytes": total_bytes, "freed_bytes": freed_bytes})
         return EXIT_OK
+    is_configured = not arguments.keep and keep != "none"
+    kept = f"keep = {keep}, from experiments.toml" if is_configured else f"keep = {keep}"
     if arguments.yes:
         removed = plural(len(files), "checkpoint")
-        talk(f"removed {removed}, {freed_bytes / 10**6:.1f} MB freed; logs and tables stay")
+        talk(f"removed {removed}, {freed_bytes / 10**6:.1f} MB freed ({kept}); logs and tables stay")
         return EXIT_OK
     table = plain_table("checkpoint", "MB", right=("MB",))
     for file in files:
         table.add_row(str(file.path.relative_to(paths.runs)), f"{file.size_bytes / 10**6:.1f}")
     if files:
         data_console().print(table)
-    talk(f"{plural(len(files), 'checkpoint')}, {total_bytes / 10**6:.1f} MB, still there; --yes removes them")
+    still_there = f"{plural(len(files), 'checkpoint')}, {total_bytes / 10**6:.1f} MB, still there"
+    talk(f"{still_there} ({kept}); --yes removes them")
     return EXIT_OK

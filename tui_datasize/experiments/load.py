@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import tomli
 
 from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.checkpoint_settings import Keep, read_keep
 from tui_datasize.experiments.device_settings import DeviceSettings, read_devices
 from tui_datasize.experiments.recipe import RECIPE_KEYS, Recipe, read_recipes
 from tui_datasize.experiments.spec import NAME_PATTERN, STRATEGIES, Strategy
@@ -58,6 +59,8 @@ class Project:
     devices: DeviceSettings = field(default_factory=DeviceSettings)
     notify: str = ""
     """Shell command that the scheduler runs when an experiment ends or a job fails; may be empty."""
+    keep: Keep = "none"
+    """`[checkpoints] keep`: what freeing the disk leaves of runs that succeeded."""
 
     def experiment(self, name: str) -> Experiment:
         """Look an experiment up by its name.
@@ -85,12 +88,13 @@ def load_project(file: Path, environment: Mapping[str, str] = os.environ) -> Pro
     document = Table(_parse(file), str(file))
     data_dir = _read_data_dir(document.table("paths"), file.parent, environment)
     devices, notify = read_devices(document.table("devices")), document.text("notify", "")
+    keep = read_keep(document.table("checkpoints"))
     experiments: dict[str, Experiment] = {}
     for name, table in document.table("experiments").tables():
         _check_name(name, experiments, table)
         experiments[name] = _read_experiment(name, table)
     document.finish()
-    return Project(file, MappingProxyType(experiments), data_dir, devices, notify)
+    return Project(file, MappingProxyType(experiments), data_dir, devices, notify, keep)
 
 
 def data_directory(project_root: Path, environment: Mapping[str, str] = os.environ) -> Path:

@@ -6,68 +6,95 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
+from tui_datasize.experiments.checkpoint_settings import Keep
 from tui_datasize.experiments.load import Project, load_project
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.runlog.claim import Outcome, observe, take_lock
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
+Holding: TypeAlias = Literal["last", "best", "leftover"]
+"""What a file holds: weights and all else of a run's end, weights of its best evaluation, or what
+superseded runs and broken writes have left."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prunable:
-    """One file that may go."""
+    """One file that may go, unless it is kept."""
 
     path: Path
     size_bytes: int
+    holds: Holding
     run: RunPaths | None
     """The run that owns it, which is locked while it is removed; None for a superseded one."""
 
 
-def find_prunable(
-    project: ProjectPaths,
-    jobs: Sequence[Job],
-    *,
-    experiment: str | None,
-    keep_last: bool,
-    wanted: Collection[str] = (),
-) -> list[Prunable]:
-    """Checkpoints that no attempt will continue from, in name order.
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What may be removed of a project."""
 
-    Those are the checkpoints of runs that succeeded, unless they are kept or wanted, or a job that has
-    not succeeded takes weights from the run; all of superseded runs; and what broken writes have left
-    of a checkpoint. A run that failed or was cancelled keeps its checkpoint, and its source: a retry
-    continues from it.
+    files: tuple[Prunable, ...]
+    """In name order."""
+    keep: Keep
+    """What the project's file says is kept."""
+
+    def to_remove(self, keep: Keep) -> list[Prunable]:
+        """The files that are not kept.
+
+        To keep the best of a run whose best weights have no file of their own, such as one of an earlier
+        version, keeps its last ones.
+        """
+        with_best = {file.run for file in self.files if file.holds == "best"}
+        kept: dict[Holding, bool] = {"last": keep in ("last", "both"), "best": keep in ("best", "both")}
+        return [
+            file
+            for file in self.files
+            if not kept.get(file.holds)
+            and not (file.holds == "last" and keep == "best" and file.run not in with_best)
+        ]
+
+
+def find_prunable(
+    project: ProjectPaths, jobs: Sequence[Job], *, experiment: str | None, wanted: Collection[str] = ()
+) -> list[Prunable]:
+    """Files with weights that no attempt will continue from, in name order.
+
+    Those are the files of runs that succeeded, unless they are wanted, or a job that has not succeeded
+    takes weights from the run; all of superseded runs; and what broken writes have left. A run that
+    failed or was cancelled keeps its checkpoint, and its source: a retry continues from it.
 
     Args:
         project: Where to look.
         jobs: All jobs of its queue.
         experiment: Only runs of this one.
-        keep_last: Whether runs that succeeded keep their checkpoint.
-        wanted: Ids of runs that keep it in any case, see `planned_sources`.
+        wanted: Ids of runs whose files are left in any case, see `planned_sources`.
     """
     states = {job.run_id: job.state for job in jobs}
     unfinished = (job for job in jobs if job.state is not JobState.SUCCEEDED)
     sources = {source for job in unfinished for source in job.after} | set(wanted)
-    found = []
+    found: list[Prunable] = []
     for run in project.all_runs():
         if experiment not in (None, run.experiment):
             continue
         if _has_succeeded(run, states.get(run.run_id)) and run.run_id not in sources:
-            found += _files(run, () if keep_last else (run.checkpoint,))
+            found += _files(run)
     return found + list(_superseded(project, experiment))
 
 
-def survey(
-    project: ProjectPaths, jobs: Sequence[Job], *, experiment: str | None = None, keep_last: bool = False
-) -> list[Prunable]:
-    """What `find_prunable` finds, with the sources that the project's experiments still need kept.
+def survey(project: ProjectPaths, jobs: Sequence[Job], *, experiment: str | None = None) -> Survey:
+    """What `find_prunable` finds, but for the sources that the project's experiments still need.
 
     Raises:
         DatasizeError: The project's file is wrong, or an experiment of it cannot be planned.
     """
-    wanted = planned_sources(load_project(project.experiments), jobs) if project.experiments.is_file() else ()
-    return find_prunable(project, jobs, experiment=experiment, keep_last=keep_last, wanted=wanted)
+    if not project.experiments.is_file():
+        return Survey(tuple(find_prunable(project, jobs, experiment=experiment)), "none")
+    loaded = load_project(project.experiments)
+    wanted = planned_sources(loaded, jobs)
+    files = find_prunable(project, jobs, experiment=experiment, wanted=wanted)
+    return Survey(tuple(files), loaded.keep)
 
 
 def planned_sources(project: Project, jobs: Sequence[Job]) -> frozenset[str]:
@@ -111,11 +138,15 @@ def _has_ended_well(run: RunPaths) -> bool:
     return end is not None and end.outcome is Outcome.SUCCEEDED
 
 
-def _files(run: RunPaths, checkpoints: Iterable[Path]) -> list[Prunable]:
-    torn = sorted(run.directory.glob(f".{run.checkpoint.name}.*.tmp"))
-    return [Prunable(path, path.stat().st_size, run) for path in (*checkpoints, *torn) if path.exists()]
+def _files(run: RunPaths) -> Iterator[Prunable]:
+    weights: tuple[tuple[Path, Holding], ...] = ((run.checkpoint, "last"), (run.best, "best"))
+    for path, holds in weights:
+        if path.exists():
+            yield Prunable(path, path.stat().st_size, holds, run)
+        for torn in sorted(run.directory.glob(f".{path.name}.*.tmp")):
+            yield Prunable(torn, torn.stat().st_size, "leftover", run)
 
 
 def _superseded(project: ProjectPaths, experiment: str | None) -> Iterator[Prunable]:
-    for path in sorted(project.runs.glob(f"{experiment or '[!.]*'}/.superseded/*/*checkpoint.pt*")):
-        yield Prunable(path, path.stat().st_size, None)
+    for path in sorted(project.runs.glob(f"{experiment or '[!.]*'}/.superseded/*/*.pt*")):
+        yield Prunable(path, path.stat().st_size, "leftover", None)

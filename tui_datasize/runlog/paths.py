@@ -69,6 +69,11 @@ class RunPaths:
         return self.directory / "checkpoint.pt"
 
     @property
+    def best(self) -> Path:
+        """`best.pt`: the weights with the highest test accuracy, once the run is trained to its end."""
+        return self.directory / "best.pt"
+
+    @property
     def stdout(self) -> Path:
         """`stdout.log`."""
         return self.directory / "stdout.log"

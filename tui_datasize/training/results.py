@@ -36,10 +36,6 @@ class Result:
         """Fraction of the test images that were classified right."""
         return float(self.test_confusion.trace() / self.test_confusion.sum())
 
-    def better_of(self, earlier: Result | None) -> Result:
-        """The one with the higher test accuracy; the earlier one on ties."""
-        return self if earlier is None or self.test_accuracy > earlier.test_accuracy else earlier
-
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
         return {

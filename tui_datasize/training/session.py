@@ -17,6 +17,7 @@ from tui_datasize.runlog.schema import Event, Split
 from tui_datasize.runlog.writer import MetricsWriter, Value
 from tui_datasize.training import checkpoint, provenance
 from tui_datasize.training.arrays import LoadedDataset
+from tui_datasize.training.best import Best
 from tui_datasize.training.device import evaluation_batch_size, peak_memory
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.evaluate import (
@@ -84,7 +85,7 @@ class Session:
         self._updates = total_updates(spec)
         self._due = frozenset(evaluation_updates(self._updates, spec.evaluations))
         self._evaluated = 0
-        self._best: Result | None = None
+        self._best: Best | None = None
         self._earlier_wall_s = 0.0
         self._earlier_replays = 0
         self.has_resumed = self._restore()
@@ -192,12 +193,13 @@ class Session:
         self._write("evaluation", "train", images_per_s=train_rate, **on_train.scores)
         self._write("evaluation", "test", images_per_s=test_rate, **on_test.scores)
         last = Result(self.trainer.update, on_train.confusion, on_test.confusion, tested, predictions(test))
-        self._best = last.better_of(self._best)
+        self._best = Best.of(last, self.trainer.evaluated_model, self._best)
         self._evaluated = self.trainer.update
         self._tell(_progress(self.trainer.update, self._updates, on_test.scores))
         # Before the last checkpoint, so that a run resumed from it has nothing left to do.
         if self.trainer.update == self._updates:
-            write_results(self._paths, self.dataset, last, self._best)
+            write_results(self._paths, self.dataset, last, self._best.result)
+            self._best = self._best.write_weights(self._paths, self._identity)
             self._record_end()
             self._save()
         else:
@@ -309,7 +311,7 @@ class Session:
             return False
         self.trainer.load_state_dict(state["trainer"])
         self._evaluated = state["evaluated"]
-        self._best = Result.from_state(state["best"]) if state["best"] else None
+        self._best = Best.from_state(state["best"]) if state["best"] else None
         self._earlier_wall_s = state["wall_s"]
         # Checkpoints made before they were counted tell of none.
         self._earlier_replays = state.get("replays", 0)

@@ -1,17 +1,28 @@
-"""`P`: what removing checkpoints would free, and the removal after a question."""
+"""`F`: what removing checkpoints would free, and the removal after two questions."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from textual.app import App
 
-from tui_datasize.jobs.prune import Prunable, remove, survey
+from tui_datasize.experiments.checkpoint_settings import KEEPS, Keep
+from tui_datasize.jobs.prune import Prunable, Survey, remove, survey
 from tui_datasize.jobs.state import Job
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.tui.widgets.dialogs import ConfirmDialog
+from tui_datasize.tui.widgets.dialogs import ChooseDialog, ConfirmDialog
 from tui_datasize.tui.widgets.text import plural
+
+_KEPT: Mapping[Keep, str] = MappingProxyType(
+    {
+        "none": "no weights",
+        "last": "the last: checkpoint.pt",
+        "best": "the best: best.pt",
+        "both": "both",
+    }
+)
 
 
 async def offer_prune(app: App[None], project: ProjectPaths, read_jobs: Callable[[], list[Job]]) -> str:
@@ -20,25 +31,43 @@ async def offer_prune(app: App[None], project: ProjectPaths, read_jobs: Callable
     Raises:
         DatasizeError: The queue or the project's file cannot be read.
     """
-    files = await asyncio.to_thread(lambda: survey(project, read_jobs()))
-    if not files:
+    found = await asyncio.to_thread(lambda: survey(project, read_jobs()))
+    if not found.to_remove("none"):
         return "no checkpoint is there that nothing needs any more"
-    if not await app.push_screen_wait(_question(files)):
+    chosen = await app.push_screen_wait(_choice(found))
+    files = next((found.to_remove(keep) for keep in KEEPS if keep == chosen), [])
+    if not files or not await app.push_screen_wait(_question(files)):
         return "no checkpoint was removed"
     freed_bytes = await asyncio.to_thread(remove, files)
     return f"removed {plural(len(files), 'checkpoint')}: {_megabytes(freed_bytes)} freed"
 
 
+def _choice(found: Survey) -> ChooseDialog:
+    choices = []
+    for keep in KEEPS:
+        files = found.to_remove(keep)
+        frees = f"frees {_megabytes(_size_bytes(files)):>11}, {plural(len(files), 'file')}"
+        choices.append((keep, f"{_KEPT[keep]:<23}  {frees}"))
+    return ChooseDialog("Of runs that succeeded, keep", choices, found.keep)
+
+
 def _question(files: Sequence[Prunable]) -> ConfirmDialog:
-    superseded = sum(file.run is None for file in files)
+    counts = {
+        "of the end of runs": sum(file.holds == "last" for file in files),
+        "of their best": sum(file.holds == "best" for file in files),
+        "superseded or broken": sum(file.holds == "leftover" for file in files),
+    }
     facts = [
-        ("of finished runs", plural(len(files) - superseded, "checkpoint")),
-        ("superseded", plural(superseded, "checkpoint")),
-        ("frees", _megabytes(sum(file.size_bytes for file in files))),
+        *((where, plural(count, "checkpoint")) for where, count in counts.items()),
+        ("frees", _megabytes(_size_bytes(files))),
         ("", ""),
         ("", "Logs, metrics and tables stay. A run without its checkpoint cannot hand on its weights."),
     ]
     return ConfirmDialog("Remove checkpoints?", facts, "remove them")
+
+
+def _size_bytes(files: Sequence[Prunable]) -> int:
+    return sum(file.size_bytes for file in files)
 
 
 def _megabytes(size_bytes: int) -> str:

@@ -1,0 +1,18 @@
+"""A queue without a scheduler's process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.unit.queue_desk import Queue
+from tui_datasize.jobs.store import Store
+from tui_datasize.runlog.paths import ProjectPaths
+
+
+@pytest.fixture
+def queue(project: ProjectPaths) -> Iterator[Queue]:
+    with closing(Store(project.queue)) as store:
+        yield Queue(project, store)
