@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, cast, get_args
 
@@ -220,8 +221,8 @@ class RunSpec:
             KeyError: A field without a default is missing.
             TypeError: A nested table has a key that this version does not know.
         """
-        known = {f.name for f in fields(cls)}
-        values = {key: value for key, value in data.items() if key in known}
+        table: Any = cls
+        values = {name: data[name] for name, _ in _fields_of(table) if name in data}
         values["model"] = ModelSpec(data["model"]["name"], MappingProxyType(dict(data["model"]["options"])))
         for key, kind in _NESTED.items():
             if values.get(key) is not None:
@@ -262,9 +263,18 @@ def table_words(table: Any) -> str:
     return " ".join(f"{name}={value}" for name, value in given)
 
 
+@cache
+def _fields_of(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """Names and defaults of the fields of a table; none of anything else.
+
+    Looked up for every value of every run: `fields` itself takes most of the time of queueing thousands.
+    """
+    return tuple((f.name, f.default) for f in fields(kind)) if is_dataclass(kind) else ()
+
+
 def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if named := _fields_of(value.__class__):
+        return {name: _plain(getattr(value, name)) for name, _ in named}
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, tuple):
@@ -274,13 +284,9 @@ def _plain(value: Any) -> Any:
 
 def _without_defaults(value: Any) -> Any:
     """Nested dictionary of the fields that have no default or differ from it, numbers normalised."""
-    if is_dataclass(value):
-        kept = {}
-        for f in fields(value):
-            inner = getattr(value, f.name)
-            if inner != f.default:
-                kept[f.name] = _without_defaults(inner)
-        return kept
+    if named := _fields_of(value.__class__):
+        given = ((name, getattr(value, name), default) for name, default in named)
+        return {name: _without_defaults(inner) for name, inner, default in given if inner != default}
     if isinstance(value, Mapping):
         return {key: _without_defaults(inner) for key, inner in value.items()}
     if isinstance(value, tuple):
