@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from tests.faults.chaos.turmoil import Plan, Report, Turmoil
+from tests.faults.chaos.plan import Plan, Report
+from tests.faults.chaos.turmoil import Turmoil
 from tui_datasize.jobs.slots import DIRECTORY_VARIABLE
 
 _REPOSITORY = Path(__file__).parents[1]

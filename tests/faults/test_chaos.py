@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -24,7 +26,9 @@ from tests.faults.chaos.findings import (
     tracebacks,
     unasked_states,
 )
-from tests.faults.chaos.turmoil import Plan, Turmoil
+from tests.faults.chaos.plan import Plan
+from tests.faults.chaos.processes import Kind, find_processes
+from tests.faults.chaos.turmoil import Turmoil
 from tests.faults.chaos.worker import EXECUTIONS
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import Job, JobState
@@ -33,20 +37,52 @@ from tui_datasize.runlog.paths import RunPaths
 
 pytestmark = pytest.mark.faults
 
-SEED = 20250614
+BROKEN_SEEDS = range(20250614, 20250624)
+"""Of rounds of this size 7 in 10 notice that nothing is claimed; that all of ten miss it has odds of 1 to
+170,000 (0.3 to the tenth). Mostly the first or the second one does."""
 
 
 @pytest.mark.usefixtures("_own_machine")
-@pytest.mark.parametrize("packs", ["off", "always"])
+@pytest.mark.parametrize(("seed", "packs"), [(20250614, "off"), (20250615, "always")])
 def test_nothing_is_lost_and_nothing_doubled_whatever_is_killed(
-    tmp_path: Path, packs: Literal["off", "always"]
+    tmp_path: Path, seed: int, packs: Literal["off", "always"]
 ) -> None:
-    report = Turmoil(Plan(SEED, jobs=100, limit_s=5, packs=packs), tmp_path).run()
+    report = Turmoil(Plan(seed, jobs=150, limit_s=4, packs=packs), tmp_path).run()
     print(report)
     assert not report.violations, "\n".join([str(report), *report.violations])
-    assert sum(report.states.values()) >= 100
+    assert sum(report.states.values()) >= 150
     assert report.kills.total() >= 5, report
     assert (report.packs > 0) == (packs == "always"), report
+
+
+@pytest.mark.usefixtures("_own_machine")
+def test_workers_that_do_not_claim_their_run_are_found_out(tmp_path: Path) -> None:
+    found: list[str] = []
+    for seed in BROKEN_SEEDS:
+        root = tmp_path / str(seed)
+        root.mkdir()
+        report = Turmoil(Plan(seed, jobs=60, limit_s=5, claim=False), root).run()
+        print(report)
+        found = [line for line in report.violations if "execut" in line or "its directory" in line]
+        if found:
+            break
+    assert found
+
+
+FORKING = "import os, sys; os.fork(); print(flush=True); sys.stdin.read()"
+
+
+@pytest.mark.usefixtures("_own_machine")
+def test_a_worker_that_was_just_forked_is_told_from_its_preloader() -> None:
+    command = [sys.executable, "-c", FORKING, "tui_datasize.jobs.preloader"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as preloader:
+        assert preloader.stdin
+        assert preloader.stdout
+        assert [preloader.stdout.readline() for _ in range(2)] == ["\n", "\n"]
+        kinds = {process.kind: process for process in find_processes().values()}
+        preloader.stdin.close()
+    assert set(kinds) == {Kind.PRELOADER, Kind.NEWBORN}
+    assert kinds[Kind.PRELOADER].pid == preloader.pid == kinds[Kind.NEWBORN].parent
 
 
 def job(state: JobState, reason: str = "") -> Job:

@@ -37,11 +37,13 @@ WITHOUT_CLAIM = "DATASIZE_CHAOS_WITHOUT_CLAIM"
 """Set in the environment of a worker that is broken on purpose."""
 _BEAT_S = 0.002
 _LEFTOVER_S = 20.0
+_SHORT = 0.9
+"""Share of the runs that end before another scheduler could have taken over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """How a run goes: most work for a few milliseconds, some are awkward."""
+    """How a run goes: most work for a few milliseconds, some outlive a scheduler, some are awkward."""
 
     work_s: float
     failures: int
@@ -53,7 +55,7 @@ class Traits:
         """The traits of the run of a seed."""
         kind = random.Random(seed)
         return cls(
-            work_s=round(kind.uniform(0.002, 0.2), 3),
+            work_s=round(kind.uniform(0.002, 0.2) if kind.random() < _SHORT else kind.uniform(0.4, 1.2), 3),
             failures=kind.choices((0, 1, 4), (90, 8, 2))[0],
             leaves_child=kind.random() < 0.02,
         )

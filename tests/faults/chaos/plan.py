@@ -1,0 +1,54 @@
+"""What one round of faults is to be, and what came of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One bounded round of faults."""
+
+    seed: int
+    jobs: int = 300
+    limit_s: float = 20.0
+    """Seconds after which the faults end, however many jobs are left; longer on a busy machine, and up to
+    twice as long where hardly a worker has come late."""
+    claim: bool = True
+    """False for workers that are broken on purpose: they claim nothing."""
+    packs: Literal["off", "always", "mixed"] = "off"
+    """Which schedulers let runs share workers: none, all, or the first and most of the later ones."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What happened, and what should not have."""
+
+    seed: int
+    kills: Counter[str] = field(default_factory=Counter)
+    pauses: Counter[str] = field(default_factory=Counter)
+    duration_s: float = 0.0
+    states: Mapping[str, int] = field(default_factory=dict)
+    commands: int = 0
+    executions: int = 0
+    packs: int = 0
+    """Workers that were started for several runs."""
+    taken_back: int = 0
+    """Starts that one scheduler committed and its successor took back, since no worker was to be seen."""
+    late: int = 0
+    """Times that workers came, or were to come, after that."""
+    violations: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        killed = ", ".join(f"{count} {kind}s" for kind, count in sorted(self.kills.items()))
+        states = ", ".join(f"{count} {state}" for state, count in sorted(self.states.items()))
+        return (
+            f"seed {self.seed}: {self.duration_s:.0f} s, killed {killed or 'nothing'}, "
+            f"stopped {self.pauses.total()} for a while; {self.commands} acknowledged commands, "
+            f"{self.executions} executions, {self.packs} packs, "
+            f"{self.taken_back} starts taken back, late workers {self.late} times; "
+            f"{states}; {len(self.violations)} violations"
+        )
