@@ -192,7 +192,7 @@ def test_a_wrong_devices_table_keeps_the_scheduler_from_starting_in_one_line(
     lab.enqueue(lab.spec())
     status, told = command("scheduler", "start")
     assert (status, told.count("\n")) == (2, 1)
-    assert "devices.slots_per_gpu: expected a whole number of at least 1, got 'two'" in told
+    assert "devices.slots_per_gpu: expected a whole number from 1 to 64, got 'two'" in told
 
 
 def test_doctor_finds_workers_that_have_no_run_any_more(lab: Lab) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tui_datasize.errors import DatasizeError, UnknownRunError
+from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult, QueueSettings
 from tui_datasize.jobs.gpus import DeviceReport, Gpu
+from tui_datasize.jobs.scheduler_look import SchedulerLook
 from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
 from tui_datasize.jobs.views import Execution, Usage
 
@@ -79,10 +81,16 @@ class FakeQueue:
     slots: int | None = None
     stopped: bool = False
     """Whether somebody stopped the scheduler."""
+    hangs: bool = False
+    """Whether the scheduler does not end when it is stopped."""
     waiting: str = ""
     """Who has the slots."""
     drains: list[bool] = field(default_factory=list)
     """What was asked of the whole queue."""
+    look: SchedulerLook = field(default_factory=lambda: SchedulerLook(alive=True, slots=2))
+    """What is told of the scheduler, but for whether it runs or was stopped."""
+    restarts: list[DeviceOptions] = field(default_factory=list)
+    """The options of each restart."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def jobs(self) -> list[Job]:
@@ -137,6 +145,25 @@ class FakeQueue:
         """Count, and run."""
         self.started += 1
         self.alive = True
+
+    def look_at_scheduler(self) -> SchedulerLook:
+        """What the test says."""
+        if self.error:
+            raise self.error
+        return replace(self.look, alive=self.alive, stopped=self.stopped)
+
+    def restart_scheduler(self, options: DeviceOptions) -> None:
+        """Note the options, and run."""
+        if self.error:
+            raise self.error
+        self.restarts.append(options)
+        self.alive, self.stopped = True, False
+
+    def stop_scheduler(self) -> bool:
+        """End, unless the test keeps it from that."""
+        self.stopped = True
+        self.alive = self.hangs
+        return not self.alive
 
     def resolve_all(self, word: str) -> list[str]:
         """Every job whose id begins with the word."""

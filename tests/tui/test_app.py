@@ -158,7 +158,7 @@ async def test_help_lists_the_keys_of_the_tab(busy: Stage, key: str):
         await show.press(key)
         assert isinstance(show.app.screen, TextDialog)
         await show.shows(
-            "Queue the missing runs of the experiment",
+            "Queue what is missing",
             "Hold waiting jobs",
             "Release held jobs",
             "Raise the priority",

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from textual.widgets import Static
 
 from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Show, Stage, look
 from tui_datasize.errors import StorageError
+from tui_datasize.experiments.load import Order, load_project
+from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.views import Usage
 from tui_datasize.runlog.claim import read_exit, utc_now
+from tui_datasize.tui.enqueueing import enqueue_order
 from tui_datasize.tui.look.news import NewsReader, terminal_signal
 from tui_datasize.tui.look.snapshot import Snapshot
+from tui_datasize.tui.orders import QueueTerms
 from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.widgets.dialogs import TextDialog
 
@@ -46,6 +52,94 @@ async def test_an_experiment_is_queued_on_terms(busy: Stage, size: tuple[int, in
         attempts, after = busy.queue.terms[0]
         assert attempts == 5
         assert {tuple(sources) for sources in after.values()} == {(source,)}
+
+
+ORDER_FIELDS = {
+    "by-size": "order     ‹   by-size   ›  all of a size, then the next",
+    "by-seed": "order     ‹   by-seed   ›  all of a seed, then the next",
+    "curve-first": "order     ‹ curve-first ›  every size once, then again",
+}
+"""How each order looks in the dialog; the experiment's own comes first."""
+
+
+@BOTH_SIZES
+@pytest.mark.parametrize(
+    ("keys", "order"),
+    [
+        ((), "by-size"),
+        (("tab", "tab", "tab"), "by-size"),
+        (("tab", "tab", "tab", "space"), "by-seed"),
+        (("tab", "tab", "tab", "right", "right"), "curve-first"),
+        (("tab", "tab", "tab", "left"), "curve-first"),
+        (("tab", "tab", "tab", "right", "left"), "by-size"),
+    ],
+)
+async def test_a_sweep_is_queued_in_the_order_that_is_chosen(
+    empty: Stage, size: tuple[int, int], keys: tuple[str, ...], order: Order
+):
+    loaded = load_project(empty.project.experiments)
+    wanted = plan_runs(replace(loaded.experiment("digits"), order=order), loaded)
+    async with empty.open(size) as show:
+        await show.press("a")
+        await show.shows("Queue digits?", ORDER_FIELDS["by-size"], "queue 16 runs", "tab terms", "esc back")
+        assert "change the order" not in show.text
+        await show.press(*keys)
+        await show.shows(ORDER_FIELDS[order], *(["space ← → change the order"] if keys else []))
+        await show.press("enter")
+        await show.until(lambda: empty.queue.enqueued)
+        assert empty.queue.enqueued == [wanted]
+        await show.until(lambda: "queued 16 runs" in show.text and "keep their terms" not in show.text)
+
+
+async def test_the_keys_of_the_order_are_told_only_where_they_change_it(empty: Stage):
+    async with empty.open() as show:
+        await show.press("a", "tab", "tab", "tab")
+        await show.shows("space ← → change the order")
+        await show.press("tab")
+        await show.until(lambda: "change the order" not in show.text)
+        # A space is written into a field, and the order stays.
+        await show.press("space")
+        assert ORDER_FIELDS["by-size"] in show.text
+
+
+async def test_where_the_keys_go_is_seen_without_colour(empty: Stage, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with empty.open() as show:
+
+        def is_reversed() -> bool:
+            strips = show.app.screen._compositor.render_strips()
+            cells = [segment for strip in strips for segment in strip if "‹   by-size   ›" in segment.text]
+            return any(cell.style is not None and cell.style.reverse for cell in cells)
+
+        await show.press("a")
+        await show.shows(ORDER_FIELDS["by-size"])
+        assert not is_reversed()
+        await show.press("tab", "tab", "tab")
+        await show.until(is_reversed)
+
+
+@BOTH_SIZES
+async def test_a_part_of_a_sweep_is_queued_in_the_order_of_the_whole(empty: Stage, size: tuple[int, int]):
+    sweep = empty.specs()
+    there = {spec.run_id for spec in sweep if spec.seed == 0 and spec.train_size == 40}
+    empty.queue.entries = [job(spec, JobState.SUCCEEDED) for spec in sweep if spec.run_id in there]
+    async with empty.open(size) as show:
+        await show.press("a", "tab", "tab", "tab", "space", "enter")
+        await show.until(lambda: empty.queue.enqueued)
+    (queued,) = empty.queue.enqueued
+    places = [(spec.seed, spec.train_size, spec.subset.seed) for spec in queued]
+    assert places == sorted(places)
+    assert len(places) == len(sweep) - len(there)
+
+
+def test_runs_that_the_file_lists_no_more_are_queued_behind_the_others(empty: Stage):
+    """The file may change while the question stands there."""
+    snapshot = look(empty)
+    cells = snapshot.experiments[0].cells
+    text = empty.project.experiments.read_text()
+    empty.project.experiments.write_text(text.replace("seeds   = [0, 101]", "seeds   = [101]"))
+    order = enqueue_order(look(empty), cells, QueueTerms(order="by-seed"))
+    assert [spec.seed for spec in order.specs] == [101] * 8 + [0] * 8
 
 
 @BOTH_SIZES
@@ -88,8 +182,10 @@ async def test_every_lever_is_in_the_help_with_its_key(busy: Stage, size: tuple[
         "-": "Lower the priority",
         "[ K": "Move up in the queue",
         "] J": "Move down in the queue",
-        "P": "Remove checkpoints that nothing needs",
-        "a": "Queue the missing runs of the experiment; asks what to wait for (after) and how many attempts",
+        "s": "The scheduler: restart with other options, or stop it",
+        "d": "Check everything that a run needs; takes some seconds",
+        "F": "Free disk: remove checkpoints that nothing needs",
+        "a": "Queue what is missing; asks for terms: what to wait for (after), how many attempts, the order",
     }
     async with busy.open(size) as show:
         await show.press("question_mark")
@@ -257,25 +353,25 @@ async def test_checkpoints_are_pruned_after_two_questions(busy: Stage):
         run.checkpoint.write_bytes(b"x" * 500_000)
         run.best.write_bytes(b"x" * 100_000)
     async with busy.open() as show:
-        await show.press("P")
+        await show.press("F")
         await show.shows("no weights", f"{len(ended) * 0.6:.1f} MB", "the best: best.pt")
         await show.press("enter")
         await show.shows("Remove checkpoints?", f"{len(ended) * 0.6:.1f} MB")
         await show.press("escape")
         await show.shows("no checkpoint was removed")
         assert all(run.checkpoint.exists() for run in ended)
-        await show.press("P")
+        await show.press("F")
         await show.shows("the best: best.pt")
         await show.press("j", "j", "enter")
         await show.shows("Remove checkpoints?", f"{len(ended) / 2:.1f} MB")
         await show.press("enter")
         await show.shows(f"{len(ended) / 2:.1f} MB freed")
         assert all(run.best.exists() and not run.checkpoint.exists() for run in ended)
-        await show.press("P")
+        await show.press("F")
         await show.shows("the best: best.pt")
         await show.press("enter", "enter")
         await show.shows("removed")
-        await show.press("P")
+        await show.press("F")
         await show.shows("no checkpoint is there that nothing needs any more")
 
 
@@ -285,10 +381,22 @@ async def test_the_question_begins_at_what_the_file_keeps(busy: Stage):
     for run in busy.project.all_runs():
         run.checkpoint.write_bytes(b"x" * 500_000)
     async with busy.open() as show:
-        await show.press("P")
+        await show.press("F")
         await show.shows("both")
         await show.press("enter")
         await show.shows("no checkpoint was removed")
+
+
+@pytest.mark.parametrize("tab", ["1", "2", "3"])
+async def test_the_disk_is_freed_from_every_tab(busy: Stage, tab: str):
+    async with busy.open() as show:
+        await show.press(tab, "P")
+        await show.settle()
+        assert "checkpoint" not in show.text
+        titles = {command.title for command in show.app.get_system_commands(show.app.screen)}
+        assert "Free disk (F)" in titles
+        await show.press("F")
+        await show.shows("no checkpoint is there that nothing needs any more")
 
 
 async def test_the_header_tells_which_project_has_the_slots(busy: Stage):

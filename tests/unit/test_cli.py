@@ -109,6 +109,8 @@ def test_bad_arguments_are_one_line(project, capsys, arguments, message):
         ["quue"],
         ["queue"],
         ["queue", "small", "--sizes", "forty"],
+        ["queue", "small", "--order", "by-hand"],
+        ["run", "small", "--order", "by-hand"],
         ["export", "--format", "xls"],
         ["analyze", "small", "--target", "high"],
     ],
@@ -137,6 +139,30 @@ def test_dry_run_lists_the_missing_runs_and_queues_nothing(project, capsys):
     assert [line.split("-s")[0] for line in output.out.split()] == ["small-n80-d0"] * 2
     assert "2 of 2 runs would be queued, 20 updates; nothing was queued" in output.err
     assert not (project / "runs" / "queue.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "order"),
+    [
+        ([], ["n40-d0-s0", "n80-d0-s0", "n40-d0-s1", "n80-d0-s1"]),
+        (["--order", "by-size"], ["n40-d0-s0", "n40-d0-s1", "n80-d0-s0", "n80-d0-s1"]),
+        (["--order", "by-size", "--seeds", "1", "--force"], ["n40-d0-s1", "n80-d0-s1"]),
+        (["--order", "by-seed", "--sizes", "80"], ["n80-d0-s0", "n80-d0-s1"]),
+    ],
+)
+def test_runs_are_queued_in_the_order_that_is_asked_for(project, capsys, options, order):
+    assert main(["queue", "small", *options, "--dry-run"]) == 0
+    shown = [line.removeprefix("small-").rpartition("-")[0] for line in capsys.readouterr().out.split()]
+    assert shown == order
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "second"), [("by-size", None, "n40"), ("by-size", "by-seed", "n80")]
+)
+def test_the_default_order_is_that_of_the_experiment(project, capsys, own, asked, second):
+    (project / "experiments.toml").write_text(f'{PROJECT}order = "{own}"')
+    assert main(["queue", "small", "--dry-run", *(["--order", asked] if asked else [])]) == 0
+    assert capsys.readouterr().out.split()[1].startswith(f"small-{second}-")
 
 
 def test_a_closed_pipe_is_no_error(project):

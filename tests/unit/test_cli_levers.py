@@ -40,6 +40,7 @@ def project(tmp_path, monkeypatch):
         (["cancel", "small", "--all"], "JOB and --all exclude each other"),
         (["move", "nothing"], "no run begins with 'nothing'"),
         (["queue", "small", "--after", "nothing"], "no run begins with 'nothing'"),
+        (["run", "small", "--after", "nothing"], "no run begins with 'nothing'"),
         (["prune", "nothing"], "no experiment 'nothing' has runs here"),
         (["scheduler", "stop", "--cold"], "--cold is for a scheduler that starts"),
         (["scheduler", "status", "--packs", "off"], "--packs is for a scheduler that starts"),
@@ -55,6 +56,7 @@ def test_what_is_asked_wrongly_is_one_line(project, capsys, arguments, message):
     "arguments",
     [
         ["queue", "small", "--max-attempts", "0"],
+        ["run", "small", "--max-attempts", "0"],
         ["scheduler", "start", "--slots-per-gpu", "many"],
         ["scheduler", "start", "--packs", "sometimes"],
         ["scheduler", "start", "--pack-width", "0"],
@@ -95,8 +97,9 @@ def test_an_experiment_is_queued_after_a_run_and_with_a_limit(project, capsys):
     ("terms", "words"),
     [
         ([], "there already"),
-        (["--max-attempts", "3"], "there already and stay on the terms on which they were queued"),
-        (["--after", "big"], "there already and stay on the terms on which they were queued"),
+        (["--max-attempts", "3"], "there already and keep their terms and places"),
+        (["--after", "big"], "there already and keep their terms and places"),
+        (["--order", "by-size"], "there already and keep their terms and places"),
     ],
 )
 def test_terms_that_come_too_late_are_told(project, capsys, terms, words):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.device_settings import DeviceSettings
+from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, read_written
 from tui_datasize.experiments.load import device_settings, load_project, notify_command
 from tui_datasize.jobs.scheduler import _parser, _settings
 
@@ -39,7 +39,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     [
         (
             "[devices]\nslots_per_gpu = 0",
-            "slots_per_gpu: expected a whole number of at least 1, got 0",
+            "slots_per_gpu: expected a whole number from 1 to 64, got 0",
         ),
         ("[devices]\ncpu_slots = 1000", "devices.cpu_slots: expected a whole number from 1 to 64, got 1000"),
         ("[devices]\ncold = 1", "devices.cold: expected true or false, got 1"),
@@ -76,6 +76,8 @@ def test_options_of_the_scheduler_win_over_the_file(tmp_path: Path) -> None:
     project(tmp_path, "[experiments.broken]\nnothing = 'but the devices are looked at'")
     assert limits() == (1, None, False)
     assert limits("--cold") == (1, None, True)
+    project(tmp_path, "[devices]\ncold = true\n")
+    assert limits("--no-cold") == (1, None, False)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +102,33 @@ def test_the_most_jobs_of_the_file_give_way_to_options(
     project(tmp_path, "[devices]\nslots_per_gpu = 2\nmax_jobs_per_gpu = 3\n")
     settings = _settings(_parser().parse_args(["--project", str(tmp_path), *options]))
     assert settings.limits.max_jobs_per_gpu == expected
+
+
+def test_what_is_written_into_fields_is_read_and_an_empty_one_says_nothing() -> None:
+    texts = {"slots_per_gpu": " 2 ", "max_jobs_per_gpu": "", "packs": "always", "cold": "no"}
+    options = read_written(texts, DeviceSettings())
+    assert options == DeviceOptions(slots_per_gpu=2, packs="always", cold=False)
+    parsed = _parser().parse_args(["--project", ".", *options.arguments()])
+    assert DeviceOptions.of(parsed) == options
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"cpu_slots": "0"}, "cpu_slots: expected a whole number from 1 to 64, got 0"),
+        ({"cpu_slots": "many"}, "cpu_slots: expected a whole number from 1 to 64, got 'many'"),
+        ({"pack_width": "65"}, "pack_width: expected a whole number from 1 to 64, got 65"),
+        ({"packs": "2"}, "packs: expected one of off, auto, always, got 2"),
+        ({"cold": "perhaps"}, "cold: expected true or false, got 'perhaps'"),
+        (
+            {"slots_per_gpu": "3", "max_jobs_per_gpu": "2"},
+            "max_jobs_per_gpu: expected at least slots_per_gpu, which is 3, got 2",
+        ),
+        # Those of the file, where nothing is written.
+        ({"max_jobs_per_gpu": "3"}, "max_jobs_per_gpu: expected at least slots_per_gpu, which is 4, got 3"),
+    ],
+)
+def test_what_is_written_wrongly_is_one_line(texts: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_written(texts, DeviceSettings(slots_per_gpu=4))
+    assert caught.value.line == message

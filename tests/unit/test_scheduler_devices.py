@@ -15,9 +15,11 @@ from tests.tui.stage import busy_stage, look
 from tests.unit.test_store import new_job
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.doctor import _devices
+from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.jobs import device_file as module
+from tui_datasize.jobs.authority import read_notes
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.device_file import DeviceFile, DeviceOptions
+from tui_datasize.jobs.device_file import DeviceFile
 from tui_datasize.jobs.gpus import DeviceReport
 from tui_datasize.jobs.ledger import DeviceLimits
 from tui_datasize.jobs.scheduler import Authority, Scheduler, SchedulerSettings
@@ -196,3 +198,44 @@ def test_the_header_tells_the_slots_that_hold(
     snapshot = look(stage)
     assert snapshot.devices == DeviceReport((), slots, CPU_ONLY.problem)
     assert snapshot.forecast.slots == slots
+
+
+def test_a_scheduler_says_with_which_settings_it_works(project: ProjectPaths, clock: Clock) -> None:
+    write(project, "cpu_slots = 1\ncold = true")
+    options = DeviceOptions(pack_width=3)
+    settings = SchedulerSettings(project, call="", options=options, limits=DeviceLimits(cpu_slots=1))
+    authority = Authority(project.scheduler_lock)
+    client = QueueClient(project)
+
+    def told() -> dict[str, tuple[str, str]]:
+        look = client.look_at_scheduler()
+        assert look.alive
+        return {setting.name: (setting.value, setting.source) for setting in look.in_force()}
+
+    with closing(Scheduler(settings, authority, Spawner())) as scheduler:
+        assert read_notes(project.scheduler_lock) is None
+        assert client.scheduler_options() == DeviceOptions()
+        assert authority.take()
+        # Of one that does not say it, such as one of another version.
+        assert client.look_at_scheduler().options is None
+        assert client.look_at_scheduler().in_force() == []
+        write(project, "cpu_slots = 2\ncold = false")
+        for _ in range(2):
+            clock.now_s += 1
+            scheduler._step()
+        assert client.scheduler_options() == options
+        assert told()["cpu_slots"] == ("2", "experiments.toml")
+        assert told()["pack_width"] == ("3", "option of the scheduler")
+        assert told()["packs"] == ("auto", "default")
+        assert told()["cold"] == (
+            "true",
+            "start of the scheduler; a restart takes false in experiments.toml",
+        )
+        write(project, "cpu_slots = 0")
+        assert told()["cpu_slots"] == ("2", "experiments.toml before it was wrong, or default")
+        authority.release()
+    # What stands in the file means nothing without the lock, nor to whoever takes it next.
+    assert read_notes(project.scheduler_lock) is None
+    assert authority.take()
+    assert read_notes(project.scheduler_lock) is None
+    authority.release()

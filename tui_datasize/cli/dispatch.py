@@ -40,7 +40,7 @@ _COMMANDS: Mapping[str | None, str] = MappingProxyType(
         "report": "reporting:report",
         "import": "importing:import_runs",
         "doctor": "doctor:doctor",
-        "scheduler": "status:scheduler",
+        "scheduler": "scheduling:scheduler",
     }
 )
 """Where each command lives: its module is imported only when it is called."""

@@ -10,15 +10,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from tui_datasize import __version__
-from tui_datasize.cli.argument_types import add_fit_from, count, share_or_number, whole_number, whole_numbers
+from tui_datasize.cli.argument_types import add_fit_from, count, share_or_number, whole_number
+from tui_datasize.cli.queue_arguments import add_queue_command, add_run_command
 from tui_datasize.cli.record_arguments import add_record_commands
 from tui_datasize.cli.scheduler_arguments import add_scheduler_command
 from tui_datasize.experiments.checkpoint_settings import KEEPS
-from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
+from tui_datasize.jobs.state import JobState
 
 MOST_AMOUNT = 1_000_000
-"""Larger changes of a priority or a place are a slip of the finger, as is the next."""
-MOST_ATTEMPTS = 1000
+"""Larger changes of a priority or a place are a slip of the finger."""
 
 TABLES = ("runs", "metrics", "curve", "fits", "overlap", "ensembles", "audit", "groups", "variance", "plan")
 FORMATS = ("csv", "parquet", "json", "markdown")
@@ -89,35 +89,11 @@ def _add_experiments(commands: Commands) -> None:
 
 
 def _add_queue(commands: Commands) -> None:
-    queue = _command(
-        commands,
-        "queue",
-        "queue the runs of an experiment that are missing",
-        "queue letters --sizes 750,1500 --seeds 0 --dry-run",
-    )
-    _add_selection(queue)
-    queue.add_argument(
-        "--after",
-        nargs="+",
-        default=(),
-        metavar="JOB",
-        help="start only when these runs, or all runs of these experiments, have succeeded",
-    )
-    queue.add_argument(
-        "--max-attempts",
-        type=whole_number(1, MOST_ATTEMPTS),
-        metavar="N",
-        help=f"attempts before a vanishing worker counts as a failure (default: {MAX_ATTEMPTS})",
-    )
-    queue.add_argument("--dry-run", action="store_true", help="show what would be queued, queue nothing")
-    _add_json(queue)
+    _add_json(add_queue_command(partial(_command, commands)))
 
 
 def _add_run(commands: Commands) -> None:
-    run = _command(
-        commands, "run", "queue the runs of an experiment and wait for them", "run digits --sizes 40"
-    )
-    _add_selection(run)
+    add_run_command(partial(_command, commands))
 
 
 def _add_status(commands: Commands) -> None:
@@ -321,19 +297,6 @@ _ADDED: Mapping[tuple[str, ...], Callable[[Commands], None]] = MappingProxyType(
 
 def _called(first_word: str) -> list[Callable[[Commands], None]]:
     return [add for names, add in _ADDED.items() if first_word in names] or list(_ADDED.values())
-
-
-def _add_selection(command: argparse.ArgumentParser) -> None:
-    command.add_argument("experiment", metavar="EXPERIMENT", help="name of a table in experiments.toml")
-    command.add_argument(
-        "--sizes", type=whole_numbers, default=(), metavar="N,N", help="only these train sizes"
-    )
-    command.add_argument(
-        "--seeds", type=whole_numbers, default=(), metavar="S,S", help="only these training seeds"
-    )
-    command.add_argument(
-        "--force", action="store_true", help="run finished runs anew; the old ones are kept aside"
-    )
 
 
 def _add_metric(command: argparse.ArgumentParser) -> None:

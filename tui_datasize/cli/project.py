@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tui_datasize.cli.basics import print_json, project_paths, talk
 from tui_datasize.errors import UnknownRunError
@@ -26,14 +27,15 @@ def read_project(paths: ProjectPaths) -> Project:
 
 
 def selected_runs(paths: ProjectPaths, arguments: argparse.Namespace) -> tuple[Project, tuple[RunSpec, ...]]:
-    """The project, and the runs that EXPERIMENT, --sizes and --seeds select.
+    """The project, and the runs that EXPERIMENT, --sizes and --seeds select, as --order puts them.
 
     Raises:
         ConfigError: The file, the experiment or a filter is wrong.
         DataError: The data set is missing or too small.
     """
     project = read_project(paths)
-    specs = plan_runs(project.experiment(arguments.experiment), project)
+    experiment = project.experiment(arguments.experiment)
+    specs = plan_runs(replace(experiment, order=arguments.order or experiment.order), project)
     return project, select(specs, sizes=arguments.sizes, seeds=arguments.seeds)
 
 

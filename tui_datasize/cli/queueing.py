@@ -79,19 +79,12 @@ def queue(arguments: argparse.Namespace) -> int:
     client = QueueClient(paths)
     if arguments.dry_run:
         return _dry_run(client.jobs(), [*source_runs(specs, project), *specs], arguments)
-    waited_for = resolve_jobs(client, arguments.after) if arguments.after else []
-    acknowledgement = client.enqueue(
-        specs,
-        force=arguments.force,
-        data_dir=project.data_dir,
-        max_attempts=arguments.max_attempts or MAX_ATTEMPTS,
-        after={spec.run_id: waited_for for spec in specs},
-        sources=source_runs(specs, project),
-    )
+    acknowledgement = enqueue(client, specs, source_runs(specs, project), project, arguments)
     results = ask(client, acknowledgement)
     if not arguments.json:
-        has_terms = bool(waited_for or arguments.max_attempts)
-        return tell_queued(arguments.experiment, acknowledgement, results or (), has_terms=has_terms)
+        return tell_queued(
+            arguments.experiment, acknowledgement, results or (), has_terms=asks_for_terms(arguments)
+        )
     refused = {result.run_id: result.message for result in results or () if not result.ok}
     print_json(
         {
@@ -103,6 +96,42 @@ def queue(arguments: argparse.Namespace) -> int:
         }
     )
     return EXIT_BAD_INPUT if refused else EXIT_OK
+
+
+def enqueue(
+    client: QueueClient,
+    specs: Sequence[RunSpec],
+    sources: Sequence[RunSpec],
+    project: Project,
+    arguments: argparse.Namespace,
+) -> Acknowledgement:
+    """Queue runs on the terms that a person asked for.
+
+    Args:
+        client: Of the queue.
+        specs: The runs, in the order in which they are queued.
+        sources: Runs that those take weights from.
+        project: Whose runs they are.
+        arguments: With `force`, `after` and `max_attempts`.
+
+    Raises:
+        UnknownRunError: A run would wait for one that is unknown, has ended without success, or waits for it.
+        StorageError: The queue cannot be written.
+    """
+    waited_for = resolve_jobs(client, arguments.after) if arguments.after else []
+    return client.enqueue(
+        specs,
+        force=arguments.force,
+        data_dir=project.data_dir,
+        max_attempts=arguments.max_attempts or MAX_ATTEMPTS,
+        after={spec.run_id: waited_for for spec in specs},
+        sources=sources,
+    )
+
+
+def asks_for_terms(arguments: argparse.Namespace) -> bool:
+    """Whether a person asked for terms, which runs that are there already do not get."""
+    return bool(arguments.after or arguments.max_attempts or arguments.order)
 
 
 def tell_queued(
@@ -132,7 +161,7 @@ def describe(
     """One line on what an enqueue did, but for so many of its runs that were refused."""
     there = f"{acknowledgement.present} {'was' if acknowledgement.present == 1 else 'were'} there already"
     if has_terms and acknowledgement.present:
-        there += " and stay on the terms on which they were queued"
+        there += " and keep their terms and places"
     text = f"{experiment}: {plural(acknowledgement.new - refused, 'run')} queued, {there}"
     if refused:
         text += f", {refused} refused"

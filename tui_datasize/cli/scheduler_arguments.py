@@ -1,4 +1,4 @@
-"""Arguments of the command that starts, stops and looks for the scheduler."""
+"""Arguments of the command that starts, restarts, stops and looks for the scheduler."""
 
 from __future__ import annotations
 
@@ -17,13 +17,19 @@ def add_scheduler_command(command: Callable[[str, str, str], argparse.ArgumentPa
     """
     scheduler = command(
         "scheduler",
-        "start, stop or look for the project's scheduler",
-        "scheduler start --slots-per-gpu 2",
+        "start, restart, stop or look for the project's scheduler",
+        "scheduler restart --slots-per-gpu 2",
     )
-    scheduler.add_argument("action", choices=("start", "stop", "status"))
+    scheduler.add_argument(
+        "action",
+        choices=("start", "restart", "stop", "status"),
+        help="start: unless one runs; restart: end the one that runs, whose runs go on, and start one with "
+        "exactly these options; status: whether one runs, what holds for the devices and where from",
+    )
     slots = whole_number(1, MOST_SLOTS)
     start = scheduler.add_argument_group(
-        "options of start", "for this scheduler alone; [devices] in experiments.toml holds for every one"
+        "options of start and restart",
+        "for this scheduler alone; [devices] in experiments.toml holds for every one",
     )
     start.add_argument("--slots-per-gpu", type=slots, metavar="N", help="jobs at once on a GPU")
     start.add_argument(
@@ -38,4 +44,8 @@ def add_scheduler_command(command: Callable[[str, str, str], argparse.ArgumentPa
         help="where one process trains several runs that are alike: nowhere, on GPUs, or on the CPU too",
     )
     start.add_argument("--pack-width", type=slots, metavar="N", help="most runs that one process trains")
-    start.add_argument("--cold", action="store_true", help="start every worker as a new process")
+    start.add_argument(
+        "--cold",
+        action=argparse.BooleanOptionalAction,
+        help="start every worker as a new process, or fork them from a warm one",
+    )

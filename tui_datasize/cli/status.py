@@ -1,4 +1,4 @@
-"""Commands that look at the queue and its scheduler."""
+"""The command that looks at the queue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 from tui_datasize.analysis.eta import Estimate, latest
 from tui_datasize.cli.basics import print_json, project_paths, talk, without_collection
 from tui_datasize.cli.variants import read_variants
-from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, UnknownRunError
+from tui_datasize.errors import EXIT_OK, ConfigError, UnknownRunError
+from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import QueueSettings
 from tui_datasize.jobs.state import Job, JobState
@@ -87,6 +88,8 @@ class Look:
     """By run id, what sets it apart from others of its size, draw and seed, where something does."""
     waiting: str
     """Who has the slots that jobs wait for; empty where they wait for none of others."""
+    options: DeviceOptions
+    """What the scheduler that runs was started with."""
 
     def of(self, experiment: str) -> list[Estimate]:
         """The estimates of one experiment."""
@@ -96,6 +99,7 @@ class Look:
         """Plain values; jobs carry their estimate."""
         return {
             "scheduler": self.alive,
+            "scheduler_options": self.options.said(),
             "settings": asdict(self.settings),
             "counts": Counter(job.state.value for job in self.jobs),
             "ends_in_s": latest(self.estimates.values()),
@@ -125,7 +129,8 @@ class Look:
     def lines(self) -> Iterator[str]:
         """What is said beside the tables."""
         off = "stopped" if self.settings.stopped else "not running"
-        yield f"scheduler: {'running' if self.alive else off}"
+        options = f" with {self.options.describe()}" if self.options.said() else ""
+        yield f"scheduler: {'running' if self.alive else off}{options}"
         if self.settings.draining:
             yield "the queue drains: nothing is started; `datasize-tui drain --off` ends that"
         if self.waiting:
@@ -164,6 +169,7 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
         usage={usage.experiment: usage for usage in client.usage()},
         variants=read_variants(client),
         waiting=client.waits_for_slots(),
+        options=client.scheduler_options(),
     )
 
 
@@ -173,37 +179,3 @@ def _is_of_interest(job: Job) -> bool:
 
 def _only_waits(job: Job) -> bool:
     return bool(job.waits_for) and not _is_of_interest(job)
-
-
-def scheduler(arguments: argparse.Namespace) -> int:
-    """Start, stop or look for the scheduler; `status` exits with 1 when there is none."""
-    options = _scheduler_options(arguments)
-    client = QueueClient(project_paths(arguments), scheduler_options=options)
-    if options and (arguments.action != "start" or client.scheduler_alive()):
-        raise ConfigError(
-            f"{options[0]} is for a scheduler that starts",
-            fix="stop the one that runs first: `datasize-tui scheduler stop`; its runs go on",
-        )
-    if arguments.action == "start":
-        client.ensure_scheduler()
-    elif arguments.action == "stop":
-        client.stop_scheduler()
-    alive = client.scheduler_alive()
-    if arguments.action == "stop" and not alive:
-        talk(
-            "scheduler: stopped; runs that were started go on. `datasize-tui scheduler start`, or any job "
-            "that is queued or changed, starts another; `drain` finishes what runs and starts nothing"
-        )
-    else:
-        talk(f"scheduler: {'running' if alive else 'not running'}")
-    wanted = arguments.action != "stop"
-    return EXIT_OK if alive == wanted else EXIT_RUN_FAILED
-
-
-def _scheduler_options(arguments: argparse.Namespace) -> list[str]:
-    """The options of `scheduler start` as the scheduler's own."""
-    options = ["--cold"] if arguments.cold else []
-    for name in ("slots_per_gpu", "max_jobs_per_gpu", "cpu_slots", "packs", "pack_width"):
-        if getattr(arguments, name) is not None:
-            options += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
-    return options

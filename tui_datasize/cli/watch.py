@@ -15,7 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from tui_datasize.cli.levers import ANSWER_WITHIN_S, ask
 from tui_datasize.cli.project import find_run, project_paths, selected_runs, talk
-from tui_datasize.cli.queueing import tell_queued
+from tui_datasize.cli.queueing import asks_for_terms, enqueue, tell_queued
+from tui_datasize.cli.waiting import obstacles
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
@@ -34,13 +35,14 @@ def run(arguments: argparse.Namespace) -> int:
     project, specs = selected_runs(paths, arguments)
     client = QueueClient(paths)
     sources = source_runs(specs, project)
-    acknowledgement = client.enqueue(specs, force=arguments.force, data_dir=project.data_dir, sources=sources)
+    acknowledgement = enqueue(client, specs, sources, project, arguments)
     results = ask(client, acknowledgement)
     # Until it is answered, a run that is to begin afresh stands there as it ended before.
     while results is None:
         client.ensure_scheduler()
         results = client.wait(acknowledgement, ANSWER_WITHIN_S)
-    if status := tell_queued(arguments.experiment, acknowledgement, results):
+    has_terms = asks_for_terms(arguments)
+    if status := tell_queued(arguments.experiment, acknowledgement, results, has_terms=has_terms):
         return status
     return EXIT_OK if wait_for(client, [*sources, *specs]) else EXIT_RUN_FAILED
 
@@ -48,21 +50,26 @@ def run(arguments: argparse.Namespace) -> int:
 def wait_for(client: QueueClient, specs: Sequence[RunSpec]) -> bool:
     """Show the progress of runs on stderr until all have ended; an interrupt leaves them running.
 
+    What keeps them waiting is told, such as that one of them, or one before them, is held.
+
     Returns:
         Whether every one of them succeeded.
     """
     board = _Board(client.project, specs)
+    run_ids = [spec.run_id for spec in specs]
     try:
         with board:
-            while not board.show(client.jobs()):
+            while not board.show(jobs := client.jobs()):
                 client.keep_scheduler()
-                board.tell(client.waits_for_slots())
+                kept = obstacles(jobs, run_ids, draining=client.settings().draining)
+                board.tell(client.waits_for_slots(), *kept)
                 time.sleep(LOOK_EVERY_S)
     except KeyboardInterrupt:
         talk("the runs go on; `datasize-tui status` shows them, the same command waits again")
         raise
     for job in board.unsuccessful:
-        talk(f"{job.run_id}: {job.state.value}: {job.reason}; `datasize-tui logs {job.run_id}`")
+        logs = f"; `datasize-tui logs {job.run_id}`" if job.attempts else ""
+        talk(f"{job.run_id}: {job.state.value}: {job.reason}{logs}")
     return not board.unsuccessful
 
 
@@ -87,7 +94,7 @@ class _Board:
         self._bar_of: dict[str, TaskID] = {}
         self._tail = MetricsTail()
         self._ended: dict[str, Job] = {}
-        self._told = ""
+        self._told: frozenset[str] = frozenset()
 
     def __enter__(self) -> _Board:
         self._bars.start()
@@ -111,11 +118,13 @@ class _Board:
         self._bars.update(self._whole, completed=len(self._ended))
         return len(self._ended) == len(self._specs)
 
-    def tell(self, text: str) -> None:
-        """Say above the bars what is to be said, once for as long as it holds."""
-        if text and text != self._told:
-            self._console.print(text)
-        self._told = text
+    def tell(self, *texts: str) -> None:
+        """Say above the bars what is to be said, each once for as long as it holds."""
+        for text in texts:
+            if text and text not in self._told:
+                # Not cut into lines: it may hold a command to be copied.
+                self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+        self._told = frozenset(texts)
 
     def _end(self, job: Job) -> None:
         self._ended[job.run_id] = job

@@ -11,8 +11,9 @@ from tui_datasize.experiments.architectures import model_info
 from tui_datasize.experiments.catalogue import DatasetInfo, dataset_info
 from tui_datasize.experiments.class_split import restrict
 from tui_datasize.experiments.lengths import check_lengths
-from tui_datasize.experiments.load import Experiment, Order, Project
+from tui_datasize.experiments.load import Experiment, Project
 from tui_datasize.experiments.recipe import Recipe
+from tui_datasize.experiments.run_order import order_key
 from tui_datasize.experiments.sources import Sources
 from tui_datasize.experiments.spec import DEFAULT_EVALUATIONS, RunSpec, SubsetSpec
 from tui_datasize.experiments.subsets import largest_imbalanced
@@ -106,7 +107,7 @@ def expand(
         for subset_seed in experiment.subset_seeds
     ]
     _check_distinct(experiment, cells)
-    return tuple(sorted(cells, key=lambda spec: _order_key(spec, experiment)))
+    return tuple(sorted(cells, key=order_key(cells, experiment.order)))
 
 
 def _checked_sizes(experiment: Experiment, recipe: Recipe, info: DatasetInfo) -> tuple[int, ...]:
@@ -246,19 +247,6 @@ def _check_distinct(experiment: Experiment, cells: Sequence[RunSpec]) -> None:
             where=f"{experiment.where}.sweep",
             fix="list each value once",
         )
-
-
-def _order_key(spec: RunSpec, experiment: Experiment) -> tuple[int, ...]:
-    size = spec.train_size
-    seed = experiment.seeds.index(spec.seed)
-    subset_seed = experiment.subset_seeds.index(spec.subset.seed)
-    keys: Mapping[Order, tuple[int, ...]] = {
-        # Every size once over the first seed: a usable curve stands early.
-        "curve-first": (seed, subset_seed, size),
-        "by-size": (size, seed, subset_seed),
-        "by-seed": (seed, size, subset_seed),
-    }
-    return keys[experiment.order]
 
 
 def select(

@@ -14,7 +14,13 @@ Choice = TypeVar("Choice", bound=str)
 
 
 class Table:
-    """One table of a TOML file: every key is taken once, and `finish` refuses those that nobody took."""
+    """One table of a TOML file: every key is taken once, and `finish` refuses those that nobody took.
+
+    Args:
+        values: What the table holds.
+        file: What errors name as the place; empty for values that come from no file.
+        path: Where the table stands in it.
+    """
 
     def __init__(self, values: Any, file: str, path: str = "") -> None:
         self._file = file
@@ -27,7 +33,7 @@ class Table:
     def where(self, key: str = "") -> str:
         """File and key path, for an error."""
         dotted = ".".join(part for part in (self._path, key) if part)
-        return f"{self._file}: {dotted}" if dotted else self._file
+        return ": ".join(part for part in (self._file, dotted) if part)
 
     def error(self, key: str, expected: str) -> ConfigError:
         """The error for a key whose value is not what was expected."""

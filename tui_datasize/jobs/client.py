@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-import uuid
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs import launch
-from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult, QueueSettings
-from tui_datasize.jobs.database import (
-    DamagedQueueError,
-    create_database,
-    open_database,
-    storage_errors,
-    transaction,
-)
+from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult
+from tui_datasize.jobs.database import create_database, transaction
 from tui_datasize.jobs.dependencies import check_sources
 from tui_datasize.jobs.documents import write_documents
 from tui_datasize.jobs.gpus import slots_by_file
 from tui_datasize.jobs.naming import find_runs, unclear
 from tui_datasize.jobs.process import find_workers
+from tui_datasize.jobs.scheduler_client import SchedulerClient, insert_commands
 from tui_datasize.jobs.settings import Settings
 from tui_datasize.jobs.slots import describe_holders, read_holders, slot_directory
 from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
@@ -41,9 +33,7 @@ from tui_datasize.jobs.views import (
     read_usage,
     runs_of_shapes,
 )
-from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.identity import ProcessIdentity
-from tui_datasize.runlog.paths import ProjectPaths
 
 __all__ = ["Acknowledgement", "CommandKind", "CommandResult", "QueueClient"]
 
@@ -52,17 +42,8 @@ _LEARNED_FROM = 500
 """Finished runs whose times are read to tell those of others."""
 
 
-class QueueClient:
-    """A client of one project's queue; cheap to make, used from any thread, may come and go.
-
-    Args:
-        project: The project directory.
-        scheduler_options: Command-line options for a scheduler that this client starts.
-    """
-
-    def __init__(self, project: ProjectPaths, *, scheduler_options: Sequence[str] = ()) -> None:
-        self.project = project
-        self._scheduler_options = tuple(scheduler_options)
+class QueueClient(SchedulerClient):
+    """A client of one project's queue; cheap to make, used from any thread, may come and go."""
 
     def enqueue(
         self,
@@ -98,9 +79,10 @@ class QueueClient:
             UnknownRunError: A run would wait for one that is not in the queue, has ended without
                 success, or waits for it; nothing is queued.
         """
-        runs = [*sources, *specs]
+        # An id is a digest of the whole specification: of thousands of runs it is worth taking once.
+        runs = {spec.run_id: spec for spec in (*sources, *specs)}
         _refuse_imported(runs)
-        waits_for = {spec.run_id: [*spec.sources, *(after or {}).get(spec.run_id, ())] for spec in runs}
+        waits_for = {run_id: [*spec.sources, *(after or {}).get(run_id, ())] for run_id, spec in runs.items()}
         forced = {spec.run_id for spec in specs} if force else set()
         documents = write_documents(
             self.project.root, runs, data_dir=data_dir, max_attempts=max_attempts, after=waits_for
@@ -115,27 +97,10 @@ class QueueClient:
             ]
             check_sources(connection, states, missing, waits_for)
             rows = [(run_id, priority, run_id in forced, documents[run_id]) for run_id in missing]
-            command_ids = _insert(connection, CommandKind.ENQUEUE, rows)
+            command_ids = insert_commands(connection, CommandKind.ENQUEUE, rows)
         present = documents.keys() - set(missing)
         failed = sum(states[run_id] is JobState.FAILED for run_id in present)
         return Acknowledgement(command_ids, new=len(missing), present=len(present), failed=failed)
-
-    def send(self, kind: CommandKind, run_ids: Sequence[str], amount: int = 0) -> Acknowledgement:
-        """Ask for a change of jobs; it is applied as soon as a scheduler runs.
-
-        Args:
-            kind: Any kind but ENQUEUE.
-            run_ids: Full ids, see `resolve`.
-            amount: Relative change of the priority, or places to move, negative for up.
-
-        Raises:
-            StorageError: The queue cannot be written.
-        """
-        create_database(self.project.queue)
-        with self._database() as connection, transaction(connection):
-            return Acknowledgement(
-                _insert(connection, kind, [(run_id, amount, False, "") for run_id in run_ids])
-            )
 
     def wait(self, acknowledgement: Acknowledgement, timeout_s: float) -> list[CommandResult] | None:
         """The answers to acknowledged commands, in order; None where they take longer than `timeout_s`."""
@@ -170,14 +135,6 @@ class QueueClient:
             StorageError: The queue cannot be written.
         """
         return self.send(CommandKind.DRAIN, [""], int(draining))
-
-    def settings(self) -> QueueSettings:
-        """What holds for the whole queue, acknowledged but not yet applied changes included."""
-        if not self.project.queue.exists():
-            return QueueSettings()
-        with self._database() as connection:
-            connection.execute("BEGIN")
-            return Settings(connection).read()
 
     def slots(self) -> int:
         """Jobs that are taken at once: as the scheduler that runs says, else as the project's file does."""
@@ -279,71 +236,8 @@ class QueueClient:
             return run_ids
         return [paths.run_id for paths in self.project.all_runs()]
 
-    def ensure_scheduler(self) -> None:
-        """Start a detached scheduler unless one runs.
 
-        Raises:
-            StorageError: It could not start; the message carries the last line of its log.
-        """
-        launch.ensure_scheduler(self.project, self._scheduler_options)
-
-    def keep_scheduler(self) -> None:
-        """Start a scheduler where none runs, unless somebody stopped it and asked for no other since.
-
-        Raises:
-            StorageError: As for `ensure_scheduler`.
-        """
-        # In this order: one that ends in between is then known to have been stopped.
-        if not self.scheduler_alive() and not self.settings().stopped:
-            self.ensure_scheduler()
-
-    def scheduler_alive(self) -> bool:
-        """Whether a scheduler has the queue."""
-        return launch.scheduler_alive(self.project)
-
-    def stop_scheduler(self, timeout_s: float = 10.0) -> bool:
-        """Ask the scheduler to end; workers go on and are found again by the next one.
-
-        None is started by itself from then on, see `keep_scheduler`.
-
-        Returns:
-            Whether no scheduler runs any more.
-        """
-        if self.project.queue.exists():
-            try:
-                self.send(CommandKind.STOP, [""])
-            except DamagedQueueError:
-                launch.terminate_scheduler(self.project)
-        return launch.wait_until(lambda: not self.scheduler_alive(), timeout_s)
-
-    @contextmanager
-    def _database(self) -> Iterator[sqlite3.Connection]:
-        connection = open_database(self.project.queue)
-        try:
-            with storage_errors(self.project.queue):
-                yield connection
-        finally:
-            connection.close()
-
-
-def _insert(
-    connection: sqlite3.Connection, kind: CommandKind, rows: Sequence[tuple[str, int, bool, str]]
-) -> tuple[int, ...]:
-    """Add one command per (run id, amount, force, document) and return their ids."""
-    if not rows:
-        return ()
-    batch, now = uuid.uuid4().hex, utc_now()
-    connection.executemany(
-        "INSERT INTO commands (batch, kind, run_id, amount, force, document, created_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(batch, kind, *row, now) for row in rows],
-    )
-    last = connection.execute("SELECT max(id) FROM commands").fetchone()[0]
-    # The transaction keeps others from inserting in between: the ids are consecutive.
-    return tuple(range(last - len(rows) + 1, last + 1))
-
-
-def _refuse_imported(specs: Sequence[RunSpec]) -> None:
-    imported = next((spec for spec in specs if spec.imported), None)
+def _refuse_imported(runs: Mapping[str, RunSpec]) -> None:
+    imported = next((run_id for run_id, spec in runs.items() if spec.imported), None)
     if imported is not None:
-        raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported.run_id)
+        raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported)

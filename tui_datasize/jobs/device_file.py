@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import time
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.device_settings import DeviceSettings, Packs
+from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
 from tui_datasize.experiments.load import device_settings
 from tui_datasize.jobs.ledger import DeviceLimits
 from tui_datasize.runlog.paths import ProjectPaths
@@ -18,32 +16,27 @@ _LOG = logging.getLogger(__name__)
 _LOOK_INTERVAL_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceOptions:
-    """What one scheduler's options say about the devices; None where they leave it to the file."""
+def limits_of(devices: DeviceSettings) -> DeviceLimits:
+    """What settings of the devices limit."""
+    return DeviceLimits(
+        slots_per_gpu=devices.slots_per_gpu,
+        max_jobs_per_gpu=devices.max_jobs_per_gpu,
+        cpu_slots=devices.cpu_slots,
+        packs=devices.packs,
+        pack_width=devices.pack_width,
+    )
 
-    slots_per_gpu: int | None = None
-    max_jobs_per_gpu: int | None = None
-    cpu_slots: int | None = None
-    packs: Packs | None = None
-    pack_width: int | None = None
 
-    @classmethod
-    def of(cls, arguments: argparse.Namespace) -> DeviceOptions:
-        """The options of a scheduler's command line."""
-        return cls(**{option.name: getattr(arguments, option.name) for option in fields(cls)})
-
-    def over(self, devices: DeviceSettings) -> DeviceLimits:
-        """The options, and what the file says beside them."""
-        slots_per_gpu = self.slots_per_gpu or devices.slots_per_gpu
-        return DeviceLimits(
-            slots_per_gpu=slots_per_gpu,
-            # The file's limit gives way to an option that asks for more slots.
-            max_jobs_per_gpu=self.max_jobs_per_gpu or max(devices.max_jobs_per_gpu or 0, slots_per_gpu),
-            cpu_slots=self.cpu_slots or devices.cpu_slots,
-            packs=self.packs or devices.packs,
-            pack_width=self.pack_width or devices.pack_width,
-        )
+def in_force(limits: DeviceLimits, *, cold: bool) -> DeviceSettings:
+    """The settings that limits, and the way in which workers start, come to."""
+    return DeviceSettings(
+        slots_per_gpu=limits.slots_per_gpu,
+        max_jobs_per_gpu=limits.max_jobs_per_gpu,
+        cpu_slots=limits.cpu_slots,
+        packs=limits.packs,
+        pack_width=limits.pack_width,
+        cold=cold,
+    )
 
 
 class DeviceFile:
@@ -74,7 +67,7 @@ class DeviceFile:
             return None
         self._read = self._seen
         try:
-            return self._options.over(device_settings(self._project.root))
+            return limits_of(self._options.over(device_settings(self._project.root)))
         except ConfigError as error:
             _LOG.error("[devices] stay as they were: %s", error.line)
             return None

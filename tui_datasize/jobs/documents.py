@@ -20,17 +20,17 @@ _GIT_TIMEOUT_S = 5.0
 
 def write_documents(
     root: Path,
-    specs: Sequence[RunSpec],
+    runs: Mapping[str, RunSpec],
     *,
     data_dir: Path | None,
     max_attempts: int,
     after: Mapping[str, Sequence[str]],
 ) -> dict[str, str]:
-    """The content of `spec.json` by run id, in the order of `specs`.
+    """The content of `spec.json` by run id, in the order of `runs`.
 
     Args:
         root: The project directory, whose git commit is noted.
-        specs: The runs.
+        runs: Their specifications by run id.
         data_dir: Where the workers find data sets.
         max_attempts: Attempts that each run is allowed.
         after: The runs that each run waits for, by run id; those without any may be missing.
@@ -46,8 +46,7 @@ def write_documents(
         "max_attempts": max_attempts,
     }
     documents = {}
-    for spec in specs:
-        run_id = spec.run_id
+    for run_id, spec in runs.items():
         own = {"run_id": run_id, "after": list(after.get(run_id, ())), "spec": spec.to_dict()}
         documents[run_id] = json.dumps(facts | own)
     return documents

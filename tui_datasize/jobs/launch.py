@@ -30,14 +30,17 @@ def scheduler_alive(project: ProjectPaths) -> bool:
     return is_locked(project.scheduler_lock)
 
 
-def ensure_scheduler(project: ProjectPaths, options: Sequence[str] = ()) -> None:
-    """Start a detached scheduler unless one runs, and wait until it has the queue.
+def ensure_scheduler(project: ProjectPaths, options: Sequence[str] = ()) -> int | None:
+    """Start a detached scheduler unless one runs, and wait until the queue has one.
+
+    Returns:
+        The process that was started, though another may have been first; None where one ran already.
 
     Raises:
         StorageError: It ended, or took too long; the message carries the last line of its log.
     """
     if scheduler_alive(project):
-        return
+        return None
     create_database(project.queue)
     process = _spawn(project, options)
     ended = False
@@ -51,6 +54,7 @@ def ensure_scheduler(project: ProjectPaths, options: Sequence[str] = ()) -> None
             )
         ended = process.poll() is not None
         time.sleep(_POLL_INTERVAL_S)
+    return process.pid
 
 
 def terminate_scheduler(project: ProjectPaths) -> None:

@@ -7,9 +7,7 @@ decides is committed before it is done, and its successor finds everything else 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import logging
-import os
 import selectors
 import shlex
 import signal
@@ -21,11 +19,12 @@ from pathlib import Path
 from types import FrameType
 
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError
-from tui_datasize.experiments.device_settings import PACKS
+from tui_datasize.experiments.device_settings import PACKS, DeviceOptions
 from tui_datasize.experiments.load import device_settings
 from tui_datasize.jobs.apply import CommandDesk
-from tui_datasize.jobs.database import PassingStorageError, storage_errors
-from tui_datasize.jobs.device_file import DeviceFile, DeviceOptions
+from tui_datasize.jobs.authority import Authority
+from tui_datasize.jobs.database import PassingStorageError
+from tui_datasize.jobs.device_file import DeviceFile, in_force, limits_of
 from tui_datasize.jobs.dispatch import Dispatcher
 from tui_datasize.jobs.gpus import DeviceMonitor
 from tui_datasize.jobs.ledger import DeviceLedger, DeviceLimits
@@ -36,6 +35,8 @@ from tui_datasize.jobs.store import Store
 from tui_datasize.jobs.supervisor import Supervisor
 from tui_datasize.jobs.warm import WarmSpawner
 from tui_datasize.runlog.paths import ProjectPaths
+
+__all__ = ["Authority", "Scheduler", "SchedulerSettings", "StopRequest", "main", "serve"]
 
 WORKER_COMMAND = (sys.executable, "-P", "-m", "tui_datasize.training")
 WORKER_CALL = "tui_datasize.training.worker:main"
@@ -49,8 +50,6 @@ _DISPATCH_INTERVAL_S = 1.0
 """How often waiting jobs are tried without a cause: others may have freed a slot or memory."""
 _TURN_INTERVAL_S = 0.2
 """The same while other projects have slots that this one waits for: they leave it the next one."""
-_LOCK_PATIENCE_S = 0.5
-"""A client that looks whether a scheduler runs holds the lock for a moment."""
 _FAULT_PAUSE_S = 5.0
 
 
@@ -98,6 +97,7 @@ class Scheduler:
         self._data_version = -1
         self._dispatch_at_s = 0.0
         self._idle_since_s: float | None = None
+        self._hold(settings.limits)
 
     def run(self, stop: StopRequest) -> None:
         """Work until there is nothing to do, or someone asks to stop.
@@ -126,6 +126,7 @@ class Scheduler:
     def _step(self) -> None:
         if limits := self._device_file.poll():
             self._ledger.set_limits(limits)
+            self._hold(limits)
         self._ledger.update()
         self._spawner.poll()
         if self._apply_commands() + self._supervisor.look() or time.monotonic() >= self._dispatch_at_s:
@@ -133,6 +134,11 @@ class Scheduler:
             pause_s = _TURN_INTERVAL_S if self._dispatcher.waits_for_others else _DISPATCH_INTERVAL_S
             self._dispatch_at_s = time.monotonic() + pause_s
         self._notifier.poll()
+
+    def _hold(self, limits: DeviceLimits) -> None:
+        """Let clients know what holds from now on."""
+        settings = self._settings
+        self._authority.note(settings.options, in_force(limits, cold=not settings.call))
 
     def _apply_commands(self) -> int:
         version = self._store.data_version()
@@ -184,41 +190,6 @@ class Scheduler:
             or self._store.pending_commands(1)
             or self._notifier.is_busy()
         )
-
-
-class Authority:
-    """The right to schedule a project, held by `flock` until the process ends."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-
-    def take(self) -> bool:
-        """Take the right; False where another scheduler has it.
-
-        Raises:
-            StorageError: The runs directory cannot be written.
-        """
-        deadline = time.monotonic() + _LOCK_PATIENCE_S
-        with storage_errors(self._path):
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    os.close(descriptor)
-                    return False
-                time.sleep(0.01)
-            else:
-                self._descriptor = descriptor
-                return True
-
-    def release(self) -> None:
-        """Give the right back."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
 
 
 class StopRequest:
@@ -310,7 +281,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--answer-s", type=float, default=default.answer_s, help="a hung preloader is replaced"
     )
-    parser.add_argument("--cold", action="store_true", help="start every worker as a new process")
+    parser.add_argument(
+        "--cold", action=argparse.BooleanOptionalAction, help="start every worker as a new process"
+    )
     parser.add_argument("--cpu-slots", type=int, help="jobs at once on the CPU (default: one per core)")
     parser.add_argument("--slots-per-gpu", type=int, help="our jobs at once on a GPU (default: 1)")
     parser.add_argument(
@@ -327,17 +300,17 @@ def _settings(arguments: argparse.Namespace) -> SchedulerSettings:
     Raises:
         ConfigError: The file is not TOML, or the table is wrong.
     """
-    devices = device_settings(arguments.project)
     options = DeviceOptions.of(arguments)
+    devices = options.over(device_settings(arguments.project))
     return SchedulerSettings(
         project=ProjectPaths(arguments.project.absolute()),
         idle_s=arguments.idle_s,
         grace_s=arguments.grace_s,
         command=tuple(shlex.split(arguments.worker)),
-        call="" if arguments.cold or devices.cold else arguments.call,
+        call="" if devices.cold else arguments.call,
         preload=tuple(filter(None, arguments.preload.split(","))),
         answer_s=arguments.answer_s,
-        limits=options.over(devices),
+        limits=limits_of(devices),
         options=options,
     )
 

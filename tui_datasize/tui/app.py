@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
-from time import monotonic
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import App, ComposeResult, SystemCommand
@@ -26,17 +25,19 @@ from tui_datasize.tui.analysis.analyst import Analyst
 from tui_datasize.tui.analysis.tab import AnalysisPane
 from tui_datasize.tui.exporting import export_csv
 from tui_datasize.tui.farewell import farewell
-from tui_datasize.tui.keys import KeyGroup, help_text, keys_of, without_taken
+from tui_datasize.tui.keeping import SchedulerKeeper
+from tui_datasize.tui.keys import LIST_KEYS, KeyGroup, commands_of, help_text, keys_of, without_taken
 from tui_datasize.tui.live.tab import LivePane
 from tui_datasize.tui.look.collect import Collector, Record
 from tui_datasize.tui.look.news import NewsReader, terminal_signal
 from tui_datasize.tui.look.polling import INTERVAL_S, Poller
 from tui_datasize.tui.look.snapshot import EMPTY, ExperimentPlan, Snapshot
-from tui_datasize.tui.orders import OrderDesk, Queue
+from tui_datasize.tui.orders import OrderDesk, Queue, Reschedule
 from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.pruning import offer_prune
 from tui_datasize.tui.queue.actions import experiment_facts
 from tui_datasize.tui.queue.tab import QueuePane
+from tui_datasize.tui.scheduler_dialog import SchedulerDialog
 from tui_datasize.tui.view_state import ViewState, load_view_state, save_view_state
 from tui_datasize.tui.widgets.dialogs import TextDialog, facts_table
 from tui_datasize.tui.widgets.header_strip import TABS, HeaderStrip
@@ -44,16 +45,7 @@ from tui_datasize.tui.widgets.key_bar import KeyBar
 from tui_datasize.tui.widgets.palette import THEME, palette_of
 from tui_datasize.tui.widgets.status_line import StatusLine
 
-_LIST_KEYS = (
-    ("↑ ↓ k j", "up and down"),
-    ("PgUp PgDn", "a screenful"),
-    ("g G", "first and last"),
-    ("tab", "next part of the screen"),
-    ("esc", "one layer back"),
-)
-
-_WAKE_AGAIN_S = 10.0
-"""How often a scheduler is started while jobs wait for one that does not come."""
+_FREE_DISK = "Free disk: remove checkpoints that nothing needs"
 
 
 class DatasizeApp(App[None]):
@@ -76,7 +68,7 @@ class DatasizeApp(App[None]):
         Binding("2", "open_tab('live')", "Live", show=False, tooltip="Live: training curves"),
         Binding("3", "open_tab('analysis')", "Analysis", show=False, tooltip="Analysis: learning curve"),
         Binding("ctrl+e", "export", "export CSV", show=False, tooltip="Write the table in view as CSV"),
-        Binding("P", "prune", "prune", show=False, tooltip="Remove checkpoints that nothing needs"),
+        Binding("F", "prune", "free disk", show=False, tooltip=_FREE_DISK),
         Binding("question_mark,f1", "help", "keys", tooltip="This page"),
         Binding("q", "leave", "leave", tooltip="Leave; queued and running jobs go on"),
     ]
@@ -125,7 +117,7 @@ class DatasizeApp(App[None]):
         self._analyst = Analyst(project)
         self._news = NewsReader(since=utc_now())
         self._restored = load_view_state(project)
-        self._woken_s = monotonic()
+        self._keeper = SchedulerKeeper()
 
     def compose(self) -> ComposeResult:
         """Header, tabs, status and keys."""
@@ -171,22 +163,10 @@ class DatasizeApp(App[None]):
             self.pane.show(event.snapshot)
             if first:
                 self._after_first_look(event.snapshot)
-        self._keep_scheduler(before, event.snapshot)
+        if self._keeper.finds_none(before, event.snapshot):
+            self._begin("waking the scheduler", self._wake_scheduler(gone=before.scheduler_alive))
         self._tell_news(event.snapshot)
         self._poller.look_at(self.pane.interest())
-
-    def _keep_scheduler(self, before: Snapshot, snapshot: Snapshot) -> None:
-        """Start a scheduler where jobs wait for one, at first and when it has gone, unless it was stopped."""
-        waiting = any(not state.is_final for state in snapshot.states.values())
-        if snapshot.scheduler_alive or snapshot.stopped or not waiting:
-            return
-        if before.scheduler_alive:
-            self._status.say("the scheduler had gone: starting another, the runs went on")
-        # And again now and then: what kept it from starting, such as a mistake in the file, may be mended.
-        now_s = monotonic()
-        if before.scheduler_alive or not before.is_ready or now_s - self._woken_s >= _WAKE_AGAIN_S:
-            self._woken_s = now_s
-            self.run_worker(self._wake_scheduler(), exit_on_error=False)
 
     def _tell_news(self, snapshot: Snapshot) -> None:
         news = self._news.read(snapshot)
@@ -203,12 +183,27 @@ class DatasizeApp(App[None]):
         queue_pane.select_experiment(self._restored.experiment or snapshot.liveliest_experiment())
         self._analyst.warm()
 
-    async def _wake_scheduler(self) -> None:
+    async def _wake_scheduler(self, *, gone: bool) -> str:
+        if gone:
+            self._status.say("the scheduler had gone: starting another, the runs went on")
         try:
             await asyncio.to_thread(self._queue.ensure_scheduler)
+        finally:
+            self._poller.look_now()
+        return ""
+
+    def _begin(self, what: str, work: Coroutine[Any, Any, str]) -> None:
+        """Do something in the background and say what came of it, where it has words for that."""
+        self.run_worker(self._say_outcome(work), name=what, exit_on_error=False)
+
+    async def _say_outcome(self, work: Coroutine[Any, Any, str]) -> None:
+        try:
+            text = await work
         except DatasizeError as error:
             self._status.say(error.line, error=True)
-        self._poller.look_now()
+        else:
+            if text:
+                self._status.say(text)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Say it when something that was begun in the background has failed."""
@@ -238,16 +233,29 @@ class DatasizeApp(App[None]):
 
     @on(QueuePane.ExperimentAsked)
     def _show_experiment(self, event: QueuePane.ExperimentAsked) -> None:
-        self.run_worker(self._explain(event.plan), exit_on_error=False)
+        self._begin("the look at the experiment", self._explain(event.plan))
 
-    async def _explain(self, plan: ExperimentPlan) -> None:
-        try:
-            used = {usage.experiment: usage for usage in await asyncio.to_thread(self._queue.usage)}
-        except DatasizeError as error:
-            self._status.say(error.line, error=True)
-            return
+    async def _explain(self, plan: ExperimentPlan) -> str:
+        used = {usage.experiment: usage for usage in await asyncio.to_thread(self._queue.usage)}
         facts = experiment_facts(self._snapshot, plan, used.get(plan.name))
         self.push_screen(TextDialog("Experiment", facts_table(facts, palette_of(self).muted)))
+        return ""
+
+    @on(QueuePane.SchedulerAsked)
+    def _ask_for_scheduler(self) -> None:
+        self._begin("the look at the scheduler", self._offer_scheduler())
+
+    async def _offer_scheduler(self) -> str:
+        look = await asyncio.to_thread(self._queue.look_at_scheduler)
+        self.push_screen(SchedulerDialog(look, self._snapshot.devices), self._reschedule)
+        return ""
+
+    def _reschedule(self, order: Reschedule | None) -> None:
+        if order is not None:
+            self._status.say(
+                "stopping the scheduler" if order.options is None else "restarting the scheduler"
+            )
+            self._desk.take(order)
 
     @on(Pane.Remarked)
     def _remark(self, event: Pane.Remarked) -> None:
@@ -281,30 +289,21 @@ class DatasizeApp(App[None]):
 
     async def action_export(self) -> None:
         """Write the table in view and say where."""
+        await self._say_outcome(self._export())
+
+    async def _export(self) -> str:
         table = self.pane.table_in_view()
         if table is None:
-            self._status.say("nothing to export yet")
-            return
-        try:
-            text = await asyncio.to_thread(export_csv, table, self._project.root, datetime.now())
-        except DatasizeError as error:
-            self._status.say(error.line, error=True)
-        else:
-            self._status.say(text)
+            return "nothing to export yet"
+        return await asyncio.to_thread(export_csv, table, self._project.root, datetime.now())
 
     def action_prune(self) -> None:
         """Remove checkpoints that nothing needs any more, after a question."""
-        self.run_worker(self._offer_prune(), exit_on_error=False)
-
-    async def _offer_prune(self) -> None:
-        try:
-            self._status.say(await offer_prune(self, self._project, self._queue.jobs))
-        except DatasizeError as error:
-            self._status.say(error.line, error=True)
+        self._begin("freeing the disk", offer_prune(self, self._project, self._queue.jobs))
 
     def action_help(self) -> None:
         """Show the keys of the tab."""
-        self.push_screen(TextDialog("Keys", help_text(self._key_groups(), _LIST_KEYS, palette_of(self))))
+        self.push_screen(TextDialog("Keys", help_text(self._key_groups(), LIST_KEYS, palette_of(self))))
 
     def _key_groups(self) -> Sequence[KeyGroup]:
         own = self.pane.key_groups()
@@ -324,14 +323,8 @@ class DatasizeApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002
         """Every action of the tab, for the palette."""
-        for group in self._key_groups():
-            for entry in group.entries:
-                title = f"{entry.title[:1].upper()}{entry.title[1:]} ({' '.join(entry.keys)})"
-                yield SystemCommand(title, entry.text, self._runner(entry.action, entry.owner))
+        yield from commands_of(self._key_groups(), self.run_action)
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
-
-    def _runner(self, action: str, owner: object) -> Callable[[], object]:
-        return lambda: self.run_action(action, owner)  # type: ignore[arg-type]
 
 
 def run_app(project: ProjectPaths) -> int:

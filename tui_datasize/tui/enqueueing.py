@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tui_datasize.experiments.budget import total_updates
+from tui_datasize.experiments.run_order import order_key
 from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.state import JobState
@@ -16,11 +17,21 @@ from tui_datasize.tui.widgets.text import plural
 
 
 def enqueue_order(snapshot: Snapshot, cells: Sequence[Cell], terms: QueueTerms) -> Enqueue:
-    """The order to queue cells of one experiment, and before them the runs that they take weights from."""
-    specs = tuple(cell.spec for cell in cells)
-    plans = (plan for plan in snapshot.experiments if plan.name == specs[0].experiment)
+    """The order to queue cells of one experiment, and before them the runs that they take weights from.
+
+    Args:
+        snapshot: The experiments as they are now.
+        cells: What is queued.
+        terms: Their `order` is that of the whole sweep, of which the cells may be a part.
+    """
+    specs = [cell.spec for cell in cells]
+    plans = [plan for plan in snapshot.experiments if plan.name == specs[0].experiment]
+    if terms.order:
+        # The cells as well: the file may list fewer than when they were asked for.
+        sweep = [cell.spec for plan in plans for cell in plan.cells]
+        specs.sort(key=order_key([*sweep, *specs], terms.order))
     known = {run.run_id: run for plan in plans for run in plan.sources}
-    return Enqueue(specs, snapshot.data_dir, needed(specs, known), terms)
+    return Enqueue(tuple(specs), snapshot.data_dir, needed(specs, known), terms)
 
 
 def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell]) -> list[tuple[str, str]]:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from textwrap import wrap
 
 from rich.text import Text
+from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.dom import DOMNode
 
 from tui_datasize.tui.widgets.key_bar import key_name
 from tui_datasize.tui.widgets.palette import Palette
 
+LIST_KEYS = (
+    ("↑ ↓ k j", "up and down"),
+    ("PgUp PgDn", "a screenful"),
+    ("g G", "first and last"),
+    ("tab", "next part of the screen"),
+    ("esc", "one layer back"),
+)
+"""Keys that every list knows, and what they do."""
 _EXPLANATION_WIDTH = 53
 """Columns that a screen of 80 leaves beside the keys."""
 
@@ -60,6 +70,18 @@ def without_taken(group: KeyGroup, groups: Iterable[KeyGroup]) -> KeyGroup:
     """A group without the keys that mean something else in others, which come before it."""
     taken = {key for other in groups for entry in other.entries for key in entry.keys}
     return KeyGroup(group.title, tuple(entry for entry in group.entries if not taken & set(entry.keys)))
+
+
+def commands_of(groups: Iterable[KeyGroup], run: Callable[..., object]) -> Iterator[SystemCommand]:
+    """Every action as an entry of the palette.
+
+    Args:
+        groups: The keys.
+        run: Receives an action, and whose it is.
+    """
+    for entry in (entry for group in groups for entry in group.entries):
+        title = f"{entry.title[:1].upper()}{entry.title[1:]} ({' '.join(entry.keys)})"
+        yield SystemCommand(title, entry.text, partial(run, entry.action, entry.owner))
 
 
 def help_text(groups: Iterable[KeyGroup], extra: Sequence[tuple[str, str]], palette: Palette) -> Text:

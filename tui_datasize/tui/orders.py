@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from tui_datasize.errors import DatasizeError
+from tui_datasize.experiments.device_settings import DeviceOptions
+from tui_datasize.experiments.load import Order as SweepOrder
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult
+from tui_datasize.jobs.scheduler_look import SchedulerLook
 from tui_datasize.jobs.state import MAX_ATTEMPTS
 from tui_datasize.jobs.views import Usage
 from tui_datasize.tui.look.collect import QueueView
@@ -68,6 +71,15 @@ class Queue(QueueView, Protocol):
     def ensure_scheduler(self) -> None:
         """Start a scheduler unless one runs."""
 
+    def look_at_scheduler(self) -> SchedulerLook:
+        """Whether a scheduler runs, and what holds for the devices."""
+
+    def restart_scheduler(self, options: DeviceOptions) -> None:
+        """End the scheduler and start another with these options; later ones have them, too."""
+
+    def stop_scheduler(self) -> bool:
+        """Ask the scheduler to end; whether none runs any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueTerms:
@@ -77,6 +89,8 @@ class QueueTerms:
     """Runs, prefixes of runs or experiments that must succeed before."""
     max_attempts: int = MAX_ATTEMPTS
     """Attempts that each run is allowed before a vanishing worker fails it."""
+    order: SweepOrder | None = None
+    """In which the runs of a sweep are queued; None: as they stand, which is the experiment's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +122,15 @@ class Drain:
     draining: bool
 
 
-Order: TypeAlias = Enqueue | Change | Drain
+@dataclass(frozen=True, slots=True)
+class Reschedule:
+    """End the scheduler, and start another with other options; the runs go on."""
+
+    options: DeviceOptions | None
+    """Of the other one; None to start none."""
+
+
+Order: TypeAlias = Enqueue | Change | Drain | Reschedule
 
 
 class OrderDesk:
@@ -148,6 +170,8 @@ class OrderDesk:
                 return self._enqueue(order)
             if isinstance(order, Drain):
                 return self._drain(order)
+            if isinstance(order, Reschedule):
+                return self._reschedule(order)
             return self._change(order)
         except DatasizeError as error:
             return error.line, True
@@ -164,7 +188,7 @@ class OrderDesk:
         text = f"queued {plural(acknowledgement.new, 'run')}"
         if acknowledgement.present:
             text += f", {acknowledgement.present:,} were there already"
-            text += " and keep their terms" if order.terms != QueueTerms() else ""
+            text += " and keep their terms and places" if order.terms != QueueTerms() else ""
         if acknowledgement.failed:
             text += f" ({acknowledgement.failed:,} of them failed: r retries)"
         return self._answer(acknowledgement, text)
@@ -177,6 +201,18 @@ class OrderDesk:
 
     def _drain(self, order: Drain) -> tuple[str, bool]:
         return self._answer(self._queue.drain(order.draining), _DRAINED[order.draining])
+
+    def _reschedule(self, order: Reschedule) -> tuple[str, bool]:
+        if order.options is None:
+            if not self._queue.stop_scheduler():
+                return "the scheduler has not ended yet; it does so as soon as it can", True
+            return "stopped the scheduler; what runs goes on. s, or a change of a job, starts one", False
+        self._queue.restart_scheduler(order.options)
+        if not order.options.said():
+            return "the scheduler runs as experiments.toml says; what ran goes on", False
+        options = order.options.describe()
+        kept = "this app starts others with the same"
+        return f"the scheduler runs with {options}; what ran goes on; {kept}", False
 
     def _answer(self, acknowledgement: Acknowledgement, what: str) -> tuple[str, bool]:
         self._queue.ensure_scheduler()

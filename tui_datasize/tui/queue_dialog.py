@@ -8,11 +8,15 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.events import DescendantFocus
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from tui_datasize.experiments.load import Order as SweepOrder
+from tui_datasize.experiments.run_order import ORDER_WORDS
 from tui_datasize.jobs.state import MAX_ATTEMPTS
 from tui_datasize.tui.orders import QueueTerms
+from tui_datasize.tui.widgets.cycle_field import CycleField
 from tui_datasize.tui.widgets.dialogs import answers, facts_table, field
 from tui_datasize.tui.widgets.palette import palette_of
 
@@ -27,6 +31,8 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         facts: What will be queued, as names and values.
         yes: What enter does.
         is_known: Whether some job is meant by a word that was written behind `after`.
+        order: In which the runs stand, where they are of a sweep that may be queued in another order too;
+            None where there is nothing to choose.
     """
 
     AUTO_FOCUS: ClassVar[str | None] = ""
@@ -41,8 +47,10 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         facts: Sequence[tuple[str, str]],
         yes: str,
         is_known: Callable[[str], bool] = lambda _: True,
+        order: SweepOrder | None = None,
     ) -> None:
         super().__init__()
+        self._order = order
         self._is_known = is_known
         self._title = title
         self._facts = facts
@@ -51,19 +59,27 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
     def compose(self) -> ComposeResult:
         """The box."""
         palette = palette_of(self.app)
+        attempts = Input(str(MAX_ATTEMPTS), type="integer", max_length=2, id="attempts", compact=True)
+        terms = [
+            field("after", Input(placeholder="runs or experiments to wait for", id="after", compact=True)),
+            field("attempts", attempts),
+        ]
+        if self._order:
+            terms.append(field("order", CycleField(tuple(ORDER_WORDS.items()), self._order)))
         box = Vertical(
             Static(facts_table(self._facts, palette.muted)),
-            field("after", Input(placeholder="runs or experiments to wait for", id="after", compact=True)),
-            field(
-                "attempts",
-                Input(str(MAX_ATTEMPTS), type="integer", max_length=2, id="attempts", compact=True),
-            ),
+            *terms,
             Static("", classes="problem"),
             answers((("enter", self._yes), ("tab", "terms"), ("esc", "back")), palette),
             classes="dialog",
         )
         box.border_title = self._title
         yield box
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """Tell how a field is changed that is not written in."""
+        hint = "space ← → change the order" if isinstance(event.widget, CycleField) else ""
+        self.query_one(".dialog").border_subtitle = hint
 
     def on_input_submitted(self) -> None:
         """Enter in a field answers as everywhere else."""
@@ -79,7 +95,12 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         elif unknown is not None:
             self._ask_again(after, f"after: no run in the queue begins with {unknown!r}")
         else:
-            self.dismiss(QueueTerms(tuple(words), int(attempts.value)))
+            self.dismiss(QueueTerms(tuple(words), int(attempts.value), self._other_order()))
+
+    def _other_order(self) -> SweepOrder | None:
+        """The order that was chosen; None where that is the one in which the runs stand."""
+        chosen = {entry.value for entry in self.query(CycleField)} - {self._order}
+        return next((order for order in ORDER_WORDS if order in chosen), None)
 
     def _ask_again(self, entry: Input, problem: str) -> None:
         self.query_one(".problem", Static).update(problem)

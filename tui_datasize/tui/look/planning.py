@@ -81,5 +81,10 @@ def _plan_experiment(experiment: Experiment, project: Project) -> ExperimentPlan
         run_id = spec.run_id
         cells.append(Cell(run_id, spec, labels[run_id], total_updates(spec)))
     return ExperimentPlan(
-        experiment.name, experiment.title, experiment.dataset, tuple(cells), sources=sources
+        experiment.name,
+        experiment.title,
+        experiment.dataset,
+        tuple(cells),
+        sources=sources,
+        order=experiment.order,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from tui_datasize.experiments.load import Order as SweepOrder
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.gpus import DeviceReport
 from tui_datasize.jobs.state import Job, JobState
@@ -46,6 +47,8 @@ class ExperimentPlan:
     """Why its cells are not known; one line."""
     sources: tuple[RunSpec, ...] = ()
     """Runs of other experiments that its runs take weights from."""
+    order: SweepOrder = "curve-first"
+    """In which its cells stand, and are queued unless another is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ from typing import ClassVar
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import Input
 
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui.doctor import DoctorDialog
 from tui_datasize.tui.enqueueing import enqueue_order, is_known, queue_facts, refusal, to_queue
 from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
@@ -24,6 +25,7 @@ from tui_datasize.tui.look.snapshot import EMPTY, Cell, ExperimentPlan, Interest
 from tui_datasize.tui.orders import Change, Drain, QueueTerms
 from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.queue.actions import cancel_facts, change, detail_facts
+from tui_datasize.tui.queue.bindings import BINDINGS
 from tui_datasize.tui.queue.cell_map import CellMap
 from tui_datasize.tui.queue.experiment_list import ExperimentList
 from tui_datasize.tui.queue.job_table import JobTable
@@ -39,28 +41,11 @@ from tui_datasize.tui.widgets.text import plural
 _REPEATED = (CommandKind.HOLD, CommandKind.RELEASE, CommandKind.PRIORITY, CommandKind.MOVE)
 """What one does several times in a row to the same jobs, or takes back: their marks stay."""
 
-_QUEUE_ALL = "Queue the missing runs of the experiment; asks what to wait for (after) and how many attempts"
-
 
 class QueuePane(Pane):
     """Shows what is queued and asks for changes by messages; it changes nothing itself."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "queue_all", "queue all", tooltip=_QUEUE_ALL),
-        Binding("h,H", "change('hold')", "hold", tooltip="Hold waiting jobs"),
-        Binding("u", "change('release')", "release", tooltip="Release held jobs"),
-        Binding("c", "cancel", "cancel", tooltip="Cancel jobs, running ones too, after a question"),
-        Binding("r", "change('retry')", "retry", tooltip="Queue failed, cancelled or interrupted jobs again"),
-        Binding("D", "drain", "drain", tooltip="Finish what runs and start nothing, or start again"),
-        Binding("l,L", "log", "log", tooltip="The log of the job on the whole screen"),
-        Binding("slash", "filter", "filter", tooltip="Show only jobs that match; ! excludes a word"),
-        Binding("plus,equals_sign", "priority(1)", "raise", tooltip="Raise the priority"),
-        Binding("minus", "priority(-1)", "lower", tooltip="Lower the priority"),
-        Binding("left_square_bracket,K", "shift(-1)", "up", tooltip="Move up in the queue"),
-        Binding("right_square_bracket,J", "shift(1)", "down", tooltip="Move down in the queue"),
-        Binding("enter,i", "details", "details", tooltip="Everything about the run or experiment"),
-        Binding("escape", "back", "back", show=False, tooltip="Drop the filter, then the marks"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*BINDINGS]
 
     class RunChosen(Message):
         """The cursor came to another job."""
@@ -82,6 +67,9 @@ class QueuePane(Pane):
         def __init__(self, plan: ExperimentPlan) -> None:
             super().__init__()
             self.plan = plan
+
+    class SchedulerAsked(Message):
+        """Someone wants to see the scheduler, or change it."""
 
     def __init__(self, project: ProjectPaths, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -235,6 +223,7 @@ class QueuePane(Pane):
             facts,
             f"queue {plural(len(cells), 'run')}",
             partial(is_known, self._snapshot),
+            order=plan.order,
         )
         self.app.push_screen(
             question, lambda terms: self._order_cells(cells, cells, terms) if terms else None
@@ -291,6 +280,14 @@ class QueuePane(Pane):
         """Start nothing more, or start again."""
         if self._snapshot.is_ready:
             self.post_message(self.Ordered(Drain(not self._snapshot.draining)))
+
+    def action_scheduler(self) -> None:
+        """Show the scheduler; start it again with other options, or stop it."""
+        self.post_message(self.SchedulerAsked())
+
+    def action_doctor(self) -> None:
+        """Look whether everything is there that a run needs."""
+        self.app.push_screen(DoctorDialog(self._project))
 
     def action_details(self) -> None:
         """Show everything about the run, or the experiment, under the cursor."""

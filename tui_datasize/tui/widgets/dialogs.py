@@ -13,7 +13,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList, Static
+from textual.widget import Widget
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from tui_datasize.tui.widgets.palette import Palette, palette_of
@@ -36,8 +37,8 @@ def facts_table(facts: Facts, label_colour: str) -> Group:
     return Group(*parts)
 
 
-def field(label: str, entry: Input) -> Horizontal:
-    """A line of a dialog to write in."""
+def field(label: str, entry: Widget) -> Horizontal:
+    """A line of a dialog to fill in."""
     return Horizontal(Static(label, classes="label"), entry, classes="term")
 
 

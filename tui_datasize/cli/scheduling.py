@@ -1,0 +1,86 @@
+"""The command that starts, restarts, stops and looks for the scheduler."""
+
+from __future__ import annotations
+
+import argparse
+
+from tui_datasize.cli.basics import project_paths, talk
+from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError
+from tui_datasize.experiments.device_settings import DeviceOptions
+from tui_datasize.experiments.load import device_settings
+from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.scheduler_look import SchedulerLook
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.words import plural
+
+_STOPPED = (
+    "scheduler: stopped; runs that were started go on. `datasize-tui scheduler start`, or any job that is "
+    "queued or changed, starts another; `drain` finishes what runs and starts nothing"
+)
+
+
+def scheduler(arguments: argparse.Namespace) -> int:
+    """Start, restart, stop or look for the scheduler; `status` exits with 1 when there is none.
+
+    Raises:
+        ConfigError: Options were given that nothing would follow, or that contradict the project's file.
+        StorageError: A scheduler did not end, or did not start.
+    """
+    paths, options = project_paths(arguments), DeviceOptions.of(arguments)
+    if arguments.action == "start":
+        return _start(paths, options)
+    if arguments.action == "restart":
+        QueueClient(paths).restart_scheduler(options)
+        talk(f"scheduler: restarted{_with(options)}; runs that were started go on")
+        return EXIT_OK
+    if options.said():
+        raise ConfigError(
+            f"{options.arguments()[0]} is for a scheduler that starts",
+            fix="`scheduler start` and `scheduler restart` take it",
+        )
+    return _stop(paths) if arguments.action == "stop" else _show(QueueClient(paths).look_at_scheduler())
+
+
+def _with(options: DeviceOptions) -> str:
+    return f" with {options.describe()}" if options.said() else ""
+
+
+def _start(paths: ProjectPaths, options: DeviceOptions) -> int:
+    client = QueueClient(paths, scheduler_options=options.arguments())
+    if options.said():
+        if client.scheduler_alive():
+            raise ConfigError(
+                f"{options.arguments()[0]} is for a scheduler that starts, and one runs",
+                fix="`datasize-tui scheduler restart` takes the same options; its runs go on",
+            )
+        options.check(device_settings(paths.root))
+    client.ensure_scheduler()
+    alive = client.scheduler_alive()
+    talk(f"scheduler: {'running' if alive else 'not running'}")
+    return EXIT_OK if alive else EXIT_RUN_FAILED
+
+
+def _stop(paths: ProjectPaths) -> int:
+    stopped = QueueClient(paths).stop_scheduler()
+    talk(_STOPPED if stopped else "scheduler: running")
+    return EXIT_OK if stopped else EXIT_RUN_FAILED
+
+
+def _show(look: SchedulerLook) -> int:
+    from tui_datasize.cli.console import data_console, plain_table
+
+    off = "stopped" if look.stopped else "not running"
+    at_once = f", {plural(look.slots, 'job')} at once now" if look.slots is not None else ""
+    talk(f"scheduler: {'running' if look.alive else off}{at_once}")
+    if look.file_problem:
+        kept = "the scheduler keeps its settings of the devices" if look.alive else "no scheduler can start"
+        talk(f"{kept}: {look.file_problem}")
+    settings = look.in_force()
+    if look.alive and not settings:
+        talk("it does not say with which settings; one that `datasize-tui scheduler restart` starts does")
+    if settings:
+        table = plain_table("setting", "value" if look.alive else "next", "from")
+        for setting in settings:
+            table.add_row(setting.name, setting.value, setting.source)
+        data_console().print(table)
+    return EXIT_OK if look.alive else EXIT_RUN_FAILED

@@ -1,0 +1,197 @@
+"""The scheduler as the app and the commands see it: ask it, look at it, start, stop and restart it."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from tui_datasize.errors import ConfigError, StorageError
+from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
+from tui_datasize.jobs import launch
+from tui_datasize.jobs.authority import read_notes
+from tui_datasize.jobs.commands import Acknowledgement, CommandKind, QueueSettings
+from tui_datasize.jobs.database import (
+    DamagedQueueError,
+    create_database,
+    open_database,
+    storage_errors,
+    transaction,
+)
+from tui_datasize.jobs.scheduler_look import SchedulerLook
+from tui_datasize.jobs.settings import Settings
+from tui_datasize.runlog.claim import utc_now
+from tui_datasize.runlog.paths import ProjectPaths
+
+_RESTARTS = 3
+"""How often a restart is tried while other clients start schedulers of their own."""
+_NOTES_S = 10.0
+"""Seconds for which the notes of a scheduler that has started are waited for."""
+
+
+class SchedulerClient:
+    """A client of one project's scheduler; cheap to make, used from any thread, may come and go.
+
+    Args:
+        project: The project directory.
+        scheduler_options: Command-line options for a scheduler that this client starts.
+    """
+
+    def __init__(self, project: ProjectPaths, *, scheduler_options: Sequence[str] = ()) -> None:
+        self.project = project
+        self._scheduler_options = tuple(scheduler_options)
+        self._device_options = DeviceOptions()
+
+    def send(self, kind: CommandKind, run_ids: Sequence[str], amount: int = 0) -> Acknowledgement:
+        """Ask for a change of jobs; it is applied as soon as a scheduler runs.
+
+        Args:
+            kind: Any kind but ENQUEUE.
+            run_ids: Full ids, see `resolve`.
+            amount: Relative change of the priority, or places to move, negative for up.
+
+        Raises:
+            StorageError: The queue cannot be written.
+        """
+        create_database(self.project.queue)
+        with self._database() as connection, transaction(connection):
+            return Acknowledgement(
+                insert_commands(connection, kind, [(run_id, amount, False, "") for run_id in run_ids])
+            )
+
+    def settings(self) -> QueueSettings:
+        """What holds for the whole queue, acknowledged but not yet applied changes included."""
+        if not self.project.queue.exists():
+            return QueueSettings()
+        with self._database() as connection:
+            connection.execute("BEGIN")
+            return Settings(connection).read()
+
+    def ensure_scheduler(self) -> None:
+        """Start a detached scheduler unless one runs.
+
+        Raises:
+            StorageError: It could not start; the message carries the last line of its log.
+        """
+        self._start()
+
+    def keep_scheduler(self) -> None:
+        """Start a scheduler where none runs, unless somebody stopped it and asked for no other since.
+
+        Raises:
+            StorageError: As for `ensure_scheduler`.
+        """
+        # In this order: one that ends in between is then known to have been stopped.
+        if not self.scheduler_alive() and not self.settings().stopped:
+            self.ensure_scheduler()
+
+    def scheduler_alive(self) -> bool:
+        """Whether a scheduler has the queue."""
+        return launch.scheduler_alive(self.project)
+
+    def stop_scheduler(self, timeout_s: float = 10.0) -> bool:
+        """Ask the scheduler to end; workers go on and are found again by the next one.
+
+        None is started by itself from then on, see `keep_scheduler`.
+
+        Returns:
+            Whether no scheduler runs any more.
+        """
+        if self.project.queue.exists():
+            try:
+                self.send(CommandKind.STOP, [""])
+            except DamagedQueueError:
+                launch.terminate_scheduler(self.project)
+        return launch.wait_until(lambda: not self.scheduler_alive(), timeout_s)
+
+    def restart_scheduler(self, options: DeviceOptions) -> None:
+        """End the scheduler, where one runs, and start another with these options; workers go on.
+
+        Whatever this client starts from then on has these options, too.
+
+        Raises:
+            ConfigError: The options contradict the project's file, or that is wrong; nothing was ended.
+            StorageError: The scheduler did not end, or the other did not start.
+        """
+        # Not above: most commands do not read the file, and some are counted in milliseconds.
+        from tui_datasize.experiments.load import device_settings
+
+        options.check(device_settings(self.project.root))
+        self._device_options = options
+        for _ in range(_RESTARTS):
+            # Another client may start one in between, with options of its own.
+            if self.stop_scheduler() and self._is_ours(self._start()):
+                return
+        raise StorageError(
+            "the scheduler did not end, or others started theirs; ask again",
+            where=str(self.project.scheduler_log),
+        )
+
+    def look_at_scheduler(self) -> SchedulerLook:
+        """Whether a scheduler runs, and what holds for the devices.
+
+        Raises:
+            StorageError: The queue cannot be read.
+        """
+        from tui_datasize.experiments.load import device_settings
+
+        try:
+            file, problem = device_settings(self.project.root), ""
+        except ConfigError as error:
+            file, problem = DeviceSettings(), error.line
+        notes, alive = read_notes(self.project.scheduler_lock), self.scheduler_alive()
+        options = notes.options if notes else None if alive else self._device_options
+        devices = notes.devices if notes else None if alive else self._device_options.over(file)
+        told = self.settings()
+        return SchedulerLook(
+            alive, told.stopped, told.slots if alive else None, options, devices, file, problem
+        )
+
+    def scheduler_options(self) -> DeviceOptions:
+        """What the scheduler that runs was started with; nothing where none runs or it does not say."""
+        notes = read_notes(self.project.scheduler_lock)
+        return notes.options if notes else DeviceOptions()
+
+    def _start(self) -> int | None:
+        """Start a scheduler unless one runs; the process that was started for it."""
+        options = (*self._scheduler_options, *self._device_options.arguments())
+        return launch.ensure_scheduler(self.project, options)
+
+    def _is_ours(self, pid: int | None) -> bool:
+        """Whether the scheduler that runs is this process."""
+        if pid is None:
+            return False
+
+        def has_spoken() -> bool:
+            return read_notes(self.project.scheduler_lock) is not None or not self.scheduler_alive()
+
+        launch.wait_until(has_spoken, _NOTES_S)
+        notes = read_notes(self.project.scheduler_lock)
+        return notes is not None and notes.pid == pid
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        connection = open_database(self.project.queue)
+        try:
+            with storage_errors(self.project.queue):
+                yield connection
+        finally:
+            connection.close()
+
+
+def insert_commands(
+    connection: sqlite3.Connection, kind: CommandKind, rows: Sequence[tuple[str, int, bool, str]]
+) -> tuple[int, ...]:
+    """Add one command per (run id, amount, force, document) and return their ids."""
+    if not rows:
+        return ()
+    batch, now = uuid.uuid4().hex, utc_now()
+    connection.executemany(
+        "INSERT INTO commands (batch, kind, run_id, amount, force, document, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(batch, kind, *row, now) for row in rows],
+    )
+    last = connection.execute("SELECT max(id) FROM commands").fetchone()[0]
+    # The transaction keeps others from inserting in between: the ids are consecutive.
+    return tuple(range(last - len(rows) + 1, last + 1))

@@ -1,0 +1,137 @@
+"""`d`: what `datasize-tui doctor` finds, asked of it in a process of its own: the app never loads torch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from textual.widgets import Static
+
+from tui_datasize.errors import DatasizeError, StorageError
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui.widgets.dialogs import TextDialog
+from tui_datasize.tui.widgets.palette import Palette, palette_of
+from tui_datasize.tui.widgets.text import plural
+
+_WAITING = "looking at everything that a run needs: torch is loaded for it, which takes some seconds ..."
+_STOPS = "fail"
+_GLYPHS = {"ok": "✓", "warn": "!", _STOPS: "✗"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    verdict: str
+    """`ok`, `warn` for what may surprise later, `fail` for what would stop a run."""
+    text: str
+
+
+def doctor_command(project: ProjectPaths) -> Sequence[str]:
+    """What looks at a project, and prints JSON."""
+    module = (sys.executable, "-P", "-m", "tui_datasize")
+    return (*module, "doctor", "--json", "--project", str(project.root.absolute()))
+
+
+def read_findings(printed: str) -> list[Finding]:
+    """What `doctor --json` has printed.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    try:
+        return [
+            Finding(str(row["name"]), str(row["verdict"]), str(row["text"])) for row in json.loads(printed)
+        ]
+    except (TypeError, KeyError) as error:
+        raise ValueError(str(error)) from error
+
+
+async def examine(command: Sequence[str]) -> list[Finding]:
+    """Run the checks; a task that is cancelled meanwhile ends them.
+
+    Raises:
+        StorageError: They did not come to an end.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise StorageError(f"the checks cannot be started: {error.strerror or error}") from error
+    try:
+        printed, complaints = await process.communicate()
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    try:
+        return read_findings(printed.decode(errors="replace"))
+    except ValueError:
+        last = complaints.decode(errors="replace").strip().splitlines()[-1:]
+        why = last[0] if last else f"exit status {process.returncode}"
+        raise StorageError(f"the checks did not come to an end: {why}") from None
+
+
+class DoctorDialog(TextDialog):
+    """The findings, as soon as they are there.
+
+    Args:
+        project: What is looked at.
+    """
+
+    def __init__(self, project: ProjectPaths) -> None:
+        super().__init__("Doctor", _WAITING)
+        self._project = project
+
+    def on_mount(self) -> None:
+        """Begin to look; leaving ends it."""
+        self.run_worker(self._look(), exit_on_error=False)
+
+    async def _look(self) -> None:
+        palette = palette_of(self.app)
+        content: RenderableType
+        try:
+            content = findings_page(await examine(doctor_command(self._project)), palette)
+        except DatasizeError as error:
+            content = Text(error.line, palette.error)
+        self.query_one(Static).update(content)
+
+
+def findings_page(findings: Sequence[Finding], palette: Palette) -> Group:
+    """What would stop a run, then every finding in the order in which a run would meet it."""
+    stopping = [finding.name for finding in findings if finding.verdict == _STOPS]
+    warnings = sum(finding.verdict == "warn" for finding in findings)
+    if stopping:
+        told = Text(f"would stop a run: {', '.join(dict.fromkeys(stopping))}", f"bold {palette.error}")
+    else:
+        told = Text("nothing would stop a run", f"bold {palette.success}")
+    if warnings:
+        told.append(f"; {plural(warnings, 'thing')} may surprise", palette.foreground)
+    styles = {"ok": palette.success, "warn": palette.accent, _STOPS: f"bold {palette.error}"}
+    table = Table.grid(padding=(0, 2))
+    for finding in findings:
+        style = styles.get(finding.verdict, palette.foreground)
+        words = f"{_GLYPHS.get(finding.verdict, '?')} {finding.verdict}"
+        is_bad = finding.verdict == _STOPS
+        table.add_row(
+            Text(words, style, no_wrap=True),
+            Text(finding.name, palette.foreground if is_bad else palette.muted, no_wrap=True),
+            Text(finding.text, f"bold {palette.foreground}" if is_bad else palette.foreground),
+        )
+    return Group(told, Text(), table)

@@ -1,0 +1,137 @@
+"""The dialog of the scheduler: what holds for the devices, with what to start it again, or to stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from tui_datasize.errors import DatasizeError
+from tui_datasize.experiments.device_settings import read_written, written
+from tui_datasize.jobs.gpus import DeviceReport
+from tui_datasize.jobs.scheduler_look import SchedulerLook
+from tui_datasize.tui.orders import Reschedule
+from tui_datasize.tui.widgets.dialogs import Facts, answers, facts_table, field
+from tui_datasize.tui.widgets.palette import palette_of
+from tui_datasize.tui.widgets.text import plural
+
+_FOR_GPUS = ("slots_per_gpu", "max_jobs_per_gpu")
+_FOR_CPU = ("cpu_slots",)
+_FOR_ALL = ("packs", "pack_width", "cold")
+_MEANT: Mapping[str, str] = MappingProxyType(
+    {
+        "max_jobs_per_gpu": "jobs of others count",
+        "packs": "off, auto or always",
+        "pack_width": "most in one process",
+        "cold": "yes: no warm processes",
+    }
+)
+"""What may be written, or what it is, where the name does not say it."""
+
+_GOES_ON = "What runs goes on. Empty: as experiments.toml says. What is written holds while this app is open."
+
+
+class SchedulerDialog(ModalScreen[Reschedule | None]):
+    """A restart with the options as they stand on enter, a stop on ctrl+t; None on escape.
+
+    Args:
+        look: The scheduler, and what holds for the devices.
+        devices: Those of this machine; None while they are not known.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "accept", "restart"),
+        # Not ctrl+s: where a terminal minds flow control, that freezes it.
+        Binding("ctrl+t", "stop", "stop", priority=True),
+        Binding("down", "app.focus_next", "next", show=False),
+        Binding("up", "app.focus_previous", "previous", show=False),
+        Binding("escape", "dismiss(None)", "back"),
+    ]
+
+    def __init__(self, look: SchedulerLook, devices: DeviceReport | None) -> None:
+        super().__init__()
+        self._look = look
+        self._has_gpus = bool(devices and devices.gpus)
+        self._machine = _machine(devices)
+
+    def compose(self) -> ComposeResult:
+        """The box: what matters on this machine comes first."""
+        palette = palette_of(self.app)
+        said = self._look.options.said() if self._look.options else {}
+        first, last = (_FOR_GPUS, _FOR_CPU) if self._has_gpus else (_FOR_CPU, _FOR_GPUS)
+        fields = [
+            field(
+                name,
+                Input(
+                    written(said[name]) if name in said else "",
+                    placeholder=self._placeholder(name, matters=name not in last),
+                    name=name,
+                    compact=True,
+                ),
+            )
+            for name in (*first, *_FOR_ALL, *last)
+        ]
+        yes = "restart" if self._look.alive else "start"
+        keys = (("enter", yes), ("ctrl+t", "stop"), ("tab", "next"), ("esc", "back"))
+        box = Vertical(
+            Static(facts_table(self._facts(), palette.muted), classes="facts"),
+            *fields,
+            Static(self._look.file_problem, classes="problem"),
+            Static(_GOES_ON, classes="remark"),
+            answers(keys, palette),
+            classes="dialog",
+        )
+        box.border_title = "Scheduler"
+        yield box
+
+    def _facts(self) -> Facts:
+        look = self._look
+        at_once = f", {plural(look.slots, 'job')} at once" if look.slots is not None else ""
+        state = "none runs; one is started when a job waits"
+        if look.alive:
+            state = f"running{at_once}" + ("" if look.options else "; it does not say with which options")
+        elif look.stopped:
+            state = "stopped; none is started before a job is queued or changed"
+        return [("now", state), ("machine", self._machine)]
+
+    def _placeholder(self, name: str, *, matters: bool) -> str:
+        otherwise = self._look.otherwise(name)
+        if not matters:
+            # Other machines may share the project.
+            return f"{otherwise}; not for this machine"
+        return f"{otherwise} ({_MEANT[name]})" if name in _MEANT else otherwise
+
+    def on_input_submitted(self) -> None:
+        """Enter in a field answers as everywhere else."""
+        self.action_accept()
+
+    def action_accept(self) -> None:
+        """Close with a restart; what makes no sense is told, and the dialog stays."""
+        texts = {str(entry.name): entry.value for entry in self.query(Input)}
+        try:
+            options = read_written(texts, self._look.file)
+        except DatasizeError as error:
+            self.query_one(".problem", Static).update(error.line)
+            wrong = next((entry for entry in self.query(Input) if entry.name == error.where), None)
+            if wrong is not None:
+                wrong.focus()
+        else:
+            self.dismiss(Reschedule(options))
+
+    def action_stop(self) -> None:
+        """Close with a stop."""
+        self.dismiss(Reschedule(None))
+
+
+def _machine(devices: DeviceReport | None) -> str:
+    if devices is None:
+        return "not looked at yet"
+    if devices.gpus:
+        return f"{plural(len(devices.gpus), 'GPU')}: slots_per_gpu counts, the CPU takes no jobs"
+    return "no GPU: cpu_slots counts"
