@@ -35,8 +35,8 @@ def test_a_block_at_the_top_keeps_its_order_when_moved_up(lab: Lab) -> None:
     lab.start_scheduler()
     answers = lab.ask(CommandKind.MOVE, runs[0], runs[1], runs[3], amount=-1)
     assert [message.partition(": ")[2] for _, message in answers] == [
-        "is at the end of its line already",
-        "is at the end of its line already",
+        "is at the front of its line already",
+        "is at the front of its line already",
         "moved",
     ]
     positions = [job.run_id for job in lab.client.jobs()]

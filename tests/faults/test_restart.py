@@ -44,6 +44,16 @@ def test_a_restart_where_none_runs_starts_one_and_ends_a_stop(lab: Lab) -> None:
     assert not lab.client.settings().stopped
 
 
+def test_a_restart_that_is_broken_off_does_not_count_as_a_stop(lab: Lab) -> None:
+    lab.client.ensure_scheduler()
+    (run,) = lab.enqueue(lab.spec())
+    lab.client.stop_scheduler(for_another=True)
+    assert not lab.client.settings().stopped
+    # As the open app does, and whoever waits for runs.
+    lab.client.keep_scheduler()
+    lab.wait_for(run, JobState.SUCCEEDED)
+
+
 def test_what_a_client_restarts_with_holds_for_what_it_starts_later(lab: Lab) -> None:
     lab.client.restart_scheduler(DeviceOptions(cpu_slots=3))
     # Another client stops it, and this one needs one again.

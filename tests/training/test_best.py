@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,6 +129,36 @@ def test_a_checkpoint_from_before_the_weights_were_kept_still_continues(queue_ru
     assert evaluations(broken) == evaluations(whole)
     # They were of an evaluation before that checkpoint: other weights would be worse than none.
     assert not broken.best.exists()
+
+
+@pytest.mark.usefixtures("_spoilt")
+@pytest.mark.parametrize("left_at", [None, 20])
+def test_a_run_that_dies_after_its_best_weights_and_before_its_last_checkpoint_ends_the_same(
+    left_at: int | None, queue_run: QueueRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = queue_run(small_spec()), queue_run(small_spec())
+    train(whole)
+    if left_at:
+        train_until(broken, left_at)
+    save, written = checkpoint.save, list[Path]()
+
+    def save_once_and_die(path: Path, identity: Mapping[str, str], state: Mapping[str, Any]) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(path)
+        save(path, identity, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", save_once_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            train(broken)
+    assert written == [broken.best]
+    assert broken.checkpoint.exists() == bool(left_at)
+
+    train(broken)
+    assert evaluations(broken) == evaluations(whole)
+    assert are_equal(read(broken).pop("model"), read(whole).pop("model"))
+    assert checkpointed(broken)["weights"] is None
 
 
 def test_the_best_weights_of_a_run_that_averages_are_the_average(

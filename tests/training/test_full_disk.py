@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import TIME_COLUMNS
 from tui_datasize.runlog.writer import MetricsWriter
-from tui_datasize.training import checkpoint
+from tui_datasize.training import checkpoint, session
 from tui_datasize.training.worker import main
 
 pytestmark = pytest.mark.faults
@@ -38,12 +39,20 @@ def measured(run: RunPaths) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "calls_before"), [(MetricsWriter, "write", 5), (checkpoint, "save", 0)]
+    ("owner", "name", "calls_before", "interval_s", "saved"),
+    [
+        pytest.param(MetricsWriter, "write", 5, math.inf, set(), id="metrics"),
+        pytest.param(checkpoint, "save", 2, 0, {"checkpoint.pt"}, id="checkpoint on the way"),
+        pytest.param(checkpoint, "save", 0, math.inf, set(), id="best weights"),
+        pytest.param(checkpoint, "save", 1, math.inf, {"best.pt"}, id="last checkpoint"),
+    ],
 )
 def test_a_run_that_met_a_full_disk_goes_on_and_measures_the_same(
     owner: object,
     name: str,
     calls_before: int,
+    interval_s: float,
+    saved: set[str],
     queue_run: QueueRun,
     small_disk: SmallDisk,
     monkeypatch: pytest.MonkeyPatch,
@@ -64,8 +73,10 @@ def test_a_run_that_met_a_full_disk_goes_on_and_measures_the_same(
 
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, write_or_save)
+        patch.setattr(session, "_CHECKPOINT_INTERVAL_S", interval_s)
         assert main([str(run.directory)]) == EXIT_RUN_FAILED
     assert "No space left on device" in capfd.readouterr().err
+    assert {path.name for path in run.directory.glob("*.pt")} == saved
     ending = read_exit(run)
     assert ending is None or ending.outcome is Outcome.FAILED
     ballast[0].unlink()

@@ -15,7 +15,8 @@ from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.views import Usage
-from tui_datasize.runlog.claim import read_exit, utc_now
+from tui_datasize.runlog.claim import Outcome, read_exit, utc_now
+from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.tui.enqueueing import enqueue_order
 from tui_datasize.tui.look.news import NewsReader, terminal_signal
 from tui_datasize.tui.look.snapshot import Snapshot
@@ -46,7 +47,7 @@ async def test_an_experiment_is_queued_on_terms(busy: Stage, size: tuple[int, in
         await show.shows("after: no run in the queue begins with 'nowhere'", "tab terms")
         assert not busy.queue.terms
         await show.press(*["backspace"] * len("nowhere"), *source, "tab", "backspace", *"0", "enter")
-        await show.shows("attempts: a whole number from 1 to 99", "tab terms")
+        await show.shows("attempts: a whole number from 1 to 1,000", "tab terms")
         await show.press("backspace", *"5", "enter")
         await show.until(lambda: busy.queue.terms)
         attempts, after = busy.queue.terms[0]
@@ -347,8 +348,14 @@ async def test_a_silent_app_tells_news_on_its_status_line_alone(busy: Stage, mon
         assert written == []
 
 
+def ended_well(stage: Stage) -> list[RunPaths]:
+    """The runs whose directories say that they have succeeded."""
+    runs = stage.project.all_runs()
+    return [run for run in runs if (end := read_exit(run)) and end.outcome is Outcome.SUCCEEDED]
+
+
 async def test_checkpoints_are_pruned_after_two_questions(busy: Stage):
-    ended = [run for run in busy.project.all_runs() if (end := read_exit(run)) and end.outcome == "succeeded"]
+    ended = ended_well(busy)
     for run in ended:
         run.checkpoint.write_bytes(b"x" * 500_000)
         run.best.write_bytes(b"x" * 100_000)
@@ -373,6 +380,25 @@ async def test_checkpoints_are_pruned_after_two_questions(busy: Stage):
         await show.shows("removed")
         await show.press("F")
         await show.shows("no checkpoint is there that nothing needs any more")
+
+
+async def test_weights_that_are_needed_since_the_questions_stay(busy: Stage):
+    first, *others = ended_well(busy)
+    for run in (first, *others):
+        run.checkpoint.write_bytes(b"x" * 500_000)
+    async with busy.open() as show:
+        await show.press("F")
+        await show.shows("no weights")
+        await show.press("enter")
+        await show.shows("Remove checkpoints?", "of the end of runs")
+        assert "of their best" not in show.text
+        waiting = busy.queue.entries[-1]
+        busy.queue.entries[-1] = waiting._replace(after=(first.run_id,))
+        await show.press("enter")
+        await show.shows(f"removed {len(others)} checkpoints: {len(others) / 2:.1f} MB freed")
+        await show.shows("left 1 needed by now")
+    assert first.checkpoint.exists()
+    assert not any(run.checkpoint.exists() for run in others)
 
 
 async def test_the_question_begins_at_what_the_file_keeps(busy: Stage):

@@ -137,6 +137,41 @@ def test_a_scheduler_that_was_stopped_stays_so_until_one_is_asked_for(project, c
     assert not client.settings().stopped
 
 
+def test_a_stop_among_many_commands_is_for_the_scheduler_before(project):
+    client = QueueClient(project)
+    client.send(CommandKind.HOLD, [f"run{number}" for number in range(1500)])
+    client.send(CommandKind.STOP, [""])
+    with closing(Store(project.queue)) as store:
+        desk = CommandDesk(store, project)
+        desk.dismiss_old_stops()
+        while desk.apply_pending():
+            pass
+        assert not desk.stop_requested
+
+
+@pytest.mark.parametrize(
+    ("asked", "stopped", "ends"),
+    [
+        ([(CommandKind.HOLD, 0), (CommandKind.STOP, 0)], True, True),
+        ([(CommandKind.STOP, 0), (CommandKind.HOLD, 0)], False, False),
+        ([(CommandKind.STOP, 1)], False, True),
+        ([(CommandKind.STOP, 0), (CommandKind.STOP, 1)], False, True),
+    ],
+    ids=["a stop", "something after a stop", "room for another", "a restart after a stop"],
+)
+def test_only_the_last_that_was_asked_stops_a_queue(project, asked, stopped, ends):
+    client = QueueClient(project)
+    for kind, amount in asked:
+        client.send(kind, ["x" if kind is CommandKind.HOLD else ""], amount)
+    assert client.settings().stopped == stopped
+    with closing(Store(project.queue)) as store:
+        desk = CommandDesk(store, project)
+        while desk.apply_pending():
+            pass
+        assert desk.stop_requested == ends
+    assert client.settings().stopped == stopped
+
+
 def apply_all(project) -> None:
     """What a scheduler would do with the commands that wait."""
     with closing(Store(project.queue)) as store:
@@ -220,14 +255,6 @@ def test_who_has_the_slots_is_told(project, capsys, monkeypatch):
     board.tell(words)
     board.tell(words)
     assert capsys.readouterr().err.count(words) == 1
-
-
-def test_an_experiment_cannot_be_queued_after_itself(project, capsys):
-    assert main(["queue", "small"]) == 0
-    capsys.readouterr()
-    assert main(["queue", "small", "--force", "--after", "small"]) == 2
-    assert_one_line(capsys, "waits for it")
-    assert {job.after for job in QueueClient(project).jobs()} == {()}
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def launched(project, monkeypatch):
         options.append(list(words))
         return os.getpid()
 
-    def stop(_client, timeout_s=0.0):
+    def stop(_client, **_options):
         authority.release()
         return True
 
@@ -53,8 +53,12 @@ def launched(project, monkeypatch):
 
 def test_restart_starts_one_with_exactly_its_options_whether_one_runs_or_not(launched, capsys):
     assert main(["scheduler", "restart", "--cpu-slots", "1", "--no-cold"]) == 0
-    assert "restarted with cpu_slots 1, cold false; runs that were started go on" in capsys.readouterr().err
+    told = (
+        "restarted with cpu_slots 1, cold false until it ends, 30 s after the last job; then experiments.toml"
+    )
+    assert told in capsys.readouterr().err
     assert main(["scheduler", "restart"]) == 0
+    assert capsys.readouterr().err == "scheduler: restarted; runs that were started go on\n"
     assert launched == [["--cpu-slots", "1", "--no-cold"], []]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from contextlib import closing
@@ -20,6 +21,7 @@ from tui_datasize.cli.doctor import Check, Verdict
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.gpus import DeviceMonitor
+from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths
@@ -169,6 +171,21 @@ def with_waiting_job(paths: ProjectPaths, alive: bool, monkeypatch: pytest.Monke
     monkeypatch.setattr(QueueClient, "scheduler_alive", lambda _client: alive)
 
 
+def with_queue(
+    paths: ProjectPaths, monkeypatch: pytest.MonkeyPatch, setting: str, state: JobState = JobState.QUEUED
+) -> None:
+    """A queue with one job, and a setting that keeps all jobs from starting."""
+    with closing(Store(paths.queue)) as store, store.transaction():
+        store.add(new_job("r", state=state))
+        if setting == "draining":
+            store.settings.set_draining(True)
+        elif setting == "stopped":
+            store.settings.set_stopped(True)
+        else:
+            store.settings.set_start_errno(errno.EAGAIN)
+    monkeypatch.setattr(QueueClient, "scheduler_alive", lambda _client: setting != "stopped")
+
+
 def with_orphan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(QueueClient, "orphans", lambda _client: [ProcessIdentity(4711, 1, "boot")])
 
@@ -208,6 +225,14 @@ CASES: list[tuple[str, Callable[[ProjectPaths, pytest.MonkeyPatch], object], Ver
     ("queue", lambda p, m: with_waiting_job(p, True, m), "ok", "1 not done, scheduler running"),
     ("queue", lambda p, m: with_waiting_job(p, False, m), "warn", "`datasize-tui scheduler start` starts it"),
     ("queue", lambda p, _: p.queue.write_bytes(b"x" * 4096), "fail", "doctor --repair"),
+    ("queue", lambda p, m: with_queue(p, m, "draining"), "fail", "nothing; `datasize-tui drain --off` ends"),
+    ("queue", lambda p, m: with_queue(p, m, "draining", JobState.HELD), "warn", "`datasize-tui drain --off`"),
+    ("queue", lambda p, m: with_queue(p, m, "draining", JobState.SUCCEEDED), "warn", "it drains"),
+    ("queue", lambda p, m: with_queue(p, m, "stopped"), "fail", "; `datasize-tui scheduler start` starts an"),
+    ("queue", lambda p, m: with_queue(p, m, "stopped", JobState.SUCCEEDED), "warn", "was stopped"),
+    ("queue", lambda p, m: with_queue(p, m, "errno"), "fail", "(Resource temporarily unavailable); mend"),
+    ("queue", lambda p, m: with_queue(p, m, "errno", JobState.SUCCEEDED), "ok", "scheduler running"),
+    ("slots", lambda p, m: with_queue(p, m, "stopped", JobState.SUCCEEDED), "ok", "no slot"),
     ("orphans", sound, "ok", "no worker is left over"),
     ("orphans", lambda _, m: with_orphan(m), "warn", "ps -fp 4711"),
 ]

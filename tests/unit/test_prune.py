@@ -9,8 +9,9 @@ import pytest
 from tests.fakes import write_run
 from tests.unit.queue_desk import FIRST, OTHER, SECOND, SOURCE, Queue
 from tui_datasize.cli.dispatch import main
-from tui_datasize.jobs.prune import find_prunable, remove, survey
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.prune import Removal, find_prunable, remove, survey
+from tui_datasize.jobs.state import Job, JobState
 
 
 def test_finished_runs_keep_what_is_needed_and_prune_frees_the_rest(queue: Queue) -> None:
@@ -34,7 +35,8 @@ def test_finished_runs_keep_what_is_needed_and_prune_frees_the_rest(queue: Queue
     assert found() == {done.checkpoint, done.best, *rest}
     assert found(experiment="transfer") == set()
     before = set(project.runs.rglob("*"))
-    assert remove(survey(project, queue.client.jobs()).to_remove("none")) == 4000
+    files = survey(project, queue.client.jobs()).to_remove("none")
+    assert remove(project, queue.client.jobs, files, "none") == Removal(4, 4000, 0)
     assert before - set(project.runs.rglob("*")) == {done.checkpoint, done.best, *rest}
     lost = [j._replace(state=JobState.FAILED) if j.after else j for j in queue.client.jobs()]
     # A retry would take the weights again.
@@ -65,6 +67,63 @@ def test_prune_keeps_what_it_is_told_to(keep, stay, queue: Queue) -> None:
     assert torn in gone
     # Its best weights have no file of their own: the last ones are the nearest to it.
     assert (old.checkpoint in gone) == (keep == "none")
+
+
+def test_what_came_to_be_needed_after_the_survey_stays(queue: Queue) -> None:
+    project = queue.client.project
+    source, other = (write_run(project, spec, tables=False) for spec in (SOURCE, OTHER))
+    for path in (source.checkpoint, source.best, other.checkpoint, other.best):
+        path.write_bytes(b"x" * 1000)
+    queue.enqueue(SOURCE, OTHER)
+    files = survey(project, queue.client.jobs()).to_remove("none")
+    other.best.unlink()
+    # Acknowledged is enough: no scheduler has applied it.
+    queue.client.enqueue([FIRST], after={FIRST.run_id: [SOURCE.run_id]})
+    assert remove(project, queue.client.jobs, files, "none") == Removal(1, 1000, 2)
+    assert source.checkpoint.exists()
+    assert source.best.exists()
+    assert not other.checkpoint.exists()
+
+
+def test_the_last_weights_stay_where_the_best_went_meanwhile(queue: Queue) -> None:
+    project = queue.client.project
+    run = write_run(project, SOURCE, tables=False)
+    for path in (run.checkpoint, run.best):
+        path.write_bytes(b"x" * 1000)
+    files = survey(project, []).to_remove("best")
+    assert [file.path for file in files] == [run.checkpoint]
+    run.best.unlink()
+    assert remove(project, list, files, "best") == Removal(0, 0, 1)
+    assert run.checkpoint.exists()
+
+
+def test_prune_counts_what_it_removed_and_what_it_left(queue: Queue, monkeypatch, capsys):
+    project = queue.client.project
+    monkeypatch.chdir(project.root)
+    source, other = (write_run(project, spec, tables=False) for spec in (SOURCE, OTHER))
+    queue.enqueue(SOURCE, OTHER)
+    read_jobs = QueueClient.jobs
+
+    def read_and_enqueue(client: QueueClient) -> list[Job]:
+        """Somebody queues a run right after the first look."""
+        jobs = read_jobs(client)
+        client.enqueue([FIRST], after={FIRST.run_id: [SOURCE.run_id]})
+        return jobs
+
+    def prune(*options: str) -> tuple[str, str]:
+        for run in (source, other):
+            run.checkpoint.write_bytes(b"x" * 100_000)
+        assert main(["prune", *options]) == 0
+        return capsys.readouterr()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(QueueClient, "jobs", read_and_enqueue)
+        _, said = prune("--yes")
+    assert "removed 1 checkpoint, 0.1 MB freed, left 1 needed by now (keep = none)" in said
+    assert source.checkpoint.exists()
+    assert not other.checkpoint.exists()
+    told = json.loads(prune("--yes", "--json")[0])
+    assert [told[key] for key in ("removed", "freed_bytes", "needed")] == [1, 100_000, 0]
 
 
 def test_prune_shows_first_and_removes_with_yes(fake_project, monkeypatch, capsys):

@@ -102,7 +102,7 @@ def test_dependants_of_a_failed_source_fail_with_its_reason(queue: Queue, held: 
     ("marked", "amount", "after", "answers"),
     [
         ((2, 4), -1, [0, 2, 1, 4, 3, 5], ["moved", "moved"]),
-        ((0, 1, 4), -3, [0, 1, 4, 2, 3, 5], ["is at the end of its line already"] * 2 + ["moved"]),
+        ((0, 1, 4), -3, [0, 1, 4, 2, 3, 5], ["is at the front of its line already"] * 2 + ["moved"]),
         ((1, 2), 2, [0, 3, 4, 1, 2, 5], ["moved", "moved"]),
         ((0, 4), 10**12, [1, 2, 3, 5, 0, 4], ["moved", "moved"]),
     ],
@@ -221,7 +221,7 @@ def test_sources_that_cannot_be_waited_for_are_refused_in_one_line(queue: Queue)
 
 def test_circles_are_refused(queue: Queue) -> None:
     queue.enqueue(SOURCE, FIRST, SECOND, after={FIRST: [SOURCE], SECOND: [FIRST]})
-    for spec, source in ((SOURCE, SECOND), (FIRST, FIRST)):
+    for spec, source in ((SOURCE, SECOND), (SOURCE, FIRST)):
         with pytest.raises(UnknownRunError, match=f"its source {source.run_id} waits for it"):
             queue.enqueue(spec, force=True, after={spec: [source]})
     assert queue.job(SOURCE).after == ()

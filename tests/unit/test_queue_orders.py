@@ -30,5 +30,5 @@ def test_terms_that_come_too_late_for_some_runs_are_told() -> None:
     desk = OrderDesk(FakeQueue(), lambda _text, _is_error: None)
     first, second = fake_spec(seed=1), fake_spec(seed=2)
     assert desk._execute(Enqueue((first,), None)) == ("queued 1 run", False)
-    words = "queued 1 run, 1 were there already and keep their terms and places"
+    words = "queued 1 run, 1 was there already and keeps its terms and place"
     assert desk._execute(Enqueue((first, second), None, terms=QueueTerms(max_attempts=1))) == (words, False)

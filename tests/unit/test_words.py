@@ -25,6 +25,19 @@ def test_what_was_queued(new, present, words):
     assert describe("digits", Acknowledgement((1,), new=new, present=present)) == words
 
 
+@pytest.mark.parametrize(
+    ("present", "kept"),
+    [
+        (0, "0 were there already"),
+        (1, "1 was there already and keeps its terms and place"),
+        (2, "2 were there already and keep their terms and places"),
+    ],
+)
+def test_runs_that_do_not_get_the_terms_are_counted(present, kept):
+    told = describe("digits", Acknowledgement((1,), new=3, present=present), has_terms=True)
+    assert told == f"digits: 3 runs queued, {kept}"
+
+
 def test_no_command_on_single_things_slips(project, monkeypatch, capsys):
     monkeypatch.chdir(project.root)
     for spec in fake_sweep(sizes=(40, 80, 160, 320), seeds=(0,), subset_seeds=(0,)):

@@ -34,6 +34,18 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
+def change(most: int) -> Callable[[str], int]:
+    """A reader of whole numbers other than 0, from `-most` to `most`."""
+    read_number = whole_number(-most, most)
+
+    def read(text: str) -> int:
+        if number := read_number(text):
+            return number
+        raise argparse.ArgumentTypeError("expected a whole number other than 0, which changes nothing")
+
+    return read
+
+
 def share_or_number(text: str) -> float:
     """A number, or a percentage as its share."""
     # Not above: most commands have no such option, and `status` is counted in milliseconds.

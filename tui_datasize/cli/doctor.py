@@ -24,6 +24,7 @@ from tui_datasize.experiments.catalogue import ARRAYS, DATASETS
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.commands import QueueSettings
 from tui_datasize.jobs.database import file_system, refuse_network_file_system
 from tui_datasize.jobs.gpus import read_devices
 from tui_datasize.jobs.rebuild import repair
@@ -240,20 +241,38 @@ def _queue(paths: ProjectPaths) -> Check:
     try:
         client = QueueClient(paths)
         jobs, alive = client.jobs(), client.scheduler_alive()
+        settings, start_problem = client.settings(), client.start_problem()
     except DatasizeError as error:
         return Check("queue", "fail", error.line)
     waiting = sum(not job.state.is_final for job in jobs)
     verb = "running" if alive else "not running"
     text = f"{plural(len(jobs), 'job')}, {waiting} not done, scheduler {verb}"
-    if waiting and not alive:
-        return Check("queue", "warn", f"{text}; `datasize-tui scheduler start` starts it")
-    return Check("queue", "ok", text)
+    could_start = any(job.state.is_waiting and not job.waits_for for job in jobs)
+    obstacles = list(_obstacles(settings, start_problem if could_start else ""))
+    is_down = bool(waiting) and not alive
+    if is_down and not settings.stopped:
+        text += "; `datasize-tui scheduler start` starts it"
+    verdict: Verdict = "fail" if obstacles and could_start else "warn" if obstacles or is_down else "ok"
+    return Check("queue", verdict, "; ".join([text, *obstacles]))
+
+
+def _obstacles(settings: QueueSettings, start_problem: str) -> Iterator[str]:
+    """Why the queue starts no job at all, each with what ends that."""
+    if settings.draining:
+        yield "it drains and starts nothing; `datasize-tui drain --off` ends that"
+    if settings.stopped:
+        yield "the scheduler was stopped; `datasize-tui scheduler start` starts another"
+    elif start_problem:
+        yield f"no worker could be started ({start_problem}); mend that, it is tried again"
 
 
 def _slots(paths: ProjectPaths) -> Check:
     """Whether other projects of this machine have the slots that jobs wait for."""
     try:
-        waiting = QueueClient(paths).waits_for_slots()
+        client = QueueClient(paths)
+        # What keeps the whole queue is said by the check of the queue.
+        is_kept = client.settings().stopped or client.start_problem()
+        waiting = "" if is_kept else client.waits_for_slots()
         holders = read_holders(slot_directory())
     except (DatasizeError, OSError):
         return Check("slots", "warn", "cannot be told without the queue")

@@ -109,6 +109,8 @@ def ask(client: QueueClient, acknowledgement: Acknowledgement) -> list[CommandRe
     client.ensure_scheduler()
     results = client.wait(acknowledgement, ANSWER_WITHIN_S)
     if results is None:
+        # It may have been killed, or made room for another, before it came to this.
+        client.ensure_scheduler()
         talk("noted; the scheduler has not answered yet, it will do so when it can")
     return results
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from tui_datasize import __version__
-from tui_datasize.cli.argument_types import add_fit_from, count, share_or_number, whole_number
+from tui_datasize.cli.argument_types import add_fit_from, change, count, share_or_number
 from tui_datasize.cli.queue_arguments import add_queue_command, add_run_command
 from tui_datasize.cli.record_arguments import add_record_commands
 from tui_datasize.cli.scheduler_arguments import add_scheduler_command
@@ -45,6 +45,7 @@ def build_parser(first_word: str = "") -> argparse.ArgumentParser:
         description=DESCRIPTION,
         epilog=f"{EXIT_STATUSES}\nexample:  datasize-tui --project ~/letters",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"datasize-tui {__version__}")
     parser.add_argument("--project", type=Path, metavar="DIR", help=PROJECT_HELP, default=None)
@@ -65,6 +66,7 @@ def _command(commands: Commands, name: str, summary: str, example: str) -> argpa
         description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=f"example:  datasize-tui {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     command.add_argument("--project", type=Path, metavar="DIR", default=argparse.SUPPRESS, help=PROJECT_HELP)
     return command
@@ -140,8 +142,7 @@ def _add_job_commands(commands: Commands) -> None:
 
 
 def _add_by(command: argparse.ArgumentParser, default: int, meaning: str) -> None:
-    amount = whole_number(-MOST_AMOUNT, MOST_AMOUNT)
-    command.add_argument("--by", type=amount, default=default, metavar="N", help=meaning)
+    command.add_argument("--by", type=change(MOST_AMOUNT), default=default, metavar="N", help=meaning)
 
 
 def _add_drain(commands: Commands) -> None:

@@ -9,31 +9,32 @@ from tui_datasize.cli.console import data_console, plain_table
 from tui_datasize.errors import EXIT_OK, UnknownRunError
 from tui_datasize.experiments.checkpoint_settings import Keep
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.prune import remove, survey
+from tui_datasize.jobs.prune import Removal, remove, survey
 from tui_datasize.words import plural
 
 
 def prune(arguments: argparse.Namespace) -> int:
     """Show what removing checkpoints would free; with --yes, remove them."""
     paths = project_paths(arguments)
-    jobs = QueueClient(paths).jobs()
+    client = QueueClient(paths)
     experiment = arguments.experiment
     if experiment and not any(run.experiment == experiment for run in paths.all_runs()):
         raise UnknownRunError(f"no experiment {experiment!r} has runs here", where=str(paths.runs))
-    found = survey(paths, jobs, experiment=experiment)
+    found = survey(paths, client.jobs(), experiment=experiment)
     keep: Keep = arguments.keep or found.keep
     files = found.to_remove(keep)
     total_bytes = sum(file.size_bytes for file in files)
-    freed_bytes = remove(files) if arguments.yes else 0
+    removal = remove(paths, client.jobs, files, keep) if arguments.yes else None
     if arguments.json:
         listed = [{"path": str(file.path), "bytes": file.size_bytes} for file in files]
-        print_json({"keep": keep, "files": listed, "bytes": total_bytes, "freed_bytes": freed_bytes})
+        removed = removal or Removal(0, 0, 0)
+        result = {"removed": removed.files, "freed_bytes": removed.size_bytes, "needed": removed.needed}
+        print_json({"keep": keep, "files": listed, "bytes": total_bytes} | result)
         return EXIT_OK
     is_configured = not arguments.keep and keep != "none"
     kept = f"keep = {keep}, from experiments.toml" if is_configured else f"keep = {keep}"
-    if arguments.yes:
-        removed = plural(len(files), "checkpoint")
-        talk(f"removed {removed}, {freed_bytes / 10**6:.1f} MB freed ({kept}); logs and tables stay")
+    if removal:
+        talk(f"{_told(removal)} ({kept}); logs and tables stay")
         return EXIT_OK
     table = plain_table("checkpoint", "MB", right=("MB",))
     for file in files:
@@ -43,3 +44,8 @@ def prune(arguments: argparse.Namespace) -> int:
     still_there = f"{plural(len(files), 'checkpoint')}, {total_bytes / 10**6:.1f} MB, still there"
     talk(f"{still_there} ({kept}); --yes removes them")
     return EXIT_OK
+
+
+def _told(removal: Removal) -> str:
+    left = f", left {removal.needed:,} needed by now" if removal.needed else ""
+    return f"removed {plural(removal.files, 'checkpoint')}, {removal.size_bytes / 10**6:.1f} MB freed{left}"

@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from tui_datasize.cli.argument_types import whole_number, whole_numbers
 from tui_datasize.experiments.run_order import ORDER_WORDS
-from tui_datasize.jobs.state import MAX_ATTEMPTS
+from tui_datasize.jobs.state import MAX_ATTEMPTS, MOST_ATTEMPTS
 
-MOST_ATTEMPTS = 1000
-"""A larger limit is a slip of the finger."""
+
+class _JobsBefore(argparse.Action):
+    """Words with spaces or commas between, in one option or in several."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Add the words to those of options before.
+
+        EXPERIMENT would be taken for one of them where it stands last: that is told, where argparse would
+        only say that it is missing.
+        """
+        given = [values] if isinstance(values, str) else values or ()
+        if namespace.experiment is None and len(given) > 1:
+            parser.error(
+                f"{option_string} takes every word behind it, {given[-1]!r} too: write EXPERIMENT first, as "
+                f"in `{parser.prog} {given[-1]} {option_string} {' '.join(given[:-1])}`"
+            )
+        words = [word for text in given for word in text.split(",") if word]
+        if not words:
+            parser.error(f"{option_string}: expected a run or an experiment, got {' '.join(given)!r}")
+        setattr(namespace, self.dest, (*getattr(namespace, self.dest), *words))
 
 
 def add_queue_command(command: Callable[[str, str, str], argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -61,10 +86,12 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
 def _add_terms(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--after",
+        action=_JobsBefore,
         nargs="+",
         default=(),
         metavar="JOB",
-        help="start only when these runs, or all runs of these experiments, have succeeded",
+        help="start only when these runs, or all runs of these experiments, have succeeded; behind "
+        "EXPERIMENT, with spaces or commas between, may be repeated",
     )
     command.add_argument(
         "--max-attempts",

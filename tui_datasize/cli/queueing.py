@@ -24,7 +24,7 @@ from tui_datasize.experiments.sweep import plan_runs, source_runs, variant_label
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import Acknowledgement, CommandResult
 from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
-from tui_datasize.words import plural
+from tui_datasize.words import plural, there_already
 
 
 def experiments(arguments: argparse.Namespace) -> int:
@@ -159,9 +159,7 @@ def describe(
     experiment: str, acknowledgement: Acknowledgement, refused: int = 0, *, has_terms: bool = False
 ) -> str:
     """One line on what an enqueue did, but for so many of its runs that were refused."""
-    there = f"{acknowledgement.present} {'was' if acknowledgement.present == 1 else 'were'} there already"
-    if has_terms and acknowledgement.present:
-        there += " and keep their terms and places"
+    there = there_already(acknowledgement.present, keep_terms=has_terms)
     text = f"{experiment}: {plural(acknowledgement.new - refused, 'run')} queued, {there}"
     if refused:
         text += f", {refused} refused"

@@ -42,7 +42,10 @@ def scheduler(arguments: argparse.Namespace) -> int:
 
 
 def _with(options: DeviceOptions) -> str:
-    return f" with {options.describe()}" if options.said() else ""
+    """The options, and for how long they hold: a person who tries one out is surprised by its end."""
+    if not options.said():
+        return ""
+    return f" with {options.describe()} until it ends, 30 s after the last job; then experiments.toml counts"
 
 
 def _start(paths: ProjectPaths, options: DeviceOptions) -> int:

@@ -17,6 +17,7 @@ from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import QueueSettings
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.jobs.views import Usage
+from tui_datasize.runlog.reached import Reached, read_reached
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.forecast import look_ahead
 from tui_datasize.words import plural
@@ -131,6 +132,8 @@ class Look:
         off = "stopped" if self.settings.stopped else "not running"
         options = f" with {self.options.describe()}" if self.options.said() else ""
         yield f"scheduler: {'running' if self.alive else off}{options}"
+        if not self.alive and any(job.state.is_active for job in self.jobs):
+            yield "what runs is told as the last scheduler left it; `datasize-tui scheduler start` looks again"
         if self.settings.draining:
             yield "the queue drains: nothing is started; `datasize-tui drain --off` ends that"
         if self.waiting:
@@ -147,6 +150,13 @@ class Look:
             yield f"  learned from {basis} ({plural(count, 'run')})"
 
 
+def _reached(client: QueueClient, jobs: Sequence[Job]) -> Mapping[str, Reached]:
+    """How far the runs have come that a worker has, or had until it vanished."""
+    begun = (job for job in jobs if job.state.is_active or job.state is JobState.INTERRUPTED)
+    found = ((job.run_id, read_reached(client.project.run(job.experiment, job.run_id))) for job in begun)
+    return {run_id: reached for run_id, reached in found if reached is not None}
+
+
 def _look(client: QueueClient, experiment: str | None) -> Look:
     """Look at the jobs of an experiment, or at all; others still count for when they end."""
     jobs = client.jobs()
@@ -158,7 +168,7 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
             fix="`datasize-tui queue EXPERIMENT` queues one",
         )
     settings = client.settings()
-    ahead = look_ahead(client.executions(), jobs, client.slots() or 1, reached={})
+    ahead = look_ahead(client.executions(), jobs, client.slots() or 1, _reached(client, jobs))
     shown = {job.run_id for job in of_interest}
     return Look(
         jobs=of_interest,

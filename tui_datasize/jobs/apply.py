@@ -33,6 +33,7 @@ class CommandDesk:
         self._store = store
         self._project = project
         self.stop_requested = False
+        """Whether the last that was asked for is that the scheduler ends."""
 
     def apply_pending(self) -> int:
         """Apply the oldest pending commands and return how many there were.
@@ -50,12 +51,15 @@ class CommandDesk:
 
     def dismiss_old_stops(self) -> None:
         """Answer requests to stop that were meant for an earlier scheduler: this one was asked for since."""
-        stops = [c for c in self._store.pending_commands(_BATCH) if c.kind is CommandKind.STOP]
+        stops = self._store.pending_commands(-1, CommandKind.STOP)
         with self._store.transaction():
             self._store.settle((stop.id, True, "the scheduler had ended already") for stop in stops)
             self._store.settings.set_stopped(False)
 
     def _apply_group(self, kind: CommandKind, commands: Sequence[PendingCommand]) -> None:
+        if kind is not CommandKind.STOP and self.stop_requested:
+            # Whoever asked saw a scheduler, and has started none.
+            self._set_stop(requested=False, for_another=False)
         if kind is CommandKind.MOVE:
             answers = self._move(commands)
         elif kind is CommandKind.RETRY:
@@ -63,8 +67,7 @@ class CommandDesk:
         elif kind is CommandKind.DRAIN:
             answers = [self._drain(command) for command in commands]
         elif kind is CommandKind.STOP:
-            self.stop_requested = True
-            self._store.settings.set_stopped(True)
+            self._set_stop(requested=True, for_another=bool(commands[-1].amount))
             answers = [(True, "the scheduler ends; workers go on")] * len(commands)
         else:
             answers = [self._apply_one(command) for command in commands]
@@ -72,6 +75,10 @@ class CommandDesk:
             (command.id, ok, f"{command.run_id}: {text}" if command.run_id else text)
             for command, (ok, text) in zip(commands, answers, strict=True)
         )
+
+    def _set_stop(self, *, requested: bool, for_another: bool) -> None:
+        self.stop_requested = requested
+        self._store.settings.set_stopped(requested and not for_another)
 
     def _apply_one(self, command: PendingCommand) -> _Answer:
         try:
@@ -240,7 +247,8 @@ class CommandDesk:
                 line = self._store.line(run_id)
                 in_line.update(line)
                 moved.update(self._move_in_line(line, marked, commands[0].amount))
-        return [self._moved_answer(command.run_id, in_line, moved) for command in commands]
+        already = f"is at the {'end' if commands[0].amount > 0 else 'front'} of its line already"
+        return [self._moved_answer(command.run_id, in_line, moved, already) for command in commands]
 
     def _move_in_line(self, line: list[str], marked: set[str], amount: int) -> set[str]:
         # Whoever is moved down is moved up in the line seen from its end.
@@ -258,11 +266,11 @@ class CommandDesk:
         self._store.reorder(after[::-1] if amount > 0 else after)
         return moved
 
-    def _moved_answer(self, run_id: str, in_line: set[str], moved: set[str]) -> _Answer:
+    def _moved_answer(self, run_id: str, in_line: set[str], moved: set[str], already: str) -> _Answer:
         if run_id in moved:
             return True, "moved"
         if run_id in in_line:
-            return True, "is at the end of its line already"
+            return True, already
         return False, _refusal(self._store.state(run_id), "only waiting jobs are moved")
 
 

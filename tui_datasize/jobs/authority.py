@@ -80,8 +80,8 @@ class Authority:
         # A full disk keeps nobody from scheduling.
         with suppress(OSError):
             if self._descriptor is not None:
-                os.ftruncate(self._descriptor, 0)
-                os.pwrite(self._descriptor, words, 0)
+                # In one go, over all that stands there: somebody may be reading it.
+                os.pwrite(self._descriptor, words.ljust(os.fstat(self._descriptor).st_size), 0)
 
     def release(self) -> None:
         """Give the right back."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tui_datasize.errors import ConfigError
@@ -12,7 +12,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs import launch
 from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult
 from tui_datasize.jobs.database import create_database, transaction
-from tui_datasize.jobs.dependencies import check_sources
+from tui_datasize.jobs.dependencies import check_sources, none_of_each_other
 from tui_datasize.jobs.documents import write_documents
 from tui_datasize.jobs.gpus import slots_by_file
 from tui_datasize.jobs.naming import find_runs, unclear
@@ -69,7 +69,8 @@ class QueueClient(SchedulerClient):
             data_dir: Where the workers find data sets.
             max_attempts: Attempts that each run is allowed before a vanishing worker fails it.
             after: By run id, the runs that must succeed before it starts: in the queue already, or
-                earlier in `specs`.
+                earlier in `specs`. The run itself is left out, and so are those that are queued with it
+                and are to wait for it as well.
             sources: Runs that those of `specs` take weights from; queued before them where they are
                 missing, and never forced.
 
@@ -82,19 +83,18 @@ class QueueClient(SchedulerClient):
         # An id is a digest of the whole specification: of thousands of runs it is worth taking once.
         runs = {spec.run_id: spec for spec in (*sources, *specs)}
         _refuse_imported(runs)
-        waits_for = {run_id: [*spec.sources, *(after or {}).get(run_id, ())] for run_id, spec in runs.items()}
         forced = {spec.run_id for spec in specs} if force else set()
+        create_database(self.project.queue)
+        with self._database() as connection:
+            # Not within the transaction: what the documents tell of git may take seconds.
+            named = none_of_each_other(after or {}, _missing(runs, forced, expected_states(connection)))
+        waits_for = {run_id: [*spec.sources, *named.get(run_id, ())] for run_id, spec in runs.items()}
         documents = write_documents(
             self.project.root, runs, data_dir=data_dir, max_attempts=max_attempts, after=waits_for
         )
-        create_database(self.project.queue)
         with self._database() as connection, transaction(connection):
             states = expected_states(connection)
-            missing = [
-                run_id
-                for run_id in documents
-                if run_id in forced or states.get(run_id, JobState.CANCELLED) is JobState.CANCELLED
-            ]
+            missing = _missing(documents, forced, states)
             check_sources(connection, states, missing, waits_for)
             rows = [(run_id, priority, run_id in forced, documents[run_id]) for run_id in missing]
             command_ids = insert_commands(connection, CommandKind.ENQUEUE, rows)
@@ -174,6 +174,14 @@ class QueueClient(SchedulerClient):
             return ""
         return describe_holders(read_holders(slot_directory()), self.project.root.absolute(), settings.slots)
 
+    def start_problem(self) -> str:
+        """Why the scheduler could last start no worker, in the words of the system; empty where it can."""
+        if not self.project.queue.exists():
+            return ""
+        with self._database() as connection:
+            errno = Settings(connection).start_errno()
+        return os.strerror(errno) if errno else ""
+
     def executions(self) -> list[Execution]:
         """The unfinished jobs, in the order in which they run, and the latest that succeeded."""
         if not self.project.queue.exists():
@@ -235,6 +243,15 @@ class QueueClient(SchedulerClient):
         if any(run_id.startswith(prefix) for run_id in run_ids):
             return run_ids
         return [paths.run_id for paths in self.project.all_runs()]
+
+
+def _missing(run_ids: Iterable[str], forced: Collection[str], states: Mapping[str, JobState]) -> list[str]:
+    """Those that are to be queued: by force, or as they are not there or were cancelled."""
+    return [
+        run_id
+        for run_id in run_ids
+        if run_id in forced or states.get(run_id, JobState.CANCELLED) is JobState.CANCELLED
+    ]
 
 
 def _refuse_imported(runs: Mapping[str, RunSpec]) -> None:

@@ -25,7 +25,8 @@ class CommandKind(StrEnum):
     DRAIN = "drain"
     """Finish what runs and start nothing (amount 1), or start again (amount 0); concerns no run."""
     STOP = "stop"
-    """End the scheduler, until somebody asks for another; workers go on."""
+    """End the scheduler; workers go on. None is started by itself before something else is asked, unless
+    this is to make room for another one (amount 1)."""
 
 
 _INACTIVE = frozenset(state for state in JobState if state.is_waiting or state is JobState.HELD)

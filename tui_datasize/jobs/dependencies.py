@@ -135,6 +135,35 @@ def end_of_source(reason: str) -> JobState | None:
     return JobState.FAILED if told[1] == "failed" else JobState.CANCELLED
 
 
+def none_of_each_other(
+    after: Mapping[str, Sequence[str]], queued: Collection[str]
+) -> dict[str, Sequence[str]]:
+    """What runs wait for once those that are queued together wait neither for themselves nor for each other.
+
+    That is what a person means who queues the cancelled runs of an experiment behind that experiment.
+    A run that is named by another, and does not name it, is still waited for.
+
+    Args:
+        after: By run id, the runs that it is to wait for.
+        queued: The runs that are about to be queued.
+
+    >>> none_of_each_other({"a": ["a", "b", "c"], "b": ["a", "b", "c"]}, ["a", "b"])
+    {'a': ['c'], 'b': ['c']}
+    >>> none_of_each_other({"b": ["a"]}, ["a", "b"])
+    {'b': ['a']}
+    """
+    together = frozenset(queued)
+    # Thousands of runs share one list: it is looked through once.
+    named = {id(sources): frozenset(sources) for sources in after.values()}
+    own = {run_id: named[id(sources)] for run_id, sources in after.items() if run_id in together}
+    return {
+        run_id: [source for source in sources if run_id not in own.get(source, ())]
+        if run_id in own and not together.isdisjoint(named[id(sources)])
+        else sources
+        for run_id, sources in after.items()
+    }
+
+
 def check_sources(
     connection: sqlite3.Connection,
     states: Mapping[str, JobState],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -54,6 +54,18 @@ class Survey:
             if not kept.get(file.holds)
             and not (file.holds == "last" and keep == "best" and file.run not in with_best)
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What came of removing files."""
+
+    files: int
+    """Removed."""
+    size_bytes: int
+    """Freed."""
+    needed: int
+    """Files left, because something has come to need them since they were chosen."""
 
 
 def find_prunable(
@@ -109,23 +121,45 @@ def planned_sources(project: Project, jobs: Sequence[Job]) -> frozenset[str]:
     return frozenset(source for spec in planned if spec.run_id not in done for source in spec.sources)
 
 
-def remove(files: Iterable[Prunable]) -> int:
-    """Remove files and return how many bytes that freed; those of a run that begins anew stay.
+def remove(
+    project: ProjectPaths, read_jobs: Callable[[], Sequence[Job]], chosen: Sequence[Prunable], keep: Keep
+) -> Removal:
+    """Remove those of the chosen files that may still go.
+
+    A person may have read what would go for hours: the queue, the directories and the project's file are
+    looked at again, and what is needed by now stays, as do files of a run that begins anew.
+
+    Args:
+        project: Which one was surveyed.
+        read_jobs: Reads all jobs of its queue as they are now.
+        chosen: Files of an earlier survey.
+        keep: What they were chosen by.
 
     Raises:
+        DatasizeError: As for `survey`; nothing was removed.
         OSError: A file cannot be removed.
     """
-    freed_bytes = 0
-    for file in files:
-        lock = take_lock(file.run, patience_s=0.1) if file.run else None
-        try:
-            if file.run is None or (lock is not None and _has_ended_well(file.run)):
-                file.path.unlink(missing_ok=True)
-                freed_bytes += file.size_bytes
-        finally:
-            if lock is not None:
-                os.close(lock)
-    return freed_bytes
+    now = {file.path: file for file in survey(project, read_jobs()).to_remove(keep)}
+    freed_bytes = [
+        now[file.path].size_bytes for file in chosen if file.path in now and _unlink(now[file.path])
+    ]
+    return Removal(len(freed_bytes), sum(freed_bytes), sum(file.path.exists() for file in chosen))
+
+
+def _unlink(file: Prunable) -> bool:
+    """Remove a file and tell whether it was there; that of a run that begins anew stays."""
+    lock = take_lock(file.run, patience_s=0.1) if file.run else None
+    try:
+        if file.run is None or (lock is not None and _has_ended_well(file.run)):
+            file.path.unlink()
+            return True
+    except FileNotFoundError:
+        # Somebody else freed the disk at the same time.
+        pass
+    finally:
+        if lock is not None:
+            os.close(lock)
+    return False
 
 
 def _has_succeeded(run: RunPaths, state: JobState | None) -> bool:

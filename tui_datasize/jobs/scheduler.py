@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError
+from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError, StorageError
 from tui_datasize.experiments.device_settings import PACKS, DeviceOptions
 from tui_datasize.experiments.load import device_settings
 from tui_datasize.jobs.apply import CommandDesk
@@ -107,7 +107,7 @@ class Scheduler:
         """
         self._store.forget_old_commands()
         self._supervisor.refresh()
-        while not (stop.requested or self._desk.stop_requested or self._is_over()):
+        while not (stop.requested or self._is_over()):
             self._step()
             self._wait()
 
@@ -137,6 +137,7 @@ class Scheduler:
 
     def _hold(self, limits: DeviceLimits) -> None:
         """Let clients know what holds from now on."""
+        self._limits = limits
         settings = self._settings
         self._authority.note(settings.options, in_force(limits, cold=not settings.call))
 
@@ -172,16 +173,30 @@ class Scheduler:
         if not self._store.is_in_place():
             _LOG.error("%s was moved or deleted; the next scheduler will begin anew", self._store.path)
             return True
+        return (self._desk.stop_requested or self._is_idle()) and self._is_not_called_back()
+
+    def _is_idle(self) -> bool:
         if self._has_work():
             self._idle_since_s = None
             return False
         if self._idle_since_s is None:
             self._idle_since_s = time.monotonic()
-        if time.monotonic() < self._idle_since_s + self._settings.idle_s:
-            return False
-        # Whoever saw the lock held has committed before this look, and is not left waiting.
+        return time.monotonic() >= self._idle_since_s + self._settings.idle_s
+
+    def _is_not_called_back(self) -> bool:
+        """Give the authority back, unless that leaves somebody waiting who has seen it held."""
         self._authority.release()
-        return not (self._store.pending_commands(1) and self._authority.take())
+        try:
+            # Who has seen it held has committed before this look.
+            is_called = bool(self._store.pending_commands(1))
+        except StorageError as error:
+            # Without the right to schedule nothing is tried again.
+            _LOG.error("%s", error.line)
+            return True
+        if is_called and self._authority.take():
+            self._hold(self._limits)
+            return False
+        return True
 
     def _has_work(self) -> bool:
         return bool(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from tui_datasize.errors import ConfigError, StorageError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
 from tui_datasize.jobs import launch
-from tui_datasize.jobs.authority import read_notes
+from tui_datasize.jobs.authority import SchedulerNotes, read_notes
 from tui_datasize.jobs.commands import Acknowledgement, CommandKind, QueueSettings
 from tui_datasize.jobs.database import (
     DamagedQueueError,
@@ -90,17 +90,21 @@ class SchedulerClient:
         """Whether a scheduler has the queue."""
         return launch.scheduler_alive(self.project)
 
-    def stop_scheduler(self, timeout_s: float = 10.0) -> bool:
+    def stop_scheduler(self, timeout_s: float = 10.0, *, for_another: bool = False) -> bool:
         """Ask the scheduler to end; workers go on and are found again by the next one.
 
-        None is started by itself from then on, see `keep_scheduler`.
+        None is started by itself from then on, see `keep_scheduler`, before something is asked of the queue.
+
+        Args:
+            timeout_s: How long its end is waited for.
+            for_another: Whether it makes room for another one, which anybody may start.
 
         Returns:
             Whether no scheduler runs any more.
         """
         if self.project.queue.exists():
             try:
-                self.send(CommandKind.STOP, [""])
+                self.send(CommandKind.STOP, [""], int(for_another))
             except DamagedQueueError:
                 launch.terminate_scheduler(self.project)
         return launch.wait_until(lambda: not self.scheduler_alive(), timeout_s)
@@ -121,7 +125,7 @@ class SchedulerClient:
         self._device_options = options
         for _ in range(_RESTARTS):
             # Another client may start one in between, with options of its own.
-            if self.stop_scheduler() and self._is_ours(self._start()):
+            if self.stop_scheduler(for_another=True) and self._is_ours(self._start()):
                 return
         raise StorageError(
             "the scheduler did not end, or others started theirs; ask again",
@@ -162,12 +166,14 @@ class SchedulerClient:
         """Whether the scheduler that runs is this process."""
         if pid is None:
             return False
+        notes: SchedulerNotes | None = None
 
         def has_spoken() -> bool:
-            return read_notes(self.project.scheduler_lock) is not None or not self.scheduler_alive()
+            nonlocal notes
+            notes = read_notes(self.project.scheduler_lock)
+            return notes is not None or not self.scheduler_alive()
 
         launch.wait_until(has_spoken, _NOTES_S)
-        notes = read_notes(self.project.scheduler_lock)
         return notes is not None and notes.pid == pid
 
     @contextmanager

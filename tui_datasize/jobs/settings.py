@@ -23,16 +23,16 @@ class Settings:
     def read(self) -> QueueSettings:
         """The settings as they stand, acknowledged but not yet applied changes included."""
         found = dict(self._connection.execute("SELECT name, value FROM settings").fetchall())
-        asked = dict(
-            self._connection.execute(
-                "SELECT kind, amount FROM commands WHERE applied_at IS NULL AND kind IN (?, ?) ORDER BY id",
-                (CommandKind.DRAIN, CommandKind.STOP),
-            ).fetchall()
-        )
+        pending = "SELECT kind, amount FROM commands WHERE applied_at IS NULL"
+        drain = self._connection.execute(f"{pending} AND kind = ? ORDER BY id DESC", (CommandKind.DRAIN,))
+        _, draining = drain.fetchone() or ("", found.get(_DRAINING, 0))
+        # Only the last: whatever is asked after a stop asks for a scheduler.
+        last, for_another = self._connection.execute(f"{pending} ORDER BY id DESC").fetchone() or ("", 0)
+        asked_to_stop = last == CommandKind.STOP and not for_another
         return QueueSettings(
-            draining=bool(asked.get(CommandKind.DRAIN, found.get(_DRAINING, 0))),
+            draining=bool(draining),
             slots=found.get(_SLOTS),
-            stopped=CommandKind.STOP in asked or bool(found.get(_STOPPED, 0)),
+            stopped=asked_to_stop if last else bool(found.get(_STOPPED, 0)),
         )
 
     def set_draining(self, draining: bool) -> None:

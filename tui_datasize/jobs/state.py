@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 MAX_ATTEMPTS = 3
 """Attempts that a job is allowed before a vanishing worker counts as a failure."""
+MOST_ATTEMPTS = 1000
+"""The largest limit of attempts that is taken: a larger one is a slip of the finger."""
 
 
 class JobState(StrEnum):

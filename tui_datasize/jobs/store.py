@@ -73,12 +73,12 @@ class Store:
 
     # Commands
 
-    def pending_commands(self, limit: int) -> list[PendingCommand]:
-        """The oldest acknowledged commands that are not applied."""
+    def pending_commands(self, limit: int, kind: CommandKind | None = None) -> list[PendingCommand]:
+        """The oldest acknowledged commands that are not applied, of one kind or of all; -1 for no limit."""
         rows = self._all(
             "SELECT id, batch, kind, run_id, amount, force, document FROM commands "
-            "WHERE applied_at IS NULL ORDER BY id LIMIT ?",
-            limit,
+            "WHERE applied_at IS NULL AND kind = coalesce(?, kind) ORDER BY id LIMIT ?",
+            *(kind, limit),
         )
         return [
             PendingCommand(**(dict(row) | {"kind": CommandKind(row["kind"]), "force": bool(row["force"])}))

@@ -18,6 +18,7 @@ from tui_datasize.jobs.state import MAX_ATTEMPTS
 from tui_datasize.jobs.views import Usage
 from tui_datasize.tui.look.collect import QueueView
 from tui_datasize.tui.widgets.text import plural
+from tui_datasize.words import there_already
 
 ANSWER_S = 5.0
 """Seconds that an answer of the scheduler is waited for."""
@@ -187,8 +188,8 @@ class OrderDesk:
         )
         text = f"queued {plural(acknowledgement.new, 'run')}"
         if acknowledgement.present:
-            text += f", {acknowledgement.present:,} were there already"
-            text += " and keep their terms and places" if order.terms != QueueTerms() else ""
+            keep_terms = order.terms != QueueTerms()
+            text += f", {there_already(acknowledgement.present, keep_terms=keep_terms)}"
         if acknowledgement.failed:
             text += f" ({acknowledgement.failed:,} of them failed: r retries)"
         return self._answer(acknowledgement, text)

@@ -35,11 +35,13 @@ async def offer_prune(app: App[None], project: ProjectPaths, read_jobs: Callable
     if not found.to_remove("none"):
         return "no checkpoint is there that nothing needs any more"
     chosen = await app.push_screen_wait(_choice(found))
-    files = next((found.to_remove(keep) for keep in KEEPS if keep == chosen), [])
-    if not files or not await app.push_screen_wait(_question(files)):
+    keep = next((keep for keep in KEEPS if keep == chosen), None)
+    files = found.to_remove(keep) if keep else []
+    if not keep or not files or not await app.push_screen_wait(_question(files)):
         return "no checkpoint was removed"
-    freed_bytes = await asyncio.to_thread(remove, files)
-    return f"removed {plural(len(files), 'checkpoint')}: {_megabytes(freed_bytes)} freed"
+    removed = await asyncio.to_thread(remove, project, read_jobs, files, keep)
+    left = f", left {removed.needed:,} needed by now" if removed.needed else ""
+    return f"removed {plural(removed.files, 'checkpoint')}: {_megabytes(removed.size_bytes)} freed{left}"
 
 
 def _choice(found: Survey) -> ChooseDialog:
@@ -58,7 +60,7 @@ def _question(files: Sequence[Prunable]) -> ConfirmDialog:
         "superseded or broken": sum(file.holds == "leftover" for file in files),
     }
     facts = [
-        *((where, plural(count, "checkpoint")) for where, count in counts.items()),
+        *((where, plural(count, "checkpoint")) for where, count in counts.items() if count),
         ("frees", _megabytes(_size_bytes(files))),
         ("", ""),
         ("", "Logs, metrics and tables stay. A run without its checkpoint cannot hand on its weights."),

@@ -14,13 +14,11 @@ from textual.widgets import Input, Static
 
 from tui_datasize.experiments.load import Order as SweepOrder
 from tui_datasize.experiments.run_order import ORDER_WORDS
-from tui_datasize.jobs.state import MAX_ATTEMPTS
+from tui_datasize.jobs.state import MAX_ATTEMPTS, MOST_ATTEMPTS
 from tui_datasize.tui.orders import QueueTerms
 from tui_datasize.tui.widgets.cycle_field import CycleField
 from tui_datasize.tui.widgets.dialogs import answers, facts_table, field
 from tui_datasize.tui.widgets.palette import palette_of
-
-MOST_ATTEMPTS = 99
 
 
 class QueueDialog(ModalScreen[QueueTerms | None]):
@@ -59,7 +57,8 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
     def compose(self) -> ComposeResult:
         """The box."""
         palette = palette_of(self.app)
-        attempts = Input(str(MAX_ATTEMPTS), type="integer", max_length=2, id="attempts", compact=True)
+        digits = len(str(MOST_ATTEMPTS))
+        attempts = Input(str(MAX_ATTEMPTS), type="integer", max_length=digits, id="attempts", compact=True)
         terms = [
             field("after", Input(placeholder="runs or experiments to wait for", id="after", compact=True)),
             field("attempts", attempts),
@@ -91,7 +90,7 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         words = after.value.replace(",", " ").split()
         unknown = next((word for word in words if not self._is_known(word)), None)
         if not attempts.value.isdecimal() or not 1 <= int(attempts.value) <= MOST_ATTEMPTS:
-            self._ask_again(attempts, f"attempts: a whole number from 1 to {MOST_ATTEMPTS}")
+            self._ask_again(attempts, f"attempts: a whole number from 1 to {MOST_ATTEMPTS:,}")
         elif unknown is not None:
             self._ask_again(after, f"after: no run in the queue begins with {unknown!r}")
         else:

@@ -34,7 +34,10 @@ _MEANT: Mapping[str, str] = MappingProxyType(
 )
 """What may be written, or what it is, where the name does not say it."""
 
-_GOES_ON = "What runs goes on. Empty: as experiments.toml says. What is written holds while this app is open."
+_GOES_ON = (
+    "What runs goes on. Empty: as experiments.toml says. What is written holds for this scheduler, and for "
+    "others that this app starts."
+)
 
 
 class SchedulerDialog(ModalScreen[Reschedule | None]):

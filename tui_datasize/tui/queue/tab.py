@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
@@ -222,7 +221,8 @@ class QueuePane(Pane):
             f"Queue {plan.name}?",
             facts,
             f"queue {plural(len(cells), 'run')}",
-            partial(is_known, self._snapshot),
+            # As the queue is when it is answered.
+            lambda word: is_known(self._snapshot, word),
             order=plan.order,
         )
         self.app.push_screen(

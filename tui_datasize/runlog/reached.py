@@ -1,0 +1,55 @@
+"""How far a run has come, from the end of its log alone: cheap, and without Polars."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from tui_datasize.runlog.paths import RunPaths
+
+_END_BYTES = 16_384
+"""Some twenty rows, of which one is enough unless a worker has just resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a run has come."""
+
+    updates: int
+    """Updates made."""
+    wall_s: float
+    """Seconds spent on them."""
+
+
+def read_reached(run: RunPaths) -> Reached | None:
+    """What the last row of a run's log says that no resumption made void; None where there is none."""
+    last: float = inf
+    for row in _rows_backwards(run.metrics):
+        if row.get("event") == "resume":
+            last = min(last, row["update"])
+        elif row["update"] <= last and isinstance(row.get("wall_s"), int | float):
+            return Reached(row["update"], float(row["wall_s"]))
+    return None
+
+
+def _rows_backwards(file: Path) -> Iterator[dict[str, Any]]:
+    """The rows at the end of a log, the last first; broken lines, as the first may be, are left out."""
+    try:
+        with file.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            stream.seek(max(0, size - _END_BYTES))
+            # Behind the last newline stands a row that is being written.
+            text, _, _ = stream.read().rpartition(b"\n")
+    except OSError:
+        return
+    for line in reversed(text.splitlines()):
+        with suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and isinstance(row.get("update"), int):
+                yield row
