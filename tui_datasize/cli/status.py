@@ -133,7 +133,7 @@ class Look:
         options = f" with {self.options.describe()}" if self.options.said() else ""
         yield f"scheduler: {'running' if self.alive else off}{options}"
         if not self.alive and any(job.state.is_active for job in self.jobs):
-            yield "what runs is told as the last scheduler left it; `datasize-tui scheduler start` looks again"
+            yield "what runs is as the last scheduler left it; `datasize-tui scheduler start` looks again"
         if self.settings.draining:
             yield "the queue drains: nothing is started; `datasize-tui drain --off` ends that"
         if self.waiting:

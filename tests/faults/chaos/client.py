@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tui_datasize.errors import StorageError, UnknownRunError
+from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
 from tui_datasize.jobs.client import Acknowledgement, CommandKind, QueueClient
 from tui_datasize.jobs.state import JobState
@@ -65,14 +66,14 @@ class RandomClient:
         """Ask for one random thing.
 
         Raises:
-            StorageError: The queue cannot be used now.
+            StorageError: The queue cannot be used now, or a scheduler does not end or start.
         """
         action = self._random.choices(
             (
                 *(self._enqueue, self._chain, self._change, self._drain),
-                *(self._start_scheduler, self._stop_scheduler, self._look),
+                *(self._start_scheduler, self._stop_scheduler, self._restart_scheduler, self._look),
             ),
-            (26, 6, 43, 3, 13, 1, 8),
+            (26, 6, 43, 3, 13, 1, 1, 8),
         )[0]
         action()
 
@@ -123,6 +124,13 @@ class RandomClient:
 
     def _stop_scheduler(self) -> None:
         self._client.stop_scheduler(timeout_s=1)
+
+    def _restart_scheduler(self) -> None:
+        """Let another scheduler take over; whoever is killed in between leaves the queue without one."""
+        options = DeviceOptions(
+            cpu_slots=self._random.randint(2, 5), cold=self._random.choice((None, None, True, False))
+        )
+        self._client.restart_scheduler(options)
 
     def _look(self) -> None:
         """Retry what has failed, as a person does who looks at the queue."""

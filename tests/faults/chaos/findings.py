@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests.faults.chaos.client import EXPERIMENT
@@ -18,6 +19,21 @@ from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.runlog.claim import Outcome, observe, read_exit
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+
+_SETTLED = MappingProxyType(
+    {
+        "cancelled": JobState.CANCELLED,
+        "is cancelled already": JobState.CANCELLED,
+        "held": JobState.HELD,
+        "is held already": JobState.HELD,
+    }
+)
+"""States that only another command ends, by the answers that tell of them.
+
+A job that "is being cancelled" is not among them: the worker that has it may be faster.
+"""
+_NOTHING_NEW = "is in the queue already"
+"""The answer to an order to queue what is queued, held or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,12 +215,13 @@ def lost_commands(
 
 def unasked_states(jobs: Iterable[Job], commands: dict[int, Command]) -> Iterator[str]:
     """Jobs at rest in a state that no client asked for last."""
-    followed: dict[str, list[CommandKind]] = defaultdict(list)
+    followed: dict[str, list[Command]] = defaultdict(list)
     for _, command in sorted(commands.items()):
         if command.is_ok:
-            followed[command.run_id].append(command.kind)
+            followed[command.run_id].append(command)
     for job in jobs:
-        kinds = followed[job.run_id]
+        kinds = [command.kind for command in followed[job.run_id]]
+        settled = settled_state(job, followed[job.run_id])
         wanted = _last(kinds, CommandKind.ENQUEUE, CommandKind.RETRY, CommandKind.CANCEL)
         held = _last(kinds, CommandKind.HOLD, CommandKind.RELEASE, CommandKind.CANCEL)
         asked = {
@@ -212,8 +229,26 @@ def unasked_states(jobs: Iterable[Job], commands: dict[int, Command]) -> Iterato
             JobState.CANCELLED: wanted is CommandKind.CANCEL,
             JobState.HELD: held is CommandKind.HOLD and not job.reason,
         }
-        if not asked.get(job.state, False):
+        if settled and job.state is not settled:
+            yield f"{job.run_id}: is {job.state} ({job.reason}), though clients were told {settled}"
+        elif not asked.get(job.state, False):
             yield f"{job.run_id}: is {job.state} ({job.reason}), though clients asked for {kinds}"
+
+
+def settled_state(job: Job, followed: Iterable[Command]) -> JobState | None:
+    """The state that a job must still be in by what clients were told last; None where others may follow.
+
+    Args:
+        job: The job.
+        followed: The commands for it that were followed, in the order in which they were.
+    """
+    settled = None
+    for command in followed:
+        answer = command.message.removeprefix(f"{command.run_id}: ")
+        if command.kind not in (CommandKind.PRIORITY, CommandKind.MOVE) and answer != _NOTHING_NEW:
+            settled = _SETTLED.get(answer)
+    # What waits for others fails with them, held or not, and comes back with them.
+    return None if settled is JobState.HELD and job.after else settled
 
 
 def overlaps(executions: Iterable[Execution]) -> Iterator[str]:

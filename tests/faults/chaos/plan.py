@@ -16,7 +16,7 @@ class Plan:
     jobs: int = 300
     limit_s: float = 20.0
     """Seconds after which the faults end, however many jobs are left; longer on a busy machine, and up to
-    twice as long where hardly a worker has come late."""
+    twice as long where hardly a worker has come late or some kind of process was not killed."""
     claim: bool = True
     """False for workers that are broken on purpose: they claim nothing."""
     packs: Literal["off", "always", "mixed"] = "off"

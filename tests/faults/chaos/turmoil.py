@@ -30,13 +30,19 @@ _WORKER = shlex.join([sys.executable, "-P", "-m", "tests.faults.chaos.worker"])
 _CALL = "tests.faults.chaos.worker:main"
 _CLIENTS = 2
 _SETTLE_S = 120.0
+_PATIENCE_S = 0.5
+"""The longest that the end of a scheduler is waited for before more is asked of the queue."""
 _START_S = 1.0
 """What the first scheduler and the first client take to begin on an idle machine."""
 _SLOWEST = 4.0
 _LATE = 3
 """Late workers that a round waits for beyond its time: a busy machine may have done little until then."""
+KILLED = (Kind.SCHEDULER, Kind.WORKER, Kind.PRELOADER, Kind.CLIENT)
+"""Of each of these a round waits for a kill beyond its time, too."""
 _COUNT_INTERVAL_S = 0.5
 _RETRY_S = 0.1
+_FIRST = 0.25
+"""Share of a round's time within which everything is done for the first time, so that none is without it."""
 
 
 class Turmoil:
@@ -104,9 +110,13 @@ class Turmoil:
         """Do random things until most of the jobs are done or the time is up."""
         limit_s = self._faults.pace * self._plan.limit_s
         until_s = time.monotonic() + limit_s
-        due_s = {action: self._next_s(mean_s) for action, mean_s in self._actions.items()}
+        first_s = time.monotonic() + _FIRST * limit_s
+        due_s = {
+            action: min(self._next_s(mean_s), self._random.uniform(time.monotonic(), first_s))
+            for action, mean_s in self._actions.items()
+        }
         count_at_s = 0.0
-        while (now_s := time.monotonic()) < until_s + limit_s * (self.report.late < _LATE):
+        while (now_s := time.monotonic()) < until_s + limit_s * self._is_short_of_faults():
             if now_s >= count_at_s:
                 if self._unfinished() <= self._plan.jobs // 10:
                     break
@@ -120,6 +130,10 @@ class Turmoil:
                 was_done = action()
                 due_s[action] = self._next_s(self._actions[action] if was_done else _RETRY_S)
             time.sleep(TICK_S)
+
+    def _is_short_of_faults(self) -> bool:
+        killed = self.report.kills
+        return self.report.late < _LATE or not all(killed[kind] for kind in KILLED)
 
     def _next_s(self, mean_s: float) -> float:
         return time.monotonic() + self._faults.pace * self._random.expovariate(1 / mean_s)
@@ -165,7 +179,10 @@ class Turmoil:
         return True
 
     def _settle(self) -> None:
-        """No more faults: queue what nobody has queued, retry what failed, and wait for the end."""
+        """No more faults: queue what nobody has queued, retry what failed, and wait for the end.
+
+        In every other round the scheduler ends once more, and the open app is all that starts another.
+        """
         for process in self._clients:
             self._lab.kill(process)
         self._faults.end()
@@ -173,17 +190,39 @@ class Turmoil:
         known = {job.run_id for job in client.jobs()}
         missing = [spec for spec in map(spec_of, range(self._plan.jobs)) if spec.run_id not in known]
         client.enqueue(missing)
-        client.drain(False)
+        see_to_scheduler = client.ensure_scheduler
+        if self._plan.seed % 2:
+            self._end_scheduler()
+            see_to_scheduler = client.keep_scheduler
+        else:
+            client.drain(False)
         deadline_s = time.monotonic() + _SETTLE_S
         while not self._is_settled():
-            assert time.monotonic() < deadline_s, f"did not come to rest: {self._lab.states()}"
+            assert time.monotonic() < deadline_s, self._unrest()
             with suppress(StorageError):
-                client.ensure_scheduler()
+                see_to_scheduler()
             for kind, run_ids in what_to_ask(client.jobs()).items():
                 client.wait(client.send(kind, run_ids), timeout_s=5)
             time.sleep(0.1)
         client.stop_scheduler()
         self._lab.wait(lambda: not find_processes())
+
+    def _end_scheduler(self) -> None:
+        """Let the queue go on, and the scheduler end, so that another one is wanted nevertheless."""
+        client, patience_s = self._lab.client, self._random.uniform(0, _PATIENCE_S)
+        if self._random.random() < 0.5:
+            # As whoever is killed during a restart.
+            client.drain(False)
+            client.stop_scheduler(patience_s, for_another=True)
+        else:
+            client.stop_scheduler(patience_s)
+            client.drain(False)
+
+    def _unrest(self) -> str:
+        client = self._lab.client
+        scheduler = "a scheduler" if client.scheduler_alive() else "no scheduler"
+        stopped = ", which somebody stopped" if client.settings().stopped else ""
+        return f"did not come to rest with {scheduler}{stopped}: {self._lab.states()}"
 
     def _is_settled(self) -> bool:
         at_rest = (JobState.SUCCEEDED, JobState.CANCELLED, JobState.HELD)
