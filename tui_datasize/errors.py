@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tui_datasize.words import visible
+
 EXIT_OK = 0
 EXIT_RUN_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -29,7 +31,7 @@ class DatasizeError(Exception):
         """The whole message on one line: `where: what; fix`."""
         text = f"{self.where}: {self.what}" if self.where else self.what
         text = f"{text}; {self.fix}" if self.fix else text
-        return " ".join(text.split())
+        return visible(" ".join(text.split()))
 
 
 class ConfigError(DatasizeError):

@@ -1,8 +1,48 @@
-"""Words that messages, tables and screens share."""
+"""Words that messages, tables and screens share, and the one way by which text from outside gets there."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
+
+LONGEST_LINE = 10_000
+"""Characters of a line that are shown; what says more is a file to be looked at."""
+
+
+def visible(text: str, *, lines: bool = False) -> str:
+    r"""Text from outside as a person may see it: one line on which every character shows and none acts.
+
+    Control characters (C0, C1), marks of direction and of width, lone surrogates and characters that Unicode
+    has not assigned are written as Python writes them; of a very long line the beginning is left.
+
+    Args:
+        text: Names of files and classes, columns, tags, lines of logs, reasons, ...
+        lines: Whether line breaks and tabs stay what they are.
+
+    >>> visible("letters"), visible("a\x1b[31mb\u202e\udc80")
+    ('letters', 'a\\x1b[31mb\\u202e\\udc80')
+    >>> visible("a\n\tb"), visible("a\n\tb\r", lines=True)
+    ('a\\n\\tb', 'a\n\tb\\r')
+    """
+    if lines:
+        return "\n".join("\t".join(map(_shown, _shortened(line).split("\t"))) for line in text.split("\n"))
+    return _shown(_shortened(text))
+
+
+def _shortened(line: str) -> str:
+    more = len(line) - LONGEST_LINE
+    return line if more <= 0 else f"{line[:LONGEST_LINE]}… ({plural(more, 'character')} more)"
+
+
+def _shown(text: str) -> str:
+    if text.isprintable():
+        return text
+    # Spaces other than the usual one do not count as printable, and are harmless.
+    harmless = (
+        c if c.isprintable() or unicodedata.category(c) == "Zs" else c.encode("unicode_escape").decode()
+        for c in text
+    )
+    return "".join(harmless)
 
 
 def plural(count: int, noun: str, nouns: str = "") -> str:

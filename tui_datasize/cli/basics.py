@@ -13,6 +13,7 @@ from typing import Any
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.words import visible
 
 
 def project_paths(arguments: argparse.Namespace) -> ProjectPaths:
@@ -29,7 +30,7 @@ def project_paths(arguments: argparse.Namespace) -> ProjectPaths:
 
 def talk(text: str) -> None:
     """Tell a person something, on stderr: stdout is for data."""
-    print(text, file=sys.stderr)
+    print(visible(text, lines=True), file=sys.stderr)
 
 
 @contextmanager

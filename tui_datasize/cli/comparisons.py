@@ -7,13 +7,12 @@ from typing import Any
 
 import polars as pl
 from rich.console import Console
-from rich.markup import escape
 
 from tui_datasize.analysis.document import finite
 from tui_datasize.analysis.findings import Finding, Severity
 from tui_datasize.analysis.groups import SizeComparison, VariantComparison, compare_sizes, compare_variants
 from tui_datasize.analysis.groups_table import groups_table
-from tui_datasize.cli.console import print_words
+from tui_datasize.cli.console import print_words, styled
 from tui_datasize.report.evidence import find_faults, split_of
 from tui_datasize.runlog.reader import RunLog
 
@@ -24,7 +23,7 @@ def print_findings(console: Console, findings: tuple[Finding, ...]) -> None:
     """One paragraph per finding, errors first; nothing where there is none."""
     for finding in findings:
         style = _STYLES[finding.severity]
-        words = f"[{style}]{finding.severity}:[/] {escape(finding.words)}"
+        words = styled((f"{finding.severity}:", style), f" {finding.words}")
         console.print(words, soft_wrap=not console.is_terminal)
     if findings:
         console.print()
@@ -67,7 +66,7 @@ def comparison_dict(log: RunLog, runs: pl.DataFrame, metric: str) -> dict[str, A
 
 def _print_words(console: Console, title: str, words: tuple[str, ...]) -> None:
     if words:
-        console.print(f"[bold]{escape(title)}[/]")
+        console.print(title, style="bold")
         print_words(console, "\n".join(words) + "\n")
 
 

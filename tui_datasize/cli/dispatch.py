@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import TypeAlias, cast
 
 from tui_datasize.cli.parser import build_parser
 from tui_datasize.errors import EXIT_BAD_INPUT, DatasizeError
+from tui_datasize.words import visible
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
 
@@ -56,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 a run failed, 2 wrong usage or bad input, 130 interrupted.
     """
     words = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the locale of a terminal has no character for is written as an escape, as on stderr.
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = build_parser(words[0] if words else "").parse_args(words)
     try:
         status = _load(arguments.command)(arguments)
@@ -71,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"datasize-tui: {where}{error.strerror or error}", file=sys.stderr)
+        print(visible(f"datasize-tui: {where}{error.strerror or error}"), file=sys.stderr)
         return EXIT_BAD_INPUT
     return status
 

@@ -15,9 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from rich.console import Console
-
 from tui_datasize import __version__
+from tui_datasize.cli.console import PlainConsole, styled
 from tui_datasize.cli.project import print_json, project_paths
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DataError, DatasizeError
 from tui_datasize.experiments.catalogue import ARRAYS, DATASETS
@@ -65,10 +64,10 @@ def doctor(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json([asdict(check) for check in checks])
     else:
-        console = Console(highlight=False, soft_wrap=True)
+        console = PlainConsole(soft_wrap=True)
         for check in checks:
-            style = STYLES[check.verdict]
-            console.print(f"[{style}]{check.verdict:4}[/]  {check.name:12}  {check.text}")
+            line = styled((f"{check.verdict:4}", STYLES[check.verdict]), f"  {check.name:12}  {check.text}")
+            console.print(line)
     return EXIT_RUN_FAILED if any(check.verdict == "fail" for check in checks) else EXIT_OK
 
 

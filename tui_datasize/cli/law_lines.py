@@ -95,7 +95,7 @@ def _residual_lines(fitted: Sequence[PublishedFit]) -> Iterator[str]:
 
 def _print_table(console: Console, laws: FittedLaws) -> None:
     sizes = plural(laws.points.n_sizes, "size")
-    console.print(f"[bold]Laws of the {laws.loss} on {sizes}, by their weight in the average[/]")
+    console.print(f"Laws of the {laws.loss} on {sizes}, by their weight in the average", style="bold")
     table = plain_table("law", "formula", "RMSE", "AICc", "weight", right=("RMSE", "AICc", "weight"))
     for law, fit, weight in laws.ranked:
         if isinstance(fit, LawFit):
@@ -113,7 +113,7 @@ def _print_outlook(console: Console, outlook: Outlook | FitFailure, metric: Metr
     if isinstance(outlook, FitFailure):
         print_words(console, f"\nNo forecast: it {outlook.reason}\n")
         return
-    console.print("\n[bold]Beyond the runs, by the average of the laws[/]")
+    console.print("\nBeyond the runs, by the average of the laws", style="bold")
     band = f"{100 * outlook.extrapolations[0].nominal:.0f} % band"
     table = plain_table(
         "train size", "times", "value", band, "held", right=("train size", "times", "value", "held")

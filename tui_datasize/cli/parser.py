@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from tui_datasize import __version__
 from tui_datasize.cli.argument_types import add_fit_from, change, count, share_or_number
@@ -16,6 +16,7 @@ from tui_datasize.cli.record_arguments import add_record_commands
 from tui_datasize.cli.scheduler_arguments import add_scheduler_command
 from tui_datasize.experiments.checkpoint_settings import KEEPS
 from tui_datasize.jobs.state import JobState
+from tui_datasize.words import visible
 
 MOST_AMOUNT = 1_000_000
 """Larger changes of a priority or a place are a slip of the finger."""
@@ -24,13 +25,19 @@ TABLES = ("runs", "metrics", "curve", "fits", "overlap", "ensembles", "audit", "
 FORMATS = ("csv", "parquet", "json", "markdown")
 
 if TYPE_CHECKING:
-    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
+    Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 DESCRIPTION = """\
 How much data is enough? Queue sweeps of image-classifier trainings over the train size,
 watch them live, and read their learning curves. Without a command the app opens."""
 
 EXIT_STATUSES = "exit status: 0 done, 1 a run failed, 2 wrong usage or bad input"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Leave with a line about what is wrong; arguments may be names of files from elsewhere."""
+        super().error(visible(message))
 
 
 def build_parser(first_word: str = "") -> argparse.ArgumentParser:
@@ -40,7 +47,7 @@ def build_parser(first_word: str = "") -> argparse.ArgumentParser:
         first_word: Where it names a command, the others are left out: making them all takes as long as
             some commands themselves.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="datasize-tui",
         description=DESCRIPTION,
         epilog=f"{EXIT_STATUSES}\nexample:  datasize-tui --project ~/letters",

@@ -24,7 +24,7 @@ from tui_datasize.experiments.sweep import plan_runs, source_runs, variant_label
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import Acknowledgement, CommandResult
 from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
-from tui_datasize.words import plural, there_already
+from tui_datasize.words import plural, there_already, visible
 
 
 def experiments(arguments: argparse.Namespace) -> int:
@@ -186,7 +186,7 @@ def _dry_run(jobs: Sequence[Job], specs: Sequence[RunSpec], arguments: argparse.
         return EXIT_OK
     labels = variant_labels(spec for spec in specs if spec.experiment == arguments.experiment)
     for spec in missing:
-        print(f"{spec.run_id}  {labels.get(spec.run_id, '')}".rstrip())
+        print(visible(f"{spec.run_id}  {labels.get(spec.run_id, '')}".rstrip()))
     talk(
         f"{arguments.experiment}: {len(missing)} of {plural(len(specs), 'run')} would be queued, "
         f"{plural(updates, 'update')}; nothing was queued"

@@ -184,7 +184,7 @@ def _tell_problems(log: RunLog) -> None:
 def _print_curve(console: Console, curve: CurveAnalysis) -> None:
     metric, variant = curve.metric, f", {curve.variant}" if curve.variant else ""
     unit = " in %" if metric.is_share else ""
-    console.print(f"[bold]{metric.title}{unit} of {curve.experiment}{variant}[/]")
+    console.print(f"{metric.title}{unit} of {curve.experiment}{variant}", style="bold")
     columns = ("train size", "runs", "mean", "SD", "95 % interval", "min", "max")
     table = plain_table(*columns, right=columns)
     for row in curve.curve.iter_rows(named=True):
@@ -241,7 +241,7 @@ def _doubling_line(fit: LogLinearFit, metric: Metric) -> str:
 
 def _print_overlap(console: Console, overlap: DrawOverlap) -> None:
     mean, low, high = overlap.expected_fraction
-    console.print(f"[bold]Overlap of draws of {overlap.train_size} images in %[/]")
+    console.print(f"Overlap of draws of {overlap.train_size} images in %", style="bold")
     table = plain_table("", *overlap.draws, right=overlap.draws)
     for draw, shares in zip(overlap.draws, overlap.fraction, strict=True):
         table.add_row(draw, *(f"{100 * share:.1f}" for share in shares))

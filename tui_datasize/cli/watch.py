@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TextIO
 
 import polars as pl
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from tui_datasize.cli.console import PlainConsole
 from tui_datasize.cli.levers import ANSWER_WITHIN_S, ask
 from tui_datasize.cli.project import find_run, project_paths, selected_runs, talk
 from tui_datasize.cli.queueing import asks_for_terms, enqueue, tell_queued
@@ -25,6 +25,7 @@ from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.tail import MetricsTail
+from tui_datasize.words import visible
 
 LOOK_EVERY_S = 0.5
 
@@ -79,12 +80,12 @@ class _Board:
     def __init__(self, project: ProjectPaths, specs: Sequence[RunSpec]) -> None:
         self._project = project
         self._specs = {spec.run_id: spec for spec in specs}
-        self._console = Console(stderr=True)
+        self._console = PlainConsole(stderr=True)
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[unit]}", markup=False),
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
@@ -123,7 +124,7 @@ class _Board:
         for text in texts:
             if text and text not in self._told:
                 # Not cut into lines: it may hold a command to be copied.
-                self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+                self._console.print(text, soft_wrap=True)
         self._told = frozenset(texts)
 
     def _end(self, job: Job) -> None:
@@ -137,7 +138,8 @@ class _Board:
         for job in active:
             if job.run_id not in self._bar_of:
                 total = total_updates(self._specs[job.run_id])
-                self._bar_of[job.run_id] = self._bars.add_task(job.run_id, total=total, unit="updates")
+                task = self._bars.add_task(visible(job.run_id), total=total, unit="updates")
+                self._bar_of[job.run_id] = task
         for run_id, update in self._updates(active).items():
             self._bars.update(self._bar_of[run_id], completed=update)
 
@@ -182,5 +184,7 @@ def _copy_from(file: Path, offset: int, out: TextIO) -> int:
             text = stream.read()
     except FileNotFoundError:
         return offset
-    out.write(text.decode("utf-8", errors="replace"))
+    words = text.decode("utf-8", errors="replace")
+    # A terminal would act on it; a file or a pipe gets it as it is.
+    out.write(visible(words, lines=True) if out.isatty() else words)
     return offset + len(text)

@@ -9,6 +9,7 @@ from html import escape
 from typing import Literal, TypeAlias
 
 from tui_datasize.report.axis import Axis
+from tui_datasize.words import visible
 
 Mark: TypeAlias = Literal["", "dot", "small", "diamond"]
 Values: TypeAlias = Sequence[float | None]
@@ -22,6 +23,11 @@ _BOX_HALF_PX = 7.0
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#666666", "#7b3294")
 """Told apart also by the colour-blind (after Okabe and Ito)."""
+
+
+def escaped(text: str) -> str:
+    """Text within HTML or SVG, where every character shows and none acts."""
+    return escape(visible(text))
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def to_svg(chart: Chart) -> str:
     """The chart as one `<svg>` element."""
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH_PX} {HEIGHT_PX}" width="{WIDTH_PX}" '
-        f'height="{HEIGHT_PX}" role="img" aria-label="{escape(chart.title)}" {_FONT}>',
+        f'height="{HEIGHT_PX}" role="img" aria-label="{escaped(chart.title)}" {_FONT}>',
         f'<rect width="{WIDTH_PX}" height="{HEIGHT_PX}" fill="#ffffff"/>',
         *_axes(chart),
         f'<svg x="{_LEFT}" y="{_TOP}" width="{_across()}" height="{_down()}" overflow="hidden">',
@@ -115,16 +121,16 @@ def _axes(chart: Chart) -> Iterator[str]:
     for value, text in chart.x.marks():
         x = _LEFT + _x(chart, value)
         yield f'<line x1="{x}" x2="{x}" y1="{_TOP}" y2="{bottom}" stroke="#e4e4e4"/>'
-        yield f'<text x="{x}" y="{bottom + 16}" text-anchor="middle" fill="#333">{escape(text)}</text>'
+        yield f'<text x="{x}" y="{bottom + 16}" text-anchor="middle" fill="#333">{escaped(text)}</text>'
     for value, text in chart.y.marks():
         y = _TOP + _y(chart, value)
         yield f'<line x1="{_LEFT}" x2="{_LEFT + _across()}" y1="{y}" y2="{y}" stroke="#e4e4e4"/>'
-        yield f'<text x="{_LEFT - 7}" y="{y + 4}" text-anchor="end" fill="#333">{escape(text)}</text>'
+        yield f'<text x="{_LEFT - 7}" y="{y + 4}" text-anchor="end" fill="#333">{escaped(text)}</text>'
     middle_x, middle_y = _LEFT + _across() / 2, _TOP + _down() / 2
     yield f'<rect x="{_LEFT}" y="{_TOP}" width="{_across()}" height="{_down()}" fill="none" stroke="#999"/>'
-    yield f'<text x="{middle_x}" y="{bottom + 36}" text-anchor="middle">{escape(chart.x.title)}</text>'
+    yield f'<text x="{middle_x}" y="{bottom + 36}" text-anchor="middle">{escaped(chart.x.title)}</text>'
     turned = f'transform="rotate(-90 14 {middle_y})"'
-    yield f'<text x="14" y="{middle_y}" {turned} text-anchor="middle">{escape(chart.y.title)}</text>'
+    yield f'<text x="14" y="{middle_y}" {turned} text-anchor="middle">{escaped(chart.y.title)}</text>'
 
 
 def _known(x: Sequence[float], y: Values) -> Iterator[list[tuple[float, float]]]:
@@ -209,5 +215,5 @@ def _legend(chart: Chart) -> Iterator[str]:
                 yield f'<line {ends} stroke="{colour}" stroke-width="{line.width_px}"{dash}/>'
             if line.mark:
                 yield _mark(x + 9, y - 4, line)
-        yield f'<text x="{x + 23}" y="{y}" fill="#333">{escape(name)}</text>'
+        yield f'<text x="{x + 23}" y="{y}" fill="#333">{escaped(name)}</text>'
         x += width

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
+
+from tui_datasize.report.chart import escaped
 
 _FONT = 'font-family="system-ui, sans-serif" font-size="12"'
 _LETTER_PX = 6.6
@@ -46,12 +47,12 @@ def heat_svg(heat_map: HeatMap) -> str:
     turned = f'transform="rotate(-90 12 {middle})"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH_PX} {height}" width="{_WIDTH_PX}" '
-        f'height="{height}" role="img" aria-label="{escape(heat_map.title)}" {_FONT}>',
+        f'height="{height}" role="img" aria-label="{escaped(heat_map.title)}" {_FONT}>',
         f'<rect width="{_WIDTH_PX}" height="{height}" fill="#ffffff"/>',
         *_labels(heat_map, left, cell),
         *_cells(heat_map, left, cell),
-        f'<text x="12" y="{middle}" {turned} text-anchor="middle">{escape(heat_map.row_title)}</text>',
-        f'<text x="{across:.1f}" y="{below}" text-anchor="middle">{escape(heat_map.column_title)}</text>',
+        f'<text x="12" y="{middle}" {turned} text-anchor="middle">{escaped(heat_map.row_title)}</text>',
+        f'<text x="{across:.1f}" y="{below}" text-anchor="middle">{escaped(heat_map.column_title)}</text>',
         "</svg>",
     ]
     return "\n".join(parts)
@@ -63,11 +64,11 @@ def _labels(heat_map: HeatMap, left: float, cell: float) -> Iterator[str]:
     every = max(1, math.ceil(_LETTER_PX * (longest + 1) / cell))
     for column in range(0, len(heat_map.columns), every):
         x = left + cell * (column + 0.5)
-        text = escape(heat_map.columns[column])
+        text = escaped(heat_map.columns[column])
         yield f'<text x="{x:.1f}" y="{_TOP_PX - 7}" text-anchor="middle" fill="#333">{text}</text>'
     for row, label in enumerate(heat_map.rows):
         y = _TOP_PX + _ROW_PX * (row + 0.5) + 4
-        yield f'<text x="{left - 6:.1f}" y="{y}" text-anchor="end" fill="#333">{escape(label)}</text>'
+        yield f'<text x="{left - 6:.1f}" y="{y}" text-anchor="end" fill="#333">{escaped(label)}</text>'
 
 
 def _cells(heat_map: HeatMap, left: float, cell: float) -> Iterator[str]:

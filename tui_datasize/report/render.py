@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Sequence
-from html import escape
 
 from tui_datasize.report.blocks import Block, Figure, Heading, Table, Words
-from tui_datasize.report.chart import Chart, to_svg
+from tui_datasize.report.chart import Chart, escaped, to_svg
 from tui_datasize.report.heat import HeatMap, heat_svg
+from tui_datasize.words import visible
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """
@@ -34,7 +34,7 @@ def to_html(title: str, blocks: Sequence[Block]) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<title>{escaped(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
 
@@ -46,16 +46,16 @@ def to_markdown(blocks: Sequence[Block]) -> str:
 def _html(block: Block) -> Iterator[str]:
     match block:
         case Heading(text, level):
-            yield f"<h{level}>{escape(text)}</h{level}>"
+            yield f"<h{level}>{escaped(text)}</h{level}>"
         case Words(text, kind):
-            head = f'<span class="{escape(kind)}">{escape(kind)}:</span> ' if kind else ""
-            yield f"<p>{head}{escape(text)}</p>"
+            head = f'<span class="{escaped(kind)}">{escaped(kind)}:</span> ' if kind else ""
+            yield f"<p>{head}{escaped(text)}</p>"
         case Figure(chart, caption):
-            yield f"<figure>\n{_picture(chart)}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
+            yield f"<figure>\n{_picture(chart)}\n<figcaption>{escaped(caption)}</figcaption>\n</figure>"
         case Table(caption, columns, rows, left):
             yield "<table>"
             if caption:
-                yield f"<caption>{escape(caption)}</caption>"
+                yield f"<caption>{escaped(caption)}</caption>"
             yield f"<thead>{_html_row(columns, 'th', left)}</thead>\n<tbody>"
             yield from (_html_row(row, "td", left) for row in rows)
             yield "</tbody>\n</table>"
@@ -67,7 +67,7 @@ def _picture(chart: Chart | HeatMap) -> str:
 
 def _html_row(cells: Sequence[str], tag: str, left: int) -> str:
     opened = (f'<{tag} class="l">', f"<{tag}>")
-    inner = (f"{opened[place >= left]}{escape(cell)}</{tag}>" for place, cell in enumerate(cells))
+    inner = (f"{opened[place >= left]}{escaped(cell)}</{tag}>" for place, cell in enumerate(cells))
     return f"<tr>{''.join(inner)}</tr>"
 
 
@@ -94,4 +94,4 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 def _plain(text: str) -> str:
     """Text in which Markdown and HTML see nothing but text, on one line."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", visible(" ".join(text.split())))

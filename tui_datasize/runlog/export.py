@@ -15,6 +15,7 @@ import polars.selectors as cs
 
 from tui_datasize.errors import StorageError
 from tui_datasize.runlog.atomic import write_bytes
+from tui_datasize.words import visible
 
 Format: TypeAlias = Literal["csv", "parquet", "json", "markdown"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -47,7 +48,9 @@ def export(frame: pl.DataFrame, format_: Format, file: Path | None) -> None:
     """
     data = render(frame, format_)
     if file is None:
-        sys.stdout.buffer.write(data)
+        # A terminal would act on control characters; a file or a pipe gets them as they are.
+        is_acted_on = sys.stdout.isatty() and format_ != "parquet"
+        sys.stdout.buffer.write(visible(data.decode(), lines=True).encode() if is_acted_on else data)
         sys.stdout.buffer.flush()
         return
     try:

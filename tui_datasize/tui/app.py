@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from textual import on
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
@@ -43,6 +44,7 @@ from tui_datasize.tui.widgets.dialogs import TextDialog, facts_table
 from tui_datasize.tui.widgets.header_strip import TABS, HeaderStrip
 from tui_datasize.tui.widgets.key_bar import KeyBar
 from tui_datasize.tui.widgets.palette import THEME, palette_of
+from tui_datasize.tui.widgets.plain import PrintableOnly
 from tui_datasize.tui.widgets.status_line import StatusLine
 
 _FREE_DISK = "Free disk: remove checkpoints that nothing needs"
@@ -118,6 +120,7 @@ class DatasizeApp(App[None]):
         self._news = NewsReader(since=utc_now())
         self._restored = load_view_state(project)
         self._keeper = SchedulerKeeper()
+        self._printable_only = PrintableOnly()
 
     def compose(self) -> ComposeResult:
         """Header, tabs, status and keys."""
@@ -320,6 +323,10 @@ class DatasizeApp(App[None]):
         tab = self.query_one(ContentSwitcher).current or ""
         save_view_state(self._project, ViewState(tab, queue_pane.experiment))
         self.exit(message=farewell(self._snapshot))
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What every line passes before it is drawn; called by Textual."""
+        return [*super().get_line_filters(), self._printable_only]
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002
         """Every action of the tab, for the palette."""

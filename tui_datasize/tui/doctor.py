@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
-from textual.widgets import Static
 
 from tui_datasize.errors import DatasizeError, StorageError
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.widgets.dialogs import TextDialog
 from tui_datasize.tui.widgets.palette import Palette, palette_of
+from tui_datasize.tui.widgets.plain import Words, plain_text
 from tui_datasize.tui.widgets.text import plural
 
 _WAITING = "looking at everything that a run needs: torch is loaded for it, which takes some seconds ..."
@@ -109,8 +109,8 @@ class DoctorDialog(TextDialog):
         try:
             content = findings_page(await examine(doctor_command(self._project)), palette)
         except DatasizeError as error:
-            content = Text(error.line, palette.error)
-        self.query_one(Static).update(content)
+            content = plain_text(error.line, palette.error)
+        self.query_one(Words).update(content)
 
 
 def findings_page(findings: Sequence[Finding], palette: Palette) -> Group:
@@ -118,7 +118,7 @@ def findings_page(findings: Sequence[Finding], palette: Palette) -> Group:
     stopping = [finding.name for finding in findings if finding.verdict == _STOPS]
     warnings = sum(finding.verdict == "warn" for finding in findings)
     if stopping:
-        told = Text(f"would stop a run: {', '.join(dict.fromkeys(stopping))}", f"bold {palette.error}")
+        told = plain_text(f"would stop a run: {', '.join(dict.fromkeys(stopping))}", f"bold {palette.error}")
     else:
         told = Text("nothing would stop a run", f"bold {palette.success}")
     if warnings:
@@ -130,8 +130,8 @@ def findings_page(findings: Sequence[Finding], palette: Palette) -> Group:
         words = f"{_GLYPHS.get(finding.verdict, '?')} {finding.verdict}"
         is_bad = finding.verdict == _STOPS
         table.add_row(
-            Text(words, style, no_wrap=True),
-            Text(finding.name, palette.foreground if is_bad else palette.muted, no_wrap=True),
-            Text(finding.text, f"bold {palette.foreground}" if is_bad else palette.foreground),
+            plain_text(words, style, no_wrap=True),
+            plain_text(finding.name, palette.foreground if is_bad else palette.muted, no_wrap=True),
+            plain_text(finding.text, f"bold {palette.foreground}" if is_bad else palette.foreground),
         )
     return Group(told, Text(), table)

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import DescendantFocus
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from tui_datasize.experiments.load import Order as SweepOrder
 from tui_datasize.experiments.run_order import ORDER_WORDS
@@ -19,6 +19,7 @@ from tui_datasize.tui.orders import QueueTerms
 from tui_datasize.tui.widgets.cycle_field import CycleField
 from tui_datasize.tui.widgets.dialogs import answers, facts_table, field
 from tui_datasize.tui.widgets.palette import palette_of
+from tui_datasize.tui.widgets.plain import Words, titled
 
 
 class QueueDialog(ModalScreen[QueueTerms | None]):
@@ -66,19 +67,18 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         if self._order:
             terms.append(field("order", CycleField(tuple(ORDER_WORDS.items()), self._order)))
         box = Vertical(
-            Static(facts_table(self._facts, palette.muted)),
+            Words(facts_table(self._facts, palette.muted)),
             *terms,
-            Static("", classes="problem"),
+            Words("", classes="problem"),
             answers((("enter", self._yes), ("tab", "terms"), ("esc", "back")), palette),
             classes="dialog",
         )
-        box.border_title = self._title
-        yield box
+        yield titled(box, self._title)
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         """Tell how a field is changed that is not written in."""
         hint = "space ← → change the order" if isinstance(event.widget, CycleField) else ""
-        self.query_one(".dialog").border_subtitle = hint
+        titled(self.query_one(".dialog"), self._title, hint)
 
     def on_input_submitted(self) -> None:
         """Enter in a field answers as everywhere else."""
@@ -102,5 +102,5 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         return next((order for order in ORDER_WORDS if order in chosen), None)
 
     def _ask_again(self, entry: Input, problem: str) -> None:
-        self.query_one(".problem", Static).update(problem)
+        self.query_one(".problem", Words).update(problem)
         entry.focus()

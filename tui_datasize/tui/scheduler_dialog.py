@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.device_settings import read_written, written
@@ -19,6 +19,7 @@ from tui_datasize.jobs.scheduler_look import SchedulerLook
 from tui_datasize.tui.orders import Reschedule
 from tui_datasize.tui.widgets.dialogs import Facts, answers, facts_table, field
 from tui_datasize.tui.widgets.palette import palette_of
+from tui_datasize.tui.widgets.plain import Words, titled
 from tui_datasize.tui.widgets.text import plural
 
 _FOR_GPUS = ("slots_per_gpu", "max_jobs_per_gpu")
@@ -83,15 +84,14 @@ class SchedulerDialog(ModalScreen[Reschedule | None]):
         yes = "restart" if self._look.alive else "start"
         keys = (("enter", yes), ("ctrl+t", "stop"), ("tab", "next"), ("esc", "back"))
         box = Vertical(
-            Static(facts_table(self._facts(), palette.muted), classes="facts"),
+            Words(facts_table(self._facts(), palette.muted), classes="facts"),
             *fields,
-            Static(self._look.file_problem, classes="problem"),
-            Static(_GOES_ON, classes="remark"),
+            Words(self._look.file_problem, classes="problem"),
+            Words(_GOES_ON, classes="remark"),
             answers(keys, palette),
             classes="dialog",
         )
-        box.border_title = "Scheduler"
-        yield box
+        yield titled(box, "Scheduler")
 
     def _facts(self) -> Facts:
         look = self._look
@@ -120,7 +120,7 @@ class SchedulerDialog(ModalScreen[Reschedule | None]):
         try:
             options = read_written(texts, self._look.file)
         except DatasizeError as error:
-            self.query_one(".problem", Static).update(error.line)
+            self.query_one(".problem", Words).update(error.line)
             wrong = next((entry for entry in self.query(Input) if entry.name == error.where), None)
             if wrong is not None:
                 wrong.focus()

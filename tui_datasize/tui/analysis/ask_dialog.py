@@ -8,12 +8,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.tui.analysis.asked import Asked, examples, read_asked
 from tui_datasize.tui.widgets.dialogs import answers, field
 from tui_datasize.tui.widgets.palette import palette_of
+from tui_datasize.tui.widgets.plain import Words, titled
 
 if TYPE_CHECKING:
     from tui_datasize.analysis.curve import Metric
@@ -46,9 +47,8 @@ class AskDialog(ModalScreen[Asked | None]):
             for name, example in examples(self._metric).items()
         ]
         keys = (("enter", "ask"), ("tab", "next"), ("esc", "back"))
-        box = Vertical(*fields, Static("", classes="problem"), answers(keys, palette), classes="dialog")
-        box.border_title = f"What is asked of {self._metric.title.lower()}?"
-        yield box
+        box = Vertical(*fields, Words("", classes="problem"), answers(keys, palette), classes="dialog")
+        yield titled(box, f"What is asked of {self._metric.title.lower()}?")
 
     def on_input_submitted(self) -> None:
         """Enter in a field answers as everywhere else."""
@@ -60,6 +60,6 @@ class AskDialog(ModalScreen[Asked | None]):
         try:
             asked = read_asked(written, self._metric)
         except DatasizeError as error:
-            self.query_one(".problem", Static).update(error.line)
+            self.query_one(".problem", Words).update(error.line)
         else:
             self.dismiss(asked)

@@ -12,12 +12,15 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import OptionList, Static
+from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tui_datasize.tui.widgets.palette import Palette, palette_of
+from tui_datasize.tui.widgets.plain import Words, plain_text, titled
+from tui_datasize.words import visible
 
 Facts: TypeAlias = Sequence[tuple[str, str]]
 """Labels and values; a value without a label is a paragraph of its own."""
@@ -28,25 +31,25 @@ def facts_table(facts: Facts, label_colour: str) -> Group:
     parts: list[RenderableType] = []
     for labelled, group in groupby(facts, key=lambda fact: bool(fact[0])):
         if not labelled:
-            parts += [Text(value) for _, value in group]
+            parts += [plain_text(value) for _, value in group]
             continue
         table = Table.grid(padding=(0, 2))
         for label, value in group:
-            table.add_row(Text(label, style=label_colour, no_wrap=True), Text(value))
+            table.add_row(plain_text(label, label_colour, no_wrap=True), plain_text(value))
         parts.append(table)
     return Group(*parts)
 
 
 def field(label: str, entry: Widget) -> Horizontal:
     """A line of a dialog to fill in."""
-    return Horizontal(Static(label, classes="label"), entry, classes="term")
+    return Horizontal(Words(label, classes="label"), entry, classes="term")
 
 
-def answers(keys: Sequence[tuple[str, str]], palette: Palette) -> Static:
+def answers(keys: Sequence[tuple[str, str]], palette: Palette) -> Words:
     """The last line of a dialog: keys, and what each of them does."""
     key, word = f"bold {palette.primary}", palette.foreground
     parts = [((f"{name} ", key), (meaning, word)) for name, meaning in keys]
-    return Static(Text("    ").join(Text.assemble(*part) for part in parts), classes="answers")
+    return Words(Text("    ").join(Text.assemble(*part) for part in parts), classes="answers")
 
 
 class ConfirmDialog(ModalScreen[bool]):
@@ -73,12 +76,11 @@ class ConfirmDialog(ModalScreen[bool]):
         """The box."""
         palette = palette_of(self.app)
         box = Vertical(
-            Static(facts_table(self._facts, palette.muted)),
+            Words(facts_table(self._facts, palette.muted)),
             answers((("enter", self._yes), ("esc", "back")), palette),
             classes="dialog",
         )
-        box.border_title = self._title
-        yield box
+        yield titled(box, self._title)
 
     def action_answer(self, answer: bool) -> None:
         """Close with the answer."""
@@ -110,11 +112,9 @@ class ChooseDialog(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         """The box."""
-        options = OptionList(*(Option(text, id=str(i)) for i, (_, text) in enumerate(self._choices)))
-        box = Vertical(options, classes="dialog")
-        box.border_title = self._title
-        box.border_subtitle = "enter choose   esc back"
-        yield box
+        texts = (Content(visible(text)) for _, text in self._choices)
+        options = OptionList(*(Option(text, id=str(i)) for i, text in enumerate(texts)))
+        yield titled(Vertical(options, classes="dialog"), self._title, "enter choose   esc back")
 
     def on_mount(self) -> None:
         """Begin at the value in use."""
@@ -164,10 +164,8 @@ class TextDialog(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """The box."""
-        box = VerticalScroll(Static(self._content), classes="dialog reading")
-        box.border_title = self._title
-        box.border_subtitle = "j k scroll   esc back"
-        yield box
+        box = VerticalScroll(Words(self._content), classes="dialog reading")
+        yield titled(box, self._title, "j k scroll   esc back")
 
     def action_scroll(self, lines: int) -> None:
         """Scroll by lines."""

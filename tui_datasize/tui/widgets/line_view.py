@@ -14,6 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui_datasize.tui.widgets.palette import Palette, palette_of
+from tui_datasize.tui.widgets.plain import visible_segments
 
 
 class LineView(ScrollView, can_focus=False):
@@ -66,7 +67,8 @@ class LineView(ScrollView, can_focus=False):
         for line in self.draw(size)[: size.height]:
             line.truncate(size.width)
             base = console.get_style(line.style)
-            strips.append(Strip(line.render(console, end="")).apply_style(base))
+            segments = visible_segments(line.render(console, end=""))
+            strips.append(Strip(segments).apply_style(base))
         return strips
 
     def render_line(self, y: int) -> Strip:

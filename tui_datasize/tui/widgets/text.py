@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui_datasize.words import plural
+from tui_datasize.words import plural, visible
 
 __all__ = ["fit", "fit_end", "number", "plural"]
 
@@ -13,6 +13,7 @@ def fit(text: str, width: int) -> str:
     >>> fit("letters", 9), fit("letters", 4)
     ('letters  ', 'let…')
     """
+    text = visible(text)
     if len(text) <= width:
         return text.ljust(width)
     return f"{text[: width - 1]}…" if width > 0 else ""
@@ -24,6 +25,7 @@ def fit_end(text: str, width: int) -> str:
     >>> fit_end("letters", 9), fit_end("letters-n750", 6)
     ('letters  ', '…-n750')
     """
+    text = visible(text)
     if len(text) <= width:
         return text.ljust(width)
     return f"…{text[len(text) - width + 1 :]}" if width > 0 else ""

@@ -1,0 +1,96 @@
+"""Text from outside is text: no character of it acts on a terminal, and no markup is read in it."""
+
+from __future__ import annotations
+
+import ast
+import io
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+import tui_datasize
+from tui_datasize.cli.console import PlainConsole, plain_table, styled
+from tui_datasize.errors import ConfigError
+from tui_datasize.report.blocks import Heading, Words
+from tui_datasize.report.render import to_html, to_markdown
+from tui_datasize.words import LONGEST_LINE, visible
+
+HOSTILE = "a\x1b]0;owned\x07\x9b31m[/nope][bold]\u202e\u200b\ud83d\x7f:bomb:"
+ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def acting(text: str) -> set[str]:
+    """Characters that do something to a terminal, or to the characters beside them."""
+    return {c for c in text if unicodedata.category(c) in ACTING} - {"\n"}
+
+
+def test_every_character_that_acts_is_written_out_and_every_other_stays():
+    every = [chr(code) for code in range(sys.maxunicode + 1)]
+    assert not acting("".join(map(visible, every)))
+    changed = {unicodedata.category(c) for c in every if visible(c) != c}
+    assert changed == {*ACTING, "Cn", "Co"}
+    assert visible("Größe é 日本 \u00a0½") == "Größe é 日本 \u00a0½"
+
+
+def test_a_line_without_end_is_cut_and_the_rest_is_counted():
+    shown = visible("x" * 3_000_000 + "\nnext", lines=True).split("\n")
+    assert shown[0].endswith(f"… ({3_000_000 - LONGEST_LINE:,} characters more)")
+    assert shown[1] == "next"
+
+
+def test_a_console_shows_what_it_is_given():
+    out = io.StringIO()
+    console = PlainConsole(file=out, force_terminal=False, width=200)
+    table = plain_table(HOSTILE)
+    table.add_row(HOSTILE)
+    table.title = HOSTILE
+    console.print(HOSTILE, table, styled((HOSTILE, "bold"), HOSTILE), style="bold")
+    assert not acting(out.getvalue())
+    assert out.getvalue().count("[/nope][bold]") == 6
+    assert ":bomb:" in out.getvalue()
+
+
+def test_an_error_is_one_line():
+    assert not acting(ConfigError(HOSTILE, where=HOSTILE, fix=f"{HOSTILE}\n").line)
+
+
+@pytest.mark.parametrize("page", [lambda blocks: to_html(HOSTILE, blocks), to_markdown])
+def test_a_page_can_be_written_and_read(page):
+    assert not acting(page([Heading(HOSTILE), Words(HOSTILE)]).encode().decode())
+
+
+DOORS = {"Console": "cli/console.py", "Static": "tui/widgets/plain.py", "Label": "", "from_markup": ""}
+"""What takes strings for markup, and the one file that may use it."""
+SET_ONCE = {"border_title", "border_subtitle"}
+
+
+def _slips(file: Path) -> list[str]:
+    name = str(file.relative_to(Path(tui_datasize.__file__).parent))
+    found = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        used = ""
+        match node:
+            case ast.Call(func=ast.Name(id=used) | ast.Attribute(attr=used)) if used in DOORS:
+                found += [used] if DOORS[used] != name else []
+            case ast.ClassDef(bases=[ast.Name(id=used)]) if used in DOORS:
+                found += [used] if DOORS[used] != name else []
+            case ast.Attribute(attr=used, ctx=ast.Store()) if used in SET_ONCE:
+                found += [used] if name != "tui/widgets/plain.py" else []
+            case ast.Call(func=ast.Name(id="TextColumn"), keywords=keywords):
+                found += [] if any(keyword.arg == "markup" for keyword in keywords) else ["TextColumn"]
+            case ast.Call(func=ast.Attribute(attr="notify")):
+                found.append("notify")
+    return [f"{name}: {one}" for one in found]
+
+
+def test_markup_is_read_nowhere():
+    package = Path(tui_datasize.__file__).parent
+    slips = [
+        slip
+        for room in ("cli", "tui", "report")
+        for f in sorted((package / room).rglob("*.py"))
+        for slip in _slips(f)
+    ]
+    assert slips == []
