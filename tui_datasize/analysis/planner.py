@@ -29,7 +29,7 @@ from tui_datasize.analysis.fitting import LawFit, curve_points, fit_law
 from tui_datasize.analysis.laws import WHAT_LAWS_DESCRIBE, Floats, Loss, flipped, loss_of
 from tui_datasize.analysis.noise import Noise, noise_of
 from tui_datasize.analysis.plan_words import plan_words
-from tui_datasize.analysis.question import WHAT_RUNS_ALLOW, PlanQuestion
+from tui_datasize.analysis.question import MOST_PLANNED, WHAT_RUNS_ALLOW, PlanQuestion
 from tui_datasize.analysis.summary import laws_of
 
 AHEAD = 4
@@ -128,6 +128,11 @@ def plan_next_runs(
     price, budget = _budget(question, sizes, costs, int(present.sum()))
     if not (price > 0).all():
         return FitFailure("has runs that do not say how many samples they saw: give the budget in runs")
+    if budget > MOST_PLANNED * float(price.min()):
+        return FitFailure(
+            f"has a budget of {budget / float(price.min()):,.0f} runs: give at most {MOST_PLANNED:,} runs, "
+            "or fewer samples"
+        )
     added, checks = allocate(design, at, sizes, present, price, budget, question.check_share)
     if not added.any():
         return FitFailure("has a budget below the cost of one run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from tui_datasize.errors import ConfigError
@@ -10,6 +11,10 @@ from tui_datasize.errors import ConfigError
 if TYPE_CHECKING:
     from tui_datasize.analysis.curve import Metric
 
+MOST_ASKED = 10**12
+"""Images that a question may be about."""
+MOST_PLANNED = 10_000
+"""Runs of one plan: they are placed one by one."""
 CHECK_SHARE = 0.2
 """Of a budget, kept for sizes that the law does not ask for, to see whether it holds there."""
 
@@ -18,10 +23,12 @@ def share_or_number(text: str) -> float:
     """A number as a person writes it, a percentage as its share: `95 %`, `95%` and `0.95` are the same.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is neither, or infinite.
     """
-    number = text.strip().removesuffix("%")
-    return float(number) / (100 if text.rstrip().endswith("%") else 1)
+    number = float(text.strip().removesuffix("%")) / (100 if text.rstrip().endswith("%") else 1)
+    if not isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +48,12 @@ class Question:
         Raises:
             ConfigError: A target outside the metric's range, or a delta that is not above 0.
         """
-        most = 1.0 if metric.is_share else float("inf")
+        most = 1.0 if metric.is_share else float(MOST_ASKED)
         if self.target is not None and not 0 <= self.target <= most:
             expected = "between 0 and 1 (or 0% and 100%)" if metric.is_share else "of 0 or more"
             raise ConfigError(f"no target {self.target:g} for {metric.name}", fix=f"give one {expected}")
-        if self.delta is not None and not self.delta > 0:
-            raise ConfigError(f"no delta {self.delta:g}", fix="give one above 0")
+        if self.delta is not None and not 0 < self.delta <= most:
+            raise ConfigError(f"no delta {self.delta:g}", fix=f"give one above 0, at most {most:g}")
 
 
 NOTHING_ASKED = Question()
@@ -79,8 +86,12 @@ class PlanQuestion:
         if self.runs is not None and self.samples is not None:
             raise ConfigError("two budgets were given", fix="give runs or samples")
         for name, value in (("size", self.at), ("number of runs", self.runs), ("samples", self.samples)):
-            if value is not None and not value > 0:
-                raise ConfigError(f"no {name} {value:g}", fix="give a number above 0")
+            if value is not None and not 0 < value <= MOST_ASKED:
+                raise ConfigError(
+                    f"no {name} {value:g}", fix=f"give a number above 0, at most {MOST_ASKED:g}"
+                )
+        if self.runs is not None and self.runs > MOST_PLANNED:
+            raise ConfigError(f"a plan of {self.runs:,} runs", fix=f"give at most {MOST_PLANNED:,}")
         if self.target is not None and metric.is_share and not 0 < self.target < 1:
             raise ConfigError(
                 f"no target {self.target:g} for {metric.name}",

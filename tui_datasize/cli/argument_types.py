@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from math import nan
+
+from tui_datasize.experiments.toml_table import MOST_WHOLE
+
+MOST_COUNT = 10**12
+"""Of images, or whatever else is counted: larger ones are slips, or meant to harm."""
 
 
 def count(text: str) -> int:
     """A whole number of at least 1."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
+    number = _whole(text)
+    if number is None or number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    if number > MOST_COUNT:
+        raise argparse.ArgumentTypeError(f"expected at most {MOST_COUNT:,}, got {text!r}")
     return number
+
+
+def _whole(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
     """A reader of whole numbers from `least` to `most`."""
 
     def read(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if not least <= number <= most:
+        number = _whole(text)
+        if number is None or not least <= number <= most:
             raise argparse.ArgumentTypeError(
                 f"expected a whole number from {least:,} to {most:,}, got {text!r}"
             )
@@ -57,18 +66,34 @@ def share_or_number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"expected a number or a percentage, got {text!r}") from None
 
 
+def number_of_samples(text: str) -> float:
+    """A number above 0, such as 2e6."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = nan
+    if not 0 < number <= MOST_COUNT:
+        raise argparse.ArgumentTypeError(f"expected a number above 0 and at most 1e12, got {text!r}")
+    return number
+
+
 def whole_numbers(text: str) -> Sequence[int]:
     """Whole numbers with commas between."""
     try:
-        return tuple(int(part) for part in text.replace("_", "").split(",") if part.strip())
+        numbers = tuple(int(part) for part in text.replace("_", "").split(",") if part.strip())
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected whole numbers with commas between, got {text!r}"
-        ) from None
+        numbers = (-1,)
+    if all(0 <= number <= MOST_WHOLE for number in numbers):
+        return numbers
+    raise argparse.ArgumentTypeError(f"expected whole numbers with commas between, got {text!r}")
 
 
 def add_fit_from(command: argparse._ActionsContainer) -> None:
     """Add `--fit-from`."""
     command.add_argument(
-        "--fit-from", type=int, default=0, metavar="N", help="leave smaller train sizes out of the fits"
+        "--fit-from",
+        type=whole_number(0, MOST_COUNT),
+        default=0,
+        metavar="N",
+        help="leave smaller train sizes out of the fits",
     )

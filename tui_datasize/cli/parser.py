@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from tui_datasize import __version__
-from tui_datasize.cli.argument_types import add_fit_from, change, count, share_or_number
+from tui_datasize.cli.argument_types import add_fit_from, change, count, number_of_samples, share_or_number
 from tui_datasize.cli.queue_arguments import add_queue_command, add_run_command
 from tui_datasize.cli.record_arguments import add_record_commands
 from tui_datasize.cli.scheduler_arguments import add_scheduler_command
@@ -258,7 +258,10 @@ def _add_plan_question(command: argparse._ActionsContainer) -> None:
         "--runs", type=count, metavar="K", help="budget in runs (default: as many as there are)"
     )
     command.add_argument(
-        "--samples", type=float, metavar="S", help="or in training samples, counted as often as they are seen"
+        "--samples",
+        type=number_of_samples,
+        metavar="S",
+        help="or in training samples, counted as often as they are seen",
     )
     add_fit_from(command)
 

@@ -20,7 +20,7 @@ from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.load import Experiment, Project
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.experiments.sweep import plan_runs, source_runs, variant_labels
+from tui_datasize.experiments.sweep import part_of, plan_runs, source_runs, variant_labels
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import Acknowledgement, CommandResult
 from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
@@ -48,12 +48,14 @@ def experiments(arguments: argparse.Namespace) -> int:
 def _describe(project: Project, experiment: Experiment, jobs: Sequence[Job]) -> dict[str, Any]:
     """One experiment as plain values; a missing data set is a `problem`, not a failure."""
     problem, specs = "", ()  # type: str, tuple[RunSpec, ...]
+    succeeded = [
+        job.run_id for job in jobs if job.experiment == experiment.name and job.state is JobState.SUCCEEDED
+    ]
     try:
-        specs = plan_runs(experiment, project)
+        specs = plan_runs(part_of(experiment, succeeded), project)
     except DatasizeError as error:
         problem = error.what
-    own = {spec.run_id for spec in specs}
-    done = sum(job.run_id in own and job.state is JobState.SUCCEEDED for job in jobs)
+    done = len({spec.run_id for spec in specs}.intersection(succeeded))
     return {
         "experiment": experiment.name,
         "title": experiment.title,
@@ -62,7 +64,7 @@ def _describe(project: Project, experiment: Experiment, jobs: Sequence[Job]) -> 
         "sizes": sorted({spec.train_size for spec in specs}),
         "seeds": list(experiment.seeds),
         "subset_seeds": list(experiment.subset_seeds),
-        "runs": len(specs),
+        "runs": experiment.n_runs if specs else 0,
         "done": done,
         "problem": problem,
     }

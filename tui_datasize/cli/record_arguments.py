@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from tui_datasize.cli.argument_types import add_fit_from, count, share_or_number
+from tui_datasize.cli.argument_types import add_fit_from, count, share_or_number, whole_number
 
 
 def add_record_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
@@ -61,7 +61,12 @@ def _add_import(command: argparse.ArgumentParser) -> None:
     )
     told = command.add_argument_group("what the file does not tell")
     told.add_argument("--size", type=count, metavar="N", help="train size of rows that tell none")
-    told.add_argument("--seed", type=int, metavar="S", help="seed of rows that tell none (default: 0)")
+    told.add_argument(
+        "--seed",
+        type=whole_number(0, 2**63 - 1),
+        metavar="S",
+        help="seed of rows that tell none (default: 0)",
+    )
     told.add_argument("--dataset", metavar="TEXT", help="name of the data set, in free words")
     told.add_argument("--model", metavar="TEXT", help="name of the model, in free words")
 

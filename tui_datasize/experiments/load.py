@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
-
-import tomli
+from typing import Literal, TypeAlias
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.checkpoint_settings import Keep, read_keep
 from tui_datasize.experiments.device_settings import DeviceSettings, read_devices
-from tui_datasize.experiments.recipe import RECIPE_KEYS, Recipe, read_recipes
+from tui_datasize.experiments.recipe import RECIPE_KEYS, Recipe, count_combinations, read_recipes
 from tui_datasize.experiments.spec import NAME_PATTERN, STRATEGIES, Strategy
-from tui_datasize.experiments.toml_table import Table, is_whole, nearest
+from tui_datasize.experiments.toml_file import read_toml
+from tui_datasize.experiments.toml_table import MOST_WHOLE, Table, is_whole, nearest
+from tui_datasize.words import plural
 
 DATA_VARIABLE = "DATASIZE_DATA"
 LONGEST_NAME = 100
+MOST_EXPERIMENTS = 1_000
+MOST_RECIPES = 5_000
+"""Combinations of swept values, of all experiments together."""
+MOST_RUNS = 50_000
+"""Of one experiment."""
+MOST_RUNS_OF_PROJECT = 200_000
 
 SizeUnit: TypeAlias = Literal["sizes", "fractions", "per_class"]
 Order: TypeAlias = Literal["curve-first", "by-size", "by-seed"]
@@ -47,6 +52,12 @@ class Experiment:
     order: Order
     where: str
     """File and key path of the table, for errors found later."""
+
+    @property
+    def n_runs(self) -> int:
+        """How many runs the sweep has: the product of the lengths of its lists."""
+        draws = len(self.seeds) * len(self.subset_seeds)
+        return len(self.recipes) * len(self.size_values) * draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +96,21 @@ def load_project(file: Path, environment: Mapping[str, str] = os.environ) -> Pro
         ConfigError: The file is missing, is not TOML, or a key or value is wrong; the message names
             the file, the key path and what was expected.
     """
-    document = Table(_parse(file), str(file))
+    document = Table(read_toml(file, fix="name the project directory with --project DIR"), str(file))
     data_dir = _read_data_dir(document.table("paths"), file.parent, environment)
     devices, notify = read_devices(document.table("devices")), document.text("notify", "")
     keep = read_keep(document.table("checkpoints"))
     experiments: dict[str, Experiment] = {}
-    for name, table in document.table("experiments").tables():
+    tables = document.table("experiments").tables()
+    _refuse_more(len(tables), MOST_EXPERIMENTS, "experiment", document.where("experiments"))
+    recipes = runs = 0
+    for name, table in tables:
         _check_name(name, experiments, table)
-        experiments[name] = _read_experiment(name, table)
+        experiment = _read_experiment(name, table, MOST_RECIPES - recipes)
+        recipes += len(experiment.recipes)
+        runs += experiment.n_runs
+        _refuse_more(runs, MOST_RUNS_OF_PROJECT, "run", table.where(), "in the experiments up to this one")
+        experiments[name] = experiment
     document.finish()
     return Project(file, MappingProxyType(experiments), data_dir, devices, notify, keep)
 
@@ -123,31 +141,7 @@ def notify_command(project_root: Path) -> str:
 def _top_level(project_root: Path) -> Table:
     """The whole document of a project; empty where it has no file."""
     file = project_root / "experiments.toml"
-    return Table(_parse(file) if file.is_file() else {}, str(file))
-
-
-def _parse(file: Path) -> dict[str, Any]:
-    try:
-        return tomli.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            "no such file", where=str(file), fix="name the project directory with --project DIR"
-        ) from None
-    except tomli.TOMLDecodeError as error:
-        raise ConfigError(_toml_problem(error), where=str(file)) from None
-    except UnicodeDecodeError:
-        raise ConfigError("not UTF-8 text", where=str(file)) from None
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=str(file)) from None
-
-
-def _toml_problem(error: tomli.TOMLDecodeError) -> str:
-    """What is wrong with a file that is not TOML; the parser's words for a repeated table are Python's."""
-    twice = re.search(r"Cannot declare \((.+?),?\) twice(.*)", str(error))
-    if not twice:
-        return f"not valid TOML: {error}"
-    key = ".".join(part.strip(" '\"") for part in twice[1].split(","))
-    return f"the table [{key}] stands there twice{twice[2]}; give one of them another name"
+    return Table(read_toml(file) if file.exists() else {}, str(file))
 
 
 def _read_data_dir(paths: Table, root: Path, environment: Mapping[str, str]) -> Path:
@@ -160,6 +154,14 @@ def _read_data_dir(paths: Table, root: Path, environment: Mapping[str, str]) -> 
     import platformdirs
 
     return platformdirs.user_data_path("datasize-tui")
+
+
+def _refuse_more(count: int, most: int, noun: str, where: str, of_what: str = "") -> None:
+    """Refuse what is too many to be built, before it is."""
+    if count > most:
+        counted = " ".join(filter(None, (plural(count, noun), of_what)))
+        fix = "shorten the lists" if noun == "run" else "spread them over several projects"
+        raise ConfigError(f"{counted}, and at most {most:,} can be handled", where=where, fix=fix)
 
 
 def _check_name(name: str, known: Mapping[str, Experiment], table: Table) -> None:
@@ -181,11 +183,16 @@ _EXPERIMENT_KEYS = RECIPE_KEYS | {
 }
 
 
-def _read_experiment(name: str, table: Table) -> Experiment:
+def _read_experiment(name: str, table: Table, most_recipes: int) -> Experiment:
     # A misspelt key first: "sises" is the mistake, not that there are no sizes.
     table.refuse_unknown(_EXPERIMENT_KEYS)
     size_unit, size_values = _read_sizes(table)
     strategy, nested, subset_seeds = _read_subset(table.table("subset"), size_unit)
+    seeds, sweep = _read_seeds(table, "seeds", default=[0]), table.table("sweep")
+    combinations = count_combinations(sweep)
+    _refuse_more(combinations, most_recipes, "combination", sweep.where(), "of swept values")
+    runs = combinations * len(size_values) * len(seeds) * len(subset_seeds)
+    _refuse_more(runs, MOST_RUNS, "run", table.where())
     experiment = Experiment(
         name=name,
         title=table.text("title", name),
@@ -195,8 +202,8 @@ def _read_experiment(name: str, table: Table) -> Experiment:
         strategy=strategy,
         nested=nested,
         subset_seeds=subset_seeds,
-        seeds=_read_seeds(table, "seeds", default=[0]),
-        recipes=read_recipes(table, table.table("sweep")),
+        seeds=seeds,
+        recipes=read_recipes(table, sweep),
         order=table.choice("order", ORDERS, "curve-first"),
         where=table.where(),
     )
@@ -235,13 +242,15 @@ def _read_seeds(table: Table, key: str, default: list[int]) -> tuple[int, ...]:
     value = table.take(key, default)
     if not isinstance(value, Mapping):
         is_list = isinstance(value, list) and value
-        if not is_list or not all(is_whole(seed) and 0 <= seed < 2**63 for seed in value):
+        if not is_list or not all(is_whole(seed) and 0 <= seed <= MOST_WHOLE for seed in value):
             raise table.error(key, "a list of whole numbers of at least 0, or { count = 10, step = 101 }")
         if len(set(value)) < len(value):
             raise table.error(key, "each seed once")
         return tuple(value)
     spread = table.table(key)
-    count, step = spread.integer("count", least=1), spread.integer("step", 1, least=1)
-    start = spread.integer("start", 0)
+    count = spread.integer("count", least=1, most=MOST_RUNS)
+    step, start = spread.integer("step", 1, least=1), spread.integer("start", 0)
     spread.finish()
+    if start + step * (count - 1) > MOST_WHOLE:
+        raise ConfigError("the last seed is 2^63 or more", where=spread.where(), fix="take a smaller step")
     return tuple(start + step * i for i in range(count))

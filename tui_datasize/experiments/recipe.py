@@ -6,12 +6,15 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any, TypeVar
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.architectures import layer_count
 from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.recipe_tables import (
+    MOST_BATCH,
+    MOST_PX,
     TransferRecipe,
     named_table,
     read_augmentation,
@@ -91,6 +94,12 @@ def read_recipes(table: Table, sweep: Table) -> tuple[Recipe, ...]:
     return tuple(recipes)
 
 
+def count_combinations(sweep: Table) -> int:
+    """How many recipes `read_recipes` would make of a sweep; what is no list counts once."""
+    values = sweep.take_all().values()
+    return prod(len(one) if isinstance(one, list) else 1 for one in values)
+
+
 def _swept_values(sweep: Table, key: str) -> list[Any]:
     if key.split(".")[0] not in RECIPE_KEYS:
         raise ConfigError(f"cannot sweep {key!r}", where=sweep.where(), fix=nearest(key, set(RECIPE_KEYS)))
@@ -125,7 +134,7 @@ def _read_recipe(table: Table) -> Recipe:
     recipe = Recipe(
         model=read_model(table),
         budget=read_budget(table.table("budget")),
-        batch_size=table.integer("batch_size", 64, least=1),
+        batch_size=table.integer("batch_size", 64, least=1, most=MOST_BATCH),
         optimizer=read_optimizer(named_table(table, "optimizer", default="adamw")),
         clip_grad_norm=table.number("clip_grad_norm", above=0) if table.has("clip_grad_norm") else None,
         evaluations=read_evaluations(table.table("evaluate")),
@@ -137,7 +146,7 @@ def _read_recipe(table: Table) -> Recipe:
         classes=read_classes(named_table(table, "classes", short="half")),
         label_noise=_read_noise(table),
         imbalance=table.number("imbalance", 1.0, at_least=1),
-        image_px=table.integer("image_px", 0),
+        image_px=table.integer("image_px", 0, most=MOST_PX),
         transfer=_read_switched(table, "transfer", read_transfer),
         protocol=read_protocol(table.table("protocol")),
     )

@@ -23,6 +23,7 @@ from tui_datasize.experiments.spec import (
     MEASURED,
     OPTIMIZERS,
     Budget,
+    BudgetUnit,
     ClassSplit,
     LabelNoise,
     ModelSpec,
@@ -30,9 +31,16 @@ from tui_datasize.experiments.spec import (
     OptionValue,
     Protocol,
 )
-from tui_datasize.experiments.toml_table import Table, is_number, is_whole
+from tui_datasize.experiments.toml_table import MOST_WHOLE, Table, is_number, is_whole
 
 _MODEL_NAMES = (*MODELS, "torchvision:NAME")
+MOST_AMOUNT: Mapping[BudgetUnit, int] = MappingProxyType(
+    {"updates": 10**9, "samples": 10**12, "epochs": 10**6}
+)
+"""Of a budget; years of any machine."""
+MOST_EVALUATIONS = 100_000
+MOST_BATCH = 1_000_000
+MOST_PX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,12 @@ def read_budget(table: Table) -> Budget:
             f"expected exactly one of {', '.join(BUDGET_UNITS)}, got {found}", where=table.where()
         )
     (unit,) = given
-    amount = table.number(unit, above=0) if unit == "epochs" else table.integer(unit, least=1)
+    most = MOST_AMOUNT[unit]
+    amount = (
+        table.number(unit, above=0, at_most=most)
+        if unit == "epochs"
+        else table.integer(unit, least=1, most=most)
+    )
     table.finish()
     return Budget(unit, amount)
 
@@ -128,7 +141,7 @@ def read_optimizer(table: Table) -> OptimizerSpec:
 
 def read_evaluations(table: Table) -> int | None:
     """`evaluate`: how many times; None where it is not said."""
-    times = table.integer("times", least=1) if table.has("times") else None
+    times = table.integer("times", least=1, most=MOST_EVALUATIONS) if table.has("times") else None
     table.finish()
     return times
 
@@ -143,13 +156,17 @@ _SCHEDULE_KEYS: Mapping[ScheduleName, tuple[str, ...]] = MappingProxyType(
 )
 
 
-_LONGEST: Mapping[ScheduleUnit, float] = MappingProxyType({"fraction": 1.0, "updates": float("inf")})
+_LONGEST: Mapping[ScheduleUnit, float] = MappingProxyType(
+    {"fraction": 1.0, "updates": MOST_AMOUNT["updates"]}
+)
 
 
 def _length(table: Table, key: str, unit: ScheduleUnit, default: int | None = None) -> float:
     """A share of the budget, or whole updates; above 0 unless it may be left out."""
     if unit == "updates":
-        return float(table.integer(key, default, least=1 if default is None else 0))
+        return float(
+            table.integer(key, default, least=1 if default is None else 0, most=MOST_AMOUNT["updates"])
+        )
     return table.number(key, default, above=0 if default is None else None, at_most=1)
 
 
@@ -199,10 +216,10 @@ def read_augmentation(table: Table) -> AugmentationSpec:
     defaults = AugmentationSpec()
     augmentation = AugmentationSpec(
         **{key: table.number(key, 0.0, at_most=most) for key, most in _AUGMENTATION_BOUNDS.items()},
-        crop_px=table.integer("crop_px", 0),
-        crop_padding_px=table.integer("crop_padding_px", 0),
+        crop_px=table.integer("crop_px", 0, most=MOST_PX),
+        crop_padding_px=table.integer("crop_padding_px", 0, most=MOST_PX),
         trivial_augment=table.boolean("trivial_augment", False),
-        repeats=table.integer("repeats", defaults.repeats, least=1),
+        repeats=table.integer("repeats", defaults.repeats, least=1, most=MOST_BATCH),
     )
     if augmentation.resized_crop and not augmentation.crop_px:
         raise ConfigError("resized_crop needs crop_px, the side it is resized to", where=table.where())
@@ -240,14 +257,14 @@ def _weights(confusion: Table, label: str) -> list[tuple[str, float]]:
     if isinstance(value, str):
         return [(value, 1.0)]
     table = confusion.table(label)
-    return [(becomes, table.number(becomes, above=0)) for becomes in sorted(table.take_all())]
+    return [(becomes, table.number(becomes, above=0, at_most=1e9)) for becomes in sorted(table.take_all())]
 
 
 def read_transfer(table: Table) -> TransferRecipe:
     """`transfer`: from which run or experiment, how many layers, and whether they are frozen."""
     origin = table.text("from")
     layers = table.take("layers", "all")
-    if layers != "all" and not (is_whole(layers) and layers >= 1):
+    if layers != "all" and not (is_whole(layers) and 1 <= layers <= MOST_WHOLE):
         raise table.error("layers", 'a whole number of at least 1, or "all"')
     transfer = TransferRecipe(
         origin, None if layers == "all" else int(layers), table.boolean("freeze", False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +23,8 @@ from tui_datasize.experiments.subsets import largest_imbalanced
 AS_PUBLISHED = "as published"
 """The mark of runs that are measured or trained as a study's code did it, not as its text says."""
 
+_CELL = re.compile(r"-d(?P<draw>\d{1,19})-s(?P<seed>\d{1,19})-[0-9a-f]{8}$")
+"""The end of a run id: which draw and seed it has."""
 _AXES = ("experiment", "train_size", "seed", "subset.seed")
 
 
@@ -36,6 +40,21 @@ def plan_runs(experiment: Experiment, project: Project) -> tuple[RunSpec, ...]:
         ConfigError: Two cells of the sweep are one run, or a source is missing or not the only one.
     """
     return _plan(experiment, project, ())
+
+
+def part_of(experiment: Experiment, run_ids: Iterable[str]) -> Experiment:
+    """The experiment with no more seeds and draws than some of its runs have, and one of each at least.
+
+    Whoever asks which of these runs it still lists needs no more of it.
+    """
+    cells = [cell for run_id in run_ids if (cell := _CELL.search(run_id))]
+    draws, seeds = ({int(cell[key]) for cell in cells} for key in ("draw", "seed"))
+    return replace(
+        experiment,
+        seeds=tuple(seed for seed in experiment.seeds if seed in seeds) or experiment.seeds[:1],
+        subset_seeds=tuple(draw for draw in experiment.subset_seeds if draw in draws)
+        or experiment.subset_seeds[:1],
+    )
 
 
 def source_runs(specs: Sequence[RunSpec], project: Project) -> tuple[RunSpec, ...]:

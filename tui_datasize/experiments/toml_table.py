@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from math import inf, isfinite
@@ -11,6 +12,13 @@ from typing import Any, TypeVar
 from tui_datasize.errors import ConfigError
 
 Choice = TypeVar("Choice", bound=str)
+
+MOST_WHOLE = 2**63 - 1
+MOST_VALUES = 50_000
+"""Of a list."""
+MOST_NUMBER = 1e12
+"""Of a number for which nothing smaller makes sense as a bound."""
+MOST_IMAGES = 10**9
 
 
 class Table:
@@ -85,11 +93,13 @@ class Table:
             raise self.error(key, "true or false")
         return value
 
-    def integer(self, key: str, default: int | None = None, *, least: int = 0) -> int:
-        """A whole number of at least `least`."""
+    def integer(self, key: str, default: int | None = None, *, least: int = 0, most: int = MOST_WHOLE) -> int:
+        """A whole number from `least` to `most`."""
         value = self.take(key, default)
         if not is_whole(value) or value < least:
             raise self.error(key, f"a whole number of at least {least}")
+        if value > most:
+            raise self.error(key, f"a whole number of at most {most:,}")
         return int(value)
 
     def number(
@@ -113,6 +123,8 @@ class Table:
         given = [(word, bound, holds) for word, bound, holds in checks if bound is not None and bound < inf]
         if not is_number(value) or not all(holds(value, bound) for _, bound, holds in given):
             raise self.error(key, "a number " + " and ".join(f"{word} {bound:g}" for word, bound, _ in given))
+        if value > MOST_NUMBER:
+            raise self.error(key, f"a number of at most {MOST_NUMBER:g}")
         return float(value)
 
     def choice(self, key: str, choices: Sequence[Choice], default: Choice | None = None) -> Choice:
@@ -123,18 +135,24 @@ class Table:
                 return choice
         raise self.error(key, f"one of {', '.join(choices)}")
 
-    def numbers(self, key: str, *, whole: bool, above: float = 0, at_most: float | None = None) -> list[Any]:
+    def numbers(self, key: str, *, whole: bool, above: float = 0, at_most: float = MOST_IMAGES) -> list[Any]:
         """A list of distinct numbers, none empty, each above `above` and at most `at_most`."""
         values = self.take(key)
         kind = "whole numbers" if whole else "numbers"
-        bounds = f"above {above:g}" + ("" if at_most is None else f" and at most {at_most:g}")
+        bounds = f"above {above:g}" + (f" and at most {at_most:g}" if at_most < MOST_IMAGES else "")
         fits = is_whole if whole else is_number
         if not isinstance(values, list) or not values:
             raise self.error(key, f"a list of {kind} {bounds}")
+        if len(values) > MOST_VALUES:
+            expected = f"expected at most {MOST_VALUES:,} {kind}, got {len(values):,}"
+            raise ConfigError(expected, where=self.where(key))
         for value in values:
-            if not fits(value) or value <= above or (at_most is not None and value > at_most):
+            if fits(value) and value > at_most >= MOST_IMAGES:
+                expected = f"expected {kind} of at most {at_most:,g}, got {show(value)}"
+                raise ConfigError(expected, where=self.where(key))
+            if not fits(value) or not above < value <= at_most:
                 raise ConfigError(f"expected {kind} {bounds}, got {show(value)}", where=self.where(key))
-        twice = next((value for value in values if values.count(value) > 1), None)
+        twice = next((value for value, count in Counter(values).items() if count > 1), None)
         if twice is not None:
             raise ConfigError(f"{show(twice)} stands there twice", where=self.where(key))
         return values
@@ -172,5 +190,9 @@ def show(value: Any) -> str:
         return "nothing"
     if isinstance(value, bool):
         return str(value).lower()
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        # Python writes no whole number of thousands of digits out.
+        text = "a number of thousands of digits"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -10,9 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import tomli
-
 from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.toml_file import read_toml
 from tui_datasize.experiments.toml_table import Table, nearest
 from tui_datasize.runlog.schema import SCORES, SHARE_ROUNDING, SHARES
 
@@ -153,12 +152,7 @@ def read_layout(file: Path) -> dict[str, Any]:
     Raises:
         ConfigError: The file is missing, no TOML, or has a key or value that is not known.
     """
-    try:
-        table = Table(tomli.loads(file.read_text(encoding="utf-8")), str(file))
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=str(file)) from None
-    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"not valid TOML: {error}", where=str(file)) from None
+    table = Table(read_toml(file), str(file))
     columns = table.table("columns")
     found: dict[str, Any] = {"columns": {key: columns.text(key) for key in columns.take_all()}}
     for key in ("run_pattern", "test_split", "dataset", "model"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from tui_datasize.analysis.question import PlanQuestion, Question, share_or_number
+from tui_datasize.analysis.question import MOST_ASKED, PlanQuestion, Question, share_or_number
 from tui_datasize.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _read(written: Mapping[str, str], name: str, kind: Callable[[str], T], expec
 
 def _count(text: str) -> int:
     number = int(text.replace(",", "").replace("_", "").replace(" ", ""))
-    if number < 1:
+    if not 1 <= number <= MOST_ASKED:
         raise ValueError(number)
     return number
 

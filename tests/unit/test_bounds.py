@@ -1,0 +1,228 @@
+"""Nothing that a person may write makes a command run without end, or take all memory: it is one line."""
+
+from __future__ import annotations
+
+import os
+import tracemalloc
+
+import pytest
+
+from tui_datasize.analysis.curve import metric_named
+from tui_datasize.analysis.question import PlanQuestion, Question, share_or_number
+from tui_datasize.cli.dispatch import main
+from tui_datasize.cli.parser import build_parser
+from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.load import device_settings, load_project, notify_command
+from tui_datasize.tui.analysis.asked import read_asked
+
+BASE = {
+    "dataset": '"digits"',
+    "model": '"mlp"',
+    "sizes": "[40, 80]",
+    "seeds": "[0]",
+    "budget": "{ updates = 10 }",
+}
+HUGE = "0x" + "f" * 6_000
+"""More digits than Python writes out."""
+
+
+def toml(**changed: str) -> str:
+    return "[experiments.x]\n" + "\n".join(f"{key} = {value}" for key, value in (BASE | changed).items())
+
+
+WHOLE = {
+    "batch_size": "batch_size",
+    "image_px": "image_px",
+    "budget.updates": "budget",
+    "budget.samples": "budget",
+    "budget.epochs": "budget",
+    "evaluate.times": "evaluate",
+    "seeds.count": "seeds",
+    "seeds.step": "seeds",
+    "seeds.start": "seeds",
+    "subset.seeds": "subset",
+    "classes.seed": "classes",
+    "augmentation.crop_px": "augmentation",
+    "augmentation.crop_padding_px": "augmentation",
+    "augmentation.repeats": "augmentation",
+    "augmentation.flip": "augmentation",
+    "augmentation.mixup": "augmentation",
+    "optimizer.lr": "optimizer",
+    "optimizer.weight_decay": "optimizer",
+    "optimizer.momentum": "optimizer",
+    "schedule.step": "schedule",
+    "schedule.gamma": "schedule",
+    "schedule.warmup": "schedule",
+    "schedule.floor": "schedule",
+    "clip_grad_norm": "clip_grad_norm",
+    "label_smoothing": "label_smoothing",
+    "label_noise": "label_noise",
+    "ema_decay": "ema_decay",
+    "imbalance": "imbalance",
+    "transfer.layers": "transfer",
+    "model.hidden": "model",
+    "model.dropout": "model",
+    "sizes": "sizes",
+    "fractions": "sizes",
+    "per_class": "sizes",
+}
+"""Every key that takes a number, and the key of the experiment's table that it stands in."""
+BESIDE = {
+    "seeds.step": "count = 2, ",
+    "seeds.start": "count = 2, ",
+    "schedule.step": 'name = "step", unit = "updates", ',
+    "schedule.gamma": 'name = "step", step = 1, unit = "updates", ',
+    "schedule.warmup": 'unit = "updates", ',
+    "schedule.floor": 'name = "cosine", ',
+    "optimizer.momentum": 'name = "sgd", ',
+    "classes.seed": 'half = "source", ',
+    "transfer.layers": 'from = "x", ',
+    "model.hidden": 'name = "mlp", ',
+    "model.dropout": 'name = "mlp", ',
+}
+LISTS = {"sizes", "fractions", "per_class", "subset.seeds"}
+
+
+@pytest.mark.parametrize("number", ["1e308", "inf", "nan", "-1", HUGE, "9" * 5_000, "1000000000000000000000"])
+@pytest.mark.parametrize("key", WHOLE)
+def test_every_number_of_the_file_has_bounds_and_the_line_names_its_key(tmp_path, key, number):
+    outer, _, inner = key.partition(".")
+    value = f"[{number}]" if key in LISTS else number
+    value = f"{{ {BESIDE.get(key, '')}{inner} = {value} }}" if inner else value
+    changed = BASE | {outer: value}
+    if outer in ("fractions", "per_class"):
+        del changed["sizes"]
+    file = tmp_path / "experiments.toml"
+    file.write_text("[experiments.x]\n" + "\n".join(f"{name} = {text}" for name, text in changed.items()))
+    with pytest.raises(ConfigError) as caught:
+        load_project(file)
+    line = caught.value.line
+    assert str(file) in line
+    assert len(line) < 400
+    assert outer in line or number == "9" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (toml(seeds="{ count = 1_000_000_000 }"), "x.seeds.count: expected a whole number of at most"),
+        (toml(seeds="{ count = 40_000 }"), "experiments.x: 80,000 runs, and at most 50,000"),
+        (toml(seeds=str(list(range(60_000)))), "experiments.x: 120,000 runs, and at most 50,000"),
+        (toml(sizes=str(list(range(1, 60_000)))), "x.sizes: expected at most 50,000 whole numbers"),
+        (
+            toml() + "\n[experiments.x.sweep]\n" + "\n".join(
+                f'"{key}" = {[i / 1000 for i in range(1, 100)]}' for key in ("ema_decay", "label_smoothing")
+            ),
+            "experiments.x.sweep: 9,801 combinations of swept values, and at most 5,000",
+        ),
+        (
+            "\n".join(toml(seeds="{ count = 20_000 }").replace("x]", f"x{i}]") for i in range(7)),
+            "experiments.x5: 240,000 runs in the experiments up to this one, and at most 200,000",
+        ),
+        ("\n".join(f"[experiments.x{i}]" for i in range(1_500)), ": 1,500 experiments, and at most 1,000"),
+        ("#" * 3_000_000, "larger than 2 MB"),
+        ("seeds = " + "[" * 5_000 + "]" * 5_000, "more than 20 levels"),
+        ("seeds = " + "[" * 30 + "]" * 30, "more than 20 levels"),
+        ("[" + ".".join(["a"] * 20_000) + "]", "more than 20 levels"),
+        (f"a = {'9' * 5_000}", "a number or date in it is out of range"),
+        ("a = 2024-99-99", "experiments.toml"),
+    ],
+)  # fmt: skip
+def test_what_is_too_much_is_told_with_its_number_before_it_is_built(tmp_path, text, told):
+    file = tmp_path / "experiments.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_project(file)
+    assert told in caught.value.line
+    assert caught.value.line.startswith(str(file))
+    if "levels" in told:
+        for read in (device_settings, notify_command):
+            with pytest.raises(ConfigError, match="levels"):
+                read(tmp_path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_file_that_is_none_is_told_and_not_waited_for(tmp_path, make, capsys):
+    make(tmp_path / "experiments.toml")
+    assert main(["--project", str(tmp_path), "experiments"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_runs_that_are_only_counted_are_not_built(tmp_path, capsys):
+    (tmp_path / "experiments.toml").write_text(
+        "\n".join(toml(seeds="{ count = 25_000 }").replace("x]", f"x{i}]") for i in range(4))
+    )
+    tracemalloc.start()
+    assert main(["--project", str(tmp_path), "experiments"]) == 0
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert capsys.readouterr().out.count("50000") == 4
+    assert peak < 40 * 2**20
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["plan", "x", "--samples", "inf"],
+        ["plan", "x", "--samples", "nan"],
+        ["plan", "x", "--samples", "1e300"],
+        ["plan", "x", "--samples", "-1"],
+        ["plan", "x", "--at", "9" * 30],
+        ["plan", "x", "--at", "9" * 5_000],
+        ["plan", "x", "--runs", "9" * 30],
+        ["plan", "x", "--fit-from", "-1"],
+        ["plan", "x", "--target", "nan"],
+        ["analyze", "x", "--target", "inf"],
+        ["analyze", "x", "--delta", "1e999"],
+        ["analyze", "x", "--fit-from", "1e9"],
+        ["report", "x", "-o", "x.md", "--delta", "inf%"],
+        ["queue", "x", "--sizes", "9" * 5_000],
+        ["queue", "x", "--seeds", "-1"],
+        ["queue", "x", "--seeds", str(2**63)],
+        ["queue", "x", "--max-attempts", "9" * 30],
+        ["priority", "x", "--by", "9" * 30],
+        ["move", "x", "--by", "9" * 5_000],
+        ["scheduler", "start", "--cpu-slots", "9" * 30],
+        ["scheduler", "start", "--pack-width", "inf"],
+        ["import", "x", "x.csv", "--size", "9" * 30],
+        ["import", "x", "x.csv", "--seed", str(2**63)],
+    ],
+)
+def test_every_number_of_the_command_line_is_finite_and_in_range(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        build_parser(words[0]).parse_args(words)
+    assert caught.value.code == 2
+    assert f"argument {words[-2]}" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_every_option_that_takes_a_number_reads_it_through_a_bound():
+    commands = next(action for action in build_parser()._actions if action.dest == "command")
+    unbounded = [
+        (name, action.option_strings)
+        for name, parser in commands.choices.items()
+        for action in parser._actions
+        if action.type in (int, float, complex)
+    ]
+    assert unbounded == []
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "1e999", "-inf %"])
+def test_a_share_is_finite(text):
+    with pytest.raises(ValueError, match=r"."):
+        share_or_number(text)
+
+
+@pytest.mark.parametrize("metric", ["test_accuracy", "test_loss"])
+@pytest.mark.parametrize("name", ["target", "fit from", "worth it", "plan for", "budget"])
+@pytest.mark.parametrize("text", ["inf", "nan", "-1", "9" * 30, "9" * 5_000, "1e308"])
+def test_every_field_of_the_question_has_bounds(metric, name, text):
+    empty = dict.fromkeys(["target", "fit from", "worth it", "plan for", "budget"], "")
+    with pytest.raises(ConfigError):
+        read_asked(empty | {name: text}, metric_named(metric))
+
+
+def test_a_plan_of_more_runs_than_can_be_placed_is_refused():
+    with pytest.raises(ConfigError, match="a plan of 10,001 runs; give at most 10,000"):
+        PlanQuestion(runs=10_001).check(metric_named("test_accuracy"))
+    with pytest.raises(ConfigError):
+        Question(delta=float("inf")).check(metric_named("test_loss"))
