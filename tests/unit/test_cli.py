@@ -94,7 +94,10 @@ def test_a_sweep_that_cannot_run_is_one_line_and_queues_nothing(project, capsys,
         (["--project", "elsewhere", "queue", "small"], "elsewhere: no such directory"),
         (["export", "--experiment", "nothing"], "no experiment 'nothing'"),
         (["export", "--table", "curve", "--metric", "test_acuracy"], "no metric 'test_acuracy'"),
-        (["export", "--output", "no/such/folder/runs.csv"], "no/such/folder: no such folder"),
+        (
+            ["export", "--output", "no/such/folder/runs.csv"],
+            "runs.csv: cannot be written: no folder no/such/folder",
+        ),
         (["status", "--experiment", "nothing"], "no experiment 'nothing' in the queue"),
     ],
 )

@@ -122,21 +122,44 @@ def test_a_file_is_replaced_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_link_is_followed_and_a_pipe_written_to(tmp_path):
-    target, link = tmp_path / "target.csv", tmp_path / "link.csv"
-    target.touch()
-    link.symlink_to(target)
-    export(FRAME, "csv", link)
-    assert link.is_symlink()
-    assert target.read_bytes() == render(FRAME, "csv")
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        export(FRAME, "csv", pipe)
-        assert os.read(reader, 10_000) == render(FRAME, "csv")
-    finally:
-        os.close(reader)
+@pytest.mark.parametrize("force", [False, True])
+def test_nothing_but_an_own_file_is_replaced(tmp_path, force):
+    target = tmp_path / "target.csv"
+    target.write_text("old")
+    (tmp_path / "link.csv").symlink_to(target)
+    (tmp_path / "broken.csv").symlink_to(tmp_path / "new.csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "folder.csv").mkdir()
+    theirs = tmp_path / "theirs.csv"
+    theirs.write_text("old")
+    if os.geteuid() == 0:
+        os.chown(theirs, 12_345, 12_345)
+    (tmp_path / "experiments.toml").write_text("")
+    (tmp_path / "runs" / "e" / "r").mkdir(parents=True)
+    names = ["link.csv", "broken.csv", "pipe.csv", "folder.csv", "experiments.toml", "queue.db", "runs/x.csv"]
+    names += ["runs/queue.db", "runs/e/r/spec.json", "runs/../runs/x.csv"] + ["theirs.csv"] * (
+        os.geteuid() == 0
+    )
+    before = sorted(tmp_path.rglob("*"))
+    for name in [*names, "/dev/null", "/dev/stdout"]:
+        with pytest.raises(StorageError) as raised:
+            export(FRAME, "csv", tmp_path / name, force=force)
+        assert "name another file" in raised.value.line
+    assert sorted(tmp_path.rglob("*")) == before
+    assert target.read_text() == theirs.read_text() == "old"
+
+
+def test_a_file_of_another_kind_is_replaced_only_by_force(tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("old")
+    with pytest.raises(StorageError, match=r"is no \.csv file; --force replaces it"):
+        export(FRAME, "csv", file)
+    assert file.read_text() == "old"
+    export(FRAME, "csv", file, force=True)
+    assert file.read_bytes() == render(FRAME, "csv")
+    export(FRAME, "csv", tmp_path / "new.txt")
+    export(FRAME, "csv", tmp_path / "new.CSV")
+    export(FRAME, "csv", tmp_path / "new.CSV")
 
 
 @pytest.mark.parametrize("name", ["missing/table.csv", "directory", "file/table.csv"])

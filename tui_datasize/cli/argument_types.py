@@ -97,3 +97,10 @@ def add_fit_from(command: argparse._ActionsContainer) -> None:
         metavar="N",
         help="leave smaller train sizes out of the fits",
     )
+
+
+def add_force(command: argparse._ActionsContainer) -> None:
+    """Add `--force`, of a command that writes a file."""
+    command.add_argument(
+        "--force", action="store_true", help="replace a file even where its suffix is that of another format"
+    )

@@ -10,7 +10,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from tui_datasize import __version__
-from tui_datasize.cli.argument_types import add_fit_from, change, count, number_of_samples, share_or_number
+from tui_datasize.cli.argument_types import (
+    add_fit_from,
+    add_force,
+    change,
+    count,
+    number_of_samples,
+    share_or_number,
+)
 from tui_datasize.cli.queue_arguments import add_queue_command, add_run_command
 from tui_datasize.cli.record_arguments import add_record_commands
 from tui_datasize.cli.scheduler_arguments import add_scheduler_command
@@ -193,6 +200,7 @@ def _add_export(commands: Commands) -> None:
     export.add_argument(
         "-o", "--output", default="-", metavar="FILE", help="file to write; - prints (default)"
     )
+    add_force(export)
     _add_metric(export)
     _add_plan_question(export.add_argument_group("options of --table plan"))
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from tui_datasize.cli.argument_types import add_fit_from, count, share_or_number, whole_number
+from tui_datasize.cli.argument_types import add_fit_from, add_force, count, share_or_number, whole_number
 
 
 def add_record_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
@@ -77,6 +77,7 @@ def _add_report(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help="page to write: .html or .md"
     )
+    add_force(command)
     command.add_argument(
         "--metric",
         default="test_accuracy",

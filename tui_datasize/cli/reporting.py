@@ -12,11 +12,11 @@ from tui_datasize.analysis.curve import metric_named
 from tui_datasize.analysis.question import Question
 from tui_datasize.cli.basics import project_paths, talk
 from tui_datasize.cli.tables import runs_of
-from tui_datasize.errors import EXIT_OK, ConfigError, StorageError
+from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.report.contents import contents
 from tui_datasize.report.evidence import gather
 from tui_datasize.report.render import to_html, to_markdown
-from tui_datasize.runlog.atomic import write_bytes
+from tui_datasize.runlog.outputs import refuse_output, write_output
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.words import plural
 
@@ -35,6 +35,8 @@ def report(arguments: argparse.Namespace) -> int:
     suffix = file.suffix.lower()
     if suffix not in (*_HTML, *_MARKDOWN):
         raise ConfigError(f"no report of the kind {suffix!r}", where=str(file), fix="name it .html or .md")
+    own = _HTML if suffix in _HTML else _MARKDOWN
+    refuse_output(file, suffixes=own, force=arguments.force)
     metric_named(arguments.metric)
     log = RunLog(project_paths(arguments))
     runs = runs_of(log, arguments.experiment)
@@ -49,10 +51,7 @@ def report(arguments: argparse.Namespace) -> int:
         if suffix in _HTML
         else to_markdown(blocks)
     )
-    try:
-        write_bytes(file.resolve(), text.encode())
-    except OSError as error:
-        raise StorageError(f"cannot be written: {error.strerror}", where=str(file)) from None
+    write_output(file, text.encode(), suffixes=own, force=arguments.force)
     for problem in log.problems:
         talk(str(problem))
     talk(f"{file}: {plural(runs.height, 'run')}")

@@ -35,7 +35,9 @@ from tui_datasize.cli.project import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.toml_table import nearest
 from tui_datasize.report.evidence import find_faults, overlaps_of, split_of
+from tui_datasize.runlog.export import SUFFIXES
 from tui_datasize.runlog.export import export as export_frame
+from tui_datasize.runlog.outputs import refuse_output
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.words import plural
@@ -46,6 +48,8 @@ BuildTable: TypeAlias = Callable[[RunLog, pl.DataFrame, str], pl.DataFrame]
 def export(arguments: argparse.Namespace) -> int:
     """Write a table of the record to a file or to stdout."""
     metric_named(arguments.metric)
+    if arguments.output != "-":
+        refuse_output(Path(arguments.output), suffixes=SUFFIXES[arguments.format], force=arguments.force)
     log = RunLog(project_paths(arguments))
     runs = runs_of(log, arguments.experiment)
     frame = (
@@ -56,10 +60,8 @@ def export(arguments: argparse.Namespace) -> int:
     to_stdout = arguments.output == "-"
     if to_stdout and arguments.format == "parquet" and sys.stdout.isatty():
         raise ConfigError("Parquet is not for a terminal", fix="name a file with -o FILE")
-    folder = Path(arguments.output).parent
-    if not to_stdout and not folder.is_dir():
-        raise ConfigError("no such folder", where=str(folder), fix="make it first, or name another with -o")
-    export_frame(frame, arguments.format, None if to_stdout else Path(arguments.output))
+    file = None if to_stdout else Path(arguments.output)
+    export_frame(frame, arguments.format, file, force=arguments.force)
     _tell_problems(log)
     if not to_stdout:
         talk(f"{arguments.output}: {plural(frame.height, 'row')}")

@@ -13,15 +13,14 @@ from typing import Literal, TypeAlias, get_args
 import polars as pl
 import polars.selectors as cs
 
-from tui_datasize.errors import StorageError
-from tui_datasize.runlog.atomic import write_bytes
+from tui_datasize.runlog.outputs import write_output
 from tui_datasize.words import visible
 
 Format: TypeAlias = Literal["csv", "parquet", "json", "markdown"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-SUFFIXES: Mapping[Format, str] = MappingProxyType(
-    {"csv": ".csv", "parquet": ".parquet", "json": ".json", "markdown": ".md"}
+SUFFIXES: Mapping[Format, tuple[str, ...]] = MappingProxyType(
+    {"csv": (".csv",), "parquet": (".parquet",), "json": (".json",), "markdown": (".md", ".markdown")}
 )
 
 _FORMULA_START = r"^([=+\-@\t\r\n])"
@@ -40,11 +39,11 @@ def render(frame: pl.DataFrame, format_: Format) -> bytes:
     return _RENDERERS[format_](frame)
 
 
-def export(frame: pl.DataFrame, format_: Format, file: Path | None) -> None:
+def export(frame: pl.DataFrame, format_: Format, file: Path | None, *, force: bool = False) -> None:
     """Write a frame to a file, whole or not at all, or to standard output where `file` is None.
 
     Raises:
-        StorageError: The file cannot be written.
+        StorageError: The file cannot be written, or must not be replaced; see `write_output`.
     """
     data = render(frame, format_)
     if file is None:
@@ -53,20 +52,7 @@ def export(frame: pl.DataFrame, format_: Format, file: Path | None) -> None:
         sys.stdout.buffer.write(visible(data.decode(), lines=True).encode() if is_acted_on else data)
         sys.stdout.buffer.flush()
         return
-    try:
-        _write(file, data)
-    except OSError as error:
-        raise StorageError(
-            f"cannot be written: {error.strerror}", where=str(file), fix="name another file"
-        ) from None
-
-
-def _write(file: Path, data: bytes) -> None:
-    if file.exists() and not file.is_file():
-        # A pipe or /dev/null must be written to, not replaced.
-        file.write_bytes(data)
-    else:
-        write_bytes(file.resolve(), data)
+    write_output(file, data, suffixes=SUFFIXES[format_], force=force)
 
 
 def _csv(frame: pl.DataFrame) -> bytes:

@@ -1,0 +1,78 @@
+"""Files that a person names: written whole, and never in the place of something else."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection
+from pathlib import Path
+
+from tui_datasize.errors import StorageError
+from tui_datasize.runlog.atomic import write_bytes
+
+
+def write_output(file: Path, data: bytes, *, suffixes: Collection[str], force: bool = False) -> None:
+    """Write a file, whole or not at all.
+
+    Args:
+        file: As a person named it.
+        data: What it is to hold.
+        suffixes: Those of its format, in lower case: a file that has one of them is replaced.
+        force: Whether a file of another suffix is replaced, too.
+
+    Raises:
+        StorageError: It cannot be written, or is what no output may replace: a link, a device, a pipe, a
+            directory, a file of another user, or a part of a project.
+    """
+    refuse_output(file, suffixes=suffixes, force=force)
+    try:
+        # The folder may be a link; of the name itself it is known that it is none.
+        write_bytes(file.parent.resolve() / file.name, data)
+    except OSError as error:
+        raise _refusal(file, f"cannot be written: {error.strerror}") from None
+
+
+def refuse_output(file: Path, *, suffixes: Collection[str], force: bool = False) -> None:
+    """Refuse early what `write_output` would refuse.
+
+    Raises:
+        StorageError: As `write_output`.
+    """
+    if _is_of_a_project(file):
+        raise _refusal(file, "belongs to a project and is not replaced")
+    try:
+        there = file.lstat()
+    except FileNotFoundError:
+        if not file.parent.is_dir():
+            raise _refusal(file, f"cannot be written: no folder {file.parent}") from None
+        return
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise _refusal(file, f"cannot be written: {why}") from None
+    if not stat.S_ISREG(there.st_mode):
+        kind = "a link" if stat.S_ISLNK(there.st_mode) else "no regular file"
+        raise _refusal(file, f"cannot be written: it is {kind}")
+    if there.st_uid != os.geteuid():
+        raise _refusal(file, "cannot be written: it belongs to another user")
+    if file.suffix.lower() not in suffixes and not force:
+        expected = " or ".join(sorted(suffixes))
+        raise StorageError(
+            f"is there already, and is no {expected} file", where=str(file), fix="--force replaces it"
+        )
+
+
+def _is_of_a_project(file: Path) -> bool:
+    place = file.parent.resolve() / file.name
+    return (
+        place.name == "experiments.toml"
+        or any(
+            above.name == "runs"
+            and ((above / "queue.db").exists() or (above.parent / "experiments.toml").exists())
+            for above in place.parents
+        )
+        or place.name.startswith("queue.db")
+    )
+
+
+def _refusal(file: Path, what: str) -> StorageError:
+    return StorageError(what, where=str(file), fix="name another file")
