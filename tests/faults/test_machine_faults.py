@@ -16,6 +16,7 @@ from tests.faults.lab import Lab, is_alive
 from tests.faults.no_processes import MARK
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.faults import FaultKind
 from tui_datasize.jobs.state import JobState
 
 pytestmark = pytest.mark.faults
@@ -121,8 +122,7 @@ def test_a_machine_without_processes_is_waited_for_and_costs_no_attempt(lab: Lab
         mark.touch()
     runs = lab.enqueue(*(lab.spec(seed) for seed in range(4)))
     lab.wait(lambda: "no worker could be started: Resource temporarily unavailable" in lab.log())
-    told = "waiting: no worker can be started now (Resource temporarily unavailable); it is tried again"
-    lab.wait(lambda: lab.client.waits_for_slots() == told)
+    lab.wait(lambda: [fault.kind for fault in lab.client.faults()] == [FaultKind.PROCESSES])
     if starts == "cold":
         lab.wait(lambda: any(job.attempts > 2 for job in lab.client.jobs()))
         # One is tried at a time, so that the others are not used up by the way.
@@ -134,7 +134,9 @@ def test_a_machine_without_processes_is_waited_for_and_costs_no_attempt(lab: Lab
         assert job.max_attempts - job.attempts == 2
         lab.assert_ran_once(run)
     assert scheduler.poll() is None
-    assert lab.client.waits_for_slots() == ""
+    assert lab.client.faults() == []
+    # Met again and again, and said once.
+    assert lab.log().count("mend that, it is tried again by itself") == 2
     assert "Traceback" not in lab.log()
 
 

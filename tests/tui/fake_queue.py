@@ -11,6 +11,7 @@ from tui_datasize.errors import DatasizeError, UnknownRunError
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult, QueueSettings
+from tui_datasize.jobs.faults import Fault
 from tui_datasize.jobs.gpus import DeviceReport, Gpu
 from tui_datasize.jobs.scheduler_look import SchedulerLook
 from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
@@ -73,6 +74,7 @@ class FakeQueue:
     """What every command is answered; empty for success."""
     error: DatasizeError | None = None
     """Raised by every order."""
+    standing: list[Fault] = field(default_factory=list)
     broken: Exception | None = None
     """Raised by `jobs`."""
     specs: dict[str, RunSpec] = field(default_factory=dict)
@@ -108,6 +110,10 @@ class FakeQueue:
     def waits_for_slots(self) -> str:
         """What the test says."""
         return self.waiting
+
+    def faults(self) -> list[Fault]:
+        """What the test says."""
+        return self.standing
 
     def executions(self) -> list[Execution]:
         """Every run has used `USED_S`, as far as it has run."""

@@ -13,6 +13,7 @@ from tui_datasize.errors import StorageError
 from tui_datasize.experiments.load import Order, load_project
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.faults import Fault, FaultKind
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.views import Usage
 from tui_datasize.runlog.claim import Outcome, read_exit, utc_now
@@ -423,6 +424,16 @@ async def test_the_disk_is_freed_from_every_tab(busy: Stage, tab: str):
         assert "Free disk (F)" in titles
         await show.press("F")
         await show.shows("no checkpoint is there that nothing needs any more")
+
+
+async def test_the_header_tells_a_fault_of_the_machine_and_the_line_below_all_of_it(busy: Stage):
+    sentence = "the slots directory /home/somebody/.cache/slots cannot be used: Permission denied; mend that"
+    busy.queue.standing.append(Fault(FaultKind.SLOTS, "", sentence, "", 1, ""))
+    async with busy.open() as show:
+        await show.until(lambda: sentence[:40] in show.lines[1])
+        await show.until(lambda: "Permission denied; mend that" in " ".join(show.text.split()))
+        busy.queue.standing.clear()
+        await show.until(lambda: sentence[:40] not in show.text)
 
 
 async def test_the_header_tells_which_project_has_the_slots(busy: Stage):

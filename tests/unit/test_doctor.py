@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Callable
 from contextlib import closing
@@ -20,6 +19,7 @@ from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.doctor import Check, Verdict
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.faults import FaultKind
 from tui_datasize.jobs.gpus import DeviceMonitor
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
@@ -181,9 +181,14 @@ def with_queue(
             store.settings.set_draining(True)
         elif setting == "stopped":
             store.settings.set_stopped(True)
-        else:
-            store.settings.set_start_errno(errno.EAGAIN)
     monkeypatch.setattr(QueueClient, "scheduler_alive", lambda _client: setting != "stopped")
+
+
+def with_fault(paths: ProjectPaths) -> None:
+    with closing(Store(paths.queue)) as store:
+        store.faults.report(FaultKind.SLOTS, "", "the slots cannot be used; mend that")
+    with closing(Store(paths.queue)) as store:
+        store.faults.report(FaultKind.SLOTS, "", "the slots cannot be used; mend that")
 
 
 def with_orphan(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,8 +235,7 @@ CASES: list[tuple[str, Callable[[ProjectPaths, pytest.MonkeyPatch], object], Ver
     ("queue", lambda p, m: with_queue(p, m, "draining", JobState.SUCCEEDED), "warn", "it drains"),
     ("queue", lambda p, m: with_queue(p, m, "stopped"), "fail", "; `datasize-tui scheduler start` starts an"),
     ("queue", lambda p, m: with_queue(p, m, "stopped", JobState.SUCCEEDED), "warn", "was stopped"),
-    ("queue", lambda p, m: with_queue(p, m, "errno"), "fail", "(Resource temporarily unavailable); mend"),
-    ("queue", lambda p, m: with_queue(p, m, "errno", JobState.SUCCEEDED), "ok", "scheduler running"),
+    ("fault", lambda p, _: with_fault(p), "fail", "the slots cannot be used; mend that (met 2 times since"),
     ("slots", lambda p, m: with_queue(p, m, "stopped", JobState.SUCCEEDED), "ok", "no slot"),
     ("orphans", sound, "ok", "no worker is left over"),
     ("orphans", lambda _, m: with_orphan(m), "warn", "ps -fp 4711"),

@@ -14,6 +14,7 @@ import pytest
 from tests.unit.test_packs_started import request_for
 from tests.unit.test_store import new_job
 from tui_datasize.jobs import pause as pauses
+from tui_datasize.jobs.faults import FaultKind
 from tui_datasize.jobs.pause import StartPause
 from tui_datasize.jobs.schema import VANISHED
 from tui_datasize.jobs.spawn import Worker
@@ -53,7 +54,7 @@ def test_a_pause_is_longer_each_time_and_ends_with_the_first_start(
         pause.watch(Worker.unstarted(NO_PROCESSES))
         assert pause.lasts()
         assert pause.is_probing
-        assert store.settings.start_errno() == errno.EAGAIN
+        assert store.faults.stands(FaultKind.PROCESSES)
         clock.now_s += length_s - 0.1
         assert pause.lasts()
         clock.now_s += 0.1
@@ -65,7 +66,7 @@ def test_a_pause_is_longer_each_time_and_ends_with_the_first_start(
     probe.process = ProcessIdentity.current()
     assert not pause.lasts()
     assert not pause.is_probing
-    assert store.settings.start_errno() == 0
+    assert store.faults.list() == []
 
 
 def test_a_start_that_a_preloader_took_with_it_tells_nothing(store: Store) -> None:
@@ -76,10 +77,14 @@ def test_a_start_that_a_preloader_took_with_it_tells_nothing(store: Store) -> No
     assert pause.is_probing
 
 
-def test_what_an_earlier_scheduler_lacked_is_forgotten(store: Store) -> None:
+def test_what_an_earlier_scheduler_lacked_is_tried_at_once_and_with_one_run(store: Store) -> None:
     StartPause(store).begin(NO_PROCESSES)
-    assert not StartPause(store).lasts()
-    assert store.settings.start_errno() == 0
+    pause = StartPause(store)
+    assert not pause.lasts()
+    assert pause.is_probing
+    pause.end()
+    assert not pause.is_probing
+    assert store.faults.list() == []
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from tui_datasize.jobs.database import (
     storage_errors,
 )
 from tui_datasize.jobs.records import ActiveJob, NewJob
+from tui_datasize.jobs.schema import SCHEMA_VERSION
 from tui_datasize.jobs.state import IllegalTransitionError, JobState
 from tui_datasize.jobs.store import Store
 
@@ -207,7 +208,8 @@ def test_a_newer_version_is_refused(tmp_path: Path) -> None:
     create_database(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(StorageError, match="is of version 99, this program knows version 3"):
+    words = f"is of version 99, this program knows version {SCHEMA_VERSION}"
+    with pytest.raises(StorageError, match=words):
         open_database(path)
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -81,6 +82,7 @@ def run_checks(paths: ProjectPaths) -> Iterator[Check]:
     yield _file_system(paths)
     yield from _project(paths)
     yield _queue(paths)
+    yield from _faults(paths)
     yield _slots(paths)
     yield _orphans(paths)
 
@@ -240,14 +242,14 @@ def _queue(paths: ProjectPaths) -> Check:
     try:
         client = QueueClient(paths)
         jobs, alive = client.jobs(), client.scheduler_alive()
-        settings, start_problem = client.settings(), client.start_problem()
+        settings = client.settings()
     except DatasizeError as error:
         return Check("queue", "fail", error.line)
     waiting = sum(not job.state.is_final for job in jobs)
     verb = "running" if alive else "not running"
     text = f"{plural(len(jobs), 'job')}, {waiting} not done, scheduler {verb}"
     could_start = any(job.state.is_waiting and not job.waits_for for job in jobs)
-    obstacles = list(_obstacles(settings, start_problem if could_start else ""))
+    obstacles = list(_obstacles(settings))
     is_down = bool(waiting) and not alive
     if is_down and not settings.stopped:
         text += "; `datasize-tui scheduler start` starts it"
@@ -255,14 +257,21 @@ def _queue(paths: ProjectPaths) -> Check:
     return Check("queue", verdict, "; ".join([text, *obstacles]))
 
 
-def _obstacles(settings: QueueSettings, start_problem: str) -> Iterator[str]:
+def _obstacles(settings: QueueSettings) -> Iterator[str]:
     """Why the queue starts no job at all, each with what ends that."""
     if settings.draining:
         yield "it drains and starts nothing; `datasize-tui drain --off` ends that"
     if settings.stopped:
         yield "the scheduler was stopped; `datasize-tui scheduler start` starts another"
-    elif start_problem:
-        yield f"no worker could be started ({start_problem}); mend that, it is tried again"
+
+
+def _faults(paths: ProjectPaths) -> Iterator[Check]:
+    """What keeps the queue from working, as the scheduler has met it."""
+    # Of a queue that cannot be read its own check tells.
+    with suppress(DatasizeError):
+        for fault in QueueClient(paths).faults():
+            met = f" (met {plural(fault.count, 'time')} since {fault.since})" if fault.count > 1 else ""
+            yield Check("fault", "fail", f"{fault.sentence}{met}")
 
 
 def _slots(paths: ProjectPaths) -> Check:
@@ -270,7 +279,7 @@ def _slots(paths: ProjectPaths) -> Check:
     try:
         client = QueueClient(paths)
         # What keeps the whole queue is said by the check of the queue.
-        is_kept = client.settings().stopped or client.start_problem()
+        is_kept = client.settings().stopped or client.faults()
         waiting = "" if is_kept else client.waits_for_slots()
         holders = read_holders(slot_directory())
     except (DatasizeError, OSError):

@@ -11,10 +11,11 @@ from typing import Any
 from tui_datasize.analysis.eta import Estimate, latest
 from tui_datasize.cli.basics import print_json, project_paths, talk, without_collection
 from tui_datasize.cli.variants import read_variants
-from tui_datasize.errors import EXIT_OK, ConfigError, UnknownRunError
+from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, UnknownRunError
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import QueueSettings
+from tui_datasize.jobs.faults import Fault
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.jobs.views import Usage
 from tui_datasize.runlog.reached import Reached, read_reached
@@ -39,7 +40,7 @@ def status(arguments: argparse.Namespace) -> int:
         look = _look(client, arguments.experiment)
         if arguments.json:
             print_json(look.as_dict())
-            return EXIT_OK
+            return look.exit_status
     jobs = look.jobs
     # Not needed, and not imported, where a program asks.
     from tui_datasize.cli.console import data_console
@@ -58,7 +59,7 @@ def status(arguments: argparse.Namespace) -> int:
         talk(line)
     if look.alive and (problem := _device_problem(client)):
         talk(f"the scheduler keeps its settings of the devices: {problem}")
-    return EXIT_OK
+    return look.exit_status
 
 
 def _device_problem(client: QueueClient) -> str:
@@ -91,6 +92,13 @@ class Look:
     """Who has the slots that jobs wait for; empty where they wait for none of others."""
     options: DeviceOptions
     """What the scheduler that runs was started with."""
+    faults: Sequence[Fault]
+    """What is wrong with the machine."""
+
+    @property
+    def exit_status(self) -> int:
+        """1 where something keeps the queue from working."""
+        return EXIT_RUN_FAILED if self.faults else EXIT_OK
 
     def of(self, experiment: str) -> list[Estimate]:
         """The estimates of one experiment."""
@@ -106,6 +114,7 @@ class Look:
             "ends_in_s": latest(self.estimates.values()),
             "slots": self.slots,
             "waiting": self.waiting,
+            "faults": [asdict(fault) for fault in self.faults],
             "experiments": {
                 name: {
                     "ends_in_s": latest(self.of(name)),
@@ -136,6 +145,8 @@ class Look:
             yield "what runs is as the last scheduler left it; `datasize-tui scheduler start` looks again"
         if self.settings.draining:
             yield "the queue drains: nothing is started; `datasize-tui drain --off` ends that"
+        for fault in self.faults:
+            yield f"fault: {fault.sentence}"
         if self.waiting:
             yield self.waiting
         if not self.estimates:
@@ -180,6 +191,7 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
         variants=read_variants(client),
         waiting=client.waits_for_slots(),
         options=client.scheduler_options(),
+        faults=client.faults(),
     )
 
 

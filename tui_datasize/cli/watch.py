@@ -63,7 +63,7 @@ def wait_for(client: QueueClient, specs: Sequence[RunSpec]) -> bool:
             while not board.show(jobs := client.jobs()):
                 client.keep_scheduler()
                 kept = obstacles(jobs, run_ids, draining=client.settings().draining)
-                board.tell(client.waits_for_slots(), *kept)
+                board.tell(client.waits_for_slots(), *(fault.sentence for fault in client.faults()), *kept)
                 time.sleep(LOOK_EVERY_S)
     except KeyboardInterrupt:
         talk("the runs go on; `datasize-tui status` shows them, the same command waits again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResu
 from tui_datasize.jobs.database import create_database, transaction
 from tui_datasize.jobs.dependencies import check_sources, none_of_each_other
 from tui_datasize.jobs.documents import write_documents
+from tui_datasize.jobs.faults import Fault, faults_of_disk, read_faults
 from tui_datasize.jobs.gpus import slots_by_file
 from tui_datasize.jobs.naming import find_runs, unclear
 from tui_datasize.jobs.process import find_workers
@@ -163,24 +163,29 @@ class QueueClient(SchedulerClient):
         if not self.project.queue.exists():
             return ""
         with self._database() as connection:
-            settings, errno = Settings(connection).read(), Settings(connection).start_errno()
+            settings = Settings(connection).read()
             if settings.draining or not has_startable(connection):
                 return ""
         if settings.stopped:
             return STOPPED
-        if errno:
-            return f"waiting: no worker can be started now ({os.strerror(errno)}); it is tried again"
         if not settings.slots:
             return ""
         return describe_holders(read_holders(slot_directory()), self.project.root.absolute(), settings.slots)
 
-    def start_problem(self) -> str:
-        """Why the scheduler could last start no worker, in the words of the system; empty where it can."""
+    def faults(self) -> list[Fault]:
+        """What is wrong with the machine, so that the queue does not work as it should; oldest first.
+
+        Raises:
+            StorageError: The queue cannot be read.
+        """
         if not self.project.queue.exists():
-            return ""
+            return []
+        # A full disk may keep the scheduler from writing that it is full.
+        seen = list(faults_of_disk(self.project.runs))
         with self._database() as connection:
-            errno = Settings(connection).start_errno()
-        return os.strerror(errno) if errno else ""
+            told = read_faults(connection)
+        known = {(fault.kind, fault.subject) for fault in told}
+        return told + [fault for fault in seen if (fault.kind, fault.subject) not in known]
 
     def executions(self) -> list[Execution]:
         """The unfinished jobs, in the order in which they run, and the latest that succeeded."""

@@ -92,7 +92,10 @@ class Dispatcher:
         Raises:
             StorageError: Nothing could be written; nothing has been started.
         """
-        if not self._store.has_waiting() or not self._can_start():
+        has_waiting = self._store.has_waiting()
+        if not has_waiting and not len(self._supervisor):
+            self._pause.end()
+        if not has_waiting or not self._can_start():
             self._turns.leave()
             return 0
         free = self._take_free_slots()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
 
+from tui_datasize.jobs.faults import FaultKind
 from tui_datasize.jobs.spawn import Worker, cannot_start
 from tui_datasize.jobs.store import Store
 
-_LOG = logging.getLogger(__name__)
 _FIRST_S = 5.0
 _LONGEST_S = 60.0
 
@@ -24,9 +23,9 @@ class StartPause:
         self._store = store
         self._asked: list[Worker] = []
         """Workers of which nobody knows yet whether they were started."""
-        self._length_s = 0.0
+        # What an earlier scheduler has met is tried with one run first, and at once.
+        self._length_s = _FIRST_S if store.faults.stands(FaultKind.PROCESSES) else 0.0
         self._until_s = 0.0
-        self._told: int | None = None
 
     @property
     def is_probing(self) -> bool:
@@ -45,21 +44,20 @@ class StartPause:
         if errors:
             self.begin(errors[0])
         elif any(not worker.was_never_begun for worker in settled):
-            self._length_s = 0.0
+            self.end()
         if not self.is_probing:
-            self._tell(0)
             return False
         return bool(self._asked) or time.monotonic() < self._until_s
+
+    def end(self) -> None:
+        """Note that workers start again, or that nobody needs one."""
+        self._length_s = 0.0
+        self._store.faults.clear(FaultKind.PROCESSES)
 
     def begin(self, error: OSError) -> None:
         """Start nothing for a while, since this keeps workers from being started."""
         self._length_s = min(max(_FIRST_S, 2 * self._length_s), _LONGEST_S)
         self._until_s = time.monotonic() + self._length_s
-        _LOG.error("%s; tried again in %g s", cannot_start(error), self._length_s)
-        self._tell(error.errno or 0)
-
-    def _tell(self, errno: int) -> None:
-        if errno != self._told:
-            with self._store.transaction():
-                self._store.settings.set_start_errno(errno)
-            self._told = errno
+        self._store.faults.report(
+            FaultKind.PROCESSES, "", f"{cannot_start(error)}; mend that, it is tried again by itself"
+        )

@@ -139,7 +139,20 @@ UPDATE jobs SET shape = (SELECT id FROM shapes WHERE spec = {shape_of("document"
 """
 """Thousands of runs share a few shapes: to take every document apart would take longer than all else."""
 
-STEPS = (_FIRST, _LEVERS, _SHAPES)
+_FAULTS = """
+CREATE TABLE faults (
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    sentence TEXT NOT NULL,
+    since TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    last TEXT NOT NULL,
+    PRIMARY KEY (kind, subject)
+) WITHOUT ROWID;
+DELETE FROM settings WHERE name = 'start_errno';
+"""
+
+STEPS = (_FIRST, _LEVERS, _SHAPES, _FAULTS)
 """What takes a database from each version to the next; a new one takes them all. Never edit a step
 that was released: add another."""
 

@@ -9,7 +9,6 @@ from tui_datasize.jobs.commands import CommandKind, QueueSettings
 _DRAINING = "draining"
 _SLOTS = "slots"
 _STOPPED = "stopped"
-_START_ERRNO = "start_errno"
 NOT_DRAINING = f"NOT EXISTS (SELECT 1 FROM settings WHERE name = '{_DRAINING}' AND value)"
 """Condition under which jobs are started."""
 
@@ -46,15 +45,6 @@ class Settings:
     def set_slots(self, slots: int) -> None:
         """Note how many jobs the devices take at once."""
         self._set(_SLOTS, slots)
-
-    def start_errno(self) -> int:
-        """The error for which the scheduler could last start no worker; 0 where it can."""
-        found = self._connection.execute("SELECT value FROM settings WHERE name = ?", (_START_ERRNO,))
-        return int((found.fetchone() or (0,))[0])
-
-    def set_start_errno(self, errno: int) -> None:
-        """Note the error for which no worker can be started; 0 for none."""
-        self._set(_START_ERRNO, errno)
 
     def _set(self, name: str, value: int) -> None:
         self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))

@@ -21,6 +21,7 @@ from tui_datasize.jobs.database import (
     transaction,
 )
 from tui_datasize.jobs.dependencies import Dependencies, stranded_by
+from tui_datasize.jobs.faults import Faults
 from tui_datasize.jobs.notices import Notices
 from tui_datasize.jobs.records import ActiveJob, NewJob, PastAttempt, PendingCommand, QueuedJob
 from tui_datasize.jobs.schema import ACTIVE, ACTIVE_JOB, NEVER_BEGAN, QUEUED_JOB, STARTABLE, WAITING, shape_of
@@ -47,6 +48,7 @@ class Store:
         self.dependencies = Dependencies(self._connection)
         self.notices = Notices(self._connection)
         self.settings = Settings(self._connection)
+        self.faults = Faults(self._connection, path)
         with storage_errors(path):
             self._inode = path.stat().st_ino
 

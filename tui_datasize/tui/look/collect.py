@@ -11,6 +11,7 @@ from tui_datasize.analysis.eta import Estimate
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.jobs.commands import QueueSettings
+from tui_datasize.jobs.faults import Fault
 from tui_datasize.jobs.gpus import DeviceReport, capacities
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.runlog.paths import ProjectPaths
@@ -68,6 +69,9 @@ class QueueView(ExecutedQueue, Protocol):
     def waits_for_slots(self) -> str:
         """Who has the slots that jobs wait for, in one line."""
 
+    def faults(self) -> list[Fault]:
+        """What is wrong with the machine."""
+
 
 class Record(Protocol):
     """What a snapshot asks of the run directories."""
@@ -124,6 +128,8 @@ class Collector:
         strangers = _strangers(self._jobs, facts)
         states = _states(self._jobs, strangers)
         forecast = _attempt("forecast", lambda: self._look_ahead(slots, facts), last.forecast, problems)
+        faults = _attempt("faults", self._queue.faults, list(last.faults), problems)
+        problems[:0] = [fault.sentence for fault in faults]
         self._last = Snapshot(
             experiments=self._plan.experiments if self._plan else (),
             jobs=_job_rows([*self._jobs, *map(_as_job, strangers)], facts, forecast, self._variants()),
@@ -133,6 +139,7 @@ class Collector:
             scheduler_alive=alive,
             stopped=self._settings.stopped,
             draining=self._settings.draining,
+            faults=tuple(faults),
             waiting=_attempt("slots", self._queue.waits_for_slots, "", problems),
             forecast=forecast,
             data_dir=self._plan.data_dir if self._plan else None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tui_datasize.experiments.load import Order as SweepOrder
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs.faults import Fault
 from tui_datasize.jobs.gpus import DeviceReport
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.tui.look.forecast import NOTHING_KNOWN, Forecast
@@ -141,6 +142,8 @@ class Snapshot:
     """Whether somebody asked the scheduler to end, and nobody for another since."""
     draining: bool = False
     """Whether what runs is finished and nothing is started."""
+    faults: tuple[Fault, ...] = ()
+    """What is wrong with the machine, oldest first."""
     waiting: str = ""
     """Who has the slots that jobs wait for, in one line; empty where they wait for none of others."""
     forecast: Forecast = NOTHING_KNOWN

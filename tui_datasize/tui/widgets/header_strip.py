@@ -80,7 +80,11 @@ class HeaderStrip(LineView):
         return [_spread(tabs, counts, width), _spread(Text(" ").append_text(line), state, width)]
 
     def _waiting(self, width: int, palette: Palette) -> Text:
-        """Which project has the slots that jobs wait for; empty where none has."""
+        """What is wrong with the machine, else which project has the slots that jobs wait for."""
+        if faults := self._snapshot.faults:
+            more = f"(+{len(faults) - 1}) " if len(faults) > 1 else ""
+            text = fit(f"{more}{faults[0].sentence}", width).rstrip()
+            return Text(f"{text}  ", style=f"bold {palette.error}")
         text = self._snapshot.waiting
         if not text:
             return Text()
