@@ -171,6 +171,27 @@ def test_tf32_on_a_cpu_is_refused_in_one_line():
         device.set_up(CPU, "tf32")
 
 
+def test_a_gpu_is_initialised_before_its_memory_is_asked_for(monkeypatch):
+    begun = []
+
+    def reset(_device):
+        if not begun:
+            raise RuntimeError("Invalid device argument 0: did you call init?")
+
+    for name in ("init", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, {"init": lambda: begun.append(1)}.get(name, reset))
+    flags = ("allow_tf32", "benchmark", "deterministic")
+    for name in flags:
+        monkeypatch.setattr(torch.backends.cudnn, name, getattr(torch.backends.cudnn, name))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    precision = torch.get_float32_matmul_precision()
+    try:
+        device.set_up(torch.device("cuda", 0))
+    finally:
+        torch.set_float32_matmul_precision(precision)
+    assert begun
+
+
 def test_a_crop_larger_than_the_images_is_refused(digits):
     with pytest.raises(DataError, match="crop_px = 9 needs images of at least 9x9 pixels, got 8x8"):
         trainer_of(digits, augmentation=AugmentationSpec(crop_px=9))

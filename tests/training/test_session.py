@@ -18,6 +18,7 @@ from tui_datasize.experiments.budget import epochs_at, evaluation_updates, total
 from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.runlog import schema
+from tui_datasize.runlog.writer import MetricsWriter
 from tui_datasize.training import checkpoint
 from tui_datasize.training import session as session_module
 from tui_datasize.training.engine import Trainer
@@ -274,3 +275,32 @@ def test_the_record_tells_how_many_updates_were_replayed_in_all_attempts(queue_r
     # The first three after each start are made as they are.
     assert replayed == [0, (12 - 3) + (28 - 3)]
     assert evaluations(paths) == evaluations(plain)
+
+
+def test_rows_are_on_the_disk_before_a_checkpoint_relies_on_them(queue_run, monkeypatch):
+    """A power cut must not leave a checkpoint whose run lacks an evaluation that it counts as made."""
+    unsynced, seen = [], []
+
+    def wrapped(name, note):
+        method = getattr(MetricsWriter, name)
+
+        def call(*arguments, **values):
+            method(*arguments, **values)
+            note()
+
+        monkeypatch.setattr(MetricsWriter, name, call)
+
+    wrapped("write", lambda: unsynced.append(1))
+    wrapped("sync", unsynced.clear)
+    save = checkpoint.save
+
+    def saved(path, *arguments):
+        # The weights of the best evaluation are no place to go on from.
+        if path.name == "checkpoint.pt":
+            seen.append(list(unsynced))
+        save(path, *arguments)
+
+    monkeypatch.setattr(checkpoint, "save", saved)
+    train(queue_run(small_spec()))
+    assert seen
+    assert not any(seen)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -99,3 +101,24 @@ def test_tables_have_their_schemas(tmp_path):
     ]
     assert frames["PREDICTIONS"]["probabilities"].to_list() == [[0.25, 0.5, 0.25], [1, 0, 0]]
     assert frames["SUBSET"]["hash"].to_list() == [1, 2**64 - 1]
+
+
+def test_a_new_file_and_its_rows_are_made_to_last(synced, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with MetricsWriter(path) as metrics:
+        metrics.write("evaluation", 1)
+        metrics.sync()
+    # The name of the new file first, then its content.
+    assert synced == [tmp_path, path]
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    paths: list[Path] = []
+
+    def fsync(descriptor, sync=os.fsync):
+        paths.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return paths

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tui_datasize.runlog import schema
-from tui_datasize.runlog.atomic import write_bytes
+from tui_datasize.runlog.atomic import sync_directory, write_bytes
 from tui_datasize.runlog.claim import utc_now
 
 Integers: TypeAlias = NDArray[np.integer[Any]]
@@ -33,7 +33,10 @@ class MetricsWriter:
     """
 
     def __init__(self, path: Path) -> None:
+        is_new = not path.exists()
         self._file = path.open("ab", buffering=0)
+        if is_new:
+            sync_directory(path.parent)
 
     def __enter__(self) -> MetricsWriter:
         return self
@@ -44,6 +47,14 @@ class MetricsWriter:
     def close(self) -> None:
         """Close the file; what was written is the operating system's."""
         self._file.close()
+
+    def sync(self) -> None:
+        """Make all rows so far survive a power cut: before anything durable relies on them.
+
+        Raises:
+            OSError: The disk does not take them.
+        """
+        os.fsync(self._file.fileno())
 
     def write(self, event: schema.Event, update: int, **values: Value) -> None:
         """Append one row with all columns of `schema.METRICS` and the present time.

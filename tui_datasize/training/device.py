@@ -86,6 +86,8 @@ def set_up(device: torch.device, precision: Precision = "auto") -> None:
     # Both ways, since a process may execute several runs.
     torch.set_float32_matmul_precision("highest" if used == "fp32" else "high")
     torch.backends.cudnn.allow_tf32 = used != "fp32"
+    # The allocator knows no device before, and asking it for statistics fails: `is_available` is not enough.
+    torch.cuda.init()  # type: ignore[no-untyped-call]
     torch.cuda.reset_peak_memory_stats(device)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True

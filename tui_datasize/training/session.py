@@ -298,6 +298,8 @@ class Session:
             "wall_s": self._wall_s(),
             "replays": self._replays(),
         }
+        # A run resumed from the checkpoint does not write again what it says is written.
+        self._metrics.sync()
         checkpoint.save(self._paths.checkpoint, self._identity, state)
         self._read_s = self._saved_s = self._clock()
 
