@@ -22,7 +22,7 @@ from tui_datasize.runlog.claim import utc_now
 RUNS = "runs"
 """The subject of a fault of the disk that has the runs directory."""
 LEAST_FREE_BYTES = 2**18
-"""With less on the disk of `runs/` nothing is started: a run could not write its first checkpoint."""
+"""With less on the disk of `runs/` a run cannot write its first checkpoint."""
 _COUNT_INTERVAL_S = 30.0
 """How often a fault that goes on is counted in the database."""
 _LOG = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def faults_of_disk(runs: Path) -> Iterator[Fault]:
     try:
         disk = os.statvfs(runs)
     except OSError as error:
-        sentence = f"{runs} cannot be read: {error.strerror}; mend that, nothing is started meanwhile"
+        sentence = f"{runs} cannot be read: {error.strerror}; mend that, it then goes on"
         yield _new(FaultKind.DISK, RUNS, sentence)
         return
     free_bytes = disk.f_bavail * disk.f_frsize
@@ -79,7 +79,7 @@ def faults_of_disk(runs: Path) -> Iterator[Fault]:
     without_inodes = disk.f_files > 0 and disk.f_favail == 0
     if free_bytes < LEAST_FREE_BYTES or without_inodes:
         what = f"{free_bytes // 1000} kB free" if free_bytes < LEAST_FREE_BYTES else "no inode free"
-        sentence = f"{what} on the disk of {runs}: nothing is started; free some space, it then goes on"
+        sentence = f"{what} on the disk of {runs}: runs cannot be saved; free some space"
         yield _new(FaultKind.DISK, RUNS, sentence)
 
 
