@@ -19,8 +19,8 @@ from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.rebuild import repair
-from tui_datasize.runlog.foreign import collected, events, into_project, tables
-from tui_datasize.runlog.foreign.events import masked_crc
+from tui_datasize.runlog.importing import collected, events, into_project, tables
+from tui_datasize.runlog.importing.events import masked_crc
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from tui_datasize.cli.basics import project_paths, talk
 from tui_datasize.errors import EXIT_OK, ConfigError
-from tui_datasize.runlog.foreign.collected import Collected, ForeignRun
-from tui_datasize.runlog.foreign.events import event_files, is_event_file, read_events
-from tui_datasize.runlog.foreign.into_project import Source, bring_in
-from tui_datasize.runlog.foreign.layout import Layout, read_layout
-from tui_datasize.runlog.foreign.tables import read_table
+from tui_datasize.runlog.importing.collected import Collected, ForeignRun
+from tui_datasize.runlog.importing.events import event_files, is_event_file, read_events
+from tui_datasize.runlog.importing.into_project import Source, bring_in
+from tui_datasize.runlog.importing.layout import Layout, read_layout
+from tui_datasize.runlog.importing.tables import read_table
 from tui_datasize.words import plural
 
 _IGNORED_TOLD = 8

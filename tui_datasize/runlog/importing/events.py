@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.runlog.foreign.collected import Collected, Moment
-from tui_datasize.runlog.foreign.layout import Layout
-from tui_datasize.runlog.foreign.tables import MOST_BYTES, cell_of_run, of_split
+from tui_datasize.runlog.importing.collected import Collected, Moment
+from tui_datasize.runlog.importing.layout import Layout
+from tui_datasize.runlog.importing.tables import MOST_BYTES, cell_of_run, of_split
 
 MOST_RECORD_BYTES = 64 * 2**20
 _STEP, _SUMMARY = 2, 5

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec, SubsetSpec
-from tui_datasize.runlog.foreign.layout import Layout
+from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.schema import METRICS, SCORES
 
 MOST_RUNS = 20_000

@@ -18,8 +18,8 @@ from tui_datasize.experiments.load import LONGEST_NAME
 from tui_datasize.experiments.spec import NAME_PATTERN, SCHEMA_VERSION, Budget, RunSpec
 from tui_datasize.runlog.atomic import sync_directory
 from tui_datasize.runlog.claim import ExitRecord, Outcome, utc_now
-from tui_datasize.runlog.foreign.collected import ForeignRun
-from tui_datasize.runlog.foreign.layout import Layout
+from tui_datasize.runlog.importing.collected import ForeignRun
+from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.scan import Problem, read_object
 

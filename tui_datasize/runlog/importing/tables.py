@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TextIO
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.runlog.foreign.collected import Cell, Collected, Moment
-from tui_datasize.runlog.foreign.layout import Layout, whole
+from tui_datasize.runlog.importing.collected import Cell, Collected, Moment
+from tui_datasize.runlog.importing.layout import Layout, whole
 from tui_datasize.runlog.schema import SCORES
 
 MOST_BYTES = 256 * 2**20
