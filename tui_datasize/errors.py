@@ -54,3 +54,9 @@ class RunFailedError(DatasizeError):
     """A run ended without a result; `what` is the reason a person can act on."""
 
     exit_status = EXIT_RUN_FAILED
+
+
+class DeviceUnavailable(DatasizeError):  # noqa: N818 - the state of a machine, no mistake of anyone
+    """A device cannot be used, now or at all: no fault of the run that wanted it."""
+
+    exit_status = EXIT_RUN_FAILED

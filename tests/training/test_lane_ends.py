@@ -14,10 +14,10 @@ import torch
 
 from tests.training.conftest import Compute, QueueRun
 from tests.training.pack_runs import CNN, SPEC, after, ask_to_leave, diverging, ends, specs_of, work
-from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
+from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DeviceUnavailable
 from tui_datasize.experiments.spec import Budget
 from tui_datasize.runlog import claim as claims
-from tui_datasize.runlog.claim import Outcome, take_lock
+from tui_datasize.runlog.claim import Outcome, read_exit, take_lock
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training import lane
 from tui_datasize.training.engine import Trainer
@@ -92,6 +92,27 @@ def test_runs_that_fail_keep_no_memory_from_the_next_ones(
     assert all(end and end[1].startswith("out of memory") for end in ends(runs))
 
 
+def lose_the_device() -> None:
+    raise DeviceUnavailable("the GPU is lost", fix="restart the machine")
+
+
+def test_a_lost_device_interrupts_all_runs_of_a_pack_and_ends_the_worker(
+    queue_run: QueueRun, compute: Compute
+) -> None:
+    compute(after(8, lose_the_device))
+    first, second, third = specs_of(CNN, 3)
+    runs = [queue_run(spec) for spec in (first, diverging(second), third)]
+    assert work(runs) == EXIT_RUN_FAILED
+    records = [read_exit(run) for run in runs]
+    assert [end and end.outcome for end in records] == [
+        Outcome.INTERRUPTED,
+        Outcome.FAILED,
+        Outcome.INTERRUPTED,
+    ]
+    told = "the GPU is lost; restart the machine"
+    assert [end and end.device_fault for end in records] == [told, "", told]
+
+
 class FullOutput:
     """A stream onto a full disk."""
 
@@ -147,10 +168,10 @@ def first_write(monkeypatch: pytest.MonkeyPatch) -> Callable[[RunPaths, Callable
     def have(run: RunPaths, happen: Callable[[], object]) -> None:
         write, waiting = claims._write_exit, [happen]
 
-        def happen_or_write(paths: RunPaths, attempt: int, outcome: Outcome, reason: str) -> None:
+        def happen_or_write(paths: RunPaths, *end: object) -> None:
             if paths.run_id == run.run_id and waiting:
                 waiting.pop()()
-            write(paths, attempt, outcome, reason)
+            write(paths, *end)  # type: ignore[arg-type]
 
         monkeypatch.setattr(claims, "_write_exit", happen_or_write)
 

@@ -16,6 +16,7 @@ from PIL import Image
 from tests.training.helpers import evaluations, read_rows, small_spec, train, train_until
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec
+from tui_datasize.runlog.claim import Outcome, read_exit
 from tui_datasize.training import failures
 from tui_datasize.training.stop import StopRequest, StopRequested
 from tui_datasize.training.worker import main
@@ -247,6 +248,15 @@ def test_a_wrong_attempt_number_is_told(queue_run, monkeypatch, capsys):
     assert main([str(paths.directory)]) == EXIT_BAD_INPUT
     assert "DATASIZE_ATTEMPT" in capsys.readouterr().err
     assert not paths.claim.exists()
+
+
+def test_a_gpu_that_torch_does_not_see_interrupts_the_run_and_is_told(queue_run, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-0a1b2c3d-none")
+    paths = queue_run(small_spec())
+    assert main([str(paths.directory)]) == EXIT_RUN_FAILED
+    end = read_exit(paths)
+    assert end.outcome is Outcome.INTERRUPTED
+    assert end.device_fault == end.reason != ""
 
 
 @pytest.mark.gpu

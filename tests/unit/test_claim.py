@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -299,3 +300,14 @@ def test_claiming_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert {"numpy", "polars", "torch", "sqlite3", "asyncio"}.isdisjoint(modules)
+
+
+def test_an_end_tells_the_fault_of_a_device_and_earlier_ones_tell_none(run: RunPaths) -> None:
+    acquire(run, 1).finish(Outcome.INTERRUPTED, "the GPU is lost", "the GPU is lost")
+    record = read_exit(run)
+    assert record is not None
+    assert record.device_fault == "the GPU is lost"
+    data = json.loads(run.exit.read_text())
+    del data["device_fault"]
+    run.exit.write_text(json.dumps(data))
+    assert read_exit(run) == replace(record, device_fault="")

@@ -49,7 +49,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"
-    """Asked to stop; the checkpoint lets a later attempt continue."""
+    """Asked to stop, or its device cannot be used; the checkpoint lets a later attempt continue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ class ExitRecord:
     """What a person can act on; empty after success."""
     finished_at: str
     """UTC, ISO 8601."""
+    device_fault: str = ""
+    """Why the device could not be used, where that ended the attempt: no fault of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +134,14 @@ class Claim:
         self._lock: int | None = lock
         self._finished = False
 
-    def finish(self, outcome: Outcome, reason: str = "") -> None:
+    def finish(self, outcome: Outcome, reason: str = "", device_fault: str = "") -> None:
         """Write `exit.json`; the first call decides, later ones change nothing.
 
         Raises:
             OSError: The disk is full or the directory gone; the attempt will count as interrupted.
         """
         if not self._finished:
-            _write_exit(self.paths, self.attempt, outcome, reason)
+            _write_exit(self.paths, self.attempt, outcome, reason, device_fault)
             self._finished = True
 
     def release(self) -> None:
@@ -247,7 +249,11 @@ def read_exit(paths: RunPaths) -> ExitRecord | None:
     data = _read_object(paths.exit)
     with suppress(KeyError, TypeError, ValueError):
         return ExitRecord(
-            int(data["attempt"]), Outcome(data["outcome"]), str(data["reason"]), str(data["finished_at"])
+            int(data["attempt"]),
+            Outcome(data["outcome"]),
+            str(data["reason"]),
+            str(data["finished_at"]),
+            str(data.get("device_fault", "")),
         )
     return None
 
@@ -282,8 +288,8 @@ def _refusal(ended: ExitRecord | None, claim: ClaimRecord | None, attempt: int) 
     return ""
 
 
-def _write_exit(paths: RunPaths, attempt: int, outcome: Outcome, reason: str) -> None:
-    write_json(paths.exit, asdict(ExitRecord(attempt, outcome, reason, utc_now())))
+def _write_exit(paths: RunPaths, attempt: int, outcome: Outcome, reason: str, device_fault: str = "") -> None:
+    write_json(paths.exit, asdict(ExitRecord(attempt, outcome, reason, utc_now(), device_fault)))
 
 
 def _is_still_named(descriptor: int, path: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from tui_datasize.errors import RunFailedError
+from tui_datasize.errors import DeviceUnavailable, RunFailedError
 from tui_datasize.experiments.spec import Precision
 
 _PIXELS_PER_EVALUATION_BATCH = {"cpu": 1 << 16, "cuda": 1 << 22}
@@ -28,14 +28,14 @@ def choose_device() -> torch.device:
     """The GPU that `CUDA_VISIBLE_DEVICES` names; the CPU where it names none.
 
     Raises:
-        RunFailedError: torch does not see that GPU; a sweep must not drift onto the CPU unnoticed.
+        DeviceUnavailable: torch does not see that GPU; a sweep must not drift onto the CPU unnoticed.
     """
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     if not named:
         return torch.device("cpu")
     if torch.cuda.is_available():
         return torch.device("cuda", 0)
-    raise RunFailedError(
+    raise DeviceUnavailable(
         f"torch does not see the GPU that CUDA_VISIBLE_DEVICES={named} names",
         fix="`datasize-tui doctor` tells whether torch and the driver fit",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from tui_datasize.errors import DatasizeError
+from tui_datasize.errors import DatasizeError, DeviceUnavailable
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "ALLOC_FAILED")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -39,7 +39,7 @@ def is_disk_full(error: Exception) -> bool:
 
 def ruins_process(error: Exception) -> bool:
     """Whether the process cannot use its GPU any more: a CUDA context does not survive a fault."""
-    return (
+    return isinstance(error, DeviceUnavailable) or (
         isinstance(error, RuntimeError)
         and not is_out_of_memory(error)
         and any(sign in str(error) for sign in _DEVICE_FAULT)

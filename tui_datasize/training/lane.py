@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import inf
 
-from tui_datasize.errors import DatasizeError
+from tui_datasize.errors import DatasizeError, DeviceUnavailable
 from tui_datasize.runlog.claim import LEFT_WITH_PACK, Claim, Outcome
 from tui_datasize.training import failures
 from tui_datasize.training.output import forgiving
@@ -26,6 +26,8 @@ class _End:
     reason: str
     words: str
     """Said once it is written; nothing where they are empty."""
+    device_fault: str = ""
+    """Why its device cannot be used, where that ended it."""
 
 
 class Lane:
@@ -55,8 +57,11 @@ class Lane:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it ended in failure, or its end could not be written."""
-        return self._end is not None and (self._end.outcome is Outcome.FAILED or not self._is_written)
+        """Whether it ended in failure or for its device, or its end could not be written."""
+        end = self._end
+        return end is not None and (
+            end.outcome is Outcome.FAILED or bool(end.device_fault) or not self._is_written
+        )
 
     def telling(self) -> AbstractContextManager[None]:
         """While inside, what is printed also goes to the run's own logs, if it would not anyway.
@@ -80,16 +85,20 @@ class Lane:
         self._decide(Outcome.INTERRUPTED, reason, "left when asked to")
 
     def fail(self, error: Exception) -> None:
-        """The run cannot be trained to its end.
+        """The run cannot be trained to its end: it failed, or its device did, which is no end of a run.
 
         The error is told and not kept: its traceback holds whatever was being trained, with its memory.
         """
         self.ruins_process = failures.ruins_process(error)
+        reason = failures.reason(error)
         try:
             with self.telling():
                 report(error)
         finally:
-            self._decide(Outcome.FAILED, failures.reason(error))
+            if isinstance(error, DeviceUnavailable):
+                self._decide(Outcome.INTERRUPTED, reason, device_fault=reason)
+            else:
+                self._decide(Outcome.FAILED, reason)
 
     def write_end(self) -> None:
         """Write how the run ended and free it, where that is decided and still to be done."""
@@ -98,7 +107,7 @@ class Lane:
         is_first_try = self._tried_s == -inf
         self._tried_s = time.monotonic()
         try:
-            self.claim.finish(self._end.outcome, self._end.reason)
+            self.claim.finish(self._end.outcome, self._end.reason, self._end.device_fault)
         except OSError as error:
             # Should it never succeed, the attempt counts as interrupted, which is what it is.
             if is_first_try:
@@ -115,9 +124,9 @@ class Lane:
         if time.monotonic() - self._tried_s >= _RETRY_INTERVAL_S:
             self.write_end()
 
-    def _decide(self, outcome: Outcome, reason: str, words: str = "") -> None:
+    def _decide(self, outcome: Outcome, reason: str, words: str = "", device_fault: str = "") -> None:
         if self._end is None:
-            self._end = _End(outcome, reason, words)
+            self._end = _End(outcome, reason, words, device_fault)
         self.write_end()
 
 

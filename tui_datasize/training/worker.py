@@ -34,7 +34,7 @@ environment:
   DATASIZE_DATA         where data sets lie (default: as experiments.toml says)
   {ATTEMPT_VARIABLE}      number of the attempt (default: one more than the newest); with {PACK_OPTION}
                         one for each directory in their order, as 2,1,1
-exit status: 0 all succeeded or left when asked to, 1 a run failed, 2 usage"""
+exit status: 0 all succeeded or left when asked to, 1 a run failed or has no device, 2 usage"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def main(argv: Sequence[str]) -> int:
             usage is printed.
 
     Returns:
-        Exit status: 0 all succeeded, were another worker's, or were left in order; 1 one failed;
-        2 usage.
+        Exit status: 0 all succeeded, were another worker's, or were left in order; 1 one failed, or
+        its device cannot be used; 2 usage.
     """
     if list(argv) in (["-h"], ["--help"]):
         print(USAGE)
