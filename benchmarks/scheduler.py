@@ -28,7 +28,7 @@ from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.dispatch import Dispatcher
 from tui_datasize.jobs.gpus import VISIBLE_VARIABLE
 from tui_datasize.jobs.ledger import DeviceLimits
-from tui_datasize.jobs.scheduler import Authority, Scheduler, SchedulerSettings, StopRequest
+from tui_datasize.jobs.scheduler import Authority, Scheduler, SchedulerSettings, StopRequest, Trouble
 from tui_datasize.jobs.spawn import SpawnRequest, Worker
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, Outcome, conclude
 from tui_datasize.runlog.paths import ProjectPaths
@@ -215,7 +215,7 @@ def _measure_placement(project: ProjectPaths, placements: int, packs: Packs) -> 
         return count
 
     with patch.object(Dispatcher, "dispatch", timed):
-        whole_s = _timed(lambda: scheduler.run(spawner.stop))
+        whole_s = _timed(lambda: scheduler.run(spawner.stop, Trouble(authority)))
     scheduler.close()
     authority.release()
     low, middle, high = (1000 * value for value in quantiles(times, n=4, method="inclusive"))

@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -202,5 +203,26 @@ def test_a_read_only_runs_directory_is_refused_in_one_line(lab: Lab, small_disk:
         lab.client.ensure_scheduler()
     small_disk.remount(lab.project.runs, "rw")
     lab.client.ensure_scheduler()
+    lab.wait_for(run, JobState.SUCCEEDED)
+    lab.assert_ran_once(run)
+
+
+def test_a_scheduler_that_cannot_use_its_database_still_ends_when_asked(
+    lab: Lab, small_disk: SmallDisk
+) -> None:
+    small_disk.mount(lab.project.runs)
+    (run,) = lab.enqueue(lab.spec(gate=str(lab.gate())))
+    scheduler = lab.start_scheduler()
+    lab.wait_for(run, JobState.RUNNING)
+    ballast = small_disk.fill(lab.project.runs)
+    with suppress(StorageError):
+        for _ in range(1000):
+            lab.client.send(CommandKind.PRIORITY, [run.run_id] * 50, 1)
+    lab.wait(lambda: FaultKind.DISK in [fault.kind for fault in lab.client.faults()])
+    assert lab.client.stop_scheduler()
+    assert scheduler.wait() == 0
+    ballast.unlink()
+    lab.start_scheduler()
+    lab.gate().touch()
     lab.wait_for(run, JobState.SUCCEEDED)
     lab.assert_ran_once(run)

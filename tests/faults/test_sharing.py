@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.lab import Lab
+from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.faults import FaultKind
 from tui_datasize.jobs.state import JobState
 
 pytestmark = pytest.mark.faults
@@ -58,3 +62,42 @@ def test_a_project_is_told_who_has_the_slots_and_takes_them_when_they_are_free(
     late.start_scheduler()
     late.wait_for(waiting, JobState.SUCCEEDED)
     assert late.client.waits_for_slots() == ""
+
+
+def slots_directory() -> Path:
+    return Path(os.environ["DATASIZE_SLOTS_DIR"])
+
+
+def test_slots_removed_under_a_running_job_are_given_to_no_other(labs: tuple[Lab, Lab]) -> None:
+    busy, late = labs
+    (running,) = busy.enqueue(busy.spec(gate=str(busy.gate())))
+    busy.start_scheduler()
+    busy.wait_for(running, JobState.RUNNING)
+    shutil.rmtree(slots_directory())
+    (waiting,) = late.enqueue(late.spec())
+    late.start_scheduler()
+    late.wait(lambda: (slots_directory() / "cpu.0").exists())
+    # It has looked, and looks again several times a second.
+    late.wait(lambda: (slots_directory() / "waiting").exists())
+    assert late.job(waiting).state is JobState.QUEUED
+    busy.gate().touch()
+    late.wait_for(waiting, JobState.SUCCEEDED)
+    assert not late.client.faults()
+
+
+def test_slots_that_cannot_be_used_are_told_and_waited_for(labs: tuple[Lab, Lab]) -> None:
+    lab, _ = labs
+    shutil.rmtree(slots_directory())
+    slots_directory().write_text("somebody's")
+    (run,) = lab.enqueue(lab.spec())
+    scheduler = lab.start_scheduler()
+    lab.wait(lambda: [fault.kind for fault in lab.client.faults()] == [FaultKind.SLOTS])
+    assert lab.client.waits_for_slots().startswith("the slots of this machine cannot be used")
+    # Nothing is lost of what else is asked of it.
+    assert [ok for ok, _ in lab.ask(CommandKind.PRIORITY, run, amount=1)] == [True]
+    assert lab.log().count("cannot be used") == 1
+    slots_directory().unlink()
+    lab.wait_for(run, JobState.SUCCEEDED)
+    assert lab.client.faults() == []
+    assert lab.client.stop_scheduler()
+    assert scheduler.wait() == 0

@@ -71,14 +71,14 @@ def test_a_pause_is_longer_each_time_and_ends_with_the_first_start(
 
 def test_a_start_that_a_preloader_took_with_it_tells_nothing(store: Store) -> None:
     pause = StartPause(store)
-    pause.begin(NO_PROCESSES)
+    pause.begin(FaultKind.PROCESSES, "no worker")
     pause.watch(Worker(is_gone=True, was_never_begun=True))
     pause.lasts()
     assert pause.is_probing
 
 
 def test_what_an_earlier_scheduler_lacked_is_tried_at_once_and_with_one_run(store: Store) -> None:
-    StartPause(store).begin(NO_PROCESSES)
+    StartPause(store).begin(FaultKind.PROCESSES, "no worker")
     pause = StartPause(store)
     assert not pause.lasts()
     assert pause.is_probing

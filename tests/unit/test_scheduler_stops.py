@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,17 @@ from tests.unit.test_scheduler_devices import Spawner
 from tui_datasize.jobs.authority import Authority, read_notes
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.scheduler import Scheduler, SchedulerSettings
+from tui_datasize.jobs.database import PassingStorageError
+from tui_datasize.jobs.faults import FaultKind
+from tui_datasize.jobs.launch import LONGEST_LOG_BYTES, open_log
+from tui_datasize.jobs.scheduler import (
+    Scheduler,
+    SchedulerSettings,
+    StopRequest,
+    Trouble,
+    _runs_to_its_end,
+    _shorten_log,
+)
 from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -33,6 +44,18 @@ def scheduler(project: ProjectPaths) -> Iterator[Scheduler]:
     with closing(Scheduler(SchedulerSettings(project), authority, Spawner())) as scheduler:
         yield scheduler
     authority.release()
+
+
+@pytest.fixture
+def full(scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database can be read and not written."""
+
+    @contextmanager
+    def transaction() -> Iterator[None]:
+        raise PassingStorageError("the disk is full", where="queue.db")
+        yield
+
+    monkeypatch.setattr(scheduler._store, "transaction", transaction)
 
 
 def test_it_ends_when_it_is_asked_to(project: ProjectPaths, scheduler: Scheduler) -> None:
@@ -70,3 +93,88 @@ def test_it_goes_on_for_what_was_asked_right_behind_the_stop(
     scheduler._step()
     assert not scheduler._is_over()
     assert not client.settings().stopped
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> StopRequest:
+    """None comes, and none is listened to."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    return StopRequest()
+
+
+@pytest.mark.usefixtures("full")
+def test_it_ends_though_it_cannot_answer(project: ProjectPaths, scheduler: Scheduler) -> None:
+    QueueClient(project).send(CommandKind.STOP, [""])
+    scheduler._step()
+    assert scheduler._is_over()
+    assert not QueueClient(project).scheduler_alive()
+
+
+@pytest.mark.usefixtures("full")
+def test_what_it_cannot_apply_for_now_is_no_stop(project: ProjectPaths, scheduler: Scheduler) -> None:
+    client = QueueClient(project)
+    client.send(CommandKind.STOP, [""])
+    client.send(CommandKind.HOLD, ["x"])
+    with pytest.raises(PassingStorageError):
+        scheduler._step()
+    assert not scheduler.stop_requested
+
+
+@pytest.mark.parametrize("failing", ["_ledger.update", "_dispatcher.dispatch", "_supervisor.look", "_wait"])
+def test_a_stop_comes_before_all_that_fails(
+    project: ProjectPaths,
+    scheduler: Scheduler,
+    signals: StopRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    failing: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise PassingStorageError("the disk is full", where="queue.db")
+
+    *parts, name = failing.split(".")
+    owner = getattr(scheduler, parts[0]) if parts else scheduler
+    monkeypatch.setattr(owner, name, fail)
+    QueueClient(project).send(CommandKind.STOP, [""])
+    # True: no other is put in its place.
+    assert _runs_to_its_end(scheduler, signals, Trouble(Authority(project.scheduler_lock)))
+
+
+def test_what_keeps_it_from_the_database_is_said_once_and_told_to_clients(
+    project: ProjectPaths, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = Authority(project.scheduler_lock)
+    assert authority.take()
+    with closing(Scheduler(SchedulerSettings(project), authority, Spawner())):
+        trouble = Trouble(authority)
+        for _ in range(100):
+            trouble.meet(PassingStorageError("reading or writing failed", where="queue.db"))
+        (fault,) = QueueClient(project).faults()
+        assert fault.kind is FaultKind.DATABASE
+        assert fault.sentence.startswith("queue.db: reading or writing failed; nothing is started")
+        assert len(caplog.records) == 1
+        trouble.ends()
+        assert QueueClient(project).faults() == []
+    authority.release()
+
+
+def test_a_log_that_has_grown_long_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "scheduler.log"
+    output = log.open("ab")
+    kept = [os.dup(number) for number in (1, 2)]
+    try:
+        for number in (1, 2):
+            os.dup2(output.fileno(), number)
+        for _ in range(3):
+            os.write(2, b"x" * (LONGEST_LOG_BYTES + 1))
+            _shorten_log(log)
+            os.write(2, b"next")
+            assert log.read_bytes().endswith(b"next")
+            assert log.stat().st_size < 10
+    finally:
+        for number, descriptor in zip((1, 2), kept, strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        output.close()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["scheduler.log", "scheduler.log.1"]
+    with open_log(log) as again:
+        assert again.tell() == 4

@@ -28,7 +28,7 @@ from tui_datasize.jobs.commands import QueueSettings
 from tui_datasize.jobs.database import file_system, refuse_network_file_system
 from tui_datasize.jobs.gpus import read_devices
 from tui_datasize.jobs.rebuild import repair
-from tui_datasize.jobs.slots import read_holders, slot_directory
+from tui_datasize.jobs.slots import read_holders, slot_directory, unusable
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.words import plural
 
@@ -277,12 +277,15 @@ def _faults(paths: ProjectPaths) -> Iterator[Check]:
 def _slots(paths: ProjectPaths) -> Check:
     """Whether other projects of this machine have the slots that jobs wait for."""
     try:
+        holders = read_holders(slot_directory())
+    except OSError as error:
+        return Check("slots", "fail", unusable(slot_directory(), error))
+    try:
         client = QueueClient(paths)
         # What keeps the whole queue is said by the check of the queue.
         is_kept = client.settings().stopped or client.faults()
         waiting = "" if is_kept else client.waits_for_slots()
-        holders = read_holders(slot_directory())
-    except (DatasizeError, OSError):
+    except DatasizeError:
         return Check("slots", "warn", "cannot be told without the queue")
     if waiting:
         return Check("slots", "warn", waiting)

@@ -10,6 +10,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import TypeAlias
 
+from tui_datasize.errors import StorageError
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.documents import JobDocument
 from tui_datasize.jobs.records import PendingCommand
@@ -34,6 +35,8 @@ class CommandDesk:
         self._project = project
         self.stop_requested = False
         """Whether the last that was asked for is that the scheduler ends."""
+        self.stops_unanswered = False
+        """Whether it is to end though the database cannot be told so."""
 
     def apply_pending(self) -> int:
         """Apply the oldest pending commands and return how many there were.
@@ -44,9 +47,16 @@ class CommandDesk:
         commands = self._store.pending_commands(_BATCH)
         if not commands:
             return 0
-        with self._store.transaction():
-            for (_, kind), group in groupby(commands, key=lambda command: (command.batch, command.kind)):
-                self._apply_group(kind, list(group))
+        try:
+            with self._store.transaction():
+                for (_, kind), group in groupby(commands, key=lambda command: (command.batch, command.kind)):
+                    self._apply_group(kind, list(group))
+        except StorageError:
+            # What was acknowledged is done, whatever else fails.
+            self.stop_requested = self.stops_unanswered = self._store.settings.is_asked_to_stop()
+            if not self.stops_unanswered:
+                raise
+            return 0
         return len(commands)
 
     def dismiss_old_stops(self) -> None:

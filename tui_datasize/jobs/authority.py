@@ -20,6 +20,7 @@ from tui_datasize.experiments.toml_table import Table
 from tui_datasize.jobs.database import storage_errors
 from tui_datasize.runlog.locks import is_locked
 
+_ROOM_BYTES = 4096
 _LOCK_PATIENCE_S = 0.5
 """A client that looks whether a scheduler runs holds the lock for a moment."""
 
@@ -33,6 +34,8 @@ class SchedulerNotes:
     """What it was started with, which wins over the project's file."""
     devices: DeviceSettings
     """What holds, the file included."""
+    fault: str = ""
+    """Why it cannot use the queue's database, in one sentence; empty where it can."""
 
 
 class Authority:
@@ -41,6 +44,7 @@ class Authority:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
+        self._words: dict[str, object] = {}
 
     def take(self) -> bool:
         """Take the right; False where another scheduler has it.
@@ -62,7 +66,8 @@ class Authority:
             else:
                 self._descriptor = descriptor
                 # What the holder before has said of itself does not hold any more.
-                self._write(b"")
+                self._words = {}
+                self._write()
                 return True
 
     def note(self, options: DeviceOptions, devices: DeviceSettings) -> None:
@@ -73,15 +78,23 @@ class Authority:
             devices: What holds, the project's file included.
         """
         holding = DeviceOptions.of(devices).said()
-        words = {"pid": os.getpid(), "options": options.said(), "devices": holding}
-        self._write(json.dumps(words).encode())
+        self._words |= {"pid": os.getpid(), "options": options.said(), "devices": holding}
+        self._write()
 
-    def _write(self, words: bytes) -> None:
+    def tell_fault(self, sentence: str) -> None:
+        """Say why the database cannot be used, where that itself cannot say it; empty where it can be."""
+        self._words["fault"] = sentence
+        self._write()
+
+    def _write(self) -> None:
         # A full disk keeps nobody from scheduling.
         with suppress(OSError):
             if self._descriptor is not None:
-                # In one go, over all that stands there: somebody may be reading it.
-                os.pwrite(self._descriptor, words.ljust(os.fstat(self._descriptor).st_size), 0)
+                words = json.dumps(self._words).encode()
+                # In one go, over all that stands there: somebody may be reading it. Room for more is taken
+                # at first, while there is some.
+                size = max(_ROOM_BYTES, os.fstat(self._descriptor).st_size)
+                os.pwrite(self._descriptor, words.ljust(size), 0)
 
     def release(self) -> None:
         """Give the right back."""
@@ -101,5 +114,6 @@ def read_notes(path: Path) -> SchedulerNotes | None:
         if is_locked(path):
             words = json.loads(path.read_bytes())
             options, devices = (read_options(Table(words[part], "")) for part in ("options", "devices"))
-            return SchedulerNotes(int(words["pid"]), options, replace(DeviceSettings(), **devices.said()))
+            settings, fault = replace(DeviceSettings(), **devices.said()), str(words.get("fault", ""))
+            return SchedulerNotes(int(words["pid"]), options, settings, fault)
     return None

@@ -9,17 +9,18 @@ from pathlib import Path
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs import launch
+from tui_datasize.jobs.authority import read_notes
 from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult
 from tui_datasize.jobs.database import create_database, transaction
 from tui_datasize.jobs.dependencies import check_sources, none_of_each_other
 from tui_datasize.jobs.documents import write_documents
-from tui_datasize.jobs.faults import Fault, faults_of_disk, read_faults
+from tui_datasize.jobs.faults import Fault, FaultKind, faults_of_disk, new_fault, read_faults
 from tui_datasize.jobs.gpus import slots_by_file
 from tui_datasize.jobs.naming import find_runs, unclear
 from tui_datasize.jobs.process import find_workers
 from tui_datasize.jobs.scheduler_client import SchedulerClient, insert_commands
 from tui_datasize.jobs.settings import Settings
-from tui_datasize.jobs.slots import describe_holders, read_holders, slot_directory
+from tui_datasize.jobs.slots import describe_holders, read_holders, slot_directory, unusable
 from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
 from tui_datasize.jobs.views import (
     Execution,
@@ -170,7 +171,11 @@ class QueueClient(SchedulerClient):
             return STOPPED
         if not settings.slots:
             return ""
-        return describe_holders(read_holders(slot_directory()), self.project.root.absolute(), settings.slots)
+        try:
+            holders = read_holders(slot_directory())
+        except OSError as error:
+            return unusable(slot_directory(), error)
+        return describe_holders(holders, self.project.root.absolute(), settings.slots)
 
     def faults(self) -> list[Fault]:
         """What is wrong with the machine, so that the queue does not work as it should; oldest first.
@@ -184,6 +189,9 @@ class QueueClient(SchedulerClient):
         seen = list(faults_of_disk(self.project.runs))
         with self._database() as connection:
             told = read_faults(connection)
+        notes = read_notes(self.project.scheduler_lock)
+        if notes and notes.fault:
+            seen.append(new_fault(FaultKind.DATABASE, "", notes.fault))
         known = {(fault.kind, fault.subject) for fault in told}
         return told + [fault for fault in seen if (fault.kind, fault.subject) not in known]
 

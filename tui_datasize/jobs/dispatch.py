@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,14 @@ from pathlib import Path
 from tui_datasize.experiments.load import DATA_VARIABLE
 from tui_datasize.experiments.packing import pack_key
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.database import PASSING_ERRNOS, storage_errors
+from tui_datasize.jobs.database import PASSING_ERRNOS
+from tui_datasize.jobs.faults import RUNS, FaultKind, faults_of_disk
 from tui_datasize.jobs.gpus import CPU, VISIBLE_VARIABLE
 from tui_datasize.jobs.ledger import DeviceLedger
 from tui_datasize.jobs.pause import StartPause
 from tui_datasize.jobs.policy import Placement, WaitingJob, place
 from tui_datasize.jobs.records import QueuedJob
-from tui_datasize.jobs.slots import take_slots
+from tui_datasize.jobs.slots import Slot, earlier_directories, take_slots, unusable
 from tui_datasize.jobs.spawn import ONE_THREAD, Spawner, SpawnRequest, Worker, cannot_start
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
@@ -73,6 +73,7 @@ class Dispatcher:
         self._spawner = spawner
         self._ledger = ledger
         self._slots = slots
+        self._earlier = earlier_directories()
         self._turns = Turns(slots, project.root.absolute())
         self._pause = StartPause(store)
         self._key_of_shape = cache(self._read_key)
@@ -95,12 +96,20 @@ class Dispatcher:
         has_waiting = self._store.has_waiting()
         if not has_waiting and not len(self._supervisor):
             self._pause.end()
-        if not has_waiting or not self._can_start():
+        if not has_waiting:
+            # Nobody needs them; a disk that is still full is seen by whoever looks.
+            self._store.faults.clear(FaultKind.SLOTS)
+            self._store.faults.clear(FaultKind.DISK, RUNS)
+        if not has_waiting or not self._has_room() or not self._can_start():
             self._turns.leave()
             return 0
         free = self._take_free_slots()
         try:
-            starts = self._prepare(free)
+            try:
+                starts = self._prepare(free)
+            except OSError as error:
+                self._pause.begin(FaultKind.DISK, f"{error.filename}: {error.strerror}")
+                return 0
             self._commit(starts)
             active = {job.run_id: job for job in self._store.active()} if starts else {}
             for start in starts:
@@ -112,16 +121,25 @@ class Dispatcher:
             # The workers have their own copies; what was not needed is free again.
             _close(free)
 
+    def _has_room(self) -> bool:
+        """Whether the disk has room for what runs write."""
+        fault = next(faults_of_disk(self._project.runs), None)
+        if fault:
+            self._store.faults.report(fault.kind, fault.subject, fault.sentence)
+            return False
+        self._store.faults.clear(FaultKind.DISK, RUNS)
+        return True
+
     def _can_start(self) -> bool:
         if self._pause.lasts():
             return False
         try:
             return self._spawner.is_ready()
         except OSError as error:
-            self._pause.begin(error)
+            self._pause.begin(FaultKind.PROCESSES, cannot_start(error))
             return False
 
-    def _take_free_slots(self) -> dict[str, list[int]]:
+    def _take_free_slots(self) -> dict[str, list[Slot]]:
         """Lock the free slots of every device, by device; none beyond what our own jobs leave.
 
         None either while it is the turn of another project that waits for them.
@@ -132,11 +150,11 @@ class Dispatcher:
             len(self._supervisor.workers()),
         )
         project = self._project.root.absolute()
-        with storage_errors(self._slots):
-            free = {
-                device: take_slots(self._slots, device, capacities[device], wanted, project)
-                for device, wanted in unclaimed.items()
-            }
+        free: dict[str, list[Slot]] = {}
+        try:
+            for device, wanted in unclaimed.items():
+                slots = take_slots(self._slots, device, capacities[device], wanted, project, self._earlier)
+                free[device] = slots
             taken = sum(map(len, free.values()))
             if self._turns.must_yield(held, taken):
                 _close(free)
@@ -147,10 +165,20 @@ class Dispatcher:
                 self._turns.wait(held + taken)
             else:
                 self._turns.leave()
+        except OSError as error:
+            _close(free)
+            why = f"{unusable(self._slots, error)}; nothing is started until that is mended"
+            self._store.faults.report(FaultKind.SLOTS, "", why)
+            return {}
+        self._store.faults.clear(FaultKind.SLOTS)
         return free
 
-    def _prepare(self, free: Mapping[str, Sequence[int]]) -> list[_Start]:
-        """Decide what starts, and make the run directories for it."""
+    def _prepare(self, free: Mapping[str, Sequence[Slot]]) -> list[_Start]:
+        """Decide what starts, and make the run directories for it.
+
+        Raises:
+            OSError: The disk of the run directories cannot be written.
+        """
         devices = self._ledger.devices({device: len(slots) for device, slots in free.items()})
         most = sum(device.free_slots * device.pack_width for device in devices)
         if not most:
@@ -193,8 +221,7 @@ class Dispatcher:
             write_json(paths.spec, json.loads(job.document))
         except OSError as error:
             if error.errno in PASSING_ERRNOS:
-                with storage_errors(paths.directory):
-                    raise
+                raise
             with self._store.transaction():
                 self._store.change(job.run_id, JobState.HELD, f"{paths.directory}: {error.strerror}")
             return None
@@ -213,14 +240,14 @@ class Dispatcher:
                         *(lane.reserved_bytes, start.tag),
                     )
 
-    def _start(self, start: _Start, slots: list[int]) -> Worker:
+    def _start(self, start: _Start, slots: list[Slot]) -> Worker:
         names = ", ".join(f"{lane.job.run_id} attempt {lane.attempt}" for lane in start.lanes)
         taken = tuple(slots[: start.placement.slots])
         request = SpawnRequest(
             runs=tuple(lane.paths for lane in start.lanes),
             environment=_environment(start),
             tag=start.tag,
-            slots=taken,
+            slots=tuple(descriptor for slot in taken for descriptor in slot.descriptors),
             directory=self._project.root.absolute(),
         )
         try:
@@ -230,17 +257,17 @@ class Dispatcher:
             _LOG.error("%s: %s", names, cannot_start(error))
             worker = Worker.unstarted(error)
         self._pause.watch(worker)
-        for descriptor in taken:
-            slots.remove(descriptor)
-            os.close(descriptor)
+        for slot in taken:
+            slots.remove(slot)
+            slot.close()
         worker.run_ids = tuple(lane.job.run_id for lane in start.lanes)
         return worker
 
 
-def _close(slots: Mapping[str, Sequence[int]]) -> None:
-    for descriptors in slots.values():
-        for descriptor in descriptors:
-            os.close(descriptor)
+def _close(free: Mapping[str, Sequence[Slot]]) -> None:
+    for slots in free.values():
+        for slot in slots:
+            slot.close()
 
 
 def _environment(start: _Start) -> dict[str, str]:

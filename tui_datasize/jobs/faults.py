@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ LEAST_FREE_BYTES = 2**18
 """With less on the disk of `runs/` a run cannot write its first checkpoint."""
 _COUNT_INTERVAL_S = 30.0
 """How often a fault that goes on is counted in the database."""
+_NUMBER = re.compile(r"\d+")
 _LOG = logging.getLogger(__name__)
 
 
@@ -72,7 +74,10 @@ def faults_of_disk(runs: Path) -> Iterator[Fault]:
         disk = os.statvfs(runs)
     except OSError as error:
         sentence = f"{runs} cannot be read: {error.strerror}; mend that, it then goes on"
-        yield _new(FaultKind.DISK, RUNS, sentence)
+        yield new_fault(FaultKind.DISK, RUNS, sentence)
+        return
+    if disk.f_flag & os.ST_RDONLY:
+        yield new_fault(FaultKind.DISK, RUNS, f"the disk of {runs} is read-only; make it writable again")
         return
     free_bytes = disk.f_bavail * disk.f_frsize
     # Some file systems count no inodes.
@@ -80,7 +85,7 @@ def faults_of_disk(runs: Path) -> Iterator[Fault]:
     if free_bytes < LEAST_FREE_BYTES or without_inodes:
         what = f"{free_bytes // 1000} kB free" if free_bytes < LEAST_FREE_BYTES else "no inode free"
         sentence = f"{what} on the disk of {runs}: runs cannot be saved; free some space"
-        yield _new(FaultKind.DISK, RUNS, sentence)
+        yield new_fault(FaultKind.DISK, RUNS, sentence)
 
 
 class Faults:
@@ -127,10 +132,11 @@ class Faults:
         """
         key = (kind, subject)
         self._counts[key] = self._counts.get(key, 0) + 1
-        is_news = self._standing.get(key) != sentence
+        # Amounts in it change from look to look.
+        is_news = _NUMBER.sub("", self._standing.get(key, "")) != _NUMBER.sub("", sentence)
+        self._standing[key] = sentence
         if is_news:
             _LOG.error("%s", sentence)
-            self._standing[key] = sentence
         elif time.monotonic() < self._told_s.get(key, float("-inf")) + _COUNT_INTERVAL_S:
             return
         self._told_s[key] = time.monotonic()
@@ -160,6 +166,7 @@ class Faults:
         return True
 
 
-def _new(kind: FaultKind, subject: str, sentence: str) -> Fault:
+def new_fault(kind: FaultKind, subject: str, sentence: str) -> Fault:
+    """A fault that is just met."""
     now = utc_now()
     return Fault(kind, subject, sentence, now, 1, now)

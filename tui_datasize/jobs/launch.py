@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.database import create_database, storage_errors
@@ -20,6 +21,8 @@ from tui_datasize.runlog.paths import ProjectPaths
 
 _START_TIMEOUT_S = 30.0
 _POLL_INTERVAL_S = 0.02
+LONGEST_LOG_BYTES = 2 * 2**20
+"""A log that is longer is put aside, in place of the one before."""
 _MODULE = "tui_datasize.jobs.scheduler"
 _LOCKS = Path("/proc/locks")
 _LINGER_DIRECTORY = Path("/var/lib/systemd/linger")
@@ -71,6 +74,18 @@ def terminate_scheduler(project: ProjectPaths) -> None:
                 os.kill(int(pid), signal.SIGTERM)
 
 
+def open_log(path: Path) -> BinaryIO:
+    """Open the scheduler's log to append to; one that has grown long begins anew.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with suppress(FileNotFoundError):
+        if path.stat().st_size > LONGEST_LOG_BYTES:
+            path.rename(path.with_name(f"{path.name}.1"))
+    return path.open("ab")
+
+
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     """Look every few milliseconds until `condition` holds; whether it did within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
@@ -98,7 +113,7 @@ def _spawn(project: ProjectPaths, options: Sequence[str]) -> subprocess.Popen[by
         "--project",
         str(project.root.absolute()),
     ]
-    with storage_errors(project.scheduler_log), project.scheduler_log.open("ab") as log:
+    with storage_errors(project.scheduler_log), open_log(project.scheduler_log) as log:
         return subprocess.Popen(
             [*_own_scope(), *command, *options],
             cwd=project.root,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.load import notify_command
 from tui_datasize.jobs.database import storage_errors
+from tui_datasize.jobs.launch import open_log
 from tui_datasize.jobs.notices import Notice
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
@@ -83,7 +84,7 @@ class Notifier:
 
     def _call(self, command: str, notice: Notice) -> _Call:
         with storage_errors(self._project.scheduler_log):
-            log = self._project.scheduler_log.open("ab")
+            log = open_log(self._project.scheduler_log)
         with log:
             process = subprocess.Popen(
                 ["sh", "-c", command],

@@ -1,4 +1,4 @@
-"""Waiting while no worker can be started, because the machine is out of processes, memory or files."""
+"""Waiting while the machine lacks what runs need: processes, memory, files, room on the disk."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tui_datasize.jobs.store import Store
 
 _FIRST_S = 5.0
 _LONGEST_S = 60.0
+_KINDS = (FaultKind.PROCESSES, FaultKind.DISK)
 
 
 class StartPause:
@@ -24,7 +25,7 @@ class StartPause:
         self._asked: list[Worker] = []
         """Workers of which nobody knows yet whether they were started."""
         # What an earlier scheduler has met is tried with one run first, and at once.
-        self._length_s = _FIRST_S if store.faults.stands(FaultKind.PROCESSES) else 0.0
+        self._length_s = _FIRST_S if any(store.faults.stands(kind, "") for kind in _KINDS) else 0.0
         self._until_s = 0.0
 
     @property
@@ -42,7 +43,7 @@ class StartPause:
         self._asked = [worker for worker in self._asked if not (worker.process or worker.is_gone)]
         errors = [worker.error for worker in settled if worker.was_never_begun and worker.error]
         if errors:
-            self.begin(errors[0])
+            self.begin(FaultKind.PROCESSES, cannot_start(errors[0]))
         elif any(not worker.was_never_begun for worker in settled):
             self.end()
         if not self.is_probing:
@@ -52,12 +53,16 @@ class StartPause:
     def end(self) -> None:
         """Note that workers start again, or that nobody needs one."""
         self._length_s = 0.0
-        self._store.faults.clear(FaultKind.PROCESSES)
+        for kind in _KINDS:
+            self._store.faults.clear(kind, "")
 
-    def begin(self, error: OSError) -> None:
-        """Start nothing for a while, since this keeps workers from being started."""
+    def begin(self, kind: FaultKind, why: str) -> None:
+        """Start nothing for a while.
+
+        Args:
+            kind: What the machine lacks.
+            why: What keeps workers from being started, or from their work.
+        """
         self._length_s = min(max(_FIRST_S, 2 * self._length_s), _LONGEST_S)
         self._until_s = time.monotonic() + self._length_s
-        self._store.faults.report(
-            FaultKind.PROCESSES, "", f"{cannot_start(error)}; mend that, it is tried again by itself"
-        )
+        self._store.faults.report(kind, "", f"{why}; mend that, it is tried again by itself")

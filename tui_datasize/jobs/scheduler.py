@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import selectors
 import shlex
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -27,6 +29,7 @@ from tui_datasize.jobs.database import PassingStorageError
 from tui_datasize.jobs.device_file import DeviceFile, in_force, limits_of
 from tui_datasize.jobs.dispatch import Dispatcher
 from tui_datasize.jobs.gpus import DeviceMonitor
+from tui_datasize.jobs.launch import LONGEST_LOG_BYTES, open_log
 from tui_datasize.jobs.ledger import DeviceLedger, DeviceLimits
 from tui_datasize.jobs.notify import Notifier
 from tui_datasize.jobs.slots import slot_directory
@@ -35,6 +38,7 @@ from tui_datasize.jobs.store import Store
 from tui_datasize.jobs.supervisor import Supervisor
 from tui_datasize.jobs.warm import WarmSpawner
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.words import plural
 
 __all__ = ["Authority", "Scheduler", "SchedulerSettings", "StopRequest", "main", "serve"]
 
@@ -51,6 +55,8 @@ _DISPATCH_INTERVAL_S = 1.0
 _TURN_INTERVAL_S = 0.2
 """The same while other projects have slots that this one waits for: they leave it the next one."""
 _FAULT_PAUSE_S = 5.0
+_LOG_INTERVAL_S = 60.0
+"""How often the length of the log is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +103,20 @@ class Scheduler:
         self._data_version = -1
         self._dispatch_at_s = 0.0
         self._idle_since_s: float | None = None
+        self._log_at_s = 0.0
         self._hold(settings.limits)
 
-    def run(self, stop: StopRequest) -> None:
+    @property
+    def stop_requested(self) -> bool:
+        """Whether somebody asked it to end."""
+        return self._desk.stop_requested
+
+    def run(self, stop: StopRequest, trouble: Trouble) -> None:
         """Work until there is nothing to do, or someone asks to stop.
+
+        Args:
+            stop: Somebody asks by a signal.
+            trouble: Is told once the database can be used.
 
         Raises:
             StorageError: The database or the runs directory cannot be used any more.
@@ -109,6 +125,7 @@ class Scheduler:
         self._supervisor.refresh()
         while not (stop.requested or self._is_over()):
             self._step()
+            trouble.ends()
             self._wait()
 
     def dismiss_old_stops(self) -> None:
@@ -124,16 +141,23 @@ class Scheduler:
         self._store.close()
 
     def _step(self) -> None:
+        applied = self._apply_commands()
+        if self.stop_requested:
+            # Before all that may fail.
+            return
         if limits := self._device_file.poll():
             self._ledger.set_limits(limits)
             self._hold(limits)
         self._ledger.update()
         self._spawner.poll()
-        if self._apply_commands() + self._supervisor.look() or time.monotonic() >= self._dispatch_at_s:
+        if applied + self._supervisor.look() or time.monotonic() >= self._dispatch_at_s:
             self._dispatcher.dispatch()
             pause_s = _TURN_INTERVAL_S if self._dispatcher.waits_for_others else _DISPATCH_INTERVAL_S
             self._dispatch_at_s = time.monotonic() + pause_s
         self._notifier.poll()
+        if time.monotonic() >= self._log_at_s:
+            self._log_at_s = time.monotonic() + _LOG_INTERVAL_S
+            _shorten_log(self._settings.project.scheduler_log)
 
     def _hold(self, limits: DeviceLimits) -> None:
         """Let clients know what holds from now on."""
@@ -188,7 +212,7 @@ class Scheduler:
         self._authority.release()
         try:
             # Who has seen it held has committed before this look.
-            is_called = bool(self._store.pending_commands(1))
+            is_called = bool(self._store.pending_commands(1)) and not self._desk.stops_unanswered
         except StorageError as error:
             # Without the right to schedule nothing is tried again.
             _LOG.error("%s", error.line)
@@ -219,6 +243,41 @@ class StopRequest:
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.requested = True
 
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for as long, or until it is asked; whether it was."""
+        deadline_s = time.monotonic() + timeout_s
+        while not self.requested and time.monotonic() < deadline_s:
+            # A handler that only notes cuts no sleep short.
+            time.sleep(_TICK_S)
+        return self.requested
+
+
+class Trouble:
+    """What keeps a scheduler from its database: said once, for however long it lasts.
+
+    The database cannot tell clients of it; the notes of the scheduler do.
+    """
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+        self._line = ""
+        self._times = 0
+
+    def meet(self, error: StorageError) -> None:
+        """Note what was met."""
+        self._times += 1
+        if error.line != self._line:
+            self._line = error.line
+            _LOG.error("%s", error.line)
+            self._authority.tell_fault(f"{error.line}; nothing is started or applied until that is mended")
+
+    def ends(self) -> None:
+        """Note that the database can be used."""
+        if self._line:
+            _LOG.info("over, met %s: %s", plural(self._times, "time"), self._line)
+            self._line, self._times = "", 0
+            self._authority.tell_fault("")
+
 
 def serve(settings: SchedulerSettings) -> None:
     """Schedule until there is nothing to do; faults of storage that may pass are waited for.
@@ -236,39 +295,53 @@ def serve(settings: SchedulerSettings) -> None:
     cold = ColdSpawner(settings.command)
     spawner = WarmSpawner(settings.preload, settings.call, cold, settings.answer_s) if settings.call else cold
     _LOG.info("scheduler of %s begins", settings.project.root)
+    trouble = Trouble(authority)
     try:
         first = Scheduler(settings, authority, spawner)
         first.dismiss_old_stops()
         scheduler: Scheduler | None = first
-        while scheduler and not _runs_to_its_end(scheduler, stop):
-            scheduler = _open_again(settings, authority, spawner, stop)
+        while scheduler and not _runs_to_its_end(scheduler, stop, trouble):
+            scheduler = _open_again(settings, authority, spawner, stop, trouble)
     finally:
         spawner.close()
     _LOG.info("scheduler ends")
 
 
-def _runs_to_its_end(scheduler: Scheduler, stop: StopRequest) -> bool:
+def _runs_to_its_end(scheduler: Scheduler, stop: StopRequest, trouble: Trouble) -> bool:
     try:
-        scheduler.run(stop)
+        scheduler.run(stop, trouble)
     except PassingStorageError as error:
-        _LOG.error("%s", error.line)
-        return False
+        trouble.meet(error)
+        return scheduler.stop_requested
     finally:
         scheduler.close()
     return True
 
 
 def _open_again(
-    settings: SchedulerSettings, authority: Authority, spawner: Spawner, stop: StopRequest
+    settings: SchedulerSettings,
+    authority: Authority,
+    spawner: Spawner,
+    stop: StopRequest,
+    trouble: Trouble,
 ) -> Scheduler | None:
     """Wait until the database can be used again; None where someone asks to stop before that."""
-    while not stop.requested:
-        time.sleep(_FAULT_PAUSE_S)
+    while not stop.wait(_FAULT_PAUSE_S):
         try:
             return Scheduler(settings, authority, spawner)
         except PassingStorageError as error:
-            _LOG.error("%s", error.line)
+            trouble.meet(error)
     return None
+
+
+def _shorten_log(path: Path) -> None:
+    """Begin the log anew where it has grown long; output that goes elsewhere is left alone."""
+    # Whoever cannot write it goes on with the one that is open.
+    with suppress(OSError):
+        if os.path.samestat(os.fstat(2), path.stat()) and path.stat().st_size > LONGEST_LOG_BYTES:
+            with open_log(path) as log:
+                for output in (1, 2):
+                    os.dup2(log.fileno(), output)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

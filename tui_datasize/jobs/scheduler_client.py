@@ -5,20 +5,14 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tui_datasize.errors import ConfigError, StorageError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
 from tui_datasize.jobs import launch
 from tui_datasize.jobs.authority import SchedulerNotes, read_notes
 from tui_datasize.jobs.commands import Acknowledgement, CommandKind, QueueSettings
-from tui_datasize.jobs.database import (
-    DamagedQueueError,
-    create_database,
-    open_database,
-    storage_errors,
-    transaction,
-)
+from tui_datasize.jobs.database import create_database, open_database, storage_errors, transaction
 from tui_datasize.jobs.scheduler_look import SchedulerLook
 from tui_datasize.jobs.settings import Settings
 from tui_datasize.runlog.claim import utc_now
@@ -26,6 +20,8 @@ from tui_datasize.runlog.paths import ProjectPaths
 
 _RESTARTS = 3
 """How often a restart is tried while other clients start schedulers of their own."""
+_SIGNAL_S = 5.0
+"""Seconds for which the end of a scheduler that was sent a signal is waited for."""
 _NOTES_S = 10.0
 """Seconds for which the notes of a scheduler that has started are waited for."""
 
@@ -105,9 +101,19 @@ class SchedulerClient:
         if self.project.queue.exists():
             try:
                 self.send(CommandKind.STOP, [""], int(for_another))
-            except DamagedQueueError:
+            except StorageError:
                 launch.terminate_scheduler(self.project)
-        return launch.wait_until(lambda: not self.scheduler_alive(), timeout_s)
+        if launch.wait_until(lambda: not self.scheduler_alive(), timeout_s):
+            return True
+        if not self._is_read():
+            launch.terminate_scheduler(self.project)
+        return launch.wait_until(lambda: not self.scheduler_alive(), _SIGNAL_S)
+
+    def _is_read(self) -> bool:
+        """Whether the scheduler takes in what it is asked: no request to stop waits."""
+        with suppress(StorageError), self._database() as connection:
+            return not Settings(connection).is_asked_to_stop()
+        return False
 
     def restart_scheduler(self, options: DeviceOptions) -> None:
         """End the scheduler, where one runs, and start another with these options; workers go on.

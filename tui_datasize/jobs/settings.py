@@ -34,6 +34,12 @@ class Settings:
             stopped=asked_to_stop if last else bool(found.get(_STOPPED, 0)),
         )
 
+    def is_asked_to_stop(self) -> bool:
+        """Whether the last that was asked, and is not applied yet, is that the scheduler ends."""
+        newest = "SELECT kind FROM commands WHERE applied_at IS NULL ORDER BY id DESC LIMIT 1"
+        row = self._connection.execute(newest).fetchone()
+        return row is not None and row[0] == CommandKind.STOP
+
     def set_draining(self, draining: bool) -> None:
         """Start nothing more, or start again."""
         self._set(_DRAINING, int(draining))

@@ -2,37 +2,107 @@
 
 A worker inherits the lock of its slot, so that the slot stays taken for as long as the worker lives,
 whatever becomes of the scheduler that took it. The lock alone decides; the text of the file says who took
-it, for a person whose jobs wait.
+it, for a person whose jobs wait. The files may be deleted at any time: a worker that holds the lock of one
+that is gone is found by what it has open.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
-import warnings
+import re
+import socket
+import stat
+import tempfile
+import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tui_datasize.jobs.gpus import CPU
-from tui_datasize.runlog.locks import is_locked
 
 DIRECTORY_VARIABLE = "DATASIZE_SLOTS_DIR"
+_FILE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_MOST_WORDS_BYTES = 8192
 
 
 def slot_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the slots of this machine are kept: `DATASIZE_SLOTS_DIR` or the user's runtime directory."""
+    """Where the slots of this machine are kept: `DATASIZE_SLOTS_DIR` or below the user's state directory.
+
+    It outlives logins, and nobody tidies it up. A home directory may be that of several machines.
+    """
     if environment.get(DIRECTORY_VARIABLE):
-        return Path(environment[DIRECTORY_VARIABLE])
+        return Path(environment[DIRECTORY_VARIABLE]).absolute()
     import platformdirs
 
-    with warnings.catch_warnings():
-        # Without a login session platformdirs warns and names a directory below /tmp, which will do.
-        warnings.simplefilter("ignore")
-        return platformdirs.user_runtime_path("datasize-tui") / "slots"
+    return platformdirs.user_state_path("datasize-tui") / "slots" / _machine()
+
+
+def _machine() -> str:
+    """What tells this machine from others that share the home directory, as a file name."""
+    with suppress(OSError, ValueError):
+        return uuid.UUID(Path("/etc/machine-id").read_text().strip()).hex
+    return re.sub(r"[^\w-]", "_", socket.gethostname()) or "localhost"
+
+
+def earlier_directories(environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """Where versions before this one kept the slots, which may still run; none where they are told where.
+
+    They used the directory of the login session: of `XDG_RUNTIME_DIR`, or what stands for it.
+    """
+    if environment.get(DIRECTORY_VARIABLE):
+        return ()
+    user = os.getuid()
+    sessions = (
+        environment.get("XDG_RUNTIME_DIR"),
+        f"/run/user/{user}",
+        f"{tempfile.gettempdir()}/runtime-{user}",
+    )
+    return tuple(dict.fromkeys(Path(session) / "datasize-tui" / "slots" for session in sessions if session))
+
+
+@contextmanager
+def open_private(directory: Path, *, make: bool = True) -> Iterator[int]:
+    """Open a directory that belongs to this user, and that nobody else can write to.
+
+    Args:
+        directory: The directory; made if it is missing.
+        make: Whether it is made.
+
+    Raises:
+        OSError: It is missing, or somebody else's; the message says what to do.
+    """
+    if make:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if found.st_uid != os.geteuid():
+            what = f"belongs to user {found.st_uid}; set {DIRECTORY_VARIABLE} to a directory of your own"
+            raise PermissionError(errno.EPERM, what, str(directory))
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise PermissionError(
+                errno.EPERM, "others can write to it; run `chmod 700` on it", str(directory)
+            )
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A slot that was taken: it is free again when every copy of its descriptors is closed."""
+
+    descriptors: tuple[int, ...]
+
+    def close(self) -> None:
+        """Close these copies."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +117,14 @@ class SlotHolder:
     """The scheduler that took it, which may have ended since; 0 where the file does not tell."""
 
 
-def take_slots(directory: Path, device: str, capacity: int, wanted: int, project: Path) -> list[int]:
+def take_slots(
+    directory: Path,
+    device: str,
+    capacity: int,
+    wanted: int,
+    project: Path,
+    earlier: Sequence[Path] = (),
+) -> list[Slot]:
     """Lock free slots of a device.
 
     Args:
@@ -56,49 +133,137 @@ def take_slots(directory: Path, device: str, capacity: int, wanted: int, project
         capacity: Number of slots the device has.
         wanted: Most slots to take.
         project: The project directory that takes them.
-
-    Returns:
-        Up to `wanted` descriptors, each holding one slot until every copy of it is closed.
+        earlier: Directories in which other schedulers may keep the same slots; those that cannot be used
+            are left out, and none is made.
 
     Raises:
-        OSError: The directory cannot be written.
+        OSError: The directory cannot be used.
     """
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    taken: list[Slot] = []
+    if wanted < 1:
+        return taken
     words = json.dumps({"project": str(project), "pid": os.getpid()}).encode()
-    taken: list[int] = []
-    for index in range(capacity):
-        if len(taken) >= wanted:
-            break
-        descriptor = os.open(directory / f"{device}.{index}", os.O_RDWR | os.O_CREAT, 0o600)
+    with open_private(directory) as place, _those_there(earlier) as others:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-        else:
-            taken.append(descriptor)
-            if os.pread(descriptor, len(words) + 1, 0) != words:
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, words, 0)
+            for index in range(capacity):
+                if len(taken) < wanted and (slot := _take((place, *others), f"{device}.{index}", words)):
+                    taken.append(slot)
+        except BaseException:
+            for slot in taken:
+                slot.close()
+            raise
     return taken
 
 
-def read_holders(directory: Path) -> list[SlotHolder]:
-    """Every slot of this machine that is taken now, with who took it."""
-    holders = []
-    for file in sorted(directory.glob("*.*")):
-        # It may go at any moment.
+def _take(places: Sequence[int], name: str, words: bytes) -> Slot | None:
+    """Take one slot in every place, or in none."""
+    descriptors: list[int] = []
+    for place in places:
+        descriptor = _lock(place, name, words)
+        if descriptor is None:
+            Slot(tuple(descriptors)).close()
+            return None
+        descriptors.append(descriptor)
+    return Slot(tuple(descriptors))
+
+
+def _lock(place: int, name: str, words: bytes) -> int | None:
+    """The descriptor that holds the lock of a slot's file; None where somebody else has the slot."""
+    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | _FILE, 0o600, dir_fd=place)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not is_named(descriptor, name, place):
+            raise BlockingIOError
+        found = os.pread(descriptor, len(words) + 1, 0)
+        if not found and _has_holder_of_deleted(place, name):
+            # Left empty, so that whoever takes it next looks, too.
+            raise BlockingIOError
+        if found != words:
+            # The lock counts; on a full disk nobody is told whose it is.
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, words, 0)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def is_named(descriptor: int, name: str | Path, place: int | None = None) -> bool:
+    """Whether a name, of a directory that is open as `place`, still is that of an open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(name, dir_fd=place, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def _has_holder_of_deleted(place: int, name: str) -> bool:
+    """Whether a process has a file open that bore this name and was deleted: a worker, which has the slot."""
+    # As in proc_pid_fd(5); `place` tells where the directory is now.
+    deleted = Path(f"/proc/self/fd/{place}").readlink() / f"{name} (deleted)"
+    own = str(os.getpid())
+    for process in Path("/proc").glob("[0-9]*"):
+        # Processes of others cannot be looked into, and have no slots here; any may end meanwhile.
         with suppress(OSError):
-            if is_locked(file):
-                holders.append(_holder(file))
+            opened = () if process.name == own else (process / "fd").iterdir()
+            if any(link.readlink() == deleted for link in opened):
+                return True
+    return False
+
+
+@contextmanager
+def _those_there(directories: Sequence[Path]) -> Iterator[list[int]]:
+    """Open those of the directories that can be used."""
+    with ExitStack() as opened:
+        places = []
+        for directory in directories:
+            # A link in a place that all may write to leads where another user wants.
+            with suppress(OSError):
+                if os.path.realpath(directory) == str(directory):
+                    places.append(opened.enter_context(open_private(directory, make=False)))
+        yield places
+
+
+def unusable(directory: Path, error: OSError) -> str:
+    """Why the slots cannot be used, in one sentence."""
+    # Names of files come without their directory.
+    where = directory / error.filename if isinstance(error.filename, str) else directory
+    return f"the slots of this machine cannot be used: {where}: {error.strerror or error}"
+
+
+def read_holders(directory: Path) -> list[SlotHolder]:
+    """Every slot of this machine that is taken now, with who took it.
+
+    Raises:
+        OSError: The directory is somebody else's.
+    """
+    holders: list[SlotHolder] = []
+    with suppress(FileNotFoundError), open_private(directory, make=False) as place:
+        for name in sorted(os.listdir(place)):  # noqa: PTH208 - of the open directory
+            # It may go at any moment.
+            with suppress(OSError):
+                if "." in name and (holder := _holder(place, name)):
+                    holders.append(holder)
     return holders
 
 
-def _holder(file: Path) -> SlotHolder:
-    device = file.name.rpartition(".")[0]
-    with suppress(ValueError, KeyError, TypeError):
-        words = json.loads(file.read_bytes())
-        return SlotHolder(device, str(words["project"]), int(words["pid"]))
-    return SlotHolder(device, "", 0)
+def _holder(place: int, name: str) -> SlotHolder | None:
+    descriptor = os.open(name, os.O_RDONLY | _FILE, dir_fd=place)
+    try:
+        # Shared, so that two who look at once do not take each other for a holder.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        device = name.rpartition(".")[0]
+        with suppress(ValueError, KeyError, TypeError):
+            words = json.loads(os.pread(descriptor, _MOST_WORDS_BYTES, 0))
+            return SlotHolder(device, str(words["project"]), int(words["pid"]))
+        return SlotHolder(device, "", 0)
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def describe_holders(holders: Sequence[SlotHolder], project: Path, slots: int) -> str:

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from tui_datasize.jobs.slots import is_named, open_private
 from tui_datasize.runlog.locks import is_locked
 
 _YIELD_S = 2.0
@@ -61,9 +62,13 @@ class Turns:
         Raises:
             OSError: The directory cannot be written.
         """
+        if self._descriptor is not None and not is_named(self._descriptor, self._own):
+            # Its directory was removed: nobody would see that it waits.
+            self.leave()
         if self._descriptor is None:
-            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._descriptor = os.open(self._own, os.O_RDWR | os.O_CREAT, 0o600)
+            with open_private(self._directory) as place:
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+                self._descriptor = os.open(self._own.name, flags, 0o600, dir_fd=place)
         # Whoever just looks has it for an instant; the next round will do then.
         with suppress(BlockingIOError):
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,7 +13,6 @@ from typing import Any
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.toml_file import read_toml
 from tui_datasize.experiments.toml_table import Table, nearest
-from tui_datasize.runlog.importing.names import TOLD_BY_NAMES
 from tui_datasize.runlog.schema import SCORES, SHARE_ROUNDING, SHARES
 
 FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -32,7 +31,11 @@ FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 METRIC_NAMES = (*(f"{split}_{score}" for split in ("test", "train") for score in SCORES), *SCORES, "wall_s")
 """Metrics that can be imported; one without a split is of the split that its row or file names, else test."""
 
+LARGEST_WHOLE = 2**53
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+_WORDS: Mapping[str, str] = MappingProxyType(
+    {"size": "n|size|train_size", "seed": "s|seed", "draw": "d|draw"}
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Layout:
             groups = set(re.compile(self.run_pattern).groupindex)
         except re.error as error:
             raise ConfigError(f"the run pattern is no regular expression: {error}") from None
-        if self.run_pattern and not groups & set(TOLD_BY_NAMES):
+        if self.run_pattern and not groups & set(_WORDS):
             raise ConfigError(
                 "the run pattern names neither size, seed nor draw", fix=r"write it like n(?P<size>\d+)"
             )
@@ -85,6 +88,22 @@ class Layout:
             return told
         name = _plain(column)
         return name if name in METRIC_NAMES and name not in self.columns else None
+
+    def told_by_name(self, run: str) -> dict[str, int]:
+        """Size, seed and draw as far as a run's name tells them.
+
+        >>> Layout().told_by_name("cifar-n750-s101")
+        {'size': 750, 'seed': 101}
+        >>> Layout(run_pattern=r"frac(?P<size>[0-9]+)").told_by_name("resnet_frac500_x")
+        {'size': 500}
+        """
+        found: dict[str, int] = {}
+        for name, words in _WORDS.items():
+            pattern = self.run_pattern or rf"(?:^|[^a-zA-Z])(?:{words})[=_-]?(?P<{name}>\d{{1,15}})(?![.\d])"
+            matches = [m for m in re.finditer(pattern, run, re.ASCII) if m.groupdict().get(name)]
+            if matches:
+                found[name] = whole(matches[-1][name])
+        return found
 
     def value(self, metric: str, text: str | float) -> float | None:
         """A metric's value in the record's units; None where it is NaN, or a loss that is not finite.
@@ -110,6 +129,21 @@ class Layout:
             hint = "" if self.percent or not 0 <= number <= 100 else "; if it is in percent, give --percent"
             raise ValueError(f"{metric} is {number:g}, expected 0 to {100 if self.percent else 1}{hint}")
         return min(max(share, 0.0), 1.0)
+
+
+def whole(text: str) -> int:
+    """A whole number of at least 0, also one written like 750.0.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not (0 <= number <= LARGEST_WHOLE and number.is_integer()):
+        raise ValueError(f"{text!r} is not a whole number of 0 or more")
+    return int(number)
 
 
 def read_layout(file: Path) -> dict[str, Any]:

@@ -10,9 +10,7 @@ from typing import TextIO
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.runlog.importing.collected import Cell, Collected, Moment
-from tui_datasize.runlog.importing.counts import count_of, whole
-from tui_datasize.runlog.importing.layout import Layout
-from tui_datasize.runlog.importing.names import TOLD_BY_NAMES, told_by_name
+from tui_datasize.runlog.importing.layout import Layout, whole
 from tui_datasize.runlog.schema import SCORES
 
 MOST_BYTES = 256 * 2**20
@@ -164,9 +162,8 @@ def cell_of_run(run: str, layout: Layout) -> Cell:
 
 
 def _cell(known: Mapping[str, str], layout: Layout, variant: tuple[tuple[str, str], ...]) -> Cell:
-    told = {n: (count_of if n == "size" else whole)(known[n]) for n in TOLD_BY_NAMES if n in known}
-    wanted = set(TOLD_BY_NAMES) - set(told)
-    by_name = told_by_name(known["run"], wanted, layout.run_pattern) if "run" in known else {}
+    by_name = layout.told_by_name(known["run"]) if "run" in known else {}
+    told = {name: whole(known[name]) for name in ("size", "seed", "draw") if name in known}
     size = told.get("size", by_name.get("size", layout.train_size))
     if size is None:
         of = f" of run {known['run']!r}" if "run" in known else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 from errno import ENOSPC
 from pathlib import Path
@@ -12,7 +13,6 @@ import numpy as np
 import pytest
 
 from tests.fakes import fake_spec, write_run
-from tests.unit.import_desk import event_file
 from tui_datasize.analysis.summary import analyse
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import ConfigError
@@ -21,9 +21,37 @@ from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.rebuild import repair
 from tui_datasize.runlog.importing import collected, events, into_project, tables
 from tui_datasize.runlog.importing.events import masked_crc
+from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 
 SIZES = [750, 800, 1000, 1200, 1500, 2000, 2400, 3000, 4000, 6000, 12000]
+
+
+class Desk:
+    """A project and a folder of files to import."""
+
+    def __init__(self, project: ProjectPaths) -> None:
+        self.project = project
+
+    def file(self, name: str, content: str | bytes) -> Path:
+        path = self.project.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    def bring(self, *words: str | Path, experiment: str = "theirs") -> int:
+        return main(["import", experiment, *map(str, words), "--project", str(self.project.root)])
+
+    def rows(self, *columns: str) -> list[tuple]:
+        return RunLog(self.project).runs().select("train_size", "seed", *columns).rows()
+
+    def tree(self) -> dict[str, bytes]:
+        return {str(p): p.read_bytes() for p in sorted(self.project.runs.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def desk(project: ProjectPaths) -> Desk:
+    return Desk(project)
 
 
 def test_a_share_of_single_precision_just_above_one_is_one(desk):
@@ -110,6 +138,30 @@ def test_the_chart_export_of_weights_and_biases(desk):
     assert desk.rows("updates", "test_accuracy") == [(40, 0, 20, 0.5), (80, 1, 20, 0.75)]
 
 
+def _message(*fields: tuple[int, int | bytes]) -> bytes:
+    """A protocol buffer of short fields; bytes of fixed numbers are given with the kind in front."""
+    out = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            out += bytes([number << 3]) + bytes([value & 0x7F | 0x80, value >> 7])
+        elif value[:1] == b"\x05":
+            out += bytes([number << 3 | 5]) + value[1:]
+        else:
+            out += bytes([number << 3 | 2, len(value)]) + value
+    return out
+
+
+def _events(*scalars: tuple[int, str, float], as_tensor: bool = False) -> bytes:
+    out = b""
+    for step, tag, value in scalars:
+        number = struct.pack("<f", value)
+        held = (8, _message((1, 1), (4, number))) if as_tensor else (2, b"\x05" + number)
+        event = _message((2, step), (5, _message((1, _message((1, tag.encode()), held)))))
+        head = struct.pack("<Q", len(event))
+        out += head + struct.pack("<I", masked_crc(head)) + event + struct.pack("<I", masked_crc(event))
+    return out
+
+
 @pytest.mark.parametrize("as_tensor", [False, True])
 def test_tensorboard_event_files(desk, as_tensor):
     # CRC-32C of "123456789" is E3069283 (RFC 3720); TFRecord rotates it and adds a constant.
@@ -117,7 +169,7 @@ def test_tensorboard_event_files(desk, as_tensor):
     assert masked_crc(b"123456789") == (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
     for n in (40, 80):
         values = ((100, "acc", 0.25), (200, "acc", n / 160), (200, "lr", 0.1))
-        desk.file(f"logs/n{n}_s3/events.out.tfevents.1.host", event_file(*values, as_tensor=as_tensor))
+        desk.file(f"logs/n{n}_s3/events.out.tfevents.1.host", _events(*values, as_tensor=as_tensor))
     assert desk.bring(desk.project.root / "logs", "--column", "test_accuracy=acc") == 0
     assert desk.rows("updates", "test_accuracy") == [(40, 3, 200, 0.25), (80, 3, 200, 0.5)]
 
@@ -129,7 +181,7 @@ def test_a_file_that_tensorboard_itself_wrote(desk):
 
 
 GOOD = "size,seed,test_accuracy\n40,0,0.5\n80,0,0.6\n"
-EVENTS = event_file((100, "test_accuracy", 0.5), (200, "test_accuracy", 0.75))
+EVENTS = _events((100, "test_accuracy", 0.5), (200, "test_accuracy", 0.75))
 
 
 @pytest.mark.parametrize(
