@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.image_paths import AnonymousPeak, synthetic, upload_peak
 from tests.training.helpers import evaluations, small_spec, train, train_until, weights
 from tui_datasize.experiments.augmentation import AugmentationSpec
-from tui_datasize.training import engine, session
+from tui_datasize.training import engine, reading, session
+from tui_datasize.training.arrays import ChosenRows, ImageSplit
 from tui_datasize.training.evaluate import DeviceSplit
 from tui_datasize.training.placement import MappedSplit, has_room, place
 
@@ -49,3 +51,35 @@ def test_a_run_on_images_in_their_file_is_that_on_images_in_memory(queue_run, mo
 @pytest.mark.parametrize(("images_bytes", "fits"), [(1, True), (1 << 60, False)])
 def test_what_takes_too_much_memory_stays_in_its_file(images_bytes, fits):
     assert has_room(images_bytes, CPU) == fits
+
+
+def test_an_upload_takes_host_memory_for_one_chunk_however_many_images(tmp_path):
+    gained, allowed = upload_peak(tmp_path, 160 * 10**6, 64)
+    assert gained <= allowed
+
+
+def test_placing_images_takes_their_memory_and_that_of_one_chunk(tmp_path):
+    images = synthetic(tmp_path, 80 * 10**6, 64)
+    count = len(images)
+    split = ImageSplit(images, np.zeros(count, np.int64), np.zeros(count, np.uint64))
+    with AnonymousPeak() as peak:
+        placed = place(split, np.arange(count)[::-1].copy(), CPU, lambda *_: True)
+    assert np.array_equal(placed.images[:3].numpy(), images[:-4:-1])
+    assert peak.gained_bytes <= images.size + 1.2 * reading.CHUNK_BYTES + 8 * count
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 5 * 64, 1 << 20])
+def test_an_upload_in_chunks_holds_the_images_in_the_order_asked_for(digits, monkeypatch, chunk_bytes):
+    monkeypatch.setattr(reading, "CHUNK_BYTES", chunk_bytes)
+    rows = np.array([90, 3, 3, 77, 12, 0])
+    chosen = ChosenRows(digits.train.images, np.arange(100)[::-1].copy())
+    target = torch.empty((6, *digits.image_shape), dtype=torch.uint8)
+    reading.upload(chosen, rows, target)
+    assert target.numpy().tolist() == digits.train.images[99 - rows].tolist()
+
+
+def test_a_row_that_is_none_of_the_images_is_refused(digits):
+    out = np.empty((2, *digits.image_shape), np.uint8)
+    for row in (-1, len(digits.train.labels)):
+        with pytest.raises(IndexError, match="expected rows from 0 to"):
+            reading.gather(np.asarray(digits.train.images), np.array([0, row]), out)

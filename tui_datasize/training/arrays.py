@@ -61,6 +61,15 @@ class ChosenRows:
         return chosen
 
 
+def resolve(images: ImageRows, rows: Indices) -> tuple[Images, Indices]:
+    """The array behind images, and where in it their `rows` are."""
+    array = images
+    while isinstance(array, ChosenRows):
+        rows = array.rows[rows]
+        array = array.array
+    return np.asarray(array), rows
+
+
 @dataclass(frozen=True, slots=True)
 class ImageSplit:
     """The images of one split, memory-mapped and read-only, or some of them."""

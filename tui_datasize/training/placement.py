@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tui_datasize.training.arrays import ImageRows, ImageSplit
 from tui_datasize.training.evaluate import DeviceSplit, ImageBatches, Integers
+from tui_datasize.training.reading import upload
 
 _LARGEST_SHARE = 0.5
 """Of the free memory; the rest is for the model."""
@@ -84,8 +85,9 @@ def place(
     labels = torch.from_numpy(np.array(split.labels[chosen]))
     if not room(len(chosen) * int(np.prod(split.images.shape[1:])), device):
         return MappedSplit(split.images, chosen, labels, device)
-    images = torch.from_numpy(np.array(split.images[rows]))
-    return DeviceSplit(images.to(device), labels.to(device))
+    images = torch.empty((len(chosen), *split.images.shape[1:]), dtype=torch.uint8, device=device)
+    upload(split.images, chosen, images)
+    return DeviceSplit(images, labels.to(device))
 
 
 def _available_bytes() -> int:
