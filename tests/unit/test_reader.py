@@ -14,6 +14,7 @@ from tui_datasize.runlog.collect import RUN_METRICS
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.tables import DATASETS
+from tui_datasize.runlog.tail import MetricsTail
 
 
 def run_of(project, **values):
@@ -313,3 +314,46 @@ def test_a_missing_provenance_leaves_its_columns_empty(project):
     paths.provenance.unlink()
     row = RunLog(project).runs().row(0, named=True)
     assert (row["device"], row["started_at"], row["state"]) == (None, None, "succeeded")
+
+
+def test_rows_that_cannot_be_are_broken_lines(project):
+    paths = write_run(project, fake_spec())
+    before = RunLog(project).metrics().height
+    possible = {"event": "evaluation", "update": 1, "split": "test", "accuracy": 0.5}
+    wrong = (
+        {"accuracy": 7},
+        {"update": -1},
+        {"update": 2**62},
+        {"wall_s": -5},
+        {"ece": -0.5},
+        {"time": "x" * 30_000_000},
+    )
+    with paths.metrics.open("a") as file:
+        for values in ({}, *wrong):
+            file.write(json.dumps(possible | values) + "\n")
+    log = RunLog(project)
+    assert log.runs()["broken_lines"].to_list() == [len(wrong)]
+    assert log.metrics().height == before + 1
+
+
+def test_files_of_any_kind_and_size_are_problems(project):
+    paths = write_run(project, fake_spec())
+    for file in (paths.metrics, paths.dataset, paths.subset, paths.per_class, paths.claim):
+        file.unlink(missing_ok=True)
+        os.mkfifo(file)
+    log = RunLog(project)
+    assert log.runs().is_empty()
+    assert str(paths.claim) in str(log.problems[0])
+    paths.claim.unlink()
+    paths.metrics.unlink()
+    paths.metrics.touch()
+    os.truncate(paths.metrics, 40 * 10**9)
+    log = RunLog(project)
+    assert log.runs().height == 1
+    for frame in (log.metrics, log.subsets, log.per_class, log.datasets):
+        assert frame().is_empty()
+    assert {problem.where for problem in log.problems} == {
+        str(file) for file in (paths.metrics, paths.dataset, paths.subset, paths.per_class)
+    }
+    (tailed,) = MetricsTail().read([paths]).problems
+    assert "larger than 67 MB" in str(tailed)

@@ -97,7 +97,7 @@ def _repair(paths: ProjectPaths) -> Check:
         told = [f"the queue {done.problem}; it is kept as {done.aside}", *told]
     if done.aside or done.added:
         told.append(NOT_IN_DIRECTORIES)
-    told += [f"{file} tells nothing about a run" for file in done.unreadable]
+    told += [f"{file} cannot be read, or tells nothing about a run" for file in done.unreadable]
     if not done.aside and not done.added and not done.unreadable:
         return Check("repair", "ok", "the queue is sound and knows every run directory")
     return Check("repair", "warn" if done.aside or done.unreadable else "ok", "; ".join(told))

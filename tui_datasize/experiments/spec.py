@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
-from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, cast, get_args
+from types import MappingProxyType, UnionType
+from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
 from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.schedule import ScheduleSpec
@@ -219,15 +220,20 @@ class RunSpec:
 
         Raises:
             KeyError: A field without a default is missing.
-            TypeError: A nested table has a key that this version does not know.
+            TypeError: A value has another type than its field, or a nested table a key that this version
+                does not know.
         """
         table: Any = cls
         values = {name: data[name] for name, _ in _fields_of(table) if name in data}
         values["model"] = ModelSpec(data["model"]["name"], MappingProxyType(dict(data["model"]["options"])))
+        _check_types(values["model"])
         for key, kind in _NESTED.items():
-            if values.get(key) is not None:
+            if isinstance(values.get(key), Mapping):
                 values[key] = kind(**{name: _hashable(value) for name, value in values[key].items()})
-        return cls(**values)
+                _check_types(values[key])
+        spec = cls(**values)
+        _check_types(spec)
+        return spec
 
 
 _NESTED: Mapping[str, type[Any]] = MappingProxyType(
@@ -261,6 +267,35 @@ def table_words(table: Any) -> str:
     """
     given = [(f.name, getattr(table, f.name)) for f in fields(table) if getattr(table, f.name) != f.default]
     return " ".join(f"{name}={value}" for name, value in given)
+
+
+def _check_types(table: Any) -> None:
+    for name, kinds in _types_of(table.__class__):
+        value = getattr(table, name)
+        if value.__class__ not in kinds:
+            raise TypeError(f"{name} has a value of the wrong type: {reprlib.repr(value)}")
+
+
+@cache
+def _types_of(table: Any) -> tuple[tuple[str, frozenset[type[Any]]], ...]:
+    """The types that each field of a table may have; those within a sequence are anybody's guess."""
+    hints = get_type_hints(table)
+    return tuple((name, frozenset(_types_in(hints[name]))) for name, _ in _fields_of(table))
+
+
+def _types_in(hint: Any) -> Iterator[type[Any]]:
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        for member in get_args(hint):
+            yield from _types_in(member)
+    elif origin is Literal:
+        yield from (value.__class__ for value in get_args(hint))
+    elif origin is Mapping:
+        yield MappingProxyType
+    else:
+        yield origin or hint
+        if hint is float:
+            yield int
 
 
 @cache

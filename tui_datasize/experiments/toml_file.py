@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import re
-import stat
 from pathlib import Path
 from typing import Any
 
 import tomli
 
 from tui_datasize.errors import ConfigError
+from tui_datasize.files import has_more_levels, read_bounded
 
 MOST_BYTES = 2_000_000
 """Of a file: some thousand experiments. A parser takes a second for as much."""
@@ -29,7 +29,7 @@ def read_toml(file: Path, *, fix: str = "") -> dict[str, Any]:
         ConfigError: It is missing, no regular file, too large, not UTF-8, not TOML, or nested too deeply.
     """
     try:
-        document = tomli.loads(_read(file).decode("utf-8"))
+        document = tomli.loads(read_bounded(file, MOST_BYTES).decode("utf-8"))
     except FileNotFoundError:
         raise ConfigError("no such file", where=str(file), fix=fix) from None
     except UnicodeDecodeError:
@@ -39,34 +39,11 @@ def read_toml(file: Path, *, fix: str = "") -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(_problem(error), where=str(file)) from None
     except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=str(file)) from None
-    if _levels(document) > MOST_LEVELS:
+        fix = "spread it over several projects" if error.errno == errno.EFBIG else ""
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(file), fix=fix) from None
+    if has_more_levels(document, MOST_LEVELS):
         raise _too_deep(file)
     return document
-
-
-def _read(file: Path) -> bytes:
-    # Not blocking: a pipe of that name would wait for a writer.
-    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise ConfigError("not a regular file", where=str(file))
-        data = stream.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise ConfigError(
-            f"larger than {MOST_BYTES / 10**6:g} MB", where=str(file), fix="spread it over several projects"
-        )
-    return data
-
-
-def _levels(document: dict[str, Any]) -> int:
-    """How many tables and lists lie within one another; counted no further than is of interest."""
-    level = 0
-    within: list[Any] = [document]
-    while within and level <= MOST_LEVELS:
-        level += 1
-        inner = [value for one in within for value in (one.values() if isinstance(one, dict) else one)]
-        within = [value for value in inner if isinstance(value, dict | list)]
-    return level
 
 
 def _too_deep(file: Path) -> ConfigError:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from tui_datasize.files import read_object
 from tui_datasize.jobs.gpus import CPU
 from tui_datasize.jobs.judge import Ending, Finding
 from tui_datasize.jobs.process import describe_status
@@ -68,8 +68,8 @@ def noted_peak_bytes(paths: RunPaths) -> int:
 
     In a container the driver may tell of no process what it has.
     """
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        noted = json.loads(paths.provenance.read_bytes())
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        noted = read_object(paths.provenance)
         if noted.get("pack_widths", [1]) == [1]:
             return int(noted["peak_device_memory_bytes"]) + _CONTEXT_BYTES
     return 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
@@ -10,7 +12,8 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import TypeAlias
 
-from tui_datasize.errors import StorageError
+from tui_datasize.errors import DatasizeError, StorageError
+from tui_datasize.files import fault_of
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.documents import JobDocument
 from tui_datasize.jobs.records import PendingCommand
@@ -22,6 +25,7 @@ from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.words import plural
 
 _BATCH = 1000
+_LOG = logging.getLogger(__name__)
 
 _Answer: TypeAlias = tuple[bool, str]
 """Whether the command was followed, and what to tell a person."""
@@ -92,10 +96,16 @@ class CommandDesk:
 
     def _apply_one(self, command: PendingCommand) -> _Answer:
         try:
-            return _HANDLERS[command.kind](self, command, self._store.state(command.run_id))
+            with self._store.savepoint():
+                return _HANDLERS[command.kind](self, command, self._store.state(command.run_id))
+        # One broken run directory must not keep the other commands waiting.
         except OSError as error:
-            # One broken run directory must not keep the other commands waiting.
-            return False, f"its directory cannot be used: {error.strerror or error}"
+            return False, f"its directory cannot be used: {fault_of(error)}"
+        except (DatasizeError, sqlite3.Error):
+            raise
+        except Exception as error:
+            _LOG.exception("%s: %s cannot be applied", command.run_id, command.kind)
+            return False, f"unexpected error: {type(error).__name__}: {error}; see scheduler.log"
 
     def _enqueue(self, command: PendingCommand, state: JobState | None) -> _Answer:
         try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, read_options
 from tui_datasize.experiments.toml_table import Table
+from tui_datasize.files import open_descriptor, read_object
 from tui_datasize.jobs.database import storage_errors
 from tui_datasize.runlog.locks import is_locked
 
@@ -54,7 +55,7 @@ class Authority:
         """
         deadline = time.monotonic() + _LOCK_PATIENCE_S
         with storage_errors(self._path):
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = open_descriptor(self._path, os.O_RDWR | os.O_CREAT)
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,7 +113,7 @@ def read_notes(path: Path) -> SchedulerNotes | None:
     # One of another version may write something else.
     with suppress(OSError, ValueError, KeyError, TypeError, ConfigError):
         if is_locked(path):
-            words = json.loads(path.read_bytes())
+            words = read_object(path)
             options, devices = (read_options(Table(words[part], "")) for part in ("options", "devices"))
             settings, fault = replace(DeviceSettings(), **devices.said()), str(words.get("fault", ""))
             return SchedulerNotes(int(words["pid"]), options, settings, fault)

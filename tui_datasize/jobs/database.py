@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,12 +58,33 @@ PASSING_ERRNOS = frozenset(
     }
 )
 """Faults of the file system that concern the whole runs directory and may pass."""
+_OFTEN_OF_ONE = frozenset({errno.EACCES, errno.EPERM, errno.EIO})
+"""Those of them that may as well concern one file or directory alone."""
 _LASTING_FAULTS: Mapping[int, str] = MappingProxyType(
     {
         sqlite3.SQLITE_NOTADB: "is not a queue database",
         sqlite3.SQLITE_CORRUPT: "the queue database is damaged",
     }
 )
+
+
+def concerns_all(error: OSError, runs: Path) -> bool:
+    """Whether a fault that one run directory showed is of the whole runs directory, or of this process.
+
+    Args:
+        error: What came.
+        runs: The runs directory; where it is in doubt, something is written there.
+    """
+    if error.errno not in _OFTEN_OF_ONE:
+        return error.errno in PASSING_ERRNOS
+    try:
+        with tempfile.TemporaryFile(dir=runs) as file:
+            file.write(b"1")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return True
+    return False
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from pathlib import Path
 from tui_datasize.experiments.load import DATA_VARIABLE
 from tui_datasize.experiments.packing import pack_key
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.database import PASSING_ERRNOS
+from tui_datasize.files import fault_of, parse_object
+from tui_datasize.jobs.database import concerns_all
 from tui_datasize.jobs.faults import RUNS, FaultKind, faults_of_disk
 from tui_datasize.jobs.gpus import CPU, VISIBLE_VARIABLE
 from tui_datasize.jobs.ledger import DeviceLedger
@@ -27,7 +28,7 @@ from tui_datasize.jobs.store import Store
 from tui_datasize.jobs.supervisor import Supervisor
 from tui_datasize.jobs.turns import Turns
 from tui_datasize.runlog.atomic import write_json
-from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, TAG_VARIABLE, observe
+from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, TAG_VARIABLE, check_files, observe
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 _LOG = logging.getLogger(__name__)
@@ -208,7 +209,7 @@ class Dispatcher:
 
     def _read_key(self, shape: int) -> str:
         try:
-            return pack_key(RunSpec.from_dict(json.loads(self._store.shape(shape))))
+            return pack_key(RunSpec.from_dict(parse_object(self._store.shape(shape))))
         except (KeyError, TypeError, ValueError):
             # Of another version: its worker will say what is wrong with it.
             return ""
@@ -219,15 +220,21 @@ class Dispatcher:
         try:
             paths.directory.mkdir(parents=True, exist_ok=True)
             write_json(paths.spec, json.loads(job.document))
+            check_files(paths)
+            # A queue that was restored or rebuilt may know fewer attempts than the directory.
+            attempt = max(job.attempts, observe(paths).newest_attempt) + 1
         except OSError as error:
-            if error.errno in PASSING_ERRNOS:
+            if concerns_all(error, self._project.runs):
                 raise
-            with self._store.transaction():
-                self._store.change(job.run_id, JobState.HELD, f"{paths.directory}: {error.strerror}")
-            return None
-        # A queue that was restored or rebuilt may know fewer attempts than the directory.
-        attempt = max(job.attempts, observe(paths).newest_attempt) + 1
-        return _Lane(job, paths, attempt, reserved_bytes)
+            problem = f"{fault_of(error)}; mend or remove it, then release the run"
+        except Exception as error:
+            _LOG.exception("%s cannot be started", job.run_id)
+            problem = f"unexpected error: {type(error).__name__}: {error}; see scheduler.log"
+        else:
+            return _Lane(job, paths, attempt, reserved_bytes)
+        with self._store.transaction():
+            self._store.change(job.run_id, JobState.HELD, problem)
+        return None
 
     def _commit(self, starts: Sequence[_Start]) -> None:
         if not starts:

@@ -11,6 +11,7 @@ from typing import Any
 
 import tui_datasize
 from tui_datasize.experiments.spec import SCHEMA_VERSION, RunSpec
+from tui_datasize.files import parse_object
 from tui_datasize.jobs.records import NewJob
 from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
 from tui_datasize.runlog.claim import Observation, utc_now
@@ -70,7 +71,7 @@ class JobDocument:
         Raises:
             KeyError, TypeError, ValueError: It is damaged, or of another version.
         """
-        content = json.loads(text)
+        content = parse_object(text)
         return cls(
             text,
             RunSpec.from_dict(content["spec"]),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tui_datasize.errors import StorageError
+from tui_datasize.files import read_end
 from tui_datasize.jobs.database import create_database, storage_errors
 from tui_datasize.runlog.locks import is_locked
 from tui_datasize.runlog.paths import ProjectPaths
@@ -145,5 +146,9 @@ def _own_scope() -> tuple[str, ...]:
 
 
 def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    try:
+        end, _ = read_end(log, 2**16)
+    except OSError:
+        end = b""
+    lines = [line for line in end.decode(errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else "it said nothing"

@@ -168,19 +168,24 @@ def _has_succeeded(run: RunPaths, state: JobState | None) -> bool:
 
 
 def _has_ended_well(run: RunPaths) -> bool:
-    end = observe(run).final_exit
+    try:
+        end = observe(run).final_exit
+    except OSError:
+        return False
     return end is not None and end.outcome is Outcome.SUCCEEDED
 
 
 def _files(run: RunPaths) -> Iterator[Prunable]:
     weights: tuple[tuple[Path, Holding], ...] = ((run.checkpoint, "last"), (run.best, "best"))
     for path, holds in weights:
-        if path.exists():
+        if path.is_file():
             yield Prunable(path, path.stat().st_size, holds, run)
         for torn in sorted(run.directory.glob(f".{path.name}.*.tmp")):
-            yield Prunable(torn, torn.stat().st_size, "leftover", run)
+            if torn.is_file():
+                yield Prunable(torn, torn.stat().st_size, "leftover", run)
 
 
 def _superseded(project: ProjectPaths, experiment: str | None) -> Iterator[Prunable]:
     for path in sorted(project.runs.glob(f"{experiment or '[!.]*'}/.superseded/*/*.pt*")):
-        yield Prunable(path, path.stat().st_size, "leftover", None)
+        if path.is_file():
+            yield Prunable(path, path.stat().st_size, "leftover", None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import threading
 from collections import Counter
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tui_datasize.errors import StorageError
+from tui_datasize.files import read_bounded, read_object
 from tui_datasize.jobs.database import DamagedQueueError, open_database, storage_errors
 from tui_datasize.jobs.documents import JobDocument
 from tui_datasize.jobs.gpus import CPU
@@ -39,7 +39,7 @@ class Repair:
     added: Mapping[JobState, int]
     """Jobs that were made from run directories, by state."""
     unreadable: tuple[Path, ...]
-    """Files `spec.json` that say nothing about a run."""
+    """Files that cannot be read, or say nothing about a run."""
     problem: str
     """What was wrong with the database; empty where it is sound, or there was none."""
     aside: Path | None
@@ -146,13 +146,16 @@ def _find(project: ProjectPaths) -> tuple[list[_Found], tuple[Path, ...]]:
     found, unreadable = [], []
     for paths in project.all_runs():
         try:
-            document = JobDocument.read(paths.spec.read_text(encoding="utf-8"))
-        except (OSError, KeyError, TypeError, ValueError):
+            document = JobDocument.read(read_bounded(paths.spec).decode())
+            seen = observe(paths)
+        except (KeyError, TypeError, ValueError):
             unreadable.append(paths.spec)
+        except OSError as error:
+            unreadable.append(Path(error.filename or paths.directory))
         else:
             # What was imported has never been queued, and never may be.
             if not document.spec.imported:
-                found.append(_Found(paths, document, observe(paths)))
+                found.append(_Found(paths, document, seen))
     return sorted(found, key=lambda run: run.document.queued_at), tuple(unreadable)
 
 
@@ -186,7 +189,7 @@ def _past_attempt(paths: RunPaths, seen: Observation) -> PastAttempt | None:
 def _device(paths: RunPaths) -> str:
     """GPU UUID or `cpu`, as the worker noted it; empty where it did not."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        noted = json.loads(paths.provenance.read_bytes())
+        noted = read_object(paths.provenance)
         return str(noted["device_uuid"] or (CPU if noted["device"] == CPU else ""))
     return ""
 

@@ -23,6 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tui_datasize.files import parse_object
 from tui_datasize.jobs.gpus import CPU
 
 DIRECTORY_VARIABLE = "DATASIZE_SLOTS_DIR"
@@ -258,7 +259,7 @@ def _holder(place: int, name: str) -> SlotHolder | None:
     except BlockingIOError:
         device = name.rpartition(".")[0]
         with suppress(ValueError, KeyError, TypeError):
-            words = json.loads(os.pread(descriptor, _MOST_WORDS_BYTES, 0))
+            words = parse_object(os.pread(descriptor, _MOST_WORDS_BYTES, 0))
             return SlotHolder(device, str(words["project"]), int(words["pid"]))
         return SlotHolder(device, "", 0)
     finally:

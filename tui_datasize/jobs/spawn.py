@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
+from tui_datasize.files import open_regular
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import RunPaths
 
@@ -163,8 +164,8 @@ class ColdSpawner:
     def start(self, request: SpawnRequest) -> Worker:
         """See `Spawner.start`."""
         with ExitStack() as files:
-            stdout = files.enter_context(request.stdout.open("ab"))
-            stderr = files.enter_context(request.stderr.open("ab"))
+            stdout = files.enter_context(open_regular(request.stdout, "ab"))
+            stderr = files.enter_context(open_regular(request.stderr, "ab"))
             child = subprocess.Popen(
                 [*self._command, *request.arguments],
                 cwd=request.directory,

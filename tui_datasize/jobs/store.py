@@ -73,6 +73,18 @@ class Store:
         with storage_errors(self.path), transaction(self._connection):
             yield
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """All or nothing, within a transaction that goes on either way."""
+        self._connection.execute("SAVEPOINT one")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK TO one")
+            raise
+        finally:
+            self._connection.execute("RELEASE one")
+
     # Commands
 
     def pending_commands(self, limit: int, kind: CommandKind | None = None) -> list[PendingCommand]:

@@ -6,14 +6,17 @@ import logging
 import os
 import selectors
 import signal
+import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from tui_datasize.errors import DatasizeError
+from tui_datasize.files import fault_of
 from tui_datasize.jobs.active import ActiveRun, ending_of, last_sign, noted_peak_bytes
-from tui_datasize.jobs.database import storage_errors
+from tui_datasize.jobs.database import concerns_all, storage_errors
 from tui_datasize.jobs.judge import Decision, Ending, Finding, decide, ended, find, starts_again
 from tui_datasize.jobs.process import find_tagged, kill_tagged, signal_group
 from tui_datasize.jobs.records import ActiveJob
@@ -103,10 +106,39 @@ class Supervisor:
         before = len(self._runs)
         for run in list(self._runs.values()):
             with storage_errors(run.paths.directory):
-                self._watch(run)
-                if time.monotonic() >= run.look_at_s:
-                    self._look_at(run)
+                self._watch_over(run)
         return len(self._runs) < before
+
+    def _watch_over(self, run: ActiveRun) -> None:
+        """Look at one run if it is due; what is wrong with it alone ends nothing but itself."""
+        try:
+            self._watch(run)
+            if time.monotonic() >= run.look_at_s:
+                self._look_at(run)
+        except (DatasizeError, sqlite3.Error):
+            raise
+        except OSError as error:
+            if concerns_all(error, self._project.runs):
+                raise
+            self._give_up(run, fault_of(error))
+        except Exception as error:
+            _LOG.exception("%s cannot be looked at", run.job.run_id)
+            self._give_up(run, f"unexpected error: {type(error).__name__}: {error}; see scheduler.log")
+
+    def _give_up(self, run: ActiveRun, problem: str) -> None:
+        """End a run whose directory cannot be used, as soon as no worker has it any more."""
+        job = run.job
+        if run.worker.is_alive():
+            run.look_at_s = time.monotonic() + _LOOK_INTERVAL_S
+            if job.cancel_requested and run.worker.process:
+                self._ask_to_end(run, run.worker.process)
+            return
+        kill_tagged(job.tag)
+        state = JobState.CANCELLED if job.cancel_requested else JobState.FAILED
+        with self._store.transaction():
+            self._store.change(job.run_id, state, problem)
+            self._store.end_attempt(job.run_id, job.attempts, VANISHED, problem)
+        self._forget(run, state, problem)
 
     def next_look_s(self) -> float:
         """Seconds until a run is due; infinite without any."""
@@ -194,10 +226,13 @@ class Supervisor:
                 signal_group(process, signal.SIGKILL)
             run.look_at_s = 0.0
         elif process:
-            is_first = "terminated" not in run.since_s
-            if is_first or run.lasts("terminated") > self._grace_s:
-                run.lasts("terminated")
-                signal_group(process, signal.SIGTERM if is_first else signal.SIGKILL)
+            self._ask_to_end(run, process)
+
+    def _ask_to_end(self, run: ActiveRun, process: ProcessIdentity) -> None:
+        is_first = "terminated" not in run.since_s
+        if is_first or run.lasts("terminated") > self._grace_s:
+            run.lasts("terminated")
+            signal_group(process, signal.SIGTERM if is_first else signal.SIGKILL)
 
     def _is_left_out(self, run: ActiveRun) -> bool:
         """Whether its worker could not claim it, and goes on with other runs."""

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from tui_datasize.files import parse, read_bounded
 from tui_datasize.jobs.slots import is_named, open_private
 from tui_datasize.runlog.locks import is_locked
 
@@ -111,8 +112,8 @@ class Turns:
 
 def _read(file: Path) -> Claimant | None:
     """What a waiting scheduler says of itself; None where nobody stands behind the words."""
-    with suppress(OSError, ValueError):
-        held, served_s, renewed_s = json.loads(file.read_bytes())
+    with suppress(OSError, ValueError, TypeError):
+        held, served_s, renewed_s = parse(read_bounded(file))
         if time.monotonic() < renewed_s + _FRESH_S and is_locked(file):
             return Claimant(held, served_s)
     return None

@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 import polars as pl
 
+from tui_datasize.files import read_bounded
 from tui_datasize.runlog.atomic import write_bytes
 from tui_datasize.runlog.collect import RUN_METRICS, STAMPED
 from tui_datasize.runlog.scan import SCANNED
@@ -34,6 +35,8 @@ KNOWN: Schema = MappingProxyType({**STAMPED, METRICS_FILE: pl.String})
 SEGMENT_RUNS = 1024
 """Segments of this size or above are never merged."""
 _MOST_SMALL_SEGMENTS = 8
+_MOST_BYTES = 2**28
+"""Of a file: of a thousand runs with some four thousand rows each."""
 
 
 class RunCache:
@@ -119,7 +122,7 @@ class RunCache:
         """A file's bytes; None where it is missing or damaged, and then it is deleted."""
         file = self._directory / name
         with suppress(OSError):
-            data = file.read_bytes()
+            data = read_bounded(file, _MOST_BYTES)
             if name.startswith(_digest(data)):
                 return data
             file.unlink()

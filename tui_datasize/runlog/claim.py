@@ -9,7 +9,6 @@ imports anything heavy.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from contextlib import suppress
@@ -19,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from tui_datasize.files import is_regular, open_descriptor, read_object
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.locks import is_locked
@@ -40,6 +40,12 @@ cause. The queue knows whether it was, and counts no attempt then."""
 _PATIENCE_S = 2.0
 """How long a claim waits for the lock: someone may be probing it, a worker that ended may be leaving."""
 _RETRY_INTERVAL_S = 0.01
+_MOST_BYTES = 2**20
+"""Of a claim or an end, whose reason is a sentence."""
+_MOST_ATTEMPTS = 10**9
+_MOST_PROCESSES = 2**22
+"""The kernel's own limit of process numbers, see proc_sys_kernel(5)."""
+_MOST_TICKS = 2**62
 
 
 class Outcome(StrEnum):
@@ -181,7 +187,11 @@ def acquire(paths: RunPaths, attempt: int) -> Claim:
 
 
 def observe(paths: RunPaths) -> Observation:
-    """Look at a run directory without changing it; a missing one looks like a run not begun."""
+    """Look at a run directory without changing it; a missing one looks like a run not begun.
+
+    Raises:
+        OSError: The directory or one of the three files cannot be read, or is something else.
+    """
     # The lock is probed first: a worker that ends between the two looks has then already written
     # `exit.json`, whereas the other order would show neither an exit nor a held lock. It is probed again
     # behind an end: one that was claimed and ended in between may still have its lock.
@@ -221,6 +231,16 @@ def conclude(paths: RunPaths, attempt: int, outcome: Outcome, reason: str) -> bo
         os.close(lock)
 
 
+def check_files(paths: RunPaths) -> None:
+    """Look whether a worker could read and write the files of a run.
+
+    Raises:
+        OSError: The directory cannot be read, or something that is no regular file has the name of one.
+    """
+    for file in paths.files:
+        is_regular(file)
+
+
 def take_lock(paths: RunPaths, patience_s: float) -> int | None:
     """Take the run's lock for the calling process.
 
@@ -231,7 +251,7 @@ def take_lock(paths: RunPaths, patience_s: float) -> int | None:
     deadline = time.monotonic() + patience_s
     while True:
         try:
-            descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = open_descriptor(paths.lock, os.O_RDWR | os.O_CREAT)
         except (FileNotFoundError, NotADirectoryError):
             return None
         with suppress(BlockingIOError):
@@ -245,11 +265,15 @@ def take_lock(paths: RunPaths, patience_s: float) -> int | None:
 
 
 def read_exit(paths: RunPaths) -> ExitRecord | None:
-    """`exit.json`; None where it is missing, torn or not ours."""
+    """`exit.json`; None where it is missing, torn or not ours.
+
+    Raises:
+        OSError: It cannot be read, or is no regular file.
+    """
     data = _read_object(paths.exit)
     with suppress(KeyError, TypeError, ValueError):
         return ExitRecord(
-            int(data["attempt"]),
+            _whole(data["attempt"], _MOST_ATTEMPTS),
             Outcome(data["outcome"]),
             str(data["reason"]),
             str(data["finished_at"]),
@@ -259,13 +283,17 @@ def read_exit(paths: RunPaths) -> ExitRecord | None:
 
 
 def read_claim(paths: RunPaths) -> ClaimRecord | None:
-    """`claim.json`; None where it is missing, torn or not ours."""
+    """`claim.json`; None where it is missing, torn or not ours.
+
+    Raises:
+        OSError: It cannot be read, or is no regular file.
+    """
     data = _read_object(paths.claim)
     with suppress(KeyError, TypeError, ValueError):
         return ClaimRecord(
-            int(data["attempt"]),
-            int(data["pid"]),
-            int(data["start_ticks"]),
+            _whole(data["attempt"], _MOST_ATTEMPTS),
+            _whole(data["pid"], _MOST_PROCESSES),
+            _whole(data["start_ticks"], _MOST_TICKS),
             str(data["boot_id"]),
             str(data["tag"]),
             str(data["started_at"]),
@@ -301,8 +329,12 @@ def _is_still_named(descriptor: int, path: Path) -> bool:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    with suppress(FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
-        data = json.loads(path.read_bytes())
-        if isinstance(data, dict):
-            return data
+    with suppress(FileNotFoundError, NotADirectoryError, ValueError):
+        return read_object(path, _MOST_BYTES)
     return {}
+
+
+def _whole(value: object, most: int) -> int:
+    if not isinstance(value, int) or not 0 <= value <= most:
+        raise ValueError(f"expected a whole number of at most {most}, got {value!r}")
+    return value

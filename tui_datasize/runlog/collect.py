@@ -7,9 +7,17 @@ from types import MappingProxyType
 
 import polars as pl
 
+from tui_datasize.files import read_bounded
 from tui_datasize.runlog.describe import DESCRIBED, SUMMARISED, describe, summarise
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
-from tui_datasize.runlog.rows import SOURCE, ParsedRows, complete_lines, drop_voided, parse_rows
+from tui_datasize.runlog.rows import (
+    MOST_METRICS_BYTES,
+    SOURCE,
+    ParsedRows,
+    complete_lines,
+    drop_voided,
+    parse_rows,
+)
 from tui_datasize.runlog.scan import STAMP, Problem
 from tui_datasize.runlog.schema import METRICS, Schema
 
@@ -91,7 +99,7 @@ def _parse_files(runs: Iterable[RunPaths], problems: list[Problem]) -> ParsedRow
 
 def _read_bytes(run: RunPaths, problems: list[Problem]) -> bytes:
     try:
-        return run.metrics.read_bytes()
+        return read_bounded(run.metrics, MOST_METRICS_BYTES)
     except FileNotFoundError:
         return b""  # Not begun.
     except OSError as error:

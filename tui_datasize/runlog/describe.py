@@ -62,7 +62,7 @@ def describe(paths: RunPaths) -> dict[str, Any] | Problem:
     try:
         execution = _execution(paths)
     except OSError as error:
-        return Problem(str(paths.directory), f"cannot be read: {error.strerror}")
+        return Problem(str(error.filename or paths.directory), f"cannot be read: {error.strerror}")
     return row | queued | _provenance(paths) | execution | {"run_id": paths.run_id}
 
 

@@ -6,6 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from tui_datasize.files import open_descriptor
+
 
 def is_locked(file: Path) -> bool:
     """Whether another open file holds the `flock` of this one; nothing is kept from it meanwhile.
@@ -13,10 +15,10 @@ def is_locked(file: Path) -> bool:
     Nobody holds the lock of a file that does not exist.
 
     Raises:
-        OSError: The file exists and cannot be opened.
+        OSError: The file exists and cannot be opened, or is no regular one.
     """
     try:
-        descriptor = os.open(file, os.O_RDONLY)
+        descriptor = open_descriptor(file, os.O_RDONLY)
     except (FileNotFoundError, NotADirectoryError):
         return False
     try:

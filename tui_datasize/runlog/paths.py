@@ -98,6 +98,15 @@ class RunPaths:
         """`exit.json`: how an attempt ended."""
         return self.directory / "exit.json"
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (
+            *(self.spec, self.provenance, self.dataset, self.metrics, self.subset, self.per_class),
+            *(self.confusion, self.predictions, self.checkpoint, self.best, self.stdout, self.stderr),
+            *(self.lock, self.claim, self.exit),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectPaths:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from tui_datasize.files import parse_object, read_end
 from tui_datasize.runlog.paths import RunPaths
 
 _END_BYTES = 16_384
@@ -41,15 +40,13 @@ def read_reached(run: RunPaths) -> Reached | None:
 def _rows_backwards(file: Path) -> Iterator[dict[str, Any]]:
     """The rows at the end of a log, the last first; broken lines, as the first may be, are left out."""
     try:
-        with file.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            stream.seek(max(0, size - _END_BYTES))
-            # Behind the last newline stands a row that is being written.
-            text, _, _ = stream.read().rpartition(b"\n")
+        end, _ = read_end(file, _END_BYTES)
     except OSError:
         return
+    # Behind the last newline stands a row that is being written.
+    text, _, _ = end.rpartition(b"\n")
     for line in reversed(text.splitlines()):
         with suppress(ValueError):
-            row = json.loads(line)
-            if isinstance(row, dict) and isinstance(row.get("update"), int):
+            row = parse_object(line)
+            if isinstance(row.get("update"), int):
                 yield row

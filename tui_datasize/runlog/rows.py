@@ -10,10 +10,24 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tui_datasize.runlog.schema import METRICS
+from tui_datasize.runlog.schema import METRICS, SHARE_ROUNDING, SHARES
+
+MOST_METRICS_BYTES = 2**26
+"""Of a `metrics.jsonl`: 180,000 rows, some for every second of two days."""
+_LONGEST_LINE = 2**14
+"""Of it, in bytes; a row takes some 350."""
 
 SOURCE = "source"
 """Column that numbers the piece of text which a row comes from."""
+
+
+_COUNTED = ("epoch", "samples_seen", "wall_s", "images_per_s")
+_IS_POSSIBLE = (
+    pl.col("event").is_not_null()
+    & pl.col("update").is_between(0, 2**53).fill_null(False)
+    & pl.all_horizontal(pl.col(_COUNTED).is_between(0, 2**53).fill_null(True))
+    & pl.all_horizontal(pl.col(SHARES).is_between(-SHARE_ROUNDING, 1 + SHARE_ROUNDING).fill_null(True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +48,8 @@ def complete_lines(data: bytes) -> bytes:
 def parse_rows(pieces: Sequence[bytes]) -> ParsedRows:
     """Parse pieces of text that end with a newline or are empty.
 
-    A line that is not a JSON object with an event and an update, all values of their columns' types,
-    is left out and counted. Events that this version does not know are left out in silence.
+    A line that is not a JSON object with an event and an update, all values of their columns' types and
+    possible at all, is left out and counted. Events that this version does not know are left out in silence.
     """
     lines: list[bytes] = []
     sources: list[int] = []
@@ -45,13 +59,13 @@ def parse_rows(pieces: Sequence[bytes]) -> ParsedRows:
         sources += [source] * len(found)
     frames: list[pl.DataFrame] = [pl.DataFrame(schema=dict(METRICS))]
     is_row = np.zeros(len(lines), dtype=np.bool_)
-    _parse_lines(lines, is_row, frames)
+    # The parser takes seconds and a gigabyte for a line of some megabytes.
+    _parse_lines([line if len(line) <= _LONGEST_LINE else b"" for line in lines], is_row, frames)
     origin = np.asarray(sources, dtype=np.uint32)
     rows = pl.concat(frames).insert_column(0, pl.Series(SOURCE, origin[is_row], dtype=pl.UInt32))
-    without_key = pl.col("event").is_null() | pl.col("update").is_null()
-    broken = np.concatenate([origin[~is_row], rows.filter(without_key)[SOURCE].to_numpy()])
+    broken = np.concatenate([origin[~is_row], rows.filter(~_IS_POSSIBLE)[SOURCE].to_numpy()])
     return ParsedRows(
-        rows.filter(~without_key & pl.col("event").is_in(["train", "evaluation", "resume"])),
+        rows.filter(_IS_POSSIBLE & pl.col("event").is_in(["train", "evaluation", "resume"])),
         tuple(np.bincount(broken, minlength=len(pieces)).tolist()),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from tui_datasize import files
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.schema import Schema
 
@@ -65,14 +65,13 @@ def scan_runs(project: ProjectPaths) -> tuple[pl.DataFrame, tuple[Problem, ...]]
 def read_object(file: Path) -> dict[str, Any] | Problem:
     """A JSON object, or why there is none."""
     try:
-        value = json.loads(file.read_bytes())
+        return files.read_object(file)
     except FileNotFoundError:
         return Problem(str(file), "is missing")
     except OSError as error:
         return Problem(str(file), f"cannot be read: {error.strerror}")
-    except (ValueError, RecursionError):
-        return Problem(str(file), "is not JSON")
-    return value if isinstance(value, dict) else Problem(str(file), "is not a JSON object")
+    except ValueError as error:
+        return Problem(str(file), str(error))
 
 
 def _subdirectories(directory: Path, problems: list[Problem]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
+from tui_datasize.files import is_regular
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.scan import Problem, read_object
 from tui_datasize.runlog.schema import Schema
@@ -46,8 +47,8 @@ def read_tables(
     Returns:
         A frame of `run_id` and `columns`, in the order of `runs`, and the files that are damaged.
     """
-    files = {str(file_of(run)): run.run_id for run in runs if file_of(run).exists()}
     problems: list[Problem] = []
+    files = {str(file): run.run_id for run in runs if (file := _present(file_of(run), problems))}
     try:
         rows = _scan(list(files), columns).collect()
     except _UNREADABLE:
@@ -57,11 +58,20 @@ def read_tables(
     return named.select("run_id", *columns), problems
 
 
+def _present(file: Path, problems: list[Problem]) -> Path | None:
+    try:
+        return file if is_regular(file) else None
+    except OSError as error:
+        problems.append(Problem(str(file), f"cannot be read: {error.strerror}"))
+        return None
+
+
 def read_datasets(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]:
     """Schema `DATASETS` from the `dataset.json` of each run that has one, and the unreadable ones."""
-    frames, problems = [pl.DataFrame(schema=dict(DATASETS))], []
+    frames = [pl.DataFrame(schema=dict(DATASETS))]
+    problems: list[Problem] = []
     for run in runs:
-        document = read_object(run.dataset) if run.dataset.exists() else None
+        document = read_object(run.dataset) if _present(run.dataset, problems) else None
         if isinstance(document, Problem):
             problems.append(document)
         elif document is not None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
+from tui_datasize.files import open_regular, too_large
 from tui_datasize.runlog.collect import RUN_METRICS
 from tui_datasize.runlog.paths import RunPaths
-from tui_datasize.runlog.rows import SOURCE, complete_lines, drop_voided, parse_rows
+from tui_datasize.runlog.rows import MOST_METRICS_BYTES, SOURCE, complete_lines, drop_voided, parse_rows
 from tui_datasize.runlog.scan import Problem
 
 
@@ -93,13 +94,15 @@ def extend(known: pl.DataFrame, new: NewRows) -> pl.DataFrame:
 def _read_on(file: Path, before: _Position) -> tuple[int, _Position, bytes]:
     """Where reading began, the position reached, and the complete lines between the two."""
     try:
-        stream = file.open("rb")
+        stream = open_regular(file)
     except FileNotFoundError:
         return 0, _START, b""  # Not begun, or moved away by a forced rerun.
     with stream:
         status = os.fstat(stream.fileno())
         is_same = (before.device, before.inode) == (status.st_dev, status.st_ino)
         start = before.offset if is_same and before.offset <= status.st_size else 0
+        if status.st_size > MOST_METRICS_BYTES:
+            raise too_large(file, MOST_METRICS_BYTES)
         stream.seek(start)
-        piece = complete_lines(stream.read())
+        piece = complete_lines(stream.read(MOST_METRICS_BYTES))
     return start, _Position(status.st_dev, status.st_ino, start + len(piece)), piece

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tui_datasize.files import open_regular
 from tui_datasize.runlog import schema
 from tui_datasize.runlog.atomic import sync_directory, write_bytes
 from tui_datasize.runlog.claim import utc_now
@@ -34,7 +35,7 @@ class MetricsWriter:
 
     def __init__(self, path: Path) -> None:
         is_new = not path.exists()
-        self._file = path.open("ab", buffering=0)
+        self._file = open_regular(path, "ab", buffering=0)
         if is_new:
             sync_directory(path.parent)
 

@@ -5,8 +5,8 @@ A worker that finds them imports neither Pillow nor torchvision nor scikit-learn
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_datasize.errors import DataError
+from tui_datasize.files import is_regular, open_regular, read_object
 from tui_datasize.training.build import SPLITS, Labels, Source, build
 from tui_datasize.training.chunks import Hashes, Images
 
@@ -134,7 +135,7 @@ def cached(name: str, directory: Path, source: Callable[[], Source]) -> LoadedDa
 
 @contextmanager
 def _one_process_at_a_time(lock: Path) -> Iterator[None]:
-    with lock.open("w") as file:
+    with open_regular(lock, "ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -144,14 +145,9 @@ def _one_process_at_a_time(lock: Path) -> Iterator[None]:
 
 
 def _open(name: str, directory: Path) -> LoadedDataset:
-    facts = json.loads((directory / "dataset.json").read_bytes())
+    facts = read_object(directory / "dataset.json")
     train, test = (
-        ImageSplit(
-            *(
-                np.load(directory / f"{split}_{part}.npy", mmap_mode="r")
-                for part in ("images", "labels", "hashes")
-            )
-        )
+        ImageSplit(*(_mapped(directory / f"{split}_{part}.npy") for part in ("images", "labels", "hashes")))
         for split in SPLITS
     )
     return LoadedDataset(
@@ -163,3 +159,11 @@ def _open(name: str, directory: Path) -> LoadedDataset:
         std=tuple(facts["std"]),
         fingerprint=facts["fingerprint"],
     )
+
+
+def _mapped(file: Path) -> NDArray[Any]:
+    # NumPy would wait for a pipe.
+    if not is_regular(file):
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(file))
+    array: NDArray[Any] = np.load(file, mmap_mode="r")
+    return array

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import time
@@ -16,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_datasize.files import read_object
 from tui_datasize.runlog.atomic import sync_directory, write_json
 from tui_datasize.training.chunks import (
     Chunk,
@@ -123,7 +123,7 @@ def _plan(source: Source) -> dict[str, Any]:
 
 def _read_plan(partial: Path) -> object:
     try:
-        return json.loads((partial / _PLAN).read_bytes())
+        return read_object(partial / _PLAN)
     except (OSError, ValueError):
         return None
 

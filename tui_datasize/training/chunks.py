@@ -18,6 +18,8 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from tui_datasize.files import is_regular, parse_object, read_bounded
+
 Images: TypeAlias = NDArray[np.uint8]
 Hashes: TypeAlias = NDArray[np.uint64]
 Shape: TypeAlias = tuple[int, int, int, int]
@@ -27,6 +29,8 @@ Read: TypeAlias = Callable[[int, int], Images]
 
 CHUNK_IMAGES = 512
 _JOURNAL = "chunks.jsonl"
+_MOST_BYTES = 2**28
+"""Of the journal: of a thousand million images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +142,11 @@ class Journal:
         self._file.flush()
 
     def _read(self) -> Iterator[tuple[tuple[Any, ...], str]]:
-        if not self._path.exists():
+        if not is_regular(self._path):
             return
-        for line in self._path.read_bytes().split(b"\n")[:-1]:
+        for line in read_bounded(self._path, _MOST_BYTES).split(b"\n")[:-1]:
             try:
-                chunk = Chunk(**json.loads(line))
+                chunk = Chunk(**parse_object(line))
             except (ValueError, TypeError):
                 continue
             yield (chunk.split, chunk.start, chunk.stop), chunk.digest

@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tui_datasize.errors import DataError
+from tui_datasize.files import open_regular
 from tui_datasize.training.chunks import Images
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ def _opened(file: str) -> Iterator[Image]:
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
+        with open_regular(Path(file)) as stream, Image.open(stream) as image:
             yield image
     except DataError:
         raise

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+from tui_datasize.files import read_object
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.paths import RunPaths
 
@@ -22,10 +22,9 @@ _HISTORY: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 def read(paths: RunPaths) -> dict[str, Any]:
     """What is recorded; empty where nothing is, or nothing that can be read."""
     try:
-        facts = json.loads(paths.provenance.read_bytes())
+        return read_object(paths.provenance)
     except (OSError, ValueError):
         return {}
-    return facts if isinstance(facts, dict) else {}
 
 
 def add(paths: RunPaths, facts: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.catalogue import image_files
+from tui_datasize.files import read_bounded
 from tui_datasize.training.image_folder import FileSplit, FolderListing, file_split
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -62,7 +63,7 @@ def _validation_images(folder: Path, class_names: tuple[str, ...]) -> FileSplit:
     label_of = {name: label for label, name in enumerate(class_names)}
     table = folder / "val_annotations.txt"
     labels: dict[str, int] = {}
-    for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_bounded(table).decode().splitlines(), start=1):
         file, _, rest = line.partition("\t")
         name = rest.split("\t")[0]
         if name not in label_of:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tui_datasize.files import read_object
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -27,7 +27,7 @@ def _file(project: ProjectPaths) -> Path:
 def load_view_state(project: ProjectPaths) -> ViewState:
     """What was saved last; the defaults where that cannot be read."""
     try:
-        values = json.loads(_file(project).read_text(encoding="utf-8"))
+        values = read_object(_file(project))
         known = {key: values[key] for key in ViewState.__dataclass_fields__ if isinstance(values[key], str)}
     except (OSError, ValueError, KeyError, TypeError):
         return ViewState()

@@ -24,6 +24,7 @@ import torch
 import tui_datasize
 from tui_datasize.experiments.packing import pack_key
 from tui_datasize.experiments.spec import Budget, LabelNoise, RunSpec
+from tui_datasize.files import read_object
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.training import device as devices
 from tui_datasize.training import failures
@@ -161,7 +162,7 @@ def _synchronise(device: torch.device) -> None:
 def _read(file: Path) -> Timings | None:
     """Timings measured before; None where there are none, or none that make sense."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads(file.read_bytes())["seconds_per_step"]
+        kept = read_object(file)["seconds_per_step"]
         return {name: float(kept[name]) for name in IMPLEMENTATIONS}
     return None
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
+from tui_datasize.files import read_end
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.tui.look.snapshot import LogTail
 
@@ -22,15 +22,11 @@ def read_tail(path: Path, limit_bytes: int) -> tuple[str, ...]:
     is kept, as a terminal would show it.
     """
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            start = max(0, size - limit_bytes)
-            file.seek(start)
-            data = file.read()
+        data, is_cut = read_end(path, limit_bytes)
     except OSError:
         return ()
     lines = data.decode("utf-8", errors="replace").split("\n")
-    whole = lines[1:] if start else lines
+    whole = lines[1:] if is_cut else lines
     cleaned = (_clean(line) for line in whole)
     return tuple(line for line in cleaned if line)
 

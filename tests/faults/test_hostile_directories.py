@@ -1,0 +1,130 @@
+"""What stands in one run directory is that run's: the others go on, and the queue tells of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.lab import Lab
+from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.state import JobState
+from tui_datasize.runlog.paths import RunPaths
+
+pytestmark = pytest.mark.faults
+
+NOT_OURS = {
+    "a number beyond 64 bits": '{"attempt": 9223372036854775808}',
+    "a number of 6,000 digits": '{"attempt": ' + "9" * 6000 + "}",
+    "a number that no attempt reaches": '{"attempt": 9223372036854775807}',
+    "deep nesting": "[" * 100_000,
+    "no number": '{"attempt": [1]}',
+}
+CLAIM = '"pid": 1, "start_ticks": 1, "boot_id": "", "tag": "", "started_at": ""}'
+EXIT = '"outcome": "failed", "reason": "", "finished_at": ""}'
+
+
+def as_directory(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    file.mkdir()
+
+
+def as_pipe(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+
+
+def as_loop(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    file.symlink_to(file)
+
+
+def as_endless(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    file.symlink_to("/dev/zero")
+
+
+IRREGULAR = (as_directory, as_pipe, as_loop, as_endless)
+
+
+def write_not_ours(run: RunPaths, text: str) -> None:
+    run.directory.mkdir(parents=True)
+    run.claim.write_text(f"{text[:-1]}, {CLAIM}")
+    run.exit.write_text(f"{text[:-1]}, {EXIT}")
+
+
+def test_claims_and_ends_that_are_not_ours_are_written_over(lab: Lab) -> None:
+    runs = [lab.project.run("lab", lab.spec(seed).run_id) for seed in range(len(NOT_OURS))]
+    for run, text in zip(runs, NOT_OURS.values(), strict=True):
+        write_not_ours(run, text)
+    scheduler = lab.start_scheduler()
+    lab.enqueue(*(lab.spec(seed) for seed in range(len(runs) + 1)))
+    for run in lab.jobs():
+        lab.wait(lambda run=run: lab.jobs()[run].state is JobState.SUCCEEDED)
+    assert scheduler.poll() is None
+
+
+def test_a_waiting_run_whose_directory_cannot_be_used_is_put_aside(lab: Lab) -> None:
+    names = ("exit", "claim", "lock", "metrics", "stdout", "checkpoint")
+    specs = [lab.spec(seed) for seed in range(len(names) + 1)]
+    bad = []
+    scheduler = lab.start_scheduler()
+    lab.client.drain()
+    lab.answers(lab.client.enqueue(specs))
+    runs = [lab.project.run("lab", spec.run_id) for spec in specs]
+    for number, run in enumerate(runs[1:]):
+        run.directory.mkdir(parents=True)
+        file = getattr(run, names[number])
+        IRREGULAR[number % len(IRREGULAR)](file)
+        bad.append((run, file))
+    lab.client.drain(False)
+    lab.wait_for(runs[0], JobState.SUCCEEDED)
+    for run, file in bad:
+        assert str(file) in lab.wait_for(run, JobState.HELD).reason
+    assert scheduler.poll() is None
+    run, file = bad[4]
+    file.rmdir()
+    lab.ask(CommandKind.RELEASE, run)
+    lab.wait_for(run, JobState.SUCCEEDED)
+
+
+def test_what_cannot_be_queued_is_refused_by_name(lab: Lab) -> None:
+    runs = [lab.project.run("lab", lab.spec(seed).run_id) for seed in range(len(IRREGULAR))]
+    for run, spoil in zip(runs, IRREGULAR, strict=True):
+        run.directory.mkdir(parents=True)
+        spoil(run.exit)
+    lab.start_scheduler()
+    acknowledgement = lab.client.enqueue([lab.spec(seed) for seed in range(len(runs) + 1)])
+    *refused, taken = lab.answers(acknowledgement)
+    assert taken[0]
+    for (ok, message), run in zip(refused, runs, strict=True):
+        assert not ok
+        assert str(run.exit) in message
+
+
+@pytest.mark.parametrize("spoil", [as_directory, as_pipe])
+def test_a_run_whose_directory_is_spoilt_while_it_runs_ends_with_its_worker(
+    lab: Lab, spoil: Callable[[Path], None]
+) -> None:
+    (run,) = lab.enqueue(lab.spec(gate=str(lab.gate())))
+    scheduler = lab.start_scheduler()
+    lab.wait_for(run, JobState.RUNNING)
+    pid = lab.worker_pid(run)
+    spoil(run.claim)
+    (other,) = lab.enqueue(lab.spec(1))
+    lab.wait_for(other, JobState.SUCCEEDED)
+    assert lab.job(run).state is JobState.RUNNING
+    os.kill(pid, 9)
+    assert str(run.claim) in lab.wait_for(run, JobState.FAILED).reason
+    assert scheduler.poll() is None
+
+
+def test_a_run_whose_directory_is_spoilt_can_be_cancelled(lab: Lab) -> None:
+    (run,) = lab.enqueue(lab.spec(gate=str(lab.gate())))
+    lab.start_scheduler()
+    lab.wait_for(run, JobState.RUNNING)
+    as_pipe(run.claim)
+    lab.ask(CommandKind.CANCEL, run)
+    lab.wait_for(run, JobState.CANCELLED)
