@@ -258,7 +258,7 @@ class _Measured:
             trainer.evaluated_model,
             split,
             trainer.view,
-            Tally(len(self.data.class_names), trainer.device, keep_all=keep_all),
+            Tally(len(self.data.class_names), keep_all=keep_all),
             batch_size=devices.evaluation_batch_size(trainer.device, prod(self.data.image_shape)),
             autocast=trainer.autocast,
             check=lambda: None,

@@ -122,7 +122,7 @@ class EngineSide:
             self.trainer.evaluated_model,
             self._test,
             self.trainer.view,
-            Tally(self._classes, self._device, keep_all=True),
+            Tally(self._classes, keep_all=True),
             batch_size=self._evaluation_batch,
             autocast=self.trainer.autocast,
             check=lambda: None,

@@ -50,7 +50,7 @@ def evaluate(trainer: Trainer) -> None:
         trainer.evaluated_model,
         trainer.subset,
         trainer.view,
-        Tally(10, trainer.device),
+        Tally(10),
         batch_size=32,
         autocast=trainer.autocast,
         check=lambda: None,

@@ -65,7 +65,7 @@ def accuracy_of(weights: Mapping[str, Tensor], paths: RunPaths, digits: LoadedDa
     """Measured anew, by a model that is given the weights."""
     trainer = prepare(paths, attempt=1).trainer
     trainer.model.load_state_dict(weights)
-    tally = Tally(10, torch.device("cpu"), f1="macro", keep_all=True)
+    tally = Tally(10, keep_all=True)
     images = place(digits.test, slice(None), torch.device("cpu"))
     outputs = predict(
         trainer.model,

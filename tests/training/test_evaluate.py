@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sk
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
 from tui_datasize.runlog.schema import SCORES
 from tui_datasize.training import evaluate
@@ -36,7 +37,7 @@ def outputs_of(logits, labels, *, keep_all=True, batch_size=37):
         Answers(),
         split,
         lambda batch: batch,
-        Tally(logits.shape[1], torch.device("cpu"), keep_all=keep_all),
+        Tally(logits.shape[1], keep_all=keep_all),
         batch_size=batch_size,
         autocast=nullcontext(),
         check=lambda: None,
@@ -109,15 +110,14 @@ def test_a_margin_over_no_image_is_none():
 def test_the_batch_size_changes_nothing(case):
     logits, labels, _ = case
     whole, split = (score(outputs_of(logits, labels, batch_size=b)) for b in (1000, 1))
-    assert whole.scores == pytest.approx(split.scores, rel=1e-6)
+    assert whole.scores == split.scores
 
 
 def test_kept_probabilities_never_change_the_predicted_class():
     # 0.5 and the next float32 round to one float16; the later class is the larger one.
     close = np.array([[0.5, np.nextafter(np.float32(0.5), np.float32(1)), 0.0]], dtype=np.float32)
-    unused = np.zeros((3, 3), dtype=np.int64)
     ranked = np.array([[1, 0, 2]])
-    outputs = Outputs(np.array([1]), np.zeros(1), ranked, close[:, [1, 0, 2]], close, unused, {})
+    outputs = Outputs(np.array([1]), np.zeros(1), ranked, close[:, [1, 0, 2]], close, 3)
     kept = predictions(outputs)
     assert kept.probabilities.argmax(axis=1).tolist() == [1]
     assert kept.probabilities[0, 1] == pytest.approx(0.5, abs=1e-3)
@@ -138,7 +138,7 @@ def test_a_pass_restores_training_mode_and_can_be_left():
 
     model = torch.nn.Linear(2, 2)
     split = DeviceSplit(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
-    tally = Tally(2, torch.device("cpu"))
+    tally = Tally(2)
     with pytest.raises(StopRequested):
         predict(model, split, lambda batch: batch, tally, batch_size=2, autocast=nullcontext(), check=check)
     assert model.training
@@ -155,5 +155,51 @@ def test_measuring_in_blocks_changes_nothing(case, monkeypatch):
     monkeypatch.setattr(evaluate, "_BLOCK_VALUES", 50 * classes)
     parts = outputs_of(logits, labels)
     assert np.array_equal(parts.probabilities, whole.probabilities)
-    assert np.array_equal(parts.confusion, whole.confusion)
-    assert score(parts).scores == pytest.approx(score(whole).scores, rel=1e-6)
+    assert score(parts).scores == score(whole).scores
+
+
+@pytest.mark.parametrize("scale", [1, 20], ids=["unsure", "certain"])
+def test_top_5_and_calibration_error_are_those_of_torchmetrics(case, scale):
+    """Which measured them in older records, in float32."""
+    logits, labels, classes = case
+    found = score(outputs_of(scale * logits, labels)).scores
+    probabilities, targets = torch.from_numpy(scale * logits).softmax(dim=1), torch.from_numpy(labels)
+    top5 = multiclass_accuracy(probabilities, targets, classes, top_k=min(5, classes), average="micro")
+    ece = multiclass_calibration_error(probabilities, targets, classes, ECE_BINS, norm="l1")
+    assert found["top5"] == pytest.approx(float(top5), abs=1e-7)
+    assert found["ece"] == pytest.approx(float(ece), abs=1e-6)
+
+
+@pytest.mark.parametrize("classes", [3, 10, 11, 400])
+def test_of_equally_probable_classes_the_first_is_predicted(classes):
+    levels = np.random.default_rng(classes).integers(0, 3, (200, classes))
+    levels[0] = 1
+    found = outputs_of(levels.astype(np.float32), np.zeros(200, dtype=np.int64), keep_all=False)
+    assert np.array_equal(found.ranked[:, 0], levels.argmax(axis=1))
+    ranked = np.take_along_axis(levels, found.ranked, axis=1)
+    assert (np.diff(ranked, axis=1) <= 0).all()
+    assert (np.diff(found.ranked, axis=1)[np.diff(ranked, axis=1) == 0] > 0).all()
+    assert all(len(set(row)) == len(row) for row in found.ranked.tolist())
+
+
+class Elsewhere(torch.Tensor):
+    """A tensor of another device: it can be put together with others and brought to the host."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.cpu:
+            return args[0].as_subclass(torch.Tensor)
+        if func in (torch.cat, torch.Tensor.__len__):
+            return super().__torch_function__(func, types, args, kwargs or {})
+        raise AssertionError(f"{func} is computed where the logits are")
+
+
+def test_scores_are_computed_on_the_host_wherever_the_logits_are(case, monkeypatch):
+    logits, labels, classes = case
+    monkeypatch.setattr(evaluate, "_BLOCK_VALUES", 50 * classes)
+    here, there = Tally(classes, keep_all=True), Tally(classes, keep_all=True)
+    for start in range(0, len(labels), 20):
+        batch = [torch.from_numpy(part[start : start + 20]) for part in (logits, labels)]
+        here.add(*batch)
+        there.add(*(part.as_subclass(Elsewhere) for part in batch))
+    assert score(there.outputs()).scores == score(here.outputs()).scores

@@ -1,4 +1,8 @@
-"""What a model says about images, without gradients, and what is measured on it."""
+"""What a model says about images, without gradients, and what is measured on it.
+
+The device makes logits and nothing else: whatever is measured on them is measured on the host, so that equal
+logits have equal scores wherever they were computed.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassCalibrationError,
-    MulticlassConfusionMatrix,
-    MulticlassF1Score,
+from torchmetrics.functional.classification import (
+    binary_calibration_error,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
 )
 
 from tui_datasize.experiments.spec import Average
@@ -31,7 +33,7 @@ ALL_CLASSES_UP_TO = 100
 KEPT_PROBABILITIES = 10
 _TOP = 5
 _BLOCK_VALUES = 1 << 22
-"""Logits that are measured at once: the scores take some eighty small kernels, for many images as for few."""
+"""Logits that come to the host at once."""
 
 
 class ImageBatches(Protocol):
@@ -89,10 +91,8 @@ class Outputs:
     """Their probabilities, shape (N, k)."""
     probabilities: Floats
     """Of all classes in order, shape (N, K), or (N, 0) where they were not kept."""
-    confusion: Integers
-    """Images per (label, predicted class), shape (K, K)."""
-    measured: Mapping[str, float]
-    """What torchmetrics measured, by the names of `schema.SCORES`: see `score`."""
+    classes: int
+    """K."""
 
     @property
     def is_finite(self) -> bool:
@@ -121,61 +121,59 @@ class Evaluation:
 
 
 class Tally:
-    """Gathers what a model says, batch by batch, on its device; nothing waits until it is read.
+    """Gathers what a model says, batch by batch.
 
     Args:
         classes: K, the number of logits.
-        device: Where the logits are.
-        f1: How F1 is averaged over the classes.
         keep_all: Whether to keep the probabilities of all classes.
     """
 
-    def __init__(
-        self, classes: int, device: torch.device, *, f1: Average = "macro", keep_all: bool = False
-    ) -> None:
+    def __init__(self, classes: int, *, keep_all: bool = False) -> None:
         self._classes = classes
         self._keep_all = keep_all
-        self._metrics = _metrics(classes, f1).to(device)
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self._waiting_images = 0
-        self._measured: list[tuple[Tensor, ...]] = []
+        self._read: list[tuple[Tensor, ...]] = []
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
-        """Take in a batch: logits (B, K), labels int64 (B,); both are kept, not copied."""
+        """Take in a batch of any device: logits (B, K), labels int64 (B,); both are kept, not copied."""
         self._waiting.append((logits, labels))
         self._waiting_images += len(labels)
         if self._waiting_images * self._classes >= _BLOCK_VALUES:
-            self._measure()
+            self._read_waiting()
 
     def outputs(self) -> Outputs:
-        """Bring all of it to the host, at once."""
+        """All of it."""
         if self._waiting:
-            self._measure()
+            self._read_waiting()
         labels, losses, ranked, confidences, probabilities = (
-            torch.cat(parts).cpu().numpy() for parts in zip(*self._measured, strict=True)
+            torch.cat(parts).numpy() for parts in zip(*self._read, strict=True)
         )
-        measured = {name: value.cpu().numpy() for name, value in self._metrics.compute().items()}
-        return Outputs(
-            labels=labels,
-            losses=losses,
-            ranked=ranked,
-            confidences=confidences,
-            probabilities=probabilities,
-            confusion=measured.pop("confusion"),
-            measured={name: float(value) for name, value in measured.items()},
-        )
+        return Outputs(labels, losses, ranked, confidences, probabilities, self._classes)
 
-    def _measure(self) -> None:
-        """Measure the batches that wait, as one."""
-        logits, labels = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+    def _read_waiting(self) -> None:
+        """Bring the batches that wait to the host, as one."""
+        logits, labels = (torch.cat(parts).cpu() for parts in zip(*self._waiting, strict=True))
         self._waiting.clear()
         self._waiting_images = 0
         logits = logits.float()
         probabilities = logits.softmax(dim=1)
-        self._metrics.update(probabilities, labels)
-        best = probabilities.topk(min(KEPT_PROBABILITIES, self._classes))
-        kept = probabilities[:, : None if self._keep_all else 0]
-        self._measured.append((labels, _losses(logits, labels), best.indices, best.values, kept))
+        ranked, confidences = _rank(probabilities)
+        # A copy: a part would keep the whole.
+        kept = probabilities if self._keep_all else probabilities[:, :0].clone()
+        self._read.append((labels, _losses(logits, labels), ranked, confidences, kept))
+
+
+def _rank(probabilities: Tensor) -> tuple[Tensor, Tensor]:
+    """The most probable classes of each row and their probabilities, of equal ones the first class first."""
+    classes = probabilities.topk(min(KEPT_PROBABILITIES, probabilities.shape[1])).indices
+    first = probabilities.argmax(dim=1, keepdim=True)
+    # `topk` takes any of equals, and of more equals than it takes perhaps not the first.
+    has_first = (classes == first).any(dim=1, keepdim=True)
+    classes[:, -1:] = torch.where(has_first, classes[:, -1:], first)
+    classes = classes.sort(dim=1).values
+    best = probabilities.gather(1, classes).sort(dim=1, descending=True, stable=True)
+    return classes.gather(1, best.indices), best.values
 
 
 def predict(
@@ -218,40 +216,45 @@ def _losses(logits: Tensor, labels: Tensor) -> Tensor:
     return cross_entropy(logits, labels, reduction="none")
 
 
-def _metrics(classes: int, f1: Average) -> MetricCollection:
-    """What torchmetrics measures; it accumulates on the device and is read once, at the end of a pass."""
-    metrics: dict[str, Metric | MetricCollection] = {
-        "confusion": MulticlassConfusionMatrix(classes, validate_args=False),
-        "f1_macro": MulticlassF1Score(classes, average=f1, validate_args=False),
-        "ece": MulticlassCalibrationError(classes, n_bins=ECE_BINS, norm="l1", validate_args=False),
-        "top5": MulticlassAccuracy(classes, top_k=min(_TOP, classes), average="micro", validate_args=False),
-    }
-    # Grouping compares the states after the first batch, and merges metrics that only happen to agree on it.
-    return MetricCollection(metrics, compute_groups=False)
+def score(outputs: Outputs, f1: Average = "macro") -> Evaluation:
+    """Measure a pass.
 
+    What torchmetrics would add up in float32, or reach by sorting all classes again, is added up in
+    float64 and read from the ranks.
 
-def score(outputs: Outputs) -> Evaluation:
-    """Put together what a pass measured.
+    Args:
+        outputs: Of the pass.
+        f1: How F1 is averaged over the classes.
 
     Returns:
         Mean cross-entropy in nats; accuracy, top-5 (or top-K below five classes), F1 averaged over the
         classes that occur as label or prediction (micro-averaged F1 is the accuracy again), and
-        expected calibration error (15 bins of equal width, Guo et al. 2017, eq. 3 and 5), all in
-        [0, 1]; the confidence margin (C1 - C2) / C1 in [0, 1], averaged over correct and over wrong
-        predictions, None where there are none.
+        expected calibration error (15 bins of equal width, Guo et al. 2017, eq. 3 and 5, and one of
+        confidences of 1), all in [0, 1]; the confidence margin (C1 - C2) / C1 in [0, 1], averaged over
+        correct and over wrong predictions, None where there are none.
     """
-    is_correct = outputs.ranked[:, 0] == outputs.labels
-    margins = _margins(outputs.confidences)
+    labels, predicted = torch.from_numpy(outputs.labels), torch.from_numpy(outputs.ranked[:, 0].copy())
+    is_correct = predicted == labels
+    in_top = (outputs.ranked[:, :_TOP] == outputs.labels[:, None]).any(axis=1)
+    confidences = torch.from_numpy(outputs.confidences[:, 0].astype(np.float64))
+    margins, right = _margins(outputs.confidences), is_correct.numpy()
     return Evaluation(
         scores={
             "loss": float(outputs.losses.mean(dtype=np.float64)),
-            # From the counts, so that it is exactly a multiple of 1/N.
-            "accuracy": float(outputs.confusion.trace() / outputs.confusion.sum()),
-            **outputs.measured,
-            "margin_correct": _mean_or_none(margins[is_correct]),
-            "margin_wrong": _mean_or_none(margins[~is_correct]),
+            "accuracy": float(right.mean()),
+            "f1_macro": float(
+                multiclass_f1_score(predicted, labels, outputs.classes, average=f1, validate_args=False)
+            ),
+            "ece": float(
+                binary_calibration_error(confidences, is_correct, ECE_BINS, norm="l1", validate_args=False)
+            ),
+            "top5": float(in_top.mean()),
+            "margin_correct": _mean_or_none(margins[right]),
+            "margin_wrong": _mean_or_none(margins[~right]),
         },
-        confusion=outputs.confusion,
+        confusion=multiclass_confusion_matrix(
+            predicted, labels, outputs.classes, validate_args=False
+        ).numpy(),
     )
 
 

@@ -189,7 +189,7 @@ class Session:
         measured = self._test if tested is None else place(self.dataset.test, tested, self.device)
         test, test_rate = self._pass(measured, stop, keep_all=self._keeps_all)
         # Both rows only now: a pass may be left half-way, and is then made again.
-        on_train, on_test = score(train), score(test)
+        on_train, on_test = (score(outputs, self.spec.protocol.f1) for outputs in (train, test))
         self._write("evaluation", "train", images_per_s=train_rate, **on_train.scores)
         self._write("evaluation", "test", images_per_s=test_rate, **on_test.scores)
         last = Result(self.trainer.update, on_train.confusion, on_test.confusion, tested, predictions(test))
@@ -240,7 +240,7 @@ class Session:
         return self._checked(outputs), _rate(len(outputs.labels), self._clock() - started_s)
 
     def _tally(self, *, keep_all: bool) -> Tally:
-        return Tally(len(self.dataset.class_names), self.device, f1=self.spec.protocol.f1, keep_all=keep_all)
+        return Tally(len(self.dataset.class_names), keep_all=keep_all)
 
     @property
     def _keeps_all(self) -> bool:
