@@ -15,10 +15,13 @@ from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.spec import Budget, ModelSpec
 from tui_datasize.runlog import schema
 from tui_datasize.runlog.claim import LEFT_WITH_PACK, Outcome, acquire, conclude, read_exit, take_lock
+from tui_datasize.training import engine
+from tui_datasize.training.evaluate import DeviceSplit
 from tui_datasize.training.lane import Lane
 from tui_datasize.training.packs import calibration
 from tui_datasize.training.packs.fused import Fused
 from tui_datasize.training.packs.side_by_side import SideBySide
+from tui_datasize.training.placement import MappedSplit, nowhere
 from tui_datasize.training.worker import main
 
 
@@ -150,13 +153,18 @@ def test_what_reaches_a_lanes_log_anyway_is_not_copied(queue_run):
     assert paths.stdout.read_text() == f"{paths.run_id}: once\n"
 
 
-def test_memory_that_runs_out_halves_the_pack(queue_run, compute, monkeypatch):
+def test_memory_that_runs_out_leaves_images_in_their_file_and_then_halves_the_pack(
+    queue_run, compute, monkeypatch
+):
+    places = []
+
     class Large(Fused):
         steps = 0
 
         def step(self, lanes):
             Large.steps += 1
             if len(self._trainers) > 2 and Large.steps > 8:
+                places.append({type(trainer.subset) for trainer in self._trainers})
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
             super().step(lanes)
 
@@ -167,9 +175,50 @@ def test_memory_that_runs_out_halves_the_pack(queue_run, compute, monkeypatch):
     runs = [queue_run(spec) for spec in specs_of(CNN, 3)]
     assert work(runs) == EXIT_OK
     assert ends(runs) == [(Outcome.SUCCEEDED, "")] * 3
+    assert places == [{DeviceSplit}, {MappedSplit}]
     assert [facts(paths)["pack_widths"] for paths in runs] == [[3, 2], [3, 2], [3, 1]]
-    assert "out of memory in a pack of 3" in runs[2].stdout.read_text()
-    assert "resuming at update 8" in runs[2].stdout.read_text()
+    told = runs[2].stdout.read_text()
+    assert "out of memory in a pack of 3, going on with the images left in their file" in told
+    assert "out of memory in a pack of 3, going on in a smaller one" in told
+    assert "resuming at update 8" in told
+
+
+def test_a_run_alone_goes_on_with_its_images_in_their_file_before_it_fails(queue_run, monkeypatch, capsys):
+    places = []
+
+    def step(trainer, steps=engine.Trainer.step):
+        places.append(type(trainer.subset))
+        if len(places) == 3 or (is_hopeless and len(places) == 6):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        steps(trainer)
+
+    monkeypatch.setattr(engine.Trainer, "step", step)
+    for is_hopeless in (False, True):
+        places.clear()
+        run = queue_run(SPEC)
+        assert work([run]) == (EXIT_RUN_FAILED if is_hopeless else EXIT_OK)
+        assert places[:4] == [DeviceSplit] * 3 + [MappedSplit]
+        assert "out of memory alone, going on with the images left in their file" in capsys.readouterr().out
+        ((outcome, reason),) = ends([run])
+        assert outcome is (Outcome.FAILED if is_hopeless else Outcome.SUCCEEDED)
+        assert reason.startswith("out of memory: ") == is_hopeless
+
+
+def test_a_run_whose_images_are_in_their_file_already_is_not_tried_like_that_again(
+    queue_run, monkeypatch, capsys
+):
+    tries = []
+
+    def step(trainer):
+        tries.append(type(trainer.subset))
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(engine.Trainer, "step", step)
+    monkeypatch.setattr("tui_datasize.training.packs.training.has_room", nowhere)
+    run = queue_run(SPEC)
+    assert work([run]) == EXIT_RUN_FAILED
+    assert tries == [MappedSplit]
+    assert "going on" not in capsys.readouterr().out
 
 
 def test_an_error_of_what_lanes_share_ends_all_of_them(queue_run, compute):

@@ -12,13 +12,9 @@ from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.training import engine, reading, session
 from tui_datasize.training.arrays import ChosenRows, ImageSplit
 from tui_datasize.training.evaluate import DeviceSplit
-from tui_datasize.training.placement import MappedSplit, has_room, place
+from tui_datasize.training.placement import MappedSplit, has_room, nowhere, place
 
 CPU = torch.device("cpu")
-
-
-def nowhere(images_bytes, device):
-    return False
 
 
 def test_batches_are_the_same_wherever_the_images_lie(digits):
@@ -40,7 +36,7 @@ def test_a_run_on_images_in_their_file_is_that_on_images_in_memory(queue_run, mo
     in_memory, in_file = queue_run(spec), queue_run(spec)
     expected = train(in_memory)
     for module in (engine, session):
-        monkeypatch.setattr(module, "place", lambda *arguments: place(*arguments, room=nowhere))
+        monkeypatch.setattr(module, "place", lambda *arguments: place(*arguments[:3], room=nowhere))
     train_until(in_file, 19)
     found = train(in_file)
     assert isinstance(found.trainer.subset, MappedSplit)

@@ -25,7 +25,7 @@ from tui_datasize.training.device import autocast
 from tui_datasize.training.evaluate import DeviceSplit, Integers
 from tui_datasize.training.graph import CaptureOn, Replays, capture_on
 from tui_datasize.training.models import build_model
-from tui_datasize.training.placement import place
+from tui_datasize.training.placement import Room, has_room, place
 from tui_datasize.training.streams import BatchOrder, Purpose, stream
 from tui_datasize.training.transfer import SourceWeights, take_over
 from tui_datasize.training.transforms import Normalise, View, input_shape
@@ -92,6 +92,7 @@ class Trainer:
         device: Where to train.
         source: Weights of another run that the model begins with.
         capture: How updates are recorded on that device.
+        room: Decides whether images are copied to the device as a whole.
 
     Raises:
         DataError: The images or the source do not suit the model, or images are smaller than the crop.
@@ -105,6 +106,7 @@ class Trainer:
         device: torch.device,
         source: SourceWeights | None = None,
         capture: CaptureOn = capture_on,
+        room: Room = has_room,
     ) -> None:
         self._spec = spec
         self.device = device
@@ -116,7 +118,7 @@ class Trainer:
         normalise = Normalise(dataset.mean, dataset.std, device)
         self.view = View(normalise, spec.augmentation.crop_px)
         """What evaluations see of stored images."""
-        self.subset = place(dataset.train, subset, device)
+        self.subset = place(dataset.train, subset, device, room)
         self.batch_size = spec.batch_size
         """Images of a full batch."""
         self.update = 0

@@ -90,6 +90,29 @@ def place(
     return DeviceSplit(images, labels.to(device))
 
 
+def nowhere(images_bytes: int, device: torch.device) -> bool:  # noqa: ARG001
+    """A `Room` that leaves all images in their file, for where memory has run out."""
+    return False
+
+
+class NotedRoom:
+    """A `Room` that notes whether it let images onto the device.
+
+    Args:
+        room: Decides.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self.was_given = False
+
+    def __call__(self, images_bytes: int, device: torch.device) -> bool:
+        """Whether they may be copied to it."""
+        is_given = self._room(images_bytes, device)
+        self.was_given = self.was_given or is_given
+        return is_given
+
+
 def _available_bytes() -> int:
     """Memory that can be had without swapping, or all there is where that is not told."""
     try:

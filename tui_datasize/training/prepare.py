@@ -20,7 +20,7 @@ from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_dataset
 from tui_datasize.training.evaluate import ImageBatches, Integers
 from tui_datasize.training.models.cost import describe_cost
-from tui_datasize.training.placement import place
+from tui_datasize.training.placement import Room, has_room, place
 from tui_datasize.training.session import Session
 from tui_datasize.training.specification import read_spec
 from tui_datasize.training.task import Task, make_task
@@ -29,16 +29,21 @@ from tui_datasize.training.transforms import input_shape
 
 
 class SharedTestImages:
-    """Places the test images of a data set on a device, once for all runs that share it."""
+    """Places the test images of a data set on a device, once for all runs that share it.
 
-    def __init__(self) -> None:
+    Args:
+        room: Decides whether they are copied to it as a whole, as are the training images.
+    """
+
+    def __init__(self, room: Room = has_room) -> None:
+        self.room = room
         self._placed: dict[tuple[str, str], ImageBatches] = {}
 
     def place(self, dataset: LoadedDataset, chosen: torch.device) -> ImageBatches:
         """The whole test set, as the first who asked for it got it."""
         key = (dataset.fingerprint, str(chosen))
         if key not in self._placed:
-            self._placed[key] = place(dataset.test, slice(None), chosen)
+            self._placed[key] = place(dataset.test, slice(None), chosen, self.room)
         return self._placed[key]
 
 
@@ -77,9 +82,12 @@ def prepare(
     _describe(paths, task)
     labels, hashes = (part[subset] for part in (dataset.train.labels, dataset.train.hashes))
     write_table(paths.subset, subset_frame(task.index, labels, hashes, task.true_labels[subset]))
-    test = (test_images or SharedTestImages()).place(dataset, chosen)
+    shared = test_images or SharedTestImages()
+    test = shared.place(dataset, chosen)
     source = read_source(paths, spec)
-    session = Session(paths, spec, dataset, subset, chosen, source=source, test=test, tell=tell)
+    session = Session(
+        *(paths, spec, dataset, subset, chosen), source=source, test=test, tell=tell, room=shared.room
+    )
     facts |= describe_cost(session.trainer.model, input_shape(dataset.image_shape, spec.augmentation))
     write_json(paths.provenance, facts | (history if session.has_resumed else {}))
     return session

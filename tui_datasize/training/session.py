@@ -30,7 +30,7 @@ from tui_datasize.training.evaluate import (
     predictions,
     score,
 )
-from tui_datasize.training.placement import place
+from tui_datasize.training.placement import Room, has_room, place
 from tui_datasize.training.protocol import last_batch
 from tui_datasize.training.results import Result, write_results
 from tui_datasize.training.stop import StopRequest, StopRequested
@@ -56,6 +56,7 @@ class Session:
         source: Weights of another run that the model begins with.
         test: The whole test set, placed on the device; by default it is placed anew.
         tell: Receives a line at each evaluation.
+        room: Decides whether images are copied to the device as a whole.
 
     Raises:
         DataError: The images do not suit the model.
@@ -73,13 +74,15 @@ class Session:
         source: SourceWeights | None = None,
         test: ImageBatches | None = None,
         tell: Callable[[str], object] = lambda _words: None,
+        room: Room = has_room,
     ) -> None:
         self.spec = spec
         self.dataset = dataset
         self.device = device
-        self.trainer = Trainer(spec, dataset, subset, device, source)
+        self.trainer = Trainer(spec, dataset, subset, device, source, room=room)
+        self._room = room
         self._paths = paths
-        self._test = place(dataset.test, slice(None), device) if test is None else test
+        self._test = place(dataset.test, slice(None), device, room) if test is None else test
         self._evaluation_batch = evaluation_batch_size(device, math.prod(dataset.image_shape))
         self._identity = {"run": spec.run_id, "data": dataset.fingerprint, "device": device.type}
         self._updates = total_updates(spec)
@@ -186,7 +189,7 @@ class Session:
         self._take_readings()
         train, train_rate = self._measure_train(stop)
         tested = self._tested()
-        measured = self._test if tested is None else place(self.dataset.test, tested, self.device)
+        measured = self._test if tested is None else place(self.dataset.test, tested, self.device, self._room)
         test, test_rate = self._pass(measured, stop, keep_all=self._keeps_all)
         # Both rows only now: a pass may be left half-way, and is then made again.
         on_train, on_test = (score(outputs, self.spec.protocol.f1) for outputs in (train, test))

@@ -1,4 +1,4 @@
-"""Training the runs of a worker together, in smaller packs where memory runs out."""
+"""Training the runs of a worker together, and what is done where memory runs out."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tui_datasize.training import failures, provenance
 from tui_datasize.training.lane import Lane
 from tui_datasize.training.packs.calibration import choose
 from tui_datasize.training.packs.implementations import IMPLEMENTATIONS, Together
+from tui_datasize.training.placement import NotedRoom, Room, has_room, nowhere
 from tui_datasize.training.prepare import SharedTestImages, prepare
 from tui_datasize.training.session import Session
 from tui_datasize.training.stop import StopRequest, StopRequested
@@ -31,8 +32,8 @@ class Member:
 def train_lanes(lanes: Sequence[Lane], stop: StopRequest) -> None:
     """Train runs that fit into one pack until each has ended.
 
-    Where memory runs out, half of them is trained from its checkpoints first, then the other half,
-    down to runs alone.
+    Where memory runs out, they go on from their checkpoints with images that stay in their file; where
+    it does again, half of them is trained first, then the other half, down to runs alone.
 
     Args:
         lanes: All open; on return all have ended.
@@ -43,28 +44,32 @@ def train_lanes(lanes: Sequence[Lane], stop: StopRequest) -> None:
         Exception: What all lanes share failed; lanes are left open.
     """
     waiting = [list(lanes)]
+    room: Room = has_room
     while waiting:
-        group = waiting.pop(0)
-        if not _fits(group, stop):
+        group, noted = waiting.pop(0), NotedRoom(room)
+        if not _fits(group, stop, noted):
             unfinished = [lane for lane in group if lane.is_open]
-            middle = (len(unfinished) + 1) // 2
-            waiting[:0] = [half for half in (unfinished[:middle], unfinished[middle:]) if half]
+            middle = len(unfinished) if noted.was_given else (len(unfinished) + 1) // 2
+            waiting[:0] = [part for part in (unfinished[:middle], unfinished[middle:]) if part]
+            room = nowhere if noted.was_given else room
         if waiting:
             _free_memory()
             _write_ends(lanes)
 
 
-def _fits(group: Sequence[Lane], stop: StopRequest) -> bool:
-    """Train runs together; False where that takes more memory than there is."""
+def _fits(group: Sequence[Lane], stop: StopRequest, room: NotedRoom) -> bool:
+    """Train runs together; False where that takes more memory than there is, and less can be taken."""
     try:
-        _train(group, stop)
+        _train(group, stop, room)
     except Exception as error:
         if not failures.is_out_of_memory(error):
             raise
-        if len(group) > 1:
+        if len(group) > 1 or room.was_given:
+            where = f"in a pack of {len(group)}" if len(group) > 1 else "alone"
+            how = "with the images left in their file" if room.was_given else "in a smaller one"
             for lane in group:
                 if lane.is_open:
-                    lane.say(f"out of memory in a pack of {len(group)}, going on in a smaller one")
+                    lane.say(f"out of memory {where}, going on {how}")
             return False
         group[0].fail(error)
     return True
@@ -82,9 +87,9 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _train(group: Sequence[Lane], stop: StopRequest) -> None:
+def _train(group: Sequence[Lane], stop: StopRequest, room: Room) -> None:
     with stop.at_once():
-        members = _make_ready(group)
+        members = _make_ready(group, room)
         together = _put_together(members) if len(members) > 1 else None
     if together:
         _train_together(members, together, stop)
@@ -92,9 +97,9 @@ def _train(group: Sequence[Lane], stop: StopRequest) -> None:
         _train_alone(members[0], stop)
 
 
-def _make_ready(group: Sequence[Lane]) -> list[Member]:
+def _make_ready(group: Sequence[Lane], room: Room) -> list[Member]:
     """Prepare each run; those that cannot be trained end here."""
-    test_images = SharedTestImages()
+    test_images = SharedTestImages(room)
     members = []
     for lane in group:
         with _concerning(lane), lane.telling():
