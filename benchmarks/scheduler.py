@@ -102,7 +102,7 @@ def _measure_queueing(project: ProjectPaths, specs: Sequence[RunSpec]) -> None:
 
 def _measure_rest(project: ProjectPaths, rest_s: float, gate: Path) -> None:
     worker = shlex.join([sys.executable, "-P", "-m", "tests.faults.fake_worker"])
-    options = ("--call", "tests.faults.fake_worker:main", "--preload", "", "--cpu-slots", str(SLOTS))
+    options = ("--call", "tests.faults.fake_worker:main", "--preload", "", "--cpu", "--cpu-slots", str(SLOTS))
     command = (sys.executable, "-P", "-m", "tui_datasize.jobs.scheduler", "--project", str(project.root))
     client = QueueClient(project)
     started_s = time.perf_counter()

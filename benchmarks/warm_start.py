@@ -175,7 +175,15 @@ def _spec(model: str, seed: int, samples: int) -> RunSpec:
 def _sweep(root: Path, kind: str, specs: Sequence[RunSpec], slots: int) -> Sweep:
     """Run a sweep to its end under a scheduler of its own."""
     worker = shlex.join([sys.executable, "-m", "benchmarks.timed_worker"])
-    options = ("--worker", worker, "--call", "benchmarks.timed_worker:main", "--cpu-slots", str(slots))
+    options = (
+        "--worker",
+        worker,
+        "--call",
+        "benchmarks.timed_worker:main",
+        "--cpu",
+        "--cpu-slots",
+        str(slots),
+    )
     project = ProjectPaths(root)
     client = QueueClient(project, scheduler_options=(*options, *(["--cold"] if kind == "cold" else [])))
     queued_s = time.monotonic()

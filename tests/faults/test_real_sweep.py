@@ -26,6 +26,8 @@ from tui_datasize.runlog.schema import TIME_COLUMNS
 
 DEADLINE_S = 240.0
 EXPERIMENT = """
+[devices]
+cpu = true
 [experiments.small]
 dataset    = "digits"
 model      = { name = "mlp", dropout = 0.2 }

@@ -20,7 +20,7 @@ def test_a_restart_with_other_options_adopts_what_runs_and_starts_by_them(lab: L
     lab.wait(lambda: lab.client.counts()[JobState.RUNNING] == 4)
     workers = {run.run_id: lab.worker_pid(run) for run in runs[:4]}
     before = read_notes(lab.project.scheduler_lock)
-    lab.client.restart_scheduler(DeviceOptions(cpu_slots=5))
+    lab.client.restart_scheduler(DeviceOptions(cpu=True, cpu_slots=5))
     after = read_notes(lab.project.scheduler_lock)
     assert before is not None
     assert after is not None
@@ -39,7 +39,7 @@ def test_a_restart_with_other_options_adopts_what_runs_and_starts_by_them(lab: L
 def test_a_restart_where_none_runs_starts_one_and_ends_a_stop(lab: Lab) -> None:
     (run,) = lab.enqueue(lab.spec())
     assert lab.client.stop_scheduler()
-    lab.client.restart_scheduler(DeviceOptions(cpu_slots=1))
+    lab.client.restart_scheduler(DeviceOptions(cpu=True, cpu_slots=1))
     lab.wait_for(run, JobState.SUCCEEDED)
     assert not lab.client.settings().stopped
 
@@ -55,10 +55,10 @@ def test_a_restart_that_is_broken_off_does_not_count_as_a_stop(lab: Lab) -> None
 
 
 def test_what_a_client_restarts_with_holds_for_what_it_starts_later(lab: Lab) -> None:
-    lab.client.restart_scheduler(DeviceOptions(cpu_slots=3))
+    lab.client.restart_scheduler(DeviceOptions(cpu=True, cpu_slots=3))
     # Another client stops it, and this one needs one again.
     assert QueueClient(lab.project).stop_scheduler()
-    assert lab.client.look_at_scheduler().options == DeviceOptions(cpu_slots=3)
+    assert lab.client.look_at_scheduler().options == DeviceOptions(cpu=True, cpu_slots=3)
     lab.client.ensure_scheduler()
     lab.wait(lambda: lab.client.scheduler_options().cpu_slots == 3)
 

@@ -68,11 +68,10 @@ async def test_on_a_machine_with_gpus_their_slots_come_first(busy: Stage):
 async def test_enter_restarts_with_what_is_written(busy: Stage, size: tuple[int, int]):
     async with busy.open(size) as show:
         await ask(show)
-        await show.press(*"3", "down", *"off", "tab", "tab", *"yes", "enter")
+        await show.press(*"3", "down", *"yes", "down", *"off", "tab", "tab", *"yes", "enter")
         await show.until(lambda: busy.queue.restarts)
-        assert busy.queue.restarts == [DeviceOptions(cpu_slots=3, packs="off", cold=True)]
-        await show.shows("the scheduler runs with cpu_slots 3, packs off, cold true; what ran goes on")
-        await show.shows("this app")
+        assert busy.queue.restarts == [DeviceOptions(cpu_slots=3, cpu=True, packs="off", cold=True)]
+        await show.shows("the scheduler runs with cpu_slots 3, cpu true, packs off, cold true", "this app")
 
 
 async def test_nothing_written_is_as_the_file_says(busy: Stage):
@@ -90,6 +89,8 @@ async def test_what_makes_no_sense_is_told_and_the_dialog_stays(busy: Stage, siz
         fields = await ask(show)
         await show.press(*"99", "enter")
         await show.shows("cpu_slots: expected a whole number from 1 to 64, got 99", "esc back")
+        await show.press("ctrl+u", "tab", *"never", "enter")
+        await show.shows("cpu: expected true or false, got 'never'")
         await show.press("ctrl+u", "tab", *"never", "enter")
         await show.shows("packs: expected one of off, auto, always, got 'never'")
         await show.press("ctrl+u")

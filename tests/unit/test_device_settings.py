@@ -27,10 +27,22 @@ def test_a_project_without_the_table_or_the_file_has_the_defaults(tmp_path: Path
 def test_every_key_is_read(tmp_path: Path) -> None:
     text = (
         "notify = 'mail me'\n[devices]\nslots_per_gpu = 2\nmax_jobs_per_gpu = 3\ncpu_slots = 4\ncold = true\n"
-        "packs = 'always'\npack_width = 4\n"
+        "cpu = true\npacks = 'always'\npack_width = 4\n"
     )
     loaded = load_project(project(tmp_path, text) / "experiments.toml", {})
-    assert loaded.devices == device_settings(tmp_path) == DeviceSettings(2, 3, 4, True, "always", 4)
+    assert (
+        loaded.devices
+        == device_settings(tmp_path)
+        == DeviceSettings(
+            slots_per_gpu=2,
+            max_jobs_per_gpu=3,
+            cpu_slots=4,
+            cpu=True,
+            cold=True,
+            packs="always",
+            pack_width=4,
+        )
+    )
     assert loaded.notify == notify_command(tmp_path) == "mail me"
 
 
@@ -42,6 +54,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             "slots_per_gpu: expected a whole number from 1 to 64, got 0",
         ),
         ("[devices]\ncpu_slots = 1000", "devices.cpu_slots: expected a whole number from 1 to 64, got 1000"),
+        ("[devices]\ncpu = 'yes'", "devices.cpu: expected true or false, got 'yes'"),
         ("[devices]\ncold = 1", "devices.cold: expected true or false, got 1"),
         ("[devices]\npacks = true", "devices.packs: expected one of off, auto, always, got true"),
         ("[devices]\npack_width = 65", "devices.pack_width: expected a whole number from 1 to 64, got 65"),

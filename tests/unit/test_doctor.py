@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError
@@ -55,7 +56,9 @@ def describe(paths: ProjectPaths, dataset: str = "digits", size: int = 40) -> No
 def see(monkeypatch: pytest.MonkeyPatch, nvml: FakeNvml) -> None:
     """Let the machine have these GPUs."""
     for module in ("tui_datasize.cli.doctor", "tui_datasize.jobs.gpus"):
-        monkeypatch.setattr(f"{module}.read_devices", lambda: DeviceMonitor(nvml, {}).read())
+        monkeypatch.setattr(
+            f"{module}.read_devices", lambda used=tuple: DeviceMonitor(nvml, {}, used=used).read()
+        )
 
 
 def damaged(gpu: FakeGpu) -> FakeGpu:
@@ -72,13 +75,18 @@ def lost(gpu: FakeGpu) -> FakeGpu:
     ("first", "second", "verdict", "words"),
     [
         (None, None, "ok", "GiB free); driver 580.95.05, 2 jobs at once"),
-        (None, damaged, "warn", "GPU 1: 2 uncorrectable memory errors, it takes no jobs, 1 job at once"),
+        (
+            None,
+            damaged,
+            "warn",
+            "GPU 1 (Fake GPU) takes no jobs: 2 uncorrectable memory errors, 1 job at once",
+        ),
         (None, lost, "warn", "GPU 1 takes no jobs: NVML: GPU is lost, 1 job at once"),
         (
             lost,
             damaged,
             "fail",
-            "GPU is lost; GPU 1: 2 uncorrectable memory errors, it takes no jobs, 0 jobs",
+            "GPU is lost; GPU 1 (Fake GPU) takes no jobs: 2 uncorrectable memory errors, 0 jobs",
         ),
         (lost, lost, "fail", "GPU 1 takes no jobs: NVML: GPU is lost, 0 jobs at once"),
     ],
@@ -102,19 +110,32 @@ def test_gpus_are_told_with_their_driver_and_what_is_wrong(
     assert "driver 580.95.05" in check.text
 
 
-@pytest.mark.parametrize("nvml", [FakeNvml(), FakeNvml(missing=True)])
+@pytest.mark.parametrize(("nvml", "before"), [(FakeNvml(), "fail"), (FakeNvml(missing=True), "warn")])
 def test_a_project_that_has_run_on_gpus_misses_them(
-    paths: ProjectPaths, monkeypatch: pytest.MonkeyPatch, nvml: FakeNvml
+    paths: ProjectPaths, monkeypatch: pytest.MonkeyPatch, nvml: FakeNvml, before: Verdict
 ) -> None:
     see(monkeypatch, nvml)
-    assert doctor._devices(paths).verdict == "warn"
+    assert doctor._devices(paths).verdict == before
     with closing(Store(paths.queue)) as store:
         store.add(new_job("r"))
         store.begin_attempt("r", 1, "GPU-a", 0, "tag")
         store.end_attempt("r", 1, "succeeded", "", finished_at="2099-01-01T00:00:00.000+00:00")
     check = doctor._devices(paths)
     assert check.verdict == "fail"
-    assert "have used a GPU, and none takes jobs now" in check.text
+    assert "runs of this project have used GPU-a" in check.text
+    assert check.text.count("doctor --forget-gpus") == 1
+    assert doctor._forget(paths).text.startswith("GPU-a forgotten")
+    assert doctor._devices(paths).verdict == before
+
+
+def test_who_computes_on_a_gpu_is_named_and_a_screen_is_not(
+    paths: ProjectPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = os.getpid()
+    see(monkeypatch, FakeNvml(FakeGpu("GPU-a", GIB, processes={me: 1, 2: 1}, drawing={2: 1})))
+    text = doctor._devices(paths).text
+    assert f"on GPU 0 (Fake GPU): {Path('/proc/self/comm').read_text().strip()} (process {me} of " in text
+    assert "process 2" not in text
 
 
 def test_a_scheduler_that_waits_for_its_gpus_is_a_failure(

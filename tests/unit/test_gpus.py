@@ -1,11 +1,19 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from tests.unit.fake_nvml import FakeGpu, FakeNvml
-from tui_datasize.jobs.gpus import DeviceMonitor, GpuProcess, read_devices
+from tui_datasize.jobs.gpus import (
+    DeviceMonitor,
+    GpuProcess,
+    capacities,
+    find_traces,
+    or_cpu,
+    read_devices,
+)
 
 GIB = 2**30
 
@@ -37,13 +45,110 @@ def test_without_a_driver_jobs_run_on_the_cpu_and_the_report_says_so() -> None:
     report = DeviceMonitor(FakeNvml(missing=True), {}).read()
     assert report.gpus == ()
     assert report.cpu_slots == len(os.sched_getaffinity(0))
-    assert report.problem == "NVML: Shared Library Not Found: jobs run on the CPU"
+    assert report.problem == "NVML: NVML Shared Library Not Found: jobs run on the CPU"
 
 
-def test_a_machine_whose_driver_sees_no_gpu_has_cpu_slots() -> None:
-    report = DeviceMonitor(FakeNvml(), {}).read()
-    assert report.cpu_slots > 0
-    assert report.problem.startswith("no GPU is visible")
+def without_nvml(traces: tuple[str, ...] = (), used: tuple[str, ...] = ()) -> DeviceMonitor:
+    return DeviceMonitor(FakeNvml(missing=True), {}, lambda: traces, lambda: used)
+
+
+def mismatched() -> DeviceMonitor:
+    nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB))
+    nvml.fail_in("nvmlInit")
+    nvml.reason = "Driver/library version mismatch"
+    return DeviceMonitor(nvml, {})
+
+
+def hiding(visible: str) -> DeviceMonitor:
+    return DeviceMonitor(FakeNvml(FakeGpu("GPU-a", 24 * GIB)), {"CUDA_VISIBLE_DEVICES": visible})
+
+
+@pytest.mark.parametrize(
+    ("monitor", "words"),
+    [
+        (without_nvml(traces=("/dev/nvidia0",)), "though there is /dev/nvidia0"),
+        (
+            without_nvml(used=("GPU-a",)),
+            "runs of this project have used GPU-a (`datasize-tui doctor --forget",
+        ),
+        (mismatched(), "version mismatch (the driver was updated: restart the machine): no jobs are started"),
+        (hiding("MIG-x"), "CUDA_VISIBLE_DEVICES=MIG-x names none of 1 on this machine"),
+        (hiding(""), "no GPU is visible"),
+        (DeviceMonitor(FakeNvml(), {}), "the driver lists no GPU: no jobs are started"),
+        (
+            DeviceMonitor(FakeNvml(FakeGpu("GPU-a", GIB, is_lost=True)), {}),
+            "GPU 0 takes no jobs: NVML: GPU is lost",
+        ),
+    ],
+)
+def test_any_trace_of_a_gpu_keeps_the_cpu_from_taking_jobs_unless_it_is_asked_for(
+    monitor: DeviceMonitor, words: str
+) -> None:
+    report = monitor.read()
+    assert (report.gpus, report.cpu_slots) == ((), 0)
+    assert words in report.problem
+    assert capacities(or_cpu(report, allowed=False), 1, None) == {}
+    asked = or_cpu(report, allowed=True)
+    assert capacities(asked, 1, 3) == {"cpu": 3}
+    assert asked.problem.endswith(": jobs run on the CPU")
+
+
+def test_the_cpu_takes_no_jobs_beside_a_gpu_that_does() -> None:
+    report = DeviceMonitor(FakeNvml(FakeGpu("GPU-a", GIB)), {}).read()
+    assert capacities(or_cpu(report, allowed=True), 2, None) == {"GPU-a": 2}
+    assert "cpu" in capacities(or_cpu(report, allowed=True, faulty={"GPU-a"}), 2, None, {"GPU-a"})
+
+
+@pytest.mark.parametrize("trace", ["dev/nvidia0", "dev/dxg", "proc/driver/nvidia"])
+def test_the_files_of_a_driver_are_traces(tmp_path: Path, trace: str) -> None:
+    assert find_traces(tmp_path) == []
+    (tmp_path / trace).parent.mkdir(parents=True)
+    (tmp_path / trace).touch()
+    assert find_traces(tmp_path) == [str(tmp_path / trace)]
+
+
+DIVIDED = FakeGpu(
+    "GPU-b",
+    80 * GIB,
+    parts={0: FakeGpu("MIG-one", 10 * GIB), 2: FakeGpu("MIG-two", 20 * GIB, processes={7: GIB})},
+)
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [
+        (None, ["GPU-a", "MIG-one", "MIG-two"]),
+        ("MIG-two", ["MIG-two"]),
+        ("GPU-b", ["MIG-one", "MIG-two"]),
+        ("1", ["MIG-one", "MIG-two"]),
+        ("MIG-one,0", ["GPU-a", "MIG-one"]),
+    ],
+)
+def test_instances_of_a_divided_card_are_used_instead_of_it(visible: str | None, expected: list[str]) -> None:
+    environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    report = DeviceMonitor(FakeNvml(FakeGpu("GPU-a", 24 * GIB), DIVIDED), environment).read()
+    assert [gpu.uuid for gpu in report.gpus] == expected
+    assert report.problem == ""
+    assert all(gpu.title == "GPU 1:2 (Fake GPU)" for gpu in report.gpus if gpu.uuid == "MIG-two")
+    assert {gpu.memory_total_bytes for gpu in report.gpus if gpu.uuid == "MIG-two"} <= {20 * GIB}
+
+
+def test_a_divided_card_without_instances_takes_no_jobs() -> None:
+    report = DeviceMonitor(FakeNvml(FakeGpu("GPU-a", GIB, parts={})), {}).read()
+    assert (report.gpus, report.cpu_slots) == ((), 0)
+    assert report.problem.startswith("GPU 0 takes no jobs: MIG is on and it has no instances")
+
+
+def test_a_gpu_that_shares_the_memory_of_the_host_has_its_figures() -> None:
+    (gpu,) = DeviceMonitor(FakeNvml(FakeGpu("GPU-a", 0, has_memory=False)), {}).read().gpus
+    assert gpu.memory_total_bytes == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < gpu.memory_free_bytes <= gpu.memory_total_bytes
+
+
+def test_a_process_that_draws_is_a_screen_though_it_computes() -> None:
+    device = FakeGpu("GPU-a", 24 * GIB, processes={1: GIB, 2: GIB}, drawing={2: GIB, 3: None})
+    (gpu,) = DeviceMonitor(FakeNvml(device), {}).read().gpus
+    assert {process.pid: process.computes for process in gpu.processes} == {1: True, 2: False, 3: False}
 
 
 @pytest.mark.parametrize(
@@ -70,8 +175,8 @@ def test_a_gpu_that_is_lost_takes_no_jobs_and_the_other_goes_on() -> None:
 
 def test_uncorrectable_errors_are_a_fault() -> None:
     report = DeviceMonitor(FakeNvml(FakeGpu("GPU-a", 24 * GIB, ecc_errors=3)), {}).read()
-    assert report.gpus[0].fault == "3 uncorrectable memory errors, it takes no jobs"
-    assert "GPU 0: 3 uncorrectable" in report.problem
+    assert report.gpus[0].fault == "3 uncorrectable memory errors"
+    assert report.problem == "GPU 0 (Fake GPU) takes no jobs: 3 uncorrectable memory errors"
 
 
 def test_a_sweep_begun_on_gpus_does_not_creep_on_to_the_cpu() -> None:
@@ -81,7 +186,7 @@ def test_a_sweep_begun_on_gpus_does_not_creep_on_to_the_cpu() -> None:
     nvml.fail_in("nvmlDeviceGetCount")
     report = monitor.read()
     assert (report.gpus, report.cpu_slots) == ((), 0)
-    assert "no jobs are started until it answers again" in report.problem
+    assert "no jobs are started" in report.problem
     nvml.failing.clear()
     assert len(monitor.read().gpus) == 1
     assert nvml.connections == 2
@@ -137,12 +242,12 @@ def test_only_visible_gpus_are_used(visible: str, expected: list[str]) -> None:
     nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB), FakeGpu("GPU-b", 24 * GIB))
     report = DeviceMonitor(nvml, {"CUDA_VISIBLE_DEVICES": visible}).read()
     assert [gpu.uuid for gpu in report.gpus] == expected
-    assert (report.cpu_slots > 0) == (not expected)
+    assert report.cpu_slots == 0
 
 
 def test_a_single_look_gives_the_connection_back() -> None:
     nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB))
-    read_devices(nvml)
+    read_devices(nvml=nvml)
     assert nvml.connections == 1
     assert not nvml.is_connected
 

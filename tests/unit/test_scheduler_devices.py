@@ -131,12 +131,12 @@ def test_a_running_scheduler_starts_as_many_as_the_file_says_now(
     project: ProjectPaths, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("tui_datasize.jobs.scheduler._DISPATCH_INTERVAL_S", 0.0)
-    write(project, "cpu_slots = 1")
+    write(project, "cpu_slots = 1\ncpu = true")
     with closing(Store(project.queue)) as store:
         for number in range(4):
             store.add(new_job(f"r{number}"))
     spawner = Spawner()
-    settings = SchedulerSettings(project, limits=DeviceLimits(cpu_slots=1))
+    settings = SchedulerSettings(project, limits=DeviceLimits(cpu_slots=1, cpu=True))
     with closing(Scheduler(settings, Authority(project.scheduler_lock), spawner)) as scheduler:
 
         def steps() -> int:
@@ -148,11 +148,11 @@ def test_a_running_scheduler_starts_as_many_as_the_file_says_now(
         with caplog.at_level(logging.INFO):
             assert steps() == 1
             assert "devices: 1 job at once" in caplog.messages
-            write(project, "cpu_slots = 3")
+            write(project, "cpu_slots = 3\ncpu = true")
             assert steps() == 3
             assert QueueClient(project).settings().slots == 3
             # What runs goes on, and nothing takes its place.
-            write(project, "cpu_slots = 2")
+            write(project, "cpu_slots = 2\ncpu = true")
             assert steps() == 3
             assert QueueClient(project).settings().slots == 2
 
@@ -160,8 +160,8 @@ def test_a_running_scheduler_starts_as_many_as_the_file_says_now(
 def test_all_tell_the_same_number_of_jobs_at_once(
     project: ProjectPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui_datasize.jobs.gpus.read_devices", lambda: CPU_ONLY)
-    monkeypatch.setattr("tui_datasize.cli.doctor.read_devices", lambda: CPU_ONLY)
+    monkeypatch.setattr("tui_datasize.jobs.gpus.read_devices", lambda _used: CPU_ONLY)
+    monkeypatch.setattr("tui_datasize.cli.doctor.read_devices", lambda _used: CPU_ONLY)
     client = QueueClient(project)
     # By the file, while no scheduler runs, whatever an earlier one has had.
     with closing(Store(project.queue)) as store:
@@ -201,9 +201,11 @@ def test_the_header_tells_the_slots_that_hold(
 
 
 def test_a_scheduler_says_with_which_settings_it_works(project: ProjectPaths, clock: Clock) -> None:
-    write(project, "cpu_slots = 1\ncold = true")
+    write(project, "cpu_slots = 1\ncold = true\ncpu = true")
     options = DeviceOptions(pack_width=3)
-    settings = SchedulerSettings(project, call="", options=options, limits=DeviceLimits(cpu_slots=1))
+    settings = SchedulerSettings(
+        project, call="", options=options, limits=DeviceLimits(cpu_slots=1, cpu=True)
+    )
     authority = Authority(project.scheduler_lock)
     client = QueueClient(project)
 
@@ -219,7 +221,7 @@ def test_a_scheduler_says_with_which_settings_it_works(project: ProjectPaths, cl
         # Of one that does not say it, such as one of another version.
         assert client.look_at_scheduler().options is None
         assert client.look_at_scheduler().in_force() == []
-        write(project, "cpu_slots = 2\ncold = false")
+        write(project, "cpu_slots = 2\ncold = false\ncpu = true")
         for _ in range(2):
             clock.now_s += 1
             scheduler._step()

@@ -134,3 +134,23 @@ def test_where_processes_cannot_be_told_apart_a_warm_job_has_what_it_reserved(
         store, supervisor, FakeNvml(FakeGpu("GPU-a", 24 * GIB, used_bytes=5 * GIB)), warm_up_s=0
     )
     assert list(ledger.reservations()) == [Reservation("GPU-a", 6 * GIB, 6 * GIB)]
+
+
+def test_who_keeps_a_gpu_taken_is_named_and_a_screen_takes_no_slot(
+    store: Store, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui_datasize.jobs.ledger._READ_INTERVAL_S", 0.0)
+    gpu = FakeGpu("GPU-a", 24 * GIB, processes={ME.pid: GIB}, drawing={ME.pid: GIB})
+    ledger = ledger_of(store, supervisor, FakeNvml(gpu))
+    ledger.update()
+    assert (ledger.unclaimed(), store.cards.taken()) == ({"GPU-a": 1}, [])
+    gpu.drawing.clear()
+    ledger.update()
+    ledger.update()
+    assert ledger.unclaimed() == {"GPU-a": 0}
+    (sentence,) = store.cards.taken()
+    assert sentence.startswith("GPU 0 (Fake GPU) is taken by ")
+    assert f"(process {ME.pid} of " in sentence
+    gpu.processes.clear()
+    ledger.update()
+    assert store.cards.taken() == []

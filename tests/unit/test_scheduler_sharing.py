@@ -136,6 +136,7 @@ def test_a_gpu_that_is_lost_or_damaged_takes_no_more_jobs(store: Store, tmp_path
 def test_a_call_that_raises_starts_nothing_and_is_got_over(store: Store, tmp_path: Path) -> None:
     machine = Machine(store, tmp_path, FakeGpu("GPU-a", 24 * GIB))
     machine.nvml.fail_in("nvmlDeviceGetMemoryInfo")
+    machine.nvml.reason = "Unknown Error"
     machine.look()
     assert machine.placed(1) == []
     machine.nvml.failing.clear()

@@ -16,6 +16,7 @@ from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.database import PassingStorageError
 from tui_datasize.jobs.faults import FaultKind
 from tui_datasize.jobs.launch import LONGEST_LOG_BYTES, open_log
+from tui_datasize.jobs.ledger import DeviceLimits
 from tui_datasize.jobs.scheduler import (
     Scheduler,
     SchedulerSettings,
@@ -41,7 +42,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectPaths:
 def scheduler(project: ProjectPaths) -> Iterator[Scheduler]:
     authority = Authority(project.scheduler_lock)
     assert authority.take()
-    with closing(Scheduler(SchedulerSettings(project), authority, Spawner())) as scheduler:
+    with closing(
+        Scheduler(SchedulerSettings(project, limits=DeviceLimits(cpu=True)), authority, Spawner())
+    ) as scheduler:
         yield scheduler
     authority.release()
 

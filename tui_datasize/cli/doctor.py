@@ -26,7 +26,8 @@ from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import QueueSettings
 from tui_datasize.jobs.database import file_system, refuse_network_file_system
-from tui_datasize.jobs.gpus import read_devices
+from tui_datasize.jobs.gpus import FORGET, DeviceReport, or_cpu, read_devices, settings_of
+from tui_datasize.jobs.process import describe_process
 from tui_datasize.jobs.rebuild import repair
 from tui_datasize.jobs.slots import read_holders, slot_directory, unusable
 from tui_datasize.runlog.paths import ProjectPaths
@@ -61,6 +62,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     """
     paths = project_paths(arguments)
     repaired = [_repair(paths)] if arguments.repair else []
+    repaired += [_forget(paths)] if arguments.forget_gpus else []
     checks = [*repaired, *run_checks(paths)]
     if arguments.json:
         print_json([asdict(check) for check in checks])
@@ -103,6 +105,14 @@ def _repair(paths: ProjectPaths) -> Check:
     return Check("repair", "warn" if done.aside or done.unreadable else "ok", "; ".join(told))
 
 
+def _forget(paths: ProjectPaths) -> Check:
+    """Let a machine whose GPUs were taken out for good be one that never had any."""
+    forgotten = QueueClient(paths).forget_gpus()
+    text = f"{', '.join(forgotten)} forgotten" if forgotten else "runs of this project have used none"
+    restart = "; a scheduler that has seen them forgets them with `datasize-tui scheduler restart`"
+    return Check("forget GPUs", "ok", text + (restart if forgotten else ""))
+
+
 def _versions() -> Check:
     packages = ("torch", "torchvision", "torchmetrics", "polars", "textual", "plotext")
     try:
@@ -116,14 +126,15 @@ def _versions() -> Check:
 
 def _devices(paths: ProjectPaths) -> Check:
     """The GPUs: a failure where there are some, or runs have used some, and none takes a job now."""
-    report, client = read_devices(), QueueClient(paths)
+    client = QueueClient(paths)
     try:
-        slots, had_gpus = client.slots(), any(usage.gpu_s for usage in client.usage())
+        slots, used = client.slots(), client.used_gpus()
         at_once = f"{plural(slots, 'job')} at once"
     except DatasizeError:
         # Said by the check of the queue.
-        slots, had_gpus = None, False
+        slots, used = None, []
         at_once = "how many jobs at once cannot be told without the queue"
+    report = or_cpu(read_devices(lambda: used), settings_of(paths.root).cpu)
     listed = ", ".join(
         f"{gpu.name} ({gpu.memory_free_bytes / 2**30:.1f} of {gpu.memory_total_bytes / 2**30:.1f} GiB free)"
         for gpu in report.gpus
@@ -131,12 +142,21 @@ def _devices(paths: ProjectPaths) -> Check:
     driver = f"driver {report.driver_version}" if report.driver_version else ""
     told = [listed, driver, report.problem] if report.gpus else [driver, report.problem]
     is_sound = any(not gpu.fault for gpu in report.gpus)
-    if had_gpus and not is_sound:
-        told.append("runs of this project have used a GPU, and none takes jobs now")
+    told += _taken(report)
+    if used and not is_sound and FORGET not in report.problem:
+        told.append(f"runs of this project have used {', '.join(used)}, and no GPU takes jobs now; {FORGET}")
     # A scheduler that runs may know of GPUs that are not even listed any more: it has no slots then.
-    is_stopped = not is_sound and (had_gpus or not report.cpu_slots or slots == 0)
+    is_stopped = not is_sound and (not report.cpu_slots or slots == 0)
     verdict: Verdict = "fail" if is_stopped else "warn" if report.problem else "ok"
     return Check("devices", verdict, f"{'; '.join(filter(None, told))}, {at_once}")
+
+
+def _taken(report: DeviceReport) -> Iterator[str]:
+    """Who computes on the GPUs, this project's own workers included; screens are not named."""
+    for gpu in report.gpus:
+        pids = [process.pid for process in gpu.processes if process.computes]
+        if pids:
+            yield f"on {gpu.title}: {', '.join(map(describe_process, pids))}"
 
 
 def _torch() -> Check:

@@ -281,6 +281,11 @@ def _add_doctor(commands: Commands) -> None:
         action="store_true",
         help="rebuild a damaged or lost queue from the run directories first; deletes nothing",
     )
+    doctor.add_argument(
+        "--forget-gpus",
+        action="store_true",
+        help="forget GPUs that runs of the project have used: they were taken out for good",
+    )
     _add_json(doctor)
 
 

@@ -36,7 +36,13 @@ def add_scheduler_command(command: Callable[[str, str, str], argparse.ArgumentPa
         "--max-jobs-per-gpu", type=slots, metavar="N", help="the same, jobs of others included"
     )
     start.add_argument(
-        "--cpu-slots", type=slots, metavar="N", help="jobs at once on the CPU, where there is no GPU"
+        "--cpu-slots", type=slots, metavar="N", help="jobs at once on the CPU, where it takes them"
+    )
+    start.add_argument(
+        "--cpu",
+        action=argparse.BooleanOptionalAction,
+        help="jobs on the CPU while no GPU of the machine can take them, or never; a machine that never had "
+        "a GPU needs no such option",
     )
     start.add_argument(
         "--packs",

@@ -27,6 +27,7 @@ class DeviceOptions:
     slots_per_gpu: int | None = None
     max_jobs_per_gpu: int | None = None
     cpu_slots: int | None = None
+    cpu: bool | None = None
     packs: Packs | None = None
     pack_width: int | None = None
     cold: bool | None = None
@@ -91,7 +92,9 @@ class DeviceSettings:
     max_jobs_per_gpu: int | None = None
     """Jobs at once on a GPU, those of others included; None for `slots_per_gpu`."""
     cpu_slots: int | None = None
-    """Jobs at once on the CPU where there is no GPU; None for one per core."""
+    """Jobs at once on the CPU where it takes them; None for one per core."""
+    cpu: bool = False
+    """Whether the CPU takes the jobs of a machine that has, or had, GPUs, while none of these can."""
     cold: bool = False
     """Whether every worker starts as a new process, instead of being forked from a warm one."""
     packs: Packs = "auto"
@@ -129,7 +132,8 @@ def read_options(table: Table) -> DeviceOptions:
         cpu_slots=_read_slots(table, "cpu_slots"),
         packs=table.choice("packs", PACKS) if table.has("packs") else None,
         pack_width=_read_slots(table, "pack_width"),
-        cold=table.boolean("cold", False) if table.has("cold") else None,
+        cpu=_read_switch(table, "cpu"),
+        cold=_read_switch(table, "cold"),
     )
 
 
@@ -171,6 +175,10 @@ def _read_slots(table: Table, key: str) -> int | None:
     if not is_whole(slots) or not 1 <= slots <= MOST_SLOTS:
         raise table.error(key, f"a whole number from 1 to {MOST_SLOTS}")
     return int(slots)
+
+
+def _read_switch(table: Table, key: str) -> bool | None:
+    return table.boolean(key, False) if table.has(key) else None
 
 
 def _at_least(slots_per_gpu: int) -> str:

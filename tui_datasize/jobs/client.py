@@ -10,6 +10,7 @@ from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs import launch
 from tui_datasize.jobs.authority import read_notes
+from tui_datasize.jobs.cards import Cards
 from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult
 from tui_datasize.jobs.database import create_database, transaction
 from tui_datasize.jobs.dependencies import check_sources, none_of_each_other
@@ -140,7 +141,25 @@ class QueueClient(SchedulerClient):
     def slots(self) -> int:
         """Jobs that are taken at once: as the scheduler that runs says, else as the project's file does."""
         told = self.settings().slots if self.scheduler_alive() else None
-        return slots_by_file(self.project.root) if told is None else told
+        return slots_by_file(self.project.root, self.used_gpus) if told is None else told
+
+    def used_gpus(self) -> list[str]:
+        """UUIDs of the GPUs that runs of the project have used, unless they were forgotten since."""
+        if not self.project.queue.exists():
+            return []
+        with self._database() as connection:
+            return Cards(connection).used()
+
+    def forget_gpus(self) -> list[str]:
+        """Forget the GPUs that runs have used, and return them: some were taken out for good.
+
+        Raises:
+            StorageError: The queue cannot be written.
+        """
+        if not self.project.queue.exists():
+            return []
+        with self._database() as connection, transaction(connection):
+            return Cards(connection).forget()
 
     def usage(self) -> list[Usage]:
         """The time that all attempts of each experiment have had of the devices."""
@@ -167,8 +186,11 @@ class QueueClient(SchedulerClient):
             settings = Settings(connection).read()
             if settings.draining or not has_startable(connection):
                 return ""
+            taken = Cards(connection).taken()
         if settings.stopped:
             return STOPPED
+        if taken:
+            return f"waiting: {'; '.join(taken)}"
         if not settings.slots:
             return ""
         try:

@@ -22,6 +22,7 @@ def limits_of(devices: DeviceSettings) -> DeviceLimits:
         slots_per_gpu=devices.slots_per_gpu,
         max_jobs_per_gpu=devices.max_jobs_per_gpu,
         cpu_slots=devices.cpu_slots,
+        cpu=devices.cpu,
         packs=devices.packs,
         pack_width=devices.pack_width,
     )
@@ -33,6 +34,7 @@ def in_force(limits: DeviceLimits, *, cold: bool) -> DeviceSettings:
         slots_per_gpu=limits.slots_per_gpu,
         max_jobs_per_gpu=limits.max_jobs_per_gpu,
         cpu_slots=limits.cpu_slots,
+        cpu=limits.cpu,
         packs=limits.packs,
         pack_width=limits.pack_width,
         cold=cold,

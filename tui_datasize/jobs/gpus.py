@@ -1,48 +1,35 @@
-"""The devices of this machine: GPUs as NVML reports them, otherwise CPU slots."""
+"""The devices of this machine: GPUs as NVML reports them, or CPU slots where there never was a GPU."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.device_settings import DeviceSettings
+from tui_datasize.jobs.nvml import (
+    Gpu,
+    GpuProcess,
+    NvmlFailure,
+    connect,
+    disconnect,
+    driver_version,
+    read_gpus,
+)
+
+__all__ = ["CPU", "DeviceMonitor", "DeviceReport", "Gpu", "GpuProcess", "capacities", "or_cpu"]
 
 CPU = "cpu"
 """The name of the CPU where a job's device is named; GPUs are named by UUID."""
 VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
-_Value = TypeVar("_Value")
-
-
-@dataclass(frozen=True, slots=True)
-class GpuProcess:
-    """A process that has memory on a GPU."""
-
-    pid: int
-    used_bytes: int | None
-    """None where the driver does not tell."""
-    computes: bool = True
-    """Whether it is a job, and not a screen."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """One GPU at one moment."""
-
-    uuid: str
-    index: int
-    name: str
-    memory_total_bytes: int
-    memory_free_bytes: int
-    utilisation_percent: int | None
-    """None where the driver does not tell, as with the next."""
-    temperature_c: int | None
-    processes: tuple[GpuProcess, ...] = ()
-    fault: str = ""
-    """Why it should take no jobs; empty while it is sound."""
+_ON_CPU = ": jobs run on the CPU"
+_NO_JOBS = ": no jobs are started"
+_ASK_FOR_CPU = "; `[devices] cpu = true` runs them on the CPU"
+FORGET = "`datasize-tui doctor --forget-gpus` forgets GPUs that were taken out for good"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +38,7 @@ class DeviceReport:
 
     gpus: tuple[Gpu, ...]
     cpu_slots: int
-    """Jobs of one thread that the cores take at once, unless told otherwise; 0 where GPUs take the jobs."""
+    """Jobs of one thread that the cores take at once, unless told otherwise; 0 where the CPU takes none."""
     problem: str
     """One line for a person on what is missing or failing; empty if nothing is."""
     driver_version: str = ""
@@ -64,117 +51,154 @@ class DeviceMonitor:
     Args:
         nvml: A module-like object with NVML's functions; the installed `pynvml` when None.
         environment: Where `CUDA_VISIBLE_DEVICES` restricts the GPUs.
+        traces: Finds the files by which a machine tells that it has GPUs, should NVML not be there.
+        used: UUIDs of GPUs that runs of the project have used; asked where there is no other trace of one.
     """
 
-    def __init__(self, nvml: Any = None, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        nvml: Any = None,
+        environment: Mapping[str, str] = os.environ,
+        traces: Callable[[], Sequence[str]] = lambda: find_traces(),
+        used: Callable[[], Collection[str]] = tuple,
+    ) -> None:
         self._nvml = nvml
         self._environment = environment
-        self._connected = False
+        self._traces = traces
+        self._used = used
+        self._is_connected = False
         self._driver_version = ""
-        self._had_gpus = False
-        self._indices: dict[str, int] = {}
-        """By UUID, the GPUs that have been seen, and where they last stood in NVML's list."""
+        self._labels: dict[str, str] = {}
+        """By UUID, the GPUs that have been seen, and their numbers in NVML's list."""
 
     def read(self) -> DeviceReport:
         """Look at all devices; never raises for what NVML does.
 
-        Without NVML jobs run on the CPU. Once GPUs have been seen, a failing NVML, or one that lists none
-        of them any more, gives no devices at all until they are back: a sweep begun on GPUs should not
-        creep on to the CPU. This is remembered for as long as the monitor lives.
+        Only a machine without a trace of a GPU, for a project that never used one, has CPU slots: its
+        NVML is not there, nor are the files of a driver. Everything else, such as a driver that does not
+        fit, a name in `CUDA_VISIBLE_DEVICES` that nothing has, or a card that is gone, gives no devices:
+        a sweep meant for GPUs should not creep on to the CPU.
         """
         try:
             gpus, failures = self._read_gpus()
-        except _NvmlFailure as failure:
-            self._connected = False
-            if self._had_gpus:
-                return DeviceReport((), 0, f"{failure}: no jobs are started until it answers again")
-            return _cpu_report(str(failure))
-        gpus = tuple(gpu for gpu in gpus if _is_visible(gpu, self._environment.get(VISIBLE_VARIABLE)))
-        if not (gpus or failures or self._had_gpus):
-            return _cpu_report("no GPU is visible", self._driver_version)
-        self._had_gpus = True
-        self._indices |= {gpu.uuid: gpu.index for gpu in gpus}
+        except NvmlFailure as failure:
+            self._is_connected = False
+            trace = self._trace(failure)
+            if trace is None:
+                return DeviceReport((), cpu_count(), f"{failure}{_ON_CPU}")
+            return DeviceReport((), 0, f"{failure}{trace}{_NO_JOBS}{_ASK_FOR_CPU}")
+        visible = self._environment.get(VISIBLE_VARIABLE)
+        listed, gpus = gpus, tuple(gpu for gpu in gpus if _is_visible(gpu, visible))
+        self._labels |= {gpu.uuid: gpu.label for gpu in gpus}
         problems = [
             *(f"GPU {index} takes no jobs: {failure}" for index, failure in failures.items()),
             *self._missing(gpus, failures),
-            *(f"GPU {gpu.index}: {gpu.fault}" for gpu in gpus if gpu.fault),
+            *(f"{gpu.title} takes no jobs: {gpu.fault}" for gpu in gpus if gpu.fault),
         ]
+        if not gpus and not problems:
+            hidden = f"{VISIBLE_VARIABLE}={visible} names none of {len(listed)} on this machine"
+            why = f"no GPU is visible: {hidden}" if listed else "the driver lists no GPU"
+            problems = [f"{why}{_NO_JOBS}{_ASK_FOR_CPU}"]
         return DeviceReport(gpus, 0, "; ".join(problems), self._driver_version)
+
+    def _trace(self, failure: NvmlFailure) -> str | None:
+        """What tells of a GPU though NVML does not, beginning with a comma; None where nothing does."""
+        if not failure.is_without_library:
+            return ""
+        if traces := self._traces():
+            return f", though there is {traces[0]}"
+        if self._labels:
+            return ", though GPUs were there a while ago"
+        if used := sorted(self._used()):
+            return f", though runs of this project have used {used[0]} ({FORGET})"
+        return None
 
     def _missing(self, gpus: Sequence[Gpu], failures: Mapping[int, str]) -> Iterator[str]:
         """What there is to say of GPUs that were seen before and are not now."""
         present = {gpu.uuid for gpu in gpus}
-        for uuid, index in self._indices.items():
+        for uuid, label in self._labels.items():
             # One that fails may not even tell its UUID, and is told of already.
-            if uuid not in present and index not in failures:
-                yield f"GPU {index} ({uuid}) is gone: it takes no jobs until it is back"
+            if uuid not in present and int(label.partition(":")[0]) not in failures:
+                yield f"GPU {label} ({uuid}) is gone: it takes no jobs until it is back"
 
     def close(self) -> None:
         """Give the connection to NVML back."""
-        if self._connected:
-            self._connected = False
-            _try(self._nvml, self._nvml.nvmlShutdown, None)
+        if self._is_connected:
+            self._is_connected = False
+            disconnect(self._nvml)
 
-    def _read_gpus(self) -> tuple[tuple[Gpu, ...], dict[int, str]]:
-        """The GPUs that answer, and by index why others do not."""
-        self._connect()
-        nvml = self._nvml
-        gpus, failures = [], {}
-        for index in range(_demand(nvml, nvml.nvmlDeviceGetCount)):
-            try:
-                gpus.append(_read_gpu(nvml, index))
-            except _NvmlFailure as failure:
-                failures[index] = str(failure)
-        return tuple(gpus), failures
-
-    def _connect(self) -> None:
-        if self._connected:
-            return
-        if self._nvml is None:
-            try:
-                import pynvml
-            except ImportError:
-                raise _NvmlFailure("nvidia-ml-py is not installed") from None
-            self._nvml = pynvml
-        _demand(self._nvml, self._nvml.nvmlInit)
-        self._connected = True
-        self._driver_version = _text(_try(self._nvml, self._nvml.nvmlSystemGetDriverVersion, ""))
+    def _read_gpus(self) -> tuple[tuple[Gpu, ...], Mapping[int, str]]:
+        if not self._is_connected:
+            self._nvml = connect(self._nvml)
+            self._is_connected = True
+            self._driver_version = driver_version(self._nvml)
+        return read_gpus(self._nvml)
 
 
-def read_devices(nvml: Any = None) -> DeviceReport:
+def read_devices(used: Callable[[], Collection[str]] = tuple, nvml: Any = None) -> DeviceReport:
     """Look at the devices of this machine once, see `DeviceMonitor`."""
-    monitor = DeviceMonitor(nvml)
+    monitor = DeviceMonitor(nvml, used=used)
     try:
         return monitor.read()
     finally:
         monitor.close()
 
 
-def capacities(report: DeviceReport, slots_per_gpu: int, cpu_slots: int | None) -> dict[str, int]:
+def find_traces(root: Path = Path("/")) -> list[str]:
+    """Files by which a machine tells that it has, or had, an NVIDIA GPU and a driver."""
+    devices = sorted(str(path) for path in root.glob("dev/nvidia*"))
+    others = (root / "dev/dxg", root / "proc/driver/nvidia")
+    return devices + [str(path) for path in others if path.exists()]
+
+
+def or_cpu(report: DeviceReport, allowed: bool, faulty: Collection[str] = ()) -> DeviceReport:
+    """The report of a machine whose CPU takes the jobs where no GPU can.
+
+    Args:
+        report: The devices.
+        allowed: Whether the settings of the devices say so.
+        faulty: UUIDs of GPUs that have been found to take no jobs, though NVML says nothing of it.
+    """
+    is_usable = any(not gpu.fault and gpu.uuid not in faulty for gpu in report.gpus)
+    if not allowed or is_usable or report.cpu_slots:
+        return report
+    reason = report.problem.removesuffix(_ASK_FOR_CPU).removesuffix(_NO_JOBS)
+    return replace(report, cpu_slots=cpu_count(), problem=f"{reason or 'no GPU can be used'}{_ON_CPU}")
+
+
+def capacities(
+    report: DeviceReport, slots_per_gpu: int, cpu_slots: int | None, faulty: Collection[str] = ()
+) -> dict[str, int]:
     """Slots of each device that takes jobs.
 
     Args:
         report: The devices.
         slots_per_gpu: Slots of a GPU.
         cpu_slots: Slots of the CPU where no GPU takes the jobs; None for one per core.
+        faulty: As for `or_cpu`.
     """
-    slots = {gpu.uuid: slots_per_gpu for gpu in report.gpus if not gpu.fault}
+    slots = {gpu.uuid: slots_per_gpu for gpu in report.gpus if not gpu.fault and gpu.uuid not in faulty}
     if report.cpu_slots:
         slots[CPU] = cpu_slots or report.cpu_slots
     return slots
 
 
-def slots_by_file(project_root: Path) -> int:
+def slots_by_file(project_root: Path, used: Callable[[], Collection[str]]) -> int:
     """Jobs that the devices take at once by a project's file, or by its defaults where it is wrong."""
+    settings = settings_of(project_root)
+    report = or_cpu(read_devices(used), settings.cpu)
+    return sum(capacities(report, settings.slots_per_gpu, settings.cpu_slots).values())
+
+
+def settings_of(project_root: Path) -> DeviceSettings:
+    """What a project's file says of the devices; the defaults where it is wrong."""
     # Not above: most commands do not read the file, and some are counted in milliseconds.
-    from tui_datasize.experiments.device_settings import DeviceSettings
     from tui_datasize.experiments.load import device_settings
 
     try:
-        settings = device_settings(project_root)
+        return device_settings(project_root)
     except ConfigError:
-        settings = DeviceSettings()
-    return sum(capacities(read_devices(), settings.slots_per_gpu, settings.cpu_slots).values())
+        return DeviceSettings()
 
 
 def cpu_count() -> int:
@@ -182,74 +206,19 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0))
 
 
-class _NvmlFailure(Exception):  # noqa: N818 - never leaves this module
-    """A call to NVML that nothing can be told without has failed."""
-
-
-def _cpu_report(problem: str, driver_version: str = "") -> DeviceReport:
-    return DeviceReport((), cpu_count(), f"{problem}: jobs run on the CPU", driver_version)
-
-
-def _read_gpu(nvml: Any, index: int) -> Gpu:
-    handle = _demand(nvml, nvml.nvmlDeviceGetHandleByIndex, index)
-    memory = _demand(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
-    load = _try(nvml, nvml.nvmlDeviceGetUtilizationRates, None, handle)
-    return Gpu(
-        uuid=_text(_demand(nvml, nvml.nvmlDeviceGetUUID, handle)),
-        index=index,
-        name=_text(_try(nvml, nvml.nvmlDeviceGetName, "GPU", handle)),
-        memory_total_bytes=int(memory.total),
-        memory_free_bytes=int(memory.free),
-        utilisation_percent=None if load is None else int(load.gpu),
-        temperature_c=_try(nvml, nvml.nvmlDeviceGetTemperature, None, handle, nvml.NVML_TEMPERATURE_GPU),
-        processes=_read_processes(nvml, handle),
-        fault=_read_fault(nvml, handle),
-    )
-
-
-def _read_processes(nvml: Any, handle: Any) -> tuple[GpuProcess, ...]:
-    computing: list[Any] = _try(nvml, nvml.nvmlDeviceGetComputeRunningProcesses, [], handle)
-    drawing: list[Any] = _try(nvml, nvml.nvmlDeviceGetGraphicsRunningProcesses, [], handle)
-    found = {process.pid: GpuProcess(process.pid, process.usedGpuMemory, False) for process in drawing}
-    found |= {process.pid: GpuProcess(process.pid, process.usedGpuMemory) for process in computing}
-    return tuple(found.values())
-
-
-def _read_fault(nvml: Any, handle: Any) -> str:
-    errors = _try(
-        nvml,
-        nvml.nvmlDeviceGetTotalEccErrors,
-        0,
-        handle,
-        nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
-        nvml.NVML_VOLATILE_ECC,
-    )
-    return f"{errors} uncorrectable memory errors, it takes no jobs" if errors else ""
-
-
-def _demand(nvml: Any, function: Callable[..., _Value], *arguments: Any) -> _Value:
-    try:
-        return function(*arguments)
-    except nvml.NVMLError as error:
-        raise _NvmlFailure(f"NVML: {error}") from error
-
-
-def _try(nvml: Any, function: Callable[..., _Value], default: _Value, *arguments: Any) -> _Value:
-    try:
-        return function(*arguments)
-    except nvml.NVMLError:
-        return default
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
-
-
 def _is_visible(gpu: Gpu, visible: str | None) -> bool:
-    """Whether `CUDA_VISIBLE_DEVICES` lets this process use the GPU; it names indices or UUID prefixes."""
+    """Whether `CUDA_VISIBLE_DEVICES` lets this process use the GPU.
+
+    It names indices or beginnings of UUIDs; what names a card names the parts that MIG made of it.
+    """
     if visible is None:
         return True
     names = [name.strip() for name in visible.split(",") if name.strip()]
     return any(
-        name == str(gpu.index) or (name.startswith("GPU-") and gpu.uuid.startswith(name)) for name in names
+        name == str(gpu.index)
+        or (
+            name.startswith(("GPU-", "MIG-"))
+            and (gpu.uuid.startswith(name) or gpu.card_uuid.startswith(name))
+        )
+        for name in names
     )

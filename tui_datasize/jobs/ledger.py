@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tui_datasize.experiments.device_settings import Packs
+from tui_datasize.experiments.device_settings import Packs, written
 from tui_datasize.jobs.active import ActiveRun
-from tui_datasize.jobs.gpus import CPU, DeviceMonitor, DeviceReport, Gpu, capacities
+from tui_datasize.jobs.gpus import CPU, DeviceMonitor, DeviceReport, Gpu, capacities, or_cpu
 from tui_datasize.jobs.policy import Device, Reservation
+from tui_datasize.jobs.process import describe_process
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.jobs.supervisor import Supervisor
@@ -19,6 +20,8 @@ from tui_datasize.words import plural
 
 _LOG = logging.getLogger(__name__)
 _READ_INTERVAL_S = 2.0
+_NAMED = 3
+"""Most processes of others that are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class DeviceLimits:
     """Most jobs that share one."""
     cpu_slots: int | None = None
     """None for one per core."""
+    cpu: bool = False
+    """Whether the CPU takes the jobs while no GPU of the machine can."""
     warm_up_s: float = 20.0
     """Seconds after its claim during which a job's GPU memory may still grow."""
 
@@ -41,12 +46,13 @@ class DeviceLimits:
         """One line for a person.
 
         >>> DeviceLimits(cpu_slots=1, packs="off").describe()
-        'slots_per_gpu 1, max_jobs_per_gpu 1, cpu_slots 1, packs off, pack_width 8'
+        'slots_per_gpu 1, max_jobs_per_gpu 1, cpu_slots 1, cpu false, packs off, pack_width 8'
         """
         most = self.max_jobs_per_gpu or self.slots_per_gpu
         cpu_slots = self.cpu_slots or "one per core"
         gpus = f"slots_per_gpu {self.slots_per_gpu}, max_jobs_per_gpu {most}"
-        return f"{gpus}, cpu_slots {cpu_slots}, packs {self.packs}, pack_width {self.pack_width}"
+        cpu = f"cpu_slots {cpu_slots}, cpu {written(self.cpu)}"
+        return f"{gpus}, {cpu}, packs {self.packs}, pack_width {self.pack_width}"
 
 
 class DeviceLedger:
@@ -63,6 +69,7 @@ class DeviceLedger:
         self._read_at_s = float("-inf")
         self._others: Mapping[str, int] = {}
         self._slots_published: int | None = None
+        self._taken_published: Mapping[str, str] | None = None
 
     def set_limits(self, limits: DeviceLimits) -> None:
         """Take other limits for what is started from now on; what runs beyond them goes on."""
@@ -76,11 +83,12 @@ class DeviceLedger:
         if time.monotonic() < self._read_at_s + _READ_INTERVAL_S:
             return
         self._read_at_s = time.monotonic()
-        report = self._monitor.read()
+        report = or_cpu(self._monitor.read(), self._limits.cpu)
         if report.problem != self._report.problem:
             _LOG.info("devices: %s", report.problem or f"{len(report.gpus)} GPUs")
         self._report = report
         self._notice_others()
+        self._publish_taken()
         self._publish_slots()
         for runs in self._supervisor.workers():
             self._learn_peak(runs)
@@ -96,15 +104,35 @@ class DeviceLedger:
 
     def _available(self) -> dict[str, int]:
         """Slots of each device that the jobs of others leave to us."""
-        most = self._limits.max_jobs_per_gpu or self._limits.slots_per_gpu
         # A job of ours that ended since the last look is still on the GPU there, and nobody's.
         others = {
             gpu.uuid: min(self._others.get(gpu.uuid, 0), self._count_others(gpu)) for gpu in self._report.gpus
         }
         return {
-            device: min(capacity, max(0, most - others[device])) if device in others else capacity
+            device: min(capacity, max(0, self._most_jobs() - others[device]))
+            if device in others
+            else capacity
             for device, capacity in self.capacities().items()
         }
+
+    def _most_jobs(self) -> int:
+        """Jobs on a GPU at once, those of others included."""
+        return self._limits.max_jobs_per_gpu or self._limits.slots_per_gpu
+
+    def _publish_taken(self) -> None:
+        """Let clients know which GPUs the jobs of others keep from taking any of ours, and whose they are."""
+        ours = {runs[0].job.device for runs in self._supervisor.workers()}
+        taken = {
+            gpu.uuid: f"{gpu.title} is taken by {_named(self._foreign(gpu))}"
+            for gpu in self._report.gpus
+            if not gpu.fault and gpu.uuid not in ours and self._others[gpu.uuid] >= self._most_jobs()
+        }
+        if taken != self._taken_published:
+            with self._store.transaction():
+                self._store.cards.note_taken(taken)
+            self._taken_published = taken
+            for sentence in taken.values():
+                _LOG.info("%s", sentence)
 
     def _publish_slots(self) -> None:
         """Let clients know how many jobs are taken at once: they tell from it when the queue ends."""
@@ -123,18 +151,25 @@ class DeviceLedger:
                 _LOG.info("GPU %d: %s of others on it", gpu.index, plural(others[gpu.uuid], "job"))
         self._others = others
 
-    def _count_others(self, gpu: Gpu) -> int:
-        """Jobs on a GPU that are not ours."""
-        seen = {process.pid for process in gpu.processes if process.computes}
-        own = {
+    def _foreign(self, gpu: Gpu) -> set[int]:
+        """The processes that compute on a GPU and are not known to be ours."""
+        return {process.pid for process in gpu.processes if process.computes} - self._own(gpu).keys()
+
+    def _own(self, gpu: Gpu) -> Mapping[int, bool]:
+        """Our workers on a GPU, and whether each of them still warms up."""
+        return {
             runs[0].worker.process.pid: self._is_warming(runs)
             for runs in self._supervisor.workers()
             if runs[0].job.device == gpu.uuid and runs[0].worker.process
         }
+
+    def _count_others(self, gpu: Gpu) -> int:
+        """Jobs on a GPU that are not ours."""
+        seen, own = {process.pid for process in gpu.processes if process.computes}, self._own(gpu)
         # In a container the driver tells other numbers: warm jobs of ours that it does not name stand
         # behind some of those that it does.
         unnamed = sum(not warming for pid, warming in own.items() if pid not in seen)
-        return max(0, len(seen - own.keys()) - unnamed)
+        return max(0, len(self._foreign(gpu)) - unnamed)
 
     def devices(self, free_slots: Mapping[str, int]) -> list[Device]:
         """The devices as placement sees them, with the given numbers of free slots."""
@@ -195,3 +230,10 @@ class DeviceLedger:
         pid = process.pid if process else None
         processes = [process for gpu in self._report.gpus for process in gpu.processes]
         return sum(process.used_bytes or 0 for process in processes if process.pid == pid)
+
+
+def _named(pids: Iterable[int]) -> str:
+    """Processes for a person, three at most."""
+    known = sorted(pids)
+    named = [describe_process(pid) for pid in known[:_NAMED]]
+    return ", ".join(named) + (f" and {len(known) - _NAMED} more" if len(known) > _NAMED else "")

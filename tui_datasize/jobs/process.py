@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -58,6 +59,22 @@ def kill_tagged(tag: str) -> int:
             os.kill(process.pid, signal.SIGKILL)
             killed += 1
     return killed
+
+
+def describe_process(pid: int) -> str:
+    """A process for a person: its program, number and user, as far as this machine shows them."""
+    try:
+        directory = Path(f"/proc/{pid}")
+        program = (directory / "comm").read_text().strip()
+        owner = directory.stat().st_uid
+    except OSError:
+        # In a container the driver tells numbers of the world outside.
+        return f"process {pid}"
+    try:
+        user = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        user = str(owner)
+    return f"{program} (process {pid} of {user})"
 
 
 def describe_status(status: int) -> str:

@@ -93,7 +93,7 @@ class Scheduler:
         self._store = Store(project.queue)
         self._supervisor = Supervisor(self._store, project, self._selector, settings.grace_s)
         self._desk = CommandDesk(self._store, project)
-        self._monitor = DeviceMonitor()
+        self._monitor = DeviceMonitor(used=self._store.cards.used)
         self._device_file = DeviceFile(project, settings.options)
         self._ledger = DeviceLedger(self._monitor, settings.limits, self._supervisor, self._store)
         self._dispatcher = Dispatcher(
@@ -373,6 +373,9 @@ def _parser() -> argparse.ArgumentParser:
         "--cold", action=argparse.BooleanOptionalAction, help="start every worker as a new process"
     )
     parser.add_argument("--cpu-slots", type=int, help="jobs at once on the CPU (default: one per core)")
+    parser.add_argument(
+        "--cpu", action=argparse.BooleanOptionalAction, help="jobs on the CPU while no GPU can take them"
+    )
     parser.add_argument("--slots-per-gpu", type=int, help="our jobs at once on a GPU (default: 1)")
     parser.add_argument(
         "--max-jobs-per-gpu", type=int, help="jobs at once on a GPU, those of others included"

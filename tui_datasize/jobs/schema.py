@@ -152,7 +152,17 @@ CREATE TABLE faults (
 DELETE FROM settings WHERE name = 'start_errno';
 """
 
-STEPS = (_FIRST, _LEVERS, _SHAPES, _FAULTS)
+_CARDS = """
+CREATE TABLE cards (
+    uuid TEXT PRIMARY KEY,
+    used INTEGER NOT NULL DEFAULT 0,
+    taken TEXT NOT NULL DEFAULT ''
+);
+INSERT INTO cards (uuid, used) SELECT DISTINCT device, 1 FROM attempts WHERE device NOT IN ('', 'cpu');
+"""
+"""`used` tells whether a run has used the GPU; `taken` tells who keeps it from taking runs."""
+
+STEPS = (_FIRST, _LEVERS, _SHAPES, _FAULTS, _CARDS)
 """What takes a database from each version to the next; a new one takes them all. Never edit a step
 that was released: add another."""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tui_datasize.jobs.cards import Cards
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.database import (
     check_integrity,
@@ -22,6 +23,7 @@ from tui_datasize.jobs.database import (
 )
 from tui_datasize.jobs.dependencies import Dependencies, stranded_by
 from tui_datasize.jobs.faults import Faults
+from tui_datasize.jobs.gpus import CPU
 from tui_datasize.jobs.notices import Notices
 from tui_datasize.jobs.records import ActiveJob, NewJob, PastAttempt, PendingCommand, QueuedJob
 from tui_datasize.jobs.schema import ACTIVE, ACTIVE_JOB, NEVER_BEGAN, QUEUED_JOB, STARTABLE, WAITING, shape_of
@@ -45,6 +47,7 @@ class Store:
         self.path = path
         self._connection = open_database(path)
         check_integrity(self._connection, path)
+        self.cards = Cards(self._connection)
         self.dependencies = Dependencies(self._connection)
         self.notices = Notices(self._connection)
         self.settings = Settings(self._connection)
@@ -284,6 +287,7 @@ class Store:
             "VALUES (?, ?, ?, ?, ?, ?)",
             *(run_id, attempt, device, reserved_bytes, tag, now),
         )
+        self._note_use(device)
 
     def adopt_attempt(self, run_id: str, attempt: int, tag: str) -> None:
         """Note an attempt that another queue began and whose worker still runs."""
@@ -301,6 +305,11 @@ class Store:
             *(run_id, attempt.attempt, attempt.device, attempt.tag, attempt.started_at),
             *(attempt.finished_at, attempt.outcome, attempt.reason),
         )
+        self._note_use(attempt.device)
+
+    def _note_use(self, device: str) -> None:
+        if device not in ("", CPU):
+            self.cards.note_use(device)
 
     def use_attempt(self, run_id: str) -> int:
         """Use up an attempt number without a worker, and return it."""

@@ -348,7 +348,8 @@ def run_app(project: ProjectPaths) -> int:
 
         return ProjectRecord(project)
 
-    app = DatasizeApp(project, QueueClient(project), open_record, DeviceMonitor().read)
+    queue = QueueClient(project)
+    app = DatasizeApp(project, queue, open_record, DeviceMonitor(used=queue.used_gpus).read)
     if "TEXTUAL_ANIMATIONS" not in os.environ:
         app.animation_level = "none"
     app.run(mouse=os.environ.get("DATASIZE_MOUSE") == "1")

@@ -23,7 +23,7 @@ from tui_datasize.tui.widgets.plain import Words, titled
 from tui_datasize.tui.widgets.text import plural
 
 _FOR_GPUS = ("slots_per_gpu", "max_jobs_per_gpu")
-_FOR_CPU = ("cpu_slots",)
+_FOR_CPU = ("cpu_slots", "cpu")
 _FOR_ALL = ("packs", "pack_width", "cold")
 _MEANT: Mapping[str, str] = MappingProxyType(
     {
@@ -31,6 +31,7 @@ _MEANT: Mapping[str, str] = MappingProxyType(
         "packs": "off, auto or always",
         "pack_width": "most in one process",
         "cold": "yes: no warm processes",
+        "cpu": "yes: while no GPU can",
     }
 )
 """What may be written, or what it is, where the name does not say it."""

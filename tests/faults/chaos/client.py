@@ -128,7 +128,9 @@ class RandomClient:
     def _restart_scheduler(self) -> None:
         """Let another scheduler take over; whoever is killed in between leaves the queue without one."""
         options = DeviceOptions(
-            cpu_slots=self._random.randint(2, 5), cold=self._random.choice((None, None, True, False))
+            cpu=True,
+            cpu_slots=self._random.randint(2, 5),
+            cold=self._random.choice((None, None, True, False)),
         )
         self._client.restart_scheduler(options)
 

@@ -12,7 +12,7 @@ from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.jobs.commands import QueueSettings
 from tui_datasize.jobs.faults import Fault
-from tui_datasize.jobs.gpus import DeviceReport, capacities
+from tui_datasize.jobs.gpus import DeviceReport, capacities, or_cpu
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.look.curves import Curve, curve_from
@@ -122,6 +122,7 @@ class Collector:
         alive = _attempt("scheduler", self._queue.scheduler_alive, False, problems)
         self._jobs, self._settings = _attempt("queue", self._read_queue, before, problems)
         devices = _attempt("devices", self._read_devices, last.devices, problems)
+        devices = devices and or_cpu(devices, self._takes_cpu(alive))
         slots = self._slots(devices, alive)
         runs = _attempt("runs", self._runs, last.runs, problems)
         facts, version = self._facts(runs)
@@ -155,6 +156,10 @@ class Collector:
 
     def _read_queue(self) -> tuple[list[Job], QueueSettings]:
         return self._queue.jobs(), self._queue.settings()
+
+    def _takes_cpu(self, alive: bool) -> bool:
+        """Whether the CPU takes jobs where no GPU can: a scheduler that has slots then has these."""
+        return bool(alive and self._settings.slots) or bool(self._plan and self._plan.devices.cpu)
 
     def _slots(self, devices: DeviceReport | None, alive: bool) -> int:
         """Jobs that are taken at once: as the scheduler that runs says, else as the project's file does."""

@@ -1,0 +1,43 @@
+"""What the queue remembers of GPUs: which ones runs have used, and who keeps them taken."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+
+
+class Cards:
+    """The table `cards` of one open database; its changes belong to the caller's transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def used(self) -> list[str]:
+        """UUIDs of GPUs that runs have used and nobody has forgotten since."""
+        return [uuid for (uuid,) in self._connection.execute("SELECT uuid FROM cards WHERE used")]
+
+    def note_use(self, uuid: str) -> None:
+        """Remember that a run uses a GPU."""
+        self._connection.execute(
+            "INSERT INTO cards (uuid, used) VALUES (?, 1) ON CONFLICT (uuid) DO UPDATE SET used = 1", (uuid,)
+        )
+
+    def forget(self) -> list[str]:
+        """Forget all GPUs, and return those that runs had used."""
+        used = self.used()
+        self._connection.execute("DELETE FROM cards")
+        return used
+
+    def taken(self) -> list[str]:
+        """For each GPU that the jobs of others keep from taking ours: the GPU, and by whom."""
+        rows = self._connection.execute("SELECT taken FROM cards WHERE taken != '' ORDER BY taken")
+        return [sentence for (sentence,) in rows]
+
+    def note_taken(self, sentences: Mapping[str, str]) -> None:
+        """Note by UUID who keeps GPUs taken; the others are not."""
+        self._connection.execute("UPDATE cards SET taken = ''")
+        self._connection.executemany(
+            "INSERT INTO cards (uuid, taken) VALUES (?, ?) "
+            "ON CONFLICT (uuid) DO UPDATE SET taken = excluded.taken",
+            sentences.items(),
+        )
