@@ -298,6 +298,20 @@ def test_a_swept_option_makes_series():
     ]  # fmt: skip
     assert option_against_metric(runs, "test_accuracy", "none").is_empty()
     assert swept_options(runs_of([{"variant": "schedule.at=[1, 2] x=3"}])) == ("schedule.at", "x")
+
+
+@pytest.mark.parametrize(
+    ("variant", "rest"),
+    [
+        ("note=two words lr=0.1", "note=two words"),
+        ("lr=0.1 lr.min=3 note=a b=c", "lr.min=3 note=a b=c"),
+        ("at=[1, 2 x=y] lr=0.1 sizes=(3 4)", "at=[1, 2 x=y] sizes=(3 4)"),
+        ("lr=0.1", ""),
+    ],
+)
+def test_values_of_options_may_hold_spaces(variant, rest):
+    assert "lr" in swept_options(runs_of([{"variant": variant}]))
+    assert rest_of_variant(variant, "lr") == rest
     assert rest_of_variant("schedule.at=[1, 2] x=3", "schedule.at") == "x=3"
 
 

@@ -125,10 +125,27 @@ def test_bad_values_of_required_keys(load, old, new, message):
     assert message in caught.value.line
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_file_is_read_as_editors_save_it(tmp_path, encoding, line_end):
+    file = tmp_path / "experiments.toml"
+    named = MINIMAL + 'title = "h\u00e4ndisch"\n'
+    file.write_bytes(named.replace("\n", line_end).encode(encoding))
+    assert load_project(file, environment={}).experiment("small").title == "h\u00e4ndisch"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "utf-16-be", "utf-32"])
+def test_another_encoding_is_one_line(tmp_path, encoding):
+    file = tmp_path / "experiments.toml"
+    file.write_bytes((MINIMAL + 'title = "h\u00e4ndisch"\n').strip().encode(encoding))
+    with pytest.raises(ConfigError, match="not UTF-8 text; save it as UTF-8"):
+        load_project(file, environment={})
+
+
 def test_a_missing_or_unreadable_file_is_one_line(tmp_path):
     with pytest.raises(ConfigError, match="no such file"):
         load_project(tmp_path / "experiments.toml")
-    (tmp_path / "experiments.toml").write_bytes(b"\xff\xfe")
+    (tmp_path / "experiments.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not UTF-8"):
         load_project(tmp_path / "experiments.toml")
 

@@ -92,7 +92,7 @@ def band_scale(average: Average, from_size: float, train_sizes: Floats) -> Float
 
 
 def error_band(
-    average: Average, from_size: float, train_sizes: Floats, cells: Sequence[Cell]
+    average: Average, from_size: float, train_sizes: Floats, cells: Sequence[Cell], scatter: float = 0.0
 ) -> tuple[Floats, Floats]:
     """Lower and upper end of the error's band, shape (n,) each.
 
@@ -101,12 +101,13 @@ def error_band(
         from_size: The largest train size fitted.
         train_sizes: From `from_size` to the largest calibrated factor times it; beyond, the ends are NaN.
         cells: One length's row of the calibration.
+        scatter: Of single runs around the average, in the logarithm of the error; added to the scale.
     """
     factors = np.array([cell.factor for cell in cells])
     doublings = np.log2(train_sizes / from_size)
     quantiles = np.interp(doublings, np.log2(factors), [cell.quantile for cell in cells])
     half = np.where(doublings <= np.log2(factors[-1]) + 1e-9, quantiles, np.nan)
-    half = half * band_scale(average, from_size, train_sizes)
+    half = half * (band_scale(average, from_size, train_sizes) + scatter)
     centre = np.maximum(average.errors_at(train_sizes), LEAST_ERROR)
     low, high = centre * np.exp(-half), centre * np.exp(half)
     most = 1.0 if average.loss is Loss.ERROR else math.inf

@@ -45,7 +45,8 @@ OPTIONS: Schema = MappingProxyType(
 """A value of a swept option at a train size a row. `others` is what else sets the variant apart: rows that
 agree in it form one series; `value` is null where the option is no number."""
 
-_PART = re.compile(r"([\w.]+)=(\[.*?\]|\(.*?\)|\S+)")
+_PART = re.compile(r"(?:^|(?<=\s))([\w.-]+)=((?:\[.*?\]|\(.*?\)|\{.*?\}|.)*?)(?=\s+[\w.-]+=|\s*$)")
+"""An option with its value, which goes on to the next option: values may hold spaces."""
 
 
 def cost_against_metric(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
@@ -124,13 +125,15 @@ def rest_of_variant(variant: str, option: str) -> str:
 
     >>> rest_of_variant("model.depth=20 optimizer.lr=0.1", "model.depth")
     'optimizer.lr=0.1'
+    >>> rest_of_variant("optimizer=SGD with momentum (0.9) lr=0.1", "lr")
+    'optimizer=SGD with momentum (0.9)'
     """
     return _part(variant, option)[1]
 
 
 def _part(variant: str, option: str) -> tuple[str | None, str]:
     """The value of an option in a variant's label, None where it has none, and the rest of the label."""
-    values = dict(_PART.findall(variant))
-    if option not in values:
+    found = next((part for part in _PART.finditer(variant) if part[1] == option), None)
+    if found is None:
         return None, variant
-    return values[option], " ".join(variant.replace(f"{option}={values[option]}", "").split())
+    return found[2], " ".join((variant[: found.start()] + variant[found.end() :]).split())

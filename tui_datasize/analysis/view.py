@@ -21,6 +21,9 @@ GRID_PER_DOUBLING = 64
 NOT_IDENTIFIABLE = "not identifiable from these runs"
 MISS_STDERRS = 3.0
 """A mean farther from the average of the laws is not there by the scatter of its runs."""
+MISS_ROOMS, RISE_ROOMS = 4.0, 2.0
+"""A single run this much worse than the laws, or than a smaller size, or this much better than the laws (a
+curve that rises late), contradicts them; in half widths of the band of laws that agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class View:
     """Of the curve's shape, see `CurveShape.faults`."""
     stderr: float
     """Of the error at the largest size; NaN where nothing is known of it."""
+    scatter: float
+    """Of single runs around the average, in the logarithm of the error; 0 where runs repeat a size."""
 
     @property
     def largest(self) -> float:
@@ -49,7 +54,7 @@ class View:
 
     def band(self, train_sizes: Floats) -> tuple[Floats, Floats]:
         """Lower and upper end of the error's band at train sizes of shape (n,), see `error_band`."""
-        return error_band(self.average, self.largest, train_sizes, self.cells)
+        return error_band(self.average, self.largest, train_sizes, self.cells, self.scatter)
 
     def metric_of(self, error: float) -> float:
         """The metric that belongs to an error."""
@@ -68,6 +73,12 @@ class View:
 
     def _scatter_doubt(self) -> str:
         # The public curves behind the bands are means over 25 splits; means over few seeds may be far worse.
+        if self.scatter > BASE_SCALE:
+            return (
+                "With one run a size nothing tells scatter from shape: the runs lie "
+                f"{100 * self.scatter:.0f} % of the error off the laws, and the band is wider by that; run "
+                "more seeds, or draws, first."
+            )
         least, most = (float(end[0]) for end in self.band(np.array([2 * self.largest])))
         reach = float(ndtri((1 + self.level) / 2)) * self.stderr
         if not 2 * reach > most - least:
@@ -93,12 +104,17 @@ def view_of(laws: FittedLaws, metric: Metric, table: Calibration) -> View | FitF
     cells = table.of_length(laws.points.n_sizes)
     if not cells:
         return FitFailure(f"has {laws.points.n_sizes} sizes, fewer than any band is calibrated for")
-    faults = describe_shape(laws).faults
-    missed = _missed(laws, average, cells[0], metric) if faults else ""
+    points, faults, scatter = laws.points, describe_shape(laws).faults, 0.0
+    if points.has_stderrs:
+        missed = _missed(laws, average, cells[0], metric) if faults else ""
+    else:
+        off = _logarithms(points.errors) - _logarithms(average.errors_at(points.train_sizes))
+        missed = _missed_by_single_runs(laws, off, cells[0], metric)
+        scatter = float(np.sqrt(np.mean(off**2)))
     if missed:
         return FitFailure(missed)
-    stderr = float(laws.points.stderrs[-1])
-    return View(average, laws.points.train_sizes, cells, table.level, metric, faults, stderr)
+    stderr = float(points.stderrs[-1])
+    return View(average, points.train_sizes, cells, table.level, metric, faults, stderr, scatter)
 
 
 def _missed(laws: FittedLaws, average: Average, nearest: Cell, metric: Metric) -> str:
@@ -120,6 +136,38 @@ def _missed(laws: FittedLaws, average: Average, nearest: Cell, metric: Metric) -
         f"images, by {shown(by, metric, is_difference=True)} ({by / stderr:.0f} standard errors), so that "
         f"what lies beyond is {NOT_IDENTIFIABLE}"
     )
+
+
+def _missed_by_single_runs(laws: FittedLaws, off: Floats, nearest: Cell, metric: Metric) -> str:
+    """How single runs contradict the laws, to follow "it"; empty where they do not.
+
+    Args:
+        laws: Of a curve no size of which has two runs that differ.
+        off: Logarithms of the errors less those of the average, shape (n,).
+        nearest: Of the calibration, at the smallest factor.
+        metric: What the results are in units of.
+    """
+    sizes, errors = laws.points.train_sizes, laws.points.errors
+    room = BASE_SCALE * nearest.quantile
+    best = int(np.argmin(errors))
+    worse = _logarithms(errors)[-1] - _logarithms(errors)[best]
+    if worse > MISS_ROOMS * room or (worse > room and (np.diff(errors)[-2:] > 0).all()):
+        by = shown(float(errors[-1] - errors[best]), metric, is_difference=True)
+        what = f"{sizes[-1]:,.0f} images do worse than {sizes[best]:,.0f} by {by}"
+    elif not -RISE_ROOMS * room <= off[-1] <= MISS_ROOMS * room:
+        by = shown(float(errors[-1] * abs(np.expm1(-off[-1]))), metric, is_difference=True)
+        what = f"their average misses the largest size, {sizes[-1]:,.0f} images, by {by}"
+    else:
+        return ""
+    return (
+        f"does not follow the laws: {what}, and with one run a size nothing tells whether that is chance, so "
+        f"that what lies beyond is {NOT_IDENTIFIABLE}; run more seeds first"
+    )
+
+
+def _logarithms(errors: Floats) -> Floats:
+    logarithms: Floats = np.log(np.maximum(errors, LEAST_ERROR))
+    return logarithms
 
 
 def shown(value: float, metric: Metric, *, is_difference: bool = False) -> str:

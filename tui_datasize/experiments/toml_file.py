@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import re
 from pathlib import Path
@@ -19,21 +20,21 @@ MOST_LEVELS = 20
 
 
 def read_toml(file: Path, *, fix: str = "") -> dict[str, Any]:
-    """The document of a file.
+    """The document of a file: UTF-8 with or without a byte order mark, or UTF-16 with one, any line ends.
 
     Args:
         file: Path of the file.
         fix: What to do where there is none.
 
     Raises:
-        ConfigError: It is missing, no regular file, too large, not UTF-8, not TOML, or nested too deeply.
+        ConfigError: It is missing, no regular file, too large, in another encoding, not TOML, or too deep.
     """
     try:
-        document = tomli.loads(read_bounded(file, MOST_BYTES).decode("utf-8"))
+        document = tomli.loads(_text(read_bounded(file, MOST_BYTES)))
     except FileNotFoundError:
         raise ConfigError("no such file", where=str(file), fix=fix) from None
     except UnicodeDecodeError:
-        raise ConfigError("not UTF-8 text", where=str(file)) from None
+        raise ConfigError("not UTF-8 text", where=str(file), fix="save it as UTF-8") from None
     except RecursionError:
         raise _too_deep(file) from None
     except ValueError as error:
@@ -44,6 +45,16 @@ def read_toml(file: Path, *, fix: str = "") -> dict[str, Any]:
     if has_more_levels(document, MOST_LEVELS):
         raise _too_deep(file)
     return document
+
+
+def _text(content: bytes) -> str:
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if is_wide and not content.startswith(codecs.BOM_UTF32_LE):
+        return content.decode("utf-16")
+    if b"\0" in content[:4]:
+        # UTF-16 without a mark is UTF-8 full of null characters.
+        raise UnicodeDecodeError("utf-8", content, 0, 1, "null characters")
+    return content.decode("utf-8-sig")
 
 
 def _too_deep(file: Path) -> ConfigError:
