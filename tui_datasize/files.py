@@ -36,13 +36,13 @@ def open_regular(file: Path, mode: Literal["rb", "r+b", "ab"] = "rb", *, bufferi
     return open(file, mode, buffering=buffering, opener=open_descriptor)
 
 
-def open_descriptor(path: str | Path, flags: int) -> int:
+def open_descriptor(path: str | Path, flags: int, mode: int = 0o666) -> int:
     """Open a regular file as `os.open` does, without waiting for anybody.
 
     Raises:
         OSError: As of `open_regular`.
     """
-    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, mode)
     try:
         _refuse_irregular(os.fstat(descriptor).st_mode, str(path))
     except OSError:

@@ -150,7 +150,7 @@ def test_all_bad_images_are_named_at_once(photos, small_chunks, monkeypatch, cap
 
 def test_a_decoding_process_that_vanishes_is_told(photos, small_chunks, monkeypatch):
     monkeypatch.setattr(decoders.os, "sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setattr(decoders.sys, "executable", "/bin/false")
+    monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(ChildProcessError, match="ended with exit status 1"):
         load(photos)
 

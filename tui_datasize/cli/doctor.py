@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,6 +29,7 @@ from tui_datasize.jobs.gpus import FORGET, DeviceReport, or_cpu, read_devices, s
 from tui_datasize.jobs.process import describe_process
 from tui_datasize.jobs.rebuild import repair
 from tui_datasize.jobs.slots import read_holders, slot_directory, unusable
+from tui_datasize.programs import private_caches, python_code
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.words import plural
 
@@ -164,7 +164,8 @@ def _torch() -> Check:
         "import torch; c = torch.cuda; n = c.device_count() if c.is_available() else 0;"
         "print(torch.__version__, 'sees', ', '.join(c.get_device_name(i) for i in range(n)) or 'no GPU')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    environment = os.environ | private_caches()
+    done = subprocess.run(python_code(code), env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
         return Check("torch", "fail", f"cannot be imported: {last[0]}")

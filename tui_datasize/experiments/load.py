@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -100,6 +101,7 @@ def load_project(file: Path, environment: Mapping[str, str] = os.environ) -> Pro
     data_dir = _read_data_dir(document.table("paths"), file.parent, environment)
     devices, notify = read_devices(document.table("devices")), document.text("notify", "")
     keep = read_keep(document.table("checkpoints"))
+    _read_shared(document.table("project"))
     experiments: dict[str, Experiment] = {}
     tables = document.table("experiments").tables()
     _refuse_more(len(tables), MOST_EXPERIMENTS, "experiment", document.where("experiments"))
@@ -127,6 +129,22 @@ def device_settings(project_root: Path) -> DeviceSettings:
         ConfigError: The file is not TOML, or a key or value of the table is wrong.
     """
     return read_devices(_top_level(project_root).table("devices"))
+
+
+def is_shared(project_root: Path) -> bool:
+    """Whether the group of the runs directory may look at it and run jobs in it: `[project] shared`.
+
+    A file that is wrong shares nothing.
+    """
+    with suppress(ConfigError):
+        return _read_shared(_top_level(project_root).table("project"))
+    return False
+
+
+def _read_shared(table: Table) -> bool:
+    shared = table.boolean("shared", default=False)
+    table.finish()
+    return shared
 
 
 def notify_command(project_root: Path) -> str:

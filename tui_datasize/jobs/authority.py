@@ -17,9 +17,9 @@ from pathlib import Path
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, read_options
 from tui_datasize.experiments.toml_table import Table
-from tui_datasize.files import open_descriptor, read_object
+from tui_datasize.files import read_object
 from tui_datasize.jobs.database import storage_errors
-from tui_datasize.runlog.locks import is_locked
+from tui_datasize.runlog.locks import is_locked, open_lock
 
 _ROOM_BYTES = 4096
 _LOCK_PATIENCE_S = 0.5
@@ -55,7 +55,7 @@ class Authority:
         """
         deadline = time.monotonic() + _LOCK_PATIENCE_S
         with storage_errors(self._path):
-            descriptor = open_descriptor(self._path, os.O_RDWR | os.O_CREAT)
+            descriptor = open_lock(self._path, self._path.parent)
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,7 +18,7 @@ from tui_datasize.jobs.documents import write_documents
 from tui_datasize.jobs.faults import Fault, FaultKind, faults_of_disk, new_fault, read_faults
 from tui_datasize.jobs.gpus import slots_by_file
 from tui_datasize.jobs.naming import find_runs, unclear
-from tui_datasize.jobs.process import find_workers
+from tui_datasize.jobs.process import ProjectProcesses
 from tui_datasize.jobs.scheduler_client import SchedulerClient, insert_commands
 from tui_datasize.jobs.settings import Settings
 from tui_datasize.jobs.slots import describe_holders, read_holders, slot_directory, unusable
@@ -171,7 +171,7 @@ class QueueClient(SchedulerClient):
     def orphans(self) -> list[ProcessIdentity]:
         """Workers of this project, and descendants of such, whose run is not theirs any more."""
         # Seen before the queue is read: one that starts in between is then not taken for an orphan.
-        workers = list(find_workers(self.project.root))
+        workers = list(ProjectProcesses(self.project.root).find_workers())
         if not self.project.queue.exists():
             return [process for process, _ in workers]
         with self._database() as connection:

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from types import MappingProxyType
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.schema import SCHEMA_VERSION, statements
 from tui_datasize.runlog.atomic import sync_directory
+from tui_datasize.runlog.locks import make_private, make_runs, private_mode
 
 _APPLICATION_ID = 0x64733162
 _BUSY_TIMEOUT_S = 10.0
@@ -149,15 +151,48 @@ def create_database(path: Path) -> None:
     if path.exists():
         return
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not above: most commands make no database, and some are counted in milliseconds.
+        from tui_datasize.experiments.load import is_shared
+
+        make_runs(path.parent, shared=is_shared(path.parent.parent))
         refuse_network_file_system(path.parent)
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
+            _lock(directory, path.parent)
             if not path.exists():
                 _create(path)
         finally:
             os.close(directory)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """Take the lock of a directory that others may be able to open, too."""
+    deadline_s = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline_s:
+                what = "is locked by another program"
+                raise PassingStorageError(what, where=str(path), fix="end that program") from None
+            time.sleep(0.01)
+        else:
+            return
+
+
+def protect(path: Path) -> None:
+    """Let nobody open the queue who may not run jobs in it: whoever can may keep its locks for ever.
+
+    Raises:
+        StorageError: The runs directory cannot be used.
+    """
+    from tui_datasize.experiments.load import is_shared
+
+    with storage_errors(path):
+        make_runs(path.parent, shared=is_shared(path.parent.parent))
+        mode = private_mode(path.parent)
+    for suffix in ("", "-wal", "-shm"):
+        make_private(path.with_name(path.name + suffix), mode)
 
 
 def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
@@ -215,6 +250,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def _create(path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{threading.get_native_id()}.tmp")
     temporary.unlink(missing_ok=True)
+    # SQLite gives the files beside it the same mode.
+    temporary.touch(0o600)
+    make_private(temporary, private_mode(path.parent))
     connection = sqlite3.connect(temporary, isolation_level=None)
     try:
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]

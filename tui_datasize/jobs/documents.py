@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,8 @@ from tui_datasize.experiments.spec import SCHEMA_VERSION, RunSpec
 from tui_datasize.files import parse_object
 from tui_datasize.jobs.records import NewJob
 from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
+from tui_datasize.programs import git
 from tui_datasize.runlog.claim import Observation, utc_now
-
-_GIT_TIMEOUT_S = 5.0
 
 
 def write_documents(
@@ -112,16 +110,7 @@ class JobDocument:
 
 def _git_state(root: Path) -> tuple[str | None, bool | None]:
     """Commit of the project directory and whether tracked files differ from it; None without git."""
-    commit = _git(root, "rev-parse", "HEAD")
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no") if commit else None
+    commit = git(root, "rev-parse", "HEAD")
+    status = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
+    changes = git(root, *status) if commit else None
     return commit, None if changes is None else bool(changes)
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        answer = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None

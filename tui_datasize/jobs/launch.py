@@ -7,7 +7,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import BinaryIO
 from tui_datasize.errors import StorageError
 from tui_datasize.files import read_end
 from tui_datasize.jobs.database import create_database, storage_errors
+from tui_datasize.programs import python_module
 from tui_datasize.runlog.locks import is_locked
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -30,8 +30,13 @@ _LINGER_DIRECTORY = Path("/var/lib/systemd/linger")
 
 
 def scheduler_alive(project: ProjectPaths) -> bool:
-    """Whether some process holds the scheduler's lock."""
-    return is_locked(project.scheduler_lock)
+    """Whether some process holds the scheduler's lock.
+
+    Raises:
+        StorageError: The lock cannot be looked at.
+    """
+    with storage_errors(project.scheduler_lock):
+        return is_locked(project.scheduler_lock)
 
 
 def ensure_scheduler(project: ProjectPaths, options: Sequence[str] = ()) -> int | None:
@@ -106,14 +111,7 @@ def survives_logout() -> bool:
 
 
 def _spawn(project: ProjectPaths, options: Sequence[str]) -> subprocess.Popen[bytes]:
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        _MODULE,
-        "--project",
-        str(project.root.absolute()),
-    ]
+    command = python_module(_MODULE, "--project", str(project.root.absolute()))
     with storage_errors(project.scheduler_log), open_log(project.scheduler_log) as log:
         return subprocess.Popen(
             [*_own_scope(), *command, *options],

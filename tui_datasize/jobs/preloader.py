@@ -32,6 +32,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tui_datasize.programs import private_caches
 from tui_datasize.runlog.claim import TAG_VARIABLE
 from tui_datasize.runlog.identity import start_ticks
 
@@ -151,6 +152,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     control = socket.socket(fileno=arguments.control)
     control.set_inheritable(False)
     _end_with_scheduler(control)
+    # Names that libraries form when they are imported.
+    os.environ.update(private_caches())
     module, _, function = arguments.call.partition(":")
     modified_ns = _modification_times(module.partition(".")[0])
     for name in filter(None, arguments.preload.split(",")):

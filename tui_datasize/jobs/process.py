@@ -5,60 +5,103 @@ from __future__ import annotations
 import os
 import pwd
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from tui_datasize.runlog.claim import TAG_VARIABLE
 from tui_datasize.runlog.identity import ProcessIdentity
 
-
-def signal_group(worker: ProcessIdentity, number: signal.Signals) -> None:
-    """Signal a worker and its process group, if it is still that very process."""
-    if not worker.is_alive():
-        return
-    try:
-        # Workers lead their own session, so the group's number is the worker's.
-        os.killpg(worker.pid, number)
-    except ProcessLookupError:
-        # Just forked: its session comes with its first steps.
-        with suppress(ProcessLookupError):
-            os.kill(worker.pid, number)
+ROOT_VARIABLE = "DATASIZE_ROOT"
+"""Environment variable by which a worker and its descendants tell their project from a copy of it."""
 
 
-def find_tagged(tag: str) -> Iterator[ProcessIdentity]:
-    """All processes whose environment carries the tag: a worker and its descendants."""
-    entry = f"{TAG_VARIABLE}={tag}".encode()
-    for directory in Path("/proc").glob("[0-9]*"):
+def mark_of(root: Path) -> str:
+    """What `DATASIZE_ROOT` holds for a project directory, wherever it is moved.
+
+    Raises:
+        OSError: There is no such directory.
+    """
+    found = root.stat()
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+class ProjectProcesses:
+    """The workers of one project, and none of a copy of it, whose files tell the same of them.
+
+    Args:
+        root: The project directory.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def signal_group(self, worker: ProcessIdentity, number: signal.Signals) -> None:
+        """Signal a worker and its process group, if it is still that very process and this project's."""
+        if not worker.is_alive() or not self._is_ours(worker.pid):
+            return
+        try:
+            # Workers lead their own session, so the group's number is the worker's.
+            os.killpg(worker.pid, number)
+        except ProcessLookupError:
+            # Just forked: its session comes with its first steps.
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, number)
+
+    def find_tagged(self, tag: str) -> Iterator[ProcessIdentity]:
+        """All processes whose environment carries the tag: a worker and its descendants."""
+        for pid, found in _tags():
+            if found == tag and self._is_ours(pid):
+                with suppress(ProcessLookupError):
+                    yield ProcessIdentity.of(pid)
+
+    def find_workers(self) -> Iterator[tuple[ProcessIdentity, str]]:
+        """All workers of the project, and descendants of workers, with their tags."""
+        for pid, tag in _tags():
+            # A preloader's is all zeros.
+            if tag.strip("0") and self._is_ours(pid):
+                with suppress(ProcessLookupError):
+                    yield ProcessIdentity.of(pid), tag
+
+    def kill_tagged(self, tag: str) -> int:
+        """Kill every process that carries the tag, and return how many there were."""
+        if not tag:  # a worker started by hand carries none, and so does everything else
+            return 0
+        killed = 0
+        for process in self.find_tagged(tag):
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+                killed += 1
+        return killed
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether a process belongs to this project; of one that was started by hand its claim tells."""
+        try:
+            variables = _environment(pid)
+            if ROOT_VARIABLE in variables:
+                return variables[ROOT_VARIABLE] == mark_of(self._root)
+            if not variables.get(TAG_VARIABLE):
+                return True
+            # Of an earlier version, whose workers stay in the project directory.
+            return Path(f"/proc/{pid}/cwd").samefile(self._root)
+        except OSError:
+            return False
+
+
+def _tags() -> Iterator[tuple[int, str]]:
+    """Every process that carries a tag."""
+    for entry in Path("/proc").glob("[0-9]*"):
         # A process may end, or belong to someone else.
         with suppress(OSError):
-            if entry in (directory / "environ").read_bytes().split(b"\0"):
-                yield ProcessIdentity.of(int(directory.name))
+            if tag := _environment(int(entry.name)).get(TAG_VARIABLE, ""):
+                yield int(entry.name), tag
 
 
-def find_workers(directory: Path) -> Iterator[tuple[ProcessIdentity, str]]:
-    """All workers, and descendants of workers, that work in a project's directory, with their tags."""
-    mark = f"{TAG_VARIABLE}=".encode()
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if (entry / "cwd").readlink() != directory.resolve():
-                continue
-            variables = (entry / "environ").read_bytes().split(b"\0")
-            tag = next((v.removeprefix(mark).decode() for v in variables if v.startswith(mark)), "")
-            if tag.strip("0"):  # a preloader's is all zeros
-                yield ProcessIdentity.of(int(entry.name)), tag
-
-
-def kill_tagged(tag: str) -> int:
-    """Kill every process that carries the tag, and return how many there were."""
-    if not tag:  # a worker started by hand carries none, and so does everything else
-        return 0
-    killed = 0
-    for process in find_tagged(tag):
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-            killed += 1
-    return killed
+def _environment(pid: int) -> Mapping[str, str]:
+    """The environment that a process was started with, as far as this program wrote it."""
+    own = f"{TAG_VARIABLE}=".encode(), f"{ROOT_VARIABLE}=".encode()
+    block = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return dict(line.decode(errors="replace").split("=", 1) for line in block if line.startswith(own))
 
 
 def describe_process(pid: int) -> str:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tui_datasize.errors import StorageError
+from tui_datasize.experiments.load import is_shared
 from tui_datasize.files import read_bounded, read_object
 from tui_datasize.jobs.database import DamagedQueueError, open_database, storage_errors
 from tui_datasize.jobs.documents import JobDocument
@@ -25,6 +26,7 @@ from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.atomic import sync_directory
 from tui_datasize.runlog.claim import Observation, observe
+from tui_datasize.runlog.locks import make_runs
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 _WORKER_VANISHED = "worker vanished"
@@ -68,7 +70,7 @@ def repair(project: ProjectPaths) -> Repair:
     """
     authority = Authority(project.scheduler_lock)
     with storage_errors(project.runs):
-        project.runs.mkdir(parents=True, exist_ok=True)
+        make_runs(project.runs, shared=is_shared(project.root))
     if not authority.take():
         raise StorageError(
             "a scheduler has the queue",

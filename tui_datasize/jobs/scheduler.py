@@ -25,24 +25,26 @@ from tui_datasize.experiments.device_settings import PACKS, DeviceOptions
 from tui_datasize.experiments.load import device_settings
 from tui_datasize.jobs.apply import CommandDesk
 from tui_datasize.jobs.authority import Authority
-from tui_datasize.jobs.database import PassingStorageError
+from tui_datasize.jobs.database import PassingStorageError, protect
 from tui_datasize.jobs.device_file import DeviceFile, in_force, limits_of
 from tui_datasize.jobs.dispatch import Dispatcher
 from tui_datasize.jobs.gpus import DeviceMonitor
 from tui_datasize.jobs.launch import LONGEST_LOG_BYTES, open_log
 from tui_datasize.jobs.ledger import DeviceLedger, DeviceLimits
 from tui_datasize.jobs.notify import Notifier
+from tui_datasize.jobs.process import ROOT_VARIABLE, mark_of
 from tui_datasize.jobs.slots import slot_directory
 from tui_datasize.jobs.spawn import ColdSpawner, Spawner
 from tui_datasize.jobs.store import Store
 from tui_datasize.jobs.supervisor import Supervisor
 from tui_datasize.jobs.warm import WarmSpawner
+from tui_datasize.programs import python_module
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.words import plural
 
 __all__ = ["Authority", "Scheduler", "SchedulerSettings", "StopRequest", "main", "serve"]
 
-WORKER_COMMAND = (sys.executable, "-P", "-m", "tui_datasize.training")
+WORKER_COMMAND = python_module("tui_datasize.training")
 WORKER_CALL = "tui_datasize.training.worker:main"
 WORKER_MODULES = ("tui_datasize.training.packs.training",)
 """What a worker imports after its claim, and with it torch, torchmetrics and polars."""
@@ -288,6 +290,8 @@ def serve(settings: SchedulerSettings) -> None:
     stop = StopRequest()
     # Before the lock tells others that the queue is served.
     Store(settings.project.queue).close()
+    protect(settings.project.queue)
+    os.environ[ROOT_VARIABLE] = mark_of(settings.project.root)
     authority = Authority(settings.project.scheduler_lock)
     if not authority.take():
         _LOG.info("another scheduler has the queue")

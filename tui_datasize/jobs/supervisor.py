@@ -18,7 +18,7 @@ from tui_datasize.files import fault_of
 from tui_datasize.jobs.active import ActiveRun, ending_of, last_sign, noted_peak_bytes
 from tui_datasize.jobs.database import concerns_all, storage_errors
 from tui_datasize.jobs.judge import Decision, Ending, Finding, decide, ended, find, starts_again
-from tui_datasize.jobs.process import find_tagged, kill_tagged, signal_group
+from tui_datasize.jobs.process import ProjectProcesses
 from tui_datasize.jobs.records import ActiveJob
 from tui_datasize.jobs.schema import VANISHED
 from tui_datasize.jobs.spawn import Worker, cannot_start
@@ -65,6 +65,7 @@ class Supervisor:
         self._project = project
         self._selector = selector
         self._grace_s = grace_s
+        self._processes = ProjectProcesses(project.root)
         self._runs: dict[str, ActiveRun] = {}
         self._remnants: set[str] = set()
         """Tags of workers that other runs need, and whose descendants are to be killed behind them."""
@@ -133,7 +134,7 @@ class Supervisor:
             if job.cancel_requested and run.worker.process:
                 self._ask_to_end(run, run.worker.process)
             return
-        kill_tagged(job.tag)
+        self._processes.kill_tagged(job.tag)
         state = JobState.CANCELLED if job.cancel_requested else JobState.FAILED
         with self._store.transaction():
             self._store.change(job.run_id, state, problem)
@@ -163,7 +164,7 @@ class Supervisor:
         worker = next((run.worker for run in self._runs.values() if job.tag and run.job.tag == job.tag), None)
         if worker is None:
             # A claim will tell better; until there is one, the tag finds a worker that was just started.
-            process = next(find_tagged(job.tag), None) if job.tag else None
+            process = next(self._processes.find_tagged(job.tag), None) if job.tag else None
             worker = Worker(process, status_expected=False, is_gone=process is None)
             worker.run_ids = self._store.lanes(job.tag) if job.tag else ()
         self._runs[job.run_id] = ActiveRun(job, paths, worker, adopted=True)
@@ -208,7 +209,7 @@ class Supervisor:
         if seen.claim and seen.claimant_alive:
             process = seen.claim.process
             if not self._is_shared(run, process) and run.lasts("leaving") > self._grace_s:
-                signal_group(process, signal.SIGKILL)
+                self._processes.signal_group(process, signal.SIGKILL)
             return False
         self._kill_descendants(run, seen)
         return run.lasts("leftovers") > _LEFTOVER_PATIENCE_S
@@ -223,7 +224,7 @@ class Supervisor:
             run.paths, run.job.attempts, Outcome.CANCELLED, CANCELLED_UNCLAIMED
         ):
             if process and not self._is_shared(run, process):
-                signal_group(process, signal.SIGKILL)
+                self._processes.signal_group(process, signal.SIGKILL)
             run.look_at_s = 0.0
         elif process:
             self._ask_to_end(run, process)
@@ -232,7 +233,7 @@ class Supervisor:
         is_first = "terminated" not in run.since_s
         if is_first or run.lasts("terminated") > self._grace_s:
             run.lasts("terminated")
-            signal_group(process, signal.SIGTERM if is_first else signal.SIGKILL)
+            self._processes.signal_group(process, signal.SIGTERM if is_first else signal.SIGKILL)
 
     def _is_left_out(self, run: ActiveRun) -> bool:
         """Whether its worker could not claim it, and goes on with other runs."""
@@ -252,7 +253,7 @@ class Supervisor:
             if any(other.worker.is_alive() for other in same):
                 self._remnants.add(tag)
             else:
-                kill_tagged(tag)
+                self._processes.kill_tagged(tag)
 
     def _end(self, run: ActiveRun, seen: Observation, finding: Finding) -> None:
         job = run.job
@@ -335,7 +336,7 @@ class Supervisor:
         tag = run.job.tag
         if tag in self._remnants and not any(other.job.tag == tag for other in self._runs.values()):
             self._remnants.remove(tag)
-            kill_tagged(tag)
+            self._processes.kill_tagged(tag)
 
 
 def _why_unfollowed(run: ActiveRun) -> str:

@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 
 from tui_datasize.jobs.preloader import PACKET_BYTES, TAG_LENGTH
 from tui_datasize.jobs.spawn import ONE_THREAD, ColdSpawner, SpawnRequest, Worker
+from tui_datasize.programs import python_module
 from tui_datasize.runlog.claim import TAG_VARIABLE
 from tui_datasize.runlog.identity import ProcessIdentity, boot_id
 
@@ -138,11 +138,10 @@ class _Preloader:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        command = [sys.executable, "-P", "-m", "tui_datasize.jobs.preloader"]
         options = ["--control", str(theirs.fileno()), "--preload", ",".join(preload), "--call", call]
         with theirs:
             process = subprocess.Popen(
-                [*command, *options],
+                python_module("tui_datasize.jobs.preloader", *options),
                 env={**os.environ, **ONE_THREAD, **_NO_ALLOCATOR_THREADS, TAG_VARIABLE: "0" * TAG_LENGTH},
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),

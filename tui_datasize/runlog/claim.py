@@ -18,10 +18,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from tui_datasize.files import is_regular, open_descriptor, read_object
+from tui_datasize.files import is_regular, read_object
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.identity import ProcessIdentity
-from tui_datasize.runlog.locks import is_locked
+from tui_datasize.runlog.locks import is_locked, open_lock
 from tui_datasize.runlog.paths import RunPaths
 
 TAG_VARIABLE = "DATASIZE_TAG"
@@ -84,11 +84,24 @@ class ClaimRecord:
     """Value of `DATASIZE_TAG` in the environment of the worker and its descendants; may be empty."""
     started_at: str
     """UTC, ISO 8601."""
+    lock_device: int = 0
+    lock_inode: int = 0
+    """Device and number of the locked file: a copy of the directory has another; 0 where it is not told."""
 
     @property
     def process(self) -> ProcessIdentity:
         """The worker's process."""
         return ProcessIdentity(self.pid, self.start_ticks, self.boot_id)
+
+    def is_of(self, lock: Path) -> bool:
+        """Whether the claim was made with this very file, as far as it tells."""
+        if not self.lock_inode:
+            return True
+        try:
+            found = lock.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return (self.lock_device, self.lock_inode) == (found.st_dev, found.st_ino)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +192,11 @@ def acquire(paths: RunPaths, attempt: int) -> Claim:
         os.close(lock)
         raise ClaimRefused(refusal)
     me = ProcessIdentity.current()
+    tag, locked = os.environ.get(TAG_VARIABLE, ""), os.fstat(lock)
     record = ClaimRecord(
-        attempt, me.pid, me.start_ticks, me.boot_id, os.environ.get(TAG_VARIABLE, ""), utc_now()
+        *(attempt, me.pid, me.start_ticks, me.boot_id, tag, utc_now()),
+        lock_device=locked.st_dev,
+        lock_inode=locked.st_ino,
     )
     write_json(paths.claim, asdict(record))
     return Claim(paths, attempt, lock)
@@ -201,7 +217,7 @@ def observe(paths: RunPaths) -> Observation:
         exit=ended,
         claim=claim,
         lock_held=held or (ended is not None and is_locked(paths.lock)),
-        claimant_alive=claim is not None and claim.process.is_alive(),
+        claimant_alive=claim is not None and claim.is_of(paths.lock) and claim.process.is_alive(),
     )
 
 
@@ -251,7 +267,7 @@ def take_lock(paths: RunPaths, patience_s: float) -> int | None:
     deadline = time.monotonic() + patience_s
     while True:
         try:
-            descriptor = open_descriptor(paths.lock, os.O_RDWR | os.O_CREAT)
+            descriptor = open_lock(paths.lock, paths.directory.parent.parent)
         except (FileNotFoundError, NotADirectoryError):
             return None
         with suppress(BlockingIOError):
@@ -297,6 +313,8 @@ def read_claim(paths: RunPaths) -> ClaimRecord | None:
             str(data["boot_id"]),
             str(data["tag"]),
             str(data["started_at"]),
+            _whole(data.get("lock_device", 0), _MOST_TICKS),
+            _whole(data.get("lock_inode", 0), _MOST_TICKS),
         )
     return None
 

@@ -1,9 +1,14 @@
-"""Whether somebody holds the lock of a file. Standard library only, as `claim` that asks it."""
+"""Files that are locked, and who may open them: whoever can may keep the lock for ever.
+
+Standard library only, as `claim` that uses it.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 from tui_datasize.files import open_descriptor
@@ -29,3 +34,48 @@ def is_locked(file: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def private_mode(runs: Path) -> int:
+    """The mode of files that only those may open who may run jobs: the owner, or the group of `runs/`."""
+    return 0o660 if runs.stat().st_mode & stat.S_IWGRP else 0o600
+
+
+def open_lock(file: Path, runs: Path) -> int:
+    """Open a file to be locked, which is made if it is missing.
+
+    Args:
+        file: The file.
+        runs: The runs directory that it belongs to.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file.
+    """
+    descriptor = open_descriptor(file, os.O_RDWR | os.O_CREAT, 0o600)
+    make_private(descriptor, private_mode(runs))
+    return descriptor
+
+
+def make_private(file: int | Path, mode: int) -> None:
+    """Give a file of this user the mode; those of others, and file systems that know no modes, stay."""
+    with suppress(OSError):
+        found = os.stat(file)  # noqa: PTH116 - or a descriptor
+        if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != mode:
+            os.chmod(file, mode)  # noqa: PTH101
+
+
+def make_runs(runs: Path, *, shared: bool) -> None:
+    """Make a runs directory, for its owner alone or for the owner's group, too.
+
+    One that is there already is opened for the group where that is wanted, and never closed.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    runs.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        runs.mkdir(mode=0o700)
+    mode = stat.S_IMODE(runs.stat().st_mode)
+    if shared:
+        # Files that are made in it belong to its group.
+        make_private(runs, mode | stat.S_ISGID | stat.S_IRWXG)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from tui_datasize.errors import DataError
+from tui_datasize.programs import python_module
 from tui_datasize.training.chunks import Chunk, Filled, SplitArrays, SplitName
 from tui_datasize.training.decode import Form
 from tui_datasize.training.decoding_process import BadImages, question, read_files, understand
@@ -109,9 +109,8 @@ class FileFiller:
 @contextlib.contextmanager
 def _running(folder: Path, form: Form, count: int) -> Iterator[list[subprocess.Popen[str]]]:
     """Decoding processes, killed at the end: what they have not answered is decoded again."""
-    command = [
-        sys.executable, "-m", "tui_datasize.training.decoding_process", str(folder), json.dumps(asdict(form)),
-    ]  # fmt: skip
+    module = "tui_datasize.training.decoding_process"
+    command = python_module(module, str(folder), json.dumps(asdict(form)))
     processes: list[subprocess.Popen[str]] = []
     try:
         for _ in range(count):

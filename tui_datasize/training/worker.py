@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED, StorageError
+from tui_datasize.programs import private_caches
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, acquire, observe
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training.lane import Lane, report
@@ -153,6 +154,7 @@ def _claim(assignment: Assignment, *, is_one_of_several: bool) -> Lane | None:
 def _execute(lanes: Sequence[Lane], stop: StopRequest) -> None:
     """Train claimed runs and write the end of each."""
     try:
+        os.environ.update(private_caches())
         with stop.at_once():
             from tui_datasize.training.packs.training import train_lanes
         train_lanes(lanes, stop)

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tui_datasize.errors import DatasizeError, StorageError
+from tui_datasize.programs import python_module
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.widgets.dialogs import TextDialog
 from tui_datasize.tui.widgets.palette import Palette, palette_of
@@ -39,8 +39,7 @@ class Finding:
 
 def doctor_command(project: ProjectPaths) -> Sequence[str]:
     """What looks at a project, and prints JSON."""
-    module = (sys.executable, "-P", "-m", "tui_datasize")
-    return (*module, "doctor", "--json", "--project", str(project.root.absolute()))
+    return python_module("tui_datasize", "doctor", "--json", "--project", str(project.root.absolute()))
 
 
 def read_findings(printed: str) -> list[Finding]:

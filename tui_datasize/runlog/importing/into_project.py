@@ -14,12 +14,13 @@ from typing import Any
 
 import tui_datasize
 from tui_datasize.errors import ConfigError, StorageError
-from tui_datasize.experiments.load import LONGEST_NAME
+from tui_datasize.experiments.load import LONGEST_NAME, is_shared
 from tui_datasize.experiments.spec import NAME_PATTERN, SCHEMA_VERSION, Budget, RunSpec
 from tui_datasize.runlog.atomic import sync_directory
 from tui_datasize.runlog.claim import ExitRecord, Outcome, utc_now
 from tui_datasize.runlog.importing.collected import ForeignRun
 from tui_datasize.runlog.importing.layout import Layout
+from tui_datasize.runlog.locks import make_runs
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.scan import Problem, read_object
 
@@ -134,7 +135,8 @@ def _write(
     staging = project.runs / f"{_STAGING}{os.getpid()}-{threading.get_native_id()}"
     folder = project.runs / experiment
     try:
-        staging.mkdir(parents=True)
+        make_runs(project.runs, shared=is_shared(project.root))
+        staging.mkdir()
         for run, spec in runs:
             _write_run(RunPaths(staging / spec.run_id), run, spec, facts)
         # One wait for the disk instead of four for each run.
