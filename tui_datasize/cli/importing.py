@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tui_datasize.cli.basics import project_paths, talk
-from tui_datasize.errors import EXIT_OK, ConfigError
-from tui_datasize.runlog.importing.collected import Collected, ForeignRun
-from tui_datasize.runlog.importing.events import event_files, is_event_file, read_events
+from tui_datasize.cli.basics import print_json, project_paths, talk
+from tui_datasize.cli.console import data_console, plain_table
+from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError
 from tui_datasize.runlog.importing.into_project import Source, bring_in
 from tui_datasize.runlog.importing.layout import Layout, read_layout
-from tui_datasize.runlog.importing.tables import read_table
+from tui_datasize.runlog.importing.reading import Reading, read_all, refusals, without_runs
 from tui_datasize.words import plural
 
 _IGNORED_TOLD = 8
@@ -23,69 +23,70 @@ def import_runs(arguments: argparse.Namespace) -> int:
     """Read all files, then write the runs that are not there yet.
 
     Raises:
-        ConfigError: A file is broken or not understood: nothing is imported.
+        ConfigError: No file is understood, or one is not and the import is strict: nothing is imported.
     """
     paths = project_paths(arguments)
     layout = _layout(arguments)
-    collected = Collected()
-    files = _files(arguments.files)
-    for file, run in files:
-        if is_event_file(file):
-            read_events(file, run, layout, collected)
-        else:
-            read_table(file, layout, collected)
-    try:
-        runs = collected.runs()
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    if not any(run.rows for run in runs):
-        if runs:
-            raise ConfigError("no run there has a value of a metric: all cells are blank")
-        ignored = ", ".join(collected.ignored)
-        raise ConfigError(
-            f"no value of a metric is known there{f'; {ignored} were not read' if ignored else ''}",
-            fix="name one like --column test_accuracy=NAME",
-        )
-    done = bring_in(paths, arguments.experiment, runs, layout, [Source.of(file) for file, _ in files])
+    reading = read_all(arguments.files, layout, is_strict=arguments.strict)
+    if arguments.dry_run:
+        _show(reading, as_json=arguments.json)
+        return EXIT_BAD_INPUT if reading.refused else EXIT_OK
+    if not any(run.rows for run in reading.runs):
+        for line in (*refusals(reading), *reading.notes):
+            talk(line)
+        raise without_runs(reading)
+    sources = [Source.of(one.file) for one in reading.files]
+    done = bring_in(paths, arguments.experiment, reading.runs, layout, sources)
     there = f"{done.present} {'was' if done.present == 1 else 'were'} there with the same values"
     talk(f"{arguments.experiment}: {plural(done.new, 'run')} imported, {there}")
-    for sentence in _missing(runs):
-        talk(sentence)
+    for line in (*refusals(reading), *reading.notes):
+        talk(line)
     if not paths.experiments.exists():
         talk(f"the app opens a project with an {paths.experiments.name}; an empty one will do")
-    if collected.ignored:
-        names = list(collected.ignored)
+    names = list(dict.fromkeys(c for one in reading.files for c, why in one.passed.items() if not why))
+    if names:
         more = f" and {len(names) - _IGNORED_TOLD} more" if len(names) > _IGNORED_TOLD else ""
         talk(f"not read: {', '.join(names[:_IGNORED_TOLD])}{more}")
-    return EXIT_OK
+    return EXIT_BAD_INPUT if reading.refused else EXIT_OK
 
 
-def _missing(runs: Sequence[ForeignRun]) -> Iterator[str]:
-    """For each metric that the files tell of some runs, how many others end without a value of it."""
-    ends = [run.end for run in runs]
-    told = {metric for end in ends for metric, value in end.items() if value is not None}
-    for metric in sorted(told):
-        lacking = sum(end.get(metric) is None for end in ends)
-        if lacking:
-            who = f"{lacking:,} of {plural(len(runs), 'run')} {'has' if lacking == 1 else 'have'}"
-            yield f"{who} no {metric} at the end (blank or not finite)"
-
-
-def _files(given: Sequence[Path]) -> list[tuple[Path, str]]:
-    """Every file with the name of its run: for an event file the folders that it lies in."""
-    found: list[tuple[Path, str]] = []
-    for path in given:
-        if not path.exists():
-            raise ConfigError("no such file", where=str(path))
-        if not path.is_dir():
-            found.append((path, path.absolute().parent.name))
-            continue
-        inside = event_files(path)
-        if not inside:
-            raise ConfigError("no TensorBoard event file there", where=str(path))
-        top = path.absolute().parent
-        found += [(file, file.absolute().parent.relative_to(top).as_posix()) for file in inside]
-    return found
+def _show(reading: Reading, *, as_json: bool) -> None:
+    """Say what would be read as what, without writing anything."""
+    if as_json:
+        print_json(
+            {
+                "files": [{"file": str(one.file), "form": one.form} for one in reading.files],
+                "refused": [error.line for error in reading.refused],
+                "columns": [asdict(column) for column in reading.columns],
+                "runs": [
+                    {**asdict(run.cell), "variant": dict(run.cell.variant), "name": run.name}
+                    | {"told": list(run.tells), "rows": len(run.rows)}
+                    | {metric: value for metric, value in run.end.items() if value is not None}
+                    for run in reading.runs
+                ],
+                "notes": list(reading.notes),
+            }
+        )
+        return
+    console = data_console()
+    columns = plain_table("column", "read as", "why", "file")
+    for column in reading.columns:
+        columns.add_row(column.column, column.read_as or "-", column.why, Path(column.file).name)
+    metrics = sorted({m for run in reading.runs for m, value in run.end.items() if value is not None})
+    runs = plain_table(
+        "size", "seed", "draw", "variant", "run", *metrics, right=("size", "seed", "draw", *metrics)
+    )
+    for run in reading.runs:
+        end, cell = run.end, run.cell
+        seed = str(cell.seed) if "seed" in run.tells else f"({cell.seed})"
+        values = ("" if (value := end.get(m)) is None else f"{value:.6g}" for m in metrics)
+        variant = " ".join(f"{name}={value}" for name, value in cell.variant)
+        draw = str(cell.draw) if "draw" in run.tells else "not told"
+        runs.add_row(f"{cell.train_size:,}", seed, draw, variant, run.name, *values)
+    console.print(columns, "", runs)
+    for line in (*refusals(reading), *reading.notes):
+        talk(line)
+    talk(f"{plural(len(reading.runs), 'run')} would be imported; nothing was written")
 
 
 def _layout(arguments: argparse.Namespace) -> Layout:
@@ -94,14 +95,17 @@ def _layout(arguments: argparse.Namespace) -> Layout:
     given: Mapping[str, Any] = {
         "variant": tuple(arguments.variant),
         "run_pattern": arguments.run_pattern,
+        "ignore": tuple(arguments.ignore),
         "percent": arguments.percent,
+        "any_state": arguments.any_state or None,
+        "draw": arguments.draw,
         "test_split": arguments.test_split,
         "train_size": arguments.size,
         "seed": arguments.seed,
         "dataset": arguments.dataset,
         "model": arguments.model,
     }
-    told |= {key: value for key, value in given.items() if value not in (None, (), False, "")}
+    told |= {key: value for key, value in given.items() if value is not None and value != ()}
     return Layout(**{**told, "columns": {**told.get("columns", {}), **_columns(arguments.column)}})
 
 

@@ -55,9 +55,23 @@ def _add_import(command: argparse.ArgumentParser) -> None:
         help=r"where the name of a run tells its size and seed: 'n(?P<size>\d+)_s(?P<seed>\d+)' "
         "(default: n750, size=750, s101, seed_101, d0 and the like)",
     )
-    columns.add_argument("--percent", action="store_true", help="accuracies and other shares are in percent")
     columns.add_argument(
-        "--test-split", metavar="NAME", help="what the file calls the test split, such as val"
+        "--ignore", action="append", default=[], metavar="COLUMN", help="is not read; may be repeated"
+    )
+    columns.add_argument(
+        "--percent",
+        action=argparse.BooleanOptionalAction,
+        help="whether accuracies and other shares are in percent (default: as each column tells)",
+    )
+    columns.add_argument(
+        "--test-split",
+        metavar="NAME",
+        help="what the file calls the test split (default: test; val where nothing is of a test split)",
+    )
+    columns.add_argument(
+        "--any-state",
+        action="store_true",
+        help="read runs too that crashed, failed, were stopped or still ran",
     )
     told = command.add_argument_group("what the file does not tell")
     told.add_argument("--size", type=count, metavar="N", help="train size of rows that tell none")
@@ -65,10 +79,23 @@ def _add_import(command: argparse.ArgumentParser) -> None:
         "--seed",
         type=whole_number(0, 2**63 - 1),
         metavar="S",
-        help="seed of rows that tell none (default: 0)",
+        help="seed of rows that tell none (default: repeats are numbered)",
+    )
+    told.add_argument(
+        "--draw",
+        type=whole_number(0, 2**63 - 1),
+        metavar="D",
+        help="subset draw of rows that tell none: 0 where all runs of a size share their images",
     )
     told.add_argument("--dataset", metavar="TEXT", help="name of the data set, in free words")
     told.add_argument("--model", metavar="TEXT", help="name of the model, in free words")
+    command.add_argument(
+        "--strict", action="store_true", help="import nothing where a file is damaged or refused"
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="show what would be read as what, and write nothing"
+    )
+    command.add_argument("--json", action="store_true", help="with --dry-run: as JSON")
 
 
 def _add_report(command: argparse.ArgumentParser) -> None:

@@ -19,6 +19,24 @@ MOST_LEVELS = 20
 """Of tables and lists within one another."""
 
 
+def text_of(content: bytes) -> str:
+    r"""Text as editors save it: UTF-8, with or without a byte order mark, or UTF-16 with one.
+
+    Raises:
+        UnicodeDecodeError: It is neither.
+
+    >>> text_of(b"\xef\xbb\xbfa = 1"), text_of("a = 1".encode("utf-16"))
+    ('a = 1', 'a = 1')
+    """
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if is_wide and not content.startswith(codecs.BOM_UTF32_LE):
+        return content.decode("utf-16")
+    if b"\0" in content[:4]:
+        # UTF-16 without a mark is UTF-8 full of null characters.
+        raise UnicodeDecodeError("utf-8", content, 0, 1, "null characters")
+    return content.decode("utf-8-sig")
+
+
 def read_toml(file: Path, *, fix: str = "") -> dict[str, Any]:
     """The document of a file: UTF-8 with or without a byte order mark, or UTF-16 with one, any line ends.
 
@@ -30,7 +48,7 @@ def read_toml(file: Path, *, fix: str = "") -> dict[str, Any]:
         ConfigError: It is missing, no regular file, too large, in another encoding, not TOML, or too deep.
     """
     try:
-        document = tomli.loads(_text(read_bounded(file, MOST_BYTES)))
+        document = tomli.loads(text_of(read_bounded(file, MOST_BYTES)))
     except FileNotFoundError:
         raise ConfigError("no such file", where=str(file), fix=fix) from None
     except UnicodeDecodeError:
@@ -45,16 +63,6 @@ def read_toml(file: Path, *, fix: str = "") -> dict[str, Any]:
     if has_more_levels(document, MOST_LEVELS):
         raise _too_deep(file)
     return document
-
-
-def _text(content: bytes) -> str:
-    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if is_wide and not content.startswith(codecs.BOM_UTF32_LE):
-        return content.decode("utf-16")
-    if b"\0" in content[:4]:
-        # UTF-16 without a mark is UTF-8 full of null characters.
-        raise UnicodeDecodeError("utf-8", content, 0, 1, "null characters")
-    return content.decode("utf-8-sig")
 
 
 def _too_deep(file: Path) -> ConfigError:

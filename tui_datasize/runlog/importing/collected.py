@@ -1,22 +1,24 @@
-"""Values of foreign runs as they are found, put together to the rows of `metrics.jsonl`."""
+"""Runs put together from the rows of all files."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec, SubsetSpec
 from tui_datasize.runlog.importing.layout import Layout
+from tui_datasize.runlog.importing.staged import Moment, Origin, Row
 from tui_datasize.runlog.schema import METRICS, SCORES
-
-MOST_RUNS = 20_000
-MOST_VALUES = 4_000_000
+from tui_datasize.words import listed, plural
 
 _DIGEST_DIGITS = 16
+
+Values: TypeAlias = dict[str, dict[Moment, float | None]]
+"""By metric and moment, in the record's units; None where a value is not finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,6 @@ class Cell:
         return ", ".join([*words, *(f"{name} {value}" for name, value in self.variant)])
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When in a run something was measured, as far as the file tells."""
-
-    update: int | None = None
-    epoch: float | None = None
-
-
 @dataclass(frozen=True)
 class ForeignRun:
     """One run that was trained elsewhere."""
@@ -48,6 +42,17 @@ class ForeignRun:
     cell: Cell
     rows: tuple[Mapping[str, Any], ...]
     """Rows of `metrics.jsonl`, all columns of `METRICS`, in order of updates."""
+    tells: tuple[str, ...] = ("seed", "draw")
+    """Which of the two the files tell; another is only a number."""
+    name: str = ""
+    """What the files call it."""
+    carried: Mapping[str, str] = field(default_factory=dict)
+    """By metric the moment of its last value, where the run goes on without one."""
+
+    def __str__(self) -> str:
+        cell = self.cell
+        told = Origin(cell.train_size, cell.seed, cell.draw if "draw" in self.tells else None, cell.variant)
+        return _words(told)
 
     @property
     def end(self) -> Mapping[str, float | None]:
@@ -76,80 +81,223 @@ class ForeignRun:
         return b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in self.rows)
 
 
+class RepeatedError(ValueError):
+    """A row has what another row of its run has already; `place` is its line or record."""
+
+    def __init__(self, what: str, place: int) -> None:
+        super().__init__(what)
+        self.place = place
+
+
 @dataclass
-class Collected:
-    """Values found so far."""
+class Course:
+    """Values of one run, from one file or from the event files of one folder."""
 
-    values: dict[Cell, dict[Moment, dict[str, float | None]]] = field(default_factory=dict)
-    ignored: dict[str, None] = field(default_factory=dict)
-    """Columns that were not read, in the order of their finding."""
-    _count: int = 0
-
-    def begin(self, cell: Cell) -> None:
-        """Note that there is such a run.
-
-        Raises:
-            ValueError: Its size is 0, or there are more than `MOST_RUNS`.
-        """
-        if cell.train_size < 1:
-            raise ValueError("the train size is 0")
-        self.values.setdefault(cell, {})
-        if len(self.values) > MOST_RUNS:
-            raise ValueError(f"more than {MOST_RUNS:,} runs")
-
-    def add(self, cell: Cell, moment: Moment, metric: str, value: float | None) -> None:
-        """Note a value.
-
-        Args:
-            cell: Whose.
-            moment: When.
-            metric: `test_...`, `train_...` or `wall_s`.
-            value: In the record's units; None where the file says that it was not finite.
-
-        Raises:
-            ValueError: It is the second for this metric and moment, or one of too many.
-        """
-        self.begin(cell)
-        found = self.values[cell].setdefault(moment, {})
-        if metric in found:
-            raise ValueError(f"a second {metric} of {cell}{_when(moment)}")
-        found[metric] = value
-        self._count += 1
-        if self._count > MOST_VALUES:
-            raise ValueError(f"more than {MOST_VALUES:,} values")
-
-    def runs(self) -> list[ForeignRun]:
-        """All runs, in order of size, draw and seed.
-
-        Raises:
-            ValueError: Only some values of a run tell their update.
-        """
-        cells = sorted(self.values, key=lambda cell: (cell.variant, cell.train_size, cell.draw, cell.seed))
-        return [ForeignRun(cell, _rows(cell, self.values[cell])) for cell in cells]
+    origin: Origin
+    source: str
+    values: Values = field(default_factory=dict)
+    resumed: list[str] = field(default_factory=list)
+    """Moments from which later values took the place of earlier ones."""
 
 
-def _rows(cell: Cell, values: Mapping[Moment, Mapping[str, float | None]]) -> tuple[dict[str, Any], ...]:
-    tell_update = {moment.update is not None for moment in values}
-    if len(tell_update) > 1:
+ReadRow: TypeAlias = tuple[Row, Sequence[tuple[str, float | None]]]
+"""A row, and its values by metric."""
+
+
+def courses(rows: Iterable[ReadRow], source: str, *, in_order: bool) -> list[Course]:
+    """The runs of one file, or of the event files of one folder.
+
+    A step that comes back is one at which a run was resumed: what was written from it on before counts no
+    more (TensorBoard does the same). Where it is the first step, or there is none, another run begins.
+
+    Args:
+        rows: In the order of the file.
+        source: Where from, for an error.
+        in_order: Whether a step that lies before the last is one of a resumption too.
+
+    Raises:
+        RepeatedError: Two runs that are told to be one have values of one metric at one moment.
+    """
+    found: dict[Origin, list[Course]] = {}
+    for row, values in rows:
+        of_origin = found.setdefault(row.origin, [Course(row.origin, source)])
+        if not row.moment.is_told:
+            _add_whole(of_origin, row, values, source)
+            continue
+        course = of_origin[-1]
+        for metric, value in values:
+            there = course.values.get(metric, {})
+            if not in_order and there and row.moment == next(iter(there)):
+                course = Course(row.origin, source)
+                _begin_another(of_origin, course, metric, row)
+            elif row.moment in there or (
+                in_order and there and row.moment.order < next(reversed(there)).order
+            ):
+                _resume(of_origin, course, metric, row)
+            course.values.setdefault(metric, {})[row.moment] = value
+    return [course for of_origin in found.values() for course in of_origin]
+
+
+def _add_whole(
+    of_origin: list[Course], row: Row, values: Sequence[tuple[str, float | None]], source: str
+) -> None:
+    metrics = {metric for metric, _ in values}
+    course = next((one for one in of_origin if metrics.isdisjoint(one.values)), None)
+    if course is None:
+        course = Course(row.origin, source)
+        _begin_another(of_origin, course, next(iter(metrics)), row)
+    for metric, value in values:
+        course.values.setdefault(metric, {})[row.moment] = value
+
+
+def _begin_another(of_origin: list[Course], course: Course, metric: str, row: Row) -> None:
+    if row.origin.seed is not None:
+        when = f" at {row.moment}" if row.moment.is_told else ""
+        raise RepeatedError(f"a second {metric} of {_words(row.origin)}{when}", row.place)
+    of_origin.append(course)
+
+
+def _resume(of_origin: list[Course], course: Course, metric: str, row: Row) -> None:
+    if len(of_origin) > 1:
+        raise RepeatedError(
+            f"a second {metric} of {_words(row.origin)} at {row.moment}: neither repeats one below another "
+            "nor one run that was resumed",
+            row.place,
+        )
+    kept = {m: value for m, value in course.values[metric].items() if m.order < row.moment.order}
+    course.values[metric] = kept
+    if str(row.moment) not in course.resumed:
+        course.resumed.append(str(row.moment))
+
+
+def _words(origin: Origin) -> str:
+    words = [f"size {origin.train_size}"]
+    words += [f"{n} {v}" for n, v in (("seed", origin.seed), ("draw", origin.draw)) if v is not None]
+    return ", ".join([*words, *(f"{name} {value}" for name, value in origin.variant)])
+
+
+def put_together(parts: Sequence[Course]) -> tuple[list[ForeignRun], list[str]]:
+    """All runs, in order of size, draw and seed, and what is to be told of them.
+
+    Raises:
+        ValueError: Two sources have other values for one run, or some values of a run tell no update.
+    """
+    told: dict[tuple[Any, ...], list[Course]] = {}
+    for part in parts:
+        one = part.origin
+        told.setdefault((one.variant, one.train_size, one.draw or 0, one.draw is None, one.seed), []).append(
+            part
+        )
+    cells: dict[Cell, Course] = {}
+    numbered: dict[Cell, Course] = {}
+    repeats = 0
+    for (variant, size, draw, _, seed), found in told.items():
+        if seed is not None:
+            course = Course(found[0].origin, found[0].source)
+            for part in found:
+                _join(course, part)
+            cells[_free(Cell(size, seed, draw, variant), cells)] = course
+            continue
+        slots = _numbered(found)
+        repeats = max(repeats, len(slots))
+        taken = {s for (v, n, d, _, s) in told if (v, n, d) == (variant, size, draw)}
+        free = (number for number in range(len(slots) + len(taken)) if number not in taken)
+        numbered |= {Cell(size, s, draw, variant): c for s, c in zip(free, slots, strict=False)}
+    for cell, course in numbered.items():
+        cells[_free(cell, cells)] = course
+    runs = [_run(cell, course, cell not in numbered) for cell, course in cells.items()]
+    runs.sort(key=lambda run: (run.cell.variant, run.cell.train_size, run.cell.draw, run.cell.seed))
+    return runs, list(_notes(parts, repeats))
+
+
+def _free(cell: Cell, cells: Mapping[Cell, Course]) -> Cell:
+    if cell in cells:
+        raise ValueError(f"some rows of {cell} tell their draw and others do not")
+    return cell
+
+
+def _numbered(parts: Sequence[Course]) -> list[Course]:
+    """Runs without a seed: parts that have no metric in common may be of one."""
+    slots: list[Course] = []
+    for part in parts:
+        slot = next((one for one in slots if one.values.keys().isdisjoint(part.values)), None)
+        if slot is None:
+            slot = Course(part.origin, part.source)
+            slots.append(slot)
+        _join(slot, part)
+    return slots
+
+
+def _join(course: Course, part: Course) -> None:
+    for metric, values in part.values.items():
+        there = course.values.get(metric)
+        if there is not None and there != values:
+            raise ValueError(
+                f"{course.source} and {part.source} have other values of {metric} for {_words(part.origin)}"
+            )
+        course.values[metric] = values
+
+
+def _notes(parts: Sequence[Course], repeats: int) -> Iterator[str]:
+    if repeats > 1:
+        yield (
+            f"nothing tells the seed: up to {repeats} runs of a size are numbered from 0 as they come; "
+            "--column seed=COLUMN names a column, --variant COLUMN one that tells curves apart"
+        )
+    resumed = [part for part in parts if part.resumed]
+    if resumed:
+        first = resumed[0]
+        yield (
+            f"{plural(len(resumed), 'run')} resumed, as steps come back: later values count "
+            f"({first.origin.run or first.source}, from {listed(first.resumed)} on)"
+        )
+
+
+def _run(cell: Cell, course: Course, is_seed_told: bool) -> ForeignRun:
+    tells = [*(["seed"] if is_seed_told else []), *([] if course.origin.draw is None else ["draw"])]
+    rows, carried = _rows(cell, course.values)
+    return ForeignRun(cell, rows, tuple(tells), course.origin.run, carried)
+
+
+def _rows(cell: Cell, values: Values) -> tuple[tuple[dict[str, Any], ...], dict[str, str]]:
+    moments = sorted({moment for found in values.values() for moment in found}, key=lambda m: m.order)
+    if len({moment.update is not None for moment in moments}) > 1:
         raise ValueError(f"some rows of {cell} tell their update and others do not")
-    moments = sorted(values, key=lambda moment: (moment.update or 0, moment.epoch or 0.0))
-    rows = []
-    for number, moment in enumerate(moments, start=1):
-        # Without updates the evaluations are counted; a single value at step 0 is that of a whole run.
-        update = number if moment.update is None or moments[-1].update == 0 else moment.update
-        measured = values[moment]
-        for split in ("train", "test"):
-            scores = {s: measured[f"{split}_{s}"] for s in SCORES if f"{split}_{s}" in measured}
-            if scores or (split == "test" and set(measured) == {"wall_s"}):
-                known = {"event": "evaluation", "update": update, "epoch": moment.epoch, "split": split}
-                row = {**known, **scores, "wall_s": measured.get("wall_s")}
-                rows.append({column: row.get(column) for column in METRICS})
-    return tuple(rows)
+    # Without updates the evaluations are counted; a single value at step 0 is that of a whole run.
+    is_counted = not moments or moments[-1].update in (None, 0)
+    updates = {m: number if is_counted else m.update for number, m in enumerate(moments, start=1)}
+    rows: list[dict[str, Any]] = []
+    carried: dict[str, str] = {}
+    for split in ("train", "test"):
+        of_split = {s: values[f"{split}_{s}"] for s in SCORES if f"{split}_{s}" in values}
+        last = {s: _last(found) for s, found in of_split.items()}
+        end = max((m for m in last.values() if m is not None), key=lambda m: m.order, default=None)
+        measured = [m for m in moments if any(m in found for found in of_split.values())]
+        for moment in measured:
+            if end is None or moment.order > end.order:
+                break
+            scores = {s: found.get(moment) for s, found in of_split.items()}
+            if moment == end:
+                for score, m in last.items():
+                    if m is not None and m != end:
+                        scores[score] = of_split[score][m]
+            rows.append(_row(split, updates[moment], moment, scores, values))
+        seen = max((m for found in of_split.values() for m in found), key=lambda m: m.order, default=None)
+        carried |= {f"{split}_{s}": str(m) for s, m in last.items() if m is not None and m != seen}
+    if not rows and (seconds := values.get("wall_s")):
+        moment = max(seconds, key=lambda m: m.order)
+        rows = [_row("test", updates[moment], moment, {}, values)]
+    rows.sort(key=lambda row: row["update"])
+    return tuple(rows), carried
 
 
-def _when(moment: Moment) -> str:
-    if moment.update is not None:
-        return f" at update {moment.update}"
-    if moment.epoch is not None:
-        return f" at epoch {moment.epoch:g}"
-    return "; if a row is an evaluation, name the column of its epoch or update"
+def _last(values: Mapping[Moment, float | None]) -> Moment | None:
+    return max((m for m, value in values.items() if value is not None), key=lambda m: m.order, default=None)
+
+
+def _row(
+    split: str, update: int | None, moment: Moment, scores: Mapping[str, float | None], values: Values
+) -> dict[str, Any]:
+    known = {"event": "evaluation", "update": update, "epoch": moment.epoch, "split": split}
+    row = {**known, **scores, "wall_s": values.get("wall_s", {}).get(moment)}
+    return {column: row.get(column) for column in METRICS}

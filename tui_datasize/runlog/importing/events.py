@@ -9,12 +9,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
-from pathlib import Path
 
-from tui_datasize.errors import ConfigError
-from tui_datasize.runlog.importing.collected import Collected, Moment
 from tui_datasize.runlog.importing.layout import Layout
-from tui_datasize.runlog.importing.tables import MOST_BYTES, cell_of_run, of_split
+from tui_datasize.runlog.importing.meanings import folder_split
+from tui_datasize.runlog.importing.origins import origin_of
+from tui_datasize.runlog.importing.staged import Key, Moment, Row, Staged
+from tui_datasize.words import plural
+
+FORM = "TensorBoard event file"
 
 MOST_RECORD_BYTES = 64 * 2**20
 _STEP, _SUMMARY = 2, 5
@@ -25,45 +27,44 @@ _FORMATS = {1: "<f", 2: "<d"}
 """Of a tensor's content, by its data type; its fields 5 and 6 list values of these types."""
 
 
-def is_event_file(file: Path) -> bool:
-    """Whether a file is named as TensorBoard names its own."""
-    return "tfevents" in file.name
+def is_events(name: str, head: bytes) -> bool:
+    """Whether a file is named as TensorBoard names its own, or begins with a record."""
+    return "tfevents" in name or (len(head) >= 12 and _has_length(head, 0))
 
 
-def event_files(folder: Path) -> list[Path]:
-    """The event files in a folder and below it, in name order."""
-    return sorted(file for file in folder.rglob("*tfevents*") if file.is_file())
-
-
-def read_events(file: Path, run: str, layout: Layout, into: Collected) -> None:
+def read_events(data: bytes, run: str, layout: Layout, into: Staged) -> None:
     """Read the scalars of one run.
 
+    A record that is damaged or cut off is left out, and told.
+
     Args:
-        file: An event file.
-        run: The name of its folders: tells size and seed, and the split where the last is named like one.
+        data: Content of the file.
+        run: Its folders: tell size and seed, and the split where the last is named like one.
         layout: Which tags are which metrics.
-        into: Receives the values.
+        into: Receives what the file tells.
 
     Raises:
-        ConfigError: The file is too large or damaged, or a value is none that its metric can have.
-        OSError: It cannot be read.
+        ConfigError: The file holds no record, or a value is none that its metric can have.
     """
-    if file.stat().st_size > MOST_BYTES:
-        raise ConfigError(f"larger than {MOST_BYTES // 2**20} MiB", where=str(file))
+    into.is_in_order, into.place = True, "record"
     number = 0
     try:
-        cell = cell_of_run(run, layout)
-        split = "train" if run.rpartition("/")[2] == "train" else "test"
-        for record in _records(file.read_bytes()):
-            number += 1
+        name, split = folder_split(run, layout.test_split)
+        origin = origin_of({}, name, layout)
+        for number, record in enumerate(_records(data, into), start=1):
             for step, tag, value in scalars(record):
-                metric = layout.metric_of(tag)
-                if metric is None:
-                    into.ignored[tag] = None
-                else:
-                    into.add(cell, Moment(step), of_split(metric, split), layout.value(metric, value))
+                meaning = layout.meaning_of(tag)
+                if meaning is None:
+                    into.passed[tag] = "--ignore" if tag in layout.ignore else ""
+                    continue
+                into.columns[tag] = meaning
+                key = Key(tag, meaning.split or split)
+                found = into.number(tag, value, number)
+                into.add(Row(origin, Moment(step), number, ((key, found),)))
     except ValueError as error:
-        raise ConfigError(str(error), where=f"{file}, record {max(1, number)}") from None
+        raise into.error(str(error), max(1, number)) from None
+    if not number:
+        raise into.error(into.notes.pop() if into.notes else "no record is in it")
 
 
 def scalars(event: bytes) -> Iterator[tuple[int, str, float]]:
@@ -128,23 +129,38 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
     raise ValueError("a number that does not end")
 
 
-def _records(data: bytes) -> Iterator[bytes]:
+def _records(data: bytes, into: Staged) -> Iterator[bytes]:
+    """The records that are whole; what is not is noted."""
     at = 0
     while at < len(data):
+        if not data[at : at + 12].strip(b"\0") and not data[at:].strip(b"\0"):
+            into.torn(f"ends in {plural(len(data) - at, 'byte')} of zeros: left out")
+            return
         if len(data) - at < 12:
-            raise ValueError(f"the file ends within the record at byte {at}")
-        head, (length, checksum) = data[at : at + 8], struct.unpack_from("<QI", data, at)
-        if checksum != masked_crc(head):
-            raise ValueError(f"no record at byte {at}: the checksum of its length is wrong")
+            into.torn(f"the file ends within the record at byte {at}: that record is left out")
+            return
+        if not _has_length(data, at):
+            rest = plural(len(data) - at, "byte")
+            what = f"no record at byte {at}: the checksum of its length is wrong"
+            into.torn(f"{what}; the {rest} from there are left out")
+            return
+        length = struct.unpack_from("<Q", data, at)[0]
         if length > MOST_RECORD_BYTES:
             raise ValueError(f"the record at byte {at} is larger than {MOST_RECORD_BYTES // 2**20} MiB")
         if len(data) - at < 16 + length:
-            raise ValueError(f"the file ends within the record at byte {at}")
+            into.torn(f"the file ends within the record at byte {at}: that record is left out")
+            return
         record = data[at + 12 : at + 12 + length]
-        if struct.unpack_from("<I", data, at + 12 + length)[0] != masked_crc(record):
-            raise ValueError(f"the record at byte {at} is damaged: its checksum is wrong")
-        yield record
+        if struct.unpack_from("<I", data, at + 12 + length)[0] == masked_crc(record):
+            yield record
+        else:
+            into.torn(f"the record at byte {at} is damaged: its checksum is wrong; it is left out")
         at += 16 + length
+
+
+def _has_length(data: bytes, at: int) -> bool:
+    """Whether a record's length stands there, with its checksum."""
+    return bool(struct.unpack_from("<I", data, at + 8)[0] == masked_crc(data[at : at + 8]))
 
 
 def masked_crc(data: bytes) -> int:

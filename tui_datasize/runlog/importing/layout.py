@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,29 +12,26 @@ from typing import Any
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.toml_file import read_toml
 from tui_datasize.experiments.toml_table import Table, nearest
-from tui_datasize.runlog.schema import SCORES, SHARE_ROUNDING, SHARES
+from tui_datasize.runlog.importing.meanings import Meaning, meaning_of, plain
+from tui_datasize.runlog.importing.names import TOLD_BY_NAMES
+from tui_datasize.runlog.schema import SCORES
+from tui_datasize.words import listed
 
 FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "size": ("train_size", "size", "n"),
+        "size": ("train_size", "size", "n", "n_train"),
         "seed": ("seed",),
         "draw": ("subset_seed", "draw"),
         "epoch": ("epoch",),
-        "update": ("update", "step", "global_step"),
+        "update": ("update", "step", "global_step", "training_iteration"),
         "split": ("split",),
-        "run": ("run", "name"),
+        "run": ("run", "name", "run_name", "tags_mlflow_runname"),
     }
 )
 """What a column may tell beside metrics, and the names by which it is known without being told."""
 
 METRIC_NAMES = (*(f"{split}_{score}" for split in ("test", "train") for score in SCORES), *SCORES, "wall_s")
-"""Metrics that can be imported; one without a split is of the split that its row or file names, else test."""
-
-LARGEST_WHOLE = 2**53
-_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
-_WORDS: Mapping[str, str] = MappingProxyType(
-    {"size": "n|size|train_size", "seed": "s|seed", "draw": "d|draw"}
-)
+"""Metrics that can be imported; one without a split is of the split that its row or file names."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +42,20 @@ class Layout:
     """Column (or tag) by field or metric, where it does not answer to a known name."""
     variant: tuple[str, ...] = ()
     """Columns whose values tell curves of one experiment apart."""
+    ignore: tuple[str, ...] = ()
+    """Columns that are not read."""
     run_pattern: str = ""
     """Regular expression with groups `size`, `seed`, `draw`, searched in the names of runs."""
-    percent: bool = False
-    """Whether accuracies and other shares are given in percent."""
-    test_split: str = "test"
-    """What the file calls the test split."""
+    percent: bool | None = None
+    """Whether accuracies and other shares are given in percent; None where each column tells by itself."""
+    test_split: str = ""
+    """What the file calls the test split; empty for test, or validation where nothing is of a test split."""
+    any_state: bool = False
+    """Whether runs that did not end are read too."""
     train_size: int | None = None
-    """Of rows that tell none."""
-    seed: int = 0
-    """Of rows that tell none."""
+    """Of rows that tell none; so with seed and draw."""
+    seed: int | None = None
+    draw: int | None = None
     dataset: str = "unknown"
     model: str = "unknown"
 
@@ -70,80 +70,45 @@ class Layout:
             groups = set(re.compile(self.run_pattern).groupindex)
         except re.error as error:
             raise ConfigError(f"the run pattern is no regular expression: {error}") from None
-        if self.run_pattern and not groups & set(_WORDS):
+        if self.run_pattern and not groups & set(TOLD_BY_NAMES):
             raise ConfigError(
                 "the run pattern names neither size, seed nor draw", fix=r"write it like n(?P<size>\d+)"
             )
 
-    def field_column(self, name: str, columns: Sequence[str]) -> str | None:
-        """The column that tells a field; None where none does."""
-        if name in self.columns:
-            return self.columns[name]
-        return next((column for column in columns if _plain(column) in FIELDS[name]), None)
-
-    def metric_of(self, column: str) -> str | None:
-        """The metric that a column or tag holds; None where it is none that is known."""
-        told = next((n for n, c in self.columns.items() if c == column and n in METRIC_NAMES), None)
-        if told or column in self.columns.values():
-            return told
-        name = _plain(column)
-        return name if name in METRIC_NAMES and name not in self.columns else None
-
-    def told_by_name(self, run: str) -> dict[str, int]:
-        """Size, seed and draw as far as a run's name tells them.
-
-        >>> Layout().told_by_name("cifar-n750-s101")
-        {'size': 750, 'seed': 101}
-        >>> Layout(run_pattern=r"frac(?P<size>[0-9]+)").told_by_name("resnet_frac500_x")
-        {'size': 500}
-        """
-        found: dict[str, int] = {}
-        for name, words in _WORDS.items():
-            pattern = self.run_pattern or rf"(?:^|[^a-zA-Z])(?:{words})[=_-]?(?P<{name}>\d{{1,15}})(?![.\d])"
-            matches = [m for m in re.finditer(pattern, run, re.ASCII) if m.groupdict().get(name)]
-            if matches:
-                found[name] = whole(matches[-1][name])
-        return found
-
-    def value(self, metric: str, text: str | float) -> float | None:
-        """A metric's value in the record's units; None where it is NaN, or a loss that is not finite.
+    def fields_of(self, header: Sequence[str]) -> dict[str, str]:
+        """The column of each field that a table tells.
 
         Raises:
-            ValueError: It is no number, or none that the metric can have.
+            ValueError: Several may be meant.
         """
-        try:
-            number = float(text)
-        except ValueError:
-            hint = "; decimals are written with a point" if _DECIMAL_COMMA.fullmatch(str(text)) else ""
-            raise ValueError(f"{metric} is {text!r}, not a number{hint}") from None
-        score = metric.removeprefix("test_").removeprefix("train_")
-        # A loss that diverges is infinite; an accuracy never is.
-        if math.isnan(number) or (math.isinf(number) and score not in SHARES):
+        found = {}
+        for name, known in FIELDS.items():
+            if name in self.columns:
+                found[name] = self.columns[name]
+                continue
+            free = [c for c in header if c not in {*self.columns.values(), *self.variant, *self.ignore}]
+            columns = [column for word in known for column in free if plain(column) == word]
+            if len(columns) > 1 and name in ("size", "seed", "draw"):
+                raise ValueError(
+                    f"the {name} may be told by {listed([repr(c) for c in columns])}; "
+                    f"give --column {name}=COLUMN"
+                )
+            if columns:
+                found[name] = columns[0]
+        return found
+
+    def meaning_of(self, column: str) -> Meaning | None:
+        """What a column or tag holds; None where it is no metric that is known."""
+        if column in self.ignore:
             return None
-        if score not in SHARES:
-            if number < 0:
-                raise ValueError(f"{metric} is {number:g}, expected 0 or more")
-            return number
-        share = number / 100 if self.percent else number
-        if not -SHARE_ROUNDING <= share <= 1 + SHARE_ROUNDING:
-            hint = "" if self.percent or not 0 <= number <= 100 else "; if it is in percent, give --percent"
-            raise ValueError(f"{metric} is {number:g}, expected 0 to {100 if self.percent else 1}{hint}")
-        return min(max(share, 0.0), 1.0)
-
-
-def whole(text: str) -> int:
-    """A whole number of at least 0, also one written like 750.0.
-
-    Raises:
-        ValueError: It is none.
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not (0 <= number <= LARGEST_WHOLE and number.is_integer()):
-        raise ValueError(f"{text!r} is not a whole number of 0 or more")
-    return int(number)
+        by_name = meaning_of(column, self.test_split.lower())
+        told = next((n for n, c in self.columns.items() if c == column and n in METRIC_NAMES), None)
+        if told is None:
+            return None if column in self.columns.values() else by_name
+        split, _, score = told.partition("_") if told.startswith(("test_", "train_")) else ("", "", told)
+        if by_name is None or by_name.score != score:
+            return Meaning(score, split, is_told=True, is_percent="%" in column)
+        return replace(by_name, split=split or by_name.split, is_told=True)
 
 
 def read_layout(file: Path) -> dict[str, Any]:
@@ -158,19 +123,18 @@ def read_layout(file: Path) -> dict[str, Any]:
     for key in ("run_pattern", "test_split", "dataset", "model"):
         if table.has(key):
             found[key] = table.text(key)
-    for key, name in (("size", "train_size"), ("seed", "seed")):
+    for key, name in (("size", "train_size"), ("seed", "seed"), ("draw", "draw")):
         if table.has(key):
             found[name] = table.integer(key)
     if table.has("percent"):
         found["percent"] = table.boolean("percent", False)
-    if table.has("variant"):
-        names = table.take("variant")
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise table.error("variant", "a list of columns")
-        found["variant"] = tuple(names)
+    if table.has("any_state"):
+        found["any_state"] = table.boolean("any_state", False)
+    for key in ("variant", "ignore"):
+        if table.has(key):
+            names = table.take(key)
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise table.error(key, "a list of columns")
+            found[key] = tuple(names)
     table.finish()
     return found
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.strip().lower())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import subprocess
 from errno import ENOSPC
 from pathlib import Path
@@ -13,45 +12,18 @@ import numpy as np
 import pytest
 
 from tests.fakes import fake_spec, write_run
+from tests.unit.import_desk import event_file
 from tui_datasize.analysis.summary import analyse
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.rebuild import repair
-from tui_datasize.runlog.importing import collected, events, into_project, tables
+from tui_datasize.runlog.importing import delimited, events, into_project, readers, staged
 from tui_datasize.runlog.importing.events import masked_crc
-from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 
 SIZES = [750, 800, 1000, 1200, 1500, 2000, 2400, 3000, 4000, 6000, 12000]
-
-
-class Desk:
-    """A project and a folder of files to import."""
-
-    def __init__(self, project: ProjectPaths) -> None:
-        self.project = project
-
-    def file(self, name: str, content: str | bytes) -> Path:
-        path = self.project.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    def bring(self, *words: str | Path, experiment: str = "theirs") -> int:
-        return main(["import", experiment, *map(str, words), "--project", str(self.project.root)])
-
-    def rows(self, *columns: str) -> list[tuple]:
-        return RunLog(self.project).runs().select("train_size", "seed", *columns).rows()
-
-    def tree(self) -> dict[str, bytes]:
-        return {str(p): p.read_bytes() for p in sorted(self.project.runs.rglob("*")) if p.is_file()}
-
-
-@pytest.fixture
-def desk(project: ProjectPaths) -> Desk:
-    return Desk(project)
 
 
 def test_a_share_of_single_precision_just_above_one_is_one(desk):
@@ -138,30 +110,6 @@ def test_the_chart_export_of_weights_and_biases(desk):
     assert desk.rows("updates", "test_accuracy") == [(40, 0, 20, 0.5), (80, 1, 20, 0.75)]
 
 
-def _message(*fields: tuple[int, int | bytes]) -> bytes:
-    """A protocol buffer of short fields; bytes of fixed numbers are given with the kind in front."""
-    out = b""
-    for number, value in fields:
-        if isinstance(value, int):
-            out += bytes([number << 3]) + bytes([value & 0x7F | 0x80, value >> 7])
-        elif value[:1] == b"\x05":
-            out += bytes([number << 3 | 5]) + value[1:]
-        else:
-            out += bytes([number << 3 | 2, len(value)]) + value
-    return out
-
-
-def _events(*scalars: tuple[int, str, float], as_tensor: bool = False) -> bytes:
-    out = b""
-    for step, tag, value in scalars:
-        number = struct.pack("<f", value)
-        held = (8, _message((1, 1), (4, number))) if as_tensor else (2, b"\x05" + number)
-        event = _message((2, step), (5, _message((1, _message((1, tag.encode()), held)))))
-        head = struct.pack("<Q", len(event))
-        out += head + struct.pack("<I", masked_crc(head)) + event + struct.pack("<I", masked_crc(event))
-    return out
-
-
 @pytest.mark.parametrize("as_tensor", [False, True])
 def test_tensorboard_event_files(desk, as_tensor):
     # CRC-32C of "123456789" is E3069283 (RFC 3720); TFRecord rotates it and adds a constant.
@@ -169,7 +117,7 @@ def test_tensorboard_event_files(desk, as_tensor):
     assert masked_crc(b"123456789") == (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
     for n in (40, 80):
         values = ((100, "acc", 0.25), (200, "acc", n / 160), (200, "lr", 0.1))
-        desk.file(f"logs/n{n}_s3/events.out.tfevents.1.host", _events(*values, as_tensor=as_tensor))
+        desk.file(f"logs/n{n}_s3/events.out.tfevents.1.host", event_file(*values, as_tensor=as_tensor))
     assert desk.bring(desk.project.root / "logs", "--column", "test_accuracy=acc") == 0
     assert desk.rows("updates", "test_accuracy") == [(40, 3, 200, 0.25), (80, 3, 200, 0.5)]
 
@@ -181,7 +129,7 @@ def test_a_file_that_tensorboard_itself_wrote(desk):
 
 
 GOOD = "size,seed,test_accuracy\n40,0,0.5\n80,0,0.6\n"
-EVENTS = _events((100, "test_accuracy", 0.5), (200, "test_accuracy", 0.75))
+EVENTS = event_file((100, "test_accuracy", 0.5), (200, "test_accuracy", 0.75))
 
 
 @pytest.mark.parametrize(
@@ -189,29 +137,32 @@ EVENTS = _events((100, "test_accuracy", 0.5), (200, "test_accuracy", 0.75))
     [
         (GOOD + "160,0,oops\n", (), "line 4: test_accuracy is 'oops', not a number"),
         (GOOD + '160,0,"85,1"\n', (), "line 4: test_accuracy is '85,1', not a number; decimals are written"),
-        (GOOD + "160,0,61.5\n", (), "line 4: test_accuracy is 61.5, expected 0 to 1; if it is in percent"),
+        (GOOD + "160,0,61.5\n", (), "line 4: test_accuracy is 61.5, in percent as it seems, but 0.5"),
         (GOOD + "160,0\n", (), "line 4: 2 cells, expected 3"),
         (GOOD + "160.5,0,0.7\n", (), "line 4: '160.5' is not a whole number"),
         (GOOD + "0,0,0.7\n", (), "line 4: the train size is 0"),
-        (GOOD + "80,0,0.7\n", (), "line 4: a second test_accuracy of size 80, seed 0, draw 0; if a row"),
+        (GOOD + "80,0,0.7\n", (), "line 4: a second test_accuracy of size 80, seed 0; if"),
         (GOOD + '160,0,"0.7\n', (), "unexpected end of data"),
         (GOOD.encode() + b"160,0,\xff\n", (), "not UTF-8 text"),
         ("", (), "line 1: the file is empty"),
         ("size,seed,test_accuracy\n", (), "line 1: no row stands below the column names"),
-        (GOOD + "160,0,inf\n", (), "line 4: test_accuracy is inf, expected 0 to 1\n"),
+        (GOOD + "160,0,inf\n", (), "line 4: test_accuracy is inf, not a finite number\n"),
         ("a,b\n1,2\n", (), "line 1: no column of a metric among a, b"),
         (GOOD, ("--column", "size=n"), "line 1: no column 'n'; there are size, seed, test_accuracy"),
         (GOOD, ("--column", "sizes=n"), "no field or metric 'sizes'"),
         (GOOD, ("--run-pattern", "("), "the run pattern is no regular expression"),
         ("run,test_accuracy\nx,0.5\n", (), "line 2: nothing tells the train size of run 'x'"),
-        ("n,test_accuracy,split\n40,0.5,dev\n", (), "line 2: the split is 'dev', expected train or test"),
+        ("n,test_accuracy,split\n40,0.5,odd\n", (), "line 2: the split is 'odd', expected train"),
         (EVENTS[:-3], ("--size", "40"), "the file ends within the record at byte"),
         (EVENTS[:-6] + b"xxxxxx", ("--size", "40"), "is damaged: its checksum is wrong"),
     ],
 )  # fmt: skip
 def test_a_broken_file_is_told_in_one_line_and_leaves_nothing(desk, capsys, content, words, says):
     name = "events.out.tfevents.1" if content in (EVENTS[:-3], EVENTS[:-6] + b"xxxxxx") else "broken.csv"
-    assert desk.bring(desk.file("good.csv", "n,loss\n20,2.5\n"), desk.file(name, content), *words) == 2
+    assert (
+        desk.bring(desk.file("good.csv", "n,loss\n20,2.5\n"), desk.file(name, content), "--strict", *words)
+        == 2
+    )
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
@@ -221,11 +172,11 @@ def test_a_broken_file_is_told_in_one_line_and_leaves_nothing(desk, capsys, cont
 @pytest.mark.parametrize(
     ("module", "limit", "most", "says"),
     [
-        (tables, "MOST_BYTES", len(GOOD) - 1, ": larger than 0 MiB"),
-        (tables, "MOST_ROWS", 1, ", line 3: more than 1 rows"),
-        (tables, "MOST_COLUMNS", 2, ", line 1: more than 2 columns"),
-        (collected, "MOST_RUNS", 1, ", line 3: more than 1 runs"),
-        (collected, "MOST_VALUES", 1, ", line 3: more than 1 values"),
+        (readers, "MOST_BYTES", len(GOOD) - 1, ": larger than 0 MiB"),
+        (delimited, "MOST_ROWS", 1, ", line 3: more than 1 rows"),
+        (delimited, "MOST_COLUMNS", 2, ", line 1: more than 2 columns"),
+        (staged, "MOST_RUNS", 1, ", line 3: more than 1 runs"),
+        (staged, "MOST_VALUES", 1, ", line 3: more than 1 values"),
     ],
 )
 def test_a_file_beyond_the_limits_is_told_in_one_line(desk, capsys, monkeypatch, module, limit, most, says):
@@ -241,9 +192,9 @@ def test_a_file_beyond_the_limits_is_told_in_one_line(desk, capsys, monkeypatch,
 @pytest.mark.parametrize(
     ("module", "limit", "most", "says"),
     [
-        (events, "MOST_BYTES", len(EVENTS) - 1, "larger than 0 MiB"),
+        (readers, "MOST_BYTES", len(EVENTS) - 1, "larger than 0 MiB"),
         (events, "MOST_RECORD_BYTES", 10, "the record at byte 0 is larger than 0 MiB"),
-        (collected, "MOST_VALUES", 1, "more than 1 values"),
+        (staged, "MOST_VALUES", 1, "more than 1 values"),
     ],
 )
 def test_an_event_file_beyond_the_limits_is_told_in_one_line(
@@ -312,8 +263,8 @@ def test_runs_without_a_value_are_counted_aloud(desk, capsys):
     file = desk.file("a.csv", "n,test_accuracy,test_loss\n40,0.51,1.5\n80,,1.25\n160,nan,inf\n")
     assert desk.bring(file) == 0
     said = capsys.readouterr().err
-    assert "2 of 3 runs have no test_accuracy at the end" in said
-    assert "1 of 3 runs has no test_loss at the end" in said
+    assert "2 of 3 runs have no value of test_accuracy" in said
+    assert "1 of 3 runs has no value of test_loss" in said
     assert desk.bring(desk.file("b.csv", "n,test_accuracy\n40,\n"), experiment="blank") == 2
     assert "all cells are blank" in capsys.readouterr().err
 

@@ -1,0 +1,58 @@
+"""A project into which files are imported, and files as trainers elsewhere write them."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from tui_datasize.cli.dispatch import main
+from tui_datasize.runlog.importing.events import masked_crc
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.reader import RunLog
+
+
+class Desk:
+    """A project and a folder of files to import."""
+
+    def __init__(self, project: ProjectPaths) -> None:
+        self.project = project
+
+    def file(self, name: str, content: str | bytes) -> Path:
+        path = self.project.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    def bring(self, *words: str | Path, experiment: str = "theirs") -> int:
+        return main(["import", experiment, *map(str, words), "--project", str(self.project.root)])
+
+    def rows(self, *columns: str) -> list[tuple]:
+        return RunLog(self.project).runs().select("train_size", "seed", *columns).rows()
+
+    def tree(self) -> dict[str, bytes]:
+        return {str(p): p.read_bytes() for p in sorted(self.project.runs.rglob("*")) if p.is_file()}
+
+
+def _message(*fields: tuple[int, int | bytes]) -> bytes:
+    """A protocol buffer of short fields; bytes of fixed numbers are given with the kind in front."""
+    out = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            out += bytes([number << 3]) + bytes([value & 0x7F | 0x80, value >> 7])
+        elif value[:1] == b"\x05":
+            out += bytes([number << 3 | 5]) + value[1:]
+        else:
+            out += bytes([number << 3 | 2, len(value)]) + value
+    return out
+
+
+def event_file(*scalars: tuple[int, str, float], as_tensor: bool = False) -> bytes:
+    """An event file of scalars (step, tag, value), its records framed as TensorFlow frames them."""
+    out = b""
+    for step, tag, value in scalars:
+        number = struct.pack("<f", value)
+        held = (8, _message((1, 1), (4, number))) if as_tensor else (2, b"\x05" + number)
+        event = _message((2, step), (5, _message((1, _message((1, tag.encode()), held)))))
+        head = struct.pack("<Q", len(event))
+        out += head + struct.pack("<I", masked_crc(head)) + event + struct.pack("<I", masked_crc(event))
+    return out

@@ -1,0 +1,172 @@
+"""Values: in percent or as shares, the last that is one, and of runs that ended.
+
+What belongs to the kinds: a column in percent by its values, its name or its percent signs, one of two in
+one file, and a column of which these contradict each other; a run whose last rows have no value (blank,
+nan, NA, a loss that is infinite) or none at all, the first run too; a run that a table of Weights & Biases,
+MLflow or Ray says has crashed, failed, was stopped or still runs.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("text", "test", "train"),
+    [
+        ("n,test_accuracy,train_accuracy\n40,61.5,90\n80,71.5,95\n", [0.615, 0.715], [0.9, 0.95]),
+        ("n,test_accuracy,train_accuracy\n40,61.5,0.9\n80,71.5,0.95\n", [0.615, 0.715], [0.9, 0.95]),
+        ("n,test acc (%),train acc\n40,61.5,0.9\n80,0.5,0.95\n", [0.615, 0.005], [0.9, 0.95]),
+        ("n,test_accuracy,train_accuracy\n40,61.5%,0.9\n80,0.5 %,0.95\n", [0.615, 0.005], [0.9, 0.95]),
+        ("n,test_accuracy,train_accuracy\n40,1,1.0\n80,0.5,1.0\n", [1.0, 0.5], [1.0, 1.0]),
+    ],
+)
+def test_each_column_tells_whether_it_is_in_percent(desk, text, test, train):
+    assert desk.bring(desk.file("a.csv", text)) == 0
+    found = desk.rows("test_accuracy", "train_accuracy")
+    assert ([row[2] for row in found], [row[3] for row in found]) == (test, train)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("n,test_accuracy\n40,0.6\n80,71.5\n", "is 71.5, in percent as it seems, but 0.6 in line 2"),
+        ("n,test acc (%)\n40,0.6\n80,0.7\n", "'test acc (%)' is in percent by its name, but no value is"),
+        ("n,test_accuracy\n40,0.6\n80,71.5%\n", "holds numbers with a percent sign and others"),
+        ("n,test_accuracy\n40,60\n80,171.5\n", "line 3: test_accuracy is 171.5, expected 0 to 100"),
+        ("n,test_loss\n40,1\n80,-1\n", "line 3: test_loss is -1, expected 0 or more"),
+    ],
+)  # fmt: skip
+def test_a_unit_that_is_contradicted_is_refused(desk, capsys, text, says):
+    assert desk.bring(desk.file("a.csv", text)) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+def test_an_option_settles_the_unit(desk, capsys):
+    file = desk.file("a.csv", "n,test acc (%)\n40,0.6\n80,0.7\n")
+    assert desk.bring(file, "--percent", experiment="a") == 0
+    assert desk.bring(file, "--no-percent", experiment="b") == 0
+    assert [row[2] for row in desk.rows("test_accuracy")] == pytest.approx([0.006, 0.007, 0.6, 0.7])
+    assert desk.bring(desk.file("b.csv", "n,test_acc\n40,60\n"), "--no-percent", experiment="c") == 2
+    assert "test_acc is 60, expected 0 to 1" in capsys.readouterr().err
+
+
+def test_runs_of_which_some_files_are_in_percent_are_refused_together(desk, capsys):
+    files = [desk.file(f"n{n}_s0.csv", f"test_accuracy\n{v}\n") for n, v in ((40, 61.5), (80, 0.7))]
+    assert desk.bring(*files) == 2
+    assert "n80_s0.csv, line 2" in capsys.readouterr().err
+    assert desk.rows("test_accuracy") == []
+
+
+TOLD = ("--size", "500", "--seed", "0")
+
+
+@pytest.mark.parametrize(
+    ("text", "end", "says"),
+    [
+        (
+            "epoch,accuracy,loss,val_accuracy,val_loss\n"
+            "0,0.60,0.9,nan,nan\n1,0.80,0.5,0.72,0.7\n2,0.85,0.4,nan,nan\n",
+            (0.72, 0.7, 0.85, 0.4),
+            "test_accuracy of 1 run is the last that was measured, not of the end (size 500, seed 0: of ep",
+        ),
+        (
+            "epoch,train_loss,val_loss,val_acc\n1,0.9,1.0,0.6\n2,0.5,inf,0.7\n3,0.4,NA,\n",
+            (0.7, 1.0, None, 0.4),
+            "test_loss of 1 run is the last that was measured, not of the end (size 500, seed 0: of epoch 1)",
+        ),
+        (
+            "step,train_loss,val_acc\n10,0.9,0.6\n20,nan,0.7\n30,nan,0.1\n",
+            (0.1, None, None, 0.9),
+            "train_loss of 1 run is the last that was measured, not of the end (size 500, seed 0: of up",
+        ),
+        (
+            "epoch,train_loss,val_loss,val_acc\n1,0.9,nan,0.6\n2,0.5,nan,0.7\n",
+            (0.7, None, None, 0.5),
+            "no run has a value of test_loss (blank or not finite)",
+        ),
+    ],
+)  # fmt: skip
+def test_the_last_value_counts_and_its_place_is_told(desk, capsys, text, end, says):
+    assert desk.bring(desk.file("log.csv", text), *TOLD) == 0
+    (row,) = desk.rows("test_accuracy", "test_loss", "train_accuracy", "train_loss")
+    assert row[2:] == end
+    assert says in capsys.readouterr().err
+
+
+def test_a_run_without_any_value_is_told_where_it_is_the_first_too(desk, capsys):
+    assert desk.bring(desk.file("a.csv", "n,seed,test_accuracy,test_loss\n40,0,,1\n80,0,0.6,1\n")) == 0
+    assert "1 of 2 runs has no value of test_accuracy" in capsys.readouterr().err
+
+
+WANDB = (
+    '"Name","State","n_train","seed","val_acc","Step"\n'
+    '"a","finished","500","0","0.61","999"\n"b","finished","500","1","0.62","999"\n'
+    '"c","crashed","2000","0","0.31","120"\n"d","finished","2000","1","0.78","999"\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "left_out"),
+    [
+        (WANDB, "1 run left out as crashed (c)"),
+        (WANDB.replace("crashed", "running"), "1 run left out as running (c)"),
+        (
+            "run_name,status,params.n_train,params.seed,metrics.val_acc\na,FINISHED,500,0,0.61\nb,FINISHED,500,1,0.62\n"
+            "c,KILLED,2000,0,0.31\nd,FINISHED,2000,1,0.78\ne,FAILED,2000,2,0.2\n",
+            "1 run left out as KILLED (c)",
+        ),
+        (
+            "trial_status,config/n_train,config/seed,val_acc\nTERMINATED,500,0,0.61\nTERMINATED,500,1,0.62\n"
+            "ERROR,2000,0,0.31\nTERMINATED,2000,1,0.78\n",
+            "1 run left out as ERROR",
+        ),
+        (
+            "n,seed,training_iteration,val_acc,done\n500,0,1,0.1,False\n500,0,2,0.61,True\n500,1,1,0.62,True\n"
+            "2000,0,1,0.31,False\n2000,1,1,0.2,False\n2000,1,2,0.78,True\n",
+            "1 run left out as False",
+        ),
+    ],
+)
+def test_only_runs_that_ended_count(desk, capsys, text, left_out):
+    file = desk.file("runs.csv", text)
+    assert desk.bring(file) == 0
+    assert desk.rows("test_accuracy") == [(500, 0, 0.61), (500, 1, 0.62), (2000, 1, 0.78)]
+    said = capsys.readouterr().err
+    assert left_out in said
+    assert "--any-state reads them too" in said
+    assert desk.bring(file, "--any-state", experiment="all") == 0
+    assert (2000, 0, 0.31) in desk.rows("test_accuracy")
+
+
+def test_a_state_that_is_not_known_is_asked_about_and_another_column_of_that_name_is_none(desk, capsys):
+    assert desk.bring(desk.file("a.csv", WANDB.replace("crashed", "odd"))) == 2
+    assert "line 4: State is 'odd', no state of a run that is known; --any-state" in capsys.readouterr().err
+    assert desk.bring(desk.file("b.csv", "n,state,test_acc\n40,Ohio,0.5\n80,Utah,0.6\n")) == 0
+    assert len(desk.rows()) == 2
+    assert desk.bring(desk.file("c.csv", "n,state,test_acc\n40,failed,0.5\n"), experiment="none") == 2
+    assert "no run there has ended; --any-state" in capsys.readouterr().err
+
+
+def test_a_dry_run_shows_what_would_be_read_and_writes_nothing(desk, capsys):
+    file = desk.file("runs.csv", WANDB.replace("Step", "Owner"))
+    assert desk.bring(file, "--dry-run", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    read_as = {column["column"]: (column["read_as"], column["why"]) for column in shown["columns"]}
+    assert read_as["State"] == ("state", "")
+    assert read_as["n_train"] == ("size", "")
+    assert read_as["val_acc"] == ("test_accuracy", "no column is of a test split")
+    assert read_as["Owner"] == ("", "no field or metric of that name; --column NAME=COLUMN")
+    assert [(run["train_size"], run["seed"], run["test_accuracy"]) for run in shown["runs"]] == [
+        (500, 0, 0.61), (500, 1, 0.62), (2000, 1, 0.78),
+    ]  # fmt: skip
+    assert any("left out as crashed (c)" in note for note in shown["notes"])
+    assert desk.bring(file, "--dry-run") == 0
+    printed = capsys.readouterr()
+    assert "no column is of a test split" in printed.out
+    assert "3 runs would be imported; nothing was written" in printed.err
+    assert not desk.project.runs.exists() or list(desk.project.runs.iterdir()) == []

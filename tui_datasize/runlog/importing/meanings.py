@@ -1,0 +1,165 @@
+"""What the names of columns, tags and folders say, in the ways that the usual trainers write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+
+SPLIT_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("train", "training", "tr", "trn"), TRAIN),
+        **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "evaluation"), VALIDATION),
+        **dict.fromkeys(("test", "testing", "tst"), TEST),
+    }
+)
+"""Keras writes val_, fastai valid_, the Hugging Face trainer and timm eval_, Ultralytics val/."""
+
+_SCORES: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            (
+                *("accuracy", "acc", "top1", "top 1", "acc1", "acc 1", "prec1", "prec 1", "accuracy score"),
+                *("accuracy top1", "acc top1", "top1 accuracy", "top1 acc", "top 1 accuracy", "top 1 acc"),
+                *("categorical accuracy", "sparse categorical accuracy", "binary accuracy"),
+            ),
+            "accuracy",
+        ),
+        **dict.fromkeys(
+            (
+                *("top5", "top 5", "acc5", "acc 5", "prec5", "prec 5", "accuracy top5", "acc top5"),
+                *("top5 accuracy", "top5 acc", "top 5 accuracy", "top 5 acc"),
+            ),
+            "top5",
+        ),
+        **dict.fromkeys(
+            ("loss", "cross entropy", "crossentropy", "cross entropy loss", "ce loss", "nll", "nll loss"),
+            "loss",
+        ),
+        **dict.fromkeys(("f1 macro", "macro f1", "f1 score macro", "macro f1 score"), "f1_macro"),
+        **dict.fromkeys(("ece", "expected calibration error"), "ece"),
+        "margin correct": "margin_correct",
+        "margin wrong": "margin_wrong",
+        "wall s": "wall_s",
+    }
+)
+_ERRORS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            (
+                *(
+                    "err",
+                    "error",
+                    "error rate",
+                    "err rate",
+                    "err1",
+                    "err 1",
+                    "error1",
+                    "misclassification rate",
+                ),
+                *("top1 err", "top1 error", "top 1 err", "top 1 error", "classification error"),
+            ),
+            "accuracy",
+        ),
+        **dict.fromkeys(
+            ("err5", "err 5", "error5", "top5 err", "top5 error", "top 5 err", "top 5 error"), "top5"
+        ),
+    }
+)
+"""Shares that the metric is 1 minus."""
+
+_ULTRALYTICS: Mapping[str, str] = MappingProxyType(
+    {"metrics/accuracy_top1": "accuracy", "metrics/accuracy_top5": "top5"}
+)
+"""Of the validation split, though no word says so."""
+_NO_MATTER = frozenset({"epoch", "final", "last", "metric", "metrics", "summary"})
+"""Words that change nothing: Lightning adds _epoch to what it logs per step too, Keras puts epoch_ before."""
+_PERCENT = frozenset({"percent", "percentage", "pct", "perc"})
+_PREFIX = re.compile(r"^(params|param|config|hparams|hparam|summary|metrics)[./]", re.IGNORECASE)
+"""What MLflow, Ray and Weights & Biases put before the names of columns in tables of runs."""
+_FIRST_LOADER = re.compile(r"/dataloader_idx_0$")
+_WORD = re.compile(r"[A-Z]?[a-z]+\d*|[A-Z]+(?![a-z])\d*|\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a column or tag holds."""
+
+    score: str
+    """One of `SCORES`, or `wall_s`."""
+    split: str = ""
+    """TRAIN, VALIDATION, TEST, another word that a person gave, or empty: the row, folder or file tells."""
+    is_error: bool = False
+    is_percent: bool = False
+    """Whether the name says so."""
+    is_step: bool = False
+    """Whether it is of one step, where the trainer also writes the epoch's."""
+    is_told: bool = False
+    """Whether a person says so."""
+
+
+def plain(name: str) -> str:
+    """A column's name as fields know it.
+
+    >>> plain("Train Size"), plain("params.n_train"), plain("_step")
+    ('train_size', 'n_train', 'step')
+    """
+    return re.sub(r"[^a-z0-9]+", "_", _PREFIX.sub("", name.strip()).lower()).strip("_")
+
+
+def meaning_of(name: str, test_word: str = "") -> Meaning | None:
+    """The score that a name stands for; None where a word of it is not known.
+
+    Args:
+        name: Of a column or tag.
+        test_word: What else the file calls its test split.
+
+    >>> meaning_of("val/acc") == Meaning("accuracy", VALIDATION)
+    True
+    >>> meaning_of("Test error (%)") == Meaning("accuracy", TEST, is_error=True, is_percent=True)
+    True
+    >>> meaning_of("balanced_accuracy"), meaning_of("best_val_acc"), meaning_of("val_test_acc")
+    (None, None, None)
+    """
+    if name.strip() in _ULTRALYTICS:
+        return Meaning(_ULTRALYTICS[name.strip()], VALIDATION)
+    words = [w.lower() for w in _WORD.findall(_FIRST_LOADER.sub("", _PREFIX.sub("", name.strip())))]
+    is_step = len(words) > 1 and words[-1] == "step"
+    known = (
+        SPLIT_WORDS if not test_word or test_word in SPLIT_WORDS else {**SPLIT_WORDS, test_word: test_word}
+    )
+    splits = {known[word] for word in words if word in known}
+    rest = words[: len(words) - is_step]
+    score = " ".join(w for w in rest if w not in known and w not in _NO_MATTER and w not in _PERCENT)
+    found = _SCORES.get(score) or _ERRORS.get(score)
+    if found is None or len(splits) > 1:
+        return None
+    is_percent = "%" in name or not _PERCENT.isdisjoint(words)
+    return Meaning(found, next(iter(splits), ""), score in _ERRORS, is_percent, is_step)
+
+
+def split_of(word: str, test_word: str = "") -> str | None:
+    """The split that a value of a column `split` names; None where it names none."""
+    text = word.strip().lower()
+    return SPLIT_WORDS.get(text) or (text if test_word and text == test_word.lower() else None)
+
+
+def folder_split(folder: str, test_word: str = "") -> tuple[str, str]:
+    """The run that a folder belongs to, and the split that its name tells.
+
+    >>> folder_split("logs/n500_s0/validation"), folder_split("logs/n500_s0/acc_train")
+    (('logs/n500_s0', 'validation'), ('logs/n500_s0', 'train'))
+    >>> folder_split("logs/n500_s0"), folder_split("logs/n500_s0_val")
+    (('logs/n500_s0', ''), ('logs/n500_s0', 'validation'))
+    """
+    above, _, last = folder.rpartition("/")
+    head, mark, tail = re.fullmatch(r"(.*?)([_.-]?)([^_.-]*)", last).groups()  # type: ignore[union-attr]
+    split = split_of(tail, test_word)
+    if split is None:
+        return folder, ""
+    # add_scalars makes a folder of the tag and the name of each line.
+    is_tag = not head or (bool(mark) and meaning_of(head) is not None)
+    return (above if is_tag else f"{above}/{head}".lstrip("/")), split

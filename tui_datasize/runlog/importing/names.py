@@ -1,0 +1,211 @@
+"""Train size, seed and draw as the name of a run tells them.
+
+A number belongs to the whole word directly before it: `n750`, `size=750`, `n_train=10,000`, `seed_101`. What
+may be read in two ways is not read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from tui_datasize.runlog.importing.counts import SHARE_WORDS, count_of
+from tui_datasize.words import listed
+
+TOLD_BY_NAMES = ("size", "seed", "draw")
+
+_WORDS = {"n": "size", "size": "size", "s": "seed", "seed": "seed", "d": "draw", "draw": "draw"}
+_PHRASES = {
+    **dict.fromkeys(
+        (
+            *(
+                "ntrain",
+                "trainsize",
+                "n train",
+                "num train",
+                "train n",
+                "train images",
+                "n images",
+                "num images",
+            ),
+            *("train size", "training size", "data size", "dataset size", "subset size", "set size"),
+        ),
+        "size",
+    ),
+    **dict.fromkeys(("subset seed", "draw seed", "data seed", "sample seed"), "draw"),
+}
+"""Two words that are one, before single ones."""
+_OF_ELSE = frozenset(
+    (
+        *(
+            "batch",
+            "bs",
+            "block",
+            "conv",
+            "crop",
+            "dev",
+            "embed",
+            "eval",
+            "feature",
+            "head",
+            "hidden",
+            "image",
+        ),
+        *(
+            "images",
+            "img",
+            "input",
+            "kernel",
+            "layer",
+            "model",
+            "output",
+            "patch",
+            "pool",
+            "queue",
+            "sequence",
+        ),
+        *(
+            "split",
+            "step",
+            "stride",
+            "test",
+            "tile",
+            "token",
+            "val",
+            "valid",
+            "validation",
+            "vocab",
+            "window",
+        ),
+    )
+)
+"""Words before `n`, `size` and the like that make it the number of something else."""
+_NOUNS = frozenset({"img", "imgs", "image", "images", "sample", "samples", "example", "examples"})
+"""What may stand behind a number of images."""
+
+_NUMBERED = re.compile(
+    r"(?P<words>[A-Za-z]+(?:[_-][A-Za-z]+)*) *[=:_-]? *"
+    r"(?P<number>\d+(?:[.,_]\d+)*(?:[eE]\+?\d{1,2}(?![\dA-Za-z]))?)(?P<tail>%|[A-Za-z]*)",
+    re.ASCII,
+)
+_GOES_ON = re.compile(r"[' \u00a0\u202f]\d{3}(?!\d)|['^*]\d| ?[kKM%](?![A-Za-z])| (pct|percent)", re.ASCII)
+"""What behind a number makes it another."""
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    field: str
+    text: str
+    """As it stands in the name, the word included."""
+    value: int
+
+
+def told_by_name(run: str, wanted: Collection[str] = TOLD_BY_NAMES, pattern: str = "") -> dict[str, int]:
+    r"""Size, seed and draw as far as a run's name tells them.
+
+    Args:
+        run: The name; of a file with the folders that it lies in.
+        wanted: Which of the three.
+        pattern: Regular expression with groups of these names, instead of the words known.
+
+    Raises:
+        ValueError: A number may be read in two ways, or there is more than one candidate.
+
+    >>> told_by_name("cifar-n750-s101"), told_by_name("img_size32_n=10,000_s1")
+    ({'size': 750, 'seed': 101}, {'size': 10000, 'seed': 1})
+    >>> told_by_name("resnet_frac500_x", pattern=r"frac(?P<size>\d+)")
+    {'size': 500}
+    """
+    candidates = list(_by_pattern(run, wanted, pattern) if pattern else _by_words(run, wanted))
+    found: dict[str, int] = {}
+    for name in TOLD_BY_NAMES:
+        values: dict[int, str] = {}
+        for candidate in candidates:
+            if candidate.field == name:
+                values.setdefault(candidate.value, candidate.text)
+        if len(values) > 1:
+            texts = listed([repr(text) for text in values.values()])
+            raise ValueError(f"the {name} of run {run!r} may be told by {texts}; {_WAY_OUT}")
+        found.update((name, value) for value in values)
+    return found
+
+
+_WAY_OUT = r"name the part meant, such as --run-pattern 'n(?P<size>\d+)_s(?P<seed>\d+)'"
+
+
+def _by_pattern(run: str, wanted: Collection[str], pattern: str) -> Iterator[_Candidate]:
+    for match in re.finditer(pattern, run, re.ASCII):
+        for name, text in match.groupdict().items():
+            if name not in wanted or not text:
+                continue
+            if more := re.match(
+                r"\d[\d.,]*|[.,]\d[\d.,]*|[kKM%](?![A-Za-z])", run[match.end(name) :], re.ASCII
+            ):
+                raise ValueError(f"the run pattern takes {text!r} out of {text + more[0]!r} in run {run!r}")
+            yield _Candidate(name, match[0].strip(), count_of(text))
+
+
+def _by_words(run: str, wanted: Collection[str]) -> Iterator[_Candidate]:
+    at = known_to = 0
+    while match := _NUMBERED.search(run, at):
+        # The tail may be the word of the next number: n500s0.
+        at = match.start("tail") if match["tail"] != "%" else match.end()
+        # Within letters and digits only what follows a number that is known: hashes hold d3 too.
+        is_inside = match.start() > 0 and run[match.start() - 1].isalnum() and match.start() != known_to
+        name = _field(match["words"], is_inside)
+        if name is None:
+            continue
+        known_to = at
+        if name not in wanted:
+            continue
+        if name == "size":
+            yield _Candidate(name, match[0].strip(), _size(match, run))
+            continue
+        number, tail = match["number"].partition("_")[0], match["tail"]
+        if number.isdecimal() and (not tail or _field(tail, is_inside=False)):
+            yield _Candidate(name, match[0].strip(), int(number))
+
+
+def _field(words: str, is_inside: bool) -> str | None:
+    """What a number behind these words tells."""
+    parts = [part.lower() for part in _WORD.findall(words)]
+    if not parts or (is_inside and len(parts) == 1):
+        return None
+    *before, last = parts
+    if before and (phrase := _PHRASES.get(f"{before[-1]} {last}")):
+        return None if before[:-1] and before[-2] in _OF_ELSE else phrase
+    if last in _PHRASES:
+        return _PHRASES[last]
+    if before and (before[-1] in _OF_ELSE or (last == "size" and not words[: -len(last)].endswith("-"))):
+        return None
+    return _WORDS.get(last)
+
+
+def _size(match: re.Match[str], run: str) -> int:
+    number, tail, rest = match["number"], match["tail"], run[match.end() :]
+    whole = f"{number}{tail}"
+    try:
+        if tail in ("k", "K", "M") and not rest[:1].isalnum():
+            return count_of(whole)
+        if tail.lower() in SHARE_WORDS:
+            raise ValueError(f"{whole!r} is a share, not a number of images")
+        is_clear = _is_next_word(tail, rest) or tail.lower() in _NOUNS
+        if not is_clear or _GOES_ON.match(tail + rest) or re.match(r"[eE][+-]?\d", tail + rest, re.ASCII):
+            whole = re.split(r"[_/]", f"{number}{tail}{rest}")[0]
+            raise ValueError(f"{whole!r} is not a number of images that is known")
+        first, *groups = number.split("_")
+        if not groups or set(groups) == {"000"}:
+            return count_of(number)
+        # 500_0 is the first run of size 500; 500_100 may be anything.
+        if any(len(group) == 3 or (len(group) > 1 and not group.strip("0")) for group in groups):
+            raise ValueError(f"{number!r} may be {first} or one number with its thousands apart")
+        return count_of(first)
+    except ValueError as error:
+        raise ValueError(f"{error} (run {run!r}); {_WAY_OUT}, or give --column size=COLUMN") from None
+
+
+def _is_next_word(tail: str, rest: str) -> bool:
+    """Whether letters behind a number are none, or the word of another."""
+    return not tail or re.match(r"[=:_-]?\d", rest, re.ASCII) is not None

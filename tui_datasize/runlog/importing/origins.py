@@ -1,0 +1,63 @@
+"""Whose a row is: size, seed and draw by columns, by the name of the run, or by an option."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tui_datasize.runlog.importing.counts import count_of, whole
+from tui_datasize.runlog.importing.layout import Layout
+from tui_datasize.runlog.importing.names import TOLD_BY_NAMES, told_by_name
+from tui_datasize.runlog.importing.staged import Moment, Origin
+
+
+def origin_of(
+    known: Mapping[str, str], run: str, layout: Layout, variant: tuple[tuple[str, str], ...] = ()
+) -> Origin:
+    """Whose a row is.
+
+    Args:
+        known: Texts of columns by field; blank ones are left out.
+        run: Name of the run, or of the file with its folders where rows name none.
+        layout: What else is told.
+        variant: Columns that tell curves apart, with their texts.
+
+    Raises:
+        ValueError: Nothing tells the size, or something may be read in two ways.
+    """
+    told = {
+        name: (count_of if name == "size" else whole)(known[name]) for name in TOLD_BY_NAMES if name in known
+    }
+    wanted = set(TOLD_BY_NAMES) - set(told)
+    try:
+        by_name = told_by_name(run, wanted, layout.run_pattern)
+    except ValueError:
+        # What an option says for all needs no name.
+        given = {"size": layout.train_size, "seed": layout.seed, "draw": layout.draw}
+        wanted = {name for name in wanted if given[name] is None}
+        by_name = told_by_name(run, wanted, layout.run_pattern)
+    size = told.get("size", by_name.get("size", layout.train_size))
+    if size is None:
+        raise ValueError(
+            f"nothing tells the train size of run {run!r}; "
+            "give --column size=COLUMN, a --run-pattern or --size"
+        )
+    seed = told.get("seed", by_name.get("seed", layout.seed))
+    return Origin(size, seed, told.get("draw", by_name.get("draw", layout.draw)), variant, run)
+
+
+def moment_of(known: Mapping[str, str]) -> Moment:
+    """When a row was measured.
+
+    Raises:
+        ValueError: The update or epoch is none.
+    """
+    update = whole(known["update"]) if "update" in known else None
+    if "epoch" not in known:
+        return Moment(update)
+    try:
+        epoch = float(known["epoch"])
+    except ValueError:
+        epoch = -1.0
+    if not 0 <= epoch < float("inf"):
+        raise ValueError(f"the epoch is {known['epoch']!r}, expected a number of 0 or more")
+    return Moment(update, epoch)

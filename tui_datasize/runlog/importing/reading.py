@@ -1,0 +1,279 @@
+"""All files of one import: read, decided on together, put together to runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tui_datasize.errors import ConfigError
+from tui_datasize.runlog.importing import staged as limits
+from tui_datasize.runlog.importing.collected import (
+    Course,
+    ForeignRun,
+    ReadRow,
+    RepeatedError,
+    courses,
+    put_together,
+)
+from tui_datasize.runlog.importing.layout import Layout
+from tui_datasize.runlog.importing.readers import files_of, read_file
+from tui_datasize.runlog.importing.splits import Settled, settle, test_split
+from tui_datasize.runlog.importing.staged import Staged, variant_hint
+from tui_datasize.runlog.importing.units import Unit, check_range, units
+from tui_datasize.words import listed, plural
+
+_NAMES_TOLD = 3
+
+
+@dataclass(frozen=True)
+class ColumnRead:
+    """What one column or tag of one file is read as."""
+
+    file: str
+    column: str
+    read_as: str
+    """A metric, a field, or empty."""
+    why: str
+    """What decided, or why it is not read."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the files of one import tell."""
+
+    files: tuple[Staged, ...]
+    refused: tuple[ConfigError, ...]
+    """Files that are not read."""
+    runs: tuple[ForeignRun, ...]
+    columns: tuple[ColumnRead, ...]
+    notes: tuple[str, ...]
+    """What was decided, left out or found missing, a sentence each."""
+
+
+def read_all(given: Sequence[Path], layout: Layout, *, is_strict: bool) -> Reading:
+    """Read files and folders.
+
+    Args:
+        given: Files and folders.
+        layout: What columns mean.
+        is_strict: Whether a file that is damaged or refused refuses the import.
+
+    Raises:
+        ConfigError: Nothing is left to be read, files contradict each other, or one was refused strictly.
+    """
+    refused: list[ConfigError] = []
+    staged = _stage(files_of(given), layout, refused, is_strict)
+    while True:
+        decided, faults = _decide(staged, layout)
+        by_column = {} if faults else units(staged, decided, layout)
+        parts, faults = ([], faults) if faults else _courses(staged, decided, by_column)
+        if not faults:
+            break
+        refused += dict.fromkeys(faults.values())
+        if is_strict:
+            raise refused[0]
+        staged = [one for number, one in enumerate(staged) if number not in faults]
+    if not staged:
+        raise _all_refused(refused)
+    runs, notes = _runs(staged, parts)
+    return Reading(
+        tuple(staged),
+        tuple(refused),
+        tuple(runs),
+        tuple(_columns(staged, decided, by_column)),
+        tuple([*_file_notes(staged, decided, by_column), *notes, *_run_notes(runs, decided)]),
+    )
+
+
+def _stage(
+    files: Sequence[tuple[Path, str]], layout: Layout, refused: list[ConfigError], is_strict: bool
+) -> list[Staged]:
+    staged: list[Staged] = []
+    room = limits.MOST_VALUES
+    for file, run in files:
+        one = Staged(file, "", is_strict=is_strict, room=room)
+        try:
+            read_file(file, run, layout, one)
+        except ConfigError as error:
+            if is_strict:
+                raise
+            refused.append(error)
+            continue
+        room = one.room
+        staged.append(one)
+    return staged
+
+
+def _decide(staged: Sequence[Staged], layout: Layout) -> tuple[list[Settled], dict[int, ConfigError]]:
+    """What is read of each file, and the files of which that cannot be said."""
+    decided, faults = [], {}
+    tests = test_split(staged, layout)
+    for number, one in enumerate(staged):
+        try:
+            settled = settle(one, tests)
+            check_range(one, settled, layout)
+        except ConfigError as error:
+            faults[number] = error
+            continue
+        decided.append(settled)
+    return decided, faults
+
+
+def _all_refused(refused: Sequence[ConfigError]) -> ConfigError:
+    first = refused[0]
+    if len(refused) == 1:
+        return first
+    others = plural(len(refused) - 1, "other file")
+    return ConfigError(f"{first.what} ({others} refused too)", where=first.where, fix=first.fix)
+
+
+def _courses(
+    staged: Sequence[Staged], decided: Sequence[Settled], by_column: Mapping[str, Unit]
+) -> tuple[list[Course], dict[int, ConfigError]]:
+    """Rows by run, and the files whose rows contradict each other; event files of a folder are of one run."""
+    sources: dict[str, list[int]] = {}
+    for number, one in enumerate(staged):
+        source = one.rows[0].origin.run if one.is_in_order and one.rows else str(one.file)
+        sources.setdefault(source, []).append(number)
+    parts: list[Course] = []
+    faults: dict[int, ConfigError] = {}
+    for source, numbers in sources.items():
+        rows = (row for number in numbers for row in _read_rows(staged[number], decided[number], by_column))
+        first = staged[numbers[0]]
+        try:
+            parts += courses(rows, source, in_order=first.is_in_order)
+        except RepeatedError as error:
+            fault = first.error(str(error), error.place, _repeat_fix([first]))
+            faults |= dict.fromkeys(numbers, fault)
+    return parts, faults
+
+
+def _runs(staged: Sequence[Staged], parts: Sequence[Course]) -> tuple[list[ForeignRun], list[str]]:
+    """All runs, and what is to be told of them."""
+    try:
+        runs, notes = put_together(parts)
+    except ValueError as error:
+        raise ConfigError(str(error), fix=_repeat_fix(staged)) from None
+    if len(runs) > limits.MOST_RUNS:
+        raise ConfigError(f"more than {limits.MOST_RUNS:,} runs")
+    hint = variant_hint(staged)
+    if hint and any("seed" not in run.tells and run.cell.seed for run in runs):
+        raise ConfigError(
+            f"runs of one size differ in {hint!r} and nothing tells their seed",
+            where=str(staged[0].file),
+            fix=f"if it tells curves apart, give --variant {hint}; else --ignore {hint}",
+        )
+    return runs, notes
+
+
+def _repeat_fix(staged: Sequence[Staged]) -> str:
+    hint = variant_hint(staged)
+    column = hint or "COLUMN"
+    return (
+        f"if {repr(hint) if hint else 'a column'} tells curves apart, give --variant {column}; "
+        "if a row is an evaluation, name the column of its epoch or update: --column epoch=COLUMN"
+    )
+
+
+def _read_rows(staged: Staged, settled: Settled, by_column: Mapping[str, Unit]) -> Iterator[ReadRow]:
+    for row in staged.rows:
+        yield (
+            row,
+            [
+                (settled.metrics[key], by_column[key.column].value(number))
+                for key, number in row.values
+                if key in settled.metrics
+            ],
+        )
+
+
+def _columns(
+    staged: Sequence[Staged], decided: Sequence[Settled], by_column: Mapping[str, Unit]
+) -> Iterator[ColumnRead]:
+    for one, settled in zip(staged, decided, strict=True):
+        file = str(one.file)
+        for column, name in one.fields.items():
+            yield ColumnRead(file, column, name, "")
+        for key, metric in settled.metrics.items():
+            yield ColumnRead(
+                file, key.column, metric, "; ".join(_why(key.column, settled.why.get(key, ""), by_column))
+            )
+        for key, why in settled.passed.items():
+            yield ColumnRead(file, key.column, "", why)
+        for column, why in one.passed.items():
+            yield ColumnRead(file, column, "", why or "no field or metric of that name; --column NAME=COLUMN")
+
+
+def _why(column: str, why: str, by_column: Mapping[str, Unit]) -> Iterator[str]:
+    if why:
+        yield why
+    unit = by_column[column]
+    if unit.is_error:
+        yield "an error: read as 1 minus it"
+    if unit.is_percent:
+        yield f"in percent{f': {unit.why}' if unit.why else ''}"
+
+
+def _file_notes(
+    staged: Sequence[Staged], decided: Sequence[Settled], by_column: Mapping[str, Unit]
+) -> Iterator[str]:
+    told: dict[str, None] = {}
+    for one, settled in zip(staged, decided, strict=True):
+        for note in one.notes:
+            yield f"{one.file}: {note}"
+        for state, names in one.unfinished.items():
+            shown = listed(names[:_NAMES_TOLD]) + (", ..." if len(names) > _NAMES_TOLD else "")
+            yield (
+                f"{one.file}: {plural(len(names), 'run')} left out as {state} ({shown}); "
+                "--any-state reads them too"
+            )
+        for key, metric in settled.metrics.items():
+            why = "; ".join(_why(key.column, settled.why.get(key, ""), by_column))
+            if why:
+                told[f"{key.column} is read as {metric}: {why}"] = None
+        for key, why in settled.passed.items():
+            told[f"{key.column} is not read: {why}"] = None
+        told |= dict.fromkeys(f"{column} is not read: {why}" for column, why in one.passed.items() if why)
+    yield from told
+
+
+def _run_notes(runs: Sequence[ForeignRun], decided: Sequence[Settled]) -> Iterator[str]:
+    """For each metric, how many runs have no value of it, and of how many it is an earlier one."""
+    ends = [run.end for run in runs]
+    metrics = {metric for settled in decided for metric in settled.metrics.values()} - {"wall_s"}
+    for metric in sorted(metrics):
+        lacking = sum(end.get(metric) is None for end in ends)
+        if lacking == len(runs):
+            yield f"no run has a value of {metric} (blank or not finite)"
+        elif lacking:
+            who = f"{lacking:,} of {plural(len(runs), 'run')} {'has' if lacking == 1 else 'have'}"
+            yield f"{who} no value of {metric} (blank or not finite)"
+        earlier = [run for run in runs if metric in run.carried]
+        if earlier:
+            first = earlier[0]
+            yield (
+                f"{metric} of {plural(len(earlier), 'run')} is the last that was measured, not of the end "
+                f"({first}: of {first.carried[metric]})"
+            )
+    if runs and not any(metric.startswith("test_") for metric in metrics):
+        yield "nothing is of a test or validation split: --column test_accuracy=COLUMN names what is"
+
+
+def refusals(reading: Reading) -> Iterator[str]:
+    """A line for each file that is not read."""
+    for error in reading.refused:
+        yield f"not read: {error.line}"
+
+
+def without_runs(reading: Reading) -> ConfigError:
+    """The error of files that hold no run, or no value of one."""
+    if reading.runs:
+        return ConfigError("no run there has a value of a metric: all cells are blank")
+    if any(one.unfinished for one in reading.files):
+        return ConfigError("no run there has ended", fix="--any-state reads them all the same")
+    ignored = ", ".join(dict.fromkeys(column for one in reading.files for column in one.passed))
+    return ConfigError(
+        f"no value of a metric is known there{f'; {ignored} were not read' if ignored else ''}",
+        fix="name one like --column test_accuracy=NAME",
+    )

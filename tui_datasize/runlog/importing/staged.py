@@ -1,0 +1,223 @@
+"""What one file tells, before it is decided what of it counts."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from tui_datasize.errors import ConfigError
+from tui_datasize.runlog.importing.meanings import Meaning
+
+MOST_RUNS = 20_000
+MOST_VALUES = 4_000_000
+MOST_BYTES = 256 * 2**20
+
+_KINDS_KEPT = 20
+"""Different texts of a column that are kept; a column with more tells no curves apart."""
+_BLANK = frozenset({"", "na", "n/a", "null", "none", "-", "--", "?"})
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When in a run something was measured, as far as the file tells."""
+
+    update: int | None = None
+    epoch: float | None = None
+
+    @property
+    def order(self) -> tuple[int, float]:
+        """What moments of one run are sorted by."""
+        return (self.update or 0, self.epoch or 0.0)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether there is one: without, a row is a whole run."""
+        return self.update is not None or self.epoch is not None
+
+    def __str__(self) -> str:
+        if self.update is not None:
+            return f"update {self.update}"
+        return f"epoch {self.epoch:g}" if self.epoch is not None else "its only row"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose a row is."""
+
+    train_size: int
+    seed: int | None
+    """None where nothing tells it."""
+    draw: int | None
+    variant: tuple[tuple[str, str], ...] = ()
+    run: str = ""
+    """Name of the run, or of the file: of runs without a seed nothing else tells them apart."""
+
+
+class Key(NamedTuple):
+    """A column or tag, and the split that its name, its row or its folder tells."""
+
+    column: str
+    split: str
+
+
+class Row(NamedTuple):
+    """Values of one run at one moment."""
+
+    origin: Origin
+    moment: Moment
+    place: int
+    """Line or record."""
+    values: tuple[tuple[Key, float | None], ...]
+    """As they stand in the file; None where they are not finite."""
+    state: str = ""
+    """How its run ended, in the file's word."""
+
+
+@dataclass(slots=True)
+class Extent:
+    """The values of a column."""
+
+    low: float = math.inf
+    high: float = -math.inf
+    low_place: int = 0
+    high_place: int = 0
+    n_percent: int = 0
+    """Values that were written with a percent sign."""
+    n_plain: int = 0
+
+    def take(self, value: float, place: int, has_sign: bool) -> None:
+        """Note a finite value."""
+        if value < self.low:
+            self.low, self.low_place = value, place
+        if value > self.high:
+            self.high, self.high_place = value, place
+        if has_sign:
+            self.n_percent += 1
+        else:
+            self.n_plain += 1
+
+
+@dataclass
+class Staged:
+    """What one file tells."""
+
+    file: Path
+    form: str
+    """What the reader takes it for."""
+    place: str = "line"
+    """What places count."""
+    is_in_order: bool = False
+    """Whether rows stand in the order of their writing, whatever their steps."""
+    is_strict: bool = False
+    room: int = MOST_VALUES
+    """Values that may still come."""
+    fields: dict[str, str] = field(default_factory=dict)
+    """What columns without metrics were read as."""
+    columns: dict[str, Meaning] = field(default_factory=dict)
+    passed: dict[str, str] = field(default_factory=dict)
+    """Columns that are not read, and why; empty where their name says nothing."""
+    rows: list[Row] = field(default_factory=list)
+    extents: dict[str, Extent] = field(default_factory=dict)
+    kinds: dict[str, dict[int, set[str]]] = field(default_factory=dict)
+    """Texts of columns that are not read, by train size."""
+    unfinished: dict[str, list[str]] = field(default_factory=dict)
+    """Names of runs that were left out, by their state."""
+    notes: list[str] = field(default_factory=list)
+    _origins: set[Origin] = field(default_factory=set)
+
+    def add(self, row: Row) -> None:
+        """Note a row.
+
+        Raises:
+            ValueError: Its size is 0, or it is one of too many.
+        """
+        if row.origin.train_size < 1:
+            raise ValueError("the train size is 0")
+        self._origins.add(row.origin)
+        if len(self._origins) > MOST_RUNS:
+            raise ValueError(f"more than {MOST_RUNS:,} runs")
+        self.room -= len(row.values)
+        if self.room < 0:
+            raise ValueError(f"more than {MOST_VALUES:,} values")
+        self.rows.append(row)
+
+    def number(self, column: str, text: str | float, place: int) -> float | None:
+        """A value of a column as it stands there; None where it is blank or NaN, or a loss without bounds.
+
+        Raises:
+            ValueError: It is no number, or no share.
+        """
+        meaning = self.columns[column]
+        found, has_sign = _number(text, column)
+        if found is None or (math.isinf(found) and meaning.score == "loss"):
+            return None
+        if math.isinf(found):
+            raise ValueError(f"{column} is {found:g}, not a finite number")
+        self.extents.setdefault(column, Extent()).take(found, place, has_sign)
+        return found
+
+    def pass_over(self, column: str, size: int, text: str) -> None:
+        """Note a text of a column that is not read."""
+        kinds = self.kinds.setdefault(column, {})
+        of_size = kinds.setdefault(size, set())
+        if len(of_size) <= _KINDS_KEPT:
+            of_size.add(text)
+
+    def torn(self, what: str) -> None:
+        """Note that something was cut off or damaged and is left out.
+
+        Raises:
+            ValueError: Nothing may be: the import is strict.
+        """
+        if self.is_strict:
+            raise ValueError(what)
+        self.notes.append(what)
+
+    def error(self, what: str, place: int = 0, fix: str = "") -> ConfigError:
+        """The error of this file."""
+        where = f"{self.file}, {self.place} {place}" if place else str(self.file)
+        return ConfigError(what, where=where, fix=fix)
+
+
+def _number(text: str | float, column: str) -> tuple[float | None, bool]:
+    if isinstance(text, float):
+        return (None if math.isnan(text) else text), False
+    words = text.strip()
+    if words.lower() in _BLANK:
+        return None, False
+    has_sign = words.endswith("%")
+    try:
+        number = float(words.removesuffix("%").rstrip())
+    except ValueError:
+        hint = "; decimals are written with a point" if _DECIMAL_COMMA.fullmatch(words) else ""
+        raise ValueError(f"{column} is {text!r}, not a number{hint}") from None
+    return (None if math.isnan(number) else number), has_sign
+
+
+def variant_hint(staged: Sequence[Staged]) -> str:
+    """A column that seems to tell curves apart and was not read; empty where there is none.
+
+    It holds a few texts that are no numbers, several at one size, and some of them at several sizes.
+    """
+    for one in staged:
+        for column, by_size in one.kinds.items():
+            texts = set().union(*by_size.values())
+            if not 1 < len(texts) <= _KINDS_KEPT or any(map(_is_number, texts)):
+                continue
+            returns = sum(len(of_size) for of_size in by_size.values()) > len(texts)
+            if returns and max(len(of_size) for of_size in by_size.values()) > 1:
+                return column
+    return ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text.lower() in _BLANK
+    return True
