@@ -6,7 +6,8 @@ import os
 import shlex
 import signal
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,17 @@ from tests.faults.fake_gpus import GPU
 from tests.faults.lab import Lab, is_alive
 from tests.faults.no_processes import MARK
 from tui_datasize.errors import StorageError
+from tui_datasize.experiments.packing import memory_key
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.faults import FaultKind
+from tui_datasize.jobs.memory import CONTEXT_BYTES, Learned
+from tui_datasize.jobs.policy import MARGIN_BYTES
 from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.store import Store
 
 pytestmark = pytest.mark.faults
 
+GIB = 2**30
 WILD = "tests.faults.wild_clock"
 SCARCE = "tests.faults.no_processes"
 
@@ -105,6 +111,21 @@ def test_a_run_that_fills_a_shared_gpu_has_it_to_itself_the_second_time(lab: Lab
     job = lab.wait_for(second, JobState.FAILED)
     assert (job.attempts, job.reason) == (2, reason)
     assert lab.wait_for(third, JobState.SUCCEEDED).attempts == 1
+
+
+def test_a_run_has_memory_for_what_its_kind_took_and_for_its_own_images(lab: Lab) -> None:
+    small = lab.spec(0, gate=str(lab.gate()))
+    with closing(Store(lab.project.queue)) as store:
+        with store.transaction():
+            store.learn_memory(memory_key(small), Learned(False, 3 * GIB, GIB // 100, test_bytes=GIB))
+        (large,) = lab.enqueue(replace(small, train_size=800))
+        lab.start_scheduler("--slots-per-gpu", "3", through=["tests.faults.fake_gpus"])
+        lab.wait_for(large, JobState.RUNNING)
+        (job,) = store.active()
+    expected_bytes = CONTEXT_BYTES + 4 * GIB + 800 * (GIB // 100) + MARGIN_BYTES
+    assert (job.device, job.reserved_bytes) == (GPU, expected_bytes)
+    lab.gate().touch()
+    lab.wait_for(large, JobState.SUCCEEDED)
 
 
 @pytest.mark.parametrize("starts", ["cold", "warm", "forked"])

@@ -136,6 +136,7 @@ def test_a_lane_resumes_alone_and_the_record_tells(queue_run, compute):
     assert main([str(whole.directory)]) == EXIT_OK
     told = facts(broken[1])
     assert (told["pack_width"], told["pack_implementation"]) == (1, "alone")
+    assert (told["image_bytes"], told["train_images_device_bytes"]) == (64, 64 * specs[1].train_size)
     assert (told["pack_widths"], told["pack_implementations"]) == ([2, 1], ["fused", "alone"])
     assert_agree(evaluations(broken[1]), evaluations(whole))
 
@@ -202,6 +203,7 @@ def test_a_run_alone_goes_on_with_its_images_in_their_file_before_it_fails(queue
         ((outcome, reason),) = ends([run])
         assert outcome is (Outcome.FAILED if is_hopeless else Outcome.SUCCEEDED)
         assert reason.startswith("out of memory: ") == is_hopeless
+        assert facts(run)["train_images_device_bytes"] == facts(run)["test_images_device_bytes"] == 0
 
 
 def test_a_run_whose_images_are_in_their_file_already_is_not_tried_like_that_again(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tui_datasize.jobs.active import noted_peak_bytes
+from tui_datasize.jobs.memory import Learned, noted_memory
 from tui_datasize.jobs.preloader import PACKET_BYTES
 from tui_datasize.jobs.spawn import ColdSpawner, SpawnRequest, Worker
 from tui_datasize.jobs.warm import WarmSpawner
@@ -69,6 +69,8 @@ def test_a_pack_whose_directories_fill_more_than_a_message_starts_cold(warm: War
         # What a process had with other runs is not this one's.
         ({"peak_device_memory_bytes": 3 * GIB, "pack_widths": [4, 1]}, False),
         ({"peak_memory_bytes": 3 * GIB}, False),
+        # Of an earlier version, which did not tell where images lay.
+        ({"peak_device_memory_bytes": 3 * GIB, "image_bytes": None}, False),
         ([], False),
     ],
 )
@@ -76,6 +78,8 @@ def test_memory_is_learned_from_a_run_that_had_its_process_to_itself(
     tmp_path: Path, noted: object, is_learned: bool
 ) -> None:
     run = RunPaths(tmp_path)
-    assert noted_peak_bytes(run) == 0
-    run.provenance.write_text(json.dumps(noted))
-    assert (noted_peak_bytes(run) > 3 * GIB) == is_learned
+    assert noted_memory(run) is None
+    placed = {"image_bytes": 784, "train_images_device_bytes": GIB, "test_images_device_bytes": GIB // 2}
+    run.provenance.write_text(json.dumps({**placed, **noted} if isinstance(noted, dict) else noted))
+    expected = Learned(in_file=False, work_bytes=3 * GIB // 2, image_bytes=784, test_bytes=GIB // 2)
+    assert noted_memory(run) == (expected if is_learned else None)

@@ -219,6 +219,12 @@ def test_a_pack_passes_others_of_its_priority_alone() -> None:
     assert packs(place([*alike(1, priority=1), *alike(2, start=5)], [cpu(1)], [])) == ["a0"]
 
 
+def test_a_pack_has_once_what_a_worker_has_once() -> None:
+    waiting = [replace(one, shared_bytes=3 * GIB) for one in alike(8, peak=4)]
+    (placement,) = place(waiting, [packing(free=15, free_slots=1)], [])
+    assert placement.reserved_bytes == (4 * GIB + MARGIN_BYTES, *[GIB] * 7)
+
+
 def test_a_pack_has_the_peak_of_each_of_its_jobs_and_one_margin() -> None:
     (placement,) = place(alike(8, peak=4), [packing(free=15, free_slots=1)], [])
     assert placement.reserved_bytes == (4 * GIB + MARGIN_BYTES, 4 * GIB, 4 * GIB)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import selectors
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,6 +13,7 @@ from tests.unit.test_store import active_job, new_job
 from tui_datasize.experiments.device_settings import Packs
 from tui_datasize.jobs.gpus import DeviceMonitor
 from tui_datasize.jobs.ledger import DeviceLedger, DeviceLimits
+from tui_datasize.jobs.memory import CONTEXT_BYTES, Learned
 from tui_datasize.jobs.policy import Device, Reservation
 from tui_datasize.jobs.spawn import Worker
 from tui_datasize.jobs.state import JobState
@@ -44,12 +46,18 @@ def start(
     running: bool = True,
     tag: str = "",
     worker: Worker | None = None,
+    train_bytes: int | None = None,
 ) -> None:
-    store.add(new_job(run_id))
+    store.add(new_job(run_id, workload=f"workload of {run_id}"))
     store.begin_attempt(run_id, 1, device, 6 * GIB, tag)
     if running:
         store.change(run_id, JobState.RUNNING)
     supervisor.add(active_job(store, run_id), worker or Worker(ME))
+    if train_bytes is not None:
+        paths = ProjectPaths(store.path.parents[1]).run("letters", run_id)
+        paths.directory.mkdir(parents=True)
+        noted = {"image_bytes": 784, "train_images_device_bytes": train_bytes}
+        paths.provenance.write_text(json.dumps({**noted, "test_images_device_bytes": GIB, "attempt": 1}))
 
 
 def ledger_of(store: Store, supervisor: Supervisor, nvml: FakeNvml, **limits: float | Packs) -> DeviceLedger:
@@ -107,17 +115,32 @@ def test_a_pack_takes_one_slot_and_its_memory_is_shared(store: Store, supervisor
     ledger = ledger_of(store, supervisor, nvml, warm_up_s=0, slots_per_gpu=3, max_jobs_per_gpu=4)
     assert ledger.unclaimed() == {"GPU-a": 2}
     assert list(ledger.reservations()) == [Reservation("GPU-a", 18 * GIB, 8 * GIB)]
-    # A fourth run of the pack has ended, and the process still has its memory.
-    assert store.waiting(1)[0].peak_bytes == 2 * GIB
 
 
-def test_the_peak_of_a_workload_is_learned_from_its_process(store: Store, supervisor: Supervisor) -> None:
-    start(store, supervisor, "one", "GPU-a")
-    store.add(new_job("two"))
-    nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB, used_bytes=5 * GIB, processes={ME.pid: 4 * GIB, 1: GIB}))
+def test_the_memory_of_a_workload_is_learned_from_its_process_without_images_and_context(
+    store: Store, supervisor: Supervisor
+) -> None:
+    start(store, supervisor, "one", "GPU-a", train_bytes=2 * GIB)
+    nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB, used_bytes=6 * GIB, processes={ME.pid: 5 * GIB, 1: GIB}))
     ledger = ledger_of(store, supervisor, nvml, warm_up_s=0)
-    assert store.waiting(1)[0].peak_bytes == 4 * GIB
-    assert list(ledger.reservations()) == [Reservation("GPU-a", 6 * GIB, 4 * GIB)]
+    assert store.learned("workload of one") == [Learned(False, 2 * GIB - CONTEXT_BYTES, 784, GIB)]
+    assert list(ledger.reservations()) == [Reservation("GPU-a", 6 * GIB, 5 * GIB)]
+
+
+def test_each_lane_of_a_pack_has_its_part_once_it_is_told_where_all_images_lie(
+    store: Store, supervisor: Supervisor
+) -> None:
+    worker = Worker(ME, run_ids=("one", "two"))
+    start(store, supervisor, "one", "GPU-a", tag="t", worker=worker, train_bytes=GIB)
+    nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB, used_bytes=9 * GIB, processes={ME.pid: 9 * GIB}))
+    # The second run is not seen, as one that has ended: its memory stays with the process.
+    ledger_of(store, supervisor, nvml)
+    assert store.learned("workload of one") == []
+    start(store, supervisor, "two", "GPU-a", tag="t", worker=worker, train_bytes=3 * GIB)
+    ledger_of(store, supervisor, nvml)
+    each_bytes = (9 * GIB - CONTEXT_BYTES - GIB - 4 * GIB) // 2
+    for run_id in ("one", "two"):
+        assert store.learned(f"workload of {run_id}") == [Learned(False, each_bytes, 784, GIB)]
 
 
 def test_a_job_that_just_started_is_warming_up(store: Store, supervisor: Supervisor) -> None:

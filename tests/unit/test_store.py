@@ -17,6 +17,7 @@ from tui_datasize.jobs.database import (
     refuse_network_file_system,
     storage_errors,
 )
+from tui_datasize.jobs.memory import Learned
 from tui_datasize.jobs.records import ActiveJob, NewJob
 from tui_datasize.jobs.schema import SCHEMA_VERSION
 from tui_datasize.jobs.state import IllegalTransitionError, JobState
@@ -129,10 +130,11 @@ def test_a_transaction_is_all_or_nothing(store: Store) -> None:
 
 def test_the_largest_peak_of_a_workload_is_remembered(store: Store) -> None:
     store.add(new_job("a"))
-    assert store.waiting(1)[0].peak_bytes is None
-    for used_bytes in (5, 9, 7):
-        store.learn_peak("emnist cnn3 b72", used_bytes)
-    assert store.waiting(1)[0].peak_bytes == 9
+    (job,) = store.waiting(1)
+    assert store.learned(job.workload) == []
+    for in_file, work_bytes in ((False, 5), (False, 9), (True, 6), (False, 7)):
+        store.learn_memory(job.workload, Learned(in_file, work_bytes, 784, 10))
+    assert store.learned(job.workload) == [Learned(False, 9, 784, 10), Learned(True, 6, 784, 10)]
 
 
 def test_what_another_connection_commits_is_noticed(store: Store) -> None:

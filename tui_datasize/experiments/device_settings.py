@@ -14,6 +14,9 @@ Packs: TypeAlias = Literal["off", "auto", "always"]
 """Where one worker may train several runs at once: nowhere, on GPUs, or on the CPU as well."""
 PACKS: tuple[Packs, ...] = get_args(Packs)
 
+IMAGES_SHARE = 0.5
+"""Of a device's free memory: images that take more stay in their file, so that the model has the rest."""
+
 MOST_SLOTS = 64
 """More jobs than this on one GPU are a slip of the finger."""
 

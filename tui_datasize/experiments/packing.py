@@ -1,4 +1,4 @@
-"""Which runs one process may train at once, as the lanes of a pack."""
+"""Which runs one process may train at once, as the lanes of a pack, and which need as much memory."""
 
 from __future__ import annotations
 
@@ -38,13 +38,25 @@ def pack_key(spec: RunSpec) -> str:
     """
     if spec.imported or spec.model.name not in MODELS:
         return ""
-    has_free_length = spec.model.name not in _COUPLED_BATCHES
+    return f"{spec.model.name}-{_digest(spec, has_free_length=spec.model.name not in _COUPLED_BATCHES)}"
+
+
+def memory_key(spec: RunSpec) -> str:
+    """What decides the memory of a run on a GPU but for its training images: runs that share it need as much.
+
+    All that `pack_key` has in it, whatever the model; image size, crop, precision and batch size are.
+    """
+    return f"{spec.dataset} {spec.model.name} b{spec.batch_size} {_digest(spec, has_free_length=True)}"
+
+
+def _digest(spec: RunSpec, *, has_free_length: bool) -> str:
+    """Of what decides the kernels of an update, and of size and budget where they are not free."""
     # What a field means is not asked for here: one that is added later keeps runs apart.
     shared = replace(
         spec,
         experiment="",
         seed=0,
-        model=ModelSpec(spec.model.name, all_options(spec.model)),
+        model=_in_full(spec.model),
         train_size=_ANY_SIZE if has_free_length else spec.train_size,
         budget=_ANY_BUDGET if has_free_length else spec.budget,
         subset=SubsetSpec(),
@@ -57,7 +69,12 @@ def pack_key(spec: RunSpec) -> str:
         transfer=_without_source(spec.transfer),
     )
     canonical = json.dumps(shared.to_dict(), sort_keys=True)
-    return f"{spec.model.name}-{hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()}"
+    return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
+
+
+def _in_full(model: ModelSpec) -> ModelSpec:
+    """A model with the options that it was not given, where they are known."""
+    return ModelSpec(model.name, all_options(model)) if model.name in MODELS else model
 
 
 def _without_source(transfer: Transfer | None) -> Transfer | None:

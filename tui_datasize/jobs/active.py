@@ -7,18 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from tui_datasize.files import read_object
 from tui_datasize.jobs.gpus import CPU
 from tui_datasize.jobs.judge import Ending, Finding
+from tui_datasize.jobs.memory import Learned
 from tui_datasize.jobs.process import describe_status
 from tui_datasize.jobs.records import ActiveJob
 from tui_datasize.jobs.spawn import Worker, cannot_start
 from tui_datasize.runlog.claim import ExitRecord, Outcome
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import RunPaths
-
-_CONTEXT_BYTES = 768 * 2**20
-"""What a process has on a GPU beyond what its libraries ask for: kernels and the driver's own."""
 
 
 @dataclass(slots=True)
@@ -34,8 +31,8 @@ class ActiveRun:
     """The process whose end will wake, or has woken, the scheduler."""
     pidfd: int | None = None
     """Descriptor of that process while it is watched."""
-    peak_bytes: int = 0
-    """Most GPU memory that it has been seen to have; of a pack, its part."""
+    learned: Learned | None = None
+    """What its process has taught of its workload so far."""
     look_at_s: float = 0.0
     """When to look again, on the monotonic clock."""
     since_s: dict[str, float] = field(default_factory=dict)
@@ -61,18 +58,6 @@ def last_sign(run: ActiveRun) -> str:
     if not written_s:
         return ""
     return datetime.fromtimestamp(max(written_s), UTC).isoformat(timespec="milliseconds")
-
-
-def noted_peak_bytes(paths: RunPaths) -> int:
-    """Most GPU memory that a run had by itself, as its worker noted it; 0 where it did not.
-
-    In a container the driver may tell of no process what it has.
-    """
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        noted = read_object(paths.provenance)
-        if noted.get("pack_widths", [1]) == [1]:
-            return int(noted["peak_device_memory_bytes"]) + _CONTEXT_BYTES
-    return 0
 
 
 def ending_of(run: ActiveRun, record: ExitRecord | None, finding: Finding, *, is_for_another: bool) -> Ending:

@@ -14,6 +14,7 @@ from tui_datasize.experiments.load import DATA_VARIABLE
 from tui_datasize.experiments.packing import pack_key
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.files import fault_of, parse_object
+from tui_datasize.jobs import memory
 from tui_datasize.jobs.database import concerns_all
 from tui_datasize.jobs.faults import RUNS, FaultKind, faults_of_disk
 from tui_datasize.jobs.gpus import CPU, VISIBLE_VARIABLE
@@ -186,13 +187,8 @@ class Dispatcher:
             return []
         waiting = {job.run_id: job for job in self._store.waiting(most + _LOOKAHEAD)}
         can_share = any(device.pack_width > 1 for device in devices)
-        candidates = [
-            WaitingJob(
-                *(job.run_id, job.priority, job.position, job.alone, job.peak_bytes),
-                pack_key=self._pack_key(job) if can_share else "",
-            )
-            for job in waiting.values()
-        ]
+        gpu_bytes = max(device.memory_total_bytes or 0 for device in devices)
+        candidates = [self._candidate(job, gpu_bytes, can_share=can_share) for job in waiting.values()]
         starts = []
         for placement in place(candidates, devices, self._ledger.reservations()):
             reserved = zip(placement.run_ids, placement.reserved_bytes, strict=True)
@@ -200,6 +196,18 @@ class Dispatcher:
             if ready := tuple(lane for lane in lanes if lane):
                 starts.append(_Start(ready, placement, uuid.uuid4().hex))
         return starts[:1] if self._pause.is_probing else starts
+
+    def _candidate(self, job: QueuedJob, gpu_bytes: int, *, can_share: bool) -> WaitingJob:
+        """A job as placement sees it; without a GPU nothing is asked about its memory."""
+        need = (
+            memory.need(self._store.learned(job.workload), job.train_size, gpu_bytes) if gpu_bytes else None
+        )
+        return WaitingJob(
+            *(job.run_id, job.priority, job.position, job.alone),
+            peak_bytes=need.process_bytes + need.lane_bytes if need else None,
+            shared_bytes=need.process_bytes if need else 0,
+            pack_key=self._pack_key(job) if can_share else "",
+        )
 
     def _pack_key(self, job: QueuedJob) -> str:
         """What a job must have in common with others to share a worker; empty where it gets its own."""

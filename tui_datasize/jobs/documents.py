@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import tui_datasize
+from tui_datasize.experiments.packing import memory_key
 from tui_datasize.experiments.spec import SCHEMA_VERSION, RunSpec
 from tui_datasize.files import parse_object
 from tui_datasize.jobs.records import NewJob
@@ -94,7 +95,7 @@ class JobDocument:
         return NewJob(
             run_id=run_id,
             experiment=spec.experiment,
-            workload=f"{spec.dataset} {spec.model} b{spec.batch_size}",
+            workload=memory_key(spec),
             state=state,
             priority=priority,
             attempts=seen.newest_attempt,

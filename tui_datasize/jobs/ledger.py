@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tui_datasize.experiments.device_settings import Packs, written
 from tui_datasize.jobs.active import ActiveRun
 from tui_datasize.jobs.gpus import CPU, DeviceMonitor, DeviceReport, Gpu, capacities, or_cpu
+from tui_datasize.jobs.memory import CONTEXT_BYTES, learn, noted_images
 from tui_datasize.jobs.policy import Device, Reservation
 from tui_datasize.jobs.process import describe_process
 from tui_datasize.jobs.state import JobState
@@ -217,13 +218,20 @@ class DeviceLedger:
         )
 
     def _learn_peak(self, runs: Sequence[ActiveRun]) -> None:
+        used_bytes = self._used_bytes(runs)
         # Memory of a run that has ended stays with the process for those that go on.
-        used_bytes = self._used_bytes(runs) // runs[0].worker.lanes
+        if not used_bytes or len(runs) < runs[0].worker.lanes:
+            return
+        images = [noted_images(run.paths, run.job.attempts) for run in runs]
+        placed = [one for one in images if one]
+        learned = learn(used_bytes - CONTEXT_BYTES, placed) if len(placed) == len(runs) else None
+        if learned is None:
+            return
         for run in runs:
-            if used_bytes > run.peak_bytes:
-                run.peak_bytes = used_bytes
+            if run.learned is None or run.learned.is_less_than(learned):
+                run.learned = learned
                 with self._store.transaction():
-                    self._store.learn_peak(run.job.workload, used_bytes)
+                    self._store.learn_memory(run.job.workload, learned)
 
     def _used_bytes(self, runs: Sequence[ActiveRun]) -> int:
         process = runs[0].worker.process

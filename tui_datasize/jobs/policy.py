@@ -24,9 +24,11 @@ class WaitingJob:
     alone: bool = False
     """It ran out of memory beside others and gets a GPU to itself."""
     peak_bytes: int | None = None
-    """Most memory that runs of its workload took on a GPU; None while none has been seen."""
+    """Most memory that it will take on a GPU by itself; None while no run of its workload has been seen."""
     pack_key: str = ""
     """What it must have in common with others to share a worker with them; empty to have its own."""
+    shared_bytes: int = 0
+    """What of its peak a worker has once for all its jobs: its context, the test images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,7 @@ class _Room:
 
     def _lane_bytes(self, job: WaitingJob) -> int:
         # The margin is left once for each worker.
-        return self._need_bytes(job) - MARGIN_BYTES
+        return max(0, self._need_bytes(job) - MARGIN_BYTES - job.shared_bytes)
 
 
 @dataclass(slots=True)

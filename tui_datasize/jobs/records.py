@@ -49,8 +49,6 @@ class QueuedJob:
     position: int
     attempts: int
     alone: bool
-    peak_bytes: int | None
-    """Most GPU memory that its workload has been seen to take."""
     document: str
     shape: int
     """Number of its specification without seeds, draw and source, in the table `shapes`."""
@@ -67,6 +65,13 @@ class QueuedJob:
     def data_dir(self) -> str:
         """Where its worker finds data sets; empty where the document does not tell."""
         return json.loads(self.document).get("data_dir") or ""
+
+    @property
+    def train_size(self) -> int:
+        """Training images; 0 where the document does not tell."""
+        spec = json.loads(self.document).get("spec")
+        size = spec.get("train_size") if isinstance(spec, dict) else None
+        return size if isinstance(size, int) else 0
 
 
 @dataclass(frozen=True, slots=True)

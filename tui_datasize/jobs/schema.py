@@ -22,11 +22,11 @@ NEVER_BEGAN = "never began"
 VANISHED = "vanished"
 """Outcome of an attempt whose worker went without a word."""
 QUEUED_JOB = (
-    "run_id, experiment, jobs.workload, priority, position, attempts, alone, peak_bytes, document, shape, "
+    "run_id, experiment, workload, priority, position, attempts, alone, document, shape, "
     f"coalesce((SELECT outcome = '{VANISHED}' FROM attempts WHERE attempts.run_id = jobs.run_id "
     f"AND outcome != '{NEVER_BEGAN}' ORDER BY attempt DESC LIMIT 1), 0) AS has_vanished"
 )
-"""The columns of a `QueuedJob`, of `jobs` joined with `workloads`."""
+"""The columns of a `QueuedJob`, of `jobs`."""
 
 ACTIVE_JOB = (
     "run_id, experiment, workload, state, attempts, max_attempts, alone, cancel_requested, "
@@ -162,7 +162,20 @@ INSERT INTO cards (uuid, used) SELECT DISTINCT device, 1 FROM attempts WHERE dev
 """
 """`used` tells whether a run has used the GPU; `taken` tells who keeps it from taking runs."""
 
-STEPS = (_FIRST, _LEVERS, _SHAPES, _FAULTS, _CARDS)
+_MEMORY = """
+CREATE TABLE memory (
+    workload TEXT NOT NULL,
+    in_file INTEGER NOT NULL,
+    work_bytes INTEGER NOT NULL,
+    image_bytes INTEGER NOT NULL,
+    test_bytes INTEGER NOT NULL,
+    PRIMARY KEY (workload, in_file)
+) WITHOUT ROWID;
+DROP TABLE workloads;
+"""
+"""What runs of a workload took of a GPU, by where their training images lay: see `memory.Learned`."""
+
+STEPS = (_FIRST, _LEVERS, _SHAPES, _FAULTS, _CARDS, _MEMORY)
 """What takes a database from each version to the next; a new one takes them all. Never edit a step
 that was released: add another."""
 

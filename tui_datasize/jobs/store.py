@@ -24,6 +24,7 @@ from tui_datasize.jobs.database import (
 from tui_datasize.jobs.dependencies import Dependencies, stranded_by
 from tui_datasize.jobs.faults import Faults
 from tui_datasize.jobs.gpus import CPU
+from tui_datasize.jobs.memory import Learned
 from tui_datasize.jobs.notices import Notices
 from tui_datasize.jobs.records import ActiveJob, NewJob, PastAttempt, PendingCommand, QueuedJob
 from tui_datasize.jobs.schema import ACTIVE, ACTIVE_JOB, NEVER_BEGAN, QUEUED_JOB, STARTABLE, WAITING, shape_of
@@ -246,8 +247,7 @@ class Store:
     def waiting(self, limit: int) -> list[QueuedJob]:
         """The first jobs in line for a device."""
         rows = self._all(
-            f"SELECT {QUEUED_JOB} FROM jobs LEFT JOIN workloads USING (workload) WHERE {STARTABLE} "
-            "ORDER BY priority DESC, position LIMIT ?",
+            f"SELECT {QUEUED_JOB} FROM jobs WHERE {STARTABLE} ORDER BY priority DESC, position LIMIT ?",
             limit,
         )
         return [QueuedJob.of(row) for row in rows]
@@ -342,12 +342,21 @@ class Store:
         """Give a job's next attempt a GPU to itself."""
         self._run("UPDATE jobs SET alone = 1 WHERE run_id = ?", run_id)
 
-    def learn_peak(self, workload: str, used_bytes: int) -> None:
+    def learned(self, workload: str) -> list[Learned]:
+        """What has been seen of a workload's GPU memory, by where its images lay."""
+        rows = self._all(
+            "SELECT in_file, work_bytes, image_bytes, test_bytes FROM memory WHERE workload = ?", workload
+        )
+        return [Learned(bool(row[0]), *row[1:]) for row in rows]
+
+    def learn_memory(self, workload: str, learned: Learned) -> None:
         """Remember the most GPU memory that a workload has been seen to take."""
         self._run(
-            "INSERT INTO workloads VALUES (?, ?) ON CONFLICT (workload) "
-            "DO UPDATE SET peak_bytes = max(peak_bytes, excluded.peak_bytes)",
-            *(workload, used_bytes),
+            "INSERT INTO memory (workload, in_file, work_bytes, image_bytes, test_bytes) "
+            "VALUES (?, ?, ?, ?, ?) ON CONFLICT (workload, in_file) DO UPDATE SET "
+            "work_bytes = max(work_bytes, excluded.work_bytes), image_bytes = excluded.image_bytes, "
+            "test_bytes = max(test_bytes, excluded.test_bytes)",
+            *(workload, learned.in_file, learned.work_bytes, learned.image_bytes, learned.test_bytes),
         )
 
     def _shape(self, document: str) -> int:

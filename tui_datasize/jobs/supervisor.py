@@ -15,9 +15,10 @@ from dataclasses import replace
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.files import fault_of
-from tui_datasize.jobs.active import ActiveRun, ending_of, last_sign, noted_peak_bytes
+from tui_datasize.jobs.active import ActiveRun, ending_of, last_sign
 from tui_datasize.jobs.database import concerns_all, storage_errors
 from tui_datasize.jobs.judge import Decision, Ending, Finding, decide, ended, find, starts_again
+from tui_datasize.jobs.memory import noted_memory
 from tui_datasize.jobs.process import ProjectProcesses
 from tui_datasize.jobs.records import ActiveJob
 from tui_datasize.jobs.schema import VANISHED
@@ -285,8 +286,8 @@ class Supervisor:
                 self._store.set_alone(job.run_id)
             if decision.is_forgiven:
                 self._store.grant_attempt(job.run_id)
-            if decision.state is JobState.SUCCEEDED and (peak_bytes := noted_peak_bytes(run.paths)):
-                self._store.learn_peak(job.workload, peak_bytes)
+            if decision.state is JobState.SUCCEEDED and (learned := noted_memory(run.paths)):
+                self._store.learn_memory(job.workload, learned)
         self._forget(run, decision.state, decision.reason)
 
     def _repeat(self, run: ActiveRun, reason: str) -> None:

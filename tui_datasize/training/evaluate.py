@@ -43,6 +43,10 @@ class ImageBatches(Protocol):
     def home(self) -> torch.device:
         """Where `batch` wants positions to be."""
 
+    @property
+    def device_bytes(self) -> int:
+        """What the images take of the device's memory as long as they are there."""
+
     def __len__(self) -> int:
         """N, the number of images."""
 
@@ -67,6 +71,11 @@ class DeviceSplit:
     def home(self) -> torch.device:
         """The device."""
         return self.labels.device
+
+    @property
+    def device_bytes(self) -> int:
+        """All of them."""
+        return self.images.nbytes
 
     def __len__(self) -> int:
         """N, the number of images."""

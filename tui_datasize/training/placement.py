@@ -11,12 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tui_datasize.experiments.device_settings import IMAGES_SHARE
 from tui_datasize.training.arrays import ImageRows, ImageSplit
 from tui_datasize.training.evaluate import DeviceSplit, ImageBatches, Integers
 from tui_datasize.training.reading import upload
-
-_LARGEST_SHARE = 0.5
-"""Of the free memory; the rest is for the model."""
 
 
 class Room(Protocol):
@@ -49,6 +47,11 @@ class MappedSplit:
         """N, the number of images."""
         return len(self.rows)
 
+    @property
+    def device_bytes(self) -> int:
+        """None: all images are in their file."""
+        return 0
+
     def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Images and labels on the device."""
         chosen = positions if isinstance(positions, slice) else positions.numpy()
@@ -64,9 +67,9 @@ class MappedSplit:
 def has_room(images_bytes: int, device: torch.device) -> bool:
     """Whether images take up at most half of what is free: on a GPU, or of a CPU slot's part of memory."""
     if device.type == "cuda":
-        return images_bytes <= _LARGEST_SHARE * torch.cuda.mem_get_info(device)[0]
+        return images_bytes <= IMAGES_SHARE * torch.cuda.mem_get_info(device)[0]
     slots = os.cpu_count() or 1
-    return images_bytes <= _LARGEST_SHARE * _available_bytes() / slots
+    return images_bytes <= IMAGES_SHARE * _available_bytes() / slots
 
 
 def place(

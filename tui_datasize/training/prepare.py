@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -88,6 +89,11 @@ def prepare(
     session = Session(
         *(paths, spec, dataset, subset, chosen), source=source, test=test, tell=tell, room=shared.room
     )
+    facts |= {
+        "image_bytes": math.prod(dataset.image_shape),
+        "train_images_device_bytes": session.trainer.subset.device_bytes,
+        "test_images_device_bytes": test.device_bytes,
+    }
     facts |= describe_cost(session.trainer.model, input_shape(dataset.image_shape, spec.augmentation))
     write_json(paths.provenance, facts | (history if session.has_resumed else {}))
     return session

@@ -1,0 +1,116 @@
+"""What runs take of a GPU's memory, in parts: a process, its lanes, their images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from tui_datasize.experiments.device_settings import IMAGES_SHARE
+from tui_datasize.files import read_object
+from tui_datasize.runlog.paths import RunPaths
+
+CONTEXT_BYTES = 768 * 2**20
+"""What a process has on a GPU beyond what its libraries ask for: kernels and the driver's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedImages:
+    """Where the images of a run lie."""
+
+    image_bytes: int
+    """Of one."""
+    train_bytes: int
+    """On the device; 0 where the training images stay in their file."""
+    test_bytes: int
+    """Likewise; runs of one worker share them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What was seen of a workload's runs."""
+
+    in_file: bool
+    """Whether their training images stay in their file."""
+    work_bytes: int
+    """Of one run, without images: weights, optimiser, activations, batches."""
+    image_bytes: int
+    """Of one image."""
+    test_bytes: int
+    """Test images on the device."""
+
+    def is_less_than(self, other: Learned) -> bool:
+        """Whether the other one tells more: of another place of the images, or of more memory."""
+        return self.in_file != other.in_file or self.work_bytes < other.work_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a run is expected to take."""
+
+    process_bytes: int
+    """Once for all runs of a worker."""
+    lane_bytes: int
+
+
+def noted_images(paths: RunPaths, attempt: int) -> PlacedImages | None:
+    """Where an attempt's images lie, as its worker noted; None where it has not."""
+    noted = _noted(paths)
+    return _images(noted) if noted.get("attempt") == attempt else None
+
+
+def noted_memory(paths: RunPaths) -> Learned | None:
+    """What a run that had its process to itself took at most, as its worker noted; None where it did not.
+
+    In a container the driver may tell of no process what it has.
+    """
+    noted = _noted(paths)
+    images, peak_bytes = _images(noted), noted.get("peak_device_memory_bytes")
+    if images is None or not isinstance(peak_bytes, int) or noted.get("pack_widths", [1]) != [1]:
+        return None
+    return learn(peak_bytes, [images])
+
+
+def learn(tensors_bytes: int, lanes: Sequence[PlacedImages]) -> Learned | None:
+    """What a process with these lanes tells of one; None where they are placed differently.
+
+    Args:
+        tensors_bytes: All that it has on the GPU but its context.
+        lanes: The images of each, at least one.
+    """
+    in_file = {not lane.train_bytes for lane in lanes}
+    if len(in_file) > 1:
+        return None
+    first = lanes[0]
+    left_bytes = tensors_bytes - first.test_bytes - sum(lane.train_bytes for lane in lanes)
+    return Learned(in_file.pop(), max(0, left_bytes) // len(lanes), first.image_bytes, first.test_bytes)
+
+
+def need(learned: Sequence[Learned], train_size: int, gpu_bytes: int) -> Need | None:
+    """What a run will take; None where nothing is known of its workload.
+
+    Args:
+        learned: Of its workload: with images on the device, in their file, or both.
+        train_size: Its training images.
+        gpu_bytes: Memory of the largest GPU, which decides where a worker leaves the images.
+    """
+    if not learned:
+        return None
+    images_bytes = train_size * max(one.image_bytes for one in learned)
+    in_file = images_bytes > IMAGES_SHARE * gpu_bytes
+    seen = next((one for one in learned if one.in_file == in_file), learned[0])
+    return Need(CONTEXT_BYTES + seen.test_bytes, seen.work_bytes + (0 if in_file else images_bytes))
+
+
+def _noted(paths: RunPaths) -> dict[str, Any]:
+    """What a worker noted; empty where that cannot be read."""
+    with suppress(OSError, ValueError):
+        return read_object(paths.provenance)
+    return {}
+
+
+def _images(noted: dict[str, Any]) -> PlacedImages | None:
+    values = [noted.get(f"{name}_bytes") for name in ("image", "train_images_device", "test_images_device")]
+    sizes = [value for value in values if isinstance(value, int) and value >= 0]
+    return PlacedImages(*sizes) if len(sizes) == len(values) else None
