@@ -1,8 +1,8 @@
 """Random kills of schedulers, workers, preloaders and clients: nothing is lost, nothing runs twice.
 
 `python -m benchmarks.chaos --jobs 2000` prints one line per round, and every violation of the queue's
-promise; exit status 1 if there was any. `--packs` lets runs share workers; `--without-claim` breaks the
-workers on purpose, to see that the checks notice.
+promise; exit status 1 if there was any. `--packs` lets runs share workers, `--app` presses the app's
+keys beside the other clients. `--mutant NAME` breaks something on purpose: then every round has to notice.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from tests.faults.chaos.mutants import MUTANTS
 from tests.faults.chaos.plan import Plan, Report
 from tests.faults.chaos.turmoil import Turmoil
 from tui_datasize.jobs.slots import DIRECTORY_VARIABLE
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed = []
     for number in range(seed, seed + arguments.rounds):
         packs: Literal["off", "mixed"] = "mixed" if arguments.packs else "off"
-        plan = Plan(number, arguments.jobs, limit_s, claim=not arguments.without_claim, packs=packs)
+        plan = Plan(number, arguments.jobs, limit_s, packs=packs, mutant=arguments.mutant, app=arguments.app)
         with _directory(arguments.keep, number) as directory:
             report = play(plan, directory)
         print(report, flush=True)
@@ -49,13 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def play(plan: Plan, directory: Path) -> Report:
     """One round in an empty directory, on slots that no other queue uses."""
-    (directory / "project").mkdir()
     os.environ |= {
         DIRECTORY_VARIABLE: str(directory / "slots"),
         "CUDA_VISIBLE_DEVICES": "",
         "PYTHONPATH": str(_REPOSITORY),
     }
-    return Turmoil(plan, directory / "project").run()
+    return Turmoil(plan, directory).run()
 
 
 @contextmanager
@@ -78,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit-s", type=float, help="faults of a round end after this (default: by jobs)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the projects of all rounds in DIR")
     parser.add_argument("--packs", action="store_true", help="most schedulers let runs share workers")
-    parser.add_argument("--without-claim", action="store_true", help="workers that do not claim their run")
+    parser.add_argument("--app", action="store_true", help="one of the clients is mostly the app")
+    parser.add_argument("--mutant", choices=MUTANTS, default="", help="break this on purpose")
     return parser
 
 

@@ -89,7 +89,12 @@ class Lab:
         assert process.poll() is None, self.log()
         return process
 
-    def spawn_scheduler(self, *options: str, through: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    def spawn_scheduler(
+        self,
+        *options: str,
+        through: Sequence[str] = (),
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> subprocess.Popen[bytes]:
         """Start a scheduler; the modules of `through` run it, each the next."""
         self.project.runs.mkdir(exist_ok=True)
         command = [sys.executable, "-P", "-m", *through, "tui_datasize.jobs.scheduler"]
@@ -97,6 +102,7 @@ class Lab:
             process = subprocess.Popen(
                 [*command, "--project", str(self.project.root), *self.options, *options],
                 cwd=self.project.root,
+                env=os.environ | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

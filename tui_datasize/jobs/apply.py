@@ -19,7 +19,7 @@ from tui_datasize.jobs.documents import JobDocument
 from tui_datasize.jobs.records import PendingCommand
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
-from tui_datasize.runlog.atomic import sync_directory
+from tui_datasize.runlog.atomic import make_directory, sync_directory
 from tui_datasize.runlog.claim import Outcome, conclude, observe, take_lock
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.words import plural
@@ -321,9 +321,10 @@ def supersede(paths: RunPaths, project: ProjectPaths) -> None:
         raise BlockingIOError("a worker holds it")
     try:
         target = project.superseded(paths.experiment)
-        target.mkdir(exist_ok=True)
+        make_directory(target, project.runs)
         paths.directory.rename(target / f"{paths.run_id}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-        sync_directory(paths.directory.parent)
+        for directory in (target, paths.directory.parent):
+            sync_directory(directory)
     finally:
         os.close(lock)
 

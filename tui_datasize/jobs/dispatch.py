@@ -28,7 +28,7 @@ from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.jobs.supervisor import Supervisor
 from tui_datasize.jobs.turns import Turns
-from tui_datasize.runlog.atomic import write_json
+from tui_datasize.runlog.atomic import make_directory, write_json
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, TAG_VARIABLE, check_files, observe
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
@@ -226,7 +226,7 @@ class Dispatcher:
         """Write the run directory, before anything is committed; a job that cannot have one is held."""
         paths = self._project.run(job.experiment, job.run_id)
         try:
-            paths.directory.mkdir(parents=True, exist_ok=True)
+            make_directory(paths.directory, self._project.runs)
             write_json(paths.spec, json.loads(job.document))
             check_files(paths)
             # A queue that was restored or rebuilt may know fewer attempts than the directory.

@@ -42,6 +42,24 @@ def write_json(path: Path, obj: Any) -> None:
     write_bytes(path, text.encode() + b"\n")
 
 
+def make_directory(directory: Path, root: Path) -> None:
+    """Make a directory and those above it, as far as they are missing, so that they survive a power cut.
+
+    Args:
+        directory: Somewhere below `root`.
+        root: An existing directory.
+
+    Raises:
+        OSError: One cannot be made.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    # What is there already may have been made by somebody who was killed before this.
+    for parent in directory.parents:
+        sync_directory(parent)
+        if parent == root:
+            break
+
+
 def sync_directory(directory: Path) -> None:
     """Make creations, renames and removals of names in `directory` survive a power cut."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,14 +1,19 @@
-"""A client that asks the queue for random things and notes what was acknowledged, until it is killed."""
+"""A client that asks the queue for random things and notes what was acknowledged, until it is killed.
+
+It asks through the library and through the command line in turn, or, as the app, by pressing its keys.
+"""
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import random
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +27,20 @@ from tui_datasize.jobs.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 
 EXPERIMENT = "chaos"
+TYPED = "typed"
+"""The experiment that is queued by the command line and the app."""
+PROJECT_FILE = f"""
+[experiments.{TYPED}]
+dataset = "digits"
+model = {{ name = "mlp" }}
+sizes = [40]
+seeds = {{ count = 8 }}
+budget = {{ updates = 1 }}
+batch_size = 32
+"""
 _DRAINED_S = 0.5
+_BY_COMMAND = 0.3
+"""Share of the changes that are asked for on the command line."""
 _CHANGES = (
     CommandKind.CANCEL,
     CommandKind.HOLD,
@@ -53,14 +71,12 @@ class RandomClient:
         client: The client's side of the queue.
         jobs: Number of runs that may be queued.
         seed: What it asks for follows from this, and from what it sees.
-        notes: Where each acknowledgement is noted, one JSON object a line.
     """
 
-    def __init__(self, client: QueueClient, jobs: int, seed: int, notes: Path) -> None:
+    def __init__(self, client: QueueClient, jobs: int, seed: int) -> None:
         self._client = client
         self._jobs = jobs
         self._random = random.Random(seed)
-        self._notes = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
 
     def act(self) -> None:
         """Ask for one random thing.
@@ -72,8 +88,9 @@ class RandomClient:
             (
                 *(self._enqueue, self._chain, self._change, self._drain),
                 *(self._start_scheduler, self._stop_scheduler, self._restart_scheduler, self._look),
+                self._type,
             ),
-            (26, 6, 43, 3, 13, 1, 1, 8),
+            (26, 6, 43, 3, 13, 1, 1, 8, 3),
         )[0]
         action()
 
@@ -86,7 +103,7 @@ class RandomClient:
         acknowledgement = self._client.enqueue(
             specs, force=force, priority=self._random.choice((0, 0, 0, 1)), data_dir=None
         )
-        self._note(acknowledgement, queued=[spec.run_id for spec in specs])
+        self._wait(acknowledgement)
 
     def _chain(self) -> None:
         """Queue runs that wait for another each, as a transfer waits for its source."""
@@ -99,13 +116,13 @@ class RandomClient:
         except UnknownRunError:
             # A source that failed or was cancelled meanwhile, or that waits for its dependant.
             return
-        self._note(acknowledgement, queued=[spec.run_id for spec in specs])
+        self._wait(acknowledgement)
 
     def _drain(self) -> None:
         """Drain the queue for a moment; whoever drained it and is killed leaves it so for another."""
-        self._note(self._client.drain())
+        self._client.drain()
         time.sleep(self._random.uniform(0, _DRAINED_S))
-        self._note(self._client.drain(False))
+        self._wait(self._client.drain(False))
 
     def _change(self) -> None:
         jobs = self._client.jobs()
@@ -117,7 +134,12 @@ class RandomClient:
         among = active if active and self._random.random() < 0.3 else jobs
         chosen = self._random.sample(among, min(len(among), self._random.randint(1, 4)))
         amount = self._random.choice((-2, -1, 1, 2))
-        self._note(self._client.send(kind, [job.run_id for job in chosen], amount))
+        run_ids = [job.run_id for job in chosen]
+        if self._random.random() < _BY_COMMAND:
+            by = ("--by", str(amount)) if kind in (CommandKind.PRIORITY, CommandKind.MOVE) else ()
+            self._command(kind, *run_ids, *by)
+        else:
+            self._wait(self._client.send(kind, run_ids, amount))
 
     def _start_scheduler(self) -> None:
         self._client.ensure_scheduler()
@@ -137,13 +159,52 @@ class RandomClient:
     def _look(self) -> None:
         """Retry what has failed, as a person does who looks at the queue."""
         failed = [job.run_id for job in self._client.jobs() if job.state is JobState.FAILED]
-        self._note(self._client.send(CommandKind.RETRY, failed))
+        self._wait(self._client.send(CommandKind.RETRY, failed))
 
-    def _note(self, acknowledgement: Acknowledgement, **facts: Any) -> None:
-        row = {"command_ids": acknowledgement.command_ids} | facts
-        os.write(self._notes, json.dumps(row).encode() + b"\n")
+    def _type(self) -> None:
+        """Queue what is missing of an experiment, and look at all of it."""
+        self._command("queue", TYPED, "--seeds", str(self._random.randrange(8)))
+        self._command("status", "--json")
+
+    def _command(self, *words: str) -> None:
+        """As `datasize-tui WORDS` does; what it says is of no interest, and what it refuses is its right."""
+        from tui_datasize.cli.dispatch import main
+
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            main([*words, "--project", str(self._client.project.root)])
+
+    def _wait(self, acknowledgement: Acknowledgement) -> None:
         if self._random.random() < 0.3:
             self._client.wait(acknowledgement, timeout_s=0.3)
+
+
+def note_acknowledgements(notes: Path, scheduler_options: Sequence[str]) -> None:
+    """From now on note whatever a queue acknowledges to this process, whichever part of it asks.
+
+    Args:
+        notes: Where to, one JSON object a line.
+        scheduler_options: Of the schedulers that any part of it starts.
+    """
+    file = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    begin, send, enqueue = QueueClient.__init__, QueueClient.send, QueueClient.enqueue
+
+    def noted_begin(self: QueueClient, project: ProjectPaths, **_: Any) -> None:
+        begin(self, project, scheduler_options=scheduler_options)
+
+    def note(acknowledgement: Acknowledgement, specs: Sequence[RunSpec] = ()) -> Acknowledgement:
+        row = {"command_ids": acknowledgement.command_ids, "queued": [spec.run_id for spec in specs]}
+        os.write(file, json.dumps(row).encode() + b"\n")
+        return acknowledgement
+
+    def noted_send(self: QueueClient, *arguments: Any, **options: Any) -> Acknowledgement:
+        return note(send(self, *arguments, **options))
+
+    def noted_enqueue(self: QueueClient, specs: Sequence[RunSpec], **options: Any) -> Acknowledgement:
+        return note(enqueue(self, specs, **options), specs)
+
+    QueueClient.__init__ = noted_begin  # type: ignore[assignment,method-assign]
+    QueueClient.send = noted_send  # type: ignore[method-assign]
+    QueueClient.enqueue = noted_enqueue  # type: ignore[assignment]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -154,10 +215,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--notes", type=Path, required=True)
     parser.add_argument("--actions", type=int, default=40)
+    parser.add_argument("--app", action="store_true", help="be the app")
     parser.add_argument("--scheduler", default="", help="options of a scheduler that it starts")
     arguments = parser.parse_args(argv)
-    queue = QueueClient(ProjectPaths(arguments.project), scheduler_options=shlex.split(arguments.scheduler))
-    client = RandomClient(queue, arguments.jobs, arguments.seed, arguments.notes)
+    note_acknowledgements(arguments.notes, shlex.split(arguments.scheduler))
+    queue = QueueClient(ProjectPaths(arguments.project))
+    if arguments.app:
+        from tests.faults.chaos.fingers import press_keys
+
+        press_keys(queue, arguments.seed, arguments.actions)
+        return 0
+    client = RandomClient(queue, arguments.jobs, arguments.seed)
     for _ in range(arguments.actions):
         try:
             client.act()

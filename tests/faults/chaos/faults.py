@@ -62,6 +62,13 @@ class Faults:
         self._let_go_on(float("inf"))
         self._later.clear()
 
+    def forget(self) -> None:
+        """Everything that ran has ended at once."""
+        self._processes = {}
+        self._paused.clear()
+        self._awaited.clear()
+        self._later.clear()
+
     def close(self) -> None:
         """End, and note no more."""
         self.end()
@@ -81,11 +88,11 @@ class Faults:
 
     def kill(self, kind: Kind) -> bool:
         """Kill one process of a kind; False where there is none."""
-        return self._kill(self._choose(kind, among=self._processes.keys() - self._awaited))
+        return self._kill(self.choose(kind, among=self._processes.keys() - self._awaited))
 
     def pause(self, kind: Kind) -> bool:
         """Stop a process, as a machine does that swaps or hangs; others act meanwhile."""
-        return self._stop(self._choose(kind), self._random.uniform(0.05, _PAUSE_S))
+        return self._stop(self.choose(kind), self._random.uniform(0.05, _PAUSE_S))
 
     def strand(self) -> bool:
         """Stop a preloader, kill its scheduler once that waits for a worker of it; another takes over."""
@@ -100,7 +107,7 @@ class Faults:
     def _busy_preloader(self) -> Process | None:
         """One that has a worker now, and so will be asked for the next one as soon as that has ended."""
         parents = {process.parent for process in self._processes.values() if process.kind is Kind.WORKER}
-        return self._choose(Kind.PRELOADER, among=parents)
+        return self.choose(Kind.PRELOADER, among=parents)
 
     def _orphan(
         self, preloader: Process | None, process: Process | None, asked_for: Callable[[], set[str]]
@@ -181,7 +188,8 @@ class Faults:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
-    def _choose(self, kind: Kind, among: Container[int] | None = None) -> Process | None:
+    def choose(self, kind: Kind, among: Container[int] | None = None) -> Process | None:
+        """One process of a kind, as of the last look; None where there is none."""
         found = [
             process
             for pid, process in sorted(self._processes.items())

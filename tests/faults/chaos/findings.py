@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tests.faults.chaos.client import EXPERIMENT
-from tests.faults.chaos.worker import EXECUTIONS
+from tests.faults.chaos.worker import EXECUTIONS, results_of
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.runlog.claim import Outcome, observe, read_exit
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+from tui_datasize.runlog.reader import RunLog
 
 _SETTLED = MappingProxyType(
     {
@@ -32,6 +32,7 @@ _SETTLED = MappingProxyType(
 
 A job that "is being cancelled" is not among them: the worker that has it may be faster.
 """
+_QUEUED_AGAIN = ("queued again", "queued afresh")
 _NOTHING_NEW = "is in the queue already"
 """The answer to an order to queue what is queued, held or not."""
 
@@ -50,6 +51,10 @@ class Execution:
     """Whether its work came to an end."""
     is_finished: bool
     """Whether it has also written that."""
+    slots: tuple[str, ...] = ("cpu.0",)
+    """The slots of the machine that its process had."""
+    was_asked: bool = False
+    """Whether it was asked to leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class Command:
     is_applied: bool
     is_ok: bool
     message: str
+    amount: int = 0
 
 
 def find_violations(
@@ -79,16 +85,26 @@ def find_violations(
     yield from _damage(project.queue)
     yield from lost_commands(read_notes(notes), commands, jobs)
     yield from unasked_states(jobs, commands)
+    yield from wrong_priorities(jobs, commands)
+    yield from wrong_results(project, [job.run_id for job in jobs if job.state is JobState.SUCCEEDED])
     history = read_history(project.queue)
     yield from early_starts(history)
     yield from starts_while_drained(history)
+    tags = read_tags(project.queue)
+    cancelled = {command.run_id for command in commands.values() if command.kind is CommandKind.CANCEL}
     for job in jobs:
         paths = project.run(job.experiment, job.run_id)
-        earlier = project.superseded(job.experiment).glob(f"{job.run_id}.*")
-        lives = [read_executions(RunPaths(directory)) for directory in (*earlier, paths.directory)]
+        lives = read_lives(project, paths)
         yield from overlaps([execution for life in lives for execution in life])
         yield from disagreements(job, paths, lives[-1])
-    yield from tracebacks([*logs, *project.runs.glob(f"{EXPERIMENT}/*/stderr.log")])
+        yield from unasked_leaves(lives[-1], tags, cancelled)
+    yield from tracebacks([*logs, *project.runs.glob("*/*/stderr.log")])
+
+
+def read_lives(project: ProjectPaths, paths: RunPaths) -> list[list[Execution]]:
+    """The executions of a run: those of each directory that it had, the present one last."""
+    earlier = project.superseded(paths.experiment).glob(f"{paths.run_id}.*")
+    return [read_executions(RunPaths(directory)) for directory in (*earlier, paths.directory)]
 
 
 def read_notes(notes: Path) -> list[dict[str, Any]]:
@@ -103,13 +119,24 @@ def read_notes(notes: Path) -> list[dict[str, Any]]:
 def read_commands(queue: Path) -> dict[int, Command]:
     """All commands by number."""
     with closing(sqlite3.connect(queue)) as connection:
-        rows = connection.execute("SELECT id, kind, run_id, applied_at, ok, message FROM commands").fetchall()
+        rows = connection.execute("SELECT id, kind, run_id, applied_at, ok, message, amount FROM commands")
+        found = rows.fetchall()
     return {
         command_id: Command(
-            command_id, CommandKind(kind), run_id, applied_at is not None, bool(ok), message or ""
+            command_id, CommandKind(kind), run_id, applied_at is not None, bool(ok), message or "", amount
         )
-        for command_id, kind, run_id, applied_at, ok, message in rows
+        for command_id, kind, run_id, applied_at, ok, message, amount in found
     }
+
+
+def read_tags(queue: Path) -> Mapping[tuple[str, int], Sequence[str]]:
+    """By run id and attempt, the runs that its worker was started for."""
+    with closing(sqlite3.connect(queue)) as connection:
+        rows = connection.execute("SELECT run_id, attempt, tag FROM attempts").fetchall()
+    together: dict[str, list[str]] = defaultdict(list)
+    for run_id, _, tag in rows:
+        together[tag].append(run_id)
+    return {(run_id, attempt): together[tag] for run_id, attempt, tag in rows}
 
 
 def read_executions(paths: RunPaths) -> list[Execution]:
@@ -130,6 +157,8 @@ def read_executions(paths: RunPaths) -> list[Execution]:
             end_ns=life[-1]["at_ns"],
             is_done=any(row["event"] == "done" for row in life),
             is_finished=any(row["event"] == "finished" for row in life),
+            slots=tuple(life[0]["slots"]),
+            was_asked=any(row["event"] == "asked" for row in life),
         )
         for (pid, _), life in rows.items()
     ]
@@ -251,6 +280,62 @@ def settled_state(job: Job, followed: Iterable[Command]) -> JobState | None:
     return None if settled is JobState.HELD and job.after else settled
 
 
+def wrong_priorities(jobs: Iterable[Job], commands: Mapping[int, Command]) -> Iterator[str]:
+    """Jobs whose priority is not what the commands that were followed make it."""
+    priorities: dict[str, int] = {}
+    for _, command in sorted(commands.items()):
+        answer = command.message.removeprefix(f"{command.run_id}: ")
+        if command.kind is CommandKind.ENQUEUE:
+            is_new = command.run_id not in priorities or answer in _QUEUED_AGAIN
+            priorities |= {command.run_id: command.amount} if is_new and command.is_applied else {}
+        elif command.kind is CommandKind.PRIORITY and command.is_ok and command.run_id in priorities:
+            priorities[command.run_id] += command.amount
+    for job in jobs:
+        if job.priority != priorities.get(job.run_id, job.priority):
+            yield f"{job.run_id}: has priority {job.priority}, clients made it {priorities[job.run_id]}"
+
+
+def wrong_results(project: ProjectPaths, succeeded: Sequence[str]) -> Iterator[str]:
+    """Runs that succeeded and whose evaluations, as a reader sees them, are not all there and right."""
+    rows = RunLog(project, use_cache=False).metrics(succeeded)
+    seen: dict[str, list[tuple[int, float]]] = {run_id: [] for run_id in succeeded}
+    for row in rows.select("run_id", "update", "accuracy").iter_rows():
+        seen[row[0]].append(row[1:])
+    for run_id, evaluations in seen.items():
+        expected = list(results_of(int(run_id.split("-s")[1].split("-")[0])))
+        if evaluations != expected:
+            yield f"{run_id}: has succeeded with the evaluations {evaluations}, expected {expected}"
+
+
+def shared_slots(executions: Iterable[Execution]) -> Iterator[str]:
+    """Processes that had one slot of the machine at the same time, or executed a run without any."""
+    by_slot: dict[str, list[Execution]] = defaultdict(list)
+    for execution in executions:
+        if not execution.slots:
+            yield f"{execution.run_id}: process {execution.pid} executed it without a slot"
+        for slot in execution.slots:
+            by_slot[slot].append(execution)
+    for slot, users in by_slot.items():
+        latest: Execution | None = None
+        for user in sorted(users, key=lambda execution: execution.begin_ns):
+            if latest and latest.pid != user.pid and user.begin_ns <= latest.end_ns:
+                yield (
+                    f"{slot}: process {latest.pid} executed {latest.run_id} there while process {user.pid} "
+                    f"executed {user.run_id}"
+                )
+            latest = user if latest is None or user.end_ns > latest.end_ns else latest
+
+
+def unasked_leaves(
+    executions: Iterable[Execution], tags: Mapping[tuple[str, int], Sequence[str]], cancelled: Container[str]
+) -> Iterator[str]:
+    """Workers that were asked to leave, though nobody has cancelled a run of theirs."""
+    for execution in executions:
+        runs = tags.get((execution.run_id, execution.attempt), (execution.run_id,))
+        if execution.was_asked and not any(run_id in cancelled for run_id in runs):
+            yield f"{execution.run_id}: process {execution.pid} was asked to leave, and nobody cancelled it"
+
+
 def overlaps(executions: Iterable[Execution]) -> Iterator[str]:
     """Executions of one run that were under way at the same time."""
     ordered = sorted(executions, key=lambda execution: execution.begin_ns)
@@ -279,13 +364,15 @@ def disagreements(job: Job, paths: RunPaths, executions: Sequence[Execution]) ->
 
 
 def tracebacks(logs: Iterable[Path]) -> Iterator[str]:
-    """Processes that left with a traceback."""
+    """Processes that left with a traceback; what cannot be loaded for want of descriptors has no choice."""
     for log in logs:
-        lines = iter(log.read_text(errors="replace").splitlines() if log.exists() else ())
-        if any(line.startswith("Traceback") for line in lines):
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        for begin in (place for place, line in enumerate(lines) if line.startswith("Traceback")):
             # What was raised follows the indented lines of the stack.
-            raised = next((line for line in lines if not line.startswith(" ")), "cut off")
-            yield f"{log}: {raised}"
+            stack = list(takewhile(lambda line: line.startswith(" "), lines[begin + 1 :]))
+            raised = next(iter(lines[begin + 1 + len(stack) :]), "cut off")
+            if not ("[Errno 24]" in raised and any("<frozen importlib" in line for line in stack)):
+                yield f"{log}: {raised}"
 
 
 def _not_once(run_id: str, attempt: int, executions: Sequence[Execution]) -> Iterator[str]:

@@ -17,8 +17,10 @@ class Plan:
     limit_s: float = 20.0
     """Seconds after which the faults end, however many jobs are left; longer on a busy machine, and up to
     twice as long where hardly a worker has come late or some kind of process was not killed."""
-    claim: bool = True
-    """False for workers that are broken on purpose: they claim nothing."""
+    mutant: str = ""
+    """What is broken on purpose, one of `MUTANTS`; empty for nothing."""
+    app: bool = False
+    """Whether one of the clients is the app, whose keys are pressed at random."""
     packs: Literal["off", "always", "mixed"] = "off"
     """Which schedulers let runs share workers: none, all, or the first and most of the later ones."""
 
@@ -30,6 +32,10 @@ class Report:
     seed: int
     kills: Counter[str] = field(default_factory=Counter)
     pauses: Counter[str] = field(default_factory=Counter)
+    troubles: Counter[str] = field(default_factory=Counter)
+    """Faults of the machine."""
+    cuts: int = 0
+    """Power cuts."""
     duration_s: float = 0.0
     states: Mapping[str, int] = field(default_factory=dict)
     commands: int = 0
@@ -47,7 +53,8 @@ class Report:
         states = ", ".join(f"{count} {state}" for state, count in sorted(self.states.items()))
         return (
             f"seed {self.seed}: {self.duration_s:.0f} s, killed {killed or 'nothing'}, "
-            f"stopped {self.pauses.total()} for a while; {self.commands} acknowledged commands, "
+            f"stopped {self.pauses.total()} for a while, {self.cuts} power cuts, "
+            f"{self.troubles.total()} faults of the machine; {self.commands} acknowledged commands, "
             f"{self.executions} executions, {self.packs} packs, "
             f"{self.taken_back} starts taken back, late workers {self.late} times; "
             f"{states}; {len(self.violations)} violations"

@@ -14,12 +14,21 @@ from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
-from tests.faults.chaos.client import EXPERIMENT, spec_of
+from tests.faults.chaos import probes
+from tests.faults.chaos.client import PROJECT_FILE, spec_of
+from tests.faults.chaos.disk import LEDGER_VARIABLE
 from tests.faults.chaos.faults import TICK_S, Faults
-from tests.faults.chaos.findings import find_violations, read_commands, read_notes
+from tests.faults.chaos.findings import (
+    find_violations,
+    read_commands,
+    read_notes,
+    shared_slots,
+)
+from tests.faults.chaos.machine import ENVIRONMENTS, Machine
+from tests.faults.chaos.mutants import MUTANT_VARIABLE
+from tests.faults.chaos.neighbours import Copy, Second, executions_of
 from tests.faults.chaos.plan import Plan, Report
 from tests.faults.chaos.processes import Kind, find_processes
-from tests.faults.chaos.worker import WITHOUT_CLAIM
 from tests.faults.lab import Lab
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.commands import CommandKind
@@ -41,6 +50,7 @@ KILLED = (Kind.SCHEDULER, Kind.WORKER, Kind.PRELOADER, Kind.CLIENT)
 """Of each of these a round waits for a kill beyond its time, too."""
 _COUNT_INTERVAL_S = 0.5
 _RETRY_S = 0.1
+_SITE = Path(__file__).parent / "site"
 _FIRST = 0.25
 """Share of a round's time within which everything is done for the first time, so that none is without it."""
 
@@ -50,7 +60,7 @@ class Turmoil:
 
     Args:
         plan: What to do.
-        root: An empty directory for the project.
+        root: An empty directory for the projects.
     """
 
     def __init__(self, plan: Plan, root: Path) -> None:
@@ -59,9 +69,17 @@ class Turmoil:
         self._random = random.Random(plan.seed)
         self._notes = root / "acknowledged.jsonl"
         self._client_log = root / "clients.log"
-        self._lab = Lab(root, options=("--worker", _WORKER, "--call", _CALL))
+        self._ledger = root / "ledger.jsonl"
+        workers = ("--worker", _WORKER, "--call", _CALL)
+        self._lab, second, copy = (Lab(root / name, workers) for name in ("project", "second", "copy"))
+        for lab in (self._lab, second):
+            lab.project.root.mkdir()
+        self._lab.project.experiments.write_text(PROJECT_FILE)
+        self._second, self._copy = Second(second), Copy(self._lab.project, copy)
         self._clients: list[subprocess.Popen[bytes]] = []
         self._faults = faults = Faults(self._lab.client, self._random, self.report, root)
+        projects = (self._lab.project, second.project)
+        self._machine = machine = Machine(faults, self._random, self.report, projects, self._ledger)
         self._actions: Mapping[Callable[[], bool], float] = {
             partial(faults.kill, Kind.WORKER): 0.2,
             partial(faults.kill, Kind.SCHEDULER): 2.0,
@@ -74,14 +92,25 @@ class Turmoil:
             partial(faults.pause, Kind.SCHEDULER): 4.0,
             self._start_rival: 2.0,
             self._undrain: 3.0,
+            self._second.tend: 3.0,
+            self._copy.make: 6.0,
+            machine.cut_power: 6.0,
+            machine.limit: 2.5,
+            machine.seize: 1.5,
+            machine.hide_slots: 4.0,
+            machine.remove_slot: 3.0,
         }
         """What is done at random moments, with the mean time between two of them in seconds."""
-        if not plan.claim:
-            os.environ[WITHOUT_CLAIM] = "1"
 
     def run(self) -> Report:
         """Let everything happen, then wait until nothing is left to do, and look."""
         started_s = time.monotonic()
+        around = dict(os.environ)
+        os.environ |= {
+            MUTANT_VARIABLE: self._plan.mutant,
+            LEDGER_VARIABLE: str(self._ledger),
+            "PYTHONPATH": f"{_SITE}:{os.environ['PYTHONPATH']}",
+        }
         try:
             self._lab.start_scheduler("--packs", "off" if self._plan.packs == "off" else "always")
             self._keep_clients()
@@ -94,9 +123,11 @@ class Turmoil:
         except AssertionError as error:
             self.report.violations.append(str(error))
         finally:
-            os.environ.pop(WITHOUT_CLAIM, None)
+            self._machine.end()
             self._faults.close()
             self._lab.close()
+            os.environ.clear()
+            os.environ.update(around)
         self._count()
         self.report.duration_s = time.monotonic() - started_s
         return self.report
@@ -104,7 +135,16 @@ class Turmoil:
     def _look(self) -> Iterator[str]:
         project = self._lab.project
         logs = (project.scheduler_log, self._client_log)
-        return find_violations(self._lab.client.jobs(), project, self._notes, logs)
+        jobs = self._lab.client.jobs()
+        own = [job for job in jobs if job.experiment != probes.EXPERIMENT]
+        yield from find_violations(own, project, self._notes, logs)
+        yield from self._second.violations()
+        executions = []
+        for lab in (self._lab, self._second.lab, self._copy.lab):
+            known = lab.project.runs.glob("*/*/spec.json")
+            runs = [(spec.parent.parent.name, spec.parent.name) for spec in known]
+            executions += executions_of(lab.project, runs)
+        yield from shared_slots(executions)
 
     def _disturb(self) -> None:
         """Do random things until most of the jobs are done or the time is up."""
@@ -123,6 +163,7 @@ class Turmoil:
                 count_at_s = now_s + _COUNT_INTERVAL_S
             self._keep_clients()
             self._faults.look()
+            self._machine.look()
             if not self._faults.has(Kind.SCHEDULER):
                 self._start_rival()
             for action in [action for action, at_s in due_s.items() if now_s >= at_s]:
@@ -133,7 +174,7 @@ class Turmoil:
 
     def _is_short_of_faults(self) -> bool:
         killed = self.report.kills
-        return self.report.late < _LATE or not all(killed[kind] for kind in KILLED)
+        return self.report.late < _LATE or not self.report.cuts or not all(killed[kind] for kind in KILLED)
 
     def _next_s(self, mean_s: float) -> float:
         return time.monotonic() + self._faults.pace * self._random.expovariate(1 / mean_s)
@@ -156,6 +197,8 @@ class Turmoil:
                 "--scheduler": shlex.join([*self._lab.options, *self._ways()]),
             }
             arguments = [f"{name}={value}" for name, value in options.items()]
+            if self._plan.app and self._random.random() < 1 / _CLIENTS:
+                arguments.append("--app")
             with self._client_log.open("ab") as log:
                 self._clients.append(subprocess.Popen([*command, *arguments], stdout=log, stderr=log))
 
@@ -167,7 +210,8 @@ class Turmoil:
 
     def _start_rival(self) -> bool:
         if self._lab.project.queue.exists():
-            self._lab.spawn_scheduler(*self._ways())
+            around = self._random.choice(ENVIRONMENTS)
+            self._lab.spawn_scheduler(*self._ways(), environment=around)
         return True
 
     def _undrain(self) -> bool:
@@ -186,6 +230,8 @@ class Turmoil:
         for process in self._clients:
             self._lab.kill(process)
         self._faults.end()
+        self._machine.end()
+        self._copy.lab.client.stop_scheduler()
         client = self._lab.client
         known = {job.run_id for job in client.jobs()}
         missing = [spec for spec in map(spec_of, range(self._plan.jobs)) if spec.run_id not in known]
@@ -204,7 +250,11 @@ class Turmoil:
             for kind, run_ids in what_to_ask(client.jobs()).items():
                 client.wait(client.send(kind, run_ids), timeout_s=5)
             time.sleep(0.1)
-        client.stop_scheduler()
+        self._second.lab.client.stop_scheduler()
+        asked = probes.Probes(self._lab, _WORKER, self._plan.seed, self._faults.pace)
+        self.report.violations.extend(asked.find_violations())
+        if not client.stop_scheduler():
+            self.report.violations.append("a scheduler that was asked to end goes on")
         self._lab.wait(lambda: not find_processes())
 
     def _end_scheduler(self) -> None:
@@ -227,7 +277,8 @@ class Turmoil:
     def _is_settled(self) -> bool:
         at_rest = (JobState.SUCCEEDED, JobState.CANCELLED, JobState.HELD)
         pending = [c for c in read_commands(self._lab.project.queue).values() if not c.is_applied]
-        return not pending and all(job.state in at_rest for job in self._lab.client.jobs())
+        own = not pending and all(job.state in at_rest for job in self._lab.client.jobs())
+        return self._second.is_settled() and own
 
     def _count(self) -> None:
         notes = read_notes(self._notes)
@@ -239,9 +290,8 @@ class Turmoil:
             self.report.packs = len(packs.fetchall())
             statement = "SELECT count(*) FROM attempts WHERE outcome = ?"
             (self.report.taken_back,) = connection.execute(statement, [NEVER_BEGAN]).fetchone()
-        directory = self._lab.project.runs / EXPERIMENT
         self.report.executions = sum(
-            file.read_bytes().count(b'"begin"') for file in directory.rglob("executions.jsonl")
+            file.read_bytes().count(b'"begin"') for file in self._lab.project.runs.rglob("executions.jsonl")
         )
 
 

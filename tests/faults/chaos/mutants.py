@@ -1,0 +1,100 @@
+"""Breakages of the queue, each of which a round has to notice; applied to the processes, not to the files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+
+MUTANT_VARIABLE = "DATASIZE_CHAOS_MUTANT"
+WITHOUT_CLAIM = "claim"
+_SCHEDULER = "tui_datasize.jobs.scheduler"
+
+
+def apply() -> None:
+    """Break this process, where that is asked for and it is of the kind that is to be broken."""
+    name = os.environ.get(MUTANT_VARIABLE, "")
+    if name == "fsync":
+        _forget_fsync()
+    elif name in _OF_SCHEDULER and _SCHEDULER in sys.orig_argv:
+        _OF_SCHEDULER[name]()
+
+
+def _forget_fsync() -> None:
+    """Nothing is synced: neither files nor directories nor the database."""
+    os.fsync = lambda _: None
+    if "tests.faults.chaos.client" not in sys.orig_argv and _SCHEDULER not in sys.orig_argv:
+        return
+    import sqlite3
+
+    class Connection(sqlite3.Connection):
+        def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+            return super().execute(statement.replace("synchronous = FULL", "synchronous = OFF"), *values)
+
+    connect = sqlite3.connect
+
+    def lax_connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        return connect(*arguments, **({"factory": Connection} | options))
+
+    sqlite3.connect = lax_connect  # type: ignore[assignment]
+
+
+def _ignore_priority() -> None:
+    """A change of priority is answered and never made."""
+    from tui_datasize.jobs.store import Store
+
+    def change_priority(self: Store, run_id: str, amount: int) -> int:
+        return int(self._one("SELECT priority FROM jobs WHERE run_id = ?", run_id)[0]) + amount
+
+    Store.change_priority = change_priority  # type: ignore[method-assign]
+
+
+def _ignore_move() -> None:
+    """A move is answered and never made."""
+    from tui_datasize.jobs.store import Store
+
+    Store.reorder = lambda *_: None  # type: ignore[method-assign]
+
+
+def _ignore_order() -> None:
+    """Both."""
+    _ignore_priority()
+    _ignore_move()
+
+
+def _share_slots() -> None:
+    """Slots are opened and not locked."""
+    from tui_datasize.jobs import slots
+
+    slots.fcntl = SimpleNamespace(flock=lambda *_: None, LOCK_EX=0, LOCK_NB=0)  # type: ignore[attr-defined]
+
+
+def _forget_cancel() -> None:
+    """The cancelling of a run under way is answered and never done."""
+    from tui_datasize.jobs.store import Store
+
+    Store.request_cancel = lambda *_: None  # type: ignore[method-assign]
+
+
+def _try_endlessly() -> None:
+    """A run whose workers vanish is started again however often that was."""
+    from tui_datasize.jobs import supervisor
+
+    decide = supervisor.decide
+    supervisor.decide = lambda ending: decide(replace(ending, max_attempts=sys.maxsize))
+
+
+_OF_SCHEDULER: Mapping[str, Callable[[], None]] = MappingProxyType(
+    {
+        "attempts": _try_endlessly,
+        "cancel": _forget_cancel,
+        "move": _ignore_move,
+        "order": _ignore_order,
+        "priority": _ignore_priority,
+        "slots": _share_slots,
+    }
+)
+MUTANTS = (*_OF_SCHEDULER, "fsync", WITHOUT_CLAIM)
