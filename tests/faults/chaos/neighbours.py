@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -69,9 +69,10 @@ class Copy:
         """Copy what is there, as `cp -r` does, and cancel all that the copy is said to run."""
         if not self._original.queue.exists() or self.lab.project.runs.exists():
             return False
-        with suppress(shutil.Error, OSError):
-            # What comes and goes meanwhile is missing, and the database may be torn.
-            shutil.copytree(self._original.root, self.lab.project.root, dirs_exist_ok=True)
+        # What comes and goes meanwhile is missing, and the database may be torn. In a process of its own:
+        # closing a file gives up the locks on it that connections of this one have.
+        command = ["cp", "-r", str(self._original.root), str(self.lab.project.root)]
+        subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
         with suppress(DatasizeError):
             client = self.lab.client
             client.send(CommandKind.CANCEL, select_jobs(client.jobs(), CommandKind.CANCEL))

@@ -30,13 +30,13 @@ from tests.faults.chaos.neighbours import Copy, Second, executions_of
 from tests.faults.chaos.plan import Plan, Report
 from tests.faults.chaos.processes import Kind, find_processes
 from tests.faults.lab import Lab
-from tui_datasize.errors import StorageError
+from tui_datasize.errors import DatasizeError, StorageError
 from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.schema import NEVER_BEGAN
 from tui_datasize.jobs.state import Job, JobState
 
-_WORKER = shlex.join([sys.executable, "-P", "-m", "tests.faults.chaos.worker"])
-_CALL = "tests.faults.chaos.worker:main"
+WORKER = shlex.join([sys.executable, "-P", "-m", "tests.faults.chaos.worker"])
+CALL = "tests.faults.chaos.worker:main"
 _CLIENTS = 2
 _SETTLE_S = 120.0
 _PATIENCE_S = 0.5
@@ -50,7 +50,8 @@ KILLED = (Kind.SCHEDULER, Kind.WORKER, Kind.PRELOADER, Kind.CLIENT)
 """Of each of these a round waits for a kill beyond its time, too."""
 _COUNT_INTERVAL_S = 0.5
 _RETRY_S = 0.1
-_SITE = Path(__file__).parent / "site"
+SITE = Path(__file__).parent / "site"
+"""Has what every interpreter of a round imports first."""
 _FIRST = 0.25
 """Share of a round's time within which everything is done for the first time, so that none is without it."""
 
@@ -70,7 +71,7 @@ class Turmoil:
         self._notes = root / "acknowledged.jsonl"
         self._client_log = root / "clients.log"
         self._ledger = root / "ledger.jsonl"
-        workers = ("--worker", _WORKER, "--call", _CALL)
+        workers = ("--worker", WORKER, "--call", CALL)
         self._lab, second, copy = (Lab(root / name, workers) for name in ("project", "second", "copy"))
         for lab in (self._lab, second):
             lab.project.root.mkdir()
@@ -94,7 +95,7 @@ class Turmoil:
             self._undrain: 3.0,
             self._second.tend: 3.0,
             self._copy.make: 6.0,
-            machine.cut_power: 6.0,
+            machine.cut_power: 8.0,
             machine.limit: 2.5,
             machine.seize: 1.5,
             machine.hide_slots: 4.0,
@@ -109,7 +110,7 @@ class Turmoil:
         os.environ |= {
             MUTANT_VARIABLE: self._plan.mutant,
             LEDGER_VARIABLE: str(self._ledger),
-            "PYTHONPATH": f"{_SITE}:{os.environ['PYTHONPATH']}",
+            "PYTHONPATH": f"{SITE}:{os.environ['PYTHONPATH']}",
         }
         try:
             self._lab.start_scheduler("--packs", "off" if self._plan.packs == "off" else "always")
@@ -120,7 +121,7 @@ class Turmoil:
             self._disturb()
             self._settle()
             self.report.violations.extend(self._look())
-        except AssertionError as error:
+        except (AssertionError, DatasizeError) as error:
             self.report.violations.append(str(error))
         finally:
             self._machine.end()
@@ -158,7 +159,7 @@ class Turmoil:
         count_at_s = 0.0
         while (now_s := time.monotonic()) < until_s + limit_s * self._is_short_of_faults():
             if now_s >= count_at_s:
-                if self._unfinished() <= self._plan.jobs // 10:
+                if self._unfinished() <= self._plan.jobs // 10 and not self._is_short_of_faults():
                     break
                 count_at_s = now_s + _COUNT_INTERVAL_S
             self._keep_clients()
@@ -251,7 +252,7 @@ class Turmoil:
                 client.wait(client.send(kind, run_ids), timeout_s=5)
             time.sleep(0.1)
         self._second.lab.client.stop_scheduler()
-        asked = probes.Probes(self._lab, _WORKER, self._plan.seed, self._faults.pace)
+        asked = probes.Probes(self._lab, WORKER, self._plan.seed, self._faults.pace)
         self.report.violations.extend(asked.find_violations())
         if not client.stop_scheduler():
             self.report.violations.append("a scheduler that was asked to end goes on")
