@@ -29,7 +29,7 @@ from tui_datasize.jobs.dispatch import Dispatcher
 from tui_datasize.jobs.gpus import VISIBLE_VARIABLE
 from tui_datasize.jobs.ledger import DeviceLimits
 from tui_datasize.jobs.scheduler import Authority, Scheduler, SchedulerSettings, StopRequest, Trouble
-from tui_datasize.jobs.spawn import SpawnRequest, Worker
+from tui_datasize.jobs.spawn import ProbeRequest, SpawnRequest, Worker
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, Outcome, conclude
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -185,6 +185,9 @@ class _InstantSpawner:
         self.stop.requested = self._left <= 0
         return Worker(status=0, is_gone=True)
 
+    def probe(self, _request: ProbeRequest) -> Worker:
+        return Worker(status=0, is_gone=True)
+
     def poll(self) -> None:
         pass
 
@@ -196,7 +199,7 @@ class _InstantSpawner:
 
 
 def _measure_placement(project: ProjectPaths, placements: int, packs: Packs) -> None:
-    settings = SchedulerSettings(project, limits=DeviceLimits(cpu_slots=SLOTS, packs=packs))
+    settings = SchedulerSettings(project, limits=DeviceLimits(cpu_slots=SLOTS, cpu=True, packs=packs))
     authority = Authority(project.scheduler_lock)
     if not authority.take():
         sys.exit("another scheduler has the queue")

@@ -28,6 +28,7 @@ from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import RunPaths
 
 EXECUTIONS = "executions.jsonl"
+REFUSAL = "refusal"
 _PATIENCE_S = 120.0
 
 
@@ -49,6 +50,22 @@ def main(argv: Sequence[str]) -> int:
     _note(paths, claim, "end")
     claim.finish(Outcome.SUCCEEDED)
     return 0
+
+
+def probe(_argv: Sequence[str]) -> int:
+    """A GPU that works unless the file of the slots' directory that tells what is wrong with it is there."""
+    refusal = Path(os.environ["DATASIZE_SLOTS_DIR"]) / REFUSAL
+    if not refusal.exists():
+        return 0
+    print("a warning of some library", file=sys.stderr)
+    print(refusal.read_text())
+    return 1
+
+
+def hang(_argv: Sequence[str]) -> int:
+    """A GPU whose driver does not answer."""
+    while True:
+        signal.pause()
 
 
 def _options(paths: RunPaths) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 DEADLINE_S = 60.0
 WORKER = shlex.join([sys.executable, "-P", "-m", "tests.faults.fake_worker"])
 CALL = "tests.faults.fake_worker:main"
+PROBE = "tests.faults.fake_worker:probe"
 FINAL = frozenset(state for state in JobState if state.is_final)
 
 
@@ -34,7 +35,7 @@ class Lab:
     def __init__(self, root: Path, options: Sequence[str] = ("--cold",)) -> None:
         self.project = ProjectPaths(root)
         self.options = (
-            *("--worker", WORKER, "--call", CALL, "--preload", "", "--idle-s", "60"),
+            *("--worker", WORKER, "--call", CALL, "--probe", PROBE, "--preload", "", "--idle-s", "60"),
             *("--grace-s", "1", "--cpu", "--cpu-slots", "4", *options),
         )
         self.client = QueueClient(self.project, scheduler_options=self.options)

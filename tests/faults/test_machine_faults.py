@@ -14,6 +14,7 @@ import pytest
 
 from tests.disks import SmallDisk
 from tests.faults.fake_gpus import GPU
+from tests.faults.fake_worker import REFUSAL
 from tests.faults.lab import Lab, is_alive
 from tests.faults.no_processes import MARK
 from tui_datasize.errors import StorageError
@@ -22,6 +23,7 @@ from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.faults import FaultKind
 from tui_datasize.jobs.memory import CONTEXT_BYTES, Learned
 from tui_datasize.jobs.policy import MARGIN_BYTES
+from tui_datasize.jobs.slots import read_holders
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 
@@ -247,3 +249,40 @@ def test_a_scheduler_that_cannot_use_its_database_still_ends_when_asked(
     lab.gate().touch()
     lab.wait_for(run, JobState.SUCCEEDED)
     lab.assert_ran_once(run)
+
+
+@pytest.mark.parametrize("starts", ["cold", "warm"])
+def test_a_gpu_that_fails_its_probe_takes_no_runs_until_one_passes(
+    lab: Lab, warm_lab: Lab, starts: str
+) -> None:
+    lab = {"cold": lab, "warm": warm_lab}[starts]
+    refusal = Path(os.environ["DATASIZE_SLOTS_DIR"]) / REFUSAL
+    refusal.parent.mkdir(exist_ok=True, mode=0o700)
+    refusal.write_text('{"usable": false, "what": "the driver is too old", "fix": "update it"}')
+    runs = lab.enqueue(*(lab.spec(seed) for seed in range(3)))
+    scheduler = lab.start_scheduler("--no-cpu", through=["tests.faults.fake_gpus"])
+    lab.wait(lab.client.faults)
+    (fault,) = lab.client.faults()
+    assert "takes no jobs: the driver is too old; update it; it is tried again by itself" in fault.sentence
+    assert lab.client.counts()[JobState.QUEUED] == len(runs)
+    lab.kill(scheduler)
+    refusal.unlink()
+    lab.start_scheduler("--no-cpu", through=["tests.faults.fake_gpus"])
+    for run in runs:
+        job = lab.wait_for(run, JobState.SUCCEEDED)
+        assert (job.attempts, job.device) == (1, GPU)
+    assert lab.client.faults() == []
+    assert lab.client.orphans() == []
+
+
+def test_a_probe_outlives_its_scheduler_by_no_more_than_its_limit_and_leaves_no_orphan(lab: Lab) -> None:
+    lab.enqueue(lab.spec())
+    scheduler = lab.start_scheduler(
+        "--probe", "tests.faults.fake_worker:hang", through=["tests.faults.fake_gpus"]
+    )
+    lab.wait(lambda: lab.processes("jobs.probes"))
+    lab.kill(scheduler)
+    assert lab.client.orphans() == []
+    # The slot is its, so that no other project starts a run beside it.
+    (holder,) = read_holders(Path(os.environ["DATASIZE_SLOTS_DIR"]))
+    assert holder.device == GPU

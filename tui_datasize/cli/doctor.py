@@ -25,10 +25,12 @@ from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import QueueSettings
 from tui_datasize.jobs.database import file_system, refuse_network_file_system
+from tui_datasize.jobs.faults import FaultKind
 from tui_datasize.jobs.gpus import FORGET, DeviceReport, or_cpu, read_devices, settings_of
+from tui_datasize.jobs.probes import PROBE_CALL, probe_now
 from tui_datasize.jobs.process import describe_process
 from tui_datasize.jobs.rebuild import repair
-from tui_datasize.jobs.slots import read_holders, slot_directory, unusable
+from tui_datasize.jobs.slots import all_slots, read_holders, slot_directory, unusable
 from tui_datasize.programs import private_caches, python_code
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.words import plural
@@ -78,6 +80,7 @@ def run_checks(paths: ProjectPaths) -> Iterator[Check]:
     """All checks, in the order in which a run would meet what they look at."""
     yield _versions()
     yield _devices(paths)
+    yield from _gpus(paths)
     yield _torch()
     yield _survival()
     yield _disk(paths)
@@ -129,19 +132,20 @@ def _devices(paths: ProjectPaths) -> Check:
     client = QueueClient(paths)
     try:
         slots, used = client.slots(), client.used_gpus()
+        faulty = {fault.subject for fault in client.faults() if fault.kind is FaultKind.CARD}
         at_once = f"{plural(slots, 'job')} at once"
     except DatasizeError:
         # Said by the check of the queue.
-        slots, used = None, []
+        slots, used, faulty = None, [], set()
         at_once = "how many jobs at once cannot be told without the queue"
-    report = or_cpu(read_devices(lambda: used), settings_of(paths.root).cpu)
+    report = or_cpu(read_devices(lambda: used), settings_of(paths.root).cpu, faulty)
     listed = ", ".join(
         f"{gpu.name} ({gpu.memory_free_bytes / 2**30:.1f} of {gpu.memory_total_bytes / 2**30:.1f} GiB free)"
         for gpu in report.gpus
     )
     driver = f"driver {report.driver_version}" if report.driver_version else ""
     told = [listed, driver, report.problem] if report.gpus else [driver, report.problem]
-    is_sound = any(not gpu.fault for gpu in report.gpus)
+    is_sound = any(not gpu.fault and gpu.uuid not in faulty for gpu in report.gpus)
     told += _taken(report)
     if used and not is_sound and FORGET not in report.problem:
         told.append(f"runs of this project have used {', '.join(used)}, and no GPU takes jobs now; {FORGET}")
@@ -157,6 +161,28 @@ def _taken(report: DeviceReport) -> Iterator[str]:
         pids = [process.pid for process in gpu.processes if process.computes]
         if pids:
             yield f"on {gpu.title}: {', '.join(map(describe_process, pids))}"
+
+
+def _gpus(paths: ProjectPaths) -> Iterator[Check]:
+    """Each GPU that takes jobs and has no run: whether it computes."""
+    capacity = settings_of(paths.root).slots_per_gpu
+    for gpu in read_devices().gpus:
+        name = f"GPU {gpu.label}"
+        if gpu.fault:
+            # Said by the check of the devices.
+            continue
+        try:
+            with all_slots(gpu.uuid, capacity, paths.root.absolute()) as slots:
+                why = probe_now(gpu.uuid, slots, PROBE_CALL) if slots else ""
+        except OSError as error:
+            yield Check(name, "warn", f"cannot be tried: {error}")
+            continue
+        if not slots:
+            yield Check(name, "ok", "a run is on it")
+        elif why:
+            yield Check(name, "fail", f"{gpu.title} cannot be used: {why}")
+        else:
+            yield Check(name, "ok", "a convolution went forward and backward on it")
 
 
 def _torch() -> Check:

@@ -80,6 +80,7 @@ def ending_of(run: ActiveRun, record: ExitRecord | None, finding: Finding, *, is
         beside_others=job.device not in (CPU, "") and not job.alone,
         has_shared=run.worker.lanes > 1,
         is_for_another=is_for_another,
+        lost_gpu=bool(record and record.device_fault) and job.device not in (CPU, ""),
     )
 
 

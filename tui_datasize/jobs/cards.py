@@ -1,9 +1,11 @@
-"""What the queue remembers of GPUs: which ones runs have used, and who keeps them taken."""
+"""What the queue remembers of GPUs: which ones runs have used, which work, and who keeps them taken."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+
+from tui_datasize.jobs.faults import FaultKind
 
 
 class Cards:
@@ -22,10 +24,22 @@ class Cards:
             "INSERT INTO cards (uuid, used) VALUES (?, 1) ON CONFLICT (uuid) DO UPDATE SET used = 1", (uuid,)
         )
 
+    def proven(self) -> dict[str, str]:
+        """By UUID, the circumstances in which a GPU was found to work: driver, torch and boot."""
+        return dict(self._connection.execute("SELECT uuid, proven FROM cards WHERE proven != ''"))
+
+    def note_proven(self, uuid: str, circumstances: str) -> None:
+        """Note in what circumstances a GPU was found to work; empty where it does not any more."""
+        self._connection.execute(
+            "INSERT INTO cards (uuid, proven) VALUES (?1, ?2) ON CONFLICT (uuid) DO UPDATE SET proven = ?2",
+            (uuid, circumstances),
+        )
+
     def forget(self) -> list[str]:
-        """Forget all GPUs, and return those that runs had used."""
+        """Forget all GPUs and their faults, and return those that runs had used."""
         used = self.used()
         self._connection.execute("DELETE FROM cards")
+        self._connection.execute("DELETE FROM faults WHERE kind = ?", (FaultKind.CARD,))
         return used
 
     def taken(self) -> list[str]:

@@ -17,10 +17,11 @@ from tui_datasize.files import fault_of, parse_object
 from tui_datasize.jobs import memory
 from tui_datasize.jobs.database import concerns_all
 from tui_datasize.jobs.faults import RUNS, FaultKind, faults_of_disk
-from tui_datasize.jobs.gpus import CPU, VISIBLE_VARIABLE
+from tui_datasize.jobs.gpus import CPU, VISIBLE_VARIABLE, Gpu
 from tui_datasize.jobs.ledger import DeviceLedger
 from tui_datasize.jobs.pause import StartPause
 from tui_datasize.jobs.policy import Placement, WaitingJob, place
+from tui_datasize.jobs.probes import CardProbes
 from tui_datasize.jobs.records import QueuedJob
 from tui_datasize.jobs.slots import Slot, earlier_directories, take_slots, unusable
 from tui_datasize.jobs.spawn import ONE_THREAD, Spawner, SpawnRequest, Worker, cannot_start
@@ -67,6 +68,7 @@ class Dispatcher:
         supervisor: Supervisor,
         spawner: Spawner,
         ledger: DeviceLedger,
+        probes: CardProbes,
         slots: Path,
     ) -> None:
         self._store = store
@@ -74,6 +76,7 @@ class Dispatcher:
         self._supervisor = supervisor
         self._spawner = spawner
         self._ledger = ledger
+        self._probes = probes
         self._slots = slots
         self._earlier = earlier_directories()
         self._turns = Turns(slots, project.root.absolute())
@@ -107,6 +110,7 @@ class Dispatcher:
             return 0
         free = self._take_free_slots()
         try:
+            self._probe(free)
             try:
                 starts = self._prepare(free)
             except OSError as error:
@@ -174,6 +178,41 @@ class Dispatcher:
             return {}
         self._store.faults.clear(FaultKind.SLOTS)
         return free
+
+    def _probe(self, free: dict[str, list[Slot]]) -> None:
+        """Have GPUs tried that have yet to show that they work, and keep the slots of those that have."""
+        idle = self._ledger.idle_gpus()
+        for gpu in self._ledger.report.gpus:
+            if self._probes.is_proven(gpu.uuid):
+                continue
+            is_in_use = self._ledger.has_run(gpu.uuid)
+            # One at fault has no slots here. Of others, some must be free, and this project's turn.
+            is_possible = gpu in idle and (gpu.uuid not in free or bool(free[gpu.uuid]))
+            if is_possible and self._probes.is_due(gpu.uuid):
+                is_in_use = not self._start_probe(gpu, free.get(gpu.uuid, []))
+            if gpu.uuid in free and not self._probes.may_begin(gpu.uuid, is_in_use=is_in_use):
+                _close({gpu.uuid: free.pop(gpu.uuid)})
+
+    def _start_probe(self, gpu: Gpu, slots: list[Slot]) -> bool:
+        """Try a GPU where all of its slots can be had; False where a run of some project is on it.
+
+        Args:
+            gpu: The GPU.
+            slots: Those of its slots that are taken already.
+        """
+        capacity, project = self._ledger.slots_per_gpu, self._project.root.absolute()
+        more: list[Slot] = []
+        try:
+            more = take_slots(self._slots, gpu.uuid, capacity, capacity - len(slots), project, self._earlier)
+            if len(slots) + len(more) < capacity:
+                return False
+            held = [descriptor for slot in (*slots, *more) for descriptor in slot.descriptors]
+            self._pause.watch(self._probes.start(gpu, held))
+        except OSError as error:
+            self._pause.begin(FaultKind.PROCESSES, cannot_start(error))
+        finally:
+            _close({gpu.uuid: more})
+        return True
 
     def _prepare(self, free: Mapping[str, Sequence[Slot]]) -> list[_Start]:
         """Decide what starts, and make the run directories for it.

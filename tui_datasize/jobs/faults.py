@@ -122,6 +122,10 @@ class Faults:
         """Whether there is a fault of this kind, of this subject or of any."""
         return any(k is kind and subject in (None, s) for k, s in self._standing)
 
+    def subjects(self, kind: FaultKind) -> set[str]:
+        """What of this kind is at fault."""
+        return {s for k, s in self._standing if k is kind}
+
     def report(self, kind: FaultKind, subject: str, sentence: str) -> None:
         """Note that a fault was met; one that stands already is counted.
 

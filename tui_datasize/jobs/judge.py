@@ -74,6 +74,8 @@ class Ending:
     """Whether its worker was started for other runs too."""
     is_for_another: bool = False
     """Whether another run of its worker was to be cancelled, for which the whole worker is told to end."""
+    lost_gpu: bool = False
+    """Whether its GPU could not be used, which ended it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ def decide(ending: Ending) -> Decision:
             JobState.CANCELLED, ending.reason if ending.outcome is Outcome.CANCELLED else "cancelled"
         )
     if ending.is_for_another and ending.outcome in (None, Outcome.INTERRUPTED):
+        return Decision(JobState.INTERRUPTED, starts_again(ending.reason), is_forgiven=True)
+    if ending.lost_gpu and ending.outcome is Outcome.INTERRUPTED:
         return Decision(JobState.INTERRUPTED, starts_again(ending.reason), is_forgiven=True)
     tries_left = ending.attempt < ending.max_attempts
     if ending.outcome is Outcome.FAILED:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tui_datasize.experiments.device_settings import Packs, written
 from tui_datasize.jobs.active import ActiveRun
+from tui_datasize.jobs.faults import FaultKind
 from tui_datasize.jobs.gpus import CPU, DeviceMonitor, DeviceReport, Gpu, capacities, or_cpu
 from tui_datasize.jobs.memory import CONTEXT_BYTES, learn, noted_images
 from tui_datasize.jobs.policy import Device, Reservation
@@ -84,19 +85,54 @@ class DeviceLedger:
         if time.monotonic() < self._read_at_s + _READ_INTERVAL_S:
             return
         self._read_at_s = time.monotonic()
-        report = or_cpu(self._monitor.read(), self._limits.cpu)
+        report = or_cpu(self._monitor.read(), self._limits.cpu, self._faulty())
         if report.problem != self._report.problem:
             _LOG.info("devices: %s", report.problem or f"{len(report.gpus)} GPUs")
         self._report = report
         self._notice_others()
         self._publish_taken()
         self._publish_slots()
+        self._tell_lack()
         for runs in self._supervisor.workers():
             self._learn_peak(runs)
 
     def capacities(self) -> dict[str, int]:
         """Slots of each device that takes jobs."""
-        return capacities(self._report, self._limits.slots_per_gpu, self._limits.cpu_slots)
+        return capacities(self._report, self._limits.slots_per_gpu, self._limits.cpu_slots, self._faulty())
+
+    def _faulty(self) -> set[str]:
+        return self._store.faults.subjects(FaultKind.CARD)
+
+    def _tell_lack(self) -> None:
+        """Let clients know why there is no device at all."""
+        if self._report.problem and not self.capacities():
+            self._store.faults.report(FaultKind.CARD, "", self._report.problem)
+        else:
+            self._store.faults.clear(FaultKind.CARD, "")
+
+    @property
+    def report(self) -> DeviceReport:
+        """The latest look at the devices."""
+        return self._report
+
+    @property
+    def slots_per_gpu(self) -> int:
+        """Slots of every GPU."""
+        return self._limits.slots_per_gpu
+
+    def has_run(self, device: str) -> bool:
+        """Whether a run of this project is on a device."""
+        return any(runs[0].job.device == device for runs in self._supervisor.workers())
+
+    def idle_gpus(self) -> list[Gpu]:
+        """GPUs that NVML calls sound, that have no run of ours, and that the jobs of others leave to us."""
+        return [
+            gpu
+            for gpu in self._report.gpus
+            if not gpu.fault
+            and not self.has_run(gpu.uuid)
+            and self._others.get(gpu.uuid, 0) < self._most_jobs()
+        ]
 
     def unclaimed(self) -> dict[str, int]:
         """Slots of each device that nobody is seen to have; other projects may have locked some of them."""

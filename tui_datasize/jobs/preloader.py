@@ -5,7 +5,8 @@ inherited socket. It runs no thread and opens no GPU before a fork, reports how 
 ends with the scheduler; its workers live on.
 
 Messages are JSON objects, one per packet. From the scheduler, with the descriptors of the worker's
-slots attached: `{"tag", "argv", "environment", "directory", "stdout", "stderr"}`. To the scheduler:
+slots attached: `{"tag", "argv", "environment", "directory", "stdout", "stderr"}`, with a `"call"` for what
+is no worker, such as the probe of a GPU. To the scheduler:
 `{"sources": {file: modified_ns}}` once it is ready, `{"tag", "pid", "start_ticks"}` after a fork, and
 `{"tag", "status"}` at a worker's end, with an `"errno"` beside it for one that could not be forked.
 """
@@ -123,9 +124,11 @@ class Preloader:
             _redirect(request)
             os.chdir(request["directory"])
             os.environ.update(request["environment"])
-            ctypes.memmove(self._tag_address, request["tag"].encode(), TAG_LENGTH)
+            if "call" not in request:
+                ctypes.memmove(self._tag_address, request["tag"].encode(), TAG_LENGTH)
             sys.argv = [sys.argv[0], *request["argv"]]
-            status = _run(self._main, request["argv"])
+            main = named(request["call"]) if "call" in request else self._main
+            status = _run(main, request["argv"])
         except BaseException:
             traceback.print_exc()
         finally:
@@ -154,11 +157,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     _end_with_scheduler(control)
     # Names that libraries form when they are imported.
     os.environ.update(private_caches())
-    module, _, function = arguments.call.partition(":")
-    modified_ns = _modification_times(module.partition(".")[0])
+    modified_ns = _modification_times(arguments.call.partition(".")[0])
     for name in filter(None, arguments.preload.split(",")):
         importlib.import_module(name)
-    worker_main = getattr(importlib.import_module(module), function)
+    worker_main = named(arguments.call)
     # What is imported stays for good: collecting it would only copy its pages in every worker.
     gc.collect()
     gc.freeze()
@@ -170,6 +172,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     sys.stderr.flush()
     # Exit handlers of the imported libraries have nothing to end here.
     os._exit(0)
+
+
+def named(call: str) -> _Main:
+    """The function that `MODULE:FUNCTION` names."""
+    module, _, function = call.partition(":")
+    main: _Main = getattr(importlib.import_module(module), function)
+    return main
 
 
 def _end_with_scheduler(control: socket.socket) -> None:

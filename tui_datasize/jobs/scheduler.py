@@ -32,6 +32,7 @@ from tui_datasize.jobs.gpus import DeviceMonitor
 from tui_datasize.jobs.launch import LONGEST_LOG_BYTES, open_log
 from tui_datasize.jobs.ledger import DeviceLedger, DeviceLimits
 from tui_datasize.jobs.notify import Notifier
+from tui_datasize.jobs.probes import PROBE_CALL, CardProbes
 from tui_datasize.jobs.process import ROOT_VARIABLE, mark_of
 from tui_datasize.jobs.slots import slot_directory
 from tui_datasize.jobs.spawn import ColdSpawner, Spawner
@@ -75,6 +76,8 @@ class SchedulerSettings:
     call: str = WORKER_CALL
     """`MODULE:FUNCTION` of a warm worker; empty for cold starts."""
     preload: tuple[str, ...] = WORKER_MODULES
+    probe: str = PROBE_CALL
+    """`MODULE:FUNCTION` that tells whether a GPU works."""
     answer_s: float = 20.0
     """Seconds after which a preloader that has not forked a worker counts as hung and is replaced."""
     limits: DeviceLimits = field(default_factory=DeviceLimits)
@@ -98,8 +101,9 @@ class Scheduler:
         self._monitor = DeviceMonitor(used=self._store.cards.used)
         self._device_file = DeviceFile(project, settings.options)
         self._ledger = DeviceLedger(self._monitor, settings.limits, self._supervisor, self._store)
+        self._probes = CardProbes(self._store, spawner, settings.probe)
         self._dispatcher = Dispatcher(
-            self._store, project, self._supervisor, spawner, self._ledger, slot_directory()
+            self._store, project, self._supervisor, spawner, self._ledger, self._probes, slot_directory()
         )
         self._notifier = Notifier(self._store, project)
         self._data_version = -1
@@ -137,6 +141,7 @@ class Scheduler:
     def close(self) -> None:
         """Give everything back; workers go on."""
         self._dispatcher.close()
+        self._probes.close()
         self._supervisor.close()
         self._selector.close()
         self._monitor.close()
@@ -152,7 +157,11 @@ class Scheduler:
             self._hold(limits)
         self._ledger.update()
         self._spawner.poll()
-        if applied + self._supervisor.look() or time.monotonic() >= self._dispatch_at_s:
+        has_probed = self._probes.look(self._ledger.report)
+        has_ended = self._supervisor.look()
+        for device, why in self._supervisor.take_lost_gpus().items():
+            self._probes.set_aside(device, why)
+        if applied or has_probed or has_ended or time.monotonic() >= self._dispatch_at_s:
             self._dispatcher.dispatch()
             pause_s = _TURN_INTERVAL_S if self._dispatcher.waits_for_others else _DISPATCH_INTERVAL_S
             self._dispatch_at_s = time.monotonic() + pause_s
@@ -370,6 +379,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--worker", default=shlex.join(default.command), help="command of a cold worker")
     parser.add_argument("--call", default=default.call, help="MODULE:FUNCTION of a warm worker")
     parser.add_argument("--preload", default=",".join(default.preload), help="modules, commas between")
+    parser.add_argument("--probe", default=default.probe, help="MODULE:FUNCTION that tries a GPU")
     parser.add_argument(
         "--answer-s", type=float, default=default.answer_s, help="a hung preloader is replaced"
     )
@@ -403,6 +413,7 @@ def _settings(arguments: argparse.Namespace) -> SchedulerSettings:
         grace_s=arguments.grace_s,
         command=tuple(shlex.split(arguments.worker)),
         call="" if devices.cold else arguments.call,
+        probe=arguments.probe,
         preload=tuple(filter(None, arguments.preload.split(","))),
         answer_s=arguments.answer_s,
         limits=limits_of(devices),

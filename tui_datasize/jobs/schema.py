@@ -175,7 +175,12 @@ DROP TABLE workloads;
 """
 """What runs of a workload took of a GPU, by where their training images lay: see `memory.Learned`."""
 
-STEPS = (_FIRST, _LEVERS, _SHAPES, _FAULTS, _CARDS, _MEMORY)
+_PROBES = """
+ALTER TABLE cards ADD COLUMN proven TEXT NOT NULL DEFAULT '';
+"""
+"""With which driver, torch and boot the GPU was found to work; empty where it was not."""
+
+STEPS = (_FIRST, _LEVERS, _SHAPES, _FAULTS, _CARDS, _MEMORY, _PROBES)
 """What takes a database from each version to the next; a new one takes them all. Never edit a step
 that was released: add another."""
 

@@ -156,6 +156,21 @@ def take_slots(
     return taken
 
 
+@contextmanager
+def all_slots(device: str, capacity: int, project: Path) -> Iterator[tuple[int, ...]]:
+    """The descriptors of all slots of a device while inside; none where somebody has one of them.
+
+    Raises:
+        OSError: The directory of the slots cannot be used.
+    """
+    with ExitStack() as held:
+        taken = take_slots(slot_directory(), device, capacity, capacity, project, earlier_directories())
+        for slot in taken:
+            held.callback(slot.close)
+        is_all = len(taken) == capacity
+        yield tuple(descriptor for slot in taken for descriptor in slot.descriptors) if is_all else ()
+
+
 def _take(places: Sequence[int], name: str, words: bytes) -> Slot | None:
     """Take one slot in every place, or in none."""
     descriptors: list[int] = []

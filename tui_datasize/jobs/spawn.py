@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from tui_datasize.files import open_regular
+from tui_datasize.programs import python_module
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import RunPaths
 
@@ -27,6 +28,10 @@ ONE_THREAD: Mapping[str, str] = MappingProxyType(
 )
 """What keeps numerical libraries to one thread; they read it when they are imported."""
 
+
+PROBE_COMMAND = python_module("tui_datasize.jobs.probes")
+PROBE_MAIN = "tui_datasize.jobs.probes:main"
+"""What the process of a probe runs, cold or forked; its argument is what computes on the GPU."""
 
 _SCARCITIES = frozenset(
     {
@@ -67,6 +72,35 @@ class SpawnRequest:
     def stderr(self) -> Path:
         """The same for what it says of errors."""
         return self.runs[0].stderr
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRequest:
+    """One probe of a GPU to start; the fields are those of `SpawnRequest`, but for the first and the last."""
+
+    call: str
+    """`MODULE:FUNCTION` that computes on the GPU."""
+    environment: Mapping[str, str]
+    tag: str
+    slots: tuple[int, ...]
+    directory: Path
+    output: Path
+    """Where all that it says goes."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What its command ends with."""
+        return (self.call,)
+
+    @property
+    def stdout(self) -> Path:
+        """Where its output goes."""
+        return self.output
+
+    @property
+    def stderr(self) -> Path:
+        """The same for what it says of errors."""
+        return self.output
 
 
 @dataclass(slots=True)
@@ -136,6 +170,13 @@ class Spawner(Protocol):
             OSError: It cannot be started now.
         """
 
+    def probe(self, request: ProbeRequest, /) -> Worker:
+        """Start a probe of a GPU in the way of a worker.
+
+        Raises:
+            OSError: It cannot be started now.
+        """
+
     def poll(self) -> None:
         """Bring all workers up to date, without waiting."""
 
@@ -163,11 +204,18 @@ class ColdSpawner:
 
     def start(self, request: SpawnRequest) -> Worker:
         """See `Spawner.start`."""
+        return self._open(self._command, request)
+
+    def probe(self, request: ProbeRequest) -> Worker:
+        """See `Spawner.probe`."""
+        return self._open(PROBE_COMMAND, request)
+
+    def _open(self, command: Sequence[str], request: SpawnRequest | ProbeRequest) -> Worker:
         with ExitStack() as files:
             stdout = files.enter_context(open_regular(request.stdout, "ab"))
             stderr = files.enter_context(open_regular(request.stderr, "ab"))
             child = subprocess.Popen(
-                [*self._command, *request.arguments],
+                [*command, *request.arguments],
                 cwd=request.directory,
                 env=os.environ | request.environment,
                 stdin=subprocess.DEVNULL,

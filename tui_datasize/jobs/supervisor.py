@@ -70,6 +70,7 @@ class Supervisor:
         self._runs: dict[str, ActiveRun] = {}
         self._remnants: set[str] = set()
         """Tags of workers that other runs need, and whose descendants are to be killed behind them."""
+        self._lost_gpus: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -141,6 +142,11 @@ class Supervisor:
             self._store.change(job.run_id, state, problem)
             self._store.end_attempt(job.run_id, job.attempts, VANISHED, problem)
         self._forget(run, state, problem)
+
+    def take_lost_gpus(self) -> dict[str, str]:
+        """By UUID, why GPUs could not be used that runs have ended for since the last call."""
+        lost, self._lost_gpus = self._lost_gpus, {}
+        return lost
 
     def next_look_s(self) -> float:
         """Seconds until a run is due; infinite without any."""
@@ -288,6 +294,8 @@ class Supervisor:
                 self._store.grant_attempt(job.run_id)
             if decision.state is JobState.SUCCEEDED and (learned := noted_memory(run.paths)):
                 self._store.learn_memory(job.workload, learned)
+        if ending.lost_gpu and record:
+            self._lost_gpus[job.device] = record.device_fault
         self._forget(run, decision.state, decision.reason)
 
     def _repeat(self, run: ActiveRun, reason: str) -> None:

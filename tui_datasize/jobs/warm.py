@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tui_datasize.jobs.preloader import PACKET_BYTES, TAG_LENGTH
-from tui_datasize.jobs.spawn import ONE_THREAD, ColdSpawner, SpawnRequest, Worker
+from tui_datasize.jobs.spawn import ONE_THREAD, PROBE_MAIN, ColdSpawner, ProbeRequest, SpawnRequest, Worker
 from tui_datasize.programs import python_module
 from tui_datasize.runlog.claim import TAG_VARIABLE
 from tui_datasize.runlog.identity import ProcessIdentity, boot_id
@@ -71,6 +71,12 @@ class WarmSpawner:
         if self._preloader and self._preloader.is_ready and len(packet) <= PACKET_BYTES:
             return self._preloader.fork(request, packet)
         return self._fallback.start(request)
+
+    def probe(self, request: ProbeRequest) -> Worker:
+        """See `Spawner.probe`."""
+        if self._preloader and self._preloader.is_ready:
+            return self._preloader.fork(request, _packet(request, call=PROBE_MAIN))
+        return self._fallback.probe(request)
 
     def poll(self) -> None:
         """See `Spawner.poll`."""
@@ -156,7 +162,7 @@ class _Preloader:
         self.sources_checked_s = time.monotonic()
         return any(_modified_ns(file) != modified_ns for file, modified_ns in self.sources.items())
 
-    def fork(self, request: SpawnRequest, packet: bytes) -> Worker:
+    def fork(self, request: SpawnRequest | ProbeRequest, packet: bytes) -> Worker:
         """Ask for a worker; its process is known when the preloader has answered."""
         # A preloader that has died since leaves the worker unborn; `poll` will tell.
         worker = self.workers[request.tag] = Worker()
@@ -228,7 +234,7 @@ class _Preloader:
                 worker.error = OSError(message["errno"], os.strerror(message["errno"]))
 
 
-def _packet(request: SpawnRequest) -> bytes:
+def _packet(request: SpawnRequest | ProbeRequest, **more: str) -> bytes:
     """A request as the preloader reads it."""
     message = {
         "tag": request.tag,
@@ -237,6 +243,7 @@ def _packet(request: SpawnRequest) -> bytes:
         "directory": str(request.directory),
         "stdout": str(request.stdout),
         "stderr": str(request.stderr),
+        **more,
     }
     return json.dumps(message).encode()
 
