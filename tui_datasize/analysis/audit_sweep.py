@@ -133,6 +133,8 @@ def check_missing_cells(runs: pl.DataFrame) -> Iterator[Finding]:
         runs: Schema `RUNS`, of one curve, all states.
     """
     cell = ["seed", "subset_seed"]
+    # Of a number that only counts runs no size lacks any.
+    runs = runs.filter(~pl.col("numbered").fill_null(False))
     counted = runs.filter(pl.col("state").is_in(COUNTED_STATES))
     every = runs.select("train_size").unique().join(runs.select(cell).unique(), how="cross")
     coming = runs.filter(pl.col("state").is_in(COMING))
@@ -157,12 +159,23 @@ def check_missing_cells(runs: pl.DataFrame) -> Iterator[Finding]:
 
 
 def check_one_draw(runs: pl.DataFrame) -> Iterator[Finding]:
-    """Runs that all share the subset draw of their size: what another would change is in no interval.
+    """Runs that all share the subset draw of their size, or may: what another would change is in no interval.
 
     Args:
         runs: Schema `RUNS`, of one experiment, those that count.
     """
     known = runs.drop_nulls("subset_seed")
+    untold = runs.filter(pl.col("subset_seed").is_null())
+    if untold.select("variant", "train_size").is_duplicated().any():
+        yield finding(
+            Severity.NOTE,
+            "draws-unknown",
+            untold,
+            "The files do not tell whether runs of a size share their images: whether intervals and tests "
+            "tell of what other images would change is not known.",
+            "Import them under another name with --column draw=COLUMN (draw=seed where the seed draws the "
+            "images too), or with --draw 0 where all runs of a size share them.",
+        )
     sizes = known.group_by("variant", "train_size").agg(pl.len(), pl.col("subset_seed").n_unique())
     if sizes.filter(pl.col("len") > 1).is_empty() or sizes["subset_seed"].max() != 1:
         return

@@ -121,11 +121,15 @@ def points(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
 
     Returns:
         One row per run: `run_id`, `experiment`, `variant`, `train_size`, `subset_seed`, `seed`, `value`,
-        in order of experiment, variant and size. A share that rounding has put beyond 0 or 1 lies there.
+        in order of experiment, variant and size. Draw and seed are null where nobody knows them. A share
+        that rounding has put beyond 0 or 1 lies there.
     """
     counted = runs.filter(pl.col("state").is_in(COUNTED_STATES) & pl.col(metric).is_finite())
+    known = pl.col("seed")
+    if "numbered" in runs.columns:
+        known = pl.when(pl.col("numbered").fill_null(False)).then(None).otherwise(known).alias("seed")
     return counted.select(
-        "run_id", "experiment", "variant", "train_size", "subset_seed", "seed", _unrounded(metric)
+        "run_id", "experiment", "variant", "train_size", "subset_seed", known, _unrounded(metric)
     ).sort("experiment", "variant", "train_size", maintain_order=True)
 
 
@@ -174,10 +178,17 @@ def size_runs(values: pl.DataFrame) -> list[SizeRuns]:
         SizeRuns(
             float(str(size)),
             runs["value"].to_numpy(),
-            *(runs[name].fill_null(-1).to_numpy() for name in ("subset_seed", "seed")),
+            runs["subset_seed"].fill_null(-1).to_numpy(),
+            apart(runs)["seed"].to_numpy(),
         )
         for (size,), runs in sizes
     ]
+
+
+def apart(values: pl.DataFrame) -> pl.DataFrame:
+    """The same runs; those without a seed get numbers below 0 of their own, as none is known to share one."""
+    own = -1 - pl.int_range(pl.len(), dtype=pl.Int64)
+    return values.with_columns(pl.coalesce("seed", own).alias("seed"))
 
 
 def clusters_of(values: pl.DataFrame) -> Clusters | None:

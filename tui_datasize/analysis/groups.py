@@ -148,12 +148,14 @@ def seed_table(values: pl.DataFrame) -> tuple[list[int], list[int], Floats]:
 
     Args:
         values: Columns `train_size`, `seed`, `value`; repeats of a cell, such as other draws, are averaged.
+            Runs without a seed are left out: nothing pairs them.
 
     Returns:
         Seeds, sizes, and values of shape (seeds, sizes).
     """
-    cells = values.group_by("train_size", "seed").agg(pl.col("value").mean()).sort("train_size", "seed")
-    sizes = cells["train_size"].unique().sort()
+    sizes = values["train_size"].unique().sort()
+    seeded = values.drop_nulls("seed").group_by("train_size", "seed")
+    cells = seeded.agg(pl.col("value").mean()).sort("train_size", "seed")
     complete = cells.group_by("seed").len().filter(pl.col("len") == len(sizes))["seed"].sort()
     kept = cells.filter(pl.col("seed").is_in(complete.implode())).sort("seed", "train_size")
     return complete.to_list(), sizes.to_list(), kept["value"].to_numpy().reshape(len(complete), len(sizes))

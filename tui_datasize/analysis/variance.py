@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from scipy.special import fdtrc
 
-from tui_datasize.analysis.curve import Metric, metric_named, points
+from tui_datasize.analysis.curve import Metric, apart, metric_named, points
 from tui_datasize.analysis.group_tests import p_words
 from tui_datasize.analysis.laws import Floats
 from tui_datasize.analysis.view import shown
@@ -40,6 +40,9 @@ VARIANCE: Schema = MappingProxyType(
 """A source of scatter a row, see `Component`; curves of which nothing can be told have none."""
 
 SIGNIFICANT = 0.05
+
+_UNTOLD = "seed, or seed and draw together,"
+"""The source of scatter where nobody knows which runs share their images."""
 
 Design: TypeAlias = Literal["crossed", "nested", "seeds only", "draws only", "none"]
 
@@ -131,7 +134,9 @@ def variance_table(splits: Iterable[VarianceSplit]) -> pl.DataFrame:
 def _split(
     experiment: str, variant: str, metric: Metric, values: pl.DataFrame, test_images: int | None
 ) -> VarianceSplit:
-    tables = [_crossed(group) for _, group in values.group_by("train_size", maintain_order=True)]
+    values = apart(values)
+    known = values.drop_nulls("subset_seed").group_by("train_size", maintain_order=True)
+    tables = [_crossed(group) for _, group in known]
     crossed = [table for table in tables if min(table.shape) > 1]
     if crossed:
         design: Design = "crossed"
@@ -189,6 +194,8 @@ def _one_way(values: pl.DataFrame) -> tuple[Design, list[Component], tuple[float
     if not spread:
         return "none", [], (seeds, draws)
     pooled = _pooled_variance(spread)
+    if values["subset_seed"].null_count():
+        return "none", _components({_UNTOLD: (pooled, None)}), (seeds, draws)
     if most_draws == 1:
         return "seeds only", _components({"training seed": (pooled, None)}), (seeds, draws)
     if most_seeds == 1:
@@ -235,7 +242,12 @@ def _test_sampling(metric: Metric, values: pl.DataFrame, test_images: int | None
 
 
 def _words(design: Design, components: list[Component], metric: Metric) -> Iterable[str]:
-    if not components or design == "none":
+    if any(component.name == _UNTOLD for component in components):
+        yield (
+            "Where the scatter comes from cannot be told: the files do not tell whether runs of a size share "
+            "their images."
+        )
+    elif not components or design == "none":
         yield "Where the scatter comes from cannot be told: no two runs of a size differ in one thing alone."
     n_sources = sum(not math.isnan(component.share) for component in components)
     for component in components:

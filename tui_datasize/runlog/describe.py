@@ -22,6 +22,9 @@ from tui_datasize.runlog.schema import RUNS, SCORES, Schema
 RECIPE = "recipe"
 """Column with a run's specification as JSON, its size and seeds set to fixed values."""
 
+TELLS = "tells"
+"""Key in the provenance of an imported run: which of seed and draw its files tell."""
+
 _MEASURED = frozenset(
     {f"{split}_{score}" for split in ("test", "train") for score in SCORES}
     | {"best_test_accuracy", "best_test_loss", "best_update"}
@@ -63,7 +66,12 @@ def describe(paths: RunPaths) -> dict[str, Any] | Problem:
         execution = _execution(paths)
     except OSError as error:
         return Problem(str(error.filename or paths.directory), f"cannot be read: {error.strerror}")
-    return row | queued | _provenance(paths) | execution | {"run_id": paths.run_id}
+    found = read_object(paths.provenance)
+    provenance = {} if isinstance(found, Problem) else found
+    told = {key: provenance.get(key) for key in _PROVENANCE}
+    if spec.imported:
+        told |= _untold(spec, provenance.get("imported"))
+    return row | queued | told | execution | {"run_id": paths.run_id}
 
 
 def summarise(rows: pl.DataFrame) -> pl.DataFrame:
@@ -136,6 +144,7 @@ def _specified(spec: RunSpec) -> dict[str, Any]:
         "subset_nested": spec.subset.nested,
         "subset_seed": spec.subset.seed,
         "seed": spec.seed,
+        "numbered": False,
         "total_updates": total_updates(spec),
         "batch_size": spec.batch_size,
         "optimizer": spec.optimizer.name,
@@ -166,10 +175,13 @@ _NOT_TOLD: Mapping[str, None] = MappingProxyType(
 """What nobody knows of a run that was trained elsewhere: its specification holds the defaults alone."""
 
 
-def _provenance(paths: RunPaths) -> dict[str, Any]:
-    document = read_object(paths.provenance)
-    found = {} if isinstance(document, Problem) else document
-    return {key: found.get(key) for key in _PROVENANCE}
+def _untold(spec: RunSpec, facts: Any) -> dict[str, Any]:
+    """What the files did not tell that an imported run came from."""
+    tells = facts.get(TELLS) if isinstance(facts, dict) else None
+    if not isinstance(tells, list):
+        # Imported before it was kept: draw 0 was also that of runs which told none.
+        tells = ["seed", "draw"] if spec.subset.seed else ["seed"]
+    return {"numbered": "seed" not in tells} | ({} if "draw" in tells else {"subset_seed": None})
 
 
 def _execution(paths: RunPaths) -> dict[str, Any]:

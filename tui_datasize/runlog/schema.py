@@ -110,6 +110,7 @@ RUNS: Schema = MappingProxyType(
         "subset_nested": pl.Boolean,
         "subset_seed": pl.Int64,
         "seed": pl.Int64,
+        "numbered": pl.Boolean,
         "state": pl.String,
         "reason": pl.String,
         "attempt": pl.Int64,
@@ -168,10 +169,12 @@ RUNS: Schema = MappingProxyType(
     }
 )
 """The frame `runs`: one row per run directory; `test_...` and `train_...` are of the last evaluation,
-`best_...` of the one with the highest test accuracy. `state` is told from the directory alone:
-queued, running, succeeded, failed, cancelled or interrupted. `flops_per_image` are those of one forward
-pass, a multiplication and an addition counted as two; `label_noise` is the share asked for; `pack_width`
-is how many runs were computed together in the last updates, this one included, `pack_implementation` how."""
+`best_...` of the one with the highest test accuracy. `numbered` tells that `seed` only counts imported runs
+that came without one; `subset_seed` is null where nobody knows the draw of an imported run. `state` is told
+from the directory alone: queued, running, succeeded, failed, cancelled or interrupted. `flops_per_image`
+are those of one forward pass, a multiplication and an addition counted as two; `label_noise` is the share
+asked for; `pack_width` is how many runs were computed together in the last updates, this one included,
+`pack_implementation` how."""
 
 
 def were_imported(runs: pl.DataFrame) -> bool:

@@ -18,6 +18,7 @@ from tui_datasize.experiments.load import LONGEST_NAME, is_shared
 from tui_datasize.experiments.spec import NAME_PATTERN, SCHEMA_VERSION, Budget, RunSpec
 from tui_datasize.runlog.atomic import sync_directory
 from tui_datasize.runlog.claim import ExitRecord, Outcome, utc_now
+from tui_datasize.runlog.describe import TELLS
 from tui_datasize.runlog.importing.collected import ForeignRun
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.locks import make_runs
@@ -83,6 +84,7 @@ def bring_in(
             f"{experiment!r} is not a name of an experiment", fix="use letters, digits and . _ -"
         )
     there = _specs_there(project, experiment)
+    _refuse_told_later(project, experiment, runs, there)
     cells = {_cell(spec): spec.run_id for spec in there}
     missing = []
     for run in runs:
@@ -94,12 +96,41 @@ def bring_in(
             raise ConfigError(
                 f"{experiment} has other values for {run.cell}",
                 where=str(project.run(experiment, known).directory),
-                fix="remove that directory to replace them, or import under another name",
+                fix="remove that directory to replace them, or import under another name; "
+                "give files whose runs are numbered together",
             )
     if missing:
         facts = {"files": [asdict(source) for source in sources], "imported_at": utc_now()}
         _write(project, experiment, missing, facts)
     return Imported(len(missing), len(runs) - len(missing))
+
+
+def _refuse_told_later(
+    project: ProjectPaths, experiment: str, runs: Sequence[ForeignRun], there: Sequence[RunSpec]
+) -> None:
+    """Refuse to bring the same runs in once more under the draws that are told of them now.
+
+    Raises:
+        ConfigError: A run whose draw nothing told is there, and one of its size and seed comes with a draw.
+    """
+    told = {
+        (run.cell.train_size, run.cell.seed, run.cell.variant): run
+        for run in runs
+        if "draw" in run.tells and run.cell.draw
+    }
+    for spec in there:
+        key = (spec.train_size, spec.seed, tuple(spec.model.options.items()))
+        if spec.subset.seed or key not in told:
+            continue
+        paths = project.run(experiment, spec.run_id)
+        facts = read_object(paths.provenance)
+        imported = {} if isinstance(facts, Problem) else facts.get("imported", {})
+        if "draw" not in imported.get(TELLS, ()):
+            raise ConfigError(
+                f"{experiment} has {told[key]} already, from when its draw was not told",
+                where=str(paths.directory),
+                fix="import under another name, or remove these runs first",
+            )
 
 
 def _specs_there(project: ProjectPaths, experiment: str) -> list[RunSpec]:
@@ -177,7 +208,8 @@ def _write_run(paths: RunPaths, run: ForeignRun, spec: RunSpec, facts: Mapping[s
             "spec": spec.to_dict(),
         },
     )
-    _write_json(paths.provenance, {"imported": {**facts, "package_version": tui_datasize.__version__}})
+    imported = {**facts, TELLS: list(run.tells), "package_version": tui_datasize.__version__}
+    _write_json(paths.provenance, {"imported": imported})
     paths.metrics.write_bytes(run.text())
     _write_json(paths.exit, asdict(ExitRecord(1, Outcome.SUCCEEDED, "", now)))
 

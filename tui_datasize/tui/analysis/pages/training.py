@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -147,7 +148,13 @@ def _draw_single_runs(table: pl.DataFrame, metric: Metric, width: int, height: i
 
 
 def _run_name(run: pl.DataFrame) -> str:
-    return f"d{run['subset_seed'][0]} s{run['seed'][0]}"
+    draw = run["subset_seed"][0]
+    return f"s{run['seed'][0]}" if draw is None else f"d{draw} s{run['seed'][0]}"
+
+
+def _cell_words(row: Mapping[str, Any]) -> str:
+    seed = f"seed {row['seed']}"
+    return seed if row["subset_seed"] is None else f"draw {row['subset_seed']}, {seed}"
 
 
 def _single_words(table: pl.DataFrame, metric: Metric) -> list[str]:
@@ -160,7 +167,7 @@ def _single_words(table: pl.DataFrame, metric: Metric) -> list[str]:
     return [
         f"At the end {apart}{' points' if metric.is_share else ''} lie between the best and the worst run.",
         *(
-            f"draw {row['subset_seed']}, seed {row['seed']}: {value:.{digits}f}{unit}"
+            f"{_cell_words(row)}: {value:.{digits}f}{unit}"
             for row, value in zip(ranked.iter_rows(named=True), values, strict=True)
         ),
     ]
