@@ -111,6 +111,14 @@ class FakeQueue:
         """What the test says."""
         return self.waiting
 
+    def watch(self) -> FakeQueue:
+        """Itself."""
+        return self
+
+    def version(self) -> object:
+        """Another one each time: a test may have changed anything."""
+        return object()
+
     def faults(self) -> list[Fault]:
         """What the test says."""
         return self.standing

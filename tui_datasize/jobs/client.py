@@ -12,7 +12,7 @@ from tui_datasize.jobs import launch
 from tui_datasize.jobs.authority import read_notes
 from tui_datasize.jobs.cards import Cards
 from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult
-from tui_datasize.jobs.database import create_database, transaction
+from tui_datasize.jobs.database import QueueWatch, create_database, transaction
 from tui_datasize.jobs.dependencies import check_sources, none_of_each_other
 from tui_datasize.jobs.documents import write_documents
 from tui_datasize.jobs.faults import Fault, FaultKind, faults_of_disk, new_fault, read_faults
@@ -237,6 +237,10 @@ class QueueClient(SchedulerClient):
             return {}
         with self._database() as connection:
             return runs_of_shapes(connection, numbers)
+
+    def watch(self) -> QueueWatch:
+        """What tells one thread whether any of this has changed."""
+        return QueueWatch(self.project.queue)
 
     def counts(self) -> Mapping[JobState, int]:
         """Number of jobs in each state, states without a job included."""

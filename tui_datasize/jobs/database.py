@@ -142,6 +142,47 @@ def open_database(path: Path) -> sqlite3.Connection:
         return connection
 
 
+class QueueWatch:
+    """Tells whether anything was committed to a queue since the last look, without reading it.
+
+    For one thread; a queue that is made, moved away or rebuilt in between is another one.
+
+    Args:
+        path: The database, which may be missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+        self._opened = 0
+
+    def version(self) -> tuple[int, int]:
+        """What is another value after each commit; the same while there is no database.
+
+        Raises:
+            StorageError: The database cannot be used.
+        """
+        try:
+            inode = self._path.stat().st_ino
+        except FileNotFoundError:
+            self.close()
+            return self._opened, 0
+        if self._connection is None or inode != self._inode:
+            self.close()
+            self._connection, self._inode = open_database(self._path), inode
+            self._opened += 1
+        with storage_errors(self._path):
+            row = self._connection.execute("PRAGMA data_version").fetchone()
+        return self._opened, int(row[0])
+
+    def close(self) -> None:
+        """Look no more, or at another file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
 def create_database(path: Path) -> None:
     """Make an empty queue at `path` unless there is one; several processes may try at once.
 

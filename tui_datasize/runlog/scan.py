@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
 
@@ -60,6 +62,32 @@ def scan_runs(project: ProjectPaths) -> tuple[pl.DataFrame, tuple[Problem, ...]]
         names = _subdirectories(directory, problems)
         rows += [(experiment, run_id, *_stamp(f"{directory}/{run_id}")) for run_id in names]
     return pl.DataFrame(rows, schema=dict(SCANNED), orient="row"), tuple(problems)
+
+
+Stamp: TypeAlias = tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]
+"""Two that are equal were read of directories in which nothing has changed in between."""
+
+_TICK_NS = 2 * 10**9
+"""A file may change again under the same time as long as that is so recent."""
+
+
+def read_stamp(project: ProjectPaths, runs: Iterable[RunPaths]) -> Stamp | None:
+    """What shows whether a run came or went, or one of some runs has changed, in a look at few files.
+
+    Args:
+        project: Of the directories.
+        runs: Those whose own files are looked at.
+
+    Returns:
+        None where something changed so recently that the times of files cannot tell.
+    """
+    # By their names: the files of the queue come and go beside them.
+    experiments = _subdirectories(project.runs, [])
+    stamps = [_identity(f"{project.runs}/{name}") for name in experiments]
+    now_ns = time.time_ns()
+    if any(abs(now_ns - changed_ns) < _TICK_NS for changed_ns, _ in stamps):
+        return None
+    return tuple(experiments), (*stamps, *(_stamp(str(run.directory)) for run in runs))
 
 
 def read_object(file: Path) -> dict[str, Any] | Problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from tui_datasize.analysis.eta import Estimate
 from tui_datasize.errors import DatasizeError
@@ -20,6 +20,7 @@ from tui_datasize.tui.look.forecast import ExecutedQueue, Forecast, Outlook
 from tui_datasize.tui.look.log_tail import run_log_tail
 from tui_datasize.tui.look.planning import Planner, ProjectPlan
 from tui_datasize.tui.look.snapshot import (
+    ExperimentPlan,
     Interest,
     JobRow,
     LogTail,
@@ -72,18 +73,41 @@ class QueueView(ExecutedQueue, Protocol):
     def faults(self) -> list[Fault]:
         """What is wrong with the machine."""
 
+    def watch(self) -> Watch:
+        """What tells whether any of it has changed."""
+
+
+class Watch(Protocol):
+    """What tells whether a queue has changed, without reading it."""
+
+    def version(self) -> object:
+        """The same as before where nothing was committed since."""
+
 
 class Record(Protocol):
     """What a snapshot asks of the run directories."""
 
-    def runs(self) -> pl.DataFrame:
-        """The frame `runs`: one row per run directory."""
+    def runs(self, *, queue_changed: bool) -> pl.DataFrame:
+        """The frame `runs`: one row per run directory; the very same while nothing has changed."""
 
     def metrics(self, experiments: Mapping[str, str]) -> pl.DataFrame:
         """The metric rows of some runs, given the experiment of each; with a column `run_id`."""
 
     def problems(self) -> Sequence[str]:
         """What could not be read, one line each."""
+
+
+class _Kept(Generic[T]):
+    """What follows from other values, made again only once one of them is another object."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[tuple[object, ...], T] | None = None
+
+    def of(self, make: Callable[..., T], *values: object) -> T:
+        """What `make` gives for the values."""
+        if self._kept is None or any(old is not new for old, new in zip(self._kept[0], values, strict=True)):
+            self._kept = values, make(*values)
+        return self._kept[1]
 
 
 class Collector:
@@ -98,6 +122,8 @@ class Collector:
     ) -> None:
         self._project = project
         self._queue = queue
+        self._watch = queue.watch()
+        self._version: object = None
         self._open_record = open_record
         self._record: Record | None = None
         self._read_devices = read_devices
@@ -107,6 +133,10 @@ class Collector:
         self._jobs: list[Job] = []
         self._settings = QueueSettings()
         self._outlook = Outlook()
+        self._strangers: _Kept[list[RunFacts]] = _Kept()
+        self._states: _Kept[Mapping[str, JobState]] = _Kept()
+        self._variants: _Kept[Mapping[str, str]] = _Kept()
+        self._rows: _Kept[tuple[JobRow, ...]] = _Kept()
 
     def collect(self, interest: Interest) -> Snapshot:
         """Look once.
@@ -117,23 +147,24 @@ class Collector:
         last = self._last
         self._plan = _attempt("experiments.toml", self._planner.plan, self._plan, problems)
         file_problem = " ".join(problems)
-        before = (self._jobs, self._settings)
         # Before the queue, which then tells of one that ends in between that it was stopped.
         alive = _attempt("scheduler", self._queue.scheduler_alive, False, problems)
-        self._jobs, self._settings = _attempt("queue", self._read_queue, before, problems)
+        queue_changed = _attempt("queue", self._read_queue, True, problems)
         devices = _attempt("devices", self._read_devices, last.devices, problems)
         devices = devices and or_cpu(devices, self._takes_cpu(alive))
         slots = self._slots(devices, alive)
-        runs = _attempt("runs", self._runs, last.runs, problems)
+        runs = _attempt("runs", lambda: self._runs(queue_changed), last.runs, problems)
         facts, version = self._facts(runs)
-        strangers = _strangers(self._jobs, facts)
-        states = _states(self._jobs, strangers)
+        strangers = self._strangers.of(_strangers, self._jobs, facts)
+        states = self._states.of(_states, self._jobs, strangers)
         forecast = _attempt("forecast", lambda: self._look_ahead(slots, facts), last.forecast, problems)
         faults = _attempt("faults", self._queue.faults, list(last.faults), problems)
+        experiments = self._plan.experiments if self._plan else ()
+        variants = self._variants.of(_variants, experiments)
         problems[:0] = [fault.sentence for fault in faults]
         self._last = Snapshot(
-            experiments=self._plan.experiments if self._plan else (),
-            jobs=_job_rows([*self._jobs, *map(_as_job, strangers)], facts, forecast, self._variants()),
+            experiments=experiments,
+            jobs=self._rows.of(_job_rows, self._jobs, strangers, facts, forecast, variants),
             states=states,
             facts=facts,
             devices=replace(devices, cpu_slots=slots) if devices and devices.cpu_slots else devices,
@@ -154,8 +185,17 @@ class Collector:
         )
         return self._last
 
-    def _read_queue(self) -> tuple[list[Job], QueueSettings]:
-        return self._queue.jobs(), self._queue.settings()
+    def _read_queue(self) -> bool:
+        """Read the queue where it has changed, and return whether it has."""
+        # Before the queue, so that what is committed meanwhile is read the next time.
+        version = self._watch.version()
+        if version == self._version:
+            return False
+        jobs, self._settings = self._queue.jobs(), self._queue.settings()
+        if jobs != self._jobs:
+            self._jobs = jobs
+        self._version = version
+        return True
 
     def _takes_cpu(self, alive: bool) -> bool:
         """Whether the CPU takes jobs where no GPU can: a scheduler that has slots then has these."""
@@ -172,15 +212,10 @@ class Collector:
     def _look_ahead(self, slots: int, facts: Mapping[str, RunFacts]) -> Forecast:
         return self._outlook.look(self._jobs, self._queue, slots, facts)
 
-    def _runs(self) -> pl.DataFrame:
+    def _runs(self, queue_changed: bool) -> pl.DataFrame:
         # Opened here, so that what it imports does not delay the first screen.
         self._record = self._record or self._open_record()
-        return self._record.runs()
-
-    def _variants(self) -> Mapping[str, str]:
-        """What sets the cells of swept experiments apart, by run id."""
-        plans = self._plan.experiments if self._plan else ()
-        return {cell.run_id: cell.variant for plan in plans for cell in plan.cells if cell.variant}
+        return self._record.runs(queue_changed=queue_changed)
 
     def _facts(self, runs: pl.DataFrame | None) -> tuple[Mapping[str, RunFacts], int]:
         last = self._last
@@ -267,10 +302,20 @@ def _states(jobs: Iterable[Job], strangers: Iterable[RunFacts]) -> Mapping[str, 
     return MappingProxyType(told | {job.run_id: job.state for job in jobs})
 
 
+def _variants(plans: Sequence[ExperimentPlan]) -> Mapping[str, str]:
+    """What sets the cells of swept experiments apart, by run id."""
+    return {cell.run_id: cell.variant for plan in plans for cell in plan.cells if cell.variant}
+
+
 def _job_rows(
-    jobs: Sequence[Job], facts: Mapping[str, RunFacts], forecast: Forecast, variants: Mapping[str, str]
+    queued: Sequence[Job],
+    strangers: Sequence[RunFacts],
+    facts: Mapping[str, RunFacts],
+    forecast: Forecast,
+    variants: Mapping[str, str],
 ) -> tuple[JobRow, ...]:
     estimates = forecast.estimates
+    jobs = [*queued, *map(_as_job, strangers)]
     return tuple(
         _job_row(job, facts.get(job.run_id), estimates.get(job.run_id), variants.get(job.run_id, ""))
         for job in display_order(jobs)

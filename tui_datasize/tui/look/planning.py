@@ -32,9 +32,10 @@ class Planner:
         self._stamp: tuple[int, int] | None = None
         self._project: Project | None = None
         self._plans: Mapping[str, ExperimentPlan] = MappingProxyType({})
+        self._planned: ProjectPlan | None = None
 
     def plan(self) -> ProjectPlan:
-        """The experiments as the file gives them now.
+        """The experiments as the file gives them now; the very same object while they are the same.
 
         Raises:
             ConfigError: The file is missing or wrong.
@@ -43,12 +44,17 @@ class Planner:
         if self._project is None or stamp != self._stamp:
             self._project = load_project(self._file)
             self._plans = self._replan(self._project, self._project.experiments)
-            self._stamp = stamp
+            self._stamp, self._planned = stamp, None
         # A missing data set may have been put in its place since.
         unplanned = [name for name, plan in self._plans.items() if plan.problem]
         if unplanned:
-            self._plans = self._replan(self._project, unplanned)
-        return ProjectPlan(tuple(self._plans.values()), self._project.data_dir, self._project.devices)
+            before, self._plans = self._plans, self._replan(self._project, unplanned)
+            if any(self._plans[name] is not before[name] for name in unplanned):
+                self._planned = None
+        if self._planned is None:
+            plans = tuple(self._plans.values())
+            self._planned = ProjectPlan(plans, self._project.data_dir, self._project.devices)
+        return self._planned
 
     def _read_stamp(self) -> tuple[int, int] | None:
         try:

@@ -8,8 +8,12 @@ import polars as pl
 
 from tui_datasize.runlog.collect import RUN_METRICS
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.runlog.reader import RunLog
+from tui_datasize.runlog.reader import FINISHED, RunLog
+from tui_datasize.runlog.scan import Stamp, read_stamp
 from tui_datasize.runlog.tail import MetricsTail, extend
+
+_LOOKS_BETWEEN = 60
+"""Every so many looks all run directories are looked at, whatever anything else tells."""
 
 
 class ProjectRecord:
@@ -19,15 +23,47 @@ class ProjectRecord:
         self._project = project
         self._log = RunLog(project)
         self._watched: frozenset[str] = frozenset()
+        self._runs: pl.DataFrame | None = None
+        self._stamp: Stamp | None = None
+        self._looks = 0
         self._forget()
 
     def _forget(self) -> None:
         self._tail = MetricsTail()
         self._rows = pl.DataFrame(schema=dict(RUN_METRICS))
 
-    def runs(self) -> pl.DataFrame:
-        """One row per run directory, schema `RUNS`."""
-        return self._log.runs()
+    def runs(self, *, queue_changed: bool = True) -> pl.DataFrame:
+        """One row per run directory, schema `RUNS`; the very same frame while nothing has changed.
+
+        Args:
+            queue_changed: Whether the queue has changed since the last call: then any run may have. While
+                it has not, all run directories are looked at only now and then, those of finished runs
+                by the directories that hold them.
+        """
+        self._looks += 1
+        # Before the look, so that what changes during it is seen by the next.
+        stamp = self._read_stamp()
+        is_due = self._looks % _LOOKS_BETWEEN == 0
+        if self._runs is None or stamp is None or queue_changed or is_due or stamp != self._stamp:
+            self._stamp = None
+            runs = self._log.runs()
+            if self._runs is None or not runs.equals(self._runs):
+                self._runs = runs
+                # Of the runs as they are now.
+                stamp = None
+            self._stamp = stamp
+        return self._runs
+
+    def _read_stamp(self) -> Stamp | None:
+        """What changes with the runs; None where only a look at them tells."""
+        if self._runs is None:
+            return None
+        unfinished = self._runs.filter(~pl.col("state").is_in(FINISHED))
+        if (unfinished["state"] == "running").any():
+            # It may have died without a trace.
+            return None
+        runs = [self._project.run(*names) for names in unfinished.select("experiment", "run_id").iter_rows()]
+        return read_stamp(self._project, runs)
 
     def problems(self) -> list[str]:
         """What could not be read, one line each."""

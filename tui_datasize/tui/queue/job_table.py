@@ -121,6 +121,9 @@ class JobTable(RowList):
             rows: In display order.
             device_names: What to write for a device, by GPU UUID.
         """
+        if self._is_ready and rows is self._all and device_names == self._device_names:
+            self.redraw()
+            return
         self._is_ready = True
         self._all = rows
         self._device_names = device_names
