@@ -33,7 +33,6 @@ from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_dataset
-from tui_datasize.training.device import advice, resolve
 
 STUDY = "study's loop"
 BF16 = "engine bf16"
@@ -96,7 +95,7 @@ def _print_setting(arguments: argparse.Namespace, device: torch.device) -> None:
         f"load {os.getloadavg()[0]:.1f} before\n"
         f"study's loop: {arguments.workers} loader workers, {cores()} threads, fp32"
         f"\nengine: {_processes(device)} process(es), {facts['precision']}"
-        f"{'' if arguments.no_bf16 else ' and bf16; ' + advice(device, 'bf16')}",
+        f"{'' if arguments.no_bf16 else ' and bf16; ' + facts['bf16']}",
         flush=True,
     )
 
@@ -138,7 +137,7 @@ def _rounds(
 ) -> Iterator[Round]:
     """Let the sides work in turn, in another order every round."""
     subset = draw(np.asarray(data.train.labels), work.train_size, SubsetSpec())
-    plain = f"engine {resolve(device, 'auto')}"
+    plain = f"engine {described(device)['precision']}"
     names = [STUDY, plain] + ([] if arguments.no_bf16 else [BF16])
 
     def study() -> Mapping[str, StudyLoop]:

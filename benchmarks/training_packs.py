@@ -14,9 +14,10 @@ from benchmarks.training_sides import Done, EngineSide, Side, flops_per_image, p
 from benchmarks.training_work import Work
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
+from tui_datasize.training.accelerator.interface import Capture
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Trainer
-from tui_datasize.training.graph import Capture, CaptureOn, capture_on
+from tui_datasize.training.graph import CaptureOn, capture_on
 from tui_datasize.training.packs.implementations import IMPLEMENTATIONS, PutTogether
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 
 from benchmarks.training_sides import Done, Side, matrix_flops, timed
-from tui_datasize.training.device import describe
+from tui_datasize.training.device import advice, describe
 
 Build: TypeAlias = Callable[[], Mapping[str, Side]]
 """Makes the sides of a process, by name, within it."""
@@ -47,7 +47,7 @@ class Team:
 def described(device: torch.device) -> dict[str, Any]:
     """Facts about a device, asked in a process of their own: whoever met a GPU may not fork for it."""
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        return pool.apply(describe, (device,))
+        return pool.apply(describe, (device,)) | {"bf16": pool.apply(advice, (device, "bf16"))}
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from tests.training.helpers import small_spec
 from tui_datasize.experiments.schedule import ScheduleSpec
 from tui_datasize.experiments.spec import Budget
 from tui_datasize.experiments.subsets import draw
+from tui_datasize.training.accelerator.recording import CudaCapture
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.evaluate import Tally, predict
-from tui_datasize.training.graph import CudaCapture
 
 CPU = torch.device("cpu")
 UPDATES = 30

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from tui_datasize.experiments.budget import samples_at, total_updates
 from tui_datasize.experiments.schedule import learning_rate_factor
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.training.accelerator.choice import accelerator_of
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.augment.mixing import Targets
 from tui_datasize.training.augment.pipeline import Pipeline
 from tui_datasize.training.descent import Descent
-from tui_datasize.training.device import autocast
 from tui_datasize.training.evaluate import DeviceSplit, Integers
 from tui_datasize.training.graph import CaptureOn, Replays, capture_on
 from tui_datasize.training.models import build_model
@@ -127,7 +127,7 @@ class Trainer:
         """How many of those since this object was made were replays of a recorded one."""
         self.last_batch: SeenBatch | None = None
         """Of the last update, kept only where the protocol measures it."""
-        self.autocast = autocast(device, spec.precision)
+        self.autocast = accelerator_of(device).autocast(spec.precision)
         """Around each forward pass, in evaluations too."""
         self._order = BatchOrder(
             len(subset), spec.batch_size, stream(spec.seed, Purpose.BATCH_ORDER), self.subset.home

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import errno
+import re
 
 from tui_datasize.errors import DatasizeError, DeviceUnavailable
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "ALLOC_FAILED")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_DEVICE_FAULT = ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS")
+_REFUSED_CALL = re.compile(
+    r"CUDNN_STATUS_(NOT_SUPPORTED|BAD_PARAM|VERSION_MISMATCH|LICENSE_ERROR)"
+    r"|CUBLAS_STATUS_(NOT_SUPPORTED|INVALID_VALUE)"
+    r"|invalid (configuration )?argument|operation not supported|too many resources requested for launch"
+    r"|stream is capturing|stream capture|error during capture|capturing blocking stream"
+)
+"""Errors of CUDA that concern one call alone; after any other the context is gone."""
+_DEVICE_ERROR = re.compile("CUDA error|CUDNN_STATUS|CUBLAS_STATUS")
 _LONGEST = 300
 
 
@@ -42,7 +50,8 @@ def ruins_process(error: Exception) -> bool:
     return isinstance(error, DeviceUnavailable) or (
         isinstance(error, RuntimeError)
         and not is_out_of_memory(error)
-        and any(sign in str(error) for sign in _DEVICE_FAULT)
+        and _DEVICE_ERROR.search(str(error)) is not None
+        and _REFUSED_CALL.search(str(error)) is None
     )
 
 

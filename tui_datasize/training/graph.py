@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, TypeAlias
 
 import torch
 from torch import Tensor
 
-Made = TypeVar("Made")
+from tui_datasize.training.accelerator.choice import accelerator_of
+from tui_datasize.training.accelerator.interface import Capture, Made
+
 Shapes: TypeAlias = tuple[torch.Size, ...]
 
 _WARM_UPS = 3
@@ -22,89 +24,13 @@ _MOST_RECORDINGS = 4
 """Shapes of batches that are worth a recording: full ones, and those that end an epoch."""
 
 
-class Capture(Protocol):
-    """Records what a function does on a device."""
-
-    def prepare(self, work: Callable[[], Made]) -> Made:
-        """Do it as it is, in the place where it will be recorded."""
-
-    def record(self, work: Callable[[], Made]) -> tuple[Made, Callable[[], None]]:
-        """Record it without doing it.
-
-        Returns:
-            What it returned, whose tensors each replay fills, and what replays it.
-
-        Raises:
-            RuntimeError: It does something that cannot be recorded; nothing was done.
-        """
-
-    def forget(self) -> None:
-        """Share nothing with what was recorded before, which is gone."""
-
-
 CaptureOn: TypeAlias = Callable[[torch.device, Sequence[torch.Generator]], Capture | None]
 """From a device, and the streams that are drawn from on it, to a way to record; None without one."""
 
 
-class CudaCapture:
-    """Records CUDA graphs, all in one pool of memory.
-
-    What they draw from the streams continues where these are at the time of a replay, as if it were
-    drawn one by one.
-
-    Args:
-        device: A GPU.
-        generators: The streams that recorded work draws from.
-    """
-
-    def __init__(self, device: torch.device, generators: Sequence[torch.Generator]) -> None:
-        self._device = device
-        self._generators = tuple(generators)
-        self._own_stream: torch.cuda.Stream | None = None
-        self._pool: torch.cuda._POOL_HANDLE | None = None
-
-    def prepare(self, work: Callable[[], Made]) -> Made:
-        """Do it on the stream of the recordings, between what comes before and after on the current one."""
-        current, stream = torch.cuda.current_stream(self._device), self._stream()
-        stream.wait_stream(current)
-        try:
-            with torch.cuda.stream(stream):
-                return work()
-        finally:
-            current.wait_stream(stream)
-
-    def record(self, work: Callable[[], Made]) -> tuple[Made, Callable[[], None]]:
-        """Record it as a graph, which replays on whatever stream is current then."""
-        graph = torch.cuda.CUDAGraph()
-        for generator in self._generators:
-            graph.register_generator_state(generator)
-        # Sharing memory is safe in any order: an update reads nothing that an earlier one left there.
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream()):
-            made = work()
-        self._pool = graph.pool()
-        return made, graph.replay
-
-    def forget(self) -> None:
-        """Begin another pool: one that no graph uses any more cannot be shared."""
-        self._pool = None
-
-    def _stream(self) -> torch.cuda.Stream:
-        """The current stream, or one of its own where that is the default one, which cannot be recorded.
-
-        Never torch's stream for all recordings: graphs recorded on one stream share cuBLAS's workspace,
-        so that two of them must not run at the same time.
-        """
-        current = torch.cuda.current_stream(self._device)
-        if current != torch.cuda.default_stream(self._device):
-            return current
-        if self._own_stream is None:
-            self._own_stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        return self._own_stream
-
-
 def capture_on(device: torch.device, generators: Sequence[torch.Generator]) -> Capture | None:
-    """CUDA graphs on a GPU; on a CPU launching a kernel costs nothing that could be saved."""
-    return CudaCapture(device, generators) if device.type == "cuda" else None
+    """As the device itself does it."""
+    return accelerator_of(device).capture(generators)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +113,8 @@ class Replays(Generic[Made]):
             made, replay = self._capture.record(lambda: work(*fixed))
         except RuntimeError as error:
             self._may_record = False
+            # What was recorded before draws from a stream that was renewed since.
+            self.forget()
             print(f"updates are not recorded as a graph: {_cause(error)}", flush=True)
             return None
         recording = self._recordings[shapes] = _Recording(fixed, made, replay)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 
 from tui_datasize.experiments.spec import OptimizerName, OptimizerSpec
+from tui_datasize.training.accelerator.choice import accelerator_of
 
 MakeOptimizer: TypeAlias = Callable[[Iterable[Tensor], OptimizerSpec], Optimizer]
 
@@ -36,9 +37,7 @@ class LearningRate:
         self._optimizer = optimizer
         self._tensor: Tensor | None = None
         if device:
-            # The fused kernels of a GPU read float32 alone; a CPU's take it as the number it is.
-            dtype = torch.float32 if device.type == "cuda" else torch.float64
-            self._tensor = torch.empty((), dtype=dtype, device=device)
+            self._tensor = torch.empty((), dtype=accelerator_of(device).rate_dtype, device=device)
         self._filled = nan
 
     def set(self, value: float) -> None:
@@ -57,7 +56,7 @@ class LearningRate:
         groups = self._optimizer.param_groups
         kept = [dict(group) for group in groups]
         # Torch asks that a step be declared fit for recording, and warns of that outside one.
-        is_recorded = self._tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+        is_recorded = accelerator_of(self._tensor.device).is_recording
         try:
             for group in groups:
                 group.update(lr=self._tensor, capturable=is_recorded)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tui_datasize.experiments.device_settings import IMAGES_SHARE
+from tui_datasize.training.accelerator.choice import accelerator_of
 from tui_datasize.training.arrays import ImageRows, ImageSplit
 from tui_datasize.training.evaluate import DeviceSplit, ImageBatches, Integers
 from tui_datasize.training.reading import upload
@@ -59,17 +58,12 @@ class MappedSplit:
         return self._move(images), self._move(self.host_labels[positions])
 
     def _move(self, part: Tensor) -> Tensor:
-        if self.device.type == "cpu":
-            return part
-        return part.pin_memory().to(self.device, non_blocking=True)
+        return accelerator_of(self.device).send(part)
 
 
 def has_room(images_bytes: int, device: torch.device) -> bool:
     """Whether images take up at most half of what is free: on a GPU, or of a CPU slot's part of memory."""
-    if device.type == "cuda":
-        return images_bytes <= IMAGES_SHARE * torch.cuda.mem_get_info(device)[0]
-    slots = os.cpu_count() or 1
-    return images_bytes <= IMAGES_SHARE * _available_bytes() / slots
+    return images_bytes <= IMAGES_SHARE * accelerator_of(device).free_bytes()
 
 
 def place(
@@ -114,12 +108,3 @@ class NotedRoom:
         is_given = self._room(images_bytes, device)
         self.was_given = self.was_given or is_given
         return is_given
-
-
-def _available_bytes() -> int:
-    """Memory that can be had without swapping, or all there is where that is not told."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

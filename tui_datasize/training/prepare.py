@@ -17,6 +17,7 @@ from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.writer import subset_frame, write_table
 from tui_datasize.training import device, provenance
+from tui_datasize.training.accelerator import choice
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_dataset
 from tui_datasize.training.evaluate import ImageBatches, Integers
@@ -65,11 +66,12 @@ def prepare(
         tell: Receives a line at each evaluation.
 
     Raises:
-        DatasizeError: The specification is damaged, the data set cannot be had or is too small.
+        DatasizeError: The specification is damaged, the device cannot be used, the data set cannot be
+            had or is too small.
         OSError: A directory cannot be written.
     """
     spec = read_spec(paths)
-    chosen = device.choose_device()
+    chosen = choice.chosen().device
     device.set_up(chosen, spec.precision)
     if advice := device.advice(chosen, spec.precision):
         print(advice, flush=True)

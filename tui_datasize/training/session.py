@@ -16,6 +16,7 @@ from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.schema import Event, Split
 from tui_datasize.runlog.writer import MetricsWriter, Value
 from tui_datasize.training import checkpoint, provenance
+from tui_datasize.training.accelerator.choice import accelerator_of
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.best import Best
 from tui_datasize.training.device import evaluation_batch_size, peak_memory
@@ -84,7 +85,11 @@ class Session:
         self._paths = paths
         self._test = place(dataset.test, slice(None), device, room) if test is None else test
         self._evaluation_batch = evaluation_batch_size(device, math.prod(dataset.image_shape))
-        self._identity = {"run": spec.run_id, "data": dataset.fingerprint, "device": device.type}
+        self._identity = {
+            "run": spec.run_id,
+            "data": dataset.fingerprint,
+            "device": accelerator_of(device).kind,
+        }
         self._updates = total_updates(spec)
         self._due = frozenset(evaluation_updates(self._updates, spec.evaluations))
         self._evaluated = 0

@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from tui_datasize.training.accelerator.choice import accelerator_of
+
 
 @dataclass(frozen=True, slots=True)
 class Draws:
@@ -42,8 +44,8 @@ class Augmentation(Protocol):
 def draw(generator: torch.Generator, rows: int, images: int, device: torch.device) -> Draws:
     """Numbers of the next batch, on both sides.
 
-    Drawn on the CPU, so that a run's parameters do not depend on its device, and copied once, from
-    pinned memory, so that nothing waits.
+    Drawn on the CPU, so that a run's parameters do not depend on its device, and copied once, so that
+    nothing waits.
 
     Args:
         generator: CPU stream.
@@ -51,9 +53,11 @@ def draw(generator: torch.Generator, rows: int, images: int, device: torch.devic
         images: Size of the batch.
         device: Where the images are.
     """
-    pinned = device.type == "cuda"
-    host = torch.rand((rows, images), generator=generator, pin_memory=pinned)
-    return Draws(host, host.to(device, non_blocking=pinned))
+    accelerator = accelerator_of(device)
+    host = torch.rand(
+        (rows, images), generator=generator, out=accelerator.staging((rows, images), torch.float32)
+    )
+    return Draws(host, accelerator.send(host))
 
 
 def whole(uniform: Tensor, count: Tensor | int) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
+from tui_datasize.training.accelerator.choice import accelerator_of
 from tui_datasize.training.augment.draws import Draws, between, per_image, whole
 from tui_datasize.training.augment.rectangles import ROWS, Rectangles, Shape, draw_rectangles
 
@@ -105,7 +106,9 @@ def resize(images: Tensor, windows: Rectangles, side_px: int) -> Tensor:
     """
     rows = _resampling(windows.top, windows.height, images.shape[2], side_px)
     columns = _resampling(windows.left, windows.width, images.shape[3], side_px)
-    resized: Tensor = rows[:, None] @ images.float() @ columns[:, None].transpose(2, 3)
+    # In tf32 pixels would keep ten bits of their sums, whatever the run's precision.
+    with accelerator_of(images.device).whole_products():
+        resized: Tensor = rows[:, None] @ images.float() @ columns[:, None].transpose(2, 3)
     return resized
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tui_datasize.training.accelerator.choice import accelerator_of
 from tui_datasize.training.augment import colour, geometry
 from tui_datasize.training.augment.draws import Draws, whole
 
@@ -65,10 +66,7 @@ class TrivialAugment:
         # Drawn on the host: how many images an operation gets is known without waiting for the device.
         chosen = whole(draws.host[0], len(OPERATIONS))
         counts = torch.bincount(chosen, minlength=len(OPERATIONS)).tolist()
-        pinned = images.is_cuda
-        order = chosen.argsort(stable=True)
-        order = order.pin_memory() if pinned else order
-        order = order.to(images.device, non_blocking=pinned)
+        order = accelerator_of(images.device).send(chosen.argsort(stable=True))
         strength = whole(draws.device[1], STRENGTHS)[order] / (STRENGTHS - 1)
         sign = torch.where(draws.device[2][order] <= 0.5, -1, 1)
         grouped = images[order].float()

@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from tui_datasize.training.accelerator.choice import accelerator_of
+
 Unit: TypeAlias = Literal["value", "channel", "image", "batch"]
 
 _MASKED_DIMENSIONS: Mapping[Unit, int | None] = MappingProxyType(
@@ -55,11 +57,14 @@ class Dropout(nn.Module):
 
         Returns:
             Shape of the values, with 1 for each dimension that has no mask of its own.
+
+        Raises:
+            ValueError: The stream is of another device.
         """
         masked = _MASKED_DIMENSIONS[self._unit]
         shape = [size if masked is None or axis < masked else 1 for axis, size in enumerate(values.shape)]
         mask = torch.empty_like(values) if masked is None else values.new_empty(shape)
-        mask.bernoulli_(self._keep, generator=self.generator)
+        mask.bernoulli_(self._keep, generator=accelerator_of(values.device).draws(self.generator))
         return mask.div_(self._keep) if self._keep else mask
 
     def extra_repr(self) -> str:

@@ -10,11 +10,11 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
@@ -28,6 +28,8 @@ from tui_datasize.files import read_object
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.training import device as devices
 from tui_datasize.training import failures
+from tui_datasize.training.accelerator.choice import accelerator_of
+from tui_datasize.training.accelerator.interface import Accelerator
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.packs.implementations import IMPLEMENTATIONS
@@ -35,8 +37,6 @@ from tui_datasize.training.provenance import Implementation
 
 _NEEDED_GAIN = 1.1
 """How much faster fusing must be: side by side, lanes have the bits of their runs alone."""
-_WARM_UPS: Mapping[str, int] = MappingProxyType({"cpu": 1, "cuda": 6})
-"""Updates before the first that is timed, by the kind of device: a GPU's are recorded by then."""
 _MOST_STEPS = 30
 _LONGEST_S = 1.0
 _BATCHES = 2
@@ -103,10 +103,8 @@ def _measured(spec: RunSpec) -> RunSpec:
 def _measure(spec: RunSpec, dataset: LoadedDataset, device: torch.device, width: int) -> Timings:
     images = _synthetic(dataset, spec.train_size)
     timings = {name: _seconds_per_step(name, spec, images, device, width) for name in IMPLEMENTATIONS}
-    if device.type == "cuda":
-        # The record of a run's memory is to tell of its training alone.
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
+    # The record of a run's memory is to tell of its training alone.
+    accelerator_of(device).forget_peak()
     return timings
 
 
@@ -117,28 +115,37 @@ def _seconds_per_step(
 
     Infinite where the implementation cannot compute this model, or not in the memory there is.
     """
-    rows = np.arange(len(images.train.labels))
+    accelerator = accelerator_of(device)
     try:
-        together = IMPLEMENTATIONS[name](
-            [Trainer(replace(spec, seed=lane), images, rows, device) for lane in range(width)]
-        )
-        return _best_time(lambda: together.step(range(width)), device)
+        return _best_time(_updates(name, spec, images, device, width), accelerator)
     except (RuntimeError, ValueError) as error:
         if failures.ruins_process(error):
             raise
         print(f"{name} is left out: {failures.reason(error)}", flush=True)
         return math.inf
+    finally:
+        # The next one is to find the memory there is.
+        accelerator.release_memory()
 
 
-def _best_time(step: Callable[[], None], device: torch.device) -> float:
-    for _ in range(_WARM_UPS[device.type]):
+def _updates(
+    name: Implementation, spec: RunSpec, images: LoadedDataset, device: torch.device, width: int
+) -> Callable[[], None]:
+    """Makes one update of each lane."""
+    rows = np.arange(len(images.train.labels))
+    trainers = [Trainer(replace(spec, seed=lane), images, rows, device) for lane in range(width)]
+    return partial(IMPLEMENTATIONS[name](trainers).step, range(width))
+
+
+def _best_time(step: Callable[[], None], accelerator: Accelerator) -> float:
+    for _ in range(accelerator.warm_ups):
         step()
     times_s: list[float] = []
     while len(times_s) < _MOST_STEPS and sum(times_s) < _LONGEST_S:
-        _synchronise(device)
+        accelerator.wait()
         started_s = time.perf_counter()
         step()
-        _synchronise(device)
+        accelerator.wait()
         times_s.append(time.perf_counter() - started_s)
     return min(times_s)
 
@@ -152,11 +159,6 @@ def _synthetic(dataset: LoadedDataset, count: int) -> LoadedDataset:
         hashes=np.zeros(count, dtype=np.uint64),
     )
     return replace(dataset, name="synthetic", train=split, test=split)
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _read(file: Path) -> Timings | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TypeAlias
 
@@ -56,7 +57,8 @@ class Fused:
             isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self._template.modules()
         )
         self._masked: list[_MaskedLayer] | None = None
-        self._logits: Callable[..., Tensor] = vmap(self._logits_of_lane)
+        # Not of a method: a pack that refers to itself keeps its memory when it is given up.
+        self._logits: Callable[..., Tensor] = vmap(partial(_logits_of_lane, self._template))
         streams = {m.generator for model in models for m in model.modules() if isinstance(m, Dropout)}
         first = trainers[0]
         self._replays = Replays[Mapping[int, Learned]].on(first.device, tuple(streams), first.capture)
@@ -135,10 +137,6 @@ class Fused:
                 own.grad = stacked.grad[lane]
         return Learned(loss, trainer.apply_gradients(), trainer.last_batch)
 
-    def _logits_of_lane(self, parameters: Named, buffers: Named, masks: Named, inputs: Tensor) -> Tensor:
-        logits: Tensor = functional_call(self._template, (parameters, buffers, masks), (inputs,))
-        return logits
-
     def _stack_rows(self, parts: Mapping[int, Tensor], rows: int) -> Tensor:
         """Values of some lanes, each (b, ...), as (K, rows, ...): zeros where nothing is given."""
         some = next(iter(parts.values()))
@@ -215,6 +213,13 @@ class _MaskedLayer:
             device=self.like.device,
             memory_format=self.memory_format,
         )
+
+
+def _logits_of_lane(
+    template: nn.Module, parameters: Named, buffers: Named, masks: Named, inputs: Tensor
+) -> Tensor:
+    logits: Tensor = functional_call(template, (parameters, buffers, masks), (inputs,))
+    return logits
 
 
 def _stack_all(lanes: Sequence[Mapping[str, Tensor]]) -> Named:

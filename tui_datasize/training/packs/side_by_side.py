@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
+from tui_datasize.training.accelerator.choice import accelerator_of
 from tui_datasize.training.engine import Trainer
 
 
@@ -22,31 +21,22 @@ class SideBySide:
 
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         self._trainers = tuple(trainers)
-        self._device = trainers[0].device
-        self._streams = (
-            [torch.cuda.Stream(self._device) for _ in trainers]  # type: ignore[no-untyped-call]
-            if self._device.type == "cuda"
-            else []
-        )
+        self._accelerator = accelerator_of(trainers[0].device)
+        self._streams = [self._accelerator.stream() for _ in trainers]
 
     def step(self, lanes: Sequence[int]) -> None:
-        """Make one update of each of the given lanes."""
-        if self._streams:
-            self._step_on_streams(lanes)
-            return
-        for lane in lanes:
-            self._trainers[lane].step()
+        """Make one update of each of the given lanes.
 
-    def _step_on_streams(self, lanes: Sequence[int]) -> None:
-        """Have all lanes begin after the current stream's work so far, which goes on after all of them."""
-        current = torch.cuda.current_stream(self._device)
-        begin = current.record_event()
+        All begin after the current stream's work so far, which goes on after all of them.
+        """
+        current = self._accelerator.current_stream()
+        begin = current.mark()
         try:
             for lane in lanes:
-                self._streams[lane].wait_event(begin)
-                with torch.cuda.stream(self._streams[lane]):
+                self._streams[lane].follow(begin)
+                with self._streams[lane]:
                     self._trainers[lane].step()
         finally:
             # Where one fails, too: memory that is given up must not be written to any more.
             for lane in lanes:
-                current.wait_stream(self._streams[lane])
+                current.follow(self._streams[lane].mark())

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-import torch
-
 from tui_datasize.errors import RunFailedError
 from tui_datasize.experiments.packing import pack_key
 from tui_datasize.training import failures, provenance
+from tui_datasize.training.accelerator import faults
+from tui_datasize.training.accelerator.choice import chosen
 from tui_datasize.training.lane import Lane
 from tui_datasize.training.packs.calibration import choose
 from tui_datasize.training.packs.implementations import IMPLEMENTATIONS, Together
@@ -53,14 +52,15 @@ def train_lanes(lanes: Sequence[Lane], stop: StopRequest) -> None:
             waiting[:0] = [part for part in (unfinished[:middle], unfinished[middle:]) if part]
             room = nowhere if noted.was_given else room
         if waiting:
-            _free_memory()
+            chosen().release_memory()
             _write_ends(lanes)
 
 
 def _fits(group: Sequence[Lane], stop: StopRequest, room: NotedRoom) -> bool:
     """Train runs together; False where that takes more memory than there is, and less can be taken."""
     try:
-        _train(group, stop, room)
+        with faults.while_computing():
+            _train(group, stop, room)
     except Exception as error:
         if not failures.is_out_of_memory(error):
             raise
@@ -79,12 +79,6 @@ def _write_ends(lanes: Sequence[Lane]) -> None:
     """Try again where the end of a run could not be written; others of its pack are still trained."""
     for lane in lanes:
         lane.write_end_if_due()
-
-
-def _free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _train(group: Sequence[Lane], stop: StopRequest, room: Room) -> None:
@@ -172,7 +166,8 @@ def _concerning(lane: Lane) -> Iterator[None]:
         Exception: One of these, which concern all lanes.
     """
     try:
-        yield
+        with faults.while_computing():
+            yield
     except Exception as error:
         if failures.is_out_of_memory(error) or failures.ruins_process(error):
             raise

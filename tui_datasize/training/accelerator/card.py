@@ -1,0 +1,172 @@
+"""A CUDA GPU as a device."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tui_datasize.training.accelerator import faults
+from tui_datasize.training.accelerator.interface import Accelerator, Capture, Mark, Stream
+from tui_datasize.training.accelerator.recording import CudaCapture
+
+_FIRST_WITH_TF32_AND_BF16 = (8, 0)
+"""Compute capability: Ampere. Turing takes the words and computes in fp32."""
+
+
+class Card(Accelerator):
+    """One GPU: work is asked for and done later, in the order of its stream."""
+
+    kind = "cuda"
+    # The fused kernels of a GPU read no other.
+    rate_dtype = torch.float32
+    # By then they are recorded.
+    warm_ups = 6
+    evaluation_values = 1 << 22
+
+    def initialise(self) -> None:
+        """Open it, launch a kernel and wait; fixes the algorithms of cuDNN and cuBLAS.
+
+        Raises:
+            DeviceUnavailable: One of these fails.
+        """
+        # Read by cuBLAS when it first meets the device.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        with faults.while_opening():
+            torch.cuda.init()  # type: ignore[no-untyped-call]
+            # The context comes with the first allocation: another process may keep it from us.
+            torch.zeros(1, device=self.device).add_(1)
+            torch.cuda.synchronize(self.device)
+
+    def facts(self) -> dict[str, Any]:
+        """`device` and `device_name`, `device_uuid`, `capability`, `cudnn`."""
+        properties = torch.cuda.get_device_properties(self.device)
+        named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        return super().facts() | {
+            "device": properties.name,
+            "device_name": properties.name,
+            # Of a part of a GPU torch tells the number alone.
+            "device_uuid": named if named.startswith("MIG-") else f"GPU-{properties.uuid}",
+            "capability": f"{properties.major}.{properties.minor}",
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        }
+
+    @property
+    def multiplies_tf32(self) -> bool:
+        """From compute capability 8.0 on."""
+        return torch.cuda.get_device_capability(self.device) >= _FIRST_WITH_TF32_AND_BF16
+
+    @property
+    def multiplies_bf16(self) -> bool:
+        """Likewise."""
+        return self.multiplies_tf32
+
+    def use_tf32(self, allowed: bool) -> None:
+        """For cuBLAS and cuDNN."""
+        torch.set_float32_matmul_precision("high" if allowed else "highest")
+        torch.backends.cudnn.allow_tf32 = allowed
+
+    @contextmanager
+    def whole_products(self) -> Iterator[None]:
+        """By the setting of cuBLAS at the time of a call."""
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    def free_bytes(self) -> int:
+        """Free on the card, and what this process keeps of it without using it."""
+        kept = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return torch.cuda.mem_get_info(self.device)[0] + kept
+
+    def reserved_bytes(self) -> int:
+        """By torch's allocator; the context of the process comes on top."""
+        return torch.cuda.memory_reserved(self.device)
+
+    def peak_bytes(self) -> int:
+        """Likewise."""
+        return torch.cuda.max_memory_reserved(self.device)
+
+    def forget_peak(self) -> None:
+        """Of torch's allocator."""
+        torch.cuda.reset_peak_memory_stats(self.device)
+
+    def release_memory(self) -> None:
+        """Collect what only refers to itself, then give unused blocks back to the driver."""
+        gc.collect()
+        torch.cuda.empty_cache()
+
+    def wait(self) -> None:
+        """For all streams of the card."""
+        torch.cuda.synchronize(self.device)
+
+    def stream(self) -> Stream:
+        """One of torch's pool."""
+        return _CardStream(torch.cuda.Stream(self.device))  # type: ignore[no-untyped-call]
+
+    def current_stream(self) -> Stream:
+        """Of the calling thread."""
+        return _CardStream(torch.cuda.current_stream(self.device))
+
+    def capture(self, generators: Sequence[torch.Generator]) -> Capture:
+        """CUDA graphs."""
+        return CudaCapture(self.device, [self.draws(generator) for generator in generators])
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether the current stream is being captured."""
+        return torch.cuda.is_current_stream_capturing()
+
+    def staging(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Pinned memory."""
+        return torch.empty(tuple(shape), dtype=dtype, pin_memory=True)
+
+    def send(self, part: Tensor) -> Tensor:
+        """Through pinned memory; from memory that is not pinned by way of a copy that is."""
+        if part.device == self.device:
+            return part
+        pinned = part if part.is_pinned() else part.pin_memory()
+        return pinned.to(self.device, non_blocking=True)
+
+
+class _CardStream:
+    """A stream of a card, which can be entered."""
+
+    def __init__(self, own: torch.cuda.Stream) -> None:
+        self._own = own
+        self._entered: list[torch.cuda.StreamContext] = []
+
+    def __enter__(self) -> _CardStream:
+        context = torch.cuda.stream(self._own)
+        context.__enter__()  # type: ignore[no-untyped-call]
+        self._entered.append(context)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._entered.pop().__exit__(*error)
+
+    def follow(self, mark: Mark) -> None:
+        """Only what is asked for from now on waits, on the card."""
+        assert isinstance(mark, _CardMark)
+        self._own.wait_event(mark.event)
+
+    def mark(self) -> Mark:
+        """An event."""
+        return _CardMark(self._own.record_event())
+
+
+class _CardMark:
+    def __init__(self, event: torch.cuda.Event) -> None:
+        self.event = event
+
+    def wait(self) -> None:
+        self.event.synchronize()

@@ -1,0 +1,202 @@
+"""What training asks of the device of its process, whichever kind it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from tui_datasize.experiments.spec import Precision
+
+Made = TypeVar("Made")
+
+
+class Capture(Protocol):
+    """Records what a function does on a device."""
+
+    def prepare(self, work: Callable[[], Made]) -> Made:
+        """Do it as it is, in the place where it will be recorded."""
+
+    def record(self, work: Callable[[], Made]) -> tuple[Made, Callable[[], None]]:
+        """Record it without doing it.
+
+        Returns:
+            What it returned, whose tensors each replay fills, and what replays it.
+
+        Raises:
+            RuntimeError: It does something that cannot be recorded; nothing was done.
+        """
+
+    def forget(self) -> None:
+        """Share nothing with what was recorded before, which is gone."""
+
+
+class Mark(Protocol):
+    """A point in the work of a stream."""
+
+    def wait(self) -> None:
+        """Have the host wait until it is."""
+
+
+class Stream(Protocol):
+    """Work of a device that is done in order, beside that of other streams.
+
+    What is asked for inside a `with` block goes on it.
+    """
+
+    def __enter__(self) -> Stream:
+        """Make it the current one."""
+
+    def __exit__(self, *_: object) -> None:
+        """Go back to the one before."""
+
+    def follow(self, mark: Mark) -> None:
+        """Begin what is asked for from now on after that point."""
+
+    def mark(self) -> Mark:
+        """The point behind all that was asked for so far."""
+
+
+class Accelerator(ABC):
+    """A device, asked for by name; holds no state beyond that name.
+
+    Args:
+        device: As torch names it.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        """As torch names it."""
+
+    @abstractmethod
+    def initialise(self) -> None:
+        """Make it ready to compute; more than once does no harm. Nothing else may be asked before.
+
+        Raises:
+            DeviceUnavailable: It cannot be used, and why.
+        """
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """Whose bits are alike: "cpu" or "cuda"."""
+
+    def facts(self) -> dict[str, Any]:
+        """What it is, for `provenance.json`: `device`, `device_name`, `device_uuid` and what drives it."""
+        return {"torch": torch.__version__, "cuda": torch.version.cuda}
+
+    @property
+    @abstractmethod
+    def multiplies_tf32(self) -> bool:
+        """Whether it has that arithmetic."""
+
+    @property
+    @abstractmethod
+    def multiplies_bf16(self) -> bool:
+        """Whether it has that arithmetic; where not, it is emulated, in several times the time."""
+
+    @abstractmethod
+    def use_tf32(self, allowed: bool) -> None:
+        """Whether products and convolutions of float32 may be computed in tf32; of the whole process."""
+
+    @abstractmethod
+    def whole_products(self) -> AbstractContextManager[object]:
+        """Within it, products of float32 are computed in float32 whatever is allowed, recorded ones too."""
+
+    def autocast(self, precision: Precision) -> AbstractContextManager[object]:
+        """Within it, forward passes compute in this precision; weights and gradients stay float32.
+
+        To be entered again and again, one entry inside another excepted.
+        """
+        if precision != "bf16":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    @property
+    @abstractmethod
+    def rate_dtype(self) -> torch.dtype:
+        """Of a learning rate that the fused optimisers read from a tensor."""
+
+    @property
+    @abstractmethod
+    def warm_ups(self) -> int:
+        """Updates before one that can be timed."""
+
+    @property
+    @abstractmethod
+    def evaluation_values(self) -> int:
+        """Values of images per evaluation batch: what fits a CPU's cache, what fills a GPU."""
+
+    @abstractmethod
+    def free_bytes(self) -> int:
+        """Memory that images and models may still take."""
+
+    @abstractmethod
+    def reserved_bytes(self) -> int:
+        """Memory of the device that this process keeps for tensors now; 0 where that is the host's."""
+
+    @abstractmethod
+    def peak_bytes(self) -> int | None:
+        """The most it kept since `forget_peak`; None where that is the host's memory."""
+
+    @abstractmethod
+    def forget_peak(self) -> None:
+        """Measure the peak from now on."""
+
+    @abstractmethod
+    def release_memory(self) -> None:
+        """Give back what no tensor holds any more."""
+
+    @abstractmethod
+    def wait(self) -> None:
+        """Have the host wait until all work is done.
+
+        Raises:
+            RuntimeError: Some of it failed.
+        """
+
+    @abstractmethod
+    def stream(self) -> Stream:
+        """A new stream."""
+
+    @abstractmethod
+    def current_stream(self) -> Stream:
+        """The stream that work goes on now."""
+
+    @abstractmethod
+    def capture(self, generators: Sequence[torch.Generator]) -> Capture | None:
+        """A way to record work that draws from these generators; None where nothing is gained."""
+
+    @property
+    @abstractmethod
+    def is_recording(self) -> bool:
+        """Whether what is asked for now is being recorded."""
+
+    @abstractmethod
+    def staging(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Memory of the host, uninitialised, that `send` copies from without waiting."""
+
+    @abstractmethod
+    def send(self, part: Tensor) -> Tensor:
+        """A copy on the device of a tensor of the host, on the current stream.
+
+        From `staging` nothing waits, and the memory must stay as it is until the copy is done: what
+        torch keeps it from is being freed, not from being written to. On a CPU the tensor itself.
+        """
+
+    def draws(self, generator: torch.Generator) -> torch.Generator:
+        """The generator, if what is drawn on this device may be drawn from it.
+
+        Raises:
+            ValueError: It is of another device.
+        """
+        if generator.device.type != self.device.type:
+            raise ValueError(
+                f"expected a generator of {self.device.type}, where the numbers are, "
+                f"got one of {generator.device.type}"
+            )
+        return generator
