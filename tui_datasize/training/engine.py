@@ -137,6 +137,8 @@ class Trainer:
         self._replays = Replays[Learned].on(device, (self._dropout,), capture)
         self._descent = Descent(self.model, spec, device if self._replays else None)
         self._unread: list[tuple[Tensor, Tensor]] = []
+        self._announced = 0
+        """The last update whose images are being read."""
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -221,6 +223,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self._descent.load_state_dict(state)
         self._order.load_state_dict(state["order"])
+        self._announced = self.update
         self._dropout.set_state(state["dropout"])
         # Checkpoints made before there was augmentation are of runs without it.
         self._augmentation.set_state(state.get("augmentation", self._augmentation.get_state()))
@@ -262,12 +265,35 @@ class Trainer:
 
     def _next_rows(self) -> Tensor:
         """Positions within the subset of the next batch, each as often as augmentation repeats it."""
-        size = samples_at(self._spec, self.update + 1) - samples_at(self._spec, self.update)
+        update = self.update + 1
+        if self.subset.ahead:
+            self._announce_from(update)
+        return self._repeated(self._order.next(self._drawn(update)), update)
+
+    def _announce_from(self, update: int) -> None:
+        """Tell which images this update and those behind it are made on."""
+        skip = 0
+        for coming in range(update, min(update + self.subset.ahead, self._updates) + 1):
+            drawn = self._drawn(coming)
+            if coming > self._announced:
+                self.subset.announce(self._repeated(self._order.peek(skip, drawn), coming))
+                self._announced = coming
+            skip += drawn
+
+    def _size(self, update: int) -> int:
+        """Images that an update is made on."""
+        return samples_at(self._spec, update) - samples_at(self._spec, update - 1)
+
+    def _drawn(self, update: int) -> int:
+        """Different positions among those."""
+        return ceil(self._size(update) / self._spec.augmentation.repeats)
+
+    def _repeated(self, rows: Tensor, update: int) -> Tensor:
         repeats = self._spec.augmentation.repeats
         if repeats == 1:
-            return self._order.next(size)
+            return rows
         # One copy of all images behind the other: neighbours, which mixing pairs, are different images.
-        return self._order.next(ceil(size / repeats)).repeat(repeats)[:size]
+        return rows.repeat(repeats)[: self._size(update)]
 
 
 def _make_model(

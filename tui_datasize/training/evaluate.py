@@ -6,9 +6,9 @@ logits have equal scores wherever they were computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -40,6 +40,14 @@ class ImageBatches(Protocol):
     """A split, or a subset of one, from which batches are taken."""
 
     @property
+    def ahead(self) -> int:
+        """How many batches are to be announced before they are asked for."""
+
+    @property
+    def pass_order(self) -> Integers | None:
+        """Positions in the order in which a pass takes all images; None for that of the positions."""
+
+    @property
     def home(self) -> torch.device:
         """Where `batch` wants positions to be."""
 
@@ -57,6 +65,12 @@ class ImageBatches(Protocol):
             positions: Within the N images: int64 of shape (B,), or a slice.
         """
 
+    def announce(self, positions: Tensor) -> None:
+        """Tell which batch will be asked for behind those announced before."""
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images and labels, `size` at a time, in the order of a pass."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceSplit:
@@ -66,6 +80,15 @@ class DeviceSplit:
     """uint8, shape (N, C, H, W)."""
     labels: Tensor
     """int64, shape (N,)."""
+
+    @property
+    def ahead(self) -> int:
+        """None: all images are there."""
+        return 0
+
+    @property
+    def pass_order(self) -> None:
+        """That of the positions."""
 
     @property
     def home(self) -> torch.device:
@@ -84,6 +107,14 @@ class DeviceSplit:
     def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Images and labels at these positions."""
         return self.images[positions], self.labels[positions]
+
+    def announce(self, positions: Tensor) -> None:
+        """Nothing to read."""
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images and labels, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self.batch(slice(start, start + size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +138,18 @@ class Outputs:
     def is_finite(self) -> bool:
         """Whether every loss is a number."""
         return bool(np.isfinite(self.losses).all())
+
+    def in_order_of(self, positions: Integers) -> Outputs:
+        """Those of images that were taken in this order, shape (N,), by their positions."""
+        place = np.argsort(positions)
+        return replace(
+            self,
+            labels=self.labels[place],
+            losses=self.losses[place],
+            ranked=self.ranked[place],
+            confidences=self.confidences[place],
+            probabilities=self.probabilities[place],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,13 +253,14 @@ def predict(
     model.eval()
     try:
         with torch.inference_mode():
-            for start in range(0, len(split), batch_size):
+            check()
+            for images, labels in split.batches(batch_size):
                 check()
-                images, labels = split.batch(slice(start, start + batch_size))
                 with autocast:
                     logits = model(view(images))
                 tally.add(logits, labels)
-            return tally.outputs()
+            outputs = tally.outputs()
+            return outputs if split.pass_order is None else outputs.in_order_of(split.pass_order)
     finally:
         model.train(was_training)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from tui_datasize.experiments.device_settings import IMAGES_SHARE
 from tui_datasize.training.accelerator.choice import accelerator_of
 from tui_datasize.training.arrays import ImageRows, ImageSplit
 from tui_datasize.training.evaluate import DeviceSplit, ImageBatches, Integers
-from tui_datasize.training.reading import upload
+from tui_datasize.training.reading import Reader, upload
 
 
 class Room(Protocol):
@@ -23,19 +23,29 @@ class Room(Protocol):
         """Whether they may."""
 
 
-@dataclass(frozen=True, slots=True)
 class MappedSplit:
     """Images that stay in their file, memory-mapped, and come to the device by the batch.
 
-    Nothing waits for the device: while it works on one batch, the host reads the next.
+    Images on a CPU are those of the latest batch alone: the next one takes their memory.
+
+    Args:
+        images: In their file.
+        rows: Which of the images, shape (N,).
+        host_labels: int64, shape (N,), on the CPU.
+        device: Where batches are needed.
     """
 
-    images: ImageRows
-    rows: Integers
-    """Which of the images, shape (N,)."""
-    host_labels: Tensor
-    """int64, shape (N,), on the CPU."""
-    device: torch.device
+    def __init__(self, images: ImageRows, rows: Integers, host_labels: Tensor, device: torch.device) -> None:
+        self._images = images
+        self._rows = rows
+        self._labels = host_labels
+        self._device = device
+        self._reader = Reader(images, device)
+        self.ahead = self._reader.ahead
+        """How many batches are to be announced before they are asked for."""
+        is_ascending = len(rows) < 2 or bool((np.diff(rows) >= 0).all())
+        self.pass_order = None if is_ascending or not self.ahead else np.argsort(rows, kind="stable")
+        """That of their places in the file, where reading is what a pass may wait for."""
 
     @property
     def home(self) -> torch.device:
@@ -44,21 +54,38 @@ class MappedSplit:
 
     def __len__(self) -> int:
         """N, the number of images."""
-        return len(self.rows)
+        return len(self._rows)
 
     @property
     def device_bytes(self) -> int:
         """None: all images are in their file."""
         return 0
 
+    def announce(self, positions: Tensor) -> None:
+        """Have a batch read that will be asked for."""
+        self._reader.announce(self._rows[positions.numpy()])
+
     def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Images and labels on the device."""
-        chosen = positions if isinstance(positions, slice) else positions.numpy()
-        images = torch.from_numpy(np.array(self.images[self.rows[chosen]]))
-        return self._move(images), self._move(self.host_labels[positions])
+        return self._take(self._reader, positions if isinstance(positions, slice) else positions.numpy())
 
-    def _move(self, part: Tensor) -> Tensor:
-        return accelerator_of(self.device).send(part)
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images, `size` at a time, in the order of a pass; leaves what is announced as it is."""
+        order = np.arange(len(self)) if self.pass_order is None else self.pass_order
+        parts = [order[start : start + size] for start in range(0, len(self), size)]
+        reader = Reader(self._images, self._device)
+        try:
+            for number, part in enumerate(parts):
+                # All of the first, then one more each time.
+                for coming in parts[number + reader.ahead if number else 0 : number + reader.ahead + 1]:
+                    reader.announce(self._rows[coming])
+                yield self._take(reader, part)
+        finally:
+            reader.close()
+
+    def _take(self, reader: Reader, chosen: Integers | slice) -> tuple[Tensor, Tensor]:
+        labels = accelerator_of(self._device).send(self._labels[chosen])
+        return reader.read(self._rows[chosen]), labels
 
 
 def has_room(images_bytes: int, device: torch.device) -> bool:

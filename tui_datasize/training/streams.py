@@ -81,6 +81,15 @@ class BatchOrder:
         start, self._used = self._used, self._used + size
         return self._pending[start : self._used]
 
+    def peek(self, skip: int, size: int) -> Tensor:
+        """What `next` will return once `skip` more positions are used; moves nothing.
+
+        Permutations that are drawn for it early are those that would be drawn later.
+        """
+        while len(self._pending) - self._used < skip + size:
+            self._refill()
+        return self._pending[self._used + skip : self._used + skip + size]
+
     def state_dict(self) -> dict[str, Any]:
         """The generator and what was drawn but not used, for a checkpoint."""
         return {"generator": self._generator.get_state(), "pending": self._pending[self._used :].cpu()}

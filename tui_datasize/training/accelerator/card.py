@@ -28,6 +28,7 @@ class Card(Accelerator):
     # By then they are recorded.
     warm_ups = 6
     evaluation_values = 1 << 22
+    batches_ahead = 4
 
     def initialise(self) -> None:
         """Open it, launch a kernel and wait; fixes the algorithms of cuDNN and cuBLAS.

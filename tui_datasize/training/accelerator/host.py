@@ -28,6 +28,8 @@ class Host(Accelerator):
     rate_dtype = torch.float64
     warm_ups = 1
     evaluation_values = 1 << 16
+    # Reading ahead would take its time from what computes.
+    batches_ahead = 0
     is_recording = False
 
     def initialise(self) -> None:

@@ -131,6 +131,11 @@ class Accelerator(ABC):
     def evaluation_values(self) -> int:
         """Values of images per evaluation batch: what fits a CPU's cache, what fills a GPU."""
 
+    @property
+    @abstractmethod
+    def batches_ahead(self) -> int:
+        """Batches of images that the host reads while the device works on those before."""
+
     @abstractmethod
     def free_bytes(self) -> int:
         """Memory that images and models may still take."""
