@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 
 from tui_datasize.runlog.schema import SCORES
 from tui_datasize.training import evaluate
+from tui_datasize.training.device import evaluation_batch_size
 from tui_datasize.training.evaluate import (
     ECE_BINS,
     DeviceSplit,
@@ -203,3 +205,19 @@ def test_scores_are_computed_on_the_host_wherever_the_logits_are(case, monkeypat
         here.add(*batch)
         there.add(*(part.as_subclass(Elsewhere) for part in batch))
     assert score(there.outputs()).scores == score(here.outputs()).scores
+
+
+@pytest.mark.parametrize(
+    ("total_gib", "images"), [(5.8, 32), (23.6, 42), (47.4, 85), (79.1, 170), (139.7, 341), (1000, 341)]
+)
+def test_evaluation_batches_grow_with_the_memory_of_a_card(monkeypatch, total_gib, images):
+    card = SimpleNamespace(total_memory=int(total_gib * 2**30))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: card)
+    assert evaluation_batch_size(torch.device("cuda", 0), 3 * 256**2) == images
+    # Small images fill no batch of more than this, which is enough.
+    assert evaluation_batch_size(torch.device("cuda", 0), 28**2) <= 8192
+
+
+def test_evaluation_batches_of_a_cpu_fit_its_cache():
+    sizes = [evaluation_batch_size(torch.device("cpu"), values) for values in (64, 784, 3 * 256**2)]
+    assert sizes == [1024, 83, 32]

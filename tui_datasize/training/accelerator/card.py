@@ -17,6 +17,10 @@ from tui_datasize.training.accelerator.recording import CudaCapture
 
 _FIRST_WITH_TF32_AND_BF16 = (8, 0)
 """Compute capability: Ampere. Turing takes the words and computes in fp32."""
+_EVALUATION_VALUES = (1 << 22, 1 << 26)
+"""Fewest fill a small card, more than the most gain nothing: 341 images of three channels at 256 px."""
+_BYTES_PER_EVALUATION_VALUE = 2048
+"""Of the card's memory. A first layer of 64 channels keeps up to 768 for each value of a grey image."""
 
 
 class Card(Accelerator):
@@ -27,7 +31,6 @@ class Card(Accelerator):
     rate_dtype = torch.float32
     # By then they are recorded.
     warm_ups = 6
-    evaluation_values = 1 << 22
     batches_ahead = 4
 
     def initialise(self) -> None:
@@ -58,6 +61,16 @@ class Card(Accelerator):
             "capability": f"{properties.major}.{properties.minor}",
             "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         }
+
+    @property
+    def evaluation_values(self) -> int:
+        """By all of its memory: by what is free, bits would depend on who else is there.
+
+        A power of two, since drivers differ in what they keep of a card.
+        """
+        fitting = torch.cuda.get_device_properties(self.device).total_memory // _BYTES_PER_EVALUATION_VALUE
+        fewest, most = _EVALUATION_VALUES
+        return max(fewest, min(most, 1 << (fitting.bit_length() - 1)))
 
     @property
     def multiplies_tf32(self) -> bool:
