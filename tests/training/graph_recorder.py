@@ -30,7 +30,7 @@ class RecordedGraphs:
 
     def record(self, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
         states = [generator.get_state() for generator in self._generators]
-        recorder = _Recorder()
+        recorder = Recorder()
         try:
             with recorder:
                 made = work()
@@ -45,7 +45,7 @@ class RecordedGraphs:
         pass
 
 
-class _Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):
     """Sees all operations, those of the backward pass and of the optimiser too."""
 
     def __init__(self) -> None:

@@ -74,7 +74,8 @@ def test_pixels_stay_within_their_range_whatever_is_switched_on():
     assert inputs.shape == (64, 3, 24, 24)
     assert inputs.min() >= 0
     assert inputs.max() <= 1 + 1e-5
-    assert 0 <= targets.share <= 1
+    assert 0 <= targets.shares[0] <= 1
+    assert targets.shares.sum() == pytest.approx(1)
 
 
 def test_a_stream_continues_from_its_state_and_does_not_touch_the_global_one():
@@ -87,7 +88,7 @@ def test_a_stream_continues_from_its_state_and_does_not_touch_the_global_one():
     for size, (inputs, targets) in zip((64, 5, 1), expected, strict=True):
         again, same = resumed(*batch(size))
         assert torch.equal(again, inputs)
-        assert same.share == targets.share
+        assert torch.equal(same.shares, targets.shares)
     assert torch.equal(torch.get_rng_state(), untouched)
 
 

@@ -45,7 +45,7 @@ CASES: dict[str, tuple[dict[str, Any], int]] = {
     "augmentation": ({"augmentation": AugmentationSpec(crop_padding_px=1, flip=0.5)}, 27),
     # Batches of 16, 16, 16 and 2: 23 and 7 of 30.
     "epochs that end with a smaller batch": ({"protocol": PUBLISHED, "budget": Budget("epochs", 7.5)}, 24),
-    "mixed targets": ({"augmentation": AugmentationSpec(mixup=0.4)}, 0),
+    "mixed targets": ({"augmentation": AugmentationSpec(mixup=0.4, cutmix=0.4)}, 27),
 }
 """What is trained, and how many of its 30 updates are replays: three of each shape are not."""
 

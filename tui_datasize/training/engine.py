@@ -234,20 +234,19 @@ class Trainer:
             self._replays.forget()
 
     def _learn_recorded(self, rows: Tensor, replays: Replays[Learned]) -> Learned:
-        """Make an update as a replay, where its batch allows it."""
+        """Make an update as a replay."""
         if isinstance(self.subset, DeviceSplit) and self._pipeline.is_fixed:
             return replays(self._learn_from_rows, rows)
         batch = self._batch(rows)
-        # The share of mixed targets is a number, and another one for each batch.
-        if batch.targets.partners is not None:
-            return self._learn_from(batch)
-        return replays(self._learn_from_inputs, batch.inputs, batch.targets.labels)
+        targets = batch.targets
+        parts = [part for part in (targets.labels, targets.partners, targets.shares) if part is not None]
+        return replays(self._learn_from_inputs, batch.inputs, *parts)
 
     def _learn_from_rows(self, rows: Tensor) -> Learned:
         return self._learn_from(self._batch(rows))
 
-    def _learn_from_inputs(self, inputs: Tensor, labels: Tensor) -> Learned:
-        return self._learn_from(Batch(inputs, Targets(labels)))
+    def _learn_from_inputs(self, inputs: Tensor, *parts: Tensor) -> Learned:
+        return self._learn_from(Batch(inputs, Targets(*parts)))
 
     def _learn_from(self, batch: Batch) -> Learned:
         """All that the device does in an update, once its batch is there."""

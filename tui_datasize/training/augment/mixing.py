@@ -11,6 +11,8 @@ from scipy.special import betaincinv
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from tui_datasize.training.accelerator.choice import accelerator_of
+
 Box: TypeAlias = tuple[int, int, int, int]
 
 
@@ -22,8 +24,8 @@ class Targets:
     """int64, shape (B,)."""
     partners: Tensor | None = None
     """Labels of what each image was mixed with; None where nothing was mixed."""
-    share: float = 1.0
-    """Of `labels`, in [0, 1]; the rest is that of the partners."""
+    shares: Tensor | None = None
+    """Of `labels` and of the partners, in [0, 1], shape (2,)."""
 
     def loss(self, logits: Tensor, smoothing: float) -> Tensor:
         """Mean cross-entropy in nats against the soft targets; linear in them, hence one for each label.
@@ -33,10 +35,10 @@ class Targets:
             smoothing: Share of each target spread over all classes (Szegedy et al. 2016), in [0, 1).
         """
         own = cross_entropy(logits, self.labels, label_smoothing=smoothing)
-        if self.partners is None:
+        if self.partners is None or self.shares is None:
             return own
         other = cross_entropy(logits, self.partners, label_smoothing=smoothing)
-        return self.share * own + (1 - self.share) * other
+        return self.shares[0] * own + self.shares[1] * other
 
 
 class Mixing:
@@ -68,7 +70,7 @@ class Mixing:
 
 def mixup(images: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Targets]:
     """`share` of each image and the rest of its partner."""
-    return torch.lerp(images.roll(1, 0), images, share), Targets(labels, labels.roll(1), share)
+    return torch.lerp(images.roll(1, 0), images, share), _mixed(labels, share)
 
 
 def cutmix(images: Tensor, labels: Tensor, box: Box) -> tuple[Tensor, Targets]:
@@ -77,7 +79,15 @@ def cutmix(images: Tensor, labels: Tensor, box: Box) -> tuple[Tensor, Targets]:
     mixed = images.clone(memory_format=torch.preserve_format)
     mixed[:, :, top:bottom, left:right] = images.roll(1, 0)[:, :, top:bottom, left:right]
     area = (bottom - top) * (right - left) / (images.shape[2] * images.shape[3])
-    return mixed, Targets(labels, labels.roll(1), 1 - area)
+    return mixed, _mixed(labels, 1 - area)
+
+
+def _mixed(labels: Tensor, share: float) -> Targets:
+    accelerator = accelerator_of(labels.device)
+    # Each rounded once from the exact number, in memory that a transfer does not wait for.
+    shares = accelerator.staging((2,), torch.float32)
+    shares[0], shares[1] = share, 1 - share
+    return Targets(labels, labels.roll(1), accelerator.send(shares))
 
 
 def cutmix_box(share: float, x: int, y: int, height: int, width: int) -> Box:
