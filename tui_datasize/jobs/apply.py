@@ -19,7 +19,7 @@ from tui_datasize.jobs.documents import JobDocument
 from tui_datasize.jobs.records import PendingCommand
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
-from tui_datasize.runlog.atomic import make_directory, sync_directory
+from tui_datasize.runlog.atomic import make_directory, rename
 from tui_datasize.runlog.claim import Outcome, conclude, observe, take_lock
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.words import plural
@@ -322,9 +322,7 @@ def supersede(paths: RunPaths, project: ProjectPaths) -> None:
     try:
         target = project.superseded(paths.experiment)
         make_directory(target, project.runs)
-        paths.directory.rename(target / f"{paths.run_id}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-        for directory in (target, paths.directory.parent):
-            sync_directory(directory)
+        rename(paths.directory, target / f"{paths.run_id}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
     finally:
         os.close(lock)
 

@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.schema import SCHEMA_VERSION, statements
-from tui_datasize.runlog.atomic import sync_directory
+from tui_datasize.runlog.atomic import rename
 from tui_datasize.runlog.locks import make_private, make_runs, private_mode
 
 _APPLICATION_ID = 0x64733162
@@ -314,8 +314,7 @@ def _create(path: Path) -> None:
     # A log left by a deleted database would be replayed into the new one.
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-    temporary.rename(path)
-    sync_directory(path.parent)
+    rename(temporary, path)
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, version: int) -> None:

@@ -24,7 +24,7 @@ from tui_datasize.jobs.scheduler import Authority
 from tui_datasize.jobs.schema import VANISHED
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
-from tui_datasize.runlog.atomic import sync_directory
+from tui_datasize.runlog.atomic import rename
 from tui_datasize.runlog.claim import Observation, observe
 from tui_datasize.runlog.locks import make_runs
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
@@ -123,8 +123,7 @@ def _rebuild(project: ProjectPaths, problem: str) -> Repair:
             added, unreadable = _add_unknown(store, project)
         with storage_errors(project.queue), _no_other_creates(project.runs):
             aside = _move_aside(project.queue) if project.queue.exists() else None
-            temporary.rename(project.queue)
-            sync_directory(project.runs)
+            rename(temporary, project.queue)
     finally:
         _remove(temporary)
     return Repair(added, unreadable, problem, aside)

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: temporary file, fsync, rename, fsync of the directory."""
+"""Files that are either whole or not there, and names that survive a power cut: all is synced in order."""
 
 from __future__ import annotations
 
@@ -58,6 +58,19 @@ def make_directory(directory: Path, root: Path) -> None:
         sync_directory(parent)
         if parent == root:
             break
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file or directory another name, also after a power cut; never is it without any.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    source.rename(target)
+    # In this order: what is in both places is not lost.
+    sync_directory(target.parent)
+    if source.parent != target.parent:
+        sync_directory(source.parent)
 
 
 def sync_directory(directory: Path) -> None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tui_datasize.files import open_descriptor
+from tui_datasize.runlog.atomic import sync_directory
 
 
 def is_locked(file: Path) -> bool:
@@ -75,6 +76,7 @@ def make_runs(runs: Path, *, shared: bool) -> None:
     runs.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         runs.mkdir(mode=0o700)
+    sync_directory(runs.parent)
     mode = stat.S_IMODE(runs.stat().st_mode)
     if shared:
         # Files that are made in it belong to its group.

@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -46,7 +47,9 @@ class MetricsWriter:
         self.close()
 
     def close(self) -> None:
-        """Close the file; what was written is the operating system's."""
+        """Close the file; the end of a run, which is written next, tells of its rows."""
+        with suppress(OSError):
+            self.sync()
         self._file.close()
 
     def sync(self) -> None:

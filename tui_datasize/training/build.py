@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_datasize.files import read_object
-from tui_datasize.runlog.atomic import sync_directory, write_json
+from tui_datasize.runlog.atomic import rename, sync_directory, write_json
 from tui_datasize.training.chunks import (
     Chunk,
     Filled,
@@ -102,12 +102,12 @@ def build(directory: Path, source: Source) -> None:
         write_json(partial / _PLAN, plan)
     try:
         _write(partial, source)
-        partial.rename(directory)
+        sync_directory(partial)
+        rename(partial, directory)
     # Not for a request to leave: what is decoded by then is kept for the next attempt.
     except Exception:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    sync_directory(directory.parent)
 
 
 def _plan(source: Source) -> dict[str, Any]:
