@@ -108,8 +108,11 @@ def test_a_new_file_and_its_rows_are_made_to_last(synced, tmp_path):
     with MetricsWriter(path) as metrics:
         metrics.write("evaluation", 1)
         metrics.sync()
-    # The name of the new file first, then its content.
-    assert synced == [tmp_path, path]
+        # The name of the new file first, then its content.
+        assert synced == [tmp_path, path]
+        metrics.write("evaluation", 2)
+    # The end of the run is written next.
+    assert synced == [tmp_path, path, path]
 
 
 @pytest.fixture

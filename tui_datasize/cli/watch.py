@@ -21,6 +21,7 @@ from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import source_runs
+from tui_datasize.files import open_regular
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.runlog.paths import ProjectPaths
@@ -28,6 +29,8 @@ from tui_datasize.runlog.tail import MetricsTail
 from tui_datasize.words import visible
 
 LOOK_EVERY_S = 0.5
+_MOST_LOG_BYTES = 2**24
+"""Of a log, that are printed at once."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -160,12 +163,13 @@ def logs(arguments: argparse.Namespace) -> int:
         waits = f", and waits for {', '.join(job.waits_for)}" if job.waits_for else ""
         talk(f"{found.run_id}: has not started; it is {job.state}{waits}")
     elif not arguments.follow:
-        shown = [_copy_from(file, 0, sys.stdout) for file in files]
+        starts = [_start_of(file) for file in files]
+        shown = [_copy_from(file, start, sys.stdout) for file, start in zip(files, starts, strict=True)]
         if not any(shown):
             talk(f"{found.run_id}: its worker wrote nothing")
     if not arguments.follow:
         return EXIT_OK
-    offsets = dict.fromkeys(files, 0)
+    offsets = {file: _start_of(file) for file in files}
     ended = False
     while not ended:
         # Looked at first, so that what was written before the end is still printed.
@@ -176,12 +180,23 @@ def logs(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _start_of(file: Path) -> int:
+    """Where printing a log begins: of a very long one with its last lines."""
+    try:
+        left_out = file.stat().st_size - _MOST_LOG_BYTES
+    except FileNotFoundError:
+        return 0
+    if left_out > 0:
+        talk(f"{file}: the first {left_out / 10**6:,.0f} MB are left out")
+    return max(0, left_out)
+
+
 def _copy_from(file: Path, offset: int, out: TextIO) -> int:
     """Print a file from an offset on; the offset of its end."""
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             stream.seek(offset)
-            text = stream.read()
+            text = stream.read(_MOST_LOG_BYTES)
     except FileNotFoundError:
         return offset
     words = text.decode("utf-8", errors="replace")
