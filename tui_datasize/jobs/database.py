@@ -196,7 +196,6 @@ def create_database(path: Path) -> None:
         from tui_datasize.experiments.load import is_shared
 
         make_runs(path.parent, shared=is_shared(path.parent.parent))
-        sync_directory(path.parent.parent)
         refuse_network_file_system(path.parent)
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -232,7 +231,6 @@ def protect(path: Path) -> None:
 
     with storage_errors(path):
         make_runs(path.parent, shared=is_shared(path.parent.parent))
-        sync_directory(path.parent.parent)
         mode = private_mode(path.parent)
     for suffix in ("", "-wal", "-shm"):
         make_private(path.with_name(path.name + suffix), mode)
