@@ -155,6 +155,15 @@ def too_large(file: Path, most_bytes: int) -> OSError:
     return OSError(errno.EFBIG, f"larger than {most_bytes / 10**6:,.0f} MB", str(file))
 
 
+def is_utf8(name: str) -> bool:
+    """Whether the name of a file, as Python has it, is text that can be stored and shown."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def fault_of(error: OSError) -> str:
     """What is wrong and with which file, in one sentence's part."""
     what = error.strerror or str(error)

@@ -1,8 +1,11 @@
 """What is known of data sets without opening an image, and of halves of their classes."""
 
+import os
+
 import numpy as np
 import pytest
 
+from tui_datasize.errors import DataError
 from tui_datasize.experiments.catalogue import DATASETS, dataset_info
 from tui_datasize.experiments.class_split import chosen_classes, restrict
 from tui_datasize.experiments.spec import ClassSplit
@@ -60,3 +63,19 @@ def test_both_halves_are_drawn_by_the_seed():
     halves = {chosen_classes(200, ClassSplit("source", seed)) for seed in range(4)}
     assert len(halves) == 4
     assert all(np.all(np.diff(half) > 0) for half in halves)
+
+
+def test_what_is_no_image_file_of_a_class_is_refused_by_name(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split / "a").mkdir(parents=True)
+        (tmp_path / split / "a" / "1.png").touch()
+    assert dataset_info(f"imagefolder:{tmp_path}", tmp_path).train_images == 1
+    pipe = tmp_path / "train" / "a" / "2.png"
+    os.mkfifo(pipe)
+    with pytest.raises(DataError, match=r"2\.png: not a regular file"):
+        dataset_info(f"imagefolder:{tmp_path}", tmp_path)
+    pipe.unlink()
+    for split in ("train", "test"):
+        (tmp_path / split / os.fsdecode(b"\xff")).mkdir()
+    with pytest.raises(DataError, match=r"udcff: the name of a class is not UTF-8"):
+        dataset_info(f"imagefolder:{tmp_path}", tmp_path)

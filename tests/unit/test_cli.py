@@ -1,5 +1,6 @@
 """The command line: examples that parse, and bad input that ends in one line, status 2 and nothing queued."""
 
+import os
 import re
 import subprocess
 import sys
@@ -184,3 +185,12 @@ def assert_one_line(capsys, message: str) -> None:
     assert message in error
     assert error.count("\n") == 1
     assert "Traceback" not in error
+
+
+def test_a_project_whose_path_is_no_text_is_refused_in_one_line(project, capsys):
+    folder = project / os.fsdecode(b"\xff")
+    folder.mkdir()
+    (folder / "experiments.toml").write_text(PROJECT)
+    assert main(["--project", str(folder), "queue", "small"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (folder / "runs").exists()

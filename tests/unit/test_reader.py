@@ -357,3 +357,12 @@ def test_files_of_any_kind_and_size_are_problems(project):
     }
     (tailed,) = MetricsTail().read([paths]).problems
     assert "larger than 67 MB" in str(tailed)
+
+
+def test_directories_whose_names_are_no_text_are_problems(project):
+    paths = write_run(project, fake_spec())
+    for directory in (project.runs, paths.directory.parent):
+        (directory / os.fsdecode(b"\xff")).mkdir()
+    log = RunLog(project)
+    assert log.runs().height == 1
+    assert [problem.what for problem in log.problems] == ["has a name that is not UTF-8"] * 2

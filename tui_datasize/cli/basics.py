@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_datasize.errors import ConfigError
+from tui_datasize.files import is_utf8
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.words import visible
 
@@ -20,9 +21,11 @@ def project_paths(arguments: argparse.Namespace) -> ProjectPaths:
     """The files of the project that the arguments name; the current directory by default.
 
     Raises:
-        ConfigError: There is no such directory.
+        ConfigError: There is no such directory, or its path is not UTF-8.
     """
     root = (arguments.project or Path()).expanduser().absolute()
+    if not is_utf8(str(root)):
+        raise ConfigError("the path of the project is not UTF-8", where=str(root), fix="rename the directory")
     if not root.is_dir():
         raise ConfigError("no such directory", where=str(root), fix="name the project with --project DIR")
     return ProjectPaths(root)

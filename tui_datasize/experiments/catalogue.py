@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tui_datasize.errors import DataError
+from tui_datasize.files import is_utf8
 
 IMAGE_FOLDER = "imagefolder:"
 ARRAYS = "arrays"
@@ -194,7 +195,8 @@ def matching_classes(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """The class folders of the training and of the test split of an image folder, in name order.
 
     Raises:
-        DataError: A split is missing or has none, or they differ in classes.
+        DataError: A split is missing or has none, they differ in classes, or a class has a name that is not
+            UTF-8.
     """
     train, test = split_folders(folder)
     train_classes, test_classes = class_folders(train), class_folders(test)
@@ -205,6 +207,9 @@ def matching_classes(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
             where=str(folder),
             fix="both splits need the same class folders",
         )
+    for folder_of_class in train_classes:
+        if not is_utf8(folder_of_class.name):
+            raise DataError("the name of a class is not UTF-8", where=str(folder_of_class), fix="rename it")
     if not train_classes:
         raise DataError("no images", where=str(train), fix="put images there")
     return train_classes, test_classes
@@ -227,18 +232,27 @@ def refuse_empty(
 
 
 def image_files(folder: Path) -> tuple[os.DirEntry[str], ...]:
-    """The image files of a class folder, in name order, told by their suffix."""
+    """The image files of a class folder, in name order, told by their suffix.
+
+    Raises:
+        DataError: Something else has such a name.
+    """
     with os.scandir(folder) as entries:
-        return tuple(sorted((e for e in entries if _is_image(e.name)), key=lambda entry: entry.name))
+        return tuple(sorted((e for e in entries if _is_image(e)), key=lambda entry: entry.name))
 
 
 def _count_images(folder: Path) -> int:
     with os.scandir(folder) as entries:
-        return sum(_is_image(entry.name) for entry in entries)
+        return sum(_is_image(entry) for entry in entries)
 
 
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    if entry.name.startswith(".") or not entry.name.lower().endswith(IMAGE_SUFFIXES):
+        return False
+    if not entry.is_file():
+        # A pipe would keep a run waiting in its slot for ever.
+        raise DataError("not a regular file", where=entry.path, fix="remove it, or give it another suffix")
+    return True
 
 
 def _folder_info(name: str, folder: Path) -> DatasetInfo:

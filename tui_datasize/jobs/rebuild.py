@@ -148,6 +148,8 @@ def _find(project: ProjectPaths) -> tuple[list[_Found], tuple[Path, ...]]:
     for paths in project.all_runs():
         try:
             document = JobDocument.read(read_bounded(paths.spec).decode())
+            if (document.spec.experiment, document.spec.run_id) != (paths.experiment, paths.run_id):
+                raise ValueError("is of another run")
             seen = observe(paths)
         except (KeyError, TypeError, ValueError):
             unreadable.append(paths.spec)

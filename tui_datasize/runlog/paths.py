@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tui_datasize.files import is_utf8
+
 
 @dataclass(frozen=True, slots=True)
 class RunPaths:
@@ -151,7 +153,9 @@ class ProjectPaths:
     def all_runs(self) -> Iterator[RunPaths]:
         """Every run directory that holds a `spec.json`, in name order."""
         for spec in sorted(self.runs.glob("[!.]*/[!.]*/spec.json")):
-            yield RunPaths(spec.parent)
+            # Such a name is none of ours, and no database takes it.
+            if is_utf8(f"{spec}"):
+                yield RunPaths(spec.parent)
 
     def superseded(self, experiment: str) -> Path:
         """Where `--force` moves old run directories: `runs/<experiment>/.superseded/`."""

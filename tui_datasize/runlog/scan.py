@@ -106,12 +106,18 @@ def _subdirectories(directory: Path, problems: list[Problem]) -> list[str]:
     """Names of the directories below one, hidden ones left out, in name order."""
     try:
         with os.scandir(directory) as entries:
-            return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
+            names = sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
     except FileNotFoundError:
         return []
     except OSError as error:
         problems.append(Problem(str(directory), f"cannot be listed: {error.strerror}"))
         return []
+    problems += [
+        Problem(f"{directory}/{name}", "has a name that is not UTF-8")
+        for name in names
+        if not files.is_utf8(name)
+    ]
+    return [name for name in names if files.is_utf8(name)]
 
 
 def _stamp(directory: str) -> tuple[int, ...]:
