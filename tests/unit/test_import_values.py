@@ -12,6 +12,9 @@ import json
 
 import pytest
 
+from tests.unit.import_desk import event_file
+from tui_datasize.runlog.reader import RunLog
+
 
 @pytest.mark.parametrize(
     ("text", "test", "train"),
@@ -170,3 +173,31 @@ def test_a_dry_run_shows_what_would_be_read_and_writes_nothing(desk, capsys):
     assert "no column is of a test split" in printed.out
     assert "3 runs would be imported; nothing was written" in printed.err
     assert not desk.project.runs.exists() or list(desk.project.runs.iterdir()) == []
+
+
+ACTING = "\x1b]0;title\x07\x1b[2J\u202e"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("good.csv", f"size,test_accuracy,{ACTING}x\n500,0.7,1\n", ()),
+        ("bad.csv", f"name,{ACTING}acc\n1,2\n", ()),
+        ("run.csv", f"run,test_accuracy\n{ACTING}n=50pct,0.7\n", ()),
+        ("state.csv", f"n,state,acc\n40,finished,0.7\n80,{ACTING},0.7\n", ()),
+        ("variant.csv", f"n,{ACTING}v,acc\n40,{ACTING},0.7\n80,{ACTING},0.7\n", ("--variant", f"{ACTING}v")),
+        (
+            "tag/events.out.tfevents.1",
+            event_file((1, ACTING, 0.5), (1, "test_accuracy", 0.5)),
+            ("--size", "40"),
+        ),
+        ("book.csv", b"PK\x03\x04\x14\0\x06\0" + ACTING.encode(), ()),
+    ],
+)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_no_character_of_an_imported_file_acts_on_the_terminal(desk, capsys, name, content, words, dry):
+    desk.bring(desk.file(name, content), *words, *dry)
+    printed = capsys.readouterr()
+    assert printed.err
+    assert not {"\x1b", "\x07", "\u202e"} & {*printed.out, *printed.err}
+    assert not any("\x1b" in variant for variant in RunLog(desk.project).runs()["variant"])

@@ -11,6 +11,7 @@ from tui_datasize.runlog.importing.meanings import Meaning, split_of
 from tui_datasize.runlog.importing.origins import moment_of, origin_of
 from tui_datasize.runlog.importing.staged import Key, Row, Staged
 from tui_datasize.runlog.importing.states import has_ended, is_told_last, state_column
+from tui_datasize.words import visible
 
 FORM = "CSV, a row per run or evaluation"
 
@@ -73,7 +74,8 @@ class _Columns:
         """Take one row."""
         cells = {name: text.strip() for name, text in zip(self.header, row, strict=True)}
         known = {name: cells[column] for name, column in self.fields.items() if cells[column]}
-        variant = tuple((name, cells[name]) for name in self.layout.variant)
+        # Kept in the record, exported, and shown: nothing in it may act on a terminal.
+        variant = tuple((visible(name), visible(cells[name])) for name in self.layout.variant)
         origin = origin_of(known, known.get("run", self.run), self.layout, variant)
         split = self._split(known.get("split"))
         values = tuple(
