@@ -21,6 +21,7 @@ from tui_datasize.runlog.claim import (
     LEFT_WITH_PACK,
     Claim,
     ClaimRefused,
+    Lack,
     Outcome,
     acquire,
 )
@@ -121,19 +122,29 @@ def _wait_for(gate: str | None) -> None:
         time.sleep(0.005)
 
 
+def _is_mended(options: Mapping[str, Any]) -> bool:
+    """Whether what made runs end is over."""
+    return "until" in options and Path(options["until"]).exists()
+
+
 def _die(claim: Claim, options: Mapping[str, Any]) -> None:
     """Be killed, for the first `deaths` attempts."""
-    if claim.attempt <= int(options["deaths"]):
+    if _is_mended(options):
+        _work(claim, options)
+    elif claim.attempt <= int(options["deaths"]):
         os.kill(os.getpid(), int(options.get("signal", signal.SIGKILL)))
 
 
 def _fail(claim: Claim, options: Mapping[str, Any]) -> None:
     """Report a failure, on the first `failures` attempts or on all."""
-    if claim.attempt > int(options.get("failures", claim.attempt)):
+    if claim.attempt > int(options.get("failures", claim.attempt)) or _is_mended(options):
         _work(claim, options)
         return
     _note(claim.paths, claim, "end")
-    claim.finish(Outcome.FAILED, str(options["reason"]))
+    lack = Lack(options.get("lack", ""))
+    is_machines = lack not in (Lack.NOTHING, Lack.DEVICE_MEMORY)
+    outcome = Outcome.INTERRUPTED if is_machines else Outcome.FAILED
+    claim.finish(outcome, str(options["reason"]), lack=lack)
     sys.exit(0)
 
 
@@ -183,6 +194,9 @@ def _stop(paths: RunPaths, claim: Claim, options: Mapping[str, Any]) -> None:
 
 
 def _note(paths: RunPaths, claim: Claim, event: str, **facts: Any) -> None:
+    if event == "begin" and not _options(paths).get("early"):
+        with paths.metrics.open("a") as file:
+            file.write('{"event": "train", "update": 1}\n')
     me = ProcessIdentity.current()
     row = {"event": event, "attempt": claim.attempt, "pid": me.pid, "ticks": me.start_ticks} | facts
     with (paths.directory / EXECUTIONS).open("a") as file:

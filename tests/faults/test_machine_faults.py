@@ -95,7 +95,7 @@ def slots_of(pid: int) -> int:
 
 def test_a_run_that_fills_a_shared_gpu_has_it_to_itself_the_second_time(lab: Lab) -> None:
     reason = "out of memory: tried to allocate 40 GiB"
-    fails = {"behaviour": "fail", "reason": reason}
+    fails = {"behaviour": "fail", "reason": reason, "lack": "device memory"}
     once = lab.spec(0, **fails, failures=1, gate=str(lab.gate()))
     again, other = lab.spec(1, **fails), lab.spec(2)
     first, second, third = lab.enqueue(once, again, other)

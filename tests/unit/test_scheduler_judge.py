@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tui_datasize.jobs.judge import Decision, Ending, Finding, decide, find
 from tui_datasize.jobs.state import JobState
-from tui_datasize.runlog.claim import LEFT_WITH_PACK, ClaimRecord, ExitRecord, Observation, Outcome
+from tui_datasize.runlog.claim import LEFT_WITH_PACK, ClaimRecord, ExitRecord, Lack, Observation, Outcome
 
 
 def seen(
@@ -119,15 +121,30 @@ def ending(outcome: Outcome | None, reason: str = "", **changes: object) -> Endi
             Decision(JobState.CANCELLED, "cancelled before it began"),
         ),
         (
-            ending(FAILED, "CUDA out of memory"),
+            ending(FAILED, "CUDA out of memory", lack=Lack.DEVICE_MEMORY),
             Decision(JobState.INTERRUPTED, "CUDA out of memory; starts again alone", alone=True),
         ),
         (
-            ending(FAILED, "CUDA out of memory", beside_others=False),
+            ending(FAILED, "CUDA out of memory", lack=Lack.DEVICE_MEMORY, beside_others=False),
             Decision(JobState.FAILED, "CUDA out of memory"),
         ),
-        (ending(FAILED, "CUDA out of memory", attempt=3), Decision(JobState.FAILED, "CUDA out of memory")),
+        (
+            ending(FAILED, "CUDA out of memory", lack=Lack.DEVICE_MEMORY, attempt=3),
+            Decision(JobState.FAILED, "CUDA out of memory"),
+        ),
     ],
 )
 def test_what_becomes_of_a_job(case: Ending, expected: Decision) -> None:
     assert decide(case) == expected
+
+
+@pytest.mark.parametrize("case", [ending(None, "worker vanished"), ending(FAILED, "no data", attempt=3)])
+def test_the_machines_fault_costs_no_attempt(case: Ending) -> None:
+    decision = decide(case, is_machines_fault=True)
+    assert (decision.state, decision.is_forgiven) == (JobState.INTERRUPTED, True)
+    assert decide(replace(case, cancel_requested=True), is_machines_fault=True).state is JobState.CANCELLED
+
+
+def test_words_alone_are_no_lack_of_memory() -> None:
+    case = ending(FAILED, "data set 'out of memory' is missing")
+    assert decide(case).state is JobState.FAILED

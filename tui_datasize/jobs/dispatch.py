@@ -70,6 +70,7 @@ class Dispatcher:
         ledger: DeviceLedger,
         probes: CardProbes,
         slots: Path,
+        pause: StartPause,
     ) -> None:
         self._store = store
         self._project = project
@@ -80,7 +81,7 @@ class Dispatcher:
         self._slots = slots
         self._earlier = earlier_directories()
         self._turns = Turns(slots, project.root.absolute())
-        self._pause = StartPause(store)
+        self._pause = pause
         self._key_of_shape = cache(self._read_key)
 
     @property
@@ -224,7 +225,11 @@ class Dispatcher:
         most = sum(device.free_slots * device.pack_width for device in devices)
         if not most:
             return []
-        waiting = {job.run_id: job for job in self._store.waiting(most + _LOOKAHEAD)}
+        if self._pause.is_probing:
+            jobs = self._pause.first_to_try(self._store.waiting(-1))[: most + _LOOKAHEAD]
+        else:
+            jobs = self._store.waiting(most + _LOOKAHEAD)
+        waiting = {job.run_id: job for job in jobs}
         can_share = any(device.pack_width > 1 for device in devices)
         gpu_bytes = max(device.memory_total_bytes or 0 for device in devices)
         candidates = [self._candidate(job, gpu_bytes, can_share=can_share) for job in waiting.values()]
@@ -310,11 +315,11 @@ class Dispatcher:
         except OSError as error:
             _LOG.error("%s: %s", names, cannot_start(error))
             worker = Worker.unstarted(error)
-        self._pause.watch(worker)
         for slot in taken:
             slots.remove(slot)
             slot.close()
         worker.run_ids = tuple(lane.job.run_id for lane in start.lanes)
+        self._pause.watch(worker)
         return worker
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from tui_datasize.jobs.state import JobState
-from tui_datasize.runlog.claim import OUT_OF_MEMORY, ExitRecord, Observation, Outcome
+from tui_datasize.runlog.claim import ExitRecord, Lack, Observation, Outcome
 
 
 class Finding(Enum):
@@ -76,6 +76,8 @@ class Ending:
     """Whether another run of its worker was to be cancelled, for which the whole worker is told to end."""
     lost_gpu: bool = False
     """Whether its GPU could not be used, which ended it."""
+    lack: Lack = Lack.NOTHING
+    """What was lacking, as its worker says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,13 @@ class Decision:
     """Whether the attempt costs the job nothing."""
 
 
-def decide(ending: Ending) -> Decision:
-    """Decide what becomes of a job whose attempt is over."""
+def decide(ending: Ending, *, is_machines_fault: bool = False) -> Decision:
+    """Decide what becomes of a job whose attempt is over.
+
+    Args:
+        ending: How it ended.
+        is_machines_fault: Whether that is held against the machine, and not against the run.
+    """
     if ending.outcome is Outcome.SUCCEEDED:
         return Decision(JobState.SUCCEEDED, "")
     if ending.cancel_requested or ending.outcome is Outcome.CANCELLED:
@@ -100,11 +107,11 @@ def decide(ending: Ending) -> Decision:
         )
     if ending.is_for_another and ending.outcome in (None, Outcome.INTERRUPTED):
         return Decision(JobState.INTERRUPTED, starts_again(ending.reason), is_forgiven=True)
-    if ending.lost_gpu and ending.outcome is Outcome.INTERRUPTED:
+    if is_machines_fault or (ending.lost_gpu and ending.outcome is Outcome.INTERRUPTED):
         return Decision(JobState.INTERRUPTED, starts_again(ending.reason), is_forgiven=True)
     tries_left = ending.attempt < ending.max_attempts
     if ending.outcome is Outcome.FAILED:
-        if OUT_OF_MEMORY in ending.reason.lower() and ending.beside_others and tries_left:
+        if ending.lack is Lack.DEVICE_MEMORY and ending.beside_others and tries_left:
             return Decision(JobState.INTERRUPTED, f"{ending.reason}; starts again alone", alone=True)
         return Decision(JobState.FAILED, ending.reason)
     reason = ending.reason or "stopped on request"

@@ -32,6 +32,7 @@ from tui_datasize.jobs.gpus import DeviceMonitor
 from tui_datasize.jobs.launch import LONGEST_LOG_BYTES, open_log
 from tui_datasize.jobs.ledger import DeviceLedger, DeviceLimits
 from tui_datasize.jobs.notify import Notifier
+from tui_datasize.jobs.pause import FIRST_PAUSE_S, StartPause
 from tui_datasize.jobs.probes import PROBE_CALL, CardProbes
 from tui_datasize.jobs.process import ROOT_VARIABLE, mark_of
 from tui_datasize.jobs.slots import slot_directory
@@ -71,6 +72,8 @@ class SchedulerSettings:
     """Seconds without anything to do after which it ends."""
     grace_s: float = 10.0
     """Seconds between TERM and KILL of a cancelled worker."""
+    pause_s: float = FIRST_PAUSE_S
+    """Seconds for which nothing is started after a fault of the machine; twice as long each time."""
     command: tuple[str, ...] = WORKER_COMMAND
     """Starts a worker cold; the run directory is appended, those of a pack behind `--pack`."""
     call: str = WORKER_CALL
@@ -96,14 +99,22 @@ class Scheduler:
         self._spawner = spawner
         self._selector = selectors.DefaultSelector()
         self._store = Store(project.queue)
-        self._supervisor = Supervisor(self._store, project, self._selector, settings.grace_s)
+        pause = StartPause(self._store, settings.pause_s)
+        self._supervisor = Supervisor(self._store, project, self._selector, settings.grace_s, pause)
         self._desk = CommandDesk(self._store, project)
         self._monitor = DeviceMonitor(used=self._store.cards.used)
         self._device_file = DeviceFile(project, settings.options)
         self._ledger = DeviceLedger(self._monitor, settings.limits, self._supervisor, self._store)
         self._probes = CardProbes(self._store, spawner, settings.probe)
         self._dispatcher = Dispatcher(
-            self._store, project, self._supervisor, spawner, self._ledger, self._probes, slot_directory()
+            self._store,
+            project,
+            self._supervisor,
+            spawner,
+            self._ledger,
+            self._probes,
+            slot_directory(),
+            pause,
         )
         self._notifier = Notifier(self._store, project)
         self._data_version = -1
@@ -376,6 +387,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--project", type=Path, required=True, help="project directory")
     parser.add_argument("--idle-s", type=float, default=default.idle_s, help="end after this long idle")
     parser.add_argument("--grace-s", type=float, default=default.grace_s, help="time between TERM and KILL")
+    parser.add_argument("--pause-s", type=float, default=default.pause_s, help="first wait after a fault")
     parser.add_argument("--worker", default=shlex.join(default.command), help="command of a cold worker")
     parser.add_argument("--call", default=default.call, help="MODULE:FUNCTION of a warm worker")
     parser.add_argument("--preload", default=",".join(default.preload), help="modules, commas between")
@@ -411,6 +423,7 @@ def _settings(arguments: argparse.Namespace) -> SchedulerSettings:
         project=ProjectPaths(arguments.project.absolute()),
         idle_s=arguments.idle_s,
         grace_s=arguments.grace_s,
+        pause_s=arguments.pause_s,
         command=tuple(shlex.split(arguments.worker)),
         call="" if devices.cold else arguments.call,
         probe=arguments.probe,

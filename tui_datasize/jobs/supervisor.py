@@ -15,10 +15,11 @@ from dataclasses import replace
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.files import fault_of
-from tui_datasize.jobs.active import ActiveRun, ending_of, last_sign
+from tui_datasize.jobs.active import ActiveRun, early_end, ending_of, last_sign, look_how_far
 from tui_datasize.jobs.database import concerns_all, storage_errors
 from tui_datasize.jobs.judge import Decision, Ending, Finding, decide, ended, find, starts_again
 from tui_datasize.jobs.memory import noted_memory
+from tui_datasize.jobs.pause import StartPause
 from tui_datasize.jobs.process import ProjectProcesses
 from tui_datasize.jobs.records import ActiveJob
 from tui_datasize.jobs.schema import VANISHED
@@ -53,6 +54,7 @@ class Supervisor:
         project: Where the run directories lie.
         selector: Woken when a worker ends.
         grace_s: Seconds that a cancelled worker has between TERM and KILL.
+        pause: Is told how far runs get, and judges early ends; None for one that nobody else looks at.
     """
 
     def __init__(
@@ -61,11 +63,13 @@ class Supervisor:
         project: ProjectPaths,
         selector: selectors.BaseSelector,
         grace_s: float,
+        pause: StartPause | None = None,
     ) -> None:
         self._store = store
         self._project = project
         self._selector = selector
         self._grace_s = grace_s
+        self._pause = pause or StartPause(store)
         self._processes = ProjectProcesses(project.root)
         self._runs: dict[str, ActiveRun] = {}
         self._remnants: set[str] = set()
@@ -185,6 +189,7 @@ class Supervisor:
         if finding is Finding.RUNNING and seen.claim:
             _recognise(run, seen.claim)
             self._note_running(run)
+            self._note_how_far(run)
         if finding in (Finding.STARTING, Finding.RUNNING):
             if run.job.cancel_requested:
                 self._cancel(run, seen)
@@ -198,6 +203,13 @@ class Supervisor:
             with self._store.transaction():
                 self._store.change(run.job.run_id, JobState.RUNNING)
             run.job = replace(run.job, state=JobState.RUNNING)
+
+    def _note_how_far(self, run: ActiveRun) -> None:
+        before = (run.has_updated, run.has_saved)
+        if not all(before):
+            look_how_far(run)
+            if (run.has_updated, run.has_saved) != before:
+                self._pause.gets_further(run.job.run_id, has_saved=run.has_saved)
 
     def _is_clear(self, run: ActiveRun, seen: Observation, finding: Finding) -> bool:
         """Whether nobody is left of the attempt; helps that along."""
@@ -274,7 +286,10 @@ class Supervisor:
         may_be_for_another = record is None or record.outcome is Outcome.INTERRUPTED
         is_for_another = may_be_for_another and self._store.has_cancelled_beside(job.run_id, job.tag)
         ending = ending_of(run, record, finding, is_for_another=is_for_another)
-        decision = decide(ending)
+        if run.is_machines_fault is None:
+            early = early_end(run, ending, finding)
+            run.is_machines_fault = early is not None and self._pause.forgives(early)
+        decision = decide(ending, is_machines_fault=run.is_machines_fault)
         outcome = Outcome(decision.state)
         tells_less = record is None or (decision.state.is_final and record.outcome is not outcome)
         if tells_less and not self._conclude(run, outcome, decision.reason, finding):
@@ -296,6 +311,8 @@ class Supervisor:
                 self._store.learn_memory(job.workload, learned)
         if ending.lost_gpu and record:
             self._lost_gpus[job.device] = record.device_fault
+        if decision.state is JobState.SUCCEEDED:
+            self._pause.gets_further(job.run_id, has_saved=True)
         self._forget(run, decision.state, decision.reason)
 
     def _repeat(self, run: ActiveRun, reason: str) -> None:
@@ -340,6 +357,7 @@ class Supervisor:
 
     def _forget(self, run: ActiveRun, state: JobState, reason: str) -> None:
         self._unwatch(run)
+        self._pause.is_over_for(run.job.run_id)
         del self._runs[run.job.run_id]
         _LOG.info("%s attempt %d: %s%s", run.job.run_id, run.job.attempts, state, reason and f" ({reason})")
         tag = run.job.tag
@@ -357,7 +375,7 @@ def _why_unfollowed(run: ActiveRun) -> str:
 
 def _outcome(ending: Ending, decision: Decision) -> str:
     """What is kept of an attempt: runs that had to end for another one have not brought their worker down."""
-    if decision.state is JobState.CANCELLED or decision.is_forgiven:
+    if decision.state is JobState.CANCELLED or (decision.is_forgiven and ending.is_for_another):
         return decision.state
     return ending.outcome or VANISHED
 

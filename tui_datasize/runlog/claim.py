@@ -30,9 +30,6 @@ TAG_VARIABLE = "DATASIZE_TAG"
 ATTEMPT_VARIABLE = "DATASIZE_ATTEMPT"
 """Environment variable that tells a worker which attempt it is."""
 
-OUT_OF_MEMORY = "out of memory"
-"""Words in the reason of a failure that the queue answers with one attempt alone on a GPU."""
-
 LEFT_WITH_PACK = "the worker that it shared with other runs was asked to leave"
 """The reason of a run that was interrupted in a pack of two or more: another run of it may have been the
 cause. The queue knows whether it was, and counts no attempt then."""
@@ -58,6 +55,19 @@ class Outcome(StrEnum):
     """Asked to stop, or its device cannot be used; the checkpoint lets a later attempt continue."""
 
 
+class Lack(StrEnum):
+    """What an attempt ended for the want of."""
+
+    NOTHING = ""
+    DEVICE_MEMORY = "device memory"
+    """The queue answers with one attempt alone on the GPU."""
+    DISK = "disk"
+    HOST = "host"
+    """Memory, processes or open files of the machine."""
+    LIBRARIES = "libraries"
+    """What a worker imports could not be imported."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExitRecord:
     """`exit.json`: the end of one attempt."""
@@ -70,6 +80,8 @@ class ExitRecord:
     """UTC, ISO 8601."""
     device_fault: str = ""
     """Why the device could not be used, where that ended the attempt: no fault of the run."""
+    lack: Lack = Lack.NOTHING
+    """What was lacking, where that ended the attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +165,16 @@ class Claim:
         self._lock: int | None = lock
         self._finished = False
 
-    def finish(self, outcome: Outcome, reason: str = "", device_fault: str = "") -> None:
+    def finish(
+        self, outcome: Outcome, reason: str = "", device_fault: str = "", lack: Lack = Lack.NOTHING
+    ) -> None:
         """Write `exit.json`; the first call decides, later ones change nothing.
 
         Raises:
             OSError: The disk is full or the directory gone; the attempt will count as interrupted.
         """
         if not self._finished:
-            _write_exit(self.paths, self.attempt, outcome, reason, device_fault)
+            _write_exit(self.paths, self.attempt, outcome, reason, device_fault, lack)
             self._finished = True
 
     def release(self) -> None:
@@ -294,6 +308,7 @@ def read_exit(paths: RunPaths) -> ExitRecord | None:
             str(data["reason"]),
             str(data["finished_at"]),
             str(data.get("device_fault", "")),
+            _lack(data.get("lack")),
         )
     return None
 
@@ -334,8 +349,20 @@ def _refusal(ended: ExitRecord | None, claim: ClaimRecord | None, attempt: int) 
     return ""
 
 
-def _write_exit(paths: RunPaths, attempt: int, outcome: Outcome, reason: str, device_fault: str = "") -> None:
-    write_json(paths.exit, asdict(ExitRecord(attempt, outcome, reason, utc_now(), device_fault)))
+def _lack(word: object) -> Lack:
+    """What a word stands for; nothing for one of another version."""
+    return next((lack for lack in Lack if lack == word), Lack.NOTHING)
+
+
+def _write_exit(
+    paths: RunPaths,
+    attempt: int,
+    outcome: Outcome,
+    reason: str,
+    device_fault: str = "",
+    lack: Lack = Lack.NOTHING,
+) -> None:
+    write_json(paths.exit, asdict(ExitRecord(attempt, outcome, reason, utc_now(), device_fault, lack)))
 
 
 def _is_still_named(descriptor: int, path: Path) -> bool:

@@ -6,6 +6,7 @@ import errno
 import re
 
 from tui_datasize.errors import DatasizeError, DeviceUnavailable
+from tui_datasize.runlog.claim import Lack
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "ALLOC_FAILED")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -17,6 +18,8 @@ _REFUSED_CALL = re.compile(
 )
 """Errors of CUDA that concern one call alone; after any other the context is gone."""
 _DEVICE_ERROR = re.compile("CUDA error|CUDNN_STATUS|CUBLAS_STATUS")
+_HOST_MEMORY = re.compile(r"DefaultCPUAllocator|can(no|')t allocate memory", re.IGNORECASE)
+_HOST_SCARCITIES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _LONGEST = 300
 
 
@@ -43,6 +46,20 @@ def is_out_of_memory(error: Exception) -> bool:
 def is_disk_full(error: Exception) -> bool:
     """Whether a file system had no space left, or the user's quota was used up."""
     return isinstance(error, OSError) and error.errno in _DISK_FULL
+
+
+def lack(error: Exception) -> Lack:
+    """What the machine lacked, where an error comes of that."""
+    if is_out_of_memory(error):
+        is_device = not isinstance(error, MemoryError) and not _HOST_MEMORY.search(str(error))
+        return Lack.DEVICE_MEMORY if is_device else Lack.HOST
+    if is_disk_full(error):
+        return Lack.DISK
+    if isinstance(error, OSError) and error.errno in _HOST_SCARCITIES:
+        return Lack.HOST
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return Lack.HOST
+    return Lack.LIBRARIES if isinstance(error, ImportError) else Lack.NOTHING
 
 
 def ruins_process(error: Exception) -> bool:

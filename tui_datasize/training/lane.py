@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import inf
 
 from tui_datasize.errors import DatasizeError, DeviceUnavailable
-from tui_datasize.runlog.claim import LEFT_WITH_PACK, Claim, Outcome
+from tui_datasize.runlog.claim import LEFT_WITH_PACK, Claim, Lack, Outcome
 from tui_datasize.training import failures
 from tui_datasize.training.output import forgiving
 
@@ -28,6 +28,8 @@ class _End:
     """Said once it is written; nothing where they are empty."""
     device_fault: str = ""
     """Why its device cannot be used, where that ended it."""
+    lack: Lack = Lack.NOTHING
+    """What was lacking, where that ended it."""
 
 
 class Lane:
@@ -60,7 +62,7 @@ class Lane:
         """Whether it ended in failure or for its device, or its end could not be written."""
         end = self._end
         return end is not None and (
-            end.outcome is Outcome.FAILED or bool(end.device_fault) or not self._is_written
+            end.outcome is Outcome.FAILED or bool(end.device_fault or end.lack) or not self._is_written
         )
 
     def telling(self) -> AbstractContextManager[None]:
@@ -84,8 +86,8 @@ class Lane:
         reason = LEFT_WITH_PACK if self._is_one_of_several else "asked to leave"
         self._decide(Outcome.INTERRUPTED, reason, "left when asked to")
 
-    def fail(self, error: Exception) -> None:
-        """The run cannot be trained to its end: it failed, or its device did, which is no end of a run.
+    def fail(self, error: Exception, lack: Lack = Lack.NOTHING) -> None:
+        """The run cannot be trained to its end: it failed, or the machine did, which is no end of a run.
 
         The error is told and not kept: its traceback holds whatever was being trained, with its memory.
         """
@@ -95,10 +97,13 @@ class Lane:
             with self.telling():
                 report(error)
         finally:
+            lack = lack or failures.lack(error)
             if isinstance(error, DeviceUnavailable):
                 self._decide(Outcome.INTERRUPTED, reason, device_fault=reason)
+            elif lack in (Lack.NOTHING, Lack.DEVICE_MEMORY):
+                self._decide(Outcome.FAILED, reason, lack=lack)
             else:
-                self._decide(Outcome.FAILED, reason)
+                self._decide(Outcome.INTERRUPTED, reason, lack=lack)
 
     def write_end(self) -> None:
         """Write how the run ended and free it, where that is decided and still to be done."""
@@ -107,7 +112,7 @@ class Lane:
         is_first_try = self._tried_s == -inf
         self._tried_s = time.monotonic()
         try:
-            self.claim.finish(self._end.outcome, self._end.reason, self._end.device_fault)
+            self.claim.finish(self._end.outcome, self._end.reason, self._end.device_fault, self._end.lack)
         except OSError as error:
             # Should it never succeed, the attempt counts as interrupted, which is what it is.
             if is_first_try:
@@ -124,9 +129,16 @@ class Lane:
         if time.monotonic() - self._tried_s >= _RETRY_INTERVAL_S:
             self.write_end()
 
-    def _decide(self, outcome: Outcome, reason: str, words: str = "", device_fault: str = "") -> None:
+    def _decide(
+        self,
+        outcome: Outcome,
+        reason: str,
+        words: str = "",
+        device_fault: str = "",
+        lack: Lack = Lack.NOTHING,
+    ) -> None:
         if self._end is None:
-            self._end = _End(outcome, reason, words, device_fault)
+            self._end = _End(outcome, reason, words, device_fault, lack)
         self.write_end()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED, StorageError
 from tui_datasize.programs import private_caches
-from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, acquire, observe
+from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, Lack, acquire, observe
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training.lane import Lane, report
 from tui_datasize.training.output import forgiving
@@ -153,10 +153,12 @@ def _claim(assignment: Assignment, *, is_one_of_several: bool) -> Lane | None:
 
 def _execute(lanes: Sequence[Lane], stop: StopRequest) -> None:
     """Train claimed runs and write the end of each."""
+    lack = Lack.LIBRARIES
     try:
         os.environ.update(private_caches())
         with stop.at_once():
             from tui_datasize.training.packs.training import train_lanes
+        lack = Lack.NOTHING
         train_lanes(lanes, stop)
     except StopRequested:
         for lane in lanes:
@@ -165,7 +167,7 @@ def _execute(lanes: Sequence[Lane], stop: StopRequest) -> None:
     except Exception as error:
         for lane in lanes:
             if lane.is_open:
-                lane.fail(error)
+                lane.fail(error, lack)
     finally:
         for lane in lanes:
             lane.write_end()

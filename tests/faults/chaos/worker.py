@@ -181,9 +181,11 @@ class _Lane:
         self._traits = Traits.of(spec["seed"], spec["model"]["options"])
         self._left = LEFT_WITH_PACK if lanes > 1 else "asked to leave"
         self._record.note("begin", slots=_slots())
-        if self._traits.dies:
-            os.kill(os.getpid(), signal.SIGKILL)
         self._results = _Results(paths, spec["seed"])
+        if self._traits.dies:
+            # What ends before its first update may be the machine's fault.
+            self._results.go_on()
+            os.kill(os.getpid(), signal.SIGKILL)
         self._begins_s = time.monotonic()
         self._begins_at = self._results.updates
         self._was_asked = False

@@ -1,0 +1,89 @@
+"""The machine is short of something that runs need: they wait for it, and lose nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.disks import SmallDisk
+from tests.faults.lab import Lab
+from tui_datasize.jobs.faults import FaultKind
+from tui_datasize.jobs.state import JobState
+
+pytestmark = pytest.mark.faults
+
+
+def stands(lab: Lab, kind: FaultKind) -> bool:
+    return kind in [fault.kind for fault in lab.client.faults()]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind"),
+    [
+        ({"behaviour": "die", "deaths": 10**6, "early": True}, FaultKind.ALIKE),
+        ({"behaviour": "fail", "reason": "disk full", "lack": "disk"}, FaultKind.DISK),
+        ({"behaviour": "fail", "reason": "No module named 'torch'", "lack": "libraries", "early": True},
+         FaultKind.PROCESSES),
+    ],
+)  # fmt: skip
+def test_what_ends_every_run_fails_none_and_is_told(
+    lab: Lab, behaviour: dict[str, object], kind: FaultKind
+) -> None:
+    mended = lab.gate("mended")
+    runs = lab.enqueue(*(lab.spec(seed, until=str(mended), **behaviour) for seed in range(5)))
+    lab.start_scheduler("--cpu-slots", "2")
+    lab.wait(lambda: stands(lab, kind))
+    lab.wait(lambda: sum(job.attempts for job in lab.client.jobs()) >= 7)
+    for job in lab.client.jobs():
+        assert job.state not in (JobState.FAILED, JobState.SUCCEEDED)
+        # At most the attempt that is under way.
+        assert job.max_attempts - job.attempts >= 2
+    assert lab.client.faults()[0].count >= 1
+    mended.touch()
+    for run in runs:
+        assert lab.wait_for(run, JobState.SUCCEEDED)
+    lab.wait(lambda: lab.client.faults() == [])
+
+
+def test_a_run_that_dies_by_itself_keeps_the_others_waiting_for_a_moment_and_fails(lab: Lab) -> None:
+    healthy = lab.enqueue(*(lab.spec(seed, work_s=0.1) for seed in range(8)))
+    (ill,) = lab.enqueue(lab.spec(99, behaviour="die", deaths=10**6, early=True), priority=1)
+    lab.start_scheduler("--cpu-slots", "2")
+    job = lab.wait_for(ill, JobState.FAILED)
+    assert "killed by signal 9" in job.reason
+    for run in healthy:
+        assert lab.wait_for(run, JobState.SUCCEEDED).attempts == 1
+
+
+def test_an_experiment_whose_runs_fail_alike_does_not_fail_whole(lab: Lab) -> None:
+    """Its data may be on a disk that is not mounted; once it is, the rest is trained."""
+    mended = lab.gate("mended")
+    options = {"behaviour": "fail", "reason": "/data: no such directory", "early": True}
+    runs = lab.enqueue(*(lab.spec(seed, until=str(mended), **options) for seed in range(12)))
+    lab.start_scheduler("--cpu-slots", "1")
+    lab.wait(lambda: stands(lab, FaultKind.ALIKE))
+    lab.wait(lambda: sum(job.attempts for job in lab.client.jobs()) >= 5)
+    mended.touch()
+    lab.wait_until_over()
+    states = [lab.job(run).state for run in runs]
+    assert (states.count(JobState.FAILED), states.count(JobState.SUCCEEDED)) == (2, 10)
+
+
+def test_a_disk_that_hovers_at_its_end_fails_nothing(lab: Lab, small_disk: SmallDisk) -> None:
+    small_disk.mount(lab.project.runs)
+    runs = lab.enqueue(*(lab.spec(seed) for seed in range(6)))
+    ballast = small_disk.fill(lab.project.runs)
+    keep_free(ballast, 90_000)
+    lab.start_scheduler()
+    lab.wait(lambda: stands(lab, FaultKind.DISK))
+    assert any("kB free on the disk" in fault.sentence for fault in lab.client.faults())
+    assert not any(run.claim.exists() for run in runs)
+    ballast.unlink()
+    for run in runs:
+        assert lab.wait_for(run, JobState.SUCCEEDED).attempts == 1
+
+
+def keep_free(ballast: Path, free_bytes: int) -> None:
+    with ballast.open("r+b") as file:
+        file.truncate(ballast.stat().st_size - free_bytes)
