@@ -146,6 +146,9 @@ def execution(
     [
         ({"command_ids": [1], "queued": ["r"]}, commands("enqueue"), ""),
         ({"command_ids": [1, 2], "queued": ["r"]}, commands("enqueue"), "command 2 is not in the queue"),
+        ({"command_ids": [1], "kind": "hold", "runs": ["r"]}, commands("enqueue"), "command 1 is not in"),
+        ({"command_ids": [1], "kind": "enqueue", "runs": ["s"]}, commands("enqueue"), "command 1 is not in"),
+        ({"command_ids": [1], "kind": "enqueue", "runs": ["r"]}, commands("enqueue"), ""),
         ({"command_ids": [1]}, commands("hold", applied=False), "command 1 (hold r) has no answer"),
         ({"command_ids": [], "queued": ["s"]}, commands(), "s: acknowledged, but not in the queue"),
     ],

@@ -12,7 +12,9 @@ from tui_datasize.analysis.question import PlanQuestion, Question, share_or_numb
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.parser import build_parser
 from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.load import device_settings, load_project, notify_command
+from tui_datasize.jobs import device_file
 from tui_datasize.tui.analysis.asked import read_asked
 
 BASE = {
@@ -226,3 +228,20 @@ def test_a_plan_of_more_runs_than_can_be_placed_is_refused():
         PlanQuestion(runs=10_001).check(metric_named("test_accuracy"))
     with pytest.raises(ConfigError):
         Question(delta=float("inf")).check(metric_named("test_loss"))
+
+
+def test_a_file_without_bounds_leaves_a_scheduler_as_it_was(project, monkeypatch):
+    monkeypatch.setattr(device_file, "_LOOK_INTERVAL_S", 0.0)
+    file = device_file.DeviceFile(project, DeviceOptions())
+
+    def looked(text: str) -> device_file.DeviceLimits | None:
+        project.experiments.write_text(text)
+        # What counts is what stays for a look.
+        return [file.poll(), file.poll()][-1]
+
+    limits = looked("[devices]\ncpu_slots = 2\n")
+    assert limits is not None
+    assert limits.cpu_slots == 2
+    for text in ("x = " + "[" * 100_000, "x = " + "{a = " * 100_000, "[" + "a." * 100_000 + "b]\n"):
+        assert looked(text) is None
+    assert looked("[devices]\ncpu_slots = 3\n") is not None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 import re
 from dataclasses import replace
+from datetime import datetime
 from xml.etree import ElementTree
 
 import polars as pl
@@ -18,6 +20,7 @@ from tui_datasize.analysis.curve import METRICS_OFFERED
 from tui_datasize.analysis.groups_table import groups_table
 from tui_datasize.analysis.question import Question
 from tui_datasize.cli.dispatch import main
+from tui_datasize.errors import StorageError
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.report import predicted, views
 from tui_datasize.report.axis import Axis, axis_around
@@ -30,6 +33,7 @@ from tui_datasize.report.render import to_html, to_markdown
 from tui_datasize.report.views import Source
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.tui.analysis.pages.catalogue import PAGES
+from tui_datasize.tui.exporting import TableInView, export_csv
 
 
 def svgs(text: str) -> list[ElementTree.Element]:
@@ -282,3 +286,42 @@ def test_variants_have_charts_of_their_own(fake_project):
         write_run(fake_project, fake_spec("digits", train_size=size, batch_size=16))
     # Curve, spread, courses, one surface and the classes of each; the overlap of each size, and by class.
     assert len(svgs(write(fake_project, "r.html"))) == 2 * 5 + 6 + 1
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe", "run", "other suffix"])
+def test_a_report_takes_the_place_of_nothing_else(fake_project, capsys, kind):
+    root = fake_project.root
+    (root / "experiments.toml").touch()
+    target = root / "target.html"
+    target.write_text("mine")
+    file = root / "page.html"
+    if kind == "link":
+        file.symlink_to(target)
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "run":
+        file = fake_project.runs / "digits" / "page.html"
+    else:
+        file = root / "experiments.toml"
+    before = file.lstat() if file.exists() else None
+    assert main(["report", "digits", "-o", str(file), "--force", "--project", str(root)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert str(file) in error
+    assert target.read_text() == "mine"
+    assert (file.lstat() if file.exists() else None) == before
+
+
+def test_a_table_of_the_screen_takes_the_place_of_nothing_else(tmp_path):
+    now = datetime(2026, 1, 2, 3, 4, 5)
+    target = tmp_path / "target.csv"
+    target.write_text("mine")
+    file = tmp_path / "runs-20260102-030405.csv"
+    file.symlink_to(target)
+    with pytest.raises(StorageError, match="it is a link"):
+        export_csv(TableInView("runs", lambda: pl.DataFrame({"a": [1]})), tmp_path, now)
+    assert target.read_text() == "mine"
+    file.unlink()
+    assert str(file) in export_csv(TableInView("runs", lambda: pl.DataFrame({"a": [1]})), tmp_path, now)

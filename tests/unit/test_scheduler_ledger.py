@@ -91,6 +91,21 @@ def test_a_queue_begun_on_gpus_waits_for_them_and_not_for_the_cpu(
     assert (ledger.capacities(), store.settings.read().slots) == ({"GPU-a": 1}, 1)
 
 
+def test_devices_that_cannot_be_looked_at_stay_as_they_were(
+    store: Store, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: DeviceMonitor) -> None:
+        raise OSError(24, "Too many open files")
+
+    ledger = ledger_of(store, supervisor, FakeNvml(FakeGpu("GPU-a", 24 * GIB)))
+    before = ledger.capacities()
+    monkeypatch.setattr(DeviceMonitor, "read", fail)
+    monkeypatch.setattr(ledger, "_read_at_s", float("-inf"))
+    ledger.update()
+    assert ledger.capacities() == before
+    assert before
+
+
 def test_without_gpus_there_are_cpu_slots(store: Store, supervisor: Supervisor) -> None:
     ledger = ledger_of(store, supervisor, FakeNvml(missing=True), cpu_slots=5)
     assert ledger.capacities() == {"cpu": 5}

@@ -85,7 +85,13 @@ class DeviceLedger:
         if time.monotonic() < self._read_at_s + _READ_INTERVAL_S:
             return
         self._read_at_s = time.monotonic()
-        report = or_cpu(self._monitor.read(), self._limits.cpu, self._faulty())
+        try:
+            found = self._monitor.read()
+        except OSError as error:
+            # Short of descriptors, say: what was seen holds until the next look.
+            _LOG.error("devices: cannot be looked at: %s", error)
+            return
+        report = or_cpu(found, self._limits.cpu, self._faulty())
         if report.problem != self._report.problem:
             _LOG.info("devices: %s", report.problem or f"{len(report.gpus)} GPUs")
         self._report = report

@@ -191,16 +191,20 @@ def note_acknowledgements(notes: Path, scheduler_options: Sequence[str]) -> None
     def noted_begin(self: QueueClient, project: ProjectPaths, **_: Any) -> None:
         begin(self, project, scheduler_options=scheduler_options)
 
-    def note(acknowledgement: Acknowledgement, specs: Sequence[RunSpec] = ()) -> Acknowledgement:
-        row = {"command_ids": acknowledgement.command_ids, "queued": [spec.run_id for spec in specs]}
+    def note(acknowledgement: Acknowledgement, kind: CommandKind, run_ids: Sequence[str]) -> Acknowledgement:
+        queued = run_ids if kind is CommandKind.ENQUEUE else ()
+        row = {"command_ids": acknowledgement.command_ids, "kind": kind, "runs": run_ids, "queued": queued}
         os.write(file, json.dumps(row).encode() + b"\n")
         return acknowledgement
 
-    def noted_send(self: QueueClient, *arguments: Any, **options: Any) -> Acknowledgement:
-        return note(send(self, *arguments, **options))
+    def noted_send(
+        self: QueueClient, kind: CommandKind, run_ids: Sequence[str], amount: int = 0
+    ) -> Acknowledgement:
+        return note(send(self, kind, run_ids, amount), kind, run_ids)
 
     def noted_enqueue(self: QueueClient, specs: Sequence[RunSpec], **options: Any) -> Acknowledgement:
-        return note(enqueue(self, specs, **options), specs)
+        run_ids = [spec.run_id for spec in (*options.get("sources", ()), *specs)]
+        return note(enqueue(self, specs, **options), CommandKind.ENQUEUE, run_ids)
 
     QueueClient.__init__ = noted_begin  # type: ignore[assignment,method-assign]
     QueueClient.send = noted_send  # type: ignore[method-assign]

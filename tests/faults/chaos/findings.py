@@ -32,6 +32,7 @@ _SETTLED = MappingProxyType(
 
 A job that "is being cancelled" is not among them: the worker that has it may be faster.
 """
+_NO_DESCRIPTOR = ("[Errno 24]", "cannot open shared object file")
 _QUEUED_AGAIN = ("queued again", "queued afresh")
 _NOTHING_NEW = "is in the queue already"
 """The answer to an order to queue what is queued, held or not."""
@@ -233,13 +234,20 @@ def lost_commands(
     for note in notes:
         for command_id in note["command_ids"]:
             command = commands.get(command_id)
-            if command is None:
+            if command is None or not _is_noted(command, note):
+                # Once the end of a database is lost, its numbers are given again.
                 yield f"acknowledged command {command_id} is not in the queue"
             elif not command.is_applied or not command.message:
                 yield f"acknowledged command {command_id} ({command.kind} {command.run_id}) has no answer"
         for run_id in note.get("queued", ()):
             if run_id not in known:
                 yield f"{run_id}: acknowledged, but not in the queue"
+
+
+def _is_noted(command: Command, note: Mapping[str, Any]) -> bool:
+    """Whether a command is the one that a client was acknowledged under its number."""
+    is_of_kind = command.kind == note.get("kind", command.kind)
+    return is_of_kind and command.run_id in note.get("runs", [command.run_id])
 
 
 def unasked_states(jobs: Iterable[Job], commands: dict[int, Command]) -> Iterator[str]:
@@ -371,7 +379,8 @@ def tracebacks(logs: Iterable[Path]) -> Iterator[str]:
             # What was raised follows the indented lines of the stack.
             stack = list(takewhile(lambda line: line.startswith(" "), lines[begin + 1 :]))
             raised = next(iter(lines[begin + 1 + len(stack) :]), "cut off")
-            if not ("[Errno 24]" in raised and any("<frozen importlib" in line for line in stack)):
+            is_short = any(words in raised for words in _NO_DESCRIPTOR)
+            if not (is_short and any("<frozen importlib" in line for line in stack)):
                 yield f"{log}: {raised}"
 
 
