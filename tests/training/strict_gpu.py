@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,7 +50,8 @@ class StrictGpu(TorchDispatchMode):
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         super().__init__()
-        self.is_open = self.is_recording = self.is_own_work = False
+        self.is_open = self.is_own_work = False
+        self._recording_thread: int | None = None
         self.waits = self.allocations = self.recordings = self.replays = self.peak_resets = 0
         self.refused_at: dict[int, Exception] = {}
         """What allocations of these numbers raise, counted from 1."""
@@ -114,6 +116,11 @@ class StrictGpu(TorchDispatchMode):
                 raise self.refused_at.get(self.allocations, torch.OutOfMemoryError(OUT_OF_MEMORY))
         return func(*args, **(kwargs or {}))
 
+    @property
+    def is_recording(self) -> bool:
+        """Whether the calling thread is: others may go on, as the mode of a recording says."""
+        return self._recording_thread == get_ident()
+
     def init(self) -> None:
         if self.opening:
             raise self.opening
@@ -140,7 +147,7 @@ class StrictGpu(TorchDispatchMode):
         if stream is self.default:
             raise RuntimeError("CUDA graphs must be captured on a non-default stream.")
         states = [(one, one.get_state()) for one in graph.generators]
-        self.is_recording = True
+        self._recording_thread = get_ident()
         try:
             with self.on(stream), graph.recorder:
                 yield
@@ -149,7 +156,7 @@ class StrictGpu(TorchDispatchMode):
                 one.is_spoiled = True
             raise RuntimeError(AFTER_AN_ERROR) from error
         finally:
-            self.is_recording = False
+            self._recording_thread = None
             self.is_own_work = True
             graph.recorder.undo()
             self.is_own_work = False
