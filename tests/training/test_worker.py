@@ -16,6 +16,7 @@ from PIL import Image
 from tests.training.helpers import evaluations, read_rows, small_spec, train, train_until
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec
+from tui_datasize.runlog import writer
 from tui_datasize.runlog.claim import Outcome, read_exit
 from tui_datasize.training import failures
 from tui_datasize.training.stop import StopRequest, StopRequested
@@ -199,11 +200,15 @@ def test_a_size_beyond_the_data_set_is_told(queue_run, capfd):
     assert "2000" in fails_with(queue_run(small_spec(train_size=2000)), capfd)
 
 
-def test_a_full_disk_is_told(queue_run, capfd):
+def test_a_full_disk_is_told(queue_run, capfd, monkeypatch):
+    monkeypatch.setattr(writer, "open_regular", lambda _, *how, **more: Path("/dev/full").open(*how, **more))
+    assert fails_with(queue_run(small_spec()), capfd).startswith("disk full: ")
+
+
+def test_a_file_that_cannot_be_written_is_named(queue_run, capfd):
     paths = queue_run(small_spec())
     paths.metrics.symlink_to("/dev/full")
-    reason = fails_with(paths, capfd)
-    assert reason.startswith("disk full: ")
+    assert fails_with(paths, capfd) == f"{paths.metrics}: not a regular file"
 
 
 def test_a_damaged_specification_is_told(queue_run, capfd):

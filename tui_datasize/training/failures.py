@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 
 from tui_datasize.errors import DatasizeError, DeviceUnavailable
@@ -31,6 +32,8 @@ def reason(error: Exception) -> str:
         return f"out of memory: {_first_line(error)}; use a smaller batch_size or a device with more memory"
     if is_disk_full(error):
         return f"disk full: {_first_line(error)}; free some space and retry"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return f"unexpected error: {type(error).__name__}: {_first_line(error)}; see stderr.log"
 
 
