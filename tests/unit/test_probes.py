@@ -370,3 +370,19 @@ def test_doctor_tries_gpus_that_no_run_is_on(
     with all_slots("GPU-a", 1, Path("/other")):
         (check,) = doctor._gpus(machine.project)
     assert (check.verdict, check.text) == ("ok", "a run is on it")
+
+
+def test_a_gpu_that_doctor_finds_to_work_has_no_fault_without_a_scheduler(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "read_devices", lambda: DeviceMonitor(machine.nvml, {}).read())
+    monkeypatch.setattr(doctor, "probe_now", lambda *_: "")
+    machine.spawner.refusal = OLD_DRIVER
+    machine.pass_time()
+    authority = Authority(machine.project.scheduler_lock)
+    assert authority.take()
+    list(doctor._gpus(machine.project))
+    assert machine.fault()
+    authority.release()
+    list(doctor._gpus(machine.project))
+    assert machine.client.faults() == []

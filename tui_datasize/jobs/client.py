@@ -15,7 +15,7 @@ from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResu
 from tui_datasize.jobs.database import QueueWatch, create_database, transaction
 from tui_datasize.jobs.dependencies import check_sources, none_of_each_other
 from tui_datasize.jobs.documents import write_documents
-from tui_datasize.jobs.faults import Fault, FaultKind, faults_of_disk, new_fault, read_faults
+from tui_datasize.jobs.faults import Fault, FaultKind, Faults, faults_of_disk, new_fault, read_faults
 from tui_datasize.jobs.gpus import slots_by_file
 from tui_datasize.jobs.naming import find_runs, unclear
 from tui_datasize.jobs.process import ProjectProcesses
@@ -160,6 +160,16 @@ class QueueClient(SchedulerClient):
             return []
         with self._database() as connection, transaction(connection):
             return Cards(connection).forget()
+
+    def note_gpu_works(self, uuid: str) -> None:
+        """Take back the fault of a GPU that was found to work; a scheduler that runs tries it itself.
+
+        Raises:
+            StorageError: The queue cannot be read.
+        """
+        if self.project.queue.exists() and not self.scheduler_alive():
+            with self._database() as connection:
+                Faults(connection, self.project.queue).clear(FaultKind.CARD, uuid)
 
     def usage(self) -> list[Usage]:
         """The time that all attempts of each experiment have had of the devices."""

@@ -93,7 +93,7 @@ class DeviceLedger:
             return
         report = or_cpu(found, self._limits.cpu, self._faulty())
         if report.problem != self._report.problem:
-            _LOG.info("devices: %s", report.problem or f"{len(report.gpus)} GPUs")
+            _LOG.info("devices: %s", report.problem or plural(len(report.gpus), "GPU"))
         self._report = report
         self._notice_others()
         self._publish_taken()
