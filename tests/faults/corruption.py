@@ -364,11 +364,14 @@ def _schedule(project: ProjectPaths, _options: Sequence[str] = ()) -> None:
 
 def serve(directory: Path) -> None:
     """Try the cases that come on stdin."""
+    from tui_datasize.cli import doctor
     from tui_datasize.jobs import launch
     from tui_datasize.runlog import reader
 
     os.environ |= {"DATASIZE_SLOTS_DIR": str(directory / "slots"), "CUDA_VISIBLE_DEVICES": ""}
     launch.ensure_scheduler = _schedule
+    # Importing torch takes its time whatever the project holds.
+    doctor._torch = lambda: doctor.Check("torch", "ok", "not looked for")
     reader._LEAST_TO_CACHE = 1
     pristine = directory / "pristine"
     project = make_project(pristine)
