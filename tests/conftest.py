@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,41 @@ from tui_datasize.runlog.paths import ProjectPaths
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+
+
+@pytest.fixture(autouse=True)
+def _gpu(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Set the GPU up as a worker does for tests that need one; others may not use it."""
+    if not request.node.get_closest_marker("gpu"):
+        before = _uses_cuda()
+        yield
+        assert _uses_cuda() == before, "a test that uses CUDA needs the marker gpu"
+        return
+    # Not an argument: stand-ins for CUDA that it put in place must be gone before others are looked at.
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES") or "0")
+    from tui_datasize.training.accelerator.choice import chosen
+    from tui_datasize.training.device import set_up
+
+    set_up(chosen().device)
+    yield
+
+
+def _uses_cuda() -> bool:
+    torch = sys.modules.get("torch")
+    return getattr(torch, "cuda", None) is not None and bool(torch.cuda.is_initialized())
 
 
 @pytest.fixture

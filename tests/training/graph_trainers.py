@@ -14,6 +14,7 @@ from tui_datasize.experiments.schedule import ScheduleSpec
 from tui_datasize.experiments.spec import Budget
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.training.accelerator.recording import CudaCapture
+from tui_datasize.training.device import set_up
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.evaluate import Tally, predict
 
@@ -32,6 +33,8 @@ class NeverRecorded(CudaCapture):
 def trainer(digits, *, device=CPU, capture=lambda *_: None, **changes):
     spec = small_spec(**({"budget": Budget("updates", UPDATES), "schedule": COSINE} | changes))
     subset = draw(np.asarray(digits.train.labels), spec.train_size, spec.subset)
+    # As for a worker's run: on a GPU its arithmetic follows from the precision.
+    set_up(device, spec.precision)
     return Trainer(spec, digits, subset, device, capture=capture)
 
 

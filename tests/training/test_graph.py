@@ -120,7 +120,7 @@ def test_readings_hold_while_further_updates_are_replayed(digits):
     assert len(set(first.losses)) == len(set(first.gradient_norms)) == 10
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", CASES)
 def test_on_a_gpu_replays_equal_updates_made_one_by_one(name, digits):
     changes, replays = CASES[name]

@@ -175,7 +175,7 @@ def test_lanes_side_by_side_are_their_runs_alone(capture, digits):
         assert equal(lane.state_dict(), run.state_dict())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_on_a_gpu_lanes_side_by_side_are_their_runs_alone(digits):
     alone, lanes = (
         [trainer(digits, model=CNN, seed=seed, device=GPU, capture=capture_on) for seed in (1, 2, 3)]

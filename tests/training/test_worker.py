@@ -265,7 +265,6 @@ def test_a_gpu_that_torch_does_not_see_interrupts_the_run_and_is_told(queue_run,
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_run_resumes_bit_for_bit(queue_run, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     spec = small_spec(model=ModelSpec("cnn3", {"width": 8}))

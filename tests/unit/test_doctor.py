@@ -135,7 +135,7 @@ def test_who_computes_on_a_gpu_is_named_and_a_screen_is_not(
     see(monkeypatch, FakeNvml(FakeGpu("GPU-a", GIB, processes={me: 1, 2: 1}, drawing={2: 1})))
     text = doctor._devices(paths).text
     assert f"on GPU 0 (Fake GPU): {Path('/proc/self/comm').read_text().strip()} (process {me} of " in text
-    assert "process 2" not in text
+    assert "process 2 " not in text
 
 
 def test_a_scheduler_that_waits_for_its_gpus_is_a_failure(

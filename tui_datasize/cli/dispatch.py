@@ -42,6 +42,7 @@ _COMMANDS: Mapping[str | None, str] = MappingProxyType(
         "report": "reporting:report",
         "import": "importing:import_runs",
         "doctor": "doctor:doctor",
+        "selftest": "selftest:selftest",
         "scheduler": "scheduling:scheduler",
     }
 )

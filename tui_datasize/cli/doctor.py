@@ -33,6 +33,7 @@ from tui_datasize.jobs.rebuild import repair
 from tui_datasize.jobs.slots import all_slots, read_holders, slot_directory, unusable
 from tui_datasize.programs import private_caches, python_code
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.training.selftest.record import last_of
 from tui_datasize.words import plural
 
 Verdict: TypeAlias = Literal["ok", "warn", "fail"]
@@ -82,6 +83,7 @@ def run_checks(paths: ProjectPaths) -> Iterator[Check]:
     yield _devices(paths)
     yield from _gpus(paths)
     yield _torch()
+    yield from _selftests()
     yield _survival()
     yield _disk(paths)
     yield _file_system(paths)
@@ -202,6 +204,31 @@ def _torch() -> Check:
     if sees_none and read_devices().gpus:
         return Check("torch", "fail", f"torch {done.stdout.strip()}, though the driver does: versions clash")
     return Check("torch", "ok", f"torch {done.stdout.strip()}")
+
+
+def _selftests() -> Iterator[Check]:
+    """When each device was last tested with its driver and this torch, and what was wrong then."""
+    report = read_devices()
+    devices = [(gpu.name, gpu.uuid, report.driver_version) for gpu in report.gpus] or [("the CPU", "", "")]
+    for name, uuid, driver in devices:
+        last = last_of(uuid, driver)
+        if last is None:
+            advice = (
+                f"not made yet on {name} with this driver and torch: `datasize-tui selftest` (12 minutes)"
+            )
+            yield Check("selftest", "warn" if uuid else "ok", advice)
+            continue
+        file, document = last
+        steps = document["steps"].values()
+        wrong = [key for key, step in document["steps"].items() if step["verdict"] == "fail"]
+        when = max(step["at"] for step in steps)[:16].replace("T", " ")
+        good = sum(step["verdict"] == "ok" for step in steps)
+        found = (
+            f"WRONG in {', '.join(wrong)}: see {file}"
+            if wrong
+            else f"nothing wrong in {plural(good, 'step')}"
+        )
+        yield Check("selftest", "warn" if wrong else "ok", f"{name}, {when} UTC: {found}")
 
 
 def _survival() -> Check:

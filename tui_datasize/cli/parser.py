@@ -289,6 +289,19 @@ def _add_doctor(commands: Commands) -> None:
     _add_json(doctor)
 
 
+def _add_selftest(commands: Commands) -> None:
+    from tui_datasize.training.selftest.command import add_arguments
+
+    selftest = _command(
+        commands,
+        "selftest",
+        "tell in at most 12 minutes whether this machine computes as it should",
+        "selftest bits speed",
+    )
+    add_arguments(selftest)
+    selftest.add_argument("--busy", action="store_true", help="also while runs are at work")
+
+
 def _add_scheduler(commands: Commands) -> None:
     add_scheduler_command(partial(_command, commands))
 
@@ -313,6 +326,7 @@ _ADDED: Mapping[tuple[str, ...], Callable[[Commands], None]] = MappingProxyType(
         ("plan",): _add_plan,
         ("report", "import"): _add_record,
         ("doctor",): _add_doctor,
+        ("selftest",): _add_selftest,
         ("scheduler",): _add_scheduler,
     }
 )

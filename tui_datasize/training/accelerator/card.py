@@ -41,8 +41,7 @@ class Card(Accelerator):
         """
         # Read by cuBLAS when it first meets the device.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
+        self.measure_algorithms(False)
         with faults.while_opening():
             torch.cuda.init()  # type: ignore[no-untyped-call]
             # The context comes with the first allocation: another process may keep it from us.
@@ -86,6 +85,11 @@ class Card(Accelerator):
         """For cuBLAS and cuDNN."""
         torch.set_float32_matmul_precision("high" if allowed else "highest")
         torch.backends.cudnn.allow_tf32 = allowed
+
+    def measure_algorithms(self, allowed: bool) -> None:
+        """By cuDNN."""
+        torch.backends.cudnn.benchmark = allowed
+        torch.backends.cudnn.deterministic = not allowed
 
     @contextmanager
     def whole_products(self) -> Iterator[None]:

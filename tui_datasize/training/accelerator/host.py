@@ -49,6 +49,9 @@ class Host(Accelerator):
     def use_tf32(self, allowed: bool) -> None:
         """Nothing to do."""
 
+    def measure_algorithms(self, allowed: bool) -> None:
+        """Nothing to do."""
+
     def whole_products(self) -> AbstractContextManager[object]:
         """They are."""
         return nullcontext()

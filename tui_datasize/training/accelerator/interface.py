@@ -104,6 +104,13 @@ class Accelerator(ABC):
         """Whether products and convolutions of float32 may be computed in tf32; of the whole process."""
 
     @abstractmethod
+    def measure_algorithms(self, allowed: bool) -> None:
+        """Whether the fastest algorithms may be measured, which costs equal bits; of the whole process.
+
+        `initialise` forbids it.
+        """
+
+    @abstractmethod
     def whole_products(self) -> AbstractContextManager[object]:
         """Within it, products of float32 are computed in float32 whatever is allowed, recorded ones too."""
 

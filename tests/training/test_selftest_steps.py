@@ -1,0 +1,88 @@
+"""Steps of a selftest find what is wrong; for a card stand operations that are recorded on the CPU."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.training.graph_recorder import RecordedGraphs
+from tui_datasize.training.engine import Trainer
+from tui_datasize.training.selftest import bits, packs, recording, subject
+from tui_datasize.training.selftest.findings import Findings
+from tui_datasize.training.selftest.subject import Subject
+
+KIND = "cnn3 with dropout and clipping"
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    """One kind of run, a few updates, on the CPU."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    kinds = subject.kinds
+    for module in (bits, packs, recording):
+        monkeypatch.setattr(module, "kinds", lambda **_: {KIND: kinds(is_card=False)[KIND]})
+        monkeypatch.setattr(module, "images", lambda **_: subject.dataset(96, (1, 28, 28)))
+    for module in (packs, recording):
+        monkeypatch.setattr(module, "_UPDATES", 6)
+
+
+def wrong_in(make, tmp_path):
+    """The checks of a step that do not hold."""
+    file = tmp_path / "step.json"
+    make(Subject.chosen(), Findings(file))
+    checks = json.loads(file.read_text())["checks"]
+    assert checks
+    return [check["name"] for check in checks if not check["good"]]
+
+
+class LosesAnUpdate(RecordedGraphs):
+    """A recording whose replays do nothing."""
+
+    def record(self, work):
+        made, _ = super().record(work)
+        return made, lambda: None
+
+
+@pytest.mark.parametrize(
+    ("graphs", "wrong"), [(RecordedGraphs, []), (LosesAnUpdate, [f"{KIND}: recorded"])], ids=["sound", "lost"]
+)
+def test_recorded_updates_are_compared_with_single_ones(graphs, wrong, monkeypatch, tmp_path):
+    def capture(_device, generators):
+        return graphs(generators)
+
+    monkeypatch.setattr(recording, "capture_on", capture)
+    # The way to record is the default of its last parameter.
+    monkeypatch.setattr(Subject, "trainer", _with_default(Subject.trainer, capture))
+    assert wrong_in(recording.run, tmp_path) == wrong
+
+
+def _with_default(trainer, capture):
+    return lambda self, spec, data, way=capture: trainer(self, spec, data, way)
+
+
+def test_bits_that_differ_are_told(monkeypatch, tmp_path):
+    def killed(folder):
+        for name, spec in bits.kinds(is_card=False).items():
+            trainer = subject.make(Subject.chosen().trainer(spec, bits.images(is_card=False)), 3)
+            measured = trainer.read()
+            state = {"trainer": trainer.state_dict(), "losses": list(measured.losses)}
+            state["gradient_norms"] = list(measured.gradient_norms)
+            bits.checkpoint.save(bits._file(folder, name), bits._IDENTITY, state)
+
+    monkeypatch.setattr(bits, "_train_and_be_killed", killed)
+    assert wrong_in(bits.run, tmp_path) == []
+    load = Trainer.load_state_dict
+
+    def without_dropout(trainer, state):
+        load(trainer, {**state, "dropout": trainer._dropout.get_state()})
+
+    monkeypatch.setattr(Trainer, "load_state_dict", without_dropout)
+    assert wrong_in(bits.run, tmp_path) == [f"{KIND}: after kill -9"]
+
+
+def test_fused_lanes_that_do_not_agree_are_told(monkeypatch, tmp_path):
+    assert wrong_in(packs.run, tmp_path) == []
+    draw = packs.Fused._draw
+    monkeypatch.setattr(packs.Fused, "_draw", lambda *given: 0.5 * draw(*given))
+    assert wrong_in(packs.run, tmp_path) == [f"{KIND}, 2 lanes", f"{KIND}, 3 lanes"]

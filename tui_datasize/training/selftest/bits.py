@@ -1,0 +1,118 @@
+"""Whether bits repeat: the same seed twice, after kill -9, and side by side with others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.training import checkpoint
+from tui_datasize.training.arrays import LoadedDataset
+from tui_datasize.training.engine import Readings
+from tui_datasize.training.packs.side_by_side import SideBySide
+from tui_datasize.training.selftest.findings import Findings
+from tui_datasize.training.selftest.subject import (
+    Outcome,
+    Subject,
+    compare,
+    images,
+    joined,
+    kinds,
+    make,
+    outcome,
+)
+
+_LANES = 3
+_KILL_PATIENCE_S = 60
+_IDENTITY = {"run": "selftest"}
+
+
+def run(subject: Subject, findings: Findings) -> None:
+    """Compares weights, losses, gradient norms and every column of evaluations."""
+    updates, data, specs = _work(subject)
+    with tempfile.TemporaryDirectory() as folder:
+        _train_and_be_killed(Path(folder))
+        for name, spec in specs.items():
+            expected = _alone(subject, spec, data, updates)
+            compare(findings, f"{name}: again", _alone(subject, spec, data, updates), expected)
+            resumed = _resumed(subject, spec, data, updates, _file(Path(folder), name))
+            compare(findings, f"{name}: after kill -9", resumed, expected)
+            beside = _side_by_side(subject, spec, data, updates)
+            compare(findings, f"{name}: side by side", beside, expected)
+    columns = sum(key.startswith("test ") for key in expected.scores)
+    findings.figure("updates", updates)
+    findings.say(
+        f"{len(specs)} kinds of run again, after kill -9 and side by side: "
+        f"weights and {columns} columns of evaluations are equal"
+    )
+
+
+def _work(subject: Subject) -> tuple[int, LoadedDataset, Mapping[str, RunSpec]]:
+    updates = 60 if subject.is_card else 6
+    return updates, images(is_card=subject.is_card), kinds(is_card=subject.is_card)
+
+
+def _alone(subject: Subject, spec: RunSpec, data: LoadedDataset, updates: int) -> Outcome:
+    return outcome(make(subject.trainer(spec, data), updates), data)
+
+
+def _side_by_side(subject: Subject, spec: RunSpec, data: LoadedDataset, updates: int) -> Outcome:
+    """Of one of several lanes, neither the first nor the last."""
+    lanes = [
+        subject.trainer(replace(spec, seed=spec.seed + shift), data) for shift in (1, 0, *range(2, _LANES))
+    ]
+    together = SideBySide(lanes)
+    for _ in range(updates):
+        together.step(range(_LANES))
+    return outcome(lanes[1], data)
+
+
+def _resumed(subject: Subject, spec: RunSpec, data: LoadedDataset, updates: int, saved: Path) -> Outcome:
+    """Of a run that goes on from a checkpoint of the process that was killed."""
+    state = checkpoint.load(saved, _IDENTITY)
+    if state is None:
+        raise RuntimeError("the process that was killed left no checkpoint")
+    trainer = subject.trainer(spec, data)
+    trainer.load_state_dict(state["trainer"])
+    earlier = Readings(tuple(state["losses"]), tuple(state["gradient_norms"]))
+    make(trainer, updates - trainer.update)
+    return outcome(trainer, data, joined([earlier, trainer.read()]))
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.pt"
+
+
+def _train_and_be_killed(folder: Path) -> None:
+    """Have a process of its own train each kind of run for a part, and kill it."""
+    command = [sys.executable, "-P", "-m", __name__, str(folder)]
+    done = subprocess.run(command, check=False, timeout=_KILL_PATIENCE_S)
+    if done.returncode != -signal.SIGKILL:
+        raise RuntimeError(f"the process that was to be killed ended with {done.returncode}")
+
+
+def main(argv: Sequence[str]) -> None:
+    """In a process of its own: train each kind of run, save it, go on, and die."""
+    subject = Subject.chosen()
+    updates, data, specs = _work(subject)
+    for name, spec in specs.items():
+        trainer = make(subject.trainer(spec, data), updates // 2)
+        measured = trainer.read()
+        state = {
+            "trainer": trainer.state_dict(),
+            "losses": list(measured.losses),
+            "gradient_norms": list(measured.gradient_norms),
+        }
+        checkpoint.save(_file(Path(argv[0]), name), _IDENTITY, state)
+        make(trainer, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

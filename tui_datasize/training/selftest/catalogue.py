@@ -1,0 +1,77 @@
+"""The steps of a selftest: what each looks at, how long it may take and where it is written.
+
+Imports nothing heavy, and no step: each is imported by the process that it is made in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One part of a selftest, made in a process of its own."""
+
+    name: str
+    what: str
+    """One line for the help."""
+    limit_s: float
+    """It is ended after so long."""
+    entry: str
+    """Module within this room whose `run` makes it."""
+    on_cpu: bool = True
+    """Whether there is anything to it without a GPU."""
+    packages: tuple[str, ...] = ()
+    """What it imports beside torch, torchvision, torchmetrics and NumPy."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Those of the packages that are not installed."""
+        return tuple(package for package in self.packages if not _is_installed(package))
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    # What is held back in `sys.modules` has no specification.
+    except (ImportError, ValueError):
+        return False
+
+
+_QUEUE = ("polars", "platformdirs", "tomli", "rich", "sklearn")
+_PYTEST = ("pytest", "pytest_asyncio", "xdist", "hypothesis")
+
+FIRST = "probe"
+"""The step that tells which device it is; no other is made without it."""
+
+STEPS: Mapping[str, Step] = MappingProxyType(
+    {
+        step.name: step
+        for step in (
+            Step(FIRST, "opens the device; versions, driver, what else uses it", 45, "probe"),
+            Step("kernels", "each model and precision against float64 on the CPU", 90, "kernels"),
+            Step("bits", "equal bits: again, after kill -9, side by side", 90, "bits"),
+            Step(
+                "recording", "updates as CUDA graphs, and one that is refused", 45, "recording", on_cpu=False
+            ),
+            Step("packs", "fused lanes against their runs alone", 60, "packs"),
+            Step("memory", "memory that runs out, while recording too", 45, "memory", on_cpu=False),
+            Step("placement", "images on the device and mapped from their file", 80, "placement"),
+            Step("speed", "images/s alone and in packs, start of a process", 75, "speed"),
+            Step("faults", "names of GPUs that are not there: no run on the CPU", 45, "faults"),
+            Step("end-to-end", "12 runs of the digits through the queue", 75, "end_to_end", packages=_QUEUE),
+            Step(
+                "tests",
+                "the tests that need a GPU",
+                70,
+                "gpu_tests",
+                on_cpu=False,
+                packages=(*_QUEUE, *_PYTEST),
+            ),
+        )
+    }
+)
+"""In the order in which they are made; their limits come to 12 minutes."""

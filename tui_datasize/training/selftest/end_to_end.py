@@ -1,0 +1,128 @@
+"""Twelve runs of the digits through the queue: commands, scheduler, workers and the record of each."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tui_datasize.files import parse_object, read_object
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.training.selftest.findings import Findings
+from tui_datasize.training.selftest.subject import Subject
+
+_EXPERIMENT = "digits"
+_RUNS = 12
+_DOCTOR_PATIENCE_S = 15
+_TOML = """\
+[experiments.digits]
+dataset    = "digits"
+model      = { name = "cnn3", width = 8, dropout = 0.25 }
+sizes      = [40, 80, 160, 320]
+seeds      = { count = 3, step = 101 }
+budget     = { samples = 3200 }
+batch_size = 32
+evaluate   = { times = 4 }
+optimizer  = { name = "adamw", lr = 1e-3, weight_decay = 0.01 }
+clip_grad_norm = 1.0
+"""
+_ON_CPU = """
+[devices]
+cpu = true
+"""
+
+
+def run(subject: Subject, findings: Findings) -> None:
+    """Queues them in a project of its own, waits, and reads what they left."""
+    with tempfile.TemporaryDirectory() as folder:
+        project = ProjectPaths(Path(folder) / "project")
+        project.root.mkdir()
+        project.experiments.write_text(_TOML + _ON_CPU * (not subject.is_card), encoding="utf-8")
+        # Slots of its own: waiting for other projects of the machine would tell nothing of it.
+        environment = os.environ | {"DATASIZE_SLOTS_DIR": f"{folder}/slots"}
+        began_s = time.time()
+        try:
+            status = _command(project, environment, "run", _EXPERIMENT)
+            findings.check("the command succeeds", status == 0, f"exit status {status}")
+            _look(subject, findings, project, began_s)
+            findings.figure("doctor", _doctor(project, environment))
+        finally:
+            _command(project, environment, "scheduler", "stop")
+
+
+def _look(subject: Subject, findings: Findings, project: ProjectPaths, began_s: float) -> None:
+    folders = sorted((project.runs / _EXPERIMENT).iterdir())
+    ends = [_read(folder / "exit.json").get("outcome", "none") for folder in folders]
+    succeeded = ends.count("succeeded")
+    findings.check(
+        f"{_RUNS} runs succeed", succeeded == len(ends) == _RUNS, f"{succeeded} of {len(ends)} did"
+    )
+    facts = [_read(folder / "provenance.json") for folder in folders]
+    claims = [_read(folder / "claim.json") for folder in folders]
+    rows = [_first_row(folder / "metrics.jsonl") for folder in folders]
+    widths = sorted({int(fact.get("pack_width", 0)) for fact in facts})
+    replays = sum(int(fact.get("updates_replayed", 0)) for fact in facts)
+    findings.figure("devices", sorted({str(fact.get("device_name")) for fact in facts}))
+    findings.figure("pack_widths", widths)
+    findings.figure("updates_replayed", replays)
+    findings.figure("wall_s", time.time() - began_s)
+    starts = [
+        _seconds_between(claim.get("started_at"), row.get("time"))
+        for claim, row in zip(claims, rows, strict=True)
+    ]
+    findings.figure("claim_to_first_row_s", [start for start in starts if start is not None])
+    uuid = str(subject.accelerator.facts()["device_uuid"]) if subject.is_card else ""
+    strangers = sorted({str(fact.get("device_uuid")) for fact in facts} - {uuid})
+    findings.check("all on this device", not strangers, f"some on {', '.join(strangers)}")
+    if subject.is_card:
+        findings.check("updates are replays", replays > 0, "none is")
+        findings.check("runs are packed", max(widths, default=0) > 1, "each was alone")
+    packed = f"in packs of {widths[-1]}" if widths and widths[-1] > 1 else "one by one"
+    findings.say(
+        f"{succeeded} runs of the digits {packed}, {time.time() - began_s:.0f} s with the scheduler's start"
+    )
+
+
+def _command(project: ProjectPaths, environment: dict[str, str], *words: str) -> int:
+    command = [sys.executable, "-P", "-m", "tui_datasize", *words, "--project", str(project.root)]
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+def _doctor(project: ProjectPaths, environment: dict[str, str]) -> Any:
+    """The checks of `doctor`, for whoever reads the record."""
+    command = [sys.executable, "-P", "-m", "tui_datasize", "doctor", "--json", "--project", str(project.root)]
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, check=False, timeout=_DOCTOR_PATIENCE_S
+        )
+        return json.loads(done.stdout)
+    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        return f"it told nothing: {type(error).__name__}"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return read_object(file)
+    except (OSError, ValueError):
+        return {}
+
+
+def _first_row(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as rows:
+            return parse_object(rows.readline())
+    except (OSError, ValueError):
+        return {}
+
+
+def _seconds_between(begin: Any, end: Any) -> float | None:
+    try:
+        return (datetime.fromisoformat(str(end)) - datetime.fromisoformat(str(begin))).total_seconds()
+    except ValueError:
+        return None

@@ -1,0 +1,142 @@
+"""Where selftests are kept: one `selftest.json` for each card, driver and torch, below the user's state."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from tui_datasize import __version__
+from tui_datasize.files import read_object
+from tui_datasize.runlog.atomic import write_json
+from tui_datasize.training.selftest.catalogue import STEPS
+from tui_datasize.training.selftest.runner import StepResult
+
+FORMAT = 1
+NAME = "selftest.json"
+_LONGEST_FILE = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the results of a selftest depend on."""
+
+    device_name: str
+    device_uuid: str
+    """Empty for a CPU."""
+    driver: str
+    """Of the card; empty for a CPU."""
+    torch: str
+    """Version of the installed package."""
+    package: str = __version__
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Machine:
+        """As the first step tells it; the words "unknown" where it does not."""
+        name, uuid, driver = (
+            str(facts.get(key, "unknown")) for key in ("device_name", "device_uuid", "driver")
+        )
+        return cls(name, uuid, driver, torch_version())
+
+    @property
+    def folder(self) -> Path:
+        """Where its file is kept."""
+        key = json.dumps([self.device_uuid, self.device_name, self.driver, self.torch, self.package])
+        name = re.sub(r"[^a-z0-9]+", "-", self.device_name.lower()).strip("-")[:40]
+        return folder() / f"{name}-{hashlib.blake2b(key.encode(), digest_size=4).hexdigest()}"
+
+
+def torch_version() -> str:
+    """Of the package, without importing it; empty where there is none."""
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return ""
+
+
+def folder() -> Path:
+    """All selftests of this user: below `XDG_STATE_HOME`, else `~/.local/state`, as platformdirs has it."""
+    given = os.environ.get("XDG_STATE_HOME", "")
+    state = Path(given) if given.strip() else Path.home() / ".local" / "state"
+    return state / "datasize-tui" / "selftest"
+
+
+class Record:
+    """The document of a selftest, whole on the disk after each step.
+
+    Steps of an earlier selftest of the same machine stay until they are made again.
+
+    Args:
+        machine: Whose.
+        file: Where it is written.
+    """
+
+    def __init__(self, machine: Machine, file: Path) -> None:
+        self._file = file
+        earlier = read(file)
+        self._document: dict[str, Any] = {
+            "format": FORMAT,
+            "machine": _machine_facts(machine),
+            "summary": [],
+            "steps": {},
+        }
+        if earlier and earlier["machine"] == self._document["machine"]:
+            self._document["steps"] = earlier["steps"]
+
+    def add(self, result: StepResult, summary: Sequence[str] = ()) -> None:
+        """Take in a step and what the steps so far come to, and write.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        made = self._document["steps"] | {result.name: result.to_dict()}
+        self._document["steps"] = {name: made[name] for name in STEPS if name in made}
+        self._document["summary"] = list(summary)
+        write_json(self._file, self._document)
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """For `--json`."""
+        return self._document
+
+
+def read(file: Path) -> dict[str, Any] | None:
+    """A document as it was written; None where there is none, or none that makes sense."""
+    try:
+        document = read_object(file, _LONGEST_FILE)
+        if document["format"] != FORMAT or not isinstance(document["machine"], dict):
+            return None
+        steps = {str(name): dict(step) for name, step in document["steps"].items() if name in STEPS}
+        if any(not {"verdict", "at", "told"} <= step.keys() for step in steps.values()):
+            return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return document | {"steps": steps}
+
+
+def last_of(device_uuid: str, driver: str) -> tuple[Path, dict[str, Any]] | None:
+    """The newest selftest of this card, driver, torch and package; None where there is none.
+
+    Args:
+        device_uuid: Of the card; empty for the CPU.
+        driver: Of the card; empty for the CPU.
+    """
+    wanted = {"device_uuid": device_uuid, "driver": driver, "torch": torch_version(), "package": __version__}
+    found = [
+        (max(str(step["at"]) for step in document["steps"].values()), file, document)
+        for file in sorted(folder().glob(f"*/{NAME}"))
+        if (document := read(file)) is not None
+        and document["steps"]
+        and all(document["machine"].get(key) == value for key, value in wanted.items())
+    ]
+    return max(found, key=lambda one: one[0])[1:] if found else None
+
+
+def _machine_facts(machine: Machine) -> dict[str, str]:
+    return {name: getattr(machine, name) for name in Machine.__slots__}

@@ -1,0 +1,182 @@
+"""A step in a process of its own, ended at its limit with all that it started."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import tui_datasize
+from tui_datasize.files import read_end, read_object
+from tui_datasize.training.selftest.catalogue import Step
+
+Verdict: TypeAlias = Literal["ok", "fail", "left out"]
+
+NOT_ON_A_CPU = "not on a CPU"
+_CHILD = "tui_datasize.training.selftest.child"
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_GET_CHILD_SUBREAPER = 37
+_LONGEST_TAIL = 2000
+_END_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What came of a step."""
+
+    name: str
+    verdict: Verdict
+    told: str
+    """One line: what it found, what is wrong, or why it was left out."""
+    took_s: float = 0.0
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    checks: tuple[Mapping[str, Any], ...] = ()
+    output: str = ""
+    """The end of what its process printed, where it failed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `selftest.json`."""
+        return {
+            "verdict": self.verdict,
+            "told": self.told,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "took_s": round(self.took_s, 1),
+            "checks": list(self.checks),
+            "figures": dict(self.figures),
+            "output": self.output,
+        }
+
+
+def left_out(step: Step, why: str) -> StepResult:
+    """A step that is not made."""
+    return StepResult(step.name, "left out", why)
+
+
+def run_step(step: Step, environment: Mapping[str, str], folder: Path, patience: float = 1.0) -> StepResult:
+    """Make a step.
+
+    Args:
+        step: Which.
+        environment: Of its process.
+        folder: For its file and its log.
+        patience: By how much its limit is multiplied.
+    """
+    file, log = folder / f"{step.name}.json", folder / f"{step.name}.log"
+    limit_s = patience * step.limit_s
+    started_s = time.monotonic()
+    late = ""
+    with _ending_leftovers(), log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", _CHILD, step.name, str(file), f"{limit_s:.0f}"],
+            env=dict(environment) | {"PYTHONPATH": _import_path(environment)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            late = f"not done after {limit_s:g} s"
+        finally:
+            _kill_group(process)
+    took_s = time.monotonic() - started_s
+    return _judged(step, _read(file), took_s, process.returncode, late=late, log=log)
+
+
+def _judged(
+    step: Step, found: Mapping[str, Any], took_s: float, status: int, *, late: str, log: Path
+) -> StepResult:
+    checks = tuple(found.get("checks", ()))
+    wrong = [_words(check) for check in checks if not check.get("good")]
+    if late:
+        wrong.append(late)
+    elif status < 0:
+        wrong.append(f"its process was ended by signal {-status}")
+    elif status > 0:
+        wrong.append(f"its process ended with exit status {status}")
+    wrong += [str(found["error"])] if "error" in found else []
+    why_not = str(found.get("not_here", ""))
+    if not wrong and not why_not and not checks:
+        wrong.append("it checked nothing")
+    verdict: Verdict = "fail" if wrong else "left out" if why_not else "ok"
+    told = "; ".join(wrong) or why_not or str(found.get("said", ""))
+    output = _tail(log) if wrong else ""
+    return StepResult(step.name, verdict, told, took_s, found.get("figures", {}), checks, output)
+
+
+def _words(check: Mapping[str, Any]) -> str:
+    told = str(check.get("told", ""))
+    return f"{check['name']}: {told}" if told else f"not so: {check['name']}"
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    try:
+        return read_object(file)
+    except (OSError, ValueError):
+        return {}
+
+
+def _tail(log: Path) -> str:
+    try:
+        return read_end(log, _LONGEST_TAIL)[0].decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _import_path(environment: Mapping[str, str]) -> str:
+    """Where this very code lies, for machines on which it is not installed, and what there was."""
+    own = str(Path(tui_datasize.__file__).resolve().parents[1])
+    return os.pathsep.join(filter(None, (own, environment.get("PYTHONPATH", ""))))
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextmanager
+def _ending_leftovers() -> Iterator[None]:
+    """End what was started inside and left behind, in whatever session: a scheduler, workers.
+
+    Orphans become children of this process while inside.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = ctypes.c_int(0)
+    libc.prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before), 0, 0, 0)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    others = _children()
+    try:
+        yield
+    finally:
+        deadline_s = time.monotonic() + _END_PATIENCE_S
+        while (left := _children() - others) and time.monotonic() < deadline_s:
+            for pid in left:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, before.value, 0, 0, 0)
+
+
+def _children() -> set[int]:
+    """Processes whose parent this one is."""
+    own, found = os.getpid(), set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError, IndexError, ValueError):
+                # The name, in brackets, may hold anything.
+                behind = (entry / "stat").read_text(errors="replace").rpartition(")")[2]
+                if int(behind.split()[1]) == own:
+                    found.add(int(entry.name))
+    return found

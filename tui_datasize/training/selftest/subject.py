@@ -1,0 +1,205 @@
+"""What is tested: the device of this process, and small runs on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec, Precision, RunSpec
+from tui_datasize.training.accelerator.choice import chosen
+from tui_datasize.training.accelerator.interface import Accelerator
+from tui_datasize.training.arrays import ImageSplit, LoadedDataset
+from tui_datasize.training.device import set_up
+from tui_datasize.training.engine import Readings, Trainer
+from tui_datasize.training.evaluate import ImageBatches, Tally, predict, score
+from tui_datasize.training.graph import CaptureOn, capture_on
+from tui_datasize.training.placement import place
+from tui_datasize.training.selftest.findings import Findings
+
+Shape: TypeAlias = tuple[int, int, int]
+
+CLASSES = 10
+_IMAGES = {True: 512, False: 96}
+"""By whether it is a card."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The device that `CUDA_VISIBLE_DEVICES` names, not yet opened."""
+
+    accelerator: Accelerator
+    is_card: bool
+
+    @classmethod
+    def chosen(cls) -> Subject:
+        """That of this process."""
+        accelerator = chosen()
+        return cls(accelerator, is_card=accelerator.device != torch.device("cpu"))
+
+    @property
+    def device(self) -> torch.device:
+        """As torch names it."""
+        return self.accelerator.device
+
+    def open(self, precision: Precision = "auto") -> None:
+        """Set it up as a worker does.
+
+        Raises:
+            DeviceUnavailable: It cannot be used.
+        """
+        set_up(self.device, precision)
+
+    def trainer(self, spec: RunSpec, dataset: LoadedDataset, capture: CaptureOn = capture_on) -> Trainer:
+        """A run of the first images, as a worker makes it, set up for its precision."""
+        self.open(spec.precision)
+        return Trainer(spec, dataset, np.arange(spec.train_size), self.device, capture=capture)
+
+    def seconds_per_step(self, step: Callable[[], object], longest_s: float = 3.0) -> float:
+        """What a step takes on the device, the median of as many as are made in so long, at least three."""
+        for _ in range(self.accelerator.warm_ups):
+            step()
+        times_s: list[float] = []
+        while len(times_s) < 3 or sum(times_s) < longest_s:
+            self.accelerator.wait()
+            started_s = time.perf_counter()
+            step()
+            self.accelerator.wait()
+            times_s.append(time.perf_counter() - started_s)
+        return median(times_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that two runs must have in common to be equal bit for bit."""
+
+    weights: Mapping[str, Tensor]
+    readings: Readings
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+    """Of both splits, `train ece` and the like."""
+
+    def differences(self, other: Outcome) -> list[str]:
+        """What differs, by name; empty where nothing does."""
+        found = [name for name in self.weights if not torch.equal(self.weights[name], other.weights[name])]
+        told = [f"{len(found)} of {len(self.weights)} weights"] if found else []
+        told += ["losses"] if self.readings.losses != other.readings.losses else []
+        told += ["gradient norms"] if self.readings.gradient_norms != other.readings.gradient_norms else []
+        return told + [name for name in self.scores if self.scores[name] != other.scores[name]]
+
+
+def compare(findings: Findings, name: str, found: Outcome, expected: Outcome) -> None:
+    """Check that two runs are equal bit for bit."""
+    differing = found.differences(expected)
+    findings.check(name, not differing, f"not equal: {', '.join(differing)}")
+
+
+def outcome(trainer: Trainer, dataset: LoadedDataset, readings: Readings | None = None) -> Outcome:
+    """Of a run as it is now: its weights and averages, what its updates measured, and all scores."""
+    splits: dict[str, ImageBatches] = {
+        "train": trainer.subset,
+        "test": place(dataset.test, slice(None), trainer.device),
+    }
+    scores = {
+        f"{name} {key}": value for name, s in splits.items() for key, value in _scores(trainer, s).items()
+    }
+    weights = {
+        f"{kind}.{name}": value.detach().cpu().clone()
+        for kind, model in (("model", trainer.model), ("evaluated", trainer.evaluated_model))
+        for name, value in model.state_dict().items()
+    }
+    return Outcome(weights, readings or trainer.read(), scores)
+
+
+def _scores(trainer: Trainer, split: ImageBatches) -> Mapping[str, float | None]:
+    outputs = predict(
+        trainer.evaluated_model,
+        split,
+        trainer.view,
+        Tally(CLASSES, keep_all=True),
+        batch_size=128,
+        autocast=trainer.autocast,
+        check=lambda: None,
+    )
+    return score(outputs).scores
+
+
+def make(trainer: Trainer, updates: int) -> Trainer:
+    """Make so many updates."""
+    for _ in range(updates):
+        trainer.step()
+    return trainer
+
+
+def joined(parts: Sequence[Readings]) -> Readings:
+    """Readings of consecutive updates as one."""
+    return Readings(
+        tuple(loss for part in parts for loss in part.losses),
+        tuple(norm for part in parts for norm in part.gradient_norms),
+    )
+
+
+def dataset(images: int, shape: Shape, seed: int = 0) -> LoadedDataset:
+    """Random images with a pattern of their class in them, which a model can learn; half as many to test."""
+    numbers = np.random.default_rng(seed)
+    patterns = numbers.integers(0, 128, (CLASSES, *shape), dtype=np.uint8)
+
+    def split(count: int) -> ImageSplit:
+        labels = numbers.integers(0, CLASSES, count)
+        noise = numbers.integers(0, 128, (count, *shape), dtype=np.uint8)
+        return ImageSplit(patterns[labels] + noise, labels, np.arange(count, dtype=np.uint64))
+
+    return LoadedDataset(
+        name="synthetic",
+        train=split(images),
+        test=split(max(CLASSES, images // 2)),
+        class_names=tuple(map(str, range(CLASSES))),
+        mean=(0.5,) * shape[0],
+        std=(0.25,) * shape[0],
+        fingerprint=f"synthetic{images}",
+    )
+
+
+def spec(model: ModelSpec, **changes: Any) -> RunSpec:
+    """A run of this model without an end."""
+    common = RunSpec(
+        experiment="selftest",
+        dataset="synthetic",
+        model=model,
+        train_size=512,
+        seed=11,
+        budget=Budget("updates", 100_000),
+        batch_size=64,
+        optimizer=OptimizerSpec("adamw", lr=1e-3, weight_decay=0.01),
+        clip_grad_norm=1.0,
+    )
+    return replace(common, **changes)
+
+
+def images(*, is_card: bool) -> LoadedDataset:
+    """Those that `kinds` are trained on."""
+    return dataset(_IMAGES[is_card], (1, 28, 28))
+
+
+def kinds(*, is_card: bool) -> Mapping[str, RunSpec]:
+    """Runs whose bits are compared: between them they have all that draws, keeps or rounds."""
+    width, depth = (64, 20) if is_card else (8, 8)
+    size: dict[str, Any] = {"train_size": _IMAGES[is_card], "batch_size": 64 if is_card else 32}
+    cnn = ModelSpec("cnn3", {"width": width, "dropout": 0.5})
+    sgd = OptimizerSpec("sgd", lr=0.05, momentum=0.9, weight_decay=1e-4)
+    return {
+        "cnn3 with dropout and clipping": spec(cnn, **size),
+        "ResNet with an average of weights": spec(
+            ModelSpec("resnet", {"depth": depth, "width": 16 if is_card else 8}),
+            optimizer=sgd,
+            clip_grad_norm=None,
+            ema_decay=0.99,
+            **size,
+        ),
+        "cnn3 in bf16": spec(cnn, precision="bf16", **size),
+    }
