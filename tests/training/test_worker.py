@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from tests.training.helpers import evaluations, read_rows, small_spec, train, tr
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec
 from tui_datasize.runlog import writer
-from tui_datasize.runlog.claim import Outcome, read_exit
+from tui_datasize.runlog.claim import Lack, Outcome, read_exit
 from tui_datasize.training import failures
 from tui_datasize.training.stop import StopRequest, StopRequested
 from tui_datasize.training.worker import main
@@ -201,8 +202,16 @@ def test_a_size_beyond_the_data_set_is_told(queue_run, capfd):
 
 
 def test_a_full_disk_is_told(queue_run, capfd, monkeypatch):
-    monkeypatch.setattr(writer, "open_regular", lambda _, *how, **more: Path("/dev/full").open(*how, **more))
-    assert fails_with(queue_run(small_spec()), capfd).startswith("disk full: ")
+    def open_full(_path, mode, **how):
+        return Path("/dev/full").open(mode, **how)
+
+    monkeypatch.setattr(writer, "open_regular", open_full)
+    paths = queue_run(small_spec())
+    assert main([str(paths.directory)]) != EXIT_OK
+    end = read_exit(paths)
+    assert (end.outcome, end.lack) == (Outcome.INTERRUPTED, Lack.DISK)
+    assert end.reason.startswith("disk full: ")
+    assert end.reason in capfd.readouterr().err
 
 
 def test_a_file_that_cannot_be_written_is_named(queue_run, capfd):
