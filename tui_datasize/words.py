@@ -79,6 +79,15 @@ def there_already(count: int, *, keep_terms: bool = False) -> str:
     return f"{count:,} were there already{kept}"
 
 
+def lost_evaluations(count: int) -> str:
+    """What is said after the runs that an enqueue adds, of those that had succeeded and are incomplete.
+
+    >>> lost_evaluations(0), lost_evaluations(2)
+    ('', ' (2 incomplete: evaluations lost)')
+    """
+    return f" ({count:,} incomplete: evaluations lost)" if count else ""
+
+
 def listed(words: Sequence[str]) -> str:
     """Words in a row, the last one after "and".
 

@@ -64,6 +64,7 @@ def test_the_row_of_a_finished_run(log):
         "attempt": 2,
         "updates": 8,
         "total_updates": 8,
+        "missing_evaluations": 0,
         "samples_seen": 64,
         "test_accuracy": 0.5,
         "test_loss": 0.9,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -196,13 +196,15 @@ class FakeQueue:
         max_attempts: int = MAX_ATTEMPTS,
         after: Mapping[str, Sequence[str]] | None = None,
         sources: Sequence[RunSpec] = (),
+        incomplete: Collection[str] = (),
     ) -> Acknowledgement:
-        """Add what is missing."""
+        """Add what is missing, and begin afresh what is incomplete."""
         assert not force
         assert priority == 0
         if self.error:
             raise self.error
         with self.lock:
+            self.entries = [entry for entry in self.entries if entry.run_id not in incomplete]
             known = {entry.run_id for entry in self.entries}
             new = [spec for spec in specs if spec.run_id not in known]
             self.entries += [job(spec, JobState.QUEUED, len(self.entries) + i) for i, spec in enumerate(new)]
@@ -210,7 +212,8 @@ class FakeQueue:
             self.enqueued.append(tuple(specs))
             self.data_dirs.append(data_dir)
             self.terms.append((max_attempts, dict(after or {})))
-        return Acknowledgement(tuple(range(len(new))), len(new), len(specs) - len(new))
+        present = len(specs) - len(new)
+        return Acknowledgement(tuple(range(len(new))), len(new), present, incomplete=len(incomplete))
 
     def send(self, kind: CommandKind, run_ids: Sequence[str], amount: int = 0) -> Acknowledgement:
         """Note a command."""

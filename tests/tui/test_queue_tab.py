@@ -44,6 +44,21 @@ async def test_a_asks_with_the_cost_and_enter_queues_what_is_missing(busy: Stage
         await show.shows("queued 2 runs", "6/16")
 
 
+async def test_a_queues_what_lost_its_evaluations_too(busy: Stage):
+    done = {entry.run_id for entry in busy.queue.jobs() if entry.state is JobState.SUCCEEDED}
+    lost = next(spec for spec in busy.specs() if spec.run_id in done)
+    metrics = busy.project.run(lost.experiment, lost.run_id).metrics
+    metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:-1]))
+    async with busy.open() as show:
+        await show.until(lambda: show.app.snapshot.facts)
+        await show.press("a")
+        await show.shows("queue 3 runs", "(1 incomplete: evaluations lost)")
+        await show.press("enter")
+        await show.until(lambda: busy.queue.enqueued)
+        assert lost in busy.queue.enqueued[0]
+        await show.shows("queued 3 runs (1 incomplete: evaluations lost)")
+
+
 async def test_escape_in_the_question_queues_nothing(busy: Stage):
     async with busy.open() as show:
         await show.press("a", "escape")

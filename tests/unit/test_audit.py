@@ -17,9 +17,9 @@ TEST_IMAGES = 20_800
 SOUND = {
     "experiment": "e", "variant": "", "dataset": "letters", "model": "cnn3", "subset_strategy": "stratified",
     "subset_nested": True, "state": "succeeded", "attempt": 1, "updates": 2000,
-    "total_updates": 2000, "train_accuracy": 0.99, "train_f1_macro": 0.98, "batch_size": 72,
-    "schedule": "constant", "classes": "all", "as_published": False, "device": "cpu", "threads": 1,
-    "precision": "fp32", "torch": "2.9", "git_commit": "a", "broken_lines": 0,
+    "total_updates": 2000, "missing_evaluations": 0, "train_accuracy": 0.99, "train_f1_macro": 0.98,
+    "batch_size": 72, "schedule": "constant", "classes": "all", "as_published": False, "device": "cpu",
+    "threads": 1, "precision": "fp32", "torch": "2.9", "git_commit": "a", "broken_lines": 0,
 }  # fmt: skip
 
 
@@ -145,7 +145,7 @@ def test_one_draw_for_all_runs_is_a_note():
     [
         ("as-published", pl.lit(True), {"as_published": True}),
         ("unequal-updates", pl.col("train_size") == 8000, {"total_updates": 2100, "updates": 2100}),
-        ("ended-early", pl.col("seed") == 3, {"updates": 1999}),
+        ("incomplete", pl.col("seed") == 3, {"missing_evaluations": 2}),
         ("mixed-precision", pl.col("seed") == 3, {"precision": "bf16"}),
         ("mixed-device", pl.col("seed") == 3, {"device": "NVIDIA H100"}),
         ("mixed-threads", pl.col("train_size") == 8000, {"threads": 8}),
@@ -164,6 +164,19 @@ def test_each_fault_is_found_and_nothing_else_of_its_kind(check, condition, valu
     finding = found_in(where(runs, condition, **values))[check]
     assert finding.what.endswith(".")
     assert finding.to_do.endswith(".")
+
+
+@pytest.mark.parametrize("result", [0.5, None])
+def test_a_run_that_lost_evaluations_is_named_and_not_called_diverged(result):
+    lost = (pl.col("seed") == 3) & (pl.col("train_size") == 2000)
+    found = found_in(where(sound_runs(), lost, missing_evaluations=2, test_accuracy=result))
+    assert "2 evaluations of 1 run are not in the record: e-n2000-s3." in found["incomplete"].what
+    assert "datasize-tui queue e" in found["incomplete"].to_do
+    assert "not-finite" not in found
+    unknown = sound_runs().with_columns(missing_evaluations=pl.lit(None, pl.Int64))
+    assert "incomplete" not in found_in(unknown)
+    still = where(sound_runs(), lost, missing_evaluations=2, state="interrupted")
+    assert "incomplete" not in found_in(still)
 
 
 def test_runs_without_a_word_on_packs_were_computed_alone():

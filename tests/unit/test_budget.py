@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_datasize.experiments.budget import epochs_at, evaluation_updates, total_updates
+from tui_datasize.experiments.budget import epochs_at, evaluation_updates, missing_evaluations, total_updates
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
 
 STUDY = {
@@ -54,3 +54,16 @@ def test_evaluations_are_spread_evenly_and_end_at_the_end(updates, times):
     gaps = [b - a for a, b in zip((0, *marks), marks, strict=False)]
     assert min(gaps) >= 1
     assert max(gaps) <= ceil(updates / times)
+
+
+@given(st.integers(1, 10_000), st.integers(1, 50), st.data())
+def test_what_a_run_lacks_is_what_it_was_to_evaluate_and_has_not(updates, times, data):
+    marks = evaluation_updates(updates, times)
+    made = data.draw(st.lists(st.sampled_from(marks)))
+    others = set(data.draw(st.lists(st.integers(-5, updates + 5)))) - {*marks}
+    assert missing_evaluations(updates, times, [*made, *others]) == len({*marks} - {*made})
+
+
+def test_counting_what_a_run_lacks_takes_no_longer_for_huge_numbers():
+    assert missing_evaluations(2**53, 2**62, (1, 2**53, 2**53 + 1)) == 2**53 - 2
+    assert missing_evaluations(5, -(2**62), (1,)) == 0

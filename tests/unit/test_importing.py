@@ -271,6 +271,7 @@ def test_runs_without_a_value_are_counted_aloud(desk, capsys):
 
 def test_an_audit_does_not_blame_imported_runs_for_what_was_not_measured(desk, capsys):
     desk.bring(desk.file("a.csv", "n,test_accuracy\n40,0.512345\n80,0.623456\n160,0.701234\n"))
+    assert RunLog(desk.project).runs()["missing_evaluations"].null_count() == 3
     capsys.readouterr()
     assert main(["analyze", "theirs", "--json", "--project", str(desk.project.root)]) == 0
     assert json.loads(capsys.readouterr().out)["audit"] == []

@@ -83,6 +83,33 @@ def test_a_row_holds_the_specification_the_end_and_the_last_and_best_evaluation(
     assert {key: row[key] for key in expected} == expected
 
 
+@pytest.mark.parametrize(
+    ("lost", "missing"),
+    [
+        ((), 0),
+        ((3,), 0),  # A row of training alone.
+        ((4,), 1),  # The second evaluation of the subset.
+        ((5,), 1),
+        ((4, 5), 1),
+        ((10, 11), 1),
+        (range(12), 4),
+    ],
+)
+@pytest.mark.parametrize("torn", [False, True])
+def test_evaluations_that_were_lost_are_counted(project, lost, missing, torn):
+    paths, _ = run_of(project, evaluations=4)
+    lines = paths.metrics.read_text().splitlines()
+    kept = [line if i not in lost else line[:40] for i, line in enumerate(lines) if torn or i not in lost]
+    paths.metrics.write_text("".join(f"{line}\n" for line in kept))
+    assert RunLog(project).runs()["missing_evaluations"].item() == missing
+
+
+def test_an_evaluation_at_another_update_is_none_of_those_asked_for(project):
+    paths, _ = run_of(project, evaluations=3)
+    write_lines(paths.metrics, metric_rows(fake_spec(), [199], 0.8))
+    assert RunLog(project).runs()["missing_evaluations"].item() == 1
+
+
 def test_the_best_evaluation_is_the_earliest_of_equals(project):
     paths, _ = run_of(project, evaluations=0)
     rows = metric_rows(fake_spec(), range(1, 101), 0.8)

@@ -15,6 +15,7 @@ from tui_datasize.analysis.audit_images import check_changed_data, check_leaks, 
 from tui_datasize.analysis.audit_measured import (
     check_chance,
     check_equal_metrics,
+    check_incomplete,
     check_measured_part,
     check_not_finite,
     check_sampling_noise,
@@ -103,6 +104,7 @@ def _audit_experiment(runs: pl.DataFrame, record: AuditRecord) -> Iterator[Findi
     yield from check_duplicates(counted)
     yield from check_one_draw(counted)
     for _, curve in runs.group_by("variant", maintain_order=True):
+        yield from check_incomplete(curve)
         yield from check_not_finite(curve)
         yield from check_missing_cells(curve)
         counted = curve.filter(pl.col("state").is_in(COUNTED_STATES))

@@ -12,8 +12,8 @@ from scipy.special import bdtrc, chdtr, chdtrc
 
 from tui_datasize.analysis.curve import COUNTED_STATES
 from tui_datasize.analysis.findings import Finding, Severity, finding, sizes_words
-from tui_datasize.runlog.schema import were_imported
-from tui_datasize.words import plural
+from tui_datasize.runlog.schema import IS_INCOMPLETE, were_imported
+from tui_datasize.words import listed, plural
 
 TOLERANCE = 2e-7
 """An accuracy may be off by this much, as a number of single precision."""
@@ -22,6 +22,8 @@ CHANCE = 1e-6
 """A grid that whole-set values would all fall on with a greater probability is no evidence."""
 MOST_VALUES = 64
 LEAST_DEGREES = 4
+_MOST_NAMED = 3
+"""Runs that a sentence names; more are counted."""
 NOISE_P = 0.05
 GUESS_P = 0.01
 """A run that guesses comes out better than a run is taken for trained this often."""
@@ -205,9 +207,29 @@ def check_equal_metrics(runs: pl.DataFrame) -> Iterator[Finding]:
             )
 
 
+def check_incomplete(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Runs that succeeded, but whose record lacks evaluations that their specification asks for."""
+    lost = runs.filter(IS_INCOMPLETE)
+    if lost.is_empty():
+        return
+    missing = plural(int(lost["missing_evaluations"].sum()), "evaluation")
+    named = list(lost["run_id"].head(_MOST_NAMED))
+    named += [f"{lost.height - len(named):,} more"] if lost.height > len(named) else []
+    experiment = lost["experiment"][0]
+    yield finding(
+        Severity.ERROR,
+        "incomplete",
+        lost,
+        f"Told to have succeeded, but {missing} of {plural(lost.height, 'run')} are not in the record: "
+        f"{listed(named)}. Where the last one is lost, an earlier one stands in its place.",
+        f"Run them anew: `datasize-tui queue {experiment}` counts them as not done.",
+        names_sizes=True,
+    )
+
+
 def check_not_finite(runs: pl.DataFrame) -> Iterator[Finding]:
     """Runs that succeeded without a finite test result, and records with broken lines."""
-    ended = runs.filter(pl.col("state").is_in(COUNTED_STATES))
+    ended = runs.filter(pl.col("state").is_in(COUNTED_STATES) & ~IS_INCOMPLETE.fill_null(value=False))
     # A score that no run has was not measured: results that were imported need not have both.
     measured = [s for s in ("test_accuracy", "test_loss") if ended[s].null_count() < ended.height]
     scores = measured or ["test_accuracy"]

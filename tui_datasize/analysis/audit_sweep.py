@@ -29,7 +29,7 @@ _MIXED: Mapping[str, tuple[str, Severity]] = MappingProxyType(
 
 
 def check_updates(runs: pl.DataFrame) -> Iterator[Finding]:
-    """Runs of one curve that train for unequally many updates, and runs that ended early.
+    """Runs of one curve that train for unequally many updates.
 
     Args:
         runs: Schema `RUNS`, of one curve, those that count.
@@ -51,16 +51,6 @@ def check_updates(runs: pl.DataFrame) -> Iterator[Finding]:
             runs,
             f"Runs of this curve make {least:,} to {most:,} updates{reason}.",
             "Give the budget in updates or samples, and draw batches across epoch ends.",
-        )
-    short = runs.filter(pl.col("updates") < pl.col("total_updates"))
-    if short.height:
-        yield finding(
-            Severity.ERROR,
-            "ended-early",
-            short,
-            f"Told to have succeeded, but stopped before the last update: {plural(short.height, 'run')}.",
-            "Leave them out or run them anew with --force.",
-            names_sizes=True,
         )
 
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from tui_datasize.cli.project import read_project, talk
-from tui_datasize.cli.queueing import describe
+from tui_datasize.cli.queueing import describe, incomplete_runs
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, StorageError
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
@@ -25,7 +25,8 @@ def demo(arguments: argparse.Namespace) -> int:
     project = read_project(paths)
     specs = plan_runs(project.experiment(EXPERIMENT), project)
     client = QueueClient(paths)
-    acknowledgement = client.enqueue(specs, data_dir=project.data_dir)
+    lost = incomplete_runs(client, specs)
+    acknowledgement = client.enqueue(specs, data_dir=project.data_dir, incomplete=lost)
     client.ensure_scheduler()
     talk(f"{paths.root}: {describe(EXPERIMENT, acknowledgement)}")
     if not arguments.headless and sys.stdin.isatty() and sys.stdout.isatty():

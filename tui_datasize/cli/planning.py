@@ -22,7 +22,7 @@ from tui_datasize.cli.console import data_console, plain_table, print_words
 from tui_datasize.cli.levers import ask
 from tui_datasize.cli.plan_tables import question_of
 from tui_datasize.cli.project import print_json, project_paths, read_project, talk
-from tui_datasize.cli.queueing import tell_queued
+from tui_datasize.cli.queueing import incomplete_runs, tell_queued
 from tui_datasize.cli.tables import runs_of
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.load import Project
@@ -80,7 +80,8 @@ def _queue(paths: ProjectPaths, project: Project, name: str, specs: Sequence[Run
         return EXIT_OK
     client = QueueClient(paths)
     sources = source_runs(specs, project)
-    acknowledgement = client.enqueue(specs, data_dir=project.data_dir, sources=sources)
+    lost = incomplete_runs(client, [*sources, *specs])
+    acknowledgement = client.enqueue(specs, data_dir=project.data_dir, sources=sources, incomplete=lost)
     return tell_queued(name, acknowledgement, ask(client, acknowledgement) or ())
 
 

@@ -24,7 +24,7 @@ from tui_datasize.experiments.sweep import part_of, plan_runs, source_runs, vari
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import Acknowledgement, CommandResult
 from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
-from tui_datasize.words import plural, there_already, visible
+from tui_datasize.words import lost_evaluations, plural, there_already, visible
 
 
 def experiments(arguments: argparse.Namespace) -> int:
@@ -80,7 +80,7 @@ def queue(arguments: argparse.Namespace) -> int:
     project, specs = selected_runs(paths, arguments)
     client = QueueClient(paths)
     if arguments.dry_run:
-        return _dry_run(client.jobs(), [*source_runs(specs, project), *specs], arguments)
+        return _dry_run(client, [*source_runs(specs, project), *specs], arguments)
     acknowledgement = enqueue(client, specs, source_runs(specs, project), project, arguments)
     results = ask(client, acknowledgement)
     if not arguments.json:
@@ -92,6 +92,7 @@ def queue(arguments: argparse.Namespace) -> int:
         {
             "experiment": arguments.experiment,
             "new": acknowledgement.new - len(refused),
+            "incomplete": acknowledgement.incomplete,
             "present": acknowledgement.present,
             "refused": refused,
             "run_ids": [spec.run_id for spec in specs],
@@ -128,7 +129,20 @@ def enqueue(
         max_attempts=arguments.max_attempts or MAX_ATTEMPTS,
         after={spec.run_id: waited_for for spec in specs},
         sources=sources,
+        incomplete=incomplete_runs(client, [*sources, *specs]),
     )
+
+
+def incomplete_runs(client: QueueClient, specs: Sequence[RunSpec]) -> list[str]:
+    """Ids of those of some runs that the queue has as succeeded and whose record lacks evaluations."""
+    wanted = {spec.run_id for spec in specs}
+    done = [job.run_id for job in client.jobs() if job.state is JobState.SUCCEEDED and job.run_id in wanted]
+    if not done:
+        return []
+    # Only here: reading the record takes a library that a first queueing need not wait for.
+    from tui_datasize.runlog.reader import incomplete_of
+
+    return incomplete_of(client.project, done)
 
 
 def asks_for_terms(arguments: argparse.Namespace) -> bool:
@@ -162,7 +176,8 @@ def describe(
 ) -> str:
     """One line on what an enqueue did, but for so many of its runs that were refused."""
     there = there_already(acknowledgement.present, keep_terms=has_terms)
-    text = f"{experiment}: {plural(acknowledgement.new - refused, 'run')} queued, {there}"
+    queued = plural(acknowledgement.new - refused, "run")
+    text = f"{experiment}: {queued} queued{lost_evaluations(acknowledgement.incomplete)}, {there}"
     if refused:
         text += f", {refused} refused"
     if acknowledgement.failed:
@@ -172,8 +187,9 @@ def describe(
     return text
 
 
-def _dry_run(jobs: Sequence[Job], specs: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
-    present = {job.run_id for job in jobs if job.state is not JobState.CANCELLED}
+def _dry_run(client: QueueClient, specs: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
+    lost = incomplete_runs(client, specs)
+    present = {job.run_id for job in client.jobs() if job.state is not JobState.CANCELLED} - {*lost}
     missing = [spec for spec in specs if arguments.force or spec.run_id not in present]
     updates = sum(total_updates(spec) for spec in missing)
     if arguments.json:
@@ -182,6 +198,7 @@ def _dry_run(jobs: Sequence[Job], specs: Sequence[RunSpec], arguments: argparse.
                 "experiment": arguments.experiment,
                 "missing": [spec.run_id for spec in missing],
                 "present": len(specs) - len(missing),
+                "incomplete": len(lost),
                 "updates": updates,
             }
         )
@@ -190,7 +207,7 @@ def _dry_run(jobs: Sequence[Job], specs: Sequence[RunSpec], arguments: argparse.
     for spec in missing:
         print(visible(f"{spec.run_id}  {labels.get(spec.run_id, '')}".rstrip()))
     talk(
-        f"{arguments.experiment}: {len(missing)} of {plural(len(specs), 'run')} would be queued, "
-        f"{plural(updates, 'update')}; nothing was queued"
+        f"{arguments.experiment}: {len(missing)} of {plural(len(specs), 'run')} would be queued"
+        f"{lost_evaluations(len(lost))}, {plural(updates, 'update')}; nothing was queued"
     )
     return EXIT_OK

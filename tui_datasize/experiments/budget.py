@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import ceil
 
 from tui_datasize.experiments.spec import RunSpec
@@ -45,6 +46,20 @@ def evaluation_updates(updates: int, times: int) -> tuple[int, ...]:
     (1, 2)
     """
     return tuple(sorted({ceil(k * updates / times) for k in range(1, times + 1)}))
+
+
+def missing_evaluations(updates: int, times: int, evaluated: Iterable[int]) -> int:
+    """How many of `evaluation_updates` are not among those that were evaluated.
+
+    Takes no longer for the largest of numbers, which a specification from elsewhere may hold.
+
+    >>> missing_evaluations(10, 4, (3, 5, 7, 10)), missing_evaluations(2, 4, ())
+    (1, 2)
+    """
+    # One interval of updates / times holds an update that is due at its end, but no interval two.
+    due = max(0, min(times, updates))
+    made = sum(u * due // updates > (u - 1) * due // updates for u in {*evaluated} if 0 < u <= updates)
+    return due - made
 
 
 def epochs_at(spec: RunSpec, update: int) -> float:

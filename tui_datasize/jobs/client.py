@@ -57,12 +57,14 @@ class QueueClient(SchedulerClient):
         max_attempts: int = MAX_ATTEMPTS,
         after: Mapping[str, Sequence[str]] | None = None,
         sources: Sequence[RunSpec] = (),
+        incomplete: Collection[str] = (),
     ) -> Acknowledgement:
         """Queue the runs that are missing, in the given order.
 
         A run that takes weights from another waits for it.
 
-        Runs that succeeded, failed or wait or run are left alone; cancelled ones are queued again.
+        Runs that succeeded, failed or wait or run are left alone; cancelled ones are queued again, and those
+        that succeeded and are incomplete run afresh.
 
         Args:
             specs: The runs of a sweep.
@@ -75,6 +77,8 @@ class QueueClient(SchedulerClient):
                 and are to wait for it as well.
             sources: Runs that those of `specs` take weights from; queued before them where they are
                 missing, and never forced.
+            incomplete: Ids of runs whose evaluations were lost. If the queue has one as succeeded, its
+                directory moves to `.superseded/` and it runs afresh.
 
         Raises:
             ConfigError: A run was trained elsewhere and imported.
@@ -89,20 +93,25 @@ class QueueClient(SchedulerClient):
         create_database(self.project.queue)
         with self._database() as connection:
             # Not within the transaction: what the documents tell of git may take seconds.
-            named = none_of_each_other(after or {}, _missing(runs, forced, expected_states(connection)))
+            states = expected_states(connection)
+            named = none_of_each_other(
+                after or {}, _missing(runs, forced | _lost(incomplete, states), states)
+            )
         waits_for = {run_id: [*spec.sources, *named.get(run_id, ())] for run_id, spec in runs.items()}
         documents = write_documents(
             self.project.root, runs, data_dir=data_dir, max_attempts=max_attempts, after=waits_for
         )
         with self._database() as connection, transaction(connection):
             states = expected_states(connection)
+            lost = _lost(incomplete, states).intersection(documents)
+            forced |= lost
             missing = _missing(documents, forced, states)
             check_sources(connection, states, missing, waits_for)
             rows = [(run_id, priority, run_id in forced, documents[run_id]) for run_id in missing]
             command_ids = insert_commands(connection, CommandKind.ENQUEUE, rows)
         present = documents.keys() - set(missing)
         failed = sum(states[run_id] is JobState.FAILED for run_id in present)
-        return Acknowledgement(command_ids, new=len(missing), present=len(present), failed=failed)
+        return Acknowledgement(command_ids, len(missing), len(present), failed, len(lost))
 
     def wait(self, acknowledgement: Acknowledgement, timeout_s: float) -> list[CommandResult] | None:
         """The answers to acknowledged commands, in order; None where they take longer than `timeout_s`."""
@@ -292,6 +301,11 @@ class QueueClient(SchedulerClient):
         if any(run_id.startswith(prefix) for run_id in run_ids):
             return run_ids
         return [paths.run_id for paths in self.project.all_runs()]
+
+
+def _lost(incomplete: Collection[str], states: Mapping[str, JobState]) -> set[str]:
+    """Those of the incomplete runs that have not been queued again yet."""
+    return {run_id for run_id in incomplete if states.get(run_id) is JobState.SUCCEEDED}
 
 
 def _missing(run_ids: Iterable[str], forced: Collection[str], states: Mapping[str, JobState]) -> list[str]:

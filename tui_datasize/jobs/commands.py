@@ -90,6 +90,8 @@ class Acknowledgement:
     """Runs that were in the queue or done already, failed ones included."""
     failed: int = 0
     """Runs among `present` that have failed: a retry or a forced enqueue runs them again."""
+    incomplete: int = 0
+    """Runs among `new` that had succeeded, and whose record lacks evaluations."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,16 @@ from types import MappingProxyType
 
 import polars as pl
 
+from tui_datasize.experiments.budget import missing_evaluations
 from tui_datasize.files import read_bounded
-from tui_datasize.runlog.describe import DESCRIBED, SUMMARISED, describe, summarise
+from tui_datasize.runlog.describe import (
+    DESCRIBED,
+    EVALUATED,
+    PLANNED_EVALUATIONS,
+    SUMMARISED,
+    describe,
+    summarise,
+)
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.rows import (
     MOST_METRICS_BYTES,
@@ -86,13 +94,23 @@ def _read_batch(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]:
     )
     frame = small_files.join(summarise(drop_voided(parsed.rows, SOURCE)), on=SOURCE, how="left")
     broken = pl.Series(parsed.broken_lines, dtype=pl.Int64)
-    frame = frame.with_columns(broken.gather(frame[SOURCE]).alias("broken_lines"))
+    frame = frame.with_columns(broken.gather(frame[SOURCE]).alias("broken_lines"), _missing(frame))
     # Of an imported run alone nobody may know the draw, nor the batch size.
     has_draw = pl.any_horizontal(pl.col("subset_seed").is_not_null(), pl.col("batch_size").is_null())
     is_whole = pl.all_horizontal(pl.col(_REQUIRED).is_not_null(), has_draw)
     for source in frame.filter(~is_whole)[SOURCE]:
         problems.append(Problem(str(runs[source].spec), "has a value of the wrong type"))
     return frame.filter(is_whole), problems
+
+
+def _missing(frame: pl.DataFrame) -> pl.Series:
+    """Evaluations that are asked for and not there; null where nobody knows what was asked for."""
+    columns = frame.select("total_updates", PLANNED_EVALUATIONS, EVALUATED)
+    counts = [
+        None if updates is None or planned is None else missing_evaluations(updates, planned, made or ())
+        for updates, planned, made in columns.iter_rows()
+    ]
+    return pl.Series("missing_evaluations", counts, dtype=pl.Int64)
 
 
 def _parse_files(runs: Iterable[RunPaths], problems: list[Problem]) -> ParsedRows:

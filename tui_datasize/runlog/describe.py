@@ -22,13 +22,18 @@ from tui_datasize.runlog.schema import RUNS, SCORES, Schema
 RECIPE = "recipe"
 """Column with a run's specification as JSON, its size and seeds set to fixed values."""
 
+PLANNED_EVALUATIONS = "planned_evaluations"
+"""Column with the number of evaluations that a specification asks for; null for imported runs."""
+EVALUATED = "evaluated"
+"""Column with the updates after which both splits were evaluated, as a list."""
+
 TELLS = "tells"
 """Key in the provenance of an imported run: which of seed and draw its files tell."""
 
 _MEASURED = frozenset(
     {f"{split}_{score}" for split in ("test", "train") for score in SCORES}
     | {"best_test_accuracy", "best_test_loss", "best_update"}
-    | {"updates", "samples_seen", "wall_s", "images_per_s", "broken_lines"}
+    | {"updates", "samples_seen", "wall_s", "images_per_s", "broken_lines", "missing_evaluations"}
 )
 _DERIVED = frozenset({"variant", "path"})
 _PROVENANCE = (
@@ -37,9 +42,10 @@ _PROVENANCE = (
 )
 
 DESCRIBED: Schema = MappingProxyType(
-    {name: kind for name, kind in RUNS.items() if name not in _MEASURED | _DERIVED} | {RECIPE: pl.String}
+    {name: kind for name, kind in RUNS.items() if name not in _MEASURED | _DERIVED}
+    | {RECIPE: pl.String, PLANNED_EVALUATIONS: pl.Int64}
 )
-"""Columns of `RUNS` that come from the small files, and the recipe."""
+"""Columns of `RUNS` that come from the small files, the recipe, and the evaluations it asks for."""
 
 SUMMARISED: Schema = MappingProxyType(
     {name: kind for name, kind in RUNS.items() if name not in _DERIVED} | {RECIPE: pl.String}
@@ -75,7 +81,7 @@ def describe(paths: RunPaths) -> dict[str, Any] | Problem:
 
 
 def summarise(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row per source: the last and the best evaluation, progress and speed.
+    """One row per source: the last and the best evaluation, all that were made, progress and speed.
 
     Args:
         rows: Columns `source` and `METRICS`, those of one run in file order, none of them void.
@@ -90,6 +96,9 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
     for split in ("test", "train"):
         last = evaluations.filter(pl.col("split") == split).group_by(SOURCE).agg(pl.col(SCORES).last())
         progress = progress.join(last.rename({s: f"{split}_{s}" for s in SCORES}), on=SOURCE, how="left")
+    whole = evaluations.group_by(SOURCE, "update").agg(pl.col("split").n_unique() == 2).filter("split")
+    made = whole.group_by(SOURCE).agg(pl.col("update").alias(EVALUATED))
+    progress = progress.join(made, on=SOURCE, how="left")
     tested = evaluations.filter((pl.col("split") == "test") & pl.col("accuracy").is_not_null())
     best = (
         tested.sort("accuracy", "update", descending=[True, False])
@@ -146,6 +155,7 @@ def _specified(spec: RunSpec) -> dict[str, Any]:
         "seed": spec.seed,
         "numbered": False,
         "total_updates": total_updates(spec),
+        PLANNED_EVALUATIONS: spec.evaluations,
         "batch_size": spec.batch_size,
         "optimizer": spec.optimizer.name,
         "lr": spec.optimizer.lr,
@@ -168,7 +178,7 @@ _NOT_TOLD: Mapping[str, None] = MappingProxyType(
     dict.fromkeys(
         (
             *("subset_strategy", "subset_nested", "batch_size", "optimizer", "lr", "weight_decay"),
-            *("schedule", "augmentation", "label_smoothing", "label_noise"),
+            *("schedule", "augmentation", "label_smoothing", "label_noise", PLANNED_EVALUATIONS),
         )
     )
 )

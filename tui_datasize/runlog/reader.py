@@ -16,7 +16,7 @@ from tui_datasize.runlog.collect import RUN_METRICS, read_metrics, read_runs, ru
 from tui_datasize.runlog.describe import SUMMARISED, with_variants
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.scan import SCANNED, Problem, scan_runs
-from tui_datasize.runlog.schema import RUNS, Schema
+from tui_datasize.runlog.schema import IS_INCOMPLETE, RUNS, Schema
 from tui_datasize.runlog.tables import FileOf, read_datasets, read_tables
 
 FINISHED = ("succeeded", "failed", "cancelled")
@@ -162,3 +162,9 @@ class RunLog:
         runs = run_paths(self._project, self._select(run_ids))
         frame, self._problems[name] = read_tables(runs, file_of, columns)
         return frame
+
+
+def incomplete_of(project: ProjectPaths, run_ids: Collection[str]) -> list[str]:
+    """Those of some runs that succeeded, as their directories tell, and lack evaluations."""
+    lost = RunLog(project).runs().filter(IS_INCOMPLETE & pl.col("run_id").is_in(list(run_ids)))
+    return list(lost["run_id"])

@@ -116,6 +116,7 @@ RUNS: Schema = MappingProxyType(
         "attempt": pl.Int64,
         "updates": pl.Int64,
         "total_updates": pl.Int64,
+        "missing_evaluations": pl.Int64,
         "samples_seen": pl.Int64,
         "test_accuracy": pl.Float64,
         "test_loss": pl.Float64,
@@ -169,12 +170,17 @@ RUNS: Schema = MappingProxyType(
     }
 )
 """The frame `runs`: one row per run directory; `test_...` and `train_...` are of the last evaluation,
-`best_...` of the one with the highest test accuracy. `numbered` tells that `seed` only counts imported runs
-that came without one; `subset_seed` is null where nobody knows the draw of an imported run. `state` is told
-from the directory alone: queued, running, succeeded, failed, cancelled or interrupted. `flops_per_image`
-are those of one forward pass, a multiplication and an addition counted as two; `label_noise` is the share
-asked for; `pack_width` is how many runs were computed together in the last updates, this one included,
-`pack_implementation` how."""
+`best_...` of the one with the highest test accuracy. `missing_evaluations` counts those that the
+specification asks for and whose rows of both splits are not there (yet); null for imported runs. `numbered`
+tells that `seed` only counts imported runs that came without one; `subset_seed` is null where nobody knows
+the draw of an imported run. `state` is told from the directory alone: queued, running, succeeded, failed,
+cancelled or interrupted. `flops_per_image` are those of one forward pass, a multiplication and an addition
+counted as two; `label_noise` is the share asked for; `pack_width` is how many runs were computed together
+in the last updates, this one included, `pack_implementation` how."""
+
+
+IS_INCOMPLETE = (pl.col("state") == "succeeded") & (pl.col("missing_evaluations") > 0)
+"""Of a frame `runs`: it is told to have succeeded, but lacks evaluations. Such a run is not done."""
 
 
 def were_imported(runs: pl.DataFrame) -> bool:

@@ -14,6 +14,7 @@ from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot, legen
 from tui_datasize.tui.orders import Enqueue, QueueTerms
 from tui_datasize.tui.widgets.palette import STATE_LOOKS
 from tui_datasize.tui.widgets.text import plural
+from tui_datasize.words import lost_evaluations
 
 
 def enqueue_order(snapshot: Snapshot, cells: Sequence[Cell], terms: QueueTerms) -> Enqueue:
@@ -31,7 +32,9 @@ def enqueue_order(snapshot: Snapshot, cells: Sequence[Cell], terms: QueueTerms) 
         sweep = [cell.spec for plan in plans for cell in plan.cells]
         specs.sort(key=order_key([*sweep, *specs], terms.order))
     known = {run.run_id: run for plan in plans for run in plan.sources}
-    return Enqueue(tuple(specs), snapshot.data_dir, needed(specs, known), terms)
+    sources = needed(specs, known)
+    lost = (run.run_id for run in (*sources, *specs) if _is_incomplete(snapshot, run.run_id))
+    return Enqueue(tuple(specs), snapshot.data_dir, sources, terms, tuple(lost))
 
 
 def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell]) -> list[tuple[str, str]]:
@@ -41,6 +44,7 @@ def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell])
     there = ", ".join(
         f"{count:,} {STATE_LOOKS[state].word}" for state, count in legend_counts(present) if state is not None
     )
+    lost = sum(_is_incomplete(snapshot, cell.run_id) for cell in cells)
     updates = sum(cell.updates for cell in cells)
     seconds = snapshot.forecast.estimate_s(cell.spec for cell in cells)
     slots = plural(snapshot.forecast.slots, "slot")
@@ -50,7 +54,7 @@ def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell])
         ("", ""),
         ("in all", plural(len(plan.cells), "run")),
         ("there already", there or "none"),
-        ("to queue", plural(len(cells), "run")),
+        ("to queue", plural(len(cells), "run") + lost_evaluations(lost)),
         ("cost", f"{updates:,} updates, {estimate}"),
     ]
 
@@ -76,5 +80,17 @@ def cells_for(plan: ExperimentPlan, specs: Sequence[RunSpec]) -> list[Cell]:
 
 
 def to_queue(snapshot: Snapshot, cells: Sequence[Cell]) -> list[Cell]:
-    """The cells that queueing would add: the missing and the cancelled ones."""
-    return [cell for cell in cells if snapshot.state_of(cell.run_id) in (None, JobState.CANCELLED)]
+    """The cells that queueing would add: the missing, the cancelled and the incomplete ones."""
+    return [
+        cell
+        for cell in cells
+        if snapshot.state_of(cell.run_id) in (None, JobState.CANCELLED)
+        or _is_incomplete(snapshot, cell.run_id)
+    ]
+
+
+def _is_incomplete(snapshot: Snapshot, run_id: str) -> bool:
+    """Whether a run succeeded, as queue and record say, but its evaluations are not all there."""
+    fact = snapshot.facts.get(run_id)
+    has_succeeded = fact is not None and snapshot.state_of(run_id) is fact.state is JobState.SUCCEEDED
+    return fact is not None and has_succeeded and fact.missing_evaluations > 0

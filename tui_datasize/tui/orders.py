@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -18,7 +18,7 @@ from tui_datasize.jobs.state import MAX_ATTEMPTS
 from tui_datasize.jobs.views import Usage
 from tui_datasize.tui.look.collect import QueueView
 from tui_datasize.tui.widgets.text import plural
-from tui_datasize.words import there_already
+from tui_datasize.words import lost_evaluations, there_already
 
 ANSWER_S = 5.0
 """Seconds that an answer of the scheduler is waited for."""
@@ -51,6 +51,7 @@ class Queue(QueueView, Protocol):
         max_attempts: int = MAX_ATTEMPTS,
         after: Mapping[str, Sequence[str]] | None = None,
         sources: Sequence[RunSpec] = (),
+        incomplete: Collection[str] = (),
     ) -> Acknowledgement:
         """Queue the runs that are missing, and before them those that they take weights from."""
 
@@ -103,6 +104,8 @@ class Enqueue:
     sources: tuple[RunSpec, ...] = ()
     """Runs that those take weights from."""
     terms: QueueTerms = QueueTerms()
+    incomplete: tuple[str, ...] = ()
+    """Runs among them that had succeeded, and whose evaluations were lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +188,9 @@ class OrderDesk:
             sources=order.sources,
             max_attempts=order.terms.max_attempts,
             after={spec.run_id: waited_for for spec in order.specs},
+            incomplete=order.incomplete,
         )
-        text = f"queued {plural(acknowledgement.new, 'run')}"
+        text = f"queued {plural(acknowledgement.new, 'run')}{lost_evaluations(acknowledgement.incomplete)}"
         if acknowledgement.present:
             keep_terms = order.terms != QueueTerms()
             text += f", {there_already(acknowledgement.present, keep_terms=keep_terms)}"

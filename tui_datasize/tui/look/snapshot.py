@@ -65,6 +65,8 @@ class RunFacts:
     batch_size: int
     updates: int
     total_updates: int
+    missing_evaluations: int
+    """Those of its specification that are not in its record (yet); 0 where nobody knows."""
     test_accuracy: float | None
     """In [0, 1]; like the next three of the last evaluation."""
     test_loss: float | None
