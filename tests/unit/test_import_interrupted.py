@@ -146,3 +146,23 @@ def test_a_cut_at_any_byte_gives_no_wrong_number_without_a_word(desk, name, cont
             silent += 1
     # Only where a row or record ends nothing can be seen of a cut.
     assert silent <= content.count(b"\n") * 2 + 4
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'n,seed,note,test_accuracy\n500,0,"a\nb",0.8125\n'[:-3], "has no line end: read"),
+        ("n,seed,test_accuracy\n500,0,0.8125\n".encode("utf-16")[:-5], "has no line end: read"),
+    ],
+)
+def test_a_last_row_over_lines_or_within_a_character_is_told(desk, capsys, content, said):
+    assert desk.bring(desk.file("a.csv", content)) == 0
+    assert said in capsys.readouterr().err
+    assert desk.bring(desk.file("a.csv", content), "--strict", experiment="strict") == 2
+
+
+def test_event_files_that_are_numbered_come_in_the_order_of_their_numbers(desk):
+    for number in (2, 9, 10):
+        desk.file(f"n500_s0/events.out.tfevents.1.vm.{number}", event_file((number, "val_acc", number / 16)))
+    assert desk.bring(desk.project.root / "n500_s0") == 0
+    assert desk.rows("test_accuracy") == [(500, 0, 0.625)]

@@ -60,6 +60,7 @@ def test_a_number_belongs_to_the_whole_word_before_it(run, size, seed):
         ("n=5m_s0", "'5m' is not a number"),
         ("n1e4s2", "'1e4s2' is not a number"),
         ("n500e10", "'500e10' is not a whole number"),
+        ("n=1e4.5", "is not a number of images that is known"),
         ("n=10^4", "is not a number of images that is known"),
         ("size_32_n_500", "may be told by 'size_32' and 'n_500'"),
         ("n5_n6_n5_n7", "may be told by 'n5', 'n6' and 'n7'"),
@@ -107,3 +108,42 @@ def test_names_with_units_and_separators_become_runs_of_these_sizes(desk, capsys
     assert "'50pct' is a share" in error
     assert error.count("\n") == 1
     assert desk.tree() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "says"),
+    [
+        ("n (%),acc\n10,0.6\n20,0.7\n", (), "'n (%)' is in other units than images by its name"),
+        ("train_pct,acc\n10,0.6\n20,0.7\n", ("--column", "size=train_pct"), "'train_pct' is in other units"),
+        ("Fraction,acc\n0.1,0.6\n1,0.7\n", ("--column", "size=Fraction"), "'Fraction' is in other units"),
+        ("n (k),acc\n10,0.6\n20,0.7\n", ("--column", "size=n (k)"), "'n (k)' is in other units"),
+        ("run,size,acc\nn500_s0,224,0.6\n", (), "the size is 224 by its column and 500 by the name of run"),
+        ("name,n,seed,acc\nn500_s1,500,0,0.6\n", (), "the seed is 0 by its column and 1 by the name of run"),
+    ],
+)
+def test_a_column_that_counts_no_images_or_contradicts_the_name_is_refused(desk, capsys, text, words, says):
+    assert desk.bring(desk.file("a.csv", text), *words) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert "--column" in error
+    assert error.count("\n") == 1
+
+
+def test_a_column_that_a_person_names_goes_before_the_name(desk):
+    file = desk.file("a.csv", "run,size,acc\nn500_s0,450,0.6\n")
+    assert desk.bring(file, "--column", "size=size") == 0
+    assert desk.bring(file, "--ignore", "size", experiment="by_name") == 0
+    assert desk.rows() == [(500, 0), (450, 0)]
+
+
+def test_logs_in_folders_take_size_and_seed_from_them(desk):
+    for n in (500, 2000):
+        for seed in (0, 1):
+            rows = f"0,99,0.69,\n0,99,,0.61\n1,199,0.5,\n1,199,,{0.7 + n / 20_000 + seed / 100:.3f}\n"
+            desk.file(f"logs/n{n}_s{seed}/metrics.csv", f"epoch,step,train_loss,val_accuracy\n{rows}")
+    logs = desk.project.root / "logs"
+    for experiment, given in (("folder", [logs]), ("files", sorted(logs.glob("*/metrics.csv")))):
+        assert desk.bring(*given, "--column", "test_accuracy=val_accuracy", experiment=experiment) == 0
+    assert desk.rows("test_accuracy", "train_loss") == [
+        (500, 0, 0.725, 0.5), (500, 1, 0.735, 0.5), (2000, 0, 0.8, 0.5), (2000, 1, 0.81, 0.5),
+    ] * 2  # fmt: skip

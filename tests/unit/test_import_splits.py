@@ -171,3 +171,14 @@ def test_a_name_with_a_word_that_is_not_known_is_no_metric(name):
 def test_a_folder_named_like_a_run_is_none_of_a_split():
     assert folder_split("logs/n500_s0") == ("logs/n500_s0", "")
     assert folder_split("logs/latest") == ("logs/latest", "")
+
+
+@pytest.mark.parametrize(
+    "rows", ["500,0,train,1\n500,0,val,0.7\n", "500,0,train,1\n500,1,train,0.9\n", "500,0,Validation,0.7\n"]
+)
+def test_a_column_of_which_every_text_is_a_split_is_asked_about(desk, capsys, rows):
+    file = desk.file("a.csv", f"n,seed,the phase,acc\n{rows}")
+    assert desk.bring(file) == 2
+    assert "give --column 'split=the phase', or --ignore 'the phase'" in capsys.readouterr().err
+    assert desk.bring(file, "--column", "split=the phase") == 0
+    assert [row[2] for row in desk.rows("test_accuracy")][0] == (0.7 if "0.7" in rows else None)

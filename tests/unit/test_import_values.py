@@ -80,7 +80,7 @@ TOLD = ("--size", "500", "--seed", "0")
         (
             "epoch,train_loss,val_loss,val_acc\n1,0.9,1.0,0.6\n2,0.5,inf,0.7\n3,0.4,NA,\n",
             (0.7, 1.0, None, 0.4),
-            "test_loss of 1 run is the last that was measured, not of the end (size 500, seed 0: of epoch 1)",
+            "test_loss of 1 run is the last that was measured, not of the end (size 500, seed 0: of ep",
         ),
         (
             "step,train_loss,val_acc\n10,0.9,0.6\n20,nan,0.7\n30,nan,0.1\n",
@@ -91,6 +91,16 @@ TOLD = ("--size", "500", "--seed", "0")
             "epoch,train_loss,val_loss,val_acc\n1,0.9,nan,0.6\n2,0.5,nan,0.7\n",
             (0.7, None, None, 0.5),
             "no run has a value of test_loss (blank or not finite)",
+        ),
+        (
+            "epoch,train_loss,val_acc\n1,0.9,0.6\n2,0.5,0.7\n3,0.4,\n4,0.3,\n",
+            (0.7, None, None, 0.3),
+            "test_accuracy of 1 run is the last that was measured, not of the end (size 500, seed 0: of ep",
+        ),
+        (
+            "epoch,val_acc\n1,0.6\n2,<NA>\n3,inf\n",
+            (0.6, None, None, None),
+            "test_accuracy of 1 run is the last that was measured, not of the end (size 500, seed 0: of ep",
         ),
     ],
 )  # fmt: skip
@@ -117,6 +127,14 @@ WANDB = (
     ("text", "left_out"),
     [
         (WANDB, "1 run left out as crashed (c)"),
+        (
+            WANDB.replace("State", "Success").replace("finished", "True").replace("crashed", "False"),
+            "as False (c)",
+        ),
+        (
+            WANDB.replace("State", "Status").replace("crashed", "UNFINISHED"),
+            "1 run left out as UNFINISHED (c)",
+        ),
         (WANDB.replace("crashed", "running"), "1 run left out as running (c)"),
         (
             "run_name,status,params.n_train,params.seed,metrics.val_acc\na,FINISHED,500,0,0.61\nb,FINISHED,500,1,0.62\n"

@@ -139,14 +139,15 @@ EVENTS = event_file((100, "test_accuracy", 0.5), (200, "test_accuracy", 0.75))
         (GOOD + '160,0,"85,1"\n', (), "line 4: test_accuracy is '85,1', not a number; decimals are written"),
         (GOOD + "160,0,61.5\n", (), "line 4: test_accuracy is 61.5, in percent as it seems, but 0.5"),
         (GOOD + "160,0\n", (), "line 4: 2 cells, expected 3"),
-        (GOOD + "160.5,0,0.7\n", (), "line 4: '160.5' is not a whole number"),
+        (GOOD + "160.5,0,0.7\n", (), "line 4: the size: '160.5' is not a whole number"),
+        (GOOD + "160,x,0.7\n", (), "line 4: the seed: 'x' is not a whole number of 0 or more; --column"),
         (GOOD + "0,0,0.7\n", (), "line 4: the train size is 0"),
         (GOOD + "80,0,0.7\n", (), "line 4: a second test_accuracy of size 80, seed 0; if"),
         (GOOD + '160,0,"0.7\n', (), "unexpected end of data"),
         (GOOD.encode() + b"160,0,\xff\n", (), "not UTF-8 text"),
-        ("", (), "line 1: the file is empty"),
+        ("", (), "line 1: the first line is empty"),
         ("size,seed,test_accuracy\n", (), "line 1: no row stands below the column names"),
-        (GOOD + "160,0,inf\n", (), "line 4: test_accuracy is inf, not a finite number\n"),
+        (GOOD + "160,0,0_7\n", (), "line 4: test_accuracy is '0_7', not a number; --ignore test_accuracy"),
         ("a,b\n1,2\n", (), "line 1: no column of a metric among a, b"),
         (GOOD, ("--column", "size=n"), "line 1: no column 'n'; there are size, seed, test_accuracy"),
         (GOOD, ("--column", "sizes=n"), "no field or metric 'sizes'"),
@@ -260,13 +261,19 @@ def test_the_queue_never_takes_up_what_was_imported(desk):
 
 
 def test_runs_without_a_value_are_counted_aloud(desk, capsys):
-    file = desk.file("a.csv", "n,test_accuracy,test_loss\n40,0.51,1.5\n80,,1.25\n160,nan,inf\n")
+    file = desk.file("a.csv", "n,test_accuracy,test_loss\n40,0.51,1.5\n80,,1.25\n160,-inf,inf\n")
     assert desk.bring(file) == 0
     said = capsys.readouterr().err
     assert "2 of 3 runs have no value of test_accuracy" in said
     assert "1 of 3 runs has no value of test_loss" in said
     assert desk.bring(desk.file("b.csv", "n,test_accuracy\n40,\n"), experiment="blank") == 2
-    assert "all cells are blank" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "all cells are blank" in said
+    assert "--test-split" not in said
+    # Of repeats that nothing tells apart too.
+    repeats = desk.file("c.csv", "n,test_accuracy\n40,0.5\n40,\n40,#N/A\n40,0.6\n")
+    assert desk.bring(repeats, experiment="repeats") == 0
+    assert "2 of 4 runs have no value of test_accuracy" in capsys.readouterr().err
 
 
 def test_an_audit_does_not_blame_imported_runs_for_what_was_not_measured(desk, capsys):
@@ -275,3 +282,9 @@ def test_an_audit_does_not_blame_imported_runs_for_what_was_not_measured(desk, c
     capsys.readouterr()
     assert main(["analyze", "theirs", "--json", "--project", str(desk.project.root)]) == 0
     assert json.loads(capsys.readouterr().out)["audit"] == []
+    desk.bring(
+        desk.file("b.csv", "n,seed,test_accuracy\n40,0,0.5123\n40,1,0.6234\n80,0,0.7012\n"), experiment="b"
+    )
+    assert main(["analyze", "b", "--json", "--project", str(desk.project.root)]) == 0
+    (missing,) = [f for f in json.loads(capsys.readouterr().out)["audit"] if f["check"] == "missing-seeds"]
+    assert "queue" not in json.dumps(missing)

@@ -10,6 +10,7 @@ import polars as pl
 
 from tui_datasize.analysis.curve import COMING, COUNTED_STATES
 from tui_datasize.analysis.findings import Finding, Severity, finding, sizes_words
+from tui_datasize.runlog.schema import were_imported
 from tui_datasize.words import plural
 
 EVEN_BY = 1.005
@@ -142,7 +143,9 @@ def check_missing_cells(runs: pl.DataFrame) -> Iterator[Finding]:
         f"{missing.height} of {every.height} cells (seed and draw at a size) "
         f"{'has' if missing.height == 1 else 'have'} no result{states}: "
         f"{sizes_words(sizes)}. Means over different seeds are compared.",
-        "Where no plan left them out, queue the experiment again: it adds what is missing. `retry` runs "
+        "What is missing was not in the files: import it where there is more."
+        if were_imported(runs)
+        else "Where no plan left them out, queue the experiment again: it adds what is missing. `retry` runs "
         "failed ones again.",
         names_sizes=True,
     )

@@ -43,7 +43,7 @@ def import_runs(arguments: argparse.Namespace) -> int:
         talk(line)
     if not paths.experiments.exists():
         talk(f"the app opens a project with an {paths.experiments.name}; an empty one will do")
-    names = list(dict.fromkeys(c for one in reading.files for c, why in one.passed.items() if not why))
+    names = list(dict.fromkeys(c for one in reading.files for c, why in one.passed.items() if c and not why))
     if names:
         more = f" and {len(names) - _IGNORED_TOLD} more" if len(names) > _IGNORED_TOLD else ""
         talk(f"not read: {', '.join(names[:_IGNORED_TOLD])}{more}")

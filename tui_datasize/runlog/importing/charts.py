@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tui_datasize.runlog.importing.delimited import TakeRow, header_of, read_delimited
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.origins import moment_of, origin_of
-from tui_datasize.runlog.importing.staged import Key, Origin, Row, Staged
+from tui_datasize.runlog.importing.staged import Key, Origin, Row, Staged, option
 
 FORM = "CSV of a chart of Weights & Biases"
 
@@ -81,5 +81,6 @@ def _axis(column: str, layout: Layout) -> str:
         if fields.get(name) == column:
             return name
     raise ValueError(
-        f"the first column is {column!r}, neither a step nor an epoch; name it: --column update={column}"
+        f"the first column is {column!r}, neither a step nor an epoch; if it counts updates, give "
+        f"{option('column', 'update', column)}"
     )

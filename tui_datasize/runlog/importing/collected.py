@@ -98,6 +98,8 @@ class Course:
     values: Values = field(default_factory=dict)
     resumed: list[str] = field(default_factory=list)
     """Moments from which later values took the place of earlier ones."""
+    goes_to: Moment = field(default_factory=Moment)
+    """The last moment of which a table has a row, with values or without."""
 
 
 ReadRow: TypeAlias = tuple[Row, Sequence[tuple[str, float | None]]]
@@ -135,6 +137,8 @@ def courses(rows: Iterable[ReadRow], source: str, *, in_order: bool) -> list[Cou
             ):
                 _resume(of_origin, course, metric, row)
             course.values.setdefault(metric, {})[row.moment] = value
+        if not in_order:
+            course.goes_to = max(course.goes_to, row.moment, key=lambda moment: moment.order)
     return [course for of_origin in found.values() for course in of_origin]
 
 
@@ -232,10 +236,12 @@ def _join(course: Course, part: Course) -> None:
     for metric, values in part.values.items():
         there = course.values.get(metric)
         if there is not None and there != values:
-            raise ValueError(
-                f"{course.source} and {part.source} have other values of {metric} for {_words(part.origin)}"
-            )
+            names = [f"{one.source} ({one.origin.run})" for one in (course, part)]
+            if course.source != part.source:
+                names = [course.source, part.source]
+            raise ValueError(f"{listed(names)} have other values of {metric} for {_words(part.origin)}")
         course.values[metric] = values
+    course.goes_to = max(course.goes_to, part.goes_to, key=lambda moment: moment.order)
 
 
 def _notes(parts: Sequence[Course], repeats: int) -> Iterator[str]:
@@ -255,11 +261,11 @@ def _notes(parts: Sequence[Course], repeats: int) -> Iterator[str]:
 
 def _run(cell: Cell, course: Course, is_seed_told: bool) -> ForeignRun:
     tells = [*(["seed"] if is_seed_told else []), *([] if course.origin.draw is None else ["draw"])]
-    rows, carried = _rows(cell, course.values)
+    rows, carried = _rows(cell, course.values, course.goes_to)
     return ForeignRun(cell, rows, tuple(tells), course.origin.run, carried)
 
 
-def _rows(cell: Cell, values: Values) -> tuple[tuple[dict[str, Any], ...], dict[str, str]]:
+def _rows(cell: Cell, values: Values, goes_to: Moment) -> tuple[tuple[dict[str, Any], ...], dict[str, str]]:
     moments = sorted({moment for found in values.values() for moment in found}, key=lambda m: m.order)
     if len({moment.update is not None for moment in moments}) > 1:
         raise ValueError(f"some rows of {cell} tell their update and others do not")
@@ -282,8 +288,8 @@ def _rows(cell: Cell, values: Values) -> tuple[tuple[dict[str, Any], ...], dict[
                     if m is not None and m != end:
                         scores[score] = of_split[score][m]
             rows.append(_row(split, updates[moment], moment, scores, values))
-        seen = max((m for found in of_split.values() for m in found), key=lambda m: m.order, default=None)
-        carried |= {f"{split}_{s}": str(m) for s, m in last.items() if m is not None and m != seen}
+        seen = max([goes_to, *(m for found in of_split.values() for m in found)], key=lambda m: m.order)
+        carried |= {f"{split}_{s}": str(m) for s, m in last.items() if m is not None and m.order < seen.order}
     if not rows and (seconds := values.get("wall_s")):
         moment = max(seconds, key=lambda m: m.order)
         rows = [_row("test", updates[moment], moment, {}, values)]

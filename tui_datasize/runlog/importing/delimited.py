@@ -70,7 +70,7 @@ def _take_all(reader: Iterator[list[str]], into: Staged, width: int, take: TakeR
                 raise
             into.torn(f"line {last}, the last, has no line end and was cut off ({error}): left out")
             return number > 0
-        if last and before + 1 == last:
+        if last and reader.line_num == last:  # type: ignore[attr-defined]
             into.torn(f"line {last}, the last, has no line end: read, though its last value may be cut off")
 
 
@@ -95,8 +95,8 @@ def _text(data: bytes, into: Staged) -> tuple[str, bool]:
             into.torn(f"ends in {plural(len(data) - len(whole), 'byte')} of zeros: left out")
         text = text_of(whole)
     except UnicodeDecodeError as error:
-        if error.end < len(whole) or "end of data" not in error.reason:
-            raise into.error("not UTF-8 text") from None
+        if error.end < len(whole) or not error.reason.endswith(("end of data", "truncated data")):
+            raise into.error("not UTF-8 text", fix="save it as UTF-8") from None
         text = text_of(whole[: error.start])
     except ValueError as error:
         raise into.error(str(error)) from None
@@ -106,10 +106,10 @@ def _text(data: bytes, into: Staged) -> tuple[str, bool]:
 def _header(columns: list[str]) -> list[str]:
     names = [column.strip() for column in columns]
     if not any(names):
-        raise ValueError("the file is empty; expected a line of column names")
+        raise ValueError("the first line is empty; expected a line of column names")
     if len(names) > MOST_COLUMNS:
         raise ValueError(f"more than {MOST_COLUMNS:,} columns")
-    name, count = Counter(names).most_common(1)[0]
+    name, count = Counter(filter(None, names)).most_common(1)[0]
     if count > 1:
         raise ValueError(f"the column {name!r} stands there {count} times")
     return names

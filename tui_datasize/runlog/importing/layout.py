@@ -12,7 +12,7 @@ from typing import Any
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.toml_file import read_toml
 from tui_datasize.experiments.toml_table import Table, nearest
-from tui_datasize.runlog.importing.meanings import Meaning, meaning_of, plain
+from tui_datasize.runlog.importing.meanings import Meaning, counts_something_else, meaning_of, plain
 from tui_datasize.runlog.importing.names import TOLD_BY_NAMES
 from tui_datasize.runlog.schema import SCORES
 from tui_datasize.words import listed
@@ -95,6 +95,11 @@ class Layout:
                 )
             if columns:
                 found[name] = columns[0]
+        if counts_something_else(found.get("size", "")):
+            raise ValueError(
+                f"{found['size']!r} is in other units than images by its name; "
+                "give --column size=COLUMN, with a column of numbers of images"
+            )
         return found
 
     def meaning_of(self, column: str) -> Meaning | None:

@@ -78,6 +78,7 @@ _ULTRALYTICS: Mapping[str, str] = MappingProxyType(
 _NO_MATTER = frozenset({"epoch", "final", "last", "metric", "metrics", "summary"})
 """Words that change nothing: Lightning adds _epoch to what it logs per step too, Keras puts epoch_ before."""
 _PERCENT = frozenset({"percent", "percentage", "pct", "perc"})
+_SHARES = frozenset({"fraction", "frac", "share", "ratio", "proportion"})
 _PREFIX = re.compile(r"^(params|param|config|hparams|hparam|summary|metrics)[./]", re.IGNORECASE)
 """What MLflow, Ray and Weights & Biases put before the names of columns in tables of runs."""
 _FIRST_LOADER = re.compile(r"/dataloader_idx_0$")
@@ -139,6 +140,17 @@ def meaning_of(name: str, test_word: str = "") -> Meaning | None:
         return None
     is_percent = "%" in name or not _PERCENT.isdisjoint(words)
     return Meaning(found, next(iter(splits), ""), score in _ERRORS, is_percent, is_step)
+
+
+def counts_something_else(name: str) -> bool:
+    """Whether a column of sizes is of shares or of thousands by its name.
+
+    >>> [counts_something_else(n) for n in ("n (%)", "Fraction", "n_train (k)", "n_train", "k_shot")]
+    [True, True, True, False, False]
+    """
+    words = {word.lower() for word in _WORD.findall(name)}
+    in_units = re.search(r"[(\[ _]([kKM]|thousands?|millions?)[)\]]?$", name.strip())
+    return "%" in name or in_units is not None or not (_PERCENT | _SHARES).isdisjoint(words)
 
 
 def split_of(word: str, test_word: str = "") -> str | None:

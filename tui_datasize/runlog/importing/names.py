@@ -89,7 +89,7 @@ _NUMBERED = re.compile(
     r"(?P<number>\d+(?:[.,_]\d+)*(?:[eE]\+?\d{1,2}(?![\dA-Za-z]))?)(?P<tail>%|[A-Za-z]*)",
     re.ASCII,
 )
-_GOES_ON = re.compile(r"[' \u00a0\u202f]\d{3}(?!\d)|['^*]\d| ?[kKM%](?![A-Za-z])| (pct|percent)", re.ASCII)
+_GOES_ON = re.compile(r"[' \u00a0\u202f]\d{3}(?!\d)|['^*.,]\d| ?[kKM%](?![A-Za-z])| (pct|percent)", re.ASCII)
 """What behind a number makes it another."""
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 

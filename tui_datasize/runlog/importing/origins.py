@@ -24,9 +24,7 @@ def origin_of(
     Raises:
         ValueError: Nothing tells the size, or something may be read in two ways.
     """
-    told = {
-        name: (count_of if name == "size" else whole)(known[name]) for name in TOLD_BY_NAMES if name in known
-    }
+    told = {name: _told(name, known[name]) for name in TOLD_BY_NAMES if name in known}
     wanted = set(TOLD_BY_NAMES) - set(told)
     try:
         by_name = told_by_name(run, wanted, layout.run_pattern)
@@ -43,6 +41,40 @@ def origin_of(
         )
     seed = told.get("seed", by_name.get("seed", layout.seed))
     return Origin(size, seed, told.get("draw", by_name.get("draw", layout.draw)), variant, run)
+
+
+def _told(name: str, text: str) -> int:
+    try:
+        return count_of(text) if name == "size" else whole(text)
+    except ValueError as error:
+        other = f"--column {name}=COLUMN names another column"
+        raise ValueError(f"the {name}: {error}; {other}, --ignore COLUMN reads none") from None
+
+
+def refuse_contradiction(origin: Origin, known: Mapping[str, str], layout: Layout) -> None:
+    """Refuse a row whose column says one thing and the name of its run another.
+
+    Args:
+        origin: As the columns tell it.
+        known: Texts of columns by field.
+        layout: A column that a person names is taken at its word.
+
+    Raises:
+        ValueError: They differ.
+    """
+    for field in TOLD_BY_NAMES:
+        if field not in known or field in layout.columns:
+            continue
+        try:
+            by_name = told_by_name(origin.run, {field}, layout.run_pattern).get(field)
+        except ValueError:
+            continue
+        value = {"size": origin.train_size, "seed": origin.seed, "draw": origin.draw}[field]
+        if by_name not in (None, value):
+            raise ValueError(
+                f"the {field} is {value:,} by its column and {by_name:,} by the name of run {origin.run!r}; "
+                f"give --column {field}=COLUMN where the column is right, else --ignore COLUMN"
+            )
 
 
 def moment_of(known: Mapping[str, str]) -> Moment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ def _of_text(knows: Callable[[str], bool]) -> Callable[[str, bytes], bool]:
         try:
             text = text_of(head)
         except UnicodeDecodeError as error:
-            text = head[: error.start].decode("utf-8-sig")
+            text = text_of(head[: error.start])
         return bool(text or not head) and "\0" not in text.rstrip("\0") and knows(text)
 
     return known
@@ -99,7 +100,11 @@ def files_of(given: Sequence[Path]) -> list[tuple[Path, str]]:
 
 
 def _below(folder: Path, pattern: str) -> list[Path]:
-    return sorted(file for file in folder.rglob(pattern) if file.is_file())
+    # Of files that TensorBoard numbers the tenth comes behind the second.
+    return sorted(
+        (file for file in folder.rglob(pattern) if file.is_file()),
+        key=lambda file: [(file.parent, re.sub(r"\d+", lambda n: n[0].zfill(20), file.name)), file.name],
+    )
 
 
 def _name(file: Path, top: Path) -> str:

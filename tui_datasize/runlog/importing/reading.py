@@ -19,7 +19,7 @@ from tui_datasize.runlog.importing.collected import (
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.readers import files_of, read_file
 from tui_datasize.runlog.importing.splits import Settled, settle, test_split
-from tui_datasize.runlog.importing.staged import Staged, variant_hint
+from tui_datasize.runlog.importing.staged import Staged, option, variant_hint
 from tui_datasize.runlog.importing.units import Unit, check_range, units
 from tui_datasize.words import listed, plural
 
@@ -162,16 +162,18 @@ def _runs(staged: Sequence[Staged], parts: Sequence[Course]) -> tuple[list[Forei
         raise ConfigError(
             f"runs of one size differ in {hint!r} and nothing tells their seed",
             where=str(staged[0].file),
-            fix=f"if it tells curves apart, give --variant {hint}; else --ignore {hint}",
+            fix=f"if it tells curves apart, give {option('variant', hint)}; else {option('ignore', hint)}",
         )
     return runs, notes
 
 
 def _repeat_fix(staged: Sequence[Staged]) -> str:
+    if all(one.is_in_order for one in staged):
+        return "import the folder of one alone, or tell them apart: --run-pattern with the group seed or draw"
     hint = variant_hint(staged)
-    column = hint or "COLUMN"
+    variant = option("variant", hint or "COLUMN")
     return (
-        f"if {repr(hint) if hint else 'a column'} tells curves apart, give --variant {column}; "
+        f"if {repr(hint) if hint else 'a column'} tells curves apart, give {variant}; "
         "if a row is an evaluation, name the column of its epoch or update: --column epoch=COLUMN"
     )
 

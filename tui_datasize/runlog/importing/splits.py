@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.meanings import SPLIT_WORDS, TEST, TRAIN, VALIDATION, Meaning
-from tui_datasize.runlog.importing.staged import Key, Staged
+from tui_datasize.runlog.importing.staged import Key, Staged, option
 from tui_datasize.words import listed
 
 
@@ -28,8 +28,10 @@ def test_split(files: Sequence[Staged], layout: Layout) -> tuple[str, bool]:
     word = layout.test_split.lower()
     if word:
         return SPLIT_WORDS.get(word, word), False
-    keys = {key for staged in files for key in _keys(staged) if key.column in staged.extents}
-    return (TEST, False) if any(key.split == TEST for key in keys) else (VALIDATION, True)
+    keys = [(key, key.column in staged.extents) for staged in files for key in _keys(staged)]
+    with_values = {key.split for key, has_values in keys if has_values}
+    splits = with_values & {TEST, VALIDATION} or {key.split for key, _ in keys}
+    return (TEST, False) if TEST in splits else (VALIDATION, True)
 
 
 def _keys(staged: Staged) -> dict[Key, Meaning]:
@@ -136,7 +138,7 @@ def _drop_repeated(staged: Staged, keys: Mapping[Key, Meaning], settled: Settled
                 f"{listed([repr(column) for column in best])} may all be {metric}"
                 if len(best) > 2
                 else f"{best[0]!r} and {best[1]!r} may both be {metric}",
-                fix=f"name the one meant: --column {metric}={best[0]}",
+                fix=f"name the one meant: {option('column', metric, best[0])}",
             )
         kept = f"{best[0]} is read as {metric}" if best else f"several columns may be {metric}"
         way_out = f"--column {metric}=COLUMN names the one meant"
@@ -163,7 +165,7 @@ def _refuse_unknown(staged: Staged, keys: Mapping[Key, Meaning], settled: Settle
     for key in _unknown(settled):
         score = keys[key].score
         is_there = f"test_{score}" in held_out or score in others
-        ways = f"--column test_{score}={key.column} or --column train_{score}={key.column}"
+        ways = " or ".join(option("column", f"{split}_{score}", key.column) for split in (TEST, TRAIN))
         if not is_there and (score == "accuracy" or not held_out):
             raise staged.error(f"{_UNKNOWN}: {key.column}", fix=f"give {ways}")
         settled.passed[key] = f"{_UNKNOWN}; {ways}"

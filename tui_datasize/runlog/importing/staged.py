@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,13 @@ MOST_BYTES = 256 * 2**20
 
 _KINDS_KEPT = 20
 """Different texts of a column that are kept; a column with more tells no curves apart."""
-_BLANK = frozenset({"", "na", "n/a", "null", "none", "-", "--", "?"})
+_BLANK = frozenset(
+    (
+        *("", "na", "n/a", "<na>", "#n/a", "#na", "null", "#null!", "none", "nil", "nan", "-nan", "nan(ind)"),
+        *("-nan(ind)", "undefined", "missing", "#div/0!", "#value!", "#num!", "-", "--", "?", "."),
+    )
+)
+"""What pandas, R, Stata, spreadsheets and C write where there is no value."""
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 
 
@@ -147,17 +154,14 @@ class Staged:
         self.rows.append(row)
 
     def number(self, column: str, text: str | float, place: int) -> float | None:
-        """A value of a column as it stands there; None where it is blank or NaN, or a loss without bounds.
+        """A value of a column as it stands there; None where it is blank or not finite.
 
         Raises:
-            ValueError: It is no number, or no share.
+            ValueError: It is no number.
         """
-        meaning = self.columns[column]
         found, has_sign = _number(text, column)
-        if found is None or (math.isinf(found) and meaning.score == "loss"):
+        if found is None:
             return None
-        if math.isinf(found):
-            raise ValueError(f"{column} is {found:g}, not a finite number")
         self.extents.setdefault(column, Extent()).take(found, place, has_sign)
         return found
 
@@ -186,17 +190,33 @@ class Staged:
 
 def _number(text: str | float, column: str) -> tuple[float | None, bool]:
     if isinstance(text, float):
-        return (None if math.isnan(text) else text), False
+        return (text if math.isfinite(text) else None), False
     words = text.strip()
-    if words.lower() in _BLANK:
+    if is_blank(words):
         return None, False
     has_sign = words.endswith("%")
     try:
-        number = float(words.removesuffix("%").rstrip())
+        # Python alone takes 0_7 for 7.
+        number = float(words.removesuffix("%").rstrip().replace("_", "no digit"))
     except ValueError:
-        hint = "; decimals are written with a point" if _DECIMAL_COMMA.fullmatch(words) else ""
-        raise ValueError(f"{column} is {text!r}, not a number{hint}") from None
-    return (None if math.isnan(number) else number), has_sign
+        hint = "decimals are written with a point, or " if _DECIMAL_COMMA.fullmatch(words) else ""
+        way_out = f"{hint}{option('ignore', column)} leaves the column out"
+        raise ValueError(f"{column} is {text!r}, not a number; {way_out}") from None
+    return (number if math.isfinite(number) else None), has_sign
+
+
+def is_blank(text: str) -> bool:
+    """Whether a cell says that nothing is known."""
+    return text.lower() in _BLANK
+
+
+def option(name: str, *words: str) -> str:
+    """An option as it is typed in a shell.
+
+    >>> option("column", "size", "n images"), option("ignore", "note")
+    ("--column 'size=n images'", '--ignore note')
+    """
+    return f"--{name} {shlex.quote('='.join(words))}"
 
 
 def variant_hint(staged: Sequence[Staged]) -> str:
@@ -219,5 +239,5 @@ def _is_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:
-        return text.lower() in _BLANK
+        return is_blank(text)
     return True

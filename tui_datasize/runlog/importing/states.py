@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tui_datasize.runlog.importing.meanings import plain
 
-_COLUMNS = ("state", "status", "run_state", "run_status", "trial_status", "job_state")
+_COLUMNS = ("state", "status", "run_state", "run_status", "trial_status", "job_state", "success", "succeeded")
 _DONE_COLUMN = "done"
 """True in the last row of a run that ended, as Ray writes it."""
 
@@ -20,6 +20,7 @@ _NOT_ENDED = frozenset(
         *("killed", "cancelled", "canceled", "stopped", "aborted", "timeout", "preempted", "preempting"),
         *("pruned", "interrupted", "deadline", "running", "pending", "scheduled", "paused", "queued"),
         *("waiting", "created", "in_progress", "active", "starting", "false", "0"),
+        *("unfinished", "suspended", "stalled", "lost", "timed_out", "oom", "diverged", "initialized"),
     )
 )
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from tui_datasize.runlog.importing.delimited import TakeRow, read_delimited
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.meanings import Meaning, split_of
-from tui_datasize.runlog.importing.origins import moment_of, origin_of
-from tui_datasize.runlog.importing.staged import Key, Row, Staged
+from tui_datasize.runlog.importing.origins import moment_of, origin_of, refuse_contradiction
+from tui_datasize.runlog.importing.staged import Key, Row, Staged, is_blank, option
 from tui_datasize.runlog.importing.states import has_ended, is_told_last, state_column
-from tui_datasize.words import visible
+from tui_datasize.words import listed, visible
 
 FORM = "CSV, a row per run or evaluation"
 
@@ -33,6 +33,7 @@ def read_table(data: bytes, run: str, layout: Layout, into: Staged) -> None:
         return _Columns(header, run, layout, into).take
 
     read_delimited(data, into, begin)
+    _refuse_untold_split(into)
     _leave_out_unfinished(into)
 
 
@@ -73,20 +74,28 @@ class _Columns:
     def take(self, row: list[str], line: int) -> None:
         """Take one row."""
         cells = {name: text.strip() for name, text in zip(self.header, row, strict=True)}
-        known = {name: cells[column] for name, column in self.fields.items() if cells[column]}
+        known = {name: cells[column] for name, column in self.fields.items() if not is_blank(cells[column])}
         # Kept in the record, exported, and shown: nothing in it may act on a terminal.
         variant = tuple((visible(name), visible(cells[name])) for name in self.layout.variant)
         origin = origin_of(known, known.get("run", self.run), self.layout, variant)
+        if "run" in known:
+            refuse_contradiction(origin, known, self.layout)
         split = self._split(known.get("split"))
         values = tuple(
             (Key(column, meaning.split or split), self.into.number(column, cells[column], line))
             for column, meaning in self.metrics.items()
             if cells[column]
         )
+        moment = moment_of(known)
+        if not values and not moment.is_told and origin.seed is None:
+            # One of several runs that nothing tells apart, and without a result.
+            values = tuple(
+                (Key(column, meaning.split or split), None) for column, meaning in self.metrics.items()
+            )
         for column in self.others:
             if cells[column]:
                 self.into.pass_over(column, origin.train_size, cells[column])
-        self.into.add(Row(origin, moment_of(known), line, values, cells[self.state] if self.state else ""))
+        self.into.add(Row(origin, moment, line, values, cells[self.state] if self.state else ""))
 
     def _split(self, text: str | None) -> str:
         if text is None:
@@ -98,6 +107,21 @@ class _Columns:
                 f"--test-split {text} takes it for the test split"
             )
         return found
+
+
+def _refuse_untold_split(staged: Staged) -> None:
+    """Ask about a column of which every text names a split: it tells whose values a row holds.
+
+    Raises:
+        ConfigError: There is one, and it is not read.
+    """
+    for column, by_size in staged.kinds.items():
+        texts = set().union(*by_size.values())
+        if "split" not in staged.fields.values() and all(map(split_of, texts)):
+            raise staged.error(
+                f"{column!r} names splits ({listed(sorted(texts))})",
+                fix=f"give {option('column', 'split', column)}, or {option('ignore', column)} if it does not",
+            )
 
 
 def _leave_out_unfinished(staged: Staged) -> None:
@@ -125,6 +149,7 @@ def _leave_out_unfinished(staged: Staged) -> None:
             kept.append(row)
             continue
         names = staged.unfinished.setdefault(row.state, [])
-        if row.origin.run not in names:
-            names.append(row.origin.run)
+        name = row.origin.run if "run" in staged.fields.values() else f"{staged.place} {row.place}"
+        if name not in names:
+            names.append(name)
     staged.rows[:] = kept
