@@ -153,6 +153,8 @@ def test_a_cut_at_any_byte_gives_no_wrong_number_without_a_word(desk, name, cont
     [
         (b'n,seed,note,test_accuracy\n500,0,"a\nb",0.8125\n'[:-3], "has no line end: read"),
         ("n,seed,test_accuracy\n500,0,0.8125\n".encode("utf-16")[:-5], "has no line end: read"),
+        ("n,seed,test_accuracy\n500,0,0.8125\n5".encode("utf-16")[:-1], "ends within a character: left out"),
+        ("n,seed,test_accuracy\n500,0,0.8125\né".encode()[:-1], "ends within a character: left out"),
     ],
 )
 def test_a_last_row_over_lines_or_within_a_character_is_told(desk, capsys, content, said):

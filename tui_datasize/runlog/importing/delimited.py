@@ -97,6 +97,10 @@ def _text(data: bytes, into: Staged) -> tuple[str, bool]:
     except UnicodeDecodeError as error:
         if error.end < len(whole) or not error.reason.endswith(("end of data", "truncated data")):
             raise into.error("not UTF-8 text", fix="save it as UTF-8") from None
+        try:
+            into.torn("ends within a character: left out")
+        except ValueError as strict:
+            raise into.error(str(strict)) from None
         text = text_of(whole[: error.start])
     except ValueError as error:
         raise into.error(str(error)) from None
