@@ -141,6 +141,21 @@ def test_a_sound_queue_keeps_its_jobs_and_learns_of_unknown_directories(fake_pro
     assert [job.run_id for job in QueueClient(fake_project).jobs()] == [job.run_id for job in before]
 
 
+def test_a_specification_of_another_run_is_named_and_its_directory_left_alone(
+    fake_project: ProjectPaths,
+) -> None:
+    first, second, *_ = fake_project.all_runs()
+    first.spec.write_bytes(second.spec.read_bytes())
+    before = sorted(path.name for path in first.directory.iterdir())
+    done = repair(fake_project)
+    assert done.unreadable == (first.spec,)
+    assert sum(done.added.values()) == 35
+    known = {job.run_id for job in QueueClient(fake_project).jobs()}
+    assert second.run_id in known
+    assert first.run_id not in known
+    assert sorted(path.name for path in first.directory.iterdir()) == before
+
+
 def test_what_is_no_run_is_named_and_left_alone(fake_project: ProjectPaths) -> None:
     broken = next(fake_project.all_runs()).spec
     broken.write_text('{"spec": {}}')

@@ -33,8 +33,8 @@ class Desk:
         return {str(p): p.read_bytes() for p in sorted(self.project.runs.rglob("*")) if p.is_file()}
 
 
-def _message(*fields: tuple[int, int | bytes]) -> bytes:
-    """A protocol buffer of short fields; bytes of fixed numbers are given with the kind in front."""
+def message(*fields: tuple[int, int | bytes]) -> bytes:
+    """A protocol buffer of fields; bytes of fixed numbers are given with the kind in front."""
     out = b""
     for number, value in fields:
         if isinstance(value, int):
@@ -42,7 +42,9 @@ def _message(*fields: tuple[int, int | bytes]) -> bytes:
         elif value[:1] == b"\x05":
             out += bytes([number << 3 | 5]) + value[1:]
         else:
-            out += bytes([number << 3 | 2, len(value)]) + value
+            length = len(value)
+            sizes = [length >> place & 0x7F | 0x80 for place in range(0, 35, 7)]
+            out += bytes([number << 3 | 2, *sizes[:-1], sizes[-1] & 0x7F]) + value
     return out
 
 
@@ -51,8 +53,14 @@ def event_file(*scalars: tuple[int, str, float], as_tensor: bool = False) -> byt
     out = b""
     for step, tag, value in scalars:
         number = struct.pack("<f", value)
-        held = (8, _message((1, 1), (4, number))) if as_tensor else (2, b"\x05" + number)
-        event = _message((2, step), (5, _message((1, _message((1, tag.encode()), held)))))
-        head = struct.pack("<Q", len(event))
-        out += head + struct.pack("<I", masked_crc(head)) + event + struct.pack("<I", masked_crc(event))
+        held = (8, message((1, 1), (4, number))) if as_tensor else (2, b"\x05" + number)
+        event = message((2, step), (5, message((1, message((1, tag.encode()), held)))))
+        out += record(event)
     return out
+
+
+def record(event: bytes, checksum: int | None = None) -> bytes:
+    """An event, framed as TensorFlow frames it; by default with its own checksum."""
+    head = struct.pack("<Q", len(event))
+    told = masked_crc(event) if checksum is None else checksum
+    return head + struct.pack("<I", masked_crc(head)) + event + struct.pack("<I", told)

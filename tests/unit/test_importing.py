@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.fakes import fake_spec, write_run
-from tests.unit.import_desk import event_file
+from tests.unit.import_desk import event_file, message, record
 from tui_datasize.analysis.summary import analyse
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import ConfigError
@@ -207,6 +207,56 @@ def test_an_event_file_beyond_the_limits_is_told_in_one_line(
     assert str(file) in error
     assert says in error
     assert error.count("\n") == 1
+    assert list(desk.project.runs.iterdir()) == []
+
+
+def test_images_between_scalars_are_passed_over_without_a_look_at_their_bytes(desk, monkeypatch):
+    event = message((2, 9), (5, message((1, message((1, b"samples"), (4, bytes(4_000_000)))))))
+    checked = []
+    monkeypatch.setattr(events, "masked_crc", lambda data: checked.append(len(data)) or masked_crc(data))
+    file = desk.file("events.out.tfevents.1", EVENTS + record(event, checksum=0) + EVENTS)
+    assert desk.bring(file, "--size", "40") == 0
+    assert max(checked) < 1000
+
+
+def test_a_large_record_with_a_scalar_is_checked(desk, capsys):
+    scalar = message((1, b"test_accuracy"), (2, b"\x05" + np.float32(0.25).tobytes()))
+    event = message((2, 300), (5, message((1, message((4, bytes(70_000)))), (1, scalar))))
+    whole = record(event)
+    torn = whole[:500] + b"x" + whole[501:]
+    assert desk.bring(desk.file("events.out.tfevents.1", EVENTS + torn), "--size", "40") == 0
+    assert "is damaged: its checksum is wrong" in capsys.readouterr().err
+    assert desk.rows("updates", "test_accuracy")[0][2:] == (200, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (bytes(17_000_000), "the record at byte 0 is larger than 16 MiB"),
+        (bytes([1 << 3, 1]) * 210_000, "record 1: a record of more than 200,000 fields"),
+        (message((5, message((1, bytes([1 << 3, 1]) * 210_000)))), "a record of more than 200,000 fields"),
+    ],
+)
+def test_an_event_that_would_fill_the_memory_is_told_in_one_line(desk, capsys, event, says):
+    file = desk.file("events.out.tfevents.1", record(event, None if len(event) < 2**20 else 0))
+    assert desk.bring(file, "--size", "40") == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("name", ["a.csv", "events.out.tfevents.1", "folder/a.csv"])
+def test_what_is_no_regular_file_is_refused_in_one_line_and_not_waited_for(desk, capsys, make, name):
+    path = desk.project.root / name
+    path.parent.mkdir(exist_ok=True)
+    make(path)
+    asked = path.parent if name.startswith("folder") else path
+    for words in ([asked], [asked, "--dry-run"], [desk.file("b.csv", GOOD), "--map", path]):
+        assert desk.bring(*words) == 2
+        error = capsys.readouterr().err
+        assert str(asked) in error
+        assert error.count("\n") == 1
     assert list(desk.project.runs.iterdir()) == []
 
 

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from tests.fakes import fake_dataset, fake_spec, fake_sweep, metric_rows, write_lines, write_run
+from tui_datasize.cli.dispatch import main
 from tui_datasize.experiments.spec import Budget, ModelSpec
 from tui_datasize.runlog import claim, schema
 from tui_datasize.runlog.collect import RUN_METRICS
@@ -325,6 +326,36 @@ def test_a_damaged_data_set_description_is_a_problem(fake_project, text):
     log = RunLog(fake_project)
     assert log.datasets()["run_id"].n_unique() == 35
     assert str(first.dataset) in str(log.problems[0])
+
+
+@pytest.mark.parametrize("count", ["9" * 30, "9" * 6000, str(2**63), "1e999"])
+@pytest.mark.parametrize("key", ["train_images_per_class", "test_images_per_class"])
+def test_numbers_beyond_64_bits_in_a_data_set_description_are_a_problem(fake_project, key, count):
+    first = next(fake_project.all_runs())
+    document = json.loads(first.dataset.read_text())
+    document[key][0] = "COUNT"
+    first.dataset.write_text(json.dumps(document).replace('"COUNT"', count))
+    log = RunLog(fake_project)
+    assert log.datasets()["run_id"].n_unique() == 35
+    assert str(first.dataset) in str(log.problems[0])
+
+
+@pytest.mark.parametrize("columns", [(), ("label",), None])
+def test_subsets_without_columns_or_rows_are_read_as_nothing(project, columns, capsys):
+    paths = [write_run(project, spec) for spec in fake_sweep(sizes=(40, 80), seeds=(0, 1))]
+    for file in (run.subset for run in paths[::2]):
+        whole = pl.read_parquet(file)
+        (whole if columns is None else whole.select(columns)).clear().write_parquet(file)
+    for words in (
+        ["analyze", "digits", "--json"],
+        ["export", "--table", "overlap", "--experiment", "digits"],
+        ["export", "--table", "audit", "--experiment", "digits"],
+    ):
+        status = main([*words, "--project", str(project.root)])
+        told = capsys.readouterr().err
+        assert status in (0, 2), words
+        assert "Traceback" not in told
+        assert "unexpected" not in told
 
 
 def test_paths_that_look_like_patterns(tmp_path):

@@ -16,11 +16,13 @@ import tui_datasize
 from tui_datasize.errors import ConfigError, StorageError
 from tui_datasize.experiments.load import LONGEST_NAME, is_shared
 from tui_datasize.experiments.spec import NAME_PATTERN, SCHEMA_VERSION, Budget, RunSpec
+from tui_datasize.files import read_bounded
 from tui_datasize.runlog.atomic import sync_directory
 from tui_datasize.runlog.claim import ExitRecord, Outcome, utc_now
 from tui_datasize.runlog.describe import TELLS
 from tui_datasize.runlog.importing.collected import ForeignRun
 from tui_datasize.runlog.importing.layout import Layout
+from tui_datasize.runlog.importing.staged import MOST_BYTES
 from tui_datasize.runlog.locks import make_runs
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.scan import Problem, read_object
@@ -44,9 +46,8 @@ class Source:
         Raises:
             OSError: It cannot be read.
         """
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return cls(str(file.absolute()), digest, file.stat().st_size)
+        data = read_bounded(file, MOST_BYTES)
+        return cls(str(file.absolute()), hashlib.sha256(data).hexdigest(), len(data))
 
 
 @dataclass(frozen=True, slots=True)
