@@ -12,9 +12,12 @@ import json
 import os
 import random
 import resource
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,6 +44,17 @@ budget = { samples = 6400 }
 batch_size = 32
 evaluate = { times = 4 }
 """
+_FAILING_WORKER = shlex.join(
+    [
+        *("sh", "-c"),
+        'printf \'{"attempt": %d, "outcome": "failed", "reason": "%d", "finished_at": ""}\' '
+        '$(($(date +%s%N) / 10000000 % 1000000000)) $$ > "$0/new" '
+        '&& mv -f "$0/new" "$0/exit.json"',
+    ]
+)
+"""Fails an attempt whose number the clock tells, so that each is newer than the last, and with its process
+number for a reason: runs that die alike would pause the queue."""
+_LONGEST_SCHEDULER_S = 3.0
 HOSTILE: tuple[Any, ...] = (
     *(None, True, -1, 0, 7, 2**62, 2**63, 10**300, 1e300, -0.5, "", "x" * 100_000, "\ud800", "\x1b[2J\u202e"),
     *([], {}, [[]], {"a": 1}, ["x"], [2**62], "../../../etc/passwd", "NaN"),
@@ -350,14 +364,22 @@ def _look_of_the_app(project: ProjectPaths) -> list[str]:
 
 
 def _schedule(project: ProjectPaths, _options: Sequence[str] = ()) -> None:
-    """A scheduler in this process that does what is asked and ends; its workers end at once."""
+    """A scheduler in this process that does what is asked and ends; its workers fail at once.
+
+    Where they cannot even say so, it would wait to try again: then it is told to end.
+    """
     from tui_datasize.errors import StorageError
     from tui_datasize.jobs import scheduler
 
     err = io.StringIO()
     with redirect_stderr(err):
-        options = ["--idle-s", "0", "--worker", "true", "--call", "", "--cpu-slots", "2"]
-        status = scheduler.main(["--project", str(project.root), *options])
+        options = ["--idle-s", "0", "--worker", _FAILING_WORKER, "--call", "", "--cpu-slots", "2"]
+        ender = threading.Timer(_LONGEST_SCHEDULER_S, os.kill, (os.getpid(), signal.SIGTERM))
+        ender.start()
+        try:
+            status = scheduler.main(["--project", str(project.root), *options])
+        finally:
+            ender.cancel()
     if status:
         raise StorageError(err.getvalue().strip().splitlines()[-1])
 
