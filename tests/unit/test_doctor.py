@@ -19,6 +19,7 @@ from tui_datasize.cli import doctor
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.doctor import Check, Verdict
 from tui_datasize.errors import StorageError
+from tui_datasize.jobs import file_systems
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.faults import FaultKind
 from tui_datasize.jobs.gpus import DeviceMonitor
@@ -178,7 +179,11 @@ def on_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(where: Path) -> None:
         raise StorageError("is on a network file system (nfs4)", where=str(where))
 
-    monkeypatch.setattr(doctor, "refuse_network_file_system", refuse)
+    monkeypatch.setattr(doctor, "check_file_system", refuse)
+
+
+def on_another_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_systems, "file_system", lambda *_: "9p")
 
 
 def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +246,7 @@ CASES: list[tuple[str, Callable[[ProjectPaths, pytest.MonkeyPatch], object], Ver
     ("disk", lambda _, m: disk_has(m, 1e8), "fail", "0.1 GB free"),
     ("file system", sound, "ok", "is on a local file system"),
     ("file system", lambda _, m: on_a_network(m), "fail", "network file system (nfs4)"),
+    ("file system", lambda _, m: on_another_file_system(m), "warn", "(9p) that may be one of a network"),
     ("experiments", lambda p, _: p.experiments.unlink(), "fail", "experiments.toml"),
     ("data set", sound, "ok", "digits, it comes with scikit-learn"),
     ("data set", lambda p, _: describe(p, "mnist"), "warn", "the first run downloads it"),

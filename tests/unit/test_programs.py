@@ -18,6 +18,7 @@ from tui_datasize.programs import git, private_caches, python_code, python_modul
 PACKAGE = Path(tui_datasize.__file__).parent
 STARTING = {
     "cli/doctor.py": ["subprocess.run", "subprocess.run"],
+    "jobs/file_systems.py": ["subprocess.run"],
     "jobs/launch.py": ["subprocess.Popen"],
     "jobs/notify.py": ["subprocess.Popen"],
     "jobs/spawn.py": ["subprocess.Popen"],

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,15 +11,17 @@ from pathlib import Path
 import pytest
 
 from tui_datasize.errors import StorageError
+from tui_datasize.jobs import store as store_module
+from tui_datasize.jobs.commands import CommandKind
 from tui_datasize.jobs.database import (
     PassingStorageError,
     create_database,
     open_database,
-    refuse_network_file_system,
     storage_errors,
 )
 from tui_datasize.jobs.memory import Learned
 from tui_datasize.jobs.records import ActiveJob, NewJob
+from tui_datasize.jobs.scheduler_client import insert_commands
 from tui_datasize.jobs.schema import SCHEMA_VERSION
 from tui_datasize.jobs.state import IllegalTransitionError, JobState
 from tui_datasize.jobs.store import Store
@@ -246,19 +249,49 @@ def test_a_full_disk_may_pass(tmp_path: Path) -> None:
             )
 
 
-MOUNTS = r"""
-22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-40 22 0:35 / /net rw,relatime shared:2 - nfs4 server:/export rw
-41 22 0:36 / /net/local\040disk rw,relatime - xfs /dev/sdb rw
-""".strip()
+DAY_S = 86400.0
 
 
-@pytest.mark.parametrize(
-    ("directory", "refused"), [("/home", False), ("/net/home", True), ("/net/local disk/x", False)]
-)
-def test_network_file_systems_are_refused(directory: str, refused: bool) -> None:
-    if refused:
-        with pytest.raises(StorageError, match=r"network file system \(nfs4\).*local disk"):
-            refuse_network_file_system(Path(directory), MOUNTS)
-    else:
-        refuse_network_file_system(Path(directory), MOUNTS)
+def answered(store: Store) -> int:
+    """A command that was answered just now."""
+    with closing(open_database(store.path)) as connection:
+        (command_id,) = insert_commands(connection, CommandKind.DRAIN, [("", 1, False, "")])
+    with store.transaction():
+        store.settle([(command_id, True, "done")])
+    return command_id
+
+
+def kept(store: Store) -> list[int]:
+    with closing(open_database(store.path)) as connection:
+        return [row[0] for row in connection.execute("SELECT id FROM commands ORDER BY id")]
+
+
+@pytest.mark.parametrize("date", ["1999-01-01T00:00:00.000+00:00", "2999-01-01T00:00:00.000+00:00"])
+def test_fresh_answers_are_kept_whatever_the_date_was_set_to(
+    store: Store, monkeypatch: pytest.MonkeyPatch, date: str
+) -> None:
+    monkeypatch.setattr(store_module, "utc_now", lambda: date)
+    command = answered(store)
+    store.forget_old_commands()
+    store.forget_old_commands()
+    assert kept(store) == [command]
+
+
+def test_answers_go_after_days_of_the_machine_or_with_its_next_start(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = time.clock_gettime(time.CLOCK_BOOTTIME)
+    monkeypatch.setattr(store_module.time, "clock_gettime", lambda _clock: clock)
+    answered(store)
+    store.forget_old_commands()
+    clock += 6.9 * DAY_S
+    later = answered(store)
+    store.forget_old_commands()
+    assert len(kept(store)) == 2
+    clock += 0.2 * DAY_S
+    store.forget_old_commands()
+    assert kept(store) == [later]
+    monkeypatch.setattr(store_module, "boot_id", lambda: "another")
+    last = answered(store)
+    store.forget_old_commands()
+    assert kept(store) == [last]

@@ -24,8 +24,9 @@ from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import QueueSettings
-from tui_datasize.jobs.database import file_system, refuse_network_file_system
+from tui_datasize.jobs.database import storage_errors
 from tui_datasize.jobs.faults import FaultKind
+from tui_datasize.jobs.file_systems import check_file_system, file_system
 from tui_datasize.jobs.gpus import FORGET, DeviceReport, or_cpu, read_devices, settings_of
 from tui_datasize.jobs.probes import PROBE_CALL, probe_now
 from tui_datasize.jobs.process import describe_process
@@ -275,9 +276,12 @@ def _existing(paths: ProjectPaths) -> Path:
 def _file_system(paths: ProjectPaths) -> Check:
     where = _existing(paths)
     try:
-        refuse_network_file_system(where)
+        with storage_errors(where):
+            doubt = check_file_system(where)
     except DatasizeError as error:
         return Check("file system", "fail", error.line)
+    if doubt:
+        return Check("file system", "warn", doubt)
     return Check("file system", "ok", f"{where} is on a local file system ({file_system(where)})")
 
 

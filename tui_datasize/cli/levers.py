@@ -106,6 +106,8 @@ def _ask(client: QueueClient, acknowledgement: Acknowledgement) -> int:
 
 def ask(client: QueueClient, acknowledgement: Acknowledgement) -> list[CommandResult] | None:
     """See that a scheduler runs, and what it answers; None, which a person is told, where that takes long."""
+    if acknowledgement.doubt:
+        talk(acknowledgement.doubt)
     client.ensure_scheduler()
     results = client.wait(acknowledgement, ANSWER_WITHIN_S)
     if results is None:

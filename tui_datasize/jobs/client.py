@@ -90,7 +90,7 @@ class QueueClient(SchedulerClient):
         runs = {spec.run_id: spec for spec in (*sources, *specs)}
         _refuse_imported(runs)
         forced = {spec.run_id for spec in specs} if force else set()
-        create_database(self.project.queue)
+        doubt = create_database(self.project.queue)
         with self._database() as connection:
             # Not within the transaction: what the documents tell of git may take seconds.
             states = expected_states(connection)
@@ -111,7 +111,7 @@ class QueueClient(SchedulerClient):
             command_ids = insert_commands(connection, CommandKind.ENQUEUE, rows)
         present = documents.keys() - set(missing)
         failed = sum(states[run_id] is JobState.FAILED for run_id in present)
-        return Acknowledgement(command_ids, len(missing), len(present), failed, len(lost))
+        return Acknowledgement(command_ids, len(missing), len(present), failed, len(lost), doubt)
 
     def wait(self, acknowledgement: Acknowledgement, timeout_s: float) -> list[CommandResult] | None:
         """The answers to acknowledged commands, in order; None where they take longer than `timeout_s`."""

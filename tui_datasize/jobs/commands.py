@@ -92,6 +92,8 @@ class Acknowledgement:
     """Runs among `present` that have failed: a retry or a forced enqueue runs them again."""
     incomplete: int = 0
     """Runs among `new` that had succeeded, and whose record lacks evaluations."""
+    doubt: str = ""
+    """Where the queue was made for them on a file system that may be one of a network: a sentence."""
 
 
 @dataclass(frozen=True, slots=True)

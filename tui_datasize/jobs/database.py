@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tui_datasize.errors import StorageError
+from tui_datasize.jobs.file_systems import KEEP_LOCAL, check_file_system
 from tui_datasize.jobs.schema import SCHEMA_VERSION, statements
 from tui_datasize.runlog.atomic import rename
 from tui_datasize.runlog.locks import make_private, make_runs, private_mode
@@ -22,11 +23,6 @@ from tui_datasize.runlog.locks import make_private, make_runs, private_mode
 _APPLICATION_ID = 0x64733162
 _BUSY_TIMEOUT_S = 10.0
 
-_NETWORK_FILE_SYSTEMS = frozenset(
-    {"afs", "beegfs", "ceph", "cifs", "fhgfs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs"}
-    | {"lustre", "ncpfs", "nfs", "nfs4", "orangefs", "panfs", "pvfs2", "smb3", "smbfs"}
-)
-_KEEP_LOCAL = "put the project on a local disk, or make its runs/ a symbolic link to a local directory"
 _REBUILD = "the file is left as it is; rebuild the queue with `datasize-tui doctor --repair`"
 
 
@@ -183,20 +179,23 @@ class QueueWatch:
             self._connection = None
 
 
-def create_database(path: Path) -> None:
+def create_database(path: Path) -> str:
     """Make an empty queue at `path` unless there is one; several processes may try at once.
+
+    Returns:
+        One sentence where it was made on a file system that may be one of a network; else empty.
 
     Raises:
         StorageError: The directory cannot be written, or lies on a network file system.
     """
     if path.exists():
-        return
+        return ""
     with storage_errors(path):
         # Not above: most commands make no database, and some are counted in milliseconds.
         from tui_datasize.experiments.load import is_shared
 
         make_runs(path.parent, shared=is_shared(path.parent.parent))
-        refuse_network_file_system(path.parent)
+        doubt = check_file_system(path.parent)
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             _lock(directory, path.parent)
@@ -204,6 +203,7 @@ def create_database(path: Path) -> None:
                 _create(path)
         finally:
             os.close(directory)
+    return doubt
 
 
 def _lock(descriptor: int, path: Path) -> None:
@@ -248,34 +248,6 @@ def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
         raise DamagedQueueError(f"the queue database is damaged: {answer}", where=str(path), fix=_REBUILD)
 
 
-def refuse_network_file_system(directory: Path, mounts: str | None = None) -> None:
-    """Raise where `directory` lies on a file system that several machines may mount.
-
-    Neither SQLite's shared memory nor `flock` can be relied on there (sqlite.org/wal.html, "All
-    processes using a database must be on the same host computer").
-
-    Args:
-        directory: An existing directory.
-        mounts: Text in the form of proc_pid_mountinfo(5); read from the system when None.
-
-    Raises:
-        StorageError: The file system is a network file system.
-    """
-    kind = file_system(directory, mounts)
-    if kind in _NETWORK_FILE_SYSTEMS:
-        raise StorageError(
-            f"is on a network file system ({kind}), where the queue cannot be kept safely",
-            where=str(directory),
-            fix=_KEEP_LOCAL,
-        )
-
-
-def file_system(directory: Path, mounts: str | None = None) -> str:
-    """Type of the file system of an existing directory, such as `ext4`; `mounts` as above."""
-    text = Path("/proc/self/mountinfo").read_text() if mounts is None else mounts
-    return _file_system(directory.resolve(), text)
-
-
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """One transaction that holds the right to write from its first statement on."""
@@ -301,7 +273,7 @@ def _create(path: Path) -> None:
             raise StorageError(
                 f"the file system allows no write-ahead log (journal mode {mode!r})",
                 where=str(path.parent),
-                fix=_KEEP_LOCAL,
+                fix=KEEP_LOCAL,
             )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -334,15 +306,3 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
             fix="use the version of datasize-tui that wrote it, or move the file away",
         )
     return version
-
-
-def _file_system(directory: Path, mounts: str) -> str:
-    """Type of the file system mounted closest above `directory`."""
-    best, kind = -1, ""
-    for line in mounts.splitlines():
-        left, _, right = line.partition(" - ")
-        # Spaces in mount points are written as octal escapes.
-        mount_point = Path(left.split()[4].encode().decode("unicode_escape"))
-        if directory.is_relative_to(mount_point) and len(mount_point.parts) >= best:
-            best, kind = len(mount_point.parts), right.split()[0]
-    return kind

@@ -180,7 +180,13 @@ ALTER TABLE cards ADD COLUMN proven TEXT NOT NULL DEFAULT '';
 """
 """With which driver, torch and boot the GPU was found to work; empty where it was not."""
 
-STEPS = (_FIRST, _LEVERS, _SHAPES, _FAULTS, _CARDS, _MEMORY, _PROBES)
+_ANSWERS = """
+ALTER TABLE commands ADD COLUMN found_boot TEXT NOT NULL DEFAULT '';
+ALTER TABLE commands ADD COLUMN found_s REAL NOT NULL DEFAULT 0;
+"""
+"""In which boot, and how many seconds after its start, a scheduler that began found a command answered."""
+
+STEPS = (_FIRST, _LEVERS, _SHAPES, _FAULTS, _CARDS, _MEMORY, _PROBES, _ANSWERS)
 """What takes a database from each version to the next; a new one takes them all. Never edit a step
 that was released: add another."""
 

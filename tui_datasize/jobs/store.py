@@ -7,6 +7,7 @@ restarted scheduler could not read back.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +18,12 @@ from tui_datasize.jobs.database import (
     check_integrity,
     create_database,
     open_database,
-    refuse_network_file_system,
     storage_errors,
     transaction,
 )
 from tui_datasize.jobs.dependencies import Dependencies, stranded_by
 from tui_datasize.jobs.faults import Faults
+from tui_datasize.jobs.file_systems import check_file_system
 from tui_datasize.jobs.gpus import CPU
 from tui_datasize.jobs.memory import Learned
 from tui_datasize.jobs.notices import Notices
@@ -31,8 +32,9 @@ from tui_datasize.jobs.schema import ACTIVE, ACTIVE_JOB, NEVER_BEGAN, QUEUED_JOB
 from tui_datasize.jobs.settings import NOT_DRAINING, Settings
 from tui_datasize.jobs.state import IllegalTransitionError, JobState, sources
 from tui_datasize.runlog.claim import utc_now
+from tui_datasize.runlog.identity import boot_id
 
-_COMMANDS_KEPT_DAYS = 7
+_ANSWERS_KEPT_S = 7 * 86400.0
 
 
 class Store:
@@ -44,7 +46,8 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         create_database(path)
-        refuse_network_file_system(path.parent)
+        with storage_errors(path):
+            check_file_system(path.parent)
         self.path = path
         self._connection = open_database(path)
         check_integrity(self._connection, path)
@@ -112,11 +115,22 @@ class Store:
         )
 
     def forget_old_commands(self) -> None:
-        """Remove commands that were answered long ago."""
-        self._run(
-            "DELETE FROM commands WHERE applied_at IS NOT NULL "
-            f"AND julianday(applied_at) < julianday('now', '-{_COMMANDS_KEPT_DAYS} days')"
-        )
+        """Remove commands that were found answered days ago, or before the machine last started.
+
+        Their age goes by the time since that start: the date may be set meanwhile.
+        """
+        now = {"boot": boot_id(), "now_s": time.clock_gettime(time.CLOCK_BOOTTIME), "kept_s": _ANSWERS_KEPT_S}
+        with self.transaction():
+            self._connection.execute(
+                "DELETE FROM commands WHERE found_boot != '' AND (found_boot != :boot "
+                "OR found_s < :now_s - :kept_s)",
+                now,
+            )
+            self._connection.execute(
+                "UPDATE commands SET found_boot = :boot, found_s = :now_s "
+                "WHERE found_boot = '' AND applied_at IS NOT NULL",
+                now,
+            )
 
     def has_notices(self) -> bool:
         """Whether the notification command is still to be told something."""

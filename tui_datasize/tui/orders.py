@@ -196,6 +196,8 @@ class OrderDesk:
             text += f", {there_already(acknowledgement.present, keep_terms=keep_terms)}"
         if acknowledgement.failed:
             text += f" ({acknowledgement.failed:,} of them failed: r retries)"
+        if acknowledgement.doubt:
+            text += f"; {acknowledgement.doubt}"
         return self._answer(acknowledgement, text)
 
     def _change(self, order: Change) -> tuple[str, bool]:
