@@ -336,3 +336,16 @@ def test_many_answers_are_counted(capsys):
         "500 runs: held",
         "1 run: is running; cancel it to stop it",
     ]
+
+
+def test_status_says_that_nothing_starts_where_there_are_no_slots(project, capsys, monkeypatch):
+    monkeypatch.setattr(QueueClient, "slots", lambda _client: 0)
+    assert main(["queue", "small"]) == 0
+    apply_all(project)
+    assert main(["status"]) == 0
+    told = capsys.readouterr().err
+    assert "there are 0 slots, what waits does not start; `datasize-tui doctor` tells why" in told
+    assert "1 slot" not in told
+    assert main(["status", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["slots"], shown["ends_in_s"]) == (0, None)

@@ -64,6 +64,12 @@ def test_runs_end_one_after_the_other_on_the_slots_there_are():
     assert ends == pytest.approx({"running": 5, "q0": 10, "q1": 15, "q2": 20})
 
 
+def test_what_waits_has_no_end_where_there_are_no_slots():
+    running, waiting = work("a", is_running=True, used_s=30), work("b")
+    ends = [estimate.ends_in_s for estimate in forecast([waiting, running], Paces(FINISHED), slots=0)]
+    assert (ends[0] is None, ends[1]) == (False, None)
+
+
 def test_a_run_does_not_begin_before_its_source_has_ended():
     paces = Paces([work(used_s=10.0)])
     works = [work("source"), work("later", after=("source",)), work("free")]

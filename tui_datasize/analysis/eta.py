@@ -158,7 +158,7 @@ def forecast(unfinished: Iterable[Work], paces: Paces, slots: int) -> list[Estim
     Args:
         unfinished: Those that run or will, in the order in which the queue starts them.
         paces: What is known of the time that runs take.
-        slots: Workers that the devices take at once, at least 1.
+        slots: Workers that the devices take at once; with 0 nothing that waits begins.
     """
     works = sorted(unfinished, key=lambda work: not work.is_running)
     packs = _packs(works, paces)
@@ -204,7 +204,7 @@ def _end(
     """When a run ends that takes the next free slot; `free_at_s` is a heap, one entry per slot used."""
     sources = [ends_s[source] for source in work.after if source in ends_s]
     known = [end for end in sources if end is not None]
-    if remaining_s is None or len(known) < len(sources):
+    if remaining_s is None or len(known) < len(sources) or not (slots or work.is_running):
         return None
     is_slot_unused = len(free_at_s) < slots or work.is_running
     start_s = 0.0 if is_slot_unused else heapq.heappop(free_at_s)

@@ -151,14 +151,21 @@ class Look:
             yield self.waiting
         if not self.estimates:
             return
-        runs, slots = plural(len(self.estimates), "run"), plural(self.slots, "slot")
-        ends_in_s = latest(self.estimates.values())
-        known = "not known yet" if ends_in_s is None else f"about {duration(ends_in_s)}"
-        known = "any moment" if ends_in_s == 0 else known
-        yield f"time left: {known} for {runs} on {slots}"
+        yield self._time_left()
         bases = Counter(estimate.basis for estimate in self.estimates.values() if estimate.basis)
         for basis, count in bases.most_common(_BASES_SHOWN):
             yield f"  learned from {basis} ({plural(count, 'run')})"
+
+    def _time_left(self) -> str:
+        runs, ends_in_s = plural(len(self.estimates), "run"), latest(self.estimates.values())
+        if not self.slots and ends_in_s is None:
+            return (
+                f"time left: not known for {runs}: there are 0 slots, what waits does not start; "
+                "`datasize-tui doctor` tells why"
+            )
+        known = "not known yet" if ends_in_s is None else f"about {duration(ends_in_s)}"
+        known = "any moment" if ends_in_s == 0 else known
+        return f"time left: {known} for {runs}" + (f" on {plural(self.slots, 'slot')}" if self.slots else "")
 
 
 def _reached(client: QueueClient, jobs: Sequence[Job]) -> Mapping[str, Reached]:
@@ -179,7 +186,7 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
             fix="`datasize-tui queue EXPERIMENT` queues one",
         )
     settings = client.settings()
-    ahead = look_ahead(client.executions(), jobs, client.slots() or 1, _reached(client, jobs))
+    ahead = look_ahead(client.executions(), jobs, client.slots(), _reached(client, jobs))
     shown = {job.run_id for job in of_interest}
     return Look(
         jobs=of_interest,

@@ -47,8 +47,9 @@ def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell])
     lost = sum(_is_incomplete(snapshot, cell.run_id) for cell in cells)
     updates = sum(cell.updates for cell in cells)
     seconds = snapshot.forecast.estimate_s(cell.spec for cell in cells)
-    slots = plural(snapshot.forecast.slots, "slot")
-    estimate = f"about {duration(seconds)} on {slots}" if seconds is not None else "time not known yet"
+    slots = snapshot.forecast.slots
+    unknown = "time not known yet" if slots else "time not known: there are 0 slots"
+    estimate = unknown if seconds is None else f"about {duration(seconds)} on {plural(slots, 'slot')}"
     return [
         ("", plan.title),
         ("", ""),

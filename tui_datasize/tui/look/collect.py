@@ -204,11 +204,10 @@ class Collector:
 
     def _slots(self, devices: DeviceReport | None, alive: bool) -> int:
         """Jobs that are taken at once: as the scheduler that runs says, else as the project's file does."""
-        if alive and self._settings.slots:
+        if alive and self._settings.slots is not None:
             return self._settings.slots
         asked = self._plan.devices if self._plan else DeviceSettings()
-        found = capacities(devices, asked.slots_per_gpu, asked.cpu_slots) if devices else {}
-        return max(1, sum(found.values()))
+        return sum(capacities(devices, asked.slots_per_gpu, asked.cpu_slots).values()) if devices else 1
 
     def _look_ahead(self, slots: int, facts: Mapping[str, RunFacts]) -> Forecast:
         return self._outlook.look(self._jobs, self._queue, slots, facts)

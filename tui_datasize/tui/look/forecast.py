@@ -62,7 +62,7 @@ def look_ahead(
     Args:
         executions: The unfinished jobs, in the order in which they run, and some that succeeded.
         jobs: All jobs.
-        slots: Runs that the devices take at once.
+        slots: Runs that the devices take at once; with 0 nothing that waits has an end.
         reached: By run id, how far runs have come; without it only their time so far tells.
     """
     after = {job.run_id: job.waits_for for job in jobs if job.waits_for}

@@ -107,7 +107,10 @@ def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | No
     )
     estimates = [e for e in snapshot.forecast.estimates.values() if e.experiment == plan.name]
     ends_in_s = snapshot.forecast.experiment_ends_in_s.get(plan.name)
-    left = f"about {duration(ends_in_s)} on {plural(snapshot.forecast.slots, 'slot')}"
+    slots = snapshot.forecast.slots
+    on = f" on {plural(slots, 'slot')}" if slots else ""
+    unknown = "not known yet" if slots else "not known: there are 0 slots, what waits does not start"
+    left = unknown if ends_in_s is None else f"about {duration(ends_in_s)}{on}"
     bases = Counter(estimate.basis for estimate in estimates if estimate.basis)
     rows = [
         ("experiment", plan.name),
@@ -116,7 +119,7 @@ def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | No
         ("data set", plan.dataset),
         ("in all", plural(len(plan.cells), "run")),
         ("runs", counts),
-        ("time left", "" if not estimates else "not known yet" if ends_in_s is None else left),
+        ("time left", left if estimates else ""),
         *(("learned from", f"{basis} ({plural(count, 'run')})") for basis, count in bases.most_common()),
         ("CPU-hours", _hours(usage.cpu_s) if usage else "0"),
         ("GPU-hours", _hours(usage.gpu_s) if usage else "0"),
