@@ -21,10 +21,18 @@ STARTING = {
     "jobs/file_systems.py": ["subprocess.run"],
     "jobs/launch.py": ["subprocess.Popen"],
     "jobs/notify.py": ["subprocess.Popen"],
+    "jobs/probes.py": ["subprocess.Popen"],
     "jobs/spawn.py": ["subprocess.Popen"],
     "jobs/warm.py": ["subprocess.Popen"],
     "programs.py": ["subprocess.run"],
     "training/decoders.py": ["subprocess.Popen"],
+    "training/selftest/bits.py": ["subprocess.run"],
+    "training/selftest/end_to_end.py": ["subprocess.run", "subprocess.run"],
+    "training/selftest/faults.py": ["subprocess.run"],
+    "training/selftest/gpu_tests.py": ["subprocess.run"],
+    "training/selftest/probe.py": ["subprocess.run"],
+    "training/selftest/runner.py": ["subprocess.Popen"],
+    "training/selftest/speed.py": ["subprocess.run"],
     "tui/doctor.py": ["asyncio.create_subprocess_exec"],
 }
 """Where programs are started: the one that is added here must start no interpreter and no git of its own."""
