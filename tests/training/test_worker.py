@@ -279,7 +279,7 @@ def test_a_gpu_run_resumes_bit_for_bit(queue_run, monkeypatch):
     spec = small_spec(model=ModelSpec("cnn3", {"width": 8}))
     whole, broken = queue_run(spec), queue_run(spec)
     train(whole)
-    assert json.loads(whole.provenance.read_text())["device"] == "cuda"
+    assert json.loads(whole.provenance.read_text())["device"] == torch.cuda.get_device_name()
     train_until(broken, 21)
     train(broken)
     assert evaluations(broken) == evaluations(whole)
