@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tui_datasize.training.accelerator.choice import accelerator_of
+
 _BLOCK_BATCHES = 64
 
 
@@ -106,5 +108,5 @@ class BatchOrder:
         epochs = -(-missing // self._images)
         drawn = [torch.randperm(self._images, generator=self._generator) for _ in range(epochs)]
         rest = self._pending[self._used :]
-        self._pending = torch.cat([rest, torch.cat(drawn).to(rest.device)])
+        self._pending = torch.cat([rest, accelerator_of(rest.device).send(torch.cat(drawn))])
         self._used = 0

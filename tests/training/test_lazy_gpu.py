@@ -1,0 +1,284 @@
+"""Updates and evaluations of every model and option on a card of shapes: one device, and no waiting."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from itertools import combinations
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import DynamicOutputShapeException
+
+from tests.fakes import fake_spec
+from tests.training.graph_trainers import evaluate
+from tests.training.lazy_gpu import LAZY, DevicesMixedError, HostWaitsError, LazyGpu
+from tui_datasize.experiments.architectures import MODELS
+from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec, Transfer
+from tui_datasize.training.arrays import ImageSplit, LoadedDataset
+from tui_datasize.training.engine import Batch, Trainer
+from tui_datasize.training.models.dropout import Dropout
+from tui_datasize.training.placement import has_room, nowhere
+from tui_datasize.training.transfer import SourceWeights
+
+Settings = Mapping[str, Any]
+"""Values of `RunSpec` by the names of its fields, those of its tables behind a dot."""
+
+SGD = {"optimizer.name": "sgd"}
+OPTIONS: Mapping[str, Settings] = {
+    "batch_size": {"batch_size": 7},
+    "optimizer.name=sgd": SGD,
+    "optimizer.lr": {"optimizer.lr": 0.1},
+    "optimizer.weight_decay": {"optimizer.weight_decay": 0.1},
+    "optimizer.momentum": {**SGD, "optimizer.momentum": 0.9},
+    "optimizer.nesterov": {**SGD, "optimizer.momentum": 0.9, "optimizer.nesterov": True},
+    "clip_grad_norm": {"clip_grad_norm": 1.0},
+    "augmentation.resized_crop": {"augmentation.resized_crop": 0.3, "augmentation.crop_px": 12},
+    "augmentation.crop_px": {"augmentation.crop_px": 12},
+    "augmentation.crop_padding_px": {"augmentation.crop_padding_px": 2},
+    "augmentation.flip": {"augmentation.flip": 0.5},
+    "augmentation.rotation_deg": {"augmentation.rotation_deg": 20.0},
+    "augmentation.brightness": {"augmentation.brightness": 0.3},
+    "augmentation.contrast": {"augmentation.contrast": 0.3},
+    "augmentation.saturation": {"augmentation.saturation": 0.3},
+    "augmentation.sharpness": {"augmentation.sharpness": 0.3},
+    "augmentation.trivial_augment": {"augmentation.trivial_augment": True},
+    "augmentation.random_erasing": {"augmentation.random_erasing": 0.3},
+    "augmentation.mixup": {"augmentation.mixup": 0.4},
+    "augmentation.cutmix": {"augmentation.cutmix": 1.0},
+    "augmentation.repeats": {"augmentation.repeats": 3},
+    "schedule.name=step": {"schedule.name": "step", "schedule.step": 0.2},
+    "schedule.name=multistep": {"schedule.name": "multistep", "schedule.milestones": (0.3, 0.6)},
+    "schedule.name=cosine": {"schedule.name": "cosine"},
+    "schedule.warmup": {"schedule.warmup": 0.2},
+    "label_smoothing": {"label_smoothing": 0.1},
+    "ema_decay": {"ema_decay": 0.9},
+    "transfer": {"transfer": Transfer("source", 1, freeze=False)},
+    "transfer.freeze": {"transfer": Transfer("source", None, freeze=True)},
+    "protocol.measured=last-batch": {"protocol.measured": "last-batch"},
+    "protocol.partial_batches": {"protocol.partial_batches": True, "budget": Budget("epochs", 3)},
+}
+"""What changes the work of the card, one at a time."""
+
+OF_THE_HOST = {
+    *("experiment", "dataset", "train_size", "seed", "budget.unit=epochs", "budget.unit=samples"),
+    *("budget.amount", "subset.strategy=balanced", "subset.strategy=first", "subset.strategy=random"),
+    *("subset.nested", "subset.seed", "subset.imbalance", "evaluations", "classes.half=source"),
+    *("classes.half=target", "classes.seed", "label_noise.fraction", "label_noise.confusion", "image_px"),
+    *("imported", "protocol.f1=micro", "transfer.source", "transfer.layers", "model.name", "model.options"),
+    *("budget.unit=updates", "schedule.unit=updates", "schedule.step", "schedule.milestones"),
+    *("schedule.gamma", "schedule.warmup_start", "schedule.floor"),
+}
+"""What decides which images there are, how many updates, what the rate is, or what is written."""
+
+ELSEWHERE = {"precision=fp32", "precision=tf32", "precision=bf16"}
+"""Autocast knows no such card: the strict stand-in has them."""
+
+MODEL_OPTIONS: Mapping[str, ModelSpec] = {
+    "cnn3": ModelSpec("cnn3", {"dropout": 0.0}),
+    "cnn3.dropout": ModelSpec("cnn3"),
+    "cnn3.width": ModelSpec("cnn3", {"width": 4}),
+    "cnn3.published": ModelSpec("cnn3", {"published": True}),
+    "mlp": ModelSpec("mlp"),
+    "mlp.hidden": ModelSpec("mlp", {"hidden": 8}),
+    "mlp.layers": ModelSpec("mlp", {"layers": 3}),
+    "mlp.dropout": ModelSpec("mlp", {"dropout": 0.5}),
+    "resnet": ModelSpec("resnet", {"depth": 8}),
+    "resnet.depth": ModelSpec("resnet", {"depth": 14}),
+    "resnet.shortcuts": ModelSpec("resnet", {"depth": 8, "shortcuts": False}),
+    "resnet.width": ModelSpec("resnet", {"depth": 8, "width": 4}),
+    "resnet.input_px": ModelSpec("resnet", {"depth": 8, "input_px": 20}),
+    "resnet.input_channels": ModelSpec("resnet", {"depth": 8, "input_channels": 3}),
+    "alexnet": ModelSpec("alexnet", {"input_px": 64, "dropout": 0.0}),
+    "alexnet.width": ModelSpec("alexnet", {"input_px": 64, "width": 8}),
+    "alexnet.dropout": ModelSpec("alexnet", {"input_px": 64}),
+    "alexnet.initialisation": ModelSpec("alexnet", {"input_px": 64, "initialisation": "kaiming-normal"}),
+    "alexnet.input_px": ModelSpec("alexnet", {"input_px": 80, "width": 8}),
+    "alexnet.input_channels": ModelSpec("alexnet", {"input_px": 64, "width": 8, "input_channels": 3}),
+}
+
+WAITS = {"readings": 2, "a block of logits": 2}
+"""Losses and norms of the updates before; logits and labels of a pass."""
+
+
+def images(count: int, side_px: int = 16) -> ImageSplit:
+    numbers = np.random.default_rng(count)
+    return ImageSplit(
+        numbers.integers(0, 256, (count, 3, side_px, side_px), dtype=np.uint8),
+        np.arange(count) % 5,
+        np.zeros(count, dtype=np.uint64),
+    )
+
+
+DATA = LoadedDataset("made", images(20), images(10), tuple("abcde"), (0.5,) * 3, (0.2,) * 3, "0" * 16)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    lazy = LazyGpu(monkeypatch)
+    with lazy.active():
+        yield lazy
+
+
+def spec_of(settings: Settings, model: ModelSpec = MODEL_OPTIONS["mlp.dropout"]) -> RunSpec:
+    spec = fake_spec(model=model, train_size=20, batch_size=8, budget=Budget("updates", 40))
+    for name, value in settings.items():
+        table, _, inner = name.rpartition(".")
+        changed = replace(getattr(spec, table), **{inner: value}) if table else value
+        spec = replace(spec, **{table or name: changed})
+    return spec
+
+
+def trainer_of(spec: RunSpec, **changes: Any) -> Trainer:
+    source = None
+    if spec.transfer:
+        plain = Trainer(replace(spec, transfer=None), DATA, np.arange(20), torch.device("cpu"))
+        source = SourceWeights(spec.transfer, plain.model.state_dict(), "source")
+    return Trainer(spec, DATA, np.arange(20), LAZY, source, **changes)
+
+
+def train(gpu: LazyGpu, trainer: Trainer) -> None:
+    """An update, an evaluation, another update."""
+    with gpu.updating():
+        trainer.step()
+    gpu.waits = 0
+    assert len(trainer.read().losses) == 1
+    assert gpu.waits == WAITS["readings"]
+    evaluate(trainer)
+    assert gpu.waits == sum(WAITS.values())
+    with gpu.updating():
+        trainer.step()
+    assert all(one.device == LAZY for one in trainer.evaluated_model.state_dict().values())
+
+
+def named(table: Any, before: str = "") -> Iterator[str]:
+    """The fields of a table and of those within it; those of a few words with each but the default."""
+    hints = get_type_hints(table)
+    for field in fields(table):
+        name, hint = before + field.name, hints[field.name]
+        inner = next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)
+        if get_origin(hint) is Literal:
+            yield from (f"{name}={word}" for word in get_args(hint) if word != field.default)
+        elif inner is None or type(None) in get_args(hint):
+            yield name
+        if inner is not None:
+            yield from named(inner, f"{name}.")
+
+
+def test_every_option_of_a_run_is_tried_or_said_to_be_of_the_host():
+    assert sorted(named(RunSpec)) == sorted([*OPTIONS, *OF_THE_HOST, *ELSEWHERE])
+    found = [
+        name if option is None else f"{name}.{option}"
+        for name in MODELS
+        for option in (None, *MODELS[name].options)
+    ]
+    assert sorted(found) == sorted(MODEL_OPTIONS)
+
+
+@pytest.mark.parametrize("model", MODEL_OPTIONS.values(), ids=MODEL_OPTIONS)
+def test_each_model_stays_on_the_card_and_waits_for_nothing(model, gpu):
+    train(gpu, trainer_of(spec_of({}, model)))
+
+
+@pytest.mark.parametrize("settings", OPTIONS.values(), ids=OPTIONS)
+def test_each_option_stays_on_the_card_and_waits_for_nothing(settings, gpu):
+    train(gpu, trainer_of(spec_of(settings)))
+
+
+def exclusive(*names: str) -> Sequence[Settings]:
+    return ({}, *(OPTIONS[name] for name in names))
+
+
+CHOICES: Mapping[str, Sequence[Any]] = {
+    "model": [MODEL_OPTIONS[name] for name in ("mlp.dropout", "cnn3.width", "resnet.width")],
+    "room": [has_room, nowhere],
+    "optimizer": exclusive("optimizer.nesterov"),
+    "schedule": exclusive("schedule.name=cosine"),
+    "transfer": exclusive("transfer", "transfer.freeze"),
+    **{
+        name: exclusive(name)
+        for name in OPTIONS
+        if name.partition(".")[0] not in ("batch_size", "optimizer", "schedule", "transfer")
+    },
+}
+
+
+def in_pairs() -> Iterator[Mapping[str, Any]]:
+    """Choices so that each two of them meet, greedily."""
+    numbers = random.Random(0)
+    places = {name: range(len(values)) for name, values in CHOICES.items()}
+    left = {
+        ((one, first), (other, second))
+        for one, other in combinations(places, 2)
+        for first in places[one]
+        for second in places[other]
+    }
+    while left:
+        drawn = [{name: numbers.choice(places[name]) for name in places} for _ in range(200)]
+        met = [left.intersection(combinations(row.items(), 2)) for row in drawn]
+        best = max(range(len(drawn)), key=lambda place: len(met[place]))
+        left -= met[best]
+        if met[best]:
+            yield {name: CHOICES[name][place] for name, place in drawn[best].items()}
+
+
+@pytest.mark.parametrize("row", list(in_pairs()))
+def test_options_two_by_two_stay_on_the_card_and_wait_for_nothing(row, gpu):
+    settings = {
+        key: value
+        for name, given in row.items()
+        if name not in ("model", "room")
+        for key, value in given.items()
+    }
+    train(gpu, trainer_of(spec_of(settings, row["model"]), room=row["room"]))
+
+
+def spoiled(monkeypatch: pytest.MonkeyPatch, spoil: Any) -> Trainer:
+    """A trainer in whose updates something is done to the inputs."""
+    trainer = trainer_of(spec_of({}))
+    batch = trainer._batch
+    monkeypatch.setattr(trainer, "_batch", lambda rows: spoil(batch(rows)))
+    return trainer
+
+
+def times(number: Any) -> Any:
+    return lambda batch: Batch(batch.inputs * number(batch.inputs), batch.targets)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (times(lambda inputs: inputs.mean().item()), HostWaitsError),
+        (times(lambda inputs: float(inputs.flatten()[0])), HostWaitsError),
+        (times(lambda inputs: inputs.flatten()[:2].tolist()[0]), HostWaitsError),
+        (times(lambda inputs: 1 if (inputs > 0).any() else 2), HostWaitsError),
+        (times(lambda inputs: inputs.mean().cpu()), HostWaitsError),
+        (times(lambda inputs: torch.tensor([2.0]).to(inputs.device)), HostWaitsError),
+        (times(lambda inputs: torch.tensor([2.0], device=inputs.device)), HostWaitsError),
+        (times(lambda inputs: inputs[inputs > 0].mean()), DynamicOutputShapeException),
+        (times(lambda inputs: inputs.nonzero().sum()), DynamicOutputShapeException),
+        (times(lambda inputs: torch.ones(inputs.shape)), DevicesMixedError),
+        (times(lambda _inputs: torch.ones(1)), DevicesMixedError),
+        (times(lambda inputs: torch.rand_like(inputs, generator=torch.Generator())), DevicesMixedError),
+        (
+            times(lambda inputs: torch.empty_like(inputs).uniform_(generator=torch.Generator())),
+            DevicesMixedError,
+        ),
+    ],
+)
+def test_an_update_that_waits_or_mixes_devices_is_seen(spoil, told, gpu, monkeypatch):
+    trainer = spoiled(monkeypatch, spoil)
+    with gpu.updating(), pytest.raises(told):
+        trainer.step()
+
+
+def test_what_is_drawn_on_the_card_comes_from_a_generator_of_the_card(gpu):
+    trainer = trainer_of(spec_of({}))
+    for module in trainer.model.modules():
+        if isinstance(module, Dropout):
+            module.generator = torch.Generator()
+    with gpu.updating(), pytest.raises(ValueError, match="expected a generator of lazy"):
+        trainer.step()
