@@ -91,5 +91,8 @@ def moment_of(known: Mapping[str, str]) -> Moment:
     except ValueError:
         epoch = -1.0
     if not 0 <= epoch < float("inf"):
-        raise ValueError(f"the epoch is {known['epoch']!r}, expected a number of 0 or more")
+        expected = (
+            "expected a number of 0 or more; --column epoch=COLUMN names another, --ignore COLUMN reads none"
+        )
+        raise ValueError(f"the epoch is {known['epoch']!r}, {expected}")
     return Moment(update, epoch)
