@@ -12,7 +12,7 @@ from tests.faults.corruption import CaseRunner
 pytestmark = pytest.mark.faults
 
 QUICK = ("status", "experiments", "logs", "hold", "scheduler")
-CASES = 10
+CASES = 5
 
 
 def test_every_command_answers_whatever_one_file_holds(tmp_path: Path) -> None:

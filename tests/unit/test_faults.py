@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ from tui_datasize.cli import main
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.database import create_database, open_database
 from tui_datasize.jobs.faults import FaultKind, read_faults
+from tui_datasize.jobs.schema import STEPS
 from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -115,8 +117,13 @@ def test_what_else_a_disk_may_lack(
 
 def test_a_database_without_the_table_gets_it(project: ProjectPaths) -> None:
     create_database(project.queue)
-    with closing(open_database(project.queue)) as connection:
-        connection.execute("DROP TABLE faults")
+    with closing(sqlite3.connect(project.queue)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        for (name,) in tables:
+            if name != "sqlite_sequence":
+                connection.execute(f"DROP TABLE {name}")
+        for step in STEPS[:3]:
+            connection.executescript(step)
         connection.execute("PRAGMA user_version = 3")
     with closing(open_database(project.queue)) as connection:
         assert read_faults(connection) == []

@@ -66,7 +66,14 @@ class Story:
 
     def _run(self, store: Store, spec: RunSpec) -> None:
         dispatcher = Dispatcher(
-            store, self.project, Mock(), Mock(), Mock(), Mock(), self.project.root.parent / "slots"
+            store,
+            self.project,
+            Mock(),
+            Mock(),
+            Mock(),
+            Mock(),
+            self.project.root.parent / "slots",
+            Mock(),
         )
         job = next(job for job in store.waiting(9) if job.run_id == spec.run_id)
         lane = dispatcher._prepare_lane(job, 0)

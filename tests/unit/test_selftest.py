@@ -162,13 +162,19 @@ def test_json_alone_is_on_stdout_and_a_file_gets_it_too(steps, tmp_path, capsys)
         (["speeed"], "speeed: no such step; expected some of probe, kernels"),
         (["-o", "/nowhere/at/all.json"], "no folder /nowhere/at"),
         (["-o", "/dev/null"], "no regular file"),
-        (["--patience", "0"], "expected a number from 1 to 20, got 0"),
     ],
 )
 def test_wrong_usage_is_one_line(words, expected, capsys):
     assert main(["selftest", *words]) == EXIT_BAD_INPUT
     (line,) = capsys.readouterr().err.splitlines()
     assert expected in line
+
+
+@pytest.mark.parametrize("text", ["0", "nan", "1e9", "many"])
+def test_patience_has_bounds(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["selftest", "--patience", text])
+    assert f"--patience: expected a number from 1 to 20, got {text}" in capsys.readouterr().err
 
 
 def test_while_runs_are_at_work_it_waits_for_a_word(tmp_path, monkeypatch, capsys):

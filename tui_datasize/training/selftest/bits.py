@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.programs import python_module
 from tui_datasize.training import checkpoint
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Readings
@@ -91,7 +92,7 @@ def _file(folder: Path, name: str) -> Path:
 
 def _train_and_be_killed(folder: Path) -> None:
     """Have a process of its own train each kind of run for a part, and kill it."""
-    command = [sys.executable, "-P", "-m", __name__, str(folder)]
+    command = python_module(__name__, str(folder))
     done = subprocess.run(command, check=False, timeout=_KILL_PATIENCE_S)
     if done.returncode != -signal.SIGKILL:
         raise RuntimeError(f"the process that was to be killed ended with {done.returncode}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import signal
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--patience",
-        type=float,
+        type=_patience,
         default=1.0,
         metavar="N",
         help="multiply the time limits of all steps, on a machine that is busy (default: 1)",
@@ -98,12 +99,20 @@ def selftest(arguments: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
 
 
+def _patience(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 1 <= number <= _MOST_PATIENCE:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {_MOST_PATIENCE}, got {text}")
+    return number
+
+
 def _problem(arguments: argparse.Namespace) -> str:
     unknown = [name for name in arguments.steps if name not in STEPS]
     if unknown:
         return f"{unknown[0]}: no such step; expected some of {', '.join(STEPS)}"
-    if not 1 <= arguments.patience <= _MOST_PATIENCE:
-        return f"--patience: expected a number from 1 to {_MOST_PATIENCE}, got {arguments.patience:g}"
     output: Path | None = arguments.output
     if output is not None:
         if output.is_dir() or output.is_symlink() or (output.exists() and not output.is_file()):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from datetime import datetime
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_datasize.files import parse_object, read_object
+from tui_datasize.programs import python_module
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.training.selftest.findings import Findings
 from tui_datasize.training.selftest.subject import Subject
@@ -90,13 +90,13 @@ def _look(subject: Subject, findings: Findings, project: ProjectPaths, began_s: 
 
 
 def _command(project: ProjectPaths, environment: dict[str, str], *words: str) -> int:
-    command = [sys.executable, "-P", "-m", "tui_datasize", *words, "--project", str(project.root)]
+    command = python_module("tui_datasize", *words, "--project", str(project.root))
     return subprocess.run(command, env=environment, check=False).returncode
 
 
 def _doctor(project: ProjectPaths, environment: dict[str, str]) -> Any:
     """The checks of `doctor`, for whoever reads the record."""
-    command = [sys.executable, "-P", "-m", "tui_datasize", "doctor", "--json", "--project", str(project.root)]
+    command = python_module("tui_datasize", "doctor", "--json", "--project", str(project.root))
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, check=False, timeout=_DOCTOR_PATIENCE_S

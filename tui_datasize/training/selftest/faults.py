@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from tui_datasize.experiments.spec import SCHEMA_VERSION, ModelSpec
+from tui_datasize.programs import python_module
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.training.selftest import subject as subjects
 from tui_datasize.training.selftest.catalogue import STEPS
@@ -25,7 +25,7 @@ def run(_subject: Subject, findings: Findings) -> None:
     """Probes each name, and has a worker claim a run for the first."""
     for name in _NAMES:
         kind = name.partition("-")[0]
-        done = _python(["-m", _PROBE], name)
+        done = _python(name, _PROBE)
         try:
             answer = json.loads(done.stdout.splitlines()[-1])
         except (ValueError, IndexError):
@@ -50,7 +50,7 @@ def _check_worker(findings: Findings) -> None:
         paths.directory.mkdir(parents=True)
         document = {"schema_version": SCHEMA_VERSION, "run_id": spec.run_id, "spec": spec.to_dict()}
         paths.spec.write_text(json.dumps(document), encoding="utf-8")
-        _python(["-m", "tui_datasize.training", str(paths.directory)], _NAMES[0])
+        _python(_NAMES[0], "tui_datasize.training", str(paths.directory))
         try:
             end = json.loads(paths.exit.read_bytes())
         except (OSError, ValueError):
@@ -61,9 +61,9 @@ def _check_worker(findings: Findings) -> None:
         findings.check("nothing was trained", not paths.metrics.exists(), "metrics were written")
 
 
-def _python(arguments: list[str], device: str) -> subprocess.CompletedProcess[str]:
+def _python(device: str, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-P", *arguments],
+        python_module(module, *arguments),
         env=os.environ | {"CUDA_VISIBLE_DEVICES": device},
         capture_output=True,
         text=True,

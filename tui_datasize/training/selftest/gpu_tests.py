@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import tui_datasize
+from tui_datasize.programs import python_module
 from tui_datasize.training.selftest.findings import Findings, NotHere
 from tui_datasize.training.selftest.subject import Subject
 
@@ -23,7 +23,7 @@ def run(_subject: Subject, findings: Findings) -> None:
     root = Path(tui_datasize.__file__).resolve().parents[1]
     if not (root / "tests" / "training").is_dir():
         raise NotHere("the tests are not installed; run it from a checkout")
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-m", _MARKER, "tests"]
+    command = python_module("pytest", "-n", "0", "-q", "-m", _MARKER, "tests")
     done = subprocess.run(
         command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

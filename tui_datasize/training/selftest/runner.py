@@ -6,7 +6,6 @@ import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 import tui_datasize
 from tui_datasize.files import read_end, read_object
+from tui_datasize.programs import python_module
 from tui_datasize.training.selftest.catalogue import Step
 
 Verdict: TypeAlias = Literal["ok", "fail", "left out"]
@@ -76,7 +76,7 @@ def run_step(step: Step, environment: Mapping[str, str], folder: Path, patience:
     late = ""
     with _ending_leftovers(), log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _CHILD, step.name, str(file), f"{limit_s:.0f}"],
+            python_module(_CHILD, step.name, str(file), f"{limit_s:.0f}"),
             env=dict(environment) | {"PYTHONPATH": _import_path(environment)},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from tui_datasize.experiments.spec import ModelSpec, RunSpec
+from tui_datasize.programs import python_module
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.packs.implementations import IMPLEMENTATIONS
 from tui_datasize.training.provenance import Implementation
@@ -63,7 +63,7 @@ def _rate(subject: Subject, specs: Sequence[RunSpec], data: LoadedDataset, way: 
 def _process_start_s() -> float:
     """From the start of a process to the end of its first update."""
     started_s = time.monotonic()
-    subprocess.run([sys.executable, "-P", "-m", __name__], check=True, timeout=_START_PATIENCE_S)
+    subprocess.run(python_module(__name__), check=True, timeout=_START_PATIENCE_S)
     return time.monotonic() - started_s
 
 
