@@ -223,10 +223,14 @@ def _has_holder_of_deleted(place: int, name: str) -> bool:
     own = str(os.getpid())
     for process in Path("/proc").glob("[0-9]*"):
         # Processes of others cannot be looked into, and have no slots here; any may end meanwhile.
+        opened: list[Path] = []
         with suppress(OSError):
-            opened = () if process.name == own else (process / "fd").iterdir()
-            if any(link.readlink() == deleted for link in opened):
-                return True
+            opened += () if process.name == own else (process / "fd").iterdir()
+        for link in opened:
+            # A worker that begins closes what it does not need: one that is gone says nothing of the rest.
+            with suppress(OSError):
+                if link.readlink() == deleted:
+                    return True
     return False
 
 
