@@ -10,9 +10,10 @@ from tests.fakes import write_run
 from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Stage, empty_stage
 from tui_datasize.analysis.curve import metric_named
+from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.errors import ConfigError
 from tui_datasize.jobs.state import JobState
-from tui_datasize.tui.analysis.asked import FIELDS, NOTHING, Asked, read_asked
+from tui_datasize.tui.analysis.asked import FIELDS, asked_as_written, read_asked
 
 ACCURACY, LOSS = metric_named("test_accuracy"), metric_named("test_loss")
 
@@ -35,10 +36,10 @@ def test_what_is_written_is_read_and_written_again():
     asked = Asked(target=0.955, fit_from=1000, delta=0.005, runs=20)
     texts = write(target="95.5 %", fit_from="1,000", worth_it="0.5%", budget="20")
     assert read_asked(texts, ACCURACY) == asked
-    assert read_asked(asked.written(ACCURACY), ACCURACY) == asked
+    assert read_asked(asked_as_written(asked, ACCURACY), ACCURACY) == asked
     assert read_asked(write(), ACCURACY) == NOTHING
     loss = Asked(target=0.25)
-    assert read_asked(loss.written(LOSS), LOSS) == loss
+    assert read_asked(asked_as_written(loss, LOSS), LOSS) == loss
     assert asked.of_other_metric() == Asked(fit_from=1000, runs=20)
 
 

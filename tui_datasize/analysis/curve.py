@@ -48,6 +48,55 @@ class Metric:
         """The largest value that it can have; the smallest is 0 for every metric."""
         return 1.0 if self.is_share else math.inf
 
+    @property
+    def scale(self) -> float:
+        """From a value to the number that is shown: percent for shares."""
+        return 100.0 if self.is_share else 1.0
+
+    @property
+    def heading(self) -> str:
+        """Its name with the unit of the number that is shown."""
+        return f"{self.title.lower()}{', %' if self.is_share else ''}"
+
+    def text(self, value: float, digits: int | None = None) -> str:
+        """A value as people read it.
+
+        Args:
+            value: In [0, 1] for a share.
+            digits: Behind the point; None for as many as tables have.
+
+        >>> metric_named("test_accuracy").text(0.9512), metric_named("test_loss").text(0.305)
+        ('95.12 %', '0.3050')
+        >>> metric_named("test_accuracy").text(-1e-9, 1), metric_named("wall_s").text(61.5)
+        ('0.0 %', '61.50 s')
+        """
+        return self._number(value, digits) + (" %" if self.is_share else self._unit)
+
+    def difference(self, value: float, digits: int | None = None) -> str:
+        """A difference of two values without its sign: in points for shares.
+
+        >>> metric_named("test_accuracy").difference(0.005)
+        '0.50 points'
+        """
+        return self._number(value, digits) + (" points" if self.is_share else self._unit)
+
+    def change(self, value: float, digits: int | None = None) -> str:
+        """A difference with its sign.
+
+        >>> metric_named("test_accuracy").change(0.005), metric_named("test_loss").change(-0.02)
+        ('+0.50 points', '-0.0200')
+        """
+        text = self.difference(value, digits)
+        return f"+{text}" if value > 0 and text != self.difference(0, digits) else text
+
+    @property
+    def _unit(self) -> str:
+        return " s" if self.name.endswith("_s") else ""
+
+    def _number(self, value: float, digits: int | None) -> str:
+        usual = 2 if self.is_share or self._unit else 4
+        return f"{self.scale * value:z.{usual if digits is None else digits}f}"
+
 
 def _shared_metrics(split: str, title: str) -> tuple[Metric, ...]:
     return (

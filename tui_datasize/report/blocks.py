@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tui_datasize.report.chart import Chart
-from tui_datasize.report.heat import HeatMap
+from tui_datasize.answers.answer import Figure as Picture
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Table:
 class Figure:
     """A chart and what it shows."""
 
-    chart: Chart | HeatMap
+    chart: Picture
     caption: str
 
 

@@ -16,11 +16,12 @@ from tui_datasize.analysis.fitting import LawFit
 from tui_datasize.analysis.shape import CurveShape
 from tui_datasize.analysis.summary import POOLED_SE, CurveAnalysis
 from tui_datasize.analysis.view import shown
-from tui_datasize.report.answer import answer_blocks
+from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.report.answer import answer_blocks as first_blocks
 from tui_datasize.report.blocks import Block, Figure, Heading, Table, Words
 from tui_datasize.report.evidence import Evidence
 from tui_datasize.report.figures import courses_chart, curve_chart, spread_chart
-from tui_datasize.report.framed import view_blocks
+from tui_datasize.report.framed import answer_blocks, view_blocks
 from tui_datasize.report.inside import class_blocks, overlap_blocks, surface_blocks
 from tui_datasize.report.sources import provenance_blocks
 from tui_datasize.words import plural
@@ -44,7 +45,7 @@ def contents(evidence: Evidence, page: Mapping[str, str]) -> list[Block]:
     return [
         Heading(f"{analysis.experiment}: {analysis.metric.title.lower()} against train size", 1),
         Words(f"{plural(analysis.n_runs, 'run')} {counts}{left_out if analysis.n_left_out else ''}."),
-        *answer_blocks(evidence),
+        *first_blocks(evidence),
         *(block for curve in analysis.curves for block in _curve(curve)),
         *_views(evidence, "plan"),
         Heading("Can these numbers be trusted?"),
@@ -68,7 +69,9 @@ def contents(evidence: Evidence, page: Mapping[str, str]) -> list[Block]:
 
 def _views(evidence: Evidence, *names: str) -> Iterator[Block]:
     for name in names:
-        for view in evidence.views[name]:
+        if name in QUESTIONS:
+            yield from answer_blocks(QUESTIONS[name].title, QUESTIONS[name].ask(evidence.record))
+        for view in evidence.views.get(name, ()):
             yield from view_blocks(view)
 
 

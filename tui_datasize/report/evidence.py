@@ -19,6 +19,8 @@ from tui_datasize.analysis.question import Question
 from tui_datasize.analysis.summary import Analysis, analyse
 from tui_datasize.analysis.training_views import SURFACES, surface, training_curves
 from tui_datasize.analysis.variance import VarianceSplit, split_variance
+from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.record import Record
 from tui_datasize.report.framed import View
 from tui_datasize.report.predicted import FROM_PREDICTIONS, agreement
 from tui_datasize.report.views import BUILDERS, Source
@@ -49,6 +51,7 @@ class Evidence:
     """Schema `DATASETS`, of one run per draw."""
     provenance: tuple[dict[str, Any], ...]
     """The `provenance.json` of each run that has one."""
+    record: Record
     views: Mapping[str, tuple[View, ...]]
     """Tables by the names of the app's pages, such as "gap" or "ensembles", and "groups"."""
 
@@ -83,6 +86,7 @@ def gather(log: RunLog, runs: pl.DataFrame, metric: str, question: Question) -> 
         classes=class_curves(runs, log.per_class(runs["run_id"])),
         datasets=log.datasets(runs_to_read(runs)[0]),
         provenance=tuple(document for document in documents if not isinstance(document, Problem)),
+        record=Record(log, runs, offered, Asked(question.target, question.fit_from, question.delta)),
         views={
             **{name: tuple(build(source)) for name, build in BUILDERS.items()},
             **{name: tuple(build(source)) for name, build in FROM_PREDICTIONS.items()},

@@ -14,13 +14,12 @@ from tui_datasize.analysis.fits import FitFailure, LogLinearFit
 from tui_datasize.analysis.fitting import LawFit
 from tui_datasize.analysis.laws import flipped
 from tui_datasize.analysis.summary import CurveAnalysis, average_curve
-from tui_datasize.report.axis import Axis, axis_around
-from tui_datasize.report.chart import COLOURS, Band, Box, Chart, Line
+from tui_datasize.answers.answer import Band, Box, Chart, Line
+from tui_datasize.answers.axes import SIZE_AXIS, UPDATE_AXIS, metric_axis
 
 _LAW_POINTS = 80
 _LEAST_WEIGHT = 0.1
 """Laws that count less in the average are not drawn by themselves."""
-_SIZE = "train size, images"
 
 
 def curve_chart(curve: CurveAnalysis) -> Chart:
@@ -34,15 +33,10 @@ def curve_chart(curve: CurveAnalysis) -> Chart:
         *_target(curve, beyond),
         *_measured(curve),
     ]
-    everything = [
-        *(value for line in lines for value in line.y),
-        *(end for band in bands for ends in (band.low, band.high) for end in ends),
-    ]
-    sizes = [*curve.curve["train_size"], *(point.train_size for point in beyond)]
     return Chart(
         f"{metric.title} against train size",
-        axis_around(_SIZE, sizes, is_log=True),
-        _metric_axis(metric, everything),
+        SIZE_AXIS,
+        metric_axis(metric),
         lines,
         bands,
     )
@@ -68,9 +62,7 @@ def spread_chart(boxes: pl.DataFrame, metric: Metric) -> Chart:
         )
         for row in boxes.iter_rows(named=True)
     ]
-    values = [value * scale for row in boxes["values"] for value in row]
-    x = axis_around(_SIZE, boxes["train_size"], is_log=True)
-    return Chart(f"Spread of {metric.title.lower()}", x, _metric_axis(metric, values), boxes=drawn)
+    return Chart(f"Spread of {metric.title.lower()}", SIZE_AXIS, metric_axis(metric), boxes=drawn)
 
 
 def courses_chart(courses: pl.DataFrame, metric: Metric) -> Chart:
@@ -86,19 +78,17 @@ def courses_chart(courses: pl.DataFrame, metric: Metric) -> Chart:
             f"{group['train_size'][0]:,}",
             group["x"].to_list(),
             _scaled(group["mean"], metric),
-            COLOURS[index % len(COLOURS)],
-            dash=("", "6 3", "2 2")[index // len(COLOURS) % 3],
+            index,
         )
         for index, group in enumerate(groups)
     ]
     last = groups[-1]
     low, high = (_scaled(last[end], metric) for end in ("low", "high"))
-    band = Band("", last["x"].to_list(), low, high, lines[-1].colour)
-    values = [value for line in lines for value in line.y]
+    band = Band(last["x"].to_list(), low, high, lines[-1].ink)
     return Chart(
         f"{metric.title} in the course of training",
-        axis_around("update", [0.0, *courses["x"]]),
-        _metric_axis(metric, [*values, *low, *high]),
+        UPDATE_AXIS,
+        metric_axis(metric),
         lines,
         [band],
     )
@@ -111,11 +101,11 @@ def _measured(curve: CurveAnalysis) -> list[Line]:
             "run",
             runs["train_size"].to_list(),
             _scaled(runs["value"], curve.metric),
-            "#333333",
+            "run",
             "small",
             is_joined=False,
         ),
-        Line("mean", means["train_size"].to_list(), _scaled(means["mean"], curve.metric), COLOURS[0], "dot"),
+        Line("mean", means["train_size"].to_list(), _scaled(means["mean"], curve.metric), "mean", "dot"),
     ]
 
 
@@ -125,7 +115,7 @@ def _published(curve: CurveAnalysis) -> list[Line]:
     sizes = curve.fitted_sizes
     ends = [sizes[0], 2 * sizes[-1]]
     values = _scaled([curve.fit.predict(size).value for size in ends], curve.metric)
-    return [Line("log-linear", ends, values, COLOURS[1], dash="7 4")]
+    return [Line("log-linear", ends, values, "law")]
 
 
 def _target(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> list[Line]:
@@ -133,9 +123,7 @@ def _target(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> list[Line]
     if target is None:
         return []
     sizes = [*curve.curve["train_size"], *(point.train_size for point in beyond)]
-    return [
-        Line("target", [min(sizes), max(sizes)], _scaled([target] * 2, curve.metric), COLOURS[3], dash="2 3")
-    ]
+    return [Line("target", [min(sizes), max(sizes)], _scaled([target] * 2, curve.metric), "target")]
 
 
 def _average(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> list[Line]:
@@ -143,10 +131,10 @@ def _average(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> list[Line
     if known is None:
         return []
     line = Line(
-        "average of laws", known["train_size"].to_list(), _scaled(known["value"], curve.metric), COLOURS[2]
+        "average of laws", known["train_size"].to_list(), _scaled(known["value"], curve.metric), "forecast"
     )
     marks = _scaled([point.value for point in beyond], curve.metric)
-    return [line, Line("", [p.train_size for p in beyond], marks, COLOURS[2], "diamond", is_joined=False)]
+    return [line, Line("", [p.train_size for p in beyond], marks, "forecast", "diamond", is_joined=False)]
 
 
 def _laws(curve: CurveAnalysis) -> list[Line]:
@@ -160,9 +148,7 @@ def _laws(curve: CurveAnalysis) -> list[Line]:
     ]
     values = [np.asarray(flipped(loss, fit.errors_at(sizes)), dtype=float) for fit in chosen]
     return [
-        Line(
-            fit.law.name, sizes.tolist(), _scaled(y.tolist(), curve.metric), "#999999", dash="2 3", width_px=1
-        )
+        Line(fit.law.name, sizes.tolist(), _scaled(y.tolist(), curve.metric), "muted", is_thin=True)
         for fit, y in zip(chosen, values, strict=True)
     ]
 
@@ -171,23 +157,17 @@ def _interval(curve: CurveAnalysis) -> Band:
     known = curve.curve.drop_nulls("low")
     low, high = (_scaled(known[end], curve.metric) for end in ("low", "high"))
     name = "95 % interval of the mean" if known.height > 1 else ""
-    return Band(name, known["train_size"].to_list(), low, high, COLOURS[0])
+    return Band(known["train_size"].to_list(), low, high, "mean", name)
 
 
 def _beyond(beyond: Sequence[Extrapolation], metric: Metric) -> Band:
     low, high = (_scaled([getattr(point, end) for point in beyond], metric) for end in ("low", "high"))
     nominal = f"{100 * beyond[0].nominal:.0f} % band beyond" if beyond else ""
-    return Band(nominal, [point.train_size for point in beyond], low, high, COLOURS[2])
+    return Band([point.train_size for point in beyond], low, high, "forecast", nominal)
 
 
 def _extrapolations(curve: CurveAnalysis) -> Sequence[Extrapolation]:
     return () if isinstance(curve.outlook, FitFailure) else curve.outlook.extrapolations
-
-
-def _metric_axis(metric: Metric, values: Iterable[float | None]) -> Axis:
-    if metric.is_share:
-        return axis_around(f"{metric.title.lower()}, %", values, floor=0, ceiling=100)
-    return axis_around(metric.title.lower(), values, floor=0)
 
 
 def _scale(metric: Metric) -> float:

@@ -10,7 +10,9 @@ from typing import Any, Literal, TypeAlias
 import polars as pl
 
 from tui_datasize.analysis.curve import Metric
-from tui_datasize.report.blocks import Block, Heading, Table, Words
+from tui_datasize.answers.answer import SEVERITIES, Answer
+from tui_datasize.render.cells import written
+from tui_datasize.report.blocks import Block, Figure, Heading, Table, Words
 from tui_datasize.words import plural
 
 MOST_ROWS = 60
@@ -46,6 +48,21 @@ class View:
     metric: Metric
     words: Sequence[str] = ()
     """What follows from it."""
+
+
+def answer_blocks(title: str, answer: Answer) -> Iterator[Block]:
+    """The blocks of one answer; none where the question does not apply."""
+    if not answer.applies:
+        return
+    yield Heading(title)
+    yield Words(answer.headline)
+    yield from (Words(s.text, s.tone if s.tone in SEVERITIES else "") for s in answer.sentences)
+    yield from (Figure(figure, f"{figure.title}: {answer.about}") for figure in answer.figures)
+    for table in answer.tables:
+        texts = written(table)
+        yield Table(texts.title, texts.heads, texts.rows, left=texts.n_texts)
+        if texts.n_left_out:
+            yield Words(f"{plural(texts.n_left_out, 'more row')} in `export`.")
 
 
 def view_blocks(view: View) -> Iterator[Block]:

@@ -16,11 +16,10 @@ from tui_datasize.analysis.overlap_extremes import (
     largest_observed_of_classes,
 )
 from tui_datasize.analysis.overlap_tables import per_class_table
-from tui_datasize.report.axis import axis_around
+from tui_datasize.answers.answer import Axis, Band, Chart, Line, Map
+from tui_datasize.answers.axes import SIZE_AXIS, share_axis
 from tui_datasize.report.blocks import Block, Figure, Heading, Table, Words
-from tui_datasize.report.chart import COLOURS, Band, Chart, Line
 from tui_datasize.report.evidence import Evidence
-from tui_datasize.report.heat import HeatMap
 
 _CLASSES_DRAWN = 8
 _CLASSES_TOLD = 60
@@ -40,7 +39,7 @@ def surface_blocks(evidence: Evidence) -> Iterator[Block]:
             yield Figure(surface_map(group, metric), caption)
 
 
-def surface_map(table: pl.DataFrame, metric: Metric) -> HeatMap:
+def surface_map(table: pl.DataFrame, metric: Metric) -> Map:
     """A map of the frame of `surface`, of one variant."""
     scale = 100.0 if metric.is_share else 1.0
     sizes = table["train_size"].unique().sort().to_list()
@@ -49,7 +48,7 @@ def surface_map(table: pl.DataFrame, metric: Metric) -> HeatMap:
         (row["train_size"], round(row["progress"], 3)): row["mean"] * scale
         for row in table.iter_rows(named=True)
     }
-    return HeatMap(
+    return Map(
         f"{metric.title} over train size and progress",
         "train size",
         "share of the training done",
@@ -88,14 +87,12 @@ def class_chart(groups: Sequence[pl.DataFrame]) -> Chart:
     for index, group in enumerate(groups):
         ordered = group.sort("train_size")
         values = [100 * value for value in ordered["mean"]]
-        dash = ("", "6 3", "2 2")[index // len(COLOURS) % 3]
-        colour = COLOURS[index % len(COLOURS)]
         name = str(group["class_name"][0])
-        lines.append(Line(name, ordered["train_size"].to_list(), values, colour, "dot", dash=dash))
+        lines.append(Line(name, ordered["train_size"].to_list(), values, index, "dot"))
     return Chart(
         "Accuracy of single classes against train size",
-        axis_around("train size, images", [x for line in lines for x in line.x], is_log=True),
-        axis_around("accuracy, %", [y for line in lines for y in line.y], floor=0, ceiling=100),
+        SIZE_AXIS,
+        share_axis("accuracy"),
         lines,
     )
 
@@ -117,14 +114,14 @@ def overlap_blocks(overlaps: Iterable[DrawOverlap]) -> Iterator[Block]:
     yield Words(_classes_words(several[-1]))
 
 
-def overlap_map(overlap: DrawOverlap) -> HeatMap:
+def overlap_map(overlap: DrawOverlap) -> Map:
     """The matrix of shared fractions; a draw with itself is left out, so that others differ."""
     shares = [
         [None if row == column else 100 * share for column, share in enumerate(values)]
         for row, values in enumerate(overlap.fraction.tolist())
     ]
     title = f"Overlap of draws of {overlap.train_size:,} images"
-    return HeatMap(title, "", "draw", overlap.draws, overlap.draws, shares)
+    return Map(title, "", "draw", overlap.draws, overlap.draws, shares)
 
 
 def class_overlap_chart(overlap: DrawOverlap) -> Chart:
@@ -135,18 +132,17 @@ def class_overlap_chart(overlap: DrawOverlap) -> Chart:
     inside = [None if out else y for out, y in zip(table["is_outside"], shares["fraction"], strict=True)]
     outside = [y if out else None for out, y in zip(table["is_outside"], shares["fraction"], strict=True)]
     lines = [
-        Line("expected", places, shares["expected"], COLOURS[1], dash="6 3"),
-        Line("within", places, inside, COLOURS[0], "dot", is_joined=False),
+        Line("expected", places, shares["expected"], 1),
+        Line("within", places, inside, 0, "dot", is_joined=False),
     ]
     if any(value is not None for value in outside):
-        lines.append(Line("outside", places, outside, COLOURS[1], "dot", is_joined=False))
-    values = [value for ends in shares.values() for value in ends]
+        lines.append(Line("outside", places, outside, 1, "dot", is_joined=False))
     return Chart(
         "Overlap within each class",
-        axis_around("class, the highest overlap first", [0.5, table.height + 0.5]),
-        axis_around("shared, %", values, floor=0, ceiling=100),
+        Axis("class, the highest overlap first"),
+        share_axis("shared"),
         lines,
-        [Band("95 % by chance", places, shares["low"], shares["high"], COLOURS[1])],
+        [Band(places, shares["low"], shares["high"], 1, "95 % by chance")],
     )
 
 

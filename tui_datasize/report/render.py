@@ -6,9 +6,9 @@ import base64
 import re
 from collections.abc import Iterator, Sequence
 
+from tui_datasize.render.svg import picture
+from tui_datasize.render.svg_map import escaped
 from tui_datasize.report.blocks import Block, Figure, Heading, Table, Words
-from tui_datasize.report.chart import Chart, escaped, to_svg
-from tui_datasize.report.heat import HeatMap, heat_svg
 from tui_datasize.words import visible
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -51,7 +51,7 @@ def _html(block: Block) -> Iterator[str]:
             head = f'<span class="{escaped(kind)}">{escaped(kind)}:</span> ' if kind else ""
             yield f"<p>{head}{escaped(text)}</p>"
         case Figure(chart, caption):
-            yield f"<figure>\n{_picture(chart)}\n<figcaption>{escaped(caption)}</figcaption>\n</figure>"
+            yield f"<figure>\n{picture(chart)}\n<figcaption>{escaped(caption)}</figcaption>\n</figure>"
         case Table(caption, columns, rows, left):
             yield "<table>"
             if caption:
@@ -59,10 +59,6 @@ def _html(block: Block) -> Iterator[str]:
             yield f"<thead>{_html_row(columns, 'th', left)}</thead>\n<tbody>"
             yield from (_html_row(row, "td", left) for row in rows)
             yield "</tbody>\n</table>"
-
-
-def _picture(chart: Chart | HeatMap) -> str:
-    return to_svg(chart) if isinstance(chart, Chart) else heat_svg(chart)
 
 
 def _html_row(cells: Sequence[str], tag: str, left: int) -> str:
@@ -78,8 +74,8 @@ def _markdown(block: Block) -> Iterator[str]:
         case Words(text, kind):
             yield f"**{_plain(kind)}:** {_plain(text)}" if kind else _plain(text)
         case Figure(chart, caption):
-            picture = base64.b64encode(_picture(chart).encode()).decode()
-            yield f"![{_plain(chart.title)}](data:image/svg+xml;base64,{picture})\n\n*{_plain(caption)}*"
+            data = base64.b64encode(picture(chart).encode()).decode()
+            yield f"![{_plain(chart.title)}](data:image/svg+xml;base64,{data})\n\n*{_plain(caption)}*"
         case Table(caption, columns, rows, left):
             if caption:
                 yield f"**{_plain(caption)}**\n"

@@ -12,14 +12,14 @@ from typing import TypeAlias
 
 import polars as pl
 
-from tui_datasize.analysis.curve import METRICS_OFFERED, Metric
+from tui_datasize.analysis.curve import Metric
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.groups_table import groups_table
 from tui_datasize.analysis.plan_table import plans_table
 from tui_datasize.analysis.planner import Plan, plan_next_runs
 from tui_datasize.analysis.question import PlanQuestion, Question
 from tui_datasize.analysis.trade_offs import cost_against_metric, option_against_metric, swept_options
-from tui_datasize.analysis.training_views import best_against_last, margins, train_test_gap
+from tui_datasize.analysis.training_views import margins
 from tui_datasize.analysis.transfer_conditions import crossings, transfer_table
 from tui_datasize.analysis.variance import VarianceSplit, variance_table
 from tui_datasize.report.framed import Column, View
@@ -145,45 +145,6 @@ def variance(source: Source) -> Iterator[View]:
     )  # fmt: skip
 
 
-def gap(source: Source) -> Iterator[View]:
-    """Training against test at the last evaluation."""
-    metric = METRICS_OFFERED.get(f"test_{source.score}")
-    if metric is None or f"train_{source.score}" not in METRICS_OFFERED:
-        return
-    table = train_test_gap(source.runs, source.metrics, source.score)
-    unit = (", %", ", points") if metric.is_share else ("", "")
-    yield View(
-        "Training against test",
-        "Training and test score and their gap at the last evaluation, means over the runs of each size.",
-        _last(table),
-        [SIZE, N_RUNS, Column("train", f"training{unit[0]}", "value"),
-         Column("test", f"test{unit[0]}", "value"), Column("gap", f"gap{unit[1]}", "difference"),
-         Column("gap_sd", "SD of the gap", "spread")],
-        of_page("Training against test"),
-        metric,
-    )  # fmt: skip
-
-
-def best_and_last(source: Source) -> Iterator[View]:
-    """The best evaluation against the last."""
-    metric = METRICS_OFFERED.get(f"test_{source.score}")
-    if metric is None:
-        return
-    better = metric.higher_is_better
-    table = best_against_last(source.runs, source.metrics, source.score, higher_is_better=better)
-    unit = (", %", ", points") if metric.is_share else ("", "")
-    yield View(
-        "Best evaluation against the last",
-        "The best evaluation of a run is chosen on the test set and looks too good for that: quote the last.",
-        table.filter(pl.col("n_evaluations") > 1),
-        [SIZE, N_RUNS, Column("n_evaluations", "evaluations", "number"),
-         Column("best", f"best{unit[0]}", "value"), Column("last", f"last{unit[0]}", "value"),
-         Column("gain", f"apart{unit[1]}", "spread"), Column("best_at", "best after, %", "share")],
-        of_page("Best evaluation against the last"),
-        metric,
-    )  # fmt: skip
-
-
 def margins_of_answers(source: Source) -> Iterator[View]:
     """How sure the model is where it is right and where it is wrong."""
     yield View(
@@ -253,8 +214,6 @@ BUILDERS: Mapping[str, Build] = MappingProxyType(
         "plan": plan,
         "groups": groups,
         "variance": variance,
-        "gap": gap,
-        "best": best_and_last,
         "margins": margins_of_answers,
         "conditions": conditions,
         "options": options,

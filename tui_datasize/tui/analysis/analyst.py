@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.tui.analysis.asked import NOTHING, Asked
 from tui_datasize.tui.analysis.overlap_views import OverlapView, view_overlap
 
 if TYPE_CHECKING:

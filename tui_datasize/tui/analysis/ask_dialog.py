@@ -10,8 +10,9 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from tui_datasize.answers.asked import Asked
 from tui_datasize.errors import DatasizeError
-from tui_datasize.tui.analysis.asked import Asked, examples, read_asked
+from tui_datasize.tui.analysis.asked import asked_as_written, examples, read_asked
 from tui_datasize.tui.widgets.dialogs import answers, field
 from tui_datasize.tui.widgets.palette import palette_of
 from tui_datasize.tui.widgets.plain import Words, titled
@@ -41,7 +42,7 @@ class AskDialog(ModalScreen[Asked | None]):
     def compose(self) -> ComposeResult:
         """The box: a field for each thing that may be asked."""
         palette = palette_of(self.app)
-        written = self._asked.written(self._metric)
+        written = asked_as_written(self._asked, self._metric)
         fields = [
             field(name, Input(written[name], placeholder=example, name=name, compact=True))
             for name, example in examples(self._metric).items()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from tui_datasize.analysis.question import MOST_ASKED, PlanQuestion, Question, share_or_number
+from tui_datasize.analysis.question import MOST_ASKED, share_or_number
+from tui_datasize.answers.asked import Asked
 from tui_datasize.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,45 +27,15 @@ FIELDS: Mapping[str, str] = MappingProxyType(
 """What may be written, and an example of each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked of a curve; nothing at first."""
-
-    target: float | None = None
-    """A value of the metric to reach, in its units."""
-    fit_from: int = 0
-    """Smaller train sizes are left out of the fits."""
-    delta: float | None = None
-    """What a doubling has to buy to be worth it, in units of the metric."""
-    at: int | None = None
-    """Train size that the next runs shall tell of."""
-    runs: int | None = None
-    """How many runs may be planned."""
-
-    def question(self) -> Question:
-        """What is asked of the laws."""
-        return Question(self.fit_from, self.target, self.delta)
-
-    def plan_question(self) -> PlanQuestion:
-        """What is asked of a plan."""
-        return PlanQuestion(at=self.at, target=self.target, runs=self.runs, fit_from=self.fit_from)
-
-    def of_other_metric(self) -> Asked:
-        """What holds of another metric, too."""
-        return replace(self, target=None, delta=None)
-
-    def written(self, metric: Metric) -> dict[str, str]:
-        """As it stands in the fields, by the names of `FIELDS`."""
-        return {
-            "target": _value(self.target, metric),
-            "fit from": str(self.fit_from or ""),
-            "worth it": _value(self.delta, metric),
-            "plan for": str(self.at or ""),
-            "budget": str(self.runs or ""),
-        }
-
-
-NOTHING = Asked()
+def asked_as_written(asked: Asked, metric: Metric) -> dict[str, str]:
+    """What is asked as it stands in the fields, by the names of `FIELDS`."""
+    return {
+        "target": _value(asked.target, metric),
+        "fit from": str(asked.fit_from or ""),
+        "worth it": _value(asked.delta, metric),
+        "plan for": f"{asked.at:.0f}" if asked.at else "",
+        "budget": str(asked.runs or ""),
+    }
 
 
 def examples(metric: Metric) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from tui_datasize.tui.analysis.answer_lines import answer_lines
 from tui_datasize.tui.analysis.choice import AnalysisChoice
 from tui_datasize.tui.analysis.curve_chart import draw_curve
 from tui_datasize.tui.analysis.fit_text import NO_BREAK, fit_lines
@@ -79,9 +80,11 @@ class Canvas:
             content: As it was computed.
             whose: Experiment and variant.
         """
-        muted = palette_of(self._curve.app).muted
+        palette = palette_of(self._curve.app)
+        muted = palette.muted
         self._chart.show((version, page.name), content.draw)
-        self._words.show([Text(line) for line in content.lines])
+        answer = content.answer
+        self._words.show(answer_lines(answer, palette) if answer else [Text(line) for line in content.lines])
         note = f"{whose} · {content.note}".rstrip(" ·")
         self._curve.show_note(*(Text(text, muted) for text in (note, content.note, whose) if text))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from tui_datasize.tui.analysis.asked import NOTHING, Asked
+from tui_datasize.answers.asked import NOTHING, Asked
 
 if TYPE_CHECKING:
     from tui_datasize.analysis.overlap import Measure

@@ -12,10 +12,10 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from tui_datasize.answers.asked import Asked
 from tui_datasize.errors import DatasizeError
 from tui_datasize.tui.analysis.analyst import Analyst, Wish
 from tui_datasize.tui.analysis.ask_dialog import AskDialog
-from tui_datasize.tui.analysis.asked import Asked
 from tui_datasize.tui.analysis.bindings import BINDINGS, InView
 from tui_datasize.tui.analysis.canvas import Canvas
 from tui_datasize.tui.analysis.choice import FITS, AnalysisChoice, chosen_curve, experiment_names

@@ -48,7 +48,7 @@ def _wrapped(lines: Sequence[Text], width: int) -> list[Text]:
     """Lines of a table as they are, sentences wrapped."""
     shown: list[Text] = []
     for line in lines:
-        if line.cell_len < width:
+        if line.cell_len < width or line.no_wrap:
             shown.append(Text(" ").append_text(line))
         else:
             wrapped = textwrap.wrap(line.plain, max(10, width - 1))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.tui.analysis.pages.calibration import calibration
 from tui_datasize.tui.analysis.pages.classes import confusions, per_class
-from tui_datasize.tui.analysis.pages.gap import best_and_last, gap
 from tui_datasize.tui.analysis.pages.groups_of_runs import cost, ensembles
 from tui_datasize.tui.analysis.pages.options import options
-from tui_datasize.tui.analysis.pages.page import Page
+from tui_datasize.tui.analysis.pages.page import Page, answered
 from tui_datasize.tui.analysis.pages.plan import plan
 from tui_datasize.tui.analysis.pages.spread import spread
 from tui_datasize.tui.analysis.pages.surfaces import surface
@@ -24,8 +24,8 @@ PAGES: tuple[Page, ...] = (
     Page("variance", "What the spread is made of", variance),
     Page("courses", "Courses of training, all sizes", courses),
     Page("surface", "Metrics over size and training", surface),
-    Page("gap", "Training against test", gap),
-    Page("best", "Best evaluation against the last", best_and_last),
+    answered(QUESTIONS["gap"]),
+    answered(QUESTIONS["best"]),
     Page("classes", "Learning curve of each class", per_class),
     Page("confusions", "What is taken for what", confusions),
     Page("calibration", "Confidence against accuracy", calibration),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from rich.text import Text
 
-from tui_datasize.tui.analysis.asked import NOTHING, Asked
+from tui_datasize.answers.answer import Answer
+from tui_datasize.answers.asked import NOTHING, Asked
+from tui_datasize.answers.catalogue import Entry
+from tui_datasize.tui.charts.figures import draw_figures
 from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.widgets.chart_view import Drawer
 from tui_datasize.tui.widgets.palette import Palette
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tui_datasize.analysis.curve import Metric
+    from tui_datasize.answers.record import Record
     from tui_datasize.experiments.spec import RunSpec
     from tui_datasize.runlog.reader import RunLog
 
@@ -45,6 +50,15 @@ class Request:
     """All runs of the experiment in experiments.toml."""
 
     @property
+    def record(self) -> Record:
+        """The same for a question of the catalogue."""
+        from tui_datasize.answers.record import Record
+
+        variant = str(self.runs["variant"][0]) if self.runs.height else None
+        asked = replace(self.asked, variant=variant, view=self.view, size=self.size)
+        return Record(self.log, self.all_runs, self.metric, asked, self.sweep)
+
+    @property
     def metrics(self) -> pl.DataFrame:
         """Schema `RUN_METRICS`, of `runs`."""
         return self.log.metrics(self.runs["run_id"])
@@ -68,10 +82,32 @@ class Content:
     """How many train sizes there are for `n` to walk through."""
     proposed: Sequence[RunSpec] | None = None
     """Runs that `a` queues; None where the page proposes none."""
+    answer: Answer | None = None
+    """What stands in the place of `lines`."""
 
 
 Build: TypeAlias = Callable[[Request], Content]
 """Reads and computes on the analyst's thread; draws nothing."""
+
+
+def answered(entry: Entry) -> Page:
+    """A question of the catalogue as a page."""
+    return Page(entry.name, entry.title, lambda request: content_of(entry.ask(request.record)))
+
+
+def content_of(answer: Answer) -> Content:
+    """An answer as a page."""
+    if not answer.applies:
+        return replace(only_words(answer.why_not), views=answer.views, proposed=answer.proposed)
+    return Content(
+        partial(draw_figures, answer.figures),
+        note=answer.about,
+        table=answer.rows,
+        views=answer.views,
+        sizes=answer.sizes,
+        proposed=answer.proposed,
+        answer=answer,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from html import escape
 
-from tui_datasize.report.chart import escaped
+from tui_datasize.answers.answer import Map
+from tui_datasize.words import visible
 
 _FONT = 'font-family="system-ui, sans-serif" font-size="12"'
 _LETTER_PX = 6.6
@@ -20,24 +21,12 @@ _COLOUR = (0, 114, 178)
 _LEAST_TINT = 0.04
 
 
-@dataclass(frozen=True)
-class HeatMap:
-    """Numbers between the lowest and the highest; NaN and None leave a cell empty."""
-
-    title: str
-    """Read aloud by a screen reader."""
-    row_title: str
-    column_title: str
-    rows: Sequence[str]
-    """Labels, the first at the top; at least one."""
-    columns: Sequence[str]
-    values: Sequence[Sequence[float | None]]
-    """`len(rows)` rows of `len(columns)` numbers."""
-    digits: int = 1
-    """Behind the point."""
+def escaped(text: str) -> str:
+    """Text within HTML or SVG, where every character shows and none acts."""
+    return escape(visible(text))
 
 
-def heat_svg(heat_map: HeatMap) -> str:
+def map_svg(heat_map: Map) -> str:
     """The map as one `<svg>` element."""
     left = 40 + _LETTER_PX * max(map(len, heat_map.rows))
     cell = min(_WIDEST_CELL_PX, (_WIDTH_PX - left - _RIGHT_PX) / max(len(heat_map.columns), 1))
@@ -58,7 +47,7 @@ def heat_svg(heat_map: HeatMap) -> str:
     return "\n".join(parts)
 
 
-def _labels(heat_map: HeatMap, left: float, cell: float) -> Iterator[str]:
+def _labels(heat_map: Map, left: float, cell: float) -> Iterator[str]:
     longest = max(map(len, heat_map.columns), default=1)
     # Labels that would run into each other are written for every second, third ... column.
     every = max(1, math.ceil(_LETTER_PX * (longest + 1) / cell))
@@ -71,7 +60,7 @@ def _labels(heat_map: HeatMap, left: float, cell: float) -> Iterator[str]:
         yield f'<text x="{left - 6:.1f}" y="{y}" text-anchor="end" fill="#333">{escaped(label)}</text>'
 
 
-def _cells(heat_map: HeatMap, left: float, cell: float) -> Iterator[str]:
+def _cells(heat_map: Map, left: float, cell: float) -> Iterator[str]:
     known = [value for row in heat_map.values for value in row if value is not None and math.isfinite(value)]
     low, high = min(known, default=0.0), max(known, default=1.0)
     for row, values in enumerate(heat_map.values):

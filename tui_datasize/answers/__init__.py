@@ -1,0 +1,1 @@
+"""What the record means: one question a file, each answered by `ask(record, asked) -> Answer`."""

@@ -1,0 +1,64 @@
+"""The best evaluation against the last: what choosing on the test set makes of a result."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from tui_datasize.analysis.curve import METRICS_OFFERED, Metric
+from tui_datasize.analysis.training_views import best_against_last
+from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
+from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
+from tui_datasize.answers.record import NO_RUN, Record, named, numbers, per_variant
+
+
+def ask(record: Record) -> Answer:
+    """The best and the last evaluation on the test split, and how far they are apart."""
+    _, score = record.split_and_score
+    if not score:
+        return does_not_apply("This metric has one value a run. Choose another metric.")
+    metric = METRICS_OFFERED[f"test_{score}"]
+    better = metric.higher_is_better
+    table = best_against_last(record.runs, record.metrics, score, higher_is_better=better)
+    if table.is_empty():
+        return does_not_apply(NO_RUN)
+    if table["n_evaluations"].max() == 1:
+        return does_not_apply("Each run was evaluated once: its best value is its last.")
+    first, *others = (named(variant, _told(rows, metric)) for variant, rows in per_variant(table))
+    columns = [
+        *SIZE_AND_RUNS,
+        Column("n_evaluations", "evaluations", "number"),
+        Column("best", "best", "value"),
+        Column("last", "last", "value"),
+        Column("gain", "apart", "spread"),
+        Column("best_at", "best after", "share"),
+    ]
+    return Answer(
+        first,
+        [
+            *(Sentence(text) for text in others),
+            Sentence(
+                "The test set chose the best one, so its luck counts as skill. Report the last, or choose on "
+                "validation images."
+            ),
+        ],
+        [Table(table.filter(pl.col("n_evaluations") > 1), columns, metric)],
+        [_chart(variant, rows, metric) for variant, rows in per_variant(table)],
+        "test split, mean over runs",
+        rows=lambda: table,
+    )
+
+
+def _told(rows: pl.DataFrame, metric: Metric) -> str:
+    gain = float((rows["gain"] * rows["n_runs"]).sum()) / int(rows["n_runs"].sum())
+    times = max(rows["n_evaluations"].to_list())
+    more = metric.difference(gain)
+    return f"The best of {times:.0f} evaluations looks {more} better than the last, on average."
+
+
+def _chart(variant: str, rows: pl.DataFrame, metric: Metric) -> Chart:
+    sizes = rows["train_size"].to_list()
+    lines = [
+        Line("last", sizes, numbers(rows["last"], metric.scale), 0, "dot"),
+        Line("best", sizes, numbers(rows["best"], metric.scale), 1, "ring"),
+    ]
+    return Chart(named(variant, "best and last evaluation"), SIZE_AXIS, metric_axis(metric), lines)

@@ -1,0 +1,56 @@
+"""Training against test at the last evaluation: how far a model does better on what it has seen."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from tui_datasize.analysis.curve import METRICS_OFFERED, Metric
+from tui_datasize.analysis.training_views import train_test_gap
+from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Sentence, Table, does_not_apply
+from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
+from tui_datasize.answers.record import NO_RUN, Record, named, numbers, per_variant
+
+
+def ask(record: Record) -> Answer:
+    """Training and test score of each size and their difference, over runs that have both."""
+    split, score = record.split_and_score
+    metric = METRICS_OFFERED.get(f"test_{score}")
+    if not split or metric is None or f"train_{score}" not in METRICS_OFFERED:
+        return does_not_apply("This metric is not measured on both splits. Choose another metric.")
+    every = train_test_gap(record.runs, record.metrics, score)
+    table = every.group_by("variant", "train_size", maintain_order=True).last()
+    if table.is_empty():
+        return does_not_apply(NO_RUN)
+    largest = [(variant, rows.row(-1, named=True)) for variant, rows in per_variant(table)]
+    first, *others = (named(variant, _told(row, metric)) for variant, row in largest)
+    columns = [
+        *SIZE_AND_RUNS,
+        Column("train", "training", "value"),
+        Column("test", "test", "value"),
+        Column("gap", "training - test", "difference"),
+        Column("gap_sd", "SD", "spread"),
+    ]
+    return Answer(
+        first,
+        [Sentence(text) for text in others],
+        [Table(table, columns, metric)],
+        [_chart(variant, rows, metric) for variant, rows in per_variant(table)],
+        "last evaluation, mean over runs with both scores",
+        rows=lambda: every,
+    )
+
+
+def _told(row: dict[str, float], metric: Metric) -> str:
+    train, test = metric.text(row["train"]), metric.text(row["test"])
+    return f"{metric.change(row['gap'])} at {row['train_size']:,} images: training {train}, test {test}."
+
+
+def _chart(variant: str, rows: pl.DataFrame, metric: Metric) -> Chart:
+    sizes = rows["train_size"].to_list()
+    lines = [
+        Line("training", sizes, numbers(rows["train"], metric.scale), 1, "ring"),
+        Line("test", sizes, numbers(rows["test"], metric.scale), 0, "dot"),
+    ]
+    axis = metric_axis(metric)
+    axis = Axis(axis.title.removeprefix("test "), floor=axis.floor, ceiling=axis.ceiling)
+    return Chart(named(variant, "training and test"), SIZE_AXIS, axis, lines)

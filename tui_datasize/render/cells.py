@@ -1,0 +1,87 @@
+"""Typed values as text: the one way by which every printer writes the cells of a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tui_datasize.answers.answer import Column, Kind, Table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tui_datasize.analysis.curve import Metric
+
+MOST_ROWS = 60
+"""Rows of a table that a page shows; export writes all."""
+_SHARES = ("share", "points")
+_OF_METRIC = ("value", "difference", "spread")
+_SIGNED = ("points", "difference")
+_ROUNDING = 1e-14
+
+
+@dataclass(frozen=True)
+class Written:
+    """A table as texts."""
+
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    n_texts: int
+    """Columns that hold words, from the first on; the others hold numbers and end at the right."""
+    n_left_out: int
+    """Rows beyond `MOST_ROWS`."""
+
+
+def written(table: Table, most: int | None = MOST_ROWS) -> Written:
+    """The texts of a table; columns without any value are left out."""
+    frame, metric = table.frame, table.metric
+    columns = [column for column in table.columns if _has_values(frame[column.name])]
+    if "variant" in frame.columns and frame["variant"].n_unique() > 1:
+        columns.insert(0, Column("variant", "variant", "text"))
+    shown = frame if most is None else frame.head(most)
+    return Written(
+        table.title,
+        [heading(column, metric) for column in columns],
+        [
+            [cell(row[column.name], column.kind, metric) for column in columns]
+            for row in shown.iter_rows(named=True)
+        ],
+        sum(column.kind == "text" for column in columns),
+        frame.height - shown.height,
+    )
+
+
+def heading(column: Column, metric: Metric) -> str:
+    """The title of a column with its unit."""
+    unit = {"share": "%", "points": "points"}.get(column.kind, "")
+    if column.kind in _OF_METRIC and metric.is_share:
+        unit = "%" if column.kind == "value" else "points"
+    return f"{column.title}, {unit}" if unit else column.title
+
+
+def cell(value: Any, kind: Kind, metric: Metric) -> str:
+    """One value; empty where there is none."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if kind == "text":
+        return str(value)
+    scale = 100 if kind in _SHARES else metric.scale if kind in _OF_METRIC else 1
+    # What should be 0 and is not, by rounding, is 0.
+    number = scale * value if abs(value) > _ROUNDING else 0
+    return f"{number:{_format(kind, scale)}}"
+
+
+def _format(kind: Kind, scale: float) -> str:
+    sign = "+" if kind in _SIGNED else ""
+    fixed = {"count": ",.0f", "number": ".4g", "p": ".2g"}
+    return fixed.get(kind, f"{sign}z.{2 if scale == 100 else 4}f")
+
+
+def _has_values(values: pl.Series) -> bool:
+    known = values.drop_nulls()
+    return known.len() > 0 and not (str(values.dtype) == "String" and (known == "").all())

@@ -1,0 +1,182 @@
+"""The figures of an answer as text: whose colour and mark a thing has on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+from rich.text import Text
+
+from tui_datasize.answers.answer import Axis, Bars, Box, Chart, Figure, Ink, Line, Map, Mark
+from tui_datasize.tui.charts.lines import Band, Series, line_chart, sentence
+from tui_datasize.tui.charts.overlap import Bar, class_bars
+from tui_datasize.tui.charts.ranked import RankedBar, ranked_bars
+from tui_datasize.tui.charts.scale import Scale
+from tui_datasize.tui.charts.surface import legible_digits, side_by_side, surface_chart
+from tui_datasize.tui.widgets.palette import Palette
+
+TAGS = "abcdefghijklmnopqrstuvwxyz"
+"""Name like things where colour does not."""
+_MARKS: Mapping[Mark, str] = MappingProxyType(
+    {"": "", "dot": "●", "ring": "○", "small": "∙", "diamond": "◇", "bar": "━"}
+)
+_INKS: Mapping[str, str] = MappingProxyType(
+    {"run": "foreground", "mean": "primary", "law": "muted", "target": "success", "muted": "muted"}
+)
+_FORECAST = 2
+"""Colour of the series that forecasts have."""
+_BOX_HALF_WIDTH = 1.07
+"""Of a box on a logarithmic axis, as a factor."""
+_GAP, _COLUMNS = 2, 2
+
+
+def draw_figures(figures: Sequence[Figure], width: int, height: int, palette: Palette) -> Text:
+    """All figures side by side if they are maps that fit, else the first."""
+    if not figures:
+        return sentence("", width, height, palette)
+    maps = [figure for figure in figures if isinstance(figure, Map)]
+    if len(maps) == len(figures) > 1 and _all_fit(maps, width, height):
+        return _side_by_side(maps, width, height, palette)
+    return draw_figure(figures[0], width, height, palette)
+
+
+def draw_figure(figure: Figure, width: int, height: int, palette: Palette) -> Text:
+    """One figure, `height` lines of at most `width` columns."""
+    match figure:
+        case Chart():
+            return _draw_chart(figure, width, height, palette)
+        case Map():
+            return _draw_map(figure, width, height, palette)
+        case Bars():
+            return _draw_bars(figure, width, height, palette)
+
+
+def _draw_chart(chart: Chart, width: int, height: int, palette: Palette) -> Text:
+    boxes = [one for box in chart.boxes for one in _whiskers(box, palette)]
+    series = [*boxes, *_box_marks(chart.boxes, palette), *_series(chart.lines, palette)]
+    bands = [
+        *(
+            Band(band.x, _known(band.low), _known(band.high), _shade(band.ink, palette))
+            for band in chart.bands
+        ),
+        *(_box_band(box, palette) for box in chart.boxes),
+    ]
+    return line_chart(
+        series, _scale(chart.x), _scale(chart.y), width=width, height=height, palette=palette, bands=bands
+    )
+
+
+def _series(lines: Sequence[Line], palette: Palette) -> Iterator[Series]:
+    for line in lines:
+        tag = TAGS[line.ink % len(TAGS)] if isinstance(line.ink, int) and not line.mark else ""
+        mark = _MARKS[line.mark] if line.is_joined or line.mark else tag
+        yield Series(
+            line.name,
+            line.x,
+            _known(line.y),
+            colour(line.ink, palette),
+            line.is_joined,
+            mark,
+            tag if line.is_joined else "",
+        )
+
+
+def colour(ink: Ink, palette: Palette) -> str:
+    """The colour that an ink has."""
+    if isinstance(ink, int):
+        return palette.series[ink % len(palette.series)]
+    if ink == "forecast":
+        return palette.series[_FORECAST]
+    named: str = getattr(palette, _INKS[ink])
+    return named
+
+
+def _shade(ink: Ink, palette: Palette) -> str:
+    """Of a band: those of learning curves stay in the background."""
+    return palette.primary if isinstance(ink, int) else palette.faint
+
+
+def _scale(axis: Axis) -> Scale:
+    return Scale(
+        axis.title,
+        axis.is_log,
+        axis.floor,
+        axis.ceiling,
+        axis.start,
+        room=0.03 if axis.is_log else 0.05,
+        names=axis.names,
+    )
+
+
+def _known(values: Sequence[float | None]) -> list[float]:
+    return [float("nan") if value is None else value for value in values]
+
+
+def _whiskers(box: Box, palette: Palette) -> Iterator[Series]:
+    for low, high in ((box.whisker_low, box.q1), (box.q3, box.whisker_high)):
+        yield Series("", [box.x] * 2, [low, high], palette.primary)
+
+
+def _box_band(box: Box, palette: Palette) -> Band:
+    ends = [box.x / _BOX_HALF_WIDTH, box.x * _BOX_HALF_WIDTH]
+    return Band(ends, [box.q1] * 2, [box.q3] * 2, palette.primary)
+
+
+def _box_marks(boxes: Sequence[Box], palette: Palette) -> Iterator[Series]:
+    outliers = [(box.x, value) for box in boxes for value in box.outliers]
+    if outliers:
+        x, y = zip(*outliers, strict=True)
+        yield Series("beyond", x, y, palette.accent, joined=False, mark="∘")
+    if boxes:
+        places, medians = [box.x for box in boxes], [box.median for box in boxes]
+        yield Series("median", places, medians, palette.foreground, joined=False, mark="━")
+
+
+def _draw_map(figure: Map, width: int, height: int, palette: Palette) -> Text:
+    values = [_known(row) for row in figure.values]
+    digits = legible_digits(figure.rows, values, figure.digits, width, height)
+    if digits is None and figure.otherwise is not None:
+        return _draw_bars(figure.otherwise, width, height, palette)
+    return surface_chart(
+        figure.rows,
+        figure.columns,
+        values,
+        digits=figure.digits if digits is None else digits,
+        width=width,
+        height=height,
+        palette=palette,
+    )
+
+
+def _draw_bars(figure: Bars, width: int, height: int, palette: Palette) -> Text:
+    empty = f"{figure.title}: none."
+    if any(figure.heads):
+        ranked = [RankedBar(bar.name, bar.value, bar.words) for bar in figure.bars]
+        return ranked_bars(ranked, figure.heads, width=width, height=height, palette=palette, empty=empty)
+    bars = [Bar(b.name, b.value / 100, b.expected / 100, b.low / 100, b.high / 100) for b in figure.bars]
+    return class_bars(bars, width=width, height=height, palette=palette, empty=empty)
+
+
+def _all_fit(maps: Sequence[Map], width: int, height: int) -> bool:
+    each = (width - _GAP * (_COLUMNS - 1)) // _COLUMNS
+    lines = height // -(-len(maps) // _COLUMNS)
+    return all(
+        legible_digits(one.rows, [_known(row) for row in one.values], 1, each, lines - 1) is not None
+        for one in maps
+    )
+
+
+def _side_by_side(maps: Sequence[Map], width: int, height: int, palette: Palette) -> Text:
+    """Down the first column, then down the second, each below its title."""
+    each = (width - _GAP * (_COLUMNS - 1)) // _COLUMNS
+    rows = -(-len(maps) // _COLUMNS)
+    lines = height // rows
+    drawn = [
+        Text("\n").join(
+            [Text(one.title, style=f"bold {palette.foreground}"), _draw_map(one, each, lines - 1, palette)]
+        )
+        for one in maps
+    ]
+    beside = [drawn[place::rows] for place in range(rows)]
+    widths = [each + _GAP] * (_COLUMNS - 1) + [each]
+    return Text("\n").join(side_by_side(row, widths[: len(row)]) for row in beside)
