@@ -47,13 +47,13 @@ evaluate = { times = 4 }
 _FAILING_WORKER = shlex.join(
     [
         *("sh", "-c"),
-        'printf \'{"attempt": %d, "outcome": "failed", "reason": "%d", "finished_at": ""}\' '
-        '$(($(date +%s%N) / 10000000 % 1000000000)) $$ > "$0/new" '
+        'printf \'{"attempt": %d, "outcome": "failed", "reason": "%s", "finished_at": ""}\' '
+        '$(($(date +%s%N) / 10000000 % 1000000000)) $(echo $$ | tr 0-9 a-j) > "$0/new" '
         '&& mv -f "$0/new" "$0/exit.json"',
     ]
 )
 """Fails an attempt whose number the clock tells, so that each is newer than the last, and with its process
-number for a reason: runs that die alike would pause the queue."""
+number, in letters, for a reason: runs that die alike but for their numbers would pause the queue."""
 _LONGEST_SCHEDULER_S = 3.0
 HOSTILE: tuple[Any, ...] = (
     *(None, True, -1, 0, 7, 2**62, 2**63, 10**300, 1e300, -0.5, "", "x" * 100_000, "\ud800", "\x1b[2J\u202e"),

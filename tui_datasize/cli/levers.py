@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -21,6 +22,8 @@ from tui_datasize.words import plural
 
 ANSWER_WITHIN_S = 10.0
 """How long a command waits for the scheduler's answer; what was asked is safe either way."""
+_LOOK_AGAIN_S = 1.0
+"""How often it is looked whether there still is a scheduler."""
 _MOST_LINES = 20
 """Answers that are told one by one; more are counted."""
 
@@ -109,10 +112,13 @@ def ask(client: QueueClient, acknowledgement: Acknowledgement) -> list[CommandRe
     if acknowledgement.doubt:
         talk(acknowledgement.doubt)
     client.ensure_scheduler()
-    results = client.wait(acknowledgement, ANSWER_WITHIN_S)
-    if results is None:
+    deadline_s = time.monotonic() + ANSWER_WITHIN_S
+    while (results := client.wait(acknowledgement, min(_LOOK_AGAIN_S, ANSWER_WITHIN_S))) is None:
         # It may have been killed, or made room for another, before it came to this.
         client.ensure_scheduler()
+        if time.monotonic() >= deadline_s:
+            break
+    if results is None:
         talk("noted; the scheduler has not answered yet, it will do so when it can")
     return results
 

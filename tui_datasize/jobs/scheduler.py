@@ -328,6 +328,7 @@ def serve(settings: SchedulerSettings) -> None:
             scheduler = _open_again(settings, authority, spawner, stop, trouble)
     finally:
         spawner.close()
+        authority.release()
     _LOG.info("scheduler ends")
 
 
