@@ -19,6 +19,7 @@ MOST_SMALL_BYTES = 16 * 2**20
 MOST_LEVELS = 40
 """Of lists and objects within one another; a specification has five."""
 _LARGEST_INTEGER = 2**63
+_PIECE_BYTES = 2**16
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -72,12 +73,18 @@ def read_bounded(file: Path, most_bytes: int = MOST_SMALL_BYTES) -> bytes:
         OSError: It cannot be read, is no regular file, or has more than `most_bytes`.
     """
     with open_regular(file) as stream:
-        if os.fstat(stream.fileno()).st_size > most_bytes:
-            raise too_large(file, most_bytes)
-        data = stream.read(most_bytes + 1)
-    if len(data) > most_bytes:
+        size = os.fstat(stream.fileno()).st_size
+        pieces, length = [], 0
+        # A read takes the memory that it asks for: a small file is not worth all that may be read. What has
+        # grown since, or tells no size, as below /proc, is read on.
+        while length <= most_bytes >= size and (
+            piece := stream.read(min(max(size - length, _PIECE_BYTES), most_bytes - length) + 1)
+        ):
+            pieces.append(piece)
+            length += len(piece)
+    if max(length, size) > most_bytes:
         raise too_large(file, most_bytes)
-    return data
+    return b"".join(pieces)
 
 
 def read_end(file: Path, most_bytes: int) -> tuple[bytes, bool]:
@@ -87,9 +94,10 @@ def read_end(file: Path, most_bytes: int) -> tuple[bytes, bool]:
         OSError: It cannot be read, or is no regular file.
     """
     with open_regular(file) as stream:
-        start = max(0, os.fstat(stream.fileno()).st_size - most_bytes)
+        size = os.fstat(stream.fileno()).st_size
+        start = max(0, size - most_bytes)
         stream.seek(start)
-        return stream.read(most_bytes), start > 0
+        return stream.read(size - start), start > 0
 
 
 def read_object(file: Path, most_bytes: int = MOST_SMALL_BYTES) -> dict[str, Any]:

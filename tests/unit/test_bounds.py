@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import time
 import tracemalloc
 
 import pytest
 
 from tui_datasize.analysis.curve import metric_named
 from tui_datasize.analysis.question import PlanQuestion, Question, share_or_number
+from tui_datasize.cli import doctor
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.parser import build_parser
 from tui_datasize.errors import ConfigError
+from tui_datasize.experiments import sweep
+from tui_datasize.experiments.catalogue import DATASETS
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.load import device_settings, load_project, notify_command
+from tui_datasize.experiments.sweep import plan_runs, train_sizes, variant_labels
 from tui_datasize.jobs import device_file
+from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.analysis.asked import read_asked
 
 BASE = {
@@ -154,12 +160,33 @@ def test_runs_that_are_only_counted_are_not_built(tmp_path, capsys):
     (tmp_path / "experiments.toml").write_text(
         "\n".join(toml(seeds="{ count = 25_000 }").replace("x]", f"x{i}]") for i in range(4))
     )
+    paths = ProjectPaths(tmp_path)
     tracemalloc.start()
     assert main(["--project", str(tmp_path), "experiments"]) == 0
+    checks = list(doctor._project(paths))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert capsys.readouterr().out.count("50000") == 4
+    assert [check.verdict for check in checks] == ["ok", "ok"]
     assert peak < 40 * 2**20
+
+
+def test_many_sizes_and_many_seeds_are_a_matter_of_seconds(tmp_path, monkeypatch):
+    """Nothing is looked up in a list of all, and what seeds have in common is worked out once."""
+    file = tmp_path / "experiments.toml"
+    file.write_text(toml(dataset='"mnist"', sizes=str(list(range(1, 40_000))), seeds="[0]"))
+    began_s = time.process_time()
+    train_sizes(load_project(file).experiment("x"), DATASETS["mnist"])
+    assert time.process_time() - began_s < 2
+    file.write_text(toml(seeds="{ count = 500 }", sweep='{ "optimizer.lr" = [0.1, 0.2] }'))
+    project = load_project(file)
+    looked_at = []
+    complete = sweep._complete
+    monkeypatch.setattr(sweep, "_complete", lambda spec: looked_at.append(spec) or complete(spec))
+    labels = variant_labels(plan_runs(project.experiment("x"), project))
+    assert set(labels.values()) == {"optimizer.lr=0.1", "optimizer.lr=0.2"}
+    assert len(labels) == 2_000
+    assert len(looked_at) == 2
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,35 @@ def test_files_are_read_up_to_a_size_and_large_ones_cost_nothing(tmp_path: Path)
     with pytest.raises(OSError, match="larger than 17 MB"):
         files.read_bounded(file)
     assert files.read_end(file, 3) == (b"\0\0\0", True)
+
+
+def test_reading_takes_the_memory_of_the_file_and_not_of_the_limit(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 300_000)
+    tracemalloc.start()
+    try:
+        for read in (files.read_bounded, files.read_end):
+            tracemalloc.reset_peak()
+            read(file, 2**28)
+            assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_grows_or_tells_no_size_is_read_to_its_end_or_limit(tmp_path: Path, monkeypatch) -> None:
+    told = files.read_bounded(Path("/proc/self/status"))
+    assert told.startswith(b"Name:")
+    assert told.endswith(b"\n")
+    with pytest.raises(OSError, match="larger than"):
+        files.read_bounded(Path("/proc/self/status"), 100)
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 300_000)
+    empty = Path("/proc/self/status").stat()
+    assert empty.st_size == 0
+    monkeypatch.setattr(os, "fstat", lambda _descriptor: empty)
+    assert files.read_bounded(file, 300_000) == file.read_bytes()
+    with pytest.raises(OSError, match="larger than"):
+        files.read_bounded(file, 299_999)
 
 
 def test_appending_makes_a_file_and_takes_no_pipe(tmp_path: Path) -> None:

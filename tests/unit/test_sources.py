@@ -5,7 +5,7 @@ import pytest
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sources import needed
-from tui_datasize.experiments.sweep import plan_runs, source_runs, variant_labels
+from tui_datasize.experiments.sweep import check_runs, plan_runs, source_runs, variant_labels
 
 PROJECT = """
 [experiments.halves]
@@ -100,3 +100,31 @@ def test_only_the_sources_of_the_chosen_runs_are_needed(project):
         s for s in specs if s.transfer and s.transfer.freeze and s.seed == 0 and s.classes.half == "source"
     ]
     assert [run.run_id for run in needed([one], known)] == list(one.sources)
+
+
+@pytest.mark.parametrize("seeds", ["[1]", "[0, 1]", "[7]"])
+def test_a_check_of_runs_that_take_weights_says_what_planning_says(project, seeds):
+    loaded = project(PROJECT.replace("seeds   = [1, 7]", f"seeds   = {seeds}"))
+    experiment, said = loaded.experiment("moved"), []
+    for look in (plan_runs, check_runs):
+        try:
+            look(experiment, loaded)
+        except ConfigError as error:
+            said.append(error.line)
+    assert len(said) == 2 * (seeds == "[7]")
+    assert len(set(said)) <= 1
+
+
+def test_sources_are_the_same_however_many_seeds_and_draws_they_have(project):
+    """Only those of the runs that ask are planned."""
+    text = PROJECT.replace("seeds   = [1, 7]", "seeds   = [0, 1]\nsubset = { seeds = [3] }")
+    narrow = project(
+        text.replace("seeds   = [0, 1]\nbudget", "seeds   = [0, 1]\nsubset = { seeds = [3] }\nbudget")
+    )
+    wide = project(
+        text.replace(
+            "seeds   = [0, 1]\nbudget", "seeds   = { count = 90 }\nsubset = { seeds = [0, 1, 2, 3] }\nbudget"
+        )
+    )
+    planned = [plan_runs(loaded.experiment("moved"), loaded) for loaded in (narrow, wide)]
+    assert planned[0] == planned[1]

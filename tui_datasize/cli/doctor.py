@@ -21,7 +21,7 @@ from tui_datasize.cli.project import print_json, project_paths
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DataError, DatasizeError
 from tui_datasize.experiments.catalogue import ARRAYS, DATASETS
 from tui_datasize.experiments.load import load_project
-from tui_datasize.experiments.sweep import plan_runs
+from tui_datasize.experiments.sweep import check_runs
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import QueueSettings
 from tui_datasize.jobs.database import storage_errors
@@ -295,7 +295,7 @@ def _project(paths: ProjectPaths) -> Iterator[Check]:
     datasets: dict[str, None] = {}
     for experiment in project.experiments.values():
         try:
-            plan_runs(experiment, project)
+            check_runs(experiment, project)
             datasets[experiment.dataset] = None
         except DataError as error:
             yield Check("data set", "fail", error.line)

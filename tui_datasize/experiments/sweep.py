@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -57,6 +57,19 @@ def part_of(experiment: Experiment, run_ids: Iterable[str]) -> Experiment:
     )
 
 
+def check_runs(experiment: Experiment, project: Project) -> None:
+    """Raise what `plan_runs` raises, without making all runs of a sweep that none takes weights for.
+
+    Seeds and draws of such a sweep are as good as one another.
+
+    Raises:
+        DataError: As `plan_runs`.
+        ConfigError: As `plan_runs`.
+    """
+    transfers = any(recipe.transfer for recipe in experiment.recipes)
+    plan_runs(experiment if transfers else part_of(experiment, ()), project)
+
+
 def source_runs(specs: Sequence[RunSpec], project: Project) -> tuple[RunSpec, ...]:
     """The runs of the project's experiments that others take weights from, directly or not, sources first.
 
@@ -95,10 +108,23 @@ def _plan(experiment: Experiment, project: Project, above: tuple[str, ...]) -> t
         raise DataError(error.what, where=where, fix=error.fix) from None
     origins = {recipe.transfer.origin for recipe in experiment.recipes if recipe.transfer}
     sources = {
-        name: _plan(project.experiments[name], project, (*above, experiment.name))
+        name: _plan(_candidates(project.experiments[name], experiment), project, (*above, experiment.name))
         for name in origins & project.experiments.keys()
     }
     return expand(experiment, info, sources)
+
+
+def _candidates(source: Experiment, experiment: Experiment) -> Experiment:
+    """A source with no more seeds and draws than decide which run each of an experiment takes weights from.
+
+    That is the one with the same seed and draw as far as there is one.
+    """
+    seeds, draws = set(experiment.seeds), set(experiment.subset_seeds)
+    return replace(
+        source,
+        seeds=experiment.seeds if seeds <= set(source.seeds) else source.seeds,
+        subset_seeds=experiment.subset_seeds if draws <= set(source.subset_seeds) else source.subset_seeds,
+    )
 
 
 def expand(
@@ -194,7 +220,8 @@ def train_sizes(experiment: Experiment, info: DatasetInfo, imbalance: float = 1.
     """
     where = f"{experiment.where}.{experiment.size_unit}"
     largest = _largest(experiment, info, imbalance)
-    sizes = []
+    # Not a list: there may be tens of thousands, each of which is looked up.
+    sizes: dict[int, None] = {}
     for value in experiment.size_values:
         if experiment.size_unit == "per_class" and value > info.smallest_class:
             raise DataError(
@@ -215,7 +242,7 @@ def train_sizes(experiment: Experiment, info: DatasetInfo, imbalance: float = 1.
             )
         if experiment.strategy == "balanced" and size % info.classes:
             raise DataError(f"{size} is not a multiple of the {info.classes} classes", where=where)
-        sizes.append(size)
+        sizes[size] = None
     return tuple(sizes)
 
 
@@ -299,15 +326,29 @@ def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
     Returns:
         For each run id a label such as `model.dropout=0.5 optimizer.lr=0.01`.
     """
-    specs = tuple(specs)
-    flat = {spec.run_id: dict(_flatten(_complete(spec))) for spec in specs}
+    shapes: dict[Hashable, RunSpec] = {}
+    shape_of: dict[str, Hashable] = {}
+    for spec in specs:
+        shape = _shape(spec)
+        shapes.setdefault(shape, spec)
+        shape_of[spec.run_id] = shape
+    # Tens of thousands of runs have a few of them.
+    flat = {shape: dict(_flatten(_complete(spec))) for shape, spec in shapes.items()}
     keys = sorted({key for values in flat.values() for key in values} - set(_AXES))
     varying = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
     labels = {
-        run_id: [f"{key}={values[key]}" for key in varying if key in values]
-        for run_id, values in flat.items()
+        shape: " ".join(
+            [*_marks(shapes[shape]), *(f"{key}={values[key]}" for key in varying if key in values)]
+        )
+        for shape, values in flat.items()
     }
-    return {spec.run_id: " ".join([*_marks(spec), *labels[spec.run_id]]) for spec in specs}
+    return {run_id: labels[shape] for run_id, shape in shape_of.items()}
+
+
+def _shape(spec: RunSpec) -> Hashable:
+    """All that may set a run apart from others of its experiment beside size, draw and seed."""
+    subset = replace(spec.subset, seed=0)
+    return spec.condition, replace(spec, experiment="", train_size=1, seed=0, subset=subset, transfer=None)
 
 
 def _marks(spec: RunSpec) -> list[str]:
