@@ -31,7 +31,7 @@ def _events(desk, *last: bytes) -> None:
         (EVENTS[:-3], 0.625, "the file ends within the record at byte"),
         (EVENTS + EVENTS[:7], 0.75, "the file ends within the record at byte"),
         (EVENTS + bytes(64), 0.75, "ends in 64 bytes of zeros: left out"),
-        (EVENTS[:-6] + b"xxxxxx", 0.625, "is damaged: its checksum is wrong; it is left out"),
+        (EVENTS[:-6] + b"xxxxxx", 0.625, "is damaged: its checksum is wrong: left out"),
         (EVENTS[: len(EVENTS) // 3 * 2 - 5] + b"x" + EVENTS[len(EVENTS) // 3 * 2 - 4 :], 0.75, "is damaged"),
     ],
 )

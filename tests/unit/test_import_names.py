@@ -39,6 +39,12 @@ from tui_datasize.runlog.importing.names import told_by_name
         ("train_5s3f_00001", None, None),
         ("leon_19k_s0", None, 0),
         ("cnn_size500_s1", None, 1),
+        ("size=32x32_n500_s0", 500, 0),
+        ("size32x32_s0", None, 0),
+        ("n500x2", None, None),
+        ("n500-0", 500, None),
+        ("n500-20240105-s1", 500, 1),
+        ("n500-2024-01-05", 500, None),
     ],
 )
 def test_a_number_belongs_to_the_whole_word_before_it(run, size, seed):
@@ -64,6 +70,11 @@ def test_a_number_belongs_to_the_whole_word_before_it(run, size, seed):
         ("n=10^4", "is not a number of images that is known"),
         ("size_32_n_500", "may be told by 'size_32' and 'n_500'"),
         ("n5_n6_n5_n7", "may be told by 'n5', 'n6' and 'n7'"),
+        ("n=10k-20k", "'10k-20k' may be 10k or 20k"),
+        ("n500-1000_s1", "'500-1000' may be 500 or 1000"),
+        ("n=500\u20131000", "is not a number of images that is known"),
+        ("n=500..1000", "is not a number of images that is known"),
+        ("n=5\u00d7100", "is not a number of images that is known"),
         ("n5_seed1_seed2", "the seed of run 'n5_seed1_seed2' may be told by 'seed1' and 'seed2'"),
     ],
 )

@@ -162,6 +162,14 @@ def test_a_bare_tag_in_a_folder_that_tells_nothing_is_asked_for(desk, capsys):
         "f1",
         "train",
         "acc_gap",
+        "\u0394 test_acc",
+        "\u03c3(test_acc)",
+        "test_acc \u00b1",
+        "- test_loss",
+        "1 - test_acc",
+        "test_acc (\u2030)",
+        "~test_acc",
+        "fr\u00fche test_acc",
     ],
 )
 def test_a_name_with_a_word_that_is_not_known_is_no_metric(name):

@@ -62,7 +62,10 @@ def test_files_and_folders_without_a_seed_are_repeats(desk):
 def test_rows_that_differ_in_a_column_of_curves_are_no_repeats(desk, capsys):
     file = desk.file("a.csv", "model,n,acc\ncnn,500,0.7\nmlp,500,0.6\ncnn,2000,0.8\nmlp,2000,0.65\n")
     assert desk.bring(file) == 2
-    assert "give --variant model; else --ignore model" in capsys.readouterr().err
+    assert (
+        "give --variant model; if it numbers repeats, --column seed=model; else --ignore model"
+        in capsys.readouterr().err
+    )
     assert desk.bring(file, "--variant", "model") == 0
     assert [row[2] for row in desk.rows("variant")] == ["model.model=cnn"] * 2 + ["model.model=mlp"] * 2
     assert desk.bring(file, "--ignore", "model", experiment="pooled") == 0
@@ -73,6 +76,26 @@ def test_rows_that_differ_in_a_column_of_curves_are_no_repeats(desk, capsys):
     assert (
         "a second test_accuracy of size 500, seed 0; if 'model' tells curves apart" in capsys.readouterr().err
     )
+
+
+def test_rows_that_differ_in_a_number_are_no_repeats_unless_it_counts_them(desk, capsys):
+    table = "{},n,acc\n0.1,500,0.7\n0.01,500,0.4\n0.1,2000,0.8\n0.01,2000,0.5\n"
+    file = desk.file("a.csv", table.format("lr"))
+    assert desk.bring(file) == 2
+    assert "if it tells curves apart, give --variant lr; if it numbers repeats, --column seed=lr" in (
+        capsys.readouterr().err
+    )
+    assert desk.bring(file, "--variant", "lr") == 0
+    assert desk.bring(desk.file("b.csv", table.format("fold")), experiment="folds") == 0
+    # Of each run another: nothing that was chosen.
+    seconds = "best_epoch,n,acc\n12,500,0.7\n15,500,0.72\n14,2000,0.8\n12,2000,0.81\n"
+    assert desk.bring(desk.file("c.csv", seconds), experiment="seconds") == 0
+
+
+def test_a_row_without_a_seed_among_others_with_one_is_told(desk, capsys):
+    assert desk.bring(desk.file("a.csv", "n,seed,acc\n500,0,0.7\n500,1,0.8\n500,,0.75\n")) == 0
+    assert desk.rows("numbered") == [(500, 0, False), (500, 1, False), (500, 2, True)]
+    assert "1 run tells no seed, and others of their size do" in capsys.readouterr().err
 
 
 def test_repeats_that_cannot_be_told_from_a_resumed_run_are_refused(desk, capsys):

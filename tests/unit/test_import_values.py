@@ -24,6 +24,11 @@ from tui_datasize.runlog.reader import RunLog
         ("n,test acc (%),train acc\n40,61.5,0.9\n80,0.5,0.95\n", [0.615, 0.005], [0.9, 0.95]),
         ("n,test_accuracy,train_accuracy\n40,61.5%,0.9\n80,0.5 %,0.95\n", [0.615, 0.005], [0.9, 0.95]),
         ("n,test_accuracy,train_accuracy\n40,1,1.0\n80,0.5,1.0\n", [1.0, 0.5], [1.0, 1.0]),
+        ("n,test_err,train_err\n40,2.9,0.5\n80,1.8,0.2\n", [0.971, 0.982], [0.995, 0.998]),
+        ("n,test_acc,train_acc\n40,0.5,1.25\n80,0.75,1.5\n", [0.005, 0.0075], [0.0125, 0.015]),
+        ("n,test_acc1,test_acc5,train_acc\n40,0.1,1.5,0.1\n80,0.2,1.6,0.2\n", [0.001, 0.002], [0.1, 0.2]),
+        ("n,test_acc1,test_acc5,train_acc\n40,0.1,50,0.1\n80,0.2,60,0.2\n", [0.1, 0.2], [0.1, 0.2]),
+        ("n,test_err1,test_err5,train_err\n40,30,0.5,0\n80,20,0.6,0\n", [0.7, 0.8], [1.0, 1.0]),
     ],
 )
 def test_each_column_tells_whether_it_is_in_percent(desk, text, test, train):
@@ -47,6 +52,15 @@ def test_a_unit_that_is_contradicted_is_refused(desk, capsys, text, says):
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
+
+
+def test_timm_writes_percent_though_no_value_be_above_one(desk, capsys):
+    log = "epoch,train_loss,eval_loss,eval_top1,eval_top5,lr\n0,6.9,6.9,0.1,0.5,1\n1,6.9,6.8,0.12,0.6,1\n"
+    assert desk.bring(desk.file("n500_s0/summary.csv", log)) == 0
+    assert desk.rows("test_accuracy", "train_loss") == [(500, 0, 0.0012, 6.9)]
+    assert "eval_top1 is read as test_accuracy: no column is of a test split; in percent: as timm" in (
+        capsys.readouterr().err
+    )
 
 
 def test_an_option_settles_the_unit(desk, capsys):
@@ -129,7 +143,7 @@ WANDB = (
         (WANDB, "1 run left out as crashed (c)"),
         (
             WANDB.replace("State", "Success").replace("finished", "True").replace("crashed", "False"),
-            "as False (c)",
+            "as Success False (c)",
         ),
         (
             WANDB.replace("State", "Status").replace("crashed", "UNFINISHED"),
@@ -149,7 +163,21 @@ WANDB = (
         (
             "n,seed,training_iteration,val_acc,done\n500,0,1,0.1,False\n500,0,2,0.61,True\n500,1,1,0.62,True\n"
             "2000,0,1,0.31,False\n2000,1,1,0.2,False\n2000,1,2,0.78,True\n",
-            "1 run left out as False",
+            "1 run left out as done False (size 2000, seed 0)",
+        ),
+        (
+            WANDB.replace("State", "exit_code").replace("finished", "0").replace("crashed", "137"),
+            "exit_code 137 (c)",
+        ),
+        (
+            WANDB.replace("State", "crashed")
+            .replace('"finished"', "False")
+            .replace('"c","crashed"', '"c","True"'),
+            "crashed True (c)",
+        ),
+        (
+            WANDB.replace("State", "job_state").replace("crashed", "CANCELLED by 1000"),
+            "as CANCELLED by 1000 (c)",
         ),
     ],
 )

@@ -104,6 +104,7 @@ def _layout(arguments: argparse.Namespace) -> Layout:
         "seed": arguments.seed,
         "dataset": arguments.dataset,
         "model": arguments.model,
+        "skip_lines": tuple(arguments.skip_line),
     }
     told |= {key: value for key, value in given.items() if value is not None and value != ()}
     return Layout(**{**told, "columns": {**told.get("columns", {}), **_columns(arguments.column)}})

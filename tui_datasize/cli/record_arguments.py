@@ -26,7 +26,7 @@ def add_record_commands(command: Callable[[str, str, str], argparse.ArgumentPars
 
 
 def _add_import(command: argparse.ArgumentParser) -> None:
-    """EXPERIMENT, FILE..., and what columns mean."""
+    """EXPERIMENT, FILE..., what columns mean, and what is done."""
     command.add_argument("experiment", metavar="EXPERIMENT", help="name under which the runs are analysed")
     command.add_argument(
         "files",
@@ -36,7 +36,16 @@ def _add_import(command: argparse.ArgumentParser) -> None:
         help="CSV (a row per run or evaluation, or the chart export of Weights & Biases), a TensorBoard "
         "event file, or a folder of such",
     )
-    columns = command.add_argument_group("what columns mean")
+    _add_columns(command.add_argument_group("what columns mean"))
+    _add_left_out(command.add_argument_group("what is left out"))
+    _add_told(command.add_argument_group("what the file does not tell"))
+    command.add_argument(
+        "--dry-run", action="store_true", help="show what would be read as what, and write nothing"
+    )
+    command.add_argument("--json", action="store_true", help="with --dry-run: as JSON")
+
+
+def _add_columns(columns: argparse._ArgumentGroup) -> None:
     columns.add_argument(
         "--column",
         action="append",
@@ -56,9 +65,6 @@ def _add_import(command: argparse.ArgumentParser) -> None:
         "(default: n750, size=750, s101, seed_101, d0 and the like)",
     )
     columns.add_argument(
-        "--ignore", action="append", default=[], metavar="COLUMN", help="is not read; may be repeated"
-    )
-    columns.add_argument(
         "--percent",
         action=argparse.BooleanOptionalAction,
         help="whether accuracies and other shares are in percent (default: as each column tells)",
@@ -68,12 +74,30 @@ def _add_import(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="what the file calls the test split (default: test; val where nothing is of a test split)",
     )
-    columns.add_argument(
+
+
+def _add_left_out(what: argparse._ArgumentGroup) -> None:
+    what.add_argument(
+        "--ignore", action="append", default=[], metavar="COLUMN", help="is not read; may be repeated"
+    )
+    what.add_argument(
+        "--skip-line",
+        action="append",
+        default=[],
+        metavar="N",
+        help="line that is not read, of one of several files runs.csv:N; may be repeated",
+    )
+    what.add_argument(
         "--any-state",
         action="store_true",
         help="read runs too that crashed, failed, were stopped or still ran",
     )
-    told = command.add_argument_group("what the file does not tell")
+    what.add_argument(
+        "--strict", action="store_true", help="import nothing where a file is damaged or refused"
+    )
+
+
+def _add_told(told: argparse._ArgumentGroup) -> None:
     told.add_argument("--size", type=count, metavar="N", help="train size of rows that tell none")
     told.add_argument(
         "--seed",
@@ -89,13 +113,6 @@ def _add_import(command: argparse.ArgumentParser) -> None:
     )
     told.add_argument("--dataset", metavar="TEXT", help="name of the data set, in free words")
     told.add_argument("--model", metavar="TEXT", help="name of the model, in free words")
-    command.add_argument(
-        "--strict", action="store_true", help="import nothing where a file is damaged or refused"
-    )
-    command.add_argument(
-        "--dry-run", action="store_true", help="show what would be read as what, and write nothing"
-    )
-    command.add_argument("--json", action="store_true", help="with --dry-run: as JSON")
 
 
 def _add_report(command: argparse.ArgumentParser) -> None:

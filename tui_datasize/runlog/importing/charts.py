@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 
 from tui_datasize.runlog.importing.delimited import TakeRow, header_of, read_delimited
 from tui_datasize.runlog.importing.layout import Layout
+from tui_datasize.runlog.importing.names import UnclearNameError, all_unclear
 from tui_datasize.runlog.importing.origins import moment_of, origin_of
 from tui_datasize.runlog.importing.staged import Key, Origin, Row, Staged, option
+from tui_datasize.words import listed
 
 FORM = "CSV of a chart of Weights & Biases"
 
 _BETWEEN = " - "
 """What the chart export writes between the name of a run and that of a metric."""
 _EXTREMES = ("__MIN", "__MAX")
+_GROUP = re.compile(r"(Group: |[\w./]+: )")
+"""How the name of a line begins that is drawn over a group of runs: its key, and the value."""
+_GROUPS_TOLD = 3
 
 
 def is_chart(head: str) -> bool:
@@ -39,25 +46,27 @@ def read_chart(data: bytes, _run: str, layout: Layout, into: Staged) -> None:
         axis = _axis(header[0], layout)
         into.fields[header[0]] = axis
         columns = _columns(header, layout, into)
+        origins = {} if axis == "size" else _origins(columns, layout)
 
         def take(row: list[str], line: int) -> None:
-            moment = moment_of({axis: row[0].strip()})
+            known = {axis: row[0].strip()} if row[0].strip() else {}
+            moment = moment_of({} if axis == "size" else known)
             # The same run may have several metrics in one chart.
-            found = [
-                Row(origin, moment, line, ((key, into.number(key.column, text, line)),))
-                for place, origin, key in columns
-                if (text := row[place].strip())
-            ]
-            for one in found:
-                into.add(one)
+            for place, run, key in columns:
+                if text := row[place].strip():
+                    origin = origins.get(run) or origin_of(known, run, layout)
+                    into.add(Row(origin, moment, line, ((key, into.number(key.column, text, line)),)))
 
         return take
 
-    read_delimited(data, into, begin)
+    read_delimited(data, into, begin, layout.skipped(into.file))
 
 
-def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[int, Origin, Key]]:
+def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[int, str, Key]]:
+    """Place, run and metric of the columns that are read; of runs of one name each has its own number."""
     found = []
+    groups: dict[str, None] = {}
+    seen: Counter[str] = Counter()
     for place, column in enumerate(header[1:], start=1):
         run, _, name = column.rpartition(_BETWEEN)
         if name.endswith(_EXTREMES):
@@ -67,20 +76,45 @@ def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[
             into.passed[name] = "--ignore" if name in layout.ignore else ""
             continue
         into.columns[name] = meaning
-        found.append((place, origin_of({}, run, layout), Key(name, meaning.split)))
+        seen[column] += 1
+        if _GROUP.match(run):
+            groups[run] = None
+        found.append(
+            (place, f"{run} ({seen[column]})" if seen[column] > 1 else run, Key(name, meaning.split))
+        )
     if not found:
         raise ValueError(
             f"no metric is known among {', '.join(into.passed)}; name one like --column test_accuracy=NAME"
         )
+    if groups:
+        told = listed([repr(group) for group in list(groups)[:_GROUPS_TOLD]])
+        into.notes.append(f"{told} may be an average over a group of runs, by its name: read as one run")
+    return found
+
+
+def _origins(columns: Sequence[tuple[int, str, Key]], layout: Layout) -> dict[str, Origin]:
+    """Whose values the columns hold, by the names of their runs.
+
+    Raises:
+        UnclearNameError: Of all names that tell no size.
+    """
+    found, unclear = {}, []
+    for _, run, _ in columns:
+        try:
+            found[run] = origin_of({}, run, layout)
+        except UnclearNameError as error:
+            unclear.append(error)
+    if unclear:
+        raise all_unclear(unclear)
     return found
 
 
 def _axis(column: str, layout: Layout) -> str:
     fields = layout.fields_of([column])
-    for name in ("update", "epoch"):
+    for name in ("update", "epoch", "size"):
         if fields.get(name) == column:
             return name
     raise ValueError(
-        f"the first column is {column!r}, neither a step nor an epoch; if it counts updates, give "
-        f"{option('column', 'update', column)}"
+        f"the first column is {column!r}, neither a step nor an epoch; export the chart with Step on its x "
+        f"axis, or if it counts updates, give {option('column', 'update', column)}"
     )

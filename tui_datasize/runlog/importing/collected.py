@@ -82,11 +82,14 @@ class ForeignRun:
 
 
 class RepeatedError(ValueError):
-    """A row has what another row of its run has already; `place` is its line or record."""
+    """A row has what another row of its run has already."""
 
-    def __init__(self, what: str, place: int) -> None:
+    def __init__(self, what: str, place: int, *, is_of_end: bool = False) -> None:
         super().__init__(what)
         self.place = place
+        """Its line or record."""
+        self.is_of_end = is_of_end
+        """Whether nothing but its place among the rows tells when it was measured."""
 
 
 @dataclass
@@ -100,6 +103,8 @@ class Course:
     """Moments from which later values took the place of earlier ones."""
     goes_to: Moment = field(default_factory=Moment)
     """The last moment of which a table has a row, with values or without."""
+    at_end: list[int] = field(default_factory=list)
+    """Lines that tell no moment behind others that do."""
 
 
 ReadRow: TypeAlias = tuple[Row, Sequence[tuple[str, float | None]]]
@@ -123,10 +128,13 @@ def courses(rows: Iterable[ReadRow], source: str, *, in_order: bool) -> list[Cou
     found: dict[Origin, list[Course]] = {}
     for row, values in rows:
         of_origin = found.setdefault(row.origin, [Course(row.origin, source)])
-        if not row.moment.is_told:
-            _add_whole(of_origin, row, values, source)
-            continue
         course = of_origin[-1]
+        if not row.moment.is_told:
+            if course.goes_to.is_told:
+                _add_at_end(course, row, values)
+            else:
+                _add_whole(of_origin, row, values, source)
+            continue
         for metric, value in values:
             there = course.values.get(metric, {})
             if not in_order and there and row.moment == next(iter(there)):
@@ -140,6 +148,23 @@ def courses(rows: Iterable[ReadRow], source: str, *, in_order: bool) -> list[Cou
         if not in_order:
             course.goes_to = max(course.goes_to, row.moment, key=lambda moment: moment.order)
     return [course for of_origin in found.values() for course in of_origin]
+
+
+def _add_at_end(course: Course, row: Row, values: Sequence[tuple[str, float | None]]) -> None:
+    """Add the values of a row without a moment, behind others of its run: they are of its end."""
+    for metric, value in values:
+        there = course.values.setdefault(metric, {})
+        last = there.get(course.goes_to)
+        if last is not None and value is not None and value != last:
+            raise RepeatedError(
+                f"a row behind the others of {_words(row.origin)} tells no epoch or update; its {metric} is "
+                f"{value:g}, and that of {course.goes_to} {last:g}",
+                row.place,
+                is_of_end=True,
+            )
+        if last is None:
+            there[course.goes_to] = value
+    course.at_end.append(row.place)
 
 
 def _add_whole(
@@ -194,7 +219,7 @@ def put_together(parts: Sequence[Course]) -> tuple[list[ForeignRun], list[str]]:
         )
     cells: dict[Cell, Course] = {}
     numbered: dict[Cell, Course] = {}
-    repeats = 0
+    repeats, among_told = 0, 0
     for (variant, size, draw, _, seed), found in told.items():
         if seed is not None:
             course = Course(found[0].origin, found[0].source)
@@ -204,14 +229,15 @@ def put_together(parts: Sequence[Course]) -> tuple[list[ForeignRun], list[str]]:
             continue
         slots = _numbered(found)
         repeats = max(repeats, len(slots))
-        taken = {s for (v, n, d, _, s) in told if (v, n, d) == (variant, size, draw)}
+        taken = {s for (v, n, d, _, s) in told if (v, n, d) == (variant, size, draw)} - {None}
+        among_told += len(slots) if taken else 0
         free = (number for number in range(len(slots) + len(taken)) if number not in taken)
         numbered |= {Cell(size, s, draw, variant): c for s, c in zip(free, slots, strict=False)}
     for cell, course in numbered.items():
         cells[_free(cell, cells)] = course
     runs = [_run(cell, course, cell not in numbered) for cell, course in cells.items()]
     runs.sort(key=lambda run: (run.cell.variant, run.cell.train_size, run.cell.draw, run.cell.seed))
-    return runs, list(_notes(parts, repeats))
+    return runs, list(_notes(parts, repeats, among_told))
 
 
 def _free(cell: Cell, cells: Mapping[Cell, Course]) -> Cell:
@@ -244,11 +270,22 @@ def _join(course: Course, part: Course) -> None:
     course.goes_to = max(course.goes_to, part.goes_to, key=lambda moment: moment.order)
 
 
-def _notes(parts: Sequence[Course], repeats: int) -> Iterator[str]:
+def _notes(parts: Sequence[Course], repeats: int, among_told: int) -> Iterator[str]:
+    if among_told:
+        what = "1 run tells no seed" if among_told == 1 else f"{among_told:,} runs tell no seed"
+        yield f"{what}, and others of their size do: read as further repeats, though they may be means"
     if repeats > 1:
         yield (
             f"nothing tells the seed: up to {repeats} runs of a size are numbered from 0 as they come; "
             "--column seed=COLUMN names a column, --variant COLUMN one that tells curves apart"
+        )
+    ended = [part for part in parts if part.at_end]
+    if ended:
+        first = ended[0]
+        where = f"{first.source}, line {first.at_end[0]}: of {first.goes_to}"
+        yield (
+            f"{plural(sum(len(part.at_end) for part in ended), 'row')} behind the others of a run without an "
+            f"epoch or update: read as of its end ({where})"
         )
     resumed = [part for part in parts if part.resumed]
     if resumed:

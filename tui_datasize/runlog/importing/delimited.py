@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeAlias
 
 from tui_datasize.experiments.toml_file import text_of
+from tui_datasize.runlog.importing.names import UnclearNameError, all_unclear
 from tui_datasize.runlog.importing.staged import Staged
-from tui_datasize.words import plural
+from tui_datasize.words import listed, plural
 
 MOST_ROWS = 1_000_000
 MOST_COLUMNS = 10_000
@@ -18,106 +19,258 @@ MOST_COLUMNS = 10_000
 TakeRow: TypeAlias = Callable[[list[str], int], None]
 """Takes the cells of a row and its line."""
 
+_LINES_TOLD = 3
+_COMMENT = "#"
+_SEPARATOR = re.compile(r'"?sep=([^\r\n"])"?[,;\t ]*', re.IGNORECASE)
+"""What Excel writes, and looks for, in the first line."""
+
+
+class _Lines:
+    """The lines of a text, with their numbers in the file.
+
+    Lines that a person tells to skip, and such with zeros in them, are passed over and kept in mind.
+    """
+
+    def __init__(self, text: str, skipped: Collection[int] = ()) -> None:
+        self._lines = io.StringIO(text, newline="")
+        self._waiting: list[str] = []
+        self._skipped = skipped
+        self.number = 0
+        """Of the line that was given last."""
+        self.with_zeros: list[int] = []
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        if self._waiting:
+            self.number += 1
+            return self._waiting.pop()
+        for line in self._lines:
+            self.number += 1
+            if self.number in self._skipped:
+                continue
+            if "\0" not in line:
+                return line
+            self.with_zeros.append(self.number)
+        raise StopIteration
+
+    def give_back(self, line: str) -> None:
+        """Give the line that came last once more."""
+        self._waiting.append(line)
+        self.number -= 1
+
+    def comment(self) -> int:
+        """Take the next line if it is a comment; its number, or 0."""
+        line = next(self, None)
+        if line is None or not line.lstrip().startswith(_COMMENT):
+            if line is not None:
+                self.give_back(line)
+            return 0
+        return self.number
+
 
 def header_of(head: str) -> list[str]:
-    """The column names in the first line of a text; none where there is no line."""
-    first = next(iter(io.StringIO(head, newline="")), "")
+    """The column names that a text begins with; none where there are none."""
     try:
-        cells: list[str] = next(csv.reader([first], delimiter=_delimiter(first), strict=True), [])
-    except csv.Error:
+        return _header(_Lines(head))[0]
+    except (ValueError, csv.Error):
         return []
-    return [cell.strip() for cell in cells]
 
 
-def read_delimited(data: bytes, into: Staged, begin: Callable[[list[str]], TakeRow]) -> None:
+def read_delimited(
+    data: bytes, into: Staged, begin: Callable[[list[str]], TakeRow], skipped: Collection[int] = ()
+) -> None:
     """Read all rows.
 
-    A last row that was cut off is left out, and one without a line end is read; both are told.
+    Blank lines, comments and Excel's `sep=;` may stand before the column names. A last row that was cut off
+    is left out, and one without a line end is read; both are told.
 
     Args:
         data: Content of the file.
         into: Its notes.
         begin: Makes of the column names what takes the rows.
+        skipped: Numbers of lines that are not read.
 
     Raises:
         ConfigError: A line is broken; it is named.
     """
     text, is_cut = _text(data, into)
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=_delimiter(text.partition("\n")[0]), strict=True)
+    lines = _Lines(text, skipped)
+    at_header = 0
     try:
-        header = _header(next(reader, []))
+        header, reader = _header(lines)
+        at_header = lines.number
+        take = begin(header)
         last = sum(1 for _ in io.StringIO(text, newline="")) if is_cut else 0
-        if not _take_all(reader, into, len(header), begin(header), last):
+        if not _Rows(lines, reader, header, into, last).take_all(take):
             raise ValueError("no row stands below the column names")
+    except UnclearNameError as error:
+        raise into.error(error.what, error.place or max(1, lines.number), error.fix) from None
     except (ValueError, csv.Error) as error:
-        raise into.error(str(error), max(1, reader.line_num)) from None
+        raise into.error(str(error), max(1, lines.number), _way_past(at_header, lines.number)) from None
+    if left := [line for line in sorted(skipped) if line <= lines.number]:
+        into.notes.append(f"{_places(left)} left out: --skip-line")
 
 
-def _take_all(reader: Iterator[list[str]], into: Staged, width: int, take: TakeRow, last: int) -> bool:
-    """Take every row; `last` is the line of one without a line end, or 0."""
-    number = 0
-    while True:
-        before: int = reader.line_num  # type: ignore[attr-defined]
-        try:
-            row = next(reader, None)
-            if row is None:
-                return number > 0
-            number += _take_one(row, number, width, take, before + 1)
-        except (ValueError, csv.Error) as error:
-            # A field that goes over lines is no row cut off, but a quote that is never closed.
-            if not last or before + 1 != last:
-                raise
-            into.torn(f"line {last}, the last, has no line end and was cut off ({error}): left out")
-            return number > 0
-        if last and reader.line_num == last:  # type: ignore[attr-defined]
-            into.torn(f"line {last}, the last, has no line end: read, though its last value may be cut off")
+def _way_past(at_header: int, number: int) -> str:
+    if not at_header:
+        return ""
+    if at_header == number:
+        return f"if the column names stand below, --skip-line {number}"
+    return f"--skip-line {number} leaves the line out"
 
 
-def _take_one(row: list[str], number: int, width: int, take: TakeRow, line: int) -> bool:
-    if not row or not any(cell.strip() for cell in row):
-        if row and len(row) != width:
+class _Rows:
+    """The rows below the column names."""
+
+    def __init__(
+        self, lines: _Lines, reader: Iterator[list[str]], header: list[str], into: Staged, last: int
+    ) -> None:
+        self._lines, self._reader, self._header, self._into = lines, reader, header, into
+        self._last = last
+        """The line of a last row without a line end, or 0."""
+        self._comments: list[int] = []
+        self._headers: list[int] = []
+        self._unclear: dict[str, UnclearNameError] = {}
+
+    def take_all(self, take: TakeRow) -> bool:
+        """Take every row, and say whether there is one.
+
+        Raises:
+            ValueError: A row is broken, or names of runs are, of which all are in the error.
+        """
+        number = 0
+        while True:
+            while comment := self._lines.comment():
+                self._comments.append(comment)
+            line = self._lines.number + 1
+            try:
+                row = self._next(line)
+                if row is None:
+                    break
+                if row and number == MOST_ROWS:
+                    raise ValueError(f"more than {MOST_ROWS:,} rows")
+                if row:
+                    self._take(row, line, take)
+                    number += 1
+            except (ValueError, csv.Error) as error:
+                # A field that goes over lines is no row cut off, but a quote that is never closed.
+                if not self._last or line != self._last:
+                    raise
+                why = error.what if isinstance(error, UnclearNameError) else error
+                cut = f"line {line}, the last, has no line end and was cut off ({why})"
+                self._into.torn(cut)
+                break
+            if self._last and self._lines.number == self._last:
+                what = f"line {self._last}, the last, has no line end"
+                self._into.torn(what, "read, though its last value may be cut off")
+        self._tell()
+        return number > 0
+
+    def _next(self, line: int) -> list[str] | None:
+        """The next row with as many cells as there are columns, or an empty one; None behind the last."""
+        row = next(self._reader, None)
+        if row is None:
+            return None
+        cells, width = [cell.strip() for cell in row], len(self._header)
+        if len(row) < 2 and not any(cells):
+            return []
+        if len(row) < width or any(cells[width:]):
             raise ValueError(f"{len(row)} cells, expected {width}")
-        return False
-    if number >= MOST_ROWS:
-        raise ValueError(f"more than {MOST_ROWS:,} rows")
-    if len(row) != width:
-        raise ValueError(f"{len(row)} cells, expected {width}")
-    take(row, line)
-    return True
+        if cells[:width] == self._header:
+            self._headers.append(line)
+            return []
+        return row[:width] if any(cells) else []
+
+    def _take(self, row: list[str], line: int, take: TakeRow) -> None:
+        try:
+            take(row, line)
+        except UnclearNameError as error:
+            if line == self._last:
+                raise
+            error.place = line
+            self._unclear.setdefault(error.what, error)
+
+    def _tell(self) -> None:
+        if self._unclear:
+            raise all_unclear(list(self._unclear.values()))
+        into = self._into
+        if self._comments:
+            into.notes.append(f"{_places(self._comments)} left out: {_COMMENT} begins a comment")
+        if self._headers:
+            into.notes.append(f"{_places(self._headers)} left out: the column names once more")
+        if zeros := self._lines.with_zeros:
+            into.torn(f"zeros stand in {_places(zeros)}")
+
+
+def _places(lines: Sequence[int]) -> str:
+    if len(lines) == 1:
+        return f"line {lines[0]}"
+    shown = [str(line) for line in lines[:_LINES_TOLD]]
+    more = len(lines) - len(shown)
+    return f"lines {listed([*shown, f'{more:,} more'] if more else shown)}"
 
 
 def _text(data: bytes, into: Staged) -> tuple[str, bool]:
     """The text, and whether it ends without a line end."""
+    whole = data.rstrip(b"\0") if not data.startswith((b"\xff\xfe", b"\xfe\xff")) else data
+    n_zeros = len(data) - len(whole)
     try:
-        whole = data.rstrip(b"\0") if not data.startswith((b"\xff\xfe", b"\xfe\xff")) else data
-        if len(whole) < len(data):
-            into.torn(f"ends in {plural(len(data) - len(whole), 'byte')} of zeros: left out")
         text = text_of(whole)
     except UnicodeDecodeError as error:
         if error.end < len(whole) or not error.reason.endswith(("end of data", "truncated data")):
             raise into.error("not UTF-8 text", fix="save it as UTF-8") from None
-        try:
-            into.torn("ends within a character: left out")
-        except ValueError as strict:
-            raise into.error(str(strict)) from None
+        into.torn("ends within a character")
         text = text_of(whole[: error.start])
-    except ValueError as error:
-        raise into.error(str(error)) from None
-    return text, bool(text) and not text.endswith(("\n", "\r"))
+    is_cut = bool(text) and not text.endswith(("\n", "\r"))
+    if n_zeros:
+        # Where the disk has the length of a row and not its end, its last number may have lost digits.
+        behind = ", behind a row without a line end" if is_cut else ""
+        into.torn(f"ends in {plural(n_zeros, 'byte')} of zeros{behind}")
+        return "".join(text.splitlines(keepends=True)[:-1]) if is_cut else text, False
+    return text, is_cut
 
 
-def _header(columns: list[str]) -> list[str]:
-    names = [column.strip() for column in columns]
-    if not any(names):
-        raise ValueError("the first line is empty; expected a line of column names")
+def _header(lines: _Lines) -> tuple[list[str], Iterator[list[str]]]:
+    """The column names, and what reads the rows below them.
+
+    Raises:
+        ValueError: There are none, or too many.
+    """
+    delimiter = comment = ""
+    for line in lines:
+        if lines.number == 1 and (told := _SEPARATOR.fullmatch(line.rstrip("\r\n"))):
+            delimiter = told[1]
+        elif line.lstrip().startswith(_COMMENT):
+            comment = line
+        elif line.strip(' ,;\t\r\n"'):
+            break
+    else:
+        raise ValueError("no column names stand in it; expected a line of them")
+    lines.give_back(line)
+    delimiter = delimiter or max(",;\t", key=line.count)
+    names = _names_in_comment(comment, line, delimiter)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    names = [name.strip() for name in names or next(reader)]
     if len(names) > MOST_COLUMNS:
         raise ValueError(f"more than {MOST_COLUMNS:,} columns")
-    name, count = Counter(filter(None, names)).most_common(1)[0]
-    if count > 1:
-        raise ValueError(f"the column {name!r} stands there {count} times")
-    return names
+    return names, reader
 
 
-def _delimiter(line: str) -> str:
-    return max(",;\t", key=line.count)
+def _names_in_comment(comment: str, line: str, delimiter: str) -> list[str]:
+    """The column names, where a comment holds them (NumPy writes it so); none where it does not."""
+    first = next(csv.reader([line], delimiter=delimiter), [])
+    names = next(csv.reader([comment.lstrip().lstrip(_COMMENT)], delimiter=delimiter), [])
+    is_header = (
+        1 < len(names) == len(first) and any(map(_is_number, first)) and not any(map(_is_number, names))
+    )
+    return names if is_header else []
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -145,28 +145,28 @@ def _records(data: bytes, into: Staged) -> Iterator[bytes]:
     at = 0
     while at < len(data):
         if not data[at : at + 12].strip(b"\0") and not data[at:].strip(b"\0"):
-            into.torn(f"ends in {plural(len(data) - at, 'byte')} of zeros: left out")
+            into.torn(f"ends in {plural(len(data) - at, 'byte')} of zeros")
             return
         if len(data) - at < 12:
-            into.torn(f"the file ends within the record at byte {at}: that record is left out")
+            into.torn(f"the file ends within the record at byte {at}", "that record is left out")
             return
         if not _has_length(data, at):
             rest = plural(len(data) - at, "byte")
-            what = f"no record at byte {at}: the checksum of its length is wrong"
-            into.torn(f"{what}; the {rest} from there are left out")
+            what = f"no record at byte {at}, as the checksum of its length is wrong"
+            into.torn(what, f"the {rest} from there are left out")
             return
         length = struct.unpack_from("<Q", data, at)[0]
         if length > MOST_RECORD_BYTES:
             raise ValueError(f"the record at byte {at} is larger than {MOST_RECORD_BYTES // 2**20} MiB")
         if len(data) - at < 16 + length:
-            into.torn(f"the file ends within the record at byte {at}: that record is left out")
+            into.torn(f"the file ends within the record at byte {at}", "that record is left out")
             return
         record = data[at + 12 : at + 12 + length]
         checksum = struct.unpack_from("<I", data, at + 12 + length)[0]
         if _tells_nothing(record) or checksum == masked_crc(record):
             yield record
         else:
-            into.torn(f"the record at byte {at} is damaged: its checksum is wrong; it is left out")
+            into.torn(f"the record at byte {at} is damaged: its checksum is wrong")
         at += 16 + length
 
 

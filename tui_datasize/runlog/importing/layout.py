@@ -58,8 +58,13 @@ class Layout:
     draw: int | None = None
     dataset: str = "unknown"
     model: str = "unknown"
+    skip_lines: tuple[str, ...] = ()
+    """Lines that are not read: a number, or the end of a path, a colon and a number."""
 
     def __post_init__(self) -> None:
+        for text in self.skip_lines:
+            if not re.fullmatch(r"(.+:)?\d{1,9}", text, re.ASCII):
+                raise ConfigError(f"--skip-line {text!r}", fix="write it like 12, or runs.csv:12")
         for name in self.columns:
             known = {*FIELDS, *METRIC_NAMES}
             if name not in known:
@@ -74,6 +79,11 @@ class Layout:
             raise ConfigError(
                 "the run pattern names neither size, seed nor draw", fix=r"write it like n(?P<size>\d+)"
             )
+
+    def skipped(self, file: Path) -> frozenset[int]:
+        """The lines of a file that are not read."""
+        found = (text.rpartition(":") for text in self.skip_lines)
+        return frozenset(int(line) for path, _, line in found if str(file).endswith(path))
 
     def fields_of(self, header: Sequence[str]) -> dict[str, str]:
         """The column of each field that a table tells.

@@ -82,6 +82,8 @@ _SHARES = frozenset({"fraction", "frac", "share", "ratio", "proportion"})
 _PREFIX = re.compile(r"^(params|param|config|hparams|hparam|summary|metrics)[./]", re.IGNORECASE)
 """What MLflow, Ray and Weights & Biases put before the names of columns in tables of runs."""
 _FIRST_LOADER = re.compile(r"/dataloader_idx_0$")
+_USUAL = re.compile(r"(?!\s*-)[\w\s.,:;/\\|()\[\]{}%#@\"'*\u2191\u2193-]*", re.ASCII)
+"""What names of metrics are written with; a delta, a sigma or a sign before them makes another of it."""
 _WORD = re.compile(r"[A-Z]?[a-z]+\d*|[A-Z]+(?![a-z])\d*|\d+")
 
 
@@ -125,6 +127,8 @@ def meaning_of(name: str, test_word: str = "") -> Meaning | None:
     >>> meaning_of("balanced_accuracy"), meaning_of("best_val_acc"), meaning_of("val_test_acc")
     (None, None, None)
     """
+    if not _USUAL.fullmatch(name):
+        return None
     if name.strip() in _ULTRALYTICS:
         return Meaning(_ULTRALYTICS[name.strip()], VALIDATION)
     words = [w.lower() for w in _WORD.findall(_FIRST_LOADER.sub("", _PREFIX.sub("", name.strip())))]

@@ -7,13 +7,16 @@ may be read in two ways is not read.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tui_datasize.runlog.importing.counts import SHARE_WORDS, count_of
-from tui_datasize.words import listed
+from tui_datasize.words import listed, plural
 
 TOLD_BY_NAMES = ("size", "seed", "draw")
+
+_NAMES_TOLD = 3
+"""Of several that are not clear."""
 
 _WORDS = {"n": "size", "size": "size", "s": "seed", "seed": "seed", "d": "draw", "draw": "draw"}
 _PHRASES = {
@@ -89,9 +92,32 @@ _NUMBERED = re.compile(
     r"(?P<number>\d+(?:[.,_]\d+)*(?:[eE]\+?\d{1,2}(?![\dA-Za-z]))?)(?P<tail>%|[A-Za-z]*)",
     re.ASCII,
 )
-_GOES_ON = re.compile(r"[' \u00a0\u202f]\d{3}(?!\d)|['^*.,]\d| ?[kKM%](?![A-Za-z])| (pct|percent)", re.ASCII)
-"""What behind a number makes it another."""
+_GOES_ON = re.compile(
+    r"[' \u00a0\u202f]\d{3}(?!\d)|['^*.,\u00d7\u2013\u2026]\d|\.\.| ?[kKM%](?![A-Za-z])| (pct|percent)",
+    re.ASCII,
+)
+"""What behind a number makes it another, or one of two."""
+_RANGE = re.compile(r"-(?P<to>\d{1,5}(?:\.\d+)?[kKM]?)(?![\d-])", re.ASCII)
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+
+class UnclearNameError(ValueError):
+    """Names of runs tell a number in two ways, or none that is needed."""
+
+    def __init__(self, what: str, fix: str, place: int = 0) -> None:
+        super().__init__(f"{what}; {fix}")
+        self.what, self.fix = what, fix
+        self.place = place
+        """Line in which the first such name stands; 0 where nothing tells it."""
+
+
+def all_unclear(errors: Sequence[UnclearNameError]) -> UnclearNameError:
+    """One error of several, at least one: the first are told, the others counted."""
+    first, *others = {error.what: error for error in errors}.values()
+    told = [f"line {one.place}: {one.what}" if one.place else one.what for one in others[: _NAMES_TOLD - 1]]
+    more = len(others) - len(told)
+    told += [f"and {plural(more, 'name')} more of such runs"] if more else []
+    return UnclearNameError("; ".join([first.what, *told]), first.fix, first.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +137,7 @@ def told_by_name(run: str, wanted: Collection[str] = TOLD_BY_NAMES, pattern: str
         pattern: Regular expression with groups of these names, instead of the words known.
 
     Raises:
-        ValueError: A number may be read in two ways, or there is more than one candidate.
+        UnclearNameError: A number may be read in two ways, or there is more than one candidate.
 
     >>> told_by_name("cifar-n750-s101"), told_by_name("img_size32_n=10,000_s1")
     ({'size': 750, 'seed': 101}, {'size': 10000, 'seed': 1})
@@ -127,7 +153,7 @@ def told_by_name(run: str, wanted: Collection[str] = TOLD_BY_NAMES, pattern: str
                 values.setdefault(candidate.value, candidate.text)
         if len(values) > 1:
             texts = listed([repr(text) for text in values.values()])
-            raise ValueError(f"the {name} of run {run!r} may be told by {texts}; {_WAY_OUT}")
+            raise UnclearNameError(f"the {name} of run {run!r} may be told by {texts}", _WAY_OUT)
         found.update((name, value) for value in values)
     return found
 
@@ -143,8 +169,12 @@ def _by_pattern(run: str, wanted: Collection[str], pattern: str) -> Iterator[_Ca
             if more := re.match(
                 r"\d[\d.,]*|[.,]\d[\d.,]*|[kKM%](?![A-Za-z])", run[match.end(name) :], re.ASCII
             ):
-                raise ValueError(f"the run pattern takes {text!r} out of {text + more[0]!r} in run {run!r}")
-            yield _Candidate(name, match[0].strip(), count_of(text))
+                what = f"the run pattern takes {text!r} out of {text + more[0]!r} in run {run!r}"
+                raise UnclearNameError(what, "let its groups take whole numbers")
+            try:
+                yield _Candidate(name, match[0].strip(), count_of(text))
+            except ValueError as error:
+                raise UnclearNameError(f"{error} (run {run!r})", _WAY_OUT) from None
 
 
 def _by_words(run: str, wanted: Collection[str]) -> Iterator[_Candidate]:
@@ -160,8 +190,9 @@ def _by_words(run: str, wanted: Collection[str]) -> Iterator[_Candidate]:
         known_to = at
         if name not in wanted:
             continue
-        if name == "size":
+        if name == "size" and not _is_product(match, run):
             yield _Candidate(name, match[0].strip(), _size(match, run))
+        if name == "size":
             continue
         number, tail = match["number"].partition("_")[0], match["tail"]
         if number.isdecimal() and (not tail or _field(tail, is_inside=False)):
@@ -183,10 +214,16 @@ def _field(words: str, is_inside: bool) -> str | None:
     return _WORDS.get(last)
 
 
+def _is_product(match: re.Match[str], run: str) -> bool:
+    """Whether a number is the width of an image, 32x32, or is taken several times."""
+    return match["tail"] in ("x", "X") and run[match.end() : match.end() + 1].isdecimal()
+
+
 def _size(match: re.Match[str], run: str) -> int:
     number, tail, rest = match["number"], match["tail"], run[match.end() :]
     whole = f"{number}{tail}"
     try:
+        _refuse_range(whole, rest)
         if tail in ("k", "K", "M") and not rest[:1].isalnum():
             return count_of(whole)
         if tail.lower() in SHARE_WORDS:
@@ -203,7 +240,20 @@ def _size(match: re.Match[str], run: str) -> int:
             raise ValueError(f"{number!r} may be {first} or one number with its thousands apart")
         return count_of(first)
     except ValueError as error:
-        raise ValueError(f"{error} (run {run!r}); {_WAY_OUT}, or give --column size=COLUMN") from None
+        raise UnclearNameError(
+            f"{error} (run {run!r})", f"{_WAY_OUT}, or give --column size=COLUMN"
+        ) from None
+
+
+def _refuse_range(number: str, rest: str) -> None:
+    """Refuse 10k-20k; n500-0 is the first run of size 500."""
+    to = _RANGE.match(rest)
+    try:
+        is_range = to is not None and count_of(to["to"]) > count_of(number)
+    except ValueError:
+        return
+    if is_range and to is not None:
+        raise ValueError(f"{number + to[0]!r} may be {number} or {to['to']}")
 
 
 def _is_next_word(tail: str, rest: str) -> bool:

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 from tui_datasize.runlog.importing.counts import count_of, whole
 from tui_datasize.runlog.importing.layout import Layout
-from tui_datasize.runlog.importing.names import TOLD_BY_NAMES, told_by_name
+from tui_datasize.runlog.importing.names import TOLD_BY_NAMES, UnclearNameError, told_by_name
 from tui_datasize.runlog.importing.staged import Moment, Origin
+
+_END = frozenset({"final", "last", "end"})
+"""What stands in place of an epoch in a row of the end of a run."""
 
 
 def origin_of(
@@ -35,9 +38,9 @@ def origin_of(
         by_name = told_by_name(run, wanted, layout.run_pattern)
     size = told.get("size", by_name.get("size", layout.train_size))
     if size is None:
-        raise ValueError(
-            f"nothing tells the train size of run {run!r}; "
-            "give --column size=COLUMN, a --run-pattern or --size"
+        raise UnclearNameError(
+            f"nothing tells the train size of run {run!r}",
+            "give --column size=COLUMN, a --run-pattern or --size",
         )
     seed = told.get("seed", by_name.get("seed", layout.seed))
     return Origin(size, seed, told.get("draw", by_name.get("draw", layout.draw)), variant, run)
@@ -78,11 +81,12 @@ def refuse_contradiction(origin: Origin, known: Mapping[str, str], layout: Layou
 
 
 def moment_of(known: Mapping[str, str]) -> Moment:
-    """When a row was measured.
+    """When a row was measured; untold for one that says that it is of the end.
 
     Raises:
         ValueError: The update or epoch is none.
     """
+    known = {name: text for name, text in known.items() if text.lower() not in _END}
     update = whole(known["update"]) if "update" in known else None
     if "epoch" not in known:
         return Moment(update)
@@ -91,8 +95,6 @@ def moment_of(known: Mapping[str, str]) -> Moment:
     except ValueError:
         epoch = -1.0
     if not 0 <= epoch < float("inf"):
-        expected = (
-            "expected a number of 0 or more; --column epoch=COLUMN names another, --ignore COLUMN reads none"
-        )
+        expected = "expected a number of 0 or more; --column epoch=COLUMN names another column"
         raise ValueError(f"the epoch is {known['epoch']!r}, {expected}")
     return Moment(update, epoch)

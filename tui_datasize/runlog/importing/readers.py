@@ -37,7 +37,8 @@ def _of_text(knows: Callable[[str], bool]) -> Callable[[str, bytes], bool]:
             text = text_of(head)
         except UnicodeDecodeError as error:
             text = text_of(head[: error.start])
-        return bool(text or not head) and "\0" not in text.rstrip("\0") and knows(text)
+        # A machine that went down may leave zeros among the rows; other files have some at once.
+        return bool(text or not head) and "\0" not in text.partition("\n")[0].rstrip("\0") and knows(text)
 
     return known
 
@@ -45,7 +46,12 @@ def _of_text(knows: Callable[[str], bool]) -> Callable[[str, bytes], bool]:
 READERS: Sequence[Reader] = (
     Reader(events.FORM, events.is_events, events.read_events, "*tfevents*"),
     Reader(charts.FORM, _of_text(charts.is_chart), charts.read_chart, "*.csv"),
-    Reader(tables.FORM, _of_text(lambda _: True), tables.read_table, "*.csv"),
+    Reader(
+        tables.FORM,
+        _of_text(lambda text: not text.lstrip().startswith(("{", "["))),
+        tables.read_table,
+        "*.csv",
+    ),
 )
 """In the order in which they are asked."""
 
@@ -71,7 +77,9 @@ def read_file(file: Path, run: str, layout: Layout, into: Staged) -> None:
     reader = next((reader for reader in READERS if reader.knows(file.name, data[:_HEAD_BYTES])), None)
     if reader is None:
         known = ", ".join(dict.fromkeys(reader.form for reader in READERS))
-        raise ConfigError(f"of no form that is known; expected {known}", where=str(file))
+        raise ConfigError(
+            f"of no form that is known; expected {known}", where=str(file), fix="save its table as CSV"
+        )
     into.form = reader.form
     reader.read(data, run, layout, into)
 

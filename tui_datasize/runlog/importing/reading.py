@@ -63,7 +63,10 @@ def read_all(given: Sequence[Path], layout: Layout, *, is_strict: bool) -> Readi
         ConfigError: Nothing is left to be read, files contradict each other, or one was refused strictly.
     """
     refused: list[ConfigError] = []
-    staged = _stage(files_of(given), layout, refused, is_strict)
+    files = files_of(given)
+    if len(files) > 1 and any(text.isdecimal() for text in layout.skip_lines):
+        raise ConfigError("--skip-line does not tell of which file", fix="write it like runs.csv:12")
+    staged = _stage(files, layout, refused, is_strict)
     while True:
         decided, faults = _decide(staged, layout)
         by_column = {} if faults else units(staged, decided, layout)
@@ -144,7 +147,11 @@ def _courses(
         try:
             parts += courses(rows, source, in_order=first.is_in_order)
         except RepeatedError as error:
-            fault = first.error(str(error), error.place, _repeat_fix([first]))
+            fix = "" if error.is_of_end else _repeat_fix([first])
+            if not first.is_in_order:
+                skip = f"--skip-line {error.place} leaves the line out"
+                fix = f"{fix}; {skip}" if fix else f"if it is of another, {skip}"
+            fault = first.error(str(error), error.place, fix)
             faults |= dict.fromkeys(numbers, fault)
     return parts, faults
 
@@ -162,7 +169,8 @@ def _runs(staged: Sequence[Staged], parts: Sequence[Course]) -> tuple[list[Forei
         raise ConfigError(
             f"runs of one size differ in {hint!r} and nothing tells their seed",
             where=str(staged[0].file),
-            fix=f"if it tells curves apart, give {option('variant', hint)}; else {option('ignore', hint)}",
+            fix=f"if it tells curves apart, give {option('variant', hint)}; if it numbers repeats, "
+            f"{option('column', 'seed', hint)}; else {option('ignore', hint)}",
         )
     return runs, notes
 
@@ -212,7 +220,7 @@ def _why(column: str, why: str, by_column: Mapping[str, Unit]) -> Iterator[str]:
         yield why
     unit = by_column[column]
     if unit.is_error:
-        yield "an error: read as 1 minus it"
+        yield f"an error: read as 1 minus it{'' if unit.is_percent else ', a share'}"
     if unit.is_percent:
         yield f"in percent{f': {unit.why}' if unit.why else ''}"
 
@@ -225,7 +233,7 @@ def _file_notes(
         for note in one.notes:
             yield f"{one.file}: {note}"
         for state, names in one.unfinished.items():
-            shown = listed(names[:_NAMES_TOLD]) + (", ..." if len(names) > _NAMES_TOLD else "")
+            shown = listed(list(names)[:_NAMES_TOLD]) + (", ..." if len(names) > _NAMES_TOLD else "")
             yield (
                 f"{one.file}: {plural(len(names), 'run')} left out as {state} ({shown}); "
                 "--any-state reads them too"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.runlog.importing.meanings import Meaning
+from tui_datasize.runlog.importing.meanings import Meaning, plain
 
 MOST_RUNS = 20_000
 MOST_VALUES = 4_000_000
@@ -26,6 +26,24 @@ _BLANK = frozenset(
     )
 )
 """What pandas, R, Stata, spreadsheets and C write where there is no value."""
+_COUNTS_REPEATS = frozenset(
+    (
+        *(
+            "rep",
+            "repeat",
+            "repeats",
+            "repetition",
+            "replicate",
+            "replica",
+            "fold",
+            "cv_fold",
+            "trial",
+            "run_id",
+        ),
+        *("try", "attempt", "iteration", "iter", "id", "index", "idx", "no", "number", "i", "k", "trial_id"),
+    )
+)
+"""Names of columns that number the runs of a size, and are not read: the runs are numbered as they come."""
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 
 
@@ -132,7 +150,7 @@ class Staged:
     extents: dict[str, Extent] = field(default_factory=dict)
     kinds: dict[str, dict[int, set[str]]] = field(default_factory=dict)
     """Texts of columns that are not read, by train size."""
-    unfinished: dict[str, list[str]] = field(default_factory=dict)
+    unfinished: dict[str, dict[str, None]] = field(default_factory=dict)
     """Names of runs that were left out, by their state."""
     notes: list[str] = field(default_factory=list)
     _origins: set[Origin] = field(default_factory=set)
@@ -172,15 +190,15 @@ class Staged:
         if len(of_size) <= _KINDS_KEPT:
             of_size.add(text)
 
-    def torn(self, what: str) -> None:
-        """Note that something was cut off or damaged and is left out.
+    def torn(self, what: str, so: str = "left out") -> None:
+        """Note that something was cut off or damaged, and what is made of it.
 
         Raises:
-            ValueError: Nothing may be: the import is strict.
+            ConfigError: Nothing may be: the import is strict.
         """
         if self.is_strict:
-            raise ValueError(what)
-        self.notes.append(what)
+            raise self.error(what)
+        self.notes.append(f"{what}: {so}")
 
     def error(self, what: str, place: int = 0, fix: str = "") -> ConfigError:
         """The error of this file."""
@@ -222,15 +240,23 @@ def option(name: str, *words: str) -> str:
 def variant_hint(staged: Sequence[Staged]) -> str:
     """A column that seems to tell curves apart and was not read; empty where there is none.
 
-    It holds a few texts that are no numbers, several at one size, and some of them at several sizes.
+    It holds a few texts, several at one size, and some of them at several sizes; of numbers the same ones at
+    every size, unless its name says that they count repeats.
     """
     for one in staged:
         for column, by_size in one.kinds.items():
             texts = set().union(*by_size.values())
-            if not 1 < len(texts) <= _KINDS_KEPT or any(map(_is_number, texts)):
+            most = max(len(of_size) for of_size in by_size.values())
+            if not 1 < len(texts) <= _KINDS_KEPT or most < 2:
                 continue
-            returns = sum(len(of_size) for of_size in by_size.values()) > len(texts)
-            if returns and max(len(of_size) for of_size in by_size.values()) > 1:
+            if not any(map(_is_number, texts)):
+                if sum(len(of_size) for of_size in by_size.values()) > len(texts):
+                    return column
+            elif (
+                len(by_size) > 1
+                and plain(column) not in _COUNTS_REPEATS
+                and all(of_size == texts for of_size in by_size.values())
+            ):
                 return column
     return ""
 

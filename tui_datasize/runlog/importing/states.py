@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from tui_datasize.runlog.importing.meanings import plain
 
-_COLUMNS = ("state", "status", "run_state", "run_status", "trial_status", "job_state", "success", "succeeded")
+_COLUMNS = (
+    *("state", "status", "run_state", "run_status", "trial_status", "job_state", "success", "succeeded"),
+    *("finished", "is_finished"),
+)
+_REVERSED = (
+    "exit_code",
+    "exit_status",
+    "exitcode",
+    "returncode",
+    "return_code",
+    "crashed",
+    "failed",
+    "killed",
+)
+"""Columns in which 0 or false is what a run that ended has."""
 _DONE_COLUMN = "done"
 """True in the last row of a run that ended, as Ray writes it."""
 
@@ -27,7 +42,8 @@ _NOT_ENDED = frozenset(
 
 def state_column(header: Sequence[str]) -> str | None:
     """The column that tells how a run ended."""
-    return next((c for name in (*_COLUMNS, _DONE_COLUMN) for c in header if plain(c) == name), None)
+    names = (*_COLUMNS, *_REVERSED, _DONE_COLUMN)
+    return next((c for name in names for c in header if plain(c) == name), None)
 
 
 def is_told_last(column: str) -> bool:
@@ -35,11 +51,19 @@ def is_told_last(column: str) -> bool:
     return plain(column) == _DONE_COLUMN
 
 
-def has_ended(text: str) -> bool | None:
+def has_ended(text: str, column: str = "state") -> bool | None:
     """Whether a run in this state has a result; None where the word is not known.
 
     >>> [has_ended(text) for text in ("FINISHED", "crashed", "RUNNING", "TrialState.PRUNED", "CA")]
     [True, False, False, False, None]
+    >>> has_ended("CANCELLED by 1000"), has_ended("137", "exit_code"), has_ended("False", "crashed")
+    (False, False, True)
     """
-    word = text.strip().lower().rpartition(".")[2].replace(" ", "_").replace("-", "_")
-    return True if word in _ENDED else False if word in _NOT_ENDED else None
+    word = text.strip().lower()
+    if plain(column) in _REVERSED:
+        number = re.fullmatch(r"(-?\d+)(\.0)?(:\d+)?", word, re.ASCII)
+        return int(number[1]) == 0 if number else {"false": True, "true": False}.get(word)
+    word = word.rpartition(".")[2]
+    first = re.split(r"[ +:]", word)[0]
+    word = word.replace(" ", "_").replace("-", "_")
+    return True if word in _ENDED else False if word in _NOT_ENDED or first in _NOT_ENDED else None

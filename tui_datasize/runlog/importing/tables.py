@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tui_datasize.runlog.importing.delimited import TakeRow, read_delimited
-from tui_datasize.runlog.importing.layout import Layout
-from tui_datasize.runlog.importing.meanings import Meaning, split_of
+from tui_datasize.runlog.importing.layout import FIELDS, Layout
+from tui_datasize.runlog.importing.meanings import Meaning, plain, split_of
 from tui_datasize.runlog.importing.origins import moment_of, origin_of, refuse_contradiction
 from tui_datasize.runlog.importing.staged import Key, Row, Staged, is_blank, option
 from tui_datasize.runlog.importing.states import has_ended, is_told_last, state_column
@@ -32,7 +34,7 @@ def read_table(data: bytes, run: str, layout: Layout, into: Staged) -> None:
     def begin(header: list[str]) -> TakeRow:
         return _Columns(header, run, layout, into).take
 
-    read_delimited(data, into, begin)
+    read_delimited(data, into, begin, layout.skipped(into.file))
     _refuse_untold_split(into)
     _leave_out_unfinished(into)
 
@@ -54,15 +56,13 @@ class _Columns:
         layout, header, into = self.layout, self.header, self.into
         if missing := sorted({*layout.columns.values(), *layout.variant, *layout.ignore} - set(header)):
             raise ValueError(f"no column {missing[0]!r}; there are {', '.join(header)}")
+        _refuse_repeated(header, layout)
         self.fields = layout.fields_of(header)
         self.state = None if layout.any_state else state_column([c for c in header if c not in layout.ignore])
         told = {*self.fields.values(), *layout.variant, *filter(None, [self.state])}
         self.metrics = {c: m for c in header if c not in told and (m := layout.meaning_of(c))}
         if not self.metrics:
-            raise ValueError(
-                f"no column of a metric among {', '.join(header)}; "
-                "name one like --column test_accuracy=COLUMN"
-            )
+            raise ValueError(f"no column of a metric among {', '.join(header)}; {_no_metric(header)}")
         self.others = [c for c in header if c not in told | {*self.metrics, *layout.ignore}]
         into.columns.update(self.metrics)
         into.passed.update(dict.fromkeys(self.others, ""))
@@ -109,6 +109,27 @@ class _Columns:
         return found
 
 
+def _no_metric(header: Sequence[str]) -> str:
+    if len(header) == 1:
+        return "expected commas, semicolons or tabs between columns"
+    return "name one like --column test_accuracy=COLUMN"
+
+
+def _refuse_repeated(header: Sequence[str], layout: Layout) -> None:
+    """Refuse a name that several columns have, where it matters.
+
+    Raises:
+        ValueError: It is one of a field or metric.
+    """
+    named = {*layout.columns.values(), *layout.variant}
+    for column, count in Counter(header).items():
+        if count > 1 and column and column not in layout.ignore:
+            is_field = any(plain(column) in known for known in FIELDS.values())
+            if column in named or is_field or state_column([column]) or layout.meaning_of(column):
+                way_out = f"rename one, or {option('ignore', column)} reads none"
+                raise ValueError(f"the column {column!r} stands there {count} times; {way_out}")
+
+
 def _refuse_untold_split(staged: Staged) -> None:
     """Ask about a column of which every text names a split: it tells whose values a row holds.
 
@@ -124,12 +145,22 @@ def _refuse_untold_split(staged: Staged) -> None:
             )
 
 
+def _name(row: Row, staged: Staged) -> str:
+    """What a run is called that is left out."""
+    if "run" in staged.fields.values():
+        return row.origin.run
+    # One of several rows of its run.
+    if row.moment.is_told:
+        return f"size {row.origin.train_size}, seed {row.origin.seed}"
+    return f"{staged.place} {row.place}"
+
+
 def _leave_out_unfinished(staged: Staged) -> None:
     """Drop the rows of runs that did not end, and keep their names."""
     column = next((c for c, name in staged.fields.items() if name == "state"), None)
     if column is None:
         return
-    ended = [has_ended(row.state) for row in staged.rows]
+    ended = [has_ended(row.state, column) for row in staged.rows]
     if not any(known is not None for known in ended):
         # A column of that name that is about something else.
         del staged.fields[column]
@@ -148,8 +179,7 @@ def _leave_out_unfinished(staged: Staged) -> None:
         if last[row.origin] if is_told_last(column) else known:
             kept.append(row)
             continue
-        names = staged.unfinished.setdefault(row.state, [])
-        name = row.origin.run if "run" in staged.fields.values() else f"{staged.place} {row.place}"
-        if name not in names:
-            names.append(name)
+        is_word = not re.fullmatch(r"[\d.:-]+|true|false", row.state, re.IGNORECASE)
+        names = staged.unfinished.setdefault(row.state if is_word else f"{column} {row.state}", {})
+        names[_name(row, staged)] = None
     staged.rows[:] = kept

@@ -12,6 +12,10 @@ from tui_datasize.runlog.importing.staged import Extent, Origin, Staged
 from tui_datasize.runlog.schema import SHARE_ROUNDING, SHARES
 
 _WAY_OUT = "give --percent or --no-percent"
+_MOST_TIMES = 3
+"""How much higher the accuracy of one split may be than that of another, both in percent."""
+_TIMM = frozenset({"eval_loss", "eval_top1", "eval_top5"})
+"""Columns of timm's summary.csv, which is in percent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ def _unit(column: str, files: Sequence[Staged], layout: Layout) -> Unit:
     if n_percent:
         return Unit(True, _all_signed(column, extents), meaning.is_error, "percent signs stand in it")
     is_percent = most.high > 1 + SHARE_ROUNDING
+    if not is_percent and (why := _like_its_sibling(column, having, most.high)):
+        return Unit(True, True, meaning.is_error, why)
     if meaning.is_percent and not is_percent and most.high > 0:
         raise staged.error(
             f"{column!r} is in percent by its name, but no value is above 1: the largest is {most.high:g}",
@@ -103,6 +109,35 @@ def _unit(column: str, files: Sequence[Staged], layout: Layout) -> Unit:
     return Unit(
         True, is_percent, meaning.is_error, f"its largest value is {most.high:g}" if is_percent else ""
     )
+
+
+def _like_its_sibling(column: str, files: Sequence[Staged], high: float) -> str:
+    """Why a column without a value above 1 is in percent; empty where nothing tells it.
+
+    A column of the other split or of the five largest probabilities goes with it where the two can only so be
+    of one run: top-1 is at most top-5, and no training accuracy is 99 % where no test accuracy is above 3 %.
+    """
+    columns = files[0].columns
+    meaning = columns[column]
+    if high <= 0:
+        return ""
+    if not meaning.is_percent and columns.keys() >= _TIMM and column in _TIMM:
+        return "as timm writes it"
+    for other, its in columns.items():
+        tops = [staged.extents[other].high for staged in files if other in staged.extents]
+        top = max(tops, default=0.0)
+        if top <= 1 + SHARE_ROUNDING or its.is_error != meaning.is_error:
+            continue
+        if its.score == meaning.score and its.split != meaning.split:
+            is_like = meaning.is_error or top <= _MOST_TIMES * high
+        elif {its.score, meaning.score} == {"accuracy", "top5"} and its.split == meaning.split:
+            is_lower = (meaning.score == "accuracy") != meaning.is_error
+            is_like = (100 * high > top) == is_lower
+        else:
+            continue
+        if is_like:
+            return f"{other} goes to {top:g}"
+    return ""
 
 
 def _all_signed(column: str, extents: Iterable[tuple[Staged, Extent]]) -> bool:
