@@ -5,9 +5,11 @@ import polars as pl
 import pytest
 
 from tests.fakes import fake_sweep, write_run
+from tests.unit import record_desk
 from tui_datasize.analysis.audit import AuditRecord, audit, runs_to_read
 from tui_datasize.analysis.audit_measured import smallest_grid
 from tui_datasize.analysis.findings import AUDIT, Severity, findings_table
+from tui_datasize.answers import audit as answers_audit
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import RUNS
 from tui_datasize.runlog.tables import DATASETS
@@ -299,3 +301,29 @@ def test_runs_that_tell_little_are_audited_for_what_they_tell():
     assert [found.check for found in audit(AuditRecord.of_runs(runs.with_columns(unknown)))] == [
         "draws-unknown"
     ]
+
+
+def test_what_variants_share_is_told_once_and_counted():
+    longer = {"a": 2100, "b": 2100, "c": 2200, "d": 2000}
+    runs = pl.concat(
+        [
+            where(sound_runs(), pl.col("train_size") == 8000, total_updates=updates).with_columns(
+                variant=pl.lit(variant), test_loss=pl.col("test_loss") + place
+            )
+            for place, (variant, updates) in enumerate(longer.items())
+        ]
+    )
+    answer = answers_audit.ask(record_desk.record_of(runs))
+    assert answer.headline == "1 warning: unequal updates."
+    (sentence,) = answer.sentences
+    assert sentence.tone == "warning"
+    assert sentence.text.startswith("a and b: Runs of this curve make 2,000 to 2,100 updates")
+    assert sentence.text.endswith("Likewise in c, with other numbers.")
+    assert answer.rows().height == answer.tables[0].frame.height == 3
+
+
+def test_an_audit_without_findings_and_one_without_runs():
+    clean = answers_audit.ask(record_desk.record_of(sound_runs()))
+    assert (clean.headline, clean.sentences, clean.tables) == ("No problems found.", [], [])
+    queued = sound_runs().with_columns(state=pl.lit("queued"))
+    assert not answers_audit.ask(record_desk.record_of(queued)).applies

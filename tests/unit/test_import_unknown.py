@@ -15,7 +15,6 @@ import pytest
 from tests.unit.import_desk import event_file
 from tui_datasize.analysis.curve import points
 from tui_datasize.analysis.groups import seed_table
-from tui_datasize.analysis.variance import split_variance
 from tui_datasize.cli.dispatch import main
 from tui_datasize.runlog.reader import RunLog
 
@@ -112,10 +111,9 @@ SEEDS = "n,seed,acc\n" + "".join(
 def _analysed(desk, capsys, experiment: str) -> tuple[str, str]:
     capsys.readouterr()
     assert main(["analyze", experiment, "--json", "--project", str(desk.project.root)]) == 0
-    audit = [finding["check"] for finding in json.loads(capsys.readouterr().out)["audit"]]
-    runs = RunLog(desk.project).runs().filter(experiment=experiment)
-    (split,) = split_variance(runs, "test_accuracy")
-    return " ".join(audit), " ".join(split.words)
+    document = json.loads(capsys.readouterr().out)
+    (split,) = document["variance"]
+    return " ".join(finding["check"] for finding in document["audit"]), " ".join(split["words"])
 
 
 def test_a_seed_does_not_tell_whether_it_draws_the_images_too(desk, capsys):
@@ -125,8 +123,8 @@ def test_a_seed_does_not_tell_whether_it_draws_the_images_too(desk, capsys):
     audit, words = _analysed(desk, capsys, "untold")
     assert "draws-unknown" in audit
     assert "one-draw" not in audit
-    assert "the files do not tell whether runs of a size share their images" in words
-    assert "share one subset" not in words
+    assert "The files do not tell whether runs of a size share their images" in words
+    assert "share one subset draw" not in words
     assert main(["analyze", "untold", "--project", str(desk.project.root)]) == 0
     printed = capsys.readouterr()
     assert "The files do not tell whether runs of a size share their images" in printed.out + printed.err
@@ -136,9 +134,9 @@ def test_a_seed_does_not_tell_whether_it_draws_the_images_too(desk, capsys):
 @pytest.mark.parametrize(
     ("text", "words", "audit", "says"),
     [
-        (SEEDS, ("--draw", "0"), "one-draw", "On record all runs of a size share one subset"),
-        (SEEDS, ("--column", "draw=seed"), "", "seed and draw together"),
-        (SEEDS.replace("n,seed", "n,draw"), (), "", "seed and draw together"),
+        (SEEDS, ("--draw", "0"), "one-draw", "All runs of a size share one subset draw"),
+        (SEEDS, ("--column", "draw=seed"), "", "Seed and draw change together"),
+        (SEEDS.replace("n,seed", "n,draw"), (), "", "Seed and draw change together"),
     ],
 )
 def test_a_draw_that_is_told_is_known(desk, capsys, text, words, audit, says):

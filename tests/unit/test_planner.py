@@ -347,5 +347,5 @@ def test_every_table_and_the_words_are_printed(fake_project, monkeypatch, capsys
     assert document["variance"][0]["design"] == "crossed"
     assert main(["analyze", "digits"]) == 0
     printed = capsys.readouterr().out
-    for title in ("Sizes compared", "Where the scatter comes from"):
+    for title in ("Sizes compared", "Can these numbers be trusted?", "Sources of the spread"):
         assert title in printed

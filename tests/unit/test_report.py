@@ -62,7 +62,7 @@ def test_a_whole_sweep_on_a_page(fake_project):
     heads = re.findall(r"<h2>(.*?)</h2>", page)
     assert heads == [
         "Answer", "Learning curve", "Which runs to queue next", "Can these numbers be trusted?",
-        "Spread over runs", "Groups compared", "What the spread is made of", "Courses of training",
+        "Spread over runs", "Groups compared", "Sources of the spread", "Courses of training",
         "Training against test", "Best evaluation against the last", "Margins of right and wrong answers",
         "Metrics over size and training", "Classes", "What is taken for what", "Confidence against accuracy",
         "Overlap of subset draws", "Overlap of subsets and agreement of runs", "Metric against training time",
@@ -70,7 +70,7 @@ def test_a_whole_sweep_on_a_page(fake_project):
     ]  # fmt: skip
     assert len(page) < 2 * 2**20
     assert ">target<" in page
-    curve, spread, courses, *inside = svgs(page)
+    curve, spread, _sources, courses, *inside = svgs(page)
     legend = {text.text for text in curve.iter("{http://www.w3.org/2000/svg}text")}
     assert {"run", "mean", "log-linear", "average of laws", "90 % band beyond"} <= legend
     assert len(list(curve.iter("{http://www.w3.org/2000/svg}circle"))) >= 36
@@ -123,8 +123,8 @@ def test_tables_hold_what_the_analysis_finds(fake_project):
     tests, pairs = tables_of(text, "Groups compared")
     assert len(tests) + len(pairs) - 2 == groups_table(runs, "test_accuracy").height
     assert pairs[1][:2] == ["40", "80"]
-    (sources,) = tables_of(text, "What the spread is made of")
-    assert [row[1] for row in sources[1:4]] == ["training seed", "subset draw", "seed on draw"]
+    (sources,) = tables_of(text, "Sources of the spread")
+    assert [row[0] for row in sources[1:4]] == ["training seed", "subset draw", "seed on draw"]
     (confusions,) = tables_of(text, "What is taken for what")
     assert len(confusions) == 11
     bins, risks = tables_of(text, "Confidence against accuracy")
@@ -154,7 +154,7 @@ def test_options_and_transfer_conditions_have_tables(project):
     source = Source(
         RunLog(project), runs_of([{"train_size": 40, "transfer": t, "test_accuracy": a} for t, a in
                                   (("base", 0.5), ("S1T", 0.6))]),
-        pl.DataFrame(), METRICS_OFFERED["test_accuracy"], Question(), (),
+        pl.DataFrame(), METRICS_OFFERED["test_accuracy"], Question(),
     )  # fmt: skip
     (view,) = views.conditions(source)
     heading, _, words, table = view_blocks(view)
@@ -216,7 +216,7 @@ def test_the_same_in_markdown(fake_project):
     pictures = re.findall(r"\(data:image/svg\+xml;base64,([^)]+)\)", text)
     assert [ElementTree.fromstring(base64.b64decode(picture)).tag[-3:] for picture in pictures] == [
         "svg"
-    ] * 19
+    ] * 20
     assert "## Provenance" in text
 
 
@@ -282,8 +282,9 @@ def test_variants_have_charts_of_their_own(fake_project):
     runs = pl.Series([40, 80, 160])
     for size in runs:
         write_run(fake_project, fake_spec("digits", train_size=size, batch_size=16))
-    # Curve, spread, courses, one surface and the classes of each; the overlap of each size, and by class.
-    assert len(svgs(write(fake_project, "r.html"))) == 2 * 7 + 6 + 1
+    # Curve, spread, courses, gap, best, one surface and the classes of each; sources of the spread where runs
+    # repeat a size; the overlap of each size, and by class.
+    assert len(svgs(write(fake_project, "r.html"))) == 2 * 7 + 1 + 6 + 1
 
 
 @pytest.mark.parametrize("kind", ["link", "folder", "pipe", "run", "other suffix"])

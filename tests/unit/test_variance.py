@@ -9,7 +9,12 @@ import pytest
 import statsmodels.api as sm
 from statsmodels.formula.api import ols
 
+from tests.unit.record_desk import record_of, said
+from tui_datasize.analysis.curve import METRICS_OFFERED
 from tui_datasize.analysis.variance import split_variance
+from tui_datasize.answers import variance
+from tui_datasize.answers.record import Record
+from tui_datasize.runlog.reader import RunLog
 
 
 def runs_of(cells: dict[tuple[int, int, int], float]) -> pl.DataFrame:
@@ -74,7 +79,6 @@ def test_the_test_set_is_told_apart():
     sampling = found.component("test sampling")
     mean = np.mean(list(cells.values()))
     assert sampling.variance == pytest.approx(mean * (1 - mean) / 10_000)
-    assert "Another test set" in found.words[-1]
 
 
 def test_a_negative_estimate_is_zero_in_words():
@@ -83,38 +87,61 @@ def test_a_negative_estimate_is_zero_in_words():
     (found,) = split_variance(runs_of(cells), "test_accuracy")
     draw = found.component("subset draw")
     assert (draw.variance, draw.estimate < 0) == (0, True)
-    assert any("shown as 0" in sentence for sentence in found.words)
+    answer = variance.ask(record_of(runs_of(cells)))
+    assert "its estimate is below 0" in said(answer)
+    (table,) = answer.tables
+    assert table.frame.filter(source="subset draw")["sd"].to_list() == [0]
 
 
 @pytest.mark.parametrize(
     ("cells", "design", "sentence"),
     [
-        ({(10, 0, 0): 0.5, (10, 1, 0): 0.6}, "seeds only", "another draw would change cannot be told"),
-        ({(10, 0, 0): 0.5, (10, 0, 1): 0.6}, "draws only", "another seed would change cannot be told"),
-        ({(10, 0, 0): 0.5}, "none", "cannot be told"),
-        ({(10, 0, 0): 0.5, (20, 1, 0): float("nan")}, "none", "cannot be told"),
-        ({(10, 0, 0): 0.5, (10, 1, 1): 0.7}, "none", "cannot be told"),
-        ({(10, 0, 0): 0.5, (10, 1, 0): 0.5}, "seeds only", "cannot be told"),
+        ({(10, 0, 0): 0.5, (10, 1, 0): 0.6}, "seeds only", "share one subset draw. Add draws"),
+        ({(10, 0, 0): 0.5, (10, 0, 1): 0.6}, "draws only", "share one training seed. Add seeds"),
+        ({(10, 0, 0): 0.5}, "none", "is unknown: no train size has two runs"),
+        ({(10, 0, 0): 0.5, (20, 1, 0): float("nan")}, "none", "is unknown: no train size has two runs"),
+        ({(10, 0, 0): 0.5, (10, 1, 1): 0.7}, "none", "cannot be separated"),
+        ({(10, 0, 0): 0.5, (10, 1, 0): 0.5}, "seeds only", "All runs of a size have equal values."),
     ],
 )
 def test_what_cannot_be_told_is_said(cells, design, sentence):
     (found,) = split_variance(runs_of(cells), "test_accuracy")
     assert found.design == design
-    assert any(sentence in words for words in found.words)
+    assert said(variance.ask(record_of(runs_of(cells)))).count(sentence) == 1
 
 
 def test_a_draw_that_may_be_nothing_is_called_so():
     cells = crossed([100, 200], 4, 2, 0.02, 0.0, 0.01, np.random.default_rng(6))
     (found,) = split_variance(runs_of(cells), "test_accuracy")
-    (sentence,) = (words for words in found.words if "subset draw" in words)
-    assert found.component("subset draw").p > 0.05
-    assert "below 0" in sentence or "or not at all (p = " in sentence
+    draw = found.component("subset draw")
+    assert draw.p > 0.05
+    (table,) = variance.ask(record_of(runs_of(cells))).tables
+    assert table.frame.filter(source="subset draw")["p"].to_list() == [draw.p]
+    larger = {(10, 0, 0): 0.5, (10, 0, 1): 0.6, (10, 1, 0): 0.52, (10, 1, 1): 0.58}
+    headline = variance.ask(record_of(runs_of(larger))).headline
+    (found,) = split_variance(runs_of(larger), "test_accuracy")
+    assert found.component("subset draw").share > 0.5
+    assert headline.endswith(f"(SD); p = {found.component('subset draw').p:.2g}, perhaps nothing.")
 
 
 def test_a_single_source_has_no_share():
-    (found,) = split_variance(runs_of({(10, 0, 0): 0.5, (10, 1, 0): 0.6}), "test_accuracy")
-    assert not any("% of the variance" in words for words in found.words)
+    answer = variance.ask(record_of(runs_of({(10, 0, 0): 0.5, (10, 1, 0): 0.6})))
+    assert answer.headline == "7.07 points (SD) between runs of a size: the training seed."
 
 
 def test_no_runs():
     assert split_variance(runs_of({(10, 0, 0): 0.5}).clear(), "test_accuracy") == ()
+    assert variance.ask(record_of(runs_of({(10, 0, 0): 0.5}).clear())).why_not
+
+
+def test_the_answer_begins_with_the_largest_source(fake_project):
+    log = RunLog(fake_project)
+    record = Record(log, log.runs("digits"), METRICS_OFFERED["test_accuracy"])
+    (split,) = record.scatter
+    largest = max(split.components[:3], key=lambda component: component.variance)
+    answer = variance.ask(record)
+    assert answer.headline.startswith(f"{100 * largest.share:.0f} % of the variance between runs is the ")
+    assert f"{100 * largest.sd:.2f} points (SD)" in answer.headline
+    moved = 100 * split.component("test sampling").sd
+    assert f"would move all runs together by {moved:.2f} points (SD)." in said(answer)
+    assert [bar.value for bar in answer.figures[0].bars] == [100 * one.share for one in split.components[:3]]

@@ -19,6 +19,8 @@ from tui_datasize.analysis.clusters import MeanScatter, independent
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.laws import Floats
 
+SIGNIFICANT = 0.05
+"""Below it a difference is called one."""
 Groups = Sequence[Floats]
 Scatters: TypeAlias = Sequence[MeanScatter]
 

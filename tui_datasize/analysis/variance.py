@@ -18,9 +18,7 @@ import polars as pl
 from scipy.special import fdtrc
 
 from tui_datasize.analysis.curve import Metric, apart, metric_named, points
-from tui_datasize.analysis.group_tests import p_words
 from tui_datasize.analysis.laws import Floats
-from tui_datasize.analysis.view import shown
 from tui_datasize.runlog.schema import Schema
 
 VARIANCE: Schema = MappingProxyType(
@@ -39,10 +37,10 @@ VARIANCE: Schema = MappingProxyType(
 )
 """A source of scatter a row, see `Component`; curves of which nothing can be told have none."""
 
-SIGNIFICANT = 0.05
-
-_UNTOLD = "seed, or seed and draw together,"
+UNTOLD = "seed, or seed and draw"
 """The source of scatter where nobody knows which runs share their images."""
+TEST_SAMPLING = "test sampling"
+"""What another test set would change; all runs share theirs."""
 
 Design: TypeAlias = Literal["crossed", "nested", "seeds only", "draws only", "none"]
 
@@ -79,7 +77,6 @@ class VarianceSplit:
     n_seeds: int
     """Of the tables that were used; the mean over sizes, rounded."""
     n_draws: int
-    words: tuple[str, ...]
 
     def component(self, name: str) -> Component | None:
         """One source by its name; None where it cannot be told."""
@@ -146,8 +143,7 @@ def _split(
         design, between_runs, shape = _one_way(values)
     components = [*between_runs, *_test_sampling(metric, values, test_images)]
     seeds, draws = (round(float(count)) for count in shape)
-    words = tuple(_words(design, components, metric))
-    return VarianceSplit(experiment, variant, metric, design, tuple(components), seeds, draws, words)
+    return VarianceSplit(experiment, variant, metric, design, tuple(components), seeds, draws)
 
 
 def _crossed(values: pl.DataFrame) -> Floats:
@@ -195,7 +191,7 @@ def _one_way(values: pl.DataFrame) -> tuple[Design, list[Component], tuple[float
         return "none", [], (seeds, draws)
     pooled = _pooled_variance(spread)
     if values["subset_seed"].null_count():
-        return "none", _components({_UNTOLD: (pooled, None)}), (seeds, draws)
+        return "none", _components({UNTOLD: (pooled, None)}), (seeds, draws)
     if most_draws == 1:
         return "seeds only", _components({"training seed": (pooled, None)}), (seeds, draws)
     if most_seeds == 1:
@@ -238,39 +234,7 @@ def _test_sampling(metric: Metric, values: pl.DataFrame, test_images: int | None
         return []
     means = values.group_by("train_size").agg(pl.col("value").mean())["value"].to_numpy()
     variance = float(np.mean(means * (1 - means))) / test_images
-    return [Component("test sampling", variance, variance, math.nan, None)]
-
-
-def _words(design: Design, components: list[Component], metric: Metric) -> Iterable[str]:
-    if any(component.name == _UNTOLD for component in components):
-        yield (
-            "Where the scatter comes from cannot be told: the files do not tell whether runs of a size share "
-            "their images."
-        )
-    elif not components or design == "none":
-        yield "Where the scatter comes from cannot be told: no two runs of a size differ in one thing alone."
-    n_sources = sum(not math.isnan(component.share) for component in components)
-    for component in components:
-        amount = shown(component.sd, metric, is_difference=True)
-        if component.name == "test sampling":
-            yield f"Another test set of this size would move all runs together by {amount} (SD)."
-        elif component.estimate < 0:
-            yield f"The {component.name} adds nothing visible: its estimate is below 0 and shown as 0."
-        else:
-            # Of a single source the share would be all there is, whatever else there may be.
-            share = f", {100 * component.share:.0f} % of the variance" if n_sources > 1 else ""
-            yield f"The {component.name} moves a run by {amount} (SD){share}{_doubt(component.p)}."
-    if design == "seeds only":
-        yield "On record all runs of a size share one subset: what another draw would change cannot be told."
-    if design == "draws only":
-        yield "All runs of a size share one training seed: what another seed would change cannot be told."
-
-
-def _doubt(p: float | None) -> str:
-    """How surely a source does anything at all; empty where nothing tests it."""
-    if p is None:
-        return ""
-    return f" ({p_words(p)})" if p < SIGNIFICANT else f", or not at all ({p_words(p)})"
+    return [Component(TEST_SAMPLING, variance, variance, math.nan, None)]
 
 
 def _values_by(values: pl.DataFrame, *by: str) -> pl.Series:

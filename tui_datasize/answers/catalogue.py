@@ -35,6 +35,8 @@ QUESTIONS: Mapping[str, Entry] = MappingProxyType(
     {
         entry.name: entry
         for entry in (
+            Entry("audit", "Can these numbers be trusted?"),
+            Entry("variance", "Sources of the spread"),
             Entry("gap", "Training against test"),
             Entry("best", "Best evaluation against the last"),
         )

@@ -92,6 +92,10 @@ class Record:
         split, _, score = self.metric.name.partition("_")
         return (split, score) if split in ("test", "train") and score in SCORES else ("", "")
 
+    def of_variant(self, variant: str) -> Record:
+        """The same of one variant."""
+        return replace(self, asked=replace(self.asked, variant=variant))
+
     def of_metric(self, name: str) -> Record:
         """The same of another metric."""
         return replace(self, metric=metric_named(name))

@@ -23,18 +23,16 @@ from tui_datasize.analysis.overlap_tables import overlap_table
 from tui_datasize.analysis.question import Question
 from tui_datasize.analysis.summary import Analysis, CurveAnalysis, analyse, analyse_curves
 from tui_datasize.analysis.variance import variance_table
-from tui_datasize.cli.comparisons import (
-    comparison_dict,
-    print_comparisons,
-    print_findings,
-)
+from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.record import Record
+from tui_datasize.cli.comparisons import comparison_dict, print_answers, print_comparisons
 from tui_datasize.cli.console import data_console, plain_table, print_words
 from tui_datasize.cli.law_lines import print_laws, print_published
 from tui_datasize.cli.plan_tables import plans_of
 from tui_datasize.cli.project import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.toml_table import nearest
-from tui_datasize.report.evidence import find_faults, overlaps_of, split_of
+from tui_datasize.report.evidence import overlaps_of
 from tui_datasize.runlog.export import SUFFIXES
 from tui_datasize.runlog.export import export as export_frame
 from tui_datasize.runlog.outputs import refuse_output
@@ -74,7 +72,7 @@ def analyze(arguments: argparse.Namespace) -> int:
     question = Question(arguments.fit_from, arguments.target, arguments.delta)
     if arguments.json:
         log, runs, analysis = _analyse(paths, arguments.experiment, arguments.metric, question)
-        print_json(to_dict(analysis) | comparison_dict(log, runs, arguments.metric))
+        print_json(to_dict(analysis) | comparison_dict(_record(log, runs, arguments.metric, question)))
         _tell_problems(log)
     else:
         print_analysis(paths, arguments.experiment, arguments.metric, question)
@@ -91,10 +89,12 @@ def print_analysis(
     """
     log, runs, analysis = _analyse(paths, experiment, metric, question or Question())
     console = data_console()
-    print_findings(console, find_faults(log, runs))
+    record = _record(log, runs, metric, question or Question())
+    print_answers(console, record, "audit")
     for curve in analysis.curves:
         _print_curve(console, curve)
-    print_comparisons(console, log, runs, metric)
+    print_comparisons(console, runs, metric)
+    print_answers(console, record, "variance")
     for overlap in analysis.overlaps:
         if len(overlap.draws) > 1:
             _print_overlap(console, overlap)
@@ -111,6 +111,13 @@ def _analyse(
     log = RunLog(paths)
     runs = runs_of(log, experiment)
     return log, runs, analyse(runs, metric, overlaps_of(log, runs), question)
+
+
+def _record(
+    log: RunLog, runs: pl.DataFrame, metric: str = "test_accuracy", question: Question | None = None
+) -> Record:
+    asked = Asked(question.target, question.fit_from, question.delta) if question else Asked()
+    return Record(log, runs, metric_named(metric), asked)
 
 
 def runs_of(log: RunLog, experiment: str | None) -> pl.DataFrame:
@@ -152,7 +159,7 @@ def _ensembles_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFr
 
 
 def _audit_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
-    return findings_table(find_faults(log, runs))
+    return findings_table(_record(log, runs).findings)
 
 
 def _groups_table(_log: RunLog, runs: pl.DataFrame, metric: str) -> pl.DataFrame:
@@ -160,7 +167,7 @@ def _groups_table(_log: RunLog, runs: pl.DataFrame, metric: str) -> pl.DataFrame
 
 
 def _variance_table(log: RunLog, runs: pl.DataFrame, metric: str) -> pl.DataFrame:
-    return variance_table(split_of(log, runs, metric))
+    return variance_table(_record(log, runs, metric).scatter)
 
 
 _TABLES: Mapping[str, BuildTable] = MappingProxyType(

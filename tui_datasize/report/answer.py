@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from tui_datasize.analysis.averaging import FittedLaws
@@ -10,9 +9,10 @@ from tui_datasize.analysis.curve import Metric
 from tui_datasize.analysis.fits import FitFailure, LogLinearFit
 from tui_datasize.analysis.summary import CurveAnalysis
 from tui_datasize.analysis.view import shown
+from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.report.blocks import Block, Heading, Words
 from tui_datasize.report.evidence import Evidence
-from tui_datasize.words import listed, plural
+from tui_datasize.words import plural
 
 
 def answer_blocks(evidence: Evidence) -> Iterator[Block]:
@@ -22,9 +22,7 @@ def answer_blocks(evidence: Evidence) -> Iterator[Block]:
         if curve.curve.height:
             for sentence in _sentences(curve):
                 yield Words(f"{curve.variant}: {sentence}" if curve.variant else sentence)
-    counts = Counter(str(finding.severity) for finding in evidence.findings)
-    found = listed([plural(count, name) for name, count in counts.items()]) if counts else "nothing"
-    yield Words(f"Found against these numbers: {found}{', see below' if counts else ''}.")
+    yield Words(QUESTIONS["audit"].ask(evidence.record).headline)
 
 
 def _sentences(curve: CurveAnalysis) -> Iterator[str]:

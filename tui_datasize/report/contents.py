@@ -47,9 +47,7 @@ def contents(evidence: Evidence, page: Mapping[str, str]) -> list[Block]:
         Words(f"{plural(analysis.n_runs, 'run')} {counts}{left_out if analysis.n_left_out else ''}."),
         *first_blocks(evidence),
         *(block for curve in analysis.curves for block in _curve(curve)),
-        *_views(evidence, "plan"),
-        Heading("Can these numbers be trusted?"),
-        *_audit(evidence),
+        *_views(evidence, "plan", "audit"),
         Heading("Spread over runs"),
         *_spread(evidence),
         *_views(evidence, "groups", "variance"),
@@ -73,13 +71,6 @@ def _views(evidence: Evidence, *names: str) -> Iterator[Block]:
             yield from answer_blocks(QUESTIONS[name].title, QUESTIONS[name].ask(evidence.record))
         for view in evidence.views.get(name, ()):
             yield from view_blocks(view)
-
-
-def _audit(evidence: Evidence) -> Iterator[Block]:
-    if not evidence.findings:
-        yield Words("Nothing was found that speaks against them.")
-    for finding in evidence.findings:
-        yield Words(finding.words, str(finding.severity))
 
 
 def _curve(curve: CurveAnalysis) -> Iterator[Block]:
@@ -250,8 +241,6 @@ def _spread(evidence: Evidence) -> Iterator[Block]:
         yield from _named_words(sizes.variant, sizes.words)
     for variants in evidence.variants:
         yield from _named_words("", variants.words if variants.train_size is None else ())
-    for split in evidence.scatter:
-        yield from _named_words(split.variant, split.words)
 
 
 def _named_words(variant: str, words: Iterable[str]) -> Iterator[Block]:

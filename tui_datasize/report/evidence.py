@@ -9,16 +9,14 @@ from typing import Any
 
 import polars as pl
 
-from tui_datasize.analysis.audit import AuditRecord, audit, runs_to_read
+from tui_datasize.analysis.audit import runs_to_read
 from tui_datasize.analysis.curve import Metric, metric_named
-from tui_datasize.analysis.findings import Finding
 from tui_datasize.analysis.groups import SizeComparison, VariantComparison, compare_sizes, compare_variants
 from tui_datasize.analysis.overlap import DrawOverlap, find_draws, find_overlaps
 from tui_datasize.analysis.per_class import class_curves
 from tui_datasize.analysis.question import Question
 from tui_datasize.analysis.summary import Analysis, analyse
 from tui_datasize.analysis.training_views import SURFACES, surface, training_curves
-from tui_datasize.analysis.variance import VarianceSplit, split_variance
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.record import Record
 from tui_datasize.report.framed import View
@@ -36,11 +34,9 @@ class Evidence:
 
     runs: pl.DataFrame
     """Schema `RUNS`, of one experiment."""
-    findings: tuple[Finding, ...]
     analysis: Analysis
     sizes: tuple[SizeComparison, ...]
     variants: tuple[VariantComparison, ...]
-    scatter: tuple[VarianceSplit, ...]
     courses: pl.DataFrame | None
     """The frame of `training_curves`; None for a metric that has no course."""
     surfaces: tuple[tuple[Metric, pl.DataFrame], ...]
@@ -72,15 +68,13 @@ def gather(log: RunLog, runs: pl.DataFrame, metric: str, question: Question) -> 
     question.check(offered)
     metrics = log.metrics(runs["run_id"])
     documents = (read_object(RunPaths(Path(path)).provenance) for path in runs["path"])
-    overlaps, scatter = overlaps_of(log, runs), split_of(log, runs, metric)
-    source = Source(log, runs, metrics, offered, question, scatter)
+    overlaps = overlaps_of(log, runs)
+    source = Source(log, runs, metrics, offered, question)
     return Evidence(
         runs=runs,
-        findings=find_faults(log, runs),
         analysis=analyse(runs, metric, overlaps, question),
         sizes=tuple(compare_sizes(runs, metric)),
         variants=tuple(compare_variants(runs, metric)),
-        scatter=scatter,
         courses=_courses(runs, metrics, offered),
         surfaces=tuple(_surfaces(runs, metrics)),
         classes=class_curves(runs, log.per_class(runs["run_id"])),
@@ -93,21 +87,6 @@ def gather(log: RunLog, runs: pl.DataFrame, metric: str, question: Question) -> 
             "agreement": tuple(agreement(source, overlaps)),
         },
     )
-
-
-def find_faults(log: RunLog, runs: pl.DataFrame) -> tuple[Finding, ...]:
-    """Audit some runs, reading the images of one run per draw and the predictions of one per data set."""
-    images, tested = runs_to_read(runs)
-    record = AuditRecord(runs, log.subsets(images), log.datasets(images), log.predictions(tested))
-    return audit(record)
-
-
-def split_of(log: RunLog, runs: pl.DataFrame, metric: str) -> tuple[VarianceSplit, ...]:
-    """Split the variance of each curve; the test set counts where all runs share one size of it."""
-    images, _ = runs_to_read(runs)
-    per_run = log.datasets(images).group_by("run_id").agg(pl.col("test_images").sum())["test_images"]
-    sizes = per_run.unique().to_list()
-    return split_variance(runs, metric, sizes[0] if len(sizes) == 1 else None)
 
 
 def overlaps_of(log: RunLog, runs: pl.DataFrame) -> Sequence[DrawOverlap]:

@@ -21,7 +21,6 @@ from tui_datasize.analysis.question import PlanQuestion, Question
 from tui_datasize.analysis.trade_offs import cost_against_metric, option_against_metric, swept_options
 from tui_datasize.analysis.training_views import margins
 from tui_datasize.analysis.transfer_conditions import crossings, transfer_table
-from tui_datasize.analysis.variance import VarianceSplit, variance_table
 from tui_datasize.report.framed import Column, View
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import SCORES
@@ -43,7 +42,6 @@ class Source:
     """Schema `RUN_METRICS`, of these runs."""
     metric: Metric
     question: Question
-    scatter: tuple[VarianceSplit, ...]
 
     @property
     def score(self) -> str:
@@ -131,20 +129,6 @@ def groups(source: Source) -> Iterator[View]:
     )  # fmt: skip
 
 
-def variance(source: Source) -> Iterator[View]:
-    """How much of the scatter is the training seed, the subset draw and the test sample."""
-    yield View(
-        "What the spread is made of",
-        "The scatter between runs of one size, split into its sources over all sizes.",
-        variance_table(source.scatter),
-        [Column("design", "design", "text"), Column("source", "source", "text"),
-         Column("sd", f"SD{', points' if source.metric.is_share else ''}", "spread"),
-         Column("share", "share of the variance, %", "share"), Column("p", "p", "p")],
-        "`export --table variance`",
-        source.metric,
-    )  # fmt: skip
-
-
 def margins_of_answers(source: Source) -> Iterator[View]:
     """How sure the model is where it is right and where it is wrong."""
     yield View(
@@ -213,7 +197,6 @@ BUILDERS: Mapping[str, Build] = MappingProxyType(
     {
         "plan": plan,
         "groups": groups,
-        "variance": variance,
         "margins": margins_of_answers,
         "conditions": conditions,
         "options": options,

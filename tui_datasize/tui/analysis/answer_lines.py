@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tui_datasize.answers.answer import SEVERITIES, Answer, Sentence, Tone
 from tui_datasize.render.cells import Written, written
+from tui_datasize.tui.analysis.words_view import fitted
 from tui_datasize.tui.widgets.palette import Palette
 from tui_datasize.words import visible
 
@@ -34,6 +35,15 @@ def answer_lines(answer: Answer, palette: Palette) -> list[Text]:
         if not table.is_detail and not table.frame.is_empty():
             lines += [Text(""), *_table_lines(written(table, None), palette)]
     return lines
+
+
+def draw_told(answer: Answer, width: int, height: int, palette: Palette) -> Text:
+    """What follows the headline, in the place of a chart; of an answer that is all headline, that."""
+    lines = answer_lines(answer, palette)
+    shown = fitted(lines[1:] or lines, width, height, palette)
+    for line in shown:
+        line.truncate(width)
+    return Text("\n").join(shown)
 
 
 def _sentence(sentence: Sentence, palette: Palette) -> Text:

@@ -17,7 +17,7 @@ from tui_datasize.tui.analysis.overlap_views import OverlapView, draw_classes, d
 from tui_datasize.tui.analysis.words_view import WordsView
 from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.widgets.chart_view import ChartView, Drawer
-from tui_datasize.tui.widgets.palette import palette_of
+from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ class Canvas:
         palette = palette_of(self._curve.app)
         muted = palette.muted
         self._chart.show((version, page.name), content.draw)
-        answer = content.answer
-        self._words.show(answer_lines(answer, palette) if answer else [Text(line) for line in content.lines])
+        self._words.show(*_beside(content, palette))
         note = f"{whose} · {content.note}".rstrip(" ·")
         self._curve.show_note(*(Text(text, muted) for text in (note, content.note, whose) if text))
 
@@ -103,3 +102,12 @@ class Canvas:
         self._words.show(())
         for chart in (self._heat_map, self._class_bars):
             chart.show("", lambda *_: Text())
+
+
+def _beside(content: Content, palette: Palette) -> tuple[Sequence[Text], Sequence[Text]]:
+    """What stands beside the chart, and what of the answer stands in its place where there is none."""
+    answer = content.answer
+    if answer is None:
+        return [Text(line) for line in content.lines], ()
+    lines = answer_lines(answer, palette)
+    return (lines, ()) if answer.figures else (lines[:1], lines[1:])

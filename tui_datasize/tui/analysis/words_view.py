@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 from textual.geometry import Size
 
 from tui_datasize.tui.analysis.fit_text import NO_BREAK
 from tui_datasize.tui.widgets.line_view import LineView
+from tui_datasize.tui.widgets.palette import Palette
 from tui_datasize.words import plural
 
 
@@ -19,40 +20,58 @@ class WordsView(LineView):
     def __init__(self) -> None:
         super().__init__()
         self._lines: Sequence[Text] = ()
+        self._elsewhere: Sequence[Text] = ()
 
-    def show(self, lines: Sequence[Text]) -> None:
-        """Replace the lines."""
-        self._lines = lines
+    def show(self, lines: Sequence[Text], elsewhere: Sequence[Text] = ()) -> None:
+        """Replace the lines.
+
+        Args:
+            lines: What is shown here.
+            elsewhere: What follows, and stands in the place of the chart.
+        """
+        self._lines, self._elsewhere = lines, elsewhere
         self.redraw()
 
     @property
     def lines(self) -> Sequence[Text]:
         """All lines."""
-        return self._lines
+        return [*self._lines, *self._elsewhere]
 
     def rows_at(self, width: int) -> int:
-        """How many rows all lines take at a width."""
+        """How many rows the lines shown here take at a width."""
         return len(_wrapped(self._lines, width))
 
     def draw(self, size: Size) -> Sequence[Text]:
         """As many lines as fit, and how many do not."""
-        shown = _wrapped(self._lines, size.width)
-        if len(shown) > size.height > 0:
-            left_out = len(shown) - size.height + 1
-            words = f" … {plural(left_out, 'more line')}: press i"
-            shown = [*shown[: size.height - 1], Text(words, style=self.palette.muted)]
-        return shown
+        return fitted(self._lines, size.width, size.height, self.palette)
+
+
+def fitted(lines: Sequence[Text], width: int, height: int, palette: Palette) -> Sequence[Text]:
+    """Lines of a table as they are and sentences wrapped, as many as fit, and how many do not."""
+    shown = _wrapped(lines, width)
+    if len(shown) > height > 0:
+        left_out = len(shown) - height + 1
+        words = f" … {plural(left_out, 'more line')}: press i"
+        shown = [*shown[: height - 1], Text(words, style=palette.muted)]
+    return shown
 
 
 def _wrapped(lines: Sequence[Text], width: int) -> list[Text]:
-    """Lines of a table as they are, sentences wrapped."""
     shown: list[Text] = []
     for line in lines:
         if line.cell_len < width or line.no_wrap:
             shown.append(Text(" ").append_text(line))
         else:
-            wrapped = textwrap.wrap(line.plain, max(10, width - 1))
-            shown += [Text(f" {part}", style=line.style) for part in wrapped]
+            shown += [Text(" ").append_text(part) for part in _parts(line, max(10, width - 1))]
     for line in shown:
         line.plain = line.plain.replace(NO_BREAK, " ")
     return shown
+
+
+def _parts(line: Text, width: int) -> Iterator[Text]:
+    """A sentence broken between words; each part keeps its colours."""
+    start = 0
+    for part in textwrap.wrap(line.plain, width):
+        start = line.plain.index(part, start)
+        yield line[start : start + len(part)]
+        start += len(part)

@@ -13,15 +13,15 @@ from tui_datasize.tui.analysis.pages.spread import spread
 from tui_datasize.tui.analysis.pages.surfaces import surface
 from tui_datasize.tui.analysis.pages.training import courses, margins
 from tui_datasize.tui.analysis.pages.transfer import conditions
-from tui_datasize.tui.analysis.pages.trust import agreement, audit, variance
+from tui_datasize.tui.analysis.pages.trust import agreement
 
 LEARNING_CURVE = "Learning curve, fit and overlap"
 
 PAGES: tuple[Page, ...] = (
     Page("plan", "Which runs to queue next", plan),
-    Page("audit", "Can these tables be trusted?", audit),
+    answered(QUESTIONS["audit"]),
     Page("spread", "Spread over runs at each size", spread),
-    Page("variance", "What the spread is made of", variance),
+    answered(QUESTIONS["variance"]),
     Page("courses", "Courses of training, all sizes", courses),
     Page("surface", "Metrics over size and training", surface),
     answered(QUESTIONS["gap"]),

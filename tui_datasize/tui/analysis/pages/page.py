@@ -12,6 +12,7 @@ from rich.text import Text
 from tui_datasize.answers.answer import Answer
 from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.answers.catalogue import Entry
+from tui_datasize.tui.analysis.answer_lines import draw_told
 from tui_datasize.tui.charts.figures import draw_figures
 from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.widgets.chart_view import Drawer
@@ -100,7 +101,7 @@ def content_of(answer: Answer) -> Content:
     if not answer.applies:
         return replace(only_words(answer.why_not), views=answer.views, proposed=answer.proposed)
     return Content(
-        partial(draw_figures, answer.figures),
+        partial(draw_figures, answer.figures) if answer.figures else partial(draw_told, answer),
         note=answer.about,
         table=answer.rows,
         views=answer.views,

@@ -1,0 +1,108 @@
+"""Where the scatter between runs comes from: training seed, subset draw, what is left, and the test set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from tui_datasize.analysis.group_tests import SIGNIFICANT, p_words
+from tui_datasize.analysis.variance import (
+    TEST_SAMPLING,
+    UNTOLD,
+    Component,
+    VarianceSplit,
+    variance_table,
+)
+from tui_datasize.answers.answer import Answer, Bar, Bars, Column, Sentence, Table, does_not_apply
+from tui_datasize.answers.axes import share_axis
+from tui_datasize.answers.record import NO_RUN, Record, named
+
+
+def ask(record: Record) -> Answer:
+    """How much of the variance between runs of a size each source makes."""
+    if not record.scatter:
+        return does_not_apply(NO_RUN)
+    splits = [split for split in record.scatter if _sources(split)]
+    if not splits:
+        return does_not_apply(
+            "The scatter between runs is unknown: no train size has two runs. Add seeds, or draws."
+        )
+    table = variance_table(splits)
+    first, *others = (named(split.variant, _told(split)) for split in splits)
+    columns = [
+        Column("source", "source", "text"),
+        Column("design", "design", "text"),
+        Column("sd", "SD", "spread"),
+        Column("share", "share of the variance", "share"),
+        Column("p", "p", "p"),
+    ]
+    return Answer(
+        first,
+        [*(Sentence(text) for text in others), *_doubts(splits)],
+        [Table(table, columns, record.metric)],
+        [_bars(split) for split in splits],
+        "variance between runs of a size, pooled over sizes",
+        rows=lambda: table,
+    )
+
+
+def _sources(split: VarianceSplit) -> Sequence[Component]:
+    """What makes runs of one size differ."""
+    return [component for component in split.components if component.name != TEST_SAMPLING]
+
+
+def _told(split: VarianceSplit) -> str:
+    """The largest source."""
+    sources = _sources(split)
+    largest = max(sources, key=lambda component: component.variance)
+    moves = f"{split.metric.difference(largest.sd)} (SD)"
+    if not largest.variance:
+        return "All runs of a size have equal values."
+    if len(sources) == 1:
+        return f"{moves} between runs of a size: {_named(largest)}."
+    doubt = ""
+    if largest.p is not None:
+        doubt = f"; {p_words(largest.p)}" + ("" if largest.p < SIGNIFICANT else ", perhaps nothing")
+    share = f"{100 * largest.share:.0f} % of the variance"
+    return f"{share} between runs is {_named(largest)}: it moves a run by {moves}{doubt}."
+
+
+def _named(component: Component) -> str:
+    return {
+        UNTOLD: "training seed, subset draw, or both",
+        "seed on draw": "the training seed acting differently on each subset draw",
+    }.get(component.name, f"the {component.name}")
+
+
+def _doubts(splits: Sequence[VarianceSplit]) -> Iterator[Sentence]:
+    """What the table does not tell, each once."""
+    sampling = [found for split in splits if (found := split.component(TEST_SAMPLING))]
+    if sampling:
+        most = splits[0].metric.difference(max(component.sd for component in sampling))
+        yield Sentence(f"Another test set of this size would move all runs together by {most} (SD).")
+    if any(component.estimate < 0 for split in splits for component in split.components):
+        yield Sentence("A source with SD 0 adds nothing visible: its estimate is below 0.", "aside")
+    designs = {split.design for split in splits}
+    untold = any(component.name == UNTOLD for split in splits for component in split.components)
+    if untold:
+        yield Sentence(
+            "The files do not tell whether runs of a size share their images, so seed and draw cannot be "
+            "separated. Import them with --column draw=COLUMN, or with --draw 0 where all share them."
+        )
+    elif "none" in designs:
+        yield Sentence(
+            "Seed and draw change together here and cannot be separated. Run some seeds on several draws."
+        )
+    if "seeds only" in designs:
+        yield Sentence("All runs of a size share one subset draw. Add draws (subset.seeds) to see theirs.")
+    if "draws only" in designs:
+        yield Sentence("All runs of a size share one training seed. Add seeds to see theirs.")
+
+
+def _bars(split: VarianceSplit) -> Bars:
+    bars = [
+        Bar(component.name, 100 * component.share)
+        for component in _sources(split)
+        if math.isfinite(component.share)
+    ]
+    return Bars(named(split.variant, "sources of the variance"), share_axis("share of the variance"), bars)
