@@ -54,10 +54,12 @@ pytestmark = pytest.mark.faults
 def test_nothing_is_lost_and_nothing_doubled_whatever_is_killed(
     tmp_path: Path, seed: int, packs: Literal["off", "always"]
 ) -> None:
-    report = Turmoil(Plan(seed, jobs=60, limit_s=3, packs=packs), tmp_path).run()
+    # What comes late, and more of everything, is left to `python -m benchmarks.chaos`.
+    plan = Plan(seed, jobs=25, limit_s=2, packs=packs, late=0, probes=packs == "off")
+    report = Turmoil(plan, tmp_path).run()
     print(report)
     assert not report.violations, "\n".join([str(report), *report.violations])
-    assert sum(report.states.values()) >= 60
+    assert sum(report.states.values()) >= plan.jobs
     assert report.kills[Kind.SCHEDULER], report
     assert report.kills[Kind.CLIENT], report
     assert report.cuts, report

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from tests.faults.lab import Lab, is_alive
+from tui_datasize.jobs.slots import slot_directory, take_slots
 from tui_datasize.jobs.state import JobState
 from tui_datasize.runlog.claim import TAG_VARIABLE, read_claim
 
@@ -82,6 +85,59 @@ def test_a_preloader_that_hangs_is_replaced_and_costs_its_job_nothing(warm_lab: 
     assert "does not answer; it is replaced" in warm_lab.log()
     warm_lab.assert_ran_once(first)
     warm_lab.assert_ran_once(second)
+
+
+def stopped_preloader(lab: Lab) -> int:
+    """The preloader of a scheduler with one slot, which has forked a worker and stands still."""
+    (first,) = lab.enqueue(lab.spec())
+    lab.start_scheduler("--cpu-slots", "1")
+    lab.wait_for(first, JobState.SUCCEEDED)
+    (preloader,) = lab.processes(PRELOADER)
+    os.kill(preloader, signal.SIGSTOP)
+    return preloader
+
+
+def test_a_slot_that_was_deleted_on_its_way_to_a_worker_is_not_used(warm_lab: Lab) -> None:
+    """Nobody can see who has it then: others take it, and the worker waits for the next one."""
+    preloader, slots = stopped_preloader(warm_lab), slot_directory()
+    (run,) = warm_lab.enqueue(warm_lab.spec(1))
+    warm_lab.wait_for(run, JobState.STARTING)
+    # It is on its way once its scheduler has no copy any more.
+    warm_lab.wait(lambda: not any_has_open(slots / "cpu.0"))
+    (slots / "cpu.0").unlink()
+    (slot,) = take_slots(slots, "cpu", 1, 1, Path("/other"))
+    os.kill(preloader, signal.SIGCONT)
+    assert "moved or deleted" in warm_lab.wait_for(run, JobState.INTERRUPTED).reason
+    assert not warm_lab.executions(run)
+    slot.close()
+    job = warm_lab.wait_for(run, JobState.SUCCEEDED)
+    assert (job.attempts, job.max_attempts) == (2, 4)
+    warm_lab.assert_ran_once(run)
+
+
+def any_has_open(file: Path) -> bool:
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if link.readlink() == file:
+                return True
+    return False
+
+
+def test_a_preloader_that_cannot_take_a_slot_forks_nobody(warm_lab: Lab) -> None:
+    preloader = stopped_preloader(warm_lab)
+    most = resource.prlimit(preloader, resource.RLIMIT_NOFILE)
+    few = len(list(Path(f"/proc/{preloader}/fd").iterdir()))
+    resource.prlimit(preloader, resource.RLIMIT_NOFILE, (few, most[1]))
+    (run,) = warm_lab.enqueue(warm_lab.spec(1, gate=str(warm_lab.gate())))
+    os.kill(preloader, signal.SIGCONT)
+    warm_lab.wait(lambda: any("Too many open files" in fault.sentence for fault in warm_lab.client.faults()))
+    assert not warm_lab.executions(run)
+    resource.prlimit(preloader, resource.RLIMIT_NOFILE, most)
+    warm_lab.wait_for(run, JobState.RUNNING)
+    assert parent_of(warm_lab.worker_pid(run)) == preloader
+    warm_lab.gate().touch()
+    warm_lab.wait_for(run, JobState.SUCCEEDED)
+    warm_lab.assert_ran_once(run)
 
 
 def test_a_preloader_ends_with_its_scheduler_in_the_middle_of_an_import(

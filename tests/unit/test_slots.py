@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tui_datasize.jobs import slot_files
 from tui_datasize.jobs.slots import (
     Slot,
     SlotHolder,
@@ -31,14 +33,14 @@ def slots(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def worker(slots: Sequence[Slot]) -> Iterator[None]:
-    """A process that has inherited slots, of which nobody else has a copy."""
+def worker(slots: Sequence[Slot]) -> Iterator[int]:
+    """A process that has inherited slots, of which nobody else has a copy; its number."""
     descriptors = [descriptor for slot in slots for descriptor in slot.descriptors]
     heir = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=descriptors)
     for slot in slots:
         slot.close()
     try:
-        yield
+        yield heir.pid
     finally:
         heir.kill()
         heir.communicate()
@@ -87,17 +89,83 @@ def test_a_slot_tells_who_has_it_and_only_its_lock_decides(slots: Path) -> None:
     assert read_holders(slots) == []
 
 
+def delete(path: Path) -> None:
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+
+
+def move(path: Path) -> None:
+    path.rename(path.with_name("moved"))
+
+
+def move_and_delete(path: Path) -> None:
+    delete(path.rename(path.with_name("moved")))
+
+
 @pytest.mark.parametrize("what", ["file", "directory", "all above"])
-def test_slots_that_were_deleted_under_a_worker_are_still_taken(
-    slots: Path, tmp_path: Path, what: str
+@pytest.mark.parametrize("goes", [delete, move, move_and_delete])
+def test_slots_whose_files_go_under_a_worker_are_still_taken(
+    slots: Path, tmp_path: Path, what: str, goes: Callable[[Path], None]
 ) -> None:
     place = slots / "deep" / "slots"
     gone = {"file": place / "cpu.0", "directory": place, "all above": slots}[what]
     with worker(take_slots(place, "cpu", 2, 1, tmp_path)):
-        gone.unlink() if what == "file" else shutil.rmtree(gone)
+        goes(gone)
         for _ in range(3):
             assert count(place, 2) == 1
     assert count(place, 2) == 2
+
+
+def test_slots_of_another_place_are_not_these(slots: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "slots"
+    with worker(take_slots(other, "cpu", 2, 2, tmp_path)):
+        shutil.rmtree(other)
+        assert count(slots, 2) == 2
+
+
+def test_a_deleted_slot_whose_file_could_not_be_written_is_still_taken(
+    slots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", fill)
+        taken = take_slots(slots, "cpu", 2, 1, tmp_path)
+    with worker(taken):
+        shutil.rmtree(slots)
+        assert count(slots, 2) == 1
+
+
+def test_a_deleted_slot_is_found_with_whoever_has_it_while_processes_come_and_close_files(
+    slots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder that begins: its descriptors change while they are read, and it came after the first look."""
+    names, looks = slot_files._list, []
+
+    def changing(directory: str) -> Sequence[str]:
+        if directory == "/proc":
+            looks.append(directory)
+            return [name for name in names(directory) if len(looks) > 1 or name != str(heir)]
+        return ["99999", *names(directory)]
+
+    with worker(take_slots(slots, "cpu", 2, 1, tmp_path)) as heir:
+        (slots / "cpu.0").unlink()
+        monkeypatch.setattr(slot_files, "_list", changing)
+        assert count(slots, 2) == 1
+
+
+@pytest.mark.parametrize("goes", [delete, move])
+def test_a_slot_on_its_way_is_lost_once_its_file_goes(
+    slots: Path, tmp_path: Path, goes: Callable[[Path], None]
+) -> None:
+    ((descriptor,),) = [slot.descriptors for slot in take_slots(slots, "cpu", 1, 1, tmp_path)]
+    assert not slot_files.is_lost(descriptor)
+    goes(slots)
+    assert slot_files.is_lost(descriptor)
+    slots.mkdir()
+    (slots / "cpu.0").touch()
+    assert slot_files.is_lost(descriptor)
+    os.close(descriptor)
 
 
 def test_a_slot_whose_file_goes_between_two_steps_is_not_taken(

@@ -8,13 +8,15 @@ Messages are JSON objects, one per packet. From the scheduler, with the descript
 slots attached: `{"tag", "argv", "environment", "directory", "stdout", "stderr"}`, with a `"call"` for what
 is no worker, such as the probe of a GPU. To the scheduler:
 `{"sources": {file: modified_ns}}` once it is ready, `{"tag", "pid", "start_ticks"}` after a fork, and
-`{"tag", "status"}` at a worker's end, with an `"errno"` beside it for one that could not be forked.
+`{"tag", "status"}` at a worker's end, with an `"errno"` beside it for one that was not forked: why it could
+not be, or 0 where its slots may be others' by now.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import errno
 import fcntl
 import gc
 import importlib
@@ -33,6 +35,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tui_datasize.jobs.slot_files import is_lost
 from tui_datasize.programs import private_caches
 from tui_datasize.runlog.claim import TAG_VARIABLE
 from tui_datasize.runlog.identity import start_ticks
@@ -80,7 +83,7 @@ class Preloader:
 
     def _serve_request(self) -> bool:
         try:
-            packet, slots, _, _ = socket.recv_fds(self._control, PACKET_BYTES, MOST_SLOTS)
+            packet, slots, flags, _ = socket.recv_fds(self._control, PACKET_BYTES, MOST_SLOTS)
         except ConnectionResetError:
             # The scheduler was killed before it had read everything that it was told.
             return False
@@ -88,21 +91,38 @@ class Preloader:
             return False
         request = json.loads(packet)
         try:
-            pid = os.fork()
+            if flags & socket.MSG_CTRUNC:
+                # Those that are too many for this process have been closed.
+                self._refuse(request, errno.EMFILE)
+            elif any(map(is_lost, slots)):
+                # While they were on their way, nobody could see who has them.
+                self._refuse(request, 0)
+            else:
+                self._fork(request)
         except OSError as error:
-            self._send({"tag": request["tag"], "status": CANNOT_FORK_STATUS, "errno": error.errno})
-        else:
-            if pid == 0:
-                self._become_worker(request)
-            self._watch(pid, request["tag"])
-        for descriptor in slots:
-            os.close(descriptor)
+            self._refuse(request, error.errno or errno.EIO)
+        finally:
+            for descriptor in slots:
+                os.close(descriptor)
         return True
 
-    def _watch(self, pid: int, tag: str) -> None:
+    def _refuse(self, request: Mapping[str, Any], number: int) -> None:
+        self._send({"tag": request["tag"], "status": CANNOT_FORK_STATUS, "errno": number})
+
+    def _fork(self, request: dict[str, Any]) -> None:
+        pid, tag = os.fork(), request["tag"]
+        if pid == 0:
+            self._become_worker(request)
         # The child cannot be reaped by anyone else, so its number is still its own.
-        self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, tag))
-        self._send({"tag": tag, "pid": pid, "start_ticks": start_ticks(pid)})
+        try:
+            begun_ticks = start_ticks(pid)
+            self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, tag))
+        except OSError:
+            # Nobody could tell how it ends.
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        self._send({"tag": tag, "pid": pid, "start_ticks": begun_ticks})
 
     def _reap(self, pidfd: int, pid: int, tag: str) -> None:
         self._selector.unregister(pidfd)
@@ -132,10 +152,13 @@ class Preloader:
         except BaseException:
             traceback.print_exc()
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            self._libc.fflush(None)
-            os._exit(status)
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                self._libc.fflush(None)
+            finally:
+                # On a full disk, too, lest it goes on as another preloader.
+                os._exit(status)
 
     def _close_descriptors(self) -> None:
         for key in list(self._selector.get_map().values()):

@@ -2,15 +2,12 @@
 
 A worker inherits the lock of its slot, so that the slot stays taken for as long as the worker lives,
 whatever becomes of the scheduler that took it. The lock alone decides; the text of the file says who took
-it, for a person whose jobs wait. The files may be deleted at any time: a worker that holds the lock of one
-that is gone is found by what it has open.
+it, for a person whose jobs wait.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
-import json
 import os
 import re
 import socket
@@ -23,12 +20,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_datasize.files import parse_object
 from tui_datasize.jobs.gpus import CPU
+from tui_datasize.jobs.slot_files import Place, lock, words_of_holder
 
 DIRECTORY_VARIABLE = "DATASIZE_SLOTS_DIR"
-_FILE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_MOST_WORDS_BYTES = 8192
 
 
 def slot_directory(environment: Mapping[str, str] = os.environ) -> Path:
@@ -143,11 +138,11 @@ def take_slots(
     taken: list[Slot] = []
     if wanted < 1:
         return taken
-    words = json.dumps({"project": str(project), "pid": os.getpid()}).encode()
-    with open_private(directory) as place, _those_there(earlier) as others:
+    with open_private(directory) as descriptor, _those_there(earlier) as others:
+        places = (Place(Path(os.path.realpath(directory)), descriptor), *others)
         try:
             for index in range(capacity):
-                if len(taken) < wanted and (slot := _take((place, *others), f"{device}.{index}", words)):
+                if len(taken) < wanted and (slot := _take(places, f"{device}.{index}", project)):
                     taken.append(slot)
         except BaseException:
             for slot in taken:
@@ -171,11 +166,11 @@ def all_slots(device: str, capacity: int, project: Path) -> Iterator[tuple[int, 
         yield tuple(descriptor for slot in taken for descriptor in slot.descriptors) if is_all else ()
 
 
-def _take(places: Sequence[int], name: str, words: bytes) -> Slot | None:
+def _take(places: Sequence[Place], name: str, project: Path) -> Slot | None:
     """Take one slot in every place, or in none."""
     descriptors: list[int] = []
     for place in places:
-        descriptor = _lock(place, name, words)
+        descriptor = lock(place, name, {"project": str(project), "pid": os.getpid()})
         if descriptor is None:
             Slot(tuple(descriptors)).close()
             return None
@@ -183,59 +178,8 @@ def _take(places: Sequence[int], name: str, words: bytes) -> Slot | None:
     return Slot(tuple(descriptors))
 
 
-def _lock(place: int, name: str, words: bytes) -> int | None:
-    """The descriptor that holds the lock of a slot's file; None where somebody else has the slot."""
-    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | _FILE, 0o600, dir_fd=place)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not is_named(descriptor, name, place):
-            raise BlockingIOError
-        found = os.pread(descriptor, len(words) + 1, 0)
-        if not found and _has_holder_of_deleted(place, name):
-            # Left empty, so that whoever takes it next looks, too.
-            raise BlockingIOError
-        if found != words:
-            # The lock counts; on a full disk nobody is told whose it is.
-            with suppress(OSError):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, words, 0)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def is_named(descriptor: int, name: str | Path, place: int | None = None) -> bool:
-    """Whether a name, of a directory that is open as `place`, still is that of an open file."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(name, dir_fd=place, follow_symlinks=False))
-    except FileNotFoundError:
-        return False
-
-
-def _has_holder_of_deleted(place: int, name: str) -> bool:
-    """Whether a process has a file open that bore this name and was deleted: a worker, which has the slot."""
-    # As in proc_pid_fd(5); `place` tells where the directory is now.
-    deleted = Path(f"/proc/self/fd/{place}").readlink() / f"{name} (deleted)"
-    own = str(os.getpid())
-    for process in Path("/proc").glob("[0-9]*"):
-        # Processes of others cannot be looked into, and have no slots here; any may end meanwhile.
-        opened: list[Path] = []
-        with suppress(OSError):
-            opened += () if process.name == own else (process / "fd").iterdir()
-        for link in opened:
-            # A worker that begins closes what it does not need: one that is gone says nothing of the rest.
-            with suppress(OSError):
-                if link.readlink() == deleted:
-                    return True
-    return False
-
-
 @contextmanager
-def _those_there(directories: Sequence[Path]) -> Iterator[list[int]]:
+def _those_there(directories: Sequence[Path]) -> Iterator[list[Place]]:
     """Open those of the directories that can be used."""
     with ExitStack() as opened:
         places = []
@@ -243,7 +187,8 @@ def _those_there(directories: Sequence[Path]) -> Iterator[list[int]]:
             # A link in a place that all may write to leads where another user wants.
             with suppress(OSError):
                 if os.path.realpath(directory) == str(directory):
-                    places.append(opened.enter_context(open_private(directory, make=False)))
+                    descriptor = opened.enter_context(open_private(directory, make=False))
+                    places.append(Place(directory, descriptor))
         yield places
 
 
@@ -271,19 +216,13 @@ def read_holders(directory: Path) -> list[SlotHolder]:
 
 
 def _holder(place: int, name: str) -> SlotHolder | None:
-    descriptor = os.open(name, os.O_RDONLY | _FILE, dir_fd=place)
-    try:
-        # Shared, so that two who look at once do not take each other for a holder.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        device = name.rpartition(".")[0]
-        with suppress(ValueError, KeyError, TypeError):
-            words = parse_object(os.pread(descriptor, _MOST_WORDS_BYTES, 0))
-            return SlotHolder(device, str(words["project"]), int(words["pid"]))
-        return SlotHolder(device, "", 0)
-    finally:
-        os.close(descriptor)
-    return None
+    words = words_of_holder(name, place)
+    if words is None:
+        return None
+    device = name.rpartition(".")[0]
+    with suppress(ValueError, KeyError, TypeError):
+        return SlotHolder(device, str(words["project"]), int(words["pid"]))
+    return SlotHolder(device, "", 0)
 
 
 def describe_holders(holders: Sequence[SlotHolder], project: Path, slots: int) -> str:

@@ -119,6 +119,9 @@ class Worker:
     was_never_begun: bool = field(default=False)
     """Whether its start was asked for and not followed, through no fault of the job."""
 
+    has_lost_slots: bool = False
+    """Whether that is because others may have its slots."""
+
     run_ids: tuple[str, ...] = ()
     """Runs that it was started for, as far as they are known; the first one's logs have its output."""
 

@@ -370,6 +370,8 @@ def _why_unfollowed(run: ActiveRun) -> str:
     """Why a start that was committed has come to nothing."""
     if run.worker.error:
         return cannot_start(run.worker.error)
+    if run.worker.has_lost_slots:
+        return "the file of its slot was moved or deleted before its worker began"
     return f"the {'scheduler' if run.adopted else 'preloader'} ended before its worker began"
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tui_datasize.files import parse, read_bounded
-from tui_datasize.jobs.slots import is_named, open_private
+from tui_datasize.jobs.slot_files import is_named
+from tui_datasize.jobs.slots import open_private
 from tui_datasize.runlog.locks import is_locked
 
 _YIELD_S = 2.0

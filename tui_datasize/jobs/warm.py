@@ -231,7 +231,9 @@ class _Preloader:
             worker.is_gone = True
             if "errno" in message:
                 worker.was_never_begun = True
-                worker.error = OSError(message["errno"], os.strerror(message["errno"]))
+                number = message["errno"]
+                worker.has_lost_slots = not number
+                worker.error = OSError(number, os.strerror(number)) if number else None
 
 
 def _packet(request: SpawnRequest | ProbeRequest, **more: str) -> bytes:

@@ -23,6 +23,10 @@ class Plan:
     """Whether one of the clients is the app, whose keys are pressed at random."""
     packs: Literal["off", "always", "mixed"] = "off"
     """Which schedulers let runs share workers: none, all, or the first and most of the later ones."""
+    late: int = 3
+    """Late workers that are waited for beyond its time: a busy machine may have done little until then."""
+    probes: bool = True
+    """Whether each command is asked for once more when all is quiet."""
 
 
 @dataclass(slots=True)

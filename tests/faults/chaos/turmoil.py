@@ -44,8 +44,6 @@ _PATIENCE_S = 0.5
 _START_S = 1.0
 """What the first scheduler and the first client take to begin on an idle machine."""
 _SLOWEST = 4.0
-_LATE = 3
-"""Late workers that a round waits for beyond its time: a busy machine may have done little until then."""
 KILLED = (Kind.SCHEDULER, Kind.WORKER, Kind.PRELOADER, Kind.CLIENT)
 """Of each of these a round waits for a kill beyond its time, too."""
 _COUNT_INTERVAL_S = 0.5
@@ -174,8 +172,9 @@ class Turmoil:
             time.sleep(TICK_S)
 
     def _is_short_of_faults(self) -> bool:
-        killed = self.report.kills
-        return self.report.late < _LATE or not self.report.cuts or not all(killed[kind] for kind in KILLED)
+        killed, plan = self.report.kills, self._plan
+        has_all = self.report.cuts and self.report.late >= plan.late and all(killed[kind] for kind in KILLED)
+        return not has_all or (plan.packs == "always" and not self._count_packs())
 
     def _next_s(self, mean_s: float) -> float:
         return time.monotonic() + self._faults.pace * self._random.expovariate(1 / mean_s)
@@ -252,8 +251,9 @@ class Turmoil:
                 client.wait(client.send(kind, run_ids), timeout_s=5)
             time.sleep(0.1)
         self._second.lab.client.stop_scheduler()
-        asked = probes.Probes(self._lab, WORKER, self._plan.seed, self._faults.pace)
-        self.report.violations.extend(asked.find_violations())
+        if self._plan.probes:
+            asked = probes.Probes(self._lab, WORKER, self._plan.seed, self._faults.pace)
+            self.report.violations.extend(asked.find_violations())
         if not client.stop_scheduler():
             self.report.violations.append("a scheduler that was asked to end goes on")
         self._lab.wait(lambda: not find_processes())
@@ -286,14 +286,18 @@ class Turmoil:
         self.report.commands = sum(len(note["command_ids"]) for note in notes)
         with suppress(StorageError):
             self.report.states = {state: count for state, count in self._lab.client.counts().items() if count}
+        self.report.packs = self._count_packs()
         with closing(sqlite3.connect(self._lab.project.queue)) as connection:
-            packs = connection.execute("SELECT tag FROM attempts GROUP BY tag HAVING count(*) > 1")
-            self.report.packs = len(packs.fetchall())
             statement = "SELECT count(*) FROM attempts WHERE outcome = ?"
             (self.report.taken_back,) = connection.execute(statement, [NEVER_BEGAN]).fetchone()
         self.report.executions = sum(
             file.read_bytes().count(b'"begin"') for file in self._lab.project.runs.rglob("executions.jsonl")
         )
+
+    def _count_packs(self) -> int:
+        with closing(sqlite3.connect(self._lab.project.queue)) as connection:
+            packs = connection.execute("SELECT tag FROM attempts GROUP BY tag HAVING count(*) > 1")
+            return len(packs.fetchall())
 
 
 def what_to_ask(jobs: Sequence[Job]) -> Mapping[CommandKind, list[str]]:

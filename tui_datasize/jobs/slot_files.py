@@ -1,0 +1,175 @@
+"""The file of one slot: who holds its lock has the slot, though the file be moved or deleted meanwhile.
+
+The file says where it was when it was locked. Whoever finds a file in that place that nobody has written
+yet looks for processes that have another one open which says so: those hold the slot. A process shows what
+it has open at any moment; what is on its way through a socket it does not, so that whoever receives a slot
+looks whether the file still is where it was (`is_lost`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tui_datasize.files import parse_object
+
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_MOST_WORDS_BYTES = 8192
+_FILE = "file"
+"""The word that tells where a file was when it was locked."""
+_DELETED = " (deleted)"
+"""What follows the path of a file that has been deleted, see proc_pid_fd(5)."""
+
+
+class Place(NamedTuple):
+    """A directory of slots."""
+
+    path: Path
+    """Without links."""
+    descriptor: int
+    """It is open as this."""
+
+
+def lock(place: Place, name: str, words: Mapping[str, object]) -> int | None:
+    """Lock the file of a slot, which is made if it is missing.
+
+    Args:
+        place: Where it is.
+        name: Of the file.
+        words: What the file is to tell a person; on a full disk it tells nothing.
+
+    Returns:
+        The descriptor that holds the lock; None where somebody else has the slot.
+
+    Raises:
+        OSError: The file cannot be opened or locked.
+    """
+    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600, dir_fd=place.descriptor)
+    is_ours = False
+    try:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file = place.path / name
+            is_ours = _write(descriptor, file, words) and is_named(descriptor, file)
+    finally:
+        if not is_ours:
+            os.close(descriptor)
+    return descriptor if is_ours else None
+
+
+def _write(descriptor: int, file: Path, words: Mapping[str, object]) -> bool:
+    """Have a locked file tell who has it and where it is; False where somebody has the slot by another."""
+    data = json.dumps({**words, _FILE: str(file)}).encode()
+    found = os.pread(descriptor, len(data) + 1, 0)
+    if not found and _is_held_elsewhere(descriptor, file):
+        # Left empty, so that whoever locks it next looks, too.
+        return False
+    if found != data:
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, data, 0)
+    return True
+
+
+def is_named(descriptor: int, file: Path) -> bool:
+    """Whether an open file still has a name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), file.lstat())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def is_lost(descriptor: int) -> bool:
+    """Whether the file of a slot is no longer where it was locked, so that others may take the slot.
+
+    Args:
+        descriptor: Holds the lock.
+    """
+    link = Path(f"/proc/self/fd/{descriptor}").readlink()
+    return not is_named(descriptor, _place_of(descriptor, str(link)))
+
+
+def words_of_holder(name: str, place: int | None = None) -> Mapping[str, Any] | None:
+    """What the file of a slot that is taken tells; None where it is free.
+
+    Args:
+        name: Of the file.
+        place: Descriptor of its directory.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    descriptor = os.open(name, os.O_RDONLY | _FLAGS, dir_fd=place)
+    try:
+        # Shared, so that two who look at once do not take each other for a holder.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _words(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _words(descriptor: int) -> Mapping[str, Any]:
+    with suppress(ValueError, TypeError):
+        return parse_object(os.pread(descriptor, _MOST_WORDS_BYTES, 0))
+    return {}
+
+
+def _place_of(descriptor: int, link: str) -> Path:
+    """Where an open file was when it was locked, or, where it does not tell, where it was seen last."""
+    return Path(str(_words(descriptor).get(_FILE) or link.removesuffix(_DELETED)))
+
+
+def _is_held_elsewhere(own: int, file: Path) -> bool:
+    """Whether a process has a locked file open that was in a place before the one that is there now."""
+    directory, name = str(file.parent), file.name
+    for opened, link in _open_files():
+        where, _, called = link.removesuffix(_DELETED).rpartition("/")
+        # Any file may be opened, but most are none of these.
+        if called == name or where == directory:
+            # A worker that begins closes what it does not need: what is gone says nothing of the rest.
+            with suppress(OSError):
+                if _holds(opened, link, own, file):
+                    return True
+    return False
+
+
+def _open_files() -> Iterator[tuple[str, str]]:
+    """Every file that a process of this user has open: a path that leads to it, and the one it has."""
+    seen: set[str] = set()
+    # Twice, since a process that is yet to be looked at may hand on a file to a child that it forks.
+    for _ in range(2):
+        newcomers = {name for name in _list("/proc") if name.isdecimal()} - seen
+        for process in newcomers:
+            for number in _list(f"/proc/{process}/fd"):
+                opened = f"/proc/{process}/fd/{number}"
+                with suppress(OSError):
+                    yield opened, os.readlink(opened)  # noqa: PTH115 - of thousands
+        seen |= newcomers
+
+
+def _list(directory: str) -> Sequence[str]:
+    """Names in a directory of processes; these may end meanwhile, or be others' and have no slots here."""
+    with suppress(OSError):
+        return os.listdir(directory)  # noqa: PTH208 - of thousands
+    return ()
+
+
+def _holds(opened: str, link: str, own: int, file: Path) -> bool:
+    """Whether a file that some process has open is another one of a place, and locked."""
+    descriptor = os.open(opened, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if os.path.samestat(os.fstat(descriptor), os.fstat(own)) or _place_of(descriptor, link) != file:
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
