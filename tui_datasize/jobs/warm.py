@@ -218,6 +218,8 @@ class _Preloader:
     def _note(self, message: dict[str, Any]) -> None:
         if "sources" in message:
             self.sources = {Path(file): modified_ns for file, modified_ns in message["sources"].items()}
+            # What has changed while it loaded is seen before it is used.
+            self.sources_checked_s = 0.0
             self.is_ready = True
             return
         self.has_answered = True
