@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -140,6 +141,25 @@ def test_a_stop_comes_before_all_that_fails(
     QueueClient(project).send(CommandKind.STOP, [""])
     # True: no other is put in its place.
     assert _runs_to_its_end(scheduler, signals, Trouble(Authority(project.scheduler_lock)))
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN])
+def test_what_its_process_lacks_is_told_and_waited_for(
+    project: ProjectPaths,
+    scheduler: Scheduler,
+    signals: StopRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "/proc/1/stat")
+
+    monkeypatch.setattr(scheduler._supervisor, "look", fail)
+    QueueClient(project).send(CommandKind.HOLD, ["x"])
+    # False: another is put in its place.
+    assert not _runs_to_its_end(scheduler, signals, Trouble(scheduler._authority))
+    (fault,) = QueueClient(project).faults()
+    assert fault.sentence.startswith(f"/proc/1/stat: {os.strerror(number)}; end other programs")
 
 
 def test_what_keeps_it_from_the_database_is_said_once_and_told_to_clients(

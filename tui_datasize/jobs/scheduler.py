@@ -14,8 +14,8 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -36,7 +36,7 @@ from tui_datasize.jobs.pause import FIRST_PAUSE_S, StartPause
 from tui_datasize.jobs.probes import PROBE_CALL, CardProbes
 from tui_datasize.jobs.process import ROOT_VARIABLE, mark_of
 from tui_datasize.jobs.slots import slot_directory
-from tui_datasize.jobs.spawn import ColdSpawner, Spawner
+from tui_datasize.jobs.spawn import SCARCITIES, ColdSpawner, Spawner
 from tui_datasize.jobs.store import Store
 from tui_datasize.jobs.supervisor import Supervisor
 from tui_datasize.jobs.warm import WarmSpawner
@@ -334,7 +334,8 @@ def serve(settings: SchedulerSettings) -> None:
 
 def _runs_to_its_end(scheduler: Scheduler, stop: StopRequest, trouble: Trouble) -> bool:
     try:
-        scheduler.run(stop, trouble)
+        with _scarcity_passes():
+            scheduler.run(stop, trouble)
     except PassingStorageError as error:
         trouble.meet(error)
         return scheduler.stop_requested
@@ -353,10 +354,27 @@ def _open_again(
     """Wait until the database can be used again; None where someone asks to stop before that."""
     while not stop.wait(_FAULT_PAUSE_S):
         try:
-            return Scheduler(settings, authority, spawner)
+            with _scarcity_passes():
+                return Scheduler(settings, authority, spawner)
         except PassingStorageError as error:
             trouble.meet(error)
     return None
+
+
+@contextmanager
+def _scarcity_passes() -> Iterator[None]:
+    """Have this process wait for what it lacks, as for a database that cannot be used.
+
+    Raises:
+        PassingStorageError: There are too few descriptors, processes or too little memory.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in SCARCITIES:
+            raise
+        what, where = error.strerror or str(error), str(error.filename or "the scheduler")
+        raise PassingStorageError(what, where=where, fix="end other programs or raise its limits") from error
 
 
 def _shorten_log(path: Path) -> None:
@@ -375,7 +393,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     try:
-        serve(_settings(arguments))
+        with _scarcity_passes():
+            serve(_settings(arguments))
     except DatasizeError as error:
         print(error.line, file=sys.stderr)
         return EXIT_BAD_INPUT

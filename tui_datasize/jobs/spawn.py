@@ -33,7 +33,7 @@ PROBE_COMMAND = python_module("tui_datasize.jobs.probes")
 PROBE_MAIN = "tui_datasize.jobs.probes:main"
 """What the process of a probe runs, cold or forked; its argument is what computes on the GPU."""
 
-_SCARCITIES = frozenset(
+SCARCITIES = frozenset(
     {
         *(errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE),
         *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
@@ -131,7 +131,7 @@ class Worker:
     @classmethod
     def unstarted(cls, error: OSError) -> Worker:
         """A worker that could not be started; where the machine is short of something, no job is to blame."""
-        is_scarcity = error.errno in _SCARCITIES
+        is_scarcity = error.errno in SCARCITIES
         return cls(is_gone=True, status_expected=False, was_never_begun=is_scarcity, error=error)
 
     @property
