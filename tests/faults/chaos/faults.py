@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.faults.chaos.plan import Report
-from tests.faults.chaos.processes import Kind, Process, find_processes
+from tests.faults.chaos.processes import Kind, Process, find_processes, numbers
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.runlog.claim import utc_now
 
@@ -49,6 +49,8 @@ class Faults:
         self._report = report
         self._queue = client.project.queue
         self._processes: Mapping[int, Process] = {}
+        self._strangers = frozenset(numbers())
+        """Processes that were there before, which take long to look at many times a second."""
         self._paused: dict[int, float] = {}
         """When to let a stopped process go on, on the monotonic clock, by its number."""
         self._awaited: set[int] = set()
@@ -78,7 +80,7 @@ class Faults:
         """See which processes there are, and do what is due to those that faults are under way with."""
         now_s = time.monotonic()
         self._let_go_on(now_s)
-        self._processes = find_processes()
+        self._processes = find_processes(but=self._strangers)
         due, self._later = self._later, []
         self._later += [entry for entry in due if now_s < entry[0] or not entry[1]()]
 

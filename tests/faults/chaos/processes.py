@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -37,9 +37,9 @@ class Process:
     """A worker's own; empty for others."""
 
 
-def find_processes() -> Mapping[int, Process]:
-    """The processes on this test's own slots, by number."""
-    found = {process.pid: process for process in _find()}
+def find_processes(but: Container[int] = ()) -> Mapping[int, Process]:
+    """The processes on this test's own slots, by number; those of some numbers are not looked at."""
+    found = {process.pid: process for process in _find(but)}
     for process in list(found.values()):
         parent = found.get(process.parent)
         # It looks like what it was forked from until it has a tag or a program of its own.
@@ -48,14 +48,20 @@ def find_processes() -> Mapping[int, Process]:
     return found
 
 
-def _find() -> Iterator[Process]:
+def numbers() -> Iterator[int]:
+    """The numbers of all processes."""
+    return map(int, filter(str.isdecimal, os.listdir("/proc")))  # noqa: PTH208 - many times a second
+
+
+def _find(but: Container[int]) -> Iterator[Process]:
     mark = f"{DIRECTORY_VARIABLE}={os.environ[DIRECTORY_VARIABLE]}".encode()
-    for name in filter(str.isdecimal, os.listdir("/proc")):  # noqa: PTH208 - many times a second
+    for pid in numbers():
         # A process may end at any moment, or belong to someone else.
         with suppress(OSError):
-            environment = Path(f"/proc/{name}/environ").read_bytes().split(b"\0")
-            if mark in environment and (process := _read(int(name), environment)):
-                yield process
+            if pid not in but:
+                environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                if mark in environment and (process := _read(pid, environment)):
+                    yield process
 
 
 def _read(pid: int, environment: Sequence[bytes]) -> Process | None:
