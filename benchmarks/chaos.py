@@ -2,7 +2,8 @@
 
 `python -m benchmarks.chaos --jobs 2000` prints one line per round, and every violation of the queue's
 promise; exit status 1 if there was any. `--packs` lets runs share workers, `--app` presses the app's
-keys beside the other clients. `--mutant NAME` breaks something on purpose: then every round has to notice.
+keys beside the other clients; `--disk` fills the disk of the projects, which is mounted for this in a
+namespace of its own. `--mutant NAME` breaks something on purpose: then every round has to notice.
 """
 
 from __future__ import annotations
@@ -17,25 +18,38 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from tests.disks import SmallDisk
 from tests.faults.chaos.mutants import MUTANTS
-from tests.faults.chaos.plan import Plan, Report
+from tests.faults.chaos.plan import DISK, Plan, Report
 from tests.faults.chaos.turmoil import Turmoil
 from tui_datasize.jobs.slots import DIRECTORY_VARIABLE
 
 _REPOSITORY = Path(__file__).parents[1]
 _VIOLATIONS_SHOWN = 20
 _S_PER_JOB = 0.15
+_OWN_MOUNTS = "DATASIZE_CHAOS_MOUNTS"
+_DISK_MIB = 32
+_JOBS_PER_MIB = 5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the rounds and say how they went."""
     arguments = _parser().parse_args(argv)
+    if arguments.disk and not os.environ.get(_OWN_MOUNTS):
+        os.environ[_OWN_MOUNTS] = "1"
+        own = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-m", "benchmarks.chaos"]
+        os.execvp(own[0], [*own, *(sys.argv[1:] if argv is None else argv)])
     seed = random.SystemRandom().getrandbits(24) if arguments.seed is None else arguments.seed
     limit_s = arguments.jobs * _S_PER_JOB if arguments.limit_s is None else arguments.limit_s
     failed = []
     for number in range(seed, seed + arguments.rounds):
         packs: Literal["off", "mixed"] = "mixed" if arguments.packs else "off"
-        plan = Plan(number, arguments.jobs, limit_s, packs=packs, mutant=arguments.mutant, app=arguments.app)
+        plan = Plan(
+            *(number, arguments.jobs, limit_s, arguments.mutant),
+            app=arguments.app,
+            packs=packs,
+            disk=arguments.disk,
+        )
         with _directory(arguments.keep, number) as directory:
             report = play(plan, directory)
         print(report, flush=True)
@@ -55,7 +69,13 @@ def play(plan: Plan, directory: Path) -> Report:
         "CUDA_VISIBLE_DEVICES": "",
         "PYTHONPATH": str(_REPOSITORY),
     }
-    return Turmoil(plan, directory).run()
+    small = SmallDisk()
+    if plan.disk:
+        small.mount(directory / DISK, f"{_DISK_MIB + plan.jobs // _JOBS_PER_MIB}m")
+    try:
+        return Turmoil(plan, directory).run()
+    finally:
+        small.close()
 
 
 @contextmanager
@@ -79,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the projects of all rounds in DIR")
     parser.add_argument("--packs", action="store_true", help="most schedulers let runs share workers")
     parser.add_argument("--app", action="store_true", help="one of the clients is mostly the app")
+    parser.add_argument("--disk", action="store_true", help="the disk of the projects is full at times")
     parser.add_argument("--mutant", choices=MUTANTS, default="", help="break this on purpose")
     return parser
 

@@ -8,26 +8,29 @@ from pathlib import Path
 
 import pytest
 
-_OPTIONS = "size=2m,mode=777"
+_OPTIONS = "mode=777,size="
+_SIZE = "2m"
 _BLOCKS_BYTES = (65536, 1)
 
 
 class SmallDisk:
-    """File systems of two megabytes that are gone after the test; where none may be mounted it is skipped."""
+    """File systems that are gone after the test; where none may be mounted it is skipped."""
 
     def __init__(self) -> None:
         self._mounted: list[Path] = []
 
-    def mount(self, directory: Path) -> None:
+    def mount(self, directory: Path, size: str = _SIZE) -> None:
         """Mount one at a directory, which is made if it is missing."""
         directory.mkdir(parents=True, exist_ok=True)
-        if subprocess.run(_mount("-t", "tmpfs", "-o", _OPTIONS, "datasize-test", directory)).returncode:
+        if subprocess.run(
+            _mount("-t", "tmpfs", "-o", _OPTIONS + size, "datasize-test", directory)
+        ).returncode:
             pytest.skip("this user may not mount a file system")
         self._mounted.append(directory)
 
     def remount(self, directory: Path, mode: str) -> None:
         """Make one "ro" or "rw"."""
-        subprocess.run(_mount("-o", f"remount,{mode},{_OPTIONS}", directory), check=True)
+        subprocess.run(_mount("-o", f"remount,{mode},{_OPTIONS}{_SIZE}", directory), check=True)
 
     def fill(self, directory: Path) -> Path:
         """Take all that is left of one, and return the file to remove."""

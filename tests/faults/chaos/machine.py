@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
+from tests.disks import SmallDisk
 from tests.faults.chaos import disk
 from tests.faults.chaos.faults import TICK_S, Faults
 from tests.faults.chaos.plan import Report
@@ -41,6 +42,7 @@ class Machine:
         report: Where it is counted.
         projects: The projects on this machine.
         ledger: What is on the disk.
+        disk: The directory of the disk that may be filled, if there is one.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class Machine:
         report: Report,
         projects: Sequence[ProjectPaths],
         ledger: Path,
+        disk: Path | None = None,
     ) -> None:
         self._faults = faults
         self._random = generator
         self._report = report
         self._projects = projects
         self._ledger = ledger
+        self._disk = disk
         self._ends: list[tuple[float, Callable[[], object]]] = []
         """What ends a fault, and when, on the monotonic clock."""
 
@@ -106,6 +110,15 @@ class Machine:
             return True
         return False
 
+    def fill_disk(self) -> bool:
+        """Let the disk of the projects be full for a moment."""
+        if self._disk is None:
+            return False
+        ballast = SmallDisk().fill(self._disk)
+        self._later(lambda: ballast.unlink(missing_ok=True))
+        self._report.troubles["full disks"] += 1
+        return True
+
     def seize(self) -> bool:
         """Have somebody else lock the database, a run or a slot for a moment."""
         project = self._random.choice(self._projects)
@@ -131,18 +144,30 @@ class Machine:
     def hide_slots(self) -> bool:
         """Let the directory of the slots be unusable for a moment."""
         slots = _slot_directory()
-        hidden = slots.with_name(f"{slots.name}.hidden")
-        if hidden.exists() or not slots.is_dir():
+        if not slots.is_dir():
             return False
+        hidden = slots.with_name(f"{slots.name}.hidden{self._report.troubles['slots']}")
         slots.rename(hidden)
-        slots.touch()
+        # Somebody may have made another one at once; then this one has been moved away.
+        with suppress(FileExistsError):
+            slots.touch(exist_ok=False)
 
         def show() -> None:
-            slots.unlink()
-            hidden.rename(slots)
+            with suppress(OSError):
+                slots.unlink()
+                hidden.rename(slots)
 
         self._later(show)
         self._report.troubles["slots"] += 1
+        return True
+
+    def move_slots(self) -> bool:
+        """Move the directory of the slots away, under the workers that have some."""
+        slots = _slot_directory()
+        if not slots.is_dir():
+            return False
+        slots.rename(slots.with_name(f"{slots.name}.moved{self._report.troubles['moved slots']}"))
+        self._report.troubles["moved slots"] += 1
         return True
 
     def remove_slot(self) -> bool:

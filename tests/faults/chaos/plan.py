@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+DISK = "disk"
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -23,6 +25,8 @@ class Plan:
     """Whether one of the clients is the app, whose keys are pressed at random."""
     packs: Literal["off", "always", "mixed"] = "off"
     """Which schedulers let runs share workers: none, all, or the first and most of the later ones."""
+    disk: bool = False
+    """Whether the disk of the projects is full at times; `DISK` in the round's directory is that disk."""
     late: int = 3
     """Late workers that are waited for beyond its time: a busy machine may have done little until then."""
     probes: bool = True

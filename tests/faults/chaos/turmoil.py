@@ -27,7 +27,7 @@ from tests.faults.chaos.findings import (
 from tests.faults.chaos.machine import ENVIRONMENTS, Machine
 from tests.faults.chaos.mutants import MUTANT_VARIABLE
 from tests.faults.chaos.neighbours import Copy, Second, executions_of
-from tests.faults.chaos.plan import Plan, Report
+from tests.faults.chaos.plan import DISK, Plan, Report
 from tests.faults.chaos.processes import Kind, find_processes
 from tests.faults.lab import Lab
 from tui_datasize.errors import DatasizeError, StorageError
@@ -70,7 +70,9 @@ class Turmoil:
         self._client_log = root / "clients.log"
         self._ledger = root / "ledger.jsonl"
         workers = ("--worker", WORKER, "--call", CALL)
-        self._lab, second, copy = (Lab(root / name, workers) for name in ("project", "second", "copy"))
+        disk = root / DISK if plan.disk else None
+        self._lab, second = (Lab((disk or root) / name, workers) for name in ("project", "second"))
+        copy = Lab(root / "copy", workers)
         for lab in (self._lab, second):
             lab.project.root.mkdir()
         self._lab.project.experiments.write_text(PROJECT_FILE)
@@ -78,7 +80,7 @@ class Turmoil:
         self._clients: list[subprocess.Popen[bytes]] = []
         self._faults = faults = Faults(self._lab.client, self._random, self.report, root)
         projects = (self._lab.project, second.project)
-        self._machine = machine = Machine(faults, self._random, self.report, projects, self._ledger)
+        self._machine = machine = Machine(faults, self._random, self.report, projects, self._ledger, disk)
         self._actions: Mapping[Callable[[], bool], float] = {
             partial(faults.kill, Kind.WORKER): 0.2,
             partial(faults.kill, Kind.SCHEDULER): 2.0,
@@ -95,9 +97,11 @@ class Turmoil:
             self._copy.make: 6.0,
             machine.cut_power: 8.0,
             machine.limit: 2.5,
+            machine.fill_disk: 3.0,
             machine.seize: 1.5,
             machine.hide_slots: 4.0,
             machine.remove_slot: 3.0,
+            machine.move_slots: 4.0,
         }
         """What is done at random moments, with the mean time between two of them in seconds."""
 
