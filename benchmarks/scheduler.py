@@ -22,6 +22,7 @@ from statistics import median, quantiles
 from types import MappingProxyType
 from unittest.mock import patch
 
+from tests.stand_ins import FakeSpawner
 from tui_datasize.experiments.device_settings import Packs
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
 from tui_datasize.jobs.client import QueueClient
@@ -29,7 +30,7 @@ from tui_datasize.jobs.dispatch import Dispatcher
 from tui_datasize.jobs.gpus import VISIBLE_VARIABLE
 from tui_datasize.jobs.ledger import DeviceLimits
 from tui_datasize.jobs.scheduler import Authority, Scheduler, SchedulerSettings, StopRequest, Trouble
-from tui_datasize.jobs.spawn import ProbeRequest, SpawnRequest, Worker
+from tui_datasize.jobs.spawn import SpawnRequest, Worker
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, Outcome, conclude
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -167,35 +168,21 @@ def _seconds(times: Sequence[float]) -> str:
     return f"{median(times):.3f} s [{min(times):.3f} {max(times):.3f}]"
 
 
-class _InstantSpawner:
+class _InstantSpawner(FakeSpawner):
     """Stands for workers that end at once, so that nothing but the scheduler is measured."""
 
     def __init__(self, most: int) -> None:
+        super().__init__()
         self.stop = StopRequest()
         self._left = most
 
-    def is_ready(self) -> bool:
-        return True
-
-    def start(self, request: SpawnRequest) -> Worker:
+    def worker_of(self, request: SpawnRequest) -> Worker:
         attempts = map(int, request.environment[ATTEMPT_VARIABLE].split(","))
         for run, attempt in zip(request.runs, attempts, strict=True):
             conclude(run, attempt, Outcome.SUCCEEDED, "")
             self._left -= 1
         self.stop.requested = self._left <= 0
         return Worker(status=0, is_gone=True)
-
-    def probe(self, _request: ProbeRequest) -> Worker:
-        return Worker(status=0, is_gone=True)
-
-    def poll(self) -> None:
-        pass
-
-    def descriptors(self) -> Sequence[int]:
-        return ()
-
-    def close(self) -> None:
-        pass
 
 
 def _measure_placement(project: ProjectPaths, placements: int, packs: Packs) -> None:

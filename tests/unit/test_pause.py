@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.stand_ins import FakeClock
 from tests.unit.test_store import active_job, new_job
 from tui_datasize.jobs import pause as pauses
 from tui_datasize.jobs.active import ActiveRun, early_end, ending_of, look_how_far
@@ -27,19 +28,9 @@ from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 KILLED = "worker vanished: killed by signal 9 (SIGKILL)"
 
 
-class Clock:
-    """A monotonic clock that stands still until it is told otherwise."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
     monkeypatch.setattr(pauses, "time", clock)
     return clock
 
@@ -51,7 +42,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def pause(store: Store, clock: Clock) -> StartPause:
+def pause(store: Store, clock: FakeClock) -> StartPause:
     return StartPause(store)
 
 
@@ -76,7 +67,9 @@ def queued(run_id: str, experiment: str) -> QueuedJob:
     return QueuedJob(**{name: values.get(name, 0) for name in QueuedJob.__slots__})  # type: ignore[arg-type]
 
 
-def test_an_early_death_is_the_machines_and_is_told(pause: StartPause, store: Store, clock: Clock) -> None:
+def test_an_early_death_is_the_machines_and_is_told(
+    pause: StartPause, store: Store, clock: FakeClock
+) -> None:
     assert pause.forgives(died("a"))
     assert pause.lasts()
     assert sentences(store) == [
@@ -87,7 +80,7 @@ def test_an_early_death_is_the_machines_and_is_told(pause: StartPause, store: St
     assert pause.is_probing
 
 
-def test_pauses_grow_by_the_round_and_not_by_the_run(pause: StartPause, clock: Clock) -> None:
+def test_pauses_grow_by_the_round_and_not_by_the_run(pause: StartPause, clock: FakeClock) -> None:
     for length_s in (5, 10, 20, 40, 60, 60):
         for run_id in "abcd":
             assert pause.forgives(died(f"{run_id}{clock.now_s}"))
@@ -98,7 +91,7 @@ def test_pauses_grow_by_the_round_and_not_by_the_run(pause: StartPause, clock: C
 
 
 def test_a_start_is_no_sign_of_recovery_and_an_update_is(
-    pause: StartPause, store: Store, clock: Clock
+    pause: StartPause, store: Store, clock: FakeClock
 ) -> None:
     pause.forgives(died("a"))
     clock.now_s += 5
@@ -114,7 +107,7 @@ def test_a_start_is_no_sign_of_recovery_and_an_update_is(
     assert sentences(store) == []
 
 
-def test_a_probe_that_ends_without_a_word_is_followed_by_another(pause: StartPause, clock: Clock) -> None:
+def test_a_probe_that_ends_without_a_word_is_followed_by_another(pause: StartPause, clock: FakeClock) -> None:
     pause.forgives(died("a"))
     probe = Worker(ProcessIdentity.current())
     probe.run_ids = ("b",)

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import pairwise
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.stand_ins import FakeClock, FakeSpawner
 from tests.unit.fake_nvml import FakeGpu, FakeNvml
 from tests.unit.test_store import new_job
 from tui_datasize.cli import doctor
@@ -40,29 +41,16 @@ OLD_DRIVER = {"usable": False, "what": "driver 470 is too old for CUDA 13.0", "f
 MANY = 10
 
 
-class Clock:
-    """Stands for the module `time` of whoever measures pauses."""
-
-    now_s = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-
-class Spawner:
+class Spawner(FakeSpawner):
     """Probes that end as told, and workers that live until they are ended."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.refusal: dict[str, object] | None = None
         self.asked: list[ProbeRequest] = []
-        self.started: list[SpawnRequest] = []
-        self.workers: list[Worker] = []
         self.is_slow = False
         self.slots_seen: list[bool] = []
         """Whether all slots were held by each of the probes."""
-
-    def is_ready(self) -> bool:
-        return True
 
     def probe(self, request: ProbeRequest) -> Worker:
         self.asked.append(request)
@@ -75,25 +63,16 @@ class Spawner:
             request.output.write_text(f"{json.dumps(self.refusal)}\n")
         return Worker(status=int(self.refusal is not None), is_gone=True)
 
-    def start(self, request: SpawnRequest) -> Worker:
-        self.started.append(request)
-        self.workers.append(Worker())
-        return self.workers[-1]
-
-    def poll(self) -> None:
-        pass
-
-    def descriptors(self) -> Sequence[int]:
-        return ()
-
-    def close(self) -> None:
-        pass
+    def worker_of(self, _request: SpawnRequest) -> Worker:
+        return Worker()
 
 
 class Machine:
     """A scheduler with fake GPUs, probes and time, and ten jobs that wait."""
 
-    def __init__(self, root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, stack: ExitStack) -> None:
+    def __init__(
+        self, root: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, stack: ExitStack
+    ) -> None:
         self.gpu = FakeGpu("GPU-a", 24 * GIB)
         self.nvml = FakeNvml(self.gpu)
         self.environment: dict[str, str] = {}
@@ -156,7 +135,7 @@ class _closing:  # noqa: N801 - as the one of contextlib, for what is closed alr
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     monkeypatch.setenv("DATASIZE_SLOTS_DIR", str(tmp_path / "slots"))
-    clock = Clock()
+    clock = FakeClock()
     for module in ("probes", "ledger", "scheduler", "supervisor", "active"):
         monkeypatch.setattr(f"tui_datasize.jobs.{module}.time", clock)
     with ExitStack() as stack:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.stand_ins import FakeClock, FakeSpawner
 from tests.tui.fake_queue import CPU_ONLY
 from tests.tui.stage import busy_stage, look
 from tests.unit.test_store import new_job
@@ -23,24 +23,13 @@ from tui_datasize.jobs.device_file import DeviceFile
 from tui_datasize.jobs.gpus import DeviceReport
 from tui_datasize.jobs.ledger import DeviceLimits
 from tui_datasize.jobs.scheduler import Authority, Scheduler, SchedulerSettings
-from tui_datasize.jobs.spawn import SpawnRequest, Worker
 from tui_datasize.jobs.store import Store
-from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths
 
 
-class Clock:
-    """A monotonic clock that only moves when it is told to."""
-
-    now_s = 100.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
     monkeypatch.setattr(module, "time", clock)
     return clock
 
@@ -52,7 +41,7 @@ def write(project: ProjectPaths, devices: str) -> None:
     os.utime(project.experiments, ns=(before + 1, before + 1))
 
 
-def polled(file: DeviceFile, clock: Clock) -> DeviceLimits | None:
+def polled(file: DeviceFile, clock: FakeClock) -> DeviceLimits | None:
     """What two looks at the file come to: the first of them only notices that it has changed."""
     for _ in range(2):
         clock.now_s += 1
@@ -60,7 +49,7 @@ def polled(file: DeviceFile, clock: Clock) -> DeviceLimits | None:
     return limits
 
 
-def test_the_file_is_read_again_when_it_changes_and_options_win(tmp_path: Path, clock: Clock) -> None:
+def test_the_file_is_read_again_when_it_changes_and_options_win(tmp_path: Path, clock: FakeClock) -> None:
     project = ProjectPaths(tmp_path)
     file = DeviceFile(project, DeviceOptions(pack_width=3))
     assert polled(file, clock) is None
@@ -84,7 +73,7 @@ def test_the_file_is_read_again_when_it_changes_and_options_win(tmp_path: Path, 
 
 
 def test_a_file_that_is_wrong_is_told_once_and_changes_nothing(
-    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     project = ProjectPaths(tmp_path)
     file = DeviceFile(project, DeviceOptions())
@@ -96,29 +85,6 @@ def test_a_file_that_is_wrong_is_told_once_and_changes_nothing(
     assert "cpu_slots" in told
 
 
-class Spawner:
-    """Workers that never end, as this process."""
-
-    def __init__(self) -> None:
-        self.started: list[int] = []
-
-    def is_ready(self) -> bool:
-        return True
-
-    def start(self, request: SpawnRequest) -> Worker:
-        self.started.append(len(request.runs))
-        return Worker(ProcessIdentity.current())
-
-    def poll(self) -> None:
-        pass
-
-    def descriptors(self) -> Sequence[int]:
-        return ()
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectPaths:
     """A project on a machine of its own, without GPUs."""
@@ -128,14 +94,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectPaths:
 
 
 def test_a_running_scheduler_starts_as_many_as_the_file_says_now(
-    project: ProjectPaths, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    project: ProjectPaths, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("tui_datasize.jobs.scheduler._DISPATCH_INTERVAL_S", 0.0)
     write(project, "cpu_slots = 1\ncpu = true")
     with closing(Store(project.queue)) as store:
         for number in range(4):
             store.add(new_job(f"r{number}"))
-    spawner = Spawner()
+    spawner = FakeSpawner()
     settings = SchedulerSettings(project, limits=DeviceLimits(cpu_slots=1, cpu=True))
     with closing(Scheduler(settings, Authority(project.scheduler_lock), spawner)) as scheduler:
 
@@ -200,7 +166,7 @@ def test_the_header_tells_the_slots_that_hold(
     assert snapshot.forecast.slots == slots
 
 
-def test_a_scheduler_says_with_which_settings_it_works(project: ProjectPaths, clock: Clock) -> None:
+def test_a_scheduler_says_with_which_settings_it_works(project: ProjectPaths, clock: FakeClock) -> None:
     write(project, "cpu_slots = 1\ncold = true\ncpu = true")
     options = DeviceOptions(pack_width=3)
     settings = SchedulerSettings(
@@ -214,7 +180,7 @@ def test_a_scheduler_says_with_which_settings_it_works(project: ProjectPaths, cl
         assert look.alive
         return {setting.name: (setting.value, setting.source) for setting in look.in_force()}
 
-    with closing(Scheduler(settings, authority, Spawner())) as scheduler:
+    with closing(Scheduler(settings, authority, FakeSpawner())) as scheduler:
         assert read_notes(project.scheduler_lock) is None
         assert client.scheduler_options() == DeviceOptions()
         assert authority.take()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.stand_ins import FakeClock
 from tests.unit.test_packs_started import request_for
 from tests.unit.test_store import new_job
 from tui_datasize.jobs import pause as pauses
@@ -33,20 +34,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-class Clock:
-    """A monotonic clock that stands still until it is told otherwise."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-
 def test_a_pause_is_longer_each_time_and_ends_with_the_first_start(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock()
+    clock = FakeClock()
     monkeypatch.setattr(pauses, "time", clock)
     pause = StartPause(store)
     assert not pause.lasts()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_scheduler_devices import Spawner
+from tests.stand_ins import FakeSpawner
 from tui_datasize.jobs.authority import Authority, read_notes
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import CommandKind
@@ -44,7 +44,7 @@ def scheduler(project: ProjectPaths) -> Iterator[Scheduler]:
     authority = Authority(project.scheduler_lock)
     assert authority.take()
     with closing(
-        Scheduler(SchedulerSettings(project, limits=DeviceLimits(cpu=True)), authority, Spawner())
+        Scheduler(SchedulerSettings(project, limits=DeviceLimits(cpu=True)), authority, FakeSpawner())
     ) as scheduler:
         yield scheduler
     authority.release()
@@ -167,7 +167,7 @@ def test_what_keeps_it_from_the_database_is_said_once_and_told_to_clients(
 ) -> None:
     authority = Authority(project.scheduler_lock)
     assert authority.take()
-    with closing(Scheduler(SchedulerSettings(project), authority, Spawner())):
+    with closing(Scheduler(SchedulerSettings(project), authority, FakeSpawner())):
         trouble = Trouble(authority)
         for _ in range(100):
             trouble.meet(PassingStorageError("reading or writing failed", where="queue.db"))
