@@ -115,6 +115,28 @@ def test_slots_whose_files_go_under_a_worker_are_still_taken(
     assert count(place, 2) == 2
 
 
+@pytest.mark.parametrize("goes", [delete, move])
+def test_slots_of_a_directory_that_comes_back_are_those_of_the_one_in_between(
+    slots: Path, tmp_path: Path, goes: Callable[[Path], None]
+) -> None:
+    assert count(slots, 2) == 2
+    kept = slots.rename(tmp_path / "kept")
+    with worker(take_slots(slots, "cpu", 2, 1, tmp_path)):
+        goes(slots)
+        kept.rename(slots)
+        for _ in range(3):
+            assert count(slots, 2) == 1
+    assert count(slots, 2) == 2
+
+
+def test_processes_are_looked_at_only_after_something_has_changed(
+    slots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [count(slots, 2) for _ in range(2)] == [2, 2]
+    monkeypatch.setattr(slot_files, "_open_files", lambda: pytest.fail("nothing has changed"))
+    assert count(slots, 2) == 2
+
+
 def test_slots_of_another_place_are_not_these(slots: Path, tmp_path: Path) -> None:
     other = tmp_path / "other" / "slots"
     with worker(take_slots(other, "cpu", 2, 2, tmp_path)):

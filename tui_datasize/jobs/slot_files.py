@@ -1,9 +1,10 @@
 """The file of one slot: who holds its lock has the slot, though the file be moved or deleted meanwhile.
 
-The file says where it was when it was locked. Whoever finds a file in that place that nobody has written
-yet looks for processes that have another one open which says so: those hold the slot. A process shows what
-it has open at any moment; what is on its way through a socket it does not, so that whoever receives a slot
-looks whether the file still is where it was (`is_lost`).
+The file says where it was when it was locked, and of which state its directory was. Whoever locks one that
+nobody has written, or whose directory has changed since, looks for processes that have another one open
+which was in the same place: those hold the slot. A process shows what it has open at any moment; what is on
+its way through a socket it does not, so that whoever receives a slot looks whether the file still is where
+it was (`is_lost`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MOST_WORDS_BYTES = 8192
 _FILE = "file"
 """The word that tells where a file was when it was locked."""
+_DIRECTORY = "directory"
+"""The word that tells the state of its directory then: moving it changes that, and so does whatever is made,
+moved or deleted in it."""
 _DELETED = " (deleted)"
 """What follows the path of a file that has been deleted, see proc_pid_fd(5)."""
 
@@ -55,21 +59,27 @@ def lock(place: Place, name: str, words: Mapping[str, object]) -> int | None:
         with suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file = place.path / name
-            is_ours = _write(descriptor, file, words) and is_named(descriptor, file)
+            place_words = {_FILE: str(file), _DIRECTORY: _state(place.descriptor)}
+            is_ours = _write(descriptor, file, {**words, **place_words}) and is_named(descriptor, file)
     finally:
         if not is_ours:
             os.close(descriptor)
     return descriptor if is_ours else None
 
 
+def _state(directory: int) -> list[int]:
+    found = os.fstat(directory)
+    return [found.st_ino, found.st_ctime_ns]
+
+
 def _write(descriptor: int, file: Path, words: Mapping[str, object]) -> bool:
     """Have a locked file tell who has it and where it is; False where somebody has the slot by another."""
-    data = json.dumps({**words, _FILE: str(file)}).encode()
-    found = os.pread(descriptor, len(data) + 1, 0)
-    if not found and _is_held_elsewhere(descriptor, file):
-        # Left empty, so that whoever locks it next looks, too.
+    found = _words(descriptor)
+    if found.get(_DIRECTORY) != words[_DIRECTORY] and _is_held_elsewhere(descriptor, file):
+        # Left as it is, so that whoever locks it next looks, too.
         return False
-    if found != data:
+    if found != words:
+        data = json.dumps(words).encode()
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, data, 0)

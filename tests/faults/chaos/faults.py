@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Mapping
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.faults.chaos.plan import Report
 from tests.faults.chaos.processes import Kind, Process, find_processes, numbers
@@ -150,14 +151,20 @@ class Faults:
         return True
 
     def _newest_attempt(self) -> int:
-        with closing(sqlite3.connect(self._queue)) as connection:
-            return int(connection.execute("SELECT coalesce(max(rowid), 0) FROM attempts").fetchone()[0])
+        ((newest,),) = self._read("SELECT coalesce(max(rowid), 0) FROM attempts") or [(0,)]
+        return int(newest)
 
     def _open_tags(self, since: int = 0) -> set[str]:
         """Tags of workers that the queue counts on, of those asked for after some attempt."""
-        statement = "SELECT tag FROM attempts WHERE outcome = '' AND rowid > ?"
-        with closing(sqlite3.connect(self._queue)) as connection:
-            return {tag for (tag,) in connection.execute(statement, [since])}
+        return {
+            tag for (tag,) in self._read("SELECT tag FROM attempts WHERE outcome = '' AND rowid > ?", since)
+        }
+
+    def _read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """What the queue says; nothing on a full disk."""
+        with suppress(sqlite3.Error), closing(sqlite3.connect(self._queue)) as connection:
+            return connection.execute(statement, values).fetchall()
+        return []
 
     def _unfollowed(self, since: int = 0) -> set[str]:
         """Those of them whose tag nobody carries."""

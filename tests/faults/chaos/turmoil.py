@@ -38,6 +38,7 @@ from tui_datasize.jobs.state import Job, JobState
 WORKER = shlex.join([sys.executable, "-P", "-m", "tests.faults.chaos.worker"])
 CALL = "tests.faults.chaos.worker:main"
 _CLIENTS = 2
+_FIRST_JOBS = 12
 _SETTLE_S = 120.0
 _PATIENCE_S = 0.5
 """The longest that the end of a scheduler is waited for before more is asked of the queue."""
@@ -78,6 +79,8 @@ class Turmoil:
         self._lab.project.experiments.write_text(PROJECT_FILE)
         self._second, self._copy = Second(second), Copy(self._lab.project, copy)
         self._clients: list[subprocess.Popen[bytes]] = []
+        self._app: subprocess.Popen[bytes] | None = None
+        """That one of them that is the app."""
         self._faults = faults = Faults(self._lab.client, self._random, self.report, root)
         projects = (self._lab.project, second.project)
         self._machine = machine = Machine(faults, self._random, self.report, projects, self._ledger, disk)
@@ -115,9 +118,10 @@ class Turmoil:
             "PYTHONPATH": f"{SITE}:{os.environ['PYTHONPATH']}",
         }
         try:
+            # Faults would be wasted on a queue that has nothing to do yet.
+            self._lab.client.enqueue([spec_of(number) for number in range(_FIRST_JOBS)])
             self._lab.start_scheduler("--packs", "off" if self._plan.packs == "off" else "always")
             self._keep_clients()
-            # Faults would be wasted on a queue that has nothing to do yet.
             self._lab.wait(lambda: read_notes(self._notes))
             self._faults.pace = min(max(1.0, (time.monotonic() - started_s) / _START_S), _SLOWEST)
             self._disturb()
@@ -176,16 +180,19 @@ class Turmoil:
             time.sleep(TICK_S)
 
     def _is_short_of_faults(self) -> bool:
-        killed, plan = self.report.kills, self._plan
-        has_all = self.report.cuts and self.report.late >= plan.late and all(killed[kind] for kind in KILLED)
-        return not has_all or (plan.packs == "always" and not self._count_packs())
+        killed, late = self.report.kills, self._plan.late
+        return self.report.late < late or not self.report.cuts or not all(killed[kind] for kind in KILLED)
 
     def _next_s(self, mean_s: float) -> float:
         return time.monotonic() + self._faults.pace * self._random.expovariate(1 / mean_s)
 
     def _unfinished(self) -> int:
         """Jobs of the plan that are not done, those included that nobody has queued yet."""
-        counts = self._lab.client.counts()
+        try:
+            counts = self._lab.client.counts()
+        except StorageError:
+            # On a full disk nobody can tell.
+            return self._plan.jobs
         done = sum(counts[state] for state in JobState if state.is_final or state is JobState.HELD)
         return self._plan.jobs - done
 
@@ -201,10 +208,12 @@ class Turmoil:
                 "--scheduler": shlex.join([*self._lab.options, *self._ways()]),
             }
             arguments = [f"{name}={value}" for name, value in options.items()]
-            if self._plan.app and self._random.random() < 1 / _CLIENTS:
+            if self._plan.app and (self._app is None or self._app.poll() is not None):
                 arguments.append("--app")
             with self._client_log.open("ab") as log:
-                self._clients.append(subprocess.Popen([*command, *arguments], stdout=log, stderr=log))
+                client = subprocess.Popen([*command, *arguments], stdout=log, stderr=log)
+            self._clients.append(client)
+            self._app = client if "--app" in arguments else self._app
 
     def _ways(self) -> tuple[str, ...]:
         """How a scheduler starts workers: warm or cold, and with several runs each or with one."""
@@ -290,18 +299,14 @@ class Turmoil:
         self.report.commands = sum(len(note["command_ids"]) for note in notes)
         with suppress(StorageError):
             self.report.states = {state: count for state, count in self._lab.client.counts().items() if count}
-        self.report.packs = self._count_packs()
         with closing(sqlite3.connect(self._lab.project.queue)) as connection:
+            packs = connection.execute("SELECT tag FROM attempts GROUP BY tag HAVING count(*) > 1")
+            self.report.packs = len(packs.fetchall())
             statement = "SELECT count(*) FROM attempts WHERE outcome = ?"
             (self.report.taken_back,) = connection.execute(statement, [NEVER_BEGAN]).fetchone()
         self.report.executions = sum(
             file.read_bytes().count(b'"begin"') for file in self._lab.project.runs.rglob("executions.jsonl")
         )
-
-    def _count_packs(self) -> int:
-        with closing(sqlite3.connect(self._lab.project.queue)) as connection:
-            packs = connection.execute("SELECT tag FROM attempts GROUP BY tag HAVING count(*) > 1")
-            return len(packs.fetchall())
 
 
 def what_to_ask(jobs: Sequence[Job]) -> Mapping[CommandKind, list[str]]:
