@@ -27,28 +27,26 @@ def finished(tmp_path: Path) -> Stage:
 
 async def open_analysis(show: Show) -> None:
     await show.press("3")
-    await show.shows("slope", "r²")
+    await show.shows("320 images: ")
 
 
 async def test_curve_fit_and_sentence_at_80_columns(finished: Stage):
     async with finished.open(NARROW) as show:
         await open_analysis(show)
         await show.shows(
-            "Learning curve  digits · 16 runs",
+            "Learning curve  digits · 16 runs used",
             "test accuracy, %",
-            "● mean",
-            "average of laws",
+            "mean",
+            "forecast",
             "train size, images",
-            "through the means",
-            "slope",
-            "intercept",
-            "adjusted",
-            "4 sizes",
-            "Next doubling, to 640: log-linear +3.",
-            "The same by the average of laws: +2.",
+            "Answer",
+            "320 images: 73.",
+            "640 images: likely +2.",
         )
         await show.press("f")
-        await show.shows("through the runs", "16 runs")
+        await show.shows("Beyond the largest size")
+        await show.press("f")
+        await show.shows("Laws", "a doubling by the log-linear law")
 
 
 async def test_overlap_on_a_low_screen_is_a_key_away(finished: Stage):
@@ -81,7 +79,7 @@ async def test_keys_typed_in_one_breath_all_count(finished: Stage):
 async def test_variants_are_told_apart_at_80_columns(finished: Stage):
     async with finished.open(NARROW) as show:
         await show.press("3", "e", "j", "enter")
-        await show.shows("depth · model.layers=1 · 2 runs", "━b━ layers=2")
+        await show.shows("depth · 4 runs used", "━a━ model.layers=1", "is best of 2 variants")
         assert " v variant " in show.lines[-1]
         assert " o overlap " in show.lines[-1]
 
@@ -89,7 +87,7 @@ async def test_variants_are_told_apart_at_80_columns(finished: Stage):
 async def test_a_large_screen_shows_everything_at_once(finished: Stage):
     async with finished.open(WIDE) as show:
         await open_analysis(show)
-        await show.shows("Learning curve", "Fit", "Overlap  n 160", "Per class", "Next doubling")
+        await show.shows("Learning curve", "Answer", "Overlap  n 160", "Per class", "640 images: likely")
         assert " overlap " not in show.lines[-1]
 
 
@@ -99,8 +97,8 @@ async def test_the_experiment_and_the_metric_are_chosen(finished: Stage):
         await show.press("e")
         await show.shows("Experiment", "More layers")
         await show.press("j", "enter")
-        await show.shows("depth · model.layers=1 · 2 runs", "No log-linear fit yet: it needs")
-        await show.press("v")
+        await show.shows("depth · 4 runs used", "no forecast")
+        await show.press("v", "v")
         await show.shows("depth · model.layers=2")
         await show.press("m", "down", "enter")
         await show.shows("test loss")
@@ -119,7 +117,7 @@ async def test_one_draw_has_nothing_to_compare_with(finished: Stage):
 async def test_without_results_it_says_what_to_do(empty: Stage, size: tuple[int, int]):
     async with empty.open(size) as show:
         await show.press("3")
-        await show.shows("No run of this experiment has succeeded", "No fit without points.")
+        await show.shows("No run of this experiment has succeeded")
         await show.press("ctrl+e")
         await show.shows("nothing to export yet")
 
@@ -131,9 +129,9 @@ async def test_a_new_result_changes_the_curve(finished: Stage):
     paths.exit.unlink()
     async with finished.open(WIDE) as show:
         await open_analysis(show)
-        await show.shows("digits · 15 runs, 1 not counted")
+        await show.shows("digits · 15 runs used, 1 unfinished")
         paths.exit.write_bytes(end)
-        await show.shows("digits · 16 runs ")
+        await show.shows("digits · 16 runs used")
 
 
 async def test_the_curve_and_the_pairs_are_exported(finished: Stage):
@@ -141,7 +139,9 @@ async def test_the_curve_and_the_pairs_are_exported(finished: Stage):
         await open_analysis(show)
         await show.press("ctrl+e")
         await show.shows("wrote 4 rows to")
-        await show.press("o", "ctrl+e")
+        await show.press("o")
+        await show.shows("Overlap  n 160", "expected")
+        await show.press("ctrl+e")
         await show.until(lambda: len(list(finished.project.root.glob("*.csv"))) == 2)
     curve, pairs = sorted(finished.project.root.glob("*.csv"))
     assert curve.name.startswith("digits-curve-test_accuracy-")

@@ -46,11 +46,12 @@ def test_what_is_written_is_read_and_written_again():
 @pytest.mark.parametrize(
     ("written", "says"),
     [
-        (write(target="lots"), "target: 'lots' is not a number or a percentage"),
-        (write(target="95"), "no target 95 for test_accuracy"),
+        (write(target="lots"), "no target for test_accuracy: 'lots'"),
+        (write(target="950"), "no target 9.5 for test_accuracy"),
         (write(fit_from="-3"), "fit from: '-3' is not a number of images"),
-        (write(worth_it="0"), "no delta 0"),
-        (write(target="90 %", plan_for="1000"), "both a size and a target"),
+        (write(worth_it="0%"), "no delta 0"),
+        (write(worth_it="0.5"), "delta '0.5' is unclear"),
+        (write(target="90 %", predict_at="1000"), "both a size and a target"),
         (write(budget="1.5"), "budget: '1.5' is not a number of runs"),
     ],
 )
@@ -62,13 +63,13 @@ def test_what_makes_no_sense_is_refused(written: dict[str, str], says: str):
 async def test_a_target_and_the_first_size_to_fit_are_asked_by_key(half: Stage):
     async with half.open(WIDE) as show:
         await show.press("3")
-        await show.shows("4 sizes")
+        await show.shows("640 images: likely")
         await show.press("t")
-        await show.shows("What is asked of test accuracy?", "how many images does it take?")
+        await show.shows("Set a target: test accuracy", "how many images for this value?")
         await show.press(*"lots", "enter")
-        await show.shows("'lots' is not a number or a percentage")
+        await show.shows("no target for test_accuracy: 'lots'")
         await show.press(*["backspace"] * 4, *"81%", "tab", *"80", "enter")
-        await show.shows("target", "n ≥ 80", "3 sizes", "81.00 % needs at least")
+        await show.shows("target", "n ≥ 80", "81 %: more than")
         await show.press("t")
         await show.shows("81 %")
         await show.press("escape", "m", "down", "enter")
@@ -81,7 +82,7 @@ async def test_the_plan_is_a_page_and_a_key_queues_it(half: Stage):
         await show.press("3", "p")
         await show.shows("Which runs to queue next", "train size", "to add", "8 runs to add", "a queue")
         await show.press("t", "tab", "tab", "tab", "tab", *"3", "enter")
-        await show.shows("3 runs to add", "a queues 3 runs")
+        await show.shows("3 runs to add")
         await show.shows(": press i")
         await show.press("i")
         await show.shows("╭─ Which runs to queue next", "the law is known better then.")
@@ -105,7 +106,7 @@ async def test_a_page_is_shown_after_the_overlap_and_its_key_says_why_it_does_no
         await show.press("p")
         await show.shows("Which runs to queue next", "to add")
         await show.press("t", "tab", *"300", "enter")
-        await show.shows("No plan: it has too few sizes")
+        await show.shows("No plan. Has too few sizes")
         await show.press("a")
         await show.shows("nothing to queue: what is missing stands beside the plan")
 
@@ -115,7 +116,7 @@ async def test_runs_beyond_the_sweep_are_queued_and_the_line_for_the_file_is_tol
         write_run(half.project, spec)
     async with half.open(WIDE) as show:
         await show.press("3", "p")
-        await show.shows("Which runs to queue next", "a queues 16 runs", "seeds = ")
+        await show.shows("Which runs to queue next", "16 runs to add", "seeds = ")
         await show.press("a", "enter")
         await show.until(lambda: half.queue.enqueued)
     (specs,) = half.queue.enqueued

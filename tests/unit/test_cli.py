@@ -90,8 +90,11 @@ def test_a_sweep_that_cannot_run_is_one_line_and_queues_nothing(project, capsys,
         (["cancel", "nothing"], "nothing"),
         (["logs", "nothing"], "nothing"),
         (["analyze", "nothing"], "no experiment 'nothing'"),
-        (["analyze", "small", "--target", "95"], "no target 95 for test_accuracy"),
-        (["analyze", "small", "--delta", "-1"], "no delta -1"),
+        (["analyze", "small", "--target", "950"], "no target 9.5 for test_accuracy"),
+        (["analyze", "small", "--target", "high"], "no target for test_accuracy: 'high'"),
+        (["analyze", "small", "--target", "1"], "target '1' is unclear; write 1% or 100%"),
+        (["analyze", "small", "--delta=-1%"], "no delta -0.01"),
+        (["analyze", "small", "--delta", "0.5"], "delta '0.5' is unclear; write it like 0.5% or 0.5 points"),
         (["--project", "elsewhere", "queue", "small"], "elsewhere: no such directory"),
         (["export", "--experiment", "nothing"], "no experiment 'nothing'"),
         (["export", "--table", "curve", "--metric", "test_acuracy"], "no metric 'test_acuracy'"),
@@ -116,7 +119,6 @@ def test_bad_arguments_are_one_line(project, capsys, arguments, message):
         ["queue", "small", "--order", "by-hand"],
         ["run", "small", "--order", "by-hand"],
         ["export", "--format", "xls"],
-        ["analyze", "small", "--target", "high"],
     ],
 )
 def test_wrong_usage_exits_with_two(project, capsys, arguments):
@@ -124,11 +126,6 @@ def test_wrong_usage_exits_with_two(project, capsys, arguments):
         main(arguments)
     assert left.value.code == 2
     assert "usage: datasize-tui" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("text", "target"), [("95%", 0.95), ("0.95", 0.95), ("95", 95.0)])
-def test_a_target_is_a_number_or_a_percentage(text, target):
-    assert build_parser().parse_args(["analyze", "letters", "--target", text]).target == target
 
 
 def test_an_unwritable_runs_directory_is_one_line(project, capsys):

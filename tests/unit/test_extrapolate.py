@@ -18,7 +18,6 @@ from tui_datasize.analysis.curve import metric_named
 from tui_datasize.analysis.extrapolate import Outlook, band_at, look_ahead
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.laws import Loss
-from tui_datasize.analysis.view import NOT_IDENTIFIABLE, shown, shown_change
 
 ACCURACY, LOSS = metric_named("test_accuracy"), metric_named("test_loss")
 SIZES = np.array([50, 100, 200, 400, 800, 1600, 3200])
@@ -90,30 +89,32 @@ def test_the_size_that_a_target_needs_is_bounded_from_both_sides():
     assert 3200 < needed.at_least < needed.train_size < needed.at_most < 25_600
     assert needed.one_sided == pytest.approx(0.95)
     assert needed.at_least_measured == pytest.approx(0.95)
-    assert f"at most {needed.at_most:,}" in needed.words
+    assert needed.at_most_measured == pytest.approx(0.96)
+    assert not needed.is_measured
+    assert needed.below.train_size == 3200
 
 
 def test_a_target_within_the_runs_is_said_so():
     needed = outlook_of(laws_of(half_law(SIZES)), target=1 - half_law(600)).needed
     assert needed.train_size == pytest.approx(600, rel=0.03)
     assert needed.at_least is needed.at_most is None
-    assert "within the sizes that were run" in needed.words
+    assert (needed.below.train_size, needed.above.train_size) == (400, 800)
+    assert needed.below.mean < 1 - half_law(600) < needed.above.mean
 
 
 @pytest.mark.parametrize(
     ("target", "quantile", "has_bound"),
     [
-        (0.999, 1.0, False),  # below the floor: the band never gets there
+        (0.999, 1.0, True),  # below the floor: the band never gets there
         (1 - half_law(14_000), 4.0, True),  # the upper end of the band does not get there
         (1 - half_law(3300), 4.0, False),  # the band holds it from the start, and never surely
     ],
 )
-def test_what_the_runs_cannot_tell_is_said_in_plain_words(target, quantile, has_bound):
+def test_what_the_runs_cannot_tell_has_no_upper_bound(target, quantile, has_bound):
     needed = outlook_of(laws_of(half_law(SIZES)), target=target, calibration=table(quantile)).needed
     assert needed.at_most is None
     assert (needed.at_least is not None) == has_bound
-    assert NOT_IDENTIFIABLE in needed.words
-    assert "at most" not in needed.words
+    assert not needed.is_measured
 
 
 def test_what_the_next_doubling_buys_and_from_where_it_is_little():
@@ -122,19 +123,17 @@ def test_what_the_next_doubling_buys_and_from_where_it_is_little():
     assert doubling.low < doubling.gain < doubling.high
     # 2/sqrt(n) - 2/sqrt(2n) = 0.006
     assert doubling.small_from == pytest.approx((2 * (1 - 0.5**0.5) / 0.006) ** 2, rel=0.05)
-    words = "By the average of the laws a doubling buys less than 0.60 points from about 9,600 images on"
-    assert f"{words}, yet the band leaves room for less at the next one." in doubling.words
+    assert doubling.may_be_less
     little = outlook_of(laws_of(half_law(SIZES)), delta=0.011).doubling
     assert little.small_from < 3200
-    assert little.words.endswith("images on, yet the band leaves room for more at the next one.")
+    assert little.may_be_more
     sure = outlook_of(laws_of(half_law(SIZES)), delta=0.1).doubling
-    assert sure.words.endswith("images on.")
+    assert not sure.may_be_more
 
 
 def test_a_doubling_that_stays_worth_it_has_no_size():
     doubling = outlook_of(laws_of(half_law(SIZES)), delta=1e-4).doubling
     assert doubling.small_from is None
-    assert NOT_IDENTIFIABLE in doubling.words
 
 
 def test_a_plateau_among_small_sizes_is_not_the_end():
@@ -147,7 +146,7 @@ def test_cross_entropy_goes_down_and_its_band_is_not_measured():
     outlook = outlook_of(laws_of(0.3 + 20 / SIZES**0.6, loss=Loss.CROSS_ENTROPY), LOSS, target=0.4)
     assert outlook.doubling.gain < 0
     assert [point.measured for point in outlook.extrapolations] == [None] * 3
-    assert "has not been measured" in outlook.words
+    assert not outlook.bands.is_of_errors
     assert outlook.needed.train_size == pytest.approx((20 / 0.1) ** (1 / 0.6), rel=0.05)
 
 
@@ -156,12 +155,10 @@ def test_a_curve_of_ill_shape_gets_a_doubt_and_the_coverage_of_its_like():
     laws = fit_laws(SIZES, rises, np.full(len(SIZES), 0.004))
     cells = tuple(replace(cell, ill_shaped=60, coverage_ill_shaped=0.71) for cell in table().cells)
     outlook = outlook_of(laws, calibration=replace(table(), cells=cells), target=0.99)
-    assert "not monotone" in outlook.doubt
-    assert outlook.doubt in outlook.doubling.words
-    assert "less sure" in outlook.needed.words
+    assert "not monotone" in outlook.faults
     assert {point.measured for point in outlook.extrapolations} == {0.71}
-    assert outlook.words.endswith("not monotone, not convex or broken they held 71 %.")
-    assert outlook.needed.at_least_measured is None
+    assert outlook.bands.held_ill_shaped == (0.71, 0.71)
+    assert outlook.needed.at_least_measured == 0.71
 
 
 def test_a_curve_that_the_laws_miss_gets_no_forecast():
@@ -169,33 +166,26 @@ def test_a_curve_that_the_laws_miss_gets_no_forecast():
     found = look_ahead(falls, ACCURACY, calibration=table(), target=0.97)
     assert isinstance(found, FitFailure)
     assert "misses the largest size, 3,200 images, by 6.20 points (31 standard errors)" in found.reason
-    assert NOT_IDENTIFIABLE in found.reason
     # The same miss is no news where the means are not known better than that.
     unsure = fit_laws(SIZES, 0.05 + 0.02 * np.log2(SIZES / 50), np.full(len(SIZES), 0.03))
     assert isinstance(look_ahead(unsure, ACCURACY, calibration=table()), Outlook)
 
 
-def test_a_bound_names_the_confidence_that_was_measured():
-    rises = half_law(SIZES) + 0.1 * (SIZES >= 800)
-    cells = tuple(replace(cell, ill_shaped=60, coverage_ill_shaped=0.71) for cell in table().cells)
-    asked = {"calibration": replace(table(), cells=cells), "target": 0.99}
-    ill = outlook_of(fit_laws(SIZES, rises, np.full(len(SIZES), 0.004)), **asked).needed
-    assert "(held on 71 % of such curves or more)" in ill.words
+def test_a_bound_has_the_confidence_that_was_measured():
     sound = replace(table(), cells=tuple(replace(cell, below=0.12) for cell in table().cells))
     needed = outlook_of(laws_of(half_law(SIZES)), calibration=sound, target=1 - half_law(14_000)).needed
-    assert "images (88 % sure)" in needed.words
+    assert needed.at_least_measured == pytest.approx(0.88)
     loss = outlook_of(laws_of(0.3 + 20 / SIZES**0.6, loss=Loss.CROSS_ENTROPY), LOSS, target=0.31).needed
-    assert "95 % nominal" in loss.words
-    assert not any("95 % sure" in found.words for found in (ill, needed, loss))
+    assert loss.at_least_measured is None
 
 
 def test_means_that_scatter_more_than_the_band_is_wide_are_said_so():
     flat = 0.015 + 0 * SIZES
     laws = fit_laws(SIZES, flat + 0.001 * (SIZES % 3), np.full(len(SIZES), 0.005))
     outlook = outlook_of(laws)
-    assert "known to +-0.82 points, which is more" in outlook.doubling.words
+    assert outlook.reach == pytest.approx(0.0082, abs=1e-4)
     sure = fit_laws(SIZES, flat + 0.001 * (SIZES % 3), np.full(len(SIZES), 0.0002))
-    assert "runs scatter" not in outlook_of(sure).doubt
+    assert outlook_of(sure).reach is None
 
 
 @pytest.mark.parametrize(
@@ -225,23 +215,22 @@ def test_the_band_of_single_runs_is_wider_by_how_far_they_lie_off_the_laws():
     law = 0.03 + 3 / np.sqrt(sizes)
     scattered = law * np.exp(0.06 * np.array([1, -1, 1, -1, 0]))
     exact, off = (look_ahead(laws_of(errors, sizes), ACCURACY) for errors in (law, scattered))
-    assert exact.doubt == ""
-    assert "With one run a size nothing tells scatter from shape" in off.doubt
+    assert exact.scatter == 0
+    assert off.scatter > 0
     (narrow, wide) = (of.extrapolations[0].high - of.extrapolations[0].low for of in (exact, off))
     assert wide > 1.5 * narrow
 
 
 def test_a_target_that_the_smallest_size_meets_is_not_placed_there():
     needed = outlook_of(laws_of(half_law(SIZES)), target=0.5).needed
-    assert "at the smallest size that was run, 50 images, if not below" in needed.words
+    assert (needed.below, needed.above.train_size) == (None, 50)
 
 
 def test_a_curve_like_the_laws_is_not_doubted():
     laws = fit_laws(SIZES, half_law(SIZES), np.full(len(SIZES), 0.001))
     outlook = outlook_of(laws)
-    assert outlook.doubt == ""
-    assert outlook.doubling.words.startswith("The next doubling changes it by +1.0")
-    assert "guess" not in outlook.doubling.words + outlook.words
+    assert (outlook.faults, outlook.scatter, outlook.reach) == ((), 0, None)
+    assert outlook.doubling.gain == pytest.approx(0.0104, abs=2e-4)
 
 
 def test_the_band_at_any_size_is_that_of_the_table():
@@ -273,12 +262,12 @@ def test_the_shipped_table_names_its_source_and_its_coverage():
 
 
 def test_no_zero_has_a_sign():
-    assert shown(-1e-9, ACCURACY) == "0.00 %"
+    assert ACCURACY.text(-1e-9) == "0.00 %"
     for change in (-1e-9, 0.0, 1e-9):
-        assert shown_change(change, ACCURACY) == "0.00 points"
-    assert shown_change(-1.25, metric_named("wall_s")) == "-1.25 s"
+        assert ACCURACY.change(change) == "0.00 points"
+    assert metric_named("wall_s").change(-1.25) == "-1.25 s"
 
 
 def test_differences_are_in_points():
-    assert shown(0.005, ACCURACY, is_difference=True) == "0.50 points"
-    assert shown(0.02, LOSS, is_difference=True) == "0.0200"
+    assert ACCURACY.difference(0.005) == "0.50 points"
+    assert LOSS.difference(0.02) == "0.0200"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import tui_datasize
-from tui_datasize.cli.console import PlainConsole, plain_table, styled
 from tui_datasize.errors import ConfigError
+from tui_datasize.render.console import PlainConsole, plain_table, styled
 from tui_datasize.report.blocks import Heading, Words
 from tui_datasize.report.render import to_html, to_markdown
 from tui_datasize.words import LONGEST_LINE, visible

@@ -10,12 +10,14 @@ import pytest
 from tests.fakes import fake_spec, fake_sweep, write_run
 from tui_datasize.analysis.curve import METRICS_OFFERED, moderated_stderrs
 from tui_datasize.analysis.diagnostics import diagnose
-from tui_datasize.analysis.document import FITS, fits_table, to_dict
 from tui_datasize.analysis.fits import FitFailure
+from tui_datasize.analysis.fits_table import FITS, fits_table
 from tui_datasize.analysis.laws import LAWS
 from tui_datasize.analysis.overlap import find_draws, find_overlaps
 from tui_datasize.analysis.question import Question
 from tui_datasize.analysis.summary import analyse, analyse_curves
+from tui_datasize.answers import ahead
+from tui_datasize.answers.document import to_dict
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.runlog.reader import RunLog
@@ -76,7 +78,7 @@ def test_too_few_sizes_are_a_reason_and_still_a_table(project):
     analysis = analysis_of(RunLog(project))
     (curve,) = analysis.curves
     assert curve.fit == curve.fit_on_runs == FitFailure("needs three sizes, has one")
-    assert curve.caveat == ""
+    assert not curve.is_law_rejected
     document = to_dict(analysis)
     assert document["slope"] is None
     assert document["fit_failure"] == "needs three sizes, has one"
@@ -104,19 +106,22 @@ def test_a_law_that_does_not_hold_is_said_so(project):
         wobble = 0.001 * (spec.seed / 101 - 1)
         write_run(project, spec, accuracy=0.95 - 6 / spec.train_size + wobble)
     (curve,) = analysis_of(RunLog(project)).curves
-    assert "does not hold" in curve.caveat
-    assert "rough guide" in curve.caveat
+    assert curve.is_law_rejected
+    assert ahead.of_the_law(curve).startswith("The log-linear law fits badly (lack of fit F(4,")
 
 
-def test_a_law_that_holds_has_no_caveat(log):
-    assert analysis_of(log).curves[0].caveat == ""
+def test_a_law_that_holds_is_not_rejected(log):
+    (curve,) = analysis_of(log).curves
+    assert not curve.is_law_rejected
+    assert "is not rejected" in ahead.of_the_law(curve)
 
 
 def test_without_repeated_runs_nobody_can_tell(project):
     for spec in fake_sweep(seeds=[0], subset_seeds=[0]):
         write_run(project, spec)
     (curve,) = analysis_of(RunLog(project)).curves
-    assert "cannot be tested" in curve.caveat
+    assert not curve.is_law_rejected
+    assert "cannot be tested" in ahead.of_the_law(curve)
 
 
 def test_the_table_of_fits(fake_project):
@@ -159,7 +164,10 @@ def test_the_document_looks_beyond_the_runs(log):
     assert sum(law["weight"] for law in document["laws"]) == pytest.approx(1)
     assert document["fit_weighted"]["n_points"] == 6
     assert len(document["diagnostics"]["points"]) == 6
-    assert "nominal" in document["bands"]
+    assert "made for 90 %" in document["bands"]
+    assert document["n_needed"]["words"] == (
+        "75 %: about 460 images, between your sizes 320 (73.2 %) and 640 (76.7 %)."
+    )
 
 
 def test_the_residuals_of_every_way_to_fit_are_judged(log):

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
 from tui_datasize.analysis.averaging import FittedLaws
-from tui_datasize.analysis.calibration import Calibration, shipped_calibration
+from tui_datasize.analysis.calibration import BASE_SCALE, Calibration, shipped_calibration
 from tui_datasize.analysis.curve import Metric
 from tui_datasize.analysis.fits import FitFailure
-from tui_datasize.analysis.laws import Loss
+from tui_datasize.analysis.laws import Loss, flipped
 from tui_datasize.analysis.size_needed import SizeNeeded, size_needed
 from tui_datasize.analysis.view import (
-    NOT_IDENTIFIABLE,
     View,
-    about,
     grid,
-    shown,
-    shown_change,
     view_of,
 )
 
@@ -57,8 +53,25 @@ class Doubling:
     delta: float
     small_from: int | None
     """Train size from which a doubling buys less than `delta`; None if not within the calibrated range."""
-    words: str
-    """What the next doubling buys, any doubt about it, and from where on a doubling buys little."""
+    may_be_more: bool
+    """Whether the band leaves room for a gain of `delta` or more at the next doubling."""
+    may_be_less: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BandWorth:
+    """Where the bands come from and how often they held on public curves left out of their calibration."""
+
+    nominal: float
+    held: tuple[float, float]
+    """Smallest and largest share over the factors."""
+    held_ill_shaped: tuple[float, float] | None
+    """On curves that are ill-shaped as this one; None where it is not, or none measures it."""
+    curves: int
+    data_sets: int
+    source: str
+    is_of_errors: bool
+    """Whether the metric is an error or accuracy, of which alone coverage has been measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +82,13 @@ class Outlook:
     doubling: Doubling
     needed: SizeNeeded | None
     """None where no target was given."""
-    words: str
-    """Where the bands come from and what they are worth."""
-    doubt: str
-    """What speaks against the bands on this curve, its shape or its scatter, in sentences; mostly empty."""
+    bands: BandWorth
+    faults: tuple[str, ...]
+    """Of the curve's shape, see `CurveShape.faults`: such curves go on less regularly."""
+    scatter: float
+    """Of single runs around the laws, in the logarithm of the error, that widens the band; mostly 0."""
+    reach: float | None
+    """See `View.reach`."""
 
 
 def look_ahead(
@@ -100,9 +116,13 @@ def look_ahead(
     return Outlook(
         extrapolations=_extrapolations(view),
         doubling=_doubling(view, DEFAULT_DELTA[laws.loss] if delta is None else delta),
-        needed=None if target is None else size_needed(view, target),
-        words=_worth(view, table),
-        doubt=view.doubt,
+        needed=None
+        if target is None
+        else size_needed(view, target, np.asarray(flipped(laws.loss, laws.points.errors))),
+        bands=_worth(view, table),
+        faults=view.faults,
+        scatter=view.scatter if view.scatter > BASE_SCALE else 0.0,
+        reach=view.reach,
     )
 
 
@@ -132,36 +152,10 @@ def _doubling(view: View, delta: float) -> Doubling:
     start = view.metric_of(here)
     low, high = sorted((view.metric_of(least) - start, view.metric_of(most) - start))
     gain, small_from = view.metric_of(there) - start, _small_from(view, delta)
-    change, lowest, highest = (shown_change(value, view.metric) for value in (gain, low, high))
-    amount = shown(delta, view.metric, is_difference=True)
-    band = f"{100 * view.level:.0f} % band: {lowest.removesuffix(' points')} to {highest}"
     # Best and worst of the band as what is bought, whichever way the metric goes.
-    bought = here - least, here - most
-    sentences = (
-        f"The next doubling changes it by {change} ({band}).",
-        view.doubt,
-        f"From which size on a doubling buys less than {amount} is {NOT_IDENTIFIABLE}."
-        if small_from is None
-        else _small_words(amount, small_from, small_from <= view.largest, delta, bought),
+    return Doubling(
+        gain, low, high, delta, small_from, bool(here - least >= delta), bool(here - most < delta)
     )
-    words = " ".join(sentence for sentence in sentences if sentence)
-    return Doubling(gain, low, high, delta, small_from, words)
-
-
-def _small_words(
-    amount: str, small_from: int, is_within: bool, delta: float, bought: tuple[float, float]
-) -> str:
-    """From where on a doubling buys little, and what the band of the next doubling says of that."""
-    most, least = bought
-    words = (
-        f"By the average of the laws a doubling buys less than {amount} from about {about(small_from)} "
-        "images on"
-    )
-    if is_within and most >= delta:
-        return f"{words}, yet the band leaves room for more at the next one."
-    if not is_within and least < delta:
-        return f"{words}, yet the band leaves room for less at the next one."
-    return f"{words}."
 
 
 def _small_from(view: View, delta: float) -> int | None:
@@ -173,21 +167,15 @@ def _small_from(view: View, delta: float) -> int | None:
     return None if first == len(sizes) else math.ceil(sizes[first])
 
 
-def _worth(view: View, table: Calibration) -> str:
-    curves, sets = view.cells[0].curves, view.cells[0].data_sets
-    words = (
-        f"Bands of {100 * view.level:.0f} % nominal coverage held "
-        f"{_range(cell.coverage for cell in view.cells)} of {curves:,} public curves of {sets} data sets, "
-        f"each left out of the calibration ({table.source})."
+def _worth(view: View, table: Calibration) -> BandWorth:
+    held = [cell.coverage for cell in view.cells]
+    ill = [c.coverage_ill_shaped for c in view.cells if view.faults and c.coverage_ill_shaped is not None]
+    return BandWorth(
+        nominal=view.level,
+        held=(min(held), max(held)),
+        held_ill_shaped=(min(ill), max(ill)) if ill else None,
+        curves=view.cells[0].curves,
+        data_sets=view.cells[0].data_sets,
+        source=table.source,
+        is_of_errors=view.average.loss is Loss.ERROR,
     )
-    if view.average.loss is not Loss.ERROR:
-        return f"{words} Those are error rates: for cross-entropy the coverage has not been measured."
-    known = [c.coverage_ill_shaped for c in view.cells if c.coverage_ill_shaped is not None]
-    if view.faults and known:
-        words = f"{words} Of those that are not monotone, not convex or broken they held {_range(known)}."
-    return words
-
-
-def _range(shares: Iterable[float]) -> str:
-    percent = sorted({f"{100 * share:.0f}" for share in shares}, key=int)
-    return f"{' to '.join(dict.fromkeys((percent[0], percent[-1])))} %"

@@ -31,6 +31,15 @@ class FitFailure:
     reason: str
     """A clause for a person, such as `needs three sizes, has two`."""
 
+    @property
+    def sentence(self) -> str:
+        """The reason as a sentence of its own.
+
+        >>> FitFailure("needs three sizes, has two").sentence
+        'Needs three sizes, has two.'
+        """
+        return f"{self.reason[:1].upper()}{self.reason[1:]}."
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:

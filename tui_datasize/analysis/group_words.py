@@ -10,7 +10,6 @@ from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.group_tests import GroupTest, p_words
 from tui_datasize.analysis.pairwise import Difference
 from tui_datasize.analysis.spread import SpreadLaw
-from tui_datasize.analysis.view import shown_change
 
 SIGNIFICANT = 0.05
 LEAST_SHARE = 0.01
@@ -55,7 +54,7 @@ def cluster_words(clusters: Clusters | None, n_runs: Sequence[int]) -> str:
 
 def pair_words(pair: Difference, metric: Metric) -> str:
     """One difference, its interval and whether it is beyond doubt."""
-    value, low, high = (shown_change(end, metric) for end in (pair.value, pair.low, pair.high))
+    value, low, high = (metric.change(end) for end in (pair.value, pair.low, pair.high))
     ends = f"{low.removesuffix(' points')} to {high}"
     verdict = f"{p_words(pair.p_adjusted)} after Holm"
     if not pair.is_distinguishable:

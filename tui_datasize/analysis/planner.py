@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -28,10 +28,11 @@ from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.fitting import LawFit, curve_points, fit_law
 from tui_datasize.analysis.laws import WHAT_LAWS_DESCRIBE, Floats, Loss, flipped, loss_of
 from tui_datasize.analysis.noise import Noise, noise_of
-from tui_datasize.analysis.plan_words import plan_words
 from tui_datasize.analysis.question import MOST_PLANNED, WHAT_RUNS_ALLOW, PlanQuestion
 from tui_datasize.analysis.summary import laws_of
 
+MUCH_OF_DRAWS = 0.25
+"""A larger share of a run's variance than this is worth other draws."""
 AHEAD = 4
 """Times the largest size: what is planned for where nothing is asked."""
 
@@ -79,7 +80,10 @@ class Plan:
     factor_now: float | None
     """The same of the size needed: times and divided by; None where no target was given."""
     factor_then: float | None
-    words: tuple[str, ...]
+    outlook: Outlook
+    """What is foreseen of the same runs, and of the same target."""
+    noise: Noise
+    """The scatter that the plan was made with."""
 
     @property
     def n_added(self) -> int:
@@ -140,8 +144,7 @@ def plan_next_runs(
         PlannedSize(int(n), int(have), int(add), int(check), float(add * costs[int(n)]))
         for n, have, add, check in zip(sizes, present, added, checks, strict=True)
     )
-    plan = _plan(runs, offered, design, forecast, question, at, planned, present, added)
-    return replace(plan, words=plan_words(plan, forecast.outlook, design.noise))
+    return _plan(runs, offered, design, forecast, question, at, planned, present, added)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,5 +312,6 @@ def _plan(
         half_width_least=z * math.sqrt(design.least_variance_at(at, sizes)),
         factor_now=factors[0] if has_target else None,
         factor_then=factors[1] if has_target else None,
-        words=(),
+        outlook=forecast.outlook,
+        noise=design.noise,
     )

@@ -13,8 +13,7 @@ from itertools import count, islice
 import polars as pl
 
 from tui_datasize.analysis.curve import COMING
-from tui_datasize.analysis.plan_words import MUCH_OF_DRAWS
-from tui_datasize.analysis.planner import Plan
+from tui_datasize.analysis.planner import MUCH_OF_DRAWS, Plan
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.runlog.schema import were_imported

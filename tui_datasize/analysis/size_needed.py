@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from tui_datasize.analysis.curve import Metric
+from tui_datasize.analysis.laws import Floats, Loss, flipped
+from tui_datasize.analysis.view import View, first_at_most, grid
 
-from tui_datasize.analysis.laws import Loss, flipped
-from tui_datasize.analysis.view import NOT_IDENTIFIABLE, View, about, first_at_most, grid, shown
-from tui_datasize.words import listed
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The mean at a train size."""
+
+    train_size: int
+    mean: float
+    """In units of the metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +27,11 @@ class SizeNeeded:
     target: float
     """In units of the metric."""
     train_size: int | None
-    """By the default answer; None where it does not get there within the calibrated range."""
+    """Between the two sizes that measured it, else by the default answer; None where that does not get there
+    within the calibrated range."""
     at_least: int | None
-    """One-sided bound; None where the band reaches the target from the start, or nowhere in that range."""
+    """One-sided bound, the end of the calibrated range where the band reaches the target nowhere in it; None
+    where it does so from the start."""
     at_most: int | None
     """One-sided bound; None where the band does not surely reach the target within that range."""
     one_sided: float
@@ -29,77 +39,79 @@ class SizeNeeded:
     at_least_measured: float | None
     """How often such a bound held on public curves of data sets left out; None where none measures it."""
     at_most_measured: float | None
-    words: str
+    largest: int
+    """The largest train size that was run."""
+    below: Measured | None = None
+    """The last size that misses the target; None where the smallest one reaches it, or none does."""
+    above: Measured | None = None
+    """The size from which all means reach it; None where the largest one does not."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether runs have reached the target."""
+        return self.above is not None
 
 
-def size_needed(view: View, target: float) -> SizeNeeded:
-    """Which train size reaches a target, given in units of the metric."""
+def reached(sizes: Sequence[float], means: Sequence[float], metric: Metric, target: float) -> SizeNeeded:
+    """Which train size the means alone say; without bounds.
+
+    Args:
+        sizes: Train sizes, ascending, at least one.
+        means: Of each size, in units of the metric.
+        metric: What they are of.
+        target: In units of the metric.
+    """
+    better = [(mean - target) * (1 if metric.higher_is_better else -1) >= 0 for mean in means]
+    misses = [place for place, is_reached in enumerate(better) if not is_reached]
+    first = misses[-1] + 1 if misses else 0
+    largest = round(sizes[-1])
+    below = Measured(round(sizes[first - 1]), float(means[first - 1])) if first else None
+    if first == len(sizes):
+        return SizeNeeded(target, None, None, None, math.nan, None, None, largest, below)
+    above = Measured(round(sizes[first]), float(means[first]))
+    size = _between(below, above, target) if below else above.train_size
+    return SizeNeeded(target, size, None, None, math.nan, None, None, largest, below, above)
+
+
+def _between(below: Measured, above: Measured, target: float) -> int:
+    """Where the straight line over log(train size) between two means reaches the target."""
+    share = (target - below.mean) / (above.mean - below.mean)
+    return round(math.exp(math.log(below.train_size) + share * math.log(above.train_size / below.train_size)))
+
+
+def size_needed(view: View, target: float, means: Floats) -> SizeNeeded:
+    """Which train size reaches a target: as the means say where they reach it, else as the laws do.
+
+    Args:
+        view: Of the curve.
+        target: In units of the metric.
+        means: Of the train sizes of the view, in units of the metric.
+    """
+    measured = reached(view.train_sizes.tolist(), means.tolist(), view.metric, target)
+    if measured.is_measured:
+        return measured
     error = float(flipped(view.average.loss, target))
     beyond = grid(view.largest, view.farthest)
-    every = np.concatenate([grid(float(view.train_sizes[0]), view.largest), beyond])
     least, most = view.band(beyond)
-    train_size = first_at_most(every, view.average.errors_at(every), error)
+    train_size = first_at_most(beyond, view.average.errors_at(beyond), error)
     at_least, at_most = first_at_most(beyond, least, error), first_at_most(beyond, most, error)
     worth = (1 + view.level) / 2, *_one_sided_measured(view)
-    if train_size is not None and train_size <= view.largest:
-        smallest = math.ceil(view.train_sizes[0])
-        where = (
-            f"at the smallest size that was run, {smallest:,} images, if not below"
-            if train_size <= smallest
-            else f"within the sizes that were run, at about {about(train_size)} images"
-        )
-        goal = shown(target, view.metric)
-        words = f"By the average of the laws {goal} is reached {where}; the means measured there say more."
-        return SizeNeeded(target, train_size, None, None, *worth, words)
-    is_open_below = at_least is not None and at_least <= math.ceil(view.largest)
-    words = _needed_words(view, target, train_size, at_least, at_most, is_open_below)
-    if view.faults:
-        words = f"{words} As the curve is {listed(view.faults)}, this is less sure than on others."
-    return SizeNeeded(target, train_size, None if is_open_below else at_least, at_most, *worth, words)
+    largest = measured.largest
+    if at_least is not None and at_least <= math.ceil(view.largest):
+        at_least = None
+    elif at_least is None:
+        at_least = round(view.farthest)
+    return SizeNeeded(target, train_size, at_least, at_most, *worth, largest, measured.below)
 
 
 def _one_sided_measured(view: View) -> tuple[float | None, float | None]:
     """How often the band's lower and upper end held, at the factor where they did worst.
 
-    Of a curve that is ill-shaped this has not been measured.
+    One end alone has not been measured on ill-shaped curves: it holds at least as often as both.
     """
-    if view.average.loss is not Loss.ERROR or view.faults:
-        return None, None
-    return 1 - max(cell.below for cell in view.cells), 1 - max(cell.above for cell in view.cells)
-
-
-def _sure(view: View) -> tuple[str, str]:
-    """How sure either bound is, as measured; nominal where that has not been measured."""
     if view.average.loss is not Loss.ERROR:
-        nominal = f"{100 * (1 + view.level) / 2:.0f} % nominal"
-        return nominal, nominal
+        return None, None
     if view.faults:
-        # One end alone has not been measured on such curves: it holds at least as often as both.
         held = [cell.coverage_ill_shaped for cell in view.cells if cell.coverage_ill_shaped is not None]
-        known = f"held on {100 * min(held):.0f} % of such curves or more" if held else "never measured"
-        return known, known
-    least, most = (f"{100 * share:.0f} % sure" for share in _one_sided_measured(view) if share is not None)
-    return least, most
-
-
-def _needed_words(
-    view: View,
-    target: float,
-    train_size: int | None,
-    at_least: int | None,
-    at_most: int | None,
-    is_open_below: bool,
-) -> str:
-    goal, (sure_of_least, sure_of_most) = shown(target, view.metric), _sure(view)
-    if at_least is None:
-        return (
-            f"How many images {goal} needs is {NOT_IDENTIFIABLE}: more than {view.farthest:,.0f} "
-            f"({sure_of_least}), beyond which no band is calibrated."
-        )
-    floor = "" if is_open_below else f"at least {at_least:,} images ({sure_of_least})"
-    if at_most is not None and train_size is not None:
-        bounds = ", ".join(part for part in (floor, f"at most {at_most:,} ({sure_of_most})") if part)
-        return f"{goal} needs about {about(train_size)} images: {bounds}."
-    if not floor:
-        return f"How many images {goal} needs is {NOT_IDENTIFIABLE}."
-    return f"{goal} needs {floor}; how many more is {NOT_IDENTIFIABLE}."
+        return (min(held), min(held)) if held else (None, None)
+    return 1 - max(cell.below for cell in view.cells), 1 - max(cell.above for cell in view.cells)

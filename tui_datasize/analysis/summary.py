@@ -26,6 +26,7 @@ from tui_datasize.analysis.laws import WHAT_LAWS_DESCRIBE, flipped, loss_of
 from tui_datasize.analysis.overlap import DrawOverlap
 from tui_datasize.analysis.question import NOTHING_ASKED, Question
 from tui_datasize.analysis.shape import CurveShape, describe_shape
+from tui_datasize.analysis.size_needed import SizeNeeded, reached
 
 SIGNIFICANT = 0.05
 """A lack of fit less probable than this is spoken of."""
@@ -75,6 +76,9 @@ class CurveAnalysis:
     outlook: Outlook | FitFailure
     """Beyond the largest train size."""
     shape: CurveShape | FitFailure
+    needed: SizeNeeded | None
+    """The size of the target, by the means or beyond them by the laws; None where none is asked, or no run
+    counts."""
     question: Question
     """That was asked of it."""
 
@@ -94,19 +98,9 @@ class CurveAnalysis:
         return sizes.filter(sizes >= self.question.fit_from).to_list()
 
     @property
-    def caveat(self) -> str:
-        """Why the law should not be believed, or why nobody can tell; empty where it holds as far as seen."""
-        test = self.lack_of_fit
-        if isinstance(self.fit, FitFailure):
-            return ""
-        if isinstance(test, FitFailure):
-            return f"Whether the log-linear law holds cannot be tested: it {test.reason}."
-        if test.p >= SIGNIFICANT:
-            return ""
-        return (
-            f"The log-linear law does not hold ({test.words}): what it says of the next doubling is a rough "
-            "guide at best."
-        )
+    def is_law_rejected(self) -> bool:
+        """Whether all runs together speak against the log-linear law."""
+        return isinstance(self.lack_of_fit, LackOfFit) and self.lack_of_fit.p < SIGNIFICANT
 
 
 @dataclass(frozen=True)
@@ -189,6 +183,11 @@ def _analyse_curve(
     sizes, mean = means["train_size"], means["mean"]
     weights, clusters = 1 / floored(moderated_stderrs(means)) ** 2, clusters_of(values)
     laws = laws_of(metric, means)
+    outlook = (
+        laws
+        if isinstance(laws, FitFailure)
+        else look_ahead(laws, metric, target=question.target, delta=question.delta)
+    )
     return CurveAnalysis(
         experiment,
         variant,
@@ -203,12 +202,21 @@ def _analyse_curve(
         diagnostics_on_runs=diagnose(values["train_size"], values["value"]),
         diagnostics_weighted=diagnose(sizes, mean, weights),
         laws=laws,
-        outlook=laws
-        if isinstance(laws, FitFailure)
-        else look_ahead(laws, metric, target=question.target, delta=question.delta),
+        outlook=outlook,
         shape=laws if isinstance(laws, FitFailure) else describe_shape(laws),
+        needed=_needed(means, metric, outlook, question.target),
         question=question,
     )
+
+
+def _needed(
+    means: pl.DataFrame, metric: Metric, outlook: Outlook | FitFailure, target: float | None
+) -> SizeNeeded | None:
+    if target is None or means.is_empty():
+        return None
+    if isinstance(outlook, Outlook):
+        return outlook.needed
+    return reached(means["train_size"].to_list(), means["mean"].to_list(), metric, target)
 
 
 def laws_of(metric: Metric, curve: pl.DataFrame) -> FittedLaws | FitFailure:

@@ -15,10 +15,8 @@ from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.fitting import floored
 from tui_datasize.analysis.laws import Floats, Loss, flipped
 from tui_datasize.analysis.shape import describe_shape
-from tui_datasize.words import listed
 
 GRID_PER_DOUBLING = 64
-NOT_IDENTIFIABLE = "not identifiable from these runs"
 MISS_STDERRS = 3.0
 """A mean farther from the average of the laws is not there by the scatter of its runs."""
 MISS_ROOMS, RISE_ROOMS = 4.0, 2.0
@@ -67,33 +65,14 @@ class View:
         return cell.coverage_ill_shaped if self.faults else cell.coverage
 
     @property
-    def doubt(self) -> str:
-        """What speaks against the bands on this curve, in sentences; empty where nothing does."""
-        return " ".join(sentence for sentence in (self._shape_doubt(), self._scatter_doubt()) if sentence)
+    def reach(self) -> float | None:
+        """Half width of the interval of the mean at the largest size, where that is wider than the band.
 
-    def _scatter_doubt(self) -> str:
-        # The public curves behind the bands are means over 25 splits; means over few seeds may be far worse.
-        if self.scatter > BASE_SCALE:
-            return (
-                "With one run a size nothing tells scatter from shape: the runs lie "
-                f"{100 * self.scatter:.0f} % of the error off the laws, and the band is wider by that; run "
-                "more seeds, or draws, first."
-            )
+        The public curves behind the bands are means over 25 splits; means over few seeds may be far worse.
+        """
         least, most = (float(end[0]) for end in self.band(np.array([2 * self.largest])))
         reach = float(ndtri((1 + self.level) / 2)) * self.stderr
-        if not 2 * reach > most - least:
-            return ""
-        known = shown(reach, self.metric, is_difference=True)
-        return (
-            f"The band leaves out how much these runs scatter: the mean at {self.largest:,.0f} images is "
-            f"known to +-{known}, which is more than the band is wide; run more seeds, or draws, first."
-        )
-
-    def _shape_doubt(self) -> str:
-        if not self.faults:
-            return ""
-        found = listed(self.faults)
-        return f"The curve is {found}; such curves go on less regularly: take this as a guess."
+        return reach if 2 * reach > most - least else None
 
 
 def view_of(laws: FittedLaws, metric: Metric, table: Calibration) -> View | FitFailure:
@@ -133,8 +112,7 @@ def _missed(laws: FittedLaws, average: Average, nearest: Cell, metric: Metric) -
         return ""
     return (
         f"does not follow the laws: their average misses the largest size, {points.train_sizes[-1]:,.0f} "
-        f"images, by {shown(by, metric, is_difference=True)} ({by / stderr:.0f} standard errors), so that "
-        f"what lies beyond is {NOT_IDENTIFIABLE}"
+        f"images, by {metric.difference(by)} ({by / stderr:.0f} standard errors)"
     )
 
 
@@ -152,48 +130,22 @@ def _missed_by_single_runs(laws: FittedLaws, off: Floats, nearest: Cell, metric:
     best = int(np.argmin(errors))
     worse = _logarithms(errors)[-1] - _logarithms(errors)[best]
     if worse > MISS_ROOMS * room or (worse > room and (np.diff(errors)[-2:] > 0).all()):
-        by = shown(float(errors[-1] - errors[best]), metric, is_difference=True)
+        by = metric.difference(float(errors[-1] - errors[best]))
         what = f"{sizes[-1]:,.0f} images do worse than {sizes[best]:,.0f} by {by}"
     elif not -RISE_ROOMS * room <= off[-1] <= MISS_ROOMS * room:
-        by = shown(float(errors[-1] * abs(np.expm1(-off[-1]))), metric, is_difference=True)
+        by = metric.difference(float(errors[-1] * abs(np.expm1(-off[-1]))))
         what = f"their average misses the largest size, {sizes[-1]:,.0f} images, by {by}"
     else:
         return ""
     return (
-        f"does not follow the laws: {what}, and with one run a size nothing tells whether that is chance, so "
-        f"that what lies beyond is {NOT_IDENTIFIABLE}; run more seeds first"
+        f"does not follow the laws: {what}, and with one run a size nothing tells whether that is chance; "
+        "run more seeds first"
     )
 
 
 def _logarithms(errors: Floats) -> Floats:
     logarithms: Floats = np.log(np.maximum(errors, LEAST_ERROR))
     return logarithms
-
-
-def shown(value: float, metric: Metric, *, is_difference: bool = False) -> str:
-    """A value of a metric as people read it: a share in percent, a difference of shares in points.
-
-    >>> from tui_datasize.analysis.curve import metric_named
-    >>> shown(0.9512, metric_named("test_accuracy")), shown(0.305, metric_named("test_loss"))
-    ('95.12 %', '0.3050')
-    >>> shown(-1e-9, metric_named("test_accuracy")), shown(61.5, metric_named("wall_s"))
-    ('0.00 %', '61.50 s')
-    """
-    if metric.is_share:
-        return f"{100 * value:z.2f}" + (" points" if is_difference else " %")
-    return f"{value:z.2f} s" if metric.name.endswith("_s") else f"{value:z.4f}"
-
-
-def shown_change(value: float, metric: Metric) -> str:
-    """A difference with its sign.
-
-    >>> from tui_datasize.analysis.curve import metric_named
-    >>> shown_change(0.005, metric_named("test_accuracy")), shown_change(-0.02, metric_named("test_loss"))
-    ('+0.50 points', '-0.0200')
-    """
-    text = shown(value, metric, is_difference=True)
-    is_more = value > 0 and text != shown(0, metric, is_difference=True)
-    return f"+{text}" if is_more else text
 
 
 def about(train_size: float) -> str:

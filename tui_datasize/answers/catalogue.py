@@ -18,8 +18,12 @@ class Entry:
     """A question of the catalogue."""
 
     name: str
-    """On the command line, and of the module in this package that answers it (with `_` for `-`)."""
+    """On the command line, and of the module in this package that answers it."""
     title: str
+    module: str = ""
+    """Where its module is not named like it."""
+    is_brief: bool = False
+    """Whether it is among the first that `analyze` prints."""
 
     def ask(self, record: Record) -> Answer:
         """Answer it; its module is imported now.
@@ -27,7 +31,7 @@ class Entry:
         Raises:
             ConfigError: What is asked makes no sense for the metric.
         """
-        module = import_module(f"tui_datasize.answers.{self.name.replace('-', '_')}")
+        module = import_module(f"tui_datasize.answers.{self.module or self.name.replace('-', '_')}")
         return cast("Callable[[Record], Answer]", module.ask)(record)
 
 
@@ -35,8 +39,13 @@ QUESTIONS: Mapping[str, Entry] = MappingProxyType(
     {
         entry.name: entry
         for entry in (
-            Entry("audit", "Can these numbers be trusted?"),
-            Entry("variance", "Sources of the spread"),
+            Entry("answer", "Answer", "first_answer", is_brief=True),
+            Entry("audit", "Can these numbers be trusted?", is_brief=True),
+            Entry("curve", "Learning curve", "learning_curve", is_brief=True),
+            Entry("forecast", "Beyond the largest size", is_brief=True),
+            Entry("laws", "Laws"),
+            Entry("plan", "Which runs to queue next"),
+            Entry("variance", "Sources of the spread", is_brief=True),
             Entry("gap", "Training against test"),
             Entry("best", "Best evaluation against the last"),
         )

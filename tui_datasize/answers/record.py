@@ -12,7 +12,7 @@ from tui_datasize.analysis.audit import AuditRecord, audit, runs_to_read
 from tui_datasize.analysis.curve import Metric, metric_named
 from tui_datasize.analysis.findings import Finding
 from tui_datasize.analysis.overlap import DrawOverlap, find_draws, find_overlaps
-from tui_datasize.analysis.summary import Analysis, analyse
+from tui_datasize.analysis.summary import Analysis, CurveAnalysis, analyse
 from tui_datasize.analysis.variance import VarianceSplit, split_variance
 from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.experiments.spec import RunSpec
@@ -62,6 +62,14 @@ class Record:
             ConfigError: What is asked makes no sense for the metric.
         """
         return analyse(self.all_runs, self.metric.name, question=self.asked.question())
+
+    @cached_property
+    def curves(self) -> tuple[CurveAnalysis, ...]:
+        """The learning curves that have runs, of the variant that is asked for or all."""
+        wanted = self.asked.variant
+        return tuple(
+            curve for curve in self.analysis.curves if curve.curve.height and wanted in (None, curve.variant)
+        )
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:

@@ -55,17 +55,6 @@ def change(most: int) -> Callable[[str], int]:
     return read
 
 
-def share_or_number(text: str) -> float:
-    """A number, or a percentage as its share."""
-    # Not above: most commands have no such option, and `status` is counted in milliseconds.
-    from tui_datasize.analysis import question
-
-    try:
-        return question.share_or_number(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a number or a percentage, got {text!r}") from None
-
-
 def number_of_samples(text: str) -> float:
     """A number above 0, such as 2e6."""
     try:
@@ -103,4 +92,22 @@ def add_force(command: argparse._ActionsContainer) -> None:
     """Add `--force`, of a command that writes a file."""
     command.add_argument(
         "--force", action="store_true", help="replace a file even where its suffix is that of another format"
+    )
+
+
+def add_target(command: argparse._ActionsContainer) -> None:
+    """Add `--target`, read once the metric is known."""
+    command.add_argument(
+        "--target",
+        metavar="T",
+        help="a value of the metric, such as 95 (percent), 95%% or 0.95: how many images does it need?",
+    )
+
+
+def add_delta(command: argparse._ActionsContainer) -> None:
+    """Add `--delta`, read once the metric is known."""
+    command.add_argument(
+        "--delta",
+        metavar="D",
+        help="what a doubling has to gain to be worth it, such as 0.5%% (the default) or, of a loss, 0.02",
     )

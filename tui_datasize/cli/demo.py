@@ -33,11 +33,11 @@ def demo(arguments: argparse.Namespace) -> int:
         from tui_datasize.tui.app import run_app
 
         return run_app(paths)
-    from tui_datasize.cli.tables import print_analysis
+    from tui_datasize.cli.tables import print_analysis, record_of
     from tui_datasize.cli.watch import wait_for
 
     succeeded = wait_for(client, specs)
-    print_analysis(paths, EXPERIMENT, metric="test_accuracy")
+    print_analysis(record_of(paths, EXPERIMENT, "test_accuracy"))
     return EXIT_OK if succeeded else EXIT_RUN_FAILED
 
 

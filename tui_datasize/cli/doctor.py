@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from tui_datasize import __version__
-from tui_datasize.cli.console import PlainConsole, styled
 from tui_datasize.cli.project import print_json, project_paths
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DataError, DatasizeError
 from tui_datasize.experiments.catalogue import ARRAYS, DATASETS
@@ -33,6 +32,7 @@ from tui_datasize.jobs.process import describe_process
 from tui_datasize.jobs.rebuild import repair
 from tui_datasize.jobs.slots import all_slots, read_holders, slot_directory, unusable
 from tui_datasize.programs import private_caches, python_code
+from tui_datasize.render.console import PlainConsole, styled
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.training.selftest.record import last_of
 from tui_datasize.words import plural

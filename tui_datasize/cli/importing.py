@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tui_datasize.cli.basics import print_json, project_paths, talk
-from tui_datasize.cli.console import data_console, plain_table
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError
+from tui_datasize.render.console import data_console, plain_table
 from tui_datasize.runlog.importing.into_project import Source, bring_in
 from tui_datasize.runlog.importing.layout import Layout, read_layout
 from tui_datasize.runlog.importing.reading import Reading, read_all, refusals, without_runs

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from tui_datasize import __version__
 from tui_datasize.cli.argument_types import (
+    add_delta,
     add_fit_from,
     add_force,
+    add_target,
     change,
     count,
     number_of_samples,
-    share_or_number,
 )
 from tui_datasize.cli.queue_arguments import add_queue_command, add_run_command
 from tui_datasize.cli.record_arguments import add_record_commands
@@ -209,23 +210,16 @@ def _add_analyze(commands: Commands) -> None:
     analyze = _command(
         commands,
         "analyze",
-        "print an experiment's learning curve, its fits, what lies beyond the runs, and the overlap",
-        "analyze letters --target 95% --fit-from 1000",
+        "say how many images are enough: the answer, the learning curve, the forecast",
+        "analyze letters --target 95 --fit-from 1000",
     )
     analyze.add_argument("experiment", metavar="EXPERIMENT", help="name of an experiment that has runs")
     _add_metric(analyze)
-    analyze.add_argument(
-        "--target",
-        type=share_or_number,
-        metavar="T",
-        help="a value of the metric, such as 0.95 or 95%%: how many images does it need?",
-    )
+    add_target(analyze)
     add_fit_from(analyze)
+    add_delta(analyze)
     analyze.add_argument(
-        "--delta",
-        type=share_or_number,
-        metavar="D",
-        help="what a doubling has to buy to be worth it (default: 0.5%% of accuracy, 0.02 of loss)",
+        "--all", action="store_true", help="every question, with tables for specialists and every row"
     )
     _add_json(analyze)
 
@@ -256,12 +250,7 @@ def _add_plan_question(command: argparse._ActionsContainer) -> None:
         metavar="N",
         help="what is the metric at N images? (default: 4 x the largest size)",
     )
-    command.add_argument(
-        "--target",
-        type=share_or_number,
-        metavar="T",
-        help="or: how many images does this value of the metric need?",
-    )
+    add_target(command)
     command.add_argument(
         "--runs", type=count, metavar="K", help="budget in runs (default: as many as there are)"
     )

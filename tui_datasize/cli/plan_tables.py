@@ -6,16 +6,22 @@ import argparse
 
 import polars as pl
 
+from tui_datasize.analysis.curve import metric_named
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.plan_table import plans_table
 from tui_datasize.analysis.planner import Plan, plan_next_runs
-from tui_datasize.analysis.question import PlanQuestion
+from tui_datasize.analysis.question import PlanQuestion, read_target
 from tui_datasize.runlog.reader import RunLog
 
 
 def question_of(arguments: argparse.Namespace) -> PlanQuestion:
-    """What `--at`, `--target`, `--runs` and `--samples` ask."""
-    return PlanQuestion(arguments.at, arguments.target, arguments.runs, arguments.samples, arguments.fit_from)
+    """What `--at`, `--target`, `--runs` and `--samples` ask.
+
+    Raises:
+        ConfigError: The target is no value of the metric.
+    """
+    target = arguments.target and read_target(arguments.target, metric_named(arguments.metric))
+    return PlanQuestion(arguments.at, target, arguments.runs, arguments.samples, arguments.fit_from)
 
 
 def plans_of(_log: RunLog, runs: pl.DataFrame, arguments: argparse.Namespace) -> pl.DataFrame:

@@ -14,11 +14,11 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 
-from tui_datasize.analysis.document import finite
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.planner import Plan, plan_next_runs
 from tui_datasize.analysis.proposal import Proposal, cells_alike, propose, samples_per_run
-from tui_datasize.cli.console import data_console, plain_table, print_words
+from tui_datasize.answers.plan import plan_words
+from tui_datasize.answers.values import finite
 from tui_datasize.cli.levers import ask
 from tui_datasize.cli.plan_tables import question_of
 from tui_datasize.cli.project import print_json, project_paths, read_project, talk
@@ -29,6 +29,7 @@ from tui_datasize.experiments.load import Project
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import plan_runs, source_runs
 from tui_datasize.jobs.client import QueueClient
+from tui_datasize.render.console import data_console, plain_table, print_words
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 
@@ -41,7 +42,7 @@ def plan(arguments: argparse.Namespace) -> int:
     cells = cells_alike(runs, _sweep(project, arguments.experiment))
     made = plan_next_runs(runs, arguments.metric, question_of(arguments), samples_per_run(cells))
     if isinstance(made, FitFailure):
-        raise ConfigError(f"no plan for {arguments.experiment}: it {made.reason}")
+        raise ConfigError(f"no plan for {arguments.experiment}: {made.reason}")
     proposal = propose(made, cells, runs)
     if arguments.json:
         print_json(_document(made, proposal))
@@ -86,7 +87,7 @@ def _queue(paths: ProjectPaths, project: Project, name: str, specs: Sequence[Run
 
 
 def _print_plan(console: Console, made: Plan) -> None:
-    print_words(console, "\n".join(made.words) + "\n")
+    print_words(console, "\n".join(plan_words(made)) + "\n")
     columns = ("train size", "runs", "add", "of these, checks", "samples")
     table = plain_table(*columns, right=columns)
     for size in made.sizes:
@@ -102,7 +103,8 @@ def _print_plan(console: Console, made: Plan) -> None:
 
 
 def _document(made: Plan, proposal: Proposal) -> dict[str, Any]:
-    document = asdict(made) | {
+    document = {name: value for name, value in asdict(made).items() if name not in ("outlook", "noise")} | {
+        "words": plan_words(made),
         "metric": made.metric.name,
         "n_added": made.n_added,
         "run_ids": [spec.run_id for spec in proposal.specs],

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from tui_datasize.cli.basics import print_json, project_paths, talk
-from tui_datasize.cli.console import data_console, plain_table
 from tui_datasize.errors import EXIT_OK, UnknownRunError
 from tui_datasize.experiments.checkpoint_settings import Keep
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.prune import Removal, remove, survey
+from tui_datasize.render.console import data_console, plain_table
 from tui_datasize.words import plural
 
 

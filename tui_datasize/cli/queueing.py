@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from tui_datasize.cli.console import data_console, plain_table
 from tui_datasize.cli.levers import ask, tell
 from tui_datasize.cli.project import (
     print_json,
@@ -24,6 +23,7 @@ from tui_datasize.experiments.sweep import part_of, plan_runs, source_runs, vari
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import Acknowledgement, CommandResult
 from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
+from tui_datasize.render.console import data_console, plain_table
 from tui_datasize.words import lost_evaluations, plural, there_already, visible
 
 

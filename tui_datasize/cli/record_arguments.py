@@ -6,7 +6,14 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from tui_datasize.cli.argument_types import add_fit_from, add_force, count, share_or_number, whole_number
+from tui_datasize.cli.argument_types import (
+    add_delta,
+    add_fit_from,
+    add_force,
+    add_target,
+    count,
+    whole_number,
+)
 
 
 def add_record_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
@@ -128,16 +135,6 @@ def _add_report(command: argparse.ArgumentParser) -> None:
         metavar="METRIC",
         help="column to analyse (default: test_accuracy)",
     )
-    command.add_argument(
-        "--target",
-        type=share_or_number,
-        metavar="T",
-        help="how many images does this value of the metric need?",
-    )
-    command.add_argument(
-        "--delta",
-        type=share_or_number,
-        metavar="D",
-        help="what a doubling has to buy to be worth it (default: 0.5%% of accuracy, 0.02 of loss)",
-    )
+    add_target(command)
+    add_delta(command)
     add_fit_from(command)

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 
 import tui_datasize
 from tui_datasize.analysis.curve import metric_named
-from tui_datasize.analysis.question import Question
 from tui_datasize.cli.basics import project_paths, talk
-from tui_datasize.cli.tables import runs_of
+from tui_datasize.cli.tables import asked_of, runs_of
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.report.contents import contents
 from tui_datasize.report.evidence import gather
@@ -40,7 +39,7 @@ def report(arguments: argparse.Namespace) -> int:
     metric_named(arguments.metric)
     log = RunLog(project_paths(arguments))
     runs = runs_of(log, arguments.experiment)
-    question = Question(arguments.fit_from, arguments.target, arguments.delta)
+    question = asked_of(arguments).question()
     page = {
         "this page": f"datasize-tui {tui_datasize.__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "command of this page": shlex.join(["datasize-tui", *sys.argv[1:]]),

@@ -70,7 +70,7 @@ def _stop(paths: ProjectPaths) -> int:
 
 
 def _show(look: SchedulerLook) -> int:
-    from tui_datasize.cli.console import data_console, plain_table
+    from tui_datasize.render.console import data_console, plain_table
 
     off = "stopped" if look.stopped else "not running"
     at_once = f", {plural(look.slots, 'job')} at once now" if look.slots is not None else ""

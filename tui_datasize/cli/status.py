@@ -43,8 +43,8 @@ def status(arguments: argparse.Namespace) -> int:
             return look.exit_status
     jobs = look.jobs
     # Not needed, and not imported, where a program asks.
-    from tui_datasize.cli.console import data_console
     from tui_datasize.cli.status_tables import counts_table, jobs_table
+    from tui_datasize.render.console import data_console
 
     console = data_console()
     console.print(counts_table(look) if jobs else "the queue is empty")

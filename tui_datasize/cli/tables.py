@@ -5,33 +5,33 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import polars as pl
-from rich.console import Console
 
-from tui_datasize.analysis.curve import Metric, learning_curve, metric_named
-from tui_datasize.analysis.document import fits_table, to_dict
+from tui_datasize.analysis.curve import learning_curve, metric_named
 from tui_datasize.analysis.ensembles import ensembles_table
 from tui_datasize.analysis.findings import findings_table
-from tui_datasize.analysis.fits import Estimate, FitFailure, LackOfFit, LogLinearFit
+from tui_datasize.analysis.fits_table import fits_table
 from tui_datasize.analysis.groups_table import groups_table
-from tui_datasize.analysis.overlap import DrawOverlap
 from tui_datasize.analysis.overlap_tables import overlap_table
-from tui_datasize.analysis.question import Question
-from tui_datasize.analysis.summary import Analysis, CurveAnalysis, analyse, analyse_curves
+from tui_datasize.analysis.question import read_delta, read_target
+from tui_datasize.analysis.summary import analyse_curves
 from tui_datasize.analysis.variance import variance_table
-from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.asked import NOTHING, Asked
+from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.answers.document import to_dict
 from tui_datasize.answers.record import Record
-from tui_datasize.cli.comparisons import comparison_dict, print_answers, print_comparisons
-from tui_datasize.cli.console import data_console, plain_table, print_words
-from tui_datasize.cli.law_lines import print_laws, print_published
+from tui_datasize.cli.comparisons import comparison_dict
 from tui_datasize.cli.plan_tables import plans_of
 from tui_datasize.cli.project import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.toml_table import nearest
+from tui_datasize.render.console import data_console, print_answer, print_words
+from tui_datasize.render.json import answers_dict
 from tui_datasize.report.evidence import overlaps_of
 from tui_datasize.runlog.export import SUFFIXES
 from tui_datasize.runlog.export import export as export_frame
@@ -67,57 +67,70 @@ def export(arguments: argparse.Namespace) -> int:
 
 
 def analyze(arguments: argparse.Namespace) -> int:
-    """Print an experiment's learning curves, fits and overlap."""
+    """Print what the runs of an experiment say: the answer first."""
     paths = project_paths(arguments)
-    question = Question(arguments.fit_from, arguments.target, arguments.delta)
+    asked = asked_of(arguments)
+    record = record_of(paths, arguments.experiment, arguments.metric, asked)
     if arguments.json:
-        log, runs, analysis = _analyse(paths, arguments.experiment, arguments.metric, question)
-        print_json(to_dict(analysis) | comparison_dict(_record(log, runs, arguments.metric, question)))
-        _tell_problems(log)
+        answers = {name: entry.ask(record) for name, entry in QUESTIONS.items()}
+        analysis = replace(record.analysis, overlaps=tuple(record.overlaps))
+        print_json(answers_dict(answers) | to_dict(analysis) | comparison_dict(record))
     else:
-        print_analysis(paths, arguments.experiment, arguments.metric, question)
+        print_analysis(record, everything=arguments.all)
+    _tell_problems(record.log)
     return EXIT_OK
 
 
-def print_analysis(
-    paths: ProjectPaths, experiment: str, metric: str, question: Question | None = None
-) -> None:
-    """Print what speaks against the numbers, then the learning curves, their fits, groups and overlaps.
+def asked_of(arguments: argparse.Namespace) -> Asked:
+    """What `--target`, `--fit-from` and `--delta` ask of a metric.
 
     Raises:
-        ConfigError: There is no such metric, or the experiment has no runs.
+        ConfigError: There is no such metric, or a value is none of it.
     """
-    log, runs, analysis = _analyse(paths, experiment, metric, question or Question())
-    console = data_console()
-    record = _record(log, runs, metric, question or Question())
-    print_answers(console, record, "audit")
-    for curve in analysis.curves:
-        _print_curve(console, curve)
-    print_comparisons(console, runs, metric)
-    print_answers(console, record, "variance")
-    for overlap in analysis.overlaps:
-        if len(overlap.draws) > 1:
-            _print_overlap(console, overlap)
-    if analysis.n_left_out:
-        is_or_are = "is" if analysis.n_left_out == 1 else "are"
-        talk(f"{plural(analysis.n_left_out, 'run')} {is_or_are} left out: not succeeded, or without {metric}")
-    _tell_problems(log)
+    metric = metric_named(arguments.metric)
+    return Asked(
+        target=arguments.target and read_target(arguments.target, metric),
+        fit_from=arguments.fit_from,
+        delta=arguments.delta and read_delta(arguments.delta, metric),
+    )
 
 
-def _analyse(
-    paths: ProjectPaths, experiment: str, metric: str, question: Question
-) -> tuple[RunLog, pl.DataFrame, Analysis]:
-    question.check(metric_named(metric))
+def record_of(paths: ProjectPaths, experiment: str, metric: str, asked: Asked = NOTHING) -> Record:
+    """The runs of an experiment, to ask questions of.
+
+    Raises:
+        ConfigError: There is no such metric, what is asked makes no sense for it, or there are no runs.
+    """
+    offered = metric_named(metric)
+    asked.question().check(offered)
     log = RunLog(paths)
-    runs = runs_of(log, experiment)
-    return log, runs, analyse(runs, metric, overlaps_of(log, runs), question)
+    return Record(log, runs_of(log, experiment), offered, asked)
 
 
-def _record(
-    log: RunLog, runs: pl.DataFrame, metric: str = "test_accuracy", question: Question | None = None
-) -> Record:
-    asked = Asked(question.target, question.fit_from, question.delta) if question else Asked()
-    return Record(log, runs, metric_named(metric), asked)
+def print_analysis(record: Record, *, everything: bool = False) -> None:
+    """Print the answer, what speaks against it and the learning curve; or everything that can be asked.
+
+    Raises:
+        ConfigError: What is asked makes no sense for the metric.
+    """
+    console = data_console()
+    left_out = []
+    for entry in QUESTIONS.values():
+        if not (everything or entry.is_brief):
+            continue
+        answer = entry.ask(record)
+        print_answer(console, "" if entry.name == "answer" else entry.title, answer, everything=everything)
+        if not answer.applies and (everything or entry.name == "answer"):
+            left_out.append(f"{entry.title}: {answer.why_not}")
+    for line in left_out:
+        print_words(console, line)
+    if not everything:
+        others = sum(not entry.is_brief for entry in QUESTIONS.values())
+        talk(f"{plural(others, 'more question')} answered with --all")
+
+
+def _record(log: RunLog, runs: pl.DataFrame, metric: str = "test_accuracy") -> Record:
+    return Record(log, runs, metric_named(metric))
 
 
 def runs_of(log: RunLog, experiment: str | None) -> pl.DataFrame:
@@ -188,84 +201,3 @@ _TABLES: Mapping[str, BuildTable] = MappingProxyType(
 def _tell_problems(log: RunLog) -> None:
     for problem in log.problems:
         talk(str(problem))
-
-
-def _print_curve(console: Console, curve: CurveAnalysis) -> None:
-    metric, variant = curve.metric, f", {curve.variant}" if curve.variant else ""
-    unit = " in %" if metric.is_share else ""
-    console.print(f"{metric.title}{unit} of {curve.experiment}{variant}", style="bold")
-    columns = ("train size", "runs", "mean", "SD", "95 % interval", "min", "max")
-    table = plain_table(*columns, right=columns)
-    for row in curve.curve.iter_rows(named=True):
-        mean, sd, least, most = (_show(row[key], metric) for key in ("mean", "sd", "min", "max"))
-        interval = _interval(row, metric)
-        table.add_row(str(row["train_size"]), str(row["n_runs"]), mean, sd, interval, least, most)
-    console.print(table)
-    print_words(console, _fit_lines(curve))
-    print_published(console, curve)
-    print_laws(console, curve)
-
-
-def _interval(row: Mapping[str, Any], metric: Metric) -> str:
-    """Of one row of schema `CURVE`; without any scatter none can be told."""
-    if row["low"] is None:
-        return "all runs equal" if row["n_runs"] > 1 else ""
-    return f"{_show(row['low'], metric)} to {_show(row['high'], metric)}"
-
-
-def _fit_lines(curve: CurveAnalysis) -> str:
-    fit = curve.fit
-    if isinstance(fit, FitFailure):
-        return f"\nno log-linear fit: it {fit.reason}\n"
-    lines = [
-        f"\n{curve.metric.name} = {fit.formula}, through the means of {fit.n_points} sizes",
-        f"slope      {_describe(fit.slope)}",
-        f"intercept  {_describe(fit.intercept)}",
-        f"r2 {fit.r2:.3f}, adjusted {fit.r2_adjusted:.3f}, F {fit.f:.2f}, p {fit.f_p:.2e}",
-        _doubling_line(fit, curve.metric),
-        curve.caveat or _lack_line(curve.lack_of_fit),
-    ]
-    return "\n".join(line for line in lines if line) + "\n"
-
-
-def _lack_line(test: LackOfFit | FitFailure) -> str:
-    return "" if isinstance(test, FitFailure) else f"all runs together do not speak against it: {test.words}"
-
-
-def _describe(estimate: Estimate) -> str:
-    return (
-        f"{estimate.value:.4f}, SE {estimate.stderr:.4f}, t {estimate.t:.2f}, p {estimate.p:.2e}, "
-        f"95 % {estimate.low:.4f} to {estimate.high:.4f}"
-    )
-
-
-def _doubling_line(fit: LogLinearFit, metric: Metric) -> str:
-    gain = fit.doubling
-    scale, unit = (100, " points") if metric.is_share else (1, "")
-    return (
-        f"by this law the next doubling of the data changes it by {scale * gain.value:+z.2f}{unit} "
-        f"(95 % {scale * gain.low:+z.2f} to {scale * gain.high:+z.2f})"
-    )
-
-
-def _print_overlap(console: Console, overlap: DrawOverlap) -> None:
-    mean, low, high = overlap.expected_fraction
-    console.print(f"Overlap of draws of {overlap.train_size} images in %", style="bold")
-    table = plain_table("", *overlap.draws, right=overlap.draws)
-    for draw, shares in zip(overlap.draws, overlap.fraction, strict=True):
-        table.add_row(draw, *(f"{100 * share:.1f}" for share in shares))
-    console.print(table)
-    if mean == mean:
-        console.print(
-            f"independent draws would share {_percent(mean)} ({_percent(low)} to {_percent(high)})\n"
-        )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _show(value: float | None, metric: Metric) -> str:
-    if value is None:
-        return ""
-    return f"{100 * value:.2f}" if metric.is_share else f"{value:.4f}"

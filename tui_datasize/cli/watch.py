@@ -12,7 +12,6 @@ from typing import TextIO
 import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from tui_datasize.cli.console import PlainConsole
 from tui_datasize.cli.levers import ANSWER_WITHIN_S, ask
 from tui_datasize.cli.project import find_run, project_paths, selected_runs, talk
 from tui_datasize.cli.queueing import asks_for_terms, enqueue, tell_queued
@@ -24,6 +23,7 @@ from tui_datasize.experiments.sweep import source_runs
 from tui_datasize.files import open_regular
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.render.console import PlainConsole
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.tail import MetricsTail
 from tui_datasize.words import visible

@@ -37,10 +37,7 @@ class Written:
 
 def written(table: Table, most: int | None = MOST_ROWS) -> Written:
     """The texts of a table; columns without any value are left out."""
-    frame, metric = table.frame, table.metric
-    columns = [column for column in table.columns if _has_values(frame[column.name])]
-    if "variant" in frame.columns and frame["variant"].n_unique() > 1:
-        columns.insert(0, Column("variant", "variant", "text"))
+    frame, metric, columns = table.frame, table.metric, columns_of(table)
     shown = frame if most is None else frame.head(most)
     return Written(
         table.title,
@@ -52,6 +49,15 @@ def written(table: Table, most: int | None = MOST_ROWS) -> Written:
         sum(column.kind == "text" for column in columns),
         frame.height - shown.height,
     )
+
+
+def columns_of(table: Table) -> list[Column]:
+    """The columns that are shown: those that hold any value, and the variant where there are several."""
+    frame = table.frame
+    columns = [column for column in table.columns if _has_values(frame[column.name])]
+    if "variant" in frame.columns and frame["variant"].n_unique() > 1:
+        columns.insert(0, Column("variant", "variant", "text"))
+    return columns
 
 
 def heading(column: Column, metric: Metric) -> str:

@@ -50,14 +50,23 @@ class View:
     """What follows from it."""
 
 
-def answer_blocks(title: str, answer: Answer) -> Iterator[Block]:
-    """The blocks of one answer; none where the question does not apply."""
+def answer_blocks(title: str, answer: Answer, drawn: set[str]) -> Iterator[Block]:
+    """The blocks of one answer; none where the question does not apply.
+
+    Args:
+        title: Its heading.
+        answer: What to print.
+        drawn: Titles of the figures that the page has already; this answer's are added.
+    """
     if not answer.applies:
         return
     yield Heading(title)
     yield Words(answer.headline)
     yield from (Words(s.text, s.tone if s.tone in SEVERITIES else "") for s in answer.sentences)
-    yield from (Figure(figure, f"{figure.title}: {answer.about}") for figure in answer.figures)
+    for figure in answer.figures:
+        if figure.title not in drawn:
+            drawn.add(figure.title)
+            yield Figure(figure, f"{figure.title[:1].upper()}{figure.title[1:]}: {answer.about}.")
     for table in answer.tables:
         texts = written(table)
         yield Table(texts.title, texts.heads, texts.rows, left=texts.n_texts)

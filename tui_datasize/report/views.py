@@ -13,11 +13,8 @@ from typing import TypeAlias
 import polars as pl
 
 from tui_datasize.analysis.curve import Metric
-from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.groups_table import groups_table
-from tui_datasize.analysis.plan_table import plans_table
-from tui_datasize.analysis.planner import Plan, plan_next_runs
-from tui_datasize.analysis.question import PlanQuestion, Question
+from tui_datasize.analysis.question import Question
 from tui_datasize.analysis.trade_offs import cost_against_metric, option_against_metric, swept_options
 from tui_datasize.analysis.training_views import margins
 from tui_datasize.analysis.transfer_conditions import crossings, transfer_table
@@ -56,47 +53,6 @@ Build: TypeAlias = Callable[[Source], Iterator[View]]
 def of_page(title: str) -> str:
     """The words for an export of the app."""
     return f"ctrl+e on the page '{title}' of the app"
-
-
-def plan(source: Source) -> Iterator[View]:
-    """Which runs would narrow the answer most, for as many runs again."""
-    plans = _plans(source)
-    # Of several curves what the runs buy is enough: the rest of the words is that of one curve.
-    most = None if len(plans) == 1 else 1
-    words = [
-        f"{variant}: {sentence}" if variant else sentence
-        for (_, variant), made in plans.items()
-        for sentence in made.words[:most]
-    ]
-    n_curves = source.runs["variant"].n_unique()
-    if plans and n_curves > _MOST_PLANNED:
-        words.append(f"Of {n_curves:,} variants the first {_MOST_PLANNED} are planned.")
-    yield View(
-        "Which runs to queue next",
-        "As many runs again as there are, at the train sizes where they narrow the answer most.",
-        # Runs from elsewhere do not say how many samples they saw.
-        plans_table(plans, source.metric.name).with_columns(samples=pl.col("samples").replace(0, None)),
-        [SIZE, Column("runs", "runs there"), Column("add", "to add"),
-         Column("add_to_check", "of these, to check the law"), Column("samples", "training samples")],
-        "`export --table plan`",
-        source.metric,
-        words,
-    )  # fmt: skip
-
-
-def _plans(source: Source) -> dict[tuple[str, str], Plan]:
-    """The plan of each curve that can have one."""
-    target = source.question.target
-    if source.metric.is_share and target in (0, 1):
-        # No number of images is foreseen to reach these: what lies ahead is planned for instead.
-        target = None
-    question = PlanQuestion(target=target, fit_from=source.question.fit_from)
-    curves = source.runs.partition_by("experiment", "variant", as_dict=True, maintain_order=True)
-    made = {
-        (str(experiment), str(variant)): plan_next_runs(runs, source.metric.name, question)
-        for (experiment, variant), runs in list(curves.items())[:_MOST_PLANNED]
-    }
-    return {key: one for key, one in made.items() if not isinstance(one, FitFailure)}
 
 
 def groups(source: Source) -> Iterator[View]:
@@ -195,7 +151,6 @@ def cost(source: Source) -> Iterator[View]:
 
 BUILDERS: Mapping[str, Build] = MappingProxyType(
     {
-        "plan": plan,
         "groups": groups,
         "margins": margins_of_answers,
         "conditions": conditions,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from tui_datasize.answers.answer import Answer
 from tui_datasize.answers.asked import NOTHING, Asked
+from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui.analysis.choice import FITS
 from tui_datasize.tui.analysis.overlap_views import OverlapView, view_overlap
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from tui_datasize.analysis.overlap import DrawOverlap, Measure
     from tui_datasize.analysis.summary import Analysis
+    from tui_datasize.answers.record import Record
     from tui_datasize.experiments.spec import RunSpec
     from tui_datasize.runlog.reader import RunLog
     from tui_datasize.tui.analysis.pages.page import Content, Page
@@ -31,8 +35,8 @@ class Wish:
     experiment: str
     metric: str
     """A key of `METRICS_OFFERED`."""
-    variant: int = 0
-    """Position among the variants of the experiment, in the order of their names."""
+    variant: str | None = None
+    """Whose runs; None for all variants."""
     view: int = 0
     """Which of the page's views."""
     size: int = 0
@@ -41,6 +45,20 @@ class Wish:
     """What is asked of the curve."""
     sweep: Sequence[RunSpec] = ()
     """All runs of the experiment in experiments.toml."""
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """The learning curves of one experiment, answered."""
+
+    experiment: str
+    metric: str
+    variants: Sequence[str]
+    """In the order of their names."""
+    answers: Mapping[str, Answer]
+    """By the names of `FITS`."""
+    analysis: Analysis
+    """Without the overlaps of the subset draws."""
 
 
 class Analyst:
@@ -57,21 +75,17 @@ class Analyst:
         """Import in the background what every analysis needs, so that the first one need not wait for it."""
         self._executor.submit(_import_analysis)
 
-    async def analyse(
-        self, runs: pl.DataFrame, experiment: str, metric: str, asked: Asked = NOTHING
-    ) -> Analysis:
-        """Analyse the learning curves of one experiment; what its subset draws share is left out.
+    async def analyse(self, runs: pl.DataFrame, wish: Wish) -> Analysed:
+        """Answer the questions beside the learning curve.
 
         Args:
             runs: The frame `runs` of the whole project.
-            experiment: Its name.
-            metric: A key of `METRICS_OFFERED`.
-            asked: What is asked of each curve.
+            wish: What of.
 
         Raises:
             ConfigError: There is no such metric, or what is asked makes no sense for it.
         """
-        return await self._run(lambda: self._analyse(runs, experiment, metric, asked))
+        return await self._run(lambda: self._analyse(runs, wish))
 
     async def overlaps(self, runs: pl.DataFrame, experiment: str) -> Sequence[DrawOverlap]:
         """Compare the subset draws of one experiment.
@@ -106,11 +120,12 @@ class Analyst:
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    def _analyse(self, runs: pl.DataFrame, experiment: str, metric: str, asked: Asked) -> Analysis:
-        from tui_datasize.analysis.summary import analyse
-
-        own = runs.filter(runs["experiment"] == experiment)
-        return analyse(own, metric, question=asked.question())
+    def _analyse(self, runs: pl.DataFrame, wish: Wish) -> Analysed:
+        own = runs.filter(runs["experiment"] == wish.experiment)
+        record = self._record(own, wish)
+        variants = [curve.variant for curve in record.analysis.curves]
+        answers: dict[str, Answer] = {name: QUESTIONS[name].ask(record) for name in FITS}
+        return Analysed(wish.experiment, wish.metric, variants, answers, record.analysis)
 
     def _build(self, page: Page, runs: pl.DataFrame, wish: Wish) -> Content:
         from tui_datasize.analysis.curve import metric_named
@@ -118,12 +133,18 @@ class Analyst:
 
         own = runs.filter(runs["experiment"] == wish.experiment)
         variants = own["variant"].unique().sort()
-        chosen = (
-            own.filter(own["variant"] == variants[wish.variant % len(variants)]) if len(variants) else own
-        )
+        variant = variants[0] if wish.variant is None and len(variants) else wish.variant
+        chosen = own.filter(own["variant"] == variant)
         log, metric = self._open(wish.experiment), metric_named(wish.metric)
         request = Request(log, chosen, own, metric, wish.view, wish.size, asked=wish.asked, sweep=wish.sweep)
         return page.build(request)
+
+    def _record(self, own: pl.DataFrame, wish: Wish) -> Record:
+        from tui_datasize.analysis.curve import metric_named
+        from tui_datasize.answers.record import Record
+
+        asked = replace(wish.asked, variant=wish.variant, view=wish.view, size=wish.size)
+        return Record(self._open(wish.experiment), own, metric_named(wish.metric), asked, wish.sweep)
 
     def _open(self, experiment: str) -> RunLog:
         from tui_datasize.runlog.reader import RunLog
@@ -150,4 +171,4 @@ def _import_analysis() -> None:
     import plotext  # noqa: F401
 
     import tui_datasize.analysis.overlap_tables
-    import tui_datasize.analysis.summary  # noqa: F401
+    import tui_datasize.answers.first_answer  # noqa: F401

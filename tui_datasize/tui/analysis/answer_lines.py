@@ -27,12 +27,17 @@ _COLOURS: Mapping[Tone, str] = MappingProxyType(
 _GAP = "  "
 
 
-def answer_lines(answer: Answer, palette: Palette) -> list[Text]:
-    """The lines of an answer; those of tables are not to be wrapped."""
+def answer_lines(answer: Answer, palette: Palette, *, everything: bool = False) -> list[Text]:
+    """The lines of an answer, tables for specialists too where everything is asked for.
+
+    Those of tables are not to be wrapped.
+    """
+    if not answer.applies:
+        return [Text(answer.why_not, style=palette.muted)]
     lines = [Text(answer.headline, style=f"bold {palette.foreground}")]
     lines += [_sentence(sentence, palette) for sentence in answer.sentences]
     for table in answer.tables:
-        if not table.is_detail and not table.frame.is_empty():
+        if (everything or not table.is_detail) and not table.frame.is_empty():
             lines += [Text(""), *_table_lines(written(table, None), palette)]
     return lines
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from tui_datasize.analysis.question import MOST_ASKED, share_or_number
+from tui_datasize.analysis.question import MOST_ASKED, read_delta, read_target
 from tui_datasize.answers.asked import Asked
 from tui_datasize.errors import ConfigError
 
@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 FIELDS: Mapping[str, str] = MappingProxyType(
     {
-        "target": "{target}: how many images does it take?",
-        "fit from": "1000: smaller train sizes are not fitted",
-        "worth it": "{delta}: the least that a doubling has to buy",
-        "plan for": "20000: images to foresee; not with a target",
-        "budget": "20: runs to plan; empty: as many again",
+        "target": "how many images for this value? e.g. {target}",
+        "fit from": "leave smaller sizes out of the fits, e.g. 1000",
+        "worth it": "least gain that a doubling is worth, e.g. {delta}",
+        "predict at": "e.g. 20000 (empty if a target is set)",
+        "budget": "runs to plan, e.g. 20 (empty: as many again)",
     }
 )
 """What may be written, and an example of each."""
@@ -33,14 +33,14 @@ def asked_as_written(asked: Asked, metric: Metric) -> dict[str, str]:
         "target": _value(asked.target, metric),
         "fit from": str(asked.fit_from or ""),
         "worth it": _value(asked.delta, metric),
-        "plan for": f"{asked.at:.0f}" if asked.at else "",
+        "predict at": f"{asked.at:.0f}" if asked.at else "",
         "budget": str(asked.runs or ""),
     }
 
 
 def examples(metric: Metric) -> dict[str, str]:
     """An example for each field, by the names of `FIELDS`."""
-    target, delta = ("95 %", "0.5 %") if metric.is_share else ("0.1", "0.02")
+    target, delta = ("95", "0.5%") if metric.is_share else ("0.1", "0.02")
     return {name: text.format(target=target, delta=delta) for name, text in FIELDS.items()}
 
 
@@ -55,15 +55,19 @@ def read_asked(written: Mapping[str, str], metric: Metric) -> Asked:
         ConfigError: A text is no number, or what is asked makes no sense.
     """
     asked = Asked(
-        target=_read(written, "target", share_or_number, "a number or a percentage"),
+        target=_value_of(written["target"], read_target, metric),
         fit_from=_read(written, "fit from", _count, "a number of images") or 0,
-        delta=_read(written, "worth it", share_or_number, "a number or a percentage"),
-        at=_read(written, "plan for", _count, "a number of images"),
+        delta=_value_of(written["worth it"], read_delta, metric),
+        at=_read(written, "predict at", _count, "a number of images"),
         runs=_read(written, "budget", _count, "a number of runs"),
     )
     asked.question().check(metric)
     asked.plan_question().check(metric)
     return asked
+
+
+def _value_of(text: str, read: Callable[[str, Metric], float], metric: Metric) -> float | None:
+    return read(text, metric) if text.strip() else None
 
 
 def _read(written: Mapping[str, str], name: str, kind: Callable[[str], T], expected: str) -> T | None:

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.tui.analysis.answer_lines import answer_lines
-from tui_datasize.tui.analysis.choice import AnalysisChoice
-from tui_datasize.tui.analysis.curve_chart import draw_curve
-from tui_datasize.tui.analysis.fit_text import NO_BREAK, fit_lines
-from tui_datasize.tui.analysis.headings import classes_notes, curve_note, fit_note, matrix_note
+from tui_datasize.tui.analysis.choice import AnalysisChoice, chosen_variant
+from tui_datasize.tui.analysis.headings import classes_notes, fit_note, matrix_note, subject
 from tui_datasize.tui.analysis.overlap_views import OverlapView, draw_classes, draw_matrix
 from tui_datasize.tui.analysis.words_view import WordsView
+from tui_datasize.tui.charts.figures import draw_figures
 from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.widgets.chart_view import ChartView, Drawer
 from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
-    from tui_datasize.analysis.summary import Analysis
+    from tui_datasize.tui.analysis.analyst import Analysed
     from tui_datasize.tui.analysis.pages.page import Content, Page
 
 
@@ -37,7 +37,7 @@ class Canvas:
         self._heat_map = ChartView()
         self._class_bars = ChartView()
         self._curve = Panel("Learning curve", self._chart, id="curve")
-        self._fit = Panel("Fit", self._words, id="fit")
+        self._fit = Panel("Answer", self._words, id="fit")
         self._matrix = Panel("Overlap", self._heat_map, id="matrix")
         self._classes = Panel("Per class", self._class_bars, id="classes")
 
@@ -49,25 +49,29 @@ class Canvas:
     @property
     def words(self) -> Text:
         """Everything that is said beside the chart, unwrapped."""
-        text = Text("\n").join(self._words.lines)
-        text.plain = text.plain.replace(NO_BREAK, " ")
-        return text
+        return Text("\n").join(self._words.lines)
 
     def rows_of_words(self, width: int) -> int:
         """How many rows the words take at a width, their heading included."""
         return 1 + self._words.rows_at(width)
 
     def show_curve(
-        self, version: int, analysis: Analysis, choice: AnalysisChoice, overlap: OverlapView
+        self, version: int, analysed: Analysed, choice: AnalysisChoice, overlap: OverlapView
     ) -> None:
-        """Draw the learning curve, what is fitted to it, and the overlap of the subset draws."""
-        palette = palette_of(self._curve.app)
-        self._chart.show((version, choice), partial(draw_curve, analysis, choice))
-        self._words.show(fit_lines(analysis, choice, palette))
+        """Draw the learning curve, the answer beside it, and the overlap of the subset draws."""
+        palette, answer = palette_of(self._curve.app), analysed.answers[choice.fit_to]
+        if answer.applies:
+            self._chart.show((version, choice), partial(draw_figures, answer.figures))
+        else:
+            self._chart.show((version, choice), partial(sentence, answer.why_not))
+        self._words.show(answer_lines(answer, palette, everything=choice.fit_to == "laws"))
         self._heat_map.show(overlap, partial(draw_matrix, overlap))
         self._class_bars.show(overlap, partial(draw_classes, overlap))
-        self._curve.show_note(Text(curve_note(analysis, choice), palette.muted))
-        self._fit.show_note(Text(fit_note(analysis, choice), palette.muted))
+        whose = subject(analysed.experiment, chosen_variant(analysed.variants, choice))
+        first = analysed.answers["answer"]
+        self._curve.show_note(*(Text(t, palette.muted) for t in (f"{whose} · {first.about}", whose)))
+        self._fit.show_title(QUESTIONS[choice.fit_to].title)
+        self._fit.show_note(Text(fit_note(choice), palette.muted))
         self._matrix.show_note(Text(matrix_note(overlap), palette.muted))
         self._classes.show_note(*(Text(text, palette.muted) for text in classes_notes(overlap)))
 
@@ -90,7 +94,7 @@ class Canvas:
     def show_titles(self, page: Page | None) -> None:
         """Head the panels for a page that is still computed, or for the learning curve."""
         self._curve.show_title(page.title if page else "Learning curve")
-        self._fit.show_title("In words" if page else "Fit")
+        self._fit.show_title("In words" if page else "Answer")
         if page is not None:
             self._chart.show(("computing", page.name), partial(sentence, "Computing …"))
             self._words.show(())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -9,11 +10,11 @@ from tui_datasize.answers.asked import NOTHING, Asked
 
 if TYPE_CHECKING:
     from tui_datasize.analysis.overlap import Measure
-    from tui_datasize.analysis.summary import Analysis, CurveAnalysis
     from tui_datasize.tui.look.snapshot import Snapshot
 
-FitTo: TypeAlias = Literal["means", "runs", "laws"]
+FitTo: TypeAlias = Literal["answer", "forecast", "laws"]
 FITS: tuple[FitTo, ...] = get_args(FitTo)
+"""Questions of the catalogue that are shown beside the learning curve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,8 @@ class AnalysisChoice:
     """What of an analysis is shown."""
 
     variant: int = 0
-    """Index of the curve in the foreground."""
-    fit_to: FitTo = "means"
-    """The published law through the means or through all runs, or all laws side by side."""
+    """Index of the variant in the foreground; of several, 0 stands for all."""
+    fit_to: FitTo = "answer"
     size: int = 0
     """Which train size is shown, where one is: steps from the one in the middle, or from the largest."""
     view: int = 0
@@ -38,9 +38,16 @@ class AnalysisChoice:
         return replace(self, measure="jaccard" if self.measure == "fraction" else "fraction")
 
 
-def chosen_curve(analysis: Analysis, choice: AnalysisChoice) -> CurveAnalysis | None:
-    """The curve in the foreground."""
-    return analysis.curves[choice.variant % len(analysis.curves)] if analysis.curves else None
+def chosen_variant(variants: Sequence[str], choice: AnalysisChoice) -> str | None:
+    """The variant in the foreground; None for all of several, or without any.
+
+    >>> chosen_variant(["a", "b"], AnalysisChoice()), chosen_variant(["a", "b"], AnalysisChoice(variant=2))
+    (None, 'b')
+    """
+    if len(variants) < 2:
+        return None
+    place = choice.variant % (len(variants) + 1)
+    return variants[place - 1] if place else None
 
 
 def experiment_names(snapshot: Snapshot) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tui_datasize.tui.exporting import TableInView
@@ -9,6 +10,7 @@ from tui_datasize.tui.exporting import TableInView
 if TYPE_CHECKING:
     import polars as pl
 
+    from tui_datasize.analysis.overlap import DrawOverlap
     from tui_datasize.analysis.summary import Analysis
 
 
@@ -23,12 +25,12 @@ def curve_in_view(analysis: Analysis) -> TableInView:
     return TableInView(f"{analysis.experiment}-curve-{analysis.metric.name}", build)
 
 
-def overlap_in_view(analysis: Analysis) -> TableInView:
+def overlap_in_view(experiment: str, overlaps: Sequence[DrawOverlap]) -> TableInView:
     """Pairs of draws of all sizes, as a whole and class by class."""
 
     def build() -> pl.DataFrame:
         from tui_datasize.analysis.overlap_tables import overlap_table
 
-        return overlap_table(analysis.overlaps)
+        return overlap_table(overlaps)
 
-    return TableInView(f"{analysis.experiment}-overlap", build)
+    return TableInView(f"{experiment}-overlap", build)

@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from tui_datasize.tui.analysis.choice import AnalysisChoice, chosen_curve
-from tui_datasize.tui.analysis.curve_chart import chosen_fit
+from tui_datasize.tui.analysis.choice import AnalysisChoice
 from tui_datasize.tui.analysis.overlap_views import OverlapView
-from tui_datasize.words import plural
-
-if TYPE_CHECKING:
-    from tui_datasize.analysis.summary import Analysis, CurveAnalysis
 
 
-def subject(experiment: str, curve: CurveAnalysis | None) -> str:
+def subject(experiment: str, variant: str | None) -> str:
     """The experiment, and the variant in the foreground where there are several."""
-    return f"{experiment} · {curve.variant}" if curve and curve.variant else experiment
+    return f"{experiment} · {variant}" if variant else experiment
 
 
-def curve_note(analysis: Analysis, choice: AnalysisChoice) -> str:
-    """Whose curve it is, and of how many runs."""
-    curve = chosen_curve(analysis, choice)
-    shown = curve.points.height if curve else analysis.n_runs
-    left_out = f", {analysis.n_left_out:,} not counted" if analysis.n_left_out else ""
-    return f"{subject(analysis.experiment, curve)} · {plural(shown, 'run')}{left_out}".removeprefix(" · ")
-
-
-def fit_note(analysis: Analysis, choice: AnalysisChoice) -> str:
-    """Which law the table is of."""
-    start = f" · n ≥ {choice.asked.fit_from:,}" if choice.asked.fit_from else ""
-    if choice.fit_to == "laws":
-        return f"all laws, the best first{start}"
-    curve = chosen_curve(analysis, choice)
-    fit = chosen_fit(curve, choice) if curve else None
-    return f"log-linear through the {choice.fit_to}{start} · {getattr(fit, 'formula', '')}".rstrip(" ·")
+def fit_note(choice: AnalysisChoice) -> str:
+    """Which sizes are fitted, where not all are."""
+    return f"n ≥ {choice.asked.fit_from:,}" if choice.asked.fit_from else ""
 
 
 def matrix_note(view: OverlapView) -> str:

@@ -17,7 +17,6 @@ from tui_datasize.tui.widgets.palette import Palette
 
 if TYPE_CHECKING:
     from tui_datasize.analysis.overlap import DrawOverlap, Measure
-    from tui_datasize.analysis.summary import Analysis
 
 _ONE_DRAW = "Nothing to compare with one draw. More of them: subset = { seeds = [0, 1] } in experiments.toml."
 _NO_DRAW = "No subset is on record: a run writes its own when it begins, imported ones do not tell theirs."
@@ -38,10 +37,10 @@ class OverlapView:
     """What the largest overlap within a class is and would be, and how many classes are outside."""
 
 
-def chosen_overlap(analysis: Analysis, choice: AnalysisChoice) -> DrawOverlap | None:
+def chosen_overlap(overlaps: Sequence[DrawOverlap], choice: AnalysisChoice) -> DrawOverlap | None:
     """The overlap of the chosen size."""
-    count = len(analysis.overlaps)
-    return analysis.overlaps[(count // 2 + choice.size) % count] if count else None
+    count = len(overlaps)
+    return overlaps[(count // 2 + choice.size) % count] if count else None
 
 
 def view_overlap(overlap: DrawOverlap | None, measure: Measure) -> OverlapView:

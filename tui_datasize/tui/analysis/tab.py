@@ -14,11 +14,11 @@ from textual.widget import Widget
 
 from tui_datasize.answers.asked import Asked
 from tui_datasize.errors import DatasizeError
-from tui_datasize.tui.analysis.analyst import Analyst, Wish
+from tui_datasize.tui.analysis.analyst import Analysed, Analyst, Wish
 from tui_datasize.tui.analysis.ask_dialog import AskDialog
 from tui_datasize.tui.analysis.bindings import BINDINGS, InView
 from tui_datasize.tui.analysis.canvas import Canvas
-from tui_datasize.tui.analysis.choice import FITS, AnalysisChoice, chosen_curve, experiment_names
+from tui_datasize.tui.analysis.choice import FITS, AnalysisChoice, chosen_variant, experiment_names
 from tui_datasize.tui.analysis.dialogs import whether_to_queue, which_experiment, which_metric, which_page
 from tui_datasize.tui.analysis.exports import curve_in_view, overlap_in_view
 from tui_datasize.tui.analysis.headings import subject
@@ -33,7 +33,7 @@ from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.widgets.dialogs import TextDialog
 
 if TYPE_CHECKING:
-    from tui_datasize.analysis.summary import Analysis
+    from tui_datasize.analysis.overlap import DrawOverlap
     from tui_datasize.tui.analysis.pages.page import Content, Page
 
 _FIRST_METRIC = "test_accuracy"
@@ -53,8 +53,9 @@ class AnalysisPane(Pane, can_focus=True):
         self._experiment = ""
         self._metric = _FIRST_METRIC
         self._choice = AnalysisChoice()
-        self._analysis: Analysis | None = None
+        self._curves: Analysed | None = None
         self._version = 0
+        self._overlaps: Sequence[DrawOverlap] = ()
         self._overlap = OverlapView()
         self._wanted: tuple[object, object] | None = None
         self._settled: object = None
@@ -82,7 +83,8 @@ class AnalysisPane(Pane, can_focus=True):
         """Show an experiment."""
         if name != self._experiment:
             self._experiment = name
-            self._analysis = self._analysed = self._content = None
+            self._curves = self._analysed = self._content = None
+            self._overlaps = ()
             self._overlap = OverlapView()
             self._choice = AnalysisChoice(fit_to=self._choice.fit_to)
             self._refresh()
@@ -102,13 +104,15 @@ class AnalysisPane(Pane, can_focus=True):
 
     def table_in_view(self) -> TableInView | None:
         """The learning curve, or where the overlap is in view the pairs of draws."""
-        analysis = self._analysis
-        if analysis is None or not analysis.curves:
+        curves = self._curves
+        if curves is None or not curves.variants:
             return None
         if page := self._shown_page:
             table = self._content.table if self._content else None
-            return TableInView(f"{analysis.experiment}-{page.name}", table) if table else None
-        return overlap_in_view(analysis) if self.has_class("-overlap") else curve_in_view(analysis)
+            return TableInView(f"{curves.experiment}-{page.name}", table) if table else None
+        if self.has_class("-overlap"):
+            return overlap_in_view(curves.experiment, self._overlaps) if self._overlaps else None
+        return curve_in_view(curves.analysis)
 
     def key_groups(self) -> Sequence[KeyGroup]:
         """Keys of the tab."""
@@ -117,7 +121,7 @@ class AnalysisPane(Pane, can_focus=True):
     def _refresh(self) -> None:
         own = [fact for fact in self._snapshot.facts.values() if fact.experiment == self._experiment]
         choice, states = self._choice, frozenset((fact.run_id, fact.state) for fact in own)
-        of = (self._experiment, self._metric, states, choice.asked.question())
+        of = (self._experiment, self._metric, states, choice.asked.question(), choice.variant)
         shown = (choice.variant, choice.view, choice.asked, self._plan) if self._page else (choice.measure,)
         page = (self._page, choice.size, *shown)
         if self._experiment and self._snapshot.runs is not None and (of, page) != self._wanted:
@@ -135,18 +139,14 @@ class AnalysisPane(Pane, can_focus=True):
         of, _ = wanted
         try:
             if of != self._analysed:
-                analysis = await self._analyst.analyse(
-                    runs, self._experiment, self._metric, self._choice.asked
-                )
-                self._take(analysis)
+                self._take(await self._analyst.analyse(runs, self._wish))
                 self._analysed = of
             if page := self._shown_page:
                 self._content = await self._analyst.build(page, runs, self._wish)
                 self._version += 1
-            elif self._analysis is not None:
-                overlaps = await self._analyst.overlaps(runs, self._experiment)
-                self._analysis = replace(self._analysis, overlaps=tuple(overlaps))
-                chosen = chosen_overlap(self._analysis, self._choice)
+            elif self._curves is not None:
+                self._overlaps = await self._analyst.overlaps(runs, self._experiment)
+                chosen = chosen_overlap(self._overlaps, self._choice)
                 self._overlap = await self._analyst.view_overlap(chosen, self._choice.measure)
         except DatasizeError as error:
             self._fail(error.line)
@@ -159,11 +159,10 @@ class AnalysisPane(Pane, can_focus=True):
 
     @property
     def _wish(self) -> Wish:
-        choice, plan = self._choice, self._plan
+        choice, plan, curves = self._choice, self._plan, self._curves
+        variant = chosen_variant(curves.variants if curves else (), choice)
         sweep = tuple(cell.spec for cell in plan.cells) if plan else ()
-        return Wish(
-            self._experiment, self._metric, choice.variant, choice.view, choice.size, choice.asked, sweep
-        )
+        return Wish(self._experiment, self._metric, variant, choice.view, choice.size, choice.asked, sweep)
 
     @property
     def _plan(self) -> ExperimentPlan | None:
@@ -171,27 +170,26 @@ class AnalysisPane(Pane, can_focus=True):
         plans = self._snapshot.experiments
         return next((plan for plan in plans if plan.name == self._experiment), None)
 
-    def _take(self, analysis: Analysis) -> None:
+    def _take(self, curves: Analysed) -> None:
         """Show an analysis; the overlaps of the one before stand until they are known again."""
-        before = self._analysis
-        self._analysis = replace(analysis, overlaps=before.overlaps) if before else analysis
+        self._curves = curves
         self._version += 1
         self._failure = ""
         self.refresh_bindings()
         self._draw()
 
     def _fail(self, words: str) -> None:
-        self._analysis = self._analysed = self._content = None
+        self._curves = self._analysed = self._content = None
         self._failure = words
 
     def _draw(self) -> None:
-        analysis, page, content = self._analysis, self._shown_page, self._content
-        if analysis is None:
+        curves, page, content = self._curves, self._shown_page, self._content
+        if curves is None:
             self._canvas.show_sentence(self._failure or self._nothing_yet())
         elif page is None:
-            self._canvas.show_curve(self._version, analysis, self._choice, self._overlap)
+            self._canvas.show_curve(self._version, curves, self._choice, self._overlap)
         elif content is not None:
-            whose = subject(self._experiment, chosen_curve(analysis, self._choice))
+            whose = subject(self._experiment, chosen_variant(curves.variants, self._choice))
             self._canvas.show_page(self._version, page, content, whose)
             self._divide()
 
@@ -291,15 +289,15 @@ class AnalysisPane(Pane, can_focus=True):
             self.post_message(self.Ordered(enqueue_order(self._snapshot, cells, terms)))
 
     def action_fit(self) -> None:
-        """The published law through the means, through all runs, or all laws side by side."""
+        """The answer, the forecast, or the laws beside the curve."""
         following = FITS[(FITS.index(self._choice.fit_to) + 1) % len(FITS)]
         self._choice = replace(self._choice, fit_to=following)
         self._draw()
 
     def action_variant(self) -> None:
         """The next variant to the foreground."""
-        if self._analysis is not None and self._analysis.curves:
-            variant = (self._choice.variant + 1) % len(self._analysis.curves)
+        if self._curves is not None and len(self._curves.variants) > 1:
+            variant = (self._choice.variant + 1) % (len(self._curves.variants) + 1)
             self._choice = replace(self._choice, variant=variant)
             self._refresh()
 
@@ -316,14 +314,14 @@ class AnalysisPane(Pane, can_focus=True):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Hide keys that have nothing to act on."""
-        content, analysis = self._content, self._analysis
+        content, curves = self._content, self._curves
         return InView(
             is_page=bool(self._page),
             is_low=self.screen.has_class("-short"),
             is_overlap_chosen=self.has_class("-overlap"),
             views=content.views if content else 1,
             sizes=content.sizes if content else 1,
-            variants=len(analysis.curves) if analysis else 0,
+            variants=len(curves.variants) if curves else 0,
             has_proposal=content is not None and content.proposed is not None,
         ).has_use(action)
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 from textual.geometry import Size
 
-from tui_datasize.tui.analysis.fit_text import NO_BREAK
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import Palette
 from tui_datasize.words import plural
@@ -63,8 +62,6 @@ def _wrapped(lines: Sequence[Text], width: int) -> list[Text]:
             shown.append(Text(" ").append_text(line))
         else:
             shown += [Text(" ").append_text(part) for part in _parts(line, max(10, width - 1))]
-    for line in shown:
-        line.plain = line.plain.replace(NO_BREAK, " ")
     return shown
 
 

@@ -8,7 +8,6 @@ from tui_datasize.tui.analysis.pages.classes import confusions, per_class
 from tui_datasize.tui.analysis.pages.groups_of_runs import cost, ensembles
 from tui_datasize.tui.analysis.pages.options import options
 from tui_datasize.tui.analysis.pages.page import Page, answered
-from tui_datasize.tui.analysis.pages.plan import plan
 from tui_datasize.tui.analysis.pages.spread import spread
 from tui_datasize.tui.analysis.pages.surfaces import surface
 from tui_datasize.tui.analysis.pages.training import courses, margins
@@ -18,7 +17,7 @@ from tui_datasize.tui.analysis.pages.trust import agreement
 LEARNING_CURVE = "Learning curve, fit and overlap"
 
 PAGES: tuple[Page, ...] = (
-    Page("plan", "Which runs to queue next", plan),
+    answered(QUESTIONS["plan"]),
     answered(QUESTIONS["audit"]),
     Page("spread", "Spread over runs at each size", spread),
     answered(QUESTIONS["variance"]),

@@ -1,10 +1,9 @@
-"""An analysis as a table of fits and as plain nested values, for export and scripts."""
+"""The fits of learning curves as a table."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Any
 
@@ -12,12 +11,9 @@ import polars as pl
 
 from tui_datasize.analysis.averaging import FittedLaws
 from tui_datasize.analysis.diagnostics import Diagnostics
-from tui_datasize.analysis.extrapolate import Outlook
 from tui_datasize.analysis.fits import FitFailure, LackOfFit, LogLinearFit
 from tui_datasize.analysis.fitting import LawFit
-from tui_datasize.analysis.overlap import DrawOverlap
-from tui_datasize.analysis.shape import CurveShape
-from tui_datasize.analysis.summary import Analysis, CurveAnalysis
+from tui_datasize.analysis.summary import CurveAnalysis
 from tui_datasize.runlog.schema import Schema
 
 FITS: Schema = MappingProxyType(
@@ -100,26 +96,7 @@ def fits_table(curves: Iterable[CurveAnalysis]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(FITS))
 
 
-def to_dict(analysis: Analysis) -> dict[str, Any]:
-    """The analysis as nested plain values, NaN and infinity as None, ready for JSON.
-
-    The values of the first variant stand at the top, and again with the others under `variants`.
-    """
-    variants = [_curve_dict(curve) for curve in analysis.curves]
-    document = {
-        "experiment": analysis.experiment,
-        "metric": analysis.metric.name,
-        **(variants[0] if variants else _NO_CURVE),
-        "n_runs": analysis.n_runs,
-        "n_left_out": analysis.n_left_out,
-        "variants": variants,
-        "overlap": {key: _overlap_dict(overlap) for key, overlap in _keyed(analysis.overlaps).items()},
-    }
-    plain: dict[str, Any] = finite(document)
-    return plain
-
-
-def _fit_values(fit: LogLinearFit | FitFailure) -> dict[str, Any]:
+def fit_values(fit: LogLinearFit | FitFailure) -> dict[str, Any]:
     """A fit under the names of `FITS`; of a failure, the reason alone."""
     if isinstance(fit, FitFailure):
         return dict.fromkeys(_FIT_VALUES) | {"fit_failure": fit.reason}
@@ -153,7 +130,7 @@ def _fit_rows(curve: CurveAnalysis) -> list[dict[str, Any]]:
         {
             "law": "log-linear",
             "fitted_to": one.fitted_to,
-            **_fit_values(one.fit),
+            **fit_values(one.fit),
             **_residual_values(one.diagnostics),
             **(_lack_values(curve.lack_of_fit) if one.fitted_to == "runs" else {}),
         }
@@ -161,7 +138,7 @@ def _fit_rows(curve: CurveAnalysis) -> list[dict[str, Any]]:
     ]
     if isinstance(curve.laws, FitFailure):
         return rows
-    for law in _law_dicts(curve.laws):
+    for law in law_dicts(curve.laws):
         parameters = "; ".join(f"{name}={value:.6g}" for name, value in law["parameters"].items())
         rows.append({**law, "fitted_to": "means, weighted", "parameters": parameters or None})
     return rows
@@ -185,7 +162,7 @@ def _lack_values(test: LackOfFit | FitFailure) -> dict[str, float]:
     }
 
 
-def _law_dicts(laws: FittedLaws) -> list[dict[str, Any]]:
+def law_dicts(laws: FittedLaws) -> list[dict[str, Any]]:
     """One per law, the lowest AICc first."""
     return [
         {
@@ -200,86 +177,3 @@ def _law_dicts(laws: FittedLaws) -> list[dict[str, Any]]:
         }
         for law, fit, weight in laws.ranked
     ]
-
-
-_NO_CURVE: Mapping[str, Any] = MappingProxyType(
-    {"variant": "", **_fit_values(FitFailure("there are no runs")), "table": []}
-)
-
-
-def _curve_dict(curve: CurveAnalysis) -> dict[str, Any]:
-    law = curve.fit if isinstance(curve.fit, LogLinearFit) else None
-    test = curve.lack_of_fit
-    return {
-        "variant": curve.variant,
-        "n_runs": curve.points.height,
-        **_fit_values(curve.fit),
-        "formula": law.formula if law else None,
-        "gain_of_next_doubling": asdict(law.doubling) if law else None,
-        "lack_of_fit": asdict(test) if isinstance(test, LackOfFit) else None,
-        "caveat": curve.caveat,
-        "fit_on_runs": _fit_values(curve.fit_on_runs),
-        "fit_weighted": _fit_values(curve.fit_weighted),
-        "diagnostics": _diagnostics_dict(curve.diagnostics),
-        "diagnostics_on_runs": _diagnostics_dict(curve.diagnostics_on_runs),
-        "diagnostics_weighted": _diagnostics_dict(curve.diagnostics_weighted),
-        "laws": _law_dicts(curve.laws) if isinstance(curve.laws, FittedLaws) else [],
-        "laws_failure": curve.laws.reason if isinstance(curve.laws, FitFailure) else None,
-        **_outlook_dict(curve.outlook),
-        "shape": list(curve.shape.words) if isinstance(curve.shape, CurveShape) else [],
-        "table": curve.curve.drop("experiment", "variant", "metric").to_dicts(),
-    }
-
-
-def _diagnostics_dict(found: Diagnostics | FitFailure) -> dict[str, Any] | None:
-    return asdict(found) if isinstance(found, Diagnostics) else None
-
-
-def _outlook_dict(outlook: Outlook | FitFailure) -> dict[str, Any]:
-    if isinstance(outlook, FitFailure):
-        return {
-            "extrapolations": [],
-            "n_needed": None,
-            "doubling": None,
-            "bands": None,
-            "doubt": None,
-            "outlook_failure": outlook.reason,
-        }
-    return {
-        "extrapolations": [asdict(extrapolation) for extrapolation in outlook.extrapolations],
-        "n_needed": asdict(outlook.needed) if outlook.needed else None,
-        "doubling": asdict(outlook.doubling),
-        "bands": outlook.words,
-        "doubt": outlook.doubt,
-        "outlook_failure": None,
-    }
-
-
-def _keyed(overlaps: Iterable[DrawOverlap]) -> dict[str, DrawOverlap]:
-    """Overlaps by size; where an experiment has changed its data set, by size and data set."""
-    keyed: dict[str, DrawOverlap] = {}
-    for overlap in overlaps:
-        size = str(overlap.train_size)
-        keyed[f"{size} {overlap.dataset}" if size in keyed else size] = overlap
-    return keyed
-
-
-def _overlap_dict(overlap: DrawOverlap) -> dict[str, Any]:
-    mean, low, high = overlap.expected_fraction
-    return {
-        "draws": list(overlap.draws),
-        "matrix": overlap.fraction.tolist(),
-        "jaccard": overlap.jaccard.tolist(),
-        "expected": mean,
-        "expected_low": low,
-        "expected_high": high,
-    }
-
-
-def finite(value: Any) -> Any:
-    """Nested lists and dictionaries with NaN and infinity replaced by None."""
-    if isinstance(value, dict):
-        return {key: finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,172 @@
+"""What one learning curve says in sentences: now, twice the data, a target, and what is doubtful."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from tui_datasize.analysis.extrapolate import Outlook
+from tui_datasize.analysis.fits import FitFailure, LackOfFit
+from tui_datasize.analysis.summary import CurveAnalysis
+from tui_datasize.analysis.view import about
+from tui_datasize.answers.answer import Sentence
+from tui_datasize.words import listed, plural
+
+DIGITS = 1
+"""Behind the point, of shares in sentences: a test set of some thousand images tells no more."""
+
+
+def now(curve: CurveAnalysis) -> str:
+    """The mean at the largest size, with its interval."""
+    row = curve.curve.row(-1, named=True)
+    runs = plural(row["n_runs"], "run")
+    return f"{plural(row['train_size'], 'image')}: {mean_and_interval(curve, row)} ({runs})."
+
+
+def mean_and_interval(curve: CurveAnalysis, row: dict[str, Any]) -> str:
+    """A mean with half the width of its interval, or both its ends where one was cut off."""
+    metric, low, high = curve.metric, row["low"], row["high"]
+    mean = metric.text(row["mean"], digits_of(curve))
+    if low is None:
+        return mean
+    if math.isclose(high - row["mean"], row["mean"] - low, rel_tol=1e-6):
+        return f"{mean} ± {bare(metric.difference(high - row['mean'], digits_of(curve)))}"
+    ends = f"{bare(metric.text(low, digits_of(curve)))} to {metric.text(high, digits_of(curve))}"
+    return f"{mean} (95 % interval {ends})"
+
+
+def next_doubling(curve: CurveAnalysis) -> str:
+    """What twice the data are likely to change, and how sure that is."""
+    outlook, size = curve.outlook, 2 * int(curve.curve["train_size"][-1])
+    if isinstance(outlook, FitFailure):
+        return f"{size:,} images: no forecast. {outlook.sentence}"
+    doubling, metric, digits = outlook.doubling, curve.metric, digits_of(curve)
+    change, low, high = (
+        metric.change(value, digits) for value in (doubling.gain, doubling.low, doubling.high)
+    )
+    level = 100 * outlook.bands.nominal
+    return f"{size:,} images: likely {change}, {level:.0f} % sure of {bare(low)} to {bare(high)}."
+
+
+def target(curve: CurveAnalysis) -> str:
+    """How many images the target takes; empty where none is asked."""
+    needed = curve.needed
+    if needed is None:
+        return ""
+    goal = goal_text(curve, needed.target)
+    if needed.above is not None:
+        above = f"{needed.above.train_size:,} ({curve.metric.text(needed.above.mean, digits_of(curve))})"
+        if needed.below is None:
+            return f"{goal}: at most {above.replace(' (', ' images (', 1)}, your smallest size."
+        below = f"{needed.below.train_size:,} ({curve.metric.text(needed.below.mean, digits_of(curve))})"
+        size = about(needed.train_size or needed.above.train_size)
+        return f"{goal}: about {size} images, between your sizes {below} and {above}."
+    if needed.train_size is not None and needed.at_most is not None:
+        return f"{goal}: about {about(needed.train_size)} images, {_bounds(curve)}."
+    if needed.at_least is not None:
+        least = f"more than {needed.at_least:,} images{_sure(needed.at_least_measured)}"
+        return f"{goal}: {least}. Run a larger size to know how many."
+    return f"{goal}: more than {needed.largest:,} images. Run a larger size to know how many."
+
+
+def _bounds(curve: CurveAnalysis) -> str:
+    needed = curve.needed
+    if needed is None or needed.at_most is None:
+        return ""
+    most = f"at most {needed.at_most:,}{_sure(needed.at_most_measured)}"
+    if needed.at_least is None:
+        return most
+    return f"at least {needed.at_least:,}{_sure(needed.at_least_measured)}, {most}"
+
+
+def _sure(measured: float | None) -> str:
+    return "" if measured is None else f" ({100 * measured:.0f} % sure)"
+
+
+def goal_text(curve: CurveAnalysis, value: float) -> str:
+    """A target as it was asked for."""
+    return f"{curve.metric.scale * value:.10g}{' %' if curve.metric.is_share else ''}"
+
+
+def small_gains(curve: CurveAnalysis) -> str:
+    """From which size on a doubling buys little."""
+    outlook = curve.outlook
+    if isinstance(outlook, FitFailure):
+        return ""
+    doubling = outlook.doubling
+    amount = f"{curve.metric.scale * doubling.delta:.10g}{' points' if curve.metric.is_share else ''}"
+    if doubling.small_from is None:
+        return f"These runs cannot tell where a doubling gains less than {amount}."
+    text = f"From about {about(doubling.small_from)} images on a doubling gains less than {amount}"
+    is_within = doubling.small_from <= int(curve.curve["train_size"][-1])
+    if is_within and doubling.may_be_more:
+        return f"{text}, though the next one may still gain more."
+    if not is_within and doubling.may_be_less:
+        return f"{text}, though the next one may already gain less."
+    return f"{text}."
+
+
+def doubts(curve: CurveAnalysis) -> Iterator[Sentence]:
+    """What speaks against the forecast and against the log-linear law."""
+    outlook = curve.outlook
+    if isinstance(outlook, Outlook):
+        if outlook.faults:
+            found = listed(outlook.faults)
+            yield Sentence(f"The curve is {found}: take the forecast as a guess.", "warning")
+        if outlook.scatter:
+            yield Sentence(
+                "With one run a size, scatter and shape look alike: the runs lie "
+                f"{100 * outlook.scatter:.0f} % of the error off the laws, and the forecast is less sure by "
+                "that. Run more seeds.",
+                "warning",
+            )
+        if outlook.reach is not None:
+            reach = curve.metric.difference(outlook.reach, digits_of(curve))
+            largest = f"{curve.fitted_sizes[-1]:,}"
+            yield Sentence(
+                f"The mean at {largest} images is known to ± {reach}, more than the forecast allows for. Run "
+                "more seeds or draws first.",
+                "warning",
+            )
+
+
+def of_the_law(curve: CurveAnalysis) -> str:
+    """Whether the log-linear law holds; empty where there is none."""
+    test = curve.lack_of_fit
+    if isinstance(curve.fit, FitFailure):
+        return ""
+    if isinstance(test, LackOfFit):
+        if curve.is_law_rejected:
+            return f"The log-linear law fits badly ({test.words}): use the averaged curve."
+        return f"The log-linear law is not rejected ({test.words})."
+    return f"Whether the log-linear law holds cannot be tested. {test.sentence}"
+
+
+def of_the_bands(outlook: Outlook) -> str:
+    """How often such a forecast was right."""
+    bands = outlook.bands
+    text = (
+        f"Bands made for {100 * bands.nominal:.0f} % held for {_range(bands.held)} of {bands.curves:,} "
+        f"public curves of {bands.data_sets} data sets left out of their calibration ({bands.source})."
+    )
+    if not bands.is_of_errors:
+        return f"{text} Those are error rates: for this metric that has not been measured."
+    if bands.held_ill_shaped:
+        return f"{text} On curves of such a shape they held for {_range(bands.held_ill_shaped)}."
+    return text
+
+
+def _range(ends: tuple[float, float]) -> str:
+    shown = dict.fromkeys(f"{100 * end:.0f}" for end in ends)
+    return f"{' to '.join(shown)} %"
+
+
+def bare(text: str) -> str:
+    """A value without its unit, where the unit is written once for several."""
+    return text.removesuffix(" points").removesuffix(" %").removesuffix(" s")
+
+
+def digits_of(curve: CurveAnalysis) -> int | None:
+    """Digits behind the point in sentences; None for as many as tables have."""
+    return DIGITS if curve.metric.is_share else None

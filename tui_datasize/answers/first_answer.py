@@ -1,0 +1,168 @@
+"""What to read first: how good now, how much better with twice the data, how many images for a target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+import polars as pl
+
+from tui_datasize.analysis.curve import Metric
+from tui_datasize.analysis.extrapolate import Outlook
+from tui_datasize.analysis.summary import CurveAnalysis
+from tui_datasize.answers import ahead
+from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
+from tui_datasize.answers.axes import SIZE_AXIS, metric_axis
+from tui_datasize.answers.learning_curve import chart
+from tui_datasize.answers.record import Record, numbers
+from tui_datasize.runlog.schema import Schema
+from tui_datasize.words import plural
+
+ANSWER: Schema = MappingProxyType(
+    {
+        "experiment": pl.String,
+        "variant": pl.String,
+        "metric": pl.String,
+        "train_size": pl.Int64,
+        "n_runs": pl.Int64,
+        "mean": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "next_size": pl.Int64,
+        "gain": pl.Float64,
+        "gain_low": pl.Float64,
+        "gain_high": pl.Float64,
+        "target": pl.Float64,
+        "images_needed": pl.Int64,
+        "images_low": pl.Int64,
+        "images_high": pl.Int64,
+        "method": pl.String,
+    }
+)
+"""A variant a row: the mean at its largest train size with its 95 % interval, the change that the next
+doubling brings with its 90 % band, and the images that the target takes with their bounds. `method` is
+"measured" where two sizes that were run lie around the target, "forecast" where the laws tell, "beyond" where
+the size is unknown and above `images_low`; null without a target."""
+
+_COLUMNS = (
+    Column("train_size", "train size"),
+    Column("n_runs", "runs"),
+    Column("mean", "mean", "value"),
+    Column("low", "95 % from", "value"),
+    Column("high", "to", "value"),
+    Column("gain", "next doubling", "difference"),
+    Column("gain_low", "90 % from", "difference"),
+    Column("gain_high", "to", "difference"),
+    Column("images_needed", "images for target"),
+    Column("images_low", "more than"),
+)
+_FIRST_VARIANTS = 4
+"""That have sentences of their own; the table has all."""
+
+
+def ask(record: Record) -> Answer:
+    """Now, the next doubling and the target, of the variant that is best now where there are several."""
+    curves = record.curves
+    if not curves:
+        return does_not_apply(
+            "No run of this experiment has succeeded with this metric yet. Queue it or choose another metric."
+        )
+    best, *rest = sorted(curves, key=lambda curve: _rank(record, curve))
+    table = answer_table(curves)
+    if rest:
+        headline, sentences = _compared(best, rest)
+        shown = [Table(table, _COLUMNS, record.metric)]
+    else:
+        headline, sentences, shown = ahead.now(best), list(_ahead(best)), []
+    return Answer(
+        headline,
+        [*sentences, *ahead.doubts(best)],
+        shown,
+        [*([compared_chart(record.metric, curves)] if rest else []), chart(best)],
+        _counted(record),
+        rows=lambda: table,
+    )
+
+
+def compared_chart(metric: Metric, curves: tuple[CurveAnalysis, ...]) -> Chart:
+    """The means of several variants in one chart."""
+    lines = [
+        Line(
+            curve.variant or "base",
+            curve.curve["train_size"].to_list(),
+            numbers(curve.curve["mean"], metric.scale),
+            index,
+        )
+        for index, curve in enumerate(curves)
+    ]
+    return Chart(f"{metric.title.lower()} against train size", SIZE_AXIS, metric_axis(metric), lines)
+
+
+def answer_table(curves: tuple[CurveAnalysis, ...]) -> pl.DataFrame:
+    """The answer of each curve, schema `ANSWER`."""
+    return pl.DataFrame([_row(curve) for curve in curves], schema=dict(ANSWER))
+
+
+def _rank(record: Record, curve: CurveAnalysis) -> tuple[int, float]:
+    """The largest size first, the best mean first."""
+    row = curve.curve.row(-1, named=True)
+    return -row["train_size"], -row["mean"] if record.metric.higher_is_better else row["mean"]
+
+
+def _ahead(curve: CurveAnalysis) -> Iterator[Sentence]:
+    yield Sentence(ahead.next_doubling(curve))
+    if text := ahead.target(curve):
+        yield Sentence(text, "good")
+    if text := ahead.small_gains(curve):
+        yield Sentence(text, "aside")
+
+
+def _compared(best: CurveAnalysis, rest: list[CurveAnalysis]) -> tuple[str, list[Sentence]]:
+    """The best variant first, the others as far as there is room for sentences."""
+    variants = [best, *rest]
+    headline = f"{best.variant or 'the base'} is best of {len(variants)} variants. {ahead.now(best)}"
+    told = [
+        Sentence(f"{curve.variant or 'base'}: {text}", "good" if text is aim else "plain")
+        for curve in variants[:_FIRST_VARIANTS]
+        for aim in [ahead.target(curve)]
+        for text in (ahead.next_doubling(curve) if curve is best else ahead.now(curve), aim)
+        if text
+    ]
+    return headline, told
+
+
+def _counted(record: Record) -> str:
+    """How many runs are used, and how many are not."""
+    used = sum(curve.points.height for curve in record.curves)
+    left = record.runs.height - used
+    return f"{plural(used, 'run')} used" + (f", {left:,} unfinished or without this metric" if left else "")
+
+
+def _row(curve: CurveAnalysis) -> Mapping[str, object]:
+    row, outlook, needed = curve.curve.row(-1, named=True), curve.outlook, curve.needed
+    doubling = outlook.doubling if isinstance(outlook, Outlook) else None
+    method = None
+    if needed is not None:
+        method = "measured" if needed.is_measured else "forecast" if needed.train_size else "beyond"
+    return {
+        **{name: row[name] for name in ("experiment", "variant", "metric", "train_size", "n_runs")},
+        **{name: row[name] for name in ("mean", "low", "high")},
+        "next_size": 2 * row["train_size"],
+        "gain": doubling and doubling.gain,
+        "gain_low": doubling and doubling.low,
+        "gain_high": doubling and doubling.high,
+        "target": needed and needed.target,
+        "images_needed": needed and needed.train_size,
+        "images_low": needed and _least(curve),
+        "images_high": needed and (needed.above.train_size if needed.above else needed.at_most),
+        "method": method,
+    }
+
+
+def _least(curve: CurveAnalysis) -> int | None:
+    needed = curve.needed
+    if needed is None:
+        return None
+    if needed.above is not None:
+        return needed.below.train_size if needed.below else None
+    return needed.at_least or needed.largest

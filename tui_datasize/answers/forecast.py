@@ -1,0 +1,56 @@
+"""Beyond the largest size: the metric that the average of the laws foresees, and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import polars as pl
+
+from tui_datasize.analysis.extrapolate import Outlook
+from tui_datasize.analysis.fits import FitFailure
+from tui_datasize.answers import ahead
+from tui_datasize.answers.answer import Answer, Column, Sentence, Table, does_not_apply
+from tui_datasize.answers.learning_curve import chart
+from tui_datasize.answers.record import NO_RUN, Record, named
+
+_COLUMNS = (
+    Column("train_size", "train size"),
+    Column("factor", "times the largest", "number"),
+    Column("value", "forecast", "value"),
+    Column("low", "band from", "value"),
+    Column("high", "to", "value"),
+    Column("nominal", "made for", "share"),
+    Column("measured", "held on public curves", "share"),
+)
+
+
+def ask(record: Record) -> Answer:
+    """The average of the laws at twice, four and eight times the largest size, with its band."""
+    if not record.curves:
+        return does_not_apply(NO_RUN)
+    known = [(curve, curve.outlook) for curve in record.curves if isinstance(curve.outlook, Outlook)]
+    if not known:
+        outlook = record.curves[0].outlook
+        why = outlook.sentence if isinstance(outlook, FitFailure) else ""
+        return does_not_apply(f"No forecast. {why}")
+    table = pl.concat(
+        pl.DataFrame([asdict(point) for point in outlook.extrapolations]).with_columns(
+            pl.lit(curve.variant).alias("variant"), pl.col("measured").cast(pl.Float64)
+        )
+        for curve, outlook in known
+    )
+    first, *others = (named(curve.variant, ahead.next_doubling(curve)) for curve, _ in known)
+    small = (named(curve.variant, ahead.small_gains(curve)) for curve, _ in known)
+    return Answer(
+        first,
+        [
+            *(Sentence(text) for text in others),
+            *(Sentence(text) for text in small if text),
+            *(sentence for curve, _ in known for sentence in ahead.doubts(curve)),
+            Sentence(ahead.of_the_bands(known[0][1]), "aside"),
+        ],
+        [Table(table, _COLUMNS, record.metric)],
+        [chart(curve) for curve, _ in known],
+        "average of the laws, weighed by AICc",
+        rows=lambda: table,
+    )

@@ -1,0 +1,131 @@
+"""The laws: the log-linear one as it was published, all others, and what their residuals say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from tui_datasize.analysis.averaging import FittedLaws
+from tui_datasize.analysis.diagnostics import Diagnostics
+from tui_datasize.analysis.fits import FitFailure, LogLinearFit
+from tui_datasize.analysis.fits_table import fits_table
+from tui_datasize.analysis.summary import POOLED_SE, CurveAnalysis
+from tui_datasize.answers import ahead
+from tui_datasize.answers.answer import Answer, Column, Sentence, Table, does_not_apply
+from tui_datasize.answers.learning_curve import chart
+from tui_datasize.answers.record import NO_RUN, Record, named
+
+_FLAGGED_TOLD = 3
+_PUBLISHED = (
+    Column("fitted_to", "fitted to", "text"),
+    Column("slope", "slope", "number"),
+    Column("stderr", "SE", "number"),
+    Column("t", "t", "number"),
+    Column("p", "p", "p"),
+    Column("slope_low", "95 % from", "number"),
+    Column("slope_high", "to", "number"),
+    Column("intercept", "intercept", "number"),
+    Column("intercept_stderr", "SE", "number"),
+    Column("r2", "r²", "number"),
+    Column("r2_adjusted", "adjusted r²", "number"),
+    Column("f", "F", "number"),
+    Column("f_p", "p of F", "p"),
+)
+_RESIDUALS = (
+    Column("fitted_to", "residuals of the fit to", "text"),
+    Column("n_points", "points"),
+    Column("aic", "AIC", "number"),
+    Column("bic", "BIC", "number"),
+    Column("durbin_watson", "Durbin-Watson", "number"),
+    Column("omnibus", "omnibus", "number"),
+    Column("omnibus_p", "p", "p"),
+    Column("jarque_bera", "Jarque-Bera", "number"),
+    Column("jarque_bera_p", "p", "p"),
+    Column("condition_number", "condition number", "number"),
+    Column("largest_cooks_distance", "largest Cook's distance", "number"),
+)
+_LAWS = (
+    Column("law", "law", "text"),
+    Column("formula", "formula", "text"),
+    Column("parameters", "parameters", "text"),
+    Column("fit_failure", "why not fitted", "text"),
+    Column("rmse", "RMSE", "number"),
+    Column("aicc", "AICc", "number"),
+    Column("weight", "weight in the average", "share"),
+)
+
+
+def ask(record: Record) -> Answer:
+    """The published law with its tables, and all laws by their weight in the forecast."""
+    curves = record.curves
+    if not curves:
+        return does_not_apply(NO_RUN)
+    table = fits_table(curves)
+    published = pl.col("law") == "log-linear"
+    is_fitted = pl.col("slope").is_not_null()
+    first, *others = (named(curve.variant, _law_told(curve)) for curve in curves)
+    return Answer(
+        first,
+        [
+            *(Sentence(text) for text in others),
+            *(Sentence(named(curve.variant, text)) for curve in curves for text in _judged(curve)),
+            *(
+                Sentence(named(curve.variant, text), "aside")
+                for curve in curves
+                for text in _residuals(curve)
+            ),
+        ],
+        [
+            Table(table.filter(published & is_fitted), _PUBLISHED, record.metric, "Log-linear law", True),
+            Table(table.filter(published & is_fitted), _RESIDUALS, record.metric, "Its residuals", True),
+            Table(table.filter(~published), _LAWS, record.metric, "All laws, of the error", True),
+        ],
+        [chart(curve, with_laws=True) for curve in curves],
+        "log-linear law, and the laws of the forecast",
+        rows=lambda: table,
+    )
+
+
+def _law_told(curve: CurveAnalysis) -> str:
+    """What the published law says of the next doubling."""
+    fit, metric = curve.fit, curve.metric
+    if isinstance(fit, FitFailure):
+        return f"No log-linear law. {fit.sentence}"
+    gain, digits = fit.doubling, ahead.digits_of(curve)
+    change, low, high = (metric.change(value, digits) for value in (gain.value, gain.low, gain.high))
+    return (
+        f"{change} a doubling by the log-linear law, 95 % sure of {ahead.bare(low)} to {ahead.bare(high)}: "
+        f"{metric.title.lower()} = {fit.formula}, r² {fit.r2:.3f}."
+    )
+
+
+def _judged(curve: CurveAnalysis) -> Iterator[str]:
+    if text := ahead.of_the_law(curve):
+        yield text
+    if isinstance(curve.laws, FittedLaws):
+        yield from curve.laws.words
+    elif isinstance(curve.fit, LogLinearFit):
+        yield f"No other law. {curve.laws.sentence}"
+
+
+def _residuals(curve: CurveAnalysis) -> Iterator[str]:
+    """What the columns mean, and the points that sway a fit, the gravest first."""
+    if isinstance(curve.fit_weighted, LogLinearFit):
+        yield f"Weighted by 1/SE²: {POOLED_SE}."
+    for one in curve.published:
+        found = one.diagnostics
+        if not isinstance(found, Diagnostics):
+            if isinstance(one.fit, LogLinearFit):
+                yield f"Residuals of the fit to {one.fitted_to} cannot be judged. {found.sentence}"
+            continue
+        flagged = sorted(found.flagged, key=lambda point: -point.cooks_distance)
+        for point in flagged[:_FLAGGED_TOLD]:
+            whose = "one run of " if one.fitted_to == "runs" else ""
+            yield (
+                f"The fit to {one.fitted_to} leans on {whose}{point.train_size:,.0f} images: Cook's distance "
+                f"{point.cooks_distance:.2f}, leverage {point.leverage:.2f}, studentised residual "
+                f"{point.studentised_deleted:.2f}."
+            )
+        if len(flagged) > _FLAGGED_TOLD:
+            yield f"{len(flagged) - _FLAGGED_TOLD:,} more such points: `analyze --json`."

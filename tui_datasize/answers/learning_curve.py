@@ -1,0 +1,161 @@
+"""The learning curve: mean and spread of a metric at each train size, with the laws and what lies beyond."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from tui_datasize.analysis.averaging import FittedLaws
+from tui_datasize.analysis.curve import learning_curve
+from tui_datasize.analysis.extrapolate import Extrapolation
+from tui_datasize.analysis.fits import FitFailure, LogLinearFit
+from tui_datasize.analysis.fitting import LawFit
+from tui_datasize.analysis.laws import flipped
+from tui_datasize.analysis.shape import CurveShape
+from tui_datasize.analysis.summary import CurveAnalysis, average_curve
+from tui_datasize.answers import ahead
+from tui_datasize.answers.answer import Answer, Band, Chart, Column, Line, Sentence, Table, does_not_apply
+from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
+from tui_datasize.answers.record import NO_RUN, Record, named, numbers
+from tui_datasize.words import plural
+
+_LAW_POINTS = 80
+_LEAST_WEIGHT = 0.1
+"""Laws that count less in the average are not drawn by themselves."""
+
+
+def ask(record: Record) -> Answer:
+    """The means over the runs of each train size, and their intervals."""
+    curves = record.curves
+    if not curves:
+        return does_not_apply(NO_RUN)
+    first, *others = (named(curve.variant, _told(curve)) for curve in curves)
+    return Answer(
+        first,
+        [Sentence(text) for text in others]
+        + [Sentence(named(curve.variant, text), "note") for curve in curves for text in _shape(curve)],
+        [Table(pl.concat([curve.curve for curve in curves]), _COLUMNS, record.metric)],
+        [chart(curve) for curve in curves],
+        "a dot per run, means with their 95 % interval, forecast with its band",
+        rows=lambda: learning_curve(record.all_runs, record.metric.name),
+    )
+
+
+_COLUMNS = (
+    *SIZE_AND_RUNS,
+    Column("mean", "mean", "value"),
+    Column("sd", "SD", "spread"),
+    Column("low", "95 % from", "value"),
+    Column("high", "to", "value"),
+    Column("min", "min", "value"),
+    Column("max", "max", "value"),
+)
+
+
+def _told(curve: CurveAnalysis) -> str:
+    metric, (first, *_) = curve.metric, curve.curve.iter_rows(named=True)
+    last = curve.curve.row(-1, named=True)
+    if curve.curve.height == 1:
+        return ahead.now(curve)
+    start, end = (metric.text(row["mean"], ahead.digits_of(curve)) for row in (first, last))
+    sizes = f"from {first['train_size']:,} to {plural(last['train_size'], 'image')}"
+    return f"{ahead.bare(start)} to {end} {sizes}."
+
+
+def _shape(curve: CurveAnalysis) -> Sequence[str]:
+    return curve.shape.words if isinstance(curve.shape, CurveShape) else ()
+
+
+def chart(curve: CurveAnalysis, *, with_laws: bool = False) -> Chart:
+    """Runs, means, the average of laws with its band beyond, the target.
+
+    Args:
+        curve: With at least one run.
+        with_laws: Whether the log-linear law and each law of the average are drawn too.
+    """
+    beyond = extrapolations(curve)
+    lines = [
+        *(_laws(curve) if with_laws else ()),
+        *_average(curve, beyond),
+        *(_published(curve) if with_laws else ()),
+        *_target(curve, beyond),
+        *_measured(curve),
+    ]
+    return Chart(
+        named(
+            curve.variant, f"{curve.metric.title.lower()} against train size{', with the laws' * with_laws}"
+        ),
+        SIZE_AXIS,
+        metric_axis(curve.metric),
+        lines,
+        [_band_beyond(curve, beyond), _interval(curve)],
+    )
+
+
+def extrapolations(curve: CurveAnalysis) -> Sequence[Extrapolation]:
+    """What is foreseen beyond the runs; nothing where there is no forecast."""
+    return () if isinstance(curve.outlook, FitFailure) else curve.outlook.extrapolations
+
+
+def _measured(curve: CurveAnalysis) -> Iterator[Line]:
+    runs, means, scale = curve.points, curve.curve, curve.metric.scale
+    sizes = means["train_size"].to_list()
+    yield Line(
+        "run", runs["train_size"].to_list(), numbers(runs["value"], scale), "run", "small", is_joined=False
+    )
+    yield Line("mean", sizes, numbers(means["mean"], scale), "mean", "dot")
+
+
+def _published(curve: CurveAnalysis) -> Iterator[Line]:
+    if isinstance(curve.fit, LogLinearFit):
+        sizes = curve.fitted_sizes
+        ends = [sizes[0], 2 * sizes[-1]]
+        for name, fit in (("log-linear, all runs", curve.fit_on_runs), ("log-linear", curve.fit)):
+            if isinstance(fit, LogLinearFit):
+                values = [fit.predict(size).value for size in ends]
+                yield Line(name, ends, numbers(values, curve.metric.scale), "law")
+
+
+def _target(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> Iterator[Line]:
+    target = curve.question.target
+    if target is not None:
+        sizes = [*curve.curve["train_size"], *(point.train_size for point in beyond)]
+        yield Line("target", [min(sizes), max(sizes)], [curve.metric.scale * target] * 2, "target")
+
+
+def _average(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> Iterator[Line]:
+    known, scale = average_curve(curve, _LAW_POINTS), curve.metric.scale
+    if known is None:
+        return
+    yield Line("forecast", known["train_size"].to_list(), numbers(known["value"], scale), "forecast")
+    places = [point.train_size for point in beyond]
+    yield Line("", places, numbers([p.value for p in beyond], scale), "forecast", "diamond", is_joined=False)
+
+
+def _laws(curve: CurveAnalysis) -> Iterator[Line]:
+    """The laws that make up the average, thin."""
+    known = average_curve(curve, _LAW_POINTS)
+    if known is None or not isinstance(curve.laws, FittedLaws):
+        return
+    sizes = known["train_size"].to_numpy()
+    for _, fit, weight in curve.laws.ranked:
+        if isinstance(fit, LawFit) and weight > _LEAST_WEIGHT:
+            values = np.asarray(flipped(curve.laws.loss, fit.errors_at(sizes)), dtype=float)
+            y = numbers(values.tolist(), curve.metric.scale)
+            yield Line(fit.law.name, sizes.tolist(), y, "muted", is_thin=True)
+
+
+def _interval(curve: CurveAnalysis) -> Band:
+    known, scale = curve.curve.drop_nulls("low"), curve.metric.scale
+    name = "95 % interval of the mean" if known.height > 1 else ""
+    sizes = known["train_size"].to_list()
+    return Band(sizes, numbers(known["low"], scale), numbers(known["high"], scale), "mean", name)
+
+
+def _band_beyond(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> Band:
+    scale = curve.metric.scale
+    low, high = (numbers([getattr(point, end) for point in beyond], scale) for end in ("low", "high"))
+    name = f"{100 * beyond[0].nominal:.0f} % band of the forecast" if beyond else ""
+    return Band([point.train_size for point in beyond], low, high, "forecast", name)

@@ -1,0 +1,46 @@
+"""Answers as plain values for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tui_datasize.answers.answer import Answer, Table
+from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.answers.values import finite
+from tui_datasize.render.cells import columns_of
+
+SCHEMA_VERSION = 2
+"""Of what `analyze --json` prints; 1 had no answers and no version."""
+
+
+def answers_dict(answers: Mapping[str, Answer]) -> dict[str, Any]:
+    """Answers by the names of their questions, NaN and infinity as None."""
+    plain: dict[str, Any] = finite(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "answers": [_answer(name, answer) for name, answer in answers.items()],
+        }
+    )
+    return plain
+
+
+def _answer(name: str, answer: Answer) -> dict[str, Any]:
+    return {
+        "name": name,
+        "title": QUESTIONS[name].title,
+        "headline": answer.headline,
+        "sentences": [{"tone": sentence.tone, "text": sentence.text} for sentence in answer.sentences],
+        "about": answer.about,
+        "why_not": answer.why_not,
+        "tables": [_table(table) for table in answer.tables],
+    }
+
+
+def _table(table: Table) -> dict[str, Any]:
+    columns = columns_of(table)
+    return {
+        "title": table.title,
+        "columns": [{"name": column.name, "title": column.title, "kind": column.kind} for column in columns],
+        "rows": table.frame.select(list(dict.fromkeys(column.name for column in columns))).to_dicts(),
+    }
