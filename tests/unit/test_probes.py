@@ -19,7 +19,7 @@ from tests.unit.fake_nvml import FakeGpu, FakeNvml
 from tests.unit.test_store import new_job
 from tui_datasize.cli import doctor
 from tui_datasize.cli.dispatch import main as run_command
-from tui_datasize.jobs import probes
+from tui_datasize.jobs import cards, probes
 from tui_datasize.jobs.authority import Authority
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.faults import FaultKind
@@ -84,7 +84,7 @@ class Machine:
         self._stack = stack
         monkeypatch.setattr(
             "tui_datasize.jobs.scheduler.DeviceMonitor",
-            lambda used: DeviceMonitor(self.nvml, self.environment, used=used),
+            lambda **asked: DeviceMonitor(self.nvml, self.environment, **asked),
         )
         store = stack.enter_context(_closing(Store(self.project.queue)))
         with store.transaction():
@@ -165,9 +165,9 @@ def test_what_a_probe_found_is_kept_for_this_driver_torch_and_boot(
     machine.begin()
     machine.pass_time()
     assert len(machine.spawner.asked) == 1
-    for what, value in (("boot_id", "another"), ("_torch_version", "9.9")):
+    for module, what in ((probes, "boot_id"), (cards, "version")):
         machine.end_run(Outcome.SUCCEEDED)
-        monkeypatch.setattr(probes, what, lambda value=value: value)
+        monkeypatch.setattr(module, what, lambda *_: "another")
         asked = len(machine.spawner.asked)
         machine.begin()
         machine.pass_time()
@@ -328,6 +328,21 @@ def test_forgotten_gpus_have_no_fault(machine: Machine) -> None:
     assert machine.fault()
     QueueClient(machine.project).forget_gpus()
     assert machine.client.faults() == []
+
+
+def test_a_scheduler_forgets_gpus_as_soon_as_the_queue_does(machine: Machine) -> None:
+    machine.pass_time()
+    machine.end_run(Outcome.SUCCEEDED)
+    machine.client.forget_gpus()
+    machine.pass_time()
+    # One that is still there is tried again.
+    assert len(machine.spawner.asked) == 2
+    machine.nvml.gpus.clear()
+    machine.pass_time()
+    assert "GPU-a) is gone" in machine.scheduler._ledger.report.problem
+    machine.client.forget_gpus()
+    machine.pass_time()
+    assert "is gone" not in machine.scheduler._ledger.report.problem
 
 
 @pytest.mark.parametrize(

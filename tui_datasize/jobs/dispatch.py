@@ -243,9 +243,10 @@ class Dispatcher:
 
     def _candidate(self, job: QueuedJob, gpu_bytes: int, *, can_share: bool) -> WaitingJob:
         """A job as placement sees it; without a GPU nothing is asked about its memory."""
-        need = (
-            memory.need(self._store.learned(job.workload), job.train_size, gpu_bytes) if gpu_bytes else None
-        )
+        need = None
+        if gpu_bytes:
+            learned, context_bytes = self._store.learned(job.workload), self._ledger.context_bytes
+            need = memory.need(learned, job.train_size, gpu_bytes, context_bytes)
         return WaitingJob(
             *(job.run_id, job.priority, job.position, job.alone),
             peak_bytes=need.process_bytes + need.lane_bytes if need else None,

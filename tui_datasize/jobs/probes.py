@@ -17,9 +17,9 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tui_datasize.jobs.cards import software
 from tui_datasize.jobs.faults import FaultKind
 from tui_datasize.jobs.gpus import VISIBLE_VARIABLE, DeviceReport, Gpu
 from tui_datasize.jobs.preloader import TAG_LENGTH, named
@@ -86,6 +86,7 @@ class CardProbes:
         self._running: dict[str, _Probe] = {}
         self._pauses: dict[str, _Pause] = {}
         self._worked_since_s: dict[str, float] = {}
+        self._forgettings = store.cards.forgettings()
 
     def look(self, report: DeviceReport) -> bool:
         """Take in what the probes have found, and return whether any has ended.
@@ -95,8 +96,10 @@ class CardProbes:
         """
         if report is not self._report:
             self._report = report
-            self._circumstances = f"{report.driver_version} {_torch_version()} {boot_id()}"
+            used_with = software(report.driver_version)
+            self._circumstances = used_with and f"{used_with} {boot_id()}"
             self._forget_absent()
+        self._forget_forgotten()
         ended = [device for device, probe in self._running.items() if self._is_over(device, probe)]
         for device in ended:
             os.close(self._running.pop(device).output)
@@ -198,6 +201,14 @@ class CardProbes:
             with self._store.transaction():
                 self._store.cards.note_proven(device, circumstances)
 
+    def _forget_forgotten(self) -> None:
+        """Know nothing more of any GPU once somebody had the queue forget them all."""
+        forgettings = self._store.cards.forgettings()
+        if forgettings != self._forgettings:
+            self._forgettings = forgettings
+            for known in (self._found_with, self._pauses, self._worked_since_s):
+                known.clear()
+
     def _forget_absent(self) -> None:
         """Have GPUs tried again that were at fault or gone; one that is not there has no fault."""
         if not self._report.driver_version:
@@ -295,13 +306,6 @@ def _environment(device: str) -> dict[str, str]:
 
 def _read(output: int) -> str:
     return os.pread(output, _MOST_OUTPUT_BYTES, 0).decode(errors="replace")
-
-
-def _torch_version() -> str:
-    try:
-        return version("torch")
-    except PackageNotFoundError:
-        return ""
 
 
 if __name__ == "__main__":
