@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import fake_spec
 from tests.stand_ins import FakeClock, FakeSpawner
 from tests.unit.fake_nvml import FakeGpu, FakeNvml
 from tests.unit.test_store import new_job
@@ -28,7 +29,7 @@ from tui_datasize.jobs.ledger import DeviceLimits
 from tui_datasize.jobs.probes import verdict
 from tui_datasize.jobs.scheduler import Scheduler, SchedulerSettings
 from tui_datasize.jobs.slots import all_slots
-from tui_datasize.jobs.spawn import ProbeRequest, SpawnRequest, Worker
+from tui_datasize.jobs.spawn import SideRequest, SpawnRequest, Worker
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.atomic import write_json
@@ -47,12 +48,16 @@ class Spawner(FakeSpawner):
     def __init__(self) -> None:
         super().__init__()
         self.refusal: dict[str, object] | None = None
-        self.asked: list[ProbeRequest] = []
+        self.asked: list[SideRequest] = []
+        self.decoders: list[tuple[SideRequest, Worker]] = []
         self.is_slow = False
         self.slots_seen: list[bool] = []
         """Whether all slots were held by each of the probes."""
 
-    def probe(self, request: ProbeRequest) -> Worker:
+    def call(self, request: SideRequest) -> Worker:
+        if request.module == "tui_datasize.training.datasets":
+            self.decoders.append((request, Worker(ProcessIdentity.current())))
+            return self.decoders[-1][1]
         self.asked.append(request)
         device = request.environment["CUDA_VISIBLE_DEVICES"]
         with all_slots(device, 1, Path("/other")) as slots:
@@ -313,6 +318,29 @@ def test_a_probe_that_nothing_ends_is_given_up_and_keeps_its_gpu(
     assert killed == [os.getpid()]
     assert "its driver does not answer" in machine.fault()
     assert len(machine.spawner.asked) == 1
+
+
+def test_images_are_decoded_before_a_run_takes_a_gpu_for_them(machine: Machine) -> None:
+    photos = fake_spec(dataset="imagefolder:photos", image_px=64)
+    with _closing(Store(machine.project.queue)) as store, store.transaction():
+        document = {"spec": photos.to_dict(), "data_dir": "/data"}
+        store.add(new_job("photos", priority=9, document=json.dumps(document)))
+    machine.pass_time()
+    ((request, decoder),) = machine.spawner.decoders
+    assert request.arguments == ("imagefolder:photos", str(machine.project.root), "64")
+    assert request.environment["DATASIZE_DATA"] == "/data"
+    assert request.environment["CUDA_VISIBLE_DEVICES"] == ""
+    assert request.slots == ()
+    # A job behind it has the GPU meanwhile.
+    assert [start.runs[0].run_id for start in machine.spawner.started] == ["r0"]
+    told = "waiting: the images of imagefolder:photos are decoded before a run takes a GPU"
+    assert machine.client.waits_for_slots() == told
+    decoder.is_gone = True
+    machine.end_run(Outcome.SUCCEEDED)
+    machine.pass_time()
+    assert [start.runs[0].run_id for start in machine.spawner.started] == ["r0", "photos"]
+    assert machine.client.waits_for_slots() == ""
+    assert len(machine.spawner.decoders) == 1
 
 
 def test_a_probe_ends_by_itself_though_it_hangs() -> None:

@@ -82,12 +82,12 @@ class Cards:
         )
 
     def taken(self) -> list[str]:
-        """For each GPU that the jobs of others keep from taking ours: the GPU, and by whom."""
+        """What keeps GPUs from taking our jobs: those of others and whose they are, or images to decode."""
         rows = self._connection.execute("SELECT taken FROM cards WHERE taken != '' ORDER BY taken")
         return [sentence for (sentence,) in rows]
 
     def note_taken(self, sentences: Mapping[str, str]) -> None:
-        """Note by UUID who keeps GPUs taken; the others are not."""
+        """Note what keeps them, by UUID or data set; nothing else does."""
         self._connection.execute("UPDATE cards SET taken = ''")
         self._connection.executemany(
             "INSERT INTO cards (uuid, taken) VALUES (?, ?) "

@@ -74,6 +74,7 @@ class DeviceLedger:
         self._others: Mapping[str, int] = {}
         self._slots_published: int | None = None
         self._taken_published: Mapping[str, str] | None = None
+        self._decoding: Sequence[str] = ()
 
     def set_limits(self, limits: DeviceLimits) -> None:
         """Take other limits for what is started from now on; what runs beyond them goes on."""
@@ -165,14 +166,22 @@ class DeviceLedger:
         """Jobs on a GPU at once, those of others included."""
         return self._limits.max_jobs_per_gpu or self._limits.slots_per_gpu
 
+    def tell_decoding(self, datasets: Sequence[str]) -> None:
+        """Let clients know for which data sets no GPU is taken yet."""
+        if datasets != self._decoding:
+            self._decoding = datasets
+            self._publish_taken()
+
     def _publish_taken(self) -> None:
-        """Let clients know which GPUs the jobs of others keep from taking any of ours, and whose they are."""
+        """Let clients know what keeps GPUs from taking jobs: jobs of others and whose, or images."""
         ours = {runs[0].job.device for runs in self._supervisor.workers()}
         taken = {
             gpu.uuid: f"{gpu.title} is taken by {_named(self._foreign(gpu))}"
             for gpu in self._report.gpus
             if not gpu.fault and gpu.uuid not in ours and self._others[gpu.uuid] >= self._most_jobs()
         }
+        decoding = "the images of {} are decoded before a run takes a GPU"
+        taken |= {name: decoding.format(name) for name in self._decoding}
         if taken != self._taken_published:
             with self._store.transaction():
                 self._store.cards.note_taken(taken)

@@ -24,13 +24,16 @@ from tui_datasize.jobs.faults import FaultKind
 from tui_datasize.jobs.gpus import VISIBLE_VARIABLE, DeviceReport, Gpu
 from tui_datasize.jobs.preloader import TAG_LENGTH, named
 from tui_datasize.jobs.process import describe_status
-from tui_datasize.jobs.spawn import ONE_THREAD, PROBE_COMMAND, ProbeRequest, Spawner, Worker
+from tui_datasize.jobs.spawn import ONE_THREAD, SideRequest, Spawner, Worker
 from tui_datasize.jobs.store import Store
+from tui_datasize.programs import python_module
 from tui_datasize.runlog.claim import TAG_VARIABLE
 from tui_datasize.runlog.identity import boot_id
 
 PROBE_CALL = "tui_datasize.training.accelerator.probe:main"
 """Computes on the GPU that `CUDA_VISIBLE_DEVICES` names, and says in a line of JSON what is wrong with it."""
+_MODULE = "tui_datasize.jobs.probes"
+"""This one, whose `main` is the process of a probe."""
 LIMIT_S = 15
 """Seconds that it may compute."""
 _PATIENCE_S = 60.0
@@ -133,7 +136,7 @@ class CardProbes:
         """
         output = os.memfd_create("probe", os.MFD_CLOEXEC)
         try:
-            worker = self._spawner.probe(_request(self._call, gpu.uuid, slots, output))
+            worker = self._spawner.call(_request(self._call, gpu.uuid, slots, output))
         except BaseException:
             os.close(output)
             raise
@@ -236,7 +239,7 @@ def probe_now(device: str, slots: Sequence[int], call: str = PROBE_CALL) -> str:
     output = os.memfd_create("probe", os.MFD_CLOEXEC)
     try:
         child = subprocess.Popen(
-            [*PROBE_COMMAND, call],
+            [*python_module(_MODULE), call],
             env={**os.environ, **_environment(device)},
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -288,9 +291,10 @@ def main(argv: Sequence[str]) -> int:
     return compute([])
 
 
-def _request(call: str, device: str, slots: Sequence[int], output: int) -> ProbeRequest:
-    return ProbeRequest(
-        call=call,
+def _request(call: str, device: str, slots: Sequence[int], output: int) -> SideRequest:
+    return SideRequest(
+        module=_MODULE,
+        arguments=(call,),
         environment=_environment(device),
         tag=uuid.uuid4().hex,
         slots=tuple(slots),
