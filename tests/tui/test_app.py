@@ -30,7 +30,7 @@ async def test_at_80_by_24_nothing_that_one_needs_is_cut_off(busy: Stage):
         assert max(map(len, lines)) <= 80
         assert lines[0].startswith(" 1 Queue  2 Live  3 Analysis")
         assert all(part in lines[0] for part in ("◐ 2", "○ 4", "‖ 1", "● 6", "✗ 1"))
-        assert "CPU 2 slots, no GPU: NVML Shared Library Not Found" in lines[1]
+        assert "no GPU · 2 CPU slots" in lines[1]
         assert lines[1].endswith("● scheduler on")
         assert "▸ digits     6/16" in lines[3]
         for size in (40, 80, 160, 320):
@@ -120,7 +120,7 @@ async def test_a_scheduler_that_dies_while_jobs_wait_is_replaced_and_said(busy: 
     async with busy.open() as show:
         await show.shows("scheduler on")
         busy.queue.alive = False
-        await show.shows("the scheduler had gone: starting another")
+        await show.shows("Scheduler exited; restarting. Runs unaffected.")
         await show.until(lambda: busy.queue.started == 1)
 
 

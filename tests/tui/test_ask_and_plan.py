@@ -76,6 +76,20 @@ async def test_a_target_and_the_first_size_to_fit_are_asked_by_key(half: Stage):
         await show.until(lambda: "81" not in show.text)
 
 
+async def test_a_target_is_remembered_of_its_experiment_and_metric(half: Stage):
+    async with half.open(WIDE) as show:
+        await show.press("3", "t", *"81", "enter")
+        await show.shows("81 %: more than")
+        await show.press("m", "down", "enter")
+        await show.until(lambda: "81 %" not in show.text)
+        await show.press("m", "up", "enter")
+        await show.shows("81 %: more than")
+        await show.press("q")
+        await show.until(lambda: not show.app.is_running)
+    async with half.open(WIDE) as show:
+        await show.shows("81 %: more than")
+
+
 async def test_the_plan_is_a_page_and_a_key_queues_it(half: Stage):
     listed = {spec.run_id for spec in half.specs() if spec.seed != 0}
     async with half.open(NARROW) as show:

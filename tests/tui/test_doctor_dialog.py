@@ -45,7 +45,7 @@ async def test_what_would_stop_a_run_stands_first_and_out(busy: Stage, doctor: D
     doctor(f"print({json.dumps(BROKEN)!r}); raise SystemExit(1)")
     async with busy.open(size) as show:
         await show.press("d")
-        await show.shows("would stop a run: disk; 1 thing may surprise")
+        await show.shows("1 error: disk, 1 warning")
         lines = show.lines
         (row,) = [line for line in lines if "✗ fail  disk" in line]
         assert "0.1 GB free" in row
@@ -59,7 +59,7 @@ async def test_a_sound_project_is_told_in_one_line(busy: Stage, doctor: Doctor):
     doctor(f"print({json.dumps(SOUND)!r})")
     async with busy.open() as show:
         await show.press("d")
-        await show.shows("nothing would stop a run", "torch 2.9 sees no GPU")
+        await show.shows("No errors", "torch 2.9 sees no GPU")
 
 
 async def test_a_line_waits_while_the_checks_run_and_leaving_ends_them(

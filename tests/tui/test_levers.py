@@ -149,7 +149,7 @@ async def test_shift_d_drains_the_queue_and_again_ends_that(busy: Stage, size: t
     async with busy.open(size) as show:
         assert "draining" not in show.text
         await show.press("D")
-        await show.shows("‖ draining", "draining: what runs is finished, nothing is started; D ends that")
+        await show.shows("‖ draining", "Draining: running jobs finish, no new ones start. D resumes.")
         assert busy.queue.drains == [True]
         assert "draining" in show.lines[1]
         await show.press("D")
@@ -380,7 +380,7 @@ async def test_checkpoints_are_pruned_after_two_questions(busy: Stage):
         await show.press("enter", "enter")
         await show.shows("removed")
         await show.press("F")
-        await show.shows("no checkpoint is there that nothing needs any more")
+        await show.shows("No checkpoints to delete")
 
 
 async def test_weights_that_are_needed_since_the_questions_stay(busy: Stage):
@@ -423,7 +423,7 @@ async def test_the_disk_is_freed_from_every_tab(busy: Stage, tab: str):
         titles = {command.title for command in show.app.get_system_commands(show.app.screen)}
         assert "Free disk (F)" in titles
         await show.press("F")
-        await show.shows("no checkpoint is there that nothing needs any more")
+        await show.shows("No checkpoints to delete")
 
 
 async def test_the_header_tells_a_fault_of_the_machine_and_the_line_below_all_of_it(busy: Stage):

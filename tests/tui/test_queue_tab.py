@@ -352,7 +352,7 @@ async def test_nothing_is_queued_from_a_file_that_is_wrong_now(busy: Stage):
         busy.project.experiments.write_text('[experiments.digits]\nmodel = "mpl"\n')
         await show.shows("! experiments.toml: ")
         await show.press("a")
-        await show.shows("nothing is queued before this is mended: ")
+        await show.shows("Fix before queueing: ")
         assert not busy.queue.enqueued
 
 

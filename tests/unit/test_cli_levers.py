@@ -189,7 +189,7 @@ def test_what_several_runs_begin_with_names_them_up_to_a_dash(project, capsys):
     assert main(["hold", "small-n40"]) == 0
     assert "nothing to hold: of the 2 jobs none is interrupted or queued (2 held)" in capsys.readouterr().err
     assert main(["hold", "small-n"]) == 2
-    assert_one_line(capsys, "'small-n' fits 4 runs; be longer: small-n40-d0")
+    assert_one_line(capsys, "'small-n' is ambiguous (4 runs); write more of it: small-n40-d0")
     assert main(["release", "small-n40-d0-s1"]) == 0
     apply_all(project)
     assert sum(job.state is JobState.HELD for job in QueueClient(project).jobs()) == 1

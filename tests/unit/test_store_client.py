@@ -152,7 +152,8 @@ def test_a_prefix_is_resolved_when_it_is_the_only_one(client: QueueClient, desk:
     for spec in (specs[0], specs[-1]):
         assert client.resolve(spec.run_id) == spec.run_id
         assert client.resolve(spec.run_id[:-3]) == spec.run_id
-    with pytest.raises(UnknownRunError, match=r"'digits' fits 36 runs; be longer: digits-n\d+.*, \.\.\."):
+    ambiguous = r"'digits' is ambiguous \(36 runs\); write more of it: digits-n\d+.*, \.\.\."
+    with pytest.raises(UnknownRunError, match=ambiguous):
         client.resolve("digits")
     with pytest.raises(UnknownRunError, match="no run begins with 'letters'"):
         client.resolve("letters")

@@ -119,7 +119,7 @@ def ask(client: QueueClient, acknowledgement: Acknowledgement) -> list[CommandRe
         if time.monotonic() >= deadline_s:
             break
     if results is None:
-        talk("noted; the scheduler has not answered yet, it will do so when it can")
+        talk("Saved; waiting for the scheduler.")
     return results
 
 

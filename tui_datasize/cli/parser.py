@@ -29,7 +29,19 @@ from tui_datasize.words import visible
 MOST_AMOUNT = 1_000_000
 """Larger changes of a priority or a place are a slip of the finger."""
 
-TABLES = ("runs", "metrics", "curve", "fits", "overlap", "ensembles", "audit", "groups", "variance", "plan")
+TABLES = (
+    "answer",
+    "runs",
+    "metrics",
+    "curve",
+    "fits",
+    "overlap",
+    "ensembles",
+    "audit",
+    "groups",
+    "variance",
+    "plan",
+)
 FORMATS = ("csv", "parquet", "json", "markdown")
 
 if TYPE_CHECKING:
@@ -197,13 +209,19 @@ def _add_export(commands: Commands) -> None:
     )
     export.add_argument("--table", choices=TABLES, default="runs", help="default: runs")
     export.add_argument("--experiment", metavar="EXPERIMENT", help="rows of one experiment alone")
+    export.add_argument(
+        "--columns",
+        choices=("short", "all"),
+        default="all",
+        help="of --table runs: the usual ones, or all (default)",
+    )
     export.add_argument("--format", choices=FORMATS, default="csv", help="default: csv")
     export.add_argument(
         "-o", "--output", default="-", metavar="FILE", help="file to write; - prints (default)"
     )
     add_force(export)
     _add_metric(export)
-    _add_plan_question(export.add_argument_group("options of --table plan"))
+    _add_plan_question(export.add_argument_group("options of --table plan and answer"))
 
 
 def _add_analyze(commands: Commands) -> None:

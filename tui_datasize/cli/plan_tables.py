@@ -1,4 +1,4 @@
-"""Plans of every curve among some runs, for `export`."""
+"""Plans and answers of every curve among some runs, for `export`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from tui_datasize.analysis.curve import metric_named
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.plan_table import plans_table
 from tui_datasize.analysis.planner import Plan, plan_next_runs
-from tui_datasize.analysis.question import PlanQuestion, read_target
+from tui_datasize.analysis.question import PlanQuestion, Question, read_target
+from tui_datasize.analysis.summary import analyse_curves
+from tui_datasize.answers.first_answer import answer_table
 from tui_datasize.runlog.reader import RunLog
 
 
@@ -35,3 +37,15 @@ def plans_of(_log: RunLog, runs: pl.DataFrame, arguments: argparse.Namespace) ->
         for (experiment, variant), curve in runs.group_by("experiment", "variant", maintain_order=True)
     }
     return plans_table(plans, arguments.metric)
+
+
+def answers_of(runs: pl.DataFrame, arguments: argparse.Namespace) -> pl.DataFrame:
+    """The answer of each curve, schema `ANSWER`.
+
+    Raises:
+        ConfigError: The target is no value of the metric.
+    """
+    metric = metric_named(arguments.metric)
+    target = arguments.target and read_target(arguments.target, metric)
+    curves = analyse_curves(runs, metric.name, Question(arguments.fit_from, target))
+    return answer_table(tuple(curve for curve in curves if curve.curve.height))

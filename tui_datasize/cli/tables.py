@@ -26,7 +26,7 @@ from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.document import to_dict
 from tui_datasize.answers.record import Record
 from tui_datasize.cli.comparisons import comparison_dict
-from tui_datasize.cli.plan_tables import plans_of
+from tui_datasize.cli.plan_tables import answers_of, plans_of
 from tui_datasize.cli.project import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.toml_table import nearest
@@ -50,11 +50,7 @@ def export(arguments: argparse.Namespace) -> int:
         refuse_output(Path(arguments.output), suffixes=SUFFIXES[arguments.format], force=arguments.force)
     log = RunLog(project_paths(arguments))
     runs = runs_of(log, arguments.experiment)
-    frame = (
-        plans_of(log, runs, arguments)
-        if arguments.table == "plan"
-        else _TABLES[arguments.table](log, runs, arguments.metric)
-    )
+    frame = _frame(log, runs, arguments)
     to_stdout = arguments.output == "-"
     if to_stdout and arguments.format == "parquet" and sys.stdout.isatty():
         raise ConfigError("Parquet is not for a terminal", fix="name a file with -o FILE")
@@ -64,6 +60,25 @@ def export(arguments: argparse.Namespace) -> int:
     if not to_stdout:
         talk(f"{arguments.output}: {plural(frame.height, 'row')}")
     return EXIT_OK
+
+
+def _frame(log: RunLog, runs: pl.DataFrame, arguments: argparse.Namespace) -> pl.DataFrame:
+    match arguments.table:
+        case "plan":
+            return plans_of(log, runs, arguments)
+        case "answer":
+            return answers_of(runs, arguments)
+        case "runs" if arguments.columns == "short":
+            return runs.select(_SHORT)
+        case table:
+            return _TABLES[table](log, runs, arguments.metric)
+
+
+_SHORT = (
+    *("run_id", "experiment", "variant", "train_size", "subset_seed", "seed", "state"),
+    *("test_accuracy", "test_loss", "wall_s"),
+)
+"""Columns of runs that most people want."""
 
 
 def analyze(arguments: argparse.Namespace) -> int:

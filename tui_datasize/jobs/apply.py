@@ -248,7 +248,7 @@ class CommandDesk:
     def _drain(self, command: PendingCommand) -> _Answer:
         self._store.settings.set_draining(command.amount != 0)
         if command.amount:
-            return True, "the queue drains: what runs is finished, nothing is started"
+            return True, "Draining: running jobs finish, no new ones start."
         return True, "the queue starts jobs again"
 
     def _priority(self, command: PendingCommand, state: JobState | None) -> _Answer:

@@ -23,4 +23,4 @@ def unclear(prefix: str, found: Sequence[str], project: ProjectPaths) -> Unknown
             what, where=str(project.runs), fix="`datasize-tui status` shows what is queued"
         )
     shown = ", ".join(sorted(found)[:_CANDIDATES_SHOWN]) + (", ..." if len(found) > _CANDIDATES_SHOWN else "")
-    return UnknownRunError(f"{prefix!r} fits {len(found)} runs", fix=f"be longer: {shown}")
+    return UnknownRunError(f"{prefix!r} is ambiguous ({len(found)} runs)", fix=f"write more of it: {shown}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 60
 """Rows of a table that a page shows; export writes all."""
+NUMBER = re.compile(r"(?<![\w.])[+\-±]? ?\d[\d,.]*(?<=\d)(?: %| points)?(?!\w)")
+"""What stands out in a sentence."""
 _SHARES = ("share", "points")
 _OF_METRIC = ("value", "difference", "spread")
 _SIGNED = ("points", "difference")

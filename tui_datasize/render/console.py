@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tui_datasize.answers.answer import SEVERITIES, Answer, Sentence, Tone
-from tui_datasize.render.cells import MOST_ROWS, Written, written
+from tui_datasize.render.cells import MOST_ROWS, NUMBER, Written, written
 from tui_datasize.words import plural, visible
 
 PIPE_WIDTH = 1000
@@ -109,11 +108,10 @@ def _sentence(sentence: Sentence) -> Text:
 
 
 _STYLES: Mapping[Tone, str] = MappingProxyType({"error": "bold red", "warning": "yellow", "note": "dim"})
-_NUMBER = re.compile(r"[+\-±]? ?\d[\d,.]*\d?(?: %| points)?")
 
 
 def _strong(text: str) -> Text:
     """A sentence whose numbers stand out."""
     shown = styled(text)
-    shown.highlight_regex(_NUMBER, "bold")
+    shown.highlight_regex(NUMBER, "bold")
     return shown

@@ -30,12 +30,10 @@ def contents(evidence: Evidence, page: Mapping[str, str]) -> list[Block]:
     """
     analysis = evidence.analysis
     drawn: set[str] = set()
-    is_or_are = "is" if analysis.n_left_out == 1 else "are"
-    left_out = f"; {analysis.n_left_out} {is_or_are} left out (not succeeded, or without it)"
-    counts = "counts" if analysis.n_runs == 1 else "count"
+    left_out = f", {analysis.n_left_out:,} unfinished or without this metric" if analysis.n_left_out else ""
     return [
         Heading(f"{analysis.experiment}: {analysis.metric.title.lower()} against train size", 1),
-        Words(f"{plural(analysis.n_runs, 'run')} {counts}{left_out if analysis.n_left_out else ''}."),
+        Words(f"{plural(analysis.n_runs, 'run')} used{left_out}."),
         *_views(evidence, drawn, "answer", "audit", "curve", "forecast", "plan"),
         Heading("Spread over runs"),
         *_spread(evidence),

@@ -18,11 +18,9 @@ from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.writer import subset_frame, write_table
 from tui_datasize.training import device, provenance
 from tui_datasize.training.accelerator import choice
-from tui_datasize.training.accelerator.interface import Capture
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_dataset
 from tui_datasize.training.evaluate import ImageBatches, Integers
-from tui_datasize.training.graph import capture_on
 from tui_datasize.training.models.cost import describe_cost
 from tui_datasize.training.placement import Room, has_room, place
 from tui_datasize.training.session import Session
@@ -32,8 +30,8 @@ from tui_datasize.training.transfer import read_source
 from tui_datasize.training.transforms import input_shape
 
 
-class Shared:
-    """What runs of one process share: the test images on their device, and the memory of evaluations.
+class SharedTestImages:
+    """Places the test images of a data set on a device, once for all runs that share it.
 
     Args:
         room: Decides whether they are copied to it as a whole, as are the training images.
@@ -42,7 +40,6 @@ class Shared:
     def __init__(self, room: Room = has_room) -> None:
         self.room = room
         self._placed: dict[tuple[str, str], ImageBatches] = {}
-        self._captures: dict[str, Capture | None] = {}
 
     def place(self, dataset: LoadedDataset, chosen: torch.device) -> ImageBatches:
         """The whole test set, as the first who asked for it got it."""
@@ -51,18 +48,11 @@ class Shared:
             self._placed[key] = place(dataset.test, slice(None), chosen, self.room)
         return self._placed[key]
 
-    def capture(self, chosen: torch.device) -> Capture | None:
-        """Records evaluations, which never run at the same time, in one place for all runs."""
-        key = str(chosen)
-        if key not in self._captures:
-            self._captures[key] = capture_on(chosen, ())
-        return self._captures[key]
-
 
 def prepare(
     paths: RunPaths,
     attempt: int,
-    shared: Shared | None = None,
+    test_images: SharedTestImages | None = None,
     tell: Callable[[str], object] = lambda _words: None,
 ) -> Session:
     """Make a run ready to train, downloading and decoding its data set first where needed.
@@ -72,7 +62,7 @@ def prepare(
     Args:
         paths: Files of the run.
         attempt: Number of the attempt.
-        shared: By the runs of a pack.
+        test_images: Shared by the runs of a pack.
         tell: Receives a line at each evaluation.
 
     Raises:
@@ -95,16 +85,11 @@ def prepare(
     _describe(paths, task)
     labels, hashes = (part[subset] for part in (dataset.train.labels, dataset.train.hashes))
     write_table(paths.subset, subset_frame(task.index, labels, hashes, task.true_labels[subset]))
-    shared = shared or Shared()
+    shared = test_images or SharedTestImages()
     test = shared.place(dataset, chosen)
     source = read_source(paths, spec)
     session = Session(
-        *(paths, spec, dataset, subset, chosen),
-        source=source,
-        test=test,
-        tell=tell,
-        room=shared.room,
-        capture=shared.capture(chosen),
+        *(paths, spec, dataset, subset, chosen), source=source, test=test, tell=tell, room=shared.room
     )
     facts |= {
         "image_bytes": math.prod(dataset.image_shape),

@@ -138,6 +138,7 @@ class DatasizeApp(App[None]):
         self.theme = THEME.name
         self._poller.start()
         self.run_worker(self._desk.work(), group="orders", exit_on_error=False)
+        self.query_one(AnalysisPane).targets.update(self._restored.targets)
         self.action_open_tab(self._restored.tab or TABS[0][0])
 
     def on_unmount(self) -> None:
@@ -188,7 +189,7 @@ class DatasizeApp(App[None]):
 
     async def _wake_scheduler(self, *, gone: bool) -> str:
         if gone:
-            self._status.say("the scheduler had gone: starting another, the runs went on")
+            self._status.say("Scheduler exited; restarting. Runs unaffected.")
         try:
             await asyncio.to_thread(self._queue.ensure_scheduler)
         finally:
@@ -321,7 +322,8 @@ class DatasizeApp(App[None]):
             return
         queue_pane = self.query_one(QueuePane)
         tab = self.query_one(ContentSwitcher).current or ""
-        save_view_state(self._project, ViewState(tab, queue_pane.experiment))
+        targets = self.query_one(AnalysisPane).targets
+        save_view_state(self._project, ViewState(tab, queue_pane.experiment, targets))
         self.exit(message=farewell(self._snapshot))
 
     def get_line_filters(self) -> Sequence[LineFilter]:

@@ -117,11 +117,11 @@ def findings_page(findings: Sequence[Finding], palette: Palette) -> Group:
     stopping = [finding.name for finding in findings if finding.verdict == _STOPS]
     warnings = sum(finding.verdict == "warn" for finding in findings)
     if stopping:
-        told = plain_text(f"would stop a run: {', '.join(dict.fromkeys(stopping))}", f"bold {palette.error}")
+        names = ", ".join(dict.fromkeys(stopping))
+        told = plain_text(f"{plural(len(stopping), 'error')}: {names}", f"bold {palette.error}")
     else:
-        told = Text("nothing would stop a run", f"bold {palette.success}")
-    if warnings:
-        told.append(f"; {plural(warnings, 'thing')} may surprise", palette.foreground)
+        told = Text("No errors", f"bold {palette.success}")
+    told.append(f", {plural(warnings, 'warning')}" if warnings else "", palette.foreground)
     styles = {"ok": palette.success, "warn": palette.accent, _STOPS: f"bold {palette.error}"}
     table = Table.grid(padding=(0, 2))
     for finding in findings:

@@ -64,9 +64,7 @@ def refusal(snapshot: Snapshot) -> str:
     """Why nothing can be queued now; empty where it can."""
     if not snapshot.is_ready:
         return "still reading the project"
-    return (
-        f"nothing is queued before this is mended: {snapshot.file_problem}" if snapshot.file_problem else ""
-    )
+    return f"Fix before queueing: {snapshot.file_problem}" if snapshot.file_problem else ""
 
 
 def is_known(snapshot: Snapshot, word: str) -> bool:

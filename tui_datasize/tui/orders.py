@@ -33,7 +33,7 @@ _DONE = {
 }
 
 _DRAINED = {
-    True: "draining: what runs is finished, nothing is started; D ends that",
+    True: "Draining: running jobs finish, no new ones start. D resumes.",
     False: "the queue starts jobs again",
 }
 
@@ -225,7 +225,7 @@ class OrderDesk:
         self._queue.ensure_scheduler()
         results = self._queue.wait(acknowledgement, ANSWER_S)
         if results is None:
-            return f"{what}: accepted, the scheduler has not answered yet", False
+            return f"{what}: saved; waiting for the scheduler", False
         refused = [result for result in results if not result.ok]
         if refused:
             more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""

@@ -33,7 +33,7 @@ async def offer_prune(app: App[None], project: ProjectPaths, read_jobs: Callable
     """
     found = await asyncio.to_thread(lambda: survey(project, read_jobs()))
     if not found.to_remove("none"):
-        return "no checkpoint is there that nothing needs any more"
+        return "No checkpoints to delete"
     chosen = await app.push_screen_wait(_choice(found))
     keep = next((keep for keep in KEEPS if keep == chosen), None)
     files = found.to_remove(keep) if keep else []

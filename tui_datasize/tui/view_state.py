@@ -1,9 +1,11 @@
-"""Which tab and experiment were open, remembered per project; losing it loses nothing."""
+"""What was open and asked for, remembered per project; losing it loses nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
 
 from tui_datasize.files import read_object
@@ -17,7 +19,8 @@ class ViewState:
 
     tab: str = ""
     experiment: str = ""
-    metric: str = ""
+    targets: Mapping[str, float] = field(default_factory=dict)
+    """By experiment and metric, with a space between."""
 
 
 def _file(project: ProjectPaths) -> Path:
@@ -28,10 +31,13 @@ def load_view_state(project: ProjectPaths) -> ViewState:
     """What was saved last; the defaults where that cannot be read."""
     try:
         values = read_object(_file(project))
-        known = {key: values[key] for key in ViewState.__dataclass_fields__ if isinstance(values[key], str)}
-    except (OSError, ValueError, KeyError, TypeError):
+        tab, experiment, targets = values["tab"], values["experiment"], values.get("targets", {})
+        known = {str(name): float(target) for name, target in targets.items() if isfinite(target)}
+        if not (isinstance(tab, str) and isinstance(experiment, str)):
+            return ViewState()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return ViewState()
-    return ViewState(**known)
+    return ViewState(tab, experiment, known)
 
 
 def save_view_state(project: ProjectPaths, state: ViewState) -> None:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from rich.text import Text
 
 from tui_datasize.answers.answer import SEVERITIES, Answer, Sentence, Tone
-from tui_datasize.render.cells import Written, written
+from tui_datasize.render.cells import NUMBER, Written, written
 from tui_datasize.tui.analysis.words_view import fitted
 from tui_datasize.tui.widgets.palette import Palette
 from tui_datasize.words import visible
@@ -55,7 +55,9 @@ def _sentence(sentence: Sentence, palette: Palette) -> Text:
     colour: str = getattr(palette, _COLOURS[sentence.tone])
     if sentence.tone in SEVERITIES:
         return Text.assemble((f"{sentence.tone}: ", f"bold {colour}"), (sentence.text, palette.foreground))
-    return Text(sentence.text, style=colour)
+    text = Text(sentence.text, style=colour)
+    text.highlight_regex(NUMBER, "bold")
+    return text
 
 
 def _table_lines(table: Written, palette: Palette) -> Iterator[Text]:

@@ -19,6 +19,7 @@ from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.widgets.chart_view import ChartView, Drawer
 from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.panel import Panel
+from tui_datasize.words import plural
 
 if TYPE_CHECKING:
     from tui_datasize.tui.analysis.analyst import Analysed
@@ -114,4 +115,6 @@ def _beside(content: Content, palette: Palette) -> tuple[Sequence[Text], Sequenc
     if answer is None:
         return [Text(line) for line in content.lines], ()
     lines = answer_lines(answer, palette)
+    if content.proposed:
+        lines.insert(0, Text(f"Press a to queue {plural(len(content.proposed), 'run')}.", palette.accent))
     return (lines, ()) if answer.figures else (lines[:1], lines[1:])

@@ -62,6 +62,8 @@ class AnalysisPane(Pane, can_focus=True):
         self._analysed: object = None
         self._failure = ""
         self._page = 0
+        self.targets: dict[str, float] = {}
+        """By experiment and metric, with a space between: what was asked for last."""
         self._content: Content | None = None
         self._canvas = Canvas()
 
@@ -87,7 +89,17 @@ class AnalysisPane(Pane, can_focus=True):
             self._overlaps = ()
             self._overlap = OverlapView()
             self._choice = AnalysisChoice(fit_to=self._choice.fit_to)
+            self._recall()
             self._refresh()
+
+    @property
+    def _subject(self) -> str:
+        return f"{self._experiment} {self._metric}"
+
+    def _recall(self) -> None:
+        """Ask again for the target of this experiment and metric."""
+        target = self.targets.get(self._subject)
+        self._choice = replace(self._choice, asked=replace(self._choice.asked, target=target))
 
     def show(self, snapshot: Snapshot) -> None:
         """Show another moment; computed anew only when the experiment's runs have changed."""
@@ -95,6 +107,7 @@ class AnalysisPane(Pane, can_focus=True):
         names = experiment_names(self._snapshot)
         if self._experiment not in names and names:
             self._experiment = snapshot.liveliest_experiment() or names[0]
+            self._recall()
         self._refresh()
 
     @property
@@ -188,6 +201,7 @@ class AnalysisPane(Pane, can_focus=True):
             self._canvas.show_sentence(self._failure or self._nothing_yet())
         elif page is None:
             self._canvas.show_curve(self._version, curves, self._choice, self._overlap)
+            self._divide()
         elif content is not None:
             whose = subject(self._experiment, chosen_variant(curves.variants, self._choice))
             self._canvas.show_page(self._version, page, content, whose)
@@ -208,7 +222,8 @@ class AnalysisPane(Pane, can_focus=True):
 
     def _divide(self) -> None:
         """Leave to a page's chart the rows that its words below it do not need."""
-        if self._shown_page is None or self.screen.has_class("-wide"):
+        is_alone = self._shown_page is not None or self.screen.has_class("-short")
+        if self.screen.has_class("-wide") or self.has_class("-overlap") or not is_alone:
             self.styles.grid_rows = None
             return
         words = self._canvas.rows_of_words(self.size.width)
@@ -253,6 +268,7 @@ class AnalysisPane(Pane, can_focus=True):
         if name and name != self._metric:
             self._metric = name
             self._choice = replace(self._choice, asked=self._choice.asked.of_other_metric())
+            self._recall()
             self._refresh()
 
     def action_words(self) -> None:
@@ -269,6 +285,9 @@ class AnalysisPane(Pane, can_focus=True):
     def _take_question(self, asked: Asked | None) -> None:
         if asked is not None:
             self._choice = replace(self._choice, asked=asked)
+            self.targets.pop(self._subject, None)
+            if asked.target is not None:
+                self.targets[self._subject] = asked.target
             self._refresh()
 
     def action_queue_proposed(self) -> None:
@@ -333,4 +352,5 @@ class AnalysisPane(Pane, can_focus=True):
     def action_overlap(self) -> None:
         """Learning curve or overlap, where the screen is too low for both."""
         self.toggle_class("-overlap")
+        self._divide()
         self.refresh_bindings()

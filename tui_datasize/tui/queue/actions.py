@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from tui_datasize.analysis.eta import Estimate
+from tui_datasize.experiments.spec import Budget
 from tui_datasize.jobs.commands import APPLIES_TO, CommandKind
 from tui_datasize.jobs.views import Usage
 from tui_datasize.tui.look.duration import duration
@@ -18,6 +19,16 @@ from tui_datasize.tui.widgets.text import plural
 _VERBS: Mapping[CommandKind, str] = MappingProxyType(
     {kind: kind.value for kind in APPLIES_TO} | {CommandKind.PRIORITY: "raise or lower"}
 )
+
+
+def budget_words(budget: Budget, updates: int) -> str:
+    """How long a run trains: in updates, and in what the experiment says if that is another unit.
+
+    >>> budget_words(Budget("updates", 150), 150), budget_words(Budget("epochs", 2), 150)
+    ('150 updates', '2 epochs = 150 updates')
+    """
+    told = f"{updates:,} updates"
+    return told if budget.unit == "updates" else f"{budget.amount:,g} {budget.unit} = {told}"
 
 
 def change(kind: CommandKind, targets: Sequence[tuple[str, CellState]], amount: int = 0) -> Change | str:
@@ -143,7 +154,7 @@ def _spec_facts(cell: Cell) -> list[tuple[str, str]]:
         ("train size", f"{spec.train_size:,} images"),
         ("subset", f"{spec.subset.strategy}, {nested}, draw {spec.subset.seed}"),
         ("seed", str(spec.seed)),
-        ("budget", f"{spec.budget.amount:,g} {spec.budget.unit} = {cell.updates:,} updates"),
+        ("budget", budget_words(spec.budget, cell.updates)),
         ("batch size", str(spec.batch_size)),
         (
             "optimizer",

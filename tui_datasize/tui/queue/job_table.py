@@ -252,4 +252,7 @@ def _state_word(row: JobRow) -> str:
         # How many runs its worker trains at the same time.
         return f"{word} ×{len(row.pack)}"
     # A second attempt is worth a look even where there is no column for it.
-    return f"{word} {row.attempts}" if row.attempts > 1 and not row.state.is_final else word
+    if row.attempts <= 1 or row.state.is_final:
+        return word
+    # The glyph before it tells the state.
+    return f"try {row.attempts}"

@@ -171,8 +171,8 @@ def _cpu_line(report: DeviceReport) -> str:
     reason = report.problem.removeprefix("NVML: ").partition(": jobs run on the CPU")[0]
     if not report.cpu_slots:
         return reason or "no device"
-    slots = f"CPU {report.cpu_slots} slot{'' if report.cpu_slots == 1 else 's'}"
-    return f"{slots}, no GPU: {reason}" if reason else slots
+    slots = f"{report.cpu_slots} CPU slot{'' if report.cpu_slots == 1 else 's'}"
+    return f"no GPU · {slots}" if reason else slots
 
 
 def _full(gpu: Gpu, palette: Palette) -> Text:

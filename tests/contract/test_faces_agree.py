@@ -1,0 +1,256 @@
+"""Every face says the same of every question: numbers are read from what each of them prints."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import fake_sweep, write_run
+from tests.tui.stage import WIDE, Stage, empty_stage
+from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.cli.dispatch import main
+from tui_datasize.experiments.spec import ModelSpec
+from tui_datasize.render import cells
+from tui_datasize.report import render as report_render
+from tui_datasize.runlog.paths import ProjectPaths
+
+PROJECTS = ("sweep", "variants", "imported")
+_SCALES = {"share": 100, "points": 100}
+_MOST_ROWS = cells.MOST_ROWS
+
+
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ProjectPaths]:
+    """A sweep, two variants one of whose runs lacks its train scores, and a table from elsewhere."""
+    made = {name: ProjectPaths(tmp_path_factory.mktemp(name)) for name in PROJECTS}
+    for project in made.values():
+        project.runs.mkdir()
+    for spec in fake_sweep(sizes=(40, 80, 160, 320)):
+        write_run(made["sweep"], spec)
+    for hidden in (16, 32):
+        model = ModelSpec("mlp", {"hidden": hidden})
+        for spec in fake_sweep(sizes=(40, 80, 160), subset_seeds=[0], model=model):
+            paths = write_run(made["variants"], spec, accuracy=0.5 + spec.train_size / 500 + hidden / 1000)
+            if spec.seed == 101 and spec.train_size == 160:
+                _lose_train_scores(paths.metrics)
+    rows = "".join(
+        f"{n},{s},{0.97 - 3 * n**-0.6 + s / 1000:.4f}\n" for n in (200, 400, 800, 1600) for s in (0, 1, 2)
+    )
+    file = made["imported"].root / "a.csv"
+    file.write_text(f"size,seed,test_accuracy\n{rows}")
+    assert main(["import", "digits", str(file), "--project", str(made["imported"].root)]) == 0
+    return made
+
+
+def _lose_train_scores(metrics: Path) -> None:
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    kept = [row for row in rows if row.get("split") != "train" or row["event"] != "evaluation"]
+    metrics.write_text("".join(json.dumps(row) + "\n" for row in kept))
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one face prints of one question."""
+
+    words: str
+    """Everything, its white space as single spaces."""
+    rows: Sequence[Sequence[str]]
+    """Cells of all tables, heads left out."""
+
+
+def asked(project: ProjectPaths, *words: str) -> list[str]:
+    return [*words, "--target", "70", "--project", str(project.root)]
+
+
+def answers(project: ProjectPaths, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The answers for programs."""
+    capsys.readouterr()
+    assert main(asked(project, "analyze", "digits", "--json")) == 0
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["answers"]
+    return found
+
+
+def markdown(project: ProjectPaths) -> dict[str, Section]:
+    file = project.root / "page.md"
+    assert main(asked(project, "report", "digits", "-o", str(file))) == 0
+    sections = {}
+    for part in re.split(r"^## ", file.read_text(), flags=re.M)[1:]:
+        title, _, body = part.partition("\n")
+        lines = [line for line in body.splitlines() if line.startswith("|") and not line.startswith("|:")]
+        lines = [line for line in lines if not re.fullmatch(r"\|[-:|]+\|", line)]
+        rows = [[_plain(cell) for cell in line.strip("|").split(" | ")] for line in lines]
+        sections[_plain(title)] = Section(_plain(body), rows)
+    return sections
+
+
+def html(project: ProjectPaths) -> dict[str, Section]:
+    file = project.root / "page.html"
+    assert main(asked(project, "report", "digits", "-o", str(file))) == 0
+    sections = {}
+    for part in re.split(r"<h2>", file.read_text())[1:]:
+        title, _, body = part.partition("</h2>")
+        rows = [
+            [_tagless(cell) for cell in re.findall(r"<td.*?</td>", row)]
+            for row in re.findall(r"<tr>.*?</tr>", body)
+        ]
+        sections[_tagless(title)] = Section(_tagless(re.sub(r"<svg.*?</svg>", "", body, flags=re.S)), rows)
+    return sections
+
+
+def console(project: ProjectPaths, capsys: pytest.CaptureFixture[str]) -> dict[str, Section]:
+    capsys.readouterr()
+    assert main(asked(project, "analyze", "digits", "--all")) == 0
+    text = "Answer\n" + capsys.readouterr().out
+    titles = {entry.title for entry in QUESTIONS.values()}
+    found: dict[str, list[str]] = {}
+    here: list[str] = []
+    for line in text.splitlines():
+        if line in titles and line not in found:
+            here = found.setdefault(line, [])
+        else:
+            here.append(line)
+    return {
+        title: Section(" ".join(" ".join(lines).split()), [line.split() for line in lines])
+        for title, lines in found.items()
+    }
+
+
+def _tagless(text: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", text)).split())
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.sub(r"\\(.)", r"\1", text).split())
+
+
+def numbers(text: str) -> list[float]:
+    """Every number of a text, thousands without their commas."""
+    return [float(found.replace(",", "")) for found in re.findall(r"-?\d[\d,]*\.?\d*(?:e-?\d+)?", text)]
+
+
+def check_words(answer: dict[str, Any], section: Section) -> None:
+    """A face says every sentence of an answer, and so every number in it."""
+    for sentence in (answer["headline"], *(one["text"] for one in answer["sentences"])):
+        assert " ".join(sentence.split()) in section.words, (answer["name"], sentence)
+
+
+def check_tables(answer: dict[str, Any], section: Section) -> None:
+    """The numbers in the cells of a face are those of the answer, to their last digit."""
+    printed = [row for row in section.rows if row]
+    for table in answer["tables"]:
+        columns = [column for column in table["columns"] if column["kind"] not in ("text",)]
+        for row in table["rows"][:_MOST_ROWS]:
+            wanted = [_shown(row[column["name"]], column["kind"]) for column in columns]
+            known = [value for value in wanted if value is not None]
+            assert any(_holds(known, cells_) for cells_ in printed), (answer["name"], row)
+
+
+def _shown(value: Any, kind: str) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # The metric of every project here is a share.
+    of_metric = kind in ("value", "difference", "spread")
+    return value * (100 if of_metric else _SCALES.get(kind, 1))
+
+
+def _holds(wanted: Sequence[float], printed: Sequence[str]) -> bool:
+    """Whether a printed row has these numbers in this order, as far as its digits go."""
+    row = iter(printed)
+    return all(any(_is(value, cell) for cell in row) for value in wanted)
+
+
+def _is(value: float, cell: str) -> bool:
+    found = re.fullmatch(r"[+-]?\d[\d,]*(?:\.(\d+))?(?:e[+-]?\d+)?", cell)
+    if not found:
+        return False
+    number = float(cell.replace(",", ""))
+    return math.isclose(
+        number, value, rel_tol=5.01e-3 if "e" in cell or "." not in cell else 5e-4, abs_tol=0.00501
+    )
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_console_markdown_html_and_json_say_the_same(projects, capsys, name):
+    project = projects[name]
+    reference = answers(project, capsys)
+    faces = {"console": console(project, capsys), "markdown": markdown(project), "html": html(project)}
+    for answer in reference:
+        for face, sections in faces.items():
+            if not answer["headline"]:
+                assert answer["title"] not in sections or face == "console"
+                continue
+            check_words(answer, sections[answer["title"]])
+            check_tables(answer, sections[answer["title"]])
+    assert sum(bool(answer["headline"]) for answer in reference) >= 6
+
+
+def test_what_a_table_exports_is_what_is_said(projects, capsys):
+    reference = {answer["name"]: answer for answer in answers(projects["sweep"], capsys)}
+    arguments = ["export", "--table", "answer", "--experiment", "digits", "--format", "json"]
+    assert main(asked(projects["sweep"], *arguments)) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    said = numbers(reference["answer"]["headline"])
+    assert row["train_size"] == said[0]
+    assert said[1] == pytest.approx(100 * row["mean"], abs=0.0501)
+    target = next(one["text"] for one in reference["answer"]["sentences"] if one["text"].startswith("70 %"))
+    assert (row["images_low"], row["images_high"]) == (160, 320)
+    assert {160.0, 320.0} <= set(numbers(target))
+
+
+@pytest.mark.parametrize("wrong", ["a digit", "a sentence"])
+def test_a_printer_that_is_wrong_is_noticed(projects, capsys, monkeypatch, wrong):
+    (curve,) = (one for one in answers(projects["sweep"], capsys) if one["name"] == "curve")
+    if wrong == "a digit":
+        right = cells.cell
+        monkeypatch.setattr(cells, "cell", lambda *given: right(*given).replace("6", "9"))
+        with pytest.raises(AssertionError):
+            check_tables(curve, markdown(projects["sweep"])["Learning curve"])
+    else:
+        monkeypatch.setattr(report_render, "_plain", lambda text: text.replace("6", "9"))
+        with pytest.raises(AssertionError):
+            check_words(curve, markdown(projects["sweep"])["Learning curve"])
+
+
+async def test_the_app_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = finished(tmp_path)
+    reference = {answer["title"]: answer for answer in answers(stage.project, capsys)}
+    async with stage.open(WIDE) as show:
+        await show.press("3", "t", *"70", "enter")
+        await show.shows("70 %: ")
+        for title in ["Answer", *(title for title in pages() if reference[title]["headline"])]:
+            if title != "Answer":
+                await turn_to(show, title)
+            await show.press("i")
+            await show.shows(f"╭─ {title}")
+            said = " ".join(re.sub(r"[│╭╮╰╯─]", " ", show.text).split())
+            assert " ".join(reference[title]["headline"].split())[:60] in said, title
+            await show.press("escape")
+
+
+def finished(tmp_path: Path) -> Stage:
+    stage = empty_stage(tmp_path / "project")
+    for spec in stage.specs("digits"):
+        write_run(stage.project, spec)
+    return stage
+
+
+def pages() -> Iterator[str]:
+    from tui_datasize.tui.analysis.pages.catalogue import PAGES
+
+    yield from (page.title for page in PAGES if page.name in QUESTIONS)
+
+
+async def turn_to(show: Any, title: str) -> None:
+    """The next page until it is the one."""
+    for _ in range(30):
+        await show.press("p")
+        if f"─ {title}" in show.text:
+            return
