@@ -57,7 +57,7 @@ def test_the_row_of_a_finished_run(log):
         "subset_strategy": "stratified",
         "subset_nested": True,
         "subset_seed": 0,
-        "numbered": False,
+        "repeat": None,
         "seed": 101,
         "state": "succeeded",
         "reason": "",

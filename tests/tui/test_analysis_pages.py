@@ -30,6 +30,9 @@ PARTS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "one seed more at each size": lambda runs: runs.filter(
         pl.col("run_id").rank("ordinal").over("train_size") <= pl.col("train_size").rank("dense")
     ),
+    "repeats without a seed": lambda runs: runs.with_columns(
+        seed=pl.lit(None, pl.Int64), repeat=pl.col("run_id").rank("ordinal").over("train_size").cast(pl.Int64)
+    ),
     "values of diverged runs": lambda runs: runs.with_columns(
         test_accuracy=pl.when(pl.col("seed") == 0).then(float("nan")).otherwise("test_accuracy")
     ),
@@ -135,6 +138,11 @@ def test_single_runs_of_each_size(build):
     assert smallest.note == "n 40 · 6 runs one by one"
     assert "━a━ d0 s0" in largest.draw(100, 30, PALETTE).plain
     assert len(largest.lines) == 1 + 6
+    repeats = build(page, "repeats without a seed", "test_accuracy", 1)
+    assert "━a━ d0 repeat 1" in repeats.draw(100, 30, PALETTE).plain
+    assert {line.split(":")[0] for line in repeats.lines[1:]} == {
+        f"draw {draw}, repeat {number}" for number, draw in zip(range(1, 7), (0, 0, 0, 1, 1, 1), strict=True)
+    }
     # After as many views as there are it begins anew.
     assert build(page, "all", "test_accuracy", 2).note == means.note
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import polars as pl
+
 from tui_datasize.cli.dispatch import main
 from tui_datasize.runlog.importing.events import masked_crc
 from tui_datasize.runlog.paths import ProjectPaths
@@ -27,7 +29,9 @@ class Desk:
         return main(["import", experiment, *map(str, words), "--project", str(self.project.root)])
 
     def rows(self, *columns: str) -> list[tuple]:
-        return RunLog(self.project).runs().select("train_size", "seed", *columns).rows()
+        """Size, seed (of repeats from 0) and other columns of all runs."""
+        runs = RunLog(self.project).runs()
+        return runs.select("train_size", pl.coalesce("seed", pl.col("repeat") - 1), *columns).rows()
 
     def tree(self) -> dict[str, bytes]:
         return {str(p): p.read_bytes() for p in sorted(self.project.runs.rglob("*")) if p.is_file()}

@@ -7,12 +7,16 @@ the next; a file among others that cannot be read. Nothing of it gives a wrong n
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from tests.unit.import_cuts import Case, problems, random_case
 from tests.unit.import_desk import event_file
 from tui_datasize.errors import ConfigError
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.reading import read_all
+from tui_datasize.runlog.importing.staged import Staged
 
 ROWS = ((1, "test_accuracy", 0.5), (2, "test_accuracy", 0.625), (3, "test_accuracy", 0.75))
 EVENTS = event_file(*ROWS)
@@ -146,6 +150,19 @@ def test_a_cut_at_any_byte_gives_no_wrong_number_without_a_word(desk, name, cont
             silent += 1
     # Only where a row or record ends nothing can be seen of a cut.
     assert silent <= content.count(b"\n") * 2 + 4
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_random_cut_of_what_trainers_write_gives_no_wrong_number_without_a_word(tmp_path, seed):
+    rng = random.Random(seed)
+    assert list(problems(random_case(rng), rng, 12, tmp_path)) == []
+
+
+def test_a_cut_that_says_nothing_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(Staged, "torn", lambda *_: None)
+    case = Case("n500_s0.csv", b"epoch,val_loss,val_acc\n1,1.5,0.5125\n2,1.25,0.6125\n")
+    found = problems(case, random.Random(1), 40, tmp_path)
+    assert any("without a word" in problem for problem in found)
 
 
 @pytest.mark.parametrize(

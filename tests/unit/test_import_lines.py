@@ -179,7 +179,7 @@ def test_columns_of_one_name_are_refused_where_they_are_read(desk, capsys):
 def test_charts_with_runs_of_one_name_of_groups_and_over_sizes(desk, capsys):
     twice = '"Step","n500 - val_acc","n500 - val_acc__MIN","n500 - val_acc"\n1,0.5,0.5,0.6\n2,0.7,0.7,0.8\n'
     assert desk.bring(desk.file("a.csv", twice), experiment="a") == 0
-    assert "nothing tells the seed: up to 2 runs of a size are numbered" in capsys.readouterr().err
+    assert "nothing tells the seed: up to 2 runs of a size are repeats" in capsys.readouterr().err
     sizes = '"n_train","sunny-1 - val_acc","rainy-2 - val_acc"\n"500","0.5",""\n"1000","","0.6"\n'
     assert desk.bring(desk.file("b.csv", sizes), experiment="b") == 0
     assert desk.rows("test_accuracy") == [(500, 0, 0.7), (500, 1, 0.8), (500, 0, 0.5), (1000, 0, 0.6)]

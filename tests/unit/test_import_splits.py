@@ -176,6 +176,49 @@ def test_a_name_with_a_word_that_is_not_known_is_no_metric(name):
     assert meaning_of(name) is None
 
 
+@pytest.mark.parametrize(
+    ("header", "read"),
+    [
+        ("n,acc_1,acc_2,acc_3", None),
+        ("n,test_acc1,test_acc2,test_acc3,test_acc4,test_acc5", None),
+        ("n,acc1,acc2,val_acc", 0.75),
+        ("n,test_err1,test_err2", None),
+        ("n,top1,top2,top5", 0.25),
+        ("n,acc@1,acc@2,acc@5", 0.25),
+        ("n,test_acc1,test_acc5", 0.25),
+    ],
+)
+def test_columns_that_a_number_tells_apart_are_repeats_and_not_the_best_answers(desk, capsys, header, read):
+    cells = [500, 0.25, 0.5, 0.75, 0.8, 0.85][: header.count(",") + 1]
+    file = desk.file("a.csv", f"{header}\n{','.join(map(str, cells))}\n")
+    assert desk.bring(file) == (2 if read is None else 0)
+    assert [row[2] for row in desk.rows("test_accuracy")] == ([] if read is None else [read])
+    is_told = "one of several columns with a number each, of repeats as it seems" in capsys.readouterr().err
+    assert is_told == (read != 0.25)
+
+
+def test_the_name_of_a_file_tells_the_split_where_nothing_in_it_does(desk, capsys):
+    for split, values in (("train", (0.9, 0.95)), ("val", (0.5, 0.625))):
+        rows = "".join(f"{epoch},{value}\n" for epoch, value in enumerate(values))
+        desk.file(f"logs/n500_s0/{split}.csv", f"epoch,acc\n{rows}")
+    assert desk.bring(desk.project.root / "logs") == 0
+    assert desk.bring(desk.file("n500_s1_train.csv", "acc,loss\n0.9,0.1\n"), experiment="trained") == 0
+    assert "nothing is of a test or validation split" in capsys.readouterr().err
+    log = "epoch,accuracy,val_accuracy\n0,0.9,0.5\n1,0.95,0.625\n"
+    assert desk.bring(desk.file("n500_s2/test.csv", log), experiment="keras") == 0
+    assert desk.rows("test_accuracy", "train_accuracy") == [
+        (500, 2, 0.625, 0.95), (500, 0, 0.625, 0.95), (500, 1, None, 0.9),
+    ]  # fmt: skip
+
+
+def test_a_table_with_a_row_for_each_metric_is_asked_about(desk, capsys):
+    file = desk.file("a.csv", "n,metric,value\n500,test_acc,0.7\n500,test_loss,0.9\n")
+    assert desk.bring(file, "--column", "test_accuracy=value") == 2
+    assert "'metric' names metrics (test_acc and test_loss), a row for each; give each a column" in (
+        capsys.readouterr().err
+    )
+
+
 def test_a_folder_named_like_a_run_is_none_of_a_split():
     assert folder_split("logs/n500_s0") == ("logs/n500_s0", "")
     assert folder_split("logs/latest") == ("logs/latest", "")

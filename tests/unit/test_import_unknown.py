@@ -34,9 +34,13 @@ def test_repeats_without_a_seed_are_numbered_and_told(desk, capsys, text):
     file = desk.file("runs.csv", text)
     assert desk.bring(file) == 0
     assert desk.rows("test_accuracy") == REPEATS
-    assert "nothing tells the seed: up to 2 runs of a size are numbered" in capsys.readouterr().err
+    assert (
+        "nothing tells the seed: up to 2 runs of a size are repeats, numbered from 1"
+        in capsys.readouterr().err
+    )
     runs = RunLog(desk.project).runs()
-    assert runs["numbered"].all()
+    assert runs["seed"].null_count() == runs.height
+    assert runs["repeat"].to_list() == [1, 2, 1, 2]
     # The first of one size has nothing to do with the first of another.
     assert seed_table(points(runs, "test_accuracy"))[0] == []
     before = desk.tree()
@@ -91,9 +95,36 @@ def test_rows_that_differ_in_a_number_are_no_repeats_unless_it_counts_them(desk,
     assert desk.bring(desk.file("c.csv", seconds), experiment="seconds") == 0
 
 
+def test_every_face_counts_repeats_and_names_no_seed(desk, capsys):
+    rows = "".join(
+        f"{n},{epoch},{0.9 - 8 / n + number / 100 - 0.1 / epoch:.4f}\n"
+        for n in (500, 1000, 2000) for number in range(2) for epoch in (1, 2)
+    )  # fmt: skip
+    file = desk.file("runs.csv", f"n,epoch,val_acc\n{rows}")
+    assert desk.bring(file, "--dry-run") == 0
+    assert [line.split()[1:3] for line in capsys.readouterr().out.splitlines() if "not told" in line] == [
+        ["repeat", "1"], ["repeat", "2"],
+    ] * 3  # fmt: skip
+    assert desk.bring(file, "--dry-run", "--json") == 0
+    assert [(run["seed"], run["repeat"]) for run in json.loads(capsys.readouterr().out)["runs"]] == [
+        (None, 1), (None, 2),
+    ] * 3  # fmt: skip
+    assert desk.bring(file) == 0
+    project = ("--project", str(desk.project.root))
+    capsys.readouterr()
+    assert main(["export", "--table", "runs", "--format", "json", *project]) == 0
+    assert [(run["seed"], run["repeat"]) for run in json.loads(capsys.readouterr().out)] == [
+        (None, 1),
+        (None, 2),
+    ] * 3
+    page = desk.project.root / "page.md"
+    assert main(["report", "theirs", "-o", str(page), *project]) == 0
+    assert page.read_text().count("| repeat 1 |") == 3
+
+
 def test_a_row_without_a_seed_among_others_with_one_is_told(desk, capsys):
     assert desk.bring(desk.file("a.csv", "n,seed,acc\n500,0,0.7\n500,1,0.8\n500,,0.75\n")) == 0
-    assert desk.rows("numbered") == [(500, 0, False), (500, 1, False), (500, 2, True)]
+    assert desk.rows("repeat") == [(500, 2, 3), (500, 0, None), (500, 1, None)]
     assert "1 run tells no seed, and others of their size do" in capsys.readouterr().err
 
 
@@ -119,7 +150,7 @@ def _analysed(desk, capsys, experiment: str) -> tuple[str, str]:
 def test_a_seed_does_not_tell_whether_it_draws_the_images_too(desk, capsys):
     assert desk.bring(desk.file("a.csv", SEEDS), "--column", "test_accuracy=acc", experiment="untold") == 0
     assert RunLog(desk.project).runs()["subset_seed"].null_count() == 12
-    assert not RunLog(desk.project).runs()["numbered"].any()
+    assert RunLog(desk.project).runs()["repeat"].null_count() == len(desk.rows())
     audit, words = _analysed(desk, capsys, "untold")
     assert "draws-unknown" in audit
     assert "one-draw" not in audit

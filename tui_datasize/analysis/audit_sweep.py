@@ -125,7 +125,7 @@ def check_missing_cells(runs: pl.DataFrame) -> Iterator[Finding]:
     """
     cell = ["seed", "subset_seed"]
     # Of a number that only counts runs no size lacks any.
-    runs = runs.filter(~pl.col("numbered").fill_null(False))
+    runs = runs.filter(pl.col("repeat").is_null())
     counted = runs.filter(pl.col("state").is_in(COUNTED_STATES))
     every = runs.select("train_size").unique().join(runs.select(cell).unique(), how="cross")
     coming = runs.filter(pl.col("state").is_in(COMING))

@@ -174,11 +174,8 @@ def points(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
         that rounding has put beyond 0 or 1 lies there.
     """
     counted = runs.filter(pl.col("state").is_in(COUNTED_STATES) & pl.col(metric).is_finite())
-    known = pl.col("seed")
-    if "numbered" in runs.columns:
-        known = pl.when(pl.col("numbered").fill_null(False)).then(None).otherwise(known).alias("seed")
     return counted.select(
-        "run_id", "experiment", "variant", "train_size", "subset_seed", known, _unrounded(metric)
+        "run_id", "experiment", "variant", "train_size", "subset_seed", "seed", _unrounded(metric)
     ).sort("experiment", "variant", "train_size", maintain_order=True)
 
 

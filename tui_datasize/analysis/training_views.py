@@ -114,11 +114,12 @@ def single_courses(
         axis: "update", "epoch", "samples_seen" or "wall_s".
 
     Returns:
-        `experiment`, `variant`, `train_size`, `subset_seed`, `seed`, `run_id`, `evaluation`, `x`, `value`.
+        `experiment`, `variant`, `train_size`, `subset_seed`, `seed`, `repeat`, `run_id`, `evaluation`, `x`,
+        `value`.
     """
     rows = _evaluations(runs, metrics, split, [score])
-    named = rows.join(runs.select("run_id", "subset_seed", "seed"), on="run_id")
-    whose = (*CURVE_KEY, "subset_seed", "seed", "run_id", "evaluation")
+    named = rows.join(runs.select("run_id", "subset_seed", "seed", "repeat"), on="run_id")
+    whose = (*CURVE_KEY, "subset_seed", "seed", "repeat", "run_id", "evaluation")
     return named.select(*whose, pl.col(axis).cast(pl.Float64).alias("x"), pl.col(score).alias("value")).sort(
         *whose
     )

@@ -61,6 +61,7 @@ def _show(reading: Reading, *, as_json: bool) -> None:
                 "runs": [
                     {**asdict(run.cell), "variant": dict(run.cell.variant), "name": run.name}
                     | {"told": list(run.tells), "rows": len(run.rows)}
+                    | ({} if run.repeat is None else {"seed": None, "repeat": run.repeat})
                     | {metric: value for metric, value in run.end.items() if value is not None}
                     for run in reading.runs
                 ],
@@ -78,7 +79,7 @@ def _show(reading: Reading, *, as_json: bool) -> None:
     )
     for run in reading.runs:
         end, cell = run.end, run.cell
-        seed = str(cell.seed) if "seed" in run.tells else f"({cell.seed})"
+        seed = str(cell.seed) if run.repeat is None else f"repeat {run.repeat}"
         values = ("" if (value := end.get(m)) is None else f"{value:.6g}" for m in metrics)
         variant = " ".join(f"{name}={value}" for name, value in cell.variant)
         draw = str(cell.draw) if "draw" in run.tells else "not told"

@@ -96,7 +96,14 @@ def _runs(evidence: Evidence) -> Iterator[Block]:
         [
             row["run_id"],
             row["state"],
-            *("" if row[name] is None else f"{row[name]:,}" for name in columns),
+            *(
+                f"repeat {row['repeat']}"
+                if name == "seed" and row["repeat"] is not None
+                else ""
+                if row[name] is None
+                else f"{row[name]:,}"
+                for name in columns
+            ),
             _value(row[metric.name], metric),
             "" if row["wall_s"] is None else f"{row['wall_s']:,.1f}",
         ]

@@ -35,7 +35,7 @@ STAMPED: Schema = MappingProxyType({**SUMMARISED, **STAMP})
 RUN_METRICS: Schema = MappingProxyType({"run_id": pl.String, "experiment": pl.String, **METRICS})
 """The frame `metrics`: the rows of `metrics.jsonl` that count, and whose they are."""
 
-_REQUIRED = ("dataset", "model", "train_size", "seed", "total_updates")
+_REQUIRED = ("dataset", "model", "train_size", "total_updates")
 _BATCH_RUNS = 1024
 
 
@@ -95,9 +95,10 @@ def _read_batch(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]:
     frame = small_files.join(summarise(drop_voided(parsed.rows, SOURCE)), on=SOURCE, how="left")
     broken = pl.Series(parsed.broken_lines, dtype=pl.Int64)
     frame = frame.with_columns(broken.gather(frame[SOURCE]).alias("broken_lines"), _missing(frame))
-    # Of an imported run alone nobody may know the draw, nor the batch size.
+    # Of an imported run alone nobody may know the seed, the draw, nor the batch size.
+    has_seed = pl.any_horizontal(pl.col("seed", "repeat").is_not_null())
     has_draw = pl.any_horizontal(pl.col("subset_seed").is_not_null(), pl.col("batch_size").is_null())
-    is_whole = pl.all_horizontal(pl.col(_REQUIRED).is_not_null(), has_draw)
+    is_whole = pl.all_horizontal(pl.col(_REQUIRED).is_not_null(), has_seed, has_draw)
     for source in frame.filter(~is_whole)[SOURCE]:
         problems.append(Problem(str(runs[source].spec), "has a value of the wrong type"))
     return frame.filter(is_whole), problems

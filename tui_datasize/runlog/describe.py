@@ -153,7 +153,7 @@ def _specified(spec: RunSpec) -> dict[str, Any]:
         "subset_nested": spec.subset.nested,
         "subset_seed": spec.subset.seed,
         "seed": spec.seed,
-        "numbered": False,
+        "repeat": None,
         "total_updates": total_updates(spec),
         PLANNED_EVALUATIONS: spec.evaluations,
         "batch_size": spec.batch_size,
@@ -191,7 +191,8 @@ def _untold(spec: RunSpec, facts: Any) -> dict[str, Any]:
     if not isinstance(tells, list):
         # Imported before it was kept: draw 0 was also that of runs which told none.
         tells = ["seed", "draw"] if spec.subset.seed else ["seed"]
-    return {"numbered": "seed" not in tells} | ({} if "draw" in tells else {"subset_seed": None})
+    seed = {} if "seed" in tells else {"seed": None, "repeat": spec.seed + 1}
+    return seed | ({} if "draw" in tells else {"subset_seed": None})
 
 
 def _execution(paths: RunPaths) -> dict[str, Any]:

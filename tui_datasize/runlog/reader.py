@@ -62,7 +62,7 @@ class RunLog:
         runs = with_variants(self._refresh().select(*SUMMARISED)).with_columns(path).select(*RUNS)
         if experiment is not None:
             runs = runs.filter(pl.col("experiment") == experiment)
-        return runs.sort("experiment", "variant", "train_size", "subset_seed", "seed", "run_id")
+        return runs.sort("experiment", "variant", "train_size", "subset_seed", "seed", "repeat", "run_id")
 
     def metrics(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
         """Rows of `metrics.jsonl`, schema `RUN_METRICS`, those of a run together and in file order.

@@ -110,7 +110,7 @@ RUNS: Schema = MappingProxyType(
         "subset_nested": pl.Boolean,
         "subset_seed": pl.Int64,
         "seed": pl.Int64,
-        "numbered": pl.Boolean,
+        "repeat": pl.Int64,
         "state": pl.String,
         "reason": pl.String,
         "attempt": pl.Int64,
@@ -171,12 +171,12 @@ RUNS: Schema = MappingProxyType(
 )
 """The frame `runs`: one row per run directory; `test_...` and `train_...` are of the last evaluation,
 `best_...` of the one with the highest test accuracy. `missing_evaluations` counts those that the
-specification asks for and whose rows of both splits are not there (yet); null for imported runs. `numbered`
-tells that `seed` only counts imported runs that came without one; `subset_seed` is null where nobody knows
-the draw of an imported run. `state` is told from the directory alone: queued, running, succeeded, failed,
-cancelled or interrupted. `flops_per_image` are those of one forward pass, a multiplication and an addition
-counted as two; `label_noise` is the share asked for; `pack_width` is how many runs were computed together
-in the last updates, this one included, `pack_implementation` how."""
+specification asks for and whose rows of both splits are not there (yet); null for imported runs. Of imported
+runs whose seed nobody knows `seed` is null and `repeat` counts those of a size from 1, null for all others;
+`subset_seed` is null where nobody knows the draw. `state` is told from the directory alone: queued, running,
+succeeded, failed, cancelled or interrupted. `flops_per_image` are those of one forward pass, a multiplication
+and an addition counted as two; `label_noise` is the share asked for; `pack_width` is how many runs were
+computed together in the last updates, this one included, `pack_implementation` how."""
 
 
 IS_INCOMPLETE = (pl.col("state") == "succeeded") & (pl.col("missing_evaluations") > 0)

@@ -51,8 +51,14 @@ class ForeignRun:
 
     def __str__(self) -> str:
         cell = self.cell
-        told = Origin(cell.train_size, cell.seed, cell.draw if "draw" in self.tells else None, cell.variant)
-        return _words(told)
+        seed = cell.seed if self.repeat is None else None
+        told = Origin(cell.train_size, seed, cell.draw if "draw" in self.tells else None, cell.variant)
+        return _words(told) if seed is not None else f"{_words(told)}, repeat {self.repeat}"
+
+    @property
+    def repeat(self) -> int | None:
+        """Which of the runs of its size it is, from 1, where nothing tells its seed."""
+        return None if "seed" in self.tells else self.cell.seed + 1
 
     @property
     def end(self) -> Mapping[str, float | None]:
@@ -276,8 +282,8 @@ def _notes(parts: Sequence[Course], repeats: int, among_told: int) -> Iterator[s
         yield f"{what}, and others of their size do: read as further repeats, though they may be means"
     if repeats > 1:
         yield (
-            f"nothing tells the seed: up to {repeats} runs of a size are numbered from 0 as they come; "
-            "--column seed=COLUMN names a column, --variant COLUMN one that tells curves apart"
+            f"nothing tells the seed: up to {repeats} runs of a size are repeats, numbered from 1 as they "
+            "come; --column seed=COLUMN names a column, --variant COLUMN one that tells curves apart"
         )
     ended = [part for part in parts if part.at_end]
     if ended:

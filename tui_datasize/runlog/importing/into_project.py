@@ -86,24 +86,38 @@ def bring_in(
         )
     there = _specs_there(project, experiment)
     _refuse_told_later(project, experiment, runs, there)
+    missing = _not_there(project, experiment, [(run, run.spec(experiment, layout)) for run in runs], there)
+    if missing:
+        facts = {"files": [asdict(source) for source in sources], "imported_at": utc_now()}
+        _write(project, experiment, missing, facts)
+    return Imported(len(missing), len(runs) - len(missing))
+
+
+def _not_there(
+    project: ProjectPaths,
+    experiment: str,
+    runs: Iterable[tuple[ForeignRun, RunSpec]],
+    there: Iterable[RunSpec],
+) -> list[tuple[ForeignRun, RunSpec]]:
+    """The runs whose cells nothing has been imported of.
+
+    Raises:
+        ConfigError: A run of the same cell is there with other values.
+    """
     cells = {_cell(spec): spec.run_id for spec in there}
     missing = []
-    for run in runs:
-        spec = run.spec(experiment, layout)
+    for run, spec in runs:
         known = cells.get(_cell(spec))
         if known is None:
             missing.append((run, spec))
         elif known != spec.run_id:
             raise ConfigError(
-                f"{experiment} has other values for {run.cell}",
+                f"{experiment} has other values for {run}",
                 where=str(project.run(experiment, known).directory),
                 fix="remove that directory to replace them, or import under another name; "
                 "give files whose runs are numbered together",
             )
-    if missing:
-        facts = {"files": [asdict(source) for source in sources], "imported_at": utc_now()}
-        _write(project, experiment, missing, facts)
-    return Imported(len(missing), len(runs) - len(missing))
+    return missing
 
 
 def _refuse_told_later(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -144,6 +144,19 @@ def meaning_of(name: str, test_word: str = "") -> Meaning | None:
         return None
     is_percent = "%" in name or not _PERCENT.isdisjoint(words)
     return Meaning(found, next(iter(splits), ""), score in _ERRORS, is_percent, is_step)
+
+
+def numbers_columns(name: str, header: Collection[str]) -> bool:
+    """Whether a column is one of several that a number tells apart: of repeats, not of the best k answers.
+
+    >>> header = ["acc_1", "acc_2", "acc1", "acc5", "top2"]
+    >>> [numbers_columns(name, header) for name in ("acc_1", "acc1", "top2")]
+    [True, False, False]
+    """
+    found = re.fullmatch(r"(.*?[^\d@.])\d+", name.strip(), re.ASCII)
+    if found is None or re.search(r"top[ _-]?$", found[1], re.IGNORECASE):
+        return False
+    return f"{found[1]}2" in header and any(f"{found[1]}{other}" in header for other in (0, 1, 3))
 
 
 def counts_something_else(name: str) -> bool:

@@ -9,13 +9,25 @@ from dataclasses import dataclass, field
 
 from tui_datasize.runlog.importing.delimited import TakeRow, read_delimited
 from tui_datasize.runlog.importing.layout import FIELDS, Layout
-from tui_datasize.runlog.importing.meanings import Meaning, plain, split_of
+from tui_datasize.runlog.importing.meanings import (
+    Meaning,
+    folder_split,
+    meaning_of,
+    numbers_columns,
+    plain,
+    split_of,
+)
 from tui_datasize.runlog.importing.origins import moment_of, origin_of, refuse_contradiction
 from tui_datasize.runlog.importing.staged import Key, Row, Staged, is_blank, option
 from tui_datasize.runlog.importing.states import has_ended, is_told_last, state_column
 from tui_datasize.words import listed, visible
 
 FORM = "CSV, a row per run or evaluation"
+
+_COUNTED = (
+    "one of several columns with a number each, of repeats as it seems: give each run a row, or "
+    "--column test_accuracy=COLUMN names one of them"
+)
 
 
 def read_table(data: bytes, run: str, layout: Layout, into: Staged) -> None:
@@ -51,6 +63,8 @@ class _Columns:
     metrics: Mapping[str, Meaning] = field(init=False)
     state: str | None = field(init=False)
     others: Sequence[str] = field(init=False)
+    split: str = ""
+    """As the name of the file or its folder tells it, where nothing in the file does."""
 
     def __post_init__(self) -> None:
         layout, header, into = self.layout, self.header, self.into
@@ -60,12 +74,19 @@ class _Columns:
         self.fields = layout.fields_of(header)
         self.state = None if layout.any_state else state_column([c for c in header if c not in layout.ignore])
         told = {*self.fields.values(), *layout.variant, *filter(None, [self.state])}
-        self.metrics = {c: m for c in header if c not in told and (m := layout.meaning_of(c))}
+        counted = [c for c in header if numbers_columns(c, header) and c not in layout.columns.values()]
+        self.metrics = {c: m for c in header if c not in (*told, *counted) and (m := layout.meaning_of(c))}
         if not self.metrics:
-            raise ValueError(f"no column of a metric among {', '.join(header)}; {_no_metric(header)}")
+            raise ValueError(
+                f"no column of a metric among {', '.join(header)}; {_no_metric(header, counted)}"
+            )
+        name, split = folder_split(self.run, layout.test_split)
+        if split and "split" not in self.fields and not any(m.split for m in self.metrics.values()):
+            self.run, self.split = name, split
         self.others = [c for c in header if c not in told | {*self.metrics, *layout.ignore}]
         into.columns.update(self.metrics)
         into.passed.update(dict.fromkeys(self.others, ""))
+        into.passed.update(dict.fromkeys(counted, _COUNTED))
         into.passed.update(dict.fromkeys(layout.ignore, "--ignore"))
         into.fields.update((column, name) for name, column in self.fields.items())
         into.fields.update(dict.fromkeys(layout.variant, "variant"))
@@ -99,7 +120,7 @@ class _Columns:
 
     def _split(self, text: str | None) -> str:
         if text is None:
-            return ""
+            return self.split
         found = split_of(text, self.layout.test_split)
         if found is None:
             raise ValueError(
@@ -109,7 +130,9 @@ class _Columns:
         return found
 
 
-def _no_metric(header: Sequence[str]) -> str:
+def _no_metric(header: Sequence[str], counted: Sequence[str]) -> str:
+    if counted:
+        return f"{counted[0]!r} is {_COUNTED}"
     if len(header) == 1:
         return "expected commas, semicolons or tabs between columns"
     return "name one like --column test_accuracy=COLUMN"
@@ -131,13 +154,18 @@ def _refuse_repeated(header: Sequence[str], layout: Layout) -> None:
 
 
 def _refuse_untold_split(staged: Staged) -> None:
-    """Ask about a column of which every text names a split: it tells whose values a row holds.
+    """Ask about a column of which every text names a split, or a metric: it tells whose values a row holds.
 
     Raises:
         ConfigError: There is one, and it is not read.
     """
     for column, by_size in staged.kinds.items():
         texts = set().union(*by_size.values())
+        if len(texts) > 1 and all(meaning_of(text) for text in texts):
+            raise staged.error(
+                f"{column!r} names metrics ({listed(sorted(texts))}), a row for each",
+                fix=f"give each a column of its own, or {option('ignore', column)} if it does not",
+            )
         if "split" not in staged.fields.values() and all(map(split_of, texts)):
             raise staged.error(
                 f"{column!r} names splits ({listed(sorted(texts))})",

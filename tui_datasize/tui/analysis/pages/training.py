@@ -148,12 +148,13 @@ def _draw_single_runs(table: pl.DataFrame, metric: Metric, width: int, height: i
 
 
 def _run_name(run: pl.DataFrame) -> str:
-    draw = run["subset_seed"][0]
-    return f"s{run['seed'][0]}" if draw is None else f"d{draw} s{run['seed'][0]}"
+    draw, seed = run["subset_seed"][0], run["seed"][0]
+    name = f"repeat {run['repeat'][0]}" if seed is None else f"s{seed}"
+    return name if draw is None else f"d{draw} {name}"
 
 
 def _cell_words(row: Mapping[str, Any]) -> str:
-    seed = f"seed {row['seed']}"
+    seed = f"repeat {row['repeat']}" if row["seed"] is None else f"seed {row['seed']}"
     return seed if row["subset_seed"] is None else f"draw {row['subset_seed']}, {seed}"
 
 
