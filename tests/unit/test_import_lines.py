@@ -135,6 +135,10 @@ def test_lines_are_skipped_of_the_file_that_is_named(desk, capsys):
     assert desk.bring(a, "--skip-line", "1", "--skip-line", "4") == 0
     assert "lines 1 and 4 left out: --skip-line" in capsys.readouterr().err
     assert desk.rows("test_accuracy") == ROWS[:1]
+    c = desk.file("ca.csv", "n;seed;test_acc\n4000;0;0.9\n")
+    words = ("--skip-line", "a.csv:1", "--skip-line", f"{a}:4")
+    assert desk.bring(a, c, *words, experiment="both") == 0
+    assert desk.rows("test_accuracy") == [(500, 0, 0.75), (4000, 0, 0.9), (500, 0, 0.75)]
     assert desk.bring(a, b, "--skip-line", "1", experiment="two") == 2
     assert "--skip-line does not tell of which file; write it like runs.csv:12" in capsys.readouterr().err
     assert desk.bring(a, "--skip-line", "first", experiment="two") == 2

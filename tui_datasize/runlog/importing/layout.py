@@ -83,7 +83,7 @@ class Layout:
     def skipped(self, file: Path) -> frozenset[int]:
         """The lines of a file that are not read."""
         found = (text.rpartition(":") for text in self.skip_lines)
-        return frozenset(int(line) for path, _, line in found if str(file).endswith(path))
+        return frozenset(int(line) for path, _, line in found if not path or file.match(path))
 
     def fields_of(self, header: Sequence[str]) -> dict[str, str]:
         """The column of each field that a table tells.
