@@ -195,6 +195,11 @@ def test_charts_with_runs_of_one_name_of_groups_and_over_sizes(desk, capsys):
     assert "export the chart with Step on its x axis" in capsys.readouterr().err
 
 
+def test_a_table_of_comments_says_so(desk, capsys):
+    assert desk.bring(desk.file("a.csv", "run,test_acc\n#1_n500,0.5\n#2_n500,0.6\n")) == 2
+    assert capsys.readouterr().err.endswith("no row stands below the column names but 2 comments (#)\n")
+
+
 @pytest.mark.parametrize("content", ['{"a": 1}', '[{"a": 1}]', b"PK\x03\x04\x14\0\x06\0", b"\0\0\0\0a,b\n"])
 def test_a_file_of_another_form_is_said_to_be_one(desk, capsys, content):
     assert desk.bring(desk.file("a.csv", content)) == 2

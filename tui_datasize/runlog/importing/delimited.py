@@ -97,28 +97,21 @@ def read_delimited(
     """
     text, is_cut = _text(data, into)
     lines = _Lines(text, skipped)
-    at_header = 0
+    way_past = ""
     try:
         header, reader = _header(lines)
         at_header = lines.number
+        way_past = f"if the column names stand below, --skip-line {max(1, at_header)}"
         take = begin(header)
+        way_past = "--skip-line {} leaves the line out"
         last = sum(1 for _ in io.StringIO(text, newline="")) if is_cut else 0
-        if not _Rows(lines, reader, header, into, last).take_all(take):
-            raise ValueError("no row stands below the column names")
+        _Rows(lines, reader, header, into, last).take_all(take)
     except UnclearNameError as error:
         raise into.error(error.what, error.place or max(1, lines.number), error.fix) from None
     except (ValueError, csv.Error) as error:
-        raise into.error(str(error), max(1, lines.number), _way_past(at_header, lines.number)) from None
+        raise into.error(str(error), max(1, lines.number), way_past.format(lines.number)) from None
     if left := [line for line in sorted(skipped) if line <= lines.number]:
         into.notes.append(f"{_places(left)} left out: --skip-line")
-
-
-def _way_past(at_header: int, number: int) -> str:
-    if not at_header:
-        return ""
-    if at_header == number:
-        return f"if the column names stand below, --skip-line {number}"
-    return f"--skip-line {number} leaves the line out"
 
 
 class _Rows:
@@ -134,10 +127,11 @@ class _Rows:
         self._headers: list[int] = []
         self._unclear: dict[str, UnclearNameError] = {}
 
-    def take_all(self, take: TakeRow) -> bool:
-        """Take every row, and say whether there is one.
+    def take_all(self, take: TakeRow) -> None:
+        """Take every row.
 
         Raises:
+            ConfigError: There is none.
             ValueError: A row is broken, or names of runs are, of which all are in the error.
         """
         number = 0
@@ -166,7 +160,10 @@ class _Rows:
                 what = f"line {self._last}, the last, has no line end"
                 self._into.torn(what, "read, though its last value may be cut off")
         self._tell()
-        return number > 0
+        if not number:
+            but = f" but {plural(len(self._comments), 'comment')} ({_COMMENT})" if self._comments else ""
+            what = f"no row stands below the column names{but}"
+            raise self._into.error(what, max(1, self._lines.number))
 
     def _next(self, line: int) -> list[str] | None:
         """The next row with as many cells as there are columns, or an empty one; None behind the last."""
