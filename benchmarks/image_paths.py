@@ -26,7 +26,7 @@ from tui_datasize.training.chunks import Images
 from tui_datasize.training.reading import CHUNK_BYTES, Reader, upload
 
 _BATCHES = 60
-COPIED, READ, READ_AHEAD = "copied into new memory", "read when asked for", "read ahead by a thread"
+COPIED, READ, READ_AHEAD = "copied into new memory", "read when asked for", "read ahead by threads"
 
 
 class AnonymousPeak:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tui_datasize.jobs.spawn import ProbeRequest, SpawnRequest, Worker
+from tui_datasize.jobs.spawn import SideRequest, SpawnRequest, Worker
 from tui_datasize.runlog.identity import ProcessIdentity
 
 
@@ -22,7 +22,7 @@ class FakeClock:
 class FakeSpawner:
     """A `Spawner` that starts nothing and notes what it is asked for: workers do not end, probes succeed.
 
-    Others say in `worker_of` and `probe` what becomes of what they are asked for.
+    Others say in `worker_of` and `call` what becomes of what they are asked for.
     """
 
     def __init__(self) -> None:
@@ -40,8 +40,8 @@ class FakeSpawner:
         self.workers.append(self.worker_of(request))
         return self.workers[-1]
 
-    def probe(self, _request: ProbeRequest, /) -> Worker:
-        """See `Spawner.probe`."""
+    def call(self, _request: SideRequest, /) -> Worker:
+        """See `Spawner.call`."""
         return Worker(status=0, is_gone=True)
 
     def is_ready(self) -> bool:

@@ -82,18 +82,10 @@ class Recorder(TorchDispatchMode):
         """Do it all again, in the same memory."""
         for func, args, kwargs, made in self._calls:
             again = func(*args, **kwargs)
-            results = func._schema.returns
-            for result, old, new in zip(results, _parts(made), _parts(again), strict=True):
-                if result.alias_info is None:
-                    for kept, given in zip(_tensors(old), _tensors(new), strict=True):
-                        kept.copy_(given)
-
-
-def _parts(made: Any) -> tuple[Any, ...]:
-    """Results one by one; a list of tensors is one of them."""
-    if made is None:
-        return ()
-    return made if isinstance(made, tuple) else (made,)
+            for kept, given in zip(_tensors(made), _tensors(again), strict=True):
+                # Views have it already; some operations copy where others look.
+                if _place(kept) != _place(given):
+                    kept.copy_(given)
 
 
 def _tensors(value: Any) -> list[Tensor]:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, suppress
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from tui_datasize.training import averaging, optimizers
 from tui_datasize.training.accelerator import choice
 from tui_datasize.training.accelerator.host import Host
+from tui_datasize.training.packs import fused
 
 LAZY = torch.device("lazy", 0)
 """Autograd runs on it without a driver, unlike on most other names."""
@@ -73,7 +74,8 @@ class LazyGpu(TorchDispatchMode):
         patch.setattr(optimizers, "SGD", partial(_in_turn, optimizers.SGD))
         # The mode has parameters neither swapped nor copied deeply.
         patch.setattr(nn.Module, "to", _place)
-        patch.setattr(averaging, "copy", SimpleNamespace(deepcopy=_copied))
+        for module in (averaging, fused):
+            patch.setattr(module, "copy", SimpleNamespace(deepcopy=_copied))
         patch.setattr(FakeTensor, "tolist", lambda values: values.cpu().tolist())
 
     @contextmanager
@@ -98,17 +100,40 @@ class LazyGpu(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is torch.ops.prim.device.default:
+            return args[0].fake_device if isinstance(args[0], FakeTensor) else args[0].device
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         on_card = [one for one in tensors if isinstance(one, FakeTensor)]
         to = kwargs.get("device")
         if not on_card and (to is None or to.type != LAZY.type):
             return _on_host(func, args, kwargs)
+        if func in _SHAPES and len(on_card) == len(tensors):
+            with self._shapes:
+                return _SHAPES[func](*args)
+        if len(on_card) == len(tensors) and to is None and _is_plain(func):
+            with suppress(NotImplementedError):
+                return self._made(func, args, kwargs)
         # Where no gradient is asked for, whole ones come here: copies between devices must show.
         if func.namespace == "aten" and func._can_decompose():
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
+        return self._done(func, args, kwargs, tensors)
+
+    def _made(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """As the mode of shapes does in the end, without its search for other ways before."""
+        with in_kernel_invocation_manager(self._shapes):
+            made = func(*args, **kwargs)
+        return tree_map_only(
+            Tensor,
+            lambda one: one if isinstance(one, FakeTensor) else FakeTensor(self._shapes, one, LAZY),
+            made,
+        )
+
+    def _done(self, func: Any, args: Any, kwargs: Any, tensors: Sequence[Tensor]) -> Any:
+        on_card = [one for one in tensors if isinstance(one, FakeTensor)]
+        to = kwargs.get("device")
         if func is _aten._local_scalar_dense.default:
             self._wait(func)
             return 0
@@ -170,12 +195,42 @@ class _Draws(TorchFunctionMode):
 
 
 def _on_host(func: Any, args: Any, kwargs: Any) -> Any:
-    """As it is; what fills large weights is left out, since nobody reads them."""
+    """As it is; large weights are filled with zeros at once, since nobody reads them."""
     first = args[0] if args else None
     is_filling = func._schema.name.endswith("_") and isinstance(first, Tensor)
     if is_filling and first.numel() > _LARGE_VALUES and first.is_floating_point():
-        return first
+        return _aten.zero_.default(first)
     return func(*args, **kwargs)
+
+
+@cache
+def _is_plain(func: Any) -> bool:
+    """Whether it only makes new tensors, or changes what it is given, in a kernel for shapes alone."""
+    returns = func._schema.returns
+    return (
+        func.namespace == "aten"
+        and func is not _aten._local_scalar_dense.default
+        and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "Meta")
+        and all(one.alias_info is None or one.alias_info.is_write for one in returns)
+    )
+
+
+def _normalised(values: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
+    """A batch normalisation and its statistics, or its gradients."""
+    of_channels = values.new_empty(values.shape[1], dtype=torch.float32)
+    return torch.empty_like(values), of_channels, torch.empty_like(of_channels)
+
+
+def _sampled(images: Tensor, grid: Tensor, *_: object) -> Tensor:
+    return images.new_empty((*images.shape[:2], *grid.shape[1:3]))
+
+
+_SHAPES = {
+    _aten.native_batch_norm.default: _normalised,
+    _aten.native_batch_norm_backward.default: _normalised,
+    _aten.grid_sampler_2d.default: _sampled,
+}
+"""What the mode of shapes would derive step by step, which takes most of the time of a deep model."""
 
 
 def _leaves_card(func: Any, args: Any, to: torch.device | None) -> bool:
@@ -215,7 +270,7 @@ def _place(model: nn.Module, device: torch.device, memory_format: torch.memory_f
             for name, values in held.items():
                 if values is not None:
                     kept = memory_format if values.dim() == 4 else torch.preserve_format
-                    moved = values.detach().to(device, memory_format=kept)
+                    moved = torch.empty_like(values.detach(), device=device, memory_format=kept)
                     is_weight = isinstance(values, nn.Parameter)
                     held[name] = nn.Parameter(moved, values.requires_grad) if is_weight else moved
     return model

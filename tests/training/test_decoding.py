@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tui_datasize.errors import DataError
-from tui_datasize.training import chunks, decoders
+from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DataError
+from tui_datasize.training import arrays, chunks, decoders
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.build import Progress
-from tui_datasize.training.datasets import load_dataset
+from tui_datasize.training.datasets import load_dataset, main
 
 SIDES = [(40, 30), (24, 36), (16, 16), (50, 20)]
 GRADIENT = np.add.outer(np.arange(50), 4 * np.arange(60)).astype(np.uint8)
@@ -89,7 +89,7 @@ BUILD = """
 import os, signal, sys
 from pathlib import Path
 from tui_datasize.training import build, chunks, decoders
-from tui_datasize.training.datasets import load_dataset
+from tui_datasize.training.datasets import load_dataset, main
 chunks.CHUNK_IMAGES = 3
 decoders.os.sched_getaffinity = lambda _: {0, 1}
 add = build.Progress.add
@@ -132,6 +132,17 @@ def test_a_killed_build_goes_on_where_it_was_and_decodes_a_damaged_chunk_again(
     assert not list((photos / "arrays").glob(".*.partial"))
     (photos / "arrays").rename(photos / "arrays of the killed")
     assert load(photos).fingerprint == resumed.fingerprint
+
+
+def test_a_process_of_its_own_decodes_before_any_run_or_says_why_it_cannot(photos, monkeypatch, capsys):
+    monkeypatch.setenv("DATASIZE_DATA", str(photos))
+    assert main(["imagefolder:pets", "/", "16"]) == EXIT_OK
+    monkeypatch.setattr(arrays, "build", None)
+    assert load(photos).image_shape == (3, 16, 16)
+    capsys.readouterr()
+    assert main(["imagefolder:nowhere", "/", "16"]) == EXIT_RUN_FAILED
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "nowhere" in line
 
 
 def test_all_bad_images_are_named_at_once(photos, small_chunks, monkeypatch, capsys):

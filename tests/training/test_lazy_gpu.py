@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from itertools import combinations
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -16,11 +15,13 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException
 from tests.fakes import fake_spec
 from tests.training.graph_trainers import evaluate
 from tests.training.lazy_gpu import LAZY, DevicesMixedError, HostWaitsError, LazyGpu
+from tests.training.small_library import DEEP, SMALL, WHOLE, input_px, kind_of, kinds, make_small
 from tui_datasize.experiments.architectures import MODELS
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec, Transfer
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.engine import Batch, Trainer
 from tui_datasize.training.models.dropout import Dropout
+from tui_datasize.training.packs.implementations import IMPLEMENTATIONS
 from tui_datasize.training.placement import has_room, nowhere
 from tui_datasize.training.transfer import SourceWeights
 
@@ -78,27 +79,26 @@ ELSEWHERE = {"precision=fp32", "precision=tf32", "precision=bf16"}
 """Autocast knows no such card: the strict stand-in has them."""
 
 MODEL_OPTIONS: Mapping[str, ModelSpec] = {
-    "cnn3": ModelSpec("cnn3", {"dropout": 0.0}),
-    "cnn3.dropout": ModelSpec("cnn3"),
-    "cnn3.width": ModelSpec("cnn3", {"width": 4}),
-    "cnn3.published": ModelSpec("cnn3", {"published": True}),
+    "cnn3": ModelSpec("cnn3"),
+    "cnn3, all": ModelSpec("cnn3", {"dropout": 0.25, "width": 4, "published": True}),
     "mlp": ModelSpec("mlp"),
-    "mlp.hidden": ModelSpec("mlp", {"hidden": 8}),
-    "mlp.layers": ModelSpec("mlp", {"layers": 3}),
-    "mlp.dropout": ModelSpec("mlp", {"dropout": 0.5}),
-    "resnet": ModelSpec("resnet", {"depth": 8}),
-    "resnet.depth": ModelSpec("resnet", {"depth": 14}),
-    "resnet.shortcuts": ModelSpec("resnet", {"depth": 8, "shortcuts": False}),
-    "resnet.width": ModelSpec("resnet", {"depth": 8, "width": 4}),
-    "resnet.input_px": ModelSpec("resnet", {"depth": 8, "input_px": 20}),
-    "resnet.input_channels": ModelSpec("resnet", {"depth": 8, "input_channels": 3}),
-    "alexnet": ModelSpec("alexnet", {"input_px": 64, "dropout": 0.0}),
-    "alexnet.width": ModelSpec("alexnet", {"input_px": 64, "width": 8}),
-    "alexnet.dropout": ModelSpec("alexnet", {"input_px": 64}),
-    "alexnet.initialisation": ModelSpec("alexnet", {"input_px": 64, "initialisation": "kaiming-normal"}),
-    "alexnet.input_px": ModelSpec("alexnet", {"input_px": 80, "width": 8}),
-    "alexnet.input_channels": ModelSpec("alexnet", {"input_px": 64, "width": 8, "input_channels": 3}),
+    "mlp, all": ModelSpec("mlp", {"hidden": 8, "layers": 3, "dropout": 0.5}),
+    "resnet": ModelSpec("resnet"),
+    "resnet, all": ModelSpec(
+        "resnet", {"depth": 8, "shortcuts": False, "width": 4, "input_px": 20, "input_channels": 3}
+    ),
+    "alexnet": ModelSpec("alexnet", {"input_px": 64}),
+    "alexnet, all": ModelSpec(
+        "alexnet",
+        {
+            **{"input_px": 64, "width": 8, "dropout": 0.25, "initialisation": "kaiming-normal"},
+            "input_channels": 3,
+        },
+    ),
 }
+"""Each at its defaults, as far as small images let them, and with all of its options changed."""
+
+MLP = ModelSpec("mlp", {"dropout": 0.5})
 
 WAITS = {"readings": 2, "a block of logits": 2}
 """Losses and norms of the updates before; logits and labels of a pass."""
@@ -123,7 +123,7 @@ def gpu(monkeypatch):
         yield lazy
 
 
-def spec_of(settings: Settings, model: ModelSpec = MODEL_OPTIONS["mlp.dropout"]) -> RunSpec:
+def spec_of(settings: Settings, model: ModelSpec = MLP) -> RunSpec:
     spec = fake_spec(model=model, train_size=20, batch_size=8, budget=Budget("updates", 40))
     for name, value in settings.items():
         table, _, inner = name.rpartition(".")
@@ -140,8 +140,8 @@ def trainer_of(spec: RunSpec, **changes: Any) -> Trainer:
     return Trainer(spec, DATA, np.arange(20), LAZY, source, **changes)
 
 
-def train(gpu: LazyGpu, trainer: Trainer) -> None:
-    """An update, an evaluation, another update."""
+def train(gpu: LazyGpu, trainer: Trainer, *, again: bool = False) -> None:
+    """An update and an evaluation, and perhaps another update."""
     with gpu.updating():
         trainer.step()
     gpu.waits = 0
@@ -149,8 +149,9 @@ def train(gpu: LazyGpu, trainer: Trainer) -> None:
     assert gpu.waits == WAITS["readings"]
     evaluate(trainer)
     assert gpu.waits == sum(WAITS.values())
-    with gpu.updating():
-        trainer.step()
+    if again:
+        with gpu.updating():
+            trainer.step()
     assert all(one.device == LAZY for one in trainer.evaluated_model.state_dict().values())
 
 
@@ -170,12 +171,10 @@ def named(table: Any, before: str = "") -> Iterator[str]:
 
 def test_every_option_of_a_run_is_tried_or_said_to_be_of_the_host():
     assert sorted(named(RunSpec)) == sorted([*OPTIONS, *OF_THE_HOST, *ELSEWHERE])
-    found = [
-        name if option is None else f"{name}.{option}"
-        for name in MODELS
-        for option in (None, *MODELS[name].options)
-    ]
-    assert sorted(found) == sorted(MODEL_OPTIONS)
+    for name, info in MODELS.items():
+        assert set(info.options) == set(MODEL_OPTIONS[f"{name}, all"].options)
+        assert name in MODEL_OPTIONS
+    assert kinds() == {kind_of(name) for name in (*SMALL, *WHOLE, *DEEP)}
 
 
 @pytest.mark.parametrize("model", MODEL_OPTIONS.values(), ids=MODEL_OPTIONS)
@@ -183,9 +182,31 @@ def test_each_model_stays_on_the_card_and_waits_for_nothing(model, gpu):
     train(gpu, trainer_of(spec_of({}, model)))
 
 
+@pytest.mark.parametrize("name", [*SMALL, *WHOLE])
+def test_each_model_of_the_library_stays_on_the_card_and_waits_for_nothing(name, gpu, monkeypatch):
+    make_small(monkeypatch)
+    model = ModelSpec(f"torchvision:{name}", {"input_px": input_px(name)})
+    train(gpu, trainer_of(spec_of({}, model)))
+
+
 @pytest.mark.parametrize("settings", OPTIONS.values(), ids=OPTIONS)
 def test_each_option_stays_on_the_card_and_waits_for_nothing(settings, gpu):
-    train(gpu, trainer_of(spec_of(settings)))
+    train(gpu, trainer_of(spec_of(settings)), again=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "way"), [("cnn3, all", "side by side"), ("cnn3, all", "fused"), ("resnet, all", "fused")]
+)
+def test_packs_stay_on_the_card_and_wait_for_nothing(model, way, gpu):
+    spec = spec_of({"ema_decay": 0.9, "augmentation.cutmix": 1.0}, MODEL_OPTIONS[model])
+    lanes = [trainer_of(replace(spec, seed=seed)) for seed in range(2)]
+    together = IMPLEMENTATIONS[way](lanes)
+    for making in ([0, 1], [1]):
+        with gpu.updating():
+            together.step(making)
+    evaluate(lanes[0])
+    assert [lane.update for lane in lanes] == [1, 2]
+    assert all(value.device == LAZY for lane in lanes for value in lane.model.state_dict().values())
 
 
 def exclusive(*names: str) -> Sequence[Settings]:
@@ -193,7 +214,7 @@ def exclusive(*names: str) -> Sequence[Settings]:
 
 
 CHOICES: Mapping[str, Sequence[Any]] = {
-    "model": [MODEL_OPTIONS[name] for name in ("mlp.dropout", "cnn3.width", "resnet.width")],
+    "model": [MLP, MODEL_OPTIONS["cnn3, all"], MODEL_OPTIONS["resnet, all"]],
     "room": [has_room, nowhere],
     "optimizer": exclusive("optimizer.nesterov"),
     "schedule": exclusive("schedule.name=cosine"),
@@ -206,23 +227,25 @@ CHOICES: Mapping[str, Sequence[Any]] = {
 }
 
 
+ROWS = 10
+"""Three models with three ways to transfer make nine; in ten there is place for all the others."""
+
+
 def in_pairs() -> Iterator[Mapping[str, Any]]:
-    """Choices so that each two of them meet, greedily."""
+    """Choices so that each two of them meet: columns with each value as often as the others, drawn."""
     numbers = random.Random(0)
-    places = {name: range(len(values)) for name, values in CHOICES.items()}
-    left = {
-        ((one, first), (other, second))
-        for one, other in combinations(places, 2)
-        for first in places[one]
-        for second in places[other]
-    }
-    while left:
-        drawn = [{name: numbers.choice(places[name]) for name in places} for _ in range(200)]
-        met = [left.intersection(combinations(row.items(), 2)) for row in drawn]
-        best = max(range(len(drawn)), key=lambda place: len(met[place]))
-        left -= met[best]
-        if met[best]:
-            yield {name: CHOICES[name][place] for name, place in drawn[best].items()}
+    columns: dict[str, list[int]] = {}
+    for name in sorted(CHOICES, key=lambda name: -len(CHOICES[name])):
+        column = [row % len(CHOICES[name]) for row in range(ROWS)]
+        while not all(all_meet(column, other) for other in columns.values()):
+            numbers.shuffle(column)
+        columns[name] = column
+    for row in range(ROWS):
+        yield {name: CHOICES[name][column[row]] for name, column in columns.items()}
+
+
+def all_meet(column: Sequence[int], other: Sequence[int]) -> bool:
+    return len({*zip(column, other, strict=True)}) == len({*column}) * len({*other})
 
 
 @pytest.mark.parametrize("row", list(in_pairs()))

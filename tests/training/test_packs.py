@@ -10,6 +10,7 @@ import torch
 
 from tests.training.graph_recorder import RecordedGraphs
 from tests.training.helpers import small_spec
+from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.spec import ModelSpec, OptimizerSpec, Protocol, Transfer
 from tui_datasize.training import checkpoint
 from tui_datasize.training.engine import Trainer
@@ -40,6 +41,7 @@ SPECS = {
     "resnet": RESNET,
     "resnet partial": replace(RESNET, protocol=PARTIAL),
     "cnn3 bf16": replace(CNN, precision="bf16"),
+    "cnn3 mixed": replace(CNN, augmentation=AugmentationSpec(mixup=0.4, cutmix=0.4)),
 }
 
 
@@ -169,7 +171,7 @@ def on_recordings(_device, generators):
     return RecordedGraphs(generators)
 
 
-@pytest.mark.parametrize("name", ["cnn3 as published", "resnet"])
+@pytest.mark.parametrize("name", ["cnn3 as published", "cnn3 mixed", "resnet"])
 def test_recorded_updates_of_a_pack_are_the_updates_themselves(name, digits):
     specs = lanes_of(SPECS[name])
     plain = make(specs, digits)

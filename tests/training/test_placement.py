@@ -132,6 +132,17 @@ def test_batches_that_were_announced_are_read_before_they_are_asked_for(digits, 
     assert threads.count(threading.main_thread()) == 2
 
 
+def test_threads_that_share_a_batch_fill_all_of_it(digits, monkeypatch, ahead):
+    monkeypatch.setattr(reading, "_PART_BYTES", 64)
+    monkeypatch.setattr(reading.os, "sched_getaffinity", lambda _: range(3))
+    threads, _ = noting_readers(monkeypatch)
+    split, rows = mapped(digits.train), torch.tensor([7, 7, 30, 2, 11])
+    split.announce(rows)
+    assert split.batch(rows)[0].tolist() == digits.train.images[rows.numpy()].tolist()
+    assert len(threads) == 3
+    assert threading.main_thread() not in threads
+
+
 def test_an_error_of_the_reading_thread_is_that_of_the_batch(digits, monkeypatch, ahead):
     def fails(*_):
         raise OSError("input/output error")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from tests.training.graph_recorder import RecordedGraphs
+from tests.training.strict_gpu import StrictGpu
+from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.training.engine import Trainer
-from tui_datasize.training.selftest import bits, packs, recording, subject
+from tui_datasize.training.packs import training
+from tui_datasize.training.selftest import bits, memory, packs, recording, speed, subject
 from tui_datasize.training.selftest.findings import Findings
 from tui_datasize.training.selftest.subject import Subject
 
@@ -79,6 +83,33 @@ def test_bits_that_differ_are_told(monkeypatch, tmp_path):
 
     monkeypatch.setattr(Trainer, "load_state_dict", without_dropout)
     assert wrong_in(bits.run, tmp_path) == [f"{KIND}: after kill -9"]
+
+
+def test_a_pack_that_halves_for_memory_is_told_from_one_that_does_not(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "_LARGE", {"model": ModelSpec("mlp", {"hidden": 4}), "batch_size": 32})
+    monkeypatch.setenv("DATASIZE_DATA", "")
+    together = training._train_together
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def wrong(train_together, folder):
+        folder.mkdir()
+        with monkeypatch.context() as patch, StrictGpu(patch):
+            patch.setattr(training, "_train_together", train_together)
+            return wrong_in(memory._check_pack, folder)
+
+    assert wrong(full, tmp_path / "short") == []
+    assert wrong(together, tmp_path / "enough") == [
+        "a pack of 4 without memory is halved",
+        "a pack of 2 without memory is halved",
+    ]
+
+
+def test_the_study_is_timed_in_each_way():
+    found = speed.study_s(Subject.chosen(), ModelSpec("mlp", {"hidden": 4}), updates=1, images=48)
+    assert list(found) == ["one after the other", "side by side", "fused"]
+    assert min(found.values()) > 0
 
 
 def test_fused_lanes_that_do_not_agree_are_told(monkeypatch, tmp_path):

@@ -67,6 +67,44 @@ def test_a_run_goes_from_its_claim_to_its_end(changes, gpu, queue_run):
     assert gpu.peak_resets == 1
 
 
+@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9}, {"precision": "bf16"}], ids=str)
+def test_evaluations_are_recorded_and_measure_what_those_made_as_they_are_do(
+    changes, gpu, queue_run, monkeypatch
+):
+    spec = replace(CNN, evaluations=6, **changes)
+    recorded, never = queue_run(spec), queue_run(spec)
+    assert execute(recorded) == EXIT_OK
+    # Three of six passes over either split, beside the updates.
+    assert gpu.replays == facts(recorded)["updates_replayed"] + 2 * 3
+    monkeypatch.setattr(CudaCapture, "record", refuse)
+    assert execute(never) == EXIT_OK
+    assert evaluations(recorded) == evaluations(never)
+
+
+def test_the_evaluations_of_a_pack_share_their_memory(gpu, queue_run, compute, monkeypatch):
+    compute(SideBySide)
+    pools = []
+    record = StrictGpu.record
+
+    def noted(strict, graph, pool, **how):
+        pools.append(pool)
+        return record(strict, graph, pool, **how)
+
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, pool, **how: noted(gpu, graph, pool, **how))
+    assert work([queue_run(spec) for spec in specs_of(replace(CNN, evaluations=6), 3)]) == EXIT_OK
+    # The first of each lane's updates begins a pool, and so does the first evaluation of them all.
+    assert len(pools) == 3 + 3 * 2
+    assert pools.count(None) == 3 + 1
+
+
+def test_mixed_updates_of_a_fused_pack_are_recorded(gpu, queue_run, compute):
+    compute(Fused)
+    mixed = replace(CNN, augmentation=AugmentationSpec(mixup=0.5, cutmix=0.5))
+    runs = [queue_run(spec) for spec in specs_of(mixed, 2)]
+    assert work(runs) == EXIT_OK
+    assert [facts(paths)["updates_replayed"] for paths in runs] == [12 - 3] * 2
+
+
 def test_no_update_waits_for_the_device(gpu, queue_run):
     waits = []
     for updates in (8, 40):

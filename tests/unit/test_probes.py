@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import fake_spec
 from tests.stand_ins import FakeClock, FakeSpawner
 from tests.unit.fake_nvml import FakeGpu, FakeNvml
 from tests.unit.test_store import new_job
 from tui_datasize.cli import doctor
 from tui_datasize.cli.dispatch import main as run_command
-from tui_datasize.jobs import probes
+from tui_datasize.jobs import cards, probes
 from tui_datasize.jobs.authority import Authority
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.faults import FaultKind
@@ -28,7 +29,7 @@ from tui_datasize.jobs.ledger import DeviceLimits
 from tui_datasize.jobs.probes import verdict
 from tui_datasize.jobs.scheduler import Scheduler, SchedulerSettings
 from tui_datasize.jobs.slots import all_slots
-from tui_datasize.jobs.spawn import ProbeRequest, SpawnRequest, Worker
+from tui_datasize.jobs.spawn import SideRequest, SpawnRequest, Worker
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.atomic import write_json
@@ -47,12 +48,16 @@ class Spawner(FakeSpawner):
     def __init__(self) -> None:
         super().__init__()
         self.refusal: dict[str, object] | None = None
-        self.asked: list[ProbeRequest] = []
+        self.asked: list[SideRequest] = []
+        self.decoders: list[tuple[SideRequest, Worker]] = []
         self.is_slow = False
         self.slots_seen: list[bool] = []
         """Whether all slots were held by each of the probes."""
 
-    def probe(self, request: ProbeRequest) -> Worker:
+    def call(self, request: SideRequest) -> Worker:
+        if request.module == "tui_datasize.training.datasets":
+            self.decoders.append((request, Worker(ProcessIdentity.current())))
+            return self.decoders[-1][1]
         self.asked.append(request)
         device = request.environment["CUDA_VISIBLE_DEVICES"]
         with all_slots(device, 1, Path("/other")) as slots:
@@ -84,7 +89,7 @@ class Machine:
         self._stack = stack
         monkeypatch.setattr(
             "tui_datasize.jobs.scheduler.DeviceMonitor",
-            lambda used: DeviceMonitor(self.nvml, self.environment, used=used),
+            lambda **asked: DeviceMonitor(self.nvml, self.environment, **asked),
         )
         store = stack.enter_context(_closing(Store(self.project.queue)))
         with store.transaction():
@@ -165,9 +170,9 @@ def test_what_a_probe_found_is_kept_for_this_driver_torch_and_boot(
     machine.begin()
     machine.pass_time()
     assert len(machine.spawner.asked) == 1
-    for what, value in (("boot_id", "another"), ("_torch_version", "9.9")):
+    for module, what in ((probes, "boot_id"), (cards, "version")):
         machine.end_run(Outcome.SUCCEEDED)
-        monkeypatch.setattr(probes, what, lambda value=value: value)
+        monkeypatch.setattr(module, what, lambda *_: "another")
         asked = len(machine.spawner.asked)
         machine.begin()
         machine.pass_time()
@@ -315,6 +320,29 @@ def test_a_probe_that_nothing_ends_is_given_up_and_keeps_its_gpu(
     assert len(machine.spawner.asked) == 1
 
 
+def test_images_are_decoded_before_a_run_takes_a_gpu_for_them(machine: Machine) -> None:
+    photos = fake_spec(dataset="imagefolder:photos", image_px=64)
+    with _closing(Store(machine.project.queue)) as store, store.transaction():
+        document = {"spec": photos.to_dict(), "data_dir": "/data"}
+        store.add(new_job("photos", priority=9, document=json.dumps(document)))
+    machine.pass_time()
+    ((request, decoder),) = machine.spawner.decoders
+    assert request.arguments == ("imagefolder:photos", str(machine.project.root), "64")
+    assert request.environment["DATASIZE_DATA"] == "/data"
+    assert request.environment["CUDA_VISIBLE_DEVICES"] == ""
+    assert request.slots == ()
+    # A job behind it has the GPU meanwhile.
+    assert [start.runs[0].run_id for start in machine.spawner.started] == ["r0"]
+    told = "waiting: the images of imagefolder:photos are decoded before a run takes a GPU"
+    assert machine.client.waits_for_slots() == told
+    decoder.is_gone = True
+    machine.end_run(Outcome.SUCCEEDED)
+    machine.pass_time()
+    assert [start.runs[0].run_id for start in machine.spawner.started] == ["r0", "photos"]
+    assert machine.client.waits_for_slots() == ""
+    assert len(machine.spawner.decoders) == 1
+
+
 def test_a_probe_ends_by_itself_though_it_hangs() -> None:
     hanging = "['tests.faults.fake_worker:hang']"
     code = f"from tui_datasize.jobs import probes; probes.LIMIT_S = 1; probes.main({hanging})"
@@ -328,6 +356,21 @@ def test_forgotten_gpus_have_no_fault(machine: Machine) -> None:
     assert machine.fault()
     QueueClient(machine.project).forget_gpus()
     assert machine.client.faults() == []
+
+
+def test_a_scheduler_forgets_gpus_as_soon_as_the_queue_does(machine: Machine) -> None:
+    machine.pass_time()
+    machine.end_run(Outcome.SUCCEEDED)
+    machine.client.forget_gpus()
+    machine.pass_time()
+    # One that is still there is tried again.
+    assert len(machine.spawner.asked) == 2
+    machine.nvml.gpus.clear()
+    machine.pass_time()
+    assert "GPU-a) is gone" in machine.scheduler._ledger.report.problem
+    machine.client.forget_gpus()
+    machine.pass_time()
+    assert "is gone" not in machine.scheduler._ledger.report.problem
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import selectors
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,16 @@ from tests.unit.test_store import active_job, new_job
 from tui_datasize.experiments.device_settings import Packs
 from tui_datasize.jobs.gpus import DeviceMonitor
 from tui_datasize.jobs.ledger import DeviceLedger, DeviceLimits
-from tui_datasize.jobs.memory import CONTEXT_BYTES, Learned
+from tui_datasize.jobs.memory import CONTEXT_BYTES, Learned, noted_context
 from tui_datasize.jobs.policy import Device, Reservation
 from tui_datasize.jobs.spawn import Worker
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.jobs.supervisor import Supervisor
+from tui_datasize.runlog.atomic import write_json
+from tui_datasize.runlog.claim import ExitRecord, Outcome, utc_now
 from tui_datasize.runlog.identity import ProcessIdentity
-from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 GIB = 2**30
 ME = ProcessIdentity.current()
@@ -140,6 +143,39 @@ def test_the_memory_of_a_workload_is_learned_from_its_process_without_images_and
     ledger = ledger_of(store, supervisor, nvml, warm_up_s=0)
     assert store.learned("workload of one") == [Learned(False, 2 * GIB - CONTEXT_BYTES, 784, GIB)]
     assert list(ledger.reservations()) == [Reservation("GPU-a", 6 * GIB, 5 * GIB)]
+
+
+def test_what_a_process_takes_beyond_its_tensors_is_measured_on_each_card(
+    store: Store, supervisor: Supervisor
+) -> None:
+    worker = Worker(ME)
+    start(store, supervisor, "one", "GPU-a", train_bytes=2 * GIB, worker=worker)
+    nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB, used_bytes=5 * GIB, processes={ME.pid: 5 * GIB}))
+    assert ledger_of(store, supervisor, nvml).context_bytes == CONTEXT_BYTES
+    paths = ProjectPaths(store.path.parents[1]).run("letters", "one")
+    noted = json.loads(paths.provenance.read_text())
+    paths.provenance.write_text(json.dumps(noted | {"peak_device_memory_bytes": 4 * GIB}))
+    write_json(paths.exit, asdict(ExitRecord(1, Outcome.SUCCEEDED, "", utc_now())))
+    worker.is_gone = True
+    assert supervisor.look()
+    assert ledger_of(store, supervisor, nvml).context_bytes == GIB
+    # Known for this card, driver and torch alone.
+    start(store, supervisor, "two", "GPU-a", train_bytes=2 * GIB)
+    ledger_of(store, supervisor, nvml)
+    assert store.learned("workload of two") == [Learned(False, GIB, 784, GIB)]
+    assert store.cards.contexts("another driver") == {}
+
+
+@pytest.mark.parametrize(
+    "noted",
+    [{}, {"peak_device_memory_bytes": 5 * GIB}, {"peak_device_memory_bytes": GIB, "pack_widths": [2]}],
+)
+def test_a_run_that_does_not_tell_its_peak_or_had_company_measures_no_context(
+    tmp_path: Path, noted: dict[str, object]
+) -> None:
+    paths = RunPaths(tmp_path)
+    paths.provenance.write_text(json.dumps(noted))
+    assert noted_context(paths, 5 * GIB) == 0
 
 
 def test_each_lane_of_a_pack_has_its_part_once_it_is_told_where_all_images_lie(

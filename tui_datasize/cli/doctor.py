@@ -115,8 +115,7 @@ def _forget(paths: ProjectPaths) -> Check:
     """Let a machine whose GPUs were taken out for good be one that never had any."""
     forgotten = QueueClient(paths).forget_gpus()
     text = f"{', '.join(forgotten)} forgotten" if forgotten else "runs of this project have used none"
-    restart = "; a scheduler that has seen them forgets them with `datasize-tui scheduler restart`"
-    return Check("forget GPUs", "ok", text + (restart if forgotten else ""))
+    return Check("forget GPUs", "ok", text)
 
 
 def _versions() -> Check:

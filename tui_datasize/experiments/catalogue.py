@@ -163,6 +163,11 @@ def dataset_info(name: str, data_dir: Path) -> DatasetInfo:
     raise DataError(f"unknown data set {name!r}", fix=f"known are {known}")
 
 
+def is_of_files(name: str) -> bool:
+    """Whether a data set lies as image files, which are decoded once and which may be many."""
+    return name.startswith(IMAGE_FOLDER) or (name in DATASETS and DATASETS[name].is_files)
+
+
 def image_folder(name: str, data_dir: Path) -> Path:
     """Absolute path of the folder that `imagefolder:PATH` names."""
     return (data_dir / Path(name.removeprefix(IMAGE_FOLDER)).expanduser()).absolute()

@@ -45,6 +45,10 @@ class ActiveRun:
     """Descriptor of that process while it is watched."""
     learned: Learned | None = None
     """What its process has taught of its workload so far."""
+    seen_bytes: int = 0
+    """The most that its process was seen to have on its GPU."""
+    used_with: str = ""
+    """The software with which it was seen so."""
     has_updated: bool = False
     """Whether this attempt has been seen to make an update."""
     has_saved: bool = False

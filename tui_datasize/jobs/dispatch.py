@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tui_datasize.experiments.catalogue import is_of_files
 from tui_datasize.experiments.load import DATA_VARIABLE
 from tui_datasize.experiments.packing import pack_key
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.files import fault_of, parse_object
 from tui_datasize.jobs import memory
 from tui_datasize.jobs.database import concerns_all
+from tui_datasize.jobs.decoding import Decoding, ImageFiles
 from tui_datasize.jobs.faults import RUNS, FaultKind, faults_of_disk
 from tui_datasize.jobs.gpus import CPU, VISIBLE_VARIABLE, Gpu
 from tui_datasize.jobs.ledger import DeviceLedger
@@ -82,7 +84,9 @@ class Dispatcher:
         self._earlier = earlier_directories()
         self._turns = Turns(slots, project.root.absolute())
         self._pause = pause
+        self._decoding = Decoding(spawner, project)
         self._key_of_shape = cache(self._read_key)
+        self._files_of_shape = cache(self._read_files)
 
     @property
     def waits_for_others(self) -> bool:
@@ -99,6 +103,7 @@ class Dispatcher:
         Raises:
             StorageError: Nothing could be written; nothing has been started.
         """
+        self._ledger.tell_decoding(self._decoding.under_way())
         has_waiting = self._store.has_waiting()
         if not has_waiting and not len(self._supervisor):
             self._pause.end()
@@ -229,6 +234,8 @@ class Dispatcher:
             jobs = self._pause.first_to_try(self._store.waiting(-1))[: most + _LOOKAHEAD]
         else:
             jobs = self._store.waiting(most + _LOOKAHEAD)
+        if any(device.name != CPU for device in devices):
+            jobs = self._with_images(jobs, most + _LOOKAHEAD)
         waiting = {job.run_id: job for job in jobs}
         can_share = any(device.pack_width > 1 for device in devices)
         gpu_bytes = max(device.memory_total_bytes or 0 for device in devices)
@@ -241,11 +248,36 @@ class Dispatcher:
                 starts.append(_Start(ready, placement, uuid.uuid4().hex))
         return starts[:1] if self._pause.is_probing else starts
 
+    def _with_images(self, jobs: Sequence[QueuedJob], most: int) -> list[QueuedJob]:
+        """Those whose images are decoded; jobs behind them in the queue take the place of others."""
+        try:
+            ready = [job for job in jobs if self._has_images(job)]
+            if len(ready) < len(jobs) == most:
+                ready = [job for job in self._store.waiting(-1) if self._has_images(job)][:most]
+        except OSError as error:
+            self._pause.begin(FaultKind.PROCESSES, cannot_start(error))
+            ready = []
+        self._ledger.tell_decoding(self._decoding.under_way())
+        return ready
+
+    def _has_images(self, job: QueuedJob) -> bool:
+        files = self._files_of_shape(job.shape)
+        return files is None or self._decoding.is_over(ImageFiles(*files, job.data_dir))
+
+    def _read_files(self, shape: int) -> tuple[str, int] | None:
+        """Name and size of the image files that jobs of this shape want; None where they want none."""
+        try:
+            spec = RunSpec.from_dict(parse_object(self._store.shape(shape)))
+        except (KeyError, TypeError, ValueError):
+            return None
+        return (spec.dataset, spec.image_px) if is_of_files(spec.dataset) else None
+
     def _candidate(self, job: QueuedJob, gpu_bytes: int, *, can_share: bool) -> WaitingJob:
         """A job as placement sees it; without a GPU nothing is asked about its memory."""
-        need = (
-            memory.need(self._store.learned(job.workload), job.train_size, gpu_bytes) if gpu_bytes else None
-        )
+        need = None
+        if gpu_bytes:
+            learned, context_bytes = self._store.learned(job.workload), self._ledger.context_bytes
+            need = memory.need(learned, job.train_size, gpu_bytes, context_bytes)
         return WaitingJob(
             *(job.run_id, job.priority, job.position, job.alone),
             peak_bytes=need.process_bytes + need.lane_bytes if need else None,

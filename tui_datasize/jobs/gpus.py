@@ -53,6 +53,7 @@ class DeviceMonitor:
         environment: Where `CUDA_VISIBLE_DEVICES` restricts the GPUs.
         traces: Finds the files by which a machine tells that it has GPUs, should NVML not be there.
         used: UUIDs of GPUs that runs of the project have used; asked where there is no other trace of one.
+        forgettings: How often GPUs were forgotten; another number than before has this one forget them too.
     """
 
     def __init__(
@@ -61,11 +62,14 @@ class DeviceMonitor:
         environment: Mapping[str, str] = os.environ,
         traces: Callable[[], Sequence[str]] = lambda: find_traces(),
         used: Callable[[], Collection[str]] = tuple,
+        forgettings: Callable[[], int] = lambda: 0,
     ) -> None:
         self._nvml = nvml
         self._environment = environment
         self._traces = traces
         self._used = used
+        self._forgettings = forgettings
+        self._known_since = forgettings()
         self._is_connected = False
         self._driver_version = ""
         self._labels: dict[str, str] = {}
@@ -79,6 +83,9 @@ class DeviceMonitor:
         fit, a name in `CUDA_VISIBLE_DEVICES` that nothing has, or a card that is gone, gives no devices:
         a sweep meant for GPUs should not creep on to the CPU.
         """
+        if (forgettings := self._forgettings()) != self._known_since:
+            self._known_since = forgettings
+            self._labels.clear()
         try:
             gpus, failures = self._read_gpus()
         except NvmlFailure as failure:

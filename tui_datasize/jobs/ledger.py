@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tui_datasize.experiments.device_settings import Packs, written
 from tui_datasize.jobs.active import ActiveRun
+from tui_datasize.jobs.cards import software
 from tui_datasize.jobs.faults import FaultKind
 from tui_datasize.jobs.gpus import CPU, DeviceMonitor, DeviceReport, Gpu, capacities, or_cpu
 from tui_datasize.jobs.memory import CONTEXT_BYTES, learn, noted_images
@@ -69,9 +70,11 @@ class DeviceLedger:
         self._store = store
         self._report = DeviceReport((), 0, "not looked at yet")
         self._read_at_s = float("-inf")
+        self._contexts: Mapping[str, int] = {}
         self._others: Mapping[str, int] = {}
         self._slots_published: int | None = None
         self._taken_published: Mapping[str, str] | None = None
+        self._decoding: Sequence[str] = ()
 
     def set_limits(self, limits: DeviceLimits) -> None:
         """Take other limits for what is started from now on; what runs beyond them goes on."""
@@ -95,6 +98,7 @@ class DeviceLedger:
         if report.problem != self._report.problem:
             _LOG.info("devices: %s", report.problem or plural(len(report.gpus), "GPU"))
         self._report = report
+        self._contexts = self._store.cards.contexts(software(report.driver_version))
         self._notice_others()
         self._publish_taken()
         self._publish_slots()
@@ -162,14 +166,22 @@ class DeviceLedger:
         """Jobs on a GPU at once, those of others included."""
         return self._limits.max_jobs_per_gpu or self._limits.slots_per_gpu
 
+    def tell_decoding(self, datasets: Sequence[str]) -> None:
+        """Let clients know for which data sets no GPU is taken yet."""
+        if datasets != self._decoding:
+            self._decoding = datasets
+            self._publish_taken()
+
     def _publish_taken(self) -> None:
-        """Let clients know which GPUs the jobs of others keep from taking any of ours, and whose they are."""
+        """Let clients know what keeps GPUs from taking jobs: jobs of others and whose, or images."""
         ours = {runs[0].job.device for runs in self._supervisor.workers()}
         taken = {
             gpu.uuid: f"{gpu.title} is taken by {_named(self._foreign(gpu))}"
             for gpu in self._report.gpus
             if not gpu.fault and gpu.uuid not in ours and self._others[gpu.uuid] >= self._most_jobs()
         }
+        decoding = "the images of {} are decoded before a run takes a GPU"
+        taken |= {name: decoding.format(name) for name in self._decoding}
         if taken != self._taken_published:
             with self._store.transaction():
                 self._store.cards.note_taken(taken)
@@ -259,14 +271,23 @@ class DeviceLedger:
             for run in runs
         )
 
+    @property
+    def context_bytes(self) -> int:
+        """What a process takes of a GPU beyond its tensors, where most was measured."""
+        return max(self._contexts.values(), default=CONTEXT_BYTES)
+
     def _learn_peak(self, runs: Sequence[ActiveRun]) -> None:
         used_bytes = self._used_bytes(runs)
+        for run in runs:
+            run.seen_bytes = max(run.seen_bytes, used_bytes)
+            run.used_with = software(self._report.driver_version)
         # Memory of a run that has ended stays with the process for those that go on.
         if not used_bytes or len(runs) < runs[0].worker.lanes:
             return
         images = [noted_images(run.paths, run.job.attempts) for run in runs]
         placed = [one for one in images if one]
-        learned = learn(used_bytes - CONTEXT_BYTES, placed) if len(placed) == len(runs) else None
+        context_bytes = self._contexts.get(runs[0].job.device, CONTEXT_BYTES)
+        learned = learn(used_bytes - context_bytes, placed) if len(placed) == len(runs) else None
         if learned is None:
             return
         for run in runs:

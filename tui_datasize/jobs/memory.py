@@ -12,7 +12,9 @@ from tui_datasize.files import read_object
 from tui_datasize.runlog.paths import RunPaths
 
 CONTEXT_BYTES = 768 * 2**20
-"""What a process has on a GPU beyond what its libraries ask for: kernels and the driver's own."""
+"""What a process has on a GPU beyond its tensors, kernels and the driver's own, until that is measured."""
+_LEAST_CONTEXT_BYTES = 64 * 2**20
+"""Less means that it was not looked at while it had most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,21 @@ def noted_memory(paths: RunPaths) -> Learned | None:
     return learn(peak_bytes, [images])
 
 
+def noted_context(paths: RunPaths, seen_bytes: int) -> int:
+    """What a process had beyond the tensors of its only run; 0 where that is not told.
+
+    Args:
+        paths: Of the run, which has ended.
+        seen_bytes: The most that the driver said the process had.
+    """
+    noted = _noted(paths)
+    peak_bytes = noted.get("peak_device_memory_bytes")
+    if not isinstance(peak_bytes, int) or noted.get("pack_widths", [1]) != [1]:
+        return 0
+    context_bytes = seen_bytes - peak_bytes
+    return context_bytes if context_bytes >= _LEAST_CONTEXT_BYTES else 0
+
+
 def learn(tensors_bytes: int, lanes: Sequence[PlacedImages]) -> Learned | None:
     """What a process with these lanes tells of one; None where they are placed differently.
 
@@ -87,20 +104,23 @@ def learn(tensors_bytes: int, lanes: Sequence[PlacedImages]) -> Learned | None:
     return Learned(in_file.pop(), max(0, left_bytes) // len(lanes), first.image_bytes, first.test_bytes)
 
 
-def need(learned: Sequence[Learned], train_size: int, gpu_bytes: int) -> Need | None:
+def need(
+    learned: Sequence[Learned], train_size: int, gpu_bytes: int, context_bytes: int = CONTEXT_BYTES
+) -> Need | None:
     """What a run will take; None where nothing is known of its workload.
 
     Args:
         learned: Of its workload: with images on the device, in their file, or both.
         train_size: Its training images.
         gpu_bytes: Memory of the largest GPU, which decides where a worker leaves the images.
+        context_bytes: Of a process, without its tensors.
     """
     if not learned:
         return None
     images_bytes = train_size * max(one.image_bytes for one in learned)
     in_file = images_bytes > IMAGES_SHARE * gpu_bytes
     seen = next((one for one in learned if one.in_file == in_file), learned[0])
-    return Need(CONTEXT_BYTES + seen.test_bytes, seen.work_bytes + (0 if in_file else images_bytes))
+    return Need(context_bytes + seen.test_bytes, seen.work_bytes + (0 if in_file else images_bytes))
 
 
 def _noted(paths: RunPaths) -> dict[str, Any]:

@@ -17,20 +17,23 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tui_datasize.jobs.cards import software
 from tui_datasize.jobs.faults import FaultKind
 from tui_datasize.jobs.gpus import VISIBLE_VARIABLE, DeviceReport, Gpu
 from tui_datasize.jobs.preloader import TAG_LENGTH, named
 from tui_datasize.jobs.process import describe_status
-from tui_datasize.jobs.spawn import ONE_THREAD, PROBE_COMMAND, ProbeRequest, Spawner, Worker
+from tui_datasize.jobs.spawn import ONE_THREAD, SideRequest, Spawner, Worker
 from tui_datasize.jobs.store import Store
+from tui_datasize.programs import python_module
 from tui_datasize.runlog.claim import TAG_VARIABLE
 from tui_datasize.runlog.identity import boot_id
 
 PROBE_CALL = "tui_datasize.training.accelerator.probe:main"
 """Computes on the GPU that `CUDA_VISIBLE_DEVICES` names, and says in a line of JSON what is wrong with it."""
+_MODULE = "tui_datasize.jobs.probes"
+"""This one, whose `main` is the process of a probe."""
 LIMIT_S = 15
 """Seconds that it may compute."""
 _PATIENCE_S = 60.0
@@ -86,6 +89,7 @@ class CardProbes:
         self._running: dict[str, _Probe] = {}
         self._pauses: dict[str, _Pause] = {}
         self._worked_since_s: dict[str, float] = {}
+        self._forgettings = store.cards.forgettings()
 
     def look(self, report: DeviceReport) -> bool:
         """Take in what the probes have found, and return whether any has ended.
@@ -95,8 +99,10 @@ class CardProbes:
         """
         if report is not self._report:
             self._report = report
-            self._circumstances = f"{report.driver_version} {_torch_version()} {boot_id()}"
+            used_with = software(report.driver_version)
+            self._circumstances = used_with and f"{used_with} {boot_id()}"
             self._forget_absent()
+        self._forget_forgotten()
         ended = [device for device, probe in self._running.items() if self._is_over(device, probe)]
         for device in ended:
             os.close(self._running.pop(device).output)
@@ -130,7 +136,7 @@ class CardProbes:
         """
         output = os.memfd_create("probe", os.MFD_CLOEXEC)
         try:
-            worker = self._spawner.probe(_request(self._call, gpu.uuid, slots, output))
+            worker = self._spawner.call(_request(self._call, gpu.uuid, slots, output))
         except BaseException:
             os.close(output)
             raise
@@ -198,6 +204,14 @@ class CardProbes:
             with self._store.transaction():
                 self._store.cards.note_proven(device, circumstances)
 
+    def _forget_forgotten(self) -> None:
+        """Know nothing more of any GPU once somebody had the queue forget them all."""
+        forgettings = self._store.cards.forgettings()
+        if forgettings != self._forgettings:
+            self._forgettings = forgettings
+            for known in (self._found_with, self._pauses, self._worked_since_s):
+                known.clear()
+
     def _forget_absent(self) -> None:
         """Have GPUs tried again that were at fault or gone; one that is not there has no fault."""
         if not self._report.driver_version:
@@ -225,7 +239,7 @@ def probe_now(device: str, slots: Sequence[int], call: str = PROBE_CALL) -> str:
     output = os.memfd_create("probe", os.MFD_CLOEXEC)
     try:
         child = subprocess.Popen(
-            [*PROBE_COMMAND, call],
+            [*python_module(_MODULE), call],
             env={**os.environ, **_environment(device)},
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -277,9 +291,10 @@ def main(argv: Sequence[str]) -> int:
     return compute([])
 
 
-def _request(call: str, device: str, slots: Sequence[int], output: int) -> ProbeRequest:
-    return ProbeRequest(
-        call=call,
+def _request(call: str, device: str, slots: Sequence[int], output: int) -> SideRequest:
+    return SideRequest(
+        module=_MODULE,
+        arguments=(call,),
         environment=_environment(device),
         tag=uuid.uuid4().hex,
         slots=tuple(slots),
@@ -295,13 +310,6 @@ def _environment(device: str) -> dict[str, str]:
 
 def _read(output: int) -> str:
     return os.pread(output, _MOST_OUTPUT_BYTES, 0).decode(errors="replace")
-
-
-def _torch_version() -> str:
-    try:
-        return version("torch")
-    except PackageNotFoundError:
-        return ""
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ class Scheduler:
         pause = StartPause(self._store, settings.pause_s)
         self._supervisor = Supervisor(self._store, project, self._selector, settings.grace_s, pause)
         self._desk = CommandDesk(self._store, project)
-        self._monitor = DeviceMonitor(used=self._store.cards.used)
+        self._monitor = DeviceMonitor(used=self._store.cards.used, forgettings=self._store.cards.forgettings)
         self._device_file = DeviceFile(project, settings.options)
         self._ledger = DeviceLedger(self._monitor, settings.limits, self._supervisor, self._store)
         self._probes = CardProbes(self._store, spawner, settings.probe)

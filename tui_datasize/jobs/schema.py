@@ -186,7 +186,13 @@ ALTER TABLE commands ADD COLUMN found_s REAL NOT NULL DEFAULT 0;
 """
 """In which boot, and how many seconds after its start, a scheduler that began found a command answered."""
 
-STEPS = (_FIRST, _LEVERS, _SHAPES, _FAULTS, _CARDS, _MEMORY, _PROBES, _ANSWERS)
+_CONTEXTS = """
+ALTER TABLE cards ADD COLUMN context_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE cards ADD COLUMN context_with TEXT NOT NULL DEFAULT '';
+"""
+"""What a process was seen to have on the GPU beyond its tensors, and with which driver and torch."""
+
+STEPS = (_FIRST, _LEVERS, _SHAPES, _FAULTS, _CARDS, _MEMORY, _PROBES, _ANSWERS, _CONTEXTS)
 """What takes a database from each version to the next; a new one takes them all. Never edit a step
 that was released: add another."""
 

@@ -29,10 +29,6 @@ ONE_THREAD: Mapping[str, str] = MappingProxyType(
 """What keeps numerical libraries to one thread; they read it when they are imported."""
 
 
-PROBE_COMMAND = python_module("tui_datasize.jobs.probes")
-PROBE_MAIN = "tui_datasize.jobs.probes:main"
-"""What the process of a probe runs, cold or forked; its argument is what computes on the GPU."""
-
 SCARCITIES = frozenset(
     {
         *(errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE),
@@ -75,22 +71,18 @@ class SpawnRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeRequest:
-    """One probe of a GPU to start; the fields are those of `SpawnRequest`, but for the first and the last."""
+class SideRequest:
+    """One process to start that executes no run; the other fields are those of `SpawnRequest`."""
 
-    call: str
-    """`MODULE:FUNCTION` that computes on the GPU."""
+    module: str
+    """Its `main` is called, with `arguments`."""
+    arguments: tuple[str, ...]
     environment: Mapping[str, str]
     tag: str
     slots: tuple[int, ...]
     directory: Path
     output: Path
     """Where all that it says goes."""
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """What its command ends with."""
-        return (self.call,)
 
     @property
     def stdout(self) -> Path:
@@ -173,8 +165,8 @@ class Spawner(Protocol):
             OSError: It cannot be started now.
         """
 
-    def probe(self, request: ProbeRequest, /) -> Worker:
-        """Start a probe of a GPU in the way of a worker.
+    def call(self, request: SideRequest, /) -> Worker:
+        """Start what executes no run in the way of a worker.
 
         Raises:
             OSError: It cannot be started now.
@@ -209,11 +201,11 @@ class ColdSpawner:
         """See `Spawner.start`."""
         return self._open(self._command, request)
 
-    def probe(self, request: ProbeRequest) -> Worker:
-        """See `Spawner.probe`."""
-        return self._open(PROBE_COMMAND, request)
+    def call(self, request: SideRequest) -> Worker:
+        """See `Spawner.call`."""
+        return self._open(python_module(request.module), request)
 
-    def _open(self, command: Sequence[str], request: SpawnRequest | ProbeRequest) -> Worker:
+    def _open(self, command: Sequence[str], request: SpawnRequest | SideRequest) -> Worker:
         with ExitStack() as files:
             stdout = files.enter_context(open_regular(request.stdout, "ab"))
             stderr = files.enter_context(open_regular(request.stderr, "ab"))

@@ -18,7 +18,7 @@ from tui_datasize.files import fault_of
 from tui_datasize.jobs.active import ActiveRun, early_end, ending_of, last_sign, look_how_far
 from tui_datasize.jobs.database import concerns_all, storage_errors
 from tui_datasize.jobs.judge import Decision, Ending, Finding, decide, ended, find, starts_again
-from tui_datasize.jobs.memory import noted_memory
+from tui_datasize.jobs.memory import noted_context, noted_memory
 from tui_datasize.jobs.pause import StartPause
 from tui_datasize.jobs.process import ProjectProcesses
 from tui_datasize.jobs.records import ActiveJob
@@ -307,8 +307,8 @@ class Supervisor:
                 self._store.set_alone(job.run_id)
             if decision.is_forgiven:
                 self._store.grant_attempt(job.run_id)
-            if decision.state is JobState.SUCCEEDED and (learned := noted_memory(run.paths)):
-                self._store.learn_memory(job.workload, learned)
+            if decision.state is JobState.SUCCEEDED:
+                self._learn_memory(run)
         if ending.lost_gpu and record:
             self._lost_gpus[job.device] = record.device_fault
         if decision.state is JobState.SUCCEEDED:
@@ -354,6 +354,13 @@ class Supervisor:
             self._selector.unregister(run.pidfd)
             os.close(run.pidfd)
             run.pidfd = None
+
+    def _learn_memory(self, run: ActiveRun) -> None:
+        """From a run that has ended well: what its kind takes of a GPU, and what a process takes beyond."""
+        if learned := noted_memory(run.paths):
+            self._store.learn_memory(run.job.workload, learned)
+        if run.seen_bytes and (context_bytes := noted_context(run.paths, run.seen_bytes)):
+            self._store.cards.note_context(run.job.device, context_bytes, run.used_with)
 
     def _forget(self, run: ActiveRun, state: JobState, reason: str) -> None:
         self._unwatch(run)

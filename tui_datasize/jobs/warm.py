@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tui_datasize.jobs.preloader import PACKET_BYTES, TAG_LENGTH
-from tui_datasize.jobs.spawn import ONE_THREAD, PROBE_MAIN, ColdSpawner, ProbeRequest, SpawnRequest, Worker
+from tui_datasize.jobs.spawn import ONE_THREAD, ColdSpawner, SideRequest, SpawnRequest, Worker
 from tui_datasize.programs import python_module
 from tui_datasize.runlog.claim import TAG_VARIABLE
 from tui_datasize.runlog.identity import ProcessIdentity, boot_id
@@ -72,11 +72,11 @@ class WarmSpawner:
             return self._preloader.fork(request, packet)
         return self._fallback.start(request)
 
-    def probe(self, request: ProbeRequest) -> Worker:
-        """See `Spawner.probe`."""
+    def call(self, request: SideRequest) -> Worker:
+        """See `Spawner.call`."""
         if self._preloader and self._preloader.is_ready:
-            return self._preloader.fork(request, _packet(request, call=PROBE_MAIN))
-        return self._fallback.probe(request)
+            return self._preloader.fork(request, _packet(request, call=f"{request.module}:main"))
+        return self._fallback.call(request)
 
     def poll(self) -> None:
         """See `Spawner.poll`."""
@@ -162,7 +162,7 @@ class _Preloader:
         self.sources_checked_s = time.monotonic()
         return any(_modified_ns(file) != modified_ns for file, modified_ns in self.sources.items())
 
-    def fork(self, request: SpawnRequest | ProbeRequest, packet: bytes) -> Worker:
+    def fork(self, request: SpawnRequest | SideRequest, packet: bytes) -> Worker:
         """Ask for a worker; its process is known when the preloader has answered."""
         # A preloader that has died since leaves the worker unborn; `poll` will tell.
         worker = self.workers[request.tag] = Worker()
@@ -238,7 +238,7 @@ class _Preloader:
                 worker.error = OSError(number, os.strerror(number)) if number else None
 
 
-def _packet(request: SpawnRequest | ProbeRequest, **more: str) -> bytes:
+def _packet(request: SpawnRequest | SideRequest, **more: str) -> bytes:
     """A request as the preloader reads it."""
     message = {
         "tag": request.tag,

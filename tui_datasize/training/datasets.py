@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPException
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tui_datasize.errors import DataError
+from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DataError, DatasizeError
 from tui_datasize.experiments.catalogue import ARRAYS, IMAGE_FOLDER
+from tui_datasize.experiments.load import data_directory
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.training import failures, tiny_imagenet
@@ -209,3 +211,25 @@ def _network_patience() -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Have a data set decoded where that has not been done: its name, the project's directory, `image_px`.
+
+    Returns:
+        Exit status: 0 it is there; 1 it cannot be had, which a line says.
+    """
+    name, root, image_px = argv
+    try:
+        load_dataset(name, data_directory(Path(root)), int(image_px))
+    except DatasizeError as error:
+        print(error.line, file=sys.stderr, flush=True)
+        return EXIT_RUN_FAILED
+    except OSError as error:
+        print(f"{name}: cannot be decoded: {error}", file=sys.stderr, flush=True)
+        return EXIT_RUN_FAILED
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -238,9 +238,7 @@ class Trainer:
         if isinstance(self.subset, DeviceSplit) and self._pipeline.is_fixed:
             return replays(self._learn_from_rows, rows)
         batch = self._batch(rows)
-        targets = batch.targets
-        parts = [part for part in (targets.labels, targets.partners, targets.shares) if part is not None]
-        return replays(self._learn_from_inputs, batch.inputs, *parts)
+        return replays(self._learn_from_inputs, batch.inputs, *batch.targets.parts)
 
     def _learn_from_rows(self, rows: Tensor) -> Learned:
         return self._learn_from(self._batch(rows))

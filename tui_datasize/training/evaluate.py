@@ -23,6 +23,7 @@ from torchmetrics.functional.classification import (
 )
 
 from tui_datasize.experiments.spec import Average
+from tui_datasize.training.graph import Replays
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Integers: TypeAlias = NDArray[np.int64]
@@ -237,6 +238,7 @@ def predict(
     batch_size: int,
     autocast: AbstractContextManager[object],
     check: Callable[[], None],
+    replays: Replays[Tensor] | None = None,
 ) -> Outputs:
     """Run a model over a whole split, as an evaluation does: no gradients, no dropout.
 
@@ -248,7 +250,14 @@ def predict(
         batch_size: Images per step; bounds memory, changes no score.
         autocast: Entered around each forward pass.
         check: Called before every batch; may raise to leave.
+        replays: Of this model and view alone: forward passes are recorded there, and replayed.
     """
+
+    def forward(images: Tensor) -> Tensor:
+        with autocast:
+            logits: Tensor = model(view(images))
+        return logits
+
     was_training = model.training
     model.eval()
     try:
@@ -256,8 +265,8 @@ def predict(
             check()
             for images, labels in split.batches(batch_size):
                 check()
-                with autocast:
-                    logits = model(view(images))
+                # The next replay overwrites what this one gives.
+                logits = forward(images) if replays is None else replays(forward, images).clone()
                 tally.add(logits, labels)
             outputs = tally.outputs()
             return outputs if split.pass_order is None else outputs.in_order_of(split.pass_order)

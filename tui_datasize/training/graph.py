@@ -1,7 +1,7 @@
-"""Updates that are recorded once and then replayed: on a GPU a whole update is one CUDA graph.
+"""Updates and evaluations that are recorded once and then replayed, each batch of them as one CUDA graph.
 
-A replay launches all kernels of an update at once, on the tensors of the recording; the host, which
-is the slower one with small models, only copies in what the update is made on.
+A replay launches all kernels of a batch at once, on the tensors of the recording; the host, which is the
+slower one with small models, only copies in what it is made on.
 """
 
 from __future__ import annotations
@@ -54,11 +54,13 @@ class Replays(Generic[Made]):
     Whatever cannot be recorded is done as it is.
 
     Args:
-        capture: Records the work.
+        capture: Records the work; others may use it too.
+        what: Is recorded, for the log.
     """
 
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, capture: Capture, what: str = "updates") -> None:
         self._capture = capture
+        self._what = what
         self._may_record = True
         self._recordings: dict[Shapes, _Recording[Made]] = {}
         self._warm_ups: dict[Shapes, int] = {}
@@ -115,7 +117,7 @@ class Replays(Generic[Made]):
             self._may_record = False
             # What was recorded before draws from a stream that was renewed since.
             self.forget()
-            print(f"updates are not recorded as a graph: {_cause(error)}", flush=True)
+            print(f"{self._what} are not recorded as a graph: {_cause(error)}", flush=True)
             return None
         recording = self._recordings[shapes] = _Recording(fixed, made, replay)
         return recording

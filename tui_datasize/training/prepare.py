@@ -18,9 +18,11 @@ from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.writer import subset_frame, write_table
 from tui_datasize.training import device, provenance
 from tui_datasize.training.accelerator import choice
+from tui_datasize.training.accelerator.interface import Capture
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_dataset
 from tui_datasize.training.evaluate import ImageBatches, Integers
+from tui_datasize.training.graph import capture_on
 from tui_datasize.training.models.cost import describe_cost
 from tui_datasize.training.placement import Room, has_room, place
 from tui_datasize.training.session import Session
@@ -30,8 +32,8 @@ from tui_datasize.training.transfer import read_source
 from tui_datasize.training.transforms import input_shape
 
 
-class SharedTestImages:
-    """Places the test images of a data set on a device, once for all runs that share it.
+class Shared:
+    """What runs of one process share: the test images on their device, and the memory of evaluations.
 
     Args:
         room: Decides whether they are copied to it as a whole, as are the training images.
@@ -40,6 +42,7 @@ class SharedTestImages:
     def __init__(self, room: Room = has_room) -> None:
         self.room = room
         self._placed: dict[tuple[str, str], ImageBatches] = {}
+        self._captures: dict[str, Capture | None] = {}
 
     def place(self, dataset: LoadedDataset, chosen: torch.device) -> ImageBatches:
         """The whole test set, as the first who asked for it got it."""
@@ -48,11 +51,18 @@ class SharedTestImages:
             self._placed[key] = place(dataset.test, slice(None), chosen, self.room)
         return self._placed[key]
 
+    def capture(self, chosen: torch.device) -> Capture | None:
+        """Records evaluations, which never run at the same time, in one place for all runs."""
+        key = str(chosen)
+        if key not in self._captures:
+            self._captures[key] = capture_on(chosen, ())
+        return self._captures[key]
+
 
 def prepare(
     paths: RunPaths,
     attempt: int,
-    test_images: SharedTestImages | None = None,
+    shared: Shared | None = None,
     tell: Callable[[str], object] = lambda _words: None,
 ) -> Session:
     """Make a run ready to train, downloading and decoding its data set first where needed.
@@ -62,7 +72,7 @@ def prepare(
     Args:
         paths: Files of the run.
         attempt: Number of the attempt.
-        test_images: Shared by the runs of a pack.
+        shared: By the runs of a pack.
         tell: Receives a line at each evaluation.
 
     Raises:
@@ -85,11 +95,16 @@ def prepare(
     _describe(paths, task)
     labels, hashes = (part[subset] for part in (dataset.train.labels, dataset.train.hashes))
     write_table(paths.subset, subset_frame(task.index, labels, hashes, task.true_labels[subset]))
-    shared = test_images or SharedTestImages()
+    shared = shared or Shared()
     test = shared.place(dataset, chosen)
     source = read_source(paths, spec)
     session = Session(
-        *(paths, spec, dataset, subset, chosen), source=source, test=test, tell=tell, room=shared.room
+        *(paths, spec, dataset, subset, chosen),
+        source=source,
+        test=test,
+        tell=tell,
+        room=shared.room,
+        capture=shared.capture(chosen),
     )
     facts |= {
         "image_bytes": math.prod(dataset.image_shape),

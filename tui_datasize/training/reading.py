@@ -1,10 +1,16 @@
-"""Images out of their file: gathered by row into memory that is used again, batches ahead of a device."""
+"""Images out of their file: gathered by row into memory that is used again, batches ahead of a device.
+
+What a batch costs is copying its pixels, and one core copies slower than memory allows.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,6 +24,9 @@ from tui_datasize.training.chunks import Images
 
 CHUNK_BYTES = 32 * 2**20
 """Host memory through which images come to a device as a whole, both halves together."""
+_MOST_THREADS = 4
+_PART_BYTES = 2**20
+"""Fewer are not worth a thread of their own."""
 
 
 @dataclass(slots=True)
@@ -29,19 +38,39 @@ class _Bank:
     sent: Mark | None = None
     """Reached when the device has its copy; until then the memory may not be filled again."""
 
-    def fill(self, images: Images, rows: Indices) -> Tensor:
-        """Read the images at `rows` into the memory and return that part of it."""
+    def fill(self, images: Images, rows: Indices, start: int = 0) -> Tensor:
+        """Read the images at `rows` into the memory, from place `start` on, and return that part of it."""
         if self.sent is not None:
             self.sent.wait()
-        part = self.images[: len(rows)]
+        part = self.images[start : start + len(rows)]
         gather(images, rows, part.numpy())
         return part
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """A batch that is being read."""
+
+    rows: Indices
+    bank: _Bank
+    parts: list[Future[Tensor]]
+
+    def images(self) -> Tensor:
+        """Wait until all of it is there."""
+        for part in self.parts:
+            part.result()
+        return self.bank.images[: len(self.rows)]
+
+    def give_up(self) -> None:
+        """Begin no part of it any more; what a thread has begun keeps its memory to itself."""
+        for part in self.parts:
+            part.cancel()
 
 
 class Reader:
     """Batches of images on a device, out of their file.
 
-    A thread reads those that are announced before they are asked for, where a device works beside the
+    Threads read those that are announced before they are asked for, where a device works beside the
     host; else they are read when they are asked for, since a thread would take its time from training.
     On a CPU what is returned holds until the next batch is asked for.
 
@@ -55,17 +84,22 @@ class Reader:
         self._accelerator: Accelerator = accelerator_of(device)
         self.ahead = self._accelerator.batches_ahead
         """How many batches are to be announced before they are asked for."""
-        self._thread = ThreadPoolExecutor(1, "images") if self.ahead else None
+        self._most_parts = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+        self._threads = ThreadPoolExecutor(self._most_parts, "images") if self.ahead else None
         self._free: list[_Bank] = []
         self._lent: _Bank | None = None
-        self._coming: deque[tuple[Indices, _Bank, Future[Tensor]]] = deque()
+        self._coming: deque[_Coming] = deque()
 
     def announce(self, rows: Indices) -> None:
         """Have the images at these rows read; they will be asked for behind those announced before."""
-        if self._thread is not None:
+        if self._threads is not None:
             bank = self._bank(len(rows))
-            read = self._thread.submit(bank.fill, *resolve(self._images, rows))
-            self._coming.append((rows, bank, read))
+            array, found = resolve(self._images, rows)
+            parts = [
+                self._threads.submit(bank.fill, array, found[start:end], start)
+                for start, end in self._parts(len(rows))
+            ]
+            self._coming.append(_Coming(rows, bank, parts))
 
     def read(self, rows: Indices) -> Tensor:
         """The images at these rows on the device, uint8, shape (B, C, H, W).
@@ -77,8 +111,8 @@ class Reader:
             self._free.append(self._lent)
             self._lent = None
         if self._drop_until(rows):
-            _, bank, read = self._coming.popleft()
-            part = read.result()
+            coming = self._coming.popleft()
+            bank, part = coming.bank, coming.images()
         else:
             bank = self._bank(len(rows))
             part = bank.fill(*resolve(self._images, rows))
@@ -88,18 +122,23 @@ class Reader:
         return moved
 
     def close(self) -> None:
-        """End the thread once it has read what it is reading; nothing may be announced any more."""
-        if self._thread is not None:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+        """End the threads once they have read what they are reading; nothing may be announced any more."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _drop_until(self, rows: Indices) -> bool:
         """Give up what was announced before these rows; False where they were not announced."""
-        if not any(np.array_equal(announced, rows) for announced, _, _ in self._coming):
+        if not any(np.array_equal(coming.rows, rows) for coming in self._coming):
             return False
-        while not np.array_equal(self._coming[0][0], rows):
-            # What the thread has begun keeps its memory to itself.
-            self._coming.popleft()[2].cancel()
+        while not np.array_equal(self._coming[0].rows, rows):
+            self._coming.popleft().give_up()
         return True
+
+    def _parts(self, images: int) -> Iterator[tuple[int, int]]:
+        """Where the images of each thread begin and end."""
+        worth_it = images * int(np.prod(self._images.shape[1:])) // _PART_BYTES
+        count = max(1, min(self._most_parts, worth_it))
+        return pairwise(images * part // count for part in range(count + 1))
 
     def _bank(self, images: int) -> _Bank:
         for place, bank in enumerate(self._free):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tui_datasize.errors import RunFailedError
 from tui_datasize.experiments.budget import epochs_at, evaluation_updates, samples_at, total_updates
@@ -17,6 +18,7 @@ from tui_datasize.runlog.schema import Event, Split
 from tui_datasize.runlog.writer import MetricsWriter, Value
 from tui_datasize.training import checkpoint, provenance
 from tui_datasize.training.accelerator.choice import accelerator_of
+from tui_datasize.training.accelerator.interface import Capture
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.best import Best
 from tui_datasize.training.device import evaluation_batch_size, peak_memory
@@ -31,6 +33,7 @@ from tui_datasize.training.evaluate import (
     predictions,
     score,
 )
+from tui_datasize.training.graph import Replays
 from tui_datasize.training.placement import Room, has_room, place
 from tui_datasize.training.protocol import last_batch
 from tui_datasize.training.results import Result, write_results
@@ -58,6 +61,7 @@ class Session:
         test: The whole test set, placed on the device; by default it is placed anew.
         tell: Receives a line at each evaluation.
         room: Decides whether images are copied to the device as a whole.
+        capture: Records forward passes of evaluations; None where they are made as they are.
 
     Raises:
         DataError: The images do not suit the model.
@@ -76,6 +80,7 @@ class Session:
         test: ImageBatches | None = None,
         tell: Callable[[str], object] = lambda _words: None,
         room: Room = has_room,
+        capture: Capture | None = None,
     ) -> None:
         self.spec = spec
         self.dataset = dataset
@@ -85,6 +90,7 @@ class Session:
         self._paths = paths
         self._test = place(dataset.test, slice(None), device, room) if test is None else test
         self._evaluation_batch = evaluation_batch_size(device, math.prod(dataset.image_shape))
+        self._forward = Replays[Tensor](capture, "evaluations") if capture else None
         self._identity = {
             "run": spec.run_id,
             "data": dataset.fingerprint,
@@ -244,6 +250,7 @@ class Session:
             batch_size=self._evaluation_batch,
             autocast=self.trainer.autocast,
             check=stop.check,
+            replays=self._forward,
         )
         return self._checked(outputs), _rate(len(outputs.labels), self._clock() - started_s)
 

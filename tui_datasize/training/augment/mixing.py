@@ -27,6 +27,11 @@ class Targets:
     shares: Tensor | None = None
     """Of `labels` and of the partners, in [0, 1], shape (2,)."""
 
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """Those that there are, in the order of the fields."""
+        return tuple(part for part in (self.labels, self.partners, self.shares) if part is not None)
+
     def loss(self, logits: Tensor, smoothing: float) -> Tensor:
         """Mean cross-entropy in nats against the soft targets; linear in them, hence one for each label.
 

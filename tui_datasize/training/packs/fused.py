@@ -83,10 +83,10 @@ class Fused:
             self._trainers[lane].advance()
         inputs = self._stack_rows({lane: batch.inputs for lane, batch in batches.items()}, rows)
         targets = {lane: batch.targets for lane, batch in batches.items()}
-        # What differs from batch to batch beside images and labels cannot be recorded.
-        is_plain = all(t.partners is None and len(t.labels) == rows for t in targets.values())
+        # How many rows count differs from batch to batch, in numbers of the host.
+        is_full = all(len(t.labels) == rows for t in targets.values())
         is_replay = False
-        if self._replays and is_plain:
+        if self._replays and is_full:
             before = self._replays.count
             learned = self._learn_recorded(inputs, targets, self._replays)
             is_replay = self._replays.count > before
@@ -105,12 +105,13 @@ class Fused:
         if lanes != self._recorded_lanes:
             self._recorded_lanes = lanes
             replays.forget()
-        labels = self._stack_rows({lane: t.labels for lane, t in targets.items()}, inputs.shape[1])
+        of_lanes = zip(*(t.parts for t in targets.values()), strict=True)
+        parts = [self._stack_rows(dict(zip(lanes, some, strict=True)), len(some[0])) for some in of_lanes]
 
-        def learn(inputs: Tensor, labels: Tensor) -> Mapping[int, Learned]:
-            return self._learn(inputs, {lane: Targets(labels[lane]) for lane in lanes})
+        def learn(inputs: Tensor, *parts: Tensor) -> Mapping[int, Learned]:
+            return self._learn(inputs, {lane: Targets(*(part[lane] for part in parts)) for lane in lanes})
 
-        return replays(learn, inputs, labels)
+        return replays(learn, inputs, *parts)
 
     def _learn(self, inputs: Tensor, targets: Mapping[int, Targets]) -> Mapping[int, Learned]:
         """All that the device does in an update, once the batches are there, (K, rows, ...)."""

@@ -15,7 +15,7 @@ from tui_datasize.training.lane import Lane
 from tui_datasize.training.packs.calibration import choose
 from tui_datasize.training.packs.implementations import IMPLEMENTATIONS, Together
 from tui_datasize.training.placement import NotedRoom, Room, has_room, nowhere
-from tui_datasize.training.prepare import SharedTestImages, prepare
+from tui_datasize.training.prepare import Shared, prepare
 from tui_datasize.training.session import Session
 from tui_datasize.training.stop import StopRequest, StopRequested
 
@@ -93,11 +93,11 @@ def _train(group: Sequence[Lane], stop: StopRequest, room: Room) -> None:
 
 def _make_ready(group: Sequence[Lane], room: Room) -> list[Member]:
     """Prepare each run; those that cannot be trained end here."""
-    test_images = SharedTestImages(room)
+    shared = Shared(room)
     members = []
     for lane in group:
         with _concerning(lane), lane.telling():
-            session = prepare(lane.paths, lane.claim.attempt, test_images, lane.say)
+            session = prepare(lane.paths, lane.claim.attempt, shared, lane.say)
             members.append(Member(lane, session))
     return members
 

@@ -52,17 +52,28 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         step.name: step
         for step in (
             Step(FIRST, "opens the device; versions, driver, what else uses it", 45, "probe"),
-            Step("kernels", "each model and precision against float64 on the CPU", 90, "kernels"),
-            Step("bits", "equal bits: again, after kill -9, side by side", 90, "bits"),
+            Step("kernels", "each model and precision against float64 on the CPU", 80, "kernels"),
+            Step("bits", "equal bits: again, after kill -9, side by side", 80, "bits"),
             Step(
                 "recording", "updates as CUDA graphs, and one that is refused", 45, "recording", on_cpu=False
             ),
-            Step("packs", "fused lanes against their runs alone", 60, "packs"),
-            Step("memory", "memory that runs out, while recording too", 45, "memory", on_cpu=False),
-            Step("placement", "images on the device and mapped from their file", 80, "placement"),
-            Step("speed", "images/s alone and in packs, start of a process", 75, "speed"),
-            Step("faults", "names of GPUs that are not there: no run on the CPU", 45, "faults"),
-            Step("end-to-end", "12 runs of the digits through the queue", 75, "end_to_end", packages=_QUEUE),
+            Step("packs", "fused lanes against their runs alone", 50, "packs"),
+            Step(
+                "memory",
+                "memory that runs out, recording and in packs",
+                65,
+                "memory",
+                on_cpu=False,
+            ),
+            Step("placement", "images on the device and mapped from their file", 70, "placement"),
+            Step("speed", "images/s alone and in packs, start of a process", 100, "speed"),
+            Step(
+                "faults",
+                "what no card or driver is: no run on the CPU",
+                45,
+                "faults",
+            ),
+            Step("end-to-end", "12 runs of the digits through the queue", 70, "end_to_end", packages=_QUEUE),
             Step(
                 "tests",
                 "the tests that need a GPU",

@@ -1,38 +1,38 @@
-"""Names of GPUs that are not there: nothing may be computed on the CPU instead, and no run may fail of it."""
+"""GPUs that are not there, a driver that does not fit: nothing is computed on the CPU, and no run fails."""
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
-from tui_datasize.experiments.spec import SCHEMA_VERSION, ModelSpec
+from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.programs import python_module
-from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.training.selftest import subject as subjects
 from tui_datasize.training.selftest.catalogue import STEPS
 from tui_datasize.training.selftest.findings import Findings
 from tui_datasize.training.selftest.subject import Subject
 
 _NAMES = ("MIG-00000000-0000-0000-0000-000000000000", "GPU-00000000-0000-0000-0000-000000000000")
+_FOREIGN = "libm.so.6"
+"""A library of the system, in the place of the driver's: what is looked for in it is not there."""
 _PATIENCE_S = 20
 _PROBE = "tui_datasize.training.accelerator.probe"
 
 
-def run(_subject: Subject, findings: Findings) -> None:
-    """Probes each name, and has a worker claim a run for the first."""
+def run(subject: Subject, findings: Findings) -> None:
+    """Probes each, and has a worker claim a run for the first."""
     for name in _NAMES:
-        kind = name.partition("-")[0]
-        done = _python(name, _PROBE)
-        try:
-            answer = json.loads(done.stdout.splitlines()[-1])
-        except (ValueError, IndexError):
-            answer = {"usable": None, "what": done.stderr.strip()[-200:]}
-        findings.figure(f"{kind} that is not there", answer)
-        told = f"the probe answers {answer.get('what') or answer.get('device_name')}"
-        findings.check(f"a {kind} that is not there is refused", answer.get("usable") is False, told)
+        _check_probe(findings, f"a {name.partition('-')[0]} that is not there", name)
+    if subject.is_card:
+        with tempfile.TemporaryDirectory() as folder:
+            _put_foreign_driver(Path(folder))
+            # The name of the card that is tested, which the driver of the system has.
+            _check_probe(findings, "a driver that does not fit", os.environ["CUDA_VISIBLE_DEVICES"], folder)
     missing = STEPS["end-to-end"].missing
     if missing:
         findings.figure("worker", f"needs {', '.join(missing)}")
@@ -42,14 +42,31 @@ def run(_subject: Subject, findings: Findings) -> None:
     findings.say("a GPU or MIG name that is not there: refused, the run waits and none is on the CPU")
 
 
+def _check_probe(findings: Findings, what: str, device: str, libraries: str = "") -> None:
+    done = _python(device, _PROBE, libraries=libraries)
+    try:
+        answer = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        answer = {"usable": None, "what": done.stderr.strip()[-200:]}
+    findings.figure(what, answer)
+    told = f"the probe answers {answer.get('what') or answer.get('device_name')}"
+    findings.check(f"{what} is refused", answer.get("usable") is False, told)
+
+
+def _put_foreign_driver(folder: Path) -> None:
+    """A folder whose driver has none of a driver's functions, as one of another version lacks some."""
+    ctypes.CDLL(_FOREIGN)
+    mapped = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    file = next(line.split()[-1] for line in mapped if line.endswith(_FOREIGN))
+    for name in ("libcuda.so.1", "libnvidia-ml.so.1"):
+        shutil.copy(file, folder / name)
+
+
 def _check_worker(findings: Findings) -> None:
     """A run that is given to a worker for a GPU that is not there."""
     with tempfile.TemporaryDirectory() as folder:
         spec = subjects.spec(ModelSpec("mlp"), dataset="digits", train_size=64)
-        paths = ProjectPaths(Path(folder)).run(spec.experiment, spec.run_id)
-        paths.directory.mkdir(parents=True)
-        document = {"schema_version": SCHEMA_VERSION, "run_id": spec.run_id, "spec": spec.to_dict()}
-        paths.spec.write_text(json.dumps(document), encoding="utf-8")
+        paths = subjects.queued(Path(folder), spec)
         _python(_NAMES[0], "tui_datasize.training", str(paths.directory))
         try:
             end = json.loads(paths.exit.read_bytes())
@@ -61,10 +78,14 @@ def _check_worker(findings: Findings) -> None:
         findings.check("nothing was trained", not paths.metrics.exists(), "metrics were written")
 
 
-def _python(device: str, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _python(
+    device: str, module: str, *arguments: str, libraries: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a module for a device, with libraries of a folder before those of the system."""
+    first = {"LD_LIBRARY_PATH": f"{libraries}:{os.environ.get('LD_LIBRARY_PATH', '')}"} if libraries else {}
     return subprocess.run(
         python_module(module, *arguments),
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": device},
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": device, **first},
         capture_output=True,
         text=True,
         check=False,

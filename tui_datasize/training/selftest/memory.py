@@ -1,23 +1,36 @@
-"""What comes of memory that runs out: in an update, and while one is recorded."""
+"""What comes of memory that runs out: in an update, while one is recorded, and in a pack."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
+from tui_datasize.files import read_object
+from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training import failures
 from tui_datasize.training.accelerator.interface import Capture
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.graph import capture_on
+from tui_datasize.training.selftest import subject as subjects
+from tui_datasize.training.selftest.catalogue import STEPS
 from tui_datasize.training.selftest.findings import Findings, NotHere
 from tui_datasize.training.selftest.subject import Subject, compare, images, kinds, make, outcome
+from tui_datasize.training.worker import PACK_OPTION
+from tui_datasize.training.worker import main as work
 
 _LEFT_BYTES = 2 << 30
 _UPDATES = 20
+_LANES = 4
+_ROOM_OF_LANES = 1.6
+"""Memory that a pack is left, in runs: one fits, two do not."""
+_LARGE: dict[str, Any] = {"model": ModelSpec("resnet", {"depth": 20, "width": 64}), "batch_size": 1024}
 
 
 def run(subject: Subject, findings: Findings) -> None:
@@ -45,7 +58,41 @@ def run(subject: Subject, findings: Findings) -> None:
     _run_out_while_recording(subject, findings, spec, data)
     del ballast
     accelerator.release_memory()
+    if missing := STEPS["end-to-end"].missing:
+        findings.figure("pack", f"needs {', '.join(missing)}")
+    else:
+        _check_pack(subject, findings)
     findings.say("running out, also while recording, is told as such; the process goes on with equal bits")
+
+
+def _check_pack(subject: Subject, findings: Findings) -> None:
+    """A pack for which memory suffices only run by run: it halves, halves again, and each run succeeds."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["DATASIZE_DATA"] = folder
+        first, *runs = [_queued(Path(folder), seed) for seed in range(_LANES + 1)]
+        work([str(first.directory)])
+        peak_bytes = int(read_object(first.provenance)["peak_device_memory_bytes"])
+        findings.figure("run_alone_bytes", peak_bytes)
+        accelerator = subject.accelerator
+        accelerator.release_memory()
+        left_bytes = int(_ROOM_OF_LANES * peak_bytes)
+        size = max(0, accelerator.free_bytes() - left_bytes)
+        ballast = torch.empty(size, dtype=torch.uint8, device=subject.device)
+        work([PACK_OPTION, *(str(paths.directory) for paths in runs)])
+        del ballast
+        accelerator.release_memory()
+        said = runs[0].stdout.read_text(encoding="utf-8")
+        for lanes in (_LANES, _LANES // 2):
+            told = f"out of memory in a pack of {lanes}, going on in a smaller one"
+            findings.check(f"a pack of {lanes} without memory is halved", told in said, said[-200:])
+        ends = [str(read_object(paths.exit)["outcome"]) for paths in runs]
+        findings.figure("pack", ends)
+        findings.check("all of its runs succeed", set(ends) == {"succeeded"}, ", ".join(ends))
+
+
+def _queued(folder: Path, seed: int) -> RunPaths:
+    size: dict[str, Any] = {"train_size": 1024, "budget": Budget("updates", 5), "evaluations": 1}
+    return subjects.queued(folder, subjects.spec(dataset="digits", seed=seed, **size, **_LARGE))
 
 
 def _run_out(subject: Subject, findings: Findings) -> None:

@@ -22,6 +22,10 @@ from tui_datasize.training.selftest import subject as subjects
 from tui_datasize.training.selftest.findings import Findings, NotHere
 from tui_datasize.training.selftest.subject import Shape, Subject
 
+LARGE: tuple[int, Shape] = (4 << 30, (3, 256, 256))
+"""Bytes of all images, and the shape of one: for a card."""
+SMALL: tuple[int, Shape] = (96 << 20, (3, 64, 64))
+"""Likewise for a CPU."""
 _BATCH = 128
 _UPDATES = 8
 _UPDATE_IMAGES = 16
@@ -33,7 +37,7 @@ _SLACK_BYTES = 128 << 20
 
 def run(subject: Subject, findings: Findings) -> None:
     """Writes random images to disk, and trains on them both ways."""
-    wanted, shape = (4 << 30, (3, 256, 256)) if subject.is_card else (96 << 20, (3, 64, 64))
+    wanted, shape = LARGE if subject.is_card else SMALL
     # What a context takes of the host is no part of any image.
     subject.open()
     with tempfile.TemporaryDirectory() as folder:

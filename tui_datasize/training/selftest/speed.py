@@ -1,13 +1,16 @@
-"""Images/s of a run alone and of several in one process, and how long a process needs to its first update."""
+"""Images/s alone and together, a study at a tenth, and how long a process needs to its first update."""
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tui_datasize.experiments.spec import ModelSpec, RunSpec
+from tui_datasize.experiments.spec import ModelSpec, OptimizerSpec, RunSpec
 from tui_datasize.programs import python_module
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.packs.implementations import IMPLEMENTATIONS
@@ -18,11 +21,21 @@ from tui_datasize.training.selftest.subject import Subject
 
 _START_PATIENCE_S = 60
 _WAYS: tuple[Implementation, ...] = ("side by side", "fused")
+_STUDY_SIZES = (750, 800, 1000, 1200, 1500, 2000, 2400, 3000, 4000, 6000, 12_000)
+"""One seed of ten of the study of EMNIST Letters, whose 20,800 test images are measured twelve times."""
+_STUDY_IMAGES = 41_600
+"""To train on; half as many to test."""
+_STUDY_MODEL = ModelSpec("cnn3")
+_STUDY_EVALUATIONS = 12
+_STUDY_UPDATES = 2000
+_ALONE = (0, 5, 10)
+"""Runs of it that are also made one after the other; the others take what these do."""
 
 
 def run(subject: Subject, findings: Findings) -> None:
     """Measures; whether that is fast is for a person to say."""
-    findings.figure("process_start_s", _process_start_s())
+    for name, seconds in _process_start_s().items():
+        findings.figure(name, seconds)
     data = subjects.dataset(1024, (1, 28, 28))
     cnn = subjects.spec(_small(is_card=subject.is_card), train_size=1024, batch_size=72)
     width = 8 if subject.is_card else 2
@@ -47,6 +60,37 @@ def _larger(subject: Subject, findings: Findings) -> None:
     findings.figure("resnet20_images_per_s", _rate(subject, [resnet], colour, "side by side"))
     lanes = [replace(resnet, seed=lane) for lane in range(8)]
     findings.figure("resnet20_pack_images_per_s", _rate(subject, lanes, colour, "side by side"))
+    findings.figure("study_at_a_tenth_s", {**study_s(subject)})
+
+
+def study_s(
+    subject: Subject,
+    model: ModelSpec = _STUDY_MODEL,
+    updates: int = _STUDY_UPDATES,
+    images: int = _STUDY_IMAGES,
+) -> dict[str, float]:
+    """Seconds that a study's runs take, evaluations included: one after the other, and together."""
+    data = subjects.dataset(images, (1, 28, 28))
+    optimizer = OptimizerSpec("adamw", lr=4e-4, weight_decay=0.4)
+    one = subjects.spec(model, batch_size=72, optimizer=optimizer)
+    runs = [replace(one, train_size=min(size, images)) for size in _STUDY_SIZES]
+    spent_s = [_train_s(subject, [runs[place]], data, "side by side", updates) for place in _ALONE]
+    together_s = {str(way): _train_s(subject, runs, data, way, updates) for way in _WAYS}
+    return {"one after the other": sum(spent_s) * len(runs) / len(spent_s), **together_s}
+
+
+def _train_s(
+    subject: Subject, specs: Sequence[RunSpec], data: LoadedDataset, way: Implementation, updates: int
+) -> float:
+    started_s = time.monotonic()
+    trainers = [subject.trainer(spec, data) for spec in specs]
+    together = IMPLEMENTATIONS[way](trainers)
+    for update in range(1, updates + 1):
+        together.step(range(len(trainers)))
+        if update * _STUDY_EVALUATIONS % updates < _STUDY_EVALUATIONS:
+            for trainer in trainers:
+                subjects.outcome(trainer, data)
+    return time.monotonic() - started_s
 
 
 def _small(*, is_card: bool) -> ModelSpec:
@@ -60,15 +104,29 @@ def _rate(subject: Subject, specs: Sequence[RunSpec], data: LoadedDataset, way: 
     return len(specs) * specs[0].batch_size / step_s
 
 
-def _process_start_s() -> float:
-    """From the start of a process to the end of its first update."""
+def _process_start_s() -> dict[str, float]:
+    """To the end of the first update: from the start of a process, and from a fork of it as workers begin."""
     started_s = time.monotonic()
-    subprocess.run(python_module(__name__), check=True, timeout=_START_PATIENCE_S)
-    return time.monotonic() - started_s
+    done = subprocess.run(
+        python_module(__name__), check=True, timeout=_START_PATIENCE_S, stdout=subprocess.PIPE
+    )
+    spent_s = time.monotonic() - started_s
+    return {"process_start_s": spent_s, "fork_to_first_update_s": json.loads(done.stdout.splitlines()[-1])}
 
 
 def main() -> None:
-    """Make one update and wait for it."""
+    """Fork, have the child make one update, wait for it, and print how many seconds that took."""
+    started_s = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        _make_first_update()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(time.monotonic() - started_s)
+    sys.exit(os.waitstatus_to_exitcode(status))
+
+
+def _make_first_update() -> None:
     subject = Subject.chosen()
     data = subjects.dataset(72, (1, 28, 28))
     spec = subjects.spec(_small(is_card=subject.is_card), train_size=72, batch_size=72)

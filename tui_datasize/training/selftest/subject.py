@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
 
@@ -12,7 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec, Precision, RunSpec
+from tui_datasize.experiments.spec import (
+    SCHEMA_VERSION,
+    Budget,
+    ModelSpec,
+    OptimizerSpec,
+    Precision,
+    RunSpec,
+)
+from tui_datasize.runlog.atomic import write_json
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.training.accelerator.choice import chosen
 from tui_datasize.training.accelerator.interface import Accelerator
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
@@ -179,6 +189,15 @@ def spec(model: ModelSpec, **changes: Any) -> RunSpec:
         clip_grad_norm=1.0,
     )
     return replace(common, **changes)
+
+
+def queued(folder: Path, run: RunSpec) -> RunPaths:
+    """The directory of a run in a project there, as the queue writes it."""
+    paths = ProjectPaths(folder).run(run.experiment, run.run_id)
+    paths.directory.mkdir(parents=True)
+    document = {"schema_version": SCHEMA_VERSION, "run_id": run.run_id, "spec": run.to_dict()}
+    write_json(paths.spec, document)
+    return paths
 
 
 def images(*, is_card: bool) -> LoadedDataset:

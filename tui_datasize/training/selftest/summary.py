@@ -40,6 +40,8 @@ def _speeds(result: StepResult) -> Iterator[str]:
         yield f"packs: {gain:.1f}x ({figures.get('pack_width')} runs, {figures.get('pack_way')})"
     if start_s := figures.get("process_start_s"):
         yield f"process start: {start_s:.1f} s"
+    if fork_s := figures.get("fork_to_first_update_s"):
+        yield f"forked: {fork_s:.1f} s"
     if result.verdict == "fail":
         yield "speed: NOT measured to its end"
 
