@@ -19,6 +19,10 @@ from tui_datasize.runlog.paths import ProjectPaths
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
+# Hundreds of processes are started, and each would compile every module of ours that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a GPU where there is none."""

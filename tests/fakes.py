@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -131,7 +132,11 @@ def write_run(
     level = fake_accuracy(spec) if accuracy is None else accuracy
     write_lines(paths.metrics, metric_rows(spec, planned[:made], level))
     if tables:
-        _write_tables(paths, spec, data, planned[max(made - 1, 0)], level)
+        tables_of_run = _tables(
+            spec.dataset, spec.train_size, spec.subset, spec.seed, planned[max(made - 1, 0)], level
+        )
+        for name, content in tables_of_run.items():
+            (paths.directory / name).write_bytes(content)
     _write_end(paths, state, reason)
     return paths
 
@@ -229,23 +234,36 @@ def _dataset(data: FakeDataset) -> dict[str, Any]:
     }
 
 
-def _write_tables(paths: RunPaths, spec: RunSpec, data: FakeDataset, update: int, accuracy: float) -> None:
-    chosen = draw(data.train_labels, spec.train_size, spec.subset)
+@lru_cache(512)
+def _tables(
+    dataset: str, train_size: int, subset: SubsetSpec, seed: int, update: int, accuracy: float
+) -> Mapping[str, bytes]:
+    """File names of a run's tables and what the files hold: the same for the same run of any project."""
+    data = fake_dataset(dataset)
+    chosen = draw(data.train_labels, train_size, subset)
     hashes = chosen.astype(np.uint64) * _HASH_FACTOR
-    writer.subset_frame(chosen, data.train_labels[chosen], hashes).write_parquet(paths.subset)
-    confusion = _confusion(data, accuracy, spec.seed)
+    confusion = _confusion(data, accuracy, seed)
     both = ("last", "best")
-    pl.concat(
-        writer.per_class_frame(evaluation, update, split, confusion, data.class_names)
-        for evaluation in both
-        for split in ("train", "test")
-    ).write_parquet(paths.per_class)
-    pl.concat(writer.confusion_frame(evaluation, update, confusion) for evaluation in both).write_parquet(
-        paths.confusion
-    )
-    pl.concat(_predictions(evaluation, data, accuracy) for evaluation in both).write_parquet(
-        paths.predictions
-    )
+    paths = RunPaths(Path())
+    frames = {
+        paths.subset: writer.subset_frame(chosen, data.train_labels[chosen], hashes),
+        paths.per_class: pl.concat(
+            writer.per_class_frame(evaluation, update, split, confusion, data.class_names)
+            for evaluation in both
+            for split in ("train", "test")
+        ),
+        paths.confusion: pl.concat(
+            writer.confusion_frame(evaluation, update, confusion) for evaluation in both
+        ),
+        paths.predictions: pl.concat(_predictions(evaluation, data, accuracy) for evaluation in both),
+    }
+    return {path.name: _parquet(frame) for path, frame in frames.items()}
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    file = io.BytesIO()
+    frame.write_parquet(file)
+    return file.getvalue()
 
 
 def _confusion(data: FakeDataset, accuracy: float, seed: int) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -33,7 +34,7 @@ dataset    = "digits"
 model      = { name = "mlp", dropout = 0.2 }
 sizes      = [40, 160]
 seeds      = [0, 1]
-budget     = { updates = 1500 }
+budget     = { updates = 1000 }
 batch_size = 32
 evaluate   = { times = 5 }
 """
@@ -42,26 +43,19 @@ pytestmark = pytest.mark.faults
 
 
 @pytest.fixture
-def make_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Projects that share a data directory and CPU slots of their own."""
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A project with a data directory and CPU slots of its own."""
     monkeypatch.setenv("DATASIZE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("DATASIZE_SLOTS_DIR", str(tmp_path / "slots"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    made = []
-
-    def make(name: str) -> ProjectPaths:
-        paths = ProjectPaths(tmp_path / name)
-        paths.root.mkdir()
-        paths.experiments.write_text(EXPERIMENT)
-        made.append(paths)
-        return paths
-
-    yield make
-    for paths in made:
-        client = QueueClient(paths)
-        client.send("cancel", [job.run_id for job in client.jobs() if not job.state.is_final])
-        wait(lambda client=client: not any(job.state.is_active for job in client.jobs()))
-        client.stop_scheduler()
+    paths = ProjectPaths(tmp_path / "project")
+    paths.root.mkdir()
+    paths.experiments.write_text(EXPERIMENT)
+    yield paths
+    client = QueueClient(paths)
+    client.send("cancel", [job.run_id for job in client.jobs() if not job.state.is_final])
+    wait(lambda: not any(job.state.is_active for job in client.jobs()))
+    client.stop_scheduler()
 
 
 def wait(condition: Callable[[], object]) -> None:
@@ -93,34 +87,32 @@ def measured(paths: ProjectPaths) -> pl.DataFrame:
     return rows.drop(*TIME_COLUMNS).sort("run_id", "update", "split")
 
 
-def test_kills_change_no_number_and_every_run_ends_once(make_project):
-    undisturbed = make_project("undisturbed")
-    done = command(undisturbed, "run", "small")
+def test_kills_change_no_number_and_every_run_ends_once(project):
+    done = command(project, "run", "small")
     assert done.returncode == 0, done.stderr
     # All were forked from a preloader: nothing that real workers import keeps it from serving.
-    assert {forked_by(run) for run in undisturbed.all_runs()} == {"preloader.py"}
+    assert {forked_by(run) for run in project.all_runs()} == {"preloader.py"}
+    undisturbed = measured(project)
 
-    killed = make_project("killed")
-    assert command(killed, "queue", "small").returncode == 0
-    client = QueueClient(killed)
-    # Between the kills the next scheduler is started, as the app does whenever it finds none.
-    for find_process in (scheduler_pid, claimant_of_a_run_under_way, scheduler_pid):
-        client.ensure_scheduler()
-        wait(lambda: client.scheduler_alive() and run_under_way(killed))
-        os.kill(find_process(killed), signal.SIGKILL)
+    client = QueueClient(project)
+    assert command(project, "queue", "small", "--force").returncode == 0
+    wait(lambda: kill_worker(project))
+    wait(lambda: run_under_way(project))
+    os.kill(scheduler_pid(project), signal.SIGKILL)
     wait(lambda: not client.scheduler_alive())
-    done = command(killed, "run", "small")
+    done = command(project, "run", "small")
     assert done.returncode == 0, done.stderr
 
     jobs = client.jobs()
     assert [job.state for job in jobs] == [JobState.SUCCEEDED] * 4
+    assert all((project.root / "runs/small/.superseded").iterdir())
     assert sum(job.attempts for job in jobs) >= 5
-    assert_frame_equal(measured(killed), measured(undisturbed))
-    assert measured(killed).group_by("run_id", "split").len()["len"].unique().to_list() == [5]
+    assert_frame_equal(measured(project), undisturbed)
+    assert undisturbed.group_by("run_id", "split").len()["len"].unique().to_list() == [5]
 
-    project = load_project(killed.experiments)
-    specs = plan_runs(project.experiment("small"), project)
-    again = client.enqueue(specs, data_dir=project.data_dir)
+    loaded = load_project(project.experiments)
+    specs = plan_runs(loaded.experiment("small"), loaded)
+    again = client.enqueue(specs, data_dir=loaded.data_dir)
     assert (again.new, again.present) == (0, 4)
 
 
@@ -129,11 +121,11 @@ def forked_by(run: RunPaths) -> str:
     return Path(json.loads(run.provenance.read_text())["argv"][0]).name
 
 
-def run_under_way(paths: ProjectPaths) -> Path | None:
-    """A run directory whose worker has written metrics and not ended."""
+def run_under_way(paths: ProjectPaths) -> RunPaths | None:
+    """A run whose worker has written metrics and not ended."""
     return next(
         (
-            run.directory
+            run
             for run in paths.all_runs()
             if run.metrics.exists() and run.metrics.stat().st_size and not run.exit.exists()
         ),
@@ -141,8 +133,16 @@ def run_under_way(paths: ProjectPaths) -> Path | None:
     )
 
 
-def claimant_of_a_run_under_way(paths: ProjectPaths) -> int:
-    wait(lambda: run_under_way(paths))
-    claim = next(read_claim(run) for run in paths.all_runs() if run.directory == run_under_way(paths))
-    assert claim is not None
-    return claim.pid
+def kill_worker(paths: ProjectPaths) -> bool:
+    """Whether a worker could be killed in the middle of its run."""
+    run = run_under_way(paths)
+    claim = run and read_claim(run)
+    if not run or not claim:
+        return False
+    with suppress(ProcessLookupError):
+        # It cannot end between the look and the kill.
+        os.kill(claim.pid, signal.SIGSTOP)
+        is_under_way = not run.exit.exists()
+        os.kill(claim.pid, signal.SIGKILL if is_under_way else signal.SIGCONT)
+        return is_under_way
+    return False

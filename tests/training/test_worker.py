@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -93,28 +94,29 @@ def test_the_claim_comes_before_anything_heavy(queue_run):
     assert done.stdout.splitlines()[0] == "[]"
 
 
-def start(paths):
-    """A worker of its own, once it has written more rows than there were."""
-    rows = len(paths.metrics.read_bytes()) if paths.metrics.is_file() else 0
-    process = subprocess.Popen([*WORKER, str(paths.directory)], start_new_session=True)
-    wait_until(lambda: paths.metrics.is_file() and len(paths.metrics.read_bytes()) > rows + 1000, process)
-    return process
-
-
 @pytest.mark.faults
 def test_a_run_that_was_killed_and_then_asked_to_leave_ends_bit_for_bit_the_same(queue_run):
     spec = small_spec(model=ModelSpec("cnn3", {"width": 8}), budget=Budget("updates", 600), evaluations=15)
     whole, broken = queue_run(spec), queue_run(spec)
 
-    killed = start(broken)
+    killed = subprocess.Popen([*WORKER, str(broken.directory)], start_new_session=True)
+    wait_until(lambda: broken.metrics.is_file() and len(broken.metrics.read_bytes()) > 1000, killed)
     killed.kill()
     killed.wait(PATIENCE_S)
     assert not broken.exit.exists()
 
-    asked = start(broken)
-    asked.send_signal(signal.SIGHUP)
-    asked.terminate()
-    assert asked.wait(PATIENCE_S) == EXIT_OK
+    rows = len(broken.metrics.read_bytes())
+
+    def ask() -> None:
+        while len(broken.metrics.read_bytes()) <= rows + 1000:
+            time.sleep(0.01)
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+
+    asking = Thread(target=ask, daemon=True)
+    asking.start()
+    assert main([str(broken.directory)]) == EXIT_OK
+    asking.join()
     assert end_of(broken) == ("interrupted", "asked to leave")
     assert 0 < max(row["update"] for row in read_rows(broken)) < 600
 

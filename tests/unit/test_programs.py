@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,13 @@ STARTERS = (
 )
 
 
+@cache
+def nodes(file: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(file.read_text())))
+
+
 def calls(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes(file):
         if isinstance(node, ast.Call) and (name := ast.unparse(node.func)).startswith(STARTERS):
             yield name
 
@@ -59,9 +65,9 @@ def test_programs_are_started_where_they_are_known_to_be() -> None:
 
 def test_interpreters_and_git_are_named_in_one_place_alone() -> None:
     for file in PACKAGE.rglob("*.py"):
-        tree = ast.parse(file.read_text())
-        names = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        attributes = [node for node in nodes(file) if isinstance(node, ast.Attribute)]
+        names = {ast.unparse(node) for node in attributes if node.attr == "executable"}
+        words = {node.value for node in nodes(file) if isinstance(node, ast.Constant)}
         if file.name != "programs.py":
             assert "sys.executable" not in names, file
             assert not words & {"git"}, file
