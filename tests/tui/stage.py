@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 from textual.pilot import Pilot
 
@@ -24,7 +25,7 @@ from tui_datasize.tui.look.collect import Collector
 from tui_datasize.tui.look.record import ProjectRecord
 from tui_datasize.tui.look.snapshot import Interest, Snapshot
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 NARROW = (80, 24)
 WIDE = (160, 48)
 
@@ -89,11 +90,13 @@ class Stage:
     async def open(self, size: tuple[int, int] = NARROW) -> AsyncIterator[Show]:
         """The app in a terminal, after its first look at the project."""
         app = self.app()
-        async with app.run_test(size=size) as pilot:
-            show = Show(app, pilot)
-            await show.until(lambda: app.snapshot.is_ready)
-            await show.settle()
-            yield show
+        # A line that fades would be gone before a loaded machine looks at it.
+        with patch("tui_datasize.tui.widgets.status_line.SHOWN_S", 10 * DEADLINE_S):
+            async with app.run_test(size=size) as pilot:
+                show = Show(app, pilot)
+                await show.until(lambda: app.snapshot.is_ready)
+                await show.settle()
+                yield show
 
 
 def look(stage: Stage) -> Snapshot:
