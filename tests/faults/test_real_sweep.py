@@ -25,7 +25,7 @@ from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import TIME_COLUMNS
 
-DEADLINE_S = 240.0
+DEADLINE_S = 600.0
 EXPERIMENT = """
 [devices]
 cpu = true
