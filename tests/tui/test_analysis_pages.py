@@ -122,8 +122,8 @@ def page_named(name: str) -> Page:
 
 
 def test_one_evaluation_a_run_is_no_course(project):
-    for spec in fake_sweep(sizes=(40, 80), subset_seeds=[0]):
-        write_run(project, spec, evaluations=1, tables=False)
+    for spec in fake_sweep(sizes=(40, 80), subset_seeds=[0], evaluations=1):
+        write_run(project, spec, tables=False)
     log = RunLog(project)
     runs = log.runs("digits")
     content = page_named("courses").build(Request(log, runs, runs, metric_named("test_accuracy")))

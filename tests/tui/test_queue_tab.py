@@ -51,6 +51,8 @@ async def test_a_queues_what_lost_its_evaluations_too(busy: Stage):
     metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:-1]))
     async with busy.open() as show:
         await show.until(lambda: show.app.snapshot.facts)
+        # Nowhere is it counted as done.
+        await show.shows("5/16", "● 5 ! 1", "seed 0 ! incomplete")
         await show.press("a")
         await show.shows("queue 3 runs", "(1 incomplete: evaluations lost)")
         await show.press("enter")

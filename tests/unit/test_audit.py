@@ -8,6 +8,7 @@ from tests.fakes import fake_sweep, write_run
 from tests.unit import record_desk
 from tui_datasize.analysis.audit import AuditRecord, audit, runs_to_read
 from tui_datasize.analysis.audit_measured import smallest_grid
+from tui_datasize.analysis.curve import points
 from tui_datasize.analysis.findings import AUDIT, Severity, findings_table
 from tui_datasize.answers import audit as answers_audit
 from tui_datasize.runlog.reader import RunLog
@@ -147,7 +148,7 @@ def test_one_draw_for_all_runs_is_a_note():
     [
         ("as-published", pl.lit(True), {"as_published": True}),
         ("unequal-updates", pl.col("train_size") == 8000, {"total_updates": 2100, "updates": 2100}),
-        ("incomplete", pl.col("seed") == 3, {"missing_evaluations": 2}),
+        ("incomplete", pl.col("seed") == 3, {"missing_evaluations": 2, "state": "incomplete"}),
         ("mixed-precision", pl.col("seed") == 3, {"precision": "bf16"}),
         ("mixed-device", pl.col("seed") == 3, {"device": "NVIDIA H100"}),
         ("mixed-threads", pl.col("train_size") == 8000, {"threads": 8}),
@@ -171,12 +172,18 @@ def test_each_fault_is_found_and_nothing_else_of_its_kind(check, condition, valu
 @pytest.mark.parametrize("result", [0.5, None])
 def test_a_run_that_lost_evaluations_is_named_and_not_called_diverged(result):
     lost = (pl.col("seed") == 3) & (pl.col("train_size") == 2000)
-    found = found_in(where(sound_runs(), lost, missing_evaluations=2, test_accuracy=result))
+    found = found_in(
+        where(sound_runs(), lost, missing_evaluations=2, state="incomplete", test_accuracy=result)
+    )
     assert "2 evaluations of 1 run are not in the record: e-n2000-s3." in found["incomplete"].what
     assert "datasize-tui queue e" in found["incomplete"].to_do
     assert "not-finite" not in found
     unknown = sound_runs().with_columns(missing_evaluations=pl.lit(None, pl.Int64))
     assert "incomplete" not in found_in(unknown)
+    # What it measured last is in no curve.
+    assert (
+        "e-n2000-s3" not in points(where(sound_runs(), lost, state="incomplete"), "test_accuracy")["run_id"]
+    )
     still = where(sound_runs(), lost, missing_evaluations=2, state="interrupted")
     assert "incomplete" not in found_in(still)
 

@@ -85,6 +85,34 @@ def test_a_dry_run_counts_them_and_moves_nothing(queue: Queue, project: ProjectP
     assert not project.superseded("digits").exists()
 
 
+def test_every_face_counts_them_as_not_done(queue: Queue, project: ProjectPaths, capsys) -> None:
+    queue_all(queue, project)
+    project.experiments.write_text(FILE)
+
+    def told(*words: str) -> str:
+        assert main([*words, "--project", str(project.root)]) == 0
+        both = capsys.readouterr()
+        return both.out + both.err
+
+    (row,) = json.loads(told("experiments", "--json"))
+    assert (row["done"], row["incomplete"], row["runs"]) == (1, 2, 4)
+    assert "incomplete" in told("experiments")
+    # The record was read: what takes too long to read it knows by now.
+    status = json.loads(told("status", "--json"))
+    assert status["counts"] == {"succeeded": 1, "incomplete": 2, "running": 1}
+    assert {job["run_id"] for job in status["jobs"] if job["incomplete"]} == {HALF.run_id, EMPTY.run_id}
+    assert "digits: 2 runs incomplete, evaluations lost: not done; `datasize-tui queue digits`" in told(
+        "status"
+    )
+    exported = json.loads(told("export", "--table", "runs", "--format", "json"))
+    assert [run["state"] for run in exported] == ["succeeded", "incomplete", "incomplete", "running"]
+    (point,) = json.loads(told("export", "--table", "curve", "--format", "json"))
+    assert point["n_runs"] == 1
+    assert told("analyze", "digits").count("2 runs are not in the record") == 1
+    queue.enqueue(HALF, EMPTY, force=True)
+    assert "incomplete" not in json.loads(told("status", "--json"))["counts"]
+
+
 def test_a_queue_without_a_finished_run_reads_no_record(
     queue: Queue, project: ProjectPaths, monkeypatch
 ) -> None:

@@ -12,6 +12,7 @@ from tui_datasize.cli.dispatch import main
 from tui_datasize.experiments.spec import Budget, ModelSpec
 from tui_datasize.runlog import claim, schema
 from tui_datasize.runlog.collect import RUN_METRICS
+from tui_datasize.runlog.incomplete import noted_incomplete
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.tables import DATASETS
@@ -102,7 +103,24 @@ def test_evaluations_that_were_lost_are_counted(project, lost, missing, torn):
     lines = paths.metrics.read_text().splitlines()
     kept = [line if i not in lost else line[:40] for i, line in enumerate(lines) if torn or i not in lost]
     paths.metrics.write_text("".join(f"{line}\n" for line in kept))
-    assert RunLog(project).runs()["missing_evaluations"].item() == missing
+    told = RunLog(project).runs().select("missing_evaluations", "state").row(0)
+    assert told == (missing, "incomplete" if missing else "succeeded")
+    assert noted_incomplete(project) == ({paths.run_id} if missing else set())
+    # By a log that is not the one that was read nothing is said of its run.
+    paths.metrics.write_text("")
+    assert noted_incomplete(project) == frozenset()
+
+
+def test_a_note_of_incomplete_runs_is_taken_back_and_a_spoilt_one_says_nothing(project):
+    paths, _ = run_of(project, evaluations=2)
+    assert noted_incomplete(project) == {paths.run_id}
+    write_lines(paths.metrics, metric_rows(fake_spec(), [150, 200], 0.8))
+    assert RunLog(project).runs()["state"].item() == "succeeded"
+    assert noted_incomplete(project) == frozenset()
+    note = project.cache / "incomplete.json"
+    for text in ("", "[]", '{"runs": 1}', '{"runs": [[1], 2, ["e", "r", "0", 0], ["\\u0000", "r", 0, 0]]}'):
+        note.write_text(text)
+        assert noted_incomplete(project) <= {"r"}
 
 
 def test_an_evaluation_at_another_update_is_none_of_those_asked_for(project):
@@ -145,6 +163,7 @@ def test_a_retry_of_a_failed_run_is_running_again(project):
     log.runs()
     held = claim.acquire(paths, 2)
     assert log.runs().select("state", "attempt", "reason").row(0) == ("running", 2, "")
+    write_lines(paths.metrics, metric_rows(fake_spec(), [150, 200], 0.8))
     held.finish(claim.Outcome.SUCCEEDED)
     assert log.runs().select("state", "attempt").row(0) == ("succeeded", 2)
 

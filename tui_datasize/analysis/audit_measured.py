@@ -221,7 +221,7 @@ def check_incomplete(runs: pl.DataFrame) -> Iterator[Finding]:
         "incomplete",
         lost,
         f"Told to have succeeded, but {missing} of {plural(lost.height, 'run')} are not in the record: "
-        f"{listed(named)}. Where the last one is lost, an earlier one stands in its place.",
+        f"{listed(named)}. They are counted nowhere: an earlier one would stand in the place of the last.",
         f"Run them anew: `datasize-tui queue {experiment}` counts them as not done.",
         names_sizes=True,
     )
@@ -229,7 +229,7 @@ def check_incomplete(runs: pl.DataFrame) -> Iterator[Finding]:
 
 def check_not_finite(runs: pl.DataFrame) -> Iterator[Finding]:
     """Runs that succeeded without a finite test result, and records with broken lines."""
-    ended = runs.filter(pl.col("state").is_in(COUNTED_STATES) & ~IS_INCOMPLETE.fill_null(value=False))
+    ended = runs.filter(pl.col("state").is_in(COUNTED_STATES))
     # A score that no run has was not measured: results that were imported need not have both.
     measured = [s for s in ("test_accuracy", "test_loss") if ended[s].null_count() < ended.height]
     scores = measured or ["test_accuracy"]

@@ -46,7 +46,7 @@ DRAWS: Schema = MappingProxyType(
 )
 """The frame of `find_draws`: `draw` is a short name such as `d0`, `run_id` a run with this very subset."""
 
-_BY_USE = ("succeeded", "running", "interrupted", "cancelled", "failed")
+_BY_USE = ("succeeded", "incomplete", "running", "interrupted", "cancelled", "failed")
 """States whose runs may have written their subset, most trusted first."""
 
 Measure: TypeAlias = Literal["fraction", "jaccard"]

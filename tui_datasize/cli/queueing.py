@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from tui_datasize.cli.levers import ask, tell
@@ -31,31 +31,41 @@ def experiments(arguments: argparse.Namespace) -> int:
     """List the experiments of the project with what is done of each."""
     paths = project_paths(arguments)
     project = read_project(paths)
-    jobs = QueueClient(paths).jobs()
-    rows = [_describe(project, experiment, jobs) for experiment in project.experiments.values()]
+    client = QueueClient(paths)
+    jobs = [job for job in client.jobs() if job.state is JobState.SUCCEEDED]
+    lost = frozenset(_incomplete(client, [job.run_id for job in jobs]))
+    rows = [_describe(project, experiment, jobs, lost) for experiment in project.experiments.values()]
     if arguments.json:
         print_json(rows)
         return EXIT_OK
-    table = plain_table("experiment", "done", "runs", "data set", "model", "sizes", right=("done", "runs"))
+    counted = ("done", *(["incomplete"] if any(row["incomplete"] for row in rows) else []), "runs")
+    table = plain_table("experiment", *counted, "data set", "model", "sizes", right=counted)
     for row in rows:
-        done, total = (str(row["done"]), str(row["runs"])) if row["runs"] else ("-", "-")
+        counts = [str(row[name]) if row["runs"] else "-" for name in counted]
         sizes = row["problem"] or _span(row["sizes"])
-        table.add_row(row["experiment"], done, total, row["dataset"], row["model"], sizes)
+        table.add_row(row["experiment"], *counts, row["dataset"], row["model"], sizes)
     data_console().print(table)
     return EXIT_OK
 
 
-def _describe(project: Project, experiment: Experiment, jobs: Sequence[Job]) -> dict[str, Any]:
-    """One experiment as plain values; a missing data set is a `problem`, not a failure."""
+def _describe(
+    project: Project, experiment: Experiment, jobs: Sequence[Job], lost: Collection[str]
+) -> dict[str, Any]:
+    """One experiment as plain values; a missing data set is a `problem`, not a failure.
+
+    Args:
+        project: Whose experiment it is.
+        experiment: To describe.
+        jobs: Those that succeeded.
+        lost: Ids of those whose records lack evaluations.
+    """
     problem, specs = "", ()  # type: str, tuple[RunSpec, ...]
-    succeeded = [
-        job.run_id for job in jobs if job.experiment == experiment.name and job.state is JobState.SUCCEEDED
-    ]
+    succeeded = [job.run_id for job in jobs if job.experiment == experiment.name]
     try:
         specs = plan_runs(part_of(experiment, succeeded), project)
     except DatasizeError as error:
         problem = error.what
-    done = len({spec.run_id for spec in specs}.intersection(succeeded))
+    done = {spec.run_id for spec in specs}.intersection(succeeded)
     return {
         "experiment": experiment.name,
         "title": experiment.title,
@@ -65,7 +75,8 @@ def _describe(project: Project, experiment: Experiment, jobs: Sequence[Job]) -> 
         "seeds": list(experiment.seeds),
         "subset_seeds": list(experiment.subset_seeds),
         "runs": experiment.n_runs if specs else 0,
-        "done": done,
+        "done": len(done.difference(lost)),
+        "incomplete": len(done.intersection(lost)),
         "problem": problem,
     }
 
@@ -137,6 +148,11 @@ def incomplete_runs(client: QueueClient, specs: Sequence[RunSpec]) -> list[str]:
     """Ids of those of some runs that the queue has as succeeded and whose record lacks evaluations."""
     wanted = {spec.run_id for spec in specs}
     done = [job.run_id for job in client.jobs() if job.state is JobState.SUCCEEDED and job.run_id in wanted]
+    return _incomplete(client, done)
+
+
+def _incomplete(client: QueueClient, done: Sequence[str]) -> list[str]:
+    """Those of some runs that succeeded whose record lacks evaluations."""
     if not done:
         return []
     # Only here: reading the record takes a library that a first queueing need not wait for.

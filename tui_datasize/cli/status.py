@@ -18,6 +18,7 @@ from tui_datasize.jobs.commands import QueueSettings
 from tui_datasize.jobs.faults import Fault
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.jobs.views import Usage
+from tui_datasize.runlog.incomplete import noted_incomplete
 from tui_datasize.runlog.reached import Reached, read_reached
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.forecast import look_ahead
@@ -94,6 +95,8 @@ class Look:
     """What the scheduler that runs was started with."""
     faults: Sequence[Fault]
     """What is wrong with the machine."""
+    lost: frozenset[str]
+    """Ids of runs that succeeded and lacked evaluations when the record was last read."""
 
     @property
     def exit_status(self) -> int:
@@ -110,7 +113,7 @@ class Look:
             "scheduler": self.alive,
             "scheduler_options": self.options.said(),
             "settings": asdict(self.settings),
-            "counts": Counter(job.state.value for job in self.jobs),
+            "counts": Counter(map(self.state_of, self.jobs)),
             "ends_in_s": latest(self.estimates.values()),
             "slots": self.slots,
             "waiting": self.waiting,
@@ -134,7 +137,15 @@ class Look:
             row["ends_in_s"] = estimate.ends_in_s
             row["basis"] = estimate.basis
             row["variant"] = self.variants.get(job.run_id, "")
+            row["incomplete"] = self._is_lost(job)
             yield row
+
+    def state_of(self, job: Job) -> str:
+        """The state that a job is counted in."""
+        return "incomplete" if self._is_lost(job) else job.state.value
+
+    def _is_lost(self, job: Job) -> bool:
+        return job.state is JobState.SUCCEEDED and job.run_id in self.lost
 
     def lines(self) -> Iterator[str]:
         """What is said beside the tables."""
@@ -149,6 +160,11 @@ class Look:
             yield f"fault: {fault.sentence}"
         if self.waiting:
             yield self.waiting
+        for experiment, count in Counter(job.experiment for job in self.jobs if self._is_lost(job)).items():
+            yield (
+                f"{experiment}: {plural(count, 'run')} incomplete, evaluations lost: not done; "
+                f"`datasize-tui queue {experiment}` begins afresh what is incomplete"
+            )
         if not self.estimates:
             return
         yield self._time_left()
@@ -199,6 +215,7 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
         waiting=client.waits_for_slots(),
         options=client.scheduler_options(),
         faults=client.faults(),
+        lost=noted_incomplete(client.project),
     )
 
 

@@ -17,13 +17,13 @@ from tui_datasize.tui.look.duration import time_left
 def counts_table(look: Look) -> Table:
     """Jobs per experiment and state, states that nothing is in left out, time left and time used."""
     jobs = look.jobs
-    states = [state for state in JobState if any(job.state is state for job in jobs)]
-    names = [state.value for state in states]
+    found = {look.state_of(job) for job in jobs}
+    names = [name for name in (*(state.value for state in JobState), "incomplete") if name in found]
     times = ("time left", "CPU h", "GPU h")
     table = plain_table("experiment", *names, "runs", *times, right=(*names, "runs", *times))
     for experiment in dict.fromkeys(job.experiment for job in jobs):
-        counts = Counter(job.state for job in jobs if job.experiment == experiment)
-        cells = [str(counts[state]) if counts[state] else "-" for state in states]
+        counts = Counter(look.state_of(job) for job in jobs if job.experiment == experiment)
+        cells = [str(counts[name]) if counts[name] else "-" for name in names]
         table.add_row(experiment, *cells, str(counts.total()), *_times(look, experiment))
     return table
 

@@ -23,7 +23,7 @@ from tui_datasize.runlog.collect import RUN_METRICS, STAMPED
 from tui_datasize.runlog.scan import SCANNED
 from tui_datasize.runlog.schema import Schema
 
-_FORMAT = 1
+_FORMAT = 2
 """To be raised when equal files would be summarised differently."""
 
 METRICS_FILE = "metrics_file"

@@ -27,7 +27,7 @@ from tui_datasize.runlog.rows import (
     parse_rows,
 )
 from tui_datasize.runlog.scan import STAMP, Problem
-from tui_datasize.runlog.schema import METRICS, Schema
+from tui_datasize.runlog.schema import INCOMPLETE, METRICS, Schema
 
 STAMPED: Schema = MappingProxyType({**SUMMARISED, **STAMP})
 """A run's row before `variant` and `path` are added, with the stamp under which it was read."""
@@ -95,6 +95,8 @@ def _read_batch(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]:
     frame = small_files.join(summarise(drop_voided(parsed.rows, SOURCE)), on=SOURCE, how="left")
     broken = pl.Series(parsed.broken_lines, dtype=pl.Int64)
     frame = frame.with_columns(broken.gather(frame[SOURCE]).alias("broken_lines"), _missing(frame))
+    is_lost = (pl.col("state") == "succeeded") & (pl.col("missing_evaluations") > 0)
+    frame = frame.with_columns(pl.when(is_lost).then(pl.lit(INCOMPLETE)).otherwise("state").alias("state"))
     # Of an imported run alone nobody may know the seed, the draw, nor the batch size.
     has_seed = pl.any_horizontal(pl.col("seed", "repeat").is_not_null())
     has_draw = pl.any_horizontal(pl.col("subset_seed").is_not_null(), pl.col("batch_size").is_null())

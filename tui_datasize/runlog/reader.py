@@ -14,12 +14,13 @@ from tui_datasize.runlog import schema
 from tui_datasize.runlog.cache import KNOWN, METRICS_FILE, SEGMENT_RUNS, RunCache
 from tui_datasize.runlog.collect import RUN_METRICS, read_metrics, read_runs, run_paths
 from tui_datasize.runlog.describe import SUMMARISED, with_variants
+from tui_datasize.runlog.incomplete import LostRun, note_incomplete
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.scan import SCANNED, Problem, scan_runs
-from tui_datasize.runlog.schema import IS_INCOMPLETE, RUNS, Schema
+from tui_datasize.runlog.schema import INCOMPLETE, IS_INCOMPLETE, RUNS, Schema
 from tui_datasize.runlog.tables import FileOf, read_datasets, read_tables
 
-FINISHED = ("succeeded", "failed", "cancelled")
+FINISHED = ("succeeded", INCOMPLETE, "failed", "cancelled")
 """States in which nothing changes in a run directory unless someone asks."""
 
 _LEAST_TO_CACHE = 64
@@ -119,6 +120,10 @@ class RunLog:
         loose = read.with_columns(pl.lit(None, pl.String).alias(METRICS_FILE))
         self._known = self._compact(pl.concat([recalled, loose]), scanned)
         self._problems["runs"] = [*unlisted, *unreadable, *self._broken_lines(self._known)]
+        if self._cache is not None:
+            lost = self._known.filter(IS_INCOMPLETE).sort("experiment", "run_id")
+            columns = ("experiment", "run_id", "metrics_ns", "metrics_bytes")
+            note_incomplete(self._project, [LostRun(*row) for row in lost.select(columns).iter_rows()])
         return self._known
 
     def _recall(self) -> pl.DataFrame:

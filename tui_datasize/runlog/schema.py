@@ -174,13 +174,16 @@ RUNS: Schema = MappingProxyType(
 specification asks for and whose rows of both splits are not there (yet); null for imported runs. Of imported
 runs whose seed nobody knows `seed` is null and `repeat` counts those of a size from 1, null for all others;
 `subset_seed` is null where nobody knows the draw. `state` is told from the directory alone: queued, running,
-succeeded, failed, cancelled or interrupted. `flops_per_image` are those of one forward pass, a multiplication
-and an addition counted as two; `label_noise` is the share asked for; `pack_width` is how many runs were
-computed together in the last updates, this one included, `pack_implementation` how."""
+succeeded, incomplete (it says that it succeeded, and evaluations are missing), failed, cancelled or
+interrupted. `flops_per_image` are those of one forward pass, a multiplication and an addition counted as two;
+`label_noise` is the share asked for; `pack_width` is how many runs were computed together in the last updates,
+this one included, `pack_implementation` how."""
 
 
-IS_INCOMPLETE = (pl.col("state") == "succeeded") & (pl.col("missing_evaluations") > 0)
-"""Of a frame `runs`: it is told to have succeeded, but lacks evaluations. Such a run is not done."""
+INCOMPLETE = "incomplete"
+"""The state of a run that is told to have succeeded, but lacks evaluations: not done, it counts nowhere."""
+IS_INCOMPLETE = pl.col("state") == INCOMPLETE
+"""Of a frame `runs`."""
 
 
 def were_imported(runs: pl.DataFrame) -> bool:

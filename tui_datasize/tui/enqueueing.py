@@ -12,7 +12,7 @@ from tui_datasize.jobs.state import JobState
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
 from tui_datasize.tui.orders import Enqueue, QueueTerms
-from tui_datasize.tui.widgets.palette import STATE_LOOKS
+from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS
 from tui_datasize.tui.widgets.text import plural
 from tui_datasize.words import lost_evaluations
 
@@ -33,7 +33,7 @@ def enqueue_order(snapshot: Snapshot, cells: Sequence[Cell], terms: QueueTerms) 
         specs.sort(key=order_key([*sweep, *specs], terms.order))
     known = {run.run_id: run for plan in plans for run in plan.sources}
     sources = needed(specs, known)
-    lost = (run.run_id for run in (*sources, *specs) if _is_incomplete(snapshot, run.run_id))
+    lost = (run.run_id for run in (*sources, *specs) if snapshot.state_of(run.run_id) == INCOMPLETE)
     return Enqueue(tuple(specs), snapshot.data_dir, sources, terms, tuple(lost))
 
 
@@ -44,7 +44,7 @@ def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell])
     there = ", ".join(
         f"{count:,} {STATE_LOOKS[state].word}" for state, count in legend_counts(present) if state is not None
     )
-    lost = sum(_is_incomplete(snapshot, cell.run_id) for cell in cells)
+    lost = sum(snapshot.state_of(cell.run_id) == INCOMPLETE for cell in cells)
     updates = sum(cell.updates for cell in cells)
     seconds = snapshot.forecast.estimate_s(cell.spec for cell in cells)
     slots = snapshot.forecast.slots
@@ -81,15 +81,5 @@ def cells_for(plan: ExperimentPlan, specs: Sequence[RunSpec]) -> list[Cell]:
 def to_queue(snapshot: Snapshot, cells: Sequence[Cell]) -> list[Cell]:
     """The cells that queueing would add: the missing, the cancelled and the incomplete ones."""
     return [
-        cell
-        for cell in cells
-        if snapshot.state_of(cell.run_id) in (None, JobState.CANCELLED)
-        or _is_incomplete(snapshot, cell.run_id)
+        cell for cell in cells if snapshot.state_of(cell.run_id) in (None, JobState.CANCELLED, INCOMPLETE)
     ]
-
-
-def _is_incomplete(snapshot: Snapshot, run_id: str) -> bool:
-    """Whether a run succeeded, as queue and record say, but its evaluations are not all there."""
-    fact = snapshot.facts.get(run_id)
-    has_succeeded = fact is not None and snapshot.state_of(run_id) is fact.state is JobState.SUCCEEDED
-    return fact is not None and has_succeeded and fact.missing_evaluations > 0

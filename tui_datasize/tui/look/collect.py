@@ -28,6 +28,7 @@ from tui_datasize.tui.look.snapshot import (
     Snapshot,
     display_order,
 )
+from tui_datasize.tui.widgets.palette import INCOMPLETE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -265,7 +266,7 @@ def read_facts(runs: pl.DataFrame) -> Mapping[str, RunFacts]:
         facts[values["run_id"]] = RunFacts(
             run_id=values["run_id"],
             experiment=values["experiment"],
-            state=JobState(values["state"]),
+            state=JobState.SUCCEEDED if values["state"] == INCOMPLETE else JobState(values["state"]),
             reason=values["reason"] or "",
             dataset=values["dataset"] or "",
             model=values["model"] or "",
@@ -360,4 +361,5 @@ def _job_row(job: Job, fact: RunFacts | None, estimate: Estimate | None, variant
         finished_at=job.finished_at,
         loss=fact.test_loss if fact else None,
         accuracy=fact.test_accuracy if fact else None,
+        lost_evaluations=fact.missing_evaluations if fact and fact.is_incomplete else 0,
     )

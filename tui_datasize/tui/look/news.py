@@ -64,10 +64,10 @@ def _endings(snapshot: Snapshot, experiments: set[str]) -> list[News]:
     states: dict[str, Counter[CellState]] = defaultdict(Counter)
     for row in snapshot.jobs:
         if row.experiment in experiments:
-            states[row.experiment][row.state] += 1
+            states[row.experiment][row.shown_state] += 1
     news = []
     for experiment, counts in states.items():
-        if all(state is not None and state.is_final for state in counts):
+        if not any(isinstance(state, JobState) and not state.is_final for state in counts):
             words = ", ".join(f"{n:,} {STATE_LOOKS[state].word}" for state, n in legend_counts(counts))
             news.append(News(f"{experiment} ended: {words}", is_bad=bool(counts[JobState.FAILED])))
     return news

@@ -15,7 +15,7 @@ from tui_datasize.jobs.faults import Fault
 from tui_datasize.jobs.gpus import DeviceReport
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.tui.look.forecast import NOTHING_KNOWN, Forecast
-from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState
+from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, CellState, Incomplete
 
 if TYPE_CHECKING:
     import polars as pl
@@ -77,6 +77,11 @@ class RunFacts:
     attempt: int
     directory: str
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether it ended well, as its directory says, but its evaluations are not all there."""
+        return self.state is JobState.SUCCEEDED and self.missing_evaluations > 0
+
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
@@ -105,6 +110,13 @@ class JobRow:
     loss: float | None
     accuracy: float | None
     """Of the last evaluation of the test split, in [0, 1]."""
+    lost_evaluations: int = 0
+    """Those that its record lacks though it succeeded."""
+
+    @property
+    def shown_state(self) -> JobState | Incomplete:
+        """The queue's word, but for a run that succeeded and is incomplete."""
+        return INCOMPLETE if self.state is JobState.SUCCEEDED and self.lost_evaluations else self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +147,7 @@ class Snapshot:
     jobs: tuple[JobRow, ...] = ()
     """Those at work first, then the waiting in queue order, then those that ended."""
     states: Mapping[str, JobState] = field(default_factory=lambda: MappingProxyType({}))
-    """State by run id, of all runs that were ever queued or executed."""
+    """State by run id, of all runs that were ever queued or executed; `state_of` knows the record, too."""
     facts: Mapping[str, RunFacts] = field(default_factory=lambda: MappingProxyType({}))
     """What the record says, by run id."""
     devices: DeviceReport | None = None
@@ -168,11 +180,12 @@ class Snapshot:
 
     def state_of(self, run_id: str) -> CellState:
         """State of a run; None where it was never queued or executed."""
-        return self.states.get(run_id)
+        state, fact = self.states.get(run_id), self.facts.get(run_id)
+        return INCOMPLETE if state is JobState.SUCCEEDED and fact and fact.is_incomplete else state
 
-    def counts(self) -> Counter[JobState]:
+    def counts(self) -> Counter[CellState]:
         """How many runs there are in each state."""
-        return Counter(self.states.values())
+        return Counter(map(self.state_of, self.states))
 
     def experiment(self, name: str) -> ExperimentPlan | None:
         """The experiment of a name, where there is one."""
@@ -180,7 +193,7 @@ class Snapshot:
 
     def cell_counts(self, plan: ExperimentPlan) -> Counter[CellState]:
         """How many cells of an experiment are in each state."""
-        return Counter(self.states.get(cell.run_id) for cell in plan.cells)
+        return Counter(self.state_of(cell.run_id) for cell in plan.cells)
 
     def liveliest_experiment(self) -> str:
         """The first experiment at work, else the first with a finished run; empty where there is none."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from tui_datasize.analysis.eta import Estimate
 from tui_datasize.experiments.spec import Budget
 from tui_datasize.jobs.commands import APPLIES_TO, CommandKind
+from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.views import Usage
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
@@ -58,7 +59,7 @@ def cancel_facts(order: Change, snapshot: Snapshot) -> list[tuple[str, str]]:
     rows = [(STATE_LOOKS[state].word, f"{count:,}") for state, count in legend_counts(states)]
     if len(order.run_ids) == 1:
         rows = [("run", order.run_ids[0]), *((word, "") for word, _ in rows)]
-    running = sum(count for state, count in states.items() if state is not None and state.is_active)
+    running = sum(count for state, count in states.items() if isinstance(state, JobState) and state.is_active)
     if running:
         rows += [("", ""), ("", "What a running job has not saved in its checkpoint is lost.")]
     return rows
@@ -72,6 +73,9 @@ def detail_facts(snapshot: Snapshot, run_id: str, cell: Cell | None) -> list[tup
     if row is not None:
         rows += [
             ("reason", row.reason),
+            ("lost", f"{plural(row.lost_evaluations, 'evaluation')}; queueing the experiment runs it anew")
+            if row.lost_evaluations
+            else ("lost", ""),
             ("waits for", ", ".join(row.waits_for)),
             ("attempts", f"{row.attempts} of {row.max_attempts}"),
             ("priority", str(row.priority)),

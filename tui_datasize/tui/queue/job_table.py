@@ -18,7 +18,7 @@ from tui_datasize.tui.look.progress import percent, progress_bar
 from tui_datasize.tui.look.snapshot import JobRow
 from tui_datasize.tui.widgets.line_view import RowList
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, state_style
-from tui_datasize.tui.widgets.text import fit, fit_end, number
+from tui_datasize.tui.widgets.text import fit, fit_end, number, plural
 
 _WIDE = 104
 _STATE_WIDTH = 12
@@ -59,7 +59,7 @@ def matches(row: JobRow, words: Sequence[str]) -> bool:
     Words are looked for in run id, experiment, variant, state, device, reason and what it waits for, in
     any case.
     """
-    look = STATE_LOOKS[row.state].word
+    look = STATE_LOOKS[row.shown_state].word
     parts = (row.run_id, row.variant, row.experiment, row.state.value, look, row.device, row.reason)
     text = " ".join((*parts, _remark(row))).lower()
     return all(
@@ -185,12 +185,12 @@ class JobTable(RowList):
     def draw_row(self, index: int, width: int) -> Text:
         """One job."""
         row, palette, columns = self._rows[index], self.palette, _columns(width, self._longest_name)
-        style = state_style(row.state, palette)
+        style = state_style(row.shown_state, palette)
         mark = "◆" if row.run_id in self._marked else " "
         line = Text.assemble(
             (self.pointer(index), palette.primary),
             (mark, palette.accent),
-            (f"{STATE_LOOKS[row.state].glyph} ", style),
+            (f"{STATE_LOOKS[row.shown_state].glyph} ", style),
             (_state_word(row).ljust(_STATE_WIDTH), style),
             (fit_end(_name(row), columns.run), palette.foreground),
         )
@@ -208,7 +208,7 @@ class JobTable(RowList):
         begun = row.fraction > 0
         if columns.bar:
             line.append(" ").append_text(
-                progress_bar(row.fraction, columns.bar - 2, palette, state_style(row.state, palette))
+                progress_bar(row.fraction, columns.bar - 2, palette, state_style(row.shown_state, palette))
                 if begun
                 else Text("─" * (columns.bar - 2), palette.faint)
             ).append(" ")
@@ -243,11 +243,13 @@ def _remark(row: JobRow) -> str:
     if row.waits_for:
         more = f" and {len(row.waits_for) - 1} more" if len(row.waits_for) > 1 else ""
         return f"waits for {row.waits_for[0]}{more}"
+    if row.lost_evaluations:
+        return f"{plural(row.lost_evaluations, 'evaluation')} lost; a queues it anew"
     return row.reason if row.state in (JobState.FAILED, JobState.CANCELLED) else ""
 
 
 def _state_word(row: JobRow) -> str:
-    word = STATE_LOOKS[row.state].word
+    word = STATE_LOOKS[row.shown_state].word
     if row.pack:
         # How many runs its worker trains at the same time.
         return f"{word} ×{len(row.pack)}"

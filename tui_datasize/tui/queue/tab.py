@@ -242,8 +242,8 @@ class QueuePane(Pane):
             return [(cell.run_id, self._snapshot.state_of(cell.run_id)) for cell in self._map.chosen()]
         if self._experiments.has_focus:
             name = self._experiments.highlighted
-            return [(row.run_id, row.state) for row in self._snapshot.jobs if row.experiment == name]
-        return [(row.run_id, row.state) for row in self._jobs.chosen()]
+            return [(row.run_id, row.shown_state) for row in self._snapshot.jobs if row.experiment == name]
+        return [(row.run_id, row.shown_state) for row in self._jobs.chosen()]
 
     def _order(self, order: Change | str) -> None:
         if isinstance(order, str):

@@ -14,7 +14,7 @@ from tui_datasize.jobs.state import JobState
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import EMPTY, Snapshot
 from tui_datasize.tui.widgets.line_view import LineView
-from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, state_style
+from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, Palette, state_style
 from tui_datasize.tui.widgets.text import fit
 
 TABS = (("queue", "Queue"), ("live", "Live"), ("analysis", "Analysis"))
@@ -24,6 +24,7 @@ _COUNTED = (
     JobState.HELD,
     JobState.INTERRUPTED,
     JobState.SUCCEEDED,
+    INCOMPLETE,
     JobState.FAILED,
     JobState.CANCELLED,
 )

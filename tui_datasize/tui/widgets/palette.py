@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from textual.app import App
 from textual.color import Color
@@ -14,7 +14,10 @@ from textual.theme import Theme
 from tui_datasize.jobs.state import JobState
 
 Rgb: TypeAlias = tuple[int, int, int]
-CellState: TypeAlias = JobState | None
+Incomplete: TypeAlias = Literal["incomplete"]
+INCOMPLETE: Incomplete = "incomplete"
+"""Of a run that succeeded, as the queue has it, and whose record lacks evaluations: it is not done."""
+CellState: TypeAlias = JobState | Incomplete | None
 """State of a cell of a sweep; None where nothing was queued or run yet."""
 
 # Okabe and Ito (2008), "Color universal design", lightened for a dark background or darkened for a light one.
@@ -80,6 +83,7 @@ STATE_LOOKS: Mapping[CellState, StateLook] = MappingProxyType(
         JobState.RUNNING: StateLook("◐", "running", "primary"),
         JobState.SUCCEEDED: StateLook("●", "done", "success"),
         JobState.FAILED: StateLook("✗", "failed", "error"),
+        INCOMPLETE: StateLook("!", "incomplete", "error"),
         JobState.CANCELLED: StateLook("−", "cancelled", "muted"),
         JobState.INTERRUPTED: StateLook("↻", "interrupted", "accent"),
     }

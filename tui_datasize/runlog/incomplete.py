@@ -1,0 +1,70 @@
+"""Which runs were found to have succeeded without all of their evaluations, where the record is not read.
+
+Reading ten thousand runs takes longer than looking at the queue, and a library; so readers leave a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tui_datasize.files import MOST_SMALL_BYTES, read_object
+from tui_datasize.runlog.atomic import write_json
+from tui_datasize.runlog.paths import ProjectPaths
+
+_FILE = "incomplete.json"
+
+
+@dataclass(frozen=True, slots=True)
+class LostRun:
+    """A run that succeeded, and lacks evaluations for as long as its log is the file that was read."""
+
+    experiment: str
+    run_id: str
+    metrics_ns: int
+    """When its log last changed; 0 where it had none."""
+    metrics_bytes: int
+
+
+def note_incomplete(project: ProjectPaths, lost: Iterable[LostRun]) -> None:
+    """Note all such runs in place of those noted before; a note that cannot be written is left out."""
+    file, content = project.cache / _FILE, {"runs": [_fields(run) for run in lost]}
+    with suppress(OSError):
+        if content["runs"] and content != _noted(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(file, content)
+        elif not content["runs"]:
+            file.unlink(missing_ok=True)
+
+
+def noted_incomplete(project: ProjectPaths) -> frozenset[str]:
+    """Ids of the runs that were incomplete when the record was last read, and whose logs are as they were."""
+    runs = _noted(project.cache / _FILE).get("runs")
+    found = [LostRun(*fields) for fields in runs if _is_run(fields)] if isinstance(runs, list) else []
+    return frozenset(run.run_id for run in found if _is_as_it_was(project, run))
+
+
+def _noted(file: Path) -> dict[str, object]:
+    with suppress(OSError, ValueError):
+        return read_object(file, MOST_SMALL_BYTES)
+    return {}
+
+
+def _fields(run: LostRun) -> list[object]:
+    return [run.experiment, run.run_id, run.metrics_ns, run.metrics_bytes]
+
+
+def _is_run(fields: object) -> bool:
+    """Whether it is what `_fields` gives: anybody may write there."""
+    kinds = [type(value) for value in fields] if isinstance(fields, list) else []
+    return kinds == [str, str, int, int]
+
+
+def _is_as_it_was(project: ProjectPaths, run: LostRun) -> bool:
+    changed_ns, size = 0, 0
+    with suppress(OSError, ValueError):
+        status = project.run(run.experiment, run.run_id).metrics.stat()
+        changed_ns, size = status.st_mtime_ns, status.st_size
+    return (changed_ns, size) == (run.metrics_ns, run.metrics_bytes)
