@@ -20,6 +20,7 @@ MOST_LEVELS = 40
 """Of lists and objects within one another; a specification has five."""
 _LARGEST_INTEGER = 2**63
 _PIECE_BYTES = 2**16
+_LONGEST_NAME_BYTES = 255
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -170,6 +171,29 @@ def is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def named_path(name: str | Path, base: Path = Path()) -> Path:
+    """The absolute path that a person named; `~` and `~user` are home directories.
+
+    Args:
+        name: As it was given.
+        base: Where it begins if it is relative.
+
+    Raises:
+        ValueError: No file can be called so, or there is no such user; what is wrong, in a few words.
+    """
+    try:
+        path = (base / Path(name).expanduser()).absolute()
+    except RuntimeError:
+        raise ValueError(f"there is no user {Path(name).parts[0][1:]!r} with a home directory") from None
+    if not is_utf8(str(path)):
+        raise ValueError("the path is not UTF-8")
+    if "\0" in str(path):
+        raise ValueError("the path has a null character in it")
+    if max((len(part.encode()) for part in path.parts), default=0) > _LONGEST_NAME_BYTES:
+        raise ValueError(f"the path has a name of more than {_LONGEST_NAME_BYTES} bytes in it")
+    return path
 
 
 def fault_of(error: OSError) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 LONGEST_LINE = 10_000
 """Characters of a line that are shown; what says more is a file to be looked at."""
+_MOST_QUOTED = 200
 
 
 def visible(text: str, *, lines: bool = False) -> str:
@@ -77,6 +78,15 @@ def there_already(count: int, *, keep_terms: bool = False) -> str:
         return "1 was there already" + (" and keeps its terms and place" if keep_terms else "")
     kept = " and keep their terms and places" if keep_terms and count else ""
     return f"{count:,} were there already{kept}"
+
+
+def shortened(text: str) -> str:
+    """The beginning of what somebody wrote where all of it would bury the words around it.
+
+    >>> shortened("data"), len(shortened("x" * 5000))
+    ('data', 201)
+    """
+    return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}…"
 
 
 def lost_evaluations(count: int) -> str:

@@ -128,3 +128,40 @@ def test_a_run_whose_directory_is_spoilt_can_be_cancelled(lab: Lab) -> None:
     as_pipe(run.claim)
     lab.ask(CommandKind.CANCEL, run)
     lab.wait_for(run, JobState.CANCELLED)
+
+
+def as_deep(file: Path) -> None:
+    file.write_text("a = " + "[" * 100_000)
+
+
+def as_deep_tables(file: Path) -> None:
+    file.write_text("[devices" + ".a" * 20_000 + "]")
+
+
+def as_long(file: Path) -> None:
+    file.write_text("# " + "x" * 3_000_000)
+
+
+def as_unbounded(file: Path) -> None:
+    file.write_text("[devices]\ncpu_slots = " + "9" * 6_000 + '\nnotify = "\\u0000"')
+
+
+def test_a_scheduler_goes_on_whatever_experiments_toml_becomes(lab: Lab) -> None:
+    """It reads the file again when it changes, and when a run fails, whom to notify."""
+    file = lab.project.experiments
+    file.write_text("notify = 'true'\n[devices]\ncpu_slots = 2\n")
+    scheduler = lab.start_scheduler()
+    for number, spoil in enumerate((as_deep, as_deep_tables, as_long, as_unbounded, *IRREGULAR), start=1):
+        spoil(file)
+        if spoil is as_deep:
+            lab.wait(lambda: "[devices] stay as they were" in lab.log())
+        good, bad = lab.enqueue(
+            lab.spec(number), lab.spec(number, behaviour="fail", reason=f"lost {spoil.__name__}")
+        )
+        lab.wait_for(good, JobState.SUCCEEDED)
+        lab.wait_for(bad, JobState.FAILED)
+        lab.wait(lambda told=number: lab.log().count("not notified of") >= told)
+        if file.is_dir():
+            file.rmdir()
+    assert scheduler.poll() is None
+    assert "Traceback" not in lab.log()

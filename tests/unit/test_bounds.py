@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import tracemalloc
@@ -269,3 +270,39 @@ def test_a_file_without_bounds_leaves_a_scheduler_as_it_was(project, monkeypatch
     for text in ("x = " + "[" * 100_000, "x = " + "{a = " * 100_000, "[" + "a." * 100_000 + "b]\n"):
         assert looked(text) is None
     assert looked("[devices]\ncpu_slots = 3\n") is not None
+
+
+UNNAMEABLE = ["~nobody-of-this-name/x", "a\0b", "a\udcffb", "x" * 5_000, "~nobody-of-this-name"]
+
+
+@pytest.mark.parametrize("path", UNNAMEABLE)
+@pytest.mark.parametrize(
+    "words", [["status"], ["queue", "x"], ["demo", "--headless"], ["scheduler", "start"]]
+)
+def test_where_no_project_can_lie_is_one_line(path, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([*words, "--project", path]) == 2
+    assert list(tmp_path.iterdir()) == []
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "the project cannot lie there: " in told
+    assert len(told) < 500
+
+
+@pytest.mark.parametrize("path", UNNAMEABLE)
+@pytest.mark.parametrize("place", ["environment variable DATASIZE_DATA", "toml: paths.data", "x.dataset"])
+def test_where_no_data_can_lie_is_told_before_anything_is_queued(path, place, capsys, tmp_path, monkeypatch):
+    is_variable = place.startswith("environment")
+    if ("\0" if is_variable else "\udcff") in path:
+        pytest.skip("neither a variable holds a null character nor TOML half a character")
+    if is_variable:
+        monkeypatch.setenv("DATASIZE_DATA", path)
+    text = toml(dataset=json.dumps(f"imagefolder:{path}" if place == "x.dataset" else "mnist"))
+    text += f"\n[paths]\ndata = {json.dumps(path)}" if place.endswith("paths.data") else ""
+    (tmp_path / "experiments.toml").write_text(text)
+    assert main(["queue", "x", "--project", str(tmp_path)]) == 2
+    assert not (tmp_path / "runs").exists()
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert place in told
+    assert len(told) < 600

@@ -12,23 +12,34 @@ from pathlib import Path
 from typing import Any
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.files import is_utf8
+from tui_datasize.files import named_path
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.words import visible
+from tui_datasize.words import shortened, visible
 
 
 def project_paths(arguments: argparse.Namespace) -> ProjectPaths:
     """The files of the project that the arguments name; the current directory by default.
 
     Raises:
-        ConfigError: There is no such directory, or its path is not UTF-8.
+        ConfigError: There is no such directory, or no project can lie there.
     """
-    root = (arguments.project or Path()).expanduser().absolute()
-    if not is_utf8(str(root)):
-        raise ConfigError("the path of the project is not UTF-8", where=str(root), fix="rename the directory")
+    root = project_root(arguments.project or Path())
     if not root.is_dir():
         raise ConfigError("no such directory", where=str(root), fix="name the project with --project DIR")
     return ProjectPaths(root)
+
+
+def project_root(named: Path) -> Path:
+    """The project directory that was named, whether it is there or not.
+
+    Raises:
+        ConfigError: No project can lie there.
+    """
+    try:
+        return named_path(named)
+    except ValueError as error:
+        where = shortened(str(named.absolute()))
+        raise ConfigError(f"the project cannot lie there: {error}", where=where, fix="name another") from None
 
 
 def talk(text: str) -> None:

@@ -7,6 +7,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
+from tui_datasize.cli.basics import project_root
 from tui_datasize.cli.project import read_project, talk
 from tui_datasize.cli.queueing import describe, incomplete_runs
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, StorageError
@@ -20,7 +21,7 @@ EXPERIMENT = "digits"
 
 def demo(arguments: argparse.Namespace) -> int:
     """Queue the demonstration and open the app on it; without a terminal wait and print its tables."""
-    paths = ProjectPaths((arguments.project or Path(DIRECTORY)).expanduser().absolute())
+    paths = ProjectPaths(project_root(arguments.project or Path(DIRECTORY)))
     _make_project(paths)
     project = read_project(paths)
     specs = plan_runs(project.experiment(EXPERIMENT), project)

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tui_datasize.errors import DataError
-from tui_datasize.files import is_utf8
+from tui_datasize.files import is_utf8, named_path
+from tui_datasize.words import shortened
 
 IMAGE_FOLDER = "imagefolder:"
 ARRAYS = "arrays"
@@ -169,8 +170,16 @@ def is_of_files(name: str) -> bool:
 
 
 def image_folder(name: str, data_dir: Path) -> Path:
-    """Absolute path of the folder that `imagefolder:PATH` names."""
-    return (data_dir / Path(name.removeprefix(IMAGE_FOLDER)).expanduser()).absolute()
+    """Absolute path of the folder that `imagefolder:PATH` names.
+
+    Raises:
+        DataError: No folder can be called so.
+    """
+    named = name.removeprefix(IMAGE_FOLDER)
+    try:
+        return named_path(named, data_dir)
+    except ValueError as error:
+        raise DataError(f"{shortened(named)!r} is no image folder: {error}", fix="correct the path") from None
 
 
 def split_folders(folder: Path) -> tuple[Path, Path]:

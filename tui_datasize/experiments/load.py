@@ -17,7 +17,8 @@ from tui_datasize.experiments.recipe import RECIPE_KEYS, Recipe, count_combinati
 from tui_datasize.experiments.spec import NAME_PATTERN, STRATEGIES, Strategy
 from tui_datasize.experiments.toml_file import read_toml
 from tui_datasize.experiments.toml_table import MOST_WHOLE, Table, is_whole, nearest
-from tui_datasize.words import plural
+from tui_datasize.files import named_path
+from tui_datasize.words import plural, shortened
 
 DATA_VARIABLE = "DATASIZE_DATA"
 LONGEST_NAME = 100
@@ -165,10 +166,17 @@ def _top_level(project_root: Path) -> Table:
 def _read_data_dir(paths: Table, root: Path, environment: Mapping[str, str]) -> Path:
     configured = paths.text("data", "")
     paths.finish()
-    if environment.get(DATA_VARIABLE):
-        return Path(environment[DATA_VARIABLE]).expanduser().absolute()
-    if configured:
-        return (root / Path(configured).expanduser()).absolute()
+    given = environment.get(DATA_VARIABLE, "")
+    if named := given or configured:
+        try:
+            return named_path(named, Path() if given else root)
+        except ValueError as error:
+            where = f"environment variable {DATA_VARIABLE}" if given else paths.where("data")
+            raise ConfigError(
+                f"{shortened(named)!r} cannot hold data sets: {error}",
+                where=where,
+                fix="name another directory",
+            ) from None
     import platformdirs
 
     return platformdirs.user_data_path("datasize-tui")
