@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import pytest
+
 from tests.fakes import fake_spec, metric_rows
 from tests.power import Recorder, State, cuts
+from tests.stand_ins import FakeSpawner
+from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.apply import CommandDesk
+from tui_datasize.jobs.authority import Authority
 from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.device_file import limits_of
 from tui_datasize.jobs.dispatch import Dispatcher
+from tui_datasize.jobs.scheduler import Scheduler, SchedulerSettings
+from tui_datasize.jobs.spawn import SpawnRequest, Worker
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
-from tui_datasize.runlog.claim import Outcome, acquire, read_exit
+from tui_datasize.runlog import identity
+from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, Outcome, acquire, read_exit
+from tui_datasize.runlog.collect import read_metrics
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.writer import MetricsWriter
 
@@ -80,17 +91,36 @@ class Story:
         assert lane is not None
         with store.transaction():
             store.begin_attempt(spec.run_id, lane.attempt, "cpu", 0, "tag")
-        claim = acquire(lane.paths, lane.attempt)
-        with MetricsWriter(lane.paths.metrics) as metrics:
-            for row in metric_rows(spec, [1, 2], 0.5):
-                metrics.write(
-                    row.pop("event"), row.pop("update"), **{k: v for k, v in row.items() if k != "time"}
-                )
-        claim.finish(Outcome.SUCCEEDED)
-        claim.release()
+        work(lane.paths, lane.attempt)
         with store.transaction():
             store.change(spec.run_id, JobState.SUCCEEDED)
             store.end_attempt(spec.run_id, lane.attempt, "succeeded", "")
+
+
+def work(run: RunPaths, attempt: int) -> None:
+    """What a worker does that begins anew, whatever stands there; its process is gone after it."""
+    with pytest.MonkeyPatch.context() as patch:
+        # Whoever looks for it would find this process, and end it.
+        patch.setattr(identity, "boot_id", lambda: "another")
+        claim = acquire(run, attempt)
+    with MetricsWriter(run.metrics) as metrics:
+        metrics.resume(0)
+        for row in metric_rows(FIRST, [1, 2], 0.5):
+            metrics.write(
+                row.pop("event"), row.pop("update"), **{k: v for k, v in row.items() if k != "time"}
+            )
+    claim.finish(Outcome.SUCCEEDED)
+    claim.release()
+
+
+class WorkingSpawner(FakeSpawner):
+    """Starts workers that have ended by the time it has started them."""
+
+    def worker_of(self, request: SpawnRequest) -> Worker:
+        for run, attempt in zip(request.runs, request.environment[ATTEMPT_VARIABLE].split(","), strict=True):
+            with suppress(ClaimRefused):
+                work(run, int(attempt))
+        return Worker(status=0, is_gone=True)
 
 
 def test_a_power_cut_at_any_moment_of_a_queueing_loses_nothing_acknowledged(
@@ -100,14 +130,40 @@ def test_a_power_cut_at_any_moment_of_a_queueing_loses_nothing_acknowledged(
     story = Story(tmp_path / "project", monkeypatch)
     story.tell()
     monkeypatch.undo()
+    monkeypatch.setenv("DATASIZE_SLOTS_DIR", str(tmp_path / "slots"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     looked_at = 0
     for state, left in cuts(story.recorder.states, tmp_path / "cuts", random.Random(3), torn=2):
         project = ProjectPaths(left)
         told = [specs for marks, specs in story.acknowledged if marks <= state.marks]
         known = {spec.run_id for specs in told for spec in specs}
         check(project, known, state)
+        if known:
+            go_on(project)
+            check(project, known, state)
+            ends = {job.run_id: job.state for job in QueueClient(project).jobs()}
+            assert set(ends.values()) == {JobState.SUCCEEDED}, state.event
+            assert {run.run_id for run in project.all_runs()} == ends.keys(), state.event
         looked_at += 1
     assert looked_at > 40
+
+
+def go_on(project: ProjectPaths) -> None:
+    """A new scheduler does what was asked for before the cut."""
+    authority = Authority(project.scheduler_lock)
+    assert authority.take()
+    settings = SchedulerSettings(project, limits=limits_of(DeviceSettings(cpu=True, cpu_slots=2)))
+    scheduler = Scheduler(settings, authority, WorkingSpawner())
+    try:
+        scheduler._supervisor.refresh()
+        deadline_s = time.monotonic() + 20
+        while scheduler._has_work():
+            scheduler._dispatch_at_s = 0.0
+            scheduler._step()
+            assert time.monotonic() < deadline_s, QueueClient(project).jobs()
+    finally:
+        scheduler.close()
+        authority.release()
 
 
 def check(project: ProjectPaths, known: set[str], state: State) -> None:
@@ -126,7 +182,8 @@ def check(project: ProjectPaths, known: set[str], state: State) -> None:
     for run in (*project.all_runs(), *superseded(project)):
         end = read_exit(run)
         if end is not None and end.outcome is Outcome.SUCCEEDED:
-            assert run.metrics.read_bytes().count(b"\n") == 6, state.event
+            rows, _ = read_metrics([run])
+            assert rows["update"].to_list() == [1] * 3 + [2] * 3, state.event
 
 
 def superseded(project: ProjectPaths) -> Iterator[RunPaths]:
