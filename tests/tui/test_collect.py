@@ -12,6 +12,7 @@ from tests.tui.fake_queue import CPU_ONLY, TWO_GPUS
 from tests.tui.stage import DEADLINE_S, Stage
 from tui_datasize.jobs.gpus import DeviceReport
 from tui_datasize.jobs.state import JobState
+from tui_datasize.tui.look import planning
 from tui_datasize.tui.look.collect import Collector
 from tui_datasize.tui.look.log_tail import read_tail
 from tui_datasize.tui.look.polling import Poller
@@ -21,6 +22,37 @@ from tui_datasize.tui.look.snapshot import Interest, Snapshot
 
 def collector(stage: Stage, read_devices: Callable[[], DeviceReport] = lambda: CPU_ONLY) -> Collector:
     return Collector(stage.project, stage.queue, lambda: ProjectRecord(stage.project), read_devices)
+
+
+def test_of_a_large_project_the_cells_that_are_shown_alone_are_listed(busy: Stage, monkeypatch):
+    monkeypatch.setattr("tui_datasize.tui.look.planning._MOST_LISTED", 3)
+    listed: list[str] = []
+    plan_runs = planning.plan_runs
+    monkeypatch.setattr(
+        planning, "plan_runs", lambda one, project: listed.append(one.name) or plan_runs(one, project)
+    )
+    look = collector(busy)
+    snapshot = look.collect(Interest())
+    digits, depth, folder = snapshot.experiments
+    assert (digits.cells, digits.n_runs, digits.is_listed, depth.n_runs) == ((), 16, False, 4)
+    counts = snapshot.cell_counts(digits)
+    assert (counts[JobState.SUCCEEDED], counts[None], counts.total()) == (6, 2, 16)
+    assert "/nowhere/at/all" in folder.problem
+    assert listed == []
+    shown = look.collect(Interest(experiment="digits")).experiments
+    assert (len(shown[0].cells), shown[0].is_listed, shown[1].is_listed) == (16, True, False)
+    assert look.collect(Interest(experiment="depth")).experiments[0] is shown[0]
+    assert listed == ["digits", "depth"]
+
+
+async def test_an_experiment_under_the_cursor_is_listed(busy: Stage, monkeypatch):
+    monkeypatch.setattr("tui_datasize.tui.look.planning._MOST_LISTED", 3)
+    async with busy.open() as show:
+        await show.shows("digits     6/16", "draw 1", "depth       0/4")
+        await show.press("down")
+        await show.shows("model.layers=1")
+        await show.press("a")
+        await show.shows("queue 4 runs")
 
 
 def test_a_look_at_a_busy_project(busy: Stage):

@@ -176,8 +176,8 @@ runs whose seed nobody knows `seed` is null and `repeat` counts those of a size 
 `subset_seed` is null where nobody knows the draw. `state` is told from the directory alone: queued, running,
 succeeded, incomplete (it says that it succeeded, and evaluations are missing), failed, cancelled or
 interrupted. `flops_per_image` are those of one forward pass, a multiplication and an addition counted as two;
-`label_noise` is the share asked for; `pack_width` is how many runs were computed together in the last updates,
-this one included, `pack_implementation` how."""
+`label_noise` is the share asked for; `pack_width` is how many runs were computed together in the last
+updates, this one included, `pack_implementation` how."""
 
 
 INCOMPLETE = "incomplete"

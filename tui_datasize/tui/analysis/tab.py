@@ -27,7 +27,7 @@ from tui_datasize.tui.analysis.pages.catalogue import PAGES
 from tui_datasize.tui.enqueueing import cells_for, enqueue_order, refusal, to_queue
 from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
-from tui_datasize.tui.look.snapshot import EMPTY, Cell, ExperimentPlan, Snapshot
+from tui_datasize.tui.look.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
 from tui_datasize.tui.orders import QueueTerms
 from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.widgets.dialogs import TextDialog
@@ -90,6 +90,7 @@ class AnalysisPane(Pane, can_focus=True):
             self._overlap = OverlapView()
             self._choice = AnalysisChoice(fit_to=self._choice.fit_to)
             self._recall()
+            self.post_message(self.InterestChanged())
             self._refresh()
 
     @property
@@ -228,6 +229,10 @@ class AnalysisPane(Pane, can_focus=True):
             return
         words = self._canvas.rows_of_words(self.size.width)
         self.styles.grid_rows = f"1fr {min(_MOST_WORDS, max(_LEAST_WORDS, words))}"
+
+    def interest(self) -> Interest:
+        """The cells of the experiment."""
+        return Interest(experiment=self._experiment)
 
     def _turn_to(self, page: int) -> None:
         """Show another page; the learning curve is page 0."""

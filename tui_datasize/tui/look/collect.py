@@ -147,7 +147,9 @@ class Collector:
         """
         problems: list[str] = []
         last = self._last
-        self._plan = _attempt("experiments.toml", self._planner.plan, self._plan, problems)
+        self._plan = _attempt(
+            "experiments.toml", lambda: self._planner.plan(interest.experiment), self._plan, problems
+        )
         file_problem = " ".join(problems)
         # Before the queue, which then tells of one that ends in between that it was stopped.
         alive = _attempt("scheduler", self._queue.scheduler_alive, False, problems)

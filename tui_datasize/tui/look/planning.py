@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -11,8 +11,11 @@ from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.experiments.load import Experiment, Project, load_project
-from tui_datasize.experiments.sweep import plan_runs, source_runs, variant_labels
+from tui_datasize.experiments.sweep import check_runs, plan_runs, source_runs, variant_labels
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan
+
+_MOST_LISTED = 20_000
+"""Runs of a project that are listed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,13 @@ class Planner:
         self._project: Project | None = None
         self._plans: Mapping[str, ExperimentPlan] = MappingProxyType({})
         self._planned: ProjectPlan | None = None
+        self._listed: frozenset[str] = frozenset()
 
-    def plan(self) -> ProjectPlan:
+    def plan(self, shown: str = "") -> ProjectPlan:
         """The experiments as the file gives them now; the very same object while they are the same.
+
+        Args:
+            shown: An experiment whose cells are listed however many they are.
 
         Raises:
             ConfigError: The file is missing or wrong.
@@ -43,10 +50,14 @@ class Planner:
         stamp = self._read_stamp()
         if self._project is None or stamp != self._stamp:
             self._project = load_project(self._file)
+            self._listed = _few(self._project.experiments.values()) | {shown}
             self._plans = self._replan(self._project, self._project.experiments)
             self._stamp, self._planned = stamp, None
         # A missing data set may have been put in its place since.
         unplanned = [name for name, plan in self._plans.items() if plan.problem]
+        if shown in self._plans and not self._plans[shown].is_listed:
+            self._listed |= {shown}
+            unplanned.append(shown)
         if unplanned:
             before, self._plans = self._plans, self._replan(self._project, unplanned)
             if any(self._plans[name] is not before[name] for name in unplanned):
@@ -68,29 +79,40 @@ class Planner:
         plans = {}
         for name, experiment in project.experiments.items():
             before = self._plans.get(name)
-            after = _plan_experiment(experiment, project) if name in names else before
+            after = _plan_experiment(experiment, project, name in self._listed) if name in names else before
             plan = before if before == after else after
             if plan is not None:
                 plans[name] = plan
         return MappingProxyType(plans)
 
 
-def _plan_experiment(experiment: Experiment, project: Project) -> ExperimentPlan:
+def _few(experiments: Iterable[Experiment]) -> frozenset[str]:
+    """The experiments that are listed at once: the first ones, as long as they have few runs together."""
+    total, few = 0, []
+    for experiment in experiments:
+        total += experiment.n_runs
+        if total <= _MOST_LISTED:
+            few.append(experiment.name)
+    return frozenset(few)
+
+
+def _plan_experiment(experiment: Experiment, project: Project, is_listed: bool) -> ExperimentPlan:
+    name, title, dataset = experiment.name, experiment.title, experiment.dataset
     try:
+        if not is_listed:
+            check_runs(experiment, project)
+            return ExperimentPlan(
+                name, title, dataset, (), order=experiment.order, n_runs=experiment.n_runs, is_listed=False
+            )
         specs = plan_runs(experiment, project)
         sources = source_runs(specs, project)
     except DatasizeError as error:
-        return ExperimentPlan(experiment.name, experiment.title, experiment.dataset, (), error.line)
+        return ExperimentPlan(name, title, dataset, (), error.line)
     labels = variant_labels(specs)
     cells = []
     for spec in specs:
         run_id = spec.run_id
         cells.append(Cell(run_id, spec, labels[run_id], total_updates(spec)))
     return ExperimentPlan(
-        experiment.name,
-        experiment.title,
-        experiment.dataset,
-        tuple(cells),
-        sources=sources,
-        order=experiment.order,
+        name, title, dataset, tuple(cells), sources=sources, order=experiment.order, n_runs=len(cells)
     )

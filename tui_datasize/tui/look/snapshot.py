@@ -43,13 +43,17 @@ class ExperimentPlan:
     title: str
     dataset: str
     cells: tuple[Cell, ...]
-    """In queue order; empty where there is a problem."""
+    """In queue order; empty where there is a problem, or where they are not listed yet."""
     problem: str = ""
     """Why its cells are not known; one line."""
     sources: tuple[RunSpec, ...] = ()
     """Runs of other experiments that its runs take weights from."""
     order: SweepOrder = "curve-first"
     """In which its cells stand, and are queued unless another is asked for."""
+    n_runs: int = 0
+    """How many cells it has."""
+    is_listed: bool = True
+    """Whether they are in `cells`; those of large projects are only counted until they are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,8 @@ class Interest:
     """Run ids whose training curves are drawn."""
     log: str = ""
     """Run id whose log is shown."""
+    experiment: str = ""
+    """Whose cells are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +198,14 @@ class Snapshot:
         return next((plan for plan in self.experiments if plan.name == name), None)
 
     def cell_counts(self, plan: ExperimentPlan) -> Counter[CellState]:
-        """How many cells of an experiment are in each state."""
-        return Counter(self.state_of(cell.run_id) for cell in plan.cells)
+        """How many cells of an experiment are in each state; of one that is not listed all its runs count."""
+        if plan.is_listed:
+            return Counter(self.state_of(cell.run_id) for cell in plan.cells)
+        counts: Counter[CellState] = Counter(
+            row.shown_state for row in self.jobs if row.experiment == plan.name
+        )
+        counts[None] = max(0, plan.n_runs - counts.total())
+        return counts
 
     def liveliest_experiment(self) -> str:
         """The first experiment at work, else the first with a finished run; empty where there is none."""

@@ -132,7 +132,7 @@ def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | No
         ("title", plan.title),
         ("problem", plan.problem),
         ("data set", plan.dataset),
-        ("in all", plural(len(plan.cells), "run")),
+        ("in all", plural(plan.n_runs, "run")),
         ("runs", counts),
         ("time left", left if estimates else ""),
         *(("learned from", f"{basis} ({plural(count, 'run')})") for basis, count in bases.most_common()),

@@ -69,7 +69,7 @@ class ExperimentList(RowList):
         """One experiment."""
         plan, palette = self._snapshot.experiments[index], self.palette
         counts = self._snapshot.cell_counts(plan)
-        done, total = counts[JobState.SUCCEEDED], len(plan.cells)
+        done, total = counts[JobState.SUCCEEDED], plan.n_runs
         longest = max(len(other.name) for other in self._snapshot.experiments)
         name_width = min(longest, _LONGEST_NAME, max(6, width - 11))
         count = "?" if plan.problem else f"{done}/{total}"

@@ -95,8 +95,8 @@ class QueuePane(Pane):
         return self._experiments
 
     def interest(self) -> Interest:
-        """The log of the job under the cursor."""
-        return Interest(log=self._jobs.highlighted or "")
+        """The log of the job under the cursor, and the cells of the experiment."""
+        return Interest(log=self._jobs.highlighted or "", experiment=self.experiment)
 
     def table_in_view(self) -> TableInView | None:
         """The frame `runs`, of the jobs that the filter lets through."""
@@ -141,7 +141,7 @@ class QueuePane(Pane):
         plan = self._experiments.current
         self._map.show(self._snapshot, plan)
         self._legend.show(self._snapshot.cell_counts(plan) if plan else {})
-        self._title_line.show(plan.problem or plan.title if plan else "")
+        self._title_line.show(plan.problem or _listing(plan) or plan.title if plan else "")
 
     def _show_notes(self) -> None:
         palette = palette_of(self.app)
@@ -169,6 +169,7 @@ class QueuePane(Pane):
     def _experiment_highlighted(self, event: ExperimentList.Highlighted) -> None:
         self._show_map()
         self._show_notes()
+        self.post_message(self.InterestChanged())
         self.post_message(self.ExperimentChosen(event.key))
 
     @on(JobTable.Highlighted, "#job-table")
@@ -206,8 +207,8 @@ class QueuePane(Pane):
             self.remark(refused)
         elif plan is None:
             self.remark("no experiment to queue: describe one in experiments.toml")
-        elif plan.problem:
-            self.remark(plan.problem)
+        elif told := plan.problem or _listing(plan):
+            self.remark(told)
         else:
             self._ask_to_queue(plan)
 
@@ -340,3 +341,8 @@ class QueuePane(Pane):
             self._map.clear_marks()
             self._jobs.clear_marks()
             self._show_notes()
+
+
+def _listing(plan: ExperimentPlan) -> str:
+    """What is said while the cells of an experiment are listed; empty once they are."""
+    return "" if plan.is_listed else f"listing {plural(plan.n_runs, 'run')} …"
