@@ -244,7 +244,7 @@ def _remark(row: JobRow) -> str:
         more = f" and {len(row.waits_for) - 1} more" if len(row.waits_for) > 1 else ""
         return f"waits for {row.waits_for[0]}{more}"
     if row.lost_evaluations:
-        return f"{plural(row.lost_evaluations, 'evaluation')} lost; a queues it anew"
+        return f"{plural(row.lost_evaluations, 'evaluation')} lost; a reruns it"
     return row.reason if row.state in (JobState.FAILED, JobState.CANCELLED) else ""
 
 
