@@ -12,6 +12,7 @@ from tests.tui.fake_queue import TWO_GPUS
 from tests.tui.stage import DEADLINE_S, NARROW, WIDE, Show, Stage
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
+from tui_datasize.jobs.gpus import DeviceReport
 from tui_datasize.jobs.scheduler_look import SchedulerLook
 from tui_datasize.tui.scheduler_dialog import SchedulerDialog
 
@@ -62,6 +63,13 @@ async def test_on_a_machine_with_gpus_their_slots_come_first(busy: Stage):
     async with busy.open() as show:
         assert list(await ask(show))[:2] == ["slots_per_gpu", "max_jobs_per_gpu"]
         await show.shows("2 GPUs: slots_per_gpu counts", "one per core by default; not for this machine")
+
+
+async def test_a_machine_that_starts_nothing_is_told_with_what_ends_that(busy: Stage):
+    busy.devices = DeviceReport((), 0, "NVML fails")
+    async with busy.open() as show:
+        await ask(show)
+        await show.shows("0 slots: no GPU can be used, and the CPU takes jobs if cpu is yes")
 
 
 @BOTH_SIZES
