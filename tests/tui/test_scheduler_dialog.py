@@ -69,7 +69,7 @@ async def test_a_machine_that_starts_nothing_is_told_with_what_ends_that(busy: S
     busy.devices = DeviceReport((), 0, "NVML fails")
     async with busy.open() as show:
         await ask(show)
-        await show.shows("0 slots: no GPU can be used, and the CPU takes jobs if cpu is yes")
+        await show.shows("0 slots: no GPU can be used; the CPU can, if cpu is yes")
 
 
 @BOTH_SIZES

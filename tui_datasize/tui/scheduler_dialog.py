@@ -139,5 +139,5 @@ def _machine(devices: DeviceReport | None) -> str:
     if devices.gpus:
         return f"{plural(len(devices.gpus), 'GPU')}: slots_per_gpu counts, the CPU takes no jobs"
     if not devices.cpu_slots:
-        return "0 slots: no GPU can be used, and the CPU takes jobs if cpu is yes"
+        return "0 slots: no GPU can be used; the CPU can, if cpu is yes"
     return "no GPU: cpu_slots counts"
