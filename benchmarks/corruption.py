@@ -2,7 +2,8 @@
 
 `python -m benchmarks.corruption` tries all cases once; `--rounds` with other random values again, `--only`
 those whose file or way of spoiling holds a word, `--commands` some commands alone. Exit status 1 if an answer
-was wrong: a traceback, more than 5 s, more than 500 MB, or a refusal without a word.
+was wrong: a traceback, more than 5 s, more than 500 MB, or a refusal without a word. A case that was
+too slow is tried once more.
 """
 
 from __future__ import annotations
@@ -14,23 +15,29 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.faults.corruption import CaseRunner
+from tests.faults.corruption import CaseRunner, is_of_time
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Try the cases and print what was wrong."""
     arguments = _parser().parse_args(argv)
-    began_s, tried, wrong = time.monotonic(), 0, 0
+    began_s, tried, again, wrong = time.monotonic(), 0, 0, 0
     with tempfile.TemporaryDirectory() as directory, CaseRunner(Path(directory)) as tester:
         for seed in range(arguments.seed, arguments.seed + arguments.rounds):
             for target, spoiler in tester.cases[:: arguments.every]:
                 if arguments.only not in f"{target} {spoiler}":
                     continue
                 tried += 1
-                for problem in tester.try_case(seed, target, spoiler, arguments.commands):
+                problems = tester.try_case(seed, target, spoiler, arguments.commands)
+                if problems and all(map(is_of_time, problems)):
+                    # The machine may have done other work: what is slow again is wrong.
+                    again += 1
+                    problems = tester.try_case(seed, target, spoiler, arguments.commands)
+                for problem in problems:
                     wrong += 1
                     print(f"seed {seed}: {target}, {spoiler}: {problem}", flush=True)
-    print(f"{tried} cases, {wrong} wrong answers, {time.monotonic() - began_s:.0f} s")
+    took_s = time.monotonic() - began_s
+    print(f"{tried} cases, {again} tried again for their time, {wrong} wrong answers, {took_s:.0f} s")
     return 1 if wrong else 0
 
 

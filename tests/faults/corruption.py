@@ -33,6 +33,7 @@ from tui_datasize.runlog.paths import ProjectPaths
 HANG_S = 5.0
 MOST_BYTES = 500 * 10**6
 _LONGEST_LINE = 1000
+_HUNG = "hung"
 _EXPERIMENT = "digits"
 _FILE = """\
 [experiments.digits]
@@ -308,6 +309,11 @@ def try_case(pristine: Path, place: Path, case: tuple[str, str, str], wanted: Se
     return problems + _look_of_the_app(project)
 
 
+def is_of_time(problem: str) -> bool:
+    """Whether a problem may be the machine's, that of an answer that took too long."""
+    return ": took " in problem or problem.startswith(_HUNG)
+
+
 def clock_s() -> float:
     """Seconds, less those in which this thread could have gone on and the machine did other work."""
     _, kept_ns, _ = map(int, Path("/proc/thread-self/schedstat").read_text().split())
@@ -452,7 +458,7 @@ class CaseRunner:
         self._process.wait()
         said = (self._directory / f"{self._started}.err").read_text()[-3000:]
         self._start()
-        return [f"hung or died: {said}"]
+        return [f"{_HUNG if 'Timeout' in said else 'died'}: {said}"]
 
     def _start(self) -> list[tuple[str, str]]:
         self._started += 1
