@@ -83,3 +83,22 @@ def test_memory_is_learned_from_a_run_that_had_its_process_to_itself(
     run.provenance.write_text(json.dumps({**placed, **noted} if isinstance(noted, dict) else noted))
     expected = Learned(in_file=False, work_bytes=3 * GIB // 2, image_bytes=784, test_bytes=GIB // 2)
     assert noted_memory(run) == (expected if is_learned else None)
+
+
+def test_a_worker_that_cannot_say_its_last_words_ends_as_one(cold: Cold, tmp_path: Path) -> None:
+    """On a full disk, where its preloader's loop would go on in it."""
+    run = RunPaths(tmp_path / "run")
+    run.directory.mkdir()
+    for log in (run.stdout, run.stderr):
+        log.symlink_to("/dev/full")
+    spawner = WarmSpawner(("json",), "builtins:print", cold, answer_s=60)
+    try:
+        while not spawner.is_ready():
+            spawner.poll()
+        worker = spawner.start(SpawnRequest((run,), {}, "t" * 32, (), tmp_path))
+        while not worker.is_gone:
+            spawner.poll()
+        assert (worker.status, worker.was_never_begun) == (1, False)
+        assert spawner.is_ready()
+    finally:
+        spawner.close()
