@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -68,12 +68,19 @@ def slots_directory() -> Path:
     return Path(os.environ["DATASIZE_SLOTS_DIR"])
 
 
-def test_slots_removed_under_a_running_job_are_given_to_no_other(labs: tuple[Lab, Lab]) -> None:
+def move_away(directory: Path) -> None:
+    directory.rename(directory.with_name("moved"))
+
+
+@pytest.mark.parametrize("remove", [shutil.rmtree, move_away])
+def test_slots_removed_under_a_running_job_are_given_to_no_other(
+    labs: tuple[Lab, Lab], remove: Callable[[Path], None]
+) -> None:
     busy, late = labs
     (running,) = busy.enqueue(busy.spec(gate=str(busy.gate())))
     busy.start_scheduler()
     busy.wait_for(running, JobState.RUNNING)
-    shutil.rmtree(slots_directory())
+    remove(slots_directory())
     (waiting,) = late.enqueue(late.spec())
     late.start_scheduler()
     late.wait(lambda: (slots_directory() / "cpu.0").exists())
