@@ -373,12 +373,12 @@ def test_a_lock_that_somebody_still_has_is_noticed(run: RunPaths) -> None:
 def test_what_workers_and_clients_noted_is_read_up_to_a_torn_end(run: RunPaths, tmp_path: Path) -> None:
     facts = {"ticks": 5, "slots": ["cpu.0"]}
     rows = [(1, "begin", 10), (1, "beat", 12), (2, "begin", 20), (2, "done", 24), (2, "finished", 25)]
-    (run.directory / EXECUTIONS).write_text(
-        "".join(
-            json.dumps(facts | {"pid": pid, "attempt": pid, "event": event, "at_ns": at_ns}) + "\n"
-            for pid, event, at_ns in rows
-        )
-    )
+    lines = [
+        json.dumps(facts | {"pid": pid, "attempt": pid, "event": event, "at_ns": at_ns})
+        for pid, event, at_ns in rows
+    ]
+    lines.insert(2, lines[1][:20])
+    (run.directory / EXECUTIONS).write_text("\n".join([*lines, ""]))
     assert read_executions(run) == [
         execution(1, 10, 12),
         execution(2, 20, 25, attempt=2, finished=True),

@@ -147,7 +147,8 @@ def read_executions(paths: RunPaths) -> list[Execution]:
     except FileNotFoundError:
         return []
     rows: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
-    for row in map(json.loads, lines):
+    # One that a full disk has torn is of a worker that has gone no further.
+    for row in map(json.loads, (line for line in lines if line.endswith("}"))):
         rows[row["pid"], row["ticks"]].append(row)
     return [
         Execution(

@@ -120,14 +120,21 @@ class _Record:
     def __init__(self, paths: RunPaths, attempt: int) -> None:
         me = ProcessIdentity.current()
         self._row = {"attempt": attempt, "pid": me.pid, "ticks": me.start_ticks}
-        self._file = os.open(
-            paths.directory / EXECUTIONS, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666
-        )
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._file = os.open(paths.directory / EXECUTIONS, flags, 0o666)
+        size = os.fstat(self._file).st_size
+        if size and os.pread(self._file, 1, size - 1) != b"\n":
+            # The disk was full for the one before.
+            self._append(b"\n")
 
     def note(self, event: str, **facts: object) -> None:
         now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         row = self._row | {"event": event, "at_ns": now_ns} | facts
-        os.write(self._file, json.dumps(row).encode() + b"\n")
+        self._append(json.dumps(row).encode() + b"\n")
+
+    def _append(self, data: bytes) -> None:
+        if os.write(self._file, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class _Results:
