@@ -78,6 +78,11 @@ def test_what_is_answered_and_not_done_is_noticed(tmp_path: Path, monkeypatch: p
     assert "started in the order" in found
 
 
+def test_all_that_is_broken_on_purpose_is_there_to_be_broken() -> None:
+    breakages = "from tests.faults.chaos.mutants import _OF_SCHEDULER as all; [b() for b in all.values()]"
+    subprocess.run([sys.executable, "-c", breakages], check=True)
+
+
 def test_what_nobody_synced_is_gone_after_a_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs, ledger = tmp_path / "runs", tmp_path / "ledger"
     monkeypatch.setenv(LEDGER_VARIABLE, str(ledger))

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
@@ -42,6 +43,13 @@ def _forget_fsync() -> None:
     sqlite3.connect = lax_connect  # type: ignore[assignment]
 
 
+def _replace(owner: object, name: str, value: object) -> None:
+    """Put something in the place of what must be there: what is nowhere breaks nothing."""
+    if not hasattr(owner, name):
+        raise AttributeError(f"{owner} has no {name} to break")
+    setattr(owner, name, value)
+
+
 def _ignore_priority() -> None:
     """A change of priority is answered and never made."""
     from tui_datasize.jobs.store import Store
@@ -49,14 +57,14 @@ def _ignore_priority() -> None:
     def change_priority(self: Store, run_id: str, amount: int) -> int:
         return int(self._one("SELECT priority FROM jobs WHERE run_id = ?", run_id)[0]) + amount
 
-    Store.change_priority = change_priority  # type: ignore[method-assign]
+    _replace(Store, "change_priority", change_priority)
 
 
 def _ignore_move() -> None:
     """A move is answered and never made."""
     from tui_datasize.jobs.store import Store
 
-    Store.reorder = lambda *_: None  # type: ignore[method-assign]
+    _replace(Store, "reorder", lambda *_: None)
 
 
 def _ignore_order() -> None:
@@ -67,16 +75,17 @@ def _ignore_order() -> None:
 
 def _share_slots() -> None:
     """Slots are opened and not locked."""
-    from tui_datasize.jobs import slots
+    from tui_datasize.jobs import slot_files
 
-    slots.fcntl = SimpleNamespace(flock=lambda *_: None, LOCK_EX=0, LOCK_NB=0)  # type: ignore[attr-defined]
+    free = SimpleNamespace(flock=lambda *_: None, LOCK_EX=0, LOCK_NB=0, LOCK_SH=0)
+    _replace(slot_files, "fcntl", free)
 
 
 def _forget_cancel() -> None:
     """The cancelling of a run under way is answered and never done."""
     from tui_datasize.jobs.store import Store
 
-    Store.request_cancel = lambda *_: None  # type: ignore[method-assign]
+    _replace(Store, "request_cancel", lambda *_: None)
 
 
 def _try_endlessly() -> None:
@@ -84,7 +93,8 @@ def _try_endlessly() -> None:
     from tui_datasize.jobs import supervisor
 
     decide = supervisor.decide
-    supervisor.decide = lambda ending: decide(replace(ending, max_attempts=sys.maxsize))
+    endlessly = partial(replace, max_attempts=sys.maxsize)
+    _replace(supervisor, "decide", lambda ending, **more: decide(endlessly(ending), **more))
 
 
 _OF_SCHEDULER: Mapping[str, Callable[[], None]] = MappingProxyType(

@@ -75,10 +75,11 @@ class Probes:
         yield from self._send(CommandKind.PRIORITY, line[up], self._random.choice((1, 2)))
         yield from self._send(CommandKind.PRIORITY, line[down], self._random.choice((-1, -2)))
         order = [one for one in order if one not in (up, down)]
-        for _ in range(2):
-            place = self._random.randrange(1, len(order))
-            moved, amount = order.pop(place), self._random.randint(1, place)
-            order.insert(place - amount, moved)
+        # The same one twice, so that the second does not undo the first.
+        moved = order[-1]
+        for amount in (1, self._random.randint(1, len(order) - 2)):
+            place = order.index(moved)
+            order.insert(place - amount, order.pop(place))
             yield from self._send(CommandKind.MOVE, line[moved], -amount)
         yield from self._send(CommandKind.HOLD, held)
         yield from self._send(CommandKind.CANCEL, cancelled)
