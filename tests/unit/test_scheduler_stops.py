@@ -143,23 +143,30 @@ def test_a_stop_comes_before_all_that_fails(
     assert _runs_to_its_end(scheduler, signals, Trouble(Authority(project.scheduler_lock)))
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN])
+SCARCE = [
+    *(OSError(number, os.strerror(number), "x.so") for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)),
+    ImportError("x.so: cannot open shared object file: Too many open files", path="x.so"),
+]
+
+
+@pytest.mark.parametrize("error", SCARCE)
 def test_what_its_process_lacks_is_told_and_waited_for(
     project: ProjectPaths,
     scheduler: Scheduler,
     signals: StopRequest,
     monkeypatch: pytest.MonkeyPatch,
-    number: int,
+    error: Exception,
 ) -> None:
     def fail(*_: object) -> None:
-        raise OSError(number, os.strerror(number), "/proc/1/stat")
+        raise error
 
     monkeypatch.setattr(scheduler._supervisor, "look", fail)
     QueueClient(project).send(CommandKind.HOLD, ["x"])
     # False: another is put in its place.
     assert not _runs_to_its_end(scheduler, signals, Trouble(scheduler._authority))
     (fault,) = QueueClient(project).faults()
-    assert fault.sentence.startswith(f"/proc/1/stat: {os.strerror(number)}; end other programs")
+    why = os.strerror(getattr(error, "errno", errno.EMFILE))
+    assert fault.sentence.startswith(f"x.so: {why}; end other programs")
 
 
 def test_what_keeps_it_from_the_database_is_said_once_and_told_to_clients(

@@ -15,6 +15,7 @@ not be, or 0 where its slots may be others' by now.
 from __future__ import annotations
 
 import argparse
+import array  # noqa: F401 - by `socket.recv_fds`, which would load it when no file can be opened any more
 import ctypes
 import errno
 import fcntl

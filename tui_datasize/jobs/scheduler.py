@@ -7,6 +7,7 @@ decides is committed before it is done, and its successor finds everything else 
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import selectors
@@ -370,11 +371,15 @@ def _scarcity_passes() -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in SCARCITIES:
+    except (OSError, ImportError) as error:
+        # What an extension module could not be loaded for is told in words alone.
+        number = error.errno if isinstance(error, OSError) else None
+        if number not in SCARCITIES and os.strerror(errno.EMFILE) not in str(error):
             raise
-        what, where = error.strerror or str(error), str(error.filename or "the scheduler")
-        raise PassingStorageError(what, where=where, fix="end other programs or raise its limits") from error
+        what = os.strerror(number or errno.EMFILE)
+        where = getattr(error, "filename", None) or getattr(error, "path", None) or "the scheduler"
+        fix = "end other programs or raise its limits"
+        raise PassingStorageError(what, where=str(where), fix=fix) from error
 
 
 def _shorten_log(path: Path) -> None:

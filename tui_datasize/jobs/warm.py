@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array  # noqa: F401 - by `socket.send_fds`, which would load it when no file can be opened any more
 import json
 import logging
 import os
