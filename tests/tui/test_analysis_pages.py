@@ -18,7 +18,6 @@ from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import SCORES
 from tui_datasize.tui.analysis.answer_lines import answer_lines
-from tui_datasize.tui.analysis.overlap_views import draw_matrix, view_overlap
 from tui_datasize.tui.analysis.pages.catalogue import PAGES
 from tui_datasize.tui.analysis.pages.page import MOST_COMPARED, Content, Page, Request, bounded
 
@@ -128,11 +127,6 @@ def test_one_evaluation_a_run_is_no_course(project):
     runs = log.runs("digits")
     content = page_named("courses").build(Request(log, runs, runs, metric_named("test_accuracy")))
     assert content.lines == ["There is one evaluation a run, and so no course."]
-
-
-def test_imported_runs_are_not_said_to_draw_subsets_some_day():
-    drawn = draw_matrix(view_overlap(None, "fraction"), 80, 10, PALETTE).plain
-    assert "imported ones do not tell theirs" in " ".join(drawn.split())
 
 
 def test_single_runs_of_each_size(build):

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 from rich.text import Text
 
+from tui_datasize.answers.answer import Map
+from tui_datasize.tui.charts.figures import draw_figure
 from tui_datasize.tui.charts.lines import Band, Series, line_chart
-from tui_datasize.tui.charts.overlap import Bar, class_bars, heat_map
+from tui_datasize.tui.charts.overlap import Bar, class_bars
 from tui_datasize.tui.charts.ranked import RankedBar, ranked_bars
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.charts.surface import legible_digits, side_by_side, surface_chart
@@ -156,33 +158,13 @@ def test_a_long_legend_goes_on_in_further_lines_and_counts_what_is_left_out():
     assert not any("long name" in text for text in low[1:])
 
 
-MATRIX = [[1.0, 0.25], [0.25, 1.0]]
-
-
-def test_the_heat_map_is_written_in_percent():
-    drawn = heat_map(["d0", "d1"], MATRIX, width=40, height=10, palette=PALETTE)
-    assert drawn.plain.split() == ["d0", "d1", "d0", "100", "25.0", "d1", "25.0", "100"]
-    assert any("on " in str(span.style) for span in drawn.spans)
-
-
-def test_without_colour_the_heat_map_has_digits_alone():
-    drawn = heat_map(["d0", "d1"], MATRIX, width=40, height=10, palette=replace(PALETTE, colourless=True))
-    assert "25.0" in drawn.plain
-    assert not any("on " in str(span.style) for span in drawn.spans)
-
-
-def test_an_unknown_share_is_a_dash():
-    matrix = [[1.0, math.nan], [math.nan, 1.0]]
-    drawn = heat_map(["d0", "d1"], matrix, width=40, height=10, palette=PALETTE)
-    assert drawn.plain.count("–") == 2
-
-
 @pytest.mark.parametrize("colourless", [False, True])
 def test_a_matrix_too_large_for_digits_fills_the_canvas(colourless: bool):
     count = 30
     matrix = [[1.0 if i == j else 0.1 for j in range(count)] for i in range(count)]
     palette = replace(PALETTE, colourless=colourless)
-    drawn = heat_map([f"d{i}" for i in range(count)], matrix, width=60, height=20, palette=palette)
+    names = [f"d{place}" for place in range(count)]
+    drawn = draw_figure(Map("30 draws", "", "draw", names, names, matrix), 60, 20, palette)
     rows = drawn.plain.rstrip("\n").split("\n")
     assert len(rows) == 20
     assert {len(row) for row in rows} == {60}

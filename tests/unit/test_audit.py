@@ -133,13 +133,13 @@ def test_runs_that_scatter_no_more_than_the_test_set_are_a_note():
     assert note.severity is Severity.NOTE
     # The images are the same for all: they explain no scatter, they bound what it tells.
     assert "explains" not in note.what
-    assert "All runs share these images" in note.what
+    assert "another test set of 20,800 images would move them together" in note.what
 
 
 def test_one_draw_for_all_runs_is_a_note():
     shared = found_in(sound_runs().with_columns(subset_seed=0))["one-draw"]
     assert shared.severity is Severity.NOTE
-    assert "training seeds alone" in shared.what
+    assert "training seeds only" in shared.what
     assert "one-draw" not in found_in(sound_runs().filter(pl.col("seed") < 1))
 
 
@@ -225,7 +225,7 @@ def test_micro_averaged_f1_is_accuracy():
 
 def test_a_condition_that_goes_with_the_size_is_confounded():
     runs = where(sound_runs(), pl.col("train_size") == 8000, device="NVIDIA H100")
-    assert "nobody can tell it from the size" in found_in(runs)["mixed-device"].what
+    assert "cannot be told from the size" in found_in(runs)["mixed-device"].what
 
 
 def test_a_larger_budget_at_larger_sizes_is_said():

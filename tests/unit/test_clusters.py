@@ -8,6 +8,7 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.formula.api import ols
 
+from tests.unit.record_desk import record_of, said
 from tui_datasize.analysis.clusters import SizeRuns, find_clusters, independent, within_draws
 from tui_datasize.analysis.curve import learning_curve, moderated_stderrs
 from tui_datasize.analysis.design import Design
@@ -15,6 +16,7 @@ from tui_datasize.analysis.fits import lack_of_fit
 from tui_datasize.analysis.group_tests import anova, welch_anova
 from tui_datasize.analysis.groups import compare_sizes
 from tui_datasize.analysis.noise import noise_of
+from tui_datasize.answers import spread
 
 SIZES = (100, 200, 400, 800)
 
@@ -104,8 +106,10 @@ def test_an_interval_covers_and_a_true_null_is_rarely_rejected():
 def test_sizes_whose_draws_differ_are_not_told_apart():
     runs = runs_frame(sweep(np.random.default_rng(3), 4, 5, 0.01, rest_sd=0.003))
     (found,) = compare_sizes(runs, "test_accuracy")
-    assert found.words[0].startswith("Sizes cannot be told apart")
-    assert "share a subset draw are alike" in found.words[1]
+    told = said(spread.ask(record_of(runs)))
+    assert "Sizes do not differ significantly" in told
+    assert "20 runs of a size count as" in told
+    assert "independent ones: they share a subset draw." in told
     assert not any(pair.is_distinguishable for pair in found.pairs)
     curve = learning_curve(runs, "test_accuracy")
     assert (curve["n_effective"] < 6).all()

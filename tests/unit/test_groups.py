@@ -17,6 +17,7 @@ from statsmodels.stats.meta_analysis import effectsize_smd
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.oneway import anova_oneway
 
+from tests.unit.record_desk import record_of, said
 from tui_datasize.analysis.boxes import best_values, box_table
 from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.analysis.group_tests import (
@@ -31,11 +32,11 @@ from tui_datasize.analysis.group_tests import (
     two_way,
     welch_anova,
 )
-from tui_datasize.analysis.group_words import spread_words
 from tui_datasize.analysis.groups import compare_sizes, compare_variants, seed_table
 from tui_datasize.analysis.groups_table import groups_table
 from tui_datasize.analysis.pairwise import holm, mean_difference, welch_t
 from tui_datasize.analysis.spread import SpreadLaw, breusch_pagan, spread_law
+from tui_datasize.answers import spread, variants
 
 SIZES = (40, 80, 160, 320)
 
@@ -164,11 +165,17 @@ def test_sizes_are_compared_in_words():
     (found,) = compare_sizes(runs_frame(groups, SIZES[:3]), "test_accuracy")
     assert found.sizes == (40, 80, 160)
     assert [(pair.first, pair.second) for pair in found.pairs] == [("40", "80"), ("40", "160"), ("80", "160")]
-    assert found.words[0].startswith("Sizes differ (Welch F(2,")
-    assert "40 vs 80: +39.17 points (95 % " in found.words[1]
-    assert "80 vs 160: +0.33 points" in found.words[2]
-    assert "not told apart from the scatter of runs" in found.words[2]
-    assert "corrected after Holm for all 3 pairs" in found.words[3]
+    assert [(pair.first, pair.second) for pair in found.neighbours] == [("40", "80"), ("80", "160")]
+    answer = spread.ask(record_of(runs_frame(groups, SIZES[:3])))
+    assert answer.headline == "0.50 points (SD) between runs of 160 images, 1.00 points at 40 images."
+    assert answer.sentences[0].text.startswith("Sizes differ (Welch F(2,")
+    assert answer.sentences[0].text.endswith("Not significant after correction: 80 to 160.")
+    assert "p is corrected for all 3 pairs (Holm)" in said(answer)
+    sizes, tests, pairs = answer.tables
+    assert sizes.frame["estimate"].round(4).to_list() == [None, 0.3917, 0.0033]
+    assert (sizes.is_detail, tests.is_detail, pairs.is_detail) == (False, True, True)
+    assert pairs.frame.height == 3
+    assert "Friedman" in tests.frame["test"]
     assert isinstance(found.test("Friedman"), GroupTest)
     table = groups_table(runs_frame(groups, SIZES[:3]), "test_accuracy")
     assert table.filter(test="Welch t").height == 3
@@ -185,7 +192,49 @@ def test_variants_are_compared_at_equal_sizes_and_over_all():
     overall = found[-1].pairs[0]
     assert overall.value == pytest.approx(0.2)
     assert overall.high - overall.low < min(c.pairs[0].high - c.pairs[0].low for c in found[:2])
-    assert found[-1].words[0].startswith("Over 4 sizes: a vs b: +20.00 points")
+    answer = variants.ask(record_of(runs))
+    assert answer.headline.startswith("b is 20.00 points better than a over 4 train sizes (95 % ")
+    means, cells, over_all, at_sizes, tests = answer.tables
+    assert means.frame["best_at"].to_list() == [None, "40, 80, 160, 320"]
+    assert means.frame["160"][1] == pytest.approx(100 * groups[2].mean() + 20)
+    assert (cells.frame.height, over_all.frame.height, at_sizes.frame.height) == (8, 1, 4)
+    assert tests.frame.height == 4
+    loss = variants.ask(record_of(runs.rename({"test_accuracy": "test_loss"}), "test_loss"))
+    assert loss.headline.startswith("a is 0.2000 better than b over 4 train sizes (95 % 0.")
+
+
+def test_the_best_of_three_variants_is_compared_with_the_next():
+    shifts = {"a": 0.0, "b": 0.2, "c": 0.19}
+    runs = pl.concat(
+        [
+            runs_frame([group + shift for group in random_groups(lengths=(4, 4))], SIZES[:2], variant)
+            for variant, shift in shifts.items()
+        ]
+    )
+    answer = variants.ask(record_of(runs))
+    assert answer.headline.startswith(
+        "b, the best of 3, is 1.00 points better than c over 2 train sizes, not significant after correction "
+        "(95 % -"
+    )
+    assert "2 of 3 pairs of variants differ significantly after correction." in said(answer)
+
+
+@pytest.mark.parametrize(
+    ("frames", "sentence"),
+    [
+        ([runs_frame([[0.5, 0.6]], SIZES[:1], "a")], "There is one variant."),
+        (
+            [runs_frame([[0.5]], SIZES[:1], "a"), runs_frame([[0.6]], SIZES[1:2], "b")],
+            "No two variants share a train size.",
+        ),
+        (
+            [runs_frame([[0.5]], SIZES[:1], "a"), runs_frame([[0.6]], SIZES[:1])],
+            "the base variant is 10.00 points better than a at 40 images, untested",
+        ),
+    ],
+)
+def test_variants_that_cannot_be_compared_are_said_so(frames, sentence):
+    assert sentence in said(variants.ask(record_of(pl.concat(frames))))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +256,7 @@ def test_what_cannot_be_compared_is_said(groups):
         (found,) = compare_sizes(runs, "test_accuracy")
         assert compare_variants(runs, "test_accuracy") == ()
         table = groups_table(runs, "test_accuracy")
-    assert found.words[0].endswith(".")
+    assert said(spread.ask(record_of(runs))).strip().endswith(".")
     assert table.height > 0
     assert all(isinstance(t.outcome, GroupTest | FitFailure) for t in found.tests)
 
@@ -253,14 +302,15 @@ def test_no_effect_is_said_to_be_below_zero():
     rng = np.random.default_rng(0)
     means = (0.5, 0.5, 0.5)
     groups = [mean + np.array([-0.01, 0.01, -0.02, 0.02]) + 1e-5 * rng.normal(size=4) for mean in means]
-    (found,) = compare_sizes(runs_frame(groups, SIZES[:3]), "test_accuracy")
-    assert found.words[0].endswith("omega^2 = 0.00).")
+    answer = spread.ask(record_of(runs_frame(groups, SIZES[:3])))
+    assert answer.sentences[0].text.startswith("Sizes do not differ significantly")
+    assert answer.sentences[0].text.endswith("omega^2 = 0.00).")
 
 
 def test_a_spread_that_one_test_sees_and_another_does_not_is_called_open():
     missed = GroupTest("Brown-Forsythe F", 1.5, 3, 20, 0.19)
     seen, unseen = SpreadLaw(-0.41, -0.65, -0.17, 0.12, 0.1, 4), SpreadLaw(-0.1, -0.4, 0.2, 0.15, 0.1, 4)
-    assert spread_words(missed, seen).startswith("Whether the scatter over seeds changes with size is open")
-    assert "does not visibly change" in spread_words(missed, unseen)
-    assert "may be 0" in spread_words(replace(missed, p=0.01), unseen)
-    assert "; it goes as n^-0.41" in spread_words(replace(missed, p=0.01), seen)
+    assert "goes as n^-0.41 (95 % -0.65 to -0.17), yet a test" in spread.trend_of(missed, seen)
+    assert "does not visibly change" in spread.trend_of(missed, unseen)
+    assert "not steadily" in spread.trend_of(replace(missed, p=0.01), unseen)
+    assert "; it goes as n^-0.41" in spread.trend_of(replace(missed, p=0.01), seen)

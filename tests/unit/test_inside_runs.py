@@ -20,6 +20,7 @@ from tui_datasize.analysis.trade_offs import (
     swept_options,
 )
 from tui_datasize.analysis.transfer_conditions import BOTH, crossings, transfer_table
+from tui_datasize.answers.agreement import relations
 from tui_datasize.errors import ConfigError
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import PREDICTIONS, RUNS
@@ -245,13 +246,15 @@ def test_overlap_that_explains_agreement_is_found():
     assert found["r_difference"] == pytest.approx(reference.statistic, abs=1e-10)
     assert found["p_difference"] == pytest.approx(1 / 401)
     assert found["p_agreement"] is None
-    assert "shared images go with closer accuracies" in found["words"]
+    (told,) = relations(pl.DataFrame([found]))
+    assert told == "More shared images go with closer values at 1 of 1 tested size (p < 0.05)."
     mixed = pairs.with_columns(pl.col("difference").shuffle(seed=1))
     (found,) = agreement.overlap_and_agreement(runs, mixed, permutations=400).to_dicts()
     assert found["p_difference"] > 0.05
     one_draw = runs.with_columns(subset_seed=0)
     (found,) = agreement.overlap_and_agreement(one_draw, pairs.with_columns(overlap=1.0)).to_dicts()
-    assert "one draw" in found["words"]
+    (told,) = relations(pl.DataFrame([found, found]))
+    assert told.startswith("Each size has one subset draw on record.")
     assert found["r_difference"] is None
 
 
@@ -270,8 +273,9 @@ def test_so_few_runs_that_no_small_p_is_possible_are_said_so(per_draw, is_told):
     # Of 2 x 3 runs 10 relabelings exist, of 2 x 4 35.
     assert found["p_least"] == pytest.approx(1 / 35 if is_told else 1 / 10, abs=0.02 if is_told else 1e-9)
     assert found["p_agreement"] == pytest.approx(found["p_least"], abs=0.02 if is_told else 1e-9)
-    assert ("cannot be told from so few runs" in found["words"]) != is_told
-    assert "one-sided p" in found["words"]
+    told = " ".join(relations(pl.DataFrame([found, found])))
+    assert told.count("2 sizes with too few runs to tell") == (not is_told)
+    assert ("go with more equal answers at 2 of 2 tested sizes" in told) == is_told
 
 
 def test_costs_and_the_front():

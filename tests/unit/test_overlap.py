@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,6 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.fakes import fake_dataset, fake_spec, write_run
+from tests.unit.record_desk import said
+from tui_datasize.analysis.curve import METRICS_OFFERED
 from tui_datasize.analysis.hypergeometric import hypergeometric_interval
 from tui_datasize.analysis.overlap import DRAWS, DrawOverlap, find_draws, find_overlaps
 from tui_datasize.analysis.overlap_extremes import (
@@ -22,6 +26,9 @@ from tui_datasize.analysis.overlap_tables import (
     overlap_table,
     per_class_table,
 )
+from tui_datasize.answers import overlap as overlap_answer
+from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.record import Record
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.runlog.reader import RunLog
@@ -302,3 +309,38 @@ def test_long_tails_are_draws_of_their_own_and_halves_are_compared_apart():
         ("stratified nested d0", "stratified nested 1:10.0 d0"),
         ("d0",),
     ]
+
+
+def test_the_overlap_of_a_size_is_a_sentence_a_matrix_and_its_classes(fake_project):
+    log = RunLog(fake_project)
+    record = Record(log, log.runs("digits"), METRICS_OFFERED["test_accuracy"])
+    largest = record.overlaps[-1]
+    answer = overlap_answer.ask(record)
+    mean, low, high = (100 * value for value in largest.expected_fraction)
+    share = 100 * largest.fraction[0, 1]
+    assert answer.headline == (
+        f"{share:.1f} % images in common on average, 2 draws of 1,280 images; independent draws would have "
+        f"{mean:.1f} % ({low:.1f} to {high:.1f})."
+    )
+    (sizes, pairs, classes) = answer.tables
+    assert sizes.frame["train_size"].to_list() == [40, 80, 160, 320, 640, 1280]
+    assert (pairs.frame.height, classes.frame.height) == (6, 10)
+    matrix, bars, *others = answer.figures
+    assert (matrix.title, matrix.values) == ("1,280 images", [[None, share], [share, None]])
+    assert (len(bars.bars), len(others)) == (10, 5)
+    outside = sum(bar.outside != 0 for bar in bars.bars)
+    assert said(answer).count(f"{outside} of 10 classes li") == 1
+    assert (answer.views, answer.sizes) == (2, 6)
+    jaccard = overlap_answer.ask(replace(record, asked=Asked(view=1, size=1)))
+    assert jaccard.figures[0].title == "40 images"
+    assert jaccard.figures[0].values[0][1] == 100 * record.overlaps[0].jaccard[0, 1]
+
+
+def test_one_draw_and_none_have_no_overlap(fake_project):
+    log = RunLog(fake_project)
+    runs = log.runs("digits")
+    metric = METRICS_OFFERED["test_accuracy"]
+    one = overlap_answer.ask(Record(log, runs.filter(subset_seed=0), metric))
+    assert "Add draws to compare: subset = { seeds = [0, 1] }" in one.why_not
+    none = overlap_answer.ask(Record(log, runs, metric, known_overlaps=()))
+    assert "imported runs do not tell theirs" in none.why_not

@@ -61,12 +61,12 @@ def test_a_whole_sweep_on_a_page(fake_project):
     page = write(fake_project, "r.html", "--target", "99%")
     heads = re.findall(r"<h2>(.*?)</h2>", page)
     assert heads == [
-        "Answer", "Learning curve", "Beyond the largest size", "Which runs to queue next",
-        "Can these numbers be trusted?", "Spread over runs", "Groups compared", "Sources of the spread",
+        "Answer", "Can these numbers be trusted?", "Learning curve", "Beyond the largest size",
+        "Which runs to queue next", "Spread between runs", "Sources of the spread",
         "Courses of training",
         "Training against test", "Best evaluation against the last", "Margins of right and wrong answers",
         "Metrics over size and training", "Classes", "What is taken for what", "Confidence against accuracy",
-        "Overlap of subset draws", "Overlap of subsets and agreement of runs", "Metric against training time",
+        "Overlap of subset draws", "Agreement of runs", "Metric against training time",
         "Ensembles of runs", "Laws", "Runs", "Provenance",
     ]  # fmt: skip
     assert len(page) < 2 * 2**20
@@ -80,7 +80,8 @@ def test_a_whole_sweep_on_a_page(fake_project):
     assert spread is not None
     assert len(list(courses.iter("{http://www.w3.org/2000/svg}polyline"))) == 6
     del inside[:2]  # Training against test, best and last.
-    surfaces, classes, matrices, of_classes = inside[:6], inside[6], inside[7:-1], inside[-1]
+    surfaces, (classes, largest, of_classes, *others) = inside[:6], inside[6:14]
+    matrices = [largest, *others]
     # Six sizes and four evaluations, and the background.
     assert [len(list(one.iter(f"{SVG}rect"))) for one in surfaces] == [1 + 6 * 4] * 6
     assert "share of the training done" in texts_of(surfaces[0])
@@ -88,13 +89,13 @@ def test_a_whole_sweep_on_a_page(fake_project):
     assert [texts_of(one)[:4] for one in matrices] == [["d0", "d1", "d0", "d1"]] * 6
     assert {"expected", "95 % by chance"} <= set(texts_of(of_classes))
     for words in (
-        "classes lie outside of the band",
+        "outside the 95 % interval of chance",
         "99 %: more than 10,240 images",
         "a doubling by the log-linear law",
         "the standard error of each mean is drawn towards the scatter of all sizes together.",
         "The log-linear law is not rejected (lack of fit F(4,",
         "adjusted r²",
-        "Independent draws would share",
+        "independent draws would have",
         "command of this page",
         "fingerprint",
         "-m tui_datasize.training",
@@ -123,7 +124,8 @@ def test_tables_hold_what_the_analysis_finds(fake_project):
     expected = training_views.train_test_gap(runs, log.metrics(runs["run_id"]))
     last = expected.group_by("train_size", maintain_order=True).last()
     assert [row[4] for row in gap[1:]] == [f"{100 * one:+.2f}" for one in last["gap"]]
-    tests, pairs = tables_of(text, "Groups compared")
+    sizes, tests, pairs = tables_of(text, "Spread between runs")
+    assert [row[1] for row in sizes[1:]] == ["6"] * 6
     assert len(tests) + len(pairs) - 2 == groups_table(runs, "test_accuracy").height
     assert pairs[1][:2] == ["40", "80"]
     (sources,) = tables_of(text, "Sources of the spread")
@@ -140,7 +142,7 @@ def test_tables_hold_what_the_analysis_finds(fake_project):
     assert sum(int(row[2]) for row in planned[1:]) == 36
     (ensembles,) = tables_of(text, "Ensembles of runs")
     assert [row[:2] for row in ensembles[1:6]] == [["40", str(count)] for count in (1, 2, 3, 5, 6)]
-    (agreement,) = tables_of(text, "Overlap of subsets and agreement of runs")
+    (agreement,) = tables_of(text, "Agreement of runs")
     assert [row[1:3] for row in agreement[1:]] == [["6", "2"]] * 6
     residuals = next(one for one in tables_of(text, "Laws") if "residuals" in one[0][0])
     assert [row[:2] for row in residuals[1:]] == [["means", "6"], ["means, weighted", "6"], ["runs", "36"]]
@@ -196,7 +198,7 @@ def test_the_pages_that_tables_name_are_those_of_the_app(fake_project):
     log = RunLog(fake_project)
     evidence = gather(log, log.runs("digits"), "test_accuracy", Question())
     titles = {page.name: page.title for page in PAGES}
-    assert evidence.views.keys() - titles.keys() == {"groups"}
+    assert evidence.views.keys() <= titles.keys()
     for name, found in evidence.views.items():
         for view in found:
             assert "`export --table " in view.export or f"'{titles[name]}'" in view.export
@@ -219,7 +221,7 @@ def test_the_same_in_markdown(fake_project):
     pictures = re.findall(r"\(data:image/svg\+xml;base64,([^)]+)\)", text)
     assert [ElementTree.fromstring(base64.b64decode(picture)).tag[-3:] for picture in pictures] == [
         "svg"
-    ] * 22
+    ] * 23
     assert "## Provenance" in text
 
 
@@ -286,8 +288,8 @@ def test_variants_have_charts_of_their_own(fake_project):
     for size in runs:
         write_run(fake_project, fake_spec("digits", train_size=size, batch_size=16))
     # Curve, plan, spread, courses, gap, best, a surface, classes of each; sources of the spread where runs
-    # repeat a size; the overlap of each size, and by class.
-    assert len(svgs(write(fake_project, "r.html"))) == 2 * 8 + 3 + 6 + 1
+    # repeat a size; the overlap of each size, and by class; agreement, and the variants compared.
+    assert len(svgs(write(fake_project, "r.html"))) == 2 * 8 + 3 + 6 + 1 + 2
 
 
 @pytest.mark.parametrize("kind", ["link", "folder", "pipe", "run", "other suffix"])

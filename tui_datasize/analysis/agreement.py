@@ -20,7 +20,6 @@ from tui_datasize.analysis.overlap import DRAW_KEY, DrawOverlap, find_draws
 from tui_datasize.runlog.schema import Schema
 
 PERMUTATIONS = 2000
-SIGNIFICANT = 0.05
 _FEW_RUNS = 20
 """More runs than these can be relabelled in more than 20 ways, if at all: any p may come out."""
 _MOST_ORDERS = 5040
@@ -42,14 +41,14 @@ AGREEMENT: Schema = MappingProxyType(
         "p_agreement": pl.Float64,
         "p_least": pl.Float64,
         "agreement": pl.Float64,
-        "words": pl.String,
+        "difference": pl.Float64,
     }
 )
 """A size of a curve a row, over all pairs of its runs. `r_difference` is Pearson's correlation of subset
 overlap with |difference of accuracy|, `r_agreement` that with the share of test images given the same class;
 `p_...` one-sided (more overlap, less difference, more agreement) by permutation of runs. Null where there is
 one draw, or nothing varies. `p_least` is the smallest p that these runs could give at all: runs that share a
-draw may change places without a change of overlap. `agreement` is its mean over pairs."""
+draw may change places without a change of overlap. `agreement` and `difference` are means over pairs."""
 
 PAIRS_OF_RUNS: Schema = MappingProxyType(
     {
@@ -72,17 +71,22 @@ _Fractions: TypeAlias = dict[tuple[str, str, int, str, str], float]
 
 
 def pairs_of_runs(
-    runs: pl.DataFrame, metric: str, overlaps: Iterable[DrawOverlap], predictions: pl.DataFrame
+    runs: pl.DataFrame,
+    metric: str,
+    overlaps: Iterable[DrawOverlap],
+    predictions: pl.DataFrame,
+    draws: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Every pair of runs of one curve and size, schema `PAIRS_OF_RUNS`.
 
     Args:
         runs: Schema `RUNS`.
         metric: A key of `METRICS_OFFERED`.
-        overlaps: What `find_overlaps` made of the same runs.
+        overlaps: What `find_overlaps` made of the same runs, or of more.
         predictions: Schema `PREDICTIONS` behind `run_id`, of any of the runs.
+        draws: What `find_draws` made of those that were compared; None where it was these runs.
     """
-    drawn = _with_draws(runs, metric)
+    drawn = _with_draws(runs, metric, find_draws(runs) if draws is None else draws)
     fractions = {
         (overlap.experiment, overlap.dataset, overlap.train_size, a, b): float(overlap.fraction[i, j])
         for overlap in overlaps
@@ -124,11 +128,9 @@ def overlap_and_agreement(
         r_difference = None if r_less is None else -r_less
         number = len({draws.get(name) for name in names})
         tests = (r_difference, p_difference, r_agreement, p_agreement, least_p(overlap, permutations, rng))
-        words = _words(int(str(size)), number, *tests)
         ends = group["overlap"].min(), group["overlap"].max()
-        rows.append(
-            (experiment, variant, size, len(names), number, *ends, *tests, group["agreement"].mean(), words)
-        )
+        means = group["agreement"].mean(), group["difference"].mean()
+        rows.append((experiment, variant, size, len(names), number, *ends, *tests, *means))
     return pl.DataFrame(rows, schema=dict(AGREEMENT), orient="row")
 
 
@@ -168,10 +170,9 @@ def predicted_classes(predictions: pl.DataFrame, evaluation: str = "last") -> di
     return {str(run_id): frame for (run_id,), frame in by_run.items()}
 
 
-def _with_draws(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
+def _with_draws(runs: pl.DataFrame, metric: str, draws: pl.DataFrame) -> pl.DataFrame:
     key = list(DRAW_KEY)
-    draws = find_draws(runs).select(*key, "draw")
-    named = runs.select("run_id", *key).join(draws, on=key)
+    named = runs.select("run_id", *key).join(draws.select(*key, "draw"), on=key)
     extra = named.select("run_id", "dataset", "draw")
     return points(runs, metric).join(extra, on="run_id", maintain_order="left")
 
@@ -258,35 +259,3 @@ def _centred(square: _Square) -> _Square:
     centred: _Square = square - square[np.triu_indices(len(square), 1)].mean()
     np.fill_diagonal(centred, 0)
     return centred
-
-
-def _words(
-    size: int,
-    draws: int,
-    r_difference: float | None,
-    p_difference: float | None,
-    r_agreement: float | None,
-    p_agreement: float | None,
-    p_least: float,
-) -> str:
-    if draws < 2:
-        return f"At {size:,} images there is one draw: whether overlap explains agreement cannot be told."
-    parts, is_blind = [], p_least > SIGNIFICANT
-    for name, r, p in (
-        ("closer accuracies", None if r_difference is None else -r_difference, p_difference),
-        ("more equal predictions", r_agreement, p_agreement),
-    ):
-        if r is None or p is None:
-            continue
-        does = "go with" if p < SIGNIFICANT else "do not visibly go with"
-        found = f"r = {r:.2f}, one-sided p = {p:.2g}"
-        parts.append(f"{name} ({found})" if is_blind else f"shared images {does} {name} ({found})")
-    if not parts:
-        return f"At {size:,} images too few runs differ to tell whether overlap explains agreement."
-    if is_blind:
-        least = [p for p in (p_difference, p_agreement) if p is not None]
-        return (
-            f"At {size:,} images it cannot be told from so few runs whether shared images go with "
-            f"{' and '.join(parts)}: no p below {min(p_least, *least):.2g} is possible."
-        )
-    return f"At {size:,} images {' and '.join(parts)}."

@@ -82,8 +82,8 @@ def check_leaks(runs: pl.DataFrame, subsets: pl.DataFrame, predictions: pl.DataF
         Severity.ERROR,
         "test-in-training",
         concerned,
-        f"Pixel for pixel, the training subsets hold {images:,} of {tested:,} test images "
-        f"({100 * images / tested:.1f} %){labels}.",
+        f"{images:,} of {tested:,} test images ({100 * images / tested:.1f} %) are in the training subsets, "
+        f"pixel for pixel{labels}.",
         "Remove them from the training set: the test accuracy is too high, more so at large sizes.",
     )
 
@@ -104,7 +104,7 @@ def check_changed_data(runs: pl.DataFrame, datasets: pl.DataFrame) -> Iterator[F
                 group,
                 f"The files of {group['dataset'][0]} changed between runs: {group['fingerprint'].n_unique()} "
                 "fingerprints in one experiment.",
-                "Run the older ones anew, or give the new data a name of its own.",
+                "Rerun the older runs, or give the new data a name of its own.",
             )
 
 

@@ -139,7 +139,7 @@ def _part_words(seen: float, drawn: float, tested: int, is_far_below: bool) -> t
     return (
         f"Runs of one size scatter by {100 * seen:.2f} points (SD); drawing {tested:,} test images alone "
         f"{does} ({100 * drawn:.2f} points).",
-        "Take no difference between these seeds for one of training.",
+        "Differences between seeds may be test-set noise alone.",
     )
 
 
@@ -148,10 +148,9 @@ def _whole_words(seen: float, drawn: float, tested: int, is_far_below: bool) -> 
     least = "less than" if is_far_below else "no more than"
     return (
         f"Runs of one size scatter by {100 * seen:.2f} points (SD), {least} the {100 * drawn:.2f} points "
-        f"(binomial SD) that {tested:,} other test images would move an accuracy by. All runs share these "
-        "images, so that others would move them together.",
-        "A difference between two runs of that size is no larger than what other test images may change: do "
-        "not take it beyond this test set, of which alone the interval over seeds tells.",
+        f"(binomial SD) by which another test set of {tested:,} images would move them together.",
+        "Differences between seeds may hold for this test set alone; intervals cover seeds only, not other "
+        "test images.",
     )
 
 
@@ -220,9 +219,9 @@ def check_incomplete(runs: pl.DataFrame) -> Iterator[Finding]:
         Severity.ERROR,
         "incomplete",
         lost,
-        f"Told to have succeeded, but {missing} of {plural(lost.height, 'run')} are not in the record: "
-        f"{listed(named)}. They are counted nowhere: an earlier one would stand in the place of the last.",
-        f"Run them anew: `datasize-tui queue {experiment}` counts them as not done.",
+        f"{missing} of {plural(lost.height, 'run')} are not in the record: {listed(named)}. These runs are "
+        "not counted: an earlier evaluation would stand for the last.",
+        f"Rerun them: `datasize-tui queue {experiment}` counts them as not done.",
         names_sizes=True,
     )
 
@@ -244,7 +243,7 @@ def check_not_finite(runs: pl.DataFrame) -> Iterator[Finding]:
             "broken-lines",
             broken,
             f"The record of {plural(broken.height, 'run')} has lines that cannot be read; they are left out.",
-            "Run them anew if the last evaluation is among them.",
+            "Rerun them if the last evaluation is among these lines.",
         )
 
 
@@ -253,7 +252,7 @@ def _not_finite(missing: pl.DataFrame) -> Finding:
     who = f"{plural(missing.height, 'run')} of {sizes_words(missing['train_size'].unique().sort().to_list())}"
     if were_imported(missing):
         what = f"{who} came without a value (blank or not finite) of a metric that others have"
-        to_do = "Look up where they were trained whether they diverged, or were just not written down."
+        to_do = "Check at their source whether they diverged or were just not written down."
     else:
         what = f"{who} ended without a finite test accuracy and loss"
         to_do = "Look at their training curves; lower the learning rate or clip gradients."

@@ -100,7 +100,7 @@ def check_mixed_conditions(runs: pl.DataFrame) -> Iterator[Finding]:
             f"mixed-{column.replace('_', '-')}",
             runs,
             f"One curve mixes {conditions}: {named}"
-            + ("; each size has its own, so that nobody can tell it from the size." if confounded else "."),
+            + ("; each size has its own, so that it cannot be told from the size." if confounded else "."),
             "Run the curve under one condition, or compare sizes that share one.",
         )
     resumed = runs.filter(pl.col("attempt") > 1)
@@ -110,9 +110,8 @@ def check_mixed_conditions(runs: pl.DataFrame) -> Iterator[Finding]:
             "resumed-elsewhere",
             resumed,
             f"{plural(resumed.height, 'run')} took more than one attempt while the curve ran on several "
-            "devices: such a run is continued bit for bit on the same device alone, and the record names "
-            "only the last.",
-            "Run them anew with --force where the last digits matter.",
+            "devices: a run is continued bit for bit on one device only, and the record names the last.",
+            "Rerun them with --force where the last digits matter.",
             names_sizes=True,
         )
 
@@ -143,10 +142,9 @@ def check_missing_cells(runs: pl.DataFrame) -> Iterator[Finding]:
         f"{missing.height} of {every.height} cells (seed and draw at a size) "
         f"{'has' if missing.height == 1 else 'have'} no result{states}: "
         f"{sizes_words(sizes)}. Means over different seeds are compared.",
-        "What is missing was not in the files: import it where there is more."
+        "The files lack them: import what there is elsewhere."
         if were_imported(runs)
-        else "Where no plan left them out, queue the experiment again: it adds what is missing. `retry` runs "
-        "failed ones again.",
+        else "Queue it again to add them, unless a plan left them out; `retry` reruns failed runs.",
         names_sizes=True,
     )
 
@@ -164,8 +162,8 @@ def check_one_draw(runs: pl.DataFrame) -> Iterator[Finding]:
             Severity.NOTE,
             "draws-unknown",
             untold,
-            "The files do not tell whether runs of a size share their images: whether intervals and tests "
-            "tell of what other images would change is not known.",
+            "The files do not tell whether runs of a size share their images: intervals and tests may cover "
+            "training seeds only.",
             "Import them under another name with --column draw=COLUMN (draw=seed where the seed draws the "
             "images too), or with --draw 0 where all runs of a size share them.",
         )
@@ -176,8 +174,8 @@ def check_one_draw(runs: pl.DataFrame) -> Iterator[Finding]:
         Severity.NOTE,
         "one-draw",
         runs,
-        "All runs of a size share one subset draw: intervals and tests tell of training seeds alone, not of "
-        "what other images would change.",
+        "All runs of a size share one subset draw: intervals and tests cover training seeds only, not other "
+        "training images.",
         "Add draws with subset.seeds.",
     )
 
@@ -205,7 +203,7 @@ def check_duplicates(runs: pl.DataFrame) -> Iterator[Finding]:
         Severity.ERROR,
         "equal-runs",
         repeated,
-        f"{repeated.height} runs have the very same test and train losses as another: {reason}.",
+        f"{repeated.height} runs have exactly the losses of another run: {reason}.",
         "Count them once: they make every interval too narrow.",
     )
 
@@ -225,8 +223,8 @@ def _check_lengths(runs: pl.DataFrame, schedule: Mapping[str, str]) -> Iterator[
             Severity.ERROR,
             "warmup-too-long",
             too_short,
-            f"The warm-up of {warmup:,.0f} updates takes {plural(too_short.height, 'run')} whole: the "
-            "learning rate is never reached.",
+            f"{plural(too_short.height, 'run')} of at most {warmup:,.0f} updates, the length of the warm-up: "
+            "the learning rate is never reached.",
             "Give the warm-up as a fraction of the budget.",
             names_sizes=True,
         )

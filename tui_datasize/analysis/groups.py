@@ -1,10 +1,10 @@
-"""Sizes of one curve, and variants at equal sizes, compared over seeds; with a plain sentence for each."""
+"""Sizes of one curve, and variants at equal sizes, compared over seeds."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,18 +32,9 @@ from tui_datasize.analysis.group_tests import (
     two_way,
     welch_anova,
 )
-from tui_datasize.analysis.group_words import (
-    block_words,
-    cluster_words,
-    correction_words,
-    level_words,
-    pair_words,
-    spread_words,
-)
 from tui_datasize.analysis.laws import Floats
 from tui_datasize.analysis.pairwise import Difference, compare_pairs, corrected, mean_difference
 from tui_datasize.analysis.spread import SpreadLaw, breusch_pagan, spread_law
-from tui_datasize.words import plural
 
 
 @dataclass(frozen=True)
@@ -70,8 +61,15 @@ class SizeComparison:
     pairs: tuple[Difference, ...]
     """All pairs of sizes with two runs each, corrected together; the smaller size first."""
     spread: SpreadLaw | FitFailure
-    words: tuple[str, ...]
-    """One or two sentences on each question."""
+    clusters: Clusters | None
+    """How runs share draws; None where they do not tell."""
+
+    @property
+    def neighbours(self) -> tuple[Difference, ...]:
+        """Pairs of sizes that follow each other."""
+        names = [_size_name(size) for size in self.sizes]
+        following = set(itertools.pairwise(names))
+        return tuple(pair for pair in self.pairs if (pair.first, pair.second) in following)
 
     def test(self, name: str) -> GroupTest | FitFailure:
         """The outcome of one test.
@@ -93,7 +91,6 @@ class VariantComparison:
     variants: tuple[str, ...]
     welch: GroupTest | FitFailure
     pairs: tuple[Difference, ...]
-    words: tuple[str, ...]
 
 
 def compare_sizes(runs: pl.DataFrame, metric: str) -> tuple[SizeComparison, ...]:
@@ -165,14 +162,14 @@ def _compare_sizes(experiment: str, variant: str, metric: Metric, values: pl.Dat
     sizes = size_runs(values)
     clusters = find_clusters(sizes)
     groups = [size.values for size in sizes]
-    names = [f"{size.train_size:,.0f}" for size in sizes]
+    names = [_size_name(size.train_size) for size in sizes]
     every = list(itertools.combinations(range(len(groups)), 2))
     pairs = compare_pairs(groups, names, every, clusters.means if clusters else None)
     within = [within_draws(size) for size in sizes]
     tests = (*_tests(sizes, clusters), *_spread_tests(sizes, within), *_block_tests(values, clusters))
     spread = spread_law([size.train_size for size in sizes], within)
     lengths = tuple(len(group) for group in groups)
-    found = SizeComparison(
+    return SizeComparison(
         experiment,
         variant,
         metric,
@@ -181,18 +178,12 @@ def _compare_sizes(experiment: str, variant: str, metric: Metric, values: pl.Dat
         tests,
         pairs,
         spread,
-        words=(),
+        clusters,
     )
-    neighbours = [pair for pair in pairs if names.index(pair.second) - names.index(pair.first) == 1]
-    words = (
-        level_words(found.test("Welch"), found.test("Kruskal-Wallis")),
-        cluster_words(clusters, lengths),
-        *(pair_words(pair, metric) for pair in neighbours),
-        correction_words(len(neighbours), len(pairs)),
-        spread_words(found.test("Brown-Forsythe"), spread),
-        block_words(found.test("two-way: seed")),
-    )
-    return replace(found, words=tuple(filter(None, words)))
+
+
+def _size_name(train_size: float) -> str:
+    return f"{train_size:,.0f}"
 
 
 def _tests(sizes: Sequence[SizeRuns], clusters: Clusters | None) -> tuple[NamedTest, ...]:
@@ -244,11 +235,7 @@ def _variants_at(
     variants, groups = _groups(values, "variant")
     known = [scatters[name, size] for name in variants]
     pairs = compare_pairs(groups, variants, list(itertools.combinations(range(len(groups)), 2)), known)
-    words = tuple(f"At {size:,} images: {pair_words(pair, metric)}" for pair in pairs)
-    if not pairs:
-        words = (f"At {size:,} images the variants cannot be told apart: each needs two runs that differ.",)
-    welch = welch_anova(groups, known)
-    return VariantComparison(experiment, metric, size, tuple(variants), welch, pairs, words)
+    return VariantComparison(experiment, metric, size, tuple(variants), welch_anova(groups, known), pairs)
 
 
 def _variants_over_all(
@@ -260,15 +247,9 @@ def _variants_over_all(
             by_pair.setdefault((pair.first, pair.second), []).append(pair)
     found = [mean_difference(differences) for differences in by_pair.values()]
     pairs = corrected([difference for difference in found if isinstance(difference, Difference)])
-    words = tuple(
-        f"Over {plural(len(by_pair[pair.first, pair.second]), 'size')}: {pair_words(pair, metric)}"
-        for pair in pairs
-    )
     variants = tuple(dict.fromkeys(name for comparison in at_sizes for name in comparison.variants))
     reason = FitFailure("is not made over several sizes together")
-    told = correction_words(len(pairs), len(pairs))
-    words = (*words, told) if told else words
-    return VariantComparison(experiment, metric, None, variants, reason, pairs, words)
+    return VariantComparison(experiment, metric, None, variants, reason, pairs)
 
 
 def _scatters_by_variant(values: pl.DataFrame) -> dict[tuple[str, int], MeanScatter]:

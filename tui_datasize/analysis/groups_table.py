@@ -54,8 +54,19 @@ def groups_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     Raises:
         ConfigError: There is no such metric.
     """
-    rows = [*_size_rows(compare_sizes(runs, metric)), *_variant_rows(compare_variants(runs, metric))]
-    return pl.DataFrame(rows, schema=dict(GROUPS))
+    return pl.concat(
+        [sizes_table(compare_sizes(runs, metric)), variants_table(compare_variants(runs, metric))]
+    )
+
+
+def sizes_table(comparisons: Iterable[SizeComparison]) -> pl.DataFrame:
+    """Comparisons of sizes as a frame, schema `GROUPS`."""
+    return pl.DataFrame(list(_size_rows(comparisons)), schema=dict(GROUPS))
+
+
+def variants_table(comparisons: Iterable[VariantComparison]) -> pl.DataFrame:
+    """Comparisons of variants as a frame, schema `GROUPS`."""
+    return pl.DataFrame(list(_variant_rows(comparisons)), schema=dict(GROUPS))
 
 
 def _size_rows(comparisons: Iterable[SizeComparison]) -> Iterable[dict[str, Any]]:

@@ -37,6 +37,8 @@ class Record:
     asked: Asked = NOTHING
     sweep: Sequence[RunSpec] = ()
     """All runs of the experiment in experiments.toml."""
+    known_overlaps: Sequence[DrawOverlap] | None = None
+    """What `overlaps` would find, where that is known."""
 
     @property
     def experiment(self) -> str:
@@ -91,6 +93,8 @@ class Record:
     @cached_property
     def overlaps(self) -> Sequence[DrawOverlap]:
         """What the subset draws of each size have in common."""
+        if self.known_overlaps is not None:
+            return self.known_overlaps
         draws = find_draws(self.all_runs)
         return find_overlaps(draws, self.log.subsets(draws["run_id"]), self.log.datasets(draws["run_id"]))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from tui_datasize.analysis.groups import SizeComparison, VariantComparison, compare_sizes, compare_variants
 from tui_datasize.analysis.groups_table import groups_table
 from tui_datasize.answers.answer import Answer
 from tui_datasize.answers.catalogue import QUESTIONS
@@ -16,14 +15,12 @@ from tui_datasize.answers.values import finite
 def comparison_dict(record: Record) -> dict[str, Any]:
     """The same for JSON: under `audit`, `groups`, `comparisons` (sentences) and `variance`."""
     runs, metric = record.all_runs, record.metric.name
-    comparisons: list[SizeComparison | VariantComparison] = [
-        *compare_sizes(runs, metric),
-        *compare_variants(runs, metric),
-    ]
     document = {
         "audit": [{**asdict(finding), "words": finding.words} for finding in record.findings],
         "groups": groups_table(runs, metric).to_dicts(),
-        "comparisons": [sentence for comparison in comparisons for sentence in comparison.words],
+        "comparisons": [
+            sentence for name in ("spread", "variants") for sentence in sentences(QUESTIONS[name].ask(record))
+        ],
         "variance": [
             {
                 "variant": split.variant,

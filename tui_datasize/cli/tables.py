@@ -32,7 +32,6 @@ from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.toml_table import nearest
 from tui_datasize.render.console import data_console, print_answer, print_words
 from tui_datasize.render.json import answers_dict
-from tui_datasize.report.evidence import overlaps_of
 from tui_datasize.runlog.export import SUFFIXES
 from tui_datasize.runlog.export import export as export_frame
 from tui_datasize.runlog.outputs import refuse_output
@@ -179,7 +178,7 @@ def _fits_table(_log: RunLog, runs: pl.DataFrame, metric: str) -> pl.DataFrame:
 
 
 def _overlap_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
-    return overlap_table(overlaps_of(log, runs))
+    return overlap_table(_record(log, runs).overlaps)
 
 
 def _ensembles_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from tui_datasize.analysis.boxes import box_table
 from tui_datasize.analysis.curve import Metric
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.report.blocks import Block, Figure, Heading, Table, Words
 from tui_datasize.report.evidence import Evidence
-from tui_datasize.report.figures import courses_chart, spread_chart
+from tui_datasize.report.figures import courses_chart
 from tui_datasize.report.framed import answer_blocks, view_blocks
-from tui_datasize.report.inside import class_blocks, overlap_blocks, surface_blocks
+from tui_datasize.report.inside import class_blocks, surface_blocks
 from tui_datasize.report.sources import provenance_blocks
 from tui_datasize.words import plural
 
@@ -35,16 +34,13 @@ def contents(evidence: Evidence, page: Mapping[str, str]) -> list[Block]:
         Heading(f"{analysis.experiment}: {analysis.metric.title.lower()} against train size", 1),
         Words(f"{plural(analysis.n_runs, 'run')} used{left_out}."),
         *_views(evidence, drawn, "answer", "audit", "curve", "forecast", "plan"),
-        Heading("Spread over runs"),
-        *_spread(evidence),
-        *_views(evidence, drawn, "groups", "variance"),
+        *_views(evidence, drawn, "variants", "spread", "variance"),
         *_courses(evidence),
         *_views(evidence, drawn, "gap", "best", "margins"),
         *surface_blocks(evidence),
         *class_blocks(evidence),
         *_views(evidence, drawn, "confusions", "calibration"),
-        *overlap_blocks(analysis.overlaps),
-        *_views(evidence, drawn, "agreement", "conditions", "options", "cost", "ensembles"),
+        *_views(evidence, drawn, "overlap", "agreement", "conditions", "options", "cost", "ensembles"),
         *_views(evidence, drawn, "laws"),
         Heading("Runs"),
         *_runs(evidence),
@@ -59,23 +55,6 @@ def _views(evidence: Evidence, drawn: set[str], *names: str) -> Iterator[Block]:
             yield from answer_blocks(QUESTIONS[name].title, QUESTIONS[name].ask(evidence.record), drawn)
         for view in evidence.views.get(name, ()):
             yield from view_blocks(view)
-
-
-def _spread(evidence: Evidence) -> Iterator[Block]:
-    metric = evidence.analysis.metric
-    for boxes in box_table(evidence.runs, [metric.name]).partition_by("variant", maintain_order=True):
-        variant = f"{boxes['variant'][0]}: " if boxes["variant"][0] else ""
-        caption = f"{variant}quartiles, whiskers within 1.5 interquartile ranges, runs beyond as rings."
-        yield Figure(spread_chart(boxes, metric), caption)
-    for sizes in evidence.sizes:
-        yield from _named_words(sizes.variant, sizes.words)
-    for variants in evidence.variants:
-        yield from _named_words("", variants.words if variants.train_size is None else ())
-
-
-def _named_words(variant: str, words: Iterable[str]) -> Iterator[Block]:
-    for sentence in words:
-        yield Words(f"{variant}: {sentence}" if variant else sentence)
 
 
 def _courses(evidence: Evidence) -> Iterator[Block]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,6 @@ import polars as pl
 
 from tui_datasize.analysis.audit import runs_to_read
 from tui_datasize.analysis.curve import Metric, metric_named
-from tui_datasize.analysis.groups import SizeComparison, VariantComparison, compare_sizes, compare_variants
-from tui_datasize.analysis.overlap import DrawOverlap, find_draws, find_overlaps
 from tui_datasize.analysis.per_class import class_curves
 from tui_datasize.analysis.question import Question
 from tui_datasize.analysis.summary import Analysis, analyse
@@ -20,7 +18,7 @@ from tui_datasize.analysis.training_views import SURFACES, surface, training_cur
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.record import Record
 from tui_datasize.report.framed import View
-from tui_datasize.report.predicted import FROM_PREDICTIONS, agreement
+from tui_datasize.report.predicted import FROM_PREDICTIONS
 from tui_datasize.report.views import BUILDERS, Source
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.reader import RunLog
@@ -35,8 +33,6 @@ class Evidence:
     runs: pl.DataFrame
     """Schema `RUNS`, of one experiment."""
     analysis: Analysis
-    sizes: tuple[SizeComparison, ...]
-    variants: tuple[VariantComparison, ...]
     courses: pl.DataFrame | None
     """The frame of `training_curves`; None for a metric that has no course."""
     surfaces: tuple[tuple[Metric, pl.DataFrame], ...]
@@ -49,7 +45,7 @@ class Evidence:
     """The `provenance.json` of each run that has one."""
     record: Record
     views: Mapping[str, tuple[View, ...]]
-    """Tables by the names of the app's pages, such as "gap" or "ensembles", and "groups"."""
+    """Tables by the names of the app's pages, such as "gap" or "ensembles"."""
 
 
 def gather(log: RunLog, runs: pl.DataFrame, metric: str, question: Question) -> Evidence:
@@ -68,31 +64,22 @@ def gather(log: RunLog, runs: pl.DataFrame, metric: str, question: Question) -> 
     question.check(offered)
     metrics = log.metrics(runs["run_id"])
     documents = (read_object(RunPaths(Path(path)).provenance) for path in runs["path"])
-    overlaps = overlaps_of(log, runs)
+    record = Record(log, runs, offered, Asked(question.target, question.fit_from, question.delta))
     source = Source(log, runs, metrics, offered, question)
     return Evidence(
         runs=runs,
-        analysis=analyse(runs, metric, overlaps, question),
-        sizes=tuple(compare_sizes(runs, metric)),
-        variants=tuple(compare_variants(runs, metric)),
+        analysis=analyse(runs, metric, record.overlaps, question),
         courses=_courses(runs, metrics, offered),
         surfaces=tuple(_surfaces(runs, metrics)),
         classes=class_curves(runs, log.per_class(runs["run_id"])),
         datasets=log.datasets(runs_to_read(runs)[0]),
         provenance=tuple(document for document in documents if not isinstance(document, Problem)),
-        record=Record(log, runs, offered, Asked(question.target, question.fit_from, question.delta)),
+        record=record,
         views={
             **{name: tuple(build(source)) for name, build in BUILDERS.items()},
             **{name: tuple(build(source)) for name, build in FROM_PREDICTIONS.items()},
-            "agreement": tuple(agreement(source, overlaps)),
         },
     )
-
-
-def overlaps_of(log: RunLog, runs: pl.DataFrame) -> Sequence[DrawOverlap]:
-    """Compare the subset draws of each size."""
-    draws = find_draws(runs)
-    return find_overlaps(draws, log.subsets(draws["run_id"]), log.datasets(draws["run_id"]))
 
 
 def _courses(runs: pl.DataFrame, metrics: pl.DataFrame, metric: Metric) -> pl.DataFrame | None:

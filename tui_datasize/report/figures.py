@@ -7,35 +7,12 @@ from collections.abc import Iterable
 import polars as pl
 
 from tui_datasize.analysis.curve import Metric
-from tui_datasize.answers.answer import Band, Box, Chart, Line
-from tui_datasize.answers.axes import SIZE_AXIS, UPDATE_AXIS, metric_axis
+from tui_datasize.answers.answer import Band, Chart, Line
+from tui_datasize.answers.axes import UPDATE_AXIS, metric_axis
 
 _LAW_POINTS = 80
 _LEAST_WEIGHT = 0.1
 """Laws that count less in the average are not drawn by themselves."""
-
-
-def spread_chart(boxes: pl.DataFrame, metric: Metric) -> Chart:
-    """Box plots over the runs of each size.
-
-    Args:
-        boxes: Schema `BOXES`, of one curve.
-        metric: What they are of.
-    """
-    scale = _scale(metric)
-    drawn = [
-        Box(
-            row["train_size"],
-            row["whisker_low"] * scale,
-            row["q1"] * scale,
-            row["median"] * scale,
-            row["q3"] * scale,
-            row["whisker_high"] * scale,
-            [value * scale for value in row["outliers"]],
-        )
-        for row in boxes.iter_rows(named=True)
-    ]
-    return Chart(f"Spread of {metric.title.lower()}", SIZE_AXIS, metric_axis(metric), boxes=drawn)
 
 
 def courses_chart(courses: pl.DataFrame, metric: Metric) -> Chart:

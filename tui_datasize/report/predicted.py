@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 import polars as pl
 
-from tui_datasize.analysis.agreement import PAIRS_OF_RUNS, overlap_and_agreement, pairs_of_runs
 from tui_datasize.analysis.confusions import top_confusions
 from tui_datasize.analysis.curve import METRICS_OFFERED
 from tui_datasize.analysis.ensembles import ensembles_table
-from tui_datasize.analysis.overlap import DrawOverlap
 from tui_datasize.analysis.reliability import Reliability, confidences, reliability, risk_coverage_table
 from tui_datasize.report.framed import Column, View
 from tui_datasize.report.views import N_RUNS, SIZE, Build, Source, of_page
@@ -76,31 +74,6 @@ def calibration(source: Source) -> Iterator[View]:
         of_page("Confidence against accuracy"),
         _ACCURACY,
     )
-
-
-def agreement(source: Source, overlaps: Sequence[DrawOverlap]) -> Iterator[View]:
-    """Whether runs on more alike subsets are more alike."""
-    runs, left_out = _bounded(source.runs)
-    pairs = [pl.DataFrame(schema=dict(PAIRS_OF_RUNS))]
-    # Size by size: the predictions of all runs at once may not fit into memory.
-    for own in runs.partition_by("variant", "train_size", maintain_order=True):
-        predictions = source.log.predictions(own["run_id"])
-        pairs.append(pairs_of_runs(own, source.metric.name, overlaps, predictions))
-    table = overlap_and_agreement(runs, pl.concat(pairs))
-    yield View(
-        "Overlap of subsets and agreement of runs",
-        "Whether runs that share more training images agree more: correlations over the pairs of each size, "
-        "p by permutation of runs.",
-        table,
-        [SIZE, N_RUNS, Column("n_draws", "draws"), Column("overlap_min", "shared from, %", "share"),
-         Column("overlap_max", "to, %", "share"), Column("agreement", "equal answers, %", "share"),
-         Column("r_agreement", "r with equal answers", "number"), Column("p_agreement", "p", "p"),
-         Column("r_difference", "r with difference", "number"), Column("p_difference", "p of it", "p"),
-         Column("p_least", "least p possible", "p")],
-        of_page("Overlap of subsets and agreement of runs"),
-        source.metric,
-        left_out,
-    )  # fmt: skip
 
 
 def ensembles(source: Source) -> Iterator[View]:

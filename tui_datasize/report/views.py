@@ -13,7 +13,6 @@ from typing import TypeAlias
 import polars as pl
 
 from tui_datasize.analysis.curve import Metric
-from tui_datasize.analysis.groups_table import groups_table
 from tui_datasize.analysis.question import Question
 from tui_datasize.analysis.trade_offs import cost_against_metric, option_against_metric, swept_options
 from tui_datasize.analysis.training_views import margins
@@ -53,36 +52,6 @@ Build: TypeAlias = Callable[[Source], Iterator[View]]
 def of_page(title: str) -> str:
     """The words for an export of the app."""
     return f"ctrl+e on the page '{title}' of the app"
-
-
-def groups(source: Source) -> Iterator[View]:
-    """Tests over all sizes, and every pair of sizes or variants."""
-    table = groups_table(source.runs, source.metric.name)
-    statistic = [Column("statistic", "statistic", "number"), Column("df1", "df", "number")]
-    yield View(
-        "Groups compared",
-        "Whether sizes, and variants, differ in level and in spread: each test with its effect.",
-        table.filter(pl.col("first").is_null()),
-        [Column("asks", "asks", "text"), Column("test", "test", "text"), Column("effect", "effect", "text"),
-         Column("failure", "not done: it", "text"), SIZE, *statistic, Column("df2", "df 2", "number"),
-         Column("p", "p", "p"), Column("effect_size", "effect size", "number"),
-         Column("estimate", "estimate", "number"), Column("low", "95 % from", "number"),
-         Column("high", "to", "number")],
-        "`export --table groups`",
-        source.metric,
-    )  # fmt: skip
-    unit = ", points" if source.metric.is_share else ""
-    yield View(
-        "",
-        "Every pair of them: the second less the first, with p after Holm's correction.",
-        table.filter(pl.col("first").is_not_null()),
-        [Column("first", "first", "text"), Column("second", "second", "text"), SIZE,
-         Column("estimate", f"difference{unit}", "difference"), Column("low", "95 % from", "difference"),
-         Column("high", "to", "difference"), Column("effect_size", "Hedges' g", "number"),
-         Column("p", "p", "p"), Column("p_adjusted", "p, Holm", "p")],
-        "`export --table groups`",
-        source.metric,
-    )  # fmt: skip
 
 
 def margins_of_answers(source: Source) -> Iterator[View]:
@@ -151,14 +120,13 @@ def cost(source: Source) -> Iterator[View]:
 
 BUILDERS: Mapping[str, Build] = MappingProxyType(
     {
-        "groups": groups,
         "margins": margins_of_answers,
         "conditions": conditions,
         "options": options,
         "cost": cost,
     }
 )
-"""By the names of the app's pages; "groups" stand beside its learning curve."""
+"""By the names of the app's pages."""
 
 
 def _last(table: pl.DataFrame) -> pl.DataFrame:

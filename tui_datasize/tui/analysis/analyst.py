@@ -13,12 +13,11 @@ from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.analysis.choice import FITS
-from tui_datasize.tui.analysis.overlap_views import OverlapView, view_overlap
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from tui_datasize.analysis.overlap import DrawOverlap, Measure
+    from tui_datasize.analysis.overlap import DrawOverlap
     from tui_datasize.analysis.summary import Analysis
     from tui_datasize.answers.record import Record
     from tui_datasize.experiments.spec import RunSpec
@@ -87,18 +86,14 @@ class Analyst:
         """
         return await self._run(lambda: self._analyse(runs, wish))
 
-    async def overlaps(self, runs: pl.DataFrame, experiment: str) -> Sequence[DrawOverlap]:
+    async def overlap(self, runs: pl.DataFrame, wish: Wish) -> Answer:
         """Compare the subset draws of one experiment.
 
         Args:
             runs: The frame `runs` of the whole project.
-            experiment: Its name.
+            wish: What of: its view is the measure.
         """
-        return await self._run(lambda: self._compare(runs, experiment))
-
-    async def view_overlap(self, overlap: DrawOverlap | None, measure: Measure) -> OverlapView:
-        """Compute what is shown of the overlap of one size."""
-        return await self._run(lambda: view_overlap(overlap, measure))
+        return await self._run(lambda: self._overlap(runs, wish))
 
     async def build(self, page: Page, runs: pl.DataFrame, wish: Wish) -> Content:
         """Compute a page.
@@ -153,17 +148,15 @@ class Analyst:
         self._log.runs(experiment)
         return self._log
 
-    def _compare(self, runs: pl.DataFrame, experiment: str) -> Sequence[DrawOverlap]:
-        from tui_datasize.analysis.overlap import find_draws, find_overlaps
+    def _overlap(self, runs: pl.DataFrame, wish: Wish) -> Answer:
+        from tui_datasize.analysis.overlap import find_draws
 
-        draws = find_draws(runs.filter(runs["experiment"] == experiment))
+        own = runs.filter(runs["experiment"] == wish.experiment)
         known, overlaps = self._overlaps
-        key = tuple(draws.rows())
-        if key != known:
-            log, ids = self._open(experiment), draws["run_id"]
-            overlaps = find_overlaps(draws, log.subsets(ids), log.datasets(ids))
-            self._overlaps = (key, overlaps)
-        return overlaps
+        key = tuple(find_draws(own).rows())
+        record = replace(self._record(own, wish), known_overlaps=overlaps if key == known else None)
+        self._overlaps = (key, record.overlaps)
+        return QUESTIONS["overlap"].ask(record)
 
 
 def _import_analysis() -> None:

@@ -35,6 +35,8 @@ class InView:
     """The screen is too low for the curve and the overlap at once."""
     is_overlap_chosen: bool
     """Which of the two is shown there."""
+    has_overlap: bool
+    """There are subset draws to compare."""
     views: int
     """Views of the page."""
     sizes: int
@@ -46,10 +48,12 @@ class InView:
     def has_use(self, action: str) -> bool:
         """Whether an action has something to act on."""
         is_overlap_alone = not self.is_page and self.is_low and self.is_overlap_chosen
-        is_overlap_seen = not self.is_page and (not self.is_low or self.is_overlap_chosen)
+        is_overlap_seen = (
+            self.has_overlap and not self.is_page and (not self.is_low or self.is_overlap_chosen)
+        )
         match action:
             case "overlap":
-                return self.is_low and not self.is_page
+                return self.has_overlap and self.is_low and not self.is_page
             case "fit":
                 return not self.is_page and not is_overlap_alone
             case "switch":

@@ -11,8 +11,8 @@ from rich.text import Text
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.tui.analysis.answer_lines import answer_lines
 from tui_datasize.tui.analysis.choice import AnalysisChoice, chosen_variant
-from tui_datasize.tui.analysis.headings import classes_notes, fit_note, matrix_note, subject
-from tui_datasize.tui.analysis.overlap_views import OverlapView, draw_classes, draw_matrix
+from tui_datasize.tui.analysis.headings import classes_notes, fit_note, matrix_notes, subject
+from tui_datasize.tui.analysis.overlap_views import draw_classes, draw_matrix
 from tui_datasize.tui.analysis.words_view import WordsView
 from tui_datasize.tui.charts.figures import draw_figures
 from tui_datasize.tui.charts.lines import sentence
@@ -22,6 +22,7 @@ from tui_datasize.tui.widgets.panel import Panel
 from tui_datasize.words import plural
 
 if TYPE_CHECKING:
+    from tui_datasize.answers.answer import Answer
     from tui_datasize.tui.analysis.analyst import Analysed
     from tui_datasize.tui.analysis.pages.page import Content, Page
 
@@ -57,7 +58,7 @@ class Canvas:
         return 1 + self._words.rows_at(width)
 
     def show_curve(
-        self, version: int, analysed: Analysed, choice: AnalysisChoice, overlap: OverlapView
+        self, version: int, analysed: Analysed, choice: AnalysisChoice, overlap: Answer | None
     ) -> None:
         """Draw the learning curve, the answer beside it, and the overlap of the subset draws."""
         palette, answer = palette_of(self._curve.app), analysed.answers[choice.fit_to]
@@ -66,15 +67,16 @@ class Canvas:
         else:
             self._chart.show((version, choice), partial(sentence, answer.why_not))
         self._words.show(answer_lines(answer, palette, everything=choice.fit_to == "laws"))
-        self._heat_map.show(overlap, partial(draw_matrix, overlap))
-        self._class_bars.show(overlap, partial(draw_classes, overlap))
         whose = subject(analysed.experiment, chosen_variant(analysed.variants, choice))
         first = analysed.answers["answer"]
         self._curve.show_note(*(Text(t, palette.muted) for t in (f"{whose} · {first.about}", whose)))
         self._fit.show_title(QUESTIONS[choice.fit_to].title)
         self._fit.show_note(Text(fit_note(choice), palette.muted))
-        self._matrix.show_note(Text(matrix_note(overlap), palette.muted))
-        self._classes.show_note(*(Text(text, palette.muted) for text in classes_notes(overlap)))
+        if overlap is not None and overlap.applies:
+            self._heat_map.show(id(overlap), partial(draw_matrix, overlap))
+            self._class_bars.show(id(overlap), partial(draw_classes, overlap))
+            self._matrix.show_note(*(Text(text, palette.muted) for text in matrix_notes(overlap)))
+            self._classes.show_note(*(Text(text, palette.muted) for text in classes_notes(overlap)))
 
     def show_page(self, version: int, page: Page, content: Content, whose: str) -> None:
         """Draw a page.

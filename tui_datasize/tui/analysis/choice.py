@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from tui_datasize.answers.asked import NOTHING, Asked
 
 if TYPE_CHECKING:
-    from tui_datasize.analysis.overlap import Measure
     from tui_datasize.tui.look.snapshot import Snapshot
 
 FitTo: TypeAlias = Literal["answer", "forecast", "laws"]
@@ -25,17 +24,11 @@ class AnalysisChoice:
     """Index of the variant in the foreground; of several, 0 stands for all."""
     fit_to: FitTo = "answer"
     size: int = 0
-    """Which train size is shown, where one is: steps from the one in the middle, or from the largest."""
+    """Which train size is shown, where one is: steps from the largest."""
     view: int = 0
-    """Which view of a page is shown."""
-    measure: Measure = "fraction"
-    """How overlap is measured."""
+    """Which view of a page is shown, or how overlap is measured."""
     asked: Asked = NOTHING
     """What is asked of the curve."""
-
-    def with_other_measure(self) -> AnalysisChoice:
-        """The same with the other measure of overlap."""
-        return replace(self, measure="jaccard" if self.measure == "fraction" else "fraction")
 
 
 def chosen_variant(variants: Sequence[str], choice: AnalysisChoice) -> str | None:

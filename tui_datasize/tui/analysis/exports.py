@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tui_datasize.tui.exporting import TableInView
@@ -10,8 +9,8 @@ from tui_datasize.tui.exporting import TableInView
 if TYPE_CHECKING:
     import polars as pl
 
-    from tui_datasize.analysis.overlap import DrawOverlap
     from tui_datasize.analysis.summary import Analysis
+    from tui_datasize.answers.answer import Answer
 
 
 def curve_in_view(analysis: Analysis) -> TableInView:
@@ -25,12 +24,7 @@ def curve_in_view(analysis: Analysis) -> TableInView:
     return TableInView(f"{analysis.experiment}-curve-{analysis.metric.name}", build)
 
 
-def overlap_in_view(experiment: str, overlaps: Sequence[DrawOverlap]) -> TableInView:
+def overlap_in_view(experiment: str, overlap: Answer | None) -> TableInView | None:
     """Pairs of draws of all sizes, as a whole and class by class."""
-
-    def build() -> pl.DataFrame:
-        from tui_datasize.analysis.overlap_tables import overlap_table
-
-        return overlap_table(overlaps)
-
-    return TableInView(f"{experiment}-overlap", build)
+    rows = overlap.rows if overlap else None
+    return TableInView(f"{experiment}-overlap", rows) if rows else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tui_datasize.answers.answer import Answer
 from tui_datasize.tui.analysis.choice import AnalysisChoice
-from tui_datasize.tui.analysis.overlap_views import OverlapView
 
 
 def subject(experiment: str, variant: str | None) -> str:
@@ -18,19 +18,14 @@ def fit_note(choice: AnalysisChoice) -> str:
     return f"n ≥ {choice.asked.fit_from:,}" if choice.asked.fit_from else ""
 
 
-def matrix_note(view: OverlapView) -> str:
+def matrix_notes(overlap: Answer) -> Sequence[str]:
     """Which size the matrix is of, and how overlap is measured."""
-    return f"n {view.overlap.train_size:,} · {_measured(view)}, %" if view.overlap else ""
+    size = overlap.figures[0].title
+    return [f"{size} · {overlap.about}", f"{size} · {overlap.about.partition(',')[0]}", size]
 
 
-def classes_notes(view: OverlapView) -> Sequence[str]:
+def classes_notes(overlap: Answer) -> Sequence[str]:
     """The same for the classes, with as much of a legend as fits."""
-    if view.overlap is None:
-        return [""]
-    size, expected = f"n {view.overlap.train_size:,}", "┃ expected"
+    size, expected = overlap.figures[0].title, "┃ expected"
     interval = f"{expected} · [ ] 95 % · ▲▼ outside"
-    return [f"{size} · {_measured(view)}, % · {interval}", f"{size} · {interval}", f"{size} · {expected}"]
-
-
-def _measured(view: OverlapView) -> str:
-    return "shared / size" if view.measure == "fraction" else "Jaccard"
+    return [f"{size} · {overlap.about} · {interval}", f"{size} · {interval}", f"{size} · {expected}"]

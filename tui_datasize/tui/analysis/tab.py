@@ -22,7 +22,6 @@ from tui_datasize.tui.analysis.choice import FITS, AnalysisChoice, chosen_varian
 from tui_datasize.tui.analysis.dialogs import whether_to_queue, which_experiment, which_metric, which_page
 from tui_datasize.tui.analysis.exports import curve_in_view, overlap_in_view
 from tui_datasize.tui.analysis.headings import subject
-from tui_datasize.tui.analysis.overlap_views import OverlapView, chosen_overlap
 from tui_datasize.tui.analysis.pages.catalogue import PAGES
 from tui_datasize.tui.enqueueing import cells_for, enqueue_order, refusal, to_queue
 from tui_datasize.tui.exporting import TableInView
@@ -33,7 +32,7 @@ from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.widgets.dialogs import TextDialog
 
 if TYPE_CHECKING:
-    from tui_datasize.analysis.overlap import DrawOverlap
+    from tui_datasize.answers.answer import Answer
     from tui_datasize.tui.analysis.pages.page import Content, Page
 
 _FIRST_METRIC = "test_accuracy"
@@ -47,7 +46,7 @@ class AnalysisPane(Pane, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [*BINDINGS]
 
     def __init__(self, analyst: Analyst, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+        super().__init__(id=id, classes="-one-draw")
         self._analyst = analyst
         self._snapshot: Snapshot = EMPTY
         self._experiment = ""
@@ -55,8 +54,7 @@ class AnalysisPane(Pane, can_focus=True):
         self._choice = AnalysisChoice()
         self._curves: Analysed | None = None
         self._version = 0
-        self._overlaps: Sequence[DrawOverlap] = ()
-        self._overlap = OverlapView()
+        self._overlap: Answer | None = None
         self._wanted: tuple[object, object] | None = None
         self._settled: object = None
         self._analysed: object = None
@@ -86,8 +84,7 @@ class AnalysisPane(Pane, can_focus=True):
         if name != self._experiment:
             self._experiment = name
             self._curves = self._analysed = self._content = None
-            self._overlaps = ()
-            self._overlap = OverlapView()
+            self._overlap = None
             self._choice = AnalysisChoice(fit_to=self._choice.fit_to)
             self._recall()
             self.post_message(self.InterestChanged())
@@ -125,7 +122,7 @@ class AnalysisPane(Pane, can_focus=True):
             table = self._content.table if self._content else None
             return TableInView(f"{curves.experiment}-{page.name}", table) if table else None
         if self.has_class("-overlap"):
-            return overlap_in_view(curves.experiment, self._overlaps) if self._overlaps else None
+            return overlap_in_view(curves.experiment, self._overlap)
         return curve_in_view(curves.analysis)
 
     def key_groups(self) -> Sequence[KeyGroup]:
@@ -136,8 +133,8 @@ class AnalysisPane(Pane, can_focus=True):
         own = [fact for fact in self._snapshot.facts.values() if fact.experiment == self._experiment]
         choice, states = self._choice, frozenset((fact.run_id, fact.state) for fact in own)
         of = (self._experiment, self._metric, states, choice.asked.question(), choice.variant)
-        shown = (choice.variant, choice.view, choice.asked, self._plan) if self._page else (choice.measure,)
-        page = (self._page, choice.size, *shown)
+        shown = (choice.variant, choice.asked, self._plan) if self._page else ()
+        page = (self._page, choice.view, choice.size, *shown)
         if self._experiment and self._snapshot.runs is not None and (of, page) != self._wanted:
             self._wanted = (of, page)
             self._analyse()
@@ -159,9 +156,8 @@ class AnalysisPane(Pane, can_focus=True):
                 self._content = await self._analyst.build(page, runs, self._wish)
                 self._version += 1
             elif self._curves is not None:
-                self._overlaps = await self._analyst.overlaps(runs, self._experiment)
-                chosen = chosen_overlap(self._overlaps, self._choice)
-                self._overlap = await self._analyst.view_overlap(chosen, self._choice.measure)
+                self._overlap = await self._analyst.overlap(runs, self._wish)
+                self._make_room_for_overlap()
         except DatasizeError as error:
             self._fail(error.line)
         except Exception as error:
@@ -185,12 +181,23 @@ class AnalysisPane(Pane, can_focus=True):
         return next((plan for plan in plans if plan.name == self._experiment), None)
 
     def _take(self, curves: Analysed) -> None:
-        """Show an analysis; the overlaps of the one before stand until they are known again."""
+        """Show an analysis; the overlap of the one before stands until it is known again."""
         self._curves = curves
         self._version += 1
         self._failure = ""
         self.refresh_bindings()
         self._draw()
+
+    @property
+    def _has_overlap(self) -> bool:
+        """Whether there are draws to compare, or that is not known yet."""
+        return self._overlap is None or self._overlap.applies
+
+    def _make_room_for_overlap(self) -> None:
+        """Of one draw there are no panels."""
+        self.set_class(not self._has_overlap, "-one-draw")
+        if not self._has_overlap:
+            self.remove_class("-overlap")
 
     def _fail(self, words: str) -> None:
         self._curves = self._analysed = self._content = None
@@ -327,8 +334,7 @@ class AnalysisPane(Pane, can_focus=True):
 
     def action_switch(self) -> None:
         """Another view of the page, or another measure of overlap."""
-        choice = self._choice
-        self._choice = replace(choice, view=choice.view + 1) if self._page else choice.with_other_measure()
+        self._choice = replace(self._choice, view=self._choice.view + 1)
         self._refresh()
 
     def action_size(self, step: int) -> None:
@@ -343,6 +349,7 @@ class AnalysisPane(Pane, can_focus=True):
             is_page=bool(self._page),
             is_low=self.screen.has_class("-short"),
             is_overlap_chosen=self.has_class("-overlap"),
+            has_overlap=self._has_overlap,
             views=content.views if content else 1,
             sizes=content.sizes if content else 1,
             variants=len(curves.variants) if curves else 0,

@@ -12,7 +12,7 @@ from tui_datasize.tui.charts.lines import Band, Series, line_chart, sentence
 from tui_datasize.tui.charts.overlap import Bar, class_bars
 from tui_datasize.tui.charts.ranked import RankedBar, ranked_bars
 from tui_datasize.tui.charts.scale import Scale
-from tui_datasize.tui.charts.surface import legible_digits, side_by_side, surface_chart
+from tui_datasize.tui.charts.surface import legible_digits, overview, side_by_side, surface_chart
 from tui_datasize.tui.widgets.palette import Palette
 
 TAGS = "abcdefghijklmnopqrstuvwxyz"
@@ -137,6 +137,8 @@ def _draw_map(figure: Map, width: int, height: int, palette: Palette) -> Text:
     digits = legible_digits(figure.rows, values, figure.digits, width, height)
     if digits is None and figure.otherwise is not None:
         return _draw_bars(figure.otherwise, width, height, palette)
+    if digits is None and figure.rows == figure.columns:
+        return overview(values, width=width, height=height, palette=palette)
     return surface_chart(
         figure.rows,
         figure.columns,

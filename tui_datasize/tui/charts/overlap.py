@@ -1,4 +1,4 @@
-"""Charts of subset overlap as text: a matrix of shared fractions, and bars per class."""
+"""Bars as text: one per class, with what is expected of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from math import ceil, isfinite, nan
 
 from rich.text import Text
 
-from tui_datasize.tui.charts.heat import heat, heat_style
 from tui_datasize.tui.charts.lines import (
     SMALLEST_HEIGHT,
     SMALLEST_WIDTH,
@@ -20,9 +19,6 @@ from tui_datasize.tui.charts.lines import (
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.widgets.palette import Palette
 
-_SHADES = " ░▒▓█"
-_SMALLEST_CELL = 5
-_LARGEST_CELL = 11
 _SMALLEST_BAR = 12
 _VALUE_WIDTH = 7
 _ARROWS = {1: "▲", -1: "▼", 0: ""}
@@ -44,91 +40,6 @@ class Bar:
     def outside(self) -> int:
         """1 above what chance gives, -1 below, 0 within or where that is unknown."""
         return (self.value > self.high) - (self.value < self.low)
-
-
-def heat_map(
-    labels: Sequence[str],
-    matrix: Sequence[Sequence[float]],
-    *,
-    width: int,
-    height: int,
-    palette: Palette,
-    empty: str = "No subsets yet.",
-) -> Text:
-    """Draw a square matrix of fractions, written in percent wherever the cells are wide enough.
-
-    Args:
-        labels: One name per row and column.
-        matrix: Fractions in [0, 1], `len(labels)` rows of as many columns; NaN where unknown.
-        width: Columns of the result.
-        height: Rows of the result.
-        palette: Colours; without colour a matrix too large for digits is drawn in shades.
-        empty: The sentence shown where there is nothing to draw.
-    """
-    count = len(labels)
-    if not count:
-        return sentence(empty, width, height, palette)
-    label_width = max(len(label) for label in labels) + 1
-    cell_width = min(_LARGEST_CELL, (width - label_width) // count)
-    if cell_width >= _SMALLEST_CELL and count < height:
-        return _digit_map(labels, matrix, label_width, cell_width, min(3, (height - 1) // count), palette)
-    if palette.colourless:
-        return _shade_map(matrix, width, height)
-    return _colour_map(matrix, width, height, palette)
-
-
-def _digit_map(
-    labels: Sequence[str],
-    matrix: Sequence[Sequence[float]],
-    label_width: int,
-    cell_width: int,
-    cell_height: int,
-    palette: Palette,
-) -> Text:
-    heading = " " * label_width + "".join(label[:cell_width].center(cell_width) for label in labels)
-    lines = [Text(heading.rstrip(), style=palette.muted)]
-    for label, row in zip(labels, matrix, strict=True):
-        for inner in range(cell_height):
-            middle = inner == (cell_height - 1) // 2
-            line = Text((label if middle else "").ljust(label_width), style=palette.muted)
-            for value in row:
-                text = _percent(value).center(cell_width) if middle else " " * cell_width
-                line.append(text, heat_style(value, palette))
-            lines.append(line)
-    return Text("\n").join(lines)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}".replace("100.0", "100") if isfinite(value) else "–"
-
-
-def _stretch(matrix: Sequence[Sequence[float]], width: int, height: int) -> list[list[float]]:
-    """Repeat or skip cells so that the matrix fills `height` rows of `width` columns."""
-    count = len(matrix)
-    rows = min(height, max(count, height // count * count))
-    columns = min(width, max(count, width // count * count))
-    return [
-        [matrix[row * count // rows][column * count // columns] for column in range(columns)]
-        for row in range(rows)
-    ]
-
-
-def _shade_map(matrix: Sequence[Sequence[float]], width: int, height: int) -> Text:
-    def shade(value: float) -> str:
-        return _SHADES[min(4, int(max(0.0, value) * 5))] if isfinite(value) else "?"
-
-    return Text("\n".join("".join(map(shade, row)) for row in _stretch(matrix, width, height)))
-
-
-def _colour_map(matrix: Sequence[Sequence[float]], width: int, height: int, palette: Palette) -> Text:
-    import plotext
-
-    colours = [[heat(value, palette).rgb for value in row] for row in _stretch(matrix, width, height)]
-    plotext.clear_figure()
-    plotext.limit_size(False, False)
-    plotext.plot_size(len(colours[0]), len(colours))
-    plotext.matrix_plot(colours, fast=True)
-    return Text.from_ansi(plotext.build())
 
 
 def class_bars(

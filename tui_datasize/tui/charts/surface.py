@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
+from typing import TypeVar
 
 from rich.style import Style
 from rich.text import Text
@@ -12,6 +13,8 @@ from tui_datasize.tui.charts.heat import heat_style
 from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.widgets.palette import Palette
 from tui_datasize.words import plural
+
+T = TypeVar("T")
 
 _SHADES = " ░▒▓█"
 _WIDEST_CELL = 10
@@ -63,6 +66,33 @@ def surface_chart(
         words = f"… {plural(len(rows) - len(shown_rows), 'more row')} in a higher window"
         lines.append(Text(words, style=palette.muted))
     return Text("\n").join(lines[:height])
+
+
+def overview(values: Sequence[Sequence[float]], *, width: int, height: int, palette: Palette) -> Text:
+    """Draw a map that is too large for labels and digits, in colours that fill the window.
+
+    Args:
+        values: Rows of numbers; NaN where there is none.
+        width: Columns of the result.
+        height: Rows of the result.
+        palette: Colours; without colour, shades.
+    """
+    known = [value for row in values for value in row if isfinite(value)]
+    span = (min(known, default=0.0), max(known, default=1.0))
+    lines = []
+    for row in _stretched(values, height):
+        line = Text()
+        for value in _stretched(row, width):
+            line.append(*_cell(value, span, 1, None, palette))
+        lines.append(line)
+    return Text("\n").join(lines)
+
+
+def _stretched(items: Sequence[T], places: int) -> Sequence[T]:
+    """Each item as often as it takes to fill the places, or as many of them as there are places."""
+    count = len(items)
+    filled = min(places, max(count, places // count * count))
+    return [items[place * count // filled] for place in range(filled)]
 
 
 def legible_digits(

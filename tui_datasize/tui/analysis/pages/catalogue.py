@@ -8,18 +8,17 @@ from tui_datasize.tui.analysis.pages.classes import confusions, per_class
 from tui_datasize.tui.analysis.pages.groups_of_runs import cost, ensembles
 from tui_datasize.tui.analysis.pages.options import options
 from tui_datasize.tui.analysis.pages.page import Page, answered
-from tui_datasize.tui.analysis.pages.spread import spread
 from tui_datasize.tui.analysis.pages.surfaces import surface
 from tui_datasize.tui.analysis.pages.training import courses, margins
 from tui_datasize.tui.analysis.pages.transfer import conditions
-from tui_datasize.tui.analysis.pages.trust import agreement
 
 LEARNING_CURVE = "Learning curve, fit and overlap"
 
 PAGES: tuple[Page, ...] = (
     answered(QUESTIONS["plan"]),
     answered(QUESTIONS["audit"]),
-    Page("spread", "Spread over runs at each size", spread),
+    answered(QUESTIONS["variants"]),
+    answered(QUESTIONS["spread"]),
     answered(QUESTIONS["variance"]),
     Page("courses", "Courses of training, all sizes", courses),
     Page("surface", "Metrics over size and training", surface),
@@ -29,7 +28,7 @@ PAGES: tuple[Page, ...] = (
     Page("confusions", "What is taken for what", confusions),
     Page("calibration", "Confidence against accuracy", calibration),
     Page("margins", "Margins of right and wrong answers", margins),
-    Page("agreement", "Overlap of subsets and agreement of runs", agreement),
+    answered(QUESTIONS["agreement"]),
     Page("conditions", "Transfer conditions", conditions),
     Page("options", "Metric against a swept option", options),
     Page("cost", "Metric against training time", cost),

@@ -1,0 +1,209 @@
+"""What the subset draws of each size have in common, and what independent draws would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
+from types import MappingProxyType
+
+import polars as pl
+
+from tui_datasize.analysis.overlap import DrawOverlap, Measure
+from tui_datasize.analysis.overlap_extremes import (
+    largest_expected,
+    largest_expected_of_classes,
+    largest_observed,
+    largest_observed_of_classes,
+)
+from tui_datasize.analysis.overlap_tables import overlap_table, per_class_table
+from tui_datasize.answers.answer import (
+    Answer,
+    Bar,
+    Bars,
+    Column,
+    Map,
+    Sentence,
+    Table,
+    does_not_apply,
+)
+from tui_datasize.answers.axes import SIZE, share_axis
+from tui_datasize.answers.record import Record
+from tui_datasize.words import listed, plural
+
+MEASURES: Mapping[Measure, str] = MappingProxyType(
+    {"fraction": "shared, of the smaller draw", "jaccard": "Jaccard index, shared / in either draw"}
+)
+_MOST_NAMED = 12
+_BY_CHANCE = 0.05
+"""Of the classes lie outside of their interval by chance."""
+
+
+def ask(record: Record) -> Answer:
+    """The matrix and the classes of one size, by the fraction or the Jaccard index; all sizes in a table."""
+    several = [overlap for overlap in record.overlaps if len(overlap.draws) > 1]
+    if not record.overlaps:
+        return does_not_apply(
+            "No subset is on record. A run writes its own when it begins; imported runs do not tell theirs."
+        )
+    if not several:
+        return does_not_apply(
+            "Each size has one subset draw. Add draws to compare: subset = { seeds = [0, 1] } in "
+            "experiments.toml."
+        )
+    measures = list(MEASURES)
+    measure = measures[record.asked.view % len(measures)]
+    place = (len(several) - 1 + record.asked.size) % len(several)
+    chosen = several[place]
+    classes = _of_classes(chosen, measure)
+    return Answer(
+        _told(chosen, measure),
+        [Sentence(text) for text in _further(chosen, classes, measure) if text],
+        [_sizes(several, measure, record), _pairs(several, record), _class_table(classes, record)],
+        [
+            _map(chosen, measure),
+            _bars(chosen, classes, measure),
+            *(_map(overlap, measure) for overlap in several if overlap is not chosen),
+        ],
+        f"{MEASURES[measure]}, %",
+        rows=lambda: overlap_table(several),
+        views=len(measures),
+        sizes=len(several),
+    )
+
+
+def _told(overlap: DrawOverlap, measure: Measure) -> str:
+    shared = float(overlap.matrix(measure)[overlap.pairs].mean())
+    mean, low, high = (100 * value for value in overlap.expectation(measure))
+    what = "images in common" if measure == "fraction" else "Jaccard index"
+    draws = f"{len(overlap.draws)} draws of {overlap.train_size:,} images"
+    chance = (
+        f"independent draws would have {mean:.1f} % ({low:.1f} to {high:.1f})"
+        if isfinite(mean)
+        else "what independent draws would have is unknown: the images per class are not on record"
+    )
+    return f"{100 * shared:.1f} % {what} on average, {draws}; {chance}."
+
+
+def _further(overlap: DrawOverlap, classes: pl.DataFrame, measure: Measure) -> Iterator[str]:
+    yield _largest(overlap, measure)
+    yield _classes_told(overlap, classes, measure)
+
+
+def _largest(overlap: DrawOverlap, measure: Measure) -> str:
+    """Of all pairs; empty for one pair."""
+    n_pairs = len(overlap.pairs[0])
+    if n_pairs == 1:
+        return ""
+    observed, expected = largest_observed(overlap, measure), largest_expected(overlap, measure)
+    return f"{100 * observed:.1f} % is the largest of {n_pairs} pairs{_by_chance(expected)}."
+
+
+def _classes_told(overlap: DrawOverlap, classes: pl.DataFrame, measure: Measure) -> str:
+    observed = largest_observed_of_classes(overlap, measure)
+    if not isfinite(observed):
+        return ""
+    expected = largest_expected_of_classes(overlap, measure)
+    text = f"{100 * observed:.1f} % is the largest within a class{_by_chance(expected)}."
+    outside = classes.filter("is_outside")["class_name"].to_list()
+    if not isfinite(expected):
+        return text
+    named = outside if len(outside) <= _MOST_NAMED else [*outside[:_MOST_NAMED], "..."]
+    which = f": {listed(named)}" if outside else ""
+    lie = "lies" if len(outside) == 1 else "lie"
+    return (
+        f"{len(outside)} of {plural(classes.height, 'class', 'classes')} {lie} outside the 95 % interval of "
+        f"chance ({_BY_CHANCE * classes.height:.1f} expected){which}. {text}"
+    )
+
+
+def _by_chance(expected: float) -> str:
+    return f"; by chance it would be about {100 * expected:.1f} %" if isfinite(expected) else ""
+
+
+def _sizes(overlaps: Sequence[DrawOverlap], measure: Measure, record: Record) -> Table:
+    columns = [
+        SIZE,
+        Column("draws", "draws"),
+        Column("shared", "shared", "share"),
+        Column("expected", "by chance", "share"),
+        Column("low", "95 % from", "share"),
+        Column("high", "to", "share"),
+        Column("largest", "largest", "share"),
+        Column("largest_expected", "by chance", "share"),
+    ]
+    rows = []
+    for overlap in overlaps:
+        mean, low, high = overlap.expectation(measure)
+        rows.append(
+            {
+                "train_size": overlap.train_size,
+                "draws": len(overlap.draws),
+                "shared": float(overlap.matrix(measure)[overlap.pairs].mean()),
+                "expected": mean,
+                "low": low,
+                "high": high,
+                "largest": largest_observed(overlap, measure),
+                "largest_expected": largest_expected(overlap, measure),
+            }
+        )
+    return Table(pl.DataFrame(rows), columns, record.metric)
+
+
+def _pairs(overlaps: Sequence[DrawOverlap], record: Record) -> Table:
+    columns = [
+        Column("draw_a", "draw", "text"),
+        Column("draw_b", "and", "text"),
+        SIZE,
+        Column("shared", "images shared"),
+        Column("fraction", "of the smaller", "share"),
+        Column("jaccard", "Jaccard index", "share"),
+        Column("expected", "by chance", "share"),
+        Column("low", "95 % from", "share"),
+        Column("high", "to", "share"),
+        Column("is_outside", "outside"),
+    ]
+    whole = overlap_table(overlaps).filter(pl.col("label").is_null())
+    return Table(whole, columns, record.metric, "Every pair of draws", is_detail=True)
+
+
+def _of_classes(overlap: DrawOverlap, measure: Measure) -> pl.DataFrame:
+    """Rows of `PER_CLASS_OVERLAP` with the measure as `value`, `expected`, `low` and `high`."""
+    prefix = "" if measure == "fraction" else "jaccard_"
+    table = per_class_table([overlap]).drop_nulls("fraction").sort(measure, descending=True)
+    ends = (pl.col(f"{prefix}{name}").alias(name) for name in ("expected", "low", "high"))
+    return table.with_columns(pl.col(measure).alias("value"), *ends)
+
+
+def _class_table(classes: pl.DataFrame, record: Record) -> Table:
+    columns = [
+        Column("class_name", "class", "text"),
+        SIZE,
+        Column("value", "shared", "share"),
+        Column("smallest", "least of a pair", "share"),
+        Column("largest", "most", "share"),
+        Column("expected", "by chance", "share"),
+        Column("low", "95 % from", "share"),
+        Column("high", "to", "share"),
+        Column("is_outside", "outside"),
+    ]
+    return Table(classes, columns, record.metric, "Every class", is_detail=True)
+
+
+def _map(overlap: DrawOverlap, measure: Measure) -> Map:
+    """A draw with itself is left out, so that others differ."""
+    shares = [
+        [None if row == column else 100 * share for column, share in enumerate(values)]
+        for row, values in enumerate(overlap.matrix(measure).tolist())
+    ]
+    title = f"{overlap.train_size:,} images"
+    return Map(title, "", "draw", overlap.draws, overlap.draws, shares)
+
+
+def _bars(overlap: DrawOverlap, classes: pl.DataFrame, measure: Measure) -> Bars:
+    columns = classes.select("class_name", *(pl.col(n).fill_null(float("nan")) * 100 for n in _NUMBERS))
+    bars = [Bar(name, value, "", expected, low, high) for name, value, expected, low, high in columns.rows()]
+    axis = share_axis("shared" if measure == "fraction" else "Jaccard index")
+    return Bars(f"{overlap.train_size:,} images, class by class", axis, bars)
+
+
+_NUMBERS = ("value", "expected", "low", "high")

@@ -1,0 +1,272 @@
+"""How far the runs of each size are apart, and whether sizes differ by more than that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from tui_datasize.analysis.boxes import best_values, box_table
+from tui_datasize.analysis.curve import METRICS_OFFERED, Metric, points
+from tui_datasize.analysis.fits import FitFailure
+from tui_datasize.analysis.group_tests import SIGNIFICANT, GroupTest
+from tui_datasize.analysis.groups import SizeComparison, compare_sizes
+from tui_datasize.analysis.groups_table import groups_table, sizes_table
+from tui_datasize.analysis.spread import SpreadLaw
+from tui_datasize.answers.answer import Answer, Box, Chart, Column, Sentence, Table, does_not_apply
+from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
+from tui_datasize.answers.comparing import PAIR_COLUMNS, TEST_COLUMNS, corrected_for
+from tui_datasize.answers.record import NO_RUN, Record, named, per_variant
+from tui_datasize.words import listed, plural
+
+LEAST_SHARE = 0.01
+"""Of the variance of a run, for its source to be named."""
+WORTH_TELLING = 0.95
+"""Runs that are worth this part of their number, or more, are as good as independent."""
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What of a run the boxes are made of."""
+
+    metric: Metric
+    score: str
+    """Empty for a metric that is not of an evaluation."""
+    is_best: bool = False
+    """Its best evaluation on this split, not its last."""
+
+    @property
+    def about(self) -> str:
+        which = "best" if self.is_best else "last"
+        split = self.metric.name.partition("_")[0]
+        return f"{which} value, {split} split" if self.score else "one value a run"
+
+    @property
+    def shown(self) -> Metric:
+        """The metric with the title of its axis."""
+        title = self.metric.title
+        return replace(self.metric, title=f"Best {title.lower()}") if self.is_best else self.metric
+
+    def of(self, runs: pl.DataFrame, record: Record) -> pl.DataFrame:
+        """The runs with the values in view in the column of the metric."""
+        if not self.is_best:
+            return runs
+        name = self.metric.name
+        best = best_values(
+            record.log.metrics(runs["run_id"]), self.score, higher_is_better=self.metric.higher_is_better
+        )
+        values = best.select("run_id", best[f"best_{name}"].alias(name))
+        return runs.drop(name).join(values, on="run_id", how="left", maintain_order="left")
+
+
+def ask(record: Record) -> Answer:
+    """Box plots over the runs of each size, each step from size to size, and tests between sizes.
+
+    Views are the last and the best value on the split of the metric, then on the other one.
+    """
+    views = _views(record)
+    if not views:
+        return does_not_apply(NO_RUN)
+    view = views[record.asked.view % len(views)]
+    runs, name = view.of(record.runs, record), view.metric.name
+    boxes = box_table(runs, [name])
+    if boxes.filter(pl.col("n_runs") > 1).is_empty():
+        return does_not_apply(
+            "No train size has two runs with this metric. Add seeds, or draws, to see their spread.",
+            views=len(views),
+        )
+    found = compare_sizes(runs, name)
+    first, *others = (named(variant, _told(rows, view.metric)) for variant, rows in per_variant(boxes))
+    groups = sizes_table(found)
+    pairs = groups.filter(asks="sizes")
+    return Answer(
+        first,
+        [
+            *(Sentence(text) for text in others),
+            *(Sentence(text) for text in (_alone(found[0]) if len(found) == 1 else _together(found))),
+            *(Sentence(text, "aside") for text in corrected_for(pairs.height)),
+            Sentence("Boxes are quartiles; whiskers reach at most 1.5 interquartile ranges.", "aside"),
+        ],
+        [
+            Table(_steps(boxes, found), _STEP_COLUMNS, view.metric),
+            Table(
+                groups.filter(pl.col("first").is_null()),
+                TEST_COLUMNS,
+                view.metric,
+                "Tests over all sizes",
+                is_detail=True,
+            ),
+            Table(pairs, PAIR_COLUMNS, view.metric, "Every pair of sizes", is_detail=True),
+        ],
+        [_chart(variant, rows, view.shown) for variant, rows in per_variant(boxes)],
+        view.about,
+        rows=lambda: groups_table(view.of(record.all_runs, record), name),
+        views=len(views),
+    )
+
+
+def _views(record: Record) -> Sequence[_View]:
+    """Those that have runs, that of the metric itself first."""
+    split, score = record.split_and_score
+    other = METRICS_OFFERED.get(f"{'train' if split == 'test' else 'test'}_{score}")
+    metrics = [record.metric, *([other] if other else [])]
+    measured = [metric for metric in metrics if points(record.runs, metric.name).height]
+    kinds = (False, True) if score else (False,)
+    return [_View(metric, score, is_best) for metric in measured for is_best in kinds]
+
+
+def _told(boxes: pl.DataFrame, metric: Metric) -> str:
+    """The scatter at the largest and at the smallest size that have two runs."""
+    repeated = boxes.filter(pl.col("n_runs") > 1).with_columns(sd=pl.col("values").list.std())
+    if repeated.is_empty():
+        return "One run a size: no spread to see."
+    ends = [repeated.row(place, named=True) for place in (-1, 0)]
+    (largest, of_largest), (smallest, of_smallest) = ((row["train_size"], row["sd"]) for row in ends)
+    text = f"{metric.difference(of_largest)} (SD) between runs of {largest:,} images"
+    other = f", {metric.difference(of_smallest)} at {smallest:,} images" if repeated.height > 1 else ""
+    return f"{text}{other}."
+
+
+_STEP_COLUMNS = (
+    *SIZE_AND_RUNS,
+    Column("median", "median", "value"),
+    Column("sd", "SD", "spread"),
+    Column("estimate", "from the size before", "difference"),
+    Column("low", "95 % from", "difference"),
+    Column("high", "to", "difference"),
+    Column("p_adjusted", "p, Holm", "p"),
+)
+
+
+def _steps(boxes: pl.DataFrame, found: Sequence[SizeComparison]) -> pl.DataFrame:
+    """A row per size: its spread, and the difference of its mean from the size before."""
+    steps = [
+        {
+            "variant": comparison.variant,
+            "train_size": int(pair.second.replace(",", "")),
+            "estimate": pair.value,
+            "low": pair.low,
+            "high": pair.high,
+            "p_adjusted": pair.p_adjusted,
+        }
+        for comparison in found
+        for pair in comparison.neighbours
+    ]
+    numbers = ("estimate", "low", "high", "p_adjusted")
+    schema = {"variant": pl.String, "train_size": pl.Int64, **dict.fromkeys(numbers, pl.Float64)}
+    spread = boxes.with_columns(sd=pl.col("values").list.std())
+    return spread.join(
+        pl.DataFrame(steps, schema=schema), on=["variant", "train_size"], how="left", maintain_order="left"
+    )
+
+
+def _alone(found: SizeComparison) -> Iterator[str]:
+    """What is found between the sizes of one curve."""
+    yield _level(found)
+    yield from _clusters(found)
+    if len(found.sizes) > 1:
+        yield trend_of(found.test("Brown-Forsythe"), found.spread)
+    yield from _block(found)
+
+
+def _level(found: SizeComparison) -> str:
+    """Whether sizes differ, by Welch's test or, where it cannot be made, by ranks."""
+    if len(found.sizes) < 2:
+        return "There is one train size. Run another to compare them."
+    test = _of_level(found)
+    if isinstance(test, FitFailure):
+        return "Sizes cannot be tested against each other: the runs of a size do not differ."
+    effect, size = test.effects[0]
+    does = "Sizes differ" if test.p < SIGNIFICANT else "Sizes do not differ significantly"
+    same = [pair for pair in found.neighbours if not pair.is_distinguishable]
+    steps = ""
+    if test.p < SIGNIFICANT and same:
+        named_steps = [f"{pair.first} to {pair.second}" for pair in same[:_MOST_NAMED]]
+        named_steps += [f"{len(same) - _MOST_NAMED} more"] if len(same) > _MOST_NAMED else []
+        steps = f" Not significant after correction: {listed(named_steps)}."
+    return f"{does} ({test.brief}, {effect} = {max(size, 0.0):.2f}).{steps}"
+
+
+def _of_level(found: SizeComparison) -> GroupTest | FitFailure:
+    welch = found.test("Welch")
+    return found.test("Kruskal-Wallis") if isinstance(welch, FitFailure) else welch
+
+
+def _clusters(found: SizeComparison) -> Iterator[str]:
+    """How far runs that share draws were counted as fewer."""
+    clusters = found.clusters
+    if clusters is None:
+        return
+    repeated = [(n, mean.n_effective) for n, mean in zip(found.n_runs, clusters.means, strict=True) if n > 1]
+    runs, worth = min(repeated, key=lambda both: both[1] / both[0])
+    if worth >= WORTH_TELLING * runs:
+        return
+    shared = [
+        name
+        for name, share in (("subset draw", clusters.draw_share), ("training seed", clusters.seed_share))
+        if share >= LEAST_SHARE
+    ]
+    what = " or a ".join(shared)
+    yield f"{runs} runs of a size count as {worth:.1f} independent ones: they share a {what}."
+
+
+def trend_of(test: GroupTest | FitFailure, spread: SpreadLaw | FitFailure) -> str:
+    """How the scatter changes with size: by a test for any difference, and as a power of it."""
+    if isinstance(spread, FitFailure):
+        return (
+            "How the scatter changes with size is unknown: that takes two runs that differ at each of two "
+            "sizes."
+        )
+    law = f"n^{spread.exponent:z.2f} (95 % {spread.low:z.2f} to {spread.high:z.2f})"
+    if isinstance(test, FitFailure):
+        return f"The scatter between runs goes as {law}."
+    is_steady = not spread.low <= 0 <= spread.high
+    if test.p < SIGNIFICANT:
+        steady = f"it goes as {law}" if is_steady else f"not steadily: as a power it is {law}"
+        return f"The scatter between runs differs between sizes ({test.brief}); {steady}."
+    if is_steady:
+        return (
+            f"The scatter between runs goes as {law}, yet a test for any difference between sizes finds none "
+            f"({test.brief}): run more seeds."
+        )
+    return f"The scatter between runs does not visibly change with size ({test.brief}; {law})."
+
+
+def _block(found: SizeComparison) -> Iterator[str]:
+    """Whether seeds do well or badly throughout."""
+    seed = found.test("two-way: seed")
+    if isinstance(seed, FitFailure):
+        return
+    if seed.p < SIGNIFICANT:
+        yield f"A seed that is good at one size is good at others ({seed.brief}): compare equal seeds."
+    else:
+        yield f"Seeds are not good or bad throughout ({seed.brief}): pairing by seed gains little."
+
+
+def _together(found: Sequence[SizeComparison]) -> Iterator[str]:
+    """The same of several variants, counted; the tests of each are a table."""
+    for what, name in (("Sizes differ", ""), ("The scatter differs between sizes", "Brown-Forsythe")):
+        outcomes = [one.test(name) if name else _of_level(one) for one in found]
+        tested = [test for test in outcomes if isinstance(test, GroupTest)]
+        if tested:
+            n = sum(test.p < SIGNIFICANT for test in tested)
+            yield f"{what} significantly in {n} of {plural(len(tested), 'variant')}."
+
+
+def _chart(variant: str, boxes: pl.DataFrame, metric: Metric) -> Chart:
+    drawn = [
+        Box(
+            row["train_size"],
+            row["whisker_low"] * metric.scale,
+            row["q1"] * metric.scale,
+            row["median"] * metric.scale,
+            row["q3"] * metric.scale,
+            row["whisker_high"] * metric.scale,
+            [value * metric.scale for value in row["outliers"]],
+        )
+        for row in boxes.iter_rows(named=True)
+    ]
+    title = named(variant, f"spread of {metric.title.lower()}")
+    return Chart(title, SIZE_AXIS, metric_axis(metric), boxes=drawn)

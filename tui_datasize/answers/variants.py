@@ -1,0 +1,155 @@
+"""Variants against each other at equal train sizes, and over all sizes that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from tui_datasize.analysis.curve import Metric, learning_curve
+from tui_datasize.analysis.group_tests import p_words
+from tui_datasize.analysis.groups import VariantComparison, compare_variants
+from tui_datasize.analysis.groups_table import variants_table
+from tui_datasize.analysis.pairwise import Difference
+from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
+from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
+from tui_datasize.answers.comparing import PAIR_COLUMNS, TEST_COLUMNS, corrected_for
+from tui_datasize.answers.record import NO_RUN, Record, numbers, per_variant
+from tui_datasize.words import plural
+
+_MOST_DRAWN = 12
+_BASE = "the base variant"
+
+
+def ask(record: Record) -> Answer:
+    """The best variant and how far it is ahead; means of all variants and sizes; every pair as a detail."""
+    metric = record.metric
+    curve = learning_curve(record.all_runs, metric.name).with_columns(pl.col("variant").replace("", _BASE))
+    if curve.is_empty():
+        return does_not_apply(NO_RUN)
+    if curve["variant"].n_unique() < 2:
+        return does_not_apply("There is one variant. Sweep an option or several models to compare them.")
+    shared = curve.filter(pl.col("variant").n_unique().over("train_size") > 1)
+    if shared.is_empty():
+        return does_not_apply("No two variants share a train size. Run them at equal sizes.")
+    found = compare_variants(record.all_runs, metric.name)
+    pairs = found[-1].pairs
+    rows = variants_table(found)
+    told = _tested(found, metric) if pairs else _untested(shared, metric)
+    return Answer(
+        told,
+        [
+            *(Sentence(text) for text in _counted(pairs)),
+            *(Sentence(text, "aside") for text in corrected_for(len(pairs))),
+        ],
+        [
+            Table(_means(curve, metric), _mean_columns(curve), metric, f"{metric.heading}, by train size"),
+            *_details(curve, rows, metric),
+        ],
+        [_chart(curve, metric)],
+        "means over runs",
+        rows=lambda: rows,
+    )
+
+
+def _tested(found: Sequence[VariantComparison], metric: Metric) -> str:
+    """The best variant against the next one, over the sizes that both have."""
+    pair = _leading(found[-1].pairs, metric)
+    names = (pair.first, pair.second)
+    n_sizes = sum(names in {(one.first, one.second) for one in at.pairs} for at in found[:-1])
+    is_second = (pair.value > 0) == metric.higher_is_better
+    best, other = (pair.second, pair.first) if is_second else (pair.first, pair.second)
+    low, high = sorted(end if pair.value > 0 else -end for end in (pair.low, pair.high))
+    n_variants = len(found[-1].variants)
+    of_all = f", the best of {n_variants}," if n_variants > 2 else ""
+    corrected = " after correction" if len(found[-1].pairs) > 1 else ""
+    doubt = "" if pair.is_distinguishable else f", not significant{corrected}"
+    ends = f"{metric.difference(low).removesuffix(' points')} to {metric.difference(high)}"
+    return (
+        f"{best or _BASE}{of_all} is {metric.difference(abs(pair.value))} better than {other or _BASE} over "
+        f"{plural(n_sizes, 'train size')}{doubt} (95 % {ends}; {p_words(pair.p_adjusted)}{corrected})."
+    )
+
+
+def _leading(pairs: Sequence[Difference], metric: Metric) -> Difference:
+    """The variant that is ahead of the others on average, with the best that it was compared with."""
+    ahead: dict[str, list[float]] = {}
+    for pair in pairs:
+        better = pair.value if metric.higher_is_better else -pair.value
+        ahead.setdefault(pair.second, []).append(better)
+        ahead.setdefault(pair.first, []).append(-better)
+    ranked = sorted(ahead, key=lambda name: -sum(ahead[name]) / len(ahead[name]))
+    of_best = {
+        pair.second if pair.first == ranked[0] else pair.first: pair
+        for pair in pairs
+        if ranked[0] in (pair.first, pair.second)
+    }
+    return next(of_best[name] for name in ranked if name in of_best)
+
+
+def _untested(shared: pl.DataFrame, metric: Metric) -> str:
+    """The best mean at the largest shared size, where no test can be made."""
+    size = int(shared["train_size"].to_numpy().max())
+    here = shared.filter(train_size=size).sort("mean", descending=metric.higher_is_better)
+    best, following = here.row(0, named=True), here.row(1, named=True)
+    apart = metric.difference(abs(best["mean"] - following["mean"]))
+    return (
+        f"{best['variant']} is {apart} better than {following['variant']} at {size:,} images, untested: a "
+        "test takes two runs of each that differ."
+    )
+
+
+def _counted(pairs: Sequence[Difference]) -> Iterator[str]:
+    if len(pairs) > 1:
+        n = sum(pair.is_distinguishable for pair in pairs)
+        yield f"{n} of {len(pairs)} pairs of variants differ significantly after correction."
+
+
+def _means(curve: pl.DataFrame, metric: Metric) -> pl.DataFrame:
+    """A row per variant, a column per size, and at which sizes it is the best."""
+    end = pl.col("mean").max() if metric.higher_is_better else pl.col("mean").min()
+    compared = pl.col("variant").n_unique().over("train_size") > 1
+    best = curve.filter(compared & (pl.col("mean") == end.over("train_size")))
+    best_at = best.group_by("variant").agg(
+        pl.col("train_size").map_elements(lambda n: f"{n:,}", pl.String).str.join(", ").alias("best_at")
+    )
+    wide = curve.with_columns(pl.col("mean") * metric.scale).pivot(
+        "train_size", index="variant", values="mean", maintain_order=True
+    )
+    return wide.join(best_at, on="variant", how="left", maintain_order="left")
+
+
+def _mean_columns(curve: pl.DataFrame) -> Sequence[Column]:
+    sizes = curve["train_size"].unique().sort()
+    return [
+        Column("best_at", "best at", "text"),
+        *(Column(str(size), f"{size:,}", "number") for size in sizes),
+    ]
+
+
+def _details(curve: pl.DataFrame, rows: pl.DataFrame, metric: Metric) -> Iterator[Table]:
+    cells = [
+        *SIZE_AND_RUNS,
+        Column("mean", "mean", "value"),
+        Column("low", "95 % from", "value"),
+        Column("high", "to", "value"),
+        Column("sd", "SD", "spread"),
+    ]
+    yield Table(curve, cells, metric, "Every variant and size", is_detail=True)
+    is_pair, is_over_all = pl.col("first").is_not_null(), pl.col("train_size").is_null()
+    named = rows.drop("variant").with_columns(pl.col("first", "second").replace("", _BASE))
+    for title, chosen, columns in (
+        ("Every pair, over the sizes that it shares", is_pair & is_over_all, PAIR_COLUMNS),
+        ("Every pair at each size", is_pair & ~is_over_all, PAIR_COLUMNS),
+        ("All variants at each size", ~is_pair, TEST_COLUMNS),
+    ):
+        yield Table(named.filter(chosen), columns, metric, title, is_detail=True)
+
+
+def _chart(curve: pl.DataFrame, metric: Metric) -> Chart:
+    lines = [
+        Line(variant, rows["train_size"].to_list(), numbers(rows["mean"], metric.scale), place)
+        for place, (variant, rows) in enumerate(per_variant(curve))
+        if place < _MOST_DRAWN
+    ]
+    return Chart("variants at each train size", SIZE_AXIS, metric_axis(metric), lines)
