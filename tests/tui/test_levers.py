@@ -64,38 +64,33 @@ ORDER_FIELDS = {
 """How each order looks in the dialog; the experiment's own comes first."""
 
 
-KEYS_OF_ORDERS: tuple[tuple[tuple[str, ...], Order], ...] = (
-    ((), "by-size"),
-    (("tab", "tab", "tab"), "by-size"),
-    (("tab", "tab", "tab", "space"), "by-seed"),
-    (("tab", "tab", "tab", "right", "right"), "curve-first"),
-    (("tab", "tab", "tab", "left"), "curve-first"),
-    (("tab", "tab", "tab", "right", "left"), "by-size"),
-)
-
-
 @BOTH_SIZES
-async def test_a_sweep_is_queued_in_the_order_that_is_chosen(empty: Stage, size: tuple[int, int]):
+@pytest.mark.parametrize(
+    ("keys", "order"),
+    [
+        ((), "by-size"),
+        (("tab", "tab", "tab"), "by-size"),
+        (("tab", "tab", "tab", "space"), "by-seed"),
+        (("tab", "tab", "tab", "right", "right"), "curve-first"),
+        (("tab", "tab", "tab", "left"), "curve-first"),
+        (("tab", "tab", "tab", "right", "left"), "by-size"),
+    ],
+)
+async def test_a_sweep_is_queued_in_the_order_that_is_chosen(
+    empty: Stage, size: tuple[int, int], keys: tuple[str, ...], order: Order
+):
     loaded = load_project(empty.project.experiments)
+    wanted = plan_runs(replace(loaded.experiment("digits"), order=order), loaded)
     async with empty.open(size) as show:
-        for keys, order in KEYS_OF_ORDERS:
-            await show.press("a")
-            await show.shows(
-                "Queue digits?", ORDER_FIELDS["by-size"], "queue 16 runs", "tab terms", "esc back"
-            )
-            assert "change the order" not in show.text
-            await show.press(*keys)
-            await show.shows(ORDER_FIELDS[order], *(["space ← → change the order"] if keys else []))
-            await show.press("enter")
-            await show.until(lambda: empty.queue.enqueued)
-            wanted = plan_runs(replace(loaded.experiment("digits"), order=order), loaded)
-            assert empty.queue.enqueued == [wanted], keys
-            await show.until(lambda: "queued 16 runs" in show.text and "keep their terms" not in show.text)
-            await show.until(lambda: show.app.snapshot.jobs)
-            with empty.queue.lock:
-                empty.queue.entries = []
-                empty.queue.enqueued.clear()
-            await show.until(lambda: not show.app.snapshot.jobs)
+        await show.press("a")
+        await show.shows("Queue digits?", ORDER_FIELDS["by-size"], "queue 16 runs", "tab terms", "esc back")
+        assert "change the order" not in show.text
+        await show.press(*keys)
+        await show.shows(ORDER_FIELDS[order], *(["space ← → change the order"] if keys else []))
+        await show.press("enter")
+        await show.until(lambda: empty.queue.enqueued)
+        assert empty.queue.enqueued == [wanted]
+        await show.until(lambda: "queued 16 runs" in show.text and "keep their terms" not in show.text)
 
 
 async def test_the_keys_of_the_order_are_told_only_where_they_change_it(empty: Stage):
