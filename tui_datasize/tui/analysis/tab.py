@@ -13,6 +13,7 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.errors import DatasizeError
 from tui_datasize.tui.analysis.analyst import Analysed, Analyst, Wish
 from tui_datasize.tui.analysis.ask_dialog import AskDialog
@@ -286,7 +287,9 @@ class AnalysisPane(Pane, can_focus=True):
     def action_words(self) -> None:
         """Show the words beside the chart on a page of their own."""
         page = self._shown_page
-        self.app.push_screen(TextDialog(page.title if page else "Fit", self._canvas.words))
+        self.app.push_screen(
+            TextDialog(page.title if page else QUESTIONS[self._choice.fit_to].title, self._canvas.words)
+        )
 
     def action_ask(self) -> None:
         """Ask for a target, the sizes to fit, and what the next runs are for."""
