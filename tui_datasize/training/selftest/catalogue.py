@@ -19,7 +19,7 @@ class Step:
     what: str
     """One line for the help."""
     limit_s: float
-    """It is ended after so long."""
+    """It is ended after so long, with all processes that it waits for."""
     entry: str
     """Module within this room whose `run` makes it."""
     on_cpu: bool = True

@@ -20,7 +20,6 @@ from tui_datasize.training.selftest.subject import Subject
 _NAMES = ("MIG-00000000-0000-0000-0000-000000000000", "GPU-00000000-0000-0000-0000-000000000000")
 _FOREIGN = "libm.so.6"
 """A library of the system, in the place of the driver's: what is looked for in it is not there."""
-_PATIENCE_S = 20
 _PROBE = "tui_datasize.training.accelerator.probe"
 
 
@@ -89,5 +88,4 @@ def _python(
         capture_output=True,
         text=True,
         check=False,
-        timeout=_PATIENCE_S,
     )
