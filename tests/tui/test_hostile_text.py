@@ -113,6 +113,7 @@ def make_project(tmp_path: Path) -> ProjectPaths:
     project.experiments.write_text(
         f'[experiments.digits]\ntitle = {title}\ndataset = "digits"\nmodel = {{ name = "mlp" }}\n'
         "sizes = [40, 80, 160]\nseeds = [0, 1, 2, 3]\nbudget = { samples = 6400 }\nbatch_size = 32\n"
+        "evaluate = { times = 4 }\n"
         '[experiments.folder]\ndataset = "imagefolder:no\\u001b[31m[/x]where"\nmodel = { name = "cnn3" }\n'
         "sizes = [40]\nbudget = { updates = 1 }\nbatch_size = 32\n"
     )
@@ -259,7 +260,7 @@ async def test_no_tab_lets_a_character_act(project: ProjectPaths):
             await show.settle()
             assert not acting(show.text), (keys, show.text)
             if keys == ("d",):
-                await show.shows("would stop a run: torch", "owned")
+                await show.shows("1 error: torch", "owned")
                 assert not acting(show.text), show.text
             if keys == ("ctrl+e",):
                 await show.until(lambda: set(project.root.glob("*.csv")) > before)
