@@ -56,5 +56,5 @@ def test_no_command_on_single_things_slips(project, monkeypatch, capsys):
         printed = capsys.readouterr()
         said += printed.out + printed.err
     said += (project.root / "report.md").read_text() + (project.root / "audit.csv").read_text()
-    assert "1 run is left out" in said
+    assert "1 unfinished or without this metric" in said
     assert not SLIP.findall(said)
