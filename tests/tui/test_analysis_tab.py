@@ -144,7 +144,7 @@ async def test_the_curve_and_the_pairs_are_exported(finished: Stage):
         await show.press("ctrl+e")
         await show.shows("wrote 4 rows to")
         await show.press("o")
-        await show.shows("Overlap  n 160", "expected")
+        await show.shows("Overlap  320 images", "would have 22.")
         await show.press("ctrl+e")
         await show.until(lambda: len(list(finished.project.root.glob("*.csv"))) == 2)
     curve, pairs = sorted(finished.project.root.glob("*.csv"))
