@@ -9,17 +9,17 @@ from functools import cache
 import polars as pl
 import pytest
 
-from tests.fakes import fake_spec, fake_sweep, write_lines, write_run
+from tests.fakes import fake_sweep, write_lines, write_run
 from tests.tui.stage import NARROW, Stage
 from tests.tui.test_charts import PALETTE
 from tui_datasize.analysis.curve import metric_named
-from tui_datasize.experiments.spec import ModelSpec, OptimizerSpec, RunSpec
+from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import SCORES
 from tui_datasize.tui.analysis.answer_lines import answer_lines
 from tui_datasize.tui.analysis.pages.catalogue import PAGES
-from tui_datasize.tui.analysis.pages.page import MOST_COMPARED, Content, Page, Request, bounded
+from tui_datasize.tui.analysis.pages.page import Content, Page, Request
 
 PARTS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "all": lambda runs: runs,
@@ -100,7 +100,7 @@ def test_every_page_says_something_of_every_part(build, page, part):
     ("name", "words"),
     [
         ("spread", "Sizes differ"),
-        ("courses", "1,280 images: best at the end."),
+        ("courses", "No curve is better before its end"),
         ("gap", " points at 1,280 images: training "),
         ("best", "The best of 4 evaluations looks 0.00 points better than the last, on average."),
     ],
@@ -120,34 +120,6 @@ def page_named(name: str) -> Page:
     return page
 
 
-def test_one_evaluation_a_run_is_no_course(project):
-    for spec in fake_sweep(sizes=(40, 80), subset_seeds=[0], evaluations=1):
-        write_run(project, spec, tables=False)
-    log = RunLog(project)
-    runs = log.runs("digits")
-    content = page_named("courses").build(Request(log, runs, runs, metric_named("test_accuracy")))
-    assert content.lines == ["There is one evaluation a run, and so no course."]
-
-
-def test_single_runs_of_each_size(build):
-    page = page_named("courses")
-    means = build(page, "all", "test_accuracy")
-    assert (means.views, means.sizes) == (2, 6)
-    largest, smallest = (build(page, "all", "test_accuracy", 1, size) for size in (0, 1))
-    assert largest.sizes == 6
-    assert largest.note == "n 1,280 · 6 runs one by one"
-    assert smallest.note == "n 40 · 6 runs one by one"
-    assert "━a━ d0 s0" in largest.draw(100, 30, PALETTE).plain
-    assert len(largest.lines) == 1 + 6
-    repeats = build(page, "repeats without a seed", "test_accuracy", 1)
-    assert "━a━ d0 repeat 1" in repeats.draw(100, 30, PALETTE).plain
-    assert {line.split(":")[0] for line in repeats.lines[1:]} == {
-        f"draw {draw}, repeat {number}" for number, draw in zip(range(1, 7), (0, 0, 0, 1, 1, 1), strict=True)
-    }
-    # After as many views as there are it begins anew.
-    assert build(page, "all", "test_accuracy", 2).note == means.note
-
-
 def test_six_surfaces_where_there_is_room_and_one_elsewhere(build):
     page = page_named("surface")
     content = build(page, "all", "test_accuracy")
@@ -159,102 +131,26 @@ def test_six_surfaces_where_there_is_room_and_one_elsewhere(build):
     # A loss goes without its last digit where six maps leave no room for it.
     *_, losses = content.draw(60, 30, PALETTE).plain.partition("Test loss")
     assert all(len(text.split()) == 2 * (1 + 4) for text in losses.split("\n")[2:8])
-    notes = [build(page, "all", "test_accuracy", view).note for view in range(7)]
-    assert len(set(notes)) == 7
-    assert notes[0].startswith("Test accuracy, %")
-    # Another metric that has a course comes first, and the six stay.
-    assert build(page, "all", "test_ece").views == 8
-
-
-def test_the_gap_is_a_surface_behind_the_six(build):
-    content = build(page_named("surface"), "all", "test_accuracy", 6)
-    assert content.note.startswith("Train - test accuracy, %")
-    # The fakes train to 0.05 above test, or to 1.
-    assert content.table().filter(train_size=40)["mean"].to_list() == pytest.approx([0.05] * 4)
-    assert "5.0" in content.draw(80, 14, PALETTE).plain
+    # Its axes do not say which metric the one is of.
+    assert content.note == "Test accuracy, % · mean over runs"
+    assert build(page, "all", "test_accuracy", 6).note == "Train - test accuracy, points · mean over runs"
 
 
 def test_the_range_is_shaded_at_the_size_that_n_has_come_to(build):
     page = page_named("courses")
     contents = [build(page, "all", "test_accuracy", 0, size) for size in (0, 1)]
-    assert [content.note for content in contents] == [
-        "means over runs · ░ range at n 1,280",
-        "means over runs · ░ range at n 40",
-    ]
     shaded = [content.draw(100, 30, PALETTE).plain.split("\n") for content in contents]
     rows = [next(row for row, text in enumerate(lines[1:]) if "░" in text) for lines in shaded]
     # The largest size stands highest.
     assert rows[0] < rows[1]
 
 
-def test_bars_of_accuracy_stand_against_the_line_of_confidence(build):
-    content = build(page_named("calibration"), "all", "test_accuracy")
-    assert content.views == 2
-    bins = content.table()
-    known = bins.drop_nulls("accuracy")
-    smallest, largest = known["images"].min(), known["images"].max()
-    assert f"A bar holds {smallest:,} to {largest:,} predictions" in content.lines[1]
-    assert known["images"].sum() == bins["images"].sum() > 0
-    assert ((known["confidence"] > known["low"]) & (known["confidence"] <= known["high"])).all()
-    lines = content.draw(80, 14, PALETTE).plain.split("\n")
-    # The probabilities of the fakes lie in one bin or two: a bar from the axis up to 100 %.
-    assert sum("░" in text for text in lines) >= 8
-    assert any("●" in text for text in lines[1:])
-
-
-def test_the_risk_against_coverage_is_a_curve(build):
-    content = build(page_named("calibration"), "all", "test_accuracy", 1)
-    assert content.note == "n 1,280 · risk against coverage, mean over runs"
-    assert content.lines[-1].startswith("The surest 100 % answered: ")
-    assert len(content.table()) == 20
-    lines = content.draw(80, 14, PALETTE).plain.split("\n")
-    assert lines[0].startswith("risk: wrong among them, %")
-    assert lines[-1].strip() == "coverage: answered, %"
-    assert sum(text.count("●") for text in lines[1:]) > 10
-
-
-def test_a_swept_option_is_an_axis(project):
-    for depth in (20, 32, 44):
-        for rate in (0.1, 0.01):
-            for size in (40, 80):
-                write_run(
-                    project,
-                    fake_spec(
-                        train_size=size,
-                        model=ModelSpec("resnet", {"depth": depth}),
-                        optimizer=OptimizerSpec(lr=rate),
-                    ),
-                    accuracy=depth / 100,
-                    tables=False,
-                )
-    log = RunLog(project)
-    runs = log.runs("digits")
-    chosen = runs.filter(pl.col("variant") == "model.depth=20 optimizer.lr=0.1")
-    page = page_named("options")
-    content = page.build(Request(log, chosen, runs, metric_named("test_accuracy")))
-    assert content.note == "against model.depth · optimizer.lr=0.1"
-    assert content.views == 2
-    assert content.lines[1] == "n 80: best 44 (44.00 %), worst 20 (24.00 points worse)"
-    drawn = content.draw(80, 14, PALETTE).plain
-    assert "n 40" in drawn
-    assert drawn.rstrip().endswith("model.depth")
-    rates = page.build(Request(log, chosen, runs, metric_named("test_accuracy"), 1))
-    assert rates.note == "against optimizer.lr · model.depth=20"
-
-
-def test_what_grows_with_the_square_is_bounded():
-    runs = pl.DataFrame({"train_size": [10] * (MOST_COMPARED + 3) + [20], "seed": range(MOST_COMPARED + 4)})
-    kept, words = bounded(runs)
-    assert kept["seed"].to_list() == [*range(MOST_COMPARED), MOST_COMPARED + 3]
-    assert words == ["Of each train size the first 40 runs are looked at: 41 of 44."]
-    assert bounded(kept)[1] == []
-
-
 async def test_pages_are_turned_and_chosen_and_lead_back(busy: Stage):
     async with busy.open(NARROW) as show:
         await show.press("3")
         await show.shows("Learning curve")
-        for page in PAGES:
+        # Nothing is transferred or swept here.
+        for page in (page for page in PAGES if page.name not in ("conditions", "options")):
             await show.press("p")
             await show.shows(page.title)
         await show.press("p")
@@ -268,11 +164,11 @@ async def test_pages_are_turned_and_chosen_and_lead_back(busy: Stage):
 async def test_another_view_and_another_size_are_a_key_away(busy: Stage):
     async with busy.open(NARROW) as show:
         await show.press("3", "p", "p", "p", "p", "p")
-        await show.shows("Courses of training", "range at n 80", "s switch")
+        await show.shows("Training curves", "all runs of 80 images", "s switch")
         await show.press("n")
-        await show.shows("range at n 40")
+        await show.shows("all runs of 40 images")
         await show.press("N")
         await show.press("s")
-        await show.shows("runs one by one", "n size", "lie between the best and the worst run")
+        await show.shows("runs one by one", "n size", "between the best and the worst run")
         await show.press("s")
-        await show.shows("means over runs")
+        await show.shows("mean over runs")

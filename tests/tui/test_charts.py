@@ -264,6 +264,29 @@ def test_a_map_has_as_many_digits_as_its_cells_have_room_for(width, height, digi
     assert legible_digits([str(row) for row in range(10)], values, 1, width, height) == digits
 
 
+@pytest.mark.parametrize("palette", [PALETTE, replace(PALETTE, colourless=True)], ids=["colour", "none"])
+@pytest.mark.parametrize(
+    ("width", "cells"),
+    [
+        (4 + 4 * 6, ["96.5", "99.9", "100.0", "9.5"]),
+        (4 + 4 * 5, ["96.5", "99.9", "100", "9.5"]),
+        (4 + 4 * 4, ["96", "100", "100", "9.5"]),
+        (4 + 4 * 3, ["96", "▒▒", "▒▒", "9"]),
+    ],
+)
+def test_no_cell_of_a_map_that_has_numbers_is_blank(palette, width, cells):
+    values = [[96.49, 99.9, 100.0, 9.49]]
+    drawn = surface_chart(["one"], list("abcd"), values, digits=1, width=width, height=2, palette=palette)
+    assert lines(drawn)[1].split() == ["one", *cells]
+
+
+def test_a_narrow_range_on_a_logarithmic_axis_has_marks():
+    drawn = chart(line("", [3.25, 3.75], [1, 2]), x_scale=Scale("s", log=True, room=0.03))
+    marks = [float(text) for text in lines(drawn)[-2].split()]
+    assert len(marks) > 1
+    assert all(3 < mark < 4 for mark in marks)
+
+
 def test_an_axis_of_names_has_as_many_as_stand_apart():
     names = ["S1T", "S2T", "S3T", "S4T", "base", "FTall"]
     series = line("", [float(place) for place in range(6)], [1.0] * 6, mark="●")

@@ -77,7 +77,7 @@ def test_the_best_evaluation_is_not_looked_at(five):
     frame, _ = five[0]
     best = frame.with_columns(pl.lit("best").alias("evaluation"), pl.lit("other").alias("run_id"))
     assert gather_members(pl.concat([frame, best])) == EnsembleFailure(
-        "needs at least 2 runs with predictions, got 1"
+        "An ensemble needs at least 2 runs with predictions, got 1."
     )
 
 
@@ -87,7 +87,9 @@ def test_different_test_images_are_refused_in_words(five):
     for odd in (other, shorter):
         found = gather_members(pl.concat([five[0][0], odd]))
         assert isinstance(found, EnsembleFailure)
-        assert found.reason.startswith("would mix runs that were tested on different images: run0 and ")
+        assert found.reason.startswith(
+            "An ensemble cannot mix runs that were tested on different images: run0 and "
+        )
 
 
 def test_what_ten_largest_leave_is_spread_over_the_other_classes():
@@ -133,4 +135,4 @@ def test_the_table_has_a_block_per_size_and_says_why_there_is_none(tmp_path):
         (40, 3, 3),
         (80, 1, None),
     ]
-    assert table["ensemble_failure"][-1] == "needs at least 2 runs with predictions, got 1"
+    assert table["ensemble_failure"][-1] == "An ensemble needs at least 2 runs with predictions, got 1."

@@ -78,21 +78,21 @@ class Members:
 
 @dataclass(frozen=True, slots=True)
 class EnsembleFailure:
-    """There is no ensemble; `reason` says why, to stand behind "it"."""
+    """There is no ensemble; `reason` is the sentence that says why."""
 
     reason: str
 
 
 def ensembles_table(
-    runs: pl.DataFrame, read: ReadPredictions, seed: int = 0, most: int = MOST_SUBSETS
+    runs: pl.DataFrame, read: ReadPredictions, seed: int = 0, members: Collection[int] | None = None
 ) -> pl.DataFrame:
     """Accuracy against the number of members, per experiment, variant and size; schema `ENSEMBLES`.
 
     Args:
         runs: Schema `RUNS`; those that have not succeeded are left out.
         read: Reads the predictions of some of them; called once per size, to bound memory.
-        seed: Of the choice of ensembles where there are more than `most`.
-        most: Ensembles of one number of members that are averaged.
+        seed: Of the choice of ensembles where there are more than `MOST_SUBSETS`.
+        members: Numbers of members that are wanted besides one and all; None for every number.
     """
     rows: list[dict[str, Any]] = []
     keys = ("experiment", "variant", "train_size")
@@ -103,7 +103,7 @@ def ensembles_table(
         if isinstance(found, EnsembleFailure):
             rows.append(named | {"ensemble_failure": found.reason})
         else:
-            rows += [named | row for row in accuracy_by_members(found, seed, most)]
+            rows += [named | row for row in accuracy_by_members(found, seed, members)]
     return pl.DataFrame(rows, schema=dict(ENSEMBLES))
 
 
@@ -114,20 +114,23 @@ def gather_members(predictions: pl.DataFrame) -> Members | EnsembleFailure:
         predictions: Columns `run_id` and those of `PREDICTIONS`.
 
     >>> gather_members(pl.DataFrame(schema={"run_id": pl.String, "evaluation": pl.String}))
-    EnsembleFailure(reason='needs at least 2 runs with predictions, got 0')
+    EnsembleFailure(reason='An ensemble needs at least 2 runs with predictions, got 0.')
     """
     last = predictions.filter(pl.col("evaluation") == "last")
-    if last["run_id"].n_unique() < 2:
-        return EnsembleFailure(f"needs at least 2 runs with predictions, got {last['run_id'].n_unique()}")
+    n_runs = last["run_id"].n_unique()
+    if n_runs < 2:
+        return EnsembleFailure(f"An ensemble needs at least 2 runs with predictions, got {n_runs}.")
     parts = [part.sort("index") for part in last.partition_by("run_id", maintain_order=True)]
     first = parts[0]
     for part in parts[1:]:
         if not part.select("hash", "label").equals(first.select("hash", "label")):
             pair = f"{first['run_id'][0]} and {part['run_id'][0]}"
-            return EnsembleFailure(f"would mix runs that were tested on different images: {pair}")
+            return EnsembleFailure(
+                f"An ensemble cannot mix runs that were tested on different images: {pair}."
+            )
     kept = {n for part in parts for column in _LISTS for n in part[column].list.len().unique()}
     if len(kept) != 1:
-        return EnsembleFailure("would mix predictions that keep different numbers of classes")
+        return EnsembleFailure("An ensemble cannot mix predictions that keep different numbers of classes.")
     shape = (len(parts), first.height, kept.pop())
     classes, probabilities = (
         np.stack([part[column].explode().to_numpy() for part in parts]).reshape(shape) for column in _LISTS
@@ -138,8 +141,15 @@ def gather_members(predictions: pl.DataFrame) -> Members | EnsembleFailure:
 _LISTS = ("classes", "probabilities")
 
 
-def accuracy_by_members(members: Members, seed: int = 0, most: int = MOST_SUBSETS) -> list[dict[str, Any]]:
+def accuracy_by_members(
+    members: Members, seed: int = 0, wanted: Collection[int] | None = None
+) -> list[dict[str, Any]]:
     """Accuracy of the mean probabilities, per number of members; rows by the names of `ENSEMBLES`.
+
+    Args:
+        members: What each run said.
+        seed: Of the choice of ensembles where there are more than `MOST_SUBSETS`.
+        wanted: Numbers of members besides one and all; None for every number.
 
     >>> said = np.float32([[[0.9, 0.1], [0.6, 0.4]], [[0.6, 0.4], [0.1, 0.9]], [[0.2, 0.8], [0.2, 0.8]]])
     >>> both = np.tile([0, 1], (3, 2, 1))
@@ -148,7 +158,8 @@ def accuracy_by_members(members: Members, seed: int = 0, most: int = MOST_SUBSET
     [(1, 3, 0.667), (2, 3, 0.833), (3, 1, 1.0)]
     """
     count = len(members.probabilities)
-    sets = [list(choose_sets(count, size, seed, most)) for size in range(1, count + 1)]
+    sizes = [size for size in range(1, count + 1) if wanted is None or size in (1, count) or size in wanted]
+    sets = [list(choose_sets(count, size, seed)) for size in sizes]
     # All at once: the probabilities of all classes are laid out a single time.
     flat = _accuracies(members, [chosen for of_size in sets for chosen in of_size])
     accuracies = np.split(flat, np.cumsum([len(of_size) for of_size in sets])[:-1])
@@ -162,7 +173,7 @@ def accuracy_by_members(members: Members, seed: int = 0, most: int = MOST_SUBSET
             "accuracy_max": float(of_size.max()),
             "gain": float(of_size.mean()) - single,
         }
-        for size, of_size in enumerate(accuracies, start=1)
+        for size, of_size in zip(sizes, accuracies, strict=True)
     ]
 
 

@@ -43,17 +43,11 @@ class Reliability:
         return pl.DataFrame(ends | means).with_columns(pl.col(*means).fill_nan(None))
 
     @property
-    def words(self) -> str:
-        """The error with its number of bins, and in which direction it goes."""
+    def overconfidence(self) -> float:
+        """Mean confidence less accuracy; NaN without images."""
         images = int(self.images.sum())
-        if not images:
-            return "There are no predictions to judge."
-        gap = float(np.nansum((self.confidence - self.accuracy) * self.images)) / images
-        lean = "over" if gap > 0 else "under"
-        return (
-            f"ECE {100 * self.ece:.1f} points in {len(self.low)} bins over {images:,} predictions; on "
-            f"average {lean}confident by {100 * abs(gap):.1f} points."
-        )
+        off = np.nansum((self.confidence - self.accuracy) * self.images)
+        return float(off) / images if images else float("nan")
 
 
 def confidences(predictions: pl.DataFrame, evaluation: str = "last") -> pl.DataFrame:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
+from itertools import combinations
 from types import MappingProxyType
 
 import polars as pl
@@ -42,11 +44,13 @@ OPTIONS: Schema = MappingProxyType(
         "se": pl.Float64,
     }
 )
-"""A value of a swept option at a train size a row. `others` is what else sets the variant apart: rows that
+"""A value of a swept option at a train size a row. `others` is what else was swept: rows that
 agree in it form one series; `value` is null where the option is no number."""
 
 _PART = re.compile(r"(?:^|(?<=\s))([\w.-]+)=((?:\[.*?\]|\(.*?\)|\{.*?\}|.)*?)(?=\s+[\w.-]+=|\s*$)")
 """An option with its value, which goes on to the next option: values may hold spaces."""
+_NAME = ".name"
+"""Ends an option that brings others along: those of the model, or of another part, that it names."""
 
 
 def cost_against_metric(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
@@ -85,8 +89,29 @@ def cost_against_metric(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
 
 
 def swept_options(runs: pl.DataFrame) -> tuple[str, ...]:
-    """The options that set the variants of some runs apart, such as `model.depth`; in name order."""
-    return tuple(sorted({key for variant in runs["variant"].unique() for key, _ in _PART.findall(variant)}))
+    """The options that were swept, such as `model.depth`; in name order.
+
+    Options that another one brings along, such as those that one model alone has, set variants apart too and
+    were not swept: two variants differ in such an option only where they also differ in what brought it.
+
+    >>> runs = pl.DataFrame({"variant": ["model.hidden=64 model.name=mlp", "model.name=cnn3"]})
+    >>> swept_options(runs)
+    ('model.name',)
+    """
+    variants = [dict(_PART.findall(variant)) for variant in runs["variant"].unique()]
+    names = sorted({key for variant in variants for key in variant})
+    return tuple(name for name in names if any(_is_swept(name, a, b) for a, b in combinations(variants, 2)))
+
+
+def _is_swept(name: str, a: Mapping[str, str], b: Mapping[str, str]) -> bool:
+    """Whether two variants differ in one option, and in others only as that one brings them along."""
+    if name not in a or name not in b or a[name] == b[name]:
+        return False
+    brought = name.removesuffix("name") if name.endswith(_NAME) else None
+    return all(
+        a[key] == b[key] or (brought is not None and key.startswith(brought))
+        for key in a.keys() & b.keys() - {name}
+    )
 
 
 def option_against_metric(runs: pl.DataFrame, metric: str, option: str) -> pl.DataFrame:
@@ -101,7 +126,11 @@ def option_against_metric(runs: pl.DataFrame, metric: str, option: str) -> pl.Da
         ConfigError: There is no such metric.
     """
     metric_named(metric)
-    parts = [(variant, *_part(variant, option)) for variant in runs["variant"].unique(maintain_order=True)]
+    swept = swept_options(runs)
+    parts = [
+        (variant, dict(_PART.findall(variant)).get(option), rest_of_variant(variant, option, swept))
+        for variant in runs["variant"].unique(maintain_order=True)
+    ]
     schema = {"variant": pl.String, "label": pl.String, "others": pl.String}
     named = points(runs, metric).join(pl.DataFrame(parts, schema=schema, orient="row"), on="variant")
     value = pl.col("value")
@@ -120,20 +149,26 @@ def option_against_metric(runs: pl.DataFrame, metric: str, option: str) -> pl.Da
     )
 
 
-def rest_of_variant(variant: str, option: str) -> str:
-    """What sets a variant apart besides one option; the whole label where it has no such option.
+def rest_of_variant(variant: str, option: str, options: Collection[str] | None = None) -> str:
+    """What sets a variant apart besides one option.
+
+    Args:
+        variant: Its label.
+        option: Left out of it, where it is there.
+        options: Others than these are left out, too; None keeps all.
 
     >>> rest_of_variant("model.depth=20 optimizer.lr=0.1", "model.depth")
     'optimizer.lr=0.1'
     >>> rest_of_variant("optimizer=SGD with momentum (0.9) lr=0.1", "lr")
     'optimizer=SGD with momentum (0.9)'
+    >>> rest_of_variant("model.hidden=64 model.name=mlp lr=0.1", "lr", ["lr", "model.name"])
+    'model.name=mlp'
     """
-    return _part(variant, option)[1]
-
-
-def _part(variant: str, option: str) -> tuple[str | None, str]:
-    """The value of an option in a variant's label, None where it has none, and the rest of the label."""
-    found = next((part for part in _PART.finditer(variant) if part[1] == option), None)
-    if found is None:
-        return None, variant
-    return found[2], " ".join((variant[: found.start()] + variant[found.end() :]).split())
+    parts = [
+        part
+        for part in _PART.finditer(variant)
+        if part[1] == option or (options is not None and part[1] not in options)
+    ]
+    for part in reversed(parts):
+        variant = variant[: part.start()] + variant[part.end() :]
+    return " ".join(variant.split())

@@ -8,12 +8,6 @@ import polars as pl
 
 CURVE_KEY = ("experiment", "variant", "train_size")
 
-SURFACES = (
-    *("test_accuracy", "test_f1_macro", "test_loss"),
-    *("train_accuracy", "train_f1_macro", "train_loss"),
-)
-"""The metrics whose surfaces the main study shows."""
-
 
 def surface(runs: pl.DataFrame, metrics: pl.DataFrame, score: str, split: str) -> pl.DataFrame:
     """A score over train size and progress, mean over the runs of each size: the surface of the main study.

@@ -15,7 +15,6 @@ import polars as pl
 
 from tui_datasize.analysis.curve import metric_named, points
 from tui_datasize.runlog.schema import Schema
-from tui_datasize.words import plural
 
 BASE = "base"
 BOTH = "mean of both directions"
@@ -50,7 +49,8 @@ class Crossing:
     """Train size, interpolated in log n; None where it helps at every size or at none."""
     helps_at: tuple[int, ...]
     """Sizes at which the gain over base is above 0."""
-    words: str
+    is_steady: bool
+    """Whether it helps at every size below `until`."""
 
 
 def transfer_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
@@ -88,17 +88,16 @@ def transfer_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     return ordered.select(*CONDITIONS)
 
 
-def crossings(table: pl.DataFrame, classes_of_half: int | None = None) -> tuple[Crossing, ...]:
+def crossings(table: pl.DataFrame) -> tuple[Crossing, ...]:
     """The heuristic "freeze l layers until n images per class", for every number of frozen layers.
 
     Args:
         table: Schema `CONDITIONS`.
-        classes_of_half: Classes of a target set, to speak of images per class; None speaks of images.
     """
     frozen = table.drop_nulls(["frozen_layers", "gain"])
     groups = frozen.group_by("experiment", "classes", "frozen_layers", maintain_order=True)
     found = [
-        _crossing(str(key[0]), str(key[1]), int(str(key[2])), group.sort("train_size"), classes_of_half)
+        _crossing(str(key[0]), str(key[1]), int(str(key[2])), group.sort("train_size"))
         for key, group in groups
     ]
     return tuple(sorted(found, key=lambda one: (one.experiment, one.classes, one.frozen_layers)))
@@ -144,29 +143,14 @@ def _with_gain(table: pl.DataFrame, sign: float) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _crossing(
-    experiment: str, classes: str, layers: int, rows: pl.DataFrame, classes_of_half: int | None
-) -> Crossing:
+def _crossing(experiment: str, classes: str, layers: int, rows: pl.DataFrame) -> Crossing:
     sizes, gains = rows["train_size"].to_numpy(), rows["gain"].to_numpy()
     helps = tuple(sizes[gains > 0].tolist())
-    subject = f"Freezing {plural(layers, 'layer')}"
     until: float | None = None
-    if not helps:
-        words = f"{subject} does not beat training from scratch at any size that was run."
-    elif gains[-1] > 0:
-        largest = _size(sizes[-1], classes_of_half)
-        words = f"{subject} beats training from scratch up to the largest size that was run, {largest}."
-    else:
+    is_steady = True
+    if helps and gains[-1] <= 0:
         last = int(np.flatnonzero(gains > 0)[-1])
         share = gains[last] / (gains[last] - gains[last + 1])
         until = math.exp(math.log(sizes[last]) + share * math.log(sizes[last + 1] / sizes[last]))
-        words = f"{subject} beats training from scratch until about {_size(until, classes_of_half)}."
-        if len(helps) != last + 1:
-            words += " It does not at every smaller size: the gain is within noise."
-    return Crossing(experiment, classes, layers, until, helps, words)
-
-
-def _size(train_size: float, classes_of_half: int | None) -> str:
-    if classes_of_half:
-        return f"{train_size / classes_of_half:,.0f} images per class"
-    return f"{train_size:,.0f} images"
+        is_steady = len(helps) == last + 1
+    return Crossing(experiment, classes, layers, until, helps, is_steady)

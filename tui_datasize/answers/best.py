@@ -8,21 +8,21 @@ from tui_datasize.analysis.curve import METRICS_OFFERED, Metric
 from tui_datasize.analysis.training_views import best_against_last
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
-from tui_datasize.answers.record import NO_RUN, Record, named, numbers, per_variant
+from tui_datasize.answers.record import NO_RUN, ONE_EVALUATION, ONE_VALUE, Record, named, numbers, per_variant
 
 
 def ask(record: Record) -> Answer:
     """The best and the last evaluation on the test split, and how far they are apart."""
     _, score = record.split_and_score
     if not score:
-        return does_not_apply("This metric has one value a run. Choose another metric.")
+        return does_not_apply(ONE_VALUE)
     metric = METRICS_OFFERED[f"test_{score}"]
     better = metric.higher_is_better
     table = best_against_last(record.runs, record.metrics, score, higher_is_better=better)
     if table.is_empty():
         return does_not_apply(NO_RUN)
     if table["n_evaluations"].max() == 1:
-        return does_not_apply("Each run was evaluated once: its best value is its last.")
+        return does_not_apply(ONE_EVALUATION)
     first, *others = (named(variant, _told(rows, metric)) for variant, rows in per_variant(table))
     columns = [
         *SIZE_AND_RUNS,

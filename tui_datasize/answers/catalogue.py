@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from tui_datasize.answers.answer import Answer
     from tui_datasize.answers.record import Record
 
@@ -24,6 +26,8 @@ class Entry:
     """Where its module is not named like it."""
     is_brief: bool = False
     """Whether it is among the first that `analyze` prints."""
+    is_for_some: bool = False
+    """Whether its module says, in `is_offered`, of which runs there is anything to ask."""
 
     def ask(self, record: Record) -> Answer:
         """Answer it; its module is imported now.
@@ -31,8 +35,16 @@ class Entry:
         Raises:
             ConfigError: What is asked makes no sense for the metric.
         """
-        module = import_module(f"tui_datasize.answers.{self.module or self.name.replace('-', '_')}")
-        return cast("Callable[[Record], Answer]", module.ask)(record)
+        return cast("Callable[[Record], Answer]", self._module().ask)(record)
+
+    def is_offered(self, runs: pl.DataFrame) -> bool:
+        """Whether there is anything to ask of the runs of an experiment, schema `RUNS`, at all."""
+        if not self.is_for_some:
+            return True
+        return cast("Callable[[pl.DataFrame], bool]", self._module().is_offered)(runs)
+
+    def _module(self) -> ModuleType:
+        return import_module(f"tui_datasize.answers.{self.module or self.name.replace('-', '_')}")
 
 
 QUESTIONS: Mapping[str, Entry] = MappingProxyType(
@@ -50,8 +62,18 @@ QUESTIONS: Mapping[str, Entry] = MappingProxyType(
             Entry("variance", "Sources of the spread", is_brief=True),
             Entry("overlap", "Overlap of subset draws"),
             Entry("agreement", "Agreement of runs"),
+            Entry("courses", "Training curves"),
+            Entry("surface", "Metrics over size and training"),
             Entry("gap", "Training against test"),
             Entry("best", "Best evaluation against the last"),
+            Entry("classes", "Learning curve of each class"),
+            Entry("confusions", "Confusion matrix"),
+            Entry("calibration", "Calibration"),
+            Entry("margins", "Margins of right and wrong answers"),
+            Entry("conditions", "Transfer conditions", is_for_some=True),
+            Entry("options", "Swept options", is_for_some=True),
+            Entry("cost", "Metric against training time"),
+            Entry("ensembles", "Ensembles of runs"),
         )
     }
 )

@@ -24,6 +24,12 @@ MOST_COMPARED = 40
 MOST_READ = 400
 """Runs in all whose predictions are read for one answer."""
 NO_RUN = "No run has succeeded with this metric yet."
+NOT_RECORDED = "No run that has succeeded has recorded this; imported runs may lack it."
+ONE_VALUE = "This metric has one value a run. Choose another metric."
+ONE_EVALUATION = (
+    "Each run was evaluated once, at its end. "
+    "evaluate = { times = 12 } in experiments.toml evaluates new runs more often."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +106,8 @@ class Record:
 
     @property
     def split_and_score(self) -> tuple[str, str]:
-        """Of a metric that evaluations measure, its split and score; empty strings for others."""
-        split, _, score = self.metric.name.partition("_")
-        return (split, score) if split in ("test", "train") and score in SCORES else ("", "")
+        """Those of the metric, see `split_and_score`."""
+        return split_and_score(self.metric)
 
     def of_variant(self, variant: str) -> Record:
         """The same of one variant."""
@@ -111,6 +116,12 @@ class Record:
     def of_metric(self, name: str) -> Record:
         """The same of another metric."""
         return replace(self, metric=metric_named(name))
+
+
+def split_and_score(metric: Metric) -> tuple[str, str]:
+    """Of a metric that evaluations measure, its split and score; empty strings for others."""
+    split, _, score = metric.name.partition("_")
+    return (split, score) if split in ("test", "train") and score in SCORES else ("", "")
 
 
 def per_variant(runs: pl.DataFrame) -> Iterable[tuple[str, pl.DataFrame]]:
@@ -128,6 +139,17 @@ def largest_size(runs: pl.DataFrame) -> pl.DataFrame:
     """The finished runs of the largest train size of each variant."""
     size = pl.col("train_size")
     return runs.filter(state="succeeded").filter(size == size.max().over("variant"))
+
+
+def chosen_size(table: pl.DataFrame, asked: Asked) -> tuple[int, int]:
+    """The train size that is asked for, counted from the largest, and how many there are.
+
+    Args:
+        table: Has `train_size` and at least one row.
+        asked: What is asked.
+    """
+    sizes = table["train_size"].unique().sort()
+    return int(sizes[(len(sizes) - 1 + asked.size) % len(sizes)]), len(sizes)
 
 
 def bounded(runs: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:

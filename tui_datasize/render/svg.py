@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 from tui_datasize.answers.answer import Axis, Band, Bars, Box, Chart, Figure, Ink, Line, Map
 from tui_datasize.render.svg_axis import Frame, frame_of
-from tui_datasize.render.svg_map import escaped, map_svg
+from tui_datasize.render.svg_bars import bars_svg
+from tui_datasize.render.svg_map import escaped, is_legible, map_svg
 
 Values: TypeAlias = Sequence[float | None]
 
@@ -53,8 +54,12 @@ def picture(figure: Figure) -> str:
     match figure:
         case Chart():
             return to_svg(figure)
+        case Map(otherwise=Bars() as ranked) if not is_legible(figure):
+            return bars_svg(ranked)
         case Map():
             return map_svg(figure)
+        case Bars() if any(figure.heads):
+            return bars_svg(figure)
         case Bars():
             return to_svg(_as_chart(figure))
 
@@ -177,7 +182,7 @@ def _line(drawing: _Drawing, line: Line) -> Iterator[str]:
                 f'<polyline points="{_points(drawing, stretch)}" fill="none" stroke="{stroke}" '
                 f'stroke-width="{_width_px(line)}"{dash}/>'
             )
-        if line.mark:
+        if line.mark or not line.is_joined:
             yield from (_mark(_x(drawing, x), _y(drawing, y), line) for x, y in stretch)
 
 
@@ -188,7 +193,7 @@ def _mark(x: float, y: float, line: Line) -> str:
         return f'<polygon points="{corners}" fill="#fff" stroke="{stroke}" stroke-width="1.6"/>'
     if line.mark == "ring":
         return f'<circle cx="{x}" cy="{y}" r="3.5" fill="#fff" stroke="{stroke}" stroke-width="1.6"/>'
-    radius, opacity = (4, 1) if line.mark == "dot" else (2, 0.55)
+    radius, opacity = (2, 0.55) if line.mark == "small" else (4, 1)
     return f'<circle cx="{x}" cy="{y}" r="{radius}" fill="{stroke}" fill-opacity="{opacity}"/>'
 
 
@@ -236,7 +241,7 @@ def _legend(chart: Chart) -> Iterator[str]:
             if line.is_joined:
                 ends = f'x1="{x}" x2="{x + 18}" y1="{y - 4}" y2="{y - 4}"'
                 yield f'<line {ends} stroke="{colour}" stroke-width="{_width_px(line)}"{_dashed(line)}/>'
-            if line.mark:
+            if line.mark or not line.is_joined:
                 yield _mark(x + 9, y - 4, line)
         yield f'<text x="{x + 23}" y="{y}" fill="#333">{escaped(name)}</text>'
         x += width

@@ -9,9 +9,9 @@ from html import escape
 from tui_datasize.answers.answer import Map
 from tui_datasize.words import visible
 
-_FONT = 'font-family="system-ui, sans-serif" font-size="12"'
-_LETTER_PX = 6.6
-_WIDTH_PX = 760
+FONT = 'font-family="system-ui, sans-serif" font-size="12"'
+LETTER_PX = 6.6
+WIDTH_PX = 760
 _ROW_PX, _WIDEST_CELL_PX = 22, 64
 _TOP_PX, _BOTTOM_PX, _RIGHT_PX = 24, 30, 16
 _DARK_FROM = 0.55
@@ -26,18 +26,23 @@ def escaped(text: str) -> str:
     return escape(visible(text))
 
 
+def is_legible(heat_map: Map) -> bool:
+    """Whether every number of a map has its room, if without digits behind the point."""
+    _, cell = _widths(heat_map)
+    return all(_number(value, 0, cell) for value in _known(heat_map))
+
+
 def map_svg(heat_map: Map) -> str:
     """The map as one `<svg>` element."""
-    left = 40 + _LETTER_PX * max(map(len, heat_map.rows))
-    cell = min(_WIDEST_CELL_PX, (_WIDTH_PX - left - _RIGHT_PX) / max(len(heat_map.columns), 1))
+    left, cell = _widths(heat_map)
     height = _TOP_PX + _ROW_PX * len(heat_map.rows) + _BOTTOM_PX
     middle = _TOP_PX + _ROW_PX * len(heat_map.rows) / 2
     across, below = left + cell * len(heat_map.columns) / 2, height - 10
     turned = f'transform="rotate(-90 12 {middle})"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH_PX} {height}" width="{_WIDTH_PX}" '
-        f'height="{height}" role="img" aria-label="{escaped(heat_map.title)}" {_FONT}>',
-        f'<rect width="{_WIDTH_PX}" height="{height}" fill="#ffffff"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH_PX} {height}" width="{WIDTH_PX}" '
+        f'height="{height}" role="img" aria-label="{escaped(heat_map.title)}" {FONT}>',
+        f'<rect width="{WIDTH_PX}" height="{height}" fill="#ffffff"/>',
         *_labels(heat_map, left, cell),
         *_cells(heat_map, left, cell),
         f'<text x="12" y="{middle}" {turned} text-anchor="middle">{escaped(heat_map.row_title)}</text>',
@@ -47,10 +52,20 @@ def map_svg(heat_map: Map) -> str:
     return "\n".join(parts)
 
 
+def _widths(heat_map: Map) -> tuple[float, float]:
+    """Of the labels of the rows, and of a cell, in px."""
+    left = 40 + LETTER_PX * max(map(len, heat_map.rows))
+    return left, min(_WIDEST_CELL_PX, (WIDTH_PX - left - _RIGHT_PX) / max(len(heat_map.columns), 1))
+
+
+def _known(heat_map: Map) -> list[float]:
+    return [value for row in heat_map.values for value in row if value is not None and math.isfinite(value)]
+
+
 def _labels(heat_map: Map, left: float, cell: float) -> Iterator[str]:
     longest = max(map(len, heat_map.columns), default=1)
     # Labels that would run into each other are written for every second, third ... column.
-    every = max(1, math.ceil(_LETTER_PX * (longest + 1) / cell))
+    every = max(1, math.ceil(LETTER_PX * (longest + 1) / cell))
     for column in range(0, len(heat_map.columns), every):
         x = left + cell * (column + 0.5)
         text = escaped(heat_map.columns[column])
@@ -61,7 +76,7 @@ def _labels(heat_map: Map, left: float, cell: float) -> Iterator[str]:
 
 
 def _cells(heat_map: Map, left: float, cell: float) -> Iterator[str]:
-    known = [value for row in heat_map.values for value in row if value is not None and math.isfinite(value)]
+    known = _known(heat_map)
     low, high = min(known, default=0.0), max(known, default=1.0)
     for row, values in enumerate(heat_map.values):
         for column, value in enumerate(values):
@@ -71,11 +86,16 @@ def _cells(heat_map: Map, left: float, cell: float) -> Iterator[str]:
             x, y = left + cell * column, _TOP_PX + _ROW_PX * row
             place = f'x="{x:.1f}" y="{y}" width="{cell:.1f}" height="{_ROW_PX}"'
             yield f'<rect {place} fill="{_tint(share)}"/>'
-            text = f"{value:,.{heat_map.digits}f}"
-            if _LETTER_PX * (len(text) + 0.5) <= cell:
+            if text := _number(value, heat_map.digits, cell):
                 colour = "#fff" if share > _DARK_FROM else "#111"
                 at = f'x="{x + cell / 2:.1f}" y="{y + _ROW_PX / 2 + 4}"'
                 yield f'<text {at} text-anchor="middle" fill="{colour}">{text}</text>'
+
+
+def _number(value: float, digits: int, width_px: float) -> str:
+    """As many digits behind the point as a cell has room for; empty where not even the whole number fits."""
+    texts = (f"{value:z,.{fewer}f}" for fewer in range(digits, -1, -1))
+    return next((text for text in texts if LETTER_PX * (len(text) + 0.5) <= width_px), "")
 
 
 def _tint(share: float) -> str:

@@ -7,15 +7,12 @@ from collections.abc import Iterator, Mapping
 
 from tui_datasize.analysis.curve import Metric
 from tui_datasize.answers.catalogue import QUESTIONS
-from tui_datasize.report.blocks import Block, Figure, Heading, Table, Words
+from tui_datasize.report.blocks import Block, Heading, Table, Words
 from tui_datasize.report.evidence import Evidence
-from tui_datasize.report.figures import courses_chart
-from tui_datasize.report.framed import answer_blocks, view_blocks
-from tui_datasize.report.inside import class_blocks, surface_blocks
+from tui_datasize.report.framed import answer_blocks
 from tui_datasize.report.sources import provenance_blocks
 from tui_datasize.words import plural
 
-_MOST_FLAGGED = 3
 _MOST_RUNS = 500
 """Rows of the table of runs; `export` writes all."""
 
@@ -33,15 +30,12 @@ def contents(evidence: Evidence, page: Mapping[str, str]) -> list[Block]:
     return [
         Heading(f"{analysis.experiment}: {analysis.metric.title.lower()} against train size", 1),
         Words(f"{plural(analysis.n_runs, 'run')} used{left_out}."),
-        *_views(evidence, drawn, "answer", "audit", "curve", "forecast", "plan"),
-        *_views(evidence, drawn, "variants", "spread", "variance"),
-        *_courses(evidence),
-        *_views(evidence, drawn, "gap", "best", "margins"),
-        *surface_blocks(evidence),
-        *class_blocks(evidence),
-        *_views(evidence, drawn, "confusions", "calibration"),
-        *_views(evidence, drawn, "overlap", "agreement", "conditions", "options", "cost", "ensembles"),
-        *_views(evidence, drawn, "laws"),
+        *_answers(evidence, drawn, "answer", "audit", "curve", "forecast", "plan"),
+        *_answers(evidence, drawn, "variants", "spread", "variance"),
+        *_answers(evidence, drawn, "courses", "surface", "gap", "best", "classes"),
+        *_answers(evidence, drawn, "confusions", "calibration", "margins"),
+        *_answers(evidence, drawn, "overlap", "agreement", "conditions", "options", "cost", "ensembles"),
+        *_answers(evidence, drawn, "laws"),
         Heading("Runs"),
         *_runs(evidence),
         Heading("Provenance"),
@@ -49,23 +43,9 @@ def contents(evidence: Evidence, page: Mapping[str, str]) -> list[Block]:
     ]
 
 
-def _views(evidence: Evidence, drawn: set[str], *names: str) -> Iterator[Block]:
+def _answers(evidence: Evidence, drawn: set[str], *names: str) -> Iterator[Block]:
     for name in names:
-        if name in QUESTIONS:
-            yield from answer_blocks(QUESTIONS[name].title, QUESTIONS[name].ask(evidence.record), drawn)
-        for view in evidence.views.get(name, ()):
-            yield from view_blocks(view)
-
-
-def _courses(evidence: Evidence) -> Iterator[Block]:
-    courses, metric = evidence.courses, evidence.analysis.metric
-    if courses is None or courses["evaluation"].max() in (None, 1):
-        return
-    yield Heading("Courses of training")
-    for group in courses.partition_by("variant", maintain_order=True):
-        variant = f"{group['variant'][0]}: " if group["variant"][0] else ""
-        caption = f"{variant}means over the runs of each train size; shaded: all runs of the largest."
-        yield Figure(courses_chart(group, metric), caption)
+        yield from answer_blocks(QUESTIONS[name].title, QUESTIONS[name].ask(evidence.record), drawn)
 
 
 def _runs(evidence: Evidence) -> Iterator[Block]:

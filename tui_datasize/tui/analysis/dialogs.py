@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from tui_datasize.tui.analysis.choice import experiment_names
@@ -23,10 +23,10 @@ def which_experiment(snapshot: Snapshot, current: str) -> ChooseDialog:
     return ChooseDialog("Experiment", choices, current)
 
 
-def which_page(current: int) -> ChooseDialog:
+def which_page(current: int, is_offered: Callable[[int], bool]) -> ChooseDialog:
     """Of the learning curve and the pages behind it, by number."""
     titles = [LEARNING_CURVE, *(page.title for page in PAGES)]
-    choices = [(str(index), title) for index, title in enumerate(titles)]
+    choices = [(str(index), title) for index, title in enumerate(titles) if is_offered(index)]
     return ChooseDialog("Show", choices, str(current))
 
 

@@ -264,13 +264,21 @@ class AnalysisPane(Pane, can_focus=True):
         )
 
     def action_page(self, step: int) -> None:
-        """The next page."""
-        self._turn_to(self._page + step)
+        """The next page that has anything to ask of these runs."""
+        following = (self._page + step * further for further in range(1, len(PAGES) + 2))
+        self._turn_to(next(page for page in following if self._is_offered(page)))
+
+    def _is_offered(self, page: int) -> bool:
+        number, runs = page % (len(PAGES) + 1), self._snapshot.runs
+        if not number or runs is None:
+            return True
+        return PAGES[number - 1].is_offered(runs.filter(runs["experiment"] == self._experiment))
 
     def action_choose_page(self) -> None:
         """Ask for the page."""
         self.app.push_screen(
-            which_page(self._page), lambda index: self._turn_to(int(index)) if index is not None else None
+            which_page(self._page, self._is_offered),
+            lambda index: self._turn_to(int(index)) if index is not None else None,
         )
 
     def action_metric(self) -> None:

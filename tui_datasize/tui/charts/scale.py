@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, isfinite, log10
 from typing import TypeAlias
 
@@ -105,7 +105,7 @@ def limits(values: Sequence[float], scale: Scale) -> Point:
 def ticks(low: float, high: float, scale: Scale, count: int) -> list[Tick]:
     """At most about `count` round ticks inside the drawn limits."""
     if scale.log:
-        return _log_ticks(low, high, count)
+        return _log_ticks(low, high, count) or _linear_ticks_on_log(low, high, count)
     return _linear_ticks(low, high, count)
 
 
@@ -156,6 +156,11 @@ def _log_ticks(low: float, high: float, count: int) -> list[Tick]:
             break
     thinned = chosen[:: max(1, ceil(len(chosen) / max(count, 1)))]
     return [Tick(log10(value), short_number(value)) for value in thinned]
+
+
+def _linear_ticks_on_log(low: float, high: float, count: int) -> list[Tick]:
+    """Round values of a range too narrow to hold any of a decade's steps."""
+    return [replace(t, position=log10(t.position)) for t in _linear_ticks(10**low, 10**high, count)]
 
 
 def short_number(value: float) -> str:

@@ -17,7 +17,10 @@ from tui_datasize.words import plural
 T = TypeVar("T")
 
 _SHADES = " ░▒▓█"
+_TOO_LONG = "▒"
 _WIDEST_CELL = 10
+_LEAST_WRITTEN = 3
+"""Columns of a cell that holds two digits and a gap; narrower ones hold no numbers."""
 
 
 def surface_chart(
@@ -37,7 +40,7 @@ def surface_chart(
         row_labels: One per row.
         column_labels: One per column; shown where there is room.
         values: `len(row_labels)` rows of `len(column_labels)` numbers; NaN where there is none.
-        digits: Behind the point, where a cell is wide enough for the number.
+        digits: Behind the point; fewer in a cell that is too narrow for them.
         width: Columns of the result.
         height: Rows of the result.
         palette: Colours; without colour, shades.
@@ -60,7 +63,8 @@ def surface_chart(
             middle = inner == cell_height // 2
             line = Text((label if middle else "").rjust(label_width - 1) + " ", style=palette.muted)
             for value in row[:shown_columns]:
-                line.append(*_cell(value, span, cell_width, digits if middle else None, palette))
+                text = _number(value, digits, cell_width) if middle else ""
+                line.append(*_cell(value, text, span, cell_width, palette))
             lines.append(line)
     if len(shown_rows) < len(rows):
         words = f"… {plural(len(rows) - len(shown_rows), 'more row')} in a higher window"
@@ -83,7 +87,7 @@ def overview(values: Sequence[Sequence[float]], *, width: int, height: int, pale
     for row in _stretched(values, height):
         line = Text()
         for value in _stretched(row, width):
-            line.append(*_cell(value, span, 1, None, palette))
+            line.append(*_cell(value, "", span, 1, palette))
         lines.append(line)
     return Text("\n").join(lines)
 
@@ -140,14 +144,19 @@ def _cell_width(row_labels: Sequence[str], columns: int, width: int) -> int:
     return min(_WIDEST_CELL, (width - label_width) // columns)
 
 
+def _number(value: float, digits: int, width: int) -> str:
+    """As many digits behind the point as a cell has room for; bars where not even the whole number fits."""
+    if not isfinite(value) or width < _LEAST_WRITTEN:
+        return ""
+    texts = (f"{value:z.{fewer}f}" for fewer in range(digits, -1, -1))
+    return next((text for text in texts if len(text) < width), _TOO_LONG * (width - 1))
+
+
 def _cell(
-    value: float, span: tuple[float, float], width: int, digits: int | None, palette: Palette
+    value: float, text: str, span: tuple[float, float], width: int, palette: Palette
 ) -> tuple[str, Style]:
     low, high = span
     share = (value - low) / (high - low) if high > low else 1.0
-    text = "" if digits is None or not isfinite(value) else f"{value:.{digits}f}"
     if palette.colourless and not text and isfinite(value):
-        text = _SHADES[round(share * (len(_SHADES) - 1))] * width
-    return (text if len(text) < width or palette.colourless else "").rjust(width)[:width], heat_style(
-        share, palette
-    )
+        return _SHADES[round(share * (len(_SHADES) - 1))] * width, heat_style(share, palette)
+    return text.rjust(width), heat_style(share, palette)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from rich.text import Text
 
-from tui_datasize.answers.answer import Answer
+from tui_datasize.answers.answer import Answer, Map
 from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.answers.catalogue import Entry
 from tui_datasize.tui.analysis.answer_lines import draw_told
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from tui_datasize.answers.record import Record
     from tui_datasize.experiments.spec import RunSpec
     from tui_datasize.runlog.reader import RunLog
-
-
-MOST_COMPARED = 40
-"""Runs of one size that are compared with each other; their pairs grow with the square."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,9 @@ Build: TypeAlias = Callable[[Request], Content]
 
 def answered(entry: Entry) -> Page:
     """A question of the catalogue as a page."""
-    return Page(entry.name, entry.title, lambda request: content_of(entry.ask(request.record)))
+    return Page(
+        entry.name, entry.title, lambda request: content_of(entry.ask(request.record)), entry.is_offered
+    )
 
 
 def content_of(answer: Answer) -> Content:
@@ -102,13 +100,19 @@ def content_of(answer: Answer) -> Content:
         return replace(only_words(answer.why_not), views=answer.views, proposed=answer.proposed)
     return Content(
         partial(draw_figures, answer.figures) if answer.figures else partial(draw_told, answer),
-        note=answer.about,
+        note=_note(answer),
         table=answer.rows,
         views=answer.views,
         sizes=answer.sizes,
         proposed=answer.proposed,
         answer=answer,
     )
+
+
+def _note(answer: Answer) -> str:
+    """What the numbers are of; the axes of a map do not say which metric it is of."""
+    first = answer.figures[0] if answer.figures else None
+    return f"{first.title} · {answer.about}" if isinstance(first, Map) else answer.about
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,34 +123,14 @@ class Page:
     title: str
     """Heading, and what the list of pages shows."""
     build: Build
+    is_offered: Callable[[pl.DataFrame], bool] = lambda _: True
+    """Whether there is anything to ask of the runs of an experiment, schema `RUNS`."""
 
 
-def only_words(text: str, lines: Sequence[str] = ()) -> Content:
+def only_words(text: str) -> Content:
     """A page that has nothing to draw, and says why."""
 
     def draw(width: int, height: int, palette: Palette) -> Text:
         return sentence(text, width, height, palette)
 
-    return Content(draw, lines)
-
-
-def numbers(values: Iterable[float | None], by: float = 1.0) -> list[float]:
-    """Values times a factor, NaN where there is none."""
-    return [float("nan") if value is None else value * by for value in values]
-
-
-def bounded(runs: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """The first runs of each size, for what takes every pair of them; words, where others are left out."""
-    kept = runs.group_by("train_size", maintain_order=True).head(MOST_COMPARED)
-    if kept.height == runs.height:
-        return runs, []
-    looked_at = f"{kept.height:,} of {runs.height:,}"
-    return kept, [f"Of each train size the first {MOST_COMPARED} runs are looked at: {looked_at}."]
-
-
-def largest_size(runs: pl.DataFrame) -> pl.DataFrame:
-    """The finished runs of the largest train size that has any."""
-    import polars as pl
-
-    size = pl.col("train_size")
-    return runs.filter(state="succeeded").filter(size == size.max())
+    return Content(draw)

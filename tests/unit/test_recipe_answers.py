@@ -1,0 +1,180 @@
+"""What is said of recipes: transfer conditions, swept options, training time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import polars as pl
+import pytest
+
+from tests.fakes import fake_spec, write_run
+from tests.unit.asking import ask
+from tests.unit.test_inside_runs import runs_of
+from tui_datasize.analysis.trade_offs import option_against_metric, swept_options
+from tui_datasize.answers.answer import Chart, Map
+from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.experiments.spec import ClassSplit, ModelSpec, OptimizerSpec, Transfer
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.reader import RunLog
+
+
+def transfers(project: ProjectPaths, halves: Sequence[str] = ("source",)) -> RunLog:
+    """Freezing 2 layers helps at 40 images and harms at 160, as much."""
+    gains = {40: 0.04, 160: -0.04}
+    conditions = {None: 0.0, 2: 1.0, 10: -0.5, "all": 0.5}
+    for half in halves:
+        for size, gain in gains.items():
+            for layers, share in conditions.items():
+                frozen = isinstance(layers, int)
+                source = Transfer("r", layers if frozen else None, frozen) if layers else None
+                spec = fake_spec(train_size=size, classes=ClassSplit(half), transfer=source)
+                write_run(project, spec, accuracy=0.5 + gain * share, tables=False)
+    return RunLog(project)
+
+
+def sentences(answer) -> list[str]:
+    return [sentence.text for sentence in answer.sentences]
+
+
+@pytest.mark.parametrize("halves", [["source"], ["source", "target"]])
+def test_transfer_conditions_are_an_axis_and_sizes_its_series(project, halves):
+    log = transfers(project, halves)
+    answer = ask(log, "conditions")
+    assert answer.headline == ("4.00 points better than training from scratch: S2T at 40 images gains most.")
+    # The description of the fakes' data has 10 classes: 80 images.
+    assert (
+        sentences(answer)[0]
+        == "Freezing 2 layers beats training from scratch until about 8 images per class."
+    )
+    chart, cells = answer.figures
+    assert isinstance(chart, Chart)
+    assert chart.x.names == ["S2T", "S10T", "base", "FTall"]
+    assert [line.name for line in chart.lines if line.name] == ["n 40", "n 160"]
+    assert isinstance(cells, Map)
+    assert cells.values == [pytest.approx([54, 48, 50, 52]), pytest.approx([46, 52, 50, 48])]
+    assert [type(figure) for figure in ask(log, "conditions", view=1).figures] == [Map, Chart]
+    best, every = (table.frame for table in answer.tables)
+    assert best.select("train_size", "condition").rows() == [(40, "S2T"), (160, "S10T")]
+    assert every.height == 8 * (len(halves) + (len(halves) == 2))
+
+
+def test_halves_of_different_numbers_of_classes_are_told_in_images(project):
+    log = transfers(project, ["source", "target"])
+    for path in project.runs.glob("*/*/dataset.json"):
+        if "target" in (path.parent / "spec.json").read_text():
+            document = json.loads(path.read_text())
+            short = {
+                key: value[:-1]
+                for key, value in document.items()
+                if isinstance(value, list) and len(value) == 10
+            }
+            path.write_text(json.dumps(document | short))
+    assert sentences(ask(log, "conditions"))[0].endswith("until about 80 images.")
+
+
+def test_without_runs_from_scratch_the_best_mean_is_told(project):
+    for layers, accuracy in ((1, 0.5), (2, 0.6)):
+        write_run(project, fake_spec(transfer=Transfer("r", layers, True)), accuracy=accuracy, tables=False)
+    answer = ask(RunLog(project), "conditions")
+    assert answer.headline == "60.00 % is the best mean: S2T at 40 images."
+    assert sentences(answer)[0] == "A gain needs runs of the same train size without transfer (base)."
+
+
+def test_runs_without_transfer_or_sweep_say_what_would_make_them_apply(project):
+    write_run(project, fake_spec(), tables=False)
+    log = RunLog(project)
+    assert "transfer = {" in ask(log, "conditions").why_not
+    assert "[experiments.NAME.sweep]" in ask(log, "options").why_not
+
+
+def test_what_some_runs_have_is_offered_of_those_alone(project):
+    write_run(project, fake_spec(), tables=False)
+    runs = RunLog(project).runs("digits")
+    of_some = [name for name, entry in QUESTIONS.items() if not entry.is_offered(runs)]
+    assert of_some == ["conditions", "options"]
+    transfers(project)
+    runs = RunLog(project).runs("digits")
+    assert all(entry.is_offered(runs) for entry in QUESTIONS.values())
+
+
+def swept(project: ProjectPaths) -> RunLog:
+    for depth in (20, 32, 44):
+        for rate in (0.1, 0.01):
+            for size in (40, 80):
+                spec = fake_spec(
+                    train_size=size,
+                    model=ModelSpec("resnet", {"depth": depth}),
+                    optimizer=OptimizerSpec(lr=rate),
+                )
+                write_run(project, spec, accuracy=depth / 100, tables=False)
+    return RunLog(project)
+
+
+def test_a_swept_option_is_an_axis(project):
+    log = swept(project)
+    variant = "model.depth=20 optimizer.lr=0.1"
+    answer = ask(log, "options", variant=variant)
+    assert answer.about == "optimizer.lr=0.1, mean over runs"
+    assert answer.views == 2
+    assert answer.headline == (
+        "optimizer.lr=0.1: 44.00 % with model.depth = 44 at 80 images, the best of 3 values; "
+        "20 is 24.00 points worse."
+    )
+    (chart,) = answer.figures
+    assert (chart.x.title, chart.x.is_log) == ("model.depth", False)
+    assert [line.name for line in chart.lines] == ["n 40", "n 80"]
+    assert chart.lines[0].x == [20, 32, 44]
+    assert ask(log, "options", variant=variant, view=1).about == "model.depth=20, mean over runs"
+
+
+def test_of_all_variants_every_option_is_told(project):
+    answer = ask(swept(project), "options")
+    best, every = (table.frame for table in answer.tables)
+    assert every["option"].unique().sort().to_list() == ["model.depth", "optimizer.lr"]
+    assert best.filter(option="model.depth")["label"].to_list() == ["44"] * 4
+    assert len(answer.figures) == 2 + 3
+
+
+def test_options_that_came_along_with_a_model_were_not_swept(project):
+    for model, accuracy in ((ModelSpec("mlp"), 0.5), (ModelSpec("cnn3"), 0.7)):
+        write_run(project, fake_spec(model=model), accuracy=accuracy, tables=False)
+    log = RunLog(project)
+    assert "hidden" in " ".join(log.runs("digits")["variant"])
+    assert swept_options(log.runs("digits")) == ("model.name",)
+    answer = ask(log, "options", variant=log.runs("digits")["variant"][0])
+    assert answer.headline == (
+        "70.00 % with model.name = cnn3 at 40 images, the best of 2 values; mlp is 20.00 points worse."
+    )
+    (figure,) = answer.figures
+    assert isinstance(figure, Map)
+    assert (figure.columns, figure.values) == (["cnn3", "mlp"], [pytest.approx([70, 50])])
+
+
+def test_an_option_of_one_model_beside_another_model_is_swept_within_the_one():
+    variants = ["model.hidden=16 model.name=mlp", "model.hidden=32 model.name=mlp", "model.name=cnn3"]
+    runs = runs_of([{"variant": v, "train_size": 10, "test_accuracy": 0.5} for v in variants])
+    assert swept_options(runs) == ("model.hidden", "model.name")
+    names = option_against_metric(runs, "test_accuracy", "model.name")
+    assert names.select("others", "label").rows() == [
+        ("", "cnn3"), ("model.hidden=16", "mlp"), ("model.hidden=32", "mlp"),
+    ]  # fmt: skip
+
+
+def test_defaults_of_two_models_that_share_an_option_are_no_sweep():
+    variants = ["model.dropout=0.0 model.name=cnn3", "model.dropout=0.5 model.name=cnn5"]
+    assert swept_options(pl.DataFrame({"variant": variants})) == ("model.name",)
+
+
+def test_what_is_best_for_its_time(project):
+    for size, accuracy in ((40, 0.6), (80, 0.5), (160, 0.7)):
+        write_run(project, fake_spec(train_size=size), accuracy=accuracy, tables=False)
+    log = RunLog(project)
+    answer = ask(log, "cost")
+    seconds = dict(answer.rows().select("train_size", "wall_s").iter_rows())
+    front, every = (table.frame for table in answer.tables)
+    assert every.height == 3
+    assert 160 in front["train_size"].to_list()
+    assert answer.headline.startswith(f"70.00 % in {seconds[160]:,.1f} s a run is the best mean: 160 images")
+    (chart,) = answer.figures
+    assert chart.lines[0].y == pytest.approx([60, 50, 70])

@@ -1,0 +1,156 @@
+"""Transfer conditions: what taking layers over from another run is worth, against training from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from tui_datasize.analysis.curve import Metric
+from tui_datasize.analysis.transfer_conditions import (
+    BASE,
+    BOTH,
+    Crossing,
+    crossings,
+    layer_order,
+    transfer_table,
+)
+from tui_datasize.answers.answer import (
+    Answer,
+    Axis,
+    Chart,
+    Column,
+    Figure,
+    Line,
+    Sentence,
+    Table,
+    does_not_apply,
+)
+from tui_datasize.answers.axes import SIZE_AND_RUNS, metric_axis
+from tui_datasize.answers.record import NO_RUN, Record, numbers
+from tui_datasize.answers.size_map import size_map
+from tui_datasize.words import plural
+
+_VIEWS = 2
+"""A line per target size, and a map of sizes and conditions."""
+_NO_TRANSFER = (
+    "No run of this experiment starts from the weights of another. "
+    'transfer = { from = "...", layers = 3, freeze = true } in experiments.toml makes one.'
+)
+_NO_BASE = "A gain needs runs of the same train size without transfer (base)."
+_CONDITIONS = "FT trains the layers taken over on; S1T, S2T, ... freeze so many of them."
+
+
+def is_offered(runs: pl.DataFrame) -> bool:
+    """Whether any run starts from the weights of another."""
+    return bool((runs["transfer"] != BASE).any())
+
+
+def ask(record: Record) -> Answer:
+    """The metric per condition and target size, its gain over base, and up to which size freezing helps."""
+    runs, metric = record.all_runs, record.metric
+    if not is_offered(runs):
+        return does_not_apply(_NO_TRANSFER)
+    table = transfer_table(runs, metric.name)
+    if table.is_empty():
+        return does_not_apply(NO_RUN)
+    # The mean over both directions stands last, where there is one.
+    direction = str(table["classes"].unique(maintain_order=True)[-1])
+    shown, per_half = table.filter(classes=direction), _classes_in(record, direction)
+    found = [crossing for crossing in crossings(table) if crossing.classes == direction]
+    figures: Sequence[Figure] = (_chart(layer_order(shown), metric), _map(layer_order(shown), metric))
+    return Answer(
+        _told(shown, metric),
+        [
+            *(Sentence(_crossing_told(crossing, per_half)) for crossing in found),
+            *([] if shown["gain"].is_not_null().any() else [Sentence(_NO_BASE)]),
+            Sentence(_CONDITIONS, "aside"),
+        ],
+        [
+            Table(_best(shown, metric), _columns("condition"), metric, "Best condition at each train size"),
+            Table(table, _columns("classes", "condition"), metric, "All conditions", is_detail=True),
+        ],
+        figures[:: -1 if record.asked.view % _VIEWS else 1],
+        direction if direction == BOTH else f"classes {direction}",
+        rows=lambda: table,
+        views=_VIEWS,
+    )
+
+
+def _columns(*texts: str) -> Sequence[Column]:
+    return [
+        *(Column(name, name, "text") for name in texts),
+        *SIZE_AND_RUNS,
+        Column("mean", "mean", "value"),
+        Column("se", "SE", "spread"),
+        Column("gain", "over base", "difference"),
+        Column("gain_se", "SE of it", "spread"),
+    ]
+
+
+def _classes_in(record: Record, direction: str) -> int | None:
+    """How many classes a target set has; None where that is unknown, or differs between the directions."""
+    runs = record.all_runs.filter(state="succeeded")
+    own = runs.filter(classes=direction)
+    # The mean over both directions is no direction of any run.
+    examples = (runs if own.is_empty() else own).unique("classes", keep="first", maintain_order=True)
+    counts = record.log.datasets(examples["run_id"]).group_by("run_id").len()["len"].unique()
+    return int(counts[0]) if len(counts) == 1 else None
+
+
+def _best(shown: pl.DataFrame, metric: Metric) -> pl.DataFrame:
+    ranked = shown.sort("mean", descending=metric.higher_is_better, maintain_order=True)
+    return ranked.group_by("train_size", maintain_order=True).first().sort("train_size")
+
+
+def _told(shown: pl.DataFrame, metric: Metric) -> str:
+    known = shown.drop_nulls("gain").sort("gain", descending=True, maintain_order=True)
+    if known.is_empty():
+        best = shown.sort("mean", descending=metric.higher_is_better, maintain_order=True).row(0, named=True)
+        value = metric.text(best["mean"])
+        return f"{value} is the best mean: {best['condition']} at {best['train_size']:,} images."
+    best = known.row(0, named=True)
+    place = f"{best['condition']} at {best['train_size']:,} images"
+    if best["gain"] > 0:
+        return f"{metric.difference(best['gain'])} better than training from scratch: {place} gains most."
+    return f"{metric.change(best['gain'])} over training from scratch at best, by {place}: none beats it."
+
+
+def _crossing_told(crossing: Crossing, classes: int | None) -> str:
+    subject = f"Freezing {plural(crossing.frozen_layers, 'layer')}"
+    if not crossing.helps_at:
+        return f"{subject} does not beat training from scratch at any size that was run."
+    if crossing.until is None:
+        largest = _size(crossing.helps_at[-1], classes)
+        return f"{subject} beats training from scratch up to the largest size, {largest}."
+    told = f"{subject} beats training from scratch until about {_size(crossing.until, classes)}"
+    return f"{told}." if crossing.is_steady else f"{told}, but not at every smaller size."
+
+
+def _size(train_size: float, classes: int | None) -> str:
+    return f"{train_size / classes:,.0f} images per class" if classes else f"{train_size:,.0f} images"
+
+
+def _chart(table: pl.DataFrame, metric: Metric) -> Chart:
+    names = table["condition"].unique(maintain_order=True).to_list()
+    groups = table.sort("train_size", maintain_order=True).partition_by("train_size", maintain_order=True)
+    lines = [one for ink, group in enumerate(groups) for one in _of_size(group, names, metric, ink)]
+    return Chart(
+        "a line per target size", Axis("transfer condition", names=names), metric_axis(metric), lines
+    )
+
+
+def _of_size(group: pl.DataFrame, names: Sequence[str], metric: Metric, ink: int) -> Iterator[Line]:
+    """A line through the numbers of frozen layers, and single marks for what has none."""
+    lines, marks = (
+        group.filter(group["frozen_layers"].is_not_null() == is_frozen) for is_frozen in (True, False)
+    )
+    label = f"n {group['train_size'][0]:,}"
+    for part, name, is_joined in ((marks, "" if lines.height else label, False), (lines, label, True)):
+        places = [float(names.index(condition)) for condition in part["condition"]]
+        if places:
+            yield Line(name, places, numbers(part["mean"], metric.scale), ink, is_joined=is_joined)
+
+
+def _map(table: pl.DataFrame, metric: Metric) -> Figure:
+    return size_map(f"{metric.heading} per condition and size", table, "condition", metric)

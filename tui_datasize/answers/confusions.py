@@ -1,0 +1,93 @@
+"""The confusion matrix of the largest train size, and its commonest confusions."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from tui_datasize.analysis.confusions import confusion_matrix, top_confusions
+from tui_datasize.analysis.curve import METRICS_OFFERED
+from tui_datasize.answers.answer import (
+    Answer,
+    Axis,
+    Bar,
+    Bars,
+    Column,
+    Map,
+    Sentence,
+    Table,
+    does_not_apply,
+)
+from tui_datasize.answers.axes import SIZE
+from tui_datasize.answers.record import NOT_RECORDED, Record, bounded, largest_size, named, per_variant
+
+_ALL = 10**9
+_MOST_DRAWN, _MOST_TOLD = 60, 12
+_ACCURACY = METRICS_OFFERED["test_accuracy"]
+_AXES = "Rows are the true classes, columns the predicted ones."
+
+
+def ask(record: Record) -> Answer:
+    """What share of each class is taken for which, summed over the runs of the largest train size."""
+    runs, left_out = bounded(largest_size(record.runs))
+    found = {variant: _confused(record, own) for variant, own in per_variant(runs)}
+    known = {variant: tables for variant, tables in found.items() if tables is not None}
+    if not known:
+        return does_not_apply(NOT_RECORDED)
+    first, *others = (named(variant, _told(table, runs)) for variant, (table, _) in known.items())
+    every = pl.concat([table for table, _ in known.values()])
+    columns = [
+        Column("class_name", "class", "text"),
+        Column("predicted_name", "taken for", "text"),
+        SIZE,
+        Column("images", "images"),
+        Column("share", "of the class", "share"),
+        Column("back", "the other way", "share"),
+        Column("n_runs", "in runs"),
+    ]
+    told = every.group_by("variant", maintain_order=True).head(_MOST_TOLD)
+    return Answer(
+        first,
+        [*(Sentence(text) for text in others), Sentence(_AXES, "aside"), *(Sentence(s) for s in left_out)],
+        [Table(told, columns, _ACCURACY, "Commonest confusions")],
+        [drawn for _, drawn in known.values()],
+        "all runs of the largest train size",
+        rows=lambda: every,
+    )
+
+
+def _confused(record: Record, runs: pl.DataFrame) -> tuple[pl.DataFrame, Map] | None:
+    """All confusions of one variant, and its matrix."""
+    counts = record.log.confusion(runs["run_id"])
+    if counts.is_empty():
+        return None
+    datasets = record.log.datasets(runs["run_id"])
+    table = top_confusions(runs, counts, datasets, _ALL)
+    labels, shares = confusion_matrix(counts)
+    names = dict(datasets.unique("label", keep="first").select("label", "class_name").iter_rows())
+    classes = [str(names.get(label, label)) for label in labels]
+    percent = [[100 * share for share in row] for row in shares.tolist()]
+    title = named(str(runs["variant"][0]), "confusion matrix, % of the true class")
+    return table, Map(title, "true", "predicted", classes, classes, percent, otherwise=_commonest(table))
+
+
+def _commonest(table: pl.DataFrame) -> Bars:
+    bars = [
+        Bar(
+            f"{row['class_name']} → {row['predicted_name']}",
+            row["images"],
+            f"{row['images']:,} {100 * row['share']:6.1f} %",
+        )
+        for row in table.head(_MOST_DRAWN).iter_rows(named=True)
+    ]
+    return Bars("commonest confusions", Axis("images"), bars, ("true → predicted", "images    share"))
+
+
+def _told(table: pl.DataFrame, runs: pl.DataFrame) -> str:
+    if table.is_empty():
+        largest = max(runs["train_size"].to_list())
+        return f"0 test images are taken for another class at {largest:,} images."
+    row = table.row(0, named=True)
+    return (
+        f"{100 * row['share']:.2f} % of {row['class_name']} are taken for {row['predicted_name']}, "
+        f"the commonest confusion at {row['train_size']:,} images."
+    )

@@ -1,0 +1,69 @@
+"""Ensembles of runs: accuracy of the mean of several runs' probabilities."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from tui_datasize.analysis.curve import METRICS_OFFERED
+from tui_datasize.analysis.ensembles import ensembles_table
+from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
+from tui_datasize.answers.axes import SIZE, SIZE_AXIS, share_axis
+from tui_datasize.answers.record import Record, bounded, named, numbers, per_variant
+
+_MEMBERS = (1, 2, 3, 5, 10, 20)
+"""Numbers of members that are told, besides that of all runs of a size; export has all."""
+_ACCURACY = METRICS_OFFERED["test_accuracy"]
+_NO_RUN = "An ensemble needs at least 2 runs of one train size that have succeeded."
+
+
+def ask(record: Record) -> Answer:
+    """Mean accuracy over sets of so many runs of one size, and of all of them together."""
+    runs, left_out = bounded(record.runs)
+    table = ensembles_table(runs, record.log.predictions, members=_MEMBERS)
+    known = table.drop_nulls("accuracy")
+    failures = table["ensemble_failure"].drop_nulls().unique().sort().to_list()
+    if known.is_empty():
+        return does_not_apply(failures[0] if failures else _NO_RUN)
+    together = known.filter(pl.col("members") == pl.col("n_runs"))
+    first, *others = (
+        named(variant, _told(rows.sort("train_size").row(-1, named=True)))
+        for variant, rows in per_variant(together)
+    )
+    columns = [
+        SIZE,
+        Column("members", "members"),
+        Column("n_ensembles", "sets"),
+        Column("accuracy", "accuracy", "value"),
+        Column("accuracy_min", "lowest", "value"),
+        Column("accuracy_max", "highest", "value"),
+        Column("gain", "over one", "difference"),
+    ]
+    whole = [column for column in columns if column.name in ("train_size", "members", "accuracy", "gain")]
+    return Answer(
+        first,
+        [Sentence(text) for text in (*others, *left_out, *failures)],
+        [
+            Table(together, whole, _ACCURACY, "All runs of a size together"),
+            Table(known, columns, _ACCURACY, "By number of members", is_detail=True),
+        ],
+        [_chart(variant, rows) for variant, rows in per_variant(known)],
+        "test split, mean over sets of members",
+        rows=lambda: ensembles_table(runs, record.log.predictions),
+    )
+
+
+def _told(row: dict[str, float]) -> str:
+    together = f"{row['members']} runs of {row['train_size']:,} images together"
+    return f"{_ACCURACY.text(row['accuracy'])} for {together}: {_ACCURACY.change(row['gain'])} over one run."
+
+
+def _chart(variant: str, table: pl.DataFrame) -> Chart:
+    ordered = table.sort("train_size", "members")
+    single = ordered.filter(members=1)
+    whole = ordered.filter(pl.col("members") == pl.col("n_runs"))
+    lines = [
+        Line("one run", single["train_size"].to_list(), numbers(single["accuracy"], 100), 0, "dot"),
+        Line("all together", whole["train_size"].to_list(), numbers(whole["accuracy"], 100), 1, "diamond"),
+    ]
+    title = named(variant, "one run, and all runs of a size together")
+    return Chart(title, SIZE_AXIS, share_axis("test accuracy"), lines)

@@ -1,0 +1,127 @@
+"""Metrics over train size and training: means over runs at each share of the training done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from tui_datasize.analysis.curve import METRICS_OFFERED, Metric
+from tui_datasize.analysis.training_views import CURVE_KEY
+from tui_datasize.analysis.training_views import surface as surface_table
+from tui_datasize.answers.answer import Answer, Map, Sentence, does_not_apply
+from tui_datasize.answers.record import NO_RUN, ONE_EVALUATION, Record, named, per_variant, split_and_score
+
+_SPLITS = ("test", "train")
+_SCORES = ("accuracy", "f1_macro", "loss")
+"""Those that the main study shows."""
+_AXES = "Rows are train sizes, columns shares of the training done."
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """One metric over train size and progress."""
+
+    metric: Metric
+    table: pl.DataFrame
+    """The frame of `surface`."""
+    is_gap: bool = False
+
+    @property
+    def title(self) -> str:
+        if self.is_gap:
+            return f"{self.metric.title}{', points' if self.metric.is_share else ''}"
+        return f"{self.metric.title}{', %' if self.metric.is_share else ''}"
+
+
+def ask(record: Record) -> Answer:
+    """All metrics of the evaluations; in further views one by one, and last training less test accuracy."""
+    metrics = record.metrics
+    every = [_of_metric(record, metrics, METRICS_OFFERED[name]) for name in _names(record)]
+    found = [one for one in every if one.table.height]
+    if not found:
+        return does_not_apply(NO_RUN)
+    if all(one.table["evaluation"].max() == 1 for one in found):
+        return does_not_apply(ONE_EVALUATION)
+    views = [*found, *_gap(found)]
+    view = record.asked.view % len(views)
+    first = views[view]
+    # Of several variants one map each is enough.
+    is_alone = view > 0 or first.table["variant"].n_unique() > 1
+    head, *others = (named(variant, _told(rows, first)) for variant, rows in per_variant(first.table))
+    return Answer(
+        head,
+        [*(Sentence(text) for text in others), Sentence(_AXES, "aside")],
+        figures=[
+            _map(variant, rows, one)
+            for one in ([first] if is_alone else found)
+            for variant, rows in per_variant(one.table)
+        ],
+        about="mean over runs",
+        rows=lambda: first.table,
+        views=len(views),
+    )
+
+
+def _names(record: Record) -> Sequence[str]:
+    """The metric in question, then the others of its split, then the same of the other split."""
+    split, score = record.split_and_score
+    scores = dict.fromkeys([*([score] if score else []), *_SCORES])
+    splits = dict.fromkeys([*([split] if split else []), *_SPLITS])
+    names = [f"{one}_{of}" for one in splits for of in scores]
+    return [name for name in names if name in METRICS_OFFERED]
+
+
+def _of_metric(record: Record, metrics: pl.DataFrame, metric: Metric) -> _Surface:
+    split, score = split_and_score(metric)
+    return _Surface(metric, surface_table(record.runs, metrics, score, split))
+
+
+def _gap(found: Sequence[_Surface]) -> list[_Surface]:
+    """Training less test accuracy, where both are known."""
+    sides = {one.metric.name: one for one in found}
+    train, test = sides.get("train_accuracy"), sides.get("test_accuracy")
+    if train is None or test is None:
+        return []
+    key = [*CURVE_KEY, "evaluation"]
+    both = train.table.join(test.table.select(*key, "mean"), on=key, suffix="_test", maintain_order="left")
+    table = both.with_columns(mean=both["mean"] - both["mean_test"]).drop("mean_test", "sd")
+    metric = Metric("gap", "Train - test accuracy", test.metric.is_share, higher_is_better=False)
+    return [_Surface(metric, table, is_gap=True)] if table.height else []
+
+
+def _told(rows: pl.DataFrame, surface: _Surface) -> str:
+    metric = surface.metric
+    ranked = rows.sort("mean", descending=metric.higher_is_better, maintain_order=True)
+    best, worst = (ranked.row(place, named=True) for place in (0, -1))
+    if surface.is_gap:
+        return f"{metric.change(worst['mean'])} is the widest gap, at {_place(worst)}."
+    title = metric.title.lower()
+    return (
+        f"{metric.text(best['mean'])} is the best mean {title}, at {_place(best)}; "
+        f"{metric.text(worst['mean'])} the worst, at {_place(worst)}."
+    )
+
+
+def _place(row: dict[str, float]) -> str:
+    return f"{row['train_size']:,} images after {100 * row['progress']:.0f} % of the training"
+
+
+def _map(variant: str, rows: pl.DataFrame, surface: _Surface) -> Map:
+    metric, at = surface.metric, pl.col("progress").round(3)
+    sizes = rows["train_size"].unique().sort().to_list()
+    shares = rows.select(at.unique().sort())["progress"].to_list()
+    cells = {(size, share): mean for size, share, mean in rows.select("train_size", at, "mean").iter_rows()}
+    return Map(
+        named(variant, surface.title),
+        "train size",
+        "share of the training done",
+        [f"{size:,}" for size in sizes],
+        [f"{100 * share:.0f} %" for share in shares],
+        [
+            [None if (mean := cells.get((size, share))) is None else metric.scale * mean for share in shares]
+            for size in sizes
+        ],
+        digits=1 if metric.is_share else 3,
+    )
