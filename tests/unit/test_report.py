@@ -268,7 +268,7 @@ def test_variants_have_charts_of_their_own(fake_project):
     assert {name for name, count in per_heading.items() if count == 2} >= {
         "Spread between runs", "Training curves", "Metrics over size and training", "Confusion matrix",
         "Learning curve of each class", "Training against test", "Best evaluation against the last",
-        "Margins of right and wrong answers", "Ensembles of runs",
+        "Margins of right and wrong answers",
     }  # fmt: skip
 
 
