@@ -230,11 +230,16 @@ async def test_the_app_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixtu
                 await turn_to(show, title)
             await show.press("i")
             await show.shows(f"╭─ {title}")
-            # Between the edges of the dialog, beside which the charts go on.
-            inside = re.findall(r"│([^│]*)│[^│\n]*$", show.text, flags=re.M)
-            said = " ".join(" ".join(inside).split())
-            assert " ".join(reference[title]["headline"].split()) in said, title
+            assert " ".join(reference[title]["headline"].split()) in in_dialog(show.text), title
             await show.press("escape")
+
+
+def in_dialog(text: str) -> str:
+    """What stands between the edges of the dialog, without what is seen beside it."""
+    lines = text.splitlines()
+    top = next(row for row, line in enumerate(lines) if "╭─" in line)
+    left, right = lines[top].index("╭─"), lines[top].index("╮")
+    return " ".join(" ".join(line[left + 1 : right] for line in lines[top + 1 :]).split())
 
 
 def finished(tmp_path: Path) -> Stage:

@@ -154,16 +154,16 @@ async def test_pages_are_turned_and_chosen_and_lead_back(busy: Stage):
             await show.press("p")
             await show.shows(page.title)
         await show.press("p")
-        await show.shows("Learning curve", "Fit")
+        await show.shows("Learning curve", "─ Answer")
         await show.press("w", "down", "enter")
         await show.shows(PAGES[0].title, "In words")
         await show.press("P")
-        await show.shows("Learning curve", "Fit")
+        await show.shows("Learning curve", "─ Answer")
 
 
 async def test_another_view_and_another_size_are_a_key_away(busy: Stage):
     async with busy.open(NARROW) as show:
-        await show.press("3", "p", "p", "p", "p", "p")
+        await show.press("3", *("p" * (1 + PAGES.index(page_named("courses")))))
         await show.shows("Training curves", "all runs of 80 images", "s switch")
         await show.press("n")
         await show.shows("all runs of 40 images")
