@@ -237,7 +237,7 @@ async def test_tab_and_experiment_are_restored(busy: Stage):
     async with busy.open() as show:
         await show.shows("Learning curve")
         await show.press("1")
-        await show.shows("▸ depth", "model.layers=1")
+        await show.shows("▸ depth", "layers=1")
 
 
 def test_a_spoilt_view_state_is_forgotten(busy: Stage):

@@ -50,7 +50,7 @@ async def test_an_experiment_under_the_cursor_is_listed(busy: Stage, monkeypatch
     async with busy.open() as show:
         await show.shows("digits     6/16", "draw 1", "depth       0/4")
         await show.press("down")
-        await show.shows("model.layers=1")
+        await show.shows("layers=1")
         await show.press("a")
         await show.shows("queue 4 runs")
 

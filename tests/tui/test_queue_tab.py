@@ -129,7 +129,7 @@ async def test_the_cursor_of_the_map_moves(busy: Stage):
 async def test_the_cursor_walks_through_all_variants(busy: Stage):
     async with busy.open(WIDE) as show:
         await show.press("down", "tab")
-        await show.shows("model.layers=1", "model.layers=2", "n 100 ·")
+        await show.shows("layers=1", "layers=2", "n 100 ·")
         await show.press("down", "down", "down", "space", "enter")
         await show.until(lambda: busy.queue.enqueued)
         (spec,) = busy.queue.enqueued[0]

@@ -185,7 +185,7 @@ def test_many_sizes_and_many_seeds_are_a_matter_of_seconds(tmp_path, monkeypatch
     complete = sweep._complete
     monkeypatch.setattr(sweep, "_complete", lambda spec: looked_at.append(spec) or complete(spec))
     labels = variant_labels(plan_runs(project.experiment("x"), project))
-    assert set(labels.values()) == {"optimizer.lr=0.1", "optimizer.lr=0.2"}
+    assert set(labels.values()) == {"lr=0.1", "lr=0.2"}
     assert len(labels) == 2_000
     assert len(looked_at) == 2
 

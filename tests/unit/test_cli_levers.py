@@ -230,15 +230,15 @@ def test_swept_variants_are_told_apart(project, capsys):
     project.experiments.write_text(PROJECT + sweep)
     assert main(["queue", "small", "--sizes", "40", "--seeds", "0", "--dry-run"]) == 0
     shown = [line.split("  ")[1] for line in capsys.readouterr().out.splitlines()]
-    assert shown == ["optimizer.lr=0.1", "optimizer.lr=0.01"]
+    assert shown == ["lr=0.1", "lr=0.01"]
     assert main(["queue", "small"]) == 0
     apply_all(project)
     capsys.readouterr()
     assert main(["status", "--experiment", "small"]) == 0
-    assert capsys.readouterr().out.count("optimizer.lr=0.1 ") == 4
+    assert capsys.readouterr().out.count("lr=0.1 ") == 4
     assert main(["status", "--json"]) == 0
     jobs = json.loads(capsys.readouterr().out)["jobs"]
-    assert Counter(job["variant"] for job in jobs) == {"optimizer.lr=0.1": 4, "optimizer.lr=0.01": 4}
+    assert Counter(job["variant"] for job in jobs) == {"lr=0.1": 4, "lr=0.01": 4}
 
 
 def test_who_has_the_slots_is_told(project, capsys, monkeypatch):

@@ -183,8 +183,8 @@ def test_variants_are_named_within_their_experiment(project):
     write_run(project, fake_spec("plain", budget=Budget("updates", 5), seed=1, train_size=80))
     runs = RunLog(project).runs()
     assert runs.filter(pl.col("experiment") == "swept")["variant"].to_list() == [
-        "model.hidden=16",
-        "model.hidden=32",
+        "hidden=16",
+        "hidden=32",
     ]
     assert set(runs.filter(pl.col("experiment") == "plain")["variant"]) == {""}
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-import polars as pl
 import pytest
 
 from tests.fakes import fake_spec, write_run
 from tests.unit.asking import ask
-from tests.unit.test_inside_runs import runs_of
 from tui_datasize.analysis.trade_offs import option_against_metric, swept_options
 from tui_datasize.answers.answer import Chart, Map
 from tui_datasize.answers.catalogue import QUESTIONS
@@ -113,26 +111,25 @@ def swept(project: ProjectPaths) -> RunLog:
 
 def test_a_swept_option_is_an_axis(project):
     log = swept(project)
-    variant = "model.depth=20 optimizer.lr=0.1"
+    variant = "depth=20 lr=0.1"
     answer = ask(log, "options", variant=variant)
-    assert answer.about == "optimizer.lr=0.1, mean over runs"
+    assert answer.about == "lr=0.1, mean over runs"
     assert answer.views == 2
     assert answer.headline == (
-        "optimizer.lr=0.1: 44.00 % with model.depth = 44 at 80 images, the best of 3 values; "
-        "20 is 24.00 points worse."
+        "lr=0.1: 44.00 % with depth = 44 at 80 images, the best of 3 values; 20 is 24.00 points worse."
     )
     (chart,) = answer.figures
-    assert (chart.x.title, chart.x.is_log) == ("model.depth", False)
+    assert (chart.x.title, chart.x.is_log) == ("depth", False)
     assert [line.name for line in chart.lines] == ["n 40", "n 80"]
     assert chart.lines[0].x == [20, 32, 44]
-    assert ask(log, "options", variant=variant, view=1).about == "model.depth=20, mean over runs"
+    assert ask(log, "options", variant=variant, view=1).about == "depth=20, mean over runs"
 
 
 def test_of_all_variants_every_option_is_told(project):
     answer = ask(swept(project), "options")
     best, every = (table.frame for table in answer.tables)
-    assert every["option"].unique().sort().to_list() == ["model.depth", "optimizer.lr"]
-    assert best.filter(option="model.depth")["label"].to_list() == ["44"] * 4
+    assert every["option"].unique().sort().to_list() == ["depth", "lr"]
+    assert best.filter(option="depth")["label"].to_list() == ["44"] * 4
     assert len(answer.figures) == 2 + 3
 
 
@@ -140,30 +137,29 @@ def test_options_that_came_along_with_a_model_were_not_swept(project):
     for model, accuracy in ((ModelSpec("mlp"), 0.5), (ModelSpec("cnn3"), 0.7)):
         write_run(project, fake_spec(model=model), accuracy=accuracy, tables=False)
     log = RunLog(project)
-    assert "hidden" in " ".join(log.runs("digits")["variant"])
-    assert swept_options(log.runs("digits")) == ("model.name",)
-    answer = ask(log, "options", variant=log.runs("digits")["variant"][0])
+    assert log.runs("digits")["variant"].to_list() == ["cnn3", "mlp"]
+    assert swept_options(log.runs("digits")) == ("model",)
+    answer = ask(log, "options", variant="mlp")
     assert answer.headline == (
-        "70.00 % with model.name = cnn3 at 40 images, the best of 2 values; mlp is 20.00 points worse."
+        "70.00 % with model = cnn3 at 40 images, the best of 2 values; mlp is 20.00 points worse."
     )
     (figure,) = answer.figures
     assert isinstance(figure, Map)
     assert (figure.columns, figure.values) == (["cnn3", "mlp"], [pytest.approx([70, 50])])
 
 
-def test_an_option_of_one_model_beside_another_model_is_swept_within_the_one():
-    variants = ["model.hidden=16 model.name=mlp", "model.hidden=32 model.name=mlp", "model.name=cnn3"]
-    runs = runs_of([{"variant": v, "train_size": 10, "test_accuracy": 0.5} for v in variants])
-    assert swept_options(runs) == ("model.hidden", "model.name")
-    names = option_against_metric(runs, "test_accuracy", "model.name")
+def test_an_option_of_one_model_beside_another_model_is_swept_within_the_one(project):
+    for model in (ModelSpec("mlp", {"hidden": 16}), ModelSpec("mlp", {"hidden": 32}), ModelSpec("cnn3")):
+        write_run(project, fake_spec(model=model), accuracy=0.5, tables=False)
+    runs = RunLog(project).runs("digits")
+    assert runs["variant"].to_list() == ["cnn3", "mlp hidden=16", "mlp hidden=32"]
+    assert swept_options(runs) == ("hidden", "model")
+    names = option_against_metric(runs, "test_accuracy", "model")
     assert names.select("others", "label").rows() == [
-        ("", "cnn3"), ("model.hidden=16", "mlp"), ("model.hidden=32", "mlp"),
-    ]  # fmt: skip
-
-
-def test_defaults_of_two_models_that_share_an_option_are_no_sweep():
-    variants = ["model.dropout=0.0 model.name=cnn3", "model.dropout=0.5 model.name=cnn5"]
-    assert swept_options(pl.DataFrame({"variant": variants})) == ("model.name",)
+        ("", "cnn3"),
+        ("hidden=16", "mlp"),
+        ("hidden=32", "mlp"),
+    ]
 
 
 def test_what_is_best_for_its_time(project):

@@ -93,7 +93,7 @@ def test_each_variant_has_a_curve_of_its_own(project):
         ):
             write_run(project, spec, accuracy=level + 0.02 * i)
     document = to_dict(analysis_of(RunLog(project)))
-    assert [variant["variant"] for variant in document["variants"]] == ["model.hidden=16", "model.hidden=32"]
+    assert [variant["variant"] for variant in document["variants"]] == ["hidden=16", "hidden=32"]
     first, second = document["variants"]
     assert document["slope"] == first["slope"]
     assert first["intercept"] < second["intercept"]

@@ -162,7 +162,7 @@ def test_filters(experiment):
 
 def test_variants_are_what_differs_beside_the_axes(experiment):
     specs = expand(experiment("sizes = [40, 80]\n[experiments.e.sweep]\n'model.hidden' = [64, 128]"), DIGITS)
-    assert set(variant_labels(specs).values()) == {"model.hidden=64", "model.hidden=128"}
+    assert set(variant_labels(specs).values()) == {"hidden=64", "hidden=128"}
     alone = [s for s in specs if not s.model.options]
     assert set(variant_labels(alone).values()) == {""}
     moved = replace(alone[0], dataset="mnist")

@@ -10,6 +10,7 @@ from types import MappingProxyType
 import polars as pl
 
 from tui_datasize.analysis.curve import metric_named, points
+from tui_datasize.experiments.sweep import AS_PUBLISHED
 from tui_datasize.runlog.schema import Schema
 
 COSTS: Schema = MappingProxyType(
@@ -49,6 +50,8 @@ agree in it form one series; `value` is null where the option is no number."""
 
 _PART = re.compile(r"(?:^|(?<=\s))([\w.-]+)=((?:\[.*?\]|\(.*?\)|\{.*?\}|.)*?)(?=\s+[\w.-]+=|\s*$)")
 """An option with its value, which goes on to the next option: values may hold spaces."""
+_MODEL = "model"
+"""The option whose value stands alone, before the others."""
 _NAME = ".name"
 """Ends an option that brings others along: those of the model, or of another part, that it names."""
 
@@ -94,11 +97,10 @@ def swept_options(runs: pl.DataFrame) -> tuple[str, ...]:
     Options that another one brings along, such as those that one model alone has, set variants apart too and
     were not swept: two variants differ in such an option only where they also differ in what brought it.
 
-    >>> runs = pl.DataFrame({"variant": ["model.hidden=64 model.name=mlp", "model.name=cnn3"]})
-    >>> swept_options(runs)
-    ('model.name',)
+    >>> swept_options(pl.DataFrame({"variant": ["mlp lr=0.1", "cnn3 lr=0.1", "cnn3 lr=1"]}))
+    ('lr', 'model')
     """
-    variants = [dict(_PART.findall(variant)) for variant in runs["variant"].unique()]
+    variants = [{name: value for name, value, *_ in _parts(variant)} for variant in runs["variant"].unique()]
     names = sorted({key for variant in variants for key in variant})
     return tuple(name for name in names if any(_is_swept(name, a, b) for a, b in combinations(variants, 2)))
 
@@ -128,7 +130,11 @@ def option_against_metric(runs: pl.DataFrame, metric: str, option: str) -> pl.Da
     metric_named(metric)
     swept = swept_options(runs)
     parts = [
-        (variant, dict(_PART.findall(variant)).get(option), rest_of_variant(variant, option, swept))
+        (
+            variant,
+            next((value for name, value, *_ in _parts(variant) if name == option), None),
+            rest_of_variant(variant, option, swept),
+        )
         for variant in runs["variant"].unique(maintain_order=True)
     ]
     schema = {"variant": pl.String, "label": pl.String, "others": pl.String}
@@ -161,14 +167,19 @@ def rest_of_variant(variant: str, option: str, options: Collection[str] | None =
     'optimizer.lr=0.1'
     >>> rest_of_variant("optimizer=SGD with momentum (0.9) lr=0.1", "lr")
     'optimizer=SGD with momentum (0.9)'
-    >>> rest_of_variant("model.hidden=64 model.name=mlp lr=0.1", "lr", ["lr", "model.name"])
-    'model.name=mlp'
+    >>> rest_of_variant("mlp hidden=64 lr=0.1", "lr", ["lr", "model"])
+    'mlp'
     """
-    parts = [
-        part
-        for part in _PART.finditer(variant)
-        if part[1] == option or (options is not None and part[1] not in options)
-    ]
-    for part in reversed(parts):
-        variant = variant[: part.start()] + variant[part.end() :]
+    for name, _, start, end in reversed(_parts(variant)):
+        if name == option or (options is not None and name not in options):
+            variant = variant[:start] + variant[end:]
     return " ".join(variant.split())
+
+
+def _parts(variant: str) -> list[tuple[str, str, int, int]]:
+    """The options of a label: name, value, and where they stand."""
+    found = [(part[1], part[2], part.start(), part.end()) for part in _PART.finditer(variant)]
+    start = len(AS_PUBLISHED) if variant.startswith(AS_PUBLISHED) else 0
+    end = found[0][2] if found else len(variant)
+    model = variant[start:end].strip()
+    return [(_MODEL, model, start, end), *found] if model else found

@@ -13,6 +13,7 @@ from tui_datasize.analysis.summary import CurveAnalysis
 from tui_datasize.answers import ahead
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE_AXIS, metric_axis
+from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import Record, numbers
 from tui_datasize.runlog.schema import Schema
@@ -62,6 +63,9 @@ _FIRST_VARIANTS = 4
 
 def ask(record: Record) -> Answer:
     """Now, the next doubling and the target, of the variant that is best now where there are several."""
+    conditions = QUESTIONS["conditions"]
+    if conditions.is_offered(record.runs) and (transfer := conditions.ask(record)).applies:
+        return transfer
     curves = record.curves
     if not curves:
         return does_not_apply(
@@ -120,7 +124,7 @@ def _ahead(curve: CurveAnalysis) -> Iterator[Sentence]:
 def _compared(best: CurveAnalysis, rest: list[CurveAnalysis]) -> tuple[str, list[Sentence]]:
     """The best variant first, the others as far as there is room for sentences."""
     variants = [best, *rest]
-    headline = f"{best.variant or 'the base'} is best of {len(variants)} variants. {ahead.now(best)}"
+    headline = f"{best.variant or 'The base'} is best of {len(variants)} variants at {ahead.now(best)}"
     told = [
         Sentence(f"{curve.variant or 'base'}: {text}", "good" if text is aim else "plain")
         for curve in variants[:_FIRST_VARIANTS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -21,6 +22,7 @@ from tui_datasize.experiments.spec import DEFAULT_EVALUATIONS, RunSpec, SubsetSp
 from tui_datasize.experiments.subsets import largest_imbalanced
 
 AS_PUBLISHED = "as published"
+_MODEL = "model.name"
 """The mark of runs that are measured or trained as a study's code did it, not as its text says."""
 
 _CELL = re.compile(r"-d(?P<draw>\d{1,19})-s(?P<seed>\d{1,19})-[0-9a-f]{8}$")
@@ -321,10 +323,12 @@ def select(
 def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
     """What sets runs of one experiment apart beside size, draw and seed; empty where nothing does.
 
+    Keys are written without their table where that leaves them apart, a model by its name alone. Options that
+    come along with a model, since no other has them or each has its own default, are no part of a label.
     Runs that repeat on purpose what a study's code did other than its text carry that mark always.
 
     Returns:
-        For each run id a label such as `model.dropout=0.5 optimizer.lr=0.01`.
+        For each run id a label such as `cnn3 lr=0.01`.
     """
     shapes: dict[Hashable, RunSpec] = {}
     shape_of: dict[str, Hashable] = {}
@@ -336,13 +340,38 @@ def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
     flat = {shape: dict(_flatten(_complete(spec))) for shape, spec in shapes.items()}
     keys = sorted({key for values in flat.values() for key in values} - set(_AXES))
     varying = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
+    if _MODEL in varying:
+        brought = {key for key in varying if key.startswith("model.") and _comes_along(key, flat.values())}
+        varying = [_MODEL, *(key for key in varying if key != _MODEL and key not in brought)]
+    names = _short_names(varying)
     labels = {
         shape: " ".join(
-            [*_marks(shapes[shape]), *(f"{key}={values[key]}" for key in varying if key in values)]
+            [*_marks(shapes[shape]), *(f"{names[key]}{values[key]}" for key in varying if key in values)]
         )
         for shape, values in flat.items()
     }
     return {run_id: labels[shape] for run_id, shape in shape_of.items()}
+
+
+def _comes_along(key: str, shapes: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the model's name alone decides an option: then nobody swept it."""
+    by_model: dict[str, set[str]] = {}
+    for values in shapes:
+        by_model.setdefault(str(values[_MODEL]), set()).add(repr(values.get(key)))
+    return key != _MODEL and all(len(found) == 1 for found in by_model.values())
+
+
+def _short_names(keys: Sequence[str]) -> Mapping[str, str]:
+    """What stands before the value of each key.
+
+    >>> _short_names(["model.name", "optimizer.lr", "schedule.name"])
+    {'model.name': '', 'optimizer.lr': 'lr=', 'schedule.name': 'schedule='}
+    """
+    short = {key: key.removesuffix(".name").rpartition(".")[2] for key in keys}
+    counts = Counter(short.values())
+    return {
+        key: "" if key == _MODEL else f"{name if counts[name] == 1 else key}=" for key, name in short.items()
+    }
 
 
 def _shape(spec: RunSpec) -> Hashable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -23,9 +22,6 @@ from tui_datasize.tui.widgets.text import fit, fit_end, number, plural
 _WIDE = 104
 _STATE_WIDTH = 12
 _LONGEST_NAME = 64
-
-_TABLE_OF_KEY = re.compile(r"\b[a-z_]+\.(?=[a-z0-9_]+=)")
-"""The table in front of a swept key: `optimizer.` of `optimizer.lr=0.01`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,12 +226,12 @@ class JobTable(RowList):
 def _name(row: JobRow) -> str:
     """The run id; in a swept experiment what sets the run apart, in place of its hash.
 
-    `letters-n750-d0-s101-3f9a2c1b` of variant `optimizer.lr=0.01` is `letters-n750-d0-s101 lr=0.01`.
+    `letters-n750-d0-s101-3f9a2c1b` of variant `lr=0.01` is `letters-n750-d0-s101 lr=0.01`.
     """
     if not row.variant:
         return row.run_id
     clear = row.run_id.rpartition("-")[0]
-    return f"{clear} {_TABLE_OF_KEY.sub('', row.variant)}"
+    return f"{clear} {row.variant}"
 
 
 def _remark(row: JobRow) -> str:
