@@ -57,7 +57,7 @@ QUESTIONS: Mapping[str, Entry] = MappingProxyType(
             Entry("forecast", "Beyond the largest size", is_brief=True),
             Entry("laws", "Laws"),
             Entry("plan", "Which runs to queue next"),
-            Entry("variants", "Variants compared", is_brief=True),
+            Entry("variants", "Variants compared", is_brief=True, is_for_some=True),
             Entry("spread", "Spread between runs", is_brief=True),
             Entry("variance", "Sources of the spread", is_brief=True),
             Entry("overlap", "Overlap of subset draws"),

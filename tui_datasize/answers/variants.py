@@ -21,6 +21,11 @@ _MOST_DRAWN = 12
 _BASE = "the base variant"
 
 
+def is_offered(runs: pl.DataFrame) -> bool:
+    """Whether there are several variants."""
+    return runs["variant"].n_unique() > 1
+
+
 def ask(record: Record) -> Answer:
     """The best variant and how far it is ahead; means of all variants and sizes; every pair as a detail."""
     metric = record.metric
