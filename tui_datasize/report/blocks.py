@@ -34,6 +34,8 @@ class Table:
     rows: Sequence[Sequence[str]]
     left: int = 1
     """Columns that are aligned to the left, from the first on; the others hold numbers."""
+    is_folded: bool = False
+    """Whether it is for specialists: a page shows it when it is asked to."""
 
 
 @dataclass(frozen=True)

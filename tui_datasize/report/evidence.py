@@ -11,7 +11,7 @@ import polars as pl
 from tui_datasize.analysis.audit import runs_to_read
 from tui_datasize.analysis.curve import metric_named
 from tui_datasize.analysis.question import Question
-from tui_datasize.analysis.summary import Analysis, analyse
+from tui_datasize.analysis.summary import Analysis
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.record import Record
 from tui_datasize.runlog.paths import RunPaths
@@ -51,7 +51,7 @@ def gather(log: RunLog, runs: pl.DataFrame, metric: str, question: Question) -> 
     record = Record(log, runs, offered, Asked(question.target, question.fit_from, question.delta))
     return Evidence(
         runs=runs,
-        analysis=analyse(runs, metric, record.overlaps, question),
+        analysis=record.analysis,
         datasets=log.datasets(runs_to_read(runs)[0]),
         provenance=tuple(document for document in documents if not isinstance(document, Problem)),
         record=record,

@@ -29,6 +29,7 @@ def answer_blocks(title: str, answer: Answer, drawn: set[str]) -> Iterator[Block
             yield Figure(figure, f"{figure.title[:1].upper()}{figure.title[1:]}: {answer.about}.")
     for table in answer.tables:
         texts = written(table)
-        yield Table(texts.title, texts.heads, texts.rows, left=texts.n_texts)
+        folded = table.is_detail
+        yield Table(texts.title, texts.heads, texts.rows, left=texts.n_texts, is_folded=folded)
         if texts.n_left_out:
             yield Words(f"{plural(texts.n_left_out, 'more row')} in `export`.")

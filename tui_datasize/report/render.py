@@ -21,9 +21,16 @@ table { border-collapse: collapse; margin: .8rem 0 1.2rem; font-variant-numeric:
 caption { text-align: left; font-weight: 600; padding: .2rem 0 }
 th, td { padding: .12rem .7rem .12rem 0; text-align: right; vertical-align: top; overflow-wrap: anywhere }
 th { border-bottom: 1px solid #999 } .l { text-align: left }
+td:not(.l) { white-space: nowrap }
+summary { cursor: pointer; font-weight: 600; padding: .3rem 0 }
 figure { margin: 1rem 0 } figure svg { max-width: 100%; height: auto } figcaption { color: #444 }
 .error { color: #a40000; font-weight: 600 } .warning { color: #8a5a00; font-weight: 600 }
 .note { color: #555; font-weight: 600 }
+@media (prefers-color-scheme: dark) {
+  body { color: #ddd; background: #16191d } figcaption, .note { color: #aaa }
+  .error { color: #ff8a80 } .warning { color: #f0b429 } h2 { border-color: #444 }
+}
+@media print { body { margin: 0; max-width: none } figure, table { break-inside: avoid } }
 """
 
 
@@ -52,13 +59,17 @@ def _html(block: Block) -> Iterator[str]:
             yield f"<p>{head}{escaped(text)}</p>"
         case Figure(chart, caption):
             yield f"<figure>\n{picture(chart)}\n<figcaption>{escaped(caption)}</figcaption>\n</figure>"
-        case Table(caption, columns, rows, left):
+        case Table(caption, columns, rows, left, is_folded):
+            if is_folded:
+                yield f"<details><summary>{escaped(caption or 'More')}</summary>"
             yield "<table>"
-            if caption:
+            if caption and not is_folded:
                 yield f"<caption>{escaped(caption)}</caption>"
             yield f"<thead>{_html_row(columns, 'th', left)}</thead>\n<tbody>"
             yield from (_html_row(row, "td", left) for row in rows)
             yield "</tbody>\n</table>"
+            if is_folded:
+                yield "</details>"
 
 
 def _html_row(cells: Sequence[str], tag: str, left: int) -> str:
