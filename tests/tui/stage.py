@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-from textual._wait import wait_for_idle
 from textual.pilot import Pilot
 
 from tests.fakes import write_run
@@ -26,7 +25,6 @@ from tui_datasize.tui.look.collect import Collector
 from tui_datasize.tui.look.record import ProjectRecord
 from tui_datasize.tui.look.snapshot import Interest, Snapshot
 
-MOST_IDLE_S = 0.1
 DEADLINE_S = 60.0
 NARROW = (80, 24)
 WIDE = (160, 48)
@@ -92,23 +90,13 @@ class Stage:
     async def open(self, size: tuple[int, int] = NARROW) -> AsyncIterator[Show]:
         """The app in a terminal, after its first look at the project."""
         app = self.app()
-        with (
-            # A line that fades would be gone before a loaded machine looks at it.
-            patch("tui_datasize.tui.widgets.status_line.SHOWN_S", 10 * DEADLINE_S),
-            # Textual waits up to a second, twice a key, for a processor that threads of the app keep busy.
-            patch("textual.app.wait_for_idle", _wait_for_idle),
-            patch("textual.pilot.wait_for_idle", _wait_for_idle),
-        ):
+        # A line that fades would be gone before a loaded machine looks at it.
+        with patch("tui_datasize.tui.widgets.status_line.SHOWN_S", 10 * DEADLINE_S):
             async with app.run_test(size=size) as pilot:
                 show = Show(app, pilot)
                 await show.until(lambda: app.snapshot.is_ready)
                 await show.settle()
                 yield show
-
-
-async def _wait_for_idle(min_sleep: float = 0.0) -> None:
-    """Textual's wait for an idle processor, in which tests that wait on conditions lose little."""
-    await wait_for_idle(min_sleep, MOST_IDLE_S)
 
 
 def look(stage: Stage) -> Snapshot:

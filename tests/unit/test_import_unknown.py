@@ -70,7 +70,7 @@ def test_rows_that_differ_in_a_column_of_curves_are_no_repeats(desk, capsys):
         in capsys.readouterr().err
     )
     assert desk.bring(file, "--variant", "model") == 0
-    assert [row[2] for row in desk.rows("variant")] == ["model.model=cnn"] * 2 + ["model.model=mlp"] * 2
+    assert [row[2] for row in desk.rows("variant")] == ["model=cnn"] * 2 + ["model=mlp"] * 2
     assert desk.bring(file, "--ignore", "model", experiment="pooled") == 0
     seeded = desk.file(
         "b.csv", "model,n,seed,acc\ncnn,500,0,0.7\nmlp,500,0,0.6\ncnn,2000,0,0.8\nmlp,2000,0,0.65\n"

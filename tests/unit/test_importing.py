@@ -92,7 +92,7 @@ def test_evaluations_of_a_run_become_its_course(desk):
         == 0
     )
     assert desk.rows("variant", "updates", "total_updates", "best_test_accuracy", "train_accuracy")[0] == (
-        40, 7, "model.opt=adam", 3, 3, 0.4, 0.9,
+        40, 7, "opt=adam", 3, 3, 0.4, 0.9,
     )  # fmt: skip
     course = RunLog(desk.project).metrics().filter(split="test").head(3)
     assert course.select("update", "epoch", "accuracy").rows() == [

@@ -90,7 +90,7 @@ def test_what_some_runs_have_is_offered_of_those_alone(project):
     write_run(project, fake_spec(), tables=False)
     runs = RunLog(project).runs("digits")
     of_some = [name for name, entry in QUESTIONS.items() if not entry.is_offered(runs)]
-    assert of_some == ["conditions", "options"]
+    assert of_some == ["variants", "conditions", "options"]
     transfers(project)
     runs = RunLog(project).runs("digits")
     assert all(entry.is_offered(runs) for entry in QUESTIONS.values())

@@ -158,7 +158,7 @@ def test_options_have_tables(project):
     text = write(project, "r.md")
     best, every = tables_of(text, "Swept options")
     assert [row[1] for row in best[1:]] == ["32"] * 6
-    assert every[1] == ["model.hidden", "16", "40", "1", "66.00"]
+    assert every[1] == ["hidden", "16", "40", "1", "66.00"]
     assert "Transfer conditions" not in text
 
 
