@@ -57,6 +57,15 @@ def test_two_sizes_answer_a_target_between_them_and_say_why_there_is_no_forecast
     assert "70 %: about 170 images, between your sizes 40 (62.5 %) and 640 (76.7 %)." in words
 
 
+def test_without_a_forecast_none_is_drawn(project):
+    for spec in fake_sweep(subset_seeds=[0]):
+        accuracy = 0.97 - 0.0001 * spec.train_size + spec.seed / 1e5
+        write_run(project, spec, accuracy=accuracy, tables=False)
+    found = answer(project, "answer")
+    assert "no forecast" in said(found)
+    assert "forecast" not in [line.name for line in found.figures[0].lines]
+
+
 def test_the_best_of_several_variants_comes_first(fake_project):
     for spec in fake_sweep(subset_seeds=[0], batch_size=16):
         write_run(fake_project, spec, accuracy=0.5 + spec.train_size / 4000, tables=False)

@@ -127,7 +127,7 @@ def _target(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> Iterator[L
 
 def _average(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> Iterator[Line]:
     known, scale = average_curve(curve, _LAW_POINTS), curve.metric.scale
-    if known is None:
+    if known is None or not beyond:
         return
     yield Line("forecast", known["train_size"].to_list(), numbers(known["value"], scale), "forecast")
     places = [point.train_size for point in beyond]

@@ -55,11 +55,6 @@ class Request:
         asked = replace(self.asked, variant=variant, view=self.view, size=self.size)
         return Record(self.log, self.all_runs, self.metric, asked, self.sweep)
 
-    @property
-    def metrics(self) -> pl.DataFrame:
-        """Schema `RUN_METRICS`, of `runs`."""
-        return self.log.metrics(self.runs["run_id"])
-
 
 @dataclass(frozen=True)
 class Content:
