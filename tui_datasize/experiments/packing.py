@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
+from hashlib import blake2b
 
 from tui_datasize.experiments.architectures import MODELS, all_options
 from tui_datasize.experiments.schedule import ScheduleSpec
@@ -69,7 +69,7 @@ def _digest(spec: RunSpec, *, has_free_length: bool) -> str:
         transfer=_without_source(spec.transfer),
     )
     canonical = json.dumps(shared.to_dict(), sort_keys=True)
-    return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
+    return blake2b(canonical.encode(), digest_size=8).hexdigest()
 
 
 def _in_full(model: ModelSpec) -> ModelSpec:

@@ -9,12 +9,12 @@ cannot use the slot after all, costs the others that moment and no more.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ class Turns:
 
     def __init__(self, directory: Path, project: Path) -> None:
         self._directory = directory / "waiting"
-        self._own = self._directory / hashlib.sha256(os.fsencode(project)).hexdigest()[:16]
+        self._own = self._directory / sha256(os.fsencode(project)).hexdigest()[:16]
         self._descriptor: int | None = None
         self._served_s = 0.0
         self._yields_since_s: float | None = None

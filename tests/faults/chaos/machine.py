@@ -17,7 +17,7 @@ from tests.disks import SmallDisk
 from tests.faults.chaos import disk
 from tests.faults.chaos.faults import TICK_S, Faults
 from tests.faults.chaos.plan import Report
-from tests.faults.chaos.processes import Kind, find_processes
+from tests.faults.chaos.processes import Kind, Process, find_processes
 from tui_datasize.jobs.slots import DIRECTORY_VARIABLE
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -99,7 +99,7 @@ class Machine:
     def limit(self) -> bool:
         """Let a scheduler or a preloader open no more files, or write none, for a moment."""
         process = self._faults.choose(self._random.choice((Kind.SCHEDULER, Kind.PRELOADER)))
-        if process is None:
+        if process is None or not self._has_begun(process):
             return False
         kind = self._random.choice(_LIMITS)
         with suppress(OSError):
@@ -108,6 +108,15 @@ class Machine:
             self._later(lambda: [_lift(pid) for pid in find_processes()])
             self._report.troubles["limits"] += 1
             return True
+        return False
+
+    def _has_begun(self, process: Process) -> bool:
+        """Whether a scheduler has its queue; before that Python tells what it cannot import, at length."""
+        locks = {str(project.scheduler_lock) for project in self._projects}
+        with suppress(OSError):
+            return process.kind is not Kind.SCHEDULER or any(
+                str(file.readlink()) in locks for file in Path(f"/proc/{process.pid}/fd").iterdir()
+            )
         return False
 
     def fill_disk(self) -> bool:
@@ -128,7 +137,7 @@ class Machine:
         with suppress(OSError, sqlite3.Error):
             if file == project.queue:
                 connection = hold.enter_context(
-                    closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True))
+                    closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=0))
                 )
                 connection.execute("BEGIN IMMEDIATE")
             else:

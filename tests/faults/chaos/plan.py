@@ -17,8 +17,8 @@ class Plan:
     seed: int
     jobs: int = 300
     limit_s: float = 20.0
-    """Seconds after which the faults end, however many jobs are left; longer on a busy machine, and up to
-    twice as long where hardly a worker has come late or some kind of process was not killed."""
+    """Seconds after which the faults end, however many jobs are left; longer on a busy machine, up to twice
+    as long where hardly a worker has come late, a minute longer where some kind of process was not killed."""
     mutant: str = ""
     """What is broken on purpose, one of `MUTANTS`; empty for nothing."""
     app: bool = False

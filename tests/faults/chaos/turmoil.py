@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,8 @@ _START_S = 1.0
 _SLOWEST = 4.0
 KILLED = (Kind.SCHEDULER, Kind.WORKER, Kind.PRELOADER, Kind.CLIENT)
 """Of each of these a round waits for a kill beyond its time, too."""
+_LACKING_S = 60.0
+"""How much longer than planned a round waits for them, and for a power cut."""
 _COUNT_INTERVAL_S = 0.5
 _RETRY_S = 0.1
 SITE = Path(__file__).parent / "site"
@@ -84,6 +87,9 @@ class Turmoil:
         self._faults = faults = Faults(self._lab.client, self._random, self.report, root)
         projects = (self._lab.project, second.project)
         self._machine = machine = Machine(faults, self._random, self.report, projects, self._ledger, disk)
+        self._owner = ThreadPoolExecutor(1)
+        """Whoever asks the queues for something, and may wait for what only this thread brings to an end."""
+        self._errand: Future[bool] | None = None
         self._actions: Mapping[Callable[[], bool], float] = {
             partial(faults.kill, Kind.WORKER): 0.2,
             partial(faults.kill, Kind.SCHEDULER): 2.0,
@@ -95,10 +101,10 @@ class Turmoil:
             partial(faults.pause, Kind.PRELOADER): 4.0,
             partial(faults.pause, Kind.SCHEDULER): 4.0,
             self._start_rival: 2.0,
-            self._undrain: 3.0,
-            self._second.tend: 3.0,
-            self._copy.make: 6.0,
-            machine.cut_power: 8.0,
+            partial(self._ask_for, self._undrain): 3.0,
+            partial(self._ask_for, self._second.tend): 3.0,
+            partial(self._ask_for, self._copy.make): 6.0,
+            self._cut_power: 8.0,
             machine.limit: 2.5,
             machine.fill_disk: 3.0,
             machine.seize: 1.5,
@@ -132,6 +138,7 @@ class Turmoil:
         finally:
             self._machine.end()
             self._faults.close()
+            self._owner.shutdown()
             self._lab.close()
             os.environ.clear()
             os.environ.update(around)
@@ -163,9 +170,9 @@ class Turmoil:
             for action, mean_s in self._actions.items()
         }
         count_at_s = 0.0
-        while (now_s := time.monotonic()) < until_s + limit_s * self._is_short_of_faults():
+        while (now_s := time.monotonic()) < until_s + self._more_s(limit_s):
             if now_s >= count_at_s:
-                if self._unfinished() <= self._plan.jobs // 10 and not self._is_short_of_faults():
+                if self._unfinished() <= self._plan.jobs // 10 and not self._more_s(limit_s):
                     break
                 count_at_s = now_s + _COUNT_INTERVAL_S
             self._keep_clients()
@@ -179,9 +186,31 @@ class Turmoil:
                 due_s[action] = self._next_s(self._actions[action] if was_done else _RETRY_S)
             time.sleep(TICK_S)
 
-    def _is_short_of_faults(self) -> bool:
-        killed, late = self.report.kills, self._plan.late
-        return self.report.late < late or not self.report.cuts or not all(killed[kind] for kind in KILLED)
+    def _more_s(self, limit_s: float) -> float:
+        """How much longer than planned the faults go on, for those that there were none of yet."""
+        if not self.report.cuts or not all(self.report.kills[kind] for kind in KILLED):
+            return _LACKING_S
+        return limit_s * (self.report.late < self._plan.late)
+
+    def _ask_for(self, errand: Callable[[], bool]) -> bool:
+        """Have the owner of the queues do something, unless he still waits for the last."""
+        if self._is_waited_for():
+            return False
+        self._end_errand()
+        self._errand = self._owner.submit(errand)
+        return True
+
+    def _end_errand(self) -> None:
+        """Wait for it, and raise what it raised."""
+        if self._errand:
+            self._errand.result()
+
+    def _is_waited_for(self) -> bool:
+        return self._errand is not None and not self._errand.done()
+
+    def _cut_power(self) -> bool:
+        # The owner is a thread of this process, which no cut ends: what he writes would be half kept.
+        return not self._is_waited_for() and self._machine.cut_power()
 
     def _next_s(self, mean_s: float) -> float:
         return time.monotonic() + self._faults.pace * self._random.expovariate(1 / mean_s)
@@ -244,6 +273,7 @@ class Turmoil:
             self._lab.kill(process)
         self._faults.end()
         self._machine.end()
+        self._end_errand()
         self._copy.lab.client.stop_scheduler()
         client = self._lab.client
         known = {job.run_id for job in client.jobs()}
