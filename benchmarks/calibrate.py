@@ -1,4 +1,4 @@
-"""Make the calibration table of the bands, `tui_datasize/analysis/calibration.json`, from public curves.
+"""Make the calibration table of the bands, `tui_datasize/stats/calibration.json`, from public curves.
 
 `python -m benchmarks.calibrate LEARNING_CURVES.parquet [-o FILE]`. Each curve is cut at a half, a quarter and
 an eighth of its largest train size, in several lengths; the default answer is fitted to what is left and
@@ -21,11 +21,11 @@ import numpy as np
 import polars as pl
 
 from benchmarks.public_curves import PublicCurve, read_curves, spread_over_processes
-from tui_datasize.analysis import calibration
-from tui_datasize.analysis.averaging import LEAST_ERROR, Average, FittedLaws, fit_laws
-from tui_datasize.analysis.calibration import FACTORS, LEVEL, Calibration, Cell, band_scale
-from tui_datasize.analysis.laws import Floats
-from tui_datasize.analysis.shape import describe_shape
+from tui_datasize.stats import calibration
+from tui_datasize.stats.averaging import LEAST_ERROR, Average, FittedLaws, fit_laws
+from tui_datasize.stats.calibration import FACTORS, LEVEL, Calibration, Cell, band_scale
+from tui_datasize.stats.laws import Floats
+from tui_datasize.stats.shape import describe_shape
 
 LEAST_ILL_SHAPED = 50
 """Of fewer curves no coverage is written down: it would be known to ten points at best."""

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.public_curves import PublicCurve, read_curves, spread_over_processes
-from tui_datasize.analysis.design import LAW, Counts, Design
-from tui_datasize.analysis.fitting import LawFit, curve_points, fit_law
-from tui_datasize.analysis.laws import LAWS, Floats
-from tui_datasize.analysis.noise import Noise
-from tui_datasize.analysis.planner import allocate, design_of
-from tui_datasize.analysis.question import CHECK_SHARE
+from tui_datasize.stats.design import LAW, Counts, Design
+from tui_datasize.stats.fitting import LawFit, curve_points, fit_law
+from tui_datasize.stats.laws import LAWS, Floats
+from tui_datasize.stats.noise import Noise
+from tui_datasize.stats.planner import allocate, design_of
+from tui_datasize.stats.question import CHECK_SHARE
 
 N_SIZES, N_SEEDS, RANGE, AHEAD = 11, 10, 16, 4
 PILOT = {0: 2, 3: 1, 7: 1, 10: 2}

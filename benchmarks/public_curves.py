@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 import polars as pl
 
-from tui_datasize.analysis.laws import Floats
+from tui_datasize.stats.laws import Floats
 
 LEAST_SIZE = 32
 LEAST_LARGEST = 2000

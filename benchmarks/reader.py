@@ -16,9 +16,9 @@ from pathlib import Path
 from statistics import median
 
 from tests.fakes import fake_spec, write_run
-from tui_datasize.analysis.summary import analyse
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.stats.summary import analyse
 
 SIZES = (100, 1_000, 10_000)
 REPEATS = 5

@@ -41,7 +41,7 @@ def test_help_loads_nothing_heavy():
         ("import tui_datasize.training.worker", ("textual", "plotext", *TORCH)),
         ("import tui_datasize.runlog.claim", HEAVY),
         ("import tui_datasize.experiments.load", tuple(m for m in HEAVY if m != "numpy")),
-        ("import tui_datasize.analysis.fits, tui_datasize.analysis.overlap", ("textual", "plotext", *TORCH)),
+        ("import tui_datasize.stats.fits, tui_datasize.stats.overlap", ("textual", "plotext", *TORCH)),
     ],
 )
 def test_an_entry_point_loads_no_more_than_its_room_allows(code, forbidden):

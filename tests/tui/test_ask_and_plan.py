@@ -9,10 +9,10 @@ import pytest
 from tests.fakes import write_run
 from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Stage, empty_stage
-from tui_datasize.analysis.curve import metric_named
 from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.errors import ConfigError
 from tui_datasize.jobs.state import JobState
+from tui_datasize.stats.curve import metric_named
 from tui_datasize.tui.analysis.asked import FIELDS, asked_as_written, read_asked
 
 ACCURACY, LOSS = metric_named("test_accuracy"), metric_named("test_loss")

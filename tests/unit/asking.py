@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tui_datasize.analysis.curve import metric_named
 from tui_datasize.answers.answer import Answer
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.record import Record
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.stats.curve import metric_named
 
 
 def ask(

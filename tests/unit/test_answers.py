@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.fakes import fake_spec, fake_sweep, write_run
-from tui_datasize.analysis.curve import METRICS_OFFERED, metric_named
 from tui_datasize.answers.answer import Answer
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.catalogue import QUESTIONS
@@ -13,6 +12,7 @@ from tui_datasize.answers.record import Record
 from tui_datasize.cli.dispatch import main
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.stats.curve import METRICS_OFFERED, metric_named
 
 
 def answer(project: ProjectPaths, name: str, metric: str = "test_accuracy", **asked: object) -> Answer:

@@ -9,8 +9,6 @@ import tracemalloc
 
 import pytest
 
-from tui_datasize.analysis.curve import metric_named
-from tui_datasize.analysis.question import PlanQuestion, Question, read_delta, read_target
 from tui_datasize.cli import doctor
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.parser import build_parser
@@ -22,6 +20,8 @@ from tui_datasize.experiments.load import device_settings, load_project, notify_
 from tui_datasize.experiments.sweep import plan_runs, train_sizes, variant_labels
 from tui_datasize.jobs import device_file
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.stats.curve import metric_named
+from tui_datasize.stats.question import PlanQuestion, Question, read_delta, read_target
 from tui_datasize.tui.analysis.asked import read_asked
 
 BASE = {

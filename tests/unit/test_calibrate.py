@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import calibrate
 from benchmarks.public_curves import read_curves
-from tui_datasize.analysis.calibration import LEVEL, calibration_from
+from tui_datasize.stats.calibration import LEVEL, calibration_from
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from scipy import stats
 from statsmodels.formula.api import ols
 
 from tests.unit.record_desk import record_of, said
-from tui_datasize.analysis.clusters import SizeRuns, find_clusters, independent, within_draws
-from tui_datasize.analysis.curve import learning_curve, moderated_stderrs
-from tui_datasize.analysis.design import Design
-from tui_datasize.analysis.fits import lack_of_fit
-from tui_datasize.analysis.group_tests import anova, welch_anova
-from tui_datasize.analysis.groups import compare_sizes
-from tui_datasize.analysis.noise import noise_of
 from tui_datasize.answers import spread
+from tui_datasize.stats.clusters import SizeRuns, find_clusters, independent, within_draws
+from tui_datasize.stats.curve import learning_curve, moderated_stderrs
+from tui_datasize.stats.design import Design
+from tui_datasize.stats.fits import lack_of_fit
+from tui_datasize.stats.group_tests import anova, welch_anova
+from tui_datasize.stats.groups import compare_sizes
+from tui_datasize.stats.noise import noise_of
 
 SIZES = (100, 200, 400, 800)
 

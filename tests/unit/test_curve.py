@@ -8,9 +8,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.fakes import fake_spec, write_run
-from tui_datasize.analysis.averaging import FittedLaws
-from tui_datasize.analysis.clusters import PRIOR_DEGREES
-from tui_datasize.analysis.curve import (
+from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.spec import ModelSpec
+from tui_datasize.runlog.reader import RunLog
+from tui_datasize.runlog.schema import RUNS
+from tui_datasize.stats.averaging import FittedLaws
+from tui_datasize.stats.clusters import PRIOR_DEGREES
+from tui_datasize.stats.curve import (
     CURVE,
     METRICS_OFFERED,
     learning_curve,
@@ -18,11 +22,7 @@ from tui_datasize.analysis.curve import (
     moderated_stderrs,
     points,
 )
-from tui_datasize.analysis.summary import analyse_curves
-from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.spec import ModelSpec
-from tui_datasize.runlog.reader import RunLog
-from tui_datasize.runlog.schema import RUNS
+from tui_datasize.stats.summary import analyse_curves
 
 
 def runs_frame(values, *, train_size=40, state="succeeded", variant="") -> pl.DataFrame:

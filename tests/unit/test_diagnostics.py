@@ -8,8 +8,8 @@ import statsmodels.api as sm
 from statsmodels.stats.stattools import durbin_watson, jarque_bera, omni_normtest
 
 from tests.unit.test_fits import STUDY_SIZES, random_runs
-from tui_datasize.analysis.diagnostics import Diagnostics, diagnose
-from tui_datasize.analysis.fits import FitFailure, LogLinearFit, fit_log_linear
+from tui_datasize.stats.diagnostics import Diagnostics, diagnose
+from tui_datasize.stats.fits import FitFailure, LogLinearFit, fit_log_linear
 
 # A fixed sweep of eleven sizes: means over seeds and their standard errors.
 MEANS = np.array([0.770, 0.781, 0.790, 0.801, 0.818, 0.833, 0.829, 0.851, 0.861, 0.893, 0.884])

@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 from tests.fakes import fake_spec, write_run
-from tui_datasize.analysis.ensembles import (
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.reader import RunLog
+from tui_datasize.stats.ensembles import (
     ENSEMBLES,
     EnsembleFailure,
     Members,
@@ -18,8 +20,6 @@ from tui_datasize.analysis.ensembles import (
     ensembles_table,
     gather_members,
 )
-from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.runlog.reader import RunLog
 
 CLASSES = 5
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui_datasize.analysis.eta import Kind, Paces, Work, forecast, latest
+from tui_datasize.stats.eta import Kind, Paces, Work, forecast, latest
 
 
 def work(run_id: str = "r", **changes) -> Work:

@@ -6,18 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tui_datasize.analysis.averaging import FittedLaws, fit_laws
-from tui_datasize.analysis.calibration import (
+from tui_datasize.stats.averaging import FittedLaws, fit_laws
+from tui_datasize.stats.calibration import (
     Calibration,
     Cell,
     band_scale,
     error_band,
     shipped_calibration,
 )
-from tui_datasize.analysis.curve import metric_named
-from tui_datasize.analysis.extrapolate import Outlook, band_at, look_ahead
-from tui_datasize.analysis.fits import FitFailure
-from tui_datasize.analysis.laws import Loss
+from tui_datasize.stats.curve import metric_named
+from tui_datasize.stats.extrapolate import Outlook, band_at, look_ahead
+from tui_datasize.stats.fits import FitFailure
+from tui_datasize.stats.laws import Loss
 
 ACCURACY, LOSS = metric_named("test_accuracy"), metric_named("test_loss")
 SIZES = np.array([50, 100, 200, 400, 800, 1600, 3200])

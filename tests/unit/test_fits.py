@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from statsmodels.stats.anova import anova_lm
 
-from tui_datasize.analysis.fits import FitFailure, LogLinearFit, fit_log_linear, lack_of_fit
+from tui_datasize.stats.fits import FitFailure, LogLinearFit, fit_log_linear, lack_of_fit
 
 STUDY_SIZES = np.array([750, 800, 1000, 1200, 1500, 2000, 2400, 3000, 4000, 6000, 12000])
 TOLERANCE = 1e-10

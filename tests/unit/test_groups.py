@@ -18,9 +18,10 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.oneway import anova_oneway
 
 from tests.unit.record_desk import record_of, said
-from tui_datasize.analysis.boxes import best_values, box_table
-from tui_datasize.analysis.fits import FitFailure
-from tui_datasize.analysis.group_tests import (
+from tui_datasize.answers import spread, variants
+from tui_datasize.stats.boxes import best_values, box_table
+from tui_datasize.stats.fits import FitFailure
+from tui_datasize.stats.group_tests import (
     GroupTest,
     anova,
     brown_forsythe,
@@ -32,11 +33,10 @@ from tui_datasize.analysis.group_tests import (
     two_way,
     welch_anova,
 )
-from tui_datasize.analysis.groups import compare_sizes, compare_variants, seed_table
-from tui_datasize.analysis.groups_table import groups_table
-from tui_datasize.analysis.pairwise import holm, mean_difference, welch_t
-from tui_datasize.analysis.spread import SpreadLaw, breusch_pagan, spread_law
-from tui_datasize.answers import spread, variants
+from tui_datasize.stats.groups import compare_sizes, compare_variants, seed_table
+from tui_datasize.stats.groups_table import groups_table
+from tui_datasize.stats.pairwise import holm, mean_difference, welch_t
+from tui_datasize.stats.spread import SpreadLaw, breusch_pagan, spread_law
 
 SIZES = (40, 80, 160, 320)
 

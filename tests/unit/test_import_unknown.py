@@ -13,10 +13,10 @@ import json
 import pytest
 
 from tests.unit.import_desk import event_file
-from tui_datasize.analysis.curve import points
-from tui_datasize.analysis.groups import seed_table
 from tui_datasize.cli.dispatch import main
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.stats.curve import points
+from tui_datasize.stats.groups import seed_table
 
 REPEATS = [(500, 0, 0.71), (500, 1, 0.72), (2000, 0, 0.81), (2000, 1, 0.82)]
 

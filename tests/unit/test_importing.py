@@ -13,7 +13,6 @@ import pytest
 
 from tests.fakes import fake_spec, write_run
 from tests.unit.import_desk import event_file, message, record
-from tui_datasize.analysis.summary import analyse
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import RunSpec
@@ -22,6 +21,7 @@ from tui_datasize.jobs.rebuild import repair
 from tui_datasize.runlog.importing import delimited, events, into_project, readers, staged
 from tui_datasize.runlog.importing.events import masked_crc
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.stats.summary import analyse
 
 SIZES = [750, 800, 1000, 1200, 1500, 2000, 2400, 3000, 4000, 6000, 12000]
 

@@ -10,20 +10,20 @@ import pytest
 from scipy import stats
 
 from tests.fakes import fake_spec, write_run
-from tui_datasize.analysis import agreement, per_class, reliability, training_views
-from tui_datasize.analysis.confusions import CONFUSIONS, confusion_matrix, top_confusions
-from tui_datasize.analysis.overlap import find_draws, find_overlaps
-from tui_datasize.analysis.trade_offs import (
+from tui_datasize.answers.agreement import relations
+from tui_datasize.errors import ConfigError
+from tui_datasize.runlog.reader import RunLog
+from tui_datasize.runlog.schema import PREDICTIONS, RUNS
+from tui_datasize.stats import agreement, per_class, reliability, training_views
+from tui_datasize.stats.confusions import CONFUSIONS, confusion_matrix, top_confusions
+from tui_datasize.stats.overlap import find_draws, find_overlaps
+from tui_datasize.stats.trade_offs import (
     cost_against_metric,
     option_against_metric,
     rest_of_variant,
     swept_options,
 )
-from tui_datasize.analysis.transfer_conditions import BOTH, crossings, transfer_table
-from tui_datasize.answers.agreement import relations
-from tui_datasize.errors import ConfigError
-from tui_datasize.runlog.reader import RunLog
-from tui_datasize.runlog.schema import PREDICTIONS, RUNS
+from tui_datasize.stats.transfer_conditions import BOTH, crossings, transfer_table
 
 
 def runs_of(rows) -> pl.DataFrame:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq, least_squares, nnls
 from statsmodels.tools.eval_measures import aicc_sigma
 
-from tui_datasize.analysis.averaging import Average, FittedLaws, default_answer, fit_laws
-from tui_datasize.analysis.curve import METRICS_OFFERED, metric_named
-from tui_datasize.analysis.fits import FitFailure
-from tui_datasize.analysis.fitting import CurvePoints, LawFit, curve_points, fit_law
-from tui_datasize.analysis.laws import LAWS, Loss, flipped, loss_of
+from tui_datasize.stats.averaging import Average, FittedLaws, default_answer, fit_laws
+from tui_datasize.stats.curve import METRICS_OFFERED, metric_named
+from tui_datasize.stats.fits import FitFailure
+from tui_datasize.stats.fitting import CurvePoints, LawFit, curve_points, fit_law
+from tui_datasize.stats.laws import LAWS, Loss, flipped, loss_of
 
 SIZES = np.array([50, 71, 100, 141, 200, 283, 400, 566, 800, 1131, 1600, 2263])
 LAW_NAMED = {law.name: law for law in LAWS}

@@ -11,21 +11,6 @@ from scipy import stats
 
 from tests.fakes import fake_dataset, fake_spec, write_run
 from tests.unit.record_desk import said
-from tui_datasize.analysis.curve import METRICS_OFFERED
-from tui_datasize.analysis.hypergeometric import hypergeometric_interval
-from tui_datasize.analysis.overlap import DRAWS, DrawOverlap, find_draws, find_overlaps
-from tui_datasize.analysis.overlap_extremes import (
-    largest_expected,
-    largest_expected_of_classes,
-    largest_observed,
-    largest_observed_of_classes,
-)
-from tui_datasize.analysis.overlap_tables import (
-    OVERLAPS,
-    PER_CLASS_OVERLAP,
-    overlap_table,
-    per_class_table,
-)
 from tui_datasize.answers import overlap as overlap_answer
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.record import Record
@@ -33,6 +18,21 @@ from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.tables import DATASETS
+from tui_datasize.stats.curve import METRICS_OFFERED
+from tui_datasize.stats.hypergeometric import hypergeometric_interval
+from tui_datasize.stats.overlap import DRAWS, DrawOverlap, find_draws, find_overlaps
+from tui_datasize.stats.overlap_extremes import (
+    largest_expected,
+    largest_expected_of_classes,
+    largest_observed,
+    largest_observed_of_classes,
+)
+from tui_datasize.stats.overlap_tables import (
+    OVERLAPS,
+    PER_CLASS_OVERLAP,
+    overlap_table,
+    per_class_table,
+)
 
 
 def frames(labels: np.ndarray, *chosen: list[int] | np.ndarray) -> tuple[pl.DataFrame, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.test_inside_runs import transfer_runs
-from tui_datasize.analysis import reliability
-from tui_datasize.analysis.transfer_conditions import BOTH, layer_order, transfer_table
+from tui_datasize.stats import reliability
+from tui_datasize.stats.transfer_conditions import BOTH, layer_order, transfer_table
 
 
 def test_conditions_in_order_of_layers():

@@ -9,19 +9,19 @@ import polars as pl
 import pytest
 
 from tests.fakes import fake_sweep, write_run
-from tui_datasize.analysis.design import Design, spread_checks
-from tui_datasize.analysis.fits import FitFailure
-from tui_datasize.analysis.noise import Noise, noise_of
-from tui_datasize.analysis.plan_table import PLAN, plans_table
-from tui_datasize.analysis.planner import Plan, fit_design, plan_next_runs
-from tui_datasize.analysis.proposal import propose
-from tui_datasize.analysis.question import PlanQuestion, Question
-from tui_datasize.analysis.summary import analyse_curves
-from tui_datasize.analysis.view import about
 from tui_datasize.answers.plan import plan_words
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.stats.design import Design, spread_checks
+from tui_datasize.stats.fits import FitFailure
+from tui_datasize.stats.noise import Noise, noise_of
+from tui_datasize.stats.plan_table import PLAN, plans_table
+from tui_datasize.stats.planner import Plan, fit_design, plan_next_runs
+from tui_datasize.stats.proposal import propose
+from tui_datasize.stats.question import PlanQuestion, Question
+from tui_datasize.stats.summary import analyse_curves
+from tui_datasize.stats.view import about
 
 SIZES = np.array([100.0, 200, 400, 800, 1600])
 DESIGN = Design(0.05, 0.2, 0.5, 400.0, Noise(0.01, 0.0, 10))

@@ -9,12 +9,12 @@ import pytest
 
 from tests.fakes import fake_spec, write_run
 from tests.unit.asking import ask
-from tui_datasize.analysis.trade_offs import option_against_metric, swept_options
 from tui_datasize.answers.answer import Chart, Map
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.experiments.spec import ClassSplit, ModelSpec, OptimizerSpec, Transfer
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.stats.trade_offs import option_against_metric, swept_options
 
 
 def transfers(project: ProjectPaths, halves: Sequence[str] = ("source",)) -> RunLog:

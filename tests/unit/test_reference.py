@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tui_datasize.analysis.curve import METRICS_OFFERED
 from tui_datasize.experiments.architectures import MODELS
 from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.catalogue import DATASETS
 from tui_datasize.experiments.recipe import RECIPE_KEYS
 from tui_datasize.experiments.schedule import SCHEDULES
+from tui_datasize.stats.curve import METRICS_OFFERED
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "experiments.md"
 WORDS = {

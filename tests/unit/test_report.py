@@ -14,9 +14,6 @@ import polars as pl
 import pytest
 
 from tests.fakes import fake_spec, fake_sweep, write_run
-from tui_datasize.analysis import training_views
-from tui_datasize.analysis.curve import METRICS_OFFERED
-from tui_datasize.analysis.groups_table import groups_table
 from tui_datasize.answers.answer import Answer, Axis, Band, Chart, Column, Line, Map, does_not_apply
 from tui_datasize.answers.answer import Table as AnswerTable
 from tui_datasize.cli.dispatch import main
@@ -29,6 +26,9 @@ from tui_datasize.report.blocks import Heading, Table, Words
 from tui_datasize.report.framed import answer_blocks
 from tui_datasize.report.render import to_html, to_markdown
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.stats import training_views
+from tui_datasize.stats.curve import METRICS_OFFERED
+from tui_datasize.stats.groups_table import groups_table
 from tui_datasize.tui.exporting import TableInView, export_csv
 
 

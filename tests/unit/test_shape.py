@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tui_datasize.analysis.averaging import FittedLaws, fit_laws
-from tui_datasize.analysis.shape import CurveShape, describe_shape
+from tui_datasize.stats.averaging import FittedLaws, fit_laws
+from tui_datasize.stats.shape import CurveShape, describe_shape
 
 SIZES = np.array([50, 71, 100, 141, 200, 283, 400, 566, 800, 1131, 1600, 2263])
 STDERR = 0.004

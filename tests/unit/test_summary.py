@@ -8,19 +8,19 @@ import polars as pl
 import pytest
 
 from tests.fakes import fake_spec, fake_sweep, write_run
-from tui_datasize.analysis.curve import METRICS_OFFERED, moderated_stderrs
-from tui_datasize.analysis.diagnostics import diagnose
-from tui_datasize.analysis.fits import FitFailure
-from tui_datasize.analysis.fits_table import FITS, fits_table
-from tui_datasize.analysis.laws import LAWS
-from tui_datasize.analysis.overlap import find_draws, find_overlaps
-from tui_datasize.analysis.question import Question
-from tui_datasize.analysis.summary import analyse, analyse_curves
 from tui_datasize.answers import ahead
 from tui_datasize.answers.document import to_dict
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.stats.curve import METRICS_OFFERED, moderated_stderrs
+from tui_datasize.stats.diagnostics import diagnose
+from tui_datasize.stats.fits import FitFailure
+from tui_datasize.stats.fits_table import FITS, fits_table
+from tui_datasize.stats.laws import LAWS
+from tui_datasize.stats.overlap import find_draws, find_overlaps
+from tui_datasize.stats.question import Question
+from tui_datasize.stats.summary import analyse, analyse_curves
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_an_unknown_metric_is_refused(log):
 
 
 def test_importing_the_analysis_stays_cheap():
-    code = "import sys, tui_datasize.analysis.summary; print(*sys.modules)"
+    code = "import sys, tui_datasize.stats.summary; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from tui_datasize.analysis.extrapolate import Outlook
-from tui_datasize.analysis.fits import FitFailure, LackOfFit
-from tui_datasize.analysis.summary import CurveAnalysis
-from tui_datasize.analysis.view import about
 from tui_datasize.answers.answer import Sentence
+from tui_datasize.stats.extrapolate import Outlook
+from tui_datasize.stats.fits import FitFailure, LackOfFit
+from tui_datasize.stats.summary import CurveAnalysis
+from tui_datasize.stats.view import about
 from tui_datasize.words import listed, plural
 
 DIGITS = 1

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     import polars as pl
 
-    from tui_datasize.analysis.curve import Metric
     from tui_datasize.experiments.spec import RunSpec
+    from tui_datasize.stats.curve import Metric
 
 Tone: TypeAlias = Literal["plain", "good", "aside", "note", "warning", "error"]
 """How a sentence is to be taken: `aside` is for who wants to know more, the last three are the severities of

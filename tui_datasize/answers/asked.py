@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tui_datasize.analysis.question import CHECK_SHARE, PlanQuestion, Question
+from tui_datasize.stats.question import CHECK_SHARE, PlanQuestion, Question
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tui_datasize.analysis.curve import METRICS_OFFERED
-from tui_datasize.analysis.reliability import Reliability, confidences, reliability, risk_coverage_table
 from tui_datasize.answers.answer import (
     Answer,
     Axis,
@@ -30,6 +28,8 @@ from tui_datasize.answers.record import (
     numbers,
     per_variant,
 )
+from tui_datasize.stats.curve import METRICS_OFFERED
+from tui_datasize.stats.reliability import Reliability, confidences, reliability, risk_coverage_table
 
 _VIEWS = 2
 """Reliability bars, and risk against coverage."""

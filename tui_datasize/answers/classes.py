@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from tui_datasize.analysis.curve import METRICS_OFFERED
-from tui_datasize.analysis.per_class import class_curves
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE, SIZE_AXIS, share_axis
 from tui_datasize.answers.record import NOT_RECORDED, Record, named, numbers, per_variant
+from tui_datasize.stats.curve import METRICS_OFFERED
+from tui_datasize.stats.per_class import class_curves
 
 _MOST_DRAWN = 8
 _ACCURACY = METRICS_OFFERED["test_accuracy"]

@@ -6,15 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from tui_datasize.analysis.curve import Metric
-from tui_datasize.analysis.transfer_conditions import (
-    BASE,
-    BOTH,
-    Crossing,
-    crossings,
-    layer_order,
-    transfer_table,
-)
 from tui_datasize.answers.answer import (
     Answer,
     Axis,
@@ -29,6 +20,15 @@ from tui_datasize.answers.answer import (
 from tui_datasize.answers.axes import SIZE_AND_RUNS, metric_axis
 from tui_datasize.answers.record import NO_RUN, Record, numbers
 from tui_datasize.answers.size_map import size_map
+from tui_datasize.stats.curve import Metric
+from tui_datasize.stats.transfer_conditions import (
+    BASE,
+    BOTH,
+    Crossing,
+    crossings,
+    layer_order,
+    transfer_table,
+)
 from tui_datasize.words import plural
 
 _VIEWS = 2

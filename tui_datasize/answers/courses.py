@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import polars as pl
 
-from tui_datasize.analysis.curve import Metric
-from tui_datasize.analysis.training_views import single_courses, training_curves
 from tui_datasize.answers.answer import Answer, Band, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE_AND_RUNS, UPDATE_AXIS, metric_axis
 from tui_datasize.answers.record import (
@@ -18,6 +16,8 @@ from tui_datasize.answers.record import (
     numbers,
     per_variant,
 )
+from tui_datasize.stats.curve import Metric
+from tui_datasize.stats.training_views import single_courses, training_curves
 from tui_datasize.words import plural
 
 _VIEWS = 2

@@ -7,15 +7,15 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
-from tui_datasize.analysis.averaging import FittedLaws
-from tui_datasize.analysis.diagnostics import Diagnostics
-from tui_datasize.analysis.fits import FitFailure, LackOfFit, LogLinearFit
-from tui_datasize.analysis.fits_table import fit_values, law_dicts
-from tui_datasize.analysis.overlap import DrawOverlap
-from tui_datasize.analysis.shape import CurveShape
-from tui_datasize.analysis.summary import Analysis, CurveAnalysis
 from tui_datasize.answers import ahead
 from tui_datasize.answers.values import finite
+from tui_datasize.stats.averaging import FittedLaws
+from tui_datasize.stats.diagnostics import Diagnostics
+from tui_datasize.stats.fits import FitFailure, LackOfFit, LogLinearFit
+from tui_datasize.stats.fits_table import fit_values, law_dicts
+from tui_datasize.stats.overlap import DrawOverlap
+from tui_datasize.stats.shape import CurveShape
+from tui_datasize.stats.summary import Analysis, CurveAnalysis
 
 
 def to_dict(analysis: Analysis) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
-from tui_datasize.analysis.curve import METRICS_OFFERED
-from tui_datasize.analysis.ensembles import ensembles_table
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE, SIZE_AXIS, share_axis
 from tui_datasize.answers.record import Record, bounded, named, numbers, per_variant
+from tui_datasize.stats.curve import METRICS_OFFERED
+from tui_datasize.stats.ensembles import ensembles_table
 
 _MEMBERS = (1, 2, 3, 5, 10, 20)
 """Numbers of members that are told, besides that of all runs of a size; export has all."""

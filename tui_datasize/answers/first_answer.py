@@ -7,9 +7,6 @@ from types import MappingProxyType
 
 import polars as pl
 
-from tui_datasize.analysis.curve import Metric
-from tui_datasize.analysis.extrapolate import Outlook
-from tui_datasize.analysis.summary import CurveAnalysis
 from tui_datasize.answers import ahead
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE_AXIS, metric_axis
@@ -17,6 +14,9 @@ from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import Record, numbers
 from tui_datasize.runlog.schema import Schema
+from tui_datasize.stats.curve import Metric
+from tui_datasize.stats.extrapolate import Outlook
+from tui_datasize.stats.summary import CurveAnalysis
 from tui_datasize.words import plural
 
 ANSWER: Schema = MappingProxyType(

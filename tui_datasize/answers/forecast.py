@@ -6,12 +6,12 @@ from dataclasses import asdict
 
 import polars as pl
 
-from tui_datasize.analysis.extrapolate import Outlook
-from tui_datasize.analysis.fits import FitFailure
 from tui_datasize.answers import ahead
 from tui_datasize.answers.answer import Answer, Column, Sentence, Table, does_not_apply
 from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import NO_RUN, Record, named
+from tui_datasize.stats.extrapolate import Outlook
+from tui_datasize.stats.fits import FitFailure
 
 _COLUMNS = (
     Column("train_size", "train size"),

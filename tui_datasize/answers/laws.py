@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from tui_datasize.analysis.averaging import FittedLaws
-from tui_datasize.analysis.diagnostics import Diagnostics
-from tui_datasize.analysis.fits import FitFailure, LogLinearFit
-from tui_datasize.analysis.fits_table import fits_table
-from tui_datasize.analysis.summary import POOLED_SE, CurveAnalysis
 from tui_datasize.answers import ahead
 from tui_datasize.answers.answer import Answer, Column, Sentence, Table, does_not_apply
 from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import NO_RUN, Record, named
+from tui_datasize.stats.averaging import FittedLaws
+from tui_datasize.stats.diagnostics import Diagnostics
+from tui_datasize.stats.fits import FitFailure, LogLinearFit
+from tui_datasize.stats.fits_table import fits_table
+from tui_datasize.stats.summary import POOLED_SE, CurveAnalysis
 
 _FLAGGED_TOLD = 3
 _PUBLISHED = (

@@ -7,18 +7,18 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import polars as pl
 
-from tui_datasize.analysis.averaging import FittedLaws
-from tui_datasize.analysis.curve import learning_curve
-from tui_datasize.analysis.extrapolate import Extrapolation
-from tui_datasize.analysis.fits import FitFailure, LogLinearFit
-from tui_datasize.analysis.fitting import LawFit
-from tui_datasize.analysis.laws import flipped
-from tui_datasize.analysis.shape import CurveShape
-from tui_datasize.analysis.summary import CurveAnalysis, average_curve
 from tui_datasize.answers import ahead
 from tui_datasize.answers.answer import Answer, Band, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
 from tui_datasize.answers.record import NO_RUN, Record, named, numbers
+from tui_datasize.stats.averaging import FittedLaws
+from tui_datasize.stats.curve import learning_curve
+from tui_datasize.stats.extrapolate import Extrapolation
+from tui_datasize.stats.fits import FitFailure, LogLinearFit
+from tui_datasize.stats.fitting import LawFit
+from tui_datasize.stats.laws import flipped
+from tui_datasize.stats.shape import CurveShape
+from tui_datasize.stats.summary import CurveAnalysis, average_curve
 from tui_datasize.words import plural
 
 _LAW_POINTS = 80

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from tui_datasize.analysis.training_views import margins
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE_AND_RUNS, UPDATE_AXIS, share_axis
 from tui_datasize.answers.record import NOT_RECORDED, Record, named, numbers, per_variant
+from tui_datasize.stats.training_views import margins
 
 
 def ask(record: Record) -> Answer:

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from tui_datasize.analysis.curve import Metric
-from tui_datasize.analysis.trade_offs import option_against_metric, rest_of_variant, swept_options
 from tui_datasize.answers.answer import (
     Answer,
     Axis,
@@ -22,6 +20,8 @@ from tui_datasize.answers.answer import (
 from tui_datasize.answers.axes import SIZE, SIZE_AND_RUNS, metric_axis
 from tui_datasize.answers.record import NO_RUN, Record, named, numbers
 from tui_datasize.answers.size_map import size_map
+from tui_datasize.stats.curve import Metric
+from tui_datasize.stats.trade_offs import option_against_metric, rest_of_variant, swept_options
 
 _LOG_FROM = 20.0
 """From this ratio of the largest to the smallest value on, their axis is logarithmic."""

@@ -8,14 +8,6 @@ from types import MappingProxyType
 
 import polars as pl
 
-from tui_datasize.analysis.overlap import DrawOverlap, Measure
-from tui_datasize.analysis.overlap_extremes import (
-    largest_expected,
-    largest_expected_of_classes,
-    largest_observed,
-    largest_observed_of_classes,
-)
-from tui_datasize.analysis.overlap_tables import overlap_table, per_class_table
 from tui_datasize.answers.answer import (
     Answer,
     Bar,
@@ -28,6 +20,14 @@ from tui_datasize.answers.answer import (
 )
 from tui_datasize.answers.axes import SIZE, share_axis
 from tui_datasize.answers.record import Record
+from tui_datasize.stats.overlap import DrawOverlap, Measure
+from tui_datasize.stats.overlap_extremes import (
+    largest_expected,
+    largest_expected_of_classes,
+    largest_observed,
+    largest_observed_of_classes,
+)
+from tui_datasize.stats.overlap_tables import overlap_table, per_class_table
 from tui_datasize.words import listed, plural
 
 MEASURES: Mapping[Measure, str] = MappingProxyType(

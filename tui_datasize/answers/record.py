@@ -8,16 +8,16 @@ from functools import cached_property
 
 import polars as pl
 
-from tui_datasize.analysis.audit import AuditRecord, audit, runs_to_read
-from tui_datasize.analysis.curve import Metric, metric_named
-from tui_datasize.analysis.findings import Finding
-from tui_datasize.analysis.overlap import DrawOverlap, find_draws, find_overlaps
-from tui_datasize.analysis.summary import Analysis, CurveAnalysis, analyse
-from tui_datasize.analysis.variance import VarianceSplit, split_variance
 from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import SCORES
+from tui_datasize.stats.audit import AuditRecord, audit, runs_to_read
+from tui_datasize.stats.curve import Metric, metric_named
+from tui_datasize.stats.findings import Finding
+from tui_datasize.stats.overlap import DrawOverlap, find_draws, find_overlaps
+from tui_datasize.stats.summary import Analysis, CurveAnalysis, analyse
+from tui_datasize.stats.variance import VarianceSplit, split_variance
 
 MOST_COMPARED = 40
 """Runs of one variant and size that are compared with each other; their pairs grow with the square."""

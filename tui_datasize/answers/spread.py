@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from tui_datasize.analysis.boxes import best_values, box_table
-from tui_datasize.analysis.curve import METRICS_OFFERED, Metric, points
-from tui_datasize.analysis.fits import FitFailure
-from tui_datasize.analysis.group_tests import SIGNIFICANT, GroupTest
-from tui_datasize.analysis.groups import SizeComparison, compare_sizes
-from tui_datasize.analysis.groups_table import groups_table, sizes_table
-from tui_datasize.analysis.spread import SpreadLaw
 from tui_datasize.answers.answer import Answer, Box, Chart, Column, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
 from tui_datasize.answers.comparing import PAIR_COLUMNS, TEST_COLUMNS, corrected_for
 from tui_datasize.answers.record import NO_RUN, Record, named, per_variant
+from tui_datasize.stats.boxes import best_values, box_table
+from tui_datasize.stats.curve import METRICS_OFFERED, Metric, points
+from tui_datasize.stats.fits import FitFailure
+from tui_datasize.stats.group_tests import SIGNIFICANT, GroupTest
+from tui_datasize.stats.groups import SizeComparison, compare_sizes
+from tui_datasize.stats.groups_table import groups_table, sizes_table
+from tui_datasize.stats.spread import SpreadLaw
 from tui_datasize.words import listed, plural
 
 LEAST_SHARE = 0.01

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tui_datasize.analysis.curve import METRICS_OFFERED, Metric
-from tui_datasize.analysis.training_views import CURVE_KEY
-from tui_datasize.analysis.training_views import surface as surface_table
 from tui_datasize.answers.answer import Answer, Map, Sentence, does_not_apply
 from tui_datasize.answers.record import NO_RUN, ONE_EVALUATION, Record, named, per_variant, split_and_score
+from tui_datasize.stats.curve import METRICS_OFFERED, Metric
+from tui_datasize.stats.training_views import CURVE_KEY
+from tui_datasize.stats.training_views import surface as surface_table
 
 _SPLITS = ("test", "train")
 _SCORES = ("accuracy", "f1_macro", "loss")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from tui_datasize.analysis.group_tests import SIGNIFICANT, p_words
-from tui_datasize.analysis.variance import (
+from tui_datasize.answers.answer import Answer, Bar, Bars, Column, Sentence, Table, does_not_apply
+from tui_datasize.answers.axes import share_axis
+from tui_datasize.answers.record import NO_RUN, Record, named
+from tui_datasize.stats.group_tests import SIGNIFICANT, p_words
+from tui_datasize.stats.variance import (
     TEST_SAMPLING,
     UNTOLD,
     Component,
     VarianceSplit,
     variance_table,
 )
-from tui_datasize.answers.answer import Answer, Bar, Bars, Column, Sentence, Table, does_not_apply
-from tui_datasize.answers.axes import share_axis
-from tui_datasize.answers.record import NO_RUN, Record, named
 
 
 def ask(record: Record) -> Answer:

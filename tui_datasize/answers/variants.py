@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from tui_datasize.analysis.curve import Metric, learning_curve
-from tui_datasize.analysis.group_tests import p_words
-from tui_datasize.analysis.groups import VariantComparison, compare_variants
-from tui_datasize.analysis.groups_table import variants_table
-from tui_datasize.analysis.pairwise import Difference
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
 from tui_datasize.answers.comparing import PAIR_COLUMNS, TEST_COLUMNS, corrected_for
 from tui_datasize.answers.record import NO_RUN, Record, numbers, per_variant
+from tui_datasize.stats.curve import Metric, learning_curve
+from tui_datasize.stats.group_tests import p_words
+from tui_datasize.stats.groups import VariantComparison, compare_variants
+from tui_datasize.stats.groups_table import variants_table
+from tui_datasize.stats.pairwise import Difference
 from tui_datasize.words import plural
 
 _MOST_DRAWN = 12

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from tui_datasize.analysis.groups_table import groups_table
 from tui_datasize.answers.answer import Answer
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.record import Record
 from tui_datasize.answers.values import finite
+from tui_datasize.stats.groups_table import groups_table
 
 
 def comparison_dict(record: Record) -> dict[str, Any]:

@@ -6,14 +6,14 @@ import argparse
 
 import polars as pl
 
-from tui_datasize.analysis.curve import metric_named
-from tui_datasize.analysis.fits import FitFailure
-from tui_datasize.analysis.plan_table import plans_table
-from tui_datasize.analysis.planner import Plan, plan_next_runs
-from tui_datasize.analysis.question import PlanQuestion, Question, read_target
-from tui_datasize.analysis.summary import analyse_curves
 from tui_datasize.answers.first_answer import answer_table
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.stats.curve import metric_named
+from tui_datasize.stats.fits import FitFailure
+from tui_datasize.stats.plan_table import plans_table
+from tui_datasize.stats.planner import Plan, plan_next_runs
+from tui_datasize.stats.question import PlanQuestion, Question, read_target
+from tui_datasize.stats.summary import analyse_curves
 
 
 def question_of(arguments: argparse.Namespace) -> PlanQuestion:

@@ -14,9 +14,6 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 
-from tui_datasize.analysis.fits import FitFailure
-from tui_datasize.analysis.planner import Plan, plan_next_runs
-from tui_datasize.analysis.proposal import Proposal, cells_alike, propose, samples_per_run
 from tui_datasize.answers.plan import plan_words
 from tui_datasize.answers.values import finite
 from tui_datasize.cli.levers import ask
@@ -32,6 +29,9 @@ from tui_datasize.jobs.client import QueueClient
 from tui_datasize.render.console import data_console, plain_table, print_words
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.stats.fits import FitFailure
+from tui_datasize.stats.planner import Plan, plan_next_runs
+from tui_datasize.stats.proposal import Proposal, cells_alike, propose, samples_per_run
 
 
 def plan(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,6 @@ import sys
 from datetime import UTC, datetime
 
 import tui_datasize
-from tui_datasize.analysis.curve import metric_named
 from tui_datasize.cli.basics import project_paths, talk
 from tui_datasize.cli.tables import asked_of, runs_of
 from tui_datasize.errors import EXIT_OK, ConfigError
@@ -17,6 +16,7 @@ from tui_datasize.report.evidence import gather
 from tui_datasize.report.render import to_html, to_markdown
 from tui_datasize.runlog.outputs import refuse_output, write_output
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.stats.curve import metric_named
 from tui_datasize.words import plural
 
 _HTML = (".html", ".htm")

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tui_datasize.analysis.eta import Estimate, latest
 from tui_datasize.cli.basics import print_json, project_paths, talk, without_collection
 from tui_datasize.cli.variants import read_variants
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, UnknownRunError
@@ -20,6 +19,7 @@ from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.jobs.views import Usage
 from tui_datasize.runlog.incomplete import noted_incomplete
 from tui_datasize.runlog.reached import Reached, read_reached
+from tui_datasize.stats.eta import Estimate, latest
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.forecast import look_ahead
 from tui_datasize.words import plural

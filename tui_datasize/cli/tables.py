@@ -12,15 +12,6 @@ from typing import TypeAlias
 
 import polars as pl
 
-from tui_datasize.analysis.curve import learning_curve, metric_named
-from tui_datasize.analysis.ensembles import ensembles_table
-from tui_datasize.analysis.findings import findings_table
-from tui_datasize.analysis.fits_table import fits_table
-from tui_datasize.analysis.groups_table import groups_table
-from tui_datasize.analysis.overlap_tables import overlap_table
-from tui_datasize.analysis.question import read_delta, read_target
-from tui_datasize.analysis.summary import analyse_curves
-from tui_datasize.analysis.variance import variance_table
 from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.document import to_dict
@@ -37,6 +28,15 @@ from tui_datasize.runlog.export import export as export_frame
 from tui_datasize.runlog.outputs import refuse_output
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.stats.curve import learning_curve, metric_named
+from tui_datasize.stats.ensembles import ensembles_table
+from tui_datasize.stats.findings import findings_table
+from tui_datasize.stats.fits_table import fits_table
+from tui_datasize.stats.groups_table import groups_table
+from tui_datasize.stats.overlap_tables import overlap_table
+from tui_datasize.stats.question import read_delta, read_target
+from tui_datasize.stats.summary import analyse_curves
+from tui_datasize.stats.variance import variance_table
 from tui_datasize.words import plural
 
 BuildTable: TypeAlias = Callable[[RunLog, pl.DataFrame, str], pl.DataFrame]

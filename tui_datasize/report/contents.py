@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from tui_datasize.analysis.curve import Metric
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.report.blocks import Block, Heading, Table, Words
 from tui_datasize.report.evidence import Evidence
 from tui_datasize.report.framed import answer_blocks
 from tui_datasize.report.sources import provenance_blocks
+from tui_datasize.stats.curve import Metric
 from tui_datasize.words import plural
 
 _MOST_RUNS = 500

@@ -8,15 +8,15 @@ from typing import Any
 
 import polars as pl
 
-from tui_datasize.analysis.audit import runs_to_read
-from tui_datasize.analysis.curve import metric_named
-from tui_datasize.analysis.question import Question
-from tui_datasize.analysis.summary import Analysis
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.record import Record
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.scan import Problem, read_object
+from tui_datasize.stats.audit import runs_to_read
+from tui_datasize.stats.curve import metric_named
+from tui_datasize.stats.question import Question
+from tui_datasize.stats.summary import Analysis
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from tui_datasize.tui.analysis.choice import FITS
 if TYPE_CHECKING:
     import polars as pl
 
-    from tui_datasize.analysis.overlap import DrawOverlap
-    from tui_datasize.analysis.summary import Analysis
     from tui_datasize.answers.record import Record
     from tui_datasize.experiments.spec import RunSpec
     from tui_datasize.runlog.reader import RunLog
+    from tui_datasize.stats.overlap import DrawOverlap
+    from tui_datasize.stats.summary import Analysis
     from tui_datasize.tui.analysis.pages.page import Content, Page
 
 T = TypeVar("T")
@@ -123,7 +123,7 @@ class Analyst:
         return Analysed(wish.experiment, wish.metric, variants, answers, record.analysis)
 
     def _build(self, page: Page, runs: pl.DataFrame, wish: Wish) -> Content:
-        from tui_datasize.analysis.curve import metric_named
+        from tui_datasize.stats.curve import metric_named
         from tui_datasize.tui.analysis.pages.page import Request
 
         own = runs.filter(runs["experiment"] == wish.experiment)
@@ -135,8 +135,8 @@ class Analyst:
         return page.build(request)
 
     def _record(self, own: pl.DataFrame, wish: Wish) -> Record:
-        from tui_datasize.analysis.curve import metric_named
         from tui_datasize.answers.record import Record
+        from tui_datasize.stats.curve import metric_named
 
         asked = replace(wish.asked, variant=wish.variant, view=wish.view, size=wish.size)
         return Record(self._open(wish.experiment), own, metric_named(wish.metric), asked, wish.sweep)
@@ -149,7 +149,7 @@ class Analyst:
         return self._log
 
     def _overlap(self, runs: pl.DataFrame, wish: Wish) -> Answer:
-        from tui_datasize.analysis.overlap import find_draws
+        from tui_datasize.stats.overlap import find_draws
 
         own = runs.filter(runs["experiment"] == wish.experiment)
         known, overlaps = self._overlaps
@@ -162,6 +162,3 @@ class Analyst:
 def _import_analysis() -> None:
     # plotext is only imported here, and draws on the screen's thread alone.
     import plotext  # noqa: F401
-
-    import tui_datasize.analysis.overlap_tables
-    import tui_datasize.answers.first_answer  # noqa: F401

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from tui_datasize.analysis.question import MOST_ASKED, read_delta, read_target
 from tui_datasize.answers.asked import Asked
 from tui_datasize.errors import ConfigError
+from tui_datasize.stats.question import MOST_ASKED, read_delta, read_target
 
 if TYPE_CHECKING:
-    from tui_datasize.analysis.curve import Metric
+    from tui_datasize.stats.curve import Metric
 
 T = TypeVar("T")
 

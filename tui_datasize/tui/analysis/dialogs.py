@@ -32,7 +32,7 @@ def which_page(current: int, is_offered: Callable[[int], bool]) -> ChooseDialog:
 
 def which_metric(current: str) -> ChooseDialog:
     """Of all that can be analysed, by name."""
-    from tui_datasize.analysis.curve import METRICS_OFFERED
+    from tui_datasize.stats.curve import METRICS_OFFERED
 
     choices = [(metric.name, metric.title) for metric in METRICS_OFFERED.values()]
     return ChooseDialog("Metric", choices, current)

@@ -9,8 +9,8 @@ from tui_datasize.tui.exporting import TableInView
 if TYPE_CHECKING:
     import polars as pl
 
-    from tui_datasize.analysis.summary import Analysis
     from tui_datasize.answers.answer import Answer
+    from tui_datasize.stats.summary import Analysis
 
 
 def curve_in_view(analysis: Analysis) -> TableInView:

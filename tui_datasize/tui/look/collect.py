@@ -7,7 +7,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from tui_datasize.analysis.eta import Estimate
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.jobs.commands import QueueSettings
@@ -15,6 +14,7 @@ from tui_datasize.jobs.faults import Fault
 from tui_datasize.jobs.gpus import DeviceReport, capacities, or_cpu
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.stats.eta import Estimate
 from tui_datasize.tui.look.curves import Curve, curve_from
 from tui_datasize.tui.look.forecast import ExecutedQueue, Forecast, Outlook
 from tui_datasize.tui.look.log_tail import run_log_tail

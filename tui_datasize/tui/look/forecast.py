@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
-from tui_datasize.analysis.eta import Estimate, Kind, Paces, Work, forecast, latest
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.gpus import CPU
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.jobs.views import Execution
+from tui_datasize.stats.eta import Estimate, Kind, Paces, Work, forecast, latest
 
 
 class Reached(Protocol):

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from tui_datasize.analysis.eta import Estimate
 from tui_datasize.experiments.spec import Budget
 from tui_datasize.jobs.commands import APPLIES_TO, CommandKind
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.views import Usage
+from tui_datasize.stats.eta import Estimate
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
 from tui_datasize.tui.orders import Change

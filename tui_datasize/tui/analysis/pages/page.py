@@ -21,10 +21,10 @@ from tui_datasize.tui.widgets.palette import Palette
 if TYPE_CHECKING:
     import polars as pl
 
-    from tui_datasize.analysis.curve import Metric
     from tui_datasize.answers.record import Record
     from tui_datasize.experiments.spec import RunSpec
     from tui_datasize.runlog.reader import RunLog
+    from tui_datasize.stats.curve import Metric
 
 
 @dataclass(frozen=True)

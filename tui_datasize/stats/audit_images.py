@@ -1,0 +1,114 @@
+"""Checks of the images: classes that a subset lacks, test images in training, data that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from tui_datasize.stats.findings import Finding, Severity, finding, sizes_words
+from tui_datasize.stats.leaks import find_leaks
+from tui_datasize.words import plural
+
+
+def check_missing_classes(
+    runs: pl.DataFrame, subsets: pl.DataFrame, datasets: pl.DataFrame
+) -> Iterator[Finding]:
+    """Classes of the data set of which a subset holds no image.
+
+    Args:
+        runs: Schema `RUNS`, of one experiment.
+        subsets: Columns `run_id`, `label`: of one run per draw.
+        datasets: Schema `DATASETS`, of the same runs.
+    """
+    # Label noise may leave a class without a label of its own that has images all the same.
+    label = pl.coalesce("true_label", "label") if "true_label" in subsets.columns else pl.col("label")
+    held = subsets.select("run_id", label.alias("label")).unique()
+    expected = datasets.filter(pl.col("train_images") > 0).join(held.select("run_id").unique(), on="run_id")
+    missing = expected.join(held, on=["run_id", "label"], how="anti")
+    concerned = runs.join(missing, on="run_id", how="semi")
+    if concerned.is_empty():
+        return
+    lacking = missing.filter(pl.col("run_id").is_in(concerned["run_id"].implode()))
+    per_draw = lacking.group_by("run_id").len()["len"]
+    least, most = int(str(per_draw.min())), int(str(per_draw.max()))
+    number = plural(most, "class", "classes") if least == most else f"{least} to {most} classes"
+    draws = plural(concerned.height, "subset draw")
+    yield finding(
+        Severity.WARNING,
+        "missing-class",
+        concerned,
+        f"{draws} {'lacks' if concerned.height == 1 else 'lack'} {number} entirely "
+        f"({sizes_words(concerned['train_size'].unique().sort().to_list())}): no model can score on them.",
+        _draw_otherwise(concerned),
+        names_sizes=True,
+    )
+
+
+def _draw_otherwise(runs: pl.DataFrame) -> str:
+    """What would put an image of every class into the subsets; advice depends on how they were drawn."""
+    strategies = set(runs["subset_strategy"].drop_nulls())
+    if runs["imbalance"].max() not in (None, 1):
+        return "Start at a larger size, or ask for a smaller imbalance: the rarest classes get no image."
+    if strategies == {"stratified"}:
+        return (
+            "Start at a larger size, or draw balanced subsets: a stratified draw of so few images cannot "
+            "hold every class."
+        )
+    return "Draw stratified or balanced subsets, or start at a larger size."
+
+
+def check_leaks(runs: pl.DataFrame, subsets: pl.DataFrame, predictions: pl.DataFrame) -> Iterator[Finding]:
+    """Test images in the training subsets, told by equal pixels.
+
+    Args:
+        runs: Schema `RUNS`, of one experiment.
+        subsets: Columns `run_id`, `index`, `label`, `hash`: of one run per draw.
+        predictions: Columns `run_id`, `index`, `label`, `hash`: of at least one run per data set and class
+            half; its test images stand for those of all runs on that data.
+    """
+    key = pl.concat_str("dataset", pl.lit(" "), "classes").alias("data")
+    data_of = runs.select("run_id", key)
+    test = _under(data_of, predictions).unique(["run_id", "hash"])
+    train = _under(data_of, subsets).unique(["run_id", "index"])
+    leaks = find_leaks(train, test)
+    if leaks.is_empty():
+        return
+    images, tested = leaks["hash"].n_unique(), test["hash"].n_unique()
+    wrong = leaks.filter(pl.col("train_label") != pl.col("test_label"))["hash"].n_unique()
+    labels = f"; {wrong} of them under another label" if wrong else ""
+    concerned = runs.join(subsets.join(leaks.select("hash"), on="hash", how="semi"), on="run_id", how="semi")
+    yield finding(
+        Severity.ERROR,
+        "test-in-training",
+        concerned,
+        f"{images:,} of {tested:,} test images ({100 * images / tested:.1f} %) are in the training subsets, "
+        f"pixel for pixel{labels}.",
+        "Remove them from the training set: the test accuracy is too high, more so at large sizes.",
+    )
+
+
+def check_changed_data(runs: pl.DataFrame, datasets: pl.DataFrame) -> Iterator[Finding]:
+    """Runs of one data set and class half whose files differ.
+
+    Args:
+        runs: Schema `RUNS`, of one experiment.
+        datasets: Schema `DATASETS`, of at least one run per draw.
+    """
+    prints = runs.join(datasets.select("run_id", "fingerprint").unique("run_id"), on="run_id")
+    for _, group in prints.group_by("dataset", "classes", maintain_order=True):
+        if group["fingerprint"].n_unique() > 1:
+            yield finding(
+                Severity.ERROR,
+                "data-changed",
+                group,
+                f"The files of {group['dataset'][0]} changed between runs: {group['fingerprint'].n_unique()} "
+                "fingerprints in one experiment.",
+                "Rerun the older runs, or give the new data a name of its own.",
+            )
+
+
+def _under(data_of: pl.DataFrame, images: pl.DataFrame) -> pl.DataFrame:
+    """Images with the data they are of in place of the run."""
+    named = images.select("run_id", "index", "label", "hash").join(data_of, on="run_id")
+    return named.drop("run_id").rename({"data": "run_id"})

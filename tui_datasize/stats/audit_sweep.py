@@ -1,0 +1,264 @@
+"""Checks of the sweep: what else than the train size differs between the runs of one curve."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+import polars as pl
+
+from tui_datasize.runlog.schema import were_imported
+from tui_datasize.stats.curve import COMING, COUNTED_STATES
+from tui_datasize.stats.findings import Finding, Severity, finding, sizes_words
+from tui_datasize.words import plural
+
+EVEN_BY = 1.005
+"""Budgets whose largest is this many times the smallest, or less, count as equal."""
+
+_MIXED: Mapping[str, tuple[str, Severity]] = MappingProxyType(
+    {
+        "precision": ("precisions", Severity.WARNING),
+        "device": ("devices", Severity.WARNING),
+        "threads": ("numbers of threads", Severity.NOTE),
+        "pack": ("ways to compute runs together", Severity.NOTE),
+        "torch": ("versions of torch", Severity.NOTE),
+        "git_commit": ("commits of the project", Severity.NOTE),
+    }
+)
+"""Columns that should have one value within a curve, and what `_pack` tells."""
+
+
+def check_updates(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Runs of one curve that train for unequally many updates.
+
+    Args:
+        runs: Schema `RUNS`, of one curve, those that count.
+    """
+    runs = runs.drop_nulls("total_updates")
+    if runs.is_empty():
+        return
+    least, most = _extremes(runs)
+    if most > EVEN_BY * least:
+        rises = _rises_with_size(runs, "total_updates")
+        reason = (
+            ": larger sizes also train longer, so the curve shows both"
+            if rises
+            else ": the budget is not equal"
+        )
+        yield finding(
+            Severity.WARNING,
+            "unequal-updates",
+            runs,
+            f"Runs of this curve make {least:,} to {most:,} updates{reason}.",
+            "Give the budget in updates or samples, and draw batches across epoch ends.",
+        )
+
+
+def check_schedule(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Learning-rate schedules counted in updates that do not fit the length of every run.
+
+    Args:
+        runs: Schema `RUNS`, of one curve.
+    """
+    for (text,), group in runs.group_by("schedule", maintain_order=True):
+        schedule = _schedule(str(text))
+        if schedule.get("unit") != "updates":
+            continue
+        least, most = _extremes(group)
+        if most > EVEN_BY * least:
+            yield finding(
+                Severity.WARNING,
+                "schedule-not-scaled",
+                group,
+                f"The schedule is counted in updates while runs make {least:,} to {most:,} of them: the "
+                "sizes do not see one schedule.",
+                'Give its lengths as fractions of the budget (unit = "fraction").',
+            )
+        yield from _check_lengths(group, schedule)
+
+
+def check_mixed_conditions(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Devices, precisions, threads, packs or versions that differ within one curve.
+
+    Args:
+        runs: Schema `RUNS`, of one curve, those that count.
+    """
+    runs = runs.with_columns(_pack())
+    for column, (conditions, severity) in _MIXED.items():
+        counts = runs.drop_nulls(column).group_by(column).len().sort("len", descending=True)
+        if counts.height < 2:
+            continue
+        named = ", ".join(
+            f"{str(value)[:40]} ({plural(number, 'run')})" for value, number in counts.head(3).iter_rows()
+        )
+        confounded = (
+            runs.drop_nulls(column).group_by("train_size").agg(pl.col(column).n_unique())[column].max() == 1
+        )
+        yield finding(
+            Severity.WARNING if confounded else severity,
+            f"mixed-{column.replace('_', '-')}",
+            runs,
+            f"One curve mixes {conditions}: {named}"
+            + ("; each size has its own, so that it cannot be told from the size." if confounded else "."),
+            "Run the curve under one condition, or compare sizes that share one.",
+        )
+    resumed = runs.filter(pl.col("attempt") > 1)
+    if resumed.height and runs["device"].n_unique() > 1:
+        yield finding(
+            Severity.WARNING,
+            "resumed-elsewhere",
+            resumed,
+            f"{plural(resumed.height, 'run')} took more than one attempt while the curve ran on several "
+            "devices: a run is continued bit for bit on one device only, and the record names the last.",
+            "Rerun them with --force where the last digits matter.",
+            names_sizes=True,
+        )
+
+
+def check_missing_cells(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Seeds or draws that some sizes have and others lack; runs that are on their way are not lacking.
+
+    Args:
+        runs: Schema `RUNS`, of one curve, all states.
+    """
+    cell = ["seed", "subset_seed"]
+    # Of a number that only counts runs no size lacks any.
+    runs = runs.filter(pl.col("repeat").is_null())
+    counted = runs.filter(pl.col("state").is_in(COUNTED_STATES))
+    every = runs.select("train_size").unique().join(runs.select(cell).unique(), how="cross")
+    coming = runs.filter(pl.col("state").is_in(COMING))
+    missing = every.join(coming, on=["train_size", *cell], how="anti", nulls_equal=True)
+    if missing.is_empty() or counted.is_empty():
+        return
+    sizes = missing["train_size"].unique().sort().to_list()
+    concerned = runs.join(missing, on=["train_size", *cell], how="semi", nulls_equal=True)
+    failed = concerned.filter(pl.col("state") == "failed").height
+    states = f", {failed} of them because a run failed" if failed else ""
+    yield finding(
+        Severity.WARNING if failed else Severity.NOTE,
+        "missing-seeds",
+        concerned if concerned.height else counted.filter(pl.col("train_size").is_in(sizes)),
+        f"{missing.height} of {every.height} cells (seed and draw at a size) "
+        f"{'has' if missing.height == 1 else 'have'} no result{states}: "
+        f"{sizes_words(sizes)}. Means over different seeds are compared.",
+        "The files lack them: import what there is elsewhere."
+        if were_imported(runs)
+        else "Queue it again to add them, unless a plan left them out; `retry` reruns failed runs.",
+        names_sizes=True,
+    )
+
+
+def check_one_draw(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Runs that all share the subset draw of their size, or may: what another would change is in no interval.
+
+    Args:
+        runs: Schema `RUNS`, of one experiment, those that count.
+    """
+    known = runs.drop_nulls("subset_seed")
+    untold = runs.filter(pl.col("subset_seed").is_null())
+    if untold.select("variant", "train_size").is_duplicated().any():
+        yield finding(
+            Severity.NOTE,
+            "draws-unknown",
+            untold,
+            "The files do not tell whether runs of a size share their images: intervals and tests may cover "
+            "training seeds only.",
+            "Import them under another name with --column draw=COLUMN (draw=seed where the seed draws the "
+            "images too), or with --draw 0 where all runs of a size share them.",
+        )
+    sizes = known.group_by("variant", "train_size").agg(pl.len(), pl.col("subset_seed").n_unique())
+    if sizes.filter(pl.col("len") > 1).is_empty() or sizes["subset_seed"].max() != 1:
+        return
+    yield finding(
+        Severity.NOTE,
+        "one-draw",
+        runs,
+        "All runs of a size share one subset draw: intervals and tests cover training seeds only, not other "
+        "training images.",
+        "Add draws with subset.seeds.",
+    )
+
+
+def check_duplicates(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Runs of one experiment with equal results under different ids.
+
+    Args:
+        runs: Schema `RUNS`, of one experiment, those that count.
+    """
+    measured = ["test_loss", "test_accuracy", "train_loss"]
+    finite = runs.filter(pl.all_horizontal(pl.col(measured).is_finite()) & (pl.col("test_loss") > 0))
+    repeated = finite.filter(pl.struct(measured).is_duplicated())
+    if repeated.is_empty():
+        return
+    groups = repeated.group_by(measured, maintain_order=True)
+    seeds = groups.agg(pl.struct("train_size", "subset_seed").n_unique() == 1, pl.col("seed").n_unique() > 1)
+    same_images = seeds.filter(pl.col("train_size") & pl.col("seed"))
+    reason = (
+        "the training seed seems to change nothing"
+        if same_images.height
+        else "one run was recorded under several ids, or a setting changes nothing"
+    )
+    yield finding(
+        Severity.ERROR,
+        "equal-runs",
+        repeated,
+        f"{repeated.height} runs have exactly the losses of another run: {reason}.",
+        "Count them once: they make every interval too narrow.",
+    )
+
+
+def _pack() -> pl.Expr:
+    """In which company a run was computed; where nothing is recorded, in none."""
+    width = pl.col("pack_width").fill_null(1)
+    together = pl.format("{} {}", width, "pack_implementation")
+    return pl.when(width > 1).then(together).otherwise(pl.lit("alone")).alias("pack")
+
+
+def _check_lengths(runs: pl.DataFrame, schedule: Mapping[str, str]) -> Iterator[Finding]:
+    warmup, step = (float(schedule.get(key, 0)) for key in ("warmup", "step"))
+    too_short = runs.filter(pl.col("total_updates") <= warmup)
+    if warmup and too_short.height:
+        yield finding(
+            Severity.ERROR,
+            "warmup-too-long",
+            too_short,
+            f"{plural(too_short.height, 'run')} of at most {warmup:,.0f} updates, the length of the warm-up: "
+            "the learning rate is never reached.",
+            "Give the warm-up as a fraction of the budget.",
+            names_sizes=True,
+        )
+    milestones = re.findall(r"\d[\d.]*", schedule.get("milestones", ""))
+    first = min([float(update) for update in milestones] or [step])
+    unreached = runs.filter(pl.col("total_updates") <= first)
+    if first and unreached.height:
+        yield finding(
+            Severity.WARNING,
+            "schedule-unreached",
+            unreached,
+            f"The learning rate first falls at update {first:,.0f}, after the end of "
+            f"{plural(unreached.height, 'run')}.",
+            "Give the schedule as fractions of the budget.",
+            names_sizes=True,
+        )
+
+
+def _schedule(text: str) -> dict[str, str]:
+    """Fields of a schedule as the frame `runs` tells it.
+
+    >>> _schedule("name=multistep unit=updates milestones=(20, 40)")
+    {'name': 'multistep', 'unit': 'updates', 'milestones': '(20, 40)'}
+    """
+    return dict(re.findall(r"(\w+)=(\([^)]*\)|\S+)", text))
+
+
+def _extremes(runs: pl.DataFrame) -> tuple[int, int]:
+    """The smallest and the largest number of updates."""
+    updates = pl.col("total_updates")
+    least, most = runs.select(updates.min().alias("least"), updates.max().alias("most")).row(0)
+    return least, most
+
+
+def _rises_with_size(runs: pl.DataFrame, column: str) -> bool:
+    means = runs.group_by("train_size").agg(pl.col(column).mean()).sort("train_size")[column]
+    return bool((means.diff().drop_nulls() > 0).all())

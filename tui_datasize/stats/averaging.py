@@ -1,0 +1,219 @@
+"""All laws fitted to one learning curve, ranked by AICc, and their average: the default answer.
+
+No single law is right for all learning curves (Viering and Loog, 2022); the average over laws with Akaike
+weights (Burnham and Anderson, *Model Selection and Multimodel Inference*, section 4.3) extrapolates better
+than any of them, see `benchmarks.extrapolation`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tui_datasize.stats.fits import FitFailure
+from tui_datasize.stats.fitting import CurvePoints, LawFit, curve_points, fit_law, parameters_counted
+from tui_datasize.stats.laws import LAWS, Floats, Law, Loss
+from tui_datasize.words import listed
+
+LEAST_SIZES = 3
+"""Two sizes fit every law of two parameters."""
+FALLBACK = "half"
+"""The law that answers where there are too few sizes for an AICc: its exponent is the usual one (Hoiem et
+al., *Learning Curves for Analysis of Deep Networks*, 2021)."""
+SPREAD_TEMPER = 0.25
+"""How far the Akaike weights are softened where laws are asked how much they disagree: a law that fits a
+little worse may still be the one that holds further on."""
+LEAST_SHOWN = 0.005
+"""Weights below are left out of sentences."""
+LEAST_ERROR = 1e-3
+"""Logarithms of an error are taken of at least this: below, one wrong image is a large factor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A law that takes part in the average."""
+
+    fit: LawFit
+    weight: float
+    """In the average, in [0, 1]."""
+    spread_weight: float
+    """In the disagreement of laws."""
+
+
+@dataclass(frozen=True, slots=True)
+class Average:
+    """The laws' average with Akaike weights."""
+
+    members: tuple[Member, ...]
+    loss: Loss
+
+    def errors_at(self, train_sizes: ArrayLike) -> Floats:
+        """The average at train sizes of shape (n,), in units of the error; an error rate lies in [0, 1]."""
+        weights = np.array([member.weight for member in self.members])
+        # Clipped again: the weights may add up to a little more than 1.
+        return self._clipped(weights @ self._each(train_sizes))
+
+    def spread_at(self, train_sizes: ArrayLike) -> Floats:
+        """How far the laws disagree: standard deviation of the logarithms of their errors, shape (n,)."""
+        weights = np.array([member.spread_weight for member in self.members])
+        logs = np.log(np.maximum(self._each(train_sizes), LEAST_ERROR))
+        spread: Floats = np.sqrt(weights @ (logs - weights @ logs) ** 2)
+        return spread
+
+    def _each(self, train_sizes: ArrayLike) -> Floats:
+        errors = np.stack([member.fit.errors_at(train_sizes) for member in self.members])
+        return self._clipped(errors)
+
+    def _clipped(self, errors: Floats) -> Floats:
+        clipped: Floats = np.clip(errors, 0, 1 if self.loss is Loss.ERROR else None)
+        return clipped
+
+
+@dataclass(frozen=True)
+class FittedLaws:
+    """Every law on one learning curve."""
+
+    points: CurvePoints
+    loss: Loss
+    fits: tuple[tuple[Law, LawFit | FitFailure], ...]
+    """In the order of `LAWS`, each fitted or with the reason why not."""
+
+    @cached_property
+    def average(self) -> Average | FitFailure:
+        """The default answer."""
+        fitted = [fit for law, fit in self.fits if isinstance(fit, LawFit) and self.loss in law.averaged_for]
+        return average_of(fitted, self.points, self.loss)
+
+    @property
+    def ranked(self) -> tuple[tuple[Law, LawFit | FitFailure, float], ...]:
+        """Law, fit and weight in the average: the heaviest first, equal ones by parameters, failures last.
+
+        After all laws stands the last value repeated, which is none: a baseline to beat.
+        """
+        weights = {}
+        if isinstance(self.average, Average):
+            weights = {member.fit.law.name: member.weight for member in self.average.members}
+
+        def place(entry: tuple[Law, LawFit | FitFailure]) -> tuple[bool, bool, float, int]:
+            law, fit = entry
+            weight = weights.get(law.name, 0.0)
+            return isinstance(fit, FitFailure), law.form == "last", -weight, law.n_parameters
+
+        return tuple((law, fit, weights.get(law.name, 0.0)) for law, fit in sorted(self.fits, key=place))
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the default answer is made of, and which laws have no say in it for want of sizes."""
+        if isinstance(self.average, FitFailure):
+            return (f"No default answer: it {self.average.reason}.",)
+        shares = [(law.name, weight) for law, _, weight in self.ranked if weight >= LEAST_SHOWN]
+        if not any(math.isfinite(member.fit.aicc) for member in self.average.members):
+            usual = "the exponent that curves usually have, as these sizes are too few to tell laws apart"
+            answer = f"The default answer is the law {shares[0][0]} alone: {usual}."
+        elif len(shares) == 1:
+            answer = f"The default answer is the law {shares[0][0]}, which has nearly all the weight."
+        else:
+            parts = [f"{name} ({100 * weight:.0f} %)" for name, weight in shares]
+            answer = f"The default answer is an average of laws, weighed by AICc: {listed(parts)}."
+        beside = "Laws with - for a weight are shown beside it and not averaged."
+        return tuple(sentence for sentence in (answer, beside, self._unrated_words()) if sentence)
+
+    def _unrated_words(self) -> str:
+        """Which fitted laws have no AICc and why; empty where all have one."""
+        fits = [fit for _, fit, _ in self.ranked if isinstance(fit, LawFit)]
+        unrated = [fit.law for fit in fits if not math.isfinite(fit.aicc)]
+        if not unrated:
+            return ""
+        counted = "" if self.points.has_stderrs else ", the scatter counted as one"
+        parts = [f"{law.name} ({parameters_counted(law, self.points)})" for law in unrated]
+        return (
+            f"Without an AICc, which takes two sizes more than parameters{counted}: {listed(parts)}; there "
+            f"are {self.points.n_sizes} sizes."
+        )
+
+    def fit_of(self, name: str) -> LawFit | FitFailure:
+        """The fit of one law.
+
+        Raises:
+            KeyError: There is no such law.
+        """
+        return {law.name: fit for law, fit in self.fits}[name]
+
+
+def fit_laws(
+    train_sizes: ArrayLike,
+    errors: ArrayLike,
+    stderrs: ArrayLike | None = None,
+    *,
+    loss: Loss = Loss.ERROR,
+    fit_from: float = 0,
+) -> FittedLaws | FitFailure:
+    """Fit every law to a learning curve.
+
+    A cross-entropy is fitted as it is, not in logarithms: weights 1/SE^2 make the same of both to first
+    order, and no public curves of cross-entropy tell which extrapolates better where no error is known.
+
+    Args:
+        train_sizes: Images, shape (n,), above 0, each once.
+        errors: 1 - accuracy in [0, 1], or cross-entropy, shape (n,); what is not finite is left out.
+        stderrs: Standard errors of `errors`, shape (n,), NaN where unknown; None weighs all sizes equally.
+        loss: What `errors` are; a law that does not suit it is a failure.
+        fit_from: Smaller train sizes are left out.
+
+    >>> sizes = np.array([50, 100, 200, 400, 800, 1600, 3200])
+    >>> laws = fit_laws(sizes, 0.05 + 2 * sizes**-0.5)
+    >>> laws.ranked[0][0].formula
+    'a + b*n^-1/2'
+    >>> laws.average.errors_at([12800]).round(4).tolist()
+    [0.0677]
+    """
+    points = curve_points(train_sizes, errors, stderrs, fit_from)
+    if isinstance(points, FitFailure):
+        return points
+    if points.errors.min() < 0:
+        return FitFailure("needs errors of 0 or more")
+    fits = ((law, _fit_suited(law, points, loss)) for law in LAWS)
+    return FittedLaws(points, loss, tuple(fits))
+
+
+def default_answer(
+    train_sizes: ArrayLike, errors: ArrayLike, stderrs: ArrayLike | None = None, *, loss: Loss = Loss.ERROR
+) -> Average | FitFailure:
+    """The AICc average alone, without the laws that take no part in it; arguments as of `fit_laws`."""
+    points = curve_points(train_sizes, errors, stderrs)
+    if isinstance(points, FitFailure):
+        return points
+    fits = (fit_law(law, points) for law in LAWS if loss in law.averaged_for)
+    return average_of([fit for fit in fits if isinstance(fit, LawFit)], points, loss)
+
+
+def average_of(fits: list[LawFit], points: CurvePoints, loss: Loss) -> Average | FitFailure:
+    """Average some fits to one curve with Akaike weights.
+
+    Where there are too few sizes for an AICc of any, the law `FALLBACK` answers alone.
+    """
+    if points.n_sizes < LEAST_SIZES:
+        return FitFailure(f"needs {LEAST_SIZES} sizes, has {points.n_sizes}")
+    rated = [fit for fit in fits if math.isfinite(fit.aicc)]
+    if rated:
+        above = np.array([fit.aicc for fit in rated])
+        above -= above.min()
+        weights, spread_weights = np.exp(-above / 2), np.exp(-SPREAD_TEMPER * above / 2)
+    else:
+        rated = fits
+        weights = np.array([float(fit.law.name == FALLBACK) for fit in fits])
+        spread_weights = np.ones(len(fits))
+    if not weights.any():
+        return FitFailure("no law could be fitted")
+    shares = zip(rated, weights / weights.sum(), spread_weights / spread_weights.sum(), strict=True)
+    return Average(tuple(Member(fit, float(w), float(s)) for fit, w, s in shares), loss)
+
+
+def _fit_suited(law: Law, points: CurvePoints, loss: Loss) -> LawFit | FitFailure:
+    if loss not in law.suits:
+        return FitFailure(f"is no law of {loss}")
+    return fit_law(law, points)

@@ -1,0 +1,109 @@
+"""Which classes are taken for which, the commonest mistakes first."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tui_datasize.runlog.schema import Schema
+from tui_datasize.stats.curve import COUNTED_STATES
+
+CONFUSIONS: Schema = MappingProxyType(
+    {
+        "experiment": pl.String,
+        "variant": pl.String,
+        "train_size": pl.Int64,
+        "label": pl.Int64,
+        "class_name": pl.String,
+        "predicted": pl.Int64,
+        "predicted_name": pl.String,
+        "images": pl.Int64,
+        "share": pl.Float64,
+        "back": pl.Float64,
+        "n_runs": pl.Int64,
+    }
+)
+"""A class taken for another a row, summed over runs, the most frequent first within each size. `share` is of
+the images of the class, `back` that of the other class taken for this one; `n_runs` in which it happens."""
+
+
+def top_confusions(
+    runs: pl.DataFrame,
+    confusion: pl.DataFrame,
+    datasets: pl.DataFrame,
+    most: int = 20,
+    evaluation: str = "last",
+) -> pl.DataFrame:
+    """The commonest confusions of each curve and size, schema `CONFUSIONS`.
+
+    Args:
+        runs: Schema `RUNS`.
+        confusion: Schema `CONFUSION` behind `run_id`.
+        datasets: Schema `DATASETS`: class names; a class that it lacks goes by its label.
+        most: Rows per curve and size at most.
+        evaluation: "last" or "best".
+    """
+    key = ["experiment", "variant", "train_size"]
+    rows = _counted(runs, confusion, evaluation)
+    cells = rows.group_by(*key, "label", "predicted").agg(
+        pl.sum("images"), pl.col("run_id").n_unique().cast(pl.Int64).alias("n_runs")
+    )
+    of_class = rows.group_by(*key, "label").agg(pl.sum("images").alias("all"))
+    shares = cells.join(of_class, on=[*key, "label"]).with_columns(share=pl.col("images") / pl.col("all"))
+    back = shares.select(
+        *key,
+        pl.col("label").alias("predicted"),
+        pl.col("predicted").alias("label"),
+        pl.col("share").alias("back"),
+    )
+    wrong = shares.filter(pl.col("label") != pl.col("predicted")).join(
+        back, on=[*key, "label", "predicted"], how="left"
+    )
+    ranked = wrong.with_columns(pl.col("back").fill_null(0)).sort(
+        *key, "images", "label", "predicted", descending=[False, False, False, True, False, False]
+    )
+    top = _named(ranked.group_by(key, maintain_order=True).head(most), datasets)
+    return top.select(pl.col(name).cast(kind) for name, kind in CONFUSIONS.items())
+
+
+def confusion_matrix(
+    confusion: pl.DataFrame, evaluation: str = "last"
+) -> tuple[list[int], NDArray[np.float64]]:
+    """Shares of each class's images by predicted class, summed over runs.
+
+    Args:
+        confusion: Schema `CONFUSION`, of one or more runs on the same classes.
+        evaluation: "last" or "best".
+
+    Returns:
+        K labels, ascending, and shares of shape (K, K), rows the true classes and of sum 1; the row of a
+        class without images is NaN.
+    """
+    rows = confusion.filter(pl.col("evaluation") == evaluation)
+    labels = pl.concat([rows["label"], rows["predicted"]]).unique().sort()
+    counts = np.zeros((len(labels), len(labels)))
+    places = [np.searchsorted(labels.to_numpy(), rows[side].to_numpy()) for side in ("label", "predicted")]
+    np.add.at(counts, (places[0], places[1]), rows["images"].to_numpy())
+    images = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, images, out=np.full_like(counts, np.nan), where=images > 0)
+    return labels.to_list(), shares
+
+
+def _counted(runs: pl.DataFrame, confusion: pl.DataFrame, evaluation: str) -> pl.DataFrame:
+    ended = runs.filter(pl.col("state").is_in(COUNTED_STATES))
+    curve = ended.select("run_id", "experiment", "variant", "train_size")
+    return curve.join(confusion.filter(pl.col("evaluation") == evaluation), on="run_id")
+
+
+def _named(rows: pl.DataFrame, datasets: pl.DataFrame) -> pl.DataFrame:
+    names = datasets.unique("label", keep="first", maintain_order=True).select("label", "class_name")
+    predicted = names.rename({"label": "predicted", "class_name": "predicted_name"})
+    named = rows.join(names, on="label", how="left", maintain_order="left")
+    both = named.join(predicted, on="predicted", how="left", maintain_order="left")
+    return both.with_columns(
+        pl.col("class_name").fill_null(pl.col("label").cast(pl.String)),
+        pl.col("predicted_name").fill_null(pl.col("predicted").cast(pl.String)),
+    )

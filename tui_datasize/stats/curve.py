@@ -1,0 +1,316 @@
+"""The learning curve: a metric against train size, one point per run, and what repeated runs say of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from tui_datasize.errors import ConfigError
+from tui_datasize.runlog.schema import SHARE_ROUNDING, SHARES, Schema
+from tui_datasize.stats.clusters import (
+    PRIOR_DEGREES,
+    Clusters,
+    MeanScatter,
+    SizeRuns,
+    find_clusters,
+    independent,
+)
+
+CONFIDENCE = 0.95
+"""Level of every interval in this package."""
+
+COMING = ("succeeded", "running", "queued", "interrupted")
+"""States of runs that have a result or are on their way to one."""
+COUNTED_STATES = ("succeeded",)
+"""A run counts when it has ended in one of these states and its metric is a finite number: a run cut
+short was trained on a smaller budget than the others of its curve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A column of the frame `runs` that a learning curve can be drawn of."""
+
+    name: str
+    title: str
+    is_share: bool
+    """Whether it lies in [0, 1] and is shown in percent."""
+    higher_is_better: bool
+
+    @property
+    def most(self) -> float:
+        """The largest value that it can have; the smallest is 0 for every metric."""
+        return 1.0 if self.is_share else math.inf
+
+    @property
+    def scale(self) -> float:
+        """From a value to the number that is shown: percent for shares."""
+        return 100.0 if self.is_share else 1.0
+
+    @property
+    def heading(self) -> str:
+        """Its name with the unit of the number that is shown."""
+        return f"{self.title.lower()}{', %' if self.is_share else ''}"
+
+    def text(self, value: float, digits: int | None = None) -> str:
+        """A value as people read it.
+
+        Args:
+            value: In [0, 1] for a share.
+            digits: Behind the point; None for as many as tables have.
+
+        >>> metric_named("test_accuracy").text(0.9512), metric_named("test_loss").text(0.305)
+        ('95.12 %', '0.3050')
+        >>> metric_named("test_accuracy").text(-1e-9, 1), metric_named("wall_s").text(61.5)
+        ('0.0 %', '61.50 s')
+        """
+        return self._number(value, digits) + (" %" if self.is_share else self._unit)
+
+    def difference(self, value: float, digits: int | None = None) -> str:
+        """A difference of two values without its sign: in points for shares.
+
+        >>> metric_named("test_accuracy").difference(0.005)
+        '0.50 points'
+        """
+        return self._number(value, digits) + (" points" if self.is_share else self._unit)
+
+    def change(self, value: float, digits: int | None = None) -> str:
+        """A difference with its sign.
+
+        >>> metric_named("test_accuracy").change(0.005), metric_named("test_loss").change(-0.02)
+        ('+0.50 points', '-0.0200')
+        """
+        text = self.difference(value, digits)
+        return f"+{text}" if value > 0 and text != self.difference(0, digits) else text
+
+    @property
+    def _unit(self) -> str:
+        return " s" if self.name.endswith("_s") else ""
+
+    def _number(self, value: float, digits: int | None) -> str:
+        usual = 2 if self.is_share or self._unit else 4
+        return f"{self.scale * value:z.{usual if digits is None else digits}f}"
+
+
+def _shared_metrics(split: str, title: str) -> tuple[Metric, ...]:
+    return (
+        Metric(f"{split}_accuracy", f"{title} accuracy", True, True),
+        Metric(f"{split}_loss", f"{title} loss", False, False),
+        Metric(f"{split}_f1_macro", f"{title} macro F1", True, True),
+        Metric(f"{split}_top5", f"{title} top-5 accuracy", True, True),
+        Metric(f"{split}_ece", f"{title} calibration error", True, False),
+        Metric(f"{split}_margin_correct", f"{title} margin, correct", True, True),
+        Metric(f"{split}_margin_wrong", f"{title} margin, wrong", True, False),
+    )
+
+
+METRICS_OFFERED: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            *_shared_metrics("test", "Test"),
+            Metric("best_test_accuracy", "Best test accuracy", True, True),
+            Metric("best_test_loss", "Test loss at best accuracy", False, False),
+            *_shared_metrics("train", "Train"),
+            Metric("wall_s", "Training time, s", False, False),
+        )
+    }
+)
+"""Everything a learning curve is offered of, by column; all but the `best_...` are of the last evaluation."""
+
+CURVE: Schema = MappingProxyType(
+    {
+        "experiment": pl.String,
+        "variant": pl.String,
+        "metric": pl.String,
+        "train_size": pl.Int64,
+        "n_runs": pl.Int64,
+        "n_effective": pl.Float64,
+        "mean": pl.Float64,
+        "sd": pl.Float64,
+        "se": pl.Float64,
+        "df": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "min": pl.Float64,
+        "max": pl.Float64,
+    }
+)
+"""One point of a learning curve. `sd` is the sample standard deviation over runs, `se` that of the mean with
+`df` degrees of freedom; all three are null where there is one run. `n_effective` is how many independent runs
+would tell the mean as well: fewer than `n_runs` where runs share subset draws that matter, see
+`clusters.find_clusters`. `low` to `high` is the mean's 95 % Student interval, cut off where no value of the
+metric lies (below 0, for a share above 1), which costs it no coverage; null where there is one run, or where
+all runs are equal and so tell nothing of their scatter."""
+
+
+def metric_named(name: str) -> Metric:
+    """Look a metric up.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    if name not in METRICS_OFFERED:
+        raise ConfigError(f"no metric {name!r}", fix=f"known are {', '.join(METRICS_OFFERED)}")
+    return METRICS_OFFERED[name]
+
+
+def points(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """The runs that count, see `COUNTED_STATES`.
+
+    Args:
+        runs: Schema `RUNS`.
+        metric: A key of `METRICS_OFFERED`.
+
+    Returns:
+        One row per run: `run_id`, `experiment`, `variant`, `train_size`, `subset_seed`, `seed`, `value`,
+        in order of experiment, variant and size. Draw and seed are null where nobody knows them. A share
+        that rounding has put beyond 0 or 1 lies there.
+    """
+    counted = runs.filter(pl.col("state").is_in(COUNTED_STATES) & pl.col(metric).is_finite())
+    return counted.select(
+        "run_id", "experiment", "variant", "train_size", "subset_seed", "seed", _unrounded(metric)
+    ).sort("experiment", "variant", "train_size", maintain_order=True)
+
+
+def learning_curve(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """Mean and spread over runs per train size, schema `CURVE`.
+
+    Runs that share a subset draw count for less than as many independent ones. Where all runs of every size
+    share one draw, what another would change cannot be told, and the interval leaves it out.
+
+    Args:
+        runs: Schema `RUNS`; of several experiments or variants each gets a curve of its own.
+        metric: A key of `METRICS_OFFERED`.
+
+    >>> runs = pl.DataFrame({
+    ...     "run_id": ["a", "b", "c"], "experiment": "e", "variant": "", "subset_seed": 0,
+    ...     "seed": [0, 1, 2], "train_size": 40, "state": ["succeeded", "succeeded", "failed"],
+    ...     "test_accuracy": [0.5, 0.7, 0.1],
+    ... })
+    >>> curve = learning_curve(runs, "test_accuracy")
+    >>> curve.select("train_size", "n_runs", pl.col("mean", "low", "high").round(3)).rows()
+    [(40, 2, 0.6, 0.0, 1.0)]
+    """
+    most = metric_named(metric).most
+    curves = points(runs, metric).group_by("experiment", "variant", maintain_order=True)
+    found = [_curve_of(values) for _, values in curves]
+    if not found:
+        return pl.DataFrame(schema=dict(CURVE))
+    frame = pl.concat(found)
+    half = pl.Series(_student_quantile(frame["df"].to_numpy()), nan_to_null=True) * frame["se"]
+    half = half.set(frame["min"] == frame["max"], None)
+    return frame.with_columns(
+        metric=pl.lit(metric),
+        low=(frame["mean"] - half).clip(lower_bound=0),
+        high=(frame["mean"] + half).clip(upper_bound=most),
+    ).select(*CURVE)
+
+
+def size_runs(values: pl.DataFrame) -> list[SizeRuns]:
+    """The runs of each size of one curve, ascending in size.
+
+    Args:
+        values: As of `points`, of one experiment and variant.
+    """
+    sizes = values.sort("train_size", maintain_order=True).group_by("train_size", maintain_order=True)
+    return [
+        SizeRuns(
+            float(str(size)),
+            runs["value"].to_numpy(),
+            runs["subset_seed"].fill_null(-1).to_numpy(),
+            apart(runs)["seed"].to_numpy(),
+        )
+        for (size,), runs in sizes
+    ]
+
+
+def apart(values: pl.DataFrame) -> pl.DataFrame:
+    """The same runs; those without a seed get numbers below 0 of their own, as none is known to share one."""
+    own = -1 - pl.int_range(pl.len(), dtype=pl.Int64)
+    return values.with_columns(pl.coalesce("seed", own).alias("seed"))
+
+
+def clusters_of(values: pl.DataFrame) -> Clusters | None:
+    """What sharing draws makes of the means of one curve, ascending in size; None where runs do not tell.
+
+    Args:
+        values: As of `points`, of one experiment and variant.
+    """
+    return find_clusters(size_runs(values))
+
+
+def mean_scatters(values: pl.DataFrame) -> tuple[MeanScatter, ...]:
+    """How well the mean of each size of one curve is known, ascending in size.
+
+    Args:
+        values: As of `points`, of one experiment and variant.
+    """
+    sizes = size_runs(values)
+    clusters = find_clusters(sizes)
+    if clusters is not None:
+        return clusters.means
+    return tuple(independent(size.values) for size in sizes)
+
+
+def moderated_stderrs(curve: pl.DataFrame) -> NDArray[np.float64]:
+    """Standard errors of the means that a few runs do not make small by chance, shape (n,).
+
+    The variance over the runs of a size is drawn towards that of all sizes together, as if `PRIOR_DEGREES`
+    further degrees of freedom had shown the latter (Smyth, *Linear Models and Empirical Bayes Methods*, 2004,
+    with the prior's weight fixed). A size with one run takes it over; without any repeated run all are NaN.
+    Runs count for as many as they are worth, see `n_effective`.
+
+    Args:
+        curve: Schema `CURVE`, of one curve.
+    """
+    runs = curve["n_effective"].to_numpy()
+    variance = curve["se"].fill_null(0).to_numpy() ** 2 * runs
+    degrees = curve["df"].fill_null(0).to_numpy()
+    if degrees.sum() == 0:
+        return np.full(len(runs), np.nan)
+    pooled = float(degrees @ variance) / degrees.sum()
+    moderated = (degrees * variance + PRIOR_DEGREES * pooled) / (degrees + PRIOR_DEGREES)
+    stderrs: NDArray[np.float64] = np.sqrt(moderated / runs)
+    return stderrs
+
+
+def _curve_of(values: pl.DataFrame) -> pl.DataFrame:
+    """Schema `CURVE` of one curve, but for what depends on the metric."""
+    value = pl.col("value")
+    frame = values.group_by("experiment", "variant", "train_size", maintain_order=True).agg(
+        pl.len().cast(pl.Int64).alias("n_runs"),
+        value.mean().alias("mean"),
+        value.std().alias("sd"),
+        value.min().alias("min"),
+        value.max().alias("max"),
+    )
+    means = mean_scatters(values)
+    is_repeated = pl.col("n_runs") > 1
+    return frame.with_columns(
+        pl.Series("n_effective", [mean.n_effective for mean in means], pl.Float64),
+        pl.when(is_repeated).then(pl.Series("se", [mean.stderr for mean in means], pl.Float64)),
+        pl.when(is_repeated).then(pl.Series("df", [mean.degrees for mean in means], pl.Float64)),
+    )
+
+
+def _unrounded(metric: str) -> pl.Expr:
+    """A metric as `value`."""
+    value = pl.col(metric)
+    if metric.endswith(SHARES):
+        is_rounded = value.is_between(-SHARE_ROUNDING, 1 + SHARE_ROUNDING)
+        value = pl.when(is_rounded).then(value.clip(0, 1)).otherwise(value)
+    return value.alias("value")
+
+
+def _student_quantile(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Half width of the interval in standard errors; NaN where no degrees of freedom are known."""
+    known = np.where(degrees > 0, degrees, np.nan)
+    quantile: NDArray[np.float64] = stdtrit(known, 0.5 + CONFIDENCE / 2)
+    return quantile

@@ -1,0 +1,179 @@
+"""The fits of learning curves as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from types import MappingProxyType
+from typing import Any
+
+import polars as pl
+
+from tui_datasize.runlog.schema import Schema
+from tui_datasize.stats.averaging import FittedLaws
+from tui_datasize.stats.diagnostics import Diagnostics
+from tui_datasize.stats.fits import FitFailure, LackOfFit, LogLinearFit
+from tui_datasize.stats.fitting import LawFit
+from tui_datasize.stats.summary import CurveAnalysis
+
+FITS: Schema = MappingProxyType(
+    {
+        "experiment": pl.String,
+        "variant": pl.String,
+        "metric": pl.String,
+        "law": pl.String,
+        "fitted_to": pl.String,
+        "intercept": pl.Float64,
+        "intercept_stderr": pl.Float64,
+        "intercept_t": pl.Float64,
+        "intercept_p": pl.Float64,
+        "intercept_low": pl.Float64,
+        "intercept_high": pl.Float64,
+        "slope": pl.Float64,
+        "stderr": pl.Float64,
+        "t": pl.Float64,
+        "p": pl.Float64,
+        "slope_low": pl.Float64,
+        "slope_high": pl.Float64,
+        "r2": pl.Float64,
+        "r2_adjusted": pl.Float64,
+        "f": pl.Float64,
+        "f_p": pl.Float64,
+        "residual_sd": pl.Float64,
+        "aic": pl.Float64,
+        "bic": pl.Float64,
+        "durbin_watson": pl.Float64,
+        "omnibus": pl.Float64,
+        "omnibus_p": pl.Float64,
+        "jarque_bera": pl.Float64,
+        "jarque_bera_p": pl.Float64,
+        "condition_number": pl.Float64,
+        "largest_cooks_distance": pl.Float64,
+        "lack_of_fit_f": pl.Float64,
+        "lack_of_fit_df1": pl.Int64,
+        "lack_of_fit_df2": pl.Float64,
+        "lack_of_fit_p": pl.Float64,
+        "n_points": pl.Int64,
+        "formula": pl.String,
+        "parameters": pl.String,
+        "rmse": pl.Float64,
+        "aicc": pl.Float64,
+        "weight": pl.Float64,
+        "fit_failure": pl.String,
+    }
+)
+"""One fit a row. `fitted_to` is "means" (of the runs of each size), "means, weighted" (by 1/SE^2, as all
+laws but the log-linear one are) or "runs". That SE is not the one of the table of means, but drawn towards
+the scatter of all sizes together, see `curve.moderated_stderrs`. Of the log-linear law, fitted to the metric:
+`intercept` to `residual_sd`; `stderr`, `t` and `p` are those of the slope; `aic` to `largest_cooks_distance`
+are of its residuals, see `diagnostics.Diagnostics`, and null where these cannot be judged; `lack_of_fit_...`
+tests the line through all runs and stands in that row alone. Of the others, fitted to the error: `parameters`
+of `formula`, `rmse`, `aicc` (up to a constant of the curve) and `weight` in the average. `fit_failure` says
+why there is no fit and is null where there is one."""
+
+_OF_RESIDUALS = (
+    *("aic", "bic", "durbin_watson", "omnibus", "omnibus_p", "jarque_bera", "jarque_bera_p"),
+    "condition_number",
+)
+_NOT_OF_FITS = ("parameters", "rmse", "aicc", "weight", "largest_cooks_distance", *_OF_RESIDUALS)
+_FIT_VALUES = tuple(
+    name for name in tuple(FITS)[5:] if name not in _NOT_OF_FITS and not name.startswith("lack_of_fit")
+)
+
+
+def fits_table(curves: Iterable[CurveAnalysis]) -> pl.DataFrame:
+    """The fits of each curve, the published law first, then one row per law; schema `FITS`."""
+    rows = [
+        {
+            "experiment": curve.experiment,
+            "variant": curve.variant,
+            "metric": curve.metric.name,
+            **row,
+        }
+        for curve in curves
+        for row in _fit_rows(curve)
+    ]
+    return pl.DataFrame(rows, schema=dict(FITS))
+
+
+def fit_values(fit: LogLinearFit | FitFailure) -> dict[str, Any]:
+    """A fit under the names of `FITS`; of a failure, the reason alone."""
+    if isinstance(fit, FitFailure):
+        return dict.fromkeys(_FIT_VALUES) | {"fit_failure": fit.reason}
+    intercept, slope = fit.intercept, fit.slope
+    return {
+        "intercept": intercept.value,
+        "intercept_stderr": intercept.stderr,
+        "intercept_t": intercept.t,
+        "intercept_p": intercept.p,
+        "intercept_low": intercept.low,
+        "intercept_high": intercept.high,
+        "slope": slope.value,
+        "stderr": slope.stderr,
+        "t": slope.t,
+        "p": slope.p,
+        "slope_low": slope.low,
+        "slope_high": slope.high,
+        "r2": fit.r2,
+        "r2_adjusted": fit.r2_adjusted,
+        "f": fit.f,
+        "f_p": fit.f_p,
+        "residual_sd": fit.residual_sd,
+        "n_points": fit.n_points,
+        "formula": fit.formula,
+        "fit_failure": None,
+    }
+
+
+def _fit_rows(curve: CurveAnalysis) -> list[dict[str, Any]]:
+    rows = [
+        {
+            "law": "log-linear",
+            "fitted_to": one.fitted_to,
+            **fit_values(one.fit),
+            **_residual_values(one.diagnostics),
+            **(_lack_values(curve.lack_of_fit) if one.fitted_to == "runs" else {}),
+        }
+        for one in curve.published
+    ]
+    if isinstance(curve.laws, FitFailure):
+        return rows
+    for law in law_dicts(curve.laws):
+        parameters = "; ".join(f"{name}={value:.6g}" for name, value in law["parameters"].items())
+        rows.append({**law, "fitted_to": "means, weighted", "parameters": parameters or None})
+    return rows
+
+
+def _residual_values(found: Diagnostics | FitFailure) -> dict[str, float | None]:
+    if isinstance(found, FitFailure):
+        return {}
+    values = {name: getattr(found, name) for name in _OF_RESIDUALS}
+    return values | {"largest_cooks_distance": max(point.cooks_distance for point in found.points)}
+
+
+def _lack_values(test: LackOfFit | FitFailure) -> dict[str, float]:
+    if isinstance(test, FitFailure):
+        return {}
+    return {
+        "lack_of_fit_f": test.f,
+        "lack_of_fit_df1": test.sizes_df,
+        "lack_of_fit_df2": test.runs_df,
+        "lack_of_fit_p": test.p,
+    }
+
+
+def law_dicts(laws: FittedLaws) -> list[dict[str, Any]]:
+    """One per law, the lowest AICc first."""
+    return [
+        {
+            "law": law.name,
+            "formula": law.formula,
+            "parameters": fit.parameters if isinstance(fit, LawFit) else {},
+            "rmse": fit.rmse if isinstance(fit, LawFit) else None,
+            "aicc": fit.aicc if isinstance(fit, LawFit) and math.isfinite(fit.aicc) else None,
+            "weight": weight,
+            "n_points": laws.points.n_sizes,
+            "fit_failure": fit.reason if isinstance(fit, FitFailure) else None,
+        }
+        for law, fit, weight in laws.ranked
+    ]

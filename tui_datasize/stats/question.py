@@ -1,0 +1,146 @@
+"""What is asked of a learning curve, beyond what it shows. Light to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite, nan
+from typing import TYPE_CHECKING
+
+from tui_datasize.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tui_datasize.stats.curve import Metric
+
+MOST_ASKED = 10**12
+"""Images that a question may be about."""
+MOST_PLANNED = 10_000
+"""Runs of one plan: they are placed one by one."""
+CHECK_SHARE = 0.2
+"""Of a budget, kept for sizes that the law does not ask for, to see whether it holds there."""
+
+
+def read_target(text: str, metric: Metric) -> float:
+    """A value of a metric as a person writes it: `95`, `95%` and `.95` are the same share.
+
+    Raises:
+        ConfigError: It is no number, or may be a share or a percentage.
+
+    >>> from tui_datasize.stats.curve import metric_named
+    >>> accuracy, loss = metric_named("test_accuracy"), metric_named("test_loss")
+    >>> read_target("95", accuracy), read_target("99.5 %", accuracy), read_target("0.3", loss)
+    (0.95, 0.995, 0.3)
+    """
+    number, unit = _number_and_unit(text, f"target for {metric.name}")
+    if not metric.is_share:
+        if unit:
+            raise ConfigError(f"no target {text!r} for {metric.name}", fix="give a number without a unit")
+        return number
+    if unit == "%":
+        return number / 100
+    if unit or number == 1:
+        raise ConfigError(f"target {text!r} is unclear", fix="write 1% or 100%")
+    return number / 100 if number > 1 else number
+
+
+def read_delta(text: str, metric: Metric) -> float:
+    """A difference of two values of a metric: of shares as `0.5%` or `0.5 points`.
+
+    Raises:
+        ConfigError: It is no number, or lacks its unit.
+
+    >>> from tui_datasize.stats.curve import metric_named
+    >>> read_delta("0.5 points", metric_named("test_accuracy")), read_delta("0.02", metric_named("test_loss"))
+    (0.005, 0.02)
+    """
+    number, unit = _number_and_unit(text, "delta")
+    if metric.is_share != bool(unit):
+        example = "0.5% or 0.5 points" if metric.is_share else "0.02"
+        raise ConfigError(f"delta {text!r} is unclear", fix=f"write it like {example}")
+    return number / 100 if metric.is_share else number
+
+
+def _number_and_unit(text: str, what: str) -> tuple[float, str]:
+    """A finite number, and `%`, `points` or nothing behind it."""
+    bare = text.strip().lower()
+    unit = next((unit for unit in ("%", "points", "point") if bare.endswith(unit)), "")
+    try:
+        number = float(bare.removesuffix(unit))
+    except ValueError:
+        number = nan
+    if not isfinite(number):
+        raise ConfigError(f"no {what}: {text!r}", fix="give a number such as 95% or 0.95")
+    return number, unit
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of what lies beyond the runs."""
+
+    fit_from: int = 0
+    """Smaller train sizes are shown and not fitted."""
+    target: float | None = None
+    """A value of the metric to reach; None asks for no size."""
+    delta: float | None = None
+    """What a doubling has to buy to be worth it, in units of the metric; None takes the default."""
+
+    def check(self, metric: Metric) -> None:
+        """Refuse what makes no sense for the metric.
+
+        Raises:
+            ConfigError: A target outside the metric's range, or a delta that is not above 0.
+        """
+        most = 1.0 if metric.is_share else float(MOST_ASKED)
+        if self.target is not None and not 0 <= self.target <= most:
+            expected = "between 0 and 1 (or 0% and 100%)" if metric.is_share else "of 0 or more"
+            raise ConfigError(f"no target {self.target:g} for {metric.name}", fix=f"give one {expected}")
+        if self.delta is not None and not 0 < self.delta <= most:
+            raise ConfigError(f"no delta {self.delta:g}", fix=f"give one above 0, at most {most:g}")
+
+
+NOTHING_ASKED = Question()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanQuestion:
+    """What the next runs are to tell, and what they may cost."""
+
+    at: float | None = None
+    """The metric at this train size."""
+    target: float | None = None
+    """Or the train size that reaches this value of the metric. Neither: at a multiple of the largest size."""
+    runs: int | None = None
+    """Budget in runs."""
+    samples: float | None = None
+    """Or in training samples, each image counted as often as it is seen. Neither: as many runs again."""
+    fit_from: int = 0
+    """Smaller train sizes are not fitted; runs may be added to them all the same."""
+    check_share: float = CHECK_SHARE
+
+    def check(self, metric: Metric) -> None:
+        """Refuse what makes no sense.
+
+        Raises:
+            ConfigError: Two questions, two budgets, or a value out of range.
+        """
+        if self.at is not None and self.target is not None:
+            raise ConfigError("both a size and a target were given", fix="give one of the two")
+        if self.runs is not None and self.samples is not None:
+            raise ConfigError("two budgets were given", fix="give runs or samples")
+        for name, value in (("size", self.at), ("number of runs", self.runs), ("samples", self.samples)):
+            if value is not None and not 0 < value <= MOST_ASKED:
+                raise ConfigError(
+                    f"no {name} {value:g}", fix=f"give a number above 0, at most {MOST_ASKED:g}"
+                )
+        if self.runs is not None and self.runs > MOST_PLANNED:
+            raise ConfigError(f"a plan of {self.runs:,} runs", fix=f"give at most {MOST_PLANNED:,}")
+        if self.target is not None and metric.is_share and not 0 < self.target < 1:
+            raise ConfigError(
+                f"no target {self.target:g} for {metric.name}",
+                fix="give one between 0 and 1 (or 0% and 100%)",
+            )
+        if not 0 <= self.check_share < 1:
+            raise ConfigError(f"no share {self.check_share:g} of checks", fix="give one from 0 to below 1")
+
+
+WHAT_RUNS_ALLOW = PlanQuestion()
+"""As far ahead as is usual, for as many runs again."""

@@ -1,0 +1,153 @@
+"""What a learning curve does that none of the usual laws does, in words: rises, bends the wrong way, breaks.
+
+About one public curve in seven is ill-behaved in one of these ways (Yan et al., LCDB 1.1, 2025).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from tui_datasize.stats.averaging import FittedLaws
+from tui_datasize.stats.fitting import CurvePoints, LawFit, floored
+from tui_datasize.stats.laws import Floats
+
+SIGNIFICANT = 0.01
+"""One-sided, of all comparisons of one kind on a curve together (Bonferroni)."""
+BREAK_EVIDENCE = 10.0
+"""How much lower the AICc of a broken power law has to be than that of the best smooth law: "essentially no
+support" for the other (Burnham and Anderson, section 2.6)."""
+BROKEN = "BNSL1"
+
+
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """The error is larger at the larger of two sizes, by more than chance."""
+
+    from_size: int
+    to_size: int
+    by: float
+    """In units of the error."""
+    z: float
+    """In standard errors of the difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hump:
+    """The error lies above the chord between two other sizes, by more than chance."""
+
+    at_size: int
+    from_size: int
+    to_size: int
+    by: float
+    z: float
+
+
+@dataclass(frozen=True, slots=True)
+class CurveShape:
+    """What was found; None where nothing was."""
+
+    rise: Rise | None
+    """The most significant one."""
+    hump: Hump | None
+    break_at: int | None
+    """Train size at which a power law changes its exponent."""
+    unchecked: str
+    """What could not be checked and why; empty where all was."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Each finding in a few words, to follow "is"; none for a curve that falls ever more slowly."""
+        found = (
+            ("not monotone", self.rise),
+            ("not convex", self.hump),
+            (f"broken near {self.break_at or 0:,} images", self.break_at),
+        )
+        return tuple(words for words, fault in found if fault is not None)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """One sentence per finding; none for a curve that falls ever more slowly."""
+        sentences = []
+        if self.rise:
+            sentences.append(
+                f"Not monotone: {self.rise.to_size:,} images do worse than {self.rise.from_size:,} "
+                f"({self.rise.z:.1f} standard errors)."
+            )
+        if self.hump:
+            sentences.append(
+                f"Not convex: between {self.hump.from_size:,} and {self.hump.to_size:,} images more data "
+                f"first buys little and then much ({self.hump.z:.1f} standard errors "
+                f"at {self.hump.at_size:,})."
+            )
+        if self.break_at is not None:
+            sentences.append(
+                f"A break near {self.break_at:,} images: a law fitted from there on extrapolates better."
+            )
+        return (*sentences, self.unchecked) if self.unchecked else tuple(sentences)
+
+
+def describe_shape(laws: FittedLaws) -> CurveShape:
+    """Check a learning curve for rises, humps and a break.
+
+    Rises and humps are told from chance by the standard errors of the means; the break by AICc.
+    """
+    points = laws.points
+    known = np.isfinite(points.stderrs) & (points.stderrs > 0)
+    break_at = _break_of(laws)
+    if not known.any():
+        reason = "Whether the curve is monotone and convex cannot be told: no size has two runs that differ."
+        return CurveShape(None, None, break_at, reason)
+    stderrs = floored(points.stderrs)
+    return CurveShape(_worst_rise(points, stderrs), _worst_hump(points, stderrs), break_at, "")
+
+
+def _worst_rise(points: CurvePoints, stderrs: Floats) -> Rise | None:
+    if points.n_sizes < 2:
+        return None
+    i, j = np.triu_indices(points.n_sizes, 1)
+    by = points.errors[j] - points.errors[i]
+    z = by / np.hypot(stderrs[i], stderrs[j])
+    worst = int(np.argmax(z))
+    if z[worst] < _critical(len(z)):
+        return None
+    sizes = points.train_sizes
+    return Rise(int(sizes[i[worst]]), int(sizes[j[worst]]), float(by[worst]), float(z[worst]))
+
+
+def _worst_hump(points: CurvePoints, stderrs: Floats) -> Hump | None:
+    if points.n_sizes < 3:
+        return None
+    i, j, k = _triples(points.n_sizes)
+    sizes, e = points.train_sizes, points.errors
+    share = (sizes[j] - sizes[i]) / (sizes[k] - sizes[i])
+    by = e[j] - (1 - share) * e[i] - share * e[k]
+    z = by / np.sqrt(stderrs[j] ** 2 + ((1 - share) * stderrs[i]) ** 2 + (share * stderrs[k]) ** 2)
+    worst = int(np.argmax(z))
+    if z[worst] < _critical(len(z)):
+        return None
+    at, start, end = (int(sizes[index[worst]]) for index in (j, i, k))
+    return Hump(at, start, end, float(by[worst]), float(z[worst]))
+
+
+def _break_of(laws: FittedLaws) -> int | None:
+    """The size where the broken power law breaks, if no smooth law comes near it."""
+    broken = laws.fit_of(BROKEN)
+    smooth = [fit.aicc for law, fit in laws.fits if law.name != BROKEN and isinstance(fit, LawFit)]
+    if isinstance(broken, LawFit) and broken.aicc < min(smooth, default=math.inf) - BREAK_EVIDENCE:
+        return round(broken.parameters["d"])
+    return None
+
+
+def _triples(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    every = np.arange(n)
+    i, j, k = (axis.ravel() for axis in np.meshgrid(every, every, every, indexing="ij"))
+    ordered = (i < j) & (j < k)
+    return i[ordered], j[ordered], k[ordered]
+
+
+def _critical(comparisons: int) -> float:
+    return float(ndtri(1 - SIGNIFICANT / comparisons))

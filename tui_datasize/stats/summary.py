@@ -1,0 +1,252 @@
+"""One experiment's answer: its learning curves, what is fitted to them, and the overlap of its draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from tui_datasize.stats.averaging import FittedLaws, fit_laws
+from tui_datasize.stats.curve import (
+    Metric,
+    clusters_of,
+    learning_curve,
+    metric_named,
+    moderated_stderrs,
+    points,
+)
+from tui_datasize.stats.diagnostics import Diagnostics, diagnose
+from tui_datasize.stats.extrapolate import Outlook, look_ahead
+from tui_datasize.stats.fits import FitFailure, LackOfFit, LogLinearFit, fit_log_linear, lack_of_fit
+from tui_datasize.stats.fitting import floored
+from tui_datasize.stats.laws import WHAT_LAWS_DESCRIBE, flipped, loss_of
+from tui_datasize.stats.overlap import DrawOverlap
+from tui_datasize.stats.question import NOTHING_ASKED, Question
+from tui_datasize.stats.shape import CurveShape, describe_shape
+from tui_datasize.stats.size_needed import SizeNeeded, reached
+
+SIGNIFICANT = 0.05
+"""A lack of fit less probable than this is spoken of."""
+POOLED_SE = "the standard error of each mean is drawn towards the scatter of all sizes together"
+"""What the SE of a weighted fit is, as against that of the table of means; see `moderated_stderrs`."""
+
+
+FittedTo: TypeAlias = Literal["means", "means, weighted", "runs"]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFit:
+    """One of the ways to fit the log-linear law, and what its residuals say."""
+
+    fitted_to: FittedTo
+    """The means over runs of each size; the same weighted by 1/SE^2, see `POOLED_SE`; or all runs."""
+    fit: LogLinearFit | FitFailure
+    diagnostics: Diagnostics | FitFailure
+
+
+@dataclass(frozen=True)
+class CurveAnalysis:
+    """One learning curve, the log-linear law through it, and all other laws."""
+
+    experiment: str
+    variant: str
+    metric: Metric
+    points: pl.DataFrame
+    """One row per run, see `curve.points`."""
+    curve: pl.DataFrame
+    """One row per train size, schema `CURVE`."""
+    fit: LogLinearFit | FitFailure
+    """Through the means over runs of each size, as published."""
+    fit_on_runs: LogLinearFit | FitFailure
+    """Through all runs."""
+    lack_of_fit: LackOfFit | FitFailure
+    fit_weighted: LogLinearFit | FitFailure
+    """Through the means, weighted by 1/SE^2, see `POOLED_SE`."""
+    diagnostics: Diagnostics | FitFailure
+    """Of `fit`."""
+    diagnostics_on_runs: Diagnostics | FitFailure
+    """Of `fit_on_runs`, in the order of `points`: by size, then as recorded."""
+    diagnostics_weighted: Diagnostics | FitFailure
+    """Of `fit_weighted`."""
+    laws: FittedLaws | FitFailure
+    """On the error that belongs to the metric."""
+    outlook: Outlook | FitFailure
+    """Beyond the largest train size."""
+    shape: CurveShape | FitFailure
+    needed: SizeNeeded | None
+    """The size of the target, by the means or beyond them by the laws; None where none is asked, or no run
+    counts."""
+    question: Question
+    """That was asked of it."""
+
+    @property
+    def published(self) -> tuple[PublishedFit, ...]:
+        """The log-linear law in each of its ways, the published one first."""
+        return (
+            PublishedFit("means", self.fit, self.diagnostics),
+            PublishedFit("means, weighted", self.fit_weighted, self.diagnostics_weighted),
+            PublishedFit("runs", self.fit_on_runs, self.diagnostics_on_runs),
+        )
+
+    @property
+    def fitted_sizes(self) -> list[int]:
+        """The train sizes that the laws are fitted to, ascending."""
+        sizes = self.curve["train_size"]
+        return sizes.filter(sizes >= self.question.fit_from).to_list()
+
+    @property
+    def is_law_rejected(self) -> bool:
+        """Whether all runs together speak against the log-linear law."""
+        return isinstance(self.lack_of_fit, LackOfFit) and self.lack_of_fit.p < SIGNIFICANT
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the runs of one experiment say of one metric."""
+
+    experiment: str
+    metric: Metric
+    curves: tuple[CurveAnalysis, ...]
+    """One per variant, at least one."""
+    overlaps: tuple[DrawOverlap, ...]
+    """One per train size."""
+    n_runs: int
+    """Runs that count."""
+    n_left_out: int
+    """Runs that do not: unfinished, failed, or without the metric."""
+
+
+def analyse(
+    runs: pl.DataFrame,
+    metric: str,
+    overlaps: Sequence[DrawOverlap] = (),
+    question: Question = NOTHING_ASKED,
+) -> Analysis:
+    """Put together what the runs of one experiment say of one metric.
+
+    Args:
+        runs: Schema `RUNS`, of one experiment.
+        metric: A key of `METRICS_OFFERED`.
+        overlaps: What `find_overlaps` made of the same runs.
+        question: What is asked of each curve.
+
+    Raises:
+        ConfigError: There is no such metric, or the question makes no sense for it.
+    """
+    curves = analyse_curves(runs, metric, question)
+    n_runs = sum(curve.points.height for curve in curves)
+    return Analysis(
+        experiment=runs["experiment"][0] if runs.height else "",
+        metric=metric_named(metric),
+        curves=curves,
+        overlaps=tuple(overlaps),
+        n_runs=n_runs,
+        n_left_out=runs.height - n_runs,
+    )
+
+
+def analyse_curves(
+    runs: pl.DataFrame,
+    metric: str,
+    question: Question = NOTHING_ASKED,
+) -> tuple[CurveAnalysis, ...]:
+    """The learning curve of each experiment and variant among some runs, in the order of their names.
+
+    Args:
+        runs: Schema `RUNS`.
+        metric: A key of `METRICS_OFFERED`.
+        question: What is asked of each curve.
+
+    Raises:
+        ConfigError: There is no such metric, or the question makes no sense for it.
+    """
+    offered = metric_named(metric)
+    question.check(offered)
+    groups = runs.sort("experiment", "variant", maintain_order=True).group_by(
+        "experiment", "variant", maintain_order=True
+    )
+    return tuple(
+        _analyse_curve(str(experiment), str(variant), offered, group, question)
+        for (experiment, variant), group in groups
+    )
+
+
+def _analyse_curve(
+    experiment: str, variant: str, metric: Metric, runs: pl.DataFrame, question: Question
+) -> CurveAnalysis:
+    counted, curve = points(runs, metric.name), learning_curve(runs, metric.name)
+    is_fitted = pl.col("train_size") >= question.fit_from
+    means, values = curve.filter(is_fitted), counted.filter(is_fitted)
+    sizes, mean = means["train_size"], means["mean"]
+    weights, clusters = 1 / floored(moderated_stderrs(means)) ** 2, clusters_of(values)
+    laws = laws_of(metric, means)
+    outlook = (
+        laws
+        if isinstance(laws, FitFailure)
+        else look_ahead(laws, metric, target=question.target, delta=question.delta)
+    )
+    return CurveAnalysis(
+        experiment,
+        variant,
+        metric,
+        counted,
+        curve,
+        fit=fit_log_linear(sizes, mean),
+        fit_on_runs=fit_log_linear(values["train_size"], values["value"]),
+        lack_of_fit=lack_of_fit(values["train_size"], values["value"], clusters.means if clusters else None),
+        fit_weighted=fit_log_linear(sizes, mean, weights),
+        diagnostics=diagnose(sizes, mean),
+        diagnostics_on_runs=diagnose(values["train_size"], values["value"]),
+        diagnostics_weighted=diagnose(sizes, mean, weights),
+        laws=laws,
+        outlook=outlook,
+        shape=laws if isinstance(laws, FitFailure) else describe_shape(laws),
+        needed=_needed(means, metric, outlook, question.target),
+        question=question,
+    )
+
+
+def _needed(
+    means: pl.DataFrame, metric: Metric, outlook: Outlook | FitFailure, target: float | None
+) -> SizeNeeded | None:
+    if target is None or means.is_empty():
+        return None
+    if isinstance(outlook, Outlook):
+        return outlook.needed
+    return reached(means["train_size"].to_list(), means["mean"].to_list(), metric, target)
+
+
+def laws_of(metric: Metric, curve: pl.DataFrame) -> FittedLaws | FitFailure:
+    """All laws on the means of one learning curve.
+
+    Args:
+        metric: What it is of.
+        curve: Schema `CURVE`, of the sizes to fit to.
+    """
+    loss = loss_of(metric)
+    if loss is None:
+        return FitFailure(f"is a metric that no law here is fitted to: {WHAT_LAWS_DESCRIBE}")
+    return fit_laws(curve["train_size"], flipped(loss, curve["mean"]), moderated_stderrs(curve), loss=loss)
+
+
+def average_curve(curve: CurveAnalysis, n_points: int) -> pl.DataFrame | None:
+    """The average of the laws as a line, from the smallest size fitted to the farthest that was looked at.
+
+    Args:
+        curve: Of which the laws are known.
+        n_points: Points of the line, evenly spaced in log(train size).
+
+    Returns:
+        Columns `train_size` (fractional) and `value`, in units of the metric; None without an average.
+    """
+    if isinstance(curve.laws, FitFailure) or isinstance(curve.laws.average, FitFailure):
+        return None
+    beyond = () if isinstance(curve.outlook, FitFailure) else curve.outlook.extrapolations
+    fitted = curve.fitted_sizes
+    farthest = max([fitted[-1], *(point.train_size for point in beyond)])
+    sizes = np.geomspace(fitted[0], farthest, n_points)
+    values = flipped(curve.laws.loss, curve.laws.average.errors_at(sizes))
+    return pl.DataFrame({"train_size": sizes, "value": values})

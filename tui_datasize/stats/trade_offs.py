@@ -1,0 +1,185 @@
+"""What a better value costs: training time against the metric, and a swept option against the metric."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from itertools import combinations
+from types import MappingProxyType
+
+import polars as pl
+
+from tui_datasize.experiments.sweep import AS_PUBLISHED
+from tui_datasize.runlog.schema import Schema
+from tui_datasize.stats.curve import metric_named, points
+
+COSTS: Schema = MappingProxyType(
+    {
+        "experiment": pl.String,
+        "variant": pl.String,
+        "model": pl.String,
+        "train_size": pl.Int64,
+        "n_runs": pl.Int64,
+        "wall_s": pl.Float64,
+        "parameters": pl.Int64,
+        "flops": pl.Float64,
+        "mean": pl.Float64,
+        "se": pl.Float64,
+        "is_best_for_its_time": pl.Boolean,
+    }
+)
+"""A variant at a train size a row, means over runs. `flops` of the whole training: three forward passes (one
+forward, about two backward) times the samples seen; null where not recorded. `is_best_for_its_time`: no other
+row of the experiment is at least as good in less time (the Pareto front)."""
+
+OPTIONS: Schema = MappingProxyType(
+    {
+        "experiment": pl.String,
+        "others": pl.String,
+        "option": pl.String,
+        "label": pl.String,
+        "value": pl.Float64,
+        "train_size": pl.Int64,
+        "n_runs": pl.Int64,
+        "mean": pl.Float64,
+        "se": pl.Float64,
+    }
+)
+"""A value of a swept option at a train size a row. `others` is what else was swept: rows that
+agree in it form one series; `value` is null where the option is no number."""
+
+_PART = re.compile(r"(?:^|(?<=\s))([\w.-]+)=((?:\[.*?\]|\(.*?\)|\{.*?\}|.)*?)(?=\s+[\w.-]+=|\s*$)")
+"""An option with its value, which goes on to the next option: values may hold spaces."""
+_MODEL = "model"
+"""The option whose value stands alone, before the others."""
+_NAME = ".name"
+"""Ends an option that brings others along: those of the model, or of another part, that it names."""
+
+
+def cost_against_metric(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """Training time and size of each variant beside its metric, schema `COSTS`.
+
+    Args:
+        runs: Schema `RUNS`.
+        metric: A key of `METRICS_OFFERED`.
+
+    Raises:
+        ConfigError: There is no such metric.
+    """
+    sign = 1 if metric_named(metric).higher_is_better else -1
+    costs = points(runs, metric).join(
+        runs.select("run_id", "model", "wall_s", "parameters", "flops_per_image", "samples_seen"), on="run_id"
+    )
+    value = pl.col("value")
+    table = costs.group_by("experiment", "variant", "model", "train_size").agg(
+        pl.len().cast(pl.Int64).alias("n_runs"),
+        pl.col("wall_s").mean(),
+        pl.col("parameters").max(),
+        (3.0 * pl.col("flops_per_image") * pl.col("samples_seen")).mean().alias("flops"),
+        value.mean().alias("mean"),
+        (value.std() / pl.len().sqrt()).alias("se"),
+    )
+    # In order of time, only what beats everything before it is on the front.
+    ordered = table.with_columns(good=sign * pl.col("mean")).sort(
+        "experiment", "wall_s", "good", nulls_last=True
+    )
+    before = pl.col("good").cum_max().shift(1).over("experiment")
+    is_best = pl.col("wall_s").is_finite() & (before.is_null() | (pl.col("good") > before))
+    front = ordered.with_columns(is_best_for_its_time=is_best.fill_null(False))
+    return front.sort("experiment", "variant", "train_size").select(
+        pl.col(name).cast(kind) for name, kind in COSTS.items()
+    )
+
+
+def swept_options(runs: pl.DataFrame) -> tuple[str, ...]:
+    """The options that were swept, such as `model.depth`; in name order.
+
+    Options that another one brings along, such as those that one model alone has, set variants apart too and
+    were not swept: two variants differ in such an option only where they also differ in what brought it.
+
+    >>> swept_options(pl.DataFrame({"variant": ["mlp lr=0.1", "cnn3 lr=0.1", "cnn3 lr=1"]}))
+    ('lr', 'model')
+    """
+    variants = [{name: value for name, value, *_ in _parts(variant)} for variant in runs["variant"].unique()]
+    names = sorted({key for variant in variants for key in variant})
+    return tuple(name for name in names if any(_is_swept(name, a, b) for a, b in combinations(variants, 2)))
+
+
+def _is_swept(name: str, a: Mapping[str, str], b: Mapping[str, str]) -> bool:
+    """Whether two variants differ in one option, and in others only as that one brings them along."""
+    if name not in a or name not in b or a[name] == b[name]:
+        return False
+    brought = name.removesuffix("name") if name.endswith(_NAME) else None
+    return all(
+        a[key] == b[key] or (brought is not None and key.startswith(brought))
+        for key in a.keys() & b.keys() - {name}
+    )
+
+
+def option_against_metric(runs: pl.DataFrame, metric: str, option: str) -> pl.DataFrame:
+    """The metric against one swept option, one series per size and rest of the recipe, schema `OPTIONS`.
+
+    Args:
+        runs: Schema `RUNS`.
+        metric: A key of `METRICS_OFFERED`.
+        option: One of `swept_options`; runs without it are left out.
+
+    Raises:
+        ConfigError: There is no such metric.
+    """
+    metric_named(metric)
+    swept = swept_options(runs)
+    parts = [
+        (
+            variant,
+            next((value for name, value, *_ in _parts(variant) if name == option), None),
+            rest_of_variant(variant, option, swept),
+        )
+        for variant in runs["variant"].unique(maintain_order=True)
+    ]
+    schema = {"variant": pl.String, "label": pl.String, "others": pl.String}
+    named = points(runs, metric).join(pl.DataFrame(parts, schema=schema, orient="row"), on="variant")
+    value = pl.col("value")
+    table = (
+        named.drop_nulls("label")
+        .group_by("experiment", "others", "label", "train_size")
+        .agg(
+            value.mean().alias("mean"),
+            (value.std() / pl.len().sqrt()).alias("se"),
+            pl.len().cast(pl.Int64).alias("n_runs"),
+        )
+        .with_columns(option=pl.lit(option), value=pl.col("label").cast(pl.Float64, strict=False))
+    )
+    return table.sort("experiment", "others", "train_size", "value", "label", nulls_last=True).select(
+        *OPTIONS
+    )
+
+
+def rest_of_variant(variant: str, option: str, options: Collection[str] | None = None) -> str:
+    """What sets a variant apart besides one option.
+
+    Args:
+        variant: Its label.
+        option: Left out of it, where it is there.
+        options: Others than these are left out, too; None keeps all.
+
+    >>> rest_of_variant("model.depth=20 optimizer.lr=0.1", "model.depth")
+    'optimizer.lr=0.1'
+    >>> rest_of_variant("optimizer=SGD with momentum (0.9) lr=0.1", "lr")
+    'optimizer=SGD with momentum (0.9)'
+    >>> rest_of_variant("mlp hidden=64 lr=0.1", "lr", ["lr", "model"])
+    'mlp'
+    """
+    for name, _, start, end in reversed(_parts(variant)):
+        if name == option or (options is not None and name not in options):
+            variant = variant[:start] + variant[end:]
+    return " ".join(variant.split())
+
+
+def _parts(variant: str) -> list[tuple[str, str, int, int]]:
+    """The options of a label: name, value, and where they stand."""
+    found = [(part[1], part[2], part.start(), part.end()) for part in _PART.finditer(variant)]
+    start = len(AS_PUBLISHED) if variant.startswith(AS_PUBLISHED) else 0
+    end = found[0][2] if found else len(variant)
+    model = variant[start:end].strip()
+    return [(_MODEL, model, start, end), *found] if model else found

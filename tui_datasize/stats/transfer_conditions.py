@@ -1,0 +1,156 @@
+"""What taking over layers is worth: the metric per transfer condition and target size.
+
+After Soekhoe, van der Putten and Plaat, *On the Impact of Data Set Size in Transfer Learning using Deep
+Neural Networks* (2016): base, FTall and S1T to S7T, run in both directions between two halves of the classes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import polars as pl
+
+from tui_datasize.runlog.schema import Schema
+from tui_datasize.stats.curve import metric_named, points
+
+BASE = "base"
+BOTH = "mean of both directions"
+
+CONDITIONS: Schema = MappingProxyType(
+    {
+        "experiment": pl.String,
+        "classes": pl.String,
+        "train_size": pl.Int64,
+        "condition": pl.String,
+        "frozen_layers": pl.Int64,
+        "n_runs": pl.Int64,
+        "mean": pl.Float64,
+        "se": pl.Float64,
+        "gain": pl.Float64,
+        "gain_se": pl.Float64,
+    }
+)
+"""A transfer condition at a target size a row: base first, then FT..., then S1T, S2T, ... `classes` is the
+half trained on, or `BOTH`: the mean of both halves with equal weight, where both have the condition. `gain`
+is over base at the same size; standard errors over runs are null where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """Up to which target size freezing some layers helps."""
+
+    experiment: str
+    classes: str
+    frozen_layers: int
+    until: float | None
+    """Train size, interpolated in log n; None where it helps at every size or at none."""
+    helps_at: tuple[int, ...]
+    """Sizes at which the gain over base is above 0."""
+    is_steady: bool
+    """Whether it helps at every size below `until`."""
+
+
+def transfer_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """The metric per condition and target size, schema `CONDITIONS`; of experiments that transfer alone.
+
+    Args:
+        runs: Schema `RUNS`.
+        metric: A key of `METRICS_OFFERED`.
+
+    Raises:
+        ConfigError: There is no such metric.
+    """
+    higher = metric_named(metric).higher_is_better
+    transferring = runs.filter((pl.col("transfer") != BASE).any().over("experiment"))
+    values = points(transferring, metric).join(
+        transferring.select("run_id", "classes", "transfer"), on="run_id"
+    )
+    value = pl.col("value")
+    key = ["experiment", "classes", "train_size", "condition"]
+    halves = (
+        values.rename({"transfer": "condition"})
+        .group_by(key)
+        .agg(
+            pl.len().cast(pl.Int64).alias("n_runs"),
+            value.mean().alias("mean"),
+            (value.std() / pl.len().sqrt()).alias("se"),
+        )
+    )
+    table = pl.concat([halves, _both_directions(halves)])
+    gains = _with_gain(table, 1.0 if higher else -1.0)
+    layers = pl.col("condition").str.extract(r"^S(\d+)T$").cast(pl.Int64)
+    order = pl.when(pl.col("condition") == BASE).then(0).when(layers.is_null()).then(1).otherwise(2)
+    named = gains.with_columns(frozen_layers=layers, order=order)
+    ordered = named.sort("experiment", "classes", "train_size", "order", "frozen_layers", "condition")
+    return ordered.select(*CONDITIONS)
+
+
+def crossings(table: pl.DataFrame) -> tuple[Crossing, ...]:
+    """The heuristic "freeze l layers until n images per class", for every number of frozen layers.
+
+    Args:
+        table: Schema `CONDITIONS`.
+    """
+    frozen = table.drop_nulls(["frozen_layers", "gain"])
+    groups = frozen.group_by("experiment", "classes", "frozen_layers", maintain_order=True)
+    found = [
+        _crossing(str(key[0]), str(key[1]), int(str(key[2])), group.sort("train_size"))
+        for key, group in groups
+    ]
+    return tuple(sorted(found, key=lambda one: (one.experiment, one.classes, one.frozen_layers)))
+
+
+def layer_order(table: pl.DataFrame) -> pl.DataFrame:
+    """Rows in the order of an axis of conditions: S1T, S2T, ..., then base, then what freezes nothing.
+
+    Args:
+        table: Schema `CONDITIONS`.
+    """
+    is_base = pl.col("condition") == BASE
+    return table.sort(
+        pl.col("frozen_layers").fill_null(2**31), ~is_base, "condition", "train_size", maintain_order=True
+    )
+
+
+def _both_directions(halves: pl.DataFrame) -> pl.DataFrame:
+    """The mean over the halves of classes, where an experiment has two and both have the condition."""
+    directions = pl.col("classes").n_unique().over("experiment")
+    square = (pl.col("se") ** 2).sum().sqrt() / pl.len()
+    se = pl.when(pl.col("se").null_count() == 0).then(square)
+    both = (
+        halves.filter(directions == 2)
+        .group_by("experiment", "train_size", "condition")
+        .agg(pl.len().alias("halves"), pl.col("n_runs").sum(), pl.col("mean").mean(), se.alias("se"))
+        .filter(pl.col("halves") == 2)
+    )
+    return both.with_columns(classes=pl.lit(BOTH)).select(halves.columns)
+
+
+def _with_gain(table: pl.DataFrame, sign: float) -> pl.DataFrame:
+    key = ["experiment", "classes", "train_size"]
+    base = table.filter(pl.col("condition") == BASE).select(
+        *key, pl.col("mean").alias("base"), pl.col("se").alias("base_se")
+    )
+    joined = table.join(base, on=key, how="left")
+    is_base = pl.col("condition") == BASE
+    gain = sign * (pl.col("mean") - pl.col("base"))
+    gain_se = (pl.col("se") ** 2 + pl.col("base_se") ** 2).sqrt()
+    return joined.with_columns(
+        gain=pl.when(~is_base).then(gain), gain_se=pl.when(~is_base).then(gain_se)
+    )  # fmt: skip
+
+
+def _crossing(experiment: str, classes: str, layers: int, rows: pl.DataFrame) -> Crossing:
+    sizes, gains = rows["train_size"].to_numpy(), rows["gain"].to_numpy()
+    helps = tuple(sizes[gains > 0].tolist())
+    until: float | None = None
+    is_steady = True
+    if helps and gains[-1] <= 0:
+        last = int(np.flatnonzero(gains > 0)[-1])
+        share = gains[last] / (gains[last] - gains[last + 1])
+        until = math.exp(math.log(sizes[last]) + share * math.log(sizes[last + 1] / sizes[last]))
+        is_steady = len(helps) == last + 1
+    return Crossing(experiment, classes, layers, until, helps, is_steady)
