@@ -20,9 +20,9 @@ import numpy as np
 
 from benchmarks.calibrate import coverage_left_out
 from benchmarks.public_curves import PublicCurve, read_curves, spread_over_processes
+from tui_datasize.metric import metric_named
 from tui_datasize.stats.averaging import LEAST_ERROR, Average, FittedLaws, default_answer, fit_laws
 from tui_datasize.stats.calibration import LEVEL, band_scale, error_band, shipped_calibration
-from tui_datasize.stats.curve import metric_named
 from tui_datasize.stats.extrapolate import Outlook, look_ahead
 from tui_datasize.stats.fits import LogLinearFit, fit_log_linear
 from tui_datasize.stats.fitting import LawFit

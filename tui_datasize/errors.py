@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui_datasize.words import visible
+from tui_datasize.text import visible
 
 EXIT_OK = 0
 EXIT_RUN_FAILED = 1

@@ -15,7 +15,7 @@ for name in {torch}:
     sys.modules[name] = None  # An import of it fails, as where it is not installed.
 from pathlib import Path
 from tests.tui.test_charts import PALETTE
-from tui_datasize.stats.curve import metric_named
+from tui_datasize.metric import metric_named
 from tui_datasize.cli.dispatch import main
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog

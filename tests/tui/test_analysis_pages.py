@@ -13,10 +13,10 @@ from tests.fakes import fake_sweep, write_lines, write_run
 from tests.tui.stage import NARROW, Stage
 from tests.tui.test_charts import PALETTE
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import SCORES
-from tui_datasize.stats.curve import metric_named
 from tui_datasize.tui.analysis.answer_lines import answer_lines
 from tui_datasize.tui.analysis.pages.catalogue import PAGES
 from tui_datasize.tui.analysis.pages.page import Content, Page, Request

@@ -12,7 +12,7 @@ from tests.tui.stage import NARROW, WIDE, Stage, empty_stage
 from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.errors import ConfigError
 from tui_datasize.jobs.state import JobState
-from tui_datasize.stats.curve import metric_named
+from tui_datasize.metric import metric_named
 from tui_datasize.tui.analysis.asked import FIELDS, asked_as_written, read_asked
 
 ACCURACY, LOSS = metric_named("test_accuracy"), metric_named("test_loss")

@@ -72,8 +72,8 @@ def test_a_look_at_a_busy_project(busy: Stage):
     assert snapshot.jobs[0].accuracy is not None
     assert "/nowhere/at/all" in snapshot.experiments[2].problem
     assert snapshot.problems == ()
-    assert snapshot.forecast.ends_in_s is not None
-    assert snapshot.forecast.slots == 2
+    assert snapshot.time_left.ends_in_s is not None
+    assert snapshot.time_left.slots == 2
 
 
 def test_two_looks_at_the_same_are_equal_and_share_what_they_can(busy: Stage):
@@ -148,7 +148,7 @@ def test_devices_that_raise_are_no_end(busy: Stage):
 
 def test_gpus_are_slots(busy: Stage):
     snapshot = collector(busy, lambda: TWO_GPUS).collect(Interest())
-    assert snapshot.forecast.slots == 2
+    assert snapshot.time_left.slots == 2
 
 
 def test_a_changed_file_is_read_again(busy: Stage):

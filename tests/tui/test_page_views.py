@@ -7,8 +7,8 @@ import json
 from tests.fakes import fake_spec, write_lines, write_run
 from tests.tui.test_analysis_pages import page_named
 from tests.tui.test_charts import PALETTE
+from tui_datasize.metric import metric_named
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.stats.curve import metric_named
 from tui_datasize.tui.analysis.pages.page import Content, Request
 
 

@@ -8,8 +8,8 @@ from tui_datasize.answers.answer import Answer
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.record import Record
+from tui_datasize.metric import metric_named
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.stats.curve import metric_named
 
 
 def ask(

@@ -9,10 +9,10 @@ import polars as pl
 from tui_datasize.answers.answer import Answer
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.record import Record
+from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import RUNS
-from tui_datasize.stats.curve import metric_named
 
 
 def record_of(runs: pl.DataFrame, metric: str = "test_accuracy", asked: Asked | None = None) -> Record:

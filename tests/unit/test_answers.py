@@ -10,9 +10,9 @@ from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.record import Record
 from tui_datasize.cli.dispatch import main
+from tui_datasize.metric import METRICS_OFFERED, metric_named
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.stats.curve import METRICS_OFFERED, metric_named
 
 
 def answer(project: ProjectPaths, name: str, metric: str = "test_accuracy", **asked: object) -> Answer:

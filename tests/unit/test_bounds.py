@@ -19,9 +19,9 @@ from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.load import device_settings, load_project, notify_command
 from tui_datasize.experiments.sweep import plan_runs, train_sizes, variant_labels
 from tui_datasize.jobs import device_file
+from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.stats.curve import metric_named
-from tui_datasize.stats.question import PlanQuestion, Question, read_delta, read_target
+from tui_datasize.stats.question import PlanQuestion, Question
 from tui_datasize.tui.analysis.asked import read_asked
 
 BASE = {
@@ -234,9 +234,10 @@ def test_every_option_that_takes_a_number_reads_it_through_a_bound():
 
 @pytest.mark.parametrize("text", ["inf", "nan", "1e999", "-inf %"])
 def test_a_share_is_finite(text):
-    for read in (read_target, read_delta):
+    accuracy = metric_named("test_accuracy")
+    for read in (accuracy.read, accuracy.read_difference):
         with pytest.raises(ConfigError):
-            read(text, metric_named("test_accuracy"))
+            read(text)
 
 
 @pytest.mark.parametrize("metric", ["test_accuracy", "test_loss"])

@@ -10,18 +10,12 @@ from scipy import stats
 from tests.fakes import fake_spec, write_run
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import ModelSpec
+from tui_datasize.metric import METRICS_OFFERED, metric_named
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import RUNS
 from tui_datasize.stats.averaging import FittedLaws
 from tui_datasize.stats.clusters import PRIOR_DEGREES
-from tui_datasize.stats.curve import (
-    CURVE,
-    METRICS_OFFERED,
-    learning_curve,
-    metric_named,
-    moderated_stderrs,
-    points,
-)
+from tui_datasize.stats.curve import CURVE, learning_curve, moderated_stderrs, points
 from tui_datasize.stats.summary import analyse_curves
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tui_datasize.metric import metric_named
 from tui_datasize.stats.averaging import FittedLaws, fit_laws
 from tui_datasize.stats.calibration import (
     Calibration,
@@ -14,7 +15,6 @@ from tui_datasize.stats.calibration import (
     error_band,
     shipped_calibration,
 )
-from tui_datasize.stats.curve import metric_named
 from tui_datasize.stats.extrapolate import Outlook, band_at, look_ahead
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.laws import Loss

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq, least_squares, nnls
 from statsmodels.tools.eval_measures import aicc_sigma
 
+from tui_datasize.metric import METRICS_OFFERED, metric_named
 from tui_datasize.stats.averaging import Average, FittedLaws, default_answer, fit_laws
-from tui_datasize.stats.curve import METRICS_OFFERED, metric_named
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.fitting import CurvePoints, LawFit, curve_points, fit_law
 from tui_datasize.stats.laws import LAWS, Loss, flipped, loss_of

@@ -16,9 +16,9 @@ from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.record import Record
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
+from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.tables import DATASETS
-from tui_datasize.stats.curve import METRICS_OFFERED
 from tui_datasize.stats.hypergeometric import hypergeometric_interval
 from tui_datasize.stats.overlap import DRAWS, DrawOverlap, find_draws, find_overlaps
 from tui_datasize.stats.overlap_extremes import (

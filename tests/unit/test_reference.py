@@ -11,7 +11,7 @@ from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.catalogue import DATASETS
 from tui_datasize.experiments.recipe import RECIPE_KEYS
 from tui_datasize.experiments.schedule import SCHEDULES
-from tui_datasize.stats.curve import METRICS_OFFERED
+from tui_datasize.metric import METRICS_OFFERED
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "experiments.md"
 WORDS = {

@@ -19,6 +19,7 @@ from tui_datasize.answers.answer import Table as AnswerTable
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.spec import ModelSpec
+from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.render.svg import to_svg
 from tui_datasize.render.svg_axis import Frame
 from tui_datasize.render.svg_map import map_svg
@@ -27,7 +28,6 @@ from tui_datasize.report.framed import answer_blocks
 from tui_datasize.report.render import to_html, to_markdown
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats import training_views
-from tui_datasize.stats.curve import METRICS_OFFERED
 from tui_datasize.stats.groups_table import groups_table
 from tui_datasize.tui.exporting import TableInView, export_csv
 

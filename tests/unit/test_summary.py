@@ -12,8 +12,9 @@ from tui_datasize.answers import ahead
 from tui_datasize.answers.document import to_dict
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import ModelSpec
+from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.stats.curve import METRICS_OFFERED, moderated_stderrs
+from tui_datasize.stats.curve import moderated_stderrs
 from tui_datasize.stats.diagnostics import diagnose
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.fits_table import FITS, fits_table

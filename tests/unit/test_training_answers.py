@@ -13,9 +13,9 @@ from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.record import ONE_EVALUATION, ONE_VALUE, Record
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.stats.curve import metric_named
 
 
 def write_course(project: ProjectPaths, spec: RunSpec, course: list[float]) -> None:

@@ -12,8 +12,8 @@ from statsmodels.formula.api import ols
 from tests.unit.record_desk import record_of, said
 from tui_datasize.answers import variance
 from tui_datasize.answers.record import Record
+from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.stats.curve import METRICS_OFFERED
 from tui_datasize.stats.variance import split_variance
 
 

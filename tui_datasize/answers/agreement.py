@@ -9,11 +9,11 @@ import polars as pl
 from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE_AND_RUNS
 from tui_datasize.answers.record import Record, bounded, named, numbers, per_variant
+from tui_datasize.metric import Metric
 from tui_datasize.stats.agreement import PAIRS_OF_RUNS, overlap_and_agreement, pairs_of_runs
-from tui_datasize.stats.curve import Metric
 from tui_datasize.stats.group_tests import SIGNIFICANT
 from tui_datasize.stats.overlap import find_draws
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 _COLUMNS = (
     *SIZE_AND_RUNS,

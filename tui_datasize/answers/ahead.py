@@ -11,7 +11,7 @@ from tui_datasize.stats.extrapolate import Outlook
 from tui_datasize.stats.fits import FitFailure, LackOfFit
 from tui_datasize.stats.summary import CurveAnalysis
 from tui_datasize.stats.view import about
-from tui_datasize.words import listed, plural
+from tui_datasize.text import listed, plural
 
 DIGITS = 1
 """Behind the point, of shares in sentences: a test set of some thousand images tells no more."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tui_datasize.experiments.spec import RunSpec
-    from tui_datasize.stats.curve import Metric
+    from tui_datasize.metric import Metric
 
 Tone: TypeAlias = Literal["plain", "good", "aside", "note", "warning", "error"]
 """How a sentence is to be taken: `aside` is for who wants to know more, the last three are the severities of

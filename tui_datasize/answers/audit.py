@@ -9,7 +9,7 @@ from tui_datasize.answers.answer import Answer, Column, Sentence, Table, Tone, d
 from tui_datasize.answers.record import Record
 from tui_datasize.stats.curve import COUNTED_STATES
 from tui_datasize.stats.findings import Finding, findings_table
-from tui_datasize.words import listed, plural
+from tui_datasize.text import listed, plural
 
 _MOST_NAMED = 3
 _TONES: dict[str, Tone] = {"error": "error", "warning": "warning", "note": "note"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui_datasize.answers.answer import Axis, Column
-from tui_datasize.stats.curve import Metric
+from tui_datasize.metric import Metric
 
 SIZE = Column("train_size", "train size")
 SIZE_AND_RUNS = (SIZE, Column("n_runs", "runs"))

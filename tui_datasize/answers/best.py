@@ -7,7 +7,7 @@ import polars as pl
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
 from tui_datasize.answers.record import NO_RUN, ONE_EVALUATION, ONE_VALUE, Record, named, numbers, per_variant
-from tui_datasize.stats.curve import METRICS_OFFERED, Metric
+from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.training_views import best_against_last
 
 

@@ -28,7 +28,7 @@ from tui_datasize.answers.record import (
     numbers,
     per_variant,
 )
-from tui_datasize.stats.curve import METRICS_OFFERED
+from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.stats.reliability import Reliability, confidences, reliability, risk_coverage_table
 
 _VIEWS = 2

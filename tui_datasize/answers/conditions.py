@@ -20,7 +20,7 @@ from tui_datasize.answers.answer import (
 from tui_datasize.answers.axes import SIZE_AND_RUNS, metric_axis
 from tui_datasize.answers.record import NO_RUN, Record, numbers
 from tui_datasize.answers.size_map import size_map
-from tui_datasize.stats.curve import Metric
+from tui_datasize.metric import Metric
 from tui_datasize.stats.transfer_conditions import (
     BASE,
     BOTH,
@@ -29,7 +29,7 @@ from tui_datasize.stats.transfer_conditions import (
     layer_order,
     transfer_table,
 )
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 _VIEWS = 2
 """A line per target size, and a map of sizes and conditions."""

@@ -17,8 +17,8 @@ from tui_datasize.answers.answer import (
 )
 from tui_datasize.answers.axes import SIZE
 from tui_datasize.answers.record import NOT_RECORDED, Record, bounded, largest_size, named, per_variant
+from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.stats.confusions import confusion_matrix, top_confusions
-from tui_datasize.stats.curve import METRICS_OFFERED
 
 _ALL = 10**9
 _MOST_DRAWN, _MOST_TOLD = 60, 12

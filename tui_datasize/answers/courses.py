@@ -16,9 +16,9 @@ from tui_datasize.answers.record import (
     numbers,
     per_variant,
 )
-from tui_datasize.stats.curve import Metric
+from tui_datasize.metric import Metric
 from tui_datasize.stats.training_views import single_courses, training_curves
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 _VIEWS = 2
 """Means over runs, and the runs of one train size one by one."""

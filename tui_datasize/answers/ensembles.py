@@ -7,7 +7,7 @@ import polars as pl
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE, SIZE_AXIS, share_axis
 from tui_datasize.answers.record import Record, bounded, named, numbers, per_variant
-from tui_datasize.stats.curve import METRICS_OFFERED
+from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.stats.ensembles import ensembles_table
 
 _MEMBERS = (1, 2, 3, 5, 10, 20)

@@ -13,11 +13,11 @@ from tui_datasize.answers.axes import SIZE_AXIS, metric_axis
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import Record, numbers
+from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import Schema
-from tui_datasize.stats.curve import Metric
 from tui_datasize.stats.extrapolate import Outlook
 from tui_datasize.stats.summary import CurveAnalysis
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 ANSWER: Schema = MappingProxyType(
     {

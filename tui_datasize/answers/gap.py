@@ -7,7 +7,7 @@ import polars as pl
 from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
 from tui_datasize.answers.record import NO_RUN, Record, named, numbers, per_variant
-from tui_datasize.stats.curve import METRICS_OFFERED, Metric
+from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.training_views import train_test_gap
 
 

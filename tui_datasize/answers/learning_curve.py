@@ -19,7 +19,7 @@ from tui_datasize.stats.fitting import LawFit
 from tui_datasize.stats.laws import flipped
 from tui_datasize.stats.shape import CurveShape
 from tui_datasize.stats.summary import CurveAnalysis, average_curve
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 _LAW_POINTS = 80
 _LEAST_WEIGHT = 0.1

@@ -28,7 +28,7 @@ from tui_datasize.stats.overlap_extremes import (
     largest_observed_of_classes,
 )
 from tui_datasize.stats.overlap_tables import overlap_table, per_class_table
-from tui_datasize.words import listed, plural
+from tui_datasize.text import listed, plural
 
 MEASURES: Mapping[Measure, str] = MappingProxyType(
     {"fraction": "shared, of the smaller draw", "jaccard": "Jaccard index, shared / in either draw"}

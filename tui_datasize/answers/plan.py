@@ -18,7 +18,7 @@ from tui_datasize.stats.planner import MUCH_OF_DRAWS, Plan, plan_next_runs
 from tui_datasize.stats.proposal import Proposal, cells_alike, propose, samples_per_run
 from tui_datasize.stats.size_needed import SizeNeeded
 from tui_datasize.stats.view import about
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 MOST_PLANNED = 12
 """Variants that a plan is made for."""

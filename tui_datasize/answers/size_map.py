@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from tui_datasize.answers.answer import Map
-from tui_datasize.stats.curve import Metric
+from tui_datasize.metric import Metric
 
 
 def size_map(title: str, table: pl.DataFrame, column: str, metric: Metric) -> Map:

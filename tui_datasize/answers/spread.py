@@ -11,14 +11,15 @@ from tui_datasize.answers.answer import Answer, Box, Chart, Column, Sentence, Ta
 from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
 from tui_datasize.answers.comparing import PAIR_COLUMNS, TEST_COLUMNS, corrected_for
 from tui_datasize.answers.record import NO_RUN, Record, named, per_variant
+from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.boxes import best_values, box_table
-from tui_datasize.stats.curve import METRICS_OFFERED, Metric, points
+from tui_datasize.stats.curve import points
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.group_tests import SIGNIFICANT, GroupTest
 from tui_datasize.stats.groups import SizeComparison, compare_sizes
 from tui_datasize.stats.groups_table import groups_table, sizes_table
 from tui_datasize.stats.spread import SpreadLaw
-from tui_datasize.words import listed, plural
+from tui_datasize.text import listed, plural
 
 LEAST_SHARE = 0.01
 """Of the variance of a run, for its source to be named."""

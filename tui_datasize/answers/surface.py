@@ -9,7 +9,7 @@ import polars as pl
 
 from tui_datasize.answers.answer import Answer, Map, Sentence, does_not_apply
 from tui_datasize.answers.record import NO_RUN, ONE_EVALUATION, Record, named, per_variant, split_and_score
-from tui_datasize.stats.curve import METRICS_OFFERED, Metric
+from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.training_views import CURVE_KEY
 from tui_datasize.stats.training_views import surface as surface_table
 

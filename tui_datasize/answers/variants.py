@@ -10,12 +10,13 @@ from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, T
 from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
 from tui_datasize.answers.comparing import PAIR_COLUMNS, TEST_COLUMNS, corrected_for
 from tui_datasize.answers.record import NO_RUN, Record, numbers, per_variant
-from tui_datasize.stats.curve import Metric, learning_curve
+from tui_datasize.metric import Metric
+from tui_datasize.stats.curve import learning_curve
 from tui_datasize.stats.group_tests import p_words
 from tui_datasize.stats.groups import VariantComparison, compare_variants
 from tui_datasize.stats.groups_table import variants_table
 from tui_datasize.stats.pairwise import Difference
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 _MOST_DRAWN = 12
 _BASE = "the base variant"

@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from math import nan
 
 from tui_datasize.experiments.toml_table import MOST_WHOLE
-
-MOST_COUNT = 10**12
-"""Of images, or whatever else is counted: larger ones are slips, or meant to harm."""
+from tui_datasize.text import MOST_COUNT
 
 
 def count(text: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 from tui_datasize.errors import ConfigError
 from tui_datasize.files import named_path
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.words import shortened, visible
+from tui_datasize.text import shortened, visible
 
 
 def project_paths(arguments: argparse.Namespace) -> ProjectPaths:

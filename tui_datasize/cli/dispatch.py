@@ -13,7 +13,7 @@ from typing import TypeAlias, cast
 
 from tui_datasize.cli.parser import build_parser
 from tui_datasize.errors import EXIT_BAD_INPUT, DatasizeError
-from tui_datasize.words import visible
+from tui_datasize.text import visible
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
 

@@ -34,8 +34,8 @@ from tui_datasize.jobs.slots import all_slots, read_holders, slot_directory, unu
 from tui_datasize.programs import private_caches, python_code
 from tui_datasize.render.console import PlainConsole, styled
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.text import plural
 from tui_datasize.training.selftest.record import last_of
-from tui_datasize.words import plural
 
 Verdict: TypeAlias = Literal["ok", "warn", "fail"]
 

@@ -14,7 +14,7 @@ from tui_datasize.render.console import data_console, plain_table
 from tui_datasize.runlog.importing.into_project import Source, bring_in
 from tui_datasize.runlog.importing.layout import Layout, read_layout
 from tui_datasize.runlog.importing.reading import Reading, read_all, refusals, without_runs
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 _IGNORED_TOLD = 8
 

@@ -18,7 +18,7 @@ from tui_datasize.jobs.commands import (
     select_jobs,
 )
 from tui_datasize.jobs.state import JobState
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 ANSWER_WITHIN_S = 10.0
 """How long a command waits for the scheduler's answer; what was asked is safe either way."""

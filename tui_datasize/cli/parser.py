@@ -24,7 +24,7 @@ from tui_datasize.cli.record_arguments import add_record_commands
 from tui_datasize.cli.scheduler_arguments import add_scheduler_command
 from tui_datasize.experiments.checkpoint_settings import KEEPS
 from tui_datasize.jobs.state import JobState
-from tui_datasize.words import visible
+from tui_datasize.text import visible
 
 MOST_AMOUNT = 1_000_000
 """Larger changes of a priority or a place are a slip of the finger."""

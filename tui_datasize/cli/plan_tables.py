@@ -7,12 +7,12 @@ import argparse
 import polars as pl
 
 from tui_datasize.answers.first_answer import answer_table
+from tui_datasize.metric import metric_named
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.stats.curve import metric_named
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.plan_table import plans_table
 from tui_datasize.stats.planner import Plan, plan_next_runs
-from tui_datasize.stats.question import PlanQuestion, Question, read_target
+from tui_datasize.stats.question import PlanQuestion, Question
 from tui_datasize.stats.summary import analyse_curves
 
 
@@ -22,7 +22,7 @@ def question_of(arguments: argparse.Namespace) -> PlanQuestion:
     Raises:
         ConfigError: The target is no value of the metric.
     """
-    target = arguments.target and read_target(arguments.target, metric_named(arguments.metric))
+    target = arguments.target and metric_named(arguments.metric).read(arguments.target)
     return PlanQuestion(arguments.at, target, arguments.runs, arguments.samples, arguments.fit_from)
 
 
@@ -46,6 +46,6 @@ def answers_of(runs: pl.DataFrame, arguments: argparse.Namespace) -> pl.DataFram
         ConfigError: The target is no value of the metric.
     """
     metric = metric_named(arguments.metric)
-    target = arguments.target and read_target(arguments.target, metric)
+    target = arguments.target and metric.read(arguments.target)
     curves = analyse_curves(runs, metric.name, Question(arguments.fit_from, target))
     return answer_table(tuple(curve for curve in curves if curve.curve.height))

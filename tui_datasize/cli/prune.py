@@ -10,7 +10,7 @@ from tui_datasize.experiments.checkpoint_settings import Keep
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.prune import Removal, remove, survey
 from tui_datasize.render.console import data_console, plain_table
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 
 def prune(arguments: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import Acknowledgement, CommandResult
 from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
 from tui_datasize.render.console import data_console, plain_table
-from tui_datasize.words import lost_evaluations, plural, there_already, visible
+from tui_datasize.text import lost_evaluations, plural, there_already, visible
 
 
 def experiments(arguments: argparse.Namespace) -> int:

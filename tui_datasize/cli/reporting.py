@@ -11,13 +11,13 @@ import tui_datasize
 from tui_datasize.cli.basics import project_paths, talk
 from tui_datasize.cli.tables import asked_of, runs_of
 from tui_datasize.errors import EXIT_OK, ConfigError
+from tui_datasize.metric import metric_named
 from tui_datasize.report.contents import contents
 from tui_datasize.report.evidence import gather
 from tui_datasize.report.render import to_html, to_markdown
 from tui_datasize.runlog.outputs import refuse_output, write_output
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.stats.curve import metric_named
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 _HTML = (".html", ".htm")
 _MARKDOWN = (".md", ".markdown")

@@ -11,7 +11,7 @@ from tui_datasize.experiments.load import device_settings
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.scheduler_look import SchedulerLook
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 _STOPPED = (
     "scheduler: stopped; runs that were started go on. `datasize-tui scheduler start`, or any job that is "

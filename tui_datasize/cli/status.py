@@ -15,14 +15,14 @@ from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import QueueSettings
 from tui_datasize.jobs.faults import Fault
+from tui_datasize.jobs.paces import Estimate, latest
 from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.time_left import time_left_of
 from tui_datasize.jobs.views import Usage
 from tui_datasize.runlog.incomplete import noted_incomplete
 from tui_datasize.runlog.reached import Reached, read_reached
-from tui_datasize.stats.eta import Estimate, latest
+from tui_datasize.text import plural
 from tui_datasize.tui.look.duration import duration
-from tui_datasize.tui.look.forecast import look_ahead
-from tui_datasize.words import plural
 
 _BASES_SHOWN = 3
 _CHAINED_SHOWN = 5
@@ -202,7 +202,7 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
             fix="`datasize-tui queue EXPERIMENT` queues one",
         )
     settings = client.settings()
-    ahead = look_ahead(client.executions(), jobs, client.slots(), _reached(client, jobs))
+    ahead = time_left_of(client.executions(), jobs, client.slots(), _reached(client, jobs))
     shown = {job.run_id for job in of_interest}
     return Look(
         jobs=of_interest,

@@ -21,6 +21,7 @@ from tui_datasize.cli.plan_tables import answers_of, plans_of
 from tui_datasize.cli.project import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.toml_table import nearest
+from tui_datasize.metric import metric_named
 from tui_datasize.render.console import data_console, print_answer, print_words
 from tui_datasize.render.json import answers_dict
 from tui_datasize.runlog.export import SUFFIXES
@@ -28,16 +29,15 @@ from tui_datasize.runlog.export import export as export_frame
 from tui_datasize.runlog.outputs import refuse_output
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.stats.curve import learning_curve, metric_named
+from tui_datasize.stats.curve import learning_curve
 from tui_datasize.stats.ensembles import ensembles_table
 from tui_datasize.stats.findings import findings_table
 from tui_datasize.stats.fits_table import fits_table
 from tui_datasize.stats.groups_table import groups_table
 from tui_datasize.stats.overlap_tables import overlap_table
-from tui_datasize.stats.question import read_delta, read_target
 from tui_datasize.stats.summary import analyse_curves
 from tui_datasize.stats.variance import variance_table
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 BuildTable: TypeAlias = Callable[[RunLog, pl.DataFrame, str], pl.DataFrame]
 
@@ -103,9 +103,9 @@ def asked_of(arguments: argparse.Namespace) -> Asked:
     """
     metric = metric_named(arguments.metric)
     return Asked(
-        target=arguments.target and read_target(arguments.target, metric),
+        target=arguments.target and metric.read(arguments.target),
         fit_from=arguments.fit_from,
-        delta=arguments.delta and read_delta(arguments.delta, metric),
+        delta=arguments.delta and metric.read_difference(arguments.delta),
     )
 
 

@@ -26,7 +26,7 @@ from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.render.console import PlainConsole
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.tail import MetricsTail
-from tui_datasize.words import visible
+from tui_datasize.text import visible
 
 LOOK_EVERY_S = 0.5
 _MOST_LOG_BYTES = 2**24

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from tui_datasize.errors import DataError
 from tui_datasize.files import is_utf8, named_path
-from tui_datasize.words import shortened
+from tui_datasize.text import shortened
 
 IMAGE_FOLDER = "imagefolder:"
 ARRAYS = "arrays"

@@ -6,7 +6,7 @@ from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.recipe import Recipe
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 
 def check_lengths(spec: RunSpec, recipe: Recipe, where: str) -> None:

@@ -18,7 +18,7 @@ from tui_datasize.experiments.spec import NAME_PATTERN, STRATEGIES, Strategy
 from tui_datasize.experiments.toml_file import read_toml
 from tui_datasize.experiments.toml_table import MOST_WHOLE, Table, is_whole, nearest
 from tui_datasize.files import named_path
-from tui_datasize.words import plural, shortened
+from tui_datasize.text import plural, shortened
 
 DATA_VARIABLE = "DATASIZE_DATA"
 LONGEST_NAME = 100

@@ -22,7 +22,7 @@ from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.atomic import make_directory, rename
 from tui_datasize.runlog.claim import Outcome, conclude, observe, take_lock
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 _BATCH = 1000
 _LOG = logging.getLogger(__name__)

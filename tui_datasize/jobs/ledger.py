@@ -19,7 +19,7 @@ from tui_datasize.jobs.process import describe_process
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
 from tui_datasize.jobs.supervisor import Supervisor
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 _LOG = logging.getLogger(__name__)
 _READ_INTERVAL_S = 2.0

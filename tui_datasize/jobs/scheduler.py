@@ -43,7 +43,7 @@ from tui_datasize.jobs.supervisor import Supervisor
 from tui_datasize.jobs.warm import WarmSpawner
 from tui_datasize.programs import python_module
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 __all__ = ["Authority", "Scheduler", "SchedulerSettings", "StopRequest", "main", "serve"]
 

@@ -13,7 +13,7 @@ from tui_datasize.answers.answer import Column, Kind, Table
 if TYPE_CHECKING:
     import polars as pl
 
-    from tui_datasize.stats.curve import Metric
+    from tui_datasize.metric import Metric
 
 MOST_ROWS = 60
 """Rows of a table that a page shows; export writes all."""

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tui_datasize.answers.answer import SEVERITIES, Answer, Sentence, Tone
 from tui_datasize.render.cells import MOST_ROWS, NUMBER, Written, written
-from tui_datasize.words import plural, visible
+from tui_datasize.text import plural, visible
 
 PIPE_WIDTH = 1000
 """Columns where stdout is no terminal: nothing is wrapped or cut for a program that reads it."""

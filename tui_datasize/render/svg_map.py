@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html import escape
 
 from tui_datasize.answers.answer import Map
-from tui_datasize.words import visible
+from tui_datasize.text import visible
 
 FONT = 'font-family="system-ui, sans-serif" font-size="12"'
 LETTER_PX = 6.6

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Mapping
 
 from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.metric import Metric
 from tui_datasize.report.blocks import Block, Heading, Table, Words
 from tui_datasize.report.evidence import Evidence
 from tui_datasize.report.framed import answer_blocks
 from tui_datasize.report.sources import provenance_blocks
-from tui_datasize.stats.curve import Metric
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 _MOST_RUNS = 500
 """Rows of the table of runs; `export` writes all."""

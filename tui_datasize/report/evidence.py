@@ -10,11 +10,11 @@ import polars as pl
 
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.record import Record
+from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.scan import Problem, read_object
 from tui_datasize.stats.audit import runs_to_read
-from tui_datasize.stats.curve import metric_named
 from tui_datasize.stats.question import Question
 from tui_datasize.stats.summary import Analysis
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tui_datasize.answers.answer import SEVERITIES, Answer
 from tui_datasize.render.cells import written
 from tui_datasize.report.blocks import Block, Figure, Heading, Table, Words
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 
 def answer_blocks(title: str, answer: Answer, drawn: set[str]) -> Iterator[Block]:

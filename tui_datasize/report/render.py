@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from tui_datasize.render.svg import picture
 from tui_datasize.render.svg_map import escaped
 from tui_datasize.report.blocks import Block, Figure, Heading, Table, Words
-from tui_datasize.words import visible
+from tui_datasize.text import visible
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """

@@ -14,7 +14,7 @@ import polars as pl
 import polars.selectors as cs
 
 from tui_datasize.runlog.outputs import write_output
-from tui_datasize.words import visible
+from tui_datasize.text import visible
 
 Format: TypeAlias = Literal["csv", "parquet", "json", "markdown"]
 FORMATS: tuple[Format, ...] = get_args(Format)

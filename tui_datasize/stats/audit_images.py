@@ -8,7 +8,7 @@ import polars as pl
 
 from tui_datasize.stats.findings import Finding, Severity, finding, sizes_words
 from tui_datasize.stats.leaks import find_leaks
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 
 def check_missing_classes(

@@ -13,7 +13,7 @@ from scipy.special import bdtrc, chdtr, chdtrc
 from tui_datasize.runlog.schema import IS_INCOMPLETE, were_imported
 from tui_datasize.stats.curve import COUNTED_STATES
 from tui_datasize.stats.findings import Finding, Severity, finding, sizes_words
-from tui_datasize.words import listed, plural
+from tui_datasize.text import listed, plural
 
 TOLERANCE = 2e-7
 """An accuracy may be off by this much, as a number of single precision."""

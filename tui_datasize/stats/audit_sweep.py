@@ -11,7 +11,7 @@ import polars as pl
 from tui_datasize.runlog.schema import were_imported
 from tui_datasize.stats.curve import COMING, COUNTED_STATES
 from tui_datasize.stats.findings import Finding, Severity, finding, sizes_words
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 EVEN_BY = 1.005
 """Budgets whose largest is this many times the smallest, or less, count as equal."""

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.fitting import CurvePoints, LawFit, curve_points, fit_law, parameters_counted
 from tui_datasize.stats.laws import LAWS, Floats, Law, Loss
-from tui_datasize.words import listed
+from tui_datasize.text import listed
 
 LEAST_SIZES = 3
 """Two sizes fit every law of two parameters."""

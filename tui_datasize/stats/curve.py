@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -12,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from tui_datasize.errors import ConfigError
+from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import SHARE_ROUNDING, SHARES, Schema
 from tui_datasize.stats.clusters import (
     PRIOR_DEGREES,
@@ -31,98 +28,6 @@ COMING = ("succeeded", "running", "queued", "interrupted")
 COUNTED_STATES = ("succeeded",)
 """A run counts when it has ended in one of these states and its metric is a finite number: a run cut
 short was trained on a smaller budget than the others of its curve."""
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A column of the frame `runs` that a learning curve can be drawn of."""
-
-    name: str
-    title: str
-    is_share: bool
-    """Whether it lies in [0, 1] and is shown in percent."""
-    higher_is_better: bool
-
-    @property
-    def most(self) -> float:
-        """The largest value that it can have; the smallest is 0 for every metric."""
-        return 1.0 if self.is_share else math.inf
-
-    @property
-    def scale(self) -> float:
-        """From a value to the number that is shown: percent for shares."""
-        return 100.0 if self.is_share else 1.0
-
-    @property
-    def heading(self) -> str:
-        """Its name with the unit of the number that is shown."""
-        return f"{self.title.lower()}{', %' if self.is_share else ''}"
-
-    def text(self, value: float, digits: int | None = None) -> str:
-        """A value as people read it.
-
-        Args:
-            value: In [0, 1] for a share.
-            digits: Behind the point; None for as many as tables have.
-
-        >>> metric_named("test_accuracy").text(0.9512), metric_named("test_loss").text(0.305)
-        ('95.12 %', '0.3050')
-        >>> metric_named("test_accuracy").text(-1e-9, 1), metric_named("wall_s").text(61.5)
-        ('0.0 %', '61.50 s')
-        """
-        return self._number(value, digits) + (" %" if self.is_share else self._unit)
-
-    def difference(self, value: float, digits: int | None = None) -> str:
-        """A difference of two values without its sign: in points for shares.
-
-        >>> metric_named("test_accuracy").difference(0.005)
-        '0.50 points'
-        """
-        return self._number(value, digits) + (" points" if self.is_share else self._unit)
-
-    def change(self, value: float, digits: int | None = None) -> str:
-        """A difference with its sign.
-
-        >>> metric_named("test_accuracy").change(0.005), metric_named("test_loss").change(-0.02)
-        ('+0.50 points', '-0.0200')
-        """
-        text = self.difference(value, digits)
-        return f"+{text}" if value > 0 and text != self.difference(0, digits) else text
-
-    @property
-    def _unit(self) -> str:
-        return " s" if self.name.endswith("_s") else ""
-
-    def _number(self, value: float, digits: int | None) -> str:
-        usual = 2 if self.is_share or self._unit else 4
-        return f"{self.scale * value:z.{usual if digits is None else digits}f}"
-
-
-def _shared_metrics(split: str, title: str) -> tuple[Metric, ...]:
-    return (
-        Metric(f"{split}_accuracy", f"{title} accuracy", True, True),
-        Metric(f"{split}_loss", f"{title} loss", False, False),
-        Metric(f"{split}_f1_macro", f"{title} macro F1", True, True),
-        Metric(f"{split}_top5", f"{title} top-5 accuracy", True, True),
-        Metric(f"{split}_ece", f"{title} calibration error", True, False),
-        Metric(f"{split}_margin_correct", f"{title} margin, correct", True, True),
-        Metric(f"{split}_margin_wrong", f"{title} margin, wrong", True, False),
-    )
-
-
-METRICS_OFFERED: Mapping[str, Metric] = MappingProxyType(
-    {
-        metric.name: metric
-        for metric in (
-            *_shared_metrics("test", "Test"),
-            Metric("best_test_accuracy", "Best test accuracy", True, True),
-            Metric("best_test_loss", "Test loss at best accuracy", False, False),
-            *_shared_metrics("train", "Train"),
-            Metric("wall_s", "Training time, s", False, False),
-        )
-    }
-)
-"""Everything a learning curve is offered of, by column; all but the `best_...` are of the last evaluation."""
 
 CURVE: Schema = MappingProxyType(
     {
@@ -148,17 +53,6 @@ would tell the mean as well: fewer than `n_runs` where runs share subset draws t
 `clusters.find_clusters`. `low` to `high` is the mean's 95 % Student interval, cut off where no value of the
 metric lies (below 0, for a share above 1), which costs it no coverage; null where there is one run, or where
 all runs are equal and so tell nothing of their scatter."""
-
-
-def metric_named(name: str) -> Metric:
-    """Look a metric up.
-
-    Raises:
-        ConfigError: There is none of that name.
-    """
-    if name not in METRICS_OFFERED:
-        raise ConfigError(f"no metric {name!r}", fix=f"known are {', '.join(METRICS_OFFERED)}")
-    return METRICS_OFFERED[name]
 
 
 def points(runs: pl.DataFrame, metric: str) -> pl.DataFrame:

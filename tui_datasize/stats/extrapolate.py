@@ -9,9 +9,9 @@ from types import MappingProxyType
 
 import numpy as np
 
+from tui_datasize.metric import Metric
 from tui_datasize.stats.averaging import FittedLaws
 from tui_datasize.stats.calibration import BASE_SCALE, Calibration, shipped_calibration
-from tui_datasize.stats.curve import Metric
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.laws import Loss, flipped
 from tui_datasize.stats.size_needed import SizeNeeded, size_needed

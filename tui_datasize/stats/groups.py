@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tui_datasize.metric import Metric, metric_named
 from tui_datasize.stats.clusters import (
     Clusters,
     MeanScatter,
@@ -18,7 +19,7 @@ from tui_datasize.stats.clusters import (
     find_clusters,
     within_draws,
 )
-from tui_datasize.stats.curve import Metric, mean_scatters, metric_named, points, size_runs
+from tui_datasize.stats.curve import mean_scatters, points, size_runs
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.group_tests import (
     GroupTest,

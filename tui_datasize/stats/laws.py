@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tui_datasize.stats.curve import Metric
+from tui_datasize.metric import Metric
 
 Floats: TypeAlias = NDArray[np.float64]
 Term: TypeAlias = Callable[[Floats, Floats], Floats]

@@ -11,17 +11,10 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtri
 
+from tui_datasize.metric import Metric, metric_named
 from tui_datasize.stats.averaging import Average, FittedLaws
 from tui_datasize.stats.clusters import Clusters, find_clusters
-from tui_datasize.stats.curve import (
-    COMING,
-    CONFIDENCE,
-    Metric,
-    learning_curve,
-    metric_named,
-    points,
-    size_runs,
-)
+from tui_datasize.stats.curve import COMING, CONFIDENCE, learning_curve, points, size_runs
 from tui_datasize.stats.design import Counts, Design, design_law, relative_half_width, spread_checks
 from tui_datasize.stats.extrapolate import Outlook, band_at, look_ahead
 from tui_datasize.stats.fits import FitFailure

@@ -17,7 +17,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.runlog.schema import were_imported
 from tui_datasize.stats.curve import COMING
 from tui_datasize.stats.planner import MUCH_OF_DRAWS, Plan
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 
 @dataclass(frozen=True)

@@ -3,73 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite, nan
 from typing import TYPE_CHECKING
 
 from tui_datasize.errors import ConfigError
+from tui_datasize.text import MOST_COUNT
 
 if TYPE_CHECKING:
-    from tui_datasize.stats.curve import Metric
+    from tui_datasize.metric import Metric
 
-MOST_ASKED = 10**12
-"""Images that a question may be about."""
 MOST_PLANNED = 10_000
 """Runs of one plan: they are placed one by one."""
 CHECK_SHARE = 0.2
 """Of a budget, kept for sizes that the law does not ask for, to see whether it holds there."""
-
-
-def read_target(text: str, metric: Metric) -> float:
-    """A value of a metric as a person writes it: `95`, `95%` and `.95` are the same share.
-
-    Raises:
-        ConfigError: It is no number, or may be a share or a percentage.
-
-    >>> from tui_datasize.stats.curve import metric_named
-    >>> accuracy, loss = metric_named("test_accuracy"), metric_named("test_loss")
-    >>> read_target("95", accuracy), read_target("99.5 %", accuracy), read_target("0.3", loss)
-    (0.95, 0.995, 0.3)
-    """
-    number, unit = _number_and_unit(text, f"target for {metric.name}")
-    if not metric.is_share:
-        if unit:
-            raise ConfigError(f"no target {text!r} for {metric.name}", fix="give a number without a unit")
-        return number
-    if unit == "%":
-        return number / 100
-    if unit or number == 1:
-        raise ConfigError(f"target {text!r} is unclear", fix="write 1% or 100%")
-    return number / 100 if number > 1 else number
-
-
-def read_delta(text: str, metric: Metric) -> float:
-    """A difference of two values of a metric: of shares as `0.5%` or `0.5 points`.
-
-    Raises:
-        ConfigError: It is no number, or lacks its unit.
-
-    >>> from tui_datasize.stats.curve import metric_named
-    >>> read_delta("0.5 points", metric_named("test_accuracy")), read_delta("0.02", metric_named("test_loss"))
-    (0.005, 0.02)
-    """
-    number, unit = _number_and_unit(text, "delta")
-    if metric.is_share != bool(unit):
-        example = "0.5% or 0.5 points" if metric.is_share else "0.02"
-        raise ConfigError(f"delta {text!r} is unclear", fix=f"write it like {example}")
-    return number / 100 if metric.is_share else number
-
-
-def _number_and_unit(text: str, what: str) -> tuple[float, str]:
-    """A finite number, and `%`, `points` or nothing behind it."""
-    bare = text.strip().lower()
-    unit = next((unit for unit in ("%", "points", "point") if bare.endswith(unit)), "")
-    try:
-        number = float(bare.removesuffix(unit))
-    except ValueError:
-        number = nan
-    if not isfinite(number):
-        raise ConfigError(f"no {what}: {text!r}", fix="give a number such as 95% or 0.95")
-    return number, unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +34,7 @@ class Question:
         Raises:
             ConfigError: A target outside the metric's range, or a delta that is not above 0.
         """
-        most = 1.0 if metric.is_share else float(MOST_ASKED)
+        most = 1.0 if metric.is_share else float(MOST_COUNT)
         if self.target is not None and not 0 <= self.target <= most:
             expected = "between 0 and 1 (or 0% and 100%)" if metric.is_share else "of 0 or more"
             raise ConfigError(f"no target {self.target:g} for {metric.name}", fix=f"give one {expected}")
@@ -127,9 +72,9 @@ class PlanQuestion:
         if self.runs is not None and self.samples is not None:
             raise ConfigError("two budgets were given", fix="give runs or samples")
         for name, value in (("size", self.at), ("number of runs", self.runs), ("samples", self.samples)):
-            if value is not None and not 0 < value <= MOST_ASKED:
+            if value is not None and not 0 < value <= MOST_COUNT:
                 raise ConfigError(
-                    f"no {name} {value:g}", fix=f"give a number above 0, at most {MOST_ASKED:g}"
+                    f"no {name} {value:g}", fix=f"give a number above 0, at most {MOST_COUNT:g}"
                 )
         if self.runs is not None and self.runs > MOST_PLANNED:
             raise ConfigError(f"a plan of {self.runs:,} runs", fix=f"give at most {MOST_PLANNED:,}")

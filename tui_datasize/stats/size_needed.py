@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tui_datasize.stats.curve import Metric
+from tui_datasize.metric import Metric
 from tui_datasize.stats.laws import Floats, Loss, flipped
 from tui_datasize.stats.view import View, first_at_most, grid
 

@@ -9,15 +9,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 import polars as pl
 
+from tui_datasize.metric import Metric, metric_named
 from tui_datasize.stats.averaging import FittedLaws, fit_laws
-from tui_datasize.stats.curve import (
-    Metric,
-    clusters_of,
-    learning_curve,
-    metric_named,
-    moderated_stderrs,
-    points,
-)
+from tui_datasize.stats.curve import clusters_of, learning_curve, moderated_stderrs, points
 from tui_datasize.stats.diagnostics import Diagnostics, diagnose
 from tui_datasize.stats.extrapolate import Outlook, look_ahead
 from tui_datasize.stats.fits import FitFailure, LackOfFit, LogLinearFit, fit_log_linear, lack_of_fit

@@ -10,8 +10,9 @@ from types import MappingProxyType
 import polars as pl
 
 from tui_datasize.experiments.sweep import AS_PUBLISHED
+from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import Schema
-from tui_datasize.stats.curve import metric_named, points
+from tui_datasize.stats.curve import points
 
 COSTS: Schema = MappingProxyType(
     {

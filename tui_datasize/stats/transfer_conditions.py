@@ -13,8 +13,9 @@ from types import MappingProxyType
 import numpy as np
 import polars as pl
 
+from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import Schema
-from tui_datasize.stats.curve import metric_named, points
+from tui_datasize.stats.curve import points
 
 BASE = "base"
 BOTH = "mean of both directions"

@@ -17,8 +17,9 @@ import numpy as np
 import polars as pl
 from scipy.special import fdtrc
 
+from tui_datasize.metric import Metric, metric_named
 from tui_datasize.runlog.schema import Schema
-from tui_datasize.stats.curve import Metric, apart, metric_named, points
+from tui_datasize.stats.curve import apart, points
 from tui_datasize.stats.laws import Floats
 
 VARIANCE: Schema = MappingProxyType(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
+from tui_datasize.metric import Metric
 from tui_datasize.stats.averaging import LEAST_ERROR, Average, FittedLaws
 from tui_datasize.stats.calibration import BASE_SCALE, Calibration, Cell, error_band
-from tui_datasize.stats.curve import Metric
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.fitting import floored
 from tui_datasize.stats.laws import Floats, Loss, flipped

@@ -9,12 +9,12 @@ from tui_datasize.experiments.run_order import order_key
 from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.state import JobState
+from tui_datasize.text import lost_evaluations
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
 from tui_datasize.tui.orders import Enqueue, QueueTerms
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS
 from tui_datasize.tui.widgets.text import plural
-from tui_datasize.words import lost_evaluations
 
 
 def enqueue_order(snapshot: Snapshot, cells: Sequence[Cell], terms: QueueTerms) -> Enqueue:
@@ -46,8 +46,8 @@ def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell])
     )
     lost = sum(snapshot.state_of(cell.run_id) == INCOMPLETE for cell in cells)
     updates = sum(cell.updates for cell in cells)
-    seconds = snapshot.forecast.estimate_s(cell.spec for cell in cells)
-    slots = snapshot.forecast.slots
+    seconds = snapshot.time_left.estimate_s(cell.spec for cell in cells)
+    slots = snapshot.time_left.slots
     unknown = "time not known yet" if slots else "time not known: there are 0 slots"
     estimate = unknown if seconds is None else f"about {duration(seconds)} on {plural(slots, 'slot')}"
     return [

@@ -16,9 +16,9 @@ from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResu
 from tui_datasize.jobs.scheduler_look import SchedulerLook
 from tui_datasize.jobs.state import MAX_ATTEMPTS
 from tui_datasize.jobs.views import Usage
+from tui_datasize.text import lost_evaluations, there_already
 from tui_datasize.tui.look.collect import QueueView
 from tui_datasize.tui.widgets.text import plural
-from tui_datasize.words import lost_evaluations, there_already
 
 ANSWER_S = 5.0
 """Seconds that an answer of the scheduler is waited for."""

@@ -11,7 +11,7 @@ from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.names import UnclearNameError, all_unclear
 from tui_datasize.runlog.importing.origins import moment_of, origin_of
 from tui_datasize.runlog.importing.staged import Key, Origin, Row, Staged, option
-from tui_datasize.words import listed
+from tui_datasize.text import listed
 
 FORM = "CSV of a chart of Weights & Biases"
 

@@ -13,7 +13,7 @@ from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec, SubsetSpec
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.staged import Moment, Origin, Row
 from tui_datasize.runlog.schema import METRICS, SCORES
-from tui_datasize.words import listed, plural
+from tui_datasize.text import listed, plural
 
 _DIGEST_DIGITS = 16
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from tui_datasize.experiments.toml_file import text_of
 from tui_datasize.runlog.importing.names import UnclearNameError, all_unclear
 from tui_datasize.runlog.importing.staged import Staged
-from tui_datasize.words import listed, plural
+from tui_datasize.text import listed, plural
 
 MOST_ROWS = 1_000_000
 MOST_COLUMNS = 10_000

@@ -14,7 +14,7 @@ from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.meanings import folder_split
 from tui_datasize.runlog.importing.origins import origin_of
 from tui_datasize.runlog.importing.staged import Key, Moment, Row, Staged
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 FORM = "TensorBoard event file"
 

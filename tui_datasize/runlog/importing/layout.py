@@ -15,7 +15,7 @@ from tui_datasize.experiments.toml_table import Table, nearest
 from tui_datasize.runlog.importing.meanings import Meaning, counts_something_else, meaning_of, plain
 from tui_datasize.runlog.importing.names import TOLD_BY_NAMES
 from tui_datasize.runlog.schema import SCORES
-from tui_datasize.words import listed
+from tui_datasize.text import listed
 
 FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tui_datasize.runlog.importing.counts import SHARE_WORDS, count_of
-from tui_datasize.words import listed, plural
+from tui_datasize.text import listed, plural
 
 TOLD_BY_NAMES = ("size", "seed", "draw")
 

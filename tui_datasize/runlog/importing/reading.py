@@ -21,7 +21,7 @@ from tui_datasize.runlog.importing.readers import files_of, read_file
 from tui_datasize.runlog.importing.splits import Settled, settle, test_split
 from tui_datasize.runlog.importing.staged import Staged, option, variant_hint
 from tui_datasize.runlog.importing.units import Unit, check_range, units
-from tui_datasize.words import listed, plural
+from tui_datasize.text import listed, plural
 
 _NAMES_TOLD = 3
 

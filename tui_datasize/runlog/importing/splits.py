@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.meanings import SPLIT_WORDS, TEST, TRAIN, VALIDATION, Meaning
 from tui_datasize.runlog.importing.staged import Key, Staged, option
-from tui_datasize.words import listed
+from tui_datasize.text import listed
 
 
 @dataclass

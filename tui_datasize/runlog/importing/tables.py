@@ -20,7 +20,7 @@ from tui_datasize.runlog.importing.meanings import (
 from tui_datasize.runlog.importing.origins import moment_of, origin_of, refuse_contradiction
 from tui_datasize.runlog.importing.staged import Key, Row, Staged, is_blank, option
 from tui_datasize.runlog.importing.states import has_ended, is_told_last, state_column
-from tui_datasize.words import listed, visible
+from tui_datasize.text import listed, visible
 
 FORM = "CSV, a row per run or evaluation"
 

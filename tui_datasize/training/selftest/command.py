@@ -20,11 +20,11 @@ from typing import TextIO
 
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, DatasizeError
 from tui_datasize.runlog.atomic import write_bytes
+from tui_datasize.text import visible
 from tui_datasize.training.selftest.catalogue import FIRST, STEPS, Step
 from tui_datasize.training.selftest.record import NAME, Machine, Record
 from tui_datasize.training.selftest.runner import NOT_ON_A_CPU, StepResult, left_out, run_step
 from tui_datasize.training.selftest.summary import summary
-from tui_datasize.words import visible
 
 EXIT_INTERRUPTED = 130
 

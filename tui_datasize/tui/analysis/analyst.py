@@ -123,7 +123,7 @@ class Analyst:
         return Analysed(wish.experiment, wish.metric, variants, answers, record.analysis)
 
     def _build(self, page: Page, runs: pl.DataFrame, wish: Wish) -> Content:
-        from tui_datasize.stats.curve import metric_named
+        from tui_datasize.metric import metric_named
         from tui_datasize.tui.analysis.pages.page import Request
 
         own = runs.filter(runs["experiment"] == wish.experiment)
@@ -136,7 +136,7 @@ class Analyst:
 
     def _record(self, own: pl.DataFrame, wish: Wish) -> Record:
         from tui_datasize.answers.record import Record
-        from tui_datasize.stats.curve import metric_named
+        from tui_datasize.metric import metric_named
 
         asked = replace(wish.asked, variant=wish.variant, view=wish.view, size=wish.size)
         return Record(self._open(wish.experiment), own, metric_named(wish.metric), asked, wish.sweep)

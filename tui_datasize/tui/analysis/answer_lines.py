@@ -9,9 +9,9 @@ from rich.text import Text
 
 from tui_datasize.answers.answer import SEVERITIES, Answer, Sentence, Tone
 from tui_datasize.render.cells import NUMBER, Written, written
+from tui_datasize.text import visible
 from tui_datasize.tui.analysis.words_view import fitted
 from tui_datasize.tui.widgets.palette import Palette
-from tui_datasize.words import visible
 
 _COLOURS: Mapping[Tone, str] = MappingProxyType(
     {

@@ -18,7 +18,7 @@ from tui_datasize.tui.widgets.palette import palette_of
 from tui_datasize.tui.widgets.plain import Words, titled
 
 if TYPE_CHECKING:
-    from tui_datasize.stats.curve import Metric
+    from tui_datasize.metric import Metric
 
 
 class AskDialog(ModalScreen[Asked | None]):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tui_datasize.answers.asked import Asked
 from tui_datasize.errors import ConfigError
-from tui_datasize.stats.question import MOST_ASKED, read_delta, read_target
+from tui_datasize.text import MOST_COUNT
 
 if TYPE_CHECKING:
-    from tui_datasize.stats.curve import Metric
+    from tui_datasize.metric import Metric
 
 T = TypeVar("T")
 
@@ -55,9 +55,9 @@ def read_asked(written: Mapping[str, str], metric: Metric) -> Asked:
         ConfigError: A text is no number, or what is asked makes no sense.
     """
     asked = Asked(
-        target=_value_of(written["target"], read_target, metric),
+        target=_value_of(written["target"], metric.read),
         fit_from=_read(written, "fit from", _count, "a number of images") or 0,
-        delta=_value_of(written["worth it"], read_delta, metric),
+        delta=_value_of(written["worth it"], metric.read_difference),
         at=_read(written, "predict at", _count, "a number of images"),
         runs=_read(written, "budget", _count, "a number of runs"),
     )
@@ -66,8 +66,8 @@ def read_asked(written: Mapping[str, str], metric: Metric) -> Asked:
     return asked
 
 
-def _value_of(text: str, read: Callable[[str, Metric], float], metric: Metric) -> float | None:
-    return read(text, metric) if text.strip() else None
+def _value_of(text: str, read: Callable[[str], float]) -> float | None:
+    return read(text) if text.strip() else None
 
 
 def _read(written: Mapping[str, str], name: str, kind: Callable[[str], T], expected: str) -> T | None:
@@ -82,7 +82,7 @@ def _read(written: Mapping[str, str], name: str, kind: Callable[[str], T], expec
 
 def _count(text: str) -> int:
     number = int(text.replace(",", "").replace("_", "").replace(" ", ""))
-    if not 1 <= number <= MOST_ASKED:
+    if not 1 <= number <= MOST_COUNT:
         raise ValueError(number)
     return number
 

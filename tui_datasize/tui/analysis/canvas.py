@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.text import plural
 from tui_datasize.tui.analysis.answer_lines import answer_lines
 from tui_datasize.tui.analysis.choice import AnalysisChoice, chosen_variant
 from tui_datasize.tui.analysis.headings import classes_notes, fit_note, matrix_notes, subject
@@ -19,7 +20,6 @@ from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.widgets.chart_view import ChartView, Drawer
 from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.panel import Panel
-from tui_datasize.words import plural
 
 if TYPE_CHECKING:
     from tui_datasize.answers.answer import Answer

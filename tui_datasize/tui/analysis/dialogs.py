@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from tui_datasize.text import plural
 from tui_datasize.tui.analysis.choice import experiment_names
 from tui_datasize.tui.analysis.pages.catalogue import LEARNING_CURVE, PAGES
 from tui_datasize.tui.enqueueing import is_known, queue_facts
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot
 from tui_datasize.tui.queue_dialog import QueueDialog
 from tui_datasize.tui.widgets.dialogs import ChooseDialog
-from tui_datasize.words import plural
 
 
 def which_experiment(snapshot: Snapshot, current: str) -> ChooseDialog:
@@ -32,7 +32,7 @@ def which_page(current: int, is_offered: Callable[[int], bool]) -> ChooseDialog:
 
 def which_metric(current: str) -> ChooseDialog:
     """Of all that can be analysed, by name."""
-    from tui_datasize.stats.curve import METRICS_OFFERED
+    from tui_datasize.metric import METRICS_OFFERED
 
     choices = [(metric.name, metric.title) for metric in METRICS_OFFERED.values()]
     return ChooseDialog("Metric", choices, current)

@@ -301,7 +301,7 @@ class AnalysisPane(Pane, can_focus=True):
 
     def action_ask(self) -> None:
         """Ask for a target, the sizes to fit, and what the next runs are for."""
-        from tui_datasize.stats.curve import metric_named
+        from tui_datasize.metric import metric_named
 
         self.app.push_screen(AskDialog(metric_named(self._metric), self._choice.asked), self._take_question)
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 from textual.geometry import Size
 
+from tui_datasize.text import plural
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import Palette
-from tui_datasize.words import plural
 
 
 class WordsView(LineView):

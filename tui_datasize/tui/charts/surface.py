@@ -9,10 +9,10 @@ from typing import TypeVar
 from rich.style import Style
 from rich.text import Text
 
+from tui_datasize.text import plural
 from tui_datasize.tui.charts.heat import heat_style
 from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.widgets.palette import Palette
-from tui_datasize.words import plural
 
 T = TypeVar("T")
 

@@ -12,11 +12,11 @@ from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.jobs.commands import QueueSettings
 from tui_datasize.jobs.faults import Fault
 from tui_datasize.jobs.gpus import DeviceReport, capacities, or_cpu
+from tui_datasize.jobs.paces import Estimate
 from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.time_left import ExecutedQueue, KeptTimeLeft, TimeLeft
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.stats.eta import Estimate
 from tui_datasize.tui.look.curves import Curve, curve_from
-from tui_datasize.tui.look.forecast import ExecutedQueue, Forecast, Outlook
 from tui_datasize.tui.look.log_tail import run_log_tail
 from tui_datasize.tui.look.planning import Planner, ProjectPlan
 from tui_datasize.tui.look.snapshot import (
@@ -134,7 +134,7 @@ class Collector:
         self._plan: ProjectPlan | None = None
         self._jobs: list[Job] = []
         self._settings = QueueSettings()
-        self._outlook = Outlook()
+        self._kept_time = KeptTimeLeft()
         self._strangers: _Kept[list[RunFacts]] = _Kept()
         self._states: _Kept[Mapping[str, JobState]] = _Kept()
         self._variants: _Kept[Mapping[str, str]] = _Kept()
@@ -161,14 +161,14 @@ class Collector:
         facts, version = self._facts(runs)
         strangers = self._strangers.of(_strangers, self._jobs, facts)
         states = self._states.of(_states, self._jobs, strangers)
-        forecast = _attempt("forecast", lambda: self._look_ahead(slots, facts), last.forecast, problems)
+        time_left = _attempt("time left", lambda: self._time_left(slots, facts), last.time_left, problems)
         faults = _attempt("faults", self._queue.faults, list(last.faults), problems)
         experiments = self._plan.experiments if self._plan else ()
         variants = self._variants.of(_variants, experiments)
         problems[:0] = [fault.sentence for fault in faults]
         self._last = Snapshot(
             experiments=experiments,
-            jobs=self._rows.of(_job_rows, self._jobs, strangers, facts, forecast, variants),
+            jobs=self._rows.of(_job_rows, self._jobs, strangers, facts, time_left, variants),
             states=states,
             facts=facts,
             devices=replace(devices, cpu_slots=slots) if devices and devices.cpu_slots else devices,
@@ -177,7 +177,7 @@ class Collector:
             draining=self._settings.draining,
             faults=tuple(faults),
             waiting=_attempt("slots", self._queue.waits_for_slots, "", problems),
-            forecast=forecast,
+            time_left=time_left,
             data_dir=self._plan.data_dir if self._plan else None,
             curves=_attempt("metrics", lambda: self._curves(interest, facts), last.curves, problems),
             log=_attempt("log", lambda: self._log(interest, states, facts), last.log, problems),
@@ -212,8 +212,8 @@ class Collector:
         asked = self._plan.devices if self._plan else DeviceSettings()
         return sum(capacities(devices, asked.slots_per_gpu, asked.cpu_slots).values()) if devices else 1
 
-    def _look_ahead(self, slots: int, facts: Mapping[str, RunFacts]) -> Forecast:
-        return self._outlook.look(self._jobs, self._queue, slots, facts)
+    def _time_left(self, slots: int, facts: Mapping[str, RunFacts]) -> TimeLeft:
+        return self._kept_time.look(self._jobs, self._queue, slots, facts)
 
     def _runs(self, queue_changed: bool) -> pl.DataFrame:
         # Opened here, so that what it imports does not delay the first screen.
@@ -315,10 +315,10 @@ def _job_rows(
     queued: Sequence[Job],
     strangers: Sequence[RunFacts],
     facts: Mapping[str, RunFacts],
-    forecast: Forecast,
+    time_left: TimeLeft,
     variants: Mapping[str, str],
 ) -> tuple[JobRow, ...]:
-    estimates = forecast.estimates
+    estimates = time_left.estimates
     jobs = [*queued, *map(_as_job, strangers)]
     return tuple(
         _job_row(job, facts.get(job.run_id), estimates.get(job.run_id), variants.get(job.run_id, ""))

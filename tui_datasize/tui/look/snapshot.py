@@ -14,7 +14,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.faults import Fault
 from tui_datasize.jobs.gpus import DeviceReport
 from tui_datasize.jobs.state import Job, JobState
-from tui_datasize.tui.look.forecast import NOTHING_KNOWN, Forecast
+from tui_datasize.jobs.time_left import NOTHING_KNOWN, TimeLeft
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, CellState, Incomplete
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Snapshot:
     """What is wrong with the machine, oldest first."""
     waiting: str = ""
     """Who has the slots that jobs wait for, in one line; empty where they wait for none of others."""
-    forecast: Forecast = NOTHING_KNOWN
+    time_left: TimeLeft = NOTHING_KNOWN
     """When what is queued ends."""
     data_dir: Path | None = None
     """Where the project's data sets lie; None while that is not known."""

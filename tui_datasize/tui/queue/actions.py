@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 from tui_datasize.experiments.spec import Budget
 from tui_datasize.jobs.commands import APPLIES_TO, CommandKind
+from tui_datasize.jobs.paces import Estimate
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.views import Usage
-from tui_datasize.stats.eta import Estimate
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
 from tui_datasize.tui.orders import Change
@@ -82,7 +82,7 @@ def detail_facts(snapshot: Snapshot, run_id: str, cell: Cell | None) -> list[tup
             ("device", row.device),
             ("shares its worker with", ", ".join(other for other in row.pack if other != run_id)),
         ]
-    rows += _time_facts(snapshot.forecast.estimates.get(run_id))
+    rows += _time_facts(snapshot.time_left.estimates.get(run_id))
     if fact is not None:
         rows += [
             ("updates", f"{fact.updates:,} of {fact.total_updates:,}"),
@@ -120,9 +120,9 @@ def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | No
     counts = ", ".join(
         f"{count:,} {STATE_LOOKS[state].word}" for state, count in legend_counts(snapshot.cell_counts(plan))
     )
-    estimates = [e for e in snapshot.forecast.estimates.values() if e.experiment == plan.name]
-    ends_in_s = snapshot.forecast.experiment_ends_in_s.get(plan.name)
-    slots = snapshot.forecast.slots
+    estimates = [e for e in snapshot.time_left.estimates.values() if e.experiment == plan.name]
+    ends_in_s = snapshot.time_left.experiment_ends_in_s.get(plan.name)
+    slots = snapshot.time_left.slots
     on = f" on {plural(slots, 'slot')}" if slots else ""
     unknown = "not known yet" if slots else "not known: there are 0 slots, what waits does not start"
     left = unknown if ends_in_s is None else f"about {duration(ends_in_s)}{on}"

@@ -62,7 +62,7 @@ class ExperimentList(RowList):
         return self.view_size.width >= _ROOM_FOR_TITLE
 
     def _time_left(self, plan: ExperimentPlan) -> str:
-        ends_in_s = self._snapshot.forecast.experiment_ends_in_s.get(plan.name)
+        ends_in_s = self._snapshot.time_left.experiment_ends_in_s.get(plan.name)
         return "" if ends_in_s is None else f"{duration(ends_in_s)} left"
 
     def draw_row(self, index: int, width: int) -> Text:

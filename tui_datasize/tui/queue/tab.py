@@ -154,7 +154,7 @@ class QueuePane(Pane):
             for place in (f"n {n:,} · draw {draw} · seed {seed}", f"n{n} d{draw} s{seed}"):
                 notes.append(Text.assemble((place, palette.foreground), look))
         self.query_one("#map", Panel).show_note(*notes)
-        ends_in_s = self._snapshot.forecast.experiment_ends_in_s.get(self.experiment)
+        ends_in_s = self._snapshot.time_left.experiment_ends_in_s.get(self.experiment)
         is_listed = ends_in_s is None or self._experiments.lists_times
         left = "" if is_listed else f"{duration(ends_in_s)} left"
         self.query_one("#experiments", Panel).show_note(Text(left, palette.foreground))

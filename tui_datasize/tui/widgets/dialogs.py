@@ -18,9 +18,9 @@ from textual.widget import Widget
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from tui_datasize.text import visible
 from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.plain import Words, plain_text, titled
-from tui_datasize.words import visible
 
 Facts: TypeAlias = Sequence[tuple[str, str]]
 """Labels and values; a value without a label is a paragraph of its own."""

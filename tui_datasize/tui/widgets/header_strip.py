@@ -105,7 +105,7 @@ class HeaderStrip(LineView):
         snapshot = self._snapshot
         if not snapshot.is_ready:
             return Text("reading … ", style=palette.muted)
-        left_s = snapshot.forecast.ends_in_s
+        left_s = snapshot.time_left.ends_in_s
         line = Text.assemble((duration(left_s), palette.foreground), (" left ", palette.muted))
         line = line if left_s is not None else Text()
         alive = snapshot.scheduler_alive

@@ -14,7 +14,7 @@ from textual.visual import VisualType
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tui_datasize.words import visible
+from tui_datasize.text import visible
 
 
 class Words(Static):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui_datasize.words import plural, visible
+from tui_datasize.text import plural, visible
 
 __all__ = ["fit", "fit_end", "number", "plural"]
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from tui_datasize.answers.record import Record
     from tui_datasize.experiments.spec import RunSpec
+    from tui_datasize.metric import Metric
     from tui_datasize.runlog.reader import RunLog
-    from tui_datasize.stats.curve import Metric
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui_datasize.stats.eta import Kind, Paces, Work, forecast, latest
+from tui_datasize.jobs.paces import Kind, Paces, Work, estimate_ends, latest
 
 
 def work(run_id: str = "r", **changes) -> Work:
@@ -60,32 +60,32 @@ def test_runs_end_one_after_the_other_on_the_slots_there_are():
     paces = Paces([work(used_s=10.0)])
     running = work("running", updates=50, used_s=5, is_running=True)
     queued = [work(f"q{n}") for n in range(3)]
-    ends = {e.run_id: e.ends_in_s for e in forecast([*queued, running], paces, slots=2)}
+    ends = {e.run_id: e.ends_in_s for e in estimate_ends([*queued, running], paces, slots=2)}
     assert ends == pytest.approx({"running": 5, "q0": 10, "q1": 15, "q2": 20})
 
 
 def test_what_waits_has_no_end_where_there_are_no_slots():
     running, waiting = work("a", is_running=True, used_s=30), work("b")
-    ends = [estimate.ends_in_s for estimate in forecast([waiting, running], Paces(FINISHED), slots=0)]
+    ends = [estimate.ends_in_s for estimate in estimate_ends([waiting, running], Paces(FINISHED), slots=0)]
     assert (ends[0] is None, ends[1]) == (False, None)
 
 
 def test_a_run_does_not_begin_before_its_source_has_ended():
     paces = Paces([work(used_s=10.0)])
     works = [work("source"), work("later", after=("source",)), work("free")]
-    ends = {e.run_id: e.ends_in_s for e in forecast(works, paces, slots=2)}
+    ends = {e.run_id: e.ends_in_s for e in estimate_ends(works, paces, slots=2)}
     assert (ends["source"], ends["later"]) == (10, 20)
 
 
 def test_more_running_than_slots_are_all_running():
     paces = Paces([work(used_s=10.0)])
     works = [work(f"r{n}", is_running=True, used_s=4.0) for n in range(3)]
-    assert [e.ends_in_s for e in forecast(works, paces, slots=1)] == [6, 6, 6]
+    assert [e.ends_in_s for e in estimate_ends(works, paces, slots=1)] == [6, 6, 6]
 
 
 def test_the_end_of_all_is_not_known_while_one_is_not():
-    known = forecast([work()], Paces([work(used_s=10.0)]), slots=1)
-    unknown = forecast([work()], Paces([]), slots=1)
+    known = estimate_ends([work()], Paces([work(used_s=10.0)]), slots=1)
+    unknown = estimate_ends([work()], Paces([]), slots=1)
     assert latest(known) == 10
     assert latest([*known, *unknown]) is None
     assert latest([]) == 0
@@ -94,10 +94,10 @@ def test_the_end_of_all_is_not_known_while_one_is_not():
 def test_runs_of_one_worker_share_it_and_free_its_slot_together():
     paces = Paces([work(used_s=10.0)])
     lanes = [work(f"r{n}", updates=u, is_running=True, worker="t") for n, u in enumerate((50, 50, 80))]
-    ends = {e.run_id: e.ends_in_s for e in forecast([*lanes, work("q")], paces, slots=1)}
+    ends = {e.run_id: e.ends_in_s for e in estimate_ends([*lanes, work("q")], paces, slots=1)}
     # They have 5, 5 and 2 seconds of the slot to go; in the first 6 s each has had 2 of them.
     assert ends == pytest.approx({"r0": 12, "r1": 12, "r2": 6, "q": 22})
-    lone = forecast([work("r", updates=50, is_running=True, worker="t")], paces, slots=1)
+    lone = estimate_ends([work("r", updates=50, is_running=True, worker="t")], paces, slots=1)
     assert lone[0].remaining_s == pytest.approx(5)
 
 
@@ -106,4 +106,4 @@ def test_a_run_of_a_pack_of_which_nothing_is_known_yet_keeps_no_other_from_its_e
         work("r0", updates=50, used_s=5.0, is_running=True, worker="t"),
         work("r1", is_running=True, worker="t", model="mlp"),
     ]
-    assert [e.remaining_s for e in forecast(lanes, Paces([]), slots=1)] == [5, None]
+    assert [e.remaining_s for e in estimate_ends(lanes, Paces([]), slots=1)] == [5, None]

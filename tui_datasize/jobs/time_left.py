@@ -11,9 +11,9 @@ from typing import Protocol
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.gpus import CPU
+from tui_datasize.jobs.paces import Estimate, Kind, Paces, Work, estimate_ends, latest
 from tui_datasize.jobs.state import Job, JobState
 from tui_datasize.jobs.views import Execution
-from tui_datasize.stats.eta import Estimate, Kind, Paces, Work, forecast, latest
 
 
 class Reached(Protocol):
@@ -29,7 +29,7 @@ class Reached(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class TimeLeft:
     """When the runs of the queue end, and what tells how long others would take."""
 
     estimates: Mapping[str, Estimate]
@@ -47,16 +47,16 @@ class Forecast:
     def estimate_s(self, specs: Iterable[RunSpec]) -> float | None:
         """Seconds that these runs would take with all slots to themselves; None where nobody knows."""
         works = [Work(spec.run_id, _kind(spec, self.device)) for spec in specs]
-        return latest(forecast(works, self.paces, self.slots))
+        return latest(estimate_ends(works, self.paces, self.slots))
 
 
-NOTHING_KNOWN = Forecast(MappingProxyType({}), 1, CPU, Paces([]))
+NOTHING_KNOWN = TimeLeft(MappingProxyType({}), 1, CPU, Paces([]))
 """Before anything was read."""
 
 
-def look_ahead(
+def time_left_of(
     executions: Sequence[Execution], jobs: Iterable[Job], slots: int, reached: Mapping[str, Reached]
-) -> Forecast:
+) -> TimeLeft:
     """Learn from what was executed and tell when the rest ends.
 
     Args:
@@ -76,11 +76,11 @@ def look_ahead(
     ]
     paces = Paces(work for state, work in works if state is JobState.SUCCEEDED)
     coming = (work for state, work in works if state in _COMING)
-    estimates = forecast(coming, paces, slots)
+    estimates = estimate_ends(coming, paces, slots)
     by_experiment: dict[str, list[Estimate]] = defaultdict(list)
     for estimate in estimates:
         by_experiment[estimate.experiment].append(estimate)
-    return Forecast(
+    return TimeLeft(
         estimates=MappingProxyType({estimate.run_id: estimate for estimate in estimates}),
         slots=slots,
         device=usual,
@@ -90,14 +90,14 @@ def look_ahead(
     )
 
 
-class Outlook:
-    """Forecasts again and again, and reads and reckons only where something has changed."""
+class KeptTimeLeft:
+    """Tells the time left again and again, and reads and reckons only where something has changed."""
 
     def __init__(self) -> None:
         self._jobs: Sequence[Job] | None = None
         self._executions: Sequence[Execution] = ()
         self._basis: tuple[object, ...] = ()
-        self._forecast = NOTHING_KNOWN
+        self._known = NOTHING_KNOWN
 
     def look(
         self,
@@ -105,8 +105,8 @@ class Outlook:
         queue: ExecutedQueue,
         slots: int,
         reached: Mapping[str, Reached],
-    ) -> Forecast:
-        """The forecast now; the very same object while nothing has changed.
+    ) -> TimeLeft:
+        """The time left now; the very same object while nothing has changed.
 
         Args:
             jobs: All jobs.
@@ -119,12 +119,12 @@ class Outlook:
             self._jobs = jobs
         before, self._basis = self._basis, (self._executions, slots, reached)
         if not before or any(old is not new for old, new in zip(before, self._basis, strict=True)):
-            self._forecast = look_ahead(self._executions, jobs, slots, reached)
-        return self._forecast
+            self._known = time_left_of(self._executions, jobs, slots, reached)
+        return self._known
 
 
 class ExecutedQueue(Protocol):
-    """What a forecast asks of the queue."""
+    """What the time left asks of the queue."""
 
     def executions(self) -> list[Execution]:
         """The unfinished jobs, in the order in which they run, and the latest that succeeded."""

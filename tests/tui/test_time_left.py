@@ -7,8 +7,8 @@ import pytest
 from tests.tui.fake_queue import USED_S, FakeQueue
 from tests.tui.stage import Stage, look
 from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.time_left import KeptTimeLeft
 from tui_datasize.tui.look.duration import duration
-from tui_datasize.tui.look.forecast import Outlook
 
 
 def test_runs_at_work_have_the_rest_of_their_updates_and_others_all_of_them(busy: Stage):
@@ -20,28 +20,28 @@ def test_runs_at_work_have_the_rest_of_their_updates_and_others_all_of_them(busy
     assert remaining_s[JobState.HELD] is None
     assert remaining_s[JobState.SUCCEEDED] is None
     # Two slots: half a run each, then two whole ones each.
-    assert snapshot.forecast.ends_in_s == pytest.approx(2.5 * USED_S)
-    assert snapshot.forecast.experiment_ends_in_s == {"digits": pytest.approx(2.5 * USED_S)}
+    assert snapshot.time_left.ends_in_s == pytest.approx(2.5 * USED_S)
+    assert snapshot.time_left.experiment_ends_in_s == {"digits": pytest.approx(2.5 * USED_S)}
 
 
 def test_the_basis_is_told(busy: Stage):
-    estimates = look(busy).forecast.estimates.values()
+    estimates = look(busy).time_left.estimates.values()
     assert {estimate.basis for estimate in estimates} == {"6 finished runs of mlp on cpu"}
 
 
 def test_the_cost_of_what_is_not_queued_is_learned_from_the_same(busy: Stage):
-    forecast = look(busy).forecast
+    forecast = look(busy).time_left
     assert forecast.estimate_s(busy.specs()[14:]) == pytest.approx(USED_S)
     busy.queue.specs.clear()
-    assert look(busy).forecast.estimate_s(busy.specs()[14:]) is None
+    assert look(busy).time_left.estimate_s(busy.specs()[14:]) is None
 
 
 def test_a_run_waits_for_its_source_even_where_slots_are_free(busy: Stage):
     busy.queue.slots = 16
     source, waiting = busy.queue.entries[9], busy.queue.entries[10]
-    assert look(busy).forecast.estimates[waiting.run_id].ends_in_s == pytest.approx(USED_S)
+    assert look(busy).time_left.estimates[waiting.run_id].ends_in_s == pytest.approx(USED_S)
     busy.queue.entries[10] = waiting._replace(after=(source.run_id,), waits_for=(source.run_id,))
-    assert look(busy).forecast.estimates[waiting.run_id].ends_in_s == pytest.approx(2 * USED_S)
+    assert look(busy).time_left.estimates[waiting.run_id].ends_in_s == pytest.approx(2 * USED_S)
 
 
 class CountingQueue(FakeQueue):
@@ -56,7 +56,7 @@ class CountingQueue(FakeQueue):
 
 def test_nothing_is_read_again_while_nothing_changes(busy: Stage):
     queue = CountingQueue(entries=busy.queue.entries, specs=busy.queue.specs)
-    outlook, reached = Outlook(), {}
+    outlook, reached = KeptTimeLeft(), {}
     first = outlook.look(queue.jobs(), queue, 2, reached)
     assert outlook.look(queue.jobs(), queue, 2, reached) is first
     assert queue.reads == 1

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from math import isfinite
 
 LONGEST_LINE = 10_000
 """Characters of a line that are shown; what says more is a file to be looked at."""
+MOST_COUNT = 10**12
+"""Of images, or whatever else is counted: larger ones are slips, or meant to harm."""
 _MOST_QUOTED = 200
 
 
@@ -106,3 +109,19 @@ def listed(words: Sequence[str]) -> str:
     """
     *rest, last = words
     return f"{', '.join(rest)} and {last}" if rest else last
+
+
+def number_and_unit(text: str, units: Sequence[str]) -> tuple[float, str]:
+    """A finite number as a person writes it, and which of some units stands behind it, if any.
+
+    Raises:
+        ValueError: It is none.
+
+    >>> number_and_unit("95 %", ["%"]), number_and_unit(".95", ["%"])
+    ((95.0, '%'), (0.95, ''))
+    """
+    bare = text.strip().lower()
+    unit = next((unit for unit in units if bare.endswith(unit)), "")
+    if not isfinite(number := float(bare.removesuffix(unit))):
+        raise ValueError(text)
+    return number, unit

@@ -10,7 +10,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-from tui_datasize.words import plural
+from tui_datasize.text import plural
 
 _Key: TypeAlias = tuple[str | int, ...]
 
@@ -152,7 +152,7 @@ def fit_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return intercept, slope
 
 
-def forecast(unfinished: Iterable[Work], paces: Paces, slots: int) -> list[Estimate]:
+def estimate_ends(unfinished: Iterable[Work], paces: Paces, slots: int) -> list[Estimate]:
     """Tell when each unfinished run ends, as if the queue were executed now.
 
     Args:

@@ -1,0 +1,159 @@
+"""The metrics that a learning curve is offered of, and how a value of each is written and read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from tui_datasize.errors import ConfigError
+from tui_datasize.text import number_and_unit
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A column of the frame `runs` that a learning curve can be drawn of."""
+
+    name: str
+    title: str
+    is_share: bool
+    """Whether it lies in [0, 1] and is shown in percent."""
+    higher_is_better: bool
+
+    @property
+    def most(self) -> float:
+        """The largest value that it can have; the smallest is 0 for every metric."""
+        return 1.0 if self.is_share else math.inf
+
+    @property
+    def scale(self) -> float:
+        """From a value to the number that is shown: percent for shares."""
+        return 100.0 if self.is_share else 1.0
+
+    @property
+    def heading(self) -> str:
+        """Its name with the unit of the number that is shown."""
+        return f"{self.title.lower()}{', %' if self.is_share else ''}"
+
+    def text(self, value: float, digits: int | None = None) -> str:
+        """A value as people read it.
+
+        Args:
+            value: In [0, 1] for a share.
+            digits: Behind the point; None for as many as tables have.
+
+        >>> metric_named("test_accuracy").text(0.9512), metric_named("test_loss").text(0.305)
+        ('95.12 %', '0.3050')
+        >>> metric_named("test_accuracy").text(-1e-9, 1), metric_named("wall_s").text(61.5)
+        ('0.0 %', '61.50 s')
+        """
+        return self._number(value, digits) + (" %" if self.is_share else self._unit)
+
+    def difference(self, value: float, digits: int | None = None) -> str:
+        """A difference of two values without its sign: in points for shares.
+
+        >>> metric_named("test_accuracy").difference(0.005)
+        '0.50 points'
+        """
+        return self._number(value, digits) + (" points" if self.is_share else self._unit)
+
+    def change(self, value: float, digits: int | None = None) -> str:
+        """A difference with its sign.
+
+        >>> metric_named("test_accuracy").change(0.005), metric_named("test_loss").change(-0.02)
+        ('+0.50 points', '-0.0200')
+        """
+        text = self.difference(value, digits)
+        return f"+{text}" if value > 0 and text != self.difference(0, digits) else text
+
+    def read(self, text: str) -> float:
+        """A value as a person writes it: `95`, `95%` and `.95` are the same share.
+
+        Raises:
+            ConfigError: It is no number, or may be a share or a percentage.
+
+        >>> accuracy, loss = metric_named("test_accuracy"), metric_named("test_loss")
+        >>> accuracy.read("95"), accuracy.read("99.5 %"), loss.read("0.3")
+        (0.95, 0.995, 0.3)
+        """
+        number, unit = _read(text, f"target for {self.name}")
+        if not self.is_share:
+            if unit:
+                raise ConfigError(f"no target {text!r} for {self.name}", fix="give a number without a unit")
+            return number
+        if unit == "%":
+            return number / 100
+        if unit or number == 1:
+            raise ConfigError(f"target {text!r} is unclear", fix="write 1% or 100%")
+        return number / 100 if number > 1 else number
+
+    def read_difference(self, text: str) -> float:
+        """A difference of two values as a person writes it: of shares as `0.5%` or `0.5 points`.
+
+        Raises:
+            ConfigError: It is no number, or lacks its unit.
+
+        >>> metric_named("test_accuracy").read_difference("0.5 points")
+        0.005
+        >>> metric_named("test_loss").read_difference("0.02")
+        0.02
+        """
+        number, unit = _read(text, "delta")
+        if self.is_share != bool(unit):
+            example = "0.5% or 0.5 points" if self.is_share else "0.02"
+            raise ConfigError(f"delta {text!r} is unclear", fix=f"write it like {example}")
+        return number / 100 if self.is_share else number
+
+    @property
+    def _unit(self) -> str:
+        return " s" if self.name.endswith("_s") else ""
+
+    def _number(self, value: float, digits: int | None) -> str:
+        usual = 2 if self.is_share or self._unit else 4
+        return f"{self.scale * value:z.{usual if digits is None else digits}f}"
+
+
+def _shared_metrics(split: str, title: str) -> tuple[Metric, ...]:
+    return (
+        Metric(f"{split}_accuracy", f"{title} accuracy", True, True),
+        Metric(f"{split}_loss", f"{title} loss", False, False),
+        Metric(f"{split}_f1_macro", f"{title} macro F1", True, True),
+        Metric(f"{split}_top5", f"{title} top-5 accuracy", True, True),
+        Metric(f"{split}_ece", f"{title} calibration error", True, False),
+        Metric(f"{split}_margin_correct", f"{title} margin, correct", True, True),
+        Metric(f"{split}_margin_wrong", f"{title} margin, wrong", True, False),
+    )
+
+
+METRICS_OFFERED: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            *_shared_metrics("test", "Test"),
+            Metric("best_test_accuracy", "Best test accuracy", True, True),
+            Metric("best_test_loss", "Test loss at best accuracy", False, False),
+            *_shared_metrics("train", "Train"),
+            Metric("wall_s", "Training time, s", False, False),
+        )
+    }
+)
+"""Everything a learning curve is offered of, by column; all but the `best_...` are of the last evaluation."""
+
+
+def metric_named(name: str) -> Metric:
+    """Look a metric up.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    if name not in METRICS_OFFERED:
+        raise ConfigError(f"no metric {name!r}", fix=f"known are {', '.join(METRICS_OFFERED)}")
+    return METRICS_OFFERED[name]
+
+
+def _read(text: str, what: str) -> tuple[float, str]:
+    try:
+        return number_and_unit(text, ("%", "points", "point"))
+    except ValueError:
+        raise ConfigError(f"no {what}: {text!r}", fix="give a number such as 95% or 0.95") from None
