@@ -183,7 +183,7 @@ def test_a_lost_command_is_noticed(
         (JobState.SUCCEEDED, commands("enqueue", "hold: held"), True),
         (JobState.CANCELLED, commands("enqueue", "cancel", "hold: held"), True),
         (JobState.SUCCEEDED, commands("hold: held", "enqueue: is in the queue already"), True),
-        (JobState.SUCCEEDED, commands("hold: held", "enqueue: queued afresh"), False),
+        (JobState.SUCCEEDED, commands("hold: held", "enqueue: queued again from the start"), False),
         (JobState.SUCCEEDED, commands("hold: held", "release"), False),
         (JobState.SUCCEEDED, commands("hold: held", "cancel: cancelled", "retry"), False),
         (JobState.HELD, commands("enqueue", "cancel: cancelled", "hold: held"), False),
@@ -244,7 +244,7 @@ def test_a_worker_that_leaves_for_nobody_is_noticed() -> None:
         ([("enqueue", 1, "queued"), ("priority", 2, "priority is now 3")], 3, False),
         ([("enqueue", 1, "queued"), ("priority", 2, "priority is now 3")], 1, True),
         ([("enqueue", 1, "queued"), ("enqueue", 5, "is in the queue already")], 1, False),
-        ([("priority", 2, "priority is now 2"), ("enqueue", 1, "queued afresh")], 1, False),
+        ([("priority", 2, "priority is now 2"), ("enqueue", 1, "queued again from the start")], 1, False),
     ],
 )
 def test_a_priority_that_nobody_gave_is_noticed(

@@ -160,7 +160,7 @@ def test_a_machine_without_processes_is_waited_for_and_costs_no_attempt(lab: Lab
     assert scheduler.poll() is None
     assert lab.client.faults() == []
     # Met again and again, and said once.
-    assert lab.log().count("mend that, it is tried again by itself") == 2
+    assert lab.log().count("mend that, it is tried again automatically") == 2
     assert "Traceback" not in lab.log()
 
 
@@ -263,7 +263,7 @@ def test_a_gpu_that_fails_its_probe_takes_no_runs_until_one_passes(
     scheduler = lab.start_scheduler("--no-cpu", through=["tests.faults.fake_gpus"])
     lab.wait(lab.client.faults)
     (fault,) = lab.client.faults()
-    assert "takes no jobs: the driver is too old; update it; it is tried again by itself" in fault.sentence
+    assert "no jobs: the driver is too old; update it; it is tried again automatically" in fault.sentence
     assert lab.client.counts()[JobState.QUEUED] == len(runs)
     lab.kill(scheduler)
     refusal.unlink()

@@ -43,7 +43,7 @@ def test_drain_finishes_what_runs_and_survives_the_scheduler(lab: Lab, command: 
     assert scheduler.wait(60) == 0
     assert lab.job(second).state is JobState.QUEUED
     status, told = command("status")
-    assert (status, "the queue drains: nothing is started" in told) == (0, True)
+    assert (status, "draining: running jobs finish" in told) == (0, True)
     lab.start_scheduler("--cpu-slots", "1")
     assert command("drain", "--off") == (0, "the queue starts jobs again\n")
     lab.wait_for(second, JobState.SUCCEEDED)

@@ -211,4 +211,4 @@ def test_doctor_repairs_and_says_what_it_did(
     ):
         assert words in told
     assert main(arguments) == 0
-    assert "the queue is sound and knows every run directory" in capsys.readouterr().out
+    assert "the queue is sound and lists every run directory" in capsys.readouterr().out

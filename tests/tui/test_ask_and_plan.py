@@ -122,7 +122,7 @@ async def test_a_page_is_shown_after_the_overlap_and_its_key_says_why_it_does_no
         await show.press("t", "tab", *"300", "enter")
         await show.shows("No plan. Has too few sizes")
         await show.press("a")
-        await show.shows("nothing to queue: what is missing stands beside the plan")
+        await show.shows("nothing to queue: the plan says what is missing")
 
 
 async def test_runs_beyond_the_sweep_are_queued_and_the_line_for_the_file_is_told(half: Stage):

@@ -70,7 +70,7 @@ async def test_a_line_waits_while_the_checks_run_and_leaving_ends_them(
     doctor(f"open({str(pipe)!r}, 'w').write('here'); import signal; signal.pause()")
     async with busy.open() as show:
         await show.press("d")
-        await show.shows("looking at everything that a run needs")
+        await show.shows("checking everything that a run needs")
         reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
         # The process has opened its end: it is there.
         await show.until(lambda: _read(reader) == b"here")
@@ -114,7 +114,7 @@ async def test_checks_that_do_not_come_to_an_end_are_one_line(
     doctor(code)
     async with busy.open() as show:
         await show.press("d")
-        await show.shows("the checks did not come to an end", told)
+        await show.shows("the checks did not end", told)
 
 
 async def test_checks_that_cannot_be_started_are_one_line(busy: Stage, monkeypatch: pytest.MonkeyPatch):

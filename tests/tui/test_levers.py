@@ -179,7 +179,7 @@ async def test_every_lever_is_in_the_help_with_its_key(busy: Stage, size: tuple[
         "u": "Release held jobs",
         "c": "Cancel jobs, running ones too, after a question",
         "r": "Queue failed, cancelled or interrupted jobs again",
-        "D": "Finish what runs and start nothing, or start again",
+        "D": "Finish running jobs and start no others, or start again",
         "+ =": "Raise the priority",
         "-": "Lower the priority",
         "[ K": "Move up in the queue",

@@ -45,7 +45,7 @@ async def test_the_dialog_shows_what_holds_and_where_it_comes_from(busy: Stage, 
             "4 in experiments.toml",
             "auto by default (off, auto or always)",
             "1 by default; not for this machine",
-            "What runs goes on.",
+            "Running jobs go on.",
             "others that this app starts",
             "enter restart",
             "ctrl+t stop",
@@ -87,7 +87,7 @@ async def test_nothing_written_is_as_the_file_says(busy: Stage):
     async with busy.open() as show:
         await ask(show)
         await show.press("ctrl+u", "enter")
-        await show.shows("the scheduler runs as experiments.toml says; what ran goes on")
+        await show.shows("the scheduler runs with the settings of experiments.toml; running jobs go on")
         assert busy.queue.restarts == [DeviceOptions()]
 
 
@@ -137,7 +137,7 @@ async def test_a_scheduler_that_does_not_tell_its_options_is_said(busy: Stage):
     busy.queue.look = SchedulerLook(True, slots=2, options=None, devices=None)
     async with busy.open() as show:
         fields = await ask(show)
-        await show.shows("running, 2 jobs at once; it does not say with which options")
+        await show.shows("running, 2 jobs at once; its options are unknown")
         assert not any(entry.value for entry in fields.values())
 
 

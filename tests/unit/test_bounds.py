@@ -286,7 +286,7 @@ def test_where_no_project_can_lie_is_one_line(path, words, capsys, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert "the project cannot lie there: " in told
+    assert "no project can be kept there: " in told
     assert len(told) < 500
 
 

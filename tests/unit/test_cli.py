@@ -53,7 +53,7 @@ def test_every_command_shows_an_example_that_parses(command, capsys):
         ("fractions = [2]", "expected exactly one of sizes, fractions, per_class"),
         (
             "[experiments.small]\ndataset = 'digits'",
-            "the table [experiments.small] stands there twice (at line",
+            "the table [experiments.small] is defined twice (at line",
         ),
         ("x = [", "not valid TOML"),
         ("[experiments.'a b']", "'a b' is not a name"),

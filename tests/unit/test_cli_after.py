@@ -49,7 +49,7 @@ def test_jobs_to_wait_for_are_named_with_spaces_or_commas_or_one_by_one(terms):
     [
         (
             ["--after", "big", "small"],
-            "--after takes every word behind it, 'small' too: write EXPERIMENT first",
+            "--after takes every word after it, 'small' too: write EXPERIMENT first",
         ),
         (["small", "--after", ","], "--after: expected a run or an experiment, got ','"),
     ],

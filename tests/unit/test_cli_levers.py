@@ -344,7 +344,7 @@ def test_status_says_that_nothing_starts_where_there_are_no_slots(project, capsy
     apply_all(project)
     assert main(["status"]) == 0
     told = capsys.readouterr().err
-    assert "there are 0 slots, what waits does not start; `datasize-tui doctor` tells why" in told
+    assert "there are 0 slots, so no waiting job starts; `datasize-tui doctor` says why" in told
     assert "1 slot" not in told
     assert main(["status", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)

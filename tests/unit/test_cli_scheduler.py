@@ -58,7 +58,7 @@ def test_restart_starts_one_with_exactly_its_options_whether_one_runs_or_not(lau
     )
     assert told in capsys.readouterr().err
     assert main(["scheduler", "restart"]) == 0
-    assert capsys.readouterr().err == "scheduler: restarted; runs that were started go on\n"
+    assert capsys.readouterr().err == "scheduler: restarted; running jobs go on\n"
     assert launched == [["--cpu-slots", "1", "--no-cold"], []]
 
 

@@ -65,9 +65,9 @@ def test_column_names_in_a_comment_and_other_separators(desk, text, columns):
         (TABLE.replace("1000", "n;seed;test_acc\n1000"), "line 3 left out: the column names once more"),
         (
             TABLE.replace("1000", "\0\0\0\n600;0;0.\0\0700;1;2\n1000"),
-            "zeros stand in lines 3 and 4: left out",
+            "zero bytes in lines 3 and 4: left out",
         ),
-        (TABLE + "1100;0;0.\0\0\0", "ends in 3 bytes of zeros, behind a row without a line end: left out"),
+        (TABLE + "1100;0;0.\0\0\0", "ends in 3 bytes of zeros, after a row without a line end: left out"),
         ("n;seed;test_acc\n500;0;0.75;;\n1000;0;0.8;\n", ""),
     ],
 )
@@ -75,7 +75,7 @@ def test_what_stands_between_the_rows_is_told(desk, capsys, text, says):
     assert desk.bring(desk.file("a.csv", text)) == 0
     assert desk.rows("test_accuracy") == ROWS
     assert says in capsys.readouterr().err
-    is_damaged = "zeros" in says
+    is_damaged = "zero" in says
     assert desk.bring(desk.file("a.csv", text), "--strict", experiment="strict") == (2 if is_damaged else 0)
 
 
@@ -131,7 +131,7 @@ def test_a_row_behind_the_epochs_that_says_something_else_is_asked_about(desk, c
 def test_lines_are_skipped_of_the_file_that_is_named(desk, capsys):
     a, b = (desk.file(f"{name}.csv", "My table\n" + TABLE.replace("0.8", "x")) for name in "ab")
     assert desk.bring(a) == 2
-    assert "if the column names stand below, --skip-line 1" in capsys.readouterr().err
+    assert "if the column names are below, --skip-line 1" in capsys.readouterr().err
     assert desk.bring(a, "--skip-line", "1", "--skip-line", "4") == 0
     assert "lines 1 and 4 left out: --skip-line" in capsys.readouterr().err
     assert desk.rows("test_accuracy") == ROWS[:1]
@@ -140,7 +140,7 @@ def test_lines_are_skipped_of_the_file_that_is_named(desk, capsys):
     assert desk.bring(a, c, *words, experiment="both") == 0
     assert desk.rows("test_accuracy") == [(500, 0, 0.75), (4000, 0, 0.9), (500, 0, 0.75)]
     assert desk.bring(a, b, "--skip-line", "1", experiment="two") == 2
-    assert "--skip-line does not tell of which file; write it like runs.csv:12" in capsys.readouterr().err
+    assert "--skip-line does not say of which file; write it like runs.csv:12" in capsys.readouterr().err
     assert desk.bring(a, "--skip-line", "first", experiment="two") == 2
     assert "--skip-line 'first'; write it like 12, or runs.csv:12" in capsys.readouterr().err
 
@@ -161,7 +161,7 @@ def test_all_names_of_runs_that_are_not_clear_are_told_at_once(desk, capsys):
     chart = '"Step","n=5pct - val_acc","n500 - val_acc","odd - val_acc"\n1,0.5,0.5,0.5\n'
     assert desk.bring(desk.file("b.csv", chart)) == 2
     error = capsys.readouterr().err
-    assert "line 1: '5pct' is a share, not a number of images (run 'n=5pct'); nothing tells" in error
+    assert "line 1: '5pct' is a share, not a number of images (run 'n=5pct'); no train size is given" in error
     assert "train size of run 'odd'" in error
 
 
@@ -183,7 +183,7 @@ def test_columns_of_one_name_are_refused_where_they_are_read(desk, capsys):
 def test_charts_with_runs_of_one_name_of_groups_and_over_sizes(desk, capsys):
     twice = '"Step","n500 - val_acc","n500 - val_acc__MIN","n500 - val_acc"\n1,0.5,0.5,0.6\n2,0.7,0.7,0.8\n'
     assert desk.bring(desk.file("a.csv", twice), experiment="a") == 0
-    assert "nothing tells the seed: up to 2 runs of a size are repeats" in capsys.readouterr().err
+    assert "no seed is given: up to 2 runs of a size are repeats" in capsys.readouterr().err
     sizes = '"n_train","sunny-1 - val_acc","rainy-2 - val_acc"\n"500","0.5",""\n"1000","","0.6"\n'
     assert desk.bring(desk.file("b.csv", sizes), experiment="b") == 0
     assert desk.rows("test_accuracy") == [(500, 0, 0.7), (500, 1, 0.8), (500, 0, 0.5), (1000, 0, 0.6)]
@@ -197,11 +197,11 @@ def test_charts_with_runs_of_one_name_of_groups_and_over_sizes(desk, capsys):
 
 def test_a_table_of_comments_says_so(desk, capsys):
     assert desk.bring(desk.file("a.csv", "run,test_acc\n#1_n500,0.5\n#2_n500,0.6\n")) == 2
-    assert capsys.readouterr().err.endswith("no row stands below the column names but 2 comments (#)\n")
+    assert capsys.readouterr().err.endswith("there are no rows below the column names but 2 comments (#)\n")
 
 
 @pytest.mark.parametrize("content", ['{"a": 1}', '[{"a": 1}]', b"PK\x03\x04\x14\0\x06\0", b"\0\0\0\0a,b\n"])
 def test_a_file_of_another_form_is_said_to_be_one(desk, capsys, content):
     assert desk.bring(desk.file("a.csv", content)) == 2
-    assert "of no form that is known; expected TensorBoard event file" in (error := capsys.readouterr().err)
+    assert "unknown format; expected TensorBoard event file" in (error := capsys.readouterr().err)
     assert "save its table as CSV" in error

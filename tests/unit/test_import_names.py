@@ -68,14 +68,14 @@ def test_a_number_belongs_to_the_whole_word_before_it(run, size, seed):
         ("n500e10", "'500e10' is not a whole number"),
         ("n=1e4.5", "is not a number of images that is known"),
         ("n=10^4", "is not a number of images that is known"),
-        ("size_32_n_500", "may be told by 'size_32' and 'n_500'"),
-        ("n5_n6_n5_n7", "may be told by 'n5', 'n6' and 'n7'"),
+        ("size_32_n_500", "may be given by 'size_32' and 'n_500'"),
+        ("n5_n6_n5_n7", "may be given by 'n5', 'n6' and 'n7'"),
         ("n=10k-20k", "'10k-20k' may be 10k or 20k"),
         ("n500-1000_s1", "'500-1000' may be 500 or 1000"),
         ("n=500\u20131000", "is not a number of images that is known"),
         ("n=500..1000", "is not a number of images that is known"),
         ("n=5\u00d7100", "is not a number of images that is known"),
-        ("n5_seed1_seed2", "the seed of run 'n5_seed1_seed2' may be told by 'seed1' and 'seed2'"),
+        ("n5_seed1_seed2", "the seed of run 'n5_seed1_seed2' may be given by 'seed1' and 'seed2'"),
     ],
 )
 def test_what_may_be_read_in_two_ways_is_refused(run, says):

@@ -86,7 +86,7 @@ def test_the_names_of_the_usual_trainers(desk, text, test, train):
     [
         (
             "epoch,accuracy\n1,0.8\n2,0.9\n",
-            "is: accuracy; give --column test_accuracy=accuracy or --column train_accuracy=accuracy",
+            "not given: accuracy; give --column test_accuracy=accuracy or --column train_accuracy=accuracy",
         ),
         ("epoch,acc,test_loss\n1,0.8,1\n2,0.9,1\n", "test_accuracy=acc or --column train_accuracy=acc"),
         ("val_acc,val_top1\n0.8,0.9\n", "'val_acc' and 'val_top1' may both be test_accuracy; name"),
@@ -203,7 +203,7 @@ def test_the_name_of_a_file_tells_the_split_where_nothing_in_it_does(desk, capsy
         desk.file(f"logs/n500_s0/{split}.csv", f"epoch,acc\n{rows}")
     assert desk.bring(desk.project.root / "logs") == 0
     assert desk.bring(desk.file("n500_s1_train.csv", "acc,loss\n0.9,0.1\n"), experiment="trained") == 0
-    assert "nothing is of a test or validation split" in capsys.readouterr().err
+    assert "there is no test or validation split" in capsys.readouterr().err
     log = "epoch,accuracy,val_accuracy\n0,0.9,0.5\n1,0.95,0.625\n"
     assert desk.bring(desk.file("n500_s2/test.csv", log), experiment="keras") == 0
     assert desk.rows("test_accuracy", "train_accuracy") == [

@@ -34,10 +34,7 @@ def test_repeats_without_a_seed_are_numbered_and_told(desk, capsys, text):
     file = desk.file("runs.csv", text)
     assert desk.bring(file) == 0
     assert desk.rows("test_accuracy") == REPEATS
-    assert (
-        "nothing tells the seed: up to 2 runs of a size are repeats, numbered from 1"
-        in capsys.readouterr().err
-    )
+    assert "no seed is given: up to 2 runs of a size are repeats, numbered from 1" in capsys.readouterr().err
     runs = RunLog(desk.project).runs()
     assert runs["seed"].null_count() == runs.height
     assert runs["repeat"].to_list() == [1, 2, 1, 2]
@@ -125,7 +122,7 @@ def test_every_face_counts_repeats_and_names_no_seed(desk, capsys):
 def test_a_row_without_a_seed_among_others_with_one_is_told(desk, capsys):
     assert desk.bring(desk.file("a.csv", "n,seed,acc\n500,0,0.7\n500,1,0.8\n500,,0.75\n")) == 0
     assert desk.rows("repeat") == [(500, 2, 3), (500, 0, None), (500, 1, None)]
-    assert "1 run tells no seed, and others of their size do" in capsys.readouterr().err
+    assert "1 run has no seed, and others of their size do" in capsys.readouterr().err
 
 
 def test_repeats_that_cannot_be_told_from_a_resumed_run_are_refused(desk, capsys):
@@ -154,11 +151,11 @@ def test_a_seed_does_not_tell_whether_it_draws_the_images_too(desk, capsys):
     audit, words = _analysed(desk, capsys, "untold")
     assert "draws-unknown" in audit
     assert "one-draw" not in audit
-    assert "The files do not tell whether runs of a size share their images" in words
+    assert "The files do not say whether runs of a size share their images" in words
     assert "share one subset draw" not in words
     assert main(["analyze", "untold", "--project", str(desk.project.root)]) == 0
     printed = capsys.readouterr()
-    assert "The files do not tell whether runs of a size share their images" in printed.out + printed.err
+    assert "The files do not say whether runs of a size share their images" in printed.out + printed.err
     assert "(draw=seed where the seed draws the images too)" in " ".join((printed.out + printed.err).split())
 
 
@@ -191,5 +188,5 @@ def test_the_same_runs_do_not_come_in_twice_when_their_draw_is_told_later(desk, 
     assert desk.bring(file, "--column", "test_accuracy=acc") == 0
     assert "0 runs imported, 12 were there" in capsys.readouterr().err
     assert desk.bring(file, "--column", "test_accuracy=acc", "--column", "draw=seed") == 2
-    assert "already, from when its draw was not told; import under another name" in capsys.readouterr().err
+    assert "already, imported without a draw; import under another name" in capsys.readouterr().err
     assert len(desk.rows()) == 12

@@ -58,7 +58,7 @@ def test_timm_writes_percent_though_no_value_be_above_one(desk, capsys):
     log = "epoch,train_loss,eval_loss,eval_top1,eval_top5,lr\n0,6.9,6.9,0.1,0.5,1\n1,6.9,6.8,0.12,0.6,1\n"
     assert desk.bring(desk.file("n500_s0/summary.csv", log)) == 0
     assert desk.rows("test_accuracy", "train_loss") == [(500, 0, 0.0012, 6.9)]
-    assert "eval_top1 is read as test_accuracy: no column is of a test split; in percent: as timm" in (
+    assert "eval_top1 is read as test_accuracy: no column is of the test split; in percent: as timm" in (
         capsys.readouterr().err
     )
 
@@ -208,7 +208,7 @@ def test_a_dry_run_shows_what_would_be_read_and_writes_nothing(desk, capsys):
     read_as = {column["column"]: (column["read_as"], column["why"]) for column in shown["columns"]}
     assert read_as["State"] == ("state", "")
     assert read_as["n_train"] == ("size", "")
-    assert read_as["val_acc"] == ("test_accuracy", "no column is of a test split")
+    assert read_as["val_acc"] == ("test_accuracy", "no column is of the test split")
     assert read_as["Owner"] == ("", "no field or metric of that name; --column NAME=COLUMN")
     assert [(run["train_size"], run["seed"], run["test_accuracy"]) for run in shown["runs"]] == [
         (500, 0, 0.61), (500, 1, 0.62), (2000, 1, 0.78),
@@ -216,7 +216,7 @@ def test_a_dry_run_shows_what_would_be_read_and_writes_nothing(desk, capsys):
     assert any("left out as crashed (c)" in note for note in shown["notes"])
     assert desk.bring(file, "--dry-run") == 0
     printed = capsys.readouterr()
-    assert "no column is of a test split" in printed.out
+    assert "no column is of the test split" in printed.out
     assert "3 runs would be imported; nothing was written" in printed.err
     assert not desk.project.runs.exists() or list(desk.project.runs.iterdir()) == []
 

@@ -82,7 +82,7 @@ BAD = {
     "[experiments.small.sweep]\nbatch_size = 3": "sweep.batch_size: expected a list of values, got 3",
     "[experiments.small.sweep]\nbatch_size = [1, 'x']": "experiments.small.batch_size: expected a whole",
     "[experiments.SMALL]": "'SMALL' and 'small' are one name",
-    "[experiments.small]": "the table [experiments.small] stands there twice (at line",
+    "[experiments.small]": "the table [experiments.small] is defined twice (at line",
     "x = [": "not valid TOML",
     "[experiments.'no space']": "'no space' is not a name; use up to 100 letters",
     "[experiments.'../up']": "'../up' is not a name",

@@ -343,4 +343,4 @@ def test_one_draw_and_none_have_no_overlap(fake_project):
     one = overlap_answer.ask(Record(log, runs.filter(subset_seed=0), metric))
     assert "Add draws to compare: subset = { seeds = [0, 1] }" in one.why_not
     none = overlap_answer.ask(Record(log, runs, metric, known_overlaps=()))
-    assert "imported runs do not tell theirs" in none.why_not
+    assert "imported runs have none" in none.why_not

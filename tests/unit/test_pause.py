@@ -73,7 +73,7 @@ def test_an_early_death_is_the_machines_and_is_told(
     assert pause.forgives(died("a"))
     assert pause.lasts()
     assert sentences(store) == [
-        f"a ended before its first update: {KILLED}; mend that, it is tried again by itself"
+        f"a ended before its first update: {KILLED}; fix that: it is tried again automatically"
     ]
     clock.now_s += 5
     assert not pause.lasts()

@@ -150,7 +150,7 @@ def test_a_curve_that_the_laws_miss_has_no_plan():
 def test_a_plan_that_aims_where_the_average_alone_gets_says_so():
     plan = plan_next_runs(sweep(seeds=6), "test_accuracy", PlanQuestion(target=0.9, runs=10))
     words = plan_words(plan)
-    assert any("how far laws may miss comes on top" in sentence for sentence in words)
+    assert any("the error of the laws adds to it" in sentence for sentence in words)
     assert f"at {about(plan.at)} images" in words[0]
 
 

@@ -190,7 +190,7 @@ def test_jobs_on_a_gpu_that_fails_its_probe_stay_queued_and_everybody_is_told(
     # After 10, 20 and 40 seconds.
     assert len(machine.spawner.asked) == 4
     why = "driver 470 is too old for CUDA 13.0; update the driver"
-    assert machine.fault() == f"GPU 0 (Fake GPU) takes no jobs: {why}; it is tried again by itself"
+    assert machine.fault() == f"GPU 0 (Fake GPU) takes no jobs: {why}; it is tried again automatically"
     assert machine.client.settings().slots == 0
     monkeypatch.chdir(machine.project.root)
     assert run_command(["status"]) == 1

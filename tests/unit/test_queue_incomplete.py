@@ -1,4 +1,4 @@
-"""Runs that succeeded and whose evaluations lost: they count as not done, and are queued afresh."""
+"""Runs that succeeded and lost evaluations count as not done, and are queued again."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_an_interrupted_run_is_retried_with_new_attempts(queue: Queue) -> None:
     queue.enqueue(FIRST)
     for _ in range(2):
         queue.end(FIRST, JobState.INTERRUPTED, "worker vanished")
-    assert queue.ask(CommandKind.RETRY, FIRST) == ["waits already; its attempts are counted anew"]
+    assert queue.ask(CommandKind.RETRY, FIRST) == ["waits already; its attempts are counted from 0 again"]
     assert queue.job(FIRST).max_attempts == 5
 
 

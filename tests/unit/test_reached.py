@@ -57,5 +57,5 @@ def test_status_goes_by_what_a_run_has_reached(
     assert job["remaining_s"] == pytest.approx((updates - updates // 4) / 10, rel=0.01)
     assert main(["status"]) == 0
     assert (
-        "as the last scheduler left it; `datasize-tui scheduler start` looks again" in capsys.readouterr().err
+        "running jobs are as last seen; `datasize-tui scheduler start` looks again" in capsys.readouterr().err
     )

@@ -196,7 +196,7 @@ def test_doctor_tells_when_it_was_made_on_this_card_driver_and_torch(steps, monk
 
     assert told() == (
         "warn",
-        "not made yet on NVIDIA H200 with this driver and torch: `datasize-tui selftest` (12 minutes)",
+        "not run yet on NVIDIA H200 with this driver and torch: `datasize-tui selftest` (12 minutes)",
     )
     assert main(["selftest", "bits", "speed"]) == EXIT_OK
     verdict, text = told()
@@ -209,7 +209,7 @@ def test_doctor_tells_when_it_was_made_on_this_card_driver_and_torch(steps, monk
     assert verdict == "warn"
     assert "WRONG in bits: see /" in text
     monkeypatch.setattr(record, "torch_version", lambda: "9.9")
-    assert "not made yet" in told()[1]
+    assert "not run yet" in told()[1]
 
 
 @pytest.mark.parametrize(

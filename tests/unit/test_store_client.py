@@ -141,7 +141,7 @@ def test_a_run_that_has_ended_on_disk_is_recognised(fake_project: ProjectPaths) 
     assert {job.finished_at != "" for job in client.jobs()} == {True}
     results = client.wait(acknowledgement, 0)
     assert results is not None
-    assert results[0].message.endswith("is succeeded already, as its directory tells")
+    assert results[0].message.endswith("is succeeded already, by its directory")
 
 
 def test_a_prefix_is_resolved_when_it_is_the_only_one(client: QueueClient, desk: CommandDesk) -> None:

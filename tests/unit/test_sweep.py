@@ -118,7 +118,7 @@ def test_fractions_and_images_per_class(experiment):
         ("sizes = [40, 1438]", "experiments.e.sizes: 1438 images, but digits has 1437 to train on"),
         ("per_class = [140]", "140 images per class, but the smallest of digits has 139"),
         ("fractions = [0.0001]", "rounds to 0, which is nothing"),
-        ("fractions = [0.5, 0.4999]", "0.4999 of 1437 images rounds to 718, which stands there already"),
+        ("fractions = [0.5, 0.4999]", "0.4999 of 1437 images rounds to 718, which is listed already"),
         ("sizes = [45]\nsubset = { strategy = 'balanced' }", "45 is not a multiple of the 10 classes"),
     ],
 )

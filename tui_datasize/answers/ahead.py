@@ -116,9 +116,8 @@ def doubts(curve: CurveAnalysis) -> Iterator[Sentence]:
             yield Sentence(f"The curve is {found}: take the forecast as a guess.", "warning")
         if outlook.scatter:
             yield Sentence(
-                "With one run a size, scatter and shape look alike: the runs lie "
-                f"{100 * outlook.scatter:.0f} % of the error off the laws, and the forecast is less sure by "
-                "that. Run more seeds.",
+                "With one run a size, scatter and shape look alike, so the forecast is less sure: the runs "
+                f"lie {100 * outlook.scatter:.0f} % of the error off the laws. Run more seeds.",
                 "warning",
             )
         if outlook.reach is not None:

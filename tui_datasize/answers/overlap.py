@@ -43,7 +43,7 @@ def ask(record: Record) -> Answer:
     several = [overlap for overlap in record.overlaps if len(overlap.draws) > 1]
     if not record.overlaps:
         return does_not_apply(
-            "No subset is on record. A run writes its own when it begins; imported runs do not tell theirs."
+            "No subset is on record. A run writes its own when it begins; imported runs have none."
         )
     if not several:
         return does_not_apply(

@@ -190,16 +190,14 @@ def _foreseen(plan: Plan) -> str:
 def _of_target(plan: Plan, needed: SizeNeeded, at: str) -> str:
     """How well the size of the target is known as far as scatter goes, and what that leaves out."""
     if needed.train_size is None or not plan.factor_now or not plan.factor_then:
-        return f"The target lies too far ahead: the plan narrows what lies at {at} images instead."
+        return f"The target is too far ahead: the plan narrows the forecast at {at} images instead."
     now, then = plan.factor_now, plan.factor_then
     if min(now, then) >= MOST_FACTOR:
         return f"The curve is too flat at {at} images for more runs to narrow the size that the target needs."
     known = f"the size for the target is known to a factor of {_factor(now)} now, {_factor(then)} then"
     if needed.is_measured or needed.at_most is not None:
         return f"As far as scatter goes, {known}."
-    return (
-        f"As far as scatter goes, {known}; how far laws may miss comes on top, whatever the number of seeds."
-    )
+    return f"As far as scatter goes, {known}; the error of the laws adds to it, and more seeds do not help."
 
 
 def _factor(factor: float) -> str:

@@ -86,7 +86,7 @@ def _doubts(splits: Sequence[VarianceSplit]) -> Iterator[Sentence]:
     untold = any(component.name == UNTOLD for split in splits for component in split.components)
     if untold:
         yield Sentence(
-            "The files do not tell whether runs of a size share their images, so seed and draw cannot be "
+            "The files do not say whether runs of a size share their images, so seed and draw cannot be "
             "separated. Import them with --column draw=COLUMN, or with --draw 0 where all share them."
         )
     elif "none" in designs:

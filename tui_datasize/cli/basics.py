@@ -39,7 +39,7 @@ def project_root(named: Path) -> Path:
         return named_path(named)
     except ValueError as error:
         where = shortened(str(named.absolute()))
-        raise ConfigError(f"the project cannot lie there: {error}", where=where, fix="name another") from None
+        raise ConfigError(f"no project can be kept there: {error}", where=where, fix="name another") from None
 
 
 def talk(text: str) -> None:

@@ -42,9 +42,9 @@ Verdict: TypeAlias = Literal["ok", "warn", "fail"]
 LITTLE_DISK_BYTES = 5 * 10**9
 NO_DISK_BYTES = 200 * 10**6
 NOT_IN_DIRECTORIES = (
-    "the directories do not tell whether the queue was drained, which jobs were held, priorities, and runs "
-    "that never began: before a scheduler starts, drain or hold again what must not start; then queue the "
-    "experiments again"
+    "run directories do not record whether the queue was drained, which jobs were held, priorities, and runs "
+    "that never began: before a scheduler starts, drain the queue or hold jobs again that must not start; "
+    "then queue the experiments again"
 )
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -100,14 +100,14 @@ def _repair(paths: ProjectPaths) -> Check:
     done = repair(paths)
     counted = ", ".join(f"{count} {state}" for state, count in sorted(done.added.items()))
     added = plural(sum(done.added.values()), "run")
-    told = [f"{added} added from the directories of runs" + (f": {counted}" if counted else "")]
+    told = [f"{added} added from run directories" + (f": {counted}" if counted else "")]
     if done.aside:
         told = [f"the queue {done.problem}; it is kept as {done.aside}", *told]
     if done.aside or done.added:
         told.append(NOT_IN_DIRECTORIES)
-    told += [f"{file} cannot be read, or tells nothing about a run" for file in done.unreadable]
+    told += [f"{file} cannot be read, or says nothing about a run" for file in done.unreadable]
     if not done.aside and not done.added and not done.unreadable:
-        return Check("repair", "ok", "the queue is sound and knows every run directory")
+        return Check("repair", "ok", "the queue is sound and lists every run directory")
     return Check("repair", "warn" if done.aside or done.unreadable else "ok", "; ".join(told))
 
 
@@ -139,7 +139,7 @@ def _devices(paths: ProjectPaths) -> Check:
     except DatasizeError:
         # Said by the check of the queue.
         slots, used, faulty = None, [], set()
-        at_once = "how many jobs at once cannot be told without the queue"
+        at_once = "how many jobs run at once is unknown without the queue"
     report = or_cpu(read_devices(lambda: used), settings_of(paths.root).cpu, faulty)
     listed = ", ".join(
         f"{gpu.name} ({gpu.memory_free_bytes / 2**30:.1f} of {gpu.memory_total_bytes / 2**30:.1f} GiB free)"
@@ -187,7 +187,7 @@ def _gpus(paths: ProjectPaths) -> Iterator[Check]:
             # Of a queue that cannot be read its own check tells.
             with suppress(DatasizeError):
                 QueueClient(paths).note_gpu_works(gpu.uuid)
-            yield Check(name, "ok", "a convolution went forward and backward on it")
+            yield Check(name, "ok", "a convolution ran forward and backward on it")
 
 
 def _torch() -> Check:
@@ -213,9 +213,7 @@ def _selftests() -> Iterator[Check]:
     for name, uuid, driver in devices:
         last = last_of(uuid, driver)
         if last is None:
-            advice = (
-                f"not made yet on {name} with this driver and torch: `datasize-tui selftest` (12 minutes)"
-            )
+            advice = f"not run yet on {name} with this driver and torch: `datasize-tui selftest` (12 minutes)"
             yield Check("selftest", "warn" if uuid else "ok", advice)
             continue
         file, document = last
@@ -340,7 +338,7 @@ def _queue(paths: ProjectPaths) -> Check:
 def _obstacles(settings: QueueSettings) -> Iterator[str]:
     """Why the queue starts no job at all, each with what ends that."""
     if settings.draining:
-        yield "it drains and starts nothing; `datasize-tui drain --off` ends that"
+        yield "it is draining and starts no jobs; `datasize-tui drain --off` ends that"
     if settings.stopped:
         yield "the scheduler was stopped; `datasize-tui scheduler start` starts another"
 
@@ -366,7 +364,7 @@ def _slots(paths: ProjectPaths) -> Check:
         is_kept = client.settings().stopped or client.faults()
         waiting = "" if is_kept else client.waits_for_slots()
     except DatasizeError:
-        return Check("slots", "warn", "cannot be told without the queue")
+        return Check("slots", "warn", "unknown without the queue")
     if waiting:
         return Check("slots", "warn", waiting)
     used = Counter(holder.project or "?" for holder in holders)
@@ -380,7 +378,7 @@ def _orphans(paths: ProjectPaths) -> Check:
         orphans = QueueClient(paths).orphans()
     except DatasizeError:
         # Said by the check of the queue.
-        return Check("orphans", "warn", "cannot be told without the queue")
+        return Check("orphans", "warn", "unknown without the queue")
     if not orphans:
         return Check("orphans", "ok", "no worker is left over")
     pids = " ".join(str(process.pid) for process in orphans)

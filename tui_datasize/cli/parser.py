@@ -173,7 +173,7 @@ def _add_by(command: argparse.ArgumentParser, default: int, meaning: str) -> Non
 
 
 def _add_drain(commands: Commands) -> None:
-    drain = _command(commands, "drain", "finish what runs and start nothing, until told otherwise", "drain")
+    drain = _command(commands, "drain", "finish running jobs, start no others until `drain --off`", "drain")
     drain.add_argument("--off", action="store_true", help="start jobs again")
 
 
@@ -302,7 +302,7 @@ def _add_selftest(commands: Commands) -> None:
     selftest = _command(
         commands,
         "selftest",
-        "tell in at most 12 minutes whether this machine computes as it should",
+        "check in at most 12 minutes that this machine computes correctly",
         "selftest bits speed",
     )
     add_arguments(selftest)

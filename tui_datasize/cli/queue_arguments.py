@@ -29,7 +29,7 @@ class _JobsBefore(argparse.Action):
         given = [values] if isinstance(values, str) else values or ()
         if namespace.experiment is None and len(given) > 1:
             parser.error(
-                f"{option_string} takes every word behind it, {given[-1]!r} too: write EXPERIMENT first, as "
+                f"{option_string} takes every word after it, {given[-1]!r} too: write EXPERIMENT first, as "
                 f"in `{parser.prog} {given[-1]} {option_string} {' '.join(given[:-1])}`"
             )
         words = [word for text in given for word in text.split(",") if word]
@@ -79,7 +79,7 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
         "--seeds", type=whole_numbers, default=(), metavar="S,S", help="only these training seeds"
     )
     command.add_argument(
-        "--force", action="store_true", help="run finished runs anew; the old ones are kept aside"
+        "--force", action="store_true", help="run finished runs again; the old results are kept"
     )
 
 
@@ -90,7 +90,7 @@ def _add_terms(command: argparse.ArgumentParser) -> None:
         nargs="+",
         default=(),
         metavar="JOB",
-        help="start only when these runs, or all runs of these experiments, have succeeded; behind "
+        help="start only when these runs, or all runs of these experiments, have succeeded; after "
         "EXPERIMENT, with spaces or commas between, may be repeated",
     )
     command.add_argument(

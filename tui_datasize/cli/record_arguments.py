@@ -45,7 +45,7 @@ def _add_import(command: argparse.ArgumentParser) -> None:
     )
     _add_columns(command.add_argument_group("what columns mean"))
     _add_left_out(command.add_argument_group("what is left out"))
-    _add_told(command.add_argument_group("what the file does not tell"))
+    _add_told(command.add_argument_group("what the file does not say"))
     command.add_argument(
         "--dry-run", action="store_true", help="show what would be read as what, and write nothing"
     )
@@ -59,7 +59,7 @@ def _add_columns(columns: argparse._ArgumentGroup) -> None:
         default=[],
         metavar="NAME=COLUMN",
         help="NAME is size, seed, draw, epoch, update, split, run or a metric such as test_accuracy, "
-        "accuracy (of the row's split) or wall_s; columns of these names need not be told",
+        "accuracy (of the row's split) or wall_s; columns of these names are found by themselves",
     )
     columns.add_argument(
         "--variant", action="append", default=[], metavar="COLUMN", help="tells curves apart; may be repeated"
@@ -68,18 +68,18 @@ def _add_columns(columns: argparse._ArgumentGroup) -> None:
     columns.add_argument(
         "--run-pattern",
         metavar="REGEX",
-        help=r"where the name of a run tells its size and seed: 'n(?P<size>\d+)_s(?P<seed>\d+)' "
+        help=r"where the name of a run holds its size and seed: 'n(?P<size>\d+)_s(?P<seed>\d+)' "
         "(default: n750, size=750, s101, seed_101, d0 and the like)",
     )
     columns.add_argument(
         "--percent",
         action=argparse.BooleanOptionalAction,
-        help="whether accuracies and other shares are in percent (default: as each column tells)",
+        help="whether accuracies and other shares are in percent (default: as each column shows)",
     )
     columns.add_argument(
         "--test-split",
         metavar="NAME",
-        help="what the file calls the test split (default: test; val where nothing is of a test split)",
+        help="what the file calls the test split (default: test; val where there is no test split)",
     )
 
 
@@ -105,18 +105,18 @@ def _add_left_out(what: argparse._ArgumentGroup) -> None:
 
 
 def _add_told(told: argparse._ArgumentGroup) -> None:
-    told.add_argument("--size", type=count, metavar="N", help="train size of rows that tell none")
+    told.add_argument("--size", type=count, metavar="N", help="train size of rows that have none")
     told.add_argument(
         "--seed",
         type=whole_number(0, 2**63 - 1),
         metavar="S",
-        help="seed of rows that tell none (default: repeats are numbered)",
+        help="seed of rows that have none (default: repeats are numbered)",
     )
     told.add_argument(
         "--draw",
         type=whole_number(0, 2**63 - 1),
         metavar="D",
-        help="subset draw of rows that tell none: 0 where all runs of a size share their images",
+        help="subset draw of rows that have none: 0 where all runs of a size share their images",
     )
     told.add_argument("--dataset", metavar="TEXT", help="name of the data set, in free words")
     told.add_argument("--model", metavar="TEXT", help="name of the model, in free words")

@@ -14,8 +14,8 @@ from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import plural
 
 _STOPPED = (
-    "scheduler: stopped; runs that were started go on. `datasize-tui scheduler start`, or any job that is "
-    "queued or changed, starts another; `drain` finishes what runs and starts nothing"
+    "scheduler: stopped; running jobs go on. `datasize-tui scheduler start` starts another, and so does any "
+    "job that is queued or changed; `drain` finishes running jobs and starts no others"
 )
 
 
@@ -31,7 +31,7 @@ def scheduler(arguments: argparse.Namespace) -> int:
         return _start(paths, options)
     if arguments.action == "restart":
         QueueClient(paths).restart_scheduler(options)
-        talk(f"scheduler: restarted{_with(options)}; runs that were started go on")
+        talk(f"scheduler: restarted{_with(options)}; running jobs go on")
         return EXIT_OK
     if options.said():
         raise ConfigError(
@@ -54,7 +54,7 @@ def _start(paths: ProjectPaths, options: DeviceOptions) -> int:
         if client.scheduler_alive():
             raise ConfigError(
                 f"{options.arguments()[0]} is for a scheduler that starts, and one runs",
-                fix="`datasize-tui scheduler restart` takes the same options; its runs go on",
+                fix="`datasize-tui scheduler restart` takes the same options; running jobs go on",
             )
         options.check(device_settings(paths.root))
     client.ensure_scheduler()
@@ -80,7 +80,7 @@ def _show(look: SchedulerLook) -> int:
         talk(f"{kept}: {look.file_problem}")
     settings = look.in_force()
     if look.alive and not settings:
-        talk("it does not say with which settings; one that `datasize-tui scheduler restart` starts does")
+        talk("its settings are unknown; after `datasize-tui scheduler restart` they are shown")
     if settings:
         table = plain_table("setting", "value" if look.alive else "next", "from")
         for setting in settings:

@@ -22,6 +22,6 @@ def selftest(arguments: argparse.Namespace) -> int:
             by_whom = ", ".join(f"{project} ({count})" for project, count in used.items())
             raise ConfigError(
                 f"runs are at work: {by_whom}",
-                fix="`datasize-tui drain` and wait for them, or --busy, whose figures are of a busy machine",
+                fix="`datasize-tui drain` and wait, or give --busy: figures are then of a busy machine",
             )
     return command.selftest(arguments)

@@ -153,9 +153,9 @@ class Look:
         options = f" with {self.options.describe()}" if self.options.said() else ""
         yield f"scheduler: {'running' if self.alive else off}{options}"
         if not self.alive and any(job.state.is_active for job in self.jobs):
-            yield "what runs is as the last scheduler left it; `datasize-tui scheduler start` looks again"
+            yield "running jobs are as last seen; `datasize-tui scheduler start` looks again"
         if self.settings.draining:
-            yield "the queue drains: nothing is started; `datasize-tui drain --off` ends that"
+            yield "draining: running jobs finish, no new ones start; `datasize-tui drain --off` ends that"
         for fault in self.faults:
             yield f"fault: {fault.sentence}"
         if self.waiting:
@@ -163,7 +163,7 @@ class Look:
         for experiment, count in Counter(job.experiment for job in self.jobs if self._is_lost(job)).items():
             yield (
                 f"{experiment}: {plural(count, 'run')} incomplete, evaluations lost: not done; "
-                f"`datasize-tui queue {experiment}` begins afresh what is incomplete"
+                f"`datasize-tui queue {experiment}` runs them again"
             )
         if not self.estimates:
             return
@@ -176,8 +176,8 @@ class Look:
         runs, ends_in_s = plural(len(self.estimates), "run"), latest(self.estimates.values())
         if not self.slots and ends_in_s is None:
             return (
-                f"time left: not known for {runs}: there are 0 slots, what waits does not start; "
-                "`datasize-tui doctor` tells why"
+                f"time left: not known for {runs}: there are 0 slots, so no waiting job starts; "
+                "`datasize-tui doctor` says why"
             )
         known = "not known yet" if ends_in_s is None else f"about {duration(ends_in_s)}"
         known = "any moment" if ends_in_s == 0 else known

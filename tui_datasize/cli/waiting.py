@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tui_datasize.jobs.state import Job, JobState
 
-DRAINING = "waiting: the queue drains and starts nothing; `datasize-tui drain --off` ends that"
+DRAINING = "waiting: the queue is draining and starts no jobs; `datasize-tui drain --off` ends that"
 
 
 def obstacles(jobs: Iterable[Job], run_ids: Collection[str], *, draining: bool) -> list[str]:

@@ -74,7 +74,7 @@ def _advice(spec: RunSpec, candidates: Sequence[RunSpec]) -> str:
     alike = [c for c in candidates if c.model == spec.model]
     if not alike:
         found = ", ".join(dict.fromkeys(str(c.model) for c in candidates))
-        return f"its runs are of {found}: give both the same model"
+        return f"its runs train {found}: give both the same model"
     halves = ", ".join(dict.fromkeys(_words(c.classes) for c in alike))
     return f"its runs saw {halves}: classes of this experiment must be what is left"
 

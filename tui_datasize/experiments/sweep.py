@@ -191,7 +191,7 @@ def _check_kind(experiment: Experiment, info: DatasetInfo) -> None:
         _check_size(experiment, recipe, recipe.augmentation.crop_px or side)
     if info.is_files and experiment.strategy == "first":
         raise ConfigError(
-            "the files of a folder are in order of class: the first n are of few classes",
+            "the files of a folder are sorted by class: the first n belong to few classes",
             where=f"{experiment.where}.subset.strategy",
             fix="take random, or stratified",
         )
@@ -239,7 +239,7 @@ def train_sizes(experiment: Experiment, info: DatasetInfo, imbalance: float = 1.
         if size < 1 or size in sizes:
             raise DataError(
                 f"{value:g} of {info.train_images} images rounds to {size}, "
-                + ("which is nothing" if size < 1 else "which stands there already"),
+                + ("which is nothing" if size < 1 else "which is listed already"),
                 where=where,
             )
         if experiment.strategy == "balanced" and size % info.classes:

@@ -74,7 +74,7 @@ def _problem(error: ValueError) -> str:
     twice = re.search(r"Cannot declare \((.+?),?\) twice(.*)", str(error))
     if twice:
         key = ".".join(part.strip(" '\"") for part in twice[1].split(","))
-        return f"the table [{key}] stands there twice{twice[2]}; give one of them another name"
+        return f"the table [{key}] is defined twice{twice[2]}; give one of them another name"
     if not isinstance(error, tomli.TOMLDecodeError):
         return "a number or date in it is out of range"
     return f"not valid TOML: {error}"

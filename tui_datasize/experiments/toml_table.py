@@ -154,7 +154,7 @@ class Table:
                 raise ConfigError(f"expected {kind} {bounds}, got {show(value)}", where=self.where(key))
         twice = next((value for value, count in Counter(values).items() if count > 1), None)
         if twice is not None:
-            raise ConfigError(f"{show(twice)} stands there twice", where=self.where(key))
+            raise ConfigError(f"{show(twice)} is listed twice", where=self.where(key))
         return values
 
     def finish(self) -> None:

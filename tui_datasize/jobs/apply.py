@@ -111,7 +111,7 @@ class CommandDesk:
         try:
             document = JobDocument.read(command.document)
         except (KeyError, TypeError, ValueError) as error:
-            return False, f"the scheduler is of another version and cannot read it ({error}); restart it"
+            return False, f"the scheduler has another version and cannot read it ({error}); restart it"
         if command.force:
             return self._enqueue_afresh(command, state, document)
         if state is None:
@@ -144,7 +144,7 @@ class CommandDesk:
         if state.is_final:
             self._store.queue_again(command.run_id)
         self._renew(command, document)
-        return True, "queued afresh"
+        return True, "queued again from the start"
 
     def _renew(self, command: PendingCommand, document: JobDocument) -> None:
         self._store.replace_document(
@@ -171,7 +171,7 @@ class CommandDesk:
             self._store.adopt_attempt(command.run_id, seen.claim.attempt, seen.claim.tag)
         if state is JobState.FAILED:
             return False, f"has failed before: {reason}; retry it, or queue it with --force"
-        return True, "queued" if state is JobState.QUEUED else f"is {state} already, as its directory tells"
+        return True, "queued" if state is JobState.QUEUED else f"is {state} already, by its directory"
 
     def _hold(self, command: PendingCommand, state: JobState | None) -> _Answer:
         if state is JobState.HELD:
@@ -235,7 +235,7 @@ class CommandDesk:
         state = self._store.state(run_id)
         if state is JobState.INTERRUPTED:
             self._store.renew_attempts(run_id)
-            return True, "waits already; its attempts are counted anew"
+            return True, "waits already; its attempts are counted from 0 again"
         if state and state.is_waiting:
             return True, "waits already"
         if state not in (JobState.FAILED, JobState.CANCELLED):
@@ -253,7 +253,7 @@ class CommandDesk:
 
     def _priority(self, command: PendingCommand, state: JobState | None) -> _Answer:
         if state is None or state.is_final:
-            return False, _refusal(state, "it has no place in line")
+            return False, _refusal(state, "only waiting jobs have a priority")
         priority = self._store.change_priority(command.run_id, command.amount)
         return True, f"priority is now {priority}"
 

@@ -140,7 +140,7 @@ class QueueClient(SchedulerClient):
             return read_jobs(connection)
 
     def drain(self, draining: bool = True) -> Acknowledgement:
-        """Finish what runs and start nothing, or start again; it lasts until the other is asked for.
+        """Finish running jobs and start no others, or start again; it lasts until the other is asked for.
 
         Raises:
             StorageError: The queue cannot be written.

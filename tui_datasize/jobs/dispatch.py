@@ -179,7 +179,7 @@ class Dispatcher:
                 self._turns.leave()
         except OSError as error:
             _close(free)
-            why = f"{unusable(self._slots, error)}; nothing is started until that is mended"
+            why = f"{unusable(self._slots, error)}; nothing starts until that is fixed"
             self._store.faults.report(FaultKind.SLOTS, "", why)
             return {}
         self._store.faults.clear(FaultKind.SLOTS)
@@ -310,7 +310,7 @@ class Dispatcher:
         except OSError as error:
             if concerns_all(error, self._project.runs):
                 raise
-            problem = f"{fault_of(error)}; mend or remove it, then release the run"
+            problem = f"{fault_of(error)}; fix or remove it, then release the run"
         except Exception as error:
             _LOG.exception("%s cannot be started", job.run_id)
             problem = f"unexpected error: {type(error).__name__}: {error}; see scheduler.log"

@@ -73,7 +73,7 @@ def faults_of_disk(runs: Path) -> Iterator[Fault]:
     try:
         disk = os.statvfs(runs)
     except OSError as error:
-        sentence = f"{runs} cannot be read: {error.strerror}; mend that, it then goes on"
+        sentence = f"{runs} cannot be read: {error.strerror}; fix that, then it goes on"
         yield new_fault(FaultKind.DISK, RUNS, sentence)
         return
     if disk.f_flag & os.ST_RDONLY:

@@ -194,7 +194,7 @@ class CardProbes:
         length_s = max(_FIRST_S, doubled_s)
         self._pauses[device] = _Pause(length_s, time.monotonic() + length_s)
         self._store.faults.report(
-            FaultKind.CARD, device, f"{title} takes no jobs: {why}; it is tried again by itself"
+            FaultKind.CARD, device, f"{title} takes no jobs: {why}; it is tried again automatically"
         )
         self._note(device, "")
 

@@ -218,7 +218,7 @@ class Scheduler:
     def _is_over(self) -> bool:
         """Whether there has been nothing to do for so long that the scheduler may end."""
         if not self._store.is_in_place():
-            _LOG.error("%s was moved or deleted; the next scheduler will begin anew", self._store.path)
+            _LOG.error("%s was moved or deleted; the next scheduler makes a new one", self._store.path)
             return True
         return (self._desk.stop_requested or self._is_idle()) and self._is_not_called_back()
 
@@ -292,7 +292,7 @@ class Trouble:
         if error.line != self._line:
             self._line = error.line
             _LOG.error("%s", error.line)
-            self._authority.tell_fault(f"{error.line}; nothing is started or applied until that is mended")
+            self._authority.tell_fault(f"{error.line}; nothing starts or changes until that is fixed")
 
     def ends(self) -> None:
         """Note that the database can be used."""

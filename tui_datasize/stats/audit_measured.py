@@ -220,7 +220,7 @@ def check_incomplete(runs: pl.DataFrame) -> Iterator[Finding]:
         "incomplete",
         lost,
         f"{missing} of {plural(lost.height, 'run')} are not in the record: {listed(named)}. These runs are "
-        "not counted: an earlier evaluation would stand for the last.",
+        "not counted: an earlier evaluation would pass for the last.",
         f"Rerun them: `datasize-tui queue {experiment}` counts them as not done.",
         names_sizes=True,
     )

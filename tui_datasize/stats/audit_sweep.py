@@ -100,7 +100,7 @@ def check_mixed_conditions(runs: pl.DataFrame) -> Iterator[Finding]:
             f"mixed-{column.replace('_', '-')}",
             runs,
             f"One curve mixes {conditions}: {named}"
-            + ("; each size has its own, so that it cannot be told from the size." if confounded else "."),
+            + ("; each size has its own, so their effects cannot be separated." if confounded else "."),
             "Run the curve under one condition, or compare sizes that share one.",
         )
     resumed = runs.filter(pl.col("attempt") > 1)
@@ -162,7 +162,7 @@ def check_one_draw(runs: pl.DataFrame) -> Iterator[Finding]:
             Severity.NOTE,
             "draws-unknown",
             untold,
-            "The files do not tell whether runs of a size share their images: intervals and tests may cover "
+            "The files do not say whether runs of a size share their images: intervals and tests may cover "
             "training seeds only.",
             "Import them under another name with --column draw=COLUMN (draw=seed where the seed draws the "
             "images too), or with --draw 0 where all runs of a size share them.",

@@ -112,7 +112,7 @@ class FittedLaws:
             return (f"No default answer: it {self.average.reason}.",)
         shares = [(law.name, weight) for law, _, weight in self.ranked if weight >= LEAST_SHOWN]
         if not any(math.isfinite(member.fit.aicc) for member in self.average.members):
-            usual = "the exponent that curves usually have, as these sizes are too few to tell laws apart"
+            usual = "the exponent that curves usually have, as these sizes are too few to distinguish laws"
             answer = f"The default answer is the law {shares[0][0]} alone: {usual}."
         elif len(shares) == 1:
             answer = f"The default answer is the law {shares[0][0]}, which has nearly all the weight."

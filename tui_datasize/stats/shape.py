@@ -99,7 +99,7 @@ def describe_shape(laws: FittedLaws) -> CurveShape:
     known = np.isfinite(points.stderrs) & (points.stderrs > 0)
     break_at = _break_of(laws)
     if not known.any():
-        reason = "Whether the curve is monotone and convex cannot be told: no size has two runs that differ."
+        reason = "Whether the curve is monotone and convex is unknown: no size has two runs that differ."
         return CurveShape(None, None, break_at, reason)
     stderrs = floored(points.stderrs)
     return CurveShape(_worst_rise(points, stderrs), _worst_hump(points, stderrs), break_at, "")

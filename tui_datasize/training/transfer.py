@@ -62,7 +62,7 @@ def read_source(paths: RunPaths, spec: RunSpec) -> SourceWeights | None:
     updates = total_updates(source_spec)
     if trainer["update"] != updates:
         raise DataError(
-            f"the source stands at update {trainer['update']} of {updates}",
+            f"the source is at update {trainer['update']} of {updates}",
             where=str(source.checkpoint),
             fix=f"let {source.run_id} finish first",
         )
@@ -105,7 +105,7 @@ def _find(project: ProjectPaths, run_id: str) -> RunPaths:
 
 
 def _load(source: RunPaths) -> Mapping[str, Any]:
-    again = f"train it anew with `datasize-tui queue {source.experiment} --force`"
+    again = f"train it again with `datasize-tui queue {source.experiment} --force`"
     try:
         state = checkpoint.load(source.checkpoint, {"run": source.run_id})
     except checkpoint.CheckpointUnfit as unfit:
@@ -136,7 +136,7 @@ def _copy(model: nn.Module, layers: Layers, source: SourceWeights) -> None:
             if taken is None or taken.shape != value.shape:
                 found = "is missing" if taken is None else f"has shape {tuple(taken.shape)}"
                 raise DataError(
-                    f"the source is of another architecture: {key} {found}, expected {tuple(value.shape)}",
+                    f"the source has another architecture: {key} {found}, expected {tuple(value.shape)}",
                     where=source.where,
                     fix="take the weights from a run of the same model on images of the same size",
                 )

@@ -237,7 +237,7 @@ class DatasizeApp(App[None]):
 
     @on(QueuePane.ExperimentAsked)
     def _show_experiment(self, event: QueuePane.ExperimentAsked) -> None:
-        self._begin("the look at the experiment", self._explain(event.plan))
+        self._begin("reading the experiment", self._explain(event.plan))
 
     async def _explain(self, plan: ExperimentPlan) -> str:
         used = {usage.experiment: usage for usage in await asyncio.to_thread(self._queue.usage)}
@@ -247,7 +247,7 @@ class DatasizeApp(App[None]):
 
     @on(QueuePane.SchedulerAsked)
     def _ask_for_scheduler(self) -> None:
-        self._begin("the look at the scheduler", self._offer_scheduler())
+        self._begin("reading the scheduler", self._offer_scheduler())
 
     async def _offer_scheduler(self) -> str:
         look = await asyncio.to_thread(self._queue.look_at_scheduler)

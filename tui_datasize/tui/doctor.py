@@ -22,7 +22,7 @@ from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.plain import Words, plain_text
 from tui_datasize.tui.widgets.text import plural
 
-_WAITING = "looking at everything that a run needs: torch is loaded for it, which takes some seconds ..."
+_WAITING = "checking everything that a run needs; torch is loaded for it, which takes some seconds ..."
 _STOPS = "fail"
 _GLYPHS = {"ok": "✓", "warn": "!", _STOPS: "✗"}
 
@@ -84,7 +84,7 @@ async def examine(command: Sequence[str]) -> list[Finding]:
     except ValueError:
         last = complaints.decode(errors="replace").strip().splitlines()[-1:]
         why = last[0] if last else f"exit status {process.returncode}"
-        raise StorageError(f"the checks did not come to an end: {why}") from None
+        raise StorageError(f"the checks did not end: {why}") from None
 
 
 class DoctorDialog(TextDialog):

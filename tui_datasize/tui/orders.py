@@ -62,7 +62,7 @@ class Queue(QueueView, Protocol):
         """Ask for a change of jobs."""
 
     def drain(self, draining: bool = True) -> Acknowledgement:
-        """Finish what runs and start nothing, or start again."""
+        """Finish running jobs and start no others, or start again."""
 
     def usage(self) -> list[Usage]:
         """The time that each experiment has had of the devices."""
@@ -121,7 +121,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Finish what runs and start nothing, or start again."""
+    """Finish running jobs and start no others, or start again."""
 
     draining: bool
 
@@ -213,13 +213,13 @@ class OrderDesk:
         if order.options is None:
             if not self._queue.stop_scheduler():
                 return "the scheduler has not ended yet; it does so as soon as it can", True
-            return "stopped the scheduler; what runs goes on. s, or a change of a job, starts one", False
+            return "stopped the scheduler; running jobs go on. s or any change of a job starts it", False
         self._queue.restart_scheduler(order.options)
         if not order.options.said():
-            return "the scheduler runs as experiments.toml says; what ran goes on", False
+            return "the scheduler runs with the settings of experiments.toml; running jobs go on", False
         options = order.options.describe()
         kept = "this app starts others with the same"
-        return f"the scheduler runs with {options}; what ran goes on; {kept}", False
+        return f"the scheduler runs with {options}; running jobs go on; {kept}", False
 
     def _answer(self, acknowledgement: Acknowledgement, what: str) -> tuple[str, bool]:
         self._queue.ensure_scheduler()

@@ -37,7 +37,7 @@ _MEANT: Mapping[str, str] = MappingProxyType(
 """What may be written, or what it is, where the name does not say it."""
 
 _GOES_ON = (
-    "What runs goes on. Empty: as experiments.toml says. What is written holds for this scheduler, and for "
+    "Running jobs go on. Empty: as experiments.toml says. What is written holds for this scheduler, and for "
     "others that this app starts."
 )
 
@@ -97,9 +97,9 @@ class SchedulerDialog(ModalScreen[Reschedule | None]):
     def _facts(self) -> Facts:
         look = self._look
         at_once = f", {plural(look.slots, 'job')} at once" if look.slots is not None else ""
-        state = "none runs; one is started when a job waits"
+        state = "not running; starts when a job waits"
         if look.alive:
-            state = f"running{at_once}" + ("" if look.options else "; it does not say with which options")
+            state = f"running{at_once}" + ("" if look.options else "; its options are unknown")
         elif look.stopped:
             state = "stopped; none is started before a job is queued or changed"
         return [("now", state), ("machine", self._machine)]

@@ -33,7 +33,7 @@ _SETTLED = MappingProxyType(
 A job that "is being cancelled" is not among them: the worker that has it may be faster.
 """
 _NO_DESCRIPTOR = ("[Errno 24]", "cannot open shared object file")
-_QUEUED_AGAIN = ("queued again", "queued afresh")
+_QUEUED_AGAIN = ("queued again", "queued again from the start")
 _NOTHING_NEW = "is in the queue already"
 """The answer to an order to queue what is queued, held or not."""
 

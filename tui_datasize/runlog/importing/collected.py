@@ -248,7 +248,7 @@ def put_together(parts: Sequence[Course]) -> tuple[list[ForeignRun], list[str]]:
 
 def _free(cell: Cell, cells: Mapping[Cell, Course]) -> Cell:
     if cell in cells:
-        raise ValueError(f"some rows of {cell} tell their draw and others do not")
+        raise ValueError(f"some rows of {cell} have a draw and others do not")
     return cell
 
 
@@ -278,11 +278,11 @@ def _join(course: Course, part: Course) -> None:
 
 def _notes(parts: Sequence[Course], repeats: int, among_told: int) -> Iterator[str]:
     if among_told:
-        what = "1 run tells no seed" if among_told == 1 else f"{among_told:,} runs tell no seed"
+        what = "1 run has no seed" if among_told == 1 else f"{among_told:,} runs have no seed"
         yield f"{what}, and others of their size do: read as further repeats, though they may be means"
     if repeats > 1:
         yield (
-            f"nothing tells the seed: up to {repeats} runs of a size are repeats, numbered from 1 as they "
+            f"no seed is given: up to {repeats} runs of a size are repeats, numbered from 1 as they "
             "come; --column seed=COLUMN names a column, --variant COLUMN one that tells curves apart"
         )
     ended = [part for part in parts if part.at_end]
@@ -311,7 +311,7 @@ def _run(cell: Cell, course: Course, is_seed_told: bool) -> ForeignRun:
 def _rows(cell: Cell, values: Values, goes_to: Moment) -> tuple[tuple[dict[str, Any], ...], dict[str, str]]:
     moments = sorted({moment for found in values.values() for moment in found}, key=lambda m: m.order)
     if len({moment.update is not None for moment in moments}) > 1:
-        raise ValueError(f"some rows of {cell} tell their update and others do not")
+        raise ValueError(f"some rows of {cell} have an update and others do not")
     # Without updates the evaluations are counted; a single value at step 0 is that of a whole run.
     is_counted = not moments or moments[-1].update in (None, 0)
     updates = {m: number if is_counted else m.update for number, m in enumerate(moments, start=1)}

@@ -101,7 +101,7 @@ def read_delimited(
     try:
         header, reader = _header(lines)
         at_header = lines.number
-        way_past = f"if the column names stand below, --skip-line {max(1, at_header)}"
+        way_past = f"if the column names are below, --skip-line {max(1, at_header)}"
         take = begin(header)
         way_past = "--skip-line {} leaves the line out"
         last = sum(1 for _ in io.StringIO(text, newline="")) if is_cut else 0
@@ -162,7 +162,7 @@ class _Rows:
         self._tell()
         if not number:
             but = f" but {plural(len(self._comments), 'comment')} ({_COMMENT})" if self._comments else ""
-            what = f"no row stands below the column names{but}"
+            what = f"there are no rows below the column names{but}"
             raise self._into.error(what, max(1, self._lines.number))
 
     def _next(self, line: int) -> list[str] | None:
@@ -198,7 +198,7 @@ class _Rows:
         if self._headers:
             into.notes.append(f"{_places(self._headers)} left out: the column names once more")
         if zeros := self._lines.with_zeros:
-            into.torn(f"zeros stand in {_places(zeros)}")
+            into.torn(f"zero bytes in {_places(zeros)}")
 
 
 def _places(lines: Sequence[int]) -> str:
@@ -223,7 +223,7 @@ def _text(data: bytes, into: Staged) -> tuple[str, bool]:
     is_cut = bool(text) and not text.endswith(("\n", "\r"))
     if n_zeros:
         # Where the disk has the length of a row and not its end, its last number may have lost digits.
-        behind = ", behind a row without a line end" if is_cut else ""
+        behind = ", after a row without a line end" if is_cut else ""
         into.torn(f"ends in {plural(n_zeros, 'byte')} of zeros{behind}")
         return "".join(text.splitlines(keepends=True)[:-1]) if is_cut else text, False
     return text, is_cut
@@ -244,7 +244,7 @@ def _header(lines: _Lines) -> tuple[list[str], Iterator[list[str]]]:
         elif line.strip(' ,;\t\r\n"'):
             break
     else:
-        raise ValueError("no column names stand in it; expected a line of them")
+        raise ValueError("it has no line of column names")
     lines.give_back(line)
     delimiter = delimiter or max(",;\t", key=line.count)
     names = _names_in_comment(comment, line, delimiter)

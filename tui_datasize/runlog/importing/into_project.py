@@ -142,7 +142,7 @@ def _refuse_told_later(
         imported = {} if isinstance(facts, Problem) else facts.get("imported", {})
         if "draw" not in imported.get(TELLS, ()):
             raise ConfigError(
-                f"{experiment} has {told[key]} already, from when its draw was not told",
+                f"{experiment} has {told[key]} already, imported without a draw",
                 where=str(paths.directory),
                 fix="import under another name, or remove these runs first",
             )

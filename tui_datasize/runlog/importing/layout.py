@@ -100,7 +100,7 @@ class Layout:
             columns = [column for word in known for column in free if plain(column) == word]
             if len(columns) > 1 and name in ("size", "seed", "draw"):
                 raise ValueError(
-                    f"the {name} may be told by {listed([repr(c) for c in columns])}; "
+                    f"the {name} may be given by {listed([repr(c) for c in columns])}; "
                     f"give --column {name}=COLUMN"
                 )
             if columns:

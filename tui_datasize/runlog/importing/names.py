@@ -153,7 +153,7 @@ def told_by_name(run: str, wanted: Collection[str] = TOLD_BY_NAMES, pattern: str
                 values.setdefault(candidate.value, candidate.text)
         if len(values) > 1:
             texts = listed([repr(text) for text in values.values()])
-            raise UnclearNameError(f"the {name} of run {run!r} may be told by {texts}", _WAY_OUT)
+            raise UnclearNameError(f"the {name} of run {run!r} may be given by {texts}", _WAY_OUT)
         found.update((name, value) for value in values)
     return found
 

@@ -39,7 +39,7 @@ def origin_of(
     size = told.get("size", by_name.get("size", layout.train_size))
     if size is None:
         raise UnclearNameError(
-            f"nothing tells the train size of run {run!r}",
+            f"no train size is given for run {run!r}",
             "give --column size=COLUMN, a --run-pattern or --size",
         )
     seed = told.get("seed", by_name.get("seed", layout.seed))

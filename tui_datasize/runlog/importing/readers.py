@@ -77,9 +77,7 @@ def read_file(file: Path, run: str, layout: Layout, into: Staged) -> None:
     reader = next((reader for reader in READERS if reader.knows(file.name, data[:_HEAD_BYTES])), None)
     if reader is None:
         known = ", ".join(dict.fromkeys(reader.form for reader in READERS))
-        raise ConfigError(
-            f"of no form that is known; expected {known}", where=str(file), fix="save its table as CSV"
-        )
+        raise ConfigError(f"unknown format; expected {known}", where=str(file), fix="save its table as CSV")
     into.form = reader.form
     reader.read(data, run, layout, into)
 

@@ -65,7 +65,7 @@ def read_all(given: Sequence[Path], layout: Layout, *, is_strict: bool) -> Readi
     refused: list[ConfigError] = []
     files = files_of(given)
     if len(files) > 1 and any(text.isdecimal() for text in layout.skip_lines):
-        raise ConfigError("--skip-line does not tell of which file", fix="write it like runs.csv:12")
+        raise ConfigError("--skip-line does not say of which file", fix="write it like runs.csv:12")
     staged = _stage(files, layout, refused, is_strict)
     while True:
         decided, faults = _decide(staged, layout)
@@ -167,7 +167,7 @@ def _runs(staged: Sequence[Staged], parts: Sequence[Course]) -> tuple[list[Forei
     hint = variant_hint(staged)
     if hint and any("seed" not in run.tells and run.cell.seed for run in runs):
         raise ConfigError(
-            f"runs of one size differ in {hint!r} and nothing tells their seed",
+            f"runs of one size differ in {hint!r} and no seed is given",
             where=str(staged[0].file),
             fix=f"if it tells curves apart, give {option('variant', hint)}; if it numbers repeats, "
             f"{option('column', 'seed', hint)}; else {option('ignore', hint)}",
@@ -267,7 +267,7 @@ def _run_notes(runs: Sequence[ForeignRun], decided: Sequence[Settled]) -> Iterat
                 f"({first}: of {first.carried[metric]})"
             )
     if runs and not any(metric.startswith("test_") for metric in metrics):
-        yield "nothing is of a test or validation split: --column test_accuracy=COLUMN names what is"
+        yield "there is no test or validation split: --column test_accuracy=COLUMN names what is"
 
 
 def refusals(reading: Reading) -> Iterator[str]:

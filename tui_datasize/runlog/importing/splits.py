@@ -70,7 +70,7 @@ def settle(staged: Staged, tests: tuple[str, bool]) -> Settled:
         elif split == test or (meaning.is_told and split == TEST):
             settled.metrics[key] = f"test_{meaning.score}"
             if is_told and key.split == test:
-                why = "no column is of a test split"
+                why = "no column is of the test split"
         else:
             settled.passed[key] = why or _not_test(split, test)
             continue
@@ -88,7 +88,7 @@ def _not_test(split: str, test: str) -> str:
     return f"of {of}, and there are values of the {test} split; {reads}"
 
 
-_UNKNOWN = "nothing tells of which split it is"
+_UNKNOWN = "its split is not given"
 
 
 def _of_bare(staged: Staged, key: Key, keys: Mapping[Key, Meaning], test: str) -> tuple[str, str]:
@@ -99,13 +99,13 @@ def _of_bare(staged: Staged, key: Key, keys: Mapping[Key, Meaning], test: str) -
     score = keys[key].score
     if twins:
         twin = twins.get(score, next(iter(twins.values())))
-        return TRAIN, f"the training value, as Keras writes it: {twin} stands there too"
+        return TRAIN, f"the training value, as Keras writes it: {twin} is there too"
     if {"train_loss", "valid_loss"} <= staged.columns.keys():
-        return VALIDATION, "as fastai writes it: train_loss and valid_loss stand there too"
+        return VALIDATION, "as fastai writes it: train_loss and valid_loss are there too"
     if _is_log(staged) or any(split != TRAIN for split, _ in named):
         return "", _UNKNOWN
     beside = named.get((TRAIN, score))
-    return test, f"{beside} stands there too" if beside else ""
+    return test, f"{beside} is there too" if beside else ""
 
 
 def _is_log(staged: Staged) -> bool:

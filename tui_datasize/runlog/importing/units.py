@@ -94,7 +94,7 @@ def _unit(column: str, files: Sequence[Staged], layout: Layout) -> Unit:
     staged, most = max(extents, key=lambda pair: pair[1].high)
     n_percent = sum(extent.n_percent for _, extent in extents)
     if n_percent:
-        return Unit(True, _all_signed(column, extents), meaning.is_error, "percent signs stand in it")
+        return Unit(True, _all_signed(column, extents), meaning.is_error, "it holds percent signs")
     is_percent = most.high > 1 + SHARE_ROUNDING
     if not is_percent and (why := _like_its_sibling(column, having, most.high)):
         return Unit(True, True, meaning.is_error, why)

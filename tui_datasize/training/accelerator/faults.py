@@ -63,7 +63,7 @@ _SIGNS: Sequence[_Sign] = (
             "forward compatibility was attempted on non supported HW",
             "cudaErrorCompatNotSupportedOnDevice",
         ),
-        "the loaded NVIDIA driver and its libraries are of different versions",
+        "the loaded NVIDIA driver and its libraries have different versions",
         "restart the machine: the driver was updated while it was in use",
     ),
     _Sign(
@@ -149,7 +149,7 @@ _SIGNS: Sequence[_Sign] = (
             "Invalid device argument",
         ),
         "torch does not see the GPU",
-        "`datasize-tui doctor` tells which GPUs there are; one that was removed or renamed needs a restart",
+        "`datasize-tui doctor` lists the GPUs there are; one that was removed or renamed needs a restart",
     ),
     _Sign(
         ("out of memory", "cudaErrorMemoryAllocation", "ALLOC_FAILED"),
@@ -195,7 +195,7 @@ def _unavailable(error: BaseException) -> DeviceUnavailable:
         return _told(found, error)
     return DeviceUnavailable(
         f"the GPU cannot be used ({_first_line(error)})",
-        fix="`datasize-tui doctor` tells whether torch and the driver fit",
+        fix="`datasize-tui doctor` says whether torch and the driver fit",
     )
 
 
@@ -225,7 +225,7 @@ def _drivers(text: str) -> str:
     oldest = _NEEDED_DRIVERS.get(built_for.partition(".")[0])
     needed = f"torch {torch.__version__} is built for CUDA {built_for}"
     needed += f" and needs {oldest} or newer" if oldest else ""
-    return f"{' '.join(found) or 'its version is not told'}, {needed}"
+    return f"{' '.join(found) or 'its version is unknown'}, {needed}"
 
 
 def _capabilities() -> str:

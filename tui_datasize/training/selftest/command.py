@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     """Make a selftest without the rest of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m tui_datasize.training.selftest",
-        description="tell in at most 12 minutes whether this machine computes as it should",
+        description="check in at most 12 minutes that this machine computes correctly",
         allow_abbrev=False,
     )
     add_arguments(parser)

@@ -103,7 +103,7 @@ def _doctor(project: ProjectPaths, environment: dict[str, str]) -> Any:
         )
         return json.loads(done.stdout)
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
-        return f"it told nothing: {type(error).__name__}"
+        return f"it said nothing: {type(error).__name__}"
 
 
 def _read(file: Path) -> dict[str, Any]:

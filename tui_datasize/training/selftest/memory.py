@@ -62,7 +62,7 @@ def run(subject: Subject, findings: Findings) -> None:
         findings.figure("pack", f"needs {', '.join(missing)}")
     else:
         _check_pack(subject, findings)
-    findings.say("running out, also while recording, is told as such; the process goes on with equal bits")
+    findings.say("running out, also in a recording, is reported as such; the process goes on with equal bits")
 
 
 def _check_pack(subject: Subject, findings: Findings) -> None:
@@ -101,7 +101,7 @@ def _run_out(subject: Subject, findings: Findings) -> None:
         while len(parts) < 64:
             parts.append(torch.zeros(_LEFT_BYTES // 8, dtype=torch.uint8, device=subject.device))
     except RuntimeError as error:
-        findings.check("running out is told as such", failures.is_out_of_memory(error), str(error)[:200])
+        findings.check("running out is reported as such", failures.is_out_of_memory(error), str(error)[:200])
         findings.check("it ruins no process", not failures.ruins_process(error), str(error)[:200])
         return
     findings.check("memory runs out", False, "it did not")

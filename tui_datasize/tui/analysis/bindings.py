@@ -12,14 +12,14 @@ BINDINGS: tuple[Binding, ...] = (
     Binding("t", "ask", "ask", tooltip="Ask: a target, sizes to fit, what the next runs are for"),
     Binding("a", "queue_proposed", "queue", tooltip="Queue the runs that are proposed, after a question"),
     Binding("v", "variant", "variant", tooltip="The next variant of a sweep to the foreground"),
-    Binding("p", "page(1)", "page", tooltip="The next page: plan, audit, spread, courses, ..."),
-    Binding("w", "choose_page", "what", show=False, tooltip="Choose what is shown from the list of pages"),
+    Binding("p", "page(1)", "page", tooltip="The next page: plan, audit, spread, training curves, ..."),
+    Binding("w", "choose_page", "what", show=False, tooltip="Choose a page from the list"),
     Binding("P", "page(-1)", "page before", show=False, tooltip="The page before"),
     Binding("s", "switch", "switch", tooltip="Another view: single runs, next metric or option, Jaccard"),
     Binding("n,right", "size(1)", "size", tooltip="Another train size: of the overlap, of single runs"),
     Binding("N,left", "size(-1)", "size before", show=False, tooltip="The train size before"),
     Binding("o", "overlap", "overlap", tooltip="Learning curve or overlap, on a low screen"),
-    Binding("i", "words", "words", show=False, tooltip="All words beside the chart, on a page to scroll"),
+    Binding("i", "words", "words", show=False, tooltip="All of the text beside the chart, to scroll"),
     Binding("f", "fit", "fit", tooltip="Log-linear law through the means or all runs; all laws"),
 )
 """In the order in which the line at the bottom shows as many as fit."""

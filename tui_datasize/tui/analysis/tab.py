@@ -318,7 +318,7 @@ class AnalysisPane(Pane, can_focus=True):
         plan, proposed = self._plan, self._content.proposed if self._content else ()
         refused = refusal(self._snapshot)
         if refused or plan is None or not proposed:
-            self.remark(refused or "nothing to queue: what is missing stands beside the plan")
+            self.remark(refused or "nothing to queue: the plan says what is missing")
             return
         cells = to_queue(self._snapshot, cells_for(plan, proposed))
         if not cells:

@@ -213,7 +213,7 @@ class LivePane(Pane):
         at = SMOOTHINGS.index(self._view.smoothing)
         self._view = replace(self._view, smoothing=SMOOTHINGS[(at + 1) % len(SMOOTHINGS)])
         if self._all_running:
-            self.remark("smoothing is of the batch means, which are drawn for one run alone: press t")
+            self.remark("smoothing applies to batch means, drawn for one run only: press t")
         self._draw()
 
 

@@ -73,7 +73,7 @@ def detail_facts(snapshot: Snapshot, run_id: str, cell: Cell | None) -> list[tup
     if row is not None:
         rows += [
             ("reason", row.reason),
-            ("lost", f"{plural(row.lost_evaluations, 'evaluation')}; queueing the experiment runs it anew")
+            ("lost", f"{plural(row.lost_evaluations, 'evaluation')}; queueing the experiment runs it again")
             if row.lost_evaluations
             else ("lost", ""),
             ("waits for", ", ".join(row.waits_for)),
@@ -124,7 +124,7 @@ def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | No
     ends_in_s = snapshot.time_left.experiment_ends_in_s.get(plan.name)
     slots = snapshot.time_left.slots
     on = f" on {plural(slots, 'slot')}" if slots else ""
-    unknown = "not known yet" if slots else "not known: there are 0 slots, what waits does not start"
+    unknown = "not known yet" if slots else "not known: there are 0 slots, so no waiting job starts"
     left = unknown if ends_in_s is None else f"about {duration(ends_in_s)}{on}"
     bases = Counter(estimate.basis for estimate in estimates if estimate.basis)
     rows = [
