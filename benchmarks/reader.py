@@ -18,7 +18,7 @@ from statistics import median
 from tests.fakes import fake_spec, write_run
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.stats.summary import analyse
+from tui_datasize.stats.summary import analyse_curves
 
 SIZES = (100, 1_000, 10_000)
 REPEATS = 5
@@ -62,7 +62,7 @@ def _measure(project: ProjectPaths) -> tuple[float, ...]:
     runs = log.runs()
     again = _median_ms(log.runs)
     metrics = _median_ms(log.metrics)
-    analysis = _median_ms(lambda: analyse(runs, "test_accuracy"))
+    analysis = _median_ms(lambda: analyse_curves(runs, "test_accuracy"))
     return directories, cached, again, metrics, analysis
 
 

@@ -19,7 +19,7 @@ from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.cli.dispatch import main
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.render import cells
-from tui_datasize.report import render as report_render
+from tui_datasize.render import page as report_page
 from tui_datasize.runlog.paths import ProjectPaths
 
 PROJECTS = ("sweep", "variants", "imported")
@@ -214,7 +214,7 @@ def test_a_printer_that_is_wrong_is_noticed(projects, capsys, monkeypatch, wrong
         with pytest.raises(AssertionError):
             check_tables(curve, markdown(projects["sweep"])["Learning curve"])
     else:
-        monkeypatch.setattr(report_render, "_plain", lambda text: text.replace("6", "9"))
+        monkeypatch.setattr(report_page, "_plain", lambda text: text.replace("6", "9"))
         with pytest.raises(AssertionError):
             check_words(curve, markdown(projects["sweep"])["Learning curve"])
 
@@ -250,9 +250,7 @@ def finished(tmp_path: Path) -> Stage:
 
 
 def pages() -> Iterator[str]:
-    from tui_datasize.tui.analysis.pages.catalogue import PAGES
-
-    yield from (page.title for page in PAGES if page.name in QUESTIONS)
+    yield from (entry.title for entry in QUESTIONS.values() if entry.has_page)
 
 
 async def turn_to(show: Any, title: str) -> None:

@@ -19,17 +19,18 @@ from tui_datasize.metric import metric_named
 from tui_datasize.cli.dispatch import main
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.tui.analysis.pages.catalogue import PAGES
-from tui_datasize.tui.analysis.pages.page import Request
+from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.answers.record import Reading, Record
+from tui_datasize.tui.analysis.answer_lines import draw_answer
 
 project = ProjectPaths(Path(sys.argv[1]))
 log = RunLog(project)
 for experiment in ("shapes", "digits"):
     runs = log.runs(experiment)
-    for page in PAGES:
-        content = page.build(Request(log, runs, runs, metric_named("test_accuracy")))
-        assert content.draw(80, 20, PALETTE).plain.strip(), page.name
-        print(experiment, page.name)
+    record = Record(Reading(log, runs), metric_named("test_accuracy"))
+    for entry in QUESTIONS.values():
+        assert draw_answer(entry.ask(record), 80, 20, PALETTE).plain.strip(), entry.name
+        print(experiment, entry.name)
     for command in (["analyze"], ["report", "-o", str(project.root / "r.html")]):
         assert main([*command, experiment, "--project", str(project.root)]) == 0
 assert all(sys.modules[name] is None for name in {torch})

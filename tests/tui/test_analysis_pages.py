@@ -12,14 +12,18 @@ import pytest
 from tests.fakes import fake_sweep, write_lines, write_run
 from tests.tui.stage import NARROW, Stage
 from tests.tui.test_charts import PALETTE
+from tui_datasize.answers.answer import Answer
+from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.catalogue import QUESTIONS, Entry
+from tui_datasize.answers.record import Reading, Record
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import SCORES
-from tui_datasize.tui.analysis.answer_lines import answer_lines
-from tui_datasize.tui.analysis.pages.catalogue import PAGES
-from tui_datasize.tui.analysis.pages.page import Content, Page, Request
+from tui_datasize.tui.analysis.answer_lines import answer_lines, draw_answer
+from tui_datasize.tui.analysis.choice import PAGES
+from tui_datasize.tui.analysis.headings import page_note
 
 PARTS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "all": lambda runs: runs,
@@ -73,10 +77,11 @@ def runs_of(log: RunLog, experiment: str) -> pl.DataFrame:
 
 
 @pytest.fixture
-def build(log: RunLog) -> Callable[..., Content]:
-    def build_page(page: Page, part: str, metric: str, view: int = 0, size: int = 0) -> Content:
+def build(log: RunLog) -> Callable[..., Answer]:
+    def build_page(page: Entry, part: str, metric: str, view: int = 0, size: int = 0) -> Answer:
         chosen = PARTS[part](runs_of(log, "diverged" if "diverged" in part else "digits"))
-        return page.build(Request(log, chosen, chosen, metric_named(metric), view, size))
+        asked = Asked(variant="", view=view, size=size)
+        return page.ask(Record(Reading(log, chosen), metric_named(metric), asked))
 
     return build_page
 
@@ -89,11 +94,11 @@ def test_every_page_says_something_of_every_part(build, page, part):
         for view in range(min(first.views, 4 if metric == "test_accuracy" else 2)):
             content = build(page, part, metric, view) if view else first
             for width, height in ((80, 11), (120, 40), (10, 3)):
-                drawn = content.draw(width, height, PALETTE)
+                drawn = draw_answer(content, width, height, PALETTE)
                 assert drawn.plain.strip()
                 assert all(len(line) <= width for line in drawn.plain.split("\n")) or width < 16
-            if content.table is not None:
-                assert content.table().width
+            if content.rows is not None:
+                assert content.rows().width
 
 
 @pytest.mark.parametrize(
@@ -106,40 +111,32 @@ def test_every_page_says_something_of_every_part(build, page, part):
     ],
 )
 def test_what_the_pages_say_of_a_whole_sweep(build, name, words):
-    (page,) = (page for page in PAGES if page.name == name)
-    assert any(words in line for line in said(build(page, "all", "test_accuracy")))
-
-
-def said(content: Content) -> list[str]:
-    """Everything beside the chart, a line each."""
-    return [line.plain for line in answer_lines(content.answer, PALETTE)] if content.answer else content.lines
-
-
-def page_named(name: str) -> Page:
-    (page,) = (page for page in PAGES if page.name == name)
-    return page
+    lines = answer_lines(build(QUESTIONS[name], "all", "test_accuracy"), PALETTE)
+    assert any(words in line.plain for line in lines)
 
 
 def test_six_surfaces_where_there_is_room_and_one_elsewhere(build):
-    page = page_named("surface")
+    page = QUESTIONS["surface"]
     content = build(page, "all", "test_accuracy")
     assert content.views == 7
-    wide = content.draw(110, 40, PALETTE).plain
+    wide = draw_answer(content, 110, 40, PALETTE).plain
     for title in ("Test accuracy, %", "Train accuracy, %", "Test macro F1", "Train loss"):
         assert title in wide
-    assert "accuracy" not in content.draw(80, 14, PALETTE).plain
+    assert "accuracy" not in draw_answer(content, 80, 14, PALETTE).plain
     # A loss goes without its last digit where six maps leave no room for it.
-    *_, losses = content.draw(60, 30, PALETTE).plain.partition("Test loss")
+    *_, losses = draw_answer(content, 60, 30, PALETTE).plain.partition("Test loss")
     assert all(len(text.split()) == 2 * (1 + 4) for text in losses.split("\n")[2:8])
     # Its axes do not say which metric the one is of.
-    assert content.note == "Test accuracy, % · mean over runs"
-    assert build(page, "all", "test_accuracy", 6).note == "Train - test accuracy, points · mean over runs"
+    assert page_note(content) == "Test accuracy, % · mean over runs"
+    assert (
+        page_note(build(page, "all", "test_accuracy", 6)) == "Train - test accuracy, points · mean over runs"
+    )
 
 
 def test_the_range_is_shaded_at_the_size_that_n_has_come_to(build):
-    page = page_named("courses")
+    page = QUESTIONS["courses"]
     contents = [build(page, "all", "test_accuracy", 0, size) for size in (0, 1)]
-    shaded = [content.draw(100, 30, PALETTE).plain.split("\n") for content in contents]
+    shaded = [draw_answer(content, 100, 30, PALETTE).plain.split("\n") for content in contents]
     rows = [next(row for row, text in enumerate(lines[1:]) if "░" in text) for lines in shaded]
     # The largest size stands highest.
     assert rows[0] < rows[1]
@@ -166,7 +163,7 @@ async def test_pages_are_turned_and_chosen_and_lead_back(busy: Stage):
 
 async def test_another_view_and_another_size_are_a_key_away(busy: Stage):
     async with busy.open(NARROW) as show:
-        await show.press("3", *("p" * (1 + OFFERED.index(page_named("courses")))))
+        await show.press("3", *("p" * (1 + OFFERED.index(QUESTIONS["courses"]))))
         await show.shows("Training curves", "all runs of 80 images", "s switch")
         await show.press("n")
         await show.shows("all runs of 40 images")

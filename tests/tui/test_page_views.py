@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 from tests.fakes import fake_spec, write_lines, write_run
-from tests.tui.test_analysis_pages import page_named
 from tests.tui.test_charts import PALETTE
+from tui_datasize.answers.answer import Answer
+from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.answers.record import Reading, Record
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.tui.analysis.pages.page import Content, Request
+from tui_datasize.tui.analysis.answer_lines import draw_answer
 
 
 def test_boxes_of_last_and_best_values_on_both_splits(project):
@@ -25,18 +28,18 @@ def test_boxes_of_last_and_best_values_on_both_splits(project):
     log = RunLog(project)
     runs = log.runs("digits")
 
-    def build_view(metric: str, view: int) -> Content:
-        return page_named("spread").build(Request(log, runs, runs, metric_named(metric), view))
+    def build_view(metric: str, view: int) -> Answer:
+        return QUESTIONS["spread"].ask(Record(Reading(log, runs), metric_named(metric), Asked(view=view)))
 
     contents = [build_view("test_accuracy", view) for view in range(4)]
     assert {content.views for content in contents} == {4}
-    assert [content.note for content in contents] == [
+    assert [content.about for content in contents] == [
         "last value, test split",
         "best value, test split",
         "last value, train split",
         "best value, train split",
     ]
-    heads = [content.draw(100, 30, PALETTE).plain.split("\n") for content in contents]
+    heads = [draw_answer(content, 100, 30, PALETTE).plain.split("\n") for content in contents]
     assert [lines[0].split(", %")[0] for lines in heads] == [
         "test accuracy", "best test accuracy", "train accuracy", "best train accuracy",
     ]  # fmt: skip
@@ -45,4 +48,4 @@ def test_boxes_of_last_and_best_values_on_both_splits(project):
         ticks = [float(text.split("┤")[0]) for text in lines if "┤" in text]
         assert len(ticks) > 2
         assert low - 2 < min(ticks) < max(ticks) < high + 2
-    assert (build_view("wall_s", 0).views, build_view("wall_s", 0).note) == (1, "one value a run")
+    assert (build_view("wall_s", 0).views, build_view("wall_s", 0).about) == (1, "one value a run")

@@ -8,7 +8,7 @@ import polars as pl
 
 from tui_datasize.answers.answer import Answer
 from tui_datasize.answers.asked import Asked
-from tui_datasize.answers.record import Record
+from tui_datasize.answers.record import Reading, Record
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
@@ -18,7 +18,8 @@ from tui_datasize.runlog.schema import RUNS
 def record_of(runs: pl.DataFrame, metric: str = "test_accuracy", asked: Asked | None = None) -> Record:
     """A record of some runs; columns of `RUNS` that they lack are null."""
     whole = pl.concat([pl.DataFrame(schema=dict(RUNS)), runs], how="diagonal_relaxed")
-    return Record(RunLog(ProjectPaths(Path("/no/project"))), whole, metric_named(metric), asked or Asked())
+    reading = Reading(RunLog(ProjectPaths(Path("/no/project"))), whole)
+    return Record(reading, metric_named(metric), asked or Asked())
 
 
 def said(answer: Answer) -> str:

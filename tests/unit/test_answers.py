@@ -8,7 +8,7 @@ from tests.fakes import fake_spec, fake_sweep, write_run
 from tui_datasize.answers.answer import Answer
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.catalogue import QUESTIONS
-from tui_datasize.answers.record import Record
+from tui_datasize.answers.record import Reading, Record
 from tui_datasize.cli.dispatch import main
 from tui_datasize.metric import METRICS_OFFERED, metric_named
 from tui_datasize.runlog.paths import ProjectPaths
@@ -17,7 +17,7 @@ from tui_datasize.runlog.reader import RunLog
 
 def answer(project: ProjectPaths, name: str, metric: str = "test_accuracy", **asked: object) -> Answer:
     log = RunLog(project)
-    record = Record(log, log.runs("digits"), metric_named(metric), Asked(**asked))  # type: ignore[arg-type]
+    record = Record(Reading(log, log.runs("digits")), metric_named(metric), Asked(**asked))  # type: ignore[arg-type]
     return QUESTIONS[name].ask(record)
 
 

@@ -12,9 +12,9 @@ import pytest
 
 import tui_datasize
 from tui_datasize.errors import ConfigError
+from tui_datasize.render.blocks import Heading, Words
 from tui_datasize.render.console import PlainConsole, plain_table, styled
-from tui_datasize.report.blocks import Heading, Words
-from tui_datasize.report.render import to_html, to_markdown
+from tui_datasize.render.page import to_html, to_markdown
 from tui_datasize.text import LONGEST_LINE, visible
 
 HOSTILE = "a\x1b]0;owned\x07\x9b31m[/nope][bold]\u202e\u200b\ud83d\x7f:bomb:"

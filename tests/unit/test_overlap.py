@@ -13,7 +13,7 @@ from tests.fakes import fake_dataset, fake_spec, write_run
 from tests.unit.record_desk import said
 from tui_datasize.answers import overlap as overlap_answer
 from tui_datasize.answers.asked import Asked
-from tui_datasize.answers.record import Record
+from tui_datasize.answers.record import Reading, Record
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.metric import METRICS_OFFERED
@@ -313,8 +313,8 @@ def test_long_tails_are_draws_of_their_own_and_halves_are_compared_apart():
 
 def test_the_overlap_of_a_size_is_a_sentence_a_matrix_and_its_classes(fake_project):
     log = RunLog(fake_project)
-    record = Record(log, log.runs("digits"), METRICS_OFFERED["test_accuracy"])
-    largest = record.overlaps[-1]
+    record = Record(Reading(log, log.runs("digits")), METRICS_OFFERED["test_accuracy"])
+    largest = record.reading.overlaps[-1]
     answer = overlap_answer.ask(record)
     mean, low, high = (100 * value for value in largest.expected_fraction)
     share = 100 * largest.fraction[0, 1]
@@ -333,14 +333,15 @@ def test_the_overlap_of_a_size_is_a_sentence_a_matrix_and_its_classes(fake_proje
     assert (answer.views, answer.sizes) == (2, 6)
     jaccard = overlap_answer.ask(replace(record, asked=Asked(view=1, size=1)))
     assert jaccard.figures[0].title == "40 images"
-    assert jaccard.figures[0].values[0][1] == 100 * record.overlaps[0].jaccard[0, 1]
+    assert jaccard.figures[0].values[0][1] == 100 * record.reading.overlaps[0].jaccard[0, 1]
 
 
 def test_one_draw_and_none_have_no_overlap(fake_project):
     log = RunLog(fake_project)
     runs = log.runs("digits")
     metric = METRICS_OFFERED["test_accuracy"]
-    one = overlap_answer.ask(Record(log, runs.filter(subset_seed=0), metric))
+    one = overlap_answer.ask(Record(Reading(log, runs.filter(subset_seed=0)), metric))
     assert "Add draws to compare: subset = { seeds = [0, 1] }" in one.why_not
-    none = overlap_answer.ask(Record(log, runs, metric, known_overlaps=()))
+    waiting = runs.with_columns(state=pl.lit("queued"))
+    none = overlap_answer.ask(Record(Reading(log, waiting), metric))
     assert "imported runs have none" in none.why_not

@@ -20,12 +20,11 @@ from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.metric import METRICS_OFFERED
+from tui_datasize.render.blocks import Heading, Table, Words, answer_blocks
+from tui_datasize.render.page import to_html, to_markdown
 from tui_datasize.render.svg import to_svg
 from tui_datasize.render.svg_axis import Frame
 from tui_datasize.render.svg_map import map_svg
-from tui_datasize.report.blocks import Heading, Table, Words
-from tui_datasize.report.framed import answer_blocks
-from tui_datasize.report.render import to_html, to_markdown
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats import training_views
 from tui_datasize.stats.groups_table import groups_table
@@ -61,8 +60,8 @@ def test_a_whole_sweep_on_a_page(fake_project):
     page = write(fake_project, "r.html", "--target", "99%")
     heads = re.findall(r"<h2>(.*?)</h2>", page)
     assert heads == [
-        "Answer", "Can these numbers be trusted?", "Learning curve", "Beyond the largest size",
-        "Which runs to queue next", "Spread between runs", "Sources of the spread", "Training curves",
+        "Answer", "Which runs to queue next", "Can these numbers be trusted?", "Learning curve",
+        "Beyond the largest size", "Spread between runs", "Sources of the spread", "Training curves",
         "Metrics over size and training", "Training against test", "Best evaluation against the last",
         "Learning curve of each class", "Confusion matrix", "Calibration",
         "Margins of right and wrong answers", "Overlap of subset draws", "Agreement of runs",

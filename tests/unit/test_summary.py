@@ -9,19 +9,22 @@ import pytest
 
 from tests.fakes import fake_spec, fake_sweep, write_run
 from tui_datasize.answers import ahead
-from tui_datasize.answers.document import to_dict
+from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.answers.document import curves_dict, to_dict
+from tui_datasize.answers.record import Reading, Record
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import ModelSpec
-from tui_datasize.metric import METRICS_OFFERED
+from tui_datasize.metric import METRICS_OFFERED, metric_named
+from tui_datasize.render.json import finite
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats.curve import moderated_stderrs
 from tui_datasize.stats.diagnostics import diagnose
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.fits_table import FITS, fits_table
 from tui_datasize.stats.laws import LAWS
-from tui_datasize.stats.overlap import find_draws, find_overlaps
 from tui_datasize.stats.question import Question
-from tui_datasize.stats.summary import analyse, analyse_curves
+from tui_datasize.stats.summary import analyse_curves
 
 
 @pytest.fixture
@@ -29,15 +32,17 @@ def log(fake_project):
     return RunLog(fake_project)
 
 
-def analysis_of(log, metric="test_accuracy", experiment="digits"):
-    runs = log.runs(experiment)
-    draws = find_draws(runs)
-    overlaps = find_overlaps(draws, log.subsets(draws["run_id"]), log.datasets(draws["run_id"]))
-    return analyse(runs, metric, overlaps)
+def record_of(log, metric="test_accuracy", experiment="digits", **asked):
+    return Record(Reading(log, log.runs(experiment)), metric_named(metric), Asked(**asked))
+
+
+def document_of(record):
+    answers = {name: entry.ask(record) for name, entry in QUESTIONS.items()}
+    return finite(to_dict(record, answers))
 
 
 def test_the_document_of_an_experiment(log):
-    document = json.loads(json.dumps(to_dict(analysis_of(log)), allow_nan=False))
+    document = json.loads(json.dumps(document_of(record_of(log)), allow_nan=False))
     assert document["experiment"] == "digits"
     assert document["metric"] == "test_accuracy"
     assert (document["n_runs"], document["n_left_out"], document["n_points"]) == (36, 0, 6)
@@ -61,11 +66,11 @@ def test_the_document_of_an_experiment(log):
 
 @pytest.mark.parametrize("metric", METRICS_OFFERED)
 def test_every_metric_makes_a_document(log, metric):
-    json.dumps(to_dict(analysis_of(log, metric)), allow_nan=False)
+    json.dumps(finite(curves_dict(record_of(log, metric).all_curves)), allow_nan=False)
 
 
 def test_without_runs_there_is_a_reason_and_no_number(log):
-    document = to_dict(analysis_of(log, experiment="none"))
+    document = document_of(record_of(log, experiment="none"))
     assert document["slope"] is None
     assert document["fit_failure"] == "there are no runs"
     assert document["table"] == []
@@ -76,11 +81,11 @@ def test_too_few_sizes_are_a_reason_and_still_a_table(project):
     for seed in (0, 1):
         write_run(project, fake_spec(train_size=40, seed=seed))
     write_run(project, fake_spec(train_size=80), state="failed")
-    analysis = analysis_of(RunLog(project))
-    (curve,) = analysis.curves
+    record = record_of(RunLog(project))
+    (curve,) = record.all_curves
     assert curve.fit == curve.fit_on_runs == FitFailure("needs three sizes, has one")
     assert not curve.is_law_rejected
-    document = to_dict(analysis)
+    document = document_of(record)
     assert document["slope"] is None
     assert document["fit_failure"] == "needs three sizes, has one"
     assert document["table"][0]["n_runs"] == 2
@@ -93,7 +98,7 @@ def test_each_variant_has_a_curve_of_its_own(project):
             fake_sweep(seeds=[0], subset_seeds=[0], model=ModelSpec("mlp", {"hidden": hidden}))
         ):
             write_run(project, spec, accuracy=level + 0.02 * i)
-    document = to_dict(analysis_of(RunLog(project)))
+    document = document_of(record_of(RunLog(project)))
     assert [variant["variant"] for variant in document["variants"]] == ["hidden=16", "hidden=32"]
     first, second = document["variants"]
     assert document["slope"] == first["slope"]
@@ -106,13 +111,13 @@ def test_a_law_that_does_not_hold_is_said_so(project):
     for spec in fake_sweep(subset_seeds=[0]):
         wobble = 0.001 * (spec.seed / 101 - 1)
         write_run(project, spec, accuracy=0.95 - 6 / spec.train_size + wobble)
-    (curve,) = analysis_of(RunLog(project)).curves
+    (curve,) = record_of(RunLog(project)).all_curves
     assert curve.is_law_rejected
     assert ahead.of_the_law(curve).startswith("The log-linear law fits badly (lack of fit F(4,")
 
 
 def test_a_law_that_holds_is_not_rejected(log):
-    (curve,) = analysis_of(log).curves
+    (curve,) = record_of(log).all_curves
     assert not curve.is_law_rejected
     assert "is not rejected" in ahead.of_the_law(curve)
 
@@ -120,7 +125,7 @@ def test_a_law_that_holds_is_not_rejected(log):
 def test_without_repeated_runs_nobody_can_tell(project):
     for spec in fake_sweep(seeds=[0], subset_seeds=[0]):
         write_run(project, spec)
-    (curve,) = analysis_of(RunLog(project)).curves
+    (curve,) = record_of(RunLog(project)).all_curves
     assert not curve.is_law_rejected
     assert "cannot be tested" in ahead.of_the_law(curve)
 
@@ -153,8 +158,8 @@ def test_the_table_of_fits(fake_project):
 
 
 def test_the_document_looks_beyond_the_runs(log):
-    analysis = analyse(log.runs("digits"), "test_accuracy", question=Question(target=0.75, delta=0.01))
-    document = json.loads(json.dumps(to_dict(analysis), allow_nan=False))
+    curves = record_of(log, target=0.75, delta=0.01).all_curves
+    document = json.loads(json.dumps(finite(curves_dict(curves)), allow_nan=False))
     assert [point["train_size"] for point in document["extrapolations"]] == [2560, 5120, 10240]
     for point in document["extrapolations"]:
         assert point["low"] < point["value"] < point["high"]
@@ -181,7 +186,7 @@ def test_the_residuals_of_every_way_to_fit_are_judged(log):
     weighted = diagnose(curve.curve["train_size"], curve.curve["mean"], 1 / stderrs**2)
     assert curve.diagnostics_on_runs == on_runs
     assert curve.diagnostics_weighted == weighted
-    document = to_dict(analyse(shuffled, "test_accuracy"))
+    document = curves_dict([curve])
     assert document["diagnostics_on_runs"]["durbin_watson"] == on_runs.durbin_watson
     assert len(document["diagnostics_on_runs"]["points"]) == 36
     assert document["diagnostics_weighted"]["aic"] == weighted.aic
@@ -222,12 +227,12 @@ def test_metrics_that_more_data_need_not_improve_have_one_law(log):
 )
 def test_a_question_that_makes_no_sense_is_refused(log, question, message):
     with pytest.raises(ConfigError, match=message):
-        analyse(log.runs("digits"), "test_accuracy", question=question)
+        analyse_curves(log.runs("digits"), "test_accuracy", question)
 
 
 def test_an_unknown_metric_is_refused(log):
     with pytest.raises(ConfigError, match="no metric 'accuracy'"):
-        analysis_of(log, "accuracy")
+        record_of(log, "accuracy")
 
 
 def test_importing_the_analysis_stays_cheap():

@@ -11,7 +11,7 @@ from tests.fakes import fake_spec, fake_sweep, write_lines, write_run
 from tests.unit.asking import ask
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.catalogue import QUESTIONS
-from tui_datasize.answers.record import ONE_EVALUATION, ONE_VALUE, Record
+from tui_datasize.answers.record import ONE_EVALUATION, ONE_VALUE, Reading, Record
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
@@ -86,7 +86,7 @@ def test_single_runs_are_ranked_by_what_they_end_at(overfitted):
 def test_runs_whose_seed_nobody_knows_are_repeats(overfitted):
     number = pl.col("run_id").rank("ordinal").over("train_size").cast(pl.Int64)
     runs = overfitted.runs("digits").with_columns(seed=pl.lit(None, pl.Int64), repeat=number)
-    record = Record(overfitted, runs, metric_named("test_accuracy"), Asked(view=1, size=1))
+    record = Record(Reading(overfitted, runs), metric_named("test_accuracy"), Asked(view=1, size=1))
     answer = QUESTIONS["courses"].ask(record)
     assert sorted(line.name for line in answer.figures[0].lines) == ["d0 repeat 1", "d0 repeat 2"]
     ranked = answer.tables[0].frame

@@ -11,7 +11,7 @@ from statsmodels.formula.api import ols
 
 from tests.unit.record_desk import record_of, said
 from tui_datasize.answers import variance
-from tui_datasize.answers.record import Record
+from tui_datasize.answers.record import Reading, Record
 from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats.variance import split_variance
@@ -136,7 +136,7 @@ def test_no_runs():
 
 def test_the_answer_begins_with_the_largest_source(fake_project):
     log = RunLog(fake_project)
-    record = Record(log, log.runs("digits"), METRICS_OFFERED["test_accuracy"])
+    record = Record(Reading(log, log.runs("digits")), METRICS_OFFERED["test_accuracy"])
     (split,) = record.scatter
     largest = max(split.components[:3], key=lambda component: component.variance)
     answer = variance.ask(record)

@@ -37,7 +37,7 @@ def ask(record: Record) -> Answer:
     # Size by size: the predictions of all runs at once may not fit into memory.
     for own in runs.partition_by("variant", "train_size", maintain_order=True):
         predictions = record.log.predictions(own["run_id"])
-        frames.append(pairs_of_runs(own, record.metric.name, record.overlaps, predictions, draws))
+        frames.append(pairs_of_runs(own, record.metric.name, record.reading.overlaps, predictions, draws))
     pairs = pl.concat(frames)
     if pairs.is_empty():
         return does_not_apply("No size has two finished runs to compare. Add seeds, or draws.")

@@ -17,7 +17,7 @@ _TONES: dict[str, Tone] = {"error": "error", "warning": "warning", "note": "note
 
 def ask(record: Record) -> Answer:
     """How many problems there are, then each: what several variants share is told once."""
-    findings = record.findings
+    findings = record.reading.findings
     if not findings and not record.all_runs["state"].is_in(COUNTED_STATES).any():
         return does_not_apply("No run has succeeded yet: there is nothing to check.")
     problems = _problems(findings)

@@ -29,6 +29,9 @@ class Entry:
     is_for_some: bool = False
     """Whether its module says, in `is_offered`, of which runs there is anything to ask."""
 
+    has_page: bool = True
+    """Whether the app shows it on a page of its own, and not with the learning curve."""
+
     def ask(self, record: Record) -> Answer:
         """Answer it; its module is imported now.
 
@@ -51,17 +54,14 @@ QUESTIONS: Mapping[str, Entry] = MappingProxyType(
     {
         entry.name: entry
         for entry in (
-            Entry("answer", "Answer", "first_answer", is_brief=True),
-            Entry("audit", "Can these numbers be trusted?", is_brief=True),
-            Entry("curve", "Learning curve", "learning_curve", is_brief=True),
-            Entry("forecast", "Beyond the largest size", is_brief=True),
-            Entry("laws", "Laws"),
+            Entry("answer", "Answer", "first_answer", is_brief=True, has_page=False),
             Entry("plan", "Which runs to queue next"),
+            Entry("audit", "Can these numbers be trusted?", is_brief=True),
+            Entry("curve", "Learning curve", "learning_curve", is_brief=True, has_page=False),
+            Entry("forecast", "Beyond the largest size", is_brief=True, has_page=False),
             Entry("variants", "Variants compared", is_brief=True, is_for_some=True),
             Entry("spread", "Spread between runs", is_brief=True),
             Entry("variance", "Sources of the spread", is_brief=True),
-            Entry("overlap", "Overlap of subset draws"),
-            Entry("agreement", "Agreement of runs"),
             Entry("courses", "Training curves"),
             Entry("surface", "Metrics over size and training"),
             Entry("gap", "Training against test"),
@@ -70,10 +70,13 @@ QUESTIONS: Mapping[str, Entry] = MappingProxyType(
             Entry("confusions", "Confusion matrix"),
             Entry("calibration", "Calibration"),
             Entry("margins", "Margins of right and wrong answers"),
+            Entry("overlap", "Overlap of subset draws", has_page=False),
+            Entry("agreement", "Agreement of runs"),
             Entry("conditions", "Transfer conditions", is_for_some=True),
             Entry("options", "Swept options", is_for_some=True),
             Entry("cost", "Metric against training time"),
             Entry("ensembles", "Ensembles of runs"),
+            Entry("laws", "Laws", has_page=False),
         )
     }
 )

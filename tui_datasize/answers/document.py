@@ -2,39 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
 from tui_datasize.answers import ahead
-from tui_datasize.answers.values import finite
+from tui_datasize.answers.answer import Answer
+from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.answers.record import Record
 from tui_datasize.stats.averaging import FittedLaws
 from tui_datasize.stats.diagnostics import Diagnostics
 from tui_datasize.stats.fits import FitFailure, LackOfFit, LogLinearFit
 from tui_datasize.stats.fits_table import fit_values, law_dicts
+from tui_datasize.stats.groups_table import groups_table
 from tui_datasize.stats.overlap import DrawOverlap
 from tui_datasize.stats.shape import CurveShape
-from tui_datasize.stats.summary import Analysis, CurveAnalysis
+from tui_datasize.stats.summary import CurveAnalysis
 
 
-def to_dict(analysis: Analysis) -> dict[str, Any]:
-    """The analysis as nested plain values, NaN and infinity as None, ready for JSON.
+def to_dict(record: Record, answers: Mapping[str, Answer]) -> dict[str, Any]:
+    """What the answers rest on, as nested plain values; NaN and infinity are what they are.
 
     The values of the first variant stand at the top, and again with the others under `variants`.
+
+    Args:
+        record: What was asked.
+        answers: By the names of their questions, all of them.
     """
-    variants = [_curve_dict(curve) for curve in analysis.curves]
-    document = {
-        "experiment": analysis.experiment,
-        "metric": analysis.metric.name,
-        **(variants[0] if variants else _NO_CURVE),
-        "n_runs": analysis.n_runs,
-        "n_left_out": analysis.n_left_out,
-        "variants": variants,
-        "overlap": {key: _overlap_dict(overlap) for key, overlap in _keyed(analysis.overlaps).items()},
+    n_runs = sum(curve.points.height for curve in record.all_curves)
+    return {
+        "experiment": record.experiment,
+        "metric": record.metric.name,
+        **curves_dict(record.all_curves),
+        "n_runs": n_runs,
+        "n_left_out": record.all_runs.height - n_runs,
+        "overlap": {key: _overlap_dict(overlap) for key, overlap in _keyed(record.reading.overlaps).items()},
+        "audit": [{**asdict(finding), "words": finding.words} for finding in record.reading.findings],
+        "groups": groups_table(record.all_runs, record.metric.name).to_dicts(),
+        "comparisons": [text for name in ("spread", "variants") for text in _told(answers[name])],
+        "variance": [
+            {
+                "variant": split.variant,
+                "design": split.design,
+                "components": [asdict(component) | {"sd": component.sd} for component in split.components],
+                "words": _told(QUESTIONS["variance"].ask(record.of_variant(split.variant))),
+            }
+            for split in record.scatter
+        ],
     }
-    plain: dict[str, Any] = finite(document)
-    return plain
+
+
+def curves_dict(curves: Sequence[CurveAnalysis]) -> dict[str, Any]:
+    """The learning curves alone: see `to_dict`."""
+    variants = [_curve_dict(curve) for curve in curves]
+    return {**(variants[0] if variants else _NO_CURVE), "variants": variants}
+
+
+def _told(answer: Answer) -> list[str]:
+    """Everything that an answer says, a sentence or two each."""
+    if not answer.applies:
+        return [answer.why_not]
+    return [answer.headline, *(sentence.text for sentence in answer.sentences)]
 
 
 _NO_CURVE: Mapping[str, Any] = MappingProxyType(

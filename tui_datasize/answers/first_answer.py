@@ -17,7 +17,6 @@ from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import Schema
 from tui_datasize.stats.extrapolate import Outlook
 from tui_datasize.stats.summary import CurveAnalysis
-from tui_datasize.text import plural
 
 ANSWER: Schema = MappingProxyType(
     {
@@ -83,7 +82,7 @@ def ask(record: Record) -> Answer:
         [*sentences, *ahead.doubts(best)],
         shown,
         [*([compared_chart(record.metric, curves)] if rest else []), chart(best)],
-        _counted(record),
+        record.counted,
         rows=lambda: table,
     )
 
@@ -133,13 +132,6 @@ def _compared(best: CurveAnalysis, rest: list[CurveAnalysis]) -> tuple[str, list
         if text
     ]
     return headline, told
-
-
-def _counted(record: Record) -> str:
-    """How many runs are used, and how many are not."""
-    used = sum(curve.points.height for curve in record.curves)
-    left = record.runs.height - used
-    return f"{plural(used, 'run')} used" + (f", {left:,} unfinished or without this metric" if left else "")
 
 
 def _row(curve: CurveAnalysis) -> Mapping[str, object]:

@@ -40,8 +40,8 @@ _BY_CHANCE = 0.05
 
 def ask(record: Record) -> Answer:
     """The matrix and the classes of one size, by the fraction or the Jaccard index; all sizes in a table."""
-    several = [overlap for overlap in record.overlaps if len(overlap.draws) > 1]
-    if not record.overlaps:
+    several = [overlap for overlap in record.reading.overlaps if len(overlap.draws) > 1]
+    if not record.reading.overlaps:
         return does_not_apply(
             "No subset is on record. A run writes its own when it begins; imported runs have none."
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import polars as pl
 
@@ -49,7 +50,6 @@ def ask(record: Record) -> Answer:
     if not made:
         reasons = [plan.sentence for plan in plans.values() if isinstance(plan, FitFailure)]
         return does_not_apply(f"No plan. {reasons[0]}" if reasons else "No runs yet.", proposed=())
-    keys = {(record.experiment, variant): one.plan for variant, one in made.items()}
     # Of several curves what the runs buy is enough: the rest of the words is that of one curve.
     told = [named(v, text) for v, one in made.items() for text in _told(one, is_alone=len(made) == 1)]
     left_out = record.runs["variant"].n_unique() - len(groups)
@@ -62,7 +62,7 @@ def ask(record: Record) -> Answer:
     return Answer(
         first,
         [Sentence(text) for text in others],
-        [Table(_written(plans_table(keys, record.metric.name)), _COLUMNS, record.metric)],
+        [plan_table(made, record)],
         [_bars(variant, one.plan) for variant, one in made.items()],
         f"{plural(sum(one.plan.n_added for one in made.values()), 'run')} to add",
         rows=lambda: plans_table(every, record.metric.name),
@@ -91,6 +91,24 @@ def make_plan(record: Record, runs: pl.DataFrame) -> Planned | FitFailure:
         question = replace(question, target=None)
     made = plan_next_runs(runs, record.metric.name, question, samples_per_run(cells))
     return made if isinstance(made, FitFailure) else Planned(made, propose(made, cells, runs))
+
+
+def plan_table(made: Mapping[str, Planned], record: Record) -> Table:
+    """The runs that plans add at each size, by variant."""
+    keys = {(record.experiment, variant): one.plan for variant, one in made.items()}
+    return Table(_written(plans_table(keys, record.metric.name)), _COLUMNS, record.metric)
+
+
+def plan_dict(one: Planned) -> dict[str, Any]:
+    """A plan as nested plain values."""
+    plan, proposal = one.plan, one.proposal
+    return {name: value for name, value in asdict(plan).items() if name not in ("outlook", "noise")} | {
+        "words": plan_words(plan),
+        "metric": plan.metric.name,
+        "n_added": plan.n_added,
+        "run_ids": [spec.run_id for spec in proposal.specs],
+        "lacking_seeds": {str(size): runs for size, runs in proposal.lacking.items()},
+    }
 
 
 def _told(one: Planned, *, is_alone: bool) -> list[str]:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 
 import polars as pl
 
 from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.metric import Metric, metric_named
+from tui_datasize.metric import Metric
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import SCORES
 from tui_datasize.stats.audit import AuditRecord, audit, runs_to_read
 from tui_datasize.stats.findings import Finding
 from tui_datasize.stats.overlap import DrawOverlap, find_draws, find_overlaps
-from tui_datasize.stats.summary import Analysis, CurveAnalysis, analyse
+from tui_datasize.stats.question import Question
+from tui_datasize.stats.summary import CurveAnalysis, analyse_curves
 from tui_datasize.stats.variance import VarianceSplit, split_variance
+from tui_datasize.text import plural
 
 MOST_COMPARED = 40
 """Runs of one variant and size that are compared with each other; their pairs grow with the square."""
 MOST_READ = 400
 """Runs in all whose predictions are read for one answer."""
+_CURVES_KEPT = 4
+"""Of as many metrics and questions."""
 NO_RUN = "No run has succeeded with this metric yet."
 NOT_RECORDED = "No run that has succeeded has recorded this; imported runs may lack it."
 ONE_VALUE = "This metric has one value a run. Choose another metric."
@@ -33,18 +37,74 @@ ONE_EVALUATION = (
 
 
 @dataclass(frozen=True, eq=False)
+class Reading:
+    """What is read and computed of the runs of one experiment whatever is asked of them, each once."""
+
+    log: RunLog
+    runs: pl.DataFrame
+    """Schema `RUNS`."""
+
+    @cached_property
+    def datasets(self) -> pl.DataFrame:
+        """Schema `DATASETS`, of one run per draw."""
+        return self.log.datasets(runs_to_read(self.runs)[0])
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the audit finds; it reads the images of a run per draw, predictions of one per data set."""
+        images, tested = runs_to_read(self.runs)
+        record = AuditRecord(self.runs, self.log.subsets(images), self.datasets, self.log.predictions(tested))
+        return audit(record)
+
+    @cached_property
+    def draws(self) -> pl.DataFrame:
+        """A run for each subset draw of each size, as of `find_draws`."""
+        return find_draws(self.runs)
+
+    @cached_property
+    def overlaps(self) -> Sequence[DrawOverlap]:
+        """What the subset draws of each size have in common."""
+        run_ids = self.draws["run_id"]
+        return find_overlaps(self.draws, self.log.subsets(run_ids), self.log.datasets(run_ids))
+
+    @cached_property
+    def curves(self) -> Callable[[str, Question], tuple[CurveAnalysis, ...]]:
+        """The learning curves of a metric, as of `analyse_curves`; the last ones are kept."""
+        return lru_cache(maxsize=_CURVES_KEPT)(partial(analyse_curves, self.runs))
+
+    def renewed(self, runs: pl.DataFrame) -> Reading:
+        """This reading while the runs are the same; otherwise a new one, which keeps what still holds.
+
+        Args:
+            runs: Schema `RUNS`, those of the experiment as they are now.
+        """
+        if runs.equals(self.runs):
+            return self
+        new = Reading(self.log, runs)
+        if "overlaps" in vars(self) and new.draws.equals(self.draws):
+            vars(new)["overlaps"] = self.overlaps
+        return new
+
+
+@dataclass(frozen=True, eq=False)
 class Record:
     """What questions are asked of."""
 
-    log: RunLog
-    all_runs: pl.DataFrame
-    """Schema `RUNS`, of one experiment."""
+    reading: Reading
     metric: Metric
     asked: Asked = NOTHING
     sweep: Sequence[RunSpec] = ()
     """All runs of the experiment in experiments.toml."""
-    known_overlaps: Sequence[DrawOverlap] | None = None
-    """What `overlaps` would find, where that is known."""
+
+    @property
+    def log(self) -> RunLog:
+        """Where the runs are read."""
+        return self.reading.log
+
+    @property
+    def all_runs(self) -> pl.DataFrame:
+        """Schema `RUNS`, those of all variants."""
+        return self.reading.runs
 
     @property
     def experiment(self) -> str:
@@ -62,30 +122,21 @@ class Record:
         """Schema `RUN_METRICS`, of `runs`."""
         return self.log.metrics(self.runs["run_id"])
 
-    @cached_property
-    def analysis(self) -> Analysis:
-        """The learning curves of all variants.
+    @property
+    def all_curves(self) -> tuple[CurveAnalysis, ...]:
+        """A learning curve for each variant, with or without runs that count.
 
         Raises:
             ConfigError: What is asked makes no sense for the metric.
         """
-        return analyse(self.all_runs, self.metric.name, question=self.asked.question())
+        return self.reading.curves(self.metric.name, self.asked.question())
 
-    @cached_property
+    @property
     def curves(self) -> tuple[CurveAnalysis, ...]:
-        """The learning curves that have runs, of the variant that is asked for or all."""
+        """Those that have runs, of the variant that is asked for or all."""
         wanted = self.asked.variant
         return tuple(
-            curve for curve in self.analysis.curves if curve.curve.height and wanted in (None, curve.variant)
-        )
-
-    @cached_property
-    def findings(self) -> tuple[Finding, ...]:
-        """What the audit finds; it reads the images of a run per draw, predictions of one per data set."""
-        images, tested = runs_to_read(self.all_runs)
-        log = self.log
-        return audit(
-            AuditRecord(self.all_runs, log.subsets(images), log.datasets(images), log.predictions(tested))
+            curve for curve in self.all_curves if curve.curve.height and wanted in (None, curve.variant)
         )
 
     @cached_property
@@ -96,13 +147,13 @@ class Record:
         sizes = per_run["test_images"].unique().to_list()
         return split_variance(self.runs, self.metric.name, sizes[0] if len(sizes) == 1 else None)
 
-    @cached_property
-    def overlaps(self) -> Sequence[DrawOverlap]:
-        """What the subset draws of each size have in common."""
-        if self.known_overlaps is not None:
-            return self.known_overlaps
-        draws = find_draws(self.all_runs)
-        return find_overlaps(draws, self.log.subsets(draws["run_id"]), self.log.datasets(draws["run_id"]))
+    @property
+    def counted(self) -> str:
+        """How many runs are used, and how many are not."""
+        used = sum(curve.points.height for curve in self.curves)
+        left = self.runs.height - used
+        others = f", {left:,} unfinished or without this metric" if left else ""
+        return f"{plural(used, 'run')} used{others}"
 
     @property
     def split_and_score(self) -> tuple[str, str]:
@@ -112,10 +163,6 @@ class Record:
     def of_variant(self, variant: str) -> Record:
         """The same of one variant."""
         return replace(self, asked=replace(self.asked, variant=variant))
-
-    def of_metric(self, name: str) -> Record:
-        """The same of another metric."""
-        return replace(self, metric=metric_named(name))
 
 
 def split_and_score(metric: Metric) -> tuple[str, str]:

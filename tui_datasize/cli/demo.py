@@ -38,7 +38,8 @@ def demo(arguments: argparse.Namespace) -> int:
     from tui_datasize.cli.watch import wait_for
 
     succeeded = wait_for(client, specs)
-    print_analysis(record_of(paths, EXPERIMENT, "test_accuracy"))
+    asked = argparse.Namespace(project=paths.root, experiment=EXPERIMENT, metric="test_accuracy")
+    print_analysis(record_of(asked))
     return EXIT_OK if succeeded else EXIT_RUN_FAILED
 
 

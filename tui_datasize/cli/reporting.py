@@ -8,15 +8,12 @@ import sys
 from datetime import UTC, datetime
 
 import tui_datasize
-from tui_datasize.cli.basics import project_paths, talk
-from tui_datasize.cli.tables import asked_of, runs_of
+from tui_datasize.cli.basics import talk
+from tui_datasize.cli.tables import record_of
 from tui_datasize.errors import EXIT_OK, ConfigError
-from tui_datasize.metric import metric_named
-from tui_datasize.report.contents import contents
-from tui_datasize.report.evidence import gather
-from tui_datasize.report.render import to_html, to_markdown
+from tui_datasize.render.page import to_html, to_markdown
+from tui_datasize.render.report import contents
 from tui_datasize.runlog.outputs import refuse_output, write_output
-from tui_datasize.runlog.reader import RunLog
 from tui_datasize.text import plural
 
 _HTML = (".html", ".htm")
@@ -36,22 +33,19 @@ def report(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"no report of the kind {suffix!r}", where=str(file), fix="name it .html or .md")
     own = _HTML if suffix in _HTML else _MARKDOWN
     refuse_output(file, suffixes=own, force=arguments.force)
-    metric_named(arguments.metric)
-    log = RunLog(project_paths(arguments))
-    runs = runs_of(log, arguments.experiment)
-    question = asked_of(arguments).question()
+    record = record_of(arguments)
     page = {
         "this page": f"datasize-tui {tui_datasize.__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "command of this page": shlex.join(["datasize-tui", *sys.argv[1:]]),
     }
-    blocks = contents(gather(log, runs, arguments.metric, question), page)
+    blocks = contents(record, page)
     text = (
         to_html(f"{arguments.experiment}, {arguments.metric}", blocks)
         if suffix in _HTML
         else to_markdown(blocks)
     )
     write_output(file, text.encode(), suffixes=own, force=arguments.force)
-    for problem in log.problems:
+    for problem in record.log.problems:
         talk(str(problem))
-    talk(f"{file}: {plural(runs.height, 'run')}")
+    talk(f"{file}: {plural(record.all_runs.height, 'run')}")
     return EXIT_OK

@@ -4,73 +4,45 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import TypeAlias
 
 import polars as pl
 
-from tui_datasize.answers.asked import NOTHING, Asked
+from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.document import to_dict
-from tui_datasize.answers.record import Record
-from tui_datasize.cli.comparisons import comparison_dict
-from tui_datasize.cli.plan_tables import answers_of, plans_of
+from tui_datasize.answers.record import Reading, Record
+from tui_datasize.answers.tables import TABLES
 from tui_datasize.cli.project import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.toml_table import nearest
 from tui_datasize.metric import metric_named
 from tui_datasize.render.console import data_console, print_answer, print_words
-from tui_datasize.render.json import answers_dict
+from tui_datasize.render.json import answers_dict, finite
 from tui_datasize.runlog.export import SUFFIXES
 from tui_datasize.runlog.export import export as export_frame
 from tui_datasize.runlog.outputs import refuse_output
-from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.stats.curve import learning_curve
-from tui_datasize.stats.ensembles import ensembles_table
-from tui_datasize.stats.findings import findings_table
-from tui_datasize.stats.fits_table import fits_table
-from tui_datasize.stats.groups_table import groups_table
-from tui_datasize.stats.overlap_tables import overlap_table
-from tui_datasize.stats.summary import analyse_curves
-from tui_datasize.stats.variance import variance_table
 from tui_datasize.text import plural
-
-BuildTable: TypeAlias = Callable[[RunLog, pl.DataFrame, str], pl.DataFrame]
 
 
 def export(arguments: argparse.Namespace) -> int:
     """Write a table of the record to a file or to stdout."""
-    metric_named(arguments.metric)
     if arguments.output != "-":
         refuse_output(Path(arguments.output), suffixes=SUFFIXES[arguments.format], force=arguments.force)
-    log = RunLog(project_paths(arguments))
-    runs = runs_of(log, arguments.experiment)
-    frame = _frame(log, runs, arguments)
+    record = record_of(arguments)
+    frame = TABLES[arguments.table](record)
+    if arguments.table == "runs" and arguments.columns == "short":
+        frame = frame.select(_SHORT)
     to_stdout = arguments.output == "-"
     if to_stdout and arguments.format == "parquet" and sys.stdout.isatty():
         raise ConfigError("Parquet is not for a terminal", fix="name a file with -o FILE")
     file = None if to_stdout else Path(arguments.output)
     export_frame(frame, arguments.format, file, force=arguments.force)
-    _tell_problems(log)
+    _tell_problems(record.log)
     if not to_stdout:
         talk(f"{arguments.output}: {plural(frame.height, 'row')}")
     return EXIT_OK
-
-
-def _frame(log: RunLog, runs: pl.DataFrame, arguments: argparse.Namespace) -> pl.DataFrame:
-    match arguments.table:
-        case "plan":
-            return plans_of(log, runs, arguments)
-        case "answer":
-            return answers_of(runs, arguments)
-        case "runs" if arguments.columns == "short":
-            return runs.select(_SHORT)
-        case table:
-            return _TABLES[table](log, runs, arguments.metric)
 
 
 _SHORT = (
@@ -82,43 +54,37 @@ _SHORT = (
 
 def analyze(arguments: argparse.Namespace) -> int:
     """Print what the runs of an experiment say: the answer first."""
-    paths = project_paths(arguments)
-    asked = asked_of(arguments)
-    record = record_of(paths, arguments.experiment, arguments.metric, asked)
+    record = record_of(arguments)
     if arguments.json:
         answers = {name: entry.ask(record) for name, entry in QUESTIONS.items()}
-        analysis = replace(record.analysis, overlaps=tuple(record.overlaps))
-        print_json(answers_dict(answers) | to_dict(analysis) | comparison_dict(record))
+        print_json(finite(answers_dict(answers) | to_dict(record, answers)))
     else:
         print_analysis(record, everything=arguments.all)
     _tell_problems(record.log)
     return EXIT_OK
 
 
-def asked_of(arguments: argparse.Namespace) -> Asked:
-    """What `--target`, `--fit-from` and `--delta` ask of a metric.
-
-    Raises:
-        ConfigError: There is no such metric, or a value is none of it.
-    """
-    metric = metric_named(arguments.metric)
-    return Asked(
-        target=arguments.target and metric.read(arguments.target),
-        fit_from=arguments.fit_from,
-        delta=arguments.delta and metric.read_difference(arguments.delta),
-    )
-
-
-def record_of(paths: ProjectPaths, experiment: str, metric: str, asked: Asked = NOTHING) -> Record:
-    """The runs of an experiment, to ask questions of.
+def record_of(arguments: argparse.Namespace) -> Record:
+    """The runs of an experiment, or of all, and what `--metric`, `--target` and their like ask of them.
 
     Raises:
         ConfigError: There is no such metric, what is asked makes no sense for it, or there are no runs.
     """
-    offered = metric_named(metric)
-    asked.question().check(offered)
-    log = RunLog(paths)
-    return Record(log, runs_of(log, experiment), offered, asked)
+    metric = metric_named(arguments.metric)
+    # Not every command has every option.
+    option = vars(arguments).get
+    target, delta = option("target"), option("delta")
+    asked = Asked(
+        target=metric.read(target) if target else None,
+        delta=metric.read_difference(delta) if delta else None,
+        fit_from=option("fit_from") or 0,
+        at=option("at"),
+        runs=option("runs"),
+        samples=option("samples"),
+    )
+    asked.question().check(metric)
+    log = RunLog(project_paths(arguments))
+    return Record(Reading(log, runs_of(log, arguments.experiment)), metric, asked)
 
 
 def print_analysis(record: Record, *, everything: bool = False) -> None:
@@ -143,10 +109,6 @@ def print_analysis(record: Record, *, everything: bool = False) -> None:
         talk(f"{plural(others, 'more question')} answered with --all")
 
 
-def _record(log: RunLog, runs: pl.DataFrame, metric: str = "test_accuracy") -> Record:
-    return Record(log, runs, metric_named(metric))
-
-
 def runs_of(log: RunLog, experiment: str | None) -> pl.DataFrame:
     """The runs of one experiment, or all.
 
@@ -159,57 +121,6 @@ def runs_of(log: RunLog, experiment: str | None) -> pl.DataFrame:
         hint = nearest(experiment, known) if known else "no run has been queued yet"
         raise ConfigError(f"no experiment {experiment!r} has runs here", fix=hint)
     return runs
-
-
-def _runs_table(_log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
-    return runs
-
-
-def _metrics_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
-    return log.metrics(runs["run_id"])
-
-
-def _curve_table(_log: RunLog, runs: pl.DataFrame, metric: str) -> pl.DataFrame:
-    return learning_curve(runs, metric)
-
-
-def _fits_table(_log: RunLog, runs: pl.DataFrame, metric: str) -> pl.DataFrame:
-    return fits_table(analyse_curves(runs, metric))
-
-
-def _overlap_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
-    return overlap_table(_record(log, runs).overlaps)
-
-
-def _ensembles_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
-    return ensembles_table(runs, log.predictions)
-
-
-def _audit_table(log: RunLog, runs: pl.DataFrame, _metric: str) -> pl.DataFrame:
-    return findings_table(_record(log, runs).findings)
-
-
-def _groups_table(_log: RunLog, runs: pl.DataFrame, metric: str) -> pl.DataFrame:
-    return groups_table(runs, metric)
-
-
-def _variance_table(log: RunLog, runs: pl.DataFrame, metric: str) -> pl.DataFrame:
-    return variance_table(_record(log, runs, metric).scatter)
-
-
-_TABLES: Mapping[str, BuildTable] = MappingProxyType(
-    {
-        "runs": _runs_table,
-        "metrics": _metrics_table,
-        "curve": _curve_table,
-        "fits": _fits_table,
-        "overlap": _overlap_table,
-        "ensembles": _ensembles_table,
-        "audit": _audit_table,
-        "groups": _groups_table,
-        "variance": _variance_table,
-    }
-)
 
 
 def _tell_problems(log: RunLog) -> None:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from tui_datasize.answers.answer import Answer, Table
 from tui_datasize.answers.catalogue import QUESTIONS
-from tui_datasize.answers.values import finite
 from tui_datasize.render.cells import columns_of
 
 SCHEMA_VERSION = 2
 """Of what `analyze --json` prints; 1 had no answers and no version."""
 
 
+def finite(value: Any) -> Any:
+    """Nested lists and dictionaries with NaN and infinity replaced by None."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def answers_dict(answers: Mapping[str, Answer]) -> dict[str, Any]:
-    """Answers by the names of their questions, NaN and infinity as None."""
-    plain: dict[str, Any] = finite(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "answers": [_answer(name, answer) for name, answer in answers.items()],
-        }
-    )
-    return plain
+    """Answers by the names of their questions; NaN and infinity are what they are, see `finite`."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "answers": [_answer(name, answer) for name, answer in answers.items()],
+    }
 
 
 def _answer(name: str, answer: Answer) -> dict[str, Any]:

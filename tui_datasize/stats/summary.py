@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -17,7 +16,6 @@ from tui_datasize.stats.extrapolate import Outlook, look_ahead
 from tui_datasize.stats.fits import FitFailure, LackOfFit, LogLinearFit, fit_log_linear, lack_of_fit
 from tui_datasize.stats.fitting import floored
 from tui_datasize.stats.laws import WHAT_LAWS_DESCRIBE, flipped, loss_of
-from tui_datasize.stats.overlap import DrawOverlap
 from tui_datasize.stats.question import NOTHING_ASKED, Question
 from tui_datasize.stats.shape import CurveShape, describe_shape
 from tui_datasize.stats.size_needed import SizeNeeded, reached
@@ -95,51 +93,6 @@ class CurveAnalysis:
     def is_law_rejected(self) -> bool:
         """Whether all runs together speak against the log-linear law."""
         return isinstance(self.lack_of_fit, LackOfFit) and self.lack_of_fit.p < SIGNIFICANT
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """What the runs of one experiment say of one metric."""
-
-    experiment: str
-    metric: Metric
-    curves: tuple[CurveAnalysis, ...]
-    """One per variant, at least one."""
-    overlaps: tuple[DrawOverlap, ...]
-    """One per train size."""
-    n_runs: int
-    """Runs that count."""
-    n_left_out: int
-    """Runs that do not: unfinished, failed, or without the metric."""
-
-
-def analyse(
-    runs: pl.DataFrame,
-    metric: str,
-    overlaps: Sequence[DrawOverlap] = (),
-    question: Question = NOTHING_ASKED,
-) -> Analysis:
-    """Put together what the runs of one experiment say of one metric.
-
-    Args:
-        runs: Schema `RUNS`, of one experiment.
-        metric: A key of `METRICS_OFFERED`.
-        overlaps: What `find_overlaps` made of the same runs.
-        question: What is asked of each curve.
-
-    Raises:
-        ConfigError: There is no such metric, or the question makes no sense for it.
-    """
-    curves = analyse_curves(runs, metric, question)
-    n_runs = sum(curve.points.height for curve in curves)
-    return Analysis(
-        experiment=runs["experiment"][0] if runs.height else "",
-        metric=metric_named(metric),
-        curves=curves,
-        overlaps=tuple(overlaps),
-        n_runs=n_runs,
-        n_left_out=runs.height - n_runs,
-    )
 
 
 def analyse_curves(

@@ -11,6 +11,8 @@ from tui_datasize.answers.answer import SEVERITIES, Answer, Sentence, Tone
 from tui_datasize.render.cells import NUMBER, Written, written
 from tui_datasize.text import visible
 from tui_datasize.tui.analysis.words_view import fitted
+from tui_datasize.tui.charts.figures import draw_figures
+from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.widgets.palette import Palette
 
 _COLOURS: Mapping[Tone, str] = MappingProxyType(
@@ -42,8 +44,12 @@ def answer_lines(answer: Answer, palette: Palette, *, everything: bool = False) 
     return lines
 
 
-def draw_told(answer: Answer, width: int, height: int, palette: Palette) -> Text:
-    """What follows the headline, in the place of a chart; of an answer that is all headline, that."""
+def draw_answer(answer: Answer, width: int, height: int, palette: Palette) -> Text:
+    """An answer in the place of a chart: its figures; without any, what follows the headline; or why not."""
+    if not answer.applies:
+        return sentence(answer.why_not, width, height, palette)
+    if answer.figures:
+        return draw_figures(answer.figures, width, height, palette)
     lines = answer_lines(answer, palette)
     shown = fitted(lines[1:] or lines, width, height, palette)
     for line in shown:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.answers.catalogue import QUESTIONS, Entry
 from tui_datasize.text import plural
-from tui_datasize.tui.analysis.answer_lines import answer_lines
+from tui_datasize.tui.analysis.answer_lines import answer_lines, draw_answer
 from tui_datasize.tui.analysis.choice import AnalysisChoice, chosen_variant
-from tui_datasize.tui.analysis.headings import classes_notes, fit_note, matrix_notes, subject
+from tui_datasize.tui.analysis.headings import classes_notes, fit_note, matrix_notes, page_note, subject
 from tui_datasize.tui.analysis.overlap_views import draw_classes, draw_matrix
 from tui_datasize.tui.analysis.words_view import WordsView
-from tui_datasize.tui.charts.figures import draw_figures
 from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.widgets.chart_view import ChartView, Drawer
 from tui_datasize.tui.widgets.palette import Palette, palette_of
@@ -24,7 +23,6 @@ from tui_datasize.tui.widgets.panel import Panel
 if TYPE_CHECKING:
     from tui_datasize.answers.answer import Answer
     from tui_datasize.tui.analysis.analyst import Analysed
-    from tui_datasize.tui.analysis.pages.page import Content, Page
 
 
 class Canvas:
@@ -62,10 +60,7 @@ class Canvas:
     ) -> None:
         """Draw the learning curve, the answer beside it, and the overlap of the subset draws."""
         palette, answer = palette_of(self._curve.app), analysed.answers[choice.fit_to]
-        if answer.applies:
-            self._chart.show((version, choice), partial(draw_figures, answer.figures))
-        else:
-            self._chart.show((version, choice), partial(sentence, answer.why_not))
+        self._chart.show((version, choice), partial(draw_answer, answer))
         self._words.show(answer_lines(answer, palette, everything=choice.fit_to == "laws"))
         whose = subject(analysed.experiment, chosen_variant(analysed.variants, choice))
         first = analysed.answers["answer"]
@@ -78,23 +73,22 @@ class Canvas:
             self._matrix.show_note(*(Text(text, palette.muted) for text in matrix_notes(overlap)))
             self._classes.show_note(*(Text(text, palette.muted) for text in classes_notes(overlap)))
 
-    def show_page(self, version: int, page: Page, content: Content, whose: str) -> None:
+    def show_page(self, version: int, page: Entry, answer: Answer, whose: str) -> None:
         """Draw a page.
 
         Args:
-            version: Of its content.
-            page: Which.
-            content: As it was computed.
+            version: Of its answer.
+            page: Its question.
+            answer: As it was computed.
             whose: Experiment and variant.
         """
-        palette = palette_of(self._curve.app)
-        muted = palette.muted
-        self._chart.show((version, page.name), content.draw)
-        self._words.show(*_beside(content, palette))
-        note = f"{whose} · {content.note}".rstrip(" ·")
-        self._curve.show_note(*(Text(text, muted) for text in (note, content.note, whose) if text))
+        palette, about = palette_of(self._curve.app), page_note(answer)
+        self._chart.show((version, page.name), partial(draw_answer, answer))
+        self._words.show(*_beside(answer, palette))
+        note = f"{whose} · {about}".rstrip(" ·")
+        self._curve.show_note(*(Text(text, palette.muted) for text in (note, about, whose) if text))
 
-    def show_titles(self, page: Page | None) -> None:
+    def show_titles(self, page: Entry | None) -> None:
         """Head the panels for a page that is still computed, or for the learning curve."""
         self._curve.show_title(page.title if page else "Learning curve")
         self._fit.show_title("In words" if page else "Answer")
@@ -111,12 +105,11 @@ class Canvas:
             chart.show("", lambda *_: Text())
 
 
-def _beside(content: Content, palette: Palette) -> tuple[Sequence[Text], Sequence[Text]]:
+def _beside(answer: Answer, palette: Palette) -> tuple[Sequence[Text], Sequence[Text]]:
     """What stands beside the chart, and what of the answer stands in its place where there is none."""
-    answer = content.answer
-    if answer is None:
-        return [Text(line) for line in content.lines], ()
     lines = answer_lines(answer, palette)
-    if content.proposed:
-        lines.insert(0, Text(f"Press a to queue {plural(len(content.proposed), 'run')}.", palette.accent))
+    if not answer.applies:
+        return (), lines
+    if answer.proposed:
+        lines.insert(0, Text(f"Press a to queue {plural(len(answer.proposed), 'run')}.", palette.accent))
     return (lines, ()) if answer.figures else (lines[:1], lines[1:])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from tui_datasize.answers.asked import NOTHING, Asked
+from tui_datasize.answers.catalogue import QUESTIONS, Entry
 
 if TYPE_CHECKING:
     from tui_datasize.tui.look.snapshot import Snapshot
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 FitTo: TypeAlias = Literal["answer", "forecast", "laws"]
 FITS: tuple[FitTo, ...] = get_args(FitTo)
 """Questions of the catalogue that are shown beside the learning curve."""
+PAGES: tuple[Entry, ...] = tuple(entry for entry in QUESTIONS.values() if entry.has_page)
+"""Questions that have a page behind the learning curve, in the order in which `p` walks through them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.text import plural
-from tui_datasize.tui.analysis.choice import experiment_names
-from tui_datasize.tui.analysis.pages.catalogue import LEARNING_CURVE, PAGES
+from tui_datasize.tui.analysis.choice import PAGES, experiment_names
 from tui_datasize.tui.enqueueing import is_known, queue_facts
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot
 from tui_datasize.tui.queue_dialog import QueueDialog
@@ -25,15 +25,13 @@ def which_experiment(snapshot: Snapshot, current: str) -> ChooseDialog:
 
 def which_page(current: int, is_offered: Callable[[int], bool]) -> ChooseDialog:
     """Of the learning curve and the pages behind it, by number."""
-    titles = [LEARNING_CURVE, *(page.title for page in PAGES)]
+    titles = ["Learning curve, fit and overlap", *(page.title for page in PAGES)]
     choices = [(str(index), title) for index, title in enumerate(titles) if is_offered(index)]
     return ChooseDialog("Show", choices, str(current))
 
 
 def which_metric(current: str) -> ChooseDialog:
     """Of all that can be analysed, by name."""
-    from tui_datasize.metric import METRICS_OFFERED
-
     choices = [(metric.name, metric.title) for metric in METRICS_OFFERED.values()]
     return ChooseDialog("Metric", choices, current)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tui_datasize.answers.answer import Answer
+from tui_datasize.answers.answer import Answer, Map
 from tui_datasize.tui.analysis.choice import AnalysisChoice
 
 
@@ -16,6 +16,12 @@ def subject(experiment: str, variant: str | None) -> str:
 def fit_note(choice: AnalysisChoice) -> str:
     """Which sizes are fitted, where not all are."""
     return f"n ≥ {choice.asked.fit_from:,}" if choice.asked.fit_from else ""
+
+
+def page_note(answer: Answer) -> str:
+    """What the numbers are of; the axes of a map do not say which metric it is of."""
+    first = answer.figures[0] if answer.figures else None
+    return f"{first.title} · {answer.about}" if isinstance(first, Map) else answer.about
 
 
 def matrix_notes(overlap: Answer) -> Sequence[str]:

@@ -13,17 +13,16 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from tui_datasize.answers.asked import Asked
-from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.answers.catalogue import QUESTIONS, Entry
 from tui_datasize.errors import DatasizeError
+from tui_datasize.metric import metric_named
 from tui_datasize.tui.analysis.analyst import Analysed, Analyst, Wish
 from tui_datasize.tui.analysis.ask_dialog import AskDialog
 from tui_datasize.tui.analysis.bindings import BINDINGS, InView
 from tui_datasize.tui.analysis.canvas import Canvas
-from tui_datasize.tui.analysis.choice import FITS, AnalysisChoice, chosen_variant, experiment_names
+from tui_datasize.tui.analysis.choice import FITS, PAGES, AnalysisChoice, chosen_variant, experiment_names
 from tui_datasize.tui.analysis.dialogs import whether_to_queue, which_experiment, which_metric, which_page
-from tui_datasize.tui.analysis.exports import curve_in_view, overlap_in_view
 from tui_datasize.tui.analysis.headings import subject
-from tui_datasize.tui.analysis.pages.catalogue import PAGES
 from tui_datasize.tui.enqueueing import cells_for, enqueue_order, refusal, to_queue
 from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
@@ -34,7 +33,6 @@ from tui_datasize.tui.widgets.dialogs import TextDialog
 
 if TYPE_CHECKING:
     from tui_datasize.answers.answer import Answer
-    from tui_datasize.tui.analysis.pages.page import Content, Page
 
 _FIRST_METRIC = "test_accuracy"
 _LEAST_WORDS, _MOST_WORDS = 2, 9
@@ -63,7 +61,7 @@ class AnalysisPane(Pane, can_focus=True):
         self._page = 0
         self.targets: dict[str, float] = {}
         """By experiment and metric, with a space between: what was asked for last."""
-        self._content: Content | None = None
+        self._content: Answer | None = None
         self._canvas = Canvas()
 
     def compose(self) -> ComposeResult:
@@ -120,11 +118,12 @@ class AnalysisPane(Pane, can_focus=True):
         if curves is None or not curves.variants:
             return None
         if page := self._shown_page:
-            table = self._content.table if self._content else None
-            return TableInView(f"{curves.experiment}-{page.name}", table) if table else None
-        if self.has_class("-overlap"):
-            return overlap_in_view(curves.experiment, self._overlap)
-        return curve_in_view(curves.analysis)
+            name, answer = page.name, self._content
+        elif self.has_class("-overlap"):
+            name, answer = "overlap", self._overlap
+        else:
+            name, answer = f"curve-{curves.metric}", curves.answers["curve"]
+        return TableInView(f"{curves.experiment}-{name}", answer.rows) if answer and answer.rows else None
 
     def key_groups(self) -> Sequence[KeyGroup]:
         """Keys of the tab."""
@@ -154,10 +153,10 @@ class AnalysisPane(Pane, can_focus=True):
                 self._take(await self._analyst.analyse(runs, self._wish))
                 self._analysed = of
             if page := self._shown_page:
-                self._content = await self._analyst.build(page, runs, self._wish)
+                self._content = await self._analyst.ask(page, runs, self._wish)
                 self._version += 1
             elif self._curves is not None:
-                self._overlap = await self._analyst.overlap(runs, self._wish)
+                self._overlap = await self._analyst.ask(QUESTIONS["overlap"], runs, self._wish)
                 self._make_room_for_overlap()
         except DatasizeError as error:
             self._fail(error.line)
@@ -170,8 +169,12 @@ class AnalysisPane(Pane, can_focus=True):
 
     @property
     def _wish(self) -> Wish:
-        choice, plan, curves = self._choice, self._plan, self._curves
-        variant = chosen_variant(curves.variants if curves else (), choice)
+        choice, plan = self._choice, self._plan
+        variants = self._curves.variants if self._curves else ()
+        variant = chosen_variant(variants, choice)
+        if variant is None and self._page and variants:
+            # A page shows one variant, or compares all by itself.
+            variant = variants[0]
         sweep = tuple(cell.spec for cell in plan.cells) if plan else ()
         return Wish(self._experiment, self._metric, variant, choice.view, choice.size, choice.asked, sweep)
 
@@ -225,7 +228,7 @@ class AnalysisPane(Pane, can_focus=True):
         return "No experiments yet. Describe one in experiments.toml."
 
     @property
-    def _shown_page(self) -> Page | None:
+    def _shown_page(self) -> Entry | None:
         """The page in view; None for the learning curve."""
         return PAGES[self._page - 1] if self._page else None
 
@@ -301,8 +304,6 @@ class AnalysisPane(Pane, can_focus=True):
 
     def action_ask(self) -> None:
         """Ask for a target, the sizes to fit, and what the next runs are for."""
-        from tui_datasize.metric import metric_named
-
         self.app.push_screen(AskDialog(metric_named(self._metric), self._choice.asked), self._take_question)
 
     def _take_question(self, asked: Asked | None) -> None:

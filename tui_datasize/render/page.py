@@ -6,9 +6,9 @@ import base64
 import re
 from collections.abc import Iterator, Sequence
 
+from tui_datasize.render.blocks import Block, Figure, Heading, Table, Words
 from tui_datasize.render.svg import picture
 from tui_datasize.render.svg_map import escaped
-from tui_datasize.report.blocks import Block, Figure, Heading, Table, Words
 from tui_datasize.text import visible
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

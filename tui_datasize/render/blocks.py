@@ -1,0 +1,82 @@
+"""What a page is put together from, before it is HTML or Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tui_datasize.answers.answer import SEVERITIES, Answer
+from tui_datasize.answers.answer import Figure as Picture
+from tui_datasize.answers.answer import Table as AnswerTable
+from tui_datasize.render.cells import MOST_ROWS, written
+from tui_datasize.text import plural
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading; level 1 is that of the page."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Words:
+    """A paragraph; `kind` is empty, or the severity of a finding, which stands before it."""
+
+    text: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: int = 1
+    """Columns that are aligned to the left, from the first on; the others hold numbers."""
+    is_folded: bool = False
+    """Whether it is for specialists: a page shows it when it is asked to."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart and what it shows."""
+
+    chart: Picture
+    caption: str
+
+
+Block: TypeAlias = Heading | Words | Table | Figure
+
+
+def answer_blocks(title: str, answer: Answer, drawn: set[str]) -> Iterator[Block]:
+    """The blocks of one answer; none where the question does not apply.
+
+    Args:
+        title: Its heading.
+        answer: What to print.
+        drawn: Titles of the figures that the page has already; this answer's are added.
+    """
+    if not answer.applies:
+        return
+    yield Heading(title)
+    yield Words(answer.headline)
+    yield from (Words(s.text, s.tone if s.tone in SEVERITIES else "") for s in answer.sentences)
+    for figure in answer.figures:
+        if figure.title not in drawn:
+            drawn.add(figure.title)
+            yield Figure(figure, f"{figure.title[:1].upper()}{figure.title[1:]}: {answer.about}.")
+    for table in answer.tables:
+        yield from table_blocks(table)
+
+
+def table_blocks(table: AnswerTable, most: int = MOST_ROWS) -> Iterator[Block]:
+    """A table, and how many of its rows are left out."""
+    texts = written(table, most)
+    yield Table(texts.title, texts.heads, texts.rows, left=texts.n_texts, is_folded=table.is_detail)
+    if texts.n_left_out:
+        yield Words(f"{plural(texts.n_left_out, 'more row')} in `export`.")

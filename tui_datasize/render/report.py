@@ -1,0 +1,36 @@
+"""What stands in a report: the answer first, then the evidence, and last where the numbers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.answers.provenance import provenance_tables, runs_table
+from tui_datasize.answers.record import Record
+from tui_datasize.render.blocks import Block, Heading, Words, answer_blocks, table_blocks
+
+_MOST_RUNS = 500
+"""Rows of the table of runs; `export` writes all."""
+
+
+def contents(record: Record, page: Mapping[str, str]) -> list[Block]:
+    """The blocks of a report.
+
+    Args:
+        record: The runs of an experiment, and what is asked of them.
+        page: Facts of the page itself, for its provenance.
+    """
+    drawn: set[str] = set()
+    return [
+        Heading(f"{record.experiment}: {record.metric.title.lower()} against train size", 1),
+        Words(f"{record.counted}."),
+        *(
+            block
+            for entry in QUESTIONS.values()
+            for block in answer_blocks(entry.title, entry.ask(record), drawn)
+        ),
+        Heading("Runs"),
+        *table_blocks(runs_table(record), _MOST_RUNS),
+        Heading("Provenance"),
+        *(block for table in provenance_tables(record, page) for block in table_blocks(table)),
+    ]

@@ -1,1 +1,0 @@
-"""Further pages of the Analysis tab: each asks one question of an experiment's runs."""
