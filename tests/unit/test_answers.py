@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from tests.fakes import fake_spec, fake_sweep, write_run
@@ -148,3 +149,23 @@ def test_the_first_lines_of_analyze_are_the_answer(fake_project, capsys):
     assert now.startswith("1,280 images: 80.3 %")
     assert doubling.startswith("2,560 images: likely +2.4 points")
     assert target.startswith("70 %: about 170 images")
+
+
+def test_what_is_read_of_runs_is_kept_until_they_change(fake_project, monkeypatch):
+    log = RunLog(fake_project)
+    runs, read = log.runs("digits"), []
+    subsets = log.subsets
+    monkeypatch.setattr(log, "subsets", lambda run_ids: read.append(len(run_ids)) or subsets(run_ids))
+    first = Reading(log, runs)
+    for metric in ("test_accuracy", "test_loss"):
+        record = Record(first.renewed(runs.clone()), metric_named(metric))
+        for question in ("audit", "overlap", "audit"):
+            assert QUESTIONS[question].ask(record).applies
+    assert len(read) == 2
+    # A value changes which findings there are, and no subset.
+    later = first.renewed(runs.with_columns(pl.col("test_accuracy") / 2))
+    assert later.overlaps is first.overlaps
+    assert later.findings is not first.findings
+    assert len(read) == 3
+    fewer = first.renewed(runs.filter(subset_seed=0))
+    assert [len(overlap.draws) for overlap in fewer.overlaps] == [1] * 6
