@@ -19,6 +19,7 @@ from statsmodels.stats.oneway import anova_oneway
 
 from tests.unit.record_desk import record_of, said
 from tui_datasize.answers import spread, variants
+from tui_datasize.render.cells import written
 from tui_datasize.stats.boxes import best_values, box_table
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.group_tests import (
@@ -195,8 +196,11 @@ def test_variants_are_compared_at_equal_sizes_and_over_all():
     answer = variants.ask(record_of(runs))
     assert answer.headline.startswith("b is 20.00 points better than a over 4 train sizes (95 % ")
     means, cells, over_all, at_sizes, tests = answer.tables
-    assert means.frame["best_at"].to_list() == [None, "40, 80, 160, 320"]
-    assert means.frame["160"][1] == pytest.approx(100 * groups[2].mean() + 20)
+    assert means.frame["place"].to_list() == ["40", "80", "160", "320"]
+    ahead = [(row["is_best"], row["n_runs"]) for row in means.frame["b"]]
+    assert ahead == [(True, None)] * 4
+    assert means.frame["b"][2]["mean"] == pytest.approx(groups[2].mean() + 0.2)
+    assert written(means).rows[2][2].startswith(f"{100 * groups[2].mean() + 20:.2f} ±")
     assert (cells.frame.height, over_all.frame.height, at_sizes.frame.height) == (8, 1, 4)
     assert tests.frame.height == 4
     loss = variants.ask(record_of(runs.rename({"test_accuracy": "test_loss"}), "test_loss"))

@@ -162,7 +162,7 @@ def test_all_names_of_runs_that_are_not_clear_are_told_at_once(desk, capsys):
     assert desk.bring(desk.file("b.csv", chart)) == 2
     error = capsys.readouterr().err
     assert "line 1: '5pct' is a share, not a number of images (run 'n=5pct'); no train size is given" in error
-    assert "train size of run 'odd'" in error
+    assert "no train size is given for run 'odd'" in error
 
 
 def test_columns_of_one_name_are_refused_where_they_are_read(desk, capsys):

@@ -12,6 +12,7 @@ from tests.unit.asking import ask
 from tui_datasize.answers.answer import Chart, Map
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.experiments.spec import ClassSplit, ModelSpec, OptimizerSpec, Transfer
+from tui_datasize.render.cells import written
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats.trade_offs import option_against_metric, swept_options
@@ -53,7 +54,9 @@ def test_transfer_conditions_are_an_axis_and_sizes_its_series(project, halves):
     assert cells.values == [pytest.approx([54, 48, 50, 52]), pytest.approx([46, 52, 50, 48])]
     assert [type(figure) for figure in ask(log, "conditions", view=1).figures] == [Map, Chart]
     best, every = (table.frame for table in answer.tables)
-    assert best.select("train_size", "condition").rows() == [(40, "S2T"), (160, "S10T")]
+    assert best["name"].to_list() == ["base", "FTall", "S2T", "S10T"]
+    marked = [[cell["is_best"] for cell in best[size]] for size in ("40", "160")]
+    assert marked == [[False, False, True, False], [False, False, False, True]]
     assert every.height == 8 * (len(halves) + (len(halves) == 2))
 
 
@@ -174,3 +177,22 @@ def test_what_is_best_for_its_time(project):
     assert answer.headline.startswith(f"70.00 % in {seconds[160]:,.1f} s a run is the best mean: 160 images")
     (chart,) = answer.figures
     assert chart.lines[0].y == pytest.approx([60, 50, 70])
+
+
+def test_variants_of_few_sizes_open_with_their_means_by_size_and_by_length_of_training(project):
+    for depth, accuracy in ((20, 0.6), (32, 0.7)):
+        for seed in range(2 if depth == 20 else 3):
+            model = ModelSpec("resnet", {"depth": depth})
+            for size in (40, 80):
+                spec = fake_spec(train_size=size, seed=seed, model=model)
+                write_run(project, spec, accuracy=accuracy + size / 800, tables=False)
+    by_size, by_updates, _ = (written(table) for table in ask(RunLog(project), "answer").tables)
+    assert by_size.title == "Test accuracy, % by train size, ± 95 % interval, runs in brackets, * best"
+    assert by_size.rows == [
+        ["depth=20", "65.00 (2) ", "70.00 (2) "],
+        ["depth=32", "75.00 (3)*", "80.00 (3)*"],
+    ]
+    assert by_updates.title.startswith("Test accuracy, % of 80 images by updates")
+    # A tenth and a fifth of four evaluations are the first.
+    assert [row[0] for row in by_updates.rows] == ["50", "100", "200"]
+    assert by_updates.rows[-1] == ["200", "70.00 (2) ", "80.00 (3)*"]

@@ -18,9 +18,12 @@ a finding, which printers write before it."""
 
 SEVERITIES: tuple[Tone, ...] = ("note", "warning", "error")
 
-Kind: TypeAlias = Literal["text", "count", "number", "p", "share", "points", "value", "difference", "spread"]
+Kind: TypeAlias = Literal[
+    "text", "count", "number", "p", "share", "points", "value", "difference", "spread", "cell"
+]
 """How a column is written: a share in percent and a difference of shares in points; `value`, `difference` and
-`spread` (a difference without sign) are in units of the table's metric."""
+`spread` (a difference without sign) are in units of the table's metric. A `cell` is
+a struct: `mean`, `half` of its interval, `n_runs` (both null where they are not shown) and `is_best`."""
 
 Ink: TypeAlias = int | Literal["run", "mean", "law", "forecast", "target", "muted"]
 """Whose colour something has: one of a row of like things, by number, or what it is on a learning curve."""

@@ -18,8 +18,8 @@ from tui_datasize.answers.answer import (
     does_not_apply,
 )
 from tui_datasize.answers.axes import SIZE_AND_RUNS, metric_axis
+from tui_datasize.answers.grids import size_map, size_table
 from tui_datasize.answers.record import NO_RUN, Record, numbers
-from tui_datasize.answers.size_map import size_map
 from tui_datasize.metric import Metric
 from tui_datasize.stats.transfer_conditions import (
     BASE,
@@ -67,8 +67,10 @@ def ask(record: Record) -> Answer:
             Sentence(_CONDITIONS, "aside"),
         ],
         [
-            Table(_best(shown, metric), _columns("condition"), metric, "Best condition at each train size"),
-            Table(table, _columns("classes", "condition"), metric, "All conditions", is_detail=True),
+            size_table(
+                shown, "condition", metric, direction if direction == BOTH else f"classes {direction}"
+            ),
+            Table(table, _COLUMNS, metric, "All conditions", is_detail=True),
         ],
         figures[:: -1 if record.asked.view % _VIEWS else 1],
         direction if direction == BOTH else f"classes {direction}",
@@ -77,15 +79,16 @@ def ask(record: Record) -> Answer:
     )
 
 
-def _columns(*texts: str) -> Sequence[Column]:
-    return [
-        *(Column(name, name, "text") for name in texts),
-        *SIZE_AND_RUNS,
-        Column("mean", "mean", "value"),
-        Column("se", "SE", "spread"),
-        Column("gain", "over base", "difference"),
-        Column("gain_se", "SE of it", "spread"),
-    ]
+_COLUMNS = (
+    Column("classes", "classes", "text"),
+    Column("condition", "condition", "text"),
+    *SIZE_AND_RUNS,
+    Column("mean", "mean", "value"),
+    Column("low", "95 % from", "value"),
+    Column("high", "to", "value"),
+    Column("gain", "over base", "difference"),
+    Column("gain_se", "SE of it", "spread"),
+)
 
 
 def _classes_in(record: Record, direction: str) -> int | None:
@@ -96,11 +99,6 @@ def _classes_in(record: Record, direction: str) -> int | None:
     examples = (runs if own.is_empty() else own).unique("classes", keep="first", maintain_order=True)
     counts = record.log.datasets(examples["run_id"]).group_by("run_id").len()["len"].unique()
     return int(counts[0]) if len(counts) == 1 else None
-
-
-def _best(shown: pl.DataFrame, metric: Metric) -> pl.DataFrame:
-    ranked = shown.sort("mean", descending=metric.higher_is_better, maintain_order=True)
-    return ranked.group_by("train_size", maintain_order=True).first().sort("train_size")
 
 
 def _told(shown: pl.DataFrame, metric: Metric) -> str:

@@ -11,12 +11,15 @@ from tui_datasize.answers import ahead
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE_AXIS, metric_axis
 from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.answers.grids import mean_table, size_label, size_table
 from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import Record, numbers
 from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import Schema
+from tui_datasize.stats.curve import with_interval
 from tui_datasize.stats.extrapolate import Outlook
 from tui_datasize.stats.summary import CurveAnalysis
+from tui_datasize.stats.training_views import surface
 
 ANSWER: Schema = MappingProxyType(
     {
@@ -56,6 +59,10 @@ _COLUMNS = (
     Column("images_needed", "images for target"),
     Column("images_low", "more than"),
 )
+_FEW_SIZES = 3
+"""Up to so many sizes, how long runs trained is of as much interest as how much data they had."""
+_SHARES = (0.1, 0.2, 0.5, 1.0)
+"""Of the training, at which variants are compared."""
 _FIRST_VARIANTS = 4
 """That have sentences of their own; the table has all."""
 
@@ -74,7 +81,7 @@ def ask(record: Record) -> Answer:
     table = answer_table(curves)
     if rest:
         headline, sentences = _compared(best, rest)
-        shown = [Table(table, _COLUMNS, record.metric)]
+        shown = [*_means(record), Table(table, _COLUMNS, record.metric, "What more data brings")]
     else:
         headline, sentences, shown = ahead.now(best), list(_ahead(best)), []
     return Answer(
@@ -85,6 +92,35 @@ def ask(record: Record) -> Answer:
         record.counted,
         rows=lambda: table,
     )
+
+
+def _means(record: Record) -> Iterator[Table]:
+    """Variants by train sizes; of few sizes the variants by how long they trained, too."""
+    base = pl.col("variant").replace("", "base")
+    means = pl.concat([curve.curve for curve in record.curves]).with_columns(base)
+    yield size_table(means, "variant", record.metric)
+    split, score = record.split_and_score
+    if not score or means["train_size"].n_unique() > _FEW_SIZES:
+        return
+    size = means["train_size"].to_numpy().max()
+    table = surface(record.runs.filter(train_size=size), record.metrics, score, split)
+    last = int(table["evaluation"].to_numpy().max()) if table.height else 0
+    shown = sorted({max(1, round(share * last)) for share in _SHARES})
+    if len(shown) > 1:
+        lengths = table.filter(pl.col("evaluation").is_in(shown)).sort("evaluation", maintain_order=True)
+        title = f"{record.metric.heading} of {size:,} images by updates"
+        yield mean_table(_by_length(lengths, record.metric), "variant", "updates", record.metric, title)
+
+
+def _by_length(lengths: pl.DataFrame, metric: Metric) -> pl.DataFrame:
+    n_runs = pl.col("n_runs")
+    named = lengths.with_columns(
+        pl.col("variant").replace("", "base"),
+        place=size_label(pl.col("update").mean().over("evaluation").round().cast(pl.Int64)),
+        se=pl.when(pl.col("sd") > 0).then(pl.col("sd") / n_runs.sqrt()),
+        df=n_runs - 1,
+    )
+    return with_interval(named, metric.name)
 
 
 def compared_chart(metric: Metric, curves: tuple[CurveAnalysis, ...]) -> Chart:

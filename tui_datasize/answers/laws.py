@@ -9,7 +9,7 @@ import polars as pl
 from tui_datasize.answers import ahead
 from tui_datasize.answers.answer import Answer, Column, Sentence, Table, does_not_apply
 from tui_datasize.answers.learning_curve import chart
-from tui_datasize.answers.record import NO_RUN, Record, named
+from tui_datasize.answers.record import NO_RUN, Record, named, said_once
 from tui_datasize.stats.averaging import FittedLaws
 from tui_datasize.stats.diagnostics import Diagnostics
 from tui_datasize.stats.fits import FitFailure, LogLinearFit
@@ -69,7 +69,10 @@ def ask(record: Record) -> Answer:
         first,
         [
             *(Sentence(text) for text in others),
-            *(Sentence(named(curve.variant, text)) for curve in curves for text in _judged(curve)),
+            *(
+                Sentence(text)
+                for text in said_once((curve.variant, text) for curve in curves for text in _judged(curve))
+            ),
             *(
                 Sentence(named(curve.variant, text), "aside")
                 for curve in curves

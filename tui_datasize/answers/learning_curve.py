@@ -10,7 +10,7 @@ import polars as pl
 from tui_datasize.answers import ahead
 from tui_datasize.answers.answer import Answer, Band, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
-from tui_datasize.answers.record import NO_RUN, Record, named, numbers
+from tui_datasize.answers.record import NO_RUN, Record, named, numbers, said_once
 from tui_datasize.stats.averaging import FittedLaws
 from tui_datasize.stats.curve import learning_curve
 from tui_datasize.stats.extrapolate import Extrapolation
@@ -35,12 +35,21 @@ def ask(record: Record) -> Answer:
     return Answer(
         first,
         [Sentence(text) for text in others]
-        + [Sentence(named(curve.variant, text), "note") for curve in curves for text in _shape(curve)],
-        [Table(pl.concat([curve.curve for curve in curves]), _COLUMNS, record.metric)],
+        + [
+            Sentence(text, "note")
+            for text in said_once((curve.variant, text) for curve in curves for text in _shape(curve))
+        ],
+        [_means(record)],
         [chart(curve) for curve in curves],
         "a dot per run, means with their 95 % interval, forecast with its band",
         rows=lambda: learning_curve(record.all_runs, record.metric.name),
     )
+
+
+def _means(record: Record) -> Table:
+    """Of several variants a detail: what comes first has their means side by side."""
+    means = pl.concat([curve.curve for curve in record.curves])
+    return Table(means, _COLUMNS, record.metric, is_detail=len(record.curves) > 1)
 
 
 _COLUMNS = (

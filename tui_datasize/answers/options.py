@@ -18,8 +18,8 @@ from tui_datasize.answers.answer import (
     does_not_apply,
 )
 from tui_datasize.answers.axes import SIZE, SIZE_AND_RUNS, metric_axis
+from tui_datasize.answers.grids import size_map
 from tui_datasize.answers.record import NO_RUN, Record, named, numbers
-from tui_datasize.answers.size_map import size_map
 from tui_datasize.metric import Metric
 from tui_datasize.stats.trade_offs import option_against_metric, rest_of_variant, swept_options
 

@@ -182,6 +182,21 @@ def named(variant: str, text: str) -> str:
     return f"{variant}: {text}" if variant else text
 
 
+def said_once(texts: Iterable[tuple[str, str]]) -> list[str]:
+    """Texts with whose they are; what several variants share is said once, with their number.
+
+    >>> said_once([("mlp", "No seeds."), ("cnn3", "No seeds."), ("mlp", "Falls.")])
+    ['2 variants: No seeds.', 'mlp: Falls.']
+    """
+    whose: dict[str, list[str]] = {}
+    for variant, text in texts:
+        whose.setdefault(text, []).append(variant)
+    return [
+        named(variants[0] if len(variants) == 1 else plural(len(variants), "variant"), text)
+        for text, variants in whose.items()
+    ]
+
+
 def largest_size(runs: pl.DataFrame) -> pl.DataFrame:
     """The finished runs of the largest train size of each variant."""
     size = pl.col("train_size")

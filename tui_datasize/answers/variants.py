@@ -9,6 +9,7 @@ import polars as pl
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
 from tui_datasize.answers.comparing import PAIR_COLUMNS, TEST_COLUMNS, corrected_for
+from tui_datasize.answers.grids import size_table
 from tui_datasize.answers.record import NO_RUN, Record, numbers, per_variant
 from tui_datasize.metric import Metric
 from tui_datasize.stats.curve import learning_curve
@@ -49,7 +50,7 @@ def ask(record: Record) -> Answer:
             *(Sentence(text, "aside") for text in corrected_for(len(pairs))),
         ],
         [
-            Table(_means(curve, metric), _mean_columns(curve), metric, f"{metric.heading}, by train size"),
+            size_table(curve, "variant", metric),
             *_details(curve, rows, metric),
         ],
         [_chart(curve, metric)],
@@ -109,28 +110,6 @@ def _counted(pairs: Sequence[Difference]) -> Iterator[str]:
     if len(pairs) > 1:
         n = sum(pair.is_distinguishable for pair in pairs)
         yield f"{n} of {len(pairs)} pairs of variants differ significantly after correction."
-
-
-def _means(curve: pl.DataFrame, metric: Metric) -> pl.DataFrame:
-    """A row per variant, a column per size, and at which sizes it is the best."""
-    end = pl.col("mean").max() if metric.higher_is_better else pl.col("mean").min()
-    compared = pl.col("variant").n_unique().over("train_size") > 1
-    best = curve.filter(compared & (pl.col("mean") == end.over("train_size")))
-    best_at = best.group_by("variant").agg(
-        pl.col("train_size").map_elements(lambda n: f"{n:,}", pl.String).str.join(", ").alias("best_at")
-    )
-    wide = curve.with_columns(pl.col("mean") * metric.scale).pivot(
-        "train_size", index="variant", values="mean", maintain_order=True
-    )
-    return wide.join(best_at, on="variant", how="left", maintain_order="left")
-
-
-def _mean_columns(curve: pl.DataFrame) -> Sequence[Column]:
-    sizes = curve["train_size"].unique().sort()
-    return [
-        Column("best_at", "best at", "text"),
-        *(Column(str(size), f"{size:,}", "number") for size in sizes),
-    ]
 
 
 def _details(curve: pl.DataFrame, rows: pl.DataFrame, metric: Metric) -> Iterator[Table]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,10 +79,19 @@ def cell(value: Any, kind: Kind, metric: Metric) -> str:
         return "yes" if value else ""
     if kind == "text":
         return str(value)
+    if kind == "cell":
+        return _mean_cell(value, metric)
     scale = 100 if kind in _SHARES else metric.scale if kind in _OF_METRIC else 1
     # What should be 0 and is not, by rounding, is 0.
     number = scale * value if abs(value) > _ROUNDING else 0
     return f"{number:{_format(kind, scale)}}"
+
+
+def _mean_cell(value: Mapping[str, Any], metric: Metric) -> str:
+    half = cell(value["half"], "spread", metric)
+    runs = "" if value["n_runs"] is None else f" ({value['n_runs']:,})"
+    mark = "*" if value["is_best"] else " "
+    return f"{cell(value['mean'], 'value', metric)}{half and f' ±{half}'}{runs}{mark}"
 
 
 def _format(kind: Kind, scale: float) -> str:

@@ -92,19 +92,30 @@ def learning_curve(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     >>> curve.select("train_size", "n_runs", pl.col("mean", "low", "high").round(3)).rows()
     [(40, 2, 0.6, 0.0, 1.0)]
     """
-    most = metric_named(metric).most
     curves = points(runs, metric).group_by("experiment", "variant", maintain_order=True)
     found = [_curve_of(values) for _, values in curves]
     if not found:
         return pl.DataFrame(schema=dict(CURVE))
-    frame = pl.concat(found)
-    half = pl.Series(_student_quantile(frame["df"].to_numpy()), nan_to_null=True) * frame["se"]
-    half = half.set(frame["min"] == frame["max"], None)
+    frame = with_interval(pl.concat(found), metric)
+    is_one_value = pl.col("min") == pl.col("max")
     return frame.with_columns(
-        metric=pl.lit(metric),
-        low=(frame["mean"] - half).clip(lower_bound=0),
-        high=(frame["mean"] + half).clip(upper_bound=most),
+        pl.when(~is_one_value).then(pl.col("low", "high")), metric=pl.lit(metric)
     ).select(*CURVE)
+
+
+def with_interval(means: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """With the 95 % Student interval of each mean, `low` to `high`, cut off where the metric has no values.
+
+    Args:
+        means: `mean`, its standard error `se` and the degrees of freedom `df`, null for no interval.
+        metric: A key of `METRICS_OFFERED`.
+    """
+    quantile = _student_quantile(means["df"].cast(pl.Float64).to_numpy())
+    half = pl.Series(quantile, nan_to_null=True) * means["se"]
+    return means.with_columns(
+        low=(means["mean"] - half).clip(lower_bound=0),
+        high=(means["mean"] + half).clip(upper_bound=metric_named(metric).most),
+    )
 
 
 def size_runs(values: pl.DataFrame) -> list[SizeRuns]:

@@ -12,7 +12,7 @@ import polars as pl
 from tui_datasize.experiments.sweep import AS_PUBLISHED
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import Schema
-from tui_datasize.stats.curve import points
+from tui_datasize.stats.curve import points, with_interval
 
 COSTS: Schema = MappingProxyType(
     {
@@ -44,6 +44,8 @@ OPTIONS: Schema = MappingProxyType(
         "n_runs": pl.Int64,
         "mean": pl.Float64,
         "se": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
     }
 )
 """A value of a swept option at a train size a row. `others` is what else was swept: rows that
@@ -148,11 +150,14 @@ def option_against_metric(runs: pl.DataFrame, metric: str, option: str) -> pl.Da
             value.mean().alias("mean"),
             (value.std() / pl.len().sqrt()).alias("se"),
             pl.len().cast(pl.Int64).alias("n_runs"),
+            (pl.len() - 1).cast(pl.Int64).alias("df"),
         )
         .with_columns(option=pl.lit(option), value=pl.col("label").cast(pl.Float64, strict=False))
     )
-    return table.sort("experiment", "others", "train_size", "value", "label", nulls_last=True).select(
-        *OPTIONS
+    return (
+        with_interval(table, metric)
+        .sort("experiment", "others", "train_size", "value", "label", nulls_last=True)
+        .select(*OPTIONS)
     )
 
 

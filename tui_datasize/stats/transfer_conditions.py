@@ -15,7 +15,7 @@ import polars as pl
 
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import Schema
-from tui_datasize.stats.curve import points
+from tui_datasize.stats.curve import points, with_interval
 
 BASE = "base"
 BOTH = "mean of both directions"
@@ -30,13 +30,15 @@ CONDITIONS: Schema = MappingProxyType(
         "n_runs": pl.Int64,
         "mean": pl.Float64,
         "se": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
         "gain": pl.Float64,
         "gain_se": pl.Float64,
     }
 )
 """A transfer condition at a target size a row: base first, then FT..., then S1T, S2T, ... `classes` is the
 half trained on, or `BOTH`: the mean of both halves with equal weight, where both have the condition. `gain`
-is over base at the same size; standard errors over runs are null where there is one."""
+is over base at the same size; standard errors and 95 % intervals over runs are null where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,10 @@ def transfer_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
             pl.len().cast(pl.Int64).alias("n_runs"),
             value.mean().alias("mean"),
             (value.std() / pl.len().sqrt()).alias("se"),
+            (pl.len() - 1).cast(pl.Int64).alias("df"),
         )
     )
-    table = pl.concat([halves, _both_directions(halves)])
+    table = with_interval(pl.concat([halves, _both_directions(halves)]), metric)
     gains = _with_gain(table, 1.0 if higher else -1.0)
     layers = pl.col("condition").str.extract(r"^S(\d+)T$").cast(pl.Int64)
     order = pl.when(pl.col("condition") == BASE).then(0).when(layers.is_null()).then(1).otherwise(2)
@@ -117,14 +120,23 @@ def layer_order(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _both_directions(halves: pl.DataFrame) -> pl.DataFrame:
-    """The mean over the halves of classes, where an experiment has two and both have the condition."""
+    """The mean over the halves of classes, where an experiment has two and both have the condition.
+
+    Its interval counts the degrees of freedom of the half with fewer runs, which is never too narrow.
+    """
     directions = pl.col("classes").n_unique().over("experiment")
     square = (pl.col("se") ** 2).sum().sqrt() / pl.len()
     se = pl.when(pl.col("se").null_count() == 0).then(square)
     both = (
         halves.filter(directions == 2)
         .group_by("experiment", "train_size", "condition")
-        .agg(pl.len().alias("halves"), pl.col("n_runs").sum(), pl.col("mean").mean(), se.alias("se"))
+        .agg(
+            pl.len().alias("halves"),
+            pl.col("n_runs").sum(),
+            pl.col("mean").mean(),
+            se.alias("se"),
+            pl.col("df").min(),
+        )
         .filter(pl.col("halves") == 2)
     )
     return both.with_columns(classes=pl.lit(BOTH)).select(halves.columns)

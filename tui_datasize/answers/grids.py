@@ -1,0 +1,93 @@
+"""Means by train size and name that answers share, as a map and as a table."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from tui_datasize.answers.answer import Column, Map, Table
+from tui_datasize.metric import Metric
+
+_MOST_COLUMNS = 6
+
+
+def size_map(title: str, table: pl.DataFrame, column: str, metric: Metric) -> Map:
+    """`mean` by `train_size` and the names in a column, in the order in which these come.
+
+    Args:
+        title: Of the map.
+        table: Has these three columns, each pair of size and name once.
+        column: That of the names.
+        metric: What the means are of.
+    """
+    names = table[column].unique(maintain_order=True).to_list()
+    sizes = table["train_size"].unique().sort().to_list()
+    cells = {
+        (size, name): mean * metric.scale
+        for size, name, mean in table.select("train_size", column, "mean").iter_rows()
+    }
+    return Map(
+        title,
+        "train size",
+        column,
+        [f"{size:,}" for size in sizes],
+        names,
+        [[cells.get((size, name)) for name in names] for size in sizes],
+        digits=1 if metric.is_share else 3,
+    )
+
+
+def size_table(means: pl.DataFrame, column: str, metric: Metric, about: str = "") -> Table:
+    """Means of several names at several train sizes with their 95 % intervals, the best of each size marked.
+
+    Args:
+        means: `train_size`, the names in a column, `mean`, `low`, `high` and `n_runs`, each pair once.
+        column: That of the names.
+        metric: What the means are of.
+        about: What else the title is to say.
+    """
+    sizes = means["train_size"].unique().sort()
+    labelled = means.with_columns(place=size_label(pl.col("train_size")))
+    if min(len(sizes), means[column].n_unique()) > _MOST_COLUMNS:
+        labelled = labelled.filter(pl.col("train_size").is_in(sizes.tail(_MOST_COLUMNS).implode()))
+    title = ", ".join(filter(None, (f"{metric.heading} by train size", about)))
+    return mean_table(labelled.sort("train_size", maintain_order=True), column, "train size", metric, title)
+
+
+def size_label(size: pl.Expr) -> pl.Expr:
+    """A train size as a heading."""
+    return size.map_elements(lambda n: f"{n:,}", pl.String)
+
+
+def mean_table(means: pl.DataFrame, column: str, places: str, metric: Metric, title: str) -> Table:
+    """Means by name and place, the best of each place marked; the fewer of both are columns.
+
+    Args:
+        means: The names in a column, `place`, `mean`, `low`, `high` and `n_runs`, each pair once, in order of
+            places.
+        column: That of the names.
+        places: What places are.
+        metric: What the means are of.
+        title: Is followed by how to read a cell.
+    """
+    end = pl.col("mean").max() if metric.higher_is_better else pl.col("mean").min()
+    runs = means["n_runs"].unique().to_list()
+    cells = means.select(
+        pl.col(column).alias("name"),
+        "place",
+        cell=pl.struct(
+            mean=pl.col("mean"),
+            half=pl.max_horizontal(pl.col("high") - pl.col("mean"), pl.col("mean") - pl.col("low")),
+            n_runs=pl.when(len(runs) > 1).then(pl.col("n_runs")),
+            is_best=(pl.col("mean") == end.over("place")) & (pl.len().over("place") > 1),
+        ),
+    )
+    if means["place"].n_unique() <= means[column].n_unique():
+        wide, head = cells.pivot("place", index="name", values="cell", maintain_order=True), column
+    else:
+        wide, head = cells.pivot("name", index="place", values="cell", maintain_order=True), places
+    first, *others = wide.columns
+    each = f"{runs[0]:,} runs each" if len(runs) == 1 else "runs in brackets"
+    told = f"{title[:1].upper()}{title[1:]}, ± 95 % interval, {each}, * best"
+    return Table(
+        wide, [Column(first, head, "text"), *(Column(one, one, "cell") for one in others)], metric, told
+    )
