@@ -7,13 +7,13 @@ import pytest
 from tests.fakes import fake_sweep, write_run
 from tests.unit import record_desk
 from tui_datasize.answers import audit as answers_audit
+from tui_datasize.answers.checks.audit import AuditRecord, audit, runs_to_read
+from tui_datasize.answers.checks.finding import AUDIT, Severity, findings_table
+from tui_datasize.answers.checks.measured import smallest_grid
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import RUNS
 from tui_datasize.runlog.tables import DATASETS
-from tui_datasize.stats.audit import AuditRecord, audit, runs_to_read
-from tui_datasize.stats.audit_measured import smallest_grid
 from tui_datasize.stats.curve import points
-from tui_datasize.stats.findings import AUDIT, Severity, findings_table
 
 SIZES, SEEDS = (1000, 2000, 4000, 8000), range(6)
 TEST_IMAGES = 20_800

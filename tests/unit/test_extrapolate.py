@@ -155,7 +155,7 @@ def test_a_curve_of_ill_shape_gets_a_doubt_and_the_coverage_of_its_like():
     laws = fit_laws(SIZES, rises, np.full(len(SIZES), 0.004))
     cells = tuple(replace(cell, ill_shaped=60, coverage_ill_shaped=0.71) for cell in table().cells)
     outlook = outlook_of(laws, calibration=replace(table(), cells=cells), target=0.99)
-    assert "not monotone" in outlook.faults
+    assert "rise" in outlook.faults
     assert {point.measured for point in outlook.extrapolations} == {0.71}
     assert outlook.bands.held_ill_shaped == (0.71, 0.71)
     assert outlook.needed.at_least_measured == 0.71

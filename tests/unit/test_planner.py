@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes import fake_sweep, write_run
 from tui_datasize.answers.plan import plan_words
+from tui_datasize.answers.proposal import propose
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import RunSpec
@@ -18,7 +19,6 @@ from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.noise import Noise, noise_of
 from tui_datasize.stats.plan_table import PLAN, plans_table
 from tui_datasize.stats.planner import Plan, fit_design, plan_next_runs
-from tui_datasize.stats.proposal import propose
 from tui_datasize.stats.question import PlanQuestion, Question
 from tui_datasize.stats.summary import analyse_curves
 from tui_datasize.stats.view import about

@@ -9,6 +9,7 @@ from typing import Any
 from tui_datasize.answers.answer import Sentence
 from tui_datasize.stats.extrapolate import Outlook
 from tui_datasize.stats.fits import FitFailure, LackOfFit
+from tui_datasize.stats.shape import CurveShape
 from tui_datasize.stats.summary import CurveAnalysis
 from tui_datasize.stats.view import about
 from tui_datasize.text import listed, plural
@@ -112,8 +113,7 @@ def doubts(curve: CurveAnalysis) -> Iterator[Sentence]:
     outlook = curve.outlook
     if isinstance(outlook, Outlook):
         if outlook.faults:
-            found = listed(outlook.faults)
-            yield Sentence(f"The curve is {found}: take the forecast as a guess.", "warning")
+            yield Sentence(f"The curve is {_faults(curve)}: take the forecast as a guess.", "warning")
         if outlook.scatter:
             yield Sentence(
                 "With one run a size, scatter and shape look alike, so the forecast is less sure: the runs "
@@ -130,6 +130,39 @@ def doubts(curve: CurveAnalysis) -> Iterator[Sentence]:
             )
 
 
+def _faults(curve: CurveAnalysis) -> str:
+    """What the curve does that laws do not, to follow "is"."""
+    if not isinstance(curve.shape, CurveShape):
+        return ""
+    words = {
+        "rise": "not monotone",
+        "hump": "not convex",
+        "break": f"broken near {curve.shape.break_at or 0:,} images",
+    }
+    return listed([words[fault] for fault in curve.shape.faults])
+
+
+def shape_told(curve: CurveAnalysis) -> Iterator[str]:
+    """A sentence for each thing that the curve does and laws do not."""
+    shape = curve.shape
+    if not isinstance(shape, CurveShape):
+        return
+    if rise := shape.rise:
+        yield (
+            f"Not monotone: {rise.to_size:,} images do worse than {rise.from_size:,} "
+            f"({rise.z:.1f} standard errors)."
+        )
+    if hump := shape.hump:
+        yield (
+            f"Not convex: between {hump.from_size:,} and {hump.to_size:,} images more data first buys little "
+            f"and then much ({hump.z:.1f} standard errors at {hump.at_size:,})."
+        )
+    if shape.break_at is not None:
+        yield f"A break near {shape.break_at:,} images: a law fitted from there on extrapolates better."
+    if not shape.is_checked:
+        yield "Whether the curve is monotone and convex is unknown: no size has two runs that differ."
+
+
 def of_the_law(curve: CurveAnalysis) -> str:
     """Whether the log-linear law holds; empty where there is none."""
     test = curve.lack_of_fit
@@ -137,9 +170,14 @@ def of_the_law(curve: CurveAnalysis) -> str:
         return ""
     if isinstance(test, LackOfFit):
         if curve.is_law_rejected:
-            return f"The log-linear law fits badly ({test.words}): use the averaged curve."
-        return f"The log-linear law is not rejected ({test.words})."
+            return f"The log-linear law fits badly ({_quoted(test)}): use the averaged curve."
+        return f"The log-linear law is not rejected ({_quoted(test)})."
     return f"Whether the log-linear law holds cannot be tested. {test.sentence}"
+
+
+def _quoted(test: LackOfFit) -> str:
+    """Such as `lack of fit F(4,12) = 11.2, p = 0.00051`."""
+    return f"lack of fit F({test.sizes_df},{test.runs_df:.3g}) = {test.f:.3g}, p = {test.p:.2g}"
 
 
 def of_the_bands(outlook: Outlook) -> str:

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tui_datasize.answers.answer import Answer, Column, Sentence, Table, Tone, does_not_apply
+from tui_datasize.answers.checks.finding import Finding, findings_table
 from tui_datasize.answers.record import Record
 from tui_datasize.stats.curve import COUNTED_STATES
-from tui_datasize.stats.findings import Finding, findings_table
 from tui_datasize.text import listed, plural
 
 _MOST_NAMED = 3

@@ -17,7 +17,6 @@ from tui_datasize.stats.fits import FitFailure, LackOfFit, LogLinearFit
 from tui_datasize.stats.fits_table import fit_values, law_dicts
 from tui_datasize.stats.groups_table import groups_table
 from tui_datasize.stats.overlap import DrawOverlap
-from tui_datasize.stats.shape import CurveShape
 from tui_datasize.stats.summary import CurveAnalysis
 
 
@@ -90,7 +89,7 @@ def _curve_dict(curve: CurveAnalysis) -> dict[str, Any]:
         "laws": law_dicts(curve.laws) if isinstance(curve.laws, FittedLaws) else [],
         "laws_failure": curve.laws.reason if isinstance(curve.laws, FitFailure) else None,
         **_outlook_dict(curve),
-        "shape": list(curve.shape.words) if isinstance(curve.shape, CurveShape) else [],
+        "shape": list(ahead.shape_told(curve)),
         "table": curve.curve.drop("experiment", "variant", "metric").to_dicts(),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import polars as pl
@@ -14,9 +15,13 @@ from tui_datasize.stats.averaging import FittedLaws
 from tui_datasize.stats.diagnostics import Diagnostics
 from tui_datasize.stats.fits import FitFailure, LogLinearFit
 from tui_datasize.stats.fits_table import fits_table
-from tui_datasize.stats.summary import POOLED_SE, CurveAnalysis
+from tui_datasize.stats.fitting import LawFit, parameters_counted
+from tui_datasize.stats.summary import CurveAnalysis
+from tui_datasize.text import listed
 
 _FLAGGED_TOLD = 3
+_LEAST_SHOWN = 0.005
+"""Weight of a law that is told."""
 _PUBLISHED = (
     Column("fitted_to", "fitted to", "text"),
     Column("slope", "slope", "number"),
@@ -107,15 +112,44 @@ def _judged(curve: CurveAnalysis) -> Iterator[str]:
     if text := ahead.of_the_law(curve):
         yield text
     if isinstance(curve.laws, FittedLaws):
-        yield from curve.laws.words
+        yield from average_told(curve.laws)
     elif isinstance(curve.fit, LogLinearFit):
         yield f"No other law. {curve.laws.sentence}"
+
+
+def average_told(laws: FittedLaws) -> Iterator[str]:
+    """What the default answer is made of, and which laws have no say in it for want of sizes."""
+    if isinstance(laws.average, FitFailure):
+        yield f"No default answer: it {laws.average.reason}."
+        return
+    shares = [(law.name, weight) for law, _, weight in laws.ranked if weight >= _LEAST_SHOWN]
+    if not any(math.isfinite(member.fit.aicc) for member in laws.average.members):
+        usual = "the exponent that curves usually have, as these sizes are too few to distinguish laws"
+        yield f"The default answer is the law {shares[0][0]} alone: {usual}."
+    elif len(shares) == 1:
+        yield f"The default answer is the law {shares[0][0]}, which has nearly all the weight."
+    else:
+        parts = [f"{name} ({100 * weight:.0f} %)" for name, weight in shares]
+        yield f"The default answer is an average of laws, weighed by AICc: {listed(parts)}."
+    yield "Laws with - for a weight are shown beside it and not averaged."
+    fits = [fit for _, fit, _ in laws.ranked if isinstance(fit, LawFit)]
+    unrated = [fit.law for fit in fits if not math.isfinite(fit.aicc)]
+    if unrated:
+        counted = "" if laws.points.has_stderrs else ", the scatter counted as one"
+        parts = [f"{law.name} ({parameters_counted(law, laws.points)})" for law in unrated]
+        yield (
+            f"Without an AICc, which takes two sizes more than parameters{counted}: {listed(parts)}; there "
+            f"are {laws.points.n_sizes} sizes."
+        )
 
 
 def _residuals(curve: CurveAnalysis) -> Iterator[str]:
     """What the columns mean, and the points that sway a fit, the gravest first."""
     if isinstance(curve.fit_weighted, LogLinearFit):
-        yield f"Weighted by 1/SE²: {POOLED_SE}."
+        yield (
+            "Weighted by 1/SE²: the standard error of each mean is drawn towards the scatter of all sizes "
+            "together."
+        )
     for one in curve.published:
         found = one.diagnostics
         if not isinstance(found, Diagnostics):

@@ -17,7 +17,6 @@ from tui_datasize.stats.extrapolate import Extrapolation
 from tui_datasize.stats.fits import FitFailure, LogLinearFit
 from tui_datasize.stats.fitting import LawFit
 from tui_datasize.stats.laws import flipped
-from tui_datasize.stats.shape import CurveShape
 from tui_datasize.stats.summary import CurveAnalysis, average_curve
 from tui_datasize.text import plural
 
@@ -37,7 +36,9 @@ def ask(record: Record) -> Answer:
         [Sentence(text) for text in others]
         + [
             Sentence(text, "note")
-            for text in said_once((curve.variant, text) for curve in curves for text in _shape(curve))
+            for text in said_once(
+                (curve.variant, text) for curve in curves for text in ahead.shape_told(curve)
+            )
         ],
         [_means(record)],
         [chart(curve) for curve in curves],
@@ -71,10 +72,6 @@ def _told(curve: CurveAnalysis) -> str:
     start, end = (metric.text(row["mean"], ahead.digits_of(curve)) for row in (first, last))
     sizes = f"from {first['train_size']:,} to {plural(last['train_size'], 'image')}"
     return f"{ahead.bare(start)} to {end} {sizes}."
-
-
-def _shape(curve: CurveAnalysis) -> Sequence[str]:
-    return curve.shape.words if isinstance(curve.shape, CurveShape) else ()
 
 
 def chart(curve: CurveAnalysis, *, with_laws: bool = False) -> Chart:

@@ -10,13 +10,13 @@ from typing import Any
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Axis, Bar, Bars, Column, Sentence, Table, does_not_apply
+from tui_datasize.answers.proposal import Proposal, cells_alike, propose, samples_per_run
 from tui_datasize.answers.record import Record, named, per_variant
 from tui_datasize.stats.extrapolate import Outlook
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.noise import Noise
 from tui_datasize.stats.plan_table import plans_table
 from tui_datasize.stats.planner import MUCH_OF_DRAWS, Plan, plan_next_runs
-from tui_datasize.stats.proposal import Proposal, cells_alike, propose, samples_per_run
 from tui_datasize.stats.size_needed import SizeNeeded
 from tui_datasize.stats.view import about
 from tui_datasize.text import plural

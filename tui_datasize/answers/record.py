@@ -9,12 +9,12 @@ from functools import cached_property, lru_cache, partial
 import polars as pl
 
 from tui_datasize.answers.asked import NOTHING, Asked
+from tui_datasize.answers.checks.audit import AuditRecord, audit, runs_to_read
+from tui_datasize.answers.checks.finding import Finding
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.metric import Metric
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import SCORES
-from tui_datasize.stats.audit import AuditRecord, audit, runs_to_read
-from tui_datasize.stats.findings import Finding
 from tui_datasize.stats.overlap import DrawOverlap, find_draws, find_overlaps
 from tui_datasize.stats.question import Question
 from tui_datasize.stats.summary import CurveAnalysis, analyse_curves

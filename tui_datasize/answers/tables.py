@@ -7,11 +7,11 @@ from types import MappingProxyType
 
 import polars as pl
 
+from tui_datasize.answers.checks.finding import findings_table
 from tui_datasize.answers.first_answer import answer_table
 from tui_datasize.answers.record import Record
 from tui_datasize.stats.curve import learning_curve
 from tui_datasize.stats.ensembles import ensembles_table
-from tui_datasize.stats.findings import findings_table
 from tui_datasize.stats.fits_table import fits_table
 from tui_datasize.stats.groups_table import groups_table
 from tui_datasize.stats.overlap_tables import overlap_table

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.fitting import CurvePoints, LawFit, curve_points, fit_law, parameters_counted
+from tui_datasize.stats.fitting import CurvePoints, LawFit, curve_points, fit_law
 from tui_datasize.stats.laws import LAWS, Floats, Law, Loss
-from tui_datasize.text import listed
 
 LEAST_SIZES = 3
 """Two sizes fit every law of two parameters."""
@@ -27,8 +26,6 @@ al., *Learning Curves for Analysis of Deep Networks*, 2021)."""
 SPREAD_TEMPER = 0.25
 """How far the Akaike weights are softened where laws are asked how much they disagree: a law that fits a
 little worse may still be the one that holds further on."""
-LEAST_SHOWN = 0.005
-"""Weights below are left out of sentences."""
 LEAST_ERROR = 1e-3
 """Logarithms of an error are taken of at least this: below, one wrong image is a large factor."""
 
@@ -104,36 +101,6 @@ class FittedLaws:
             return isinstance(fit, FitFailure), law.form == "last", -weight, law.n_parameters
 
         return tuple((law, fit, weights.get(law.name, 0.0)) for law, fit in sorted(self.fits, key=place))
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """What the default answer is made of, and which laws have no say in it for want of sizes."""
-        if isinstance(self.average, FitFailure):
-            return (f"No default answer: it {self.average.reason}.",)
-        shares = [(law.name, weight) for law, _, weight in self.ranked if weight >= LEAST_SHOWN]
-        if not any(math.isfinite(member.fit.aicc) for member in self.average.members):
-            usual = "the exponent that curves usually have, as these sizes are too few to distinguish laws"
-            answer = f"The default answer is the law {shares[0][0]} alone: {usual}."
-        elif len(shares) == 1:
-            answer = f"The default answer is the law {shares[0][0]}, which has nearly all the weight."
-        else:
-            parts = [f"{name} ({100 * weight:.0f} %)" for name, weight in shares]
-            answer = f"The default answer is an average of laws, weighed by AICc: {listed(parts)}."
-        beside = "Laws with - for a weight are shown beside it and not averaged."
-        return tuple(sentence for sentence in (answer, beside, self._unrated_words()) if sentence)
-
-    def _unrated_words(self) -> str:
-        """Which fitted laws have no AICc and why; empty where all have one."""
-        fits = [fit for _, fit, _ in self.ranked if isinstance(fit, LawFit)]
-        unrated = [fit.law for fit in fits if not math.isfinite(fit.aicc)]
-        if not unrated:
-            return ""
-        counted = "" if self.points.has_stderrs else ", the scatter counted as one"
-        parts = [f"{law.name} ({parameters_counted(law, self.points)})" for law in unrated]
-        return (
-            f"Without an AICc, which takes two sizes more than parameters{counted}: {listed(parts)}; there "
-            f"are {self.points.n_sizes} sizes."
-        )
 
     def fit_of(self, name: str) -> LawFit | FitFailure:
         """The fit of one law.

@@ -14,6 +14,7 @@ from tui_datasize.stats.averaging import FittedLaws
 from tui_datasize.stats.calibration import BASE_SCALE, Calibration, shipped_calibration
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.laws import Loss, flipped
+from tui_datasize.stats.shape import Fault
 from tui_datasize.stats.size_needed import SizeNeeded, size_needed
 from tui_datasize.stats.view import (
     View,
@@ -83,7 +84,7 @@ class Outlook:
     needed: SizeNeeded | None
     """None where no target was given."""
     bands: BandWorth
-    faults: tuple[str, ...]
+    faults: tuple[Fault, ...]
     """Of the curve's shape, see `CurveShape.faults`: such curves go on less regularly."""
     scatter: float
     """Of single runs around the laws, in the logarithm of the error, that widens the band; mostly 0."""

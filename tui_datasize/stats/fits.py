@@ -134,11 +134,6 @@ class LackOfFit:
     p: float
     """Probability of such an f if the law held and runs scattered equally at all sizes."""
 
-    @property
-    def words(self) -> str:
-        """The test as it is quoted, such as `lack of fit F(4,12) = 11.2, p = 0.00051`."""
-        return f"lack of fit F({self.sizes_df},{self.runs_df:.3g}) = {self.f:.3g}, p = {self.p:.2g}"
-
 
 def fit_log_linear(
     train_sizes: ArrayLike, values: ArrayLike, weights: ArrayLike | None = None

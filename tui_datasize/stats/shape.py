@@ -1,4 +1,4 @@
-"""What a learning curve does that none of the usual laws does, in words: rises, bends the wrong way, breaks.
+"""What a learning curve does that none of the usual laws does: rises, bends the wrong way, breaks.
 
 About one public curve in seven is ill-behaved in one of these ways (Yan et al., LCDB 1.1, 2025).
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from scipy.special import ndtri
@@ -21,6 +22,7 @@ BREAK_EVIDENCE = 10.0
 """How much lower the AICc of a broken power law has to be than that of the best smooth law: "essentially no
 support" for the other (Burnham and Anderson, section 2.6)."""
 BROKEN = "BNSL1"
+Fault: TypeAlias = Literal["rise", "hump", "break"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,39 +57,14 @@ class CurveShape:
     hump: Hump | None
     break_at: int | None
     """Train size at which a power law changes its exponent."""
-    unchecked: str
-    """What could not be checked and why; empty where all was."""
+    is_checked: bool
+    """Whether rises and humps could be told from chance: some size has two runs that differ."""
 
     @property
-    def faults(self) -> tuple[str, ...]:
-        """Each finding in a few words, to follow "is"; none for a curve that falls ever more slowly."""
-        found = (
-            ("not monotone", self.rise),
-            ("not convex", self.hump),
-            (f"broken near {self.break_at or 0:,} images", self.break_at),
-        )
-        return tuple(words for words, fault in found if fault is not None)
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """One sentence per finding; none for a curve that falls ever more slowly."""
-        sentences = []
-        if self.rise:
-            sentences.append(
-                f"Not monotone: {self.rise.to_size:,} images do worse than {self.rise.from_size:,} "
-                f"({self.rise.z:.1f} standard errors)."
-            )
-        if self.hump:
-            sentences.append(
-                f"Not convex: between {self.hump.from_size:,} and {self.hump.to_size:,} images more data "
-                f"first buys little and then much ({self.hump.z:.1f} standard errors "
-                f"at {self.hump.at_size:,})."
-            )
-        if self.break_at is not None:
-            sentences.append(
-                f"A break near {self.break_at:,} images: a law fitted from there on extrapolates better."
-            )
-        return (*sentences, self.unchecked) if self.unchecked else tuple(sentences)
+    def faults(self) -> tuple[Fault, ...]:
+        """What was found; nothing for a curve that falls ever more slowly."""
+        found: dict[Fault, object] = {"rise": self.rise, "hump": self.hump, "break": self.break_at}
+        return tuple(kind for kind, fault in found.items() if fault is not None)
 
 
 def describe_shape(laws: FittedLaws) -> CurveShape:
@@ -99,10 +76,9 @@ def describe_shape(laws: FittedLaws) -> CurveShape:
     known = np.isfinite(points.stderrs) & (points.stderrs > 0)
     break_at = _break_of(laws)
     if not known.any():
-        reason = "Whether the curve is monotone and convex is unknown: no size has two runs that differ."
-        return CurveShape(None, None, break_at, reason)
+        return CurveShape(None, None, break_at, is_checked=False)
     stderrs = floored(points.stderrs)
-    return CurveShape(_worst_rise(points, stderrs), _worst_hump(points, stderrs), break_at, "")
+    return CurveShape(_worst_rise(points, stderrs), _worst_hump(points, stderrs), break_at, is_checked=True)
 
 
 def _worst_rise(points: CurvePoints, stderrs: Floats) -> Rise | None:

@@ -22,8 +22,6 @@ from tui_datasize.stats.size_needed import SizeNeeded, reached
 
 SIGNIFICANT = 0.05
 """A lack of fit less probable than this is spoken of."""
-POOLED_SE = "the standard error of each mean is drawn towards the scatter of all sizes together"
-"""What the SE of a weighted fit is, as against that of the table of means; see `moderated_stderrs`."""
 
 
 FittedTo: TypeAlias = Literal["means", "means, weighted", "runs"]
@@ -34,7 +32,7 @@ class PublishedFit:
     """One of the ways to fit the log-linear law, and what its residuals say."""
 
     fitted_to: FittedTo
-    """The means over runs of each size; the same weighted by 1/SE^2, see `POOLED_SE`; or all runs."""
+    """The means over runs of each size; the same weighted by 1/SE^2, see `moderated_stderrs`; or all runs."""
     fit: LogLinearFit | FitFailure
     diagnostics: Diagnostics | FitFailure
 
@@ -56,7 +54,7 @@ class CurveAnalysis:
     """Through all runs."""
     lack_of_fit: LackOfFit | FitFailure
     fit_weighted: LogLinearFit | FitFailure
-    """Through the means, weighted by 1/SE^2, see `POOLED_SE`."""
+    """Through the means, weighted by 1/SE^2, see `moderated_stderrs`."""
     diagnostics: Diagnostics | FitFailure
     """Of `fit`."""
     diagnostics_on_runs: Diagnostics | FitFailure

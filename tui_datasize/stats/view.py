@@ -14,7 +14,7 @@ from tui_datasize.stats.calibration import BASE_SCALE, Calibration, Cell, error_
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.fitting import floored
 from tui_datasize.stats.laws import Floats, Loss, flipped
-from tui_datasize.stats.shape import describe_shape
+from tui_datasize.stats.shape import Fault, describe_shape
 
 GRID_PER_DOUBLING = 64
 MISS_STDERRS = 3.0
@@ -33,7 +33,7 @@ class View:
     cells: tuple[Cell, ...]
     level: float
     metric: Metric
-    faults: tuple[str, ...]
+    faults: tuple[Fault, ...]
     """Of the curve's shape, see `CurveShape.faults`."""
     stderr: float
     """Of the error at the largest size; NaN where nothing is known of it."""

@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 import polars as pl
 
+from tui_datasize.answers.checks.finding import Finding, Severity, finding, sizes_words
 from tui_datasize.runlog.schema import were_imported
 from tui_datasize.stats.curve import COMING, COUNTED_STATES
-from tui_datasize.stats.findings import Finding, Severity, finding, sizes_words
 from tui_datasize.text import plural
 
 EVEN_BY = 1.005

@@ -10,9 +10,9 @@ import polars as pl
 from numpy.typing import ArrayLike
 from scipy.special import bdtrc, chdtr, chdtrc
 
+from tui_datasize.answers.checks.finding import Finding, Severity, finding, sizes_words
 from tui_datasize.runlog.schema import IS_INCOMPLETE, were_imported
 from tui_datasize.stats.curve import COUNTED_STATES
-from tui_datasize.stats.findings import Finding, Severity, finding, sizes_words
 from tui_datasize.text import listed, plural
 
 TOLERANCE = 2e-7

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tui_datasize.runlog.schema import PREDICTIONS, SUBSET
-from tui_datasize.runlog.tables import DATASETS
-from tui_datasize.stats.audit_images import check_changed_data, check_leaks, check_missing_classes
-from tui_datasize.stats.audit_measured import (
+from tui_datasize.answers.checks.finding import Finding, Severity
+from tui_datasize.answers.checks.images import check_changed_data, check_leaks, check_missing_classes
+from tui_datasize.answers.checks.measured import (
     check_chance,
     check_equal_metrics,
     check_incomplete,
@@ -22,7 +21,7 @@ from tui_datasize.stats.audit_measured import (
     check_not_finite,
     check_sampling_noise,
 )
-from tui_datasize.stats.audit_sweep import (
+from tui_datasize.answers.checks.sweep import (
     check_duplicates,
     check_missing_cells,
     check_mixed_conditions,
@@ -30,8 +29,9 @@ from tui_datasize.stats.audit_sweep import (
     check_schedule,
     check_updates,
 )
+from tui_datasize.runlog.schema import PREDICTIONS, SUBSET
+from tui_datasize.runlog.tables import DATASETS
 from tui_datasize.stats.curve import COUNTED_STATES
-from tui_datasize.stats.findings import Finding, Severity
 from tui_datasize.stats.overlap import find_draws
 
 _ORDER = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
