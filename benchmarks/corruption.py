@@ -1,9 +1,9 @@
 """Every file of a project spoilt in every way, every command on it: no traceback, no hang, one clear line.
 
 `python -m benchmarks.corruption` tries all cases once; `--rounds` with other random values again, `--only`
-those whose file or way of spoiling holds a word, `--commands` some commands alone. Exit status 1 if an answer
-was wrong: a traceback, more than 5 s, more than 500 MB, or a refusal without a word. A case that was
-too slow is tried once more.
+those whose file or way of spoiling holds a word, `--begin` and `--end` a stretch of them, `--commands` some
+commands alone. Exit status 1 if an answer was wrong: a traceback, more than 5 s, more than 500 MB, a refusal
+without a word. A case that was too slow is tried once more.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     began_s, tried, again, wrong = time.monotonic(), 0, 0, 0
     with tempfile.TemporaryDirectory() as directory, CaseRunner(Path(directory)) as tester:
         for seed in range(arguments.seed, arguments.seed + arguments.rounds):
-            for target, spoiler in tester.cases[:: arguments.every]:
+            for target, spoiler in tester.cases[arguments.begin : arguments.end : arguments.every]:
                 if arguments.only not in f"{target} {spoiler}":
                     continue
                 tried += 1
@@ -46,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="the first one")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--every", type=int, default=1, help="only each n-th case")
+    parser.add_argument("--begin", type=int, default=0, metavar="N", help="with case N (default: 0)")
+    parser.add_argument("--end", type=int, metavar="N", help="before case N (default: the last one, too)")
     parser.add_argument("--only", default="", help="cases that hold this word")
     parser.add_argument("--commands", nargs="*", default=(), help="names of commands (default: all)")
     return parser

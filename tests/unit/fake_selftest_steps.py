@@ -1,4 +1,4 @@
-"""What stands in for the process of a step: `python -m tests.unit.fake_selftest_steps STEP FILE SECONDS`.
+"""What stands in for the process that steps are forked from: `python -m tests.unit.fake_selftest_steps`.
 
 What a step does is told by `FAKE_STEPS`, as `probe=good,bits=hangs`.
 """
@@ -6,11 +6,14 @@ What a step does is told by `FAKE_STEPS`, as `probe=good,bits=hangs`.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from tui_datasize.training.selftest.child import serve
 from tui_datasize.training.selftest.findings import Findings, NotHere
 
 CARD = {"device_name": "NVIDIA H200", "device_uuid": "GPU-1", "driver": "580.1"}
@@ -43,12 +46,17 @@ def away(_findings: Findings) -> None:
     raise NotHere("no disk for it")
 
 
+def ends_its_host(_findings: Findings) -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
+
+
 def empty(_findings: Findings) -> None:
     """Checks nothing."""
 
 
-def main() -> None:
-    name, file, _limit_s = sys.argv[1:]
+def make_step(arguments: Sequence[str]) -> int:
+    name, file, _limit_s = arguments
     does = dict(pair.split("=") for pair in os.environ["FAKE_STEPS"].split(","))
     findings = Findings(Path(file))
     if name == "probe":
@@ -61,7 +69,8 @@ def main() -> None:
         globals()[does.get(name, "good")](findings)
     except NotHere as reason:
         findings.leave_out(str(reason))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    serve(make_step)

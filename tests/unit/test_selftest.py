@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -52,25 +51,20 @@ def test_the_limits_of_all_steps_come_to_12_minutes():
     assert sum(step.limit_s for step in STEPS.values()) <= 12 * 60
 
 
-def test_a_step_is_ended_at_its_limit_with_all_it_started_and_keeps_what_it_found(
-    steps, tmp_path, monkeypatch
-):
+def test_a_step_is_ended_at_its_limit_with_all_it_started_and_keeps_what_it_found(steps, tmp_path):
     pids = tmp_path / "pids"
 
-    class LateOnceItHangs(subprocess.Popen):
-        def wait(self, timeout=None):
-            if timeout is None:
-                return super().wait()
-            assert timeout == 5
+    class LateOnceItHangs(runner.StepHost):
+        def wait(self, limit_s):
+            assert limit_s == 5
             deadline = time.monotonic() + PATIENCE_S
             while not pids.exists() or not pids.read_text():
+                assert super().wait(0.01) is None
                 assert time.monotonic() < deadline
-                time.sleep(0.01)
-            raise subprocess.TimeoutExpired("step", timeout)
 
-    monkeypatch.setattr(subprocess, "Popen", LateOnceItHangs)
     steps("bits=hangs")
-    result = runner.run_step(replace(STEPS["bits"], limit_s=5.0), os.environ, tmp_path)
+    with LateOnceItHangs() as host:
+        result = runner.run_step(replace(STEPS["bits"], limit_s=5.0), os.environ, host, tmp_path)
     assert (result.verdict, result.told) == ("fail", "not done after 5 s")
     assert [check["name"] for check in result.checks] == ["it computes"]
     own, orphan = map(int, pids.read_text().split())
@@ -99,6 +93,13 @@ def test_no_step_ends_the_rest_and_anything_wrong_is_exit_status_1(steps, tmp_pa
     steps_kept = kept(tmp_path)["steps"]
     assert list(steps_kept) == [name for name in STEPS if name in steps_kept]
     assert steps_kept["kernels"]["checks"][1] == {"name": "bits", "good": False, "told": "not equal: weights"}
+
+
+def test_a_step_that_takes_the_process_with_it_that_steps_are_forked_from_ends_no_other(steps, capsys):
+    steps("bits=ends_its_host")
+    assert main(["selftest", "bits", "packs"]) == EXIT_RUN_FAILED
+    verdicts = [line.split()[:2] for line in capsys.readouterr().out.splitlines()[:3]]
+    assert verdicts == [["ok", "probe"], ["FAIL", "bits"], ["ok", "packs"]]
 
 
 def test_what_is_good_is_exit_status_0_and_each_step_is_written_when_it_ends(steps, tmp_path, monkeypatch):

@@ -44,6 +44,8 @@ def _is_installed(package: str) -> bool:
 _QUEUE = ("polars", "platformdirs", "tomli", "rich", "sklearn")
 _PYTEST = ("pytest", "pytest_asyncio", "xdist", "hypothesis")
 
+DEVICE_VARIABLE = "CUDA_VISIBLE_DEVICES"
+"""Names the device of a step's process."""
 FIRST = "probe"
 """The step that tells which device it is; no other is made without it."""
 

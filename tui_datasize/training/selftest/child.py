@@ -1,16 +1,23 @@
-"""The process of one step: `python -m tui_datasize.training.selftest.child STEP FILE SECONDS`."""
+"""The process that steps are forked from: `python -m tui_datasize.training.selftest.child`.
+
+It has imported what they all need and has touched no device, as the process that workers are forked from.
+Each line on its input asks for a step: JSON with `arguments` (name, file, seconds), `environment` and `log`.
+It answers with a line `begun NUMBER`, of the step's process, and a line `ended STATUS`.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tui_datasize.errors import EXIT_OK, DatasizeError
+from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DatasizeError
 from tui_datasize.training.selftest.catalogue import STEPS
 from tui_datasize.training.selftest.findings import Findings, NotHere
 
@@ -19,14 +26,33 @@ if TYPE_CHECKING:
 
 Make: TypeAlias = "Callable[[Subject, Findings], None]"
 
+BEGUN, ENDED = "begun", "ended"
 _LONGEST = 300
 _GRACE_S = 15
 """Beyond the limit of its step, for a process whose parent is gone."""
 
 
-def main(argv: Sequence[str]) -> int:
+def serve(make: Callable[[Sequence[str]], int]) -> None:
+    """Fork a process for each step that the input asks for, until it ends."""
+    for line in sys.stdin:
+        asked = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            status = EXIT_RUN_FAILED
+            try:
+                _become(asked)
+                status = make(asked["arguments"])
+                sys.stdout.flush()
+            finally:
+                # Nothing of what the parent has still to do is done twice.
+                os._exit(status)
+        _, ended = os.waitpid(child, 0)
+        _answer(ENDED, os.waitstatus_to_exitcode(ended))
+
+
+def make_step(arguments: Sequence[str]) -> int:
     """Make a step and write what it finds; whatever goes wrong stands in its file, too."""
-    name, file, limit_s = argv
+    name, file, limit_s = arguments
     signal.alarm(int(limit_s) + _GRACE_S)
     findings = Findings(Path(file))
     try:
@@ -44,5 +70,31 @@ def main(argv: Sequence[str]) -> int:
     return EXIT_OK
 
 
+def _become(asked: Mapping[str, Any]) -> None:
+    """Have a group, an environment and a log of its own."""
+    os.setsid()
+    _answer(BEGUN, os.getpid())
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    log = os.open(asked["log"], os.O_WRONLY | os.O_APPEND)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+
+
+def _answer(word: str, number: int) -> None:
+    os.write(1, f"{word} {number}\n".encode())
+
+
+def main() -> None:
+    """Import, and serve."""
+    try:
+        import_module("tui_datasize.training.selftest.subject")
+    except Exception as error:
+        # Each step tells it in its own file.
+        traceback.print_exception(error)
+    serve(make_step)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

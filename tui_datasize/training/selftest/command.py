@@ -21,14 +21,19 @@ from typing import TextIO
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, DatasizeError
 from tui_datasize.runlog.atomic import write_bytes
 from tui_datasize.text import visible
-from tui_datasize.training.selftest.catalogue import FIRST, STEPS, Step
+from tui_datasize.training.selftest.catalogue import DEVICE_VARIABLE, FIRST, STEPS, Step
 from tui_datasize.training.selftest.record import NAME, Machine, Record
-from tui_datasize.training.selftest.runner import NOT_ON_A_CPU, StepResult, left_out, run_step
+from tui_datasize.training.selftest.runner import (
+    NOT_ON_A_CPU,
+    StepHost,
+    StepResult,
+    left_out,
+    run_step,
+)
 from tui_datasize.training.selftest.summary import summary
 
 EXIT_INTERRUPTED = 130
 
-DEVICE_VARIABLE = "CUDA_VISIBLE_DEVICES"
 _FIRST_CARD = "0"
 _TRACES = ("/dev/nvidia0", "/dev/dxg", "/proc/driver/nvidia/version")
 _MOST_PATIENCE = 20
@@ -124,9 +129,9 @@ def _problem(arguments: argparse.Namespace) -> str:
 
 def _make(arguments: argparse.Namespace, screen: _Screen) -> int:
     environment = dict(os.environ) | {DEVICE_VARIABLE: _device_to_test(cpu=arguments.cpu)}
-    with tempfile.TemporaryDirectory(prefix="datasize-selftest-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="datasize-selftest-") as scratch, StepHost() as host:
         environment["TMPDIR"] = scratch
-        run = partial(_step, folder=Path(scratch), screen=screen, patience=arguments.patience)
+        run = partial(_step, host=host, folder=Path(scratch), screen=screen, patience=arguments.patience)
         first = run(STEPS[FIRST], environment)
         machine = Machine.of(first.figures)
         record, file = _open_record(machine)
@@ -170,10 +175,16 @@ def _open_record(machine: Machine) -> tuple[Record, Path]:
 
 
 def _step(
-    step: Step, environment: Mapping[str, str], *, folder: Path, screen: _Screen, patience: float
+    step: Step,
+    environment: Mapping[str, str],
+    *,
+    host: StepHost,
+    folder: Path,
+    screen: _Screen,
+    patience: float,
 ) -> StepResult:
     screen.begin(step, patience * step.limit_s)
-    result = run_step(step, environment, folder, patience)
+    result = run_step(step, environment, host, folder, patience)
     screen.show(result)
     return result
 

@@ -7,20 +7,24 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tui_datasize.errors import EXIT_RUN_FAILED
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.programs import python_module
+from tui_datasize.training.accelerator import probe
 from tui_datasize.training.selftest import subject as subjects
-from tui_datasize.training.selftest.catalogue import STEPS
+from tui_datasize.training.selftest.catalogue import DEVICE_VARIABLE, STEPS
 from tui_datasize.training.selftest.findings import Findings
 from tui_datasize.training.selftest.subject import Subject
 
 _NAMES = ("MIG-00000000-0000-0000-0000-000000000000", "GPU-00000000-0000-0000-0000-000000000000")
 _FOREIGN = "libm.so.6"
 """A library of the system, in the place of the driver's: what is looked for in it is not there."""
-_PROBE = "tui_datasize.training.accelerator.probe"
 
 
 def run(subject: Subject, findings: Findings) -> None:
@@ -31,7 +35,7 @@ def run(subject: Subject, findings: Findings) -> None:
         with tempfile.TemporaryDirectory() as folder:
             _put_foreign_driver(Path(folder))
             # The name of the card that is tested, which the driver of the system has.
-            _check_probe(findings, "a driver that does not fit", os.environ["CUDA_VISIBLE_DEVICES"], folder)
+            _check_probe(findings, "a driver that does not fit", os.environ[DEVICE_VARIABLE], folder)
     missing = STEPS["end-to-end"].missing
     if missing:
         findings.figure("worker", f"needs {', '.join(missing)}")
@@ -42,11 +46,11 @@ def run(subject: Subject, findings: Findings) -> None:
 
 
 def _check_probe(findings: Findings, what: str, device: str, libraries: str = "") -> None:
-    done = _python(device, _PROBE, libraries=libraries)
+    said = _with_libraries(device, libraries) if libraries else _said(device, probe.main)
     try:
-        answer = json.loads(done.stdout.splitlines()[-1])
+        answer = json.loads(said.splitlines()[-1])
     except (ValueError, IndexError):
-        answer = {"usable": None, "what": done.stderr.strip()[-200:]}
+        answer = {"usable": None, "what": said.strip()[-200:]}
     findings.figure(what, answer)
     told = f"the probe answers {answer.get('what') or answer.get('device_name')}"
     findings.check(f"{what} is refused", answer.get("usable") is False, told)
@@ -66,7 +70,9 @@ def _check_worker(findings: Findings) -> None:
     with tempfile.TemporaryDirectory() as folder:
         spec = subjects.spec(ModelSpec("mlp"), dataset="digits", train_size=64)
         paths = subjects.queued(Path(folder), spec)
-        _python(_NAMES[0], "tui_datasize.training", str(paths.directory))
+        from tui_datasize.training.worker import main as work
+
+        _said(_NAMES[0], work, str(paths.directory))
         try:
             end = json.loads(paths.exit.read_bytes())
         except (OSError, ValueError):
@@ -77,15 +83,36 @@ def _check_worker(findings: Findings) -> None:
         findings.check("nothing was trained", not paths.metrics.exists(), "metrics were written")
 
 
-def _python(
-    device: str, module: str, *arguments: str, libraries: str = ""
-) -> subprocess.CompletedProcess[str]:
-    """Run a module for a device, with libraries of a folder before those of the system."""
-    first = {"LD_LIBRARY_PATH": f"{libraries}:{os.environ.get('LD_LIBRARY_PATH', '')}"} if libraries else {}
-    return subprocess.run(
-        python_module(module, *arguments),
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": device, **first},
-        capture_output=True,
+def _said(device: str, work: Callable[[Sequence[str]], int], *arguments: str) -> str:
+    """Have a process that is forked off, as those of the queue are, work for a device; what it printed."""
+    with tempfile.TemporaryFile() as output:
+        child = os.fork()
+        if child == 0:
+            status = EXIT_RUN_FAILED
+            try:
+                for stream in (1, 2):
+                    os.dup2(output.fileno(), stream)
+                os.environ[DEVICE_VARIABLE] = device
+                status = work(arguments)
+                sys.stdout.flush()
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        os.waitpid(child, 0)
+        output.seek(0)
+        return output.read().decode(errors="replace")
+
+
+def _with_libraries(device: str, folder: str) -> str:
+    """What the probe prints in a process that finds the libraries of a folder before those of the system."""
+    path = f"{folder}:{os.environ.get('LD_LIBRARY_PATH', '')}"
+    done = subprocess.run(
+        python_module(probe.__name__),
+        env=os.environ | {DEVICE_VARIABLE: device, "LD_LIBRARY_PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
+    return done.stdout

@@ -1,13 +1,15 @@
-"""A step in a process of its own, ended at its limit with all that it started."""
+"""A step in a process of its own, forked from one that has imported torch; ended with all that it started."""
 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
+import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ import tui_datasize
 from tui_datasize.files import read_end, read_object
 from tui_datasize.programs import python_module
 from tui_datasize.training.selftest.catalogue import Step
+from tui_datasize.training.selftest.child import ENDED
 
 Verdict: TypeAlias = Literal["ok", "fail", "left out"]
 
@@ -25,6 +28,7 @@ NOT_ON_A_CPU = "not on a CPU"
 _CHILD = "tui_datasize.training.selftest.child"
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_GET_CHILD_SUBREAPER = 37
+_ANSWER_BYTES = 4096
 _LONGEST_TAIL = 2000
 _END_PATIENCE_S = 10.0
 
@@ -61,36 +65,107 @@ def left_out(step: Step, why: str) -> StepResult:
     return StepResult(step.name, "left out", why)
 
 
-def run_step(step: Step, environment: Mapping[str, str], folder: Path, patience: float = 1.0) -> StepResult:
+class StepHost:
+    """The process that steps are forked from, begun when it is first needed and anew where it has died."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answered = b""
+        self._step: int | None = None
+
+    def __enter__(self) -> StepHost:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def begin(self, environment: Mapping[str, str]) -> None:
+        """Have it there, with this environment where it is begun."""
+        if self._process and self._process.poll() is None:
+            return
+        self.end()
+        self._process = subprocess.Popen(
+            python_module(_CHILD),
+            env=dict(environment) | {"PYTHONPATH": _import_path(environment)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        """Begin the process of a step, whose output goes to a file that is there."""
+        assert self._process
+        assert self._process.stdin
+        asked = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
+        self._step = None
+        # A host that has died is noticed by whoever waits.
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(f"{json.dumps(asked)}\n".encode())
+            self._process.stdin.flush()
+
+    def wait(self, limit_s: float) -> int | None:
+        """How the step's process ended, as `subprocess` tells it; None where it goes on after so long."""
+        assert self._process
+        assert self._process.stdout
+        until_s = time.monotonic() + limit_s
+        while (left_s := until_s - time.monotonic()) > 0:
+            if select.select([self._process.stdout], [], [], left_s)[0]:
+                said = os.read(self._process.stdout.fileno(), _ANSWER_BYTES)
+                if not said:
+                    return self._process.wait()
+                *lines, self._answered = (self._answered + said).split(b"\n")
+                for word, number in (line.split() for line in lines):
+                    if word == ENDED.encode():
+                        return int(number)
+                    self._step = int(number)
+        return None
+
+    def kill(self, *, is_over: bool) -> None:
+        """End what is left of the step's group; with the host, unless the step is known to be over."""
+        if self._step is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._step, signal.SIGKILL)
+        if not is_over:
+            self.end()
+
+    def end(self) -> None:
+        """End it, with its group."""
+        if self._process:
+            _kill_group(self._process)
+            for stream in (self._process.stdin, self._process.stdout):
+                assert stream
+                with suppress(BrokenPipeError):
+                    stream.close()
+        self._process, self._answered = None, b""
+
+
+def run_step(
+    step: Step, environment: Mapping[str, str], host: StepHost, folder: Path, patience: float = 1.0
+) -> StepResult:
     """Make a step.
 
     Args:
         step: Which.
         environment: Of its process.
+        host: Begins its process.
         folder: For its file and its log.
         patience: By how much its limit is multiplied.
     """
     file, log = folder / f"{step.name}.json", folder / f"{step.name}.log"
     limit_s = patience * step.limit_s
     started_s = time.monotonic()
-    late = ""
-    with _ending_leftovers(), log.open("wb") as output:
-        process = subprocess.Popen(
-            python_module(_CHILD, step.name, str(file), f"{limit_s:.0f}"),
-            env=dict(environment) | {"PYTHONPATH": _import_path(environment)},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    log.touch()
+    host.begin(environment)
+    status: int | None = None
+    with _ending_leftovers():
         try:
-            process.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            late = f"not done after {limit_s:g} s"
+            host.fork((step.name, str(file), f"{limit_s:.0f}"), environment, log)
+            status = host.wait(limit_s)
         finally:
-            _kill_group(process)
+            host.kill(is_over=status is not None)
     took_s = time.monotonic() - started_s
-    return _judged(step, _read(file), took_s, process.returncode, late=late, log=log)
+    late = f"not done after {limit_s:g} s" if status is None else ""
+    return _judged(step, _read(file), took_s, status or 0, late=late, log=log)
 
 
 def _judged(
