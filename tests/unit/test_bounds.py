@@ -6,6 +6,7 @@ import json
 import os
 import time
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 
@@ -17,7 +18,7 @@ from tui_datasize.experiments import sweep
 from tui_datasize.experiments.catalogue import DATASETS
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.load import device_settings, load_project, notify_command
-from tui_datasize.experiments.sweep import plan_runs, train_sizes, variant_labels
+from tui_datasize.experiments.sweep import check_runs, listed_runs, plan_runs, train_sizes, variant_labels
 from tui_datasize.jobs import device_file
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
@@ -170,6 +171,51 @@ def test_runs_that_are_only_counted_are_not_built(tmp_path, capsys):
     assert capsys.readouterr().out.count("50000") == 4
     assert [check.verdict for check in checks] == ["ok", "ok"]
     assert peak < 40 * 2**20
+
+
+def test_sizes_and_swept_values_are_counted_one_by_one_and_not_with_each_other(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "experiments.toml"
+    file.write_text(
+        toml(
+            sizes=str(list(range(40, 540))),
+            sweep=f"{{ label_smoothing = {[number / 1000 for number in range(1, 101)]} }}",
+            budget="{ epochs = 2 }",
+        )
+    )
+    project = load_project(file)
+    experiment = project.experiment("x")
+    ids = [run.run_id for run in plan_runs(replace(experiment, size_values=(40, 50, 600)), project)]
+    made = []
+    spec_of = sweep._spec
+    monkeypatch.setattr(sweep, "_spec", lambda *cell: made.append(cell) or spec_of(*cell))
+    others = ["y-n40-d0-s0-00000000", "x-n40-d0-s7-00000000", "of no run"]
+    assert listed_runs(experiment, project, [*ids[:3], *ids[100:102], *ids[200:], *others]) == {
+        *ids[:3],
+        *ids[100:102],
+    }
+    assert main(["--project", str(tmp_path), "experiments"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[:3] == ["x", "0", "50000"]
+    assert [check.verdict for check in doctor._project(ProjectPaths(tmp_path))] == ["ok", "ok"]
+    assert len(made) < 1_000
+
+
+def test_what_fits_no_run_is_told_without_making_all(tmp_path):
+    file = tmp_path / "experiments.toml"
+    for text, told in (
+        (
+            toml(sizes="[400, 64]", budget="{ epochs = 2 }", schedule='{ name = "step", step = 0.3 }'),
+            "64 images make 2",
+        ),
+        (
+            toml(sweep="{ label_smoothing = [0.1, 0.2, 0.1] }"),
+            "two combinations of swept values are the same run",
+        ),
+    ):
+        file.write_text(text)
+        project = load_project(file)
+        for look in (check_runs, plan_runs):
+            with pytest.raises(ConfigError, match=told):
+                look(project.experiment("x"), project)
 
 
 def test_many_sizes_and_many_seeds_are_a_matter_of_seconds(tmp_path, monkeypatch):

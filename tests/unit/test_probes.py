@@ -320,20 +320,23 @@ def test_a_probe_that_nothing_ends_is_given_up_and_keeps_its_gpu(
     assert len(machine.spawner.asked) == 1
 
 
-def test_images_are_decoded_before_a_run_takes_a_gpu_for_them(machine: Machine) -> None:
-    photos = fake_spec(dataset="imagefolder:photos", image_px=64)
+@pytest.mark.parametrize(("dataset", "image_px"), [("imagefolder:photos", 64), ("cifar10", 0)])
+def test_images_are_fetched_and_decoded_before_a_run_takes_a_gpu_for_them(
+    machine: Machine, dataset: str, image_px: int
+) -> None:
+    photos = fake_spec(dataset=dataset, image_px=image_px)
     with _closing(Store(machine.project.queue)) as store, store.transaction():
         document = {"spec": photos.to_dict(), "data_dir": "/data"}
         store.add(new_job("photos", priority=9, document=json.dumps(document)))
     machine.pass_time()
     ((request, decoder),) = machine.spawner.decoders
-    assert request.arguments == ("imagefolder:photos", str(machine.project.root), "64")
+    assert request.arguments == (dataset, str(machine.project.root), str(image_px))
     assert request.environment["DATASIZE_DATA"] == "/data"
     assert request.environment["CUDA_VISIBLE_DEVICES"] == ""
     assert request.slots == ()
     # A job behind it has the GPU meanwhile.
     assert [start.runs[0].run_id for start in machine.spawner.started] == ["r0"]
-    told = "waiting: the images of imagefolder:photos are decoded before a run takes a GPU"
+    told = f"waiting: the images of {dataset} are fetched and decoded before a run takes a GPU"
     assert machine.client.waits_for_slots() == told
     decoder.is_gone = True
     machine.end_run(Outcome.SUCCEEDED)

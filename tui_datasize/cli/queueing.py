@@ -19,7 +19,7 @@ from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.load import Experiment, Project
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.experiments.sweep import part_of, plan_runs, source_runs, variant_labels
+from tui_datasize.experiments.sweep import check_runs, listed_runs, source_runs, variant_labels
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import Acknowledgement, CommandResult
 from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
@@ -59,22 +59,22 @@ def _describe(
         jobs: Those that succeeded.
         lost: Ids of those whose records lack evaluations.
     """
-    problem, specs = "", ()  # type: str, tuple[RunSpec, ...]
-    succeeded = [job.run_id for job in jobs if job.experiment == experiment.name]
+    problem, sizes, done = "", (), set()  # type: str, Collection[int], set[str]
+    succeeded = {job.run_id for job in jobs if job.experiment == experiment.name}
     try:
-        specs = plan_runs(part_of(experiment, succeeded), project)
+        sizes = check_runs(experiment, project)
+        done = listed_runs(experiment, project, succeeded)
     except DatasizeError as error:
         problem = error.what
-    done = {spec.run_id for spec in specs}.intersection(succeeded)
     return {
         "experiment": experiment.name,
         "title": experiment.title,
         "dataset": experiment.dataset,
         "model": ", ".join(dict.fromkeys(str(recipe.model) for recipe in experiment.recipes)),
-        "sizes": sorted({spec.train_size for spec in specs}),
+        "sizes": sorted(sizes),
         "seeds": list(experiment.seeds),
         "subset_seeds": list(experiment.subset_seeds),
-        "runs": experiment.n_runs if specs else 0,
+        "runs": 0 if problem else experiment.n_runs,
         "done": len(done.difference(lost)),
         "incomplete": len(done.intersection(lost)),
         "problem": problem,

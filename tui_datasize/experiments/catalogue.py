@@ -164,9 +164,9 @@ def dataset_info(name: str, data_dir: Path) -> DatasetInfo:
     raise DataError(f"unknown data set {name!r}", fix=f"known are {known}")
 
 
-def is_of_files(name: str) -> bool:
-    """Whether a data set lies as image files, which are decoded once and which may be many."""
-    return name.startswith(IMAGE_FOLDER) or (name in DATASETS and DATASETS[name].is_files)
+def takes_preparing(name: str) -> bool:
+    """Whether a data set is downloaded, or decoded from image files, before it is first used."""
+    return name.startswith(IMAGE_FOLDER) or (name in DATASETS and not DATASETS[name].is_installed)
 
 
 def image_folder(name: str, data_dir: Path) -> Path:

@@ -25,8 +25,8 @@ AS_PUBLISHED = "as published"
 _MODEL = "model.name"
 """The mark of runs that are measured or trained as a study's code did it, not as its text says."""
 
-_CELL = re.compile(r"-d(?P<draw>\d{1,19})-s(?P<seed>\d{1,19})-[0-9a-f]{8}$")
-"""The end of a run id: which draw and seed it has."""
+_CELL = re.compile(r"-n(?P<size>\d{1,19})-d(?P<draw>\d{1,19})-s(?P<seed>\d{1,19})-[0-9a-f]{8}$")
+"""The end of a run id: which train size, draw and seed it has."""
 _AXES = ("experiment", "train_size", "seed", "subset.seed")
 
 
@@ -44,32 +44,55 @@ def plan_runs(experiment: Experiment, project: Project) -> tuple[RunSpec, ...]:
     return _plan(experiment, project, ())
 
 
-def part_of(experiment: Experiment, run_ids: Iterable[str]) -> Experiment:
-    """The experiment with no more seeds and draws than some of its runs have, and one of each at least.
-
-    Whoever asks which of these runs it still lists needs no more of it.
-    """
-    cells = [cell for run_id in run_ids if (cell := _CELL.search(run_id))]
-    draws, seeds = ({int(cell[key]) for cell in cells} for key in ("draw", "seed"))
-    return replace(
-        experiment,
-        seeds=tuple(seed for seed in experiment.seeds if seed in seeds) or experiment.seeds[:1],
-        subset_seeds=tuple(draw for draw in experiment.subset_seeds if draw in draws)
-        or experiment.subset_seeds[:1],
-    )
-
-
-def check_runs(experiment: Experiment, project: Project) -> None:
-    """Raise what `plan_runs` raises, without making all runs of a sweep that none takes weights for.
-
-    Seeds and draws of such a sweep are as good as one another.
+def listed_runs(experiment: Experiment, project: Project, run_ids: Collection[str]) -> set[str]:
+    """Those of some runs that an experiment lists, without making others than have their sizes and seeds.
 
     Raises:
         DataError: As `plan_runs`.
         ConfigError: As `plan_runs`.
     """
-    transfers = any(recipe.transfer for recipe in experiment.recipes)
-    plan_runs(experiment if transfers else part_of(experiment, ()), project)
+    found = [cell for run_id in run_ids if (cell := _CELL.search(run_id))]
+    draws, seeds = ({int(cell[key]) for cell in found} for key in ("draw", "seed"))
+    part = replace(
+        experiment,
+        seeds=tuple(seed for seed in experiment.seeds if seed in seeds),
+        subset_seeds=tuple(draw for draw in experiment.subset_seeds if draw in draws),
+    )
+    if not part.n_runs:
+        return set()
+    if _takes_weights(experiment):
+        made = plan_runs(part, project)
+    else:
+        seeds, draws = set(part.seeds), set(part.subset_seeds)
+        cells = {(int(cell["size"]), int(cell["seed"]), int(cell["draw"])) for cell in found}
+        made = tuple(
+            _spec(part, recipe, size, seed, draw)
+            for recipe, sizes in _sized_recipes(part, _info(part, project))
+            for size, seed, draw in cells
+            if size in sizes and seed in seeds and draw in draws
+        )
+    return {run.run_id for run in made}.intersection(run_ids)
+
+
+def check_runs(experiment: Experiment, project: Project) -> Collection[int]:
+    """Raise what `plan_runs` raises, and return the train sizes; runs are made only where these take weights.
+
+    Raises:
+        DataError: As `plan_runs`.
+        ConfigError: As `plan_runs`.
+    """
+    if _takes_weights(experiment):
+        return {run.train_size for run in plan_runs(experiment, project)}
+    sized = _sized_recipes(experiment, _info(experiment, project))
+    # Runs of two recipes are equal or differ whatever their size, seed and draw.
+    seed, draw = experiment.seeds[0], experiment.subset_seeds[0]
+    firsts = [_spec(experiment, recipe, next(iter(sizes)), seed, draw) for recipe, sizes in sized]
+    _check_distinct(experiment, firsts)
+    return {size for sizes in {id(sizes): sizes for _, sizes in sized}.values() for size in sizes}
+
+
+def _takes_weights(experiment: Experiment) -> bool:
+    return any(recipe.transfer for recipe in experiment.recipes)
 
 
 def source_runs(specs: Sequence[RunSpec], project: Project) -> tuple[RunSpec, ...]:
@@ -101,19 +124,23 @@ def _plan(experiment: Experiment, project: Project, above: tuple[str, ...]) -> t
     if experiment.name in above:
         circle = " from ".join([*above, experiment.name])
         raise ConfigError(f"a circle of transfers: {circle}", where=f"{experiment.where}.transfer")
-    try:
-        info = dataset_info(experiment.dataset, project.data_dir)
-    except DataError as error:
-        where = f"{experiment.where}.dataset"
-        if error.where:
-            where = f"{where}: {error.where}"
-        raise DataError(error.what, where=where, fix=error.fix) from None
+    info = _info(experiment, project)
     origins = {recipe.transfer.origin for recipe in experiment.recipes if recipe.transfer}
     sources = {
         name: _plan(_candidates(project.experiments[name], experiment), project, (*above, experiment.name))
         for name in origins & project.experiments.keys()
     }
     return expand(experiment, info, sources)
+
+
+def _info(experiment: Experiment, project: Project) -> DatasetInfo:
+    try:
+        return dataset_info(experiment.dataset, project.data_dir)
+    except DataError as error:
+        where = f"{experiment.where}.dataset"
+        if error.where:
+            where = f"{where}: {error.where}"
+        raise DataError(error.what, where=where, fix=error.fix) from None
 
 
 def _candidates(source: Experiment, experiment: Experiment) -> Experiment:
@@ -144,12 +171,12 @@ def expand(
         ConfigError: Two cells of the sweep are one run, a source is missing or not the only one, or a
             key does not suit the kind of data set.
     """
-    _check_kind(experiment, info)
+    sized = _sized_recipes(experiment, info)
     lookup = Sources(sources, where=f"{experiment.where}.transfer.from")
     cells = [
         lookup.resolve(_spec(experiment, recipe, size, seed, subset_seed), recipe.transfer)
-        for recipe in experiment.recipes
-        for size in _checked_sizes(experiment, recipe, info)
+        for recipe, sizes in sized
+        for size in sizes
         for seed in experiment.seeds
         for subset_seed in experiment.subset_seeds
     ]
@@ -157,13 +184,23 @@ def expand(
     return tuple(sorted(cells, key=order_key(cells, experiment.order)))
 
 
-def _checked_sizes(experiment: Experiment, recipe: Recipe, info: DatasetInfo) -> tuple[int, ...]:
-    """The train sizes of a recipe, at each of which its schedule and evaluations fit into the updates."""
-    sizes = train_sizes(experiment, restrict(info, recipe.classes), recipe.imbalance)
-    for size in sizes:
-        spec = _spec(experiment, recipe, size, experiment.seeds[0], experiment.subset_seeds[0])
-        check_lengths(spec, recipe, experiment.where)
-    return sizes
+def _sized_recipes(experiment: Experiment, info: DatasetInfo) -> list[tuple[Recipe, Collection[int]]]:
+    """Each recipe with its train sizes, which are those that it is defined for, and at which it fits."""
+    _check_kind(experiment, info)
+    known: dict[Hashable, dict[int, None]] = {}
+    sized: list[tuple[Recipe, Collection[int]]] = []
+    for recipe in experiment.recipes:
+        kind = (recipe.classes, recipe.imbalance)
+        if kind not in known:
+            sizes = train_sizes(experiment, restrict(info, recipe.classes), recipe.imbalance)
+            known[kind] = dict.fromkeys(sizes)
+        # The smallest makes the fewest updates.
+        smallest = _spec(
+            experiment, recipe, min(known[kind]), experiment.seeds[0], experiment.subset_seeds[0]
+        )
+        check_lengths(smallest, recipe, experiment.where)
+        sized.append((recipe, known[kind]))
+    return sized
 
 
 def _check_kind(experiment: Experiment, info: DatasetInfo) -> None:

@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tui_datasize.experiments.catalogue import is_of_files
+from tui_datasize.experiments.catalogue import takes_preparing
 from tui_datasize.experiments.load import DATA_VARIABLE
 from tui_datasize.experiments.packing import pack_key
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.files import fault_of, parse_object
 from tui_datasize.jobs import memory
 from tui_datasize.jobs.database import concerns_all
-from tui_datasize.jobs.decoding import Decoding, ImageFiles
 from tui_datasize.jobs.faults import RUNS, FaultKind, faults_of_disk
 from tui_datasize.jobs.gpus import CPU, VISIBLE_VARIABLE, Gpu
 from tui_datasize.jobs.ledger import DeviceLedger
 from tui_datasize.jobs.pause import StartPause
 from tui_datasize.jobs.policy import Placement, WaitingJob, place
+from tui_datasize.jobs.preparing import Images, Preparing
 from tui_datasize.jobs.probes import CardProbes
 from tui_datasize.jobs.records import QueuedJob
 from tui_datasize.jobs.slots import Slot, earlier_directories, take_slots, unusable
@@ -84,9 +84,9 @@ class Dispatcher:
         self._earlier = earlier_directories()
         self._turns = Turns(slots, project.root.absolute())
         self._pause = pause
-        self._decoding = Decoding(spawner, project)
+        self._preparing = Preparing(spawner, project)
         self._key_of_shape = cache(self._read_key)
-        self._files_of_shape = cache(self._read_files)
+        self._images_of_shape = cache(self._read_images)
 
     @property
     def waits_for_others(self) -> bool:
@@ -103,7 +103,7 @@ class Dispatcher:
         Raises:
             StorageError: Nothing could be written; nothing has been started.
         """
-        self._ledger.tell_decoding(self._decoding.under_way())
+        self._ledger.tell_preparing(self._preparing.under_way())
         has_waiting = self._store.has_waiting()
         if not has_waiting and not len(self._supervisor):
             self._pause.end()
@@ -249,7 +249,7 @@ class Dispatcher:
         return starts[:1] if self._pause.is_probing else starts
 
     def _with_images(self, jobs: Sequence[QueuedJob], most: int) -> list[QueuedJob]:
-        """Those whose images are decoded; jobs behind them in the queue take the place of others."""
+        """Those whose images are there; jobs behind them in the queue take the place of others."""
         try:
             ready = [job for job in jobs if self._has_images(job)]
             if len(ready) < len(jobs) == most:
@@ -257,20 +257,20 @@ class Dispatcher:
         except OSError as error:
             self._pause.begin(FaultKind.PROCESSES, cannot_start(error))
             ready = []
-        self._ledger.tell_decoding(self._decoding.under_way())
+        self._ledger.tell_preparing(self._preparing.under_way())
         return ready
 
     def _has_images(self, job: QueuedJob) -> bool:
-        files = self._files_of_shape(job.shape)
-        return files is None or self._decoding.is_over(ImageFiles(*files, job.data_dir))
+        images = self._images_of_shape(job.shape)
+        return images is None or self._preparing.is_over(Images(*images, job.data_dir))
 
-    def _read_files(self, shape: int) -> tuple[str, int] | None:
-        """Name and size of the image files that jobs of this shape want; None where they want none."""
+    def _read_images(self, shape: int) -> tuple[str, int] | None:
+        """Data set and size of images that jobs of this shape want; None where these are there at once."""
         try:
             spec = RunSpec.from_dict(parse_object(self._store.shape(shape)))
         except (KeyError, TypeError, ValueError):
             return None
-        return (spec.dataset, spec.image_px) if is_of_files(spec.dataset) else None
+        return (spec.dataset, spec.image_px) if takes_preparing(spec.dataset) else None
 
     def _candidate(self, job: QueuedJob, gpu_bytes: int, *, can_share: bool) -> WaitingJob:
         """A job as placement sees it; without a GPU nothing is asked about its memory."""

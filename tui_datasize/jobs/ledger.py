@@ -74,7 +74,7 @@ class DeviceLedger:
         self._others: Mapping[str, int] = {}
         self._slots_published: int | None = None
         self._taken_published: Mapping[str, str] | None = None
-        self._decoding: Sequence[str] = ()
+        self._preparing: Sequence[str] = ()
 
     def set_limits(self, limits: DeviceLimits) -> None:
         """Take other limits for what is started from now on; what runs beyond them goes on."""
@@ -166,10 +166,10 @@ class DeviceLedger:
         """Jobs on a GPU at once, those of others included."""
         return self._limits.max_jobs_per_gpu or self._limits.slots_per_gpu
 
-    def tell_decoding(self, datasets: Sequence[str]) -> None:
+    def tell_preparing(self, datasets: Sequence[str]) -> None:
         """Let clients know for which data sets no GPU is taken yet."""
-        if datasets != self._decoding:
-            self._decoding = datasets
+        if datasets != self._preparing:
+            self._preparing = datasets
             self._publish_taken()
 
     def _publish_taken(self) -> None:
@@ -180,8 +180,8 @@ class DeviceLedger:
             for gpu in self._report.gpus
             if not gpu.fault and gpu.uuid not in ours and self._others[gpu.uuid] >= self._most_jobs()
         }
-        decoding = "the images of {} are decoded before a run takes a GPU"
-        taken |= {name: decoding.format(name) for name in self._decoding}
+        preparing = "the images of {} are fetched and decoded before a run takes a GPU"
+        taken |= {name: preparing.format(name) for name in self._preparing}
         if taken != self._taken_published:
             with self._store.transaction():
                 self._store.cards.note_taken(taken)

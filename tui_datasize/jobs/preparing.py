@@ -1,4 +1,4 @@
-"""Image files are decoded before a run takes a GPU for them: that may be hours of work for cores alone.
+"""Data sets are downloaded and decoded before a run takes a GPU for them: that may be hours without one.
 
 What comes of it decides nothing: a run without its images tries it again, and tells why that fails.
 """
@@ -22,8 +22,8 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class ImageFiles:
-    """A data set of image files, in the size that runs want them."""
+class Images:
+    """A data set in the size that runs want its images."""
 
     dataset: str
     image_px: int
@@ -31,8 +31,8 @@ class ImageFiles:
     """Where it lies; empty for what the project's file says."""
 
 
-class Decoding:
-    """Has image files decoded where that has not been done, one data set after the other.
+class Preparing:
+    """Has data sets downloaded and decoded where that has not been done, one after the other.
 
     A process that does it is nobody's worker and holds no slot. It goes on where its scheduler ends; whoever
     wants the same images meanwhile waits for it.
@@ -45,10 +45,10 @@ class Decoding:
     def __init__(self, spawner: Spawner, project: ProjectPaths) -> None:
         self._spawner = spawner
         self._project = project
-        self._begun: dict[ImageFiles, Worker] = {}
+        self._begun: dict[Images, Worker] = {}
 
-    def is_over(self, wanted: ImageFiles) -> bool:
-        """Whether a run may take a GPU for these images; begins to decode them where nobody has.
+    def is_over(self, wanted: Images) -> bool:
+        """Whether a run may take a GPU for these images; begins to prepare them where nobody has.
 
         Raises:
             OSError: No process can be started now.
@@ -61,12 +61,12 @@ class Decoding:
         return not worker.is_alive()
 
     def under_way(self) -> Sequence[str]:
-        """The data sets whose images are being decoded."""
+        """The data sets that are being prepared."""
         return [wanted.dataset for wanted, worker in self._begun.items() if worker.is_alive()]
 
-    def _request(self, wanted: ImageFiles) -> SideRequest:
+    def _request(self, wanted: Images) -> SideRequest:
         root = self._project.root.absolute()
-        _LOG.info("%s: its images are decoded, if they are not yet", wanted.dataset)
+        _LOG.info("%s: its images are fetched and decoded, if they are not there yet", wanted.dataset)
         data = {DATA_VARIABLE: wanted.data_dir} if wanted.data_dir else {}
         # The tag of a preloader, so that nobody takes it for a worker that was left over.
         own = {VISIBLE_VARIABLE: "", TAG_VARIABLE: "0" * TAG_LENGTH}
