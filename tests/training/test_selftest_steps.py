@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
 
 from tests.training.graph_recorder import RecordedGraphs
 from tests.training.strict_gpu import StrictGpu
+from tui_datasize.errors import DeviceUnavailable
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.packs import training
-from tui_datasize.training.selftest import bits, memory, packs, recording, speed, subject
+from tui_datasize.training.selftest import bits, memory, packs, probe, recording, speed, subject
 from tui_datasize.training.selftest.findings import Findings
 from tui_datasize.training.selftest.subject import Subject
 
@@ -66,7 +68,7 @@ def _with_default(trainer, capture):
 
 
 def test_bits_that_differ_are_told(monkeypatch, tmp_path):
-    def killed(folder):
+    def killed(_, folder):
         for name, spec in bits.kinds(is_card=False).items():
             trainer = subject.make(Subject.chosen().trainer(spec, bits.images(is_card=False)), 3)
             measured = trainer.read()
@@ -110,6 +112,24 @@ def test_the_study_is_timed_in_each_way():
     found = speed.study_s(Subject.chosen(), ModelSpec("mlp", {"hidden": 4}), updates=1, images=48)
     assert list(found) == ["one after the other", "side by side", "fused"]
     assert min(found.values()) > 0
+
+
+MISMATCH = "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.95\n"
+
+
+def test_a_driver_that_was_updated_under_the_system_is_told_by_whoever_knows(monkeypatch, tmp_path):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\nprintf '{MISMATCH}'\nexit 18\n")
+    tool.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(DeviceUnavailable) as caught:
+        probe.run(Subject.chosen(), Findings(tmp_path / "step.json"))
+    told = (
+        "nvidia-smi: Failed to initialize NVML: Driver/library version mismatch, NVML library version: 580.95"
+    )
+    assert told in caught.value.line
+    assert json.loads((tmp_path / "step.json").read_text())["figures"]["nvidia_smi_refuses"] in told
 
 
 def test_fused_lanes_that_do_not_agree_are_told(monkeypatch, tmp_path):

@@ -1,10 +1,13 @@
 """What is known of data sets without opening an image, and of halves of their classes."""
 
+import errno
 import os
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
+from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.catalogue import DATASETS, dataset_info
 from tui_datasize.experiments.class_split import chosen_classes, restrict
@@ -63,6 +66,44 @@ def test_both_halves_are_drawn_by_the_seed():
     halves = {chosen_classes(200, ClassSplit("source", seed)) for seed in range(4)}
     assert len(halves) == 4
     assert all(np.all(np.diff(half) > 0) for half in halves)
+
+
+@pytest.mark.parametrize(
+    ("call", "locked"),
+    [("stat", "train"), ("scandir", "train"), ("scandir", "train/a"), ("scandir", "test/a")],
+)
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_a_folder_that_cannot_be_read_is_told_by_name(tmp_path, monkeypatch, capsys, call, locked, number):
+    folder, real = tmp_path / "photos" / locked, getattr(os, call)
+    for split in ("train", "test"):
+        (tmp_path / "photos" / split / "a").mkdir(parents=True)
+        (tmp_path / "photos" / split / "a" / "1.png").touch()
+    (tmp_path / "experiments.toml").write_text(
+        f'[experiments.x]\ndataset = "imagefolder:{tmp_path}/photos"\nmodel = "mlp"\nsizes = [1]\n'
+        "seeds = [0]\nbudget = { updates = 1 }\n"
+    )
+
+    def refusing(path, *arguments, **options):
+        if path == folder:
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, call, refusing)
+    with pytest.raises(DataError) as caught:
+        dataset_info(f"imagefolder:{tmp_path}/photos", tmp_path)
+    assert f"{folder}: cannot be read: {os.strerror(number)}" in caught.value.line
+    assert main(["queue", "x", "--project", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{folder}: cannot be read" in line
+
+
+def test_what_the_machine_lacks_is_no_fault_of_a_folder(tmp_path, monkeypatch):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+    error = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    monkeypatch.setattr(os, "scandir", Mock(side_effect=error))
+    with pytest.raises(OSError, match="Too many open files"):
+        dataset_info(f"imagefolder:{tmp_path}", tmp_path)
 
 
 def test_what_is_no_image_file_of_a_class_is_refused_by_name(tmp_path):

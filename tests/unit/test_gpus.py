@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
+import pynvml
 import pytest
 
 from tests.unit.fake_nvml import FakeGpu, FakeNvml
@@ -59,6 +61,14 @@ def mismatched() -> DeviceMonitor:
     return DeviceMonitor(nvml, {})
 
 
+def really_mismatched() -> DeviceMonitor:
+    """As the installed binding raises it."""
+    nvml = FakeNvml(FakeGpu("GPU-a", 24 * GIB))
+    nvml.NVMLError = pynvml.NVMLError  # type: ignore[misc]
+    nvml.nvmlInit = Mock(side_effect=pynvml.NVMLError(pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH))  # type: ignore[method-assign]
+    return DeviceMonitor(nvml, {})
+
+
 def hiding(visible: str) -> DeviceMonitor:
     return DeviceMonitor(FakeNvml(FakeGpu("GPU-a", 24 * GIB)), {"CUDA_VISIBLE_DEVICES": visible})
 
@@ -72,6 +82,7 @@ def hiding(visible: str) -> DeviceMonitor:
             "runs of this project have used GPU-a (`datasize-tui doctor --forget",
         ),
         (mismatched(), "version mismatch (the driver was updated: restart the machine): no jobs are started"),
+        (really_mismatched(), "version mismatch (the driver was updated: restart the machine): no jobs"),
         (hiding("MIG-x"), "CUDA_VISIBLE_DEVICES=MIG-x names none of 1 on this machine"),
         (hiding(""), "no GPU is visible"),
         (DeviceMonitor(FakeNvml(), {}), "the driver lists no GPU: no jobs are started"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +20,11 @@ ARRAYS = "arrays"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 
 
+_OF_THE_PLACE = (
+    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP),
+    *(errno.ENAMETOOLONG, errno.EIO, errno.ESTALE),
+)
+"""Errors of a folder itself; what the machine lacks, such as memory, is another matter."""
 _TORCHVISION = "the first run downloads it through torchvision"
 
 
@@ -189,19 +196,24 @@ def split_folders(folder: Path) -> tuple[Path, Path]:
         DataError: One of them is missing; `where` names the path.
     """
     layout = "an image folder holds train/CLASS/ and test/CLASS/ or val/CLASS/"
-    if not folder.is_dir():
-        raise DataError("no such image folder", where=str(folder), fix="create it or correct the path")
-    train = folder / "train"
-    test = next((folder / name for name in ("test", "val") if (folder / name).is_dir()), folder / "test")
-    for split in (train, test):
-        if not split.is_dir():
-            raise DataError("no such folder", where=str(split), fix=layout)
+    with _reading(folder):
+        if not folder.is_dir():
+            raise DataError("no such image folder", where=str(folder), fix="create it or correct the path")
+        train = folder / "train"
+        test = next((folder / name for name in ("test", "val") if (folder / name).is_dir()), folder / "test")
+        for split in (train, test):
+            if not split.is_dir():
+                raise DataError("no such folder", where=str(split), fix=layout)
     return train, test
 
 
 def class_folders(split: Path) -> tuple[Path, ...]:
-    """The class folders of a split, in name order: their positions are the labels."""
-    with os.scandir(split) as entries:
+    """The class folders of a split, in name order: their positions are the labels.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    with _reading(split), os.scandir(split) as entries:
         return tuple(sorted(Path(e.path) for e in entries if e.is_dir() and not e.name.startswith(".")))
 
 
@@ -249,15 +261,34 @@ def image_files(folder: Path) -> tuple[os.DirEntry[str], ...]:
     """The image files of a class folder, in name order, told by their suffix.
 
     Raises:
-        DataError: Something else has such a name.
+        DataError: Something else has such a name, or the folder cannot be read.
     """
-    with os.scandir(folder) as entries:
+    with _reading(folder), os.scandir(folder) as entries:
         return tuple(sorted((e for e in entries if _is_image(e)), key=lambda entry: entry.name))
 
 
 def _count_images(folder: Path) -> int:
-    with os.scandir(folder) as entries:
+    with _reading(folder), os.scandir(folder) as entries:
         return sum(_is_image(entry) for entry in entries)
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Tell in one line which part of a data set cannot be read.
+
+    Raises:
+        DataError: Some part of the folder cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _OF_THE_PLACE:
+            raise
+        raise DataError(
+            f"cannot be read: {error.strerror}",
+            where=os.fsdecode(error.filename or folder),
+            fix="let this user read it, or correct the path",
+        ) from None
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:

@@ -13,6 +13,7 @@ _Value = TypeVar("_Value")
 _NOT_SUPPORTED = 3
 _NOT_FOUND = 6
 _LIBRARY_NOT_FOUND = 12
+_VERSION_MISMATCH = 18
 """Of `nvmlReturn_t`."""
 _MIG_ENABLED = 1
 _MEMORY = Path("/proc/meminfo")
@@ -215,8 +216,9 @@ def _try(nvml: Any, function: Callable[..., _Value], default: _Value, *arguments
 
 def _failure(error: Exception) -> NvmlFailure:
     # The driver was replaced under a system that runs: the most frequent cause, and the remedy.
-    remedy = " (the driver was updated: restart the machine)" if "mismatch" in str(error).lower() else ""
-    return NvmlFailure(f"NVML: {error}{remedy}", _code(error))
+    code = _code(error)
+    remedy = " (the driver was updated: restart the machine)" if code == _VERSION_MISMATCH else ""
+    return NvmlFailure(f"NVML: {str(error).rstrip('.')}{remedy}", code)
 
 
 def _code(error: Exception) -> int | None:

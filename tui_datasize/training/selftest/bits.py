@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from tui_datasize.errors import EXIT_OK
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.programs import python_module
 from tui_datasize.training import checkpoint
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Readings
 from tui_datasize.training.packs.side_by_side import SideBySide
+from tui_datasize.training.selftest.child import in_fork
 from tui_datasize.training.selftest.findings import Findings
 from tui_datasize.training.selftest.subject import (
     Outcome,
@@ -37,7 +37,7 @@ def run(subject: Subject, findings: Findings) -> None:
     """Compares weights, losses, gradient norms and every column of evaluations."""
     updates, data, specs = _work(subject)
     with tempfile.TemporaryDirectory() as folder:
-        _train_and_be_killed(Path(folder))
+        _train_and_be_killed(subject, Path(folder))
         for name, spec in specs.items():
             expected = _alone(subject, spec, data, updates)
             compare(findings, f"{name}: again", _alone(subject, spec, data, updates), expected)
@@ -89,17 +89,15 @@ def _file(folder: Path, name: str) -> Path:
     return folder / f"{name}.pt"
 
 
-def _train_and_be_killed(folder: Path) -> None:
-    """Have a process of its own train each kind of run for a part, and kill it."""
-    command = python_module(__name__, str(folder))
-    done = subprocess.run(command, check=False)
-    if done.returncode != -signal.SIGKILL:
-        raise RuntimeError(f"the process that was to be killed ended with {done.returncode}")
+def _train_and_be_killed(subject: Subject, folder: Path) -> None:
+    """Have a process of its own train each kind of run for a part, and die; this one has opened no device."""
+    status = in_fork(partial(_train_and_die, subject, folder))
+    if status != -signal.SIGKILL:
+        raise RuntimeError(f"the process that was to be killed ended with {status}")
 
 
-def main(argv: Sequence[str]) -> None:
-    """In a process of its own: train each kind of run, save it, go on, and die."""
-    subject = Subject.chosen()
+def _train_and_die(subject: Subject, folder: Path) -> int:
+    """Train each kind of run, save it, and go on until the end."""
     updates, data, specs = _work(subject)
     for name, spec in specs.items():
         trainer = make(subject.trainer(spec, data), updates // 2)
@@ -109,10 +107,7 @@ def main(argv: Sequence[str]) -> None:
             "losses": list(measured.losses),
             "gradient_norms": list(measured.gradient_norms),
         }
-        checkpoint.save(_file(Path(argv[0]), name), _IDENTITY, state)
+        checkpoint.save(_file(folder, name), _IDENTITY, state)
         make(trainer, 1)
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    return EXIT_OK

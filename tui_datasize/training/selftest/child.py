@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -36,18 +37,23 @@ def serve(make: Callable[[Sequence[str]], int]) -> None:
     """Fork a process for each step that the input asks for, until it ends."""
     for line in sys.stdin:
         asked = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            status = EXIT_RUN_FAILED
-            try:
-                _become(asked)
-                status = make(asked["arguments"])
-                sys.stdout.flush()
-            finally:
-                # Nothing of what the parent has still to do is done twice.
-                os._exit(status)
-        _, ended = os.waitpid(child, 0)
-        _answer(ENDED, os.waitstatus_to_exitcode(ended))
+        _answer(ENDED, in_fork(partial(_make_as_asked, make, asked)))
+
+
+def in_fork(work: Callable[[], int]) -> int:
+    """Work in a process that is forked off; how it ended, as `subprocess` tells it."""
+    child = os.fork()
+    if child == 0:
+        status = EXIT_RUN_FAILED
+        try:
+            status = work()
+            sys.stdout.flush()
+        except BaseException as error:
+            traceback.print_exception(error)
+        finally:
+            # Nothing of what the parent has still to do is done twice.
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def make_step(arguments: Sequence[str]) -> int:
@@ -70,8 +76,8 @@ def make_step(arguments: Sequence[str]) -> int:
     return EXIT_OK
 
 
-def _become(asked: Mapping[str, Any]) -> None:
-    """Have a group, an environment and a log of its own."""
+def _make_as_asked(make: Callable[[Sequence[str]], int], asked: Mapping[str, Any]) -> int:
+    """Make a step with a group, an environment and a log of its own."""
     os.setsid()
     _answer(BEGUN, os.getpid())
     os.environ.clear()
@@ -80,6 +86,7 @@ def _become(asked: Mapping[str, Any]) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
+    return make(asked["arguments"])
 
 
 def _answer(word: str, number: int) -> None:

@@ -7,18 +7,16 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tui_datasize.errors import EXIT_RUN_FAILED
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.programs import python_module
 from tui_datasize.training.accelerator import probe
 from tui_datasize.training.selftest import subject as subjects
 from tui_datasize.training.selftest.catalogue import DEVICE_VARIABLE, STEPS
+from tui_datasize.training.selftest.child import in_fork
 from tui_datasize.training.selftest.findings import Findings
 from tui_datasize.training.selftest.subject import Subject
 
@@ -86,20 +84,14 @@ def _check_worker(findings: Findings) -> None:
 def _said(device: str, work: Callable[[Sequence[str]], int], *arguments: str) -> str:
     """Have a process that is forked off, as those of the queue are, work for a device; what it printed."""
     with tempfile.TemporaryFile() as output:
-        child = os.fork()
-        if child == 0:
-            status = EXIT_RUN_FAILED
-            try:
-                for stream in (1, 2):
-                    os.dup2(output.fileno(), stream)
-                os.environ[DEVICE_VARIABLE] = device
-                status = work(arguments)
-                sys.stdout.flush()
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        os.waitpid(child, 0)
+
+        def work_for_it() -> int:
+            for stream in (1, 2):
+                os.dup2(output.fileno(), stream)
+            os.environ[DEVICE_VARIABLE] = device
+            return work(arguments)
+
+        in_fork(work_for_it)
         output.seek(0)
         return output.read().decode(errors="replace")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_datasize import __version__
+from tui_datasize.errors import DeviceUnavailable
 from tui_datasize.training.accelerator.probe import probe
 from tui_datasize.training.selftest.findings import Findings
 from tui_datasize.training.selftest.subject import Subject
@@ -19,6 +20,7 @@ _ASKED = (
     "utilization.gpu", "temperature.gpu", "power.limit", "ecc.errors.uncorrected.volatile.total",
 )  # fmt: skip
 _PATIENCE_S = 15
+_LONGEST = 200
 
 
 def run(subject: Subject, findings: Findings) -> None:
@@ -30,12 +32,19 @@ def run(subject: Subject, findings: Findings) -> None:
     findings.figure("host", _host())
     cards = _nvidia_smi(_ASKED)
     findings.figure("nvidia_smi", cards)
+    refusal = "" if cards else _refusal()
+    findings.figure("nvidia_smi_refuses", refusal)
     findings.figure("processes", _processes())
     if subject.is_card and len(cards) == 1:
         # So that the record of a card that cannot be used tells which one it is.
         for name, asked in (("device_name", "name"), ("device_uuid", "uuid"), ("driver", "driver_version")):
             findings.figure(name, cards[0][asked])
-    found = probe(subject.accelerator)
+    try:
+        found = probe(subject.accelerator)
+    except DeviceUnavailable as error:
+        # It may know better why: torch tells a driver that was updated under a system from none at all.
+        told = f"{error.what}; nvidia-smi: {refusal}" if refusal else error.what
+        raise DeviceUnavailable(told, where=error.where, fix=error.fix) from error
     findings.figure("facts", found)
     for name in ("device_name", "device_uuid"):
         findings.figure(name, found[name])
@@ -71,6 +80,18 @@ def _nvidia_smi(asked: tuple[str, ...]) -> list[dict[str, str]]:
     values = [[value.strip() for value in line.split(",")] for line in lines]
     # Older ones answer in words where they do not know a field.
     return [dict(zip(asked, row, strict=True)) for row in values if len(row) == len(asked)]
+
+
+def _refusal() -> str:
+    """Why `nvidia-smi` tells of no card, in one line; empty where it is not there, or does not refuse."""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=_PATIENCE_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return ", ".join(said)[:_LONGEST] if done.returncode else ""
 
 
 def _processes() -> list[str]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tui_datasize.errors import EXIT_OK
 from tui_datasize.experiments.spec import ModelSpec, OptimizerSpec, RunSpec
 from tui_datasize.programs import python_module
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.packs.implementations import IMPLEMENTATIONS
 from tui_datasize.training.provenance import Implementation
 from tui_datasize.training.selftest import subject as subjects
+from tui_datasize.training.selftest.child import in_fork
 from tui_datasize.training.selftest.findings import Findings
 from tui_datasize.training.selftest.subject import Subject
 
@@ -114,20 +115,17 @@ def _process_start_s() -> dict[str, float]:
 def main() -> None:
     """Fork, have the child make one update, wait for it, and print how many seconds that took."""
     started_s = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        _make_first_update()
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
+    status = in_fork(_make_first_update)
     print(time.monotonic() - started_s)
-    sys.exit(os.waitstatus_to_exitcode(status))
+    sys.exit(status)
 
 
-def _make_first_update() -> None:
+def _make_first_update() -> int:
     subject = Subject.chosen()
     data = subjects.dataset(72, (1, 28, 28))
     spec = subjects.spec(_small(is_card=subject.is_card), train_size=72, batch_size=72)
     subjects.make(subject.trainer(spec, data), 1).read()
+    return EXIT_OK
 
 
 if __name__ == "__main__":
