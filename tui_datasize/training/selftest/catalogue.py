@@ -46,6 +46,8 @@ _PYTEST = ("pytest", "pytest_asyncio", "xdist", "hypothesis")
 
 DEVICE_VARIABLE = "CUDA_VISIBLE_DEVICES"
 """Names the device of a step's process."""
+BEGUN, ENDED = "begun", "ended"
+"""What the process that steps are forked from says of one, before a number."""
 FIRST = "probe"
 """The step that tells which device it is; no other is made without it."""
 

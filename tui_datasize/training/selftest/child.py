@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DatasizeError
-from tui_datasize.training.selftest.catalogue import STEPS
+from tui_datasize.training.selftest.catalogue import BEGUN, ENDED, STEPS
 from tui_datasize.training.selftest.findings import Findings, NotHere
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Make: TypeAlias = "Callable[[Subject, Findings], None]"
 
-BEGUN, ENDED = "begun", "ended"
 _LONGEST = 300
 _GRACE_S = 15
 """Beyond the limit of its step, for a process whose parent is gone."""

@@ -19,8 +19,7 @@ from typing import Any, Literal, TypeAlias
 import tui_datasize
 from tui_datasize.files import read_end, read_object
 from tui_datasize.programs import python_module
-from tui_datasize.training.selftest.catalogue import Step
-from tui_datasize.training.selftest.child import ENDED
+from tui_datasize.training.selftest.catalogue import ENDED, Step
 
 Verdict: TypeAlias = Literal["ok", "fail", "left out"]
 
