@@ -114,15 +114,32 @@ class Metric:
         return f"{self.scale * value:z.{usual if digits is None else digits}f}"
 
 
-def _shared_metrics(split: str, title: str) -> tuple[Metric, ...]:
-    return (
-        Metric(f"{split}_accuracy", f"{title} accuracy", True, True),
-        Metric(f"{split}_loss", f"{title} loss", False, False),
-        Metric(f"{split}_f1_macro", f"{title} macro F1", True, True),
-        Metric(f"{split}_top5", f"{title} top-5 accuracy", True, True),
-        Metric(f"{split}_ece", f"{title} calibration error", True, False),
-        Metric(f"{split}_margin_correct", f"{title} margin, correct", True, True),
-        Metric(f"{split}_margin_wrong", f"{title} margin, wrong", True, False),
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What each evaluation measures of a split: a column of `metrics.jsonl`, and `SPLIT_name` of runs."""
+
+    name: str
+    title: str
+    is_share: bool = True
+    """Whether it lies in [0, 1]."""
+    higher_is_better: bool = True
+
+
+SCORES: tuple[Score, ...] = (
+    Score("accuracy", "accuracy"),
+    Score("loss", "loss", is_share=False, higher_is_better=False),
+    Score("f1_macro", "macro F1"),
+    Score("top5", "top-5 accuracy"),
+    Score("ece", "calibration error", higher_is_better=False),
+    Score("margin_correct", "margin where correct"),
+    Score("margin_wrong", "margin where wrong", higher_is_better=False),
+)
+
+
+def _of_split(split: str) -> tuple[Metric, ...]:
+    return tuple(
+        Metric(f"{split}_{one.name}", f"{split.title()} {one.title}", one.is_share, one.higher_is_better)
+        for one in SCORES
     )
 
 
@@ -130,10 +147,10 @@ METRICS_OFFERED: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
         for metric in (
-            *_shared_metrics("test", "Test"),
+            *_of_split("test"),
             Metric("best_test_accuracy", "Best test accuracy", True, True),
             Metric("best_test_loss", "Test loss at best accuracy", False, False),
-            *_shared_metrics("train", "Train"),
+            *_of_split("train"),
             Metric("wall_s", "Training time, s", False, False),
         )
     }

@@ -154,7 +154,7 @@ def test_the_exponent_of_the_spread():
     law = spread_law(sizes, groups)
     assert isinstance(law, SpreadLaw)
     assert law.low < -0.3 < law.high
-    assert law.sd_at([100])[0] == pytest.approx(0.5 * 100**-0.3, rel=0.05)
+    assert law.sd_at_one * 100**law.exponent == pytest.approx(0.5 * 100**-0.3, rel=0.05)
     half = np.full(8, 399 / 2)
     y = np.log([group.var(ddof=1) for group in groups]) - psi(half) + np.log(half)
     model = sm.WLS(y, sm.add_constant(np.log(sizes)), 1 / polygamma(1, half)).fit(cov_type="fixed scale")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Sentence, Table, does_not_apply
-from tui_datasize.answers.axes import SIZE_AND_RUNS
+from tui_datasize.answers.columns import SIZE_AND_RUNS, of_kind
 from tui_datasize.answers.record import Record, bounded, named, numbers, per_variant
 from tui_datasize.metric import Metric
 from tui_datasize.stats.agreement import PAIRS_OF_RUNS, overlap_and_agreement, pairs_of_runs
@@ -18,14 +18,11 @@ from tui_datasize.text import plural
 _COLUMNS = (
     *SIZE_AND_RUNS,
     Column("n_draws", "draws"),
-    Column("agreement", "equal answers", "share"),
-    Column("overlap_min", "shared from", "share"),
-    Column("overlap_max", "to", "share"),
+    *of_kind("share", agreement="equal answers", overlap_min="shared from", overlap_max="to"),
     Column("r_agreement", "r with equal answers", "number"),
     Column("p_agreement", "p", "p"),
     Column("r_difference", "r with difference", "number"),
-    Column("p_difference", "p", "p"),
-    Column("p_least", "least p possible", "p"),
+    *of_kind("p", p_difference="p", p_least="least p possible"),
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from tui_datasize.answers.answer import Answer, Column, Sentence, Table, Tone, does_not_apply
 from tui_datasize.answers.checks.finding import Finding, findings_table
+from tui_datasize.answers.columns import of_kind
 from tui_datasize.answers.record import Record
 from tui_datasize.stats.curve import COUNTED_STATES
 from tui_datasize.text import listed, plural
@@ -23,10 +24,7 @@ def ask(record: Record) -> Answer:
     problems = _problems(findings)
     table = findings_table(findings)
     columns = [
-        Column("severity", "severity", "text"),
-        Column("check", "check", "text"),
-        Column("what", "what", "text"),
-        Column("to_do", "what to do", "text"),
+        *of_kind("text", severity="severity", check="check", what="what", to_do="what to do"),
         Column("runs", "runs"),
     ]
     n_variants = record.all_runs["variant"].n_unique()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
-from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
+from tui_datasize.answers.columns import SIZE_AND_RUNS, SIZE_AXIS, metric_axis, of_kind
 from tui_datasize.answers.record import NO_RUN, ONE_EVALUATION, ONE_VALUE, Record, named, numbers, per_variant
 from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.training_views import best_against_last
@@ -27,8 +27,7 @@ def ask(record: Record) -> Answer:
     columns = [
         *SIZE_AND_RUNS,
         Column("n_evaluations", "evaluations", "number"),
-        Column("best", "best", "value"),
-        Column("last", "last", "value"),
+        *of_kind("value", best="best", last="last"),
         Column("gain", "apart", "spread"),
         Column("best_at", "best after", "share"),
     ]

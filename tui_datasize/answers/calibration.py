@@ -18,7 +18,7 @@ from tui_datasize.answers.answer import (
     Table,
     does_not_apply,
 )
-from tui_datasize.answers.axes import SIZE_AND_RUNS, share_axis
+from tui_datasize.answers.columns import SIZE_AND_RUNS, of_kind, share_axis
 from tui_datasize.answers.record import (
     NOT_RECORDED,
     Record,
@@ -69,8 +69,7 @@ def ask(record: Record) -> Answer:
     columns = [
         Column("low", "confidence from", "share"),
         Column("images", "answers"),
-        Column("confidence", "mean confidence", "share"),
-        Column("accuracy", "right", "share"),
+        *of_kind("share", confidence="mean confidence", accuracy="right"),
         Column("off", "overconfident", "points"),
     ]
     first, *others = (named(one.variant, _error_told(one)) for one in judged)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
-from tui_datasize.answers.axes import SIZE, SIZE_AXIS, share_axis
+from tui_datasize.answers.columns import SIZE, SIZE_AXIS, share_axis
 from tui_datasize.answers.record import NOT_RECORDED, Record, named, numbers, per_variant
 from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.stats.per_class import class_curves

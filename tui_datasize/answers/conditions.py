@@ -17,7 +17,7 @@ from tui_datasize.answers.answer import (
     Table,
     does_not_apply,
 )
-from tui_datasize.answers.axes import SIZE_AND_RUNS, metric_axis
+from tui_datasize.answers.columns import INTERVAL, SIZE_AND_RUNS, metric_axis, of_kind
 from tui_datasize.answers.grids import size_map, size_table
 from tui_datasize.answers.record import NO_RUN, Record, numbers
 from tui_datasize.metric import Metric
@@ -80,12 +80,9 @@ def ask(record: Record) -> Answer:
 
 
 _COLUMNS = (
-    Column("classes", "classes", "text"),
-    Column("condition", "condition", "text"),
+    *of_kind("text", classes="classes", condition="condition"),
     *SIZE_AND_RUNS,
-    Column("mean", "mean", "value"),
-    Column("low", "95 % from", "value"),
-    Column("high", "to", "value"),
+    *of_kind("value", mean="mean", **INTERVAL),
     Column("gain", "over base", "difference"),
     Column("gain_se", "SE of it", "spread"),
 )

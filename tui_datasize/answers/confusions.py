@@ -15,7 +15,7 @@ from tui_datasize.answers.answer import (
     Table,
     does_not_apply,
 )
-from tui_datasize.answers.axes import SIZE
+from tui_datasize.answers.columns import SIZE, of_kind
 from tui_datasize.answers.record import NOT_RECORDED, Record, bounded, largest_size, named, per_variant
 from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.stats.confusions import confusion_matrix, top_confusions
@@ -36,12 +36,10 @@ def ask(record: Record) -> Answer:
     first, *others = (named(variant, _told(table, runs)) for variant, (table, _) in known.items())
     every = pl.concat([table for table, _ in known.values()])
     columns = [
-        Column("class_name", "class", "text"),
-        Column("predicted_name", "taken for", "text"),
+        *of_kind("text", class_name="class", predicted_name="taken for"),
         SIZE,
         Column("images", "images"),
-        Column("share", "of the class", "share"),
-        Column("back", "the other way", "share"),
+        *of_kind("share", share="of the class", back="the other way"),
         Column("n_runs", "in runs"),
     ]
     told = every.group_by("variant", maintain_order=True).head(_MOST_TOLD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Table, does_not_apply
-from tui_datasize.answers.axes import SIZE_AND_RUNS, metric_axis
+from tui_datasize.answers.columns import SIZE_AND_RUNS, metric_axis
 from tui_datasize.answers.record import NO_RUN, Record, named, numbers, per_variant
 from tui_datasize.metric import Metric
 from tui_datasize.stats.trade_offs import cost_against_metric

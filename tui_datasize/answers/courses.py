@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Band, Chart, Column, Line, Sentence, Table, does_not_apply
-from tui_datasize.answers.axes import SIZE_AND_RUNS, UPDATE_AXIS, metric_axis
+from tui_datasize.answers.columns import SIZE_AND_RUNS, UPDATE_AXIS, metric_axis, of_kind
 from tui_datasize.answers.record import (
     NO_RUN,
     ONE_EVALUATION,
@@ -47,8 +47,7 @@ def _means(table: pl.DataFrame, record: Record) -> Answer:
     )
     columns = [
         *SIZE_AND_RUNS,
-        Column("last", "last", "value"),
-        Column("best", "best", "value"),
+        *of_kind("value", last="last", best="best"),
         Column("best_at", "best at update"),
         Column("lost", "lost since", "spread"),
     ]
@@ -114,9 +113,7 @@ def _runs_of_a_size(singles: pl.DataFrame, record: Record) -> Answer:
     best, worst = ranked["value"][0], ranked["value"][-1]
     apart = f"{metric.difference(abs(best - worst))} between the best and the worst run of {size:,} images"
     columns = [
-        Column("subset_seed", "draw"),
-        Column("seed", "seed"),
-        Column("repeat", "repeat"),
+        *of_kind("count", subset_seed="draw", seed="seed", repeat="repeat"),
         Column("value", "last", "value"),
     ]
     return Answer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
-from tui_datasize.answers.axes import SIZE, SIZE_AXIS, share_axis
+from tui_datasize.answers.columns import SIZE, SIZE_AXIS, of_kind, share_axis
 from tui_datasize.answers.record import Record, bounded, named, numbers, per_variant
 from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.stats.ensembles import ensembles_table
@@ -31,11 +31,8 @@ def ask(record: Record) -> Answer:
     )
     columns = [
         SIZE,
-        Column("members", "members"),
-        Column("n_ensembles", "sets"),
-        Column("accuracy", "accuracy", "value"),
-        Column("accuracy_min", "lowest", "value"),
-        Column("accuracy_max", "highest", "value"),
+        *of_kind("count", members="members", n_ensembles="sets"),
+        *of_kind("value", accuracy="accuracy", accuracy_min="lowest", accuracy_max="highest"),
         Column("gain", "over one", "difference"),
     ]
     whole = [column for column in columns if column.name in ("train_size", "members", "accuracy", "gain")]

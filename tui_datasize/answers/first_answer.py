@@ -8,9 +8,9 @@ from types import MappingProxyType
 import polars as pl
 
 from tui_datasize.answers import ahead
-from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
-from tui_datasize.answers.axes import SIZE_AXIS, metric_axis
+from tui_datasize.answers.answer import Answer, Chart, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.answers.columns import INTERVAL, SIZE_AXIS, metric_axis, of_kind
 from tui_datasize.answers.grids import mean_table, size_label, size_table
 from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import Record, numbers
@@ -48,16 +48,10 @@ doubling brings with its 90 % band, and the images that the target takes with th
 the size is unknown and above `images_low`; null without a target."""
 
 _COLUMNS = (
-    Column("train_size", "train size"),
-    Column("n_runs", "runs"),
-    Column("mean", "mean", "value"),
-    Column("low", "95 % from", "value"),
-    Column("high", "to", "value"),
-    Column("gain", "next doubling", "difference"),
-    Column("gain_low", "90 % from", "difference"),
-    Column("gain_high", "to", "difference"),
-    Column("images_needed", "images for target"),
-    Column("images_low", "more than"),
+    *of_kind("count", train_size="train size", n_runs="runs"),
+    *of_kind("value", mean="mean", **INTERVAL),
+    *of_kind("difference", gain="next doubling", gain_low="90 % from", gain_high="to"),
+    *of_kind("count", images_needed="images for target", images_low="more than"),
 )
 _FEW_SIZES = 3
 """Up to so many sizes, how long runs trained is of as much interest as how much data they had."""

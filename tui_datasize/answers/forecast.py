@@ -8,6 +8,7 @@ import polars as pl
 
 from tui_datasize.answers import ahead
 from tui_datasize.answers.answer import Answer, Column, Sentence, Table, does_not_apply
+from tui_datasize.answers.columns import of_kind
 from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import NO_RUN, Record, named
 from tui_datasize.stats.extrapolate import Outlook
@@ -16,11 +17,8 @@ from tui_datasize.stats.fits import FitFailure
 _COLUMNS = (
     Column("train_size", "train size"),
     Column("factor", "times the largest", "number"),
-    Column("value", "forecast", "value"),
-    Column("low", "band from", "value"),
-    Column("high", "to", "value"),
-    Column("nominal", "made for", "share"),
-    Column("measured", "held on public curves", "share"),
+    *of_kind("value", value="forecast", low="band from", high="to"),
+    *of_kind("share", nominal="made for", measured="held on public curves"),
 )
 
 

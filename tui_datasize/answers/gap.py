@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Sentence, Table, does_not_apply
-from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
+from tui_datasize.answers.columns import SIZE_AND_RUNS, SIZE_AXIS, metric_axis, of_kind
 from tui_datasize.answers.record import NO_RUN, Record, named, numbers, per_variant
 from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.training_views import train_test_gap
@@ -25,8 +25,7 @@ def ask(record: Record) -> Answer:
     first, *others = (named(variant, _told(row, metric)) for variant, row in largest)
     columns = [
         *SIZE_AND_RUNS,
-        Column("train", "training", "value"),
-        Column("test", "test", "value"),
+        *of_kind("value", train="training", test="test"),
         Column("gap", "training - test", "difference"),
         Column("gap_sd", "SD", "spread"),
     ]

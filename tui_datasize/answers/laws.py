@@ -9,6 +9,7 @@ import polars as pl
 
 from tui_datasize.answers import ahead
 from tui_datasize.answers.answer import Answer, Column, Sentence, Table, does_not_apply
+from tui_datasize.answers.columns import of_kind
 from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import NO_RUN, Record, named, said_once
 from tui_datasize.stats.averaging import FittedLaws
@@ -24,9 +25,7 @@ _LEAST_SHOWN = 0.005
 """Weight of a law that is told."""
 _PUBLISHED = (
     Column("fitted_to", "fitted to", "text"),
-    Column("slope", "slope", "number"),
-    Column("stderr", "SE", "number"),
-    Column("t", "t", "number"),
+    *of_kind("number", slope="slope", stderr="SE", t="t"),
     Column("p", "p", "p"),
     Column("slope_low", "95 % from", "number"),
     Column("slope_high", "to", "number"),
@@ -40,23 +39,15 @@ _PUBLISHED = (
 _RESIDUALS = (
     Column("fitted_to", "residuals of the fit to", "text"),
     Column("n_points", "points"),
-    Column("aic", "AIC", "number"),
-    Column("bic", "BIC", "number"),
-    Column("durbin_watson", "Durbin-Watson", "number"),
-    Column("omnibus", "omnibus", "number"),
+    *of_kind("number", aic="AIC", bic="BIC", durbin_watson="Durbin-Watson", omnibus="omnibus"),
     Column("omnibus_p", "p", "p"),
     Column("jarque_bera", "Jarque-Bera", "number"),
     Column("jarque_bera_p", "p", "p"),
-    Column("condition_number", "condition number", "number"),
-    Column("largest_cooks_distance", "largest Cook's distance", "number"),
+    *of_kind("number", condition_number="condition number", largest_cooks_distance="largest Cook's distance"),
 )
 _LAWS = (
-    Column("law", "law", "text"),
-    Column("formula", "formula", "text"),
-    Column("parameters", "parameters", "text"),
-    Column("fit_failure", "why not fitted", "text"),
-    Column("rmse", "RMSE", "number"),
-    Column("aicc", "AICc", "number"),
+    *of_kind("text", law="law", formula="formula", parameters="parameters", fit_failure="why not fitted"),
+    *of_kind("number", rmse="RMSE", aicc="AICc"),
     Column("weight", "weight in the average", "share"),
 )
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from tui_datasize.answers import ahead
 from tui_datasize.answers.answer import Answer, Band, Chart, Column, Line, Sentence, Table, does_not_apply
-from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
+from tui_datasize.answers.columns import INTERVAL, SIZE_AND_RUNS, SIZE_AXIS, metric_axis, of_kind
 from tui_datasize.answers.record import NO_RUN, Record, named, numbers, said_once
 from tui_datasize.stats.averaging import FittedLaws
 from tui_datasize.stats.curve import learning_curve
@@ -57,10 +57,7 @@ _COLUMNS = (
     *SIZE_AND_RUNS,
     Column("mean", "mean", "value"),
     Column("sd", "SD", "spread"),
-    Column("low", "95 % from", "value"),
-    Column("high", "to", "value"),
-    Column("min", "min", "value"),
-    Column("max", "max", "value"),
+    *of_kind("value", **INTERVAL, min="min", max="max"),
 )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
-from tui_datasize.answers.axes import SIZE_AND_RUNS, UPDATE_AXIS, share_axis
+from tui_datasize.answers.answer import Answer, Chart, Line, Sentence, Table, does_not_apply
+from tui_datasize.answers.columns import SIZE_AND_RUNS, UPDATE_AXIS, of_kind, share_axis
 from tui_datasize.answers.record import NOT_RECORDED, Record, named, numbers, per_variant
 from tui_datasize.stats.training_views import margins
 
@@ -20,8 +20,7 @@ def ask(record: Record) -> Answer:
     first, *others = (named(variant, _told(row)) for variant, row in largest)
     columns = [
         *SIZE_AND_RUNS,
-        Column("margin_correct", "right", "share"),
-        Column("margin_wrong", "wrong", "share"),
+        *of_kind("share", margin_correct="right", margin_wrong="wrong"),
     ]
     return Answer(
         first,

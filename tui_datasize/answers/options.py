@@ -17,7 +17,7 @@ from tui_datasize.answers.answer import (
     Table,
     does_not_apply,
 )
-from tui_datasize.answers.axes import SIZE, SIZE_AND_RUNS, metric_axis
+from tui_datasize.answers.columns import SIZE, SIZE_AND_RUNS, metric_axis, of_kind
 from tui_datasize.answers.grids import size_map
 from tui_datasize.answers.record import NO_RUN, Record, named, numbers
 from tui_datasize.metric import Metric
@@ -51,9 +51,7 @@ def ask(record: Record) -> Answer:
     series = shown.partition_by("option", "others", maintain_order=True)
     told, *others = (_told(one, metric) for one in series)
     columns = [
-        Column("option", "option", "text"),
-        Column("label", "value", "text"),
-        Column("others", "the rest", "text"),
+        *of_kind("text", option="option", label="value", others="the rest"),
         *SIZE_AND_RUNS,
         Column("mean", "mean", "value"),
         Column("se", "SE", "spread"),

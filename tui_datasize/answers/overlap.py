@@ -18,7 +18,7 @@ from tui_datasize.answers.answer import (
     Table,
     does_not_apply,
 )
-from tui_datasize.answers.axes import SIZE, share_axis
+from tui_datasize.answers.columns import SIZE, of_kind, share_axis
 from tui_datasize.answers.record import Record
 from tui_datasize.stats.overlap import DrawOverlap, Measure
 from tui_datasize.stats.overlap_extremes import (
@@ -151,8 +151,7 @@ def _sizes(overlaps: Sequence[DrawOverlap], measure: Measure, record: Record) ->
 
 def _pairs(overlaps: Sequence[DrawOverlap], record: Record) -> Table:
     columns = [
-        Column("draw_a", "draw", "text"),
-        Column("draw_b", "and", "text"),
+        *of_kind("text", draw_a="draw", draw_b="and"),
         SIZE,
         Column("shared", "images shared"),
         Column("fraction", "of the smaller", "share"),

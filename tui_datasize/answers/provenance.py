@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from tui_datasize.answers.answer import Column, Table
-from tui_datasize.answers.axes import SIZE
+from tui_datasize.answers.columns import SIZE, of_kind
 from tui_datasize.answers.record import Record
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.scan import Problem, read_object
@@ -72,10 +72,7 @@ def provenance_tables(record: Record, page: Mapping[str, str]) -> Iterator[Table
     rows += [("first queued", ends[0] or ""), ("last finished", ends[1] or ""), *page.items()]
     told = [(title, value) for title, value in rows if value]
     frame = pl.DataFrame(told, ["fact", "value"], orient="row")
-    columns = (
-        Column("fact", "", "text"),
-        Column("value", "value (runs that have it, where they differ)", "text"),
-    )
+    columns = (*of_kind("text", fact="", value="value (runs that have it, where they differ)"),)
     yield Table(frame, columns, metric, "Runs")
     if datasets.height:
         yield Table(_data(datasets), _DATA, metric, "Data")
@@ -83,10 +80,7 @@ def provenance_tables(record: Record, page: Mapping[str, str]) -> Iterator[Table
         yield Table(pl.DataFrame(imported), _IMPORTED, metric, "Imported from")
 
 
-_FACTS = (
-    Column("fact", "", "text"),
-    Column("value", "value (runs that have it, where they differ)", "text"),
-)
+_FACTS = (*of_kind("text", fact="", value="value (runs that have it, where they differ)"),)
 _DATA = (
     *(Column("dataset", "data set", "text"), Column("fingerprint", "fingerprint", "text")),
     *(Column("classes", "classes"), Column("train_images", "training images")),

@@ -8,8 +8,16 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Box, Chart, Column, Sentence, Table, does_not_apply
-from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
-from tui_datasize.answers.comparing import PAIR_COLUMNS, TEST_COLUMNS, corrected_for
+from tui_datasize.answers.columns import (
+    INTERVAL,
+    PAIR_COLUMNS,
+    SIZE_AND_RUNS,
+    SIZE_AXIS,
+    TEST_COLUMNS,
+    corrected_for,
+    metric_axis,
+    of_kind,
+)
 from tui_datasize.answers.record import NO_RUN, Record, named, per_variant
 from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.boxes import best_values, box_table
@@ -134,9 +142,7 @@ _STEP_COLUMNS = (
     *SIZE_AND_RUNS,
     Column("median", "median", "value"),
     Column("sd", "SD", "spread"),
-    Column("estimate", "from the size before", "difference"),
-    Column("low", "95 % from", "difference"),
-    Column("high", "to", "difference"),
+    *of_kind("difference", estimate="from the size before", **INTERVAL),
     Column("p_adjusted", "p, Holm", "p"),
 )
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from tui_datasize.answers.answer import Answer, Bar, Bars, Column, Sentence, Table, does_not_apply
-from tui_datasize.answers.axes import share_axis
+from tui_datasize.answers.columns import of_kind, share_axis
 from tui_datasize.answers.record import NO_RUN, Record, named
 from tui_datasize.stats.group_tests import SIGNIFICANT, p_words
 from tui_datasize.stats.variance import (
@@ -30,8 +30,7 @@ def ask(record: Record) -> Answer:
     table = variance_table(splits)
     first, *others = (named(split.variant, _told(split)) for split in splits)
     columns = [
-        Column("source", "source", "text"),
-        Column("design", "design", "text"),
+        *of_kind("text", source="source", design="design"),
         Column("sd", "SD", "spread"),
         Column("share", "share of the variance", "share"),
         Column("p", "p", "p"),

@@ -7,8 +7,16 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
-from tui_datasize.answers.axes import SIZE_AND_RUNS, SIZE_AXIS, metric_axis
-from tui_datasize.answers.comparing import PAIR_COLUMNS, TEST_COLUMNS, corrected_for
+from tui_datasize.answers.columns import (
+    INTERVAL,
+    PAIR_COLUMNS,
+    SIZE_AND_RUNS,
+    SIZE_AXIS,
+    TEST_COLUMNS,
+    corrected_for,
+    metric_axis,
+    of_kind,
+)
 from tui_datasize.answers.grids import size_table
 from tui_datasize.answers.record import NO_RUN, Record, numbers, per_variant
 from tui_datasize.metric import Metric
@@ -115,9 +123,7 @@ def _counted(pairs: Sequence[Difference]) -> Iterator[str]:
 def _details(curve: pl.DataFrame, rows: pl.DataFrame, metric: Metric) -> Iterator[Table]:
     cells = [
         *SIZE_AND_RUNS,
-        Column("mean", "mean", "value"),
-        Column("low", "95 % from", "value"),
-        Column("high", "to", "value"),
+        *of_kind("value", mean="mean", **INTERVAL),
         Column("sd", "SD", "spread"),
     ]
     yield Table(curve, cells, metric, "Every variant and size", is_detail=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tui_datasize.errors import ConfigError
+from tui_datasize.errors import ConfigError, UnknownRunError
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs import launch
 from tui_datasize.jobs.authority import read_notes
@@ -17,7 +17,6 @@ from tui_datasize.jobs.dependencies import check_sources, none_of_each_other
 from tui_datasize.jobs.documents import write_documents
 from tui_datasize.jobs.faults import Fault, FaultKind, Faults, faults_of_disk, new_fault, read_faults
 from tui_datasize.jobs.gpus import slots_by_file
-from tui_datasize.jobs.naming import find_runs, unclear
 from tui_datasize.jobs.process import ProjectProcesses
 from tui_datasize.jobs.scheduler_client import SchedulerClient, insert_commands
 from tui_datasize.jobs.settings import Settings
@@ -36,10 +35,12 @@ from tui_datasize.jobs.views import (
     runs_of_shapes,
 )
 from tui_datasize.runlog.identity import ProcessIdentity
+from tui_datasize.runlog.paths import ProjectPaths
 
 __all__ = ["Acknowledgement", "CommandKind", "CommandResult", "QueueClient"]
 
 STOPPED = "waiting for `datasize-tui scheduler start`: it was stopped"
+_CANDIDATES_SHOWN = 5
 _LEARNED_FROM = 500
 """Finished runs whose times are read to tell those of others."""
 
@@ -272,10 +273,10 @@ class QueueClient(SchedulerClient):
         Raises:
             UnknownRunError: There is none, or more than one.
         """
-        found = find_runs(self._run_ids(prefix), prefix)
+        found = _find_runs(self._run_ids(prefix), prefix)
         if len(found) == 1:
             return found[0]
-        raise unclear(prefix, found, self.project)
+        raise _unclear(prefix, found, self.project)
 
     def resolve_all(self, word: str) -> list[str]:
         """The runs that a word names, in queue order.
@@ -289,11 +290,11 @@ class QueueClient(SchedulerClient):
         if of_experiment := [job.run_id for job in self.jobs() if job.experiment == word]:
             return of_experiment
         run_ids = self._run_ids(word)
-        found = find_runs(run_ids, word)
+        found = _find_runs(run_ids, word)
         whole = [run_id for run_id in found if run_id.startswith(f"{word.removesuffix('-')}-")]
         if len(found) == 1 or whole:
             return whole or found
-        raise unclear(word, found, self.project)
+        raise _unclear(word, found, self.project)
 
     def _run_ids(self, prefix: str) -> list[str]:
         """All jobs, or all run directories where no job's id begins with `prefix`."""
@@ -321,3 +322,19 @@ def _refuse_imported(runs: Mapping[str, RunSpec]) -> None:
     imported = next((run_id for run_id, spec in runs.items() if spec.imported), None)
     if imported is not None:
         raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported)
+
+
+def _find_runs(run_ids: Sequence[str], prefix: str) -> list[str]:
+    """The run of that very id, else all whose ids begin with `prefix`."""
+    return [prefix] if prefix in run_ids else [run_id for run_id in run_ids if run_id.startswith(prefix)]
+
+
+def _unclear(prefix: str, found: Sequence[str], project: ProjectPaths) -> UnknownRunError:
+    """Why a word names no run, or not one alone."""
+    if not found:
+        what = f"no run begins with {prefix!r}, and no experiment with runs is called so"
+        return UnknownRunError(
+            what, where=str(project.runs), fix="`datasize-tui status` shows what is queued"
+        )
+    shown = ", ".join(sorted(found)[:_CANDIDATES_SHOWN]) + (", ..." if len(found) > _CANDIDATES_SHOWN else "")
+    return UnknownRunError(f"{prefix!r} is ambiguous ({len(found)} runs)", fix=f"write more of it: {shown}")

@@ -9,9 +9,16 @@ from typing import Literal, TypeAlias
 import polars as pl
 from polars.datatypes import DataTypeClass
 
+from tui_datasize import metric
+
 Schema: TypeAlias = Mapping[str, pl.DataType | DataTypeClass]
 Event: TypeAlias = Literal["train", "evaluation", "resume"]
 Split: TypeAlias = Literal["train", "test"]
+
+SCORES = tuple(score.name for score in metric.SCORES)
+"""What an evaluation measures."""
+SHARES = tuple(score.name for score in metric.SCORES if score.is_share)
+"""Those that lie in [0, 1]."""
 
 METRICS: Schema = MappingProxyType(
     {
@@ -20,13 +27,7 @@ METRICS: Schema = MappingProxyType(
         "epoch": pl.Float64,
         "samples_seen": pl.Int64,
         "split": pl.String,
-        "loss": pl.Float64,
-        "accuracy": pl.Float64,
-        "top5": pl.Float64,
-        "f1_macro": pl.Float64,
-        "ece": pl.Float64,
-        "margin_correct": pl.Float64,
-        "margin_wrong": pl.Float64,
+        **dict.fromkeys(SCORES, pl.Float64),
         "lr": pl.Float64,
         "grad_norm": pl.Float64,
         "images_per_s": pl.Float64,
@@ -43,11 +44,6 @@ in ISO 8601."""
 TIME_COLUMNS = ("images_per_s", "wall_s", "time")
 """What two equal runs may differ in."""
 
-SCORES = ("accuracy", "loss", "top5", "f1_macro", "ece", "margin_correct", "margin_wrong")
-"""What an evaluation measures."""
-
-SHARES = tuple(score for score in SCORES if score != "loss")
-"""Those that lie in [0, 1]."""
 SHARE_ROUNDING = 1e-6
 """How far a share computed in single precision may lie beyond [0, 1] and still be meant to lie in it."""
 
@@ -118,20 +114,7 @@ RUNS: Schema = MappingProxyType(
         "total_updates": pl.Int64,
         "missing_evaluations": pl.Int64,
         "samples_seen": pl.Int64,
-        "test_accuracy": pl.Float64,
-        "test_loss": pl.Float64,
-        "test_f1_macro": pl.Float64,
-        "test_top5": pl.Float64,
-        "test_ece": pl.Float64,
-        "test_margin_correct": pl.Float64,
-        "test_margin_wrong": pl.Float64,
-        "train_accuracy": pl.Float64,
-        "train_loss": pl.Float64,
-        "train_f1_macro": pl.Float64,
-        "train_top5": pl.Float64,
-        "train_ece": pl.Float64,
-        "train_margin_correct": pl.Float64,
-        "train_margin_wrong": pl.Float64,
+        **{f"{split}_{score}": pl.Float64 for split in ("test", "train") for score in SCORES},
         "best_test_accuracy": pl.Float64,
         "best_test_loss": pl.Float64,
         "best_update": pl.Int64,

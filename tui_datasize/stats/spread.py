@@ -29,12 +29,6 @@ class SpreadLaw:
     sd_at_one: float
     n_sizes: int
 
-    def sd_at(self, train_sizes: ArrayLike) -> Floats:
-        """Standard deviation of one run at train sizes of shape (n,)."""
-        sizes = np.asarray(train_sizes, float)
-        spread: Floats = self.sd_at_one * sizes**self.exponent
-        return spread
-
 
 def breusch_pagan(train_sizes: ArrayLike, residuals: ArrayLike) -> GroupTest | FitFailure:
     """Whether squared residuals change with log10 of the train size (Koenker's studentised form, 1981).

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from rich.text import Text
 
+from tui_datasize.metric import SCORES
 from tui_datasize.tui.charts.lines import Series, line_chart
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.look.curves import Curve, Part, smooth
@@ -35,18 +36,17 @@ class LiveMetric:
 
 
 METRICS: tuple[LiveMetric, ...] = (
-    LiveMetric("accuracy", "accuracy, %", 100, 0, 100),
-    LiveMetric("loss", "loss", floor=0, may_be_log=True),
-    LiveMetric("f1_macro", "macro F1, %", 100, 0, 100),
-    LiveMetric("top5", "top-5 accuracy, %", 100, 0, 100),
-    LiveMetric("ece", "calibration error, %", 100, 0, 100),
-    LiveMetric("margin_correct", "margin where correct, %", 100, 0, 100),
-    LiveMetric("margin_wrong", "margin where wrong, %", 100, 0, 100),
+    *(
+        LiveMetric(score.name, f"{score.title}, %", 100, 0, 100)
+        if score.is_share
+        else LiveMetric(score.name, score.title, floor=0, may_be_log=True)
+        for score in SCORES
+    ),
     LiveMetric("grad_norm", "gradient norm", floor=0, may_be_log=True, is_of_batches=True),
     LiveMetric("lr", "learning rate", floor=0, may_be_log=True, is_of_batches=True),
     LiveMetric("images_per_s", "images per second", floor=0, is_of_batches=True),
 )
-LOSS = METRICS[1]
+LOSS = next(metric for metric in METRICS if metric.column == "loss")
 
 AXES: Mapping[str, str] = MappingProxyType(
     {

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from tui_datasize.metric import SCORES
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -18,13 +20,7 @@ POSITIONS = ("update", "epoch", "samples_seen", "wall_s")
 
 _COLUMNS = (
     *POSITIONS,
-    "loss",
-    "accuracy",
-    "top5",
-    "f1_macro",
-    "ece",
-    "margin_correct",
-    "margin_wrong",
+    *(score.name for score in SCORES),
     "lr",
     "grad_norm",
     "images_per_s",
