@@ -153,7 +153,7 @@ def _sentences(plan: Plan, outlook: Outlook, noise: Noise) -> Iterator[str]:
     if outlook.needed:
         yield _of_target(plan, outlook.needed, at)
     if checks := sum(size.check for size in plan.sizes):
-        yield f"{plural(checks, 'run')} of these check the law at other sizes."
+        yield f"{checks:,} of these {'runs check' if checks > 1 else 'runs checks'} the law at other sizes."
     if not noise.degrees:
         yield "No size has two runs that differ: the scatter between runs is a guess."
     part = max(1, math.ceil(plan.n_added / BATCHES))

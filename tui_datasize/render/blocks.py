@@ -66,12 +66,21 @@ def answer_blocks(title: str, answer: Answer, drawn: set[str]) -> Iterator[Block
     yield Heading(title)
     yield Words(answer.headline)
     yield from (Words(s.text, s.tone if s.tone in SEVERITIES else "") for s in answer.sentences)
-    for figure in answer.figures:
-        if figure.title not in drawn:
-            drawn.add(figure.title)
-            yield Figure(figure, f"{figure.title[:1].upper()}{figure.title[1:]}: {answer.about}.")
-    for table in answer.tables:
-        yield from table_blocks(table)
+    figures = [figure for figure in answer.figures if figure.title not in drawn]
+    drawn.update(figure.title for figure in figures)
+    drawings = [Figure(figure, _caption(figure, answer)) for figure in figures]
+    yield from drawings[:1]
+    for is_detail in (False, True):
+        for table in answer.tables:
+            if table.is_detail == is_detail:
+                yield from table_blocks(table)
+        yield from () if is_detail else drawings[1:]
+
+
+def _caption(figure: Picture, answer: Answer) -> str:
+    # A name of a variant stays as it is written.
+    title = figure.title if ": " in figure.title else f"{figure.title[:1].upper()}{figure.title[1:]}"
+    return f"{title}: {answer.about}."
 
 
 def table_blocks(table: AnswerTable, most: int = MOST_ROWS) -> Iterator[Block]:

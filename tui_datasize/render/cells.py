@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 60
 """Rows of a table that a page shows; export writes all."""
-NUMBER = re.compile(r"(?<![\w.])[+\-±]? ?\d[\d,.]*(?<=\d)(?: %| points)?(?!\w)")
-"""What stands out in a sentence."""
+NUMBER = re.compile(
+    r"(?<![\w.=^(/:-])(?:[+\-±] ?)?\d[\d,.]*(?<=\d)(?:e[+-]?\d+)?(?: %| points)?(?![\w-]*\d)(?!\w)"
+)
+"""What stands out in a sentence; not the value of an option, a date, or the degrees of freedom of a test."""
 _SHARES = ("share", "points")
 _OF_METRIC = ("value", "difference", "spread")
 _SIGNED = ("points", "difference")

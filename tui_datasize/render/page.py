@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from tui_datasize.render.blocks import Block, Figure, Heading, Table, Words
+from tui_datasize.render.cells import NUMBER
 from tui_datasize.render.svg import picture
 from tui_datasize.render.svg_map import escaped
 from tui_datasize.text import visible
@@ -18,7 +19,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff; m
 h1 { font-size: 1.6rem } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ccc }
 table { border-collapse: collapse; margin: .8rem 0 1.2rem; font-variant-numeric: tabular-nums;
         display: block; overflow-x: auto }
-caption { text-align: left; font-weight: 600; padding: .2rem 0 }
+.caption { font-weight: 600; margin: 1.2rem 0 -.4rem }
 th, td { padding: .12rem .7rem .12rem 0; text-align: right; vertical-align: top; overflow-wrap: anywhere }
 th { border-bottom: 1px solid #999 } .l { text-align: left }
 td:not(.l) { white-space: nowrap }
@@ -56,20 +57,29 @@ def _html(block: Block) -> Iterator[str]:
             yield f"<h{level}>{escaped(text)}</h{level}>"
         case Words(text, kind):
             head = f'<span class="{escaped(kind)}">{escaped(kind)}:</span> ' if kind else ""
-            yield f"<p>{head}{escaped(text)}</p>"
+            yield f"<p>{head}{_strong(text)}</p>"
         case Figure(chart, caption):
             yield f"<figure>\n{picture(chart)}\n<figcaption>{escaped(caption)}</figcaption>\n</figure>"
         case Table(caption, columns, rows, left, is_folded):
             if is_folded:
                 yield f"<details><summary>{escaped(caption or 'More')}</summary>"
+            elif caption:
+                yield f'<p class="caption">{escaped(caption)}</p>'
             yield "<table>"
-            if caption and not is_folded:
-                yield f"<caption>{escaped(caption)}</caption>"
             yield f"<thead>{_html_row(columns, 'th', left)}</thead>\n<tbody>"
             yield from (_html_row(row, "td", left) for row in rows)
             yield "</tbody>\n</table>"
             if is_folded:
                 yield "</details>"
+
+
+def _strong(text: str) -> str:
+    """A sentence whose numbers stand out."""
+    parts, end = [], 0
+    for number in NUMBER.finditer(text):
+        parts += [escaped(text[end : number.start()]), f"<b>{escaped(number[0])}</b>"]
+        end = number.end()
+    return "".join([*parts, escaped(text[end:])])
 
 
 def _html_row(cells: Sequence[str], tag: str, left: int) -> str:
