@@ -124,7 +124,8 @@ def console(project: ProjectPaths, capsys: pytest.CaptureFixture[str]) -> dict[s
 
 
 def _tagless(text: str) -> str:
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", text)).split())
+    # Numbers in bold are within their sentence.
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", re.sub(r"</?b>", "", text))).split())
 
 
 def _plain(text: str) -> str:
@@ -148,9 +149,20 @@ def check_tables(answer: dict[str, Any], section: Section) -> None:
     for table in answer["tables"]:
         columns = [column for column in table["columns"] if column["kind"] not in ("text",)]
         for row in table["rows"][:_MOST_ROWS]:
-            wanted = [_shown(row[column["name"]], column["kind"]) for column in columns]
+            wanted = [value for column in columns for value in _values(row[column["name"]], column["kind"])]
             known = [value for value in wanted if value is not None]
             assert any(_holds(known, cells_) for cells_ in printed), (answer["name"], row)
+
+
+def _values(value: Any, kind: str) -> list[float | None]:
+    """The numbers of a cell; several of one that holds a mean with its interval."""
+    if kind == "cell" and value is not None:
+        return [
+            _shown(value["mean"], "value"),
+            _shown(value["half"], "spread"),
+            _shown(value["n_runs"], "count"),
+        ]
+    return [_shown(value, kind)]
 
 
 def _shown(value: Any, kind: str) -> float | None:
@@ -163,7 +175,7 @@ def _shown(value: Any, kind: str) -> float | None:
 
 def _holds(wanted: Sequence[float], printed: Sequence[str]) -> bool:
     """Whether a printed row has these numbers in this order, as far as its digits go."""
-    row = iter(printed)
+    row = iter([word.strip("±()*") for cell in printed for word in cell.split()])
     return all(any(_is(value, cell) for cell in row) for value in wanted)
 
 
