@@ -102,7 +102,7 @@ def _means(record: Record) -> Iterator[Table]:
     shown = sorted({max(1, round(share * last)) for share in _SHARES})
     if len(shown) > 1:
         lengths = table.filter(pl.col("evaluation").is_in(shown)).sort("evaluation", maintain_order=True)
-        title = f"{record.metric.heading} of {size:,} images by updates"
+        title = f"By updates at {size:,} images"
         yield mean_table(_by_length(lengths, record.metric), "variant", "updates", record.metric, title)
 
 

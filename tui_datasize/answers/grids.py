@@ -49,7 +49,7 @@ def size_table(means: pl.DataFrame, column: str, metric: Metric, about: str = ""
     labelled = means.with_columns(place=size_label(pl.col("train_size")))
     if min(len(sizes), means[column].n_unique()) > _MOST_COLUMNS:
         labelled = labelled.filter(pl.col("train_size").is_in(sizes.tail(_MOST_COLUMNS).implode()))
-    title = ", ".join(filter(None, (f"{metric.heading} by train size", about)))
+    title = ", ".join(filter(None, (metric.heading, about)))
     return mean_table(labelled.sort("train_size", maintain_order=True), column, "train size", metric, title)
 
 
@@ -87,7 +87,7 @@ def mean_table(means: pl.DataFrame, column: str, places: str, metric: Metric, ti
         wide, head = cells.pivot("name", index="place", values="cell", maintain_order=True), places
     first, *others = wide.columns
     each = f"{runs[0]:,} runs each" if len(runs) == 1 else "runs in brackets"
-    told = f"{title[:1].upper()}{title[1:]}, ± 95 % interval, {each}, * best"
+    told = f"{title[:1].upper()}{title[1:]} (± 95 %, {each}, * best)"
     return Table(
         wide, [Column(first, head, "text"), *(Column(one, one, "cell") for one in others)], metric, told
     )
