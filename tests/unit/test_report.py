@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-import os
 import re
-from datetime import datetime
-from pathlib import Path
 from xml.etree import ElementTree
 
 import polars as pl
@@ -17,7 +14,6 @@ from tests.fakes import fake_spec, fake_sweep, write_run
 from tui_datasize.answers.answer import Answer, Axis, Band, Chart, Column, Line, Map, does_not_apply
 from tui_datasize.answers.answer import Table as AnswerTable
 from tui_datasize.cli.dispatch import main
-from tui_datasize.errors import StorageError
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.render.blocks import Heading, Table, Words, answer_blocks
@@ -28,7 +24,6 @@ from tui_datasize.render.svg_map import map_svg
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats import training_views
 from tui_datasize.stats.groups_table import groups_table
-from tui_datasize.tui.exporting import TableInView, export_csv
 
 
 def svgs(text: str) -> list[ElementTree.Element]:
@@ -270,50 +265,3 @@ def test_variants_have_charts_of_their_own(fake_project):
         "Learning curve of each class", "Training against test", "Best evaluation against the last",
         "Margins of right and wrong answers",
     }  # fmt: skip
-
-
-def what_it_is(file: Path) -> tuple[int, int, int] | None:
-    """Which file it is, what kind, and when it was written; reading it changes none of these."""
-    if not file.exists():
-        return None
-    now = file.lstat()
-    return now.st_ino, now.st_mode, now.st_mtime_ns
-
-
-@pytest.mark.parametrize("kind", ["link", "folder", "pipe", "run", "other suffix"])
-def test_a_report_takes_the_place_of_nothing_else(fake_project, capsys, kind):
-    root = fake_project.root
-    (root / "experiments.toml").touch()
-    target = root / "target.html"
-    target.write_text("mine")
-    file = root / "page.html"
-    if kind == "link":
-        file.symlink_to(target)
-    elif kind == "folder":
-        file.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(file)
-    elif kind == "run":
-        file = fake_project.runs / "digits" / "page.html"
-    else:
-        file = root / "experiments.toml"
-    before = what_it_is(file)
-    assert main(["report", "digits", "-o", str(file), "--force", "--project", str(root)]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert str(file) in error
-    assert target.read_text() == "mine"
-    assert what_it_is(file) == before
-
-
-def test_a_table_of_the_screen_takes_the_place_of_nothing_else(tmp_path):
-    now = datetime(2026, 1, 2, 3, 4, 5)
-    target = tmp_path / "target.csv"
-    target.write_text("mine")
-    file = tmp_path / "runs-20260102-030405.csv"
-    file.symlink_to(target)
-    with pytest.raises(StorageError, match="it is a link"):
-        export_csv(TableInView("runs", lambda: pl.DataFrame({"a": [1]})), tmp_path, now)
-    assert target.read_text() == "mine"
-    file.unlink()
-    assert str(file) in export_csv(TableInView("runs", lambda: pl.DataFrame({"a": [1]})), tmp_path, now)

@@ -162,7 +162,7 @@ def test_json_alone_is_on_stdout_and_a_file_gets_it_too(steps, tmp_path, capsys)
     [
         (["speeed"], "speeed: no such step; expected some of probe, kernels"),
         (["-o", "/nowhere/at/all.json"], "no folder /nowhere/at"),
-        (["-o", "/dev/null"], "no regular file"),
+        (["-o", "/dev/null"], "it is no regular file"),
     ],
 )
 def test_wrong_usage_is_one_line(words, expected, capsys):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, DatasizeError
-from tui_datasize.runlog.atomic import write_bytes
+from tui_datasize.runlog.outputs import refuse_output, write_output
 from tui_datasize.text import visible
 from tui_datasize.training.selftest.catalogue import DEVICE_VARIABLE, FIRST, STEPS, Step
 from tui_datasize.training.selftest.record import NAME, Machine, Record
@@ -36,6 +36,7 @@ EXIT_INTERRUPTED = 130
 
 _FIRST_CARD = "0"
 _TRACES = ("/dev/nvidia0", "/dev/dxg", "/proc/driver/nvidia/version")
+_SUFFIXES = (".json",)
 _MOST_PATIENCE = 20
 _NARROWEST = 40
 
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="multiply the time limits of all steps, on a machine that is busy (default: 1)",
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=f"also write {NAME} there")
+    parser.add_argument("--force", action="store_true", help="replace that file whatever its suffix is")
     parser.add_argument("--json", action="store_true", help="print the whole record as JSON, talk on stderr")
 
 
@@ -86,6 +88,7 @@ def selftest(arguments: argparse.Namespace) -> int:
 
     Raises:
         ConfigError: There is no such step, or an option is wrong.
+        StorageError: The file that is to be written must not be replaced.
     """
     if arguments.list:
         for step in STEPS.values():
@@ -94,6 +97,8 @@ def selftest(arguments: argparse.Namespace) -> int:
     problem = _problem(arguments)
     if problem:
         raise ConfigError(problem)
+    if arguments.output:
+        refuse_output(arguments.output, suffixes=_SUFFIXES, force=arguments.force)
     screen = _Screen(sys.stderr if arguments.json else sys.stdout)
     try:
         with _interruptible():
@@ -118,12 +123,6 @@ def _problem(arguments: argparse.Namespace) -> str:
     unknown = [name for name in arguments.steps if name not in STEPS]
     if unknown:
         return f"{unknown[0]}: no such step; expected some of {', '.join(STEPS)}"
-    output: Path | None = arguments.output
-    if output is not None:
-        if output.is_dir() or output.is_symlink() or (output.exists() and not output.is_file()):
-            return f"{output}: no regular file; name another one"
-        if not output.absolute().parent.is_dir():
-            return f"{output}: no folder {output.absolute().parent}"
     return ""
 
 
@@ -154,7 +153,7 @@ def _make(arguments: argparse.Namespace, screen: _Screen) -> int:
     screen.conclude(summary(results), file)
     text = json.dumps(record.document, indent=2, ensure_ascii=False)
     if arguments.output:
-        write_bytes(arguments.output.absolute(), f"{text}\n".encode())
+        write_output(arguments.output, f"{text}\n".encode(), suffixes=_SUFFIXES, force=arguments.force)
     if arguments.json:
         print(text)
     is_wrong = any(result.verdict == "fail" for result in results.values())
