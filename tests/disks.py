@@ -32,6 +32,19 @@ class SmallDisk:
         """Make one "ro" or "rw"."""
         subprocess.run(_mount("-o", f"remount,{mode},{_OPTIONS}{_SIZE}", directory), check=True)
 
+    def freeze(self, directory: Path) -> None:
+        """Let nothing below a directory be opened for writing; what is open for it stays so."""
+        for options in (("--bind", directory), ("-o", "remount,bind,ro")):
+            if subprocess.run(_mount(*options, directory)).returncode:
+                pytest.skip("this user may not mount a file system")
+            if options[0] == "--bind":
+                self._mounted.append(directory)
+
+    def thaw(self, directory: Path) -> None:
+        """Let it be as it was."""
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+        self._mounted.remove(directory)
+
     def fill(self, directory: Path) -> Path:
         """Take all that is left of one, and return the file to remove."""
         ballast = directory / "ballast"

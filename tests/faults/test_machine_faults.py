@@ -218,6 +218,25 @@ def test_a_directory_that_becomes_read_only_is_waited_for(lab: Lab, small_disk: 
     assert "Traceback" not in lab.log()
 
 
+def test_a_disk_that_becomes_read_only_under_a_run_loses_nothing(lab: Lab, small_disk: SmallDisk) -> None:
+    first, *later = lab.enqueue(lab.spec(0, gate=str(lab.gate())), *(lab.spec(seed) for seed in range(1, 4)))
+    scheduler = lab.start_scheduler("--cpu-slots", "1")
+    worker = lab.worker_pid(first)
+    lab.wait_for(first, JobState.RUNNING)
+    small_disk.freeze(lab.project.runs)
+    lab.gate().touch()
+    # It cannot write how it ended.
+    lab.wait(lambda: not is_alive(worker))
+    queue_is_refused(lab, "Read-only file system|cannot be written|readonly")
+    assert not any(lab.executions(run) for run in later)
+    small_disk.thaw(lab.project.runs)
+    for run in (first, *later):
+        lab.wait_for(run, JobState.SUCCEEDED)
+        lab.assert_ran_once(run)
+    assert scheduler.poll() is None
+    assert "Traceback" not in lab.log()
+
+
 def test_a_read_only_runs_directory_is_refused_in_one_line(lab: Lab, small_disk: SmallDisk) -> None:
     small_disk.mount(lab.project.runs)
     (run,) = lab.enqueue(lab.spec())

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from tests.disks import SmallDisk
 from tests.faults.lab import Lab
 from tui_datasize.jobs.faults import FaultKind
 from tui_datasize.jobs.state import JobState
+from tui_datasize.programs import python_module
 
 pytestmark = pytest.mark.faults
 
@@ -44,6 +49,35 @@ def test_what_ends_every_run_fails_none_and_is_told(
     for run in runs:
         assert lab.wait_for(run, JobState.SUCCEEDED)
     lab.wait(lambda: lab.client.faults() == [])
+
+
+SOMEBODY = 54_321
+"""The number of a user who has no other processes."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as another user")
+@pytest.mark.usefixtures("_own_machine")
+@pytest.mark.parametrize("starts", ["cold", "forked"])
+def test_a_user_who_may_have_no_more_processes_waits_and_loses_nothing(starts: str) -> None:
+    # The interpreter may lie where only root looks.
+    reading = [f"--{kind}-caps=+dac_override" for kind in ("inh", "ambient")]
+    as_somebody = ["setpriv", f"--reuid={SOMEBODY}", f"--regid={SOMEBODY}", "--clear-groups", *reading]
+    if not shutil.which("setpriv") or subprocess.run([*as_somebody, "true"], check=False).returncode:
+        pytest.skip("nobody may act as another user here")
+    # Directories of tests are their user's alone.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, SOMEBODY, SOMEBODY)
+        project = Path(folder) / "project"
+        project.mkdir()
+        os.chown(project, SOMEBODY, SOMEBODY)
+        done = subprocess.run(
+            [*as_somebody, *python_module("tests.faults.few_processes", str(project), starts)],
+            env=os.environ | {"DATASIZE_SLOTS_DIR": f"{folder}/slots", "HOME": folder},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_run_that_dies_by_itself_keeps_the_others_waiting_for_a_moment_and_fails(lab: Lab) -> None:
