@@ -2,8 +2,9 @@
 
 `python -m benchmarks.chaos --jobs 2000` prints one line per round, and every violation of the queue's
 promise; exit status 1 if there was any. `--packs` lets runs share workers, `--app` presses the app's
-keys beside the other clients; `--disk` fills the disk of the projects, which is mounted for this in a
-namespace of its own. `--mutant NAME` breaks something on purpose: then every round has to notice.
+keys beside the other clients; `--disk` fills the disk of the projects, and makes it read-only, which is
+mounted for this in a namespace of its own. `--mutant NAME` breaks something on purpose: then every round
+has to notice.
 """
 
 from __future__ import annotations
@@ -99,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the projects of all rounds in DIR")
     parser.add_argument("--packs", action="store_true", help="most schedulers let runs share workers")
     parser.add_argument("--app", action="store_true", help="one of the clients is mostly the app")
-    parser.add_argument("--disk", action="store_true", help="the disk of the projects is full at times")
+    parser.add_argument(
+        "--disk", action="store_true", help="the projects' disk is full or read-only at times"
+    )
     parser.add_argument("--mutant", choices=MUTANTS, default="", help="break this on purpose")
     return parser
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,11 +35,16 @@ class SmallDisk:
 
     def freeze(self, directory: Path) -> None:
         """Let nothing below a directory be opened for writing; what is open for it stays so."""
-        for options in (("--bind", directory), ("-o", "remount,bind,ro")):
-            if subprocess.run(_mount(*options, directory)).returncode:
+        with tempfile.TemporaryDirectory() as aside:
+            # Nobody opens a file there before it is read-only.
+            if subprocess.run(_mount("--bind", directory, aside)).returncode:
                 pytest.skip("this user may not mount a file system")
-            if options[0] == "--bind":
+            try:
+                subprocess.run(_mount("-o", "remount,bind,ro", aside), check=True)
+                subprocess.run(_mount("--bind", aside, directory), check=True)
                 self._mounted.append(directory)
+            finally:
+                subprocess.run(["umount", aside], check=True)
 
     def thaw(self, directory: Path) -> None:
         """Let it be as it was."""

@@ -129,6 +129,23 @@ def test_slots_of_a_directory_that_comes_back_are_those_of_the_one_in_between(
     assert count(slots, 2) == 2
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_slots_below_a_directory_that_comes_back_are_those_of_the_one_in_between(
+    tmp_path: Path, depth: int
+) -> None:
+    """Whose own directory is as it was: one above it went, and another one stood in its place."""
+    slots = tmp_path / "above" / "state" / "slots"
+    above = slots.parents[depth - 1]
+    assert [count(slots, 2) for _ in range(2)] == [2, 2]
+    kept = above.rename(tmp_path / "kept")
+    with worker(take_slots(slots, "cpu", 2, 1, tmp_path)):
+        move(above)
+        kept.rename(above)
+        for _ in range(3):
+            assert count(slots, 2) == 1
+    assert count(slots, 2) == 2
+
+
 def test_processes_are_looked_at_only_after_something_has_changed(
     slots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,8 +25,8 @@ _MOST_WORDS_BYTES = 8192
 _FILE = "file"
 """The word that tells where a file was when it was locked."""
 _DIRECTORY = "directory"
-"""The word that tells the state of its directory then: moving it changes that, and so does whatever is made,
-moved or deleted in it."""
+"""The word that tells the state of its directory then, and of those above: moving one changes that, and so
+does whatever is made, moved or deleted in it."""
 _DELETED = " (deleted)"
 """What follows the path of a file that has been deleted, see proc_pid_fd(5)."""
 
@@ -59,7 +60,7 @@ def lock(place: Place, name: str, words: Mapping[str, object]) -> int | None:
         with suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file = place.path / name
-            place_words = {_FILE: str(file), _DIRECTORY: _state(place.descriptor)}
+            place_words = {_FILE: str(file), _DIRECTORY: _state(place)}
             is_ours = _write(descriptor, file, {**words, **place_words}) and is_named(descriptor, file)
     finally:
         if not is_ours:
@@ -67,9 +68,15 @@ def lock(place: Place, name: str, words: Mapping[str, object]) -> int | None:
     return descriptor if is_ours else None
 
 
-def _state(directory: int) -> list[int]:
-    found = os.fstat(directory)
-    return [found.st_ino, found.st_ctime_ns]
+def _state(place: Place) -> list[int]:
+    found = [os.fstat(place.descriptor)]
+    for above in place.path.parents:
+        # One that is gone has taken the slot's file with it, which `is_named` sees.
+        with suppress(OSError):
+            found.append(above.stat())
+    # What all may write to changes all the time, and is moved by nobody.
+    kept = [one for one in found if not one.st_mode & stat.S_ISVTX]
+    return [number for one in kept for number in (one.st_ino, one.st_ctime_ns)]
 
 
 def _write(descriptor: int, file: Path, words: Mapping[str, object]) -> bool:

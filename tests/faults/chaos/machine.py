@@ -60,6 +60,7 @@ class Machine:
         self._projects = projects
         self._ledger = ledger
         self._disk = disk
+        self._has_disk_trouble = False
         self._ends: list[tuple[float, Callable[[], object]]] = []
         """What ends a fault, and when, on the monotonic clock."""
 
@@ -121,11 +122,33 @@ class Machine:
 
     def fill_disk(self) -> bool:
         """Let the disk of the projects be full for a moment."""
-        if self._disk is None:
+        if self._disk is None or self._has_disk_trouble:
             return False
         ballast = SmallDisk().fill(self._disk)
-        self._later(lambda: ballast.unlink(missing_ok=True))
+
+        def free() -> None:
+            ballast.unlink(missing_ok=True)
+            self._has_disk_trouble = False
+
+        self._has_disk_trouble = True
+        self._later(free)
         self._report.troubles["full disks"] += 1
+        return True
+
+    def freeze_disk(self) -> bool:
+        """Let nothing on the disk of the projects be opened for writing for a moment."""
+        if self._disk is None or self._has_disk_trouble:
+            return False
+        mounts, directory = SmallDisk(), self._disk
+        mounts.freeze(directory)
+
+        def thaw() -> None:
+            mounts.thaw(directory)
+            self._has_disk_trouble = False
+
+        self._has_disk_trouble = True
+        self._later(thaw)
+        self._report.troubles["read-only disks"] += 1
         return True
 
     def seize(self) -> bool:

@@ -26,7 +26,8 @@ class Plan:
     packs: Literal["off", "always", "mixed"] = "off"
     """Which schedulers let runs share workers: none, all, or the first and most of the later ones."""
     disk: bool = False
-    """Whether the disk of the projects is full at times; `DISK` in the round's directory is that disk."""
+    """Whether the disk of the projects is full or read-only at times; `DISK` in the round's
+    directory is that disk."""
     late: int = 3
     """Late workers that are waited for beyond its time: a busy machine may have done little until then."""
     probes: bool = True

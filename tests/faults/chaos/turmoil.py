@@ -107,6 +107,7 @@ class Turmoil:
             self._cut_power: 8.0,
             machine.limit: 2.5,
             machine.fill_disk: 3.0,
+            machine.freeze_disk: 3.0,
             machine.seize: 1.5,
             machine.hide_slots: 4.0,
             machine.remove_slot: 3.0,
@@ -253,7 +254,9 @@ class Turmoil:
     def _start_rival(self) -> bool:
         if self._lab.project.queue.exists():
             around = self._random.choice(ENVIRONMENTS)
-            self._lab.spawn_scheduler(*self._ways(), environment=around)
+            # Its log may be on a disk that is read-only just now.
+            with suppress(OSError):
+                self._lab.spawn_scheduler(*self._ways(), environment=around)
         return True
 
     def _undrain(self) -> bool:
