@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,8 @@ from tui_datasize.jobs.state import JobState
 from tui_datasize.programs import python_module
 
 pytestmark = pytest.mark.faults
+
+ACTIVE = tuple(state for state in JobState if state.is_active)
 
 
 def stands(lab: Lab, kind: FaultKind) -> bool:
@@ -78,6 +81,17 @@ def test_a_user_who_may_have_no_more_processes_waits_and_loses_nothing(starts: s
             check=False,
         )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_limit_on_memory_that_no_library_fits_into_fails_no_run(lab: Lab) -> None:
+    """Under `ulimit -v`, where the worker of the package cannot import torch."""
+    worker = shlex.join(["prlimit", "--as=400000000", *python_module("tui_datasize.training")])
+    lab.enqueue(*lab.lanes(3))
+    lab.start_scheduler("--worker", worker, "--cpu-slots", "1")
+    lab.wait(lambda: stands(lab, FaultKind.PROCESSES))
+    assert "failed to map segment from shared object" in lab.client.faults()[0].sentence
+    assert {job.state for job in lab.client.jobs()} <= {JobState.QUEUED, JobState.INTERRUPTED, *ACTIVE}
+    assert all(job.max_attempts - job.attempts >= 2 for job in lab.client.jobs())
 
 
 def test_a_run_that_dies_by_itself_keeps_the_others_waiting_for_a_moment_and_fails(lab: Lab) -> None:
