@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from contextlib import closing
 from itertools import pairwise
+from unittest.mock import Mock
 
 import pytest
 
@@ -13,14 +16,16 @@ from tests.unit.queue_desk import FIRST, OTHER, SECOND, SOURCE, Queue
 from tui_datasize.errors import UnknownRunError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs import apply
 from tui_datasize.jobs.apply import CommandDesk
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.commands import CommandKind, QueueSettings, select_jobs
+from tui_datasize.jobs.database import PassingStorageError
 from tui_datasize.jobs.notices import NoticeEvent
 from tui_datasize.jobs.schema import STEPS
 from tui_datasize.jobs.state import JobState
 from tui_datasize.jobs.store import Store
-from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 
 def test_a_draining_queue_starts_nothing_and_remembers_it(queue: Queue, project: ProjectPaths) -> None:
@@ -344,3 +349,52 @@ def test_a_database_of_the_first_version_goes_on(project: ProjectPaths) -> None:
         CommandDesk(store, project).apply_pending()
         assert [job.run_id for job in store.waiting(9)] == [spec.run_id for spec in specs]
         assert store.settings.read().draining
+
+
+MACHINE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+
+
+@pytest.mark.parametrize("number", MACHINE)
+@pytest.mark.parametrize("call", ["observe", "supersede", "conclude"])
+def test_what_the_machine_lacks_for_a_moment_refuses_nothing_that_was_acknowledged(
+    queue: Queue, project: ProjectPaths, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    """A disk that is read-only just now would have made a queue of nothing, and a cancel be forgotten."""
+    if call == "conclude":
+        queue.enqueue(FIRST)
+        project.run(FIRST.experiment, FIRST.run_id).directory.mkdir(parents=True)
+        asked = queue.client.send(CommandKind.CANCEL, [FIRST.run_id])
+    else:
+        queue.client.enqueue([FIRST], force=call == "supersede")
+    with monkeypatch.context() as patched:
+        error = OSError(number, os.strerror(number), str(project.runs / "x"))
+        patched.setattr(apply, call, Mock(side_effect=error))
+        with pytest.raises(PassingStorageError) as caught:
+            queue.apply()
+        assert f"{project.runs / 'x'}: cannot be written: {os.strerror(number)}" in caught.value.line
+        assert queue.store.pending_commands(9)
+    queue.apply()
+    state = JobState.CANCELLED if call == "conclude" else JobState.QUEUED
+    assert queue.job(FIRST).state is state
+    if call == "conclude":
+        assert [result.ok for result in queue.client.wait(asked, 0) or ()] == [True]
+
+
+@pytest.mark.parametrize("number", [errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EIO])
+def test_a_directory_of_a_run_that_cannot_be_used_refuses_that_run_alone(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    looked = apply.observe
+
+    def observe(paths: RunPaths) -> object:
+        if paths.directory.name == FIRST.run_id:
+            raise OSError(number, os.strerror(number), str(paths.lock))
+        return looked(paths)
+
+    monkeypatch.setattr(apply, "observe", observe)
+    acknowledgement = queue.client.enqueue([FIRST, SECOND])
+    queue.apply()
+    first, second = queue.client.wait(acknowledgement, 0) or ()
+    assert (first.ok, second.ok) == (False, True)
+    assert "its directory cannot be used: " in first.message
+    assert os.strerror(number) in first.message

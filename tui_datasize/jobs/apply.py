@@ -15,6 +15,7 @@ from typing import TypeAlias
 from tui_datasize.errors import DatasizeError, StorageError
 from tui_datasize.files import fault_of
 from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.database import concerns_all, storage_errors
 from tui_datasize.jobs.documents import JobDocument
 from tui_datasize.jobs.records import PendingCommand
 from tui_datasize.jobs.state import JobState
@@ -46,7 +47,7 @@ class CommandDesk:
         """Apply the oldest pending commands and return how many there were.
 
         Raises:
-            StorageError: The database cannot be written; nothing has been applied.
+            StorageError: The database or the disk cannot be written; nothing has been applied.
         """
         commands = self._store.pending_commands(_BATCH)
         if not commands:
@@ -98,8 +99,12 @@ class CommandDesk:
         try:
             with self._store.savepoint():
                 return _HANDLERS[command.kind](self, command, self._store.state(command.run_id))
-        # One broken run directory must not keep the other commands waiting.
         except OSError as error:
+            if concerns_all(error, self._project.runs):
+                # Acknowledged is acknowledged: it waits until the machine is well again.
+                with storage_errors(self._project.runs):
+                    raise
+            # One broken run directory must not keep the other commands waiting.
             return False, f"its directory cannot be used: {fault_of(error)}"
         except (DatasizeError, sqlite3.Error):
             raise
