@@ -12,6 +12,7 @@ TRAINING = Path(__file__).parents[2] / "tui_datasize" / "training"
 ROOM = TRAINING / "accelerator"
 ASKED_OF_THE_ROOM = {
     "is_cuda",
+    "cuda",
     "is_pinned",
     "pin_memory",
     "autocast",
@@ -26,23 +27,46 @@ ASKED_OF_THE_ROOM = {
 def breaches(source: str) -> Iterator[str]:
     """What in a module asks a device past the room."""
     for node in ast.walk(ast.parse(source)):
-        match node:
-            case ast.Attribute(ast.Name("torch"), "cuda" | "backends" | "accelerator" as name):
-                yield f"{node.lineno}: torch.{name}"
-            case ast.Attribute(ast.Name(of) | ast.Attribute(_, of), "type") if "device" in of:
-                yield f"{node.lineno}: the type of a device"
-            case ast.Attribute(ast.Name("torch"), "autocast"):
-                yield f"{node.lineno}: torch.autocast"
-            case ast.Attribute(_, name) if name in ASKED_OF_THE_ROOM - {"autocast"}:
-                yield f"{node.lineno}: {name}"
-            case ast.keyword("pin_memory" | "non_blocking" as name):
-                yield f"{node.value.lineno}: {name}"
-            case ast.Constant(str(text)) if text == "cuda" or text.startswith("cuda:"):
-                yield f"{node.lineno}: {text!r}"
-            case ast.ImportFrom(str(module)) | ast.alias(str(module)) if module.startswith("torch.cuda"):
-                yield f"{module} is imported"
-            case ast.ImportFrom("torch", names) if any(one.name == "cuda" for one in names):
-                yield f"{node.lineno}: torch.cuda"
+        yield from _reached(node)
+        yield from _told_apart(node)
+
+
+def _reached(node: ast.AST) -> Iterator[str]:
+    """What of torch's is reached that is the room's."""
+    match node:
+        case ast.Attribute(ast.Name("torch"), "cuda" | "backends" | "accelerator" | "autocast" as name):
+            yield f"{node.lineno}: torch.{name}"
+        case ast.Attribute(_, name) if name in ASKED_OF_THE_ROOM - {"autocast"}:
+            yield f"{node.lineno}: {name}"
+        case ast.Call(ast.Name("getattr"), [ast.Name("torch"), *_]):
+            yield f"{node.lineno}: getattr(torch, ...)"
+        case ast.keyword("pin_memory" | "non_blocking" as name):
+            yield f"{node.value.lineno}: {name}"
+        case ast.ImportFrom(str(module)) | ast.alias(str(module)) if module.startswith("torch.cuda"):
+            yield f"{module} is imported"
+        case ast.ImportFrom("torch", names) if any(one.name == "cuda" for one in names):
+            yield f"{node.lineno}: torch.cuda"
+
+
+def _told_apart(node: ast.AST) -> Iterator[str]:
+    """Where devices are told apart."""
+    match node:
+        case ast.Attribute(ast.Name(of) | ast.Attribute(_, of), "type") if "device" in of:
+            yield f"{node.lineno}: the type of a device"
+        case ast.Constant(str(text)) if text == "cuda" or text.startswith("cuda:"):
+            yield f"{node.lineno}: {text!r}"
+        case ast.Compare(left, _, others) if any(map(_is_device, (left, *others))):
+            yield f"{node.lineno}: a device compared with another"
+
+
+def _is_device(node: ast.expr) -> bool:
+    """Whether it makes a device, or names one."""
+    match node:
+        case ast.Call(ast.Attribute(ast.Name("torch"), "device")):
+            return True
+        case ast.Constant("cpu" | "cuda"):
+            return True
+    return False
 
 
 def test_only_one_room_of_training_asks_torch_about_devices() -> None:
@@ -67,6 +91,11 @@ def test_only_one_room_of_training_asks_torch_about_devices() -> None:
         "if images.is_cuda: pass",
         "torch.device('cuda', 0)",
         "torch.device('cuda:0')",
+        "if device == torch.device('cpu'): pass",
+        "if kind != 'cpu': pass",
+        "weights = model.cuda()",
+        "from torch import cuda as card",
+        "getattr(torch, name).init()",
         "part.pin_memory()",
         "torch.empty(3, pin_memory=True)",
         "part.to(device, non_blocking=True)",

@@ -27,6 +27,7 @@ class Card(Accelerator):
     """One GPU: work is asked for and done later, in the order of its stream."""
 
     kind = "cuda"
+    is_card = True
     # The fused kernels of a GPU read no other.
     rate_dtype = torch.float32
     # By then they are recorded.

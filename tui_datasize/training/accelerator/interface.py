@@ -85,6 +85,11 @@ class Accelerator(ABC):
     def kind(self) -> str:
         """Whose bits are alike: "cpu" or "cuda"."""
 
+    @property
+    @abstractmethod
+    def is_card(self) -> bool:
+        """Whether it is a GPU, with memory of its own."""
+
     def facts(self) -> dict[str, Any]:
         """What it is, for `provenance.json`: `device`, `device_name`, `device_uuid` and what drives it."""
         return {"torch": torch.__version__, "cuda": torch.version.cuda}

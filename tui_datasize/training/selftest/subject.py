@@ -51,7 +51,7 @@ class Subject:
     def chosen(cls) -> Subject:
         """That of this process."""
         accelerator = chosen()
-        return cls(accelerator, is_card=accelerator.device != torch.device("cpu"))
+        return cls(accelerator, is_card=accelerator.is_card)
 
     @property
     def device(self) -> torch.device:
