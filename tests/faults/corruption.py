@@ -31,6 +31,8 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.runlog.paths import ProjectPaths
 
 HANG_S = 5.0
+ELSEWHERE = "elsewhere.csv"
+"""Results to import, beside the project."""
 MOST_BYTES = 500 * 10**6
 _LONGEST_LINE = 1000
 _HUNG = "hung"
@@ -78,6 +80,7 @@ def make_project(root: Path) -> ProjectPaths:
     root.mkdir()
     project = ProjectPaths(root)
     project.experiments.write_text(_FILE)
+    (root.parent / ELSEWHERE).write_text("train_size,seed,test_accuracy\n40,7,0.8\n80,7,0.9\n")
     *made, waiting = specs()
     states: Sequence[Any] = ("succeeded", "succeeded", "succeeded", "interrupted", "failed")
     for spec, state in zip(made, states, strict=True):
@@ -117,6 +120,7 @@ def commands(project: ProjectPaths) -> list[list[str]]:
     """Every command on a project, as a person would type it."""
     run, other = specs()[0].run_id, specs()[-1].run_id
     tables = (
+        "answer",
         "runs",
         "metrics",
         "curve",
@@ -137,13 +141,27 @@ def commands(project: ProjectPaths) -> list[list[str]]:
             ["cancel", other],
             ["retry", other],
             ["priority", other, "--by", "1"],
+            ["move", other, "--by", "1"],
+            ["drain"],
+            ["drain", "--off"],
         ),
         *(["export", "--table", table, "--experiment", _EXPERIMENT] for table in tables),
         *(["analyze", _EXPERIMENT], ["plan", _EXPERIMENT], ["prune", "--yes"]),
         ["report", _EXPERIMENT, "-o", str(project.root.parent / "report.html"), "--force"],
         ["queue", _EXPERIMENT, "--force"],
+        ["import", "elsewhere", str(project.root.parent / ELSEWHERE)],
         ["doctor", "--repair"],
     ]
+
+
+UNTRIED = MappingProxyType(
+    {
+        "demo": "has a project of its own",
+        "run": "waits for its runs, however long these take",
+        "selftest": "looks at no project",
+    }
+)
+"""Commands that are not among them, and why."""
 
 
 QUICK = ("status", "experiments", "logs", "prune", "queue", "hold", "cancel", "scheduler")

@@ -7,12 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.corruption import CaseRunner
+from tests.faults.corruption import UNTRIED, CaseRunner, commands
+from tui_datasize.cli.parser import build_parser
+from tui_datasize.runlog.paths import ProjectPaths
 
 pytestmark = pytest.mark.faults
 
 QUICK = ("status", "experiments", "logs", "hold", "scheduler")
 CASES = 5
+
+
+def test_every_command_is_among_those_that_are_tried(tmp_path: Path) -> None:
+    known = next(action for action in build_parser()._actions if action.dest == "command").choices
+    assert known is not None
+    tried = {words[0] for words in commands(ProjectPaths(tmp_path / "project"))}
+    assert tried | UNTRIED.keys() == set(known)
+    assert not tried & UNTRIED.keys()
 
 
 def test_every_command_answers_whatever_one_file_holds(tmp_path: Path) -> None:
