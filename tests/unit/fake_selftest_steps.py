@@ -65,6 +65,7 @@ def make_step(arguments: Sequence[str]) -> int:
             findings.figure(key, "" if on_cpu and key != "device_name" else value)
     if name == "speed":
         findings.figure("seen_device", os.environ["CUDA_VISIBLE_DEVICES"])
+        findings.figure("import_path", os.environ["PYTHONPATH"])
     try:
         globals()[does.get(name, "good")](findings)
     except NotHere as reason:

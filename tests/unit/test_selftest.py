@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import tui_datasize
 from tests.unit.fake_selftest_steps import CARD
 from tui_datasize.cli import doctor
 from tui_datasize.cli.dispatch import main
@@ -114,7 +115,10 @@ def test_what_is_good_is_exit_status_0_and_each_step_is_written_when_it_ends(ste
     assert main(["selftest", "bits", "speed"]) == EXIT_OK
     assert seen == [[], [["probe"]], [["probe", "bits"]]]
     # The card that was probed, by the name that workers get.
-    assert kept(tmp_path)["steps"]["speed"]["figures"]["seen_device"] == CARD["device_uuid"]
+    figures = kept(tmp_path)["steps"]["speed"]["figures"]
+    assert figures["seen_device"] == CARD["device_uuid"]
+    # What a step starts finds this code on a machine on which it is not installed.
+    assert str(Path(tui_datasize.__file__).parents[1]) in figures["import_path"].split(os.pathsep)
 
 
 def test_a_device_that_cannot_be_used_is_told_once_and_nothing_is_tried_on_the_cpu(steps, tmp_path, capsys):

@@ -85,7 +85,7 @@ class StepHost:
         self.end()
         self._process = subprocess.Popen(
             python_module(_CHILD),
-            env=dict(environment) | {"PYTHONPATH": _import_path(environment)},
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -154,6 +154,7 @@ def run_step(
     limit_s = patience * step.limit_s
     started_s = time.monotonic()
     log.touch()
+    environment = {**environment, "PYTHONPATH": _import_path(environment)}
     host.begin(environment)
     status: int | None = None
     with _ending_leftovers():
