@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,9 +25,33 @@ settings.load_profile("no deadline")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# Nothing is thrown away while modules are imported, and looking for it takes seconds.
+gc.disable()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: some of them wait for schedulers and workers."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Iterator[None]:
+    """Examples in docstrings are of the package; tests are searched for tests alone."""
+    found: Sequence[pytest.Collector] = yield
+    return [one for one in found if type(one) is pytest.Module]
+
+
+def pytest_collection_finish() -> None:
+    """Modules stay: what frees memory within a test looks at what has been made since."""
+    gc.enable()
+    gc.freeze()
+    # Libraries complain at the end of what they hold then.
+    atexit.register(gc.unfreeze)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none."""
+    """The longest first, so that no process ends long after the others; skip what needs an absent GPU."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return

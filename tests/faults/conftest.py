@@ -11,9 +11,6 @@ from tests.faults.lab import Lab
 
 _REPOSITORY = Path(__file__).parents[2]
 
-collect_ignore = ["cuda_module.py"]
-"""Looking for examples in it would import it, and put its torch in the place of the real one."""
-
 
 @pytest.fixture
 def _own_machine(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
