@@ -25,6 +25,23 @@ settings.load_profile("no deadline")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 4 << 30
+
+
+def _keep_files_in_memory() -> None:
+    """Have the directories of tests where a write that has to last takes no time, if it has room for them.
+
+    Some tests put programs there that must not be executed, and would not notice where nothing can be.
+    """
+    if _MEMORY.is_dir():
+        disk = os.statvfs(_MEMORY)
+        if disk.f_bavail * disk.f_frsize >= _ROOM_BYTES and not disk.f_flag & os.ST_NOEXEC:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+_keep_files_in_memory()
+
 # Nothing is thrown away while modules are imported, and looking for it takes seconds.
 gc.disable()
 

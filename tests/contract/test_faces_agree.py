@@ -6,8 +6,11 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from html import unescape
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +73,12 @@ def asked(project: ProjectPaths, *words: str) -> list[str]:
     return [*words, "--target", "70", "--project", str(project.root)]
 
 
-def answers(project: ProjectPaths, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+@cache
+def answers(project: ProjectPaths) -> list[dict[str, Any]]:
     """The answers for programs."""
-    capsys.readouterr()
-    assert main(asked(project, "analyze", "digits", "--json")) == 0
-    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["answers"]
+    with redirect_stdout(StringIO()) as out:
+        assert main(asked(project, "analyze", "digits", "--json")) == 0
+    found: list[dict[str, Any]] = json.loads(out.getvalue())["answers"]
     return found
 
 
@@ -192,7 +196,7 @@ def _is(value: float, cell: str) -> bool:
 @pytest.mark.parametrize("name", PROJECTS)
 def test_console_markdown_html_and_json_say_the_same(projects, capsys, name):
     project = projects[name]
-    reference = answers(project, capsys)
+    reference = answers(project)
     faces = {"console": console(project, capsys), "markdown": markdown(project), "html": html(project)}
     for answer in reference:
         for face, sections in faces.items():
@@ -205,7 +209,7 @@ def test_console_markdown_html_and_json_say_the_same(projects, capsys, name):
 
 
 def test_what_a_table_exports_is_what_is_said(projects, capsys):
-    reference = {answer["name"]: answer for answer in answers(projects["sweep"], capsys)}
+    reference = {answer["name"]: answer for answer in answers(projects["sweep"])}
     arguments = ["export", "--table", "answer", "--experiment", "digits", "--format", "json"]
     assert main(asked(projects["sweep"], *arguments)) == 0
     (row,) = json.loads(capsys.readouterr().out)
@@ -218,8 +222,8 @@ def test_what_a_table_exports_is_what_is_said(projects, capsys):
 
 
 @pytest.mark.parametrize("wrong", ["a digit", "a sentence"])
-def test_a_printer_that_is_wrong_is_noticed(projects, capsys, monkeypatch, wrong):
-    (curve,) = (one for one in answers(projects["sweep"], capsys) if one["name"] == "curve")
+def test_a_printer_that_is_wrong_is_noticed(projects, monkeypatch, wrong):
+    (curve,) = (one for one in answers(projects["sweep"]) if one["name"] == "curve")
     if wrong == "a digit":
         right = cells.cell
         monkeypatch.setattr(cells, "cell", lambda *given: right(*given).replace("6", "9"))
@@ -231,9 +235,9 @@ def test_a_printer_that_is_wrong_is_noticed(projects, capsys, monkeypatch, wrong
             check_words(curve, markdown(projects["sweep"])["Learning curve"])
 
 
-async def test_the_app_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_app_says_the_same(tmp_path: Path) -> None:
     stage = finished(tmp_path)
-    reference = {answer["title"]: answer for answer in answers(stage.project, capsys)}
+    reference = {answer["title"]: answer for answer in answers(stage.project)}
     async with stage.open(WIDE) as show:
         await show.press("3", "t", *"70", "enter")
         await show.shows("70 %: ")

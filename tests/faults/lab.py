@@ -121,7 +121,7 @@ class Lab:
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline, f"timed out; {self.states()}\n{self.log()}"
-            time.sleep(0.01)
+            time.sleep(0.02)
 
     def jobs(self) -> Mapping[str, Job]:
         return {job.run_id: job for job in self.client.jobs()}

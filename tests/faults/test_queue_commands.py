@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.lab import Lab
+from tui_datasize.cli import doctor
 from tui_datasize.cli.dispatch import main
-from tui_datasize.cli.doctor import run_checks
 from tui_datasize.jobs.state import JobState
 
 pytestmark = pytest.mark.faults
@@ -195,7 +195,9 @@ def test_a_wrong_devices_table_keeps_the_scheduler_from_starting_in_one_line(
     assert "devices.slots_per_gpu: expected a whole number from 1 to 64, got 'two'" in told
 
 
-def test_doctor_finds_workers_that_have_no_run_any_more(lab: Lab) -> None:
+def test_doctor_finds_workers_that_have_no_run_any_more(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Importing torch takes seconds, whatever it says.
+    monkeypatch.setattr(doctor, "_torch", lambda: doctor.Check("torch", "ok", "torch"))
     (run,) = lab.enqueue(lab.spec(gate=str(lab.gate())))
     lab.start_scheduler()
     lab.wait_for(run, JobState.RUNNING)
@@ -207,7 +209,7 @@ def test_doctor_finds_workers_that_have_no_run_any_more(lab: Lab) -> None:
         env=os.environ | {"DATASIZE_TAG": "f00"},
     ) as orphan:
         lab.wait(lambda: [process.pid for process in lab.client.orphans()] == [orphan.pid])
-        checks = {check.name: check for check in run_checks(lab.project)}
+        checks = {check.name: check for check in doctor.run_checks(lab.project)}
         assert checks["orphans"].verdict == "warn"
         assert f"ps -fp {orphan.pid}" in checks["orphans"].text
         assert checks["file system"].verdict == "ok"

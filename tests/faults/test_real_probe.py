@@ -16,7 +16,7 @@ from tui_datasize.jobs.warm import WarmSpawner
 from tui_datasize.runlog.paths import ProjectPaths
 
 DEADLINE_S = 240.0
-ABSENT = "GPU-00000000-0000-0000-0000-000000000000"
+ABSENT = "MIG-00000000-0000-0000-0000-000000000000"
 OF_THE_DEVICE = (
     "this torch is a build without CUDA; install a torch that is built for CUDA",
     "no NVIDIA driver is loaded",
@@ -27,7 +27,7 @@ OF_THE_DEVICE = (
 pytestmark = pytest.mark.faults
 
 
-def test_a_probe_of_its_own_process_tells_what_is_wrong_with_the_device() -> None:
+def test_a_probe_of_its_own_process_takes_no_cpu_for_a_gpu_and_tells_what_is_wrong_with_the_device() -> None:
     assert probe_now(ABSENT, ()).startswith(OF_THE_DEVICE)
 
 
@@ -35,7 +35,8 @@ def test_a_probe_forked_from_the_preloader_tells_the_same(tmp_path: Path) -> Non
     settings = SchedulerSettings(ProjectPaths(tmp_path))
     said = tmp_path / "said"
     with (
-        closing(WarmSpawner(settings.preload, settings.call, ColdSpawner(["false"]), 60.0)) as spawner,
+        # All that workers import is in the preloader of the real sweep.
+        closing(WarmSpawner(["torch"], settings.call, ColdSpawner(["false"]), 60.0)) as spawner,
         said.open("w+") as output,
     ):
         _wait(spawner.is_ready, spawner)

@@ -34,7 +34,7 @@ dataset    = "digits"
 model      = { name = "mlp", dropout = 0.2 }
 sizes      = [40, 160]
 seeds      = [0, 1]
-budget     = { updates = 1000 }
+budget     = { updates = 400 }
 batch_size = 32
 evaluate   = { times = 5 }
 """
@@ -44,7 +44,16 @@ pytestmark = pytest.mark.faults
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A project with a data directory and CPU slots of its own."""
+    """A project with a data directory and CPU slots of its own, where others can take names in `/tmp`."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    for user in {os.environ.get("USER", "root"), "root"}:
+        (shared / f"torchinductor_{user}").touch()
+    monkeypatch.setenv("TMPDIR", str(shared))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for variable in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "POLARS_TEMP_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    before = sorted(shared.iterdir())
     monkeypatch.setenv("DATASIZE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("DATASIZE_SLOTS_DIR", str(tmp_path / "slots"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -56,6 +65,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     client.send("cancel", [job.run_id for job in client.jobs() if not job.state.is_final])
     wait(lambda: not any(job.state.is_active for job in client.jobs()))
     client.stop_scheduler()
+    wait(lambda: not client.scheduler_alive())
+    assert sorted(shared.iterdir()) == before
 
 
 def wait(condition: Callable[[], object]) -> None:

@@ -25,20 +25,11 @@ from tui_datasize.training.stop import StopRequest, StopRequested
 from tui_datasize.training.worker import main
 
 WORKER = [sys.executable, "-m", "tui_datasize.training"]
-PATIENCE_S = 120
 
 
 def end_of(paths):
     record = json.loads(paths.exit.read_text())
     return record["outcome"], record["reason"]
-
-
-def wait_until(condition, process):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert process.poll() is None, "the worker ended too early"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_run_succeeds(queue_run, capfd):
@@ -94,21 +85,12 @@ def test_the_claim_comes_before_anything_heavy(queue_run):
     assert done.stdout.splitlines()[0] == "[]"
 
 
-@pytest.mark.faults
-def test_a_run_that_was_killed_and_then_asked_to_leave_ends_bit_for_bit_the_same(queue_run):
-    spec = small_spec(model=ModelSpec("cnn3", {"width": 8}), budget=Budget("updates", 600), evaluations=15)
+def test_a_run_that_was_asked_to_leave_ends_bit_for_bit_the_same(queue_run):
+    spec = small_spec(model=ModelSpec("cnn3", {"width": 8}), budget=Budget("updates", 300), evaluations=15)
     whole, broken = queue_run(spec), queue_run(spec)
 
-    killed = subprocess.Popen([*WORKER, str(broken.directory)], start_new_session=True)
-    wait_until(lambda: broken.metrics.is_file() and len(broken.metrics.read_bytes()) > 1000, killed)
-    killed.kill()
-    killed.wait(PATIENCE_S)
-    assert not broken.exit.exists()
-
-    rows = len(broken.metrics.read_bytes())
-
     def ask() -> None:
-        while len(broken.metrics.read_bytes()) <= rows + 1000:
+        while not broken.metrics.is_file() or len(broken.metrics.read_bytes()) <= 1000:
             time.sleep(0.01)
         for number in (signal.SIGHUP, signal.SIGTERM):
             os.kill(os.getpid(), number)
@@ -118,10 +100,10 @@ def test_a_run_that_was_killed_and_then_asked_to_leave_ends_bit_for_bit_the_same
     assert main([str(broken.directory)]) == EXIT_OK
     asking.join()
     assert end_of(broken) == ("interrupted", "asked to leave")
-    assert 0 < max(row["update"] for row in read_rows(broken)) < 600
+    assert 0 < max(row["update"] for row in read_rows(broken)) < 300
 
     assert main([str(broken.directory)]) == EXIT_OK
-    assert json.loads(broken.exit.read_text())["attempt"] == 3
+    assert json.loads(broken.exit.read_text())["attempt"] == 2
     train(whole)
     assert evaluations(broken) == evaluations(whole)
 

@@ -76,12 +76,17 @@ def runs_of(log: RunLog, experiment: str) -> pl.DataFrame:
     return log.runs(experiment)
 
 
+@cache
+def reading_of(log: RunLog, part: str) -> Reading:
+    """Of the runs of a part, as the app keeps it until they change."""
+    return Reading(log, PARTS[part](runs_of(log, "diverged" if "diverged" in part else "digits")))
+
+
 @pytest.fixture
 def build(log: RunLog) -> Callable[..., Answer]:
     def build_page(page: Entry, part: str, metric: str, view: int = 0, size: int = 0) -> Answer:
-        chosen = PARTS[part](runs_of(log, "diverged" if "diverged" in part else "digits"))
         asked = Asked(variant="", view=view, size=size)
-        return page.ask(Record(Reading(log, chosen), metric_named(metric), asked))
+        return page.ask(Record(reading_of(log, part), metric_named(metric), asked))
 
     return build_page
 

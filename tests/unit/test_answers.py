@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -76,10 +78,18 @@ def test_the_best_of_several_variants_comes_first(fake_project):
     assert [line.name for line in found.figures[0].lines] == sorted(found.rows()["variant"])
 
 
+@pytest.fixture(scope="module")
+def whole(finished_runs: Path) -> Reading:
+    """The demo sweep, read once: nothing is added to it."""
+    log = RunLog(ProjectPaths(finished_runs.parent))
+    return Reading(log, log.runs("digits"))
+
+
 @pytest.mark.parametrize("metric", METRICS_OFFERED)
-def test_every_question_is_answered_or_says_why_not(fake_project, metric):
-    for name in QUESTIONS:
-        found = answer(fake_project, name, metric)
+def test_every_question_is_answered_or_says_why_not(whole, metric):
+    record = Record(whole, metric_named(metric), Asked())
+    for name, question in QUESTIONS.items():
+        found = question.ask(record)
         assert found.applies != bool(found.why_not), name
         for sentence in (found.headline, found.why_not, *(one.text for one in found.sentences)):
             assert not sentence or sentence[-1] in ".:?", sentence

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.disks import SmallDisk
-from tui_datasize.cli import main
+from tui_datasize.cli import doctor, main
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.database import create_database, open_database
 from tui_datasize.jobs.faults import FaultKind, read_faults
@@ -64,8 +64,14 @@ def test_faults_outlive_the_scheduler_that_met_them_and_are_told_apart(project: 
     ("command", "exit_status"), [(["status"], 1), (["status", "--json"], 1), (["doctor"], 1)]
 )
 def test_a_fault_is_told_by_every_command_that_looks(
-    project: ProjectPaths, capsys: pytest.CaptureFixture[str], command: list[str], exit_status: int
+    project: ProjectPaths,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+    exit_status: int,
 ) -> None:
+    # Importing torch takes seconds, whatever it says.
+    monkeypatch.setattr(doctor, "_torch", lambda: doctor.Check("torch", "ok", "torch"))
     with closing(Store(project.queue)) as store:
         store.faults.report(FaultKind.SLOTS, "", SENTENCE)
     assert main([*command, "--project", str(project.root)]) == exit_status
