@@ -67,6 +67,22 @@ class Metric:
         text = self.difference(value, digits)
         return f"+{text}" if value > 0 and text != self.difference(0, digits) else text
 
+    def exact(self, value: float) -> str:
+        """A value as it was asked for, with all its digits.
+
+        >>> metric_named("test_accuracy").exact(0.955), metric_named("test_loss").exact(0.25)
+        ('95.5 %', '0.25')
+        """
+        return f"{self.scale * value:.10g}{' %' if self.is_share else self._unit}"
+
+    def exact_difference(self, value: float) -> str:
+        """The same of a difference of two values.
+
+        >>> metric_named("test_accuracy").exact_difference(0.005)
+        '0.5 points'
+        """
+        return f"{self.scale * value:.10g}{' points' if self.is_share else self._unit}"
+
     def read(self, text: str) -> float:
         """A value as a person writes it: `95`, `95%` and `.95` are the same share.
 
@@ -76,10 +92,12 @@ class Metric:
         >>> accuracy, loss = metric_named("test_accuracy"), metric_named("test_loss")
         >>> accuracy.read("95"), accuracy.read("99.5 %"), loss.read("0.3")
         (0.95, 0.995, 0.3)
+        >>> metric_named("wall_s").read("90 s")
+        90.0
         """
         number, unit = _read(text, f"target for {self.name}")
         if not self.is_share:
-            if unit:
+            if unit not in ("", self._unit.strip()):
                 raise ConfigError(f"no target {text!r} for {self.name}", fix="give a number without a unit")
             return number
         if unit == "%":
@@ -100,7 +118,7 @@ class Metric:
         0.02
         """
         number, unit = _read(text, "delta")
-        if self.is_share != bool(unit):
+        if unit not in (_OF_SHARES if self.is_share else ("", self._unit.strip())):
             example = "0.5% or 0.5 points" if self.is_share else "0.02"
             raise ConfigError(f"delta {text!r} is unclear", fix=f"write it like {example}")
         return number / 100 if self.is_share else number
@@ -169,8 +187,11 @@ def metric_named(name: str) -> Metric:
     return METRICS_OFFERED[name]
 
 
+_OF_SHARES = ("%", "points", "point")
+
+
 def _read(text: str, what: str) -> tuple[float, str]:
     try:
-        return number_and_unit(text, ("%", "points", "point"))
+        return number_and_unit(text, (*_OF_SHARES, "s"))
     except ValueError:
         raise ConfigError(f"no {what}: {text!r}", fix="give a number such as 95% or 0.95") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -164,18 +165,21 @@ def test_the_first_lines_of_analyze_are_the_answer(fake_project, capsys):
 def test_what_is_read_of_runs_is_kept_until_they_change(fake_project, monkeypatch):
     log = RunLog(fake_project)
     runs, read = log.runs("digits"), []
-    subsets = log.subsets
-    monkeypatch.setattr(log, "subsets", lambda run_ids: read.append(len(run_ids)) or subsets(run_ids))
+    for name in ("subsets", "metrics"):
+        reader = partial(
+            lambda name, own, run_ids: read.append(name) or own(run_ids), name, getattr(log, name)
+        )
+        monkeypatch.setattr(log, name, reader)
     first = Reading(log, runs)
     for metric in ("test_accuracy", "test_loss"):
         record = Record(first.renewed(runs.clone()), metric_named(metric))
-        for question in ("audit", "overlap", "audit"):
+        for question in ("audit", "overlap", "audit", "courses", "gap"):
             assert QUESTIONS[question].ask(record).applies
-    assert len(read) == 2
+    assert sorted(read) == ["metrics", "subsets", "subsets"]
     # A value changes which findings there are, and no subset.
     later = first.renewed(runs.with_columns(pl.col("test_accuracy") / 2))
     assert later.overlaps is first.overlaps
     assert later.findings is not first.findings
-    assert len(read) == 3
+    assert sorted(read) == ["metrics", *["subsets"] * 3]
     fewer = first.renewed(runs.filter(subset_seed=0))
     assert [len(overlap.draws) for overlap in fewer.overlaps] == [1] * 6

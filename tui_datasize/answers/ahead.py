@@ -55,7 +55,7 @@ def target(curve: CurveAnalysis) -> str:
     needed = curve.needed
     if needed is None:
         return ""
-    goal = goal_text(curve, needed.target)
+    goal = curve.metric.exact(needed.target)
     if needed.above is not None:
         above = f"{needed.above.train_size:,} ({curve.metric.text(needed.above.mean, digits_of(curve))})"
         if needed.below is None:
@@ -85,18 +85,13 @@ def _sure(measured: float | None) -> str:
     return "" if measured is None else f" ({100 * measured:.0f} % sure)"
 
 
-def goal_text(curve: CurveAnalysis, value: float) -> str:
-    """A target as it was asked for."""
-    return f"{curve.metric.scale * value:.10g}{' %' if curve.metric.is_share else ''}"
-
-
 def small_gains(curve: CurveAnalysis) -> str:
     """From which size on a doubling buys little."""
     outlook = curve.outlook
     if isinstance(outlook, FitFailure):
         return ""
     doubling = outlook.doubling
-    amount = f"{curve.metric.scale * doubling.delta:.10g}{' points' if curve.metric.is_share else ''}"
+    amount = curve.metric.exact_difference(doubling.delta)
     if doubling.small_from is None:
         return f"These runs cannot tell where a doubling gains less than {amount}."
     text = f"From about {about(doubling.small_from)} images on a doubling gains less than {amount}"

@@ -45,6 +45,11 @@ class Reading:
     """Schema `RUNS`."""
 
     @cached_property
+    def metrics(self) -> pl.DataFrame:
+        """Schema `RUN_METRICS`, of all runs."""
+        return self.log.metrics(self.runs["run_id"])
+
+    @cached_property
     def datasets(self) -> pl.DataFrame:
         """Schema `DATASETS`, of one run per draw."""
         return self.log.datasets(runs_to_read(self.runs)[0])
@@ -120,7 +125,12 @@ class Record:
     @cached_property
     def metrics(self) -> pl.DataFrame:
         """Schema `RUN_METRICS`, of `runs`."""
-        return self.log.metrics(self.runs["run_id"])
+        every = self.reading.metrics
+        return (
+            every
+            if self.runs is self.all_runs
+            else every.join(self.runs, on="run_id", how="semi", maintain_order="left")
+        )
 
     @property
     def all_curves(self) -> tuple[CurveAnalysis, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from tui_datasize.answers.answer import Answer
@@ -32,14 +32,8 @@ class Wish:
     experiment: str
     metric: str
     """A key of `METRICS_OFFERED`."""
-    variant: str | None = None
-    """Whose runs; None for all variants."""
-    view: int = 0
-    """Which of the page's views."""
-    size: int = 0
-    """Which of the page's train sizes."""
     asked: Asked = NOTHING
-    """What is asked of the curve."""
+    """What is asked of the runs, and of whose."""
     sweep: Sequence[RunSpec] = ()
     """All runs of the experiment in experiments.toml."""
 
@@ -116,8 +110,7 @@ class Analyst:
         self._log = self._log or RunLog(self._project)
         self._log.runs(wish.experiment)
         self._reading = self._reading.renewed(own) if self._reading else Reading(self._log, own)
-        asked = replace(wish.asked, variant=wish.variant, view=wish.view, size=wish.size)
-        return Record(self._reading, metric_named(wish.metric), asked, wish.sweep)
+        return Record(self._reading, metric_named(wish.metric), wish.asked, wish.sweep)
 
 
 def _import_analysis() -> None:

@@ -30,9 +30,9 @@ FIELDS: Mapping[str, str] = MappingProxyType(
 def asked_as_written(asked: Asked, metric: Metric) -> dict[str, str]:
     """What is asked as it stands in the fields, by the names of `FIELDS`."""
     return {
-        "target": _value(asked.target, metric),
+        "target": "" if asked.target is None else metric.exact(asked.target),
         "fit from": str(asked.fit_from or ""),
-        "worth it": _value(asked.delta, metric),
+        "worth it": "" if asked.delta is None else metric.exact_difference(asked.delta),
         "predict at": f"{asked.at:.0f}" if asked.at else "",
         "budget": str(asked.runs or ""),
     }
@@ -85,9 +85,3 @@ def _count(text: str) -> int:
     if not 1 <= number <= MOST_COUNT:
         raise ValueError(number)
     return number
-
-
-def _value(value: float | None, metric: Metric) -> str:
-    if value is None:
-        return ""
-    return f"{100 * value:.10g} %" if metric.is_share else f"{value:.10g}"

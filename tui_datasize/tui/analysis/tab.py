@@ -176,7 +176,8 @@ class AnalysisPane(Pane, can_focus=True):
             # A page shows one variant, or compares all by itself.
             variant = variants[0]
         sweep = tuple(cell.spec for cell in plan.cells) if plan else ()
-        return Wish(self._experiment, self._metric, variant, choice.view, choice.size, choice.asked, sweep)
+        asked = replace(choice.asked, variant=variant, view=choice.view, size=choice.size)
+        return Wish(self._experiment, self._metric, asked, sweep)
 
     @property
     def _plan(self) -> ExperimentPlan | None:
