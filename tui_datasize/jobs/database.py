@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
@@ -43,6 +43,8 @@ _PASSING_FAULTS: Mapping[int, tuple[str, str]] = MappingProxyType(
         sqlite3.SQLITE_IOERR: ("reading or writing failed", "check the disk"),
     }
 )
+_FOR_WRITING = "mount it for writing; nothing acknowledged is lost"
+_READ_ONLY = ("is on a read-only file system", _FOR_WRITING)
 PASSING_ERRNOS = frozenset(
     {
         errno.EACCES,
@@ -96,17 +98,26 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise PassingStorageError(
             f"cannot be written: {error.strerror or error}",
             where=str(error.filename or path),
-            fix="check free space, owner and permissions of the directory",
+            fix=_FOR_WRITING
+            if error.errno == errno.EROFS
+            else "check free space, owner and permissions of the directory",
         ) from error
 
 
 def _explain(error: sqlite3.Error, path: Path) -> StorageError:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in _PASSING_FAULTS:
-        what, fix = _PASSING_FAULTS[code]
+        what, fix = _READ_ONLY if _is_read_only(path) else _PASSING_FAULTS[code]
         return PassingStorageError(what, where=str(path), fix=fix)
     what = _LASTING_FAULTS.get(code, f"the queue database cannot be used: {error}")
     return DamagedQueueError(what, where=str(path), fix=_REBUILD)
+
+
+def _is_read_only(path: Path) -> bool:
+    """Whether its file system is mounted so."""
+    with suppress(OSError):
+        return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
+    return False
 
 
 def open_database(path: Path) -> sqlite3.Connection:
