@@ -37,6 +37,7 @@ from tui_datasize.runlog.writer import MetricsWriter
 _SHUTDOWN = 0x8004587D
 """EXT4_IOC_SHUTDOWN of <linux/ext4.h>: _IOR('X', 125, __u32)."""
 _WITHOUT_FLUSH = 2
+_UNMOUNT_S = 30.0
 _SIZE_BYTES = 128 * 2**20
 _UPDATES = 12
 _ROW_S = 0.01
@@ -108,7 +109,17 @@ class _Disk:
         try:
             yield self.mount_point
         finally:
-            subprocess.run(["umount", str(self.mount_point)], check=True)
+            self._unmount()
+
+    def _unmount(self) -> None:
+        # A process that was killed gives back its files a moment later.
+        deadline_s = time.monotonic() + _UNMOUNT_S
+        command = ["umount", str(self.mount_point)]
+        while subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode:
+            if time.monotonic() >= deadline_s:
+                subprocess.run(["umount", "-l", str(self.mount_point)], check=True)
+                raise RuntimeError(f"somebody still uses {self.mount_point}")
+            time.sleep(0.05)
 
     def cut(self) -> None:
         """Nothing that is not on the disk by now will ever be."""
