@@ -13,6 +13,8 @@ from tui_datasize.answers.answer import Answer
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.record import Reading, Record
+from tui_datasize.answers.tables import TABLES
+from tui_datasize.cli import parser
 from tui_datasize.cli.dispatch import main
 from tui_datasize.metric import METRICS_OFFERED, metric_named
 from tui_datasize.runlog.paths import ProjectPaths
@@ -183,3 +185,7 @@ def test_what_is_read_of_runs_is_kept_until_they_change(fake_project, monkeypatc
     assert sorted(read) == ["metrics", *["subsets"] * 3]
     fewer = first.renewed(runs.filter(subset_seed=0))
     assert [len(overlap.draws) for overlap in fewer.overlaps] == [1] * 6
+
+
+def test_every_table_of_export_is_offered():
+    assert sorted(parser.TABLES) == sorted(TABLES)

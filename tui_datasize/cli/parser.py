@@ -30,18 +30,10 @@ MOST_AMOUNT = 1_000_000
 """Larger changes of a priority or a place are a slip of the finger."""
 
 TABLES = (
-    "answer",
-    "runs",
-    "metrics",
-    "curve",
-    "fits",
-    "overlap",
-    "ensembles",
-    "audit",
-    "groups",
-    "variance",
-    "plan",
+    *("answer", "runs", "metrics", "curve", "fits", "overlap"),
+    *("ensembles", "audit", "groups", "variance", "plan"),
 )
+"""The keys of `answers.tables.TABLES`, which is not imported to print help."""
 FORMATS = ("csv", "parquet", "json", "markdown")
 
 if TYPE_CHECKING:

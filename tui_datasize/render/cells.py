@@ -25,6 +25,8 @@ _SHARES = ("share", "points")
 _OF_METRIC = ("value", "difference", "spread")
 _SIGNED = ("points", "difference")
 _ROUNDING = 1e-14
+_FEW_DIGITS, _MANY_DIGITS = 1e4, 1e8
+"""Numbers between are written in full: four digits and an exponent read badly."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,12 @@ def heading(column: Column, metric: Metric) -> str:
 
 
 def cell(value: Any, kind: Kind, metric: Metric) -> str:
-    """One value; empty where there is none."""
+    """One value; empty where there is none.
+
+    >>> from tui_datasize.metric import metric_named
+    >>> [cell(value, "number", metric_named("test_loss")) for value in (0.0123, 61.532, 12_345.6, 1.5e12)]
+    ['0.0123', '61.53', '12,346', '1.5e+12']
+    """
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, bool):
@@ -86,6 +93,8 @@ def cell(value: Any, kind: Kind, metric: Metric) -> str:
     scale = 100 if kind in _SHARES else metric.scale if kind in _OF_METRIC else 1
     # What should be 0 and is not, by rounding, is 0.
     number = scale * value if abs(value) > _ROUNDING else 0
+    if kind == "number" and _FEW_DIGITS <= abs(number) < _MANY_DIGITS:
+        return f"{number:,.0f}"
     return f"{number:{_format(kind, scale)}}"
 
 
