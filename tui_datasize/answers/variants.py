@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import polars as pl
@@ -50,7 +51,7 @@ def ask(record: Record) -> Answer:
     found = compare_variants(record.all_runs, metric.name)
     pairs = found[-1].pairs
     rows = variants_table(found)
-    told = _tested(found, metric) if pairs else _untested(shared, metric)
+    told = _tested(found, metric, _whose(record)) if pairs else _untested(shared, metric)
     return Answer(
         told,
         [
@@ -67,7 +68,13 @@ def ask(record: Record) -> Answer:
     )
 
 
-def _tested(found: Sequence[VariantComparison], metric: Metric) -> str:
+def _whose(record: Record) -> str:
+    """What is held fixed where all runs share one draw."""
+    draws = record.all_runs["subset_seed"]
+    return " of one draw" if draws.null_count() == 0 and draws.n_unique() == 1 else ""
+
+
+def _tested(found: Sequence[VariantComparison], metric: Metric, whose: str) -> str:
     """The best variant against the next one, over the sizes that both have."""
     pair = _leading(found[-1].pairs, metric)
     names = (pair.first, pair.second)
@@ -80,9 +87,14 @@ def _tested(found: Sequence[VariantComparison], metric: Metric) -> str:
     corrected = " after correction" if len(found[-1].pairs) > 1 else ""
     doubt = "" if pair.is_distinguishable else f", not significant{corrected}"
     ends = f"{metric.difference(low).removesuffix(' points')} to {metric.difference(high)}"
+    test = f"{p_words(pair.p_adjusted)}{corrected}"
+    if math.isnan(pair.p):
+        doubt, test = "", f"{plural(pair.n_units, pair.unit)} are too few to test"
+    elif pair.is_paired:
+        test += f"; paired, {plural(pair.n_units, pair.unit)}{whose if pair.unit == 'seed' else ''}"
     return (
         f"{best or _BASE}{of_all} is {metric.difference(abs(pair.value))} better than {other or _BASE} over "
-        f"{plural(n_sizes, 'train size')}{doubt} (95 % {ends}; {p_words(pair.p_adjusted)}{corrected})."
+        f"{plural(n_sizes, 'train size')}{doubt} (95 % {ends}; {test})."
     )
 
 
@@ -115,9 +127,10 @@ def _untested(shared: pl.DataFrame, metric: Metric) -> str:
 
 
 def _counted(pairs: Sequence[Difference]) -> Iterator[str]:
-    if len(pairs) > 1:
+    if sum(not math.isnan(pair.p) for pair in pairs) > 1:
         n = sum(pair.is_distinguishable for pair in pairs)
-        yield f"{n} of {len(pairs)} pairs of variants differ significantly after correction."
+        tested = sum(not math.isnan(pair.p) for pair in pairs)
+        yield f"{n} of {tested} pairs of variants differ significantly after correction."
 
 
 def _details(curve: pl.DataFrame, rows: pl.DataFrame, metric: Metric) -> Iterator[Table]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,12 @@ import polars as pl
 from tui_datasize.metric import Metric, metric_named
 from tui_datasize.stats.clusters import (
     Clusters,
-    MeanScatter,
     SizeRuns,
     draw_means,
     find_clusters,
     within_draws,
 )
-from tui_datasize.stats.curve import mean_scatters, points, size_runs
+from tui_datasize.stats.curve import points, size_runs
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.group_tests import (
     GroupTest,
@@ -34,7 +33,8 @@ from tui_datasize.stats.group_tests import (
     welch_anova,
 )
 from tui_datasize.stats.laws import Floats
-from tui_datasize.stats.pairwise import Difference, compare_pairs, corrected, mean_difference
+from tui_datasize.stats.paired import Curve, all_alike, compare, curve_of
+from tui_datasize.stats.pairwise import Difference, compare_pairs, corrected
 from tui_datasize.stats.spread import SpreadLaw, breusch_pagan, spread_law
 
 
@@ -115,7 +115,7 @@ def compare_sizes(runs: pl.DataFrame, metric: str) -> tuple[SizeComparison, ...]
 def compare_variants(runs: pl.DataFrame, metric: str) -> tuple[VariantComparison, ...]:
     """Compare the variants of each experiment at every size that two of them share, then over all sizes.
 
-    Variants on the same draws are compared as if each had draws of its own, which errs towards finding none.
+    Pairs at all sizes are corrected together, and so are those over all sizes.
 
     Args:
         runs: Schema `RUNS`.
@@ -127,17 +127,13 @@ def compare_variants(runs: pl.DataFrame, metric: str) -> tuple[VariantComparison
     offered = metric_named(metric)
     found: list[VariantComparison] = []
     for (experiment,), values in points(runs, metric).group_by("experiment", maintain_order=True):
-        scatters = _scatters_by_variant(values)
-        at_sizes = [
-            _variants_at(str(experiment), offered, int(str(size)), group, scatters)
-            for (size,), group in values.sort("train_size", maintain_order=True).group_by(
-                "train_size", maintain_order=True
-            )
-            if group["variant"].n_unique() > 1
-        ]
-        found += at_sizes
-        if at_sizes:
-            found.append(_variants_over_all(str(experiment), offered, at_sizes))
+        ordered = values.sort("variant", maintain_order=True).group_by("variant", maintain_order=True)
+        curves = {str(variant): curve_of(curve) for (variant,), curve in ordered}
+        sizes = sorted({size for curve in curves.values() for size in curve})
+        at_sizes = [_variants_at(curves, size) for size in sizes]
+        shared = [(size, at) for size, at in zip(sizes, at_sizes, strict=True) if len(at) > 1]
+        if shared:
+            found += _compared(str(experiment), offered, shared, curves)
     return tuple(found)
 
 
@@ -226,40 +222,35 @@ def _block_tests(values: pl.DataFrame, clusters: Clusters | None) -> tuple[Named
     )
 
 
-def _variants_at(
+def _variants_at(curves: Mapping[str, Curve], size: int) -> dict[str, Curve]:
+    """Those variants that have a size, at that alone."""
+    return {name: {size: curve[size]} for name, curve in curves.items() if size in curve}
+
+
+def _compared(
     experiment: str,
     metric: Metric,
-    size: int,
-    values: pl.DataFrame,
-    scatters: Mapping[tuple[str, int], MeanScatter],
-) -> VariantComparison:
-    variants, groups = _groups(values, "variant")
-    known = [scatters[name, size] for name in variants]
-    pairs = compare_pairs(groups, variants, list(itertools.combinations(range(len(groups)), 2)), known)
-    return VariantComparison(experiment, metric, size, tuple(variants), welch_anova(groups, known), pairs)
-
-
-def _variants_over_all(
-    experiment: str, metric: Metric, at_sizes: Sequence[VariantComparison]
-) -> VariantComparison:
-    by_pair: dict[tuple[str, str], list[Difference]] = {}
-    for comparison in at_sizes:
-        for pair in comparison.pairs:
-            by_pair.setdefault((pair.first, pair.second), []).append(pair)
-    found = [mean_difference(differences) for differences in by_pair.values()]
-    pairs = corrected([difference for difference in found if isinstance(difference, Difference)])
-    variants = tuple(dict.fromkeys(name for comparison in at_sizes for name in comparison.variants))
+    shared: Sequence[tuple[int, Mapping[str, Curve]]],
+    curves: Mapping[str, Curve],
+) -> Iterator[VariantComparison]:
+    """At each size that variants share, and over all of these."""
+    pairs = [(size, _pairs(at)) for size, at in shared]
+    adjusted = iter(corrected([pair for _, of_size in pairs for pair in of_size]))
+    for (size, at), (_, of_size) in zip(shared, pairs, strict=True):
+        own = tuple(itertools.islice(adjusted, len(of_size)))
+        yield VariantComparison(experiment, metric, size, tuple(at), all_alike(list(at.values())), own)
     reason = FitFailure("is not made over several sizes together")
-    return VariantComparison(experiment, metric, None, variants, reason, pairs)
+    names = tuple(dict.fromkeys(name for _, at in shared for name in at))
+    over_all = corrected(_pairs({name: curves[name] for name in names}))
+    yield VariantComparison(experiment, metric, None, names, reason, over_all)
 
 
-def _scatters_by_variant(values: pl.DataFrame) -> dict[tuple[str, int], MeanScatter]:
-    """How well every mean of an experiment is known, by variant and size: each variant is a curve."""
-    found: dict[tuple[str, int], MeanScatter] = {}
-    for (variant,), curve in values.group_by("variant", maintain_order=True):
-        sizes = curve["train_size"].unique().sort().to_list()
-        found |= {(str(variant), n): mean for n, mean in zip(sizes, mean_scatters(curve), strict=True)}
-    return found
+def _pairs(curves: Mapping[str, Curve]) -> list[Difference]:
+    found = (
+        compare(curves[first], curves[second], (first, second))
+        for first, second in itertools.combinations(curves, 2)
+    )
+    return [one for one in found if isinstance(one, Difference)]
 
 
 def _groups(values: pl.DataFrame, by: str) -> tuple[list[Any], list[Floats]]:

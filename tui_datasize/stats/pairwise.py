@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +16,8 @@ from tui_datasize.stats.curve import CONFIDENCE
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.group_tests import pooled_degrees
 from tui_datasize.stats.laws import Floats
+
+Unit: TypeAlias = Literal["run", "seed", "draw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Difference:
     t: float
     df: float
     p: float
-    """Two-sided, of this pair alone."""
+    """Two-sided, of this pair alone; NaN where there are too few units to test with."""
     p_adjusted: float
     """After Holm's correction over all pairs asked for together."""
     hedges_g: float
@@ -40,6 +43,12 @@ class Difference:
     g_high: float
     pooled_df: float = math.inf
     """Of what several differences may have in common: their mean has no more."""
+    unit: Unit = "run"
+    """What is counted as independent."""
+    n_units: int = 0
+    """How many of them; 0 where they differ between sizes."""
+    is_paired: bool = False
+    """Whether what both groups share is taken out."""
 
     @property
     def is_distinguishable(self) -> bool:
@@ -73,7 +82,7 @@ def welch_t(
         float(parts.sum() ** 2 / (parts**2 / [scatter.degrees_compared for scatter in known]).sum()), most
     )
     g = hedges_g(a, b, (known[0].n_effective, known[1].n_effective))
-    return _difference(names, float(b.mean() - a.mean()), math.sqrt(parts.sum()), df, g, most)
+    return difference(names, float(b.mean() - a.mean()), math.sqrt(parts.sum()), df, g, most)
 
 
 def hedges_g(
@@ -137,11 +146,9 @@ def compare_pairs(
 
 
 def corrected(differences: Sequence[Difference]) -> tuple[Difference, ...]:
-    """Some differences with their p values corrected together after Holm."""
-    adjusted = holm([difference.p for difference in differences])
-    return tuple(
-        replace(difference, p_adjusted=float(p)) for difference, p in zip(differences, adjusted, strict=True)
-    )
+    """Some differences with their p values, where they have one, corrected together after Holm."""
+    adjusted = iter(holm([one.p for one in differences if not math.isnan(one.p)]).tolist())
+    return tuple(one if math.isnan(one.p) else replace(one, p_adjusted=next(adjusted)) for one in differences)
 
 
 def mean_difference(differences: Sequence[Difference]) -> Difference | FitFailure:
@@ -161,17 +168,27 @@ def mean_difference(differences: Sequence[Difference]) -> Difference | FitFailur
     df = min(variance**2 / float(((stderrs / k) ** 4 / degrees).sum()), most)
     value = float(np.mean([d.value for d in differences]))
     names = differences[0].first, differences[0].second
-    return _difference(names, value, math.sqrt(variance), df, (math.nan, math.nan, math.nan), most)
+    return difference(names, value, math.sqrt(variance), df, pooled_df=most)
 
 
-def _difference(
+def difference(
     names: tuple[str, str],
     value: float,
     stderr: float,
     df: float,
-    g: tuple[float, float, float],
-    pooled_df: float,
+    g: tuple[float, float, float] = (math.nan, math.nan, math.nan),
+    pooled_df: float = math.inf,
 ) -> Difference:
+    """A difference with its Student interval and p.
+
+    Args:
+        names: What is compared.
+        value: Second minus first.
+        stderr: Its standard error, above 0.
+        df: Degrees of freedom of that.
+        g: Hedges' g with its interval.
+        pooled_df: See `Difference`.
+    """
     t, half = value / stderr, float(stdtrit(df, 0.5 + CONFIDENCE / 2)) * stderr
     p = float(2 * stdtr(df, -abs(t)))
     return Difference(*names, value, value - half, value + half, t, df, p, p, *g, pooled_df)

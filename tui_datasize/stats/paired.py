@@ -1,0 +1,274 @@
+"""Two variants compared over the sizes that both have, by what their runs share: subset draws, then seeds.
+
+What two variants have in common is taken out by pairing: runs on one draw with one seed are compared with
+each other, and their differences are averaged over sizes within (draw, seed). Then draws are counted: runs on
+one draw, and nested draws of several sizes, are no independent evidence (Moulton 1990, *Review of Economics
+and Statistics* 72, 334; Donner and Klar 2000, chapter 1). Seeds that come back on several draws and move the
+difference with p below `_SEEDS_COUNT` add their part by Satterthwaite's quasi-t (1946), after Bancroft's rule
+for pooling (1964, *Biometrics* 20, 427). With one draw the comparison is for this draw, and seeds count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+import polars as pl
+from scipy.special import fdtrc
+
+from tui_datasize.stats.clusters import Floats
+from tui_datasize.stats.fits import FitFailure
+from tui_datasize.stats.group_tests import GroupTest, two_way, welch_anova
+from tui_datasize.stats.pairwise import Difference, Unit, difference, hedges_g, mean_difference, welch_t
+
+Cell: TypeAlias = tuple[int, int]
+"""Draw and seed; what is unknown is 0."""
+Curve: TypeAlias = Mapping[int, Mapping[Cell, Floats]]
+"""Values by train size and cell; each repeat without a seed is a cell of its own."""
+
+_LEAST_DRAWS = 3
+"""Two draws have one degree of freedom: an interval, and no power to test with."""
+_SEEDS_COUNT = 0.25
+_NEGLIGIBLE = 1e-12
+
+
+def curve_of(values: pl.DataFrame) -> Curve:
+    """The runs of one variant.
+
+    Args:
+        values: Columns `train_size`, `subset_seed`, `seed`, `value`; draw and seed null where unknown.
+    """
+    found: dict[int, dict[Cell, list[float]]] = defaultdict(lambda: defaultdict(list))
+    columns = values.select("train_size", "subset_seed", "seed", "value")
+    for repeat, (size, draw, seed, value) in enumerate(columns.iter_rows()):
+        # Numbers of repeats are below those of seeds and meet no other's.
+        found[size][(-1 if draw is None else draw, -2 - repeat if seed is None else seed)].append(value)
+    return {size: {cell: np.array(own) for cell, own in cells.items()} for size, cells in found.items()}
+
+
+def compare(first: Curve, second: Curve, names: tuple[str, str]) -> Difference | FitFailure:
+    """The mean difference `second` - `first` over the sizes that both have.
+
+    Args:
+        first: The runs of one variant.
+        second: Those of the other.
+        names: What they are called.
+
+    Returns:
+        Of one size with Hedges' g of the runs. With two draws p is NaN.
+    """
+    sizes = sorted(first.keys() & second.keys())
+    if not sizes:
+        return FitFailure("needs a size at which both have two runs")
+    found = _of_cells(first, second, sizes, names)
+    if found is None:
+        found = _of_draws(first, second, sizes, names)
+    if found is None:
+        found = _unpaired(first, second, sizes, names)
+    a, b = _values(first, sizes[0]), _values(second, sizes[0])
+    if isinstance(found, Difference) and len(sizes) == 1 and min(len(a), len(b)) > 1:
+        g = hedges_g(a, b)
+        return replace(found, hedges_g=g[0], g_low=g[1], g_high=g[2])
+    return found
+
+
+def all_alike(curves: Sequence[Curve]) -> GroupTest | FitFailure:
+    """Whether several variants differ at one size: Welch's F, or with what they share as blocks.
+
+    Args:
+        curves: At least two, each of the one size.
+    """
+    ((size,), *_) = (tuple(curve) for curve in curves)
+    at = [curve[size] for curve in curves]
+    shared = sorted(cell for cell in set.intersection(*(set(cells) for cells in at)) if cell[1] >= 0)
+    draws = {draw for cells in at for draw, _ in cells}
+    if len(draws) > 1 and min(draws) >= 0:
+        return FitFailure("is not made over several draws: see the pairs")
+    if len(shared) > 1:
+        blocked = two_way([[float(cells[cell].mean()) for cells in at] for cell in shared])
+        if not isinstance(blocked, FitFailure):
+            return replace(blocked[0], name="F of variant")
+    return welch_anova([np.concatenate(list(cells.values())) for cells in at])
+
+
+def _of_cells(
+    first: Curve, second: Curve, sizes: Sequence[int], names: tuple[str, str]
+) -> Difference | FitFailure | None:
+    """By pairs of runs on one draw with one seed; None where some size has no two, or all differ alike."""
+    differences = {
+        size: {
+            cell: float(second[size][cell].mean() - first[size][cell].mean())
+            for cell in first[size].keys() & second[size].keys()
+            if cell[1] >= 0
+        }
+        for size in sizes
+    }
+    if min(map(len, differences.values())) < 2:
+        return None
+    if len(sizes) > 1 and all(len(of_size) == 1 for of_size in _by_cell(differences).values()):
+        # No seed comes back at another size: these are independent.
+        return _of_sizes(differences, names)
+    return _of_table(differences, names)
+
+
+def _of_draws(
+    first: Curve, second: Curve, sizes: Sequence[int], names: tuple[str, str]
+) -> Difference | FitFailure | None:
+    """By the means over each draw, where variants share draws and no seeds."""
+    differences = {}
+    for size in sizes:
+        of_first, of_second = _draw_means(first[size]), _draw_means(second[size])
+        differences[size] = {
+            (draw, 0): of_second[draw] - of_first[draw]
+            for draw in of_first.keys() & of_second.keys()
+            if draw >= 0
+        }
+    if min(map(len, differences.values())) < 2:
+        return None
+    shared = set.intersection(*(set(cells) for cells in differences.values()))
+    return _of_table(differences, names, [_seeded(curve, sizes, shared) for curve in (first, second)])
+
+
+def _seeded(curve: Curve, sizes: Sequence[int], draws: Collection[Cell]) -> Mapping[Cell, float]:
+    """The mean over sizes of each cell of some draws."""
+    chosen = {draw for draw, _ in draws}
+    at = {
+        size: {cell: float(own.mean()) for cell, own in curve[size].items() if cell[0] in chosen}
+        for size in sizes
+    }
+    return {cell: float(np.mean(of_size)) for cell, of_size in _by_cell(at).items()}
+
+
+def _of_table(
+    differences: Mapping[int, Mapping[Cell, float]],
+    names: tuple[str, str],
+    seeded: Sequence[Mapping[Cell, float]] = (),
+) -> Difference | None:
+    overall = float(np.mean([np.mean(list(cells.values())) for cells in differences.values()]))
+    means = {cell: float(np.mean(of_size)) for cell, of_size in _by_cell(differences).items()}
+    draws = sorted({draw for draw, _ in means})
+    if len(draws) == 1:
+        units = np.array(list(means.values()))
+        stderr, df = float(units.std(ddof=1)) / math.sqrt(len(units)), len(units) - 1.0
+    else:
+        stderr, df = _over_draws(means, seeded or [means])
+        units = np.array(draws)
+    unit: Unit = "seed" if len(draws) == 1 else "draw"
+    if stderr <= _NEGLIGIBLE * max(1.0, abs(overall)):
+        return None
+    found = replace(difference(names, overall, stderr, df), unit=unit, n_units=len(units), is_paired=True)
+    if unit == "draw" and len(draws) < _LEAST_DRAWS:
+        return replace(found, p=math.nan, p_adjusted=math.nan)
+    return found
+
+
+def _over_draws(means: Mapping[Cell, float], seeded: Sequence[Mapping[Cell, float]]) -> tuple[float, float]:
+    """Standard error and degrees of freedom of the mean over draws.
+
+    Args:
+        means: Differences by cell.
+        seeded: Those by draw and seed, or where variants share no seeds the values of each.
+    """
+    of_draw = list(_draw_means({cell: np.array([value]) for cell, value in means.items()}).values())
+    terms = [(float(np.var(of_draw, ddof=1)) / len(of_draw), len(of_draw) - 1)]
+    if len(of_draw) >= _LEAST_DRAWS:
+        terms += [term for cells in seeded for term in _seed_terms(cells)]
+    square = sum(amount for amount, _ in terms)
+    df = square**2 / sum(amount**2 / degrees for amount, degrees in terms) if square else 1.0
+    return math.sqrt(square), max(1.0, df)
+
+
+def _seed_terms(cells: Mapping[Cell, float]) -> list[tuple[float, int]]:
+    """What seeds that come back on every draw add to the variance of the mean, each with its degrees."""
+    draws = sorted({draw for draw, _ in cells})
+    seeds = sorted(set.intersection(*({s for d, s in cells if d == draw} for draw in draws)))
+    if len(seeds) < 2:
+        return []
+    table = np.array([[cells[draw, seed] for seed in seeds] for draw in draws])
+    n_draws, n_seeds = table.shape
+    centred = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    degrees = (n_draws - 1) * (n_seeds - 1)
+    rest = float((centred**2).sum()) / degrees
+    by_seed = n_draws * float(table.mean(axis=0).var(ddof=1))
+    if not rest or by_seed <= rest or fdtrc(n_seeds - 1, degrees, by_seed / rest) >= _SEEDS_COUNT:
+        return []
+    return [(by_seed / table.size, n_seeds - 1), (-rest / table.size, degrees)]
+
+
+def _of_sizes(
+    differences: Mapping[int, Mapping[Cell, float]], names: tuple[str, str]
+) -> Difference | FitFailure | None:
+    if len({draw for cells in differences.values() for draw, _ in cells}) > 1:
+        return None
+    found = [_of_table({size: cells}, names) for size, cells in differences.items()]
+    known = [one for one in found if one is not None]
+    of_all = mean_difference(known) if len(known) == len(found) else None
+    if of_all is None or isinstance(of_all, FitFailure):
+        return of_all
+    n_units = sum(map(len, differences.values()))
+    return replace(of_all, unit="seed", n_units=n_units, is_paired=True)
+
+
+def _unpaired(
+    first: Curve, second: Curve, sizes: Sequence[int], names: tuple[str, str]
+) -> Difference | FitFailure:
+    """Of variants that share neither: by units of their own that come back at several sizes, else by runs."""
+    sides = [_units(curve, sizes) for curve in (first, second)]
+    if any(side is None for side in sides):
+        at_sizes = [welch_t(_values(first, size), _values(second, size), names) for size in sizes]
+        return mean_difference([one for one in at_sizes if isinstance(one, Difference)])
+    (of_first, unit), (of_second, _) = (side for side in sides if side is not None)
+    found = welch_t(of_first, of_second, names)
+    if isinstance(found, FitFailure):
+        return found
+    found = replace(found, unit=unit, n_units=len(of_first) + len(of_second), hedges_g=math.nan)
+    few = unit == "draw" and min(len(of_first), len(of_second)) < _LEAST_DRAWS
+    return replace(found, p=math.nan, p_adjusted=math.nan) if few else found
+
+
+def _units(curve: Curve, sizes: Sequence[int]) -> tuple[Floats, Unit] | None:
+    """The mean over sizes of each draw, with one draw of each seed; None where none comes back."""
+    draws = {draw for size in sizes for draw, _ in curve[size]}
+    by_draw = len(draws) > 1 and min(draws) >= 0
+    if not by_draw and min(seed for size in sizes for _, seed in curve[size]) < 0:
+        return None
+    place = 0 if by_draw else 1
+    values: dict[int, list[float]] = defaultdict(list)
+    overall = float(np.mean([np.mean(np.concatenate(list(curve[size].values()))) for size in sizes]))
+    for size in sizes:
+        of_unit: dict[int, list[float]] = defaultdict(list)
+        for cell, own in curve[size].items():
+            of_unit[cell[place]] += own.tolist()
+        centre = float(np.mean([np.mean(own) for own in of_unit.values()]))
+        for name, of_name in of_unit.items():
+            values[name].append(float(np.mean(of_name)) - centre + overall)
+    comes_back = max(map(len, values.values())) > 1
+    if not by_draw and len(sizes) > 1 and not comes_back:
+        return None
+    return np.array([np.mean(of_name) for of_name in values.values()]), "draw" if by_draw else "seed"
+
+
+def _values(curve: Curve, size: int) -> Floats:
+    return np.concatenate(list(curve[size].values()))
+
+
+def _draw_means(cells: Mapping[Cell, Floats]) -> Mapping[int, float]:
+    of_draw: dict[int, list[float]] = defaultdict(list)
+    for (draw, _), own in cells.items():
+        of_draw[draw] += own.tolist()
+    return {draw: float(np.mean(own)) for draw, own in of_draw.items()}
+
+
+def _by_cell(differences: Mapping[int, Mapping[Cell, float]]) -> Mapping[Cell, list[float]]:
+    """The differences of each cell at the sizes that have it, all sizes put at one level."""
+    overall = float(np.mean([np.mean(list(cells.values())) for cells in differences.values()]))
+    found: dict[Cell, list[float]] = defaultdict(list)
+    for cells in differences.values():
+        centre = float(np.mean(list(cells.values())))
+        for cell, value in cells.items():
+            found[cell].append(value - centre + overall)
+    return found
