@@ -74,4 +74,4 @@ def make_step(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    serve(make_step)
+    serve(make_step, lambda: print("a library begins to talk"))

@@ -32,11 +32,15 @@ _GRACE_S = 15
 """Beyond the limit of its step, for a process whose parent is gone."""
 
 
-def serve(make: Callable[[Sequence[str]], int]) -> None:
-    """Fork a process for each step that the input asks for, until it ends."""
+def serve(make: Callable[[Sequence[str]], int], prepare: Callable[[], object] = lambda: None) -> None:
+    """Prepare, then fork a process for each step that the input asks for, until it ends."""
+    answers = os.dup(1)
+    # Whatever a library prints is no answer.
+    os.dup2(2, 1)
+    prepare()
     for line in sys.stdin:
         asked = json.loads(line)
-        _answer(ENDED, in_fork(partial(_make_as_asked, make, asked)))
+        _answer(answers, ENDED, in_fork(partial(_make_as_asked, make, asked, answers)))
 
 
 def in_fork(work: Callable[[], int]) -> int:
@@ -75,10 +79,11 @@ def make_step(arguments: Sequence[str]) -> int:
     return EXIT_OK
 
 
-def _make_as_asked(make: Callable[[Sequence[str]], int], asked: Mapping[str, Any]) -> int:
+def _make_as_asked(make: Callable[[Sequence[str]], int], asked: Mapping[str, Any], answers: int) -> int:
     """Make a step with a group, an environment and a log of its own."""
     os.setsid()
-    _answer(BEGUN, os.getpid())
+    _answer(answers, BEGUN, os.getpid())
+    os.close(answers)
     os.environ.clear()
     os.environ.update(asked["environment"])
     log = os.open(asked["log"], os.O_WRONLY | os.O_APPEND)
@@ -88,19 +93,17 @@ def _make_as_asked(make: Callable[[Sequence[str]], int], asked: Mapping[str, Any
     return make(asked["arguments"])
 
 
-def _answer(word: str, number: int) -> None:
-    os.write(1, f"{word} {number}\n".encode())
+def _answer(answers: int, word: str, number: int) -> None:
+    os.write(answers, f"{word} {number}\n".encode())
 
 
-def main() -> None:
-    """Import, and serve."""
+def _import() -> None:
     try:
         import_module("tui_datasize.training.selftest.subject")
     except Exception as error:
         # Each step tells it in its own file.
         traceback.print_exception(error)
-    serve(make_step)
 
 
 if __name__ == "__main__":
-    main()
+    serve(make_step, _import)

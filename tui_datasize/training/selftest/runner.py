@@ -78,18 +78,20 @@ class StepHost:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def begin(self, environment: Mapping[str, str]) -> None:
-        """Have it there, with this environment where it is begun."""
+    def begin(self, environment: Mapping[str, str], log: Path) -> None:
+        """Have it there, with this environment and this log where it is begun."""
         if self._process and self._process.poll() is None:
             return
         self.end()
-        self._process = subprocess.Popen(
-            python_module(_CHILD),
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                python_module(_CHILD),
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                start_new_session=True,
+            )
 
     def fork(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         """Begin the process of a step, whose output goes to a file that is there."""
@@ -153,9 +155,9 @@ def run_step(
     file, log = folder / f"{step.name}.json", folder / f"{step.name}.log"
     limit_s = patience * step.limit_s
     started_s = time.monotonic()
-    log.touch()
     environment = {**environment, "PYTHONPATH": _import_path(environment)}
-    host.begin(environment)
+    log.touch()
+    host.begin(environment, log)
     status: int | None = None
     with _ending_leftovers():
         try:
