@@ -235,6 +235,7 @@ def test_a_printer_that_is_wrong_is_noticed(projects, monkeypatch, wrong):
             check_words(curve, markdown(projects["sweep"])["Learning curve"])
 
 
+@pytest.mark.long
 async def test_the_app_says_the_same(tmp_path: Path) -> None:
     stage = finished(tmp_path)
     reference = {answer["title"]: answer for answer in answers(stage.project)}

@@ -13,6 +13,8 @@ import pytest
 from tui_datasize.training.selftest.catalogue import STEPS
 from tui_datasize.training.selftest.record import NAME
 
+pytestmark = pytest.mark.long
+
 ABSENT = ("polars", "textual", "plotext", "platformdirs", "tomli", "rich", "sklearn", "pynvml", "pytest")
 QUEUE = "polars, platformdirs, tomli, rich, sklearn"
 

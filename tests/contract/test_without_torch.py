@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.contract.test_imports import TORCH
 
 SCRIPT = """
@@ -37,6 +39,7 @@ assert all(sys.modules[name] is None for name in {torch})
 """
 
 
+@pytest.mark.long
 def test_every_view_works_with_no_torch_installed(fake_project):
     frozen = Path(__file__).with_name("runs_v1") / "shapes"
     shutil.copytree(frozen, fake_project.runs / "shapes")

@@ -49,6 +49,7 @@ from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 pytestmark = pytest.mark.faults
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_own_machine")
 @pytest.mark.parametrize(("seed", "packs"), [(20250614, "off"), (20250615, "always")])
 def test_nothing_is_lost_and_nothing_doubled_whatever_is_killed(

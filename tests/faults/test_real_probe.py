@@ -24,7 +24,7 @@ OF_THE_DEVICE = (
 )
 """On a machine without a GPU, by what torch was built for, and on one with others."""
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.long]
 
 
 def test_a_probe_of_its_own_process_takes_no_cpu_for_a_gpu_and_tells_what_is_wrong_with_the_device() -> None:

@@ -39,7 +39,7 @@ batch_size = 32
 evaluate   = { times = 5 }
 """
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.long]
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ def stands(lab: Lab, kind: FaultKind) -> bool:
     return kind in [fault.kind for fault in lab.client.faults()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("behaviour", "kind"),
     [

@@ -35,6 +35,7 @@ def in_place_of_a_scheduler(lab: Lab) -> Iterator[Store]:
         yield store
 
 
+@pytest.mark.long
 def test_every_run_ends_exactly_once_when_schedulers_are_killed_in_the_middle(lab: Lab) -> None:
     paths = lab.enqueue(*(lab.spec(seed, work_s=0.05) for seed in range(24)))
     for done in (4, 10, 16):

@@ -87,6 +87,7 @@ def test_bits_that_differ_are_told(monkeypatch, tmp_path):
     assert wrong_in(bits.run, tmp_path) == [f"{KIND}: after kill -9"]
 
 
+@pytest.mark.long
 def test_a_pack_that_halves_for_memory_is_told_from_one_that_does_not(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "_LARGE", {"model": ModelSpec("mlp", {"hidden": 4}), "batch_size": 32})
     monkeypatch.setenv("DATASIZE_DATA", "")

@@ -85,6 +85,7 @@ def test_the_claim_comes_before_anything_heavy(queue_run):
     assert done.stdout.splitlines()[0] == "[]"
 
 
+@pytest.mark.long
 def test_a_run_that_was_asked_to_leave_ends_bit_for_bit_the_same(queue_run):
     spec = small_spec(model=ModelSpec("cnn3", {"width": 8}), budget=Budget("updates", 300), evaluations=15)
     whole, broken = queue_run(spec), queue_run(spec)

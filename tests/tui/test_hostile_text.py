@@ -199,6 +199,7 @@ COMMANDS: Sequence[Sequence[str]] = (
 )
 
 
+@pytest.mark.long
 def test_no_command_lets_a_character_act(project: ProjectPaths, capsys: pytest.CaptureFixture[str]):
     for words in COMMANDS:
         command = [str(table(project)) if word == TABLE else word for word in words]
@@ -247,6 +248,7 @@ def test_data_to_a_terminal_let_no_character_act(
     assert not acting(told.decode().replace("\r\n", "\n"))
 
 
+@pytest.mark.long
 async def test_no_tab_lets_a_character_act(project: ProjectPaths):
     queue = QueueClient(project)
     queue.stop_scheduler()

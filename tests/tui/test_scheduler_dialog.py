@@ -116,7 +116,7 @@ async def test_ctrl_t_stops_the_scheduler_and_s_starts_one_again(busy: Stage):
     async with busy.open() as show:
         await ask(show)
         await show.press("ctrl+t")
-        await show.shows("stopped the scheduler; what runs goes on", "scheduler stopped")
+        await show.shows("stopped the scheduler; running jobs go on", "scheduler stopped")
         assert busy.queue.started == 0
         await ask(show)
         await show.shows("stopped; none is started before a job is queued or changed", "enter start")

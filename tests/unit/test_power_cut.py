@@ -123,6 +123,7 @@ class WorkingSpawner(FakeSpawner):
         return Worker(status=0, is_gone=True)
 
 
+@pytest.mark.long
 def test_a_power_cut_at_any_moment_of_a_queueing_loses_nothing_acknowledged(
     tmp_path: Path, monkeypatch: Any
 ) -> None:

@@ -46,9 +46,16 @@ def nodes(file: Path) -> tuple[ast.AST, ...]:
     return tuple(ast.walk(ast.parse(file.read_text())))
 
 
+def dotted(node: ast.AST) -> str:
+    """The name of what is called, empty before what has none."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def calls(file: Path) -> Iterator[str]:
     for node in nodes(file):
-        if isinstance(node, ast.Call) and (name := ast.unparse(node.func)).startswith(STARTERS):
+        if isinstance(node, ast.Call) and (name := dotted(node.func)).startswith(STARTERS):
             yield name
 
 
