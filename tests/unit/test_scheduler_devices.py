@@ -163,7 +163,7 @@ def test_the_header_tells_the_slots_that_hold(
     stage.queue.alive, stage.queue.slots = alive, told
     snapshot = look(stage)
     assert snapshot.devices == DeviceReport((), slots, CPU_ONLY.problem)
-    assert snapshot.forecast.slots == slots
+    assert snapshot.time_left.slots == slots
 
 
 def test_a_scheduler_says_with_which_settings_it_works(project: ProjectPaths, clock: FakeClock) -> None:

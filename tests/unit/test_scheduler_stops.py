@@ -180,7 +180,7 @@ def test_what_keeps_it_from_the_database_is_said_once_and_told_to_clients(
             trouble.meet(PassingStorageError("reading or writing failed", where="queue.db"))
         (fault,) = QueueClient(project).faults()
         assert fault.kind is FaultKind.DATABASE
-        assert fault.sentence.startswith("queue.db: reading or writing failed; nothing is started")
+        assert fault.sentence.startswith("queue.db: reading or writing failed; nothing starts or changes")
         assert len(caplog.records) == 1
         trouble.ends()
         assert QueueClient(project).faults() == []
