@@ -14,6 +14,7 @@ from tui_datasize.answers.columns import INTERVAL, SIZE_AXIS, metric_axis, of_ki
 from tui_datasize.answers.grids import mean_table, size_label, size_table
 from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import Record, numbers
+from tui_datasize.answers.variants import images_told
 from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import Schema
 from tui_datasize.stats.curve import with_interval
@@ -75,6 +76,8 @@ def ask(record: Record) -> Answer:
     table = answer_table(curves)
     if rest:
         headline, sentences = _compared(best, rest)
+        if text := images_told(record, best.variant, rest[0].variant):
+            sentences.insert(0, Sentence(text, "good"))
         shown = [*_means(record), Table(table, _COLUMNS, record.metric, "What more data brings")]
     else:
         headline, sentences, shown = ahead.now(best), list(_ahead(best)), []

@@ -11,6 +11,7 @@ from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, T
 from tui_datasize.answers.columns import (
     INTERVAL,
     PAIR_COLUMNS,
+    SIZE,
     SIZE_AND_RUNS,
     SIZE_AXIS,
     TEST_COLUMNS,
@@ -21,11 +22,14 @@ from tui_datasize.answers.columns import (
 from tui_datasize.answers.grids import size_table
 from tui_datasize.answers.record import NO_RUN, Record, numbers, per_variant
 from tui_datasize.metric import Metric
-from tui_datasize.stats.curve import learning_curve
+from tui_datasize.stats.curve import learning_curve, points
+from tui_datasize.stats.effective import Reached, images_for, images_saved
 from tui_datasize.stats.group_tests import p_words
 from tui_datasize.stats.groups import VariantComparison, compare_variants
 from tui_datasize.stats.groups_table import variants_table
+from tui_datasize.stats.paired import compare, variant_curves
 from tui_datasize.stats.pairwise import Difference
+from tui_datasize.stats.view import about
 from tui_datasize.text import plural
 
 _MOST_DRAWN = 12
@@ -51,21 +55,91 @@ def ask(record: Record) -> Answer:
     found = compare_variants(record.all_runs, metric.name)
     pairs = found[-1].pairs
     rows = variants_table(found)
+    best, other = _first_two(pairs, shared, metric)
     told = _tested(found, metric, _whose(record)) if pairs else _untested(shared, metric)
+    saved = images_told(record, best, other)
     return Answer(
         told,
         [
+            *([Sentence(saved, "good")] if saved else []),
             *(Sentence(text) for text in _counted(pairs)),
             *(Sentence(text, "aside") for text in corrected_for(len(pairs))),
         ],
         [
             size_table(curve, "variant", metric),
+            _saved_table(record, best),
             *_details(curve, rows, metric),
         ],
         [_chart(curve, metric)],
         "means over runs",
         rows=lambda: rows,
     )
+
+
+def images_told(record: Record, best: str, other: str) -> str:
+    """How many images the best variant needs for what another has: at the target, else at its largest size.
+
+    Empty where it saves none, or where that would be a bound and the two do not differ significantly.
+    """
+    metric = record.metric
+    curves = variant_curves(points(record.all_runs, metric.name))
+    compared = compare(curves[other], curves[best], (other, best))
+    doubt = "" if isinstance(compared, Difference) and compared.is_distinguishable else " (not significant)"
+    names, target = (best or _BASE, other or _BASE), record.asked.target
+    higher = metric.higher_is_better
+    if target is not None:
+        needed = [images_for(curves[name], target, higher_is_better=higher) for name in (best, other)]
+        if not needed[0].is_bound and needed[1].images > needed[0].images:
+            return f"{metric.text(target)}: {_times_fewer(names, *needed)}{doubt}."
+    saved = images_saved(curves[best], curves[other], higher_is_better=higher)[-1]
+    if saved.ratio <= 1 or (saved.is_bound and doubt):
+        return ""
+    ends = doubt if math.isnan(saved.low) else f" (95 % {saved.low:.1f} to {saved.high:.1f})"
+    needs = f"at most {saved.images:,.0f}" if saved.is_bound else f"about {about(saved.images)}"
+    least = "at least " if saved.is_bound else ""
+    return (
+        f"{metric.text(saved.value)}: {names[0]} {needs} images, {names[1]} {saved.train_size:,}: "
+        f"{least}{saved.ratio:.1f} times fewer{ends}."
+    )
+
+
+def _times_fewer(names: tuple[str, str], first: Reached, second: Reached) -> str:
+    what = f"more than {second.images:,.0f}" if second.is_bound else f"about {about(second.images)}"
+    least = "at least " if second.is_bound else ""
+    return (
+        f"{names[0]} about {about(first.images)} images, {names[1]} {what}: "
+        f"{least}{second.images / first.images:.1f} times fewer"
+    )
+
+
+def _saved_table(record: Record, best: str) -> Table:
+    """What the best variant needs for what each of the others reaches at each of its sizes."""
+    metric = record.metric
+    curves = variant_curves(points(record.all_runs, metric.name))
+    rows = [
+        {
+            "other": name or _BASE,
+            "train_size": saved.train_size,
+            "value": saved.value,
+            "images": f"{'at most ' if saved.is_bound else ''}{about(saved.images)}",
+            "ratio": saved.ratio,
+            "low": saved.low,
+            "high": saved.high,
+        }
+        for name, curve in curves.items()
+        if name != best
+        for saved in images_saved(curves[best], curve, higher_is_better=metric.higher_is_better)
+    ]
+    columns = [
+        Column("other", "variant", "text"),
+        Column("images", f"images of {best or _BASE}", "text"),
+        SIZE,
+        Column("value", "reaches", "value"),
+        Column("ratio", "times fewer", "number"),
+        Column("low", "95 % from", "number"),
+        Column("high", "to", "number"),
+    ]
+    return Table(pl.DataFrame(rows), columns, metric, f"Images that {best or _BASE} saves", is_detail=True)
 
 
 def _whose(record: Record) -> str:
@@ -79,8 +153,7 @@ def _tested(found: Sequence[VariantComparison], metric: Metric, whose: str) -> s
     pair = _leading(found[-1].pairs, metric)
     names = (pair.first, pair.second)
     n_sizes = sum(names in {(one.first, one.second) for one in at.pairs} for at in found[:-1])
-    is_second = (pair.value > 0) == metric.higher_is_better
-    best, other = (pair.second, pair.first) if is_second else (pair.first, pair.second)
+    best, other = _in_order(pair, metric)
     low, high = sorted(end if pair.value > 0 else -end for end in (pair.low, pair.high))
     n_variants = len(found[-1].variants)
     of_all = f", the best of {n_variants}," if n_variants > 2 else ""
@@ -96,6 +169,22 @@ def _tested(found: Sequence[VariantComparison], metric: Metric, whose: str) -> s
         f"{best or _BASE}{of_all} is {metric.difference(abs(pair.value))} better than {other or _BASE} over "
         f"{plural(n_sizes, 'train size')}{doubt} (95 % {ends}; {test})."
     )
+
+
+def _in_order(pair: Difference, metric: Metric) -> tuple[str, str]:
+    """The better of a pair, and the other."""
+    is_second = (pair.value > 0) == metric.higher_is_better
+    return (pair.second, pair.first) if is_second else (pair.first, pair.second)
+
+
+def _first_two(pairs: Sequence[Difference], shared: pl.DataFrame, metric: Metric) -> tuple[str, str]:
+    """The best variant and the one that it is compared with, as they are named in the runs."""
+    if pairs:
+        return _in_order(_leading(pairs, metric), metric)
+    size = int(shared["train_size"].to_numpy().max())
+    ranked = shared.filter(train_size=size).sort("mean", descending=metric.higher_is_better)
+    best, other, *_ = ranked["variant"].replace(_BASE, "").to_list()
+    return best, other
 
 
 def _leading(pairs: Sequence[Difference], metric: Metric) -> Difference:

@@ -33,7 +33,7 @@ from tui_datasize.stats.group_tests import (
     welch_anova,
 )
 from tui_datasize.stats.laws import Floats
-from tui_datasize.stats.paired import Curve, all_alike, compare, curve_of
+from tui_datasize.stats.paired import Curve, all_alike, compare, variant_curves
 from tui_datasize.stats.pairwise import Difference, compare_pairs, corrected
 from tui_datasize.stats.spread import SpreadLaw, breusch_pagan, spread_law
 
@@ -127,8 +127,7 @@ def compare_variants(runs: pl.DataFrame, metric: str) -> tuple[VariantComparison
     offered = metric_named(metric)
     found: list[VariantComparison] = []
     for (experiment,), values in points(runs, metric).group_by("experiment", maintain_order=True):
-        ordered = values.sort("variant", maintain_order=True).group_by("variant", maintain_order=True)
-        curves = {str(variant): curve_of(curve) for (variant,), curve in ordered}
+        curves = variant_curves(values)
         sizes = sorted({size for curve in curves.values() for size in curve})
         at_sizes = [_variants_at(curves, size) for size in sizes]
         shared = [(size, at) for size, at in zip(sizes, at_sizes, strict=True) if len(at) > 1]

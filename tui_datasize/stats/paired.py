@@ -50,6 +50,16 @@ def curve_of(values: pl.DataFrame) -> Curve:
     return {size: {cell: np.array(own) for cell, own in cells.items()} for size, cells in found.items()}
 
 
+def variant_curves(values: pl.DataFrame) -> Mapping[str, Curve]:
+    """The runs of each variant, in order of their names.
+
+    Args:
+        values: As of `points`, of one experiment.
+    """
+    ordered = values.sort("variant", maintain_order=True).group_by("variant", maintain_order=True)
+    return {str(variant): curve_of(curve) for (variant,), curve in ordered}
+
+
 def compare(first: Curve, second: Curve, names: tuple[str, str]) -> Difference | FitFailure:
     """The mean difference `second` - `first` over the sizes that both have.
 
