@@ -195,13 +195,14 @@ def test_variants_are_compared_at_equal_sizes_and_over_all():
     assert overall.high - overall.low < min(c.pairs[0].high - c.pairs[0].low for c in found[:2])
     answer = variants.ask(record_of(runs))
     assert answer.headline.startswith("b is 20.00 points better than a over 4 train sizes (95 % ")
-    means, cells, over_all, at_sizes, tests = answer.tables
+    means, saved, cells, over_all, at_sizes, tests = answer.tables
     assert means.frame["place"].to_list() == ["40", "80", "160", "320"]
     ahead = [(row["is_best"], row["n_runs"]) for row in means.frame["b"]]
     assert ahead == [(True, None)] * 4
     assert means.frame["b"][2]["mean"] == pytest.approx(groups[2].mean() + 0.2)
     assert written(means).rows[2][2].startswith(f"{100 * groups[2].mean() + 20:.2f} ±")
-    assert (cells.frame.height, over_all.frame.height, at_sizes.frame.height) == (8, 1, 4)
+    assert (saved.frame.height, cells.frame.height) == (4, 8)
+    assert (over_all.frame.height, at_sizes.frame.height) == (1, 4)
     assert tests.frame.height == 4
     loss = variants.ask(record_of(runs.rename({"test_accuracy": "test_loss"}), "test_loss"))
     assert loss.headline.startswith("a is 0.2000 better than b over 4 train sizes (95 % 0.")

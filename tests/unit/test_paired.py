@@ -20,6 +20,7 @@ from tui_datasize.answers import variants
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.groups import compare_variants
 from tui_datasize.stats.paired import compare, curve_of
+from tui_datasize.stats.pairwise import units_needed
 
 NAMES = ("a", "b")
 
@@ -172,3 +173,25 @@ def test_the_sentence_says_what_was_counted(draws, sentence):
         for draw in draws
     ]
     assert variants.ask(record_of(pl.concat(frames))).headline.endswith(sentence)
+
+
+@pytest.mark.parametrize("delta", [0.002, 0.005, 0.02])
+def test_seeds_needed_are_those_of_a_power_of_four_fifths(delta):
+    found = compare(*null_curves(np.random.default_rng(9), 1, 6), NAMES)
+    needed = units_needed(found, delta)
+    assert needed
+    sd = (found.high - found.low) / 2 / stats.t.ppf(0.975, 5) * math.sqrt(6)
+
+    def power(n):
+        """Of the exact test, by the non-central t."""
+        bound = stats.t.ppf(0.975, n - 1)
+        off = delta * math.sqrt(n) / sd
+        return stats.nct.sf(bound, n - 1, off) + stats.nct.cdf(-bound, n - 1, off)
+
+    assert power(needed) > 0.76
+    assert needed == 2 or power(needed - 1) < 0.82
+
+
+def test_what_is_not_paired_has_no_number_of_seeds():
+    found = compare(*null_curves(np.random.default_rng(5), 1, 5, shares_seeds=False), NAMES)
+    assert units_needed(found, 0.005) is None

@@ -24,11 +24,13 @@ from tui_datasize.answers.record import NO_RUN, Record, numbers, per_variant
 from tui_datasize.metric import Metric
 from tui_datasize.stats.curve import learning_curve, points
 from tui_datasize.stats.effective import Reached, images_for, images_saved
+from tui_datasize.stats.extrapolate import DEFAULT_DELTA
 from tui_datasize.stats.group_tests import p_words
 from tui_datasize.stats.groups import VariantComparison, compare_variants
 from tui_datasize.stats.groups_table import variants_table
+from tui_datasize.stats.laws import Loss
 from tui_datasize.stats.paired import compare, variant_curves
-from tui_datasize.stats.pairwise import Difference
+from tui_datasize.stats.pairwise import Difference, units_needed
 from tui_datasize.stats.view import about
 from tui_datasize.text import plural
 
@@ -62,7 +64,7 @@ def ask(record: Record) -> Answer:
         told,
         [
             *([Sentence(saved, "good")] if saved else []),
-            *(Sentence(text) for text in _counted(pairs)),
+            *(Sentence(text) for text in (*_counted(pairs), *_power(pairs, record))),
             *(Sentence(text, "aside") for text in corrected_for(len(pairs))),
         ],
         [
@@ -213,6 +215,20 @@ def _untested(shared: pl.DataFrame, metric: Metric) -> str:
         f"{best['variant']} is {apart} better than {following['variant']} at {size:,} images, untested: a "
         "test takes two runs of each that differ."
     )
+
+
+def _power(pairs: Sequence[Difference], record: Record) -> Iterator[str]:
+    """How many draws or seeds it takes to see a difference that is worth it, of the pair that is told."""
+    if not pairs:
+        return
+    pair, metric = _leading(pairs, record.metric), record.metric
+    delta = record.asked.delta or DEFAULT_DELTA[Loss.ERROR if metric.is_share else Loss.CROSS_ENTROPY]
+    needed = units_needed(pair, delta)
+    if needed is not None:
+        yield (
+            f"A difference of {metric.exact_difference(delta)} is seen in 4 of 5 cases with "
+            f"{plural(needed, pair.unit)} of each; there are {pair.n_units:,}."
+        )
 
 
 def _counted(pairs: Sequence[Difference]) -> Iterator[str]:
