@@ -46,9 +46,10 @@ def runs_table(record: Record) -> Table:
     """Every run with its value."""
     metric = record.metric
     columns = (
-        *(Column("run_id", "run", "text"), Column("state", "state", "text")),
-        *(SIZE, Column("subset_seed", "draw"), Column("seed", "seed"), Column("repeat", "repeat")),
-        *(Column("updates", "updates"), Column(metric.name, metric.title.lower(), "value")),
+        *of_kind("text", run_id="run", state="state"),
+        SIZE,
+        *of_kind("count", subset_seed="draw", seed="seed", repeat="repeat", updates="updates"),
+        Column(metric.name, metric.title.lower(), "value"),
         Column("wall_s", "s", "number"),
     )
     return Table(record.all_runs, columns, metric)
@@ -72,23 +73,20 @@ def provenance_tables(record: Record, page: Mapping[str, str]) -> Iterator[Table
     rows += [("first queued", ends[0] or ""), ("last finished", ends[1] or ""), *page.items()]
     told = [(title, value) for title, value in rows if value]
     frame = pl.DataFrame(told, ["fact", "value"], orient="row")
-    columns = (*of_kind("text", fact="", value="value (runs that have it, where they differ)"),)
-    yield Table(frame, columns, metric, "Runs")
+    yield Table(frame, _FACTS, metric, "Runs")
     if datasets.height:
         yield Table(_data(datasets), _DATA, metric, "Data")
     if imported := list(_imported(documents)):
         yield Table(pl.DataFrame(imported), _IMPORTED, metric, "Imported from")
 
 
-_FACTS = (*of_kind("text", fact="", value="value (runs that have it, where they differ)"),)
+_FACTS = of_kind("text", fact="", value="value (runs that have it, where they differ)")
 _DATA = (
-    *(Column("dataset", "data set", "text"), Column("fingerprint", "fingerprint", "text")),
-    *(Column("classes", "classes"), Column("train_images", "training images")),
-    Column("test_images", "test images"),
+    *of_kind("text", dataset="data set", fingerprint="fingerprint"),
+    *of_kind("count", classes="classes", train_images="training images", test_images="test images"),
 )
 _IMPORTED = (
-    *(Column("file", "file", "text"), Column("sha256", "SHA-256", "text")),
-    *(Column("size_bytes", "bytes", "text"), Column("imported_at", "imported", "text")),
+    *of_kind("text", file="file", sha256="SHA-256", size_bytes="bytes", imported_at="imported"),
     Column("runs", "runs"),
 )
 

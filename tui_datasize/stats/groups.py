@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -250,9 +249,3 @@ def _pairs(curves: Mapping[str, Curve]) -> list[Difference]:
         for first, second in itertools.combinations(curves, 2)
     )
     return [one for one in found if isinstance(one, Difference)]
-
-
-def _groups(values: pl.DataFrame, by: str) -> tuple[list[Any], list[Floats]]:
-    """The distinct values of a column, ascending, and the metric's values that go with each."""
-    grouped = values.sort(by, maintain_order=True).group_by(by, maintain_order=True).agg("value")
-    return grouped[by].to_list(), [group.to_numpy() for group in grouped["value"]]
