@@ -26,16 +26,12 @@ def surface(runs: pl.DataFrame, metrics: pl.DataFrame, score: str, split: str) -
         `sd`, `n_runs`.
     """
     rows = _evaluations(runs, metrics, split, [score])
-    return (
-        rows.group_by(*CURVE_KEY, "evaluation")
-        .agg(
-            (pl.col("update") / pl.col("total_updates")).mean().alias("progress"),
-            pl.col("epoch", "update").mean(),
-            pl.col(score).mean().alias("mean"),
-            pl.col(score).std().alias("sd"),
-            pl.len().cast(pl.Int64).alias("n_runs"),
-        )
-        .sort(*CURVE_KEY, "evaluation")
+    return _over_runs(
+        rows,
+        (pl.col("update") / pl.col("total_updates")).mean().alias("progress"),
+        pl.col("epoch", "update").mean(),
+        pl.col(score).mean().alias("mean"),
+        pl.col(score).std().alias("sd"),
     )
 
 
@@ -57,17 +53,13 @@ def training_curves(
     """
     rows = _evaluations(runs, metrics, split, [score])
     value = pl.col(score)
-    return (
-        rows.group_by(*CURVE_KEY, "evaluation")
-        .agg(
-            pl.col(axis).mean().alias("x"),
-            value.mean().alias("mean"),
-            value.min().alias("low"),
-            value.max().alias("high"),
-            value.std().alias("sd"),
-            pl.len().cast(pl.Int64).alias("n_runs"),
-        )
-        .sort(*CURVE_KEY, "evaluation")
+    return _over_runs(
+        rows,
+        pl.col(axis).mean().alias("x"),
+        value.mean().alias("mean"),
+        value.min().alias("low"),
+        value.max().alias("high"),
+        value.std().alias("sd"),
     )
 
 
@@ -83,16 +75,8 @@ def train_test_gap(runs: pl.DataFrame, metrics: pl.DataFrame, score: str = "accu
     ]
     both = sides[0].join(sides[1].select("run_id", "update", "test"), on=["run_id", "update"])
     gap = pl.col("train") - pl.col("test")
-    return (
-        both.with_columns(gap=gap)
-        .group_by(*CURVE_KEY, "evaluation")
-        .agg(
-            pl.col("update", "train", "test", "gap").mean(),
-            pl.col("gap").std().alias("gap_sd"),
-            pl.len().cast(pl.Int64).alias("n_runs"),
-        )
-        .sort(*CURVE_KEY, "evaluation")
-    )
+    means = pl.col("update", "train", "test", "gap").mean()
+    return _over_runs(both.with_columns(gap=gap), means, pl.col("gap").std().alias("gap_sd"))
 
 
 def single_courses(
@@ -171,13 +155,15 @@ def margins(runs: pl.DataFrame, metrics: pl.DataFrame, split: str = "test") -> p
     rows = _evaluations(runs, metrics, split, [])
     scores = ["margin_correct", "margin_wrong"]
     finite = [pl.when(pl.col(name).is_finite()).then(name).alias(name) for name in scores]
-    return (
-        rows.with_columns(*finite)
-        .group_by(*CURVE_KEY, "evaluation")
-        .agg(pl.col("update").mean(), pl.col(scores).mean(), pl.len().cast(pl.Int64).alias("n_runs"))
-        .filter(pl.any_horizontal(pl.col(scores).is_not_null()))
-        .sort(*CURVE_KEY, "evaluation")
-    )
+    table = _over_runs(rows.with_columns(*finite), pl.col("update", *scores).mean())
+    return table.filter(pl.any_horizontal(pl.col(scores).is_not_null()))
+
+
+def _over_runs(rows: pl.DataFrame, *values: pl.Expr) -> pl.DataFrame:
+    """Values of each evaluation of a size, over its runs, and how many there are."""
+    key = (*CURVE_KEY, "evaluation")
+    count = pl.len().cast(pl.Int64).alias("n_runs")
+    return rows.group_by(*key).agg(*values, count).sort(*key)
 
 
 def _evaluations(
