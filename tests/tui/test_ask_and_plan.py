@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 
 from tests.fakes import write_run
 from tests.tui.fake_queue import job
@@ -74,6 +75,13 @@ async def test_a_target_and_the_first_size_to_fit_are_asked_by_key(half: Stage):
         await show.shows("81 %")
         await show.press("escape", "m", "down", "enter")
         await show.until(lambda: "81" not in show.text)
+
+
+async def test_keys_that_come_at_once_reach_the_dialog_that_the_first_of_them_opens(half: Stage):
+    async with half.open(WIDE) as show:
+        for key in (*"3t95", "enter"):
+            show.app.post_message(Key(key, key if len(key) == 1 else None))
+        await show.shows("95 %: ")
 
 
 async def test_a_target_is_remembered_of_its_experiment_and_metric(half: Stage):

@@ -6,9 +6,11 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
+from time import monotonic
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
-from textual import on
+from textual import events, on
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
@@ -47,6 +49,9 @@ from tui_datasize.tui.widgets.palette import THEME, palette_of
 from tui_datasize.tui.widgets.plain import PrintableOnly
 from tui_datasize.tui.widgets.status_line import StatusLine
 
+_PATIENCE_S = 1.0
+"""How long a key waits for the dialog that it was typed for."""
+_SOON_S = 0.005
 _FREE_DISK = "Free disk: remove checkpoints that nothing needs"
 
 
@@ -121,6 +126,8 @@ class DatasizeApp(App[None]):
         self._restored = load_view_state(project)
         self._keeper = SchedulerKeeper()
         self._printable_only = PrintableOnly()
+        self._typed_at: WeakKeyDictionary[events.Key, Screen[Any]] = WeakKeyDictionary()
+        """Where keys that are under way were typed."""
 
     def compose(self) -> ComposeResult:
         """Header, tabs, status and keys."""
@@ -140,6 +147,25 @@ class DatasizeApp(App[None]):
         self.run_worker(self._desk.work(), group="orders", exit_on_error=False)
         self.query_one(AnalysisPane).targets.update(self._restored.targets)
         self.action_open_tab(self._restored.tab or TABS[0][0])
+
+    async def on_event(self, event: events.Event) -> None:
+        """Hand keys on; what was typed for a dialog before that was there is typed again once it is."""
+        if isinstance(event, events.Key):
+            if not event.is_forwarded:
+                self._typed_at[event] = self.screen
+            elif self._typed_at.pop(event, self.screen) is not self.screen:
+                await self._ready_to_type()
+                self.post_message(events.Key(event.key, event.character))
+                return
+        await super().on_event(event)
+
+    async def _ready_to_type(self) -> None:
+        """Wait until the screen has a field to type into, or is there without one."""
+        deadline_s = monotonic() + _PATIENCE_S
+        while self.focused is None and monotonic() < deadline_s:
+            if self.screen.is_mounted and not self.screen.focus_chain:
+                return
+            await asyncio.sleep(_SOON_S)
 
     def on_unmount(self) -> None:
         """Look no more."""
