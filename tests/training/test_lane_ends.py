@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +46,14 @@ class Crowd:
         return sum(trainer() is not None for trainer in self._made)
 
 
+@pytest.fixture
+def crowd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Crowd]:
+    """While nothing but the product looks for what only refers to itself."""
+    gc.disable()
+    yield Crowd(monkeypatch)
+    gc.enable()
+
+
 def run_out_of_memory(*_: object) -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
@@ -57,9 +66,9 @@ class TooLarge(Fused):
 
 
 def test_a_run_that_failed_before_keeps_no_memory_when_it_runs_out(
-    queue_run: QueueRun, compute: Compute, monkeypatch: pytest.MonkeyPatch
+    queue_run: QueueRun, compute: Compute, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crowd, left, free = Crowd(monkeypatch), list[int](), Host.release_memory
+    left, free = list[int](), Host.release_memory
 
     def free_and_count(host: Host) -> None:
         free(host)
@@ -76,9 +85,13 @@ def test_a_run_that_failed_before_keeps_no_memory_when_it_runs_out(
 
 @pytest.mark.parametrize("arguments", [["--pack"], []], ids=["a pack", "one after the other"])
 def test_runs_that_fail_keep_no_memory_from_the_next_ones(
-    arguments: list[str], queue_run: QueueRun, compute: Compute, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    queue_run: QueueRun,
+    compute: Compute,
+    crowd: Crowd,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    crowd, alive = Crowd(monkeypatch), list[int]()
+    alive = list[int]()
 
     def count_and_fail(_: Trainer) -> None:
         alive.append(len(crowd))
