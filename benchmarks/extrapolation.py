@@ -1,176 +1,248 @@
-"""How well the laws extrapolate public learning curves, and what the calibrated bands are worth.
+"""How well forecasts of public learning curves hold, today's beside frozen ones.
 
-`python -m benchmarks.extrapolation LEARNING_CURVES.parquet [--factor F] [--every K] [--sizes S]`. Each curve
-is fitted up to 1/F of its largest train size (a quarter) and compared with the mean error seen there. Printed
-are median and mean of |predicted - observed| per law, on image-like data sets and on all; the coverage of the
-shipped bands, and of bands calibrated on all other data sets; the bounds of "n needed" for the error seen;
-and the time of the default answer.
+`python -m benchmarks.extrapolation LEARNING_CURVES.parquet [--every K] [--frozen FILE]`. Each curve is cut at
+a half, a quarter and an eighth of its largest train size, and what is foreseen of the latter is
+compared with the mean error seen there: from all sizes as means over 25 splits, and from five sizes with
+three runs each that scatter as the splits do, or by .04. Curves of data sets that the shipped forecast was
+learned from are foreseen by trees grown without them (`forecast_folds.json`). The frozen forecasts, of the
+average of laws with one band for all curves, are in `frozen_forecasts.parquet`.
+
+Printed are the interval score of the 90 % band (Gneiting and Raftery, 2007: its width, and 20 times what lies
+outside), its ratio with an interval from 400 resamples of data sets, coverage, median width and median error;
+then the size that a target needs: how far off, by how far the target lies; then the time of a forecast.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 
-from benchmarks.calibrate import coverage_left_out
+from benchmarks.fit_forecast import FOLDS_FILE
+from benchmarks.forecast_looks import CUTS, JUDGED, Look, looks_for_judging
 from benchmarks.public_curves import PublicCurve, read_curves, spread_over_processes
 from tui_datasize.metric import metric_named
-from tui_datasize.stats.averaging import LEAST_ERROR, Average, FittedLaws, default_answer, fit_laws
-from tui_datasize.stats.calibration import LEVEL, band_scale, error_band, shipped_calibration
-from tui_datasize.stats.extrapolate import Outlook, look_ahead
-from tui_datasize.stats.fits import LogLinearFit, fit_log_linear
-from tui_datasize.stats.fitting import LawFit
-from tui_datasize.stats.laws import LAWS
-from tui_datasize.stats.size_needed import SizeNeeded
+from tui_datasize.stats.averaging import fit_averaged
+from tui_datasize.stats.extrapolate import LEVEL
+from tui_datasize.stats.fits import FitFailure
+from tui_datasize.stats.fitting import curve_points
+from tui_datasize.stats.forecast import Forecaster, forecaster_from, shipped_forecaster
+from tui_datasize.stats.forecast_features import windows_of
+from tui_datasize.stats.laws import Floats, Loss
+from tui_datasize.stats.size_needed import size_needed
+from tui_datasize.stats.view import View
 
-DEFAULT = "AICc average"
-PUBLISHED = "log-linear, OLS"
+FROZEN_FILE = Path(__file__).with_name("frozen_forecasts.parquet")
+RESAMPLES = 400
+KEYS = ("openml_id", "learner", "kind", "cut")
+ERROR = metric_named("test_accuracy")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One curve: what was predicted at its largest size, and what was seen."""
+    """One look: what was foreseen at the largest size of the curve, and what was seen."""
 
-    data_set: int
+    openml_id: int
+    learner: str
+    kind: str
+    cut: int
     is_image_like: bool
-    train_size: float
     observed: float
-    predicted: dict[str, float]
-    score: float
-    """log(observed/predicted) of the default answer in units of the band's scale."""
-    covered: bool
-    """By the shipped band."""
-    needed: SizeNeeded | None
-    """For the error that was seen."""
-    wall_ms: float
+    low: float
+    value: float
+    high: float
+    images: int | None
+    """By what factor of the true size the target is placed, in thousandths; None where it is not reached."""
+    images_low: int | None
+    images_high: int | None
+    has_target: bool
+    """Whether the error at the largest size is below the last one seen, so that its size can be asked for."""
     cpu_ms: float
-    """Of the default answer with its prediction and band."""
 
 
-def evaluate(curve: PublicCurve, factor: int, n_sizes: int | None) -> Outcome | None:
-    """Extrapolate one curve; None where too few sizes are left of it."""
-    seen = curve.up_to(factor, n_sizes)
-    at, observed = curve.train_sizes[-1:], float(curve.errors[-1])
-    wall, cpu = time.perf_counter(), time.process_time()
-    average = default_answer(seen.train_sizes, seen.errors, seen.stderrs)
-    if not isinstance(average, Average):
+def foresee_all(curve: PublicCurve) -> list[Outcome]:
+    """Every look at one curve that is judged."""
+    found = (foresee(look, forecaster_for(curve.data_set)) for look in looks_for_judging(curve))
+    return [outcome for outcome in found if outcome is not None]
+
+
+@cache
+def forecaster_for(data_set: int) -> Forecaster:
+    """The trees that were grown without a data set."""
+    for document, forecaster in _folds():
+        if data_set in document["left_out"]:
+            return forecaster
+    return shipped_forecaster()
+
+
+def foresee(look: Look, forecaster: Forecaster) -> Outcome | None:
+    """Forecast one look; None where it has too few sizes."""
+    start = time.process_time()
+    points = curve_points(look.train_sizes, look.errors, look.stderrs)
+    laws = points if isinstance(points, FitFailure) else fit_averaged(points)
+    windows = laws if isinstance(laws, FitFailure) else windows_of(laws)
+    if isinstance(points, FitFailure) or isinstance(laws, FitFailure) or isinstance(windows, FitFailure):
         return None
-    from_size = float(seen.train_sizes[-1])
-    cells = shipped_calibration().of_length(len(seen.train_sizes))
-    error = float(average.errors_at(at)[0])
-    low, high = (
-        float(end[0]) for end in error_band(average, from_size, np.minimum(at, factor * from_size), cells)
+    foreseen = forecaster.foresee(points, *windows, Loss.ERROR)
+    at = foreseen.largest * np.array([float(look.cut)])
+    (low,), (high,) = foreseen.band(at, LEVEL)
+    value, observed = float(foreseen.errors_at(at)[0]), float(look.beyond[CUTS.index(look.cut)])
+    spent = time.process_time() - start
+    average = laws.average
+    if isinstance(average, FitFailure) or not np.isfinite(observed):
+        return None
+    view = View(average, foreseen, forecaster, points.train_sizes, ERROR, (), 0.0)
+    needed = size_needed(view, 1 - observed, 1 - points.errors)
+    images, images_low, images_high = (
+        None if size is None else round(1000 * size / float(at[0]))
+        for size in (needed.train_size, needed.at_least, needed.at_most)
     )
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    laws = fit_laws(seen.train_sizes, seen.errors, seen.stderrs)
-    off = np.log(max(observed, LEAST_ERROR) / max(error, LEAST_ERROR))
     return Outcome(
-        data_set=curve.data_set,
-        is_image_like=curve.is_image_like,
-        train_size=float(at[0]),
-        observed=observed,
-        predicted={DEFAULT: error, PUBLISHED: _published(seen, at[0]), **_each_law(laws, at[0])},
-        score=float(off / band_scale(average, from_size, at)[0]),
-        covered=low <= observed <= high,
-        needed=_needed(laws, observed),
-        wall_ms=1000 * wall,
-        cpu_ms=1000 * cpu,
+        look.data_set,
+        look.learner,
+        look.kind,
+        look.cut,
+        look.is_image_like,
+        observed,
+        float(low),
+        value,
+        float(high),
+        images,
+        images_low,
+        images_high,
+        bool(observed < look.true_last) and not needed.is_measured,
+        1000 * spent,
     )
+
+
+def interval_score(low: Floats, high: Floats, observed: Floats) -> Floats:
+    """The width of a band of level `LEVEL`, and what lies outside it weighed by the odds; shape (n,)."""
+    outside = np.maximum(low - observed, 0) + np.maximum(observed - high, 0)
+    score: Floats = high - low + 2 / (1 - LEVEL) * outside
+    return score
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.extrapolation", description=__doc__)
     parser.add_argument("curves", type=Path, help="Parquet file of public learning curves")
-    parser.add_argument("--factor", type=int, default=4, choices=(2, 4, 8), help="default: 4")
     parser.add_argument("--every", type=int, default=1, metavar="K", help="only each K-th curve")
-    parser.add_argument("--sizes", type=int, metavar="S", help="only the largest S sizes (default: all)")
+    parser.add_argument("--frozen", type=Path, default=FROZEN_FILE, help=f"default: {FROZEN_FILE.name}")
     chosen = parser.parse_args(arguments)
     curves = read_curves(chosen.curves)[:: chosen.every]
-    found = spread_over_processes(partial(evaluate, factor=chosen.factor, n_sizes=chosen.sizes), curves)
-    outcomes = [outcome for outcome in found if outcome is not None]
-    image_like = [outcome for outcome in outcomes if outcome.is_image_like]
-    print(f"{len(outcomes)} curves, fitted up to 1/{chosen.factor} of their largest size")
-    _print_errors({"image-like": image_like, "all": outcomes})
-    _print_coverage({"image-like": image_like, "all": outcomes})
-    _print_needed(outcomes)
-    wall, cpu = ([getattr(outcome, name) for outcome in outcomes] for name in ("wall_ms", "cpu_ms"))
+    found = spread_over_processes(foresee_all, curves)
+    outcomes = pl.DataFrame([asdict(outcome) for of_curve in found for outcome in of_curve])
+    frozen = pl.read_parquet(chosen.frozen).rename(
+        {name: f"{name}_frozen" for name in ("low", "value", "high")}
+    )
+    joined = outcomes.join(frozen, on=KEYS, how="left", nulls_equal=True)
+    without = joined["value_frozen"].null_count()
+    print(f"{len(curves)} curves of {joined['openml_id'].n_unique()} data sets", end="")
+    print(f"; {without} looks have no frozen forecast" if without else "")
+    for kind in JUDGED:
+        of_kind = joined.filter(kind=kind)
+        print(f"\n{kind}{_HEAD}")
+        for name, group in (("all", of_kind), ("image-like", of_kind.filter("is_image_like"))):
+            for cut in CUTS:
+                print(f"{name:>10} {cut}x " + _line(group.filter(cut=cut)))
+            print(f"{name:>10}    " + _line(group, is_pooled=True))
+    for kind in JUDGED:
+        _print_needed(kind, joined.filter("has_target", kind=kind))
+    cpu = joined["cpu_ms"].to_numpy()
     print(
-        f"default answer: median {np.median(cpu):.2f} ms of CPU a curve "
-        f"(95 % below {np.quantile(cpu, 0.95):.2f}), {np.median(wall):.2f} ms on the clock"
+        f"\na forecast with its fits: median {np.median(cpu):.1f} ms of CPU, "
+        f"95 % below {np.quantile(cpu, 0.95):.1f}"
     )
 
 
-def _published(seen: PublicCurve, at: float) -> float:
-    fit = fit_log_linear(seen.train_sizes, seen.errors)
-    return fit.predict(at).value if isinstance(fit, LogLinearFit) else float(seen.errors[-1])
+_HEAD = (
+    "\n               score frozen  ratio [95 %]        covered [95 %]      frozen  width frozen"
+    "  |off|  frozen  looks"
+)
 
 
-def _each_law(laws: object, at: float) -> dict[str, float]:
-    if not isinstance(laws, FittedLaws):
-        return {}
-    return {law.name: float(fit.errors_at([at])[0]) for law, fit in laws.fits if isinstance(fit, LawFit)}
+def _line(looks: pl.DataFrame, *, is_pooled: bool = False) -> str:
+    """Scores, coverage, widths and median errors of some looks, now and frozen."""
+    if looks.is_empty():
+        return "none"
+    observed = looks["observed"].to_numpy()
+    now, frozen = (_judged(looks, suffix, observed) for suffix in ("", "_frozen"))
+    sets = looks["openml_id"].to_numpy()
+    ratios, covers = _resampled(sets, now["score"], frozen["score"], now["covered"])
+    text = ""
+    if not is_pooled:
+        text = (
+            f"{now['score'].mean():.3f} {frozen['score'].mean():6.3f}  "
+            f"{now['score'].mean() / frozen['score'].mean():.2f} [{ratios[0]:.2f} {ratios[1]:.2f}]  "
+        )
+    return (
+        f"{text:28}  {100 * now['covered'].mean():.1f} % [{100 * covers[0]:.1f} {100 * covers[1]:.1f}]  "
+        f"{100 * np.nanmean(frozen['covered']):.1f} %  {np.median(now['width']):.3f} "
+        f"{np.nanmedian(frozen['width']):.3f}  "
+        f"{np.median(now['off']):.4f} {np.nanmedian(frozen['off']):.4f}  {len(observed)}"
+    )
 
 
-def _needed(laws: object, observed: float) -> SizeNeeded | None:
-    if not isinstance(laws, FittedLaws):
-        return None
-    outlook = look_ahead(laws, metric_named("test_accuracy"), target=1 - observed)
-    return outlook.needed if isinstance(outlook, Outlook) else None
+def _judged(looks: pl.DataFrame, suffix: str, observed: Floats) -> Mapping[str, Floats]:
+    low, value, high = (
+        looks[f"{name}{suffix}"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        for name in ("low", "value", "high")
+    )
+    covered = np.where(np.isnan(low), np.nan, (low <= observed) & (observed <= high))
+    return {
+        "score": interval_score(low, high, observed),
+        "covered": covered,
+        "width": high - low,
+        "off": np.abs(value - observed),
+    }
 
 
-def _print_errors(groups: dict[str, list[Outcome]]) -> None:
-    heads = "".join(f"{f'{name}, {len(group)} curves':>28}" for name, group in groups.items())
-    print(f"\n|predicted - observed|{heads}\n{'':22}" + f"{'median':>18}{'mean':>10}" * len(groups))
-    for name in (DEFAULT, PUBLISHED, *(law.name for law in LAWS)):
-        cells = ""
-        for group in groups.values():
-            off = [
-                abs(min(max(outcome.predicted[name], 0), 1) - outcome.observed)
-                for outcome in group
-                if name in outcome.predicted
-            ]
-            cells += f"{np.median(off):18.4f}{np.mean(off):10.4f}" if off else f"{'-':>18}{'-':>10}"
-        print(f"{name:22}{cells}")
+def _resampled(sets: Floats, now: Floats, frozen: Floats, covered: Floats) -> tuple[Floats, Floats]:
+    """95 % intervals of the ratio of mean scores, and of the coverage, over data sets drawn anew."""
+    unique, index = np.unique(sets, return_inverse=True)
+    sums = np.stack([np.bincount(index, values) for values in (now, frozen, covered, np.ones(len(now)))])
+    drawn = np.random.default_rng(0).integers(0, len(unique), (RESAMPLES, len(unique)))
+    totals = sums[:, drawn].sum(axis=2)
+    ends = (0.025, 0.975)
+    return np.quantile(totals[0] / totals[1], ends), np.quantile(totals[2] / totals[3], ends)
 
 
-def _print_coverage(groups: dict[str, list[Outcome]]) -> None:
-    print(f"\ncoverage of the {100 * LEVEL:.0f} % band")
-    for name, group in groups.items():
-        if not group:
-            continue
-        scores, sets = (np.array([getattr(o, key) for o in group]) for key in ("score", "data_set"))
-        shipped = np.mean([outcome.covered for outcome in group])
-        line = f"  {name:10}  shipped table {100 * shipped:.1f} %"
-        if len(np.unique(sets)) > 1:
-            inside = coverage_left_out(scores, sets)[0]
-            line += f", calibrated on all other data sets of the group {100 * inside:.1f} %"
-        print(line)
+def _print_needed(kind: str, looks: pl.DataFrame) -> None:
+    """How well the size of a target is told: of the error seen at 2, 4 and 8 times the largest size."""
+    print(
+        f"\nimages for a target, {kind}: factor off (median), within 2x, in the 80 % interval, no upper end"
+    )
+    for name, group in (("all", looks), ("image-like", looks.filter("is_image_like"))):
+        for cut in CUTS:
+            part = group.filter(cut=cut)
+            if part.is_empty():
+                continue
+            # A size that is not reached within eight times the largest is off by more than any other.
+            size = part["images"].cast(pl.Float64).fill_null(np.inf).to_numpy() / 1000
+            low, high = (
+                part["images_low"].to_numpy(),
+                part["images_high"].cast(pl.Float64).fill_null(np.inf).to_numpy(),
+            )
+            inside = (low <= 1010) & (high >= 990)
+            off = np.exp(np.median(np.abs(np.log(size))))
+            print(
+                f"{name:>10} {cut}x  {off:.2f}  {100 * np.mean((size >= 0.5) & (size <= 2)):.0f} %  "
+                f"{100 * inside.mean():.0f} %  {100 * np.mean(np.isinf(high)):.0f} %  of {part.height}"
+            )
 
 
-def _print_needed(outcomes: Sequence[Outcome]) -> None:
-    answers = [(o.needed, o.train_size) for o in outcomes if o.needed is not None]
-    below = [n >= needed.at_least * 0.99 for needed, n in answers if needed.at_least]
-    above = [n <= needed.at_most * 1.01 for needed, n in answers if needed.at_most]
-    within = [0.5 <= needed.train_size / n <= 2 for needed, n in answers if needed.train_size]
-    print(f"\nn needed for the error seen, {len(answers)} curves")
-    print(f"  a lower bound for {_share(below, answers)}, right in {_right(below)}")
-    print(f"  an upper bound for {_share(above, answers)}, right in {_right(above)}")
-    print(f"  a value for {_share(within, answers)}, within a factor of 2 in {_right(within)}\n")
-
-
-def _right(judged: Sequence[bool]) -> str:
-    return f"{100 * np.mean(judged):.1f} %" if judged else "none"
-
-
-def _share(some: Sequence[object], every: Sequence[object]) -> str:
-    return f"{100 * len(some) / max(1, len(every)):.0f} %"
+@cache
+def _folds() -> list[tuple[dict[str, Any], Forecaster]]:
+    documents = json.loads(FOLDS_FILE.read_text(encoding="utf-8"))
+    return [(document, forecaster_from(document)) for document in documents]
 
 
 if __name__ == "__main__":

@@ -1,23 +1,15 @@
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
+from tests.unit.forecasters import plain_forecaster
 from tui_datasize.metric import metric_named
 from tui_datasize.stats.averaging import FittedLaws, fit_laws
-from tui_datasize.stats.calibration import (
-    Calibration,
-    Cell,
-    band_scale,
-    error_band,
-    shipped_calibration,
-)
-from tui_datasize.stats.extrapolate import Outlook, band_at, look_ahead
+from tui_datasize.stats.extrapolate import Outlook, look_ahead
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.laws import Loss
+from tui_datasize.stats.noise import Noise
 
 ACCURACY, LOSS = metric_named("test_accuracy"), metric_named("test_loss")
 SIZES = np.array([50, 100, 200, 400, 800, 1600, 3200])
@@ -33,15 +25,8 @@ def laws_of(errors, sizes=SIZES, loss=Loss.ERROR) -> FittedLaws:
     return laws
 
 
-def table(quantile: float = 1.0) -> Calibration:
-    cells = [
-        Cell(least, factor, quantile, 0.91, 0.04, 0.05, 10, 3) for least in (3, 6) for factor in (2, 4, 8)
-    ]
-    return Calibration(0.9, {"data": "D", "licence": "L", "date": "2026-01-01"}, tuple(cells))
-
-
 def outlook_of(laws, metric=ACCURACY, **asked) -> Outlook:
-    outlook = look_ahead(laws, metric, **{"calibration": table(), **asked})
+    outlook = look_ahead(laws, metric, **{"forecaster": plain_forecaster(), **asked})
     assert isinstance(outlook, Outlook)
     return outlook
 
@@ -52,44 +37,18 @@ def test_the_metric_at_two_four_and_eight_times_with_a_band():
     for point in found:
         assert point.value == pytest.approx(1 - half_law(point.train_size), abs=1e-3)
         assert point.low < point.value < point.high <= 1
-        assert (point.nominal, point.measured) == (0.9, 0.91)
-    widths = [point.high - point.low for point in found]
-    assert widths == sorted(widths)
+        assert (point.nominal, point.measured) == (0.9, 0.92)
+        assert (1 - point.low) / (1 - point.value) == pytest.approx(np.exp(0.1), abs=0.01)
 
 
-def test_the_band_is_a_factor_on_the_error_of_the_quantile_times_the_scale():
-    average = laws_of(half_law(SIZES)).average
-    at = np.array([6400.0, 25600.0])
-    low, high = error_band(average, 3200, at, table(2.0).of_length(7))
-    scale = band_scale(average, 3200, at)
-    centre = average.errors_at(at)
-    np.testing.assert_allclose(np.log(high / centre), 2 * scale)
-    np.testing.assert_allclose(np.log(centre / low), 2 * scale)
-    change = abs(math.log(centre[0] / average.errors_at([3200])[0]))
-    assert scale[0] == pytest.approx(0.03 + average.spread_at(at)[0] + 0.3 * change)
-
-
-def test_nothing_is_said_beyond_the_calibrated_range():
-    average = laws_of(half_law(SIZES)).average
-    low, high = error_band(average, 3200, np.array([25_600.0, 25_700.0]), table().of_length(7))
-    assert np.isfinite([low[0], high[0]]).all()
-    assert np.isnan([low[1], high[1]]).all()
-
-
-def test_a_curve_takes_the_row_of_its_length():
-    assert {cell.least_sizes for cell in table().of_length(5)} == {3}
-    assert {cell.least_sizes for cell in table().of_length(60)} == {6}
-    assert table().of_length(2) == ()
-
-
-def test_the_size_that_a_target_needs_is_bounded_from_both_sides():
+def test_the_size_that_a_target_needs_has_odds():
     target = 1 - half_law(8000)
-    needed = outlook_of(laws_of(half_law(SIZES)), target=target, calibration=table(0.3)).needed
+    needed = outlook_of(laws_of(half_law(SIZES)), target=target, forecaster=plain_forecaster(0.05)).needed
     assert needed.train_size == pytest.approx(8000, rel=0.03)
     assert 3200 < needed.at_least < needed.train_size < needed.at_most < 25_600
-    assert needed.one_sided == pytest.approx(0.95)
-    assert needed.at_least_measured == pytest.approx(0.95)
-    assert needed.at_most_measured == pytest.approx(0.96)
+    # An end of the 80 % band is 0.8 times as far off as one of the 90 % band.
+    assert half_law(needed.at_least) == pytest.approx(half_law(8000) * np.exp(0.04), rel=0.01)
+    assert needed.odds == 0.8
     assert not needed.is_measured
     assert needed.below.train_size == 3200
 
@@ -103,18 +62,32 @@ def test_a_target_within_the_runs_is_said_so():
 
 
 @pytest.mark.parametrize(
-    ("target", "quantile", "has_bound"),
+    ("target", "width", "train_size", "at_least"),
     [
-        (0.999, 1.0, True),  # below the floor: the band never gets there
-        (1 - half_law(14_000), 4.0, True),  # the upper end of the band does not get there
-        (1 - half_law(3300), 4.0, False),  # the band holds it from the start, and never surely
+        (0.999, 0.1, None, 25_600),  # below the floor: nothing gets there
+        (1 - half_law(24_000), 0.2, 24_000, 7_060),  # the upper end does not
+        (1 - half_law(3300), 1.5, 3300, 3200),  # the band holds it from the start, and never surely
     ],
 )
-def test_what_the_runs_cannot_tell_has_no_upper_bound(target, quantile, has_bound):
-    needed = outlook_of(laws_of(half_law(SIZES)), target=target, calibration=table(quantile)).needed
+def test_what_the_runs_cannot_tell_has_a_lower_end_alone(target, width, train_size, at_least):
+    found = outlook_of(laws_of(half_law(SIZES)), target=target, forecaster=plain_forecaster(width))
+    needed = found.needed
     assert needed.at_most is None
-    assert (needed.at_least is not None) == has_bound
+    assert needed.at_least == pytest.approx(at_least, rel=0.05)
+    assert (needed.train_size or 0) == pytest.approx(train_size or 0, rel=0.05)
     assert not needed.is_measured
+
+
+def test_trainings_need_more_than_their_mean_to_reach_a_target():
+    noise = Noise(0.005, 0.0, 9)
+    laws, target = laws_of(half_law(SIZES)), 1 - half_law(8000)
+    needed = outlook_of(laws, target=target, noise=noise).needed
+    # Four of five trainings lie above mean - 0.84 SD.
+    assert half_law(needed.assured) == pytest.approx(half_law(8000) - 0.842 * 0.005, rel=0.01)
+    within = outlook_of(laws, target=1 - half_law(600), noise=noise).needed
+    assert 600 < within.assured < 800
+    assert outlook_of(laws, target=target).needed.assured is None
+    assert outlook_of(laws, target=target, noise=Noise(0.005, 0.0, 0)).needed.assured is None
 
 
 def test_what_the_next_doubling_buys_and_from_where_it_is_little():
@@ -143,7 +116,8 @@ def test_a_plateau_among_small_sizes_is_not_the_end():
 
 
 def test_cross_entropy_goes_down_and_its_band_is_not_measured():
-    outlook = outlook_of(laws_of(0.3 + 20 / SIZES**0.6, loss=Loss.CROSS_ENTROPY), LOSS, target=0.4)
+    laws = fit_laws(SIZES, 0.3 + 20 / SIZES**0.6, np.full(len(SIZES), 0.001), loss=Loss.CROSS_ENTROPY)
+    outlook = outlook_of(laws, LOSS, target=0.4)
     assert outlook.doubling.gain < 0
     assert [point.measured for point in outlook.extrapolations] == [None] * 3
     assert not outlook.bands.is_of_errors
@@ -153,39 +127,40 @@ def test_cross_entropy_goes_down_and_its_band_is_not_measured():
 def test_a_curve_of_ill_shape_gets_a_doubt_and_the_coverage_of_its_like():
     rises = half_law(SIZES) + 0.1 * (SIZES >= 800)
     laws = fit_laws(SIZES, rises, np.full(len(SIZES), 0.004))
-    cells = tuple(replace(cell, ill_shaped=60, coverage_ill_shaped=0.71) for cell in table().cells)
-    outlook = outlook_of(laws, calibration=replace(table(), cells=cells), target=0.99)
+    outlook = outlook_of(laws, target=0.99)
     assert "rise" in outlook.faults
     assert {point.measured for point in outlook.extrapolations} == {0.71}
     assert outlook.bands.held_ill_shaped == (0.71, 0.71)
-    assert outlook.needed.at_least_measured == 0.71
+
+
+def test_what_is_bought_is_counted_from_the_measured_mean():
+    """A mean off the laws is no gain: it starts where it was measured."""
+    lucky = half_law(SIZES) - 0.004 * (SIZES == 3200)
+    outlook = outlook_of(fit_laws(SIZES, lucky, np.full(len(SIZES), 0.003)))
+    twice = outlook.extrapolations[0].value
+    assert outlook.doubling.gain == pytest.approx(twice - (1 - lucky[-1]))
+    assert outlook.view.value_at(3200) == pytest.approx(1 - lucky[-1])
+
+
+def test_the_odds_of_a_doubling_are_those_of_the_narrower_band():
+    for metric, errors, loss in (
+        (ACCURACY, half_law(SIZES), Loss.ERROR),
+        (LOSS, 0.3 + 20 / SIZES**0.6, Loss.CROSS_ENTROPY),
+    ):
+        doubling = outlook_of(laws_of(errors, loss=loss), metric).doubling
+        best = doubling.high if metric is ACCURACY else doubling.low
+        assert abs(doubling.gain) < abs(doubling.one_in_ten) < abs(best)
+        assert doubling.one_in_ten * doubling.gain > 0
 
 
 def test_a_curve_that_the_laws_miss_gets_no_forecast():
     falls = fit_laws(SIZES, 0.05 + 0.02 * np.log2(SIZES / 50), np.full(len(SIZES), 0.002))
-    found = look_ahead(falls, ACCURACY, calibration=table(), target=0.97)
+    found = look_ahead(falls, ACCURACY, target=0.97)
     assert isinstance(found, FitFailure)
     assert "misses the largest size, 3,200 images, by 6.20 points (31 standard errors)" in found.reason
     # The same miss is no news where the means are not known better than that.
     unsure = fit_laws(SIZES, 0.05 + 0.02 * np.log2(SIZES / 50), np.full(len(SIZES), 0.03))
-    assert isinstance(look_ahead(unsure, ACCURACY, calibration=table()), Outlook)
-
-
-def test_a_bound_has_the_confidence_that_was_measured():
-    sound = replace(table(), cells=tuple(replace(cell, below=0.12) for cell in table().cells))
-    needed = outlook_of(laws_of(half_law(SIZES)), calibration=sound, target=1 - half_law(14_000)).needed
-    assert needed.at_least_measured == pytest.approx(0.88)
-    loss = outlook_of(laws_of(0.3 + 20 / SIZES**0.6, loss=Loss.CROSS_ENTROPY), LOSS, target=0.31).needed
-    assert loss.at_least_measured is None
-
-
-def test_means_that_scatter_more_than_the_band_is_wide_are_said_so():
-    flat = 0.015 + 0 * SIZES
-    laws = fit_laws(SIZES, flat + 0.001 * (SIZES % 3), np.full(len(SIZES), 0.005))
-    outlook = outlook_of(laws)
-    assert outlook.reach == pytest.approx(0.0082, abs=1e-4)
-    sure = fit_laws(SIZES, flat + 0.001 * (SIZES % 3), np.full(len(SIZES), 0.0002))
-    assert outlook_of(sure).reach is None
+    assert isinstance(look_ahead(unsure, ACCURACY), Outlook)
 
 
 @pytest.mark.parametrize(
@@ -210,13 +185,13 @@ def test_single_runs_that_contradict_the_laws_get_no_forecast(accuracies, reason
     assert "run more seeds first" in answer.reason
 
 
-def test_the_band_of_single_runs_is_wider_by_how_far_they_lie_off_the_laws():
+def test_the_band_of_single_runs_is_wider_the_more_they_scatter():
     sizes = 100 * 2 ** np.arange(5)
     law = 0.03 + 3 / np.sqrt(sizes)
     scattered = law * np.exp(0.06 * np.array([1, -1, 1, -1, 0]))
     exact, off = (look_ahead(laws_of(errors, sizes), ACCURACY) for errors in (law, scattered))
     assert exact.scatter == 0
-    assert off.scatter > 0
+    assert off.scatter > 0.03
     (narrow, wide) = (of.extrapolations[0].high - of.extrapolations[0].low for of in (exact, off))
     assert wide > 1.5 * narrow
 
@@ -229,36 +204,25 @@ def test_a_target_that_the_smallest_size_meets_is_not_placed_there():
 def test_a_curve_like_the_laws_is_not_doubted():
     laws = fit_laws(SIZES, half_law(SIZES), np.full(len(SIZES), 0.001))
     outlook = outlook_of(laws)
-    assert (outlook.faults, outlook.scatter, outlook.reach) == ((), 0, None)
+    assert (outlook.faults, outlook.scatter) == ((), 0)
     assert outlook.doubling.gain == pytest.approx(0.0104, abs=2e-4)
 
 
-def test_the_band_at_any_size_is_that_of_the_table():
-    laws = laws_of(half_law(SIZES))
-    (four,) = (p for p in look_ahead(laws, ACCURACY).extrapolations if p.factor == 4)
-    assert band_at(laws, ACCURACY, four.train_size) == pytest.approx((four.low, four.high))
-    assert band_at(laws, ACCURACY, 3200) is band_at(laws, ACCURACY, 25_700) is None
+def test_any_size_is_foreseen_as_far_as_the_farthest():
+    outlook = look_ahead(laws_of(half_law(SIZES)), ACCURACY)
+    four = next(point for point in outlook.extrapolations if point.factor == 4)
+    assert outlook.at(12_800) == four
+    sizes, values, low, high = outlook.line()
+    assert (sizes[0], sizes[-1]) == pytest.approx((3200, 25_600))
+    assert values[0] == pytest.approx(1 - half_law(3200))
+    assert (low <= values).all()
+    assert (values <= high).all()
+    assert np.isnan(outlook.view.value_at(25_700))
 
 
 def test_too_few_sizes_are_a_reason():
     laws = laws_of(half_law(SIZES[:2]), SIZES[:2])
     assert look_ahead(laws, ACCURACY) == FitFailure("needs 3 sizes, has 2")
-
-
-def test_the_shipped_table_names_its_source_and_its_coverage():
-    shipped = shipped_calibration()
-    assert shipped.level == 0.9
-    assert set(shipped.provenance) >= {"data", "licence", "date", "protocol", "curves", "data_sets"}
-    for n_sizes in (3, 4, 5, 9, 30):
-        cells = shipped.of_length(n_sizes)
-        assert [cell.factor for cell in cells] == [2, 4, 8]
-        for cell in cells:
-            assert 0.86 <= cell.coverage <= 0.94
-            assert cell.coverage + cell.above + cell.below == pytest.approx(1, abs=2e-4)
-            assert cell.quantile > 0
-            # What the doubt rests on: bands fail more often on curves of ill shape.
-            assert cell.ill_shaped >= 50
-            assert cell.coverage_ill_shaped < cell.coverage - 0.05
 
 
 def test_no_zero_has_a_sign():

@@ -10,7 +10,7 @@ from scipy.optimize import brentq, least_squares, nnls
 from statsmodels.tools.eval_measures import aicc_sigma
 
 from tui_datasize.metric import METRICS_OFFERED, metric_named
-from tui_datasize.stats.averaging import Average, FittedLaws, default_answer, fit_laws
+from tui_datasize.stats.averaging import Average, FittedLaws, fit_averaged, fit_laws
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.fitting import CurvePoints, LawFit, curve_points, fit_law
 from tui_datasize.stats.laws import LAWS, Loss, flipped, loss_of
@@ -165,7 +165,7 @@ def test_too_few_sizes_are_a_reason(law):
 
 @pytest.mark.parametrize("n", range(1, 13))
 def test_every_number_of_sizes_has_an_answer_or_a_reason(n):
-    answer = default_answer(SIZES[:n], TRUTHS["pow3"](SIZES[:n]))
+    answer = fit_averaged(curve_points(SIZES[:n], TRUTHS["pow3"](SIZES[:n]))).average
     if n < 3:
         assert answer == FitFailure(f"needs 3 sizes, has {n}")
     else:
@@ -177,7 +177,7 @@ def test_every_number_of_sizes_has_an_answer_or_a_reason(n):
 
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=12))
 def test_any_error_rates_give_an_answer_between_0_and_1(errors):
-    answer = default_answer(SIZES[: len(errors)], errors)
+    answer = fit_averaged(curve_points(SIZES[: len(errors)], errors)).average
     assert isinstance(answer, Average)
     ahead = answer.errors_at([10, 3000, 100_000])
     assert ((ahead >= 0) & (ahead <= 1)).all()
@@ -186,7 +186,7 @@ def test_any_error_rates_give_an_answer_between_0_and_1(errors):
 def test_the_average_alone_is_that_of_all_laws():
     errors = TRUTHS["wbl4"](SIZES) + np.random.default_rng(2).normal(0, 0.01, 12)
     laws = fit_laws(SIZES, errors)
-    alone = default_answer(SIZES, errors)
+    alone = fit_averaged(curve_points(SIZES, errors)).average
     np.testing.assert_array_equal(alone.errors_at([5000]), laws.average.errors_at([5000]))
     weights = [weight for _, fit, weight in laws.ranked if isinstance(fit, LawFit)]
     assert weights == sorted(weights, reverse=True)

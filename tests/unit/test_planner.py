@@ -102,7 +102,7 @@ def test_a_plan_narrows_the_answer_more_than_a_uniform_grid():
 
 def test_a_target_asks_for_the_size_where_the_law_reaches_it():
     plan = plan_next_runs(sweep(seeds=6), "test_accuracy", PlanQuestion(target=0.9, runs=10))
-    assert plan.at == pytest.approx(6400, rel=0.3)
+    assert 3200 < plan.at < 12_800
     assert 1 < plan.factor_then < plan.factor_now
     beyond = plan_next_runs(sweep(seeds=6), "test_accuracy", PlanQuestion(target=0.99, runs=10))
     assert beyond.at == 8 * SIZES[-1]

@@ -88,7 +88,7 @@ def test_a_whole_sweep_on_a_page(fake_project):
     assert {"expected", "95 % by chance"} <= set(texts_of(of_classes))
     for words in (
         "outside the 95 % interval of chance",
-        "99 %: more than 10,240 images",
+        "99 %: more than 10,000 images",
         "a doubling by the log-linear law",
         "the standard error of each mean is drawn towards the scatter of all sizes together.",
         "The log-linear law is not rejected (lack of fit F(4,",

@@ -10,7 +10,8 @@ from tui_datasize.answers.answer import Sentence
 from tui_datasize.stats.extrapolate import Outlook
 from tui_datasize.stats.fits import FitFailure, LackOfFit
 from tui_datasize.stats.shape import CurveShape
-from tui_datasize.stats.summary import CurveAnalysis
+from tui_datasize.stats.size_needed import ASSURANCE, SizeNeeded
+from tui_datasize.stats.summary import CurveAnalysis, backtest
 from tui_datasize.stats.view import about
 from tui_datasize.text import listed, plural
 
@@ -43,11 +44,16 @@ def next_doubling(curve: CurveAnalysis) -> str:
     if isinstance(outlook, FitFailure):
         return f"{size:,} images: no forecast. {outlook.sentence}"
     doubling, metric, digits = outlook.doubling, curve.metric, digits_of(curve)
-    change, low, high = (
-        metric.change(value, digits) for value in (doubling.gain, doubling.low, doubling.high)
+    change, low, high, lucky = (
+        metric.change(value, digits)
+        for value in (doubling.gain, doubling.low, doubling.high, doubling.one_in_ten)
     )
     level = 100 * outlook.bands.nominal
-    return f"{size:,} images: likely {change}, {level:.0f} % sure of {bare(low)} to {bare(high)}."
+    text = f"{size:,} images: likely {change}, {level:.0f} % sure of {bare(low)} to {bare(high)}"
+    if (doubling.one_in_ten > 0) is not metric.higher_is_better:
+        return f"{text}."
+    more = "less" if doubling.one_in_ten < 0 else "more"
+    return f"{text}; 1 in 10 that it is {more} than {bare(lucky)}."
 
 
 def target(curve: CurveAnalysis) -> str:
@@ -59,30 +65,37 @@ def target(curve: CurveAnalysis) -> str:
     if needed.above is not None:
         above = f"{needed.above.train_size:,} ({curve.metric.text(needed.above.mean, digits_of(curve))})"
         if needed.below is None:
-            return f"{goal}: at most {above.replace(' (', ' images (', 1)}, your smallest size."
+            most = above.replace(" (", " images (", 1)
+            return f"{goal}: at most {most}, your smallest size.{_assured(needed)}"
         below = f"{needed.below.train_size:,} ({curve.metric.text(needed.below.mean, digits_of(curve))})"
         size = about(needed.train_size or needed.above.train_size)
-        return f"{goal}: about {size} images, between your sizes {below} and {above}."
-    if needed.train_size is not None and needed.at_most is not None:
-        return f"{goal}: about {about(needed.train_size)} images, {_bounds(curve)}."
-    if needed.at_least is not None:
-        least = f"more than {needed.at_least:,} images{_sure(needed.at_least_measured)}"
-        return f"{goal}: {least}. Run a larger size to know how many."
-    return f"{goal}: more than {needed.largest:,} images. Run a larger size to know how many."
+        return f"{goal}: about {size} images, between your sizes {below} and {above}.{_assured(needed)}"
+    return f"{goal}: {_foreseen(needed)}{_assured(needed)}"
 
 
-def _bounds(curve: CurveAnalysis) -> str:
-    needed = curve.needed
-    if needed is None or needed.at_most is None:
+def _foreseen(needed: SizeNeeded) -> str:
+    """The central size and its odds, as far as the forecast goes."""
+    odds, one_sided = f"{100 * needed.odds:.0f} % sure", f"{50 + 50 * needed.odds:.0f} % sure"
+    least, most = needed.at_least or needed.largest, needed.at_most
+    if needed.train_size is None:
+        text = f"more than {about(least)} images, {one_sided}"
+        farthest = about(needed.farthest)
+        likely = f"; likely more than {farthest}" if about(least) != farthest else ""
+        return f"{text}{likely}. Run a larger size to know how many."
+    size = f"about {about(needed.train_size)} images"
+    if most is None:
+        more = f"; {one_sided} of more than {about(least)}" if least > needed.largest else ""
+        return f"{size}{more}, at most unknown."
+    if least <= needed.largest:
+        return f"{size}; {one_sided} of at most {about(most)}."
+    return f"{size}; {odds} of {about(least)} to {about(most)}."
+
+
+def _assured(needed: SizeNeeded) -> str:
+    """The size that single trainings need, where it is another than that of the mean."""
+    if needed.assured is None or needed.assured == needed.train_size:
         return ""
-    most = f"at most {needed.at_most:,}{_sure(needed.at_most_measured)}"
-    if needed.at_least is None:
-        return most
-    return f"at least {needed.at_least:,}{_sure(needed.at_least_measured)}, {most}"
-
-
-def _sure(measured: float | None) -> str:
-    return "" if measured is None else f" ({100 * measured:.0f} % sure)"
+    return f" {100 * ASSURANCE:.0f} % of trainings reach it from about {about(needed.assured)} images on."
 
 
 def small_gains(curve: CurveAnalysis) -> str:
@@ -115,14 +128,17 @@ def doubts(curve: CurveAnalysis) -> Iterator[Sentence]:
                 f"lie {100 * outlook.scatter:.0f} % of the error off the laws. Run more seeds.",
                 "warning",
             )
-        if outlook.reach is not None:
-            reach = curve.metric.difference(outlook.reach, digits_of(curve))
-            largest = f"{curve.fitted_sizes[-1]:,}"
-            yield Sentence(
-                f"The mean at {largest} images is known to ± {reach}, more than the forecast allows for. Run "
-                "more seeds or draws first.",
-                "warning",
-            )
+
+
+def tried(curve: CurveAnalysis) -> str:
+    """What would have been foreseen of the largest size without its runs; empty where nothing would."""
+    found = backtest(curve)
+    if found is None:
+        return ""
+    row, metric, digits = curve.curve.row(-1, named=True), curve.metric, digits_of(curve)
+    low, high, mean = (metric.text(value, digits) for value in (found.low, found.high, row["mean"]))
+    said = f"this would have said {bare(low)} to {high}; measured: {mean}"
+    return f"Without the runs at {found.train_size:,} {said}."
 
 
 def _faults(curve: CurveAnalysis) -> str:
@@ -180,7 +196,8 @@ def of_the_bands(outlook: Outlook) -> str:
     bands = outlook.bands
     text = (
         f"Bands made for {100 * bands.nominal:.0f} % held for {_range(bands.held)} of {bands.curves:,} "
-        f"public curves of {bands.data_sets} data sets left out of their calibration ({bands.source})."
+        f"public curves of {bands.data_sets} data sets that they were not learned from, for "
+        f"{_range(bands.held_few_runs)} with three runs at each of five sizes ({bands.source})."
     )
     if not bands.is_of_errors:
         return f"{text} Those are error rates: for this metric that has not been measured."

@@ -44,15 +44,15 @@ ANSWER: Schema = MappingProxyType(
     }
 )
 """A variant a row: the mean at its largest train size with its 95 % interval, the change that the next
-doubling brings with its 90 % band, and the images that the target takes with their bounds. `method` is
-"measured" where two sizes that were run lie around the target, "forecast" where the laws tell, "beyond" where
+doubling brings with its 90 % band, and the images that the target takes with their 80 % interval. `method` is
+"measured" where two sizes that were run lie around it, "forecast" where it is foreseen, "beyond" where
 the size is unknown and above `images_low`; null without a target."""
 
 _COLUMNS = (
     *of_kind("count", train_size="train size", n_runs="runs"),
     *of_kind("value", mean="mean", **INTERVAL),
     *of_kind("difference", gain="next doubling", gain_low="90 % from", gain_high="to"),
-    *of_kind("count", images_needed="images for target", images_low="more than"),
+    *of_kind("count", images_needed="images for target", images_low="at least", images_high="at most"),
 )
 _FEW_SIZES = 3
 """Up to so many sizes, how long runs trained is of as much interest as how much data they had."""
@@ -149,6 +149,8 @@ def _ahead(curve: CurveAnalysis) -> Iterator[Sentence]:
     yield Sentence(ahead.next_doubling(curve))
     if text := ahead.target(curve):
         yield Sentence(text, "good")
+    if text := ahead.tried(curve):
+        yield Sentence(text)
     if text := ahead.small_gains(curve):
         yield Sentence(text, "aside")
 

@@ -93,7 +93,7 @@ def chart(curve: CurveAnalysis, *, with_laws: bool = False) -> Chart:
         SIZE_AXIS,
         metric_axis(curve.metric),
         lines,
-        [_band_beyond(curve, beyond), _interval(curve)],
+        [_band_beyond(curve), _interval(curve)],
     )
 
 
@@ -129,17 +129,24 @@ def _target(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> Iterator[L
 
 
 def _average(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> Iterator[Line]:
-    known, scale = average_curve(curve, _LAW_POINTS), curve.metric.scale
-    if known is None or not beyond:
+    """The laws' average along the runs, and the forecast from the last mean on."""
+    scale, outlook = curve.metric.scale, curve.outlook
+    if isinstance(outlook, FitFailure):
         return
-    yield Line("forecast", known["train_size"].to_list(), numbers(known["value"], scale), "forecast")
+    known = average_curve(curve, _LAW_POINTS, curve.fitted_sizes[-1])
+    if known is not None:
+        x, y = known["train_size"].to_list(), numbers(known["value"], scale)
+        yield Line("average of the laws", x, y, "muted", is_thin=True)
+    sizes, values, _, _ = outlook.line()
+    yield Line("forecast", sizes.tolist(), numbers(values.tolist(), scale), "forecast")
     places = [point.train_size for point in beyond]
     yield Line("", places, numbers([p.value for p in beyond], scale), "forecast", "diamond", is_joined=False)
 
 
 def _laws(curve: CurveAnalysis) -> Iterator[Line]:
     """The laws that make up the average, thin."""
-    known = average_curve(curve, _LAW_POINTS)
+    beyond = extrapolations(curve)
+    known = average_curve(curve, _LAW_POINTS, (beyond[-1].train_size if beyond else curve.fitted_sizes[-1]))
     if known is None or not isinstance(curve.laws, FittedLaws):
         return
     sizes = known["train_size"].to_numpy()
@@ -157,8 +164,10 @@ def _interval(curve: CurveAnalysis) -> Band:
     return Band(sizes, numbers(known["low"], scale), numbers(known["high"], scale), "mean", name)
 
 
-def _band_beyond(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> Band:
-    scale = curve.metric.scale
-    low, high = (numbers([getattr(point, end) for point in beyond], scale) for end in ("low", "high"))
-    name = f"{100 * beyond[0].nominal:.0f} % band of the forecast" if beyond else ""
-    return Band([point.train_size for point in beyond], low, high, "forecast", name)
+def _band_beyond(curve: CurveAnalysis) -> Band:
+    if isinstance(curve.outlook, FitFailure):
+        return Band([], [], [], "forecast")
+    sizes, _, low, high = curve.outlook.line()
+    lower, upper = (numbers(end.tolist(), curve.metric.scale) for end in (low, high))
+    name = f"{100 * curve.outlook.bands.nominal:.0f} % band of the forecast"
+    return Band(sizes.tolist(), lower, upper, "forecast", name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import polars as pl
@@ -102,9 +102,11 @@ def plan_table(made: Mapping[str, Planned], record: Record) -> Table:
 def plan_dict(one: Planned) -> dict[str, Any]:
     """A plan as nested plain values."""
     plan, proposal = one.plan, one.proposal
-    return {name: value for name, value in asdict(plan).items() if name not in ("outlook", "noise")} | {
+    told = [field.name for field in fields(plan) if field.name not in ("outlook", "noise", "sizes")]
+    return {name: getattr(plan, name) for name in told} | {
         "words": plan_words(plan),
         "metric": plan.metric.name,
+        "sizes": [asdict(size) for size in plan.sizes],
         "n_added": plan.n_added,
         "run_ids": [spec.run_id for spec in proposal.specs],
         "lacking_seeds": {str(size): runs for size, runs in proposal.lacking.items()},

@@ -147,15 +147,11 @@ def fit_laws(
     return FittedLaws(points, loss, tuple(fits))
 
 
-def default_answer(
-    train_sizes: ArrayLike, errors: ArrayLike, stderrs: ArrayLike | None = None, *, loss: Loss = Loss.ERROR
-) -> Average | FitFailure:
-    """The AICc average alone, without the laws that take no part in it; arguments as of `fit_laws`."""
-    points = curve_points(train_sizes, errors, stderrs)
-    if isinstance(points, FitFailure):
-        return points
-    fits = (fit_law(law, points) for law in LAWS if loss in law.averaged_for)
-    return average_of([fit for fit in fits if isinstance(fit, LawFit)], points, loss)
+def fit_averaged(points: CurvePoints, loss: Loss = Loss.ERROR) -> FittedLaws:
+    """Fit the laws of the average alone."""
+    return FittedLaws(
+        points, loss, tuple((law, fit_law(law, points)) for law in LAWS if loss in law.averaged_for)
+    )
 
 
 def average_of(fits: list[LawFit], points: CurvePoints, loss: Loss) -> Average | FitFailure:

@@ -177,12 +177,18 @@ def moderated_stderrs(curve: pl.DataFrame) -> NDArray[np.float64]:
     """
     runs = curve["n_effective"].to_numpy()
     variance = curve["se"].fill_null(0).to_numpy() ** 2 * runs
-    degrees = curve["df"].fill_null(0).to_numpy()
+    return moderated(variance, curve["df"].fill_null(0).to_numpy(), runs)
+
+
+def moderated(
+    variance: NDArray[np.float64], degrees: NDArray[np.float64], runs: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What `moderated_stderrs` makes of variances over runs and their degrees of freedom, shape (n,) each."""
     if degrees.sum() == 0:
         return np.full(len(runs), np.nan)
     pooled = float(degrees @ variance) / degrees.sum()
-    moderated = (degrees * variance + PRIOR_DEGREES * pooled) / (degrees + PRIOR_DEGREES)
-    stderrs: NDArray[np.float64] = np.sqrt(moderated / runs)
+    drawn = (degrees * variance + PRIOR_DEGREES * pooled) / (degrees + PRIOR_DEGREES)
+    stderrs: NDArray[np.float64] = np.sqrt(drawn / runs)
     return stderrs
 
 

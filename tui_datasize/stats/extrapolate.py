@@ -11,19 +11,19 @@ import numpy as np
 
 from tui_datasize.metric import Metric
 from tui_datasize.stats.averaging import FittedLaws
-from tui_datasize.stats.calibration import BASE_SCALE, Calibration, shipped_calibration
 from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.laws import Loss, flipped
+from tui_datasize.stats.forecast import Forecaster
+from tui_datasize.stats.forecast_features import KNOTS
+from tui_datasize.stats.laws import Floats, Loss, flipped
+from tui_datasize.stats.noise import Noise
 from tui_datasize.stats.shape import Fault
-from tui_datasize.stats.size_needed import SizeNeeded, size_needed
-from tui_datasize.stats.view import (
-    View,
-    grid,
-    view_of,
-)
+from tui_datasize.stats.size_needed import ODDS, SizeNeeded, size_needed
+from tui_datasize.stats.view import MUCH_SCATTER, View, grid, view_of
 
 DEFAULT_DELTA: Mapping[Loss, float] = MappingProxyType({Loss.ERROR: 0.005, Loss.CROSS_ENTROPY: 0.02})
 """A doubling that buys less is little: half a point of accuracy."""
+LEVEL = 0.9
+"""Nominal coverage of the band."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +39,20 @@ class Extrapolation:
     nominal: float
     """Coverage that the band is made for."""
     measured: float | None
-    """Coverage on public curves of data sets left out, of a curve that is ill-shaped on those that are, too;
-    None where none measures this metric."""
+    """Coverage on public curves of data sets left out, of five sizes with three runs each, or of a curve that
+    is ill-shaped on those that are, too; None where none measures this metric."""
 
 
 @dataclass(frozen=True, slots=True)
 class Doubling:
-    """What more data buys by the default answer, in units of the metric."""
+    """What more data buys as foreseen, in units of the metric."""
 
     gain: float
-    """Change of the metric from the largest train size to its double."""
+    """Change of the metric from the mean at the largest train size to its double."""
     low: float
     high: float
+    one_in_ten: float
+    """A change that is exceeded, for the better, in one of ten."""
     delta: float
     small_from: int | None
     """Train size from which a doubling buys less than `delta`; None if not within the calibrated range."""
@@ -66,6 +68,8 @@ class BandWorth:
     nominal: float
     held: tuple[float, float]
     """Smallest and largest share over the factors."""
+    held_few_runs: tuple[float, float]
+    """The same with three runs at each of five sizes."""
     held_ill_shaped: tuple[float, float] | None
     """On curves that are ill-shaped as this one; None where it is not, or none measures it."""
     curves: int
@@ -87,9 +91,21 @@ class Outlook:
     faults: tuple[Fault, ...]
     """Of the curve's shape, see `CurveShape.faults`: such curves go on less regularly."""
     scatter: float
-    """Of single runs around the laws, in the logarithm of the error, that widens the band; mostly 0."""
-    reach: float | None
-    """See `View.reach`."""
+    """Of single runs around the laws, in the logarithm of the error, where it is much; mostly 0."""
+    view: View
+    """The forecast at any size."""
+
+    def at(self, train_size: float) -> Extrapolation:
+        """What is foreseen at any size from the largest on, as far as anything is."""
+        return _extrapolation(self.view, train_size / self.view.foreseen.largest)
+
+    def line(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Train sizes beyond the runs, the value and both ends of the band there; in units of the metric."""
+        view = self.view
+        sizes = grid(view.foreseen.largest, view.foreseen.farthest)[::8]
+        values = [view.value_at(size) for size in sizes]
+        low, high = zip(*(view.band_at(size, LEVEL) for size in sizes), strict=True)
+        return sizes, np.array(values), np.array(low), np.array(high)
 
 
 def look_ahead(
@@ -98,9 +114,10 @@ def look_ahead(
     *,
     target: float | None = None,
     delta: float | None = None,
-    calibration: Calibration | None = None,
+    noise: Noise | None = None,
+    forecaster: Forecaster | None = None,
 ) -> Outlook | FitFailure:
-    """What the default answer says beyond the largest train size.
+    """What is foreseen beyond the largest train size.
 
     Args:
         laws: Fitted to the error that belongs to the metric, see `laws.flipped`.
@@ -108,75 +125,74 @@ def look_ahead(
         target: A value of the metric to reach.
         delta: What a doubling has to buy to be worth it, above 0, in units of the metric; None takes
             `DEFAULT_DELTA`.
-        calibration: Another table than the shipped one.
+        noise: Of single runs, in units of the error; None where nothing is known of it.
+        forecaster: Another one than the shipped one.
     """
-    table = calibration or shipped_calibration()
-    view = view_of(laws, metric, table)
+    view = view_of(laws, metric, forecaster)
     if isinstance(view, FitFailure):
         return view
+    means = np.asarray(flipped(laws.loss, laws.points.errors))
     return Outlook(
-        extrapolations=_extrapolations(view),
-        doubling=_doubling(view, DEFAULT_DELTA[laws.loss] if delta is None else delta),
-        needed=None
-        if target is None
-        else size_needed(view, target, np.asarray(flipped(laws.loss, laws.points.errors))),
-        bands=_worth(view, table),
+        extrapolations=tuple(_extrapolation(view, factor) for factor in KNOTS),
+        doubling=_doubling(view, float(means[-1]), DEFAULT_DELTA[laws.loss] if delta is None else delta),
+        needed=None if target is None else size_needed(view, target, means, noise),
+        bands=_worth(view),
         faults=view.faults,
-        scatter=view.scatter if view.scatter > BASE_SCALE else 0.0,
-        reach=view.reach,
+        scatter=view.scatter if view.scatter > MUCH_SCATTER else 0.0,
+        view=view,
     )
 
 
-def band_at(laws: FittedLaws, metric: Metric, train_size: float) -> tuple[float, float] | None:
-    """The shipped band at any train size, in units of the metric; None within the runs, or too far beyond."""
-    view = view_of(laws, metric, shipped_calibration())
-    if isinstance(view, FitFailure) or not view.largest < train_size <= view.farthest:
-        return None
-    least, most = (view.metric_of(float(end[0])) for end in view.band(np.array([train_size])))
-    return min(least, most), max(least, most)
-
-
-def _extrapolations(view: View) -> tuple[Extrapolation, ...]:
-    sizes = np.array([view.largest * cell.factor for cell in view.cells])
-    found = zip(view.cells, sizes, view.average.errors_at(sizes), *view.band(sizes), strict=True)
-    extrapolations = []
-    for cell, size, error, least, most in found:
-        low, high = sorted((view.metric_of(least), view.metric_of(most)))
-        value, measured = view.metric_of(error), view.measured(cell)
-        extrapolations.append(Extrapolation(round(size), cell.factor, value, low, high, view.level, measured))
-    return tuple(extrapolations)
-
-
-def _doubling(view: View, delta: float) -> Doubling:
-    here, there = view.average.errors_at([view.largest, 2 * view.largest])
-    least, most = (float(end[0]) for end in view.band(np.array([2 * view.largest])))
-    start = view.metric_of(here)
-    low, high = sorted((view.metric_of(least) - start, view.metric_of(most) - start))
-    gain, small_from = view.metric_of(there) - start, _small_from(view, delta)
-    # Best and worst of the band as what is bought, whichever way the metric goes.
-    return Doubling(
-        gain, low, high, delta, small_from, bool(here - least >= delta), bool(here - most < delta)
+def _extrapolation(view: View, factor: float) -> Extrapolation:
+    size = view.foreseen.largest * factor
+    held = next(held for held in view.forecaster.held if factor <= held.factor * (1 + 1e-9))
+    measured = held.coverage_ill_shaped if view.faults else held.coverage_few_runs
+    return Extrapolation(
+        round(size),
+        factor,
+        view.value_at(size),
+        *view.band_at(size, LEVEL),
+        LEVEL,
+        measured if view.loss is Loss.ERROR else None,
     )
+
+
+def _doubling(view: View, start: float, delta: float) -> Doubling:
+    """From the measured mean: what the laws say there would be taken for a gain, or hide one."""
+    twice, sign = 2 * view.foreseen.largest, (1 if view.loss is Loss.ERROR else -1)
+    low, high = (end - start for end in view.band_at(twice, LEVEL))
+    lucky = sign * max(sign * (end - start) for end in view.band_at(twice, ODDS))
+    best, worst = max(sign * low, sign * high), min(sign * low, sign * high)
+    gain, small_from = view.value_at(twice) - start, _small_from(view, delta)
+    return Doubling(gain, low, high, lucky, delta, small_from, best >= delta, worst < delta)
 
 
 def _small_from(view: View, delta: float) -> int | None:
     """The size from which gains stay below delta: a plateau among small sizes gains little, too."""
-    sizes = grid(float(view.train_sizes[0]), view.farthest / 2)
-    gains = view.average.errors_at(sizes) - view.average.errors_at(2 * sizes)
-    large = np.flatnonzero(gains >= delta)
+    largest = view.foreseen.largest
+    within, beyond = grid(float(view.train_sizes[0]), largest)[:-1], grid(largest, view.foreseen.farthest / 2)
+    gains = [
+        source.errors_at(sizes) - source.errors_at(2 * sizes)
+        for source, sizes in ((view.average, within), (view.foreseen, beyond))
+    ]
+    sizes = np.concatenate([within, beyond])
+    large = np.flatnonzero(np.concatenate(gains) >= delta)
     first = int(large[-1]) + 1 if len(large) else 0
     return None if first == len(sizes) else math.ceil(sizes[first])
 
 
-def _worth(view: View, table: Calibration) -> BandWorth:
-    held = [cell.coverage for cell in view.cells]
-    ill = [c.coverage_ill_shaped for c in view.cells if view.faults and c.coverage_ill_shaped is not None]
+def _worth(view: View) -> BandWorth:
+    forecaster = view.forecaster
+    held, few = ([getattr(h, name) for h in forecaster.held] for name in ("coverage", "coverage_few_runs"))
+    of_ill = [h.coverage_ill_shaped for h in forecaster.held] if view.faults else []
+    ill = [share for share in of_ill if share is not None]
     return BandWorth(
-        nominal=view.level,
+        nominal=LEVEL,
         held=(min(held), max(held)),
+        held_few_runs=(min(few), max(few)),
         held_ill_shaped=(min(ill), max(ill)) if ill else None,
-        curves=view.cells[0].curves,
-        data_sets=view.cells[0].data_sets,
-        source=table.source,
-        is_of_errors=view.average.loss is Loss.ERROR,
+        curves=forecaster.provenance["curves"],
+        data_sets=forecaster.provenance["data_sets"],
+        source=forecaster.source,
+        is_of_errors=view.loss is Loss.ERROR,
     )

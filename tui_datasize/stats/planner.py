@@ -16,7 +16,7 @@ from tui_datasize.stats.averaging import Average, FittedLaws
 from tui_datasize.stats.clusters import Clusters, find_clusters
 from tui_datasize.stats.curve import COMING, CONFIDENCE, learning_curve, points, size_runs
 from tui_datasize.stats.design import Counts, Design, design_law, relative_half_width, spread_checks
-from tui_datasize.stats.extrapolate import Outlook, band_at, look_ahead
+from tui_datasize.stats.extrapolate import LEVEL, Outlook, look_ahead
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.fitting import LawFit, curve_points, fit_law
 from tui_datasize.stats.laws import WHAT_LAWS_DESCRIBE, Floats, Loss, flipped, loss_of
@@ -286,16 +286,17 @@ def _plan(
     loss = loss_of(metric) or Loss.ERROR
     factors = [relative_half_width(v, z, design.log_slope_at(at)) for v in (now, then)]
     has_target = question.target is not None
-    errors = forecast.average.errors_at([at]), design.errors_at([at])
-    value, value_by_law = (float(flipped(loss, error)[0]) for error in errors)
+    view = forecast.outlook.view
+    is_foreseen = view.foreseen.largest < at <= view.foreseen.farthest
+    value = view.value_at(at) if is_foreseen else float(flipped(loss, forecast.average.errors_at([at]))[0])
     return Plan(
         experiment=str(runs["experiment"][0]),
         variant=str(runs["variant"][0]),
         metric=metric,
         at=at,
         value=value,
-        band=band_at(forecast.laws, metric, at),
-        value_by_law=value_by_law,
+        band=view.band_at(at, LEVEL) if is_foreseen else None,
+        value_by_law=float(flipped(loss, design.errors_at([at]))[0]),
         target=question.target,
         sizes=planned,
         half_width_now=z * math.sqrt(now),

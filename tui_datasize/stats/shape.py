@@ -111,7 +111,7 @@ def _worst_hump(points: CurvePoints, stderrs: Floats) -> Hump | None:
 
 def _break_of(laws: FittedLaws) -> int | None:
     """The size where the broken power law breaks, if no smooth law comes near it."""
-    broken = laws.fit_of(BROKEN)
+    broken = dict((law.name, fit) for law, fit in laws.fits).get(BROKEN)
     smooth = [fit.aicc for law, fit in laws.fits if law.name != BROKEN and isinstance(fit, LawFit)]
     if isinstance(broken, LawFit) and broken.aicc < min(smooth, default=math.inf) - BREAK_EVIDENCE:
         return round(broken.parameters["d"])

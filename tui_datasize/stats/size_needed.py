@@ -1,14 +1,23 @@
-"""Which train size a target needs, with bounds, or that these runs cannot tell."""
+"""Which train size a target needs, with odds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import ndtri
 
 from tui_datasize.metric import Metric
 from tui_datasize.stats.laws import Floats, Loss, flipped
+from tui_datasize.stats.noise import Noise
 from tui_datasize.stats.view import View, first_at_most, grid
+
+ODDS = 0.8
+"""How sure one may be of the interval of a size: each end is missed in one of ten."""
+ASSURANCE = 0.8
+"""Share of trainings that reach the target at the size that is assured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +36,27 @@ class SizeNeeded:
     target: float
     """In units of the metric."""
     train_size: int | None
-    """Between the two sizes that measured it, else by the default answer; None where that does not get there
-    within the calibrated range."""
+    """At which the mean does: between the two sizes that measured it, else by the forecast; None where that
+    does not get there by `farthest`."""
     at_least: int | None
-    """One-sided bound, the end of the calibrated range where the band reaches the target nowhere in it; None
-    where it does so from the start."""
+    """Lower end of the interval: the mean reaches the target earlier in one of ten. The largest size run
+    where it may be anywhere beyond that, `farthest` where the band does not reach the target at all; None
+    where the size is measured."""
     at_most: int | None
-    """One-sided bound; None where the band does not surely reach the target within that range."""
-    one_sided: float
-    """Nominal confidence of each bound."""
-    at_least_measured: float | None
-    """How often such a bound held on public curves of data sets left out; None where none measures it."""
-    at_most_measured: float | None
+    """Upper end; None where the band does not surely reach the target by `farthest`."""
     largest: int
     """The largest train size that was run."""
+    farthest: int
+    """The largest train size that is foreseen."""
     below: Measured | None = None
     """The last size that misses the target; None where the smallest one reaches it, or none does."""
     above: Measured | None = None
     """The size from which all means reach it; None where the largest one does not."""
+    assured: int | None = None
+    """At which `ASSURANCE` of single trainings reach it; None where that lies beyond `farthest`, or no size
+    was trained at twice."""
+    odds: float = ODDS
+    """Nominal confidence of the interval."""
 
     @property
     def is_measured(self) -> bool:
@@ -67,10 +79,10 @@ def reached(sizes: Sequence[float], means: Sequence[float], metric: Metric, targ
     largest = round(sizes[-1])
     below = Measured(round(sizes[first - 1]), float(means[first - 1])) if first else None
     if first == len(sizes):
-        return SizeNeeded(target, None, None, None, math.nan, None, None, largest, below)
+        return SizeNeeded(target, None, None, None, largest, largest, below)
     above = Measured(round(sizes[first]), float(means[first]))
     size = _between(below, above, target) if below else above.train_size
-    return SizeNeeded(target, size, None, None, math.nan, None, None, largest, below, above)
+    return SizeNeeded(target, size, None, None, largest, largest, below, above)
 
 
 def _between(below: Measured, above: Measured, target: float) -> int:
@@ -79,39 +91,41 @@ def _between(below: Measured, above: Measured, target: float) -> int:
     return round(math.exp(math.log(below.train_size) + share * math.log(above.train_size / below.train_size)))
 
 
-def size_needed(view: View, target: float, means: Floats) -> SizeNeeded:
-    """Which train size reaches a target: as the means say where they reach it, else as the laws do.
+def size_needed(view: View, target: float, means: Floats, noise: Noise | None = None) -> SizeNeeded:
+    """Which train size reaches a target: as the means say where they reach it, else as is foreseen.
 
     Args:
         view: Of the curve.
         target: In units of the metric.
         means: Of the train sizes of the view, in units of the metric.
+        noise: Of single runs; None where nothing is known of it.
     """
     measured = reached(view.train_sizes.tolist(), means.tolist(), view.metric, target)
+    farthest = math.floor(view.foreseen.farthest)
+    needed = replace(measured, farthest=farthest, assured=_assured(view, target, means, noise))
     if measured.is_measured:
-        return measured
-    error = float(flipped(view.average.loss, target))
-    beyond = grid(view.largest, view.farthest)
-    least, most = view.band(beyond)
-    train_size = first_at_most(beyond, view.average.errors_at(beyond), error)
-    at_least, at_most = first_at_most(beyond, least, error), first_at_most(beyond, most, error)
-    worth = (1 + view.level) / 2, *_one_sided_measured(view)
-    largest = measured.largest
-    if at_least is not None and at_least <= math.ceil(view.largest):
-        at_least = None
-    elif at_least is None:
-        at_least = round(view.farthest)
-    return SizeNeeded(target, train_size, at_least, at_most, *worth, largest, measured.below)
+        return needed
+    error = float(flipped(view.loss, target))
+    beyond = grid(view.foreseen.largest, view.foreseen.farthest)
+    least, most = view.foreseen.band(beyond, ODDS)
+    at_least = first_at_most(beyond, least, error)
+    return replace(
+        needed,
+        train_size=first_at_most(beyond, view.foreseen.errors_at(beyond), error),
+        at_least=farthest if at_least is None else max(at_least, measured.largest),
+        at_most=first_at_most(beyond, most, error),
+    )
 
 
-def _one_sided_measured(view: View) -> tuple[float | None, float | None]:
-    """How often the band's lower and upper end held, at the factor where they did worst.
-
-    One end alone has not been measured on ill-shaped curves: it holds at least as often as both.
-    """
-    if view.average.loss is not Loss.ERROR:
-        return None, None
-    if view.faults:
-        held = [cell.coverage_ill_shaped for cell in view.cells if cell.coverage_ill_shaped is not None]
-        return (min(held), min(held)) if held else (None, None)
-    return 1 - max(cell.below for cell in view.cells), 1 - max(cell.above for cell in view.cells)
+def _assured(view: View, target: float, means: Floats, noise: Noise | None) -> int | None:
+    """The size at which enough of the trainings reach a target, those below the mean included."""
+    if noise is None or not noise.degrees:
+        return None
+    sign, z = (1 if view.loss is Loss.ERROR else -1), float(ndtri(ASSURANCE))
+    room = z * np.sqrt(noise.variance_at(view.train_sizes))
+    measured = reached(view.train_sizes.tolist(), (means - sign * room).tolist(), view.metric, target)
+    if measured.is_measured:
+        return measured.train_size
+    beyond = grid(view.foreseen.largest, view.foreseen.farthest)
+    worse = view.foreseen.errors_at(beyond) + z * np.sqrt(noise.variance_at(beyond))
+    return first_at_most(beyond, worse, float(flipped(view.loss, target)))

@@ -10,12 +10,13 @@ import polars as pl
 
 from tui_datasize.metric import Metric, metric_named
 from tui_datasize.stats.averaging import FittedLaws, fit_laws
-from tui_datasize.stats.curve import clusters_of, learning_curve, moderated_stderrs, points
+from tui_datasize.stats.curve import clusters_of, learning_curve, moderated_stderrs, points, size_runs
 from tui_datasize.stats.diagnostics import Diagnostics, diagnose
-from tui_datasize.stats.extrapolate import Outlook, look_ahead
+from tui_datasize.stats.extrapolate import Extrapolation, Outlook, look_ahead
 from tui_datasize.stats.fits import FitFailure, LackOfFit, LogLinearFit, fit_log_linear, lack_of_fit
 from tui_datasize.stats.fitting import floored
 from tui_datasize.stats.laws import WHAT_LAWS_DESCRIBE, flipped, loss_of
+from tui_datasize.stats.noise import noise_of
 from tui_datasize.stats.question import NOTHING_ASKED, Question
 from tui_datasize.stats.shape import CurveShape, describe_shape
 from tui_datasize.stats.size_needed import SizeNeeded, reached
@@ -131,7 +132,13 @@ def _analyse_curve(
     outlook = (
         laws
         if isinstance(laws, FitFailure)
-        else look_ahead(laws, metric, target=question.target, delta=question.delta)
+        else look_ahead(
+            laws,
+            metric,
+            target=question.target,
+            delta=question.delta,
+            noise=noise_of(sizes.to_list(), [size.values for size in size_runs(values)], clusters=clusters),
+        )
     )
     return CurveAnalysis(
         experiment,
@@ -177,21 +184,34 @@ def laws_of(metric: Metric, curve: pl.DataFrame) -> FittedLaws | FitFailure:
     return fit_laws(curve["train_size"], flipped(loss, curve["mean"]), moderated_stderrs(curve), loss=loss)
 
 
-def average_curve(curve: CurveAnalysis, n_points: int) -> pl.DataFrame | None:
-    """The average of the laws as a line, from the smallest size fitted to the farthest that was looked at.
+def average_curve(curve: CurveAnalysis, n_points: int, farthest: float) -> pl.DataFrame | None:
+    """The average of the laws as a line, from the smallest size fitted.
 
     Args:
         curve: Of which the laws are known.
         n_points: Points of the line, evenly spaced in log(train size).
+        farthest: The largest train size of the line.
 
     Returns:
         Columns `train_size` (fractional) and `value`, in units of the metric; None without an average.
     """
     if isinstance(curve.laws, FitFailure) or isinstance(curve.laws.average, FitFailure):
         return None
-    beyond = () if isinstance(curve.outlook, FitFailure) else curve.outlook.extrapolations
-    fitted = curve.fitted_sizes
-    farthest = max([fitted[-1], *(point.train_size for point in beyond)])
-    sizes = np.geomspace(fitted[0], farthest, n_points)
+    sizes = np.geomspace(curve.fitted_sizes[0], farthest, n_points)
     values = flipped(curve.laws.loss, curve.laws.average.errors_at(sizes))
     return pl.DataFrame({"train_size": sizes, "value": values})
+
+
+def backtest(curve: CurveAnalysis) -> Extrapolation | None:
+    """What would have been foreseen of the mean at the largest size without the runs there.
+
+    None where too few sizes are left, or nothing would have been foreseen so far.
+    """
+    is_fitted = pl.col("train_size") >= curve.question.fit_from
+    *seen, largest = curve.curve.filter(is_fitted)["train_size"].to_list()
+    rest = curve.curve.filter(is_fitted, pl.col("train_size") < largest)
+    laws = laws_of(curve.metric, rest) if seen else None
+    outlook = look_ahead(laws, curve.metric) if isinstance(laws, FittedLaws) else None
+    if not isinstance(outlook, Outlook) or largest > outlook.view.foreseen.farthest:
+        return None
+    return outlook.at(largest)

@@ -1,0 +1,145 @@
+"""The learned forecast: what is foreseen of curves of each kind; the shipped trees are scikit-learn's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks import fit_forecast
+from benchmarks.fit_forecast import exported, fitted, stretch
+from tests.unit.forecasters import plain_forecaster
+from tui_datasize.stats.averaging import fit_averaged
+from tui_datasize.stats.fitting import curve_points
+from tui_datasize.stats.forecast import Foreseen, forecaster_from, shipped_forecaster
+from tui_datasize.stats.forecast_features import FEATURES, KNOTS, doubt_of, features_of, windows_of
+from tui_datasize.stats.laws import Loss
+
+SIZES = 100.0 * 2 ** np.arange(6)
+
+
+def foreseen(errors, stderrs=None, sizes=SIZES, loss=Loss.ERROR) -> Foreseen:
+    points = curve_points(sizes, errors, stderrs)
+    windows = windows_of(fit_averaged(points, loss))
+    return shipped_forecaster().foresee(points, *windows, loss)
+
+
+def power_law(n):
+    return 0.04 + 1.5 / np.sqrt(n)
+
+
+@pytest.mark.parametrize("n_sizes", [3, 4, 5, 6, 12])
+def test_an_exact_power_law_is_foreseen(n_sizes):
+    sizes = 100.0 * 2 ** (np.arange(n_sizes) / (2 if n_sizes > 6 else 1))
+    ahead = foreseen(power_law(sizes), np.full(n_sizes, 3e-4), sizes)
+    for factor in KNOTS:
+        at = factor * sizes[-1:]
+        (low,), (high,) = ahead.band(at, 0.9)
+        assert low < power_law(at[0]) < high
+        assert ahead.errors_at(at)[0] == pytest.approx(power_law(at[0]), rel=0.06)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.floats(0.0, 1.0), min_size=3, max_size=9),
+    st.sampled_from([None, 0.001, 0.02, 0.1]),
+    st.sampled_from([1.41, 2.0, 3.0]),
+)
+def test_more_data_are_never_foreseen_to_do_worse(errors, stderr, step):
+    sizes = 64 * step ** np.arange(len(errors))
+    stderrs = None if stderr is None else np.full(len(errors), stderr)
+    ahead = foreseen(np.array(errors), stderrs, sizes)
+    at = sizes[-1] * np.array([2, 2.5, 3, 4, 6, 8])
+    middle = ahead.errors_at(at)
+    low, high = ahead.band(at, 0.9)
+    inner_low, inner_high = ahead.band(at, 0.8)
+    for ends in (low, middle, high, inner_low, inner_high):
+        assert (np.diff(ends) <= 1e-12).all()
+        assert ((ends >= 0) & (ends <= 1)).all()
+    assert (low <= inner_low).all() or stderr is not None
+    assert (low <= middle).all()
+    assert (middle <= high).all()
+    (start,) = ahead.errors_at(sizes[-1:])
+    assert start == pytest.approx(max(errors[-1], 1e-3))
+
+
+def test_few_noisy_runs_are_not_few_clean_ones():
+    noisy = power_law(SIZES) + 0.02 * np.array([1, -1, 1, -1, 1, -1])
+    at = 2 * SIZES[-1:]
+
+    def width(ahead: Foreseen) -> float:
+        low, high = ahead.band(at, 0.9)
+        return float(high[0] - low[0])
+
+    clean = width(foreseen(power_law(SIZES), np.full(6, 3e-4)))
+    assert width(foreseen(noisy, np.full(6, 0.02))) > 4 * clean
+    assert width(foreseen(noisy)) > 4 * clean
+
+
+def test_a_flat_curve_stays_flat():
+    ahead = foreseen(np.full(6, 0.2), np.full(6, 0.001))
+    assert ahead.errors_at(8 * SIZES[-1:])[0] == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_cross_entropy_may_be_above_one():
+    ahead = foreseen(0.5 + 40 / np.sqrt(SIZES), loss=Loss.CROSS_ENTROPY)
+    low, high = ahead.band(2 * SIZES[-1:], 0.9)
+    assert low[0] < 0.5 + 40 / np.sqrt(2 * SIZES[-1]) < high[0]
+    assert np.isnan(ahead.errors_at(8.1 * SIZES[-1:])[0])
+
+
+def test_the_shipped_trees_say_what_scikit_learn_said():
+    check = json.loads(Path(fit_forecast.CHECK_FILE).read_text(encoding="utf-8"))
+    rows = np.array(check["features"])
+    assert rows.shape == (fit_forecast.CHECKED, len(FEATURES))
+    for name, trees in zip(("0.05", "0.5", "0.95"), shipped_forecaster().quantiles, strict=True):
+        np.testing.assert_allclose(trees.predict(rows), check[name], atol=2e-5)
+
+
+def test_exported_trees_are_those_that_were_fitted(monkeypatch):
+    monkeypatch.setattr(fit_forecast, "TREES", 5)
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(400, 4))
+    values = rows[:, 0] * (rows[:, 1] > 0) + rng.normal(0, 0.1, 400)
+    model = fitted(rows, values, np.ones(400), 0.9)
+    document = {name: exported(model) for name in ("0.05", "0.5", "0.95")}
+    grown = forecaster_from({"provenance": {}, "quantiles": document, "stretch": {}, "held": []})
+    np.testing.assert_allclose(grown.quantiles[0].predict(rows), model.predict(rows), atol=1e-5)
+
+
+def test_bands_are_stretched_until_they_hold():
+    rng = np.random.default_rng(1)
+    scores, knot = rng.normal(0, [[1], [2], [3]], (3, 2000)), np.repeat(np.arange(3), 2000)
+    unsure = np.tile([False, True], 3000)
+    scores = scores.ravel() * np.where(unsure, 2, 1)
+    ends = stretch(-scores, scores, knot, unsure)
+    expected = np.array([[1, 2, 3], [2, 4, 6]])
+    np.testing.assert_allclose(ends["0.9"]["upper"], 1.645 * expected, rtol=0.1)
+    np.testing.assert_allclose(ends["0.8"]["lower"], 1.282 * expected, rtol=0.1)
+
+
+def test_laws_that_agree_are_hardly_to_be_corrected():
+    """The middle is learned in units of the laws' doubt."""
+    points = curve_points(SIZES, power_law(SIZES), np.full(6, 3e-4))
+    windows = windows_of(fit_averaged(points))
+    rows = features_of(points, *windows)
+    doubt = doubt_of(rows)
+    assert (np.diff(doubt) > 0).all()
+    plain = plain_forecaster()
+    shifted = replace(plain.quantiles[1], baseline=1.0)
+    moved = replace(plain, quantiles=(plain.quantiles[0], shifted, plain.quantiles[2]))
+    np.testing.assert_allclose(moved.halves(rows)[1], doubt)
+
+
+def test_the_shipped_forecast_names_its_source_and_its_coverage():
+    shipped = shipped_forecaster()
+    assert set(shipped.provenance) >= {"data", "licence", "date", "protocol", "curves", "data_sets"}
+    assert [held.factor for held in shipped.held] == list(KNOTS)
+    for held in shipped.held:
+        assert 0.87 <= held.coverage <= 0.94
+        assert 0.87 <= held.coverage_few_runs <= 0.94

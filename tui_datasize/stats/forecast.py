@@ -1,0 +1,202 @@
+"""The forecast beyond the largest train size: learned from public curves, evaluated in NumPy.
+
+No law holds for all curves, and none says how far it is off. What the laws foresee, from all sizes and from
+the last few, and how the curve has run so far are therefore the features of quantile regressions by boosted
+trees (Friedman, *Greedy Function Approximation*, 2001), whose ends are made to hold as often as they say on
+data sets left out (Romano et al., *Conformalized Quantile Regression*, 2019). `benchmarks.fit_forecast` makes
+the trees.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from tui_datasize.stats.averaging import LEAST_ERROR
+from tui_datasize.stats.fitting import CurvePoints
+from tui_datasize.stats.forecast_features import KNOTS, Window, doubt_of, features_of, is_unsure
+from tui_datasize.stats.laws import Floats, Loss
+
+FORECAST_FILE = "forecast.json"
+LEVELS = (0.8, 0.9)
+"""Nominal coverage of the bands."""
+LEAST_WIDTH = 0.01
+"""Of either half of a band before it is conformalised, in the logarithm of the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """Boosted regression trees of one quantile; arrays of shape (trees, nodes)."""
+
+    baseline: float
+    feature: np.ndarray
+    threshold: Floats
+    left: np.ndarray
+    """A leaf is its own child."""
+    right: np.ndarray
+    value: Floats
+    """Of leaves; 0 elsewhere."""
+
+    def predict(self, rows: Floats) -> Floats:
+        """The quantile for features of shape (n, features), shape (n,)."""
+        trees = np.arange(len(self.feature))[:, None]
+        at = np.zeros((len(self.feature), len(rows)), dtype=np.int64)
+        of_row = np.arange(len(rows))
+        while True:
+            goes_left = rows[of_row, self.feature[trees, at]] <= self.threshold[trees, at]
+            below = np.where(goes_left, self.left[trees, at], self.right[trees, at])
+            if (below == at).all():
+                total: Floats = self.baseline + self.value[trees, at].sum(axis=0)
+                return total
+            at = below
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How often the bands of level .9 held on data sets left out, at one factor."""
+
+    factor: float
+    coverage: float
+    """On means of many runs."""
+    coverage_ill_shaped: float | None
+    """On those of them that rise or bend the wrong way; None where they are too few to tell."""
+    coverage_few_runs: float
+    """On five sizes with three runs each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecaster:
+    """The shipped trees with what makes their bands hold."""
+
+    provenance: Mapping[str, Any]
+    """Data set, licence, date, protocol, numbers of curves, data sets and looks at them."""
+    quantiles: tuple[Trees, Trees, Trees]
+    """The 5th, the 50th and the 95th percentile of log(error/average of the laws from the last sizes); the
+    second in units of `forecast_features.doubt_of`: where laws agree they are hardly to be corrected."""
+    stretch: Mapping[float, tuple[Floats, Floats]]
+    """By level, how many times the lower and the upper half of a band are as wide, shape (2, knots): where
+    the last mean is known well, and where it is not, see `forecast_features.is_unsure`."""
+    held: tuple[Held, ...]
+    """One per factor of `KNOTS`."""
+
+    @property
+    def source(self) -> str:
+        """The public data, its licence and the day the trees were grown."""
+        return f"{self.provenance['data']}, {self.provenance['licence']}, {self.provenance['date']}"
+
+    def foresee(self, points: CurvePoints, every: Window, last: Window, loss: Loss) -> Foreseen:
+        """The forecast for one curve.
+
+        Args:
+            points: What was measured.
+            every: What the laws foresee from all sizes.
+            last: The same from the last few.
+            loss: What the errors are.
+        """
+        rows = features_of(points, every, last)
+        lower, middle, upper = self.halves(rows)
+        of_noise = int(is_unsure(rows)[0])
+        measured = math.log(max(float(points.errors[-1]), LEAST_ERROR))
+        stderr = float(points.stderrs[-1]) / max(float(points.errors[-1]), LEAST_ERROR)
+        centre = last.average[1:] + middle
+        ends = {}
+        for level, (below, above) in self.stretch.items():
+            half = float(ndtri((1 + level) / 2)) * stderr if stderr > 0 else 0.0
+            low, high = centre - lower * below[of_noise], centre + upper * above[of_noise]
+            ends[level] = _falling(measured - half, low), _falling(measured + half, high)
+        most = 1.0 if loss is Loss.ERROR else math.inf
+        return Foreseen(float(points.train_sizes[-1]), _falling(measured, centre), ends, most)
+
+    def halves(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
+        """Lower half width, middle and upper half width for features of shape (n, features)."""
+        low, middle, high = (trees.predict(rows) for trees in self.quantiles)
+        middle = middle * doubt_of(rows)
+        return np.maximum(middle - low, LEAST_WIDTH), middle, np.maximum(high - middle, LEAST_WIDTH)
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """The error beyond the largest train size, from the measured mean on."""
+
+    largest: float
+    centre: Floats
+    """Logarithm of the error at 1 and at `KNOTS` times the largest size; none of the latter is above the one
+    before, as more data are not foreseen to do worse."""
+    ends: Mapping[float, tuple[Floats, Floats]]
+    """By level, those of the lower and of the upper end, which do not rise either."""
+    most: float
+    """The largest error there can be."""
+
+    @property
+    def farthest(self) -> float:
+        """The largest train size that anything is said of."""
+        return self.largest * KNOTS[-1]
+
+    def errors_at(self, train_sizes: Floats) -> Floats:
+        """The central error at train sizes of shape (n,), from the largest measured on; beyond, NaN."""
+        errors: Floats = np.minimum(np.exp(self._between(train_sizes, self.centre)), self.most)
+        return errors
+
+    def band(self, train_sizes: Floats, level: float) -> tuple[Floats, Floats]:
+        """Lower and upper end of the error, shape (n,) each."""
+        low, high = (np.exp(self._between(train_sizes, end)) for end in self.ends[level])
+        # Errors below the least that logarithms are taken of count as that.
+        return np.where(low <= LEAST_ERROR, 0.0, low), np.minimum(high, self.most)
+
+    def _between(self, train_sizes: Floats, logarithms: Floats) -> Floats:
+        places = np.log2((1.0, *KNOTS))
+        doublings = np.log2(np.asarray(train_sizes, float) / self.largest)
+        found = np.interp(doublings, places, logarithms)
+        return np.where((doublings >= -1e-9) & (doublings <= places[-1] + 1e-9), found, np.nan)
+
+
+def _falling(start: float, knots: Floats) -> Floats:
+    """What starts from a measured mean, and falls or stays over the knots."""
+    return np.append(start, np.minimum.accumulate(knots))
+
+
+@cache
+def shipped_forecaster() -> Forecaster:
+    """The one in the package, made by `python -m benchmarks.fit_forecast`."""
+    text = files("tui_datasize.stats").joinpath(FORECAST_FILE).read_text(encoding="utf-8")
+    return forecaster_from(json.loads(text))
+
+
+def forecaster_from(document: Mapping[str, Any]) -> Forecaster:
+    """A forecaster from its JSON document."""
+    lower, middle, upper = (_trees_from(document["quantiles"][name]) for name in ("0.05", "0.5", "0.95"))
+    return Forecaster(
+        MappingProxyType(dict(document["provenance"])),
+        (lower, middle, upper),
+        {
+            float(level): (np.array(ends["lower"], float), np.array(ends["upper"], float))
+            for level, ends in document["stretch"].items()
+        },
+        tuple(Held(**held) for held in document["held"]),
+    )
+
+
+def _trees_from(document: Mapping[str, Any]) -> Trees:
+    trees: Sequence[Mapping[str, Sequence[float]]] = document["trees"]
+    nodes = max(len(tree["feature"]) for tree in trees)
+
+    def stacked(name: str, kind: type) -> np.ndarray:
+        return np.array([list(tree[name]) + [0] * (nodes - len(tree[name])) for tree in trees], dtype=kind)
+
+    return Trees(
+        float(document["baseline"]),
+        stacked("feature", np.int64),
+        stacked("threshold", np.float64),
+        stacked("left", np.int64),
+        stacked("right", np.int64),
+        stacked("value", np.float64),
+    )
