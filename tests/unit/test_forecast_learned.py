@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from benchmarks import fit_forecast
 from benchmarks.fit_forecast import exported, fitted, stretch
 from tests.unit.forecasters import plain_forecaster
+from tui_datasize.stats import forecast
 from tui_datasize.stats.averaging import fit_averaged
 from tui_datasize.stats.fitting import curve_points
 from tui_datasize.stats.forecast import Foreseen, forecaster_from, shipped_forecaster
@@ -97,6 +98,11 @@ def test_the_shipped_trees_say_what_scikit_learn_said():
     check = json.loads(Path(fit_forecast.CHECK_FILE).read_text(encoding="utf-8"))
     rows = np.array(check["features"])
     assert rows.shape == (fit_forecast.CHECKED, len(FEATURES))
+    shipped = json.loads(
+        Path(forecast.__file__).with_name(forecast.FORECAST_FILE).read_text(encoding="utf-8")
+    )
+    # Another law in the average is another feature, and takes other trees.
+    assert shipped["features"] == list(FEATURES)
     for name, trees in zip(("0.05", "0.5", "0.95"), shipped_forecaster().quantiles, strict=True):
         np.testing.assert_allclose(trees.predict(rows), check[name], atol=2e-5)
 
