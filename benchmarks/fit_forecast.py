@@ -186,6 +186,7 @@ def documents(rows: Rows) -> tuple[dict[str, Any], list[dict[str, Any]], dict[st
         "provenance": {},
         "stretch": stretch(below, above, rows.knot, unsure),
         "held": [asdict(_held(rows, holds, k)) for k in range(len(KNOTS))],
+        "held_by": _held_by(rows, holds),
         "features": list(FEATURES),
         "quantiles": _exported(models),
     }
@@ -219,11 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     whole["provenance"] = _provenance(rows, curves)
     for path, document in ((chosen.output, whole), (chosen.folds, folds), (chosen.check, check)):
         path.write_text(json.dumps(document, separators=(",", ":")) + "\n", encoding="utf-8")
-    print(
-        json.dumps(
-            {"provenance": whole["provenance"], "stretch": whole["stretch"], "held": whole["held"]}, indent=1
-        )
-    )
+    told = ("provenance", "stretch", "held", "held_by")
+    print(json.dumps({name: whole[name] for name in told}, indent=1))
 
 
 def stacked(rows: Sequence[tuple[Any, ...]]) -> Rows:
@@ -248,6 +246,26 @@ def _held(rows: Rows, holds: NDArray[np.bool_], k: int) -> Held:
     ill, few = means & rows.is_ill_shaped, judged & (rows.kind == "3 seeds")
     share = round(float(holds[ill].mean()), 4) if ill.sum() >= LEAST_ILL_SHAPED else None
     return Held(KNOTS[k], round(float(holds[means].mean()), 4), share, round(float(holds[few].mean()), 4))
+
+
+def _held_by(rows: Rows, holds: NDArray[np.bool_]) -> dict[str, list[float]]:
+    """How often bands held of what users may have: at each knot, by sizes and by runs a size."""
+    sizes, stderr = (
+        rows.features[:, FEATURES.index(name)] for name in ("sizes", "relative SE of the last mean")
+    )
+    few = np.isin(rows.kind, ("few means", "runs"))
+    groups = {
+        "one run a size": (rows.kind == "runs") & (stderr < 0),
+        "several runs a size": (rows.kind == "runs") & (stderr >= 0),
+        **{f"{n} sizes": few & (sizes == n) for n in (3, 4, 5)},
+        "6 to 8 sizes": few & (sizes >= 6) & (sizes <= 8),
+        "9 to 12 sizes": few & (sizes >= 9),
+    }
+    return {
+        name: [round(float(holds[kept & (rows.knot == k)].mean()), 4) for k in range(len(KNOTS))]
+        for name, kept in groups.items()
+        if all((kept & (rows.knot == k)).any() for k in range(len(KNOTS)))
+    }
 
 
 def _provenance(rows: Rows, curves: Sequence[PublicCurve]) -> dict[str, Any]:
