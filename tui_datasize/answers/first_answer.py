@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 
 import polars as pl
 
@@ -16,32 +15,20 @@ from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import Record, numbers
 from tui_datasize.answers.variants import images_told
 from tui_datasize.metric import Metric
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import with_interval
 from tui_datasize.stats.extrapolate import Outlook
 from tui_datasize.stats.summary import CurveAnalysis
 from tui_datasize.stats.training_views import surface
 
-ANSWER: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "variant": pl.String,
-        "metric": pl.String,
-        "train_size": pl.Int64,
-        "n_runs": pl.Int64,
-        "mean": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "next_size": pl.Int64,
-        "gain": pl.Float64,
-        "gain_low": pl.Float64,
-        "gain_high": pl.Float64,
-        "target": pl.Float64,
-        "images_needed": pl.Int64,
-        "images_low": pl.Int64,
-        "images_high": pl.Int64,
-        "method": pl.String,
-    }
+ANSWER: Schema = schema(
+    (pl.String, "experiment", "variant", "metric"),
+    (pl.Int64, "train_size", "n_runs"),
+    (pl.Float64, "mean", "low", "high"),
+    (pl.Int64, "next_size"),
+    (pl.Float64, "gain", "gain_low", "gain_high", "target"),
+    (pl.Int64, "images_needed", "images_low", "images_high"),
+    (pl.String, "method"),
 )
 """A variant a row: the mean at its largest train size with its 95 % interval, the change that the next
 doubling brings with its 90 % band, and the images that the target takes with their 80 % interval. `method` is

@@ -14,17 +14,10 @@ import polars as pl
 
 from tui_datasize import files
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 
-STAMP: Schema = MappingProxyType(
-    {
-        "spec_ns": pl.Int64,
-        "claim_ns": pl.Int64,
-        "exit_ns": pl.Int64,
-        "exit_bytes": pl.Int64,
-        "metrics_ns": pl.Int64,
-        "metrics_bytes": pl.Int64,
-    }
+STAMP: Schema = schema(
+    (pl.Int64, "spec_ns", "claim_ns", "exit_ns", "exit_bytes", "metrics_ns", "metrics_bytes"),
 )
 """Modification times in ns and sizes of the files that decide a row of the frame `runs`; 0 where a
 file is missing. Rows read under an equal stamp are equal, except that a running run may have died."""

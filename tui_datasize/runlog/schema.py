@@ -12,8 +12,19 @@ from polars.datatypes import DataTypeClass
 from tui_datasize import metric
 
 Schema: TypeAlias = Mapping[str, pl.DataType | DataTypeClass]
+Typed: TypeAlias = tuple[pl.DataType | DataTypeClass, *tuple[str, ...]]
 Event: TypeAlias = Literal["train", "evaluation", "resume"]
 Split: TypeAlias = Literal["train", "test"]
+
+
+def schema(*columns: Typed) -> Schema:
+    """Columns from left to right, each type before the names of those that have it.
+
+    >>> list(schema((pl.String, "variant"), (pl.Int64, "train_size", "n_runs")).items())
+    [('variant', String), ('train_size', Int64), ('n_runs', Int64)]
+    """
+    return MappingProxyType({name: kind for kind, *names in columns for name in names})
+
 
 SCORES = tuple(score.name for score in metric.SCORES)
 """What an evaluation measures."""
@@ -68,14 +79,9 @@ PER_CLASS: Schema = MappingProxyType(
 )
 """`per_class.parquet`: `evaluation` is "last" or "best" (highest test accuracy, earliest on ties)."""
 
-CONFUSION: Schema = MappingProxyType(
-    {
-        "evaluation": pl.String,
-        "update": pl.Int64,
-        "label": pl.Int64,
-        "predicted": pl.Int64,
-        "images": pl.Int64,
-    }
+CONFUSION: Schema = schema(
+    (pl.String, "evaluation"),
+    (pl.Int64, "update", "label", "predicted", "images"),
 )
 """`confusion.parquet`: test images per (label, predicted), zero cells left out."""
 

@@ -12,20 +12,16 @@ import polars as pl
 from tui_datasize.files import is_regular
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.scan import Problem, read_object
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 
 FileOf: TypeAlias = Callable[[RunPaths], Path]
 
-DATASETS: Schema = MappingProxyType(
-    {
-        "run_id": pl.String,
-        "dataset": pl.String,
-        "label": pl.Int64,
-        "class_name": pl.String,
-        "train_images": pl.Int64,
-        "test_images": pl.Int64,
-        "fingerprint": pl.String,
-    }
+DATASETS: Schema = schema(
+    (pl.String, "run_id", "dataset"),
+    (pl.Int64, "label"),
+    (pl.String, "class_name"),
+    (pl.Int64, "train_images", "test_images"),
+    (pl.String, "fingerprint"),
 )
 """The frame `datasets`: images per class of the whole training and test set, a row per run and class."""
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator
-from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import points
 from tui_datasize.stats.overlap import DRAW_KEY, DrawOverlap, find_draws
 
@@ -26,23 +25,11 @@ _MOST_ORDERS = 5040
 """So many orders of a few runs are all tried."""
 _VALUES_AT_ONCE = 1 << 21
 
-AGREEMENT: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "variant": pl.String,
-        "train_size": pl.Int64,
-        "n_runs": pl.Int64,
-        "n_draws": pl.Int64,
-        "overlap_min": pl.Float64,
-        "overlap_max": pl.Float64,
-        "r_difference": pl.Float64,
-        "p_difference": pl.Float64,
-        "r_agreement": pl.Float64,
-        "p_agreement": pl.Float64,
-        "p_least": pl.Float64,
-        "agreement": pl.Float64,
-        "difference": pl.Float64,
-    }
+AGREEMENT: Schema = schema(
+    (pl.String, "experiment", "variant"),
+    (pl.Int64, "train_size", "n_runs", "n_draws"),
+    (pl.Float64, "overlap_min", "overlap_max", "r_difference", "p_difference", "r_agreement", "p_agreement"),
+    (pl.Float64, "p_least", "agreement", "difference"),
 )
 """A size of a curve a row, over all pairs of its runs. `r_difference` is Pearson's correlation of subset
 overlap with |difference of accuracy|, `r_agreement` that with the share of test images given the same class;
@@ -50,17 +37,11 @@ overlap with |difference of accuracy|, `r_agreement` that with the share of test
 one draw, or nothing varies. `p_least` is the smallest p that these runs could give at all: runs that share a
 draw may change places without a change of overlap. `agreement` and `difference` are means over pairs."""
 
-PAIRS_OF_RUNS: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "variant": pl.String,
-        "train_size": pl.Int64,
-        "run_a": pl.String,
-        "run_b": pl.String,
-        "overlap": pl.Float64,
-        "difference": pl.Float64,
-        "agreement": pl.Float64,
-    }
+PAIRS_OF_RUNS: Schema = schema(
+    (pl.String, "experiment", "variant"),
+    (pl.Int64, "train_size"),
+    (pl.String, "run_a", "run_b"),
+    (pl.Float64, "overlap", "difference", "agreement"),
 )
 """A pair of runs of one size a row: shared training images over all, |difference of the metric|, and the
 share of test images given the same class (null where predictions are missing)."""

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import MappingProxyType
 
 import polars as pl
 
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import points
 
 WHISKER = 1.5
 """Interquartile ranges that a whisker reaches at most (Tukey 1977)."""
 
-BOXES: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "variant": pl.String,
-        "metric": pl.String,
-        "train_size": pl.Int64,
-        "n_runs": pl.Int64,
-        "whisker_low": pl.Float64,
-        "q1": pl.Float64,
-        "median": pl.Float64,
-        "q3": pl.Float64,
-        "whisker_high": pl.Float64,
-        "mean": pl.Float64,
-        "outliers": pl.List(pl.Float64),
-        "values": pl.List(pl.Float64),
-    }
+BOXES: Schema = schema(
+    (pl.String, "experiment", "variant", "metric"),
+    (pl.Int64, "train_size", "n_runs"),
+    (pl.Float64, "whisker_low", "q1", "median", "q3", "whisker_high", "mean"),
+    (pl.List(pl.Float64), "outliers", "values"),
 )
 """A box per size; quartiles by linear interpolation, whiskers at the farthest run within 1.5 interquartile
 ranges of the box, `outliers` beyond; `values` are all runs, ascending."""

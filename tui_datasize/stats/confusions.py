@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import COUNTED_STATES
 
-CONFUSIONS: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "variant": pl.String,
-        "train_size": pl.Int64,
-        "label": pl.Int64,
-        "class_name": pl.String,
-        "predicted": pl.Int64,
-        "predicted_name": pl.String,
-        "images": pl.Int64,
-        "share": pl.Float64,
-        "back": pl.Float64,
-        "n_runs": pl.Int64,
-    }
+CONFUSIONS: Schema = schema(
+    (pl.String, "experiment", "variant"),
+    (pl.Int64, "train_size", "label"),
+    (pl.String, "class_name"),
+    (pl.Int64, "predicted"),
+    (pl.String, "predicted_name"),
+    (pl.Int64, "images"),
+    (pl.Float64, "share", "back"),
+    (pl.Int64, "n_runs"),
 )
 """A class taken for another a row, summed over runs, the most frequent first within each size. `share` is of
 the images of the class, `back` that of the other class taken for this one; `n_runs` in which it happens."""

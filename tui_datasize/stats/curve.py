@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from tui_datasize.metric import metric_named
-from tui_datasize.runlog.schema import SHARE_ROUNDING, SHARES, Schema
+from tui_datasize.runlog.schema import SHARE_ROUNDING, SHARES, Schema, schema
 from tui_datasize.stats.clusters import (
     PRIOR_DEGREES,
     Clusters,
@@ -29,23 +27,10 @@ COUNTED_STATES = ("succeeded",)
 """A run counts when it has ended in one of these states and its metric is a finite number: a run cut
 short was trained on a smaller budget than the others of its curve."""
 
-CURVE: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "variant": pl.String,
-        "metric": pl.String,
-        "train_size": pl.Int64,
-        "n_runs": pl.Int64,
-        "n_effective": pl.Float64,
-        "mean": pl.Float64,
-        "sd": pl.Float64,
-        "se": pl.Float64,
-        "df": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "min": pl.Float64,
-        "max": pl.Float64,
-    }
+CURVE: Schema = schema(
+    (pl.String, "experiment", "variant", "metric"),
+    (pl.Int64, "train_size", "n_runs"),
+    (pl.Float64, "n_effective", "mean", "sd", "se", "df", "low", "high", "min", "max"),
 )
 """One point of a learning curve. `sd` is the sample standard deviation over runs, `se` that of the mean with
 `df` degrees of freedom; all three are null where there is one run. `n_effective` is how many independent runs

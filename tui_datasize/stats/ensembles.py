@@ -6,14 +6,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 
 Floats: TypeAlias = NDArray[np.float32]
 Integers: TypeAlias = NDArray[np.int64]
@@ -25,20 +24,11 @@ MOST_SUBSETS = 200
 _VALUES_AT_ONCE = 1 << 24
 _ENUMERATE_UP_TO = 20_000
 
-ENSEMBLES: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "variant": pl.String,
-        "train_size": pl.Int64,
-        "n_runs": pl.Int64,
-        "members": pl.Int64,
-        "n_ensembles": pl.Int64,
-        "accuracy": pl.Float64,
-        "accuracy_min": pl.Float64,
-        "accuracy_max": pl.Float64,
-        "gain": pl.Float64,
-        "ensemble_failure": pl.String,
-    }
+ENSEMBLES: Schema = schema(
+    (pl.String, "experiment", "variant"),
+    (pl.Int64, "train_size", "n_runs", "members", "n_ensembles"),
+    (pl.Float64, "accuracy", "accuracy_min", "accuracy_max", "gain"),
+    (pl.String, "ensemble_failure"),
 )
 """One number of members a row, of the runs of one variant and size, whatever their seeds and draws.
 `accuracy` is the mean over `n_ensembles` sets of so many of the `n_runs` runs, `gain` what it is above that

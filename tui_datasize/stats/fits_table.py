@@ -4,63 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from types import MappingProxyType
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
 
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.averaging import FittedLaws
 from tui_datasize.stats.diagnostics import Diagnostics
 from tui_datasize.stats.fits import FitFailure, LackOfFit, LogLinearFit
 from tui_datasize.stats.fitting import LawFit
 from tui_datasize.stats.summary import CurveAnalysis
 
-FITS: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "variant": pl.String,
-        "metric": pl.String,
-        "law": pl.String,
-        "fitted_to": pl.String,
-        "intercept": pl.Float64,
-        "intercept_stderr": pl.Float64,
-        "intercept_t": pl.Float64,
-        "intercept_p": pl.Float64,
-        "intercept_low": pl.Float64,
-        "intercept_high": pl.Float64,
-        "slope": pl.Float64,
-        "stderr": pl.Float64,
-        "t": pl.Float64,
-        "p": pl.Float64,
-        "slope_low": pl.Float64,
-        "slope_high": pl.Float64,
-        "r2": pl.Float64,
-        "r2_adjusted": pl.Float64,
-        "f": pl.Float64,
-        "f_p": pl.Float64,
-        "residual_sd": pl.Float64,
-        "aic": pl.Float64,
-        "bic": pl.Float64,
-        "durbin_watson": pl.Float64,
-        "omnibus": pl.Float64,
-        "omnibus_p": pl.Float64,
-        "jarque_bera": pl.Float64,
-        "jarque_bera_p": pl.Float64,
-        "condition_number": pl.Float64,
-        "largest_cooks_distance": pl.Float64,
-        "lack_of_fit_f": pl.Float64,
-        "lack_of_fit_df1": pl.Int64,
-        "lack_of_fit_df2": pl.Float64,
-        "lack_of_fit_p": pl.Float64,
-        "n_points": pl.Int64,
-        "formula": pl.String,
-        "parameters": pl.String,
-        "rmse": pl.Float64,
-        "aicc": pl.Float64,
-        "weight": pl.Float64,
-        "fit_failure": pl.String,
-    }
+_OF_INTERCEPT = ("intercept", *(f"intercept_{name}" for name in ("stderr", "t", "p", "low", "high")))
+_OF_SLOPE = ("slope", "stderr", "t", "p", "slope_low", "slope_high")
+_OF_FIT = ("r2", "r2_adjusted", "f", "f_p", "residual_sd")
+_OF_RESIDUALS = (
+    *("aic", "bic", "durbin_watson", "omnibus", "omnibus_p", "jarque_bera", "jarque_bera_p"),
+    "condition_number",
+)
+FITS: Schema = schema(
+    (pl.String, "experiment", "variant", "metric", "law", "fitted_to"),
+    (pl.Float64, *_OF_INTERCEPT, *_OF_SLOPE, *_OF_FIT, *_OF_RESIDUALS, "largest_cooks_distance"),
+    (pl.Float64, "lack_of_fit_f"),
+    (pl.Int64, "lack_of_fit_df1"),
+    (pl.Float64, "lack_of_fit_df2", "lack_of_fit_p"),
+    (pl.Int64, "n_points"),
+    (pl.String, "formula", "parameters"),
+    (pl.Float64, "rmse", "aicc", "weight"),
+    (pl.String, "fit_failure"),
 )
 """One fit a row. `fitted_to` is "means" (of the runs of each size), "means, weighted" (by 1/SE^2, as all
 laws but the log-linear one are) or "runs". That SE is not the one of the table of means, but drawn towards
@@ -70,15 +42,6 @@ are of its residuals, see `diagnostics.Diagnostics`, and null where these cannot
 tests the line through all runs and stands in that row alone. Of the others, fitted to the error: `parameters`
 of `formula`, `rmse`, `aicc` (up to a constant of the curve) and `weight` in the average. `fit_failure` says
 why there is no fit and is null where there is one."""
-
-_OF_RESIDUALS = (
-    *("aic", "bic", "durbin_watson", "omnibus", "omnibus_p", "jarque_bera", "jarque_bera_p"),
-    "condition_number",
-)
-_NOT_OF_FITS = ("parameters", "rmse", "aicc", "weight", "largest_cooks_distance", *_OF_RESIDUALS)
-_FIT_VALUES = tuple(
-    name for name in tuple(FITS)[5:] if name not in _NOT_OF_FITS and not name.startswith("lack_of_fit")
-)
 
 
 def fits_table(curves: Iterable[CurveAnalysis]) -> pl.DataFrame:
@@ -98,31 +61,12 @@ def fits_table(curves: Iterable[CurveAnalysis]) -> pl.DataFrame:
 
 def fit_values(fit: LogLinearFit | FitFailure) -> dict[str, Any]:
     """A fit under the names of `FITS`; of a failure, the reason alone."""
+    names = (*_OF_INTERCEPT, *_OF_SLOPE, *_OF_FIT, "n_points", "formula")
     if isinstance(fit, FitFailure):
-        return dict.fromkeys(_FIT_VALUES) | {"fit_failure": fit.reason}
-    intercept, slope = fit.intercept, fit.slope
-    return {
-        "intercept": intercept.value,
-        "intercept_stderr": intercept.stderr,
-        "intercept_t": intercept.t,
-        "intercept_p": intercept.p,
-        "intercept_low": intercept.low,
-        "intercept_high": intercept.high,
-        "slope": slope.value,
-        "stderr": slope.stderr,
-        "t": slope.t,
-        "p": slope.p,
-        "slope_low": slope.low,
-        "slope_high": slope.high,
-        "r2": fit.r2,
-        "r2_adjusted": fit.r2_adjusted,
-        "f": fit.f,
-        "f_p": fit.f_p,
-        "residual_sd": fit.residual_sd,
-        "n_points": fit.n_points,
-        "formula": fit.formula,
-        "fit_failure": None,
-    }
+        return dict.fromkeys(names) | {"fit_failure": fit.reason}
+    parameters = (*asdict(fit.intercept).values(), *asdict(fit.slope).values())
+    values = (*parameters, *(getattr(fit, name) for name in (*_OF_FIT, "n_points", "formula")))
+    return dict(zip(names, values, strict=True)) | {"fit_failure": None}
 
 
 def _fit_rows(curve: CurveAnalysis) -> list[dict[str, Any]]:

@@ -4,39 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import polars as pl
 
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.group_tests import GroupTest
 from tui_datasize.stats.groups import SizeComparison, VariantComparison, compare_sizes, compare_variants
 from tui_datasize.stats.pairwise import Difference
 
-GROUPS: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "variant": pl.String,
-        "metric": pl.String,
-        "train_size": pl.Int64,
-        "asks": pl.String,
-        "test": pl.String,
-        "first": pl.String,
-        "second": pl.String,
-        "statistic": pl.Float64,
-        "df1": pl.Float64,
-        "df2": pl.Float64,
-        "p": pl.Float64,
-        "p_adjusted": pl.Float64,
-        "effect": pl.String,
-        "effect_size": pl.Float64,
-        "estimate": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "failure": pl.String,
-    }
+GROUPS: Schema = schema(
+    (pl.String, "experiment", "variant", "metric"),
+    (pl.Int64, "train_size"),
+    (pl.String, "asks", "test", "first", "second"),
+    (pl.Float64, "statistic", "df1", "df2", "p", "p_adjusted"),
+    (pl.String, "effect"),
+    (pl.Float64, "effect_size", "estimate", "low", "high"),
+    (pl.String, "failure"),
 )
 """One test, or one difference, a row. `asks` is level, trend, spread or block for tests over all sizes of a
 curve; "sizes" for a pair of sizes, "variants" for variants at `train_size` (null: over all shared sizes).

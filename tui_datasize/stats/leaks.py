@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 import polars as pl
 
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 
-LEAKS: Schema = MappingProxyType(
-    {
-        "run_id": pl.String,
-        "train_index": pl.Int64,
-        "train_label": pl.Int64,
-        "test_index": pl.Int64,
-        "test_label": pl.Int64,
-        "hash": pl.UInt64,
-    }
+LEAKS: Schema = schema(
+    (pl.String, "run_id"),
+    (pl.Int64, "train_index", "train_label", "test_index", "test_label"),
+    (pl.UInt64, "hash"),
 )
 """A training and a test image of one run with the same pixels. Differing labels mean that one is wrong."""
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import MappingProxyType
 
 import numpy as np
 import polars as pl
 import polars.selectors as cs
 from scipy.special import ndtri
 
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import CONFIDENCE
 from tui_datasize.stats.hypergeometric import hypergeometric_interval
 from tui_datasize.stats.overlap import DrawOverlap
@@ -20,24 +19,16 @@ _KEY = ("experiment", "dataset", "train_size")
 _HALF_WIDTH = float(ndtri(0.5 + CONFIDENCE / 2))
 """Of a 95 % interval, in standard errors."""
 
-OVERLAPS: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "dataset": pl.String,
-        "train_size": pl.Int64,
-        "draw_a": pl.String,
-        "draw_b": pl.String,
-        "label": pl.Int64,
-        "class_name": pl.String,
-        "shared": pl.Int64,
-        "fraction": pl.Float64,
-        "jaccard": pl.Float64,
-        "expected": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "is_outside": pl.Boolean,
-        "expected_largest": pl.Float64,
-    }
+OVERLAPS: Schema = schema(
+    (pl.String, "experiment", "dataset"),
+    (pl.Int64, "train_size"),
+    (pl.String, "draw_a", "draw_b"),
+    (pl.Int64, "label"),
+    (pl.String, "class_name"),
+    (pl.Int64, "shared"),
+    (pl.Float64, "fraction", "jaccard", "expected", "low", "high"),
+    (pl.Boolean, "is_outside"),
+    (pl.Float64, "expected_largest"),
 )
 """A pair of draws a row: first over all images, where `label` and `class_name` are null, then class by class.
 `fraction` is shared images over those of the smaller draw, `jaccard` over those in either; `expected`, `low`
@@ -46,27 +37,14 @@ classes their sum taken for normal), `is_outside` whether it lies outside. `expe
 largest fraction of the size would be about: of all pairs, or of all pairs and classes. What is expected is
 null where the images per class of the whole data set are unknown."""
 
-PER_CLASS_OVERLAP: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "dataset": pl.String,
-        "train_size": pl.Int64,
-        "label": pl.Int64,
-        "class_name": pl.String,
-        "fraction": pl.Float64,
-        "smallest": pl.Float64,
-        "largest": pl.Float64,
-        "expected": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "is_outside": pl.Boolean,
-        "jaccard": pl.Float64,
-        "jaccard_expected": pl.Float64,
-        "jaccard_low": pl.Float64,
-        "jaccard_high": pl.Float64,
-        "pairs": pl.Int64,
-        "pairs_outside": pl.Int64,
-    }
+PER_CLASS_OVERLAP: Schema = schema(
+    (pl.String, "experiment", "dataset"),
+    (pl.Int64, "train_size", "label"),
+    (pl.String, "class_name"),
+    (pl.Float64, "fraction", "smallest", "largest", "expected", "low", "high"),
+    (pl.Boolean, "is_outside"),
+    (pl.Float64, "jaccard", "jaccard_expected", "jaccard_low", "jaccard_high"),
+    (pl.Int64, "pairs", "pairs_outside"),
 )
 """Overlap within one class: mean, smallest and largest fraction over all pairs of draws; mean and 95 %
 interval of that mean if draws were independent, and whether it lies outside; and how many pairs lie outside

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 import polars as pl
 
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import COUNTED_STATES
 from tui_datasize.stats.fits import LEAST_SIZES, FitFailure, fit_log_linear
 
-CLASS_CURVES: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "variant": pl.String,
-        "label": pl.Int64,
-        "class_name": pl.String,
-        "slope": pl.Float64,
-        "slope_stderr": pl.Float64,
-        "rank": pl.Int64,
-        "train_size": pl.Int64,
-        "n_runs": pl.Int64,
-        "mean": pl.Float64,
-        "sd": pl.Float64,
-        "se": pl.Float64,
-        "binomial_se": pl.Float64,
-    }
+CLASS_CURVES: Schema = schema(
+    (pl.String, "experiment", "variant"),
+    (pl.Int64, "label"),
+    (pl.String, "class_name"),
+    (pl.Float64, "slope", "slope_stderr"),
+    (pl.Int64, "rank", "train_size", "n_runs"),
+    (pl.Float64, "mean", "sd", "se", "binomial_se"),
 )
 """A class at a train size a row, classes in order of `rank`, 1 the steepest. `slope` is the gain in accuracy
 per factor of ten in train size, by least squares on all runs; null below three sizes. `se` is that of the

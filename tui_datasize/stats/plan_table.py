@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 import polars as pl
 
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.planner import Plan
 
-PLAN: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "variant": pl.String,
-        "metric": pl.String,
-        "at": pl.Float64,
-        "train_size": pl.Int64,
-        "runs": pl.Int64,
-        "add": pl.Int64,
-        "add_to_check": pl.Int64,
-        "samples": pl.Float64,
-        "half_width_now": pl.Float64,
-        "half_width_then": pl.Float64,
-        "failure": pl.String,
-    }
+PLAN: Schema = schema(
+    (pl.String, "experiment", "variant", "metric"),
+    (pl.Float64, "at"),
+    (pl.Int64, "train_size", "runs", "add", "add_to_check"),
+    (pl.Float64, "samples", "half_width_now", "half_width_then"),
+    (pl.String, "failure"),
 )
 """A train size a row: runs there are (or are queued), runs to add, how many of these only check the law, and
 the training samples that the added ones see. `half_width_...` of the 95 % interval of the metric at `at`

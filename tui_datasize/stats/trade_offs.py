@@ -5,48 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from itertools import combinations
-from types import MappingProxyType
 
 import polars as pl
 
 from tui_datasize.experiments.sweep import AS_PUBLISHED
 from tui_datasize.metric import metric_named
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import points, with_interval
 
-COSTS: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "variant": pl.String,
-        "model": pl.String,
-        "train_size": pl.Int64,
-        "n_runs": pl.Int64,
-        "wall_s": pl.Float64,
-        "parameters": pl.Int64,
-        "flops": pl.Float64,
-        "mean": pl.Float64,
-        "se": pl.Float64,
-        "is_best_for_its_time": pl.Boolean,
-    }
+COSTS: Schema = schema(
+    (pl.String, "experiment", "variant", "model"),
+    (pl.Int64, "train_size", "n_runs"),
+    (pl.Float64, "wall_s"),
+    (pl.Int64, "parameters"),
+    (pl.Float64, "flops", "mean", "se"),
+    (pl.Boolean, "is_best_for_its_time"),
 )
 """A variant at a train size a row, means over runs. `flops` of the whole training: three forward passes (one
 forward, about two backward) times the samples seen; null where not recorded. `is_best_for_its_time`: no other
 row of the experiment is at least as good in less time (the Pareto front)."""
 
-OPTIONS: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "others": pl.String,
-        "option": pl.String,
-        "label": pl.String,
-        "value": pl.Float64,
-        "train_size": pl.Int64,
-        "n_runs": pl.Int64,
-        "mean": pl.Float64,
-        "se": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-    }
+OPTIONS: Schema = schema(
+    (pl.String, "experiment", "others", "option", "label"),
+    (pl.Float64, "value"),
+    (pl.Int64, "train_size", "n_runs"),
+    (pl.Float64, "mean", "se", "low", "high"),
 )
 """A value of a swept option at a train size a row. `others` is what else was swept: rows that
 agree in it form one series; `value` is null where the option is no number."""

@@ -8,33 +8,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import polars as pl
 
 from tui_datasize.metric import metric_named
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import points, with_interval
 
 BASE = "base"
 BOTH = "mean of both directions"
 
-CONDITIONS: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "classes": pl.String,
-        "train_size": pl.Int64,
-        "condition": pl.String,
-        "frozen_layers": pl.Int64,
-        "n_runs": pl.Int64,
-        "mean": pl.Float64,
-        "se": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "gain": pl.Float64,
-        "gain_se": pl.Float64,
-    }
+CONDITIONS: Schema = schema(
+    (pl.String, "experiment", "classes"),
+    (pl.Int64, "train_size"),
+    (pl.String, "condition"),
+    (pl.Int64, "frozen_layers", "n_runs"),
+    (pl.Float64, "mean", "se", "low", "high", "gain", "gain_se"),
 )
 """A transfer condition at a target size a row: base first, then FT..., then S1T, S2T, ... `classes` is the
 half trained on, or `BOTH`: the mean of both halves with equal weight, where both have the condition. `gain`

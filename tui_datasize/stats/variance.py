@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -18,23 +17,13 @@ import polars as pl
 from scipy.special import fdtrc
 
 from tui_datasize.metric import Metric, metric_named
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import apart, points
 from tui_datasize.stats.laws import Floats
 
-VARIANCE: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "variant": pl.String,
-        "metric": pl.String,
-        "design": pl.String,
-        "source": pl.String,
-        "sd": pl.Float64,
-        "variance": pl.Float64,
-        "estimate": pl.Float64,
-        "share": pl.Float64,
-        "p": pl.Float64,
-    }
+VARIANCE: Schema = schema(
+    (pl.String, "experiment", "variant", "metric", "design", "source"),
+    (pl.Float64, "sd", "variance", "estimate", "share", "p"),
 )
 """A source of scatter a row, see `Component`; curves of which nothing can be told have none."""
 
@@ -111,22 +100,12 @@ def split_variance(
 def variance_table(splits: Iterable[VarianceSplit]) -> pl.DataFrame:
     """The sources of scatter as a frame, schema `VARIANCE`."""
     rows = [
-        {
-            "experiment": split.experiment,
-            "variant": split.variant,
-            "metric": split.metric.name,
-            "design": split.design,
-            "source": component.name,
-            "sd": component.sd,
-            "variance": component.variance,
-            "estimate": component.estimate,
-            "share": None if math.isnan(component.share) else component.share,
-            "p": component.p,
-        }
+        {"experiment": split.experiment, "variant": split.variant, "metric": split.metric.name}
+        | {"design": split.design, "source": one.name, "sd": one.sd, **asdict(one)}
         for split in splits
-        for component in split.components
+        for one in split.components
     ]
-    return pl.DataFrame(rows, schema=dict(VARIANCE))
+    return pl.DataFrame(rows, schema=dict(VARIANCE)).with_columns(pl.col("share").fill_nan(None))
 
 
 def _split(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from types import MappingProxyType
 
 import polars as pl
 
-from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.schema import Schema, schema
 
 
 class Severity(StrEnum):
@@ -49,38 +48,19 @@ class Finding:
         return f"{where}: {self.what} {self.to_do}".rstrip()
 
 
-AUDIT: Schema = MappingProxyType(
-    {
-        "severity": pl.String,
-        "check": pl.String,
-        "experiment": pl.String,
-        "variant": pl.String,
-        "train_sizes": pl.List(pl.Int64),
-        "runs": pl.Int64,
-        "run_ids": pl.List(pl.String),
-        "what": pl.String,
-        "to_do": pl.String,
-    }
+AUDIT: Schema = schema(
+    (pl.String, "severity", "check", "experiment", "variant"),
+    (pl.List(pl.Int64), "train_sizes"),
+    (pl.Int64, "runs"),
+    (pl.List(pl.String), "run_ids"),
+    (pl.String, "what", "to_do"),
 )
 """One finding a row, errors first; see `Finding`."""
 
 
 def findings_table(findings: Iterable[Finding]) -> pl.DataFrame:
     """Findings as a frame, schema `AUDIT`."""
-    rows = [
-        {
-            "severity": str(finding.severity),
-            "check": finding.check,
-            "experiment": finding.experiment,
-            "variant": finding.variant,
-            "train_sizes": list(finding.train_sizes),
-            "runs": len(finding.run_ids),
-            "run_ids": list(finding.run_ids),
-            "what": finding.what,
-            "to_do": finding.to_do,
-        }
-        for finding in findings
-    ]
+    rows = [asdict(one) | {"severity": str(one.severity), "runs": len(one.run_ids)} for one in findings]
     return pl.DataFrame(rows, schema=dict(AUDIT))
 
 
