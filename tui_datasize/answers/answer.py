@@ -205,7 +205,6 @@ class Answer:
 
     @property
     def applies(self) -> bool:
-        """Whether there is an answer."""
         return bool(self.headline)
 
 

@@ -33,11 +33,9 @@ class Asked:
     """Which of the train sizes, counted round and round from the largest."""
 
     def question(self) -> Question:
-        """What is asked of the laws."""
         return Question(self.fit_from, self.target, self.delta)
 
     def plan_question(self) -> PlanQuestion:
-        """What is asked of a plan."""
         return PlanQuestion(self.at, self.target, self.runs, self.samples, self.fit_from, self.check_share)
 
     def of_other_metric(self) -> Asked:

@@ -35,7 +35,6 @@ class Proposal:
 
     @property
     def specs(self) -> tuple[RunSpec, ...]:
-        """All that can be queued."""
         return self.listed + self.further
 
 

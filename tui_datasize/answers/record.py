@@ -103,7 +103,6 @@ class Record:
 
     @property
     def log(self) -> RunLog:
-        """Where the runs are read."""
         return self.reading.log
 
     @property
@@ -167,11 +166,9 @@ class Record:
 
     @property
     def split_and_score(self) -> tuple[str, str]:
-        """Those of the metric, see `split_and_score`."""
         return split_and_score(self.metric)
 
     def of_variant(self, variant: str) -> Record:
-        """The same of one variant."""
         return replace(self, asked=replace(self.asked, variant=variant))
 
 

@@ -104,7 +104,6 @@ class Look:
         return EXIT_RUN_FAILED if self.faults else EXIT_OK
 
     def of(self, experiment: str) -> list[Estimate]:
-        """The estimates of one experiment."""
         return [estimate for estimate in self.estimates.values() if estimate.experiment == experiment]
 
     def as_dict(self) -> dict[str, Any]:
@@ -148,7 +147,6 @@ class Look:
         return job.state is JobState.SUCCEEDED and job.run_id in self.lost
 
     def lines(self) -> Iterator[str]:
-        """What is said beside the tables."""
         off = "stopped" if self.settings.stopped else "not running"
         options = f" with {self.options.describe()}" if self.options.said() else ""
         yield f"scheduler: {'running' if self.alive else off}{options}"

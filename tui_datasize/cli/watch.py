@@ -109,7 +109,6 @@ class _Board:
 
     @property
     def unsuccessful(self) -> list[Job]:
-        """The runs that ended otherwise than well."""
         return [job for job in self._ended.values() if job.state is not JobState.SUCCEEDED]
 
     def show(self, jobs: Iterable[Job]) -> bool:

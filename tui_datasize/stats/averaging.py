@@ -81,7 +81,6 @@ class FittedLaws:
 
     @cached_property
     def average(self) -> Average | FitFailure:
-        """The default answer."""
         fitted = [fit for law, fit in self.fits if isinstance(fit, LawFit) and self.loss in law.averaged_for]
         return average_of(fitted, self.points, self.loss)
 

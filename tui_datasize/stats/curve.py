@@ -43,10 +43,6 @@ all runs are equal and so tell nothing of their scatter."""
 def points(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     """The runs that count, see `COUNTED_STATES`.
 
-    Args:
-        runs: Schema `RUNS`.
-        metric: A key of `METRICS_OFFERED`.
-
     Returns:
         One row per run: `run_id`, `experiment`, `variant`, `train_size`, `subset_seed`, `seed`, `value`,
         in order of experiment, variant and size. Draw and seed are null where nobody knows them. A share

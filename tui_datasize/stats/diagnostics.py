@@ -73,7 +73,6 @@ class Diagnostics:
 
     @property
     def flagged(self) -> tuple[Influence, ...]:
-        """The points that deserve a look."""
         return tuple(point for point in self.points if point.is_flagged)
 
 

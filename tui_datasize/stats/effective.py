@@ -48,7 +48,6 @@ class Saved:
 
     @property
     def ratio(self) -> float:
-        """How many times fewer images it needs."""
         return self.train_size / self.images
 
 

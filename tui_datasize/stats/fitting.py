@@ -66,12 +66,10 @@ class CurvePoints:
 
     @property
     def n_sizes(self) -> int:
-        """How many train sizes there are."""
         return len(self.train_sizes)
 
     @property
     def has_stderrs(self) -> bool:
-        """Whether the standard error of any size is known."""
         return bool((np.isfinite(self.stderrs) & (self.stderrs > 0)).any())
 
 
@@ -96,7 +94,6 @@ class LawFit:
 
     @property
     def parameters(self) -> dict[str, float]:
-        """Every parameter by its name in the formula."""
         named = dict(zip((shape.name for shape in self.law.shapes), self.shapes, strict=True))
         if self.law.form == "last":
             return {"e(n_max)": self.floor}

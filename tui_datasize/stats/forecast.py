@@ -90,7 +90,6 @@ class Forecaster:
 
     @property
     def source(self) -> str:
-        """The public data, its licence and the day the trees were grown."""
         return f"{self.provenance['data']}, {self.provenance['licence']}, {self.provenance['date']}"
 
     def foresee(self, points: CurvePoints, every: Window, last: Window, loss: Loss) -> Foreseen:

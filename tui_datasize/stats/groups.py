@@ -66,7 +66,6 @@ class SizeComparison:
 
     @property
     def neighbours(self) -> tuple[Difference, ...]:
-        """Pairs of sizes that follow each other."""
         names = [_size_name(size) for size in self.sizes]
         following = set(itertools.pairwise(names))
         return tuple(pair for pair in self.pairs if (pair.first, pair.second) in following)
@@ -94,15 +93,7 @@ class VariantComparison:
 
 
 def compare_sizes(runs: pl.DataFrame, metric: str) -> tuple[SizeComparison, ...]:
-    """Compare the train sizes within each experiment and variant.
-
-    Args:
-        runs: Schema `RUNS`.
-        metric: A key of `METRICS_OFFERED`.
-
-    Raises:
-        ConfigError: There is no such metric.
-    """
+    """Compare the train sizes within each experiment and variant."""
     offered = metric_named(metric)
     curves = points(runs, metric).group_by("experiment", "variant", maintain_order=True)
     return tuple(
@@ -115,13 +106,6 @@ def compare_variants(runs: pl.DataFrame, metric: str) -> tuple[VariantComparison
     """Compare the variants of each experiment at every size that two of them share, then over all sizes.
 
     Pairs at all sizes are corrected together, and so are those over all sizes.
-
-    Args:
-        runs: Schema `RUNS`.
-        metric: A key of `METRICS_OFFERED`.
-
-    Raises:
-        ConfigError: There is no such metric.
     """
     offered = metric_named(metric)
     found: list[VariantComparison] = []

@@ -30,15 +30,7 @@ the standard deviation), `effect_size` what `effect` names; `p_adjusted` is afte
 
 
 def groups_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
-    """Every comparison of sizes and of variants among some runs, schema `GROUPS`.
-
-    Args:
-        runs: Schema `RUNS`.
-        metric: A key of `METRICS_OFFERED`.
-
-    Raises:
-        ConfigError: There is no such metric.
-    """
+    """Every comparison of sizes and of variants among some runs, schema `GROUPS`."""
     return pl.concat(
         [sizes_table(compare_sizes(runs, metric)), variants_table(compare_variants(runs, metric))]
     )

@@ -80,7 +80,6 @@ class Plan:
 
     @property
     def n_added(self) -> int:
-        """Runs to add."""
         return sum(size.add for size in self.sizes)
 
 

@@ -60,7 +60,6 @@ class SizeNeeded:
 
     @property
     def is_measured(self) -> bool:
-        """Whether runs have reached the target."""
         return self.above is not None
 
 

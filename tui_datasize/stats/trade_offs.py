@@ -43,15 +43,7 @@ _NAME = ".name"
 
 
 def cost_against_metric(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
-    """Training time and size of each variant beside its metric, schema `COSTS`.
-
-    Args:
-        runs: Schema `RUNS`.
-        metric: A key of `METRICS_OFFERED`.
-
-    Raises:
-        ConfigError: There is no such metric.
-    """
+    """Training time and size of each variant beside its metric, schema `COSTS`."""
     sign = 1 if metric_named(metric).higher_is_better else -1
     costs = points(runs, metric).join(
         runs.select("run_id", "model", "wall_s", "parameters", "flops_per_image", "samples_seen"), on="run_id"
@@ -109,9 +101,6 @@ def option_against_metric(runs: pl.DataFrame, metric: str, option: str) -> pl.Da
         runs: Schema `RUNS`.
         metric: A key of `METRICS_OFFERED`.
         option: One of `swept_options`; runs without it are left out.
-
-    Raises:
-        ConfigError: There is no such metric.
     """
     metric_named(metric)
     swept = swept_options(runs)

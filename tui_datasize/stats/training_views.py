@@ -15,12 +15,6 @@ def surface(runs: pl.DataFrame, metrics: pl.DataFrame, score: str, split: str) -
     Runs of different sizes are evaluated at the same shares of their updates, not at the same epochs: the
     number of the evaluation is the common axis, and progress, epoch and update stand beside it.
 
-    Args:
-        runs: Schema `RUNS`.
-        metrics: Schema `RUN_METRICS`.
-        score: One of `SCORES`.
-        split: "train" or "test".
-
     Returns:
         `experiment`, `variant`, `train_size`, `evaluation`, `progress` in (0, 1], `epoch`, `update`, `mean`,
         `sd`, `n_runs`.

@@ -47,15 +47,7 @@ class Crossing:
 
 
 def transfer_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
-    """The metric per condition and target size, schema `CONDITIONS`; of experiments that transfer alone.
-
-    Args:
-        runs: Schema `RUNS`.
-        metric: A key of `METRICS_OFFERED`.
-
-    Raises:
-        ConfigError: There is no such metric.
-    """
+    """The metric per condition and target size, schema `CONDITIONS`; of experiments that transfer alone."""
     higher = metric_named(metric).higher_is_better
     transferring = runs.filter((pl.col("transfer") != BASE).any().over("experiment"))
     values = points(transferring, metric).join(

@@ -69,7 +69,6 @@ class VarianceSplit:
     n_draws: int
 
     def component(self, name: str) -> Component | None:
-        """One source by its name; None where it cannot be told."""
         return next((component for component in self.components if component.name == name), None)
 
 
@@ -85,9 +84,6 @@ def split_variance(
         runs: Schema `RUNS`.
         metric: A key of `METRICS_OFFERED`.
         test_images: Size of the test set, for the part that another test set would add to a share.
-
-    Raises:
-        ConfigError: There is no such metric.
     """
     offered = metric_named(metric)
     curves = points(runs, metric).group_by("experiment", "variant", maintain_order=True)

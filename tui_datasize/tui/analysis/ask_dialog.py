@@ -40,7 +40,6 @@ class AskDialog(ModalScreen[Asked | None]):
         self._asked = asked
 
     def compose(self) -> ComposeResult:
-        """The box: a field for each thing that may be asked."""
         palette = palette_of(self.app)
         written = asked_as_written(self._asked, self._metric)
         fields = [
@@ -52,7 +51,6 @@ class AskDialog(ModalScreen[Asked | None]):
         yield titled(box, f"Set a target: {self._metric.title.lower()}")
 
     def on_input_submitted(self) -> None:
-        """Enter in a field answers as everywhere else."""
         self.action_accept()
 
     def action_accept(self) -> None:

@@ -46,7 +46,6 @@ class InView:
     """The page is one that proposes runs to queue."""
 
     def has_use(self, action: str) -> bool:
-        """Whether an action has something to act on."""
         is_overlap_alone = not self.is_page and self.is_low and self.is_overlap_chosen
         is_overlap_seen = (
             self.has_overlap and not self.is_page and (not self.is_low or self.is_overlap_chosen)

@@ -43,7 +43,6 @@ class Canvas:
 
     @property
     def panels(self) -> Sequence[Panel]:
-        """In the order of the grid."""
         return self._curve, self._fit, self._matrix, self._classes
 
     @property
@@ -58,7 +57,6 @@ class Canvas:
     def show_curve(
         self, version: int, analysed: Analysed, choice: AnalysisChoice, overlap: Answer | None
     ) -> None:
-        """Draw the learning curve, the answer beside it, and the overlap of the subset draws."""
         palette, answer = palette_of(self._curve.app), analysed.answers[choice.fit_to]
         self._chart.show((version, choice), partial(draw_answer, answer))
         self._words.show(answer_lines(answer, palette, everything=choice.fit_to == "laws"))
@@ -89,7 +87,6 @@ class Canvas:
         self._curve.show_note(*(Text(text, palette.muted) for text in (note, about, whose) if text))
 
     def show_titles(self, page: Entry | None) -> None:
-        """Head the panels for a page that is still computed, or for the learning curve."""
         self._curve.show_title(page.title if page else "Learning curve")
         self._fit.show_title("In words" if page else "Answer")
         if page is not None:
@@ -97,7 +94,6 @@ class Canvas:
             self._words.show(())
 
     def show_sentence(self, text: str) -> None:
-        """Say why there is nothing to draw."""
         drawer: Drawer = lambda width, height, palette: sentence(text, width, height, palette)  # noqa: E731
         self._chart.show(text, drawer)
         self._words.show(())

@@ -65,21 +65,17 @@ class AnalysisPane(Pane, can_focus=True):
         self._canvas = Canvas()
 
     def compose(self) -> ComposeResult:
-        """Curve and fit above, overlap below."""
         yield from self._canvas.panels
 
     @property
     def first_focus(self) -> Widget:
-        """The tab itself: everything is done by keys."""
         return self
 
     @property
     def experiment(self) -> str:
-        """Name of the experiment shown."""
         return self._experiment
 
     def choose_experiment(self, name: str) -> None:
-        """Show an experiment."""
         if name != self._experiment:
             self._experiment = name
             self._curves = self._analysed = self._content = None
@@ -109,7 +105,6 @@ class AnalysisPane(Pane, can_focus=True):
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything that is asked for has been computed."""
         return self._wanted is not None and self._settled == self._wanted
 
     def table_in_view(self) -> TableInView | None:
@@ -126,7 +121,6 @@ class AnalysisPane(Pane, can_focus=True):
         return TableInView(f"{curves.experiment}-{name}", answer.rows) if answer and answer.rows else None
 
     def key_groups(self) -> Sequence[KeyGroup]:
-        """Keys of the tab."""
         return (keys_of("Analysis", self),)
 
     def _refresh(self) -> None:
@@ -221,7 +215,6 @@ class AnalysisPane(Pane, can_focus=True):
             self._divide()
 
     def _nothing_yet(self) -> str:
-        """What to say where nothing is analysed."""
         if self._experiment:
             return "Computing …"
         if not self._snapshot.is_ready:
@@ -230,7 +223,6 @@ class AnalysisPane(Pane, can_focus=True):
 
     @property
     def _shown_page(self) -> Entry | None:
-        """The page in view; None for the learning curve."""
         return PAGES[self._page - 1] if self._page else None
 
     def _divide(self) -> None:
@@ -243,7 +235,6 @@ class AnalysisPane(Pane, can_focus=True):
         self.styles.grid_rows = f"1fr {min(_MOST_WORDS, max(_LEAST_WORDS, words))}"
 
     def interest(self) -> Interest:
-        """The cells of the experiment."""
         return Interest(experiment=self._experiment)
 
     def _turn_to(self, page: int) -> None:
@@ -258,7 +249,6 @@ class AnalysisPane(Pane, can_focus=True):
         self._refresh()
 
     def action_experiment(self) -> None:
-        """Ask for the experiment."""
         if not experiment_names(self._snapshot):
             self.remark("no experiment yet: describe one in experiments.toml")
             return
@@ -268,7 +258,6 @@ class AnalysisPane(Pane, can_focus=True):
         )
 
     def action_page(self, step: int) -> None:
-        """The next page that has anything to ask of these runs."""
         following = (self._page + step * further for further in range(1, len(PAGES) + 2))
         self._turn_to(next(page for page in following if self._is_offered(page)))
 
@@ -279,14 +268,12 @@ class AnalysisPane(Pane, can_focus=True):
         return PAGES[number - 1].is_offered(runs.filter(runs["experiment"] == self._experiment))
 
     def action_choose_page(self) -> None:
-        """Ask for the page."""
         self.app.push_screen(
             which_page(self._page, self._is_offered),
             lambda index: self._turn_to(int(index)) if index is not None else None,
         )
 
     def action_metric(self) -> None:
-        """Ask for the metric."""
         self.app.push_screen(which_metric(self._metric), self._choose_metric)
 
     def _choose_metric(self, name: str | None) -> None:
@@ -297,14 +284,12 @@ class AnalysisPane(Pane, can_focus=True):
             self._refresh()
 
     def action_words(self) -> None:
-        """Show the words beside the chart on a page of their own."""
         page = self._shown_page
         self.app.push_screen(
             TextDialog(page.title if page else QUESTIONS[self._choice.fit_to].title, self._canvas.words)
         )
 
     def action_ask(self) -> None:
-        """Ask for a target, the sizes to fit, and what the next runs are for."""
         self.app.push_screen(AskDialog(metric_named(self._metric), self._choice.asked), self._take_question)
 
     def _take_question(self, asked: Asked | None) -> None:
@@ -316,7 +301,6 @@ class AnalysisPane(Pane, can_focus=True):
             self._refresh()
 
     def action_queue_proposed(self) -> None:
-        """Ask to queue the runs that the page proposes."""
         plan, proposed = self._plan, self._content.proposed if self._content else ()
         refused = refusal(self._snapshot)
         if refused or plan is None or not proposed:
@@ -333,30 +317,25 @@ class AnalysisPane(Pane, can_focus=True):
             self.post_message(self.Ordered(enqueue_order(self._snapshot, cells, terms)))
 
     def action_fit(self) -> None:
-        """The answer, the forecast, or the laws beside the curve."""
         following = FITS[(FITS.index(self._choice.fit_to) + 1) % len(FITS)]
         self._choice = replace(self._choice, fit_to=following)
         self._draw()
 
     def action_variant(self) -> None:
-        """The next variant to the foreground."""
         if self._curves is not None and len(self._curves.variants) > 1:
             variant = (self._choice.variant + 1) % (len(self._curves.variants) + 1)
             self._choice = replace(self._choice, variant=variant)
             self._refresh()
 
     def action_switch(self) -> None:
-        """Another view of the page, or another measure of overlap."""
         self._choice = replace(self._choice, view=self._choice.view + 1)
         self._refresh()
 
     def action_size(self, step: int) -> None:
-        """Another train size: of the overlap, or of a page that shows one."""
         self._choice = replace(self._choice, size=self._choice.size + step)
         self._refresh()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        """Hide keys that have nothing to act on."""
         content, curves = self._content, self._curves
         return InView(
             is_page=bool(self._page),
@@ -370,12 +349,10 @@ class AnalysisPane(Pane, can_focus=True):
         ).has_use(action)
 
     def on_resize(self) -> None:
-        """A screen that is high enough shows curve and overlap."""
         self._divide()
         self.refresh_bindings()
 
     def action_overlap(self) -> None:
-        """Learning curve or overlap, where the screen is too low for both."""
         self.toggle_class("-overlap")
         self._divide()
         self.refresh_bindings()

@@ -33,7 +33,6 @@ class WordsView(LineView):
 
     @property
     def lines(self) -> Sequence[Text]:
-        """All lines."""
         return [*self._lines, *self._elsewhere]
 
     def rows_at(self, width: int) -> int:
@@ -41,7 +40,6 @@ class WordsView(LineView):
         return len(_wrapped(self._lines, width))
 
     def draw(self, size: Size) -> Sequence[Text]:
-        """As many lines as fit, and how many do not."""
         return fitted(self._lines, size.width, size.height, self.palette)
 
 
