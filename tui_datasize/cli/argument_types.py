@@ -75,6 +75,28 @@ def whole_numbers(text: str) -> Sequence[int]:
     raise argparse.ArgumentTypeError(f"expected whole numbers with commas between, got {text!r}")
 
 
+def add_flags(command: argparse._ActionsContainer, **meanings: str) -> None:
+    """Add options without a value, what they mean by their names."""
+    for name, meaning in meanings.items():
+        command.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=meaning)
+
+
+def add_json(command: argparse._ActionsContainer) -> None:
+    """Add `--json`."""
+    add_flags(command, json="print JSON")
+
+
+def add_experiment(command: argparse._ActionsContainer) -> None:
+    """Add EXPERIMENT, of a command that reads its runs."""
+    command.add_argument("experiment", metavar="EXPERIMENT", help="name of an experiment that has runs")
+
+
+def add_metric(command: argparse._ActionsContainer) -> None:
+    """Add `--metric`."""
+    meaning = "column to analyse (default: test_accuracy)"
+    command.add_argument("--metric", default="test_accuracy", metavar="METRIC", help=meaning)
+
+
 def add_fit_from(command: argparse._ActionsContainer) -> None:
     """Add `--fit-from`."""
     command.add_argument(
@@ -88,9 +110,7 @@ def add_fit_from(command: argparse._ActionsContainer) -> None:
 
 def add_force(command: argparse._ActionsContainer) -> None:
     """Add `--force`, of a command that writes a file."""
-    command.add_argument(
-        "--force", action="store_true", help="replace a file even where its suffix is that of another format"
-    )
+    add_flags(command, force="replace a file even where its suffix is that of another format")
 
 
 def add_target(command: argparse._ActionsContainer) -> None:

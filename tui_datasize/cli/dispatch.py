@@ -6,47 +6,17 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from types import MappingProxyType
 from typing import TypeAlias, cast
 
-from tui_datasize.cli.parser import build_parser
+from tui_datasize.cli.parser import COMMANDS, build_parser
 from tui_datasize.errors import EXIT_BAD_INPUT, DatasizeError
 from tui_datasize.text import visible
 
-Command: TypeAlias = Callable[[argparse.Namespace], int]
+Call: TypeAlias = Callable[[argparse.Namespace], int]
 
 EXIT_INTERRUPTED = 130
-
-_COMMANDS: Mapping[str | None, str] = MappingProxyType(
-    {
-        None: "app:open_app",
-        "demo": "demo:demo",
-        "experiments": "queueing:experiments",
-        "queue": "queueing:queue",
-        "run": "watch:run",
-        "logs": "watch:logs",
-        "status": "status:status",
-        "hold": "levers:change_jobs",
-        "release": "levers:change_jobs",
-        "cancel": "levers:change_jobs",
-        "retry": "levers:change_jobs",
-        "priority": "levers:change_jobs",
-        "move": "levers:change_jobs",
-        "drain": "levers:drain",
-        "prune": "prune:prune",
-        "export": "tables:export",
-        "analyze": "tables:analyze",
-        "plan": "planning:plan",
-        "report": "reporting:report",
-        "import": "importing:import_runs",
-        "doctor": "doctor:doctor",
-        "selftest": "selftest:selftest",
-        "scheduler": "scheduling:scheduler",
-    }
-)
-"""Where each command lives: its module is imported only when it is called."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _load(command: str | None) -> Command:
-    module, function = _COMMANDS[command].split(":")
-    return cast(Command, getattr(import_module(f"tui_datasize.cli.{module}"), function))
+def _load(command: str | None) -> Call:
+    calls = {one.name: one.call for one in COMMANDS}
+    module, function = (calls[command] if command else "app:open_app").split(":")
+    return cast(Call, getattr(import_module(f"tui_datasize.cli.{module}"), function))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from tui_datasize.cli.argument_types import whole_number, whole_numbers
+from tui_datasize.cli.argument_types import add_flags, add_json, whole_number, whole_numbers
 from tui_datasize.experiments.run_order import ORDER_WORDS
 from tui_datasize.jobs.state import MAX_ATTEMPTS, MOST_ATTEMPTS
 
@@ -38,34 +38,15 @@ class _JobsBefore(argparse.Action):
         setattr(namespace, self.dest, (*getattr(namespace, self.dest), *words))
 
 
-def add_queue_command(command: Callable[[str, str, str], argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    """Add `queue`.
-
-    Args:
-        command: Makes a command of a name, a summary and an example.
-    """
-    queue = command(
-        "queue",
-        "queue the runs of an experiment that are missing",
-        "queue letters --sizes 750,1500 --seeds 0 --dry-run",
-    )
-    _add_selection(queue)
-    _add_terms(queue)
-    queue.add_argument("--dry-run", action="store_true", help="show what would be queued, queue nothing")
-    return queue
+def add_queue_arguments(queue: argparse.ArgumentParser) -> None:
+    """Those of `queue`."""
+    add_run_arguments(queue)
+    add_flags(queue, dry_run="show what would be queued, queue nothing")
+    add_json(queue)
 
 
-def add_run_command(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
-    """Add `run`.
-
-    Args:
-        command: Makes a command of a name, a summary and an example.
-    """
-    run = command(
-        "run",
-        "queue the runs of an experiment that are missing and wait for all of them",
-        "run digits --sizes 40",
-    )
+def add_run_arguments(run: argparse.ArgumentParser) -> None:
+    """Those of `run`: which runs, and on what terms."""
     _add_selection(run)
     _add_terms(run)
 
@@ -78,9 +59,7 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--seeds", type=whole_numbers, default=(), metavar="S,S", help="only these training seeds"
     )
-    command.add_argument(
-        "--force", action="store_true", help="run finished runs again; the old results are kept"
-    )
+    add_flags(command, force="run finished runs again; the old results are kept")
 
 
 def _add_terms(command: argparse.ArgumentParser) -> None:

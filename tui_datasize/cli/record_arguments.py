@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 from tui_datasize.cli.argument_types import (
     add_delta,
+    add_experiment,
     add_fit_from,
+    add_flags,
     add_force,
+    add_metric,
     add_target,
     count,
     whole_number,
 )
 
 
-def add_record_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
-    """Add `report` and `import`.
-
-    Args:
-        command: Makes a command of a name, a summary and an example.
-    """
-    _add_report(command("report", "write an experiment as one page", "report letters -o letters.html"))
-    _add_import(
-        command(
-            "import",
-            "bring results that were trained elsewhere in, as read-only runs",
-            "import theirs results.csv --column size=n_train --column test_accuracy=acc",
-        )
-    )
-
-
-def _add_import(command: argparse.ArgumentParser) -> None:
+def add_import_arguments(command: argparse.ArgumentParser) -> None:
     """EXPERIMENT, FILE..., what columns mean, and what is done."""
     command.add_argument("experiment", metavar="EXPERIMENT", help="name under which the runs are analysed")
     command.add_argument(
@@ -46,10 +32,11 @@ def _add_import(command: argparse.ArgumentParser) -> None:
     _add_columns(command.add_argument_group("what columns mean"))
     _add_left_out(command.add_argument_group("what is left out"))
     _add_told(command.add_argument_group("what the file does not say"))
-    command.add_argument(
-        "--dry-run", action="store_true", help="show what would be read as what, and write nothing"
+    add_flags(
+        command,
+        dry_run="show what would be read as what, and write nothing",
+        json="with --dry-run: as JSON",
     )
-    command.add_argument("--json", action="store_true", help="with --dry-run: as JSON")
 
 
 def _add_columns(columns: argparse._ArgumentGroup) -> None:
@@ -94,13 +81,10 @@ def _add_left_out(what: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="line that is not read, of one of several files runs.csv:N; may be repeated",
     )
-    what.add_argument(
-        "--any-state",
-        action="store_true",
-        help="read runs too that crashed, failed, were stopped or still ran",
-    )
-    what.add_argument(
-        "--strict", action="store_true", help="import nothing where a file is damaged or refused"
+    add_flags(
+        what,
+        any_state="read runs too that crashed, failed, were stopped or still ran",
+        strict="import nothing where a file is damaged or refused",
     )
 
 
@@ -122,19 +106,14 @@ def _add_told(told: argparse._ArgumentGroup) -> None:
     told.add_argument("--model", metavar="TEXT", help="name of the model, in free words")
 
 
-def _add_report(command: argparse.ArgumentParser) -> None:
+def add_report_arguments(command: argparse.ArgumentParser) -> None:
     """EXPERIMENT, the file, and what is asked of the curve."""
-    command.add_argument("experiment", metavar="EXPERIMENT", help="name of an experiment that has runs")
+    add_experiment(command)
     command.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help="page to write: .html or .md"
     )
     add_force(command)
-    command.add_argument(
-        "--metric",
-        default="test_accuracy",
-        metavar="METRIC",
-        help="column to analyse (default: test_accuracy)",
-    )
+    add_metric(command)
     add_target(command)
     add_delta(command)
     add_fit_from(command)

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
 from tui_datasize.cli.argument_types import whole_number
 from tui_datasize.experiments.device_settings import MOST_SLOTS, PACKS
 
 
-def add_scheduler_command(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
-    """Add `scheduler`.
-
-    Args:
-        command: Makes a command of a name, a summary and an example.
-    """
-    scheduler = command(
-        "scheduler",
-        "start, restart, stop or look for the project's scheduler",
-        "scheduler restart --slots-per-gpu 2",
-    )
+def add_scheduler_arguments(scheduler: argparse.ArgumentParser) -> None:
+    """What is to be done, and the options of a scheduler that starts."""
     scheduler.add_argument(
         "action",
         choices=("start", "restart", "stop", "status"),

@@ -25,7 +25,8 @@ _OF_RESIDUALS = (
 )
 FITS: Schema = schema(
     (pl.String, "experiment", "variant", "metric", "law", "fitted_to"),
-    (pl.Float64, *_OF_INTERCEPT, *_OF_SLOPE, *_OF_FIT, *_OF_RESIDUALS, "largest_cooks_distance"),
+    (pl.Float64, *_OF_INTERCEPT),
+    (pl.Float64, *_OF_SLOPE, *_OF_FIT, *_OF_RESIDUALS, "largest_cooks_distance"),
     (pl.Float64, "lack_of_fit_f"),
     (pl.Int64, "lack_of_fit_df1"),
     (pl.Float64, "lack_of_fit_df2", "lack_of_fit_p"),
