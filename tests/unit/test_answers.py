@@ -52,7 +52,7 @@ def test_the_answer_is_now_then_the_next_doubling_then_the_target(fake_project):
     [
         (0.5, "50 %: at most 40 images (62.5 %), your smallest size."),
         (0.82, "82 %: about 1,900 images; 80 % sure of 1,600 to 3,500. 80 % of trainings reach it from"),
-        (0.85, "85 %: about 4,300 images; 90 % sure of more than 3,100, at most unknown."),
+        (0.85, "85 %: about 4,300 images; 90 % sure of more than 3,100."),
         (0.95, "95 %: more than 10,000 images, 90 % sure. Run a larger size to know how many."),
     ],
 )

@@ -146,7 +146,7 @@ EVENTS = event_file((100, "test_accuracy", 0.5), (200, "test_accuracy", 0.75))
         (GOOD + "80,0,0.7\n", (), "line 4: a second test_accuracy of size 80, seed 0; if"),
         (GOOD + '160,0,"0.7\n', (), "unexpected end of data"),
         (GOOD.encode() + b"160,0,\xff\n", (), "not UTF-8 text"),
-        ("", (), "line 1: no column names stand in it"),
+        ("", (), "line 1: it has no line of column names"),
         ("size,seed,test_accuracy\n", (), "line 1: there are no rows below the column names"),
         (GOOD + "160,0,0_7\n", (), "line 4: test_accuracy is '0_7', not a number; --ignore test_accuracy"),
         ("a,b\n1,2\n", (), "line 1: no column of a metric among a, b"),

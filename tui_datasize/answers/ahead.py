@@ -85,7 +85,7 @@ def _foreseen(needed: SizeNeeded) -> str:
     size = f"about {about(needed.train_size)} images"
     if most is None:
         more = f"; {one_sided} of more than {about(least)}" if least > needed.largest else ""
-        return f"{size}{more}, at most unknown."
+        return f"{size}{more}."
     if least <= needed.largest:
         return f"{size}; {one_sided} of at most {about(most)}."
     return f"{size}; {odds} of {about(least)} to {about(most)}."

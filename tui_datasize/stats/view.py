@@ -121,10 +121,7 @@ def _missed_by_single_runs(laws: FittedLaws, off: Floats, metric: Metric) -> str
         what = f"their average misses the largest size, {sizes[-1]:,.0f} images, by {by}"
     else:
         return ""
-    return (
-        f"does not follow the laws: {what}, and with one run a size nothing tells whether that is chance; "
-        "run more seeds first"
-    )
+    return f"does not follow the laws: {what}, which with one run a size may be chance; run more seeds first"
 
 
 def _logarithms(errors: Floats) -> Floats:
