@@ -8,11 +8,10 @@ from dataclasses import replace
 import pytest
 from rich.text import Text
 
-from tui_datasize.answers.answer import Map
+from tui_datasize.answers.answer import Bar, Map
+from tui_datasize.tui.charts.bars import class_bars, ranked_bars
 from tui_datasize.tui.charts.figures import draw_figure
 from tui_datasize.tui.charts.lines import Band, Series, line_chart
-from tui_datasize.tui.charts.overlap import Bar, class_bars
-from tui_datasize.tui.charts.ranked import RankedBar, ranked_bars
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.charts.surface import legible_digits, side_by_side, surface_chart
 from tui_datasize.tui.widgets.palette import Palette
@@ -170,8 +169,12 @@ def test_a_matrix_too_large_for_digits_fills_the_canvas(colourless: bool):
     assert {len(row) for row in rows} == {60}
 
 
+def class_bar(name: str, value: float, expected: float, low: float = math.nan, high: float = math.nan) -> Bar:
+    return Bar(name, 100 * value, "", 100 * expected, 100 * low, 100 * high)
+
+
 def test_bars_keep_their_order_and_show_what_is_expected():
-    bars = [Bar("seven", 0.5, 0.4), Bar("two", 0.3, 0.4), Bar("none", math.nan, 0.4)]
+    bars = [class_bar("seven", 0.5, 0.4), class_bar("two", 0.3, 0.4), class_bar("none", math.nan, 0.4)]
     drawn = lines(class_bars(bars, width=60, height=10, palette=PALETTE))
     assert [text.split()[0] for text in drawn] == ["seven", "two"]
     assert [text.split()[-1] for text in drawn] == ["50.0", "30.0"]
@@ -181,30 +184,34 @@ def test_bars_keep_their_order_and_show_what_is_expected():
 
 
 def test_bars_outside_of_what_chance_gives_are_marked():
-    bars = [Bar("far", 0.5, 0.3, 0.2, 0.4), Bar("near", 0.35, 0.3, 0.2, 0.4), Bar("low", 0.1, 0.3, 0.2, 0.4)]
+    bars = [
+        class_bar("far", 0.5, 0.3, 0.2, 0.4),
+        class_bar("near", 0.35, 0.3, 0.2, 0.4),
+        class_bar("low", 0.1, 0.3, 0.2, 0.4),
+    ]
     drawn = lines(class_bars(bars, width=60, height=10, palette=PALETTE))
     assert [text.rstrip()[-1] for text in drawn] == ["▲", "0", "▼"]
     for mark in "[┃]":
         assert len({text.index(mark) for text in drawn}) == 1
     many = class_bars(
-        [replace(bar, label=str(i)) for i in range(70) for bar in bars], width=78, height=13, palette=PALETTE
+        [replace(bar, name=str(i)) for i in range(70) for bar in bars], width=78, height=13, palette=PALETTE
     )
     assert "outside" in many.plain
     assert "░" in many.plain
 
 
 def test_bars_without_an_expectation_have_no_mark():
-    drawn = class_bars([Bar("a", 0.5, math.nan)], width=60, height=10, palette=PALETTE)
+    drawn = class_bars([class_bar("a", 0.5, math.nan)], width=60, height=10, palette=PALETTE)
     assert "┃" not in drawn.plain
 
 
 def test_many_classes_stand_in_several_blocks_and_very_many_in_one_chart():
-    letters = [Bar(chr(97 + i), 0.5, 0.4) for i in range(26)]
+    letters = [class_bar(chr(97 + i), 0.5, 0.4) for i in range(26)]
     drawn = lines(class_bars(letters, width=78, height=13, palette=PALETTE))
     assert len(drawn) == 13
     assert drawn[0].split()[0] == "a"
     assert " n " in drawn[0]
-    many = [Bar(str(i), 0.5, 0.4) for i in range(200)]
+    many = [class_bar(str(i), 0.5, 0.4) for i in range(200)]
     assert "200 classes" in class_bars(many, width=78, height=13, palette=PALETTE).plain
 
 
@@ -229,7 +236,7 @@ def test_no_bars_are_a_sentence():
 
 
 def ranking(count: int, width: int, height: int, label: str = "a → b") -> list[str]:
-    bars = [RankedBar(f"{label}{place}", float(count - place), f"{place} %") for place in range(count)]
+    bars = [Bar(f"{label}{place}", float(count - place), f"{place} %") for place in range(count)]
     drawn = ranked_bars(bars, ("pair", "share"), width=width, height=height, palette=PALETTE, empty="None.")
     return lines(drawn)
 

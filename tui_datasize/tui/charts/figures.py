@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 from rich.text import Text
 
 from tui_datasize.answers.answer import Axis, Bars, Box, Chart, Figure, Ink, Line, Map, Mark
+from tui_datasize.tui.charts.bars import class_bars, ranked_bars
 from tui_datasize.tui.charts.lines import Band, Series, line_chart, sentence
-from tui_datasize.tui.charts.overlap import Bar, class_bars
-from tui_datasize.tui.charts.ranked import RankedBar, ranked_bars
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.charts.surface import legible_digits, overview, side_by_side, surface_chart
 from tui_datasize.tui.widgets.palette import Palette
@@ -151,12 +151,8 @@ def _draw_map(figure: Map, width: int, height: int, palette: Palette) -> Text:
 
 
 def _draw_bars(figure: Bars, width: int, height: int, palette: Palette) -> Text:
-    empty = f"{figure.title}: none."
-    if any(figure.heads):
-        ranked = [RankedBar(bar.name, bar.value, bar.words) for bar in figure.bars]
-        return ranked_bars(ranked, figure.heads, width=width, height=height, palette=palette, empty=empty)
-    bars = [Bar(b.name, b.value / 100, b.expected / 100, b.low / 100, b.high / 100) for b in figure.bars]
-    return class_bars(bars, width=width, height=height, palette=palette, empty=empty)
+    draw = partial(ranked_bars, heads=figure.heads) if any(figure.heads) else class_bars
+    return draw(figure.bars, width=width, height=height, palette=palette, empty=f"{figure.title}: none.")
 
 
 def _all_fit(maps: Sequence[Map], width: int, height: int) -> bool:
