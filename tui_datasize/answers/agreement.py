@@ -39,17 +39,13 @@ def ask(record: Record) -> Answer:
     if pairs.is_empty():
         return does_not_apply("No size has two finished runs to compare. Add seeds, or draws.")
     table = overlap_and_agreement(runs, pairs)
-    first, *others = (named(variant, _told(rows, record.metric)) for variant, rows in per_variant(table))
     drawn = pairs.drop_nulls(["overlap", "agreement"])
-    return Answer(
-        first,
-        [
-            *(Sentence(text) for text in [*others, *relations(table)]),
-            *(Sentence(text, "note") for text in left_out),
-        ],
-        [Table(table, _COLUMNS, record.metric)],
-        [_chart(variant, rows) for variant, rows in per_variant(drawn)],
-        "pairs of runs of one size; p by permutation of runs, one-sided",
+    return Answer.of_each(
+        (named(variant, _told(rows, record.metric)) for variant, rows in per_variant(table)),
+        [*relations(table), *(Sentence(text, "note") for text in left_out)],
+        tables=[Table(table, _COLUMNS, record.metric)],
+        figures=[_chart(variant, rows) for variant, rows in per_variant(drawn)],
+        about="pairs of runs of one size; p by permutation of runs, one-sided",
         rows=lambda: pairs,
     )
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import polars as pl
@@ -206,6 +206,19 @@ class Answer:
     @property
     def applies(self) -> bool:
         return bool(self.headline)
+
+    @classmethod
+    def of_each(cls, told: Iterable[str], further: Iterable[Sentence | str] = (), **parts: Any) -> Answer:
+        """The answer of several variants: the first one's is the headline, those of the others come next.
+
+        Args:
+            told: One sentence of each.
+            further: What follows.
+            **parts: Other fields of `Answer`.
+        """
+        first, *others = told
+        every = (*others, *further)
+        return cls(first, [one if isinstance(one, Sentence) else Sentence(one) for one in every], **parts)
 
 
 def does_not_apply(why: str, *, views: int = 1, proposed: Sequence[RunSpec] | None = None) -> Answer:

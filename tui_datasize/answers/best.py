@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import polars as pl
 
-from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
+from tui_datasize.answers.answer import Answer, Chart, Column, Line, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE_AND_RUNS, SIZE_AXIS, metric_axis, of_kind
 from tui_datasize.answers.record import NO_RUN, ONE_EVALUATION, ONE_VALUE, Record, named, numbers, per_variant
 from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.training_views import best_against_last
+
+_CHOSEN = (
+    "The test set chose the best one, so its luck counts as skill. Report the last, or choose on validation "
+    "images."
+)
 
 
 def ask(record: Record) -> Answer:
@@ -23,7 +28,6 @@ def ask(record: Record) -> Answer:
         return does_not_apply(NO_RUN)
     if table["n_evaluations"].max() == 1:
         return does_not_apply(ONE_EVALUATION)
-    first, *others = (named(variant, _told(rows, metric)) for variant, rows in per_variant(table))
     columns = [
         *SIZE_AND_RUNS,
         Column("n_evaluations", "evaluations", "number"),
@@ -31,18 +35,12 @@ def ask(record: Record) -> Answer:
         Column("gain", "apart", "spread"),
         Column("best_at", "best after", "share"),
     ]
-    return Answer(
-        first,
-        [
-            *(Sentence(text) for text in others),
-            Sentence(
-                "The test set chose the best one, so its luck counts as skill. Report the last, or choose on "
-                "validation images."
-            ),
-        ],
-        [Table(table.filter(pl.col("n_evaluations") > 1), columns, metric)],
-        [_chart(variant, rows, metric) for variant, rows in per_variant(table)],
-        "test split, mean over runs",
+    return Answer.of_each(
+        (named(variant, _told(rows, metric)) for variant, rows in per_variant(table)),
+        [_CHOSEN],
+        tables=[Table(table.filter(pl.col("n_evaluations") > 1), columns, metric)],
+        figures=[_chart(variant, rows, metric) for variant, rows in per_variant(table)],
+        about="test split, mean over runs",
         rows=lambda: table,
     )
 

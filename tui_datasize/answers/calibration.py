@@ -72,35 +72,28 @@ def ask(record: Record) -> Answer:
         *of_kind("share", confidence="mean confidence", accuracy="right"),
         Column("off", "overconfident", "points"),
     ]
-    first, *others = (named(one.variant, _error_told(one)) for one in judged)
-    return Answer(
-        first,
-        [
-            *(Sentence(text) for text in others),
-            *(Sentence(named(one.variant, _risk_told(one))) for one in judged),
-            Sentence(_bins_told(every)),
-            Sentence(_BELOW, "aside"),
-            *(Sentence(text) for text in left_out),
-        ],
-        [
+    risks = (named(one.variant, _risk_told(one)) for one in judged)
+    return Answer.of_each(
+        (named(one.variant, _error_told(one)) for one in judged),
+        [*risks, _bins_told(every), Sentence(_BELOW, "aside"), *left_out],
+        tables=[
             Table(every.filter(pl.col("images") > 0), columns, _ACCURACY, is_detail=True),
             _risk_table(judged, is_detail=True),
         ],
-        [*map(_reliability_drawn, judged), *map(_risks_drawn, judged)],
-        "all runs of the largest train size",
+        figures=[*map(_reliability_drawn, judged), *map(_risks_drawn, judged)],
+        about="all runs of the largest train size",
         rows=lambda: every,
         views=_VIEWS,
     )
 
 
 def _risk_coverage(judged: Sequence[_Judged], left_out: Sequence[str]) -> Answer:
-    first, *others = (named(one.variant, _risk_told(one)) for one in judged)
-    return Answer(
-        first,
-        [Sentence(text) for text in (*others, *left_out)],
-        [_risk_table(judged)],
-        [_risks_drawn(one) for one in judged],
-        "risk against coverage, largest train size, mean over runs",
+    return Answer.of_each(
+        (named(one.variant, _risk_told(one)) for one in judged),
+        left_out,
+        tables=[_risk_table(judged)],
+        figures=[_risks_drawn(one) for one in judged],
+        about="risk against coverage, largest train size, mean over runs",
         rows=lambda: pl.concat([one.risks for one in judged]),
         views=_VIEWS,
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
+from tui_datasize.answers.answer import Answer, Chart, Column, Line, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE, SIZE_AXIS, share_axis
 from tui_datasize.answers.record import NOT_RECORDED, Record, named, numbers, per_variant
 from tui_datasize.metric import METRICS_OFFERED
@@ -23,7 +23,6 @@ def ask(record: Record) -> Answer:
     if every.is_empty():
         return does_not_apply(NOT_RECORDED)
     table = every.group_by("variant", "label", maintain_order=True).last()
-    first, *others = (named(variant, _told(rows)) for variant, rows in per_variant(table))
     has_gain = table["slope"].null_count() < table.height
     columns = [
         Column("class_name", "class", "text"),
@@ -32,12 +31,12 @@ def ask(record: Record) -> Answer:
         SIZE,
         Column("mean", "accuracy", "value"),
     ]
-    return Answer(
-        first,
-        [*(Sentence(text) for text in others), *([] if has_gain else [Sentence(_NO_GAIN)])],
-        [Table(table, columns, _ACCURACY)],
-        [_chart(variant, rows) for variant, rows in per_variant(every)],
-        "test split, last evaluation, mean over runs",
+    return Answer.of_each(
+        (named(variant, _told(rows)) for variant, rows in per_variant(table)),
+        [] if has_gain else [_NO_GAIN],
+        tables=[Table(table, columns, _ACCURACY)],
+        figures=[_chart(variant, rows) for variant, rows in per_variant(every)],
+        about="test split, last evaluation, mean over runs",
         rows=lambda: every,
     )
 

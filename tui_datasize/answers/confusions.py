@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from tui_datasize.answers.answer import (
-    Answer,
-    Axis,
-    Bar,
-    Bars,
-    Column,
-    Map,
-    Sentence,
-    Table,
-    does_not_apply,
-)
+from tui_datasize.answers.answer import Answer, Axis, Bar, Bars, Column, Map, Sentence, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE, of_kind
 from tui_datasize.answers.record import NOT_RECORDED, Record, bounded, largest_size, named, per_variant
 from tui_datasize.metric import METRICS_OFFERED
@@ -33,7 +23,6 @@ def ask(record: Record) -> Answer:
     known = {variant: tables for variant, tables in found.items() if tables is not None}
     if not known:
         return does_not_apply(NOT_RECORDED)
-    first, *others = (named(variant, _told(table, runs)) for variant, (table, _) in known.items())
     every = pl.concat([table for table, _ in known.values()])
     columns = [
         *of_kind("text", class_name="class", predicted_name="taken for"),
@@ -43,12 +32,12 @@ def ask(record: Record) -> Answer:
         Column("n_runs", "in runs"),
     ]
     told = every.group_by("variant", maintain_order=True).head(_MOST_TOLD)
-    return Answer(
-        first,
-        [*(Sentence(text) for text in others), Sentence(_AXES, "aside"), *(Sentence(s) for s in left_out)],
-        [Table(told, columns, _ACCURACY, "Commonest confusions")],
-        [drawn for _, drawn in known.values()],
-        "all runs of the largest train size",
+    return Answer.of_each(
+        (named(variant, _told(table, runs)) for variant, (table, _) in known.items()),
+        [Sentence(_AXES, "aside"), *left_out],
+        tables=[Table(told, columns, _ACCURACY, "Commonest confusions")],
+        figures=[drawn for _, drawn in known.values()],
+        about="all runs of the largest train size",
         rows=lambda: every,
     )
 

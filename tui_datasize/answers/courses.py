@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from tui_datasize.answers.answer import Answer, Band, Chart, Column, Line, Sentence, Table, does_not_apply
+from tui_datasize.answers.answer import Answer, Band, Chart, Column, Line, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE_AND_RUNS, UPDATE_AXIS, metric_axis, of_kind
 from tui_datasize.answers.record import (
     NO_RUN,
@@ -42,21 +42,19 @@ def ask(record: Record) -> Answer:
 def _means(table: pl.DataFrame, record: Record) -> Answer:
     metric, (size, sizes) = record.metric, chosen_size(table, record.asked)
     ends = _ends(table, metric)
-    first, *others = (
-        named(variant, _end_told(rows.row(-1, named=True), metric)) for variant, rows in per_variant(ends)
-    )
+    largest = [(variant, rows.row(-1, named=True)) for variant, rows in per_variant(ends)]
     columns = [
         *SIZE_AND_RUNS,
         *of_kind("value", last="last", best="best"),
         Column("best_at", "best at update"),
         Column("lost", "lost since", "spread"),
     ]
-    return Answer(
-        first,
-        [*(Sentence(text) for text in others), Sentence(_early_told(ends, metric))],
-        [Table(ends, columns, metric)],
-        [_means_drawn(variant, rows, size, metric) for variant, rows in per_variant(table)],
-        f"mean over runs, shaded: all runs of {size:,} images",
+    return Answer.of_each(
+        (named(variant, _end_told(row, metric)) for variant, row in largest),
+        [_early_told(ends, metric)],
+        tables=[Table(ends, columns, metric)],
+        figures=[_means_drawn(variant, rows, size, metric) for variant, rows in per_variant(table)],
+        about=f"mean over runs, shaded: all runs of {size:,} images",
         rows=lambda: table,
         views=_VIEWS,
         sizes=sizes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
+from tui_datasize.answers.answer import Answer, Chart, Column, Line, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE, SIZE_AXIS, of_kind, share_axis
 from tui_datasize.answers.record import Record, bounded, named, numbers, per_variant
 from tui_datasize.metric import METRICS_OFFERED
@@ -25,10 +25,7 @@ def ask(record: Record) -> Answer:
     if known.is_empty():
         return does_not_apply(failures[0] if failures else _NO_RUN)
     together = known.filter(pl.col("members") == pl.col("n_runs"))
-    first, *others = (
-        named(variant, _told(rows.sort("train_size").row(-1, named=True)))
-        for variant, rows in per_variant(together)
-    )
+    largest = [(v, rows.sort("train_size").row(-1, named=True)) for v, rows in per_variant(together)]
     columns = [
         SIZE,
         *of_kind("count", members="members", n_ensembles="sets"),
@@ -36,15 +33,15 @@ def ask(record: Record) -> Answer:
         Column("gain", "over one", "difference"),
     ]
     whole = [column for column in columns if column.name in ("train_size", "members", "accuracy", "gain")]
-    return Answer(
-        first,
-        [Sentence(text) for text in (*others, *left_out, *failures)],
-        [
+    return Answer.of_each(
+        (named(variant, _told(row)) for variant, row in largest),
+        [*left_out, *failures],
+        tables=[
             Table(together, whole, _ACCURACY, "All runs of a size together"),
             Table(known, columns, _ACCURACY, "By number of members", is_detail=True),
         ],
-        [_chart(variant, rows) for variant, rows in per_variant(known)],
-        "test split, mean over sets of members",
+        figures=[_chart(variant, rows) for variant, rows in per_variant(known)],
+        about="test split, mean over sets of members",
         rows=lambda: ensembles_table(runs, record.log.predictions),
     )
 

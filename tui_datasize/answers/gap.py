@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Sentence, Table, does_not_apply
+from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE_AND_RUNS, SIZE_AXIS, metric_axis, of_kind
 from tui_datasize.answers.record import NO_RUN, Record, named, numbers, per_variant
 from tui_datasize.metric import METRICS_OFFERED, Metric
@@ -22,19 +22,17 @@ def ask(record: Record) -> Answer:
     if table.is_empty():
         return does_not_apply(NO_RUN)
     largest = [(variant, rows.row(-1, named=True)) for variant, rows in per_variant(table)]
-    first, *others = (named(variant, _told(row, metric)) for variant, row in largest)
     columns = [
         *SIZE_AND_RUNS,
         *of_kind("value", train="training", test="test"),
         Column("gap", "training - test", "difference"),
         Column("gap_sd", "SD", "spread"),
     ]
-    return Answer(
-        first,
-        [Sentence(text) for text in others],
-        [Table(table, columns, metric)],
-        [_chart(variant, rows, metric) for variant, rows in per_variant(table)],
-        "last evaluation, mean over runs with both scores",
+    return Answer.of_each(
+        (named(variant, _told(row, metric)) for variant, row in largest),
+        tables=[Table(table, columns, metric)],
+        figures=[_chart(variant, rows, metric) for variant, rows in per_variant(table)],
+        about="last evaluation, mean over runs with both scores",
         rows=lambda: every,
     )
 

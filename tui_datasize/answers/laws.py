@@ -60,28 +60,18 @@ def ask(record: Record) -> Answer:
     table = fits_table(curves)
     published = pl.col("law") == "log-linear"
     is_fitted = pl.col("slope").is_not_null()
-    first, *others = (named(curve.variant, _law_told(curve)) for curve in curves)
-    return Answer(
-        first,
-        [
-            *(Sentence(text) for text in others),
-            *(
-                Sentence(text)
-                for text in said_once((curve.variant, text) for curve in curves for text in _judged(curve))
-            ),
-            *(
-                Sentence(named(curve.variant, text), "aside")
-                for curve in curves
-                for text in _residuals(curve)
-            ),
-        ],
-        [
+    judged = said_once((curve.variant, text) for curve in curves for text in _judged(curve))
+    residuals = [named(curve.variant, text) for curve in curves for text in _residuals(curve)]
+    return Answer.of_each(
+        (named(curve.variant, _law_told(curve)) for curve in curves),
+        [*judged, *(Sentence(text, "aside") for text in residuals)],
+        tables=[
             Table(table.filter(published & is_fitted), _PUBLISHED, record.metric, "Log-linear law", True),
             Table(table.filter(published & is_fitted), _RESIDUALS, record.metric, "Its residuals", True),
             Table(table.filter(~published), _LAWS, record.metric, "All laws, of the error", True),
         ],
-        [chart(curve, with_laws=True) for curve in curves],
-        "log-linear law, and the laws of the forecast",
+        figures=[chart(curve, with_laws=True) for curve in curves],
+        about="log-linear law, and the laws of the forecast",
         rows=lambda: table,
     )
 

@@ -30,19 +30,13 @@ def ask(record: Record) -> Answer:
     curves = record.curves
     if not curves:
         return does_not_apply(NO_RUN)
-    first, *others = (named(curve.variant, _told(curve)) for curve in curves)
-    return Answer(
-        first,
-        [Sentence(text) for text in others]
-        + [
-            Sentence(text, "note")
-            for text in said_once(
-                (curve.variant, text) for curve in curves for text in ahead.shape_told(curve)
-            )
-        ],
-        [_means(record)],
-        [chart(curve) for curve in curves],
-        "a dot per run, means with their 95 % interval, forecast with its band",
+    shapes = said_once((curve.variant, text) for curve in curves for text in ahead.shape_told(curve))
+    return Answer.of_each(
+        (named(curve.variant, _told(curve)) for curve in curves),
+        [Sentence(text, "note") for text in shapes],
+        tables=[_means(record)],
+        figures=[chart(curve) for curve in curves],
+        about="a dot per run, means with their 95 % interval, forecast with its band",
         rows=lambda: learning_curve(record.all_runs, record.metric.name),
     )
 

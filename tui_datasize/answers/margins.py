@@ -17,20 +17,13 @@ def ask(record: Record) -> Answer:
         return does_not_apply(NOT_RECORDED)
     table = every.group_by("variant", "train_size", maintain_order=True).last()
     largest = [(variant, rows.row(-1, named=True)) for variant, rows in per_variant(table)]
-    first, *others = (named(variant, _told(row)) for variant, row in largest)
-    columns = [
-        *SIZE_AND_RUNS,
-        *of_kind("share", margin_correct="right", margin_wrong="wrong"),
-    ]
-    return Answer(
-        first,
-        [
-            *(Sentence(text) for text in others),
-            Sentence("The margin is (C1 - C2) / C1, of the two largest probabilities C1 and C2.", "aside"),
-        ],
-        [Table(table, columns, record.metric)],
-        [_chart(variant, rows) for variant, rows in per_variant(every)],
-        "test split, mean over runs",
+    columns = [*SIZE_AND_RUNS, *of_kind("share", margin_correct="right", margin_wrong="wrong")]
+    return Answer.of_each(
+        (named(variant, _told(row)) for variant, row in largest),
+        [Sentence("The margin is (C1 - C2) / C1, of the two largest probabilities C1 and C2.", "aside")],
+        tables=[Table(table, columns, record.metric)],
+        figures=[_chart(variant, rows) for variant, rows in per_variant(every)],
+        about="test split, mean over runs",
         rows=lambda: every,
     )
 

@@ -6,17 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from tui_datasize.answers.answer import (
-    Answer,
-    Axis,
-    Chart,
-    Column,
-    Figure,
-    Line,
-    Sentence,
-    Table,
-    does_not_apply,
-)
+from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Figure, Line, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE, SIZE_AND_RUNS, metric_axis, of_kind
 from tui_datasize.answers.grids import size_map
 from tui_datasize.answers.record import NO_RUN, Record, named, numbers
@@ -49,7 +39,6 @@ def ask(record: Record) -> Answer:
     if shown.is_empty():
         return does_not_apply(NO_RUN, views=len(options))
     series = shown.partition_by("option", "others", maintain_order=True)
-    told, *others = (_told(one, metric) for one in series)
     columns = [
         *of_kind("text", option="option", label="value", others="the rest"),
         *SIZE_AND_RUNS,
@@ -57,15 +46,14 @@ def ask(record: Record) -> Answer:
         Column("se", "SE", "spread"),
     ]
     best = [*columns[:3], SIZE, *columns[-2:], Column("apart", "above the worst", "spread")]
-    return Answer(
-        told,
-        [Sentence(text) for text in others],
-        [
+    return Answer.of_each(
+        (_told(one, metric) for one in series),
+        tables=[
             Table(_best(shown, metric), best, metric, "Best value at each train size"),
             Table(shown, columns, metric, "All values", is_detail=True),
         ],
-        [_figure(one, metric) for one in series[:_MOST_DRAWN]],
-        ", ".join([*_held(shown), "mean over runs"]),
+        figures=[_figure(one, metric) for one in series[:_MOST_DRAWN]],
+        about=", ".join([*_held(shown), "mean over runs"]),
         rows=lambda: pl.concat(every),
         views=len(options),
     )

@@ -8,16 +8,7 @@ from types import MappingProxyType
 
 import polars as pl
 
-from tui_datasize.answers.answer import (
-    Answer,
-    Bar,
-    Bars,
-    Column,
-    Map,
-    Sentence,
-    Table,
-    does_not_apply,
-)
+from tui_datasize.answers.answer import Answer, Bar, Bars, Column, Map, Sentence, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE, of_kind, share_axis
 from tui_datasize.answers.record import Record
 from tui_datasize.stats.overlap import DrawOverlap, Measure

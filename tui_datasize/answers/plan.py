@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from tui_datasize.answers.answer import Answer, Axis, Bar, Bars, Column, Sentence, Table, does_not_apply
+from tui_datasize.answers.answer import Answer, Axis, Bar, Bars, Column, Table, does_not_apply
 from tui_datasize.answers.proposal import Proposal, cells_alike, propose, samples_per_run
 from tui_datasize.answers.record import Record, named, per_variant
 from tui_datasize.stats.extrapolate import Outlook
@@ -58,13 +58,11 @@ def ask(record: Record) -> Answer:
     every = {
         (record.experiment, v): one.plan if isinstance(one, Planned) else one for v, one in plans.items()
     }
-    first, *others = told
-    return Answer(
-        first,
-        [Sentence(text) for text in others],
-        [plan_table(made, record)],
-        [_bars(variant, one.plan) for variant, one in made.items()],
-        f"{plural(sum(one.plan.n_added for one in made.values()), 'run')} to add",
+    return Answer.of_each(
+        told,
+        tables=[plan_table(made, record)],
+        figures=[_bars(variant, one.plan) for variant, one in made.items()],
+        about=f"{plural(sum(one.plan.n_added for one in made.values()), 'run')} to add",
         rows=lambda: plans_table(every, record.metric.name),
         proposed=[spec for one in made.values() for spec in one.proposal.specs],
     )

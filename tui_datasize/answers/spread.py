@@ -87,30 +87,23 @@ def ask(record: Record) -> Answer:
             views=len(views),
         )
     found = compare_sizes(runs, name)
-    first, *others = (named(variant, _told(rows, view.metric)) for variant, rows in per_variant(boxes))
     groups = sizes_table(found)
     pairs = groups.filter(asks="sizes")
-    return Answer(
-        first,
+    is_level = pl.col("first").is_null()
+    return Answer.of_each(
+        (named(variant, _told(rows, view.metric)) for variant, rows in per_variant(boxes)),
         [
-            *(Sentence(text) for text in others),
-            *(Sentence(text) for text in (_alone(found[0]) if len(found) == 1 else _together(found))),
+            *(_alone(found[0]) if len(found) == 1 else _together(found)),
             *(Sentence(text, "aside") for text in corrected_for(pairs.height)),
             Sentence("Boxes are quartiles; whiskers reach at most 1.5 interquartile ranges.", "aside"),
         ],
-        [
+        tables=[
             Table(_steps(boxes, found), _STEP_COLUMNS, view.metric),
-            Table(
-                groups.filter(pl.col("first").is_null()),
-                TEST_COLUMNS,
-                view.metric,
-                "Tests over all sizes",
-                is_detail=True,
-            ),
+            Table(groups.filter(is_level), TEST_COLUMNS, view.metric, "Tests over all sizes", is_detail=True),
             Table(pairs, PAIR_COLUMNS, view.metric, "Every pair of sizes", is_detail=True),
         ],
-        [_chart(variant, rows, view.shown) for variant, rows in per_variant(boxes)],
-        view.about,
+        figures=[_chart(variant, rows, view.shown) for variant, rows in per_variant(boxes)],
+        about=view.about,
         rows=lambda: groups_table(view.of(record.all_runs, record), name),
         views=len(views),
     )

@@ -49,10 +49,9 @@ def ask(record: Record) -> Answer:
     first = views[view]
     # Of several variants one map each is enough.
     is_alone = view > 0 or first.table["variant"].n_unique() > 1
-    head, *others = (named(variant, _told(rows, first)) for variant, rows in per_variant(first.table))
-    return Answer(
-        head,
-        [*(Sentence(text) for text in others), Sentence(_AXES, "aside")],
+    return Answer.of_each(
+        (named(variant, _told(rows, first)) for variant, rows in per_variant(first.table)),
+        [Sentence(_AXES, "aside")],
         figures=[
             _map(variant, rows, one)
             for one in ([first] if is_alone else found)

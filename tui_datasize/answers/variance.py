@@ -9,13 +9,7 @@ from tui_datasize.answers.answer import Answer, Bar, Bars, Column, Sentence, Tab
 from tui_datasize.answers.columns import of_kind, share_axis
 from tui_datasize.answers.record import NO_RUN, Record, named
 from tui_datasize.stats.group_tests import SIGNIFICANT, p_words
-from tui_datasize.stats.variance import (
-    TEST_SAMPLING,
-    UNTOLD,
-    Component,
-    VarianceSplit,
-    variance_table,
-)
+from tui_datasize.stats.variance import TEST_SAMPLING, UNTOLD, Component, VarianceSplit, variance_table
 
 
 def ask(record: Record) -> Answer:
@@ -28,19 +22,18 @@ def ask(record: Record) -> Answer:
             "The scatter between runs is unknown: no train size has two runs. Add seeds, or draws."
         )
     table = variance_table(splits)
-    first, *others = (named(split.variant, _told(split)) for split in splits)
     columns = [
         *of_kind("text", source="source", design="design"),
         Column("sd", "SD", "spread"),
         Column("share", "share of the variance", "share"),
         Column("p", "p", "p"),
     ]
-    return Answer(
-        first,
-        [*(Sentence(text) for text in others), *_doubts(splits)],
-        [Table(table, columns, record.metric)],
-        [_bars(split) for split in splits],
-        "variance between runs of a size, pooled over sizes",
+    return Answer.of_each(
+        (named(split.variant, _told(split)) for split in splits),
+        _doubts(splits),
+        tables=[Table(table, columns, record.metric)],
+        figures=[_bars(split) for split in splits],
+        about="variance between runs of a size, pooled over sizes",
         rows=lambda: table,
     )
 
