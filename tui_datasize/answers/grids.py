@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import polars as pl
 
 from tui_datasize.answers.answer import Column, Map, Table
@@ -10,7 +13,9 @@ from tui_datasize.metric import Metric
 _MOST_COLUMNS = 6
 
 
-def size_map(title: str, table: pl.DataFrame, column: str, metric: Metric) -> Map:
+def size_map(
+    title: str, table: pl.DataFrame, column: str, metric: Metric, write: Callable[[Any], str] = str
+) -> Map:
     """`mean` by `train_size` and the names in a column, in the order in which these come.
 
     Args:
@@ -18,6 +23,7 @@ def size_map(title: str, table: pl.DataFrame, column: str, metric: Metric) -> Ma
         table: Has these three columns, each pair of size and name once.
         column: That of the names.
         metric: What the means are of.
+        write: From what stands in that column to the name that is shown.
     """
     names = table[column].unique(maintain_order=True).to_list()
     sizes = table["train_size"].unique().sort().to_list()
@@ -30,7 +36,7 @@ def size_map(title: str, table: pl.DataFrame, column: str, metric: Metric) -> Ma
         "train size",
         column,
         [f"{size:,}" for size in sizes],
-        names,
+        [write(name) for name in names],
         [[cells.get((size, name)) for name in names] for size in sizes],
         digits=1 if metric.is_share else 3,
     )

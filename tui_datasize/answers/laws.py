@@ -27,13 +27,8 @@ _PUBLISHED = (
     Column("fitted_to", "fitted to", "text"),
     *of_kind("number", slope="slope", stderr="SE", t="t"),
     Column("p", "p", "p"),
-    Column("slope_low", "95 % from", "number"),
-    Column("slope_high", "to", "number"),
-    Column("intercept", "intercept", "number"),
-    Column("intercept_stderr", "SE", "number"),
-    Column("r2", "r²", "number"),
-    Column("r2_adjusted", "adjusted r²", "number"),
-    Column("f", "F", "number"),
+    *of_kind("number", slope_low="95 % from", slope_high="to", intercept="intercept", intercept_stderr="SE"),
+    *of_kind("number", r2="r²", r2_adjusted="adjusted r²", f="F"),
     Column("f_p", "p of F", "p"),
 )
 _RESIDUALS = (

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from types import MappingProxyType
 
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Bar, Bars, Column, Map, Sentence, Table, does_not_apply
-from tui_datasize.answers.columns import SIZE, of_kind, share_axis
+from tui_datasize.answers.columns import INTERVAL, SIZE, of_kind, share_axis
 from tui_datasize.answers.record import Record
 from tui_datasize.stats.overlap import DrawOverlap, Measure
 from tui_datasize.stats.overlap_extremes import (
@@ -24,6 +24,7 @@ from tui_datasize.text import listed, plural
 MEASURES: Mapping[Measure, str] = MappingProxyType(
     {"fraction": "shared, of the smaller draw", "jaccard": "Jaccard index, shared / in either draw"}
 )
+_BY_CHANCE_COLUMNS: Mapping[str, str] = MappingProxyType({"expected": "by chance", **INTERVAL})
 _MOST_NAMED = 12
 _BY_CHANCE = 0.05
 """Of the classes lie outside of their interval by chance."""
@@ -46,9 +47,10 @@ def ask(record: Record) -> Answer:
     place = (len(several) - 1 + record.asked.size) % len(several)
     chosen = several[place]
     classes = _of_classes(chosen, measure)
+    told = (_largest(chosen, measure), _classes_told(chosen, classes, measure))
     return Answer(
         _told(chosen, measure),
-        [Sentence(text) for text in _further(chosen, classes, measure) if text],
+        [Sentence(text) for text in told if text],
         [_sizes(several, measure, record), _pairs(several, record), _class_table(classes, record)],
         [
             _map(chosen, measure),
@@ -73,11 +75,6 @@ def _told(overlap: DrawOverlap, measure: Measure) -> str:
         else "what independent draws would have is unknown: the images per class are not on record"
     )
     return f"{100 * shared:.1f} % {what} on average, {draws}; {chance}."
-
-
-def _further(overlap: DrawOverlap, classes: pl.DataFrame, measure: Measure) -> Iterator[str]:
-    yield _largest(overlap, measure)
-    yield _classes_told(overlap, classes, measure)
 
 
 def _largest(overlap: DrawOverlap, measure: Measure) -> str:
@@ -115,12 +112,8 @@ def _sizes(overlaps: Sequence[DrawOverlap], measure: Measure, record: Record) ->
     columns = [
         SIZE,
         Column("draws", "draws"),
-        Column("shared", "shared", "share"),
-        Column("expected", "by chance", "share"),
-        Column("low", "95 % from", "share"),
-        Column("high", "to", "share"),
-        Column("largest", "largest", "share"),
-        Column("largest_expected", "by chance", "share"),
+        *of_kind("share", shared="shared", **_BY_CHANCE_COLUMNS),
+        *of_kind("share", largest="largest", largest_expected="by chance"),
     ]
     rows = []
     for overlap in overlaps:
@@ -145,11 +138,7 @@ def _pairs(overlaps: Sequence[DrawOverlap], record: Record) -> Table:
         *of_kind("text", draw_a="draw", draw_b="and"),
         SIZE,
         Column("shared", "images shared"),
-        Column("fraction", "of the smaller", "share"),
-        Column("jaccard", "Jaccard index", "share"),
-        Column("expected", "by chance", "share"),
-        Column("low", "95 % from", "share"),
-        Column("high", "to", "share"),
+        *of_kind("share", fraction="of the smaller", jaccard="Jaccard index", **_BY_CHANCE_COLUMNS),
         Column("is_outside", "outside"),
     ]
     whole = overlap_table(overlaps).filter(pl.col("label").is_null())
@@ -168,12 +157,7 @@ def _class_table(classes: pl.DataFrame, record: Record) -> Table:
     columns = [
         Column("class_name", "class", "text"),
         SIZE,
-        Column("value", "shared", "share"),
-        Column("smallest", "least of a pair", "share"),
-        Column("largest", "most", "share"),
-        Column("expected", "by chance", "share"),
-        Column("low", "95 % from", "share"),
-        Column("high", "to", "share"),
+        *of_kind("share", value="shared", smallest="least of a pair", largest="most", **_BY_CHANCE_COLUMNS),
         Column("is_outside", "outside"),
     ]
     return Table(classes, columns, record.metric, "Every class", is_detail=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Map, Sentence, does_not_apply
+from tui_datasize.answers.grids import size_map
 from tui_datasize.answers.record import NO_RUN, ONE_EVALUATION, Record, named, per_variant, split_and_score
 from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.training_views import CURVE_KEY
@@ -16,6 +17,7 @@ from tui_datasize.stats.training_views import surface as surface_table
 _SPLITS = ("test", "train")
 _SCORES = ("accuracy", "f1_macro", "loss")
 """Those that the main study shows."""
+_SHARE = "share of the training done"
 _AXES = "Rows are train sizes, columns shares of the training done."
 
 
@@ -108,19 +110,6 @@ def _place(row: dict[str, float]) -> str:
 
 
 def _map(variant: str, rows: pl.DataFrame, surface: _Surface) -> Map:
-    metric, at = surface.metric, pl.col("progress").round(3)
-    sizes = rows["train_size"].unique().sort().to_list()
-    shares = rows.select(at.unique().sort())["progress"].to_list()
-    cells = {(size, share): mean for size, share, mean in rows.select("train_size", at, "mean").iter_rows()}
-    return Map(
-        named(variant, surface.title),
-        "train size",
-        "share of the training done",
-        [f"{size:,}" for size in sizes],
-        [f"{100 * share:.0f} %" for share in shares],
-        [
-            [None if (mean := cells.get((size, share))) is None else metric.scale * mean for share in shares]
-            for size in sizes
-        ],
-        digits=1 if metric.is_share else 3,
-    )
+    told = rows.with_columns(pl.col("progress").round(3).alias(_SHARE)).sort(_SHARE)
+    title = named(variant, surface.title)
+    return size_map(title, told, _SHARE, surface.metric, write=lambda share: f"{100 * share:.0f} %")

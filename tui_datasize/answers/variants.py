@@ -137,9 +137,7 @@ def _saved_table(record: Record, best: str) -> Table:
         Column("images", f"images of {best or _BASE}", "text"),
         SIZE,
         Column("value", "reaches", "value"),
-        Column("ratio", "times fewer", "number"),
-        Column("low", "95 % from", "number"),
-        Column("high", "to", "number"),
+        *of_kind("number", ratio="times fewer", **INTERVAL),
     ]
     return Table(pl.DataFrame(rows), columns, metric, f"Images that {best or _BASE} saves", is_detail=True)
 

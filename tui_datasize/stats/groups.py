@@ -10,13 +10,7 @@ import numpy as np
 import polars as pl
 
 from tui_datasize.metric import Metric, metric_named
-from tui_datasize.stats.clusters import (
-    Clusters,
-    SizeRuns,
-    draw_means,
-    find_clusters,
-    within_draws,
-)
+from tui_datasize.stats.clusters import Clusters, SizeRuns, draw_means, find_clusters, within_draws
 from tui_datasize.stats.curve import points, size_runs
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.group_tests import (

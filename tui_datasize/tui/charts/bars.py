@@ -8,14 +8,7 @@ from math import ceil, isfinite
 from rich.text import Text
 
 from tui_datasize.answers.answer import Bar
-from tui_datasize.tui.charts.lines import (
-    SMALLEST_HEIGHT,
-    SMALLEST_WIDTH,
-    Band,
-    Series,
-    line_chart,
-    sentence,
-)
+from tui_datasize.tui.charts.lines import SMALLEST_HEIGHT, SMALLEST_WIDTH, Band, Series, line_chart, sentence
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.widgets.palette import Palette
 
