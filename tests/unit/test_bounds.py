@@ -22,7 +22,7 @@ from tui_datasize.experiments.sweep import check_runs, listed_runs, plan_runs, t
 from tui_datasize.jobs import device_file
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.stats.question import PlanQuestion, Question
+from tui_datasize.stats.question import Question
 from tui_datasize.tui.analysis.asked import read_asked
 
 BASE = {
@@ -297,7 +297,7 @@ def test_every_field_of_the_question_has_bounds(metric, name, text):
 
 def test_a_plan_of_more_runs_than_can_be_placed_is_refused():
     with pytest.raises(ConfigError, match="a plan of 10,001 runs; give at most 10,000"):
-        PlanQuestion(runs=10_001).check(metric_named("test_accuracy"))
+        Question(runs=10_001).check_plan(metric_named("test_accuracy"))
     with pytest.raises(ConfigError):
         Question(delta=float("inf")).check(metric_named("test_loss"))
 

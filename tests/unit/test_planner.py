@@ -19,7 +19,7 @@ from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.noise import Noise, noise_of
 from tui_datasize.stats.plan_table import PLAN, plans_table
 from tui_datasize.stats.planner import Plan, fit_design, plan_next_runs
-from tui_datasize.stats.question import PlanQuestion, Question
+from tui_datasize.stats.question import Question
 from tui_datasize.stats.summary import analyse_curves
 from tui_datasize.stats.view import about
 
@@ -90,7 +90,7 @@ def test_checks_go_where_the_design_does_not():
 
 def test_a_plan_narrows_the_answer_more_than_a_uniform_grid():
     runs = sweep()
-    plan = plan_next_runs(runs, "test_accuracy", PlanQuestion(at=6400, runs=20))
+    plan = plan_next_runs(runs, "test_accuracy", Question(at=6400, runs=20))
     assert isinstance(plan, Plan)
     assert plan.n_added == 20
     assert sum(size.check for size in plan.sizes) == 4
@@ -101,10 +101,10 @@ def test_a_plan_narrows_the_answer_more_than_a_uniform_grid():
 
 
 def test_a_target_asks_for_the_size_where_the_law_reaches_it():
-    plan = plan_next_runs(sweep(seeds=6), "test_accuracy", PlanQuestion(target=0.9, runs=10))
+    plan = plan_next_runs(sweep(seeds=6), "test_accuracy", Question(target=0.9, runs=10))
     assert 3200 < plan.at < 12_800
     assert 1 < plan.factor_then < plan.factor_now
-    beyond = plan_next_runs(sweep(seeds=6), "test_accuracy", PlanQuestion(target=0.99, runs=10))
+    beyond = plan_next_runs(sweep(seeds=6), "test_accuracy", Question(target=0.99, runs=10))
     assert beyond.at == 8 * SIZES[-1]
     assert any("12,800 images instead" in sentence for sentence in plan_words(beyond))
 
@@ -115,7 +115,7 @@ def test_a_plan_foresees_what_analyze_foresees_and_says_what_its_own_law_would()
     runs = sweep(seeds=4).with_columns(test_accuracy=1 - falls + pl.Series(rng.normal(0, 0.003, 20)))
     (curve,) = analyse_curves(runs, "test_accuracy", Question(target=0.85))
     (there,) = (point for point in curve.outlook.extrapolations if point.factor == 4)
-    plan = plan_next_runs(runs, "test_accuracy", PlanQuestion(runs=10))
+    plan = plan_next_runs(runs, "test_accuracy", Question(runs=10))
     assert plan.at == there.train_size
     assert (plan.value, *plan.band) == pytest.approx((there.value, there.low, there.high))
     # The law that the runs are placed by is another one, and a reader is told so.
@@ -123,7 +123,7 @@ def test_a_plan_foresees_what_analyze_foresees_and_says_what_its_own_law_would()
     words = " ".join(plan_words(plan))
     assert f"Forecast there: {100 * plan.value:.2f} %, band " in words
     assert f"the law that places the runs says {100 * plan.value_by_law:.2f} %" in words
-    aimed = plan_next_runs(runs, "test_accuracy", PlanQuestion(target=0.85, runs=10))
+    aimed = plan_next_runs(runs, "test_accuracy", Question(target=0.85, runs=10))
     assert aimed.at == curve.outlook.needed.train_size
 
 
@@ -131,11 +131,11 @@ def test_a_plan_on_an_ill_shaped_curve_carries_the_doubt():
     rises = sweep(seeds=4, sd=0.001).with_columns(
         test_accuracy=pl.col("test_accuracy") - 0.1 * (pl.col("train_size") == 200)
     )
-    plan = plan_next_runs(rises, "test_accuracy", PlanQuestion(runs=1))
+    plan = plan_next_runs(rises, "test_accuracy", Question(runs=1))
     words = plan_words(plan)
     assert any("take the forecast as a guess" in sentence for sentence in words)
     assert words[0].startswith("1 more run would hardly narrow")
-    sound = plan_next_runs(sweep(), "test_accuracy", PlanQuestion(runs=1))
+    sound = plan_next_runs(sweep(), "test_accuracy", Question(runs=1))
     assert plan_words(sound)[0].startswith("1 more run narrows")
     assert not any("Plan again" in sentence for sentence in words)
 
@@ -148,7 +148,7 @@ def test_a_curve_that_the_laws_miss_has_no_plan():
 
 
 def test_a_plan_that_aims_where_the_average_alone_gets_says_so():
-    plan = plan_next_runs(sweep(seeds=6), "test_accuracy", PlanQuestion(target=0.9, runs=10))
+    plan = plan_next_runs(sweep(seeds=6), "test_accuracy", Question(target=0.9, runs=10))
     words = plan_words(plan)
     assert any("the error of the laws adds to it" in sentence for sentence in words)
     assert f"at {about(plan.at)} images" in words[0]
@@ -156,7 +156,7 @@ def test_a_plan_that_aims_where_the_average_alone_gets_says_so():
 
 def test_a_plan_for_runs_that_are_all_equal_makes_sense():
     equal = sweep(seeds=3).with_columns(test_accuracy=pl.lit(1.0))
-    plan = plan_next_runs(equal, "test_accuracy", PlanQuestion(target=0.97, runs=18))
+    plan = plan_next_runs(equal, "test_accuracy", Question(target=0.97, runs=18))
     words = plan_words(plan)
     assert words[0].startswith("18 more runs would hardly narrow the test accuracy")
     assert not any("± 0.00 points to" in sentence or "10 or more" in sentence for sentence in words)
@@ -164,25 +164,25 @@ def test_a_plan_for_runs_that_are_all_equal_makes_sense():
 
 def test_a_budget_in_samples_counts_the_images_seen():
     costs = {int(size): 10.0 * size for size in SIZES}
-    plan = plan_next_runs(sweep(), "test_accuracy", PlanQuestion(samples=40_000), costs)
+    plan = plan_next_runs(sweep(), "test_accuracy", Question(samples=40_000), costs)
     assert sum(size.samples for size in plan.sizes) <= 40_000
     assert plan.n_added > 2
-    assert plan_next_runs(sweep(), "test_accuracy", PlanQuestion(samples=10), costs) == FitFailure(
+    assert plan_next_runs(sweep(), "test_accuracy", Question(samples=10), costs) == FitFailure(
         "has a budget below the cost of one run"
     )
 
 
 def test_runs_of_unknown_length_are_planned_by_their_number_alone():
     runs = sweep().with_columns(total_updates=pl.lit(None, pl.Int64))
-    assert plan_next_runs(runs, "test_accuracy", PlanQuestion(runs=5)).n_added == 5
-    plan = plan_next_runs(runs, "test_accuracy", PlanQuestion(samples=5))
+    assert plan_next_runs(runs, "test_accuracy", Question(runs=5)).n_added == 5
+    plan = plan_next_runs(runs, "test_accuracy", Question(samples=5))
     assert "give the budget in runs" in plan.reason
 
 
 def test_runs_on_their_way_count():
     runs = sweep()
     coming = runs.with_columns(state=pl.when(pl.col("seed") == 1).then(pl.lit("queued")).otherwise("state"))
-    plan = plan_next_runs(coming, "test_accuracy", PlanQuestion(runs=4))
+    plan = plan_next_runs(coming, "test_accuracy", Question(runs=4))
     assert [size.runs for size in plan.sizes] == [2] * 5
 
 
@@ -209,7 +209,7 @@ def test_single_runs_are_planned_with_a_guess_that_is_named():
 
 
 def test_equal_seeds_are_no_reason_to_be_sure():
-    plan = plan_next_runs(sweep(SIZES[:4], sd=0), "test_accuracy", PlanQuestion(runs=4))
+    plan = plan_next_runs(sweep(SIZES[:4], sd=0), "test_accuracy", Question(runs=4))
     assert plan.half_width_now > 0.001
     assert any("is a guess" in sentence for sentence in plan_words(plan))
 
@@ -219,7 +219,7 @@ def test_a_flat_curve_can_be_planned(accuracy):
     level = sweep().with_columns(test_accuracy=pl.lit(accuracy))
     noisy = level.with_columns(test_accuracy=accuracy - 0.001 * pl.col("seed"))
     for runs in (level, noisy):
-        plan = plan_next_runs(runs, "test_accuracy", PlanQuestion(runs=6))
+        plan = plan_next_runs(runs, "test_accuracy", Question(runs=6))
         assert plan.n_added == 6
         assert np.isfinite(plan.half_width_then)
 
@@ -227,11 +227,11 @@ def test_a_flat_curve_can_be_planned(accuracy):
 @pytest.mark.parametrize(
     "question",
     [
-        PlanQuestion(at=10, target=0.5),
-        PlanQuestion(runs=1, samples=1),
-        PlanQuestion(runs=0),
-        PlanQuestion(target=1.2),
-        PlanQuestion(check_share=1),
+        Question(at=10, target=0.5),
+        Question(runs=1, samples=1),
+        Question(runs=0),
+        Question(target=1.2),
+        Question(check_share=1),
     ],
 )
 def test_a_question_without_sense_is_refused(question):
@@ -287,7 +287,7 @@ def test_the_command_names_runs_beyond_the_sweep_and_the_line_that_lists_them(pr
 
 @pytest.mark.parametrize(("share", "new", "old"), [(0.0, "seed", "draw"), (0.6, "draw", "seed")])
 def test_further_runs_have_other_seeds_or_where_draws_matter_other_draws(share, new, old):
-    plan = plan_next_runs(sweep(), "test_accuracy", PlanQuestion(runs=8))
+    plan = plan_next_runs(sweep(), "test_accuracy", Question(runs=8))
     assert isinstance(plan, Plan)
     plan = replace(plan, draw_share=share)
     cells = fake_sweep(sizes=SIZES.astype(int).tolist())
@@ -320,18 +320,18 @@ def there_of(specs: list[RunSpec]) -> pl.DataFrame:
 
 
 def test_a_larger_size_is_spoken_of_where_it_would_tell_more():
-    far = plan_next_runs(sweep(), "test_accuracy", PlanQuestion(at=12_800, runs=10))
+    far = plan_next_runs(sweep(), "test_accuracy", Question(at=12_800, runs=10))
     assert isinstance(far, Plan)
     assert far.half_width_beyond is not None
     assert far.half_width_beyond < 0.9 * far.half_width_then
     assert any("As many runs at 3,200 images would leave ± " in sentence for sentence in plan_words(far))
-    within = plan_next_runs(sweep(), "test_accuracy", PlanQuestion(at=800, runs=10))
+    within = plan_next_runs(sweep(), "test_accuracy", Question(at=800, runs=10))
     assert isinstance(within, Plan)
     assert within.half_width_beyond is None
 
 
 def test_sizes_that_are_not_fitted_are_named_where_too_few_are_left():
-    failure = plan_next_runs(sweep(), "test_accuracy", PlanQuestion(fit_from=1000))
+    failure = plan_next_runs(sweep(), "test_accuracy", Question(fit_from=1000))
     assert isinstance(failure, FitFailure)
     assert failure.reason.startswith("has too few sizes for a plan")
     assert failure.reason.endswith("; sizes below 1,000 are left out")

@@ -24,10 +24,6 @@ def to_dict(record: Record, answers: Mapping[str, Answer]) -> dict[str, Any]:
     """What the answers rest on, as nested plain values; NaN and infinity are what they are.
 
     The values of the first variant stand at the top, and again with the others under `variants`.
-
-    Args:
-        record: What was asked.
-        answers: By the names of their questions, all of them.
     """
     n_runs = sum(curve.points.height for curve in record.all_curves)
     return {

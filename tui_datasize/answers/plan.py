@@ -83,7 +83,7 @@ def make_plan(record: Record, runs: pl.DataFrame) -> Planned | FitFailure:
         ConfigError: What is asked makes no sense.
     """
     cells = cells_alike(runs, record.sweep)
-    question = record.asked.plan_question()
+    question = record.asked
     if question.target in (0.0, record.metric.most):
         # No number of images is foreseen to reach these: what lies ahead is planned for instead.
         question = replace(question, target=None)

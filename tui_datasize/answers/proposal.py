@@ -39,12 +39,7 @@ class Proposal:
 
 
 def cells_alike(runs: pl.DataFrame, sweep: Sequence[RunSpec]) -> tuple[RunSpec, ...]:
-    """The runs of a sweep that differ from some of those there are in size, draw and seed alone.
-
-    Args:
-        runs: Of one curve, schema `RUNS`.
-        sweep: All runs of the experiment in experiments.toml.
-    """
+    """The runs of a sweep that differ from some of those there are in size, draw and seed alone."""
     run_ids = set(runs["run_id"])
     recipes = {_recipe(spec) for spec in sweep if spec.run_id in run_ids}
     return tuple(spec for spec in sweep if _recipe(spec) in recipes)

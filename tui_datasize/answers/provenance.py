@@ -56,12 +56,7 @@ def runs_table(record: Record) -> Table:
 
 
 def provenance_tables(record: Record, page: Mapping[str, str]) -> Iterator[Table]:
-    """Tables of recipe, data, and files that runs were imported from.
-
-    Args:
-        record: The runs of an experiment.
-        page: Facts of the page that has the tables, such as the command that wrote it.
-    """
+    """Tables of recipe, data, and files that runs were imported from."""
     runs, datasets, metric = record.all_runs, record.reading.datasets, record.metric
     read = (read_object(RunPaths(Path(path)).provenance) for path in runs["path"])
     documents = [document for document in read if not isinstance(document, Problem)]

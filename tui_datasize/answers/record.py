@@ -78,11 +78,7 @@ class Reading:
         return lru_cache(maxsize=_CURVES_KEPT)(partial(analyse_curves, self.runs))
 
     def renewed(self, runs: pl.DataFrame) -> Reading:
-        """This reading while the runs are the same; otherwise a new one, which keeps what still holds.
-
-        Args:
-            runs: Schema `RUNS`, those of the experiment as they are now.
-        """
+        """This reading while the runs are the same; otherwise a new one, which keeps what still holds."""
         if runs.equals(self.runs):
             return self
         new = Reading(self.log, runs)
@@ -211,12 +207,7 @@ def largest_size(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def chosen_size(table: pl.DataFrame, asked: Asked) -> tuple[int, int]:
-    """The train size that is asked for, counted from the largest, and how many there are.
-
-    Args:
-        table: Has `train_size` and at least one row.
-        asked: What is asked.
-    """
+    """The train size that is asked for, counted from the largest, and how many there are."""
     sizes = table["train_size"].unique().sort()
     return int(sizes[(len(sizes) - 1 + asked.size) % len(sizes)]), len(sizes)
 

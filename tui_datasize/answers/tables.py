@@ -23,7 +23,7 @@ from tui_datasize.stats.variance import variance_table
 def _plans(record: Record) -> pl.DataFrame:
     """A plan for each curve, on the sizes that it has, schema `PLAN`."""
     curves = record.all_runs.group_by("experiment", "variant", maintain_order=True)
-    question, metric = record.asked.plan_question(), record.metric.name
+    question, metric = record.asked, record.metric.name
     plans = {
         (str(experiment), str(variant)): plan_next_runs(runs, metric, question)
         for (experiment, variant), runs in curves

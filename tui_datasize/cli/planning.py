@@ -32,7 +32,7 @@ def plan(arguments: argparse.Namespace) -> int:
     """Propose the next runs of an experiment, and queue them where asked to."""
     paths, name = project_paths(arguments), arguments.experiment
     project, record = read_project(paths), record_of(arguments)
-    record.asked.plan_question().check(record.metric)
+    record.asked.check_plan(record.metric)
     runs = _curve(record.all_runs, arguments.variant)
     made = make_plan(replace(record, sweep=_sweep(project, name)), runs)
     if not isinstance(made, Planned):

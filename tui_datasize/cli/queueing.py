@@ -51,14 +51,7 @@ def experiments(arguments: argparse.Namespace) -> int:
 def _describe(
     project: Project, experiment: Experiment, jobs: Sequence[Job], lost: Collection[str]
 ) -> dict[str, Any]:
-    """One experiment as plain values; a missing data set is a `problem`, not a failure.
-
-    Args:
-        project: Whose experiment it is.
-        experiment: To describe.
-        jobs: Those that succeeded.
-        lost: Ids of those whose records lack evaluations.
-    """
+    """One experiment as plain values; a missing data set is a `problem`, not a failure."""
     problem, sizes, done = "", (), set()  # type: str, Collection[int], set[str]
     succeeded = {job.run_id for job in jobs if job.experiment == experiment.name}
     try:
@@ -120,13 +113,6 @@ def enqueue(
     arguments: argparse.Namespace,
 ) -> Acknowledgement:
     """Queue runs on the terms that a person asked for.
-
-    Args:
-        client: Of the queue.
-        specs: The runs, in the order in which they are queued.
-        sources: Runs that those take weights from.
-        project: Whose runs they are.
-        arguments: With `force`, `after` and `max_attempts`.
 
     Raises:
         UnknownRunError: A run would wait for one that is unknown, has ended without success, or waits for it.

@@ -82,7 +82,7 @@ def record_of(arguments: argparse.Namespace) -> Record:
         runs=option("runs"),
         samples=option("samples"),
     )
-    asked.question().check(metric)
+    asked.check(metric)
     log = RunLog(project_paths(arguments))
     return Record(Reading(log, runs_of(log, arguments.experiment)), metric, asked)
 

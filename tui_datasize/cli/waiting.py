@@ -13,11 +13,6 @@ def obstacles(jobs: Iterable[Job], run_ids: Collection[str], *, draining: bool) 
     """What some runs wait for that is no free slot, one line each; empty where nothing keeps them.
 
     A line stays the same for as long as what it tells of holds.
-
-    Args:
-        jobs: The whole queue.
-        run_ids: The runs that are waited for.
-        draining: Whether the queue starts nothing.
     """
     unfinished = {job.run_id: job for job in jobs if not job.state.is_final}
     ours = [unfinished[run_id] for run_id in run_ids if run_id in unfinished]

@@ -14,12 +14,7 @@ _MOST_RUNS = 500
 
 
 def contents(record: Record, page: Mapping[str, str]) -> list[Block]:
-    """The blocks of a report.
-
-    Args:
-        record: The runs of an experiment, and what is asked of them.
-        page: Facts of the page itself, for its provenance.
-    """
+    """The blocks of a report."""
     drawn: set[str] = set()
     return [
         Heading(f"{record.experiment}: {record.metric.title.lower()} against train size", 1),

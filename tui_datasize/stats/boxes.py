@@ -35,11 +35,6 @@ def box_table(runs: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
 def best_values(metrics: pl.DataFrame, score: str, *, higher_is_better: bool = True) -> pl.DataFrame:
     """Each run's best value of a score over its evaluations, on both splits.
 
-    Args:
-        metrics: Schema `RUN_METRICS`.
-        score: One of `SCORES`.
-        higher_is_better: Whether the best is the largest.
-
     Returns:
         `run_id`, `best_train_SCORE`, `best_test_SCORE`, to be joined to `runs`; the best on the training
         and on the test split may lie at different updates.

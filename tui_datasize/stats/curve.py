@@ -100,11 +100,7 @@ def with_interval(means: pl.DataFrame, metric: str) -> pl.DataFrame:
 
 
 def size_runs(values: pl.DataFrame) -> list[SizeRuns]:
-    """The runs of each size of one curve, ascending in size.
-
-    Args:
-        values: As of `points`, of one experiment and variant.
-    """
+    """The runs of each size of one curve, ascending in size."""
     sizes = values.sort("train_size", maintain_order=True).group_by("train_size", maintain_order=True)
     return [
         SizeRuns(
@@ -124,20 +120,12 @@ def apart(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def clusters_of(values: pl.DataFrame) -> Clusters | None:
-    """What sharing draws makes of the means of one curve, ascending in size; None where runs do not tell.
-
-    Args:
-        values: As of `points`, of one experiment and variant.
-    """
+    """What sharing draws makes of the means of one curve, ascending in size; None where runs do not tell."""
     return find_clusters(size_runs(values))
 
 
 def mean_scatters(values: pl.DataFrame) -> tuple[MeanScatter, ...]:
-    """How well the mean of each size of one curve is known, ascending in size.
-
-    Args:
-        values: As of `points`, of one experiment and variant.
-    """
+    """How well the mean of each size of one curve is known, ascending in size."""
     sizes = size_runs(values)
     clusters = find_clusters(sizes)
     if clusters is not None:

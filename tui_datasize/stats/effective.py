@@ -52,13 +52,7 @@ class Saved:
 
 
 def images_saved(variant: Curve, other: Curve, *, higher_is_better: bool) -> tuple[Saved, ...]:
-    """What a variant needs for the mean of another at each of its sizes, ascending.
-
-    Args:
-        variant: Runs of at least one size.
-        other: Runs of the other, at least one size.
-        higher_is_better: Whether large values are good.
-    """
+    """What a variant needs for the mean of another at each of its sizes, ascending."""
     if not variant or not other:
         return ()
     sign = 1.0 if higher_is_better else -1.0
@@ -89,13 +83,7 @@ class Reached(NamedTuple):
 
 
 def images_for(variant: Curve, value: float, *, higher_is_better: bool) -> Reached:
-    """With how many images a variant reaches a value.
-
-    Args:
-        variant: Runs of at least one size.
-        value: Of the metric.
-        higher_is_better: Whether large values are good.
-    """
+    """With how many images a variant reaches a value."""
     table = _Table.of(variant, 1.0 if higher_is_better else -1.0)
     means = table.means(np.ones((1, len(table.units))))
     found, is_bound = _images(table.sizes, means, np.array([[value if higher_is_better else -value]]))

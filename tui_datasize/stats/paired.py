@@ -63,11 +63,6 @@ def variant_curves(values: pl.DataFrame) -> Mapping[str, Curve]:
 def compare(first: Curve, second: Curve, names: tuple[str, str]) -> Difference | FitFailure:
     """The mean difference `second` - `first` over the sizes that both have.
 
-    Args:
-        first: The runs of one variant.
-        second: Those of the other.
-        names: What they are called.
-
     Returns:
         Of one size with Hedges' g of the runs. With two draws p is NaN.
     """

@@ -21,7 +21,7 @@ from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.fitting import LawFit, curve_points, fit_law
 from tui_datasize.stats.laws import WHAT_LAWS_DESCRIBE, Floats, Loss, flipped, loss_of
 from tui_datasize.stats.noise import Noise, noise_of
-from tui_datasize.stats.question import MOST_PLANNED, WHAT_RUNS_ALLOW, PlanQuestion
+from tui_datasize.stats.question import MOST_PLANNED, NOTHING_ASKED, Question
 from tui_datasize.stats.summary import laws_of
 
 MUCH_OF_DRAWS = 0.25
@@ -86,7 +86,7 @@ class Plan:
 def plan_next_runs(
     runs: pl.DataFrame,
     metric: str,
-    question: PlanQuestion = WHAT_RUNS_ALLOW,
+    question: Question = NOTHING_ASKED,
     samples_per_run: Mapping[int, float] = MappingProxyType({}),
 ) -> Plan | FitFailure:
     """Plan further runs of one curve.
@@ -105,7 +105,7 @@ def plan_next_runs(
         ConfigError: There is no such metric, or the question makes no sense.
     """
     offered = metric_named(metric)
-    question.check(offered)
+    question.check_plan(offered)
     loss = loss_of(offered)
     if loss is None:
         return FitFailure(f"is asked of {metric}, which no law here is fitted to: {WHAT_LAWS_DESCRIBE}")
@@ -149,13 +149,7 @@ class Forecast:
 
 
 def forecast_of(runs: pl.DataFrame, metric: Metric, target: float | None = None) -> Forecast | FitFailure:
-    """The default answer on some runs of one curve.
-
-    Args:
-        runs: Schema `RUNS`, of one curve.
-        metric: One that has a law.
-        target: A value of it to reach.
-    """
+    """The default answer on some runs of one curve."""
     laws = laws_of(metric, learning_curve(runs, metric.name))
     if isinstance(laws, FitFailure):
         return laws
@@ -168,12 +162,7 @@ def forecast_of(runs: pl.DataFrame, metric: Metric, target: float | None = None)
 
 
 def fit_design(runs: pl.DataFrame, metric: str) -> Design | FitFailure:
-    """The power law with floor and the noise that some runs of one curve show.
-
-    Args:
-        runs: Schema `RUNS`, of one curve.
-        metric: A key of `METRICS_OFFERED` that has a law.
-    """
+    """The power law with floor and the noise that some runs of one curve show."""
     curve = learning_curve(runs, metric)
     sizes = size_runs(points(runs, metric))
     loss = loss_of(metric_named(metric)) or Loss.ERROR
@@ -250,7 +239,7 @@ def _samples(runs: pl.DataFrame) -> dict[int, float]:
     return dict(runs.group_by("train_size").agg(mean).iter_rows())
 
 
-def _goal(outlook: Outlook, question: PlanQuestion, largest: float) -> float:
+def _goal(outlook: Outlook, question: Question, largest: float) -> float:
     """Train size of the answer; of a target out of reach, the farthest that anything can be said of."""
     if outlook.needed is not None:
         return float(outlook.needed.train_size or outlook.extrapolations[-1].train_size)
@@ -258,7 +247,7 @@ def _goal(outlook: Outlook, question: PlanQuestion, largest: float) -> float:
 
 
 def _budget(
-    question: PlanQuestion, sizes: Floats, costs: Mapping[int, float], present: int
+    question: Question, sizes: Floats, costs: Mapping[int, float], present: int
 ) -> tuple[Floats, float]:
     """Price of a run at each size, and what all may cost."""
     if question.samples is not None:
@@ -271,7 +260,7 @@ def _plan(
     metric: Metric,
     design: Design,
     forecast: Forecast,
-    question: PlanQuestion,
+    question: Question,
     at: float,
     planned: tuple[PlannedSize, ...],
     present: Counts,

@@ -19,14 +19,24 @@ CHECK_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of what lies beyond the runs."""
+    """What is asked of what lies beyond the runs, and of the next ones."""
 
     fit_from: int = 0
-    """Smaller train sizes are shown and not fitted."""
+    """Smaller train sizes are shown and not fitted; runs may be added to them all the same."""
     target: float | None = None
-    """A value of the metric to reach; None asks for no size."""
+    """A value of the metric to reach, in its units; None asks for no size."""
     delta: float | None = None
     """What a doubling has to buy to be worth it, in units of the metric; None takes the default."""
+    at: float | None = None
+    """Train size that the next runs shall tell of, in place of a target; with neither, a multiple of the
+    largest size."""
+    runs: int | None = None
+    """How many runs may be planned."""
+    samples: float | None = None
+    """Or how many training samples they may see, each image counted as often as it is seen. With neither, as
+    many runs again."""
+    check_share: float = CHECK_SHARE
+    """Of the planned runs, kept to check the law."""
 
     def check(self, metric: Metric) -> None:
         """Refuse what makes no sense for the metric.
@@ -41,28 +51,8 @@ class Question:
         if self.delta is not None and not 0 < self.delta <= most:
             raise ConfigError(f"no delta {self.delta:g}", fix=f"give one above 0, at most {most:g}")
 
-
-NOTHING_ASKED = Question()
-
-
-@dataclass(frozen=True, slots=True)
-class PlanQuestion:
-    """What the next runs are to tell, and what they may cost."""
-
-    at: float | None = None
-    """The metric at this train size."""
-    target: float | None = None
-    """Or the train size that reaches this value of the metric. Neither: at a multiple of the largest size."""
-    runs: int | None = None
-    """Budget in runs."""
-    samples: float | None = None
-    """Or in training samples, each image counted as often as it is seen. Neither: as many runs again."""
-    fit_from: int = 0
-    """Smaller train sizes are not fitted; runs may be added to them all the same."""
-    check_share: float = CHECK_SHARE
-
-    def check(self, metric: Metric) -> None:
-        """Refuse what makes no sense.
+    def check_plan(self, metric: Metric) -> None:
+        """Refuse what makes no sense of a plan.
 
         Raises:
             ConfigError: Two questions, two budgets, or a value out of range.
@@ -87,5 +77,4 @@ class PlanQuestion:
             raise ConfigError(f"no share {self.check_share:g} of checks", fix="give one from 0 to below 1")
 
 
-WHAT_RUNS_ALLOW = PlanQuestion()
-"""As far ahead as is usual, for as many runs again."""
+NOTHING_ASKED = Question()

@@ -101,11 +101,6 @@ def analyse_curves(
 ) -> tuple[CurveAnalysis, ...]:
     """The learning curve of each experiment and variant among some runs, in the order of their names.
 
-    Args:
-        runs: Schema `RUNS`.
-        metric: A key of `METRICS_OFFERED`.
-        question: What is asked of each curve.
-
     Raises:
         ConfigError: There is no such metric, or the question makes no sense for it.
     """
@@ -172,12 +167,7 @@ def _needed(
 
 
 def laws_of(metric: Metric, curve: pl.DataFrame) -> FittedLaws | FitFailure:
-    """All laws on the means of one learning curve.
-
-    Args:
-        metric: What it is of.
-        curve: Schema `CURVE`, of the sizes to fit to.
-    """
+    """All laws on the means of one learning curve."""
     loss = loss_of(metric)
     if loss is None:
         return FitFailure(f"is a metric that no law here is fitted to: {WHAT_LAWS_DESCRIBE}")

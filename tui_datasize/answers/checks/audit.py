@@ -66,9 +66,6 @@ def runs_to_read(runs: pl.DataFrame) -> tuple[list[str], list[str]]:
     """Which runs' files an audit needs: those for subsets and data sets, and those for predictions.
 
     One per subset draw, and one finished run per data set and class half, however many runs there are.
-
-    Args:
-        runs: Schema `RUNS`.
     """
     # As published a run may have measured a part of the test set alone.
     ended = runs.filter(pl.col("state").is_in(COUNTED_STATES)).sort("as_published", maintain_order=True)

@@ -1,4 +1,8 @@
-"""Checks of the sweep: what else than the train size differs between the runs of one curve."""
+"""Checks of the sweep: what else than the train size differs between the runs of one curve.
+
+Each takes runs of schema `RUNS`, of one curve (of one experiment where draws and duplicates are concerned),
+those that count; missing cells are told from runs of all states.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +34,7 @@ _MIXED: Mapping[str, tuple[str, Severity]] = MappingProxyType(
 
 
 def check_updates(runs: pl.DataFrame) -> Iterator[Finding]:
-    """Runs of one curve that train for unequally many updates.
-
-    Args:
-        runs: Schema `RUNS`, of one curve, those that count.
-    """
+    """Runs of one curve that train for unequally many updates."""
     runs = runs.drop_nulls("total_updates")
     if runs.is_empty():
         return
@@ -56,11 +56,7 @@ def check_updates(runs: pl.DataFrame) -> Iterator[Finding]:
 
 
 def check_schedule(runs: pl.DataFrame) -> Iterator[Finding]:
-    """Learning-rate schedules counted in updates that do not fit the length of every run.
-
-    Args:
-        runs: Schema `RUNS`, of one curve.
-    """
+    """Learning-rate schedules counted in updates that do not fit the length of every run."""
     for (text,), group in runs.group_by("schedule", maintain_order=True):
         schedule = _schedule(str(text))
         if schedule.get("unit") != "updates":
@@ -79,11 +75,7 @@ def check_schedule(runs: pl.DataFrame) -> Iterator[Finding]:
 
 
 def check_mixed_conditions(runs: pl.DataFrame) -> Iterator[Finding]:
-    """Devices, precisions, threads, packs or versions that differ within one curve.
-
-    Args:
-        runs: Schema `RUNS`, of one curve, those that count.
-    """
+    """Devices, precisions, threads, packs or versions that differ within one curve."""
     runs = runs.with_columns(_pack())
     for column, (conditions, severity) in _MIXED.items():
         counts = runs.drop_nulls(column).group_by(column).len().sort("len", descending=True)
@@ -117,11 +109,7 @@ def check_mixed_conditions(runs: pl.DataFrame) -> Iterator[Finding]:
 
 
 def check_missing_cells(runs: pl.DataFrame) -> Iterator[Finding]:
-    """Seeds or draws that some sizes have and others lack; runs that are on their way are not lacking.
-
-    Args:
-        runs: Schema `RUNS`, of one curve, all states.
-    """
+    """Seeds or draws that some sizes have and others lack; runs that are on their way are not lacking."""
     cell = ["seed", "subset_seed"]
     # Of a number that only counts runs no size lacks any.
     runs = runs.filter(pl.col("repeat").is_null())
@@ -150,11 +138,7 @@ def check_missing_cells(runs: pl.DataFrame) -> Iterator[Finding]:
 
 
 def check_one_draw(runs: pl.DataFrame) -> Iterator[Finding]:
-    """Runs that all share the subset draw of their size, or may: what another would change is in no interval.
-
-    Args:
-        runs: Schema `RUNS`, of one experiment, those that count.
-    """
+    """Runs that all share the subset draw of their size, or may: no interval has what another would change."""
     known = runs.drop_nulls("subset_seed")
     untold = runs.filter(pl.col("subset_seed").is_null())
     if untold.select("variant", "train_size").is_duplicated().any():
@@ -181,11 +165,7 @@ def check_one_draw(runs: pl.DataFrame) -> Iterator[Finding]:
 
 
 def check_duplicates(runs: pl.DataFrame) -> Iterator[Finding]:
-    """Runs of one experiment with equal results under different ids.
-
-    Args:
-        runs: Schema `RUNS`, of one experiment, those that count.
-    """
+    """Runs of one experiment with equal results under different ids."""
     measured = ["test_loss", "test_accuracy", "train_loss"]
     finite = runs.filter(pl.all_horizontal(pl.col(measured).is_finite()) & (pl.col("test_loss") > 0))
     repeated = finite.filter(pl.struct(measured).is_duplicated())

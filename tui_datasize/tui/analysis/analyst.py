@@ -67,10 +67,6 @@ class Analyst:
     async def analyse(self, runs: pl.DataFrame, wish: Wish) -> Analysed:
         """Answer the questions beside the learning curve.
 
-        Args:
-            runs: The frame `runs` of the whole project.
-            wish: What of.
-
         Raises:
             ConfigError: There is no such metric, or what is asked makes no sense for it.
         """
@@ -78,11 +74,6 @@ class Analyst:
 
     async def ask(self, entry: Entry, runs: pl.DataFrame, wish: Wish) -> Answer:
         """Answer one question.
-
-        Args:
-            entry: Which.
-            runs: The frame `runs` of the whole project.
-            wish: What of.
 
         Raises:
             DatasizeError: These runs cannot be asked it.

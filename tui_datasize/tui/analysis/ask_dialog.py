@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 
 
 class AskDialog(ModalScreen[Asked | None]):
-    """What is asked on enter; None on escape.
-
-    Args:
-        metric: Whose curve it is.
-        asked: What is asked already.
-    """
+    """What is asked on enter; None on escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "accept", "ask"),

@@ -47,10 +47,6 @@ def examples(metric: Metric) -> dict[str, str]:
 def read_asked(written: Mapping[str, str], metric: Metric) -> Asked:
     """What the fields say.
 
-    Args:
-        written: Text by the names of `FIELDS`; empty where nothing is asked.
-        metric: Whose curve it is.
-
     Raises:
         ConfigError: A text is no number, or what is asked makes no sense.
     """
@@ -61,8 +57,8 @@ def read_asked(written: Mapping[str, str], metric: Metric) -> Asked:
         at=_read(written, "predict at", _count, "a number of images"),
         runs=_read(written, "budget", _count, "a number of runs"),
     )
-    asked.question().check(metric)
-    asked.plan_question().check(metric)
+    asked.check(metric)
+    asked.check_plan(metric)
     return asked
 
 
