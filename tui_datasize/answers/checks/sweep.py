@@ -138,7 +138,7 @@ def check_missing_cells(runs: pl.DataFrame) -> Iterator[Finding]:
 
 
 def check_one_draw(runs: pl.DataFrame) -> Iterator[Finding]:
-    """Runs that all share the subset draw of their size, or may: no interval has what another would change."""
+    """Runs that all share the draw of their size, or may: no interval has what another would change."""
     known = runs.drop_nulls("subset_seed")
     untold = runs.filter(pl.col("subset_seed").is_null())
     if untold.select("variant", "train_size").is_duplicated().any():
