@@ -134,7 +134,7 @@ def test_a_source_that_is_not_finished_or_not_there_is_refused(queue):
     with pytest.raises(DataError, match=f"the source run {spec.run_id} is not in this project"):
         read_source(paths, target)
     train_until(queue(spec), 11)
-    with pytest.raises(DataError, match="stands at update 11 of 40"):
+    with pytest.raises(DataError, match="is at update 11 of 40"):
         read_source(paths, target)
 
 

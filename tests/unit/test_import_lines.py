@@ -170,7 +170,7 @@ def test_columns_of_one_name_are_refused_where_they_are_read(desk, capsys):
     assert desk.bring(desk.file("a.csv", table.format("note"))) == 0
     assert desk.bring(desk.file("b.csv", table.format("train_acc")), experiment="b") == 2
     assert (
-        "the column 'train_acc' stands there 2 times; rename one, or --ignore train_acc"
+        "the column 'train_acc' is there 2 times; rename one, or --ignore train_acc"
         in capsys.readouterr().err
     )
     assert (

@@ -108,7 +108,7 @@ def test_bad_input_is_one_line_with_file_key_and_expectation(load, line, message
         ('"mlp"', '"vgg"', "experiments.small.model.name: expected one of cnn3, mlp, "),
         ('"mlp"', '{ name = "mlp", dropout = 2 }', "model.dropout: expected a number from 0 to 0.95, got 2"),
         ('"mlp"', '{ name = "mlp", hiden = 2 }', "unknown key 'hiden'; did you mean 'hidden'?"),
-        ("[40, 80]", "[40, 40]", "experiments.small.sizes: 40 stands there twice"),
+        ("[40, 80]", "[40, 40]", "experiments.small.sizes: 40 is listed twice"),
         ("[40, 80]", "[40, 0]", "expected whole numbers above 0, got 0"),
         ("[40, 80]", "[]", "experiments.small.sizes: expected a list of whole numbers above 0"),
         ("{ updates = 10 }", "{ updates = 10, epochs = 1 }", "expected exactly one of updates, samples, "),

@@ -207,7 +207,7 @@ def test_missing_data_sets_are_one_line(tmp_path, name, message):
 def test_the_first_files_of_a_folder_are_refused_since_they_are_of_one_class(experiment):
     first = experiment("sizes = [40]\nsubset = { strategy = 'first' }")
     assert expand(first, DIGITS)
-    with pytest.raises(ConfigError, match="the first n are of few classes; take random, or stratified"):
+    with pytest.raises(ConfigError, match="the first n belong to few classes; take random, or stratified"):
         expand(first, replace(DIGITS, is_files=True))
 
 

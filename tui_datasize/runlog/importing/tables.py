@@ -150,7 +150,7 @@ def _refuse_repeated(header: Sequence[str], layout: Layout) -> None:
             is_field = any(plain(column) in known for known in FIELDS.values())
             if column in named or is_field or state_column([column]) or layout.meaning_of(column):
                 way_out = f"rename one, or {option('ignore', column)} reads none"
-                raise ValueError(f"the column {column!r} stands there {count} times; {way_out}")
+                raise ValueError(f"the column {column!r} is there {count} times; {way_out}")
 
 
 def _refuse_untold_split(staged: Staged) -> None:
