@@ -36,6 +36,13 @@ class Metric:
         """Its name with the unit of the number that is shown."""
         return f"{self.title.lower()}{', %' if self.is_share else ''}"
 
+    @property
+    def split_and_score(self) -> tuple[str, str]:
+        """Of what evaluations measure, the split and the name in `SCORES`; empty strings for others."""
+        split, _, score = self.name.partition("_")
+        is_measured = split in ("test", "train") and any(one.name == score for one in SCORES)
+        return (split, score) if is_measured else ("", "")
+
     def text(self, value: float, digits: int | None = None) -> str:
         """A value as people read it.
 

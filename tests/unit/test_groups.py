@@ -270,7 +270,7 @@ def test_no_runs_are_an_empty_table():
     runs = runs_frame([np.array([0.5])], SIZES[:1]).clear()
     assert compare_sizes(runs, "test_accuracy") == ()
     assert groups_table(runs, "test_accuracy").is_empty()
-    assert box_table(runs, ["test_accuracy"]).is_empty()
+    assert box_table(runs, "test_accuracy").is_empty()
 
 
 def test_seeds_that_miss_a_size_are_no_blocks():
@@ -281,7 +281,7 @@ def test_seeds_that_miss_a_size_are_no_blocks():
 
 def test_boxes():
     runs = runs_frame([np.array([0.1, 0.5, 0.52, 0.54, 0.56])], SIZES[:1])
-    row = box_table(runs, ["test_accuracy"]).row(0, named=True)
+    row = box_table(runs, "test_accuracy").row(0, named=True)
     assert [row[key] for key in ("whisker_low", "q1", "median", "q3", "whisker_high")] == pytest.approx(
         [0.5, 0.5, 0.52, 0.54, 0.56]
     )

@@ -81,7 +81,7 @@ def test_matrices_of_known_draws():
     assert overlap.train_size == 4
     np.testing.assert_allclose(overlap.fraction, [[1, 0.75, 0], [0.75, 1, 0.25], [0, 0.25, 1]])
     np.testing.assert_allclose(overlap.jaccard, [[1, 3 / 5, 0], [3 / 5, 1, 1 / 7], [0, 1 / 7, 1]])
-    mean, _, _ = overlap.expected_fraction
+    mean, _, _ = overlap.expectation("fraction")
     assert mean == pytest.approx(0.5)
 
 
@@ -121,7 +121,7 @@ def test_overlap_equals_set_arithmetic(seed, size, draws, classes):
                 assert overlap.shared[c, i, j] == sum(labels[index] == label for index in both)
     assert (overlap.expected >= 0).all()
     assert (overlap.expected <= 1).all()
-    mean, low, high = overlap.expected_fraction
+    mean, low, high = overlap.expectation("fraction")
     assert low <= mean <= high
 
 
@@ -132,7 +132,7 @@ def test_independent_draws_share_what_is_expected(strategy):
     overlaps = find_overlaps(*frames(labels, *chosen))
     (overlap,) = overlaps
     off_diagonal = overlap.fraction[np.triu_indices(30, 1)]
-    mean, low, high = overlap.expected_fraction
+    mean, low, high = overlap.expectation("fraction")
     # The overlaps of different pairs are uncorrelated, so their mean has a standard error of sd / sqrt(435).
     assert abs(off_diagonal.mean() - mean) < 4 * off_diagonal.std() / np.sqrt(435)
     assert 0.9 < ((off_diagonal >= low) & (off_diagonal <= high)).mean() < 0.99
@@ -166,7 +166,7 @@ def test_without_class_totals_nothing_is_expected():
     draws, subsets, datasets = frames(labels, [0, 11], [0, 12])
     overlaps = find_overlaps(draws, subsets, datasets.clear())
     assert overlaps[0].fraction[0, 1] == 0.5
-    assert np.isnan(overlaps[0].expected_fraction).all()
+    assert np.isnan(overlaps[0].expectation("fraction")).all()
     table = overlap_table(overlaps)
     for column in ("expected", "is_outside", "expected_largest"):
         assert table[column].to_list() == [None] * 3
@@ -220,7 +220,7 @@ def test_one_draw_has_no_pairs_but_an_expectation():
     labels = np.repeat(np.arange(2), 10)
     overlaps = find_overlaps(*frames(labels, [0, 1, 10, 11]))
     assert overlaps[0].fraction.tolist() == [[1.0]]
-    assert overlaps[0].expected_fraction[0] == pytest.approx(4 / 20)
+    assert overlaps[0].expectation("fraction")[0] == pytest.approx(4 / 20)
     assert overlap_table(overlaps).is_empty()
     assert per_class_table(overlaps).is_empty()
 
@@ -247,7 +247,7 @@ def test_runs_that_share_a_draw_are_one_draw(fake_project):
     for overlap in overlaps:
         a, b = (set(draw(labels, overlap.train_size, SubsetSpec(seed=seed)).tolist()) for seed in (0, 1))
         assert overlap.fraction[0, 1] == pytest.approx(len(a & b) / overlap.train_size)
-        assert overlap.expected_fraction[0] == pytest.approx(overlap.train_size / 1437, rel=0.01)
+        assert overlap.expectation("fraction")[0] == pytest.approx(overlap.train_size / 1437, rel=0.01)
 
 
 def test_a_draw_is_represented_by_the_most_trusted_run_that_began(project):
@@ -316,7 +316,7 @@ def test_the_overlap_of_a_size_is_a_sentence_a_matrix_and_its_classes(fake_proje
     record = Record(Reading(log, log.runs("digits")), METRICS_OFFERED["test_accuracy"])
     largest = record.reading.overlaps[-1]
     answer = overlap_answer.ask(record)
-    mean, low, high = (100 * value for value in largest.expected_fraction)
+    mean, low, high = (100 * value for value in largest.expectation("fraction"))
     share = 100 * largest.fraction[0, 1]
     assert answer.headline == (
         f"{share:.1f} % images in common on average, 2 draws of 1,280 images; independent draws would have "

@@ -75,6 +75,13 @@ class Line:
     is_joined: bool = True
     is_thin: bool = False
 
+    @classmethod
+    def of(
+        cls, rows: pl.DataFrame, x: str, y: str, scale: float, name: str, ink: Ink, mark: Mark = ""
+    ) -> Line:
+        """One column over another, its values times a scale."""
+        return cls(name, rows[x].to_list(), (scale * rows[y]).to_list(), ink, mark)
+
 
 @dataclass(frozen=True)
 class Band:

@@ -6,7 +6,7 @@ import polars as pl
 
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE_AND_RUNS, SIZE_AXIS, metric_axis, of_kind
-from tui_datasize.answers.record import NO_RUN, ONE_EVALUATION, ONE_VALUE, Record, named, numbers, per_variant
+from tui_datasize.answers.record import NO_RUN, ONE_EVALUATION, ONE_VALUE, Record, named, per_variant
 from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.training_views import best_against_last
 
@@ -18,7 +18,7 @@ _CHOSEN = (
 
 def ask(record: Record) -> Answer:
     """The best and the last evaluation on the test split, and how far they are apart."""
-    _, score = record.split_and_score
+    _, score = record.metric.split_and_score
     if not score:
         return does_not_apply(ONE_VALUE)
     metric = METRICS_OFFERED[f"test_{score}"]
@@ -53,9 +53,8 @@ def _told(rows: pl.DataFrame, metric: Metric) -> str:
 
 
 def _chart(variant: str, rows: pl.DataFrame, metric: Metric) -> Chart:
-    sizes = rows["train_size"].to_list()
     lines = [
-        Line("last", sizes, numbers(rows["last"], metric.scale), 0, "dot"),
-        Line("best", sizes, numbers(rows["best"], metric.scale), 1, "ring"),
+        Line.of(rows, "train_size", "last", metric.scale, "last", 0, "dot"),
+        Line.of(rows, "train_size", "best", metric.scale, "best", 1, "ring"),
     ]
     return Chart(named(variant, "best and last evaluation"), SIZE_AXIS, metric_axis(metric), lines)

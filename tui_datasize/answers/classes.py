@@ -8,7 +8,7 @@ import polars as pl
 
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE, SIZE_AXIS, share_axis
-from tui_datasize.answers.record import NOT_RECORDED, Record, named, numbers, per_variant
+from tui_datasize.answers.record import NOT_RECORDED, Record, named, per_variant
 from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.stats.per_class import class_curves
 
@@ -63,12 +63,7 @@ def _chart(variant: str, table: pl.DataFrame) -> Chart:
     groups = table.partition_by("label", maintain_order=True)
     chosen = _steepest_and_flattest(groups)
     lines = [
-        Line(
-            str(group["class_name"][0]),
-            group["train_size"].to_list(),
-            numbers(group["mean"], 100),
-            ink,
-        )
+        Line.of(group, "train_size", "mean", 100, str(group["class_name"][0]), ink)
         for ink, group in enumerate(chosen)
     ]
     shown = "classes" if len(chosen) == len(groups) else "classes that gain most and least from more data"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE_AND_RUNS, metric_axis
-from tui_datasize.answers.record import NO_RUN, Record, named, numbers, per_variant
+from tui_datasize.answers.record import NO_RUN, Record, named, per_variant
 from tui_datasize.metric import Metric
 from tui_datasize.stats.trade_offs import cost_against_metric
 
@@ -62,14 +64,9 @@ def _whose(row: dict[str, str]) -> str:
 
 def _chart(timed: pl.DataFrame, metric: Metric) -> Chart:
     lines = [
-        Line(
-            variant or str(rows["model"][0]),
-            rows["wall_s"].to_list(),
-            numbers(rows["mean"], metric.scale),
-            ink,
-            is_joined=False,
-        )
+        Line.of(rows, "wall_s", "mean", metric.scale, variant or str(rows["model"][0]), ink)
         for ink, (variant, rows) in enumerate(per_variant(timed.sort("variant", "train_size")))
     ]
+    marks = [replace(line, is_joined=False) for line in lines]
     x = Axis("training time, s", is_log=True)
-    return Chart(f"{metric.title.lower()} against training time", x, metric_axis(metric), lines)
+    return Chart(f"{metric.title.lower()} against training time", x, metric_axis(metric), marks)

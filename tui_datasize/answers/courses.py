@@ -26,7 +26,7 @@ _VIEWS = 2
 
 def ask(record: Record) -> Answer:
     """Mean over runs after each evaluation, a line per train size; in the second view one by one."""
-    split, score = record.split_and_score
+    split, score = record.metric.split_and_score
     if not score:
         return does_not_apply(ONE_VALUE)
     table = training_curves(record.runs, record.metrics, score, split)

@@ -98,14 +98,8 @@ def _outlook_dict(curve: CurveAnalysis) -> dict[str, Any]:
     outlook = curve.outlook
     needed = asdict(curve.needed) | {"words": ahead.target(curve)} if curve.needed else None
     if isinstance(outlook, FitFailure):
-        return {
-            "extrapolations": [],
-            "n_needed": needed,
-            "doubling": None,
-            "bands": None,
-            "doubt": None,
-            "outlook_failure": outlook.reason,
-        }
+        unknown = dict.fromkeys(("doubling", "bands", "doubt"))
+        return {"extrapolations": [], "n_needed": needed, **unknown, "outlook_failure": outlook.reason}
     return {
         "extrapolations": [asdict(extrapolation) for extrapolation in outlook.extrapolations],
         "n_needed": needed,
@@ -130,7 +124,7 @@ def _keyed(overlaps: Iterable[DrawOverlap]) -> dict[str, DrawOverlap]:
 
 
 def _overlap_dict(overlap: DrawOverlap) -> dict[str, Any]:
-    mean, low, high = overlap.expected_fraction
+    mean, low, high = overlap.expectation("fraction")
     return {
         "draws": list(overlap.draws),
         "matrix": overlap.fraction.tolist(),

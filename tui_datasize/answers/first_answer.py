@@ -83,7 +83,7 @@ def _means(record: Record) -> Iterator[Table]:
     base = pl.col("variant").replace("", "base")
     means = pl.concat([curve.curve for curve in record.curves]).with_columns(base)
     yield size_table(means, "variant", record.metric)
-    split, score = record.split_and_score
+    split, score = record.metric.split_and_score
     if not score or means["train_size"].n_unique() > _FEW_SIZES:
         return
     size = means["train_size"].to_numpy().max()

@@ -6,14 +6,14 @@ import polars as pl
 
 from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE_AND_RUNS, SIZE_AXIS, metric_axis, of_kind
-from tui_datasize.answers.record import NO_RUN, Record, named, numbers, per_variant
+from tui_datasize.answers.record import NO_RUN, Record, named, per_variant
 from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.training_views import train_test_gap
 
 
 def ask(record: Record) -> Answer:
     """Training and test score of each size and their difference, over runs that have both."""
-    split, score = record.split_and_score
+    split, score = record.metric.split_and_score
     metric = METRICS_OFFERED.get(f"test_{score}")
     if not split or metric is None or f"train_{score}" not in METRICS_OFFERED:
         return does_not_apply("This metric is not measured on both splits. Choose another metric.")
@@ -43,10 +43,9 @@ def _told(row: dict[str, float], metric: Metric) -> str:
 
 
 def _chart(variant: str, rows: pl.DataFrame, metric: Metric) -> Chart:
-    sizes = rows["train_size"].to_list()
     lines = [
-        Line("training", sizes, numbers(rows["train"], metric.scale), 1, "ring"),
-        Line("test", sizes, numbers(rows["test"], metric.scale), 0, "dot"),
+        Line.of(rows, "train_size", "train", metric.scale, "training", 1, "ring"),
+        Line.of(rows, "train_size", "test", metric.scale, "test", 0, "dot"),
     ]
     axis = metric_axis(metric)
     axis = Axis(axis.title.removeprefix("test "), floor=axis.floor, ceiling=axis.ceiling)

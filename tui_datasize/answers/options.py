@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Figure, Line, Table, does_not_apply
+from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Figure, Line, Mark, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE, SIZE_AND_RUNS, metric_axis, of_kind
 from tui_datasize.answers.grids import size_map
-from tui_datasize.answers.record import NO_RUN, Record, named, numbers
+from tui_datasize.answers.record import NO_RUN, Record, named
 from tui_datasize.metric import Metric
 from tui_datasize.stats.trade_offs import option_against_metric, rest_of_variant, swept_options
 
@@ -103,14 +103,9 @@ def _figure(table: pl.DataFrame, metric: Metric) -> Figure:
         # Values that are no numbers have no axis.
         return size_map(title, table, "label", metric)
     groups = table.sort("train_size", "value").partition_by("train_size", maintain_order=True)
+    mark: Mark = "dot" if len(groups) == 1 else ""
     lines = [
-        Line(
-            f"n {rows['train_size'][0]:,}",
-            rows["value"].to_list(),
-            numbers(rows["mean"], metric.scale),
-            ink,
-            "dot" if len(groups) == 1 else "",
-        )
+        Line.of(rows, "value", "mean", metric.scale, f"n {rows['train_size'][0]:,}", ink, mark)
         for ink, rows in enumerate(groups)
     ]
     values = table["value"].to_list()

@@ -115,22 +115,16 @@ def _sizes(overlaps: Sequence[DrawOverlap], measure: Measure, record: Record) ->
         *of_kind("share", shared="shared", **_BY_CHANCE_COLUMNS),
         *of_kind("share", largest="largest", largest_expected="by chance"),
     ]
-    rows = []
-    for overlap in overlaps:
-        mean, low, high = overlap.expectation(measure)
-        rows.append(
-            {
-                "train_size": overlap.train_size,
-                "draws": len(overlap.draws),
-                "shared": float(overlap.matrix(measure)[overlap.pairs].mean()),
-                "expected": mean,
-                "low": low,
-                "high": high,
-                "largest": largest_observed(overlap, measure),
-                "largest_expected": largest_expected(overlap, measure),
-            }
+    rows = [
+        (
+            *(overlap.train_size, len(overlap.draws), float(overlap.matrix(measure)[overlap.pairs].mean())),
+            *overlap.expectation(measure),
+            *(largest_observed(overlap, measure), largest_expected(overlap, measure)),
         )
-    return Table(pl.DataFrame(rows), columns, record.metric)
+        for overlap in overlaps
+    ]
+    names = [column.name for column in columns]
+    return Table(pl.DataFrame(rows, names, orient="row"), columns, record.metric)
 
 
 def _pairs(overlaps: Sequence[DrawOverlap], record: Record) -> Table:

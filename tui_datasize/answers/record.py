@@ -14,7 +14,6 @@ from tui_datasize.answers.checks.finding import Finding
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.metric import Metric
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.runlog.schema import SCORES
 from tui_datasize.stats.overlap import DrawOverlap, find_draws, find_overlaps
 from tui_datasize.stats.question import Question
 from tui_datasize.stats.summary import CurveAnalysis, analyse_curves
@@ -160,18 +159,8 @@ class Record:
         others = f", {left:,} unfinished or without this metric" if left else ""
         return f"{plural(used, 'run')} used{others}"
 
-    @property
-    def split_and_score(self) -> tuple[str, str]:
-        return split_and_score(self.metric)
-
     def of_variant(self, variant: str) -> Record:
         return replace(self, asked=replace(self.asked, variant=variant))
-
-
-def split_and_score(metric: Metric) -> tuple[str, str]:
-    """Of a metric that evaluations measure, its split and score; empty strings for others."""
-    split, _, score = metric.name.partition("_")
-    return (split, score) if split in ("test", "train") and score in SCORES else ("", "")
 
 
 def per_variant(runs: pl.DataFrame) -> Iterable[tuple[str, pl.DataFrame]]:

@@ -80,7 +80,7 @@ def ask(record: Record) -> Answer:
         return does_not_apply(NO_RUN)
     view = views[record.asked.view % len(views)]
     runs, name = view.of(record.runs, record), view.metric.name
-    boxes = box_table(runs, [name])
+    boxes = box_table(runs, name)
     if boxes.filter(pl.col("n_runs") > 1).is_empty():
         return does_not_apply(
             "No train size has two runs with this metric. Add seeds, or draws, to see their spread.",
@@ -111,7 +111,7 @@ def ask(record: Record) -> Answer:
 
 def _views(record: Record) -> Sequence[_View]:
     """Those that have runs, that of the metric itself first."""
-    split, score = record.split_and_score
+    split, score = record.metric.split_and_score
     other = METRICS_OFFERED.get(f"{'train' if split == 'test' else 'test'}_{score}")
     metrics = [record.metric, *([other] if other else [])]
     measured = [metric for metric in metrics if points(record.runs, metric.name).height]
@@ -256,17 +256,8 @@ def _together(found: Sequence[SizeComparison]) -> Iterator[str]:
 
 
 def _chart(variant: str, boxes: pl.DataFrame, metric: Metric) -> Chart:
-    drawn = [
-        Box(
-            row["train_size"],
-            row["whisker_low"] * metric.scale,
-            row["q1"] * metric.scale,
-            row["median"] * metric.scale,
-            row["q3"] * metric.scale,
-            row["whisker_high"] * metric.scale,
-            [value * metric.scale for value in row["outliers"]],
-        )
-        for row in boxes.iter_rows(named=True)
-    ]
+    quartiles = pl.col("whisker_low", "q1", "median", "q3", "whisker_high") * metric.scale
+    outliers = pl.col("outliers").list.eval(pl.element() * metric.scale)
+    drawn = [Box(*row) for row in boxes.select("train_size", quartiles, outliers).iter_rows()]
     title = named(variant, f"spread of {metric.title.lower()}")
     return Chart(title, SIZE_AXIS, metric_axis(metric), boxes=drawn)

@@ -9,7 +9,7 @@ import polars as pl
 
 from tui_datasize.answers.answer import Answer, Map, Sentence, does_not_apply
 from tui_datasize.answers.grids import size_map
-from tui_datasize.answers.record import NO_RUN, ONE_EVALUATION, Record, named, per_variant, split_and_score
+from tui_datasize.answers.record import NO_RUN, ONE_EVALUATION, Record, named, per_variant
 from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.training_views import CURVE_KEY
 from tui_datasize.stats.training_views import surface as surface_table
@@ -67,7 +67,7 @@ def ask(record: Record) -> Answer:
 
 def _names(record: Record) -> Sequence[str]:
     """The metric in question, then the others of its split, then the same of the other split."""
-    split, score = record.split_and_score
+    split, score = record.metric.split_and_score
     scores = dict.fromkeys([*([score] if score else []), *_SCORES])
     splits = dict.fromkeys([*([split] if split else []), *_SPLITS])
     names = [f"{one}_{of}" for one in splits for of in scores]
@@ -75,7 +75,7 @@ def _names(record: Record) -> Sequence[str]:
 
 
 def _of_metric(record: Record, metrics: pl.DataFrame, metric: Metric) -> _Surface:
-    split, score = split_and_score(metric)
+    split, score = metric.split_and_score
     return _Surface(metric, surface_table(record.runs, metrics, score, split))
 
 

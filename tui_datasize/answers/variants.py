@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 import polars as pl
 
@@ -20,7 +21,7 @@ from tui_datasize.answers.columns import (
     of_kind,
 )
 from tui_datasize.answers.grids import size_table
-from tui_datasize.answers.record import NO_RUN, Record, numbers, per_variant
+from tui_datasize.answers.record import NO_RUN, Record, per_variant
 from tui_datasize.metric import Metric
 from tui_datasize.stats.curve import learning_curve, points
 from tui_datasize.stats.effective import Reached, images_for, images_saved
@@ -119,15 +120,9 @@ def _saved_table(record: Record, best: str) -> Table:
     metric = record.metric
     curves = variant_curves(points(record.all_runs, metric.name))
     rows = [
-        {
-            "other": name or _BASE,
-            "train_size": saved.train_size,
-            "value": saved.value,
-            "images": f"{'at most ' if saved.is_bound else ''}{about(saved.images)}",
-            "ratio": saved.ratio,
-            "low": saved.low,
-            "high": saved.high,
-        }
+        asdict(saved)
+        | {"other": name or _BASE, "ratio": saved.ratio}
+        | {"images": f"{'at most ' if saved.is_bound else ''}{about(saved.images)}"}
         for name, curve in curves.items()
         if name != best
         for saved in images_saved(curves[best], curve, higher_is_better=metric.higher_is_better)
@@ -255,7 +250,7 @@ def _details(curve: pl.DataFrame, rows: pl.DataFrame, metric: Metric) -> Iterato
 
 def _chart(curve: pl.DataFrame, metric: Metric) -> Chart:
     lines = [
-        Line(variant, rows["train_size"].to_list(), numbers(rows["mean"], metric.scale), place)
+        Line.of(rows, "train_size", "mean", metric.scale, variant, place)
         for place, (variant, rows) in enumerate(per_variant(curve))
         if place < _MOST_DRAWN
     ]

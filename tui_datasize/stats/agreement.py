@@ -138,14 +138,13 @@ def least_p(overlap: _Square, permutations: int, rng: np.random.Generator) -> fl
     return unchanged / tried
 
 
-def predicted_classes(predictions: pl.DataFrame, evaluation: str = "last") -> dict[str, pl.DataFrame]:
-    """By run, the class given to each test image: columns `index`, `predicted`.
+def predicted_classes(predictions: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """By run, the class given to each test image at the end: columns `index`, `predicted`.
 
     Args:
         predictions: Schema `PREDICTIONS` behind `run_id`.
-        evaluation: "last" or "best".
     """
-    rows = predictions.filter((pl.col("evaluation") == evaluation) & (pl.col("probabilities").list.len() > 0))
+    rows = predictions.filter((pl.col("evaluation") == "last") & (pl.col("probabilities").list.len() > 0))
     top = pl.col("classes").list.get(pl.col("probabilities").list.arg_max()).alias("predicted")
     by_run = rows.select("run_id", "index", top).partition_by("run_id", as_dict=True, include_key=False)
     return {str(run_id): frame for (run_id,), frame in by_run.items()}
@@ -164,18 +163,9 @@ def _pairs(group: pl.DataFrame, fractions: _Fractions, chosen: dict[str, pl.Data
     for i, a in enumerate(rows):
         for b in rows[i + 1 :]:
             overlap = fractions.get((a["experiment"], a["dataset"], a["train_size"], a["draw"], b["draw"]))
-            found.append(
-                (
-                    a["experiment"],
-                    a["variant"],
-                    a["train_size"],
-                    a["run_id"],
-                    b["run_id"],
-                    overlap,
-                    abs(a["value"] - b["value"]),
-                    _agreement(chosen.get(a["run_id"]), chosen.get(b["run_id"])),
-                )
-            )
+            agreement = _agreement(chosen.get(a["run_id"]), chosen.get(b["run_id"]))
+            pair = (a["experiment"], a["variant"], a["train_size"], a["run_id"], b["run_id"])
+            found.append((*pair, overlap, abs(a["value"] - b["value"]), agreement))
     return pl.DataFrame(found, schema=dict(PAIRS_OF_RUNS), orient="row")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import polars as pl
 
 from tui_datasize.runlog.schema import Schema, schema
@@ -22,33 +20,13 @@ BOXES: Schema = schema(
 ranges of the box, `outliers` beyond; `values` are all runs, ascending."""
 
 
-def box_table(runs: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
-    """Box-plot numbers of some metrics, schema `BOXES`, in order of metric, curve and size.
+def box_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """Box-plot numbers of a metric, schema `BOXES`, in order of curve and size.
 
     Args:
         runs: Schema `RUNS`; `best_test_accuracy` gives boxes of the best value, `test_accuracy` of the last.
-        metrics: Keys of `METRICS_OFFERED`, or columns added to `runs` such as those of `best_values`.
+        metric: A key of `METRICS_OFFERED`, or a column added to `runs` such as those of `best_values`.
     """
-    return pl.concat([pl.DataFrame(schema=dict(BOXES)), *(_boxes(runs, metric) for metric in metrics)])
-
-
-def best_values(metrics: pl.DataFrame, score: str, *, higher_is_better: bool = True) -> pl.DataFrame:
-    """Each run's best value of a score over its evaluations, on both splits.
-
-    Returns:
-        `run_id`, `best_train_SCORE`, `best_test_SCORE`, to be joined to `runs`; the best on the training
-        and on the test split may lie at different updates.
-    """
-    finite = metrics.filter((pl.col("event") == "evaluation") & pl.col(score).is_finite())
-    value = pl.col(score).max() if higher_is_better else pl.col(score).min()
-    sides = [
-        finite.filter(pl.col("split") == split).group_by("run_id").agg(value.alias(f"best_{split}_{score}"))
-        for split in ("train", "test")
-    ]
-    return sides[0].join(sides[1], on="run_id", how="full", coalesce=True).sort("run_id")
-
-
-def _boxes(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     value = pl.col("value")
     low, high = (value.quantile(q, "linear") for q in (0.25, 0.75))
     fences = (low - WHISKER * (high - low), high + WHISKER * (high - low))
@@ -65,3 +43,19 @@ def _boxes(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
         value.sort().alias("values"),
     )  # fmt: skip
     return frame.with_columns(metric=pl.lit(metric)).select(*BOXES)
+
+
+def best_values(metrics: pl.DataFrame, score: str, *, higher_is_better: bool = True) -> pl.DataFrame:
+    """Each run's best value of a score over its evaluations, on both splits.
+
+    Returns:
+        `run_id`, `best_train_SCORE`, `best_test_SCORE`, to be joined to `runs`; the best on the training
+        and on the test split may lie at different updates.
+    """
+    finite = metrics.filter((pl.col("event") == "evaluation") & pl.col(score).is_finite())
+    value = pl.col(score).max() if higher_is_better else pl.col(score).min()
+    sides = [
+        finite.filter(pl.col("split") == split).group_by("run_id").agg(value.alias(f"best_{split}_{score}"))
+        for split in ("train", "test")
+    ]
+    return sides[0].join(sides[1], on="run_id", how="full", coalesce=True).sort("run_id")

@@ -28,7 +28,6 @@ def top_confusions(
     confusion: pl.DataFrame,
     datasets: pl.DataFrame,
     most: int = 20,
-    evaluation: str = "last",
 ) -> pl.DataFrame:
     """The commonest confusions of each curve and size, schema `CONFUSIONS`.
 
@@ -37,10 +36,9 @@ def top_confusions(
         confusion: Schema `CONFUSION` behind `run_id`.
         datasets: Schema `DATASETS`: class names; a class that it lacks goes by its label.
         most: Rows per curve and size at most.
-        evaluation: "last" or "best".
     """
     key = ["experiment", "variant", "train_size"]
-    rows = _counted(runs, confusion, evaluation)
+    rows = _counted(runs, confusion)
     cells = rows.group_by(*key, "label", "predicted").agg(
         pl.sum("images"), pl.col("run_id").n_unique().cast(pl.Int64).alias("n_runs")
     )
@@ -62,20 +60,17 @@ def top_confusions(
     return top.select(pl.col(name).cast(kind) for name, kind in CONFUSIONS.items())
 
 
-def confusion_matrix(
-    confusion: pl.DataFrame, evaluation: str = "last"
-) -> tuple[list[int], NDArray[np.float64]]:
-    """Shares of each class's images by predicted class, summed over runs.
+def confusion_matrix(confusion: pl.DataFrame) -> tuple[list[int], NDArray[np.float64]]:
+    """Shares of each class's images by predicted class at the end, summed over runs.
 
     Args:
         confusion: Schema `CONFUSION`, of one or more runs on the same classes.
-        evaluation: "last" or "best".
 
     Returns:
         K labels, ascending, and shares of shape (K, K), rows the true classes and of sum 1; the row of a
         class without images is NaN.
     """
-    rows = confusion.filter(pl.col("evaluation") == evaluation)
+    rows = confusion.filter(evaluation="last")
     labels = pl.concat([rows["label"], rows["predicted"]]).unique().sort()
     counts = np.zeros((len(labels), len(labels)))
     places = [np.searchsorted(labels.to_numpy(), rows[side].to_numpy()) for side in ("label", "predicted")]
@@ -85,10 +80,10 @@ def confusion_matrix(
     return labels.to_list(), shares
 
 
-def _counted(runs: pl.DataFrame, confusion: pl.DataFrame, evaluation: str) -> pl.DataFrame:
+def _counted(runs: pl.DataFrame, confusion: pl.DataFrame) -> pl.DataFrame:
     ended = runs.filter(pl.col("state").is_in(COUNTED_STATES))
     curve = ended.select("run_id", "experiment", "variant", "train_size")
-    return curve.join(confusion.filter(pl.col("evaluation") == evaluation), on="run_id")
+    return curve.join(confusion.filter(evaluation="last"), on="run_id")
 
 
 def _named(rows: pl.DataFrame, datasets: pl.DataFrame) -> pl.DataFrame:

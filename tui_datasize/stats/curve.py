@@ -11,7 +11,6 @@ from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import SHARE_ROUNDING, SHARES, Schema, schema
 from tui_datasize.stats.clusters import (
     PRIOR_DEGREES,
-    Clusters,
     MeanScatter,
     SizeRuns,
     find_clusters,
@@ -117,11 +116,6 @@ def apart(values: pl.DataFrame) -> pl.DataFrame:
     """The same runs; those without a seed get numbers below 0 of their own, as none is known to share one."""
     own = -1 - pl.int_range(pl.len(), dtype=pl.Int64)
     return values.with_columns(pl.coalesce("seed", own).alias("seed"))
-
-
-def clusters_of(values: pl.DataFrame) -> Clusters | None:
-    """What sharing draws makes of the means of one curve, ascending in size; None where runs do not tell."""
-    return find_clusters(size_runs(values))
 
 
 def mean_scatters(values: pl.DataFrame) -> tuple[MeanScatter, ...]:

@@ -102,11 +102,6 @@ class DrawOverlap:
         within: Shares = np.clip(bounds, 0, 1)
         return within
 
-    @property
-    def expected_fraction(self) -> tuple[float, float, float]:
-        """Mean over pairs of `expected`; of a single draw, what a second one would share."""
-        return self.expectation("fraction")
-
     def matrix(self, measure: Measure) -> Shares:
         """What each pair of draws has in common, shape (k, k), in [0, 1]."""
         return self.fraction if measure == "fraction" else self.jaccard

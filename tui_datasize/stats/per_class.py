@@ -21,20 +21,14 @@ per factor of ten in train size, by least squares on all runs; null below three 
 mean over runs, `binomial_se` what the number of test images of the class alone gives one run."""
 
 
-def class_curves(
-    runs: pl.DataFrame, per_class: pl.DataFrame, split: str = "test", evaluation: str = "last"
-) -> pl.DataFrame:
-    """Accuracy of each class against train size, schema `CLASS_CURVES`, the steepest classes first.
+def class_curves(runs: pl.DataFrame, per_class: pl.DataFrame) -> pl.DataFrame:
+    """Test accuracy of each class against train size, schema `CLASS_CURVES`, the steepest classes first.
 
     Args:
         runs: Schema `RUNS`.
         per_class: Schema `PER_CLASS` behind `run_id`; classes without images are passed over.
-        split: "train" or "test".
-        evaluation: "last" or "best".
     """
-    chosen = per_class.filter(
-        (pl.col("split") == split) & (pl.col("evaluation") == evaluation) & pl.col("accuracy").is_finite()
-    )
+    chosen = per_class.filter(pl.col("accuracy").is_finite(), split="test", evaluation="last")
     counted = runs.filter(pl.col("state").is_in(COUNTED_STATES))
     rows = counted.select("run_id", "experiment", "variant", "train_size").join(chosen, on="run_id")
     key = ["experiment", "variant", "label"]

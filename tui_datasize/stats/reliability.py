@@ -50,14 +50,13 @@ class Reliability:
         return float(off) / images if images else float("nan")
 
 
-def confidences(predictions: pl.DataFrame, evaluation: str = "last") -> pl.DataFrame:
-    """The largest probability of each image and whether it is right, schema `CONFIDENCES`.
+def confidences(predictions: pl.DataFrame) -> pl.DataFrame:
+    """The largest probability of each image at the end and whether it is right, schema `CONFIDENCES`.
 
     Args:
         predictions: Schema `PREDICTIONS` behind `run_id`.
-        evaluation: "last" or "best".
     """
-    rows = predictions.filter((pl.col("evaluation") == evaluation) & (pl.col("probabilities").list.len() > 0))
+    rows = predictions.filter((pl.col("evaluation") == "last") & (pl.col("probabilities").list.len() > 0))
     top = pl.col("classes").list.get(pl.col("probabilities").list.arg_max())
     return rows.select(
         "run_id",

@@ -10,7 +10,8 @@ import polars as pl
 
 from tui_datasize.metric import Metric, metric_named
 from tui_datasize.stats.averaging import FittedLaws, fit_laws
-from tui_datasize.stats.curve import clusters_of, learning_curve, moderated_stderrs, points, size_runs
+from tui_datasize.stats.clusters import find_clusters
+from tui_datasize.stats.curve import learning_curve, moderated_stderrs, points, size_runs
 from tui_datasize.stats.diagnostics import Diagnostics, diagnose
 from tui_datasize.stats.extrapolate import Extrapolation, Outlook, look_ahead
 from tui_datasize.stats.fits import FitFailure, LackOfFit, LogLinearFit, fit_log_linear, lack_of_fit
@@ -122,7 +123,7 @@ def _analyse_curve(
     is_fitted = pl.col("train_size") >= question.fit_from
     means, values = curve.filter(is_fitted), counted.filter(is_fitted)
     sizes, mean = means["train_size"], means["mean"]
-    weights, clusters = 1 / floored(moderated_stderrs(means)) ** 2, clusters_of(values)
+    weights, clusters = 1 / floored(moderated_stderrs(means)) ** 2, find_clusters(size_runs(values))
     laws = laws_of(metric, means)
     outlook = (
         laws
