@@ -122,6 +122,13 @@ class DatasizeApp(App[None]):
             interval_s,
         )
         self._analyst = Analyst(project)
+        # They are shown what is new until the last moment, when they may be gone from the screen already.
+        self._switcher = ContentSwitcher(initial=TABS[0][0])
+        self._queue_pane = QueuePane(project, id="queue")
+        self._live_pane = LivePane(id="live")
+        self._analysis_pane = AnalysisPane(self._analyst, id="analysis")
+        every: tuple[Pane, ...] = (self._queue_pane, self._live_pane, self._analysis_pane)
+        self._panes = {str(pane.id): pane for pane in every}
         self._news = NewsReader(since=utc_now())
         self._restored = load_view_state(project)
         self._keeper = SchedulerKeeper()
@@ -132,10 +139,8 @@ class DatasizeApp(App[None]):
     def compose(self) -> ComposeResult:
         """Header, tabs, status and keys."""
         yield self._header
-        with ContentSwitcher(initial=TABS[0][0]):
-            yield QueuePane(self._project, id="queue")
-            yield LivePane(id="live")
-            yield AnalysisPane(self._analyst, id="analysis")
+        with self._switcher:
+            yield from self._panes.values()
         yield self._status
         yield KeyBar()
 
@@ -145,7 +150,7 @@ class DatasizeApp(App[None]):
         self.theme = THEME.name
         self._poller.start()
         self.run_worker(self._desk.work(), group="orders", exit_on_error=False)
-        self.query_one(AnalysisPane).targets.update(self._restored.targets)
+        self._analysis_pane.targets.update(self._restored.targets)
         self.action_open_tab(self._restored.tab or TABS[0][0])
 
     async def on_event(self, event: events.Event) -> None:
@@ -175,8 +180,7 @@ class DatasizeApp(App[None]):
     @property
     def pane(self) -> Pane:
         """The tab that is open."""
-        switcher = self.query_one(ContentSwitcher)
-        return switcher.get_child_by_id(switcher.current or TABS[0][0], Pane)
+        return self._panes[self._switcher.current or TABS[0][0]]
 
     @property
     def snapshot(self) -> Snapshot:
@@ -208,9 +212,8 @@ class DatasizeApp(App[None]):
             self._driver.write(terminal_signal(text))
 
     def _after_first_look(self, snapshot: Snapshot) -> None:
-        queue_pane = self.query_one(QueuePane)
-        queue_pane.show(snapshot)
-        queue_pane.select_experiment(self._restored.experiment or snapshot.liveliest_experiment())
+        self._queue_pane.show(snapshot)
+        self._queue_pane.select_experiment(self._restored.experiment or snapshot.liveliest_experiment())
         self._analyst.warm()
 
     async def _wake_scheduler(self, *, gone: bool) -> str:
@@ -255,11 +258,11 @@ class DatasizeApp(App[None]):
 
     @on(QueuePane.RunChosen)
     def _watch_run(self, event: QueuePane.RunChosen) -> None:
-        self.query_one(LivePane).choose(event.run_id)
+        self._live_pane.choose(event.run_id)
 
     @on(QueuePane.ExperimentChosen)
     def _analyse_experiment(self, event: QueuePane.ExperimentChosen) -> None:
-        self.query_one(AnalysisPane).choose_experiment(event.name)
+        self._analysis_pane.choose_experiment(event.name)
 
     @on(QueuePane.ExperimentAsked)
     def _show_experiment(self, event: QueuePane.ExperimentAsked) -> None:
@@ -301,10 +304,9 @@ class DatasizeApp(App[None]):
 
     def action_open_tab(self, tab: str) -> None:
         """Open a tab."""
-        switcher = self.query_one(ContentSwitcher)
-        if tab not in [child.id for child in switcher.children]:
+        if tab not in self._panes:
             return
-        switcher.current = tab
+        self._switcher.current = tab
         self._header.show_tab(tab)
         self.pane.show(self._snapshot)
         self._focus(self.pane.first_focus)
@@ -346,10 +348,8 @@ class DatasizeApp(App[None]):
         except TimeoutError:
             self._status.say("the queue has not answered yet; press ctrl+q to leave all the same", error=True)
             return
-        queue_pane = self.query_one(QueuePane)
-        tab = self.query_one(ContentSwitcher).current or ""
-        targets = self.query_one(AnalysisPane).targets
-        save_view_state(self._project, ViewState(tab, queue_pane.experiment, targets))
+        tab, targets = self._switcher.current or "", self._analysis_pane.targets
+        save_view_state(self._project, ViewState(tab, self._queue_pane.experiment, targets))
         self.exit(message=farewell(self._snapshot))
 
     def get_line_filters(self) -> Sequence[LineFilter]:

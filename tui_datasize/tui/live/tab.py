@@ -70,12 +70,15 @@ class LivePane(Pane):
         self._view = LiveView()
         self._all_running = False
         self._slots: Mapping[str, int] = MappingProxyType({})
+        self._panels = (
+            Panel("Loss", self._loss_chart, id="loss"),
+            Panel("Metric", self._metric_chart, id="metric"),
+            Panel("Runs", self._table, self._values, id="live-runs"),
+        )
 
     def compose(self) -> ComposeResult:
         """Charts above the runs."""
-        yield Panel("Loss", self._loss_chart, id="loss")
-        yield Panel("Metric", self._metric_chart, id="metric")
-        yield Panel("Runs", self._table, self._values, id="live-runs")
+        yield from self._panels
 
     @property
     def first_focus(self) -> Widget:
@@ -154,12 +157,12 @@ class LivePane(Pane):
         what = f"{plural(len(run_ids), 'running run')}" if self._all_running else "".join(run_ids)
         palette = palette_of(self.app)
         note = Text(what, style=palette.muted)
-        self.query_one("#loss", Panel).show_note(note)
-        metric_panel = self.query_one("#metric", Panel)
-        metric_panel.show_title(metric.title.partition(",")[0].capitalize())
-        metric_panel.show_note(note)
+        loss, measured, runs = self._panels
+        loss.show_note(note)
+        measured.show_title(metric.title.partition(",")[0].capitalize())
+        measured.show_note(note)
         mode = "all running" if self._all_running else "one at a time"
-        self.query_one("#live-runs", Panel).show_note(Text(mode, style=palette.muted))
+        runs.show_note(Text(mode, style=palette.muted))
         self._values.show(self._last_values())
 
     def _last_values(self) -> str:

@@ -81,13 +81,16 @@ class QueuePane(Pane):
         self._jobs = JobTable(id="job-table")
         self._filter = FilterInput()
         self._log = LogView()
+        self._panels = (
+            Panel("Experiments", self._experiments, self._title_line, id="experiments"),
+            Panel("Cells", self._legend, self._map, id="map"),
+            Panel("Jobs", self._filter, self._jobs, id="jobs"),
+            Panel("Log", self._log, id="log"),
+        )
 
     def compose(self) -> ComposeResult:
         """Four panels on a grid."""
-        yield Panel("Experiments", self._experiments, self._title_line, id="experiments")
-        yield Panel("Cells", self._legend, self._map, id="map")
-        yield Panel("Jobs", self._filter, self._jobs, id="jobs")
-        yield Panel("Log", self._log, id="log")
+        yield from self._panels
 
     @property
     def first_focus(self) -> LineView:
@@ -145,6 +148,7 @@ class QueuePane(Pane):
 
     def _show_notes(self) -> None:
         palette = palette_of(self.app)
+        experiments, cells, jobs, log = self._panels
         cell = self._map.current
         notes = []
         if cell is not None:
@@ -153,17 +157,17 @@ class QueuePane(Pane):
             look = (f" {STATE_LOOKS[state].glyph} {STATE_LOOKS[state].word}", state_style(state, palette))
             for place in (f"n {n:,} · draw {draw} · seed {seed}", f"n{n} d{draw} s{seed}"):
                 notes.append(Text.assemble((place, palette.foreground), look))
-        self.query_one("#map", Panel).show_note(*notes)
+        cells.show_note(*notes)
         ends_in_s = self._snapshot.time_left.experiment_ends_in_s.get(self.experiment)
         is_listed = ends_in_s is None or self._experiments.lists_times
         left = "" if is_listed else f"{duration(ends_in_s)} left"
-        self.query_one("#experiments", Panel).show_note(Text(left, palette.foreground))
+        experiments.show_note(Text(left, palette.foreground))
         total, shown, marked = len(self._snapshot.jobs), self._jobs.shown, len(self._jobs.marked)
         count = f"{shown:,} of {total:,}" if shown != total else f"{total:,}" if total else ""
         if marked:
             count = f"{count} · {marked:,} marked"
-        self.query_one("#jobs", Panel).show_note(Text(count, palette.muted))
-        self.query_one("#log", Panel).show_note(Text(self._jobs.highlighted or "", palette.muted))
+        jobs.show_note(Text(count, palette.muted))
+        log.show_note(Text(self._jobs.highlighted or "", palette.muted))
 
     @on(ExperimentList.Highlighted, "#experiment-list")
     def _experiment_highlighted(self, event: ExperimentList.Highlighted) -> None:
