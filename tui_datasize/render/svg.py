@@ -11,15 +11,14 @@ from typing import TypeAlias
 from tui_datasize.answers.answer import Axis, Band, Bars, Box, Chart, Figure, Ink, Line, Map
 from tui_datasize.render.svg_axis import Frame, frame_of
 from tui_datasize.render.svg_bars import bars_svg
-from tui_datasize.render.svg_map import escaped, is_legible, map_svg
+from tui_datasize.render.svg_map import LETTER_PX, WIDTH_PX, escaped, is_legible, map_svg, svg
 
 Values: TypeAlias = Sequence[float | None]
 
-WIDTH_PX, HEIGHT_PX = 760, 420
+HEIGHT_PX = 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 14, 78
 """Room around the frame for marks and legend, in px."""
-_FONT = 'font-family="system-ui, sans-serif" font-size="12"'
-_LEGEND_STEP_PX, _LETTER_PX = 34, 6.6
+_LEGEND_STEP_PX = 34
 _BOX_HALF_PX = 7.0
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#666666", "#7b3294")
@@ -68,9 +67,6 @@ def to_svg(chart: Chart) -> str:
     """The chart as one `<svg>` element."""
     drawing = _Drawing(chart, *_frames(chart))
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH_PX} {HEIGHT_PX}" width="{WIDTH_PX}" '
-        f'height="{HEIGHT_PX}" role="img" aria-label="{escaped(chart.title)}" {_FONT}>',
-        f'<rect width="{WIDTH_PX}" height="{HEIGHT_PX}" fill="#ffffff"/>',
         *_axes(drawing),
         f'<svg x="{_LEFT}" y="{_TOP}" width="{_across()}" height="{_down()}" overflow="hidden">',
         *(_band(drawing, band) for band in chart.bands),
@@ -78,9 +74,8 @@ def to_svg(chart: Chart) -> str:
         *(part for line in chart.lines for part in _line(drawing, line)),
         "</svg>",
         *_legend(chart),
-        "</svg>",
     ]
-    return "\n".join(part for part in parts if part)
+    return svg(chart.title, HEIGHT_PX, parts)
 
 
 def _across() -> int:
@@ -232,7 +227,7 @@ def _legend(chart: Chart) -> Iterator[str]:
     ]
     x, y = float(_LEFT), HEIGHT_PX - 24
     for name, colour, line in entries:
-        width = _LEGEND_STEP_PX + _LETTER_PX * len(name)
+        width = _LEGEND_STEP_PX + LETTER_PX * len(name)
         if x + width > WIDTH_PX and x > _LEFT:
             x, y = float(_LEFT), y + 16
         if line is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tui_datasize.answers.answer import Bar, Bars
-from tui_datasize.render.svg_map import FONT, LETTER_PX, WIDTH_PX, escaped
+from tui_datasize.render.svg_map import LETTER_PX, WIDTH_PX, escaped, svg
 
 _MOST = 20
 _ROW_PX, _TOP_PX, _BOTTOM_PX, _GAP_PX = 20, 26, 24, 8
@@ -22,15 +22,11 @@ def bars_svg(bars: Bars) -> str:
     left, track = name_px + _GAP_PX, WIDTH_PX - name_px - words_px - 3 * _GAP_PX
     more = f"{len(bars.bars) - len(shown)} more" if len(shown) < len(bars.bars) else ""
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH_PX} {height}" width="{WIDTH_PX}" '
-        f'height="{height}" role="img" aria-label="{escaped(bars.title)}" {FONT}>',
-        f'<rect width="{WIDTH_PX}" height="{height}" fill="#ffffff"/>',
         _line(bars.heads[0], bars.heads[1], left, _TOP_PX - 10),
         *_rows(shown, left, track),
         f'<text x="{left:.1f}" y="{height - 8}" fill="#333">{more}</text>',
-        "</svg>",
     ]
-    return "\n".join(parts)
+    return svg(bars.title, height, parts)
 
 
 def _rows(shown: Sequence[Bar], left: float, track: float) -> Iterator[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 
 from tui_datasize.answers.answer import Map
 from tui_datasize.text import visible
 
-FONT = 'font-family="system-ui, sans-serif" font-size="12"'
+_FONT = 'font-family="system-ui, sans-serif" font-size="12"'
 LETTER_PX = 6.6
 WIDTH_PX = 760
 _ROW_PX, _WIDEST_CELL_PX = 22, 64
@@ -26,6 +26,16 @@ def escaped(text: str) -> str:
     return escape(visible(text))
 
 
+def svg(title: str, height: float, parts: Iterable[str]) -> str:
+    """One `<svg>` element on white, `WIDTH_PX` wide."""
+    size = f'width="{WIDTH_PX}" height="{height}"'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH_PX} {height}" {size} role="img" '
+        f'aria-label="{escaped(title)}" {_FONT}>'
+    )
+    return "\n".join([head, f'<rect {size} fill="#ffffff"/>', *filter(None, parts), "</svg>"])
+
+
 def is_legible(heat_map: Map) -> bool:
     """Whether every number of a map has its room, if without digits behind the point."""
     _, cell = _widths(heat_map)
@@ -40,16 +50,12 @@ def map_svg(heat_map: Map) -> str:
     across, below = left + cell * len(heat_map.columns) / 2, height - 10
     turned = f'transform="rotate(-90 12 {middle})"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH_PX} {height}" width="{WIDTH_PX}" '
-        f'height="{height}" role="img" aria-label="{escaped(heat_map.title)}" {FONT}>',
-        f'<rect width="{WIDTH_PX}" height="{height}" fill="#ffffff"/>',
         *_labels(heat_map, left, cell),
         *_cells(heat_map, left, cell),
         f'<text x="12" y="{middle}" {turned} text-anchor="middle">{escaped(heat_map.row_title)}</text>',
         f'<text x="{across:.1f}" y="{below}" text-anchor="middle">{escaped(heat_map.column_title)}</text>',
-        "</svg>",
     ]
-    return "\n".join(parts)
+    return svg(heat_map.title, height, parts)
 
 
 def _widths(heat_map: Map) -> tuple[float, float]:
