@@ -62,11 +62,7 @@ def _told(table: pl.DataFrame, metric: Metric) -> str:
 
 
 def relations(table: pl.DataFrame) -> Iterator[str]:
-    """Whether overlap goes with agreement, over all sizes; what cannot be told is said once.
-
-    Args:
-        table: Schema `AGREEMENT`.
-    """
+    """Whether overlap goes with agreement, by schema `AGREEMENT`; what cannot be told is said once."""
     several = table.filter(pl.col("n_draws") > 1)
     if several.is_empty():
         yield (

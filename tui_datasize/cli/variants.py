@@ -17,11 +17,7 @@ def read_variants(client: QueueClient) -> Mapping[str, str]:
 
 
 def label_variants(shapes: Mapping[int, RunSpec]) -> Mapping[int, str]:
-    """Labels such as `optimizer.lr=0.001`; runs of experiments that sweep nothing have none.
-
-    Args:
-        shapes: Specifications by number, without seeds and draws.
-    """
+    """Labels such as `optimizer.lr=0.001` by number; runs of experiments that sweep nothing have none."""
     by_experiment: dict[str, dict[int, RunSpec]] = defaultdict(dict)
     for number, spec in shapes.items():
         by_experiment[spec.experiment][number] = spec

@@ -111,11 +111,7 @@ def risk_coverage(confidence: ArrayLike, is_correct: ArrayLike) -> tuple[Floats,
 
 
 def risk_coverage_table(scored: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
-    """Mean risk over the runs of each size at `COVERAGES`.
-
-    Args:
-        scored: Schema `CONFIDENCES`.
-        runs: Schema `RUNS`.
+    """Mean risk over the runs of each size at `COVERAGES`, from what schema `CONFIDENCES` holds of them.
 
     Returns:
         `experiment`, `variant`, `train_size`, `coverage`, `risk`, `n_runs`.

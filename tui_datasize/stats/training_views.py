@@ -73,17 +73,8 @@ def train_test_gap(runs: pl.DataFrame, metrics: pl.DataFrame, score: str = "accu
     return _over_runs(both.with_columns(gap=gap), means, pl.col("gap").std().alias("gap_sd"))
 
 
-def single_courses(
-    runs: pl.DataFrame, metrics: pl.DataFrame, score: str, split: str, axis: str = "update"
-) -> pl.DataFrame:
-    """A score against an axis for each run by itself: what the mean and the band are made of.
-
-    Args:
-        runs: Schema `RUNS`.
-        metrics: Schema `RUN_METRICS`.
-        score: One of `SCORES`.
-        split: "train" or "test".
-        axis: "update", "epoch", "samples_seen" or "wall_s".
+def single_courses(runs: pl.DataFrame, metrics: pl.DataFrame, score: str, split: str) -> pl.DataFrame:
+    """A score against the update for each run by itself: what the mean and the band are made of.
 
     Returns:
         `experiment`, `variant`, `train_size`, `subset_seed`, `seed`, `repeat`, `run_id`, `evaluation`, `x`,
@@ -92,9 +83,8 @@ def single_courses(
     rows = _evaluations(runs, metrics, split, [score])
     named = rows.join(runs.select("run_id", "subset_seed", "seed", "repeat"), on="run_id")
     whose = (*CURVE_KEY, "subset_seed", "seed", "repeat", "run_id", "evaluation")
-    return named.select(*whose, pl.col(axis).cast(pl.Float64).alias("x"), pl.col(score).alias("value")).sort(
-        *whose
-    )
+    x, value = pl.col("update").cast(pl.Float64).alias("x"), pl.col(score).alias("value")
+    return named.select(*whose, x, value).sort(*whose)
 
 
 def best_against_last(
@@ -102,13 +92,8 @@ def best_against_last(
 ) -> pl.DataFrame:
     """Best and last test score of each size, mean over runs, and when the best came.
 
-    The best of several evaluations of one test set is chosen on it, and looks too good for that reason.
-
-    Args:
-        runs: Schema `RUNS`.
-        metrics: Schema `RUN_METRICS`.
-        score: One of `SCORES`.
-        higher_is_better: Whether the best is the largest; where several are equal, the first counts.
+    The best of several evaluations of one test set is chosen on it, and looks too good for that reason. Where
+    several are equal, the first counts.
 
     Returns:
         `experiment`, `variant`, `train_size`, `best`, `last`, `gain` (how much better the best is, at least

@@ -75,11 +75,7 @@ def transfer_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
 
 
 def crossings(table: pl.DataFrame) -> tuple[Crossing, ...]:
-    """The heuristic "freeze l layers until n images per class", for every number of frozen layers.
-
-    Args:
-        table: Schema `CONDITIONS`.
-    """
+    """The heuristic "freeze l layers until n images per class" for every l, from schema `CONDITIONS`."""
     frozen = table.drop_nulls(["frozen_layers", "gain"])
     groups = frozen.group_by("experiment", "classes", "frozen_layers", maintain_order=True)
     found = [
@@ -90,11 +86,7 @@ def crossings(table: pl.DataFrame) -> tuple[Crossing, ...]:
 
 
 def layer_order(table: pl.DataFrame) -> pl.DataFrame:
-    """Rows in the order of an axis of conditions: S1T, S2T, ..., then base, then what freezes nothing.
-
-    Args:
-        table: Schema `CONDITIONS`.
-    """
+    """Schema `CONDITIONS` in the order of an axis: S1T, S2T, ..., then base, then what freezes nothing."""
     is_base = pl.col("condition") == BASE
     return table.sort(
         pl.col("frozen_layers").fill_null(2**31), ~is_base, "condition", "train_size", maintain_order=True
