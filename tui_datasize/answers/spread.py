@@ -143,23 +143,15 @@ _STEP_COLUMNS = (
 def _steps(boxes: pl.DataFrame, found: Sequence[SizeComparison]) -> pl.DataFrame:
     """A row per size: its spread, and the difference of its mean from the size before."""
     steps = [
-        {
-            "variant": comparison.variant,
-            "train_size": int(pair.second.replace(",", "")),
-            "estimate": pair.value,
-            "low": pair.low,
-            "high": pair.high,
-            "p_adjusted": pair.p_adjusted,
-        }
-        for comparison in found
-        for pair in comparison.neighbours
+        (one.variant, int(pair.second.replace(",", "")), pair.value, pair.low, pair.high, pair.p_adjusted)
+        for one in found
+        for pair in one.neighbours
     ]
     numbers = ("estimate", "low", "high", "p_adjusted")
     schema = {"variant": pl.String, "train_size": pl.Int64, **dict.fromkeys(numbers, pl.Float64)}
     spread = boxes.with_columns(sd=pl.col("values").list.std())
-    return spread.join(
-        pl.DataFrame(steps, schema=schema), on=["variant", "train_size"], how="left", maintain_order="left"
-    )
+    differences = pl.DataFrame(steps, schema=schema, orient="row")
+    return spread.join(differences, on=["variant", "train_size"], how="left", maintain_order="left")
 
 
 def _alone(found: SizeComparison) -> Iterator[str]:

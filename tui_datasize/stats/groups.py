@@ -141,18 +141,8 @@ def _compare_sizes(experiment: str, variant: str, metric: Metric, values: pl.Dat
     within = [within_draws(size) for size in sizes]
     tests = (*_tests(sizes, clusters), *_spread_tests(sizes, within), *_block_tests(values, clusters))
     spread = spread_law([size.train_size for size in sizes], within)
-    lengths = tuple(len(group) for group in groups)
-    return SizeComparison(
-        experiment,
-        variant,
-        metric,
-        tuple(int(size.train_size) for size in sizes),
-        lengths,
-        tests,
-        pairs,
-        spread,
-        clusters,
-    )
+    train_sizes, lengths = tuple(int(size.train_size) for size in sizes), tuple(map(len, groups))
+    return SizeComparison(experiment, variant, metric, train_sizes, lengths, tests, pairs, spread, clusters)
 
 
 def _size_name(train_size: float) -> str:

@@ -64,9 +64,6 @@ class VarianceSplit:
     metric: Metric
     design: Design
     components: tuple[Component, ...]
-    n_seeds: int
-    """Of the tables that were used; the mean over sizes, rounded."""
-    n_draws: int
 
     def component(self, name: str) -> Component | None:
         return next((component for component in self.components if component.name == name), None)
@@ -114,12 +111,10 @@ def _split(
     if crossed:
         design: Design = "crossed"
         between_runs = _crossed_components(crossed)
-        shape = np.mean([table.shape for table in crossed], axis=0)
     else:
-        design, between_runs, shape = _one_way(values)
+        design, between_runs = _one_way(values)
     components = [*between_runs, *_test_sampling(metric, values, test_images)]
-    seeds, draws = (round(float(count)) for count in shape)
-    return VarianceSplit(experiment, variant, metric, design, tuple(components), seeds, draws)
+    return VarianceSplit(experiment, variant, metric, design, tuple(components))
 
 
 def _crossed(values: pl.DataFrame) -> Floats:
@@ -153,26 +148,25 @@ def _crossed_components(tables: Iterable[Floats]) -> list[Component]:
     return _components(estimates)
 
 
-def _one_way(values: pl.DataFrame) -> tuple[Design, list[Component], tuple[float, float]]:
+def _one_way(values: pl.DataFrame) -> tuple[Design, list[Component]]:
     """Components where no seed ran on two draws."""
     per_size = values.group_by("train_size").agg(pl.col("seed", "subset_seed").n_unique())
     counts = per_size.select("seed", "subset_seed").to_numpy()
-    seeds, draws = counts.mean(axis=0).tolist()
     most_seeds, most_draws = counts.max(axis=0).tolist()
     within = [g.to_numpy() for g in _values_by(values, "train_size", "subset_seed") if len(g) > 1]
-    if draws > 1 and within:
-        return "nested", _nested_components(values), (seeds, draws)
+    if counts[:, 1].mean() > 1 and within:
+        return "nested", _nested_components(values)
     spread = [group.to_numpy() for group in _values_by(values, "train_size") if len(group) > 1]
     if not spread:
-        return "none", [], (seeds, draws)
+        return "none", []
     pooled = _pooled_variance(spread)
     if values["subset_seed"].null_count():
-        return "none", _components({UNTOLD: (pooled, None)}), (seeds, draws)
+        return "none", _components({UNTOLD: (pooled, None)})
     if most_draws == 1:
-        return "seeds only", _components({"training seed": (pooled, None)}), (seeds, draws)
+        return "seeds only", _components({"training seed": (pooled, None)})
     if most_seeds == 1:
-        return "draws only", _components({"subset draw": (pooled, None)}), (seeds, draws)
-    return "none", _components({"seed and draw together": (pooled, None)}), (seeds, draws)
+        return "draws only", _components({"subset draw": (pooled, None)})
+    return "none", _components({"seed and draw together": (pooled, None)})
 
 
 def _nested_components(values: pl.DataFrame) -> list[Component]:
