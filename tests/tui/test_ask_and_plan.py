@@ -9,7 +9,7 @@ from textual.events import Key
 
 from tests.fakes import write_run
 from tests.tui.fake_queue import job
-from tests.tui.stage import NARROW, WIDE, Stage, empty_stage
+from tests.tui.stage import NARROW, WIDE, Show, Stage, empty_stage
 from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.errors import ConfigError
 from tui_datasize.jobs.state import JobState
@@ -79,9 +79,19 @@ async def test_a_target_and_the_first_size_to_fit_are_asked_by_key(half: Stage):
 
 async def test_keys_that_come_at_once_reach_the_dialog_that_the_first_of_them_opens(half: Stage):
     async with half.open(WIDE) as show:
-        for key in (*"3t95", "enter"):
-            show.app.post_message(Key(key, key if len(key) == 1 else None))
+        await at_once(show, *"3t95", "enter")
         await show.shows("95 %: ")
+        await at_once(show, "t", "backspace", *["backspace"] * 3, *"86", "backspace", *"12", "left", "left")
+        await at_once(show, "8", ".", "delete", "enter")
+        await show.shows("88.2 %: ")
+        await at_once(show, "t", "tab", *"80", "enter")
+        await show.shows("n ≥ 80")
+
+
+async def at_once(show: Show, *keys: str) -> None:
+    """Keys as a slow connection brings them, all before the first is read."""
+    for key in keys:
+        show.app.post_message(Key(key, key if len(key) == 1 else None))
 
 
 async def test_a_target_is_remembered_of_its_experiment_and_metric(half: Stage):

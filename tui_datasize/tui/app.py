@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from time import monotonic
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
 from textual import events, on
 from textual.app import App, ComposeResult, SystemCommand
@@ -50,7 +51,7 @@ from tui_datasize.tui.widgets.plain import PrintableOnly
 from tui_datasize.tui.widgets.status_line import StatusLine
 
 _PATIENCE_S = 1.0
-"""How long a key waits for the dialog that it was typed for."""
+"""How long a key waits for the one before it, and for the dialog that it was typed for."""
 _SOON_S = 0.005
 _FREE_DISK = "Free disk: remove checkpoints that nothing needs"
 
@@ -133,8 +134,9 @@ class DatasizeApp(App[None]):
         self._restored = load_view_state(project)
         self._keeper = SchedulerKeeper()
         self._printable_only = PrintableOnly()
-        self._typed_at: WeakKeyDictionary[events.Key, Screen[Any]] = WeakKeyDictionary()
-        """Where keys that are under way were typed."""
+        self._key: events.Key | None = None
+        """The one that is under way."""
+        self._keys_waiting: deque[events.Key] = deque()
 
     def compose(self) -> ComposeResult:
         """Header, tabs, status and keys."""
@@ -154,18 +156,41 @@ class DatasizeApp(App[None]):
         self.action_open_tab(self._restored.tab or TABS[0][0])
 
     async def on_event(self, event: events.Event) -> None:
-        """Hand keys on; what was typed for a dialog before that was there is typed again once it is."""
-        if isinstance(event, events.Key):
-            if not event.is_forwarded:
-                self._typed_at[event] = self.screen
-            elif self._typed_at.pop(event, self.screen) is not self.screen:
-                await self._ready_to_type()
-                self.post_message(events.Key(event.key, event.character))
-                return
+        """Hand keys on one by one: those that come at once act in their order, on what is there by then."""
+        if not isinstance(event, events.Key):
+            await super().on_event(event)
+        elif event.is_forwarded:
+            await super().on_event(event)
+            await self._end_key(event)
+        elif self._key is None:
+            await self._begin_key(event)
+        else:
+            self._keys_waiting.append(event)
+
+    async def _begin_key(self, event: events.Key) -> None:
+        self._key = event
+        await self._ready_to_type()
+        target = self.focused or self.screen
         await super().on_event(event)
+        if event.is_forwarded and target.call_later(self._look_after_key, event):
+            # Whoever keeps it on its way here does not say so.
+            self.set_timer(_PATIENCE_S, partial(self._end_key, event))
+        else:
+            await self._end_key(event)
+
+    def _look_after_key(self, event: events.Key) -> None:
+        """A field keeps what is written into it; other keys come back and are looked up in the bindings."""
+        if event._stop_propagation:
+            self.call_later(self._end_key, event)
+
+    async def _end_key(self, event: events.Key) -> None:
+        if event is self._key:
+            self._key = None
+            if self._keys_waiting:
+                await self._begin_key(self._keys_waiting.popleft())
 
     async def _ready_to_type(self) -> None:
-        """Wait until the screen has a field to type into, or is there without one."""
+        """Wait until a screen that has just opened has a field to type into, or is there without one."""
         deadline_s = monotonic() + _PATIENCE_S
         while self.focused is None and monotonic() < deadline_s:
             if self.screen.is_mounted and not self.screen.focus_chain:
