@@ -81,7 +81,7 @@ def test_the_best_of_several_variants_comes_first(fake_project):
     for spec in fake_sweep(subset_seeds=[0], batch_size=16):
         write_run(fake_project, spec, accuracy=0.5 + spec.train_size / 4000, tables=False)
     found = answer(fake_project, "answer", target=0.7)
-    assert found.headline.endswith("is best of 2 variants at 1,280 images: 82.0 % (3 runs).")
+    assert found.headline.endswith("has the best mean of 2 variants: 1,280 images: 82.0 % (3 runs).")
     assert found.rows().height == 2
     assert [line.name for line in found.figures[0].lines] == sorted(found.rows()["variant"])
 
@@ -115,7 +115,7 @@ def of_sizes(project, sizes, seeds) -> str:
 def test_three_sizes_have_a_default_answer_that_is_named(project):
     text = of_sizes(project, (40, 80, 160), (0, 101, 202))
     assert text.startswith("half\n")
-    assert "The default answer is the law half alone" in text
+    assert "The averaged curve is the law half alone" in text
     assert "half (2), loglin (2) and pow2 (2); there are 3 sizes" in text
     assert "Residuals of the fit to means cannot be judged. Has too few sizes" in text
 
@@ -129,7 +129,7 @@ def test_four_sizes_say_which_laws_have_no_aicc_and_why(project):
 
 def test_without_repeated_runs_the_scatter_is_a_parameter(project):
     text = of_sizes(project, (40, 80, 160, 320), (0,))
-    assert "The default answer is the law half alone" in text
+    assert "The averaged curve is the law half alone" in text
     assert "the scatter counted as one: half (3), loglin (3), pow2 (3), pow3 (4) and exp3 (4)" in text
 
 

@@ -79,7 +79,7 @@ def letters(project: ProjectPaths) -> Answer:
 
 def test_the_commonest_confusion_comes_first(project):
     answer = letters(project)
-    assert answer.headline == "25.00 % of c are taken for d, the commonest confusion at 40 images."
+    assert answer.headline == "25.00 % of class c are predicted as d, the most common confusion at 40 images."
     (table,) = answer.tables
     assert table.frame.height == 12
     assert table.frame.row(0, named=True)["images"] == 25
@@ -120,10 +120,10 @@ def test_runs_that_confuse_nothing_say_so(project):
     paths = write_run(project, fake_spec(), tables=False)
     writer.confusion_frame("last", 4, np.diag([5, 5])).write_parquet(paths.confusion)
     answer = ask(RunLog(project), "confusions")
-    assert answer.headline == "0 test images are taken for another class at 40 images."
+    assert answer.headline == "No test image is predicted as another class at 40 images."
     assert (
         draw_figure(answer.figures[0].otherwise, 60, 10, PALETTE).plain.strip()
-        == "commonest confusions: none."
+        == "most common confusions: none."
     )
 
 

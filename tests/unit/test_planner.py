@@ -121,7 +121,7 @@ def test_a_plan_foresees_what_analyze_foresees_and_says_what_its_own_law_would()
     # The law that the runs are placed by is another one, and a reader is told so.
     assert abs(plan.value_by_law - plan.value) > 0.005
     words = " ".join(plan_words(plan))
-    assert f"Forecast there: {100 * plan.value:.2f} %, band " in words
+    assert f"Forecast at {plan.at:,.0f} images: {100 * plan.value:.2f} % (" in words
     assert f"the law that places the runs says {100 * plan.value_by_law:.2f} %" in words
     aimed = plan_next_runs(runs, "test_accuracy", Question(target=0.85, runs=10))
     assert aimed.at == curve.outlook.needed.train_size

@@ -23,7 +23,7 @@ INTERVAL: Mapping[str, str] = MappingProxyType({"low": "95 % from", "high": "to"
 SIZE = Column("train_size", "train size")
 SIZE_AND_RUNS = of_kind("count", train_size="train size", n_runs="runs")
 TEST_COLUMNS = (
-    *of_kind("text", asks="asks", test="test", effect="effect", failure="not tested: it"),
+    *of_kind("text", asks="asks", test="test", effect="effect", failure="why not tested"),
     SIZE,
     *of_kind("number", statistic="statistic", df1="df", df2="df 2"),
     Column("p", "p", "p"),

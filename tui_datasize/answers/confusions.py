@@ -1,4 +1,4 @@
-"""The confusion matrix of the largest train size, and its commonest confusions."""
+"""The confusion matrix of the largest train size, and its most common confusions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ask(record: Record) -> Answer:
         return does_not_apply(NOT_RECORDED)
     every = pl.concat([table for table, _ in known.values()])
     columns = [
-        *of_kind("text", class_name="class", predicted_name="taken for"),
+        *of_kind("text", class_name="class", predicted_name="predicted as"),
         SIZE,
         Column("images", "images"),
         *of_kind("share", share="of the class", back="the other way"),
@@ -35,7 +35,7 @@ def ask(record: Record) -> Answer:
     return Answer.of_each(
         (named(variant, _told(table, runs)) for variant, (table, _) in known.items()),
         [Sentence(_AXES, "aside"), *left_out],
-        tables=[Table(told, columns, _ACCURACY, "Commonest confusions")],
+        tables=[Table(told, columns, _ACCURACY, "Most common confusions")],
         figures=[drawn for _, drawn in known.values()],
         about="all runs of the largest train size",
         rows=lambda: every,
@@ -66,15 +66,15 @@ def _commonest(table: pl.DataFrame) -> Bars:
         )
         for row in table.head(_MOST_DRAWN).iter_rows(named=True)
     ]
-    return Bars("commonest confusions", Axis("images"), bars, ("true → predicted", "images    share"))
+    return Bars("most common confusions", Axis("images"), bars, ("true → predicted", "images    share"))
 
 
 def _told(table: pl.DataFrame, runs: pl.DataFrame) -> str:
     if table.is_empty():
         largest = max(runs["train_size"].to_list())
-        return f"0 test images are taken for another class at {largest:,} images."
+        return f"No test image is predicted as another class at {largest:,} images."
     row = table.row(0, named=True)
     return (
-        f"{100 * row['share']:.2f} % of {row['class_name']} are taken for {row['predicted_name']}, "
-        f"the commonest confusion at {row['train_size']:,} images."
+        f"{100 * row['share']:.2f} % of class {row['class_name']} are predicted as {row['predicted_name']}, "
+        f"the most common confusion at {row['train_size']:,} images."
     )

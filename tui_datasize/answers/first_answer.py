@@ -137,7 +137,7 @@ def _ahead(curve: CurveAnalysis) -> Iterator[Sentence]:
     if text := ahead.target(curve):
         yield Sentence(text, "good")
     if text := ahead.tried(curve):
-        yield Sentence(text)
+        yield Sentence(text, "aside")
     if text := ahead.small_gains(curve):
         yield Sentence(text, "aside")
 
@@ -145,13 +145,13 @@ def _ahead(curve: CurveAnalysis) -> Iterator[Sentence]:
 def _compared(best: CurveAnalysis, rest: list[CurveAnalysis]) -> tuple[str, list[Sentence]]:
     """The best variant first, the others as far as there is room for sentences."""
     variants = [best, *rest]
-    headline = f"{best.variant or 'The base'} is best of {len(variants)} variants at {ahead.now(best)}"
-    told = [
-        Sentence(f"{curve.variant or 'base'}: {text}", "good" if text is aim else "plain")
+    name = best.variant or "The base"
+    headline = f"{name} has the best mean of {len(variants)} variants: {ahead.now(best)}"
+    told = [Sentence(f"{name}: {ahead.next_doubling(best)}")]
+    told += [
+        Sentence(f"{curve.variant or 'base'}: {aim}", "good")
         for curve in variants[:_FIRST_VARIANTS]
-        for aim in [ahead.target(curve)]
-        for text in (ahead.next_doubling(curve) if curve is best else ahead.now(curve), aim)
-        if text
+        if (aim := ahead.target(curve))
     ]
     return headline, told
 

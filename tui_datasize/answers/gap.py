@@ -6,7 +6,7 @@ import polars as pl
 
 from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE_AND_RUNS, SIZE_AXIS, metric_axis, of_kind
-from tui_datasize.answers.record import NO_RUN, Record, named, per_variant
+from tui_datasize.answers.record import Record, named, per_variant
 from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.training_views import train_test_gap
 
@@ -20,7 +20,7 @@ def ask(record: Record) -> Answer:
     every = train_test_gap(record.runs, record.metrics, score)
     table = every.group_by("variant", "train_size", maintain_order=True).last()
     if table.is_empty():
-        return does_not_apply(NO_RUN)
+        return does_not_apply("No run that has succeeded has a training score; imported runs may lack it.")
     largest = [(variant, rows.row(-1, named=True)) for variant, rows in per_variant(table)]
     columns = [
         *SIZE_AND_RUNS,

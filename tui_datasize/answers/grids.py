@@ -9,6 +9,7 @@ import polars as pl
 
 from tui_datasize.answers.answer import Column, Map, Table
 from tui_datasize.metric import Metric
+from tui_datasize.text import plural
 
 _MOST_COLUMNS = 6
 
@@ -92,8 +93,9 @@ def mean_table(means: pl.DataFrame, column: str, places: str, metric: Metric, ti
     else:
         wide, head = cells.pivot("name", index="place", values="cell", maintain_order=True), places
     first, *others = wide.columns
-    each = f"{runs[0]:,} runs each" if len(runs) == 1 else "runs in brackets"
-    told = f"{title[:1].upper()}{title[1:]} (± 95 %, {each}, * best)"
+    each = f"{plural(runs[0], 'run')} each" if len(runs) == 1 else "runs in brackets"
+    interval = "± 95 %, " if means["high"].is_not_null().any() else ""
+    told = f"{title[:1].upper()}{title[1:]} ({interval}{each}, * best)"
     return Table(
         wide, [Column(first, head, "text"), *(Column(one, one, "cell") for one in others)], metric, told
     )

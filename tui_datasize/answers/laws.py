@@ -96,17 +96,17 @@ def _judged(curve: CurveAnalysis) -> Iterator[str]:
 def average_told(laws: FittedLaws) -> Iterator[str]:
     """What the default answer is made of, and which laws have no say in it for want of sizes."""
     if isinstance(laws.average, FitFailure):
-        yield f"No default answer: it {laws.average.reason}."
+        yield f"No averaged curve. {laws.average.sentence}"
         return
     shares = [(law.name, weight) for law, _, weight in laws.ranked if weight >= _LEAST_SHOWN]
     if not any(math.isfinite(member.fit.aicc) for member in laws.average.members):
         usual = "the exponent that curves usually have, as these sizes are too few to distinguish laws"
-        yield f"The default answer is the law {shares[0][0]} alone: {usual}."
+        yield f"The averaged curve is the law {shares[0][0]} alone: {usual}."
     elif len(shares) == 1:
-        yield f"The default answer is the law {shares[0][0]}, which has nearly all the weight."
+        yield f"The averaged curve is the law {shares[0][0]}, which has nearly all the weight."
     else:
         parts = [f"{name} ({100 * weight:.0f} %)" for name, weight in shares]
-        yield f"The default answer is an average of laws, weighed by AICc: {listed(parts)}."
+        yield f"The averaged curve is an average of laws, weighed by AICc: {listed(parts)}."
     yield "Laws with - for a weight are shown beside it and not averaged."
     fits = [fit for _, fit, _ in laws.ranked if isinstance(fit, LawFit)]
     unrated = [fit.law for fit in fits if not math.isfinite(fit.aicc)]

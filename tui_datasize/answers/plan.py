@@ -145,9 +145,9 @@ def _sentences(plan: Plan, outlook: Outlook, noise: Noise) -> Iterator[str]:
     yield _narrowed(plan, at)
     if noise.draw_share > MUCH_OF_DRAWS:
         yield _left_by_draws(plan, noise)
+    yield _foreseen(plan, at)
     if plan.half_width_beyond is not None and plan.half_width_beyond < MUCH_NARROWER * plan.half_width_then:
         yield _better_beyond(plan, plan.half_width_beyond)
-    yield _foreseen(plan)
     if outlook.faults:
         yield "The curve is not one that laws describe well: take the forecast as a guess."
     if outlook.needed:
@@ -196,19 +196,19 @@ def _better_beyond(plan: Plan, half_width: float) -> str:
     )
 
 
-def _foreseen(plan: Plan) -> str:
+def _foreseen(plan: Plan, at: str) -> str:
     """The forecast there, how far laws may miss it, and what the plan's own law says."""
     value, by_law = (plan.metric.text(value) for value in (plan.value, plan.value_by_law))
     if plan.band is None:
-        return f"Forecast there: {value}; the law that places the runs says {by_law}."
+        return f"Forecast at {at} images: {value}; the law that places the runs says {by_law}."
     low, high = (plan.metric.text(end) for end in plan.band)
-    return f"Forecast there: {value}, band {low} to {high}; the law that places the runs says {by_law}."
+    return f"Forecast at {at} images: {value} ({low} to {high}); the law that places the runs says {by_law}."
 
 
 def _of_target(plan: Plan, needed: SizeNeeded, at: str) -> str:
     """How well the size of the target is known as far as scatter goes, and what that leaves out."""
     if needed.train_size is None or not plan.factor_now or not plan.factor_then:
-        return f"The target is too far ahead: the plan narrows the forecast at {at} images instead."
+        return f"The target is out of reach of the plan, which narrows the forecast at {at} images instead."
     now, then = plan.factor_now, plan.factor_then
     if min(now, then) >= MOST_FACTOR:
         return f"The curve is too flat at {at} images for more runs to narrow the size that the target needs."

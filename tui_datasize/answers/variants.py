@@ -30,7 +30,7 @@ from tui_datasize.stats.group_tests import p_words
 from tui_datasize.stats.groups import VariantComparison, compare_variants
 from tui_datasize.stats.groups_table import variants_table
 from tui_datasize.stats.laws import Loss
-from tui_datasize.stats.paired import compare, variant_curves
+from tui_datasize.stats.paired import Curve, compare, variant_curves
 from tui_datasize.stats.pairwise import Difference, units_needed
 from tui_datasize.stats.view import about
 from tui_datasize.text import plural
@@ -91,9 +91,11 @@ def images_told(record: Record, best: str, other: str) -> str:
     names, target = (best or _BASE, other or _BASE), record.asked.target
     higher = metric.higher_is_better
     if target is not None:
-        needed = [images_for(curves[name], target, higher_is_better=higher) for name in (best, other)]
+        needed = [_reached(record, name, target, curves[name]) for name in (best, other)]
+        if needed[1].is_bound and doubt:
+            return ""
         if not needed[0].is_bound and needed[1].images > needed[0].images:
-            return f"{metric.text(target)}: {_times_fewer(names, *needed)}{doubt}."
+            return f"{metric.exact(target)}: {_times_fewer(names, *needed)}{doubt}."
     saved = images_saved(curves[best], curves[other], higher_is_better=higher)[-1]
     if saved.ratio <= 1 or (saved.is_bound and doubt):
         return ""
@@ -101,9 +103,17 @@ def images_told(record: Record, best: str, other: str) -> str:
     needs = f"at most {saved.images:,.0f}" if saved.is_bound else f"about {about(saved.images)}"
     least = "at least " if saved.is_bound else ""
     return (
-        f"{metric.text(saved.value)}: {names[0]} {needs} images, {names[1]} {saved.train_size:,}: "
-        f"{least}{saved.ratio:.1f} times fewer{ends}."
+        f"{metric.text(saved.value)}, what {names[1]} has with {saved.train_size:,} images, takes {names[0]} "
+        f"{needs}: {least}{saved.ratio:.1f} times fewer{ends}."
     )
+
+
+def _reached(record: Record, variant: str, target: float, curve: Curve) -> Reached:
+    """With how many images a variant reaches the target: where two sizes measured it, as is said of it."""
+    for one in record.curves:
+        if one.variant == variant and one.needed and one.needed.is_measured and one.needed.train_size:
+            return Reached(one.needed.train_size, False)
+    return images_for(curve, target, higher_is_better=record.metric.higher_is_better)
 
 
 def _times_fewer(names: tuple[str, str], first: Reached, second: Reached) -> str:

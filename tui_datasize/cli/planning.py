@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 
 import polars as pl
 
@@ -16,11 +15,11 @@ from tui_datasize.answers.plan import Planned, make_plan, plan_dict, plan_table,
 from tui_datasize.cli.levers import ask
 from tui_datasize.cli.project import print_json, project_paths, read_project, talk
 from tui_datasize.cli.queueing import incomplete_runs, tell_queued
-from tui_datasize.cli.tables import record_of
+from tui_datasize.cli.tables import record_of, with_sweep
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.load import Project
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.experiments.sweep import plan_runs, source_runs
+from tui_datasize.experiments.sweep import source_runs
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.render.cells import written
 from tui_datasize.render.console import data_console, print_table, print_words
@@ -34,7 +33,7 @@ def plan(arguments: argparse.Namespace) -> int:
     project, record = read_project(paths), record_of(arguments)
     record.asked.check_plan(record.metric)
     runs = _curve(record.all_runs, arguments.variant)
-    made = make_plan(replace(record, sweep=_sweep(project, name)), runs)
+    made = make_plan(with_sweep(record, arguments), runs)
     if not isinstance(made, Planned):
         raise ConfigError(f"no plan for {name}: {made.reason}")
     if arguments.json:
@@ -62,11 +61,6 @@ def _curve(runs: pl.DataFrame, variant: str | None) -> pl.DataFrame:
         known = ", ".join(f'"{name}"' for name in variants)
         raise ConfigError(f"{what}: one curve is planned at a time", fix=f"name one with --variant: {known}")
     return runs.filter(pl.col("variant") == variant)
-
-
-def _sweep(project: Project, name: str) -> Sequence[RunSpec]:
-    """All runs that experiments.toml lists of an experiment; none where only its runs are left."""
-    return plan_runs(project.experiment(name), project) if name in project.experiments else ()
 
 
 def _queue(paths: ProjectPaths, project: Project, name: str, specs: Sequence[RunSpec]) -> int:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import tui_datasize
 from tui_datasize.cli.basics import talk
-from tui_datasize.cli.tables import record_of
+from tui_datasize.cli.tables import record_of, with_sweep
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.render.page import to_html, to_markdown
 from tui_datasize.render.report import contents
@@ -33,7 +33,7 @@ def report(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"no report of the kind {suffix!r}", where=str(file), fix="name it .html or .md")
     own = _HTML if suffix in _HTML else _MARKDOWN
     refuse_output(file, suffixes=own, force=arguments.force)
-    record = record_of(arguments)
+    record = with_sweep(record_of(arguments), arguments)
     page = {
         "this page": f"datasize-tui {tui_datasize.__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "command of this page": shlex.join(["datasize-tui", *sys.argv[1:]]),

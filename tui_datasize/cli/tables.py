@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +16,8 @@ from tui_datasize.answers.record import Reading, Record
 from tui_datasize.answers.tables import TABLES
 from tui_datasize.cli.project import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, ConfigError
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.experiments.toml_table import nearest
 from tui_datasize.metric import metric_named
 from tui_datasize.render.console import data_console, print_answer, print_words
@@ -55,6 +58,8 @@ _SHORT = (
 def analyze(arguments: argparse.Namespace) -> int:
     """Print what the runs of an experiment say: the answer first."""
     record = record_of(arguments)
+    if arguments.json or arguments.all:
+        record = with_sweep(record, arguments)
     if arguments.json:
         answers = {name: entry.ask(record) for name, entry in QUESTIONS.items()}
         print_json(finite(answers_dict(answers) | to_dict(record, answers)))
@@ -85,6 +90,16 @@ def record_of(arguments: argparse.Namespace) -> Record:
     asked.check(metric)
     log = RunLog(project_paths(arguments))
     return Record(Reading(log, runs_of(log, arguments.experiment)), metric, asked)
+
+
+def with_sweep(record: Record, arguments: argparse.Namespace) -> Record:
+    """With the runs that experiments.toml lists of the experiment; none where it cannot be read."""
+    try:
+        project = load_project(project_paths(arguments).experiments)
+        listed = plan_runs(project.experiment(record.experiment), project)
+    except ConfigError:
+        return record
+    return replace(record, sweep=listed)
 
 
 def print_analysis(record: Record, *, everything: bool = False) -> None:

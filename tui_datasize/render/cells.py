@@ -25,6 +25,8 @@ _SHARES = ("share", "points")
 _OF_METRIC = ("value", "difference", "spread")
 _SIGNED = ("points", "difference")
 _ROUNDING = 1e-14
+_LEAST_P = 1e-16
+"""Below that a p value says no more."""
 _FEW_DIGITS, _MANY_DIGITS = 1e4, 1e8
 """Numbers between are written in full: four digits and an exponent read badly."""
 
@@ -92,6 +94,8 @@ def cell(value: Any, kind: Kind, metric: Metric) -> str:
         return _mean_cell(value, metric)
     scale = 100 if kind in _SHARES else metric.scale if kind in _OF_METRIC else 1
     # What should be 0 and is not, by rounding, is 0.
+    if kind == "p" and value < _LEAST_P:
+        return f"<{_LEAST_P:.0e}"
     number = scale * value if abs(value) > _ROUNDING else 0
     if kind == "number" and _FEW_DIGITS <= abs(number) < _MANY_DIGITS:
         return f"{number:,.0f}"

@@ -16,14 +16,17 @@ _MOST_RUNS = 500
 def contents(record: Record, page: Mapping[str, str]) -> list[Block]:
     """The blocks of a report."""
     drawn: set[str] = set()
+    answers = [
+        (entry.title, entry.ask(record)) for entry in QUESTIONS.values() if entry.is_offered(record.runs)
+    ]
+    left_out: list[Block] = [
+        Words(f"{title}: {answer.why_not}") for title, answer in answers if not answer.applies
+    ]
     return [
         Heading(f"{record.experiment}: {record.metric.title.lower()} against train size", 1),
         Words(f"{record.counted}."),
-        *(
-            block
-            for entry in QUESTIONS.values()
-            for block in answer_blocks(entry.title, entry.ask(record), drawn)
-        ),
+        *(block for title, answer in answers for block in answer_blocks(title, answer, drawn)),
+        *([Heading("Not answered"), *left_out] if left_out else []),
         Heading("Runs"),
         *table_blocks(runs_table(record), _MOST_RUNS),
         Heading("Provenance"),
