@@ -48,7 +48,7 @@ def test_what_is_written_is_read_and_written_again():
     ("written", "says"),
     [
         (write(target="lots"), "no target for test_accuracy: 'lots'"),
-        (write(target="950"), "no target 9.5 for test_accuracy"),
+        (write(target="950"), "no target 950 % for test_accuracy"),
         (write(fit_from="-3"), "fit from: '-3' is not a number of images"),
         (write(worth_it="0%"), "no delta 0"),
         (write(worth_it="0.5"), "delta '0.5' is unclear"),

@@ -74,7 +74,7 @@ async def test_a_on_a_full_experiment_says_so(busy: Stage):
         await show.press("a", "enter")
         await show.until(lambda: len(show.app.snapshot.states) == 16)
         await show.press("a")
-        await show.shows("all 16 runs of digits are there already")
+        await show.shows("all 16 runs of digits are queued or done already")
 
 
 async def test_a_on_an_experiment_without_data_says_what_is_missing(busy: Stage):
@@ -108,7 +108,7 @@ async def test_marked_cells_that_are_there_are_not_queued_again(busy: Stage):
     async with busy.open() as show:
         await go_to_map(show)
         await show.press("space", "enter")
-        await show.shows("nothing to queue: 1 run there already")
+        await show.shows("nothing to queue: 1 run queued or done already")
         assert busy.queue.enqueued == []
 
 

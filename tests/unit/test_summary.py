@@ -221,7 +221,7 @@ def test_metrics_that_more_data_need_not_improve_have_one_law(log):
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        (Question(target=95), "no target 95"),
+        (Question(target=95), "no target 9500 %"),
         (Question(target=-0.1), "no target"),
         (Question(delta=0), "no delta"),
     ],

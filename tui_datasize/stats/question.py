@@ -47,7 +47,8 @@ class Question:
         most = 1.0 if metric.is_share else float(MOST_COUNT)
         if self.target is not None and not 0 <= self.target <= most:
             expected = "between 0 and 1 (or 0% and 100%)" if metric.is_share else "of 0 or more"
-            raise ConfigError(f"no target {self.target:g} for {metric.name}", fix=f"give one {expected}")
+            what = f"no target {metric.exact(self.target)} for {metric.name}"
+            raise ConfigError(what, fix=f"give one {expected}")
         if self.delta is not None and not 0 < self.delta <= most:
             raise ConfigError(f"no delta {self.delta:g}", fix=f"give one above 0, at most {most:g}")
 
@@ -70,7 +71,7 @@ class Question:
             raise ConfigError(f"a plan of {self.runs:,} runs", fix=f"give at most {MOST_PLANNED:,}")
         if self.target is not None and metric.is_share and not 0 < self.target < 1:
             raise ConfigError(
-                f"no target {self.target:g} for {metric.name}",
+                f"no target {metric.exact(self.target)} for {metric.name}",
                 fix="give one between 0 and 1 (or 0% and 100%)",
             )
         if not 0 <= self.check_share < 1:

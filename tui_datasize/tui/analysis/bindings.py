@@ -61,8 +61,6 @@ class InView:
                 return self.sizes > 1 if self.is_page else is_overlap_seen
             case "queue_proposed":
                 return self.is_page and self.has_proposal
-            case "ask":
-                return not is_overlap_alone
             case "variant":
                 return self.variants > 1 and not is_overlap_alone
         return True

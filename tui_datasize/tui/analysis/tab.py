@@ -294,6 +294,9 @@ class AnalysisPane(Pane, can_focus=True):
 
     def _take_question(self, asked: Asked | None) -> None:
         if asked is not None:
+            if self.has_class("-overlap"):
+                # What is asked is answered on the curve.
+                self.action_overlap()
             self._choice = replace(self._choice, asked=asked)
             self.targets.pop(self._subject, None)
             if asked.target is not None:

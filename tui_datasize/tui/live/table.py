@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from rich.text import Text
 
+from tui_datasize.jobs.state import JobState
 from tui_datasize.tui.live.charts import TAGS
 from tui_datasize.tui.look.duration import time_left
 from tui_datasize.tui.look.progress import percent
@@ -27,7 +28,7 @@ class LiveTable(RowList):
         self._rows: Sequence[tuple[JobRow, RunFacts]] = ()
         self._slots: Mapping[str, int] = MappingProxyType({})
         self._is_ready = False
-        self._starting = 0
+        self._starting = self._queued = 0
 
     @property
     def header_lines(self) -> int:
@@ -38,6 +39,7 @@ class LiveTable(RowList):
         """Replace the runs."""
         self._is_ready = snapshot is not EMPTY
         self._starting = len(snapshot.running())
+        self._queued = sum(row.state is JobState.QUEUED for row in snapshot.jobs)
         begun = ((row, snapshot.facts.get(row.run_id)) for row in snapshot.jobs)
         self._rows = [(row, fact) for row, fact in begun if fact is not None and fact.updates > 0]
         self.set_keys([row.run_id for row, _ in self._rows])
@@ -61,6 +63,8 @@ class LiveTable(RowList):
     def draw_empty(self) -> Sequence[Text]:
         """What to do without runs."""
         text = " No run has begun. Queue an experiment with a on the Queue tab (1)."
+        if self._queued:
+            text = f" No run has begun; {plural(self._queued, 'run')} queued. The first one is shown here."
         if self._starting:
             text = f" {plural(self._starting, 'run')} starting: what they log is shown here."
         return [Text(text if self._is_ready else "", style=self.palette.muted)]

@@ -219,7 +219,7 @@ class QueuePane(Pane):
     def _ask_to_queue(self, plan: ExperimentPlan) -> None:
         cells = to_queue(self._snapshot, plan.cells)
         if not cells:
-            self.remark(f"all {plural(len(plan.cells), 'run')} of {plan.name} are there already")
+            self.remark(f"all {plural(len(plan.cells), 'run')} of {plan.name} are queued or done already")
             return
         facts = queue_facts(self._snapshot, plan, cells)
         question = QueueDialog(
@@ -236,7 +236,8 @@ class QueuePane(Pane):
 
     def _order_cells(self, cells: Sequence[Cell], asked: Sequence[Cell], terms: QueueTerms) -> None:
         if not cells:
-            self.remark(f"nothing to queue: {plural(len(asked), 'run')} there already; r retries failed ones")
+            there = f"{plural(len(asked), 'run')} queued or done already"
+            self.remark(f"nothing to queue: {there}; r retries failed ones")
             return
         self._map.clear_marks()
         self.post_message(self.Ordered(enqueue_order(self._snapshot, cells, terms)))
