@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import fake_sweep, write_run
-from tests.tui.stage import WIDE, Stage, empty_stage
+from tests.tui.stage import Stage, empty_stage
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.cli.dispatch import main
 from tui_datasize.experiments.spec import ModelSpec
@@ -26,6 +26,8 @@ from tui_datasize.render import page as report_page
 from tui_datasize.runlog.paths import ProjectPaths
 
 PROJECTS = ("sweep", "variants", "imported")
+TALL = (200, 150)
+"""A terminal in which everything fits into a dialog."""
 _SCALES = {"share": 100, "points": 100}
 _MOST_ROWS = cells.MOST_ROWS
 
@@ -239,7 +241,7 @@ def test_a_printer_that_is_wrong_is_noticed(projects, monkeypatch, wrong):
 async def test_the_app_says_the_same(tmp_path: Path) -> None:
     stage = finished(tmp_path)
     reference = {answer["title"]: answer for answer in answers(stage.project)}
-    async with stage.open(WIDE) as show:
+    async with stage.open(TALL) as show:
         await show.press("3", "t", *"70", "enter")
         await show.shows("70 %: ")
         for title in ["Answer", *(title for title in pages() if reference[title]["headline"])]:
@@ -247,16 +249,20 @@ async def test_the_app_says_the_same(tmp_path: Path) -> None:
                 await turn_to(show, title)
             await show.press("i")
             await show.shows(f"╭─ {title}")
-            assert " ".join(reference[title]["headline"].split()) in in_dialog(show.text), title
+            section, answer = in_dialog(show.text), reference[title]
+            check_words(answer, section)
+            shown = [table for table in answer["tables"] if not table["is_detail"]]
+            check_tables(answer | {"tables": shown}, section)
             await show.press("escape")
 
 
-def in_dialog(text: str) -> str:
+def in_dialog(text: str) -> Section:
     """What stands between the edges of the dialog, without what is seen beside it."""
     lines = text.splitlines()
     top = next(row for row, line in enumerate(lines) if "╭─" in line)
     left, right = lines[top].index("╭─"), lines[top].index("╮")
-    return " ".join(" ".join(line[left + 1 : right] for line in lines[top + 1 :]).split())
+    inside = [line[left + 1 : right] for line in lines[top + 1 :]]
+    return Section(" ".join(" ".join(inside).split()), [line.split() for line in inside])
 
 
 def finished(tmp_path: Path) -> Stage:

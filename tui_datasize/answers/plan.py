@@ -31,9 +31,9 @@ BATCHES = 3
 """A plan is made from a guess of the law; after this part of it a new one is better."""
 _COLUMNS = (
     Column("train_size", "train size"),
-    Column("runs", "runs there"),
+    Column("runs", "runs now"),
     Column("add", "to add"),
-    Column("add_to_check", "of these, to check the law"),
+    Column("add_to_check", "to check the law"),
     Column("samples", "training samples"),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from tui_datasize.answers.answer import Answer, Table
@@ -40,6 +41,8 @@ def _answer(name: str, answer: Answer) -> dict[str, Any]:
         "about": answer.about,
         "why_not": answer.why_not,
         "tables": [_table(table) for table in answer.tables],
+        "figures": [{"kind": type(one).__name__.lower(), **asdict(one)} for one in answer.figures],
+        "proposed": None if answer.proposed is None else [spec.run_id for spec in answer.proposed],
     }
 
 
@@ -47,6 +50,7 @@ def _table(table: Table) -> dict[str, Any]:
     columns = columns_of(table)
     return {
         "title": table.title,
+        "is_detail": table.is_detail,
         "columns": [{"name": column.name, "title": column.title, "kind": column.kind} for column in columns],
         "rows": table.frame.select(list(dict.fromkeys(column.name for column in columns))).to_dicts(),
     }
