@@ -60,6 +60,14 @@ def test_a_run_has_its_own_limit_of_attempts_and_a_retry_grants_it_anew(queue: Q
     assert queue.job(FIRST).max_attempts == 6
 
 
+def test_runs_are_retried_in_the_order_that_they_had(queue: Queue) -> None:
+    in_order = [OTHER, FIRST, SOURCE, SECOND]
+    queue.enqueue(*in_order)
+    queue.ask(CommandKind.CANCEL, *in_order)
+    assert queue.ask(CommandKind.RETRY, SECOND, SOURCE, OTHER, FIRST) == ["queued again"] * 4
+    assert queue.startable() == [spec.run_id for spec in in_order]
+
+
 def test_an_interrupted_run_is_retried_with_new_attempts(queue: Queue) -> None:
     queue.enqueue(FIRST)
     for _ in range(2):

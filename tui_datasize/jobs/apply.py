@@ -216,10 +216,12 @@ class CommandDesk:
     def _retry(self, commands: Sequence[PendingCommand]) -> list[_Answer]:
         """Retry sources before what waits for them, so that a whole experiment can be asked for.
 
-        What has failed for one of them alone comes back with it.
+        Otherwise in the order that they had in line, in whatever order they are named. What has failed for one
+        of them alone comes back with it.
         """
         sources = self._store.dependencies.sources
-        together = {command.run_id: sources(command.run_id) for command in commands}
+        named = self._store.in_line([command.run_id for command in commands])
+        together = {run_id: sources(run_id) for run_id in named}
         in_order = [run_id for run_id in TopologicalSorter(together).static_order() if run_id in together]
         answers = {run_id: self._retry_one(run_id, together[run_id]) for run_id in in_order}
         for run_id, (ok, text) in answers.items():

@@ -251,6 +251,11 @@ class Store:
         )
         return [row["run_id"] for row in rows]
 
+    def in_line(self, run_ids: Sequence[str]) -> list[str]:
+        """Runs by their places in the queue; those that are not in it first."""
+        places = {one: self._one("SELECT position FROM jobs WHERE run_id = ?", one) for one in run_ids}
+        return sorted(places, key=lambda one: places[one][0] if places[one] else 0)
+
     def reorder(self, run_ids: Sequence[str]) -> None:
         """Give jobs the places that they have among them, in another order."""
         before = {one: self._one("SELECT position FROM jobs WHERE run_id = ?", one)[0] for one in run_ids}
