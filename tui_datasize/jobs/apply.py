@@ -216,8 +216,8 @@ class CommandDesk:
     def _retry(self, commands: Sequence[PendingCommand]) -> list[_Answer]:
         """Retry sources before what waits for them, so that a whole experiment can be asked for.
 
-        Otherwise in the order that they had in line, in whatever order they are named. What has failed for one
-        of them alone comes back with it.
+        Otherwise in the order that they had in line, however they are named. What has failed for one of them
+        alone comes back with it.
         """
         sources = self._store.dependencies.sources
         named = self._store.in_line([command.run_id for command in commands])
