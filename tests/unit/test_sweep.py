@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from tests.fakes import fake_spec
 from tui_datasize.errors import ConfigError, DataError
 from tui_datasize.experiments.catalogue import DATASETS, dataset_info
 from tui_datasize.experiments.class_split import restrict
 from tui_datasize.experiments.load import ORDERS, Project, load_project
 from tui_datasize.experiments.run_order import ORDER_WORDS, order_key
-from tui_datasize.experiments.spec import ClassSplit, SubsetSpec
+from tui_datasize.experiments.spec import Budget, ClassSplit, SubsetSpec
 from tui_datasize.experiments.subsets import largest_imbalanced
 from tui_datasize.experiments.sweep import expand, plan_runs, select, variant_labels
 
@@ -235,3 +236,8 @@ def test_plan_names_the_experiment_of_a_missing_folder(experiment, tmp_path):
 def test_what_does_not_suit_the_data_set_is_refused(experiment, body, message):
     with pytest.raises((ConfigError, DataError), match=message):
         expand(experiment(body), DIGITS)
+
+
+def test_budgets_are_labelled_by_their_unit():
+    specs = [fake_spec(budget=Budget("updates", amount)) for amount in (400, 2000)]
+    assert list(variant_labels(specs).values()) == ["updates=400", "updates=2000"]

@@ -21,8 +21,9 @@ from tui_datasize.experiments.sources import Sources
 from tui_datasize.experiments.spec import DEFAULT_EVALUATIONS, RunSpec, SubsetSpec
 from tui_datasize.experiments.subsets import largest_imbalanced
 
-AS_PUBLISHED = "as published"
+_BUDGET = "budget.amount"
 _MODEL = "model.name"
+AS_PUBLISHED = "as published"
 """The mark of runs that are measured or trained as a study's code did it, not as its text says."""
 
 _CELL = re.compile(r"-n(?P<size>\d{1,19})-d(?P<draw>\d{1,19})-s(?P<seed>\d{1,19})-[0-9a-f]{8}$")
@@ -380,7 +381,10 @@ def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
     if _MODEL in varying:
         brought = {key for key in varying if key.startswith("model.") and _comes_along(key, flat.values())}
         varying = [_MODEL, *(key for key in varying if key != _MODEL and key not in brought)]
-    names = _short_names(varying)
+    names = dict(_short_names(varying))
+    if _BUDGET in varying and "budget.unit" not in varying:
+        # As it is written in experiments.toml.
+        names[_BUDGET] = f"{next(iter(flat.values()))['budget.unit']}="
     labels = {
         shape: " ".join(
             [*_marks(shapes[shape]), *(f"{names[key]}{values[key]}" for key in varying if key in values)]
