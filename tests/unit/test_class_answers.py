@@ -157,8 +157,7 @@ def test_the_risk_against_coverage_is_another_view(log):
     risks = dict(answer.rows().select("coverage", "risk").iter_rows())
     assert len(risks) == 20
     assert answer.headline == (
-        f"{100 * risks[0.8]:.2f} % wrong if only the surest 80 % are answered, "
-        f"{100 * risks[1.0]:.2f} % if all are."
+        f"{100 * risks[0.8]:.2f} % of the most confident 80 % are wrong, {100 * risks[1.0]:.2f} % of all."
     )
     assert answer.headline in [sentence.text for sentence in ask(log, "calibration").sentences]
     assert answer.tables[0].frame["coverage"].to_list() == [0.5, 0.8, 0.9, 0.95, 1.0]

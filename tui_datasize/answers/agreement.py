@@ -81,7 +81,7 @@ def relations(table: pl.DataFrame) -> Iterator[str]:
     blind = tested.filter(is_blind)["p_least"].to_list()
     if blind:
         yield (
-            f"{plural(len(blind), 'size')} with too few runs to tell whether overlap explains agreement: "
+            f"{plural(len(blind), 'size')} with too few runs to test whether overlap explains agreement: "
             f"no p below {min(blind):.2g} is possible. Add seeds."
         )
     if untested := several.height - tested.height:

@@ -53,7 +53,7 @@ def next_doubling(curve: CurveAnalysis) -> str:
     if (doubling.one_in_ten > 0) is not metric.higher_is_better:
         return f"{text}."
     more = "less" if doubling.one_in_ten < 0 else "more"
-    return f"{text}; 1 in 10 that it is {more} than {bare(lucky)}."
+    return f"{text}; 1 chance in 10 of {more} than {bare(lucky)}."
 
 
 def target(curve: CurveAnalysis) -> str:
@@ -112,7 +112,7 @@ def small_gains(curve: CurveAnalysis) -> str:
     if is_within and doubling.may_be_more:
         return f"{text}, though the next one may still gain more."
     if not is_within and doubling.may_be_less:
-        return f"{text}, though the next one may already gain less."
+        return f"{text}, though the next one may gain less."
     return f"{text}."
 
 

@@ -120,7 +120,7 @@ def _risk_told(one: _Judged) -> str:
     by_coverage = dict(one.risks.select("coverage", "risk").iter_rows())
     surest, every = 100 * by_coverage[_COVERAGE_NAMED], 100 * by_coverage[1.0]
     share = f"{100 * _COVERAGE_NAMED:.0f} %"
-    return f"{surest:.2f} % wrong if only the surest {share} are answered, {every:.2f} % if all are."
+    return f"{surest:.2f} % of the most confident {share} are wrong, {every:.2f} % of all."
 
 
 def _bins_told(table: pl.DataFrame) -> str:

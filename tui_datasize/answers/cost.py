@@ -35,7 +35,7 @@ def ask(record: Record) -> Answer:
         Column("se", "SE", "spread"),
     ]
     marked = [*columns, Column("is_best_for_its_time", "best for its time")]
-    title = "Best for the time: nothing is as good in less"
+    title = "Best for the time"
     return Answer(
         _told(front, metric),
         tables=[

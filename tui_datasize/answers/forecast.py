@@ -18,7 +18,7 @@ _COLUMNS = (
     Column("train_size", "train size"),
     Column("factor", "times the largest", "number"),
     *of_kind("value", value="forecast", low="band from", high="to"),
-    *of_kind("share", nominal="made for", measured="held on public curves"),
+    *of_kind("share", nominal="coverage meant", measured="on public curves"),
 )
 
 

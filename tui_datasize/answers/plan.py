@@ -149,7 +149,7 @@ def _sentences(plan: Plan, outlook: Outlook, noise: Noise) -> Iterator[str]:
     if plan.half_width_beyond is not None and plan.half_width_beyond < MUCH_NARROWER * plan.half_width_then:
         yield _better_beyond(plan, plan.half_width_beyond)
     if outlook.faults:
-        yield "The curve is not one that laws describe well: take the forecast as a guess."
+        yield "No law describes the curve well: take the forecast as a guess."
     if outlook.needed:
         yield _of_target(plan, outlook.needed, at)
     if checks := sum(size.check for size in plan.sizes):

@@ -234,7 +234,7 @@ def _block(found: SizeComparison) -> Iterator[str]:
     if seed.p < SIGNIFICANT:
         yield f"A seed that is good at one size is good at others ({seed.brief}): compare equal seeds."
     else:
-        yield f"Seeds are not good or bad throughout ({seed.brief}): pairing by seed gains little."
+        yield f"No seed is consistently better ({seed.brief}): pairing by seed helps little."
 
 
 def _together(found: Sequence[SizeComparison]) -> Iterator[str]:

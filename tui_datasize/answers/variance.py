@@ -73,7 +73,7 @@ def _doubts(splits: Sequence[VarianceSplit]) -> Iterator[Sentence]:
         most = splits[0].metric.difference(max(component.sd for component in sampling))
         yield Sentence(f"Another test set of this size would move all runs together by {most} (SD).")
     if any(component.estimate < 0 for split in splits for component in split.components):
-        yield Sentence("A source with SD 0 adds nothing visible: its estimate is below 0.", "aside")
+        yield Sentence("SD 0: too small to measure, its estimate is below 0.", "aside")
     designs = {split.design for split in splits}
     untold = any(component.name == UNTOLD for split in splits for component in split.components)
     if untold:
