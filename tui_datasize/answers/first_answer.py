@@ -18,6 +18,7 @@ from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import with_interval
 from tui_datasize.stats.extrapolate import Outlook
+from tui_datasize.stats.size_needed import SizeNeeded
 from tui_datasize.stats.summary import CurveAnalysis
 from tui_datasize.stats.training_views import surface
 
@@ -29,17 +30,21 @@ ANSWER: Schema = schema(
     (pl.Float64, "gain", "gain_low", "gain_high", "target"),
     (pl.Int64, "images_needed", "images_low", "images_high"),
     (pl.String, "method"),
+    (pl.Float64, "odds"),
+    (pl.Int64, "images_assured"),
 )
 """A variant a row: the mean at its largest train size with its 95 % interval, the change that the next
 doubling brings with its 90 % band, and the images that the target takes with their 80 % interval. `method` is
 "measured" where two sizes that were run lie around it, "forecast" where it is foreseen, "beyond" where
-the size is unknown and above `images_low`; null without a target."""
+the size is unknown and above `images_low`; null without a target. `odds` is how sure the bounds are, null
+where they were measured; with `images_assured` 80 % of single trainings reach the target."""
 
 _COLUMNS = (
     *of_kind("count", train_size="train size", n_runs="runs"),
     *of_kind("value", mean="mean", **INTERVAL),
     *of_kind("difference", gain="next doubling", gain_low="90 % from", gain_high="to"),
     *of_kind("count", images_needed="images for target", images_low="at least", images_high="at most"),
+    *of_kind("share", odds="sure"),
 )
 _FEW_SIZES = 3
 """Up to so many sizes, how long runs trained is of as much interest as how much data they had."""
@@ -173,8 +178,17 @@ def _row(curve: CurveAnalysis) -> Mapping[str, object]:
         "images_needed": needed and needed.train_size,
         "images_low": needed and _least(curve),
         "images_high": needed and (needed.above.train_size if needed.above else needed.at_most),
+        "odds": needed and _odds(needed),
+        "images_assured": needed and needed.assured,
         "method": method,
     }
+
+
+def _odds(needed: SizeNeeded) -> float | None:
+    """How sure the bounds are: of both, or where the size is beyond, of the lower one alone."""
+    if needed.is_measured:
+        return None
+    return needed.odds if needed.train_size else (1 + needed.odds) / 2
 
 
 def _least(curve: CurveAnalysis) -> int | None:
