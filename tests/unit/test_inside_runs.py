@@ -274,7 +274,7 @@ def test_so_few_runs_that_no_small_p_is_possible_are_said_so(per_draw, is_told):
     assert found["p_least"] == pytest.approx(1 / 35 if is_told else 1 / 10, abs=0.02 if is_told else 1e-9)
     assert found["p_agreement"] == pytest.approx(found["p_least"], abs=0.02 if is_told else 1e-9)
     told = " ".join(relations(pl.DataFrame([found, found])))
-    assert told.count("2 sizes with too few runs to tell") == (not is_told)
+    assert told.count("2 sizes with too few runs to test") == (not is_told)
     assert ("go with more equal answers at 2 of 2 tested sizes" in told) == is_told
 
 

@@ -37,6 +37,8 @@ from tui_datasize.text import plural
 
 _MOST_DRAWN = 12
 _BASE = "the base variant"
+_LEAST_SAVED = 1.05
+"""A ratio that is written as more than 1.0."""
 
 
 def is_offered(runs: pl.DataFrame) -> bool:
@@ -94,10 +96,10 @@ def images_told(record: Record, best: str, other: str) -> str:
         needed = [_reached(record, name, target, curves[name]) for name in (best, other)]
         if needed[1].is_bound and doubt:
             return ""
-        if not needed[0].is_bound and needed[1].images > needed[0].images:
+        if not needed[0].is_bound and needed[1].images >= _LEAST_SAVED * needed[0].images:
             return f"{metric.exact(target)}: {_times_fewer(names, *needed)}{doubt}."
     saved = images_saved(curves[best], curves[other], higher_is_better=higher)[-1]
-    if saved.ratio <= 1 or (saved.is_bound and doubt):
+    if saved.ratio < _LEAST_SAVED or (saved.is_bound and doubt):
         return ""
     ends = doubt if math.isnan(saved.low) else f" (95 % {saved.low:.1f} to {saved.high:.1f})"
     needs = f"at most {saved.images:,.0f}" if saved.is_bound else f"about {about(saved.images)}"
@@ -110,7 +112,7 @@ def images_told(record: Record, best: str, other: str) -> str:
 
 def _reached(record: Record, variant: str, target: float, curve: Curve) -> Reached:
     """With how many images a variant reaches the target: where two sizes measured it, as is said of it."""
-    for one in record.curves:
+    for one in record.all_curves:
         if one.variant == variant and one.needed and one.needed.is_measured and one.needed.train_size:
             return Reached(one.needed.train_size, False)
     return images_for(curve, target, higher_is_better=record.metric.higher_is_better)

@@ -15,10 +15,10 @@ BINDINGS: tuple[Binding, ...] = (
     Binding("p", "page(1)", "page", tooltip="The next page: plan, audit, spread, training curves, ..."),
     Binding("w", "choose_page", "what", show=False, tooltip="Choose a page from the list"),
     Binding("P", "page(-1)", "page before", show=False, tooltip="The page before"),
+    Binding("o", "overlap", "overlap", tooltip="Learning curve or overlap, on a low screen"),
     Binding("s", "switch", "switch", tooltip="Another view: single runs, next metric or option, Jaccard"),
     Binding("n,right", "size(1)", "size", tooltip="Another train size: of the overlap, of single runs"),
     Binding("N,left", "size(-1)", "size before", show=False, tooltip="The train size before"),
-    Binding("o", "overlap", "overlap", tooltip="Learning curve or overlap, on a low screen"),
     Binding("i", "words", "words", show=False, tooltip="All of the text beside the chart, to scroll"),
     Binding("f", "fit", "fit", tooltip="Log-linear law through the means or all runs; all laws"),
 )
