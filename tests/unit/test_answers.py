@@ -17,6 +17,7 @@ from tui_datasize.answers.tables import TABLES
 from tui_datasize.cli import parser
 from tui_datasize.cli.dispatch import main
 from tui_datasize.metric import METRICS_OFFERED, metric_named
+from tui_datasize.render.console import PlainConsole
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 
@@ -167,6 +168,17 @@ def test_the_first_lines_of_analyze_are_the_answer(fake_project, capsys):
     assert now.startswith("1,280 images: 80.3 %")
     assert doubling.startswith("2,560 images: likely +2.8 points")
     assert target.startswith("70 %: about 170 images")
+
+
+def test_in_a_terminal_analyze_draws_the_answer(fake_project, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "tui_datasize.cli.tables.data_console", lambda: PlainConsole(force_terminal=True, width=80)
+    )
+    assert main(["analyze", "digits", "--project", str(fake_project.root)]) == 0
+    first, _, rest = capsys.readouterr().out.partition("Can these numbers be trusted?")
+    assert "train size, images" in first
+    assert "forecast" in first
+    assert rest
 
 
 def test_what_is_read_of_runs_is_kept_until_they_change(fake_project, monkeypatch):

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
+from rich.console import Console
 
+from tui_datasize.answers.answer import Answer
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.document import to_dict
@@ -53,6 +55,9 @@ _SHORT = (
     *("test_accuracy", "test_loss", "wall_s"),
 )
 """Columns of runs that most people want."""
+
+
+_CHART_COLUMNS, _CHART_ROWS = 100, 14
 
 
 def analyze(arguments: argparse.Namespace) -> int:
@@ -115,6 +120,8 @@ def print_analysis(record: Record, *, everything: bool = False) -> None:
             continue
         answer = entry.ask(record)
         print_answer(console, "" if entry.name == "answer" else entry.title, answer, everything=everything)
+        if entry.name == "answer" and console.is_terminal:
+            _draw(console, answer)
         if not answer.applies and (everything or entry.name == "answer"):
             left_out.append(f"{entry.title}: {answer.why_not}")
     for line in left_out:
@@ -122,6 +129,16 @@ def print_analysis(record: Record, *, everything: bool = False) -> None:
     if not everything:
         others = sum(not entry.is_brief for entry in QUESTIONS.values())
         talk(f"{plural(others, 'more question')} answered with --all")
+
+
+def _draw(console: Console, answer: Answer) -> None:
+    """The chart of the answer, for whoever reads it in a terminal."""
+    from tui_datasize.tui.charts.figures import draw_figures
+    from tui_datasize.tui.widgets.palette import GREY
+
+    if answer.figures:
+        width = min(console.width, _CHART_COLUMNS)
+        console.print(draw_figures(answer.figures[:1], width, _CHART_ROWS, GREY), end="\n\n")
 
 
 def runs_of(log: RunLog, experiment: str | None) -> pl.DataFrame:

@@ -64,6 +64,15 @@ class Palette:
     """Whether the terminal shows no colour: charts then write digits and letters."""
 
 
+_GREY = "#808080"
+GREY = Palette(
+    *(_GREY, _GREY, _GREY, _GREY, _GREY, _GREY, _GREY, _GREY, _GREY),
+    series=(_GREY,) * len(_SERIES_ON_DARK),
+    colourless=True,
+)
+"""For a terminal whose background is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class StateLook:
     """How a state is shown."""
