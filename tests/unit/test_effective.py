@@ -11,6 +11,7 @@ import pytest
 from tests.unit.record_desk import record_of
 from tests.unit.test_groups import runs_frame
 from tui_datasize.answers import first_answer, variants
+from tui_datasize.answers.asked import Asked
 from tui_datasize.stats.effective import images_for, images_saved
 
 SIZES = (100, 200, 400, 800, 1600)
@@ -105,3 +106,15 @@ def test_the_images_saved_come_first():
 def test_a_bound_is_said_only_where_the_difference_is_significant():
     assert ": at least 16.0 times fewer." in variants.ask(record_of(two(40))).sentences[0].text
     assert "times fewer" not in " ".join(s.text for s in variants.ask(record_of(two(1))).sentences[:1])
+
+
+def test_what_a_variant_never_reached_saves_nothing():
+    found = images_saved(curve(1, noise=0, sizes=SIZES[:3]), curve(1, noise=0), higher_is_better=True)
+    assert [one.ratio for one in found] == pytest.approx([1, 1, 1, 0, 0], abs=1e-6)
+
+
+def test_a_target_that_the_other_reaches_at_its_smallest_size_is_no_saving():
+    runs = two(2.5)
+    late = runs.filter((runs["variant"] == "b") | (runs["train_size"] >= 400))
+    said = [sentence.text for sentence in variants.ask(record_of(late, asked=Asked(target=0.84))).sentences]
+    assert not any("times fewer" in text and "more than 400" in text for text in said)

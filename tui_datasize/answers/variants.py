@@ -23,6 +23,7 @@ from tui_datasize.answers.columns import (
 from tui_datasize.answers.grids import size_table
 from tui_datasize.answers.record import NO_RUN, Record, per_variant
 from tui_datasize.metric import Metric
+from tui_datasize.runlog.schema import schema
 from tui_datasize.stats.curve import learning_curve, points
 from tui_datasize.stats.effective import Reached, images_for, images_saved
 from tui_datasize.stats.extrapolate import DEFAULT_DELTA
@@ -37,6 +38,9 @@ from tui_datasize.text import plural
 
 _MOST_DRAWN = 12
 _BASE = "the base variant"
+_SAVED = schema(
+    (pl.String, "other", "images"), (pl.Int64, "train_size"), (pl.Float64, "value", "ratio", "low", "high")
+)
 _LEAST_SAVED = 1.05
 """A ratio that is written as more than 1.0."""
 
@@ -94,7 +98,8 @@ def images_told(record: Record, best: str, other: str) -> str:
     higher = metric.higher_is_better
     if target is not None:
         needed = [_reached(record, name, target, curves[name]) for name in (best, other)]
-        if needed[1].is_bound and doubt:
+        reaches_at_once = needed[1].is_bound and needed[1].images < max(curves[other])
+        if needed[1].is_bound and (doubt or reaches_at_once or len(curves[other]) == 1):
             return ""
         if not needed[0].is_bound and needed[1].images >= _LEAST_SAVED * needed[0].images:
             return f"{metric.exact(target)}: {_times_fewer(names, *needed)}{doubt}."
@@ -138,6 +143,7 @@ def _saved_table(record: Record, best: str) -> Table:
         for name, curve in curves.items()
         if name != best
         for saved in images_saved(curves[best], curve, higher_is_better=metric.higher_is_better)
+        if math.isfinite(saved.images)
     ]
     columns = [
         Column("other", "variant", "text"),
@@ -146,7 +152,8 @@ def _saved_table(record: Record, best: str) -> Table:
         Column("value", "reaches", "value"),
         *of_kind("number", ratio="times fewer", **INTERVAL),
     ]
-    return Table(pl.DataFrame(rows), columns, metric, f"Images that {best or _BASE} saves", is_detail=True)
+    frame = pl.DataFrame(rows, schema=dict(_SAVED))
+    return Table(frame, columns, metric, f"Images that {best or _BASE} saves", is_detail=True)
 
 
 def _whose(record: Record) -> str:

@@ -39,7 +39,7 @@ class Saved:
     value: float
     """Its mean there."""
     images: float
-    """With which the variant reaches that; its smallest or largest size where that is a bound."""
+    """With which the variant reaches that; its smallest size where that is a bound, infinite beyond all."""
     is_bound: bool
     """Whether that lies beyond the sizes of the variant, so that `images` is the nearest of them."""
     low: float = math.nan
@@ -61,6 +61,8 @@ def images_saved(variant: Curve, other: Curve, *, higher_is_better: bool) -> tup
     values = tables[1].means(np.ones((1, len(tables[1].units))))
     own = tables[0].means(np.ones((1, len(tables[0].units))))
     images, is_bound = (found[0] for found in _images(tables[0].sizes, own, values))
+    # What it never reached takes it more than it has: that saves nothing.
+    images = np.where(values[0] > own.max(), np.inf, images)
     halves = np.where(is_bound, np.nan, _half_of_log(*tables))
     return tuple(
         Saved(
