@@ -23,7 +23,7 @@ from tests.disks import SmallDisk
 from tests.faults.chaos.mutants import MUTANTS
 from tests.faults.chaos.plan import DISK, Plan, Report
 from tests.faults.chaos.turmoil import Turmoil
-from tui_datasize.jobs.slots import DIRECTORY_VARIABLE
+from tui_datasize.jobs.scheduler.slots import DIRECTORY_VARIABLE
 
 _REPOSITORY = Path(__file__).parents[1]
 _VIOLATIONS_SHOWN = 20

@@ -23,14 +23,17 @@ import polars as pl
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.claim import observe
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import TIME_COLUMNS
 
-MODULES = {"scheduler": "tui_datasize.jobs.scheduler", "preloader": "tui_datasize.jobs.preloader"}
+MODULES = {
+    "scheduler": "tui_datasize.jobs.scheduler.main",
+    "preloader": "tui_datasize.jobs.workers.preloader",
+}
 
 
 def main() -> int:

@@ -26,8 +26,8 @@ from pathlib import Path
 
 from tests.faults.lab import FINAL, Lab
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.slots import DIRECTORY_VARIABLE
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.scheduler.slots import DIRECTORY_VARIABLE
 from tui_datasize.runlog.atomic import write_bytes
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, Outcome, acquire, read_exit
 from tui_datasize.runlog.collect import read_metrics

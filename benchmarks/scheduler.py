@@ -26,11 +26,11 @@ from tests.stand_ins import FakeSpawner
 from tui_datasize.experiments.device_settings import Packs
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.dispatch import Dispatcher
-from tui_datasize.jobs.gpus import VISIBLE_VARIABLE
-from tui_datasize.jobs.ledger import DeviceLimits
-from tui_datasize.jobs.scheduler import Authority, Scheduler, SchedulerSettings, StopRequest, Trouble
-from tui_datasize.jobs.spawn import SpawnRequest, Worker
+from tui_datasize.jobs.scheduler.capacity import DeviceLimits
+from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE
+from tui_datasize.jobs.scheduler.dispatch import Dispatcher
+from tui_datasize.jobs.scheduler.main import Scheduler, SchedulerLock, SchedulerSettings, StopRequest, Trouble
+from tui_datasize.jobs.workers.spawn import SpawnRequest, Worker
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, Outcome, conclude
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -104,7 +104,7 @@ def _measure_queueing(project: ProjectPaths, specs: Sequence[RunSpec]) -> None:
 def _measure_rest(project: ProjectPaths, rest_s: float, gate: Path) -> None:
     worker = shlex.join([sys.executable, "-P", "-m", "tests.faults.fake_worker"])
     options = ("--call", "tests.faults.fake_worker:main", "--preload", "", "--cpu", "--cpu-slots", str(SLOTS))
-    command = (sys.executable, "-P", "-m", "tui_datasize.jobs.scheduler", "--project", str(project.root))
+    command = (sys.executable, "-P", "-m", "tui_datasize.jobs.scheduler.main", "--project", str(project.root))
     client = QueueClient(project)
     started_s = time.perf_counter()
     with project.scheduler_log.open("ab") as log:
@@ -187,7 +187,7 @@ class _InstantSpawner(FakeSpawner):
 
 def _measure_placement(project: ProjectPaths, placements: int, packs: Packs) -> None:
     settings = SchedulerSettings(project, limits=DeviceLimits(cpu_slots=SLOTS, cpu=True, packs=packs))
-    authority = Authority(project.scheduler_lock)
+    authority = SchedulerLock(project.scheduler_lock)
     if not authority.take():
         sys.exit("another scheduler has the queue")
     spawner = _InstantSpawner(placements)

@@ -33,7 +33,7 @@ from tui_datasize.experiments.load import DATA_VARIABLE, Project, load_project
 from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec, RunSpec
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.gpus import VISIBLE_VARIABLE, cpu_count
+from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE, cpu_count
 from tui_datasize.runlog.paths import ProjectPaths
 
 MODELS: Mapping[str, ModelSpec] = MappingProxyType(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.gpus import DeviceMonitor
+from tui_datasize.jobs.scheduler.devices import DeviceMonitor
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.app import DatasizeApp
 from tui_datasize.tui.look.record import ProjectRecord

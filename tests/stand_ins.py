@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tui_datasize.jobs.spawn import SideRequest, SpawnRequest, Worker
+from tui_datasize.jobs.workers.spawn import SideRequest, SpawnRequest, Worker
 from tui_datasize.runlog.identity import ProcessIdentity
 
 

@@ -71,9 +71,9 @@ def specs() -> list[RunSpec]:
 
 def make_project(root: Path) -> ProjectPaths:
     """Finished runs of every kind, one that waits, a queue that knows them, and a cache of the record."""
-    from tui_datasize.jobs.apply import CommandDesk
     from tui_datasize.jobs.client import QueueClient
-    from tui_datasize.jobs.store import Store
+    from tui_datasize.jobs.queue.store import Store
+    from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
     from tui_datasize.runlog.reader import RunLog
     from tui_datasize.tui.view_state import ViewState, save_view_state
 
@@ -89,7 +89,7 @@ def make_project(root: Path) -> ProjectPaths:
             file.write_text("a line\n" * 20)
     QueueClient(project).enqueue([*made, waiting])
     with closing(Store(project.queue)) as store:
-        while CommandDesk(store, project).apply_pending():
+        while CommandApplier(store, project).apply_pending():
             pass
     project.scheduler_log.write_text("2026-01-01 INFO scheduler begins\n")
     RunLog(project).runs()
@@ -370,7 +370,7 @@ def run_command(root: Path, words: Sequence[str]) -> list[str]:
 def _look_of_the_app(project: ProjectPaths) -> list[str]:
     """What is wrong with the first look that the app takes."""
     from tui_datasize.jobs.client import QueueClient
-    from tui_datasize.jobs.gpus import DeviceReport
+    from tui_datasize.jobs.scheduler.devices import DeviceReport
     from tui_datasize.tui.look.collect import Collector
     from tui_datasize.tui.look.record import ProjectRecord
     from tui_datasize.tui.look.snapshot import Interest
@@ -399,7 +399,7 @@ def _schedule(project: ProjectPaths, _options: Sequence[str] = ()) -> None:
     Where they cannot even say so, it would wait to try again: then it is told to end.
     """
     from tui_datasize.errors import StorageError
-    from tui_datasize.jobs import scheduler
+    from tui_datasize.jobs.scheduler import main
 
     err = io.StringIO()
     with redirect_stderr(err):
@@ -407,7 +407,7 @@ def _schedule(project: ProjectPaths, _options: Sequence[str] = ()) -> None:
         ender = threading.Timer(_LONGEST_SCHEDULER_S, os.kill, (os.getpid(), signal.SIGTERM))
         ender.start()
         try:
-            status = scheduler.main(["--project", str(project.root), *options])
+            status = main.main(["--project", str(project.root), *options])
         finally:
             ender.cancel()
     if status:
@@ -417,7 +417,7 @@ def _schedule(project: ProjectPaths, _options: Sequence[str] = ()) -> None:
 def serve(directory: Path) -> None:
     """Try the cases that come on stdin."""
     from tui_datasize.cli import doctor
-    from tui_datasize.jobs import launch
+    from tui_datasize.jobs.scheduler import launch
     from tui_datasize.runlog import reader
 
     os.environ |= {"DATASIZE_SLOTS_DIR": str(directory / "slots"), "CUDA_VISIBLE_DEVICES": ""}

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from tests.faults.lab import Lab
-from tui_datasize.jobs.faults import FaultKind
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.faults import FaultKind
+from tui_datasize.jobs.queue.state import JobState
 
 _NONE = 1
 """The user has more than one already."""

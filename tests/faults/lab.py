@@ -19,7 +19,7 @@ from typing import Any
 from tests.faults.fake_worker import EXECUTIONS
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
 from tui_datasize.jobs.client import Acknowledgement, CommandKind, QueueClient
-from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 DEADLINE_S = 60.0
@@ -98,7 +98,7 @@ class Lab:
     ) -> subprocess.Popen[bytes]:
         """Start a scheduler; the modules of `through` run it, each the next."""
         self.project.runs.mkdir(exist_ok=True)
-        command = [sys.executable, "-P", "-m", *through, "tui_datasize.jobs.scheduler"]
+        command = [sys.executable, "-P", "-m", *through, "tui_datasize.jobs.scheduler.main"]
         with self.project.scheduler_log.open("ab") as log:
             process = subprocess.Popen(
                 [*command, "--project", str(self.project.root), *self.options, *options],

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tui_datasize.jobs import pause
+from tui_datasize.jobs.scheduler import pause
 
 MARK = "no-processes"
 """In the project directory, where schedulers and preloaders work."""

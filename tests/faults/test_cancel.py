@@ -8,8 +8,8 @@ import signal
 import pytest
 
 from tests.faults.lab import Lab, is_alive
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.claim import Outcome, read_exit
 from tui_datasize.runlog.paths import RunPaths
 

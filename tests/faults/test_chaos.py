@@ -40,8 +40,8 @@ from tests.faults.chaos.processes import Kind, find_processes
 from tests.faults.chaos.turmoil import CALL, SITE, WORKER, Turmoil
 from tests.faults.chaos.worker import EXECUTIONS, results_of
 from tests.faults.lab import Lab
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.runlog.atomic import make_directory, sync_directory, write_bytes
 from tui_datasize.runlog.claim import Outcome, take_lock
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
@@ -110,7 +110,7 @@ FORKING = "import os, sys; os.fork(); print(flush=True); sys.stdin.read()"
 
 @pytest.mark.usefixtures("_own_machine")
 def test_a_worker_that_was_just_forked_is_told_from_its_preloader() -> None:
-    command = [sys.executable, "-c", FORKING, "tui_datasize.jobs.preloader"]
+    command = [sys.executable, "-c", FORKING, "tui_datasize.jobs.workers.preloader"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as preloader:
         assert preloader.stdin
         assert preloader.stdout

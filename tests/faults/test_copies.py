@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.lab import Lab, is_alive
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.state import JobState
 
 pytestmark = pytest.mark.faults
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.lab import Lab
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import RunPaths
 
 pytestmark = pytest.mark.faults

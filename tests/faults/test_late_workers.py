@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.lab import Lab
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.claim import Outcome, read_exit
 from tui_datasize.runlog.paths import RunPaths
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.lab import Lab
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.claim import read_claim
 from tui_datasize.runlog.paths import RunPaths
 

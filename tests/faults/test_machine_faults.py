@@ -19,13 +19,13 @@ from tests.faults.lab import Lab, is_alive
 from tests.faults.no_processes import MARK
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.packing import memory_key
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.faults import FaultKind
-from tui_datasize.jobs.memory import CONTEXT_BYTES, Learned
-from tui_datasize.jobs.policy import MARGIN_BYTES
-from tui_datasize.jobs.slots import read_holders
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.faults import FaultKind
+from tui_datasize.jobs.queue.gpu_memory import CONTEXT_BYTES, Learned
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.placement import MARGIN_BYTES
+from tui_datasize.jobs.scheduler.slots import read_holders
 
 pytestmark = pytest.mark.faults
 

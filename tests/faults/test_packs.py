@@ -10,11 +10,10 @@ import pytest
 
 from tests.faults.lab import Lab, is_alive
 from tests.faults.test_scheduler_death import in_place_of_a_scheduler
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.gpus import CPU
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.state import CPU, JobState
+from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.rebuild import repair
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.claim import LEFT_WITH_PACK, Outcome, observe, read_exit, take_lock
 from tui_datasize.runlog.paths import RunPaths
 

@@ -13,7 +13,7 @@ import pytest
 from tests.faults.lab import Lab
 from tui_datasize.cli import doctor
 from tui_datasize.cli.dispatch import main
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
 
 pytestmark = pytest.mark.faults
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tui_datasize.jobs.probes import PROBE_CALL, _request, probe_now, verdict
-from tui_datasize.jobs.scheduler import SchedulerSettings
-from tui_datasize.jobs.spawn import ColdSpawner
-from tui_datasize.jobs.warm import WarmSpawner
+from tui_datasize.jobs.scheduler.gpu_probes import PROBE_CALL, _request, probe_now, verdict
+from tui_datasize.jobs.scheduler.main import SchedulerSettings
+from tui_datasize.jobs.workers.spawn import ColdSpawner
+from tui_datasize.jobs.workers.warm import WarmSpawner
 from tui_datasize.runlog.paths import ProjectPaths
 
 DEADLINE_S = 240.0

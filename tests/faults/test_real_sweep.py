@@ -19,7 +19,7 @@ from polars.testing import assert_frame_equal
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.claim import read_claim
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.reader import RunLog

@@ -14,11 +14,11 @@ from tests.faults.lab import Lab
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.database import PassingStorageError
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.database import PassingStorageError
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.rebuild import damage, repair
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.claim import observe
 from tui_datasize.runlog.paths import ProjectPaths
 

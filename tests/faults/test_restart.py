@@ -7,9 +7,9 @@ import pytest
 from tests.faults.lab import Lab
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.device_settings import DeviceOptions
-from tui_datasize.jobs.authority import read_notes
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.scheduler.lock import read_notes
 
 pytestmark = pytest.mark.faults
 

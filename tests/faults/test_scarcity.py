@@ -13,8 +13,8 @@ import pytest
 
 from tests.disks import SmallDisk
 from tests.faults.lab import Lab
-from tui_datasize.jobs.faults import FaultKind
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.faults import FaultKind
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.programs import python_module
 
 pytestmark = pytest.mark.faults

@@ -16,11 +16,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults.lab import Lab, is_alive
-from tui_datasize.jobs.apply import CommandDesk
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.gpus import CPU
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.state import CPU, JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
 from tui_datasize.runlog.claim import observe, read_exit
 from tui_datasize.runlog.identity import ProcessIdentity
 
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.faults
 def in_place_of_a_scheduler(lab: Lab) -> Iterator[Store]:
     """The database with all commands applied, as a scheduler sees it before it starts anything."""
     with closing(Store(lab.project.queue)) as store:
-        CommandDesk(store, lab.project).apply_pending()
+        CommandApplier(store, lab.project).apply_pending()
         yield store
 
 

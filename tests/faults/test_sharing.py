@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.lab import Lab
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.faults import FaultKind
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.faults import FaultKind
+from tui_datasize.jobs.queue.state import JobState
 
 pytestmark = pytest.mark.faults
 

@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from tests.faults.lab import Lab, is_alive
-from tui_datasize.jobs.slots import slot_directory, take_slots
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.scheduler.slots import slot_directory, take_slots
 from tui_datasize.runlog.claim import TAG_VARIABLE, read_claim
 
 pytestmark = pytest.mark.faults

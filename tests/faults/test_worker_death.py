@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests.faults.lab import Lab, is_alive
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.claim import Outcome, read_exit
 
 pytestmark = pytest.mark.faults

@@ -10,12 +10,12 @@ from pathlib import Path
 from tui_datasize.errors import DatasizeError, UnknownRunError
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult, QueueSettings
-from tui_datasize.jobs.faults import Fault
-from tui_datasize.jobs.gpus import DeviceReport, Gpu
+from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind, CommandResult, QueueSettings
+from tui_datasize.jobs.queue.faults import Fault
+from tui_datasize.jobs.queue.reading import Execution, Usage
+from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, Job, JobState
+from tui_datasize.jobs.scheduler.devices import DeviceReport, Gpu
 from tui_datasize.jobs.scheduler_look import SchedulerLook
-from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
-from tui_datasize.jobs.views import Execution, Usage
 
 GIB = 2**30
 USED_S = 4.0

@@ -17,8 +17,8 @@ from tests.tui.fake_queue import CPU_ONLY, FakeQueue, job
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import plan_runs
-from tui_datasize.jobs.gpus import DeviceReport
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.app import DatasizeApp
 from tui_datasize.tui.look.collect import Collector

@@ -10,7 +10,7 @@ from textual.events import Key
 from tests.fakes import write_run
 from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Show, Stage, empty_stage
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.analysis.choice import PAGES
 
 

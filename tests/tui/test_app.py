@@ -13,7 +13,7 @@ from textual.geometry import Region
 from tests.tui.fake_queue import EIGHT_GPUS, TWO_GPUS
 from tests.tui.stage import NARROW, WIDE, Stage
 from tui_datasize.errors import StorageError
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.farewell import farewell
 from tui_datasize.tui.look.snapshot import EMPTY

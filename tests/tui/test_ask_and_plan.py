@@ -12,7 +12,7 @@ from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Show, Stage, empty_stage
 from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.errors import ConfigError
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.metric import metric_named
 from tui_datasize.tui.analysis.asked import FIELDS, asked_as_written, read_asked
 

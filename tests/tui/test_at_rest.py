@@ -14,7 +14,7 @@ import pytest
 from tests.fakes import fake_sweep, write_run
 from tests.tui.fake_queue import CPU_ONLY
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import CommandKind
+from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.rebuild import repair
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog

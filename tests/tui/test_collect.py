@@ -10,8 +10,8 @@ import pytest
 from tests.fakes import State, write_run
 from tests.tui.fake_queue import CPU_ONLY, TWO_GPUS
 from tests.tui.stage import DEADLINE_S, Stage
-from tui_datasize.jobs.gpus import DeviceReport
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.tui.look import planning
 from tui_datasize.tui.look.collect import Collector
 from tui_datasize.tui.look.log_tail import read_tail

@@ -23,11 +23,11 @@ from tests.tui.stage import NARROW, WIDE, Show
 from tui_datasize.cli import doctor
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.parser import build_parser
-from tui_datasize.jobs import launch
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.database import open_database
-from tui_datasize.jobs.faults import FaultKind, Faults
+from tui_datasize.jobs.queue.database import open_database
+from tui_datasize.jobs.queue.faults import FaultKind, Faults
 from tui_datasize.jobs.rebuild import repair
+from tui_datasize.jobs.scheduler import launch
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.tui import doctor as app_doctor
 from tui_datasize.tui.app import DatasizeApp

@@ -12,10 +12,10 @@ from tests.tui.stage import NARROW, WIDE, Show, Stage, look
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.load import Order, load_project
 from tui_datasize.experiments.sweep import plan_runs
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.faults import Fault, FaultKind
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.views import Usage
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.faults import Fault, FaultKind
+from tui_datasize.jobs.queue.reading import Usage
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.claim import Outcome, read_exit, utc_now
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.tui.enqueueing import enqueue_order

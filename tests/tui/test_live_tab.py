@@ -10,7 +10,7 @@ from tests.fakes import metric_rows, write_lines
 from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Stage
 from tests.tui.test_charts import PALETTE
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.live.charts import (
     LOSS,
     METRICS,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.tui.stage import WIDE, Show, Stage
 from tui_datasize.errors import StorageError
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.queue_dialog import QueueDialog
 from tui_datasize.tui.widgets.dialogs import TextDialog

@@ -12,7 +12,7 @@ from tests.tui.fake_queue import TWO_GPUS
 from tests.tui.stage import DEADLINE_S, NARROW, WIDE, Show, Stage
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
-from tui_datasize.jobs.gpus import DeviceReport
+from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.jobs.scheduler_look import SchedulerLook
 from tui_datasize.tui.scheduler_dialog import SchedulerDialog
 

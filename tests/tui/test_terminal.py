@@ -20,7 +20,7 @@ import pytest
 
 from tests.faults.lab import Lab
 from tests.tui.stage import TOML
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
 
 DEADLINE_S = 60.0
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.tui.fake_queue import USED_S, FakeQueue
 from tests.tui.stage import Stage, look
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.time_left import KeptTimeLeft
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.time_left import KeptTimeLeft
 from tui_datasize.tui.look.duration import duration
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.import_desk import Desk
 from tests.unit.queue_desk import Queue
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue.store import Store
 from tui_datasize.runlog.paths import ProjectPaths
 
 

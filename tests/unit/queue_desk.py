@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tests.fakes import fake_spec
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.apply import CommandDesk
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.state import Job, JobState
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.state import Job, JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
 from tui_datasize.runlog.paths import ProjectPaths
 
 SOURCE, OTHER = fake_spec("base", seed=1), fake_spec("base", seed=2)
@@ -21,7 +21,7 @@ class Queue:
     def __init__(self, project: ProjectPaths, store: Store) -> None:
         self.client = QueueClient(project)
         self.store = store
-        self._desk = CommandDesk(store, project)
+        self._desk = CommandApplier(store, project)
 
     def enqueue(self, *specs: RunSpec, after: dict[RunSpec, list[RunSpec]] | None = None, **options) -> None:
         by_id = {spec.run_id: [s.run_id for s in sources] for spec, sources in (after or {}).items()}

@@ -15,10 +15,10 @@ import pytest
 from tests.fakes import fake_spec
 from tui_datasize.errors import ConfigError, StorageError
 from tui_datasize.experiments.load import is_shared, load_project
-from tui_datasize.jobs import database
-from tui_datasize.jobs.authority import Authority
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.database import create_database, open_database, protect
+from tui_datasize.jobs.queue import database
+from tui_datasize.jobs.queue.database import create_database, open_database, protect
+from tui_datasize.jobs.scheduler.lock import SchedulerLock
 from tui_datasize.runlog.claim import take_lock
 from tui_datasize.runlog.locks import open_lock
 from tui_datasize.runlog.paths import ProjectPaths
@@ -46,7 +46,7 @@ def used(project: ProjectPaths) -> None:
         wal = [project.queue.with_name(f"queue.db{suffix}") for suffix in ("-wal", "-shm")]
         locked = 0o660 if is_shared(project.root) else 0o600
         assert [mode(file) for file in (project.queue, *wal)] == [locked] * 3
-    authority = Authority(project.scheduler_lock)
+    authority = SchedulerLock(project.scheduler_lock)
     assert authority.take()
     authority.release()
     paths = project.run("lab", "run")

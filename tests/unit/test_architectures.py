@@ -10,7 +10,7 @@ from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.prune import planned_sources
-from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.queue.state import Job, JobState
 
 
 @pytest.fixture

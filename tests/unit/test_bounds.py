@@ -19,7 +19,7 @@ from tui_datasize.experiments.catalogue import DATASETS
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.load import device_settings, load_project, notify_command
 from tui_datasize.experiments.sweep import check_runs, listed_runs, plan_runs, train_sizes, variant_labels
-from tui_datasize.jobs import device_file
+from tui_datasize.jobs.scheduler import device_file
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.stats.question import Question

@@ -6,7 +6,7 @@ from tests.unit.test_cli_levers import apply_all, change, project
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.parser import build_parser
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
 
 __all__ = ["project"]
 

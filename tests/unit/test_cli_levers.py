@@ -11,11 +11,11 @@ from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.doctor import _slots
 from tui_datasize.cli.levers import tell
 from tui_datasize.cli.watch import _Board
-from tui_datasize.jobs.apply import CommandDesk
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import CommandKind, CommandResult
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue.commands import CommandKind, CommandResult
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
 from tui_datasize.runlog.paths import ProjectPaths
 
 HUGE = "999999999999999999999"
@@ -131,7 +131,7 @@ def test_a_scheduler_that_was_stopped_stays_so_until_one_is_asked_for(project, c
     assert main(["status"]) == 0
     assert "scheduler: stopped\n" in capsys.readouterr().err
     with closing(Store(project.queue)) as store:
-        CommandDesk(store, project).dismiss_old_stops()
+        CommandApplier(store, project).dismiss_old_stops()
     client.keep_scheduler()
     assert len(starts) == 1
     assert not client.settings().stopped
@@ -142,7 +142,7 @@ def test_a_stop_among_many_commands_is_for_the_scheduler_before(project):
     client.send(CommandKind.HOLD, [f"run{number}" for number in range(1500)])
     client.send(CommandKind.STOP, [""])
     with closing(Store(project.queue)) as store:
-        desk = CommandDesk(store, project)
+        desk = CommandApplier(store, project)
         desk.dismiss_old_stops()
         while desk.apply_pending():
             pass
@@ -165,7 +165,7 @@ def test_only_the_last_that_was_asked_stops_a_queue(project, asked, stopped, end
         client.send(kind, ["x" if kind is CommandKind.HOLD else ""], amount)
     assert client.settings().stopped == stopped
     with closing(Store(project.queue)) as store:
-        desk = CommandDesk(store, project)
+        desk = CommandApplier(store, project)
         while desk.apply_pending():
             pass
         assert desk.stop_requested == ends
@@ -175,7 +175,7 @@ def test_only_the_last_that_was_asked_stops_a_queue(project, asked, stopped, end
 def apply_all(project) -> None:
     """What a scheduler would do with the commands that wait."""
     with closing(Store(project.queue)) as store:
-        CommandDesk(store, project).apply_pending()
+        CommandApplier(store, project).apply_pending()
 
 
 def test_what_several_runs_begin_with_names_them_up_to_a_dash(project, capsys):

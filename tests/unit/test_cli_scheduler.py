@@ -11,9 +11,9 @@ from tests.unit.test_cli import PROJECT, assert_one_line
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
-from tui_datasize.jobs import launch
-from tui_datasize.jobs.authority import Authority
 from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.scheduler import launch
+from tui_datasize.jobs.scheduler.lock import SchedulerLock
 from tui_datasize.runlog.paths import ProjectPaths
 
 
@@ -31,7 +31,7 @@ def project(tmp_path, monkeypatch):
 def launched(project, monkeypatch):
     """The options of every scheduler that is started; each runs, as this process, until it is stopped."""
     options: list[list[str]] = []
-    authority = Authority(project.scheduler_lock)
+    authority = SchedulerLock(project.scheduler_lock)
 
     def start(_project, words=()):
         if launch.scheduler_alive(project):

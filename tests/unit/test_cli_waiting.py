@@ -9,10 +9,10 @@ import pytest
 from tests.unit.test_cli import PROJECT, assert_one_line
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.waiting import DRAINING, obstacles
-from tui_datasize.jobs.apply import CommandDesk
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.state import Job, JobState
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue.state import Job, JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
 from tui_datasize.runlog.paths import ProjectPaths
 
 BOTH = PROJECT + PROJECT.replace("small", "big")
@@ -31,7 +31,7 @@ class Scheduler:
     def answer(self) -> None:
         """Apply what was asked of the queue."""
         with closing(Store(self.project.queue)) as store:
-            CommandDesk(store, self.project).apply_pending()
+            CommandApplier(store, self.project).apply_pending()
 
     def go_on(self) -> None:
         """What happens between two looks of the command that waits."""

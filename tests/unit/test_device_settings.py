@@ -9,7 +9,7 @@ import pytest
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, read_written
 from tui_datasize.experiments.load import device_settings, load_project, notify_command
-from tui_datasize.jobs.scheduler import _parser, _settings
+from tui_datasize.jobs.scheduler.main import _parser, _settings
 
 
 def project(root: Path, text: str) -> Path:

@@ -19,12 +19,12 @@ from tui_datasize.cli import doctor
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.doctor import Check, Verdict
 from tui_datasize.errors import StorageError
-from tui_datasize.jobs import file_systems
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.faults import FaultKind
-from tui_datasize.jobs.gpus import DeviceMonitor
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue import file_systems
+from tui_datasize.jobs.queue.faults import FaultKind
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.devices import DeviceMonitor
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -56,7 +56,7 @@ def describe(paths: ProjectPaths, dataset: str = "digits", size: int = 40) -> No
 
 def see(monkeypatch: pytest.MonkeyPatch, nvml: FakeNvml) -> None:
     """Let the machine have these GPUs."""
-    for module in ("tui_datasize.cli.doctor", "tui_datasize.jobs.gpus"):
+    for module in ("tui_datasize.cli.doctor", "tui_datasize.jobs.scheduler.devices"):
         monkeypatch.setattr(
             f"{module}.read_devices", lambda used=tuple: DeviceMonitor(nvml, {}, used=used).read()
         )

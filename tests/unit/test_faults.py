@@ -15,10 +15,10 @@ import pytest
 from tests.disks import SmallDisk
 from tui_datasize.cli import doctor, main
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.database import create_database, open_database
-from tui_datasize.jobs.faults import FaultKind, read_faults
-from tui_datasize.jobs.schema import STEPS
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue.database import create_database, open_database
+from tui_datasize.jobs.queue.faults import FaultKind, read_faults
+from tui_datasize.jobs.queue.schema import STEPS
+from tui_datasize.jobs.queue.store import Store
 from tui_datasize.runlog.paths import ProjectPaths
 
 SENTENCE = "the slots directory cannot be used: Permission denied; change its permissions"
@@ -32,7 +32,7 @@ def test_a_fault_is_said_once_counted_and_goes_when_the_thing_works(
     project: ProjectPaths, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("tui_datasize.jobs.faults._COUNT_INTERVAL_S", 0.0)
+    monkeypatch.setattr("tui_datasize.jobs.queue.faults._COUNT_INTERVAL_S", 0.0)
     with closing(Store(project.queue)) as store:
         for _ in range(100):
             store.faults.report(FaultKind.SLOTS, "", SENTENCE)

@@ -13,10 +13,10 @@ import pytest
 from tests.fakes import fake_sweep
 from tui_datasize.cli import levers
 from tui_datasize.errors import StorageError
-from tui_datasize.jobs import file_systems
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.file_systems import check_file_system, file_system, try_out
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue import file_systems
+from tui_datasize.jobs.queue.file_systems import check_file_system, file_system, try_out
+from tui_datasize.jobs.queue.store import Store
 from tui_datasize.runlog.paths import ProjectPaths
 
 MOUNTS = (

@@ -10,9 +10,9 @@ from contextlib import closing
 import pytest
 
 from tests.unit.test_store import new_job
-from tui_datasize.jobs.notify import Notifier
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.notify import Notifier
 from tui_datasize.runlog.paths import ProjectPaths
 
 HOSTILE = "out of memory'; touch hacked; $(touch hacked) `touch hacked` \n\" &"

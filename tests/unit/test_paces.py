@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui_datasize.jobs.paces import Kind, Paces, Work, estimate_ends, latest
+from tui_datasize.jobs.queue.paces import Kind, Paces, Work, estimate_ends, latest
 
 
 def work(run_id: str = "r", **changes) -> Work:

@@ -14,9 +14,9 @@ from tests.fakes import fake_sweep
 from tests.unit.test_store import new_job
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.schema import NEVER_BEGAN
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue.schema import NEVER_BEGAN
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
 from tui_datasize.runlog.paths import ProjectPaths
 
 DAY = "2026-01-01T{:02}:00:00.000+00:00"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tui_datasize.jobs.memory import Learned, noted_memory
-from tui_datasize.jobs.preloader import PACKET_BYTES
-from tui_datasize.jobs.spawn import ColdSpawner, SpawnRequest, Worker
-from tui_datasize.jobs.warm import WarmSpawner
+from tui_datasize.jobs.queue.gpu_memory import Learned, noted_memory
+from tui_datasize.jobs.workers.preloader import PACKET_BYTES
+from tui_datasize.jobs.workers.spawn import ColdSpawner, SpawnRequest, Worker
+from tui_datasize.jobs.workers.warm import WarmSpawner
 from tui_datasize.runlog.paths import RunPaths
 
 GIB = 2**30

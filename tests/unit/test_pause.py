@@ -12,14 +12,14 @@ import pytest
 
 from tests.stand_ins import FakeClock
 from tests.unit.test_store import active_job, new_job
-from tui_datasize.jobs import pause as pauses
-from tui_datasize.jobs.active import ActiveRun, early_end, ending_of, look_how_far
-from tui_datasize.jobs.faults import FaultKind
-from tui_datasize.jobs.judge import Finding
-from tui_datasize.jobs.pause import EarlyEnd, StartPause
-from tui_datasize.jobs.records import QueuedJob
-from tui_datasize.jobs.spawn import Worker
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue.faults import FaultKind
+from tui_datasize.jobs.queue.records import QueuedJob
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler import pause as pauses
+from tui_datasize.jobs.scheduler.active_run import ActiveRun, early_end, ending_of, look_how_far
+from tui_datasize.jobs.scheduler.attempt_end import Finding
+from tui_datasize.jobs.scheduler.pause import EarlyEnd, StartPause
+from tui_datasize.jobs.workers.spawn import Worker
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.claim import ExitRecord, Lack, Outcome
 from tui_datasize.runlog.identity import ProcessIdentity

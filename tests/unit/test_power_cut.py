@@ -17,15 +17,15 @@ from tests.power import Recorder, State, cuts
 from tests.stand_ins import FakeSpawner
 from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.apply import CommandDesk
-from tui_datasize.jobs.authority import Authority
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.device_file import limits_of
-from tui_datasize.jobs.dispatch import Dispatcher
-from tui_datasize.jobs.scheduler import Scheduler, SchedulerSettings
-from tui_datasize.jobs.spawn import SpawnRequest, Worker
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
+from tui_datasize.jobs.scheduler.device_file import limits_of
+from tui_datasize.jobs.scheduler.dispatch import Dispatcher
+from tui_datasize.jobs.scheduler.lock import SchedulerLock
+from tui_datasize.jobs.scheduler.main import Scheduler, SchedulerSettings
+from tui_datasize.jobs.workers.spawn import SpawnRequest, Worker
 from tui_datasize.runlog import identity
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, Outcome, acquire, read_exit
 from tui_datasize.runlog.collect import read_metrics
@@ -72,7 +72,7 @@ class Story:
         self.acknowledged.append((self.recorder.marks, specs))
 
     def _apply(self, store: Store) -> None:
-        while CommandDesk(store, self.project).apply_pending():
+        while CommandApplier(store, self.project).apply_pending():
             pass
 
     def _run(self, store: Store, spec: RunSpec) -> None:
@@ -151,7 +151,7 @@ def test_a_power_cut_at_any_moment_of_a_queueing_loses_nothing_acknowledged(
 
 def go_on(project: ProjectPaths) -> None:
     """A new scheduler does what was asked for before the cut."""
-    authority = Authority(project.scheduler_lock)
+    authority = SchedulerLock(project.scheduler_lock)
     assert authority.take()
     settings = SchedulerSettings(project, limits=limits_of(DeviceSettings(cpu=True, cpu_slots=2)))
     scheduler = Scheduler(settings, authority, WorkingSpawner())

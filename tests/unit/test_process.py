@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tui_datasize.jobs.process import ROOT_VARIABLE, ProjectProcesses, describe_status, mark_of
+from tui_datasize.jobs.workers.process import ROOT_VARIABLE, ProjectProcesses, describe_status, mark_of
 from tui_datasize.runlog.identity import ProcessIdentity
 
 HERE = ProjectProcesses(Path.cwd())

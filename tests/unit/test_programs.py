@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 
 import tui_datasize
-from tui_datasize.jobs.documents import _git_state
+from tui_datasize.jobs.queue.spec_file import _git_state
 from tui_datasize.programs import git, private_caches, python_code, python_module
 
 PACKAGE = Path(tui_datasize.__file__).parent
 STARTING = {
     "cli/doctor.py": ["subprocess.run", "subprocess.run"],
-    "jobs/file_systems.py": ["subprocess.run"],
-    "jobs/launch.py": ["subprocess.Popen"],
-    "jobs/notify.py": ["subprocess.Popen"],
-    "jobs/probes.py": ["subprocess.Popen"],
-    "jobs/spawn.py": ["subprocess.Popen"],
-    "jobs/warm.py": ["subprocess.Popen"],
+    "jobs/queue/file_systems.py": ["subprocess.run"],
+    "jobs/scheduler/launch.py": ["subprocess.Popen"],
+    "jobs/scheduler/notify.py": ["subprocess.Popen"],
+    "jobs/scheduler/gpu_probes.py": ["subprocess.Popen"],
+    "jobs/workers/spawn.py": ["subprocess.Popen"],
+    "jobs/workers/warm.py": ["subprocess.Popen"],
     "programs.py": ["subprocess.run"],
     "training/decoders.py": ["subprocess.Popen"],
     "training/selftest/end_to_end.py": ["subprocess.run", "subprocess.run"],

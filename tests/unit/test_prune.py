@@ -11,7 +11,7 @@ from tests.unit.queue_desk import FIRST, OTHER, SECOND, SOURCE, Queue
 from tui_datasize.cli.dispatch import main
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.prune import Removal, find_prunable, remove, survey
-from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.queue.state import Job, JobState
 
 
 def test_finished_runs_keep_what_is_needed_and_prune_frees_the_rest(queue: Queue) -> None:

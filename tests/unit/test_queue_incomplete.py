@@ -9,7 +9,7 @@ from tests.unit.queue_desk import Queue
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.queueing import describe, incomplete_runs
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 
 WHOLE, HALF, EMPTY, RUNNING = (fake_spec(seed=seed) for seed in range(4))

@@ -16,15 +16,15 @@ from tests.unit.queue_desk import FIRST, OTHER, SECOND, SOURCE, Queue
 from tui_datasize.errors import UnknownRunError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs import apply
-from tui_datasize.jobs.apply import CommandDesk
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import CommandKind, QueueSettings, select_jobs
-from tui_datasize.jobs.database import PassingStorageError
-from tui_datasize.jobs.notices import NoticeEvent
-from tui_datasize.jobs.schema import STEPS
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue.commands import CommandKind, QueueSettings, select_jobs
+from tui_datasize.jobs.queue.database import PassingStorageError
+from tui_datasize.jobs.queue.notices import NoticeEvent
+from tui_datasize.jobs.queue.schema import STEPS
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler import apply_commands
+from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 
@@ -354,7 +354,7 @@ def test_a_database_of_the_first_version_goes_on(project: ProjectPaths) -> None:
     assert client.executions() == []
     client.drain()
     with closing(Store(project.queue)) as store:
-        CommandDesk(store, project).apply_pending()
+        CommandApplier(store, project).apply_pending()
         assert [job.run_id for job in store.waiting(9)] == [spec.run_id for spec in specs]
         assert store.settings.read().draining
 
@@ -376,7 +376,7 @@ def test_what_the_machine_lacks_for_a_moment_refuses_nothing_that_was_acknowledg
         queue.client.enqueue([FIRST], force=call == "supersede")
     with monkeypatch.context() as patched:
         error = OSError(number, os.strerror(number), str(project.runs / "x"))
-        patched.setattr(apply, call, Mock(side_effect=error))
+        patched.setattr(apply_commands, call, Mock(side_effect=error))
         with pytest.raises(PassingStorageError) as caught:
             queue.apply()
         assert f"{project.runs / 'x'}: cannot be written: {os.strerror(number)}" in caught.value.line
@@ -392,14 +392,14 @@ def test_what_the_machine_lacks_for_a_moment_refuses_nothing_that_was_acknowledg
 def test_a_directory_of_a_run_that_cannot_be_used_refuses_that_run_alone(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    looked = apply.observe
+    looked = apply_commands.observe
 
     def observe(paths: RunPaths) -> object:
         if paths.directory.name == FIRST.run_id:
             raise OSError(number, os.strerror(number), str(paths.lock))
         return looked(paths)
 
-    monkeypatch.setattr(apply, "observe", observe)
+    monkeypatch.setattr(apply_commands, "observe", observe)
     acknowledgement = queue.client.enqueue([FIRST, SECOND])
     queue.apply()
     first, second = queue.client.wait(acknowledgement, 0) or ()

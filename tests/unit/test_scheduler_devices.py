@@ -16,14 +16,14 @@ from tests.unit.test_store import new_job
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.doctor import _devices
 from tui_datasize.experiments.device_settings import DeviceOptions
-from tui_datasize.jobs import device_file as module
-from tui_datasize.jobs.authority import read_notes
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.device_file import DeviceFile
-from tui_datasize.jobs.gpus import DeviceReport
-from tui_datasize.jobs.ledger import DeviceLimits
-from tui_datasize.jobs.scheduler import Authority, Scheduler, SchedulerSettings
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler import device_file as module
+from tui_datasize.jobs.scheduler.capacity import DeviceLimits
+from tui_datasize.jobs.scheduler.device_file import DeviceFile
+from tui_datasize.jobs.scheduler.devices import DeviceReport
+from tui_datasize.jobs.scheduler.lock import read_notes
+from tui_datasize.jobs.scheduler.main import Scheduler, SchedulerLock, SchedulerSettings
 from tui_datasize.runlog.paths import ProjectPaths
 
 
@@ -96,14 +96,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectPaths:
 def test_a_running_scheduler_starts_as_many_as_the_file_says_now(
     project: ProjectPaths, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tui_datasize.jobs.scheduler._DISPATCH_INTERVAL_S", 0.0)
+    monkeypatch.setattr("tui_datasize.jobs.scheduler.main._DISPATCH_INTERVAL_S", 0.0)
     write(project, "cpu_slots = 1\ncpu = true")
     with closing(Store(project.queue)) as store:
         for number in range(4):
             store.add(new_job(f"r{number}"))
     spawner = FakeSpawner()
     settings = SchedulerSettings(project, limits=DeviceLimits(cpu_slots=1, cpu=True))
-    with closing(Scheduler(settings, Authority(project.scheduler_lock), spawner)) as scheduler:
+    with closing(Scheduler(settings, SchedulerLock(project.scheduler_lock), spawner)) as scheduler:
 
         def steps() -> int:
             for _ in range(3):
@@ -126,7 +126,7 @@ def test_a_running_scheduler_starts_as_many_as_the_file_says_now(
 def test_all_tell_the_same_number_of_jobs_at_once(
     project: ProjectPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui_datasize.jobs.gpus.read_devices", lambda _used: CPU_ONLY)
+    monkeypatch.setattr("tui_datasize.jobs.scheduler.devices.read_devices", lambda _used: CPU_ONLY)
     monkeypatch.setattr("tui_datasize.cli.doctor.read_devices", lambda _used: CPU_ONLY)
     client = QueueClient(project)
     # By the file, while no scheduler runs, whatever an earlier one has had.
@@ -172,7 +172,7 @@ def test_a_scheduler_says_with_which_settings_it_works(project: ProjectPaths, cl
     settings = SchedulerSettings(
         project, call="", options=options, limits=DeviceLimits(cpu_slots=1, cpu=True)
     )
-    authority = Authority(project.scheduler_lock)
+    authority = SchedulerLock(project.scheduler_lock)
     client = QueueClient(project)
 
     def told() -> dict[str, tuple[str, str]]:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tui_datasize.jobs.judge import Decision, Ending, Finding, decide, find
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.scheduler.attempt_end import Decision, Ending, Finding, decide, find
 from tui_datasize.runlog.claim import LEFT_WITH_PACK, ClaimRecord, ExitRecord, Lack, Observation, Outcome
 
 

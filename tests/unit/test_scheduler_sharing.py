@@ -11,13 +11,13 @@ import pytest
 
 from tests.unit.fake_nvml import FakeGpu, FakeNvml
 from tests.unit.test_store import active_job, new_job
-from tui_datasize.jobs.gpus import DeviceMonitor
-from tui_datasize.jobs.ledger import DeviceLedger, DeviceLimits
-from tui_datasize.jobs.policy import MARGIN_BYTES, WaitingJob, place
-from tui_datasize.jobs.spawn import Worker
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.store import Store
-from tui_datasize.jobs.supervisor import Supervisor
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.capacity import DeviceCapacity, DeviceLimits
+from tui_datasize.jobs.scheduler.devices import DeviceMonitor
+from tui_datasize.jobs.scheduler.placement import MARGIN_BYTES, WaitingJob, place
+from tui_datasize.jobs.scheduler.supervisor import Supervisor
+from tui_datasize.jobs.workers.spawn import Worker
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -39,7 +39,7 @@ class Machine:
 
     def look(self) -> None:
         """A ledger that has looked just now."""
-        self.ledger = DeviceLedger(self._monitor, self._limits, self._supervisor, self._store)
+        self.ledger = DeviceCapacity(self._monitor, self._limits, self._supervisor, self._store)
         self.ledger.update()
 
     def run(self, run_id: str, device: str, reserved: int = 4) -> None:

@@ -14,14 +14,14 @@ import pytest
 from tests.stand_ins import FakeClock
 from tests.unit.test_packs_started import request_for
 from tests.unit.test_store import new_job
-from tui_datasize.jobs import pause as pauses
-from tui_datasize.jobs.faults import FaultKind
-from tui_datasize.jobs.pause import StartPause
-from tui_datasize.jobs.schema import VANISHED
-from tui_datasize.jobs.spawn import Worker
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.store import Store
-from tui_datasize.jobs.warm import _Preloader
+from tui_datasize.jobs.queue.faults import FaultKind
+from tui_datasize.jobs.queue.schema import VANISHED
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler import pause as pauses
+from tui_datasize.jobs.scheduler.pause import StartPause
+from tui_datasize.jobs.workers.spawn import Worker
+from tui_datasize.jobs.workers.warm import _Preloader
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths
 

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.stand_ins import FakeSpawner
-from tui_datasize.jobs.authority import Authority, read_notes
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.database import PassingStorageError
-from tui_datasize.jobs.faults import FaultKind
-from tui_datasize.jobs.launch import LONGEST_LOG_BYTES, open_log
-from tui_datasize.jobs.ledger import DeviceLimits
-from tui_datasize.jobs.scheduler import (
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.database import PassingStorageError
+from tui_datasize.jobs.queue.faults import FaultKind
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.capacity import DeviceLimits
+from tui_datasize.jobs.scheduler.launch import LONGEST_LOG_BYTES, open_log
+from tui_datasize.jobs.scheduler.lock import SchedulerLock, read_notes
+from tui_datasize.jobs.scheduler.main import (
     Scheduler,
     SchedulerSettings,
     StopRequest,
@@ -26,7 +27,6 @@ from tui_datasize.jobs.scheduler import (
     _runs_to_its_end,
     _shorten_log,
 )
-from tui_datasize.jobs.store import Store
 from tui_datasize.runlog.paths import ProjectPaths
 
 
@@ -41,7 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectPaths:
 
 @pytest.fixture
 def scheduler(project: ProjectPaths) -> Iterator[Scheduler]:
-    authority = Authority(project.scheduler_lock)
+    authority = SchedulerLock(project.scheduler_lock)
     assert authority.take()
     with closing(
         Scheduler(SchedulerSettings(project, limits=DeviceLimits(cpu=True)), authority, FakeSpawner())
@@ -124,7 +124,7 @@ def test_what_it_cannot_apply_for_now_is_no_stop(project: ProjectPaths, schedule
     assert not scheduler.stop_requested
 
 
-@pytest.mark.parametrize("failing", ["_ledger.update", "_dispatcher.dispatch", "_supervisor.look", "_wait"])
+@pytest.mark.parametrize("failing", ["_capacity.update", "_dispatcher.dispatch", "_supervisor.look", "_wait"])
 def test_a_stop_comes_before_all_that_fails(
     project: ProjectPaths,
     scheduler: Scheduler,
@@ -140,7 +140,7 @@ def test_a_stop_comes_before_all_that_fails(
     monkeypatch.setattr(owner, name, fail)
     QueueClient(project).send(CommandKind.STOP, [""])
     # True: no other is put in its place.
-    assert _runs_to_its_end(scheduler, signals, Trouble(Authority(project.scheduler_lock)))
+    assert _runs_to_its_end(scheduler, signals, Trouble(SchedulerLock(project.scheduler_lock)))
 
 
 SCARCE = [
@@ -163,7 +163,7 @@ def test_what_its_process_lacks_is_told_and_waited_for(
     monkeypatch.setattr(scheduler._supervisor, "look", fail)
     QueueClient(project).send(CommandKind.HOLD, ["x"])
     # False: another is put in its place.
-    assert not _runs_to_its_end(scheduler, signals, Trouble(scheduler._authority))
+    assert not _runs_to_its_end(scheduler, signals, Trouble(scheduler._lock))
     (fault,) = QueueClient(project).faults()
     why = os.strerror(getattr(error, "errno", errno.EMFILE))
     assert fault.sentence.startswith(f"x.so: {why}; end other programs")
@@ -172,7 +172,7 @@ def test_what_its_process_lacks_is_told_and_waited_for(
 def test_what_keeps_it_from_the_database_is_said_once_and_told_to_clients(
     project: ProjectPaths, caplog: pytest.LogCaptureFixture
 ) -> None:
-    authority = Authority(project.scheduler_lock)
+    authority = SchedulerLock(project.scheduler_lock)
     assert authority.take()
     with closing(Scheduler(SchedulerSettings(project), authority, FakeSpawner())):
         trouble = Trouble(authority)

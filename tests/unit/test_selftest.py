@@ -15,7 +15,7 @@ from tests.unit.fake_selftest_steps import CARD
 from tui_datasize.cli import doctor
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED
-from tui_datasize.jobs.gpus import DeviceReport, Gpu
+from tui_datasize.jobs.scheduler.devices import DeviceReport, Gpu
 from tui_datasize.training.selftest import catalogue, command, record, runner
 from tui_datasize.training.selftest.catalogue import STEPS
 
@@ -184,7 +184,7 @@ def test_patience_has_bounds(text, capsys):
 
 def test_while_runs_are_at_work_it_waits_for_a_word(tmp_path, monkeypatch, capsys):
     from tui_datasize.cli import selftest
-    from tui_datasize.jobs.slots import SlotHolder
+    from tui_datasize.jobs.scheduler.slots import SlotHolder
 
     monkeypatch.setattr(selftest, "read_holders", lambda _: [SlotHolder("cpu", "/a", 7)])
     assert main(["selftest", "bits"]) == EXIT_BAD_INPUT

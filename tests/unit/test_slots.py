@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tui_datasize.jobs import slot_files
-from tui_datasize.jobs.slots import (
+from tui_datasize.jobs.scheduler.slots import (
     Slot,
     SlotHolder,
     describe_holders,
@@ -24,7 +23,8 @@ from tui_datasize.jobs.slots import (
     slot_directory,
     take_slots,
 )
-from tui_datasize.jobs.turns import Turns
+from tui_datasize.jobs.scheduler.waiting_projects import WaitingProjects
+from tui_datasize.jobs.workers import slot_file
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_processes_are_looked_at_only_after_something_has_changed(
     slots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [count(slots, 2) for _ in range(2)] == [2, 2]
-    monkeypatch.setattr(slot_files, "_open_files", lambda: pytest.fail("nothing has changed"))
+    monkeypatch.setattr(slot_file, "_open_files", lambda: pytest.fail("nothing has changed"))
     assert count(slots, 2) == 2
 
 
@@ -179,7 +179,7 @@ def test_a_deleted_slot_is_found_with_whoever_has_it_while_processes_come_and_cl
     slots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A holder that begins: its descriptors change while they are read, and it came after the first look."""
-    names, looks = slot_files._list, []
+    names, looks = slot_file._list, []
 
     def changing(directory: str) -> Sequence[str]:
         if directory == "/proc":
@@ -189,7 +189,7 @@ def test_a_deleted_slot_is_found_with_whoever_has_it_while_processes_come_and_cl
 
     with worker(take_slots(slots, "cpu", 2, 1, tmp_path)) as heir:
         (slots / "cpu.0").unlink()
-        monkeypatch.setattr(slot_files, "_list", changing)
+        monkeypatch.setattr(slot_file, "_list", changing)
         assert count(slots, 2) == 1
 
 
@@ -198,12 +198,12 @@ def test_a_slot_on_its_way_is_lost_once_its_file_goes(
     slots: Path, tmp_path: Path, goes: Callable[[Path], None]
 ) -> None:
     ((descriptor,),) = [slot.descriptors for slot in take_slots(slots, "cpu", 1, 1, tmp_path)]
-    assert not slot_files.is_lost(descriptor)
+    assert not slot_file.is_lost(descriptor)
     goes(slots)
-    assert slot_files.is_lost(descriptor)
+    assert slot_file.is_lost(descriptor)
     slots.mkdir()
     (slots / "cpu.0").touch()
-    assert slot_files.is_lost(descriptor)
+    assert slot_file.is_lost(descriptor)
     os.close(descriptor)
 
 
@@ -245,7 +245,7 @@ def test_links_are_not_followed(slots: Path, tmp_path: Path) -> None:
     (slots / "cpu.0").symlink_to(precious)
     with pytest.raises(OSError, match="symbolic link"):
         take_slots(slots, "cpu", 1, 1, tmp_path)
-    turns = Turns(slots, tmp_path)
+    turns = WaitingProjects(slots, tmp_path)
     turns._directory.mkdir(mode=0o700)
     turns._own.symlink_to(precious)
     with pytest.raises(OSError, match="symbolic link"):
@@ -254,7 +254,7 @@ def test_links_are_not_followed(slots: Path, tmp_path: Path) -> None:
 
 
 def test_who_waits_is_seen_though_the_directory_was_removed(slots: Path) -> None:
-    turns = Turns(slots, Path("/here"))
+    turns = WaitingProjects(slots, Path("/here"))
     turns.wait(0)
     shutil.rmtree(slots)
     turns.wait(0)

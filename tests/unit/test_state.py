@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui_datasize.jobs.state import TRANSITIONS, JobState, sources
+from tui_datasize.jobs.queue.state import TRANSITIONS, JobState, sources
 
 
 def test_every_state_has_its_row_and_can_be_left() -> None:

@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 
 from tui_datasize.errors import StorageError
-from tui_datasize.jobs import store as store_module
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.database import (
+from tui_datasize.jobs.queue import store as store_module
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.database import (
     PassingStorageError,
     create_database,
     open_database,
     storage_errors,
 )
-from tui_datasize.jobs.memory import Learned
-from tui_datasize.jobs.records import ActiveJob, NewJob
+from tui_datasize.jobs.queue.gpu_memory import Learned
+from tui_datasize.jobs.queue.records import ActiveJob, NewJob
+from tui_datasize.jobs.queue.schema import SCHEMA_VERSION
+from tui_datasize.jobs.queue.state import IllegalTransitionError, JobState
+from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler_client import insert_commands
-from tui_datasize.jobs.schema import SCHEMA_VERSION
-from tui_datasize.jobs.state import IllegalTransitionError, JobState
-from tui_datasize.jobs.store import Store
 
 
 def new_job(run_id: str, state: JobState = JobState.QUEUED, **changes: object) -> NewJob:
@@ -95,7 +95,7 @@ def test_a_job_goes_through_its_states(store: Store) -> None:
 def test_every_change_of_state_goes_through_the_table(
     store: Store, state: JobState, target: JobState
 ) -> None:
-    from tui_datasize.jobs.state import TRANSITIONS
+    from tui_datasize.jobs.queue.state import TRANSITIONS
 
     store.add(new_job("a", state))
     if target in TRANSITIONS[state]:

@@ -11,11 +11,11 @@ import pytest
 
 from tests.fakes import fake_spec, fake_sweep
 from tui_datasize.errors import StorageError, UnknownRunError
-from tui_datasize.jobs.apply import CommandDesk
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
 from tui_datasize.runlog.paths import ProjectPaths
 
 
@@ -31,8 +31,8 @@ def store(project: ProjectPaths) -> Iterator[Store]:
 
 
 @pytest.fixture
-def desk(store: Store, project: ProjectPaths) -> CommandDesk:
-    return CommandDesk(store, project)
+def desk(store: Store, project: ProjectPaths) -> CommandApplier:
+    return CommandApplier(store, project)
 
 
 def documents(store: Store) -> dict[str, dict[str, Any]]:
@@ -46,7 +46,7 @@ def test_an_empty_project_has_an_empty_queue_and_looking_creates_none(client: Qu
     assert not client.project.queue.exists()
 
 
-def test_acknowledged_runs_are_seen_at_once_and_in_order(client: QueueClient, desk: CommandDesk) -> None:
+def test_acknowledged_runs_are_seen_at_once_and_in_order(client: QueueClient, desk: CommandApplier) -> None:
     specs = fake_sweep()
     acknowledgement = client.enqueue(specs, priority=2)
     assert (acknowledgement.new, acknowledgement.present) == (36, 0)
@@ -57,7 +57,7 @@ def test_acknowledged_runs_are_seen_at_once_and_in_order(client: QueueClient, de
         desk.apply_pending()
 
 
-def test_a_run_is_added_once_however_often_it_is_asked_for(client: QueueClient, desk: CommandDesk) -> None:
+def test_a_run_is_added_once_however_often_it_is_asked_for(client: QueueClient, desk: CommandApplier) -> None:
     specs = fake_sweep()
     assert client.enqueue(specs[:20]).new == 20
     assert (again := client.enqueue(specs)).new == 16
@@ -67,7 +67,7 @@ def test_a_run_is_added_once_however_often_it_is_asked_for(client: QueueClient, 
     assert client.counts()[JobState.QUEUED] == 36
 
 
-def test_a_run_that_is_about_to_be_cancelled_is_missing(client: QueueClient, desk: CommandDesk) -> None:
+def test_a_run_that_is_about_to_be_cancelled_is_missing(client: QueueClient, desk: CommandApplier) -> None:
     spec = fake_spec()
     client.enqueue([spec])
     client.send(CommandKind.CANCEL, [spec.run_id])
@@ -76,7 +76,7 @@ def test_a_run_that_is_about_to_be_cancelled_is_missing(client: QueueClient, des
     assert client.counts()[JobState.QUEUED] == 1
 
 
-def test_answers_come_in_order_and_carry_the_run(client: QueueClient, desk: CommandDesk) -> None:
+def test_answers_come_in_order_and_carry_the_run(client: QueueClient, desk: CommandApplier) -> None:
     first, second = fake_sweep()[:2]
     client.enqueue([first])
     acknowledgement = client.send(CommandKind.HOLD, [second.run_id, first.run_id])
@@ -91,7 +91,7 @@ def test_answers_come_in_order_and_carry_the_run(client: QueueClient, desk: Comm
 
 
 def test_the_specification_travels_with_the_facts_of_its_enqueueing(
-    client: QueueClient, desk: CommandDesk, store: Store, tmp_path: Path
+    client: QueueClient, desk: CommandApplier, store: Store, tmp_path: Path
 ) -> None:
     spec = fake_spec()
     client.enqueue([spec], data_dir=tmp_path / "data")
@@ -108,7 +108,7 @@ def test_the_specification_travels_with_the_facts_of_its_enqueueing(
 
 
 def test_commit_and_dirty_flag_are_those_of_the_project(
-    client: QueueClient, desk: CommandDesk, store: Store
+    client: QueueClient, desk: CommandApplier, store: Store
 ) -> None:
     root = client.project.root
 
@@ -136,7 +136,7 @@ def test_a_run_that_has_ended_on_disk_is_recognised(fake_project: ProjectPaths) 
     client = QueueClient(fake_project)
     acknowledgement = client.enqueue(fake_sweep())
     with closing(Store(fake_project.queue)) as store:
-        CommandDesk(store, fake_project).apply_pending()
+        CommandApplier(store, fake_project).apply_pending()
     assert client.counts()[JobState.SUCCEEDED] == 36
     assert {job.finished_at != "" for job in client.jobs()} == {True}
     results = client.wait(acknowledgement, 0)
@@ -144,7 +144,7 @@ def test_a_run_that_has_ended_on_disk_is_recognised(fake_project: ProjectPaths) 
     assert results[0].message.endswith("is succeeded already, by its directory")
 
 
-def test_a_prefix_is_resolved_when_it_is_the_only_one(client: QueueClient, desk: CommandDesk) -> None:
+def test_a_prefix_is_resolved_when_it_is_the_only_one(client: QueueClient, desk: CommandApplier) -> None:
     specs = fake_sweep()
     client.enqueue(specs[:18])
     desk.apply_pending()
@@ -164,7 +164,9 @@ def test_a_run_that_only_the_disk_knows_is_resolved(fake_project: ProjectPaths) 
     assert QueueClient(fake_project).resolve(spec.run_id[:-2]) == spec.run_id
 
 
-def test_thousands_of_runs_are_queued_in_a_few_transactions(client: QueueClient, desk: CommandDesk) -> None:
+def test_thousands_of_runs_are_queued_in_a_few_transactions(
+    client: QueueClient, desk: CommandApplier
+) -> None:
     specs = [fake_spec(seed=seed) for seed in range(2_500)]
     acknowledgement = client.enqueue(specs)
     assert acknowledgement.new == 2_500

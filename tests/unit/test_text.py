@@ -9,7 +9,7 @@ import pytest
 from tests.fakes import fake_sweep, write_run
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.queueing import describe
-from tui_datasize.jobs.commands import Acknowledgement
+from tui_datasize.jobs.queue.commands import Acknowledgement
 
 SLIP = re.compile(r"(?<![\d,.])1 (runs|jobs|findings|rows|sizes|images|updates|checkpoints)\b")
 

@@ -22,15 +22,15 @@ from tui_datasize.experiments.catalogue import ARRAYS, DATASETS
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import check_runs
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import QueueSettings
-from tui_datasize.jobs.database import storage_errors
-from tui_datasize.jobs.faults import FaultKind
-from tui_datasize.jobs.file_systems import check_file_system, file_system
-from tui_datasize.jobs.gpus import FORGET, DeviceReport, or_cpu, read_devices, settings_of
-from tui_datasize.jobs.probes import PROBE_CALL, probe_now
-from tui_datasize.jobs.process import describe_process
+from tui_datasize.jobs.queue.commands import QueueSettings
+from tui_datasize.jobs.queue.database import storage_errors
+from tui_datasize.jobs.queue.faults import FaultKind
+from tui_datasize.jobs.queue.file_systems import check_file_system, file_system
 from tui_datasize.jobs.rebuild import repair
-from tui_datasize.jobs.slots import all_slots, read_holders, slot_directory, unusable
+from tui_datasize.jobs.scheduler.devices import FORGET, DeviceReport, or_cpu, read_devices, settings_of
+from tui_datasize.jobs.scheduler.gpu_probes import PROBE_CALL, probe_now
+from tui_datasize.jobs.scheduler.slots import all_slots, read_holders, slot_directory, unusable
+from tui_datasize.jobs.workers.process import describe_process
 from tui_datasize.programs import private_caches, python_code
 from tui_datasize.render.console import PlainConsole, styled
 from tui_datasize.runlog.paths import ProjectPaths

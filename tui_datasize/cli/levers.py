@@ -10,8 +10,14 @@ from collections.abc import Sequence
 from tui_datasize.cli.basics import project_paths, talk
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import APPLIES_TO, Acknowledgement, CommandKind, CommandResult, select_jobs
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.commands import (
+    APPLIES_TO,
+    Acknowledgement,
+    CommandKind,
+    CommandResult,
+    select_jobs,
+)
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import plural
 
 ANSWER_WITHIN_S = 10.0

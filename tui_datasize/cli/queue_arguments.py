@@ -8,7 +8,7 @@ from typing import Any
 
 from tui_datasize.cli.argument_types import add_flags, add_json, whole_number, whole_numbers
 from tui_datasize.experiments.run_order import ORDER_WORDS
-from tui_datasize.jobs.state import MAX_ATTEMPTS, MOST_ATTEMPTS
+from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS
 
 
 class _JobsBefore(argparse.Action):

@@ -21,8 +21,8 @@ from tui_datasize.experiments.load import Experiment, Project
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import check_runs, listed_runs, source_runs, variant_labels
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import Acknowledgement, CommandResult
-from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
+from tui_datasize.jobs.queue.commands import Acknowledgement, CommandResult
+from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, Job, JobState
 from tui_datasize.render.console import data_console, plain_table
 from tui_datasize.text import lost_evaluations, plural, there_already, visible
 

@@ -6,7 +6,7 @@ import argparse
 from collections import Counter
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.jobs.slots import read_holders, slot_directory
+from tui_datasize.jobs.scheduler.slots import read_holders, slot_directory
 from tui_datasize.training.selftest import command
 
 

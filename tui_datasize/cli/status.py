@@ -13,12 +13,12 @@ from tui_datasize.cli.variants import read_variants
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, UnknownRunError
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.commands import QueueSettings
-from tui_datasize.jobs.faults import Fault
-from tui_datasize.jobs.paces import Estimate, latest
-from tui_datasize.jobs.state import Job, JobState
-from tui_datasize.jobs.time_left import time_left_of
-from tui_datasize.jobs.views import Usage
+from tui_datasize.jobs.queue.commands import QueueSettings
+from tui_datasize.jobs.queue.faults import Fault
+from tui_datasize.jobs.queue.paces import Estimate, latest
+from tui_datasize.jobs.queue.reading import Usage
+from tui_datasize.jobs.queue.state import Job, JobState
+from tui_datasize.jobs.queue.time_left import time_left_of
 from tui_datasize.runlog.incomplete import noted_incomplete
 from tui_datasize.runlog.reached import Reached, read_reached
 from tui_datasize.text import plural

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from tui_datasize.cli.status import Look
-from tui_datasize.jobs.paces import latest
-from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.queue.paces import latest
+from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.render.console import plain_table
 from tui_datasize.tui.look.duration import time_left
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.queue.state import Job, JobState
 
 DRAINING = "waiting: the queue is draining and starts no jobs; `datasize-tui drain --off` ends that"
 

@@ -22,7 +22,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import source_runs
 from tui_datasize.files import open_regular
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.render.console import PlainConsole
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.tail import MetricsTail

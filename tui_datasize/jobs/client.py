@@ -8,21 +8,12 @@ from pathlib import Path
 
 from tui_datasize.errors import ConfigError, UnknownRunError
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs import launch
-from tui_datasize.jobs.authority import read_notes
-from tui_datasize.jobs.cards import Cards
-from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult
-from tui_datasize.jobs.database import QueueWatch, create_database, transaction
-from tui_datasize.jobs.dependencies import check_sources, none_of_each_other
-from tui_datasize.jobs.documents import write_documents
-from tui_datasize.jobs.faults import Fault, FaultKind, Faults, faults_of_disk, new_fault, read_faults
-from tui_datasize.jobs.gpus import slots_by_file
-from tui_datasize.jobs.process import ProjectProcesses
-from tui_datasize.jobs.scheduler_client import SchedulerClient, insert_commands
-from tui_datasize.jobs.settings import Settings
-from tui_datasize.jobs.slots import describe_holders, read_holders, slot_directory, unusable
-from tui_datasize.jobs.state import MAX_ATTEMPTS, Job, JobState
-from tui_datasize.jobs.views import (
+from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind, CommandResult
+from tui_datasize.jobs.queue.database import QueueWatch, create_database, transaction
+from tui_datasize.jobs.queue.dependencies import check_sources, none_of_each_other
+from tui_datasize.jobs.queue.faults import Fault, FaultKind, Faults, faults_of_disk, new_fault, read_faults
+from tui_datasize.jobs.queue.known_gpus import KnownGpus
+from tui_datasize.jobs.queue.reading import (
     Execution,
     Usage,
     expected_states,
@@ -34,6 +25,15 @@ from tui_datasize.jobs.views import (
     read_usage,
     runs_of_shapes,
 )
+from tui_datasize.jobs.queue.settings import Settings
+from tui_datasize.jobs.queue.spec_file import write_documents
+from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, Job, JobState
+from tui_datasize.jobs.scheduler import launch
+from tui_datasize.jobs.scheduler.devices import slots_by_file
+from tui_datasize.jobs.scheduler.lock import read_notes
+from tui_datasize.jobs.scheduler.slots import describe_holders, read_holders, slot_directory, unusable
+from tui_datasize.jobs.scheduler_client import SchedulerClient, insert_commands
+from tui_datasize.jobs.workers.process import ProjectProcesses
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -158,7 +158,7 @@ class QueueClient(SchedulerClient):
         if not self.project.queue.exists():
             return []
         with self._database() as connection:
-            return Cards(connection).used()
+            return KnownGpus(connection).used()
 
     def forget_gpus(self) -> list[str]:
         """Forget the GPUs that runs have used, and return them: some were taken out for good.
@@ -169,7 +169,7 @@ class QueueClient(SchedulerClient):
         if not self.project.queue.exists():
             return []
         with self._database() as connection, transaction(connection):
-            return Cards(connection).forget()
+            return KnownGpus(connection).forget()
 
     def note_gpu_works(self, uuid: str) -> None:
         """Take back the fault of a GPU that was found to work; a scheduler that runs tries it itself.
@@ -206,7 +206,7 @@ class QueueClient(SchedulerClient):
             settings = Settings(connection).read()
             if settings.draining or not has_startable(connection):
                 return ""
-            taken = Cards(connection).taken()
+            taken = KnownGpus(connection).taken()
         if settings.stopped:
             return STOPPED
         if taken:

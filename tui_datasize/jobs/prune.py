@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from tui_datasize.experiments.checkpoint_settings import Keep
 from tui_datasize.experiments.load import Project, load_project
 from tui_datasize.experiments.sweep import plan_runs
-from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.runlog.claim import Outcome, observe, take_lock
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 

@@ -15,15 +15,14 @@ from pathlib import Path
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.load import is_shared
 from tui_datasize.files import read_bounded, read_object
-from tui_datasize.jobs.database import DamagedQueueError, open_database, storage_errors
-from tui_datasize.jobs.documents import JobDocument
-from tui_datasize.jobs.gpus import CPU
-from tui_datasize.jobs.judge import starts_again
-from tui_datasize.jobs.records import PastAttempt
-from tui_datasize.jobs.scheduler import Authority
-from tui_datasize.jobs.schema import VANISHED
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.store import Store
+from tui_datasize.jobs.queue.database import DamagedQueueError, open_database, storage_errors
+from tui_datasize.jobs.queue.records import PastAttempt
+from tui_datasize.jobs.queue.schema import VANISHED
+from tui_datasize.jobs.queue.spec_file import QueuedSpec
+from tui_datasize.jobs.queue.state import CPU, JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.attempt_end import starts_again
+from tui_datasize.jobs.scheduler.main import SchedulerLock
 from tui_datasize.runlog.atomic import rename
 from tui_datasize.runlog.claim import Observation, observe
 from tui_datasize.runlog.locks import make_runs
@@ -53,7 +52,7 @@ class _Found:
     """A run directory and what it tells."""
 
     paths: RunPaths
-    document: JobDocument
+    document: QueuedSpec
     seen: Observation
 
 
@@ -68,10 +67,10 @@ def repair(project: ProjectPaths) -> Repair:
         StorageError: A scheduler has the queue, the runs directory cannot be written, or the database
             is of a newer version.
     """
-    authority = Authority(project.scheduler_lock)
+    lock = SchedulerLock(project.scheduler_lock)
     with storage_errors(project.runs):
         make_runs(project.runs, shared=is_shared(project.root))
-    if not authority.take():
+    if not lock.take():
         raise StorageError(
             "a scheduler has the queue",
             where=str(project.runs),
@@ -85,7 +84,7 @@ def repair(project: ProjectPaths) -> Repair:
             added, unreadable = _add_unknown(store, project)
         return Repair(added, unreadable, problem="", aside=None)
     finally:
-        authority.release()
+        lock.release()
 
 
 def damage(queue: Path) -> str:
@@ -147,7 +146,7 @@ def _find(project: ProjectPaths) -> tuple[list[_Found], tuple[Path, ...]]:
     found, unreadable = [], []
     for paths in project.all_runs():
         try:
-            document = JobDocument.read(read_bounded(paths.spec).decode())
+            document = QueuedSpec.read(read_bounded(paths.spec).decode())
             if (document.spec.experiment, document.spec.run_id) != (paths.experiment, paths.run_id):
                 raise ValueError("is of another run")
             seen = observe(paths)

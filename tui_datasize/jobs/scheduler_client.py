@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 
 from tui_datasize.errors import ConfigError, StorageError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
-from tui_datasize.jobs import launch
-from tui_datasize.jobs.authority import SchedulerNotes, read_notes
-from tui_datasize.jobs.commands import Acknowledgement, CommandKind, QueueSettings
-from tui_datasize.jobs.database import create_database, open_database, storage_errors, transaction
+from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind, QueueSettings
+from tui_datasize.jobs.queue.database import create_database, open_database, storage_errors, transaction
+from tui_datasize.jobs.queue.settings import Settings
+from tui_datasize.jobs.scheduler import launch
+from tui_datasize.jobs.scheduler.lock import SchedulerNotes, read_notes
 from tui_datasize.jobs.scheduler_look import SchedulerLook
-from tui_datasize.jobs.settings import Settings
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import ProjectPaths
 

@@ -22,7 +22,7 @@ from textual.widgets import ContentSwitcher
 from textual.worker import Worker, WorkerState
 
 from tui_datasize.errors import EXIT_OK, DatasizeError
-from tui_datasize.jobs.gpus import DeviceReport
+from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.analysis.analyst import Analyst
@@ -394,7 +394,7 @@ def run_app(project: ProjectPaths) -> int:
     on. The `TEXTUAL_...` variables of Textual hold for slow links.
     """
     from tui_datasize.jobs.client import QueueClient
-    from tui_datasize.jobs.gpus import DeviceMonitor
+    from tui_datasize.jobs.scheduler.devices import DeviceMonitor
 
     def open_record() -> Record:
         from tui_datasize.tui.look.record import ProjectRecord

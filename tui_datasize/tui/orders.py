@@ -12,10 +12,10 @@ from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.load import Order as SweepOrder
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.commands import Acknowledgement, CommandKind, CommandResult
+from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind, CommandResult
+from tui_datasize.jobs.queue.reading import Usage
+from tui_datasize.jobs.queue.state import MAX_ATTEMPTS
 from tui_datasize.jobs.scheduler_look import SchedulerLook
-from tui_datasize.jobs.state import MAX_ATTEMPTS
-from tui_datasize.jobs.views import Usage
 from tui_datasize.text import lost_evaluations, there_already
 from tui_datasize.tui.look.collect import QueueView
 from tui_datasize.tui.widgets.text import plural

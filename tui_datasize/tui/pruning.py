@@ -10,7 +10,7 @@ from textual.app import App
 
 from tui_datasize.experiments.checkpoint_settings import KEEPS, Keep
 from tui_datasize.jobs.prune import Prunable, Survey, remove, survey
-from tui_datasize.jobs.state import Job
+from tui_datasize.jobs.queue.state import Job
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.widgets.dialogs import ChooseDialog, ConfirmDialog
 from tui_datasize.tui.widgets.text import plural

@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 from tui_datasize.experiments.load import Order as SweepOrder
 from tui_datasize.experiments.run_order import ORDER_WORDS
-from tui_datasize.jobs.state import MAX_ATTEMPTS, MOST_ATTEMPTS
+from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS
 from tui_datasize.tui.orders import QueueTerms
 from tui_datasize.tui.widgets.cycle_field import CycleField
 from tui_datasize.tui.widgets.dialogs import answers, facts_table, field

@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.device_settings import read_written, written
-from tui_datasize.jobs.gpus import DeviceReport
+from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.jobs.scheduler_look import SchedulerLook
 from tui_datasize.tui.orders import Reschedule
 from tui_datasize.tui.widgets.dialogs import Facts, answers, facts_table, field

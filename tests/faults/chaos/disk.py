@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 LEDGER_VARIABLE = "DATASIZE_CHAOS_LEDGER"
-_DATABASE_USERS = ("tui_datasize.jobs.scheduler", "tests.faults.chaos.client")
+_DATABASE_USERS = ("tui_datasize.jobs.scheduler.main", "tests.faults.chaos.client")
 _NEVER_DURABLE = re.compile(r"executions\.jsonl|lock|.*\.log|.*\.lock|\..*|queue\.db.*")
 """What nothing relies on after a cut, what the checks themselves note, and the database, which has its own
 way."""

@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 from tests.faults.chaos.worker import EXECUTIONS, results_of
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.runlog.claim import Outcome, observe, read_exit
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.reader import RunLog

@@ -6,7 +6,7 @@ import asyncio
 import random
 
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.gpus import DeviceReport
+from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.tui.app import DatasizeApp
 from tui_datasize.tui.look.record import ProjectRecord
 

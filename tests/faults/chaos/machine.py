@@ -18,7 +18,7 @@ from tests.faults.chaos import disk
 from tests.faults.chaos.faults import TICK_S, Faults
 from tests.faults.chaos.plan import Report
 from tests.faults.chaos.processes import Kind, Process, find_processes
-from tui_datasize.jobs.slots import DIRECTORY_VARIABLE
+from tui_datasize.jobs.scheduler.slots import DIRECTORY_VARIABLE
 from tui_datasize.runlog.paths import ProjectPaths
 
 ENVIRONMENTS: Sequence[dict[str, str]] = (

@@ -12,7 +12,7 @@ from typing import Any
 
 MUTANT_VARIABLE = "DATASIZE_CHAOS_MUTANT"
 WITHOUT_CLAIM = "claim"
-_SCHEDULER = "tui_datasize.jobs.scheduler"
+_SCHEDULER = "tui_datasize.jobs.scheduler.main"
 
 
 def apply() -> None:
@@ -52,7 +52,7 @@ def _replace(owner: object, name: str, value: object) -> None:
 
 def _ignore_priority() -> None:
     """A change of priority is answered and never made."""
-    from tui_datasize.jobs.store import Store
+    from tui_datasize.jobs.queue.store import Store
 
     def change_priority(self: Store, run_id: str, amount: int) -> int:
         return int(self._one("SELECT priority FROM jobs WHERE run_id = ?", run_id)[0]) + amount
@@ -62,7 +62,7 @@ def _ignore_priority() -> None:
 
 def _ignore_move() -> None:
     """A move is answered and never made."""
-    from tui_datasize.jobs.store import Store
+    from tui_datasize.jobs.queue.store import Store
 
     _replace(Store, "reorder", lambda *_: None)
 
@@ -75,22 +75,22 @@ def _ignore_order() -> None:
 
 def _share_slots() -> None:
     """Slots are opened and not locked."""
-    from tui_datasize.jobs import slot_files
+    from tui_datasize.jobs.workers import slot_file
 
     free = SimpleNamespace(flock=lambda *_: None, LOCK_EX=0, LOCK_NB=0, LOCK_SH=0)
-    _replace(slot_files, "fcntl", free)
+    _replace(slot_file, "fcntl", free)
 
 
 def _forget_cancel() -> None:
     """The cancelling of a run under way is answered and never done."""
-    from tui_datasize.jobs.store import Store
+    from tui_datasize.jobs.queue.store import Store
 
     _replace(Store, "request_cancel", lambda *_: None)
 
 
 def _try_endlessly() -> None:
     """A run whose workers vanish is started again however often that was."""
-    from tui_datasize.jobs import supervisor
+    from tui_datasize.jobs.scheduler import supervisor
 
     decide = supervisor.decide
     endlessly = partial(replace, max_attempts=sys.maxsize)

@@ -10,7 +10,7 @@ from tests.faults.chaos.client import spec_of
 from tests.faults.chaos.findings import Execution, find_violations, read_lives
 from tests.faults.lab import FINAL, Lab
 from tui_datasize.errors import DatasizeError
-from tui_datasize.jobs.commands import CommandKind, select_jobs
+from tui_datasize.jobs.queue.commands import CommandKind, select_jobs
 from tui_datasize.runlog.paths import ProjectPaths
 
 _RUNS = 12

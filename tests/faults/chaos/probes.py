@@ -21,9 +21,9 @@ from tests.faults.chaos.processes import Kind, find_processes
 from tests.faults.lab import Lab
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.spec import ModelSpec, RunSpec
-from tui_datasize.jobs.commands import Acknowledgement, CommandKind
-from tui_datasize.jobs.schema import NEVER_BEGAN
-from tui_datasize.jobs.state import MAX_ATTEMPTS, JobState
+from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind
+from tui_datasize.jobs.queue.schema import NEVER_BEGAN
+from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, JobState
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, TAG_VARIABLE
 from tui_datasize.runlog.paths import RunPaths
 

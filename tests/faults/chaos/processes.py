@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from tui_datasize.jobs.slots import DIRECTORY_VARIABLE
+from tui_datasize.jobs.scheduler.slots import DIRECTORY_VARIABLE
 from tui_datasize.runlog.claim import TAG_VARIABLE
 
 _TAG = f"{TAG_VARIABLE}=".encode()
@@ -81,6 +81,6 @@ def _kind_of(command: Sequence[str], *, is_tagged: bool) -> Kind | None:
     # A forked worker has its preloader's command line, and a tag of its own.
     if is_tagged:
         return Kind.WORKER
-    if "tui_datasize.jobs.preloader" in command:
+    if "tui_datasize.jobs.workers.preloader" in command:
         return Kind.PRELOADER
-    return Kind.SCHEDULER if "tui_datasize.jobs.scheduler" in command else None
+    return Kind.SCHEDULER if "tui_datasize.jobs.scheduler.main" in command else None

@@ -32,9 +32,9 @@ from tests.faults.chaos.plan import DISK, Plan, Report
 from tests.faults.chaos.processes import Kind, find_processes
 from tests.faults.lab import Lab
 from tui_datasize.errors import DatasizeError, StorageError
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.schema import NEVER_BEGAN
-from tui_datasize.jobs.state import Job, JobState
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.schema import NEVER_BEGAN
+from tui_datasize.jobs.queue.state import Job, JobState
 
 WORKER = shlex.join([sys.executable, "-P", "-m", "tests.faults.chaos.worker"])
 CALL = "tests.faults.chaos.worker:main"

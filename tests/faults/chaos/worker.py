@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tests.faults.chaos.mutants import MUTANT_VARIABLE, WITHOUT_CLAIM
-from tui_datasize.jobs.slots import DIRECTORY_VARIABLE
+from tui_datasize.jobs.scheduler.slots import DIRECTORY_VARIABLE
 from tui_datasize.runlog.atomic import sync_directory, write_bytes, write_json
 from tui_datasize.runlog.claim import (
     ATTEMPT_VARIABLE,

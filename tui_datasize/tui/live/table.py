@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from rich.text import Text
 
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.live.charts import TAGS
 from tui_datasize.tui.look.duration import time_left
 from tui_datasize.tui.look.progress import percent

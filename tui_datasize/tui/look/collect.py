@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.device_settings import DeviceSettings
-from tui_datasize.jobs.commands import QueueSettings
-from tui_datasize.jobs.faults import Fault
-from tui_datasize.jobs.gpus import DeviceReport, capacities, or_cpu
-from tui_datasize.jobs.paces import Estimate
-from tui_datasize.jobs.state import Job, JobState
-from tui_datasize.jobs.time_left import ExecutedQueue, KeptTimeLeft, TimeLeft
+from tui_datasize.jobs.queue.commands import QueueSettings
+from tui_datasize.jobs.queue.faults import Fault
+from tui_datasize.jobs.queue.paces import Estimate
+from tui_datasize.jobs.queue.state import Job, JobState
+from tui_datasize.jobs.queue.time_left import ExecutedQueue, KeptTimeLeft, TimeLeft
+from tui_datasize.jobs.scheduler.devices import DeviceReport, capacities, or_cpu
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.look.curves import Curve, curve_from
 from tui_datasize.tui.look.log_tail import run_log_tail

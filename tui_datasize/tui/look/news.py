@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.look.snapshot import JobRow, Snapshot, legend_counts
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState
 from tui_datasize.tui.widgets.text import plural

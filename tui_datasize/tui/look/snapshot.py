@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from tui_datasize.experiments.load import Order as SweepOrder
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.faults import Fault
-from tui_datasize.jobs.gpus import DeviceReport
-from tui_datasize.jobs.state import Job, JobState
-from tui_datasize.jobs.time_left import NOTHING_KNOWN, TimeLeft
+from tui_datasize.jobs.queue.faults import Fault
+from tui_datasize.jobs.queue.state import Job, JobState
+from tui_datasize.jobs.queue.time_left import NOTHING_KNOWN, TimeLeft
+from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, CellState, Incomplete
 
 if TYPE_CHECKING:

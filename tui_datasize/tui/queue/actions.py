@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from tui_datasize.experiments.spec import Budget
-from tui_datasize.jobs.commands import APPLIES_TO, CommandKind
-from tui_datasize.jobs.paces import Estimate
-from tui_datasize.jobs.state import JobState
-from tui_datasize.jobs.views import Usage
+from tui_datasize.jobs.queue.commands import APPLIES_TO, CommandKind
+from tui_datasize.jobs.queue.paces import Estimate
+from tui_datasize.jobs.queue.reading import Usage
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
 from tui_datasize.tui.orders import Change

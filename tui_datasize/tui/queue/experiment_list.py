@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.progress import progress_bar
 from tui_datasize.tui.look.snapshot import EMPTY, ExperimentPlan, Snapshot

@@ -11,7 +11,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.look.duration import time_left
 from tui_datasize.tui.look.progress import percent, progress_bar
 from tui_datasize.tui.look.snapshot import JobRow

@@ -12,8 +12,8 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import Input
 
-from tui_datasize.jobs.commands import CommandKind
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.doctor import DoctorDialog
 from tui_datasize.tui.enqueueing import enqueue_order, is_known, queue_facts, refusal, to_queue

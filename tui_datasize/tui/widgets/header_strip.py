@@ -9,8 +9,8 @@ from textual import events
 from textual.geometry import Size
 from textual.message import Message
 
-from tui_datasize.jobs.gpus import DeviceReport, Gpu
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.scheduler.devices import DeviceReport, Gpu
 from tui_datasize.tui.look.duration import duration
 from tui_datasize.tui.look.snapshot import EMPTY, Snapshot
 from tui_datasize.tui.widgets.line_view import LineView

@@ -11,7 +11,7 @@ from textual.app import App
 from textual.color import Color
 from textual.theme import Theme
 
-from tui_datasize.jobs.state import JobState
+from tui_datasize.jobs.queue.state import JobState
 
 Rgb: TypeAlias = tuple[int, int, int]
 Incomplete: TypeAlias = Literal["incomplete"]

@@ -1,0 +1,1 @@
+"""What is to run and how it stands: jobs, their order and commands, in a database."""

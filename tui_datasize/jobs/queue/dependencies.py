@@ -1,0 +1,195 @@
+"""Which runs wait for which: kept beside the jobs, and never circular."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+
+from tui_datasize.errors import UnknownRunError
+from tui_datasize.jobs.queue.schema import ACTIVE, UNFINISHED
+from tui_datasize.jobs.queue.state import JobState
+
+
+class Dependencies:
+    """The table `dependencies` of one open database; its changes belong to the caller's transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def replace(self, run_id: str, sources: Sequence[str]) -> None:
+        """Let a job wait for these runs, and for no others."""
+        self._connection.execute("DELETE FROM dependencies WHERE run_id = ?", (run_id,))
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO dependencies VALUES (?, ?)", [(run_id, source) for source in sources]
+        )
+        self._count_again([run_id])
+
+    def sources(self, run_id: str) -> list[str]:
+        """The runs that a job waits for, or has waited for."""
+        rows = self._connection.execute(
+            "SELECT source FROM dependencies WHERE run_id = ? ORDER BY source", (run_id,)
+        )
+        return [row[0] for row in rows]
+
+    def follow(self, source: str) -> None:
+        """Count again what the dependants of a job wait for, after its state has changed."""
+        rows = self._connection.execute("SELECT run_id FROM dependencies WHERE source = ?", (source,))
+        if dependants := [row[0] for row in rows]:
+            self._count_again(dependants)
+
+    def stranded(self, source: str) -> list[str]:
+        """The unfinished dependants of a job that no worker has."""
+        rows = self._connection.execute(
+            "SELECT run_id FROM dependencies JOIN jobs USING (run_id) "
+            f"WHERE source = ? AND {UNFINISHED} AND NOT {ACTIVE} ORDER BY position",
+            (source,),
+        )
+        return [row[0] for row in rows]
+
+    def failed_for(self, source: str) -> list[str]:
+        """The dependants of a job that have failed for the end of a source alone, and may succeed now."""
+        rows = self._connection.execute(
+            "SELECT run_id, reason FROM dependencies JOIN jobs USING (run_id) "
+            "WHERE source = ? AND state = ? ORDER BY position",
+            (source, JobState.FAILED),
+        ).fetchall()
+        stranded = [run_id for run_id, reason in rows if end_of_source(reason)]
+        return [run_id for run_id in stranded if not self.hopeless(self.sources(run_id))]
+
+    def has_failed_for_a_cancelled_source(self, run_id: str) -> bool:
+        """Whether a job has failed for nothing but that somebody cancelled a run that it waits for."""
+        row = self._connection.execute(
+            "SELECT reason FROM jobs WHERE run_id = ? AND state = ?", (run_id, JobState.FAILED)
+        ).fetchone()
+        return row is not None and end_of_source(row[0]) is JobState.CANCELLED
+
+    def problem(self, run_id: str, sources: Sequence[str]) -> str:
+        """Why a job cannot be made to wait for these runs, in words; empty where it can."""
+        if hopeless := self.hopeless(sources):
+            return hopeless
+        if circle := self.circle(run_id, sources):
+            return f"its source {circle} waits for it"
+        return ""
+
+    def hopeless(self, sources: Sequence[str]) -> str:
+        """Which of these runs will not succeed, and why; empty where all may."""
+        for source in sources:
+            row = self._connection.execute("SELECT state FROM jobs WHERE run_id = ?", (source,)).fetchone()
+            if row is None:
+                return f"its source {source} is not in the queue"
+            if JobState(row[0]) in (JobState.FAILED, JobState.CANCELLED):
+                return stranded_by(source, JobState(row[0]))
+        return ""
+
+    def circle(self, run_id: str, sources: Collection[str]) -> str:
+        """The first of the sources that is, or waits for, the job itself; empty where none does."""
+        if run_id in sources:
+            return run_id
+        waited_for = "SELECT 1 FROM dependencies WHERE source = ? LIMIT 1"
+        if not sources or not self._connection.execute(waited_for, (run_id,)).fetchone():
+            return ""
+        for source in sources:
+            reached = self._connection.execute(
+                "WITH RECURSIVE chain (run) AS (SELECT ? UNION "
+                "SELECT source FROM dependencies JOIN chain ON run_id = run) "
+                "SELECT 1 FROM chain WHERE run = ?",
+                (source, run_id),
+            )
+            if reached.fetchone():
+                return source
+        return ""
+
+    def _count_again(self, run_ids: Sequence[str]) -> None:
+        # Counted and not stepped up and down, so that no path of a state can make it wrong for good.
+        self._connection.executemany(
+            "UPDATE jobs SET blocked = (SELECT count(*) FROM dependencies AS d JOIN jobs AS s "
+            "ON s.run_id = d.source WHERE d.run_id = jobs.run_id AND s.state != ?) WHERE run_id = ?",
+            [(JobState.SUCCEEDED, run_id) for run_id in run_ids],
+        )
+
+
+def stranded_by(source: str, state: JobState, reason: str = "") -> str:
+    """The reason of a job whose source ended without success.
+
+    >>> stranded_by("letters-n750", JobState.FAILED, "out of memory")
+    'its source letters-n750 failed: out of memory'
+    >>> stranded_by("letters-n750", JobState.CANCELLED, "cancelled")
+    'its source letters-n750 was cancelled'
+    """
+    if state is JobState.CANCELLED:
+        return f"its source {source} was cancelled"
+    return f"its source {source} failed" + (f": {reason}" if reason else "")
+
+
+def end_of_source(reason: str) -> JobState | None:
+    """How the source ended that a job failed for, by the job's reason; None for a failure of its own.
+
+    >>> end_of_source(stranded_by("letters-n750", JobState.CANCELLED))
+    <JobState.CANCELLED: 'cancelled'>
+    >>> end_of_source("out of memory")
+    """
+    told = re.match(r"its source \S+ (was cancelled|failed)(?=:|$)", reason)
+    if told is None:
+        return None
+    return JobState.FAILED if told[1] == "failed" else JobState.CANCELLED
+
+
+def none_of_each_other(
+    after: Mapping[str, Sequence[str]], queued: Collection[str]
+) -> dict[str, Sequence[str]]:
+    """What runs wait for once those that are queued together wait neither for themselves nor for each other.
+
+    That is what a person means who queues the cancelled runs of an experiment behind that experiment.
+    A run that is named by another, and does not name it, is still waited for.
+
+    Args:
+        after: By run id, the runs that it is to wait for.
+        queued: The runs that are about to be queued.
+
+    >>> none_of_each_other({"a": ["a", "b", "c"], "b": ["a", "b", "c"]}, ["a", "b"])
+    {'a': ['c'], 'b': ['c']}
+    >>> none_of_each_other({"b": ["a"]}, ["a", "b"])
+    {'b': ['a']}
+    """
+    together = frozenset(queued)
+    # Thousands of runs share one list: it is looked through once.
+    named = {id(sources): frozenset(sources) for sources in after.values()}
+    own = {run_id: named[id(sources)] for run_id, sources in after.items() if run_id in together}
+    return {
+        run_id: [source for source in sources if run_id not in own.get(source, ())]
+        if run_id in own and not together.isdisjoint(named[id(sources)])
+        else sources
+        for run_id, sources in after.items()
+    }
+
+
+def check_sources(
+    connection: sqlite3.Connection,
+    states: Mapping[str, JobState],
+    run_ids: Sequence[str],
+    after: Mapping[str, Collection[str]],
+) -> None:
+    """Refuse runs that would wait for what never comes.
+
+    Args:
+        connection: An open queue.
+        states: The state of every job once all acknowledged commands are applied.
+        run_ids: The runs that are about to be queued, in order.
+        after: By run id, the runs that it waits for.
+
+    Raises:
+        UnknownRunError: A source is not in the queue, has ended without success, or waits for the run.
+    """
+    dependencies = Dependencies(connection)
+    queued: set[str] = set()
+    for run_id in run_ids:
+        for source in after.get(run_id, ()):
+            state = states.get(source)
+            if source not in queued and state is None:
+                raise UnknownRunError(f"{source} is not in the queue", where=run_id, fix="queue it before")
+            if source not in queued and state in (JobState.FAILED, JobState.CANCELLED):
+                raise UnknownRunError(stranded_by(source, state), where=run_id, fix="retry that first")
+        if circle := dependencies.circle(run_id, after.get(run_id, ())):
+            raise UnknownRunError(f"its source {circle} waits for it", where=run_id)
+        queued.add(run_id)

@@ -1,0 +1,246 @@
+"""What clients read from an open queue database: jobs, what they wait for, and what they have used."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.schema import ACTIVE, NEVER_BEGAN, STARTABLE, UNFINISHED
+from tui_datasize.jobs.queue.state import CPU, MAX_ATTEMPTS, Job, JobState
+
+_RELATED = ("after", "waits_for", "pack")
+_JOB_COLUMNS = ", ".join(name for name in Job._fields if name not in _RELATED)
+_STATES: Mapping[str, JobState] = MappingProxyType({state.value: state for state in JobState})
+_STATE_AFTER: Mapping[str, JobState] = MappingProxyType(
+    {
+        CommandKind.ENQUEUE: JobState.QUEUED,
+        CommandKind.RETRY: JobState.QUEUED,
+        CommandKind.CANCEL: JobState.CANCELLED,
+    }
+)
+"""Where a command that is acknowledged but not yet applied will take a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the attempts of an experiment have had of the devices, whatever came of them.
+
+    Runs that shared a worker have shared its time.
+    """
+
+    experiment: str
+    cpu_s: float
+    """Seconds of one CPU slot."""
+    gpu_s: float
+    """Seconds of one slot of a GPU."""
+
+
+class Execution(NamedTuple):
+    """The time that a run has taken so far, over all its attempts."""
+
+    run_id: str
+    spec: RunSpec
+    """Without its seeds, draw and source, which do not change the time that it takes: one object for all
+    runs that are alike but for these."""
+    state: JobState
+    device: str
+    """GPU UUID or `cpu`; empty where it never ran."""
+    used_s: float
+    """Seconds of one slot; its part of them where it shared a worker."""
+    worker: str = ""
+    """Tag of the worker that has it; empty where none has."""
+
+
+def read_jobs(connection: sqlite3.Connection) -> list[Job]:
+    """All jobs in queue order, acknowledged but not yet applied ones at the end, as queued."""
+    after, waits_for = _dependencies(connection)
+    packs = _packs(connection)
+    jobs = []
+    for run_id, experiment, word, *others in connection.execute(
+        f"SELECT {_JOB_COLUMNS} FROM jobs ORDER BY position"
+    ):
+        state = _STATES[word]
+        open_sources = () if state.is_final else tuple(waits_for.get(run_id, ()))
+        sources = tuple(after.get(run_id, ()))
+        pack = packs.get(run_id, ())
+        jobs.append(Job._make((run_id, experiment, state, *others, sources, open_sources, pack)))
+    known = {job.run_id for job in jobs}
+    return jobs + [job for job in _acknowledged_jobs(connection) if job.run_id not in known]
+
+
+def expected_states(connection: sqlite3.Connection) -> dict[str, JobState]:
+    """The state of every job once all acknowledged commands are applied, as far as it can be told."""
+    rows = connection.execute(
+        f"SELECT run_id, iif(cancel_requested AND {ACTIVE}, '{JobState.CANCELLED}', state) FROM jobs"
+    )
+    states = {run_id: JobState(state) for run_id, state in rows}
+    pending = connection.execute("SELECT kind, run_id FROM commands WHERE applied_at IS NULL ORDER BY id")
+    for kind, run_id in pending:
+        if kind in _STATE_AFTER:
+            states[run_id] = _STATE_AFTER[kind]
+    return states
+
+
+def has_startable(connection: sqlite3.Connection) -> bool:
+    """Whether any job is to start as soon as a device is free."""
+    return connection.execute(f"SELECT 1 FROM jobs WHERE {STARTABLE} LIMIT 1").fetchone() is not None
+
+
+def read_usage(connection: sqlite3.Connection) -> list[Usage]:
+    """What each experiment has used, those that never ran left out."""
+    rows = connection.execute(
+        f"SELECT experiment, attempts.device = ? AS on_cpu, sum({_attempt_s(connection)}) AS used_s "
+        f"FROM attempts JOIN jobs USING (run_id) WHERE attempts.device != '' AND {_COUNTS} "
+        "GROUP BY experiment, on_cpu",
+        (CPU,),
+    )
+    used: dict[str, dict[bool, float]] = defaultdict(dict)
+    for experiment, on_cpu, used_s in rows:
+        used[experiment][bool(on_cpu)] = max(0.0, used_s)
+    return [Usage(name, by.get(True, 0.0), by.get(False, 0.0)) for name, by in used.items()]
+
+
+def read_tags(connection: sqlite3.Connection) -> frozenset[str]:
+    """The tags of all workers that have, or may have, a job."""
+    rows = connection.execute(
+        f"SELECT tag FROM jobs JOIN attempts USING (run_id) WHERE {ACTIVE} AND attempt = attempts"
+    )
+    return frozenset(row[0] for row in rows)
+
+
+def read_executions(connection: sqlite3.Connection, most_finished: int) -> list[Execution]:
+    """The unfinished jobs in queue order, and the latest of those that succeeded."""
+    attempt_s = _attempt_s(connection)
+    rows = connection.execute(
+        f"SELECT run_id, state, jobs.device, shape, iif({ACTIVE}, (SELECT tag FROM attempts "
+        "WHERE attempts.run_id = jobs.run_id AND attempt = jobs.attempts), '') AS worker, "
+        f"iif(attempts, (SELECT sum({attempt_s}) FROM attempts WHERE attempts.run_id = jobs.run_id "
+        f"AND {_COUNTS} AND attempts.attempt > {_LAST_MAKING}), 0) AS used_s FROM jobs "
+        f"WHERE {UNFINISHED} OR run_id IN "
+        "(SELECT run_id FROM jobs WHERE state = ? ORDER BY finished_at DESC LIMIT ?) "
+        "ORDER BY priority DESC, position",
+        (JobState.SUCCEEDED, most_finished),
+    )
+    specs = read_shapes(connection)
+    return [
+        Execution(run_id, spec, _STATES[state], device, max(0.0, used_s or 0.0), worker or "")
+        for run_id, state, device, shape, worker, used_s in rows
+        if (spec := specs.get(shape))
+    ]
+
+
+def runs_of_shapes(connection: sqlite3.Connection, numbers: Collection[int]) -> dict[str, int]:
+    """The jobs that are of one of these shapes, by run id, each with the number of its shape."""
+    places = ", ".join("?" * len(numbers))
+    rows = connection.execute(f"SELECT run_id, shape FROM jobs WHERE shape IN ({places})", tuple(numbers))
+    return dict(rows.fetchall())
+
+
+def read_shapes(connection: sqlite3.Connection) -> dict[int, RunSpec]:
+    """The specifications by number; without those of another version, whose time cannot be told."""
+    specs = {}
+    for number, text in connection.execute("SELECT id, spec FROM shapes"):
+        with suppress(KeyError, TypeError, ValueError):
+            specs[number] = RunSpec.from_dict(json.loads(text))
+    return specs
+
+
+_BEGAN = "julianday(attempts.started_at)"
+_ENDED = "julianday(iif(attempts.finished_at = '', 'now', attempts.finished_at))"
+_COUNTS = f"(attempts.finished_at != '' OR (jobs.{ACTIVE} AND attempts.attempt = jobs.attempts))"
+"""An attempt without an end goes on, or nobody ever followed it."""
+
+
+def _attempt_s(connection: sqlite3.Connection) -> str:
+    """SQL for the seconds of a slot that an attempt has had.
+
+    Attempts of one worker share the time from the start of the first to the end of the last in proportion
+    to their own.
+    """
+    rows = connection.execute(
+        f"SELECT tag, (max({_ENDED}) - min({_BEGAN})) / sum({_ENDED} - {_BEGAN}) "
+        "FROM attempts JOIN jobs USING (run_id) "
+        "WHERE tag IN (SELECT tag FROM attempts WHERE tag != '' GROUP BY tag HAVING count(*) > 1) "
+        f"AND outcome != ? AND {_COUNTS} GROUP BY tag",
+        (NEVER_BEGAN,),
+    )
+    shares: dict[str, float] = {tag: share for tag, share in rows if share}
+    own_s = f"({_ENDED} - {_BEGAN}) * 86400"
+    if not shares:
+        return own_s
+    connection.create_function("share", 1, lambda tag: shares.get(tag, 1.0))
+    return f"{own_s} * share(attempts.tag)"
+
+
+_LAST_MAKING = (
+    "coalesce((SELECT max(earlier.attempt) FROM attempts AS earlier WHERE earlier.run_id = jobs.run_id "
+    "AND earlier.attempt < jobs.attempts AND earlier.outcome = 'succeeded'), 0)"
+)
+"""A run that succeeded and runs anew begins from nothing after that attempt."""
+
+
+def _packs(connection: sqlite3.Connection) -> Mapping[str, tuple[str, ...]]:
+    """By run id, the runs that one worker has together, in the order in which it was given them."""
+    rows = connection.execute(
+        f"SELECT tag, run_id FROM jobs JOIN attempts USING (run_id) WHERE {ACTIVE} AND attempt = attempts "
+        "AND tag != '' ORDER BY attempts.rowid"
+    )
+    packs: dict[str, list[str]] = defaultdict(list)
+    for tag, run_id in rows:
+        packs[tag].append(run_id)
+    return {run_id: tuple(pack) for pack in packs.values() if len(pack) > 1 for run_id in pack}
+
+
+def _dependencies(
+    connection: sqlite3.Connection,
+) -> tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[str]]]:
+    """The sources of every job that has any, and those of them that have not succeeded."""
+    after: dict[str, list[str]] = defaultdict(list)
+    waits_for: dict[str, list[str]] = defaultdict(list)
+    rows = connection.execute(
+        "SELECT d.run_id, d.source, s.state FROM dependencies AS d LEFT JOIN jobs AS s "
+        "ON s.run_id = d.source ORDER BY d.run_id, d.source"
+    )
+    for run_id, source, state in rows:
+        after[run_id].append(source)
+        if state != JobState.SUCCEEDED:
+            waits_for[run_id].append(source)
+    return after, waits_for
+
+
+def _acknowledged_jobs(connection: sqlite3.Connection) -> Iterator[Job]:
+    """Jobs of enqueue commands that no scheduler has applied yet."""
+    last_position = connection.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0]
+    rows = connection.execute(
+        "SELECT run_id, json_extract(document, '$.spec.experiment') AS experiment, max(amount) AS priority, "
+        "min(created_at) AS queued_at, json_extract(document, '$.after') AS after, "
+        "json_extract(document, '$.max_attempts') AS max_attempts "
+        "FROM commands WHERE applied_at IS NULL AND kind = ? GROUP BY run_id ORDER BY min(id)",
+        (CommandKind.ENQUEUE,),
+    )
+    for offset, row in enumerate(rows, start=1):
+        after = tuple(json.loads(row["after"] or "[]"))
+        yield Job(
+            run_id=row["run_id"],
+            experiment=row["experiment"],
+            state=JobState.QUEUED,
+            priority=row["priority"],
+            position=last_position + offset,
+            attempts=0,
+            max_attempts=row["max_attempts"] or MAX_ATTEMPTS,
+            reason="",
+            device="",
+            queued_at=row["queued_at"],
+            started_at="",
+            finished_at="",
+            after=after,
+            waits_for=after,
+        )

@@ -1,0 +1,56 @@
+"""What holds for the whole queue: kept in its database, whatever ends and begins again."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from tui_datasize.jobs.queue.commands import CommandKind, QueueSettings
+
+_DRAINING = "draining"
+_SLOTS = "slots"
+_STOPPED = "stopped"
+NOT_DRAINING = f"NOT EXISTS (SELECT 1 FROM settings WHERE name = '{_DRAINING}' AND value)"
+"""Condition under which jobs are started."""
+
+
+class Settings:
+    """The table `settings` of one open database; its changes belong to the caller's transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def read(self) -> QueueSettings:
+        """The settings as they stand, acknowledged but not yet applied changes included."""
+        found = dict(self._connection.execute("SELECT name, value FROM settings").fetchall())
+        pending = "SELECT kind, amount FROM commands WHERE applied_at IS NULL"
+        drain = self._connection.execute(f"{pending} AND kind = ? ORDER BY id DESC", (CommandKind.DRAIN,))
+        _, draining = drain.fetchone() or ("", found.get(_DRAINING, 0))
+        # Only the last: whatever is asked after a stop asks for a scheduler.
+        last, for_another = self._connection.execute(f"{pending} ORDER BY id DESC").fetchone() or ("", 0)
+        asked_to_stop = last == CommandKind.STOP and not for_another
+        return QueueSettings(
+            draining=bool(draining),
+            slots=found.get(_SLOTS),
+            stopped=asked_to_stop if last else bool(found.get(_STOPPED, 0)),
+        )
+
+    def is_asked_to_stop(self) -> bool:
+        """Whether the last that was asked, and is not applied yet, is that the scheduler ends."""
+        newest = "SELECT kind FROM commands WHERE applied_at IS NULL ORDER BY id DESC LIMIT 1"
+        row = self._connection.execute(newest).fetchone()
+        return row is not None and row[0] == CommandKind.STOP
+
+    def set_draining(self, draining: bool) -> None:
+        """Start nothing more, or start again."""
+        self._set(_DRAINING, int(draining))
+
+    def set_stopped(self, stopped: bool) -> None:
+        """Note whether somebody asked the scheduler to end, and for no other since."""
+        self._set(_STOPPED, int(stopped))
+
+    def set_slots(self, slots: int) -> None:
+        """Note how many jobs the devices take at once."""
+        self._set(_SLOTS, slots)
+
+    def _set(self, name: str, value: int) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))

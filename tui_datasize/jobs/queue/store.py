@@ -1,0 +1,407 @@
+"""The scheduler's view of the queue's database: jobs, attempts and pending commands.
+
+Every change of a job's state goes through the transition table, and nothing is kept in memory that a
+restarted scheduler could not read back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.database import (
+    check_integrity,
+    create_database,
+    open_database,
+    storage_errors,
+    transaction,
+)
+from tui_datasize.jobs.queue.dependencies import Dependencies, stranded_by
+from tui_datasize.jobs.queue.faults import Faults
+from tui_datasize.jobs.queue.file_systems import check_file_system
+from tui_datasize.jobs.queue.gpu_memory import Learned
+from tui_datasize.jobs.queue.known_gpus import KnownGpus
+from tui_datasize.jobs.queue.notices import Notices
+from tui_datasize.jobs.queue.records import ActiveJob, NewJob, PastAttempt, PendingCommand, QueuedJob
+from tui_datasize.jobs.queue.schema import (
+    ACTIVE,
+    ACTIVE_JOB,
+    NEVER_BEGAN,
+    QUEUED_JOB,
+    STARTABLE,
+    WAITING,
+    shape_of,
+)
+from tui_datasize.jobs.queue.settings import NOT_DRAINING, Settings
+from tui_datasize.jobs.queue.state import CPU, IllegalTransitionError, JobState, sources
+from tui_datasize.runlog.claim import utc_now
+from tui_datasize.runlog.identity import boot_id
+
+_ANSWERS_KEPT_S = 7 * 86400.0
+
+
+class Store:
+    """The open database of one scheduler.
+
+    Raises:
+        StorageError: The database cannot be made, opened or trusted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        create_database(path)
+        with storage_errors(path):
+            check_file_system(path.parent)
+        self.path = path
+        self._connection = open_database(path)
+        check_integrity(self._connection, path)
+        self.known_gpus = KnownGpus(self._connection)
+        self.dependencies = Dependencies(self._connection)
+        self.notices = Notices(self._connection)
+        self.settings = Settings(self._connection)
+        self.faults = Faults(self._connection, path)
+        with storage_errors(path):
+            self._inode = path.stat().st_ino
+
+    def close(self) -> None:
+        """Give the database back."""
+        self._connection.close()
+
+    def is_in_place(self) -> bool:
+        """Whether the path still names the open file; someone may have moved or deleted it."""
+        try:
+            return self.path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
+    def data_version(self) -> int:
+        """A number that changes whenever another process commits."""
+        return int(self._one("PRAGMA data_version")[0])
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; committed to disk at the end of the block."""
+        with storage_errors(self.path), transaction(self._connection):
+            yield
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """All or nothing, within a transaction that goes on either way."""
+        self._connection.execute("SAVEPOINT one")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK TO one")
+            raise
+        finally:
+            self._connection.execute("RELEASE one")
+
+    # Commands
+
+    def pending_commands(self, limit: int, kind: CommandKind | None = None) -> list[PendingCommand]:
+        """The oldest acknowledged commands that are not applied, of one kind or of all; -1 for no limit."""
+        rows = self._all(
+            "SELECT id, batch, kind, run_id, amount, force, document FROM commands "
+            "WHERE applied_at IS NULL AND kind = coalesce(?, kind) ORDER BY id LIMIT ?",
+            *(kind, limit),
+        )
+        return [
+            PendingCommand(**(dict(row) | {"kind": CommandKind(row["kind"]), "force": bool(row["force"])}))
+            for row in rows
+        ]
+
+    def settle(self, answers: Iterable[tuple[int, bool, str]]) -> None:
+        """Note (command id, ok, message) of applied commands; their documents are no longer needed."""
+        now = utc_now()
+        self._connection.executemany(
+            "UPDATE commands SET applied_at = ?, ok = ?, message = ?, document = '' WHERE id = ?",
+            [(now, ok, message, command_id) for command_id, ok, message in answers],
+        )
+
+    def forget_old_commands(self) -> None:
+        """Remove commands that were found answered days ago, or before the machine last started.
+
+        Their age goes by the time since that start: the date may be set meanwhile.
+        """
+        now = {"boot": boot_id(), "now_s": time.clock_gettime(time.CLOCK_BOOTTIME), "kept_s": _ANSWERS_KEPT_S}
+        with self.transaction():
+            self._connection.execute(
+                "DELETE FROM commands WHERE found_boot != '' AND (found_boot != :boot "
+                "OR found_s < :now_s - :kept_s)",
+                now,
+            )
+            self._connection.execute(
+                "UPDATE commands SET found_boot = :boot, found_s = :now_s "
+                "WHERE found_boot = '' AND applied_at IS NOT NULL",
+                now,
+            )
+
+    def has_notices(self) -> bool:
+        """Whether the notification command is still to be told something."""
+        return self._one("SELECT 1 FROM notices LIMIT 1") is not None
+
+    # Jobs
+
+    def state(self, run_id: str) -> JobState | None:
+        """The state of a job; None where there is none of that id."""
+        row = self._one("SELECT state FROM jobs WHERE run_id = ?", run_id)
+        return JobState(row["state"]) if row else None
+
+    def experiment(self, run_id: str) -> str:
+        """The experiment of an existing job."""
+        return str(self._one("SELECT experiment FROM jobs WHERE run_id = ?", run_id)[0])
+
+    def add(self, job: NewJob) -> None:
+        """Append a job to the end of the queue."""
+        self._run(
+            "INSERT INTO jobs (run_id, experiment, workload, state, priority, position, attempts, "
+            "max_attempts, reason, queued_at, started_at, finished_at, document, attempts_allowed, shape) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(job.run_id, job.experiment, job.workload, job.state, job.priority, self._next_position()),
+            *(job.attempts, job.max_attempts, job.reason, job.queued_at or utc_now()),
+            *(job.started_at, job.finished_at, job.document, job.attempts_allowed),
+            self._shape(job.document),
+        )
+
+    def queue_again(self, run_id: str) -> None:
+        """Put a finished job back to the end of the queue with a fresh allowance of attempts."""
+        self.change(run_id, JobState.QUEUED)
+        self.renew_attempts(run_id)
+        self._run(
+            "UPDATE jobs SET position = ?, alone = 0, cancel_requested = 0, queued_at = ?, started_at = '' "
+            "WHERE run_id = ?",
+            *(self._next_position(), utc_now(), run_id),
+        )
+
+    def renew_attempts(self, run_id: str) -> None:
+        """Allow a job as many further attempts as it was allowed at first."""
+        self._run("UPDATE jobs SET max_attempts = attempts + attempts_allowed WHERE run_id = ?", run_id)
+
+    def replace_document(self, run_id: str, document: str, priority: int, attempts_allowed: int) -> None:
+        """Give a job that is queued again its new specification, priority and allowance of attempts."""
+        self._run(
+            "UPDATE jobs SET document = ?, shape = ?, priority = ?, attempts_allowed = ? WHERE run_id = ?",
+            *(document, self._shape(document), priority, attempts_allowed, run_id),
+        )
+        self.renew_attempts(run_id)
+
+    def change(self, run_id: str, state: JobState, reason: str = "") -> None:
+        """Take a job to another state, and with it whatever waits for it.
+
+        Raises:
+            IllegalTransitionError: The transition table does not allow it.
+        """
+        self._set_state(run_id, state, reason)
+        if state is JobState.FAILED:
+            self.notices.job_failed(self.experiment(run_id), run_id, reason)
+        self._follow(run_id, state, reason)
+
+    def _follow(self, run_id: str, state: JobState, reason: str) -> None:
+        """Let dependants start, wait or fail, and notice the end of an experiment.
+
+        All that fails with a run carries its name: that is the one to retry first.
+        """
+        why = stranded_by(run_id, state, reason)
+        changed = [(run_id, state)]
+        for one, its_state in changed:
+            self.dependencies.follow(one)
+            if its_state in (JobState.FAILED, JobState.CANCELLED):
+                for dependant in self.dependencies.stranded(one):
+                    # Told of once: by the failure of the first.
+                    self._set_state(dependant, JobState.FAILED, why)
+                    changed.append((dependant, JobState.FAILED))
+            if its_state.is_final:
+                self.notices.job_ended(self.experiment(one))
+
+    def _set_state(self, run_id: str, state: JobState, reason: str) -> None:
+        allowed = sources(state)
+        marks = ", ".join("?" * len(allowed))
+        changed = self._run(
+            "UPDATE jobs SET state = ?, reason = ?, finished_at = iif(?, ?, ''), "
+            f"device = iif(?, '', device) WHERE run_id = ? AND state IN ({marks})",
+            *(state, reason, state.is_final, utc_now(), state.is_waiting, run_id, *allowed),
+        )
+        if changed != 1:
+            raise IllegalTransitionError(run_id, state)
+
+    def change_priority(self, run_id: str, amount: int) -> int:
+        """Add to a job's priority and return the new one."""
+        self._run("UPDATE jobs SET priority = priority + ? WHERE run_id = ?", amount, run_id)
+        return int(self._one("SELECT priority FROM jobs WHERE run_id = ?", run_id)[0])
+
+    def request_cancel(self, run_id: str) -> None:
+        """Note that an active job is to end as cancelled."""
+        self._run("UPDATE jobs SET cancel_requested = 1 WHERE run_id = ?", run_id)
+
+    def is_being_cancelled(self, run_id: str) -> bool:
+        """Whether an active job is to end as cancelled."""
+        return bool(self._one("SELECT cancel_requested FROM jobs WHERE run_id = ?", run_id)[0])
+
+    def has_cancelled_beside(self, run_id: str, tag: str) -> bool:
+        """Whether another run of the worker with this tag was cancelled, or is to be."""
+        cancelled = self._one(
+            "SELECT 1 FROM attempts JOIN jobs USING (run_id) WHERE tag = ? AND tag != '' AND run_id != ? "
+            "AND (outcome = ? OR (attempt = attempts AND cancel_requested)) LIMIT 1",
+            *(tag, run_id, JobState.CANCELLED),
+        )
+        return cancelled is not None
+
+    def line(self, run_id: str) -> list[str]:
+        """The unfinished, inactive jobs of this job's priority, first in line first."""
+        rows = self._all(
+            f"SELECT run_id FROM jobs WHERE ({WAITING} OR state = ?) "
+            "AND priority = (SELECT priority FROM jobs WHERE run_id = ?) ORDER BY position",
+            *(JobState.HELD, run_id),
+        )
+        return [row["run_id"] for row in rows]
+
+    def in_line(self, run_ids: Sequence[str]) -> list[str]:
+        """Runs by their places in the queue; those that are not in it first."""
+        places = {one: self._one("SELECT position FROM jobs WHERE run_id = ?", one) for one in run_ids}
+        return sorted(places, key=lambda one: places[one][0] if places[one] else 0)
+
+    def reorder(self, run_ids: Sequence[str]) -> None:
+        """Give jobs the places that they have among them, in another order."""
+        before = {one: self._one("SELECT position FROM jobs WHERE run_id = ?", one)[0] for one in run_ids}
+        for run_id, position in zip(run_ids, sorted(before.values()), strict=True):
+            if position != before[run_id]:
+                self._run("UPDATE jobs SET position = ? WHERE run_id = ?", position, run_id)
+
+    def waiting(self, limit: int) -> list[QueuedJob]:
+        """The first jobs in line for a device."""
+        rows = self._all(
+            f"SELECT {QUEUED_JOB} FROM jobs WHERE {STARTABLE} ORDER BY priority DESC, position LIMIT ?",
+            limit,
+        )
+        return [QueuedJob.of(row) for row in rows]
+
+    def shape(self, number: int) -> str:
+        """What the jobs of a shape are to do, as JSON; empty where their documents do not tell."""
+        row = self._one("SELECT spec FROM shapes WHERE id = ?", number)
+        return str(row["spec"]) if row else ""
+
+    def has_waiting(self) -> bool:
+        """Whether any job is to start as soon as a device is free."""
+        return self._one(f"SELECT 1 FROM jobs WHERE {STARTABLE} AND {NOT_DRAINING} LIMIT 1") is not None
+
+    def active(self) -> list[ActiveJob]:
+        """All jobs that a worker has or may have."""
+        newest = f"jobs JOIN attempts USING (run_id) WHERE {ACTIVE} AND attempt = attempts"
+        rows = self._all(f"SELECT {ACTIVE_JOB} FROM {newest}")
+        return [ActiveJob.of(row) for row in rows]
+
+    # Attempts
+
+    def lanes(self, tag: str) -> tuple[str, ...]:
+        """The jobs that a worker was started for, in the order in which it was given them."""
+        rows = self._all("SELECT run_id FROM attempts WHERE tag = ? ORDER BY rowid", tag)
+        return tuple(row[0] for row in rows)
+
+    def begin_attempt(self, run_id: str, attempt: int, device: str, reserved_bytes: int, tag: str) -> None:
+        """Commit-to-be of a start: state, attempt number and reservation, before anything is spawned."""
+        self.change(run_id, JobState.STARTING)
+        now = utc_now()
+        self._run(
+            "UPDATE jobs SET attempts = ?, device = ?, started_at = ? WHERE run_id = ?",
+            *(attempt, device, now, run_id),
+        )
+        self._run(
+            "INSERT INTO attempts (run_id, attempt, device, reserved_bytes, tag, started_at) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            *(run_id, attempt, device, reserved_bytes, tag, now),
+        )
+        self._note_use(device)
+
+    def adopt_attempt(self, run_id: str, attempt: int, tag: str) -> None:
+        """Note an attempt that another queue began and whose worker still runs."""
+        self._run(
+            "INSERT INTO attempts (run_id, attempt, device, reserved_bytes, tag, started_at) "
+            "VALUES (?, ?, '', 0, ?, ?)",
+            *(run_id, attempt, tag, utc_now()),
+        )
+
+    def record_attempt(self, run_id: str, attempt: PastAttempt) -> None:
+        """Note an attempt that another queue has seen begin and end."""
+        self._run(
+            "INSERT INTO attempts (run_id, attempt, device, reserved_bytes, tag, started_at, finished_at, "
+            "outcome, reason) VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?)",
+            *(run_id, attempt.attempt, attempt.device, attempt.tag, attempt.started_at),
+            *(attempt.finished_at, attempt.outcome, attempt.reason),
+        )
+        self._note_use(attempt.device)
+
+    def _note_use(self, device: str) -> None:
+        if device not in ("", CPU):
+            self.known_gpus.note_use(device)
+
+    def use_attempt(self, run_id: str) -> int:
+        """Use up an attempt number without a worker, and return it."""
+        self._run("UPDATE jobs SET attempts = attempts + 1 WHERE run_id = ?", run_id)
+        return int(self._one("SELECT attempts FROM jobs WHERE run_id = ?", run_id)[0])
+
+    def forgive_attempt(self, run_id: str, attempt: int, reason: str) -> None:
+        """Let a job start once more for a start that no worker followed."""
+        self.change(run_id, JobState.INTERRUPTED, reason)
+        started_at = self._one(
+            "SELECT started_at FROM attempts WHERE run_id = ? AND attempt = ?", run_id, attempt
+        )[0]
+        self.end_attempt(run_id, attempt, NEVER_BEGAN, reason, finished_at=started_at)
+        self.grant_attempt(run_id)
+
+    def grant_attempt(self, run_id: str) -> None:
+        """Allow a job one more attempt, for one that did not end through its fault."""
+        self._run("UPDATE jobs SET max_attempts = max_attempts + 1 WHERE run_id = ?", run_id)
+
+    def end_attempt(
+        self, run_id: str, attempt: int, outcome: str, reason: str, *, finished_at: str = ""
+    ) -> None:
+        """Note how an attempt ended, and when: now, unless something else is known."""
+        self._run(
+            "UPDATE attempts SET outcome = ?, reason = ?, finished_at = ? WHERE run_id = ? AND attempt = ?",
+            *(outcome, reason, finished_at or utc_now(), run_id, attempt),
+        )
+
+    def set_alone(self, run_id: str) -> None:
+        """Give a job's next attempt a GPU to itself."""
+        self._run("UPDATE jobs SET alone = 1 WHERE run_id = ?", run_id)
+
+    def learned(self, workload: str) -> list[Learned]:
+        """What has been seen of a workload's GPU memory, by where its images lay."""
+        rows = self._all(
+            "SELECT in_file, work_bytes, image_bytes, test_bytes FROM memory WHERE workload = ?", workload
+        )
+        return [Learned(bool(row[0]), *row[1:]) for row in rows]
+
+    def learn_memory(self, workload: str, learned: Learned) -> None:
+        """Remember the most GPU memory that a workload has been seen to take."""
+        self._run(
+            "INSERT INTO memory (workload, in_file, work_bytes, image_bytes, test_bytes) "
+            "VALUES (?, ?, ?, ?, ?) ON CONFLICT (workload, in_file) DO UPDATE SET "
+            "work_bytes = max(work_bytes, excluded.work_bytes), image_bytes = excluded.image_bytes, "
+            "test_bytes = max(test_bytes, excluded.test_bytes)",
+            *(workload, learned.in_file, learned.work_bytes, learned.image_bytes, learned.test_bytes),
+        )
+
+    def _shape(self, document: str) -> int:
+        """The number of what decides the time of the run that a document describes."""
+        spec = self._one(f"SELECT {shape_of('?1')}", document)[0]
+        self._run("INSERT OR IGNORE INTO shapes (spec) VALUES (?)", spec)
+        return int(self._one("SELECT id FROM shapes WHERE spec = ?", spec)[0])
+
+    def _next_position(self) -> int:
+        return int(self._one("SELECT coalesce(max(position), 0) + 1 FROM jobs")[0])
+
+    def _run(self, statement: str, *values: object) -> int:
+        with storage_errors(self.path):
+            return self._connection.execute(statement, values).rowcount
+
+    def _one(self, statement: str, *values: object) -> sqlite3.Row:
+        with storage_errors(self.path):
+            return self._connection.execute(statement, values).fetchone()  # type: ignore[no-any-return]
+
+    def _all(self, statement: str, *values: object) -> list[sqlite3.Row]:
+        with storage_errors(self.path):
+            return self._connection.execute(statement, values).fetchall()

@@ -1,0 +1,174 @@
+"""When runs end: what the queue has executed and will, seen as work; for the screen and the command line."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+
+from tui_datasize.experiments.budget import total_updates
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs.queue.paces import Estimate, Kind, Paces, Work, estimate_ends, latest
+from tui_datasize.jobs.queue.reading import Execution
+from tui_datasize.jobs.queue.state import CPU, Job, JobState
+
+
+class Reached(Protocol):
+    """What the record says of how far a run has come."""
+
+    @property
+    def updates(self) -> int:
+        """Updates made."""
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds spent on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLeft:
+    """When the runs of the queue end, and what tells how long others would take."""
+
+    estimates: Mapping[str, Estimate]
+    """By run id, of those that run or will; held ones are left out."""
+    slots: int
+    """Workers that the devices take at once."""
+    device: str
+    """Where a run that waits will probably run."""
+    paces: Paces = field(compare=False)
+    ends_in_s: float | None = None
+    """Seconds until the last run of the queue ends; None where nobody knows or none is left."""
+    experiment_ends_in_s: Mapping[str, float | None] = field(default_factory=lambda: MappingProxyType({}))
+    """The same of each experiment that has runs left, by name."""
+
+    def estimate_s(self, specs: Iterable[RunSpec]) -> float | None:
+        """Seconds that these runs would take with all slots to themselves; None where nobody knows."""
+        works = [Work(spec.run_id, _kind(spec, self.device)) for spec in specs]
+        return latest(estimate_ends(works, self.paces, self.slots))
+
+
+NOTHING_KNOWN = TimeLeft(MappingProxyType({}), 1, CPU, Paces([]))
+"""Before anything was read."""
+
+
+def time_left_of(
+    executions: Sequence[Execution], jobs: Iterable[Job], slots: int, reached: Mapping[str, Reached]
+) -> TimeLeft:
+    """Learn from what was executed and tell when the rest ends.
+
+    Args:
+        executions: The unfinished jobs, in the order in which they run, and some that succeeded.
+        jobs: All jobs.
+        slots: Runs that the devices take at once; with 0 nothing that waits has an end.
+        reached: By run id, how far runs have come; without it only their time so far tells.
+    """
+    after = {job.run_id: job.waits_for for job in jobs if job.waits_for}
+    # A job that waits will probably run where the others have run.
+    usual = next((_sort(e.device) for e in reversed(executions) if e.device), CPU)
+    kinds = _Kinds(usual)
+    lanes = Counter(e.worker for e in executions)
+    works = [
+        (e.state, _work(e, kinds.of(e), after.get(e.run_id, ()), reached.get(e.run_id), lanes[e.worker]))
+        for e in executions
+    ]
+    paces = Paces(work for state, work in works if state is JobState.SUCCEEDED)
+    coming = (work for state, work in works if state in _COMING)
+    estimates = estimate_ends(coming, paces, slots)
+    by_experiment: dict[str, list[Estimate]] = defaultdict(list)
+    for estimate in estimates:
+        by_experiment[estimate.experiment].append(estimate)
+    return TimeLeft(
+        estimates=MappingProxyType({estimate.run_id: estimate for estimate in estimates}),
+        slots=slots,
+        device=usual,
+        paces=paces,
+        ends_in_s=latest(estimates) if estimates else None,
+        experiment_ends_in_s=MappingProxyType({name: latest(part) for name, part in by_experiment.items()}),
+    )
+
+
+class KeptTimeLeft:
+    """Tells the time left again and again, and reads and reckons only where something has changed."""
+
+    def __init__(self) -> None:
+        self._jobs: Sequence[Job] | None = None
+        self._executions: Sequence[Execution] = ()
+        self._basis: tuple[object, ...] = ()
+        self._known = NOTHING_KNOWN
+
+    def look(
+        self,
+        jobs: Sequence[Job],
+        queue: ExecutedQueue,
+        slots: int,
+        reached: Mapping[str, Reached],
+    ) -> TimeLeft:
+        """The time left now; the very same object while nothing has changed.
+
+        Args:
+            jobs: All jobs.
+            queue: Asked for its executions when the jobs have changed.
+            slots: Runs that the devices take at once.
+            reached: By run id, how far runs have come; the same object while that is the same.
+        """
+        if jobs != self._jobs:
+            self._executions = queue.executions()
+            self._jobs = jobs
+        before, self._basis = self._basis, (self._executions, slots, reached)
+        if not before or any(old is not new for old, new in zip(before, self._basis, strict=True)):
+            self._known = time_left_of(self._executions, jobs, slots, reached)
+        return self._known
+
+
+class ExecutedQueue(Protocol):
+    """What the time left asks of the queue."""
+
+    def executions(self) -> list[Execution]:
+        """The unfinished jobs, in the order in which they run, and the latest that succeeded."""
+
+
+_COMING = frozenset(state for state in JobState if state.is_active or state.is_waiting)
+_FROM_NOTHING = frozenset({JobState.QUEUED, JobState.HELD, JobState.FAILED, JobState.CANCELLED})
+"""What such a job had done before is not work done: it starts from nothing."""
+
+
+def _sort(device: str) -> str:
+    return CPU if device == CPU else "GPU"
+
+
+def _kind(spec: RunSpec, device: str) -> Kind:
+    return Kind(spec.experiment, spec.dataset, str(spec.model), spec.batch_size, device, total_updates(spec))
+
+
+class _Kinds:
+    """The kinds of executions, thousands of which share a few specifications.
+
+    Args:
+        usual: Where those that never ran will probably run.
+    """
+
+    def __init__(self, usual: str) -> None:
+        self._usual = usual
+        self._known: dict[tuple[int, str], Kind] = {}
+
+    def of(self, execution: Execution) -> Kind:
+        """What decides its time."""
+        key = id(execution.spec), execution.device
+        if (kind := self._known.get(key)) is None:
+            device = _sort(execution.device) if execution.device else self._usual
+            kind = self._known[key] = _kind(execution.spec, device)
+        return kind
+
+
+def _work(
+    execution: Execution, kind: Kind, after: tuple[str, ...], reached: Reached | None, lanes: int
+) -> Work:
+    state = execution.state
+    if state in _FROM_NOTHING:
+        return Work(execution.run_id, kind, after=after)
+    updates, used_s = None, execution.used_s
+    if reached is not None and reached.updates and state is not JobState.SUCCEEDED:
+        updates, used_s = reached.updates, reached.wall_s / (lanes if execution.worker else 1)
+    return Work(execution.run_id, kind, used_s, updates, state.is_active, after, execution.worker)

@@ -1,0 +1,1 @@
+"""The process that decides: which job starts where, what its end means."""

@@ -1,0 +1,349 @@
+"""Applying acknowledged commands: a batch in one transaction, with an answer for each."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from graphlib import TopologicalSorter
+from itertools import groupby
+from types import MappingProxyType
+from typing import TypeAlias
+
+from tui_datasize.errors import DatasizeError, StorageError
+from tui_datasize.files import fault_of
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.database import concerns_all, storage_errors
+from tui_datasize.jobs.queue.records import PendingCommand
+from tui_datasize.jobs.queue.spec_file import QueuedSpec
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.runlog.atomic import make_directory, rename
+from tui_datasize.runlog.claim import Outcome, conclude, observe, take_lock
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+from tui_datasize.text import plural
+
+_BATCH = 1000
+_LOG = logging.getLogger(__name__)
+
+_Answer: TypeAlias = tuple[bool, str]
+"""Whether the command was followed, and what to tell a person."""
+
+
+class CommandApplier:
+    """Applies what clients have asked for, in the order of their acknowledgements."""
+
+    def __init__(self, store: Store, project: ProjectPaths) -> None:
+        self._store = store
+        self._project = project
+        self.stop_requested = False
+        """Whether the last that was asked for is that the scheduler ends."""
+        self.stops_unanswered = False
+        """Whether it is to end though the database cannot be told so."""
+
+    def apply_pending(self) -> int:
+        """Apply the oldest pending commands and return how many there were.
+
+        Raises:
+            StorageError: The database or the disk cannot be written; nothing has been applied.
+        """
+        commands = self._store.pending_commands(_BATCH)
+        if not commands:
+            return 0
+        try:
+            with self._store.transaction():
+                for (_, kind), group in groupby(commands, key=lambda command: (command.batch, command.kind)):
+                    self._apply_group(kind, list(group))
+        except StorageError:
+            # What was acknowledged is done, whatever else fails.
+            self.stop_requested = self.stops_unanswered = self._store.settings.is_asked_to_stop()
+            if not self.stops_unanswered:
+                raise
+            return 0
+        return len(commands)
+
+    def dismiss_old_stops(self) -> None:
+        """Answer requests to stop that were meant for an earlier scheduler: this one was asked for since."""
+        stops = self._store.pending_commands(-1, CommandKind.STOP)
+        with self._store.transaction():
+            self._store.settle((stop.id, True, "the scheduler had ended already") for stop in stops)
+            self._store.settings.set_stopped(False)
+
+    def _apply_group(self, kind: CommandKind, commands: Sequence[PendingCommand]) -> None:
+        if kind is not CommandKind.STOP and self.stop_requested:
+            # Whoever asked saw a scheduler, and has started none.
+            self._set_stop(requested=False, for_another=False)
+        if kind is CommandKind.MOVE:
+            answers = self._move(commands)
+        elif kind is CommandKind.RETRY:
+            answers = self._retry(commands)
+        elif kind is CommandKind.DRAIN:
+            answers = [self._drain(command) for command in commands]
+        elif kind is CommandKind.STOP:
+            self._set_stop(requested=True, for_another=bool(commands[-1].amount))
+            answers = [(True, "the scheduler ends; workers go on")] * len(commands)
+        else:
+            answers = [self._apply_one(command) for command in commands]
+        self._store.settle(
+            (command.id, ok, f"{command.run_id}: {text}" if command.run_id else text)
+            for command, (ok, text) in zip(commands, answers, strict=True)
+        )
+
+    def _set_stop(self, *, requested: bool, for_another: bool) -> None:
+        self.stop_requested = requested
+        self._store.settings.set_stopped(requested and not for_another)
+
+    def _apply_one(self, command: PendingCommand) -> _Answer:
+        try:
+            with self._store.savepoint():
+                return _HANDLERS[command.kind](self, command, self._store.state(command.run_id))
+        except OSError as error:
+            if concerns_all(error, self._project.runs):
+                # Acknowledged is acknowledged: it waits until the machine is well again.
+                with storage_errors(self._project.runs):
+                    raise
+            # One broken run directory must not keep the other commands waiting.
+            return False, f"its directory cannot be used: {fault_of(error)}"
+        except (DatasizeError, sqlite3.Error):
+            raise
+        except Exception as error:
+            _LOG.exception("%s: %s cannot be applied", command.run_id, command.kind)
+            return False, f"unexpected error: {type(error).__name__}: {error}; see scheduler.log"
+
+    def _enqueue(self, command: PendingCommand, state: JobState | None) -> _Answer:
+        try:
+            document = QueuedSpec.read(command.document)
+        except (KeyError, TypeError, ValueError) as error:
+            return False, f"the scheduler has another version and cannot read it ({error}); restart it"
+        if command.force:
+            return self._enqueue_afresh(command, state, document)
+        if state is None:
+            return self._add(command, document)
+        if state is JobState.CANCELLED:
+            return self._enqueue_again(command, document)
+        if state is JobState.FAILED:
+            return False, "has failed before; retry it, or queue it with --force"
+        if state.is_active and self._store.is_being_cancelled(command.run_id):
+            return False, "is just being cancelled; queue it again in a moment"
+        return True, "has succeeded already" if state is JobState.SUCCEEDED else "is in the queue already"
+
+    def _enqueue_again(self, command: PendingCommand, document: QueuedSpec) -> _Answer:
+        if problem := self._store.dependencies.problem(command.run_id, document.after):
+            return False, problem
+        self._store.queue_again(command.run_id)
+        self._renew(command, document)
+        return True, "queued again"
+
+    def _enqueue_afresh(
+        self, command: PendingCommand, state: JobState | None, document: QueuedSpec
+    ) -> _Answer:
+        if state and state.is_active:
+            return False, "is running; cancel it first"
+        if problem := self._store.dependencies.problem(command.run_id, document.after):
+            return False, problem
+        supersede(self._project.run(document.spec.experiment, command.run_id), self._project)
+        if state is None:
+            return self._add(command, document)
+        if state.is_final:
+            self._store.queue_again(command.run_id)
+        self._renew(command, document)
+        return True, "queued again from the start"
+
+    def _renew(self, command: PendingCommand, document: QueuedSpec) -> None:
+        self._store.replace_document(
+            command.run_id, command.document, command.amount, document.attempts_allowed
+        )
+        self._store.dependencies.replace(command.run_id, document.after)
+
+    def _add(self, command: PendingCommand, document: QueuedSpec) -> _Answer:
+        """Add a job that the queue does not know, in the state that its directory tells."""
+        seen = observe(self._project.run(document.spec.experiment, command.run_id))
+        state, reason = JobState.QUEUED, ""
+        if seen.final_exit and seen.final_exit.outcome in (Outcome.SUCCEEDED, Outcome.FAILED):
+            state, reason = JobState(seen.final_exit.outcome), seen.final_exit.reason
+        elif seen.is_running:
+            state = JobState.RUNNING
+        elif problem := self._store.dependencies.problem(command.run_id, document.after):
+            # Acknowledged, so it is kept, where a person sees it.
+            state, reason = JobState.FAILED, problem
+        job = document.job(command.run_id, seen, state, reason, priority=command.amount)
+        self._store.add(job)
+        if document.after:
+            self._store.dependencies.replace(command.run_id, document.after)
+        if state is JobState.RUNNING and seen.claim:
+            self._store.adopt_attempt(command.run_id, seen.claim.attempt, seen.claim.tag)
+        if state is JobState.FAILED:
+            return False, f"has failed before: {reason}; retry it, or queue it with --force"
+        return True, "queued" if state is JobState.QUEUED else f"is {state} already, by its directory"
+
+    def _hold(self, command: PendingCommand, state: JobState | None) -> _Answer:
+        if state is JobState.HELD:
+            return True, "is held already"
+        if state is None or not state.is_waiting:
+            return False, _refusal(state, "cancel it to stop it")
+        self._store.change(command.run_id, JobState.HELD)
+        return True, "held"
+
+    def _release(self, command: PendingCommand, state: JobState | None) -> _Answer:
+        if state is not JobState.HELD:
+            return False, _refusal(state, "only held jobs are released")
+        self._store.change(command.run_id, JobState.QUEUED)
+        return True, "released"
+
+    def _cancel(self, command: PendingCommand, state: JobState | None) -> _Answer:
+        if state is JobState.CANCELLED:
+            return True, "is cancelled already"
+        # Its source may have been cancelled by the command before this one.
+        is_stranded = self._store.dependencies.has_failed_for_a_cancelled_source(command.run_id)
+        if state is None or (state.is_final and not is_stranded):
+            return False, _refusal(state, "nothing is left to cancel")
+        if state.is_active:
+            self._store.request_cancel(command.run_id)
+            return True, "is being cancelled"
+        paths = self._project.run(self._store.experiment(command.run_id), command.run_id)
+        if paths.directory.exists():
+            # The number is used up, so that no worker of an earlier attempt can still claim the run.
+            attempt = self._store.use_attempt(command.run_id)
+            if not conclude(paths, attempt, Outcome.CANCELLED, "cancelled while it waited"):
+                return False, "a worker is just leaving it; try again"
+        if is_stranded:
+            self._store.change(command.run_id, JobState.QUEUED)
+        self._store.change(command.run_id, JobState.CANCELLED, "cancelled")
+        return True, "cancelled"
+
+    def _retry(self, commands: Sequence[PendingCommand]) -> list[_Answer]:
+        """Retry sources before what waits for them, so that a whole experiment can be asked for.
+
+        Otherwise in the order that they had in line, however they are named. What has failed for one of them
+        alone comes back with it.
+        """
+        sources = self._store.dependencies.sources
+        named = self._store.in_line([command.run_id for command in commands])
+        together = {run_id: sources(run_id) for run_id in named}
+        in_order = [run_id for run_id in TopologicalSorter(together).static_order() if run_id in together]
+        answers = {run_id: self._retry_one(run_id, together[run_id]) for run_id in in_order}
+        for run_id, (ok, text) in answers.items():
+            if ok and (back := self._bring_back(run_id)):
+                answers[run_id] = ok, f"{text}, with {plural(back, 'run')} that failed for it"
+        return [answers[command.run_id] for command in commands]
+
+    def _bring_back(self, source: str) -> int:
+        """Queue again what has failed for a run, directly or not, and return how many runs that were."""
+        back = [source]
+        for one in back:
+            for dependant in self._store.dependencies.failed_for(one):
+                self._store.queue_again(dependant)
+                back.append(dependant)
+        return len(back) - 1
+
+    def _retry_one(self, run_id: str, sources: Sequence[str]) -> _Answer:
+        state = self._store.state(run_id)
+        if state is JobState.INTERRUPTED:
+            self._store.renew_attempts(run_id)
+            return True, "waits already; its attempts are counted from 0 again"
+        if state and state.is_waiting:
+            return True, "waits already"
+        if state not in (JobState.FAILED, JobState.CANCELLED):
+            return False, _refusal(state, "only failed, cancelled and interrupted runs are retried")
+        if hopeless := self._store.dependencies.hopeless(sources):
+            return False, f"{hopeless}; retry that first"
+        self._store.queue_again(run_id)
+        return True, "queued again"
+
+    def _drain(self, command: PendingCommand) -> _Answer:
+        self._store.settings.set_draining(command.amount != 0)
+        if command.amount:
+            return True, "Draining: running jobs finish, no new ones start."
+        return True, "the queue starts jobs again"
+
+    def _priority(self, command: PendingCommand, state: JobState | None) -> _Answer:
+        if state is None or state.is_final:
+            return False, _refusal(state, "only waiting jobs have a priority")
+        priority = self._store.change_priority(command.run_id, command.amount)
+        return True, f"priority is now {priority}"
+
+    def _move(self, commands: Sequence[PendingCommand]) -> list[_Answer]:
+        """Move marked jobs as one block: those at the end of the line stay, and stay in order."""
+        marked = {command.run_id for command in commands}
+        moved: set[str] = set()
+        in_line: set[str] = set()
+        for run_id in marked:
+            if run_id not in in_line:
+                line = self._store.line(run_id)
+                in_line.update(line)
+                moved.update(self._move_in_line(line, marked, commands[0].amount))
+        already = f"is at the {'end' if commands[0].amount > 0 else 'front'} of its line already"
+        return [self._moved_answer(command.run_id, in_line, moved, already) for command in commands]
+
+    def _move_in_line(self, line: list[str], marked: set[str], amount: int) -> set[str]:
+        # Whoever is moved down is moved up in the line seen from its end.
+        seen = line[::-1] if amount > 0 else line
+        places: dict[int, str] = {}
+        moved: set[str] = set()
+        for place, run_id in enumerate(seen):
+            if run_id in marked:
+                # Not past those of the block that are at the end already.
+                new_place = max(place - abs(amount), len(places))
+                places[new_place] = run_id
+                moved.update({run_id} if new_place < place else ())
+        others = iter([run_id for run_id in seen if run_id not in marked])
+        after = [places.get(place) or next(others) for place in range(len(seen))]
+        self._store.reorder(after[::-1] if amount > 0 else after)
+        return moved
+
+    def _moved_answer(self, run_id: str, in_line: set[str], moved: set[str], already: str) -> _Answer:
+        if run_id in moved:
+            return True, "moved"
+        if run_id in in_line:
+            return True, already
+        return False, _refusal(self._store.state(run_id), "only waiting jobs are moved")
+
+
+_HANDLERS: Mapping[CommandKind, Callable[[CommandApplier, PendingCommand, JobState | None], _Answer]] = (
+    MappingProxyType(
+        {
+            CommandKind.ENQUEUE: CommandApplier._enqueue,
+            CommandKind.HOLD: CommandApplier._hold,
+            CommandKind.RELEASE: CommandApplier._release,
+            CommandKind.CANCEL: CommandApplier._cancel,
+            CommandKind.PRIORITY: CommandApplier._priority,
+        }
+    )
+)
+
+
+def supersede(paths: RunPaths, project: ProjectPaths) -> None:
+    """Move a run directory to `.superseded/`, so that the run may begin afresh.
+
+    Raises:
+        BlockingIOError: A worker holds the run.
+        OSError: The directory cannot be moved.
+    """
+    if not paths.directory.exists():
+        return
+    lock = take_lock(paths, patience_s=0.1)
+    if lock is None:
+        raise BlockingIOError("a worker holds it")
+    try:
+        target = project.superseded(paths.experiment)
+        make_directory(target, project.runs)
+        rename(paths.directory, target / f"{paths.run_id}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    finally:
+        os.close(lock)
+
+
+_ENDED: Mapping[JobState, str] = MappingProxyType(
+    {
+        JobState.SUCCEEDED: "has succeeded already; `queue --force` runs it again",
+        JobState.FAILED: "has failed already; `retry` runs it again",
+        JobState.CANCELLED: "is cancelled already; `retry` queues it again",
+    }
+)
+
+
+def _refusal(state: JobState | None, advice: str) -> str:
+    if state is None:
+        return "is not in the queue"
+    return _ENDED.get(state) or f"is {state}; {advice}"

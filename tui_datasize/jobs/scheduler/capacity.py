@@ -1,0 +1,310 @@
+"""What the devices have, and what the active jobs have of them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tui_datasize.experiments.device_settings import Packs, written
+from tui_datasize.jobs.queue.faults import FaultKind
+from tui_datasize.jobs.queue.gpu_memory import CONTEXT_BYTES, learn, noted_images
+from tui_datasize.jobs.queue.known_gpus import software
+from tui_datasize.jobs.queue.state import CPU, JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.active_run import ActiveRun
+from tui_datasize.jobs.scheduler.devices import DeviceMonitor, DeviceReport, Gpu, capacities, or_cpu
+from tui_datasize.jobs.scheduler.placement import Device, Reservation
+from tui_datasize.jobs.scheduler.supervisor import Supervisor
+from tui_datasize.jobs.workers.process import describe_process
+from tui_datasize.text import plural
+
+_LOG = logging.getLogger(__name__)
+_READ_INTERVAL_S = 2.0
+_NAMED = 3
+"""Most processes of others that are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLimits:
+    """How many jobs this machine takes at once; those that share a worker count as one."""
+
+    slots_per_gpu: int = 1
+    max_jobs_per_gpu: int | None = None
+    """Jobs on a GPU, those of others included; None for `slots_per_gpu`."""
+    packs: Packs = "auto"
+    """Where jobs may share a worker."""
+    pack_width: int = 8
+    """Most jobs that share one."""
+    cpu_slots: int | None = None
+    """None for one per core."""
+    cpu: bool = False
+    """Whether the CPU takes the jobs while no GPU of the machine can."""
+    warm_up_s: float = 20.0
+    """Seconds after its claim during which a job's GPU memory may still grow."""
+
+    def describe(self) -> str:
+        """One line for a person.
+
+        >>> DeviceLimits(cpu_slots=1, packs="off").describe()
+        'slots_per_gpu 1, max_jobs_per_gpu 1, cpu_slots 1, cpu false, packs off, pack_width 8'
+        """
+        most = self.max_jobs_per_gpu or self.slots_per_gpu
+        cpu_slots = self.cpu_slots or "one per core"
+        gpus = f"slots_per_gpu {self.slots_per_gpu}, max_jobs_per_gpu {most}"
+        cpu = f"cpu_slots {cpu_slots}, cpu {written(self.cpu)}"
+        return f"{gpus}, {cpu}, packs {self.packs}, pack_width {self.pack_width}"
+
+
+class DeviceCapacity:
+    """Keeps the latest look at the devices, and learns what workloads take of a GPU."""
+
+    def __init__(
+        self, monitor: DeviceMonitor, limits: DeviceLimits, supervisor: Supervisor, store: Store
+    ) -> None:
+        self._monitor = monitor
+        self._limits = limits
+        self._supervisor = supervisor
+        self._store = store
+        self._report = DeviceReport((), 0, "not looked at yet")
+        self._read_at_s = float("-inf")
+        self._contexts: Mapping[str, int] = {}
+        self._others: Mapping[str, int] = {}
+        self._slots_published: int | None = None
+        self._taken_published: Mapping[str, str] | None = None
+        self._preparing: Sequence[str] = ()
+
+    def set_limits(self, limits: DeviceLimits) -> None:
+        """Take other limits for what is started from now on; what runs beyond them goes on."""
+        if limits != self._limits:
+            self._limits = limits
+            _LOG.info("[devices] for what starts from now on: %s", limits.describe())
+            self._read_at_s = float("-inf")
+
+    def update(self) -> None:
+        """Look at the devices unless the last look is recent."""
+        if time.monotonic() < self._read_at_s + _READ_INTERVAL_S:
+            return
+        self._read_at_s = time.monotonic()
+        try:
+            found = self._monitor.read()
+        except OSError as error:
+            # Short of descriptors, say: what was seen holds until the next look.
+            _LOG.error("devices: cannot be looked at: %s", error)
+            return
+        report = or_cpu(found, self._limits.cpu, self._faulty())
+        if report.problem != self._report.problem:
+            _LOG.info("devices: %s", report.problem or plural(len(report.gpus), "GPU"))
+        self._report = report
+        self._contexts = self._store.known_gpus.contexts(software(report.driver_version))
+        self._notice_others()
+        self._publish_taken()
+        self._publish_slots()
+        self._tell_lack()
+        for runs in self._supervisor.workers():
+            self._learn_peak(runs)
+
+    def capacities(self) -> dict[str, int]:
+        """Slots of each device that takes jobs."""
+        return capacities(self._report, self._limits.slots_per_gpu, self._limits.cpu_slots, self._faulty())
+
+    def _faulty(self) -> set[str]:
+        return self._store.faults.subjects(FaultKind.CARD)
+
+    def _tell_lack(self) -> None:
+        """Let clients know why there is no device at all."""
+        if self._report.problem and not self.capacities():
+            self._store.faults.report(FaultKind.CARD, "", self._report.problem)
+        else:
+            self._store.faults.clear(FaultKind.CARD, "")
+
+    @property
+    def report(self) -> DeviceReport:
+        """The latest look at the devices."""
+        return self._report
+
+    @property
+    def slots_per_gpu(self) -> int:
+        """Slots of every GPU."""
+        return self._limits.slots_per_gpu
+
+    def has_run(self, device: str) -> bool:
+        """Whether a run of this project is on a device."""
+        return any(runs[0].job.device == device for runs in self._supervisor.workers())
+
+    def idle_gpus(self) -> list[Gpu]:
+        """GPUs that NVML calls sound, that have no run of ours, and that the jobs of others leave to us."""
+        return [
+            gpu
+            for gpu in self._report.gpus
+            if not gpu.fault
+            and not self.has_run(gpu.uuid)
+            and self._others.get(gpu.uuid, 0) < self._most_jobs()
+        ]
+
+    def unclaimed(self) -> dict[str, int]:
+        """Slots of each device that nobody is seen to have; other projects may have locked some of them."""
+        used = Counter(runs[0].job.device for runs in self._supervisor.workers())
+        return {device: max(0, available - used[device]) for device, available in self._available().items()}
+
+    def _available(self) -> dict[str, int]:
+        """Slots of each device that the jobs of others leave to us."""
+        # A job of ours that ended since the last look is still on the GPU there, and nobody's.
+        others = {
+            gpu.uuid: min(self._others.get(gpu.uuid, 0), self._count_others(gpu)) for gpu in self._report.gpus
+        }
+        return {
+            device: min(capacity, max(0, self._most_jobs() - others[device]))
+            if device in others
+            else capacity
+            for device, capacity in self.capacities().items()
+        }
+
+    def _most_jobs(self) -> int:
+        """Jobs on a GPU at once, those of others included."""
+        return self._limits.max_jobs_per_gpu or self._limits.slots_per_gpu
+
+    def tell_preparing(self, datasets: Sequence[str]) -> None:
+        """Let clients know for which data sets no GPU is taken yet."""
+        if datasets != self._preparing:
+            self._preparing = datasets
+            self._publish_taken()
+
+    def _publish_taken(self) -> None:
+        """Let clients know what keeps GPUs from taking jobs: jobs of others and whose, or images."""
+        ours = {runs[0].job.device for runs in self._supervisor.workers()}
+        taken = {
+            gpu.uuid: f"{gpu.title} is taken by {_named(self._foreign(gpu))}"
+            for gpu in self._report.gpus
+            if not gpu.fault and gpu.uuid not in ours and self._others[gpu.uuid] >= self._most_jobs()
+        }
+        preparing = "the images of {} are fetched and decoded before a run takes a GPU"
+        taken |= {name: preparing.format(name) for name in self._preparing}
+        if taken != self._taken_published:
+            with self._store.transaction():
+                self._store.known_gpus.note_taken(taken)
+            self._taken_published = taken
+            for sentence in taken.values():
+                _LOG.info("%s", sentence)
+
+    def _publish_slots(self) -> None:
+        """Let clients know how many jobs are taken at once: they tell from it when the queue ends."""
+        slots = sum(self._available().values())
+        if slots != self._slots_published:
+            with self._store.transaction():
+                self._store.settings.set_slots(slots)
+            self._slots_published = slots
+            _LOG.info("devices: %s at once", plural(slots, "job"))
+
+    def _notice_others(self) -> None:
+        """Count the jobs of others, and say in the log what may keep ours waiting."""
+        others = {gpu.uuid: self._count_others(gpu) for gpu in self._report.gpus}
+        for gpu in self._report.gpus:
+            if others[gpu.uuid] != self._others.get(gpu.uuid, 0):
+                _LOG.info("GPU %d: %s of others on it", gpu.index, plural(others[gpu.uuid], "job"))
+        self._others = others
+
+    def _foreign(self, gpu: Gpu) -> set[int]:
+        """The processes that compute on a GPU and are not known to be ours."""
+        return {process.pid for process in gpu.processes if process.computes} - self._own(gpu).keys()
+
+    def _own(self, gpu: Gpu) -> Mapping[int, bool]:
+        """Our workers on a GPU, and whether each of them still warms up."""
+        return {
+            runs[0].worker.process.pid: self._is_warming(runs)
+            for runs in self._supervisor.workers()
+            if runs[0].job.device == gpu.uuid and runs[0].worker.process
+        }
+
+    def _count_others(self, gpu: Gpu) -> int:
+        """Jobs on a GPU that are not ours."""
+        seen, own = {process.pid for process in gpu.processes if process.computes}, self._own(gpu)
+        # In a container the driver tells other numbers: warm jobs of ours that it does not name stand
+        # behind some of those that it does.
+        unnamed = sum(not warming for pid, warming in own.items() if pid not in seen)
+        return max(0, len(self._foreign(gpu)) - unnamed)
+
+    def devices(self, free_slots: Mapping[str, int]) -> list[Device]:
+        """The devices as placement sees them, with the given numbers of free slots."""
+        gpus = {gpu.uuid: gpu for gpu in self._report.gpus}
+        available = self._available()
+        return [
+            Device(
+                name=name,
+                # A job that wants all of a GPU gets what others leave: they may stay for weeks.
+                slots=max(free, available[name]),
+                free_slots=free,
+                memory_total_bytes=gpus[name].memory_total_bytes if name in gpus else None,
+                memory_free_bytes=gpus[name].memory_free_bytes if name in gpus else None,
+                pack_width=self._limits.pack_width if self._takes_packs(name) else 1,
+            )
+            for name, free in free_slots.items()
+        ]
+
+    def _takes_packs(self, device: str) -> bool:
+        return self._limits.packs == "always" or (self._limits.packs == "auto" and device != CPU)
+
+    def reservations(self) -> Sequence[Reservation]:
+        """What the active workers have of their devices."""
+        return [self._reservation(runs) for runs in self._supervisor.workers()]
+
+    def _reservation(self, runs: Sequence[ActiveRun]) -> Reservation:
+        warming = self._is_warming(runs)
+        allocated_bytes = self._used_bytes(runs)
+        reserved_bytes = sum(run.job.reserved_bytes for run in runs)
+        if not allocated_bytes and not warming:
+            # The driver does not tell processes apart, as in a container: it has what it will have.
+            allocated_bytes = reserved_bytes
+        return Reservation(
+            device=runs[0].job.device,
+            reserved_bytes=reserved_bytes,
+            allocated_bytes=allocated_bytes,
+            alone=any(run.job.alone for run in runs),
+            warming=warming,
+        )
+
+    def _is_warming(self, runs: Sequence[ActiveRun]) -> bool:
+        return any(
+            run.job.state is JobState.STARTING or run.lasts("running") < self._limits.warm_up_s
+            for run in runs
+        )
+
+    @property
+    def context_bytes(self) -> int:
+        """What a process takes of a GPU beyond its tensors, where most was measured."""
+        return max(self._contexts.values(), default=CONTEXT_BYTES)
+
+    def _learn_peak(self, runs: Sequence[ActiveRun]) -> None:
+        used_bytes = self._used_bytes(runs)
+        for run in runs:
+            run.seen_bytes = max(run.seen_bytes, used_bytes)
+            run.used_with = software(self._report.driver_version)
+        # Memory of a run that has ended stays with the process for those that go on.
+        if not used_bytes or len(runs) < runs[0].worker.lanes:
+            return
+        images = [noted_images(run.paths, run.job.attempts) for run in runs]
+        placed = [one for one in images if one]
+        context_bytes = self._contexts.get(runs[0].job.device, CONTEXT_BYTES)
+        learned = learn(used_bytes - context_bytes, placed) if len(placed) == len(runs) else None
+        if learned is None:
+            return
+        for run in runs:
+            if run.learned is None or run.learned.is_less_than(learned):
+                run.learned = learned
+                with self._store.transaction():
+                    self._store.learn_memory(run.job.workload, learned)
+
+    def _used_bytes(self, runs: Sequence[ActiveRun]) -> int:
+        process = runs[0].worker.process
+        pid = process.pid if process else None
+        processes = [process for gpu in self._report.gpus for process in gpu.processes]
+        return sum(process.used_bytes or 0 for process in processes if process.pid == pid)
+
+
+def _named(pids: Iterable[int]) -> str:
+    """Processes for a person, three at most."""
+    known = sorted(pids)
+    named = [describe_process(pid) for pid in known[:_NAMED]]
+    return ", ".join(named) + (f" and {len(known) - _NAMED} more" if len(known) > _NAMED else "")

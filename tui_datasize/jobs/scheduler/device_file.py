@@ -1,0 +1,83 @@
+"""`[devices]` of a project's file, which is read again when it changes while a scheduler runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
+from tui_datasize.experiments.load import device_settings
+from tui_datasize.jobs.scheduler.capacity import DeviceLimits
+from tui_datasize.runlog.paths import ProjectPaths
+
+_LOG = logging.getLogger(__name__)
+_LOOK_INTERVAL_S = 1.0
+
+
+def limits_of(devices: DeviceSettings) -> DeviceLimits:
+    """What settings of the devices limit."""
+    return DeviceLimits(
+        slots_per_gpu=devices.slots_per_gpu,
+        max_jobs_per_gpu=devices.max_jobs_per_gpu,
+        cpu_slots=devices.cpu_slots,
+        cpu=devices.cpu,
+        packs=devices.packs,
+        pack_width=devices.pack_width,
+    )
+
+
+def in_force(limits: DeviceLimits, *, cold: bool) -> DeviceSettings:
+    """The settings that limits, and the way in which workers start, come to."""
+    return DeviceSettings(
+        slots_per_gpu=limits.slots_per_gpu,
+        max_jobs_per_gpu=limits.max_jobs_per_gpu,
+        cpu_slots=limits.cpu_slots,
+        cpu=limits.cpu,
+        packs=limits.packs,
+        pack_width=limits.pack_width,
+        cold=cold,
+    )
+
+
+class DeviceFile:
+    """Looks at the file once a second and reads it when it has changed and is whole.
+
+    A file that is wrong, or gone, leaves the settings as they are; what is wrong is said once in the log.
+
+    Args:
+        project: Whose file it is.
+        options: What wins over the file.
+    """
+
+    def __init__(self, project: ProjectPaths, options: DeviceOptions) -> None:
+        self._project = project
+        self._options = options
+        self._looked_s = float("-inf")
+        self._seen: tuple[int, int] | None = None
+        self._read: tuple[int, int] | None = None
+
+    def poll(self) -> DeviceLimits | None:
+        """The limits of a file that has changed; None where nothing is to be changed."""
+        if time.monotonic() < self._looked_s + _LOOK_INTERVAL_S:
+            return None
+        self._looked_s = time.monotonic()
+        before, self._seen = self._seen, _stamp(self._project.experiments)
+        # An editor may be in the middle of writing it: what counts is what stays for a look.
+        if self._seen is None or self._seen == self._read or self._seen != before:
+            return None
+        self._read = self._seen
+        try:
+            return limits_of(self._options.over(device_settings(self._project.root)))
+        except ConfigError as error:
+            _LOG.error("[devices] stay as they were: %s", error.line)
+            return None
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size

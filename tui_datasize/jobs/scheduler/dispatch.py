@@ -1,0 +1,374 @@
+"""Starting waiting jobs on free devices: snapshot, placement, commit, spawn."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from tui_datasize.experiments.catalogue import takes_preparing
+from tui_datasize.experiments.load import DATA_VARIABLE
+from tui_datasize.experiments.packing import pack_key
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.files import fault_of, parse_object
+from tui_datasize.jobs.queue import gpu_memory
+from tui_datasize.jobs.queue.database import concerns_all
+from tui_datasize.jobs.queue.faults import RUNS, FaultKind, faults_of_disk
+from tui_datasize.jobs.queue.records import QueuedJob
+from tui_datasize.jobs.queue.state import CPU, JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.capacity import DeviceCapacity
+from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE, Gpu
+from tui_datasize.jobs.scheduler.gpu_probes import CardProbes
+from tui_datasize.jobs.scheduler.pause import StartPause
+from tui_datasize.jobs.scheduler.placement import Placement, WaitingJob, place
+from tui_datasize.jobs.scheduler.prepare_data import Images, Preparing
+from tui_datasize.jobs.scheduler.slots import Slot, earlier_directories, take_slots, unusable
+from tui_datasize.jobs.scheduler.supervisor import Supervisor
+from tui_datasize.jobs.scheduler.waiting_projects import WaitingProjects
+from tui_datasize.jobs.workers.spawn import ONE_THREAD, Spawner, SpawnRequest, Worker, cannot_start
+from tui_datasize.runlog.atomic import make_directory, write_json
+from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, TAG_VARIABLE, check_files, observe
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+
+_LOG = logging.getLogger(__name__)
+_LOOKAHEAD = 32
+"""Waiting jobs considered beyond those that free slots take, so that small ones may pass one that does not
+fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """One job of a worker that is to be started."""
+
+    job: QueuedJob
+    paths: RunPaths
+    attempt: int
+    reserved_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """One committed decision on its way to a worker."""
+
+    lanes: tuple[_Lane, ...]
+    placement: Placement
+    tag: str
+
+
+class Dispatcher:
+    """Fills free devices with waiting jobs."""
+
+    def __init__(
+        self,
+        store: Store,
+        project: ProjectPaths,
+        supervisor: Supervisor,
+        spawner: Spawner,
+        capacity: DeviceCapacity,
+        probes: CardProbes,
+        slots: Path,
+        pause: StartPause,
+    ) -> None:
+        self._store = store
+        self._project = project
+        self._supervisor = supervisor
+        self._spawner = spawner
+        self._capacity = capacity
+        self._probes = probes
+        self._slots = slots
+        self._earlier = earlier_directories()
+        self._waiting_projects = WaitingProjects(slots, project.root.absolute())
+        self._pause = pause
+        self._preparing = Preparing(spawner, project)
+        self._key_of_shape = cache(self._read_key)
+        self._images_of_shape = cache(self._read_images)
+
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether other projects have slots that jobs of this one wait for."""
+        return self._waiting_projects.is_waiting
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        self._waiting_projects.leave()
+
+    def dispatch(self) -> int:
+        """Start what can be started now and return how many jobs that were.
+
+        Raises:
+            StorageError: Nothing could be written; nothing has been started.
+        """
+        self._capacity.tell_preparing(self._preparing.under_way())
+        has_waiting = self._store.has_waiting()
+        if not has_waiting and not len(self._supervisor):
+            self._pause.end()
+        if not has_waiting:
+            # Nobody needs them; a disk that is still full is seen by whoever looks.
+            self._store.faults.clear(FaultKind.SLOTS)
+            self._store.faults.clear(FaultKind.DISK, RUNS)
+        if not has_waiting or not self._has_room() or not self._can_start():
+            self._waiting_projects.leave()
+            return 0
+        free = self._take_free_slots()
+        try:
+            self._probe(free)
+            try:
+                starts = self._prepare(free)
+            except OSError as error:
+                self._pause.begin(FaultKind.DISK, f"{error.filename}: {error.strerror}")
+                return 0
+            self._commit(starts)
+            active = {job.run_id: job for job in self._store.active()} if starts else {}
+            for start in starts:
+                worker = self._start(start, free[start.placement.device])
+                for lane in start.lanes:
+                    self._supervisor.add(active[lane.job.run_id], worker)
+            return sum(len(start.lanes) for start in starts)
+        finally:
+            # The workers have their own copies; what was not needed is free again.
+            _close(free)
+
+    def _has_room(self) -> bool:
+        """Whether the disk has room for what runs write."""
+        fault = next(faults_of_disk(self._project.runs), None)
+        if fault:
+            self._store.faults.report(fault.kind, fault.subject, fault.sentence)
+            return False
+        self._store.faults.clear(FaultKind.DISK, RUNS)
+        return True
+
+    def _can_start(self) -> bool:
+        if self._pause.lasts():
+            return False
+        try:
+            return self._spawner.is_ready()
+        except OSError as error:
+            self._pause.begin(FaultKind.PROCESSES, cannot_start(error))
+            return False
+
+    def _take_free_slots(self) -> dict[str, list[Slot]]:
+        """Lock the free slots of every device, by device; none beyond what our own jobs leave.
+
+        None either while it is the turn of another project that waits for them.
+        """
+        capacities, unclaimed, held = (
+            self._capacity.capacities(),
+            self._capacity.unclaimed(),
+            len(self._supervisor.workers()),
+        )
+        project = self._project.root.absolute()
+        free: dict[str, list[Slot]] = {}
+        try:
+            for device, wanted in unclaimed.items():
+                slots = take_slots(self._slots, device, capacities[device], wanted, project, self._earlier)
+                free[device] = slots
+            taken = sum(map(len, free.values()))
+            if self._waiting_projects.must_yield(held, taken):
+                _close(free)
+                free, taken = {device: [] for device in free}, 0
+            if taken:
+                self._waiting_projects.served()
+            if taken < sum(unclaimed.values()):
+                self._waiting_projects.wait(held + taken)
+            else:
+                self._waiting_projects.leave()
+        except OSError as error:
+            _close(free)
+            why = f"{unusable(self._slots, error)}; nothing starts until that is fixed"
+            self._store.faults.report(FaultKind.SLOTS, "", why)
+            return {}
+        self._store.faults.clear(FaultKind.SLOTS)
+        return free
+
+    def _probe(self, free: dict[str, list[Slot]]) -> None:
+        """Have GPUs tried that have yet to show that they work, and keep the slots of those that have."""
+        idle = self._capacity.idle_gpus()
+        for gpu in self._capacity.report.gpus:
+            if self._probes.is_proven(gpu.uuid):
+                continue
+            is_in_use = self._capacity.has_run(gpu.uuid)
+            # One at fault has no slots here. Of others, some must be free, and this project's turn.
+            is_possible = gpu in idle and (gpu.uuid not in free or bool(free[gpu.uuid]))
+            if is_possible and self._probes.is_due(gpu.uuid):
+                is_in_use = not self._start_probe(gpu, free.get(gpu.uuid, []))
+            if gpu.uuid in free and not self._probes.may_begin(gpu.uuid, is_in_use=is_in_use):
+                _close({gpu.uuid: free.pop(gpu.uuid)})
+
+    def _start_probe(self, gpu: Gpu, slots: list[Slot]) -> bool:
+        """Try a GPU where all of its slots can be had; False where a run of some project is on it.
+
+        Args:
+            gpu: The GPU.
+            slots: Those of its slots that are taken already.
+        """
+        capacity, project = self._capacity.slots_per_gpu, self._project.root.absolute()
+        more: list[Slot] = []
+        try:
+            more = take_slots(self._slots, gpu.uuid, capacity, capacity - len(slots), project, self._earlier)
+            if len(slots) + len(more) < capacity:
+                return False
+            held = [descriptor for slot in (*slots, *more) for descriptor in slot.descriptors]
+            self._pause.watch(self._probes.start(gpu, held))
+        except OSError as error:
+            self._pause.begin(FaultKind.PROCESSES, cannot_start(error))
+        finally:
+            _close({gpu.uuid: more})
+        return True
+
+    def _prepare(self, free: Mapping[str, Sequence[Slot]]) -> list[_Start]:
+        """Decide what starts, and make the run directories for it.
+
+        Raises:
+            OSError: The disk of the run directories cannot be written.
+        """
+        devices = self._capacity.devices({device: len(slots) for device, slots in free.items()})
+        most = sum(device.free_slots * device.pack_width for device in devices)
+        if not most:
+            return []
+        if self._pause.is_probing:
+            jobs = self._pause.first_to_try(self._store.waiting(-1))[: most + _LOOKAHEAD]
+        else:
+            jobs = self._store.waiting(most + _LOOKAHEAD)
+        if any(device.name != CPU for device in devices):
+            jobs = self._with_images(jobs, most + _LOOKAHEAD)
+        waiting = {job.run_id: job for job in jobs}
+        can_share = any(device.pack_width > 1 for device in devices)
+        gpu_bytes = max(device.memory_total_bytes or 0 for device in devices)
+        candidates = [self._candidate(job, gpu_bytes, can_share=can_share) for job in waiting.values()]
+        starts = []
+        for placement in place(candidates, devices, self._capacity.reservations()):
+            reserved = zip(placement.run_ids, placement.reserved_bytes, strict=True)
+            lanes = [self._prepare_lane(waiting[run_id], need_bytes) for run_id, need_bytes in reserved]
+            if ready := tuple(lane for lane in lanes if lane):
+                starts.append(_Start(ready, placement, uuid.uuid4().hex))
+        return starts[:1] if self._pause.is_probing else starts
+
+    def _with_images(self, jobs: Sequence[QueuedJob], most: int) -> list[QueuedJob]:
+        """Those whose images are there; jobs behind them in the queue take the place of others."""
+        try:
+            ready = [job for job in jobs if self._has_images(job)]
+            if len(ready) < len(jobs) == most:
+                ready = [job for job in self._store.waiting(-1) if self._has_images(job)][:most]
+        except OSError as error:
+            self._pause.begin(FaultKind.PROCESSES, cannot_start(error))
+            ready = []
+        self._capacity.tell_preparing(self._preparing.under_way())
+        return ready
+
+    def _has_images(self, job: QueuedJob) -> bool:
+        images = self._images_of_shape(job.shape)
+        return images is None or self._preparing.is_over(Images(*images, job.data_dir))
+
+    def _read_images(self, shape: int) -> tuple[str, int] | None:
+        """Data set and size of images that jobs of this shape want; None where these are there at once."""
+        try:
+            spec = RunSpec.from_dict(parse_object(self._store.shape(shape)))
+        except (KeyError, TypeError, ValueError):
+            return None
+        return (spec.dataset, spec.image_px) if takes_preparing(spec.dataset) else None
+
+    def _candidate(self, job: QueuedJob, gpu_bytes: int, *, can_share: bool) -> WaitingJob:
+        """A job as placement sees it; without a GPU nothing is asked about its memory."""
+        need = None
+        if gpu_bytes:
+            learned, context_bytes = self._store.learned(job.workload), self._capacity.context_bytes
+            need = gpu_memory.need(learned, job.train_size, gpu_bytes, context_bytes)
+        return WaitingJob(
+            *(job.run_id, job.priority, job.position, job.alone),
+            peak_bytes=need.process_bytes + need.lane_bytes if need else None,
+            shared_bytes=need.process_bytes if need else 0,
+            pack_key=self._pack_key(job) if can_share else "",
+        )
+
+    def _pack_key(self, job: QueuedJob) -> str:
+        """What a job must have in common with others to share a worker; empty where it gets its own."""
+        # Whatever brought its worker down must not bring down the worker of others.
+        key = "" if job.has_vanished else self._key_of_shape(job.shape)
+        return key and f"{key} {job.data_dir}"
+
+    def _read_key(self, shape: int) -> str:
+        try:
+            return pack_key(RunSpec.from_dict(parse_object(self._store.shape(shape))))
+        except (KeyError, TypeError, ValueError):
+            # Of another version: its worker will say what is wrong with it.
+            return ""
+
+    def _prepare_lane(self, job: QueuedJob, reserved_bytes: int) -> _Lane | None:
+        """Write the run directory, before anything is committed; a job that cannot have one is held."""
+        paths = self._project.run(job.experiment, job.run_id)
+        try:
+            make_directory(paths.directory, self._project.runs)
+            write_json(paths.spec, json.loads(job.document))
+            check_files(paths)
+            # A queue that was restored or rebuilt may know fewer attempts than the directory.
+            attempt = max(job.attempts, observe(paths).newest_attempt) + 1
+        except OSError as error:
+            if concerns_all(error, self._project.runs):
+                raise
+            problem = f"{fault_of(error)}; fix or remove it, then release the run"
+        except Exception as error:
+            _LOG.exception("%s cannot be started", job.run_id)
+            problem = f"unexpected error: {type(error).__name__}: {error}; see scheduler.log"
+        else:
+            return _Lane(job, paths, attempt, reserved_bytes)
+        with self._store.transaction():
+            self._store.change(job.run_id, JobState.HELD, problem)
+        return None
+
+    def _commit(self, starts: Sequence[_Start]) -> None:
+        if not starts:
+            return
+        with self._store.transaction():
+            for start in starts:
+                for lane in start.lanes:
+                    self._store.begin_attempt(
+                        *(lane.job.run_id, lane.attempt, start.placement.device),
+                        *(lane.reserved_bytes, start.tag),
+                    )
+
+    def _start(self, start: _Start, slots: list[Slot]) -> Worker:
+        names = ", ".join(f"{lane.job.run_id} attempt {lane.attempt}" for lane in start.lanes)
+        taken = tuple(slots[: start.placement.slots])
+        request = SpawnRequest(
+            runs=tuple(lane.paths for lane in start.lanes),
+            environment=_environment(start),
+            tag=start.tag,
+            slots=tuple(descriptor for slot in taken for descriptor in slot.descriptors),
+            directory=self._project.root.absolute(),
+        )
+        try:
+            worker = self._spawner.start(request)
+            _LOG.info("%s: started on %s", names, start.placement.device)
+        except OSError as error:
+            _LOG.error("%s: %s", names, cannot_start(error))
+            worker = Worker.unstarted(error)
+        for slot in taken:
+            slots.remove(slot)
+            slot.close()
+        worker.run_ids = tuple(lane.job.run_id for lane in start.lanes)
+        self._pause.watch(worker)
+        return worker
+
+
+def _close(free: Mapping[str, Sequence[Slot]]) -> None:
+    for slots in free.values():
+        for slot in slots:
+            slot.close()
+
+
+def _environment(start: _Start) -> dict[str, str]:
+    """What a worker's environment has beyond the scheduler's."""
+    data_dir = start.lanes[0].job.data_dir
+    environment = {
+        **ONE_THREAD,
+        TAG_VARIABLE: start.tag,
+        ATTEMPT_VARIABLE: ",".join(str(lane.attempt) for lane in start.lanes),
+        VISIBLE_VARIABLE: "" if start.placement.device == CPU else start.placement.device,
+        "PYTHONUNBUFFERED": "1",
+    }
+    return environment | ({DATA_VARIABLE: data_dir} if data_dir else {})

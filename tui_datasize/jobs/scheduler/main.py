@@ -1,0 +1,465 @@
+"""The scheduler of one project: a detached process with the sole right to change the queue.
+
+Runs as `python -m tui_datasize.jobs.scheduler.main --project DIR`. It may be killed at any moment: all it
+decides is committed before it is done, and its successor finds everything else in the run directories.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import selectors
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError, StorageError
+from tui_datasize.experiments.device_settings import PACKS, DeviceOptions
+from tui_datasize.experiments.load import device_settings
+from tui_datasize.jobs.queue.database import PassingStorageError, protect
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
+from tui_datasize.jobs.scheduler.capacity import DeviceCapacity, DeviceLimits
+from tui_datasize.jobs.scheduler.device_file import DeviceFile, in_force, limits_of
+from tui_datasize.jobs.scheduler.devices import DeviceMonitor
+from tui_datasize.jobs.scheduler.dispatch import Dispatcher
+from tui_datasize.jobs.scheduler.gpu_probes import PROBE_CALL, CardProbes
+from tui_datasize.jobs.scheduler.launch import LONGEST_LOG_BYTES, open_log
+from tui_datasize.jobs.scheduler.lock import SchedulerLock
+from tui_datasize.jobs.scheduler.notify import Notifier
+from tui_datasize.jobs.scheduler.pause import FIRST_PAUSE_S, StartPause
+from tui_datasize.jobs.scheduler.slots import slot_directory
+from tui_datasize.jobs.scheduler.supervisor import Supervisor
+from tui_datasize.jobs.workers.process import ROOT_VARIABLE, mark_of
+from tui_datasize.jobs.workers.spawn import SCARCITIES, ColdSpawner, Spawner
+from tui_datasize.jobs.workers.warm import WarmSpawner
+from tui_datasize.programs import python_module
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.text import plural
+
+__all__ = ["Scheduler", "SchedulerLock", "SchedulerSettings", "StopRequest", "main", "serve"]
+
+WORKER_COMMAND = python_module("tui_datasize.training")
+WORKER_CALL = "tui_datasize.training.worker:main"
+WORKER_MODULES = ("tui_datasize.training.packs.training",)
+"""What a worker imports after its claim, and with it torch, torchmetrics and polars."""
+
+_LOG = logging.getLogger(__name__)
+_TICK_S = 0.1
+"""How often acknowledged commands are looked for."""
+_DISPATCH_INTERVAL_S = 1.0
+"""How often waiting jobs are tried without a cause: others may have freed a slot or memory."""
+_TURN_INTERVAL_S = 0.2
+"""The same while other projects have slots that this one waits for: they leave it the next one."""
+_FAULT_PAUSE_S = 5.0
+_LOG_INTERVAL_S = 60.0
+"""How often the length of the log is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerSettings:
+    """How a scheduler works; every field has a command-line option."""
+
+    project: ProjectPaths
+    idle_s: float = 30.0
+    """Seconds without anything to do after which it ends."""
+    grace_s: float = 10.0
+    """Seconds between TERM and KILL of a cancelled worker."""
+    pause_s: float = FIRST_PAUSE_S
+    """Seconds for which nothing is started after a fault of the machine; twice as long each time."""
+    command: tuple[str, ...] = WORKER_COMMAND
+    """Starts a worker cold; the run directory is appended, those of a pack behind `--pack`."""
+    call: str = WORKER_CALL
+    """`MODULE:FUNCTION` of a warm worker; empty for cold starts."""
+    preload: tuple[str, ...] = WORKER_MODULES
+    probe: str = PROBE_CALL
+    """`MODULE:FUNCTION` that tells whether a GPU works."""
+    answer_s: float = 20.0
+    """Seconds after which a preloader that has not forked a worker counts as hung and is replaced."""
+    limits: DeviceLimits = field(default_factory=DeviceLimits)
+    """What holds at first; a change of the project's file changes it."""
+    options: DeviceOptions = field(default_factory=DeviceOptions)
+    """What wins over the file."""
+
+
+class Scheduler:
+    """Applies commands, watches what runs, and starts what can run."""
+
+    def __init__(self, settings: SchedulerSettings, lock: SchedulerLock, spawner: Spawner) -> None:
+        project = settings.project
+        self._settings = settings
+        self._lock = lock
+        self._spawner = spawner
+        self._selector = selectors.DefaultSelector()
+        self._store = Store(project.queue)
+        pause = StartPause(self._store, settings.pause_s)
+        self._supervisor = Supervisor(self._store, project, self._selector, settings.grace_s, pause)
+        self._applier = CommandApplier(self._store, project)
+        self._monitor = DeviceMonitor(
+            used=self._store.known_gpus.used, forgettings=self._store.known_gpus.forgettings
+        )
+        self._device_file = DeviceFile(project, settings.options)
+        self._capacity = DeviceCapacity(self._monitor, settings.limits, self._supervisor, self._store)
+        self._probes = CardProbes(self._store, spawner, settings.probe)
+        self._dispatcher = Dispatcher(
+            self._store,
+            project,
+            self._supervisor,
+            spawner,
+            self._capacity,
+            self._probes,
+            slot_directory(),
+            pause,
+        )
+        self._notifier = Notifier(self._store, project)
+        self._data_version = -1
+        self._dispatch_at_s = 0.0
+        self._idle_since_s: float | None = None
+        self._log_at_s = 0.0
+        self._hold(settings.limits)
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether somebody asked it to end."""
+        return self._applier.stop_requested
+
+    def run(self, stop: StopRequest, trouble: Trouble) -> None:
+        """Work until there is nothing to do, or someone asks to stop.
+
+        Args:
+            stop: Somebody asks by a signal.
+            trouble: Is told once the database can be used.
+
+        Raises:
+            StorageError: The database or the runs directory cannot be used any more.
+        """
+        self._store.forget_old_commands()
+        self._supervisor.refresh()
+        while not (stop.requested or self._is_over()):
+            self._step()
+            trouble.ends()
+            self._wait()
+
+    def dismiss_old_stops(self) -> None:
+        """Forget requests to stop that were meant for an earlier scheduler."""
+        self._applier.dismiss_old_stops()
+
+    def close(self) -> None:
+        """Give everything back; workers go on."""
+        self._dispatcher.close()
+        self._probes.close()
+        self._supervisor.close()
+        self._selector.close()
+        self._monitor.close()
+        self._store.close()
+
+    def _step(self) -> None:
+        applied = self._apply_commands()
+        if self.stop_requested:
+            # Before all that may fail.
+            return
+        if limits := self._device_file.poll():
+            self._capacity.set_limits(limits)
+            self._hold(limits)
+        self._capacity.update()
+        self._spawner.poll()
+        has_probed = self._probes.look(self._capacity.report)
+        has_ended = self._supervisor.look()
+        for device, why in self._supervisor.take_lost_gpus().items():
+            self._probes.set_aside(device, why)
+        if applied or has_probed or has_ended or time.monotonic() >= self._dispatch_at_s:
+            self._dispatcher.dispatch()
+            pause_s = _TURN_INTERVAL_S if self._dispatcher.waits_for_others else _DISPATCH_INTERVAL_S
+            self._dispatch_at_s = time.monotonic() + pause_s
+        self._notifier.poll()
+        if time.monotonic() >= self._log_at_s:
+            self._log_at_s = time.monotonic() + _LOG_INTERVAL_S
+            _shorten_log(self._settings.project.scheduler_log)
+
+    def _hold(self, limits: DeviceLimits) -> None:
+        """Let clients know what holds from now on."""
+        self._limits = limits
+        settings = self._settings
+        self._lock.note(settings.options, in_force(limits, cold=not settings.call))
+
+    def _apply_commands(self) -> int:
+        version = self._store.data_version()
+        if version == self._data_version:
+            return 0
+        applied = self._applier.apply_pending()
+        if applied:
+            self._supervisor.refresh()
+        else:
+            # Only once all are applied: a change between the two looks is seen at the next step.
+            self._data_version = version
+        return applied
+
+    def _wait(self) -> None:
+        """Sleep until a worker ends, the spawner has news, or it is time to look again."""
+        news = list(self._spawner.descriptors())
+        for descriptor in news:
+            self._selector.register(descriptor, selectors.EVENT_READ)
+        try:
+            for key, _ in self._selector.select(min(_TICK_S, self._supervisor.next_look_s())):
+                if key.fd in news:
+                    self._dispatch_at_s = 0.0
+                else:
+                    self._supervisor.wake(key.fd)
+        finally:
+            for descriptor in news:
+                self._selector.unregister(descriptor)
+
+    def _is_over(self) -> bool:
+        """Whether there has been nothing to do for so long that the scheduler may end."""
+        if not self._store.is_in_place():
+            _LOG.error("%s was moved or deleted; the next scheduler makes a new one", self._store.path)
+            return True
+        return (self._applier.stop_requested or self._is_idle()) and self._is_not_called_back()
+
+    def _is_idle(self) -> bool:
+        if self._has_work():
+            self._idle_since_s = None
+            return False
+        if self._idle_since_s is None:
+            self._idle_since_s = time.monotonic()
+        return time.monotonic() >= self._idle_since_s + self._settings.idle_s
+
+    def _is_not_called_back(self) -> bool:
+        """Give the lock back, unless that leaves somebody waiting who has seen it held."""
+        self._lock.release()
+        try:
+            # Who has seen it held has committed before this look.
+            is_called = bool(self._store.pending_commands(1)) and not self._applier.stops_unanswered
+        except StorageError as error:
+            # Without the right to schedule nothing is tried again.
+            _LOG.error("%s", error.line)
+            return True
+        if is_called and self._lock.take():
+            self._hold(self._limits)
+            return False
+        return True
+
+    def _has_work(self) -> bool:
+        return bool(
+            len(self._supervisor)
+            or self._store.has_waiting()
+            or self._store.pending_commands(1)
+            or self._notifier.is_busy()
+        )
+
+
+class StopRequest:
+    """Notes that a signal asked to end; a hang-up of the terminal is ignored."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.requested = True
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for as long, or until it is asked; whether it was."""
+        deadline_s = time.monotonic() + timeout_s
+        while not self.requested and time.monotonic() < deadline_s:
+            # A handler that only notes cuts no sleep short.
+            time.sleep(_TICK_S)
+        return self.requested
+
+
+class Trouble:
+    """What keeps a scheduler from its database: said once, for however long it lasts.
+
+    The database cannot tell clients of it; the notes of the scheduler do.
+    """
+
+    def __init__(self, lock: SchedulerLock) -> None:
+        self._lock = lock
+        self._line = ""
+        self._times = 0
+
+    def meet(self, error: StorageError) -> None:
+        """Note what was met."""
+        self._times += 1
+        if error.line != self._line:
+            self._line = error.line
+            _LOG.error("%s", error.line)
+            self._lock.tell_fault(f"{error.line}; nothing starts or changes until that is fixed")
+
+    def ends(self) -> None:
+        """Note that the database can be used."""
+        if self._line:
+            _LOG.info("over, met %s: %s", plural(self._times, "time"), self._line)
+            self._line, self._times = "", 0
+            self._lock.tell_fault("")
+
+
+def serve(settings: SchedulerSettings) -> None:
+    """Schedule until there is nothing to do; faults of storage that may pass are waited for.
+
+    Raises:
+        StorageError: The queue cannot be used, and waiting would not help.
+    """
+    stop = StopRequest()
+    # Before the lock tells others that the queue is served.
+    Store(settings.project.queue).close()
+    protect(settings.project.queue)
+    os.environ[ROOT_VARIABLE] = mark_of(settings.project.root)
+    lock = SchedulerLock(settings.project.scheduler_lock)
+    if not lock.take():
+        _LOG.info("another scheduler has the queue")
+        return
+    cold = ColdSpawner(settings.command)
+    spawner = WarmSpawner(settings.preload, settings.call, cold, settings.answer_s) if settings.call else cold
+    _LOG.info("scheduler of %s begins", settings.project.root)
+    trouble = Trouble(lock)
+    try:
+        first = Scheduler(settings, lock, spawner)
+        first.dismiss_old_stops()
+        scheduler: Scheduler | None = first
+        while scheduler and not _runs_to_its_end(scheduler, stop, trouble):
+            scheduler = _open_again(settings, lock, spawner, stop, trouble)
+    finally:
+        spawner.close()
+        lock.release()
+    _LOG.info("scheduler ends")
+
+
+def _runs_to_its_end(scheduler: Scheduler, stop: StopRequest, trouble: Trouble) -> bool:
+    try:
+        with _scarcity_passes():
+            scheduler.run(stop, trouble)
+    except PassingStorageError as error:
+        trouble.meet(error)
+        return scheduler.stop_requested
+    finally:
+        scheduler.close()
+    return True
+
+
+def _open_again(
+    settings: SchedulerSettings,
+    lock: SchedulerLock,
+    spawner: Spawner,
+    stop: StopRequest,
+    trouble: Trouble,
+) -> Scheduler | None:
+    """Wait until the database can be used again; None where someone asks to stop before that."""
+    while not stop.wait(_FAULT_PAUSE_S):
+        try:
+            with _scarcity_passes():
+                return Scheduler(settings, lock, spawner)
+        except PassingStorageError as error:
+            trouble.meet(error)
+    return None
+
+
+@contextmanager
+def _scarcity_passes() -> Iterator[None]:
+    """Have this process wait for what it lacks, as for a database that cannot be used.
+
+    Raises:
+        PassingStorageError: There are too few descriptors, processes or too little memory.
+    """
+    try:
+        yield
+    except (OSError, ImportError) as error:
+        # What an extension module could not be loaded for is told in words alone.
+        number = error.errno if isinstance(error, OSError) else None
+        if number not in SCARCITIES and os.strerror(errno.EMFILE) not in str(error):
+            raise
+        what = os.strerror(number or errno.EMFILE)
+        where = getattr(error, "filename", None) or getattr(error, "path", None) or "the scheduler"
+        fix = "end other programs or raise its limits"
+        raise PassingStorageError(what, where=str(where), fix=fix) from error
+
+
+def _shorten_log(path: Path) -> None:
+    """Begin the log anew where it has grown long; output that goes elsewhere is left alone."""
+    # Whoever cannot write it goes on with the one that is open.
+    with suppress(OSError):
+        if os.path.samestat(os.fstat(2), path.stat()) and path.stat().st_size > LONGEST_LOG_BYTES:
+            with open_log(path) as log:
+                for output in (1, 2):
+                    os.dup2(log.fileno(), output)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the options and serve; what goes wrong is one line on stderr."""
+    arguments = _parser().parse_args(argv)
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    try:
+        with _scarcity_passes():
+            serve(_settings(arguments))
+    except DatasizeError as error:
+        print(error.line, file=sys.stderr)
+        return EXIT_BAD_INPUT
+    return EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tui_datasize.jobs.scheduler.main", description=__doc__)
+    default = SchedulerSettings(ProjectPaths(Path()))
+    parser.add_argument("--project", type=Path, required=True, help="project directory")
+    parser.add_argument("--idle-s", type=float, default=default.idle_s, help="end after this long idle")
+    parser.add_argument("--grace-s", type=float, default=default.grace_s, help="time between TERM and KILL")
+    parser.add_argument("--pause-s", type=float, default=default.pause_s, help="first wait after a fault")
+    parser.add_argument("--worker", default=shlex.join(default.command), help="command of a cold worker")
+    parser.add_argument("--call", default=default.call, help="MODULE:FUNCTION of a warm worker")
+    parser.add_argument("--preload", default=",".join(default.preload), help="modules, commas between")
+    parser.add_argument("--probe", default=default.probe, help="MODULE:FUNCTION that tries a GPU")
+    parser.add_argument(
+        "--answer-s", type=float, default=default.answer_s, help="a hung preloader is replaced"
+    )
+    parser.add_argument(
+        "--cold", action=argparse.BooleanOptionalAction, help="start every worker as a new process"
+    )
+    parser.add_argument("--cpu-slots", type=int, help="jobs at once on the CPU (default: one per core)")
+    parser.add_argument(
+        "--cpu", action=argparse.BooleanOptionalAction, help="jobs on the CPU while no GPU can take them"
+    )
+    parser.add_argument("--slots-per-gpu", type=int, help="our jobs at once on a GPU (default: 1)")
+    parser.add_argument(
+        "--max-jobs-per-gpu", type=int, help="jobs at once on a GPU, those of others included"
+    )
+    parser.add_argument("--packs", choices=PACKS, help="where runs share a worker (default: auto)")
+    parser.add_argument("--pack-width", type=int, help="most runs that share a worker (default: 8)")
+    return parser
+
+
+def _settings(arguments: argparse.Namespace) -> SchedulerSettings:
+    """The options over `[devices]` of the project's `experiments.toml`.
+
+    Raises:
+        ConfigError: The file is not TOML, or the table is wrong.
+    """
+    options = DeviceOptions.of(arguments)
+    devices = options.over(device_settings(arguments.project))
+    return SchedulerSettings(
+        project=ProjectPaths(arguments.project.absolute()),
+        idle_s=arguments.idle_s,
+        grace_s=arguments.grace_s,
+        pause_s=arguments.pause_s,
+        command=tuple(shlex.split(arguments.worker)),
+        call="" if devices.cold else arguments.call,
+        probe=arguments.probe,
+        preload=tuple(filter(None, arguments.preload.split(","))),
+        answer_s=arguments.answer_s,
+        limits=limits_of(devices),
+        options=options,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Data sets are downloaded and decoded before a run takes a GPU for them: that may be hours without one.
+
+What comes of it decides nothing: a run without its images tries it again, and tells why that fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tui_datasize.experiments.load import DATA_VARIABLE
+from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE
+from tui_datasize.jobs.workers.preloader import TAG_LENGTH
+from tui_datasize.jobs.workers.spawn import ONE_THREAD, SideRequest, Spawner, Worker
+from tui_datasize.runlog.claim import TAG_VARIABLE
+from tui_datasize.runlog.paths import ProjectPaths
+
+_MODULE = "tui_datasize.training.datasets"
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """A data set in the size that runs want its images."""
+
+    dataset: str
+    image_px: int
+    data_dir: str
+    """Where it lies; empty for what the project's file says."""
+
+
+class Preparing:
+    """Has data sets downloaded and decoded where that has not been done, one after the other.
+
+    A process that does it is nobody's worker and holds no slot. It goes on where its scheduler ends; whoever
+    wants the same images meanwhile waits for it.
+
+    Args:
+        spawner: Starts the processes.
+        project: Whose runs want the images.
+    """
+
+    def __init__(self, spawner: Spawner, project: ProjectPaths) -> None:
+        self._spawner = spawner
+        self._project = project
+        self._begun: dict[Images, Worker] = {}
+
+    def is_over(self, wanted: Images) -> bool:
+        """Whether a run may take a GPU for these images; begins to prepare them where nobody has.
+
+        Raises:
+            OSError: No process can be started now.
+        """
+        worker = self._begun.get(wanted)
+        if worker is None:
+            if self.under_way():
+                return False
+            worker = self._begun[wanted] = self._spawner.call(self._request(wanted))
+        return not worker.is_alive()
+
+    def under_way(self) -> Sequence[str]:
+        """The data sets that are being prepared."""
+        return [wanted.dataset for wanted, worker in self._begun.items() if worker.is_alive()]
+
+    def _request(self, wanted: Images) -> SideRequest:
+        root = self._project.root.absolute()
+        _LOG.info("%s: its images are fetched and decoded, if they are not there yet", wanted.dataset)
+        data = {DATA_VARIABLE: wanted.data_dir} if wanted.data_dir else {}
+        # The tag of a preloader, so that nobody takes it for a worker that was left over.
+        own = {VISIBLE_VARIABLE: "", TAG_VARIABLE: "0" * TAG_LENGTH}
+        return SideRequest(
+            module=_MODULE,
+            arguments=(wanted.dataset, str(root), str(wanted.image_px)),
+            environment={**ONE_THREAD, **own, **data},
+            tag=uuid.uuid4().hex,
+            slots=(),
+            directory=root,
+            output=self._project.scheduler_log,
+        )

@@ -1,0 +1,1 @@
+"""The processes that train: starting, finding and signalling them."""

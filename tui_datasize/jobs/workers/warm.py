@@ -1,0 +1,260 @@
+"""Starting workers warm: forked from a preloader that has imported what they need."""
+
+from __future__ import annotations
+
+import array  # noqa: F401 - by `socket.send_fds`, which would load it when no file can be opened any more
+import json
+import logging
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from tui_datasize.jobs.workers.preloader import PACKET_BYTES, TAG_LENGTH
+from tui_datasize.jobs.workers.spawn import ONE_THREAD, ColdSpawner, SideRequest, SpawnRequest, Worker
+from tui_datasize.programs import python_module
+from tui_datasize.runlog.claim import TAG_VARIABLE
+from tui_datasize.runlog.identity import ProcessIdentity, boot_id
+
+_LOG = logging.getLogger(__name__)
+_MOST_FAILURES = 3
+"""Preloaders in a row that may end before they are ready, or hang; then workers start cold."""
+_SOURCES_INTERVAL_S = 2.0
+_LOAD_PATIENCE_S = 300.0
+"""How long the imports of a preloader may take; on a busy machine they take most of a minute."""
+_NO_ALLOCATOR_THREADS: Mapping[str, str] = MappingProxyType({"_RJEM_MALLOC_CONF": "background_thread:false"})
+"""Keeps polars' allocator (jemalloc) from starting threads when it is loaded."""
+
+
+class WarmSpawner:
+    """Starts workers through a preloader, which it keeps alive and up to date.
+
+    Args:
+        preload: Modules that the preloader imports.
+        call: `MODULE:FUNCTION` that a worker runs; its arguments are what a cold worker's command ends with.
+        fallback: Takes over where no preloader can be had.
+        answer_s: Seconds after which a preloader that has not forked a worker is replaced.
+    """
+
+    def __init__(self, preload: Sequence[str], call: str, fallback: ColdSpawner, answer_s: float) -> None:
+        self._preload = tuple(preload)
+        self._call = call
+        self._fallback = fallback
+        self._answer_s = answer_s
+        self._preloader: _Preloader | None = None
+        self._retired: list[_Preloader] = []
+        self._failures = 0
+
+    def is_ready(self) -> bool:
+        """Whether the preloader has imported everything; starts one if there is none.
+
+        Raises:
+            OSError: None can be started now.
+        """
+        if self._failures >= _MOST_FAILURES:
+            return True
+        if self._preloader and self._preloader.is_stale():
+            # Its workers still report through it.
+            self._retired.append(self._preloader)
+            self._preloader = None
+        if self._preloader is None:
+            self._preloader = _Preloader.launch(self._preload, self._call)
+        return self._preloader.is_ready
+
+    def start(self, request: SpawnRequest) -> Worker:
+        """See `Spawner.start`."""
+        packet = _packet(request)
+        if self._preloader and self._preloader.is_ready and len(packet) <= PACKET_BYTES:
+            return self._preloader.fork(request, packet)
+        return self._fallback.start(request)
+
+    def call(self, request: SideRequest) -> Worker:
+        """See `Spawner.call`."""
+        if self._preloader and self._preloader.is_ready:
+            return self._preloader.fork(request, _packet(request, call=f"{request.module}:main"))
+        return self._fallback.call(request)
+
+    def poll(self) -> None:
+        """See `Spawner.poll`."""
+        self._fallback.poll()
+        if self._preloader:
+            self._preloader.poll(self._answer_s)
+            if self._preloader.has_ended:
+                earlier = 0 if self._preloader.has_answered else self._failures
+                self._failures = earlier + self._preloader.has_failed
+                if self._failures == _MOST_FAILURES:
+                    _LOG.error(
+                        "%d preloaders in a row have failed: workers start cold from now on", _MOST_FAILURES
+                    )
+                self._preloader.close()
+                self._preloader = None
+        for retired in list(self._retired):
+            retired.poll(self._answer_s)
+            if retired.has_ended or not retired.workers:
+                retired.close()
+                self._retired.remove(retired)
+
+    def descriptors(self) -> Sequence[int]:
+        """The control sockets."""
+        preloaders = [*self._retired, *([self._preloader] if self._preloader else [])]
+        return [preloader.control.fileno() for preloader in preloaders]
+
+    def close(self) -> None:
+        """See `Spawner.close`."""
+        for preloader in (*self._retired, *([self._preloader] if self._preloader else [])):
+            preloader.close()
+        self._preloader = None
+        self._retired.clear()
+        self._fallback.close()
+
+
+@dataclass(slots=True)
+class _Preloader:
+    """The scheduler's end of one preloader."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    sources: Mapping[Path, int] = field(default_factory=dict)
+    """Modification time, in nanoseconds, of the files it has loaded and that may change."""
+    sources_checked_s: float = 0.0
+    is_ready: bool = False
+    has_ended: bool = False
+    has_answered: bool = False
+    launched_s: float = field(default_factory=time.monotonic)
+    asked_s: dict[str, float] = field(default_factory=dict)
+    """When workers were asked for that it has not answered yet, by tag, on the monotonic clock."""
+    workers: dict[str, Worker] = field(default_factory=dict)
+    """Workers that have not ended, by tag."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended before it was ready, or owes the answer to a request."""
+        return self.has_ended and (not self.is_ready or bool(self.asked_s))
+
+    @classmethod
+    def launch(cls, preload: Sequence[str], call: str) -> _Preloader:
+        """Start a preloader; its imports take seconds, meanwhile it is not ready.
+
+        Raises:
+            OSError: It cannot be started now.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        options = ["--control", str(theirs.fileno()), "--preload", ",".join(preload), "--call", call]
+        with theirs:
+            process = subprocess.Popen(
+                python_module("tui_datasize.jobs.workers.preloader", *options),
+                env={**os.environ, **ONE_THREAD, **_NO_ALLOCATOR_THREADS, TAG_VARIABLE: "0" * TAG_LENGTH},
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        return cls(process, ours)
+
+    def is_stale(self) -> bool:
+        """Whether the code that it has loaded has changed on disk."""
+        if time.monotonic() < self.sources_checked_s + _SOURCES_INTERVAL_S:
+            return False
+        self.sources_checked_s = time.monotonic()
+        return any(_modified_ns(file) != modified_ns for file, modified_ns in self.sources.items())
+
+    def fork(self, request: SpawnRequest | SideRequest, packet: bytes) -> Worker:
+        """Ask for a worker; its process is known when the preloader has answered."""
+        # A preloader that has died since leaves the worker unborn; `poll` will tell.
+        worker = self.workers[request.tag] = Worker()
+        self.asked_s[request.tag] = time.monotonic()
+        try:
+            socket.send_fds(self.control, [packet], request.slots)
+        except (BrokenPipeError, ConnectionResetError):
+            self.has_ended = True
+        except OSError:
+            # Nothing was asked of it, and no answer is to be waited for.
+            del self.workers[request.tag], self.asked_s[request.tag]
+            raise
+        return worker
+
+    def poll(self, answer_s: float) -> None:
+        """Take in everything that the preloader has said; one that says nothing for too long is given up."""
+        while not self.has_ended:
+            try:
+                packet = self.control.recv(PACKET_BYTES)
+            except BlockingIOError:
+                if not self._is_overdue(answer_s):
+                    return
+                # Once it is dead, what it was asked for cannot come about any more.
+                _LOG.error("the preloader (process %d) does not answer; it is replaced", self.process.pid)
+                self.process.kill()
+                self.process.wait()
+                self.has_ended = True
+                break
+            except ConnectionResetError:
+                packet = b""
+            if packet:
+                self._note(json.loads(packet))
+            else:
+                self.has_ended = True
+        for worker in self.workers.values():
+            worker.status_expected = False
+            worker.is_gone = worker.was_never_begun = worker.process is None
+        self.workers.clear()
+
+    def _is_overdue(self, answer_s: float) -> bool:
+        now_s = time.monotonic()
+        if not self.is_ready:
+            return now_s > self.launched_s + _LOAD_PATIENCE_S
+        return any(now_s > asked_s + answer_s for asked_s in self.asked_s.values())
+
+    def close(self) -> None:
+        """End the preloader; its workers live on."""
+        self.control.close()
+        # It may be in the middle of an import, and has nothing to put in order.
+        self.process.kill()
+        self.process.wait()
+
+    def _note(self, message: dict[str, Any]) -> None:
+        if "sources" in message:
+            self.sources = {Path(file): modified_ns for file, modified_ns in message["sources"].items()}
+            # What has changed while it loaded is seen before it is used.
+            self.sources_checked_s = 0.0
+            self.is_ready = True
+            return
+        self.has_answered = True
+        self.asked_s.pop(message["tag"], None)
+        if "pid" in message and message["start_ticks"] is not None:
+            worker = self.workers[message["tag"]]
+            worker.process = ProcessIdentity(message["pid"], message["start_ticks"], boot_id())
+        elif "status" in message:
+            worker = self.workers.pop(message["tag"])
+            worker.status = message["status"]
+            worker.is_gone = True
+            if "errno" in message:
+                worker.was_never_begun = True
+                number = message["errno"]
+                worker.has_lost_slots = not number
+                worker.error = OSError(number, os.strerror(number)) if number else None
+
+
+def _packet(request: SpawnRequest | SideRequest, **more: str) -> bytes:
+    """A request as the preloader reads it."""
+    message = {
+        "tag": request.tag,
+        "argv": request.arguments,
+        "environment": dict(request.environment),
+        "directory": str(request.directory),
+        "stdout": str(request.stdout),
+        "stderr": str(request.stderr),
+        **more,
+    }
+    return json.dumps(message).encode()
+
+
+def _modified_ns(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
