@@ -349,7 +349,7 @@ def test_images_are_fetched_and_decoded_before_a_run_takes_a_gpu_for_them(
 
 def test_a_probe_ends_by_itself_though_it_hangs() -> None:
     hanging = "['tests.faults.fake_worker:hang']"
-    code = f"from tui_datasize.jobs.scheduler import gpu_probes; gpu_probes.LIMIT_S = 1; gpu_probes.main({hanging})"
+    code = f"from tui_datasize.jobs.scheduler import gpu_probes as g; g.LIMIT_S = 1; g.main({hanging})"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert verdict(done.returncode, done.stdout) == "a convolution did not end within 15 s"
 
