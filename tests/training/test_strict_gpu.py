@@ -14,8 +14,7 @@ from tests.training.helpers import evaluations
 from tests.training.pack_runs import CNN, diverging, ends, specs_of, work
 from tests.training.strict_gpu import NOT_OPENED, OUT_OF_MEMORY, StrictGpu
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
-from tui_datasize.experiments.augmentation import AugmentationSpec
-from tui_datasize.experiments.spec import Budget
+from tui_datasize.experiments.spec import AugmentationSpec, Budget
 from tui_datasize.runlog.claim import Outcome, read_exit
 from tui_datasize.training import engine
 from tui_datasize.training.accelerator.card import Card

@@ -11,8 +11,8 @@ import torch
 
 from tests.training.helpers import evaluations, small_spec, train
 from tui_datasize.errors import DataError
-from tui_datasize.experiments.class_split import chosen_classes
 from tui_datasize.experiments.spec import ClassSplit, LabelNoise, SubsetSpec
+from tui_datasize.experiments.subsets import chosen_classes
 from tui_datasize.training.placement import place
 from tui_datasize.training.task import make_task, restrict_dataset
 

@@ -54,7 +54,7 @@ def test_options_that_no_model_has_are_refused(load, model, message):
 @pytest.mark.parametrize("depth", [8, 20, 32, 44, 56, 110])
 def test_depths_of_six_n_and_two_are_taken(load, depth):
     (recipe,) = load(experiment(f'{{ name = "resnet", depth = {depth} }}')).experiments["e"].recipes
-    assert layer_count(recipe.model) == depth
+    assert layer_count(recipe.spec.model) == depth
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.catalogue import DATASETS, dataset_info
-from tui_datasize.experiments.class_split import chosen_classes, restrict
 from tui_datasize.experiments.spec import ClassSplit
+from tui_datasize.experiments.subsets import chosen_classes, restrict
 
 # Published totals: (classes, training images, test images).
 TOTALS = {

@@ -36,9 +36,10 @@ def test_a_minimal_experiment_takes_the_documented_defaults(load):
         "stratified",
     )
     (recipe,) = small.recipes
-    assert recipe.budget == Budget("updates", 10)
-    assert (recipe.optimizer, recipe.batch_size, recipe.evaluations) == (OptimizerSpec(), 64, None)
-    assert recipe.clip_grad_norm is None
+    assert recipe.spec.budget == Budget("updates", 10)
+    assert (recipe.spec.optimizer, recipe.spec.batch_size) == (OptimizerSpec(), 64)
+    assert (recipe.spec.evaluations, recipe.says_evaluations) == (12, False)
+    assert recipe.spec.clip_grad_norm is None
 
 
 def test_seed_spread_is_the_study_s(load):
@@ -50,13 +51,13 @@ def test_swept_keys_multiply(load):
     text = MINIMAL + '[experiments.small.sweep]\n"model.hidden" = [8, 16]\n"optimizer.lr" = [0.1, 0.01, 1]\n'
     recipes = load(text).experiment("small").recipes
     assert len(recipes) == 6
-    assert {r.model.options["hidden"] for r in recipes} == {8, 16}
-    assert {r.optimizer.lr for r in recipes} == {0.1, 0.01, 1.0}
+    assert {r.spec.model.options["hidden"] for r in recipes} == {8, 16}
+    assert {r.spec.optimizer.lr for r in recipes} == {0.1, 0.01, 1.0}
 
 
 def test_an_architecture_can_be_swept(load):
     text = MINIMAL + "[experiments.small.sweep]\nmodel = ['mlp', { name = 'cnn3', width = 8 }]\n"
-    assert [str(r.model) for r in load(text).experiment("small").recipes] == ["mlp", "cnn3(width=8)"]
+    assert [str(r.spec.model) for r in load(text).experiment("small").recipes] == ["mlp", "cnn3(width=8)"]
 
 
 BAD = {
@@ -67,7 +68,7 @@ BAD = {
     "optimizer = { lr = '1e-3' }": "experiments.small.optimizer.lr: expected a number above 0, got '1e-3'",
     "optimizer = { lr = nan }": "experiments.small.optimizer.lr: expected a number above 0, got nan",
     "optimizer = { learning_rate = 1 }": "experiments.small.optimizer: unknown key 'learning_rate'",
-    "optimizer = { momentum = 0.9 }": "momentum and nesterov belong to sgd",
+    "optimizer = { momentum = 0.9 }": "small.optimizer.momentum: momentum belongs to name = sgd",
     "clip_grad_norm = 0": "experiments.small.clip_grad_norm: expected a number above 0, got 0",
     "fractions = [0.5]": "expected exactly one of sizes, fractions, per_class, got sizes, fractions",
     "seeds = 3": "experiments.small.seeds: expected a list of whole numbers of at least 0, or { count = 10, ",

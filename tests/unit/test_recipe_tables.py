@@ -5,11 +5,16 @@ from dataclasses import fields
 import pytest
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.load import load_project
-from tui_datasize.experiments.recipe_tables import TransferRecipe
 from tui_datasize.experiments.schedule import ScheduleSpec
-from tui_datasize.experiments.spec import ClassSplit, LabelNoise, Protocol, RunSpec
+from tui_datasize.experiments.spec import (
+    AugmentationSpec,
+    ClassSplit,
+    LabelNoise,
+    Protocol,
+    RunSpec,
+    Transfer,
+)
 
 ALL_AUGMENTATION = """
 augmentation = { resized_crop = 0.08, crop_px = 24, flip = 0.5, rotation_deg = 40, brightness = 0.2,
@@ -33,7 +38,7 @@ def read(tmp_path):
 
 @pytest.fixture
 def recipe(read):
-    return lambda body: read(body).recipes[0]
+    return lambda body: read(body).recipes[0].spec
 
 
 @pytest.mark.parametrize(
@@ -62,9 +67,9 @@ def recipe(read):
         (
             "transfer = { from = 'x', layers = 1, freeze = true }",
             "transfer",
-            TransferRecipe("x", 1, True),
+            Transfer("x", 1, True),
         ),
-        ("transfer = { from = 'x', layers = 'all' }", "transfer", TransferRecipe("x", None, False)),
+        ("transfer = { from = 'x', layers = 'all' }", "transfer", Transfer("x", None, False)),
         ("transfer = 'none'", "transfer", None),
         (
             "protocol = { measured = 'last-batch', f1 = 'micro', partial_batches = true }",
@@ -89,7 +94,7 @@ def test_every_augmentation_can_be_switched_on(recipe):
         ("schedule = { name = 'multistep' }", "schedule.milestones: expected a list of numbers"),
         ("schedule = { name = 'multistep', milestones = [0.7, 0.5] }", "expected numbers in ascending order"),
         ("schedule = { name = 'multistep', milestones = [30] }", "at most 1, got 30"),
-        ("schedule = { name = 'cosine', step = 0.1 }", "unknown key 'step'"),
+        ("schedule = { name = 'cosine', step = 0.1 }", "step belongs to name = step; leave it out"),
         ("schedule = { name = 'step' }", "schedule.step: expected a number above 0"),
         ("augmentation = { flipp = 0.5 }", "unknown key 'flipp'; did you mean 'flip'?"),
         ("augmentation = { flip = 2 }", "augmentation.flip: expected a number of at least 0 and at most 1"),
@@ -124,9 +129,9 @@ def test_what_is_refused_in_one_line(recipe, body, message):
 
 def test_a_word_and_a_table_of_a_swept_key_mix(read):
     body = "classes = 'source'\n[experiments.e.sweep]\n'classes.half' = ['source', 'target']\n"
-    assert [r.classes for r in read(body).recipes] == [ClassSplit("source"), ClassSplit("target")]
+    assert [r.spec.classes for r in read(body).recipes] == [ClassSplit("source"), ClassSplit("target")]
     body = "[experiments.e.sweep]\naugmentation = ['none', { flip = 0.5 }]\n"
-    assert [r.augmentation.flip for r in read(body).recipes] == [0.0, 0.5]
+    assert [r.spec.augmentation.flip for r in read(body).recipes] == [0.0, 0.5]
 
 
 def test_a_full_recipe_survives_its_document(read):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import cos, pi
+from typing import get_args
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from torch.optim import SGD
 from torch.optim import lr_scheduler as oracle
 
-from tui_datasize.experiments.schedule import SCHEDULES, ScheduleSpec, learning_rate_factor
+from tui_datasize.experiments.schedule import ScheduleName, ScheduleSpec, learning_rate_factor
 
 TOTAL = 200
 
@@ -68,7 +69,7 @@ def test_cosine_with_warm_up_in_closed_form():
 
 
 @given(
-    name=st.sampled_from(SCHEDULES),
+    name=st.sampled_from(get_args(ScheduleName)),
     warmup=st.floats(0, 1),
     start=st.floats(0, 1),
     floor=st.floats(0, 1),

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_datasize.errors import DataError
-from tui_datasize.experiments.spec import STRATEGIES, SubsetSpec
+from tui_datasize.experiments.load import STRATEGIES
+from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw, largest_imbalanced
 
 images_per_class = st.lists(st.integers(1, 60), min_size=1, max_size=8)
@@ -103,7 +104,8 @@ def test_independent_draws_overlap_by_their_fraction():
 def test_draws_are_the_same_in_another_process_and_on_every_platform():
     script = (
         "import numpy as np, hashlib;"
-        "from tui_datasize.experiments.spec import STRATEGIES, SubsetSpec;"
+        "from tui_datasize.experiments.load import STRATEGIES;"
+        "from tui_datasize.experiments.spec import SubsetSpec;"
         "from tui_datasize.experiments.subsets import draw;"
         "labels = np.repeat(np.arange(10), 50);"
         "sha = lambda chosen: hashlib.sha256(chosen.astype('<i8').tobytes()).hexdigest()[:8];"

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from math import nan
 
-from tui_datasize.experiments.toml_table import MOST_WHOLE
+from tui_datasize.experiments.toml import MOST_WHOLE
 from tui_datasize.text import MOST_COUNT
 
 

@@ -24,7 +24,7 @@ from tui_datasize.cli.argument_types import (
 from tui_datasize.cli.queue_arguments import add_queue_arguments, add_run_arguments
 from tui_datasize.cli.record_arguments import add_import_arguments, add_report_arguments
 from tui_datasize.cli.scheduler_arguments import add_scheduler_arguments
-from tui_datasize.experiments.checkpoint_settings import KEEPS
+from tui_datasize.experiments.load import KEEPS
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import visible
 

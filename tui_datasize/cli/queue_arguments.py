@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tui_datasize.cli.argument_types import add_flags, add_json, whole_number, whole_numbers
-from tui_datasize.experiments.run_order import ORDER_WORDS
+from tui_datasize.experiments.load import ORDER_WORDS
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS
 
 

@@ -63,7 +63,7 @@ def _describe(
         "experiment": experiment.name,
         "title": experiment.title,
         "dataset": experiment.dataset,
-        "model": ", ".join(dict.fromkeys(str(recipe.model) for recipe in experiment.recipes)),
+        "model": ", ".join(dict.fromkeys(str(recipe.spec.model) for recipe in experiment.recipes)),
         "sizes": sorted(sizes),
         "seeds": list(experiment.seeds),
         "subset_seeds": list(experiment.subset_seeds),

@@ -20,7 +20,7 @@ from tui_datasize.cli.project import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import plan_runs
-from tui_datasize.experiments.toml_table import nearest
+from tui_datasize.experiments.toml import nearest
 from tui_datasize.metric import metric_named
 from tui_datasize.render.console import data_console, print_answer, print_words
 from tui_datasize.render.json import answers_dict, finite

@@ -1,11 +1,13 @@
-"""The arithmetic of a run's length: updates, epochs and when to evaluate."""
+"""The arithmetic of a run's length: updates, epochs, when to evaluate, and whether a recipe fits into it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from math import ceil
 
+from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.text import plural
 
 
 def total_updates(spec: RunSpec) -> int:
@@ -65,3 +67,41 @@ def missing_evaluations(updates: int, times: int, evaluated: Iterable[int]) -> i
 def epochs_at(spec: RunSpec, update: int) -> float:
     """Passes over the subset completed after `update` updates; fractional."""
     return samples_at(spec, update) / spec.train_size
+
+
+def check_lengths(spec: RunSpec, where: str, *, says_evaluations: bool) -> None:
+    """Refuse what would quietly become something else in a run as short as this one.
+
+    With a budget in epochs the small sizes of a sweep make few updates: those may be evaluated less
+    often than the large ones, after each of their updates.
+
+    Args:
+        spec: A run of the recipe.
+        where: File and key path of the experiment.
+        says_evaluations: Whether the file says how many; a default may be too many.
+
+    Raises:
+        ConfigError: One update is more than the budget, more evaluations are asked for than there are
+            updates, or stairs of the learning rate are shorter than one.
+    """
+    if spec.budget.unit == "samples" and spec.batch_size > spec.budget.amount:
+        raise ConfigError(
+            f"one update of {spec.batch_size:,} images is more than the budget of {spec.budget.amount:,g}",
+            where=f"{where}.batch_size",
+            fix="give a smaller batch, or a larger budget",
+        )
+    updates = total_updates(spec)
+    runs = f"runs of {plural(spec.train_size, 'image')} make {plural(updates, 'update')}"
+    if says_evaluations and spec.budget.unit != "epochs" and spec.evaluations > updates:
+        raise ConfigError(
+            f"{spec.evaluations} evaluations, but {runs}",
+            where=f"{where}.evaluate.times",
+            fix=f"ask for at most {updates}, or give a longer budget",
+        )
+    schedule = spec.schedule
+    if schedule.name == "step" and schedule.unit == "fraction" and schedule.step * updates < 1:
+        raise ConfigError(
+            f"a step of {schedule.step:g} of the budget is less than one update: {runs}",
+            where=f"{where}.schedule.step",
+            fix=f"give at least 1/{updates}, or a longer budget",
+        )

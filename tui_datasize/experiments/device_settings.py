@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.toml_table import Table, is_whole
+from tui_datasize.experiments.toml import Table, is_whole
 
 Packs: TypeAlias = Literal["off", "auto", "always"]
 """Where one worker may train several runs at once: nowhere, on GPUs, or on the CPU as well."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.checkpoint_settings import Keep, read_keep
 from tui_datasize.experiments.device_settings import DeviceSettings, read_devices
-from tui_datasize.experiments.recipe import RECIPE_KEYS, Recipe, count_combinations, read_recipes
-from tui_datasize.experiments.spec import NAME_PATTERN, STRATEGIES, Strategy
-from tui_datasize.experiments.toml_file import read_toml
-from tui_datasize.experiments.toml_table import MOST_WHOLE, Table, is_whole, nearest
+from tui_datasize.experiments.recipe import Recipe, count_combinations, read_recipes, recipe_keys
+from tui_datasize.experiments.spec import NAME_PATTERN, Strategy
+from tui_datasize.experiments.toml import MOST_WHOLE, Problems, Table, is_whole, nearest, read_toml
 from tui_datasize.files import named_path
 from tui_datasize.text import plural, shortened
 
@@ -31,7 +29,19 @@ MOST_RUNS_OF_PROJECT = 200_000
 
 SizeUnit: TypeAlias = Literal["sizes", "fractions", "per_class"]
 Order: TypeAlias = Literal["curve-first", "by-size", "by-seed"]
-ORDERS: tuple[Order, ...] = ("curve-first", "by-size", "by-seed")
+ORDER_WORDS: Mapping[Order, str] = MappingProxyType(
+    {
+        "curve-first": "every size once, then again",
+        "by-size": "all of a size, then the next",
+        "by-seed": "all of a seed, then the next",
+    }
+)
+"""What each order means, in a few words."""
+Keep: TypeAlias = Literal["none", "last", "best", "both"]
+"""What a run that succeeded keeps: no weights, those of its end, of its best evaluation, or both."""
+KEEPS: tuple[Keep, ...] = get_args(Keep)
+SIZE_UNITS: tuple[SizeUnit, ...] = get_args(SizeUnit)
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +108,61 @@ def load_project(file: Path, environment: Mapping[str, str] = os.environ) -> Pro
         ConfigError: The file is missing, is not TOML, or a key or value is wrong; the message names
             the file, the key path and what was expected.
     """
+    project, errors = read_project(file, environment)
+    if errors:
+        raise errors[0]
+    return project
+
+
+def read_project(
+    file: Path, environment: Mapping[str, str] = os.environ
+) -> tuple[Project, Sequence[ConfigError]]:
+    """Read what is right of `experiments.toml`, and tell everything that is wrong.
+
+    Args:
+        file: Path of the file.
+        environment: As in `load_project`.
+
+    Raises:
+        ConfigError: The file is missing, or is not TOML.
+    """
     document = Table(read_toml(file, fix="name the project directory with --project DIR"), str(file))
-    data_dir = _read_data_dir(document.table("paths"), file.parent, environment)
-    devices, notify = read_devices(document.table("devices")), document.text("notify", "")
-    keep = read_keep(document.table("checkpoints"))
-    _read_shared(document.table("project"))
+    problems = Problems()
+    project = Project(
+        file=file,
+        data_dir=problems.of(
+            lambda: _read_data_dir(document.table("paths"), file.parent, environment), file.parent
+        ),
+        devices=problems.of(lambda: read_devices(document.table("devices")), DeviceSettings()),
+        notify=problems.of(lambda: document.text("notify", ""), ""),
+        keep=problems.of(lambda: _read_keep(document.table("checkpoints")), "none"),
+        experiments=MappingProxyType(_read_experiments(document, problems)),
+    )
+    with problems.part():
+        _read_shared(document.table("project"))
+    with problems.part():
+        document.finish()
+    return project, problems.errors
+
+
+def _read_experiments(document: Table, problems: Problems) -> dict[str, Experiment]:
+    """Those that are right; what is wrong with the others is added to the problems."""
     experiments: dict[str, Experiment] = {}
-    tables = document.table("experiments").tables()
-    _refuse_more(len(tables), MOST_EXPERIMENTS, "experiment", document.where("experiments"))
+    tables = problems.of(lambda: document.table("experiments").tables(), [])
     recipes = runs = 0
-    for name, table in tables:
-        _check_name(name, experiments, table)
-        experiment = _read_experiment(name, table, MOST_RECIPES - recipes)
-        recipes += len(experiment.recipes)
-        runs += experiment.n_runs
-        _refuse_more(runs, MOST_RUNS_OF_PROJECT, "run", table.where(), "in the experiments up to this one")
-        experiments[name] = experiment
-    document.finish()
-    return Project(file, MappingProxyType(experiments), data_dir, devices, notify, keep)
+    with problems.part():
+        _refuse_more(len(tables), MOST_EXPERIMENTS, "experiment", document.where("experiments"))
+        for name, table in tables:
+            with problems.part():
+                _check_name(name, experiments, table)
+                experiment = _read_experiment(name, table, MOST_RECIPES - recipes)
+                recipes += len(experiment.recipes)
+                runs += experiment.n_runs
+                _refuse_more(
+                    runs, MOST_RUNS_OF_PROJECT, "run", table.where(), "in the experiments up to this one"
+                )
+                experiments[name] = experiment
+    return experiments
 
 
 def data_directory(project_root: Path, environment: Mapping[str, str] = os.environ) -> Path:
@@ -146,6 +193,12 @@ def _read_shared(table: Table) -> bool:
     shared = table.boolean("shared", default=False)
     table.finish()
     return shared
+
+
+def _read_keep(table: Table) -> Keep:
+    keep = table.choice("keep", KEEPS, "none")
+    table.finish()
+    return keep
 
 
 def notify_command(project_root: Path) -> str:
@@ -204,41 +257,61 @@ def _check_name(name: str, known: Mapping[str, Experiment], table: Table) -> Non
         raise ConfigError(f"{name!r} and {twin!r} are one name", where=table.where(), fix="rename one")
 
 
-_EXPERIMENT_KEYS = RECIPE_KEYS | {
-    *("title", "dataset", "sizes", "fractions", "per_class", "subset", "seeds", "sweep", "order")
-}
+EXPERIMENT_KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        "title": "what it is called on screens and in reports",
+        "dataset": "a data set, or imagefolder:PATH with train/CLASS/ and test/CLASS/ or val/CLASS/",
+        "sizes": "how many training images, one run for each number",
+        "fractions": "or shares of the training set",
+        "per_class": "or images of each class",
+        "subset": "how images are drawn, a draw for each of its seeds; nested: a smaller subset is contained "
+        "in each larger one",
+        "seeds": "training seeds: a list, or { count = 10, step = 101, start = 0 }",
+        "order": "of the queue: every size once over the first seed, then the next seed; or by-size, by-seed",
+        "sweep": "recipe keys, in quotes where they have a dot, and a list of values for each",
+    }
+)
+"""Of an experiment's table what is no key of the recipe, and what it means."""
 
 
 def _read_experiment(name: str, table: Table, most_recipes: int) -> Experiment:
-    # A misspelt key first: "sises" is the mistake, not that there are no sizes.
-    table.refuse_unknown(_EXPERIMENT_KEYS)
-    size_unit, size_values = _read_sizes(table)
-    strategy, nested, subset_seeds = _read_subset(table.table("subset"), size_unit)
-    seeds, sweep = _read_seeds(table, "seeds", default=[0]), table.table("sweep")
-    combinations = count_combinations(sweep)
-    _refuse_more(combinations, most_recipes, "combination", sweep.where(), "of swept values")
-    runs = combinations * len(size_values) * len(seeds) * len(subset_seeds)
-    _refuse_more(runs, MOST_RUNS, "run", table.where())
+    problems = Problems()
+    with problems.part():
+        # A misspelt key first: "sises" is the mistake, not that there are no sizes.
+        table.refuse_unknown(EXPERIMENT_KEYS.keys() | recipe_keys())
+    size_unit, size_values = problems.of(lambda: _read_sizes(table), ("sizes", ()))
+    strategy, nested, subset_seeds = problems.of(
+        lambda: _read_subset(table.table("subset"), size_unit), ("stratified", True, ())
+    )
+    seeds = problems.of(lambda: _read_seeds(table, "seeds", default=[0]), ())
+    recipes: tuple[Recipe, ...] = ()
+    with problems.part():
+        sweep = table.table("sweep")
+        combinations = count_combinations(sweep)
+        _refuse_more(combinations, most_recipes, "combination", sweep.where(), "of swept values")
+        runs = combinations * len(size_values) * len(seeds) * len(subset_seeds)
+        _refuse_more(runs, MOST_RUNS, "run", table.where())
+        recipes = read_recipes(table, sweep)
     experiment = Experiment(
         name=name,
-        title=table.text("title", name),
-        dataset=table.text("dataset"),
+        title=problems.of(lambda: table.text("title", name), name),
+        dataset=problems.of(lambda: table.text("dataset"), ""),
         size_unit=size_unit,
         size_values=size_values,
         strategy=strategy,
         nested=nested,
         subset_seeds=subset_seeds,
         seeds=seeds,
-        recipes=read_recipes(table, sweep),
-        order=table.choice("order", ORDERS, "curve-first"),
+        recipes=recipes,
+        order=problems.of(lambda: table.choice("order", tuple(ORDER_WORDS), "curve-first"), "curve-first"),
         where=table.where(),
     )
-    table.finish()
+    problems.raise_all()
     return experiment
 
 
 def _read_sizes(table: Table) -> tuple[SizeUnit, tuple[float, ...]]:
-    given: list[SizeUnit] = [unit for unit in ("sizes", "fractions", "per_class") if table.has(unit)]
+    given = [unit for unit in SIZE_UNITS if table.has(unit)]
     if len(given) != 1:
         raise ConfigError(
             f"expected exactly one of sizes, fractions, per_class, got {', '.join(given) or 'none'}",

@@ -2,78 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from itertools import product
 from math import prod
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, get_args
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.architectures import layer_count
-from tui_datasize.experiments.augmentation import AugmentationSpec
-from tui_datasize.experiments.recipe_tables import (
-    MOST_BATCH,
-    MOST_PX,
-    TransferRecipe,
-    named_table,
-    read_augmentation,
-    read_budget,
-    read_classes,
-    read_evaluations,
-    read_label_noise,
-    read_model,
-    read_optimizer,
-    read_protocol,
-    read_schedule,
-    read_transfer,
-)
-from tui_datasize.experiments.schedule import ScheduleSpec
+from tui_datasize.experiments.architectures import MODELS, layer_count, model_info
+from tui_datasize.experiments.keys import Row, rows
 from tui_datasize.experiments.spec import (
-    PRECISIONS,
+    MOST_AMOUNT,
+    AugmentationSpec,
     Budget,
-    ClassSplit,
-    LabelNoise,
+    BudgetUnit,
+    Confusion,
     ModelSpec,
     OptimizerSpec,
-    Precision,
-    Protocol,
+    OptionValue,
+    RunSpec,
+    SubsetSpec,
 )
-from tui_datasize.experiments.toml_table import Table, is_number, nearest
+from tui_datasize.experiments.toml import MOST_WHOLE, Problems, Table, is_number, is_whole, nearest
 
-Read = TypeVar("Read")
-
-RECIPE_KEYS = frozenset(
-    {
-        *("model", "budget", "batch_size", "optimizer", "clip_grad_norm", "evaluate"),
-        *("schedule", "augmentation", "label_smoothing", "ema_decay", "precision"),
-        *("classes", "label_noise", "imbalance", "image_px", "transfer", "protocol"),
-    }
-)
+BUDGET_UNITS: tuple[BudgetUnit, ...] = get_args(BudgetUnit)
+MODEL_NAMES = (*MODELS, "torchvision:NAME")
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that decides a training beside its images and its seeds."""
 
-    model: ModelSpec
-    budget: Budget
-    batch_size: int
-    optimizer: OptimizerSpec
-    clip_grad_norm: float | None
-    evaluations: int | None
-    """None where the file leaves it to the default: shorter runs are then evaluated after each update."""
-    schedule: ScheduleSpec
-    augmentation: AugmentationSpec
-    label_smoothing: float
-    ema_decay: float | None
-    precision: Precision
-    classes: ClassSplit
-    label_noise: LabelNoise
-    imbalance: float
-    image_px: int
-    transfer: TransferRecipe | None
-    protocol: Protocol
+    spec: RunSpec
+    """A run of the recipe; size, seed and draw stand for any, a transfer names what the file does."""
+    says_evaluations: bool
+    """Whether the file does; shorter runs than the default suits are evaluated after each update."""
+
+
+def recipe_keys() -> frozenset[str]:
+    """The keys of an experiment's table that a recipe is made of."""
+    return frozenset(row.name.partition(".")[0] for row in rows(RunSpec))
 
 
 def read_recipes(table: Table, sweep: Table) -> tuple[Recipe, ...]:
@@ -82,7 +52,7 @@ def read_recipes(table: Table, sweep: Table) -> tuple[Recipe, ...]:
     Raises:
         ConfigError: A value, or a combination of swept values, is not a valid recipe.
     """
-    base = {key: table.take(key) for key in sorted(RECIPE_KEYS) if table.has(key)}
+    base = {key: table.take(key) for key in sorted(recipe_keys()) if table.has(key)}
     axes = [(key, _swept_values(sweep, key)) for key, _ in sorted(sweep.take_all().items())]
     sweep.finish()
     recipes = []
@@ -101,8 +71,8 @@ def count_combinations(sweep: Table) -> int:
 
 
 def _swept_values(sweep: Table, key: str) -> list[Any]:
-    if key.split(".")[0] not in RECIPE_KEYS:
-        raise ConfigError(f"cannot sweep {key!r}", where=sweep.where(), fix=nearest(key, set(RECIPE_KEYS)))
+    if key.split(".")[0] not in recipe_keys():
+        raise ConfigError(f"cannot sweep {key!r}", where=sweep.where(), fix=nearest(key, set(recipe_keys())))
     values = sweep.take(key)
     if isinstance(values, dict):
         inner = f'"{key}.{next(iter(values), "...")}"'
@@ -116,71 +86,225 @@ def _swept_values(sweep: Table, key: str) -> list[Any]:
     return values
 
 
-_SHORT_FOR = {"classes": "half"}
-"""The key that a word alone stands for, where it is not the name."""
-
-
 def _set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:
     """Set `a.b` in nested tables; a model or optimiser given by name alone becomes a table first."""
     *parents, last = dotted.split(".")
+    short_for = {row.name: row.key.short for row in rows(RunSpec)}
     for parent in parents:
         inner = values.get(parent, {})
-        values[parent] = inner if isinstance(inner, dict) else {_SHORT_FOR.get(parent, "name"): inner}
+        values[parent] = inner if isinstance(inner, dict) else {short_for.get(parent) or "name": inner}
         values = values[parent]
     values[last] = value
 
 
 def _read_recipe(table: Table) -> Recipe:
+    values = _read_rows(RunSpec, table)
+    values["subset"] = SubsetSpec(imbalance=values.pop("subset.imbalance"))
     recipe = Recipe(
-        model=read_model(table),
-        budget=read_budget(table.table("budget")),
-        batch_size=table.integer("batch_size", 64, least=1, most=MOST_BATCH),
-        optimizer=read_optimizer(named_table(table, "optimizer", default="adamw")),
-        clip_grad_norm=table.number("clip_grad_norm", above=0) if table.has("clip_grad_norm") else None,
-        evaluations=read_evaluations(table.table("evaluate")),
-        schedule=read_schedule(named_table(table, "schedule", default="constant")),
-        augmentation=_read_switched(table, "augmentation", read_augmentation) or AugmentationSpec(),
-        label_smoothing=table.number("label_smoothing", 0.0, below=1),
-        ema_decay=table.number("ema_decay", above=0, below=1) if table.has("ema_decay") else None,
-        precision=table.choice("precision", PRECISIONS, "auto"),
-        classes=read_classes(named_table(table, "classes", short="half")),
-        label_noise=_read_noise(table),
-        imbalance=table.number("imbalance", 1.0, at_least=1),
-        image_px=table.integer("image_px", 0, most=MOST_PX),
-        transfer=_read_switched(table, "transfer", read_transfer),
-        protocol=read_protocol(table.table("protocol")),
+        RunSpec(experiment="", dataset="", train_size=1, seed=0, **values),
+        says_evaluations=table.table("evaluate").has("times"),
     )
-    _check_together(recipe, table)
+    _check_together(recipe.spec, table)
     table.finish()
     return recipe
 
 
-def _read_switched(table: Table, key: str, read: Callable[[Table], Read]) -> Read | None:
-    """A table that may be left out or switched off with the word none."""
-    if not table.has(key) or table.take(key) == "none":
-        return None
-    return read(table.table(key))
-
-
-def _read_noise(table: Table) -> LabelNoise:
-    """`label_noise = 0.2` is short for `label_noise = { fraction = 0.2 }`."""
-    value = table.take("label_noise", 0.0)
-    return read_label_noise(table.nested("label_noise", {"fraction": value} if is_number(value) else value))
-
-
-def _check_together(recipe: Recipe, table: Table) -> None:
+def _check_together(spec: RunSpec, table: Table) -> None:
     """Refuse settings that contradict each other."""
-    if recipe.augmentation.repeats > recipe.batch_size:
+    if spec.augmentation.repeats > spec.batch_size:
         raise ConfigError(
-            f"{recipe.augmentation.repeats} repeats do not fit a batch of {recipe.batch_size}",
+            f"{spec.augmentation.repeats} repeats do not fit a batch of {spec.batch_size}",
             where=table.where("augmentation.repeats"),
         )
-    if recipe.protocol.partial_batches and recipe.augmentation.repeats > 1:
+    if spec.protocol.partial_batches and spec.augmentation.repeats > 1:
         raise ConfigError("partial batches and repeats exclude each other", where=table.where("protocol"))
-    count, taken = layer_count(recipe.model), recipe.transfer.layers if recipe.transfer else None
+    count, taken = layer_count(spec.model), spec.transfer.layers if spec.transfer else None
     if count is not None and taken is not None and taken >= count:
         raise ConfigError(
-            f"cannot take over {taken} layers: {recipe.model} has {count}, and its classifier is always new",
+            f"cannot take over {taken} layers: {spec.model} has {count}, and its classifier is always new",
             where=table.where("transfer.layers"),
             fix=f"use at most {count - 1}",
         )
+
+
+def _read_rows(kind: Any, table: Table, short: str = "") -> dict[str, Any]:
+    """The value of every key that sets a field of a dataclass, by these fields.
+
+    Args:
+        kind: The dataclass.
+        table: What stands in the file.
+        short: The key that says which others count.
+    """
+    problems = Problems()
+    values: dict[str, Any] = {}
+    for row in rows(kind):
+        with problems.part():
+            if not row.key.only_for or values.get(short) in row.key.only_for:
+                values[row.attribute] = _read_row(row, table)
+            elif short in values and table.has(row.name):
+                named = " or ".join(row.key.only_for)
+                problem = f"{row.name} belongs to {short} = {named}"
+                raise ConfigError(problem, where=table.where(row.name), fix="leave it out")
+            else:
+                values[row.attribute] = row.default
+    problems.raise_all()
+    return values
+
+
+def _read_row(row: Row, table: Table) -> Any:
+    """The value of one key, or its default."""
+    outer, dot, inner = row.name.partition(".")
+    if not dot:
+        return _read_value(row, row.name, table)
+    nested = table.table(outer)
+    value = _read_value(row, inner, nested)
+    nested.finish()
+    return value
+
+
+def _read_value(row: Row, name: str, table: Table) -> Any:
+    key = row.key
+    if row.kind in _READERS:
+        return _READERS[row.kind](table, name)
+    left_out = None if row.default is MISSING else row.default
+    if key.none and table.take(name, key.none) == key.none:
+        return left_out
+    if row.kind is bool:
+        return table.boolean(name, bool(left_out))
+    if not table.has(name) and not (key.is_required or row.default is MISSING):
+        return left_out
+    if row.is_table:
+        return _read_table(row, name, table)
+    if row.choices:
+        return table.choice(name, row.choices)
+    if row.kind is str:
+        return table.text(name)
+    if key.is_length:
+        return _read_length(row, name, table)
+    if row.kind is int:
+        most = MOST_WHOLE if key.at_most is None else int(key.at_most)
+        return table.integer(name, least=int(key.at_least), most=most, also=key.none)
+    return table.number(name, at_least=key.at_least, above=key.above, below=key.below, at_most=key.at_most)
+
+
+def _read_table(row: Row, name: str, table: Table) -> Any:
+    """A table of keys; `optimizer = "sgd"` is short for `optimizer = { name = "sgd" }`."""
+    short, value = row.key.short, table.take(name)
+    nested = table.nested(name, {short: value} if short and not isinstance(value, Mapping) else value)
+    problems = Problems()
+    with problems.part():
+        nested.refuse_unknown({inner.name for inner in rows(row.kind)})
+    with problems.part():
+        made = row.kind(**_read_rows(row.kind, nested, short))
+        _check_within(made, nested)
+    problems.raise_all()
+    return made
+
+
+def _read_length(row: Row, name: str, table: Table) -> Any:
+    """A share of the budget, or whole updates where the table says so; of several the list."""
+    in_updates = table.take("unit") == "updates"
+    least, most = row.key.above, MOST_AMOUNT["updates"] if in_updates else 1
+    if row.kind is not float:
+        lengths = tuple(table.numbers(name, whole=in_updates, at_most=most))
+        if list(lengths) != sorted(lengths):
+            raise table.error(name, "numbers in ascending order")
+        return lengths
+    if in_updates:
+        return float(table.integer(name, least=0 if least is None else 1, most=most))
+    return table.number(name, above=least, at_most=most)
+
+
+def _check_within(made: Any, table: Table) -> None:
+    """Refuse settings of one table that contradict each other."""
+    problem = ""
+    if isinstance(made, OptimizerSpec) and made.nesterov and not made.momentum:
+        problem = "nesterov needs a momentum above 0"
+    if isinstance(made, AugmentationSpec) and made.resized_crop and not made.crop_px:
+        problem = "resized_crop needs crop_px, the side it is resized to"
+    if isinstance(made, AugmentationSpec) and made.crop_padding_px and made.crop_px:
+        problem = "crop_padding_px and crop_px exclude each other"
+    if problem:
+        raise ConfigError(problem, where=table.where())
+
+
+def _read_model(table: Table, key: str) -> ModelSpec:
+    """`model`: a name of the catalogue, and options that differ from its defaults."""
+    value = table.take(key)
+    if value is None:
+        raise table.error(key, f"a model, one of {', '.join(MODEL_NAMES)}")
+    model = table.nested(key, value if isinstance(value, Mapping) else {"name": value})
+    name = model.text("name")
+    info = model_info(name)
+    if info is None:
+        raise model.error("name", f"one of {', '.join(MODEL_NAMES)}")
+    options: dict[str, OptionValue] = {}
+    problems = Problems()
+    for option, default in info.options.items():
+        with problems.part():
+            given = _read_option(model, option, default, info.ranges.get(option))
+            expected = info.expected.get(option)
+            if expected and not expected.holds(given):
+                raise model.error(option, expected.words)
+            if given != default:
+                options[option] = given
+    with problems.part():
+        model.finish()
+    problems.raise_all()
+    return ModelSpec(name, MappingProxyType(options))
+
+
+def _read_option(
+    model: Table, key: str, default: OptionValue, bounds: tuple[float, float] | None
+) -> OptionValue:
+    if isinstance(default, bool):
+        return model.boolean(key, default)
+    if isinstance(default, str):
+        return model.text(key, default)
+    value = model.take(key, default)
+    fits = is_whole(value) if isinstance(default, int) else is_number(value)
+    kind = "a whole number" if isinstance(default, int) else "a number"
+    low, high = bounds or (float("-inf"), float("inf"))
+    if not fits or not low <= value <= high:
+        raise model.error(key, f"{kind} from {low:g} to {high:g}")
+    return type(default)(value)
+
+
+def _read_budget(table: Table, key: str) -> Budget:
+    """`budget`: exactly one of updates, samples and epochs."""
+    budget = table.table(key)
+    budget.refuse_unknown(set(BUDGET_UNITS))
+    given = [unit for unit in BUDGET_UNITS if budget.has(unit)]
+    if len(given) != 1:
+        found = ", ".join(given) or "none"
+        expected = f"expected exactly one of {', '.join(BUDGET_UNITS)}, got {found}"
+        raise ConfigError(expected, where=budget.where())
+    (unit,) = given
+    most = MOST_AMOUNT[unit]
+    if unit == "epochs":
+        return Budget(unit, budget.number(unit, above=0, at_most=most))
+    return Budget(unit, budget.integer(unit, least=1, most=most))
+
+
+def _read_confusion(table: Table, key: str) -> Confusion:
+    """What classes become: each one class, or several with weights."""
+    confusion = table.table(key)
+    return tuple(
+        (label, str(becomes), float(weight))
+        for label in sorted(confusion.take_all())
+        for becomes, weight in _weights(confusion, label)
+    )
+
+
+def _weights(confusion: Table, label: str) -> list[tuple[str, float]]:
+    value = confusion.take(label)
+    if isinstance(value, str):
+        return [(value, 1.0)]
+    table = confusion.table(label)
+    return [(becomes, table.number(becomes, above=0, at_most=1e9)) for becomes in sorted(table.take_all())]
+
+
+_READERS: Mapping[Any, Callable[[Table, str], Any]] = MappingProxyType(
+    {ModelSpec: _read_model, Budget: _read_budget, Confusion: _read_confusion}
+)
+"""Of the fields whose keys are no rows."""

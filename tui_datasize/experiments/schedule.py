@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, cos, floor, pi
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
+
+from tui_datasize.experiments.keys import key
 
 ScheduleName: TypeAlias = Literal["constant", "step", "multistep", "cosine"]
 ScheduleUnit: TypeAlias = Literal["fraction", "updates"]
-
-SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
-SCHEDULE_UNITS: tuple[ScheduleUnit, ...] = get_args(ScheduleUnit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +20,32 @@ class ScheduleSpec:
     equal updates has equal schedules, whatever its sizes are called in epochs.
     """
 
-    name: ScheduleName = "constant"
-    unit: ScheduleUnit = "fraction"
-    """What `step`, `milestones` and `warmup` are counted in."""
-    step: float = 0.0
-    """Length of one stair of "step"."""
-    milestones: tuple[float, ...] = ()
-    """Where "multistep" falls, ascending."""
-    gamma: float = 0.1
-    """Factor of each fall."""
-    warmup: float = 0.0
-    """Length of the linear warm-up, which the schedule itself follows."""
-    warmup_start: float = 0.0
-    """Factor that the warm-up starts from, in [0, 1]."""
-    floor: float = 0.0
-    """Factor that "cosine" ends at, in [0, 1]."""
+    name: ScheduleName = key("constant", "shape of the learning rate over the run")
+    unit: ScheduleUnit = key("fraction", "what lengths count: fractions of the budget, or whole updates")
+    step: float = key(
+        0.0,
+        "length of a stair, at least one update",
+        above=0,
+        at_most=1,
+        is_length=True,
+        only_for=("step",),
+        is_required=True,
+    )
+    milestones: tuple[float, ...] = key(
+        (),
+        "where the rate falls, ascending",
+        above=0,
+        at_most=1,
+        is_length=True,
+        only_for=("multistep",),
+        is_required=True,
+    )
+    gamma: float = key(0.1, "factor of each fall", above=0, at_most=1, only_for=("step", "multistep"))
+    warmup: float = key(
+        0.0, "length of a linear rise, which the schedule itself follows", at_most=1, is_length=True
+    )
+    warmup_start: float = key(0.0, "factor that the rise starts from", at_most=1)
+    floor: float = key(0.0, "factor that it ends at", at_most=1, only_for=("cosine",))
 
 
 def learning_rate_factor(schedule: ScheduleSpec, update: int, total_updates: int) -> float:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.recipe_tables import TransferRecipe
-from tui_datasize.experiments.spec import ClassHalf, ClassSplit, RunSpec, Transfer
+from tui_datasize.experiments.spec import ClassHalf, ClassSplit, RunSpec
 
 _RUN_ID = re.compile(r".+-n\d+-d\d+-s\d+-[0-9a-f]{8}")
 _OTHER_HALF: Mapping[ClassHalf, ClassHalf] = {"source": "target", "target": "source"}
@@ -22,7 +21,7 @@ class Sources:
     where: str
     """File and key path, for errors."""
 
-    def resolve(self, spec: RunSpec, transfer: TransferRecipe | None) -> RunSpec:
+    def resolve(self, spec: RunSpec) -> RunSpec:
         """A run with the source that its recipe names; as it is where it takes no weights.
 
         Of an experiment, the run with the same model is taken that saw the other half of the classes
@@ -32,19 +31,18 @@ class Sources:
         Raises:
             ConfigError: There is no such experiment or run, or more than one fits.
         """
-        if transfer is None:
+        if spec.transfer is None:
             return spec
-        if transfer.origin in self.runs:
-            source = self._choose(spec, self.runs[transfer.origin]).run_id
-        elif _RUN_ID.fullmatch(transfer.origin):
-            source = transfer.origin
-        else:
+        source = spec.transfer.source
+        if source in self.runs:
+            source = self._choose(spec, self.runs[source]).run_id
+        elif not _RUN_ID.fullmatch(source):
             raise ConfigError(
-                f"no experiment {transfer.origin!r}",
+                f"no experiment {source!r}",
                 where=self.where,
                 fix="name an experiment of this file, or the whole id of a run",
             )
-        return replace(spec, transfer=Transfer(source, transfer.layers, transfer.freeze))
+        return replace(spec, transfer=replace(spec.transfer, source=source))
 
     def _choose(self, spec: RunSpec, candidates: Sequence[RunSpec]) -> RunSpec:
         wanted = _other_half(spec.classes)

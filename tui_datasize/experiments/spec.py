@@ -7,17 +7,20 @@ import json
 import re
 import reprlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
+from operator import attrgetter
 from types import MappingProxyType, UnionType
 from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
-from tui_datasize.experiments.augmentation import AugmentationSpec
+from tui_datasize.experiments.keys import Row, key, kinds_of, of_key, rows
 from tui_datasize.experiments.schedule import ScheduleSpec
 
 SCHEMA_VERSION = 1
 DEFAULT_EVALUATIONS = 12
 
+Confusion: TypeAlias = tuple[tuple[str, str, float], ...]
+"""(class, class it becomes, weight); empty for any other class alike (symmetric noise)."""
 OptionValue: TypeAlias = bool | int | float | str
 Strategy: TypeAlias = Literal["stratified", "balanced", "random", "first"]
 BudgetUnit: TypeAlias = Literal["updates", "samples", "epochs"]
@@ -27,14 +30,13 @@ Precision: TypeAlias = Literal["auto", "fp32", "tf32", "bf16"]
 Measured: TypeAlias = Literal["full", "last-batch"]
 Average: TypeAlias = Literal["macro", "micro"]
 
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
-BUDGET_UNITS: tuple[BudgetUnit, ...] = get_args(BudgetUnit)
-OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
-CLASS_HALVES: tuple[ClassHalf, ...] = get_args(ClassHalf)
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-MEASURED: tuple[Measured, ...] = get_args(Measured)
-AVERAGES: tuple[Average, ...] = get_args(Average)
-
+MOST_AMOUNT: Mapping[BudgetUnit, int] = MappingProxyType(
+    {"updates": 10**9, "samples": 10**12, "epochs": 10**6}
+)
+"""Of a budget; years of any machine."""
+MOST_EVALUATIONS = 100_000
+MOST_BATCH = 1_000_000
+MOST_PX = 10_000
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -65,9 +67,13 @@ class SubsetSpec:
     """Whether a smaller subset of one draw is contained in every larger one."""
     seed: int = 0
     """The subset seed: independent of the training seed."""
-    imbalance: float = 1.0
-    """Images of the commonest class over those of the rarest, falling exponentially between them in
-    an order of the classes that the subset seed draws (Cui et al. 2019); 1 keeps the strategy's ratios."""
+    imbalance: float = key(
+        1.0,
+        "images of the commonest class over those of the rarest, falling exponentially between them in an "
+        "order of the classes that the subset seed draws (Cui et al. 2019); 1 keeps the ratios of the "
+        "strategy. Not with per_class or balanced",
+        at_least=1,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,42 +89,101 @@ class Budget:
 class OptimizerSpec:
     """An optimiser and its settings; `momentum` and `nesterov` are read by SGD alone."""
 
-    name: OptimizerName = "adamw"
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    momentum: float = 0.0
-    nesterov: bool = False
+    name: OptimizerName = key("adamw", "rule of the updates", column="optimizer")
+    lr: float = key(1e-3, "learning rate, the largest of the schedule", above=0, column="lr")
+    weight_decay: float = key(0.0, "weight decay", column="weight_decay")
+    momentum: float = key(0.0, "momentum", below=1, only_for=("sgd",))
+    nesterov: bool = key(False, "whether the momentum is Nesterov's", only_for=("sgd",))
 
 
 @dataclass(frozen=True, slots=True)
 class ClassSplit:
     """Which classes a run sees: all, or one of two disjoint random halves, labels counted anew from 0."""
 
-    half: ClassHalf = "all"
-    seed: int = 0
-    """The split seed: which classes are in which half."""
+    half: ClassHalf = key("all", "which classes")
+    seed: int = key(0, "the split seed: which classes are in which half", only_for=("source", "target"))
 
 
 @dataclass(frozen=True, slots=True)
 class LabelNoise:
     """Wrong training labels; the test labels stay as they are."""
 
-    fraction: float = 0.0
-    """Share of all training images whose label is replaced, in [0, 1); a subset carries its own part."""
-    confusion: tuple[tuple[str, str, float], ...] = ()
-    """(class, class it becomes, weight); empty for any other class alike (symmetric noise)."""
+    fraction: float = key(
+        0.0,
+        "share of the labels of the whole training set that is wrong; a subset carries its own part",
+        below=1,
+        is_required=True,
+        column="label_noise",
+    )
+    confusion: Confusion = key(
+        (),
+        "what classes become where not any other class alike, by their names: { cat = 'dog', truck = "
+        "{ automobile = 3, ship = 1 } }",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentationSpec:
+    """Random changes of training images, applied in the order of these fields; the defaults change nothing.
+
+    The parameters are drawn per image from the run's augmentation stream.
+    """
+
+    resized_crop: float = key(
+        0.0,
+        "smallest share of the area of a crop, of random size and aspect ratio 3/4 to 4/3, that is resized "
+        "to crop_px (Szegedy et al. 2015)",
+        at_most=1,
+    )
+    crop_px: int = key(0, "side of a random crop; evaluations take the centre", at_most=MOST_PX)
+    crop_padding_px: int = key(
+        0, "zero padding on each side before a random crop back to the size before", at_most=MOST_PX
+    )
+    flip: float = key(0.0, "probability of mirroring left to right", at_most=1)
+    rotation_deg: float = key(
+        0.0, "largest angle in both directions, drawn uniformly; bilinear, zeros outside", at_most=180
+    )
+    brightness: float = key(
+        0.0, "factor drawn uniformly from 1 - value to 1 + value, as torchvision's ColorJitter", at_most=1
+    )
+    contrast: float = key(0.0, "likewise", at_most=1)
+    saturation: float = key(0.0, "likewise", at_most=1)
+    sharpness: float = key(0.0, "likewise, as PIL's sharpness enhancer", at_most=1)
+    trivial_augment: bool = key(
+        False, "one operation of uniform strength per image, wide ranges (Mueller and Hutter 2021)"
+    )
+    random_erasing: float = key(
+        0.0, "probability of erasing a rectangle after normalisation (Zhong et al. 2020)", at_most=1
+    )
+    mixup: float = key(
+        0.0,
+        "alpha of the Beta distribution (Zhang et al. 2018); beside cutmix, a coin decides per batch",
+        at_most=100,
+    )
+    cutmix: float = key(0.0, "alpha of the Beta distribution (Yun et al. 2019)", at_most=100)
+    repeats: int = key(
+        1,
+        "differently augmented copies of each image in a batch of the same size (Hoffer et al. 2020)",
+        at_least=1,
+        at_most=MOST_BATCH,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
     """What a run takes over from a finished one."""
 
-    source: str
-    """Id of the run whose last weights are taken."""
-    layers: int | None
-    """The first so many weight layers; None for all but the classifier."""
-    freeze: bool
-    """Whether the layers taken stay as they are."""
+    source: str = field(
+        metadata=of_key("an experiment, or the id of one run, whose last weights are taken", name="from")
+    )
+    """Id of a run; of a recipe what the file says, which `Sources` resolves."""
+    layers: int | None = field(
+        metadata=of_key(
+            "the first so many weight layers; all leaves out the classifier", at_least=1, none="all"
+        )
+    )
+    """None for all but the classifier."""
+    freeze: bool = field(metadata=of_key("whether the layers taken stay as they are"))
 
     @property
     def condition(self) -> str:
@@ -135,12 +200,11 @@ class Transfer:
 class Protocol:
     """How a run counts batches and measures; the defaults are the sound way, the others are as published."""
 
-    measured: Measured = "full"
-    """Whole splits, or only the last mini-batch of a pass, as the EMNIST study's code did."""
-    f1: Average = "macro"
-    """What the column `f1_macro` holds; micro-averaged F1 equals accuracy."""
-    partial_batches: bool = False
-    """Whether each epoch ends with a smaller batch; otherwise batches are drawn across epoch ends."""
+    measured: Measured = key("full", "whole splits, or only the last mini-batch of a pass")
+    f1: Average = key("macro", "what f1_macro holds; micro-averaged F1 equals accuracy")
+    partial_batches: bool = key(
+        False, "whether each epoch ends with a smaller batch; otherwise batches are drawn across epoch ends"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,32 +219,84 @@ class RunSpec:
     experiment: str
     dataset: str
     """A name of the catalogue, or `imagefolder:` and an absolute path."""
-    model: ModelSpec
+    model: ModelSpec = field(
+        metadata=of_key("a name, or a table with its options", short="name", column=None)
+    )
     train_size: int
     seed: int
     """Training seed: initialisation, batch order, dropout and augmentation."""
-    budget: Budget
+    budget: Budget = field(
+        metadata=of_key(
+            "how long a run trains, in one of samples, updates and epochs; the first two are the same at "
+            "every size",
+            column=None,
+        )
+    )
+    batch_size: int = key(
+        64,
+        "images of an update; batches are drawn across epoch ends, so that every one is full",
+        at_least=1,
+        at_most=MOST_BATCH,
+    )
+    optimizer: OptimizerSpec = key(OptimizerSpec(), "rule of the updates", short="name", column=None)
+    clip_grad_norm: float | None = key(None, "largest global norm of the gradients", above=0, column=None)
+    evaluations: int = key(
+        DEFAULT_EVALUATIONS,
+        "evaluations of the whole test set and the whole subset, evenly over the updates; no more than there "
+        "are of them, unless the default stands or the budget is in epochs, where small sizes make few",
+        at_least=1,
+        at_most=MOST_EVALUATIONS,
+        name="evaluate.times",
+        column=None,
+    )
+    schedule: ScheduleSpec = key(ScheduleSpec(), "how the learning rate changes", short="name")
+    augmentation: AugmentationSpec = key(
+        AugmentationSpec(),
+        "random changes of training images, in the order of its keys; each image has parameters of its own, "
+        "drawn from the run's own stream",
+        none="none",
+    )
+    label_smoothing: float = key(0.0, "share of each target that is spread over all classes", below=1)
+    ema_decay: float | None = key(
+        None,
+        "decay per update of an average of the weights, which then is what is evaluated",
+        above=0,
+        below=1,
+        column=None,
+    )
+    label_noise: LabelNoise = key(
+        LabelNoise(), "wrong training labels; those of the test stay right", short="fraction", column=None
+    )
     subset: SubsetSpec = SubsetSpec()
-    batch_size: int = 64
-    optimizer: OptimizerSpec = OptimizerSpec()
-    clip_grad_norm: float | None = None
-    """Largest global gradient norm; None leaves gradients as they are."""
-    evaluations: int = DEFAULT_EVALUATIONS
-    """Number of evaluations, spread evenly over the updates; the last stands at the end."""
-    classes: ClassSplit = ClassSplit()
-    label_noise: LabelNoise = LabelNoise()
-    image_px: int = 0
-    """Side to which images are resized and centre-cropped when they are decoded; 0: as they are."""
-    augmentation: AugmentationSpec = AugmentationSpec()
-    schedule: ScheduleSpec = ScheduleSpec()
-    label_smoothing: float = 0.0
-    """Share of each training target that is spread over all classes, in [0, 1)."""
-    ema_decay: float | None = None
-    """Decay per update of the average of weights that is evaluated; None evaluates the weights themselves."""
-    precision: Precision = "auto"
-    """Of products and convolutions; auto is fp32 on a CPU and tf32 on a GPU."""
-    transfer: Transfer | None = None
-    protocol: Protocol = Protocol()
+    classes: ClassSplit = key(
+        ClassSplit(), "all classes, or one of two disjoint random halves of them", short="half"
+    )
+    image_px: int = key(
+        0,
+        "side to which images of a folder are resized and centre-cropped when they are decoded; 0 takes them "
+        "as they are, all of one size",
+        at_most=MOST_PX,
+        column=None,
+    )
+    precision: Precision = key(
+        "auto", "of products and convolutions; auto is fp32 on a CPU and tf32 on a GPU", column=None
+    )
+    transfer: Transfer | None = key(
+        None,
+        "take the weights of a finished run over: of an experiment, the run with the same model that saw the "
+        "other half of the classes, the same seed and draw where there is one, the most images. The "
+        "classifier always starts anew; missing sources are queued too, and waited for. Tables name the "
+        "condition: base (none), FTall (all but the classifier taken, all trained), S3T (the first three "
+        "taken and frozen), FT3 (taken and trained)",
+        none="none",
+        column=None,
+    )
+    protocol: Protocol = key(
+        Protocol(),
+        "what the EMNIST study's code did, to compare with; such runs carry the mark 'as published' in "
+        "every table",
+        column=None,
+    )
     imported: str = ""
     """Digest of the metric rows of a run that was trained elsewhere; empty for one that is trained here."""
 
@@ -227,29 +343,14 @@ class RunSpec:
         values = {name: data[name] for name, _ in _fields_of(table) if name in data}
         values["model"] = ModelSpec(data["model"]["name"], MappingProxyType(dict(data["model"]["options"])))
         _check_types(values["model"])
-        for key, kind in _NESTED.items():
-            if isinstance(values.get(key), Mapping):
-                values[key] = kind(**{name: _hashable(value) for name, value in values[key].items()})
-                _check_types(values[key])
+        for name, kind in kinds_of(table).items():
+            if is_dataclass(kind) and isinstance(inner := values.get(name), Mapping):
+                nested: Any = kind
+                values[name] = nested(**{word: _hashable(value) for word, value in inner.items()})
+                _check_types(values[name])
         spec = cls(**values)
         _check_types(spec)
         return spec
-
-
-_NESTED: Mapping[str, type[Any]] = MappingProxyType(
-    {
-        "budget": Budget,
-        "subset": SubsetSpec,
-        "optimizer": OptimizerSpec,
-        "classes": ClassSplit,
-        "label_noise": LabelNoise,
-        "augmentation": AugmentationSpec,
-        "schedule": ScheduleSpec,
-        "transfer": Transfer,
-        "protocol": Protocol,
-    }
-)
-"""The fields of `RunSpec` that are tables of their own, beside the model."""
 
 
 def _hashable(value: Any) -> Any:
@@ -257,16 +358,40 @@ def _hashable(value: Any) -> Any:
     return tuple(_hashable(inner) for inner in value) if isinstance(value, list) else value
 
 
-def table_words(table: Any) -> str:
-    """The fields of a nested table that differ from their defaults; empty where none does.
+@cache
+def recipe_columns() -> Mapping[str, Row]:
+    """The keys that have a column in the frame of all runs, by its name, attributes as of a `RunSpec`."""
+    found: dict[str, Row] = {}
+    for row in rows(RunSpec):
+        if row.key.column is not None:
+            found[row.key.column or row.name] = row
+        elif row.is_table:
+            found |= {
+                inner.key.column: replace(inner, attribute=f"{row.attribute}.{inner.attribute}")
+                for inner in rows(row.kind)
+                if inner.key.column
+            }
+    return MappingProxyType(found)
 
-    >>> table_words(AugmentationSpec(flip=0.5, crop_padding_px=4))
-    'crop_padding_px=4 flip=0.5'
-    >>> table_words(ClassSplit("source"))
-    'half=source'
+
+def recipe_values(spec: RunSpec) -> dict[str, Any]:
+    """What stands in these columns; a table in the words that set it apart from its default.
+
+    >>> run = RunSpec("e", "digits", ModelSpec("mlp"), 40, 0, Budget("updates", 1))
+    >>> changed = replace(run, augmentation=AugmentationSpec(flip=0.5), classes=ClassSplit("source"))
+    >>> [recipe_values(changed)[name] for name in ("lr", "schedule", "augmentation", "classes")]
+    [0.001, 'constant', 'flip=0.5', 'half=source']
     """
-    given = [(f.name, getattr(table, f.name)) for f in fields(table) if getattr(table, f.name) != f.default]
-    return " ".join(f"{name}={value}" for name, value in given)
+    return {name: _words(row, attrgetter(row.attribute)(spec)) for name, row in recipe_columns().items()}
+
+
+def _words(row: Row, value: Any) -> Any:
+    if not row.is_table:
+        return value
+    given = [(f.name, getattr(value, f.name)) for f in fields(value) if getattr(value, f.name) != f.default]
+    if not given:
+        return row.key.none or getattr(value, row.key.short)
+    return " ".join(f"{name}={inner}" for name, inner in given)
 
 
 def _check_types(table: Any) -> None:

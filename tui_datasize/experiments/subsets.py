@@ -1,4 +1,4 @@
-"""Which images a run trains on: deterministic draws, independent of the training seed.
+"""Which images and classes a run trains on: deterministic draws, independent of the training seed.
 
 Random numbers come from NumPy's PCG64 as raw 64-bit integers, whose stream NumPy guarantees across
 versions and platforms (unlike that of `Generator.permutation`), and are turned into a permutation by
@@ -8,6 +8,7 @@ a stable sort. A draw is therefore the same in every process, on every machine, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_datasize.errors import DataError
-from tui_datasize.experiments.spec import Strategy, SubsetSpec
+from tui_datasize.experiments.catalogue import DatasetInfo
+from tui_datasize.experiments.spec import ClassSplit, Strategy, SubsetSpec
 
 Indices: TypeAlias = NDArray[np.int64]
 _LONG_TAIL_KEY = 0x7461696C
@@ -52,6 +54,38 @@ def draw(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
     if subset.imbalance != 1:
         return _draw_long_tail(labels, train_size, subset)
     return _STRATEGIES[subset.strategy](labels, train_size, subset)
+
+
+def chosen_classes(classes: int, split: ClassSplit) -> tuple[int, ...]:
+    """The labels that a run sees, ascending; their positions are its own labels.
+
+    Args:
+        classes: Number of classes of the data set.
+        split: Which half, by which split seed. Of an odd number the source has one more.
+
+    >>> chosen_classes(4, ClassSplit())
+    (0, 1, 2, 3)
+    >>> sorted(chosen_classes(5, ClassSplit("source", 7)) + chosen_classes(5, ClassSplit("target", 7)))
+    [0, 1, 2, 3, 4]
+    """
+    if split.half == "all":
+        return tuple(range(classes))
+    order = permutation(classes, split.seed)
+    middle = (classes + 1) // 2
+    half = order[:middle] if split.half == "source" else order[middle:]
+    return tuple(np.sort(half).tolist())
+
+
+def restrict(info: DatasetInfo, split: ClassSplit) -> DatasetInfo:
+    """What is known of the half of a data set that a run sees."""
+    if split.half == "all":
+        return info
+    kept = chosen_classes(info.classes, split)
+    return replace(
+        info,
+        train_per_class=tuple(info.train_per_class[label] for label in kept),
+        test_per_class=tuple(info.test_per_class[label] for label in kept),
+    )
 
 
 def largest_imbalanced(images_per_class: Sequence[int], subset: SubsetSpec) -> int:

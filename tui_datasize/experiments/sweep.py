@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from tui_datasize.errors import ConfigError, DataError
 from tui_datasize.experiments.architectures import model_info
+from tui_datasize.experiments.budget import check_lengths
 from tui_datasize.experiments.catalogue import DatasetInfo, dataset_info
-from tui_datasize.experiments.class_split import restrict
-from tui_datasize.experiments.lengths import check_lengths
-from tui_datasize.experiments.load import Experiment, Project
+from tui_datasize.experiments.load import Experiment, Order, Project
 from tui_datasize.experiments.recipe import Recipe
-from tui_datasize.experiments.run_order import order_key
 from tui_datasize.experiments.sources import Sources
-from tui_datasize.experiments.spec import DEFAULT_EVALUATIONS, RunSpec, SubsetSpec
-from tui_datasize.experiments.subsets import largest_imbalanced
+from tui_datasize.experiments.spec import ModelSpec, RunSpec, SubsetSpec
+from tui_datasize.experiments.subsets import largest_imbalanced, restrict
 
 _BUDGET = "budget.amount"
 _MODEL = "model.name"
@@ -28,6 +26,8 @@ AS_PUBLISHED = "as published"
 
 _CELL = re.compile(r"-n(?P<size>\d{1,19})-d(?P<draw>\d{1,19})-s(?P<seed>\d{1,19})-[0-9a-f]{8}$")
 """The end of a run id: which train size, draw and seed it has."""
+OrderKey: TypeAlias = Callable[[RunSpec], tuple[int, ...]]
+"""Of a run its place among others, to sort by."""
 _AXES = ("experiment", "train_size", "seed", "subset.seed")
 
 
@@ -93,7 +93,7 @@ def check_runs(experiment: Experiment, project: Project) -> Collection[int]:
 
 
 def _takes_weights(experiment: Experiment) -> bool:
-    return any(recipe.transfer for recipe in experiment.recipes)
+    return any(recipe.spec.transfer for recipe in experiment.recipes)
 
 
 def source_runs(specs: Sequence[RunSpec], project: Project) -> tuple[RunSpec, ...]:
@@ -126,10 +126,10 @@ def _plan(experiment: Experiment, project: Project, above: tuple[str, ...]) -> t
         circle = " from ".join([*above, experiment.name])
         raise ConfigError(f"a circle of transfers: {circle}", where=f"{experiment.where}.transfer")
     info = _info(experiment, project)
-    origins = {recipe.transfer.origin for recipe in experiment.recipes if recipe.transfer}
+    named = {recipe.spec.transfer.source for recipe in experiment.recipes if recipe.spec.transfer}
     sources = {
         name: _plan(_candidates(project.experiments[name], experiment), project, (*above, experiment.name))
-        for name in origins & project.experiments.keys()
+        for name in named & project.experiments.keys()
     }
     return expand(experiment, info, sources)
 
@@ -175,7 +175,7 @@ def expand(
     sized = _sized_recipes(experiment, info)
     lookup = Sources(sources, where=f"{experiment.where}.transfer.from")
     cells = [
-        lookup.resolve(_spec(experiment, recipe, size, seed, subset_seed), recipe.transfer)
+        lookup.resolve(_spec(experiment, recipe, size, seed, subset_seed))
         for recipe, sizes in sized
         for size in sizes
         for seed in experiment.seeds
@@ -191,42 +191,45 @@ def _sized_recipes(experiment: Experiment, info: DatasetInfo) -> list[tuple[Reci
     known: dict[Hashable, dict[int, None]] = {}
     sized: list[tuple[Recipe, Collection[int]]] = []
     for recipe in experiment.recipes:
-        kind = (recipe.classes, recipe.imbalance)
+        classes, imbalance = kind = (recipe.spec.classes, recipe.spec.subset.imbalance)
         if kind not in known:
-            sizes = train_sizes(experiment, restrict(info, recipe.classes), recipe.imbalance)
+            sizes = train_sizes(experiment, restrict(info, classes), imbalance)
             known[kind] = dict.fromkeys(sizes)
         # The smallest makes the fewest updates.
         smallest = _spec(
             experiment, recipe, min(known[kind]), experiment.seeds[0], experiment.subset_seeds[0]
         )
-        check_lengths(smallest, recipe, experiment.where)
+        check_lengths(smallest, experiment.where, says_evaluations=recipe.says_evaluations)
         sized.append((recipe, known[kind]))
     return sized
 
 
 def _check_kind(experiment: Experiment, info: DatasetInfo) -> None:
     """Refuse what means nothing for image files, or for anything else."""
-    if not info.is_files and any(recipe.image_px for recipe in experiment.recipes):
+    if not info.is_files and any(recipe.spec.image_px for recipe in experiment.recipes):
         raise ConfigError(
             f"{info.name} is no folder of image files to be resized",
             where=f"{experiment.where}.image_px",
             fix="leave it out",
         )
-    if experiment.strategy == "balanced" and any(recipe.imbalance != 1 for recipe in experiment.recipes):
+    if experiment.strategy == "balanced" and any(
+        recipe.spec.subset.imbalance != 1 for recipe in experiment.recipes
+    ):
         raise ConfigError(
             "an imbalance and equal images per class exclude each other",
             where=f"{experiment.where}.imbalance",
             fix="give sizes or fractions, and strategy stratified or random",
         )
     for recipe in experiment.recipes:
-        side = recipe.image_px or info.size_px
-        if 0 < side < recipe.augmentation.crop_px:
+        side = recipe.spec.image_px or info.size_px
+        crop_px = recipe.spec.augmentation.crop_px
+        if 0 < side < crop_px:
             raise ConfigError(
-                f"a crop of {recipe.augmentation.crop_px} px, but the images have {side}",
+                f"a crop of {crop_px} px, but the images have {side}",
                 where=f"{experiment.where}.augmentation.crop_px",
                 fix=f"give at most {side}",
             )
-        _check_size(experiment, recipe, recipe.augmentation.crop_px or side)
+        _check_size(experiment, recipe.spec.model, crop_px or side)
     if info.is_files and experiment.strategy == "first":
         raise ConfigError(
             "the files of a folder are sorted by class: the first n belong to few classes",
@@ -235,10 +238,10 @@ def _check_kind(experiment: Experiment, info: DatasetInfo) -> None:
         )
 
 
-def _check_size(experiment: Experiment, recipe: Recipe, side: int) -> None:
+def _check_size(experiment: Experiment, trained: ModelSpec, side: int) -> None:
     """Refuse images that are too small for the model; a side of 0 is one that only an image would tell."""
-    model = model_info(recipe.model.name)
-    padded = max(side, int(recipe.model.options.get("input_px", 0)))
+    model = model_info(trained.name)
+    padded = max(side, int(trained.options.get("input_px", 0)))
     if side and model and padded < model.smallest_px:
         raise ConfigError(
             f"{model.name} takes images of at least {model.smallest_px} px, these have {padded}",
@@ -302,27 +305,16 @@ def _largest(experiment: Experiment, info: DatasetInfo, imbalance: float) -> int
 
 
 def _spec(experiment: Experiment, recipe: Recipe, size: int, seed: int, subset_seed: int) -> RunSpec:
-    return RunSpec(
+    subset = replace(
+        recipe.spec.subset, strategy=experiment.strategy, nested=experiment.nested, seed=subset_seed
+    )
+    return replace(
+        recipe.spec,
         experiment=experiment.name,
         dataset=experiment.dataset,
-        model=recipe.model,
         train_size=size,
         seed=seed,
-        budget=recipe.budget,
-        subset=SubsetSpec(experiment.strategy, experiment.nested, subset_seed, recipe.imbalance),
-        batch_size=recipe.batch_size,
-        optimizer=recipe.optimizer,
-        clip_grad_norm=recipe.clip_grad_norm,
-        evaluations=DEFAULT_EVALUATIONS if recipe.evaluations is None else recipe.evaluations,
-        classes=recipe.classes,
-        label_noise=recipe.label_noise,
-        image_px=recipe.image_px,
-        augmentation=recipe.augmentation,
-        schedule=recipe.schedule,
-        label_smoothing=recipe.label_smoothing,
-        ema_decay=recipe.ema_decay,
-        precision=recipe.precision,
-        protocol=recipe.protocol,
+        subset=subset,
     )
 
 
@@ -333,6 +325,31 @@ def _check_distinct(experiment: Experiment, cells: Sequence[RunSpec]) -> None:
             where=f"{experiment.where}.sweep",
             fix="list each value once",
         )
+
+
+def order_key(specs: Sequence[RunSpec], order: Order) -> OrderKey:
+    """The key that sorts runs of one sweep into an order.
+
+    Sizes ascend; training seeds, and draws likewise, stay in the order in which they stand first in
+    `specs`, which is that of the file both for a sweep as it is multiplied out and for one in any order.
+
+    Args:
+        specs: All runs of the sweep, or at least every seed and draw of those that are sorted.
+        order: See `ORDER_WORDS`.
+    """
+    seeds = _places(spec.seed for spec in specs)
+    draws = _places(spec.subset.seed for spec in specs)
+    keys: Mapping[Order, OrderKey] = {
+        # Every size once over the first seed: a usable curve stands early.
+        "curve-first": lambda spec: (seeds[spec.seed], draws[spec.subset.seed], spec.train_size),
+        "by-size": lambda spec: (spec.train_size, seeds[spec.seed], draws[spec.subset.seed]),
+        "by-seed": lambda spec: (seeds[spec.seed], spec.train_size, draws[spec.subset.seed]),
+    }
+    return keys[order]
+
+
+def _places(values: Iterable[int]) -> Mapping[int, int]:
+    return {value: place for place, value in enumerate(dict.fromkeys(values))}
 
 
 def select(

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from tui_datasize.experiments.checkpoint_settings import Keep
-from tui_datasize.experiments.load import Project, load_project
+from tui_datasize.experiments.load import Keep, Project, load_project
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.runlog.claim import Outcome, observe, take_lock
@@ -116,7 +115,7 @@ def planned_sources(project: Project, jobs: Sequence[Job]) -> frozenset[str]:
         DatasizeError: An experiment that takes over weights cannot be planned: its data set is missing.
     """
     done = {job.run_id for job in jobs if job.state is JobState.SUCCEEDED}
-    transferring = (e for e in project.experiments.values() if any(r.transfer for r in e.recipes))
+    transferring = (e for e in project.experiments.values() if any(r.spec.transfer for r in e.recipes))
     planned = (spec for experiment in transferring for spec in plan_runs(experiment, project))
     return frozenset(source for spec in planned if spec.run_id not in done for source in spec.sources)
 

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from tui_datasize.experiments.budget import total_updates
-from tui_datasize.experiments.spec import SCHEMA_VERSION, Budget, RunSpec, table_words
+from tui_datasize.experiments.spec import SCHEMA_VERSION, Budget, RunSpec, recipe_columns, recipe_values
 from tui_datasize.experiments.sweep import variant_labels
 from tui_datasize.runlog.claim import Observation, observe, read_claim, read_exit
 from tui_datasize.runlog.paths import RunPaths
@@ -156,16 +156,7 @@ def _specified(spec: RunSpec) -> dict[str, Any]:
         "repeat": None,
         "total_updates": total_updates(spec),
         PLANNED_EVALUATIONS: spec.evaluations,
-        "batch_size": spec.batch_size,
-        "optimizer": spec.optimizer.name,
-        "lr": spec.optimizer.lr,
-        "weight_decay": spec.optimizer.weight_decay,
-        "schedule": table_words(spec.schedule) or "constant",
-        "augmentation": table_words(spec.augmentation) or "none",
-        "label_smoothing": spec.label_smoothing,
-        "label_noise": spec.label_noise.fraction,
-        "imbalance": spec.subset.imbalance,
-        "classes": table_words(spec.classes) or "all",
+        **recipe_values(spec),
         "transfer": spec.condition,
         "transfer_source": spec.transfer.source if spec.transfer else None,
         "as_published": spec.is_as_published,
@@ -175,12 +166,8 @@ def _specified(spec: RunSpec) -> dict[str, Any]:
 
 
 _NOT_TOLD: Mapping[str, None] = MappingProxyType(
-    dict.fromkeys(
-        (
-            *("subset_strategy", "subset_nested", "batch_size", "optimizer", "lr", "weight_decay"),
-            *("schedule", "augmentation", "label_smoothing", "label_noise", PLANNED_EVALUATIONS),
-        )
-    )
+    dict.fromkeys(("subset_strategy", "subset_nested", PLANNED_EVALUATIONS))
+    | dict.fromkeys(name for name in recipe_columns() if name not in ("imbalance", "classes"))
 )
 """What nobody knows of a run that was trained elsewhere: its specification holds the defaults alone."""
 

@@ -10,6 +10,7 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 
 from tui_datasize import metric
+from tui_datasize.experiments.spec import recipe_columns
 
 Schema: TypeAlias = Mapping[str, pl.DataType | DataTypeClass]
 Typed: TypeAlias = tuple[pl.DataType | DataTypeClass, *tuple[str, ...]]
@@ -100,6 +101,9 @@ split: all of them in order, or the last mini-batch where the protocol measures 
 names the columns of `probabilities`: all classes in order, or above 100 classes the ten most
 probable. Probabilities were rounded to float16 before storing."""
 
+_KINDS: Mapping[type, DataTypeClass] = MappingProxyType({bool: pl.Boolean, int: pl.Int64, float: pl.Float64})
+"""Of the columns of a recipe; all else is told in words."""
+
 RUNS: Schema = MappingProxyType(
     {
         "run_id": pl.String,
@@ -124,16 +128,7 @@ RUNS: Schema = MappingProxyType(
         "best_test_accuracy": pl.Float64,
         "best_test_loss": pl.Float64,
         "best_update": pl.Int64,
-        "batch_size": pl.Int64,
-        "optimizer": pl.String,
-        "lr": pl.Float64,
-        "weight_decay": pl.Float64,
-        "schedule": pl.String,
-        "augmentation": pl.String,
-        "label_smoothing": pl.Float64,
-        "label_noise": pl.Float64,
-        "imbalance": pl.Float64,
-        "classes": pl.String,
+        **{name: _KINDS.get(row.kind, pl.String) for name, row in recipe_columns().items()},
         "transfer": pl.String,
         "transfer_source": pl.String,
         "as_published": pl.Boolean,

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tui_datasize.experiments.class_split import chosen_classes
 from tui_datasize.experiments.label_noise import noisy_labels
 from tui_datasize.experiments.spec import ClassSplit, RunSpec
-from tui_datasize.experiments.subsets import draw
+from tui_datasize.experiments.subsets import chosen_classes, draw
 from tui_datasize.training.arrays import ChosenRows, ImageSplit, Indices, LoadedDataset
 
 

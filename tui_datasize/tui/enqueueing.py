@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tui_datasize.experiments.budget import total_updates
-from tui_datasize.experiments.run_order import order_key
 from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.sweep import order_key
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import lost_evaluations
 from tui_datasize.tui.look.duration import duration

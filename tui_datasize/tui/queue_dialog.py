@@ -12,8 +12,8 @@ from textual.events import DescendantFocus
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from tui_datasize.experiments.load import ORDER_WORDS
 from tui_datasize.experiments.load import Order as SweepOrder
-from tui_datasize.experiments.run_order import ORDER_WORDS
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS
 from tui_datasize.tui.orders import QueueTerms
 from tui_datasize.tui.widgets.cycle_field import CycleField

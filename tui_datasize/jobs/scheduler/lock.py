@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, read_options
-from tui_datasize.experiments.toml_table import Table
+from tui_datasize.experiments.toml import Table
 from tui_datasize.files import read_object
 from tui_datasize.jobs.queue.database import storage_errors
 from tui_datasize.runlog.locks import is_locked, open_lock

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeAlias
 
-from tui_datasize.experiments.toml_file import text_of
+from tui_datasize.experiments.toml import text_of
 from tui_datasize.runlog.importing.names import UnclearNameError, all_unclear
 from tui_datasize.runlog.importing.staged import Staged
 from tui_datasize.text import listed, plural

@@ -10,8 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.toml_file import read_toml
-from tui_datasize.experiments.toml_table import Table, nearest
+from tui_datasize.experiments.toml import Table, nearest, read_toml
 from tui_datasize.runlog.importing.meanings import Meaning, counts_something_else, meaning_of, plain
 from tui_datasize.runlog.importing.names import TOLD_BY_NAMES
 from tui_datasize.runlog.schema import SCORES

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.toml_file import text_of
+from tui_datasize.experiments.toml import text_of
 from tui_datasize.files import read_bounded
 from tui_datasize.runlog.importing import charts, events, tables
 from tui_datasize.runlog.importing.layout import Layout

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from tui_datasize.experiments.augmentation import AugmentationSpec
+from tui_datasize.experiments.spec import AugmentationSpec
 from tui_datasize.training.augment import colour
 from tui_datasize.training.augment.colour import Jitter
 from tui_datasize.training.augment.draws import Augmentation, Draws, draw

@@ -1,24 +1,143 @@
-"""Typed reading of TOML tables, with errors that name the file, the key path and what was expected."""
+"""Reading TOML: a file, bounded in size and depth, and its tables key by key; each fault is one line."""
 
 from __future__ import annotations
 
+import codecs
+import errno
+import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from math import inf, isfinite
 from operator import ge, gt, le, lt
+from pathlib import Path
 from typing import Any, TypeVar
 
+import tomli
+
 from tui_datasize.errors import ConfigError
+from tui_datasize.files import has_more_levels, read_bounded
 
 Choice = TypeVar("Choice", bound=str)
+Read = TypeVar("Read")
 
+MOST_BYTES = 2_000_000
+"""Of a file: some thousand experiments. A parser takes a second for as much."""
+MOST_LEVELS = 20
+"""Of tables and lists within one another."""
 MOST_WHOLE = 2**63 - 1
 MOST_VALUES = 50_000
 """Of a list."""
 MOST_NUMBER = 1e12
 """Of a number for which nothing smaller makes sense as a bound."""
 MOST_IMAGES = 10**9
+
+
+def text_of(content: bytes) -> str:
+    r"""Text as editors save it: UTF-8, with or without a byte order mark, or UTF-16 with one.
+
+    Raises:
+        UnicodeDecodeError: It is neither.
+
+    >>> text_of(b"\xef\xbb\xbfa = 1"), text_of("a = 1".encode("utf-16"))
+    ('a = 1', 'a = 1')
+    """
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if is_wide and not content.startswith(codecs.BOM_UTF32_LE):
+        return content.decode("utf-16")
+    if b"\0" in content[:4]:
+        # UTF-16 without a mark is UTF-8 full of null characters.
+        raise UnicodeDecodeError("utf-8", content, 0, 1, "null characters")
+    return content.decode("utf-8-sig")
+
+
+def read_toml(file: Path, *, fix: str = "") -> dict[str, Any]:
+    """The document of a file: UTF-8 with or without a byte order mark, or UTF-16 with one, any line ends.
+
+    Args:
+        file: Path of the file.
+        fix: What to do where there is none.
+
+    Raises:
+        ConfigError: It is missing, no regular file, too large, in another encoding, not TOML, or too deep.
+    """
+    try:
+        document = tomli.loads(text_of(read_bounded(file, MOST_BYTES)))
+    except FileNotFoundError:
+        raise ConfigError("no such file", where=str(file), fix=fix) from None
+    except UnicodeDecodeError:
+        raise ConfigError("not UTF-8 text", where=str(file), fix="save it as UTF-8") from None
+    except RecursionError:
+        raise _too_deep(file) from None
+    except ValueError as error:
+        raise ConfigError(_problem(error), where=str(file)) from None
+    except OSError as error:
+        fix = "spread it over several projects" if error.errno == errno.EFBIG else ""
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(file), fix=fix) from None
+    if has_more_levels(document, MOST_LEVELS):
+        raise _too_deep(file)
+    return document
+
+
+def _too_deep(file: Path) -> ConfigError:
+    return ConfigError(f"tables or lists of more than {MOST_LEVELS} levels", where=str(file))
+
+
+def _problem(error: ValueError) -> str:
+    """What is wrong with a file that is not TOML; the parser's words for a repeated table are Python's."""
+    twice = re.search(r"Cannot declare \((.+?),?\) twice(.*)", str(error))
+    if twice:
+        key = ".".join(part.strip(" '\"") for part in twice[1].split(","))
+        return f"the table [{key}] is defined twice{twice[2]}; give one of them another name"
+    if not isinstance(error, tomli.TOMLDecodeError):
+        return "a number or date in it is out of range"
+    return f"not valid TOML: {error}"
+
+
+class CollectedError(ConfigError):
+    """Several errors of one file, of which the first is told where one line is."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        super().__init__(errors[0].what, where=errors[0].where, fix=errors[0].fix)
+        self.errors = tuple(errors)
+
+
+class Problems:
+    """Keeps the errors of parts that can be read apart from each other, so that all of them are told."""
+
+    def __init__(self) -> None:
+        self.errors: list[ConfigError] = []
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Read one part; what is wrong with it is kept."""
+        try:
+            yield
+        except ConfigError as problem:
+            self._keep(problem)
+
+    def _keep(self, problem: ConfigError) -> None:
+        self.errors += problem.errors if isinstance(problem, CollectedError) else [problem]
+
+    def of(self, read: Callable[[], Read], otherwise: Any) -> Read:
+        """What a part is read as, or something else where it is wrong."""
+        try:
+            return read()
+        except ConfigError as problem:
+            self._keep(problem)
+            found: Read = otherwise
+            return found
+
+    def raise_all(self) -> None:
+        """Raise what was kept.
+
+        Raises:
+            ConfigError: It is one error.
+            CollectedError: There are several.
+        """
+        if self.errors:
+            raise self.errors[0] if len(self.errors) == 1 else CollectedError(self.errors)
 
 
 class Table:
@@ -93,11 +212,19 @@ class Table:
             raise self.error(key, "true or false")
         return value
 
-    def integer(self, key: str, default: int | None = None, *, least: int = 0, most: int = MOST_WHOLE) -> int:
-        """A whole number from `least` to `most`."""
+    def integer(
+        self,
+        key: str,
+        default: int | None = None,
+        *,
+        least: int = 0,
+        most: int = MOST_WHOLE,
+        also: str = "",
+    ) -> int:
+        """A whole number from `least` to `most`; `also` names a word that the caller takes as well."""
         value = self.take(key, default)
         if not is_whole(value) or value < least:
-            raise self.error(key, f"a whole number of at least {least}")
+            raise self.error(key, f"a whole number of at least {least}" + (f', or "{also}"' if also else ""))
         if value > most:
             raise self.error(key, f"a whole number of at most {most:,}")
         return int(value)
@@ -163,9 +290,14 @@ class Table:
 
     def refuse_unknown(self, known: Collection[str]) -> None:
         """Refuse every key that is not among those known, naming the nearest one."""
+        problems = Problems()
         for key in self._values:
-            if key not in known:
-                raise ConfigError(f"unknown key {key!r}", where=self.where(), fix=nearest(key, set(known)))
+            with problems.part():
+                if key not in known:
+                    raise ConfigError(
+                        f"unknown key {key!r}", where=self.where(), fix=nearest(key, set(known))
+                    )
+        problems.raise_all()
 
 
 def nearest(word: str, known: set[str]) -> str:
