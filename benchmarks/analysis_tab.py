@@ -29,10 +29,10 @@ from tests.fakes import fake_spec, write_run
 from tests.tui.fake_queue import CPU_ONLY, FakeQueue
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.tui.analysis.choice import PAGES
+from tui_datasize.tui.analysis.analyst import PAGES
 from tui_datasize.tui.analysis.tab import AnalysisPane
 from tui_datasize.tui.app import DatasizeApp
-from tui_datasize.tui.look.record import ProjectRecord
+from tui_datasize.tui.polling.record import ProjectRecord
 
 RUNS = (110, 10_000)
 SCREEN = (120, 36)

@@ -17,7 +17,7 @@ from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.scheduler.devices import DeviceMonitor
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.app import DatasizeApp
-from tui_datasize.tui.look.record import ProjectRecord
+from tui_datasize.tui.polling.record import ProjectRecord
 
 PATIENCE_S = 60.0
 _STEP_S = 0.1

@@ -125,3 +125,69 @@ def number_and_unit(text: str, units: Sequence[str]) -> tuple[float, str]:
     if not isfinite(number := float(bare.removesuffix(unit))):
         raise ValueError(text)
     return number, unit
+
+
+def fit(text: str, width: int) -> str:
+    """The text in exactly `width` columns, cut with an ellipsis where it is longer.
+
+    >>> fit("letters", 9), fit("letters", 4)
+    ('letters  ', 'let…')
+    """
+    text = visible(text)
+    if len(text) <= width:
+        return text.ljust(width)
+    return f"{text[: width - 1]}…" if width > 0 else ""
+
+
+def fit_end(text: str, width: int) -> str:
+    """The text in exactly `width` columns, cut at its start: where names begin alike, their ends differ.
+
+    >>> fit_end("letters", 9), fit_end("letters-n750", 6)
+    ('letters  ', '…-n750')
+    """
+    text = visible(text)
+    if len(text) <= width:
+        return text.ljust(width)
+    return f"…{text[len(text) - width + 1 :]}" if width > 0 else ""
+
+
+def number(value: float | None, spec: str, factor: float = 1.0) -> str:
+    """A number as `spec` formats it; empty where there is none.
+
+    >>> number(0.8812, ".1f", 100), number(None, ".1f")
+    ('88.1', '')
+    """
+    return "" if value is None else format(value * factor, spec)
+
+
+def duration(seconds: float | None) -> str:
+    """A duration in at most seven characters, `-` where it is unknown.
+
+    >>> [duration(s) for s in (None, 8.4, 75, 3700, 90_000, 900_000)]
+    ['-', '8 s', '1:15', '1 h 01', '1 d 01', '10 d']
+    """
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d}"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d}"
+    days = whole // 86_400
+    return f"{days} d" if days >= 10 else f"{days} d {whole % 86_400 // 3600:02d}"
+
+
+def time_left(seconds: float | None) -> str:
+    """A duration that is still to come: of a run that should be done by now it says `soon`.
+
+    >>> [time_left(s) for s in (None, 0.0, 8.4)]
+    ['-', 'soon', '8 s']
+    """
+    return "soon" if seconds == 0 else duration(seconds)
+
+
+def percent(fraction: float) -> str:
+    """A fraction in whole percent, rounded down so that 100 means done."""
+    return f"{int(100 * fraction + 1e-9)}"

@@ -75,7 +75,7 @@ def make_project(root: Path) -> ProjectPaths:
     from tui_datasize.jobs.queue.store import Store
     from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
     from tui_datasize.runlog.reader import RunLog
-    from tui_datasize.tui.view_state import ViewState, save_view_state
+    from tui_datasize.tui.app import ViewState, save_view_state
 
     root.mkdir()
     project = ProjectPaths(root)
@@ -371,10 +371,10 @@ def _look_of_the_app(project: ProjectPaths) -> list[str]:
     """What is wrong with the first look that the app takes."""
     from tui_datasize.jobs.client import QueueClient
     from tui_datasize.jobs.scheduler.devices import DeviceReport
-    from tui_datasize.tui.look.collect import Collector
-    from tui_datasize.tui.look.record import ProjectRecord
-    from tui_datasize.tui.look.snapshot import Interest
-    from tui_datasize.tui.view_state import load_view_state
+    from tui_datasize.tui.app import load_view_state
+    from tui_datasize.tui.polling.collect import Collector
+    from tui_datasize.tui.polling.record import ProjectRecord
+    from tui_datasize.tui.polling.snapshot import Interest
 
     began_s = clock_s()
     faulthandler.dump_traceback_later(4 * HANG_S, exit=True, file=sys.__stderr__)

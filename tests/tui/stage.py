@@ -21,9 +21,9 @@ from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.app import DatasizeApp
-from tui_datasize.tui.look.collect import Collector
-from tui_datasize.tui.look.record import ProjectRecord
-from tui_datasize.tui.look.snapshot import Interest, Snapshot
+from tui_datasize.tui.polling.collect import Collector
+from tui_datasize.tui.polling.record import ProjectRecord
+from tui_datasize.tui.polling.snapshot import Interest, Snapshot
 
 DEADLINE_S = 60.0
 NARROW = (80, 24)

@@ -21,9 +21,9 @@ from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import SCORES
+from tui_datasize.tui.analysis.analyst import PAGES
 from tui_datasize.tui.analysis.answer_lines import answer_lines, draw_answer
-from tui_datasize.tui.analysis.choice import PAGES
-from tui_datasize.tui.analysis.headings import page_note
+from tui_datasize.tui.analysis.panels import page_note
 
 PARTS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "all": lambda runs: runs,

@@ -11,7 +11,7 @@ from tests.fakes import write_run
 from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Show, Stage, empty_stage
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.tui.analysis.choice import PAGES
+from tui_datasize.tui.analysis.analyst import PAGES
 
 
 @pytest.fixture

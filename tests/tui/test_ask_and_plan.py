@@ -14,7 +14,7 @@ from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.errors import ConfigError
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.metric import metric_named
-from tui_datasize.tui.analysis.asked import FIELDS, asked_as_written, read_asked
+from tui_datasize.tui.analysis.dialogs import FIELDS, asked_as_written, read_asked
 
 ACCURACY, LOSS = metric_named("test_accuracy"), metric_named("test_loss")
 

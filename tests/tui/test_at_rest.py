@@ -18,10 +18,10 @@ from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.rebuild import repair
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.tui.look import collect, record
-from tui_datasize.tui.look.collect import Collector
-from tui_datasize.tui.look.record import ProjectRecord
-from tui_datasize.tui.look.snapshot import Interest, Snapshot
+from tui_datasize.tui.polling import collect, record
+from tui_datasize.tui.polling.collect import Collector
+from tui_datasize.tui.polling.record import ProjectRecord
+from tui_datasize.tui.polling.snapshot import Interest, Snapshot
 
 FINISHED = 20
 _LONG_AGO_NS = 10**18

@@ -11,9 +11,9 @@ from rich.text import Text
 from tui_datasize.answers.answer import Bar, Map
 from tui_datasize.tui.charts.bars import class_bars, ranked_bars
 from tui_datasize.tui.charts.figures import draw_figure
+from tui_datasize.tui.charts.heat_map import legible_digits, side_by_side, surface_chart
 from tui_datasize.tui.charts.lines import Band, Series, line_chart
 from tui_datasize.tui.charts.scale import Scale
-from tui_datasize.tui.charts.surface import legible_digits, side_by_side, surface_chart
 from tui_datasize.tui.widgets.palette import Palette
 
 PALETTE = Palette(

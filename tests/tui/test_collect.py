@@ -12,12 +12,12 @@ from tests.tui.fake_queue import CPU_ONLY, TWO_GPUS
 from tests.tui.stage import DEADLINE_S, Stage
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.scheduler.devices import DeviceReport
-from tui_datasize.tui.look import planning
-from tui_datasize.tui.look.collect import Collector
-from tui_datasize.tui.look.log_tail import read_tail
-from tui_datasize.tui.look.polling import Poller
-from tui_datasize.tui.look.record import ProjectRecord
-from tui_datasize.tui.look.snapshot import Interest, Snapshot
+from tui_datasize.tui.polling import project_file
+from tui_datasize.tui.polling.collect import Collector
+from tui_datasize.tui.polling.log_tail import read_tail
+from tui_datasize.tui.polling.poller import Poller
+from tui_datasize.tui.polling.record import ProjectRecord
+from tui_datasize.tui.polling.snapshot import Interest, Snapshot
 
 
 def collector(stage: Stage, read_devices: Callable[[], DeviceReport] = lambda: CPU_ONLY) -> Collector:
@@ -25,11 +25,11 @@ def collector(stage: Stage, read_devices: Callable[[], DeviceReport] = lambda: C
 
 
 def test_of_a_large_project_the_cells_that_are_shown_alone_are_listed(busy: Stage, monkeypatch):
-    monkeypatch.setattr("tui_datasize.tui.look.planning._MOST_LISTED", 3)
+    monkeypatch.setattr("tui_datasize.tui.polling.project_file._MOST_LISTED", 3)
     listed: list[str] = []
-    plan_runs = planning.plan_runs
+    plan_runs = project_file.plan_runs
     monkeypatch.setattr(
-        planning, "plan_runs", lambda one, project: listed.append(one.name) or plan_runs(one, project)
+        project_file, "plan_runs", lambda one, project: listed.append(one.name) or plan_runs(one, project)
     )
     look = collector(busy)
     snapshot = look.collect(Interest())
@@ -46,7 +46,7 @@ def test_of_a_large_project_the_cells_that_are_shown_alone_are_listed(busy: Stag
 
 
 async def test_an_experiment_under_the_cursor_is_listed(busy: Stage, monkeypatch):
-    monkeypatch.setattr("tui_datasize.tui.look.planning._MOST_LISTED", 3)
+    monkeypatch.setattr("tui_datasize.tui.polling.project_file._MOST_LISTED", 3)
     async with busy.open() as show:
         await show.shows("digits     6/16", "draw 1", "depth       0/4")
         await show.press("down")

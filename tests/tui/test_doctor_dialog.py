@@ -14,7 +14,7 @@ from tests.tui.stage import NARROW, WIDE, Stage
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.doctor import Check
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.tui.doctor import DoctorDialog, Finding, doctor_command, read_findings
+from tui_datasize.tui.doctor_dialog import CheckResult, DoctorDialog, doctor_command, read_results
 
 BOTH_SIZES = pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "160x48"])
 SOUND = [{"name": "torch", "verdict": "ok", "text": "torch 2.9 sees no GPU"}]
@@ -35,7 +35,7 @@ def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
         def command(_project: ProjectPaths) -> Sequence[str]:
             return (sys.executable, "-c", code)
 
-        monkeypatch.setattr("tui_datasize.tui.doctor.doctor_command", command)
+        monkeypatch.setattr("tui_datasize.tui.doctor_dialog.doctor_command", command)
 
     return replace
 
@@ -118,7 +118,7 @@ async def test_checks_that_do_not_come_to_an_end_are_one_line(
 
 
 async def test_checks_that_cannot_be_started_are_one_line(busy: Stage, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tui_datasize.tui.doctor.doctor_command", lambda _: ("/nowhere/python",))
+    monkeypatch.setattr("tui_datasize.tui.doctor_dialog.doctor_command", lambda _: ("/nowhere/python",))
     async with busy.open() as show:
         await show.press("d")
         await show.shows("the checks cannot be started: No such file or directory")
@@ -138,7 +138,7 @@ def test_what_doctor_prints_is_what_the_app_reads(
     python, *options = doctor_command(busy.project)
     assert (python, options[:3]) == (sys.executable, ["-P", "-m", "tui_datasize"])
     assert main(options[3:]) == 1
-    assert read_findings(capsys.readouterr().out) == [
-        Finding("torch", "ok", "2.9"),
-        Finding("disk", "fail", "full"),
+    assert read_results(capsys.readouterr().out) == [
+        CheckResult("torch", "ok", "2.9"),
+        CheckResult("disk", "fail", "full"),
     ]

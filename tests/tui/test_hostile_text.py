@@ -29,9 +29,9 @@ from tui_datasize.jobs.queue.faults import FaultKind, Faults
 from tui_datasize.jobs.rebuild import repair
 from tui_datasize.jobs.scheduler import launch
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
-from tui_datasize.tui import doctor as app_doctor
+from tui_datasize.tui import doctor_dialog as app_doctor
 from tui_datasize.tui.app import DatasizeApp
-from tui_datasize.tui.look.record import ProjectRecord
+from tui_datasize.tui.polling.record import ProjectRecord
 
 HOSTILE = "x\x1b[2J\x1b]0;owned\x07\x9b31m[/nope][bold red]\u202e\u200bé\x7f\r\n=1+1:bomb:"
 SURROGATE = HOSTILE + "\ud83d"

@@ -20,8 +20,8 @@ from tui_datasize.tui.live.charts import (
     many_run_series,
     one_run_series,
 )
-from tui_datasize.tui.live.table import LiveTable
-from tui_datasize.tui.look.curves import Curve, smooth
+from tui_datasize.tui.live.tab import LiveTable
+from tui_datasize.tui.polling.curves import Curve, smooth
 
 CURVE = Curve(
     "run",

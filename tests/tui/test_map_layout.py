@@ -6,8 +6,8 @@ from types import MappingProxyType
 
 from tests.fakes import fake_sweep
 from tui_datasize.experiments.spec import ModelSpec
-from tui_datasize.tui.look.snapshot import Cell
-from tui_datasize.tui.queue.map_layout import Column, Place, lay_out
+from tui_datasize.tui.polling.snapshot import Cell
+from tui_datasize.tui.queue.cell_map import Column, Place, lay_out
 
 
 def cells(variant: str = "", **changes: object) -> list[Cell]:

@@ -8,7 +8,7 @@ from tests.tui.fake_queue import USED_S, FakeQueue
 from tests.tui.stage import Stage, look
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.time_left import KeptTimeLeft
-from tui_datasize.tui.look.duration import duration
+from tui_datasize.text import duration
 
 
 def test_runs_at_work_have_the_rest_of_their_updates_and_others_all_of_them(busy: Stage):

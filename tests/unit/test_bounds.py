@@ -23,7 +23,7 @@ from tui_datasize.jobs.scheduler import device_file
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.stats.question import Question
-from tui_datasize.tui.analysis.asked import read_asked
+from tui_datasize.tui.analysis.dialogs import read_asked
 
 BASE = {
     "dataset": '"digits"',

@@ -13,7 +13,7 @@ from tests.fakes import fake_spec, write_run
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import StorageError
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.tui.exporting import TableInView, export_csv
+from tui_datasize.tui.pane import TableInView, export_csv
 
 SUFFIXES = {"export": ".csv", "report": ".html", "selftest": ".json"}
 SOMEBODY = 12_345

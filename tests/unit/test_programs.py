@@ -32,7 +32,7 @@ STARTING = {
     "training/selftest/probe.py": ["subprocess.run", "subprocess.run"],
     "training/selftest/runner.py": ["subprocess.Popen"],
     "training/selftest/speed.py": ["subprocess.run"],
-    "tui/doctor.py": ["asyncio.create_subprocess_exec"],
+    "tui/doctor_dialog.py": ["asyncio.create_subprocess_exec"],
 }
 """Where programs are started: the one that is added here must start no interpreter and no git of its own."""
 STARTERS = (

@@ -21,8 +21,7 @@ from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.queue.time_left import time_left_of
 from tui_datasize.runlog.incomplete import noted_incomplete
 from tui_datasize.runlog.reached import Reached, read_reached
-from tui_datasize.text import plural
-from tui_datasize.tui.look.duration import duration
+from tui_datasize.text import duration, plural
 
 _BASES_SHOWN = 3
 _CHAINED_SHOWN = 5

@@ -11,7 +11,7 @@ from tui_datasize.cli.status import Look
 from tui_datasize.jobs.queue.paces import latest
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.render.console import plain_table
-from tui_datasize.tui.look.duration import time_left
+from tui_datasize.text import time_left
 
 
 def counts_table(look: Look) -> Table:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
+from math import isfinite
+from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -22,33 +26,66 @@ from textual.widgets import ContentSwitcher
 from textual.worker import Worker, WorkerState
 
 from tui_datasize.errors import EXIT_OK, DatasizeError
+from tui_datasize.files import read_object
 from tui_datasize.jobs.scheduler.devices import DeviceReport
+from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.analysis.analyst import Analyst
 from tui_datasize.tui.analysis.tab import AnalysisPane
-from tui_datasize.tui.exporting import export_csv
-from tui_datasize.tui.farewell import farewell
-from tui_datasize.tui.keeping import SchedulerKeeper
-from tui_datasize.tui.keys import LIST_KEYS, KeyGroup, commands_of, help_text, keys_of, without_taken
+from tui_datasize.tui.keys import LIST_KEYS, KeyBar, KeyGroup, commands_of, help_text, keys_of, without_taken
 from tui_datasize.tui.live.tab import LivePane
-from tui_datasize.tui.look.collect import Collector, Record
-from tui_datasize.tui.look.news import NewsReader, terminal_signal
-from tui_datasize.tui.look.polling import INTERVAL_S, Poller
-from tui_datasize.tui.look.snapshot import EMPTY, ExperimentPlan, Snapshot
+from tui_datasize.tui.news import NewsReader, farewell, terminal_signal
 from tui_datasize.tui.orders import OrderDesk, Queue, Reschedule
-from tui_datasize.tui.pane import Pane
-from tui_datasize.tui.pruning import offer_prune
+from tui_datasize.tui.pane import Pane, export_csv
+from tui_datasize.tui.polling.collect import Collector, Record
+from tui_datasize.tui.polling.poller import INTERVAL_S, Poller
+from tui_datasize.tui.polling.snapshot import EMPTY, ExperimentPlan, Snapshot
+from tui_datasize.tui.prune_dialog import offer_prune
 from tui_datasize.tui.queue.actions import experiment_facts
 from tui_datasize.tui.queue.tab import QueuePane
-from tui_datasize.tui.scheduler_dialog import SchedulerDialog
-from tui_datasize.tui.view_state import ViewState, load_view_state, save_view_state
+from tui_datasize.tui.scheduler_dialog import SchedulerDialog, SchedulerKeeper
 from tui_datasize.tui.widgets.dialogs import TextDialog, facts_table
 from tui_datasize.tui.widgets.header_strip import TABS, HeaderStrip
-from tui_datasize.tui.widgets.key_bar import KeyBar
 from tui_datasize.tui.widgets.palette import THEME, palette_of
 from tui_datasize.tui.widgets.plain import PrintableOnly
 from tui_datasize.tui.widgets.status_line import StatusLine
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """What is restored when the app opens again; losing it loses nothing."""
+
+    tab: str = ""
+    experiment: str = ""
+    targets: Mapping[str, float] = field(default_factory=dict)
+    """By experiment and metric, with a space between."""
+
+
+def _view_state_file(project: ProjectPaths) -> Path:
+    return project.cache / "app.json"
+
+
+def load_view_state(project: ProjectPaths) -> ViewState:
+    """What was saved last; the defaults where that cannot be read."""
+    try:
+        values = read_object(_view_state_file(project))
+        tab, experiment, targets = values["tab"], values["experiment"], values.get("targets", {})
+        known = {str(name): float(target) for name, target in targets.items() if isfinite(target)}
+        if not (isinstance(tab, str) and isinstance(experiment, str)):
+            return ViewState()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return ViewState()
+    return ViewState(tab, experiment, known)
+
+
+def save_view_state(project: ProjectPaths, state: ViewState) -> None:
+    """Remember; a project without runs, or one that is read-only, is left alone."""
+    if project.runs.is_dir():
+        with suppress(OSError):
+            project.cache.mkdir(exist_ok=True)
+            write_json(_view_state_file(project), asdict(state))
+
 
 _PATIENCE_S = 1.0
 """How long a key waits for the one before it, and for the dialog that it was typed for."""
@@ -222,7 +259,8 @@ class DatasizeApp(App[None]):
             self.pane.show(event.snapshot)
             if first:
                 self._after_first_look(event.snapshot)
-        if self._keeper.finds_none(before, event.snapshot):
+        if self._keeper.needs_scheduler(before, event.snapshot):
+            self._keeper.note_wake()
             self._begin("waking the scheduler", self._wake_scheduler(gone=before.scheduler_alive))
         self._tell_news(event.snapshot)
         self._poller.look_at(self.pane.interest())
@@ -397,7 +435,7 @@ def run_app(project: ProjectPaths) -> int:
     from tui_datasize.jobs.scheduler.devices import DeviceMonitor
 
     def open_record() -> Record:
-        from tui_datasize.tui.look.record import ProjectRecord
+        from tui_datasize.tui.polling.record import ProjectRecord
 
         return ProjectRecord(project)
 

@@ -9,12 +9,10 @@ from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import order_key
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.text import lost_evaluations
-from tui_datasize.tui.look.duration import duration
-from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
+from tui_datasize.text import duration, lost_evaluations, plural
 from tui_datasize.tui.orders import Enqueue, QueueTerms
+from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS
-from tui_datasize.tui.widgets.text import plural
 
 
 def enqueue_order(snapshot: Snapshot, cells: Sequence[Cell], terms: QueueTerms) -> Enqueue:

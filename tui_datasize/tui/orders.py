@@ -16,9 +16,8 @@ from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind, Comma
 from tui_datasize.jobs.queue.reading import Usage
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS
 from tui_datasize.jobs.scheduler_look import SchedulerLook
-from tui_datasize.text import lost_evaluations, there_already
-from tui_datasize.tui.look.collect import QueueView
-from tui_datasize.tui.widgets.text import plural
+from tui_datasize.text import lost_evaluations, plural, there_already
+from tui_datasize.tui.polling.collect import QueueView
 
 ANSWER_S = 5.0
 """Seconds that an answer of the scheduler is waited for."""

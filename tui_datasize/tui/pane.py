@@ -1,18 +1,49 @@
-"""What every tab is."""
+"""What every tab is, and the table in view as a CSV file (`ctrl+e`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.containers import Container
 from textual.message import Message
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
-from tui_datasize.tui.exporting import TableInView
+from tui_datasize.text import plural
 from tui_datasize.tui.keys import KeyGroup
-from tui_datasize.tui.look.snapshot import Interest, Snapshot
 from tui_datasize.tui.orders import Order
+from tui_datasize.tui.polling.snapshot import Interest, Snapshot
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True, slots=True)
+class TableInView:
+    """What an export writes."""
+
+    name: str
+    """Beginning of the file's name, such as `digits-curve`."""
+    build: Callable[[], pl.DataFrame]
+    """Makes the table; called off the screen's thread."""
+
+
+def export_csv(table: TableInView, directory: Path, now: datetime) -> str:
+    """Write a table under a name that holds the time, and say where.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    from tui_datasize.runlog.export import export
+
+    frame = table.build()
+    file = directory / f"{table.name}-{now:%Y%m%d-%H%M%S}.csv"
+    export(frame, "csv", file)
+    return f"wrote {plural(frame.height, 'row')} to {file}"
 
 
 class Pane(Container):

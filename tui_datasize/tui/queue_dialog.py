@@ -16,8 +16,7 @@ from tui_datasize.experiments.load import ORDER_WORDS
 from tui_datasize.experiments.load import Order as SweepOrder
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS
 from tui_datasize.tui.orders import QueueTerms
-from tui_datasize.tui.widgets.cycle_field import CycleField
-from tui_datasize.tui.widgets.dialogs import answers, facts_table, field
+from tui_datasize.tui.widgets.dialogs import CycleField, answers, facts_table, field
 from tui_datasize.tui.widgets.palette import palette_of
 from tui_datasize.tui.widgets.plain import Words, titled
 

@@ -1,8 +1,9 @@
-"""The dialog of the scheduler: what holds for the devices, with what to start it again, or to stop it."""
+"""The scheduler in the app: when one is started by itself, and the dialog that restarts or stops it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import monotonic
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -16,11 +17,40 @@ from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.device_settings import read_written, written
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.jobs.scheduler_look import SchedulerLook
+from tui_datasize.text import plural
 from tui_datasize.tui.orders import Reschedule
+from tui_datasize.tui.polling.snapshot import Snapshot
 from tui_datasize.tui.widgets.dialogs import Facts, answers, facts_table, field
 from tui_datasize.tui.widgets.palette import palette_of
 from tui_datasize.tui.widgets.plain import Words, titled
-from tui_datasize.tui.widgets.text import plural
+
+_WAKE_AGAIN_S = 10.0
+"""How often a scheduler is started while jobs wait for one that does not come."""
+
+
+class SchedulerKeeper:
+    """Sees that a scheduler runs where jobs wait for one, unless somebody stopped it."""
+
+    def __init__(self) -> None:
+        self._woken_s = monotonic()
+
+    def needs_scheduler(self, before: Snapshot, snapshot: Snapshot) -> bool:
+        """Whether one is to be started: at first, when it has gone, and again where it did not come.
+
+        Args:
+            before: The moment before.
+            snapshot: This moment.
+        """
+        waiting = any(not state.is_final for state in snapshot.states.values())
+        if snapshot.scheduler_alive or snapshot.stopped or not waiting:
+            return False
+        # And again now and then: what kept it from starting, such as a mistake in the file, may be mended.
+        return before.scheduler_alive or not before.is_ready or monotonic() - self._woken_s >= _WAKE_AGAIN_S
+
+    def note_wake(self) -> None:
+        """One is being started now."""
+        self._woken_s = monotonic()
+
 
 _FOR_GPUS = ("slots_per_gpu", "max_jobs_per_gpu")
 _FOR_CPU = ("cpu_slots", "cpu")

@@ -8,7 +8,7 @@ import random
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.tui.app import DatasizeApp
-from tui_datasize.tui.look.record import ProjectRecord
+from tui_datasize.tui.polling.record import ProjectRecord
 
 _KEYS = {"j": 20, "k": 6, "space": 6, "h": 6, "u": 6, "r": 6, "c": 2, "y": 4, "plus": 5, "minus": 5} | {
     **{"left_square_bracket": 5, "right_square_bracket": 5, "tab": 4, "1": 3, "2": 2, "3": 1},

@@ -3,36 +3,106 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.catalogue import QUESTIONS, Entry
 from tui_datasize.errors import DatasizeError
 from tui_datasize.metric import metric_named
-from tui_datasize.tui.analysis.analyst import Analysed, Analyst, Wish
-from tui_datasize.tui.analysis.ask_dialog import AskDialog
-from tui_datasize.tui.analysis.bindings import BINDINGS, InView
-from tui_datasize.tui.analysis.canvas import Canvas
-from tui_datasize.tui.analysis.choice import FITS, PAGES, AnalysisChoice, chosen_variant, experiment_names
-from tui_datasize.tui.analysis.dialogs import whether_to_queue, which_experiment, which_metric, which_page
-from tui_datasize.tui.analysis.headings import subject
+from tui_datasize.tui.analysis.analyst import (
+    FITS,
+    PAGES,
+    Analysed,
+    AnalysisChoice,
+    Analyst,
+    Wish,
+    chosen_variant,
+    experiment_names,
+)
+from tui_datasize.tui.analysis.dialogs import (
+    AskDialog,
+    whether_to_queue,
+    which_experiment,
+    which_metric,
+    which_page,
+)
+from tui_datasize.tui.analysis.panels import AnalysisPanels, subject
 from tui_datasize.tui.enqueueing import cells_for, enqueue_order, refusal, to_queue
-from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
-from tui_datasize.tui.look.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
 from tui_datasize.tui.orders import QueueTerms
-from tui_datasize.tui.pane import Pane
+from tui_datasize.tui.pane import Pane, TableInView
+from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
 from tui_datasize.tui.widgets.dialogs import TextDialog
 
 if TYPE_CHECKING:
     from tui_datasize.answers.answer import Answer
+
+BINDINGS: tuple[Binding, ...] = (
+    Binding("e", "experiment", "experiment", tooltip="Choose the experiment"),
+    Binding("m", "metric", "metric", tooltip="Choose the metric"),
+    Binding("t", "ask", "ask", tooltip="Ask: a target, sizes to fit, what the next runs are for"),
+    Binding("a", "queue_proposed", "queue", tooltip="Queue the runs that are proposed, after a question"),
+    Binding("v", "variant", "variant", tooltip="The next variant of a sweep to the foreground"),
+    Binding("p", "page(1)", "page", tooltip="The next page: plan, audit, spread, training curves, ..."),
+    Binding("w", "choose_page", "what", show=False, tooltip="Choose a page from the list"),
+    Binding("P", "page(-1)", "page before", show=False, tooltip="The page before"),
+    Binding("o", "overlap", "overlap", tooltip="Learning curve or overlap, on a low screen"),
+    Binding("s", "switch", "switch", tooltip="Another view: single runs, next metric or option, Jaccard"),
+    Binding("n,right", "size(1)", "size", tooltip="Another train size: of the overlap, of single runs"),
+    Binding("N,left", "size(-1)", "size before", show=False, tooltip="The train size before"),
+    Binding("i", "words", "words", show=False, tooltip="All of the text beside the chart, to scroll"),
+    Binding("f", "fit", "fit", tooltip="Log-linear law through the means or all runs; all laws"),
+)
+"""In the order in which the line at the bottom shows as many as fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class InView:
+    """What of the tab is on the screen."""
+
+    is_page: bool
+    """A page, not the learning curve."""
+    is_low: bool
+    """The screen is too low for the curve and the overlap at once."""
+    is_overlap_chosen: bool
+    """Which of the two is shown there."""
+    has_overlap: bool
+    """There are subset draws to compare."""
+    views: int
+    """Views of the page."""
+    sizes: int
+    """Train sizes of the page."""
+    variants: int
+    has_proposal: bool
+    """The page is one that proposes runs to queue."""
+
+    def has_use(self, action: str) -> bool:
+        is_overlap_alone = not self.is_page and self.is_low and self.is_overlap_chosen
+        is_overlap_seen = (
+            self.has_overlap and not self.is_page and (not self.is_low or self.is_overlap_chosen)
+        )
+        match action:
+            case "overlap":
+                return self.has_overlap and self.is_low and not self.is_page
+            case "fit":
+                return not self.is_page and not is_overlap_alone
+            case "switch":
+                return self.views > 1 if self.is_page else is_overlap_seen
+            case "size":
+                return self.sizes > 1 if self.is_page else is_overlap_seen
+            case "queue_proposed":
+                return self.is_page and self.has_proposal
+            case "variant":
+                return self.variants > 1 and not is_overlap_alone
+        return True
+
 
 _FIRST_METRIC = "test_accuracy"
 _LEAST_WORDS, _MOST_WORDS = 2, 9
@@ -62,10 +132,10 @@ class AnalysisPane(Pane, can_focus=True):
         self.targets: dict[str, float] = {}
         """By experiment and metric, with a space between: what was asked for last."""
         self._content: Answer | None = None
-        self._canvas = Canvas()
+        self._panels = AnalysisPanels()
 
     def compose(self) -> ComposeResult:
-        yield from self._canvas.panels
+        yield from self._panels.panels
 
     @property
     def first_focus(self) -> Widget:
@@ -205,13 +275,13 @@ class AnalysisPane(Pane, can_focus=True):
     def _draw(self) -> None:
         curves, page, content = self._curves, self._shown_page, self._content
         if curves is None:
-            self._canvas.show_sentence(self._failure or self._nothing_yet())
+            self._panels.show_sentence(self._failure or self._nothing_yet())
         elif page is None:
-            self._canvas.show_curve(self._version, curves, self._choice, self._overlap)
+            self._panels.show_curve(self._version, curves, self._choice, self._overlap)
             self._divide()
         elif content is not None:
             whose = subject(self._experiment, chosen_variant(curves.variants, self._choice))
-            self._canvas.show_page(self._version, page, content, whose)
+            self._panels.show_page(self._version, page, content, whose)
             self._divide()
 
     def _nothing_yet(self) -> str:
@@ -231,7 +301,7 @@ class AnalysisPane(Pane, can_focus=True):
         if self.screen.has_class("-wide") or self.has_class("-overlap") or not is_alone:
             self.styles.grid_rows = None
             return
-        words = self._canvas.rows_of_words(self.size.width)
+        words = self._panels.rows_of_words(self.size.width)
         self.styles.grid_rows = f"1fr {min(_MOST_WORDS, max(_LEAST_WORDS, words))}"
 
     def interest(self) -> Interest:
@@ -244,7 +314,7 @@ class AnalysisPane(Pane, can_focus=True):
         self.set_class(bool(self._page), "-page")
         self.remove_class("-overlap")
         self.styles.grid_rows = None
-        self._canvas.show_titles(self._shown_page)
+        self._panels.show_titles(self._shown_page)
         self.refresh_bindings()
         self._refresh()
 
@@ -286,7 +356,7 @@ class AnalysisPane(Pane, can_focus=True):
     def action_words(self) -> None:
         page = self._shown_page
         self.app.push_screen(
-            TextDialog(page.title if page else QUESTIONS[self._choice.fit_to].title, self._canvas.words)
+            TextDialog(page.title if page else QUESTIONS[self._choice.fit_to].title, self._panels.words)
         )
 
     def action_ask(self) -> None:

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from tui_datasize.answers.answer import Axis, Bars, Box, Chart, Figure, Ink, Line, Map, Mark
 from tui_datasize.tui.charts.bars import class_bars, ranked_bars
+from tui_datasize.tui.charts.heat_map import legible_digits, overview, side_by_side, surface_chart
 from tui_datasize.tui.charts.lines import Band, Series, line_chart, sentence
 from tui_datasize.tui.charts.scale import Scale
-from tui_datasize.tui.charts.surface import legible_digits, overview, side_by_side, surface_chart
 from tui_datasize.tui.widgets.palette import Palette
 
 TAGS = "abcdefghijklmnopqrstuvwxyz"

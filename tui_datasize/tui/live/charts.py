@@ -12,7 +12,7 @@ from rich.text import Text
 from tui_datasize.metric import SCORES
 from tui_datasize.tui.charts.lines import Series, line_chart
 from tui_datasize.tui.charts.scale import Scale
-from tui_datasize.tui.look.curves import Curve, Part, smooth
+from tui_datasize.tui.polling.curves import Curve, Part, smooth
 from tui_datasize.tui.widgets.palette import Palette
 
 TAGS = "abcdefghijklmnopqrstuvwxyz"

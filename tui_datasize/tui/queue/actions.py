@@ -11,11 +11,10 @@ from tui_datasize.jobs.queue.commands import APPLIES_TO, CommandKind
 from tui_datasize.jobs.queue.paces import Estimate
 from tui_datasize.jobs.queue.reading import Usage
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.tui.look.duration import duration
-from tui_datasize.tui.look.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
+from tui_datasize.text import duration, plural
 from tui_datasize.tui.orders import Change
+from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState
-from tui_datasize.tui.widgets.text import plural
 
 _VERBS: Mapping[CommandKind, str] = MappingProxyType(
     {kind: kind.value for kind in APPLIES_TO} | {CommandKind.PRIORITY: "raise or lower"}

@@ -10,11 +10,10 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.tui.look.duration import duration
-from tui_datasize.tui.look.progress import progress_bar
-from tui_datasize.tui.look.snapshot import EMPTY, ExperimentPlan, Snapshot
+from tui_datasize.text import duration, fit
+from tui_datasize.tui.polling.snapshot import EMPTY, ExperimentPlan, Snapshot
 from tui_datasize.tui.widgets.line_view import RowList
-from tui_datasize.tui.widgets.text import fit
+from tui_datasize.tui.widgets.palette import progress_bar
 
 _ROOM_FOR_TITLE = 50
 _LONGEST_NAME = 32

@@ -12,12 +12,10 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.tui.look.duration import time_left
-from tui_datasize.tui.look.progress import percent, progress_bar
-from tui_datasize.tui.look.snapshot import JobRow
+from tui_datasize.text import fit, fit_end, number, percent, plural, time_left
+from tui_datasize.tui.polling.snapshot import JobRow
 from tui_datasize.tui.widgets.line_view import RowList
-from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, state_style
-from tui_datasize.tui.widgets.text import fit, fit_end, number, plural
+from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, progress_bar, state_style
 
 _WIDE = 104
 _STATE_WIDTH = 12

@@ -13,7 +13,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Input
 
-from tui_datasize.tui.look.snapshot import LogTail, legend_counts
+from tui_datasize.tui.polling.snapshot import LogTail, legend_counts
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState, state_style
 

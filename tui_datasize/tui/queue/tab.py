@@ -15,14 +15,13 @@ from textual.widgets import Input
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.tui.doctor import DoctorDialog
+from tui_datasize.text import duration, plural
+from tui_datasize.tui.doctor_dialog import DoctorDialog
 from tui_datasize.tui.enqueueing import enqueue_order, is_known, queue_facts, refusal, to_queue
-from tui_datasize.tui.exporting import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
-from tui_datasize.tui.look.duration import duration
-from tui_datasize.tui.look.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
 from tui_datasize.tui.orders import Change, Drain, QueueTerms
-from tui_datasize.tui.pane import Pane
+from tui_datasize.tui.pane import Pane, TableInView
+from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
 from tui_datasize.tui.queue.actions import cancel_facts, change, detail_facts
 from tui_datasize.tui.queue.bindings import BINDINGS
 from tui_datasize.tui.queue.cell_map import CellMap
@@ -35,7 +34,6 @@ from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.log_screen import LogScreen
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState, palette_of, state_style
 from tui_datasize.tui.widgets.panel import Panel
-from tui_datasize.tui.widgets.text import plural
 
 _REPEATED = (CommandKind.HOLD, CommandKind.RELEASE, CommandKind.PRIORITY, CommandKind.MOVE)
 """What one does several times in a row to the same jobs, or takes back: their marks stay."""

@@ -13,12 +13,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.geometry import Size
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tui_datasize.text import visible
+from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.plain import Words, plain_text, titled
 
@@ -170,3 +172,50 @@ class TextDialog(ModalScreen[None]):
     def action_scroll(self, lines: int) -> None:
         """Scroll by lines."""
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+
+class CycleField(LineView, can_focus=True):
+    """One line: the value between arrows, and what it means.
+
+    Args:
+        choices: The values, as they follow each other, and what each means, in a few words.
+        value: The value at first.
+        id: Its name in the dialog.
+    """
+
+    DEFAULT_CSS = """
+    CycleField { height: 1; width: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space,right,l", "cycle(1)", "next"),
+        Binding("left,h", "cycle(-1)", "before"),
+    ]
+
+    def __init__(self, choices: Sequence[tuple[str, str]], value: str, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._meanings = dict(choices)
+        self._value = value
+
+    @property
+    def value(self) -> str:
+        """The value as it stands."""
+        return self._value
+
+    def draw(self, size: Size) -> Sequence[Text]:  # noqa: ARG002
+        """The value and what it means."""
+        # Reversed and not only coloured: some terminals have no colour.
+        style = f"bold reverse {self.palette.primary}" if self.has_focus else self.palette.foreground
+        width = max(map(len, self._meanings))
+        meaning = (f"  {self._meanings[self._value]}", self.palette.muted)
+        return [Text.assemble((f"‹ {self._value:^{width}} ›", style), meaning)]
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        """Show whether keys change it."""
+        super().watch_has_focus(has_focus)
+        self.redraw()
+
+    def action_cycle(self, step: int) -> None:
+        """The next value, or the one before."""
+        values = list(self._meanings)
+        self._value = values[(values.index(self._value) + step) % len(values)]
+        self.redraw()

@@ -11,11 +11,10 @@ from textual.message import Message
 
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.scheduler.devices import DeviceReport, Gpu
-from tui_datasize.tui.look.duration import duration
-from tui_datasize.tui.look.snapshot import EMPTY, Snapshot
+from tui_datasize.text import duration, fit
+from tui_datasize.tui.polling.snapshot import EMPTY, Snapshot
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, Palette, state_style
-from tui_datasize.tui.widgets.text import fit
 
 TABS = (("queue", "Queue"), ("live", "Live"), ("analysis", "Analysis"))
 _COUNTED = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+from rich.text import Text
 from textual.app import App
 from textual.color import Color
 from textual.theme import Theme
@@ -125,6 +126,15 @@ def state_style(state: CellState, palette: Palette) -> str:
     """Rich style of a state's glyph."""
     colour: str = getattr(palette, STATE_LOOKS[state].colour)
     return colour
+
+
+def progress_bar(fraction: float, width: int, palette: Palette, colour: str) -> Text:
+    """A thin bar of `width` columns; full only when everything is done."""
+    fraction = min(1.0, max(0.0, fraction))
+    halves = int(fraction * width * 2)
+    full, half = divmod(halves, 2)
+    done = "━" * full + ("╸" if half else "")
+    return Text.assemble((done, colour), ("─" * (width - len(done)), palette.faint))
 
 
 def rgb(colour: str) -> Rgb:

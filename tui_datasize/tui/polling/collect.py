@@ -16,10 +16,10 @@ from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.queue.time_left import ExecutedQueue, KeptTimeLeft, TimeLeft
 from tui_datasize.jobs.scheduler.devices import DeviceReport, capacities, or_cpu
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.tui.look.curves import Curve, curve_from
-from tui_datasize.tui.look.log_tail import run_log_tail
-from tui_datasize.tui.look.planning import Planner, ProjectPlan
-from tui_datasize.tui.look.snapshot import (
+from tui_datasize.tui.polling.curves import Curve, curve_from
+from tui_datasize.tui.polling.log_tail import run_log_tail
+from tui_datasize.tui.polling.project_file import Planner, ProjectPlan
+from tui_datasize.tui.polling.snapshot import (
     ExperimentPlan,
     Interest,
     JobRow,

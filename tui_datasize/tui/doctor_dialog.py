@@ -17,10 +17,10 @@ from rich.text import Text
 from tui_datasize.errors import DatasizeError, StorageError
 from tui_datasize.programs import python_module
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.text import plural
 from tui_datasize.tui.widgets.dialogs import TextDialog
 from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.plain import Words, plain_text
-from tui_datasize.tui.widgets.text import plural
 
 _WAITING = "checking everything that a run needs; torch is loaded for it, which takes some seconds ..."
 _STOPS = "fail"
@@ -28,8 +28,8 @@ _GLYPHS = {"ok": "✓", "warn": "!", _STOPS: "✗"}
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
+class CheckResult:
+    """What came of one check."""
 
     name: str
     verdict: str
@@ -42,7 +42,7 @@ def doctor_command(project: ProjectPaths) -> Sequence[str]:
     return python_module("tui_datasize", "doctor", "--json", "--project", str(project.root.absolute()))
 
 
-def read_findings(printed: str) -> list[Finding]:
+def read_results(printed: str) -> list[CheckResult]:
     """What `doctor --json` has printed.
 
     Raises:
@@ -50,13 +50,14 @@ def read_findings(printed: str) -> list[Finding]:
     """
     try:
         return [
-            Finding(str(row["name"]), str(row["verdict"]), str(row["text"])) for row in json.loads(printed)
+            CheckResult(str(row["name"]), str(row["verdict"]), str(row["text"]))
+            for row in json.loads(printed)
         ]
     except (TypeError, KeyError) as error:
         raise ValueError(str(error)) from error
 
 
-async def examine(command: Sequence[str]) -> list[Finding]:
+async def examine(command: Sequence[str]) -> list[CheckResult]:
     """Run the checks; a task that is cancelled meanwhile ends them.
 
     Raises:
@@ -80,7 +81,7 @@ async def examine(command: Sequence[str]) -> list[Finding]:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     try:
-        return read_findings(printed.decode(errors="replace"))
+        return read_results(printed.decode(errors="replace"))
     except ValueError:
         last = complaints.decode(errors="replace").strip().splitlines()[-1:]
         why = last[0] if last else f"exit status {process.returncode}"
@@ -106,13 +107,13 @@ class DoctorDialog(TextDialog):
         palette = palette_of(self.app)
         content: RenderableType
         try:
-            content = findings_page(await examine(doctor_command(self._project)), palette)
+            content = results_page(await examine(doctor_command(self._project)), palette)
         except DatasizeError as error:
             content = plain_text(error.line, palette.error)
         self.query_one(Words).update(content)
 
 
-def findings_page(findings: Sequence[Finding], palette: Palette) -> Group:
+def results_page(findings: Sequence[CheckResult], palette: Palette) -> Group:
     """What would stop a run, then every finding in the order in which a run would meet it."""
     stopping = [finding.name for finding in findings if finding.verdict == _STOPS]
     warnings = sum(finding.verdict == "warn" for finding in findings)

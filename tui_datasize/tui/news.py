@@ -1,4 +1,4 @@
-"""What has ended since the app was opened, in words for whoever looks elsewhere."""
+"""What has ended since the app was opened, for whoever looks elsewhere; what goes on when it is left."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.tui.look.snapshot import JobRow, Snapshot, legend_counts
+from tui_datasize.text import plural
+from tui_datasize.tui.polling.snapshot import JobRow, Snapshot, legend_counts
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState
-from tui_datasize.tui.widgets.text import plural
 
 _LONGEST_NOTICE = 200
 
@@ -84,3 +84,14 @@ def terminal_signal(text: str) -> str:
     """
     printable = "".join(character for character in text if character.isprintable())
     return f"\a\x1b]9;datasize: {printable[:_LONGEST_NOTICE]}\a"
+
+
+def farewell(snapshot: Snapshot) -> str | None:
+    """What is said on leaving: what goes on without the app."""
+    running = len(snapshot.running())
+    waiting = sum(not state.is_final and not state.is_active for state in snapshot.states.values())
+    if not running and not waiting:
+        return None
+    parts = [plural(running, "run") + " at work"] if running else []
+    parts += [f"{waiting:,} waiting"] if waiting else []
+    return f"{' and '.join(parts)}: they go on. `datasize-tui status` shows them."

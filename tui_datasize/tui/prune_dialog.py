@@ -12,8 +12,8 @@ from tui_datasize.experiments.load import KEEPS, Keep
 from tui_datasize.jobs.prune import Prunable, Survey, remove, survey
 from tui_datasize.jobs.queue.state import Job
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.text import plural
 from tui_datasize.tui.widgets.dialogs import ChooseDialog, ConfirmDialog
-from tui_datasize.tui.widgets.text import plural
 
 _KEPT: Mapping[Keep, str] = MappingProxyType(
     {

@@ -20,7 +20,7 @@ from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, CellState,
 if TYPE_CHECKING:
     import polars as pl
 
-    from tui_datasize.tui.look.curves import Curve
+    from tui_datasize.tui.polling.curves import Curve
 
 
 @dataclass(frozen=True, slots=True)

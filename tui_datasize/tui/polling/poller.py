@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from tui_datasize.tui.look.snapshot import Interest, Snapshot
+from tui_datasize.tui.polling.snapshot import Interest, Snapshot
 
 INTERVAL_S = 1.0
 _JOIN_S = 2.0

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from tui_datasize.answers.answer import Answer, Map
 from tui_datasize.answers.catalogue import QUESTIONS, Entry
 from tui_datasize.text import plural
-from tui_datasize.tui.analysis.answer_lines import answer_lines, draw_answer
-from tui_datasize.tui.analysis.choice import AnalysisChoice, chosen_variant
-from tui_datasize.tui.analysis.headings import classes_notes, fit_note, matrix_notes, page_note, subject
-from tui_datasize.tui.analysis.overlap_views import draw_classes, draw_matrix
-from tui_datasize.tui.analysis.words_view import WordsView
+from tui_datasize.tui.analysis.analyst import AnalysisChoice, chosen_variant
+from tui_datasize.tui.analysis.answer_lines import WordsView, answer_lines, draw_answer
+from tui_datasize.tui.charts.figures import draw_figure
 from tui_datasize.tui.charts.lines import sentence
-from tui_datasize.tui.widgets.chart_view import ChartView, Drawer
+from tui_datasize.tui.widgets.line_view import ChartView, Drawer
 from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
-    from tui_datasize.answers.answer import Answer
     from tui_datasize.tui.analysis.analyst import Analysed
 
 
-class Canvas:
+class AnalysisPanels:
     """Curve and fit above, overlap below; a page takes the place of the first two.
 
     Every chart is drawn again only when the version or what else it was shown with has changed.
@@ -102,3 +101,61 @@ def _beside(answer: Answer, palette: Palette) -> tuple[Sequence[Text], Sequence[
     if answer.proposed:
         lines.insert(0, Text(f"Press a to queue {plural(len(answer.proposed), 'run')}.", palette.accent))
     return (lines, ()) if answer.figures else (lines[:1], lines[1:])
+
+
+def subject(experiment: str, variant: str | None) -> str:
+    """The experiment, and the variant in the foreground where there are several."""
+    return f"{experiment} · {variant}" if variant else experiment
+
+
+def fit_note(choice: AnalysisChoice) -> str:
+    """Which sizes are fitted, where not all are."""
+    return f"n ≥ {choice.asked.fit_from:,}" if choice.asked.fit_from else ""
+
+
+def page_note(answer: Answer) -> str:
+    """What the numbers are of; the axes of a map do not say which metric it is of."""
+    first = answer.figures[0] if answer.figures else None
+    return f"{first.title} · {answer.about}" if isinstance(first, Map) else answer.about
+
+
+def matrix_notes(overlap: Answer) -> Sequence[str]:
+    """Which size the matrix is of, and how overlap is measured."""
+    size = overlap.figures[0].title
+    return [f"{size} · {overlap.about}", f"{size} · {overlap.about.partition(',')[0]}", size]
+
+
+def classes_notes(overlap: Answer) -> Sequence[str]:
+    """The same for the classes, with as much of a legend as fits."""
+    size, expected = overlap.figures[0].title, "┃ expected"
+    interval = f"{expected} · [ ] 95 % · ▲▼ outside"
+    return [f"{size} · {overlap.about} · {interval}", f"{size} · {interval}", f"{size} · {expected}"]
+
+
+_LEAST_ROWS = 3
+"""Of bars, whatever is said below them."""
+
+
+def draw_matrix(answer: Answer, width: int, height: int, palette: Palette) -> Text:
+    """What each pair of draws has in common, and what all of them have."""
+    return _above(answer, 0, [answer.headline], width, height, palette)
+
+
+def draw_classes(answer: Answer, width: int, height: int, palette: Palette) -> Text:
+    """Overlap within each class, the highest first, with what independent draws would share."""
+    return _above(answer, 1, [one.text for one in answer.sentences], width, height, palette)
+
+
+def _above(
+    answer: Answer, place: int, captions: Sequence[str], width: int, height: int, palette: Palette
+) -> Text:
+    """A figure above as much of its captions as leaves it a row for each of its own."""
+    if not answer.applies:
+        return Text()
+    figure = answer.figures[place]
+    rows = 1 + len(figure.rows) if isinstance(figure, Map) else _LEAST_ROWS
+    wrapped = [line for text in captions for line in textwrap.wrap(text, max(width, 10))]
+    room = max(0, height - rows)
+    shown = [Text(line[:width], style=palette.muted) for line in wrapped[:room]]
+    drawn = draw_figure(figure, width, height - len(shown), palette)
+    return Text("\n").join([drawn, *shown])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tui_datasize.files import read_end
 from tui_datasize.runlog.paths import RunPaths
-from tui_datasize.tui.look.snapshot import LogTail
+from tui_datasize.tui.polling.snapshot import LogTail
 
 SHORT_BYTES = 4096
 LONG_BYTES = 262_144
