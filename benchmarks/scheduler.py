@@ -23,10 +23,9 @@ from types import MappingProxyType
 from unittest.mock import patch
 
 from tests.stand_ins import FakeSpawner
-from tui_datasize.experiments.device_settings import Packs
+from tui_datasize.experiments.device_settings import DeviceSettings, Packs
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.scheduler.capacity import DeviceLimits
 from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE
 from tui_datasize.jobs.scheduler.dispatch import Dispatcher
 from tui_datasize.jobs.scheduler.main import Scheduler, SchedulerLock, SchedulerSettings, StopRequest, Trouble
@@ -186,7 +185,7 @@ class _InstantSpawner(FakeSpawner):
 
 
 def _measure_placement(project: ProjectPaths, placements: int, packs: Packs) -> None:
-    settings = SchedulerSettings(project, limits=DeviceLimits(cpu_slots=SLOTS, cpu=True, packs=packs))
+    settings = SchedulerSettings(project, devices=DeviceSettings(cpu_slots=SLOTS, cpu=True, packs=packs))
     authority = SchedulerLock(project.scheduler_lock)
     if not authority.take():
         sys.exit("another scheduler has the queue")

@@ -25,7 +25,7 @@ def test_a_restart_with_other_options_adopts_what_runs_and_starts_by_them(lab: L
     assert before is not None
     assert after is not None
     assert after.pid != before.pid
-    assert after.options.cpu_slots == 5
+    assert after.options.said["cpu_slots"] == 5
     lab.wait(lambda: lab.client.counts()[JobState.RUNNING] == 5)
     assert {run.run_id: lab.worker_pid(run) for run in runs[:4]} == workers
     assert lab.client.slots() == 5
@@ -60,7 +60,7 @@ def test_what_a_client_restarts_with_holds_for_what_it_starts_later(lab: Lab) ->
     assert QueueClient(lab.project).stop_scheduler()
     assert lab.client.look_at_scheduler().options == DeviceOptions(cpu=True, cpu_slots=3)
     lab.client.ensure_scheduler()
-    lab.wait(lambda: lab.client.scheduler_options().cpu_slots == 3)
+    lab.wait(lambda: lab.client.scheduler_options().said["cpu_slots"] == 3)
 
 
 def test_options_that_contradict_the_file_leave_the_scheduler_as_it_is(lab: Lab) -> None:

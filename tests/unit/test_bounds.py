@@ -16,7 +16,7 @@ from tui_datasize.cli.parser import build_parser
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments import sweep
 from tui_datasize.experiments.catalogue import DATASETS
-from tui_datasize.experiments.device_settings import DeviceOptions
+from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
 from tui_datasize.experiments.load import device_settings, load_project, notify_command
 from tui_datasize.experiments.sweep import check_runs, listed_runs, plan_runs, train_sizes, variant_labels
 from tui_datasize.jobs.scheduler import device_file
@@ -306,7 +306,7 @@ def test_a_file_without_bounds_leaves_a_scheduler_as_it_was(project, monkeypatch
     monkeypatch.setattr(device_file, "_LOOK_INTERVAL_S", 0.0)
     file = device_file.DeviceFile(project, DeviceOptions())
 
-    def looked(text: str) -> device_file.DeviceLimits | None:
+    def looked(text: str) -> DeviceSettings | None:
         project.experiments.write_text(text)
         # What counts is what stays for a look.
         return [file.poll(), file.poll()][-1]

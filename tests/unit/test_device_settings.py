@@ -82,7 +82,7 @@ def test_options_of_the_scheduler_win_over_the_file(tmp_path: Path) -> None:
 
     def limits(*options: str) -> tuple[int, int | None, bool]:
         settings = _settings(_parser().parse_args(["--project", str(tmp_path), *options]))
-        return settings.limits.slots_per_gpu, settings.limits.cpu_slots, settings.call == ""
+        return settings.devices.slots_per_gpu, settings.devices.cpu_slots, settings.call == ""
 
     assert limits() == (2, 4, True)
     assert limits("--slots-per-gpu", "5", "--cpu-slots", "1") == (5, 1, True)
@@ -101,7 +101,7 @@ def test_packs_of_the_file_give_way_to_options(
     tmp_path: Path, options: list[str], expected: tuple[str, int]
 ) -> None:
     project(tmp_path, "[devices]\npacks = 'off'\npack_width = 4\n")
-    limits = _settings(_parser().parse_args(["--project", str(tmp_path), *options])).limits
+    limits = _settings(_parser().parse_args(["--project", str(tmp_path), *options])).devices
     assert (limits.packs, limits.pack_width) == expected
 
 
@@ -114,7 +114,7 @@ def test_the_most_jobs_of_the_file_give_way_to_options(
 ) -> None:
     project(tmp_path, "[devices]\nslots_per_gpu = 2\nmax_jobs_per_gpu = 3\n")
     settings = _settings(_parser().parse_args(["--project", str(tmp_path), *options]))
-    assert settings.limits.max_jobs_per_gpu == expected
+    assert settings.devices.max_jobs_per_gpu == expected
 
 
 def test_what_is_written_into_fields_is_read_and_an_empty_one_says_nothing() -> None:

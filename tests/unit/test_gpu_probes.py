@@ -20,13 +20,13 @@ from tests.unit.fake_nvml import FakeGpu, FakeNvml
 from tests.unit.test_store import new_job
 from tui_datasize.cli import doctor
 from tui_datasize.cli.dispatch import main as run_command
+from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue import known_gpus
 from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler import gpu_probes
-from tui_datasize.jobs.scheduler.capacity import DeviceLimits
 from tui_datasize.jobs.scheduler.devices import DeviceMonitor
 from tui_datasize.jobs.scheduler.gpu_probes import verdict
 from tui_datasize.jobs.scheduler.lock import SchedulerLock
@@ -86,7 +86,7 @@ class Machine:
         self.client = QueueClient(self.project)
         self.clock = clock
         self.spawner = Spawner()
-        self.limits = DeviceLimits()
+        self.limits = DeviceSettings()
         self._stack = stack
         monkeypatch.setattr(
             "tui_datasize.jobs.scheduler.main.DeviceMonitor",
@@ -100,7 +100,7 @@ class Machine:
 
     def begin(self) -> None:
         """Another scheduler takes over, which knows what the database knows."""
-        settings = SchedulerSettings(self.project, limits=self.limits)
+        settings = SchedulerSettings(self.project, devices=self.limits)
         scheduler = Scheduler(settings, SchedulerLock(self.project.scheduler_lock), self.spawner)
         self.scheduler = self._stack.enter_context(_closing(scheduler))
 
@@ -260,7 +260,7 @@ def test_the_cpu_takes_the_jobs_of_a_gpu_that_fails_only_if_it_is_asked_for(mach
     machine.spawner.refusal = OLD_DRIVER
     machine.pass_time(10)
     assert machine.spawner.started == []
-    machine.scheduler._capacity.set_limits(DeviceLimits(cpu=True, cpu_slots=2))
+    machine.scheduler._capacity.set_devices(DeviceSettings(cpu=True, cpu_slots=2))
     machine.pass_time()
     assert {request.environment["CUDA_VISIBLE_DEVICES"] for request in machine.spawner.started} == {""}
 

@@ -21,7 +21,6 @@ from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
-from tui_datasize.jobs.scheduler.device_file import limits_of
 from tui_datasize.jobs.scheduler.dispatch import Dispatcher
 from tui_datasize.jobs.scheduler.lock import SchedulerLock
 from tui_datasize.jobs.scheduler.main import Scheduler, SchedulerSettings
@@ -153,7 +152,7 @@ def go_on(project: ProjectPaths) -> None:
     """A new scheduler does what was asked for before the cut."""
     authority = SchedulerLock(project.scheduler_lock)
     assert authority.take()
-    settings = SchedulerSettings(project, limits=limits_of(DeviceSettings(cpu=True, cpu_slots=2)))
+    settings = SchedulerSettings(project, devices=DeviceSettings(cpu=True, cpu_slots=2))
     scheduler = Scheduler(settings, authority, WorkingSpawner())
     try:
         scheduler._supervisor.refresh()

@@ -11,11 +11,11 @@ import pytest
 
 from tests.unit.fake_nvml import FakeGpu, FakeNvml
 from tests.unit.test_store import active_job, new_job
-from tui_datasize.experiments.device_settings import Packs
+from tui_datasize.experiments.device_settings import DeviceSettings, Packs
 from tui_datasize.jobs.queue.gpu_memory import CONTEXT_BYTES, Learned, noted_context
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
-from tui_datasize.jobs.scheduler.capacity import DeviceCapacity, DeviceLimits
+from tui_datasize.jobs.scheduler.capacity import DeviceCapacity
 from tui_datasize.jobs.scheduler.devices import DeviceMonitor
 from tui_datasize.jobs.scheduler.placement import Device, Reservation
 from tui_datasize.jobs.scheduler.supervisor import Supervisor
@@ -64,9 +64,10 @@ def start(
 
 
 def ledger_of(
-    store: Store, supervisor: Supervisor, nvml: FakeNvml, **limits: float | Packs
+    store: Store, supervisor: Supervisor, nvml: FakeNvml, warm_up_s: float = 20, **limits: int | Packs
 ) -> DeviceCapacity:
-    ledger = DeviceCapacity(DeviceMonitor(nvml, {}), DeviceLimits(**limits), supervisor, store)  # type: ignore[arg-type]
+    settings = DeviceSettings(**limits)  # type: ignore[arg-type]
+    ledger = DeviceCapacity(DeviceMonitor(nvml, {}), settings, supervisor, store, warm_up_s)
     ledger.update()
     return ledger
 

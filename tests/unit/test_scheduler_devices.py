@@ -15,11 +15,10 @@ from tests.tui.stage import busy_stage, look
 from tests.unit.test_store import new_job
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.doctor import _devices
-from tui_datasize.experiments.device_settings import DeviceOptions
+from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler import device_file as module
-from tui_datasize.jobs.scheduler.capacity import DeviceLimits
 from tui_datasize.jobs.scheduler.device_file import DeviceFile
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.jobs.scheduler.lock import read_notes
@@ -41,7 +40,7 @@ def write(project: ProjectPaths, devices: str) -> None:
     os.utime(project.experiments, ns=(before + 1, before + 1))
 
 
-def polled(file: DeviceFile, clock: FakeClock) -> DeviceLimits | None:
+def polled(file: DeviceFile, clock: FakeClock) -> DeviceSettings | None:
     """What two looks at the file come to: the first of them only notices that it has changed."""
     for _ in range(2):
         clock.now_s += 1
@@ -102,7 +101,7 @@ def test_a_running_scheduler_starts_as_many_as_the_file_says_now(
         for number in range(4):
             store.add(new_job(f"r{number}"))
     spawner = FakeSpawner()
-    settings = SchedulerSettings(project, limits=DeviceLimits(cpu_slots=1, cpu=True))
+    settings = SchedulerSettings(project, devices=DeviceSettings(cpu_slots=1, cpu=True))
     with closing(Scheduler(settings, SchedulerLock(project.scheduler_lock), spawner)) as scheduler:
 
         def steps() -> int:
@@ -170,7 +169,7 @@ def test_a_scheduler_says_with_which_settings_it_works(project: ProjectPaths, cl
     write(project, "cpu_slots = 1\ncold = true\ncpu = true")
     options = DeviceOptions(pack_width=3)
     settings = SchedulerSettings(
-        project, call="", options=options, limits=DeviceLimits(cpu_slots=1, cpu=True)
+        project, call="", options=options, devices=DeviceSettings(cpu_slots=1, cpu=True)
     )
     authority = SchedulerLock(project.scheduler_lock)
     client = QueueClient(project)

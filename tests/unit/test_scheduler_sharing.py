@@ -11,9 +11,10 @@ import pytest
 
 from tests.unit.fake_nvml import FakeGpu, FakeNvml
 from tests.unit.test_store import active_job, new_job
+from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
-from tui_datasize.jobs.scheduler.capacity import DeviceCapacity, DeviceLimits
+from tui_datasize.jobs.scheduler.capacity import DeviceCapacity
 from tui_datasize.jobs.scheduler.devices import DeviceMonitor
 from tui_datasize.jobs.scheduler.placement import MARGIN_BYTES, WaitingJob, place
 from tui_datasize.jobs.scheduler.supervisor import Supervisor
@@ -29,17 +30,22 @@ STRANGER = 1
 class Machine:
     """A ledger over fake GPUs, with jobs that run on them."""
 
-    def __init__(self, store: Store, root: Path, *gpus: FakeGpu, **limits: float) -> None:
+    def __init__(
+        self, store: Store, root: Path, *gpus: FakeGpu, warm_up_s: float = 0, **settings: int
+    ) -> None:
         self.nvml = FakeNvml(*gpus)
         self._store = store
         self._supervisor = Supervisor(store, ProjectPaths(root), selectors.DefaultSelector(), grace_s=1)
         self._monitor = DeviceMonitor(self.nvml, {})
-        self._limits = DeviceLimits(**({"warm_up_s": 0} | limits))  # type: ignore[arg-type]
+        self._settings = DeviceSettings(**settings)  # type: ignore[arg-type]
+        self._warm_up_s = warm_up_s
         self.look()
 
     def look(self) -> None:
         """A ledger that has looked just now."""
-        self.ledger = DeviceCapacity(self._monitor, self._limits, self._supervisor, self._store)
+        self.ledger = DeviceCapacity(
+            self._monitor, self._settings, self._supervisor, self._store, self._warm_up_s
+        )
         self.ledger.update()
 
     def run(self, run_id: str, device: str, reserved: int = 4) -> None:

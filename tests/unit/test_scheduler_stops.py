@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.stand_ins import FakeSpawner
+from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import PassingStorageError
 from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.store import Store
-from tui_datasize.jobs.scheduler.capacity import DeviceLimits
 from tui_datasize.jobs.scheduler.launch import LONGEST_LOG_BYTES, open_log
 from tui_datasize.jobs.scheduler.lock import SchedulerLock, read_notes
 from tui_datasize.jobs.scheduler.main import (
@@ -44,7 +44,7 @@ def scheduler(project: ProjectPaths) -> Iterator[Scheduler]:
     authority = SchedulerLock(project.scheduler_lock)
     assert authority.take()
     with closing(
-        Scheduler(SchedulerSettings(project, limits=DeviceLimits(cpu=True)), authority, FakeSpawner())
+        Scheduler(SchedulerSettings(project, devices=DeviceSettings(cpu=True)), authority, FakeSpawner())
     ) as scheduler:
         yield scheduler
     authority.release()

@@ -33,7 +33,7 @@ def scheduler(arguments: argparse.Namespace) -> int:
         QueueClient(paths).restart_scheduler(options)
         talk(f"scheduler: restarted{_with(options)}; running jobs go on")
         return EXIT_OK
-    if options.said():
+    if options.said:
         raise ConfigError(
             f"{options.arguments()[0]} is for a scheduler that starts",
             fix="`scheduler start` and `scheduler restart` take it",
@@ -43,14 +43,14 @@ def scheduler(arguments: argparse.Namespace) -> int:
 
 def _with(options: DeviceOptions) -> str:
     """The options, and for how long they hold: a person who tries one out is surprised by its end."""
-    if not options.said():
+    if not options.said:
         return ""
     return f" with {options.describe()} until it ends, 30 s after the last job; then experiments.toml counts"
 
 
 def _start(paths: ProjectPaths, options: DeviceOptions) -> int:
     client = QueueClient(paths, scheduler_options=options.arguments())
-    if options.said():
+    if options.said:
         if client.scheduler_alive():
             raise ConfigError(
                 f"{options.arguments()[0]} is for a scheduler that starts, and one runs",

@@ -109,7 +109,7 @@ class Look:
         """Plain values; jobs carry their estimate."""
         return {
             "scheduler": self.alive,
-            "scheduler_options": self.options.said(),
+            "scheduler_options": self.options.said,
             "settings": asdict(self.settings),
             "counts": Counter(map(self.state_of, self.jobs)),
             "ends_in_s": latest(self.estimates.values()),
@@ -147,7 +147,7 @@ class Look:
 
     def lines(self) -> Iterator[str]:
         off = "stopped" if self.settings.stopped else "not running"
-        options = f" with {self.options.describe()}" if self.options.said() else ""
+        options = f" with {self.options.describe()}" if self.options.said else ""
         yield f"scheduler: {'running' if self.alive else off}{options}"
         if not self.alive and any(job.state.is_active for job in self.jobs):
             yield "running jobs are as last seen; `datasize-tui scheduler start` looks again"

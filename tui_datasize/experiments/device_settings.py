@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, get_args
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.toml import Table, is_whole
+from tui_datasize.experiments.keys import Row, key, rows
+from tui_datasize.experiments.toml import Problems, Table, is_whole
 
 Packs: TypeAlias = Literal["off", "auto", "always"]
 """Where one worker may train several runs at once: nowhere, on GPUs, or on the CPU as well."""
-PACKS: tuple[Packs, ...] = get_args(Packs)
+Setting: TypeAlias = int | str | bool
 
 IMAGES_SHARE = 0.5
 """Of a device's free memory: images that take more stay in their file, so that the model has the rest."""
@@ -20,30 +21,31 @@ IMAGES_SHARE = 0.5
 MOST_SLOTS = 64
 """More jobs than this on one GPU are a slip of the finger."""
 
-_SWITCHES = MappingProxyType({"yes": True, "true": True, "no": False, "false": False})
+FOR_GPUS, FOR_CPU = "GPUs", "the CPU"
+_SWITCHES: Mapping[str, bool] = {"yes": True, "true": True, "no": False, "false": False}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, init=False)
 class DeviceOptions:
-    """What is said of the devices in one place, such as a scheduler's options; None where it says nothing."""
+    """What is said of the devices in one place, such as a scheduler's options.
 
-    slots_per_gpu: int | None = None
-    max_jobs_per_gpu: int | None = None
-    cpu_slots: int | None = None
-    cpu: bool | None = None
-    packs: Packs | None = None
-    pack_width: int | None = None
-    cold: bool | None = None
+    Args:
+        said: Settings by the names of `[devices]`; None says nothing.
+    """
+
+    said: Mapping[str, Any]
+
+    def __init__(self, **said: Setting | None) -> None:
+        names = [row.name for row in rows(DeviceSettings)]
+        if unknown := said.keys() - set(names):
+            raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")
+        given = {name: value for name in names if (value := said.get(name)) is not None}
+        object.__setattr__(self, "said", given)
 
     @classmethod
     def of(cls, holder: object) -> DeviceOptions:
         """What something says that has attributes of these names, such as the arguments of a command."""
-        return cls(**{option.name: getattr(holder, option.name) for option in fields(cls)})
-
-    def said(self) -> dict[str, Any]:
-        """What it says, by the names of `[devices]`."""
-        named = {option.name: getattr(self, option.name) for option in fields(self)}
-        return {name: value for name, value in named.items() if value is not None}
+        return cls(**{row.name: getattr(holder, row.name) for row in rows(DeviceSettings)})
 
     def arguments(self) -> list[str]:
         """The same on a command line.
@@ -52,7 +54,7 @@ class DeviceOptions:
         ['--cpu-slots', '2', '--no-cold']
         """
         words: list[str] = []
-        for name, value in self.said().items():
+        for name, value in self.said.items():
             option = name.replace("_", "-")
             words += [f"--{option}" if value else f"--no-{option}"]
             words += [] if isinstance(value, bool) else [str(value)]
@@ -64,15 +66,14 @@ class DeviceOptions:
         >>> DeviceOptions(cpu_slots=2, cold=False).describe()
         'cpu_slots 2, cold false'
         """
-        return ", ".join(f"{name} {written(value)}" for name, value in self.said().items())
+        return ", ".join(f"{name} {written(value)}" for name, value in self.said.items())
 
     def over(self, devices: DeviceSettings) -> DeviceSettings:
         """What holds where this wins over the project's file."""
-        said = self.said()
-        slots_per_gpu = self.slots_per_gpu or devices.slots_per_gpu
+        over = replace(devices, **self.said)
         # The file's limit gives way to an option that asks for more slots.
-        most = self.max_jobs_per_gpu or max(devices.max_jobs_per_gpu or 0, slots_per_gpu)
-        return replace(devices, **said | {"max_jobs_per_gpu": most})
+        most = self.said.get("max_jobs_per_gpu") or max(devices.max_jobs_per_gpu or 0, over.slots_per_gpu)
+        return replace(over, max_jobs_per_gpu=most)
 
     def check(self, devices: DeviceSettings) -> None:
         """Refuse what would contradict itself together with the project's file.
@@ -80,9 +81,9 @@ class DeviceOptions:
         Raises:
             ConfigError: A GPU would take fewer jobs than it has slots.
         """
-        slots_per_gpu = self.slots_per_gpu or devices.slots_per_gpu
-        if self.max_jobs_per_gpu is not None and self.max_jobs_per_gpu < slots_per_gpu:
-            expected = f"expected {_at_least(slots_per_gpu)}, got {self.max_jobs_per_gpu}"
+        over = self.over(devices)
+        if (over.max_jobs_per_gpu or over.slots_per_gpu) < over.slots_per_gpu:
+            expected = f"expected {_at_least(over.slots_per_gpu)}, got {over.max_jobs_per_gpu}"
             raise ConfigError(expected, where="max_jobs_per_gpu")
 
 
@@ -90,22 +91,61 @@ class DeviceOptions:
 class DeviceSettings:
     """`[devices]`: how many jobs this machine takes at once, and how workers start."""
 
-    slots_per_gpu: int = 1
-    """Jobs of this queue at once on a GPU, as far as its memory allows."""
-    max_jobs_per_gpu: int | None = None
-    """Jobs at once on a GPU, those of others included; None for `slots_per_gpu`."""
-    cpu_slots: int | None = None
-    """Jobs at once on the CPU where it takes them; None for one per core."""
-    cpu: bool = False
-    """Whether the CPU takes the jobs of a machine that has, or had, GPUs, while none of these can."""
-    cold: bool = False
-    """Whether every worker starts as a new process, instead of being forked from a warm one."""
-    packs: Packs = "auto"
-    """Where runs that are alike share a worker, which takes one slot."""
-    pack_width: int = 8
-    """Most runs that share one."""
+    slots_per_gpu: int = key(
+        1,
+        "jobs at once on a GPU, as far as its memory allows",
+        at_least=1,
+        at_most=MOST_SLOTS,
+        only_for=(FOR_GPUS,),
+    )
+    max_jobs_per_gpu: int | None = key(
+        None,
+        "the same, jobs of others included",
+        at_least=1,
+        at_most=MOST_SLOTS,
+        only_for=(FOR_GPUS,),
+        unset="as slots_per_gpu",
+        hint="jobs of others count",
+    )
+    cpu_slots: int | None = key(
+        None,
+        "jobs at once on the CPU, where it takes them",
+        at_least=1,
+        at_most=MOST_SLOTS,
+        only_for=(FOR_CPU,),
+        unset="one per core",
+    )
+    cpu: bool = key(
+        False,
+        "jobs on the CPU while no GPU of the machine can take them, or never; a machine that never had a GPU "
+        "needs no such option",
+        only_for=(FOR_CPU,),
+        hint="yes: while no GPU can",
+    )
+    packs: Packs = key(
+        "auto",
+        "where one process, which takes one slot, trains several runs that are alike: nowhere, on GPUs, or "
+        "on the CPU too",
+        hint="off, auto or always",
+    )
+    pack_width: int = key(
+        8, "most runs that one process trains", at_least=1, at_most=MOST_SLOTS, hint="most in one process"
+    )
+    cold: bool = key(
+        False,
+        "start every worker as a new process, or fork them from a warm one",
+        hint="yes: no warm processes",
+    )
     said: DeviceOptions = field(default_factory=DeviceOptions, compare=False)
     """What the table itself says; the rest are defaults."""
+
+    def describe(self) -> str:
+        """One line for a person.
+
+        >>> DeviceSettings(cpu_slots=1, packs="off").describe().replace("pack_width 8, cold false", "...")
+        'slots_per_gpu 1, max_jobs_per_gpu as slots_per_gpu, cpu_slots 1, cpu false, packs off, ...'
+        """
+        return ", ".join(f"{row.name} {shown(row, getattr(self, row.name))}" for row in rows(DeviceSettings))
 
 
 def read_devices(table: Table) -> DeviceSettings:
@@ -114,12 +154,16 @@ def read_devices(table: Table) -> DeviceSettings:
     Raises:
         ConfigError: A key is unknown, or a value is not what was expected.
     """
-    said = read_options(table)
-    table.finish()
-    settings = replace(DeviceSettings(), **said.said(), said=said)
+    problems = Problems()
+    options: DeviceOptions = problems.of(lambda: read_options(table), DeviceOptions())
+    with problems.part():
+        table.finish()
+    settings = replace(DeviceSettings(), **options.said, said=options)
     most = settings.max_jobs_per_gpu
-    if most is not None and most < settings.slots_per_gpu:
-        raise table.error("max_jobs_per_gpu", _at_least(settings.slots_per_gpu))
+    with problems.part():
+        if most is not None and most < settings.slots_per_gpu:
+            raise table.error("max_jobs_per_gpu", _at_least(settings.slots_per_gpu))
+    problems.raise_all()
     return settings
 
 
@@ -129,15 +173,46 @@ def read_options(table: Table) -> DeviceOptions:
     Raises:
         ConfigError: A value is not what was expected.
     """
-    return DeviceOptions(
-        slots_per_gpu=_read_slots(table, "slots_per_gpu"),
-        max_jobs_per_gpu=_read_slots(table, "max_jobs_per_gpu"),
-        cpu_slots=_read_slots(table, "cpu_slots"),
-        packs=table.choice("packs", PACKS) if table.has("packs") else None,
-        pack_width=_read_slots(table, "pack_width"),
-        cpu=_read_switch(table, "cpu"),
-        cold=_read_switch(table, "cold"),
-    )
+    problems = Problems()
+    said = {}
+    for row in rows(DeviceSettings):
+        with problems.part():
+            if table.has(row.name):
+                said[row.name] = _read_setting(row, table)
+    problems.raise_all()
+    return DeviceOptions(**said)
+
+
+def _read_setting(row: Row, table: Table) -> Setting:
+    if row.choices:
+        return table.choice(row.name, row.choices)
+    if row.kind is bool:
+        return table.boolean(row.name, False)
+    value = table.take(row.name)
+    if not is_whole(value) or not row.key.at_least <= value <= (row.key.at_most or MOST_SLOTS):
+        raise table.error(row.name, f"a whole number from {row.key.at_least} to {row.key.at_most}")
+    return int(value)
+
+
+def add_device_options(command: argparse._ActionsContainer) -> None:
+    """Add an option for each setting."""
+    for row in rows(DeviceSettings):
+        details: dict[str, Any] = {"type": _reader(row), "metavar": "N"}
+        if row.kind is bool:
+            details = {"action": argparse.BooleanOptionalAction}
+        elif row.choices:
+            details = {"choices": row.choices}
+        command.add_argument(f"--{row.name.replace('_', '-')}", help=row.key.meaning, **details)
+
+
+def _reader(row: Row) -> Callable[[str], Setting]:
+    def read(text: str) -> Setting:
+        try:
+            return _read_setting(row, Table({row.name: _value(text)}, ""))
+        except ConfigError as error:
+            raise argparse.ArgumentTypeError(error.what) from None
+
+    return read
 
 
 def read_written(texts: Mapping[str, str], devices: DeviceSettings) -> DeviceOptions:
@@ -159,29 +234,21 @@ def read_written(texts: Mapping[str, str], devices: DeviceSettings) -> DeviceOpt
     return options
 
 
-def written(value: int | str | bool) -> str:
+def written(value: Setting) -> str:
     """A value as it stands in the file, quotes aside."""
     return str(value).lower()
 
 
-def _value(text: str) -> int | str | bool:
+def shown(row: Row, value: Setting | None) -> str:
+    """A value for a person, who also wants to know what none means."""
+    return row.key.unset if value is None else written(value)
+
+
+def _value(text: str) -> Setting:
     try:
         return int(text)
     except ValueError:
         return _SWITCHES.get(text.lower(), text)
-
-
-def _read_slots(table: Table, key: str) -> int | None:
-    if not table.has(key):
-        return None
-    slots = table.take(key)
-    if not is_whole(slots) or not 1 <= slots <= MOST_SLOTS:
-        raise table.error(key, f"a whole number from 1 to {MOST_SLOTS}")
-    return int(slots)
-
-
-def _read_switch(table: Table, key: str) -> bool | None:
-    return table.boolean(key, False) if table.has(key) else None
 
 
 def _at_least(slots_per_gpu: int) -> str:

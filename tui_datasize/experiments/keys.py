@@ -32,13 +32,15 @@ class Key:
     none: str = ""
     """The word that leaves it out, as in `augmentation = "none"`."""
     only_for: tuple[str, ...] = ()
-    """Within a table: what its key `short` says where this one counts."""
+    """Within a table: what its key `short` says where this one counts; of devices: which of them."""
     is_required: bool = False
     """Whether it must be given where it counts; that may hold for a key whose field has a default, too."""
     is_length: bool = False
     """Whether it is a share of the budget, or whole updates where `unit` says so."""
     column: str | None = ""
     """In the frame of all runs; empty for its name, None for no column."""
+    unset: str = "none"
+    """What it means that there is no value, where the default is none."""
     hint: str = ""
     """What may be written, in a few words, beside a field of a dialog."""
 

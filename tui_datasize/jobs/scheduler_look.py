@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
-from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, written
+from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, shown, written
+from tui_datasize.experiments.keys import rows
 
 FILE = "experiments.toml"
 
@@ -50,19 +51,18 @@ class SchedulerLook:
         >>> SchedulerLook(alive=False).otherwise("packs")
         'auto by default'
         """
-        value = getattr(self.file, name)
-        if getattr(self.file.said, name) is not None:
-            return f"{written(value)} in {FILE}"
-        return f"{_show(name, value)} by default"
+        if name in self.file.said.said:
+            return f"{written(self.file.said.said[name])} in {FILE}"
+        return f"{_shown(self.file, name)} by default"
 
     def _settings(self) -> Iterator[SettingInForce]:
         options, devices = self.options, self.devices
         if options is None or devices is None:
             return
         expected = options.over(self.file)
-        for name in (option.name for option in fields(DeviceOptions)):
+        for name in (row.name for row in rows(DeviceSettings)):
             value = getattr(devices, name)
-            if getattr(options, name) is not None:
+            if name in options.said:
                 source = "option of the scheduler"
             elif self.file_problem:
                 source = f"{FILE} before it was wrong, or default"
@@ -73,11 +73,10 @@ class SchedulerLook:
                 # Only the most jobs are raised, so that they are not fewer than the slots.
                 source = "as slots_per_gpu"
             else:
-                source = "default" if getattr(self.file.said, name) is None else FILE
-            yield SettingInForce(name, _show(name, value), source)
+                source = FILE if name in self.file.said.said else "default"
+            yield SettingInForce(name, _shown(devices, name), source)
 
 
-def _show(name: str, value: int | str | bool | None) -> str:
-    if value is None:
-        return "one per core" if name == "cpu_slots" else "as slots_per_gpu"
-    return written(value)
+def _shown(devices: DeviceSettings, name: str) -> str:
+    row = next(row for row in rows(DeviceSettings) if row.name == name)
+    return shown(row, getattr(devices, name))

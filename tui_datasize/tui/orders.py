@@ -214,7 +214,7 @@ class OrderDesk:
                 return "the scheduler has not ended yet; it does so as soon as it can", True
             return "stopped the scheduler; running jobs go on. s or any change of a job starts it", False
         self._queue.restart_scheduler(order.options)
-        if not order.options.said():
+        if not order.options.said:
             return "the scheduler runs with the settings of experiments.toml; running jobs go on", False
         options = order.options.describe()
         kept = "this app starts others with the same"

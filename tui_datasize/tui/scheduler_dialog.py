@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from time import monotonic
-from types import MappingProxyType
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -14,7 +12,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from tui_datasize.errors import DatasizeError
-from tui_datasize.experiments.device_settings import read_written, written
+from tui_datasize.experiments.device_settings import FOR_GPUS, DeviceSettings, read_written, written
+from tui_datasize.experiments.keys import Row, rows
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.jobs.scheduler_look import SchedulerLook
 from tui_datasize.text import plural
@@ -52,20 +51,6 @@ class SchedulerKeeper:
         self._woken_s = monotonic()
 
 
-_FOR_GPUS = ("slots_per_gpu", "max_jobs_per_gpu")
-_FOR_CPU = ("cpu_slots", "cpu")
-_FOR_ALL = ("packs", "pack_width", "cold")
-_MEANT: Mapping[str, str] = MappingProxyType(
-    {
-        "max_jobs_per_gpu": "jobs of others count",
-        "packs": "off, auto or always",
-        "pack_width": "most in one process",
-        "cold": "yes: no warm processes",
-        "cpu": "yes: while no GPU can",
-    }
-)
-"""What may be written, or what it is, where the name does not say it."""
-
 _GOES_ON = (
     "Running jobs go on. Empty: as experiments.toml says. What is written holds for this scheduler, and for "
     "others that this app starts."
@@ -98,19 +83,18 @@ class SchedulerDialog(ModalScreen[Reschedule | None]):
     def compose(self) -> ComposeResult:
         """The box: what matters on this machine comes first."""
         palette = palette_of(self.app)
-        said = self._look.options.said() if self._look.options else {}
-        first, last = (_FOR_GPUS, _FOR_CPU) if self._has_gpus else (_FOR_CPU, _FOR_GPUS)
+        said = self._look.options.said if self._look.options else {}
         fields = [
             field(
-                name,
+                row.name,
                 Input(
-                    written(said[name]) if name in said else "",
-                    placeholder=self._placeholder(name, matters=name not in last),
-                    name=name,
+                    written(said[row.name]) if row.name in said else "",
+                    placeholder=self._placeholder(row),
+                    name=row.name,
                     compact=True,
                 ),
             )
-            for name in (*first, *_FOR_ALL, *last)
+            for row in sorted(rows(DeviceSettings), key=self._place)
         ]
         yes = "restart" if self._look.alive else "start"
         keys = (("enter", yes), ("ctrl+t", "stop"), ("tab", "next"), ("esc", "back"))
@@ -134,12 +118,18 @@ class SchedulerDialog(ModalScreen[Reschedule | None]):
             state = "stopped; none is started before a job is queued or changed"
         return [("now", state), ("machine", self._machine)]
 
-    def _placeholder(self, name: str, *, matters: bool) -> str:
-        otherwise = self._look.otherwise(name)
-        if not matters:
+    def _place(self, row: Row) -> int:
+        """What counts on this machine alone comes first, what does not count there last."""
+        if not row.key.only_for:
+            return 1
+        return 0 if (FOR_GPUS in row.key.only_for) == self._has_gpus else 2
+
+    def _placeholder(self, row: Row) -> str:
+        otherwise = self._look.otherwise(row.name)
+        if self._place(row) == 2:
             # Other machines may share the project.
             return f"{otherwise}; not for this machine"
-        return f"{otherwise} ({_MEANT[name]})" if name in _MEANT else otherwise
+        return f"{otherwise} ({row.key.hint})" if row.key.hint else otherwise
 
     def on_input_submitted(self) -> None:
         """Enter in a field answers as everywhere else."""

@@ -6,9 +6,8 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-from tui_datasize.experiments.device_settings import Packs, written
+from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.gpu_memory import CONTEXT_BYTES, learn, noted_images
 from tui_datasize.jobs.queue.known_gpus import software
@@ -23,49 +22,26 @@ from tui_datasize.text import plural
 
 _LOG = logging.getLogger(__name__)
 _READ_INTERVAL_S = 2.0
+WARM_UP_S = 20.0
+"""After its claim, during which a job's GPU memory may still grow."""
 _NAMED = 3
 """Most processes of others that are named."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceLimits:
-    """How many jobs this machine takes at once; those that share a worker count as one."""
-
-    slots_per_gpu: int = 1
-    max_jobs_per_gpu: int | None = None
-    """Jobs on a GPU, those of others included; None for `slots_per_gpu`."""
-    packs: Packs = "auto"
-    """Where jobs may share a worker."""
-    pack_width: int = 8
-    """Most jobs that share one."""
-    cpu_slots: int | None = None
-    """None for one per core."""
-    cpu: bool = False
-    """Whether the CPU takes the jobs while no GPU of the machine can."""
-    warm_up_s: float = 20.0
-    """Seconds after its claim during which a job's GPU memory may still grow."""
-
-    def describe(self) -> str:
-        """One line for a person.
-
-        >>> DeviceLimits(cpu_slots=1, packs="off").describe()
-        'slots_per_gpu 1, max_jobs_per_gpu 1, cpu_slots 1, cpu false, packs off, pack_width 8'
-        """
-        most = self.max_jobs_per_gpu or self.slots_per_gpu
-        cpu_slots = self.cpu_slots or "one per core"
-        gpus = f"slots_per_gpu {self.slots_per_gpu}, max_jobs_per_gpu {most}"
-        cpu = f"cpu_slots {cpu_slots}, cpu {written(self.cpu)}"
-        return f"{gpus}, {cpu}, packs {self.packs}, pack_width {self.pack_width}"
 
 
 class DeviceCapacity:
     """Keeps the latest look at the devices, and learns what workloads take of a GPU."""
 
     def __init__(
-        self, monitor: DeviceMonitor, limits: DeviceLimits, supervisor: Supervisor, store: Store
+        self,
+        monitor: DeviceMonitor,
+        settings: DeviceSettings,
+        supervisor: Supervisor,
+        store: Store,
+        warm_up_s: float = WARM_UP_S,
     ) -> None:
         self._monitor = monitor
-        self._limits = limits
+        self._settings = settings
+        self._warm_up_s = warm_up_s
         self._supervisor = supervisor
         self._store = store
         self._report = DeviceReport((), 0, "not looked at yet")
@@ -76,11 +52,11 @@ class DeviceCapacity:
         self._taken_published: Mapping[str, str] | None = None
         self._preparing: Sequence[str] = ()
 
-    def set_limits(self, limits: DeviceLimits) -> None:
-        """Take other limits for what is started from now on; what runs beyond them goes on."""
-        if limits != self._limits:
-            self._limits = limits
-            _LOG.info("[devices] for what starts from now on: %s", limits.describe())
+    def set_devices(self, settings: DeviceSettings) -> None:
+        """Take other settings for what is started from now on; what runs beyond them goes on."""
+        if settings != self._settings:
+            self._settings = settings
+            _LOG.info("[devices] for what starts from now on: %s", settings.describe())
             self._read_at_s = float("-inf")
 
     def update(self) -> None:
@@ -94,7 +70,7 @@ class DeviceCapacity:
             # Short of descriptors, say: what was seen holds until the next look.
             _LOG.error("devices: cannot be looked at: %s", error)
             return
-        report = or_cpu(found, self._limits.cpu, self._faulty())
+        report = or_cpu(found, self._settings.cpu, self._faulty())
         if report.problem != self._report.problem:
             _LOG.info("devices: %s", report.problem or plural(len(report.gpus), "GPU"))
         self._report = report
@@ -108,7 +84,9 @@ class DeviceCapacity:
 
     def capacities(self) -> dict[str, int]:
         """Slots of each device that takes jobs."""
-        return capacities(self._report, self._limits.slots_per_gpu, self._limits.cpu_slots, self._faulty())
+        return capacities(
+            self._report, self._settings.slots_per_gpu, self._settings.cpu_slots, self._faulty()
+        )
 
     def _faulty(self) -> set[str]:
         return self._store.faults.subjects(FaultKind.CARD)
@@ -128,7 +106,7 @@ class DeviceCapacity:
     @property
     def slots_per_gpu(self) -> int:
         """Slots of every GPU."""
-        return self._limits.slots_per_gpu
+        return self._settings.slots_per_gpu
 
     def has_run(self, device: str) -> bool:
         """Whether a run of this project is on a device."""
@@ -164,7 +142,7 @@ class DeviceCapacity:
 
     def _most_jobs(self) -> int:
         """Jobs on a GPU at once, those of others included."""
-        return self._limits.max_jobs_per_gpu or self._limits.slots_per_gpu
+        return self._settings.max_jobs_per_gpu or self._settings.slots_per_gpu
 
     def tell_preparing(self, datasets: Sequence[str]) -> None:
         """Let clients know for which data sets no GPU is taken yet."""
@@ -238,13 +216,13 @@ class DeviceCapacity:
                 free_slots=free,
                 memory_total_bytes=gpus[name].memory_total_bytes if name in gpus else None,
                 memory_free_bytes=gpus[name].memory_free_bytes if name in gpus else None,
-                pack_width=self._limits.pack_width if self._takes_packs(name) else 1,
+                pack_width=self._settings.pack_width if self._takes_packs(name) else 1,
             )
             for name, free in free_slots.items()
         ]
 
     def _takes_packs(self, device: str) -> bool:
-        return self._limits.packs == "always" or (self._limits.packs == "auto" and device != CPU)
+        return self._settings.packs == "always" or (self._settings.packs == "auto" and device != CPU)
 
     def reservations(self) -> Sequence[Reservation]:
         """What the active workers have of their devices."""
@@ -267,8 +245,7 @@ class DeviceCapacity:
 
     def _is_warming(self, runs: Sequence[ActiveRun]) -> bool:
         return any(
-            run.job.state is JobState.STARTING or run.lasts("running") < self._limits.warm_up_s
-            for run in runs
+            run.job.state is JobState.STARTING or run.lasts("running") < self._warm_up_s for run in runs
         )
 
     @property

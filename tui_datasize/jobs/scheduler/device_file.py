@@ -9,36 +9,10 @@ from pathlib import Path
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
 from tui_datasize.experiments.load import device_settings
-from tui_datasize.jobs.scheduler.capacity import DeviceLimits
 from tui_datasize.runlog.paths import ProjectPaths
 
 _LOG = logging.getLogger(__name__)
 _LOOK_INTERVAL_S = 1.0
-
-
-def limits_of(devices: DeviceSettings) -> DeviceLimits:
-    """What settings of the devices limit."""
-    return DeviceLimits(
-        slots_per_gpu=devices.slots_per_gpu,
-        max_jobs_per_gpu=devices.max_jobs_per_gpu,
-        cpu_slots=devices.cpu_slots,
-        cpu=devices.cpu,
-        packs=devices.packs,
-        pack_width=devices.pack_width,
-    )
-
-
-def in_force(limits: DeviceLimits, *, cold: bool) -> DeviceSettings:
-    """The settings that limits, and the way in which workers start, come to."""
-    return DeviceSettings(
-        slots_per_gpu=limits.slots_per_gpu,
-        max_jobs_per_gpu=limits.max_jobs_per_gpu,
-        cpu_slots=limits.cpu_slots,
-        cpu=limits.cpu,
-        packs=limits.packs,
-        pack_width=limits.pack_width,
-        cold=cold,
-    )
 
 
 class DeviceFile:
@@ -58,8 +32,8 @@ class DeviceFile:
         self._seen: tuple[int, int] | None = None
         self._read: tuple[int, int] | None = None
 
-    def poll(self) -> DeviceLimits | None:
-        """The limits of a file that has changed; None where nothing is to be changed."""
+    def poll(self) -> DeviceSettings | None:
+        """The settings of a file that has changed; None where nothing is to be changed."""
         if time.monotonic() < self._looked_s + _LOOK_INTERVAL_S:
             return None
         self._looked_s = time.monotonic()
@@ -69,7 +43,7 @@ class DeviceFile:
             return None
         self._read = self._seen
         try:
-            return limits_of(self._options.over(device_settings(self._project.root)))
+            return self._options.over(device_settings(self._project.root))
         except ConfigError as error:
             _LOG.error("[devices] stay as they were: %s", error.line)
             return None

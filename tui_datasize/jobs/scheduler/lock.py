@@ -78,8 +78,8 @@ class SchedulerLock:
             options: What it was started with.
             devices: What holds, the project's file included.
         """
-        holding = DeviceOptions.of(devices).said()
-        self._words |= {"pid": os.getpid(), "options": options.said(), "devices": holding}
+        holding = DeviceOptions.of(devices).said
+        self._words |= {"pid": os.getpid(), "options": options.said, "devices": holding}
         self._write()
 
     def tell_fault(self, sentence: str) -> None:
@@ -115,6 +115,6 @@ def read_notes(path: Path) -> SchedulerNotes | None:
         if is_locked(path):
             words = read_object(path)
             options, devices = (read_options(Table(words[part], "")) for part in ("options", "devices"))
-            settings, fault = replace(DeviceSettings(), **devices.said()), str(words.get("fault", ""))
+            settings, fault = replace(DeviceSettings(), **devices.said), str(words.get("fault", ""))
             return SchedulerNotes(int(words["pid"]), options, settings, fault)
     return None

@@ -17,18 +17,18 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError, StorageError
-from tui_datasize.experiments.device_settings import PACKS, DeviceOptions
+from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, add_device_options
 from tui_datasize.experiments.load import device_settings
 from tui_datasize.jobs.queue.database import PassingStorageError, protect
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
-from tui_datasize.jobs.scheduler.capacity import DeviceCapacity, DeviceLimits
-from tui_datasize.jobs.scheduler.device_file import DeviceFile, in_force, limits_of
+from tui_datasize.jobs.scheduler.capacity import DeviceCapacity
+from tui_datasize.jobs.scheduler.device_file import DeviceFile
 from tui_datasize.jobs.scheduler.devices import DeviceMonitor
 from tui_datasize.jobs.scheduler.dispatch import Dispatcher
 from tui_datasize.jobs.scheduler.gpu_probes import PROBE_CALL, CardProbes
@@ -84,7 +84,7 @@ class SchedulerSettings:
     """`MODULE:FUNCTION` that tells whether a GPU works."""
     answer_s: float = 20.0
     """Seconds after which a preloader that has not forked a worker counts as hung and is replaced."""
-    limits: DeviceLimits = field(default_factory=DeviceLimits)
+    devices: DeviceSettings = field(default_factory=DeviceSettings)
     """What holds at first; a change of the project's file changes it."""
     options: DeviceOptions = field(default_factory=DeviceOptions)
     """What wins over the file."""
@@ -107,7 +107,7 @@ class Scheduler:
             used=self._store.known_gpus.used, forgettings=self._store.known_gpus.forgettings
         )
         self._device_file = DeviceFile(project, settings.options)
-        self._capacity = DeviceCapacity(self._monitor, settings.limits, self._supervisor, self._store)
+        self._capacity = DeviceCapacity(self._monitor, settings.devices, self._supervisor, self._store)
         self._probes = CardProbes(self._store, spawner, settings.probe)
         self._dispatcher = Dispatcher(
             self._store,
@@ -124,7 +124,7 @@ class Scheduler:
         self._dispatch_at_s = 0.0
         self._idle_since_s: float | None = None
         self._log_at_s = 0.0
-        self._hold(settings.limits)
+        self._hold(settings.devices)
 
     @property
     def stop_requested(self) -> bool:
@@ -166,9 +166,9 @@ class Scheduler:
         if self.stop_requested:
             # Before all that may fail.
             return
-        if limits := self._device_file.poll():
-            self._capacity.set_limits(limits)
-            self._hold(limits)
+        if devices := self._device_file.poll():
+            self._hold(devices)
+            self._capacity.set_devices(self._devices)
         self._capacity.update()
         self._spawner.poll()
         has_probed = self._probes.look(self._capacity.report)
@@ -184,11 +184,10 @@ class Scheduler:
             self._log_at_s = time.monotonic() + _LOG_INTERVAL_S
             _shorten_log(self._settings.project.scheduler_log)
 
-    def _hold(self, limits: DeviceLimits) -> None:
-        """Let clients know what holds from now on."""
-        self._limits = limits
-        settings = self._settings
-        self._lock.note(settings.options, in_force(limits, cold=not settings.call))
+    def _hold(self, devices: DeviceSettings) -> None:
+        """Let clients know what holds from now on; how workers start does not change."""
+        self._devices = replace(devices, cold=not self._settings.call)
+        self._lock.note(self._settings.options, self._devices)
 
     def _apply_commands(self) -> int:
         version = self._store.data_version()
@@ -243,7 +242,7 @@ class Scheduler:
             _LOG.error("%s", error.line)
             return True
         if is_called and self._lock.take():
-            self._hold(self._limits)
+            self._hold(self._devices)
             return False
         return True
 
@@ -422,19 +421,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--answer-s", type=float, default=default.answer_s, help="a hung preloader is replaced"
     )
-    parser.add_argument(
-        "--cold", action=argparse.BooleanOptionalAction, help="start every worker as a new process"
-    )
-    parser.add_argument("--cpu-slots", type=int, help="jobs at once on the CPU (default: one per core)")
-    parser.add_argument(
-        "--cpu", action=argparse.BooleanOptionalAction, help="jobs on the CPU while no GPU can take them"
-    )
-    parser.add_argument("--slots-per-gpu", type=int, help="our jobs at once on a GPU (default: 1)")
-    parser.add_argument(
-        "--max-jobs-per-gpu", type=int, help="jobs at once on a GPU, those of others included"
-    )
-    parser.add_argument("--packs", choices=PACKS, help="where runs share a worker (default: auto)")
-    parser.add_argument("--pack-width", type=int, help="most runs that share a worker (default: 8)")
+    add_device_options(parser)
     return parser
 
 
@@ -456,7 +443,7 @@ def _settings(arguments: argparse.Namespace) -> SchedulerSettings:
         probe=arguments.probe,
         preload=tuple(filter(None, arguments.preload.split(","))),
         answer_s=arguments.answer_s,
-        limits=limits_of(devices),
+        devices=devices,
         options=options,
     )
 
