@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fakes import State, write_run
+from tests.fakes import State, metric_rows, write_lines, write_run
 from tests.tui.fake_queue import CPU_ONLY, TWO_GPUS
 from tests.tui.stage import DEADLINE_S, Stage
 from tui_datasize.jobs.queue.state import JobState
@@ -82,6 +82,7 @@ def test_two_looks_at_the_same_are_equal_and_share_what_they_can(busy: Stage):
     first, second = look.collect(interest), look.collect(interest)
     assert first == second
     assert second.facts is first.facts
+    assert second.curves is first.curves
     assert second.experiments[0] is first.experiments[0]
     assert second.runs_version == first.runs_version
 
@@ -91,10 +92,20 @@ def test_the_curve_and_the_log_of_what_is_looked_at(busy: Stage):
     snapshot = collector(busy).collect(Interest(curves=(run_id, "unknown"), log=run_id))
     curve = snapshot.curves[run_id]
     assert list(snapshot.curves) == [run_id]
-    assert curve.column("test", "update") == (50.0, 100.0, 150.0, 200.0)
+    assert curve.column("test", "update").to_list() == [50.0, 100.0, 150.0, 200.0]
     assert curve.last("train", "accuracy") == pytest.approx(snapshot.facts[run_id].train_accuracy)
     assert snapshot.log is not None
     assert snapshot.log.lines == ("first line", "last line")
+
+
+def test_only_the_curve_that_grew_is_another(busy: Stage):
+    still, growing = (busy.specs()[place] for place in (0, 7))
+    look, interest = collector(busy), Interest(curves=(still.run_id, growing.run_id))
+    before = look.collect(interest).curves
+    write_lines(busy.project.run("digits", growing.run_id).metrics, metric_rows(growing, [150], 0.7))
+    after = look.collect(interest).curves
+    assert after[still.run_id] is before[still.run_id]
+    assert after[growing.run_id].last("test", "update") == 150
 
 
 def test_a_failed_run_shows_its_errors_first(busy: Stage):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import polars as pl
 import pytest
 
 from tests.fakes import metric_rows, write_lines
@@ -19,17 +20,26 @@ from tui_datasize.tui.live.charts import (
     assign_slots,
     many_run_series,
     one_run_series,
+    smooth,
 )
 from tui_datasize.tui.live.tab import LiveTable
-from tui_datasize.tui.polling.curves import Curve, smooth
+from tui_datasize.tui.polling.snapshot import TrainingCurve
 
-CURVE = Curve(
+_COLUMNS = ("event", "split", "update", "epoch", "loss", "accuracy", "lr", "f1_macro")
+CURVE = TrainingCurve(
     "run",
-    {
-        "test": {"update": (10.0, 20.0), "epoch": (1.0, 2.0), "loss": (1.0, 0.5), "accuracy": (0.5, 0.8)},
-        "train": {"update": (10.0, 20.0), "epoch": (1.0, 2.0), "loss": (0.9, 0.4), "accuracy": (0.6, 0.9)},
-        "batches": {"update": (5.0, 10.0), "epoch": (0.5, 1.0), "loss": (2.0, 1.0), "lr": (0.1, 0.1)},
-    },
+    pl.DataFrame(
+        [
+            ("train", None, 5, 0.5, 2.0, None, 0.1, None),
+            ("evaluation", "train", 10, 1.0, 0.9, 0.6, None, None),
+            ("evaluation", "test", 10, 1.0, 1.0, 0.5, None, None),
+            ("train", None, 10, 1.0, 1.0, None, 0.1, None),
+            ("evaluation", "train", 20, 2.0, 0.4, 0.9, None, None),
+            ("evaluation", "test", 20, 2.0, 0.5, 0.8, None, None),
+        ],
+        schema=_COLUMNS,
+        orient="row",
+    ),
 )
 LEARNING_RATE = next(metric for metric in METRICS if metric.column == "lr")
 
@@ -56,9 +66,11 @@ def test_smoothing_is_of_the_batches_alone_and_is_said():
 
 
 def test_smoothing_keeps_gaps():
-    out = smooth([1.0, math.nan, 1.0], 0.5)
-    assert out[0] == out[2] == 1.0
+    out = smooth(pl.Series([1.0, math.nan, 3.0, math.inf, 2.0]), 0.5)
+    # 3 counts twice what 1 does, and 2 four times.
+    assert [out[0], out[2], out[4]] == pytest.approx([1.0, 7 / 3, 15 / 7])
     assert math.isnan(out[1])
+    assert math.isinf(out[3])
 
 
 def test_several_runs_are_told_apart_by_colour_and_letter():

@@ -84,9 +84,11 @@ def extend(known: pl.DataFrame, new: NewRows) -> pl.DataFrame:
     """Add new rows to those known, dropping what a restart or a resumed worker made void.
 
     Args:
-        known: Schema `RUN_METRICS`; what earlier calls returned, or an empty frame.
+        known: Schema `RUN_METRICS`; what earlier calls returned, or an empty frame; returned where nothing is new.
         new: What `MetricsTail.read` found since.
     """
+    if new.rows.is_empty() and not new.restarted:
+        return known
     kept = known.filter(~pl.col("run_id").is_in(list(new.restarted)))
     return drop_voided(pl.concat([kept, new.rows]), "run_id")
 

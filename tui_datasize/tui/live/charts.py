@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from tui_datasize.metric import SCORES
 from tui_datasize.tui.charts.lines import Series, line_chart
 from tui_datasize.tui.charts.scale import Scale
-from tui_datasize.tui.polling.curves import Curve, Part, smooth
+from tui_datasize.tui.polling.snapshot import Part, TrainingCurve
 from tui_datasize.tui.widgets.palette import Palette
+
+if TYPE_CHECKING:
+    import polars as pl
 
 TAGS = "abcdefghijklmnopqrstuvwxyz"
 SMOOTHINGS = (0.0, 0.6, 0.9)
@@ -75,28 +78,32 @@ class LiveView:
 class DrawnRun:
     """A run on the chart; `slot` keeps its colour and letter while it is there."""
 
-    curve: Curve
+    curve: TrainingCurve
     slot: int
 
 
-def one_run_series(curve: Curve, metric: LiveMetric, view: LiveView, palette: Palette) -> list[Series]:
+def one_run_series(
+    curve: TrainingCurve, metric: LiveMetric, view: LiveView, palette: Palette
+) -> list[Series]:
     """Batch means in a muted colour, whole passes over the training and the test split on top."""
     batches = smooth(curve.column("batches", metric.column), view.smoothing)
     label = "batches" if not view.smoothing else f"batches, smoothed {view.smoothing:g}"
     x = curve.column("batches", view.axis)
     if metric.is_of_batches:
-        return [Series("", x, _scaled(batches, metric), palette.series[0])]
+        return [Series("", x.to_list(), _scaled(batches, metric), palette.series[0])]
     series = []
-    if any(isfinite(value) for value in batches):
-        series.append(Series(label, x, _scaled(batches, metric), palette.muted))
+    if batches.is_finite().any():
+        series.append(Series(label, x.to_list(), _scaled(batches, metric), palette.muted))
     series.append(_pass(curve, "train", metric, view, palette.series[1], "○"))
     series.append(_pass(curve, "test", metric, view, palette.series[0], "●"))
     return [one for one in series if len(one.x)]
 
 
-def _pass(curve: Curve, part: Part, metric: LiveMetric, view: LiveView, colour: str, mark: str) -> Series:
+def _pass(
+    curve: TrainingCurve, part: Part, metric: LiveMetric, view: LiveView, colour: str, mark: str
+) -> Series:
     values = _scaled(curve.column(part, metric.column), metric)
-    return Series(part, curve.column(part, view.axis), values, colour, mark=mark)
+    return Series(part, curve.column(part, view.axis).to_list(), values, colour, mark=mark)
 
 
 def many_run_series(
@@ -110,10 +117,11 @@ def many_run_series(
         main: Part = "batches" if metric.is_of_batches else "test"
         if not metric.is_of_batches:
             train = _scaled(run.curve.column("train", metric.column), metric)
-            x = run.curve.column("train", view.axis)
+            x = run.curve.column("train", view.axis).to_list()
             series.append(Series("", x, train, colour, joined=False, mark="·"))
         values = _scaled(run.curve.column(main, metric.column), metric)
-        series.append(Series(tag, run.curve.column(main, view.axis), values, colour, tag=tag))
+        x = run.curve.column(main, view.axis).to_list()
+        series.append(Series(tag, x, values, colour, tag=tag))
     return series
 
 
@@ -142,8 +150,20 @@ def draw_live(
     )
 
 
-def _scaled(values: Sequence[float], metric: LiveMetric) -> Sequence[float]:
-    return values if metric.factor == 1.0 else [value * metric.factor for value in values]
+def _scaled(values: pl.Series, metric: LiveMetric) -> list[float]:
+    return (values * metric.factor).to_list()
+
+
+def smooth(values: pl.Series, weight: float) -> pl.Series:
+    """Exponential moving average without the pull of the start (Kingma and Ba 2015, section 3).
+
+    Args:
+        values: Numbers; one that is not finite breaks nothing and stays as it is.
+        weight: Share of the past in [0, 1); 0 leaves the values as they are.
+    """
+    is_finite = values.is_finite()
+    means = values.set(~is_finite, None).ewm_mean(alpha=1 - weight, adjust=True, ignore_nulls=True)
+    return means.zip_with(is_finite, values)
 
 
 def assign_slots(run_ids: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:

@@ -33,8 +33,7 @@ from tui_datasize.tui.live.charts import (
     one_run_series,
 )
 from tui_datasize.tui.pane import Pane, TableInView
-from tui_datasize.tui.polling.curves import Curve
-from tui_datasize.tui.polling.snapshot import EMPTY, Interest, JobRow, RunFacts, Snapshot
+from tui_datasize.tui.polling.snapshot import EMPTY, Interest, JobRow, RunFacts, Snapshot, TrainingCurve
 from tui_datasize.tui.queue.lines import TitleLine
 from tui_datasize.tui.widgets.line_view import ChartView, RowList
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, palette_of, state_style
@@ -212,7 +211,7 @@ class LivePane(Pane):
         self._show_notes(run_ids, metric)
 
     def _draw_chart(
-        self, curves: Sequence[Curve], metric: LiveMetric, width: int, height: int, palette: Palette
+        self, curves: Sequence[TrainingCurve], metric: LiveMetric, width: int, height: int, palette: Palette
     ) -> Text:
         if self._all_running:
             runs = [DrawnRun(curve, self._slots[curve.run_id]) for curve in curves]
@@ -299,7 +298,7 @@ class LivePane(Pane):
         self._draw()
 
 
-def _batch_values(curve: Curve) -> list[str]:
+def _batch_values(curve: TrainingCurve) -> list[str]:
     shown = (
         ("epoch", "epoch {:.1f}"),
         ("lr", "lr {:.2g}"),

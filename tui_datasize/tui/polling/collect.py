@@ -16,16 +16,15 @@ from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.queue.time_left import ExecutedQueue, KeptTimeLeft, TimeLeft
 from tui_datasize.jobs.scheduler.devices import DeviceReport, capacities, or_cpu
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.tui.polling.curves import Curve, curve_from
-from tui_datasize.tui.polling.log_tail import run_log_tail
+from tui_datasize.tui.polling.log_tail import LogTail, run_log_tail
 from tui_datasize.tui.polling.project_file import Planner, ProjectPlan
 from tui_datasize.tui.polling.snapshot import (
     ExperimentPlan,
     Interest,
     JobRow,
-    LogTail,
     RunFacts,
     Snapshot,
+    TrainingCurve,
     display_order,
 )
 from tui_datasize.tui.widgets.palette import INCOMPLETE
@@ -138,6 +137,7 @@ class Collector:
         self._strangers: _Kept[list[RunFacts]] = _Kept()
         self._states: _Kept[Mapping[str, JobState]] = _Kept()
         self._variants: _Kept[Mapping[str, str]] = _Kept()
+        self._split_curves: _Kept[Mapping[str, TrainingCurve]] = _Kept()
         self._rows: _Kept[tuple[JobRow, ...]] = _Kept()
 
     def collect(self, interest: Interest) -> Snapshot:
@@ -226,15 +226,19 @@ class Collector:
             return last.facts, last.runs_version
         return read_facts(runs), last.runs_version + 1
 
-    def _curves(self, interest: Interest, facts: Mapping[str, RunFacts]) -> Mapping[str, Curve]:
+    def _curves(self, interest: Interest, facts: Mapping[str, RunFacts]) -> Mapping[str, TrainingCurve]:
         experiments = {run_id: facts[run_id].experiment for run_id in interest.curves if run_id in facts}
         if not experiments or self._record is None:
             return MappingProxyType({})
-        rows = self._record.metrics(experiments)
-        by_run = rows.partition_by("run_id", as_dict=True)
-        curves = {run_id: curve_from(run_id, part) for (run_id,), part in by_run.items()}
-        last = self._last.curves
-        return MappingProxyType({k: last[k] if last.get(k) == c else c for k, c in curves.items() if c.parts})
+        return self._split_curves.of(self._split, self._record.metrics(experiments))
+
+    def _split(self, rows: pl.DataFrame) -> Mapping[str, TrainingCurve]:
+        """The rows run by run; those that have not changed as they were."""
+        curves = {}
+        for (run_id,), part in rows.partition_by("run_id", as_dict=True).items():
+            before = self._last.curves.get(run_id)
+            curves[run_id] = before if before and before.rows.equals(part) else TrainingCurve(run_id, part)
+        return MappingProxyType(curves)
 
     def _log(
         self, interest: Interest, states: Mapping[str, JobState], facts: Mapping[str, RunFacts]

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from tui_datasize.files import read_end
 from tui_datasize.runlog.paths import RunPaths
-from tui_datasize.tui.polling.snapshot import LogTail
 
 SHORT_BYTES = 4096
 LONG_BYTES = 262_144
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class LogTail:
+    """The end of a run's log."""
+
+    run_id: str
+    name: str
+    """Which of its files: `stdout.log` or `stderr.log`; empty where neither has a line."""
+    lines: tuple[str, ...]
 
 
 def read_tail(path: Path, limit_bytes: int) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tui_datasize.experiments.load import Order as SweepOrder
 from tui_datasize.experiments.spec import RunSpec
@@ -15,12 +15,15 @@ from tui_datasize.jobs.queue.faults import Fault
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.queue.time_left import NOTHING_KNOWN, TimeLeft
 from tui_datasize.jobs.scheduler.devices import DeviceReport
+from tui_datasize.tui.polling.log_tail import LogTail
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, CellState, Incomplete
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from tui_datasize.tui.polling.curves import Curve
+
+Part: TypeAlias = Literal["test", "train", "batches"]
+"""Whole passes over the test and the training split, and means over the batches since the last row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +126,25 @@ class JobRow:
         return INCOMPLETE if self.state is JobState.SUCCEEDED and self.lost_evaluations else self.state
 
 
-@dataclass(frozen=True, slots=True)
-class LogTail:
-    """The end of a run's log."""
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingCurve:
+    """The metric rows of one run; the same object as long as they are the same."""
 
     run_id: str
-    name: str
-    """Which of its files: `stdout.log` or `stderr.log`; empty where neither has a line."""
-    lines: tuple[str, ...]
+    rows: pl.DataFrame
+    """Schema `METRICS`, none of them void."""
+
+    def column(self, part: Part, name: str) -> pl.Series:
+        """Numbers of one column, NaN where a row has none; empty where the run has no such rows."""
+        event, split = self.rows["event"], self.rows["split"]
+        is_part = event == "train" if part == "batches" else (event == "evaluation") & (split == part)
+        numbers = self.rows.get_column(name).filter(is_part).to_numpy().astype(float)
+        return type(event)(name, numbers)
+
+    def last(self, part: Part, name: str) -> float:
+        """The newest value of a column; NaN where there is none."""
+        column = self.column(part, name)
+        return float(column[-1]) if len(column) else float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +184,7 @@ class Snapshot:
     """When what is queued ends."""
     data_dir: Path | None = None
     """Where the project's data sets lie; None while that is not known."""
-    curves: Mapping[str, Curve] = field(default_factory=lambda: MappingProxyType({}))
+    curves: Mapping[str, TrainingCurve] = field(default_factory=lambda: MappingProxyType({}))
     """Training curves of the runs in `Interest.curves` that have any."""
     log: LogTail | None = None
     problems: tuple[str, ...] = ()

@@ -13,7 +13,8 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Input
 
-from tui_datasize.tui.polling.snapshot import LogTail, legend_counts
+from tui_datasize.tui.polling.log_tail import LogTail
+from tui_datasize.tui.polling.snapshot import legend_counts
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState, state_style
 

@@ -13,8 +13,7 @@ from textual.worker import get_current_worker
 
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.tui.keys import KeyBar
-from tui_datasize.tui.polling.log_tail import LONG_BYTES, run_log_tail
-from tui_datasize.tui.polling.snapshot import LogTail
+from tui_datasize.tui.polling.log_tail import LONG_BYTES, LogTail, run_log_tail
 from tui_datasize.tui.widgets.panel import Panel
 
 _INTERVAL_S = 1.0
