@@ -23,7 +23,7 @@ from numpy.lib.format import open_memmap
 from tui_datasize.training.accelerator.host import Host
 from tui_datasize.training.arrays import Indices
 from tui_datasize.training.chunks import Images
-from tui_datasize.training.reading import CHUNK_BYTES, Reader, upload
+from tui_datasize.training.reading import CHUNK_BYTES, ImageReader, upload
 
 _BATCHES = 60
 COPIED, READ, READ_AHEAD = "copied into new memory", "read when asked for", "read ahead by threads"
@@ -121,7 +121,7 @@ def _copy(images: Images, batches: Sequence[Indices]) -> None:
 
 def _read(images: Images, batches: Sequence[Indices], *, ahead: int) -> None:
     with mock.patch.object(Host, "batches_ahead", ahead):
-        reader = Reader(images, torch.device("cpu"))
+        reader = ImageReader(images, torch.device("cpu"))
     for number, rows in enumerate(batches):
         for coming in batches[number + ahead if number else 0 : number + ahead + 1]:
             reader.announce(coming)

@@ -13,7 +13,7 @@ from tui_datasize.experiments.spec import AugmentationSpec
 from tui_datasize.training.augment import mixing
 from tui_datasize.training.augment.mixing import Mixing, Targets, cutmix, cutmix_box, mixup
 from tui_datasize.training.augment.pipeline import Pipeline
-from tui_datasize.training.augment.rectangles import ROWS, Shape, draw_rectangles
+from tui_datasize.training.augment.rectangles import ROWS, RectangleRanges, draw_rectangles
 
 EVERYTHING = AugmentationSpec(
     resized_crop=0.3,
@@ -109,7 +109,7 @@ def test_rectangles_are_distributed_as_torchvisions(oracle, area, ratio, inclusi
     count, image = 4000, (24, 40)
     largest = image if inclusive else (image[0] - 1, image[1] - 1)
     uniform = torch.rand(ROWS, count, generator=torch.Generator().manual_seed(1))
-    drawn, found = draw_rectangles(uniform, image, largest, Shape(area, ratio))
+    drawn, found = draw_rectangles(uniform, image, largest, RectangleRanges(area, ratio))
     torch.manual_seed(2)
     names = ("top", "left", "height", "width") if inclusive else ("i", "j", "h", "w")
     expected = [oracle.make_params([torch.zeros(3, *image)]) for _ in range(count // 2)]

@@ -25,7 +25,7 @@ from tui_datasize.errors import DataError
 from tui_datasize.experiments.catalogue import DATASETS
 from tui_datasize.training import tiny_imagenet
 from tui_datasize.training.arrays import cached
-from tui_datasize.training.build import Source, SplitSource
+from tui_datasize.training.build import DatasetSource, SplitSource
 from tui_datasize.training.datasets import SOURCES, load_dataset
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)
@@ -115,7 +115,7 @@ def test_arrays_are_built_once_by_processes_that_come_together(tmp_path):
     def source():
         built.append(threading.get_ident())
         split = SplitSource.of_array(PIXELS[:, None], np.zeros(60, dtype=np.int64))
-        return Source(split, split, ("all",))
+        return DatasetSource(split, split, ("all",))
 
     def worker():
         together.wait()
@@ -138,7 +138,7 @@ def test_a_build_that_fails_leaves_nothing_behind(tmp_path):
         def read(_start, _stop):
             raise DataError("broken")
 
-        return Source(split, SplitSource(split.shape, split.labels, read), ("all",))
+        return DatasetSource(split, SplitSource(split.shape, split.labels, read), ("all",))
 
     with pytest.raises(DataError, match="broken"):
         cached("x", tmp_path / "x", source)
@@ -148,11 +148,11 @@ def test_a_build_that_fails_leaves_nothing_behind(tmp_path):
 def test_damaged_arrays_are_named(tmp_path):
     split = SplitSource.of_array(PIXELS[:, None], np.zeros(60, dtype=np.int64))
     directory = tmp_path / "x"
-    cached("x", directory, lambda: Source(split, split, ("all",)))
+    cached("x", directory, lambda: DatasetSource(split, split, ("all",)))
     images = directory / "train_images.npy"
     images.write_bytes(images.read_bytes()[:500])
     with pytest.raises(DataError, match=rf"{directory}: .*damaged.*delete this folder"):
-        cached("x", directory, lambda: Source(split, split, ("all",)))
+        cached("x", directory, lambda: DatasetSource(split, split, ("all",)))
 
 
 def test_the_fingerprint_changes_with_one_pixel_and_with_one_label(tmp_path):
@@ -163,7 +163,7 @@ def test_the_fingerprint_changes_with_one_pixel_and_with_one_label(tmp_path):
 
     def fingerprint(name, images, labels):
         split = SplitSource.of_array(images[:, None], labels)
-        return cached("x", tmp_path / name, lambda: Source(split, split, ("a", "b", "c"))).fingerprint
+        return cached("x", tmp_path / name, lambda: DatasetSource(split, split, ("a", "b", "c"))).fingerprint
 
     plain = fingerprint("plain", PIXELS, labels)
     assert plain == fingerprint("again", PIXELS, labels)
@@ -175,7 +175,7 @@ def test_a_channel_that_is_the_same_everywhere_divides_by_one(tmp_path):
     images = COLOURS.copy()
     images[:, 1] = 51
     split = SplitSource.of_array(images, np.zeros(60, dtype=np.int64))
-    dataset = cached("x", tmp_path / "x", lambda: Source(split, split, ("all",)))
+    dataset = cached("x", tmp_path / "x", lambda: DatasetSource(split, split, ("all",)))
     assert dataset.mean[1] == pytest.approx(0.2)
     assert dataset.std[1] == 1.0
 

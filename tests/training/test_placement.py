@@ -237,7 +237,7 @@ class LateCopies:
 def test_memory_is_filled_again_only_once_the_device_has_its_copy(digits, monkeypatch, is_announced):
     device = LateDevice()
     monkeypatch.setattr(reading, "accelerator_of", lambda _: device)
-    reader = reading.Reader(digits.train.images, CPU)
+    reader = reading.ImageReader(digits.train.images, CPU)
     batches = [np.arange(start, start + 4) for start in range(0, 48, 4)]
     received = []
     for number, rows in enumerate(batches):

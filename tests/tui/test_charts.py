@@ -12,7 +12,7 @@ from tui_datasize.answers.answer import Bar, Map
 from tui_datasize.tui.charts.bars import class_bars, ranked_bars
 from tui_datasize.tui.charts.figures import draw_figure
 from tui_datasize.tui.charts.heat_map import legible_digits, side_by_side, surface_chart
-from tui_datasize.tui.charts.lines import Band, Series, line_chart
+from tui_datasize.tui.charts.lines import Series, ShadedBand, line_chart
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.widgets.palette import Palette
 
@@ -123,7 +123,7 @@ def test_zero_on_a_logarithmic_axis_is_left_out():
 
 
 def test_the_band_is_shaded_between_its_edges():
-    band = Band([0, 100], [0.4, 0.4], [0.6, 0.6], PALETTE.faint)
+    band = ShadedBand([0, 100], [0.4, 0.4], [0.6, 0.6], PALETTE.faint)
     drawn = lines(chart(line("", [0, 100], [0.0, 1.0]), bands=[band], width=40, height=20))
     shaded = [row for row, text in enumerate(drawn) if text.count("░") > 20]
     assert shaded

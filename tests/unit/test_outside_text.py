@@ -12,7 +12,7 @@ import pytest
 
 import tui_datasize
 from tui_datasize.errors import ConfigError
-from tui_datasize.render.blocks import Heading, Words
+from tui_datasize.render.blocks import HeadingBlock, Paragraph
 from tui_datasize.render.console import PlainConsole, plain_table, styled
 from tui_datasize.render.page import to_html, to_markdown
 from tui_datasize.text import LONGEST_LINE, visible
@@ -60,7 +60,7 @@ def test_an_error_is_one_line():
 
 @pytest.mark.parametrize("page", [lambda blocks: to_html(HOSTILE, blocks), to_markdown])
 def test_a_page_can_be_written_and_read(page):
-    assert not acting(page([Heading(HOSTILE), Words(HOSTILE)]).encode().decode())
+    assert not acting(page([HeadingBlock(HOSTILE), Paragraph(HOSTILE)]).encode().decode())
 
 
 DOORS = {"Console": "cli/console.py", "Static": "tui/widgets/plain.py", "Label": "", "from_markup": ""}

@@ -17,7 +17,7 @@ from tui_datasize.jobs.queue.records import QueuedJob
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler import pause as pauses
 from tui_datasize.jobs.scheduler.active_run import ActiveRun, early_end, ending_of, look_how_far
-from tui_datasize.jobs.scheduler.attempt_end import Finding
+from tui_datasize.jobs.scheduler.attempt_end import AttemptState
 from tui_datasize.jobs.scheduler.pause import EarlyEnd, StartPause
 from tui_datasize.jobs.workers.spawn import Worker
 from tui_datasize.runlog.atomic import write_json
@@ -244,7 +244,7 @@ def test_what_speaks_of_the_machine(
     run: ActiveRun, outcome: Outcome | None, lack: Lack, early: FaultKind | None, late: FaultKind | None
 ) -> None:
     record = ExitRecord(1, outcome, "why", "", lack=lack) if outcome else None
-    finding = Finding.ENDED if outcome else Finding.VANISHED
+    finding = AttemptState.ENDED if outcome else AttemptState.VANISHED
 
     def kind() -> FaultKind | None:
         ending = ending_of(run, record, finding, is_for_another=False)

@@ -12,11 +12,11 @@ import pytest
 
 from tests.fakes import fake_spec, fake_sweep, write_run
 from tui_datasize.answers.answer import Answer, Axis, Band, Chart, Column, Line, Map, does_not_apply
-from tui_datasize.answers.answer import Table as AnswerTable
+from tui_datasize.answers.answer import TableBlock as AnswerTable
 from tui_datasize.cli.dispatch import main
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.metric import METRICS_OFFERED
-from tui_datasize.render.blocks import Heading, Table, Words, answer_blocks
+from tui_datasize.render.blocks import HeadingBlock, Paragraph, TableBlock, answer_blocks
 from tui_datasize.render.page import to_html, to_markdown
 from tui_datasize.render.svg import to_svg
 from tui_datasize.render.svg_axis import Frame
@@ -231,7 +231,7 @@ def test_every_text_is_escaped():
     evil = '<script>alert("x")</script>|*&'
     axis = Axis(evil)
     chart = Chart(evil, axis, axis, [Line(evil, [1, 2], [1, 2], 0)])
-    blocks = [Heading(evil), Words(evil, "note"), Table(evil, [evil], [[evil]])]
+    blocks = [HeadingBlock(evil), Paragraph(evil, "note"), TableBlock(evil, [evil], [[evil]])]
     assert ElementTree.fromstring(to_svg(chart)).get("aria-label") == evil
     assert "<script" not in to_html(evil, blocks) + to_svg(chart)
     assert "\\<script\\>" in to_markdown(blocks)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.jobs.scheduler.attempt_end import Decision, Ending, Finding, decide, find
+from tui_datasize.jobs.scheduler.attempt_end import AttemptState, Decision, Ending, decide, find
 from tui_datasize.runlog.claim import LEFT_WITH_PACK, ClaimRecord, ExitRecord, Lack, Observation, Outcome
 
 
@@ -31,31 +31,31 @@ FAILED, SUCCEEDED, INTERRUPTED = Outcome.FAILED, Outcome.SUCCEEDED, Outcome.INTE
 @pytest.mark.parametrize(
     ("observation", "worker_alive", "expected"),
     [
-        (seen(), True, Finding.STARTING),
-        (seen(), False, Finding.UNCLAIMED),
-        (seen(claim=2, held=True, alive=True), True, Finding.RUNNING),
-        (seen(claim=2, alive=True), False, Finding.RUNNING),  # claimed since the lock was probed
-        (seen(claim=1, held=True, alive=True), False, Finding.RUNNING),  # a straggler has it
-        (seen(claim=2, held=True), False, Finding.LEFTOVERS),
-        (seen(claim=2), False, Finding.VANISHED),
-        (seen(claim=1), False, Finding.UNCLAIMED),
-        (seen(claim=1, exit=(1, INTERRUPTED)), True, Finding.STARTING),
-        (seen(claim=1, exit=(1, INTERRUPTED)), False, Finding.UNCLAIMED),
-        (seen(claim=1, exit=(1, INTERRUPTED), held=True), True, Finding.STARTING),
-        (seen(claim=2, exit=(2, FAILED), held=True, alive=True), True, Finding.ENDING),
-        (seen(claim=2, exit=(2, FAILED), held=True), False, Finding.ENDING),
-        (seen(claim=2, exit=(2, FAILED)), False, Finding.ENDED),
+        (seen(), True, AttemptState.STARTING),
+        (seen(), False, AttemptState.UNCLAIMED),
+        (seen(claim=2, held=True, alive=True), True, AttemptState.RUNNING),
+        (seen(claim=2, alive=True), False, AttemptState.RUNNING),  # claimed since the lock was probed
+        (seen(claim=1, held=True, alive=True), False, AttemptState.RUNNING),  # a straggler has it
+        (seen(claim=2, held=True), False, AttemptState.LEFTOVERS),
+        (seen(claim=2), False, AttemptState.VANISHED),
+        (seen(claim=1), False, AttemptState.UNCLAIMED),
+        (seen(claim=1, exit=(1, INTERRUPTED)), True, AttemptState.STARTING),
+        (seen(claim=1, exit=(1, INTERRUPTED)), False, AttemptState.UNCLAIMED),
+        (seen(claim=1, exit=(1, INTERRUPTED), held=True), True, AttemptState.STARTING),
+        (seen(claim=2, exit=(2, FAILED), held=True, alive=True), True, AttemptState.ENDING),
+        (seen(claim=2, exit=(2, FAILED), held=True), False, AttemptState.ENDING),
+        (seen(claim=2, exit=(2, FAILED)), False, AttemptState.ENDED),
         # Its worker is done with this run and goes on with others of its pack.
-        (seen(claim=2, exit=(2, FAILED), alive=True), True, Finding.ENDED),
+        (seen(claim=2, exit=(2, FAILED), alive=True), True, AttemptState.ENDED),
         # So does the worker of the attempt before, while the next one is under way.
-        (seen(claim=1, exit=(1, FAILED), alive=True), True, Finding.STARTING),
-        (seen(claim=1, exit=(1, FAILED), alive=True), False, Finding.UNCLAIMED),
-        (seen(claim=1, exit=(1, SUCCEEDED)), False, Finding.ENDED),  # success ends every attempt
-        (seen(exit=(3, FAILED)), False, Finding.ENDED),
+        (seen(claim=1, exit=(1, FAILED), alive=True), True, AttemptState.STARTING),
+        (seen(claim=1, exit=(1, FAILED), alive=True), False, AttemptState.UNCLAIMED),
+        (seen(claim=1, exit=(1, SUCCEEDED)), False, AttemptState.ENDED),  # success ends every attempt
+        (seen(exit=(3, FAILED)), False, AttemptState.ENDED),
     ],
 )
 def test_the_directory_tells_how_an_attempt_stands(
-    observation: Observation, worker_alive: bool, expected: Finding
+    observation: Observation, worker_alive: bool, expected: AttemptState
 ) -> None:
     assert find(2, observation, worker_alive) is expected
 

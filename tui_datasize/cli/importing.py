@@ -11,9 +11,9 @@ from typing import Any
 from tui_datasize.cli.basics import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError
 from tui_datasize.render.console import data_console, plain_table
-from tui_datasize.runlog.importing.into_project import Source, bring_in
+from tui_datasize.runlog.importing.into_project import SourceFile, bring_in
 from tui_datasize.runlog.importing.layout import Layout, read_layout
-from tui_datasize.runlog.importing.reading import Reading, read_all, refusals, without_runs
+from tui_datasize.runlog.importing.reading import ReadFiles, read_all, refusals, without_runs
 from tui_datasize.text import plural
 
 _IGNORED_TOLD = 8
@@ -35,7 +35,7 @@ def import_runs(arguments: argparse.Namespace) -> int:
         for line in (*refusals(reading), *reading.notes):
             talk(line)
         raise without_runs(reading)
-    sources = [Source.of(one.file) for one in reading.files]
+    sources = [SourceFile.of(one.file) for one in reading.files]
     done = bring_in(paths, arguments.experiment, reading.runs, layout, sources)
     there = f"{done.present} {'was' if done.present == 1 else 'were'} there with the same values"
     talk(f"{arguments.experiment}: {plural(done.new, 'run')} imported, {there}")
@@ -50,7 +50,7 @@ def import_runs(arguments: argparse.Namespace) -> int:
     return EXIT_BAD_INPUT if reading.refused else EXIT_OK
 
 
-def _show(reading: Reading, *, as_json: bool) -> None:
+def _show(reading: ReadFiles, *, as_json: bool) -> None:
     """Say what would be read as what, without writing anything."""
     if as_json:
         print_json(

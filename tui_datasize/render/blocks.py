@@ -6,15 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tui_datasize.answers.answer import SEVERITIES, Answer
+from tui_datasize.answers.answer import SEVERITIES, Answer, Table
 from tui_datasize.answers.answer import Figure as Picture
-from tui_datasize.answers.answer import Table as AnswerTable
 from tui_datasize.render.cells import MOST_ROWS, written
 from tui_datasize.text import plural
 
 
 @dataclass(frozen=True)
-class Heading:
+class HeadingBlock:
     """A heading; level 1 is that of the page."""
 
     text: str
@@ -22,7 +21,7 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Words:
+class Paragraph:
     """A paragraph; `kind` is empty, or the severity of a finding, which stands before it."""
 
     text: str
@@ -30,7 +29,7 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableBlock:
     """A table of texts."""
 
     caption: str
@@ -50,7 +49,7 @@ class Figure:
     caption: str
 
 
-Block: TypeAlias = Heading | Words | Table | Figure
+Block: TypeAlias = HeadingBlock | Paragraph | TableBlock | Figure
 
 
 def answer_blocks(title: str, answer: Answer, drawn: set[str]) -> Iterator[Block]:
@@ -63,9 +62,9 @@ def answer_blocks(title: str, answer: Answer, drawn: set[str]) -> Iterator[Block
     """
     if not answer.applies:
         return
-    yield Heading(title)
-    yield Words(answer.headline)
-    yield from (Words(s.text, s.tone if s.tone in SEVERITIES else "") for s in answer.sentences)
+    yield HeadingBlock(title)
+    yield Paragraph(answer.headline)
+    yield from (Paragraph(s.text, s.tone if s.tone in SEVERITIES else "") for s in answer.sentences)
     figures = [figure for figure in answer.figures if figure.title not in drawn]
     drawn.update(figure.title for figure in figures)
     drawings = [Figure(figure, _caption(figure, answer)) for figure in figures]
@@ -83,9 +82,9 @@ def _caption(figure: Picture, answer: Answer) -> str:
     return f"{title}: {answer.about}."
 
 
-def table_blocks(table: AnswerTable, most: int = MOST_ROWS) -> Iterator[Block]:
+def table_blocks(table: Table, most: int = MOST_ROWS) -> Iterator[Block]:
     """A table, and how many of its rows are left out."""
     texts = written(table, most)
-    yield Table(texts.title, texts.heads, texts.rows, left=texts.n_texts, is_folded=table.is_detail)
+    yield TableBlock(texts.title, texts.heads, texts.rows, left=texts.n_texts, is_folded=table.is_detail)
     if texts.n_left_out:
-        yield Words(f"{plural(texts.n_left_out, 'more row')} in `export`.")
+        yield Paragraph(f"{plural(texts.n_left_out, 'more row')} in `export`.")

@@ -6,7 +6,7 @@ import base64
 import re
 from collections.abc import Iterator, Sequence
 
-from tui_datasize.render.blocks import Block, Figure, Heading, Table, Words
+from tui_datasize.render.blocks import Block, Figure, HeadingBlock, Paragraph, TableBlock
 from tui_datasize.render.cells import NUMBER
 from tui_datasize.render.svg import picture
 from tui_datasize.render.svg_map import escaped
@@ -53,14 +53,14 @@ def to_markdown(blocks: Sequence[Block]) -> str:
 
 def _html(block: Block) -> Iterator[str]:
     match block:
-        case Heading(text, level):
+        case HeadingBlock(text, level):
             yield f"<h{level}>{escaped(text)}</h{level}>"
-        case Words(text, kind):
+        case Paragraph(text, kind):
             head = f'<span class="{escaped(kind)}">{escaped(kind)}:</span> ' if kind else ""
             yield f"<p>{head}{_strong(text)}</p>"
         case Figure(chart, caption):
             yield f"<figure>\n{picture(chart)}\n<figcaption>{escaped(caption)}</figcaption>\n</figure>"
-        case Table(caption, columns, rows, left, is_folded):
+        case TableBlock(caption, columns, rows, left, is_folded):
             if is_folded:
                 yield f"<details><summary>{escaped(caption or 'More')}</summary>"
             elif caption:
@@ -90,14 +90,14 @@ def _html_row(cells: Sequence[str], tag: str, left: int) -> str:
 
 def _markdown(block: Block) -> Iterator[str]:
     match block:
-        case Heading(text, level):
+        case HeadingBlock(text, level):
             yield f"{'#' * level} {_plain(text)}"
-        case Words(text, kind):
+        case Paragraph(text, kind):
             yield f"**{_plain(kind)}:** {_plain(text)}" if kind else _plain(text)
         case Figure(chart, caption):
             data = base64.b64encode(picture(chart).encode()).decode()
             yield f"![{_plain(chart.title)}](data:image/svg+xml;base64,{data})\n\n*{_plain(caption)}*"
-        case Table(caption, columns, rows, left):
+        case TableBlock(caption, columns, rows, left):
             if caption:
                 yield f"**{_plain(caption)}**\n"
             yield _markdown_row(columns)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.provenance import provenance_tables, runs_table
 from tui_datasize.answers.record import Record
-from tui_datasize.render.blocks import Block, Heading, Words, answer_blocks, table_blocks
+from tui_datasize.render.blocks import Block, HeadingBlock, Paragraph, answer_blocks, table_blocks
 
 _MOST_RUNS = 500
 """Rows of the table of runs; `export` writes all."""
@@ -20,15 +20,15 @@ def contents(record: Record, page: Mapping[str, str]) -> list[Block]:
         (entry.title, entry.ask(record)) for entry in QUESTIONS.values() if entry.is_offered(record.runs)
     ]
     left_out: list[Block] = [
-        Words(f"{title}: {answer.why_not}") for title, answer in answers if not answer.applies
+        Paragraph(f"{title}: {answer.why_not}") for title, answer in answers if not answer.applies
     ]
     return [
-        Heading(f"{record.experiment}: {record.metric.title.lower()} against train size", 1),
-        Words(f"{record.counted}."),
+        HeadingBlock(f"{record.experiment}: {record.metric.title.lower()} against train size", 1),
+        Paragraph(f"{record.counted}."),
         *(block for title, answer in answers for block in answer_blocks(title, answer, drawn)),
-        *([Heading("Not answered"), *left_out] if left_out else []),
-        Heading("Runs"),
+        *([HeadingBlock("Not answered"), *left_out] if left_out else []),
+        HeadingBlock("Runs"),
         *table_blocks(runs_table(record), _MOST_RUNS),
-        Heading("Provenance"),
+        HeadingBlock("Provenance"),
         *(block for table in provenance_tables(record, page) for block in table_blocks(table)),
     ]

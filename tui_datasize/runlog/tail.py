@@ -84,7 +84,8 @@ def extend(known: pl.DataFrame, new: NewRows) -> pl.DataFrame:
     """Add new rows to those known, dropping what a restart or a resumed worker made void.
 
     Args:
-        known: Schema `RUN_METRICS`; what earlier calls returned, or an empty frame; returned where nothing is new.
+        known: Schema `RUN_METRICS`; what earlier calls returned, or an empty frame. The same is returned if
+            nothing is new.
         new: What `MetricsTail.read` found since.
     """
     if new.rows.is_empty() and not new.restarted:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tui_datasize.errors import DataError
 from tui_datasize.files import is_regular, open_regular, read_object
-from tui_datasize.training.build import SPLITS, Labels, Source, build
+from tui_datasize.training.build import SPLITS, DatasetSource, Labels, build
 from tui_datasize.training.chunks import Hashes, Images
 
 Indices: TypeAlias = NDArray[np.int64]
@@ -106,7 +106,7 @@ class LoadedDataset:
         return channels, height, width
 
 
-def cached(name: str, directory: Path, source: Callable[[], Source]) -> LoadedDataset:
+def cached(name: str, directory: Path, source: Callable[[], DatasetSource]) -> LoadedDataset:
     """Open the arrays of a data set, building them first where they are missing.
 
     Args:

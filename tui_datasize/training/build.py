@@ -56,7 +56,7 @@ class SplitSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DatasetSource:
     """Where a data set comes from."""
 
     train: SplitSource
@@ -85,7 +85,7 @@ class Source:
                     yield arrays.fill(chunk, split.read)
 
 
-def build(directory: Path, source: Source) -> None:
+def build(directory: Path, source: DatasetSource) -> None:
     """Write all arrays into a folder beside `directory`, then rename it: whole or not there.
 
     A folder that a killed process left is gone on with.
@@ -110,7 +110,7 @@ def build(directory: Path, source: Source) -> None:
         raise
 
 
-def _plan(source: Source) -> dict[str, Any]:
+def _plan(source: DatasetSource) -> dict[str, Any]:
     """What two builds must have in common for one to go on where the other was left."""
     return {
         name: {
@@ -128,7 +128,7 @@ def _read_plan(partial: Path) -> object:
         return None
 
 
-def _write(folder: Path, source: Source) -> None:
+def _write(folder: Path, source: DatasetSource) -> None:
     for name, split in source.splits.items():
         SplitArrays.reserve(folder, name, split.shape)
         _save(folder / f"{name}_labels.npy", split.labels)
@@ -150,7 +150,7 @@ def _write(folder: Path, source: Source) -> None:
         _sync(file)
 
 
-def _fill(folder: Path, source: Source) -> NDArray[np.int64]:
+def _fill(folder: Path, source: DatasetSource) -> NDArray[np.int64]:
     """Write all chunks; pixels of the training images per channel and value, shape (C, 256)."""
     counts = np.zeros((source.train.shape[1], 256), dtype=np.int64)
     with Journal(folder) as journal:

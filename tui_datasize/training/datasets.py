@@ -21,13 +21,13 @@ from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.training import failures, tiny_imagenet
 from tui_datasize.training.arrays import FORMAT, LoadedDataset, cached
-from tui_datasize.training.build import Source, SplitSource
+from tui_datasize.training.build import DatasetSource, SplitSource
 from tui_datasize.training.image_folder import folder_source, list_folder
 
 if TYPE_CHECKING:
     from torchvision.datasets import VisionDataset
 
-SourceOf: TypeAlias = Callable[[Path], Source]
+SourceOf: TypeAlias = Callable[[Path], DatasetSource]
 """From the data directory."""
 
 _DIGITS_TEST_IMAGES = 360
@@ -65,7 +65,7 @@ def load_dataset(name: str, data_dir: Path, image_px: int = 0) -> LoadedDataset:
     return cached(name, arrays / f"{name}-{version}", partial(SOURCES[name], data_dir))
 
 
-def _digits(_data_dir: Path) -> Source:
+def _digits(_data_dir: Path) -> DatasetSource:
     """scikit-learn's 1,797 images of 8x8; every fifth one, stratified by a fixed seed, is for testing."""
     from sklearn.datasets import load_digits
 
@@ -74,31 +74,31 @@ def _digits(_data_dir: Path) -> Source:
     labels = bunch.target.astype(np.int64)
     is_test = np.zeros(len(labels), dtype=bool)
     is_test[draw(labels, _DIGITS_TEST_IMAGES, SubsetSpec("stratified", nested=False, seed=0))] = True
-    return Source(
+    return DatasetSource(
         train=SplitSource.of_array(images[~is_test], labels[~is_test]),
         test=SplitSource.of_array(images[is_test], labels[is_test]),
         class_names=tuple(str(digit) for digit in bunch.target_names),
     )
 
 
-def _mnist(data_dir: Path) -> Source:
+def _mnist(data_dir: Path) -> DatasetSource:
     from torchvision.datasets import MNIST
 
     train, test = _both_splits(
         "mnist", data_dir / "MNIST" / "raw", MNIST.mirrors[0], partial(MNIST, data_dir)
     )
-    return Source(_grey(train), _grey(test), tuple(str(digit) for digit in range(10)))
+    return DatasetSource(_grey(train), _grey(test), tuple(str(digit) for digit in range(10)))
 
 
-def _fashion_mnist(data_dir: Path) -> Source:
+def _fashion_mnist(data_dir: Path) -> DatasetSource:
     from torchvision.datasets import FashionMNIST as Fashion
 
     folder = data_dir / "FashionMNIST" / "raw"
     train, test = _both_splits("fashion-mnist", folder, Fashion.mirrors[0], partial(Fashion, data_dir))
-    return Source(_grey(train), _grey(test), tuple(Fashion.classes))
+    return DatasetSource(_grey(train), _grey(test), tuple(Fashion.classes))
 
 
-def _emnist_letters(data_dir: Path) -> Source:
+def _emnist_letters(data_dir: Path) -> DatasetSource:
     """EMNIST's files hold images transposed and labels from 1.
 
     Mean and standard deviation are those of Hansson, Padban and Silwer (2025).
@@ -108,7 +108,7 @@ def _emnist_letters(data_dir: Path) -> Source:
     folder = data_dir / "EMNIST" / "raw"
     make = partial(EMNIST, data_dir, split="letters")
     train, test = _both_splits("emnist-letters", folder, EMNIST.url, make)
-    return Source(
+    return DatasetSource(
         train=_grey(train, transposed=True, first_label=1),
         test=_grey(test, transposed=True, first_label=1),
         class_names=tuple(train.classes[1:]),
@@ -117,27 +117,27 @@ def _emnist_letters(data_dir: Path) -> Source:
     )
 
 
-def _kmnist(data_dir: Path) -> Source:
+def _kmnist(data_dir: Path) -> DatasetSource:
     from torchvision.datasets import KMNIST
 
     folder = data_dir / "KMNIST" / "raw"
     train, test = _both_splits("kmnist", folder, KMNIST.mirrors[0], partial(KMNIST, data_dir))
-    return Source(_grey(train), _grey(test), tuple(KMNIST.classes))
+    return DatasetSource(_grey(train), _grey(test), tuple(KMNIST.classes))
 
 
-def _cifar10(data_dir: Path) -> Source:
+def _cifar10(data_dir: Path) -> DatasetSource:
     from torchvision.datasets import CIFAR10
 
     return _cifar("cifar10", CIFAR10, data_dir)
 
 
-def _cifar100(data_dir: Path) -> Source:
+def _cifar100(data_dir: Path) -> DatasetSource:
     from torchvision.datasets import CIFAR100
 
     return _cifar("cifar100", CIFAR100, data_dir)
 
 
-def _cifar(name: str, kind: Any, data_dir: Path) -> Source:
+def _cifar(name: str, kind: Any, data_dir: Path) -> DatasetSource:
     """The data set of torchvision's class `CIFAR10`, or the class that it makes of it."""
     train, test = _both_splits(name, data_dir / kind.base_folder, kind.url, partial(kind, data_dir))
 
@@ -146,10 +146,10 @@ def _cifar(name: str, kind: Any, data_dir: Path) -> Source:
             loaded.data.transpose(0, 3, 1, 2), np.asarray(loaded.targets, dtype=np.int64)
         )
 
-    return Source(split(train), split(test), tuple(train.classes))
+    return DatasetSource(split(train), split(test), tuple(train.classes))
 
 
-def _tiny_imagenet(data_dir: Path, image_px: int = 0) -> Source:
+def _tiny_imagenet(data_dir: Path, image_px: int = 0) -> DatasetSource:
     folder = data_dir / tiny_imagenet.FOLDER
     with _fetching(_TINY_IMAGENET, data_dir, tiny_imagenet.URL):
         tiny_imagenet.download(data_dir)

@@ -28,7 +28,7 @@ from tui_datasize.training.models import build_model
 from tui_datasize.training.placement import Room, has_room, place
 from tui_datasize.training.streams import BatchOrder, Purpose, stream
 from tui_datasize.training.transfer import SourceWeights, take_over
-from tui_datasize.training.transforms import Normalise, View, input_shape
+from tui_datasize.training.transforms import EvaluationView, Normalise, input_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class SeenBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class UpdateResult:
     """What an update measured, on the device."""
 
     loss: Tensor
@@ -116,7 +116,7 @@ class Trainer:
         self._dropout = stream(spec.seed, Purpose.DROPOUT, device)
         self.model = _make_model(spec, dataset, device, self._dropout, source)
         normalise = Normalise(dataset.mean, dataset.std, device)
-        self.view = View(normalise, spec.augmentation.crop_px)
+        self.view = EvaluationView(normalise, spec.augmentation.crop_px)
         """What evaluations see of stored images."""
         self.subset = place(dataset.train, subset, device, room)
         self.batch_size = spec.batch_size
@@ -134,7 +134,7 @@ class Trainer:
         )
         self._augmentation = stream(spec.seed, Purpose.AUGMENTATION)
         self._pipeline = Pipeline(spec.augmentation, normalise, self._augmentation)
-        self._replays = Replays[Learned].on(device, (self._dropout,), capture)
+        self._replays = Replays[UpdateResult].on(device, (self._dropout,), capture)
         self._descent = Descent(self.model, spec, device if self._replays else None)
         self._unread: list[tuple[Tensor, Tensor]] = []
         self._announced = 0
@@ -233,27 +233,27 @@ class Trainer:
             # The optimiser's state now stands in other tensors.
             self._replays.forget()
 
-    def _learn_recorded(self, rows: Tensor, replays: Replays[Learned]) -> Learned:
+    def _learn_recorded(self, rows: Tensor, replays: Replays[UpdateResult]) -> UpdateResult:
         """Make an update as a replay."""
         if isinstance(self.subset, DeviceSplit) and self._pipeline.is_fixed:
             return replays(self._learn_from_rows, rows)
         batch = self._batch(rows)
         return replays(self._learn_from_inputs, batch.inputs, *batch.targets.parts)
 
-    def _learn_from_rows(self, rows: Tensor) -> Learned:
+    def _learn_from_rows(self, rows: Tensor) -> UpdateResult:
         return self._learn_from(self._batch(rows))
 
-    def _learn_from_inputs(self, inputs: Tensor, *parts: Tensor) -> Learned:
+    def _learn_from_inputs(self, inputs: Tensor, *parts: Tensor) -> UpdateResult:
         return self._learn_from(Batch(inputs, Targets(*parts)))
 
-    def _learn_from(self, batch: Batch) -> Learned:
+    def _learn_from(self, batch: Batch) -> UpdateResult:
         """All that the device does in an update, once its batch is there."""
         with self.autocast:
             logits = self.model(batch.inputs)
         loss = self.loss(logits, batch.targets)
         self._descent.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
-        return Learned(loss.detach(), self.apply_gradients(), self.last_batch)
+        return UpdateResult(loss.detach(), self.apply_gradients(), self.last_batch)
 
     def _batch(self, rows: Tensor) -> Batch:
         images, labels = self.subset.batch(rows)

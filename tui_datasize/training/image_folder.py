@@ -18,7 +18,7 @@ from tui_datasize.experiments.catalogue import (
     matching_classes,
     refuse_empty,
 )
-from tui_datasize.training.build import Source, SplitSource
+from tui_datasize.training.build import DatasetSource, SplitSource
 from tui_datasize.training.chunks import Images
 from tui_datasize.training.decode import Form, common_form
 from tui_datasize.training.decoders import FileFiller
@@ -83,7 +83,7 @@ def file_split(
     return FileSplit(tuple(files), np.repeat(np.arange(len(counts), dtype=np.int64), counts))
 
 
-def folder_source(listing: FolderListing, image_px: int) -> Source:
+def folder_source(listing: FolderListing, image_px: int) -> DatasetSource:
     """How the arrays of a listed folder are filled; decoding waits until they are.
 
     Args:
@@ -96,7 +96,7 @@ def folder_source(listing: FolderListing, image_px: int) -> Source:
     files = (*listing.train.files, *listing.test.files)
     print(f"decoding {len(files):,} images below {Path(files[0]).parents[2]}", flush=True)
     form = common_form(files, image_px)
-    return Source(
+    return DatasetSource(
         train=_split_source(listing.train, form),
         test=_split_source(listing.test, form),
         class_names=listing.class_names,

@@ -13,7 +13,7 @@ from tui_datasize.experiments.device_settings import IMAGES_SHARE
 from tui_datasize.training.accelerator.choice import accelerator_of
 from tui_datasize.training.arrays import ImageRows, ImageSplit
 from tui_datasize.training.evaluate import DeviceSplit, ImageBatches, Integers
-from tui_datasize.training.reading import Reader, upload
+from tui_datasize.training.reading import ImageReader, upload
 
 
 class Room(Protocol):
@@ -40,7 +40,7 @@ class MappedSplit:
         self._rows = rows
         self._labels = host_labels
         self._device = device
-        self._reader = Reader(images, device)
+        self._reader = ImageReader(images, device)
         self.ahead = self._reader.ahead
         """How many batches are to be announced before they are asked for."""
         is_ascending = len(rows) < 2 or bool((np.diff(rows) >= 0).all())
@@ -73,7 +73,7 @@ class MappedSplit:
         """All images, `size` at a time, in the order of a pass; leaves what is announced as it is."""
         order = np.arange(len(self)) if self.pass_order is None else self.pass_order
         parts = [order[start : start + size] for start in range(0, len(self), size)]
-        reader = Reader(self._images, self._device)
+        reader = ImageReader(self._images, self._device)
         try:
             for number, part in enumerate(parts):
                 # All of the first, then one more each time.
@@ -83,7 +83,7 @@ class MappedSplit:
         finally:
             reader.close()
 
-    def _take(self, reader: Reader, chosen: Integers | slice) -> tuple[Tensor, Tensor]:
+    def _take(self, reader: ImageReader, chosen: Integers | slice) -> tuple[Tensor, Tensor]:
         labels = accelerator_of(self._device).send(self._labels[chosen])
         return reader.read(self._rows[chosen]), labels
 

@@ -67,7 +67,7 @@ class _Coming:
             part.cancel()
 
 
-class Reader:
+class ImageReader:
     """Batches of images on a device, out of their file.
 
     Threads read those that are announced before they are asked for, where a device works beside the

@@ -37,7 +37,7 @@ class Normalise:
         return values.sub_(self._mean).mul_(self._factor)
 
 
-class View:
+class EvaluationView:
     """What an evaluation sees of stored images: the centre where training crops, normalised.
 
     Args:

@@ -38,7 +38,7 @@ from tui_datasize.tui.live.tab import LivePane
 from tui_datasize.tui.news import NewsReader, farewell, terminal_signal
 from tui_datasize.tui.orders import OrderDesk, Queue, Reschedule
 from tui_datasize.tui.pane import Pane, export_csv
-from tui_datasize.tui.polling.collect import Collector, Record
+from tui_datasize.tui.polling.collect import Collector, RunRecord
 from tui_datasize.tui.polling.poller import INTERVAL_S, Poller
 from tui_datasize.tui.polling.snapshot import EMPTY, ExperimentPlan, Snapshot
 from tui_datasize.tui.prune_dialog import offer_prune
@@ -140,7 +140,7 @@ class DatasizeApp(App[None]):
         self,
         project: ProjectPaths,
         queue: Queue,
-        open_record: Callable[[], Record],
+        open_record: Callable[[], RunRecord],
         read_devices: Callable[[], DeviceReport],
         interval_s: float = INTERVAL_S,
     ) -> None:
@@ -434,7 +434,7 @@ def run_app(project: ProjectPaths) -> int:
     from tui_datasize.jobs.client import QueueClient
     from tui_datasize.jobs.scheduler.devices import DeviceMonitor
 
-    def open_record() -> Record:
+    def open_record() -> RunRecord:
         from tui_datasize.tui.polling.record import ProjectRecord
 
         return ProjectRecord(project)

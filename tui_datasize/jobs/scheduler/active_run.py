@@ -14,7 +14,7 @@ from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.gpu_memory import Learned
 from tui_datasize.jobs.queue.records import ActiveJob
 from tui_datasize.jobs.queue.state import CPU
-from tui_datasize.jobs.scheduler.attempt_end import Ending, Finding
+from tui_datasize.jobs.scheduler.attempt_end import AttemptState, Ending
 from tui_datasize.jobs.scheduler.pause import EarlyEnd
 from tui_datasize.jobs.workers.process import describe_status
 from tui_datasize.jobs.workers.spawn import Worker, cannot_start
@@ -83,9 +83,9 @@ def look_how_far(run: ActiveRun) -> None:
             run.has_updated = b'"resume"' not in end.rstrip().rpartition(b"\n")[2]
 
 
-def early_end(run: ActiveRun, ending: Ending, finding: Finding) -> EarlyEnd | None:
+def early_end(run: ActiveRun, ending: Ending, finding: AttemptState) -> EarlyEnd | None:
     """What speaks of the machine in the end of an attempt; None where nothing does."""
-    if ending.cancel_requested or ending.is_for_another or run.came_dead or finding is Finding.LEFTOVERS:
+    if ending.cancel_requested or ending.is_for_another or run.came_dead or finding is AttemptState.LEFTOVERS:
         return None
     look_how_far(run)
     is_early = not run.has_updated and run.lasts("running") < _EARLY_S
@@ -118,7 +118,9 @@ def last_sign(run: ActiveRun) -> str:
     return datetime.fromtimestamp(max(written_s), UTC).isoformat(timespec="milliseconds")
 
 
-def ending_of(run: ActiveRun, record: ExitRecord | None, finding: Finding, *, is_for_another: bool) -> Ending:
+def ending_of(
+    run: ActiveRun, record: ExitRecord | None, finding: AttemptState, *, is_for_another: bool
+) -> Ending:
     """What is known of a run's attempt that is over.
 
     Args:
@@ -128,7 +130,7 @@ def ending_of(run: ActiveRun, record: ExitRecord | None, finding: Finding, *, is
         is_for_another: Whether another run of its worker was to be cancelled.
     """
     job = run.job
-    could_not_begin = finding is Finding.UNCLAIMED and run.worker.error is not None
+    could_not_begin = finding is AttemptState.UNCLAIMED and run.worker.error is not None
     return Ending(
         outcome=record.outcome if record else Outcome.FAILED if could_not_begin else None,
         reason=record.reason if record else _reason_without_exit(run, finding),
@@ -143,11 +145,11 @@ def ending_of(run: ActiveRun, record: ExitRecord | None, finding: Finding, *, is
     )
 
 
-def _reason_without_exit(run: ActiveRun, finding: Finding) -> str:
+def _reason_without_exit(run: ActiveRun, finding: AttemptState) -> str:
     how = describe_status(run.worker.status) if run.worker.status is not None else ""
-    if finding is Finding.LEFTOVERS:
+    if finding is AttemptState.LEFTOVERS:
         return "an unknown process keeps the run's lock"
-    if finding is Finding.VANISHED:
+    if finding is AttemptState.VANISHED:
         return f"worker vanished: {how}" if how else "worker vanished"
     if run.worker.error:
         return cannot_start(run.worker.error)

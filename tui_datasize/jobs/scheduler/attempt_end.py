@@ -9,7 +9,7 @@ from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.claim import ExitRecord, Lack, Observation, Outcome
 
 
-class Finding(Enum):
+class AttemptState(Enum):
     """How an attempt stands."""
 
     STARTING = auto()
@@ -28,7 +28,7 @@ class Finding(Enum):
     """No worker is left, and none has ever claimed this attempt."""
 
 
-def find(attempt: int, seen: Observation, worker_alive: bool) -> Finding:
+def find(attempt: int, seen: Observation, worker_alive: bool) -> AttemptState:
     """Tell how an attempt stands.
 
     Args:
@@ -38,17 +38,17 @@ def find(attempt: int, seen: Observation, worker_alive: bool) -> Finding:
     """
     if ended(attempt, seen):
         # A worker keeps the lock until it dies, or is done with this run and goes on with others.
-        return Finding.ENDING if seen.lock_held else Finding.ENDED
+        return AttemptState.ENDING if seen.lock_held else AttemptState.ENDED
     if seen.is_running:
         # Perhaps a straggler of an earlier attempt: whoever has the claim has the run.
-        return Finding.RUNNING
+        return AttemptState.RUNNING
     if worker_alive:
-        return Finding.STARTING
+        return AttemptState.STARTING
     if seen.lock_held:
-        return Finding.LEFTOVERS
+        return AttemptState.LEFTOVERS
     if seen.claim and seen.claim.attempt >= attempt:
-        return Finding.VANISHED
-    return Finding.UNCLAIMED
+        return AttemptState.VANISHED
+    return AttemptState.UNCLAIMED
 
 
 def ended(attempt: int, seen: Observation) -> ExitRecord | None:

@@ -23,9 +23,9 @@ from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.active_run import ActiveRun, early_end, ending_of, last_sign, look_how_far
 from tui_datasize.jobs.scheduler.attempt_end import (
+    AttemptState,
     Decision,
     Ending,
-    Finding,
     decide,
     ended,
     find,
@@ -191,17 +191,17 @@ class Supervisor:
     def _look_at(self, run: ActiveRun) -> None:
         seen = observe(run.paths)
         finding = find(run.job.attempts, seen, run.worker.is_alive())
-        settling = run.job.cancel_requested or finding is not Finding.RUNNING
+        settling = run.job.cancel_requested or finding is not AttemptState.RUNNING
         running_s = _LOOK_INTERVAL_S if run.worker.lanes == 1 else _LANE_INTERVAL_S
         run.look_at_s = time.monotonic() + (_SETTLING_INTERVAL_S if settling else running_s)
-        if finding is Finding.RUNNING and seen.claim:
+        if finding is AttemptState.RUNNING and seen.claim:
             _recognise(run, seen.claim)
             self._note_running(run)
             self._note_how_far(run)
-        if finding in (Finding.STARTING, Finding.RUNNING):
+        if finding in (AttemptState.STARTING, AttemptState.RUNNING):
             if run.job.cancel_requested:
                 self._cancel(run, seen)
-            elif finding is Finding.STARTING and self._is_left_out(run):
+            elif finding is AttemptState.STARTING and self._is_left_out(run):
                 self._repeat(run, "its worker went on with other runs of its pack")
         elif self._is_clear(run, seen, finding):
             self._end(run, seen, finding)
@@ -219,11 +219,11 @@ class Supervisor:
             if (run.has_updated, run.has_saved) != before:
                 self._pause.gets_further(run.job.run_id, has_saved=run.has_saved)
 
-    def _is_clear(self, run: ActiveRun, seen: Observation, finding: Finding) -> bool:
+    def _is_clear(self, run: ActiveRun, seen: Observation, finding: AttemptState) -> bool:
         """Whether nobody is left of the attempt; helps that along."""
-        if finding in (Finding.ENDING, Finding.LEFTOVERS):
+        if finding in (AttemptState.ENDING, AttemptState.LEFTOVERS):
             return self._clear_leftovers(run, seen)
-        if finding is Finding.ENDED:
+        if finding is AttemptState.ENDED:
             is_last = seen.claim and seen.claimant_alive and not self._is_shared(run, seen.claim.process)
             # The last run of a worker stays until that has gone: it has the slot.
             return self._clear_leftovers(run, seen) if is_last else True
@@ -282,10 +282,10 @@ class Supervisor:
             else:
                 self._processes.kill_tagged(tag)
 
-    def _end(self, run: ActiveRun, seen: Observation, finding: Finding) -> None:
+    def _end(self, run: ActiveRun, seen: Observation, finding: AttemptState) -> None:
         job = run.job
         is_unfollowed = run.adopted or run.worker.was_never_begun
-        if finding is Finding.UNCLAIMED and is_unfollowed and not job.cancel_requested:
+        if finding is AttemptState.UNCLAIMED and is_unfollowed and not job.cancel_requested:
             self._repeat(run, _why_unfollowed(run))
             return
         record, vanished_at = ended(job.attempts, seen), last_sign(run)
@@ -326,19 +326,19 @@ class Supervisor:
     def _repeat(self, run: ActiveRun, reason: str) -> None:
         """Take back a start that was committed and never followed: it costs the job nothing."""
         job = run.job
-        if self._conclude(run, Outcome.INTERRUPTED, reason, Finding.UNCLAIMED):
+        if self._conclude(run, Outcome.INTERRUPTED, reason, AttemptState.UNCLAIMED):
             with self._store.transaction():
                 self._store.forgive_attempt(job.run_id, job.attempts, starts_again(reason))
             self._forget(run, JobState.INTERRUPTED, reason)
 
-    def _conclude(self, run: ActiveRun, outcome: Outcome, reason: str, finding: Finding) -> bool:
+    def _conclude(self, run: ActiveRun, outcome: Outcome, reason: str, finding: AttemptState) -> bool:
         """Have the directory tell what the queue will; no worker that comes late can claim the attempt then.
 
         Returns:
             False where such a worker is just claiming it, and has to be looked at again.
         """
         concluded = conclude(run.paths, run.job.attempts, outcome, reason)
-        return concluded or finding is not Finding.UNCLAIMED or not run.paths.directory.exists()
+        return concluded or finding is not AttemptState.UNCLAIMED or not run.paths.directory.exists()
 
     def _watch(self, run: ActiveRun) -> None:
         """Have the end of the worker's process wake the scheduler."""

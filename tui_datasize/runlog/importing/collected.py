@@ -22,7 +22,7 @@ Values: TypeAlias = dict[str, dict[Moment, float | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ForeignCell:
     """What tells the runs of one import apart."""
 
     train_size: int
@@ -39,7 +39,7 @@ class Cell:
 class ForeignRun:
     """One run that was trained elsewhere."""
 
-    cell: Cell
+    cell: ForeignCell
     rows: tuple[Mapping[str, Any], ...]
     """Rows of `metrics.jsonl`, all columns of `METRICS`, in order of updates."""
     tells: tuple[str, ...] = ("seed", "draw")
@@ -223,22 +223,22 @@ def put_together(parts: Sequence[Course]) -> tuple[list[ForeignRun], list[str]]:
         told.setdefault((one.variant, one.train_size, one.draw or 0, one.draw is None, one.seed), []).append(
             part
         )
-    cells: dict[Cell, Course] = {}
-    numbered: dict[Cell, Course] = {}
+    cells: dict[ForeignCell, Course] = {}
+    numbered: dict[ForeignCell, Course] = {}
     repeats, among_told = 0, 0
     for (variant, size, draw, _, seed), found in told.items():
         if seed is not None:
             course = Course(found[0].origin, found[0].source)
             for part in found:
                 _join(course, part)
-            cells[_free(Cell(size, seed, draw, variant), cells)] = course
+            cells[_free(ForeignCell(size, seed, draw, variant), cells)] = course
             continue
         slots = _numbered(found)
         repeats = max(repeats, len(slots))
         taken = {s for (v, n, d, _, s) in told if (v, n, d) == (variant, size, draw)} - {None}
         among_told += len(slots) if taken else 0
         free = (number for number in range(len(slots) + len(taken)) if number not in taken)
-        numbered |= {Cell(size, s, draw, variant): c for s, c in zip(free, slots, strict=False)}
+        numbered |= {ForeignCell(size, s, draw, variant): c for s, c in zip(free, slots, strict=False)}
     for cell, course in numbered.items():
         cells[_free(cell, cells)] = course
     runs = [_run(cell, course, cell not in numbered) for cell, course in cells.items()]
@@ -246,7 +246,7 @@ def put_together(parts: Sequence[Course]) -> tuple[list[ForeignRun], list[str]]:
     return runs, list(_notes(parts, repeats, among_told))
 
 
-def _free(cell: Cell, cells: Mapping[Cell, Course]) -> Cell:
+def _free(cell: ForeignCell, cells: Mapping[ForeignCell, Course]) -> ForeignCell:
     if cell in cells:
         raise ValueError(f"some rows of {cell} have a draw and others do not")
     return cell
@@ -302,13 +302,15 @@ def _notes(parts: Sequence[Course], repeats: int, among_told: int) -> Iterator[s
         )
 
 
-def _run(cell: Cell, course: Course, is_seed_told: bool) -> ForeignRun:
+def _run(cell: ForeignCell, course: Course, is_seed_told: bool) -> ForeignRun:
     tells = [*(["seed"] if is_seed_told else []), *([] if course.origin.draw is None else ["draw"])]
     rows, carried = _rows(cell, course.values, course.goes_to)
     return ForeignRun(cell, rows, tuple(tells), course.origin.run, carried)
 
 
-def _rows(cell: Cell, values: Values, goes_to: Moment) -> tuple[tuple[dict[str, Any], ...], dict[str, str]]:
+def _rows(
+    cell: ForeignCell, values: Values, goes_to: Moment
+) -> tuple[tuple[dict[str, Any], ...], dict[str, str]]:
     moments = sorted({moment for found in values.values() for moment in found}, key=lambda m: m.order)
     if len({moment.update is not None for moment in moments}) > 1:
         raise ValueError(f"some rows of {cell} have an update and others do not")

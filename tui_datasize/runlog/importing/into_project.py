@@ -32,7 +32,7 @@ _STAGING = ".import-"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceFile:
     """A file that runs came from."""
 
     file: str
@@ -40,7 +40,7 @@ class Source:
     size_bytes: int
 
     @classmethod
-    def of(cls, file: Path) -> Source:
+    def of(cls, file: Path) -> SourceFile:
         """Describe a file by its content.
 
         Raises:
@@ -64,7 +64,7 @@ def bring_in(
     experiment: str,
     runs: Sequence[ForeignRun],
     layout: Layout,
-    sources: Sequence[Source],
+    sources: Sequence[SourceFile],
 ) -> Imported:
     """Write the runs that are not there yet; each directory appears whole, or not at all.
 

@@ -19,7 +19,7 @@ _HEAD_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class FileForm:
     """One form of file."""
 
     form: str
@@ -43,10 +43,10 @@ def _of_text(knows: Callable[[str], bool]) -> Callable[[str, bytes], bool]:
     return known
 
 
-READERS: Sequence[Reader] = (
-    Reader(events.FORM, events.is_events, events.read_events, "*tfevents*"),
-    Reader(charts.FORM, _of_text(charts.is_chart), charts.read_chart, "*.csv"),
-    Reader(
+READERS: Sequence[FileForm] = (
+    FileForm(events.FORM, events.is_events, events.read_events, "*tfevents*"),
+    FileForm(charts.FORM, _of_text(charts.is_chart), charts.read_chart, "*.csv"),
+    FileForm(
         tables.FORM,
         _of_text(lambda text: not text.lstrip().startswith(("{", "["))),
         tables.read_table,

@@ -39,7 +39,7 @@ class ColumnRead:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadFiles:
     """What the files of one import tell."""
 
     files: tuple[Staged, ...]
@@ -51,7 +51,7 @@ class Reading:
     """What was decided, left out or found missing, a sentence each."""
 
 
-def read_all(given: Sequence[Path], layout: Layout, *, is_strict: bool) -> Reading:
+def read_all(given: Sequence[Path], layout: Layout, *, is_strict: bool) -> ReadFiles:
     """Read files and folders.
 
     Args:
@@ -80,7 +80,7 @@ def read_all(given: Sequence[Path], layout: Layout, *, is_strict: bool) -> Readi
     if not staged:
         raise _all_refused(refused)
     runs, notes = _runs(staged, parts)
-    return Reading(
+    return ReadFiles(
         tuple(staged),
         tuple(refused),
         tuple(runs),
@@ -270,13 +270,13 @@ def _run_notes(runs: Sequence[ForeignRun], decided: Sequence[Settled]) -> Iterat
         yield "there is no test or validation split: --column test_accuracy=COLUMN names what is"
 
 
-def refusals(reading: Reading) -> Iterator[str]:
+def refusals(reading: ReadFiles) -> Iterator[str]:
     """A line for each file that is not read."""
     for error in reading.refused:
         yield f"not read: {error.line}"
 
 
-def without_runs(reading: Reading) -> ConfigError:
+def without_runs(reading: ReadFiles) -> ConfigError:
     """The error of files that hold no run, or no value of one."""
     if reading.runs:
         return ConfigError("no run there has a value of a metric: all cells are blank")

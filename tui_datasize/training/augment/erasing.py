@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tui_datasize.training.augment.draws import Draws
-from tui_datasize.training.augment.rectangles import ROWS, Shape, draw_rectangles, inside
+from tui_datasize.training.augment.rectangles import ROWS, RectangleRanges, draw_rectangles, inside
 
-_SHAPE = Shape(area=(0.02, 0.33), ratio=(1 / 3.3, 1 / 0.3))
+_SHAPE = RectangleRanges(area=(0.02, 0.33), ratio=(1 / 3.3, 1 / 0.3))
 
 
 @dataclass(frozen=True, slots=True)

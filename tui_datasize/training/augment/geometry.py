@@ -11,7 +11,7 @@ from torch.nn.functional import grid_sample, pad
 
 from tui_datasize.training.accelerator.choice import accelerator_of
 from tui_datasize.training.augment.draws import Draws, between, per_image, whole
-from tui_datasize.training.augment.rectangles import ROWS, Rectangles, Shape, draw_rectangles
+from tui_datasize.training.augment.rectangles import ROWS, RectangleRanges, Rectangles, draw_rectangles
 
 _CROP_RATIO = (3 / 4, 4 / 3)
 
@@ -39,7 +39,7 @@ class Crop:
     rows: int = 2
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """Shape (B, C, side, side), of the same type."""
+        """RectangleRanges (B, C, side, side), of the same type."""
         height, width = (self.side_px or side for side in images.shape[2:])
         padded = pad(images, [self.padding_px] * 4) if self.padding_px else images
         top = whole(draws.device[0], padded.shape[2] - height + 1)
@@ -62,7 +62,7 @@ class ResizedCrop:
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """Float32, shape (B, C, side, side)."""
         image = (images.shape[2], images.shape[3])
-        shape = Shape((self.smallest_area, 1.0), _CROP_RATIO)
+        shape = RectangleRanges((self.smallest_area, 1.0), _CROP_RATIO)
         drawn, found = draw_rectangles(draws.device, image, image, shape)
         return resize(images, _or_central(drawn, found, image), self.side_px)
 
@@ -83,7 +83,7 @@ def cut(images: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> T
     """A window of one size out of each image.
 
     Args:
-        images: Shape (B, C, H, W).
+        images: RectangleRanges (B, C, H, W).
         top: First row of each window, int64 of shape (B,).
         left: First column, likewise.
         height: Rows of a window.
@@ -97,7 +97,7 @@ def resize(images: Tensor, windows: Rectangles, side_px: int) -> Tensor:
     """A window of each image resized to a square: bilinear, and averaging where it shrinks.
 
     Args:
-        images: Shape (B, C, H, W).
+        images: RectangleRanges (B, C, H, W).
         windows: What is resized, of any size within the image.
         side_px: Height and width of the outcome.
 
@@ -181,7 +181,7 @@ def resample(images: Tensor, matrices: Tensor) -> Tensor:
     """Map each image by a matrix of its own: bilinear, zeros outside.
 
     Args:
-        images: Shape (B, C, H, W).
+        images: RectangleRanges (B, C, H, W).
         matrices: From a new pixel (x, y, 1), in pixels from the centre, to where its value is
             taken from, shape (B, 2, 3).
 

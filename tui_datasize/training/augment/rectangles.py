@@ -28,7 +28,7 @@ class Rectangles:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class RectangleRanges:
     """What rectangles are drawn from."""
 
     area: tuple[float, float]
@@ -38,7 +38,7 @@ class Shape:
 
 
 def draw_rectangles(
-    uniform: Tensor, image: tuple[int, int], largest: tuple[int, int], shape: Shape
+    uniform: Tensor, image: tuple[int, int], largest: tuple[int, int], shape: RectangleRanges
 ) -> tuple[Rectangles, Tensor]:
     """The first of ten tries that fits, at a position drawn uniformly.
 

@@ -28,7 +28,7 @@ class ResNet(nn.Module):
         widths = [width] * blocks + [2 * width] * blocks + [4 * width] * blocks
         self.blocks = nn.Sequential(
             *(
-                Block(inputs, outputs, shortcut=shortcuts)
+                ResidualBlock(inputs, outputs, shortcut=shortcuts)
                 for inputs, outputs in zip([width, *widths], widths, strict=False)
             )
         )
@@ -42,7 +42,7 @@ class ResNet(nn.Module):
         return logits
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with batch normalisation; the first halves the side where filters double.
 
     The shortcut is option A of the paper, which has no parameters: every second pixel, and zeros

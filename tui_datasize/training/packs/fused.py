@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from tui_datasize.training.augment.mixing import Targets
-from tui_datasize.training.engine import Batch, Learned, Trainer
+from tui_datasize.training.engine import Batch, Trainer, UpdateResult
 from tui_datasize.training.graph import Replays
 from tui_datasize.training.models.dropout import Dropout
 from tui_datasize.training.packs.normalisation import fold_lanes
@@ -61,7 +61,7 @@ class Fused:
         self._logits: Callable[..., Tensor] = vmap(partial(_logits_of_lane, self._template))
         streams = {m.generator for model in models for m in model.modules() if isinstance(m, Dropout)}
         first = trainers[0]
-        self._replays = Replays[Mapping[int, Learned]].on(first.device, tuple(streams), first.capture)
+        self._replays = Replays[Mapping[int, UpdateResult]].on(first.device, tuple(streams), first.capture)
         self._recorded_lanes: list[int] = []
 
     def step(self, lanes: Sequence[int]) -> None:
@@ -99,8 +99,8 @@ class Fused:
             self._trainers[lane].note(loss, norm, is_replay=is_replay)
 
     def _learn_recorded(
-        self, inputs: Tensor, targets: Mapping[int, Targets], replays: Replays[Mapping[int, Learned]]
-    ) -> Mapping[int, Learned]:
+        self, inputs: Tensor, targets: Mapping[int, Targets], replays: Replays[Mapping[int, UpdateResult]]
+    ) -> Mapping[int, UpdateResult]:
         lanes = list(targets)
         if lanes != self._recorded_lanes:
             self._recorded_lanes = lanes
@@ -108,12 +108,12 @@ class Fused:
         of_lanes = zip(*(t.parts for t in targets.values()), strict=True)
         parts = [self._stack_rows(dict(zip(lanes, some, strict=True)), len(some[0])) for some in of_lanes]
 
-        def learn(inputs: Tensor, *parts: Tensor) -> Mapping[int, Learned]:
+        def learn(inputs: Tensor, *parts: Tensor) -> Mapping[int, UpdateResult]:
             return self._learn(inputs, {lane: Targets(*(part[lane] for part in parts)) for lane in lanes})
 
         return replays(learn, inputs, *parts)
 
-    def _learn(self, inputs: Tensor, targets: Mapping[int, Targets]) -> Mapping[int, Learned]:
+    def _learn(self, inputs: Tensor, targets: Mapping[int, Targets]) -> Mapping[int, UpdateResult]:
         """All that the device does in an update, once the batches are there, (K, rows, ...)."""
         masks = self._draw_masks({lane: len(t.labels) for lane, t in targets.items()}, inputs.shape[1])
         for parameter in self._parameters.values():
@@ -131,12 +131,12 @@ class Fused:
                 buffer[lane].copy_(value)
         return {lane: self._apply_gradients(lane, loss.detach()) for lane, loss in losses.items()}
 
-    def _apply_gradients(self, lane: int, loss: Tensor) -> Learned:
+    def _apply_gradients(self, lane: int, loss: Tensor) -> UpdateResult:
         trainer = self._trainers[lane]
         for own, stacked in zip(self._own_parameters[lane], self._parameters.values(), strict=True):
             if stacked.grad is not None:
                 own.grad = stacked.grad[lane]
-        return Learned(loss, trainer.apply_gradients(), trainer.last_batch)
+        return UpdateResult(loss, trainer.apply_gradients(), trainer.last_batch)
 
     def _stack_rows(self, parts: Mapping[int, Tensor], rows: int) -> Tensor:
         """Values of some lanes, each (b, ...), as (K, rows, ...): zeros where nothing is given."""

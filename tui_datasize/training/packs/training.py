@@ -21,7 +21,7 @@ from tui_datasize.training.stop import StopRequest, StopRequested
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class PackMember:
     """A run of a pack, ready to train."""
 
     lane: Lane
@@ -91,25 +91,25 @@ def _train(group: Sequence[Lane], stop: StopRequest, room: Room) -> None:
         _train_alone(members[0], stop)
 
 
-def _make_ready(group: Sequence[Lane], room: Room) -> list[Member]:
+def _make_ready(group: Sequence[Lane], room: Room) -> list[PackMember]:
     """Prepare each run; those that cannot be trained end here."""
     shared = Shared(room)
     members = []
     for lane in group:
         with _concerning(lane), lane.telling():
             session = prepare(lane.paths, lane.claim.attempt, shared, lane.say)
-            members.append(Member(lane, session))
+            members.append(PackMember(lane, session))
     return members
 
 
-def _train_alone(member: Member, stop: StopRequest) -> None:
+def _train_alone(member: PackMember, stop: StopRequest) -> None:
     with _concerning(member.lane):
         provenance.add_pack(member.lane.paths, 1, "alone")
         member.session.run(stop)
         member.lane.succeed()
 
 
-def _put_together(members: Sequence[Member]) -> Together:
+def _put_together(members: Sequence[PackMember]) -> Together:
     """Choose how the runs are computed and record it."""
     sessions = [member.session for member in members]
     first, width = sessions[0], len(sessions)
@@ -127,7 +127,7 @@ def _put_together(members: Sequence[Member]) -> Together:
     return IMPLEMENTATIONS[chosen]([session.trainer for session in sessions])
 
 
-def _train_together(members: Sequence[Member], together: Together, stop: StopRequest) -> None:
+def _train_together(members: Sequence[PackMember], together: Together, stop: StopRequest) -> None:
     """Make the updates and evaluations of all members until each has ended."""
     with ExitStack() as records:
         for member in members:
@@ -148,7 +148,7 @@ def _train_together(members: Sequence[Member], together: Together, stop: StopReq
             raise
 
 
-def _goes_on(member: Member, stop: StopRequest) -> bool:
+def _goes_on(member: PackMember, stop: StopRequest) -> bool:
     if not member.lane.is_open:
         return False
     with _concerning(member.lane):

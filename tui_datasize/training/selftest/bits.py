@@ -19,8 +19,8 @@ from tui_datasize.training.packs.side_by_side import SideBySide
 from tui_datasize.training.selftest.child import in_fork
 from tui_datasize.training.selftest.findings import Findings
 from tui_datasize.training.selftest.subject import (
-    Outcome,
     Subject,
+    SubjectResult,
     compare,
     images,
     joined,
@@ -58,11 +58,11 @@ def _work(subject: Subject) -> tuple[int, LoadedDataset, Mapping[str, RunSpec]]:
     return updates, images(is_card=subject.is_card), kinds(is_card=subject.is_card)
 
 
-def _alone(subject: Subject, spec: RunSpec, data: LoadedDataset, updates: int) -> Outcome:
+def _alone(subject: Subject, spec: RunSpec, data: LoadedDataset, updates: int) -> SubjectResult:
     return outcome(make(subject.trainer(spec, data), updates), data)
 
 
-def _side_by_side(subject: Subject, spec: RunSpec, data: LoadedDataset, updates: int) -> Outcome:
+def _side_by_side(subject: Subject, spec: RunSpec, data: LoadedDataset, updates: int) -> SubjectResult:
     """Of one of several lanes, neither the first nor the last."""
     lanes = [
         subject.trainer(replace(spec, seed=spec.seed + shift), data) for shift in (1, 0, *range(2, _LANES))
@@ -73,7 +73,9 @@ def _side_by_side(subject: Subject, spec: RunSpec, data: LoadedDataset, updates:
     return outcome(lanes[1], data)
 
 
-def _resumed(subject: Subject, spec: RunSpec, data: LoadedDataset, updates: int, saved: Path) -> Outcome:
+def _resumed(
+    subject: Subject, spec: RunSpec, data: LoadedDataset, updates: int, saved: Path
+) -> SubjectResult:
     """Of a run that goes on from a checkpoint of the process that was killed."""
     state = checkpoint.load(saved, _IDENTITY)
     if state is None:

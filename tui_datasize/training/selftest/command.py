@@ -22,7 +22,7 @@ from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, DatasizeE
 from tui_datasize.runlog.outputs import refuse_output, write_output
 from tui_datasize.text import visible
 from tui_datasize.training.selftest.catalogue import DEVICE_VARIABLE, FIRST, STEPS, Step
-from tui_datasize.training.selftest.record import NAME, Machine, Record
+from tui_datasize.training.selftest.record import NAME, Machine, SelftestRecord
 from tui_datasize.training.selftest.runner import (
     NOT_ON_A_CPU,
     StepHost,
@@ -160,7 +160,7 @@ def _make(arguments: argparse.Namespace, screen: _Screen) -> int:
     return EXIT_RUN_FAILED if is_wrong else EXIT_OK
 
 
-def _open_record(machine: Machine) -> tuple[Record, Path]:
+def _open_record(machine: Machine) -> tuple[SelftestRecord, Path]:
     """In the user's state directory, or where that cannot be written in the current one."""
     for file in (machine.folder / NAME, Path.cwd() / NAME):
         try:
@@ -168,9 +168,9 @@ def _open_record(machine: Machine) -> tuple[Record, Path]:
         except OSError:
             continue
         if os.access(file.parent, os.W_OK):
-            return Record(machine, file), file
+            return SelftestRecord(machine, file), file
     file = Path(tempfile.mkdtemp(prefix="datasize-selftest-")) / NAME
-    return Record(machine, file), file
+    return SelftestRecord(machine, file), file
 
 
 def _step(

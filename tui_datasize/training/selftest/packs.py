@@ -13,7 +13,7 @@ from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.packs.fused import Fused
 from tui_datasize.training.selftest.findings import Findings
-from tui_datasize.training.selftest.subject import Outcome, Subject, images, kinds, make, outcome
+from tui_datasize.training.selftest.subject import Subject, SubjectResult, images, kinds, make, outcome
 
 _UPDATES = 5
 _TOLERANCES = {"cnn3 in bf16": 5e-2}
@@ -52,7 +52,7 @@ def _check_neighbours(
     touched = [
         str(lane)
         for lane, (one, other) in enumerate(zip(beside[1:], here, strict=True), 1)
-        if Outcome.differences(outcome(one, data), other)
+        if SubjectResult.differences(outcome(one, data), other)
     ]
     findings.check(f"{name}: lanes beside a NaN", not touched, f"not equal: lanes {', '.join(touched)}")
 

@@ -67,7 +67,7 @@ def folder() -> Path:
     return state / "datasize-tui" / "selftest"
 
 
-class Record:
+class SelftestRecord:
     """The document of a selftest, whole on the disk after each step.
 
     Steps of an earlier selftest of the same machine stay until they are made again.

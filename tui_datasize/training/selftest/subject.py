@@ -86,7 +86,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SubjectResult:
     """All that two runs must have in common to be equal bit for bit."""
 
     weights: Mapping[str, Tensor]
@@ -94,7 +94,7 @@ class Outcome:
     scores: Mapping[str, float | None] = field(default_factory=dict)
     """Of both splits, `train ece` and the like."""
 
-    def differences(self, other: Outcome) -> list[str]:
+    def differences(self, other: SubjectResult) -> list[str]:
         """What differs, by name; empty where nothing does."""
         found = [name for name in self.weights if not torch.equal(self.weights[name], other.weights[name])]
         told = [f"{len(found)} of {len(self.weights)} weights"] if found else []
@@ -103,13 +103,13 @@ class Outcome:
         return told + [name for name in self.scores if self.scores[name] != other.scores[name]]
 
 
-def compare(findings: Findings, name: str, found: Outcome, expected: Outcome) -> None:
+def compare(findings: Findings, name: str, found: SubjectResult, expected: SubjectResult) -> None:
     """Check that two runs are equal bit for bit."""
     differing = found.differences(expected)
     findings.check(name, not differing, f"not equal: {', '.join(differing)}")
 
 
-def outcome(trainer: Trainer, dataset: LoadedDataset, readings: Readings | None = None) -> Outcome:
+def outcome(trainer: Trainer, dataset: LoadedDataset, readings: Readings | None = None) -> SubjectResult:
     """Of a run as it is now: its weights and averages, what its updates measured, and all scores."""
     splits: dict[str, ImageBatches] = {
         "train": trainer.subset,
@@ -123,7 +123,7 @@ def outcome(trainer: Trainer, dataset: LoadedDataset, readings: Readings | None 
         for kind, model in (("model", trainer.model), ("evaluated", trainer.evaluated_model))
         for name, value in model.state_dict().items()
     }
-    return Outcome(weights, readings or trainer.read(), scores)
+    return SubjectResult(weights, readings or trainer.read(), scores)
 
 
 def _scores(trainer: Trainer, split: ImageBatches) -> Mapping[str, float | None]:

@@ -8,7 +8,14 @@ from math import ceil, isfinite
 from rich.text import Text
 
 from tui_datasize.answers.answer import Bar
-from tui_datasize.tui.charts.lines import SMALLEST_HEIGHT, SMALLEST_WIDTH, Band, Series, line_chart, sentence
+from tui_datasize.tui.charts.lines import (
+    SMALLEST_HEIGHT,
+    SMALLEST_WIDTH,
+    Series,
+    ShadedBand,
+    line_chart,
+    sentence,
+)
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.widgets.palette import Palette
 
@@ -77,7 +84,7 @@ def _bar_columns(bars: Sequence[Bar], width: int, height: int, palette: Palette)
     marks = Series(
         "outside", [x for x, _ in outside], [y for _, y in outside], palette.accent, joined=False, mark="▲"
     )
-    interval = Band(places, [bar.low for bar in bars], [bar.high for bar in bars], palette.faint)
+    interval = ShadedBand(places, [bar.low for bar in bars], [bar.high for bar in bars], palette.faint)
     return line_chart(
         [*stems, expected, *([marks] if outside else [])],
         Scale(f"{len(bars)} classes, sorted", room=0.02),

@@ -11,7 +11,7 @@ from rich.text import Text
 from tui_datasize.answers.answer import Axis, Bars, Box, Chart, Figure, Ink, Line, Map, Mark
 from tui_datasize.tui.charts.bars import class_bars, ranked_bars
 from tui_datasize.tui.charts.heat_map import legible_digits, overview, side_by_side, surface_chart
-from tui_datasize.tui.charts.lines import Band, Series, line_chart, sentence
+from tui_datasize.tui.charts.lines import Series, ShadedBand, line_chart, sentence
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.widgets.palette import Palette
 
@@ -56,7 +56,7 @@ def _draw_chart(chart: Chart, width: int, height: int, palette: Palette) -> Text
     series = [*boxes, *_box_marks(chart.boxes, palette), *_series(chart.lines, palette)]
     bands = [
         *(
-            Band(band.x, _known(band.low), _known(band.high), _shade(band.ink, palette))
+            ShadedBand(band.x, _known(band.low), _known(band.high), _shade(band.ink, palette))
             for band in chart.bands
         ),
         *(_box_band(box, palette) for box in chart.boxes),
@@ -117,9 +117,9 @@ def _whiskers(box: Box, palette: Palette) -> Iterator[Series]:
         yield Series("", [box.x] * 2, [low, high], palette.primary)
 
 
-def _box_band(box: Box, palette: Palette) -> Band:
+def _box_band(box: Box, palette: Palette) -> ShadedBand:
     ends = [box.x / _BOX_HALF_WIDTH, box.x * _BOX_HALF_WIDTH]
-    return Band(ends, [box.q1] * 2, [box.q3] * 2, palette.primary)
+    return ShadedBand(ends, [box.q1] * 2, [box.q3] * 2, palette.primary)
 
 
 def _box_marks(boxes: Sequence[Box], palette: Palette) -> Iterator[Series]:

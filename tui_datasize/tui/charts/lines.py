@@ -55,7 +55,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
+class ShadedBand:
     """A shaded stretch between two curves over ascending `x`."""
 
     x: Sequence[float]
@@ -84,7 +84,7 @@ def line_chart(
     width: int,
     height: int,
     palette: Palette,
-    bands: Sequence[Band] = (),
+    bands: Sequence[ShadedBand] = (),
     empty: str = "No points yet.",
     more: str = "",
 ) -> Text:
@@ -137,7 +137,7 @@ def sentence(text: str, width: int, height: int, palette: Palette) -> Text:
     return Text("\n".join([""] * above + body), style=palette.muted)
 
 
-def _band_edges(band: Band, x_scale: Scale, y_scale: Scale) -> tuple[list[Point], list[Point]]:
+def _band_edges(band: ShadedBand, x_scale: Scale, y_scale: Scale) -> tuple[list[Point], list[Point]]:
     return (
         place_points(band.x, band.low, x_scale, y_scale),
         place_points(band.x, band.high, x_scale, y_scale),

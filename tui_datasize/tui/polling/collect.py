@@ -85,7 +85,7 @@ class Watch(Protocol):
         """The same as before where nothing was committed since."""
 
 
-class Record(Protocol):
+class RunRecord(Protocol):
     """What a snapshot asks of the run directories."""
 
     def runs(self, *, queue_changed: bool) -> pl.DataFrame:
@@ -118,7 +118,7 @@ class Collector:
         self,
         project: ProjectPaths,
         queue: QueueView,
-        open_record: Callable[[], Record],
+        open_record: Callable[[], RunRecord],
         read_devices: Callable[[], DeviceReport],
     ) -> None:
         self._project = project
@@ -126,7 +126,7 @@ class Collector:
         self._watch = queue.watch()
         self._version: object = None
         self._open_record = open_record
-        self._record: Record | None = None
+        self._record: RunRecord | None = None
         self._read_devices = read_devices
         self._planner = Planner(project.experiments)
         self._last = Snapshot()

@@ -18,7 +18,7 @@ from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, state_style
 
 
-class Place(NamedTuple):
+class MapPlace(NamedTuple):
     """A position on the map."""
 
     block: int
@@ -26,7 +26,7 @@ class Place(NamedTuple):
     column: int
 
 
-class Column(NamedTuple):
+class MapColumn(NamedTuple):
     """What a column of the map stands for."""
 
     subset_seed: int
@@ -34,14 +34,14 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class MapBlock:
     """The cells of one variant."""
 
     variant: str
     """What sets it apart; empty where nothing is swept."""
     sizes: tuple[int, ...]
     """Train sizes, ascending."""
-    columns: tuple[Column, ...]
+    columns: tuple[MapColumn, ...]
     """By subset seed, then by seed."""
     cells: tuple[tuple[Cell | None, ...], ...]
     """One row per size; None where the sweep has no such cell."""
@@ -51,45 +51,45 @@ class Block:
 class MapLayout:
     """All blocks, one below the other."""
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[MapBlock, ...]
 
-    def cell(self, place: Place) -> Cell | None:
+    def cell(self, place: MapPlace) -> Cell | None:
         """The cell at a place."""
         if place.block >= len(self.blocks):
             return None
         return self.blocks[place.block].cells[place.row][place.column]
 
-    def find(self, run_id: str) -> Place | None:
+    def find(self, run_id: str) -> MapPlace | None:
         """Where a run lies."""
         for b, block in enumerate(self.blocks):
             for r, row in enumerate(block.cells):
                 for c, cell in enumerate(row):
                     if cell is not None and cell.run_id == run_id:
-                        return Place(b, r, c)
+                        return MapPlace(b, r, c)
         return None
 
-    def clamp(self, place: Place) -> Place:
+    def clamp(self, place: MapPlace) -> MapPlace:
         """The nearest place that exists."""
         if not self.blocks:
-            return Place(0, 0, 0)
+            return MapPlace(0, 0, 0)
         b = max(0, min(place.block, len(self.blocks) - 1))
         block = self.blocks[b]
-        return Place(
+        return MapPlace(
             b,
             max(0, min(place.row, len(block.sizes) - 1)),
             max(0, min(place.column, len(block.columns) - 1)),
         )
 
-    def step(self, place: Place, rows: int, columns: int) -> Place:
+    def step(self, place: MapPlace, rows: int, columns: int) -> MapPlace:
         """One step on the map; up and down go on into the neighbouring block."""
         block = self.blocks[place.block]
         row = place.row + rows
         if row < 0 and place.block > 0:
             above = place.block - 1
-            return self.clamp(Place(above, len(self.blocks[above].sizes) - 1, place.column))
+            return self.clamp(MapPlace(above, len(self.blocks[above].sizes) - 1, place.column))
         if row >= len(block.sizes) and place.block + 1 < len(self.blocks):
-            return self.clamp(Place(place.block + 1, 0, place.column))
-        return self.clamp(Place(place.block, row, place.column + columns))
+            return self.clamp(MapPlace(place.block + 1, 0, place.column))
+        return self.clamp(MapPlace(place.block, row, place.column + columns))
 
 
 def lay_out(cells: Sequence[Cell]) -> MapLayout:
@@ -100,12 +100,12 @@ def lay_out(cells: Sequence[Cell]) -> MapLayout:
     )
 
 
-def _block(variant: str, cells: Sequence[Cell]) -> Block:
+def _block(variant: str, cells: Sequence[Cell]) -> MapBlock:
     sizes = tuple(sorted({cell.spec.train_size for cell in cells}))
-    columns = tuple(sorted({Column(cell.spec.subset.seed, cell.spec.seed) for cell in cells}))
-    by_place = {(c.spec.train_size, Column(c.spec.subset.seed, c.spec.seed)): c for c in cells}
+    columns = tuple(sorted({MapColumn(cell.spec.subset.seed, cell.spec.seed) for cell in cells}))
+    by_place = {(c.spec.train_size, MapColumn(c.spec.subset.seed, c.spec.seed)): c for c in cells}
     rows = tuple(tuple(by_place.get((size, column)) for column in columns) for size in sizes)
-    return Block(variant, sizes, columns, rows)
+    return MapBlock(variant, sizes, columns, rows)
 
 
 _NARROW = 2
@@ -163,7 +163,7 @@ class CellMap(LineView, can_focus=True):
         self._plan: ExperimentPlan | None = None
         self._layout = MapLayout(())
         self._lines: Sequence[_Line] = ()
-        self._place = Place(0, 0, 0)
+        self._place = MapPlace(0, 0, 0)
         self._marked: frozenset[str] = frozenset()
 
     @property
@@ -188,7 +188,7 @@ class CellMap(LineView, can_focus=True):
             self._plan = plan
             self._layout = lay_out(plan.cells if plan else ())
             self._lines = _lines(self._layout)
-            self._place = self._layout.clamp(self._place if same else Place(0, 0, 0))
+            self._place = self._layout.clamp(self._place if same else MapPlace(0, 0, 0))
             self._marked &= {cell.run_id for cell in plan.cells} if plan else frozenset()
             if not same:
                 self.scroll_to(y=0, animate=False)
@@ -234,7 +234,7 @@ class CellMap(LineView, can_focus=True):
         """Ask to queue."""
         self.post_message(self.Activated(self.marked))
 
-    def _go(self, place: Place) -> None:
+    def _go(self, place: MapPlace) -> None:
         if place != self._place:
             self._place = place
             self._scroll_to_cursor()
@@ -283,7 +283,7 @@ class CellMap(LineView, can_focus=True):
             return self._draw_cells(line, block, grid, width)
         return Text()
 
-    def _draw_cells(self, line: _Line, block: Block, grid: _Grid, width: int) -> Text:
+    def _draw_cells(self, line: _Line, block: MapBlock, grid: _Grid, width: int) -> Text:
         label = str(block.sizes[line.row]).rjust(grid.label_width)
         on_row = (self._place.block, self._place.row) == (line.block, line.row)
         palette = self.palette
@@ -292,10 +292,10 @@ class CellMap(LineView, can_focus=True):
             if start < grid.label_width or start + grid.column_width > width:
                 continue
             text.append(" " * (start - text.cell_len))
-            text.append_text(self._draw_cell(Place(line.block, line.row, column), grid.column_width))
+            text.append_text(self._draw_cell(MapPlace(line.block, line.row, column), grid.column_width))
         return text
 
-    def _draw_cell(self, place: Place, width: int) -> Text:
+    def _draw_cell(self, place: MapPlace, width: int) -> Text:
         cell, palette = self._layout.cell(place), self.palette
         if cell is None:
             glyph, style = " ", palette.muted
@@ -308,7 +308,7 @@ class CellMap(LineView, can_focus=True):
         marked = cell is not None and cell.run_id in self._marked
         return Text.assemble(" " * (width - 2), ("◆" if marked else " ", palette.accent), (glyph, style))
 
-    def _grid(self, block: Block, width: int) -> _Grid:
+    def _grid(self, block: MapBlock, width: int) -> _Grid:
         label_width = max(len(str(size)) for size in block.sizes) + _LABEL_MARGIN
         wide = max(3, max(len(str(column.seed)) for column in block.columns) + 1)
         offsets, total = _offsets(block, wide)
@@ -323,7 +323,7 @@ class CellMap(LineView, can_focus=True):
         return _Grid(label_width, column_width, tuple(label_width + x - shift for x in offsets))
 
 
-def _offsets(block: Block, column_width: int) -> tuple[tuple[int, ...], int]:
+def _offsets(block: MapBlock, column_width: int) -> tuple[tuple[int, ...], int]:
     """Offset of each column behind the labels, with a gap between draws, and their whole width."""
     offsets, at = [], 0
     for index, column in enumerate(block.columns):
@@ -348,7 +348,7 @@ def _lines(layout: MapLayout) -> list[_Line]:
     return lines
 
 
-def _draw_headings(block: Block, grid: _Grid, width: int) -> str:
+def _draw_headings(block: MapBlock, grid: _Grid, width: int) -> str:
     text = ""
     for draw, columns in groupby(range(len(block.columns)), key=lambda c: block.columns[c].subset_seed):
         members = list(columns)
@@ -361,7 +361,7 @@ def _draw_headings(block: Block, grid: _Grid, width: int) -> str:
     return text
 
 
-def _seed_headings(block: Block, grid: _Grid, width: int) -> str:
+def _seed_headings(block: MapBlock, grid: _Grid, width: int) -> str:
     text = "n".rjust(grid.label_width)
     if grid.column_width == _NARROW:
         return f"{text}  seeds {block.columns[0].seed} … {block.columns[-1].seed}"[:width]
