@@ -14,11 +14,12 @@ from tui_datasize.cli import doctor
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.parser import build_parser
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments import sweep
+from tui_datasize.experiments import sweep, variants
 from tui_datasize.experiments.catalogue import DATASETS
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
 from tui_datasize.experiments.load import device_settings, load_project, notify_command
-from tui_datasize.experiments.sweep import check_runs, listed_runs, plan_runs, train_sizes, variant_labels
+from tui_datasize.experiments.sweep import check_runs, listed_runs, plan_runs, train_sizes
+from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.jobs.scheduler import device_file
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
@@ -228,8 +229,8 @@ def test_many_sizes_and_many_seeds_are_a_matter_of_seconds(tmp_path, monkeypatch
     file.write_text(toml(seeds="{ count = 500 }", sweep='{ "optimizer.lr" = [0.1, 0.2] }'))
     project = load_project(file)
     looked_at = []
-    complete = sweep._complete
-    monkeypatch.setattr(sweep, "_complete", lambda spec: looked_at.append(spec) or complete(spec))
+    complete = variants._complete
+    monkeypatch.setattr(variants, "_complete", lambda spec: looked_at.append(spec) or complete(spec))
     labels = variant_labels(plan_runs(project.experiment("x"), project))
     assert set(labels.values()) == {"lr=0.1", "lr=0.2"}
     assert len(labels) == 2_000

@@ -5,7 +5,8 @@ import pytest
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sources import needed
-from tui_datasize.experiments.sweep import check_runs, plan_runs, source_runs, variant_labels
+from tui_datasize.experiments.sweep import check_runs, plan_runs, source_runs
+from tui_datasize.experiments.variants import variant_labels
 
 PROJECT = """
 [experiments.halves]

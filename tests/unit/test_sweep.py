@@ -10,7 +10,8 @@ from tui_datasize.experiments.catalogue import DATASETS, dataset_info
 from tui_datasize.experiments.load import ORDER_WORDS, Project, load_project
 from tui_datasize.experiments.spec import Budget, ClassSplit, SubsetSpec
 from tui_datasize.experiments.subsets import largest_imbalanced, restrict
-from tui_datasize.experiments.sweep import expand, order_key, plan_runs, select, variant_labels
+from tui_datasize.experiments.sweep import expand, order_key, plan_runs, select
+from tui_datasize.experiments.variants import variant_labels
 
 DIGITS = DATASETS["digits"]
 

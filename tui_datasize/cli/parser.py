@@ -109,6 +109,17 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
     add_flags(demo, headless="no app: a progress bar, then the tables (without a terminal always)")
 
 
+def _add_experiments(experiments: argparse.ArgumentParser) -> None:
+    instead = experiments.add_mutually_exclusive_group()
+    add_json(instead)
+    add_flags(
+        instead,
+        check="say everything that is wrong with experiments.toml, a line each; status 2 where something is",
+        keys="print every key of experiments.toml with range, default and meaning; data sets, metrics",
+        schema="print the JSON Schema of experiments.toml, by which editors complete and check it",
+    )
+
+
 def _add_status(status: argparse.ArgumentParser) -> None:
     status.add_argument("--experiment", metavar="EXPERIMENT", help="show the jobs of one experiment")
     add_json(status)
@@ -254,7 +265,11 @@ COMMANDS = (
         _add_demo,
     ),
     Command(
-        "experiments", "queueing:experiments", "list the experiments of the project", " --json", add_json
+        "experiments",
+        "queueing:experiments",
+        "list the experiments of the project, check its file, or tell what may stand in it",
+        " --check",
+        _add_experiments,
     ),
     Command(
         "queue",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from tui_datasize.cli.levers import ask, tell
@@ -18,8 +19,10 @@ from tui_datasize.cli.project import (
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.load import Experiment, Project
+from tui_datasize.experiments.reference import json_schema, sections
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.experiments.sweep import check_runs, listed_runs, source_runs, variant_labels
+from tui_datasize.experiments.sweep import check_file, check_runs, listed_runs, source_runs
+from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.commands import Acknowledgement, CommandResult
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, Job, JobState
@@ -28,8 +31,19 @@ from tui_datasize.text import lost_evaluations, plural, there_already, visible
 
 
 def experiments(arguments: argparse.Namespace) -> int:
-    """List the experiments of the project with what is done of each."""
+    """List the experiments of the project with what is done of each, or tell of the file that holds them.
+
+    Raises:
+        ConfigError: The file is missing or wrong.
+    """
+    if arguments.schema:
+        print_json(json_schema())
+        return EXIT_OK
+    if arguments.keys:
+        return _print_keys()
     paths = project_paths(arguments)
+    if arguments.check:
+        return _check(paths.experiments)
     project = read_project(paths)
     client = QueueClient(paths)
     jobs = [job for job in client.jobs() if job.state is JobState.SUCCEEDED]
@@ -45,6 +59,33 @@ def experiments(arguments: argparse.Namespace) -> int:
         sizes = row["problem"] or _span(row["sizes"])
         table.add_row(row["experiment"], *counts, row["dataset"], row["model"], sizes)
     data_console().print(table)
+    return EXIT_OK
+
+
+def _print_keys() -> int:
+    console = data_console()
+    for title, keys in sections():
+        table = plain_table("key", "what it takes [default]: what it means")
+        for key in keys:
+            table.add_row(key.name, ": ".join(filter(None, (key.takes, key.meaning))))
+        console.print(title, style="bold")
+        console.print(table)
+        console.print()
+    return EXIT_OK
+
+
+def _check(file: Path) -> int:
+    found = check_file(file)
+    for error in found.errors:
+        talk(error.line)
+    for dataset, names in found.unchecked.items():
+        talk(f"{dataset} cannot be read here, so nothing was compared with its images: {', '.join(names)}")
+    if found.errors:
+        talk(f"{file.name}: {plural(len(found.errors), 'error')}")
+        return EXIT_BAD_INPUT
+    experiments = found.project.experiments.values()
+    runs = plural(sum(experiment.n_runs for experiment in experiments), "run")
+    print(f"{file.name} is right: {plural(len(experiments), 'experiment')}, {runs}")
     return EXIT_OK
 
 

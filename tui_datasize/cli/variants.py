@@ -30,7 +30,7 @@ def label_variants(shapes: Mapping[int, RunSpec]) -> Mapping[int, str]:
 
 def _label(shapes: Mapping[int, RunSpec]) -> dict[int, str]:
     # Takes a while to import, and most queues sweep nothing but sizes and seeds.
-    from tui_datasize.experiments.sweep import variant_labels
+    from tui_datasize.experiments.variants import variant_labels
 
     labels = variant_labels(list(shapes.values()))
     return {number: label for number, spec in shapes.items() if (label := labels.get(spec.run_id))}

@@ -234,7 +234,7 @@ def read_written(texts: Mapping[str, str], devices: DeviceSettings) -> DeviceOpt
     return options
 
 
-def written(value: Setting) -> str:
+def written(value: Setting | float) -> str:
     """A value as it stands in the file, quotes aside."""
     return str(value).lower()
 

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from tui_datasize.errors import ConfigError, DataError
+from tui_datasize.errors import ConfigError, DataError, DatasizeError
 from tui_datasize.experiments.architectures import model_info
 from tui_datasize.experiments.budget import check_lengths
-from tui_datasize.experiments.catalogue import DatasetInfo, dataset_info
-from tui_datasize.experiments.load import Experiment, Order, Project
+from tui_datasize.experiments.catalogue import IMAGE_FOLDER, DatasetInfo, dataset_info
+from tui_datasize.experiments.load import Experiment, Order, Project, read_project
 from tui_datasize.experiments.recipe import Recipe
 from tui_datasize.experiments.sources import Sources
 from tui_datasize.experiments.spec import ModelSpec, RunSpec, SubsetSpec
 from tui_datasize.experiments.subsets import largest_imbalanced, restrict
 
-_BUDGET = "budget.amount"
-_MODEL = "model.name"
-AS_PUBLISHED = "as published"
-"""The mark of runs that are measured or trained as a study's code did it, not as its text says."""
-
 _CELL = re.compile(r"-n(?P<size>\d{1,19})-d(?P<draw>\d{1,19})-s(?P<seed>\d{1,19})-[0-9a-f]{8}$")
 """The end of a run id: which train size, draw and seed it has."""
 OrderKey: TypeAlias = Callable[[RunSpec], tuple[int, ...]]
 """Of a run its place among others, to sort by."""
-_AXES = ("experiment", "train_size", "seed", "subset.seed")
 
 
 def plan_runs(experiment: Experiment, project: Project) -> tuple[RunSpec, ...]:
@@ -61,7 +55,7 @@ def listed_runs(experiment: Experiment, project: Project, run_ids: Collection[st
     )
     if not part.n_runs:
         return set()
-    if _takes_weights(experiment):
+    if _origins(experiment):
         made = plan_runs(part, project)
     else:
         seeds, draws = set(part.seeds), set(part.subset_seeds)
@@ -82,7 +76,7 @@ def check_runs(experiment: Experiment, project: Project) -> Collection[int]:
         DataError: As `plan_runs`.
         ConfigError: As `plan_runs`.
     """
-    if _takes_weights(experiment):
+    if _origins(experiment):
         return {run.train_size for run in plan_runs(experiment, project)}
     sized = _sized_recipes(experiment, _info(experiment, project))
     # Runs of two recipes are equal or differ whatever their size, seed and draw.
@@ -92,8 +86,59 @@ def check_runs(experiment: Experiment, project: Project) -> Collection[int]:
     return {size for sizes in {id(sizes): sizes for _, sizes in sized}.values() for size in sizes}
 
 
-def _takes_weights(experiment: Experiment) -> bool:
-    return any(recipe.spec.transfer for recipe in experiment.recipes)
+@dataclass(frozen=True, slots=True)
+class FileCheck:
+    """What a look at all of `experiments.toml`, and at the images that are here, has found."""
+
+    project: Project
+    """With the experiments that can be read."""
+    errors: Sequence[DatasizeError]
+    unchecked: Mapping[str, Sequence[str]]
+    """By image folders that are not on this machine, the experiments that were read and no more."""
+
+
+def check_file(file: Path) -> FileCheck:
+    """Look for everything that is wrong with an `experiments.toml`.
+
+    Raises:
+        ConfigError: It is missing, or is not TOML.
+    """
+    project, errors = read_project(file)
+    missing: dict[str, list[str]] = {}
+    wrong: list[DatasizeError] = [*errors]
+    skipped = {name for name in project.names if name not in project.experiments}
+    for experiment in project.experiments.values():
+        try:
+            _info(experiment, project)
+        except DataError as error:
+            skipped.add(experiment.name)
+            if experiment.dataset.startswith(IMAGE_FOLDER):
+                missing.setdefault(experiment.dataset, []).append(experiment.name)
+            else:
+                wrong.append(error)
+    for experiment in project.experiments.values():
+        # What takes weights of an experiment that is wrong itself has no other mistake.
+        if not _all_origins(experiment, project) & skipped:
+            try:
+                check_runs(experiment, project)
+            except DatasizeError as error:
+                wrong.append(error)
+                skipped.add(experiment.name)
+    return FileCheck(project, wrong, missing)
+
+
+def _all_origins(experiment: Experiment, project: Project) -> set[str]:
+    """An experiment, and those that it takes weights from, directly or not."""
+    found, new = {experiment.name}, {experiment.name}
+    while new:
+        known = [project.experiments[name] for name in new if name in project.experiments]
+        new = {origin for one in known for origin in _origins(one)} - found
+        found |= new
+    return found
+
+
+def _origins(experiment: Experiment) -> set[str]:
+    return {recipe.spec.transfer.source for recipe in experiment.recipes if recipe.spec.transfer}
 
 
 def source_runs(specs: Sequence[RunSpec], project: Project) -> tuple[RunSpec, ...]:
@@ -126,10 +171,9 @@ def _plan(experiment: Experiment, project: Project, above: tuple[str, ...]) -> t
         circle = " from ".join([*above, experiment.name])
         raise ConfigError(f"a circle of transfers: {circle}", where=f"{experiment.where}.transfer")
     info = _info(experiment, project)
-    named = {recipe.spec.transfer.source for recipe in experiment.recipes if recipe.spec.transfer}
     sources = {
         name: _plan(_candidates(project.experiments[name], experiment), project, (*above, experiment.name))
-        for name in named & project.experiments.keys()
+        for name in _origins(experiment) & project.experiments.keys()
     }
     return expand(experiment, info, sources)
 
@@ -373,88 +417,3 @@ def select(
         for spec in specs
         if (not sizes or spec.train_size in sizes) and (not seeds or spec.seed in seeds)
     )
-
-
-def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
-    """What sets runs of one experiment apart beside size, draw and seed; empty where nothing does.
-
-    Keys are written without their table where that leaves them apart, a model by its name alone. Options that
-    come along with a model, since no other has them or each has its own default, are no part of a label.
-    Runs that repeat on purpose what a study's code did other than its text carry that mark always.
-
-    Returns:
-        For each run id a label such as `cnn3 lr=0.01`.
-    """
-    shapes: dict[Hashable, RunSpec] = {}
-    shape_of: dict[str, Hashable] = {}
-    for spec in specs:
-        shape = _shape(spec)
-        shapes.setdefault(shape, spec)
-        shape_of[spec.run_id] = shape
-    # Tens of thousands of runs have a few of them.
-    flat = {shape: dict(_flatten(_complete(spec))) for shape, spec in shapes.items()}
-    keys = sorted({key for values in flat.values() for key in values} - set(_AXES))
-    varying = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
-    if _MODEL in varying:
-        brought = {key for key in varying if key.startswith("model.") and _comes_along(key, flat.values())}
-        varying = [_MODEL, *(key for key in varying if key != _MODEL and key not in brought)]
-    names = dict(_short_names(varying))
-    if _BUDGET in varying and "budget.unit" not in varying:
-        # As it is written in experiments.toml.
-        names[_BUDGET] = f"{next(iter(flat.values()))['budget.unit']}="
-    labels = {
-        shape: " ".join(
-            [*_marks(shapes[shape]), *(f"{names[key]}{values[key]}" for key in varying if key in values)]
-        )
-        for shape, values in flat.items()
-    }
-    return {run_id: labels[shape] for run_id, shape in shape_of.items()}
-
-
-def _comes_along(key: str, shapes: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether the model's name alone decides an option: then nobody swept it."""
-    by_model: dict[str, set[str]] = {}
-    for values in shapes:
-        by_model.setdefault(str(values[_MODEL]), set()).add(repr(values.get(key)))
-    return key != _MODEL and all(len(found) == 1 for found in by_model.values())
-
-
-def _short_names(keys: Sequence[str]) -> Mapping[str, str]:
-    """What stands before the value of each key.
-
-    >>> _short_names(["model.name", "optimizer.lr", "schedule.name"])
-    {'model.name': '', 'optimizer.lr': 'lr=', 'schedule.name': 'schedule='}
-    """
-    short = {key: key.removesuffix(".name").rpartition(".")[2] for key in keys}
-    counts = Counter(short.values())
-    return {
-        key: "" if key == _MODEL else f"{name if counts[name] == 1 else key}=" for key, name in short.items()
-    }
-
-
-def _shape(spec: RunSpec) -> Hashable:
-    """All that may set a run apart from others of its experiment beside size, draw and seed."""
-    subset = replace(spec.subset, seed=0)
-    return spec.condition, replace(spec, experiment="", train_size=1, seed=0, subset=subset, transfer=None)
-
-
-def _marks(spec: RunSpec) -> list[str]:
-    return [AS_PUBLISHED] if spec.is_as_published else []
-
-
-def _complete(spec: RunSpec) -> dict[str, Any]:
-    """A specification as a dictionary, model options at their default included, transfer as one word."""
-    info = model_info(spec.model.name)
-    defaults = info.options if info else {}
-    return spec.to_dict() | {
-        "model": {"name": spec.model.name, **defaults, **spec.model.options},
-        "transfer": spec.condition,
-    }
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

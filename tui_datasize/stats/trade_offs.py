@@ -8,7 +8,7 @@ from itertools import combinations
 
 import polars as pl
 
-from tui_datasize.experiments.sweep import AS_PUBLISHED
+from tui_datasize.experiments.variants import AS_PUBLISHED
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import points, with_interval

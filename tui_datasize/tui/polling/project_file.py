@@ -11,7 +11,8 @@ from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.experiments.load import Experiment, Project, load_project
-from tui_datasize.experiments.sweep import check_runs, plan_runs, source_runs, variant_labels
+from tui_datasize.experiments.sweep import check_runs, plan_runs, source_runs
+from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan
 
 _MOST_LISTED = 20_000

@@ -1,0 +1,102 @@
+"""What sets the runs of one experiment apart beside size, draw and seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tui_datasize.experiments.architectures import model_info
+from tui_datasize.experiments.spec import RunSpec
+
+_BUDGET = "budget.amount"
+_MODEL = "model.name"
+AS_PUBLISHED = "as published"
+"""The mark of runs that are measured or trained as a study's code did it, not as its text says."""
+_AXES = ("experiment", "train_size", "seed", "subset.seed")
+
+
+def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
+    """What sets runs of one experiment apart beside size, draw and seed; empty where nothing does.
+
+    Keys are written without their table where that leaves them apart, a model by its name alone. Options that
+    come along with a model, since no other has them or each has its own default, are no part of a label.
+    Runs that repeat on purpose what a study's code did other than its text carry that mark always.
+
+    Returns:
+        For each run id a label such as `cnn3 lr=0.01`.
+    """
+    shapes: dict[Hashable, RunSpec] = {}
+    shape_of: dict[str, Hashable] = {}
+    for spec in specs:
+        shape = _shape(spec)
+        shapes.setdefault(shape, spec)
+        shape_of[spec.run_id] = shape
+    # Tens of thousands of runs have a few of them.
+    flat = {shape: dict(_flatten(_complete(spec))) for shape, spec in shapes.items()}
+    keys = sorted({key for values in flat.values() for key in values} - set(_AXES))
+    varying = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
+    if _MODEL in varying:
+        brought = {key for key in varying if key.startswith("model.") and _comes_along(key, flat.values())}
+        varying = [_MODEL, *(key for key in varying if key != _MODEL and key not in brought)]
+    names = dict(_short_names(varying))
+    if _BUDGET in varying and "budget.unit" not in varying:
+        # As it is written in experiments.toml.
+        names[_BUDGET] = f"{next(iter(flat.values()))['budget.unit']}="
+    labels = {
+        shape: " ".join(
+            [*_marks(shapes[shape]), *(f"{names[key]}{values[key]}" for key in varying if key in values)]
+        )
+        for shape, values in flat.items()
+    }
+    return {run_id: labels[shape] for run_id, shape in shape_of.items()}
+
+
+def _comes_along(key: str, shapes: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the model's name alone decides an option: then nobody swept it."""
+    by_model: dict[str, set[str]] = {}
+    for values in shapes:
+        by_model.setdefault(str(values[_MODEL]), set()).add(repr(values.get(key)))
+    return key != _MODEL and all(len(found) == 1 for found in by_model.values())
+
+
+def _short_names(keys: Sequence[str]) -> Mapping[str, str]:
+    """What stands before the value of each key.
+
+    >>> _short_names(["model.name", "optimizer.lr", "schedule.name"])
+    {'model.name': '', 'optimizer.lr': 'lr=', 'schedule.name': 'schedule='}
+    """
+    short = {key: key.removesuffix(".name").rpartition(".")[2] for key in keys}
+    counts = Counter(short.values())
+    return {
+        key: "" if key == _MODEL else f"{name if counts[name] == 1 else key}=" for key, name in short.items()
+    }
+
+
+def _shape(spec: RunSpec) -> Hashable:
+    """All that may set a run apart from others of its experiment beside size, draw and seed."""
+    subset = replace(spec.subset, seed=0)
+    return spec.condition, replace(spec, experiment="", train_size=1, seed=0, subset=subset, transfer=None)
+
+
+def _marks(spec: RunSpec) -> list[str]:
+    return [AS_PUBLISHED] if spec.is_as_published else []
+
+
+def _complete(spec: RunSpec) -> dict[str, Any]:
+    """A specification as a dictionary, model options at their default included, transfer as one word."""
+    info = model_info(spec.model.name)
+    defaults = info.options if info else {}
+    return spec.to_dict() | {
+        "model": {"name": spec.model.name, **defaults, **spec.model.options},
+        "transfer": spec.condition,
+    }
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
