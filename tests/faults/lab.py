@@ -18,7 +18,8 @@ from typing import Any
 
 from tests.faults.fake_worker import EXECUTIONS
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
-from tui_datasize.jobs.client import Acknowledgement, CommandKind, QueueClient
+from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 

@@ -3,23 +3,50 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tui_datasize.errors import DatasizeError, UnknownRunError
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind, CommandResult, QueueSettings
+from tui_datasize.jobs.queue.commands import (
+    Acknowledgement,
+    Command,
+    CommandKind,
+    CommandResult,
+    Drain,
+    Enqueue,
+    Outcome,
+    QueueSettings,
+    RestartScheduler,
+    StopScheduler,
+    outcome_of,
+    outcome_of_error,
+    outcome_of_restart,
+    outcome_of_stop,
+)
 from tui_datasize.jobs.queue.faults import Fault
 from tui_datasize.jobs.queue.reading import Execution, Usage
-from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, Job, JobState
+from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.scheduler.devices import DeviceReport, Gpu
-from tui_datasize.jobs.scheduler_look import SchedulerLook
+from tui_datasize.jobs.scheduler_client import SchedulerLook
 
 GIB = 2**30
 USED_S = 4.0
 """Seconds that each run of a fake queue has taken."""
+ANSWERS: Mapping[CommandKind, str] = {
+    CommandKind.HOLD: "held",
+    CommandKind.RELEASE: "released",
+    CommandKind.CANCEL: "is being cancelled",
+    CommandKind.RETRY: "queued again",
+    CommandKind.PRIORITY: "priority is now 1",
+    CommandKind.MOVE: "moved",
+}
+DRAINED = {
+    True: "Draining: running jobs finish, no new ones start.",
+    False: "the queue starts jobs again",
+}
 CPU_ONLY = DeviceReport((), 2, "NVML: NVML Shared Library Not Found: jobs run on the CPU")
 TWO_GPUS = DeviceReport(
     (
@@ -73,7 +100,7 @@ class FakeQueue:
     refusal: str = ""
     """What every command is answered; empty for success."""
     error: DatasizeError | None = None
-    """Raised by every order."""
+    """What comes of every command."""
     standing: list[Fault] = field(default_factory=list)
     broken: Exception | None = None
     """Raised by `jobs`."""
@@ -144,13 +171,6 @@ class FakeQueue:
             raise self.error
         return list(self.used)
 
-    def drain(self, draining: bool = True) -> Acknowledgement:
-        """Note it."""
-        if self.error:
-            raise self.error
-        self.drains.append(draining)
-        return Acknowledgement((0,))
-
     def scheduler_alive(self) -> bool:
         """Whether a scheduler runs."""
         return self.alive
@@ -166,64 +186,60 @@ class FakeQueue:
             raise self.error
         return replace(self.look, alive=self.alive, stopped=self.stopped)
 
-    def restart_scheduler(self, options: DeviceOptions) -> None:
-        """Note the options, and run."""
+    def request(self, command: Command) -> Outcome:
+        """Note the command, and answer at once as the scheduler does."""
         if self.error:
-            raise self.error
-        self.restarts.append(options)
-        self.alive, self.stopped = True, False
+            return outcome_of_error(self.error)
+        if isinstance(command, StopScheduler):
+            self.stopped = True
+            self.alive = self.hangs
+            return outcome_of_stop(ended=not self.alive)
+        if isinstance(command, RestartScheduler):
+            self.restarts.append(command.options)
+            self.alive, self.stopped = True, False
+            return outcome_of_restart(command.options)
+        if isinstance(command, Enqueue):
+            try:
+                acknowledgement, run_ids = self._enqueue(command)
+            except UnknownRunError as error:
+                return outcome_of_error(error)
+            answer = "queued"
+        elif isinstance(command, Drain):
+            self.drains.append(command.draining)
+            acknowledgement, run_ids = Acknowledgement((0,)), ("",)
+            answer = DRAINED[command.draining]
+        else:
+            self.sent.append((command.kind, command.run_ids, command.amount))
+            acknowledgement, run_ids = Acknowledgement(tuple(range(len(command.run_ids)))), command.run_ids
+            answer = ANSWERS[command.kind]
+        self.ensure_scheduler()
+        said = [f"{run_id}: {self.refusal or answer}" if run_id else answer for run_id in run_ids]
+        ok = not self.refusal
+        results = [CommandResult(run_id, ok, text) for run_id, text in zip(run_ids, said, strict=True)]
+        return outcome_of(command, acknowledgement, results)
 
-    def stop_scheduler(self) -> bool:
-        """End, unless the test keeps it from that."""
-        self.stopped = True
-        self.alive = self.hangs
-        return not self.alive
-
-    def resolve_all(self, word: str) -> list[str]:
+    def _resolve(self, word: str) -> list[str]:
         """Every job whose id begins with the word."""
         found = [entry.run_id for entry in self.entries if entry.run_id.startswith(word)]
         if not found:
             raise UnknownRunError(f"no run {word!r}")
         return found
 
-    def enqueue(
-        self,
-        specs: Sequence[RunSpec],
-        *,
-        force: bool = False,
-        priority: int = 0,
-        data_dir: Path | None = None,
-        max_attempts: int = MAX_ATTEMPTS,
-        after: Mapping[str, Sequence[str]] | None = None,
-        sources: Sequence[RunSpec] = (),
-        incomplete: Collection[str] = (),
-    ) -> Acknowledgement:
+    def _enqueue(self, command: Enqueue) -> tuple[Acknowledgement, tuple[str, ...]]:
         """Add what is missing, and begin afresh what is incomplete."""
-        assert not force
-        assert priority == 0
-        if self.error:
-            raise self.error
+        specs, incomplete = command.specs, command.incomplete
+        after = [run_id for word in command.terms.after for run_id in self._resolve(word)]
         with self.lock:
             self.entries = [entry for entry in self.entries if entry.run_id not in incomplete]
             known = {entry.run_id for entry in self.entries}
             new = [spec for spec in specs if spec.run_id not in known]
             self.entries += [job(spec, JobState.QUEUED, len(self.entries) + i) for i, spec in enumerate(new)]
             self.specs |= {spec.run_id: spec for spec in specs}
-            self.enqueued.append(tuple(specs))
-            self.data_dirs.append(data_dir)
-            self.terms.append((max_attempts, dict(after or {})))
+            self.enqueued.append(specs)
+            self.data_dirs.append(command.data_dir)
+            self.terms.append((command.terms.attempts, {spec.run_id: after for spec in specs}))
         present = len(specs) - len(new)
-        return Acknowledgement(tuple(range(len(new))), len(new), present, incomplete=len(incomplete))
-
-    def send(self, kind: CommandKind, run_ids: Sequence[str], amount: int = 0) -> Acknowledgement:
-        """Note a command."""
-        if self.error:
-            raise self.error
-        self.sent.append((kind, tuple(run_ids), amount))
-        return Acknowledgement(tuple(range(len(run_ids))))
-
-    def wait(self, acknowledgement: Acknowledgement, timeout_s: float) -> list[CommandResult] | None:
-        """Answer at once."""
-        assert timeout_s > 0
-        ok = not self.refusal
-        return [CommandResult(str(i), ok, self.refusal or "done") for i in acknowledgement.command_ids]
+        acknowledgement = Acknowledgement(
+            tuple(range(len(new))), len(new), present, incomplete=len(incomplete)
+        )
+        return acknowledgement, tuple(spec.run_id for spec in new)

@@ -41,7 +41,7 @@ async def test_a_asks_with_the_cost_and_enter_queues_what_is_missing(busy: Stage
         assert busy.queue.enqueued == [tuple(busy.specs()[14:])]
         assert busy.queue.data_dirs[0] is not None
         assert busy.queue.started == 1
-        await show.shows("queued 2 runs", "6/16")
+        await show.shows("2 runs queued", "6/16")
 
 
 async def test_a_queues_what_lost_its_evaluations_too(busy: Stage):
@@ -58,7 +58,7 @@ async def test_a_queues_what_lost_its_evaluations_too(busy: Stage):
         await show.press("enter")
         await show.until(lambda: busy.queue.enqueued)
         assert lost in busy.queue.enqueued[0]
-        await show.shows("queued 3 runs (1 incomplete: evaluations lost)")
+        await show.shows("3 runs queued (1 incomplete: evaluations lost)")
 
 
 async def test_escape_in_the_question_queues_nothing(busy: Stage):
@@ -91,7 +91,7 @@ async def test_enter_on_the_map_queues_the_marked_cells(busy: Stage):
         await show.until(lambda: busy.queue.enqueued)
         queued = {spec.run_id for spec in busy.queue.enqueued[0]}
         assert queued == {run_id(busy, 14), run_id(busy, 15)}
-        await show.shows("queued 2 runs")
+        await show.shows("2 runs queued")
 
 
 async def test_enter_on_the_map_without_marks_asks_for_the_gap(busy: Stage):
@@ -147,17 +147,17 @@ async def test_enter_on_an_experiment_goes_to_its_map(busy: Stage):
 
 
 CHANGES = [
-    ("h", JobState.QUEUED, CommandKind.HOLD, 0, "held 1 run"),
-    ("H", JobState.QUEUED, CommandKind.HOLD, 0, "held 1 run"),
-    ("u", JobState.HELD, CommandKind.RELEASE, 0, "released 1 run"),
-    ("r", JobState.FAILED, CommandKind.RETRY, 0, "queued 1 run again"),
-    ("plus", JobState.QUEUED, CommandKind.PRIORITY, 1, "changed the priority of 1 run"),
-    ("equals_sign", JobState.HELD, CommandKind.PRIORITY, 1, "changed the priority of 1 run"),
-    ("minus", JobState.QUEUED, CommandKind.PRIORITY, -1, "changed the priority of 1 run"),
-    ("left_square_bracket", JobState.QUEUED, CommandKind.MOVE, -1, "moved 1 run"),
-    ("K", JobState.QUEUED, CommandKind.MOVE, -1, "moved 1 run"),
-    ("right_square_bracket", JobState.QUEUED, CommandKind.MOVE, 1, "moved 1 run"),
-    ("J", JobState.HELD, CommandKind.MOVE, 1, "moved 1 run"),
+    ("h", JobState.QUEUED, CommandKind.HOLD, 0, ": held"),
+    ("H", JobState.QUEUED, CommandKind.HOLD, 0, ": held"),
+    ("u", JobState.HELD, CommandKind.RELEASE, 0, ": released"),
+    ("r", JobState.FAILED, CommandKind.RETRY, 0, ": queued again"),
+    ("plus", JobState.QUEUED, CommandKind.PRIORITY, 1, ": priority is now 1"),
+    ("equals_sign", JobState.HELD, CommandKind.PRIORITY, 1, ": priority is now 1"),
+    ("minus", JobState.QUEUED, CommandKind.PRIORITY, -1, ": priority is now 1"),
+    ("left_square_bracket", JobState.QUEUED, CommandKind.MOVE, -1, ": moved"),
+    ("K", JobState.QUEUED, CommandKind.MOVE, -1, ": moved"),
+    ("right_square_bracket", JobState.QUEUED, CommandKind.MOVE, 1, ": moved"),
+    ("J", JobState.HELD, CommandKind.MOVE, 1, ": moved"),
 ]
 
 
@@ -175,12 +175,16 @@ async def test_a_key_changes_the_job_under_the_cursor(busy: Stage):
 async def test_a_key_that_means_nothing_says_why(busy: Stage):
     async with busy.open() as show:
         for key, state, said in (
-            ("h", JobState.RUNNING, "nothing to hold: the run is running"),
-            ("u", JobState.QUEUED, "nothing to release: the run is queued"),
-            ("c", JobState.SUCCEEDED, "nothing to cancel: the run is done"),
-            ("r", JobState.SUCCEEDED, "nothing to retry: the run is done"),
-            ("plus", JobState.SUCCEEDED, "nothing to raise or lower: the run is done"),
-            ("J", JobState.RUNNING, "nothing to move: the run is running"),
+            ("h", JobState.RUNNING, "nothing to hold: 1 running; that is for interrupted or queued jobs"),
+            ("u", JobState.QUEUED, "nothing to release: 1 queued; that is for held jobs"),
+            ("c", JobState.SUCCEEDED, "nothing to cancel: 1 done; that is for"),
+            (
+                "r",
+                JobState.SUCCEEDED,
+                "nothing to retry: 1 done; that is for cancelled or",
+            ),
+            ("plus", JobState.SUCCEEDED, "nothing to change the priority of: 1 done; that is for"),
+            ("J", JobState.RUNNING, "nothing to move: 1 running; that is for"),
         ):
             await go_to_job(show, state)
             await show.press(key)
@@ -197,7 +201,7 @@ async def test_marks_make_one_command_for_all_that_it_suits(busy: Stage):
         await show.until(lambda: busy.queue.sent)
         assert busy.queue.sent == [(CommandKind.HOLD, (run_id(busy, 9), run_id(busy, 10)), 0)]
         # What can be taken back keeps its marks.
-        await show.shows("held 2 runs; left alone: 1 running", "3 marked", "◆")
+        await show.shows("2 runs: held; left alone: 1 running", "3 marked", "◆")
 
 
 async def test_c_asks_before_it_cancels(busy: Stage):
@@ -209,7 +213,7 @@ async def test_c_asks_before_it_cancels(busy: Stage):
         await show.press("escape", "c", "enter")
         await show.until(lambda: busy.queue.sent)
         assert busy.queue.sent == [(CommandKind.CANCEL, (wanted,), 0)]
-        await show.shows("cancelling 1 run")
+        await show.shows(": is being cancelled")
 
 
 async def test_a_key_on_an_experiment_is_for_all_its_jobs(busy: Stage):
@@ -362,4 +366,4 @@ async def test_what_does_not_fit_into_a_line_takes_more_of_them(busy: Stage):
     busy.queue.refusal = "a refusal of many words, " * 6 + "and what to do about it at its very end"
     async with busy.open() as show:
         await show.press("tab", "tab", "c", "enter")
-        await show.shows("✗ a refusal of many words", "at its very end")
+        await show.shows(": a refusal of many words", "at its very end")

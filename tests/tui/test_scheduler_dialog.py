@@ -12,8 +12,9 @@ from tests.tui.fake_queue import TWO_GPUS
 from tests.tui.stage import DEADLINE_S, NARROW, WIDE, Show, Stage
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
+from tui_datasize.jobs.queue.commands import Command, Outcome
 from tui_datasize.jobs.scheduler.devices import DeviceReport
-from tui_datasize.jobs.scheduler_look import SchedulerLook
+from tui_datasize.jobs.scheduler_client import SchedulerLook
 from tui_datasize.tui.scheduler_dialog import SchedulerDialog
 
 BOTH_SIZES = pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "160x48"])
@@ -79,7 +80,7 @@ async def test_enter_restarts_with_what_is_written(busy: Stage, size: tuple[int,
         await show.press(*"3", "down", *"yes", "down", *"off", "tab", "tab", *"yes", "enter")
         await show.until(lambda: busy.queue.restarts)
         assert busy.queue.restarts == [DeviceOptions(cpu_slots=3, cpu=True, packs="off", cold=True)]
-        await show.shows("the scheduler runs with cpu_slots 3, cpu true, packs off, cold true", "this app")
+        await show.shows("scheduler: restarted with cpu_slots 3, cpu true, packs off, cold true", "an app")
 
 
 async def test_nothing_written_is_as_the_file_says(busy: Stage):
@@ -87,7 +88,7 @@ async def test_nothing_written_is_as_the_file_says(busy: Stage):
     async with busy.open() as show:
         await ask(show)
         await show.press("ctrl+u", "enter")
-        await show.shows("the scheduler runs with the settings of experiments.toml; running jobs go on")
+        await show.shows("scheduler: restarted as experiments.toml says; running jobs go on")
         assert busy.queue.restarts == [DeviceOptions()]
 
 
@@ -116,7 +117,7 @@ async def test_ctrl_t_stops_the_scheduler_and_s_starts_one_again(busy: Stage):
     async with busy.open() as show:
         await ask(show)
         await show.press("ctrl+t")
-        await show.shows("stopped the scheduler; running jobs go on", "scheduler stopped")
+        await show.shows("scheduler: stopped; running jobs go on", "scheduler stopped")
         assert busy.queue.started == 0
         await ask(show)
         await show.shows("stopped; none is started before a job is queued or changed", "enter start")
@@ -130,7 +131,7 @@ async def test_a_scheduler_that_does_not_end_is_said(busy: Stage):
     async with busy.open() as show:
         await ask(show)
         await show.press("ctrl+t")
-        await show.shows("the scheduler has not ended yet")
+        await show.shows("scheduler: has not ended yet")
 
 
 async def test_a_scheduler_that_does_not_tell_its_options_is_said(busy: Stage):
@@ -165,14 +166,14 @@ async def test_a_restart_that_fails_is_a_line(busy: Stage):
 
 async def test_a_restart_is_not_lost_when_one_leaves_at_once(busy: Stage, monkeypatch: pytest.MonkeyPatch):
     has_begun, may_go_on = threading.Event(), threading.Event()
-    restart = busy.queue.restart_scheduler
+    request = busy.queue.request
 
-    def take_long(options: DeviceOptions) -> None:
+    def take_long(command: Command) -> Outcome:
         has_begun.set()
         may_go_on.wait(DEADLINE_S)
-        restart(options)
+        return request(command)
 
-    monkeypatch.setattr(busy.queue, "restart_scheduler", take_long)
+    monkeypatch.setattr(busy.queue, "request", take_long)
     async with busy.open() as show:
         await ask(show)
         leaving = asyncio.create_task(show.pilot.press("enter", "q"))

@@ -116,7 +116,7 @@ def test_a_sweep_is_queued_by_keys_and_runs_on_after_the_app_has_gone(lab: Lab, 
     terminal.shows("Queue digits?", "queue 16 runs")
     terminal.press("\r")
     terminal.until(lambda: len(lab.client.jobs()) == 16)
-    terminal.shows("queued 16 runs")
+    terminal.shows("16 runs queued")
     terminal.forget()
     terminal.press("?")
     terminal.shows("Hold waiting jobs")

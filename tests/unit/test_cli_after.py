@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.test_cli_levers import apply_all, change, project
+from tests.unit.test_cli_commands import apply_all, change, project
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.parser import build_parser
 from tui_datasize.jobs.client import QueueClient

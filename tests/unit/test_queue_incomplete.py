@@ -7,8 +7,9 @@ import json
 from tests.fakes import fake_spec, write_run
 from tests.unit.queue_desk import Queue
 from tui_datasize.cli.dispatch import main
-from tui_datasize.cli.queueing import describe, incomplete_runs
+from tui_datasize.cli.queueing import incomplete_runs
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs.queue.commands import Enqueue, outcome_of
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -43,7 +44,7 @@ def enqueue(queue: Queue, *specs: RunSpec) -> str:
     lost = incomplete_runs(queue.client, specs)
     acknowledgement = queue.client.enqueue(specs, incomplete=lost)
     queue.apply()
-    return describe("digits", acknowledgement)
+    return outcome_of(Enqueue(specs), acknowledgement, []).sentence
 
 
 def test_incomplete_runs_are_queued_afresh_and_their_directories_are_kept(

@@ -9,12 +9,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tui_datasize.errors import ConfigError
+from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError
 from tui_datasize.files import named_path
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import shortened, visible
+
+if TYPE_CHECKING:
+    from tui_datasize.jobs.queue.commands import Outcome
+
+_MOST_LINES = 20
+"""Refusals that are told one by one."""
 
 
 def project_paths(arguments: argparse.Namespace) -> ProjectPaths:
@@ -45,6 +51,19 @@ def project_root(named: Path) -> Path:
 def talk(text: str) -> None:
     """Tell a person something, on stderr: stdout is for data."""
     print(visible(text, lines=True), file=sys.stderr)
+
+
+def tell(outcome: Outcome) -> int:
+    """Tell a person what came of a request; the exit status, 2 where it was refused, for some runs or all."""
+    if outcome.error:
+        print(f"datasize-tui: {visible(outcome.sentence)}", file=sys.stderr)
+        return outcome.error.exit_status
+    talk(outcome.sentence)
+    refused = outcome.refused
+    if len(refused) > 1:
+        for result in refused[:_MOST_LINES]:
+            talk(result.message)
+    return EXIT_BAD_INPUT if refused else EXIT_OK
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from tui_datasize.cli.basics import project_root
-from tui_datasize.cli.project import read_project, talk
-from tui_datasize.cli.queueing import describe, incomplete_runs
+from tui_datasize.cli.project import read_project, talk, tell
+from tui_datasize.cli.queueing import enqueue
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, StorageError
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
@@ -26,10 +26,10 @@ def demo(arguments: argparse.Namespace) -> int:
     project = read_project(paths)
     specs = plan_runs(project.experiment(EXPERIMENT), project)
     client = QueueClient(paths)
-    lost = incomplete_runs(client, specs)
-    acknowledgement = client.enqueue(specs, data_dir=project.data_dir, incomplete=lost)
-    client.ensure_scheduler()
-    talk(f"{paths.root}: {describe(EXPERIMENT, acknowledgement)}")
+    outcome = client.request(enqueue(client, specs, project))
+    if outcome.error:
+        return tell(outcome)
+    talk(f"{paths.root}: {outcome.sentence}")
     if not arguments.headless and sys.stdin.isatty() and sys.stdout.isatty():
         from tui_datasize.tui.app import run_app
 

@@ -286,38 +286,38 @@ COMMANDS = (
         add_run_arguments,
     ),
     Command("status", "status:status", "show the queue", " --json", _add_status),
-    Command("hold", "levers:change_jobs", "keep queued jobs from starting", " letters-n750", _add_jobs),
-    Command("release", "levers:change_jobs", "let held jobs start again", " --all", _add_jobs),
+    Command("hold", "queueing:change_jobs", "keep queued jobs from starting", " letters-n750", _add_jobs),
+    Command("release", "queueing:change_jobs", "let held jobs start again", " --all", _add_jobs),
     Command(
         "cancel",
-        "levers:change_jobs",
+        "queueing:change_jobs",
         "cancel jobs, with all their processes where they run",
         " letters-n750-d0-s101",
         _add_jobs,
     ),
     Command(
         "retry",
-        "levers:change_jobs",
+        "queueing:change_jobs",
         "queue failed, cancelled or interrupted jobs again",
         " letters --state failed",
         _add_jobs,
     ),
     Command(
         "priority",
-        "levers:change_jobs",
+        "queueing:change_jobs",
         "raise or lower queued jobs",
         " letters-n12000 --by 10",
         _add_priority,
     ),
     Command(
         "move",
-        "levers:change_jobs",
+        "queueing:change_jobs",
         "move queued jobs among those of their priority",
         " letters-n12000 --by -1",
         _add_move,
     ),
     Command(
-        "drain", "levers:drain", "finish running jobs, start no others until `drain --off`", "", _add_drain
+        "drain", "queueing:drain", "finish running jobs, start no others until `drain --off`", "", _add_drain
     ),
     Command(
         "prune", "prune:prune", "remove checkpoints that nothing needs any more", " letters --yes", _add_prune

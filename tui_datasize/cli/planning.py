@@ -12,14 +12,12 @@ from collections.abc import Sequence
 import polars as pl
 
 from tui_datasize.answers.plan import Planned, make_plan, plan_dict, plan_table, plan_words
-from tui_datasize.cli.levers import ask
-from tui_datasize.cli.project import print_json, project_paths, read_project, talk
-from tui_datasize.cli.queueing import incomplete_runs, tell_queued
+from tui_datasize.cli.project import print_json, project_paths, read_project, talk, tell
+from tui_datasize.cli.queueing import enqueue
 from tui_datasize.cli.tables import record_of, with_sweep
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.load import Project
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.experiments.sweep import source_runs
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.render.cells import written
 from tui_datasize.render.console import data_console, print_table, print_words
@@ -69,7 +67,4 @@ def _queue(paths: ProjectPaths, project: Project, name: str, specs: Sequence[Run
         talk(f"{name}: nothing to queue: no further run can be named at these sizes")
         return EXIT_OK
     client = QueueClient(paths)
-    sources = source_runs(specs, project)
-    lost = incomplete_runs(client, [*sources, *specs])
-    acknowledgement = client.enqueue(specs, data_dir=project.data_dir, sources=sources, incomplete=lost)
-    return tell_queued(name, acknowledgement, ask(client, acknowledgement) or ())
+    return tell(client.request(enqueue(client, specs, project)))

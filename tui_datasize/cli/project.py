@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import replace
 
-from tui_datasize.cli.basics import print_json, project_paths, talk
-from tui_datasize.errors import UnknownRunError
+from tui_datasize.cli.basics import print_json, project_paths, talk, tell
 from tui_datasize.experiments.load import Project, load_project
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import plan_runs, select
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
-__all__ = ["find_run", "print_json", "project_paths", "read_project", "resolve_jobs", "selected_runs", "talk"]
+__all__ = [
+    "find_run",
+    "print_json",
+    "project_paths",
+    "read_project",
+    "selected_runs",
+    "talk",
+    "tell",
+]
 
 
 def read_project(paths: ProjectPaths) -> Project:
@@ -37,20 +43,6 @@ def selected_runs(paths: ProjectPaths, arguments: argparse.Namespace) -> tuple[P
     experiment = project.experiment(arguments.experiment)
     specs = plan_runs(replace(experiment, order=arguments.order or experiment.order), project)
     return project, select(specs, sizes=arguments.sizes, seeds=arguments.seeds)
-
-
-def resolve_jobs(client: QueueClient, words: Sequence[str]) -> list[str]:
-    """Run ids for run ids, beginnings of run ids and names of experiments, each once, in order.
-
-    Raises:
-        UnknownRunError: A word names nothing, or nothing clearly.
-    """
-    chosen: dict[str, None] = {}
-    for word in words:
-        chosen.update(dict.fromkeys(client.resolve_all(word)))
-    if not chosen:
-        raise UnknownRunError("no job given")
-    return list(chosen)
 
 
 def find_run(client: QueueClient, word: str) -> RunPaths:

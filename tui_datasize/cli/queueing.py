@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from tui_datasize.cli.levers import ask, tell
-from tui_datasize.cli.project import (
-    print_json,
-    project_paths,
-    read_project,
-    resolve_jobs,
-    selected_runs,
-    talk,
-)
-from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError
+from tui_datasize.cli.project import print_json, project_paths, read_project, selected_runs, talk, tell
+from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError, DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.load import Experiment, Project
 from tui_datasize.experiments.reference import json_schema, sections
@@ -24,10 +17,18 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import check_file, check_runs, listed_runs, source_runs
 from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.queue.commands import Acknowledgement, CommandResult
-from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, Job, JobState
+from tui_datasize.jobs.queue.commands import (
+    ChangeJobs,
+    CommandKind,
+    Drain,
+    Enqueue,
+    QueueTerms,
+    nothing_to,
+    select_jobs,
+)
+from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.render.console import data_console, plain_table
-from tui_datasize.text import lost_evaluations, plural, there_already, visible
+from tui_datasize.text import lost_evaluations, plural, visible
 
 
 def experiments(arguments: argparse.Namespace) -> int:
@@ -126,49 +127,42 @@ def queue(arguments: argparse.Namespace) -> int:
     client = QueueClient(paths)
     if arguments.dry_run:
         return _dry_run(client, [*source_runs(specs, project), *specs], arguments)
-    acknowledgement = enqueue(client, specs, source_runs(specs, project), project, arguments)
-    results = ask(client, acknowledgement)
-    if not arguments.json:
-        return tell_queued(
-            arguments.experiment, acknowledgement, results or (), has_terms=asks_for_terms(arguments)
-        )
-    refused = {result.run_id: result.message for result in results or () if not result.ok}
+    outcome = client.request(enqueue(client, specs, project, arguments))
+    if not arguments.json or outcome.error:
+        return tell(outcome)
+    acknowledged = outcome.acknowledgement
     print_json(
         {
             "experiment": arguments.experiment,
-            "new": acknowledgement.new - len(refused),
-            "incomplete": acknowledgement.incomplete,
-            "present": acknowledgement.present,
-            "refused": refused,
+            "new": acknowledged.new - len(outcome.refused),
+            "incomplete": acknowledged.incomplete,
+            "present": acknowledged.present,
+            "refused": {result.run_id: result.message for result in outcome.refused},
             "run_ids": [spec.run_id for spec in specs],
         }
     )
-    return EXIT_BAD_INPUT if refused else EXIT_OK
+    return EXIT_BAD_INPUT if outcome.refused else EXIT_OK
 
 
 def enqueue(
     client: QueueClient,
     specs: Sequence[RunSpec],
-    sources: Sequence[RunSpec],
     project: Project,
-    arguments: argparse.Namespace,
-) -> Acknowledgement:
-    """Queue runs on the terms that a person asked for.
+    arguments: argparse.Namespace | None = None,
+) -> Enqueue:
+    """The command to queue runs, and before them those that they take weights from.
 
-    Raises:
-        UnknownRunError: A run would wait for one that is unknown, has ended without success, or waits for it.
-        StorageError: The queue cannot be written.
+    Args:
+        client: Of the queue that is to have them.
+        specs: Which runs.
+        project: The experiments.
+        arguments: With the terms that a person asked for; None for none.
     """
-    waited_for = resolve_jobs(client, arguments.after) if arguments.after else []
-    return client.enqueue(
-        specs,
-        force=arguments.force,
-        data_dir=project.data_dir,
-        max_attempts=arguments.max_attempts or MAX_ATTEMPTS,
-        after={spec.run_id: waited_for for spec in specs},
-        sources=sources,
-        incomplete=incomplete_runs(client, [*sources, *specs]),
-    )
+    sources = source_runs(specs, project)
+    lost = incomplete_runs(client, [*sources, *specs])
+    asked = arguments or argparse.Namespace(after=(), max_attempts=None, order=None, force=False)
+    terms = QueueTerms(tuple(asked.after), asked.max_attempts, asked.order)
+    return Enqueue(tuple(specs), project.data_dir, tuple(sources), terms, tuple(lost), asked.force)
 
 
 def incomplete_runs(client: QueueClient, specs: Sequence[RunSpec]) -> list[str]:
@@ -186,48 +180,6 @@ def _incomplete(client: QueueClient, done: Sequence[str]) -> list[str]:
     from tui_datasize.runlog.reader import incomplete_of
 
     return incomplete_of(client.project, done)
-
-
-def asks_for_terms(arguments: argparse.Namespace) -> bool:
-    """Whether a person asked for terms, which runs that are there already do not get."""
-    return bool(arguments.after or arguments.max_attempts or arguments.order)
-
-
-def tell_queued(
-    experiment: str,
-    acknowledgement: Acknowledgement,
-    results: Sequence[CommandResult],
-    *,
-    has_terms: bool = False,
-) -> int:
-    """Tell what became of an enqueue; the exit status, 2 where any run was refused.
-
-    Args:
-        experiment: Whose runs they are.
-        acknowledgement: What was acknowledged.
-        results: What the scheduler answered; empty where it has not yet.
-        has_terms: Whether terms were asked for, such as a limit of attempts.
-    """
-    refused = [result for result in results if not result.ok]
-    talk(describe(experiment, acknowledgement, len(refused), has_terms=has_terms))
-    tell(refused)
-    return EXIT_BAD_INPUT if refused else EXIT_OK
-
-
-def describe(
-    experiment: str, acknowledgement: Acknowledgement, refused: int = 0, *, has_terms: bool = False
-) -> str:
-    """One line on what an enqueue did, but for so many of its runs that were refused."""
-    there = there_already(acknowledgement.present, keep_terms=has_terms)
-    queued = plural(acknowledgement.new - refused, "run")
-    text = f"{experiment}: {queued} queued{lost_evaluations(acknowledgement.incomplete)}, {there}"
-    if refused:
-        text += f", {refused} refused"
-    if acknowledgement.failed:
-        text += (
-            f", {acknowledgement.failed} of them failed; `datasize-tui retry {experiment}` runs those again"
-        )
-    return text
 
 
 def _dry_run(client: QueueClient, specs: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
@@ -254,3 +206,67 @@ def _dry_run(client: QueueClient, specs: Sequence[RunSpec], arguments: argparse.
         f"{lost_evaluations(len(lost))}, {plural(updates, 'update')}; nothing was queued"
     )
     return EXIT_OK
+
+
+def change_jobs(arguments: argparse.Namespace) -> int:
+    """Hold, release, cancel, retry, reprioritise or move jobs, and tell the scheduler's answer."""
+    client = QueueClient(project_paths(arguments))
+    kind, jobs = CommandKind(arguments.command), client.jobs()
+    named = _named(client, jobs, kind, arguments)
+    states = frozenset(JobState(word) for word in arguments.state)
+    chosen = [run_id for group in named for run_id in group.chosen(kind, states)]
+    others = {job.run_id for group in named for job in group.jobs}.difference(chosen)
+    found = Counter(job.state.value for job in jobs if job.run_id in others)
+    if not chosen:
+        talk(nothing_to(kind, found, arguments.state))
+        return EXIT_OK
+    left_alone = {} if states or arguments.all else found
+    amount = getattr(arguments, "by", 0)
+    outcome = client.request(ChangeJobs(kind, tuple(dict.fromkeys(chosen)), amount, left_alone))
+    status = tell(outcome)
+    return EXIT_OK if any(result.ok for result in outcome.results) else status
+
+
+def drain(arguments: argparse.Namespace) -> int:
+    """Let the queue finish what runs and start nothing, or start again."""
+    return tell(QueueClient(project_paths(arguments)).request(Drain(not arguments.off)))
+
+
+class _Named(NamedTuple):
+    """What one word of a command stands for."""
+
+    run_id: str
+    """Of the one run that it names; empty for several."""
+    jobs: Sequence[Job]
+
+    def chosen(self, kind: CommandKind, states: Collection[JobState]) -> list[str]:
+        """The runs that are asked for: a single one whatever its state, and the scheduler answers."""
+        if not self.run_id:
+            return select_jobs(self.jobs, kind, states=states)
+        return [self.run_id] if not states or any(job.state in states for job in self.jobs) else []
+
+
+def _named(
+    client: QueueClient, jobs: Sequence[Job], kind: CommandKind, arguments: argparse.Namespace
+) -> list[_Named]:
+    """What the words of a command stand for.
+
+    Raises:
+        ConfigError: Neither or both of jobs and `--all` are given.
+        UnknownRunError: A word names nothing, or nothing clearly.
+    """
+    if bool(arguments.jobs) == arguments.all:
+        raise ConfigError(
+            "JOB and --all exclude each other" if arguments.all else "no job given",
+            fix=f"name a run or an experiment, or say `{kind} --all`",
+        )
+    if arguments.all:
+        return [_Named("", jobs)]
+    experiments = {job.experiment for job in jobs}
+    named = []
+    for word in arguments.jobs:
+        run_ids = client.resolve_all(word)
+        single = run_ids[0] if len(run_ids) == 1 and word not in experiments else ""
+        members = set(run_ids)
+        named.append(_Named(single, [job for job in jobs if job.run_id in members]))
+    return named

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from tui_datasize.cli.basics import project_paths, talk
+from tui_datasize.cli.basics import project_paths, talk, tell
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.load import device_settings
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.scheduler_look import SchedulerLook
+from tui_datasize.jobs.queue.commands import Answered, RestartScheduler, StopScheduler
+from tui_datasize.jobs.scheduler_client import SchedulerLook
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import plural
-
-_STOPPED = (
-    "scheduler: stopped; running jobs go on. `datasize-tui scheduler start` starts another, and so does any "
-    "job that is queued or changed; `drain` finishes running jobs and starts no others"
-)
 
 
 def scheduler(arguments: argparse.Namespace) -> int:
@@ -30,22 +26,14 @@ def scheduler(arguments: argparse.Namespace) -> int:
     if arguments.action == "start":
         return _start(paths, options)
     if arguments.action == "restart":
-        QueueClient(paths).restart_scheduler(options)
-        talk(f"scheduler: restarted{_with(options)}; running jobs go on")
-        return EXIT_OK
+        return tell(QueueClient(paths).request(RestartScheduler(options)))
     if options.said:
         raise ConfigError(
             f"{options.arguments()[0]} is for a scheduler that starts",
             fix="`scheduler start` and `scheduler restart` take it",
         )
-    return _stop(paths) if arguments.action == "stop" else _show(QueueClient(paths).look_at_scheduler())
-
-
-def _with(options: DeviceOptions) -> str:
-    """The options, and for how long they hold: a person who tries one out is surprised by its end."""
-    if not options.said:
-        return ""
-    return f" with {options.describe()} until it ends, 30 s after the last job; then experiments.toml counts"
+    client = QueueClient(paths)
+    return _stop(client) if arguments.action == "stop" else _show(client.look_at_scheduler())
 
 
 def _start(paths: ProjectPaths, options: DeviceOptions) -> int:
@@ -63,10 +51,9 @@ def _start(paths: ProjectPaths, options: DeviceOptions) -> int:
     return EXIT_OK if alive else EXIT_RUN_FAILED
 
 
-def _stop(paths: ProjectPaths) -> int:
-    stopped = QueueClient(paths).stop_scheduler()
-    talk(_STOPPED if stopped else "scheduler: running")
-    return EXIT_OK if stopped else EXIT_RUN_FAILED
+def _stop(client: QueueClient) -> int:
+    outcome = client.request(StopScheduler())
+    return tell(outcome) or (EXIT_OK if outcome.answered is Answered.DONE else EXIT_RUN_FAILED)
 
 
 def _show(look: SchedulerLook) -> int:

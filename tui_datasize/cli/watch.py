@@ -12,16 +12,15 @@ from typing import TextIO
 import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from tui_datasize.cli.levers import ANSWER_WITHIN_S, ask
-from tui_datasize.cli.project import find_run, project_paths, selected_runs, talk
-from tui_datasize.cli.queueing import asks_for_terms, enqueue, tell_queued
+from tui_datasize.cli.project import find_run, project_paths, selected_runs, talk, tell
+from tui_datasize.cli.queueing import enqueue
 from tui_datasize.cli.waiting import obstacles
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.experiments.sweep import source_runs
 from tui_datasize.files import open_regular
 from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.queue.commands import Answered
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.render.console import PlainConsole
 from tui_datasize.runlog.paths import ProjectPaths
@@ -38,17 +37,17 @@ def run(arguments: argparse.Namespace) -> int:
     paths = project_paths(arguments)
     project, specs = selected_runs(paths, arguments)
     client = QueueClient(paths)
-    sources = source_runs(specs, project)
-    acknowledgement = enqueue(client, specs, sources, project, arguments)
-    results = ask(client, acknowledgement)
+    command = enqueue(client, specs, project, arguments)
+    outcome = client.request(command)
+    status = tell(outcome)
     # Until it is answered, a run that is to begin afresh stands there as it ended before.
-    while results is None:
-        client.ensure_scheduler()
-        results = client.wait(acknowledgement, ANSWER_WITHIN_S)
-    has_terms = asks_for_terms(arguments)
-    if status := tell_queued(arguments.experiment, acknowledgement, results, has_terms=has_terms):
+    while outcome.answered is Answered.NOT_YET and not outcome.error:
+        outcome = client.answer_to(command, outcome.acknowledgement)
+        if outcome.answered is not Answered.NOT_YET:
+            status = tell(outcome)
+    if status:
         return status
-    return EXIT_OK if wait_for(client, [*sources, *specs]) else EXIT_RUN_FAILED
+    return EXIT_OK if wait_for(client, [*command.sources, *specs]) else EXIT_RUN_FAILED
 
 
 def wait_for(client: QueueClient, specs: Sequence[RunSpec]) -> bool:

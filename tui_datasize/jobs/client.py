@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tui_datasize.errors import ConfigError, UnknownRunError
+from tui_datasize.errors import ConfigError, DatasizeError, UnknownRunError
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind, CommandResult
+from tui_datasize.jobs.queue import commands
+from tui_datasize.jobs.queue.commands import (
+    Acknowledgement,
+    ChangeJobs,
+    Command,
+    CommandKind,
+    CommandResult,
+    Drain,
+    Enqueue,
+    Outcome,
+    RestartScheduler,
+    StopScheduler,
+    outcome_of,
+    outcome_of_error,
+    outcome_of_restart,
+    outcome_of_stop,
+)
 from tui_datasize.jobs.queue.database import QueueWatch, create_database, transaction
 from tui_datasize.jobs.queue.dependencies import check_sources, none_of_each_other
 from tui_datasize.jobs.queue.faults import Fault, FaultKind, Faults, faults_of_disk, new_fault, read_faults
@@ -37,16 +54,62 @@ from tui_datasize.jobs.workers.process import ProjectProcesses
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths
 
-__all__ = ["Acknowledgement", "CommandKind", "CommandResult", "QueueClient"]
-
 STOPPED = "waiting for `datasize-tui scheduler start`: it was stopped"
 _CANDIDATES_SHOWN = 5
 _LEARNED_FROM = 500
 """Finished runs whose times are read to tell those of others."""
+_LOOK_AGAIN_S = 1.0
+"""How often it is looked whether there still is a scheduler to answer."""
 
 
 class QueueClient(SchedulerClient):
     """A client of one project's queue; cheap to make, used from any thread, may come and go."""
+
+    def request(self, command: Command) -> Outcome:
+        """Ask, see that a scheduler runs, and say what came of it; raises no error of the project.
+
+        What was acknowledged is done, whatever the outcome says of the answer.
+        """
+        try:
+            if isinstance(command, StopScheduler):
+                return outcome_of_stop(ended=self.stop_scheduler())
+            if isinstance(command, RestartScheduler):
+                self.restart_scheduler(command.options)
+                return outcome_of_restart(command.options)
+            return self.answer_to(command, self._commit(command))
+        except DatasizeError as error:
+            return outcome_of_error(error)
+
+    def answer_to(self, command: Enqueue | ChangeJobs | Drain, acknowledgement: Acknowledgement) -> Outcome:
+        """Wait for the scheduler's answer to what was acknowledged, `commands.ANSWER_WITHIN_S` at most."""
+        look_s = min(_LOOK_AGAIN_S, commands.ANSWER_WITHIN_S)
+        deadline_s = time.monotonic() + commands.ANSWER_WITHIN_S
+        try:
+            self.ensure_scheduler()
+            while (results := self.wait(acknowledgement, look_s)) is None:
+                # It may have been killed, or made room for another, before it came to this.
+                self.ensure_scheduler()
+                if time.monotonic() >= deadline_s:
+                    break
+        except DatasizeError as error:
+            return outcome_of(command, acknowledgement, None, error)
+        return outcome_of(command, acknowledgement, results)
+
+    def _commit(self, command: Enqueue | ChangeJobs | Drain) -> Acknowledgement:
+        if isinstance(command, ChangeJobs):
+            return self.send(command.kind, command.run_ids, command.amount)
+        if isinstance(command, Drain):
+            return self.drain(command.draining)
+        before = [run_id for word in command.terms.after for run_id in self.resolve_all(word)]
+        return self.enqueue(
+            command.specs,
+            force=command.force,
+            data_dir=command.data_dir,
+            max_attempts=command.terms.attempts,
+            after={spec.run_id: before for spec in command.specs},
+            sources=command.sources,
+            incomplete=command.incomplete,
+        )
 
     def enqueue(
         self,

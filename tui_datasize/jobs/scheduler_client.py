@@ -6,15 +6,16 @@ import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 
 from tui_datasize.errors import ConfigError, StorageError
-from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
+from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, shown, written
+from tui_datasize.experiments.keys import rows
 from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind, QueueSettings
 from tui_datasize.jobs.queue.database import create_database, open_database, storage_errors, transaction
 from tui_datasize.jobs.queue.settings import Settings
 from tui_datasize.jobs.scheduler import launch
 from tui_datasize.jobs.scheduler.lock import SchedulerNotes, read_notes
-from tui_datasize.jobs.scheduler_look import SchedulerLook
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -24,6 +25,74 @@ _SIGNAL_S = 5.0
 """Seconds for which the end of a scheduler that was sent a signal is waited for."""
 _NOTES_S = 10.0
 """Seconds for which the notes of a scheduler that has started are waited for."""
+
+_FILE = "experiments.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingInForce:
+    """One setting of the devices."""
+
+    name: str
+    """As in `[devices]`."""
+    value: str
+    """As it would stand there."""
+    source: str
+    """Where it comes from, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerLook:
+    """A project's scheduler, or the next one where none runs."""
+
+    alive: bool
+    stopped: bool = False
+    """Whether somebody asked it to end, and nobody for another since."""
+    slots: int | None = None
+    """Jobs that the devices take at once now; None where none runs that has told it."""
+    options: DeviceOptions | None = field(default_factory=DeviceOptions)
+    """What it was, or will be, started with; None where one runs that does not tell."""
+    devices: DeviceSettings | None = field(default_factory=DeviceSettings)
+    """What holds, the file included; None as before."""
+    file: DeviceSettings = field(default_factory=DeviceSettings)
+    """What the project's file says, or the defaults where it is wrong."""
+    file_problem: str = ""
+    """What is wrong with the file; empty where nothing is."""
+
+    def in_force(self) -> list[SettingInForce]:
+        """Every setting that holds, in the order of the file's documentation; empty where it is not told."""
+        return list(self._settings())
+
+    def otherwise(self, name: str) -> str:
+        """What holds where no option says anything of a setting: the file's word, or the default.
+
+        >>> SchedulerLook(alive=False).otherwise("packs")
+        'auto by default'
+        """
+        if name in self.file.said.said:
+            return f"{written(self.file.said.said[name])} in {_FILE}"
+        return f"{_shown(self.file, name)} by default"
+
+    def _settings(self) -> Iterator[SettingInForce]:
+        options, devices = self.options, self.devices
+        if options is None or devices is None:
+            return
+        expected = options.over(self.file)
+        for name in (row.name for row in rows(DeviceSettings)):
+            value = getattr(devices, name)
+            if name in options.said:
+                source = "option of the scheduler"
+            elif self.file_problem:
+                source = f"{_FILE} before it was wrong, or default"
+            elif value != getattr(expected, name):
+                # Only `cold` stays so; the others follow within two seconds.
+                source = f"start of the scheduler; a restart takes {self.otherwise(name)}"
+            elif value != getattr(self.file, name):
+                # Only the most jobs are raised, so that they are not fewer than the slots.
+                source = "as slots_per_gpu"
+            else:
+                source = _FILE if name in self.file.said.said else "default"
+            yield SettingInForce(name, _shown(devices, name), source)
 
 
 class SchedulerClient:
@@ -207,3 +276,8 @@ def insert_commands(
     last = connection.execute("SELECT max(id) FROM commands").fetchone()[0]
     # The transaction keeps others from inserting in between: the ids are consecutive.
     return tuple(range(last - len(rows) + 1, last + 1))
+
+
+def _shown(devices: DeviceSettings, name: str) -> str:
+    row = next(row for row in rows(DeviceSettings) if row.name == name)
+    return shown(row, getattr(devices, name))

@@ -27,6 +27,7 @@ from textual.worker import Worker, WorkerState
 
 from tui_datasize.errors import EXIT_OK, DatasizeError
 from tui_datasize.files import read_object
+from tui_datasize.jobs.queue.commands import Outcome, RestartScheduler, StopScheduler
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.claim import utc_now
@@ -36,7 +37,6 @@ from tui_datasize.tui.analysis.tab import AnalysisPane
 from tui_datasize.tui.keys import LIST_KEYS, KeyBar, KeyGroup, commands_of, help_text, keys_of, without_taken
 from tui_datasize.tui.live.tab import LivePane
 from tui_datasize.tui.news import NewsReader, farewell, terminal_signal
-from tui_datasize.tui.orders import OrderDesk, Queue, Reschedule
 from tui_datasize.tui.pane import Pane, export_csv
 from tui_datasize.tui.polling.collect import Collector, RunRecord
 from tui_datasize.tui.polling.poller import INTERVAL_S, Poller
@@ -44,6 +44,7 @@ from tui_datasize.tui.polling.snapshot import EMPTY, ExperimentPlan, Snapshot
 from tui_datasize.tui.prune_dialog import offer_prune
 from tui_datasize.tui.queue.actions import experiment_facts
 from tui_datasize.tui.queue.tab import QueuePane
+from tui_datasize.tui.requests import Queue, Requests
 from tui_datasize.tui.scheduler_dialog import SchedulerDialog, SchedulerKeeper
 from tui_datasize.tui.widgets.dialogs import TextDialog, facts_table
 from tui_datasize.tui.widgets.header_strip import TABS, HeaderStrip
@@ -151,7 +152,7 @@ class DatasizeApp(App[None]):
         self._snapshot = EMPTY
         self._header = HeaderStrip(project.root.name)
         self._status = StatusLine(project.root)
-        self._desk = OrderDesk(queue, self._report)
+        self._requests = Requests(queue, self._tell)
         collector = Collector(project, queue, open_record, read_devices)
         self._poller = Poller(
             collector.collect,
@@ -184,11 +185,11 @@ class DatasizeApp(App[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Begin to look and to take orders."""
+        """Begin to look and to pass commands on."""
         self.register_theme(THEME)
         self.theme = THEME.name
         self._poller.start()
-        self.run_worker(self._desk.work(), group="orders", exit_on_error=False)
+        self.run_worker(self._requests.work(), group="requests", exit_on_error=False)
         self._analysis_pane.targets.update(self._restored.targets)
         self.action_open_tab(self._restored.tab or TABS[0][0])
 
@@ -311,13 +312,13 @@ class DatasizeApp(App[None]):
     def _show_failure(self, event: PollingFailed) -> None:
         self._status.show_problems([event.text])
 
-    def _report(self, text: str, error: bool) -> None:
-        self._status.say(text, error=error)
+    def _tell(self, outcome: Outcome) -> None:
+        self._status.say(outcome.sentence, error=outcome.is_bad)
         self._poller.look_now()
 
-    @on(Pane.Ordered)
-    def _take_order(self, event: Pane.Ordered) -> None:
-        self._desk.take(event.order)
+    @on(Pane.Requested)
+    def _request(self, event: Pane.Requested) -> None:
+        self._requests.add(event.command)
 
     @on(QueuePane.RunChosen)
     def _watch_run(self, event: QueuePane.RunChosen) -> None:
@@ -346,12 +347,11 @@ class DatasizeApp(App[None]):
         self.push_screen(SchedulerDialog(look, self._snapshot.devices), self._reschedule)
         return ""
 
-    def _reschedule(self, order: Reschedule | None) -> None:
-        if order is not None:
-            self._status.say(
-                "stopping the scheduler" if order.options is None else "restarting the scheduler"
-            )
-            self._desk.take(order)
+    def _reschedule(self, command: StopScheduler | RestartScheduler | None) -> None:
+        if command is not None:
+            doing = "stopping" if isinstance(command, StopScheduler) else "restarting"
+            self._status.say(f"{doing} the scheduler")
+            self._requests.add(command)
 
     @on(Pane.Remarked)
     def _remark(self, event: Pane.Remarked) -> None:
@@ -407,7 +407,7 @@ class DatasizeApp(App[None]):
     async def action_leave(self) -> None:
         """Leave; what was asked for is handed over first, and what runs goes on."""
         try:
-            await self._desk.finish()
+            await self._requests.finish()
         except TimeoutError:
             self._status.say("the queue has not answered yet; press ctrl+q to leave all the same", error=True)
             return

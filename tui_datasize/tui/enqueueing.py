@@ -1,4 +1,4 @@
-"""From cells of a sweep to the order that queues them, and the facts that decide it. Pure."""
+"""From cells of a sweep to the command that queues them, and the facts that decide it. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import order_key
+from tui_datasize.jobs.queue.commands import Enqueue, QueueTerms
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import duration, lost_evaluations, plural
-from tui_datasize.tui.orders import Enqueue, QueueTerms
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS
 
 
-def enqueue_order(snapshot: Snapshot, cells: Sequence[Cell], terms: QueueTerms) -> Enqueue:
-    """The order to queue cells of one experiment, and before them the runs that they take weights from.
+def enqueue_command(snapshot: Snapshot, cells: Sequence[Cell], terms: QueueTerms) -> Enqueue:
+    """The command to queue cells of one experiment, and before them the runs that they take weights from.
 
     Args:
         snapshot: The experiments as they are now.

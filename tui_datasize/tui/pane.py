@@ -13,9 +13,9 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
+from tui_datasize.jobs.queue.commands import Command
 from tui_datasize.text import plural
 from tui_datasize.tui.keys import KeyGroup
-from tui_datasize.tui.orders import Order
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ class Pane(Container):
             super().__init__()
             self.text = text
 
-    class Ordered(Message):
+    class Requested(Message):
         """Someone wants the queue changed."""
 
-        def __init__(self, order: Order) -> None:
+        def __init__(self, command: Command) -> None:
             super().__init__()
-            self.order = order
+            self.command = command
 
     class InterestChanged(Message):
         """The pane shows something else in depth."""

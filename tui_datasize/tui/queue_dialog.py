@@ -14,8 +14,8 @@ from textual.widgets import Input
 
 from tui_datasize.experiments.load import ORDER_WORDS
 from tui_datasize.experiments.load import Order as SweepOrder
+from tui_datasize.jobs.queue.commands import QueueTerms
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS
-from tui_datasize.tui.orders import QueueTerms
 from tui_datasize.tui.widgets.dialogs import CycleField, answers, facts_table, field
 from tui_datasize.tui.widgets.palette import palette_of
 from tui_datasize.tui.widgets.plain import Words, titled
@@ -93,7 +93,9 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         elif unknown is not None:
             self._ask_again(after, f"after: no run in the queue begins with {unknown!r}")
         else:
-            self.dismiss(QueueTerms(tuple(words), int(attempts.value), self._other_order()))
+            asked = int(attempts.value)
+            others = asked if asked != MAX_ATTEMPTS else None
+            self.dismiss(QueueTerms(tuple(words), others, self._other_order()))
 
     def _other_order(self) -> SweepOrder | None:
         """The order that was chosen; None where that is the one in which the runs stand."""

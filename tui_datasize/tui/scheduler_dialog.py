@@ -14,10 +14,10 @@ from textual.widgets import Input
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.device_settings import FOR_GPUS, DeviceSettings, read_written, written
 from tui_datasize.experiments.keys import Row, rows
+from tui_datasize.jobs.queue.commands import RestartScheduler, StopScheduler
 from tui_datasize.jobs.scheduler.devices import DeviceReport
-from tui_datasize.jobs.scheduler_look import SchedulerLook
+from tui_datasize.jobs.scheduler_client import SchedulerLook
 from tui_datasize.text import plural
-from tui_datasize.tui.orders import Reschedule
 from tui_datasize.tui.polling.snapshot import Snapshot
 from tui_datasize.tui.widgets.dialogs import Facts, answers, facts_table, field
 from tui_datasize.tui.widgets.palette import palette_of
@@ -57,7 +57,7 @@ _GOES_ON = (
 )
 
 
-class SchedulerDialog(ModalScreen[Reschedule | None]):
+class SchedulerDialog(ModalScreen[StopScheduler | RestartScheduler | None]):
     """A restart with the options as they stand on enter, a stop on ctrl+t; None on escape.
 
     Args:
@@ -146,11 +146,11 @@ class SchedulerDialog(ModalScreen[Reschedule | None]):
             if wrong is not None:
                 wrong.focus()
         else:
-            self.dismiss(Reschedule(options))
+            self.dismiss(RestartScheduler(options))
 
     def action_stop(self) -> None:
         """Close with a stop."""
-        self.dismiss(Reschedule(None))
+        self.dismiss(StopScheduler())
 
 
 def _machine(devices: DeviceReport | None) -> str:

@@ -22,7 +22,8 @@ from typing import Any
 from tui_datasize.errors import StorageError, UnknownRunError
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
-from tui_datasize.jobs.client import Acknowledgement, CommandKind, QueueClient
+from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 

@@ -15,6 +15,7 @@ from textual.widget import Widget
 from tui_datasize.answers.asked import Asked
 from tui_datasize.answers.catalogue import QUESTIONS, Entry
 from tui_datasize.errors import DatasizeError
+from tui_datasize.jobs.queue.commands import QueueTerms
 from tui_datasize.metric import metric_named
 from tui_datasize.tui.analysis.analyst import (
     FITS,
@@ -34,9 +35,8 @@ from tui_datasize.tui.analysis.dialogs import (
     which_page,
 )
 from tui_datasize.tui.analysis.panels import AnalysisPanels, subject
-from tui_datasize.tui.enqueueing import cells_for, enqueue_order, refusal, to_queue
+from tui_datasize.tui.enqueueing import cells_for, enqueue_command, refusal, to_queue
 from tui_datasize.tui.keys import KeyGroup, keys_of
-from tui_datasize.tui.orders import QueueTerms
 from tui_datasize.tui.pane import Pane, TableInView
 from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
 from tui_datasize.tui.widgets.dialogs import TextDialog
@@ -387,7 +387,7 @@ class AnalysisPane(Pane, can_focus=True):
 
     def _queue(self, cells: Sequence[Cell], terms: QueueTerms | None) -> None:
         if terms is not None:
-            self.post_message(self.Ordered(enqueue_order(self._snapshot, cells, terms)))
+            self.post_message(self.Requested(enqueue_command(self._snapshot, cells, terms)))
 
     def action_fit(self) -> None:
         following = FITS[(FITS.index(self._choice.fit_to) + 1) % len(FITS)]

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 from tui_datasize.experiments.spec import Budget
-from tui_datasize.jobs.queue.commands import APPLIES_TO, CommandKind
+from tui_datasize.jobs.queue.commands import APPLIES_TO, ChangeJobs, CommandKind, nothing_to
 from tui_datasize.jobs.queue.paces import Estimate
 from tui_datasize.jobs.queue.reading import Usage
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import duration, plural
-from tui_datasize.tui.orders import Change
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState
-
-_VERBS: Mapping[CommandKind, str] = MappingProxyType(
-    {kind: kind.value for kind in APPLIES_TO} | {CommandKind.PRIORITY: "raise or lower"}
-)
 
 
 def budget_words(budget: Budget, updates: int) -> str:
@@ -31,33 +25,29 @@ def budget_words(budget: Budget, updates: int) -> str:
     return told if budget.unit == "updates" else f"{budget.amount:,g} {budget.unit} = {told}"
 
 
-def change(kind: CommandKind, targets: Sequence[tuple[str, CellState]], amount: int = 0) -> Change | str:
-    """The order for those targets that the action is for, or a sentence why there is none.
+def change_jobs(
+    kind: CommandKind, targets: Sequence[tuple[str, CellState]], amount: int = 0
+) -> ChangeJobs | str:
+    """The command for those targets that the action is for, or a sentence why there is none.
 
     Args:
         kind: What to do.
         targets: Run ids and states, in display order.
         amount: As `CommandKind` says.
     """
-    verb = _VERBS[kind]
     chosen = [run_id for run_id, state in targets if state in APPLIES_TO[kind]]
     others = Counter(STATE_LOOKS[state].word for _, state in targets if state not in APPLIES_TO[kind])
     if chosen:
-        left_alone = ", ".join(f"{count:,} {word}" for word, count in sorted(others.items()))
-        return Change(kind, tuple(chosen), amount, left_alone)
-    if not targets:
-        return f"nothing to {verb}: choose a job first"
-    words = sorted(others)
-    subject = "the run is" if len(targets) == 1 else "the runs are"
-    return f"nothing to {verb}: {subject} {' or '.join(words)}"
+        return ChangeJobs(kind, tuple(chosen), amount, others)
+    return nothing_to(kind, others)
 
 
-def cancel_facts(order: Change, snapshot: Snapshot) -> list[tuple[str, str]]:
+def cancel_facts(command: ChangeJobs, snapshot: Snapshot) -> list[tuple[str, str]]:
     """What a cancellation would end."""
-    states = Counter(snapshot.state_of(run_id) for run_id in order.run_ids)
+    states = Counter(snapshot.state_of(run_id) for run_id in command.run_ids)
     rows = [(STATE_LOOKS[state].word, f"{count:,}") for state, count in legend_counts(states)]
-    if len(order.run_ids) == 1:
-        rows = [("run", order.run_ids[0]), *((word, "") for word, _ in rows)]
+    if len(command.run_ids) == 1:
+        rows = [("run", command.run_ids[0]), *((word, "") for word, _ in rows)]
     running = sum(count for state, count in states.items() if isinstance(state, JobState) and state.is_active)
     if running:
         rows += [("", ""), ("", "What a running job has not saved in its checkpoint is lost.")]

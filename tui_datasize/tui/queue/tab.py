@@ -12,17 +12,16 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import Input
 
-from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.commands import ChangeJobs, CommandKind, Drain, QueueTerms
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import duration, plural
 from tui_datasize.tui.doctor_dialog import DoctorDialog
-from tui_datasize.tui.enqueueing import enqueue_order, is_known, queue_facts, refusal, to_queue
+from tui_datasize.tui.enqueueing import enqueue_command, is_known, queue_facts, refusal, to_queue
 from tui_datasize.tui.keys import KeyGroup, keys_of
-from tui_datasize.tui.orders import Change, Drain, QueueTerms
 from tui_datasize.tui.pane import Pane, TableInView
 from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
-from tui_datasize.tui.queue.actions import cancel_facts, change, detail_facts
+from tui_datasize.tui.queue.actions import cancel_facts, change_jobs, detail_facts
 from tui_datasize.tui.queue.bindings import BINDINGS
 from tui_datasize.tui.queue.cell_map import CellMap
 from tui_datasize.tui.queue.experiment_list import ExperimentList
@@ -198,7 +197,7 @@ class QueuePane(Pane):
         if refused := refusal(self._snapshot):
             self.remark(refused)
         elif event.marked:
-            self._order_cells(to_queue(self._snapshot, event.marked), event.marked, QueueTerms())
+            self._queue_cells(to_queue(self._snapshot, event.marked), event.marked, QueueTerms())
         else:
             self._ask_to_queue(plan)
 
@@ -229,16 +228,16 @@ class QueuePane(Pane):
             order=plan.order,
         )
         self.app.push_screen(
-            question, lambda terms: self._order_cells(cells, cells, terms) if terms else None
+            question, lambda terms: self._queue_cells(cells, cells, terms) if terms else None
         )
 
-    def _order_cells(self, cells: Sequence[Cell], asked: Sequence[Cell], terms: QueueTerms) -> None:
+    def _queue_cells(self, cells: Sequence[Cell], asked: Sequence[Cell], terms: QueueTerms) -> None:
         if not cells:
             there = f"{plural(len(asked), 'run')} queued or done already"
-            self.remark(f"nothing to queue: {there}; r retries failed ones")
+            self.remark(f"nothing to queue: {there}; `retry` runs failed ones again")
             return
         self._map.clear_marks()
-        self.post_message(self.Ordered(enqueue_order(self._snapshot, cells, terms)))
+        self.post_message(self.Requested(enqueue_command(self._snapshot, cells, terms)))
 
     def _targets(self) -> list[tuple[str, CellState]]:
         """Run ids and states that an action is for: of the list, the map or the table in use."""
@@ -249,41 +248,41 @@ class QueuePane(Pane):
             return [(row.run_id, row.shown_state) for row in self._snapshot.jobs if row.experiment == name]
         return [(row.run_id, row.shown_state) for row in self._jobs.chosen()]
 
-    def _order(self, order: Change | str) -> None:
-        if isinstance(order, str):
-            self.remark(order)
+    def _change(self, command: ChangeJobs | str) -> None:
+        if isinstance(command, str):
+            self.remark(command)
             return
-        if order.kind not in _REPEATED:
+        if command.kind not in _REPEATED:
             self._map.clear_marks()
             self._jobs.clear_marks()
-        self.post_message(self.Ordered(order))
+        self.post_message(self.Requested(command))
 
     def action_change(self, kind: str) -> None:
         """Hold, release or retry."""
-        self._order(change(CommandKind(kind), self._targets()))
+        self._change(change_jobs(CommandKind(kind), self._targets()))
 
     def action_priority(self, amount: int) -> None:
         """Raise or lower the priority."""
-        self._order(change(CommandKind.PRIORITY, self._targets(), amount))
+        self._change(change_jobs(CommandKind.PRIORITY, self._targets(), amount))
 
     def action_shift(self, amount: int) -> None:
         """Move up or down in the queue."""
-        self._order(change(CommandKind.MOVE, self._targets(), amount))
+        self._change(change_jobs(CommandKind.MOVE, self._targets(), amount))
 
     def action_cancel(self) -> None:
         """Ask, then cancel."""
-        order = change(CommandKind.CANCEL, self._targets())
-        if isinstance(order, str):
-            self.remark(order)
+        command = change_jobs(CommandKind.CANCEL, self._targets())
+        if isinstance(command, str):
+            self.remark(command)
             return
-        what = plural(len(order.run_ids), "run")
-        question = ConfirmDialog(f"Cancel {what}?", cancel_facts(order, self._snapshot), f"cancel {what}")
-        self.app.push_screen(question, lambda yes: self._order(order) if yes else None)
+        what = plural(len(command.run_ids), "run")
+        question = ConfirmDialog(f"Cancel {what}?", cancel_facts(command, self._snapshot), f"cancel {what}")
+        self.app.push_screen(question, lambda yes: self._change(command) if yes else None)
 
     def action_drain(self) -> None:
         """Start nothing more, or start again."""
         if self._snapshot.is_ready:
-            self.post_message(self.Ordered(Drain(not self._snapshot.draining)))
+            self.post_message(self.Requested(Drain(not self._snapshot.draining)))
 
     def action_scheduler(self) -> None:
         """Show the scheduler; start it again with other options, or stop it."""

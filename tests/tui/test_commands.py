@@ -1,4 +1,4 @@
-"""The queue's levers in the app: drain, the whole queue, sources, time left and used, and news of endings."""
+"""Commands in the app: drain, the whole queue, sources, time left and used, and news of endings."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from tests.tui.stage import NARROW, WIDE, Show, Stage, look
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.load import Order, load_project
 from tui_datasize.experiments.sweep import plan_runs
-from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.commands import CommandKind, QueueTerms
 from tui_datasize.jobs.queue.faults import Fault, FaultKind
 from tui_datasize.jobs.queue.reading import Usage
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.claim import Outcome, read_exit, utc_now
 from tui_datasize.runlog.paths import RunPaths
-from tui_datasize.tui.enqueueing import enqueue_order
+from tui_datasize.tui.enqueueing import enqueue_command
 from tui_datasize.tui.news import NewsReader, terminal_signal
-from tui_datasize.tui.orders import QueueTerms
 from tui_datasize.tui.polling.snapshot import Snapshot
 from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.widgets.dialogs import TextDialog
@@ -90,7 +89,7 @@ async def test_a_sweep_is_queued_in_the_order_that_is_chosen(
         await show.press("enter")
         await show.until(lambda: empty.queue.enqueued)
         assert empty.queue.enqueued == [wanted]
-        await show.until(lambda: "queued 16 runs" in show.text and "keep their terms" not in show.text)
+        await show.until(lambda: "16 runs queued" in show.text and "keep their terms" not in show.text)
 
 
 async def test_the_keys_of_the_order_are_told_only_where_they_change_it(empty: Stage):
@@ -140,8 +139,8 @@ def test_runs_that_the_file_lists_no_more_are_queued_behind_the_others(empty: St
     cells = snapshot.experiments[0].cells
     text = empty.project.experiments.read_text()
     empty.project.experiments.write_text(text.replace("seeds   = [0, 101]", "seeds   = [101]"))
-    order = enqueue_order(look(empty), cells, QueueTerms(order="by-seed"))
-    assert [spec.seed for spec in order.specs] == [101] * 8 + [0] * 8
+    command = enqueue_command(look(empty), cells, QueueTerms(order="by-seed"))
+    assert [spec.seed for spec in command.specs] == [101] * 8 + [0] * 8
 
 
 @BOTH_SIZES
@@ -149,7 +148,7 @@ async def test_shift_d_drains_the_queue_and_again_ends_that(busy: Stage, size: t
     async with busy.open(size) as show:
         assert "draining" not in show.text
         await show.press("D")
-        await show.shows("‖ draining", "Draining: running jobs finish, no new ones start. D resumes.")
+        await show.shows("‖ draining", "Draining: running jobs finish, no new ones start.")
         assert busy.queue.drains == [True]
         assert "draining" in show.lines[1]
         await show.press("D")
@@ -173,8 +172,8 @@ async def test_a_drain_that_cannot_be_written_says_so(busy: Stage):
 
 
 @BOTH_SIZES
-async def test_every_lever_is_in_the_help_with_its_key(busy: Stage, size: tuple[int, int]):
-    levers = {
+async def test_every_command_is_in_the_help_with_its_key(busy: Stage, size: tuple[int, int]):
+    keys_of_commands = {
         "h H": "Hold waiting jobs",
         "u": "Release held jobs",
         "c": "Cancel jobs, running ones too, after a question",
@@ -194,7 +193,7 @@ async def test_every_lever_is_in_the_help_with_its_key(busy: Stage, size: tuple[
         await show.until(lambda: isinstance(show.app.screen, TextDialog))
         page = str(show.app.screen.query_one(Static).render()).replace(f"\n{'':16}", " ")
         explained = {line[2:16].strip(): line[16:] for line in page.splitlines() if line.startswith("  ")}
-        assert {keys: explained.get(keys) for keys in levers} == levers
+        assert {keys: explained.get(keys) for keys in keys_of_commands} == keys_of_commands
 
 
 async def test_asterisk_marks_the_whole_queue_for_any_action(busy: Stage):
@@ -233,7 +232,7 @@ async def test_r_on_an_experiment_retries_all_that_failed_or_was_cancelled(busy:
         kind, retried, _ = busy.queue.sent[0]
         wanted = run_ids(busy, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED)
         assert (kind, set(retried)) == (CommandKind.RETRY, set(wanted))
-        await show.shows("queued 3 runs again")
+        await show.shows("3 runs: queued again")
 
 
 @BOTH_SIZES
