@@ -24,7 +24,7 @@ def main(directory: Path, starts: str) -> None:
         scheduler = lab.start_scheduler("--cpu-slots", "2")
         lab.enqueue(lab.spec(99))
         lab.wait_until_over()
-        starting = lab.processes("jobs.preloader") if starts == "forked" else [scheduler.pid]
+        starting = lab.processes("workers.preloader") if starts == "forked" else [scheduler.pid]
         assert starting
         _limit(starting, _NONE)
         runs = lab.enqueue(*(lab.spec(seed) for seed in range(4)))

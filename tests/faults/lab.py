@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tests.faults.fake_worker import EXECUTIONS
+from tests.faults.forked import Scheduler, Server
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind
@@ -33,14 +34,17 @@ FINAL = frozenset(state for state in JobState if state.is_final)
 class Lab:
     """One project, its client and its schedulers."""
 
-    def __init__(self, root: Path, options: Sequence[str] = ("--cold",)) -> None:
+    def __init__(
+        self, root: Path, options: Sequence[str] = ("--cold",), server: Server | None = None
+    ) -> None:
         self.project = ProjectPaths(root)
         self.options = (
             *("--worker", WORKER, "--call", CALL, "--probe", PROBE, "--preload", "", "--idle-s", "60"),
             *("--grace-s", "1", "--pause-s", "0.2", "--cpu", "--cpu-slots", "4", *options),
         )
         self.client = QueueClient(self.project, scheduler_options=self.options)
-        self._schedulers: list[subprocess.Popen[bytes]] = []
+        self._server = server
+        self._schedulers: list[Scheduler] = []
 
     def gate(self, name: str = "gate") -> Path:
         """A file that gated runs wait for."""
@@ -84,11 +88,24 @@ class Lab:
         assert results is not None, self.log()
         return [(result.ok, result.message) for result in results]
 
-    def start_scheduler(self, *options: str, through: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """Start a scheduler that the test can kill, and wait until it has the queue."""
-        process = self.spawn_scheduler(*options, through=through)
+    def start_scheduler(self, *options: str, through: Sequence[str] = ()) -> Scheduler:
+        """Start a scheduler that the test can kill, and wait until it has the queue.
+
+        It is forked where the lab has a server and nothing runs it.
+        """
+        if self._server and not through:
+            process = self._fork_scheduler(self._server, *options)
+        else:
+            process = self.spawn_scheduler(*options, through=through)
         self.wait(lambda: self.client.scheduler_alive() or process.poll() is not None)
         assert process.poll() is None, self.log()
+        return process
+
+    def _fork_scheduler(self, server: Server, *options: str) -> Scheduler:
+        self.project.runs.mkdir(exist_ok=True)
+        arguments = ["--project", str(self.project.root), *self.options, *options]
+        process = server.start(arguments, self.project.root, self.project.scheduler_log)
+        self._schedulers.append(process)
         return process
 
     def spawn_scheduler(
@@ -96,8 +113,8 @@ class Lab:
         *options: str,
         through: Sequence[str] = (),
         environment: Mapping[str, str] = MappingProxyType({}),
-    ) -> subprocess.Popen[bytes]:
-        """Start a scheduler; the modules of `through` run it, each the next."""
+    ) -> Scheduler:
+        """Start a scheduler as a program; the modules of `through` run it, each the next."""
         self.project.runs.mkdir(exist_ok=True)
         command = [sys.executable, "-P", "-m", *through, "tui_datasize.jobs.scheduler.main"]
         with self.project.scheduler_log.open("ab") as log:
@@ -113,7 +130,7 @@ class Lab:
         self._schedulers.append(process)
         return process
 
-    def kill(self, process: subprocess.Popen[bytes]) -> None:
+    def kill(self, process: Scheduler) -> None:
         """kill -9."""
         process.kill()
         process.wait()
@@ -180,6 +197,8 @@ class Lab:
 
     def close(self) -> None:
         """Kill everything that was started."""
+        for process in self._schedulers:
+            process.kill()
         while pids := self.processes():
             for pid in pids:
                 with suppress(ProcessLookupError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.faults.forked import Server
 from tests.faults.lab import Lab
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
@@ -117,9 +118,9 @@ def test_force_does_not_touch_a_running_run(lab: Lab) -> None:
 
 
 def test_two_projects_share_the_slots_of_one_machine(
-    lab: Lab, tmp_path_factory: pytest.TempPathFactory
+    lab: Lab, server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    other = Lab(tmp_path_factory.mktemp("other"))
+    other = Lab(tmp_path_factory.mktemp("other"), server=server)
     (mine,) = lab.enqueue(lab.spec(gate=str(lab.gate())))
     scheduler = lab.start_scheduler("--cpu-slots", "1")
     lab.wait_for(mine, JobState.RUNNING)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.forked import Server
 from tests.faults.lab import Lab, is_alive
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
@@ -20,11 +21,11 @@ pytestmark = pytest.mark.faults
 @pytest.mark.parametrize("copy", [shutil.copy2, os.link])
 @pytest.mark.parametrize("starts", ["cold", "warm"])
 def test_what_is_asked_in_a_copy_ends_no_worker_of_the_original(
-    tmp_path: Path, copy: Callable[..., object], starts: str
+    tmp_path: Path, server: Server, copy: Callable[..., object], starts: str
 ) -> None:
     options = ("--cold",) if starts == "cold" else ()
     (tmp_path / "project").mkdir()
-    lab = Lab(tmp_path / "project", options)
+    lab = Lab(tmp_path / "project", options, server)
     try:
         stubborn = lab.spec(1, gate=str(lab.gate()), stubborn=True)
         runs = lab.enqueue(lab.spec(0, gate=str(lab.gate())), stubborn)
@@ -38,7 +39,7 @@ def test_what_is_asked_in_a_copy_ends_no_worker_of_the_original(
             for file in (run.lock, run.claim):
                 (there / file.name).unlink()
                 copy(file, there / file.name)
-        other = Lab(tmp_path / "copy", options)
+        other = Lab(tmp_path / "copy", options, server)
         other.start_scheduler("--grace-s", "0.1")
         asked = other.client.send(CommandKind.CANCEL, [run.run_id for run in runs])
         assert other.client.wait(asked, 60) is not None

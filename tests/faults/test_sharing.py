@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.forked import Server
 from tests.faults.lab import Lab
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.faults import FaultKind
@@ -18,12 +19,12 @@ pytestmark = pytest.mark.faults
 
 
 @pytest.fixture
-def labs(tmp_path: Path, _own_machine: None) -> Iterator[tuple[Lab, Lab]]:
+def labs(tmp_path: Path, _own_machine: None, server: Server) -> Iterator[tuple[Lab, Lab]]:
     """Two projects with one slot between them."""
     pair = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        pair.append(Lab(tmp_path / name, options=("--cold", "--cpu-slots", "1")))
+        pair.append(Lab(tmp_path / name, ("--cold", "--cpu-slots", "1"), server))
     yield pair[0], pair[1]
     for lab in pair:
         lab.close()
@@ -31,7 +32,7 @@ def labs(tmp_path: Path, _own_machine: None) -> Iterator[tuple[Lab, Lab]]:
 
 def test_a_project_that_waits_gets_every_other_slot(labs: tuple[Lab, Lab]) -> None:
     busy, late = labs
-    many = busy.enqueue(*(busy.spec(seed, work_s=0.05) for seed in range(40)))
+    many = busy.enqueue(*(busy.spec(seed, work_s=0.05) for seed in range(24)))
     busy.start_scheduler()
     busy.wait_for(many[0], JobState.SUCCEEDED)
     few = late.enqueue(*(late.spec(seed) for seed in range(3)))

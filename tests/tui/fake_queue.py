@@ -143,8 +143,9 @@ class FakeQueue:
         return self
 
     def version(self) -> object:
-        """Another one each time: a test may have changed anything."""
-        return object()
+        """Everything that `jobs` and `settings` tell."""
+        with self.lock:
+            return tuple(self.entries), self.settings(), self.broken
 
     def faults(self) -> list[Fault]:
         """What the test says."""

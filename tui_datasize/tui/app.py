@@ -147,6 +147,10 @@ class DatasizeApp(App[None]):
     ) -> None:
         # Without this Textual takes NO_COLOR for shades of grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
+        self.register_theme(THEME)
+        # Set before the app runs: afterwards every style would be computed a second time.
+        self.set_reactive(App.theme, THEME.name)
+        self.stylesheet.set_variables(self.get_css_variables())
         self._project = project
         self._queue = queue
         self._snapshot = EMPTY
@@ -186,8 +190,6 @@ class DatasizeApp(App[None]):
 
     def on_mount(self) -> None:
         """Begin to look and to pass commands on."""
-        self.register_theme(THEME)
-        self.theme = THEME.name
         self._poller.start()
         self.run_worker(self._requests.work(), group="requests", exit_on_error=False)
         self._analysis_pane.targets.update(self._restored.targets)
