@@ -16,7 +16,7 @@ from tui_datasize.runlog.paths import RunPaths
 
 pytestmark = pytest.mark.faults
 
-PRELOADER = "jobs.preloader"
+PRELOADER = "workers.preloader"
 
 
 class Stranded:

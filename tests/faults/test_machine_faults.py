@@ -299,7 +299,7 @@ def test_a_probe_outlives_its_scheduler_by_no_more_than_its_limit_and_leaves_no_
     scheduler = lab.start_scheduler(
         "--probe", "tests.faults.fake_worker:hang", through=["tests.faults.fake_gpus"]
     )
-    lab.wait(lambda: lab.processes("jobs.probes"))
+    lab.wait(lambda: lab.processes("gpu_probes"))
     lab.kill(scheduler)
     assert lab.client.orphans() == []
     # The slot is its, so that no other project starts a run beside it.

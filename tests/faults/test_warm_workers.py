@@ -18,7 +18,7 @@ from tui_datasize.runlog.claim import TAG_VARIABLE, read_claim
 
 pytestmark = pytest.mark.faults
 
-PRELOADER = "jobs.preloader"
+PRELOADER = "workers.preloader"
 
 
 def test_every_run_ends_exactly_once(warm_lab: Lab) -> None:
