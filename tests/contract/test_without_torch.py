@@ -31,7 +31,7 @@ for experiment in ("shapes", "digits"):
     runs = log.runs(experiment)
     record = Record(Reading(log, runs), metric_named("test_accuracy"))
     for entry in QUESTIONS.values():
-        assert draw_answer(entry.ask(record), 80, 20, PALETTE).plain.strip(), entry.name
+        assert draw_answer(entry.ask(record), 80, 20, PALETTE).text.plain.strip(), entry.name
         print(experiment, entry.name)
     for command in (["analyze"], ["report", "-o", str(project.root / "r.html")]):
         assert main([*command, experiment, "--project", str(project.root)]) == 0

@@ -99,7 +99,7 @@ def test_every_page_says_something_of_every_part(build, page, part):
         for view in range(min(first.views, 4 if metric == "test_accuracy" else 2)):
             content = build(page, part, metric, view) if view else first
             for width, height in ((80, 11), (120, 40), (10, 3)):
-                drawn = draw_answer(content, width, height, PALETTE)
+                drawn = draw_answer(content, width, height, PALETTE).text
                 assert drawn.plain.strip()
                 assert all(len(line) <= width for line in drawn.plain.split("\n")) or width < 16
             if content.rows is not None:
@@ -124,12 +124,12 @@ def test_six_surfaces_where_there_is_room_and_one_elsewhere(build):
     page = QUESTIONS["surface"]
     content = build(page, "all", "test_accuracy")
     assert content.views == 7
-    wide = draw_answer(content, 110, 40, PALETTE).plain
+    wide = draw_answer(content, 110, 40, PALETTE).text.plain
     for title in ("Test accuracy, %", "Train accuracy, %", "Test macro F1", "Train loss"):
         assert title in wide
-    assert "accuracy" not in draw_answer(content, 80, 14, PALETTE).plain
+    assert "accuracy" not in draw_answer(content, 80, 14, PALETTE).text.plain
     # A loss goes without its last digit where six maps leave no room for it.
-    *_, losses = draw_answer(content, 60, 30, PALETTE).plain.partition("Test loss")
+    *_, losses = draw_answer(content, 60, 30, PALETTE).text.plain.partition("Test loss")
     assert all(len(text.split()) == 2 * (1 + 4) for text in losses.split("\n")[2:8])
     # Its axes do not say which metric the one is of.
     assert page_note(content) == "Test accuracy, % · mean over runs"
@@ -141,7 +141,7 @@ def test_six_surfaces_where_there_is_room_and_one_elsewhere(build):
 def test_the_range_is_shaded_at_the_size_that_n_has_come_to(build):
     page = QUESTIONS["courses"]
     contents = [build(page, "all", "test_accuracy", 0, size) for size in (0, 1)]
-    shaded = [draw_answer(content, 100, 30, PALETTE).plain.split("\n") for content in contents]
+    shaded = [draw_answer(content, 100, 30, PALETTE).text.plain.split("\n") for content in contents]
     rows = [next(row for row, text in enumerate(lines[1:]) if "░" in text) for lines in shaded]
     # The largest size stands highest.
     assert rows[0] < rows[1]

@@ -12,8 +12,9 @@ from tui_datasize.answers.answer import Bar, Map
 from tui_datasize.tui.charts.bars import class_bars, ranked_bars
 from tui_datasize.tui.charts.figures import draw_figure
 from tui_datasize.tui.charts.heat_map import legible_digits, side_by_side, surface_chart
-from tui_datasize.tui.charts.lines import Series, ShadedBand, line_chart
+from tui_datasize.tui.charts.lines import Drawing, Series, ShadedBand, line_chart
 from tui_datasize.tui.charts.scale import Scale
+from tui_datasize.tui.charts.window import WHOLE, Window, moved, panned, with_log, zoomed
 from tui_datasize.tui.widgets.palette import Palette
 
 PALETTE = Palette(
@@ -44,7 +45,7 @@ def chart(*series: Series, width: int = 60, height: int = 14, **options: object)
         height=height,
         palette=PALETTE,
         **options,  # type: ignore[arg-type]
-    )
+    ).text
 
 
 def lines(text: Text) -> list[str]:
@@ -63,17 +64,129 @@ def test_a_chart_fills_its_size_and_names_its_axes():
     drawn = lines(chart(line("test", [0, 100, 200], [2.0, 1.0, 0.5], mark="●")))
     assert len(drawn) == 14
     assert max(map(len, drawn)) <= 60
-    assert drawn[0].startswith("loss ")
-    assert drawn[0].endswith("━●━ test")
+    assert drawn[0].strip() == "loss"
     assert drawn[-1].strip() == "update"
     assert drawn[-2].split() == ["0", "50", "100", "150", "200"]
-    assert sum(text.count("●") for text in drawn[1:]) == 3
+    assert sum(text.count("●") for text in drawn) == 3 + 1
+    narrow = lines(chart(line("test", [0, 100, 200], [2.0, 1.0, 0.5], mark="●"), width=40))
+    assert narrow[0].endswith("─●─ test")
+
+
+def test_the_name_of_a_line_stands_in_the_row_of_its_end():
+    upper, lower = line("upper", [0, 100], [0, 4], mark="●"), line("lower", [0, 100], [4, 0], mark="◆")
+    drawn = lines(chart(upper, lower))
+    assert [text.split("│")[-1].split("┤")[-1].split()[-2:] for text in drawn if "er" in text] == [
+        ["●", "upper"],
+        ["◆", "lower"],
+    ]
+    named = {text.split()[-1]: row for row, text in enumerate(drawn) if text.endswith("er")}
+    assert "●" in drawn[named["upper"]][:-8]
+    assert "◆" in drawn[named["lower"]][:-8]
+
+
+def test_names_of_lines_that_end_together_stand_below_each_other():
+    together = [line(f"run {place}", [0, 1], [0, 1 + place / 1000], mark="●") for place in range(5)]
+    drawn = lines(chart(*together))
+    rows = {text.split()[-1]: row for row, text in enumerate(drawn) if "run" in text}
+    assert [rows[name] for name in "43210"] == list(range(min(rows.values()), min(rows.values()) + 5))
+
+
+def test_marks_and_ticks_stand_on_the_line():
+    x = [float(place) for place in range(0, 101, 25)]
+    for height in (10, 14, 21):
+        plain, marked = (lines(chart(line("", x, x, mark=mark), height=height)) for mark in ("", "●"))
+        for bare, text in zip(plain, marked, strict=True):
+            for column, character in enumerate(text):
+                assert character != "●" or "\u2800" < bare[column] <= "\u28ff"
+    level = lines(chart(line("", [0, 1], [2, 2]), line("", [0, 1], [0, 4])))
+    row = next(text for text in level if text.strip().startswith("2") and "┤" in text)
+    assert sum("\u2800" < character <= "\u28ff" for character in row) > 40
+
+
+def test_a_line_without_a_value_has_a_gap_there():
+    whole = lines(chart(line("", [0, 1, 2, 3], [1, 1, 1, 1])))
+    broken = lines(chart(line("", [0, 1, math.nan, 2, 3], [1, 1, math.nan, 1, 1])))
+    count = [sum("\u2800" < c <= "\u28ff" for c in "".join(text)) for text in (whole, broken)]
+    assert count[1] == pytest.approx(count[0] * 2 / 3, abs=2)
+
+
+def test_dashes_tell_lines_apart_without_colour():
+    dots = []
+    for dash in ("solid", "dashed", "dotted"):
+        drawn = chart(line("a", [0, 1], [0, 1], dash=dash)).plain
+        dots.append(sum(bin(ord(c) - 0x2800).count("1") for c in drawn if "\u2800" < c <= "\u28ff"))
+    assert dots[0] > 1.3 * dots[1] > 1.3 * dots[2] > 0
+
+
+CURVE = line("test", [10, 20, 30, 40], [4.0, 3.0, 2.0, 1.0])
+RUNS = line("run", [10, 10, 20], [1.0, 2.0, 3.0], joined=False)
+
+
+def drawing(window: Window, **options: object) -> Drawing:
+    return line_chart(
+        [CURVE, RUNS], UPDATE, LOSS, width=70, height=16, palette=PALETTE, window=window, **options
+    )
+
+
+def test_a_cursor_reads_every_series_off():
+    drawn = lines(drawing(Window(cursor=10.0)).text)
+    assert len(drawn) == 16
+    assert drawn[-1] == "update 10  ● run 1 to 2 (2)  ─ test 4"
+    assert sum("│" in text[5:] for text in drawn) > 6
+    assert lines(drawing(Window(cursor=25.0)).text)[-1] == "update 25  ─ test 2.5"
+
+
+def test_the_cursor_goes_from_point_to_point_and_stays_on_the_chart():
+    extent = drawing(WHOLE).extent
+    assert extent.stops == [10, 20, 30, 40]
+    last = moved(WHOLE, extent, 0)
+    assert last.cursor == 40
+    assert moved(last, extent, -1).cursor == 30
+    assert moved(last, extent, 1).cursor == 40
+    assert moved(last, extent, -10).cursor == 10
+    between = Window(cursor=25.0)
+    assert [moved(between, extent, step).cursor for step in (-1, 1)] == [20, 30]
+
+
+def test_a_part_of_the_axes_fills_the_chart():
+    first = drawing(Window(cursor=20.0))
+    closer = zoomed(Window(cursor=20.0), first.extent, x=0.25)
+    assert closer.x[0] < 20 < closer.x[1]
+    assert closer.x[1] - closer.x[0] == pytest.approx((first.extent.x[1] - first.extent.x[0]) / 4)
+    drawn = drawing(closer)
+    assert drawn.extent.stops == [20]
+    assert len(lines(drawn.text)) == 16
+    beyond = panned(closer, drawn.extent, x=2.0)
+    assert "test" not in drawing(beyond).text.plain.split("\n")[0]
+    for _ in range(60):
+        closer = zoomed(closer, drawing(closer).extent, x=0.25, y=0.25)
+    assert len(lines(drawing(closer).text)) == 16
+
+
+def test_the_other_kind_of_axis_is_one_key_away():
+    extent = drawing(WHOLE).extent
+    for axis, words in (("y", "loss (log)"), ("x", "update (log)")):
+        drawn = drawing(with_log(WHOLE, extent, axis))
+        assert words in drawn.text.plain
+        assert words not in drawing(with_log(with_log(WHOLE, extent, axis), drawn.extent, axis)).text.plain
+
+
+def test_training_curves_alone_are_smoothed_and_the_logged_values_stay_behind():
+    x = [float(place) for place in range(60)]
+    rough = line("train", x, [place % 2 for place in range(60)], is_training=True)
+    window = Window(smoothing=0.9, cursor=59.0)
+    drawn = chart(rough, window=window)
+    assert any(span.style == PALETTE.faint for span in drawn.spans)
+    assert 0.4 < float(lines(drawn)[-1].split()[-1]) < 0.6
+    assert chart(replace(rough, is_training=False), window=window).plain.endswith("train 1")
+    assert line_chart([rough], UPDATE, LOSS, width=60, height=14, palette=PALETTE).can_be_smoothed
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_values_that_are_no_numbers_are_left_out(bad: float):
-    whole = chart(line("test", [0, 100], [1.0, 0.5]))
-    assert chart(line("test", [0, 50, 100], [1.0, bad, 0.5])).plain == whole.plain
+    apart = chart(line("test", [0, 0, 100, 100], [1.0, 1.0, 0.5, 0.5]))
+    assert chart(line("test", [0, 50, 100], [1.0, bad, 0.5])).plain.count("∙") == 2
+    assert "∙" not in apart.plain
 
 
 @pytest.mark.parametrize("values", [[], [math.nan, math.nan]])
@@ -89,7 +202,7 @@ def test_an_empty_series_beside_a_full_one_is_no_trouble():
 
 def test_a_single_point_is_a_mark():
     drawn = chart(line("test", [100], [0.5]))
-    assert "●" in drawn.plain
+    assert "∙" in drawn.plain
 
 
 def test_ten_thousand_points_are_reduced_to_the_same_picture():
@@ -131,11 +244,9 @@ def test_the_band_is_shaded_between_its_edges():
     assert max(shaded) < 15
 
 
-def test_a_tag_stands_at_the_last_point():
-    drawn = lines(chart(line("", [0, 100], [1.0, 0.0], tag="b")))
-    tagged = [text for text in drawn if "b" in text]
-    assert len(tagged) == 1
-    assert tagged[0].rstrip().endswith("b")
+def test_of_many_points_the_last_alone_is_marked():
+    drawn = chart(line("", list(range(100)), list(range(100)), mark="◆"))
+    assert drawn.plain.count("◆") == 1
 
 
 @pytest.mark.parametrize("size", [(10, 14), (60, 3), (1, 1)])
@@ -145,12 +256,12 @@ def test_too_small_is_said(size: tuple[int, int]):
 
 
 def test_a_long_legend_goes_on_in_further_lines_and_counts_what_is_left_out():
-    names = [line(f"a rather long name {i}", [0, 1], [0, i]) for i in range(9)]
+    names = [line(f"a rather long name {i}", [1], [i], joined=False) for i in range(9)]
     drawn = lines(chart(*names, height=18, more=": press v"))
     assert len(drawn) == 18
     assert max(map(len, drawn)) <= 60
-    assert drawn[0].endswith("a rather long name 8  ━━ a rather long name 7")
-    assert drawn[1].endswith("a rather long name 6  ━━ a rather long name 5")
+    assert drawn[0].endswith("a rather long name 8  ● a rather long name 7")
+    assert drawn[1].endswith("a rather long name 6  ● a rather long name 5")
     assert drawn[2].endswith("a rather long name 4  +4 more: press v")
     low = lines(chart(*names, height=9))
     assert low[0].endswith("a rather long name 8  +8 more")
@@ -163,7 +274,7 @@ def test_a_matrix_too_large_for_digits_fills_the_canvas(colourless: bool):
     matrix = [[1.0 if i == j else 0.1 for j in range(count)] for i in range(count)]
     palette = replace(PALETTE, colourless=colourless)
     names = [f"d{place}" for place in range(count)]
-    drawn = draw_figure(Map("30 draws", "", "draw", names, names, matrix), 60, 20, palette)
+    drawn = draw_figure(Map("30 draws", "", "draw", names, names, matrix), 60, 20, palette).text
     rows = drawn.plain.rstrip("\n").split("\n")
     assert len(rows) == 20
     assert {len(row) for row in rows} == {60}
@@ -194,7 +305,7 @@ def test_bars_outside_of_what_chance_gives_are_marked():
     for mark in "[┃]":
         assert len({text.index(mark) for text in drawn}) == 1
     many = class_bars(
-        [replace(bar, name=str(i)) for i in range(70) for bar in bars], width=78, height=13, palette=PALETTE
+        [replace(bar, name=str(i)) for bar in bars for i in range(70)], width=78, height=13, palette=PALETTE
     )
     assert "outside" in many.plain
     assert "░" in many.plain

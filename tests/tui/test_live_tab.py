@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import polars as pl
 import pytest
 
@@ -20,7 +18,6 @@ from tui_datasize.tui.live.charts import (
     assign_slots,
     many_run_series,
     one_run_series,
-    smooth,
 )
 from tui_datasize.tui.live.tab import LiveTable
 from tui_datasize.tui.polling.snapshot import TrainingCurve
@@ -58,32 +55,21 @@ def test_shares_are_drawn_in_percent_against_the_chosen_axis():
     assert list(series[1].y) == pytest.approx([50.0, 80.0])
 
 
-def test_smoothing_is_of_the_batches_alone_and_is_said():
-    series = one_run_series(CURVE, LOSS, LiveView(smoothing=0.6), PALETTE)
-    assert series[0].label == "batches, smoothed 0.6"
-    assert series[0].y[1] != 1.0
-    assert list(series[2].y) == [1.0, 0.5]
+def test_every_training_curve_may_be_smoothed():
+    assert all(one.is_training for one in one_run_series(CURVE, LOSS, LiveView(), PALETTE))
 
 
-def test_smoothing_keeps_gaps():
-    out = smooth(pl.Series([1.0, math.nan, 3.0, math.inf, 2.0]), 0.5)
-    # 3 counts twice what 1 does, and 2 four times.
-    assert [out[0], out[2], out[4]] == pytest.approx([1.0, 7 / 3, 15 / 7])
-    assert math.isnan(out[1])
-    assert math.isinf(out[3])
-
-
-def test_several_runs_are_told_apart_by_colour_and_letter():
-    runs = [DrawnRun(CURVE, 0), DrawnRun(CURVE, 2)]
-    lines = [one for one in many_run_series(runs, LOSS, LiveView(), PALETTE) if one.joined]
-    assert [one.tag for one in lines] == ["a", "c"]
-    assert len({one.colour for one in lines}) == 2
+def test_several_runs_are_told_apart_by_name_colour_and_mark():
+    runs = [DrawnRun(CURVE, 0, "40"), DrawnRun(CURVE, 2, "160")]
+    lines = many_run_series(runs, LOSS, LiveView(), PALETTE)
+    assert [one.label for one in lines] == ["40", "160"]
+    assert len({one.colour for one in lines}) == len({one.mark for one in lines}) == 2
 
 
 def test_what_only_batches_hold_is_drawn_from_them():
     (series,) = one_run_series(CURVE, LEARNING_RATE, LiveView(), PALETTE)
     assert list(series.y) == [0.1, 0.1]
-    (series,) = many_run_series([DrawnRun(CURVE, 0)], LEARNING_RATE, LiveView(), PALETTE)
+    (series,) = many_run_series([DrawnRun(CURVE, 0, "run")], LEARNING_RATE, LiveView(), PALETTE)
     assert list(series.x) == [5.0, 10.0]
 
 
@@ -116,8 +102,10 @@ async def test_keys_choose_metric_axis_and_scale(busy: Stage):
         await show.shows("epoch")
         await show.press("x", "x")
         await show.shows("wall time, s")
-        await show.press("s")
-        await show.shows("smoothed 0.6")
+        await show.press("+", "+")
+        await show.shows("smoothing 0.7")
+        await show.press("-", "-")
+        await show.shows("not smoothed")
         await show.press("m")
         await show.shows("macro F1, %")
 
@@ -125,12 +113,30 @@ async def test_keys_choose_metric_axis_and_scale(busy: Stage):
 async def test_all_running_runs_are_drawn_together(busy: Stage):
     async with busy.open(WIDE) as show:
         await show.press("2", "t")
-        await show.shows("2 running runs", " a ◐ ", " b ◐ ")
+        await show.shows("2 running runs, test split", " ● ◐ ", " ◆ ◐ ")
         await show.until(lambda: len(show.app.snapshot.curves) == 2)
         assert "Loss" in show.text
         assert "Accuracy" in show.text
         await show.press("t")
         await show.shows("one at a time")
+
+
+async def test_a_chart_is_examined_by_key(busy: Stage):
+    async with busy.open(NARROW) as show:
+        await show.press("2")
+        await show.shows("accuracy, %", "update 100/200")
+        await show.press(".")
+        await show.shows("update 100  ● test", "○ train", "← cursor")
+        await show.press("left")
+        await show.shows("update 50  ● test")
+        await show.press("less_than_sign", "z")
+        chart = show.app.focused
+        assert chart.window.x is not None
+        await show.press("0", "f")
+        await show.until(lambda: show.app.screen.maximized is not None)
+        await show.press("escape", "escape")
+        await show.until(lambda: show.app.focused is show.app.query_one(LiveTable))
+        assert chart.window.cursor is None
 
 
 async def test_the_cursor_chooses_the_run(busy: Stage):

@@ -39,7 +39,7 @@ def test_boxes_of_last_and_best_values_on_both_splits(project):
         "last value, train split",
         "best value, train split",
     ]
-    heads = [draw_answer(content, 100, 30, PALETTE).plain.split("\n") for content in contents]
+    heads = [draw_answer(content, 100, 30, PALETTE).text.plain.split("\n") for content in contents]
     assert [lines[0].split(", %")[0] for lines in heads] == [
         "test accuracy", "best test accuracy", "train accuracy", "best train accuracy",
     ]  # fmt: skip

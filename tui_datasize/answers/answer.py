@@ -133,6 +133,8 @@ class Chart:
     lines: Sequence[Line] = ()
     bands: Sequence[Band] = ()
     boxes: Sequence[Box] = ()
+    is_of_training: bool = False
+    """Whether its lines are training curves, which a screen may smooth."""
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,9 @@ def _means_drawn(variant: str, table: pl.DataFrame, size: int, metric: Metric) -
     chosen = table.filter(train_size=size)
     low, high = (numbers(chosen[end], metric.scale) for end in ("low", "high"))
     bands = [Band(chosen["x"].to_list(), low, high, "muted", f"runs of {size:,}")]
-    return Chart(named(variant, "training curves"), UPDATE_AXIS, metric_axis(metric), lines, bands)
+    return Chart(
+        named(variant, "training curves"), UPDATE_AXIS, metric_axis(metric), lines, bands, is_of_training=True
+    )
 
 
 def _runs_of_a_size(singles: pl.DataFrame, record: Record) -> Answer:
@@ -130,7 +132,7 @@ def _runs_drawn(variant: str, table: pl.DataFrame, metric: Metric) -> Chart:
         Line(_run_name(run.row(0, named=True)), run["x"].to_list(), numbers(run["value"], metric.scale), ink)
         for ink, run in enumerate(table.partition_by("run_id", maintain_order=True))
     ]
-    return Chart(named(variant, "single runs"), UPDATE_AXIS, metric_axis(metric), lines)
+    return Chart(named(variant, "single runs"), UPDATE_AXIS, metric_axis(metric), lines, is_of_training=True)
 
 
 def _run_name(row: dict[str, int | None]) -> str:

@@ -138,7 +138,7 @@ def _draw(console: Console, answer: Answer) -> None:
 
     if answer.figures:
         width = min(console.width, _CHART_COLUMNS)
-        console.print(draw_figures(answer.figures[:1], width, _CHART_ROWS, GREY), end="\n\n")
+        console.print(draw_figures(answer.figures[:1], width, _CHART_ROWS, GREY).text, end="\n\n")
 
 
 def runs_of(log: RunLog, experiment: str | None) -> pl.DataFrame:

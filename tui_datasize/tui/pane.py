@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from textual import on
+from textual.binding import Binding
 from textual.containers import Container
 from textual.message import Message
 from textual.widget import Widget
@@ -15,8 +17,9 @@ from textual.worker import Worker, WorkerState
 
 from tui_datasize.jobs.queue.commands import Command
 from tui_datasize.text import plural
-from tui_datasize.tui.keys import KeyGroup
+from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
+from tui_datasize.tui.widgets.chart_view import ChartView
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,3 +99,48 @@ class Pane(Container):
     def remark(self, text: str) -> None:
         """Say something in the status line."""
         self.post_message(self.Remarked(text))
+
+
+SMOOTHINGS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+"""Weights of the past in the average that `+` and `-` choose."""
+CHART_KEYS: tuple[Binding, ...] = (
+    Binding("full_stop", "examine", "examine", tooltip="Values at a cursor, zoom; again: the next chart"),
+    Binding("plus,equals_sign", "smooth(1)", "smooth", tooltip="Smooth training curves more"),
+    Binding("minus", "smooth(-1)", "rougher", show=False, tooltip="Smooth training curves less"),
+)
+"""Of a tab with charts, behind its own."""
+
+
+class ChartPane(Pane):
+    """A tab with charts, which are examined by key: its bindings end with `CHART_KEYS`."""
+
+    @property
+    def _charts(self) -> list[ChartView]:
+        return [chart for chart in self.query(ChartView) if chart.view_size]
+
+    def chart_keys(self) -> KeyGroup:
+        """The keys of a chart that is examined, for help and palette."""
+        return keys_of("While a chart is examined", self.query(ChartView).first())
+
+    def action_examine(self) -> None:
+        """Examine the first chart on the screen, or the one after that which is examined."""
+        charts = self._charts
+        at = next((place for place, chart in enumerate(charts, 1) if chart.has_focus), 0)
+        if not any(chart.examine() for chart in [*charts[at:], *charts[:at]]):
+            self.remark("no chart to examine here")
+
+    @on(ChartView.Left)
+    def _chart_left(self) -> None:
+        self.first_focus.focus()
+
+    def action_smooth(self, step: int) -> None:
+        """Smooth all training curves on the screen more or less."""
+        charts = [chart for chart in self.query(ChartView) if chart.can_be_smoothed]
+        if not charts:
+            self.remark("only training curves are smoothed")
+            return
+        at = SMOOTHINGS.index(charts[0].window.smoothing) + step
+        weight = SMOOTHINGS[max(0, min(at, len(SMOOTHINGS) - 1))]
+        for chart in charts:
+            chart.smooth(weight)
+        self.remark(f"smoothing {weight:g}" if weight else "not smoothed")

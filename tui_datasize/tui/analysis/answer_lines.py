@@ -13,7 +13,8 @@ from tui_datasize.answers.answer import SEVERITIES, Answer, Sentence, Tone
 from tui_datasize.render.cells import NUMBER, Written, written
 from tui_datasize.text import plural, visible
 from tui_datasize.tui.charts.figures import draw_figures
-from tui_datasize.tui.charts.lines import sentence
+from tui_datasize.tui.charts.lines import Drawing, sentence
+from tui_datasize.tui.charts.window import WHOLE, Window
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import Palette
 
@@ -46,17 +47,17 @@ def answer_lines(answer: Answer, palette: Palette, *, everything: bool = False) 
     return lines
 
 
-def draw_answer(answer: Answer, width: int, height: int, palette: Palette) -> Text:
+def draw_answer(answer: Answer, width: int, height: int, palette: Palette, window: Window = WHOLE) -> Drawing:
     """An answer in the place of a chart: its figures; without any, what follows the headline; or why not."""
     if not answer.applies:
-        return sentence(answer.why_not, width, height, palette)
+        return Drawing(sentence(answer.why_not, width, height, palette))
     if answer.figures:
-        return draw_figures(answer.figures, width, height, palette)
+        return draw_figures(answer.figures, width, height, palette, window)
     lines = answer_lines(answer, palette)
     shown = fitted(lines[1:] or lines, width, height, palette)
     for line in shown:
         line.truncate(width)
-    return Text("\n").join(shown)
+    return Drawing(Text("\n").join(shown))
 
 
 def _sentence(sentence: Sentence, palette: Palette) -> Text:

@@ -16,7 +16,8 @@ from tui_datasize.tui.analysis.analyst import AnalysisChoice, chosen_variant
 from tui_datasize.tui.analysis.answer_lines import WordsView, answer_lines, draw_answer
 from tui_datasize.tui.charts.figures import draw_figure
 from tui_datasize.tui.charts.lines import sentence
-from tui_datasize.tui.widgets.line_view import ChartView, Drawer
+from tui_datasize.tui.charts.window import WHOLE, Window
+from tui_datasize.tui.widgets.chart_view import ChartView, Drawer
 from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.panel import Panel
 
@@ -82,15 +83,18 @@ class AnalysisPanels:
         self._curve.show_title(page.title if page else "Learning curve")
         self._fit.show_title("In words" if page else "Answer")
         if page is not None:
-            self._chart.show(("computing", page.name), partial(sentence, "Computing …"))
+            self._chart.show(("computing", page.name), _saying("Computing …"))
             self._words.show(())
 
     def show_sentence(self, text: str) -> None:
-        drawer: Drawer = lambda width, height, palette: sentence(text, width, height, palette)  # noqa: E731
-        self._chart.show(text, drawer)
+        self._chart.show(text, _saying(text))
         self._words.show(())
         for chart in (self._heat_map, self._class_bars):
             chart.show("", lambda *_: Text())
+
+
+def _saying(text: str) -> Drawer:
+    return lambda width, height, palette, _: sentence(text, width, height, palette)
 
 
 def _beside(answer: Answer, palette: Palette) -> tuple[Sequence[Text], Sequence[Text]]:
@@ -136,12 +140,12 @@ _LEAST_ROWS = 3
 """Of bars, whatever is said below them."""
 
 
-def draw_matrix(answer: Answer, width: int, height: int, palette: Palette) -> Text:
+def draw_matrix(answer: Answer, width: int, height: int, palette: Palette, _: Window = WHOLE) -> Text:
     """What each pair of draws has in common, and what all of them have."""
     return _above(answer, 0, [answer.headline], width, height, palette)
 
 
-def draw_classes(answer: Answer, width: int, height: int, palette: Palette) -> Text:
+def draw_classes(answer: Answer, width: int, height: int, palette: Palette, _: Window = WHOLE) -> Text:
     """Overlap within each class, the highest first, with what independent draws would share."""
     return _above(answer, 1, [one.text for one in answer.sentences], width, height, palette)
 
@@ -157,5 +161,5 @@ def _above(
     wrapped = [line for text in captions for line in textwrap.wrap(text, max(width, 10))]
     room = max(0, height - rows)
     shown = [Text(line[:width], style=palette.muted) for line in wrapped[:room]]
-    drawn = draw_figure(figure, width, height - len(shown), palette)
+    drawn = draw_figure(figure, width, height - len(shown), palette).text
     return Text("\n").join([drawn, *shown])

@@ -37,7 +37,7 @@ from tui_datasize.tui.analysis.dialogs import (
 from tui_datasize.tui.analysis.panels import AnalysisPanels, subject
 from tui_datasize.tui.enqueueing import cells_for, enqueue_command, refusal, to_queue
 from tui_datasize.tui.keys import KeyGroup, keys_of
-from tui_datasize.tui.pane import Pane, TableInView
+from tui_datasize.tui.pane import CHART_KEYS, ChartPane, TableInView
 from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
 from tui_datasize.tui.widgets.dialogs import TextDialog
 
@@ -109,10 +109,10 @@ _LEAST_WORDS, _MOST_WORDS = 2, 9
 """Rows of the words below a page's chart on a narrow screen, their heading included."""
 
 
-class AnalysisPane(Pane, can_focus=True):
+class AnalysisPane(ChartPane, can_focus=True):
     """Shows one experiment and one metric; both are chosen by key."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*BINDINGS]
+    BINDINGS: ClassVar[list[BindingType]] = [*BINDINGS, *CHART_KEYS]
 
     def __init__(self, analyst: Analyst, *, id: str | None = None) -> None:
         super().__init__(id=id, classes="-one-draw")
@@ -191,7 +191,7 @@ class AnalysisPane(Pane, can_focus=True):
         return TableInView(f"{curves.experiment}-{name}", answer.rows) if answer and answer.rows else None
 
     def key_groups(self) -> Sequence[KeyGroup]:
-        return (keys_of("Analysis", self),)
+        return (keys_of("Analysis", self), self.chart_keys())
 
     def _refresh(self) -> None:
         own = [fact for fact in self._snapshot.facts.values() if fact.experiment == self._experiment]

@@ -93,7 +93,7 @@ def _bar_columns(bars: Sequence[Bar], width: int, height: int, palette: Palette)
         height=height,
         palette=palette,
         bands=[interval],
-    )
+    ).text
 
 
 def ranked_bars(

@@ -8,52 +8,57 @@ from types import MappingProxyType
 
 from rich.text import Text
 
-from tui_datasize.answers.answer import Axis, Bars, Box, Chart, Figure, Ink, Line, Map, Mark
+from tui_datasize.answers.answer import Axis, Bars, Box, Chart, Figure, Ink, Map, Mark
 from tui_datasize.tui.charts.bars import class_bars, ranked_bars
+from tui_datasize.tui.charts.cells import Dash
 from tui_datasize.tui.charts.heat_map import legible_digits, overview, side_by_side, surface_chart
-from tui_datasize.tui.charts.lines import Series, ShadedBand, line_chart, sentence
+from tui_datasize.tui.charts.lines import Drawing, Series, ShadedBand, line_chart, sentence
 from tui_datasize.tui.charts.scale import Scale
+from tui_datasize.tui.charts.window import WHOLE, Window
 from tui_datasize.tui.widgets.palette import Palette
 
-TAGS = "abcdefghijklmnopqrstuvwxyz"
-"""Name like things where colour does not."""
+MARKS = "●◆▲■○◇△□▼★▽☆"
+"""Tell like things apart where colour does not."""
 _MARKS: Mapping[Mark, str] = MappingProxyType(
     {"": "", "dot": "●", "ring": "○", "small": "∙", "diamond": "◇", "bar": "━"}
 )
 _INKS: Mapping[str, str] = MappingProxyType(
     {"run": "foreground", "mean": "primary", "law": "muted", "target": "success", "muted": "muted"}
 )
-_FORECAST = 2
+_DASHES: Mapping[str, Dash] = MappingProxyType({"forecast": "dashed", "target": "dotted", "muted": "dotted"})
+_FORECAST = 1
 """Colour of the series that forecasts have."""
 _BOX_HALF_WIDTH = 1.07
 """Of a box on a logarithmic axis, as a factor."""
 _GAP, _COLUMNS = 2, 2
 
 
-def draw_figures(figures: Sequence[Figure], width: int, height: int, palette: Palette) -> Text:
+def draw_figures(
+    figures: Sequence[Figure], width: int, height: int, palette: Palette, window: Window = WHOLE
+) -> Drawing:
     """All figures side by side if they are maps that fit, else the first."""
     if not figures:
-        return sentence("", width, height, palette)
+        return Drawing(sentence("", width, height, palette))
     maps = [figure for figure in figures if isinstance(figure, Map)]
     if len(maps) == len(figures) > 1 and _all_fit(maps, width, height):
-        return _side_by_side(maps, width, height, palette)
-    return draw_figure(figures[0], width, height, palette)
+        return Drawing(_side_by_side(maps, width, height, palette))
+    return draw_figure(figures[0], width, height, palette, window)
 
 
-def draw_figure(figure: Figure, width: int, height: int, palette: Palette) -> Text:
-    """One figure, `height` lines of at most `width` columns."""
+def draw_figure(figure: Figure, width: int, height: int, palette: Palette, window: Window = WHOLE) -> Drawing:
+    """One figure, `height` lines of at most `width` columns; of a chart that part which is looked at."""
     match figure:
         case Chart():
-            return _draw_chart(figure, width, height, palette)
+            return _draw_chart(figure, width, height, palette, window)
         case Map():
-            return _draw_map(figure, width, height, palette)
+            return Drawing(_draw_map(figure, width, height, palette))
         case Bars():
-            return _draw_bars(figure, width, height, palette)
+            return Drawing(_draw_bars(figure, width, height, palette))
 
 
-def _draw_chart(chart: Chart, width: int, height: int, palette: Palette) -> Text:
+def _draw_chart(chart: Chart, width: int, height: int, palette: Palette, window: Window) -> Drawing:
     boxes = [one for box in chart.boxes for one in _whiskers(box, palette)]
-    series = [*boxes, *_box_marks(chart.boxes, palette), *_series(chart.lines, palette)]
+    series = [*boxes, *_box_marks(chart.boxes, palette), *_series(chart, palette)]
     bands = [
         *(
             ShadedBand(band.x, _known(band.low), _known(band.high), _shade(band.ink, palette))
@@ -62,23 +67,31 @@ def _draw_chart(chart: Chart, width: int, height: int, palette: Palette) -> Text
         *(_box_band(box, palette) for box in chart.boxes),
     ]
     return line_chart(
-        series, _scale(chart.x), _scale(chart.y), width=width, height=height, palette=palette, bands=bands
+        series,
+        _scale(chart.x),
+        _scale(chart.y),
+        width=width,
+        height=height,
+        palette=palette,
+        bands=bands,
+        window=window,
     )
 
 
-def _series(lines: Sequence[Line], palette: Palette) -> Iterator[Series]:
-    for line in lines:
-        tag = TAGS[line.ink % len(TAGS)] if isinstance(line.ink, int) and not line.mark else ""
-        mark = _MARKS[line.mark] if line.is_joined or line.mark else tag
+def _series(chart: Chart, palette: Palette) -> Iterator[Series]:
+    for line in chart.lines:
+        is_one_of_many = isinstance(line.ink, int) and not line.mark
+        mark = mark_of(int(line.ink)) if is_one_of_many else _MARKS[line.mark]
+        dash = "solid" if isinstance(line.ink, int) else _DASHES.get(line.ink, "solid")
+        drawn = colour(line.ink, palette)
         yield Series(
-            line.name,
-            line.x,
-            _known(line.y),
-            colour(line.ink, palette),
-            line.is_joined,
-            mark,
-            tag if line.is_joined else "",
+            line.name, line.x, _known(line.y), drawn, line.is_joined, mark, dash, chart.is_of_training
         )
+
+
+def mark_of(number: int) -> str:
+    """The mark that one of a row of like things has."""
+    return MARKS[number % len(MARKS)]
 
 
 def colour(ink: Ink, palette: Palette) -> str:

@@ -1,16 +1,15 @@
-"""Charts as text: pure functions from plain sequences to Rich text. Call them on one thread only.
-
-plotext keeps one figure per process and remembers limits, ticks and logarithms of earlier drawings;
-every chart here therefore clears it, draws everything anew and never asks it for a logarithm.
-"""
+"""Charts of lines as text: axes, what stands at the ends of lines, and what is read off at a cursor."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
+from operator import itemgetter
 
 from rich.text import Text
 
+from tui_datasize.tui.charts.cells import Cells, Dash
 from tui_datasize.tui.charts.scale import (
     Point,
     Scale,
@@ -20,28 +19,34 @@ from tui_datasize.tui.charts.scale import (
     limits,
     name_ticks,
     place_points,
+    smoothed,
     ticks,
 )
-from tui_datasize.tui.widgets.palette import Palette, rgb
+from tui_datasize.tui.charts.window import WHOLE, Extent, Window
+from tui_datasize.tui.widgets.palette import Palette
 
 SMALLEST_WIDTH = 16
 SMALLEST_HEIGHT = 5
-_BAND_SHADE = "░"
-_LINE = "braille"
 _GAP = "  "
 _COLUMNS_PER_TICK = 10
 _ROWS_PER_TICK = 3
 _ROWS_PER_LEGEND_LINE = 8
 _MOST_LEGEND_LINES = 3
 """Besides the line that the legend shares with the y label."""
+_LEAST_WIDTH_WITH_NAMES = 44
+_LONGEST_NAME = 20
+_COLUMNS_PER_MARK = 4
+"""Points that stand closer have no mark each, only the last one has."""
+_STROKES: dict[Dash, str] = {"solid": "─", "dashed": "╌", "dotted": "┈"}
+_MOST_READ_LINES = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points of one colour; `x` and `y` are equally long and may hold NaN."""
+    """Points of one colour; `x` and `y` are equally long, and NaN interrupts the line."""
 
     label: str
-    """Name in the legend; empty for none."""
+    """What it is called on the chart; empty for nothing."""
     x: Sequence[float]
     y: Sequence[float]
     colour: str
@@ -49,9 +54,15 @@ class Series:
     joined: bool = True
     """Whether a line runs through the points."""
     mark: str = ""
-    """Character drawn at every point; empty for none."""
-    tag: str = ""
-    """Character drawn at the last point, which names the series without colour."""
+    """Character drawn at points that stand apart, and at the last one; empty for none."""
+    dash: Dash = "solid"
+    is_training: bool = False
+    """Whether it is a training curve, which may be smoothed."""
+
+    @property
+    def sign(self) -> str:
+        """What stands before its name, so that it is told apart without colour."""
+        return self.mark or (_STROKES[self.dash] if self.joined else "●")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +76,35 @@ class ShadedBand:
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
-    """Limits and ticks of a drawing, in drawn units."""
+class Drawing:
+    """A chart, and what can be examined on it."""
 
-    x_limits: Point
-    y_limits: Point
-    x_ticks: Sequence[Tick]
-    y_ticks: Sequence[Tick]
-    columns: int
-    """Columns of the canvas, without labels and axis."""
+    text: Text
+    """As many lines as asked for, of at most as many columns."""
+    extent: Extent | None = None
+    """None where there is nothing to examine."""
+    can_be_smoothed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A series in drawn units."""
+
+    series: Series
+    stretches: Sequence[Sequence[Point]]
+
+    @property
+    def points(self) -> list[Point]:
+        return [point for stretch in self.stretches for point in stretch]
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """What stands at the end of a line."""
+
+    row: int
+    text: str
+    colour: str
 
 
 def line_chart(
@@ -87,9 +118,11 @@ def line_chart(
     bands: Sequence[ShadedBand] = (),
     empty: str = "No points yet.",
     more: str = "",
-) -> Text:
-    """Draw curves with the y label and the legend above and the x label below the canvas.
+    window: Window = WHOLE,
+) -> Drawing:
+    """Draw curves with the y label above, the x label below, and the names of lines at their ends.
 
+    Points have their names in a legend beside the y label; lines, too, where there is no room at their ends.
     A legend that is too long for one line goes on in as many as the height allows; what even these do not
     name is counted.
 
@@ -103,28 +136,53 @@ def line_chart(
         bands: Drawn below all series, later ones on top.
         empty: The sentence shown where there is nothing to draw.
         more: Said behind the number of series that the legend leaves out, e.g. which key shows them.
-
-    Returns:
-        `height` lines of at most `width` columns.
+        window: Which part is drawn, and where the cursor stands.
     """
-    placed = [place_points(s.x, s.y, x_scale, y_scale) for s in series]
+    can_be_smoothed = any(one.is_training for one in series)
+    series = [drawn for one in series for drawn in _smoothed(one, window.smoothing, palette)]
+    x_scale = _as_wanted(x_scale, window.is_log_x)
+    y_scale = _as_wanted(y_scale, window.is_log_y)
+    placed = [_Placed(one, place_points(one.x, one.y, x_scale, y_scale)) for one in series]
     edges = [_band_edges(band, x_scale, y_scale) for band in bands]
-    every = [point for points in (*placed, *(edge for pair in edges for edge in pair)) for point in points]
+    every = [point for one in placed for point in one.points]
+    every += [point for pair in edges for edge in pair for point in edge]
     if not every:
-        return sentence(empty, width, height, palette)
+        return Drawing(sentence(empty, width, height, palette))
     if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT:
-        return sentence("Too small for a chart.", width, height, palette)
-    legend = _headings(y_scale.label, series, width, height, more, palette)
-    frame = _frame(every, x_scale, y_scale, width, height)
-    _start(width, height - len(legend), frame, x_scale.label, palette)
-    for band, pair in zip(bands, edges, strict=True):
-        _draw_band(pair, band.colour, frame)
-    for one, points in zip(series, placed, strict=True):
-        _draw_series(one, points, frame.columns)
-    for one, points in zip(series, placed, strict=True):
-        if one.tag and points:
-            _scatter(points[-1:], one.tag, one.colour)
-    return Text("\n").join([*legend, *_build(width)])
+        return Drawing(sentence("Too small for a chart.", width, height, palette))
+    extent = Extent(
+        window.x or limits([x for x, _ in every], x_scale),
+        window.y or limits([y for _, y in every], y_scale),
+        x_scale,
+        y_scale,
+        _stops(series, x_scale, window),
+    )
+    read = _read_out(series, extent, window, width, palette)
+    names = _width_of_names(placed, width, height - 3 - len(read))
+    legend = _headings(y_scale.label, series, bool(names), width, height, more, palette)
+    rows = height - len(legend) - 3 - len(read)
+    y_ticks = ticks(*extent.y, y_scale, max(2, (height - 4) // _ROWS_PER_TICK))
+    gutter = max((len(tick.label) for tick in y_ticks), default=0)
+    cells = Cells(width - gutter - 1 - names, rows, extent.x, extent.y)
+    _fill(cells, placed, bands, edges, window, extent, palette)
+    body = _body(cells, y_ticks, gutter, _names(placed, cells, names), palette)
+    feet = _feet(cells, extent, gutter, width, palette)
+    return Drawing(Text("\n").join([*legend, *body, *feet, *read]), extent, can_be_smoothed)
+
+
+def _smoothed(one: Series, weight: float, palette: Palette) -> Sequence[Series]:
+    """A training curve as it was logged, faintly, below its average; others as they are."""
+    if not one.is_training or not weight:
+        return [one]
+    logged = replace(one, label="", colour=palette.faint, mark="")
+    return logged, replace(one, y=smoothed(one.x, one.y, weight))
+
+
+def _as_wanted(scale: Scale, is_log: bool | None) -> Scale:
+    if is_log is None or scale.names or is_log == scale.log:
+        return scale
+    label = f"{scale.label} (log)" if is_log and "(log)" not in scale.label else scale.label
+    return replace(scale, log=is_log, label=label if is_log else label.replace(" (log)", ""))
 
 
 def sentence(text: str, width: int, height: int, palette: Palette) -> Text:
@@ -138,87 +196,174 @@ def sentence(text: str, width: int, height: int, palette: Palette) -> Text:
 
 
 def _band_edges(band: ShadedBand, x_scale: Scale, y_scale: Scale) -> tuple[list[Point], list[Point]]:
-    return (
-        place_points(band.x, band.low, x_scale, y_scale),
-        place_points(band.x, band.high, x_scale, y_scale),
+    low, high = (place_points(band.x, edge, x_scale, y_scale) for edge in (band.low, band.high))
+    return list(chain.from_iterable(low)), list(chain.from_iterable(high))
+
+
+def _fill(
+    cells: Cells,
+    placed: Sequence[_Placed],
+    bands: Sequence[ShadedBand],
+    edges: Sequence[tuple[list[Point], list[Point]]],
+    window: Window,
+    extent: Extent,
+    palette: Palette,
+) -> None:
+    cells.draw(
+        [
+            (decimate(stretch, cells.columns), one.series.colour, one.series.dash)
+            for one in placed
+            if one.series.joined
+            for stretch in one.stretches
+            if len(stretch) > 1
+        ]
     )
+    for band, pair in reversed(list(zip(bands, edges, strict=True))):
+        cells.shade(*pair, band.colour)
+    cursor = None if window.cursor is None else extent.x_scale.place(window.cursor)
+    if cursor is not None and extent.x[0] <= cursor <= extent.x[1]:
+        cells.raise_line(cursor, palette.foreground)
+    for one in placed:
+        mark = one.series.sign if one.series.mark or not one.series.joined else "∙"
+        for point in _marked(one, cells.columns):
+            cells.put(*point, mark, one.series.colour)
 
 
-def _frame(points: Sequence[Point], x_scale: Scale, y_scale: Scale, width: int, height: int) -> _Frame:
-    x_limits = limits([x for x, _ in points], x_scale)
-    y_limits = limits([y for _, y in points], y_scale)
-    y_ticks = ticks(*y_limits, y_scale, max(2, (height - 4) // _ROWS_PER_TICK))
-    columns = width - max((len(tick.label) for tick in y_ticks), default=0) - 1
-    numbers = ticks(*x_limits, x_scale, max(2, columns // _COLUMNS_PER_TICK))
-    x_ticks = name_ticks(x_scale.names, columns) if x_scale.names else numbers
-    return _Frame(x_limits, y_limits, x_ticks, y_ticks, columns)
+def _marked(one: _Placed, columns: int) -> Sequence[Point]:
+    """The points that have a mark: those of a line that stand apart, and what no line would show."""
+    points = one.points
+    if not one.series.joined:
+        return points
+    alone = [stretch[0] for stretch in one.stretches if len(stretch) == 1]
+    if not one.series.mark:
+        return alone
+    return points if len(points) <= columns // _COLUMNS_PER_MARK else [*alone, points[-1]]
 
 
-def _start(width: int, height: int, frame: _Frame, x_label: str, palette: Palette) -> None:
-    import plotext
-
-    plotext.clear_figure()
-    plotext.limit_size(False, False)
-    plotext.plot_size(width, height)
-    plotext.theme("clear")
-    plotext.ticks_color(rgb(palette.muted))
-    plotext.xaxes(True, False)
-    plotext.yaxes(True, False)
-    plotext.xlim(*frame.x_limits)
-    plotext.ylim(*frame.y_limits)
-    plotext.xticks([tick.position for tick in frame.x_ticks], [tick.label for tick in frame.x_ticks])
-    plotext.yticks([tick.position for tick in frame.y_ticks], [tick.label for tick in frame.y_ticks])
-    plotext.xlabel(x_label)
+def _width_of_names(placed: Sequence[_Placed], width: int, rows: int) -> int:
+    """Columns for names at the ends of lines, with a gap before them; 0 where there is no room."""
+    named = [one.series for one in placed if one.series.joined and one.series.label and one.points]
+    if not named or width < _LEAST_WIDTH_WITH_NAMES or len(named) > rows:
+        return 0
+    return min(max(len(one.label) for one in named), _LONGEST_NAME) + 3
 
 
-def _draw_band(edges: tuple[list[Point], list[Point]], colour: str, frame: _Frame) -> None:
-    import plotext
-
-    low_edge, high_edge = edges
-    left, right = frame.x_limits
-    for column in range(frame.columns):
-        x = left + (right - left) * column / max(frame.columns - 1, 1)
-        low, high = interpolate(x, low_edge), interpolate(x, high_edge)
-        if low is not None and high is not None:
-            plotext.plot([x, x], [low, high], marker=_BAND_SHADE, color=rgb(colour))
-
-
-def _draw_series(series: Series, points: Sequence[Point], columns: int) -> None:
-    import plotext
-
-    if series.joined and len(points) > 1:
-        kept = decimate(points, columns)
-        plotext.plot([x for x, _ in kept], [y for _, y in kept], marker=_LINE, color=rgb(series.colour))
-    mark = series.mark or ("●" if len(points) == 1 else "")
-    if mark and points:
-        _scatter(points, mark, series.colour)
+def _names(placed: Sequence[_Placed], cells: Cells, width: int) -> dict[int, _Name]:
+    """By row: names as near to the ends of their lines as they can stand below each other."""
+    wanted = []
+    for one in placed if width else ():
+        series, points = one.series, [point for point in one.points if point[0] <= cells.right]
+        if series.joined and series.label and points:
+            label = series.label if len(series.label) <= width - 3 else f"{series.label[: width - 4]}…"
+            row = max(0, min(cells.row(points[-1][1]), cells.rows - 1))
+            wanted.append((-points[-1][1], _Name(row, f" {series.sign} {label}", series.colour)))
+    ordered = [name for _, name in sorted(wanted, key=itemgetter(0))]
+    rows: list[int] = []
+    for name in ordered:
+        rows.append(max(name.row, rows[-1] + 1 if rows else 0))
+    for place in range(len(rows) - 1, -1, -1):
+        rows[place] = min(rows[place], cells.rows - len(rows) + place)
+    return dict(zip(rows, ordered, strict=True))
 
 
-def _scatter(points: Sequence[Point], mark: str, colour: str) -> None:
-    import plotext
-
-    plotext.scatter([x for x, _ in points], [y for _, y in points], marker=mark, color=rgb(colour))
-
-
-def _build(width: int) -> list[Text]:
-    import plotext
-
-    lines = list(Text.from_ansi(plotext.build()).split("\n", allow_blank=True))
-    while lines and not lines[-1].plain.strip():
-        lines.pop()
-    for line in lines:
-        line.truncate(width)
+def _body(
+    cells: Cells, y_ticks: Sequence[Tick], gutter: int, names: dict[int, _Name], palette: Palette
+) -> list[Text]:
+    labels = {cells.row(tick.position): tick.label for tick in y_ticks}
+    lines = []
+    for row in range(cells.rows):
+        label = labels.get(row)
+        line = Text(f"{label or '':>{gutter}}{'│' if label is None else '┤'}", palette.muted)
+        line.append_text(cells.line(row))
+        if name := names.get(row):
+            line.append(name.text, name.colour)
+        lines.append(line)
     return lines
 
 
+def _feet(cells: Cells, extent: Extent, gutter: int, width: int, palette: Palette) -> list[Text]:
+    """The horizontal axis, its ticks, and what it is of."""
+    scale = extent.x_scale
+    count = max(2, cells.columns // _COLUMNS_PER_TICK)
+    x_ticks = name_ticks(scale.names, cells.columns) if scale.names else ticks(*extent.x, scale, count)
+    axis, labels = ["─"] * cells.columns, [" "] * (width - gutter - 1)
+    free = 0
+    for tick in x_ticks:
+        column = cells.column(tick.position)
+        if not 0 <= column < cells.columns:
+            continue
+        axis[column] = "┬"
+        begin = max(0, min(column - len(tick.label) // 2, len(labels) - len(tick.label)))
+        if begin >= free:
+            labels[begin : begin + len(tick.label)] = tick.label
+            free = begin + len(tick.label) + 1
+    start = " " * gutter
+    title = f"{start} {scale.label.center(cells.columns).rstrip()}"
+    texts = (f"{start}└{''.join(axis)}", f"{start} {''.join(labels).rstrip()}", title)
+    return [Text(text[:width], palette.muted) for text in texts]
+
+
+def _stops(series: Sequence[Series], x_scale: Scale, window: Window) -> Sequence[float]:
+    """The x values that have a point, of what is looked at."""
+    every = sorted({x for one in series for x in one.x if x_scale.place(x) is not None})
+    if window.x is None:
+        return every
+    return [x for x in every if window.x[0] <= (x_scale.place(x) or 0.0) <= window.x[1]]
+
+
+def _read_out(
+    series: Sequence[Series], extent: Extent, window: Window, width: int, palette: Palette
+) -> list[Text]:
+    """Where the cursor stands and the value of every series there; nothing without a cursor."""
+    if window.cursor is None:
+        return []
+    names = extent.x_scale.names
+    place = names[round(window.cursor)] if names else f"{window.cursor:,.6g}"
+    entries = [Text(f"{extent.x_scale.label.replace(' (log)', '')} {place}", f"bold {palette.foreground}")]
+    for one in reversed(series):
+        if one.label and (value := value_at(one, window.cursor)):
+            entries.append(Text.assemble((one.sign, one.colour), f" {one.label} ", (value, "bold")))
+    lines = _legend_lines(entries, [width] * _MOST_READ_LINES, "", palette)
+    return [line for line in lines if line]
+
+
+def value_at(series: Series, x: float) -> str:
+    """What a series has at an x: its value, that of its line between two points, or how far many reach.
+
+    >>> value_at(Series("a", [1, 2], [10, 20], "#ffffff"), 1.5)
+    '15'
+    >>> value_at(Series("runs", [1, 1, 2], [94.5, 96, 97], "#ffffff", joined=False), 1)
+    '94.5 to 96 (2)'
+    >>> value_at(Series("a", [1, 2], [10, 20], "#ffffff"), 3)
+    ''
+    """
+    exact = [b for a, b in zip(series.x, series.y, strict=True) if a == x and b == b]
+    if exact and (series.joined or len(exact) == 1):
+        return f"{exact[-1]:.4g}"
+    if exact:
+        return f"{min(exact):.4g} to {max(exact):.4g} ({len(exact)})"
+    if not series.joined:
+        return ""
+    plain = Scale("")
+    found = (interpolate(x, stretch) for stretch in place_points(series.x, series.y, plain, plain))
+    value = next((value for value in found if value is not None), None)
+    return "" if value is None else f"{value:.4g}"
+
+
 def _headings(
-    label: str, series: Sequence[Series], width: int, height: int, more: str, palette: Palette
+    label: str,
+    series: Sequence[Series],
+    has_names: bool,
+    width: int,
+    height: int,
+    more: str,
+    palette: Palette,
 ) -> list[Text]:
     """The y label at the left, the legend at the right and on further lines, topmost series first."""
     entries = [
         Text.assemble((_legend_mark(one), one.colour), (f" {one.label}", palette.muted))
         for one in reversed(series)
-        if one.label
+        if one.label and not (has_names and one.joined)
     ]
     further = min(_MOST_LEGEND_LINES, (height - 2) // _ROWS_PER_LEGEND_LINE)
     rooms = [width - len(label) - 2, *[width] * further]
@@ -260,7 +405,7 @@ def _fits(entries: Sequence[Text], room: int) -> bool:
 
 
 def _legend_mark(series: Series) -> str:
-    mark = series.tag or series.mark
     if not series.joined:
-        return mark or "●"
-    return f"━{mark}━" if mark else "━━"
+        return series.sign
+    stroke = _STROKES[series.dash]
+    return f"{stroke}{series.mark}{stroke}" if series.mark else stroke * 2

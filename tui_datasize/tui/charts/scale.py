@@ -27,6 +27,8 @@ class Scale:
     """Highest value that the limits may reach when room is added, e.g. 100 for an accuracy."""
     start: float | None = None
     """A value that the limits always include, e.g. 0 for a count of updates."""
+    end: float | None = None
+    """Another one, e.g. the last update of the charts beside it."""
     room: float = 0.05
     """Room beyond the outermost points on either side, as a fraction of their span."""
     names: Sequence[str] = ()
@@ -47,10 +49,20 @@ class Tick:
     label: str
 
 
-def place_points(x: Sequence[float], y: Sequence[float], x_scale: Scale, y_scale: Scale) -> list[Point]:
-    """Drawn positions of the points that can be drawn, in the given order."""
-    placed = ((x_scale.place(a), y_scale.place(b)) for a, b in zip(x, y, strict=True))
-    return [(a, b) for a, b in placed if a is not None and b is not None]
+def place_points(x: Sequence[float], y: Sequence[float], x_scale: Scale, y_scale: Scale) -> list[list[Point]]:
+    """Drawn positions of points in the given order; one that cannot be drawn parts those before and after it.
+
+    >>> place_points([1, 2, 3], [5, float("nan"), 7], Scale("x"), Scale("y"))
+    [[(1, 5)], [(3, 7)]]
+    """
+    stretches: list[list[Point]] = [[]]
+    for a, b in zip(x, y, strict=True):
+        place = x_scale.place(a), y_scale.place(b)
+        if place[0] is not None and place[1] is not None:
+            stretches[-1].append((place[0], place[1]))
+        elif stretches[-1]:
+            stretches.append([])
+    return stretches if stretches[-1] else stretches[:-1]
 
 
 def decimate(points: Sequence[Point], columns: int) -> list[Point]:
@@ -74,6 +86,35 @@ def decimate(points: Sequence[Point], columns: int) -> list[Point]:
     return [points[index] for index in kept]
 
 
+def smoothed(x: Sequence[float], y: Sequence[float], weight: float) -> list[float]:
+    """Exponential moving average over x, without the pull of the start (Kingma and Ba 2015, section 3).
+
+    The past fades by `weight` over the mean distance of the points, so that points which lie close together
+    count no more than those that stand apart; evenly spaced ones have the usual average.
+
+    Args:
+        x: Ascending.
+        y: As long; one that is not finite breaks nothing and stays as it is.
+        weight: In [0, 1); 0 leaves the values as they are.
+
+    >>> smoothed([1, 2, 3], [1.0, 3.0, 3.0], 0.5)
+    [1.0, 2.3333333333, 2.7142857143]
+    """
+    known = [place for place, value in enumerate(y) if isfinite(value)]
+    if weight <= 0 or len(known) < 2:
+        return list(y)
+    spacing = (x[known[-1]] - x[known[0]]) / (len(known) - 1) or 1.0
+    total = share = 0.0
+    before = x[known[0]]
+    out = list(y)
+    for place in known:
+        fade = weight ** max(0.0, (x[place] - before) / spacing) if place != known[0] else 1.0
+        total, share = total * fade + y[place], share * fade + 1.0
+        out[place] = round(total / share, 10)
+        before = x[place]
+    return out
+
+
 def interpolate(x: float, points: Sequence[Point]) -> float | None:
     """Value at `x` on straight lines through points of ascending x; None outside of them.
 
@@ -91,8 +132,8 @@ def interpolate(x: float, points: Sequence[Point]) -> float | None:
 
 def limits(values: Sequence[float], scale: Scale) -> Point:
     """Lowest and highest drawn value, with the scale's room added on either side."""
-    start = None if scale.start is None else scale.place(scale.start)
-    inside = values if start is None else [*values, start]
+    always = (scale.place(value) for value in (scale.start, scale.end) if value is not None)
+    inside = [*values, *(place for place in always if place is not None)]
     low, high = min(inside), max(inside)
     pad = (high - low) * scale.room if high > low else abs(high) * 0.1 or 1.0
     lowest = None if scale.floor is None else scale.place(scale.floor)

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 from types import MappingProxyType
-from typing import TYPE_CHECKING
-
-from rich.text import Text
 
 from tui_datasize.metric import SCORES
-from tui_datasize.tui.charts.lines import Series, line_chart
+from tui_datasize.tui.charts.figures import mark_of
+from tui_datasize.tui.charts.lines import Drawing, Series, line_chart
 from tui_datasize.tui.charts.scale import Scale
+from tui_datasize.tui.charts.window import Window
 from tui_datasize.tui.polling.snapshot import Part, TrainingCurve
 from tui_datasize.tui.widgets.palette import Palette
-
-if TYPE_CHECKING:
-    import polars as pl
-
-TAGS = "abcdefghijklmnopqrstuvwxyz"
-SMOOTHINGS = (0.0, 0.6, 0.9)
-"""Shares of the past in the moving average of the batch means; evaluations are never smoothed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +54,11 @@ AXES: Mapping[str, str] = MappingProxyType(
 )
 """What may be the horizontal axis, and its label."""
 
+_NAMED: Mapping[str, str] = MappingProxyType(
+    {"experiment": "{}", "variant": "{}", "train_size": "{:,}", "subset_seed": "draw {}", "seed": "seed {}"}
+)
+"""What may set runs apart, and how it is written."""
+
 
 @dataclass(frozen=True, slots=True)
 class LiveView:
@@ -70,59 +68,90 @@ class LiveView:
     """A key of `AXES`."""
     is_log: bool = False
     """Whether metrics that allow it have a logarithmic axis."""
-    smoothing: float = 0.0
-    """One of `SMOOTHINGS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnRun:
-    """A run on the chart; `slot` keeps its colour and letter while it is there."""
+    """A run on the chart; `slot` keeps its colour and mark while it is there."""
 
     curve: TrainingCurve
     slot: int
+    name: str
+    """What sets it apart from the others."""
 
 
 def one_run_series(
     curve: TrainingCurve, metric: LiveMetric, view: LiveView, palette: Palette
 ) -> list[Series]:
     """Batch means in a muted colour, whole passes over the training and the test split on top."""
-    batches = smooth(curve.column("batches", metric.column), view.smoothing)
-    label = "batches" if not view.smoothing else f"batches, smoothed {view.smoothing:g}"
-    x = curve.column("batches", view.axis)
+    batches = _part(curve, "batches", metric, view, palette.muted, name="batches")
     if metric.is_of_batches:
-        return [Series("", x.to_list(), _scaled(batches, metric), palette.series[0])]
-    series = []
-    if batches.is_finite().any():
-        series.append(Series(label, x.to_list(), _scaled(batches, metric), palette.muted))
-    series.append(_pass(curve, "train", metric, view, palette.series[1], "○"))
-    series.append(_pass(curve, "test", metric, view, palette.series[0], "●"))
-    return [one for one in series if len(one.x)]
-
-
-def _pass(
-    curve: TrainingCurve, part: Part, metric: LiveMetric, view: LiveView, colour: str, mark: str
-) -> Series:
-    values = _scaled(curve.column(part, metric.column), metric)
-    return Series(part, curve.column(part, view.axis).to_list(), values, colour, mark=mark)
+        return [replace(batches, label="", colour=palette.series[0])]
+    series = [
+        batches,
+        _part(curve, "train", metric, view, palette.series[1], "○", name="train"),
+        _part(curve, "test", metric, view, palette.series[0], "●", name="test"),
+    ]
+    return [one for one in series if any(map(isfinite, one.y))]
 
 
 def many_run_series(
     runs: Sequence[DrawnRun], metric: LiveMetric, view: LiveView, palette: Palette
 ) -> list[Series]:
-    """Per run a line of its test split that ends in its letter, and points of its training split."""
-    series = []
-    for run in runs:
-        colour = palette.series[run.slot % len(palette.series)]
-        tag = TAGS[run.slot % len(TAGS)]
-        main: Part = "batches" if metric.is_of_batches else "test"
-        if not metric.is_of_batches:
-            train = _scaled(run.curve.column("train", metric.column), metric)
-            x = run.curve.column("train", view.axis).to_list()
-            series.append(Series("", x, train, colour, joined=False, mark="·"))
-        values = _scaled(run.curve.column(main, metric.column), metric)
-        x = run.curve.column(main, view.axis).to_list()
-        series.append(Series(tag, x, values, colour, tag=tag))
-    return series
+    """One line per run: of its test split, or of its batches where only these are measured."""
+    part: Part = "batches" if metric.is_of_batches else "test"
+    return [
+        _part(
+            run.curve,
+            part,
+            metric,
+            view,
+            palette.series[run.slot % len(palette.series)],
+            mark_of(run.slot),
+            name=run.name,
+        )
+        for run in runs
+    ]
+
+
+def _part(
+    curve: TrainingCurve,
+    part: Part,
+    metric: LiveMetric,
+    view: LiveView,
+    colour: str,
+    mark: str = "",
+    *,
+    name: str,
+) -> Series:
+    x = curve.column(part, view.axis).to_list()
+    y = (curve.column(part, metric.column) * metric.factor).to_list()
+    return Series(name, x, y, colour, mark=mark, is_training=True)
+
+
+def last_position(curves: Sequence[TrainingCurve], axis: str) -> float | None:
+    """How far the furthest of some curves has come on an axis; None where none has begun."""
+    parts: Sequence[Part] = ("test", "train", "batches")
+    reached = [curve.column(part, axis).max() for curve in curves for part in parts]
+    return max((x for x in reached if isinstance(x, float) and isfinite(x)), default=None)
+
+
+def short_names(runs: Sequence[Mapping[str, object]]) -> list[str]:
+    """What to call runs beside each other: what differs between them, of an only one everything.
+
+    Args:
+        runs: Each with some of the keys of `_NAMED`; a value that is None or empty has no name.
+
+    >>> short_names([{"train_size": 40, "seed": 0}, {"train_size": 1280, "seed": 0}])
+    ['40', '1,280']
+    >>> short_names([{"train_size": 40, "seed": 0}])
+    ['40 seed 0']
+    """
+    differing = [key for key in _NAMED if len({run.get(key) for run in runs}) > 1] or list(_NAMED)
+    return [
+        " ".join(_NAMED[key].format(run[key]) for key in differing if run.get(key) not in (None, ""))
+        for run in runs
+    ]
 
 
 def draw_live(
@@ -134,36 +163,23 @@ def draw_live(
     height: int,
     palette: Palette,
     empty: str,
-) -> Text:
-    """The chart of one metric."""
+    window: Window,
+    end: float | None,
+) -> Drawing:
+    """The chart of one metric, as far along the axis as the one beside it."""
     is_log = view.is_log and metric.may_be_log
     title = f"{metric.title} (log)" if is_log else metric.title
     floor = None if is_log else metric.floor
     return line_chart(
         series,
-        Scale(AXES[view.axis], start=0, room=0.0),
+        Scale(AXES[view.axis], start=0, end=end, room=0.0),
         Scale(title, log=is_log, floor=floor, ceiling=metric.ceiling),
         width=width,
         height=height,
         palette=palette,
         empty=empty,
+        window=window,
     )
-
-
-def _scaled(values: pl.Series, metric: LiveMetric) -> list[float]:
-    return (values * metric.factor).to_list()
-
-
-def smooth(values: pl.Series, weight: float) -> pl.Series:
-    """Exponential moving average without the pull of the start (Kingma and Ba 2015, section 3).
-
-    Args:
-        values: Numbers; one that is not finite breaks nothing and stays as it is.
-        weight: Share of the past in [0, 1); 0 leaves the values as they are.
-    """
-    is_finite = values.is_finite()
-    means = values.set(~is_finite, None).ewm_mean(alpha=1 - weight, adjust=True, ignore_nulls=True)
-    return means.zip_with(is_finite, values)
 
 
 def assign_slots(run_ids: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:

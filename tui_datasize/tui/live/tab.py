@@ -17,25 +17,29 @@ from textual.widget import Widget
 
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import duration, fit, number, percent, plural, time_left
+from tui_datasize.tui.charts.figures import mark_of
+from tui_datasize.tui.charts.lines import Drawing
+from tui_datasize.tui.charts.window import Window
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.live.charts import (
     AXES,
     LOSS,
     METRICS,
-    SMOOTHINGS,
-    TAGS,
     DrawnRun,
     LiveMetric,
     LiveView,
     assign_slots,
     draw_live,
+    last_position,
     many_run_series,
     one_run_series,
+    short_names,
 )
-from tui_datasize.tui.pane import Pane, TableInView
+from tui_datasize.tui.pane import CHART_KEYS, ChartPane, TableInView
 from tui_datasize.tui.polling.snapshot import EMPTY, Interest, JobRow, RunFacts, Snapshot, TrainingCurve
 from tui_datasize.tui.queue.lines import TitleLine
-from tui_datasize.tui.widgets.line_view import ChartView, RowList
+from tui_datasize.tui.widgets.chart_view import ChartView
+from tui_datasize.tui.widgets.line_view import RowList
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, palette_of, state_style
 from tui_datasize.tui.widgets.panel import Panel
 
@@ -100,7 +104,7 @@ class LiveTable(RowList):
         (row, fact), palette = self._rows[index], self.palette
         slot = self._slots.get(row.run_id)
         colour = palette.muted if slot is None else palette.series[slot % len(palette.series)]
-        tag = " " if slot is None else TAGS[slot % len(TAGS)]
+        tag = " " if slot is None else mark_of(slot)
         remaining = time_left(row.remaining_s) if row.state.is_active else ""
         values = (
             percent(row.fraction).rjust(4)
@@ -126,7 +130,7 @@ MOST_RUNS = 16
 """Runs drawn at once; beyond that nobody tells them apart."""
 
 
-class LivePane(Pane):
+class LivePane(ChartPane):
     """Two charts side by side where there is room, otherwise one, and the runs below."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -134,7 +138,7 @@ class LivePane(Pane):
         Binding("m", "metric", "metric", tooltip="The next metric"),
         Binding("x", "axis", "x axis", tooltip="Update, epoch, samples seen or wall time"),
         Binding("y", "log", "log y", tooltip="Loss on a linear or a logarithmic axis"),
-        Binding("s", "smooth", "smooth", tooltip="Smooth the batch means: off, 0.6, 0.9"),
+        *CHART_KEYS,
     ]
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -178,7 +182,7 @@ class LivePane(Pane):
 
     def key_groups(self) -> Sequence[KeyGroup]:
         """Keys of the tab."""
-        return (keys_of("Live", self),)
+        return (keys_of("Live", self), self.chart_keys())
 
     def show(self, snapshot: Snapshot) -> None:
         """Show another moment."""
@@ -204,22 +208,56 @@ class LivePane(Pane):
         metric = self._metric
         if self._has_two_charts and metric == LOSS:
             metric = METRICS[0]
+        runs = self._drawn(curves)
         for chart, shown in ((self._loss_chart, LOSS), (self._metric_chart, metric)):
-            slots = {curve.run_id: self._slots.get(curve.run_id, 0) for curve in curves}
-            version = (curves, shown, self._view, self._all_running, slots, bool(run_ids))
-            chart.show(version, partial(self._draw_chart, curves, shown))
+            names = [(run.slot, run.name) for run in runs]
+            version = (curves, shown, self._view, self._all_running, names, bool(run_ids))
+            chart.show(version, partial(self._draw_chart, runs, shown))
         self._show_notes(run_ids, metric)
 
+    def _drawn(self, curves: Sequence[TrainingCurve]) -> list[DrawnRun]:
+        ids = [curve.run_id for curve in curves]
+        frame = self._snapshot.runs
+        found = (
+            {}
+            if frame is None
+            else {
+                row["run_id"]: row
+                for row in frame.filter(frame["run_id"].is_in(ids))
+                .select("run_id", "experiment", "train_size", "subset_seed", "seed")
+                .iter_rows(named=True)
+            }
+        )
+        variants = {row.run_id: row.variant for row in self._snapshot.jobs if row.run_id in ids}
+        names = short_names([{**found.get(i, {}), "variant": variants.get(i, "")} for i in ids])
+        return [
+            DrawnRun(curve, self._slots.get(curve.run_id, 0), name or curve.run_id)
+            for curve, name in zip(curves, names, strict=True)
+        ]
+
     def _draw_chart(
-        self, curves: Sequence[TrainingCurve], metric: LiveMetric, width: int, height: int, palette: Palette
-    ) -> Text:
+        self,
+        runs: Sequence[DrawnRun],
+        metric: LiveMetric,
+        width: int,
+        height: int,
+        palette: Palette,
+        window: Window,
+    ) -> Drawing:
         if self._all_running:
-            runs = [DrawnRun(curve, self._slots[curve.run_id]) for curve in curves]
             series = many_run_series(runs, metric, self._view, palette)
         else:
-            series = one_run_series(curves[0], metric, self._view, palette) if curves else []
+            series = one_run_series(runs[0].curve, metric, self._view, palette) if runs else []
         return draw_live(
-            series, metric, self._view, width=width, height=height, palette=palette, empty=self._empty()
+            series,
+            metric,
+            self._view,
+            width=width,
+            height=height,
+            palette=palette,
+            empty=self._empty(),
+            window=window,
+            end=last_position([run.curve for run in runs], self._view.axis),
         )
 
     def _empty(self) -> str:
@@ -232,7 +270,8 @@ class LivePane(Pane):
         return "No evaluation of this run yet."
 
     def _show_notes(self, run_ids: Sequence[str], metric: LiveMetric) -> None:
-        what = f"{plural(len(run_ids), 'running run')}" if self._all_running else "".join(run_ids)
+        of_many = f"{plural(len(run_ids), 'running run')}, test split"
+        what = of_many if self._all_running else "".join(run_ids)
         palette = palette_of(self.app)
         note = Text(what, style=palette.muted)
         loss, measured, runs = self._panels
@@ -287,14 +326,6 @@ class LivePane(Pane):
     def action_log(self) -> None:
         """A linear or a logarithmic axis for the loss."""
         self._view = replace(self._view, is_log=not self._view.is_log)
-        self._draw()
-
-    def action_smooth(self) -> None:
-        """The next smoothing of the batch means."""
-        at = SMOOTHINGS.index(self._view.smoothing)
-        self._view = replace(self._view, smoothing=SMOOTHINGS[(at + 1) % len(SMOOTHINGS)])
-        if self._all_running:
-            self.remark("smoothing applies to batch means, drawn for one run only: press t")
         self._draw()
 
 

@@ -54,6 +54,7 @@ class Heading(LineView):
 class Panel(Vertical):
     """A heading and a body."""
 
+    ALLOW_MAXIMIZE = True
     DEFAULT_CSS = """
     Panel { height: 1fr; width: 1fr; }
     """

@@ -1,0 +1,106 @@
+"""What of a chart one looks at: a place on it, a part of its axes, their logarithms. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tui_datasize.tui.charts.scale import Point, Scale
+
+_NARROWEST = 1e-6
+"""Part of an axis that can still be looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Where one looks; as it is made, at all of a chart."""
+
+    cursor: float | None = None
+    """x, in units of the data; None without a cursor."""
+    x: Point | None = None
+    """Limits in drawn units, that is of logarithms on a logarithmic axis; None for all there is."""
+    y: Point | None = None
+    is_log_x: bool | None = None
+    """None as the chart has it."""
+    is_log_y: bool | None = None
+    smoothing: float = 0.0
+    """Weight of the past in the average of training curves, in [0, 1); 0 leaves them as they were logged."""
+
+
+WHOLE = Window()
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What a drawing shows."""
+
+    x: Point
+    """Limits in drawn units."""
+    y: Point
+    x_scale: Scale
+    y_scale: Scale
+    stops: Sequence[float]
+    """Ascending x values, in units of the data, that a cursor comes to."""
+
+
+def moved(window: Window, extent: Extent, steps: int) -> Window:
+    """The cursor some stops further, or at the last one when it had no place yet."""
+    if not extent.stops:
+        return window
+    last = len(extent.stops) - 1
+    if window.cursor is None:
+        return replace(window, cursor=extent.stops[last])
+    at = bisect_left(extent.stops, window.cursor)
+    is_between = at > last or extent.stops[at] != window.cursor
+    at += steps - (1 if is_between and steps > 0 else 0)
+    return replace(window, cursor=extent.stops[max(0, min(at, last))])
+
+
+def zoomed(window: Window, extent: Extent, *, x: float = 1.0, y: float = 1.0) -> Window:
+    """A part of the axes around the cursor, or around the middle where there is none.
+
+    Args:
+        window: What is looked at.
+        extent: What is shown of it.
+        x: Factor on the width of what is shown; below 1 to see more detail.
+        y: Factor on its height.
+    """
+    place = None if window.cursor is None else extent.x_scale.place(window.cursor)
+    if x != 1.0:
+        window = replace(window, x=_scaled(extent.x, x, place))
+    return window if y == 1.0 else replace(window, y=_scaled(extent.y, y, None))
+
+
+def _scaled(limits: Point, factor: float, around: float | None) -> Point:
+    low, high = limits
+    middle = (low + high) / 2 if around is None or not low <= around <= high else around
+    narrowest = max(abs(low), abs(high), 1.0) * _NARROWEST
+    factor = max(factor, narrowest / (high - low))
+    return middle - (middle - low) * factor, middle + (high - middle) * factor
+
+
+def panned(window: Window, extent: Extent, *, x: float = 0.0, y: float = 0.0) -> Window:
+    """Another part of the axes, moved by a fraction of what is shown."""
+    if x:
+        window = replace(window, x=_shifted(extent.x, x))
+    return replace(window, y=_shifted(extent.y, y)) if y else window
+
+
+def _shifted(limits: Point, part: float) -> Point:
+    low, high = limits
+    step = (high - low) * part
+    return low + step, high + step
+
+
+def with_log(window: Window, extent: Extent, axis: str) -> Window:
+    """The other kind of axis; all of it, since its parts are others.
+
+    Args:
+        window: What is looked at.
+        extent: What is shown of it.
+        axis: `x` or `y`.
+    """
+    if axis == "x":
+        return replace(window, is_log_x=not extent.x_scale.log, x=None)
+    return replace(window, is_log_y=not extent.y_scale.log, y=None)

@@ -1,0 +1,161 @@
+"""A chart on the screen: drawn only when its data, its size or the colours have changed; examined by key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import ClassVar, TypeAlias
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+
+from tui_datasize.tui.charts.lines import Drawing
+from tui_datasize.tui.charts.window import WHOLE, Extent, Window, moved, panned, with_log, zoomed
+from tui_datasize.tui.widgets.line_view import LineView
+from tui_datasize.tui.widgets.palette import Palette
+
+Drawer: TypeAlias = Callable[[int, int, Palette, Window], Drawing | Text]
+"""Draws a chart of a width and a height, as it is looked at; a text where there is nothing to examine."""
+
+_CLOSER = 0.5
+_STEP = 0.25
+"""Part of what is shown by which it moves."""
+
+
+class ChartView(LineView, can_focus=True):
+    """Shows what a drawer makes, and asks it as seldom as possible: a chart costs tens of milliseconds.
+
+    It has the focus only while it is examined: its keys are those of the cursor then.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "step(-1)", "cursor", tooltip="The cursor to the point before"),
+        Binding("right", "step(1)", "cursor on", show=False, tooltip="The cursor to the next point"),
+        Binding("<", "step(-10)", "back ten", show=False, tooltip="Ten points back"),
+        Binding(">", "step(10)", "on ten", show=False, tooltip="Ten points on"),
+        Binding("z", f"zoom({_CLOSER}, 1)", "zoom", tooltip="Zoom in along x, around the cursor"),
+        Binding("Z", f"zoom({1 / _CLOSER}, 1)", "zoom out", show=False, tooltip="Zoom out along x"),
+        Binding("c", f"zoom(1, {_CLOSER})", "zoom y", tooltip="Zoom in along y"),
+        Binding("C", f"zoom(1, {1 / _CLOSER})", "zoom y out", show=False, tooltip="Zoom out along y"),
+        Binding("H", f"pan(-{_STEP}, 0)", "pan left", show=False, tooltip="Move what is shown to the left"),
+        Binding("L", f"pan({_STEP}, 0)", "pan right", show=False, tooltip="Move what is shown to the right"),
+        Binding("K", f"pan(0, {_STEP})", "pan up", show=False, tooltip="Move what is shown up"),
+        Binding("J", f"pan(0, -{_STEP})", "pan down", show=False, tooltip="Move what is shown down"),
+        Binding("X", "log('x')", "log x", tooltip="A logarithmic or a linear x axis"),
+        Binding("Y", "log('y')", "log y", tooltip="A logarithmic or a linear y axis"),
+        Binding("0", "reset", "whole", tooltip="All of the chart again"),
+        Binding("f", "full", "full screen", tooltip="This chart alone on the screen"),
+        Binding("escape", "leave", "back", tooltip="Leave the chart"),
+    ]
+
+    class Left(Message):
+        """Nobody examines the chart any more."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._version: object = None
+        self._drawer: Drawer | None = None
+        self._drawn_for: tuple[object, Size, Palette, Window] | None = None
+        self._lines: Sequence[Text] = ()
+        self._extent: Extent | None = None
+        self._can_be_smoothed = False
+        self._window = WHOLE
+        self.can_focus = False
+
+    def show(self, version: object, drawer: Drawer) -> None:
+        """Show a chart.
+
+        Args:
+            version: Equal for equal charts: the data and all settings.
+            drawer: Draws it.
+        """
+        self._version = version
+        self._drawer = drawer
+        self.redraw()
+
+    @property
+    def window(self) -> Window:
+        """What is looked at."""
+        return self._window
+
+    @property
+    def extent(self) -> Extent | None:
+        """What is drawn; None where there is nothing to examine."""
+        return self._extent
+
+    @property
+    def can_be_smoothed(self) -> bool:
+        """Whether it shows training curves."""
+        return self._can_be_smoothed
+
+    def smooth(self, weight: float) -> None:
+        """Draw training curves averaged, with this weight of the past."""
+        self._look_at(replace(self._window, smoothing=weight))
+
+    def draw(self, size: Size) -> Sequence[Text]:
+        """The lines of the chart."""
+        if self._drawer is None:
+            return []
+        wanted = (self._version, size, self.palette, self._window)
+        if wanted != self._drawn_for:
+            # plotext keeps one figure per process: charts are drawn on this thread alone.
+            drawn = self._drawer(size.width, size.height, self.palette, self._window)
+            text = drawn if isinstance(drawn, Text) else drawn.text
+            self._extent = None if isinstance(drawn, Text) else drawn.extent
+            self._can_be_smoothed = not isinstance(drawn, Text) and drawn.can_be_smoothed
+            self._lines = list(text.split("\n", allow_blank=True))
+            self._drawn_for = wanted
+        return [line.copy() for line in self._lines]
+
+    def examine(self) -> bool:
+        """Put a cursor on the chart and take the keys; whether there is anything to examine."""
+        if self._extent is None or not self._extent.stops:
+            return False
+        self._look_at(moved(self._window, self._extent, 0))
+        self.can_focus = True
+        self.focus()
+        return True
+
+    def _look_at(self, window: Window) -> None:
+        self._window = window
+        self.redraw()
+
+    def on_blur(self) -> None:
+        """Take the cursor away; what is zoomed stays."""
+        self.can_focus = False
+        self._look_at(replace(self._window, cursor=None))
+
+    def action_step(self, steps: int) -> None:
+        if self._extent:
+            self._look_at(moved(self._window, self._extent, steps))
+
+    def action_zoom(self, x: float, y: float) -> None:
+        if self._extent:
+            self._look_at(zoomed(self._window, self._extent, x=x, y=y))
+
+    def action_pan(self, x: float, y: float) -> None:
+        if self._extent:
+            self._look_at(panned(self._window, self._extent, x=x, y=y))
+
+    def action_log(self, axis: str) -> None:
+        if self._extent:
+            self._look_at(with_log(self._window, self._extent, axis))
+
+    def action_reset(self) -> None:
+        self._look_at(Window(cursor=self._window.cursor, smoothing=self._window.smoothing))
+
+    def action_full(self) -> None:
+        """This chart alone on the screen, or among the others again."""
+        if self.screen.maximized is None:
+            self.screen.maximize(self, container=True)
+        else:
+            self.screen.minimize()
+
+    def action_leave(self) -> None:
+        """Out of the full screen, then back to where the keys were before."""
+        if self.screen.maximized is not None:
+            self.screen.minimize()
+        else:
+            self.post_message(self.Left())
