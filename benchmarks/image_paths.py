@@ -22,7 +22,7 @@ from numpy.lib.format import open_memmap
 
 from tui_datasize.training.accelerator.host import Host
 from tui_datasize.training.arrays import Indices
-from tui_datasize.training.chunks import Images
+from tui_datasize.training.build import Images
 from tui_datasize.training.reading import CHUNK_BYTES, ImageReader, upload
 
 _BATCHES = 60

@@ -30,14 +30,13 @@ from benchmarks.training_work import Work, letters, synthetic
 from tui_datasize.experiments.budget import evaluation_updates, total_updates
 from tui_datasize.experiments.spec import Budget, Protocol, RunSpec, SubsetSpec
 from tui_datasize.experiments.subsets import draw
-from tui_datasize.training import device as devices
+from tui_datasize.training.accelerator import device as devices
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.evaluate import ImageBatches, Tally, predict, score
 from tui_datasize.training.graph import CaptureOn, capture_on
 from tui_datasize.training.packs.fused import Fused
-from tui_datasize.training.packs.implementations import PutTogether, Together
-from tui_datasize.training.packs.side_by_side import SideBySide
+from tui_datasize.training.packs.implementations import PutTogether, SideBySide, Together
 from tui_datasize.training.placement import place
 
 _SIZES = (750, 800, 1000, 1200, 1500, 2000, 2400, 3000, 4000, 6000, 12_000)

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 
 from benchmarks.training_sides import Done, Side, matrix_flops, timed
-from tui_datasize.training.device import advice, describe
+from tui_datasize.training.accelerator.device import advice, describe
 
 Build: TypeAlias = Callable[[], Mapping[str, Side]]
 """Makes the sides of a process, by name, within it."""

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.training_work import Work
 from tui_datasize.experiments.budget import batches_per_epoch
 from tui_datasize.experiments.spec import ModelSpec
-from tui_datasize.training import device as devices
+from tui_datasize.training.accelerator import device as devices
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.evaluate import Integers, Tally, predict, score

@@ -90,8 +90,7 @@ def _gpu(request: pytest.FixtureRequest) -> Iterator[None]:
     # Not an argument: stand-ins for CUDA that it put in place must be gone before others are looked at.
     monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES") or "0")
-    from tui_datasize.training.accelerator.choice import chosen
-    from tui_datasize.training.device import set_up
+    from tui_datasize.training.accelerator.device import chosen, set_up
 
     set_up(chosen().device)
     yield

@@ -17,8 +17,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from tui_datasize.training import averaging, optimizers
-from tui_datasize.training.accelerator import choice
+from tui_datasize.training import descent
+from tui_datasize.training.accelerator import device
 from tui_datasize.training.accelerator.host import Host
 from tui_datasize.training.packs import fused
 
@@ -67,14 +67,14 @@ class LazyGpu(TorchDispatchMode):
     def _put_in_place(self, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(torch, "Generator", Generator)
         patch.setattr(
-            choice, "Host", lambda device: _Lazy(device, self) if device.type == "lazy" else Host(device)
+            device, "Host", lambda device: _Lazy(device, self) if device.type == "lazy" else Host(device)
         )
         # Fused ones ask for the name of a real device.
-        patch.setattr(optimizers, "AdamW", partial(_in_turn, optimizers.AdamW))
-        patch.setattr(optimizers, "SGD", partial(_in_turn, optimizers.SGD))
+        patch.setattr(descent, "AdamW", partial(_in_turn, descent.AdamW))
+        patch.setattr(descent, "SGD", partial(_in_turn, descent.SGD))
         # The mode has parameters neither swapped nor copied deeply.
         patch.setattr(nn.Module, "to", _place)
-        for module in (averaging, fused):
+        for module in (descent, fused):
             patch.setattr(module, "copy", SimpleNamespace(deepcopy=_copied))
         patch.setattr(FakeTensor, "tolist", lambda values: values.cpu().tolist())
 

@@ -15,7 +15,7 @@ from torch.torch_version import TorchVersion
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.graph_recorder import Recorder
-from tui_datasize.training.accelerator import choice, recording
+from tui_datasize.training.accelerator import card, device
 from tui_datasize.training.accelerator.card import Card
 
 NOT_OPENED = "Invalid device argument 0: did you call init?"
@@ -96,9 +96,9 @@ class StrictGpu(TorchDispatchMode):
         patch.setattr(Tensor, "is_pinned", lambda part: self._is_pinned(part))
         patch.setattr(Tensor, "to", self._moving(Tensor.to))
         patch.setattr(Tensor, "bernoulli_", self._drawing(Tensor.bernoulli_))
-        patch.setattr(recording, "_FINDS_GENERATORS", TorchVersion("99"))
+        patch.setattr(card, "_FINDS_GENERATORS", TorchVersion("99"))
         # Whatever is on the CPU is on this card: its own number keeps its tensors from those of the host.
-        patch.setattr(choice, "Host", lambda _device: Card(torch.device("cpu", 0)))
+        patch.setattr(device, "Host", lambda _device: Card(torch.device("cpu", 0)))
         for flags, names in (
             (torch.backends.cudnn, ("benchmark", "deterministic", "allow_tf32")),
             (torch, ("set_float32_matmul_precision",)),

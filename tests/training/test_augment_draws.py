@@ -11,9 +11,9 @@ from torchvision.transforms import v2
 
 from tui_datasize.experiments.spec import AugmentationSpec
 from tui_datasize.training.augment import mixing
+from tui_datasize.training.augment.geometry import ROWS, RectangleRanges, draw_rectangles
 from tui_datasize.training.augment.mixing import Mixing, Targets, cutmix, cutmix_box, mixup
 from tui_datasize.training.augment.pipeline import Pipeline
-from tui_datasize.training.augment.rectangles import ROWS, RectangleRanges, draw_rectangles
 
 EVERYTHING = AugmentationSpec(
     resized_crop=0.3,

@@ -10,9 +10,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as oracle
 
 from tui_datasize.training.augment import colour, geometry
-from tui_datasize.training.augment.erasing import Erasing
-from tui_datasize.training.augment.rectangles import Rectangles
-from tui_datasize.training.augment.trivial import OPERATIONS, STRENGTHS
+from tui_datasize.training.augment.geometry import Erasing, Rectangles
+from tui_datasize.training.augment.pipeline import OPERATIONS, STRENGTHS
 from tui_datasize.training.transforms import centre
 
 BILINEAR = InterpolationMode.BILINEAR

@@ -23,7 +23,7 @@ from PIL import Image
 
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.catalogue import DATASETS
-from tui_datasize.training import tiny_imagenet
+from tui_datasize.training import datasets
 from tui_datasize.training.arrays import cached
 from tui_datasize.training.build import DatasetSource, SplitSource
 from tui_datasize.training.datasets import SOURCES, load_dataset
@@ -304,8 +304,8 @@ def test_tiny_imagenet_is_fetched_and_its_validation_images_are_for_testing(
 ):
     served, url = web_server
     archive = tiny_imagenet_archive(served)
-    monkeypatch.setattr(tiny_imagenet, "URL", f"{url}{archive.name}")
-    monkeypatch.setattr(tiny_imagenet, "MD5", md5(archive))
+    monkeypatch.setattr(datasets, "TINY_IMAGENET_URL", f"{url}{archive.name}")
+    monkeypatch.setattr(datasets, "TINY_IMAGENET_MD5", md5(archive))
     data = tmp_path / "data"
     data.mkdir()
     dataset = load_dataset("tiny-imagenet", data)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DataError
-from tui_datasize.training import arrays, chunks, decoders
+from tui_datasize.training import arrays, build, decoders
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.build import Progress
 from tui_datasize.training.datasets import load_dataset, main
@@ -38,7 +38,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three images a chunk."""
-    monkeypatch.setattr(chunks, "CHUNK_IMAGES", 3)
+    monkeypatch.setattr(build, "CHUNK_IMAGES", 3)
 
 
 def load(data_dir: Path, image_px: int = 16) -> LoadedDataset:
@@ -88,9 +88,9 @@ def test_two_processes_decode_what_one_does(photos, small_chunks, monkeypatch):
 BUILD = """
 import os, signal, sys
 from pathlib import Path
-from tui_datasize.training import build, chunks, decoders
+from tui_datasize.training import build, decoders
 from tui_datasize.training.datasets import load_dataset, main
-chunks.CHUNK_IMAGES = 3
+build.CHUNK_IMAGES = 3
 decoders.os.sched_getaffinity = lambda _: {0, 1}
 add = build.Progress.add
 def add_and_die(self, images):

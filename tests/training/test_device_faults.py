@@ -8,9 +8,9 @@ import torch
 from tui_datasize.errors import DeviceUnavailable
 from tui_datasize.training import failures
 from tui_datasize.training.accelerator import faults
-from tui_datasize.training.accelerator.choice import accelerator_of
+from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.accelerator.probe import probe
-from tui_datasize.training.models.dropout import Dropout
+from tui_datasize.training.models.parts import Dropout
 
 OF_THE_DEVICE = {
     "CUDA error: uncorrectable ECC error encountered": "cannot be corrected",

@@ -13,7 +13,7 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 
 from tui_datasize.runlog.schema import SCORES
 from tui_datasize.training import evaluate
-from tui_datasize.training.device import evaluation_batch_size
+from tui_datasize.training.accelerator.device import evaluation_batch_size
 from tui_datasize.training.evaluate import (
     ECE_BINS,
     DeviceSplit,

@@ -19,9 +19,9 @@ from tests.training.graph_trainers import (
     trainer,
 )
 from tui_datasize.experiments.spec import AugmentationSpec, Budget, ModelSpec, OptimizerSpec, Protocol
+from tui_datasize.training.descent import LearningRate
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.graph import capture_on
-from tui_datasize.training.optimizers import LearningRate
 
 MLP = ModelSpec("mlp", {"hidden": 16})
 CNN = ModelSpec("cnn3", {"width": 4})

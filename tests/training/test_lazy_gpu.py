@@ -20,7 +20,7 @@ from tui_datasize.experiments.architectures import MODELS
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec, Transfer
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.engine import Batch, Trainer
-from tui_datasize.training.models.dropout import Dropout
+from tui_datasize.training.models.parts import Dropout
 from tui_datasize.training.packs.implementations import IMPLEMENTATIONS
 from tui_datasize.training.placement import has_room, nowhere
 from tui_datasize.training.transfer import SourceWeights

@@ -9,9 +9,9 @@ from torch import nn
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.architectures import MODELS
 from tui_datasize.experiments.spec import ModelSpec, OptimizerSpec
+from tui_datasize.training.descent import build_optimizer
 from tui_datasize.training.models.build import BUILDERS, build_model
-from tui_datasize.training.models.dropout import Dropout
-from tui_datasize.training.optimizers import build_optimizer
+from tui_datasize.training.models.parts import Dropout
 from tui_datasize.training.streams import Purpose, stream
 from tui_datasize.training.transforms import Normalise
 

@@ -14,10 +14,9 @@ from tui_datasize.errors import DataError
 from tui_datasize.experiments.architectures import MODELS, TORCHVISION_MODELS, layer_count
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.training.models import build_model
-from tui_datasize.training.models.alexnet import LocalResponseNorm
-from tui_datasize.training.models.cost import describe_cost
-from tui_datasize.training.models.dropout import Dropout
-from tui_datasize.training.models.layers import starts_layer, weight_layers
+from tui_datasize.training.models.build import describe_cost
+from tui_datasize.training.models.networks import LocalResponseNorm
+from tui_datasize.training.models.parts import Dropout, starts_layer, weight_layers
 from tui_datasize.training.streams import Purpose, stream
 
 

@@ -15,7 +15,7 @@ from tui_datasize.training import checkpoint
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.graph import capture_on
 from tui_datasize.training.packs.fused import Fused
-from tui_datasize.training.packs.side_by_side import SideBySide
+from tui_datasize.training.packs.implementations import SideBySide
 from tui_datasize.training.transfer import SourceWeights
 
 CPU = torch.device("cpu")

@@ -20,7 +20,7 @@ from tui_datasize.training.evaluate import DeviceSplit
 from tui_datasize.training.lane import Lane
 from tui_datasize.training.packs import calibration
 from tui_datasize.training.packs.fused import Fused
-from tui_datasize.training.packs.side_by_side import SideBySide
+from tui_datasize.training.packs.implementations import SideBySide
 from tui_datasize.training.placement import MappedSplit, nowhere
 from tui_datasize.training.worker import main
 

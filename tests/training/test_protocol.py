@@ -12,7 +12,7 @@ from tui_datasize.experiments.budget import batches_per_epoch, samples_at, total
 from tui_datasize.experiments.spec import Budget, ModelSpec, Protocol
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.training.engine import Trainer
-from tui_datasize.training.protocol import last_batch
+from tui_datasize.training.streams import last_batch
 
 PUBLISHED = Protocol("last-batch", "micro", partial_batches=True)
 

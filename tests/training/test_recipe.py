@@ -17,7 +17,8 @@ from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.schedule import ScheduleSpec, learning_rate_factor
 from tui_datasize.experiments.spec import AugmentationSpec, Budget, ModelSpec, OptimizerSpec, Protocol
 from tui_datasize.experiments.subsets import draw
-from tui_datasize.training import checkpoint, device
+from tui_datasize.training import checkpoint
+from tui_datasize.training.accelerator import device
 from tui_datasize.training.engine import Trainer
 
 CPU = torch.device("cpu")

@@ -17,10 +17,9 @@ from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.spec import AugmentationSpec, Budget
 from tui_datasize.runlog.claim import Outcome, read_exit
 from tui_datasize.training import engine
-from tui_datasize.training.accelerator.card import Card
-from tui_datasize.training.accelerator.recording import CudaCapture
+from tui_datasize.training.accelerator.card import Card, CudaCapture
 from tui_datasize.training.packs.fused import Fused
-from tui_datasize.training.packs.side_by_side import SideBySide
+from tui_datasize.training.packs.implementations import SideBySide
 from tui_datasize.training.worker import main
 
 SUCCEEDED = (Outcome.SUCCEEDED, "")

@@ -13,7 +13,7 @@ from tests.training.helpers import evaluations, small_spec, train, train_until
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.spec import SCHEMA_VERSION, ModelSpec, Transfer
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.training.models.layers import weight_layers
+from tui_datasize.training.models.parts import weight_layers
 from tui_datasize.training.prepare import prepare
 from tui_datasize.training.stop import StopRequest
 from tui_datasize.training.transfer import SourceWeights, read_source, take_over

@@ -11,8 +11,7 @@ import polars as pl
 import pytest
 
 from tests.fakes import fake_spec, fake_sweep, write_run
-from tui_datasize.answers.answer import Answer, Axis, Band, Chart, Column, Line, Map, does_not_apply
-from tui_datasize.answers.answer import TableBlock as AnswerTable
+from tui_datasize.answers.answer import Answer, Axis, Band, Chart, Column, Line, Map, Table, does_not_apply
 from tui_datasize.cli.dispatch import main
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.metric import METRICS_OFFERED
@@ -176,7 +175,7 @@ def test_imported_runs_have_no_table_of_what_they_do_not_tell(project):
 def test_a_long_table_says_how_many_rows_are_left_out():
     frame = pl.DataFrame({"variant": "", "train_size": range(100), "p": None}, schema_overrides={"p": float})
     columns = [Column("train_size", "size"), Column("p", "p", "p")]
-    answer = Answer("One.", tables=[AnswerTable(frame, columns, METRICS_OFFERED["test_accuracy"])])
+    answer = Answer("One.", tables=[Table(frame, columns, METRICS_OFFERED["test_accuracy"])])
     *_, table, words = answer_blocks("t", answer, set())
     assert (len(table.rows), table.columns) == (60, ["size"])
     assert words.text == "40 more rows in `export`."

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from tui_datasize.errors import DataError
 from tui_datasize.files import is_regular, open_regular, read_object
-from tui_datasize.training.build import SPLITS, DatasetSource, Labels, build
-from tui_datasize.training.chunks import Hashes, Images
+from tui_datasize.training.build import SPLITS, DatasetSource, Hashes, Images, Labels, build
 
 Indices: TypeAlias = NDArray[np.int64]
 

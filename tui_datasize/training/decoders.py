@@ -15,9 +15,8 @@ from queue import SimpleQueue
 
 from tui_datasize.errors import DataError
 from tui_datasize.programs import python_module
-from tui_datasize.training.chunks import Chunk, Filled, SplitArrays, SplitName
-from tui_datasize.training.decode import Form
-from tui_datasize.training.decoding_process import BadImages, question, read_files, understand
+from tui_datasize.training.build import Chunk, Filled, SplitArrays, SplitName
+from tui_datasize.training.decoding_process import BadImages, Form, question, read_files, understand
 
 _TOLD_FILES = 5
 

@@ -1,17 +1,138 @@
-"""How the weights of a model follow their gradients."""
+"""How the weights of a model follow their gradients: optimisers, learning rate, moving average."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from math import nan
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.optim import SGD, AdamW, Optimizer
 
-from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.training.averaging import WeightAverage
-from tui_datasize.training.optimizers import LearningRate, build_optimizer
+from tui_datasize.experiments.spec import OptimizerName, OptimizerSpec, RunSpec
+from tui_datasize.training.accelerator.device import accelerator_of
+
+MakeOptimizer: TypeAlias = Callable[[Iterable[Tensor], OptimizerSpec], Optimizer]
+
+
+def build_optimizer(parameters: Iterable[Tensor], spec: OptimizerSpec) -> Optimizer:
+    """An optimiser on torch's fused kernels, one launch per update whatever the number of tensors."""
+    return _OPTIMIZERS[spec.name](parameters, spec)
+
+
+class LearningRate:
+    """The learning rate of an optimiser's steps.
+
+    The groups of the optimiser hold it as a plain number, so that its state can be saved and loaded
+    anywhere. A step that may be recorded reads it from a tensor instead: recording copies numbers.
+
+    Args:
+        optimizer: Takes the steps.
+        device: Where the tensor is needed; None where no step is recorded.
+    """
+
+    def __init__(self, optimizer: Optimizer, device: torch.device | None) -> None:
+        self._optimizer = optimizer
+        self._tensor: Tensor | None = None
+        if device:
+            self._tensor = torch.empty((), dtype=accelerator_of(device).rate_dtype, device=device)
+        self._filled = nan
+
+    def set(self, value: float) -> None:
+        """Use this value from the next step on; not to be recorded."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = value
+        if self._tensor is not None and value != self._filled:
+            self._tensor.fill_(value)
+            self._filled = value
+
+    def step(self) -> None:
+        """Have the optimiser make one step; may be recorded, once it has made one before."""
+        if self._tensor is None:
+            self._optimizer.step()
+            return
+        groups = self._optimizer.param_groups
+        kept = [dict(group) for group in groups]
+        # Torch asks that a step be declared fit for recording, and warns of that outside one.
+        is_recorded = accelerator_of(self._tensor.device).is_recording
+        try:
+            for group in groups:
+                group.update(lr=self._tensor, capturable=is_recorded)
+            self._optimizer.step()
+        finally:
+            for group, before in zip(groups, kept, strict=True):
+                group.clear()
+                group.update(before)
+
+
+def _adamw(parameters: Iterable[Tensor], spec: OptimizerSpec) -> Optimizer:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), torch's default betas and epsilon."""
+    return AdamW(parameters, lr=spec.lr, weight_decay=spec.weight_decay, fused=True)
+
+
+def _sgd(parameters: Iterable[Tensor], spec: OptimizerSpec) -> Optimizer:
+    """Stochastic gradient descent with momentum, as torch defines it (velocity without lr)."""
+    return SGD(
+        parameters,
+        lr=spec.lr,
+        weight_decay=spec.weight_decay,
+        momentum=spec.momentum,
+        nesterov=spec.nesterov,
+        fused=True,
+    )
+
+
+_OPTIMIZERS: Mapping[OptimizerName, MakeOptimizer] = MappingProxyType({"adamw": _adamw, "sgd": _sgd})
+
+
+class WeightAverage:
+    """Exponential moving average of all weights and of the statistics of normalisation layers.
+
+    The average after the first update is the model then, as torch's `AveragedModel` has it. Whole
+    numbers, such as the batches a normalisation layer has seen, are those of the model.
+
+    Args:
+        model: What is averaged, on its device.
+        decay: Share of the average that stays at each update, in [0, 1).
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        """Holds the averages; never trained."""
+        self._decay = decay
+        self._averages, self._counts = _split(self.model)
+        self._values, self._model_counts = _split(model)
+
+    @torch.no_grad()
+    def update(self, *, is_first: bool) -> None:
+        """Take in the model as it is now."""
+        weight = 1.0 if is_first else 1 - self._decay
+        torch._foreach_lerp_(self._averages, self._values, weight)
+        for count, value in zip(self._counts, self._model_counts, strict=True):
+            count.copy_(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averages, by the names of the model's own state."""
+        return self.model.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self.model.load_state_dict(state)
+
+
+def _split(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """What is averaged, and what is counted: the tensors themselves, since a pack moves their values."""
+    tensors: Iterator[Tensor] = chain(model.parameters(), model.buffers())
+    floating: list[Tensor] = []
+    counted: list[Tensor] = []
+    for tensor in tensors:
+        (floating if tensor.is_floating_point() else counted).append(tensor)
+    return floating, counted
 
 
 class Descent:

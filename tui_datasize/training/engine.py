@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tui_datasize.experiments.budget import samples_at, total_updates
 from tui_datasize.experiments.schedule import learning_rate_factor
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.training.accelerator.choice import accelerator_of
+from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.augment.mixing import Targets
 from tui_datasize.training.augment.pipeline import Pipeline

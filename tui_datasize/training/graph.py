@@ -13,7 +13,7 @@ from typing import Generic, TypeAlias
 import torch
 from torch import Tensor
 
-from tui_datasize.training.accelerator.choice import accelerator_of
+from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.accelerator.interface import Capture, Made
 
 Shapes: TypeAlias = tuple[torch.Size, ...]

@@ -18,11 +18,9 @@ from tui_datasize.experiments.catalogue import (
     matching_classes,
     refuse_empty,
 )
-from tui_datasize.training.build import DatasetSource, SplitSource
-from tui_datasize.training.chunks import Images
-from tui_datasize.training.decode import Form, common_form
+from tui_datasize.training.build import DatasetSource, Images, SplitSource
 from tui_datasize.training.decoders import FileFiller
-from tui_datasize.training.decoding_process import read_files
+from tui_datasize.training.decoding_process import Form, common_form, read_files
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tui_datasize.experiments.device_settings import IMAGES_SHARE
-from tui_datasize.training.accelerator.choice import accelerator_of
+from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.arrays import ImageRows, ImageSplit
 from tui_datasize.training.evaluate import DeviceSplit, ImageBatches, Integers
 from tui_datasize.training.reading import ImageReader, upload

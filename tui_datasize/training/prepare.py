@@ -16,17 +16,17 @@ from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.writer import subset_frame, write_table
-from tui_datasize.training import device, provenance
-from tui_datasize.training.accelerator import choice
+from tui_datasize.training import provenance
+from tui_datasize.training.accelerator import device
 from tui_datasize.training.accelerator.interface import Capture
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_dataset
 from tui_datasize.training.evaluate import ImageBatches, Integers
 from tui_datasize.training.graph import capture_on
-from tui_datasize.training.models.cost import describe_cost
+from tui_datasize.training.models.build import describe_cost
 from tui_datasize.training.placement import Room, has_room, place
+from tui_datasize.training.provenance import read_spec
 from tui_datasize.training.session import Session
-from tui_datasize.training.specification import read_spec
 from tui_datasize.training.task import Task, make_task
 from tui_datasize.training.transfer import read_source
 from tui_datasize.training.transforms import input_shape
@@ -81,7 +81,7 @@ def prepare(
         OSError: A directory cannot be written.
     """
     spec = read_spec(paths)
-    chosen = choice.chosen().device
+    chosen = device.chosen().device
     device.set_up(chosen, spec.precision)
     if advice := device.advice(chosen, spec.precision):
         print(advice, flush=True)

@@ -1,4 +1,4 @@
-"""`provenance.json`: where and how a run was computed."""
+"""`spec.json` as it was queued, and `provenance.json`: where and how a run was computed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,26 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+from tui_datasize.errors import StorageError
+from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.files import read_object
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.paths import RunPaths
+
+
+def read_spec(paths: RunPaths) -> RunSpec:
+    """The specification that was queued.
+
+    Raises:
+        StorageError: `spec.json` is damaged.
+    """
+    try:
+        return RunSpec.from_dict(read_object(paths.spec)["spec"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise StorageError(
+            f"not the specification of a run ({error!r})", where=str(paths.spec), fix="queue the run again"
+        ) from error
+
 
 Implementation: TypeAlias = Literal["alone", "side by side", "fused"]
 """How the updates of a run are computed: by itself, or as one of several lanes of a process."""

@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tui_datasize.training.accelerator.choice import accelerator_of
+from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.accelerator.interface import Accelerator, Mark
 from tui_datasize.training.arrays import ImageRows, Indices, resolve
-from tui_datasize.training.chunks import Images
+from tui_datasize.training.build import Images
 
 CHUNK_BYTES = 32 * 2**20
 """Host memory through which images come to a device as a whole, both halves together."""

@@ -17,11 +17,9 @@ from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.schema import Event, Split
 from tui_datasize.runlog.writer import MetricsWriter, Value
 from tui_datasize.training import checkpoint, provenance
-from tui_datasize.training.accelerator.choice import accelerator_of
+from tui_datasize.training.accelerator.device import accelerator_of, evaluation_batch_size, peak_memory
 from tui_datasize.training.accelerator.interface import Capture
 from tui_datasize.training.arrays import LoadedDataset
-from tui_datasize.training.best import Best
-from tui_datasize.training.device import evaluation_batch_size, peak_memory
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.evaluate import (
     ALL_CLASSES_UP_TO,
@@ -35,9 +33,9 @@ from tui_datasize.training.evaluate import (
 )
 from tui_datasize.training.graph import Replays
 from tui_datasize.training.placement import Room, has_room, place
-from tui_datasize.training.protocol import last_batch
-from tui_datasize.training.results import Result, write_results
+from tui_datasize.training.results import Best, Result, write_results
 from tui_datasize.training.stop import StopRequest, StopRequested
+from tui_datasize.training.streams import last_batch
 from tui_datasize.training.transfer import SourceWeights
 
 _READING_INTERVAL_S = 1.0

@@ -15,8 +15,8 @@ from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import ModelSpec, RunSpec, Transfer
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.training import checkpoint
-from tui_datasize.training.models.layers import Layers, weight_layers
-from tui_datasize.training.specification import read_spec
+from tui_datasize.training.models.parts import Layers, weight_layers
+from tui_datasize.training.provenance import read_spec
 
 _BESIDE_THE_LAYERS = frozenset({"dropout", "initialisation", "weights"})
 """Options that two models may differ in and still be made of the same layers."""

@@ -15,8 +15,7 @@ from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED, Storag
 from tui_datasize.programs import private_caches
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, Lack, acquire, observe
 from tui_datasize.runlog.paths import RunPaths
-from tui_datasize.training.lane import Lane, report
-from tui_datasize.training.output import forgiving
+from tui_datasize.training.lane import Lane, forgiving, report
 from tui_datasize.training.stop import StopRequest, StopRequested
 
 PACK_OPTION = "--pack"

@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d
 
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DeviceUnavailable
 from tui_datasize.training.accelerator import faults
-from tui_datasize.training.accelerator.choice import chosen
+from tui_datasize.training.accelerator.device import chosen
 from tui_datasize.training.accelerator.interface import Accelerator
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from tui_datasize.training.accelerator.choice import accelerator_of
+from tui_datasize.training.accelerator.device import accelerator_of
 
 
 @dataclass(frozen=True, slots=True)

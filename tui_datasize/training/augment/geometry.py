@@ -1,17 +1,104 @@
-"""Flips, crops and affine maps: where the pixels of a training image come from."""
+"""Flips, crops, affine maps and erased rectangles: where the pixels of a training image come from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import pi
+from math import log, pi
 
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
-from tui_datasize.training.accelerator.choice import accelerator_of
+from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.augment.draws import Draws, between, per_image, whole
-from tui_datasize.training.augment.rectangles import ROWS, RectangleRanges, Rectangles, draw_rectangles
+
+TRIES = 10
+"""How often a rectangle is drawn before there is none that fits, as in torchvision."""
+
+ROWS = 2 * TRIES + 2
+"""Numbers that one rectangle per image needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangles:
+    """One rectangle per image in pixels; each tensor is int64 of shape (B,)."""
+
+    top: Tensor
+    left: Tensor
+    height: Tensor
+    width: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class RectangleRanges:
+    """What rectangles are drawn from."""
+
+    area: tuple[float, float]
+    """Smallest and largest share of the image's area, drawn uniformly."""
+    ratio: tuple[float, float]
+    """Smallest and largest width over height, its logarithm drawn uniformly."""
+
+
+def draw_rectangles(
+    uniform: Tensor, image: tuple[int, int], largest: tuple[int, int], shape: RectangleRanges
+) -> tuple[Rectangles, Tensor]:
+    """The first of ten tries that fits, at a position drawn uniformly.
+
+    Args:
+        uniform: Numbers uniform in [0, 1), shape (ROWS, B).
+        image: Height and width of the images.
+        largest: Height and width up to which a rectangle fits.
+        shape: Ranges of area and aspect ratio.
+
+    Returns:
+        The rectangles, and whether there is one, bool of shape (B,). Without one height and width are 0.
+    """
+    area = between(uniform[:TRIES], *shape.area) * (image[0] * image[1])
+    low, high = shape.ratio
+    ratio = between(uniform[TRIES : 2 * TRIES], log(low), log(high)).exp()
+    heights, widths = (area / ratio).sqrt().round().long(), (area * ratio).sqrt().round().long()
+    fits = (heights > 0) & (heights <= largest[0]) & (widths > 0) & (widths <= largest[1])
+    # The first of equal maxima is the first try that fits.
+    chosen = fits.int().argmax(dim=0, keepdim=True)
+    found = fits.any(dim=0)
+    height, width = (sides.gather(0, chosen)[0] * found for sides in (heights, widths))
+    top = whole(uniform[2 * TRIES], image[0] - height + 1)
+    left = whole(uniform[2 * TRIES + 1], image[1] - width + 1)
+    return Rectangles(top, left, height, width), found
+
+
+def inside(rectangles: Rectangles, image: tuple[int, int]) -> Tensor:
+    """Which pixels lie within, bool of shape (B, H, W)."""
+    rows = _within(rectangles.top, rectangles.height, image[0])
+    columns = _within(rectangles.left, rectangles.width, image[1])
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def _within(start: Tensor, length: Tensor, side: int) -> Tensor:
+    position = torch.arange(side, device=start.device)
+    return (position >= start[:, None]) & (position < (start + length)[:, None])
+
+
+_SHAPE = RectangleRanges(area=(0.02, 0.33), ratio=(1 / 3.3, 1 / 0.3))
+
+
+@dataclass(frozen=True, slots=True)
+class Erasing:
+    """Sets a rectangle to 0, the training set's mean once images are normalised, with a probability.
+
+    Zhong et al. (2020); ranges and value are torchvision's defaults.
+    """
+
+    probability: float
+    rows: int = ROWS + 1
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        """Normalised images, which are given up: changed in place, so that their memory layout stays."""
+        height, width = images.shape[2:]
+        drawn, _ = draw_rectangles(draws.device[1:], (height, width), (height - 1, width - 1), _SHAPE)
+        erased = (draws.device[0] < self.probability)[:, None, None] & inside(drawn, (height, width))
+        return images.masked_fill_(erased[:, None], 0)
+
 
 _CROP_RATIO = (3 / 4, 4 / 3)
 

@@ -11,7 +11,7 @@ from scipy.special import betaincinv
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tui_datasize.training.accelerator.choice import accelerator_of
+from tui_datasize.training.accelerator.device import accelerator_of
 
 Box: TypeAlias = tuple[int, int, int, int]
 

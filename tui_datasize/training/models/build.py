@@ -1,4 +1,4 @@
-"""From a model's name and options to a module on the CPU."""
+"""From a model's name and options to a module on the CPU, and what it costs."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import pad
+from torch.utils.flop_counter import FlopCounterMode
 
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.architectures import all_options
 from tui_datasize.experiments.spec import ModelSpec
-from tui_datasize.training.models.alexnet import alexnet
-from tui_datasize.training.models.blueprint import Blueprint, Builder, ImageShape
-from tui_datasize.training.models.cost import run_without_values
 from tui_datasize.training.models.library import library_model
-from tui_datasize.training.models.resnet import resnet
-from tui_datasize.training.models.small import cnn3, mlp
+from tui_datasize.training.models.networks import alexnet, cnn3, mlp, resnet
+from tui_datasize.training.models.parts import Blueprint, Builder, ImageShape
 
 BUILDERS: Mapping[str, Builder] = MappingProxyType(
     {"cnn3": cnn3, "mlp": mlp, "resnet": resnet, "alexnet": alexnet}
@@ -102,3 +101,44 @@ def _check_shape(model: nn.Module, plan: Blueprint) -> None:
             f"images of {width}x{height} pixels do not suit model {plan.name} ({error})",
             fix="set input_px of the model, or image_px of the experiment, to a size that it takes",
         ) from error
+
+
+def describe_cost(model: nn.Module, image_shape: ImageShape) -> dict[str, int]:
+    """Facts for `provenance.json`, counted without computing anything.
+
+    Args:
+        model: On any device; left as it is.
+        image_shape: Channels, height and width of one image.
+
+    Returns:
+        `parameters`, `trainable_parameters` (those that are not frozen) and `flops_per_image`: of
+        the forward pass over one image, convolutions and matrix products alone, a multiplication
+        and its addition counted as two.
+    """
+    parameters = list(model.parameters())
+    return {
+        "parameters": sum(p.numel() for p in parameters),
+        "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+        "flops_per_image": _forward_flops(model, image_shape),
+    }
+
+
+def _forward_flops(model: nn.Module, image_shape: ImageShape) -> int:
+    with FlopCounterMode(display=False) as counter:
+        run_without_values(model, image_shape)
+    return int(counter.get_total_flops())
+
+
+def run_without_values(model: nn.Module, image_shape: ImageShape) -> torch.Size:
+    """Shape of the logits for one image, by a pass over shapes alone."""
+    values = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    shapes = {name: torch.empty_like(value, device="meta") for name, value in values.items()}
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            image = torch.empty(1, *image_shape, device="meta")
+            logits: torch.Tensor = functional_call(model, shapes, (image,))
+    finally:
+        model.train(was_training)
+    return logits.shape

@@ -10,10 +10,7 @@ from torchvision import models, ops
 
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.architectures import TORCHVISION
-from tui_datasize.training.models.blueprint import Blueprint
-from tui_datasize.training.models.dropout import Dropout, Unit
-from tui_datasize.training.models.initialise import initialise
-from tui_datasize.training.models.layers import starts_layer
+from tui_datasize.training.models.parts import Blueprint, Dropout, Unit, initialise, starts_layer
 
 Layer: TypeAlias = nn.Conv2d | nn.Linear
 

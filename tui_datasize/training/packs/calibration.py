@@ -26,9 +26,9 @@ from tui_datasize.experiments.packing import pack_key
 from tui_datasize.experiments.spec import Budget, LabelNoise, RunSpec
 from tui_datasize.files import read_object
 from tui_datasize.runlog.atomic import write_json
-from tui_datasize.training import device as devices
 from tui_datasize.training import failures
-from tui_datasize.training.accelerator.choice import accelerator_of
+from tui_datasize.training.accelerator import device as devices
+from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.accelerator.interface import Accelerator
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.engine import Trainer

@@ -1,7 +1,9 @@
 """Lanes as one computation: forward and backward passes over an axis of runs.
 
 Only gradients are computed together. Batches, masks, losses, clipping and optimiser are each lane's
-own, so that a lane learns the same whatever its neighbours are.
+own, so that a lane learns the same whatever its neighbours are. Batch normalisation is that of all lanes'
+channels: what the library makes of it under `vmap` adds up the gradients of scales and shifts over
+all of them at once, in an order that depends on where among them a lane stands.
 """
 
 from __future__ import annotations
@@ -11,17 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.functional import batch_norm
 
 from tui_datasize.training.augment.mixing import Targets
 from tui_datasize.training.engine import Batch, Trainer, UpdateResult
 from tui_datasize.training.graph import Replays
-from tui_datasize.training.models.dropout import Dropout
-from tui_datasize.training.packs.normalisation import fold_lanes
+from tui_datasize.training.models.parts import Dropout
 
 Named: TypeAlias = dict[str, Tensor]
 
@@ -247,3 +249,61 @@ def _stack(lanes: Sequence[Tensor]) -> Tensor:
 def _fill_up(part: Tensor, nothing: Tensor) -> Tensor:
     """The rows given, then those of `nothing`."""
     return part if len(part) == len(nothing) else torch.cat([part, nothing[len(part) :]])
+
+
+def fold_lanes(template: nn.Module) -> None:
+    """Have a module that is only called under `vmap` normalise all lanes at once."""
+    for module in template.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            # The same parameters, statistics and hooks under the same names.
+            module.__class__ = _LaneNorm
+
+
+class _LaneNorm(nn.BatchNorm2d):
+    def forward(self, values: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(values)
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        normalised: Tensor = _Normalise.apply(
+            values, self.weight, self.bias, self.running_mean, self.running_var, self.momentum, self.eps
+        )
+        return normalised
+
+
+class _Normalise(torch.autograd.Function):
+    """Normalisation by the statistics of the batch; moves the running ones."""
+
+    @staticmethod
+    def forward(*given: Any) -> Tensor:
+        return _normalise(*given)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing is kept: under `vmap` the library differentiates what is called below."""
+
+    @staticmethod
+    def vmap(
+        _info: Any, in_dims: tuple[int, ...], values: Tensor, *of_channels_and_numbers: Any
+    ) -> tuple[Tensor, int]:
+        *of_channels, momentum, eps = of_channels_and_numbers
+        # From (K, B, C, H, W) in any order to (B, K * C, H, W).
+        in_order = values.movedim(in_dims[0], 1)
+        # As views, so that the running statistics move where they are.
+        weight, bias, mean, var = (tensor.view(-1) for tensor in of_channels)
+        normalised = _normalise(in_order.flatten(1, 2), weight, bias, mean, var, momentum, eps)
+        return normalised.reshape(in_order.shape), 1
+
+
+def _normalise(
+    values: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    return batch_norm(
+        values, running_mean, running_var, weight, bias, training=True, momentum=momentum, eps=eps
+    )

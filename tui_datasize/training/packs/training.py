@@ -10,7 +10,7 @@ from tui_datasize.errors import RunFailedError
 from tui_datasize.experiments.packing import pack_key
 from tui_datasize.training import failures, provenance
 from tui_datasize.training.accelerator import faults
-from tui_datasize.training.accelerator.choice import chosen
+from tui_datasize.training.accelerator.device import chosen
 from tui_datasize.training.lane import Lane
 from tui_datasize.training.packs.calibration import choose
 from tui_datasize.training.packs.implementations import IMPLEMENTATIONS, Together

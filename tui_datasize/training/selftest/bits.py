@@ -15,7 +15,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.training import checkpoint
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Readings
-from tui_datasize.training.packs.side_by_side import SideBySide
+from tui_datasize.training.packs.implementations import SideBySide
 from tui_datasize.training.selftest.child import in_fork
 from tui_datasize.training.selftest.findings import Findings
 from tui_datasize.training.selftest.subject import (

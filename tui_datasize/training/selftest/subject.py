@@ -23,10 +23,9 @@ from tui_datasize.experiments.spec import (
 )
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
-from tui_datasize.training.accelerator.choice import chosen
+from tui_datasize.training.accelerator.device import chosen, set_up
 from tui_datasize.training.accelerator.interface import Accelerator
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
-from tui_datasize.training.device import set_up
 from tui_datasize.training.engine import Readings, Trainer
 from tui_datasize.training.evaluate import ImageBatches, Tally, predict, score
 from tui_datasize.training.graph import CaptureOn, capture_on

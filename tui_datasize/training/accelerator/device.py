@@ -1,7 +1,8 @@
-"""How a worker sets its device up for a run, and what is recorded of it."""
+"""Which device a process has, how a worker sets it up for a run, and what is recorded of it."""
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 from typing import Any
@@ -10,7 +11,24 @@ import torch
 
 from tui_datasize.errors import RunFailedError
 from tui_datasize.experiments.spec import Precision
-from tui_datasize.training.accelerator.choice import accelerator_of
+from tui_datasize.training.accelerator.card import Card
+from tui_datasize.training.accelerator.host import Host
+from tui_datasize.training.accelerator.interface import Accelerator
+
+
+def chosen() -> Accelerator:
+    """The GPU that `CUDA_VISIBLE_DEVICES` names, not yet opened; the CPU where it names none.
+
+    Whether torch sees that GPU shows when it is initialised: a sweep must not drift onto the CPU unnoticed.
+    """
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return accelerator_of(torch.device("cuda", 0) if named else torch.device("cpu"))
+
+
+def accelerator_of(device: torch.device) -> Accelerator:
+    """Whoever asks this device."""
+    return Card(device) if device.type == "cuda" else Host(device)
+
 
 _MOST_IMAGES_PER_EVALUATION_BATCH = 8192
 _FEWEST_IMAGES_PER_EVALUATION_BATCH = 32
