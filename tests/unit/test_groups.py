@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,32 +11,21 @@ import statsmodels.api as sm
 from scipy import stats
 from scipy.special import polygamma, psi
 from statsmodels.formula.api import ols
-from statsmodels.stats.diagnostic import het_breuschpagan
 from statsmodels.stats.meta_analysis import effectsize_smd
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.oneway import anova_oneway
 
 from tests.unit.record_desk import record_of, said
 from tui_datasize.answers import spread, variants
+from tui_datasize.answers.grids import mean_table
+from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.render.cells import written
 from tui_datasize.stats.boxes import best_values, box_table
+from tui_datasize.stats.clusters import SizeRuns
 from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.group_tests import (
-    GroupTest,
-    anova,
-    brown_forsythe,
-    friedman,
-    jonckheere,
-    kruskal,
-    levene,
-    linear_trend,
-    two_way,
-    welch_anova,
-)
+from tui_datasize.stats.group_tests import seed_effect
 from tui_datasize.stats.groups import compare_sizes, compare_variants, seed_table
-from tui_datasize.stats.groups_table import groups_table
-from tui_datasize.stats.pairwise import holm, mean_difference, welch_t
-from tui_datasize.stats.spread import SpreadLaw, breusch_pagan, spread_law
+from tui_datasize.stats.pairwise import Difference, holm, mean_difference, welch_t
+from tui_datasize.stats.spread import SpreadLaw, spread_law
 
 SIZES = (40, 80, 160, 320)
 
@@ -64,66 +52,27 @@ def assert_close(found, expected):
     np.testing.assert_allclose(np.asarray(found, float), np.asarray(expected, float), rtol=1e-10)
 
 
-def test_tests_of_level_equal_their_references():
-    groups = random_groups()
-    reference = anova_oneway(groups, use_var="equal")
-    found = anova(groups)
-    assert_close([found.statistic, found.p], [reference.statistic, reference.pvalue])
-    frame = pd.DataFrame({"y": np.concatenate(groups), "g": np.repeat(list("abcd"), [5, 8, 3, 6])})
-    model = ols("y ~ C(g)", frame).fit()
-    table = sm.stats.anova_lm(model)
-    between, within = table["sum_sq"]
-    mean_square = table["mean_sq"].iloc[1]
-    eta, omega = dict(found.effects)["eta^2"], dict(found.effects)["omega^2"]
-    assert_close(eta, model.rsquared)
-    assert_close(omega, (between - 3 * mean_square) / (between + within + mean_square))
-    reference = anova_oneway(groups, use_var="unequal", welch_correction=True)
-    found = welch_anova(groups)
-    assert_close(
-        [found.statistic, found.p, found.df1, found.df2],
-        [reference.statistic, reference.pvalue, *reference.df],
-    )
-    found = kruskal(groups)
-    assert_close([found.statistic, found.p], stats.kruskal(*groups))
-
-
-def test_tests_of_spread_equal_their_references():
-    groups = random_groups()
-    for found, center in ((levene(groups), "mean"), (brown_forsythe(groups), "median")):
-        assert_close([found.statistic, found.p], stats.levene(*groups, center=center))
-    sizes = np.repeat(np.array(SIZES, float), [5, 8, 3, 6])
-    residuals = np.concatenate([group - group.mean() for group in groups])
-    found = breusch_pagan(sizes, residuals)
-    lm, p, *_ = het_breuschpagan(residuals, sm.add_constant(np.log10(sizes)))
-    assert_close([found.statistic, found.p], [lm, p])
-
-
-def test_tests_of_trend_equal_their_references():
-    groups = random_groups()
-    found = jonckheere(groups)
-    values, order = np.concatenate(groups), np.repeat(range(4), [5, 8, 3, 6])
-    reference = stats.kendalltau(order, values, method="asymptotic")
-    assert_close([dict(found.effects)["tau-b"], found.p], [reference.statistic, reference.pvalue])
-    found = linear_trend(SIZES, groups)
-    x = np.log10(np.repeat(np.array(SIZES, float), [5, 8, 3, 6]))
-    dummies = (order[:, None] == range(4)).astype(float)
-    model = sm.OLS(values, dummies).fit()
-    counts = np.array([5, 8, 3, 6])
-    reference = model.t_test(counts * (np.log10(SIZES) - x.mean()))
-    assert_close([found.statistic, found.p], [reference.tvalue.item(), reference.pvalue.item()])
-
-
-def test_the_seed_as_block_equals_its_references():
+def test_the_seed_as_block_equals_its_reference():
     table = np.round(np.random.default_rng(5).normal(0.7, 0.02, (6, 4)), 2) + np.arange(4) * 0.01
-    size, seed = two_way(table)
     frame = pd.DataFrame(
         {"y": table.ravel(), "seed": np.repeat(list("abcdef"), 4), "size": np.tile(list("wxyz"), 6)}
     )
     reference = sm.stats.anova_lm(ols("y ~ C(size) + C(seed)", frame).fit())
-    assert_close([size.statistic, seed.statistic], reference["F"].iloc[:2])
-    assert_close([size.p, seed.p], reference["PR(>F)"].iloc[:2])
-    found = friedman(table)
-    assert_close([found.statistic, found.p], stats.friedmanchisquare(*table.T))
+    found = seed_effect(table)
+    assert_close([found.statistic, found.p], [reference["F"].iloc[1], reference["PR(>F)"].iloc[1]])
+    effect, rest = reference["sum_sq"].iloc[1:]
+    assert_close(found.effect_size, effect / (effect + rest))
+
+
+def test_seeds_on_other_draws_are_no_blocks():
+    frames = [
+        runs_frame(random_groups(draw, (3, 3, 3, 3))).with_columns(
+            pl.lit(draw).alias("subset_seed"), (pl.col("seed") + 10 * draw).alias("seed")
+        )
+        for draw in range(3)
+    ]
+    (found,) = compare_sizes(pl.concat(frames), "test_accuracy")
+    assert found.seed == FitFailure("needs seeds that ran on equal draws")
 
 
 def test_pairs_equal_their_references():
@@ -151,7 +100,9 @@ def test_the_exponent_of_the_spread():
     rng = np.random.default_rng(2)
     sizes = np.geomspace(100, 12_800, 8)
     groups = [rng.normal(0, 0.5 * n**-0.3, 400) for n in sizes]
-    law = spread_law(sizes, groups)
+    law = spread_law(
+        [SizeRuns(n, own, np.zeros(400, int), np.arange(400)) for n, own in zip(sizes, groups, strict=True)]
+    )
     assert isinstance(law, SpreadLaw)
     assert law.low < -0.3 < law.high
     assert law.sd_at_one * 100**law.exponent == pytest.approx(0.5 * 100**-0.3, rel=0.05)
@@ -169,17 +120,18 @@ def test_sizes_are_compared_in_words():
     assert [(pair.first, pair.second) for pair in found.neighbours] == [("40", "80"), ("80", "160")]
     answer = spread.ask(record_of(runs_frame(groups, SIZES[:3])))
     assert answer.headline == "0.50 points (SD) between runs of 160 images, 1.00 points at 40 images."
-    assert answer.sentences[0].text.startswith("Sizes differ (Welch F(2,")
-    assert answer.sentences[0].text.endswith("Not significant after correction: 80 to 160.")
+    assert answer.sentences[0].text.startswith("+19.75 points with each doubling of the train size (95 % ")
+    assert "; p = 0.00016; paired, 3 seeds of one draw)." in answer.sentences[0].text
+    assert "Not significant after correction: 80 to 160." in answer.sentences[0].text
+    assert " a doubling is seen in 4 of 5 cases." in answer.sentences[0].text
     assert "p is corrected for all 3 pairs (Holm)" in said(answer)
     sizes, tests, pairs = answer.tables
     assert sizes.frame["estimate"].round(4).to_list() == [None, 0.3917, 0.0033]
     assert (sizes.is_detail, tests.is_detail, pairs.is_detail) == (False, True, True)
-    assert pairs.frame.height == 3
-    assert "Friedman" in tests.frame["test"]
-    assert isinstance(found.test("Friedman"), GroupTest)
-    table = groups_table(runs_frame(groups, SIZES[:3]), "test_accuracy")
-    assert table.filter(test="Welch t").height == 3
+    assert tests.frame["asks"].to_list() == ["trend", "spread", "seed"]
+    assert pairs.frame["n_units"].to_list() == [3, 3, 3]
+    table = record_of(runs_frame(groups, SIZES[:3])).comparisons.table
+    assert table.filter(test="paired t").height == 3
     assert table["failure"].null_count() == table.height
 
 
@@ -195,7 +147,7 @@ def test_variants_are_compared_at_equal_sizes_and_over_all():
     assert overall.high - overall.low < min(c.pairs[0].high - c.pairs[0].low for c in found[:2])
     answer = variants.ask(record_of(runs))
     assert answer.headline.startswith("b is 20.00 points better than a over 4 train sizes (95 % ")
-    means, saved, cells, over_all, at_sizes, tests = answer.tables
+    means, saved, cells, over_all, at_sizes = answer.tables
     assert means.frame["place"].to_list() == ["40", "80", "160", "320"]
     ahead = [(row["is_best"], row["n_runs"]) for row in means.frame["b"]]
     assert ahead == [(True, None)] * 4
@@ -203,7 +155,6 @@ def test_variants_are_compared_at_equal_sizes_and_over_all():
     assert written(means).rows[2][2].startswith(f"{100 * groups[2].mean() + 20:.2f} ±")
     assert (saved.frame.height, cells.frame.height) == (4, 8)
     assert (over_all.frame.height, at_sizes.frame.height) == (1, 4)
-    assert tests.frame.height == 4
     loss = variants.ask(record_of(runs.rename({"test_accuracy": "test_loss"}), "test_loss"))
     assert loss.headline.startswith("a is 0.2000 better than b over 4 train sizes (95 % 0.")
 
@@ -218,8 +169,7 @@ def test_the_best_of_three_variants_is_compared_with_the_next():
     )
     answer = variants.ask(record_of(runs))
     assert answer.headline.startswith(
-        "b, the best of 3, is 1.00 points better than c over 2 train sizes, not significant after correction "
-        "(95 % -"
+        "b is 1.00 points ahead of c over 2 train sizes, but they cannot be told apart (95 % "
     )
     assert "2 of 3 pairs of variants differ significantly after correction." in said(answer)
 
@@ -234,7 +184,7 @@ def test_the_best_of_three_variants_is_compared_with_the_next():
         ),
         (
             [runs_frame([[0.5]], SIZES[:1], "a"), runs_frame([[0.6]], SIZES[:1])],
-            "the base variant is 10.00 points better than a at 40 images, untested",
+            "the base variant is 10.00 points ahead of a at 40 images, untested",
         ),
     ],
 )
@@ -260,16 +210,16 @@ def test_what_cannot_be_compared_is_said(groups):
         warnings.simplefilter("error")
         (found,) = compare_sizes(runs, "test_accuracy")
         assert compare_variants(runs, "test_accuracy") == ()
-        table = groups_table(runs, "test_accuracy")
+        table = record_of(runs).comparisons.table
     assert said(spread.ask(record_of(runs))).strip().endswith(".")
     assert table.height > 0
-    assert all(isinstance(t.outcome, GroupTest | FitFailure) for t in found.tests)
+    assert isinstance(found.trend, Difference | FitFailure)
 
 
 def test_no_runs_are_an_empty_table():
     runs = runs_frame([np.array([0.5])], SIZES[:1]).clear()
     assert compare_sizes(runs, "test_accuracy") == ()
-    assert groups_table(runs, "test_accuracy").is_empty()
+    assert record_of(runs).comparisons.table.is_empty()
     assert box_table(runs, "test_accuracy").is_empty()
 
 
@@ -297,25 +247,68 @@ def test_boxes():
 
 
 def test_all_pairs_are_corrected_together():
-    groups = random_groups()
+    groups = random_groups(lengths=(4, 4, 4, 4))
     (found,) = compare_sizes(runs_frame(groups), "test_accuracy")
-    p = [stats.ttest_ind(a, b, equal_var=False).pvalue for a, b in itertools.combinations(groups, 2)]
+    p = [stats.ttest_rel(a, b).pvalue for a, b in itertools.combinations(groups, 2)]
     assert_close([pair.p_adjusted for pair in found.pairs], multipletests(p, method="holm")[1])
 
 
-def test_no_effect_is_said_to_be_below_zero():
-    rng = np.random.default_rng(0)
-    means = (0.5, 0.5, 0.5)
-    groups = [mean + np.array([-0.01, 0.01, -0.02, 0.02]) + 1e-5 * rng.normal(size=4) for mean in means]
-    answer = spread.ask(record_of(runs_frame(groups, SIZES[:3])))
-    assert answer.sentences[0].text.startswith("Sizes do not differ significantly")
-    assert answer.sentences[0].text.endswith("omega^2 = 0.00).")
+def test_the_trend_over_seeds_is_students_t_of_their_slopes():
+    groups = random_groups(lengths=(5, 5, 5, 5))
+    (found,) = compare_sizes(runs_frame(groups), "test_accuracy")
+    slopes = [np.polyfit(np.log2(SIZES), values, 1)[0] for values in np.transpose(groups)]
+    reference = stats.ttest_1samp(slopes, 0)
+    ends = reference.confidence_interval()
+    assert_close(
+        [found.trend.value, found.trend.p, found.trend.low, found.trend.high],
+        [np.mean(slopes), reference.pvalue, ends.low, ends.high],
+    )
+    assert found.trend.of_one_draw
 
 
-def test_a_spread_that_one_test_sees_and_another_does_not_is_called_open():
-    missed = GroupTest("Brown-Forsythe F", 1.5, 3, 20, 0.19)
+def test_the_trend_over_draws_counts_draws():
+    rng = np.random.default_rng(2)
+    tables = rng.normal(0.7, 0.02, (3, 4, 5))
+    frames = [
+        runs_frame(table).with_columns(pl.lit(draw).alias("subset_seed")) for draw, table in enumerate(tables)
+    ]
+    (found,) = compare_sizes(pl.concat(frames), "test_accuracy")
+    slopes = [np.polyfit(np.log2(SIZES), table.mean(axis=1), 1)[0] for table in tables]
+    assert (found.trend.unit, found.trend.n_units, found.trend.of_one_draw) == ("draw", 3, False)
+    assert_close(found.trend.p, stats.ttest_1samp(slopes, 0).pvalue)
+    (found,) = compare_sizes(pl.concat(frames[:2]), "test_accuracy")
+    assert found.trend.low < found.trend.value < found.trend.high
+    assert np.isnan(found.trend.p)
+    assert all(np.isnan(pair.p) for pair in found.pairs)
+    table = record_of(pl.concat(frames[:2])).comparisons.table.filter(asks="trend")
+    assert table["p"].to_list() == [None]
+    assert "2 draws are too few to test)." in said(spread.ask(record_of(pl.concat(frames[:2]))))
+
+
+def test_the_detectable_difference_is_seen_in_four_of_five_cases():
+    (found,) = compare_sizes(runs_frame(random_groups(lengths=(4, 4)), SIZES[:2]), "test_accuracy")
+    (pair,) = found.pairs
+    off, bound = pair.detectable / pair.stderr, stats.t.ppf(0.975, pair.df)
+    assert stats.nct.sf(bound, pair.df, off) == pytest.approx(0.8, abs=1e-4)
+
+
+def test_a_change_of_the_spread_is_put_in_words():
     seen, unseen = SpreadLaw(-0.41, -0.65, -0.17, 0.12, 0.1, 4), SpreadLaw(-0.1, -0.4, 0.2, 0.15, 0.1, 4)
-    assert "goes as n^-0.41 (95 % -0.65 to -0.17), yet a test" in spread.trend_of(missed, seen)
-    assert "does not visibly change" in spread.trend_of(missed, unseen)
-    assert "not steadily" in spread.trend_of(replace(missed, p=0.01), unseen)
-    assert "; it goes as n^-0.41" in spread.trend_of(replace(missed, p=0.01), seen)
+    assert spread.trend_of(seen) == "The scatter between runs goes as n^-0.41 (95 % -0.65 to -0.17)."
+    assert "does not visibly change" in spread.trend_of(unseen)
+
+
+@pytest.mark.parametrize(
+    ("higher", "best", "expected"),
+    [(True, (0.9, 0.89, 0.91), True), (True, (0.9, 0.8, 0.95), False), (False, (0.1, 0.09, 0.11), True)],
+)
+def test_the_best_is_marked_only_where_it_is_told(higher, best, expected):
+    means = pl.DataFrame(
+        [("a", "40", *best, 3), ("b", "40", 0.82, 0.81, 0.83, 3), ("c", "40", 0.81, 0.8, 0.82, 3)],
+        schema=["name", "place", "mean", "low", "high", "n_runs"],
+        orient="row",
+    )
+    metric = METRICS_OFFERED["test_accuracy" if higher else "test_loss"]
+    table = mean_table(means, "name", "size", metric, "t")
+    assert [row["is_best"] for row in table.frame["40"]] == [expected, False, False]
+    assert ("* best" in table.title) == expected

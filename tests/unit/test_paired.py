@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from benchmarks.nulls import null_curves, rejected
+from benchmarks.nulls import null_curves, rejected, sizes_rejected
 from tests.unit.record_desk import record_of
 from tests.unit.test_groups import runs_frame
 from tui_datasize.answers import variants
@@ -61,7 +61,7 @@ def test_two_draws_have_an_interval_and_no_p():
 
 
 def test_seeds_that_come_back_on_every_draw_and_matter_are_counted_too():
-    first, second = null_curves(np.random.default_rng(4), 4, 4, seed_sd=0.05)
+    first, second = null_curves(np.random.default_rng(4), 4, 4, draw_sd=0.02, seed_sd=0.05)
     found = compare(first, second, NAMES)
     table = (means(second, None) - means(first, None)).reshape(4, 4)
     by_draw, by_seed = 4 * table.mean(1).var(ddof=1), 4 * table.mean(0).var(ddof=1)
@@ -114,6 +114,39 @@ def test_runs_that_differ_by_a_constant_are_compared_by_their_scatter():
         pl.concat([runs_frame([values], (40,), "a"), runs_frame([values + 0.1], (40,), "b")]), "test_accuracy"
     )
     assert at_size.pairs[0].p == pytest.approx(stats.ttest_ind(values, values + 0.1, equal_var=False).pvalue)
+
+
+def test_variants_with_equal_runs_are_the_same():
+    values = [np.array([0.5, 0.52, 0.51]), np.array([0.6, 0.61, 0.6])]
+    runs = pl.concat([runs_frame(values, (40, 80), name) for name in NAMES])
+    *_, over_all = compare_variants(runs, "test_accuracy")
+    assert over_all.pairs[0].is_same
+    assert variants.ask(record_of(runs)).headline == (
+        "a and b are the same: equal values in every run, over 2 train sizes."
+    )
+
+
+def test_variants_on_other_draws_are_compared_by_draws_alone():
+    first, second = null_curves(np.random.default_rng(3), 4, 3, draw_sd=0.02)
+    moved = {n: {(draw + 10, seed): own for (draw, seed), own in at.items()} for n, at in second.items()}
+    found = compare(first, moved, NAMES)
+    reference = stats.ttest_ind(means(second, 0), means(first, 0), equal_var=False)
+    assert (found.unit, found.n_units, found.is_paired) == ("draw", 8, False)
+    assert found.p == pytest.approx(reference.pvalue)
+    one = [
+        {n: {cell: own for cell, own in at.items() if cell[0] % 10 == 0} for n, at in c.items()}
+        for c in (first, moved)
+    ]
+    assert compare(*one, NAMES) == FitFailure("needs two draws of each, as theirs differ")
+
+
+def test_one_draw_is_said_only_where_draws_are_known():
+    generator = np.random.default_rng(8)
+    frames = [runs_frame([0.5 + generator.normal(0, 0.01, 4)], (40,), name) for name in NAMES]
+    runs = pl.concat(frames)
+    unknown = runs.with_columns(subset_seed=pl.lit(None, pl.Int64))
+    assert "paired, 4 seeds of one draw)." in variants.ask(record_of(runs)).headline
+    assert variants.ask(record_of(unknown)).headline.endswith("paired, 4 seeds).")
 
 
 @pytest.mark.parametrize(
@@ -195,3 +228,18 @@ def test_seeds_needed_are_those_of_a_power_of_four_fifths(delta):
 def test_what_is_not_paired_has_no_number_of_seeds():
     found = compare(*null_curves(np.random.default_rng(5), 1, 5, shares_seeds=False), NAMES)
     assert units_needed(found, 0.005) is None
+
+
+@pytest.mark.parametrize(
+    ("n_draws", "n_seeds", "how"),
+    [(1, 5, {"draws": "same", "seeds": "same"}), (3, 3, {"draws": "nested", "seeds": "nothing"})],
+)
+def test_sizes_that_do_not_differ_are_seldom_told_apart(n_draws, n_seeds, how):
+    found = sizes_rejected(40, n_draws, n_seeds, **how)
+    # 5 % of 40 and three standard errors.
+    assert max(found[name] for name in ("trend", "any pair", "spread")) < 0.16
+
+
+def test_two_draws_test_no_sizes():
+    found = sizes_rejected(2, 2, 3)
+    assert np.isnan([found["trend"], found["pair"]]).all()

@@ -55,8 +55,8 @@ def test_transfer_conditions_are_an_axis_and_sizes_its_series(project, halves):
     assert [type(figure) for figure in ask(log, "conditions", view=1).figures] == [Map, Chart]
     best, every = (table.frame for table in answer.tables)
     assert best["name"].to_list() == ["base", "FTall", "S2T", "S10T"]
-    marked = [[cell["is_best"] for cell in best[size]] for size in ("40", "160")]
-    assert marked == [[False, False, True, False], [False, False, False, True]]
+    # Of one run each, none is told to be the best.
+    assert not any(cell["is_best"] for size in ("40", "160") for cell in best[size])
     assert every.height == 8 * (len(halves) + (len(halves) == 2))
 
 
@@ -185,14 +185,15 @@ def test_variants_of_few_sizes_open_with_their_means_by_size_and_by_length_of_tr
             model = ModelSpec("resnet", {"depth": depth})
             for size in (40, 80):
                 spec = fake_spec(train_size=size, seed=seed, model=model)
-                write_run(project, spec, accuracy=accuracy + size / 800, tables=False)
+                write_run(project, spec, accuracy=accuracy + size / 800 + 0.001 * seed, tables=False)
     by_size, by_updates, _ = (written(table) for table in ask(RunLog(project), "answer").tables)
-    assert by_size.title == "Test accuracy, % (runs in brackets, * best)"
-    assert by_size.rows == [
-        ["depth=20", "65.00 (2) ", "70.00 (2) "],
-        ["depth=32", "75.00 (3)*", "80.00 (3)*"],
+    assert by_size.title == "Test accuracy, % (± 95 %, runs in brackets, * best)"
+    assert [[cell[:5] for cell in row[1:]] for row in by_size.rows] == [
+        ["65.05", "70.05"],
+        ["75.10", "80.10"],
     ]
+    assert [[cell[-4:] for cell in row[1:]] for row in by_size.rows] == [["(2) "] * 2, ["(3)*"] * 2]
     assert by_updates.title.startswith("By updates at 80 images (")
     # A tenth and a fifth of four evaluations are the first.
     assert [row[0] for row in by_updates.rows] == ["50", "100", "200"]
-    assert by_updates.rows[-1] == ["200", "70.00 (2) ", "80.00 (3)*"]
+    assert [cell[-4:] for cell in by_updates.rows[-1]] == ["200", "(2) ", "(3) "]

@@ -22,7 +22,8 @@ from tui_datasize.render.svg_axis import Frame
 from tui_datasize.render.svg_map import map_svg
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats import training_views
-from tui_datasize.stats.groups_table import groups_table
+from tui_datasize.stats.groups import compare_sizes
+from tui_datasize.stats.groups_table import sizes_table
 
 
 def svgs(text: str) -> list[ElementTree.Element]:
@@ -123,7 +124,7 @@ def test_tables_hold_what_the_analysis_finds(fake_project):
     assert [row[4] for row in gap[1:]] == [f"{100 * one:+.2f}" for one in last["gap"]]
     sizes, tests, pairs = tables_of(text, "Spread between runs")
     assert [row[1] for row in sizes[1:]] == ["6"] * 6
-    assert len(tests) + len(pairs) - 2 == groups_table(runs, "test_accuracy").height
+    assert len(tests) + len(pairs) - 2 == sizes_table(compare_sizes(runs, "test_accuracy")).height
     assert pairs[1][:2] == ["40", "80"]
     (sources,) = tables_of(text, "Sources of the spread")
     assert [row[0] for row in sources[1:4]] == ["training seed", "subset draw", "seed on draw"]

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 import statsmodels.api as sm
+from scipy import stats
 from statsmodels.formula.api import ols
 
+from benchmarks.nulls import scatter_held
 from tests.unit.record_desk import record_of, said
 from tui_datasize.answers import variance
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.stats.mean_squares import MeanSquare, difference_interval
 from tui_datasize.stats.variance import split_variance
 
 
@@ -121,12 +125,15 @@ def test_a_draw_that_may_be_nothing_is_called_so():
     headline = variance.ask(record_of(runs_of(larger))).headline
     (found,) = split_variance(runs_of(larger), "test_accuracy")
     assert found.component("subset draw").share > 0.5
-    assert headline.endswith(f"(SD); p = {found.component('subset draw').p:.2g}, perhaps nothing.")
+    assert "(SD, 95 % 0.00 to 50.00 points)" in headline
+    assert headline.endswith(f"; p = {found.component('subset draw').p:.2g}, perhaps nothing.")
 
 
 def test_a_single_source_has_no_share():
     answer = variance.ask(record_of(runs_of({(10, 0, 0): 0.5, (10, 1, 0): 0.6})))
-    assert answer.headline == "7.07 points (SD) between runs of a size: the training seed."
+    assert answer.headline == (
+        "7.07 points (SD, 95 % 3.15 to 50.00 points) between runs of a size: the training seed."
+    )
 
 
 def test_no_runs():
@@ -141,7 +148,51 @@ def test_the_answer_begins_with_the_largest_source(fake_project):
     largest = max(split.components[:3], key=lambda component: component.variance)
     answer = variance.ask(record)
     assert answer.headline.startswith(f"{100 * largest.share:.0f} % of the variance between runs is the ")
-    assert f"{100 * largest.sd:.2f} points (SD)" in answer.headline
+    assert f"{100 * largest.sd:.2f} points (SD, 95 % {100 * largest.sd_low:.2f} to " in answer.headline
     moved = 100 * split.component("test sampling").sd
     assert f"would move all runs together by {moved:.2f} points (SD)." in said(answer)
     assert [bar.value for bar in answer.figures[0].bars] == [100 * one.share for one in split.components[:3]]
+
+
+def test_intervals_of_a_source_alone_are_those_of_chi_square():
+    cells = {(10, seed, 0): value for seed, value in enumerate([0.5, 0.52, 0.55, 0.51])}
+    (found,) = split_variance(runs_of(cells), "test_accuracy")
+    (seed,) = found.components
+    total = 3 * np.var(list(cells.values()), ddof=1)
+    ends = [math.sqrt(total / stats.chi2.ppf(tail, 3)) for tail in (0.975, 0.025)]
+    assert [seed.sd_low, seed.sd_high] == pytest.approx(ends)
+
+
+def test_the_interval_of_a_draw_begins_above_zero_where_it_is_told():
+    low, high = MeanSquare(), MeanSquare()
+    for square, effect in ((low, 1.0), (high, 30.0)):
+        square.add(range(4), effect * np.array([1.0, -1, 1, -1]), 3, 5)
+    rest = MeanSquare()
+    rest.add(range(12), np.tile([1.0, -1], 6), 12, 1)
+    assert difference_interval(low, rest)[0] == 0
+    assert (
+        0 < difference_interval(high, rest)[0] < high.value - rest.value < difference_interval(high, rest)[1]
+    )
+    # Without a rest it is the interval of chi square.
+    tiny = MeanSquare()
+    tiny.add(range(12), np.tile([1e-9, -1e-9], 6), 12, 1)
+    assert difference_interval(high, tiny) == pytest.approx(high.interval, rel=1e-6)
+
+
+@pytest.mark.parametrize(("comes_back", "least", "most"), [(True, 4, 7), (False, 19, 20)])
+def test_draws_that_come_back_tell_less_than_new_ones(comes_back, least, most):
+    rng = np.random.default_rng(0)
+    of_draw = rng.normal(0, 1, 5)
+    square = MeanSquare()
+    for size in range(5):
+        effects = of_draw if comes_back else rng.normal(0, 1, 5)
+        names = range(5) if comes_back else range(10 * size, 10 * size + 5)
+        square.add(names, effects - effects.mean(), 4, 1)
+    assert square.degrees == 20
+    assert least <= square.effective <= most
+
+
+@pytest.mark.parametrize("draws", ["same", "own"])
+def test_intervals_hold_the_true_scatter(draws):
+    held = scatter_held(50, 3, 5, draws=draws, seeds="nothing")
+    assert min(held[name] for name in held if not name.endswith("found")) > 0.86

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from tui_datasize.answers.answer import Axis, Column, Kind
 from tui_datasize.metric import Metric
+from tui_datasize.stats.group_tests import p_words
+from tui_datasize.text import plural
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tui_datasize.stats.pairwise import Difference
 
 
 def of_kind(kind: Kind, **titles: str) -> tuple[Column, ...]:
@@ -24,10 +33,10 @@ SIZE = Column("train_size", "train size")
 SIZE_AND_RUNS = of_kind("count", train_size="train size", n_runs="runs")
 TEST_COLUMNS = (
     *of_kind("text", asks="asks", test="test", effect="effect", failure="why not tested"),
-    SIZE,
     *of_kind("number", statistic="statistic", df1="df", df2="df 2"),
     Column("p", "p", "p"),
     *of_kind("number", effect_size="effect size", estimate="estimate", **INTERVAL),
+    *of_kind("number", detectable="seen in 4 of 5"),
 )
 """Of rows of schema `GROUPS` that are tests."""
 
@@ -37,6 +46,9 @@ PAIR_COLUMNS = (
     *of_kind("difference", estimate="second - first", **INTERVAL),
     Column("effect_size", "Hedges' g", "number"),
     *of_kind("p", p="p", p_adjusted="p, Holm"),
+    Column("detectable", "seen in 4 of 5", "spread"),
+    Column("n_units", "counted"),
+    Column("unit", "of", "text"),
 )
 """Of rows of schema `GROUPS` that are pairs."""
 SIZE_AXIS = Axis("train size, images", is_log=True)
@@ -53,7 +65,29 @@ def share_axis(title: str) -> Axis:
     return Axis(f"{title}, %", floor=0, ceiling=100)
 
 
-def corrected_for(n_pairs: int) -> Iterator[str]:
-    """What the intervals and the p values of several pairs are of."""
-    if n_pairs > 1:
-        yield f"Each interval is of its pair alone; p is corrected for all {n_pairs} pairs (Holm)."
+def corrected_for(pairs: pl.DataFrame) -> Iterator[str]:
+    """What the intervals and the p values of several pairs are of, rows of schema `GROUPS`."""
+    tested = pairs["p"].count()
+    if tested > 1:
+        yield f"Each interval is of its pair alone; p is corrected for all {tested} pairs (Holm)."
+
+
+def interval_words(low: float, high: float, metric: Metric) -> str:
+    """The 95 % interval of a difference."""
+    return f"95 % {metric.difference(low).removesuffix(' points')} to {metric.difference(high)}"
+
+
+def basis_words(found: Difference, *, of_several: bool = False) -> str:
+    """The p of a comparison and what it counted, or why there is none.
+
+    Args:
+        found: Of which values are not all equal.
+        of_several: Whether p is corrected for several pairs.
+    """
+    counted = plural(found.n_units, found.unit) if found.n_units else ""
+    whose = " of one draw" if found.of_one_draw else ""
+    if math.isnan(found.p):
+        return f"{counted} are too few to test"
+    told = f"{p_words(found.p_adjusted)}{' after correction' if of_several else ''}"
+    rest = f"{'paired, ' if found.is_paired else ''}{counted}{whose}".strip()
+    return f"{told}; {rest}" if rest else told

@@ -15,7 +15,6 @@ from tui_datasize.stats.averaging import FittedLaws
 from tui_datasize.stats.diagnostics import Diagnostics
 from tui_datasize.stats.fits import FitFailure, LackOfFit, LogLinearFit
 from tui_datasize.stats.fits_table import fit_values, law_dicts
-from tui_datasize.stats.groups_table import groups_table
 from tui_datasize.stats.overlap import DrawOverlap
 from tui_datasize.stats.summary import CurveAnalysis
 
@@ -34,7 +33,7 @@ def to_dict(record: Record, answers: Mapping[str, Answer]) -> dict[str, Any]:
         "n_left_out": record.all_runs.height - n_runs,
         "overlap": {key: _overlap_dict(overlap) for key, overlap in _keyed(record.reading.overlaps).items()},
         "audit": [{**asdict(finding), "words": finding.words} for finding in record.reading.findings],
-        "groups": groups_table(record.all_runs, record.metric.name).to_dicts(),
+        "groups": record.comparisons.table.to_dicts(),
         "comparisons": [text for name in ("spread", "variants") for text in _told(answers[name])],
         "variance": [
             {

@@ -13,7 +13,7 @@ from tui_datasize.answers.columns import INTERVAL, SIZE_AXIS, metric_axis, of_ki
 from tui_datasize.answers.grids import mean_table, size_label, size_table
 from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import Record, numbers
-from tui_datasize.answers.variants import images_told
+from tui_datasize.answers.variants import BASE, images_told, with_clear
 from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import with_interval
@@ -21,6 +21,7 @@ from tui_datasize.stats.extrapolate import Outlook
 from tui_datasize.stats.size_needed import SizeNeeded
 from tui_datasize.stats.summary import CurveAnalysis
 from tui_datasize.stats.training_views import surface
+from tui_datasize.text import plural
 
 ANSWER: Schema = schema(
     (pl.String, "experiment", "variant", "metric"),
@@ -67,7 +68,7 @@ def ask(record: Record) -> Answer:
     best, *rest = sorted(curves, key=lambda curve: _rank(record, curve))
     table = answer_table(curves)
     if rest:
-        headline, sentences = _compared(best, rest)
+        headline, sentences = _compared(best, rest, _doubt(record, best, rest))
         if text := images_told(record, best.variant, rest[0].variant):
             sentences.insert(0, Sentence(text, "good"))
         shown = [*_means(record), Table(table, _COLUMNS, record.metric, "What more data brings")]
@@ -87,7 +88,9 @@ def _means(record: Record) -> Iterator[Table]:
     """Variants by train sizes; of few sizes the variants by how long they trained, too."""
     base = pl.col("variant").replace("", "base")
     means = pl.concat([curve.curve for curve in record.curves]).with_columns(base)
-    yield size_table(means, "variant", record.metric)
+    named = means.with_columns(pl.col("variant").replace("base", BASE))
+    clear = with_clear(named, record).with_columns(pl.col("variant").replace(BASE, "base"))
+    yield size_table(clear, "variant", record.metric)
     split, score = record.metric.split_and_score
     if not score or means["train_size"].n_unique() > _FEW_SIZES:
         return
@@ -147,11 +150,23 @@ def _ahead(curve: CurveAnalysis) -> Iterator[Sentence]:
         yield Sentence(text, "aside")
 
 
-def _compared(best: CurveAnalysis, rest: list[CurveAnalysis]) -> tuple[str, list[Sentence]]:
+def _doubt(record: Record, best: CurveAnalysis, rest: list[CurveAnalysis]) -> str:
+    """From which others the best is not told apart."""
+    near = []
+    for curve in rest:
+        pair = record.comparisons.over_all(best.variant, curve.variant)
+        if pair is None or not pair.is_distinguishable:
+            near.append(curve.variant or "base")
+    if not near:
+        return ""
+    return f", not told apart from {near[0] if len(near) == 1 else plural(len(near), 'other')}"
+
+
+def _compared(best: CurveAnalysis, rest: list[CurveAnalysis], doubt: str) -> tuple[str, list[Sentence]]:
     """The best variant first, the others as far as there is room for sentences."""
     variants = [best, *rest]
     name = best.variant or "The base"
-    headline = f"{name} has the best mean of {len(variants)} variants: {ahead.now(best)}"
+    headline = f"{name} has the best mean of {len(variants)} variants{doubt}: {ahead.now(best)}"
     told = [Sentence(f"{name}: {ahead.next_doubling(best)}")]
     told += [
         Sentence(f"{curve.variant or 'base'}: {aim}", "good")

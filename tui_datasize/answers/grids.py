@@ -66,11 +66,12 @@ def size_label(size: pl.Expr) -> pl.Expr:
 
 
 def mean_table(means: pl.DataFrame, column: str, places: str, metric: Metric, title: str) -> Table:
-    """Means by name and place, the best of each place marked; the fewer of both are columns.
+    """Means by name and place, the best of each place marked where it is told; the fewer are columns.
 
     Args:
         means: The names in a column, `place`, `mean`, `low`, `high` and `n_runs`, each pair once, in order of
-            places.
+            places. `is_clear` says whether a name is told apart from all others at its place; without that
+            column its interval must be apart from theirs.
         column: That of the names.
         places: What places are.
         metric: What the means are of.
@@ -78,6 +79,7 @@ def mean_table(means: pl.DataFrame, column: str, places: str, metric: Metric, ti
     """
     end = pl.col("mean").max() if metric.higher_is_better else pl.col("mean").min()
     runs = means["n_runs"].unique().to_list()
+    clear = pl.col("is_clear") if "is_clear" in means.columns else _is_apart(metric)
     cells = means.select(
         pl.col(column).alias("name"),
         "place",
@@ -85,7 +87,7 @@ def mean_table(means: pl.DataFrame, column: str, places: str, metric: Metric, ti
             mean=pl.col("mean"),
             half=pl.max_horizontal(pl.col("high") - pl.col("mean"), pl.col("mean") - pl.col("low")),
             n_runs=pl.when(len(runs) > 1).then(pl.col("n_runs")),
-            is_best=(pl.col("mean") == end.over("place")) & (pl.len().over("place") > 1),
+            is_best=(pl.col("mean") == end.over("place")) & (pl.len().over("place") > 1) & clear,
         ),
     )
     if means["place"].n_unique() <= means[column].n_unique():
@@ -95,7 +97,19 @@ def mean_table(means: pl.DataFrame, column: str, places: str, metric: Metric, ti
     first, *others = wide.columns
     each = f"{plural(runs[0], 'run')} each" if len(runs) == 1 else "runs in brackets"
     interval = "± 95 %, " if means["high"].is_not_null().any() else ""
-    told = f"{title[:1].upper()}{title[1:]} ({interval}{each}, * best)"
+    is_told = cells["cell"].struct.field("is_best").any()
+    told = f"{title[:1].upper()}{title[1:]} ({interval}{each}{', * best' if is_told else ''})"
     return Table(
         wide, [Column(first, head, "text"), *(Column(one, one, "cell") for one in others)], metric, told
     )
+
+
+def _is_apart(metric: Metric) -> pl.Expr:
+    """Whether the interval of a mean lies beyond those of all others at its place."""
+    if metric.higher_is_better:
+        own, others = pl.col("low"), pl.col("high")
+        nearest = pl.when(others == others.max()).then(others.top_k(2).last()).otherwise(others.max())
+        return (own > nearest.over("place")) & (pl.col("high").null_count().over("place") == 0)
+    own, others = pl.col("high"), pl.col("low")
+    nearest = pl.when(others == others.min()).then(others.bottom_k(2).last()).otherwise(others.min())
+    return (own < nearest.over("place")) & (pl.col("low").null_count().over("place") == 0)

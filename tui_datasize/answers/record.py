@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import cache, cached_property, lru_cache, partial
 
 import polars as pl
 
@@ -12,9 +12,15 @@ from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.answers.checks.audit import AuditRecord, audit, runs_to_read
 from tui_datasize.answers.checks.finding import Finding
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.metric import Metric
+from tui_datasize.metric import Metric, metric_named
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.stats.curve import points
+from tui_datasize.stats.effective import Saved, images_saved
+from tui_datasize.stats.groups import SizeComparison, VariantComparison, compare_sizes, compare_variants
+from tui_datasize.stats.groups_table import groups_table
 from tui_datasize.stats.overlap import DrawOverlap, find_draws, find_overlaps
+from tui_datasize.stats.paired import Curve, variant_curves
+from tui_datasize.stats.pairwise import Difference
 from tui_datasize.stats.question import Question
 from tui_datasize.stats.summary import CurveAnalysis, analyse_curves
 from tui_datasize.stats.variance import VarianceSplit, split_variance
@@ -33,6 +39,46 @@ ONE_EVALUATION = (
     "Each run was evaluated once, at its end. "
     "evaluate = { times = 12 } in experiments.toml evaluates new runs more often."
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Comparisons:
+    """Sizes and variants against each other by one metric, each computed once."""
+
+    runs: pl.DataFrame
+    """Schema `RUNS`."""
+    metric: str
+
+    @cached_property
+    def sizes(self) -> tuple[SizeComparison, ...]:
+        return compare_sizes(self.runs, self.metric)
+
+    @cached_property
+    def variants(self) -> tuple[VariantComparison, ...]:
+        return compare_variants(self.runs, self.metric)
+
+    @cached_property
+    def curves(self) -> Mapping[str, Curve]:
+        """The runs of each variant."""
+        return variant_curves(points(self.runs, self.metric))
+
+    @cached_property
+    def table(self) -> pl.DataFrame:
+        """Schema `GROUPS`."""
+        return groups_table(self.sizes, self.variants)
+
+    @cached_property
+    def saved(self) -> Callable[[str, str], tuple[Saved, ...]]:
+        """What a variant needs for what another has at each of its sizes, as of `images_saved`."""
+        higher = metric_named(self.metric).higher_is_better
+        return cache(
+            lambda one, other: images_saved(self.curves[one], self.curves[other], higher_is_better=higher)
+        )
+
+    def over_all(self, one: str, other: str) -> Difference | None:
+        """Two variants over all sizes that both have; None where they cannot be compared."""
+        pairs = self.variants[-1].pairs if self.variants else ()
+        return next((pair for pair in pairs if {pair.first, pair.second} == {one, other}), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +121,11 @@ class Reading:
     def curves(self) -> Callable[[str, Question], tuple[CurveAnalysis, ...]]:
         """The learning curves of a metric, as of `analyse_curves`; the last ones are kept."""
         return lru_cache(maxsize=_CURVES_KEPT)(partial(analyse_curves, self.runs))
+
+    @cached_property
+    def comparisons(self) -> Callable[[str], Comparisons]:
+        """What is compared of a metric; the last ones are kept."""
+        return lru_cache(maxsize=_CURVES_KEPT)(partial(Comparisons, self.runs))
 
     def renewed(self, runs: pl.DataFrame) -> Reading:
         """This reading while the runs are the same; otherwise a new one, which keeps what still holds."""
@@ -150,6 +201,11 @@ class Record:
         per_run = self.log.datasets(images).group_by("run_id").agg(pl.col("test_images").sum())
         sizes = per_run["test_images"].unique().to_list()
         return split_variance(self.runs, self.metric.name, sizes[0] if len(sizes) == 1 else None)
+
+    @property
+    def comparisons(self) -> Comparisons:
+        """Of all variants."""
+        return self.reading.comparisons(self.metric.name)
 
     @property
     def counted(self) -> str:

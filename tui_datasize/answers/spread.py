@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,18 +15,21 @@ from tui_datasize.answers.columns import (
     SIZE_AND_RUNS,
     SIZE_AXIS,
     TEST_COLUMNS,
+    basis_words,
     corrected_for,
+    interval_words,
     metric_axis,
     of_kind,
 )
-from tui_datasize.answers.record import NO_RUN, Record, named, per_variant
+from tui_datasize.answers.record import NO_RUN, Comparisons, Record, named, per_variant
 from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.boxes import best_values, box_table
 from tui_datasize.stats.curve import points
 from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.group_tests import SIGNIFICANT, GroupTest
+from tui_datasize.stats.group_tests import SIGNIFICANT
 from tui_datasize.stats.groups import SizeComparison, compare_sizes
-from tui_datasize.stats.groups_table import groups_table, sizes_table
+from tui_datasize.stats.groups_table import sizes_table
+from tui_datasize.stats.pairwise import Difference
 from tui_datasize.stats.spread import SpreadLaw
 from tui_datasize.text import listed, plural
 
@@ -86,7 +90,7 @@ def ask(record: Record) -> Answer:
             "No train size has two runs with this metric. Add seeds, or draws, to see their spread.",
             views=len(views),
         )
-    found = compare_sizes(runs, name)
+    found = _compared(record, runs, view)
     groups = sizes_table(found)
     pairs = groups.filter(asks="sizes")
     is_level = pl.col("first").is_null()
@@ -94,7 +98,7 @@ def ask(record: Record) -> Answer:
         (named(variant, _told(rows, view.metric)) for variant, rows in per_variant(boxes)),
         [
             *(_alone(found[0]) if len(found) == 1 else _together(found)),
-            *(Sentence(text, "aside") for text in corrected_for(pairs.height)),
+            *(Sentence(text, "aside") for text in corrected_for(pairs)),
             Sentence("Boxes are quartiles; whiskers reach at most 1.5 interquartile ranges.", "aside"),
         ],
         tables=[
@@ -104,9 +108,22 @@ def ask(record: Record) -> Answer:
         ],
         figures=[_chart(variant, rows, view.shown) for variant, rows in per_variant(boxes)],
         about=view.about,
-        rows=lambda: groups_table(view.of(record.all_runs, record), name),
+        rows=lambda: _rows(record, view),
         views=len(views),
     )
+
+
+def _compared(record: Record, runs: pl.DataFrame, view: _View) -> Sequence[SizeComparison]:
+    if view.is_best or view.metric != record.metric:
+        return compare_sizes(runs, view.metric.name)
+    wanted = record.asked.variant
+    return [one for one in record.comparisons.sizes if wanted in (None, one.variant)]
+
+
+def _rows(record: Record, view: _View) -> pl.DataFrame:
+    if view.is_best or view.metric != record.metric:
+        return Comparisons(view.of(record.all_runs, record), view.metric.name).table
+    return record.comparisons.table
 
 
 def _views(record: Record) -> Sequence[_View]:
@@ -159,31 +176,32 @@ def _alone(found: SizeComparison) -> Iterator[str]:
     yield _level(found)
     yield from _clusters(found)
     if len(found.sizes) > 1:
-        yield trend_of(found.test("Brown-Forsythe"), found.spread)
+        yield trend_of(found.spread)
     yield from _block(found)
 
 
 def _level(found: SizeComparison) -> str:
-    """Whether sizes differ, by Welch's test or, where it cannot be made, by ranks."""
+    """How the metric changes with the size, which steps may be chance, and what the test sees."""
     if len(found.sizes) < 2:
         return "There is one train size. Run another to compare them."
-    test = _of_level(found)
-    if isinstance(test, FitFailure):
-        return "Sizes cannot be tested against each other: the runs of a size do not differ."
-    effect, size = test.effects[0]
-    does = "Sizes differ" if test.p < SIGNIFICANT else "Sizes do not differ significantly"
-    same = [pair for pair in found.neighbours if not pair.is_distinguishable]
-    steps = ""
-    if test.p < SIGNIFICANT and same:
-        named_steps = [f"{pair.first} to {pair.second}" for pair in same[:_MOST_NAMED]]
-        named_steps += [f"{len(same) - _MOST_NAMED} more"] if len(same) > _MOST_NAMED else []
-        steps = f" Not significant after correction: {listed(named_steps)}."
-    return f"{does} ({test.brief}, {effect} = {max(size, 0.0):.2f}).{steps}"
-
-
-def _of_level(found: SizeComparison) -> GroupTest | FitFailure:
-    welch = found.test("Welch")
-    return found.test("Kruskal-Wallis") if isinstance(welch, FitFailure) else welch
+    trend, metric = found.trend, found.metric
+    if isinstance(trend, FitFailure):
+        return (
+            "Sizes cannot be tested against each other: that takes two runs that differ at each of two sizes."
+        )
+    doubt = ", not significant" if trend.p >= SIGNIFICANT else ""
+    told = (
+        f"{metric.change(trend.value)} with each doubling of the train size{doubt} "
+        f"({interval_words(trend.low, trend.high, metric)}; {basis_words(trend)})."
+    )
+    same = [pair for pair in found.neighbours if pair.p_adjusted >= SIGNIFICANT]
+    if same:
+        steps = [f"{pair.first} to {pair.second}" for pair in same[:_MOST_NAMED]]
+        steps += [f"{len(same) - _MOST_NAMED} more"] if len(same) > _MOST_NAMED else []
+        told += f" Not significant after correction: {listed(steps)}."
+    if not math.isnan(trend.detectable):
+        told += f" A change of {metric.difference(trend.detectable)} a doubling is seen in 4 of 5 cases."
+    return told
 
 
 def _clusters(found: SizeComparison) -> Iterator[str]:
@@ -204,47 +222,40 @@ def _clusters(found: SizeComparison) -> Iterator[str]:
     yield f"{runs} runs of a size count as {worth:.1f} independent ones: they share a {what}."
 
 
-def trend_of(test: GroupTest | FitFailure, spread: SpreadLaw | FitFailure) -> str:
-    """How the scatter changes with size: by a test for any difference, and as a power of it."""
+def trend_of(spread: SpreadLaw | FitFailure) -> str:
+    """How the scatter changes with size, as a power of it."""
     if isinstance(spread, FitFailure):
         return (
             "How the scatter changes with size is unknown: that takes two runs that differ at each of two "
             "sizes."
         )
     law = f"n^{spread.exponent:z.2f} (95 % {spread.low:z.2f} to {spread.high:z.2f})"
-    if isinstance(test, FitFailure):
-        return f"The scatter between runs goes as {law}."
-    is_steady = not spread.low <= 0 <= spread.high
-    if test.p < SIGNIFICANT:
-        steady = f"it goes as {law}" if is_steady else f"not steadily: as a power it is {law}"
-        return f"The scatter between runs differs between sizes ({test.brief}); {steady}."
-    if is_steady:
-        return (
-            f"The scatter between runs goes as {law}, yet a test for any difference between sizes finds none "
-            f"({test.brief}): run more seeds."
-        )
-    return f"The scatter between runs does not visibly change with size ({test.brief}; {law})."
+    if spread.is_steady:
+        return f"The scatter between runs does not visibly change with size: it goes as {law}."
+    return f"The scatter between runs goes as {law}."
 
 
 def _block(found: SizeComparison) -> Iterator[str]:
     """Whether seeds do well or badly throughout."""
-    seed = found.test("two-way: seed")
-    if isinstance(seed, FitFailure):
+    if isinstance(found.seed, FitFailure):
         return
-    if seed.p < SIGNIFICANT:
-        yield f"A seed that is good at one size is good at others ({seed.brief}): compare equal seeds."
+    if found.seed.p < SIGNIFICANT:
+        yield f"A seed that is good at one size is good at others ({found.seed.brief}): compare equal seeds."
     else:
-        yield f"No seed is consistently better ({seed.brief}): pairing by seed helps little."
+        yield f"No seed is consistently better ({found.seed.brief}): pairing by seed helps little."
 
 
 def _together(found: Sequence[SizeComparison]) -> Iterator[str]:
     """The same of several variants, counted; the tests of each are a table."""
-    for what, name in (("Sizes differ", ""), ("The scatter differs between sizes", "Brown-Forsythe")):
-        outcomes = [one.test(name) if name else _of_level(one) for one in found]
-        tested = [test for test in outcomes if isinstance(test, GroupTest)]
-        if tested:
-            n = sum(test.p < SIGNIFICANT for test in tested)
-            yield f"{what} significantly in {n} of {plural(len(tested), 'variant')}."
+    trends = [one.trend.p for one in found if isinstance(one.trend, Difference) and one.trend.p >= 0]
+    if trends:
+        n = sum(p < SIGNIFICANT for p in trends)
+        what, variants = found[0].metric.title, plural(len(trends), "variant")
+        yield f"{what} changes significantly with size in {n} of {variants}."
+    laws = [one.spread for one in found if isinstance(one.spread, SpreadLaw)]
+    if laws:
+        n = sum(not law.is_steady for law in laws)
+        yield f"The scatter differs between sizes significantly in {n} of {plural(len(laws), 'variant')}."
 
 
 def _chart(variant: str, boxes: pl.DataFrame, metric: Metric) -> Chart:

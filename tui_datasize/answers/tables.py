@@ -13,7 +13,6 @@ from tui_datasize.answers.record import Record
 from tui_datasize.stats.curve import learning_curve
 from tui_datasize.stats.ensembles import ensembles_table
 from tui_datasize.stats.fits_table import fits_table
-from tui_datasize.stats.groups_table import groups_table
 from tui_datasize.stats.overlap_tables import overlap_table
 from tui_datasize.stats.plan_table import plans_table
 from tui_datasize.stats.planner import plan_next_runs
@@ -40,7 +39,7 @@ TABLES: Mapping[str, Callable[[Record], pl.DataFrame]] = MappingProxyType(
         "overlap": lambda record: overlap_table(record.reading.overlaps),
         "ensembles": lambda record: ensembles_table(record.all_runs, record.log.predictions),
         "audit": lambda record: findings_table(record.reading.findings),
-        "groups": lambda record: groups_table(record.all_runs, record.metric.name),
+        "groups": lambda record: record.comparisons.table,
         "variance": lambda record: variance_table(record.scatter),
         "plan": _plans,
         "answer": lambda record: answer_table(record.curves),

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 
 from tui_datasize.answers.answer import Answer, Bar, Bars, Column, Sentence, Table, does_not_apply
-from tui_datasize.answers.columns import of_kind, share_axis
+from tui_datasize.answers.columns import interval_words, of_kind, share_axis
 from tui_datasize.answers.record import NO_RUN, Record, named
+from tui_datasize.metric import Metric
 from tui_datasize.stats.group_tests import SIGNIFICANT, p_words
 from tui_datasize.stats.variance import TEST_SAMPLING, UNTOLD, Component, VarianceSplit, variance_table
 
@@ -25,6 +26,7 @@ def ask(record: Record) -> Answer:
     columns = [
         *of_kind("text", source="source", design="design"),
         Column("sd", "SD", "spread"),
+        *of_kind("spread", sd_low="95 % from", sd_high="to"),
         Column("share", "share of the variance", "share"),
         Column("p", "p", "p"),
     ]
@@ -47,7 +49,7 @@ def _told(split: VarianceSplit) -> str:
     """The largest source."""
     sources = _sources(split)
     largest = max(sources, key=lambda component: component.variance)
-    moves = f"{split.metric.difference(largest.sd)} (SD)"
+    moves = f"{split.metric.difference(largest.sd)} (SD{_ends(largest, split.metric)})"
     if not largest.variance:
         return "All runs of a size have equal values."
     if len(sources) == 1:
@@ -57,6 +59,12 @@ def _told(split: VarianceSplit) -> str:
         doubt = f"; {p_words(largest.p)}" + ("" if largest.p < SIGNIFICANT else ", perhaps nothing")
     share = f"{100 * largest.share:.0f} % of the variance"
     return f"{share} between runs is {_named(largest)}: it moves a run by {moves}{doubt}."
+
+
+def _ends(component: Component, metric: Metric) -> str:
+    if math.isnan(component.sd_low):
+        return ""
+    return f", {interval_words(component.sd_low, component.sd_high, metric)}"
 
 
 def _named(component: Component) -> str:

@@ -15,8 +15,9 @@ from tui_datasize.answers.columns import (
     SIZE,
     SIZE_AND_RUNS,
     SIZE_AXIS,
-    TEST_COLUMNS,
+    basis_words,
     corrected_for,
+    interval_words,
     metric_axis,
     of_kind,
 )
@@ -24,20 +25,20 @@ from tui_datasize.answers.grids import size_table
 from tui_datasize.answers.record import NO_RUN, Record, per_variant
 from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import schema
-from tui_datasize.stats.curve import learning_curve, points
-from tui_datasize.stats.effective import Reached, images_for, images_saved
+from tui_datasize.stats.curve import learning_curve
+from tui_datasize.stats.effective import Reached, images_for
 from tui_datasize.stats.extrapolate import DEFAULT_DELTA
-from tui_datasize.stats.group_tests import p_words
-from tui_datasize.stats.groups import VariantComparison, compare_variants
-from tui_datasize.stats.groups_table import variants_table
+from tui_datasize.stats.group_tests import SIGNIFICANT, p_words
+from tui_datasize.stats.groups import VariantComparison
 from tui_datasize.stats.laws import Loss
-from tui_datasize.stats.paired import Curve, compare, variant_curves
+from tui_datasize.stats.paired import Curve
 from tui_datasize.stats.pairwise import Difference, units_needed
+from tui_datasize.stats.single_runs import McNemar, images_needed, mcnemar, right_answers
 from tui_datasize.stats.view import about
 from tui_datasize.text import plural
 
 _MOST_DRAWN = 12
-_BASE = "the base variant"
+BASE = "the base variant"
 _SAVED = schema(
     (pl.String, "other", "images"), (pl.Int64, "train_size"), (pl.Float64, "value", "ratio", "low", "high")
 )
@@ -53,7 +54,7 @@ def is_offered(runs: pl.DataFrame) -> bool:
 def ask(record: Record) -> Answer:
     """The best variant and how far it is ahead; means of all variants and sizes; every pair as a detail."""
     metric = record.metric
-    curve = learning_curve(record.all_runs, metric.name).with_columns(pl.col("variant").replace("", _BASE))
+    curve = learning_curve(record.all_runs, metric.name).with_columns(pl.col("variant").replace("", BASE))
     if curve.is_empty():
         return does_not_apply(NO_RUN)
     if curve["variant"].n_unique() < 2:
@@ -61,21 +62,22 @@ def ask(record: Record) -> Answer:
     shared = curve.filter(pl.col("variant").n_unique().over("train_size") > 1)
     if shared.is_empty():
         return does_not_apply("No two variants share a train size. Run them at equal sizes.")
-    found = compare_variants(record.all_runs, metric.name)
+    found = record.comparisons.variants
     pairs = found[-1].pairs
-    rows = variants_table(found)
+    rows = record.comparisons.table.filter(asks="variants")
     best, other = _first_two(pairs, shared, metric)
-    told = _tested(found, metric, _whose(record)) if pairs else _untested(shared, metric)
+    told = _tested(found, metric) if pairs else _untested(shared, metric)
     saved = images_told(record, best, other)
     return Answer(
         told,
         [
             *([Sentence(saved, "good")] if saved else []),
             *(Sentence(text) for text in (*_counted(pairs), *_power(pairs, record))),
-            *(Sentence(text, "aside") for text in corrected_for(len(pairs))),
+            *(Sentence(text) for text in single_runs_told(record, best, other)),
+            *(Sentence(text, "aside") for text in corrected_for(rows.filter(pl.col("train_size").is_null()))),
         ],
         [
-            size_table(curve, "variant", metric),
+            size_table(with_clear(curve, record), "variant", metric),
             _saved_table(record, best),
             *_details(curve, rows, metric),
         ],
@@ -90,12 +92,10 @@ def images_told(record: Record, best: str, other: str) -> str:
 
     Empty where it saves none, or where that would be a bound and the two do not differ significantly.
     """
-    metric = record.metric
-    curves = variant_curves(points(record.all_runs, metric.name))
-    compared = compare(curves[other], curves[best], (other, best))
-    doubt = "" if isinstance(compared, Difference) and compared.is_distinguishable else " (not significant)"
-    names, target = (best or _BASE, other or _BASE), record.asked.target
-    higher = metric.higher_is_better
+    metric, curves = record.metric, record.comparisons.curves
+    compared = record.comparisons.over_all(other, best)
+    doubt = "" if compared and compared.is_distinguishable else " (not significant)"
+    names, target = (best or BASE, other or BASE), record.asked.target
     if target is not None:
         needed = [_reached(record, name, target, curves[name]) for name in (best, other)]
         reaches_at_once = needed[1].is_bound and needed[1].images < max(curves[other])
@@ -103,7 +103,7 @@ def images_told(record: Record, best: str, other: str) -> str:
             return ""
         if not needed[0].is_bound and needed[1].images >= _LEAST_SAVED * needed[0].images:
             return f"{metric.exact(target)}: {_times_fewer(names, *needed)}{doubt}."
-    saved = images_saved(curves[best], curves[other], higher_is_better=higher)[-1]
+    saved = record.comparisons.saved(best, other)[-1]
     if saved.ratio < _LEAST_SAVED or (saved.is_bound and doubt):
         return ""
     ends = doubt if math.isnan(saved.low) else f" (95 % {saved.low:.1f} to {saved.high:.1f})"
@@ -134,55 +134,71 @@ def _times_fewer(names: tuple[str, str], first: Reached, second: Reached) -> str
 
 def _saved_table(record: Record, best: str) -> Table:
     """What the best variant needs for what each of the others reaches at each of its sizes."""
-    metric = record.metric
-    curves = variant_curves(points(record.all_runs, metric.name))
+    metric, comparisons = record.metric, record.comparisons
     rows = [
         asdict(saved)
-        | {"other": name or _BASE, "ratio": saved.ratio}
+        | {"other": name or BASE, "ratio": saved.ratio}
         | {"images": f"{'at most ' if saved.is_bound else ''}{about(saved.images)}"}
-        for name, curve in curves.items()
+        for name in comparisons.curves
         if name != best
-        for saved in images_saved(curves[best], curve, higher_is_better=metric.higher_is_better)
+        for saved in comparisons.saved(best, name)
         if math.isfinite(saved.images)
     ]
     columns = [
         Column("other", "variant", "text"),
-        Column("images", f"images of {best or _BASE}", "text"),
+        Column("images", f"images of {best or BASE}", "text"),
         SIZE,
         Column("value", "reaches", "value"),
         *of_kind("number", ratio="times fewer", **INTERVAL),
     ]
     frame = pl.DataFrame(rows, schema=dict(_SAVED))
-    return Table(frame, columns, metric, f"Images that {best or _BASE} saves", is_detail=True)
+    return Table(frame, columns, metric, f"Images that {best or BASE} saves", is_detail=True)
 
 
-def _whose(record: Record) -> str:
-    """What is held fixed where all runs share one draw."""
-    draws = record.all_runs["subset_seed"]
-    return " of one draw" if draws.null_count() == 0 and draws.n_unique() == 1 else ""
+def with_clear(means: pl.DataFrame, record: Record) -> pl.DataFrame:
+    """Means with `is_clear`: whether a variant differs significantly from all others at its size.
+
+    Args:
+        means: `train_size` and `variant`, the base by its name.
+        record: Of the same runs.
+    """
+    clear = [
+        {"train_size": at.train_size, "variant": name or BASE}
+        for at in record.comparisons.variants
+        for name in at.variants
+        if all(
+            any({one.first, one.second} == {name, other} and one.is_distinguishable for one in at.pairs)
+            for other in at.variants
+            if other != name
+        )
+    ]
+    schema = {"train_size": pl.Int64, "variant": pl.String}
+    told = pl.DataFrame(clear, schema=schema).with_columns(is_clear=True)
+    keys = ["train_size", "variant"]
+    return means.join(told, on=keys, how="left", maintain_order="left").with_columns(
+        pl.col("is_clear").fill_null(False)
+    )
 
 
-def _tested(found: Sequence[VariantComparison], metric: Metric, whose: str) -> str:
+def _tested(found: Sequence[VariantComparison], metric: Metric) -> str:
     """The best variant against the next one, over the sizes that both have."""
-    pair = _leading(found[-1].pairs, metric)
-    names = (pair.first, pair.second)
-    n_sizes = sum(names in {(one.first, one.second) for one in at.pairs} for at in found[:-1])
+    pairs = found[-1].pairs
+    pair = _leading(pairs, metric)
+    names = {pair.first, pair.second}
+    over = plural(sum(names <= set(at.variants) for at in found[:-1]), "train size")
     best, other = _in_order(pair, metric)
+    first, second = best or BASE, other or BASE
+    if pair.is_same:
+        return f"{first} and {second} are the same: equal values in every run, over {over}."
     low, high = sorted(end if pair.value > 0 else -end for end in (pair.low, pair.high))
+    basis = basis_words(pair, of_several=sum(not math.isnan(one.p) for one in pairs) > 1)
+    rest = f"({interval_words(low, high, metric)}; {basis})."
+    apart = metric.difference(abs(pair.value))
+    if not pair.is_distinguishable:
+        return f"{first} is {apart} ahead of {second} over {over}, but they cannot be told apart {rest}"
     n_variants = len(found[-1].variants)
     of_all = f", the best of {n_variants}," if n_variants > 2 else ""
-    corrected = " after correction" if len(found[-1].pairs) > 1 else ""
-    doubt = "" if pair.is_distinguishable else f", not significant{corrected}"
-    ends = f"{metric.difference(low).removesuffix(' points')} to {metric.difference(high)}"
-    test = f"{p_words(pair.p_adjusted)}{corrected}"
-    if math.isnan(pair.p):
-        doubt, test = "", f"{plural(pair.n_units, pair.unit)} are too few to test"
-    elif pair.is_paired:
-        test += f"; paired, {plural(pair.n_units, pair.unit)}{whose if pair.unit == 'seed' else ''}"
-    return (
-        f"{best or _BASE}{of_all} is {metric.difference(abs(pair.value))} better than {other or _BASE} over "
-        f"{plural(n_sizes, 'train size')}{doubt} (95 % {ends}; {test})."
-    )
+    return f"{first}{of_all} is {apart} better than {second} over {over} {rest}"
 
 
 def _in_order(pair: Difference, metric: Metric) -> tuple[str, str]:
@@ -197,7 +213,7 @@ def _first_two(pairs: Sequence[Difference], shared: pl.DataFrame, metric: Metric
         return _in_order(_leading(pairs, metric), metric)
     size = int(shared["train_size"].to_numpy().max())
     ranked = shared.filter(train_size=size).sort("mean", descending=metric.higher_is_better)
-    best, other, *_ = ranked["variant"].replace(_BASE, "").to_list()
+    best, other, *_ = ranked["variant"].replace(BASE, "").to_list()
     return best, other
 
 
@@ -218,27 +234,70 @@ def _leading(pairs: Sequence[Difference], metric: Metric) -> Difference:
 
 
 def _untested(shared: pl.DataFrame, metric: Metric) -> str:
-    """The best mean at the largest shared size, where no test can be made."""
+    """The two best means at the largest shared size, where no test can be made."""
     size = int(shared["train_size"].to_numpy().max())
     here = shared.filter(train_size=size).sort("mean", descending=metric.higher_is_better)
     best, following = here.row(0, named=True), here.row(1, named=True)
     apart = metric.difference(abs(best["mean"] - following["mean"]))
     return (
-        f"{best['variant']} is {apart} better than {following['variant']} at {size:,} images, untested: a "
-        "test takes two runs of each that differ."
+        f"{best['variant']} is {apart} ahead of {following['variant']} at {size:,} images, untested: a test "
+        "takes two runs of each that differ."
     )
+
+
+def single_runs_told(record: Record, best: str, other: str) -> Iterator[str]:
+    """Two trainings of one size image by image, where the two variants have one run each."""
+    if record.metric.name != "test_accuracy":
+        return
+    found = single_runs(record, best, other)
+    if found is None:
+        return
+    names = best or BASE, other or BASE
+    alone = found.only_second, found.only_first
+    does = "differ" if found.p < SIGNIFICANT else "cannot be told apart"
+    yield (
+        f"{alone[0]:,} of {found.n_images:,} test images only {names[0]} has right, {alone[1]:,} only "
+        f"{names[1]} ({interval_words(found.low, found.high, record.metric)}; McNemar, {p_words(found.p)}): "
+        f"the two trainings {does}. Other seeds may differ otherwise."
+    )
+    delta = _delta(record)
+    if needed := images_needed(found, delta):
+        yield (
+            f"A difference of {record.metric.exact_difference(delta)} between two such trainings is seen in "
+            f"4 of 5 cases with {needed:,} test images; there are {found.n_images:,}."
+        )
+
+
+def single_runs(record: Record, best: str, other: str) -> McNemar | None:
+    """The last predictions of both at the largest size that they share; None where either has more runs."""
+    finished = record.all_runs.filter(state="succeeded")
+    own = [finished.filter(variant=name) for name in (other, best)]
+    sizes = set(own[0]["train_size"]) & set(own[1]["train_size"])
+    if not sizes:
+        return None
+    chosen = [runs.filter(train_size=max(sizes)) for runs in own]
+    if any(runs.height != 1 for runs in chosen):
+        return None
+    ids = [str(runs["run_id"][0]) for runs in chosen]
+    right = right_answers(record.log.predictions(ids))
+    return mcnemar(right[ids[0]], right[ids[1]]) if len(right) == 2 else None
+
+
+def _delta(record: Record) -> float:
+    """The difference that is worth being seen."""
+    kind = Loss.ERROR if record.metric.is_share else Loss.CROSS_ENTROPY
+    return record.asked.delta or DEFAULT_DELTA[kind]
 
 
 def _power(pairs: Sequence[Difference], record: Record) -> Iterator[str]:
     """How many draws or seeds it takes to see a difference that is worth it, of the pair that is told."""
     if not pairs:
         return
-    pair, metric = _leading(pairs, record.metric), record.metric
-    delta = record.asked.delta or DEFAULT_DELTA[Loss.ERROR if metric.is_share else Loss.CROSS_ENTROPY]
+    pair, delta = _leading(pairs, record.metric), _delta(record)
     needed = units_needed(pair, delta)
     if needed is not None:
         yield (
-            f"A difference of {metric.exact_difference(delta)} is seen in 4 of 5 cases with "
+            f"A difference of {record.metric.exact_difference(delta)} is seen in 4 of 5 cases with "
             f"{plural(needed, pair.unit)} of each; there are {pair.n_units:,}."
         )
 
@@ -257,14 +316,13 @@ def _details(curve: pl.DataFrame, rows: pl.DataFrame, metric: Metric) -> Iterato
         Column("sd", "SD", "spread"),
     ]
     yield Table(curve, cells, metric, "Every variant and size", is_detail=True)
-    is_pair, is_over_all = pl.col("first").is_not_null(), pl.col("train_size").is_null()
-    named = rows.drop("variant").with_columns(pl.col("first", "second").replace("", _BASE))
-    for title, chosen, columns in (
-        ("Every pair, over the sizes that it shares", is_pair & is_over_all, PAIR_COLUMNS),
-        ("Every pair at each size", is_pair & ~is_over_all, PAIR_COLUMNS),
-        ("All variants at each size", ~is_pair, TEST_COLUMNS),
+    is_over_all = pl.col("train_size").is_null()
+    named = rows.drop("variant").with_columns(pl.col("first", "second").replace("", BASE))
+    for title, chosen in (
+        ("Every pair, over the sizes that it shares", is_over_all),
+        ("Every pair at each size", ~is_over_all),
     ):
-        yield Table(named.filter(chosen), columns, metric, title, is_detail=True)
+        yield Table(named.filter(chosen), PAIR_COLUMNS, metric, title, is_detail=True)
 
 
 def _chart(curve: pl.DataFrame, metric: Metric) -> Chart:

@@ -52,12 +52,10 @@ class MeanScatter:
     stderr: float
     degrees: float
     """Of freedom behind it."""
-    degrees_compared: float
-    """The same for a comparison with other sizes, see `find_clusters`."""
     n_effective: float
     """Independent runs that would tell the mean as well."""
     pooled_degrees: float = math.inf
-    """Of what all sizes were pooled for: a comparison of sizes has no more."""
+    """Of what all sizes were pooled for, draws taken for unrelated between sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,7 @@ def independent(values: Floats) -> MeanScatter:
     """The mean of runs that share nothing, at least one."""
     n = len(values)
     stderr = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    return MeanScatter(stderr, n - 1, n - 1, n)
+    return MeanScatter(stderr, n - 1, n)
 
 
 def find_clusters(curve: Sequence[SizeRuns]) -> Clusters | None:
@@ -100,8 +98,7 @@ def find_clusters(curve: Sequence[SizeRuns]) -> Clusters | None:
     Draws that sizes share under one id are nested as a rule: the effects of a draw at n1 < n2 images then
     correlate, as means over images of which the smaller set is a part do, by sqrt(n1/n2). That leaves every
     mean as uncertain as it is, but pooling over sizes gains less: so it is counted in the degrees of freedom
-    of a mean. Sizes are compared as if their draws were independent, which errs towards finding none.
-    The effects of a training seed are taken for unrelated between sizes.
+    of a mean. The effects of a training seed are taken for unrelated between sizes.
 
     Args:
         curve: One entry per train size, at least one run each.
@@ -139,27 +136,6 @@ def find_clusters(curve: Sequence[SizeRuns]) -> Clusters | None:
         sd_at_one=math.sqrt(total) * centre**-exponent,
         means=tuple(replace(mean, pooled_degrees=least) for mean in means),
     )
-
-
-def draw_means(size: SizeRuns) -> Floats:
-    """The mean over the runs of each draw, shape (draws,)."""
-    _, of_draw = np.unique(size.draws, return_inverse=True)
-    means: Floats = np.bincount(of_draw, size.values) / np.bincount(of_draw)
-    return means
-
-
-def within_draws(size: SizeRuns) -> Floats:
-    """Runs as far from the mean of their draw as they are, all draws put at one level, shape (n,).
-
-    Stretched by what taking a mean per draw costs the variance; as they are where no draw has two runs.
-    """
-    draws, of_draw = np.unique(size.draws, return_inverse=True)
-    n = len(size.values)
-    if n == len(draws):
-        return size.values
-    deviations = size.values - draw_means(size)[of_draw]
-    stretched: Floats = size.values.mean() + deviations * math.sqrt((n - 1) / (n - len(draws)))
-    return stretched
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -249,12 +225,12 @@ class _Forms:
         stderr, worth = self.scale * math.sqrt(in_mean), float(variances.sum()) / in_mean
         expected, seen = float(self.expected[_RUN] @ variances), float(self.squares[_RUN])
         if not expected:
-            return MeanScatter(stderr, degrees, compared, worth, compared)
+            return MeanScatter(stderr, degrees, worth, compared)
         own = 2 * expected**2 / of_own
         moderation = (own * seen / expected + PRIOR_DEGREES) / (own + PRIOR_DEGREES)
         unknown = own / (own + PRIOR_DEGREES) ** 2
-        known, known_compared = (1 / (1 / pooled + unknown) for pooled in (degrees, compared))
-        return MeanScatter(stderr * math.sqrt(moderation), known, known_compared, worth, compared)
+        known = 1 / (1 / degrees + unknown)
+        return MeanScatter(stderr * math.sqrt(moderation), known, worth, compared)
 
 
 def _exponent(curve: Sequence[SizeRuns]) -> float:

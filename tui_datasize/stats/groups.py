@@ -6,39 +6,18 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
 from tui_datasize.metric import Metric, metric_named
-from tui_datasize.stats.clusters import Clusters, SizeRuns, draw_means, find_clusters, within_draws
+from tui_datasize.stats.clusters import Clusters, find_clusters
 from tui_datasize.stats.curve import points, size_runs
 from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.group_tests import (
-    GroupTest,
-    anova,
-    brown_forsythe,
-    friedman,
-    jonckheere,
-    kruskal,
-    levene,
-    linear_trend,
-    two_way,
-    welch_anova,
-)
+from tui_datasize.stats.group_tests import GroupTest, seed_effect
 from tui_datasize.stats.laws import Floats
-from tui_datasize.stats.paired import Curve, all_alike, compare, variant_curves
-from tui_datasize.stats.pairwise import Difference, compare_pairs, corrected
-from tui_datasize.stats.spread import SpreadLaw, breusch_pagan, spread_law
-
-
-@dataclass(frozen=True)
-class NamedTest:
-    """A test, or why it could not be made."""
-
-    name: str
-    asks: str
-    """What it is about: level, spread, trend or block."""
-    outcome: GroupTest | FitFailure
+from tui_datasize.stats.paired import Curve, compare, curve_of, variant_curves
+from tui_datasize.stats.pairwise import Difference, corrected
+from tui_datasize.stats.spread import SpreadLaw, spread_law
+from tui_datasize.stats.trend import trend
 
 
 @dataclass(frozen=True)
@@ -51,9 +30,12 @@ class SizeComparison:
     sizes: tuple[int, ...]
     n_runs: tuple[int, ...]
     """Of each size."""
-    tests: tuple[NamedTest, ...]
+    trend: Difference | FitFailure
+    """The mean change with each doubling of the train size."""
+    seed: GroupTest | FitFailure
+    """Whether some seeds do well at every size."""
     pairs: tuple[Difference, ...]
-    """All pairs of sizes with two runs each, corrected together; the smaller size first."""
+    """All pairs of sizes that can be compared, corrected together; the smaller size first."""
     spread: SpreadLaw | FitFailure
     clusters: Clusters | None
     """How runs share draws; None where they do not tell."""
@@ -63,14 +45,6 @@ class SizeComparison:
         names = [_size_name(size) for size in self.sizes]
         following = set(itertools.pairwise(names))
         return tuple(pair for pair in self.pairs if (pair.first, pair.second) in following)
-
-    def test(self, name: str) -> GroupTest | FitFailure:
-        """The outcome of one test.
-
-        Raises:
-            KeyError: There is no such test.
-        """
-        return {test.name: test.outcome for test in self.tests}[name]
 
 
 @dataclass(frozen=True)
@@ -82,7 +56,6 @@ class VariantComparison:
     train_size: int | None
     """None where the differences are means over all sizes that a pair of variants shares."""
     variants: tuple[str, ...]
-    welch: GroupTest | FitFailure
     pairs: tuple[Difference, ...]
 
 
@@ -133,59 +106,32 @@ def seed_table(values: pl.DataFrame) -> tuple[list[int], list[int], Floats]:
 
 def _compare_sizes(experiment: str, variant: str, metric: Metric, values: pl.DataFrame) -> SizeComparison:
     sizes = size_runs(values)
-    clusters = find_clusters(sizes)
-    groups = [size.values for size in sizes]
-    names = [_size_name(size.train_size) for size in sizes]
-    every = list(itertools.combinations(range(len(groups)), 2))
-    pairs = compare_pairs(groups, names, every, clusters.means if clusters else None)
-    within = [within_draws(size) for size in sizes]
-    tests = (*_tests(sizes, clusters), *_spread_tests(sizes, within), *_block_tests(values, clusters))
-    spread = spread_law([size.train_size for size in sizes], within)
-    train_sizes, lengths = tuple(int(size.train_size) for size in sizes), tuple(map(len, groups))
-    return SizeComparison(experiment, variant, metric, train_sizes, lengths, tests, pairs, spread, clusters)
+    curve = curve_of(values)
+    at_sizes = {_size_name(size): {0: cells} for size, cells in curve.items()}
+    return SizeComparison(
+        experiment,
+        variant,
+        metric,
+        sizes=tuple(curve),
+        n_runs=tuple(len(size.values) for size in sizes),
+        trend=trend(curve),
+        seed=_seed_test(values),
+        pairs=corrected(_pairs(at_sizes)),
+        spread=spread_law(sizes),
+        clusters=find_clusters(sizes),
+    )
 
 
 def _size_name(train_size: float) -> str:
     return f"{train_size:,.0f}"
 
 
-def _tests(sizes: Sequence[SizeRuns], clusters: Clusters | None) -> tuple[NamedTest, ...]:
-    """Of level and trend; ranks are of the means over each draw where draws are clusters."""
-    groups, scatters = [size.values for size in sizes], clusters.means if clusters else None
-    ranked = [draw_means(size) for size in sizes] if clusters else groups
-    train_sizes = [size.train_size for size in sizes]
-    return (
-        NamedTest("ANOVA", "level", anova(groups, scatters)),
-        NamedTest("Welch", "level", welch_anova(groups, scatters)),
-        NamedTest("Kruskal-Wallis", "level", kruskal(ranked)),
-        NamedTest("Jonckheere-Terpstra", "trend", jonckheere(ranked)),
-        NamedTest("linear contrast", "trend", linear_trend(train_sizes, groups, scatters)),
-    )
-
-
-def _spread_tests(sizes: Sequence[SizeRuns], within: Sequence[Floats]) -> tuple[NamedTest, ...]:
-    residuals = np.concatenate([group - group.mean() for group in within])
-    each_size = np.repeat([size.train_size for size in sizes], [len(group) for group in within])
-    return (
-        NamedTest("Levene", "spread", levene(within)),
-        NamedTest("Brown-Forsythe", "spread", brown_forsythe(within)),
-        NamedTest("Breusch-Pagan", "spread", breusch_pagan(each_size, residuals)),
-    )
-
-
-def _block_tests(values: pl.DataFrame, clusters: Clusters | None) -> tuple[NamedTest, ...]:
-    _, _, table = seed_table(values)
-    blocked = two_way(table)
-    size_f, seed_f = (blocked, blocked) if isinstance(blocked, FitFailure) else blocked
-    by_ranks = friedman(table)
-    if clusters:
-        # Blocks of a seed leave out what another draw would change of every size.
-        size_f = by_ranks = FitFailure("cannot tell sizes from their draws: see Welch")
-    return (
-        NamedTest("two-way: size", "block", size_f),
-        NamedTest("two-way: seed", "block", seed_f),
-        NamedTest("Friedman", "block", by_ranks),
-    )
+def _seed_test(values: pl.DataFrame) -> GroupTest | FitFailure:
+    """Of seeds on equal draws: what other draws do to a seed is not the seed's."""
+    draws = values.group_by("train_size", "seed").agg(pl.col("subset_seed").sort())
+    if (draws.group_by("train_size").agg(pl.col("subset_seed").n_unique())["subset_seed"] > 1).any():
+        return FitFailure("needs seeds that ran on equal draws")
+    return seed_effect(seed_table(values)[2])
 
 
 def _variants_at(curves: Mapping[str, Curve], size: int) -> dict[str, Curve]:
@@ -204,11 +150,10 @@ def _compared(
     adjusted = iter(corrected([pair for _, of_size in pairs for pair in of_size]))
     for (size, at), (_, of_size) in zip(shared, pairs, strict=True):
         own = tuple(itertools.islice(adjusted, len(of_size)))
-        yield VariantComparison(experiment, metric, size, tuple(at), all_alike(list(at.values())), own)
-    reason = FitFailure("is not made over several sizes together")
+        yield VariantComparison(experiment, metric, size, tuple(at), own)
     names = tuple(dict.fromkeys(name for _, at in shared for name in at))
     over_all = corrected(_pairs({name: curves[name] for name in names}))
-    yield VariantComparison(experiment, metric, None, names, reason, over_all)
+    yield VariantComparison(experiment, metric, None, names, over_all)
 
 
 def _pairs(curves: Mapping[str, Curve]) -> list[Difference]:

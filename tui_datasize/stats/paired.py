@@ -1,11 +1,12 @@
-"""Two variants compared over the sizes that both have, by what their runs share: subset draws, then seeds.
+"""Two curves compared over the sizes that both have, by what their runs share: subset draws, then seeds.
 
-What two variants have in common is taken out by pairing: runs on one draw with one seed are compared with
-each other, and their differences are averaged over sizes within (draw, seed). Then draws are counted: runs on
-one draw, and nested draws of several sizes, are no independent evidence (Moulton 1990, *Review of Economics
-and Statistics* 72, 334; Donner and Klar 2000, chapter 1). Seeds that come back on several draws and move the
-difference with p below `_SEEDS_COUNT` add their part by Satterthwaite's quasi-t (1946), after Bancroft's rule
-for pooling (1964, *Biometrics* 20, 427). With one draw the comparison is for this draw, and seeds count.
+They are those of two variants, or two sizes of one variant, each put at one place. What both have in common
+is taken out by pairing: runs on one draw with one seed are compared with each other, and their differences
+are averaged over sizes within (draw, seed). Then draws are counted: runs on one draw, and nested draws of
+several sizes, are no independent evidence (Moulton 1990, *Review of Economics and Statistics* 72, 334; Donner
+and Klar 2000, chapter 1). Seeds that come back on several draws and move the difference with p below
+`_SEEDS_COUNT` add their part by Satterthwaite's quasi-t (1946), after Bancroft's rule for pooling (1964,
+*Biometrics* 20, 427). With one draw the comparison is for this draw, and seeds count.
 """
 
 from __future__ import annotations
@@ -22,15 +23,22 @@ from scipy.special import fdtrc
 
 from tui_datasize.stats.clusters import Floats
 from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.group_tests import GroupTest, two_way, welch_anova
-from tui_datasize.stats.pairwise import Difference, Unit, difference, hedges_g, mean_difference, welch_t
+from tui_datasize.stats.pairwise import (
+    Difference,
+    Unit,
+    difference,
+    hedges_g,
+    mean_difference,
+    satterthwaite,
+    welch_t,
+)
 
 Cell: TypeAlias = tuple[int, int]
 """Draw and seed; what is unknown is 0."""
 Curve: TypeAlias = Mapping[int, Mapping[Cell, Floats]]
 """Values by train size and cell; each repeat without a seed is a cell of its own."""
 
-_LEAST_DRAWS = 3
+LEAST_DRAWS = 3
 """Two draws have one degree of freedom: an interval, and no power to test with."""
 _SEEDS_COUNT = 0.25
 _NEGLIGIBLE = 1e-12
@@ -64,11 +72,14 @@ def compare(first: Curve, second: Curve, names: tuple[str, str]) -> Difference |
     """The mean difference `second` - `first` over the sizes that both have.
 
     Returns:
-        Of one size with Hedges' g of the runs. With two draws p is NaN.
+        Of one size with Hedges' g of the runs. With two draws, or where all values are equal, p is NaN.
     """
     sizes = sorted(first.keys() & second.keys())
     if not sizes:
         return FitFailure("needs a size at which both have two runs")
+    if all(np.array_equal(np.sort(_values(first, size)), np.sort(_values(second, size))) for size in sizes):
+        unknown = (math.nan,) * 7
+        return Difference(*names, 0.0, 0.0, 0.0, *unknown)
     found = _of_cells(first, second, sizes, names)
     if found is None:
         found = _of_draws(first, second, sizes, names)
@@ -79,25 +90,6 @@ def compare(first: Curve, second: Curve, names: tuple[str, str]) -> Difference |
         g = hedges_g(a, b)
         return replace(found, hedges_g=g[0], g_low=g[1], g_high=g[2])
     return found
-
-
-def all_alike(curves: Sequence[Curve]) -> GroupTest | FitFailure:
-    """Whether several variants differ at one size: Welch's F, or with what they share as blocks.
-
-    Args:
-        curves: At least two, each of the one size.
-    """
-    ((size,), *_) = (tuple(curve) for curve in curves)
-    at = [curve[size] for curve in curves]
-    shared = sorted(cell for cell in set.intersection(*(set(cells) for cells in at)) if cell[1] >= 0)
-    draws = {draw for cells in at for draw, _ in cells}
-    if len(draws) > 1 and min(draws) >= 0:
-        return FitFailure("is not made over several draws: see the pairs")
-    if len(shared) > 1:
-        blocked = two_way([[float(cells[cell].mean()) for cells in at] for cell in shared])
-        if not isinstance(blocked, FitFailure):
-            return replace(blocked[0], name="F of variant")
-    return welch_anova([np.concatenate(list(cells.values())) for cells in at])
 
 
 def _of_cells(
@@ -126,7 +118,7 @@ def _of_draws(
     """By the means over each draw, where variants share draws and no seeds."""
     differences = {}
     for size in sizes:
-        of_first, of_second = _draw_means(first[size]), _draw_means(second[size])
+        of_first, of_second = draw_means(first[size]), draw_means(second[size])
         differences[size] = {
             (draw, 0): of_second[draw] - of_first[draw]
             for draw in of_first.keys() & of_second.keys()
@@ -135,14 +127,21 @@ def _of_draws(
     if min(map(len, differences.values())) < 2:
         return None
     shared = set.intersection(*(set(cells) for cells in differences.values()))
-    return _of_table(differences, names, [_seeded(curve, sizes, shared) for curve in (first, second)])
+    sides = [_seeded(curve, sizes, shared) for curve in (first, second)]
+    return _of_table(differences, names, combined(sides, (-1.0, 1.0)))
 
 
-def _seeded(curve: Curve, sizes: Sequence[int], draws: Collection[Cell]) -> Mapping[Cell, float]:
-    """The mean over sizes of each cell of some draws."""
-    chosen = {draw for draw, _ in draws}
+def _seeded(
+    curve: Curve, sizes: Sequence[int], draws: Collection[Cell] | None = None
+) -> Mapping[Cell, float]:
+    """The mean over sizes of each cell, of some draws or all."""
+    chosen = None if draws is None else {draw for draw, _ in draws}
     at = {
-        size: {cell: float(own.mean()) for cell, own in curve[size].items() if cell[0] in chosen}
+        size: {
+            cell: float(own.mean())
+            for cell, own in curve[size].items()
+            if chosen is None or cell[0] in chosen
+        }
         for size in sizes
     }
     return {cell: float(np.mean(of_size)) for cell, of_size in _by_cell(at).items()}
@@ -151,45 +150,74 @@ def _seeded(curve: Curve, sizes: Sequence[int], draws: Collection[Cell]) -> Mapp
 def _of_table(
     differences: Mapping[int, Mapping[Cell, float]],
     names: tuple[str, str],
-    seeded: Sequence[Mapping[Cell, float]] = (),
+    seeded: Mapping[Cell, float] | None = None,
 ) -> Difference | None:
     overall = float(np.mean([np.mean(list(cells.values())) for cells in differences.values()]))
     means = {cell: float(np.mean(of_size)) for cell, of_size in _by_cell(differences).items()}
+    return clustered(names, overall, means, seeded)
+
+
+def clustered(
+    names: tuple[str, str],
+    value: float,
+    means: Mapping[Cell, float],
+    seeded: Mapping[Cell, float] | None = None,
+) -> Difference | None:
+    """A difference or contrast with the scatter of its clusters: of draws, with one draw of seeds.
+
+    Args:
+        names: What is compared.
+        value: Second minus first.
+        means: The same by cell, at least two.
+        seeded: What seeds that come back are looked for in; `means` where not given.
+
+    Returns:
+        With two draws without p; None where nothing scatters.
+    """
     draws = sorted({draw for draw, _ in means})
-    if len(draws) == 1:
+    unit: Unit = "seed" if len(draws) == 1 else "draw"
+    if unit == "seed":
         units = np.array(list(means.values()))
         stderr, df = float(units.std(ddof=1)) / math.sqrt(len(units)), len(units) - 1.0
     else:
-        stderr, df = _over_draws(means, seeded or [means])
-        units = np.array(draws)
-    unit: Unit = "seed" if len(draws) == 1 else "draw"
-    if stderr <= _NEGLIGIBLE * max(1.0, abs(overall)):
+        stderr, df = _over_draws(means, means if seeded is None else seeded)
+    if stderr <= _NEGLIGIBLE * max(1.0, abs(value)):
         return None
-    found = replace(difference(names, overall, stderr, df), unit=unit, n_units=len(units), is_paired=True)
-    if unit == "draw" and len(draws) < _LEAST_DRAWS:
-        return replace(found, p=math.nan, p_adjusted=math.nan)
-    return found
+    n_units = len(means) if unit == "seed" else len(draws)
+    found = replace(difference(names, value, stderr, df), unit=unit, n_units=n_units, is_paired=True)
+    found = replace(found, of_one_draw=unit == "seed" and draws[0] >= 0)
+    return untested(found) if unit == "draw" and len(draws) < LEAST_DRAWS else found
 
 
-def _over_draws(means: Mapping[Cell, float], seeded: Sequence[Mapping[Cell, float]]) -> tuple[float, float]:
+def untested(found: Difference) -> Difference:
+    """The same without p, for lack of power."""
+    return replace(found, p=math.nan, p_adjusted=math.nan)
+
+
+def _over_draws(means: Mapping[Cell, float], seeded: Mapping[Cell, float]) -> tuple[float, float]:
     """Standard error and degrees of freedom of the mean over draws.
 
     Args:
         means: Differences by cell.
-        seeded: Those by draw and seed, or where variants share no seeds the values of each.
+        seeded: Those by draw and seed.
     """
-    of_draw = list(_draw_means({cell: np.array([value]) for cell, value in means.items()}).values())
-    terms = [(float(np.var(of_draw, ddof=1)) / len(of_draw), len(of_draw) - 1)]
-    if len(of_draw) >= _LEAST_DRAWS:
-        terms += [term for cells in seeded for term in _seed_terms(cells)]
-    square = sum(amount for amount, _ in terms)
-    df = square**2 / sum(amount**2 / degrees for amount, degrees in terms) if square else 1.0
-    return math.sqrt(square), max(1.0, df)
+    of_draw = list(draw_means({cell: np.array([value]) for cell, value in means.items()}).values())
+    terms = [(float(np.var(of_draw, ddof=1)) / len(of_draw), float(len(of_draw) - 1))]
+    if len(of_draw) >= LEAST_DRAWS and (of_seeds := seed_terms(seeded)):
+        by_seed, (rest, _) = of_seeds
+        # Draws that do less than nothing have no part of their own.
+        terms = [by_seed] if terms[0][0] <= -rest else [*terms, *of_seeds]
+    if not any(amount for amount, _ in terms):
+        return 0.0, 1.0
+    stderr, df = satterthwaite(*zip(*terms, strict=True))
+    return stderr, max(1.0, df)
 
 
-def _seed_terms(cells: Mapping[Cell, float]) -> list[tuple[float, int]]:
+def seed_terms(cells: Mapping[Cell, float]) -> list[tuple[float, float]]:
     """What seeds that come back on every draw add to the variance of the mean, each with its degrees."""
     draws = sorted({draw for draw, _ in cells})
+    if len(draws) < 2:
+        return []
     seeds = sorted(set.intersection(*({s for d, s in cells if d == draw} for draw in draws)))
     if len(seeds) < 2:
         return []
@@ -215,30 +243,60 @@ def _of_sizes(
     if of_all is None or isinstance(of_all, FitFailure):
         return of_all
     n_units = sum(map(len, differences.values()))
-    return replace(of_all, unit="seed", n_units=n_units, is_paired=True)
+    return replace(of_all, unit="seed", n_units=n_units, is_paired=True, of_one_draw=known[0].of_one_draw)
 
 
 def _unpaired(
     first: Curve, second: Curve, sizes: Sequence[int], names: tuple[str, str]
 ) -> Difference | FitFailure:
-    """Of variants that share neither: by units of their own that come back at several sizes, else by runs."""
-    sides = [_units(curve, sizes) for curve in (first, second)]
-    if any(side is None for side in sides):
+    """Of curves that share neither: by units of their own that come back at several sizes, else by runs."""
+    draws = {draw for curve in (first, second) for size in sizes for draw, _ in curve[size]}
+    by_draw = len(draws) > 1 and min(draws) >= 0
+    of_one_draw = len(draws) == 1 and min(draws) >= 0
+    sides = [_units(curve, sizes, by_draw=by_draw) for curve in (first, second)]
+    of_first, of_second = sides
+    if of_first is None or of_second is None:
         at_sizes = [welch_t(_values(first, size), _values(second, size), names) for size in sizes]
-        return mean_difference([one for one in at_sizes if isinstance(one, Difference)])
-    (of_first, unit), (of_second, _) = (side for side in sides if side is not None)
+        found = mean_difference([one for one in at_sizes if isinstance(one, Difference)])
+        return found if isinstance(found, FitFailure) else replace(found, of_one_draw=of_one_draw)
+    fewest = min(len(of_first), len(of_second))
+    if by_draw and fewest < 2:
+        return FitFailure("needs two draws of each, as theirs differ")
     found = welch_t(of_first, of_second, names)
     if isinstance(found, FitFailure):
         return found
-    found = replace(found, unit=unit, n_units=len(of_first) + len(of_second), hedges_g=math.nan)
-    few = unit == "draw" and min(len(of_first), len(of_second)) < _LEAST_DRAWS
-    return replace(found, p=math.nan, p_adjusted=math.nan) if few else found
+    unit: Unit = "draw" if by_draw else "seed"
+    n_units = len(of_first) + len(of_second)
+    if by_draw:
+        found = _with_seeds(found, [_seeded(curve, sizes) for curve in (first, second)])
+    found = replace(found, unit=unit, n_units=n_units, hedges_g=math.nan, of_one_draw=of_one_draw)
+    return untested(found) if by_draw and fewest < LEAST_DRAWS else found
 
 
-def _units(curve: Curve, sizes: Sequence[int]) -> tuple[Floats, Unit] | None:
-    """The mean over sizes of each draw, with one draw of each seed; None where none comes back."""
-    draws = {draw for size in sizes for draw, _ in curve[size]}
-    by_draw = len(draws) > 1 and min(draws) >= 0
+def _with_seeds(found: Difference, sides: Sequence[Mapping[Cell, float]]) -> Difference:
+    """With what seeds add that came back on every draw of both sides."""
+    terms = seed_terms(combined(sides, (-1.0, 1.0)))
+    if not terms:
+        return found
+    stderr, df = satterthwaite(*zip((found.stderr**2, found.df), *terms, strict=True))
+    return difference((found.first, found.second), found.value, stderr, df)
+
+
+def combined(sides: Sequence[Mapping[Cell, float]], weights: Sequence[float]) -> Mapping[Cell, float]:
+    """A weighted sum by draw and seed; where sides have their own, of the first of each, the second, ..."""
+    ranked = []
+    for cells in sides:
+        draws, seeds = (sorted(set(own)) for own in zip(*cells, strict=True))
+        ranked.append({(draws.index(draw), seeds.index(seed)): one for (draw, seed), one in cells.items()})
+    shared = set.intersection(*(set(cells) for cells in ranked))
+    return {
+        cell: sum(weight * cells[cell] for cells, weight in zip(ranked, weights, strict=True))
+        for cell in sorted(shared)
+    }
+
+
+def _units(curve: Curve, sizes: Sequence[int], *, by_draw: bool) -> Floats | None:
+    """The mean over sizes of each draw, or of each seed; None where no seed comes back."""
     if not by_draw and min(seed for size in sizes for _, seed in curve[size]) < 0:
         return None
     place = 0 if by_draw else 1
@@ -254,14 +312,15 @@ def _units(curve: Curve, sizes: Sequence[int]) -> tuple[Floats, Unit] | None:
     comes_back = max(map(len, values.values())) > 1
     if not by_draw and len(sizes) > 1 and not comes_back:
         return None
-    return np.array([np.mean(of_name) for of_name in values.values()]), "draw" if by_draw else "seed"
+    return np.array([np.mean(of_name) for of_name in values.values()])
 
 
 def _values(curve: Curve, size: int) -> Floats:
     return np.concatenate(list(curve[size].values()))
 
 
-def _draw_means(cells: Mapping[Cell, Floats]) -> Mapping[int, float]:
+def draw_means(cells: Mapping[Cell, Floats]) -> Mapping[int, float]:
+    """The mean over the runs of each draw."""
     of_draw: dict[int, list[float]] = defaultdict(list)
     for (draw, _), own in cells.items():
         of_draw[draw] += own.tolist()

@@ -9,12 +9,10 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtri, stdtr, stdtrit
+from scipy.special import nctdtrinc, ndtri, stdtr, stdtrit
 
-from tui_datasize.stats.clusters import MeanScatter, independent
 from tui_datasize.stats.curve import CONFIDENCE
 from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.group_tests import pooled_degrees
 from tui_datasize.stats.laws import Floats
 
 _POWER = 0.8
@@ -43,53 +41,65 @@ class Difference:
     """Difference in pooled standard deviations, corrected for few runs; NaN where none scatters."""
     g_low: float
     g_high: float
-    pooled_df: float = math.inf
-    """Of what several differences may have in common: their mean has no more."""
     unit: Unit = "run"
     """What is counted as independent."""
     n_units: int = 0
     """How many of them; 0 where they differ between sizes."""
     is_paired: bool = False
     """Whether what both groups share is taken out."""
+    of_one_draw: bool = False
+    """Whether all that is compared comes of one subset draw: what another would change is left out."""
 
     @property
     def is_distinguishable(self) -> bool:
         """Whether the difference is more than chance, all pairs considered."""
         return self.p_adjusted < 1 - CONFIDENCE
 
+    @property
+    def is_same(self) -> bool:
+        """Whether both groups have equal values in every run."""
+        return self.low == self.high == 0
 
-def welch_t(
-    first: ArrayLike,
-    second: ArrayLike,
-    names: tuple[str, str],
-    scatters: tuple[MeanScatter, MeanScatter] | None = None,
-) -> Difference | FitFailure:
+    @property
+    def stderr(self) -> float:
+        return (self.high - self.low) / 2 / float(stdtrit(self.df, 0.5 + CONFIDENCE / 2))
+
+    @property
+    def detectable(self) -> float:
+        """The true difference that this test, uncorrected, sees in 4 of 5 cases; NaN where it is none."""
+        return math.nan if math.isnan(self.p) or self.is_same else _sizes_seen(self.df) * self.stderr
+
+
+def welch_t(first: ArrayLike, second: ArrayLike, names: tuple[str, str]) -> Difference | FitFailure:
     """Compare the means of two groups that may scatter unequally (Welch 1947, *Biometrika* 34, 28).
 
     Args:
-        first: Finite values, shape (n,).
-        second: Finite values, shape (m,).
+        first: Finite values, shape (n,), independent.
+        second: Finite values, shape (m,), independent.
         names: What they are called.
-        scatters: How well each mean is known where runs share draws; None where they are independent.
     """
     a, b = np.asarray(first, float), np.asarray(second, float)
     if min(len(a), len(b)) < 2:
         return FitFailure("needs two runs in both groups")
     if not (a.var(ddof=1) or b.var(ddof=1)):
         return FitFailure("needs runs that differ")
-    known = scatters or (independent(a), independent(b))
-    parts = np.array([scatter.stderr**2 for scatter in known])
-    most = pooled_degrees(known)
-    df = min(
-        float(parts.sum() ** 2 / (parts**2 / [scatter.degrees_compared for scatter in known]).sum()), most
-    )
-    g = hedges_g(a, b, (known[0].n_effective, known[1].n_effective))
-    return difference(names, float(b.mean() - a.mean()), math.sqrt(parts.sum()), df, g, most)
+    stderr, df = satterthwaite([group.var(ddof=1) / len(group) for group in (a, b)], [len(a) - 1, len(b) - 1])
+    return difference(names, float(b.mean() - a.mean()), stderr, df, hedges_g(a, b))
 
 
-def hedges_g(
-    first: Floats, second: Floats, worth: tuple[float, float] | None = None
-) -> tuple[float, float, float]:
+def satterthwaite(variances: ArrayLike, degrees: ArrayLike) -> tuple[float, float]:
+    """Standard error and degrees of freedom of a sum of independent parts (*Biometrics Bulletin* 2, 110).
+
+    Args:
+        variances: Estimated, of each part, shape (k,), one of them above 0.
+        degrees: Of freedom of each, shape (k,).
+    """
+    parts = np.asarray(variances, float)
+    total = float(parts.sum())
+    return math.sqrt(total), total**2 / float((parts**2 / np.asarray(degrees, float)).sum())
+
+
+def hedges_g(first: Floats, second: Floats) -> tuple[float, float, float]:
     """Standardised difference `second - first` with its 95 % interval, large-sample variance.
 
     Hedges and Olkin, *Statistical Methods for Meta-Analysis* (1985), chapter 5, with the correction
@@ -98,7 +108,6 @@ def hedges_g(
     Args:
         first: Finite values, shape (n,).
         second: Finite values, shape (m,).
-        worth: Independent runs that either is worth, for the interval; n and m where not given.
     """
     n, m = len(first), len(second)
     nobs = n + m
@@ -106,9 +115,7 @@ def hedges_g(
     if pooled == 0:
         return math.nan, math.nan, math.nan
     g = float(second.mean() - first.mean()) / pooled * (1 - 3 / (4 * nobs - 9))
-    of_first, of_second = worth or (n, m)
-    of_means = 1 / of_first + 1 / of_second
-    half = float(ndtri(0.5 + CONFIDENCE / 2)) * math.sqrt(of_means + g**2 / 2 / (nobs - 3.94))
+    half = float(ndtri(0.5 + CONFIDENCE / 2)) * math.sqrt(1 / n + 1 / m + g**2 / 2 / (nobs - 3.94))
     return g, g - half, g + half
 
 
@@ -126,27 +133,6 @@ def holm(p_values: ArrayLike) -> Floats:
     return adjusted
 
 
-def compare_pairs(
-    groups: Sequence[Floats],
-    names: Sequence[str],
-    pairs: Sequence[tuple[int, int]],
-    scatters: Sequence[MeanScatter] | None = None,
-) -> tuple[Difference, ...]:
-    """Welch's t of some pairs, corrected together; pairs that cannot be compared are left out.
-
-    Args:
-        groups: Finite values of each group.
-        names: One per group.
-        pairs: Indices of both groups; the difference is second minus first.
-        scatters: How well each mean is known where runs share draws; None where they are independent.
-    """
-    found = [
-        welch_t(groups[i], groups[j], (names[i], names[j]), (scatters[i], scatters[j]) if scatters else None)
-        for i, j in pairs
-    ]
-    return corrected([difference for difference in found if isinstance(difference, Difference)])
-
-
 def corrected(differences: Sequence[Difference]) -> tuple[Difference, ...]:
     """Some differences with their p values, where they have one, corrected together after Holm."""
     adjusted = iter(holm([one.p for one in differences if not math.isnan(one.p)]).tolist())
@@ -156,8 +142,8 @@ def corrected(differences: Sequence[Difference]) -> tuple[Difference, ...]:
 def units_needed(found: Difference, delta: float) -> int | None:
     """How many pairs of runs, seeds or draws, whichever was counted, show a difference in 4 of 5 cases.
 
-    For the two-sided test at 5 %, with the scatter of this comparison. Iterates the usual
-    n = (t(1 - alpha/2) + t(power))^2 * sd^2 / delta^2 (Cohen 1988, *Statistical Power Analysis*, chapter 12).
+    For the two-sided test at 5 %, with the scatter of this comparison, by the non-central t (Cohen 1988,
+    *Statistical Power Analysis*, chapter 12).
 
     Args:
         found: A paired comparison.
@@ -166,15 +152,18 @@ def units_needed(found: Difference, delta: float) -> int | None:
     Returns:
         None where the comparison is not of pairs, or beyond `_MOST_UNITS`.
     """
-    if not found.is_paired or found.n_units < 2:
+    if not found.is_paired or found.n_units < 2 or found.is_same:
         return None
-    stderr = (found.high - found.low) / 2 / float(stdtrit(found.df, 0.5 + CONFIDENCE / 2))
-    variance = stderr**2 * found.n_units
+    variance = found.stderr**2 * found.n_units
     for n in range(2, _MOST_UNITS + 1):
-        quantiles = stdtrit(n - 1, 0.5 + CONFIDENCE / 2) + stdtrit(n - 1, _POWER)
-        if quantiles**2 * variance <= n * delta**2:
+        if _sizes_seen(n - 1) ** 2 * variance <= n * delta**2:
             return n
     return None
+
+
+def _sizes_seen(df: float) -> float:
+    """The true difference in standard errors that is seen in 4 of 5 cases."""
+    return float(nctdtrinc(df, 1 - _POWER, stdtrit(df, 0.5 + CONFIDENCE / 2)))
 
 
 def mean_difference(differences: Sequence[Difference]) -> Difference | FitFailure:
@@ -186,15 +175,10 @@ def mean_difference(differences: Sequence[Difference]) -> Difference | FitFailur
     if not differences:
         return FitFailure("needs a size at which both have two runs")
     k = len(differences)
-    stderrs = np.array(
-        [(d.high - d.low) / 2 / float(stdtrit(d.df, 0.5 + CONFIDENCE / 2)) for d in differences]
-    )
-    degrees, most = np.array([d.df for d in differences]), max(d.pooled_df for d in differences)
-    variance = float((stderrs**2).sum()) / k**2
-    df = min(variance**2 / float(((stderrs / k) ** 4 / degrees).sum()), most)
-    value = float(np.mean([d.value for d in differences]))
-    names = differences[0].first, differences[0].second
-    return difference(names, value, math.sqrt(variance), df, pooled_df=most)
+    variances = [(one.stderr / k) ** 2 for one in differences]
+    stderr, df = satterthwaite(variances, [one.df for one in differences])
+    value = float(np.mean([one.value for one in differences]))
+    return difference((differences[0].first, differences[0].second), value, stderr, df)
 
 
 def difference(
@@ -203,7 +187,6 @@ def difference(
     stderr: float,
     df: float,
     g: tuple[float, float, float] = (math.nan, math.nan, math.nan),
-    pooled_df: float = math.inf,
 ) -> Difference:
     """A difference with its Student interval and p.
 
@@ -213,8 +196,7 @@ def difference(
         stderr: Its standard error, above 0.
         df: Degrees of freedom of that.
         g: Hedges' g with its interval.
-        pooled_df: See `Difference`.
     """
     t, half = value / stderr, float(stdtrit(df, 0.5 + CONFIDENCE / 2)) * stderr
     p = float(2 * stdtr(df, -abs(t)))
-    return Difference(*names, value, value - half, value + half, t, df, p, p, *g, pooled_df)
+    return Difference(*names, value, value - half, value + half, t, df, p, p, *g)

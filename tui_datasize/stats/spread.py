@@ -1,4 +1,4 @@
-"""How the scatter over seeds changes with the train size: Breusch and Pagan, the exponent of the SD."""
+"""How the scatter over seeds changes with the train size: the exponent of the standard deviation."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.special import chdtrc, ndtri
+from scipy.special import ndtri
 
+from tui_datasize.stats.clusters import Floats, SizeRuns
 from tui_datasize.stats.curve import CONFIDENCE
 from tui_datasize.stats.exponent import fit_exponent
 from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.group_tests import GroupTest
-from tui_datasize.stats.laws import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,44 +27,59 @@ class SpreadLaw:
     sd_at_one: float
     n_sizes: int
 
-
-def breusch_pagan(train_sizes: ArrayLike, residuals: ArrayLike) -> GroupTest | FitFailure:
-    """Whether squared residuals change with log10 of the train size (Koenker's studentised form, 1981).
-
-    Args:
-        train_sizes: One per run, shape (n,), above 0.
-        residuals: Run minus the mean of its size, shape (n,).
-    """
-    x, square = np.log10(np.asarray(train_sizes, float)), np.asarray(residuals, float) ** 2
-    if len(np.unique(x)) < 2 or len(x) < 3:
-        return FitFailure("needs two sizes and three runs")
-    if not np.ptp(square):
-        return FitFailure("has residuals that are all of one length")
-    dx, dy = x - x.mean(), square - square.mean()
-    r2 = float(dx @ dy) ** 2 / float(dx @ dx) / float(dy @ dy)
-    lm = len(x) * r2
-    return GroupTest("Breusch-Pagan LM", lm, 1, None, float(chdtrc(1, lm)), (("r^2", r2),))
+    @property
+    def is_steady(self) -> bool:
+        """Whether no change with size may be all there is."""
+        return self.low <= 0 <= self.high
 
 
-def spread_law(train_sizes: Sequence[float], groups: Sequence[Floats]) -> SpreadLaw | FitFailure:
+def spread_law(sizes: Sequence[SizeRuns]) -> SpreadLaw | FitFailure:
     """Fit the exponent of the standard deviation against train size, see `exponent.fit_exponent`.
 
+    What a draw does to all its runs is left out, and what a seed does to all its runs where every size has
+    seeds that ran on each of several draws: few draws and seeds tell little of their own scatter.
+
     Args:
-        train_sizes: One per group, above 0.
-        groups: Finite values of the runs of each size; sizes without two runs that differ are left out.
+        sizes: The runs of each size; those without two that differ are left out.
     """
-    usable = [
-        (size, group)
-        for size, group in zip(train_sizes, groups, strict=True)
-        if len(group) > 1 and np.ptp(group) > 0
-    ]
-    found = fit_exponent(
-        [size for size, _ in usable],
-        [group.var(ddof=1) for _, group in usable],
-        [len(group) - 1 for _, group in usable],
-    )
+    crossed = [_crossed(size) for size in sizes]
+    known = [_of_table(table) for table in crossed if table is not None]
+    if len(known) < len(sizes):
+        known = [_of_draws(size) for size in sizes]
+    usable = [(size.train_size, *one) for size, one in zip(sizes, known, strict=True) if one[0] > 0]
+    found = fit_exponent(*zip(*usable, strict=True)) if usable else None
     if found is None:
         return FitFailure("needs two sizes with two runs each that differ")
     reach = float(ndtri(0.5 + CONFIDENCE / 2)) * found.stderr
     low, high = found.value - reach, found.value + reach
     return SpreadLaw(found.value, low, high, found.stderr, found.sd_at_one, len(usable))
+
+
+def _crossed(size: SizeRuns) -> Floats | None:
+    """Values of the seeds that ran on every draw, shape (draws, seeds); None without two of both."""
+    cells = dict(zip(zip(size.draws.tolist(), size.seeds.tolist(), strict=True), size.values, strict=True))
+    draws = sorted({draw for draw, _ in cells})
+    seeds = sorted(set.intersection(*({s for d, s in cells if d == draw} for draw in draws)))
+    if min(len(draws), len(seeds)) < 2:
+        return None
+    return np.array([[cells[draw, seed] for seed in seeds] for draw in draws])
+
+
+def _of_table(table: Floats) -> tuple[float, int]:
+    """The variance that draws and seeds leave, and its degrees of freedom."""
+    rest = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
+    degrees = (len(table) - 1) * (table.shape[1] - 1)
+    return (float((rest**2).sum()) / degrees if np.ptp(table) else 0.0), degrees
+
+
+def _of_draws(size: SizeRuns) -> tuple[float, int]:
+    """The variance of runs of one draw, of draws with a run each that of all, and its degrees of freedom."""
+    draws, of_draw = np.unique(size.draws, return_inverse=True)
+    n = len(size.values)
+    if n == len(draws):
+        draws, of_draw = draws[:1], np.zeros_like(of_draw)
+    if n < 2 or not np.ptp(size.values):
+        return 0.0, 0
+    means = np.bincount(of_draw, size.values) / np.bincount(of_draw)
+    degrees = n - len(draws)
+    return float(((size.values - means[of_draw]) ** 2).sum()) / degrees, degrees

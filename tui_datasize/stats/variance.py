@@ -2,15 +2,19 @@
 
 Random effects by the method of moments (Searle, Casella and McCulloch, *Variance Components*, 1992, chapter
 4): mean squares are set equal to their expectations. For the balanced tables taken here that is REML as long
-as no estimate is negative; a negative one is shown as 0.
+as no estimate is negative; a negative one is shown as 0. Intervals of a source on its own are those of chi
+square, those of a difference of mean squares the modified large sample ones of Ting, Burdick, Graybill,
+Jeyaratnam and Lu (1990, *Journal of Statistical Computation and Simulation* 35, 135), made for few degrees of
+freedom. Draws and seeds that come back at several sizes tell less than new ones would, see `MeanSquare`.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -20,10 +24,11 @@ from tui_datasize.metric import Metric, metric_named
 from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import apart, points
 from tui_datasize.stats.laws import Floats
+from tui_datasize.stats.mean_squares import MeanSquare, difference_interval
 
 VARIANCE: Schema = schema(
     (pl.String, "experiment", "variant", "metric", "design", "source"),
-    (pl.Float64, "sd", "variance", "estimate", "share", "p"),
+    (pl.Float64, "sd", "sd_low", "sd_high", "variance", "estimate", "share", "p"),
 )
 """A source of scatter a row, see `Component`; curves of which nothing can be told have none."""
 
@@ -48,6 +53,9 @@ class Component:
     """Of all variance between runs, in [0, 1]; NaN for the test set, which all runs share."""
     p: float | None
     """Probability of so large an effect if the source had none; None where nothing tests it."""
+    sd_low: float = math.nan
+    """95 % interval of the standard deviation; NaN of the test set, or where nothing scatters."""
+    sd_high: float = math.nan
 
     @property
     def sd(self) -> float:
@@ -98,7 +106,9 @@ def variance_table(splits: Iterable[VarianceSplit]) -> pl.DataFrame:
         for split in splits
         for one in split.components
     ]
-    return pl.DataFrame(rows, schema=dict(VARIANCE)).with_columns(pl.col("share").fill_nan(None))
+    return pl.DataFrame(rows, schema=dict(VARIANCE)).with_columns(
+        pl.col("share", "sd_low", "sd_high").fill_nan(None)
+    )
 
 
 def _split(
@@ -107,48 +117,52 @@ def _split(
     values = apart(values)
     known = values.drop_nulls("subset_seed").group_by("train_size", maintain_order=True)
     tables = [_crossed(group) for _, group in known]
-    crossed = [table for table in tables if min(table.shape) > 1]
+    crossed = [table for table in tables if min(table.values.shape) > 1]
     if crossed:
         design: Design = "crossed"
         between_runs = _crossed_components(crossed)
     else:
         design, between_runs = _one_way(values)
-    components = [*between_runs, *_test_sampling(metric, values, test_images)]
+    components = [*_components(between_runs, metric.most), *_test_sampling(metric, values, test_images)]
     return VarianceSplit(experiment, variant, metric, design, tuple(components))
 
 
-def _crossed(values: pl.DataFrame) -> Floats:
-    """Values of the seeds that ran on every draw of one size, shape (seeds, draws)."""
-    cells = values.group_by("seed", "subset_seed").agg(pl.col("value").mean()).sort("seed", "subset_seed")
-    draws = cells["subset_seed"].n_unique()
-    whole = cells.filter(pl.len().over("seed") == draws)
-    return whole["value"].to_numpy().reshape(-1, draws)
+class _Table(NamedTuple):
+    """The seeds that ran on every draw of one size."""
+
+    seeds: Sequence[int]
+    draws: Sequence[int]
+    values: Floats
+    """Shape (seeds, draws)."""
 
 
-def _crossed_components(tables: Iterable[Floats]) -> list[Component]:
-    """Seed, draw and rest from tables (seeds, draws), one per size."""
-    squares, degrees, repeats = np.zeros(3), np.zeros(3), np.zeros(3)
-    for table in tables:
-        seeds, draws = table.shape
+def _crossed(runs: pl.DataFrame) -> _Table:
+    cells = runs.group_by("seed", "subset_seed").agg(pl.col("value").mean()).sort("seed", "subset_seed")
+    draws = cells["subset_seed"].unique().sort().to_list()
+    whole = cells.filter(pl.len().over("seed") == len(draws))
+    seeds = whole["seed"].unique().sort().to_list()
+    return _Table(seeds, draws, whole["value"].to_numpy().reshape(-1, len(draws)))
+
+
+def _crossed_components(tables: Iterable[_Table]) -> Mapping[str, _Estimated]:
+    """Seed, draw and rest from tables, one per size."""
+    of_seed, of_draw, of_rest = MeanSquare(), MeanSquare(), MeanSquare()
+    for names, draws, table in tables:
         seed, draw = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
-        rest = table - seed - draw + table.mean()
-        df = np.array([seeds - 1, draws - 1, (seeds - 1) * (draws - 1)])
-        squares += [draws * seed.var() * seeds, seeds * draw.var() * draws, float((rest**2).sum())]
-        degrees += df
-        # Sizes may differ in seeds and draws: each counts by its degrees of freedom.
-        repeats += df * np.array([draws, seeds, 1])
-    mean_squares = squares / degrees
-    seed_ms, draw_ms, rest_ms = (float(ms) for ms in mean_squares)
-    per_seed, per_draw = (float(r) for r in (repeats / degrees)[:2])
-    estimates = {
-        "training seed": ((seed_ms - rest_ms) / per_seed, _f_test(seed_ms, rest_ms, degrees[0], degrees[2])),
-        "subset draw": ((draw_ms - rest_ms) / per_draw, _f_test(draw_ms, rest_ms, degrees[1], degrees[2])),
-        "seed on draw": (rest_ms, None),
+        rest, mean = table - seed - draw + table.mean(), table.mean()
+        n_seeds, n_draws = table.shape
+        of_seed.add(names, (seed - mean).ravel() * math.sqrt(n_draws), n_seeds - 1, n_draws)
+        of_draw.add(draws, (draw - mean).ravel() * math.sqrt(n_seeds), n_draws - 1, n_seeds)
+        cells = list(itertools.product(names, draws))
+        of_rest.add(cells, rest.ravel(), (n_seeds - 1) * (n_draws - 1), 1)
+    return {
+        "training seed": _Estimated.apart(of_seed, of_rest),
+        "subset draw": _Estimated.apart(of_draw, of_rest),
+        "seed on draw": _Estimated.alone(of_rest),
     }
-    return _components(estimates)
 
 
-def _one_way(values: pl.DataFrame) -> tuple[Design, list[Component]]:
+def _one_way(values: pl.DataFrame) -> tuple[Design, Mapping[str, _Estimated]]:
     """Components where no seed ran on two draws."""
     per_size = values.group_by("train_size").agg(pl.col("seed", "subset_seed").n_unique())
     counts = per_size.select("seed", "subset_seed").to_numpy()
@@ -156,45 +170,77 @@ def _one_way(values: pl.DataFrame) -> tuple[Design, list[Component]]:
     within = [g.to_numpy() for g in _values_by(values, "train_size", "subset_seed") if len(g) > 1]
     if counts[:, 1].mean() > 1 and within:
         return "nested", _nested_components(values)
-    spread = [group.to_numpy() for group in _values_by(values, "train_size") if len(group) > 1]
-    if not spread:
-        return "none", []
-    pooled = _pooled_variance(spread)
+    pooled = MeanSquare()
+    for _, runs in values.group_by("train_size", maintain_order=True):
+        if runs.height > 1:
+            cells = list(runs.select("subset_seed", "seed").iter_rows())
+            own = runs["value"].to_numpy()
+            pooled.add(cells, own - own.mean(), len(own) - 1, 1)
+    if not pooled.degrees:
+        return "none", {}
+    alone = _Estimated.alone(pooled)
     if values["subset_seed"].null_count():
-        return "none", _components({UNTOLD: (pooled, None)})
+        return "none", {UNTOLD: alone}
     if most_draws == 1:
-        return "seeds only", _components({"training seed": (pooled, None)})
+        return "seeds only", {"training seed": alone}
     if most_seeds == 1:
-        return "draws only", _components({"subset draw": (pooled, None)})
-    return "none", _components({"seed and draw together": (pooled, None)})
+        return "draws only", {"subset draw": alone}
+    return "none", {"seed and draw together": alone}
 
 
-def _nested_components(values: pl.DataFrame) -> list[Component]:
+def _nested_components(values: pl.DataFrame) -> Mapping[str, _Estimated]:
     """Draw, and seed within draw, from runs whose seeds differ between draws (one-way, unbalanced)."""
-    between = within = between_df = within_df = repeats = 0.0
+    of_draw, of_seed = MeanSquare(), MeanSquare()
     for _, of_size in values.group_by("train_size", maintain_order=True):
-        groups = [group.to_numpy() for group in _values_by(of_size, "subset_seed")]
+        draws = of_size.group_by("subset_seed", maintain_order=True).agg("seed", "value")
+        groups = [group.to_numpy() for group in draws["value"]]
         counts, mean = np.array([len(group) for group in groups]), float(np.concatenate(groups).mean())
-        between += float(sum(len(group) * (group.mean() - mean) ** 2 for group in groups))
-        within += float(sum(((group - group.mean()) ** 2).sum() for group in groups))
-        between_df += len(groups) - 1
-        within_df += int(counts.sum()) - len(groups)
-        repeats += float(counts.sum() - (counts**2).sum() / counts.sum())
-    draw_ms, seed_ms = between / between_df, within / within_df
-    draw = (draw_ms - seed_ms) / (repeats / between_df)
-    estimates = {
-        "training seed": (seed_ms, None),
-        "subset draw": (draw, _f_test(draw_ms, seed_ms, between_df, within_df)),
-    }
-    return _components(estimates)
+        between = np.array([math.sqrt(len(group)) * (group.mean() - mean) for group in groups])
+        per_draw = float(counts.sum() - (counts**2).sum() / counts.sum()) / max(1, len(groups) - 1)
+        of_draw.add(draws["subset_seed"].to_list(), between, len(groups) - 1, per_draw)
+        within = np.concatenate([group - group.mean() for group in groups])
+        cells = [(draw, seed) for draw, seeds, _ in draws.iter_rows() for seed in seeds]
+        of_seed.add(cells, within, int(counts.sum()) - len(groups), 1)
+    return {"training seed": _Estimated.alone(of_seed), "subset draw": _Estimated.apart(of_draw, of_seed)}
 
 
-def _components(estimates: dict[str, tuple[float, float | None]]) -> list[Component]:
-    variances = {name: max(0.0, estimate) for name, (estimate, _) in estimates.items()}
+class _Estimated(NamedTuple):
+    """The variance of a source."""
+
+    value: float
+    p: float | None
+    low: float = math.nan
+    high: float = math.nan
+
+    @classmethod
+    def alone(cls, square: MeanSquare) -> _Estimated:
+        return cls(square.value, None, *square.interval)
+
+    @classmethod
+    def apart(cls, square: MeanSquare, rest: MeanSquare) -> _Estimated:
+        """Of what expects `repeats` times the variance more than the rest."""
+        value = (square.value - rest.value) / square.repeats
+        if not rest.value:
+            return cls(value, None)
+        # What does nothing has nothing in common at several sizes.
+        p = float(fdtrc(square.degrees, rest.degrees, square.value / rest.value))
+        return cls(value, p, *(end / square.repeats for end in difference_interval(square, rest)))
+
+
+def _components(estimates: Mapping[str, _Estimated], most: float) -> list[Component]:
+    """The sources; `most` is the largest value of the metric, values up to which have at most half as SD."""
+    variances = {name: max(0.0, one.value) for name, one in estimates.items()}
     total = sum(variances.values())
     return [
-        Component(name, variances[name], estimate, variances[name] / total if total else math.nan, p)
-        for name, (estimate, p) in estimates.items()
+        Component(
+            name,
+            variances[name],
+            one.value,
+            variances[name] / total if total else math.nan,
+            one.p,
+            *(min(math.sqrt(end), most / 2) for end in (one.low, one.high)),
+        )
+        for name, one in estimates.items()
     ]
 
 
@@ -209,12 +255,3 @@ def _test_sampling(metric: Metric, values: pl.DataFrame, test_images: int | None
 
 def _values_by(values: pl.DataFrame, *by: str) -> pl.Series:
     return values.group_by(by, maintain_order=True).agg("value")["value"]
-
-
-def _pooled_variance(groups: list[Floats]) -> float:
-    degrees = sum(len(group) - 1 for group in groups)
-    return sum(float(((group - group.mean()) ** 2).sum()) for group in groups) / degrees
-
-
-def _f_test(mean_square: float, against: float, df: float, against_df: float) -> float | None:
-    return float(fdtrc(df, against_df, mean_square / against)) if against > 0 else None
