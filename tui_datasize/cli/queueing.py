@@ -67,8 +67,8 @@ def _print_keys() -> int:
     console = data_console()
     for title, keys in sections():
         table = plain_table("key", "what it takes [default]: what it means")
-        for key in keys:
-            table.add_row(key.name, ": ".join(filter(None, (key.takes, key.meaning))))
+        for key, meaning in keys:
+            table.add_row(key, meaning)
         console.print(title, style="bold")
         console.print(table)
         console.print()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 _KEY = "key"
 
@@ -71,15 +71,6 @@ class Row:
     def is_table(self) -> bool:
         """Whether it is a table of keys that are declared likewise."""
         return bool(rows(self.kind))
-
-
-class KeyInWords(NamedTuple):
-    """A key for a person."""
-
-    name: str
-    takes: str
-    """What may be written, and the default in brackets."""
-    meaning: str
 
 
 def key(default: Any, meaning: str, **details: Any) -> Any:

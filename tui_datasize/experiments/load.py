@@ -12,7 +12,6 @@ from typing import Literal, TypeAlias, get_args
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.device_settings import DeviceSettings, read_devices
-from tui_datasize.experiments.keys import KeyInWords
 from tui_datasize.experiments.recipe import Recipe, count_combinations, read_recipes, recipe_keys
 from tui_datasize.experiments.spec import NAME_PATTERN, Strategy
 from tui_datasize.experiments.toml import MOST_WHOLE, Problems, Table, is_whole, nearest, read_toml
@@ -261,30 +260,7 @@ def _check_name(name: str, known: Mapping[str, Experiment], table: Table) -> Non
         raise ConfigError(f"{name!r} and {twin!r} are one name", where=table.where(), fix="rename one")
 
 
-PROJECT_KEYS = (
-    KeyInWords("notify", "a shell command [none]", "run when an experiment ends or a job fails"),
-    KeyInWords("paths.data", "a directory", f"where data sets lie; {DATA_VARIABLE} wins over it"),
-    KeyInWords("checkpoints.keep", f"{', '.join(KEEPS)} [none]", "weights that stay when the disk is freed"),
-    KeyInWords("project.shared", "true or false [false]", "the group of runs/ may run jobs in it, too"),
-)
-"""What stands beside the devices and the experiments."""
-EXPERIMENT_KEYS = (
-    KeyInWords("title", "a text [its name]", "what it is called on screens and in reports"),
-    KeyInWords("dataset", "a name, or imagefolder:PATH", "PATH holds train/CLASS/, and test/CLASS/ or val/"),
-    KeyInWords("sizes", "a list of whole numbers", "how many training images"),
-    KeyInWords("fractions", "a list of numbers above 0 and at most 1", "or shares of the training set"),
-    KeyInWords("per_class", "a list of whole numbers", "or images of each class"),
-    KeyInWords(
-        "subset.strategy",
-        f"{', '.join(STRATEGIES)} [stratified]",
-        "how images are drawn; first takes the first rows, per_class is balanced",
-    ),
-    KeyInWords("subset.nested", "true or false [true]", "a smaller subset is part of each larger one"),
-    KeyInWords("subset.seeds", "as seeds [0]", "draws of the subset"),
-    KeyInWords("seeds", "a list, or { count = 10, step = 101, start = 0 } [0]", "training seeds"),
-    KeyInWords("order", f"{', '.join(ORDER_WORDS)} [curve-first]", "in which the runs are queued"),
-    KeyInWords("sweep", "a table of lists", "recipe keys with their values, in quotes where they have a dot"),
-)
+EXPERIMENT_KEYS = frozenset({"title", "dataset", *SIZE_UNITS, "subset", "seeds", "sweep", "order"})
 """Of an experiment's table what is no key of the recipe."""
 
 
@@ -292,8 +268,7 @@ def _read_experiment(name: str, table: Table, most_recipes: int) -> Experiment:
     problems = Problems()
     with problems.part():
         # A misspelt key first: "sises" is the mistake, not that there are no sizes.
-        own = {key.name.partition(".")[0] for key in EXPERIMENT_KEYS}
-        table.refuse_unknown(own | recipe_keys())
+        table.refuse_unknown(EXPERIMENT_KEYS | recipe_keys())
     size_unit, size_values = problems.of(lambda: _read_sizes(table), ("sizes", ()))
     strategy, nested, subset_seeds = problems.of(
         lambda: _read_subset(table.table("subset"), size_unit), ("stratified", True, ())

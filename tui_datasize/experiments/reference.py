@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, replace
+from dataclasses import MISSING
+from math import inf
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -16,13 +17,12 @@ from tui_datasize.experiments.architectures import (
 )
 from tui_datasize.experiments.catalogue import DATASETS, IMAGE_FOLDER
 from tui_datasize.experiments.device_settings import DeviceSettings, written
-from tui_datasize.experiments.keys import KeyInWords, Row, rows
+from tui_datasize.experiments.keys import Row, rows
 from tui_datasize.experiments.load import (
-    EXPERIMENT_KEYS,
+    DATA_VARIABLE,
     KEEPS,
     LONGEST_NAME,
     ORDER_WORDS,
-    PROJECT_KEYS,
     SIZE_UNITS,
     STRATEGIES,
 )
@@ -44,62 +44,62 @@ def json_schema() -> Schema:
     Every right file is valid. What tables forbid each other, what a data set forbids its experiments and what
     swept values complete is left to reading the file.
     """
+    beside = {
+        "notify": _told("run when an experiment ends or a job fails", _TEXT),
+        "paths": _object({"data": _told(f"where data sets lie; {DATA_VARIABLE} wins over it", _TEXT)}),
+        "devices": _object({row.name: _schema(row) for row in rows(DeviceSettings)}),
+        "checkpoints": _object(
+            {"keep": _told("weights that stay when the disk is freed", {"enum": list(KEEPS)}, "none")}
+        ),
+        "project": _object({"shared": _told("the group of runs/ may run jobs in it, too", _FLAG, False)}),
+    }
+    experiments = {
+        "type": "object",
+        "propertyNames": {"pattern": f"^{NAME_PATTERN.pattern}$", "maxLength": LONGEST_NAME},
+        "additionalProperties": {"$ref": "#/$defs/experiment"},
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "experiments.toml of datasize-tui",
-        **_object(
-            {
-                "notify": _TEXT,
-                "paths": _object({"data": _TEXT}),
-                "devices": _object({row.name: _schema(row) for row in rows(DeviceSettings)}),
-                "checkpoints": _object({"keep": {"enum": list(KEEPS), "default": "none"}}),
-                "project": _object({"shared": _FLAG | {"default": False}}),
-                "experiments": {
-                    "type": "object",
-                    "propertyNames": {"pattern": f"^{NAME_PATTERN.pattern}$", "maxLength": LONGEST_NAME},
-                    "additionalProperties": {"$ref": "#/$defs/experiment"},
-                },
-            },
-            {one.name.partition(".")[0]: one.meaning for one in PROJECT_KEYS},
-        ),
+        **_object(beside | {"experiments": experiments}),
         "$defs": {"experiment": _experiment()},
     }
 
 
-def _object(properties: Mapping[str, Schema], meanings: Mapping[str, str] = MappingProxyType({})) -> Schema:
-    described = {
-        name: {"description": meanings[name]} | schema if name in meanings else schema
-        for name, schema in properties.items()
-    }
-    return {"type": "object", "properties": described, "additionalProperties": False}
+def _object(properties: Mapping[str, Schema]) -> Schema:
+    return {"type": "object", "properties": dict(properties), "additionalProperties": False}
+
+
+def _told(meaning: str, schema: Schema, default: Any = None) -> Schema:
+    return {"description": meaning, **schema, **({} if default is None else {"default": default})}
 
 
 def _experiment() -> Schema:
     recipe = {row.name.partition(".")[0]: _schema(row) for row in rows(RunSpec)}
-    seeds = {
-        "anyOf": [
-            {"type": "array", "items": _SEED, "minItems": 1, "uniqueItems": True},
-            _object(
-                {"count": {"type": "integer", "minimum": 1}, "step": _SEED | {"minimum": 1}, "start": _SEED}
-            )
-            | {"required": ["count"]},
-        ]
+    spread = _object({"count": _COUNT, "step": _COUNT, "start": _SEED}) | {"required": ["count"]}
+    seeds = {"anyOf": [{"type": "array", "items": _SEED, "minItems": 1, "uniqueItems": True}, spread]}
+    subset = {
+        "strategy": _told("how images are drawn; first takes the first rows", {"enum": list(STRATEGIES)}),
+        "nested": _told("a smaller subset is part of each larger one", _FLAG, True),
+        "seeds": _told("draws of the subset", seeds, [0]),
     }
+    named = {"anyOf": [{"enum": list(DATASETS)}, {"type": "string", "pattern": f"^{IMAGE_FOLDER}."}]}
+    share = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
     own: dict[str, Schema] = {
-        "title": _TEXT,
-        "dataset": {"anyOf": [{"enum": list(DATASETS)}, {"type": "string", "pattern": f"^{IMAGE_FOLDER}."}]},
-        "sizes": _numbers(_COUNT | {"maximum": MOST_IMAGES}),
-        "fractions": _numbers({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
-        "per_class": _numbers(_COUNT | {"maximum": MOST_IMAGES}),
-        "subset": _object({"strategy": {"enum": list(STRATEGIES)}, "nested": _FLAG, "seeds": seeds}),
-        "seeds": seeds,
-        "order": {"enum": list(ORDER_WORDS)},
-        "sweep": _sweep(recipe),
+        "title": _told("what it is called on screens and in reports", _TEXT),
+        "dataset": _told("its name; a folder holds train/CLASS/, and test/CLASS/ or val/CLASS/", named),
+        "sizes": _told("how many training images", _numbers(_COUNT | {"maximum": MOST_IMAGES})),
+        "fractions": _told("or shares of the training set", _numbers(share)),
+        "per_class": _told("or images of each class", _numbers(_COUNT | {"maximum": MOST_IMAGES})),
+        "subset": _object(subset),
+        "seeds": _told("training seeds, a list or { count = 10, step = 101, start = 0 }", seeds, [0]),
+        "order": _told("in which the runs are queued", {"enum": list(ORDER_WORDS)}, "curve-first"),
+        "sweep": _told("keys of the recipe, in quotes where they have a dot, with lists", _sweep(recipe)),
     }
     rules = {row.name: found for row in rows(RunSpec) if (found := _rules(row))}
     needed = [row.name for row in rows(RunSpec) if row.default is MISSING]
     return {
-        **_object(own | recipe, {one.name: one.meaning for one in EXPERIMENT_KEYS}),
+        **_object(own | recipe),
         "required": ["dataset"],
         "oneOf": [{"required": [unit]} for unit in SIZE_UNITS],
         # A swept value may complete a table, or change what counts in it.
@@ -130,9 +130,14 @@ def _sweep(recipe: dict[str, Schema]) -> Schema:
 
 def _schema(row: Row) -> Schema:
     """What a key may hold, alone; `_rules` tells what the keys of a table ask of each other."""
-    schema: Schema = {"description": row.key.meaning} | _alternatives(row)
-    if isinstance(row.default, bool | int | float | str):
-        schema["default"] = row.default
+    meaning, default = row.key.meaning, row.default
+    if row.key.only_for:
+        meaning += f"; for {' or '.join(row.key.only_for)} alone"
+    if default is None and not row.key.none:
+        meaning += f"; default: {row.key.unset}"
+    if row.is_table:
+        default = row.key.none or (getattr(default, row.key.short) if row.key.short else None)
+    schema = _told(meaning, _alternatives(row), None if default in (MISSING, ()) else default)
     inner = row.name.partition(".")[2]
     return _object({inner: schema}) if inner else schema
 
@@ -176,7 +181,7 @@ def _number(row: Row) -> Schema:
         "minimum": key.at_least if key.above is None else None,
         "exclusiveMinimum": key.above,
         "exclusiveMaximum": key.below,
-        "maximum": MOST_NUMBER if at_most is None and row.kind is float else at_most,
+        "maximum": MOST_NUMBER if row.kind is float and at_most is None and key.below is None else at_most,
     }
     given = {name: bound for name, bound in bounds.items() if bound is not None}
     return {"type": "integer" if row.kind is int else "number", **given}
@@ -241,79 +246,77 @@ def _model() -> Schema:
 
 def _options(model: str) -> dict[str, Schema]:
     info = model_info(model)
-    return {name: _option(info.options[name], info.ranges.get(name)) for name in info.options} if info else {}
+    return {name: _option(info, name) for name in info.options} if info else {}
 
 
-def _option(default: Any, bounds: tuple[float, float] | None) -> Schema:
-    if isinstance(default, bool | str):
-        return {**(_FLAG if isinstance(default, bool) else {"type": "string"}), "default": default}
-    low, high = bounds or (None, None)
-    kind = "integer" if isinstance(default, int) else "number"
-    return {"type": kind, "minimum": low, "maximum": high, "default": default}
-
-
-def sections() -> Iterator[tuple[str, Sequence[KeyInWords]]]:
-    """Every key of `experiments.toml` in words, by the table that it stands in."""
-    yield "experiments.toml", PROJECT_KEYS
-    yield "[devices]", [_in_words(row) for row in rows(DeviceSettings)]
-    yield "[experiments.NAME]", EXPERIMENT_KEYS
-    yield "[experiments.NAME], or as a list in [experiments.NAME.sweep]", [*_recipe_in_words()]
-    for model in (*MODELS, f"{TORCHVISION}{TORCHVISION_MODELS[0]}"):
-        if info := model_info(model):
-            title = f"{model}: {info.title}" if model in MODELS else f"{TORCHVISION}NAME"
-            yield f"model {title}", [_option_in_words(info, option) for option in info.options]
-    yield "data sets", [KeyInWords(info.name, info.title, info.how_to_get) for info in DATASETS.values()]
-    yield "metrics", [KeyInWords(one.name, one.title, "") for one in METRICS_OFFERED.values()]
-
-
-def _recipe_in_words() -> Iterator[KeyInWords]:
-    for row in rows(RunSpec):
-        yield _in_words(row)
-        yield from (
-            _in_words(replace(inner, key=replace(inner.key, name=f"{row.name}.{inner.name}")))
-            for inner in rows(row.kind)
-        )
-
-
-def _in_words(row: Row) -> KeyInWords:
-    default = row.default
-    if default is None:
-        default = row.key.none or row.key.unset
-    if row.is_table:
-        default = row.key.none or (getattr(row.default, row.key.short) if row.key.short else MISSING)
-    shown = "" if default is MISSING or default == () else f" [{written(default)}]"
-    counts = f"; for {' or '.join(row.key.only_for)} alone" if row.key.only_for else ""
-    return KeyInWords(row.name, _takes(row) + shown, row.key.meaning + counts)
-
-
-def _takes(row: Row) -> str:
-    """What may be written: a kind of value, and its bounds."""
-    if row.is_table or row.kind in (ModelSpec, Budget, Confusion):
-        return "a table" if not row.key.short else f"its {row.key.short}, or a table"
-    if row.choices:
-        return ", ".join(row.choices)
-    if row.kind in (bool, str):
-        return "true or false" if row.kind is bool else "a name"
-    key = row.key
-    bounds = (
-        ("of at least", key.at_least if key.above is None else None),
-        ("above", key.above),
-        ("below", key.below),
-        ("at most", key.at_most),
-    )
-    kind = "a whole number" if row.kind is int else "a number" if row.kind is float else "a list of numbers"
-    told = " and ".join(f"{word} {bound:,}" for word, bound in bounds if bound is not None)
-    if key.is_length:
-        told += ", or updates"
-    return f"{kind} {told}" + (f", or {key.none}" if key.none else "")
-
-
-def _option_in_words(info: ModelInfo, name: str) -> KeyInWords:
+def _option(info: ModelInfo, name: str) -> Schema:
     default = info.options[name]
-    low, high = info.ranges.get(name, (0, 0))
-    kind = f"{'a whole number' if isinstance(default, int) else 'a number'} from {low:,g} to {high:,g}"
-    if isinstance(default, bool | str):
-        kind = "true or false" if isinstance(default, bool) else "a name"
-    if expected := info.expected.get(name):
-        kind = expected.words
-    return KeyInWords(f"model.{name}", f"{kind} [{written(default) or 'none'}]", "")
+    expected = info.expected.get(name)
+    schema: Schema = {"type": "boolean" if isinstance(default, bool) else "string"}
+    if name in info.ranges:
+        low, high = info.ranges[name]
+        schema = {
+            "type": "integer" if isinstance(default, int) else "number",
+            "minimum": low,
+            "maximum": high,
+        }
+    return _told(expected.words, schema, default) if expected else schema | {"default": default}
+
+
+def sections() -> Iterator[tuple[str, Sequence[tuple[str, str]]]]:
+    """Every key of `experiments.toml` in words, by the table that it stands in."""
+    schema = json_schema()
+    yield "experiments.toml", [*_in_words(schema)]
+    experiment = schema["$defs"]["experiment"]
+    keys = {name: [*_in_words(_object({name: one}))] for name, one in experiment["properties"].items()}
+    swept = experiment["properties"]["sweep"]["properties"].keys()
+    yield "[experiments.NAME]", [word for name in keys if name not in swept for word in keys[name]]
+    recipe = [word for name in keys if name in swept and name != "model" for word in keys[name]]
+    yield "[experiments.NAME], and as a list in [experiments.NAME.sweep]", keys["model"][:1] + recipe
+    for model in (*MODELS, f"{TORCHVISION}{TORCHVISION_MODELS[0]}"):
+        title = f"{model}: {MODELS[model].title}" if model in MODELS else f"{TORCHVISION}NAME"
+        yield f"model {title}", [*_in_words(_object(_options(model)), "model.")]
+    yield "data sets", [(info.name, f"{info.title}; {info.how_to_get}") for info in DATASETS.values()]
+    yield "metrics", [(metric.name, metric.title) for metric in METRICS_OFFERED.values()]
+
+
+def _in_words(table: Schema, before: str = "") -> Iterator[tuple[str, str]]:
+    """The keys of a table, and what may be written, the default in brackets, and what it means."""
+    for name, schema in table["properties"].items():
+        forms = schema.get("anyOf", [schema])
+        takes = " or ".join(dict.fromkeys(map(_takes, forms)))
+        default = f" [{written(schema['default'])}]" if schema.get("default", "") != "" else ""
+        if meaning := schema.get("description"):
+            yield f"{before}{name}", f"{takes}{default}: {meaning}"
+        elif takes != _KINDS["object"]:
+            yield f"{before}{name}", f"{takes}{default}"
+        for form in forms:
+            if name != "sweep" and "properties" in form:
+                yield from _in_words(form, f"{before}{name}.")
+
+
+def _takes(schema: Schema) -> str:
+    """What a form of a value is."""
+    if words := schema.get("enum") or ([schema["const"]] if "const" in schema else []):
+        return ", ".join(words) if len(words) <= _MOST_WORDS else "a name"
+    kind = schema["type"]
+    if kind == "array":
+        return f"a list, each {_takes(schema['items'])}"
+    if kind in _KINDS:
+        return schema["pattern"].strip("^.") + "PATH" if "pattern" in schema else _KINDS[kind]
+    bounds = [
+        f"{word} {schema[name]:,}" for name, word in _BOUNDS.items() if schema.get(name, inf) < MOST_IMAGES
+    ]
+    return " ".join(("a whole number" if kind == "integer" else "a number", " and ".join(bounds))).strip()
+
+
+_MOST_WORDS = 12
+_KINDS = MappingProxyType({"object": "a table", "string": "a text", "boolean": "true or false"})
+_BOUNDS = MappingProxyType(
+    {
+        "minimum": "of at least",
+        "exclusiveMinimum": "above",
+        "exclusiveMaximum": "below",
+        "maximum": "at most",
+    }
+)
