@@ -44,7 +44,7 @@ class FakeSpawner:
         """See `Spawner.call`."""
         return Worker(status=0, is_gone=True)
 
-    def is_ready(self) -> bool:
+    def make_ready(self) -> bool:
         """Always."""
         return True
 

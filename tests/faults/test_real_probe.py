@@ -39,7 +39,7 @@ def test_a_probe_forked_from_the_preloader_tells_the_same(tmp_path: Path) -> Non
         closing(WarmSpawner(["torch"], settings.call, ColdSpawner(["false"]), 60.0)) as spawner,
         said.open("w+") as output,
     ):
-        _wait(spawner.is_ready, spawner)
+        _wait(spawner.make_ready, spawner)
         worker = spawner.call(_request(PROBE_CALL, ABSENT, (), output.fileno()))
         _wait(lambda: worker.is_gone, spawner)
         assert worker.process is not None

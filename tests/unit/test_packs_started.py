@@ -54,7 +54,7 @@ def warm(cold: Cold) -> Iterator[WarmSpawner]:
 
 
 def test_a_pack_whose_directories_fill_more_than_a_message_starts_cold(warm: WarmSpawner, cold: Cold) -> None:
-    while not warm.is_ready():
+    while not warm.make_ready():
         warm.poll()
     long = request_for(*(f"{n}{'x' * 1000}" for n in range(PACKET_BYTES // 1000)))
     warm.start(long)
@@ -93,12 +93,12 @@ def test_a_worker_that_cannot_say_its_last_words_ends_as_one(cold: Cold, tmp_pat
         log.symlink_to("/dev/full")
     spawner = WarmSpawner(("json",), "builtins:print", cold, answer_s=60)
     try:
-        while not spawner.is_ready():
+        while not spawner.make_ready():
             spawner.poll()
         worker = spawner.start(SpawnRequest((run,), {}, "t" * 32, (), tmp_path))
         while not worker.is_gone:
             spawner.poll()
         assert (worker.status, worker.was_never_begun) == (1, False)
-        assert spawner.is_ready()
+        assert spawner.make_ready()
     finally:
         spawner.close()

@@ -15,6 +15,7 @@ from tests.unit.test_store import active_job, new_job
 from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.records import QueuedJob
 from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler import active_run
 from tui_datasize.jobs.scheduler import pause as pauses
 from tui_datasize.jobs.scheduler.active_run import ActiveRun, early_end, ending_of, look_how_far
 from tui_datasize.jobs.scheduler.attempt_end import AttemptState
@@ -70,7 +71,7 @@ def queued(run_id: str, experiment: str) -> QueuedJob:
 def test_an_early_death_is_the_machines_and_is_told(
     pause: StartPause, store: Store, clock: FakeClock
 ) -> None:
-    assert pause.forgives(died("a"))
+    assert pause.forgive(died("a"))
     assert pause.lasts()
     assert sentences(store) == [
         f"a ended before its first update: {KILLED}; fix that: it is tried again automatically"
@@ -83,7 +84,7 @@ def test_an_early_death_is_the_machines_and_is_told(
 def test_pauses_grow_by_the_round_and_not_by_the_run(pause: StartPause, clock: FakeClock) -> None:
     for length_s in (5, 10, 20, 40, 60, 60):
         for run_id in "abcd":
-            assert pause.forgives(died(f"{run_id}{clock.now_s}"))
+            assert pause.forgive(died(f"{run_id}{clock.now_s}"))
         clock.now_s += length_s - 0.1
         assert pause.lasts()
         clock.now_s += 0.1
@@ -93,7 +94,7 @@ def test_pauses_grow_by_the_round_and_not_by_the_run(pause: StartPause, clock: F
 def test_a_start_is_no_sign_of_recovery_and_an_update_is(
     pause: StartPause, store: Store, clock: FakeClock
 ) -> None:
-    pause.forgives(died("a"))
+    pause.forgive(died("a"))
     clock.now_s += 5
     assert not pause.lasts()
     probe = Worker(ProcessIdentity.current())
@@ -101,49 +102,50 @@ def test_a_start_is_no_sign_of_recovery_and_an_update_is(
     pause.watch(probe)
     clock.now_s += 1000
     assert pause.lasts()
-    pause.gets_further("b", has_saved=False)
+    pause.note_progress("b", has_saved=False)
     assert not pause.lasts()
     assert not pause.is_probing
     assert sentences(store) == []
 
 
 def test_a_probe_that_ends_without_a_word_is_followed_by_another(pause: StartPause, clock: FakeClock) -> None:
-    pause.forgives(died("a"))
+    pause.forgive(died("a"))
     probe = Worker(ProcessIdentity.current())
     probe.run_ids = ("b",)
     pause.watch(probe)
     clock.now_s += 5
     assert pause.lasts()
-    pause.is_over_for("b")
+    pause.note_end("b")
+    pause.poll()
     assert not pause.lasts()
 
 
 def test_what_ends_a_run_after_another_got_further_is_its_own(pause: StartPause) -> None:
-    assert pause.forgives(died("a"))
-    pause.gets_further("b", has_saved=False)
-    assert not pause.forgives(died("a"))
+    assert pause.forgive(died("a"))
+    pause.note_progress("b", has_saved=False)
+    assert not pause.forgive(died("a"))
     assert not pause.is_probing
     # One that got further itself has shown nothing against itself.
-    assert pause.forgives(died("c"))
-    pause.gets_further("c", has_saved=False)
-    assert pause.forgives(died("c"))
+    assert pause.forgive(died("c"))
+    pause.note_progress("c", has_saved=False)
+    assert pause.forgive(died("c"))
 
 
 def test_a_machine_that_is_short_of_something_costs_no_run_an_attempt_however_long(pause: StartPause) -> None:
     for _ in range(10):
         for run_id in "abcdefgh":
-            assert pause.forgives(died(run_id))
-            assert pause.forgives(lacked(run_id))
+            assert pause.forgive(died(run_id))
+            assert pause.forgive(lacked(run_id))
 
 
 def test_three_that_fail_alike_are_no_coincidence(pause: StartPause, store: Store) -> None:
     """A disk that is not mounted must not fail hundreds of runs; what is wrong with one is its own."""
-    assert not pause.forgives(failed("run-a", "/data/run-a: no such directory"))
-    assert not pause.forgives(failed("run-b", "unknown option 'depth'"))
-    assert not pause.forgives(failed("run-c", "/data/run-c: no such directory"))
-    assert not pause.forgives(failed("run-d", "/data/run-d: no such directory"))
+    assert not pause.forgive(failed("run-a", "/data/run-a: no such directory"))
+    assert not pause.forgive(failed("run-b", "unknown option 'depth'"))
+    assert not pause.forgive(failed("run-c", "/data/run-c: no such directory"))
+    assert not pause.forgive(failed("run-d", "/data/run-d: no such directory"))
     assert not pause.is_probing
-    assert pause.forgives(failed("run-e", "/data/run-e: no such directory"))
+    assert pause.forgive(failed("run-e", "/data/run-e: no such directory"))
     assert (
         "3 workers in a row ended alike before their first update, the last with run-e" in sentences(store)[0]
     )
@@ -152,20 +154,20 @@ def test_three_that_fail_alike_are_no_coincidence(pause: StartPause, store: Stor
 
 def test_runs_of_one_worker_are_one(pause: StartPause) -> None:
     ends = [failed(run_id, "no data", tag="worker") for run_id in "abcdef"]
-    assert not any(map(pause.forgives, ends))
+    assert not any(map(pause.forgive, ends))
 
 
 def test_failures_with_others_in_between_are_their_own(pause: StartPause) -> None:
     for run_id in "abcdefgh":
-        assert not pause.forgives(failed(run_id, "no data"))
-        pause.gets_further(f"other {run_id}", has_saved=True)
+        assert not pause.forgive(failed(run_id, "no data"))
+        pause.note_progress(f"other {run_id}", has_saved=True)
 
 
 def test_a_full_disk_is_over_when_something_was_saved(pause: StartPause, store: Store) -> None:
-    pause.forgives(lacked("a"))
-    pause.gets_further("b", has_saved=False)
+    pause.forgive(lacked("a"))
+    pause.note_progress("b", has_saved=False)
     assert store.faults.stands(FaultKind.DISK)
-    pause.gets_further("b", has_saved=True)
+    pause.note_progress("b", has_saved=True)
     assert not store.faults.stands(FaultKind.DISK)
 
 
@@ -173,7 +175,7 @@ def test_others_are_tried_before_those_that_ended_early(pause: StartPause) -> No
     a, b = queued("a", "lab"), queued("b", "lab")
     other = queued("c", "other")
     assert pause.first_to_try([a, b, other]) == [a, b, other]
-    pause.forgives(died("a"))
+    pause.forgive(died("a"))
     assert pause.first_to_try([a, b, other]) == [other]
     assert pause.first_to_try([a, b]) == [b]
     assert pause.first_to_try([a]) == [a]
@@ -181,7 +183,7 @@ def test_others_are_tried_before_those_that_ended_early(pause: StartPause) -> No
 
 @pytest.mark.parametrize("kind", [FaultKind.ALIKE, FaultKind.DISK])
 def test_the_next_scheduler_tries_with_one(store: Store, pause: StartPause, kind: FaultKind) -> None:
-    pause.forgives(replace(lacked("a"), kind=kind))
+    pause.forgive(replace(lacked("a"), kind=kind))
     after = StartPause(store)
     assert after.is_probing
     assert not after.lasts()
@@ -226,6 +228,18 @@ def test_what_an_earlier_attempt_has_written_does_not_count(run: ActiveRun) -> N
         os.utime(file, (1, 1))
     look_how_far(run)
     assert (run.has_updated, run.has_saved) == (False, False)
+
+
+def test_what_has_run_for_a_minute_has_begun(run: ActiveRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether or not anything else waits for the device meanwhile."""
+    clock = FakeClock()
+    monkeypatch.setattr(active_run, "time", clock)
+    finding = AttemptState.VANISHED
+    ending = ending_of(run, None, finding, is_for_another=False)
+    run.running_since_s = clock.now_s
+    assert early_end(run, ending, finding) is not None
+    clock.now_s += 60
+    assert early_end(run, ending, finding) is None
 
 
 @pytest.mark.parametrize(

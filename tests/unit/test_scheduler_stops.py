@@ -66,7 +66,7 @@ def test_it_ends_when_it_is_asked_to(project: ProjectPaths, scheduler: Scheduler
     client = QueueClient(project)
     client.send(CommandKind.STOP, [""])
     scheduler._step()
-    assert scheduler._is_over()
+    assert scheduler._try_to_end()
     assert not client.scheduler_alive()
     assert client.settings().stopped
 
@@ -79,13 +79,13 @@ def test_it_goes_on_for_what_was_asked_while_it_was_about_to_end(
     scheduler._step()
     # Whoever asks this has seen a scheduler, and starts none.
     asked = client.send(CommandKind.HOLD, ["x"])
-    assert not scheduler._is_over()
+    assert not scheduler._try_to_end()
     assert client.scheduler_alive()
     assert read_notes(project.scheduler_lock) is not None
     scheduler._step()
     assert client.wait(asked, 0) is not None
     assert not client.settings().stopped
-    assert not scheduler._is_over()
+    assert not scheduler._try_to_end()
 
 
 def test_it_goes_on_for_what_was_asked_right_behind_the_stop(
@@ -95,7 +95,7 @@ def test_it_goes_on_for_what_was_asked_right_behind_the_stop(
     client.send(CommandKind.STOP, [""])
     client.send(CommandKind.HOLD, ["x"])
     scheduler._step()
-    assert not scheduler._is_over()
+    assert not scheduler._try_to_end()
     assert not client.settings().stopped
 
 
@@ -110,7 +110,7 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> StopRequest:
 def test_it_ends_though_it_cannot_answer(project: ProjectPaths, scheduler: Scheduler) -> None:
     QueueClient(project).send(CommandKind.STOP, [""])
     scheduler._step()
-    assert scheduler._is_over()
+    assert scheduler._try_to_end()
     assert not QueueClient(project).scheduler_alive()
 
 

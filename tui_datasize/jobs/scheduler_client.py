@@ -200,7 +200,8 @@ class SchedulerClient:
         self._device_options = options
         for _ in range(_RESTARTS):
             # Another client may start one in between, with options of its own.
-            if self.stop_scheduler(for_another=True) and self._is_ours(self._start()):
+            pid = self._start() if self.stop_scheduler(for_another=True) else None
+            if pid is not None and (notes := self._await_notes()) and notes.pid == pid:
                 return
         raise StorageError(
             "the scheduler did not end, or others started theirs; ask again",
@@ -237,19 +238,11 @@ class SchedulerClient:
         options = (*self._scheduler_options, *self._device_options.arguments())
         return launch.ensure_scheduler(self.project, options)
 
-    def _is_ours(self, pid: int | None) -> bool:
-        """Whether the scheduler that runs is this process."""
-        if pid is None:
-            return False
-        notes: SchedulerNotes | None = None
-
-        def has_spoken() -> bool:
-            nonlocal notes
-            notes = read_notes(self.project.scheduler_lock)
-            return notes is not None or not self.scheduler_alive()
-
-        launch.wait_until(has_spoken, _NOTES_S)
-        return notes is not None and notes.pid == pid
+    def _await_notes(self) -> SchedulerNotes | None:
+        """What the scheduler that runs says of itself, once it does; None where it ends before."""
+        lock = self.project.scheduler_lock
+        launch.wait_until(lambda: read_notes(lock) is not None or not self.scheduler_alive(), _NOTES_S)
+        return read_notes(lock)
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:

@@ -93,15 +93,15 @@ class Replays(Generic[Made]):
         """
         shapes = tuple(given.shape for given in inputs)
         recording = self._recordings.get(shapes)
-        if recording is None and self._is_due(shapes):
+        if recording is None and self._warm_up(shapes):
             recording = self._record(work, inputs, shapes)
         if recording is None:
             return self._capture.prepare(lambda: work(*inputs))
         self.count += 1
         return recording(inputs)
 
-    def _is_due(self, shapes: Shapes) -> bool:
-        """Whether to record now; counts what is done unrecorded."""
+    def _warm_up(self, shapes: Shapes) -> bool:
+        """Count what is done unrecorded; whether that was enough to record now."""
         if not self._may_record or len(self._recordings) == _MOST_RECORDINGS:
             return False
         self._warm_ups[shapes] = self._warm_ups.get(shapes, 0) + 1

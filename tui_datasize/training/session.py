@@ -118,7 +118,7 @@ class Session:
         """
         with self:
             try:
-                while self.goes_on(stop):
+                while self.prepare_update(stop):
                     self.trainer.step()
                     self.after_update()
             except StopRequested:
@@ -134,7 +134,7 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self._metrics.close()
 
-    def goes_on(self, stop: StopRequest) -> bool:
+    def prepare_update(self, stop: StopRequest) -> bool:
         """Evaluate where that is due; whether another update is to be made.
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -57,18 +57,33 @@ class ActiveRun:
     """Whether its end is held against the machine; None until that is decided."""
     look_at_s: float = 0.0
     """When to look again, on the monotonic clock."""
-    since_s: dict[str, float] = field(default_factory=dict)
-    """When something that is only tolerated for a while was first seen."""
+    running_since_s: float | None = None
+    """When it was first seen at work, on the monotonic clock; None before."""
+    left_out_since_s: float | None = None
+    """When its worker was first seen at other runs of its pack, and not at this one."""
+    term_sent_s: float | None = None
+    """When its worker was asked to end."""
+    leaving_since_s: float | None = None
+    """When its worker was first seen to go on after the end of the run."""
+    leftovers_since_s: float | None = None
+    """When its lock was first seen in the hands of nobody known."""
+    unexplained_since_s: float | None = None
+    """When its worker was first seen gone while its status was still awaited."""
 
     @property
     def came_dead(self) -> bool:
         """Whether its worker had gone before this scheduler looked."""
         return self.adopted and self.watched is None
 
-    def lasts(self, what: str) -> float:
-        """Seconds for which `what` has been seen, this time included."""
-        now = time.monotonic()
-        return now - self.since_s.setdefault(what, now)
+    @property
+    def running_s(self) -> float:
+        """Seconds since it was first seen at work; 0 before."""
+        return 0.0 if self.running_since_s is None else time.monotonic() - self.running_since_s
+
+
+def first_seen_s(moment_s: float | None) -> float:
+    """When something was first seen, on the monotonic clock: now, where it was not seen before."""
+    return time.monotonic() if moment_s is None else moment_s
 
 
 def look_how_far(run: ActiveRun) -> None:
@@ -88,7 +103,7 @@ def early_end(run: ActiveRun, ending: Ending, finding: AttemptState) -> EarlyEnd
     if ending.cancel_requested or ending.is_for_another or run.came_dead or finding is AttemptState.LEFTOVERS:
         return None
     look_how_far(run)
-    is_early = not run.has_updated and run.lasts("running") < _EARLY_S
+    is_early = not run.has_updated and run.running_s < _EARLY_S
     kind = _LACKS.get(ending.lack)
     # What fills the memory in the end may be the run itself.
     is_told = kind is not None and (is_early or ending.lack is Lack.DISK)

@@ -244,9 +244,7 @@ class DeviceCapacity:
         )
 
     def _is_warming(self, runs: Sequence[ActiveRun]) -> bool:
-        return any(
-            run.job.state is JobState.STARTING or run.lasts("running") < self._warm_up_s for run in runs
-        )
+        return any(run.job.state is JobState.STARTING or run.running_s < self._warm_up_s for run in runs)
 
     @property
     def context_bytes(self) -> int:

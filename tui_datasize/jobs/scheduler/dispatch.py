@@ -111,7 +111,7 @@ class Dispatcher:
             # Nobody needs them; a disk that is still full is seen by whoever looks.
             self._store.faults.clear(FaultKind.SLOTS)
             self._store.faults.clear(FaultKind.DISK, RUNS)
-        if not has_waiting or not self._has_room() or not self._can_start():
+        if not has_waiting or not self._look_at_disk() or not self._make_ready():
             self._waiting_projects.leave()
             return 0
         free = self._take_free_slots()
@@ -133,8 +133,8 @@ class Dispatcher:
             # The workers have their own copies; what was not needed is free again.
             _close(free)
 
-    def _has_room(self) -> bool:
-        """Whether the disk has room for what runs write."""
+    def _look_at_disk(self) -> bool:
+        """Note a disk that has no room for what runs write; whether it has."""
         fault = next(faults_of_disk(self._project.runs), None)
         if fault:
             self._store.faults.report(fault.kind, fault.subject, fault.sentence)
@@ -142,11 +142,13 @@ class Dispatcher:
         self._store.faults.clear(FaultKind.DISK, RUNS)
         return True
 
-    def _can_start(self) -> bool:
+    def _make_ready(self) -> bool:
+        """Prepare for starts; whether they are possible now."""
+        self._pause.poll()
         if self._pause.lasts():
             return False
         try:
-            return self._spawner.is_ready()
+            return self._spawner.make_ready()
         except OSError as error:
             self._pause.begin(FaultKind.PROCESSES, cannot_start(error))
             return False
@@ -168,11 +170,11 @@ class Dispatcher:
                 slots = take_slots(self._slots, device, capacities[device], wanted, project, self._earlier)
                 free[device] = slots
             taken = sum(map(len, free.values()))
-            if self._waiting_projects.must_yield(held, taken):
+            if self._waiting_projects.give_way(held, taken):
                 _close(free)
                 free, taken = {device: [] for device in free}, 0
             if taken:
-                self._waiting_projects.served()
+                self._waiting_projects.note_served()
             if taken < sum(unclaimed.values()):
                 self._waiting_projects.wait(held + taken)
             else:
@@ -251,18 +253,19 @@ class Dispatcher:
     def _with_images(self, jobs: Sequence[QueuedJob], most: int) -> list[QueuedJob]:
         """Those whose images are there; jobs behind them in the queue take the place of others."""
         try:
-            ready = [job for job in jobs if self._has_images(job)]
+            ready = [job for job in jobs if self._prepare_images(job)]
             if len(ready) < len(jobs) == most:
-                ready = [job for job in self._store.waiting(-1) if self._has_images(job)][:most]
+                ready = [job for job in self._store.waiting(-1) if self._prepare_images(job)][:most]
         except OSError as error:
             self._pause.begin(FaultKind.PROCESSES, cannot_start(error))
             ready = []
         self._capacity.tell_preparing(self._preparing.under_way())
         return ready
 
-    def _has_images(self, job: QueuedJob) -> bool:
+    def _prepare_images(self, job: QueuedJob) -> bool:
+        """Have the images of a job prepared; whether they are there."""
         images = self._images_of_shape(job.shape)
-        return images is None or self._preparing.is_over(Images(*images, job.data_dir))
+        return images is None or self._preparing.prepare(Images(*images, job.data_dir))
 
     def _read_images(self, shape: int) -> tuple[str, int] | None:
         """Data set and size of images that jobs of this shape want; None where these are there at once."""

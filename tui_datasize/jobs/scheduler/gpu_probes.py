@@ -103,7 +103,7 @@ class CardProbes:
             self._circumstances = used_with and f"{used_with} {boot_id()}"
             self._forget_absent()
         self._forget_forgotten()
-        ended = [device for device, probe in self._running.items() if self._is_over(device, probe)]
+        ended = [device for device, probe in self._running.items() if self._settle(device, probe)]
         for device in ended:
             os.close(self._running.pop(device).output)
         return bool(ended)
@@ -157,7 +157,8 @@ class CardProbes:
     def _is_at_fault(self, device: str) -> bool:
         return self._store.faults.stands(FaultKind.CARD, device)
 
-    def _is_over(self, device: str, probe: _Probe) -> bool:
+    def _settle(self, device: str, probe: _Probe) -> bool:
+        """Take in what a probe has found, and end one that does not answer; whether it has ended."""
         worker = probe.worker
         if not worker.is_gone:
             if not probe.is_overdue and time.monotonic() >= probe.since_s + _PATIENCE_S:

@@ -143,7 +143,7 @@ class Scheduler:
         """
         self._store.forget_old_commands()
         self._supervisor.refresh()
-        while not (stop.requested or self._is_over()):
+        while not (stop.requested or self._try_to_end()):
             self._step()
             trouble.ends()
             self._wait()
@@ -216,23 +216,23 @@ class Scheduler:
             for descriptor in news:
                 self._selector.unregister(descriptor)
 
-    def _is_over(self) -> bool:
-        """Whether there has been nothing to do for so long that the scheduler may end."""
+    def _try_to_end(self) -> bool:
+        """Give the lock back once there has been nothing to do for long enough; whether that was done."""
         if not self._store.is_in_place():
             _LOG.error("%s was moved or deleted; the next scheduler makes a new one", self._store.path)
             return True
-        return (self._applier.stop_requested or self._is_idle()) and self._is_not_called_back()
+        if not self._applier.stop_requested:
+            if self._has_work():
+                self._idle_since_s = None
+                return False
+            if self._idle_since_s is None:
+                self._idle_since_s = time.monotonic()
+            if time.monotonic() < self._idle_since_s + self._settings.idle_s:
+                return False
+        return self._give_lock_back()
 
-    def _is_idle(self) -> bool:
-        if self._has_work():
-            self._idle_since_s = None
-            return False
-        if self._idle_since_s is None:
-            self._idle_since_s = time.monotonic()
-        return time.monotonic() >= self._idle_since_s + self._settings.idle_s
-
-    def _is_not_called_back(self) -> bool:
-        """Give the lock back, unless that leaves somebody waiting who has seen it held."""
+    def _give_lock_back(self) -> bool:
+        """Give the lock back, unless that leaves somebody waiting who has seen it held; whether it was."""
         self._lock.release()
         try:
             # Who has seen it held has committed before this look.

@@ -63,7 +63,7 @@ class Notifier:
         Raises:
             StorageError: The database cannot be written.
         """
-        self._calls = [call for call in self._calls if not self._is_over(call)]
+        self._calls = [call for call in self._calls if not self._settle(call)]
         free = _MOST_AT_ONCE - len(self._calls)
         if free <= 0 or not self._store.has_notices():
             return
@@ -98,7 +98,8 @@ class Notifier:
         _LOG.info("notifying of %s", _describe(notice))
         return _Call(process, notice, time.monotonic() + self._timeout_s)
 
-    def _is_over(self, call: _Call) -> bool:
+    def _settle(self, call: _Call) -> bool:
+        """End a command that takes too long, and tell one that failed; whether it has ended."""
         status = call.process.poll()
         if status is None and time.monotonic() < call.deadline_s:
             return False

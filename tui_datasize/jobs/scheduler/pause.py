@@ -90,8 +90,8 @@ class StartPause:
         if self.is_probing and self._waits_for_update:
             self._trying.update(worker.run_ids)
 
-    def lasts(self) -> bool:
-        """Whether nothing is to be started now."""
+    def poll(self) -> None:
+        """Take in what is known by now of the workers that were asked for."""
         settled = [worker for worker in self._asked if worker.process or worker.is_gone]
         self._asked = [worker for worker in self._asked if not (worker.process or worker.is_gone)]
         errors = [worker.error for worker in settled if worker.was_never_begun and worker.error]
@@ -99,9 +99,11 @@ class StartPause:
             self.begin(FaultKind.PROCESSES, cannot_start(errors[0]))
         elif any(not worker.was_never_begun for worker in settled) and not self._waits_for_update:
             self.end()
-        if not self.is_probing:
-            return False
-        return bool(self._asked or self._trying) or time.monotonic() < self._until_s
+
+    def lasts(self) -> bool:
+        """Whether nothing is to be started now."""
+        is_awaited = bool(self._asked or self._trying) or time.monotonic() < self._until_s
+        return self.is_probing and is_awaited
 
     def first_to_try(self, jobs: Sequence[QueuedJob]) -> list[QueuedJob]:
         """Those of the waiting jobs that tell most of the machine: others than those that ended early."""
@@ -110,8 +112,8 @@ class StartPause:
         of_others = [job for job in others if job.experiment not in experiments]
         return of_others or others or list(jobs)
 
-    def forgives(self, end: EarlyEnd) -> bool:
-        """Whether an early end is the machine's fault, for which nothing is started for a while."""
+    def forgive(self, end: EarlyEnd) -> bool:
+        """Take in an early end: whether it is the machine's fault, and nothing is started for a while."""
         if end.run_id in self._blamed:
             return False
         self._row.append(end)
@@ -138,7 +140,7 @@ class StartPause:
             tags.add(earlier.tag)
         return len(tags)
 
-    def gets_further(self, run_id: str, *, has_saved: bool) -> None:
+    def note_progress(self, run_id: str, *, has_saved: bool) -> None:
         """Note that a run has made an update, or, where the disk was full, has saved something."""
         if self._kind is FaultKind.DISK and not has_saved:
             return
@@ -148,7 +150,7 @@ class StartPause:
         if self.is_probing:
             self.end()
 
-    def is_over_for(self, run_id: str) -> None:
+    def note_end(self, run_id: str) -> None:
         """Note that a run has ended, in whatever way."""
         self._trying.discard(run_id)
 

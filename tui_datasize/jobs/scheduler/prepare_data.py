@@ -47,8 +47,8 @@ class Preparing:
         self._project = project
         self._begun: dict[Images, Worker] = {}
 
-    def is_over(self, wanted: Images) -> bool:
-        """Whether a run may take a GPU for these images; begins to prepare them where nobody has.
+    def prepare(self, wanted: Images) -> bool:
+        """Begin to prepare images where nobody has; whether a run may take a GPU for them already.
 
         Raises:
             OSError: No process can be started now.

@@ -21,7 +21,14 @@ from tui_datasize.jobs.queue.records import ActiveJob
 from tui_datasize.jobs.queue.schema import VANISHED
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
-from tui_datasize.jobs.scheduler.active_run import ActiveRun, early_end, ending_of, last_sign, look_how_far
+from tui_datasize.jobs.scheduler.active_run import (
+    ActiveRun,
+    early_end,
+    ending_of,
+    first_seen_s,
+    last_sign,
+    look_how_far,
+)
 from tui_datasize.jobs.scheduler.attempt_end import (
     AttemptState,
     Decision,
@@ -196,14 +203,15 @@ class Supervisor:
         run.look_at_s = time.monotonic() + (_SETTLING_INTERVAL_S if settling else running_s)
         if finding is AttemptState.RUNNING and seen.claim:
             _recognise(run, seen.claim)
+            run.running_since_s = first_seen_s(run.running_since_s)
             self._note_running(run)
             self._note_how_far(run)
         if finding in (AttemptState.STARTING, AttemptState.RUNNING):
             if run.job.cancel_requested:
                 self._cancel(run, seen)
-            elif finding is AttemptState.STARTING and self._is_left_out(run):
-                self._repeat(run, "its worker went on with other runs of its pack")
-        elif self._is_clear(run, seen, finding):
+            elif finding is AttemptState.STARTING:
+                self._end_if_left_out(run)
+        elif self._clear(run, seen, finding):
             self._end(run, seen, finding)
 
     def _note_running(self, run: ActiveRun) -> None:
@@ -217,10 +225,10 @@ class Supervisor:
         if not all(before):
             look_how_far(run)
             if (run.has_updated, run.has_saved) != before:
-                self._pause.gets_further(run.job.run_id, has_saved=run.has_saved)
+                self._pause.note_progress(run.job.run_id, has_saved=run.has_saved)
 
-    def _is_clear(self, run: ActiveRun, seen: Observation, finding: AttemptState) -> bool:
-        """Whether nobody is left of the attempt; helps that along."""
+    def _clear(self, run: ActiveRun, seen: Observation, finding: AttemptState) -> bool:
+        """See that nobody is left of an attempt that is over; whether that is so by now."""
         if finding in (AttemptState.ENDING, AttemptState.LEFTOVERS):
             return self._clear_leftovers(run, seen)
         if finding is AttemptState.ENDED:
@@ -228,18 +236,22 @@ class Supervisor:
             # The last run of a worker stays until that has gone: it has the slot.
             return self._clear_leftovers(run, seen) if is_last else True
         # Nobody is there; whoever started the worker may still be about to say how it ended.
-        worker = run.worker
-        is_told = worker.status is not None or not worker.status_expected
-        return is_told or run.lasts("without status") > _STATUS_PATIENCE_S
+        if run.worker.status is not None or not run.worker.status_expected:
+            return True
+        run.unexplained_since_s = first_seen_s(run.unexplained_since_s)
+        return time.monotonic() > run.unexplained_since_s + _STATUS_PATIENCE_S
 
     def _clear_leftovers(self, run: ActiveRun, seen: Observation) -> bool:
         if seen.claim and seen.claimant_alive:
             process = seen.claim.process
-            if not self._is_shared(run, process) and run.lasts("leaving") > self._grace_s:
-                self._processes.signal_group(process, signal.SIGKILL)
+            if not self._is_shared(run, process):
+                run.leaving_since_s = first_seen_s(run.leaving_since_s)
+                if time.monotonic() > run.leaving_since_s + self._grace_s:
+                    self._processes.signal_group(process, signal.SIGKILL)
             return False
         self._kill_descendants(run, seen)
-        return run.lasts("leftovers") > _LEFTOVER_PATIENCE_S
+        run.leftovers_since_s = first_seen_s(run.leftovers_since_s)
+        return time.monotonic() > run.leftovers_since_s + _LEFTOVER_PATIENCE_S
 
     def _cancel(self, run: ActiveRun, seen: Observation) -> None:
         """TERM, after the grace KILL; a worker that has not claimed finds its attempt over.
@@ -257,17 +269,19 @@ class Supervisor:
             self._ask_to_end(run, process)
 
     def _ask_to_end(self, run: ActiveRun, process: ProcessIdentity) -> None:
-        is_first = "terminated" not in run.since_s
-        if is_first or run.lasts("terminated") > self._grace_s:
-            run.lasts("terminated")
-            self._processes.signal_group(process, signal.SIGTERM if is_first else signal.SIGKILL)
+        if run.term_sent_s is None:
+            run.term_sent_s = time.monotonic()
+            self._processes.signal_group(process, signal.SIGTERM)
+        elif time.monotonic() > run.term_sent_s + self._grace_s:
+            self._processes.signal_group(process, signal.SIGKILL)
 
-    def _is_left_out(self, run: ActiveRun) -> bool:
-        """Whether its worker could not claim it, and goes on with other runs."""
+    def _end_if_left_out(self, run: ActiveRun) -> None:
+        """Have a run start again that its worker could not claim, and that goes on with others."""
         others = (other for other in self._runs.values() if other.worker is run.worker)
-        if not any(other.job.state is JobState.RUNNING for other in others):
-            return False
-        return run.lasts("left out") > _CLAIM_PATIENCE_S
+        if any(other.job.state is JobState.RUNNING for other in others):
+            run.left_out_since_s = first_seen_s(run.left_out_since_s)
+            if time.monotonic() > run.left_out_since_s + _CLAIM_PATIENCE_S:
+                self._repeat(run, "its worker went on with other runs of its pack")
 
     def _is_shared(self, run: ActiveRun, process: ProcessIdentity) -> bool:
         """Whether a process has other runs beside this one, or is to have them."""
@@ -296,7 +310,7 @@ class Supervisor:
         ending = ending_of(run, record, finding, is_for_another=is_for_another)
         if run.is_machines_fault is None:
             early = early_end(run, ending, finding)
-            run.is_machines_fault = early is not None and self._pause.forgives(early)
+            run.is_machines_fault = early is not None and self._pause.forgive(early)
         decision = decide(ending, is_machines_fault=run.is_machines_fault)
         outcome = Outcome(decision.state)
         tells_less = record is None or (decision.state.is_final and record.outcome is not outcome)
@@ -320,7 +334,7 @@ class Supervisor:
         if ending.lost_gpu and record:
             self._lost_gpus[job.device] = record.device_fault
         if decision.state is JobState.SUCCEEDED:
-            self._pause.gets_further(job.run_id, has_saved=True)
+            self._pause.note_progress(job.run_id, has_saved=True)
         self._forget(run, decision.state, decision.reason)
 
     def _repeat(self, run: ActiveRun, reason: str) -> None:
@@ -372,7 +386,7 @@ class Supervisor:
 
     def _forget(self, run: ActiveRun, state: JobState, reason: str) -> None:
         self._unwatch(run)
-        self._pause.is_over_for(run.job.run_id)
+        self._pause.note_end(run.job.run_id)
         del self._runs[run.job.run_id]
         _LOG.info("%s attempt %d: %s%s", run.job.run_id, run.job.attempts, state, reason and f" ({reason})")
         tag = run.job.tag

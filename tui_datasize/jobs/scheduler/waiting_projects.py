@@ -84,13 +84,13 @@ class WaitingProjects:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def served(self) -> None:
+    def note_served(self) -> None:
         """Note that slots were taken."""
         self._served_s = time.monotonic()
         self._yields_since_s = None
 
-    def must_yield(self, held: int, free: int) -> bool:
-        """Whether the slots that are free now are left to another scheduler.
+    def give_way(self, held: int, free: int) -> bool:
+        """Leave the free slots to another scheduler for a moment where it is its turn; whether they are left.
 
         Args:
             held: Slots that the jobs of this one have.

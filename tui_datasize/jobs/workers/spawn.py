@@ -151,8 +151,8 @@ def cannot_start(error: OSError) -> str:
 class Spawner(Protocol):
     """A way to start workers."""
 
-    def is_ready(self) -> bool:
-        """Whether `start` will be followed at once; asking may begin to make ready.
+    def make_ready(self) -> bool:
+        """Begin to make ready where that is needed; whether `start` will be followed at once.
 
         Raises:
             OSError: It cannot be made ready now.
@@ -193,7 +193,7 @@ class ColdSpawner:
         self._command = tuple(command)
         self._children: list[tuple[subprocess.Popen[bytes], Worker]] = []
 
-    def is_ready(self) -> bool:
+    def make_ready(self) -> bool:
         """Always."""
         return True
 

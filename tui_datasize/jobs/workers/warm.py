@@ -50,15 +50,15 @@ class WarmSpawner:
         self._retired: list[_Preloader] = []
         self._failures = 0
 
-    def is_ready(self) -> bool:
-        """Whether the preloader has imported everything; starts one if there is none.
+    def make_ready(self) -> bool:
+        """Start a preloader if there is none; whether it has imported everything.
 
         Raises:
             OSError: None can be started now.
         """
         if self._failures >= _MOST_FAILURES:
             return True
-        if self._preloader and self._preloader.is_stale():
+        if self._preloader and self._preloader.check_sources():
             # Its workers still report through it.
             self._retired.append(self._preloader)
             self._preloader = None
@@ -156,8 +156,8 @@ class _Preloader:
             )
         return cls(process, ours)
 
-    def is_stale(self) -> bool:
-        """Whether the code that it has loaded has changed on disk."""
+    def check_sources(self) -> bool:
+        """Look now and then at the code that it has loaded; whether that has changed on disk."""
         if time.monotonic() < self.sources_checked_s + _SOURCES_INTERVAL_S:
             return False
         self.sources_checked_s = time.monotonic()

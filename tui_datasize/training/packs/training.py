@@ -134,7 +134,7 @@ def _train_together(members: Sequence[PackMember], together: Together, stop: Sto
             with _concerning(member.lane):
                 records.enter_context(member.session)
         try:
-            while going := [index for index, member in enumerate(members) if _goes_on(member, stop)]:
+            while going := [index for index, member in enumerate(members) if _prepare_update(member, stop)]:
                 together.step(going)
                 for index in going:
                     with _concerning(members[index].lane):
@@ -148,11 +148,11 @@ def _train_together(members: Sequence[PackMember], together: Together, stop: Sto
             raise
 
 
-def _goes_on(member: PackMember, stop: StopRequest) -> bool:
+def _prepare_update(member: PackMember, stop: StopRequest) -> bool:
     if not member.lane.is_open:
         return False
     with _concerning(member.lane):
-        if member.session.goes_on(stop):
+        if member.session.prepare_update(stop):
             return True
         member.lane.succeed()
     return False
