@@ -254,7 +254,8 @@ def test_a_scheduler_that_cannot_use_its_database_still_ends_when_asked(
 ) -> None:
     small_disk.mount(lab.project.runs)
     (run,) = lab.enqueue(lab.spec(gate=str(lab.gate())))
-    scheduler = lab.start_scheduler()
+    # A signal reaches it by its command line.
+    scheduler = lab.spawn_scheduler()
     lab.wait_for(run, JobState.RUNNING)
     ballast = small_disk.fill(lab.project.runs)
     with suppress(StorageError):
