@@ -118,7 +118,7 @@ def test_dashes_tell_lines_apart_without_colour():
     assert dots[0] > 1.3 * dots[1] > 1.3 * dots[2] > 0
 
 
-CURVE = line("test", [10, 20, 30, 40], [4.0, 3.0, 2.0, 1.0])
+CURVE = line("test", [10, 20, 30, 40], [4.0, 3.0, 2.0, 1.0], mark="◆")
 RUNS = line("run", [10, 10, 20], [1.0, 2.0, 3.0], joined=False)
 
 
@@ -131,9 +131,9 @@ def drawing(window: Window, **options: object) -> Drawing:
 def test_a_cursor_reads_every_series_off():
     drawn = lines(drawing(Window(cursor=10.0)).text)
     assert len(drawn) == 16
-    assert drawn[-1] == "update 10  ● run 1 to 2 (2)  ─ test 4"
+    assert drawn[-1] == "update 10  ● run 1 to 2 (2)  ◆ test 4"
     assert sum("│" in text[5:] for text in drawn) > 6
-    assert lines(drawing(Window(cursor=25.0)).text)[-1] == "update 25  ─ test 2.5"
+    assert lines(drawing(Window(cursor=25.0)).text)[-1] == "update 25  ◆ test 2.5"
 
 
 def test_the_cursor_goes_from_point_to_point_and_stays_on_the_chart():

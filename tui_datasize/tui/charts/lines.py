@@ -39,6 +39,7 @@ _COLUMNS_PER_MARK = 4
 """Points that stand closer have no mark each, only the last one has."""
 _STROKES: dict[Dash, str] = {"solid": "─", "dashed": "╌", "dotted": "┈"}
 _MOST_READ_LINES = 2
+_WHOLE_FROM = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,8 +305,9 @@ def _feet(cells: Cells, extent: Extent, gutter: int, width: int, palette: Palett
 
 
 def _stops(series: Sequence[Series], x_scale: Scale, window: Window) -> Sequence[float]:
-    """The x values that have a point, of what is looked at."""
-    every = sorted({x for one in series for x in one.x if x_scale.place(x) is not None})
+    """The x values that have a mark, of what is looked at; of lines without marks all they run through."""
+    marked = [one for one in series if one.mark or not one.joined] or series
+    every = sorted({x for one in marked for x in one.x if x_scale.place(x) is not None})
     if window.x is None:
         return every
     return [x for x in every if window.x[0] <= (x_scale.place(x) or 0.0) <= window.x[1]]
@@ -318,7 +320,8 @@ def _read_out(
     if window.cursor is None:
         return []
     names = extent.x_scale.names
-    place = names[round(window.cursor)] if names else f"{window.cursor:,.6g}"
+    number = f"{window.cursor:,.0f}" if abs(window.cursor) >= _WHOLE_FROM else f"{window.cursor:.4g}"
+    place = names[round(window.cursor)] if names else number
     entries = [Text(f"{extent.x_scale.label.replace(' (log)', '')} {place}", f"bold {palette.foreground}")]
     for one in reversed(series):
         if one.label and (value := value_at(one, window.cursor)):
