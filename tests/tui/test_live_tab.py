@@ -121,6 +121,30 @@ async def test_all_running_runs_are_drawn_together(busy: Stage):
         await show.shows("one at a time")
 
 
+async def test_marked_runs_are_drawn_together_finished_and_running_alike(busy: Stage):
+    async with busy.open(WIDE) as show:
+        await show.press("2")
+        table = show.app.query_one(LiveTable)
+        await show.press("space", "G", "space")
+        await show.shows("2 runs, test split", "2 marked", "✓● ◐", "✓◆ ●")
+        await show.until(lambda: len(show.app.snapshot.curves) == 2)
+        await show.press("b")
+        await show.shows("nothing to put together")
+        await show.press("slash", *"size>=80 !state:done", "enter")
+        await show.until(lambda: len(table.keys) < len(table.marked) + 4)
+        await show.press("slash", *"size>x")
+        await show.shows("size needs a number, not 'x'")
+        await show.press("escape", "o")
+        await show.shows("size▲")
+        sizes = [show.app.snapshot.runs.filter(run_id=key)["train_size"][0] for key in table.keys]
+        assert sizes == sorted(sizes)
+        await show.press("O")
+        await show.shows("size▼")
+        await show.press("escape")
+        await show.shows("one at a time")
+        assert not table.marked
+
+
 async def test_a_chart_is_examined_by_key(busy: Stage):
     async with busy.open(NARROW) as show:
         await show.press("2")

@@ -8,10 +8,12 @@ from math import isfinite
 from types import MappingProxyType
 
 from tui_datasize.metric import SCORES
+from tui_datasize.text import plural
 from tui_datasize.tui.charts.figures import mark_of
-from tui_datasize.tui.charts.lines import Drawing, Series, line_chart
+from tui_datasize.tui.charts.lines import Drawing, Series, ShadedBand, line_chart
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.charts.window import Window
+from tui_datasize.tui.live.runs import group_curve
 from tui_datasize.tui.polling.snapshot import Part, TrainingCurve
 from tui_datasize.tui.widgets.palette import Palette
 
@@ -54,11 +56,6 @@ AXES: Mapping[str, str] = MappingProxyType(
 )
 """What may be the horizontal axis, and its label."""
 
-_NAMED: Mapping[str, str] = MappingProxyType(
-    {"experiment": "{}", "variant": "{}", "train_size": "{:,}", "subset_seed": "draw {}", "seed": "seed {}"}
-)
-"""What may set runs apart, and how it is written."""
-
 
 @dataclass(frozen=True, slots=True)
 class LiveView:
@@ -78,6 +75,8 @@ class DrawnRun:
     slot: int
     name: str
     """What sets it apart from the others."""
+    group: str = ""
+    """What those that are put together with it have in common."""
 
 
 def one_run_series(
@@ -136,22 +135,21 @@ def last_position(curves: Sequence[TrainingCurve], axis: str) -> float | None:
     return max((x for x in reached if isinstance(x, float) and isfinite(x)), default=None)
 
 
-def short_names(runs: Sequence[Mapping[str, object]]) -> list[str]:
-    """What to call runs beside each other: what differs between them, of an only one everything.
-
-    Args:
-        runs: Each with some of the keys of `_NAMED`; a value that is None or empty has no name.
-
-    >>> short_names([{"train_size": 40, "seed": 0}, {"train_size": 1280, "seed": 0}])
-    ['40', '1,280']
-    >>> short_names([{"train_size": 40, "seed": 0}])
-    ['40 seed 0']
-    """
-    differing = [key for key in _NAMED if len({run.get(key) for run in runs}) > 1] or list(_NAMED)
-    return [
-        " ".join(_NAMED[key].format(run[key]) for key in differing if run.get(key) not in (None, ""))
-        for run in runs
-    ]
+def group_series(
+    runs: Sequence[DrawnRun], metric: LiveMetric, view: LiveView, palette: Palette
+) -> tuple[list[Series], list[ShadedBand]]:
+    """The mean of each group of runs, with the range between its lowest and its highest run."""
+    series, bands = [], []
+    groups = list(dict.fromkeys(run.group for run in runs))
+    for place, group in enumerate(groups):
+        own = [run for run in runs if run.group == group]
+        lines = many_run_series(own, metric, view, palette)
+        curve = group_curve(group, [(line.x, line.y) for line in lines])
+        colour = palette.series[place % len(palette.series)]
+        name = f"{group} ({plural(curve.n_runs, 'run')})"
+        series.append(Series(name, curve.x, curve.mean, colour, mark=mark_of(place), is_training=True))
+        bands.append(ShadedBand(curve.x, curve.low, curve.high, colour))
+    return series, bands
 
 
 def draw_live(
@@ -165,6 +163,7 @@ def draw_live(
     empty: str,
     window: Window,
     end: float | None,
+    bands: Sequence[ShadedBand] = (),
 ) -> Drawing:
     """The chart of one metric, as far along the axis as the one beside it."""
     is_log = view.is_log and metric.may_be_log
@@ -179,6 +178,7 @@ def draw_live(
         palette=palette,
         empty=empty,
         window=window,
+        bands=bands,
     )
 
 

@@ -14,11 +14,10 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
+from textual.widgets import Input
 
-from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.text import duration, fit, number, percent, plural, time_left
-from tui_datasize.tui.charts.figures import mark_of
-from tui_datasize.tui.charts.lines import Drawing
+from tui_datasize.text import duration, plural
+from tui_datasize.tui.charts.lines import Drawing, ShadedBand
 from tui_datasize.tui.charts.window import Window
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.live.charts import (
@@ -30,101 +29,22 @@ from tui_datasize.tui.live.charts import (
     LiveView,
     assign_slots,
     draw_live,
+    group_series,
     last_position,
     many_run_series,
     one_run_series,
-    short_names,
 )
+from tui_datasize.tui.live.runs import DESCRIBING, group_choices, names_of_groups, short_names
+from tui_datasize.tui.live.table import LiveTable
 from tui_datasize.tui.pane import CHART_KEYS, ChartPane, TableInView
-from tui_datasize.tui.polling.snapshot import EMPTY, Interest, JobRow, RunFacts, Snapshot, TrainingCurve
-from tui_datasize.tui.queue.lines import TitleLine
+from tui_datasize.tui.polling.snapshot import EMPTY, Interest, Snapshot, TrainingCurve
+from tui_datasize.tui.queue.lines import FilterInput, TitleLine
 from tui_datasize.tui.widgets.chart_view import ChartView
-from tui_datasize.tui.widgets.line_view import RowList
-from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, palette_of, state_style
+from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
     import polars as pl
-
-_VALUES_WIDTH = 4 + 8 + 4 * 8
-_LONGEST_RUN_ID = 48
-
-
-class LiveTable(RowList):
-    """Runs that have begun: those at work first."""
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._rows: Sequence[tuple[JobRow, RunFacts]] = ()
-        self._slots: Mapping[str, int] = MappingProxyType({})
-        self._is_ready = False
-        self._starting = self._queued = 0
-
-    @property
-    def header_lines(self) -> int:
-        """Two lines of column names."""
-        return 2
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Replace the runs."""
-        self._is_ready = snapshot is not EMPTY
-        self._starting = len(snapshot.running())
-        self._queued = sum(row.state is JobState.QUEUED for row in snapshot.jobs)
-        begun = ((row, snapshot.facts.get(row.run_id)) for row in snapshot.jobs)
-        self._rows = [(row, fact) for row, fact in begun if fact is not None and fact.updates > 0]
-        self.set_keys([row.run_id for row, _ in self._rows])
-
-    def show_slots(self, slots: Mapping[str, int]) -> None:
-        """Show which runs are drawn, in which colour; none where one run is drawn alone."""
-        self._slots = slots
-        self.redraw()
-
-    def _run_width(self) -> int:
-        return max(10, min(_LONGEST_RUN_ID, self.view_size.width - 6 - _VALUES_WIDTH))
-
-    def draw_header(self) -> Sequence[Text]:
-        """Column names, the split below the metric."""
-        width = self._run_width()
-        groups = " " * (6 + width + 4 + 8) + "loss".rjust(8) + "accuracy, %".rjust(19)
-        names = "      " + "run".ljust(width) + "%".rjust(4) + "left".rjust(8)
-        names += "".join(split.rjust(8) for split in ("test", "train", "test", "train"))
-        return [Text(groups, style=self.palette.muted), Text(names, style=self.palette.muted)]
-
-    def draw_empty(self) -> Sequence[Text]:
-        """What to do without runs."""
-        text = " No run has begun. Queue an experiment with a on the Queue tab (1)."
-        if self._queued:
-            text = f" No run has begun; {plural(self._queued, 'run')} queued. The first one is shown here."
-        if self._starting:
-            text = f" {plural(self._starting, 'run')} starting: what they log is shown here."
-        return [Text(text if self._is_ready else "", style=self.palette.muted)]
-
-    def draw_row(self, index: int, width: int) -> Text:
-        """One run."""
-        (row, fact), palette = self._rows[index], self.palette
-        slot = self._slots.get(row.run_id)
-        colour = palette.muted if slot is None else palette.series[slot % len(palette.series)]
-        tag = " " if slot is None else mark_of(slot)
-        remaining = time_left(row.remaining_s) if row.state.is_active else ""
-        values = (
-            percent(row.fraction).rjust(4)
-            + remaining.rjust(8)
-            + number(fact.test_loss, ".4f").rjust(8)
-            + number(fact.train_loss, ".4f").rjust(8)
-            + number(fact.test_accuracy, ".2f", 100).rjust(8)
-            + number(fact.train_accuracy, ".2f", 100).rjust(8)
-        )
-        line = Text.assemble(
-            (self.pointer(index), palette.primary),
-            (f" {tag} ", f"bold {colour}"),
-            (f"{STATE_LOOKS[row.state].glyph} ", state_style(row.state, palette)),
-            (fit(row.run_id, self._run_width()), palette.foreground),
-            (values, palette.foreground),
-        )
-        line.pad_right(max(0, width - line.cell_len))
-        line.stylize_before(self.row_style(index))
-        return line
-
 
 MOST_RUNS = 16
 """Runs drawn at once; beyond that nobody tells them apart."""
@@ -138,6 +58,9 @@ class LivePane(ChartPane):
         Binding("m", "metric", "metric", tooltip="The next metric"),
         Binding("x", "axis", "x axis", tooltip="Update, epoch, samples seen or wall time"),
         Binding("y", "log", "log y", tooltip="Loss on a linear or a logarithmic axis"),
+        Binding("slash", "filter", "filter", tooltip="Such as size>=1000 state:running acc<90% !mlp"),
+        Binding("b", "group", "group", tooltip="Mean and range of the runs drawn, by size, draw or variant"),
+        Binding("escape", "back", "back", show=False, tooltip="Drop the filter, then the marks"),
         *CHART_KEYS,
     ]
 
@@ -151,11 +74,13 @@ class LivePane(ChartPane):
         self._metric = METRICS[0]
         self._view = LiveView()
         self._all_running = False
+        self._group = ""
+        self._filter = FilterInput("size>=1000 state:running acc<90% !mlp")
         self._slots: Mapping[str, int] = MappingProxyType({})
         self._panels = (
             Panel("Loss", self._loss_chart, id="loss"),
             Panel("Metric", self._metric_chart, id="metric"),
-            Panel("Runs", self._table, self._values, id="live-runs"),
+            Panel("Runs", self._filter, self._table, self._values, id="live-runs"),
         )
 
     def compose(self) -> ComposeResult:
@@ -182,7 +107,7 @@ class LivePane(ChartPane):
 
     def key_groups(self) -> Sequence[KeyGroup]:
         """Keys of the tab."""
-        return (keys_of("Live", self), self.chart_keys())
+        return (keys_of("Live", self), keys_of("Runs", self._table), self.chart_keys())
 
     def show(self, snapshot: Snapshot) -> None:
         """Show another moment."""
@@ -190,7 +115,14 @@ class LivePane(ChartPane):
         self._table.show(snapshot)
         self._draw()
 
+    @property
+    def _is_of_many(self) -> bool:
+        """Whether runs are drawn beside each other: those that are marked, else all that are running."""
+        return bool(self._table.marked) or self._all_running
+
     def _drawn_run_ids(self) -> tuple[str, ...]:
+        if self._table.marked:
+            return self._table.marked[:MOST_RUNS]
         if self._all_running:
             running = [row.run_id for row in self._snapshot.running() if row.run_id in self._snapshot.facts]
             return tuple(running[:MOST_RUNS])
@@ -202,7 +134,7 @@ class LivePane(ChartPane):
 
     def _draw(self) -> None:
         run_ids = self._drawn_run_ids()
-        self._slots = assign_slots(run_ids, self._slots) if self._all_running else {}
+        self._slots = assign_slots(run_ids, self._slots) if self._is_of_many else {}
         self._table.show_slots(self._slots)
         curves = [self._snapshot.curves[r] for r in run_ids if r in self._snapshot.curves]
         metric = self._metric
@@ -210,29 +142,19 @@ class LivePane(ChartPane):
             metric = METRICS[0]
         runs = self._drawn(curves)
         for chart, shown in ((self._loss_chart, LOSS), (self._metric_chart, metric)):
-            names = [(run.slot, run.name) for run in runs]
-            version = (curves, shown, self._view, self._all_running, names, bool(run_ids))
+            names = [(run.slot, run.name, run.group) for run in runs]
+            version = (curves, shown, self._view, self._is_of_many, names, bool(run_ids))
             chart.show(version, partial(self._draw_chart, runs, shown))
         self._show_notes(run_ids, metric)
 
     def _drawn(self, curves: Sequence[TrainingCurve]) -> list[DrawnRun]:
-        ids = [curve.run_id for curve in curves]
-        frame = self._snapshot.runs
-        found = (
-            {}
-            if frame is None
-            else {
-                row["run_id"]: row
-                for row in frame.filter(frame["run_id"].is_in(ids))
-                .select("run_id", "experiment", "train_size", "subset_seed", "seed")
-                .iter_rows(named=True)
-            }
-        )
-        variants = {row.run_id: row.variant for row in self._snapshot.jobs if row.run_id in ids}
-        names = short_names([{**found.get(i, {}), "variant": variants.get(i, "")} for i in ids])
+        frame = self._table.runs([curve.run_id for curve in curves])
+        if frame is None or frame.height < len(curves):
+            return [DrawnRun(curve, self._slots.get(curve.run_id, 0), curve.run_id) for curve in curves]
+        groups = names_of_groups(frame, self._group) if self._group else [""] * len(curves)
         return [
-            DrawnRun(curve, self._slots.get(curve.run_id, 0), name or curve.run_id)
-            for curve, name in zip(curves, names, strict=True)
+            DrawnRun(curve, self._slots.get(curve.run_id, 0), name, group)
+            for curve, name, group in zip(curves, short_names(frame), groups, strict=True)
         ]
 
     def _draw_chart(
@@ -244,7 +166,10 @@ class LivePane(ChartPane):
         palette: Palette,
         window: Window,
     ) -> Drawing:
-        if self._all_running:
+        bands: Sequence[ShadedBand] = ()
+        if self._group and self._is_of_many:
+            series, bands = group_series(runs, metric, self._view, palette)
+        elif self._is_of_many:
             series = many_run_series(runs, metric, self._view, palette)
         else:
             series = one_run_series(runs[0].curve, metric, self._view, palette) if runs else []
@@ -258,6 +183,7 @@ class LivePane(ChartPane):
             empty=self._empty(),
             window=window,
             end=last_position([run.curve for run in runs], self._view.axis),
+            bands=bands,
         )
 
     def _empty(self) -> str:
@@ -270,15 +196,21 @@ class LivePane(ChartPane):
         return "No evaluation of this run yet."
 
     def _show_notes(self, run_ids: Sequence[str], metric: LiveMetric) -> None:
-        of_many = f"{plural(len(run_ids), 'running run')}, test split"
-        what = of_many if self._all_running else "".join(run_ids)
         palette = palette_of(self.app)
+        which = "running " if not self._table.marked else ""
+        what = f"{plural(len(run_ids), f'{which}run')}, test split" if self._is_of_many else "".join(run_ids)
+        if self._group and self._is_of_many:
+            what += f", mean and range by {DESCRIBING[self._group][0]}"
         note = Text(what, style=palette.muted)
         loss, measured, runs = self._panels
         loss.show_note(note)
         measured.show_title(metric.title.partition(",")[0].capitalize())
         measured.show_note(note)
         mode = "all running" if self._all_running else "one at a time"
+        if self._table.marked:
+            mode = f"{len(self._table.marked)} marked"
+            if len(self._table.marked) > MOST_RUNS:
+                mode += f", the first {MOST_RUNS} are drawn"
         runs.show_note(Text(mode, style=palette.muted))
         self._values.show(self._last_values())
 
@@ -296,6 +228,41 @@ class LivePane(ChartPane):
     @on(LiveTable.Highlighted, "#live-table")
     def _run_highlighted(self) -> None:
         self.post_message(self.InterestChanged())
+        self._draw()
+
+    @on(LiveTable.MarksChanged)
+    def _marks_changed(self) -> None:
+        self.post_message(self.InterestChanged())
+        self._draw()
+
+    def action_filter(self) -> None:
+        self._filter.open()
+
+    @on(Input.Changed)
+    def _filter_changed(self, event: Input.Changed) -> None:
+        wrong = self._table.filter(event.value)
+        # Half of a term is no mistake yet.
+        self.remark("" if event.value.endswith(tuple("<>=:!")) else wrong)
+
+    @on(FilterInput.Closed)
+    def _filter_closed(self) -> None:
+        self._table.focus()
+
+    def action_back(self) -> None:
+        """Drop the filter, or else the marks."""
+        if self._filter.value:
+            self._filter.clear_and_close()
+        elif self._table.clear_marks():
+            self._marks_changed()
+
+    def action_group(self) -> None:
+        """Put the runs that are drawn together by the next thing that several have in common."""
+        frame = self._table.runs(self._drawn_run_ids())
+        if frame is None or not self._is_of_many or len(choices := group_choices(frame)) == 1:
+            self.remark("nothing to put together: mark runs that share a size, a draw or a variant")
+            return
+        at = choices.index(self._group) if self._group in choices else 0
+        self._group = choices[(at + 1) % len(choices)]
         self._draw()
 
     def on_resize(self) -> None:

@@ -119,8 +119,8 @@ class FilterInput(Input):
     class Closed(Message):
         """The filter gives the focus back."""
 
-    def __init__(self) -> None:
-        super().__init__(placeholder="words that must occur; !word must not", compact=True)
+    def __init__(self, placeholder: str = "words that must occur; !word must not") -> None:
+        super().__init__(placeholder=placeholder, compact=True)
 
     def open(self) -> None:
         """Show and begin to type."""
