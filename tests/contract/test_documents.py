@@ -1,0 +1,108 @@
+"""Files, headings, modules, commands and classes that the documents name are there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import tui_datasize
+from tui_datasize.cli.parser import COMMANDS
+
+PACKAGE = Path(tui_datasize.__file__).parent
+ROOT = PACKAGE.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+MADE_UP = {"answers/NAME.py", "answers/failures.py"}
+
+LINK = re.compile(r"\]\(([^)\s#]*)#?([^)\s]*)\)")
+CODE = re.compile(r"```sh\n(.*?)```|`([^`\n]+)`", re.S)
+FILE = re.compile(r"(?<![\w./-])(?:[\w-]+/)+[\w-]+\.(?:py|md|json|parquet|toml)")
+MODULE = re.compile(r"\b(?:tui_datasize|benchmarks)(?:\.\w+)+")
+COMMAND = re.compile(r"datasize-tui ([a-z]+)\b")
+CLASS = re.compile(r"[A-Z][a-z]+(?:[A-Z][a-z]+)+")
+REFERENCE = r"\[\d{4}\]\(\d{4}-[\w-]+\.md\)"
+STATUS = re.compile(rf"In force(; superseded in part by {REFERENCE} \(.+\))?\.|Superseded by {REFERENCE}\.")
+
+
+def lacking(document: Path, text: str) -> Iterator[str]:
+    """What a document names that is not there."""
+    for where, heading in LINK.findall(text):
+        target = document.parent / where if where else document
+        if "://" in where:
+            continue
+        if not target.exists():
+            yield where
+        elif heading and target.suffix == ".md" and heading not in _headings(target.read_text()):
+            yield f"{where}#{heading}"
+    for found in CODE.findall(text):
+        code = "".join(found)
+        yield from (name for name in FILE.findall(code) if not _is_file(name))
+        yield from (name for name in MODULE.findall(code) if not _is_module(name))
+        yield from (name for name in COMMAND.findall(code) if name not in {one.name for one in COMMANDS})
+        if CLASS.fullmatch(code) and code not in _names_in_the_code():
+            yield code
+
+
+def _headings(text: str) -> set[str]:
+    return {
+        re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-")
+        for line in re.findall(r"^#+ (.+)$", text, re.M)
+    }
+
+
+def _is_file(name: str) -> bool:
+    is_no_files_name = name in MADE_UP or name.startswith("runs/")
+    return is_no_files_name or any((place / name).exists() for place in (ROOT, PACKAGE))
+
+
+def _is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").exists()
+
+
+@cache
+def _names_in_the_code() -> frozenset[str]:
+    sources = (file.read_text() for folder in (PACKAGE, ROOT / "benchmarks") for file in folder.rglob("*.py"))
+    return frozenset(name for source in sources for name in re.findall(r"[A-Z]\w+", source))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
+def test_what_a_document_names_is_there(document):
+    assert list(lacking(document, document.read_text())) == []
+
+
+@pytest.mark.parametrize("document", DECISIONS, ids=lambda document: document.stem)
+def test_a_decision_begins_with_its_number_and_whether_it_holds(document):
+    title, blank, status = document.read_text().splitlines()[:3]
+    assert re.match(rf"# {int(document.stem[:4])}\. \w", title)
+    assert blank == ""
+    assert STATUS.match(status)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[page](docs/gone.md)",
+        "[part](docs/experiments.md#gone)",
+        "`jobs/authority.py`",
+        "`python -m benchmarks.gone FILE`",
+        "`tui_datasize.look`",
+        "`datasize-tui order letters`",
+        "```sh\ndatasize-tui order letters\n```",
+        "`CourseView`",
+    ],
+)
+def test_what_is_gone_is_found(text):
+    assert len(list(lacking(ROOT / "README.md", text))) == 1
+
+
+def test_what_is_there_is_not_found():
+    text = (
+        "[page](docs/experiments.md#metrics) `stats/laws.py` `python -m benchmarks.nulls` `RunSpec` "
+        "`runs/queue.db` `datasize-tui queue letters` `tui_datasize.jobs.scheduler.main`"
+    )
+    assert list(lacking(ROOT / "README.md", text)) == []
