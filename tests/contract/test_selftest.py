@@ -35,9 +35,9 @@ def test_every_step_that_needs_torch_alone_is_imported_without_the_rest_and_one_
 import importlib, pathlib
 modules = [importlib.import_module(module) for module in {modules}]
 print([bool(module.run) for module in modules])
-from tui_datasize.training.selftest import findings, placement, subject
+from tui_datasize.training.selftest import placement, record, subject
 placement.SMALL = (3 << 20, (3, 16, 16))
-placement.run(subject.Subject.chosen(), findings.Findings(pathlib.Path("{tmp_path}/placement.json")))
+placement.run(subject.Subject.chosen(), record.Findings(pathlib.Path("{tmp_path}/placement.json")))
 """
     done = subprocess.run([sys.executable, "-c", code], env=bare, capture_output=True, text=True, check=False)
     assert done.stdout == f"{[True] * 9}\n", done.stderr

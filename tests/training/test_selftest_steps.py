@@ -15,7 +15,7 @@ from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.packs import training
 from tui_datasize.training.selftest import bits, memory, packs, probe, recording, speed, subject
-from tui_datasize.training.selftest.findings import Findings
+from tui_datasize.training.selftest.record import Findings
 from tui_datasize.training.selftest.subject import Subject
 
 KIND = "cnn3 with dropout and clipping"

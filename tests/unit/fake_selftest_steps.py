@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tui_datasize.training.selftest.child import serve
-from tui_datasize.training.selftest.findings import Findings, NotHere
+from tui_datasize.training.selftest.record import Findings, NotHere
 
 CARD = {"device_name": "NVIDIA H200", "device_uuid": "GPU-1", "driver": "580.1"}
 

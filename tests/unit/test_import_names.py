@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui_datasize.runlog.importing.counts import count_of
-from tui_datasize.runlog.importing.names import told_by_name
+from tui_datasize.runlog.importing.names import count_of, told_by_name
 
 
 @pytest.mark.parametrize(

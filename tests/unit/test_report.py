@@ -17,8 +17,7 @@ from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.render.blocks import HeadingBlock, Paragraph, TableBlock, answer_blocks
 from tui_datasize.render.page import to_html, to_markdown
-from tui_datasize.render.svg import to_svg
-from tui_datasize.render.svg_axis import Frame
+from tui_datasize.render.svg import Frame, to_svg
 from tui_datasize.render.svg_map import map_svg
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats import training_views

@@ -11,8 +11,8 @@ import tui_datasize
 from tui_datasize.cli.basics import talk
 from tui_datasize.cli.tables import record_of, with_sweep
 from tui_datasize.errors import EXIT_OK, ConfigError
+from tui_datasize.render.blocks import contents
 from tui_datasize.render.page import to_html, to_markdown
-from tui_datasize.render.report import contents
 from tui_datasize.runlog.outputs import refuse_output, write_output
 from tui_datasize.text import plural
 

@@ -1,13 +1,16 @@
-"""What a page is put together from, before it is HTML or Markdown."""
+"""What a page or report is put together from, before it is HTML or Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from tui_datasize.answers.answer import SEVERITIES, Answer, Table
 from tui_datasize.answers.answer import Figure as Picture
+from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.answers.provenance import provenance_tables, runs_table
+from tui_datasize.answers.record import Record
 from tui_datasize.render.cells import MOST_ROWS, written
 from tui_datasize.text import plural
 
@@ -88,3 +91,28 @@ def table_blocks(table: Table, most: int = MOST_ROWS) -> Iterator[Block]:
     yield TableBlock(texts.title, texts.heads, texts.rows, left=texts.n_texts, is_folded=table.is_detail)
     if texts.n_left_out:
         yield Paragraph(f"{plural(texts.n_left_out, 'more row')} in `export`.")
+
+
+_MOST_RUNS = 500
+"""Rows of the table of runs; `export` writes all."""
+
+
+def contents(record: Record, page: Mapping[str, str]) -> list[Block]:
+    """The blocks of a report."""
+    drawn: set[str] = set()
+    answers = [
+        (entry.title, entry.ask(record)) for entry in QUESTIONS.values() if entry.is_offered(record.runs)
+    ]
+    left_out: list[Block] = [
+        Paragraph(f"{title}: {answer.why_not}") for title, answer in answers if not answer.applies
+    ]
+    return [
+        HeadingBlock(f"{record.experiment}: {record.metric.title.lower()} against train size", 1),
+        Paragraph(f"{record.counted}."),
+        *(block for title, answer in answers for block in answer_blocks(title, answer, drawn)),
+        *([HeadingBlock("Not answered"), *left_out] if left_out else []),
+        HeadingBlock("Runs"),
+        *table_blocks(runs_table(record), _MOST_RUNS),
+        HeadingBlock("Provenance"),
+        *(block for table in provenance_tables(record, page) for block in table_blocks(table)),
+    ]

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tui_datasize.runlog.importing.delimited import TakeRow, header_of, read_delimited
-from tui_datasize.runlog.importing.layout import Layout
+from tui_datasize.runlog.importing.layout import Layout, moment_of, origin_of
 from tui_datasize.runlog.importing.names import UnclearNameError, all_unclear
-from tui_datasize.runlog.importing.origins import moment_of, origin_of
 from tui_datasize.runlog.importing.staged import Key, Origin, Row, Staged, option
 from tui_datasize.text import listed
 

@@ -10,9 +10,8 @@ import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from tui_datasize.runlog.importing.layout import Layout
+from tui_datasize.runlog.importing.layout import Layout, origin_of
 from tui_datasize.runlog.importing.meanings import folder_split
-from tui_datasize.runlog.importing.origins import origin_of
 from tui_datasize.runlog.importing.staged import Key, Moment, Row, Staged
 from tui_datasize.text import plural
 

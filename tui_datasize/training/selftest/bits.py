@@ -17,7 +17,7 @@ from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Readings
 from tui_datasize.training.packs.implementations import SideBySide
 from tui_datasize.training.selftest.child import in_fork
-from tui_datasize.training.selftest.findings import Findings
+from tui_datasize.training.selftest.record import Findings
 from tui_datasize.training.selftest.subject import (
     Subject,
     SubjectResult,

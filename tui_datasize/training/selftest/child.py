@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DatasizeError
 from tui_datasize.training.selftest.catalogue import BEGUN, ENDED, STEPS
-from tui_datasize.training.selftest.findings import Findings, NotHere
+from tui_datasize.training.selftest.record import Findings, NotHere
 
 if TYPE_CHECKING:
     from tui_datasize.training.selftest.subject import Subject

@@ -14,7 +14,7 @@ from typing import Any
 from tui_datasize.files import parse_object, read_object
 from tui_datasize.programs import python_module
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.training.selftest.findings import Findings
+from tui_datasize.training.selftest.record import Findings
 from tui_datasize.training.selftest.subject import Subject
 
 _EXPERIMENT = "digits"

@@ -17,7 +17,7 @@ from tui_datasize.training.accelerator import probe
 from tui_datasize.training.selftest import subject as subjects
 from tui_datasize.training.selftest.catalogue import DEVICE_VARIABLE, STEPS
 from tui_datasize.training.selftest.child import in_fork
-from tui_datasize.training.selftest.findings import Findings
+from tui_datasize.training.selftest.record import Findings
 from tui_datasize.training.selftest.subject import Subject
 
 _NAMES = ("MIG-00000000-0000-0000-0000-000000000000", "GPU-00000000-0000-0000-0000-000000000000")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tui_datasize
 from tui_datasize.programs import python_module
-from tui_datasize.training.selftest.findings import Findings, NotHere
+from tui_datasize.training.selftest.record import Findings, NotHere
 from tui_datasize.training.selftest.subject import Subject
 
 _MARKER = "gpu"

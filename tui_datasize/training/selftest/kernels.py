@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tui_datasize.experiments.spec import ModelSpec, Precision
 from tui_datasize.training.models import build_model
 from tui_datasize.training.selftest import subject as subjects
-from tui_datasize.training.selftest.findings import Findings
+from tui_datasize.training.selftest.record import Findings
 from tui_datasize.training.selftest.subject import CLASSES, Shape, Subject
 from tui_datasize.training.streams import Purpose, stream
 

@@ -20,7 +20,7 @@ from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.graph import capture_on
 from tui_datasize.training.selftest import subject as subjects
 from tui_datasize.training.selftest.catalogue import STEPS
-from tui_datasize.training.selftest.findings import Findings, NotHere
+from tui_datasize.training.selftest.record import Findings, NotHere
 from tui_datasize.training.selftest.subject import Subject, compare, images, kinds, make, outcome
 from tui_datasize.training.worker import PACK_OPTION
 from tui_datasize.training.worker import main as work

@@ -12,7 +12,7 @@ from tui_datasize.experiments.spec import OptimizerSpec, RunSpec
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.packs.fused import Fused
-from tui_datasize.training.selftest.findings import Findings
+from tui_datasize.training.selftest.record import Findings
 from tui_datasize.training.selftest.subject import Subject, SubjectResult, images, kinds, make, outcome
 
 _UPDATES = 5

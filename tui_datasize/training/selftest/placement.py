@@ -19,7 +19,7 @@ from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.evaluate import ImageBatches
 from tui_datasize.training.placement import place
 from tui_datasize.training.selftest import subject as subjects
-from tui_datasize.training.selftest.findings import Findings, NotHere
+from tui_datasize.training.selftest.record import Findings, NotHere
 from tui_datasize.training.selftest.subject import Shape, Subject
 
 LARGE: tuple[int, Shape] = (4 << 30, (3, 256, 256))

@@ -11,7 +11,7 @@ from typing import Any
 from tui_datasize import __version__
 from tui_datasize.errors import DeviceUnavailable
 from tui_datasize.training.accelerator.probe import probe
-from tui_datasize.training.selftest.findings import Findings
+from tui_datasize.training.selftest.record import Findings
 from tui_datasize.training.selftest.subject import Subject
 
 _PACKAGES = ("torch", "torchvision", "torchmetrics", "numpy", "polars", "nvidia-ml-py", "textual")

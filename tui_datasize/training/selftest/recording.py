@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tui_datasize.training.accelerator.interface import Capture
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.graph import capture_on
-from tui_datasize.training.selftest.findings import Findings
+from tui_datasize.training.selftest.record import Findings
 from tui_datasize.training.selftest.subject import Subject, compare, images, kinds, make, outcome
 
 _UPDATES = 40

@@ -17,7 +17,7 @@ from tui_datasize.training.packs.implementations import IMPLEMENTATIONS
 from tui_datasize.training.provenance import Implementation
 from tui_datasize.training.selftest import subject as subjects
 from tui_datasize.training.selftest.child import in_fork
-from tui_datasize.training.selftest.findings import Findings
+from tui_datasize.training.selftest.record import Findings
 from tui_datasize.training.selftest.subject import Subject
 
 _WAYS: tuple[Implementation, ...] = ("side by side", "fused")

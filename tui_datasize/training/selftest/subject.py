@@ -30,7 +30,7 @@ from tui_datasize.training.engine import Readings, Trainer
 from tui_datasize.training.evaluate import ImageBatches, Tally, predict, score
 from tui_datasize.training.graph import CaptureOn, capture_on
 from tui_datasize.training.placement import place
-from tui_datasize.training.selftest.findings import Findings
+from tui_datasize.training.selftest.record import Findings
 
 Shape: TypeAlias = tuple[int, int, int]
 
