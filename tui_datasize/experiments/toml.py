@@ -14,8 +14,6 @@ from operator import ge, gt, le, lt
 from pathlib import Path
 from typing import Any, TypeVar
 
-import tomli
-
 from tui_datasize.errors import ConfigError
 from tui_datasize.files import has_more_levels, read_bounded
 
@@ -62,6 +60,9 @@ def read_toml(file: Path, *, fix: str = "") -> dict[str, Any]:
     Raises:
         ConfigError: It is missing, no regular file, too large, in another encoding, not TOML, or too deep.
     """
+    # Training reads the settings of devices where nothing but torch is installed.
+    import tomli
+
     try:
         document = tomli.loads(text_of(read_bounded(file, MOST_BYTES)))
     except FileNotFoundError:
@@ -70,8 +71,10 @@ def read_toml(file: Path, *, fix: str = "") -> dict[str, Any]:
         raise ConfigError("not UTF-8 text", where=str(file), fix="save it as UTF-8") from None
     except RecursionError:
         raise _too_deep(file) from None
-    except ValueError as error:
+    except tomli.TOMLDecodeError as error:
         raise ConfigError(_problem(error), where=str(file)) from None
+    except ValueError:
+        raise ConfigError("a number or date in it is out of range", where=str(file)) from None
     except OSError as error:
         fix = "spread it over several projects" if error.errno == errno.EFBIG else ""
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(file), fix=fix) from None
@@ -90,8 +93,6 @@ def _problem(error: ValueError) -> str:
     if twice:
         key = ".".join(part.strip(" '\"") for part in twice[1].split(","))
         return f"the table [{key}] is defined twice{twice[2]}; give one of them another name"
-    if not isinstance(error, tomli.TOMLDecodeError):
-        return "a number or date in it is out of range"
     return f"not valid TOML: {error}"
 
 
