@@ -1,192 +1,245 @@
-"""How many runs a planned sweep needs for the interval that a uniform grid gives.
+"""How many training images planned runs need for the forecast that a full grid gives.
 
-`python -m benchmarks.plan LEARNING_CURVES.parquet [--truths T] [--repeats R] [--cost runs|samples]`. Power
-laws with floor are fitted to public curves of image-like data sets over a 16-fold range of train sizes and
-taken for the truth, with the scatter of a single run seen there. The uniform grid runs 11 sizes x 10 seeds;
-the plan starts from a pilot of six runs at four sizes, adds runs in batches, fits again and plans again, a
-fifth of its budget kept for checks of the law. Compared are the answer's true error at four times the largest
-size (root mean square over repeats) and the interval that each design claims, at equal cost per run or at a
-cost that grows with the train size.
+`python -m benchmarks.plan LEARNING_CURVES.parquet [--repeats R] [--every K]`. Public curves of image-like
+data are cut at a quarter of their largest train size; their 11 largest sizes up to there, a factor of sqrt(2)
+apart, may be run. Runs scatter around the mean of their size as the splits behind it do. The grid runs every
+size with 10 seeds. A plan starts with one run at every other size and spends the rest of its budget, counted
+in images, by `stats.placing`; beside it stand the five largest sizes with 10 seeds, and all sizes with two.
+One more row may also run twice the largest size, as a plan does where the data set has so many images.
+
+What is compared is the forecast that is shown: of the largest train size of the curve, four times the largest
+one run, by trees that have not seen the data set. Printed are images against the grid's; the mean error, its
+root mean square, and that of the typical curve (geometric mean), each against the grid's, with intervals from
+400 resamples of data sets; how often the 90 % band held; then the share of the grid's images at which the
+error of a plan is the grid's, and how well the band after a plan was told beforehand.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.extrapolation import RESAMPLES, forecaster_for
+from benchmarks.forecast_looks import SPLITS
 from benchmarks.public_curves import PublicCurve, read_curves, spread_over_processes
-from tui_datasize.stats.design import LAW, Counts, Design
-from tui_datasize.stats.fitting import LawFit, curve_points, fit_law
-from tui_datasize.stats.laws import LAWS, Floats
-from tui_datasize.stats.noise import Noise
-from tui_datasize.stats.planner import allocate, design_of
-from tui_datasize.stats.question import CHECK_SHARE
+from tui_datasize.metric import metric_named
+from tui_datasize.stats.after_runs import Sizes, middle_of, views_after
+from tui_datasize.stats.averaging import fit_averaged
+from tui_datasize.stats.curve import moderated
+from tui_datasize.stats.extrapolate import LEVEL
+from tui_datasize.stats.fits import FitFailure
+from tui_datasize.stats.fitting import CurvePoints, curve_points
+from tui_datasize.stats.forecast_features import windows_of
+from tui_datasize.stats.laws import Floats, Loss
+from tui_datasize.stats.noise import noise_of
+from tui_datasize.stats.placing import TWICE, Counts, place_runs
+from tui_datasize.stats.view import View
 
-N_SIZES, N_SEEDS, RANGE, AHEAD = 11, 10, 16, 4
-PILOT = {0: 2, 3: 1, 7: 1, 10: 2}
-"""Runs by number of the size: as few sizes as the law can be fitted to."""
-BATCH = 0.08
-"""Of the uniform grid's cost: what is spent between two plans."""
-Z = 1.96
-SPLITS = 25
-"""Behind each point of a public curve; its standard error is of their mean."""
-STEPS = np.linspace(0.2, 1.0, 17)
-"""Shares of the uniform grid's cost at which the plan is judged."""
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """A learning curve to sample runs from."""
-
-    sizes: Floats
-    law: LawFit
-    noise: Noise
-
-    def sample(self, size: float, runs: int, rng: np.random.Generator) -> Floats:
-        """Errors of some runs at one size."""
-        spread = float(np.sqrt(self.noise.variance_at([size])[0]))
-        errors: Floats = float(self.law.errors_at([size])[0]) + rng.normal(0, spread, runs)
-        return errors
-
-    @property
-    def answer(self) -> float:
-        """The error at the train size that is asked about."""
-        return float(self.law.errors_at([self.at])[0])
-
-    @property
-    def at(self) -> float:
-        """The train size that is asked about."""
-        return AHEAD * float(self.sizes[-1])
+N_SIZES, N_SEEDS, AHEAD = 11, 10, 4
+SHARES = (0.3, 0.4, 0.5, 0.6)
+"""Of the grid's images: what a plan may use."""
+BEYOND_SHARE = 0.4
+TOLD_SHARE = 0.5
+ERROR = metric_named("test_accuracy")
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Squared error and claimed variance: of the uniform grid, and of the plan at each of `STEPS`."""
+    """One design on one simulated sweep."""
 
-    grid: tuple[float, float]
-    plan: Floats
-    """Shape (STEPS, 2)."""
-
-
-def truth_of(curve: PublicCurve) -> Truth | None:
-    """A power law with floor like a public curve, on a 16-fold range of sizes; None where it is none."""
-    sizes = np.geomspace(curve.train_sizes[-1] / RANGE, curve.train_sizes[-1], N_SIZES).round()
-    kept = curve.train_sizes >= 0.99 * sizes[0]
-    points = curve_points(curve.train_sizes[kept], curve.errors[kept], curve.stderrs[kept])
-    law = fit_law(next(law for law in LAWS if law.name == LAW), points)  # type: ignore[arg-type]
-    spread = np.median(curve.stderrs[kept]) * np.sqrt(SPLITS)
-    if isinstance(law, LawFit) and law.scale > 0 and 0.1 < law.shapes[0] < 1.5 and spread > 0:
-        middle = float(np.sqrt(sizes[0] * sizes[-1]))
-        return Truth(sizes, law, Noise(float(spread) * middle**0.2, -0.2, 1))
-    return None
+    data_set: int
+    learner: str
+    design: str
+    images: float
+    """Share of the grid's."""
+    off: float
+    """Forecast less truth, in units of the error."""
+    holds: bool
+    told: float
+    """Width of the band that was told beforehand over that which came; NaN where none was."""
 
 
-def judge(task: tuple[Truth, int], by_samples: bool, check_share: float) -> Judged:
-    """Run the grid and the plan once."""
-    truth, seed = task
-    rng = np.random.default_rng(seed)
-    costs = truth.sizes / truth.sizes.mean() if by_samples else np.ones(N_SIZES)
-    every = [truth.sample(size, N_SEEDS, rng) for size in truth.sizes]
-    total = N_SEEDS * float(costs.sum())
-    grid = _answer(truth, every)
-    runs = [truth.sample(size, PILOT.get(i, 0), rng) for i, size in enumerate(truth.sizes)]
-    found: list[tuple[float, float]] = []
-    for share in STEPS:
-        while True:
-            counts = np.array([len(group) for group in runs])
-            rest = share * total - float(counts @ costs)
-            if rest < costs.min():
-                break
-            for i, add in enumerate(
-                _next_batch(truth, runs, counts, costs, min(rest, BATCH * total), check_share)
-            ):
-                runs[i] = np.concatenate([runs[i], truth.sample(truth.sizes[i], int(add), rng)])
-        found.append(_answer(truth, runs))
-    return Judged(grid, np.array(found))
+def judge(task: tuple[PublicCurve, int]) -> list[Judged]:
+    """Every design on one curve, once."""
+    curve, repeat = task
+    part = curve.up_to(AHEAD, N_SIZES)
+    sizes = np.append(part.train_sizes, TWICE * part.train_sizes[-1])
+    twice = int(np.abs(curve.train_sizes - sizes[-1]).argmin())
+    rng = np.random.default_rng([repeat, curve.data_set, *curve.learner.encode()])
+    means = np.append(part.errors, curve.errors[twice])
+    sds = np.append(part.stderrs, curve.stderrs[twice]) * np.sqrt(SPLITS)
+    runs = np.clip(means + rng.normal(0, 1, (10 * N_SEEDS, len(means))) * sds, 0, 1)
+    grid_images = N_SEEDS * float(part.train_sizes.sum())
+    found = []
+    for name, counts in _designs(sizes).items():
+        view, *_ = _look(curve, sizes, runs, counts)
+        at = np.array([AHEAD * part.train_sizes[-1]])
+        (low,), (high,) = view.foreseen.band(at, LEVEL)
+        off, true = float(view.foreseen.errors_at(at)[0] - curve.errors[-1]), float(curve.errors[-1])
+        told = float("nan")
+        if repeat == 0 and name == f"plan, {TOLD_SHARE:.0%}":
+            told = _told(curve, sizes, runs, counts, at) / float(high - low)
+        shown = curve.data_set, curve.learner, name, float(counts @ sizes) / grid_images
+        found.append(Judged(*shown, off, bool(low <= true <= high), told))
+    return found
 
 
-def needed_share(ratios: Floats) -> float:
-    """Share of the grid's cost at which the plan's variance is that of the grid; infinite where it never is.
+def _designs(sizes: Floats) -> Mapping[str, Counts]:
+    """Runs at each of the sizes of the grid and at twice the largest, by name."""
+    grid = np.append(np.full(N_SIZES, N_SEEDS), 0)
+    images = float(grid @ sizes)
+    five, two = grid * (np.arange(len(grid)) >= N_SIZES - 5), np.minimum(grid, 2)
+    designs = {"grid": grid, "5 largest sizes": five, "2 seeds": two}
+    within = sizes[:-1]
+    for share in SHARES:
+        designs[f"plan, {share:.0%}"] = np.append(_planned(within, share * images), 0)
+    designs[f"plan, {BEYOND_SHARE:.0%}, twice"] = _planned(sizes, BEYOND_SHARE * images)
+    return designs
 
-    Args:
-        ratios: Of the two at each of `STEPS`; made to fall, then interpolated.
-    """
-    falling = np.minimum.accumulate(ratios)
-    if falling[-1] > 1:
-        return float("inf")
-    return float(np.interp(0, np.log(falling[::-1]), STEPS[::-1]))
+
+def _pilot(n_sizes: int) -> Counts:
+    """One run at every other size of the grid, the largest included."""
+    places = np.arange(n_sizes)
+    return ((places < N_SIZES) & ((N_SIZES - 1 - places) % 2 == 0)).astype(np.int64)
+
+
+def _planned(sizes: Floats, images: float) -> Counts:
+    pilot = _pilot(len(sizes))
+    return pilot + place_runs(sizes, pilot, sizes, images - float(pilot @ sizes))
+
+
+def _look(
+    curve: PublicCurve, sizes: Floats, runs: Floats, counts: Counts
+) -> tuple[View, CurvePoints, list[Floats]]:
+    """What is seen of some runs."""
+    kept = counts > 0
+    groups = [runs[:n, i] for i, n in enumerate(counts) if n]
+    n_runs = counts[kept].astype(float)
+    variance = np.array([group.var(ddof=1) if len(group) > 1 else 0.0 for group in groups])
+    stderrs = moderated(variance, n_runs - 1, n_runs)
+    points = curve_points(sizes[kept], np.array([group.mean() for group in groups]), stderrs)
+    if isinstance(points, FitFailure):
+        raise RuntimeError(points.reason)
+    laws = fit_averaged(points)
+    average, windows = laws.average, windows_of(laws)
+    if isinstance(average, FitFailure) or isinstance(windows, FitFailure):
+        raise RuntimeError("a curve of eleven sizes has no forecast")
+    forecaster = forecaster_for(curve.data_set)
+    foreseen = forecaster.foresee(points, *windows, Loss.ERROR)
+    return View(average, foreseen, forecaster, points.train_sizes, ERROR, (), 0.0), points, groups
+
+
+def _told(curve: PublicCurve, sizes: Floats, runs: Floats, counts: Counts, at: Floats) -> float:
+    """The width of the band that is told of a plan when a third of its runs are there."""
+    pilot = np.minimum(counts, np.maximum(_pilot(len(sizes)), np.ceil(counts / 3).astype(np.int64)))
+    view, points, groups = _look(curve, sizes, runs, pilot)
+    kept = counts > 0
+    noise = noise_of(points.train_sizes.tolist(), groups)
+    spread = noise.variance_at(sizes[kept])
+    worth_now, worth_then = (noise.worth(runs_of[kept]) for runs_of in (pilot, counts))
+    worth = Sizes(sizes[kept], spread, worth_now, worth_then)
+    views = views_after(view, points.errors, points.stderrs, worth)
+    low, high = middle_of([tuple(float(end[0]) for end in one.foreseen.band(at, LEVEL)) for one in views])
+    return high - low
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the shares."""
+    """Print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plan", description=__doc__)
     parser.add_argument("curves", type=Path, help="Parquet file of public learning curves")
-    parser.add_argument("--truths", type=int, default=12, help="public curves taken (default: 12)")
-    parser.add_argument("--repeats", type=int, default=60, help="sweeps simulated on each (default: 60)")
-    parser.add_argument("--cost", choices=("runs", "samples"), default="runs", help="default: runs")
-    parser.add_argument("--check-share", type=float, default=CHECK_SHARE, help=f"default: {CHECK_SHARE}")
+    parser.add_argument("--repeats", type=int, default=20, help="sweeps simulated on each (default: 20)")
+    parser.add_argument("--every", type=int, default=1, metavar="K", help="only each K-th curve")
     chosen = parser.parse_args(arguments)
-    curves = [curve for curve in read_curves(chosen.curves) if curve.is_image_like]
-    truths = [truth for truth in map(truth_of, curves) if truth is not None]
-    picked = [truths[i] for i in np.linspace(0, len(truths) - 1, chosen.truths).astype(int)]
-    tasks = [(truth, seed) for truth in picked for seed in range(chosen.repeats)]
-    work = partial(judge, by_samples=chosen.cost == "samples", check_share=chosen.check_share)
-    judged = spread_over_processes(work, tasks)
-    groups = [judged[i : i + chosen.repeats] for i in range(0, len(judged), chosen.repeats)]
+    curves = [curve for curve in read_curves(chosen.curves) if curve.is_image_like][:: chosen.every]
+    kept = [curve for curve in curves if len(curve.up_to(AHEAD, N_SIZES).train_sizes) == N_SIZES]
+    tasks = [(curve, repeat) for curve in kept for repeat in range(chosen.repeats)]
+    judged = [one for of_task in spread_over_processes(judge, tasks) for one in of_task]
     print(
-        f"{len(picked)} truths x {chosen.repeats} sweeps, cost by {chosen.cost}, "
-        f"{chosen.check_share:.0%} checks"
+        f"{len(kept)} curves of {len({curve.data_set for curve in kept})} image-like data sets "
+        f"x {chosen.repeats} sweeps; the forecast at {AHEAD} times the largest size, against the grid's"
     )
-    for column, name in enumerate(("true error at 4x (RMS)", "claimed interval")):
-        ratios = np.stack([_ratio(group, column) for group in groups])
-        shares = [needed_share(ratio) for ratio in ratios]
-        print(
-            f"{name:24} needs {100 * needed_share(ratios.mean(axis=0)):.0f} % of the uniform grid's cost "
-            f"over all truths, {100 * float(np.median(shares)):.0f} % in the median truth, "
-            f"at most 60 % in {np.mean(np.array(shares) <= 0.6):.0%} of them"
+    print(f"{'':16} images  mean error          RMS                 typical curve       90 % band held")
+    table = _Table.of(judged, chosen.repeats)
+    for name in table.designs:
+        ratios = (table.told(partial(measure, of=name)) for measure in (table.mean, table.rms, table.typical))
+        print(f"{name:16}  {table.images(name):4.0%}   {'  '.join(ratios)}  {table.held(name):.1%}")
+    for name, measure in (("mean error", table.mean), ("RMS", table.rms), ("typical curve", table.typical)):
+        print(f"the grid's {name}: at {table.told(partial(_needed, table, measure))} of its images")
+    told = np.array([one.told for one in judged])
+    low, middle, high = np.nanquantile(told, (0.1, 0.5, 0.9))
+    print(f"band told beforehand over the one that came: {middle:.2f}, in 80 % {low:.2f} to {high:.2f}")
+
+
+Resample = np.ndarray
+"""Places of curves, those of a data set together."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Errors by design, curve and repeat."""
+
+    designs: Mapping[str, Floats]
+    """Shape (curves, repeats) each."""
+    used: Mapping[str, float]
+    covered: Mapping[str, float]
+    data_sets: np.ndarray
+    """Of each curve."""
+
+    @classmethod
+    def of(cls, judged: Sequence[Judged], repeats: int) -> _Table:
+        names = list(dict.fromkeys(one.design for one in judged))
+        per_design = {name: [one for one in judged if one.design == name] for name in names}
+        return cls(
+            {
+                name: np.array([one.off for one in ones]).reshape(-1, repeats)
+                for name, ones in per_design.items()
+            },
+            {name: float(np.mean([one.images for one in ones])) for name, ones in per_design.items()},
+            {name: float(np.mean([one.holds for one in ones])) for name, ones in per_design.items()},
+            np.array([one.data_set for one in per_design["grid"]][::repeats]),
         )
-    grid = np.array([judge.grid for judge in judged])
-    plan = np.stack([judge.plan for judge in judged])
-    held = np.mean(plan[:, :, 0] <= Z**2 * plan[:, :, 1], axis=0)
-    print(f"the 95 % interval held {np.mean(grid[:, 0] <= Z**2 * grid[:, 1]):.0%} for the grid,", end=" ")
-    print(", ".join(f"{h:.0%} for the plan at {s:.0%}" for s, h in list(zip(STEPS, held, strict=True))[::4]))
+
+    def images(self, name: str) -> float:
+        return self.used[name]
+
+    def held(self, name: str) -> float:
+        return self.covered[name]
+
+    def mean(self, rows: Resample, *, of: str) -> float:
+        return float(np.abs(self.designs[of][rows]).mean() / np.abs(self.designs["grid"][rows]).mean())
+
+    def rms(self, rows: Resample, *, of: str) -> float:
+        squares = ((self.designs[name][rows] ** 2).mean() for name in (of, "grid"))
+        return float(np.sqrt(np.divide(*squares)))
+
+    def typical(self, rows: Resample, *, of: str) -> float:
+        squares = ((self.designs[name][rows] ** 2).mean(axis=1) for name in (of, "grid"))
+        return float(np.exp(np.log(np.divide(*squares)).mean() / 2))
+
+    def told(self, measure: Callable[[Resample], float]) -> str:
+        """A measure and its 95 % interval over data sets drawn anew."""
+        rng, unique = np.random.default_rng(0), np.unique(self.data_sets)
+        rows = {one: np.flatnonzero(self.data_sets == one) for one in unique.tolist()}
+        drawn = (rng.choice(unique, len(unique)).tolist() for _ in range(RESAMPLES))
+        found = [measure(np.concatenate([rows[one] for one in sets])) for sets in drawn]
+        # Of shares that may be infinite: no mean of two.
+        low, high = np.quantile(found, (0.025, 0.975), method="nearest")
+        return f"{measure(np.arange(len(self.data_sets))):.2f} [{low:.2f} {high:.2f}]"
 
 
-def _ratio(group: list[Judged], column: int) -> Floats:
-    """Mean square of the plan at each step over that of the grid."""
-    plan = np.mean([judged.plan[:, column] for judged in group], axis=0)
-    ratio: Floats = plan / float(np.mean([judged.grid[column] for judged in group]))
-    return ratio
-
-
-def _next_batch(
-    truth: Truth, runs: list[Floats], counts: Counts, costs: Floats, budget: float, check_share: float
-) -> Counts:
-    design = _design(truth, runs)
-    added, _ = allocate(design, truth.at, truth.sizes, counts, costs, budget, check_share)
-    return added if added.any() else (costs == costs.min()).astype(np.int64)
-
-
-def _design(truth: Truth, runs: list[Floats]) -> Design:
-    used = [i for i, group in enumerate(runs) if len(group)]
-    groups = [runs[i] for i in used]
-    design = design_of(truth.sizes[used].tolist(), groups, np.array([max(0.0, g.mean()) for g in groups]))
-    if not isinstance(design, Design):
-        raise RuntimeError(design.reason)
-    return design
-
-
-def _answer(truth: Truth, runs: list[Floats]) -> tuple[float, float]:
-    """Squared error of the answer, and its claimed variance."""
-    design = _design(truth, runs)
-    counts = [len(group) for group in runs]
-    error = float(design.errors_at([truth.at])[0]) - truth.answer
-    return error**2, design.variance_at(truth.at, truth.sizes, counts)
+def _needed(table: _Table, measure: Callable[..., float], rows: Resample) -> float:
+    """Share of the grid's images at which the plan's error is the grid's; more than is tried: infinite."""
+    names = [f"plan, {share:.0%}" for share in SHARES]
+    ratios = np.minimum.accumulate([measure(rows, of=name) for name in names])
+    images = np.array([table.used[name] for name in names])
+    if ratios[-1] > 1:
+        return float("inf")
+    return float(np.interp(0, np.log(ratios[::-1]), images[::-1]))
 
 
 if __name__ == "__main__":

@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import polars as pl
 
+from tui_datasize.answers.ahead import DIGITS, bare
 from tui_datasize.answers.answer import Answer, Axis, Bar, Bars, Column, Table, does_not_apply
 from tui_datasize.answers.proposal import Proposal, cells_alike, propose, samples_per_run
 from tui_datasize.answers.record import Record, named, per_variant
-from tui_datasize.stats.extrapolate import Outlook
+from tui_datasize.experiments.class_split import ClassSplit
+from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.noise import Noise
+from tui_datasize.stats.placing import UNKNOWN_ROOM, Room
 from tui_datasize.stats.plan_table import plans_table
-from tui_datasize.stats.planner import MUCH_OF_DRAWS, Plan, plan_next_runs
-from tui_datasize.stats.size_needed import SizeNeeded
+from tui_datasize.stats.planner import MUCH_OF_DRAWS, Interval, Plan, plan_next_runs
+from tui_datasize.stats.size_needed import ODDS
 from tui_datasize.stats.view import about
-from tui_datasize.text import plural
+from tui_datasize.text import listed, plural
 
 MOST_PLANNED = 12
 """Variants that a plan is made for."""
-MOST_FACTOR = 10
-"""A size known to more than this factor is not known."""
-MUCH_NARROWER = 0.9
-"""What a larger size has to leave of the interval to be spoken of."""
+HARDLY = 0.95
+"""An interval that keeps more of its width is hardly narrower."""
 BATCHES = 3
-"""A plan is made from a guess of the law; after this part of it a new one is better."""
+"""A plan is made from what is foreseen; after this part of it a new one is better."""
 _COLUMNS = (
     Column("train_size", "train size"),
     Column("runs", "runs now"),
     Column("add", "to add"),
-    Column("add_to_check", "to check the law"),
     Column("samples", "training samples"),
+    Column("hours", "hours", "number"),
 )
 
 
 def ask(record: Record) -> Answer:
-    """The runs that narrow the answer most within the budget, and those that check the law.
+    """The runs that narrow the answer most within the budget.
 
     Raises:
         ConfigError: What is asked makes no sense.
@@ -87,24 +87,40 @@ def make_plan(record: Record, runs: pl.DataFrame) -> Planned | FitFailure:
     if question.target in (0.0, record.metric.most):
         # No number of images is foreseen to reach these: what lies ahead is planned for instead.
         question = replace(question, target=None)
-    made = plan_next_runs(runs, record.metric.name, question, samples_per_run(cells))
+    room = room_of(record, runs, cells)
+    made = plan_next_runs(runs, record.metric.name, question, samples_per_run(cells), room)
     return made if isinstance(made, FitFailure) else Planned(made, propose(made, cells, runs))
+
+
+def room_of(record: Record, runs: pl.DataFrame, cells: Sequence[RunSpec]) -> Room:
+    """Which new train sizes there can be: as many images as the data set of the runs has, if it is known."""
+    known = record.reading.datasets.join(runs, on="run_id", how="semi").drop_nulls("train_images")
+    # Of a half of the classes, or of classes of unequal parts, other numbers hold.
+    is_whole = all(spec.classes == ClassSplit() and spec.subset.imbalance == 1 for spec in cells)
+    if known.is_empty() or not cells or not is_whole:
+        return UNKNOWN_ROOM
+    one = known.filter(run_id=known["run_id"][0])
+    classes, images = one.height, int(one["train_images"].sum())
+    if not any(spec.subset.strategy == "balanced" for spec in cells):
+        return Room(images)
+    return Room(classes * int(one["train_images"].to_numpy().min()), classes)
 
 
 def plan_table(made: Mapping[str, Planned], record: Record) -> Table:
     """The runs that plans add at each size, by variant."""
     keys = {(record.experiment, variant): one.plan for variant, one in made.items()}
-    return Table(_written(plans_table(keys, record.metric.name)), _COLUMNS, record.metric)
+    return Table(plans_table(keys, record.metric.name), _COLUMNS, record.metric)
 
 
 def plan_dict(one: Planned) -> dict[str, Any]:
     """A plan as nested plain values."""
     plan, proposal = one.plan, one.proposal
-    told = [field.name for field in fields(plan) if field.name not in ("outlook", "noise", "sizes")]
+    told = [field.name for field in fields(plan) if field.name not in ("outlook", "noise", "sizes", "beyond")]
     return {name: getattr(plan, name) for name in told} | {
         "words": plan_words(plan),
         "metric": plan.metric.name,
         "sizes": [asdict(size) for size in plan.sizes],
+        "beyond": plan.beyond and asdict(plan.beyond),
         "n_added": plan.n_added,
         "run_ids": [spec.run_id for spec in proposal.specs],
         "lacking_seeds": {str(size): runs for size, runs in proposal.lacking.items()},
@@ -117,18 +133,13 @@ def _told(one: Planned, *, is_alone: bool) -> list[str]:
     return [first, *about_cells, *others] if is_alone else [first]
 
 
-def _written(table: pl.DataFrame) -> pl.DataFrame:
-    # Runs from elsewhere do not say how many samples they saw.
-    return table.with_columns(samples=pl.col("samples").replace(0, None))
-
-
 def _bars(variant: str, plan: Plan) -> Bars:
     """Runs to add at each size."""
     bars = [
         Bar(
             f"{size.train_size:,}",
             size.add,
-            f"{size.runs:,} there, add {size.add:,}" + (f" ({size.check:,} to check)" if size.check else ""),
+            f"{size.runs:,} there, add {size.add:,}",
         )
         for size in plan.sizes
     ]
@@ -137,86 +148,75 @@ def _bars(variant: str, plan: Plan) -> Bars:
 
 def plan_words(plan: Plan) -> tuple[str, ...]:
     """What the runs buy, what is foreseen, and what may be wrong with either, a sentence or two each."""
-    return tuple(_sentences(plan, plan.outlook, plan.noise))
+    return tuple(_sentences(plan))
 
 
-def _sentences(plan: Plan, outlook: Outlook, noise: Noise) -> Iterator[str]:
-    at = _at(plan, outlook)
-    yield _narrowed(plan, at)
-    if noise.draw_share > MUCH_OF_DRAWS:
-        yield _left_by_draws(plan, noise)
-    yield _foreseen(plan, at)
-    if plan.half_width_beyond is not None and plan.half_width_beyond < MUCH_NARROWER * plan.half_width_then:
-        yield _better_beyond(plan, plan.half_width_beyond)
-    if outlook.faults:
+def _sentences(plan: Plan) -> Iterator[str]:
+    yield _narrowed(plan)
+    if plan.target is not None:
+        yield _of_target(plan)
+    if plan.beyond is not None:
+        interval, size = _written(plan, plan.beyond.interval), plan.beyond.train_size
+        yield f"{plural(plan.beyond.runs, 'run')} at {size:,} images would leave about {interval}."
+    if plan.odd:
+        sizes = listed([f"{size:,}" for size in plan.odd])
+        yield f"No runs at {sizes} images: measured unlike the other sizes, see the audit."
+    if plan.draw_share > MUCH_OF_DRAWS:
+        yield (
+            f"The draw makes about {100 * plan.draw_share:.0f} % of a run's variance: further runs get other "
+            "draws."
+        )
+    if plan.outlook.faults:
         yield "No law describes the curve well: take the forecast as a guess."
-    if outlook.needed:
-        yield _of_target(plan, outlook.needed, at)
-    if checks := sum(size.check for size in plan.sizes):
-        yield f"{checks:,} of these {'runs check' if checks > 1 else 'runs checks'} the law at other sizes."
-    if not noise.degrees:
+    if not plan.noise.degrees:
         yield "No size has two runs that differ: the scatter between runs is a guess."
     part = max(1, math.ceil(plan.n_added / BATCHES))
-    if part < plan.n_added:
-        yield f"Plan again after about {plural(part, 'run')}: the law is known better then."
+    if part < plan.n_added and len(plan.sizes) > 1:
+        yield f"Plan again after about {plural(part, 'run')}: the forecast is better known then."
 
 
-def _narrowed(plan: Plan, at: str) -> str:
-    """What the runs buy, as far as scatter goes."""
-    now, then = (plan.metric.difference(width) for width in (plan.half_width_now, plan.half_width_then))
-    runs = plural(plan.n_added, "more run")
-    what = f"the {plan.metric.title.lower()} at {at} images"
-    if now == then:
-        return f"{runs} would hardly narrow {what}: ± {now} already, counting run-to-run scatter only."
-    verb = "narrows" if plan.n_added == 1 else "narrow"
-    return f"{runs} {verb} {what} from ± {now} to ± {then}, counting run-to-run scatter only."
+def _narrowed(plan: Plan) -> str:
+    """The answer with its interval, now and after the plan."""
+    is_measured = plan.at <= plan.outlook.view.foreseen.largest
+    needed = plan.outlook.needed
+    at = about(plan.at) if needed is not None and needed.train_size is not None else f"{plan.at:,.0f}"
+    what = f"{at} images: {plan.metric.text(plan.value, _digits(plan))}"
+    what += "" if is_measured else " foreseen"
+    runs, sure = plural(plan.n_added, "more run"), f"({100 * plan.level:.0f} % sure)"
+    if plan.now is None or plan.then is None:
+        then = f", about {_written(plan, plan.then)} after {runs} {sure}" if plan.then else ""
+        return f"{what}{then}."
+    if plan.then[1] - plan.then[0] > HARDLY * (plan.now[1] - plan.now[0]):
+        return f"{what}, {_written(plan, plan.now)} {sure}; {runs} would hardly narrow that."
+    these = "this run" if plan.n_added == 1 else f"these {plan.n_added:,} runs"
+    return f"{what}, now {_written(plan, plan.now)}; after {these} about {_written(plan, plan.then)} {sure}."
 
 
-def _at(plan: Plan, outlook: Outlook) -> str:
-    """The train size of the answer: exact where it was asked for, to two digits where the laws tell it."""
-    is_by_laws = outlook.needed is not None and outlook.needed.train_size is not None
-    return about(plan.at) if is_by_laws else f"{plan.at:,.0f}"
+def _of_target(plan: Plan) -> str:
+    """The size that the target needs, now and after the plan."""
+    goal, needed = plan.metric.exact(plan.target or 0.0), plan.outlook.needed
+    if needed is None or plan.size_now is None:
+        return f"{goal} is reached at the smallest size."
+    low, high = plan.size_now
+    if needed.is_measured:
+        return f"{goal} is reached between {low:,.0f} and {high:,.0f} images."
+    now = f"{goal}: now {_images(plan.size_now)}"
+    if plan.size_then is None or _images(plan.size_then) == _images(plan.size_now):
+        return f"{now} ({100 * ODDS:.0f} % sure)."
+    return f"{now}; after these runs about {_images(plan.size_then)} ({100 * ODDS:.0f} % sure)."
 
 
-def _left_by_draws(plan: Plan, noise: Noise) -> str:
-    """What further seeds on the same subset draws cannot narrow."""
-    least = plan.metric.difference(plan.half_width_least)
+def _images(ends: Interval) -> str:
+    low, high = ends
     return (
-        f"± {least} remains however many seeds run on the same {plural(noise.n_draws, 'draw')}: the draw "
-        f"makes about {100 * noise.draw_share:.0f} % of a run's variance. Further runs get other draws."
+        f"{about(low)} to {about(high)} images" if math.isfinite(high) else f"more than {about(low)} images"
     )
 
 
-def _better_beyond(plan: Plan, half_width: float) -> str:
-    """That runs at a size that the sweep does not have yet would tell more."""
-    width, size = plan.metric.difference(half_width), 2 * plan.sizes[-1].train_size
-    return (
-        f"As many runs at {size:,} images would leave ± {width} and test the law there: add that size to "
-        "experiments.toml if the data set has so many."
-    )
+def _written(plan: Plan, ends: Interval) -> str:
+    low, high = (plan.metric.text(end, _digits(plan)) for end in ends)
+    return f"{bare(low)} to {high}"
 
 
-def _foreseen(plan: Plan, at: str) -> str:
-    """The forecast there, how far laws may miss it, and what the plan's own law says."""
-    value, by_law = (plan.metric.text(value) for value in (plan.value, plan.value_by_law))
-    if plan.band is None:
-        return f"Forecast at {at} images: {value}; the law that places the runs says {by_law}."
-    low, high = (plan.metric.text(end) for end in plan.band)
-    return f"Forecast at {at} images: {value} ({low} to {high}); the law that places the runs says {by_law}."
-
-
-def _of_target(plan: Plan, needed: SizeNeeded, at: str) -> str:
-    """How well the size of the target is known as far as scatter goes, and what that leaves out."""
-    if needed.train_size is None or not plan.factor_now or not plan.factor_then:
-        return f"The target is out of reach of the plan, which narrows the forecast at {at} images instead."
-    now, then = plan.factor_now, plan.factor_then
-    if min(now, then) >= MOST_FACTOR:
-        return f"The curve is too flat at {at} images for more runs to narrow the size that the target needs."
-    known = f"the size for the target is known to a factor of {_factor(now)} now, {_factor(then)} then"
-    if needed.is_measured or needed.at_most is not None:
-        return f"As far as scatter goes, {known}."
-    return f"As far as scatter goes, {known}; the error of the laws adds to it, and more seeds do not help."
-
-
-def _factor(factor: float) -> str:
-    return f"{factor:.2f}" if factor < MOST_FACTOR else f"{MOST_FACTOR} or more"
+def _digits(plan: Plan) -> int | None:
+    return DIGITS if plan.metric.is_share else None

@@ -1,7 +1,7 @@
 """From a plan to runs that can be queued: a plan names train sizes, a sweep lists seeds and subset draws.
 
-Where the sweep lists too few, its seeds or its draws are continued, and a line says what to write into
-experiments.toml, so that the sweep and the runs agree again.
+Where the sweep lists too few, its sizes, its seeds or its draws are continued, and lines say what to write
+into experiments.toml, so that the sweep and the runs agree again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.runlog.schema import were_imported
 from tui_datasize.stats.curve import COMING
 from tui_datasize.stats.planner import MUCH_OF_DRAWS, Plan
+from tui_datasize.text import listed as listed_in_words
 from tui_datasize.text import plural
 
 
@@ -27,7 +28,7 @@ class Proposal:
     listed: tuple[RunSpec, ...]
     """That the sweep has and that are not there yet."""
     further: tuple[RunSpec, ...]
-    """With seeds or subset draws beyond those that it lists."""
+    """With sizes, seeds or subset draws beyond those that it lists."""
     lacking: dict[int, int]
     """By train size, the runs that the sweep does not list, in `further` or not to be had."""
     words: str
@@ -70,9 +71,11 @@ def propose(plan: Plan, cells: Sequence[RunSpec], runs: pl.DataFrame) -> Proposa
         of_size = [spec for spec in cells if spec.train_size == size.train_size]
         free = [spec for spec in of_size if spec.run_id not in there][: size.add]
         listed += free
+        of_size = of_size or _of_new_size(cells, size.train_size)
         if lacks := size.add - len(free):
             lacking[size.train_size] = lacks
-            beyond = (spec for spec in _beyond(of_size, by_draws=by_draws) if spec.run_id not in there)
+            new = (*(of_size if size.is_new else ()), *_beyond(of_size, by_draws=by_draws))
+            beyond = (spec for spec in new if spec.run_id not in there)
             further += islice(beyond, lacks)
     words = _words(cells, further, runs, by_draws=by_draws) if lacking else ""
     return Proposal(tuple(listed), tuple(further), lacking, words)
@@ -81,6 +84,12 @@ def propose(plan: Plan, cells: Sequence[RunSpec], runs: pl.DataFrame) -> Proposa
 def _recipe(spec: RunSpec) -> RunSpec:
     transfer = replace(spec.transfer, source="") if spec.transfer else None
     return replace(spec, train_size=1, seed=0, subset=replace(spec.subset, seed=0), transfer=transfer)
+
+
+def _of_new_size(cells: Sequence[RunSpec], train_size: int) -> list[RunSpec]:
+    """The runs of the largest size, at another one."""
+    largest = max((spec.train_size for spec in cells), default=0)
+    return [replace(spec, train_size=train_size) for spec in cells if spec.train_size == largest]
 
 
 def _beyond(cells: Sequence[RunSpec], *, by_draws: bool) -> Iterator[RunSpec]:
@@ -114,15 +123,34 @@ def _words(
         return "experiments.toml no longer has the recipe of these runs: put it back to queue further ones."
     if not further:
         return "These runs take weights from others: list more seeds in experiments.toml, for both."
-    column, key = ("subset_seed", "subset.seeds") if by_draws else ("seed", "seeds")
-    known = _seeds_and_draws([*cells, *further])[by_draws]
-    values = list(dict.fromkeys([*known, *runs[column].drop_nulls().to_list()]))
-    what = "subset draws" if by_draws else "seeds"
+    lines = [*_new_sizes(cells, further), *_new_seeds(cells, further, runs, by_draws=by_draws)]
+    what = listed_in_words([name for name, _ in lines])
     are = f"{plural(len(further), 'run')} of these {'has' if len(further) == 1 else 'have'}"
-    return (
-        f"{are} {what} that experiments.toml does not list. The map of cells shows them with this in "
-        f"[experiments.{cells[0].experiment}]:\n{key} = {_written(values)}"
+    return "\n".join(
+        [
+            f"{are} {what} that experiments.toml does not list. The map of cells shows them with this in "
+            f"[experiments.{cells[0].experiment}]:",
+            *(line for _, line in lines),
+        ]
     )
+
+
+def _new_sizes(cells: Sequence[RunSpec], further: Sequence[RunSpec]) -> Iterator[tuple[str, str]]:
+    """The line of all sizes where some are new; it stands in place of `fractions` or `per_class` too."""
+    known = {spec.train_size for spec in cells}
+    every = known | {spec.train_size for spec in further}
+    if every != known:
+        yield "sizes", f"sizes = {sorted(every)}"
+
+
+def _new_seeds(
+    cells: Sequence[RunSpec], further: Sequence[RunSpec], runs: pl.DataFrame, *, by_draws: bool
+) -> Iterator[tuple[str, str]]:
+    column, key = ("subset_seed", "subset.seeds") if by_draws else ("seed", "seeds")
+    known, every = (_seeds_and_draws(specs)[by_draws] for specs in (cells, [*cells, *further]))
+    values = list(dict.fromkeys([*every, *runs[column].drop_nulls().to_list()]))
+    if set(every) != set(known):
+        yield "subset draws" if by_draws else "seeds", f"{key} = {_written(values)}"
 
 
 def _written(values: list[int]) -> str:

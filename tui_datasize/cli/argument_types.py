@@ -53,8 +53,8 @@ def change(most: int) -> Callable[[str], int]:
     return read
 
 
-def number_of_samples(text: str) -> float:
-    """A number above 0, such as 2e6."""
+def amount(text: str) -> float:
+    """A number above 0, such as 2e6 or 1.5."""
     try:
         number = float(text)
     except ValueError:

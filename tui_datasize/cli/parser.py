@@ -17,9 +17,9 @@ from tui_datasize.cli.argument_types import (
     add_json,
     add_metric,
     add_target,
+    amount,
     change,
     count,
-    number_of_samples,
 )
 from tui_datasize.cli.queue_arguments import add_queue_arguments, add_run_arguments
 from tui_datasize.cli.record_arguments import add_import_arguments, add_report_arguments
@@ -233,9 +233,12 @@ def _add_plan_question(command: argparse._ActionsContainer) -> None:
     )
     command.add_argument(
         "--samples",
-        type=number_of_samples,
+        type=amount,
         metavar="S",
         help="or in training samples, counted as often as they are seen",
+    )
+    command.add_argument(
+        "--hours", type=amount, metavar="H", help="or in hours of training, all runs together"
     )
     add_fit_from(command)
 

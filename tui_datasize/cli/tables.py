@@ -91,6 +91,7 @@ def record_of(arguments: argparse.Namespace) -> Record:
         at=option("at"),
         runs=option("runs"),
         samples=option("samples"),
+        hours=option("hours"),
     )
     asked.check(metric)
     log = RunLog(project_paths(arguments))

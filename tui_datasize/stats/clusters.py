@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_datasize.stats.exponent import USUAL_EXPONENT, fit_exponent
+from tui_datasize.stats.odd_sizes import odd_variances
 
 Floats = NDArray[np.float64]
 
@@ -105,10 +106,11 @@ def find_clusters(curve: Sequence[SizeRuns]) -> Clusters | None:
     """
     if not any(1 < len(np.unique(size.draws)) < len(size.values) for size in curve):
         return None
-    exponent = _exponent(curve)
+    odd = odd_scatter(curve)
+    exponent = _exponent(curve, odd)
     sizes = np.array([size.train_size for size in curve], float)
     centre = math.exp(float(np.log(sizes).mean()))
-    scales = (sizes / centre) ** exponent
+    scales = (sizes / centre) ** exponent * np.sqrt(odd)
     if all(len(np.unique(size.seeds)) == len(size.values) for size in curve):
         # A seed of one run tells nothing that the run does not, and thousands of them take seconds.
         curve = [replace(size, seeds=np.zeros_like(size.seeds)) for size in curve]
@@ -136,6 +138,26 @@ def find_clusters(curve: Sequence[SizeRuns]) -> Clusters | None:
         sd_at_one=math.sqrt(total) * centre**-exponent,
         means=tuple(replace(mean, pooled_degrees=least) for mean in means),
     )
+
+
+def odd_scatter(curve: Sequence[SizeRuns]) -> Floats:
+    """How many times its neighbours' the variance of each odd size is, within draws; 1 for every other size.
+
+    Args:
+        curve: Ascending in size, shape (n,), at least one run each.
+    """
+    return odd_variances(*np.array([_within_draws(size) for size in curve]).reshape(-1, 2).T)
+
+
+def _within_draws(size: SizeRuns) -> tuple[float, int]:
+    """Variance and its degrees of freedom over runs of one draw; over all where no draw has two runs."""
+    draws, of_draw = np.unique(size.draws, return_inverse=True)
+    n = len(size.values)
+    if n == len(draws):
+        return (float(size.values.var(ddof=1)) if n > 1 else 0.0), n - 1
+    means = np.bincount(of_draw, size.values) / np.bincount(of_draw)
+    deviations = size.values - means[of_draw]
+    return float(deviations @ deviations) / (n - len(draws)), n - len(draws)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,13 +255,17 @@ class _Forms:
         return MeanScatter(stderr * math.sqrt(moderation), known, worth, compared)
 
 
-def _exponent(curve: Sequence[SizeRuns]) -> float:
+def _exponent(curve: Sequence[SizeRuns], odd: Floats) -> float:
     """Of the standard deviation, as if a size told no more of it than its draws do."""
-    repeated = [size for size in curve if len(size.values) > 1 and np.ptp(size.values) > 0]
+    repeated = [
+        (size, factor)
+        for size, factor in zip(curve, odd, strict=True)
+        if len(size.values) > 1 and np.ptp(size.values) > 0
+    ]
     found = fit_exponent(
-        [size.train_size for size in repeated],
-        [size.values.var(ddof=1) for size in repeated],
-        [max(1, len(np.unique(size.draws)) - 1) for size in repeated],
+        [size.train_size for size, _ in repeated],
+        [size.values.var(ddof=1) / factor for size, factor in repeated],
+        [max(1, len(np.unique(size.draws)) - 1) for size, _ in repeated],
     )
     return USUAL_EXPONENT if found is None else found.drawn_to_usual
 

@@ -16,6 +16,7 @@ from tui_datasize.stats.clusters import (
     find_clusters,
     independent,
 )
+from tui_datasize.stats.odd_sizes import odd_variances
 
 CONFIDENCE = 0.95
 """Level of every interval in this package."""
@@ -133,7 +134,8 @@ def moderated_stderrs(curve: pl.DataFrame) -> NDArray[np.float64]:
     The variance over the runs of a size is drawn towards that of all sizes together, as if `PRIOR_DEGREES`
     further degrees of freedom had shown the latter (Smyth, *Linear Models and Empirical Bayes Methods*, 2004,
     with the prior's weight fixed). A size with one run takes it over; without any repeated run all are NaN.
-    Runs count for as many as they are worth, see `n_effective`.
+    Runs count for as many as they are worth, see `n_effective`. An odd size, see `odd_sizes`, keeps its own
+    scatter and leaves that of the others alone.
 
     Args:
         curve: Schema `CURVE`, of one curve.
@@ -149,8 +151,9 @@ def moderated(
     """What `moderated_stderrs` makes of variances over runs and their degrees of freedom, shape (n,) each."""
     if degrees.sum() == 0:
         return np.full(len(runs), np.nan)
-    pooled = float(degrees @ variance) / degrees.sum()
-    drawn = (degrees * variance + PRIOR_DEGREES * pooled) / (degrees + PRIOR_DEGREES)
+    odd = odd_variances(variance, degrees)
+    pooled = float(degrees @ (variance / odd)) / degrees.sum()
+    drawn = (degrees * variance + PRIOR_DEGREES * pooled * odd) / (degrees + PRIOR_DEGREES)
     stderrs: NDArray[np.float64] = np.sqrt(drawn / runs)
     return stderrs
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from tui_datasize.stats.clusters import Clusters
 from tui_datasize.stats.exponent import USUAL_EXPONENT, fit_exponent
 from tui_datasize.stats.laws import Floats
+from tui_datasize.stats.odd_sizes import odd_variances
 
 GUESSED_SD = 0.01
 """Where nothing at all is known: one point of accuracy."""
@@ -87,6 +88,7 @@ def noise_of(
     sizes = [size for size, _ in repeated]
     variances = np.array([group.var(ddof=1) for _, group in repeated])
     degrees_of = np.array([len(group) - 1 for _, group in repeated])
+    variances = variances / odd_variances(variances, degrees_of)
     found = fit_exponent(sizes, variances, degrees_of)
     exponent = USUAL_EXPONENT if found is None else found.drawn_to_usual
     if not repeated:

@@ -9,17 +9,20 @@ import polars as pl
 from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.planner import Plan
+from tui_datasize.stats.run_costs import S_PER_HOUR
 
 PLAN: Schema = schema(
     (pl.String, "experiment", "variant", "metric"),
     (pl.Float64, "at"),
-    (pl.Int64, "train_size", "runs", "add", "add_to_check"),
-    (pl.Float64, "samples", "half_width_now", "half_width_then"),
+    (pl.Int64, "train_size", "runs", "add"),
+    (pl.Boolean, "is_new"),
+    (pl.Float64, "samples", "hours", "value", "low_now", "high_now", "low_then", "high_then", "level"),
     (pl.String, "failure"),
 )
-"""A train size a row: runs there are (or are queued), runs to add, how many of these only check the law, and
-the training samples that the added ones see. `half_width_...` of the 95 % interval of the metric at `at`
-images, by the law, with the runs there are and after the plan; the same in every row of a curve."""
+"""A train size a row: runs there are (or are queued), runs to add, whether neither runs nor the sweep have it,
+and the training samples and hours that the added runs take; null where unknown. `value` is the metric at `at`
+images, `low_...` and `high_...` its interval of confidence `level` with the runs there are, and as expected
+after the plan; the same in every row of a curve."""
 
 
 def plans_table(plans: Mapping[tuple[str, str], Plan | FitFailure], metric: str) -> pl.DataFrame:
@@ -30,10 +33,14 @@ def plans_table(plans: Mapping[tuple[str, str], Plan | FitFailure], metric: str)
         if isinstance(plan, FitFailure):
             rows.append({**key, "failure": plan.reason})
             continue
-        widths = {"half_width_now": plan.half_width_now, "half_width_then": plan.half_width_then}
+        ends = {
+            f"{end}_{when}": interval and interval[place]
+            for when, interval in (("now", plan.now), ("then", plan.then))
+            for place, end in enumerate(("low", "high"))
+        }
+        answer = {"at": plan.at, "value": plan.value, "level": plan.level, **ends}
         for size in plan.sizes:
-            cells = {"train_size": size.train_size, "runs": size.runs, "add": size.add}
-            rows.append(
-                {**key, **cells, **widths, "at": plan.at, "add_to_check": size.check, "samples": size.samples}
-            )
+            cells = {name: getattr(size, name) for name in ("train_size", "runs", "add", "is_new")}
+            spent = {"samples": size.samples or None, "hours": size.seconds / S_PER_HOUR or None}
+            rows.append({**key, **cells, **spent, **answer})
     return pl.DataFrame(rows, schema=dict(PLAN))

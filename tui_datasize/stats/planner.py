@@ -1,9 +1,9 @@
-"""Which runs to queue next: the sizes and numbers of seeds that narrow one answer most within a budget."""
+"""Which runs to queue next: the sizes and numbers of seeds that sharpen one answer most within a budget."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -12,22 +12,31 @@ import polars as pl
 from scipy.special import ndtri
 
 from tui_datasize.metric import Metric, metric_named
-from tui_datasize.stats.averaging import Average, FittedLaws
-from tui_datasize.stats.clusters import Clusters, find_clusters
+from tui_datasize.stats.after_runs import Sizes, middle_of, views_after
+from tui_datasize.stats.averaging import LEAST_SIZES, FittedLaws
+from tui_datasize.stats.clusters import find_clusters, odd_scatter
 from tui_datasize.stats.curve import COMING, CONFIDENCE, learning_curve, points, size_runs
-from tui_datasize.stats.design import Counts, Design, design_law, relative_half_width, spread_checks
 from tui_datasize.stats.extrapolate import LEVEL, Outlook, look_ahead
 from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.fitting import LawFit, curve_points, fit_law
-from tui_datasize.stats.laws import WHAT_LAWS_DESCRIBE, Floats, Loss, flipped, loss_of
+from tui_datasize.stats.laws import WHAT_LAWS_DESCRIBE, Floats, flipped, loss_of
 from tui_datasize.stats.noise import Noise, noise_of
+from tui_datasize.stats.placing import TWICE, UNKNOWN_ROOM, Counts, Room, new_sizes, place_runs
 from tui_datasize.stats.question import MOST_PLANNED, NOTHING_ASKED, Question
+from tui_datasize.stats.run_costs import RunCosts
+from tui_datasize.stats.size_needed import foreseen_sizes
 from tui_datasize.stats.summary import laws_of
+from tui_datasize.stats.view import View
 
 MUCH_OF_DRAWS = 0.25
 """A larger share of a run's variance than this is worth other draws."""
 AHEAD = 4
 """Times the largest size: what is planned for where nothing is asked."""
+BEYOND_RUNS = 3
+"""At a size that there may be no images for."""
+ONE_SIZE_RUNS = 10
+"""The budget of an answer that one size gives, where none is asked."""
+SAME_BY = 1.02
+"""Sizes that differ by less are one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +47,26 @@ class PlannedSize:
     runs: int
     """That there are, or are on their way."""
     add: int
-    check: int
-    """Of those to add, the ones that only check the law."""
+    is_new: bool
+    """Whether neither runs nor the sweep have it."""
     samples: float
-    """Training samples of all runs to add."""
+    """Training samples of all runs to add; 0 where unknown."""
+    seconds: float
+    """That they are going to train; 0 where unknown."""
+
+
+Interval = tuple[float, float]
+"""Lower and upper end, in units of the metric or in images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """What a size would leave that there may be no images for."""
+
+    train_size: int
+    runs: int
+    interval: Interval
+    """At the train size of the answer, expected."""
 
 
 @dataclass(frozen=True)
@@ -52,27 +77,27 @@ class Plan:
     variant: str
     metric: Metric
     at: float
-    """Train size of the answer; of a target, where the average of the laws reaches it."""
+    """Train size of the answer; of a target, where it is foreseen or was measured to be reached."""
     value: float
-    """The metric there by the average of the laws: the answer of `analyze`."""
-    band: tuple[float, float] | None
-    """The calibrated band around it; None within the runs, or too far beyond them."""
-    value_by_law: float
-    """The metric there by the law that the runs are placed by."""
+    """The metric there, as `analyze` says."""
+    level: float
+    """How sure the intervals are."""
+    now: Interval | None
+    """The calibrated interval of `analyze`; of a size that was run that of its mean, between two such sizes
+    from the lower end of the one to the upper end of the other. None where nothing tells it."""
+    then: Interval | None
+    """Expected after the plan."""
     target: float | None
+    size_now: Interval | None
+    """Of the size that a target beyond the runs needs; an end is infinite where nothing bounds it."""
+    size_then: Interval | None
     sizes: tuple[PlannedSize, ...]
-    half_width_now: float
-    """Of the 95 % interval that the scatter between runs leaves at `at`, by the law."""
-    half_width_then: float
-    half_width_beyond: float | None
-    """What as many runs at twice the largest size would leave; None where the answer lies within the runs."""
+    beyond: Beyond | None
+    """None where the plan has such a size, or the answer lies within the runs."""
+    odd: tuple[int, ...]
+    """Sizes measured unlike their neighbours, which get no runs."""
     draw_share: float
     """Of the variance of a run, what the subset draw makes of it; 0 where it cannot be told."""
-    half_width_least: float
-    """What any number of further runs on the same subset draws would leave; 0 where draws do nothing."""
-    factor_now: float | None
-    """The same of the size needed: times and divided by; None where no target was given."""
-    factor_then: float | None
     outlook: Outlook
     """What is foreseen of the same runs, and of the same target."""
     noise: Noise
@@ -82,17 +107,23 @@ class Plan:
     def n_added(self) -> int:
         return sum(size.add for size in self.sizes)
 
+    @property
+    def seconds(self) -> float:
+        """Of all runs to add; 0 where those of some are unknown."""
+        known = [size.seconds for size in self.sizes if size.add]
+        return sum(known) if all(known) else 0.0
+
 
 def plan_next_runs(
     runs: pl.DataFrame,
     metric: str,
     question: Question = NOTHING_ASKED,
     samples_per_run: Mapping[int, float] = MappingProxyType({}),
+    room: Room = UNKNOWN_ROOM,
 ) -> Plan | FitFailure:
-    """Plan further runs of one curve.
+    """Plan further runs of one curve, for the forecast that `analyze` shows.
 
-    What is foreseen is the average of the laws, as everywhere; one law alone, that of `design`, tells where
-    runs narrow it most. Runs that are queued or running count as if they had ended: the plan comes on top.
+    Runs that are queued or running count as if they had ended: the plan comes on top.
 
     Args:
         runs: Schema `RUNS`, of one experiment and variant.
@@ -100,200 +131,216 @@ def plan_next_runs(
         question: What is to be known, and what it may cost.
         samples_per_run: Training samples of a run by train size, for every size that may be added to; sizes
             that have runs are added from them.
+        room: Which further sizes there can be.
 
     Raises:
         ConfigError: There is no such metric, or the question makes no sense.
     """
     offered = metric_named(metric)
     question.check_plan(offered)
-    loss = loss_of(offered)
-    if loss is None:
+    if loss_of(offered) is None:
         return FitFailure(f"is asked of {metric}, which no law here is fitted to: {WHAT_LAWS_DESCRIBE}")
     fitted = runs.filter(pl.col("train_size") >= question.fit_from)
-    design = fit_design(fitted, metric)
-    if isinstance(design, FitFailure):
+    state = _State.of(fitted, offered, question.target)
+    if isinstance(state, FitFailure):
         out = f"; sizes below {question.fit_from:,} are left out" if fitted.height < runs.height else ""
-        return FitFailure(design.reason + out)
-    forecast = forecast_of(fitted, offered, question.target)
-    if isinstance(forecast, FitFailure):
-        return forecast
-    costs = {**_samples(runs), **samples_per_run}
-    sizes = np.array(sorted(costs), float)
+        return FitFailure(state.reason + out)
+    at = state.goal(question)
+    costs = RunCosts.of(runs, samples_per_run)
+    sizes = np.array(state.candidates(costs, at, room), float)
     present = _present(runs, sizes)
-    at = _goal(forecast.outlook, question, float(sizes[-1]))
-    price, budget = _budget(question, sizes, costs, int(present.sum()))
-    if not (price > 0).all():
-        return FitFailure("has runs that do not say how many samples they saw: give the budget in runs")
-    if budget > MOST_PLANNED * float(price.min()):
+    usual = ONE_SIZE_RUNS if len(sizes) == 1 else int(present.sum())
+    prices, budget = costs.budget(question, sizes, usual)
+    if not (prices > 0).all():
+        what = "samples they saw" if question.samples is not None else "seconds they took"
+        return FitFailure(f"has runs that do not say how many {what}: give the budget in runs")
+    if budget > MOST_PLANNED * float(prices.min()):
         return FitFailure(
-            f"has a budget of {budget / float(price.min()):,.0f} runs: give at most {MOST_PLANNED:,} runs, "
-            "or fewer samples"
+            f"has a budget of {budget / float(prices.min()):,.0f} runs: give at most {MOST_PLANNED:,} runs, "
+            "or less of what they cost"
         )
-    added, checks = allocate(design, at, sizes, present, price, budget, question.check_share)
+    added = place_runs(sizes, present, prices, budget)
     if not added.any():
         return FitFailure("has a budget below the cost of one run")
     planned = tuple(
-        PlannedSize(int(n), int(have), int(add), int(check), float(add * costs[int(n)]))
-        for n, have, add, check in zip(sizes, present, added, checks, strict=True)
-    )
-    return _plan(runs, offered, design, forecast, question, at, planned, present, added)
+        PlannedSize(
+            round(size), int(have), int(add), round(size) not in costs.samples,
+            float(add * costs.samples_at(size)), float(add * costs.seconds_at(size)),
+        )
+        for size, have, add in zip(sizes, present, added, strict=True)
+    )  # fmt: skip
+    return _plan(runs, state, question, at, planned)
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
-    """What `analyze` says of the same runs."""
+class _State:
+    """What is known of a curve before a plan."""
 
+    metric: Metric
+    curve: pl.DataFrame
+    """Schema `CURVE`, of the sizes that are fitted."""
     laws: FittedLaws
-    average: Average
     outlook: Outlook
+    noise: Noise
+    odd: tuple[int, ...]
+
+    @classmethod
+    def of(cls, runs: pl.DataFrame, metric: Metric, target: float | None) -> _State | FitFailure:
+        curve, sizes = learning_curve(runs, metric.name), size_runs(points(runs, metric.name))
+        train_sizes, groups = [size.train_size for size in sizes], [size.values for size in sizes]
+        laws = laws_of(metric, curve)
+        if isinstance(laws, FitFailure):
+            return laws
+        noise = noise_of(train_sizes, groups, _off_laws(laws), find_clusters(sizes))
+        outlook = look_ahead(laws, metric, target=target, noise=noise)
+        if isinstance(outlook, FitFailure):
+            return outlook
+        is_odd = odd_scatter(sizes) != 1
+        odd = tuple(int(size) for size, strange in zip(train_sizes, is_odd, strict=True) if strange)
+        return cls(metric, curve, laws, outlook, noise, odd)
+
+    @property
+    def view(self) -> View:
+        return self.outlook.view
+
+    @property
+    def largest(self) -> float:
+        return self.view.foreseen.largest
+
+    @property
+    def by_draws(self) -> bool:
+        """Whether further runs get further draws."""
+        return self.noise.draw_share > MUCH_OF_DRAWS
+
+    def goal(self, question: Question) -> float:
+        """Train size of the answer; of a target out of reach, the farthest that anything is foreseen of."""
+        needed = self.outlook.needed
+        if needed is not None:
+            return float(needed.train_size or needed.farthest)
+        return question.at or AHEAD * self.largest
+
+    def candidates(self, costs: RunCosts, at: float, room: Room) -> list[int]:
+        """Where runs may be added: at the size of the answer where it can be run, else where they help."""
+        known = [size for size in costs.sizes if size not in self.odd]
+        if at <= max(self.largest, room.fits(TWICE * self.largest)):
+            near = [size for size in known if max(size / at, at / size) < SAME_BY]
+            return near[:1] or [max(1, round(at / room.unit)) * room.unit]
+        sizes = known or costs.sizes
+        return sorted({*sizes, *new_sizes(np.array(sizes, float), room)})
+
+    def mean_between(self, at: float) -> tuple[float, Interval | None]:
+        """The mean at a size within the runs and its 95 % interval; between two sizes that of both."""
+        sizes, rows = self.curve["train_size"].to_list(), self.curve.to_dicts()
+        for size, row in zip(sizes, rows, strict=True):
+            if max(size / at, at / size) < SAME_BY:
+                known = row["low"] is not None
+                return row["mean"], (row["low"], row["high"]) if known else None
+        around = [row for row, pair in zip(rows, _steps(sizes), strict=True) if pair[0] < at < pair[1]]
+        ends = [row[name] for row in around for name in ("low", "high") if row[name] is not None]
+        return self.view.value_at(at), (min(ends), max(ends)) if len(ends) == 4 else None
+
+    def measured(self, value: float, size: PlannedSize, level: float) -> Interval:
+        """What the mean over all runs of one size leaves, expected."""
+        worth = self._sizes([size.train_size], [size.runs], [size.runs + size.add]).worth_then
+        variance = self.noise.variance_at([size.train_size])
+        half = float(ndtri((1 + level) / 2) * np.sqrt(variance / worth)[0])
+        return max(0.0, value - half), min(self.metric.most, value + half)
+
+    def views_with(self, runs: Mapping[int, int]) -> list[View]:
+        """The forecasts that may be there once some sizes have as many runs; others keep theirs."""
+        ended = dict(self.curve.select("train_size", "n_runs").iter_rows())
+        sizes = sorted({*ended, *(size for size, n in runs.items() if n)})
+        now = [ended.get(size, 0) for size in sizes]
+        then = [max(runs.get(size, 0), have) for size, have in zip(sizes, now, strict=True)]
+        points = self.laws.points
+        return views_after(self.view, points.errors, points.stderrs, self._sizes(sizes, now, then))
+
+    def sizes_needed(self, views: Sequence[View]) -> tuple[Interval | None, Interval | None]:
+        """Both ends of the size that the target needs, now and expected; of a measured one now alone."""
+        needed = self.outlook.needed
+        if needed is None:
+            return None, None
+        if needed.above is not None:
+            return (needed.below.train_size, needed.above.train_size) if needed.below else None, None
+        error = float(flipped(self.laws.loss, needed.target))
+        ends = [
+            (least, most or math.inf)
+            for least, _, most in (foreseen_sizes(view, error) for view in (self.view, *views))
+        ]
+        return ends[0], middle_of(ends[1:]) if views else None
+
+    def _sizes(self, sizes: Sequence[int], now: Sequence[int], then: Sequence[int]) -> Sizes:
+        """The scatter at some sizes, and what their runs are worth before and after."""
+        train_sizes, added = np.array(sizes, float), np.subtract(then, now)
+        worth = self.noise.worth(now)
+        worth_then = worth + added if self.by_draws else self.noise.worth(then)
+        return Sizes(train_sizes, self.noise.variance_at(train_sizes), worth, worth_then)
 
 
-def forecast_of(runs: pl.DataFrame, metric: Metric, target: float | None = None) -> Forecast | FitFailure:
-    """The default answer on some runs of one curve."""
-    laws = laws_of(metric, learning_curve(runs, metric.name))
-    if isinstance(laws, FitFailure):
-        return laws
-    outlook = look_ahead(laws, metric, target=target)
-    if isinstance(outlook, FitFailure):
-        return outlook
+def _steps(sizes: Sequence[int]) -> list[tuple[float, float]]:
+    """Of each size the one before and the one after it."""
+    padded = [0.0, *sizes, math.inf]
+    return list(zip(padded[:-2], padded[2:], strict=True))
+
+
+def _off_laws(laws: FittedLaws) -> float:
+    """How far single means lie off the laws, in units of the error; NaN without an average."""
     if isinstance(laws.average, FitFailure):
-        return laws.average
-    return Forecast(laws, laws.average, outlook)
-
-
-def fit_design(runs: pl.DataFrame, metric: str) -> Design | FitFailure:
-    """The power law with floor and the noise that some runs of one curve show."""
-    curve = learning_curve(runs, metric)
-    sizes = size_runs(points(runs, metric))
-    loss = loss_of(metric_named(metric)) or Loss.ERROR
-    train_sizes, groups = [size.train_size for size in sizes], [size.values for size in sizes]
-    return design_of(train_sizes, groups, flipped(loss, curve["mean"]), find_clusters(sizes))
-
-
-def design_of(
-    train_sizes: list[float], groups: list[Floats], errors: Floats, clusters: Clusters | None = None
-) -> Design | FitFailure:
-    """The same from the runs of each size, ascending in size, and the mean error of each."""
-    law = design_law()
-    noise = noise_of(train_sizes, groups, clusters=clusters)
-    counts = noise.worth([len(group) for group in groups])
-    fit = _fit(train_sizes, errors, noise, counts)
-    if isinstance(fit, FitFailure):
-        return FitFailure(
-            f"has too few sizes for a plan (the law {law.formula} {fit.reason}): run a pilot of more sizes"
-        )
-    if not noise.degrees:
-        noise = noise_of(train_sizes, groups, fit.rmse)
-    return Design.of(fit, noise, float(np.exp(np.mean(np.log(train_sizes)))))
-
-
-def _fit(train_sizes: list[float], errors: Floats, noise: Noise, counts: Floats) -> LawFit | FitFailure:
-    stderrs = np.sqrt(noise.variance_at(train_sizes) / counts) if len(counts) else counts
-    fitted = curve_points(train_sizes, errors, stderrs)
-    if isinstance(fitted, FitFailure):
-        return fitted
-    return fit_law(design_law(), fitted)
-
-
-def allocate(
-    design: Design,
-    at: float,
-    sizes: Floats,
-    present: Counts,
-    price: Floats,
-    budget: float,
-    check_share: float,
-) -> tuple[Counts, Counts]:
-    """Spend a budget: most on the best answer, a share on sizes that check the law.
-
-    Args:
-        design: The law and the noise.
-        at: Train size of the answer.
-        sizes: Where runs may be added, shape (n,).
-        present: Runs there are, shape (n,).
-        price: Of one run, shape (n,).
-        budget: Of all together.
-        check_share: Of the budget, in [0, 1).
-
-    Returns:
-        Runs to add, and how many of them only check the law; shapes (n,).
-    """
-    best = design.add_runs(at, sizes, present, price, budget)
-    checks = spread_checks(sizes, present, best, price, check_share * budget)
-    if not checks.any():
-        return best, checks
-    spent = float(checks @ price)
-    return design.add_runs(at, sizes, present + checks, price, budget - spent) + checks, checks
+        return math.nan
+    off = laws.points.errors - laws.average.errors_at(laws.points.train_sizes)
+    return float(np.sqrt(off @ off / max(1, len(off) - LEAST_SIZES)))
 
 
 def _present(runs: pl.DataFrame, sizes: Floats) -> Counts:
     """Runs at each size that have a result or are on their way to one."""
     coming = runs.filter(pl.col("state").is_in(COMING))
     counts = dict(coming.group_by("train_size").len().iter_rows())
-    return np.array([counts.get(int(size), 0) for size in sizes], dtype=np.int64)
-
-
-def _samples(runs: pl.DataFrame) -> dict[int, float]:
-    # Runs from elsewhere may not say how long they trained.
-    mean = (pl.col("total_updates") * pl.col("batch_size")).mean().fill_null(0.0)
-    return dict(runs.group_by("train_size").agg(mean).iter_rows())
-
-
-def _goal(outlook: Outlook, question: Question, largest: float) -> float:
-    """Train size of the answer; of a target out of reach, the farthest that anything can be said of."""
-    if outlook.needed is not None:
-        return float(outlook.needed.train_size or outlook.extrapolations[-1].train_size)
-    return question.at or AHEAD * largest
-
-
-def _budget(
-    question: Question, sizes: Floats, costs: Mapping[int, float], present: int
-) -> tuple[Floats, float]:
-    """Price of a run at each size, and what all may cost."""
-    if question.samples is not None:
-        return np.array([costs[int(size)] for size in sizes]), question.samples
-    return np.ones(len(sizes)), float(question.runs or present)
+    return np.array([counts.get(round(size), 0) for size in sizes], dtype=np.int64)
 
 
 def _plan(
-    runs: pl.DataFrame,
-    metric: Metric,
-    design: Design,
-    forecast: Forecast,
-    question: Question,
-    at: float,
-    planned: tuple[PlannedSize, ...],
-    present: Counts,
-    added: Counts,
+    runs: pl.DataFrame, state: _State, question: Question, at: float, planned: tuple[PlannedSize, ...]
 ) -> Plan:
-    sizes = np.array([size.train_size for size in planned], float)
-    z = float(ndtri(0.5 + CONFIDENCE / 2))
-    now, then = (design.variance_at(at, sizes, counts) for counts in (present, present + added))
-    wider = np.append(sizes, 2 * sizes[-1]), np.append(present, added.sum())
-    beyond = design.variance_at(at, *wider)
-    loss = loss_of(metric) or Loss.ERROR
-    factors = [relative_half_width(v, z, design.log_slope_at(at)) for v in (now, then)]
-    has_target = question.target is not None
-    view = forecast.outlook.view
-    is_foreseen = view.foreseen.largest < at <= view.foreseen.farthest
-    value = view.value_at(at) if is_foreseen else float(flipped(loss, forecast.average.errors_at([at]))[0])
+    view, is_beyond = state.view, at > state.largest
+    value, now, then, views = view.value_at(at), None, None, []
+    level = LEVEL if is_beyond else CONFIDENCE
+    if not is_beyond:
+        value, now = state.mean_between(at)
+    elif at <= view.foreseen.farthest:
+        now = view.band_at(at, LEVEL)
+    if len(planned) == 1:
+        then = state.measured(value, planned[0], level)
+    else:
+        views = state.views_with({size.train_size: size.runs + size.add for size in planned})
+        then = _band(views, at)
+    beyond = None
+    twice = round(TWICE * state.largest)
+    if at > twice and max(size.train_size for size in planned) <= state.largest:
+        interval = _band(state.views_with({twice: BEYOND_RUNS}), at)
+        beyond = interval and Beyond(twice, BEYOND_RUNS, interval)
+    size_now, size_then = state.sizes_needed(views)
     return Plan(
         experiment=str(runs["experiment"][0]),
         variant=str(runs["variant"][0]),
-        metric=metric,
+        metric=state.metric,
         at=at,
         value=value,
-        band=view.band_at(at, LEVEL) if is_foreseen else None,
-        value_by_law=float(flipped(loss, design.errors_at([at]))[0]),
+        level=level,
+        now=now,
+        then=then,
         target=question.target,
+        size_now=size_now,
+        size_then=size_then,
         sizes=planned,
-        half_width_now=z * math.sqrt(now),
-        half_width_then=z * math.sqrt(then),
-        half_width_beyond=z * math.sqrt(beyond) if at > sizes[-1] else None,
-        draw_share=design.noise.draw_share,
-        half_width_least=z * math.sqrt(design.least_variance_at(at, sizes)),
-        factor_now=factors[0] if has_target else None,
-        factor_then=factors[1] if has_target else None,
-        outlook=forecast.outlook,
-        noise=design.noise,
+        beyond=beyond,
+        odd=state.odd,
+        draw_share=state.noise.draw_share,
+        outlook=state.outlook,
+        noise=state.noise,
     )
+
+
+def _band(views: Sequence[View], at: float) -> Interval | None:
+    """The expected band at a size beyond the runs."""
+    ends = [view.band_at(at, LEVEL) for view in views if at <= view.foreseen.farthest]
+    return middle_of(ends) if ends else None

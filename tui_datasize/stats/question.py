@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 MOST_PLANNED = 10_000
 """Runs of one plan: they are placed one by one."""
-CHECK_SHARE = 0.2
-"""Of a budget, kept for sizes that the law does not ask for, to see whether it holds there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +31,9 @@ class Question:
     runs: int | None = None
     """How many runs may be planned."""
     samples: float | None = None
-    """Or how many training samples they may see, each image counted as often as it is seen. With neither, as
-    many runs again."""
-    check_share: float = CHECK_SHARE
-    """Of the planned runs, kept to check the law."""
+    """Or how many training samples they may see, each image counted as often as it is seen."""
+    hours: float | None = None
+    """Or how long they may train, all together. With none of the three, as many runs again."""
 
     def check(self, metric: Metric) -> None:
         """Refuse what makes no sense for the metric.
@@ -60,9 +57,10 @@ class Question:
         """
         if self.at is not None and self.target is not None:
             raise ConfigError("both a size and a target were given", fix="give one of the two")
-        if self.runs is not None and self.samples is not None:
-            raise ConfigError("two budgets were given", fix="give runs or samples")
-        for name, value in (("size", self.at), ("number of runs", self.runs), ("samples", self.samples)):
+        budgets = ("number of runs", self.runs), ("samples", self.samples), ("hours", self.hours)
+        if sum(value is not None for _, value in budgets) > 1:
+            raise ConfigError("two budgets were given", fix="give runs, samples or hours")
+        for name, value in (("size", self.at), *budgets):
             if value is not None and not 0 < value <= MOST_COUNT:
                 raise ConfigError(
                     f"no {name} {value:g}", fix=f"give a number above 0, at most {MOST_COUNT:g}"
@@ -74,8 +72,6 @@ class Question:
                 f"no target {metric.exact(self.target)} for {metric.name}",
                 fix="give one between 0 and 1 (or 0% and 100%)",
             )
-        if not 0 <= self.check_share < 1:
-            raise ConfigError(f"no share {self.check_share:g} of checks", fix="give one from 0 to below 1")
 
 
 NOTHING_ASKED = Question()

@@ -104,15 +104,22 @@ def size_needed(view: View, target: float, means: Floats, noise: Noise | None = 
     needed = replace(measured, farthest=farthest, assured=_assured(view, target, means, noise))
     if measured.is_measured:
         return needed
-    error = float(flipped(view.loss, target))
+    at_least, size, at_most = foreseen_sizes(view, float(flipped(view.loss, target)))
+    return replace(needed, train_size=size, at_least=max(at_least, measured.largest), at_most=at_most)
+
+
+def foreseen_sizes(view: View, error: float) -> tuple[int, int | None, int | None]:
+    """Where the lower end of the band, the forecast and the upper end fall to an error beyond the runs.
+
+    The farthest size that is foreseen where the lower end does not, None where one of the others does not.
+    """
     beyond = grid(view.foreseen.largest, view.foreseen.farthest)
     least, most = view.foreseen.band(beyond, ODDS)
     at_least = first_at_most(beyond, least, error)
-    return replace(
-        needed,
-        train_size=first_at_most(beyond, view.foreseen.errors_at(beyond), error),
-        at_least=farthest if at_least is None else max(at_least, measured.largest),
-        at_most=first_at_most(beyond, most, error),
+    return (
+        math.floor(view.foreseen.farthest) if at_least is None else at_least,
+        first_at_most(beyond, view.foreseen.errors_at(beyond), error),
+        first_at_most(beyond, most, error),
     )
 
 

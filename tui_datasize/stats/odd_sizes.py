@@ -1,0 +1,42 @@
+"""Sizes whose runs scatter unlike those of their neighbours: measured on other images, or in another way."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import fdtrc
+
+Floats = NDArray[np.float64]
+
+ODD_P = 0.003
+"""Of all sizes of a curve together (Bonferroni)."""
+ODD_BY = 12.0
+"""A variance that many times its neighbours', or that part of it: curves do less from size to size."""
+NEIGHBOURS = 3
+"""On either side."""
+
+
+def odd_variances(variances: ArrayLike, degrees: ArrayLike) -> Floats:
+    """How many times its neighbours' the variance of each odd size is; 1 for every other size.
+
+    Neighbours are told by the median of their variances, which one odd size among them does not move.
+
+    Args:
+        variances: Over the runs of each size, ascending in size, shape (n,).
+        degrees: Degrees of freedom of each, shape (n,); 0 where there is one run.
+
+    >>> odd_variances([1.1, 0.9, 60.0, 1.0, 1.0], [9, 9, 9, 9, 9]).round(1).tolist()
+    [1.0, 1.0, 60.0, 1.0, 1.0]
+    """
+    seen, known = np.asarray(variances, float), np.asarray(degrees, float)
+    factors = np.ones(len(seen))
+    places = np.flatnonzero(np.isfinite(seen) & (seen > 0) & (known > 0))
+    for place, i in enumerate(places):
+        around = np.r_[places[max(0, place - NEIGHBOURS) : place], places[place + 1 : place + 1 + NEIGHBOURS]]
+        if len(around) < 2:
+            continue
+        ratio = float(seen[i] / np.median(seen[around]))
+        above = float(fdtrc(known[i], known[around].sum(), ratio))
+        if 2 * min(above, 1 - above) * len(places) < ODD_P and abs(np.log(ratio)) > np.log(ODD_BY):
+            factors[i] = ratio
+    return factors
