@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -10,9 +12,8 @@ from statsmodels.formula.api import ols
 
 from tests.unit.record_desk import record_of, said
 from tui_datasize.answers import spread
-from tui_datasize.stats.clusters import SizeRuns, find_clusters, independent
+from tui_datasize.stats.clusters import SizeRuns, find_clusters, independent, odd_scatter
 from tui_datasize.stats.curve import learning_curve, moderated_stderrs
-from tui_datasize.stats.design import Design
 from tui_datasize.stats.fits import lack_of_fit
 from tui_datasize.stats.groups import compare_sizes
 from tui_datasize.stats.noise import noise_of
@@ -119,15 +120,23 @@ def test_the_spread_leaves_out_what_draws_and_seeds_do():
     assert found.low < 0 < found.high
 
 
-def test_more_seeds_on_the_same_draws_narrow_a_plan_no_further():
+def test_more_seeds_on_the_same_draws_are_worth_no_more_than_the_draws():
     curve = sweep(np.random.default_rng(6), 3, 4, 0.01)
     noise = noise_of(SIZES, [size.values for size in curve], clusters=find_clusters(curve))
-    design = Design(0.05, 0.2, 0.5, 400.0, noise)
-    now, many = (design.variance_at(1600, SIZES, [runs] * 4) for runs in (12, 12_000))
-    least = design.least_variance_at(1600, SIZES)
-    assert least == pytest.approx(many, rel=0.01)
-    assert now < 1.3 * least
+    now, many, most = noise.worth([12, 12_000, 1e9])
+    assert many == pytest.approx(most, rel=0.01)
+    assert now > many / 1.3
     assert np.isfinite(noise.worth([0, 1, 5])).all()
+
+
+def test_a_size_that_scatters_unlike_its_neighbours_leaves_their_means_as_sure():
+    curve = sweep(np.random.default_rng(8), 3, 4, 0.004, sizes=(100, 200, 400, 800, 1600))
+    odd = replace(curve[-1], values=0.8 + 15 * (curve[-1].values - 0.8))
+    before, after = (find_clusters([*curve[:-1], last]) for last in (curve[-1], odd))
+    assert odd_scatter([*curve[:-1], odd]).round().tolist()[:-1] == [1, 1, 1, 1]
+    for mean, same in zip(before.means[:-1], after.means[:-1], strict=True):
+        assert same.stderr == pytest.approx(mean.stderr, rel=0.25)
+    assert after.means[-1].stderr == pytest.approx(15 * before.means[-1].stderr, rel=0.4)
 
 
 def test_values_too_large_to_square_are_no_clusters():

@@ -13,8 +13,7 @@ from tui_datasize.answers.ahead import DIGITS, bare
 from tui_datasize.answers.answer import Answer, Axis, Bar, Bars, Column, Table, does_not_apply
 from tui_datasize.answers.proposal import Proposal, cells_alike, propose, samples_per_run
 from tui_datasize.answers.record import Record, named, per_variant
-from tui_datasize.experiments.class_split import ClassSplit
-from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.spec import ClassSplit, RunSpec
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.placing import UNKNOWN_ROOM, Room
 from tui_datasize.stats.plan_table import plans_table

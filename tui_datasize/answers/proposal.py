@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from itertools import chain, count, islice
 
 import polars as pl
 
@@ -74,7 +74,7 @@ def propose(plan: Plan, cells: Sequence[RunSpec], runs: pl.DataFrame) -> Proposa
         of_size = of_size or _of_new_size(cells, size.train_size)
         if lacks := size.add - len(free):
             lacking[size.train_size] = lacks
-            new = (*(of_size if size.is_new else ()), *_beyond(of_size, by_draws=by_draws))
+            new = chain(of_size if size.is_new else (), _beyond(of_size, by_draws=by_draws))
             beyond = (spec for spec in new if spec.run_id not in there)
             further += islice(beyond, lacks)
     words = _words(cells, further, runs, by_draws=by_draws) if lacking else ""

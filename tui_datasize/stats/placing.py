@@ -21,7 +21,7 @@ proportion."""
 UPPER = 4
 """Sizes of the largest divided by this, and above, are the upper quarter."""
 WIDE_STEP = 2.5
-"""A wider step between two sizes of the upper quarter gets a size in its middle."""
+"""A wider step that reaches into the upper quarter gets a size in its middle."""
 TWICE = 2
 LEAST_STEP = 1.25
 """A new size beyond the largest that is less than this many times as large tells little."""
@@ -60,7 +60,7 @@ def new_sizes(sizes: Floats, room: Room) -> list[int]:
     wide = [
         round((low * high) ** 0.5 / room.unit) * room.unit
         for low, high in pairwise(sizes.tolist())
-        if high > WIDE_STEP * low and low * UPPER >= largest
+        if high > WIDE_STEP * low and high * UPPER > largest
     ]
     between = [size for size in wide if sizes[0] < size < largest]
     beyond = room.fits(TWICE * largest)

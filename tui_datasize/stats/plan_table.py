@@ -19,7 +19,7 @@ PLAN: Schema = schema(
     (pl.Float64, "samples", "hours", "value", "low_now", "high_now", "low_then", "high_then", "level"),
     (pl.String, "failure"),
 )
-"""A train size a row: runs there are (or are queued), runs to add, whether neither runs nor the sweep have it,
+"""A train size a row: runs there are (or are queued), runs to add, whether it is new to runs and sweep,
 and the training samples and hours that the added runs take; null where unknown. `value` is the metric at `at`
 images, `low_...` and `high_...` its interval of confidence `level` with the runs there are, and as expected
 after the plan; the same in every row of a curve."""

@@ -225,8 +225,7 @@ class _State:
         if at <= max(self.largest, room.fits(TWICE * self.largest)):
             near = [size for size in known if max(size / at, at / size) < SAME_BY]
             return near[:1] or [max(1, round(at / room.unit)) * room.unit]
-        sizes = known or costs.sizes
-        return sorted({*sizes, *new_sizes(np.array(sizes, float), room)})
+        return sorted({*(known or costs.sizes), *new_sizes(np.array(costs.sizes, float), room)})
 
     def mean_between(self, at: float) -> tuple[float, Interval | None]:
         """The mean at a size within the runs and its 95 % interval; between two sizes that of both."""
