@@ -166,7 +166,7 @@ def test_imported_runs_have_no_table_of_what_they_do_not_tell(project):
     # A target that no law reaches leaves the plan as it is without one.
     text = write(project, "r.md", "--target", "100%")
     (planned,) = tables_of(text, "Which runs to queue next")
-    assert planned[0] == ["train size", "runs now", "to add", "to check the law"]
+    assert planned[0] == ["train size", "runs now", "to add"]
     assert sum(int(row[2]) for row in planned[1:]) == 8
     for heading in ("Metric against training time", "Ensembles", "Best evaluation", "Confusion matrix"):
         assert f"## {heading}" not in text

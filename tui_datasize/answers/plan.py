@@ -33,7 +33,6 @@ _COLUMNS = (
     Column("runs", "runs now"),
     Column("add", "to add"),
     Column("samples", "training samples"),
-    Column("hours", "hours", "number"),
 )
 
 
