@@ -105,7 +105,8 @@ def _designs(sizes: Floats) -> Mapping[str, Counts]:
 def _pilot(n_sizes: int) -> Counts:
     """One run at every other size of the grid, the largest included."""
     places = np.arange(n_sizes)
-    return ((places < N_SIZES) & ((N_SIZES - 1 - places) % 2 == 0)).astype(np.int64)
+    pilot: Counts = ((places < N_SIZES) & ((N_SIZES - 1 - places) % 2 == 0)).astype(np.int64)
+    return pilot
 
 
 def _planned(sizes: Floats, images: float) -> Counts:
@@ -144,7 +145,8 @@ def _told(curve: PublicCurve, sizes: Floats, runs: Floats, counts: Counts, at: F
     worth_now, worth_then = (noise.worth(runs_of[kept]) for runs_of in (pilot, counts))
     worth = Sizes(sizes[kept], spread, worth_now, worth_then)
     views = views_after(view, points.errors, points.stderrs, worth)
-    low, high = middle_of([tuple(float(end[0]) for end in one.foreseen.band(at, LEVEL)) for one in views])
+    bands = [one.foreseen.band(at, LEVEL) for one in views]
+    low, high = middle_of([(float(low[0]), float(high[0])) for low, high in bands])
     return high - low
 
 

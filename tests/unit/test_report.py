@@ -136,7 +136,8 @@ def test_tables_hold_what_the_analysis_finds(fake_project):
     )
     assert risks[-1][2] == "100.00"
     (planned,) = tables_of(text, "Which runs to queue next")
-    assert sum(int(row[2]) for row in planned[1:]) == 36
+    # The target lies where the data set can measure it: one size tells all.
+    assert [row[2] for row in planned[1:]] == ["10"]
     _, ensembles = tables_of(text, "Ensembles of runs")
     assert [row[:2] for row in ensembles[1:6]] == [["40", str(count)] for count in (1, 2, 3, 5, 6)]
     (agreement,) = tables_of(text, "Agreement of runs")

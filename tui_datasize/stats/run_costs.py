@@ -73,4 +73,4 @@ def _at(costs: Mapping[int, float], train_size: float) -> float:
     place = int(np.clip(np.searchsorted(known, train_size), 1, len(known) - 1))
     low, high = known[place - 1], known[place]
     slope = math.log(costs[high] / costs[low]) / math.log(high / low)
-    return costs[low] * (train_size / low) ** slope
+    return costs[low] * math.pow(train_size / low, slope)
