@@ -19,8 +19,9 @@ from tui_datasize.tui.live.charts import (
     many_run_series,
     one_run_series,
 )
-from tui_datasize.tui.live.tab import LiveTable
+from tui_datasize.tui.live.tab import LivePane, LiveTable
 from tui_datasize.tui.polling.snapshot import TrainingCurve
+from tui_datasize.tui.widgets.chart_view import ChartView
 
 _COLUMNS = ("event", "split", "update", "epoch", "loss", "accuracy", "lr", "f1_macro")
 CURVE = TrainingCurve(
@@ -143,6 +144,24 @@ async def test_marked_runs_are_drawn_together_finished_and_running_alike(busy: S
         await show.press("escape")
         await show.shows("one at a time")
         assert not table.marked
+
+
+@pytest.mark.parametrize(("size", "count"), [(NARROW, 2), (WIDE, 5)])
+async def test_a_grid_of_charts_fills_the_window_and_is_remembered(
+    busy: Stage, size: tuple[int, int], count: int
+):
+    async with busy.open(size) as show:
+        await show.press("2")
+        await show.until(lambda: show.app.snapshot.curves)
+        await show.press("c")
+        await show.until(
+            lambda: sum(chart.view_size.height > 5 for chart in show.app.query(ChartView)) >= count
+        )
+        await show.shows("Loss", "Accuracy", *(["Learning rate", "Gradient norm"] if count > 2 else []))
+        await show.press("q")
+    async with busy.open(size) as show:
+        await show.press("2")
+        assert show.app.query_one(LivePane).is_grid
 
 
 async def test_a_chart_is_examined_by_key(busy: Stage):

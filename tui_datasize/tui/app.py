@@ -61,6 +61,8 @@ class ViewState:
     experiment: str = ""
     targets: Mapping[str, float] = field(default_factory=dict)
     """By experiment and metric, with a space between."""
+    is_live_grid: bool = False
+    """Whether the Live tab shows as many charts as the window holds."""
 
 
 def _view_state_file(project: ProjectPaths) -> Path:
@@ -77,7 +79,7 @@ def load_view_state(project: ProjectPaths) -> ViewState:
             return ViewState()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return ViewState()
-    return ViewState(tab, experiment, known)
+    return ViewState(tab, experiment, known, values.get("is_live_grid") is True)
 
 
 def save_view_state(project: ProjectPaths, state: ViewState) -> None:
@@ -193,6 +195,7 @@ class DatasizeApp(App[None]):
         self._poller.start()
         self.run_worker(self._requests.work(), group="requests", exit_on_error=False)
         self._analysis_pane.targets.update(self._restored.targets)
+        self._live_pane.is_grid = self._restored.is_live_grid
         self.action_open_tab(self._restored.tab or TABS[0][0])
 
     async def on_event(self, event: events.Event) -> None:
@@ -414,7 +417,8 @@ class DatasizeApp(App[None]):
             self._status.say("the queue has not answered yet; press ctrl+q to leave all the same", error=True)
             return
         tab, targets = self._switcher.current or "", self._analysis_pane.targets
-        save_view_state(self._project, ViewState(tab, self._queue_pane.experiment, targets))
+        state = ViewState(tab, self._queue_pane.experiment, targets, self._live_pane.is_grid)
+        save_view_state(self._project, state)
         self.exit(message=farewell(self._snapshot))
 
     def get_line_filters(self) -> Sequence[LineFilter]:

@@ -57,6 +57,38 @@ AXES: Mapping[str, str] = MappingProxyType(
 """What may be the horizontal axis, and its label."""
 
 
+MOST_CHARTS = 9
+_BESIDE = ("loss", "accuracy", "lr", "grad_norm", "images_per_s", "f1_macro", "ece", "top5")
+"""What a grid of charts shows beside the chosen metric, as far as it is recorded."""
+
+
+def chart_layout(width: int, height: int, *, is_grid: bool) -> tuple[int, int]:
+    """Columns and rows of charts in a window.
+
+    >>> [chart_layout(*size, is_grid=True) for size in ((80, 24), (160, 48), (200, 60))]
+    [(2, 1), (3, 2), (3, 3)]
+    >>> [chart_layout(*size, is_grid=False) for size in ((80, 24), (80, 48), (160, 48))]
+    [(1, 1), (1, 2), (2, 1)]
+    """
+    if is_grid:
+        return (3 if width >= 150 else 2), (3 if height >= 58 else 2 if height >= 34 else 1)
+    if width >= 120:
+        return 2, 1
+    return 1, 2 if height >= 34 else 1
+
+
+def metrics_shown(chosen: LiveMetric, count: int, curve: TrainingCurve | None) -> list[LiveMetric]:
+    """What so many charts show: the chosen metric, with the loss before it, and what else a run records."""
+    if count == 1:
+        return [chosen]
+    first = [LOSS, chosen if chosen != LOSS else METRICS[0]]
+    by_name = {metric.column: metric for metric in METRICS}
+    others = [by_name[name] for name in _BESIDE if by_name[name] not in first]
+    if count > len(first):
+        first += [one for one in others if curve is None or curve.holds(one.column)]
+    return first[:count]
+
+
 @dataclass(frozen=True, slots=True)
 class LiveView:
     """How the curves are drawn."""

@@ -13,6 +13,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Grid
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -24,14 +25,17 @@ from tui_datasize.tui.live.charts import (
     AXES,
     LOSS,
     METRICS,
+    MOST_CHARTS,
     DrawnRun,
     LiveMetric,
     LiveView,
     assign_slots,
+    chart_layout,
     draw_live,
     group_series,
     last_position,
     many_run_series,
+    metrics_shown,
     one_run_series,
 )
 from tui_datasize.tui.live.runs import DESCRIBING, group_choices, names_of_groups, short_names
@@ -51,13 +55,14 @@ MOST_RUNS = 16
 
 
 class LivePane(ChartPane):
-    """Two charts side by side where there is room, otherwise one, and the runs below."""
+    """Charts of the runs that are chosen in the table below."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "toggle_all", "one/all", tooltip="One run, or all that are running"),
         Binding("m", "metric", "metric", tooltip="The next metric"),
         Binding("x", "axis", "x axis", tooltip="Update, epoch, samples seen or wall time"),
         Binding("y", "log", "log y", tooltip="Loss on a linear or a logarithmic axis"),
+        Binding("c", "grid", "charts", tooltip="As many charts as the window holds, or few large ones"),
         Binding("slash", "filter", "filter", tooltip="Such as size>=1000 state:running acc<90% !mlp"),
         Binding("b", "group", "group", tooltip="Mean and range of the runs drawn, by size, draw or variant"),
         Binding("escape", "back", "back", show=False, tooltip="Drop the filter, then the marks"),
@@ -68,8 +73,9 @@ class LivePane(ChartPane):
         super().__init__(id=id)
         self._snapshot: Snapshot = EMPTY
         self._table = LiveTable(id="live-table")
-        self._loss_chart = ChartView()
-        self._metric_chart = ChartView()
+        self._charts_there = tuple(ChartView() for _ in range(MOST_CHARTS))
+        self._chart_panels = tuple(Panel("", chart) for chart in self._charts_there)
+        self._board = Grid(*self._chart_panels, id="live-charts")
         self._values = TitleLine()
         self._metric = METRICS[0]
         self._view = LiveView()
@@ -77,15 +83,14 @@ class LivePane(ChartPane):
         self._group = ""
         self._filter = FilterInput("size>=1000 state:running acc<90% !mlp")
         self._slots: Mapping[str, int] = MappingProxyType({})
-        self._panels = (
-            Panel("Loss", self._loss_chart, id="loss"),
-            Panel("Metric", self._metric_chart, id="metric"),
-            Panel("Runs", self._filter, self._table, self._values, id="live-runs"),
-        )
+        self._runs_panel = Panel("Runs", self._filter, self._table, self._values, id="live-runs")
+        self.is_grid = False
+        """Whether as many charts are shown as the window holds."""
 
     def compose(self) -> ComposeResult:
         """Charts above the runs."""
-        yield from self._panels
+        yield self._board
+        yield self._runs_panel
 
     @property
     def first_focus(self) -> Widget:
@@ -128,24 +133,29 @@ class LivePane(ChartPane):
             return tuple(running[:MOST_RUNS])
         return (self._table.highlighted,) if self._table.highlighted else ()
 
-    @property
-    def _has_two_charts(self) -> bool:
-        return bool(self._loss_chart.view_size)
+    def _lay_out(self, curves: Sequence[TrainingCurve]) -> Sequence[LiveMetric]:
+        """Make room for the charts; what they show, in order."""
+        columns, rows = chart_layout(self.app.size.width, self.app.size.height, is_grid=self.is_grid)
+        shown = metrics_shown(self._metric, columns * rows, curves[0] if curves else None)
+        columns = min(columns, len(shown))
+        if self._board.styles.grid_size_columns != columns:
+            self._board.styles.grid_size_columns = columns
+        for place, panel in enumerate(self._chart_panels):
+            panel.display = place < len(shown)
+        return shown
 
     def _draw(self) -> None:
         run_ids = self._drawn_run_ids()
         self._slots = assign_slots(run_ids, self._slots) if self._is_of_many else {}
         self._table.show_slots(self._slots)
         curves = [self._snapshot.curves[r] for r in run_ids if r in self._snapshot.curves]
-        metric = self._metric
-        if self._has_two_charts and metric == LOSS:
-            metric = METRICS[0]
         runs = self._drawn(curves)
-        for chart, shown in ((self._loss_chart, LOSS), (self._metric_chart, metric)):
+        shown = self._lay_out(curves)
+        for chart, metric in zip(self._charts_there, shown, strict=False):
             names = [(run.slot, run.name, run.group) for run in runs]
-            version = (curves, shown, self._view, self._is_of_many, names, bool(run_ids))
-            chart.show(version, partial(self._draw_chart, runs, shown))
-        self._show_notes(run_ids, metric)
+            version = (curves, metric, self._view, self._is_of_many, names, bool(run_ids))
+            chart.show(version, partial(self._draw_chart, runs, metric))
+        self._show_notes(run_ids, shown)
 
     def _drawn(self, curves: Sequence[TrainingCurve]) -> list[DrawnRun]:
         frame = self._table.runs([curve.run_id for curve in curves])
@@ -195,23 +205,22 @@ class LivePane(ChartPane):
             return "Nothing to draw yet."
         return "No evaluation of this run yet."
 
-    def _show_notes(self, run_ids: Sequence[str], metric: LiveMetric) -> None:
+    def _show_notes(self, run_ids: Sequence[str], shown: Sequence[LiveMetric]) -> None:
         palette = palette_of(self.app)
         which = "running " if not self._table.marked else ""
         what = f"{plural(len(run_ids), f'{which}run')}, test split" if self._is_of_many else "".join(run_ids)
         if self._group and self._is_of_many:
             what += f", mean and range by {DESCRIBING[self._group][0]}"
         note = Text(what, style=palette.muted)
-        loss, measured, runs = self._panels
-        loss.show_note(note)
-        measured.show_title(metric.title.partition(",")[0].capitalize())
-        measured.show_note(note)
+        for panel, metric in zip(self._chart_panels, shown, strict=False):
+            panel.show_title(metric.title.partition(",")[0].capitalize())
+            panel.show_note(note)
         mode = "all running" if self._all_running else "one at a time"
         if self._table.marked:
             mode = f"{len(self._table.marked)} marked"
             if len(self._table.marked) > MOST_RUNS:
                 mode += f", the first {MOST_RUNS} are drawn"
-        runs.show_note(Text(mode, style=palette.muted))
+        self._runs_panel.show_note(Text(mode, style=palette.muted))
         self._values.show(self._last_values())
 
     def _last_values(self) -> str:
@@ -278,10 +287,19 @@ class LivePane(ChartPane):
         self._draw()
 
     def action_metric(self) -> None:
-        """The next metric."""
-        choices = [metric for metric in METRICS if metric != LOSS or not self._has_two_charts]
-        at = choices.index(self._metric) if self._metric in choices else -1
-        self._metric = choices[(at + 1) % len(choices)]
+        """The next metric in the foreground."""
+        others = [metric for metric in METRICS if metric != LOSS or not self._has_loss_beside]
+        at = others.index(self._metric) if self._metric in others else -1
+        self._metric = others[(at + 1) % len(others)]
+        self._draw()
+
+    @property
+    def _has_loss_beside(self) -> bool:
+        return self._chart_panels[1].display
+
+    def action_grid(self) -> None:
+        """As many charts as the window holds, or few large ones."""
+        self.is_grid = not self.is_grid
         self._draw()
 
     def action_axis(self) -> None:

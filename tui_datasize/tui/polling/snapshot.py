@@ -141,6 +141,11 @@ class TrainingCurve:
         numbers = self.rows.get_column(name).filter(is_part).to_numpy().astype(float)
         return type(event)(name, numbers)
 
+    def holds(self, name: str) -> bool:
+        """Whether any row has a number in a column."""
+        column = self.rows.get_column(name)
+        return bool(column.drop_nulls().is_finite().any())
+
     def last(self, part: Part, name: str) -> float:
         """The newest value of a column; NaN where there is none."""
         column = self.column(part, name)
