@@ -1,4 +1,4 @@
-"""Make the picture of the app in the README: `python docs/make_screenshot.py PROJECT docs/app.svg`.
+"""Make the picture of the app in the README: `python docs/make_screenshot.py PROJECT docs/screen.svg`.
 
 The app runs without a terminal on a project that exists, is given some keys, and saves what it shows.
 It looks on only: nothing is queued and no scheduler is started.

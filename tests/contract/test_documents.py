@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -81,6 +82,22 @@ def test_a_decision_begins_with_its_number_and_whether_it_holds(document):
     assert re.match(rf"# {int(document.stem[:4])}\. \w", title)
     assert blank == ""
     assert STATUS.match(status)
+
+
+def test_the_readme_has_every_command_and_no_option_that_is_gone():
+    table = (ROOT / "README.md").read_text().partition("## Commands")[2].partition("\n\nAll take")[0]
+    rows = re.findall(r"^\| (`[a-z].*?) \| (.*) \|$", table, re.M)
+    commands = {command.name: command for command in COMMANDS}
+    listed = [name for names, _ in rows for name in re.findall(r"`([a-z]+)(?=[ `])", names)]
+    assert set(listed) == set(commands)
+    for names, words in rows:
+        parser = argparse.ArgumentParser(conflict_handler="resolve")
+        for name in re.findall(r"`([a-z]+)(?=[ `])", names):
+            # Options that several commands of a row have are of the last of them.
+            commands[name].add(parser)
+        assert set(re.findall(r"--[a-z-]+", names + words)) <= set(
+            re.findall(r"--[a-z-]+", parser.format_help())
+        ), names
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ CREATE TABLE memory (
 ) WITHOUT ROWID;
 DROP TABLE workloads;
 """
-"""What runs of a workload took of a GPU, by where their training images lay: see `memory.Learned`."""
+"""What runs of a workload took of a GPU, by where their training images lay: see `gpu_memory.Learned`."""
 
 _PROBES = """
 ALTER TABLE cards ADD COLUMN proven TEXT NOT NULL DEFAULT '';

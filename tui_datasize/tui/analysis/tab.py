@@ -58,7 +58,7 @@ BINDINGS: tuple[Binding, ...] = (
     Binding("n,right", "size(1)", "size", tooltip="Another train size: of the overlap, of single runs"),
     Binding("N,left", "size(-1)", "size before", show=False, tooltip="The train size before"),
     Binding("i", "words", "words", show=False, tooltip="All of the text beside the chart, to scroll"),
-    Binding("f", "fit", "fit", tooltip="Log-linear law through the means or all runs; all laws"),
+    Binding("f", "fit", "fit", tooltip="Beside the curve: the answer, the forecast, the laws"),
 )
 """In the order in which the line at the bottom shows as many as fit."""
 
