@@ -13,6 +13,7 @@ import polars as pl
 from tui_datasize.answers.answer import Column, Table
 from tui_datasize.answers.columns import SIZE, of_kind
 from tui_datasize.answers.record import Record
+from tui_datasize.experiments.spec import recipe_defaults
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.scan import Problem, read_object
 
@@ -61,6 +62,9 @@ def provenance_tables(record: Record, page: Mapping[str, str]) -> Iterator[Table
     read = (read_object(RunPaths(Path(path)).provenance) for path in runs["path"])
     documents = [document for document in read if not isinstance(document, Problem)]
     rows = [(title, _told(runs[name])) for name, title in _OF_RUNS.items()]
+    for name, default in recipe_defaults().items():
+        if name not in _OF_RUNS and runs.filter(pl.col(name) != default).height:
+            rows.append((name.replace("_", " "), _told(runs[name])))
     for name, title in _OF_FILES.items():
         rows.append((title, _told(document.get(name) for document in documents)))
     rows.append(("command of the worker", _told(_commands(runs, documents))))

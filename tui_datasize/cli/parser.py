@@ -23,7 +23,7 @@ from tui_datasize.cli.argument_types import (
 )
 from tui_datasize.cli.queue_arguments import add_queue_arguments, add_run_arguments
 from tui_datasize.cli.record_arguments import add_import_arguments, add_report_arguments
-from tui_datasize.cli.scheduler_arguments import add_scheduler_arguments
+from tui_datasize.experiments.device_settings import add_device_options
 from tui_datasize.experiments.load import KEEPS
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import visible
@@ -259,6 +259,20 @@ def _add_selftest(selftest: argparse.ArgumentParser) -> None:
     add_flags(selftest, busy="also while runs are at work")
 
 
+def _add_scheduler(scheduler: argparse.ArgumentParser) -> None:
+    scheduler.add_argument(
+        "action",
+        choices=("start", "restart", "stop", "status"),
+        help="start: unless one runs; restart: end the one that runs, whose runs go on, and start one with "
+        "exactly these options; status: whether one runs, what holds for the devices and where from",
+    )
+    start = scheduler.add_argument_group(
+        "options of start and restart",
+        "for this scheduler alone; [devices] in experiments.toml holds for every one",
+    )
+    add_device_options(start)
+
+
 COMMANDS = (
     Command(
         "demo",
@@ -374,7 +388,7 @@ COMMANDS = (
         "scheduling:scheduler",
         "start, restart, stop or look for the project's scheduler",
         " restart --slots-per-gpu 2",
-        add_scheduler_arguments,
+        _add_scheduler,
     ),
 )
 """In the order of the help."""

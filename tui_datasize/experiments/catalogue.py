@@ -42,7 +42,7 @@ class DatasetInfo:
     """Colour channels; 0 where only an image would tell."""
     size_px: int
     """Height and width; 0 where only an image would tell."""
-    how_to_get: str
+    how_to_get: str = _TORCHVISION
     """One clause for a person whose data set is missing."""
     is_files: bool = False
     """Whether it lies as image files, which `image_px` resizes when they are decoded."""
@@ -75,8 +75,8 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
         info.name: info
         for info in (
             DatasetInfo(
-                name="digits",
-                title="scikit-learn's handwritten digits, 80/20 stratified split",
+                "digits",
+                "scikit-learn's handwritten digits, 80/20 stratified split",
                 train_per_class=(142, 145, 142, 146, 145, 146, 145, 143, 139, 144),
                 test_per_class=(36, 37, 35, 37, 36, 36, 36, 36, 35, 36),
                 channels=1,
@@ -85,62 +85,29 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
                 is_installed=True,
             ),
             DatasetInfo(
-                name="mnist",
-                title="MNIST",
+                "mnist",
+                "MNIST",
                 train_per_class=(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
                 test_per_class=(980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
                 channels=1,
                 size_px=28,
-                how_to_get=_TORCHVISION,
             ),
+            DatasetInfo("fashion-mnist", "Fashion-MNIST", (6000,) * 10, (1000,) * 10, 1, 28),
+            DatasetInfo("kmnist", "Kuzushiji-MNIST, cursive hiragana", (6000,) * 10, (1000,) * 10, 1, 28),
             DatasetInfo(
-                name="fashion-mnist",
-                title="Fashion-MNIST",
-                train_per_class=(6000,) * 10,
-                test_per_class=(1000,) * 10,
-                channels=1,
-                size_px=28,
-                how_to_get=_TORCHVISION,
-            ),
-            DatasetInfo(
-                name="kmnist",
-                title="Kuzushiji-MNIST, cursive hiragana",
-                train_per_class=(6000,) * 10,
-                test_per_class=(1000,) * 10,
-                channels=1,
-                size_px=28,
-                how_to_get=_TORCHVISION,
-            ),
-            DatasetInfo(
-                name="emnist-letters",
-                title="EMNIST Letters, upright",
+                "emnist-letters",
+                "EMNIST Letters, upright",
                 train_per_class=(4800,) * 26,
                 test_per_class=(800,) * 26,
                 channels=1,
                 size_px=28,
                 how_to_get=f"{_TORCHVISION} (0.5 GB)",
             ),
+            DatasetInfo("cifar10", "CIFAR-10", (5000,) * 10, (1000,) * 10, 3, 32),
+            DatasetInfo("cifar100", "CIFAR-100, fine labels", (500,) * 100, (100,) * 100, 3, 32),
             DatasetInfo(
-                name="cifar10",
-                title="CIFAR-10",
-                train_per_class=(5000,) * 10,
-                test_per_class=(1000,) * 10,
-                channels=3,
-                size_px=32,
-                how_to_get=_TORCHVISION,
-            ),
-            DatasetInfo(
-                name="cifar100",
-                title="CIFAR-100, fine labels",
-                train_per_class=(500,) * 100,
-                test_per_class=(100,) * 100,
-                channels=3,
-                size_px=32,
-                how_to_get=_TORCHVISION,
-            ),
-            DatasetInfo(
-                name="tiny-imagenet",
-                title="Tiny-ImageNet, its validation images for testing",
+                "tiny-imagenet",
+                "Tiny-ImageNet, its validation images for testing",
                 train_per_class=(500,) * 200,
                 test_per_class=(50,) * 200,
                 channels=3,

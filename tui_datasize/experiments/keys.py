@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 _KEY = "key"
@@ -97,7 +97,7 @@ def rows(table: Any) -> tuple[Row, ...]:
 
 def _rows(table: Any) -> Iterator[Row]:
     for one in fields(table):
-        kind = kinds_of(table)[one.name]
+        kind = kinds_of(table)[one.name][0]
         if _KEY in one.metadata:
             yield Row(one.name, kind, one.default, one.metadata[_KEY])
         elif is_dataclass(kind):
@@ -105,11 +105,9 @@ def _rows(table: Any) -> Iterator[Row]:
 
 
 @cache
-def kinds_of(table: Any) -> dict[str, Any]:
-    """The type of each field of a dataclass, None aside."""
-    return {name: next(_members(hint)) for name, hint in get_type_hints(table).items()}
-
-
-def _members(hint: Any) -> Iterator[Any]:
-    is_union = get_origin(hint) in (Union, UnionType)
-    yield from (kind for kind in (get_args(hint) if is_union else (hint,)) if kind is not NoneType)
+def kinds_of(table: Any) -> dict[str, tuple[Any, ...]]:
+    """The types that each field of a dataclass may have, in the order of its hint."""
+    hints = get_type_hints(table).items()
+    return {
+        name: get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,) for name, hint in hints
+    }

@@ -7,11 +7,11 @@ import json
 import re
 import reprlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from operator import attrgetter
-from types import MappingProxyType, UnionType
-from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias, cast, get_origin
 
 from tui_datasize.experiments.keys import Row, key, kinds_of, of_key, rows
 from tui_datasize.experiments.schedule import ScheduleSpec
@@ -343,7 +343,7 @@ class RunSpec:
         values = {name: data[name] for name, _ in _fields_of(table) if name in data}
         values["model"] = ModelSpec(data["model"]["name"], MappingProxyType(dict(data["model"]["options"])))
         _check_types(values["model"])
-        for name, kind in kinds_of(table).items():
+        for name, (kind, *_) in kinds_of(table).items():
             if is_dataclass(kind) and isinstance(inner := values.get(name), Mapping):
                 nested: Any = kind
                 values[name] = nested(**{word: _hashable(value) for word, value in inner.items()})
@@ -385,8 +385,24 @@ def recipe_values(spec: RunSpec) -> dict[str, Any]:
     return {name: _words(row, attrgetter(row.attribute)(spec)) for name, row in recipe_columns().items()}
 
 
+def recipe_defaults() -> dict[str, Any]:
+    """What stands there where a file says nothing of the recipe."""
+    return {name: _words(row, row.default) for name, row in recipe_columns().items()}
+
+
+def recipe_changes(spec: RunSpec) -> dict[str, str]:
+    """The keys of a recipe that are not at their default, in words.
+
+    >>> run = RunSpec("e", "digits", ModelSpec("mlp"), 40, 0, Budget("updates", 1), ema_decay=0.99)
+    >>> recipe_changes(run)
+    {'ema_decay': '0.99'}
+    """
+    values = {row: attrgetter(row.attribute)(spec) for row in rows(RunSpec) if row.default is not MISSING}
+    return {row.name: str(_words(row, value)) for row, value in values.items() if value != row.default}
+
+
 def _words(row: Row, value: Any) -> Any:
-    if not row.is_table:
+    if not row.is_table or value is None:
         return value
     given = [(f.name, getattr(value, f.name)) for f in fields(value) if getattr(value, f.name) != f.default]
     if not given:
@@ -404,22 +420,17 @@ def _check_types(table: Any) -> None:
 @cache
 def _types_of(table: Any) -> tuple[tuple[str, frozenset[type[Any]]], ...]:
     """The types that each field of a table may have; those within a sequence are anybody's guess."""
-    hints = get_type_hints(table)
-    return tuple((name, frozenset(_types_in(hints[name]))) for name, _ in _fields_of(table))
+    return tuple((name, frozenset(_types_in(kinds))) for name, kinds in kinds_of(table).items())
 
 
-def _types_in(hint: Any) -> Iterator[type[Any]]:
-    origin = get_origin(hint)
-    if origin in (Union, UnionType):
-        for member in get_args(hint):
-            yield from _types_in(member)
-    elif origin is Literal:
-        yield from (value.__class__ for value in get_args(hint))
-    elif origin is Mapping:
-        yield MappingProxyType
-    else:
-        yield origin or hint
-        if hint is float:
+def _types_in(kinds: tuple[Any, ...]) -> Iterator[type[Any]]:
+    for kind in kinds:
+        origin = get_origin(kind)
+        if origin is Literal:
+            yield str
+        else:
+            yield MappingProxyType if origin is Mapping else origin or kind
+        if kind is float:
             yield int
 
 

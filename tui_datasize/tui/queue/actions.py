@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from tui_datasize.experiments.spec import Budget
+from tui_datasize.experiments.spec import Budget, recipe_changes
 from tui_datasize.jobs.queue.commands import APPLIES_TO, ChangeJobs, CommandKind, nothing_to
 from tui_datasize.jobs.queue.paces import Estimate
 from tui_datasize.jobs.queue.reading import Usage
@@ -153,5 +153,10 @@ def _spec_facts(cell: Cell) -> list[tuple[str, str]]:
             "optimizer",
             f"{optimizer.name}, learning rate {optimizer.lr:g}, weight decay {optimizer.weight_decay:g}"
             + clip,
+        ),
+        *(
+            (name.replace("_", " "), words)
+            for name, words in recipe_changes(spec).items()
+            if name not in ("batch_size", "optimizer", "clip_grad_norm")
         ),
     ]
