@@ -9,13 +9,17 @@ import pytest
 
 from tests.fakes import fake_spec, write_run
 from tests.unit.asking import ask
+from tests.unit.record_desk import record_of
 from tui_datasize.answers.answer import Chart, Map
 from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.answers.provenance import provenance_tables
 from tui_datasize.experiments.spec import ClassSplit, ModelSpec, OptimizerSpec, Transfer
 from tui_datasize.render.cells import written
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats.trade_offs import option_against_metric, swept_options
+from tui_datasize.tui.polling.snapshot import Cell
+from tui_datasize.tui.queue.actions import _spec_facts
 
 
 def transfers(project: ProjectPaths, halves: Sequence[str] = ("source",)) -> RunLog:
@@ -197,3 +201,16 @@ def test_variants_of_few_sizes_open_with_their_means_by_size_and_by_length_of_tr
     # A tenth and a fifth of four evaluations are the first.
     assert [row[0] for row in by_updates.rows] == ["50", "100", "200"]
     assert [cell[-4:] for cell in by_updates.rows[-1]] == ["200", "(2) ", "(3) "]
+
+
+def test_a_report_and_the_details_of_a_run_name_every_key_that_is_not_at_its_default(project):
+    spec = fake_spec(label_smoothing=0.1, ema_decay=0.99, classes=ClassSplit("source"))
+    write_run(project, spec, accuracy=0.5, tables=False)
+    record = record_of(RunLog(project).runs("digits"))
+    facts = dict(next(iter(provenance_tables(record, {}))).frame.iter_rows())
+    assert (facts["label smoothing"], facts["classes"]) == ("0.1", "half=source")
+    assert "imbalance" not in facts
+    details = dict(_spec_facts(Cell(spec.run_id, spec, "", 1)))
+    assert (details["label smoothing"], details["ema decay"]) == ("0.1", "0.99")
+    assert details["classes"] == "half=source"
+    assert "schedule" not in details
