@@ -51,7 +51,6 @@ class DatasetInfo:
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
         return len(self.train_per_class)
 
     @property

@@ -327,7 +327,6 @@ class RunSpec:
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain nested dictionary, for `spec.json`."""
         return cast(dict[str, Any], _plain(self))
 
     @classmethod

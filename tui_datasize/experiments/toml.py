@@ -207,7 +207,6 @@ class Table:
         return value
 
     def boolean(self, key: str, default: bool) -> bool:
-        """True or false."""
         value = self.take(key, default)
         if not isinstance(value, bool):
             raise self.error(key, "true or false")

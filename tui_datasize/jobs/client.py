@@ -322,7 +322,6 @@ class QueueClient(SchedulerClient):
             return runs_of_shapes(connection, numbers)
 
     def watch(self) -> QueueWatch:
-        """What tells one thread whether any of this has changed."""
         return QueueWatch(self.project.queue)
 
     def counts(self) -> Mapping[JobState, int]:

@@ -102,7 +102,6 @@ class RunPaths:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All of them."""
         return (
             *(self.spec, self.provenance, self.dataset, self.metrics, self.subset, self.per_class),
             *(self.confusion, self.predictions, self.checkpoint, self.best, self.stdout, self.stderr),

@@ -93,12 +93,10 @@ class DeviceSplit:
 
     @property
     def home(self) -> torch.device:
-        """The device."""
         return self.labels.device
 
     @property
     def device_bytes(self) -> int:
-        """All of them."""
         return self.images.nbytes
 
     def __len__(self) -> int:
@@ -196,7 +194,6 @@ class Tally:
             self._read_waiting()
 
     def outputs(self) -> Outputs:
-        """All of it."""
         if self._waiting:
             self._read_waiting()
         labels, losses, ranked, confidences, probabilities = (

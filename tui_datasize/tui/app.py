@@ -183,7 +183,6 @@ class DatasizeApp(App[None]):
         self._keys_waiting: deque[events.Key] = deque()
 
     def compose(self) -> ComposeResult:
-        """Header, tabs, status and keys."""
         yield self._header
         with self._switcher:
             yield from self._panes.values()
@@ -191,7 +190,6 @@ class DatasizeApp(App[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Begin to look and to pass commands on."""
         self._poller.start()
         self.run_worker(self._requests.work(), group="requests", exit_on_error=False)
         self._analysis_pane.targets.update(self._restored.targets)
@@ -241,18 +239,15 @@ class DatasizeApp(App[None]):
             await asyncio.sleep(_SOON_S)
 
     def on_unmount(self) -> None:
-        """Look no more."""
         self._poller.stop()
         self._analyst.close()
 
     @property
     def pane(self) -> Pane:
-        """The tab that is open."""
         return self._panes[self._switcher.current or TABS[0][0]]
 
     @property
     def snapshot(self) -> Snapshot:
-        """The newest moment."""
         return self._snapshot
 
     @on(SnapshotArrived)
@@ -371,7 +366,6 @@ class DatasizeApp(App[None]):
         self.action_open_tab(event.tab)
 
     def action_open_tab(self, tab: str) -> None:
-        """Open a tab."""
         if tab not in self._panes:
             return
         self._switcher.current = tab
@@ -388,7 +382,6 @@ class DatasizeApp(App[None]):
             widget.focus()
 
     async def action_export(self) -> None:
-        """Write the table in view and say where."""
         await self._say_outcome(self._export())
 
     async def _export(self) -> str:
@@ -398,11 +391,9 @@ class DatasizeApp(App[None]):
         return await asyncio.to_thread(export_csv, table, self._project.root, datetime.now())
 
     def action_prune(self) -> None:
-        """Remove checkpoints that nothing needs any more, after a question."""
         self._begin("freeing the disk", offer_prune(self, self._project, self._queue.jobs))
 
     def action_help(self) -> None:
-        """Show the keys of the tab."""
         self.push_screen(TextDialog("Keys", help_text(self._key_groups(), LIST_KEYS, palette_of(self))))
 
     def _key_groups(self) -> Sequence[KeyGroup]:
@@ -410,7 +401,6 @@ class DatasizeApp(App[None]):
         return (*own, without_taken(keys_of("Everywhere", self), own))
 
     async def action_leave(self) -> None:
-        """Leave; what was asked for is handed over first, and what runs goes on."""
         try:
             await self._requests.finish()
         except TimeoutError:

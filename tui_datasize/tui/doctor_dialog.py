@@ -100,7 +100,6 @@ class DoctorDialog(TextDialog):
         self._project = project
 
     def on_mount(self) -> None:
-        """Begin to look; leaving ends it."""
         self.run_worker(self._look(), exit_on_error=False)
 
     async def _look(self) -> None:

@@ -60,7 +60,6 @@ class KeyBar(LineView):
     """
 
     def on_mount(self) -> None:
-        """Follow the focus."""
         super().on_mount()
         self.screen.bindings_updated_signal.subscribe(self, self._follow)
 
@@ -69,7 +68,6 @@ class KeyBar(LineView):
             self.redraw()
 
     def draw(self, size: Size) -> Sequence[Text]:
-        """The line of keys."""
         shown: dict[str, Binding] = {}
         focused = self.screen.focused
         for active in self.screen.active_bindings.values():

@@ -97,7 +97,6 @@ class Pane(Container):
             self.remark(f"{event.worker.name} failed: {type(error).__name__}: {error}")
 
     def remark(self, text: str) -> None:
-        """Say something in the status line."""
         self.post_message(self.Remarked(text))
 
 

@@ -55,7 +55,6 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         self._yes = yes
 
     def compose(self) -> ComposeResult:
-        """The box."""
         palette = palette_of(self.app)
         digits = len(str(MOST_ATTEMPTS))
         attempts = Input(str(MAX_ATTEMPTS), type="integer", max_length=digits, id="attempts", compact=True)
@@ -80,7 +79,6 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         titled(self.query_one(".dialog"), self._title, hint)
 
     def on_input_submitted(self) -> None:
-        """Enter in a field answers as everywhere else."""
         self.action_accept()
 
     def action_accept(self) -> None:

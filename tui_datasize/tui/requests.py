@@ -46,7 +46,6 @@ class Requests:
         self._commands.put_nowait(command)
 
     async def work(self) -> None:
-        """Pass commands on until cancelled."""
         while True:
             command = await self._commands.get()
             try:

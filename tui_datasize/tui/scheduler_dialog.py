@@ -47,7 +47,6 @@ class SchedulerKeeper:
         return before.scheduler_alive or not before.is_ready or monotonic() - self._woken_s >= _WAKE_AGAIN_S
 
     def note_wake(self) -> None:
-        """One is being started now."""
         self._woken_s = monotonic()
 
 
@@ -81,7 +80,6 @@ class SchedulerDialog(ModalScreen[StopScheduler | RestartScheduler | None]):
         self._machine = _machine(devices)
 
     def compose(self) -> ComposeResult:
-        """The box: what matters on this machine comes first."""
         palette = palette_of(self.app)
         said = self._look.options.said if self._look.options else {}
         fields = [
@@ -132,7 +130,6 @@ class SchedulerDialog(ModalScreen[StopScheduler | RestartScheduler | None]):
         return f"{otherwise} ({row.key.hint})" if row.key.hint else otherwise
 
     def on_input_submitted(self) -> None:
-        """Enter in a field answers as everywhere else."""
         self.action_accept()
 
     def action_accept(self) -> None:
@@ -149,7 +146,6 @@ class SchedulerDialog(ModalScreen[StopScheduler | RestartScheduler | None]):
             self.dismiss(RestartScheduler(options))
 
     def action_stop(self) -> None:
-        """Close with a stop."""
         self.dismiss(StopScheduler())
 
 

@@ -123,7 +123,6 @@ class Faults:
         return any(k is kind and subject in (None, s) for k, s in self._standing)
 
     def subjects(self, kind: FaultKind) -> set[str]:
-        """What of this kind is at fault."""
         return {s for k, s in self._standing if k is kind}
 
     def report(self, kind: FaultKind, subject: str, sentence: str) -> None:

@@ -38,7 +38,6 @@ class Notices:
         self._connection = connection
 
     def job_failed(self, experiment: str, run_id: str, reason: str) -> None:
-        """Tell that a job failed."""
         self._connection.execute(
             "INSERT INTO notices (event, experiment, run_id, reason) VALUES (?, ?, ?, ?)",
             (NoticeEvent.JOB_FAILED, experiment, run_id, reason),

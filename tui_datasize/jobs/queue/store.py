@@ -67,7 +67,6 @@ class Store:
             self._inode = path.stat().st_ino
 
     def close(self) -> None:
-        """Give the database back."""
         self._connection.close()
 
     def is_in_place(self) -> bool:
@@ -151,7 +150,6 @@ class Store:
         return JobState(row["state"]) if row else None
 
     def experiment(self, run_id: str) -> str:
-        """The experiment of an existing job."""
         return str(self._one("SELECT experiment FROM jobs WHERE run_id = ?", run_id)[0])
 
     def add(self, job: NewJob) -> None:
@@ -237,7 +235,6 @@ class Store:
         self._run("UPDATE jobs SET cancel_requested = 1 WHERE run_id = ?", run_id)
 
     def is_being_cancelled(self, run_id: str) -> bool:
-        """Whether an active job is to end as cancelled."""
         return bool(self._one("SELECT cancel_requested FROM jobs WHERE run_id = ?", run_id)[0])
 
     def has_cancelled_beside(self, run_id: str, tag: str) -> bool:

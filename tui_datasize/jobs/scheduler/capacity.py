@@ -105,7 +105,6 @@ class DeviceCapacity:
 
     @property
     def slots_per_gpu(self) -> int:
-        """Slots of every GPU."""
         return self._settings.slots_per_gpu
 
     def has_run(self, device: str) -> bool:

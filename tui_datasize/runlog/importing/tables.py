@@ -153,7 +153,6 @@ class _Columns:
         into.fields.update({self.state: "state"} if self.state else {})
 
     def take(self, row: list[str], line: int) -> None:
-        """Take one row."""
         cells = {name: text.strip() for name, text in zip(self.header, row, strict=True)}
         known = {name: cells[column] for name, column in self.fields.items() if not is_blank(cells[column])}
         # Kept in the record, exported, and shown: nothing in it may act on a terminal.

@@ -62,7 +62,6 @@ class Host(Accelerator):
         return _available_bytes() // (os.cpu_count() or 1)
 
     def reserved_bytes(self) -> int:
-        """0."""
         return 0
 
     def peak_bytes(self) -> None:

@@ -130,7 +130,6 @@ class StepHost:
             self.end()
 
     def end(self) -> None:
-        """End it, with its group."""
         if self._process:
             _kill_group(self._process)
             for stream in (self._process.stdin, self._process.stdout):

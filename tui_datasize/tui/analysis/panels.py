@@ -72,7 +72,6 @@ class AnalysisPanels:
             self._classes.show_note(*(Text(text, palette.muted) for text in classes_notes(overlap)))
 
     def show_page(self, version: int, page: Entry, answer: Answer, whose: str) -> None:
-        """Draw a page."""
         palette, about = palette_of(self._curve.app), page_note(answer)
         self._chart.show((version, page.name), partial(draw_answer, answer))
         self._words.show(*_beside(answer, palette))

@@ -112,7 +112,6 @@ class Cells:
                 self._set(column, row, "│", style)
 
     def line(self, row: int) -> Text:
-        """One row."""
         text = Text()
         start = 0
         characters, styles = self._characters[row], self._styles[row]

@@ -88,17 +88,14 @@ class LivePane(ChartPane):
         """Whether as many charts are shown as the window holds."""
 
     def compose(self) -> ComposeResult:
-        """Charts above the runs."""
         yield self._board
         yield self._runs_panel
 
     @property
     def first_focus(self) -> Widget:
-        """The runs."""
         return self._table
 
     def choose(self, run_id: str) -> None:
-        """Watch a run."""
         self._table.select(run_id)
 
     def interest(self) -> Interest:
@@ -111,11 +108,9 @@ class LivePane(ChartPane):
         return TableInView("metrics", partial(_read_metrics, drawn)) if drawn else None
 
     def key_groups(self) -> Sequence[KeyGroup]:
-        """Keys of the tab."""
         return (keys_of("Live", self), keys_of("Runs", self._table), self.chart_keys())
 
     def show(self, snapshot: Snapshot) -> None:
-        """Show another moment."""
         self._snapshot = snapshot
         self._table.show(snapshot)
         self._draw()
@@ -258,7 +253,6 @@ class LivePane(ChartPane):
         self._table.focus()
 
     def action_back(self) -> None:
-        """Drop the filter, or else the marks."""
         if self._filter.value:
             self._filter.clear_and_close()
         elif self._table.clear_marks():
@@ -275,11 +269,9 @@ class LivePane(ChartPane):
         self._draw()
 
     def on_resize(self) -> None:
-        """One chart or two."""
         self._draw()
 
     def action_toggle_all(self) -> None:
-        """One run, or all that are running."""
         self._all_running = not self._all_running
         if self._all_running and (running := self._snapshot.running()):
             self._table.select(running[0].run_id)
@@ -287,7 +279,6 @@ class LivePane(ChartPane):
         self._draw()
 
     def action_metric(self) -> None:
-        """The next metric in the foreground."""
         others = [metric for metric in METRICS if metric != LOSS or not self._has_loss_beside]
         at = others.index(self._metric) if self._metric in others else -1
         self._metric = others[(at + 1) % len(others)]
@@ -303,7 +294,6 @@ class LivePane(ChartPane):
         self._draw()
 
     def action_axis(self) -> None:
-        """The next horizontal axis."""
         axes = list(AXES)
         self._view = replace(self._view, axis=axes[(axes.index(self._view.axis) + 1) % len(axes)])
         self._draw()

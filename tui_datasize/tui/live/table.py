@@ -52,7 +52,6 @@ class LiveTable(RowList):
 
     @property
     def header_lines(self) -> int:
-        """Two lines of column names."""
         return 2
 
     @property
@@ -71,7 +70,6 @@ class LiveTable(RowList):
         )
 
     def show(self, snapshot: Snapshot) -> None:
-        """Replace the runs."""
         self._snapshot = snapshot
         begun = ((row, snapshot.facts.get(row.run_id)) for row in snapshot.jobs)
         self._rows = {row.run_id: (row, fact) for row, fact in begun if fact is not None and fact.updates > 0}
@@ -123,7 +121,6 @@ class LiveTable(RowList):
         return widths
 
     def draw_header(self) -> Sequence[Text]:
-        """Column names, the split below the metric."""
         names = "".join(
             f"{DESCRIBING[name][0]}{self._arrow(name)}".ljust(width)
             for name, width in zip(self._columns, self._widths(), strict=False)
@@ -140,7 +137,6 @@ class LiveTable(RowList):
         return "▼" if self._order.is_descending else "▲"
 
     def draw_empty(self) -> Sequence[Text]:
-        """What to do without runs."""
         starting = len(self._snapshot.running())
         queued = sum(row.state is JobState.QUEUED for row in self._snapshot.jobs)
         text = " No run has begun. Queue an experiment with a on the Queue tab (1)."
@@ -153,7 +149,6 @@ class LiveTable(RowList):
         return [Text(text if self._snapshot is not EMPTY else "", style=self.palette.muted)]
 
     def draw_row(self, index: int, width: int) -> Text:
-        """One run."""
         run_id, palette = self.keys[index], self.palette
         row, fact = self._rows[run_id]
         slot = self._slots.get(run_id)

@@ -209,11 +209,9 @@ class Snapshot:
         return INCOMPLETE if state is JobState.SUCCEEDED and fact and fact.is_incomplete else state
 
     def counts(self) -> Counter[CellState]:
-        """How many runs there are in each state."""
         return Counter(map(self.state_of, self.states))
 
     def experiment(self, name: str) -> ExperimentPlan | None:
-        """The experiment of a name, where there is one."""
         return next((plan for plan in self.experiments if plan.name == name), None)
 
     def cell_counts(self, plan: ExperimentPlan) -> Counter[CellState]:

@@ -54,13 +54,11 @@ class MapLayout:
     blocks: tuple[MapBlock, ...]
 
     def cell(self, place: MapPlace) -> Cell | None:
-        """The cell at a place."""
         if place.block >= len(self.blocks):
             return None
         return self.blocks[place.block].cells[place.row][place.column]
 
     def find(self, run_id: str) -> MapPlace | None:
-        """Where a run lies."""
         for b, block in enumerate(self.blocks):
             for r, row in enumerate(block.cells):
                 for c, cell in enumerate(row):
@@ -69,7 +67,6 @@ class MapLayout:
         return None
 
     def clamp(self, place: MapPlace) -> MapPlace:
-        """The nearest place that exists."""
         if not self.blocks:
             return MapPlace(0, 0, 0)
         b = max(0, min(place.block, len(self.blocks) - 1))
@@ -168,7 +165,6 @@ class CellMap(LineView, can_focus=True):
 
     @property
     def current(self) -> Cell | None:
-        """The cell under the cursor."""
         return self._layout.cell(self._place)
 
     @property
@@ -196,42 +192,34 @@ class CellMap(LineView, can_focus=True):
         self.redraw()
 
     def clear_marks(self) -> None:
-        """Mark nothing."""
         self._marked = frozenset()
         self.redraw()
 
     def on_resize(self) -> None:
-        """Draw for the new size."""
         self._resize()
         self._scroll_to_cursor()
         self.redraw()
 
     def on_focus(self) -> None:
-        """Show the cursor as active."""
         self.redraw()
 
     def on_blur(self) -> None:
-        """Show the cursor as passive."""
         self.redraw()
 
     def action_step(self, rows: int, columns: int) -> None:
-        """Move the cursor by one cell."""
         if self._layout.blocks:
             self._go(self._layout.step(self._place, rows, columns))
 
     def action_edge(self, direction: int) -> None:
-        """Move the cursor to the first or the last column."""
         columns = 0 if direction < 0 else 1_000_000
         self._go(self._layout.clamp(self._place._replace(column=columns)))
 
     def action_mark(self) -> None:
-        """Mark the cell under the cursor, or take its mark away."""
         if self.current:
             self._marked ^= {self.current.run_id}
             self.redraw()
 
     def action_activate(self) -> None:
-        """Ask to queue."""
         self.post_message(self.Activated(self.marked))
 
     def _go(self, place: MapPlace) -> None:
@@ -262,7 +250,6 @@ class CellMap(LineView, can_focus=True):
             self.scroll_to(y=line - height + 1, animate=False)
 
     def draw(self, size: Size) -> Sequence[Text]:
-        """The visible part of the map."""
         if not self._lines:
             problem = self._plan.problem if self._plan else ""
             return _wrapped(problem, size.width, self.palette.error)

@@ -36,20 +36,16 @@ class ExperimentList(RowList):
 
     @property
     def current(self) -> ExperimentPlan | None:
-        """The experiment under the cursor."""
         return self._snapshot.experiment(self.highlighted or "")
 
     def show(self, snapshot: Snapshot) -> None:
-        """Replace the experiments."""
         self._snapshot = snapshot
         self.set_keys([plan.name for plan in snapshot.experiments])
 
     def action_open(self) -> None:
-        """Go to the cells."""
         self.post_message(self.Opened())
 
     def draw_empty(self) -> Sequence[Text]:
-        """What to do without experiments."""
         if not self._snapshot.is_ready:
             return [Text(" Reading the project …", style=self.palette.muted)]
         lines = ("No experiments yet.", "Describe one in", "experiments.toml.")
@@ -65,7 +61,6 @@ class ExperimentList(RowList):
         return "" if ends_in_s is None else f"{duration(ends_in_s)} left"
 
     def draw_row(self, index: int, width: int) -> Text:
-        """One experiment."""
         plan, palette = self._snapshot.experiments[index], self.palette
         counts = self._snapshot.cell_counts(plan)
         done, total = counts[JobState.SUCCEEDED], plan.n_runs

@@ -85,12 +85,10 @@ class JobTable(RowList):
 
     @property
     def header_lines(self) -> int:
-        """The line of column names."""
         return 1
 
     @property
     def marked(self) -> frozenset[str]:
-        """Run ids that are marked."""
         return self._marked
 
     @property
@@ -100,7 +98,6 @@ class JobTable(RowList):
 
     @property
     def current(self) -> JobRow | None:
-        """The job under the cursor."""
         return self._rows[self.cursor] if self._rows else None
 
     def chosen(self) -> list[JobRow]:
@@ -130,7 +127,6 @@ class JobTable(RowList):
         self._apply()
 
     def clear_marks(self) -> None:
-        """Mark nothing."""
         self._mark(frozenset())
 
     def _mark(self, marked: frozenset[str]) -> None:
@@ -151,12 +147,10 @@ class JobTable(RowList):
             self.action_move(1)
 
     def action_mark_all(self) -> None:
-        """Mark all jobs that the filter lets through, or none where all of them are marked."""
         shown = frozenset(self.keys)
         self._mark(self._marked - shown if shown <= self._marked else self._marked | shown)
 
     def draw_header(self) -> Sequence[Text]:
-        """Column names."""
         columns = _columns(self.view_size.width, self._longest_name)
         text = "    " + "state".ljust(_STATE_WIDTH) + "run".ljust(columns.run)
         text += " progress".ljust(columns.bar) if columns.bar else ""
@@ -166,7 +160,6 @@ class JobTable(RowList):
         return [Text(text + "on".rjust(columns.device), style=self.palette.muted)]
 
     def draw_empty(self) -> Sequence[Text]:
-        """Why there are no rows."""
         if not self._is_ready:
             return []
         reason = (
@@ -177,7 +170,6 @@ class JobTable(RowList):
         return [Text(reason, style=self.palette.muted)]
 
     def draw_row(self, index: int, width: int) -> Text:
-        """One job."""
         row, palette, columns = self._rows[index], self.palette, _columns(width, self._longest_name)
         style = state_style(row.shown_state, palette)
         mark = "◆" if row.run_id in self._marked else " "

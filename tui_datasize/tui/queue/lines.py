@@ -31,7 +31,6 @@ class LegendLine(LineView):
         self._counts: Mapping[CellState, int] = MappingProxyType({})
 
     def show(self, counts: Mapping[CellState, int]) -> None:
-        """Replace the counts."""
         self._counts = counts
         self.redraw()
 
@@ -64,12 +63,10 @@ class TitleLine(LineView):
         self._title = ""
 
     def show(self, title: str) -> None:
-        """Replace the title."""
         self._title = title
         self.redraw()
 
     def draw(self, size: Size) -> Sequence[Text]:
-        """The title, cut where it is too long."""
         line = Text(f" {self._title}", style=self.palette.muted)
         line.truncate(size.width, overflow="ellipsis")
         return [line]
@@ -90,7 +87,6 @@ class LogView(LineView):
         self.redraw()
 
     def draw(self, size: Size) -> Sequence[Text]:
-        """As many of the last lines as fit."""
         palette = self.palette
         reason = textwrap.wrap(self._reason, max(10, size.width - 2))
         above = [Text(f" {line}", style=palette.error) for line in reason]
@@ -123,22 +119,18 @@ class FilterInput(Input):
         super().__init__(placeholder=placeholder, compact=True)
 
     def open(self) -> None:
-        """Show and begin to type."""
         self.add_class("-open")
         self.focus()
 
     def clear_and_close(self) -> None:
-        """Show all jobs again."""
         self.value = ""
         self.remove_class("-open")
         self.post_message(self.Closed())
 
     def action_clear_and_close(self) -> None:
-        """Escape: show all jobs again."""
         self.clear_and_close()
 
     async def action_submit(self) -> None:
-        """Enter: keep the filter and go to the jobs."""
         if not self.value:
             self.remove_class("-open")
         self.post_message(self.Closed())

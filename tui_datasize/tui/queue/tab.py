@@ -86,12 +86,10 @@ class QueuePane(Pane):
         )
 
     def compose(self) -> ComposeResult:
-        """Four panels on a grid."""
         yield from self._panels
 
     @property
     def first_focus(self) -> LineView:
-        """What has the focus when the tab opens."""
         return self._experiments
 
     def interest(self) -> Interest:
@@ -106,7 +104,6 @@ class QueuePane(Pane):
         return TableInView("runs", lambda: runs.filter(runs["run_id"].is_in(shown)))
 
     def key_groups(self) -> Sequence[KeyGroup]:
-        """Keys of the tab, the map and the table."""
         return (
             keys_of("Queue", self),
             keys_of("On the map of cells", self._map),
@@ -115,15 +112,12 @@ class QueuePane(Pane):
 
     @property
     def experiment(self) -> str:
-        """Name of the experiment on the map."""
         return self._experiments.highlighted or ""
 
     def select_experiment(self, name: str) -> None:
-        """Put an experiment on the map."""
         self._experiments.select(name)
 
     def show(self, snapshot: Snapshot) -> None:
-        """Show another moment."""
         self._snapshot = snapshot
         self._experiments.show(snapshot)
         if snapshot.is_ready:
@@ -202,7 +196,6 @@ class QueuePane(Pane):
             self._ask_to_queue(plan)
 
     def action_queue_all(self) -> None:
-        """Ask to queue what is missing of the experiment."""
         plan = self._experiments.current
         if refused := refusal(self._snapshot):
             self.remark(refused)
@@ -258,19 +251,15 @@ class QueuePane(Pane):
         self.post_message(self.Requested(command))
 
     def action_change(self, kind: str) -> None:
-        """Hold, release or retry."""
         self._change(change_jobs(CommandKind(kind), self._targets()))
 
     def action_priority(self, amount: int) -> None:
-        """Raise or lower the priority."""
         self._change(change_jobs(CommandKind.PRIORITY, self._targets(), amount))
 
     def action_shift(self, amount: int) -> None:
-        """Move up or down in the queue."""
         self._change(change_jobs(CommandKind.MOVE, self._targets(), amount))
 
     def action_cancel(self) -> None:
-        """Ask, then cancel."""
         command = change_jobs(CommandKind.CANCEL, self._targets())
         if isinstance(command, str):
             self.remark(command)
@@ -280,20 +269,16 @@ class QueuePane(Pane):
         self.app.push_screen(question, lambda yes: self._change(command) if yes else None)
 
     def action_drain(self) -> None:
-        """Start nothing more, or start again."""
         if self._snapshot.is_ready:
             self.post_message(self.Requested(Drain(not self._snapshot.draining)))
 
     def action_scheduler(self) -> None:
-        """Show the scheduler; start it again with other options, or stop it."""
         self.post_message(self.SchedulerAsked())
 
     def action_doctor(self) -> None:
-        """Look whether everything is there that a run needs."""
         self.app.push_screen(DoctorDialog(self._project))
 
     def action_details(self) -> None:
-        """Show everything about the run, or the experiment, under the cursor."""
         plan = self._experiments.current
         if self._experiments.has_focus and plan is not None:
             self.post_message(self.ExperimentAsked(plan))
@@ -313,7 +298,6 @@ class QueuePane(Pane):
         return self._jobs.highlighted or ""
 
     def action_log(self) -> None:
-        """Open the log of the run under the cursor on the whole screen."""
         run_id = self._current_run_id()
         row = next((row for row in self._snapshot.jobs if row.run_id == run_id), None)
         if row is None:
@@ -323,7 +307,6 @@ class QueuePane(Pane):
         self.app.push_screen(LogScreen(self._project.run(row.experiment, run_id), prefer_errors=failed))
 
     def action_filter(self) -> None:
-        """Open the filter."""
         self._filter.open()
 
     @on(Input.Changed)
@@ -336,7 +319,6 @@ class QueuePane(Pane):
         self._jobs.focus()
 
     def action_back(self) -> None:
-        """Drop the filter, or else the marks."""
         if self._filter.value:
             self._filter.clear_and_close()
         else:

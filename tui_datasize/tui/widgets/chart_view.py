@@ -77,7 +77,6 @@ class ChartView(LineView, can_focus=True):
 
     @property
     def window(self) -> Window:
-        """What is looked at."""
         return self._window
 
     @property
@@ -95,7 +94,6 @@ class ChartView(LineView, can_focus=True):
         self._look_at(replace(self._window, smoothing=weight))
 
     def draw(self, size: Size) -> Sequence[Text]:
-        """The lines of the chart."""
         if self._drawer is None:
             return []
         wanted = (self._version, size, self.palette, self._window)

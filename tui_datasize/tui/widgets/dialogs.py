@@ -75,7 +75,6 @@ class ConfirmDialog(ModalScreen[bool]):
         self._yes = yes
 
     def compose(self) -> ComposeResult:
-        """The box."""
         palette = palette_of(self.app)
         box = Vertical(
             Words(facts_table(self._facts, palette.muted)),
@@ -85,7 +84,6 @@ class ConfirmDialog(ModalScreen[bool]):
         yield titled(box, self._title)
 
     def action_answer(self, answer: bool) -> None:
-        """Close with the answer."""
         self.dismiss(answer)
 
 
@@ -113,35 +111,28 @@ class ChooseDialog(ModalScreen[str | None]):
         self._current = current
 
     def compose(self) -> ComposeResult:
-        """The box."""
         texts = (Content(visible(text)) for _, text in self._choices)
         options = OptionList(*(Option(text, id=str(i)) for i, text in enumerate(texts)))
         yield titled(Vertical(options, classes="dialog"), self._title, "enter choose   esc back")
 
     def on_mount(self) -> None:
-        """Begin at the value in use."""
         values = [value for value, _ in self._choices]
         if self._current in values:
             self.query_one(OptionList).highlighted = values.index(self._current)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Close with the value."""
         self.dismiss(self._choices[event.option_index][0])
 
     def action_down(self) -> None:
-        """Next value."""
         self.query_one(OptionList).action_cursor_down()
 
     def action_up(self) -> None:
-        """Value before."""
         self.query_one(OptionList).action_cursor_up()
 
     def action_first(self) -> None:
-        """First value."""
         self.query_one(OptionList).action_first()
 
     def action_last(self) -> None:
-        """Last value."""
         self.query_one(OptionList).action_last()
 
 
@@ -165,12 +156,10 @@ class TextDialog(ModalScreen[None]):
         self._content = content
 
     def compose(self) -> ComposeResult:
-        """The box."""
         box = VerticalScroll(Words(self._content), classes="dialog reading")
         yield titled(box, self._title, "j k scroll   esc back")
 
     def action_scroll(self, lines: int) -> None:
-        """Scroll by lines."""
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
 
 
@@ -198,11 +187,9 @@ class CycleField(LineView, can_focus=True):
 
     @property
     def value(self) -> str:
-        """The value as it stands."""
         return self._value
 
     def draw(self, size: Size) -> Sequence[Text]:  # noqa: ARG002
-        """The value and what it means."""
         # Reversed and not only coloured: some terminals have no colour.
         style = f"bold reverse {self.palette.primary}" if self.has_focus else self.palette.foreground
         width = max(map(len, self._meanings))
@@ -210,12 +197,10 @@ class CycleField(LineView, can_focus=True):
         return [Text.assemble((f"‹ {self._value:^{width}} ›", style), meaning)]
 
     def watch_has_focus(self, has_focus: bool) -> None:
-        """Show whether keys change it."""
         super().watch_has_focus(has_focus)
         self.redraw()
 
     def action_cycle(self, step: int) -> None:
-        """The next value, or the one before."""
         values = list(self._meanings)
         self._value = values[(values.index(self._value) + step) % len(values)]
         self.redraw()

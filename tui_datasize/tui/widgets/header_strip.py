@@ -55,7 +55,6 @@ class HeaderStrip(LineView):
         self._snapshot: Snapshot = EMPTY
 
     def show(self, snapshot: Snapshot) -> None:
-        """Show another moment."""
         self._snapshot = snapshot
         self.redraw()
 
@@ -65,7 +64,6 @@ class HeaderStrip(LineView):
         self.redraw()
 
     def draw(self, size: Size) -> Sequence[Text]:
-        """Both lines."""
         palette, width = self.palette, size.width
         tabs, counts = self._tabs(palette), count_text(self._snapshot, palette, width - 32)
         name = self._project
@@ -118,7 +116,6 @@ class HeaderStrip(LineView):
         )
 
     def on_click(self, event: events.Click) -> None:
-        """Open the tab under the mouse."""
         if event.y == 0:
             start = 0
             for index, (tab, title) in enumerate(TABS, start=1):

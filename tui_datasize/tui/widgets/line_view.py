@@ -37,7 +37,6 @@ class LineView(ScrollView, can_focus=False):
 
     @property
     def palette(self) -> Palette:
-        """The colours in use."""
         return palette_of(self.app)
 
     @property
@@ -78,15 +77,12 @@ class LineView(ScrollView, can_focus=False):
         return strip.adjust_cell_length(width).apply_style(self.rich_style)
 
     def on_mount(self) -> None:
-        """Follow a change of theme."""
         self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
 
     def on_resize(self) -> None:
-        """Draw for the new size."""
         self.redraw()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Draw what has come into view."""
         super().watch_scroll_y(old_value, new_value)
         self.redraw()
 
@@ -128,12 +124,10 @@ class RowList(LineView, can_focus=True):
 
     @property
     def keys(self) -> Sequence[str]:
-        """Keys of all rows, in order."""
         return self._keys
 
     @property
     def cursor(self) -> int:
-        """Index of the row under the cursor."""
         return self._cursor
 
     @property
@@ -146,7 +140,6 @@ class RowList(LineView, can_focus=True):
         return ()
 
     def draw_row(self, index: int, width: int) -> Text:
-        """One row."""
         raise NotImplementedError
 
     def draw_empty(self) -> Sequence[Text]:
@@ -154,7 +147,6 @@ class RowList(LineView, can_focus=True):
         return ()
 
     def draw(self, size: Size) -> Sequence[Text]:
-        """Header and visible rows."""
         header = self.draw_header()
         if not self._keys:
             return [*header, *self.draw_empty()]
@@ -182,7 +174,6 @@ class RowList(LineView, can_focus=True):
             self.post_message(self.Highlighted(self, self.highlighted))
 
     def on_resize(self) -> None:
-        """Draw for the new size."""
         self._resize()
         self.scroll_to_cursor()
         self.redraw()
@@ -218,15 +209,12 @@ class RowList(LineView, can_focus=True):
             self.scroll_to(y=self._cursor - visible + 1, animate=False)
 
     def on_focus(self) -> None:
-        """Show the cursor as active."""
         self.redraw()
 
     def on_blur(self) -> None:
-        """Show the cursor as passive."""
         self.redraw()
 
     def action_move(self, rows: int) -> None:
-        """Move the cursor."""
         self.move_to(self._cursor + rows)
 
     def action_page(self, pages: int) -> None:

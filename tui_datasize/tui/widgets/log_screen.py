@@ -43,12 +43,10 @@ class LogScreen(ModalScreen[None]):
         self._shown: tuple[str, ...] | None = None
 
     def compose(self) -> ComposeResult:
-        """Heading, log and keys."""
         yield Panel(self._paths.run_id, Log(auto_scroll=True, max_lines=20_000))
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Read now and then every second."""
         self._read()
         self.set_interval(_INTERVAL_S, self._read)
 
@@ -75,19 +73,15 @@ class LogScreen(ModalScreen[None]):
         self._shown = tail.lines
 
     def action_leave(self) -> None:
-        """Back to where it was opened."""
         self.dismiss(None)
 
     def action_switch(self) -> None:
-        """The other of the two files."""
         self._prefer_errors = not self._prefer_errors
         self._shown = None
         self._read()
 
     def action_scroll(self, lines: int) -> None:
-        """Scroll by lines."""
         self.query_one(Log).scroll_relative(y=lines, animate=False)
 
     def action_end(self) -> None:
-        """Follow the end."""
         self.query_one(Log).scroll_end(animate=False)

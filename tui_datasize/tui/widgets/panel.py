@@ -32,12 +32,10 @@ class Heading(LineView):
         self.redraw()
 
     def activate(self, active: bool) -> None:
-        """Say whether the panel has the focus."""
         self._active = active
         self.redraw()
 
     def draw(self, size: Size) -> Sequence[Text]:
-        """The heading line."""
         palette, width = self.palette, size.width
         rule, colour = ("━", palette.primary) if self._active else ("─", palette.faint)
         title_style = f"bold {palette.foreground if self._active else palette.muted}"
@@ -66,7 +64,6 @@ class Panel(Vertical):
         self._body = body
 
     def compose(self) -> ComposeResult:
-        """Heading above body."""
         yield self._heading
         yield from self._body
 
@@ -80,9 +77,7 @@ class Panel(Vertical):
         self._heading.show(title)
 
     def on_descendant_focus(self) -> None:
-        """Show that the keys act here."""
         self._heading.activate(True)
 
     def on_descendant_blur(self) -> None:
-        """Show that the keys act elsewhere."""
         self._heading.activate(False)

@@ -24,7 +24,6 @@ class Words(Static):
         super().__init__(_plain(content), classes=classes, markup=False)
 
     def update(self, content: VisualType = "", *, layout: bool = True) -> None:
-        """Say something else."""
         super().update(_plain(content), layout=layout)
 
 

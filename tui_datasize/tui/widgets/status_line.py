@@ -35,7 +35,6 @@ class StatusLine(LineView):
 
     @property
     def text(self) -> str:
-        """What the line says."""
         return self._notice or (self._problems[0] if self._problems else "")
 
     def say(self, text: str, *, error: bool = False) -> None:
@@ -63,7 +62,6 @@ class StatusLine(LineView):
         super().redraw()
 
     def draw(self, size: Size) -> Sequence[Text]:
-        """The words, wrapped."""
         palette = self.palette
         lines = self._wrapped(size.width)
         if len(lines) > size.height:
