@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -28,22 +33,51 @@ def bare(tmp_path: Path) -> dict[str, str]:
     return os.environ | own
 
 
-def test_every_step_that_needs_torch_alone_is_imported_without_the_rest_and_one_is_made(bare, tmp_path):
+def test_every_step_that_needs_torch_alone_is_imported_without_the_rest_and_one_is_made(tmp_path):
+    # Loaded here once and forked: torch, torchvision and torchmetrics take ten seconds to import.
+    import tui_datasize.training.evaluate
+
+    assert tui_datasize.training.evaluate.__name__ in sys.modules
     modules = [f"tui_datasize.training.selftest.{step.entry}" for step in STEPS.values() if not step.packages]
     assert len(modules) == 9
-    code = f"""
-import importlib, pathlib
-modules = [importlib.import_module(module) for module in {modules}]
-print([bool(module.run) for module in modules])
-from tui_datasize.training.selftest import placement, record, subject
-placement.SMALL = (3 << 20, (3, 16, 16))
-placement.run(subject.Subject.chosen(), record.Findings(pathlib.Path("{tmp_path}/placement.json")))
-"""
-    done = subprocess.run([sys.executable, "-c", code], env=bare, capture_output=True, text=True, check=False)
-    assert done.stdout == f"{[True] * 9}\n", done.stderr
+    output = tmp_path / "output"
+    pid = os.fork()
+    if not pid:
+        with output.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+            _end_with(lambda: _import_and_place(modules, tmp_path / "placement.json"))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, output.read_text()
     found = json.loads((tmp_path / "placement.json").read_text())
     assert all(check["good"] for check in found["checks"])
     assert found["figures"]["mapped_images_per_s"] > 0
+
+
+def _end_with(work: Callable[[], None]) -> NoReturn:
+    """Do it as the last thing of this process."""
+    status = 1
+    try:
+        work()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def _import_and_place(modules: Sequence[str], file: Path) -> None:
+    own = [name for name in sys.modules if name.split(".")[0] in (*ABSENT, "tui_datasize")]
+    for name in own:
+        del sys.modules[name]
+    sys.modules.update(dict.fromkeys(ABSENT))
+    assert all(importlib.import_module(module).run for module in modules)
+    record, placement, subject = (
+        importlib.import_module(f"tui_datasize.training.selftest.{name}")
+        for name in ("record", "placement", "subject")
+    )
+    # The threads of the process that was forked are not here.
+    importlib.import_module("torch").set_num_threads(1)
+    placement.SMALL = (3 << 20, (3, 16, 16))
+    placement.run(subject.Subject.chosen(), record.Findings(file))
 
 
 def test_steps_are_made_without_the_rest_and_others_name_what_is_missing(bare, tmp_path):

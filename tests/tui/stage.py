@@ -145,6 +145,13 @@ class Show:
         """Press keys and wait for what follows at once."""
         await self.pilot.press(*keys)
 
+    async def sizes(self) -> AsyncIterator[tuple[int, int]]:
+        """A narrow terminal, then a wide one."""
+        for size in (NARROW, WIDE):
+            await self.pilot.resize_terminal(*size)
+            await self.settle()
+            yield size
+
     async def settle(self) -> None:
         """Wait until all messages are handled and drawn."""
         await self.pilot.pause()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from textual.widgets import Static
 
 from tests.tui.fake_queue import job
-from tests.tui.stage import NARROW, WIDE, Show, Stage, look
+from tests.tui.stage import WIDE, Show, Stage, look
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.load import Order, load_project
 from tui_datasize.experiments.sweep import plan_runs
@@ -24,8 +23,6 @@ from tui_datasize.tui.polling.snapshot import Snapshot
 from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.widgets.dialogs import TextDialog
 
-BOTH_SIZES = pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "160x48"])
-
 
 def run_ids(stage: Stage, *states: JobState) -> tuple[str, ...]:
     """Those of the jobs in some states, in queue order."""
@@ -39,14 +36,14 @@ async def go_to_jobs(show: Show, run_id: str) -> None:
     await show.settle()
 
 
-@BOTH_SIZES
-async def test_an_experiment_is_queued_on_terms(busy: Stage, size: tuple[int, int]):
+async def test_an_experiment_is_queued_on_terms(busy: Stage):
     source = busy.queue.entries[0].run_id
-    async with busy.open(size) as show:
-        await show.press("down", "a", "tab", *"nowhere", "enter")
-        await show.shows("after: no run in the queue begins with 'nowhere'", "tab terms")
+    async with busy.open() as show:
+        await show.press("down", "a", "tab", *"no", "enter")
+        async for _ in show.sizes():
+            await show.shows("after: no run in the queue begins with 'no'", "tab terms")
         assert not busy.queue.terms
-        await show.press(*["backspace"] * len("nowhere"), *source, "tab", "backspace", *"0", "enter")
+        await show.press(*["backspace"] * len("no"), *source, "tab", "backspace", *"0", "enter")
         await show.shows("attempts: a whole number from 1 to 1,000", "tab terms")
         await show.press("backspace", *"5", "enter")
         await show.until(lambda: busy.queue.terms)
@@ -63,33 +60,37 @@ ORDER_FIELDS = {
 """How each order looks in the dialog; the experiment's own comes first."""
 
 
-@BOTH_SIZES
-@pytest.mark.parametrize(
-    ("keys", "order"),
-    [
-        ((), "by-size"),
-        (("tab", "tab", "tab"), "by-size"),
-        (("tab", "tab", "tab", "space"), "by-seed"),
-        (("tab", "tab", "tab", "right", "right"), "curve-first"),
-        (("tab", "tab", "tab", "left"), "curve-first"),
-        (("tab", "tab", "tab", "right", "left"), "by-size"),
-    ],
+CHOICES: tuple[tuple[tuple[str, ...], Order], ...] = (
+    ((), "by-size"),
+    (("tab", "tab", "tab"), "by-size"),
+    (("tab", "tab", "tab", "space"), "by-seed"),
+    (("tab", "tab", "tab", "right", "right"), "curve-first"),
+    (("tab", "tab", "tab", "left"), "curve-first"),
+    (("tab", "tab", "tab", "right", "left"), "by-size"),
 )
-async def test_a_sweep_is_queued_in_the_order_that_is_chosen(
-    empty: Stage, size: tuple[int, int], keys: tuple[str, ...], order: Order
-):
+
+
+async def test_a_sweep_is_queued_in_the_order_that_is_chosen(empty: Stage):
     loaded = load_project(empty.project.experiments)
-    wanted = plan_runs(replace(loaded.experiment("digits"), order=order), loaded)
-    async with empty.open(size) as show:
-        await show.press("a")
-        await show.shows("Queue digits?", ORDER_FIELDS["by-size"], "queue 16 runs", "tab terms", "esc back")
-        assert "change the order" not in show.text
-        await show.press(*keys)
-        await show.shows(ORDER_FIELDS[order], *(["space ← → change the order"] if keys else []))
-        await show.press("enter")
-        await show.until(lambda: empty.queue.enqueued)
-        assert empty.queue.enqueued == [wanted]
-        await show.until(lambda: "16 runs queued" in show.text and "keep their terms" not in show.text)
+    async with empty.open() as show:
+        for keys, order in CHOICES:
+            empty.queue.entries.clear()
+            empty.queue.enqueued.clear()
+            await show.until(lambda: not show.app.snapshot.states)
+            await show.press("a")
+            async for _ in show.sizes():
+                await show.shows(
+                    "Queue digits?", ORDER_FIELDS["by-size"], "queue 16 runs", "tab terms", "esc back"
+                )
+                assert "change the order" not in show.text
+            await show.press(*keys)
+            await show.shows(ORDER_FIELDS[order], *(["space ← → change the order"] if keys else []))
+            await show.press("enter")
+            await show.until(lambda: empty.queue.enqueued)
+            wanted = plan_runs(replace(loaded.experiment("digits"), order=order), loaded)
+            assert empty.queue.enqueued == [wanted], keys
+            await show.until(lambda: "16 runs queued" in show.text and "keep their terms" not in show.text)
+            await show.until(lambda: show.app.snapshot.states)
 
 
 async def test_the_keys_of_the_order_are_told_only_where_they_change_it(empty: Stage):
@@ -119,12 +120,11 @@ async def test_where_the_keys_go_is_seen_without_colour(empty: Stage, monkeypatc
         await show.until(is_reversed)
 
 
-@BOTH_SIZES
-async def test_a_part_of_a_sweep_is_queued_in_the_order_of_the_whole(empty: Stage, size: tuple[int, int]):
+async def test_a_part_of_a_sweep_is_queued_in_the_order_of_the_whole(empty: Stage):
     sweep = empty.specs()
     there = {spec.run_id for spec in sweep if spec.seed == 0 and spec.train_size == 40}
     empty.queue.entries = [job(spec, JobState.SUCCEEDED) for spec in sweep if spec.run_id in there]
-    async with empty.open(size) as show:
+    async with empty.open() as show:
         await show.press("a", "tab", "tab", "tab", "space", "enter")
         await show.until(lambda: empty.queue.enqueued)
     (queued,) = empty.queue.enqueued
@@ -143,14 +143,14 @@ def test_runs_that_the_file_lists_no_more_are_queued_behind_the_others(empty: St
     assert [spec.seed for spec in command.specs] == [101] * 8 + [0] * 8
 
 
-@BOTH_SIZES
-async def test_shift_d_drains_the_queue_and_again_ends_that(busy: Stage, size: tuple[int, int]):
-    async with busy.open(size) as show:
+async def test_shift_d_drains_the_queue_and_again_ends_that(busy: Stage):
+    async with busy.open() as show:
         assert "draining" not in show.text
         await show.press("D")
-        await show.shows("‖ draining", "Draining: running jobs finish, no new ones start.")
+        async for _ in show.sizes():
+            await show.shows("‖ draining", "Draining: running jobs finish, no new ones start.")
+            assert "draining" in show.lines[1]
         assert busy.queue.drains == [True]
-        assert "draining" in show.lines[1]
         await show.press("D")
         await show.shows("scheduler on", "the queue starts jobs again")
         assert busy.queue.drains == [True, False]
@@ -163,16 +163,7 @@ async def test_a_drain_without_a_scheduler_shows_both(empty: Stage):
         await show.shows("‖ draining ○ scheduler off")
 
 
-async def test_a_drain_that_cannot_be_written_says_so(busy: Stage):
-    busy.queue.error = StorageError("is read-only", where="/data/runs", fix="make it writable")
-    async with busy.open() as show:
-        await show.press("D")
-        await show.shows("/data/runs: is read-only; make it writable")
-        assert "draining" not in show.text
-
-
-@BOTH_SIZES
-async def test_every_command_is_in_the_help_with_its_key(busy: Stage, size: tuple[int, int]):
+async def test_every_command_is_in_the_help_with_its_key(busy: Stage):
     keys_of_commands = {
         "h H": "Hold waiting jobs",
         "u": "Release held jobs",
@@ -188,12 +179,14 @@ async def test_every_command_is_in_the_help_with_its_key(busy: Stage, size: tupl
         "F": "Free disk: remove checkpoints that nothing needs",
         "a": "Queue what is missing; asks for terms: what to wait for (after), how many attempts, the order",
     }
-    async with busy.open(size) as show:
-        await show.press("question_mark")
-        await show.until(lambda: isinstance(show.app.screen, TextDialog))
-        page = str(show.app.screen.query_one(Static).render()).replace(f"\n{'':16}", " ")
-        explained = {line[2:16].strip(): line[16:] for line in page.splitlines() if line.startswith("  ")}
-        assert {keys: explained.get(keys) for keys in keys_of_commands} == keys_of_commands
+    async with busy.open() as show:
+        async for _ in show.sizes():
+            await show.press("question_mark")
+            await show.until(lambda: isinstance(show.app.screen, TextDialog))
+            page = str(show.app.screen.query_one(Static).render()).replace(f"\n{'':16}", " ")
+            explained = {line[2:16].strip(): line[16:] for line in page.splitlines() if line.startswith("  ")}
+            assert {keys: explained.get(keys) for keys in keys_of_commands} == keys_of_commands
+            await show.press("escape")
 
 
 async def test_asterisk_marks_the_whole_queue_for_any_action(busy: Stage):
@@ -235,46 +228,46 @@ async def test_r_on_an_experiment_retries_all_that_failed_or_was_cancelled(busy:
         await show.shows("3 runs: queued again")
 
 
-@BOTH_SIZES
-async def test_a_job_shows_what_it_waits_for(busy: Stage, size: tuple[int, int]):
+async def test_a_job_shows_what_it_waits_for(busy: Stage):
     entries = busy.queue.entries
     source, waiting = entries[9].run_id, entries[10].run_id
     entries[10] = entries[10]._replace(after=(source,), waits_for=(source,))
-    async with busy.open(size) as show:
-        line = next(line for line in show.lines if waiting in line)
-        assert f"waits for {source[:12]}" in line
+    async with busy.open() as show:
+        async for _ in show.sizes():
+            line = next(line for line in show.lines if waiting in line)
+            assert f"waits for {source[:12]}" in line
         await go_to_jobs(show, waiting)
         await show.press("enter")
-        await show.shows("waits for", source)
+        async for _ in show.sizes():
+            await show.shows("waits for", source)
         await show.press("escape", "slash", *"waits", "enter")
         await show.shows("1 of 14")
 
 
-@BOTH_SIZES
-async def test_runs_of_a_pack_name_each_other(busy: Stage, size: tuple[int, int]):
+async def test_runs_of_a_pack_name_each_other(busy: Stage):
     first, second = pack = tuple(run_ids(busy, JobState.RUNNING)[:2])
     busy.queue.entries[:] = [
         entry._replace(pack=pack) if entry.run_id in pack else entry for entry in busy.queue.entries
     ]
-    async with busy.open(size) as show:
-        assert any(f"×2 {first}"[:20] in " ".join(line.split()) for line in show.lines)
+    async with busy.open() as show:
+        async for _ in show.sizes():
+            assert any(f"×2 {first}"[:20] in " ".join(line.split()) for line in show.lines)
         await go_to_jobs(show, first)
         await show.press("enter")
-        await show.shows("shares its worker with", second)
+        async for _ in show.sizes():
+            await show.shows("shares its worker with", second)
 
 
-@BOTH_SIZES
-async def test_the_time_left_is_shown_for_the_queue_and_the_experiment(busy: Stage, size: tuple[int, int]):
-    async with busy.open(size) as show:
-        # Two slots: half a run of 4 s each, then two whole ones each.
-        assert "10 s left" in show.lines[1]
-        assert any("10 s left" in line for line in show.lines[2:5])
-        await show.press("down")
-        await show.until(lambda: size == WIDE or " left" not in show.lines[2])
-
-
-async def test_the_details_of_a_job_tell_its_time_and_how_it_is_known(busy: Stage):
+async def test_the_time_left_is_shown_for_the_queue_and_the_experiment(busy: Stage):
     async with busy.open() as show:
+        async for size in show.sizes():
+            # Two slots: half a run of 4 s each, then two whole ones each.
+            assert "10 s left" in show.lines[1]
+            assert any("10 s left" in line for line in show.lines[2:5])
+            await show.press("down")
+            await show.until(lambda size=size: size == WIDE or " left" not in show.lines[2])
+            await show.press("up")
+        # The details of a job tell its time, and how it is known.
         await go_to_jobs(show, busy.queue.entries[9].run_id)
         await show.press("enter")
         await show.shows("about 4 s, from 6 finished runs of mlp on cpu", "done in", "about 6 s")
@@ -303,11 +296,15 @@ async def test_i_on_an_experiment_shows_what_it_has_used_and_needs(busy: Stage):
         assert "time left" not in show.text
 
 
-async def test_i_on_an_experiment_says_what_the_queue_cannot_tell(busy: Stage):
+async def test_what_the_queue_cannot_do_or_tell_is_said(busy: Stage):
     busy.queue.error = StorageError("is damaged", where="/data/runs/queue.db", fix="repair it")
     async with busy.open() as show:
         await show.press("i")
         await show.shows("/data/runs/queue.db: is damaged; repair it")
+        busy.queue.error = StorageError("is read-only", where="/data/runs", fix="make it writable")
+        await show.press("D")
+        await show.shows("/data/runs: is read-only; make it writable")
+        assert "draining" not in show.text
 
 
 def end(stage: Stage, index: int, state: JobState, reason: str = "") -> None:
@@ -413,16 +410,18 @@ async def test_the_question_begins_at_what_the_file_keeps(busy: Stage):
         await show.shows("no checkpoint was removed")
 
 
-@pytest.mark.parametrize("tab", ["1", "2", "3"])
-async def test_the_disk_is_freed_from_every_tab(busy: Stage, tab: str):
+async def test_the_disk_is_freed_from_every_tab(busy: Stage):
     async with busy.open() as show:
-        await show.press(tab, "P")
-        await show.settle()
-        assert "checkpoint" not in show.text
-        titles = {command.title for command in show.app.get_system_commands(show.app.screen)}
-        assert "Free disk (F)" in titles
-        await show.press("F")
-        await show.shows("No checkpoints to delete")
+        for tab in "123":
+            await show.press(tab, "P")
+            await show.settle()
+            assert "checkpoint" not in show.text
+            titles = {command.title for command in show.app.get_system_commands(show.app.screen)}
+            assert "Free disk (F)" in titles
+            show.app._status.say("")
+            await show.press("F")
+            await show.shows("No checkpoints to delete")
+            show.app._status.say("")
 
 
 async def test_the_header_tells_a_fault_of_the_machine_and_the_line_below_all_of_it(busy: Stage):

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.stage import NARROW, WIDE, Stage
+from tests.tui.stage import Stage
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.doctor import Check
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.doctor_dialog import CheckResult, DoctorDialog, doctor_command, read_results
 
-BOTH_SIZES = pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "160x48"])
 SOUND = [{"name": "torch", "verdict": "ok", "text": "torch 2.9 sees no GPU"}]
 BROKEN = [
     {"name": "versions", "verdict": "ok", "text": "datasize-tui 1, Python 3.11"},
@@ -40,24 +39,21 @@ def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
     return replace
 
 
-@BOTH_SIZES
-async def test_what_would_stop_a_run_stands_first_and_out(busy: Stage, doctor: Doctor, size: tuple[int, int]):
+async def test_what_would_stop_a_run_stands_first_and_out(busy: Stage, doctor: Doctor):
     doctor(f"print({json.dumps(BROKEN)!r}); raise SystemExit(1)")
-    async with busy.open(size) as show:
+    async with busy.open() as show:
         await show.press("d")
-        await show.shows("1 error: disk, 1 warning")
-        lines = show.lines
-        (row,) = [line for line in lines if "✗ fail  disk" in line]
-        assert "0.1 GB free" in row
-        assert any("! warn" in line and "devices" in line for line in lines)
-        assert any("✓ ok" in line and "versions" in line for line in lines)
+        async for _ in show.sizes():
+            await show.shows("1 error: disk, 1 warning")
+            lines = show.lines
+            (row,) = [line for line in lines if "✗ fail  disk" in line]
+            assert "0.1 GB free" in row
+            assert any("! warn" in line and "devices" in line for line in lines)
+            assert any("✓ ok" in line and "versions" in line for line in lines)
         await show.press("escape")
         await show.until(lambda: not isinstance(show.app.screen, DoctorDialog))
-
-
-async def test_a_sound_project_is_told_in_one_line(busy: Stage, doctor: Doctor):
-    doctor(f"print({json.dumps(SOUND)!r})")
-    async with busy.open() as show:
+        # A sound project is told in one line.
+        doctor(f"print({json.dumps(SOUND)!r})")
         await show.press("d")
         await show.shows("No errors", "torch 2.9 sees no GPU")
 
@@ -100,32 +96,24 @@ def _processes(word: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("code", "told"),
-    [
-        ("raise SystemExit('/nowhere: no such directory')", "/nowhere: no such directory"),
-        ("print('[3]')", "exit status 0"),
-        ("", "exit status 0"),
-    ],
-)
-async def test_checks_that_do_not_come_to_an_end_are_one_line(
-    busy: Stage, doctor: Doctor, code: str, told: str
+async def test_checks_that_do_not_begin_or_come_to_no_end_are_one_line(
+    busy: Stage, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ):
-    doctor(code)
     async with busy.open() as show:
-        await show.press("d")
-        await show.shows("the checks did not end", told)
-
-
-async def test_checks_that_cannot_be_started_are_one_line(busy: Stage, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tui_datasize.tui.doctor_dialog.doctor_command", lambda _: ("/nowhere/python",))
-    async with busy.open() as show:
+        for code, told in (
+            ("raise SystemExit('/nowhere: no such directory')", "/nowhere: no such directory"),
+            ("print('[3]')", "exit status 0"),
+            ("", "exit status 0"),
+        ):
+            doctor(code)
+            await show.press("d")
+            await show.shows("the checks did not end", told)
+            await show.press("escape")
+            await show.until(lambda: "the checks did not end" not in show.text)
+        monkeypatch.setattr("tui_datasize.tui.doctor_dialog.doctor_command", lambda _: ("/nowhere/python",))
         await show.press("d")
         await show.shows("the checks cannot be started: No such file or directory")
-
-
-async def test_the_scheduler_the_doctor_and_freeing_the_disk_are_in_the_palette(busy: Stage):
-    async with busy.open() as show:
+        await show.press("escape")
         titles = {command.title for command in show.app.get_system_commands(show.app.screen)}
         assert {"Scheduler (s)", "Doctor (d)", "Free disk (F)"} <= titles
 

@@ -33,6 +33,10 @@ async def go_to_job(show: Show, state: JobState) -> str:
 
 async def test_a_asks_with_the_cost_and_enter_queues_what_is_missing(busy: Stage):
     async with busy.open() as show:
+        for leave in ("escape", "n"):
+            await show.press("a", leave)
+            assert not isinstance(show.app.screen, QueueDialog)
+        assert busy.queue.enqueued == []
         await show.press("a")
         assert isinstance(show.app.screen, QueueDialog)
         await show.shows("Queue digits?", "16 runs", "2 runs", "6 done", "400 updates", "queue 2 runs")
@@ -61,27 +65,15 @@ async def test_a_queues_what_lost_its_evaluations_too(busy: Stage):
         await show.shows("3 runs queued (1 incomplete: evaluations lost)")
 
 
-async def test_escape_in_the_question_queues_nothing(busy: Stage):
-    async with busy.open() as show:
-        await show.press("a", "escape")
-        assert not isinstance(show.app.screen, QueueDialog)
-        await show.press("a", "n")
-        assert busy.queue.enqueued == []
-
-
-async def test_a_on_a_full_experiment_says_so(busy: Stage):
-    async with busy.open() as show:
-        await show.press("a", "enter")
-        await show.until(lambda: len(show.app.snapshot.states) == 16)
-        await show.press("a")
-        await show.shows("all 16 runs of digits are queued or done already")
-
-
-async def test_a_on_an_experiment_without_data_says_what_is_missing(busy: Stage):
+async def test_a_says_what_keeps_runs_from_being_queued(busy: Stage):
     async with busy.open() as show:
         await show.press("end", "a")
         await show.shows("/nowhere/at/all", "?")
         assert busy.queue.enqueued == []
+        await show.press("escape", "home", "a", "enter")
+        await show.until(lambda: len(show.app.snapshot.states) == 16)
+        await show.press("a")
+        await show.shows("all 16 runs of digits are queued or done already")
 
 
 async def test_enter_on_the_map_queues_the_marked_cells(busy: Stage):
@@ -104,17 +96,13 @@ async def test_enter_on_the_map_without_marks_asks_for_the_gap(busy: Stage):
         assert len(busy.queue.enqueued[0]) == 2
 
 
-async def test_marked_cells_that_are_there_are_not_queued_again(busy: Stage):
+async def test_the_cursor_of_the_map_moves_and_cells_that_are_there_are_not_queued_again(busy: Stage):
     async with busy.open() as show:
-        await go_to_map(show)
-        await show.press("space", "enter")
+        # Enter on an experiment leads to its map.
+        await show.press("enter", "space", "enter")
         await show.shows("nothing to queue: 1 run queued or done already")
         assert busy.queue.enqueued == []
-
-
-async def test_the_cursor_of_the_map_moves(busy: Stage):
-    async with busy.open() as show:
-        await go_to_map(show)
+        await show.press("space")
         for keys, place in (
             (("right", "down"), "n 80 · draw 0 · seed 101"),
             (("g", "l", "j", "k"), "n 80 · draw 0 · seed 101"),
@@ -124,6 +112,8 @@ async def test_the_cursor_of_the_map_moves(busy: Stage):
         ):
             await show.press(*keys)
             assert place in show.text, keys
+        await show.press("end", "down", "down", "down", "L")
+        await show.shows("no log yet: the run was never queued")
 
 
 async def test_the_cursor_walks_through_all_variants(busy: Stage):
@@ -138,12 +128,6 @@ async def test_the_cursor_walks_through_all_variants(busy: Stage):
         await show.shows(f"{spec.run_id.rpartition('-')[0]} layers=2")
         await show.press("slash", *"layers=2", "enter")
         await show.shows("1 of ")
-
-
-async def test_enter_on_an_experiment_goes_to_its_map(busy: Stage):
-    async with busy.open() as show:
-        await show.press("enter", "right")
-        await show.shows("seed 101")
 
 
 CHANGES = [
@@ -252,22 +236,13 @@ async def test_the_filter_narrows_the_table_and_escape_drops_it(busy: Stage):
         assert all("-n80-" in key for key in table.keys)
         await show.press("escape")
         await show.until(lambda: len(table.keys) == 14)
-
-
-async def test_a_filter_that_nothing_matches_says_so(busy: Stage):
-    async with busy.open() as show:
-        await show.press("slash", *"nonsense")
-        await show.shows("No job matches the filter")
-        await show.press("escape")
-        await show.shows("14")
-
-
-async def test_letters_in_the_filter_are_text(busy: Stage):
-    async with busy.open() as show:
+        # Letters in the filter are text, and no keys of the tab.
         await show.press("slash", *"qachr12")
         assert busy.queue.sent == []
         assert show.app.is_running
-        await show.shows("qachr12", "drop filter")
+        await show.shows("qachr12", "drop filter", "No job matches the filter")
+        await show.press("escape")
+        await show.shows("14")
 
 
 async def test_the_log_of_the_job_under_the_cursor_is_shown(busy: Stage):
@@ -295,13 +270,6 @@ async def test_l_opens_the_log_on_the_whole_screen_and_follows_it(busy: Stage):
         assert not isinstance(show.app.screen, LogScreen)
 
 
-async def test_l_on_a_cell_that_was_never_queued_says_so(busy: Stage):
-    async with busy.open() as show:
-        await go_to_map(show)
-        await show.press("end", "down", "down", "down", "L")
-        await show.shows("no log yet: the run was never queued")
-
-
 async def test_enter_on_a_job_shows_everything_about_it(busy: Stage):
     async with busy.open() as show:
         wanted = await go_to_job(show, JobState.SUCCEEDED)
@@ -312,18 +280,14 @@ async def test_enter_on_a_job_shows_everything_about_it(busy: Stage):
         assert not isinstance(show.app.screen, TextDialog)
 
 
-async def test_a_refusal_of_the_queue_is_shown(busy: Stage):
+async def test_a_refusal_and_an_error_of_the_queue_are_one_line(busy: Stage):
     busy.queue.refusal = "digits-n80: is running; cancel it to stop it"
     async with busy.open() as show:
         await go_to_job(show, JobState.QUEUED)
         await show.press("h")
         await show.shows("is running; cancel it to stop it")
-
-
-async def test_an_error_of_the_queue_is_one_line(busy: Stage):
-    busy.queue.error = StorageError("is read-only", where="/data/runs", fix="make it writable")
-    async with busy.open() as show:
-        await show.press("a", "enter")
+        busy.queue.error = StorageError("is read-only", where="/data/runs", fix="make it writable")
+        await show.press("shift+tab", "shift+tab", "a", "enter")
         await show.shows("/data/runs: is read-only; make it writable")
         assert show.app.is_running
 

@@ -9,15 +9,13 @@ import pytest
 from textual.widgets import Input
 
 from tests.tui.fake_queue import TWO_GPUS
-from tests.tui.stage import DEADLINE_S, NARROW, WIDE, Show, Stage
+from tests.tui.stage import DEADLINE_S, Show, Stage
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
 from tui_datasize.jobs.queue.commands import Command, Outcome
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.jobs.scheduler_client import SchedulerLook
 from tui_datasize.tui.scheduler_dialog import SchedulerDialog
-
-BOTH_SIZES = pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "160x48"])
 
 
 def is_open(show: Show) -> bool:
@@ -32,26 +30,26 @@ async def ask(show: Show) -> dict[str, Input]:
     return {str(entry.name): entry for entry in show.app.screen.query(Input)}
 
 
-@BOTH_SIZES
-async def test_the_dialog_shows_what_holds_and_where_it_comes_from(busy: Stage, size: tuple[int, int]):
+async def test_the_dialog_shows_what_holds_and_where_it_comes_from(busy: Stage):
     said = DeviceOptions(pack_width=4)
     busy.queue.look = SchedulerLook(
         True, slots=2, options=DeviceOptions(cpu_slots=2), file=DeviceSettings(pack_width=4, said=said)
     )
-    async with busy.open(size) as show:
+    async with busy.open() as show:
         fields = await ask(show)
-        await show.shows(
-            "running, 2 jobs at once",
-            "no GPU: cpu_slots counts",
-            "4 in experiments.toml",
-            "auto by default (off, auto or always)",
-            "1 by default; not for this machine",
-            "Running jobs go on.",
-            "others that this app starts",
-            "enter restart",
-            "ctrl+t stop",
-            "esc back",
-        )
+        async for _ in show.sizes():
+            await show.shows(
+                "running, 2 jobs at once",
+                "no GPU: cpu_slots counts",
+                "4 in experiments.toml",
+                "auto by default (off, auto or always)",
+                "1 by default; not for this machine",
+                "Running jobs go on.",
+                "others that this app starts",
+                "enter restart",
+                "ctrl+t stop",
+                "esc back",
+            )
         assert next(iter(fields)) == "cpu_slots"
         assert {name: entry.value for name, entry in fields.items() if entry.value} == {"cpu_slots": "2"}
         await show.press("escape")
@@ -73,9 +71,8 @@ async def test_a_machine_that_starts_nothing_is_told_with_what_ends_that(busy: S
         await show.shows("0 slots: no GPU can be used; the CPU can, if cpu is yes")
 
 
-@BOTH_SIZES
-async def test_enter_restarts_with_what_is_written(busy: Stage, size: tuple[int, int]):
-    async with busy.open(size) as show:
+async def test_enter_restarts_with_what_is_written(busy: Stage):
+    async with busy.open() as show:
         await ask(show)
         await show.press(*"3", "down", *"yes", "down", *"off", "tab", "tab", *"yes", "enter")
         await show.until(lambda: busy.queue.restarts)
@@ -92,12 +89,12 @@ async def test_nothing_written_is_as_the_file_says(busy: Stage):
         assert busy.queue.restarts == [DeviceOptions()]
 
 
-@BOTH_SIZES
-async def test_what_makes_no_sense_is_told_and_the_dialog_stays(busy: Stage, size: tuple[int, int]):
-    async with busy.open(size) as show:
+async def test_what_makes_no_sense_is_told_and_the_dialog_stays(busy: Stage):
+    async with busy.open() as show:
         fields = await ask(show)
         await show.press(*"99", "enter")
-        await show.shows("cpu_slots: expected a whole number from 1 to 64, got 99", "esc back")
+        async for _ in show.sizes():
+            await show.shows("cpu_slots: expected a whole number from 1 to 64, got 99", "esc back")
         await show.press("ctrl+u", "tab", *"never", "enter")
         await show.shows("cpu: expected true or false, got 'never'")
         await show.press("ctrl+u", "tab", *"never", "enter")
@@ -134,30 +131,21 @@ async def test_a_scheduler_that_does_not_end_is_said(busy: Stage):
         await show.shows("scheduler: has not ended yet")
 
 
-async def test_a_scheduler_that_does_not_tell_its_options_is_said(busy: Stage):
+async def test_what_cannot_be_told_or_done_is_said(busy: Stage):
     busy.queue.look = SchedulerLook(True, slots=2, options=None, devices=None)
     async with busy.open() as show:
         fields = await ask(show)
         await show.shows("running, 2 jobs at once; its options are unknown")
         assert not any(entry.value for entry in fields.values())
-
-
-async def test_a_wrong_file_is_shown_in_the_dialog(busy: Stage):
-    busy.queue.look = SchedulerLook(True, file_problem="devices.cpu_slots: expected a whole number")
-    async with busy.open() as show:
+        await show.press("escape")
+        busy.queue.look = SchedulerLook(True, file_problem="devices.cpu_slots: expected a whole number")
         await ask(show)
         await show.shows("devices.cpu_slots: expected a whole number")
-
-
-async def test_a_queue_that_cannot_be_read_is_a_line(busy: Stage):
-    busy.queue.error = StorageError("is damaged", where="/data/runs/queue.db", fix="repair it")
-    async with busy.open() as show:
+        await show.press("escape")
+        busy.queue.error = StorageError("is damaged", where="/data/runs/queue.db", fix="repair it")
         await show.press("s")
         await show.shows("/data/runs/queue.db: is damaged; repair it")
-
-
-async def test_a_restart_that_fails_is_a_line(busy: Stage):
-    async with busy.open() as show:
+        busy.queue.error = None
         await ask(show)
         busy.queue.error = StorageError("the scheduler did not start: no space", where="scheduler.log")
         await show.press("enter")
