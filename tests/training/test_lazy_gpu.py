@@ -182,31 +182,21 @@ def test_each_model_stays_on_the_card_and_waits_for_nothing(model, gpu):
     train(gpu, trainer_of(spec_of({}, model)))
 
 
-@pytest.mark.parametrize("name", [*SMALL, *WHOLE])
+ALIKE = (
+    *("efficientnet_b0", "maxvit_t", "mobilenet_v2", "regnet_y_400mf", "resnet50", "shufflenet_v2_x0_5"),
+    *("squeezenet1_1", "vgg11_bn"),
+)
+"""Made of what others are made of: convolutions, normalisation, depth and attention that is dropped."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.exhaustive] * (name in ALIKE)) for name in (*SMALL, *WHOLE)],
+)
 def test_each_model_of_the_library_stays_on_the_card_and_waits_for_nothing(name, gpu, monkeypatch):
     make_small(monkeypatch)
     model = ModelSpec(f"torchvision:{name}", {"input_px": input_px(name)})
     train(gpu, trainer_of(spec_of({}, model)))
-
-
-@pytest.mark.parametrize("settings", OPTIONS.values(), ids=OPTIONS)
-def test_each_option_stays_on_the_card_and_waits_for_nothing(settings, gpu):
-    train(gpu, trainer_of(spec_of(settings)), again=True)
-
-
-@pytest.mark.parametrize(
-    ("model", "way"), [("cnn3, all", "side by side"), ("cnn3, all", "fused"), ("resnet, all", "fused")]
-)
-def test_packs_stay_on_the_card_and_wait_for_nothing(model, way, gpu):
-    spec = spec_of({"ema_decay": 0.9, "augmentation.cutmix": 1.0}, MODEL_OPTIONS[model])
-    lanes = [trainer_of(replace(spec, seed=seed)) for seed in range(2)]
-    together = IMPLEMENTATIONS[way](lanes)
-    for making in ([0, 1], [1]):
-        with gpu.updating():
-            together.step(making)
-    evaluate(lanes[0])
-    assert [lane.update for lane in lanes] == [1, 2]
-    assert all(value.device == LAZY for lane in lanes for value in lane.model.state_dict().values())
 
 
 def exclusive(*names: str) -> Sequence[Settings]:
@@ -225,6 +215,32 @@ CHOICES: Mapping[str, Sequence[Any]] = {
         if name.partition(".")[0] not in ("batch_size", "optimizer", "schedule", "transfer")
     },
 }
+
+
+ALONE = [
+    name for name, settings in OPTIONS.items() if not any(settings in given for given in CHOICES.values())
+]
+"""Options that no row of all others has."""
+
+
+@pytest.mark.parametrize("settings", [OPTIONS[name] for name in ALONE], ids=ALONE)
+def test_each_option_stays_on_the_card_and_waits_for_nothing(settings, gpu):
+    train(gpu, trainer_of(spec_of(settings)), again=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "way"), [("cnn3, all", "side by side"), ("cnn3, all", "fused"), ("resnet, all", "fused")]
+)
+def test_packs_stay_on_the_card_and_wait_for_nothing(model, way, gpu):
+    spec = spec_of({"ema_decay": 0.9, "augmentation.cutmix": 1.0}, MODEL_OPTIONS[model])
+    lanes = [trainer_of(replace(spec, seed=seed)) for seed in range(2)]
+    together = IMPLEMENTATIONS[way](lanes)
+    for making in ([0, 1], [1]):
+        with gpu.updating():
+            together.step(making)
+    evaluate(lanes[0])
+    assert [lane.update for lane in lanes] == [1, 2]
+    assert all(value.device == LAZY for lane in lanes for value in lane.model.state_dict().values())
 
 
 ROWS = 10
