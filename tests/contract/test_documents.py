@@ -26,7 +26,10 @@ MODULE = re.compile(r"\b(?:tui_datasize|benchmarks)(?:\.\w+)+")
 COMMAND = re.compile(r"datasize-tui ([a-z]+)\b")
 CLASS = re.compile(r"[A-Z][a-z]+(?:[A-Z][a-z]+)+")
 REFERENCE = r"\[\d{4}\]\(\d{4}-[\w-]+\.md\)"
-STATUS = re.compile(rf"In force(; superseded in part by {REFERENCE} \(.+\))?\.|Superseded by {REFERENCE}\.")
+PART = rf"{REFERENCE}\s\([^)]+\)"
+STATUS = re.compile(
+    rf"In\sforce(; superseded in part by {PART}(, {PART})*)?\.\n\n|Superseded by {REFERENCE}\.\n\n"
+)
 
 
 def lacking(document: Path, text: str) -> Iterator[str]:
@@ -78,9 +81,8 @@ def test_what_a_document_names_is_there(document):
 
 @pytest.mark.parametrize("document", DECISIONS, ids=lambda document: document.stem)
 def test_a_decision_begins_with_its_number_and_whether_it_holds(document):
-    title, blank, status = document.read_text().splitlines()[:3]
-    assert re.match(rf"# {int(document.stem[:4])}\. \w", title)
-    assert blank == ""
+    title, status = document.read_text().split("\n\n", 1)
+    assert re.fullmatch(rf"# {int(document.stem[:4])}\. \w.*", title)
     assert STATUS.match(status)
 
 
