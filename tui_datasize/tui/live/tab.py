@@ -203,13 +203,13 @@ class LivePane(ChartPane):
     def _show_notes(self, run_ids: Sequence[str], shown: Sequence[LiveMetric]) -> None:
         palette = palette_of(self.app)
         which = "running " if not self._table.marked else ""
-        what = f"{plural(len(run_ids), f'{which}run')}, test split" if self._is_of_many else "".join(run_ids)
-        if self._group and self._is_of_many:
-            what += f", mean and range by {DESCRIBING[self._group][0]}"
-        note = Text(what, style=palette.muted)
+        of_group = f", mean and range by {DESCRIBING[self._group][0]}" if self._group else ""
         for panel, metric in zip(self._chart_panels, shown, strict=False):
-            panel.show_title(metric.title.partition(",")[0].capitalize())
-            panel.show_note(note)
+            title = metric.title.partition(",")[0]
+            panel.show_title(title[:1].upper() + title[1:])
+            split = "training batches" if metric.is_of_batches else "test split"
+            many = f"{plural(len(run_ids), f'{which}run')}, {split}{of_group}"
+            panel.show_note(Text(many if self._is_of_many else "".join(run_ids), palette.muted))
         mode = "all running" if self._all_running else "one at a time"
         if self._table.marked:
             mode = f"{len(self._table.marked)} marked"
