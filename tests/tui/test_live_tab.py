@@ -143,7 +143,7 @@ async def test_marked_runs_are_drawn_together_finished_and_running_alike(busy: S
         await show.shows("size▼")
         await show.press("escape")
         await show.shows("one at a time")
-        assert not table.marked
+        await show.until(lambda: not table.marked)
 
 
 @pytest.mark.parametrize(("size", "count"), [(NARROW, 2), (WIDE, 5)])
@@ -160,8 +160,7 @@ async def test_a_grid_of_charts_fills_the_window_and_is_remembered(
         await show.shows("Loss", "Accuracy", *(["Learning rate", "Gradient norm"] if count > 2 else []))
         await show.press("q")
     async with busy.open(size) as show:
-        await show.press("2")
-        assert show.app.query_one(LivePane).is_grid
+        await show.until(lambda: show.app.query_one(LivePane).is_grid)
 
 
 async def test_a_chart_is_examined_by_key(busy: Stage):
@@ -174,12 +173,12 @@ async def test_a_chart_is_examined_by_key(busy: Stage):
         await show.shows("update 50  ● test")
         await show.press("less_than_sign", "z")
         chart = show.app.focused
-        assert chart.window.x is not None
+        await show.until(lambda: chart.window.x is not None)
         await show.press("0", "f")
         await show.until(lambda: show.app.screen.maximized is not None)
         await show.press("escape", "escape")
         await show.until(lambda: show.app.focused is show.app.query_one(LiveTable))
-        assert chart.window.cursor is None
+        await show.until(lambda: chart.window.cursor is None)
 
 
 async def test_the_cursor_chooses_the_run(busy: Stage):
