@@ -16,13 +16,13 @@ from tui_datasize.tui.analysis.answer_lines import draw_answer
 
 
 def test_boxes_of_last_and_best_values_on_both_splits(project):
-    courses = {0: [0.5, 0.9, 0.6, 0.4], 101: [0.5, 0.8, 0.6, 0.2]}
-    for seed, course in courses.items():
+    curves = {0: [0.5, 0.9, 0.6, 0.4], 101: [0.5, 0.8, 0.6, 0.2]}
+    for seed, curve in curves.items():
         paths = write_run(project, fake_spec(seed=seed), tables=False)
         rows = [json.loads(line) for line in paths.metrics.read_text().splitlines()]
         paths.metrics.write_text("")
         # Three rows an evaluation: of training, of the training split, of the test split.
-        values = [course[index // 3] + 0.1 * (row["split"] == "train") for index, row in enumerate(rows)]
+        values = [curve[index // 3] + 0.1 * (row["split"] == "train") for index, row in enumerate(rows)]
         changed = [row | {"accuracy": value} for row, value in zip(rows, values, strict=True)]
         write_lines(paths.metrics, changed)
     log = RunLog(project)

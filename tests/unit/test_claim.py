@@ -209,7 +209,8 @@ def test_a_forked_child_keeps_the_lock_of_a_dead_worker(run: RunPaths) -> None:
     )
     worker.wait()
     seen = observe(run)
-    assert seen.has_leftovers
+    assert seen.lock_held
+    assert not seen.claimant_alive
     assert not seen.is_running
     worker.communicate()
 

@@ -1,6 +1,6 @@
 """What the files do not tell is not known: seeds that only number repeats, and subset draws.
 
-What belongs to the kind: repeats without a number of their own (rows, rows of one run name, courses one below
+What belongs to the kind: repeats without a number of their own (rows, rows of one run name, curves one below
 another, files, folders); rows that differ in a column which tells curves apart; a seed that may or may not
 choose the images too; what was imported before its draws were told. No pairing by a seed that is none, and no
 sentence on draws that nobody knows.

@@ -95,8 +95,8 @@ def test_evaluations_of_a_run_become_its_course(desk):
     assert desk.rows("variant", "updates", "total_updates", "best_test_accuracy", "train_accuracy")[0] == (
         40, 7, "opt=adam", 3, 3, 0.4, 0.9,
     )  # fmt: skip
-    course = RunLog(desk.project).metrics().filter(split="test").head(3)
-    assert course.select("update", "epoch", "accuracy").rows() == [
+    curve = RunLog(desk.project).metrics().filter(split="test").head(3)
+    assert curve.select("update", "epoch", "accuracy").rows() == [
         (1, 0.5, 0.2),
         (2, 1.0, None),
         (3, 2.0, 0.4),

@@ -121,7 +121,7 @@ def test_nan_scores_are_left_out():
     ]
 
 
-def course(run: str, **scores: list[float]) -> pl.DataFrame:
+def curve(run: str, **scores: list[float]) -> pl.DataFrame:
     """Evaluations of one run on the test split, one update apart."""
     times = len(next(iter(scores.values())))
     return pl.DataFrame(
@@ -136,8 +136,8 @@ def test_the_best_evaluation_is_the_largest_accuracy_and_the_smallest_loss():
     runs = runs_of([{"train_size": 10, "total_updates": 4}, {"train_size": 10, "total_updates": 4}])
     metrics = pl.concat(
         [
-            course("r0", accuracy=[0.5, 0.9, 0.9, 0.7], loss=[3.0, 1.0, 2.0, 2.0]),
-            course("r1", accuracy=[0.5, float("nan"), 0.6, 0.8], loss=[3.0, 2.0, 1.0, 0.5]),
+            curve("r0", accuracy=[0.5, 0.9, 0.9, 0.7], loss=[3.0, 1.0, 2.0, 2.0]),
+            curve("r1", accuracy=[0.5, float("nan"), 0.6, 0.8], loss=[3.0, 2.0, 1.0, 0.5]),
         ]
     )
     (row,) = training_views.best_against_last(runs, metrics).to_dicts()
@@ -152,7 +152,7 @@ def test_the_best_evaluation_is_the_largest_accuracy_and_the_smallest_loss():
 
 def test_single_courses_are_what_the_means_are_made_of():
     runs = runs_of([{"train_size": 10, "total_updates": 2, "seed": seed} for seed in (5, 7)])
-    metrics = pl.concat([course("r0", accuracy=[0.5, 0.6]), course("r1", accuracy=[float("nan"), 0.8])])
+    metrics = pl.concat([curve("r0", accuracy=[0.5, 0.6]), curve("r1", accuracy=[float("nan"), 0.8])])
     singles = training_views.single_courses(runs, metrics, "accuracy", "test")
     assert singles.select("run_id", "seed", "evaluation", "x", "value").rows() == [
         ("r0", 5, 1, 1.0, 0.5), ("r0", 5, 2, 2.0, 0.6), ("r1", 7, 2, 2.0, 0.8),

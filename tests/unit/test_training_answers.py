@@ -1,4 +1,4 @@
-"""What is said of the course of training: curves, surfaces, margins."""
+"""What is said of training: its curves, surfaces, margins."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 
 
-def write_course(project: ProjectPaths, spec: RunSpec, course: list[float]) -> None:
+def write_curve(project: ProjectPaths, spec: RunSpec, curve: list[float]) -> None:
     """A run with these test accuracies; it does 0.1 better on what it was trained on."""
-    paths = write_run(project, spec, evaluations=len(course), tables=False)
+    paths = write_run(project, spec, evaluations=len(curve), tables=False)
     rows = [json.loads(line) for line in paths.metrics.read_text().splitlines()]
     paths.metrics.write_text("")
     # Three rows an evaluation: of training, of the training split, of the test split.
     write_lines(
         paths.metrics,
         [
-            row | {"accuracy": course[index // 3] + 0.1 * (row["split"] == "train")}
+            row | {"accuracy": curve[index // 3] + 0.1 * (row["split"] == "train")}
             for index, row in enumerate(rows)
         ],
     )
@@ -36,9 +36,9 @@ def write_course(project: ProjectPaths, spec: RunSpec, course: list[float]) -> N
 @pytest.fixture
 def overfitted(project) -> RunLog:
     """Two runs of 40 images that are best in their second of four evaluations, one of 80 that is so last."""
-    write_course(project, fake_spec(seed=0), [0.5, 0.9, 0.6, 0.4])
-    write_course(project, fake_spec(seed=101), [0.5, 0.8, 0.6, 0.2])
-    write_course(project, fake_spec(train_size=80), [0.5, 0.6, 0.7, 0.8])
+    write_curve(project, fake_spec(seed=0), [0.5, 0.9, 0.6, 0.4])
+    write_curve(project, fake_spec(seed=101), [0.5, 0.8, 0.6, 0.2])
+    write_curve(project, fake_spec(train_size=80), [0.5, 0.6, 0.7, 0.8])
     return RunLog(project)
 
 
@@ -137,7 +137,7 @@ def test_the_gap_is_a_surface_behind_the_six(overfitted):
 
 def test_of_several_variants_one_surface_each(project):
     for batch_size in (16, 32):
-        write_course(project, fake_spec(batch_size=batch_size, evaluations=2), [0.5, batch_size / 64])
+        write_curve(project, fake_spec(batch_size=batch_size, evaluations=2), [0.5, batch_size / 64])
     answer = ask(RunLog(project), "surface")
     assert [one.title for one in answer.figures] == [
         "batch_size=16: Test accuracy, %", "batch_size=32: Test accuracy, %",

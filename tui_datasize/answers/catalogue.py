@@ -62,7 +62,7 @@ QUESTIONS: Mapping[str, Entry] = MappingProxyType(
             Entry("variants", "Variants compared", is_brief=True, is_for_some=True),
             Entry("spread", "Spread between runs", is_brief=True),
             Entry("variance", "Sources of the spread", is_brief=True),
-            Entry("courses", "Training curves"),
+            Entry("courses", "Training curves", "training_curves"),
             Entry("surface", "Metrics over size and training"),
             Entry("gap", "Training against test"),
             Entry("best", "Best evaluation against the last"),

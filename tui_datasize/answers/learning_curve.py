@@ -20,7 +20,6 @@ from tui_datasize.stats.laws import flipped
 from tui_datasize.stats.summary import CurveAnalysis, average_curve
 from tui_datasize.text import plural
 
-_LAW_POINTS = 80
 _LEAST_WEIGHT = 0.1
 """Laws that count less in the average are not drawn by themselves."""
 
@@ -127,7 +126,7 @@ def _average(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> Iterator[
     scale, outlook = curve.metric.scale, curve.outlook
     if isinstance(outlook, FitFailure):
         return
-    known = average_curve(curve, _LAW_POINTS, curve.fitted_sizes[-1])
+    known = average_curve(curve, curve.fitted_sizes[-1])
     if known is not None:
         x, y = known["train_size"].to_list(), numbers(known["value"], scale)
         yield Line("average of the laws", x, y, "muted", is_thin=True)
@@ -140,7 +139,7 @@ def _average(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> Iterator[
 def _laws(curve: CurveAnalysis) -> Iterator[Line]:
     """The laws that make up the average, thin."""
     beyond = extrapolations(curve)
-    known = average_curve(curve, _LAW_POINTS, (beyond[-1].train_size if beyond else curve.fitted_sizes[-1]))
+    known = average_curve(curve, (beyond[-1].train_size if beyond else curve.fitted_sizes[-1]))
     if known is None or not isinstance(curve.laws, FittedLaws):
         return
     sizes = known["train_size"].to_numpy()

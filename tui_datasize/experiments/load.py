@@ -273,7 +273,7 @@ def _read_experiment(name: str, table: Table, most_recipes: int) -> Experiment:
     strategy, nested, subset_seeds = problems.of(
         lambda: _read_subset(table.table("subset"), size_unit), ("stratified", True, ())
     )
-    seeds = problems.of(lambda: _read_seeds(table, "seeds", default=[0]), ())
+    seeds = problems.of(lambda: _read_seeds(table), ())
     recipes: tuple[Recipe, ...] = ()
     with problems.part():
         sweep = table.table("sweep")
@@ -319,24 +319,24 @@ def _read_subset(table: Table, size_unit: SizeUnit) -> tuple[Strategy, bool, tup
     if size_unit == "per_class" and strategy != "balanced":
         raise table.error("strategy", "balanced, since the sizes are given per class")
     nested = table.boolean("nested", True)
-    seeds = _read_seeds(table, "seeds", default=[0])
+    seeds = _read_seeds(table)
     if strategy == "first" and len(seeds) > 1:
         raise ConfigError("every draw of strategy first is the same", where=table.where("seeds"))
     table.finish()
     return strategy, nested, seeds
 
 
-def _read_seeds(table: Table, key: str, default: list[int]) -> tuple[int, ...]:
-    """A list of distinct whole numbers, or `{ count, step, start }`."""
-    value = table.take(key, default)
+def _read_seeds(table: Table) -> tuple[int, ...]:
+    """`seeds`: a list of distinct whole numbers, or `{ count, step, start }`."""
+    value = table.take("seeds", [0])
     if not isinstance(value, Mapping):
         is_list = isinstance(value, list) and value
         if not is_list or not all(is_whole(seed) and 0 <= seed <= MOST_WHOLE for seed in value):
-            raise table.error(key, "a list of whole numbers of at least 0, or { count = 10, step = 101 }")
+            raise table.error("seeds", "a list of whole numbers of at least 0, or { count = 10, step = 101 }")
         if len(set(value)) < len(value):
-            raise table.error(key, "each seed once")
+            raise table.error("seeds", "each seed once")
         return tuple(value)
-    spread = table.table(key)
+    spread = table.table("seeds")
     count = spread.integer("count", least=1, most=MOST_RUNS)
     step, start = spread.integer("step", 1, least=1), spread.integer("start", 0)
     spread.finish()

@@ -141,11 +141,6 @@ class Observation:
         # `lock_held` adds nothing: the claimant has the lock, though maybe only since it was probed.
         return self.claimant_alive and self.final_exit is None
 
-    @property
-    def has_leftovers(self) -> bool:
-        """Whether descendants of a dead worker keep the lock they inherited."""
-        return self.lock_held and self.claim is not None and not self.claimant_alive
-
 
 class ClaimRefused(Exception):  # noqa: N818 - an orderly answer, not an error
     """The run is not this worker's to execute; it should leave quietly with exit status 0."""

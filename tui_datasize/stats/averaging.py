@@ -101,14 +101,6 @@ class FittedLaws:
 
         return tuple((law, fit, weights.get(law.name, 0.0)) for law, fit in sorted(self.fits, key=place))
 
-    def fit_of(self, name: str) -> LawFit | FitFailure:
-        """The fit of one law.
-
-        Raises:
-            KeyError: There is no such law.
-        """
-        return {law.name: fit for law, fit in self.fits}[name]
-
 
 def fit_laws(
     train_sizes: ArrayLike,

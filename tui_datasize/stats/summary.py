@@ -24,6 +24,7 @@ from tui_datasize.stats.size_needed import SizeNeeded, reached
 
 SIGNIFICANT = 0.05
 """A lack of fit less probable than this is spoken of."""
+_LINE_POINTS = 80
 
 
 FittedTo: TypeAlias = Literal["means", "means, weighted", "runs"]
@@ -175,12 +176,11 @@ def laws_of(metric: Metric, curve: pl.DataFrame) -> FittedLaws | FitFailure:
     return fit_laws(curve["train_size"], flipped(loss, curve["mean"]), moderated_stderrs(curve), loss=loss)
 
 
-def average_curve(curve: CurveAnalysis, n_points: int, farthest: float) -> pl.DataFrame | None:
+def average_curve(curve: CurveAnalysis, farthest: float) -> pl.DataFrame | None:
     """The average of the laws as a line, from the smallest size fitted.
 
     Args:
         curve: Of which the laws are known.
-        n_points: Points of the line, evenly spaced in log(train size).
         farthest: The largest train size of the line.
 
     Returns:
@@ -188,7 +188,7 @@ def average_curve(curve: CurveAnalysis, n_points: int, farthest: float) -> pl.Da
     """
     if isinstance(curve.laws, FitFailure) or isinstance(curve.laws.average, FitFailure):
         return None
-    sizes = np.geomspace(curve.fitted_sizes[0], farthest, n_points)
+    sizes = np.geomspace(curve.fitted_sizes[0], farthest, _LINE_POINTS)
     values = flipped(curve.laws.loss, curve.laws.average.errors_at(sizes))
     return pl.DataFrame({"train_size": sizes, "value": values})
 

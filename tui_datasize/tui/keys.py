@@ -132,20 +132,18 @@ class KeyGroup:
     entries: tuple[KeyHelp, ...]
 
 
-def keys_of(title: str, owner: DOMNode, only_explained: bool = True) -> KeyGroup:
-    """The keys that a widget's class defines itself.
+def keys_of(title: str, owner: DOMNode) -> KeyGroup:
+    """The keys that a widget's class defines itself, those with a tooltip.
 
     Args:
         title: Heading of the group.
         owner: The widget.
-        only_explained: Whether to leave out bindings without a tooltip.
     """
     entries = []
     for binding in type(owner).BINDINGS:
-        if isinstance(binding, Binding) and (binding.tooltip or not only_explained):
+        if isinstance(binding, Binding) and binding.tooltip:
             names = tuple(key_name(key.strip()) for key in binding.key.split(","))
-            text = binding.tooltip or binding.description
-            entries.append(KeyHelp(owner, binding.action, names, binding.description, text))
+            entries.append(KeyHelp(owner, binding.action, names, binding.description, binding.tooltip))
     return KeyGroup(title, tuple(entries))
 
 

@@ -99,7 +99,7 @@ class RepeatedError(ValueError):
 
 
 @dataclass
-class Course:
+class ForeignCurve:
     """Values of one run, from one file or from the event files of one folder."""
 
     origin: Origin
@@ -117,7 +117,7 @@ ReadRow: TypeAlias = tuple[Row, Sequence[tuple[str, float | None]]]
 """A row, and its values by metric."""
 
 
-def courses(rows: Iterable[ReadRow], source: str, *, in_order: bool) -> list[Course]:
+def foreign_curves(rows: Iterable[ReadRow], source: str, *, in_order: bool) -> list[ForeignCurve]:
     """The runs of one file, or of the event files of one folder.
 
     A step that comes back is one at which a run was resumed: what was written from it on before counts no
@@ -131,78 +131,78 @@ def courses(rows: Iterable[ReadRow], source: str, *, in_order: bool) -> list[Cou
     Raises:
         RepeatedError: Two runs that are told to be one have values of one metric at one moment.
     """
-    found: dict[Origin, list[Course]] = {}
+    found: dict[Origin, list[ForeignCurve]] = {}
     for row, values in rows:
-        of_origin = found.setdefault(row.origin, [Course(row.origin, source)])
-        course = of_origin[-1]
+        of_origin = found.setdefault(row.origin, [ForeignCurve(row.origin, source)])
+        curve = of_origin[-1]
         if not row.moment.is_told:
-            if course.goes_to.is_told:
-                _add_at_end(course, row, values)
+            if curve.goes_to.is_told:
+                _add_at_end(curve, row, values)
             else:
                 _add_whole(of_origin, row, values, source)
             continue
         for metric, value in values:
-            there = course.values.get(metric, {})
+            there = curve.values.get(metric, {})
             if not in_order and there and row.moment == next(iter(there)):
-                course = Course(row.origin, source)
-                _begin_another(of_origin, course, metric, row)
+                curve = ForeignCurve(row.origin, source)
+                _begin_another(of_origin, curve, metric, row)
             elif row.moment in there or (
                 in_order and there and row.moment.order < next(reversed(there)).order
             ):
-                _resume(of_origin, course, metric, row)
-            course.values.setdefault(metric, {})[row.moment] = value
+                _resume(of_origin, curve, metric, row)
+            curve.values.setdefault(metric, {})[row.moment] = value
         if not in_order:
-            course.goes_to = max(course.goes_to, row.moment, key=lambda moment: moment.order)
-    return [course for of_origin in found.values() for course in of_origin]
+            curve.goes_to = max(curve.goes_to, row.moment, key=lambda moment: moment.order)
+    return [curve for of_origin in found.values() for curve in of_origin]
 
 
-def _add_at_end(course: Course, row: Row, values: Sequence[tuple[str, float | None]]) -> None:
+def _add_at_end(curve: ForeignCurve, row: Row, values: Sequence[tuple[str, float | None]]) -> None:
     """Add the values of a row without a moment, behind others of its run: they are of its end."""
     for metric, value in values:
-        there = course.values.setdefault(metric, {})
-        last = there.get(course.goes_to)
+        there = curve.values.setdefault(metric, {})
+        last = there.get(curve.goes_to)
         if last is not None and value is not None and value != last:
             raise RepeatedError(
                 f"a row behind the others of {_words(row.origin)} tells no epoch or update; its {metric} is "
-                f"{value:g}, and that of {course.goes_to} {last:g}",
+                f"{value:g}, and that of {curve.goes_to} {last:g}",
                 row.place,
                 is_of_end=True,
             )
         if last is None:
-            there[course.goes_to] = value
-    course.at_end.append(row.place)
+            there[curve.goes_to] = value
+    curve.at_end.append(row.place)
 
 
 def _add_whole(
-    of_origin: list[Course], row: Row, values: Sequence[tuple[str, float | None]], source: str
+    of_origin: list[ForeignCurve], row: Row, values: Sequence[tuple[str, float | None]], source: str
 ) -> None:
     metrics = {metric for metric, _ in values}
-    course = next((one for one in of_origin if metrics.isdisjoint(one.values)), None)
-    if course is None:
-        course = Course(row.origin, source)
-        _begin_another(of_origin, course, next(iter(metrics)), row)
+    curve = next((one for one in of_origin if metrics.isdisjoint(one.values)), None)
+    if curve is None:
+        curve = ForeignCurve(row.origin, source)
+        _begin_another(of_origin, curve, next(iter(metrics)), row)
     for metric, value in values:
-        course.values.setdefault(metric, {})[row.moment] = value
+        curve.values.setdefault(metric, {})[row.moment] = value
 
 
-def _begin_another(of_origin: list[Course], course: Course, metric: str, row: Row) -> None:
+def _begin_another(of_origin: list[ForeignCurve], curve: ForeignCurve, metric: str, row: Row) -> None:
     if row.origin.seed is not None:
         when = f" at {row.moment}" if row.moment.is_told else ""
         raise RepeatedError(f"a second {metric} of {_words(row.origin)}{when}", row.place)
-    of_origin.append(course)
+    of_origin.append(curve)
 
 
-def _resume(of_origin: list[Course], course: Course, metric: str, row: Row) -> None:
+def _resume(of_origin: list[ForeignCurve], curve: ForeignCurve, metric: str, row: Row) -> None:
     if len(of_origin) > 1:
         raise RepeatedError(
             f"a second {metric} of {_words(row.origin)} at {row.moment}: neither repeats one below another "
             "nor one run that was resumed",
             row.place,
         )
-    kept = {m: value for m, value in course.values[metric].items() if m.order < row.moment.order}
-    course.values[metric] = kept
-    if str(row.moment) not in course.resumed:
-        course.resumed.append(str(row.moment))
+    kept = {m: value for m, value in curve.values[metric].items() if m.order < row.moment.order}
+    curve.values[metric] = kept
+    if str(row.moment) not in curve.resumed:
+        curve.resumed.append(str(row.moment))
 
 
 def _words(origin: Origin) -> str:
@@ -211,27 +211,27 @@ def _words(origin: Origin) -> str:
     return ", ".join([*words, *(f"{name} {value}" for name, value in origin.variant)])
 
 
-def put_together(parts: Sequence[Course]) -> tuple[list[ForeignRun], list[str]]:
+def put_together(parts: Sequence[ForeignCurve]) -> tuple[list[ForeignRun], list[str]]:
     """All runs, in order of size, draw and seed, and what is to be told of them.
 
     Raises:
         ValueError: Two sources have other values for one run, or some values of a run tell no update.
     """
-    told: dict[tuple[Any, ...], list[Course]] = {}
+    told: dict[tuple[Any, ...], list[ForeignCurve]] = {}
     for part in parts:
         one = part.origin
         told.setdefault((one.variant, one.train_size, one.draw or 0, one.draw is None, one.seed), []).append(
             part
         )
-    cells: dict[ForeignCell, Course] = {}
-    numbered: dict[ForeignCell, Course] = {}
+    cells: dict[ForeignCell, ForeignCurve] = {}
+    numbered: dict[ForeignCell, ForeignCurve] = {}
     repeats, among_told = 0, 0
     for (variant, size, draw, _, seed), found in told.items():
         if seed is not None:
-            course = Course(found[0].origin, found[0].source)
+            curve = ForeignCurve(found[0].origin, found[0].source)
             for part in found:
-                _join(course, part)
-            cells[_free(ForeignCell(size, seed, draw, variant), cells)] = course
+                _join(curve, part)
+            cells[_free(ForeignCell(size, seed, draw, variant), cells)] = curve
             continue
         slots = _numbered(found)
         repeats = max(repeats, len(slots))
@@ -239,44 +239,44 @@ def put_together(parts: Sequence[Course]) -> tuple[list[ForeignRun], list[str]]:
         among_told += len(slots) if taken else 0
         free = (number for number in range(len(slots) + len(taken)) if number not in taken)
         numbered |= {ForeignCell(size, s, draw, variant): c for s, c in zip(free, slots, strict=False)}
-    for cell, course in numbered.items():
-        cells[_free(cell, cells)] = course
-    runs = [_run(cell, course, cell not in numbered) for cell, course in cells.items()]
+    for cell, curve in numbered.items():
+        cells[_free(cell, cells)] = curve
+    runs = [_run(cell, curve, cell not in numbered) for cell, curve in cells.items()]
     runs.sort(key=lambda run: (run.cell.variant, run.cell.train_size, run.cell.draw, run.cell.seed))
     return runs, list(_notes(parts, repeats, among_told))
 
 
-def _free(cell: ForeignCell, cells: Mapping[ForeignCell, Course]) -> ForeignCell:
+def _free(cell: ForeignCell, cells: Mapping[ForeignCell, ForeignCurve]) -> ForeignCell:
     if cell in cells:
         raise ValueError(f"some rows of {cell} have a draw and others do not")
     return cell
 
 
-def _numbered(parts: Sequence[Course]) -> list[Course]:
+def _numbered(parts: Sequence[ForeignCurve]) -> list[ForeignCurve]:
     """Runs without a seed: parts that have no metric in common may be of one."""
-    slots: list[Course] = []
+    slots: list[ForeignCurve] = []
     for part in parts:
         slot = next((one for one in slots if one.values.keys().isdisjoint(part.values)), None)
         if slot is None:
-            slot = Course(part.origin, part.source)
+            slot = ForeignCurve(part.origin, part.source)
             slots.append(slot)
         _join(slot, part)
     return slots
 
 
-def _join(course: Course, part: Course) -> None:
+def _join(curve: ForeignCurve, part: ForeignCurve) -> None:
     for metric, values in part.values.items():
-        there = course.values.get(metric)
+        there = curve.values.get(metric)
         if there is not None and there != values:
-            names = [f"{one.source} ({one.origin.run})" for one in (course, part)]
-            if course.source != part.source:
-                names = [course.source, part.source]
+            names = [f"{one.source} ({one.origin.run})" for one in (curve, part)]
+            if curve.source != part.source:
+                names = [curve.source, part.source]
             raise ValueError(f"{listed(names)} have other values of {metric} for {_words(part.origin)}")
-        course.values[metric] = values
-    course.goes_to = max(course.goes_to, part.goes_to, key=lambda moment: moment.order)
+        curve.values[metric] = values
+    curve.goes_to = max(curve.goes_to, part.goes_to, key=lambda moment: moment.order)
 
 
-def _notes(parts: Sequence[Course], repeats: int, among_told: int) -> Iterator[str]:
+def _notes(parts: Sequence[ForeignCurve], repeats: int, among_told: int) -> Iterator[str]:
     if among_told:
         what = "1 run has no seed" if among_told == 1 else f"{among_told:,} runs have no seed"
         yield f"{what}, and others of their size do: read as further repeats, though they may be means"
@@ -302,10 +302,10 @@ def _notes(parts: Sequence[Course], repeats: int, among_told: int) -> Iterator[s
         )
 
 
-def _run(cell: ForeignCell, course: Course, is_seed_told: bool) -> ForeignRun:
-    tells = [*(["seed"] if is_seed_told else []), *([] if course.origin.draw is None else ["draw"])]
-    rows, carried = _rows(cell, course.values, course.goes_to)
-    return ForeignRun(cell, rows, tuple(tells), course.origin.run, carried)
+def _run(cell: ForeignCell, curve: ForeignCurve, is_seed_told: bool) -> ForeignRun:
+    tells = [*(["seed"] if is_seed_told else []), *([] if curve.origin.draw is None else ["draw"])]
+    rows, carried = _rows(cell, curve.values, curve.goes_to)
+    return ForeignRun(cell, rows, tuple(tells), curve.origin.run, carried)
 
 
 def _rows(

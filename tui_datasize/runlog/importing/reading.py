@@ -14,11 +14,11 @@ from tui_datasize.files import read_bounded
 from tui_datasize.runlog.importing import charts, events, tables
 from tui_datasize.runlog.importing import staged as limits
 from tui_datasize.runlog.importing.collected import (
-    Course,
+    ForeignCurve,
     ForeignRun,
     ReadRow,
     RepeatedError,
-    courses,
+    foreign_curves,
     put_together,
 )
 from tui_datasize.runlog.importing.layout import Layout
@@ -183,7 +183,7 @@ def read_all(given: Sequence[Path], layout: Layout, *, is_strict: bool) -> ReadF
     while True:
         decided, faults = _decide(staged, layout)
         by_column = {} if faults else units(staged, decided, layout)
-        parts, faults = ([], faults) if faults else _courses(staged, decided, by_column)
+        parts, faults = ([], faults) if faults else _curves(staged, decided, by_column)
         if not faults:
             break
         refused += dict.fromkeys(faults.values())
@@ -244,21 +244,21 @@ def _all_refused(refused: Sequence[ConfigError]) -> ConfigError:
     return ConfigError(f"{first.what} ({others} refused too)", where=first.where, fix=first.fix)
 
 
-def _courses(
+def _curves(
     staged: Sequence[Staged], decided: Sequence[Settled], by_column: Mapping[str, Unit]
-) -> tuple[list[Course], dict[int, ConfigError]]:
+) -> tuple[list[ForeignCurve], dict[int, ConfigError]]:
     """Rows by run, and the files whose rows contradict each other; event files of a folder are of one run."""
     sources: dict[str, list[int]] = {}
     for number, one in enumerate(staged):
         source = one.rows[0].origin.run if one.is_in_order and one.rows else str(one.file)
         sources.setdefault(source, []).append(number)
-    parts: list[Course] = []
+    parts: list[ForeignCurve] = []
     faults: dict[int, ConfigError] = {}
     for source, numbers in sources.items():
         rows = (row for number in numbers for row in _read_rows(staged[number], decided[number], by_column))
         first = staged[numbers[0]]
         try:
-            parts += courses(rows, source, in_order=first.is_in_order)
+            parts += foreign_curves(rows, source, in_order=first.is_in_order)
         except RepeatedError as error:
             fix = "" if error.is_of_end else _repeat_fix([first])
             if not first.is_in_order:
@@ -269,7 +269,7 @@ def _courses(
     return parts, faults
 
 
-def _runs(staged: Sequence[Staged], parts: Sequence[Course]) -> tuple[list[ForeignRun], list[str]]:
+def _runs(staged: Sequence[Staged], parts: Sequence[ForeignCurve]) -> tuple[list[ForeignRun], list[str]]:
     """All runs, and what is to be told of them."""
     try:
         runs, notes = put_together(parts)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias
+from typing import TextIO
 
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, DatasizeError
 from tui_datasize.runlog.outputs import refuse_output, write_output
@@ -275,9 +275,6 @@ class _Screen:
     def _write(self, text: str) -> None:
         self._stream.write(text)
         self._stream.flush()
-
-
-Figures: TypeAlias = Mapping[str, Any]
 
 
 def summary(results: Mapping[str, StepResult]) -> list[str]:

@@ -47,7 +47,6 @@ def surface_chart(
     width: int,
     height: int,
     palette: Palette,
-    empty: str = "No values yet.",
 ) -> Text:
     """Draw numbers as colours between the lowest and the highest.
 
@@ -59,11 +58,10 @@ def surface_chart(
         width: Columns of the result.
         height: Rows of the result.
         palette: Colours; without colour, shades.
-        empty: The sentence shown where there is nothing to draw.
     """
     known = [value for row in values for value in row if isfinite(value)]
     if not known:
-        return sentence(empty, width, height, palette)
+        return sentence("No values yet.", width, height, palette)
     label_width = max(len(label) for label in row_labels) + 1
     cell_width = max(1, _cell_width(row_labels, len(column_labels), width))
     shown_columns = min(len(column_labels), width - label_width)

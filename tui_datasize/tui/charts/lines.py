@@ -118,7 +118,6 @@ def line_chart(
     palette: Palette,
     bands: Sequence[ShadedBand] = (),
     empty: str = "No points yet.",
-    more: str = "",
     window: Window = WHOLE,
 ) -> Drawing:
     """Draw curves with the y label above, the x label below, and the names of lines at their ends.
@@ -136,7 +135,6 @@ def line_chart(
         palette: Colours of axes and labels.
         bands: Drawn below all series, later ones on top.
         empty: The sentence shown where there is nothing to draw.
-        more: Said behind the number of series that the legend leaves out, e.g. which key shows them.
         window: Which part is drawn, and where the cursor stands.
     """
     can_be_smoothed = any(one.is_training for one in series)
@@ -160,7 +158,7 @@ def line_chart(
     )
     read = _read_out(series, extent, window, width, palette)
     names = _width_of_names(placed, width, height - 3 - len(read))
-    legend = _headings(y_scale.label, series, bool(names), width, height, more, palette)
+    legend = _headings(y_scale.label, series, bool(names), width, height, palette)
     rows = height - len(legend) - 3 - len(read)
     y_ticks = ticks(*extent.y, y_scale, max(2, (height - 4) // _ROWS_PER_TICK))
     gutter = max((len(tick.label) for tick in y_ticks), default=0)
@@ -326,7 +324,7 @@ def _read_out(
     for one in reversed(series):
         if one.label and (value := value_at(one, window.cursor)):
             entries.append(Text.assemble((one.sign, one.colour), f" {one.label} ", (value, "bold")))
-    lines = _legend_lines(entries, [width] * _MOST_READ_LINES, "", palette)
+    lines = _legend_lines(entries, [width] * _MOST_READ_LINES, palette)
     return [line for line in lines if line]
 
 
@@ -359,7 +357,6 @@ def _headings(
     has_names: bool,
     width: int,
     height: int,
-    more: str,
     palette: Palette,
 ) -> list[Text]:
     """The y label at the left, the legend at the right and on further lines, topmost series first."""
@@ -370,13 +367,13 @@ def _headings(
     ]
     further = min(_MOST_LEGEND_LINES, (height - 2) // _ROWS_PER_LEGEND_LINE)
     rooms = [width - len(label) - 2, *[width] * further]
-    first, *others = _legend_lines(entries, rooms, more, palette)
+    first, *others = _legend_lines(entries, rooms, palette)
     heading = Text(label, style=palette.foreground, no_wrap=True)
     heading.append(" " * max(1, width - len(heading) - len(first))).append_text(first)
     return [heading, *(Text(" " * (width - len(line))).append_text(line) for line in others if line)]
 
 
-def _legend_lines(entries: Sequence[Text], rooms: Sequence[int], more: str, palette: Palette) -> list[Text]:
+def _legend_lines(entries: Sequence[Text], rooms: Sequence[int], palette: Palette) -> list[Text]:
     """Entries in lines of given widths; of those that fit into none, the number stands at the end."""
     lines: list[list[Text]] = [[] for _ in rooms]
     row, left_out = 0, 0
@@ -388,17 +385,17 @@ def _legend_lines(entries: Sequence[Text], rooms: Sequence[int], more: str, pale
             break
         lines[row].append(entry)
     if left_out:
-        _count_left_out(lines[-1], left_out, rooms[-1], more, palette)
+        _count_left_out(lines[-1], left_out, rooms[-1], palette)
     return [Text(_GAP).join(line) for line in lines]
 
 
-def _count_left_out(line: list[Text], left_out: int, room: int, more: str, palette: Palette) -> None:
+def _count_left_out(line: list[Text], left_out: int, room: int, palette: Palette) -> None:
     """Say at the end of a line how many entries there are beyond it, dropping some for the room."""
-    words = Text(f"+{left_out} more{more}", palette.muted)
+    words = Text(f"+{left_out} more", palette.muted)
     while line and not _fits([*line, words], room):
         line.pop()
         left_out += 1
-        words = Text(f"+{left_out} more{more}", palette.muted)
+        words = Text(f"+{left_out} more", palette.muted)
     if _fits([*line, words], room):
         line.append(words)
 

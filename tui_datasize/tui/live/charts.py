@@ -20,7 +20,7 @@ from tui_datasize.tui.widgets.palette import Palette
 
 @dataclass(frozen=True, slots=True)
 class LiveMetric:
-    """A column that can be drawn against the course of training."""
+    """A column that can be drawn against the updates of a run."""
 
     column: str
     title: str
