@@ -9,6 +9,7 @@ from tui_datasize.runlog.schema import RUNS
 from tui_datasize.tui.live.runs import (
     FilterError,
     RunOrder,
+    differences,
     differing,
     filter_of,
     group_choices,
@@ -96,3 +97,11 @@ def test_runs_are_put_together_by_what_several_share():
     curve = group_curve("40", curves)
     assert (curve.n_runs, curve.x, curve.mean) == (3, [10, 20], [2.0, 3.0])
     assert (curve.low, curve.high) == ([1.0, 2.0], [3.0, 4.0])
+
+
+def test_runs_side_by_side_show_only_what_differs():
+    rows = dict(differences(RUNS_LISTED.filter(train_size=40)))
+    assert rows["variant"] == ["mlp lr=0.1", "cnn3 lr=0.1"]
+    assert rows["test accuracy"] == ["50.00 %", "70.00 %"]
+    assert not rows.keys() & {"size", "seed", "lr", "experiment"}
+    assert differences(RUNS_LISTED.head(1)) == []

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tui_datasize.errors import DatasizeError
+from tui_datasize.experiments.spec import recipe_columns
 from tui_datasize.metric import METRICS_OFFERED
 
 if TYPE_CHECKING:
@@ -27,6 +28,25 @@ DESCRIBING: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 """Columns of the frame `runs` that tell runs apart: their titles, and how their values are written."""
+_SPECIFIED = (
+    "dataset",
+    "model",
+    "subset_strategy",
+    "subset_nested",
+    "total_updates",
+    *recipe_columns(),
+    "transfer",
+    "transfer_source",
+    "as_published",
+    "parameters",
+    "flops_per_image",
+    "device",
+    "precision",
+    "pack_width",
+    "hostname",
+    "torch",
+    "git_commit",
+)
 _SPEAK_FOR_THEMSELVES = ("experiment", "variant", "train_size")
 _SORTED_BY = (*DESCRIBING, "test_accuracy", "test_loss", "wall_s")
 _ALIASES: Mapping[str, str] = MappingProxyType(
@@ -145,6 +165,27 @@ def names_of_groups(runs: pl.DataFrame, column: str) -> list[str]:
     title, written = DESCRIBING[column]
     label = "" if column in _SPEAK_FOR_THEMSELVES else f"{title} "
     return [f"{label}{written.format(value)}" if value is not None else "none" for value in runs[column]]
+
+
+def differences(runs: pl.DataFrame) -> list[tuple[str, Sequence[str]]]:
+    """What differs between runs side by side: how they were specified, then how they ended.
+
+    Returns:
+        A name and a value for each run, in their order; empty where nothing differs.
+    """
+    metrics = [name for name in METRICS_OFFERED if name in runs.columns]
+    rows: list[tuple[str, Sequence[str]]] = []
+    for name in (*DESCRIBING, *_SPECIFIED, *metrics):
+        if name in runs.columns and runs[name].n_unique() > 1:
+            metric = METRICS_OFFERED.get(name)
+            title = (
+                metric.title[0].lower() + metric.title[1:]
+                if metric
+                else DESCRIBING.get(name, (name.replace("_", " "), ""))[0]
+            )
+            write = metric.text if metric else str
+            rows.append((title, ["-" if value is None else write(value) for value in runs[name]]))
+    return rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.table import Table
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -38,18 +39,21 @@ from tui_datasize.tui.live.charts import (
     metrics_shown,
     one_run_series,
 )
-from tui_datasize.tui.live.runs import DESCRIBING, group_choices, names_of_groups, short_names
+from tui_datasize.tui.live.runs import DESCRIBING, differences, group_choices, names_of_groups, short_names
 from tui_datasize.tui.live.table import LiveTable
 from tui_datasize.tui.pane import CHART_KEYS, ChartPane, TableInView
 from tui_datasize.tui.polling.snapshot import EMPTY, Interest, Snapshot, TrainingCurve
 from tui_datasize.tui.queue.lines import FilterInput, TitleLine
 from tui_datasize.tui.widgets.chart_view import ChartView
+from tui_datasize.tui.widgets.dialogs import TextDialog
 from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.panel import Panel
+from tui_datasize.tui.widgets.plain import plain_text
 
 if TYPE_CHECKING:
     import polars as pl
 
+_TWO = 2
 MOST_RUNS = 16
 """Runs drawn at once; beyond that nobody tells them apart."""
 
@@ -64,6 +68,7 @@ class LivePane(ChartPane):
         Binding("y", "log", "log y", tooltip="Loss on a linear or a logarithmic axis"),
         Binding("c", "grid", "charts", tooltip="As many charts as the window holds, or few large ones"),
         Binding("slash", "filter", "filter", tooltip="Such as size>=1000 state:running acc<90% !mlp"),
+        Binding("d", "compare", "differences", tooltip="What differs between the runs that are marked"),
         Binding("b", "group", "group", tooltip="Mean and range of the runs drawn, by size, draw or variant"),
         Binding("escape", "back", "back", show=False, tooltip="Drop the filter, then the marks"),
         *CHART_KEYS,
@@ -257,6 +262,21 @@ class LivePane(ChartPane):
             self._filter.clear_and_close()
         elif self._table.clear_marks():
             self._marks_changed()
+
+    def action_compare(self) -> None:
+        """Show what differs between the runs that are marked."""
+        frame = self._table.runs(self._table.marked)
+        if frame is None or frame.height < _TWO:
+            self.remark("mark two runs or more with space: d shows what differs between them")
+            return
+        palette = palette_of(self.app)
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style=f"bold {palette.foreground}")
+        table.add_column("")
+        for name in short_names(frame):
+            table.add_column(plain_text(name), justify="right")
+        for title, values in differences(frame):
+            table.add_row(plain_text(title, palette.muted), *map(plain_text, values))
+        self.app.push_screen(TextDialog(f"What differs between {plural(frame.height, 'run')}", table))
 
     def action_group(self) -> None:
         """Put the runs that are drawn together by the next thing that several have in common."""
