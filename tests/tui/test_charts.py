@@ -257,12 +257,12 @@ def test_too_small_is_said(size: tuple[int, int]):
 
 def test_a_long_legend_goes_on_in_further_lines_and_counts_what_is_left_out():
     names = [line(f"a rather long name {i}", [1], [i], joined=False) for i in range(9)]
-    drawn = lines(chart(*names, height=18, more=": press v"))
+    drawn = lines(chart(*names, height=18))
     assert len(drawn) == 18
     assert max(map(len, drawn)) <= 60
     assert drawn[0].endswith("a rather long name 8  ● a rather long name 7")
     assert drawn[1].endswith("a rather long name 6  ● a rather long name 5")
-    assert drawn[2].endswith("a rather long name 4  +4 more: press v")
+    assert drawn[2].endswith("a rather long name 4  ● a rather long name 3  +3 more")
     low = lines(chart(*names, height=9))
     assert low[0].endswith("a rather long name 8  +8 more")
     assert not any("long name" in text for text in low[1:])
