@@ -67,9 +67,10 @@ def test_layers_are_counted_where_the_options_tell(model, count):
 
 def test_every_default_keeps_to_its_own_rules():
     for info in (*MODELS.values(), model_info(f"torchvision:{TORCHVISION_MODELS[0]}")):
-        for key, (low, high) in info.ranges.items():
-            assert low <= info.options[key] <= high
-        assert all(rule.holds(info.options[key]) for key, rule in info.expected.items())
+        for row in info.rows:
+            if row.kind in (int, float):
+                assert row.key.at_least <= row.default <= row.key.at_most
+            assert row.key.holds is None or row.key.holds(row.default)
 
 
 def test_more_layers_than_a_model_can_give_are_refused(load):

@@ -107,7 +107,7 @@ def test_bad_input_is_one_line_with_file_key_and_expectation(load, line, message
     [
         ("model   = \"mlp\"", "", "experiments.small.model: expected a model, one of cnn3, mlp, "),
         ('"mlp"', '"vgg"', "experiments.small.model.name: expected one of cnn3, mlp, "),
-        ('"mlp"', '{ name = "mlp", dropout = 2 }', "model.dropout: expected a number from 0 to 0.95, got 2"),
+        ('"mlp"', '{ name = "mlp", dropout = 2 }', "expected a number of at least 0 and at most 0.95, got 2"),
         ('"mlp"', '{ name = "mlp", hiden = 2 }', "unknown key 'hiden'; did you mean 'hidden'?"),
         ("[40, 80]", "[40, 40]", "experiments.small.sizes: 40 is listed twice"),
         ("[40, 80]", "[40, 0]", "expected whole numbers above 0, got 0"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from tui_datasize.experiments.keys import Key, Row
 from tui_datasize.experiments.spec import ModelSpec, OptionValue
 
 Options: TypeAlias = Mapping[str, OptionValue]
@@ -15,92 +16,102 @@ TORCHVISION = "torchvision:"
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """What an option's value must be beside its type and range."""
-
-    words: str
-    """Behind "expected", in an error."""
-    holds: Callable[[OptionValue], bool]
-
-
-@dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model, its options with their defaults, and the range of each number."""
+    """A model and what may be said of it."""
 
     name: str
     title: str
-    options: Options
-    ranges: Mapping[str, tuple[float, float]]
-    """Lowest and highest value accepted, both included."""
-    expected: Mapping[str, Expected] = field(default_factory=lambda: MappingProxyType({}))
-    """For the options whose type and range do not tell all."""
+    rows: tuple[Row, ...]
+    """A key for each option."""
     layers: Callable[[Options], int] | None = None
     """Number of weight layers, given all options; None where only the built model tells."""
     smallest_px: int = 1
     """Side of the smallest images that it takes, as far as is known without building it."""
 
+    @property
+    def options(self) -> Options:
+        """Every option with its default."""
+        return {row.name: row.default for row in self.rows}
 
-_INPUT_OPTIONS: Options = MappingProxyType({"input_px": 0, "input_channels": 0})
-"""How images are fitted to a model: zero-padded evenly to a side, grey repeated; 0 as they come."""
-_INPUT_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {"input_px": (0, 4096), "input_channels": (0, 3)}
-)
-_INPUT_EXPECTED = MappingProxyType(
-    {"input_channels": Expected("0 (as the images come) or 3", lambda value: value in (0, 3))}
-)
 
-ALEXNET_INITIALISATIONS = ("caffe", "kaiming-normal")
+def _option(name: str, default: OptionValue, meaning: str, kind: Any = None, **details: Any) -> Row:
+    return Row(name, kind or type(default), default, Key(meaning, **details))
+
+
+def _width(default: int, meaning: str, at_least: int = 1) -> Row:
+    return _option("width", default, meaning, at_least=at_least, at_most=1024)
+
+
+def _dropout(default: float) -> Row:
+    return _option("dropout", default, "share of the hidden units that is dropped", at_most=0.95)
+
+
+_INPUT = (
+    _option("input_px", 0, "side to which images are zero-padded evenly; 0 as they come", at_most=4096),
+    _option(
+        "input_channels",
+        0,
+        "channels to which grey images are repeated; 0 as they come",
+        at_most=3,
+        expected="0 (as the images come) or 3",
+        holds=lambda value: value in (0, 3),
+    ),
+)
 
 MODELS: Mapping[str, ModelInfo] = MappingProxyType(
     {
         info.name: info
         for info in (
             ModelInfo(
-                name="cnn3",
-                title="three 5x5 convolution blocks and 256 hidden units (Hansson, Padban, Silwer 2025)",
-                options=MappingProxyType({"dropout": 0.5, "width": 32, "published": False}),
-                ranges=MappingProxyType({"dropout": (0.0, 0.95), "width": (1, 1024)}),
+                "cnn3",
+                "three 5x5 convolution blocks and 256 hidden units (Hansson, Padban, Silwer 2025)",
+                (
+                    _dropout(0.5),
+                    _width(32, "channels of the first block; the next have twice and four times as many"),
+                    _option("published", False, "as the study's code built it, not as its text says"),
+                ),
                 layers=lambda _options: 5,
                 smallest_px=8,
             ),
             ModelInfo(
-                name="mlp",
-                title="fully connected layers with ReLU",
-                options=MappingProxyType({"hidden": 64, "layers": 1, "dropout": 0.0}),
-                ranges=MappingProxyType({"hidden": (1, 65_536), "layers": (0, 16), "dropout": (0.0, 0.95)}),
+                "mlp",
+                "fully connected layers with ReLU",
+                (
+                    _option("hidden", 64, "units of a hidden layer", at_least=1, at_most=65_536),
+                    _option("layers", 1, "hidden layers", at_most=16),
+                    _dropout(0.0),
+                ),
                 layers=lambda options: int(options["layers"]) + 1,
             ),
             ModelInfo(
-                name="resnet",
-                title="residual network of 6n + 2 layers for small images (He et al. 2016, section 4.2)",
-                options=MappingProxyType({"depth": 20, "shortcuts": True, "width": 16, **_INPUT_OPTIONS}),
-                ranges=MappingProxyType({"depth": (8, 1202), "width": (1, 1024), **_INPUT_RANGES}),
-                expected=MappingProxyType(
-                    {
-                        "depth": Expected(
-                            "6n + 2 layers: 20, 32, 44, 56, 110 or the like",
-                            lambda value: (int(value) - 2) % 6 == 0,
-                        ),
-                        **_INPUT_EXPECTED,
-                    }
+                "resnet",
+                "residual network of 6n + 2 layers for small images (He et al. 2016, section 4.2)",
+                (
+                    _option(
+                        "depth",
+                        20,
+                        "weight layers, 6n + 2 of them",
+                        at_least=8,
+                        at_most=1202,
+                        expected="6n + 2 layers: 20, 32, 44, 56, 110 or the like",
+                        holds=lambda value: (int(value) - 2) % 6 == 0,
+                    ),
+                    _option("shortcuts", True, "false: the plain network, without residuals"),
+                    _width(16, "channels of the first stage; the next have twice and four times as many"),
+                    *_INPUT,
                 ),
                 layers=lambda options: int(options["depth"]),
             ),
             ModelInfo(
-                name="alexnet",
-                title="five convolutions, three fully connected layers (Krizhevsky et al. 2012, as in Caffe)",
-                options=MappingProxyType(
-                    {"width": 96, "dropout": 0.5, "initialisation": "caffe", **_INPUT_OPTIONS}
-                ),
-                ranges=MappingProxyType({"width": (2, 1024), "dropout": (0.0, 0.95), **_INPUT_RANGES}),
-                expected=MappingProxyType(
-                    {
-                        "initialisation": Expected(
-                            f"one of {', '.join(ALEXNET_INITIALISATIONS)}",
-                            lambda value: value in ALEXNET_INITIALISATIONS,
-                        ),
-                        **_INPUT_EXPECTED,
-                    }
+                "alexnet",
+                "five convolutions, three fully connected layers (Krizhevsky et al. 2012, as in Caffe)",
+                (
+                    _width(96, "channels of the first convolution; all other widths follow", at_least=2),
+                    _dropout(0.5),
+                    _option(
+                        "initialisation", "caffe", "of the weights", kind=Literal["caffe", "kaiming-normal"]
+                    ),
+                    *_INPUT,
                 ),
                 layers=lambda _options: 8,
                 smallest_px=39,
@@ -130,13 +141,8 @@ def model_info(name: str) -> ModelInfo | None:
     architecture = name.removeprefix(TORCHVISION)
     if name in MODELS or architecture == name or architecture not in TORCHVISION_MODELS:
         return MODELS.get(name)
-    return ModelInfo(
-        name=name,
-        title=f"{architecture} of torchvision",
-        options=MappingProxyType({"weights": "", **_INPUT_OPTIONS}),
-        ranges=_INPUT_RANGES,
-        expected=_INPUT_EXPECTED,
-    )
+    weights = _option("weights", "", "pretrained weights of torchvision, where you have them")
+    return ModelInfo(name, f"{architecture} of torchvision", (weights, *_INPUT))
 
 
 def all_options(model: ModelSpec) -> Options:

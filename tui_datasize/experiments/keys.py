@@ -6,7 +6,7 @@ completes it in an editor, documents it and makes columns of it goes through the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from types import UnionType
@@ -41,6 +41,10 @@ class Key:
     """In the frame of all runs; empty for its name, None for no column."""
     unset: str = "none"
     """What it means that there is no value, where the default is none."""
+    expected: str = ""
+    """What a value must be beyond its kind and range, behind "expected" in an error."""
+    holds: Callable[[Any], bool] | None = None
+    """Whether it is that."""
     hint: str = ""
     """What may be written, in a few words, beside a field of a dialog."""
 

@@ -25,7 +25,7 @@ from tui_datasize.experiments.spec import (
     RunSpec,
     SubsetSpec,
 )
-from tui_datasize.experiments.toml import MOST_WHOLE, Problems, Table, is_number, is_whole, nearest
+from tui_datasize.experiments.toml import MOST_WHOLE, Problems, Table, nearest
 
 BUDGET_UNITS: tuple[BudgetUnit, ...] = get_args(BudgetUnit)
 MODEL_NAMES = (*MODELS, "torchvision:NAME")
@@ -240,34 +240,17 @@ def _read_model(table: Table, key: str) -> ModelSpec:
         raise model.error("name", f"one of {', '.join(MODEL_NAMES)}")
     options: dict[str, OptionValue] = {}
     problems = Problems()
-    for option, default in info.options.items():
+    for row in info.rows:
         with problems.part():
-            given = _read_option(model, option, default, info.ranges.get(option))
-            expected = info.expected.get(option)
-            if expected and not expected.holds(given):
-                raise model.error(option, expected.words)
-            if given != default:
-                options[option] = given
+            given = _read_value(row, row.name, model)
+            if row.key.holds and not row.key.holds(given):
+                raise model.error(row.name, row.key.expected)
+            if given != row.default:
+                options[row.name] = given
     with problems.part():
         model.finish()
     problems.raise_all()
     return ModelSpec(name, MappingProxyType(options))
-
-
-def _read_option(
-    model: Table, key: str, default: OptionValue, bounds: tuple[float, float] | None
-) -> OptionValue:
-    if isinstance(default, bool):
-        return model.boolean(key, default)
-    if isinstance(default, str):
-        return model.text(key, default)
-    value = model.take(key, default)
-    fits = is_whole(value) if isinstance(default, int) else is_number(value)
-    kind = "a whole number" if isinstance(default, int) else "a number"
-    low, high = bounds or (float("-inf"), float("inf"))
-    if not fits or not low <= value <= high:
-        raise model.error(key, f"{kind} from {low:g} to {high:g}")
-    return type(default)(value)
 
 
 def _read_budget(table: Table, key: str) -> Budget:

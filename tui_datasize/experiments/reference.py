@@ -12,7 +12,6 @@ from tui_datasize.experiments.architectures import (
     MODELS,
     TORCHVISION,
     TORCHVISION_MODELS,
-    ModelInfo,
     model_info,
 )
 from tui_datasize.experiments.catalogue import DATASETS, IMAGE_FOLDER
@@ -246,21 +245,7 @@ def _model() -> Schema:
 
 def _options(model: str) -> dict[str, Schema]:
     info = model_info(model)
-    return {name: _option(info, name) for name in info.options} if info else {}
-
-
-def _option(info: ModelInfo, name: str) -> Schema:
-    default = info.options[name]
-    expected = info.expected.get(name)
-    schema: Schema = {"type": "boolean" if isinstance(default, bool) else "string"}
-    if name in info.ranges:
-        low, high = info.ranges[name]
-        schema = {
-            "type": "integer" if isinstance(default, int) else "number",
-            "minimum": low,
-            "maximum": high,
-        }
-    return _told(expected.words, schema, default) if expected else schema | {"default": default}
+    return {row.name: _schema(row) for row in info.rows} if info else {}
 
 
 def sections() -> Iterator[tuple[str, Sequence[tuple[str, str]]]]:

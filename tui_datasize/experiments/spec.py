@@ -390,14 +390,18 @@ def recipe_defaults() -> dict[str, Any]:
 
 
 def recipe_changes(spec: RunSpec) -> dict[str, str]:
-    """The keys of a recipe that are not at their default, in words.
+    """The fields of a recipe that are not at their default, in words.
 
     >>> run = RunSpec("e", "digits", ModelSpec("mlp"), 40, 0, Budget("updates", 1), ema_decay=0.99)
     >>> recipe_changes(run)
     {'ema_decay': '0.99'}
     """
     values = {row: attrgetter(row.attribute)(spec) for row in rows(RunSpec) if row.default is not MISSING}
-    return {row.name: str(_words(row, value)) for row, value in values.items() if value != row.default}
+    return {
+        row.attribute.rpartition(".")[2]: str(_words(row, value))
+        for row, value in values.items()
+        if value != row.default
+    }
 
 
 def _words(row: Row, value: Any) -> Any:
