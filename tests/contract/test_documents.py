@@ -12,6 +12,16 @@ import pytest
 
 import tui_datasize
 from tui_datasize.cli.parser import COMMANDS
+from tui_datasize.tui.analysis import tab as analysis
+from tui_datasize.tui.app import DatasizeApp
+from tui_datasize.tui.keys import key_name
+from tui_datasize.tui.live.tab import LivePane
+from tui_datasize.tui.live.table import LiveTable
+from tui_datasize.tui.pane import CHART_KEYS
+from tui_datasize.tui.queue.cell_map import CellMap
+from tui_datasize.tui.queue.job_table import JobTable
+from tui_datasize.tui.queue.tab import QueuePane
+from tui_datasize.tui.widgets.chart_view import ChartView
 
 PACKAGE = Path(tui_datasize.__file__).parent
 ROOT = PACKAGE.parent
@@ -100,6 +110,32 @@ def test_the_readme_has_every_command_and_no_option_that_is_gone():
         assert set(re.findall(r"--[a-z-]+", names + words)) <= set(
             re.findall(r"--[a-z-]+", parser.format_help())
         ), names
+
+
+@pytest.mark.parametrize(
+    ("place", "bindings"),
+    [
+        ("everywhere", DatasizeApp.BINDINGS),
+        ("Queue", [*QueuePane.BINDINGS, *JobTable.BINDINGS]),
+        ("map of cells", [one for one in CellMap.BINDINGS if one.show]),
+        ("Live", [one for one in (*LivePane.BINDINGS, *LiveTable.BINDINGS) if one not in CHART_KEYS]),
+        ("Analysis", analysis.BINDINGS),
+        ("charts", CHART_KEYS),
+        ("chart examined", ChartView.BINDINGS),
+    ],
+)
+def test_the_readme_has_every_key(place, bindings):
+    table = (ROOT / "README.md").read_text().partition("## Keys")[2].partition("## Commands")[0]
+    rows = re.search(rf"^\| {place} \|.*\n(?:\| \|.*\n)*", table, re.M)
+    assert rows
+    named = set(re.findall(r"`([^`]+)`", rows[0]))
+    # One key of each is enough; `esc` is said once, for all.
+    own = [one.key.split(",") for one in bindings if one.key != "escape"]
+    keys = [[*names, *map(key_name, names)] for names in own]
+    assert [one for one in keys if named.isdisjoint(one)] == []
+    listed = {key for row in rows[0].splitlines() for key in re.findall(r"`([^`]+)`", row.split(" | ")[1])}
+    of_lists = {"↑", "↓", "k", "j", "PgUp", "PgDn", "g", "G", "h", "l", "tab", "shift+tab", "ctrl+p", "esc"}
+    assert listed <= {key for one in keys for key in one} | of_lists
 
 
 @pytest.mark.parametrize(
