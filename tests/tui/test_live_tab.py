@@ -176,7 +176,7 @@ async def test_a_chart_is_examined_by_key(busy: Stage):
         await show.press("less_than_sign", "z")
         chart = show.app.focused
         await show.until(lambda: chart.window.x is not None)
-        await show.press("0", "f")
+        await show.press("0", "enter")
         await show.until(lambda: show.app.screen.maximized is not None)
         await show.press("escape", "escape")
         await show.until(lambda: show.app.focused is show.app.query_one(LiveTable))

@@ -55,8 +55,8 @@ BINDINGS: tuple[Binding, ...] = (
     Binding("P", "page(-1)", "page before", show=False, tooltip="The page before"),
     Binding("o", "overlap", "overlap", tooltip="Learning curve or overlap, on a low screen"),
     Binding("s", "switch", "switch", tooltip="Another view: single runs, next metric or option, Jaccard"),
-    Binding("n,right", "size(1)", "size", tooltip="Another train size: of the overlap, of single runs"),
-    Binding("N,left", "size(-1)", "size before", show=False, tooltip="The train size before"),
+    Binding("n", "size(1)", "size", tooltip="Another train size: of the overlap, of single runs"),
+    Binding("N", "size(-1)", "size before", show=False, tooltip="The train size before"),
     Binding("i", "words", "words", show=False, tooltip="All of the text beside the chart, to scroll"),
     Binding("f", "fit", "fit", tooltip="Beside the curve: the answer, the forecast, the laws"),
 )

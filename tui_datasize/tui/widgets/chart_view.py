@@ -37,8 +37,8 @@ class ChartView(LineView, can_focus=True):
         Binding(">", "step(10)", "on ten", show=False, tooltip="Ten points on"),
         Binding("z", f"zoom({_CLOSER}, 1)", "zoom", tooltip="Zoom in along x, around the cursor"),
         Binding("Z", f"zoom({1 / _CLOSER}, 1)", "zoom out", show=False, tooltip="Zoom out along x"),
-        Binding("c", f"zoom(1, {_CLOSER})", "zoom y", tooltip="Zoom in along y"),
-        Binding("C", f"zoom(1, {1 / _CLOSER})", "zoom y out", show=False, tooltip="Zoom out along y"),
+        Binding("u", f"zoom(1, {_CLOSER})", "zoom y", tooltip="Zoom in along y"),
+        Binding("U", f"zoom(1, {1 / _CLOSER})", "zoom y out", show=False, tooltip="Zoom out along y"),
         Binding("H", f"pan(-{_STEP}, 0)", "pan left", show=False, tooltip="Move what is shown to the left"),
         Binding("L", f"pan({_STEP}, 0)", "pan right", show=False, tooltip="Move what is shown to the right"),
         Binding("K", f"pan(0, {_STEP})", "pan up", show=False, tooltip="Move what is shown up"),
@@ -46,7 +46,7 @@ class ChartView(LineView, can_focus=True):
         Binding("X", "log('x')", "log x", tooltip="A logarithmic or a linear x axis"),
         Binding("Y", "log('y')", "log y", tooltip="A logarithmic or a linear y axis"),
         Binding("0", "reset", "whole", tooltip="All of the chart again"),
-        Binding("f", "full", "full screen", tooltip="This chart alone on the screen"),
+        Binding("enter", "full", "full screen", tooltip="This chart alone on the screen"),
         Binding("escape", "leave", "back", tooltip="Leave the chart"),
     ]
 

@@ -1,0 +1,54 @@
+"""The keys of all tabs: no key means two things on one tab, and docs/keys.md has them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.binding import Binding
+
+from tui_datasize.tui.analysis.tab import AnalysisPane
+from tui_datasize.tui.app import DatasizeApp
+from tui_datasize.tui.keys import key_name
+from tui_datasize.tui.live.tab import LivePane
+from tui_datasize.tui.live.table import LiveTable
+from tui_datasize.tui.queue.job_table import JobTable
+from tui_datasize.tui.queue.tab import QueuePane
+from tui_datasize.tui.widgets.chart_view import ChartView
+from tui_datasize.tui.widgets.line_view import RowList
+
+ROOT = Path(__file__).parents[2]
+TABS = {
+    "everywhere": (DatasizeApp,),
+    "Queue": (QueuePane, JobTable),
+    "Live": (LivePane, LiveTable),
+    "Analysis": (AnalysisPane,),
+    "examined chart": (ChartView,),
+}
+
+
+def keys_of(*owners: type) -> list[tuple[str, str]]:
+    bindings = [
+        one for owner in owners for one in owner.__dict__.get("BINDINGS", ()) if isinstance(one, Binding)
+    ]
+    return [(key_name(key.strip()), one.description) for one in bindings for key in one.key.split(",")]
+
+
+@pytest.mark.parametrize("tab", ["Live", "Analysis"])
+def test_no_key_means_two_things_on_a_tab(tab: str):
+    lists = (RowList,) if tab == "Live" else ()
+    keys = [key for key, _ in keys_of(DatasizeApp, *TABS[tab], ChartView, *lists) if key != "esc"]
+    assert sorted(keys) == sorted(set(keys))
+
+
+def test_the_documentation_lists_every_key():
+    by_key: dict[str, dict[str, str]] = {}
+    for tab, owners in TABS.items():
+        for key, what in keys_of(*owners):
+            by_key.setdefault(key, {})[tab] = what
+    rows = [
+        f"| `{key}` | " + " | ".join(by_key[key].get(tab, "") for tab in TABS) + " |"
+        for key in sorted(by_key, key=lambda key: (not key.isalpha(), key.lower(), key))
+    ]
+    table = "\n".join(["| key | " + " | ".join(TABS) + " |", "|" + "---|" * (len(TABS) + 1), *rows])
+    assert table in (ROOT / "docs/keys.md").read_text(), f"docs/keys.md should hold\n{table}"
