@@ -13,7 +13,7 @@ from tui_datasize.answers.columns import INTERVAL, SIZE_AXIS, metric_axis, of_ki
 from tui_datasize.answers.grids import mean_table, size_label, size_table
 from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import Record, numbers
-from tui_datasize.answers.variants import BASE, images_told, with_clear
+from tui_datasize.answers.variants import images_told, with_clear
 from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import with_interval
@@ -87,10 +87,8 @@ def ask(record: Record) -> Answer:
 def _means(record: Record) -> Iterator[Table]:
     """Variants by train sizes; of few sizes the variants by how long they trained, too."""
     base = pl.col("variant").replace("", "base")
-    means = pl.concat([curve.curve for curve in record.curves]).with_columns(base)
-    named = means.with_columns(pl.col("variant").replace("base", BASE))
-    clear = with_clear(named, record).with_columns(pl.col("variant").replace(BASE, "base"))
-    yield size_table(clear, "variant", record.metric)
+    means = with_clear(pl.concat([curve.curve for curve in record.curves]), record).with_columns(base)
+    yield size_table(means, "variant", record.metric)
     split, score = record.metric.split_and_score
     if not score or means["train_size"].n_unique() > _FEW_SIZES:
         return

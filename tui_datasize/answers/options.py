@@ -85,7 +85,7 @@ def _told(table: pl.DataFrame, metric: Metric) -> str:
     if ranked.height == 1:
         return f"{value}, the only value that was run there."
     apart = metric.difference(abs(best["mean"] - worst["mean"]))
-    return f"{value}, the best of {ranked.height} values; {worst['label']} is {apart} worse."
+    return f"{value}, the best mean of {ranked.height} values; that of {worst['label']} is {apart} worse."
 
 
 def _best(shown: pl.DataFrame, metric: Metric) -> pl.DataFrame:

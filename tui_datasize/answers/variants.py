@@ -25,7 +25,7 @@ from tui_datasize.answers.grids import size_table
 from tui_datasize.answers.record import NO_RUN, Record, per_variant
 from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import schema
-from tui_datasize.stats.curve import learning_curve
+from tui_datasize.stats.curve import learning_curve, points
 from tui_datasize.stats.effective import Reached, images_for
 from tui_datasize.stats.extrapolate import DEFAULT_DELTA
 from tui_datasize.stats.group_tests import SIGNIFICANT, p_words
@@ -33,7 +33,7 @@ from tui_datasize.stats.groups import VariantComparison
 from tui_datasize.stats.laws import Loss
 from tui_datasize.stats.paired import Curve
 from tui_datasize.stats.pairwise import Difference, units_needed
-from tui_datasize.stats.single_runs import McNemar, images_needed, mcnemar, right_answers
+from tui_datasize.stats.single_runs import images_needed, mcnemar, right_answers, share_apart
 from tui_datasize.stats.view import about
 from tui_datasize.text import plural
 
@@ -54,7 +54,8 @@ def is_offered(runs: pl.DataFrame) -> bool:
 def ask(record: Record) -> Answer:
     """The best variant and how far it is ahead; means of all variants and sizes; every pair as a detail."""
     metric = record.metric
-    curve = learning_curve(record.all_runs, metric.name).with_columns(pl.col("variant").replace("", BASE))
+    means = with_clear(learning_curve(record.all_runs, metric.name), record)
+    curve = means.with_columns(pl.col("variant").replace("", BASE))
     if curve.is_empty():
         return does_not_apply(NO_RUN)
     if curve["variant"].n_unique() < 2:
@@ -77,7 +78,7 @@ def ask(record: Record) -> Answer:
             *(Sentence(text, "aside") for text in corrected_for(rows.filter(pl.col("train_size").is_null()))),
         ],
         [
-            size_table(with_clear(curve, record), "variant", metric),
+            size_table(curve, "variant", metric),
             _saved_table(record, best),
             *_details(curve, rows, metric),
         ],
@@ -159,11 +160,11 @@ def with_clear(means: pl.DataFrame, record: Record) -> pl.DataFrame:
     """Means with `is_clear`: whether a variant differs significantly from all others at its size.
 
     Args:
-        means: `train_size` and `variant`, the base by its name.
+        means: `train_size` and `variant`.
         record: Of the same runs.
     """
     clear = [
-        {"train_size": at.train_size, "variant": name or BASE}
+        {"train_size": at.train_size, "variant": name}
         for at in record.comparisons.variants
         for name in at.variants
         if all(
@@ -249,38 +250,37 @@ def single_runs_told(record: Record, best: str, other: str) -> Iterator[str]:
     """Two trainings of one size image by image, where the two variants have one run each."""
     if record.metric.name != "test_accuracy":
         return
-    found = single_runs(record, best, other)
-    if found is None:
+    runs = single_runs(record, best, other)
+    if runs.is_empty():
         return
-    names = best or BASE, other or BASE
-    alone = found.only_second, found.only_first
+    right = right_answers(record.log.predictions(runs["run_id"]))
+    found = mcnemar(*(right.get(one) for one in runs["run_id"]))
+    delta = _delta(record)
+    worth = record.metric.exact_difference(delta)
+    seen = f"A difference of {worth} between two trainings is seen in 4 of 5 cases"
+    if found is None:
+        if needed := images_needed(share_apart(*runs[record.metric.name]), delta):
+            yield f"{seen} with {needed:,} test images, with fewer where both err on the same images."
+        return
+    ends = interval_words(found.low, found.high, record.metric)
     does = "differ" if found.p < SIGNIFICANT else "cannot be told apart"
     yield (
-        f"{alone[0]:,} of {found.n_images:,} test images only {names[0]} has right, {alone[1]:,} only "
-        f"{names[1]} ({interval_words(found.low, found.high, record.metric)}; McNemar, {p_words(found.p)}): "
-        f"the two trainings {does}. Other seeds may differ otherwise."
+        f"{found.only_second:,} of {found.n_images:,} test images only {best or BASE} has right, "
+        f"{found.only_first:,} only {other or BASE} ({ends}; McNemar, {p_words(found.p)}): these two "
+        f"trainings {does}; other seeds may differ otherwise."
     )
-    delta = _delta(record)
-    if needed := images_needed(found, delta):
-        yield (
-            f"A difference of {record.metric.exact_difference(delta)} between two such trainings is seen in "
-            f"4 of 5 cases with {needed:,} test images; there are {found.n_images:,}."
-        )
+    if needed := images_needed(found.share_apart, delta):
+        yield f"{seen} with {needed:,} test images; there are {found.n_images:,}."
 
 
-def single_runs(record: Record, best: str, other: str) -> McNemar | None:
-    """The last predictions of both at the largest size that they share; None where either has more runs."""
-    finished = record.all_runs.filter(state="succeeded")
-    own = [finished.filter(variant=name) for name in (other, best)]
+def single_runs(record: Record, best: str, other: str) -> pl.DataFrame:
+    """The runs of the other and of the best at their largest common size; none where either has more."""
+    counted = points(record.all_runs, record.metric.name).select("run_id")
+    runs = record.all_runs.join(counted, on="run_id", how="semi", maintain_order="left")
+    own = [runs.filter(variant=name) for name in (other, best)]
     sizes = set(own[0]["train_size"]) & set(own[1]["train_size"])
-    if not sizes:
-        return None
-    chosen = [runs.filter(train_size=max(sizes)) for runs in own]
-    if any(runs.height != 1 for runs in chosen):
-        return None
-    ids = [str(runs["run_id"][0]) for runs in chosen]
-    right = right_answers(record.log.predictions(ids))
-    return mcnemar(right[ids[0]], right[ids[1]]) if len(right) == 2 else None
+    chosen = pl.concat([of_one.filter(train_size=max(sizes, default=-1)) for of_one in own])
+    return chosen if chosen["variant"].to_list() == [other, best] else chosen.clear()
 
 
 def _delta(record: Record) -> float:

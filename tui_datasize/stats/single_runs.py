@@ -34,6 +34,11 @@ class McNemar:
     """95 % interval of the accuracy of the second minus that of the first."""
     high: float
 
+    @property
+    def share_apart(self) -> float:
+        """Of the test images, those that one of them alone has right."""
+        return (self.only_first + self.only_second) / self.n_images
+
 
 def right_answers(predictions: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
     """By run, of each test image whether it was answered right at the end: `index`, `hash`, `right`.
@@ -51,13 +56,15 @@ def right_answers(predictions: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
     }
 
 
-def mcnemar(first: pl.DataFrame, second: pl.DataFrame) -> McNemar | None:
+def mcnemar(first: pl.DataFrame | None, second: pl.DataFrame | None) -> McNemar | None:
     """Compare two models on the test images that both answered; None where there are none.
 
     Args:
-        first: As of `right_answers`.
+        first: As of `right_answers`; None without any.
         second: The same of the other.
     """
+    if first is None or second is None:
+        return None
     both = first.join(second, on=["index", "hash"], suffix="_other", nulls_equal=True)
     if both.is_empty():
         return None
@@ -71,17 +78,26 @@ def mcnemar(first: pl.DataFrame, second: pl.DataFrame) -> McNemar | None:
     return McNemar(n, only_first, only_second, p, value - half, value + half)
 
 
-def images_needed(found: McNemar, delta: float) -> int | None:
-    """Test images with which a difference is seen in 4 of 5 cases by models that differ on as large a share.
+def share_apart(first: float, second: float) -> float:
+    """Of the test images, those that one of two models alone has right, if their mistakes are unrelated.
 
     Args:
-        found: Two models.
+        first: Its accuracy, in [0, 1].
+        second: That of the other.
+    """
+    return first * (1 - second) + second * (1 - first)
+
+
+def images_needed(share: float, delta: float) -> int | None:
+    """Test images with which a difference is seen in 4 of 5 cases, by the two-sided test at 5 %.
+
+    Args:
+        share: Of the test images that one of both alone has right, in [0, 1].
         delta: The difference of their accuracies, above 0.
 
     Returns:
         None where they differ on too few images for one so large.
     """
-    share = (found.only_first + found.only_second) / found.n_images
     if share <= delta:
         return None
     quantile, power = float(ndtri(0.5 + CONFIDENCE / 2)), float(ndtri(_POWER))
