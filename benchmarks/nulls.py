@@ -139,7 +139,9 @@ def sizes_rejected(rounds: int, n_draws: int, n_seeds: int, **how: str) -> Mappi
         found_between(compare_sizes(null_sizes(generator, n_draws, n_seeds, **how), "test_accuracy")[0])  # type: ignore[arg-type]
         for _ in range(rounds)
     ]
-    return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+    # Seeds that do the same at every size are there to be found.
+    names = [name for name in found[0] if name != "seed" or how.get("seeds") != "same"]
+    return {name: float(np.mean([one[name] for one in found])) for name in names}
 
 
 def scatter_held(rounds: int, n_draws: int, n_seeds: int, *, draws: str, seeds: str) -> Mapping[str, float]:
@@ -206,7 +208,9 @@ def _print_scatter(rounds: int) -> None:
 
 
 def _print_row(n_draws: int, n_seeds: int, draws: str, seeds: str, found: Mapping[str, float]) -> None:
-    numbers = ", ".join(f"{name} {100 * share:.1f}" for name, share in found.items())
+    numbers = ", ".join(
+        f"{name} {'-' if math.isnan(share) else f'{100 * share:.1f}'}" for name, share in found.items()
+    )
     print(f"{n_draws:>5} {n_seeds:>5} {draws:>12} {seeds:>12}  {numbers}", flush=True)
 
 

@@ -123,7 +123,8 @@ def test_a_swept_option_is_an_axis(project):
     assert answer.about == "lr=0.1, mean over runs"
     assert answer.views == 2
     assert answer.headline == (
-        "lr=0.1: 44.00 % with depth = 44 at 80 images, the best mean of 3 values; that of 20 is 24.00 points worse."
+        "lr=0.1: 44.00 % with depth = 44 at 80 images, the best mean of 3 values; that of 20 is 24.00 points "
+        "worse."
     )
     (chart,) = answer.figures
     assert (chart.x.title, chart.x.is_log) == ("depth", False)
@@ -148,7 +149,8 @@ def test_options_that_came_along_with_a_model_were_not_swept(project):
     assert swept_options(log.runs("digits")) == ("model",)
     answer = ask(log, "options", variant="mlp")
     assert answer.headline == (
-        "70.00 % with model = cnn3 at 40 images, the best mean of 2 values; that of mlp is 20.00 points worse."
+        "70.00 % with model = cnn3 at 40 images, the best mean of 2 values; that of mlp is 20.00 points "
+        "worse."
     )
     (figure,) = answer.figures
     assert isinstance(figure, Map)

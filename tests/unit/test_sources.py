@@ -55,9 +55,7 @@ def test_conditions_are_variants_whatever_their_source(project):
     loaded = project(PROJECT.replace("seeds   = [1, 7]", "seeds   = [0, 1]"))
     labels = variant_labels(plan_runs(loaded.experiment("moved"), loaded))
     assert set(labels.values()) == {
-        f"half={half} transfer={condition}"
-        for half in ("source", "target")
-        for condition in ("base", "FTall", "S1T")
+        f"{condition} half={half}" for half in ("source", "target") for condition in ("base", "FTall", "S1T")
     }
 
 

@@ -12,6 +12,8 @@ from tui_datasize.experiments.spec import RunSpec
 
 _BUDGET = "budget.amount"
 _MODEL = "model.name"
+_TRANSFER = "transfer"
+_UNNAMED = (_MODEL, _TRANSFER)
 AS_PUBLISHED = "as published"
 """The mark of runs that are measured or trained as a study's code did it, not as its text says."""
 _AXES = ("experiment", "train_size", "seed", "subset.seed")
@@ -20,7 +22,8 @@ _AXES = ("experiment", "train_size", "seed", "subset.seed")
 def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
     """What sets runs of one experiment apart beside size, draw and seed; empty where nothing does.
 
-    Keys are written without their table where that leaves them apart, a model by its name alone. Options that
+    Keys are written without their table where that leaves them apart, a model and a transfer condition, which
+    come first, by their names alone. Options that
     come along with a model, since no other has them or each has its own default, are no part of a label.
     Runs that repeat on purpose what a study's code did other than its text carry that mark always.
 
@@ -39,7 +42,8 @@ def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
     varying = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
     if _MODEL in varying:
         brought = {key for key in varying if key.startswith("model.") and _comes_along(key, flat.values())}
-        varying = [_MODEL, *(key for key in varying if key != _MODEL and key not in brought)]
+        varying = [key for key in varying if key not in brought]
+    varying = sorted(varying, key=lambda key: _UNNAMED.index(key) if key in _UNNAMED else len(_UNNAMED))
     names = dict(_short_names(varying))
     if _BUDGET in varying and "budget.unit" not in varying:
         # As it is written in experiments.toml.
@@ -70,7 +74,8 @@ def _short_names(keys: Sequence[str]) -> Mapping[str, str]:
     short = {key: key.removesuffix(".name").rpartition(".")[2] for key in keys}
     counts = Counter(short.values())
     return {
-        key: "" if key == _MODEL else f"{name if counts[name] == 1 else key}=" for key, name in short.items()
+        key: "" if key in _UNNAMED else f"{name if counts[name] == 1 else key}="
+        for key, name in short.items()
     }
 
 

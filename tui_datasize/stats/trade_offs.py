@@ -38,6 +38,9 @@ _PART = re.compile(r"(?:^|(?<=\s))([\w.-]+)=((?:\[.*?\]|\(.*?\)|\{.*?\}|.)*?)(?=
 """An option with its value, which goes on to the next option: values may hold spaces."""
 _MODEL = "model"
 """The option whose value stands alone, before the others."""
+_TRANSFER = "transfer"
+_CONDITION = re.compile(r"(?:^|\s)(base|FT(?:all|\d+)|S(?:all|\d+)T)\s*$")
+"""A transfer condition, which stands alone behind the model."""
 _NAME = ".name"
 """Ends an option that brings others along: those of the model, or of another part, that it names."""
 
@@ -77,6 +80,8 @@ def swept_options(runs: pl.DataFrame) -> tuple[str, ...]:
 
     >>> swept_options(pl.DataFrame({"variant": ["mlp lr=0.1", "cnn3 lr=0.1", "cnn3 lr=1"]}))
     ('lr', 'model')
+    >>> swept_options(pl.DataFrame({"variant": ["base half=source", "S2T half=source"]}))
+    ('transfer',)
     """
     variants = [{name: value for name, value, *_ in _parts(variant)} for variant in runs["variant"].unique()]
     names = sorted({key for variant in variants for key in variant})
@@ -147,6 +152,8 @@ def rest_of_variant(variant: str, option: str, options: Collection[str] | None =
     'optimizer=SGD with momentum (0.9)'
     >>> rest_of_variant("mlp hidden=64 lr=0.1", "lr", ["lr", "model"])
     'mlp'
+    >>> rest_of_variant("mlp S2T half=source", "transfer"), rest_of_variant("base lr=0.1", "lr")
+    ('mlp half=source', 'base')
     """
     for name, _, start, end in reversed(_parts(variant)):
         if name == option or (options is not None and name not in options):
@@ -159,5 +166,8 @@ def _parts(variant: str) -> list[tuple[str, str, int, int]]:
     found = [(part[1], part[2], part.start(), part.end()) for part in _PART.finditer(variant)]
     start = len(AS_PUBLISHED) if variant.startswith(AS_PUBLISHED) else 0
     end = found[0][2] if found else len(variant)
+    if condition := _CONDITION.search(variant, start, end):
+        found.insert(0, (_TRANSFER, condition[1], condition.start(1), condition.end(1)))
+        end = condition.start(1)
     model = variant[start:end].strip()
     return [(_MODEL, model, start, end), *found] if model else found
