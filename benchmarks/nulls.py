@@ -192,7 +192,8 @@ def _print_variants(rounds: int) -> None:
 def _print_sizes(rounds: int) -> None:
     print("draws seeds  a draw does  a seed does  rejected, %: trend, a pair, any pair (Holm), spread, seed")
     for n_draws, n_seeds in itertools.product((1, 2, 3), (3, 5, 10)):
-        for draws in ("same",) if n_draws == 1 else ("same", "nested", "own"):
+        # Two draws test nothing of level.
+        for draws in ("nested",) if n_draws < 3 else ("same", "nested", "own"):
             for seeds in ("nothing", "same", "another", "new"):
                 found = sizes_rejected(rounds, n_draws, n_seeds, draws=draws, seeds=seeds)
                 _print_row(n_draws, n_seeds, draws, seeds, found)

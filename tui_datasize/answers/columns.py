@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from tui_datasize.answers.answer import Axis, Column, Kind
 from tui_datasize.metric import Metric
 from tui_datasize.stats.group_tests import p_words
 from tui_datasize.text import plural
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from tui_datasize.stats.pairwise import Difference
 
 
@@ -67,9 +67,11 @@ def share_axis(title: str) -> Axis:
 
 def corrected_for(pairs: pl.DataFrame) -> Iterator[str]:
     """What the intervals and the p values of several pairs are of, rows of schema `GROUPS`."""
-    tested = pairs["p"].count()
-    if tested > 1:
-        yield f"Each interval is of its pair alone; p is corrected for all {tested} pairs (Holm)."
+    tested = pairs.group_by("variant").agg(pl.col("p").count())["p"]
+    most = max(tested, default=0)
+    if most > 1:
+        whose = " of a variant" if len(tested) > 1 else ""
+        yield f"Each interval is of its pair alone; p is corrected for all {most} pairs{whose} (Holm)."
 
 
 def interval_words(low: float, high: float, metric: Metric) -> str:

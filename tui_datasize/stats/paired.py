@@ -15,6 +15,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import TypeAlias
 
 import numpy as np
@@ -98,7 +99,7 @@ def _of_cells(
     """By pairs of runs on one draw with one seed; None where some size has no two, or all differ alike."""
     differences = {
         size: {
-            cell: float(second[size][cell].mean() - first[size][cell].mean())
+            cell: fmean(second[size][cell]) - fmean(first[size][cell])
             for cell in first[size].keys() & second[size].keys()
             if cell[1] >= 0
         }
@@ -137,14 +138,10 @@ def _seeded(
     """The mean over sizes of each cell, of some draws or all."""
     chosen = None if draws is None else {draw for draw, _ in draws}
     at = {
-        size: {
-            cell: float(own.mean())
-            for cell, own in curve[size].items()
-            if chosen is None or cell[0] in chosen
-        }
+        size: {cell: fmean(own) for cell, own in curve[size].items() if chosen is None or cell[0] in chosen}
         for size in sizes
     }
-    return {cell: float(np.mean(of_size)) for cell, of_size in _by_cell(at).items()}
+    return {cell: fmean(of_size) for cell, of_size in _by_cell(at).items()}
 
 
 def _of_table(
@@ -152,8 +149,8 @@ def _of_table(
     names: tuple[str, str],
     seeded: Mapping[Cell, float] | None = None,
 ) -> Difference | None:
-    overall = float(np.mean([np.mean(list(cells.values())) for cells in differences.values()]))
-    means = {cell: float(np.mean(of_size)) for cell, of_size in _by_cell(differences).items()}
+    overall = fmean(fmean(cells.values()) for cells in differences.values())
+    means = {cell: fmean(of_size) for cell, of_size in _by_cell(differences).items()}
     return clustered(names, overall, means, seeded)
 
 
@@ -301,18 +298,18 @@ def _units(curve: Curve, sizes: Sequence[int], *, by_draw: bool) -> Floats | Non
         return None
     place = 0 if by_draw else 1
     values: dict[int, list[float]] = defaultdict(list)
-    overall = float(np.mean([np.mean(np.concatenate(list(curve[size].values()))) for size in sizes]))
+    overall = fmean(fmean(_values(curve, size)) for size in sizes)
     for size in sizes:
         of_unit: dict[int, list[float]] = defaultdict(list)
         for cell, own in curve[size].items():
             of_unit[cell[place]] += own.tolist()
-        centre = float(np.mean([np.mean(own) for own in of_unit.values()]))
+        centre = fmean(fmean(own) for own in of_unit.values())
         for name, of_name in of_unit.items():
-            values[name].append(float(np.mean(of_name)) - centre + overall)
+            values[name].append(fmean(of_name) - centre + overall)
     comes_back = max(map(len, values.values())) > 1
     if not by_draw and len(sizes) > 1 and not comes_back:
         return None
-    return np.array([np.mean(of_name) for of_name in values.values()])
+    return np.array([fmean(of_name) for of_name in values.values()])
 
 
 def _values(curve: Curve, size: int) -> Floats:
@@ -324,15 +321,15 @@ def draw_means(cells: Mapping[Cell, Floats]) -> Mapping[int, float]:
     of_draw: dict[int, list[float]] = defaultdict(list)
     for (draw, _), own in cells.items():
         of_draw[draw] += own.tolist()
-    return {draw: float(np.mean(own)) for draw, own in of_draw.items()}
+    return {draw: fmean(own) for draw, own in of_draw.items()}
 
 
 def _by_cell(differences: Mapping[int, Mapping[Cell, float]]) -> Mapping[Cell, list[float]]:
     """The differences of each cell at the sizes that have it, all sizes put at one level."""
-    overall = float(np.mean([np.mean(list(cells.values())) for cells in differences.values()]))
+    overall = fmean(fmean(cells.values()) for cells in differences.values())
     found: dict[Cell, list[float]] = defaultdict(list)
     for cells in differences.values():
-        centre = float(np.mean(list(cells.values())))
+        centre = fmean(cells.values())
         for cell, value in cells.items():
             found[cell].append(value - centre + overall)
     return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 
@@ -64,10 +65,7 @@ def _of_cells(curve: Curve, weights: Mapping[int, float]) -> Difference | None:
     if draws and draws != {draw for draw, _ in cells}:
         return None
     return _clustered(
-        {
-            cell: sum(weight * float(curve[size][cell].mean()) for size, weight in weights.items())
-            for cell in cells
-        }
+        {cell: sum(weight * fmean(curve[size][cell]) for size, weight in weights.items()) for cell in cells}
     )
 
 
@@ -80,9 +78,7 @@ def _of_draws(curve: Curve, weights: Mapping[int, float], *, several: bool) -> D
     contrasts: Mapping[Cell, float] = {
         (draw, 0): sum(weight * at[size][draw] for size, weight in weights.items()) for draw in draws
     }
-    seeded = [
-        {cell: float(own.mean()) for cell, own in curve[size].items() if cell[0] in draws} for size in weights
-    ]
+    seeded = [{cell: fmean(own) for cell, own in curve[size].items() if cell[0] in draws} for size in weights]
     return _clustered(contrasts, combined(seeded, list(weights.values())))
 
 
@@ -90,8 +86,8 @@ def _clustered(
     contrasts: Mapping[Cell, float], seeded: Mapping[Cell, float] | None = None
 ) -> Difference | None:
     draws = sorted({draw for draw, _ in contrasts})
-    of_draw = [np.mean([value for (own, _), value in contrasts.items() if own == draw]) for draw in draws]
-    return clustered(_NAMES, float(np.mean(of_draw)), contrasts, seeded)
+    of_draw = [fmean(value for (own, _), value in contrasts.items() if own == draw) for draw in draws]
+    return clustered(_NAMES, fmean(of_draw), contrasts, seeded)
 
 
 def _of_groups(curve: Curve, weights: Mapping[int, float], *, several: bool) -> Difference | None:
@@ -111,7 +107,7 @@ def _of_groups(curve: Curve, weights: Mapping[int, float], *, several: bool) -> 
         return None
     parts = list(zip(variances.tolist(), [len(group) - 1.0 for group in groups], strict=True))
     if several:
-        cells = [{cell: float(runs.mean()) for cell, runs in curve[size].items()} for size in weights]
+        cells = [{cell: fmean(runs) for cell, runs in curve[size].items()} for size in weights]
         parts += seed_terms(combined(cells, list(weights.values())))
     stderr, df = satterthwaite(*zip(*parts, strict=True))
     unit: Unit = "draw" if several else "run"
