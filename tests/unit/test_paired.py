@@ -16,7 +16,9 @@ from scipy import stats
 from benchmarks.nulls import null_curves, rejected, sizes_rejected
 from tests.unit.record_desk import record_of
 from tests.unit.test_groups import runs_frame
-from tui_datasize.answers import variants
+from tui_datasize.answers import record as record_module
+from tui_datasize.answers import spread, variants
+from tui_datasize.answers.tables import TABLES
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.groups import compare_variants
 from tui_datasize.stats.paired import compare, curve_of
@@ -243,3 +245,24 @@ def test_sizes_that_do_not_differ_are_seldom_told_apart(n_draws, n_seeds, how):
 def test_two_draws_test_no_sizes():
     found = sizes_rejected(2, 2, 3)
     assert np.isnan([found["trend"], found["pair"]]).all()
+
+
+def test_what_is_compared_is_computed_once(monkeypatch):
+    generator = np.random.default_rng(8)
+    frames = [
+        runs_frame([0.5 + generator.normal(0, 0.01, 4) for _ in range(2)], (40, 80), name) for name in NAMES
+    ]
+    record = record_of(pl.concat(frames))
+    made = []
+    for name in ("compare_sizes", "compare_variants", "images_saved"):
+        real = getattr(record_module, name)
+        monkeypatch.setattr(
+            record_module,
+            name,
+            lambda *of, real=real, name=name, **how: made.append(name) or real(*of, **how),
+        )
+    for _ in range(2):
+        variants.ask(record)
+        spread.ask(record.of_variant("a"))
+        TABLES["groups"](record)
+    assert sorted(made) == ["compare_sizes", "compare_variants", "images_saved"]
