@@ -195,7 +195,7 @@ def _level(found: SizeComparison) -> str:
         f"({interval_words(trend.low, trend.high, metric)}; {basis_words(trend)})."
     )
     same = [pair for pair in found.neighbours if pair.p_adjusted >= SIGNIFICANT]
-    if same:
+    if same and (trend.p < SIGNIFICANT or any(pair.is_distinguishable for pair in found.neighbours)):
         steps = [f"{pair.first} to {pair.second}" for pair in same[:_MOST_NAMED]]
         steps += [f"{len(same) - _MOST_NAMED} more"] if len(same) > _MOST_NAMED else []
         told += f" Not significant after correction: {listed(steps)}."
