@@ -109,7 +109,7 @@ def test_every_page_says_something_of_every_part(build, page, part):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("spread", "Sizes differ"),
+        ("spread", " with each doubling of the train size (95 % "),
         ("courses", "No curve is better before its end"),
         ("gap", " points at 1,280 images: training "),
         ("best", "The best of 4 evaluations looks 0.00 points better than the last, on average."),
