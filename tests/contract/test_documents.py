@@ -24,7 +24,10 @@ from tui_datasize.tui.queue.tab import QueuePane
 
 PACKAGE = Path(tui_datasize.__file__).parent
 ROOT = PACKAGE.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = sorted(
+    {*ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md", *(ROOT / "docs").rglob("*.md")}
+    - {ROOT / "CHANGELOG.md"}
+)
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 MADE_UP = {"answers/NAME.py", "answers/failures.py"}
 

@@ -90,7 +90,7 @@ CREATE TABLE workloads (
 """`document` is the content of the run's `spec.json`; `workload` names what decides a run's memory.
 `attempts.outcome` is empty while the attempt goes on."""
 
-_LEVERS = f"""
+_DEPENDENCIES = f"""
 ALTER TABLE jobs ADD COLUMN attempts_allowed INTEGER NOT NULL DEFAULT {MAX_ATTEMPTS};
 ALTER TABLE jobs ADD COLUMN blocked INTEGER NOT NULL DEFAULT 0;
 DROP INDEX jobs_waiting;
@@ -192,7 +192,7 @@ ALTER TABLE cards ADD COLUMN context_with TEXT NOT NULL DEFAULT '';
 """
 """What a process was seen to have on the GPU beyond its tensors, and with which driver and torch."""
 
-STEPS = (_FIRST, _LEVERS, _SHAPES, _FAULTS, _CARDS, _MEMORY, _PROBES, _ANSWERS, _CONTEXTS)
+STEPS = (_FIRST, _DEPENDENCIES, _SHAPES, _FAULTS, _CARDS, _MEMORY, _PROBES, _ANSWERS, _CONTEXTS)
 """What takes a database from each version to the next; a new one takes them all. Never edit a step
 that was released: add another."""
 
