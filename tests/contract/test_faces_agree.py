@@ -45,6 +45,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ProjectPaths
         project.runs.mkdir()
     for spec in fake_sweep(sizes=(40, 80, 160, 320)):
         write_run(made["sweep"], spec)
+    made["sweep"].experiments.write_text('[costs]\nlabel = 0.08\ngpu_hour = 1.2\ncurrency = "EUR"\n')
     for hidden in (16, 32):
         model = ModelSpec("mlp", {"hidden": hidden})
         for spec in fake_sweep(sizes=(40, 80, 160), subset_seeds=[0], model=model):

@@ -136,6 +136,37 @@ def test_runs_that_scatter_no_more_than_the_test_set_are_a_note():
     assert "another test set of 20,800 images would move them together" in note.what
 
 
+@pytest.mark.parametrize("seeds", [range(4), SEEDS])
+@pytest.mark.parametrize("at", SIZES)
+def test_a_size_measured_on_other_images_is_named(at, seeds):
+    runs = sound_runs(spread=0.004).filter(pl.col("seed").is_in(seeds))
+    few = pl.Series(np.random.default_rng(5).binomial(100, 0.8, runs.height) / 100)
+    odd = runs.with_columns(test_accuracy=pl.when(train_size=at).then(few).otherwise("test_accuracy"))
+    found = found_in(odd)["measured-differently"]
+    assert (found.train_sizes, found.severity) == ((at,), Severity.WARNING)
+    assert found.what.startswith(f"{at:,} images are measured unlike others: all scores are whole ")
+    assert len(found.run_ids) == len(seeds)
+
+
+def test_a_size_that_scatters_more_is_named_whatever_its_scores_look_like():
+    runs = sound_runs(spread=0.004)
+    mean = pl.col("test_accuracy").mean().over("train_size")
+    wide = mean + 12 * (pl.col("test_accuracy") - mean)
+    odd = runs.with_columns(test_accuracy=pl.when(train_size=4000).then(wide).otherwise("test_accuracy"))
+    found = found_in(odd)["measured-differently"]
+    assert found.train_sizes == (4000,)
+    assert "as with fewer test images, or runs that went wrong." in found.what
+
+
+def test_rounded_scores_of_one_size_are_named_where_they_are_no_chance():
+    runs = sound_runs(spread=0.03)
+    rounded = pl.col("test_accuracy").round(2)
+    odd = runs.with_columns(test_accuracy=pl.when(train_size=4000).then(rounded).otherwise("test_accuracy"))
+    found = found_in(odd)["measured-differently"]
+    assert "all scores are whole 100ths, others finer, as with 100 test images, or rounding" in found.what
+    assert "scatter" not in found.to_do
+
+
 def test_one_draw_for_all_runs_is_a_note():
     shared = found_in(sound_runs().with_columns(subset_seed=0))["one-draw"]
     assert shared.severity is Severity.NOTE

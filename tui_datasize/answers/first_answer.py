@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import polars as pl
 
-from tui_datasize.answers import ahead
+from tui_datasize.answers import ahead, prices
 from tui_datasize.answers.answer import Answer, Chart, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.columns import INTERVAL, SIZE_AXIS, metric_axis, of_kind
@@ -73,7 +73,7 @@ def ask(record: Record) -> Answer:
             sentences.insert(0, Sentence(text, "good"))
         shown = [*_means(record), Table(table, _COLUMNS, record.metric, "What more data brings")]
     else:
-        headline, sentences, shown = ahead.now(best), list(_ahead(best)), []
+        headline, sentences, shown = ahead.now(best), list(_ahead(record, best)), []
     return Answer(
         headline,
         [*sentences, *ahead.doubts(best)],
@@ -138,10 +138,13 @@ def _rank(record: Record, curve: CurveAnalysis) -> tuple[int, float]:
     return -row["train_size"], -row["mean"] if record.metric.higher_is_better else row["mean"]
 
 
-def _ahead(curve: CurveAnalysis) -> Iterator[Sentence]:
+def _ahead(record: Record, curve: CurveAnalysis) -> Iterator[Sentence]:
     yield Sentence(ahead.next_doubling(curve))
     if text := ahead.target(curve):
         yield Sentence(text, "good")
+    for price in (prices.of_doubling, prices.of_target):
+        if text := price(record, curve):
+            yield Sentence(text)
     if text := ahead.tried(curve):
         yield Sentence(text, "aside")
     if text := ahead.small_gains(curve):

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import polars as pl
 
-from tui_datasize.answers import ahead
+from tui_datasize.answers import ahead, prices
 from tui_datasize.answers.answer import Answer, Column, Sentence, Table, does_not_apply
 from tui_datasize.answers.columns import of_kind
 from tui_datasize.answers.learning_curve import chart
@@ -39,10 +39,12 @@ def ask(record: Record) -> Answer:
     )
     first, *others = (named(curve.variant, ahead.next_doubling(curve)) for curve, _ in known)
     small = (named(curve.variant, ahead.small_gains(curve)) for curve, _ in known)
+    priced = [(curve.variant, prices.of_doubling(record, curve)) for curve, _ in known]
     return Answer(
         first,
         [
             *(Sentence(text) for text in others),
+            *(Sentence(named(variant, text)) for variant, text in priced if text),
             *(Sentence(text) for text in small if text),
             *(sentence for curve, _ in known for sentence in ahead.doubts(curve)),
             Sentence(ahead.of_the_bands(known[0][1]), "aside"),

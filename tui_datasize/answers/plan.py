@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from tui_datasize.answers import prices
 from tui_datasize.answers.ahead import DIGITS, bare
 from tui_datasize.answers.answer import Answer, Axis, Bar, Bars, Column, Table, does_not_apply
 from tui_datasize.answers.proposal import Proposal, cells_alike, propose, samples_per_run
@@ -72,6 +73,8 @@ class Planned:
 
     plan: Plan
     proposal: Proposal
+    words: tuple[str, ...]
+    """Of the plan, with its price."""
 
 
 def make_plan(record: Record, runs: pl.DataFrame) -> Planned | FitFailure:
@@ -87,21 +90,22 @@ def make_plan(record: Record, runs: pl.DataFrame) -> Planned | FitFailure:
         question = replace(question, target=None)
     room = room_of(record, runs, cells)
     made = plan_next_runs(runs, record.metric.name, question, samples_per_run(cells), room)
-    return made if isinstance(made, FitFailure) else Planned(made, propose(made, cells, runs))
+    if isinstance(made, FitFailure):
+        return made
+    words = plan_words(made, prices.of_plan(record, made), prices.of_beyond(record, made))
+    return Planned(made, propose(made, cells, runs), words)
 
 
 def room_of(record: Record, runs: pl.DataFrame, cells: Sequence[RunSpec]) -> Room:
     """Which new train sizes there can be: as many images as the data set of the runs has, if it is known."""
-    known = record.reading.datasets.join(runs, on="run_id", how="semi").drop_nulls("train_images")
+    images = record.images_of(runs)
     # Of a half of the classes, or of classes of unequal parts, other numbers hold.
     is_whole = all(spec.classes == ClassSplit() and spec.subset.imbalance == 1 for spec in cells)
-    if known.is_empty() or not cells or not is_whole:
+    if not images or not cells or not is_whole:
         return UNKNOWN_ROOM
-    one = known.filter(run_id=known["run_id"][0])
-    classes, images = one.height, int(one["train_images"].sum())
     if not any(spec.subset.strategy == "balanced" for spec in cells):
-        return Room(images)
-    return Room(classes * int(one["train_images"].to_numpy().min()), classes)
+        return Room(sum(images))
+    return Room(len(images) * min(images), len(images))
 
 
 def plan_table(made: Mapping[str, Planned], record: Record) -> Table:
@@ -115,7 +119,7 @@ def plan_dict(one: Planned) -> dict[str, Any]:
     plan, proposal = one.plan, one.proposal
     told = [field.name for field in fields(plan) if field.name not in ("outlook", "noise", "sizes", "beyond")]
     return {name: getattr(plan, name) for name in told} | {
-        "words": plan_words(plan),
+        "words": one.words,
         "metric": plan.metric.name,
         "sizes": [asdict(size) for size in plan.sizes],
         "beyond": plan.beyond and asdict(plan.beyond),
@@ -126,7 +130,7 @@ def plan_dict(one: Planned) -> dict[str, Any]:
 
 
 def _told(one: Planned, *, is_alone: bool) -> list[str]:
-    first, *others = plan_words(one.plan)
+    first, *others = one.words
     about_cells = [line for line in one.proposal.words.split("\n") if line]
     return [first, *about_cells, *others] if is_alone else [first]
 
@@ -144,18 +148,27 @@ def _bars(variant: str, plan: Plan) -> Bars:
     return Bars(named(variant, "runs to add"), Axis("runs"), bars, ("train size", "runs"))
 
 
-def plan_words(plan: Plan) -> tuple[str, ...]:
-    """What the runs buy, what is foreseen, and what may be wrong with either, a sentence or two each."""
-    return tuple(_sentences(plan))
+def plan_words(plan: Plan, price: str = "", price_beyond: str = "") -> tuple[str, ...]:
+    """What the runs buy, what is foreseen, and what may be wrong with either, a sentence or two each.
+
+    Args:
+        plan: The plan.
+        price: Of its runs; empty where it is unknown.
+        price_beyond: The same of the runs at the larger size that it speaks of.
+    """
+    return tuple(_sentences(plan, price, price_beyond))
 
 
-def _sentences(plan: Plan) -> Iterator[str]:
+def _sentences(plan: Plan, price: str, price_beyond: str) -> Iterator[str]:
     yield _narrowed(plan)
+    if price:
+        yield f"{price}."
     if plan.target is not None:
         yield _of_target(plan)
     if plan.beyond is not None:
         interval, size = _written(plan, plan.beyond.interval), plan.beyond.train_size
-        yield f"{plural(plan.beyond.runs, 'run')} at {size:,} images would leave about {interval}."
+        runs, end = plural(plan.beyond.runs, "run"), f": {price_beyond}." if price_beyond else "."
+        yield f"{runs} at {size:,} images would leave about {interval}{end}"
     if plan.odd:
         sizes = listed([f"{size:,}" for size in plan.odd])
         yield f"No runs at {sizes} images: measured unlike the other sizes, see the audit."

@@ -11,6 +11,7 @@ import polars as pl
 from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.answers.checks.audit import AuditRecord, audit, runs_to_read
 from tui_datasize.answers.checks.finding import Finding
+from tui_datasize.experiments.costs import NO_COSTS, Costs
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.metric import Metric, metric_named
 from tui_datasize.runlog.reader import RunLog
@@ -146,6 +147,8 @@ class Record:
     asked: Asked = NOTHING
     sweep: Sequence[RunSpec] = ()
     """All runs of the experiment in experiments.toml."""
+    costs: Costs = NO_COSTS
+    """Prices of labels and of GPU hours."""
 
     @property
     def log(self) -> RunLog:
@@ -206,6 +209,13 @@ class Record:
     def comparisons(self) -> Comparisons:
         """Of all variants."""
         return self.reading.comparisons(self.metric.name)
+
+    def images_of(self, runs: pl.DataFrame) -> Sequence[int]:
+        """Images of each class that some runs of one variant have to train on; empty where unknown."""
+        datasets = self.reading.datasets.join(runs, on="run_id", how="semi").drop_nulls("train_images")
+        one = datasets.filter(run_id=datasets["run_id"][0]) if datasets.height else datasets
+        images: Sequence[int] = one["train_images"].to_list()
+        return images
 
     @property
     def counted(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from tui_datasize.answers.plan import Planned, make_plan, plan_dict, plan_table, plan_words
+from tui_datasize.answers.plan import Planned, make_plan, plan_dict, plan_table
 from tui_datasize.cli.project import print_json, project_paths, read_project, talk, tell
 from tui_datasize.cli.queueing import enqueue
 from tui_datasize.cli.tables import record_of, with_sweep
@@ -38,7 +38,7 @@ def plan(arguments: argparse.Namespace) -> int:
         print_json(finite(plan_dict(made)))
     else:
         console = data_console()
-        print_words(console, "\n".join(plan_words(made.plan)) + "\n")
+        print_words(console, "\n".join(made.words) + "\n")
         print_table(console, written(plan_table({"": made}, record), None))
     if made.proposal.words:
         talk(made.proposal.words)

@@ -18,7 +18,7 @@ from tui_datasize.answers.record import Reading, Record
 from tui_datasize.answers.tables import TABLES
 from tui_datasize.cli.project import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, ConfigError
-from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.load import load_project, project_costs
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.experiments.toml import nearest
 from tui_datasize.metric import metric_named
@@ -94,8 +94,10 @@ def record_of(arguments: argparse.Namespace) -> Record:
         hours=option("hours"),
     )
     asked.check(metric)
-    log = RunLog(project_paths(arguments))
-    return Record(Reading(log, runs_of(log, arguments.experiment)), metric, asked)
+    paths = project_paths(arguments)
+    log = RunLog(paths)
+    reading = Reading(log, runs_of(log, arguments.experiment))
+    return Record(reading, metric, asked, costs=project_costs(paths.root))
 
 
 def with_sweep(record: Record, arguments: argparse.Namespace) -> Record:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
 from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.costs import NO_COSTS, Costs, read_costs
 from tui_datasize.experiments.device_settings import DeviceSettings, read_devices
 from tui_datasize.experiments.recipe import Recipe, count_combinations, read_recipes, recipe_keys
 from tui_datasize.experiments.spec import NAME_PATTERN, Strategy
@@ -86,6 +87,7 @@ class Project:
     """Of all experiments of the file, those that cannot be read included."""
     keep: Keep = "none"
     """`[checkpoints] keep`: what freeing the disk leaves of runs that succeeded."""
+    costs: Costs = NO_COSTS
 
     def experiment(self, name: str) -> Experiment:
         """Look an experiment up by its name.
@@ -138,6 +140,7 @@ def read_project(
         devices=problems.of(lambda: read_devices(document.table("devices")), DeviceSettings()),
         notify=problems.of(lambda: document.text("notify", ""), ""),
         keep=problems.of(lambda: _read_keep(document.table("checkpoints")), "none"),
+        costs=problems.of(lambda: read_costs(document.table("costs")), NO_COSTS),
         experiments=MappingProxyType(_read_experiments(document, problems)),
         names=tuple(named) if isinstance(named := document.take("experiments"), Mapping) else (),
     )
@@ -180,6 +183,15 @@ def device_settings(project_root: Path) -> DeviceSettings:
         ConfigError: The file is not TOML, or a key or value of the table is wrong.
     """
     return read_devices(_top_level(project_root).table("devices"))
+
+
+def project_costs(project_root: Path) -> Costs:
+    """`[costs]` of a project, whose experiments are not looked at; none without the file.
+
+    Raises:
+        ConfigError: The file is not TOML, or a key or value of the table is wrong.
+    """
+    return read_costs(_top_level(project_root).table("costs"))
 
 
 def is_shared(project_root: Path) -> bool:

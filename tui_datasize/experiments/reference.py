@@ -15,6 +15,7 @@ from tui_datasize.experiments.architectures import (
     model_info,
 )
 from tui_datasize.experiments.catalogue import DATASETS, IMAGE_FOLDER
+from tui_datasize.experiments.costs import Costs
 from tui_datasize.experiments.device_settings import DeviceSettings, written
 from tui_datasize.experiments.keys import Row, rows
 from tui_datasize.experiments.load import (
@@ -50,6 +51,7 @@ def json_schema() -> Schema:
         "checkpoints": _object(
             {"keep": _told("weights that stay when the disk is freed", {"enum": list(KEEPS)}, "none")}
         ),
+        "costs": _object({row.name: _schema(row) for row in rows(Costs)}),
         "project": _object({"shared": _told("the group of runs/ may run jobs in it, too", _FLAG, False)}),
     }
     experiments = {

@@ -19,6 +19,7 @@ from tui_datasize.answers.checks.measured import (
     check_incomplete,
     check_measured_part,
     check_not_finite,
+    check_odd_sizes,
     check_sampling_noise,
 )
 from tui_datasize.answers.checks.sweep import (
@@ -113,6 +114,7 @@ def _audit_curve(runs: pl.DataFrame, test_classes: Sequence[int]) -> Iterator[Fi
     test_images = sum(test_classes) or None
     yield from check_chance(runs, test_classes)
     yield from check_measured_part(runs, test_images)
+    yield from check_odd_sizes(runs)
     yield from check_sampling_noise(runs, test_images)
     yield from check_equal_metrics(runs)
     yield from check_updates(runs)

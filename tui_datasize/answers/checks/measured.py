@@ -12,7 +12,8 @@ from scipy.special import bdtrc, chdtr, chdtrc
 
 from tui_datasize.answers.checks.finding import Finding, Severity, finding, sizes_words
 from tui_datasize.runlog.schema import IS_INCOMPLETE, were_imported
-from tui_datasize.stats.curve import COUNTED_STATES
+from tui_datasize.stats.clusters import SizeRuns, odd_scatter
+from tui_datasize.stats.curve import COUNTED_STATES, points, size_runs
 from tui_datasize.text import listed, plural
 
 TOLERANCE = 2e-7
@@ -20,6 +21,8 @@ TOLERANCE = 2e-7
 LARGEST_GRID = 20_000
 CHANCE = 1e-6
 """A grid that whole-set values would all fall on with a greater probability is no evidence."""
+COARSE_CHANCE = 1e-4
+"""The same of one size beside others."""
 MOST_VALUES = 64
 LEAST_DEGREES = 4
 _MOST_NAMED = 3
@@ -100,6 +103,54 @@ def _as_published(marked: pl.DataFrame) -> Iterator[Finding]:
             "not as its text says.",
             "Compare with the same sweep done right before you conclude anything.",
         )
+
+
+def check_odd_sizes(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Sizes whose runs scatter unlike their neighbours', or whose scores are coarser than those of others.
+
+    Args:
+        runs: Schema `RUNS`, of one curve, those that count.
+    """
+    sizes = size_runs(points(runs, "test_accuracy"))
+    for place, (size, factor) in enumerate(zip(sizes, odd_scatter(sizes), strict=True)):
+        grid = _own_grid(sizes, place)
+        if factor == 1 and grid is None:
+            continue
+        until = "; until then it counts by its own scatter, and plans leave it out" if factor != 1 else ""
+        yield finding(
+            Severity.WARNING,
+            "measured-differently",
+            runs.filter(train_size=int(size.train_size)),
+            f"{size.train_size:,.0f} images are measured unlike others: {_odd_words(size, factor, grid)}.",
+            f"Evaluate every size on the same whole test set{until}.",
+            names_sizes=True,
+        )
+
+
+def _odd_words(size: SizeRuns, factor: float, grid: int | None) -> str:
+    """What is odd about a size, and what may have made it so."""
+    facts, cause = [], "fewer test images, or runs that went wrong"
+    if grid is not None:
+        facts.append(f"all scores are whole {grid:,}ths, others finer")
+        cause = f"{grid:,} test images" if factor > 1 else f"{grid:,} test images, or rounding"
+    elif factor < 1:
+        cause = "more test images, or one run counted several times"
+    if factor != 1:
+        sd = 100 * float(size.values.std(ddof=1))
+        facts.append(f"runs scatter by {sd:.1f} points (SD), its neighbours' by {sd / math.sqrt(factor):.1f}")
+    return f"{'; '.join(facts)}, as with {cause}"
+
+
+def _own_grid(sizes: Sequence[SizeRuns], place: int) -> int | None:
+    """On how many images a size was tested; None where its scores are no coarser than those of others."""
+    own = np.unique(sizes[place].values)
+    others = [size.values for i, size in enumerate(sizes) if i != place]
+    grid = smallest_grid(own)
+    if grid is None or not others:
+        return None
+    finer = smallest_grid(np.concatenate(others)) or LARGEST_GRID
+    chance = len(sizes) * (grid / finer) ** len(own)
+    return grid if 1 < 2 * grid <= finer and chance < COARSE_CHANCE else None
 
 
 def check_sampling_noise(runs: pl.DataFrame, test_images: int | None) -> Iterator[Finding]:

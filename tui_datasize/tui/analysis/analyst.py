@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 from tui_datasize.answers.answer import Answer
 from tui_datasize.answers.asked import NOTHING, Asked
 from tui_datasize.answers.catalogue import QUESTIONS, Entry
+from tui_datasize.errors import ConfigError
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -136,13 +138,19 @@ class Analyst:
 
     def _record(self, runs: pl.DataFrame, wish: Wish) -> Record:
         from tui_datasize.answers.record import Reading, Record
+        from tui_datasize.experiments.costs import NO_COSTS
+        from tui_datasize.experiments.load import project_costs
         from tui_datasize.runlog.reader import RunLog
 
         own = runs.filter(runs["experiment"] == wish.experiment)
         self._log = self._log or RunLog(self._project)
         self._log.runs(wish.experiment)
         self._reading = self._reading.renewed(own) if self._reading else Reading(self._log, own)
-        return Record(self._reading, metric_named(wish.metric), wish.asked, wish.sweep)
+        costs = NO_COSTS
+        # What is wrong with the file is told elsewhere.
+        with suppress(ConfigError):
+            costs = project_costs(self._project.root)
+        return Record(self._reading, metric_named(wish.metric), wish.asked, wish.sweep, costs)
 
 
 def _import_analysis() -> None:
