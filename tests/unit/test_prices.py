@@ -84,14 +84,10 @@ def test_images_that_the_data_set_has_are_told_and_a_processor_has_no_gpu_hours(
         ("label = 1", 'costs.currency: expected one such as "EUR", of at most 8 letters, got nothing'),
         ("label = 1\ncurrency = 5", "costs.currency: expected a string, got 5"),
         ("label = nan\ncurrency = 'EUR'", "costs.label: expected a number of at least 0, got nan"),
-        (
-            "label = 1\ncurrency = 'EUR\\n'",
-            'costs.currency: expected one such as "EUR", of at most 8 letters',
-        ),
+        ('label = 1\ncurrency = "a\\n"', 'costs.currency: expected one such as "EUR", of at most 8 letters'),
     ],
 )
 def test_what_is_no_price_is_one_line_with_its_place(tmp_path, costs, says):
-    costs = costs.replace("'EUR\\n'", '"EUR\\n"')
     (tmp_path / "experiments.toml").write_text(f"[costs]\n{costs}\n")
     with pytest.raises(ConfigError) as refused:
         project_costs(tmp_path)

@@ -130,7 +130,8 @@ def is_valid(text: str) -> bool:
         EVERY_KEY,
         "",
         "notify = 'mail me'\n[devices]\nslots_per_gpu = 2\npacks = 'off'\ncpu = true\n"
-        "[costs]\nlabel = 0.08\ngpu_hour = 1.2\ncurrency = 'EUR'\n[checkpoints]\nkeep = 'best'\n[paths]\ndata = 'data'\n[project]\nshared = true\n",
+        "[costs]\nlabel = 0.08\ngpu_hour = 1.2\ncurrency = 'EUR'\n"
+        "[checkpoints]\nkeep = 'best'\n[paths]\ndata = 'data'\n[project]\nshared = true\n",
         MINIMAL + "schedule = { name = 'step', unit = 'updates', step = 250 }\nseeds = { count = 3 }\n",
         MINIMAL + "transfer = { from = 'x' }\nlabel_noise = { fraction = 0.1, confusion = { 1 = '7' } }\n",
         MINIMAL.replace("model ", "# ") + "[experiments.small.sweep]\nmodel = ['mlp', { name = 'cnn3' }]\n",
