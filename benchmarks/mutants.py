@@ -1,0 +1,168 @@
+"""Whether the tests notice what is broken on purpose: `python -m benchmarks.mutants [NAME ...]`.
+
+Each mutant is one edit of one room, made in a copy of the tree, and the tests of that room are run there
+until one fails. A mutant that no test notices shows what the suite has lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_TREE = Path(__file__).parents[1]
+_COPIED = ("tui_datasize", "tests", "benchmarks")
+_TESTS_FAILED = 1
+"""Exit status of pytest; any other but 0 says that nothing was tested."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """An edit, and the tests that are to notice it."""
+
+    name: str
+    file: str
+    """Below `tui_datasize`."""
+    before: str
+    after: str
+    tests: str
+    """Below `tests`, with spaces between."""
+
+
+MUTANTS = (
+    Mutant(
+        "experiments: the rarest class of a long tail is not as rare as asked",
+        "experiments/subsets.py",
+        "-(steps / max(1, classes - 1))",
+        "-(steps / classes)",
+        "unit/test_subsets.py",
+    ),
+    Mutant(
+        "runlog: metrics are not synced before what relies on them",
+        "runlog/writer.py",
+        "        os.fsync(self._file.fileno())\n",
+        "        pass\n",
+        "training/test_power_cut.py",
+    ),
+    Mutant(
+        "importing: a number that may be either of two is taken for one",
+        "runlog/importing/names.py",
+        "    if _EITHER.fullmatch(text):",
+        "    if False:",
+        "unit/test_import_values.py unit/test_import_names.py",
+    ),
+    Mutant(
+        "queue: the priority decides nothing",
+        "jobs/queue/store.py",
+        "ORDER BY priority DESC, position LIMIT ?",
+        "ORDER BY position LIMIT ?",
+        "unit/test_store.py",
+    ),
+    Mutant(
+        "scheduler: one attempt more than allowed",
+        "jobs/scheduler/attempt_end.py",
+        "ending.attempt < ending.max_attempts",
+        "ending.attempt <= ending.max_attempts",
+        "unit/test_scheduler_judge.py",
+    ),
+    Mutant(
+        "workers: a link in the place of a slot is followed",
+        "jobs/workers/slot_file.py",
+        "os.O_CLOEXEC | os.O_NOFOLLOW",
+        "os.O_CLOEXEC",
+        "unit/test_slots.py unit/test_access.py",
+    ),
+    Mutant(
+        "training: a resumed run draws its dropout anew",
+        "training/engine.py",
+        '        self._dropout.set_state(state["dropout"])\n',
+        "",
+        "training/test_session.py",
+    ),
+    Mutant(
+        "stats: the variance of few runs is too small",
+        "stats/clusters.py",
+        "stderr = float(values.std(ddof=1))",
+        "stderr = float(values.std(ddof=0))",
+        "unit/test_clusters.py unit/test_curve.py",
+    ),
+    Mutant(
+        "answers: a variant is not counted",
+        "answers/first_answer.py",
+        "has the best mean of {len(variants)} variants",
+        "has the best mean of {len(variants) - 1} variants",
+        "unit/test_answers.py",
+    ),
+    Mutant(
+        "render: words of a page act as HTML",
+        "render/page.py",
+        "[*parts, escaped(text[end:])]",
+        "[*parts, text[end:]]",
+        "unit/test_report.py",
+    ),
+    Mutant(
+        "app: keys change the priority the other way",
+        "tui/queue/tab.py",
+        "change_jobs(CommandKind.PRIORITY, self._targets(), amount)",
+        "change_jobs(CommandKind.PRIORITY, self._targets(), -amount)",
+        "tui/test_queue_tab.py",
+    ),
+    Mutant(
+        "command line: a standing fault is no failure",
+        "cli/status.py",
+        "EXIT_RUN_FAILED if self.faults else EXIT_OK",
+        "EXIT_OK",
+        "unit/test_faults.py",
+    ),
+)
+
+
+def main() -> int:
+    """Try the mutants that are named, or all; 1 where one is not noticed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.mutants", description=__doc__)
+    parser.add_argument("names", nargs="*", help="rooms, as far as they tell them apart (default: all)")
+    names = parser.parse_args().names
+    chosen = [one for one in MUTANTS if not names or one.name.startswith(tuple(names))]
+    results = [try_mutant(mutant) for mutant in chosen]
+    print(f"{sum(results)} of {len(results)} noticed")
+    return 0 if results and all(results) else 1
+
+
+def try_mutant(mutant: Mutant) -> bool:
+    """Run the tests on a copy with the edit, print what came of it, and return whether one failed."""
+    began_s = time.monotonic()
+    with tempfile.TemporaryDirectory() as place:
+        tree = Path(place)
+        for name in _COPIED:
+            shutil.copytree(_TREE / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(_TREE / "pyproject.toml", tree)
+        file = tree / "tui_datasize" / mutant.file
+        text = file.read_text()
+        if text.count(mutant.before) != 1:
+            raise SystemExit(f"{mutant.file}: the text to edit is not there once: {mutant.before.strip()}")
+        file.write_text(text.replace(mutant.before, mutant.after))
+        tests = [f"tests/{test}" for test in mutant.tests.split()]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *tests],
+            cwd=tree,
+            env=os.environ | {"PYTHONPATH": str(tree)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    failed = [line.partition(" - ")[0] for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    is_noticed = done.returncode == _TESTS_FAILED and bool(failed)
+    what = failed[0].removeprefix("FAILED tests/") if failed else f"pytest ended with {done.returncode}"
+    verdict = "noticed" if is_noticed else "MISSED"
+    print(f"{verdict:8} {mutant.name}: {what} ({time.monotonic() - began_s:.0f} s)", flush=True)
+    return is_noticed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
