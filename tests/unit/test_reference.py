@@ -137,6 +137,7 @@ def is_valid(text: str) -> bool:
         MINIMAL.replace("model ", "# ") + "[experiments.small.sweep]\nmodel = ['mlp', { name = 'cnn3' }]\n",
         MINIMAL + "schedule = { name = 'step' }\n[experiments.small.sweep]\n'schedule.step' = [0.1, 0.2]\n",
         MINIMAL + "[experiments.small.sweep]\n'model.hidden' = [8, 16]\n'evaluate.times' = [1, 2]\n",
+        MINIMAL + "[experiments.small.sweep]\n'model.name' = ['mlp', 'cnn3']\n'budget.updates' = [10, 20]\n",
         MINIMAL + "[experiments.small.sweep]\naugmentation = ['none', { flip = 0.5 }]\ntransfer = ['none']\n",
     ],
 )  # fmt: skip

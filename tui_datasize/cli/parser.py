@@ -23,8 +23,6 @@ from tui_datasize.cli.argument_types import (
 )
 from tui_datasize.cli.queue_arguments import add_queue_arguments, add_run_arguments
 from tui_datasize.cli.record_arguments import add_import_arguments, add_report_arguments
-from tui_datasize.experiments.device_settings import add_device_options
-from tui_datasize.experiments.load import KEEPS
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import visible
 
@@ -163,6 +161,9 @@ def _add_drain(drain: argparse.ArgumentParser) -> None:
 
 
 def _add_prune(prune: argparse.ArgumentParser) -> None:
+    # Only here, as below: what reads the file takes longer to import than all other commands need.
+    from tui_datasize.experiments.load import KEEPS
+
     prune.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="of one experiment alone")
     prune.add_argument(
         "--keep",
@@ -260,6 +261,8 @@ def _add_selftest(selftest: argparse.ArgumentParser) -> None:
 
 
 def _add_scheduler(scheduler: argparse.ArgumentParser) -> None:
+    from tui_datasize.experiments.device_settings import add_device_options
+
     scheduler.add_argument(
         "action",
         choices=("start", "restart", "stop", "status"),

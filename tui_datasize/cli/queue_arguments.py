@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from tui_datasize.cli.argument_types import add_flags, add_json, whole_number, whole_numbers
-from tui_datasize.experiments.load import ORDER_WORDS
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS
 
 
@@ -78,6 +77,9 @@ def _add_terms(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"attempts before a vanishing worker counts as a failure (default: {MAX_ATTEMPTS})",
     )
+    # Only here: it takes longer to import than other commands need.
+    from tui_datasize.experiments.load import ORDER_WORDS
+
     meanings = "; ".join(f"{order}: {words}" for order, words in ORDER_WORDS.items())
     command.add_argument(
         "--order",

@@ -121,10 +121,10 @@ def _sweep(recipe: dict[str, Schema]) -> Schema:
         for part in (schema, *schema.get("anyOf", ()))
         for key, value in part.get("properties", {}).items()
     }
-    options = {option for model in MODELS for option in MODELS[model].options} | {"weights"}
     lists = {
-        name: {"type": "array", "minItems": 1, "items": schema}
-        for name, schema in (recipe | inner | {f"model.{option}": {} for option in sorted(options)}).items()
+        # An option means something else in each model.
+        name: {"type": "array", "minItems": 1} | ({} if name.startswith("model.") else {"items": schema})
+        for name, schema in (recipe | inner).items()
     }
     return _object(lists) | {"patternProperties": {r"^label_noise\.confusion\.": {"type": "array"}}}
 
