@@ -12,8 +12,7 @@ import pytest
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.stats.leaks import find_leaks
-from tui_datasize.stats.overlap import find_draws, find_overlaps
+from tui_datasize.stats.overlap import find_draws, find_leaks, find_overlaps
 
 FROZEN = Path(__file__).with_name("runs_v1")
 SUCCEEDED = "shapes-n4-d0-s101-5343bed6"

@@ -12,8 +12,7 @@ import pytest
 from tests.fakes import fake_sweep, write_lines, write_run
 from tests.tui.stage import NARROW, Stage
 from tests.tui.test_charts import PALETTE
-from tui_datasize.answers.answer import Answer
-from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.answer import Answer, Asked
 from tui_datasize.answers.catalogue import QUESTIONS, Entry
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.experiments.spec import RunSpec

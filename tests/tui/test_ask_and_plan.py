@@ -10,7 +10,7 @@ from textual.events import Key
 from tests.fakes import write_run
 from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Show, Stage, empty_stage
-from tui_datasize.answers.asked import NOTHING, Asked
+from tui_datasize.answers.answer import NOTHING, Asked
 from tui_datasize.errors import ConfigError
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.metric import metric_named

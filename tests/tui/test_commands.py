@@ -17,10 +17,10 @@ from tui_datasize.jobs.queue.reading import Usage
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.claim import Outcome, read_exit, utc_now
 from tui_datasize.runlog.paths import RunPaths
-from tui_datasize.tui.enqueueing import enqueue_command
 from tui_datasize.tui.news import NewsReader, terminal_signal
 from tui_datasize.tui.polling.snapshot import Snapshot
 from tui_datasize.tui.queue.job_table import JobTable
+from tui_datasize.tui.queue_dialog import enqueue_command
 from tui_datasize.tui.widgets.dialogs import TextDialog
 
 

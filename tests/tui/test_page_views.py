@@ -6,8 +6,7 @@ import json
 
 from tests.fakes import fake_spec, write_lines, write_run
 from tests.tui.test_charts import PALETTE
-from tui_datasize.answers.answer import Answer
-from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.answer import Answer, Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.metric import metric_named

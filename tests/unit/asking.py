@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tui_datasize.answers.answer import Answer
-from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.answer import Answer, Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.metric import metric_named

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tui_datasize.answers.answer import Answer
-from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.answer import Answer, Asked
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths

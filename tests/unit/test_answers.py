@@ -9,8 +9,7 @@ import polars as pl
 import pytest
 
 from tests.fakes import fake_spec, fake_sweep, write_run
-from tui_datasize.answers.answer import Answer
-from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.answer import Answer, Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.answers.tables import TABLES

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.test_cli import PROJECT, assert_one_line
 from tui_datasize.cli.dispatch import main
-from tui_datasize.cli.waiting import DRAINING, obstacles
+from tui_datasize.cli.watch import DRAINING, obstacles
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.queue.store import Store

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.record_desk import record_of
 from tests.unit.test_groups import runs_frame
 from tui_datasize.answers import first_answer, variants
-from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.answer import Asked
 from tui_datasize.stats.effective import images_for, images_saved
 
 SIZES = (100, 200, 400, 800, 1600)

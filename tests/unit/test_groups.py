@@ -19,13 +19,12 @@ from tui_datasize.answers import spread, variants
 from tui_datasize.answers.grids import mean_table
 from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.render.cells import written
-from tui_datasize.stats.boxes import best_values, box_table
 from tui_datasize.stats.clusters import SizeRuns
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.group_tests import seed_effect
 from tui_datasize.stats.groups import compare_sizes, compare_variants, seed_table
 from tui_datasize.stats.pairwise import Difference, holm, mean_difference, welch_t
-from tui_datasize.stats.spread import SpreadLaw, spread_law
+from tui_datasize.stats.spread import SpreadLaw, best_values, box_table, spread_law
 
 SIZES = (40, 80, 160, 320)
 

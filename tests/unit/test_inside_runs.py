@@ -14,8 +14,8 @@ from tui_datasize.answers.agreement import relations
 from tui_datasize.errors import ConfigError
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import PREDICTIONS, RUNS
-from tui_datasize.stats import agreement, per_class, reliability, training_views
-from tui_datasize.stats.confusions import CONFUSIONS, confusion_matrix, top_confusions
+from tui_datasize.stats import agreement, class_scores, reliability, training_views
+from tui_datasize.stats.class_scores import CONFUSIONS, confusion_matrix, top_confusions
 from tui_datasize.stats.overlap import find_draws, find_overlaps
 from tui_datasize.stats.trade_offs import (
     cost_against_metric,
@@ -42,7 +42,7 @@ def frame_of_everything(log, runs):
     overlaps = find_overlaps(draws, log.subsets(draws["run_id"]), log.datasets(draws["run_id"]))
     pairs = agreement.pairs_of_runs(runs, "test_accuracy", overlaps, predictions)
     return {
-        "classes": per_class.class_curves(runs, log.per_class(runs["run_id"])),
+        "classes": class_scores.class_curves(runs, log.per_class(runs["run_id"])),
         "confusions": top_confusions(runs, log.confusion(runs["run_id"]), log.datasets(runs["run_id"])),
         "surface": training_views.surface(runs, metrics, "accuracy", "test"),
         "curves": training_views.training_curves(runs, metrics, "loss", "train", "wall_s"),
@@ -172,7 +172,7 @@ def test_classes_are_ordered_by_slope():
         for i, size in enumerate(sizes)
         for label, accuracy in ((0, 0.9), (1, 0.2 * np.log10(size) + 0.01 * (i // 3)), (2, None))
     ]  # fmt: skip
-    table = per_class.class_curves(runs, pl.DataFrame(rows))
+    table = class_scores.class_curves(runs, pl.DataFrame(rows))
     assert table["label"].unique(maintain_order=True).to_list() == [1, 0]
     assert table["slope"].to_list() == pytest.approx([0.2] * 3 + [0] * 3)
     assert table.row(0, named=True)["se"] == pytest.approx(0.005)

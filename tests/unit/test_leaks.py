@@ -4,7 +4,7 @@ import polars as pl
 
 from tests.fakes import fake_spec, write_run
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.stats.leaks import LEAKS, find_leaks
+from tui_datasize.stats.overlap import LEAKS, find_leaks
 
 
 def test_distinct_images_do_not_leak(fake_project):

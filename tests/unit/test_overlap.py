@@ -12,16 +12,16 @@ from scipy import stats
 from tests.fakes import fake_dataset, fake_spec, write_run
 from tests.unit.record_desk import said
 from tui_datasize.answers import overlap as overlap_answer
-from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.answer import Asked
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.tables import DATASETS
-from tui_datasize.stats.hypergeometric import hypergeometric_interval
 from tui_datasize.stats.overlap import DRAWS, DrawOverlap, find_draws, find_overlaps
-from tui_datasize.stats.overlap_extremes import (
+from tui_datasize.stats.overlap_chance import (
+    hypergeometric_interval,
     largest_expected,
     largest_expected_of_classes,
     largest_observed,

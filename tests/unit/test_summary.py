@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes import fake_spec, fake_sweep, write_run
 from tui_datasize.answers import ahead
-from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.answer import Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.document import curves_dict, to_dict
 from tui_datasize.answers.record import Reading, Record

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes import fake_spec, fake_sweep, write_lines, write_run
 from tests.unit.asking import ask
-from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.answer import Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.record import ONE_EVALUATION, ONE_VALUE, Reading, Record
 from tui_datasize.experiments.spec import RunSpec

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from tui_datasize.stats.question import Question
 
 if TYPE_CHECKING:
     import polars as pl
@@ -233,3 +235,25 @@ class Answer:
 def does_not_apply(why: str, *, views: int = 1, proposed: Sequence[RunSpec] | None = None) -> Answer:
     """No answer, and why."""
     return Answer("", why_not=why, views=views, proposed=proposed)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Question):
+    """What is asked; nothing at first."""
+
+    variant: str | None = None
+    """Whose runs; None asks of all variants."""
+    view: int = 0
+    """Which of the views of an answer, counted round and round."""
+    size: int = 0
+    """Which of the train sizes, counted round and round from the largest."""
+
+    def question(self) -> Question:
+        return Question(self.fit_from, self.target, self.delta)
+
+    def of_other_metric(self) -> Asked:
+        """What holds of another metric, too."""
+        return replace(self, target=None, delta=None)
+
+
+NOTHING = Asked()

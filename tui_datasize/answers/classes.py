@@ -10,7 +10,7 @@ from tui_datasize.answers.answer import Answer, Chart, Column, Line, Table, does
 from tui_datasize.answers.columns import SIZE, SIZE_AXIS, share_axis
 from tui_datasize.answers.record import NOT_RECORDED, Record, named, per_variant
 from tui_datasize.metric import METRICS_OFFERED
-from tui_datasize.stats.per_class import class_curves
+from tui_datasize.stats.class_scores import class_curves
 
 _MOST_DRAWN = 8
 _ACCURACY = METRICS_OFFERED["test_accuracy"]

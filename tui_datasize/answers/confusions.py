@@ -8,7 +8,7 @@ from tui_datasize.answers.answer import Answer, Axis, Bar, Bars, Column, Map, Se
 from tui_datasize.answers.columns import SIZE, of_kind
 from tui_datasize.answers.record import NOT_RECORDED, Record, bounded, largest_size, named, per_variant
 from tui_datasize.metric import METRICS_OFFERED
-from tui_datasize.stats.confusions import confusion_matrix, top_confusions
+from tui_datasize.stats.class_scores import confusion_matrix, top_confusions
 
 _ALL = 10**9
 _MOST_DRAWN, _MOST_TOLD = 60, 12

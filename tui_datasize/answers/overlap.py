@@ -12,7 +12,7 @@ from tui_datasize.answers.answer import Answer, Bar, Bars, Column, Map, Sentence
 from tui_datasize.answers.columns import INTERVAL, SIZE, of_kind, share_axis
 from tui_datasize.answers.record import Record
 from tui_datasize.stats.overlap import DrawOverlap, Measure
-from tui_datasize.stats.overlap_extremes import (
+from tui_datasize.stats.overlap_chance import (
     largest_expected,
     largest_expected_of_classes,
     largest_observed,

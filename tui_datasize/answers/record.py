@@ -8,7 +8,7 @@ from functools import cache, cached_property, lru_cache, partial
 
 import polars as pl
 
-from tui_datasize.answers.asked import NOTHING, Asked
+from tui_datasize.answers.answer import NOTHING, Asked
 from tui_datasize.answers.checks.audit import AuditRecord, audit, runs_to_read
 from tui_datasize.answers.checks.finding import Finding
 from tui_datasize.experiments.costs import NO_COSTS, Costs

@@ -23,14 +23,13 @@ from tui_datasize.answers.columns import (
 )
 from tui_datasize.answers.record import NO_RUN, Comparisons, Record, named, per_variant
 from tui_datasize.metric import METRICS_OFFERED, Metric
-from tui_datasize.stats.boxes import best_values, box_table
 from tui_datasize.stats.curve import points
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.group_tests import SIGNIFICANT
 from tui_datasize.stats.groups import SizeComparison, compare_sizes
 from tui_datasize.stats.groups_table import sizes_table
 from tui_datasize.stats.pairwise import Difference
-from tui_datasize.stats.spread import SpreadLaw
+from tui_datasize.stats.spread import SpreadLaw, best_values, box_table
 from tui_datasize.text import listed, plural
 
 LEAST_SHARE = 0.01

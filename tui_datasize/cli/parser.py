@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from tui_datasize import __version__
-from tui_datasize.cli.argument_types import (
+from tui_datasize.cli.arguments import (
     add_delta,
     add_experiment,
     add_fit_from,
     add_flags,
     add_force,
+    add_import_arguments,
     add_json,
     add_metric,
+    add_queue_arguments,
+    add_report_arguments,
+    add_run_arguments,
     add_target,
     amount,
     change,
     count,
 )
-from tui_datasize.cli.queue_arguments import add_queue_arguments, add_run_arguments
-from tui_datasize.cli.record_arguments import add_import_arguments, add_report_arguments
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import visible
 
@@ -359,14 +361,14 @@ COMMANDS = (
     ),
     Command(
         "plan",
-        "planning:plan",
+        "tables:plan",
         "propose the runs that narrow an answer most within a budget",
         " letters --target 95% --runs 20 --queue",
         _add_plan,
     ),
     Command(
         "report",
-        "reporting:report",
+        "tables:report",
         "write an experiment as one page",
         " letters -o letters.html",
         add_report_arguments,

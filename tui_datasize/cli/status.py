@@ -1,19 +1,19 @@
-"""The command that looks at the queue."""
+"""The command that looks at the queue: its tables, and what sets the runs of a sweep apart."""
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich.table import Table
 
 from tui_datasize.cli.basics import print_json, project_paths, talk, without_collection
-from tui_datasize.cli.variants import read_variants
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, UnknownRunError
 from tui_datasize.experiments.device_settings import DeviceOptions
+from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.commands import QueueSettings
 from tui_datasize.jobs.queue.faults import Fault
@@ -275,3 +275,29 @@ def _why(job: Job) -> str:
         return job.reason
     first, *others = job.waits_for
     return f"waits for {first}" + (f" and {len(others)} more" if others else "")
+
+
+def read_variants(client: QueueClient) -> Mapping[str, str]:
+    """The labels of `label_variants` by run id."""
+    labels = label_variants(client.shapes())
+    return {run_id: labels[number] for run_id, number in client.runs_of_shapes(labels.keys()).items()}
+
+
+def label_variants(shapes: Mapping[int, RunSpec]) -> Mapping[int, str]:
+    """Labels such as `optimizer.lr=0.001` by number; runs of experiments that sweep nothing have none."""
+    by_experiment: dict[str, dict[int, RunSpec]] = defaultdict(dict)
+    for number, spec in shapes.items():
+        by_experiment[spec.experiment][number] = spec
+    labels: dict[int, str] = {}
+    for alike in by_experiment.values():
+        if len({replace(spec, train_size=0) for spec in alike.values()}) > 1:
+            labels |= _label(alike)
+    return labels
+
+
+def _label(shapes: Mapping[int, RunSpec]) -> dict[int, str]:
+    # Takes a while to import, and most queues sweep nothing but sizes and seeds.
+    from tui_datasize.experiments.variants import variant_labels
+
+    labels = variant_labels(list(shapes.values()))
+    return {number: label for number, spec in shapes.items() if (label := labels.get(spec.run_id))}

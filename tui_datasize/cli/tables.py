@@ -1,32 +1,43 @@
-"""Commands that read the record: export a table, analyse an experiment."""
+"""Commands that read the record: export a table, analyse an experiment, plan its next runs, report on it."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 from rich.console import Console
 
-from tui_datasize.answers.answer import Answer
-from tui_datasize.answers.asked import Asked
+import tui_datasize
+from tui_datasize.answers.answer import Answer, Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.document import to_dict
+from tui_datasize.answers.plan import Planned, make_plan, plan_dict, plan_table
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.answers.tables import TABLES
-from tui_datasize.cli.project import print_json, project_paths, talk
+from tui_datasize.cli.project import print_json, project_paths, read_project, talk, tell
+from tui_datasize.cli.queueing import enqueue
 from tui_datasize.errors import EXIT_OK, ConfigError
-from tui_datasize.experiments.load import load_project, project_costs
+from tui_datasize.experiments.load import Project, load_project, project_costs
+from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.experiments.toml import nearest
+from tui_datasize.jobs.client import QueueClient
 from tui_datasize.metric import metric_named
-from tui_datasize.render.console import data_console, print_answer, print_words
+from tui_datasize.render.blocks import contents
+from tui_datasize.render.cells import written
+from tui_datasize.render.console import data_console, print_answer, print_table, print_words
 from tui_datasize.render.json import answers_dict, finite
+from tui_datasize.render.page import to_html, to_markdown
 from tui_datasize.runlog.export import SUFFIXES
 from tui_datasize.runlog.export import export as export_frame
-from tui_datasize.runlog.outputs import refuse_output
+from tui_datasize.runlog.outputs import refuse_output, write_output
+from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.text import plural
 
@@ -161,3 +172,83 @@ def runs_of(log: RunLog, experiment: str | None) -> pl.DataFrame:
 def _tell_problems(log: RunLog) -> None:
     for problem in log.problems:
         talk(str(problem))
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """Propose the next runs of an experiment, and queue them where asked to."""
+    paths, name = project_paths(arguments), arguments.experiment
+    project, record = read_project(paths), record_of(arguments)
+    record.asked.check_plan(record.metric)
+    runs = _curve(record.all_runs, arguments.variant)
+    made = make_plan(with_sweep(record, arguments), runs)
+    if not isinstance(made, Planned):
+        raise ConfigError(f"no plan for {name}: {made.reason}")
+    if arguments.json:
+        print_json(finite(plan_dict(made)))
+    else:
+        console = data_console()
+        print_words(console, "\n".join(made.words) + "\n")
+        print_table(console, written(plan_table({"": made}, record), None))
+    if made.proposal.words:
+        talk(made.proposal.words)
+    return _queue(paths, project, name, made.proposal.specs) if arguments.queue else EXIT_OK
+
+
+def _curve(runs: pl.DataFrame, variant: str | None) -> pl.DataFrame:
+    """The runs of one variant.
+
+    Raises:
+        ConfigError: There are several and none is named, or the one named is not there.
+    """
+    variants = runs["variant"].unique(maintain_order=True).to_list()
+    if variant is None and len(variants) == 1:
+        return runs
+    if variant not in variants:
+        what = "several variants" if variant is None else f"no variant {variant!r}"
+        known = ", ".join(f'"{name}"' for name in variants)
+        raise ConfigError(f"{what}: one curve is planned at a time", fix=f"name one with --variant: {known}")
+    return runs.filter(pl.col("variant") == variant)
+
+
+def _queue(paths: ProjectPaths, project: Project, name: str, specs: Sequence[RunSpec]) -> int:
+    """Queue what was proposed; the exit status, 2 where the scheduler refused any of it."""
+    if not specs:
+        talk(f"{name}: nothing to queue: no further run can be named at these sizes")
+        return EXIT_OK
+    client = QueueClient(paths)
+    return tell(client.request(enqueue(client, specs, project)))
+
+
+_HTML = (".html", ".htm")
+_MARKDOWN = (".md", ".markdown")
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write the page.
+
+    Raises:
+        ConfigError: The file is neither HTML nor Markdown, or the experiment has no runs.
+        StorageError: It cannot be written.
+    """
+    file = arguments.output
+    suffix = file.suffix.lower()
+    if suffix not in (*_HTML, *_MARKDOWN):
+        raise ConfigError(f"no report of the kind {suffix!r}", where=str(file), fix="name it .html or .md")
+    own = _HTML if suffix in _HTML else _MARKDOWN
+    refuse_output(file, suffixes=own, force=arguments.force)
+    record = with_sweep(record_of(arguments), arguments)
+    page = {
+        "this page": f"datasize-tui {tui_datasize.__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "command of this page": shlex.join(["datasize-tui", *sys.argv[1:]]),
+    }
+    blocks = contents(record, page)
+    text = (
+        to_html(f"{arguments.experiment}, {arguments.metric}", blocks)
+        if suffix in _HTML
+        else to_markdown(blocks)
+    )
+    write_output(file, text.encode(), suffixes=own, force=arguments.force)
+    for problem in record.log.problems:
+        talk(str(problem))
+    talk(f"{file}: {plural(record.all_runs.height, 'run')}")
+    return EXIT_OK

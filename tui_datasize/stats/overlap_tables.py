@@ -11,9 +11,12 @@ from scipy.special import ndtri
 
 from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import CONFIDENCE
-from tui_datasize.stats.hypergeometric import hypergeometric_interval
 from tui_datasize.stats.overlap import DrawOverlap
-from tui_datasize.stats.overlap_extremes import largest_expected, largest_expected_of_classes
+from tui_datasize.stats.overlap_chance import (
+    hypergeometric_interval,
+    largest_expected,
+    largest_expected_of_classes,
+)
 
 _KEY = ("experiment", "dataset", "train_size")
 _HALF_WIDTH = float(ndtri(0.5 + CONFIDENCE / 2))

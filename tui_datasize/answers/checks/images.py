@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from tui_datasize.answers.checks.finding import Finding, Severity, finding, sizes_words
-from tui_datasize.stats.leaks import find_leaks
+from tui_datasize.stats.overlap import find_leaks
 from tui_datasize.text import plural
 
 

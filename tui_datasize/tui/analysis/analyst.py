@@ -9,8 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
-from tui_datasize.answers.answer import Answer
-from tui_datasize.answers.asked import NOTHING, Asked
+from tui_datasize.answers.answer import NOTHING, Answer, Asked
 from tui_datasize.answers.catalogue import QUESTIONS, Entry
 from tui_datasize.errors import ConfigError
 from tui_datasize.metric import metric_named

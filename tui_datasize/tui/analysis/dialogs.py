@@ -13,14 +13,13 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.answer import Asked
 from tui_datasize.errors import ConfigError, DatasizeError
 from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.text import MOST_COUNT, plural
 from tui_datasize.tui.analysis.analyst import PAGES, experiment_names
-from tui_datasize.tui.enqueueing import is_known, queue_facts
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan, Snapshot
-from tui_datasize.tui.queue_dialog import QueueDialog
+from tui_datasize.tui.queue_dialog import QueueDialog, is_known, queue_facts
 from tui_datasize.tui.widgets.dialogs import ChooseDialog, answers, field
 from tui_datasize.tui.widgets.palette import palette_of
 from tui_datasize.tui.widgets.plain import Words, titled

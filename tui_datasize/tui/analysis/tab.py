@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
-from tui_datasize.answers.asked import Asked
+from tui_datasize.answers.answer import Asked
 from tui_datasize.answers.catalogue import QUESTIONS, Entry
 from tui_datasize.errors import DatasizeError
 from tui_datasize.jobs.queue.commands import QueueTerms
@@ -35,10 +35,10 @@ from tui_datasize.tui.analysis.dialogs import (
     which_page,
 )
 from tui_datasize.tui.analysis.panels import AnalysisPanels, subject
-from tui_datasize.tui.enqueueing import cells_for, enqueue_command, refusal, to_queue
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.pane import CHART_KEYS, ChartPane, TableInView
 from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
+from tui_datasize.tui.queue_dialog import cells_for, enqueue_command, refusal, to_queue
 from tui_datasize.tui.widgets.dialogs import TextDialog
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
@@ -17,22 +17,49 @@ from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import duration, plural
 from tui_datasize.tui.doctor_dialog import DoctorDialog
-from tui_datasize.tui.enqueueing import enqueue_command, is_known, queue_facts, refusal, to_queue
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.pane import Pane, TableInView
 from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
 from tui_datasize.tui.queue.actions import cancel_facts, change_jobs, detail_facts
-from tui_datasize.tui.queue.bindings import BINDINGS
 from tui_datasize.tui.queue.cell_map import CellMap
 from tui_datasize.tui.queue.experiment_list import ExperimentList
 from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.queue.lines import FilterInput, LegendLine, LogView, TitleLine
-from tui_datasize.tui.queue_dialog import QueueDialog
+from tui_datasize.tui.queue_dialog import (
+    QueueDialog,
+    enqueue_command,
+    is_known,
+    queue_facts,
+    refusal,
+    to_queue,
+)
 from tui_datasize.tui.widgets.dialogs import ConfirmDialog, TextDialog, facts_table
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.log_screen import LogScreen
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState, palette_of, state_style
 from tui_datasize.tui.widgets.panel import Panel
+
+_QUEUE_ALL = "Queue what is missing; asks for terms: what to wait for (after), how many attempts, the order"
+
+BINDINGS: tuple[Binding, ...] = (
+    Binding("a", "queue_all", "queue all", tooltip=_QUEUE_ALL),
+    Binding("h,H", "change('hold')", "hold", tooltip="Hold waiting jobs"),
+    Binding("u", "change('release')", "release", tooltip="Release held jobs"),
+    Binding("c", "cancel", "cancel", tooltip="Cancel jobs, running ones too, after a question"),
+    Binding("r", "change('retry')", "retry", tooltip="Queue failed, cancelled or interrupted jobs again"),
+    Binding("D", "drain", "drain", tooltip="Finish running jobs and start no others, or start again"),
+    Binding("l,L", "log", "log", tooltip="The log of the job on the whole screen"),
+    Binding("slash", "filter", "filter", tooltip="Show only jobs that match; ! excludes a word"),
+    Binding("plus,equals_sign", "priority(1)", "raise", tooltip="Raise the priority"),
+    Binding("minus", "priority(-1)", "lower", tooltip="Lower the priority"),
+    Binding("left_square_bracket,K", "shift(-1)", "up", tooltip="Move up in the queue"),
+    Binding("right_square_bracket,J", "shift(1)", "down", tooltip="Move down in the queue"),
+    Binding("enter,i", "details", "details", tooltip="Everything about the run or experiment"),
+    Binding("s", "scheduler", "scheduler", tooltip="The scheduler: restart with other options, or stop it"),
+    Binding("d", "doctor", "doctor", tooltip="Check everything that a run needs; takes some seconds"),
+    Binding("escape", "back", "back", show=False, tooltip="Drop the filter, then the marks"),
+)
+
 
 _REPEATED = (CommandKind.HOLD, CommandKind.RELEASE, CommandKind.PRIORITY, CommandKind.MOVE)
 """What one does several times in a row to the same jobs, or takes back: their marks stay."""
