@@ -254,6 +254,15 @@ def test_the_command_line_tells_every_key_model_data_set_and_metric(capsys):
     assert json.loads(capsys.readouterr().out) == json_schema()
 
 
+def test_the_schema_knows_every_table_of_the_file(tmp_path):
+    file = tmp_path / "experiments.toml"
+    file.write_text("[nothing-alike]")
+    with pytest.raises(ConfigError) as caught:
+        load_project(file, environment={})
+    known = caught.value.fix.removeprefix("known are ").split(", ")
+    assert known == sorted(json_schema()["properties"])
+
+
 CHECKED = f"""
 [devices]
 slots_per_gpu = 0
@@ -278,6 +287,14 @@ model = "mlp"
 sizes = [40]
 budget = {{ updates = 10 }}
 transfer = {{ from = "small" }}
+[experiments.swept]
+dataset = "digits"
+model = "mlp"
+sizes = [40]
+budget = {{ updates = 10 }}
+[experiments.swept.sweep]
+"optimizer.lr" = ["x", 0.1, -1]
+batch_size = [8, 16]
 """
 
 
@@ -295,9 +312,11 @@ def test_every_mistake_of_a_file_is_one_line_with_its_place(tmp_path, capsys):
         "experiments.small.batch_size: expected a whole number of at least 1, got 0",
         "experiments.small.optimizer: unknown key 'learning_rate'",
         "experiments.small.optimizer.momentum: expected a number of at least 0 and below 1, got 2",
+        "experiments.swept.optimizer.lr: expected a number above 0, got 'x'",
+        "experiments.swept.optimizer.lr: expected a number above 0, got -1",
         "experiments.named.dataset: unknown data set 'digit'; known are digits, ",
         "experiments.large.sizes: 4000 images, but digits has 1437 to train on",
-        "experiments.toml: 8 errors",
+        "experiments.toml: 10 errors",
     ]
     assert len(lines) == len(starts)
     for line, start in zip(lines, starts, strict=True):

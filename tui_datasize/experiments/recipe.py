@@ -56,11 +56,14 @@ def read_recipes(table: Table, sweep: Table) -> tuple[Recipe, ...]:
     axes = [(key, _swept_values(sweep, key)) for key, _ in sorted(sweep.take_all().items())]
     sweep.finish()
     recipes = []
+    problems = Problems()
     for values in product(*(values for _, values in axes)):
         overlaid = deepcopy(base)
         for (key, _), value in zip(axes, values, strict=True):
             _set_dotted(overlaid, key, value)
-        recipes.append(_read_recipe(table.with_values(overlaid)))
+        with problems.part():
+            recipes.append(_read_recipe(table.with_values(overlaid)))
+    problems.raise_all()
     return tuple(recipes)
 
 

@@ -109,6 +109,7 @@ class Problems:
 
     def __init__(self) -> None:
         self.errors: list[ConfigError] = []
+        self._told: dict[str, ConfigError] = {}
 
     @contextmanager
     def part(self) -> Iterator[None]:
@@ -119,7 +120,10 @@ class Problems:
             self._keep(problem)
 
     def _keep(self, problem: ConfigError) -> None:
-        self.errors += problem.errors if isinstance(problem, CollectedError) else [problem]
+        for one in problem.errors if isinstance(problem, CollectedError) else [problem]:
+            # Every combination of a sweep has what is wrong beside it.
+            if self._told.setdefault(one.line, one) is one:
+                self.errors.append(one)
 
     def of(self, read: Callable[[], Read], otherwise: Any) -> Read:
         """What a part is read as, or something else where it is wrong."""
