@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tui_datasize
-from tui_datasize.cli.parser import COMMANDS
+from tui_datasize.cli.parser import SUBCOMMANDS
 from tui_datasize.tui.analysis import tab as analysis
 from tui_datasize.tui.app import DatasizeApp
 from tui_datasize.tui.keys import key_name
@@ -58,7 +58,7 @@ def lacking(document: Path, text: str) -> Iterator[str]:
         code = "".join(found)
         yield from (name for name in FILE.findall(code) if not _is_file(name))
         yield from (name for name in MODULE.findall(code) if not _is_module(name))
-        yield from (name for name in COMMAND.findall(code) if name not in {one.name for one in COMMANDS})
+        yield from (name for name in COMMAND.findall(code) if name not in {one.name for one in SUBCOMMANDS})
         if CLASS.fullmatch(code) and code not in _names_in_the_code():
             yield code
 
@@ -101,7 +101,7 @@ def test_a_decision_begins_with_its_number_and_whether_it_holds(document):
 def test_the_readme_has_every_command_and_no_option_that_is_gone():
     table = (ROOT / "README.md").read_text().partition("## Commands")[2].partition("\n\nAll take")[0]
     rows = re.findall(r"^\| (`[a-z].*?) \| (.*) \|$", table, re.M)
-    commands = {command.name: command for command in COMMANDS}
+    commands = {command.name: command for command in SUBCOMMANDS}
     listed = [name for names, _ in rows for name in re.findall(r"`([a-z]+)(?=[ `])", names)]
     assert set(listed) == set(commands)
     for names, words in rows:

@@ -13,7 +13,7 @@ from tui_datasize.answers.answer import Answer, Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.answers.tables import TABLES
-from tui_datasize.cli import parser
+from tui_datasize.cli import arguments
 from tui_datasize.cli.dispatch import main
 from tui_datasize.metric import METRICS_OFFERED, metric_named
 from tui_datasize.render.console import PlainConsole
@@ -204,4 +204,4 @@ def test_what_is_read_of_runs_is_kept_until_they_change(fake_project, monkeypatc
 
 
 def test_every_table_of_export_is_offered():
-    assert sorted(parser.TABLES) == sorted(TABLES)
+    assert sorted(arguments.TABLES) == sorted(TABLES)

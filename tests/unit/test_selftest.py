@@ -183,10 +183,9 @@ def test_patience_has_bounds(text, capsys):
 
 
 def test_while_runs_are_at_work_it_waits_for_a_word(tmp_path, monkeypatch, capsys):
-    from tui_datasize.cli import selftest
     from tui_datasize.jobs.scheduler.slots import SlotHolder
 
-    monkeypatch.setattr(selftest, "read_holders", lambda _: [SlotHolder("cpu", "/a", 7)])
+    monkeypatch.setattr(doctor, "read_holders", lambda _: [SlotHolder("cpu", "/a", 7)])
     assert main(["selftest", "bits"]) == EXIT_BAD_INPUT
     assert "runs are at work: /a (1); `datasize-tui drain`" in capsys.readouterr().err
     assert main(["selftest", "bits", "--busy"]) == EXIT_OK

@@ -1,4 +1,4 @@
-"""What options are read as, and the options that several commands share."""
+"""What each command is given: its arguments, and what their values are read as."""
 
 from __future__ import annotations
 
@@ -9,8 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from tui_datasize.experiments.toml import MOST_WHOLE
-from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS
+from tui_datasize.jobs.queue.commands import JOB_COMMANDS, CommandKind
+from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS, JobState
 from tui_datasize.text import MOST_COUNT
+
+MOST_AMOUNT = 1_000_000
+"""Larger changes of a priority or a place are a slip of the finger."""
+
+TABLES = (
+    *("answer", "runs", "metrics", "curve", "fits", "overlap"),
+    *("ensembles", "audit", "groups", "variance", "plan"),
+)
+"""The keys of `answers.tables.TABLES`, which is not imported to print help."""
+FORMATS = ("csv", "parquet", "json", "markdown")
 
 
 def count(text: str) -> int:
@@ -132,6 +143,164 @@ def add_delta(command: argparse._ActionsContainer) -> None:
         metavar="D",
         help="what a doubling has to gain to be worth it, such as 0.5%% (the default) or, of a loss, 0.02",
     )
+
+
+def add_demo(demo: argparse.ArgumentParser) -> None:
+    """Those of `demo`."""
+    add_flags(demo, headless="no app: a progress bar, then the tables (without a terminal always)")
+
+
+def add_experiments(experiments: argparse.ArgumentParser) -> None:
+    """Those of `experiments`."""
+    instead = experiments.add_mutually_exclusive_group()
+    add_json(instead)
+    add_flags(
+        instead,
+        check="say everything that is wrong with experiments.toml, a line each; status 2 where something is",
+        keys="print every key of experiments.toml with range, default and meaning; data sets, metrics",
+        schema="print the JSON Schema of experiments.toml, by which editors complete and check it",
+    )
+
+
+def add_status(status: argparse.ArgumentParser) -> None:
+    """Those of `status`."""
+    status.add_argument("--experiment", metavar="EXPERIMENT", help="show the jobs of one experiment")
+    add_json(status)
+
+
+def add_jobs(command: argparse.ArgumentParser, kind: CommandKind) -> None:
+    """Those of a command that changes jobs."""
+    command.add_argument(
+        "jobs",
+        nargs="*",
+        metavar="JOB",
+        help="a run id, a unique prefix of one, an experiment's name, or what several run ids begin "
+        "with up to a `-`, such as letters-n750",
+    )
+    add_flags(command, all="the whole queue, as far as the command applies")
+    command.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        choices=[state.value for state in JobState],
+        metavar="STATE",
+        help="only jobs in this state, such as failed; may be repeated",
+    )
+    if by := JOB_COMMANDS[kind].amount:
+        meaning = f"{by.meaning} (default: {by.default})"
+        command.add_argument("--by", type=change(MOST_AMOUNT), default=by.default, metavar="N", help=meaning)
+
+
+def add_drain(drain: argparse.ArgumentParser) -> None:
+    """Those of `drain`."""
+    add_flags(drain, off="start jobs again")
+
+
+def add_prune(prune: argparse.ArgumentParser) -> None:
+    """Those of `prune`."""
+    # Only here, as below: what reads the file takes longer to import than all other commands need.
+    from tui_datasize.experiments.load import KEEPS
+
+    prune.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="of one experiment alone")
+    prune.add_argument(
+        "--keep",
+        choices=KEEPS,
+        help="what each run that succeeded keeps: last (checkpoint.pt), best (best.pt, the weights with the "
+        "highest test accuracy; where a run has none, its checkpoint.pt), both or none; what superseded "
+        "runs and broken writes have left goes in any case (default: [checkpoints] keep in "
+        "experiments.toml, else none)",
+    )
+    add_flags(prune, yes="remove them; without, show what it would free")
+    add_json(prune)
+
+
+def add_logs(logs: argparse.ArgumentParser) -> None:
+    """Those of `logs`."""
+    logs.add_argument("job", metavar="JOB", help="a run id, or a unique prefix of one")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep printing until the run ends")
+
+
+def add_export(export: argparse.ArgumentParser) -> None:
+    """Those of `export`."""
+    export.add_argument("--table", choices=TABLES, default="runs", help="default: runs")
+    export.add_argument("--experiment", metavar="EXPERIMENT", help="rows of one experiment alone")
+    export.add_argument(
+        "--columns",
+        choices=("short", "all"),
+        default="all",
+        help="of --table runs: the usual ones, or all (default)",
+    )
+    export.add_argument("--format", choices=FORMATS, default="csv", help="default: csv")
+    export.add_argument(
+        "-o", "--output", default="-", metavar="FILE", help="file to write; - prints (default)"
+    )
+    add_force(export)
+    add_metric(export)
+    _add_plan_question(export.add_argument_group("options of --table plan and answer"))
+
+
+def add_analyze(analyze: argparse.ArgumentParser) -> None:
+    """Those of `analyze`."""
+    add_experiment(analyze)
+    add_metric(analyze)
+    add_target(analyze)
+    add_fit_from(analyze)
+    add_delta(analyze)
+    add_flags(analyze, all="every question, with tables for specialists and every row")
+    add_json(analyze)
+
+
+def add_plan(plan: argparse.ArgumentParser) -> None:
+    """Those of `plan`."""
+    add_experiment(plan)
+    plan.add_argument("--variant", metavar="VARIANT", help="which curve, where the experiment sweeps several")
+    add_metric(plan)
+    _add_plan_question(plan)
+    add_flags(
+        plan, queue="queue the proposed runs, with further seeds or draws where the sweep lists too few"
+    )
+    add_json(plan)
+
+
+def _add_plan_question(command: argparse._ActionsContainer) -> None:
+    command.add_argument(
+        "--at",
+        type=count,
+        metavar="N",
+        help="what is the metric at N images? (default: 4 x the largest size)",
+    )
+    add_target(command)
+    command.add_argument(
+        "--runs", type=count, metavar="K", help="budget in runs (default: as many as there are)"
+    )
+    command.add_argument(
+        "--samples",
+        type=amount,
+        metavar="S",
+        help="or in training samples, counted as often as they are seen",
+    )
+    command.add_argument(
+        "--hours", type=amount, metavar="H", help="or in hours of training, all runs together"
+    )
+    add_fit_from(command)
+
+
+def add_doctor(doctor: argparse.ArgumentParser) -> None:
+    """Those of `doctor`."""
+    add_flags(
+        doctor,
+        repair="rebuild a damaged or lost queue from the run directories first; deletes nothing",
+        forget_gpus="forget GPUs that runs of the project have used: they were taken out for good",
+    )
+    add_json(doctor)
+
+
+def add_selftest(selftest: argparse.ArgumentParser) -> None:
+    """Those of `selftest`."""
+    from tui_datasize.training.selftest.command import add_arguments
+
+    add_arguments(selftest)
+    add_flags(selftest, busy="also while runs are at work")
 
 
 class _JobsBefore(argparse.Action):
@@ -312,3 +481,20 @@ def add_report_arguments(command: argparse.ArgumentParser) -> None:
     add_target(command)
     add_delta(command)
     add_fit_from(command)
+
+
+def add_scheduler(scheduler: argparse.ArgumentParser) -> None:
+    """What is to be done, and the options of a scheduler that starts."""
+    from tui_datasize.experiments.device_settings import add_device_options
+
+    scheduler.add_argument(
+        "action",
+        choices=("start", "restart", "stop", "status"),
+        help="start: unless one runs; restart: end the one that runs, whose runs go on, and start one with "
+        "exactly these options; status: whether one runs, what holds for the devices and where from",
+    )
+    start = scheduler.add_argument_group(
+        "options of start and restart",
+        "for this scheduler alone; [devices] in experiments.toml holds for every one",
+    )
+    add_device_options(start)

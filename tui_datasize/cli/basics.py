@@ -8,15 +8,19 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError
 from tui_datasize.files import named_path
-from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.text import shortened, visible
 
 if TYPE_CHECKING:
+    from tui_datasize.experiments.load import Project
+    from tui_datasize.experiments.spec import RunSpec
+    from tui_datasize.jobs.client import QueueClient
     from tui_datasize.jobs.queue.commands import Outcome
 
 _MOST_LINES = 20
@@ -81,3 +85,42 @@ def without_collection() -> Iterator[None]:
 def print_json(value: Any) -> None:
     """Print a value as JSON on stdout: indented for a reader, on one line (much faster) for a program."""
     print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str))
+
+
+def read_project(paths: ProjectPaths) -> Project:
+    """The experiments of a project.
+
+    Raises:
+        ConfigError: `experiments.toml` is missing or wrong.
+    """
+    from tui_datasize.experiments.load import load_project
+
+    return load_project(paths.experiments)
+
+
+def selected_runs(paths: ProjectPaths, arguments: argparse.Namespace) -> tuple[Project, tuple[RunSpec, ...]]:
+    """The project, and the runs that EXPERIMENT, --sizes and --seeds select, as --order puts them.
+
+    Raises:
+        ConfigError: The file, the experiment or a filter is wrong.
+        DataError: The data set is missing or too small.
+    """
+    from tui_datasize.experiments.sweep import plan_runs, select
+
+    project = read_project(paths)
+    experiment = project.experiment(arguments.experiment)
+    specs = plan_runs(replace(experiment, order=arguments.order or experiment.order), project)
+    return project, select(specs, sizes=arguments.sizes, seeds=arguments.seeds)
+
+
+def find_run(client: QueueClient, word: str) -> RunPaths:
+    """The files of the one run whose id is or begins with `word`; they need not exist yet.
+
+    Raises:
+        UnknownRunError: There is none, or more than one.
+    """
+    run_id = client.resolve(word)
+    for job in client.jobs():
+        if job.run_id == run_id:
+            return client.project.run(job.experiment, run_id)
+    return next(paths for paths in client.project.all_runs() if paths.run_id == run_id)

@@ -7,8 +7,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
-from tui_datasize.cli.basics import project_root
-from tui_datasize.cli.project import read_project, talk, tell
+from tui_datasize.cli.basics import project_root, read_project, talk, tell
 from tui_datasize.cli.queueing import enqueue
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, StorageError
 from tui_datasize.experiments.sweep import plan_runs

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TypeAlias, cast
 
-from tui_datasize.cli.parser import COMMANDS, build_parser
-from tui_datasize.errors import EXIT_BAD_INPUT, DatasizeError
+from tui_datasize.cli.parser import SUBCOMMANDS, build_parser
+from tui_datasize.errors import EXIT_BAD_INPUT, ConfigError, DatasizeError
 from tui_datasize.text import visible
 
 Call: TypeAlias = Callable[[argparse.Namespace], int]
@@ -53,6 +53,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _load(command: str | None) -> Call:
-    calls = {one.name: one.call for one in COMMANDS}
-    module, function = (calls[command] if command else "app:open_app").split(":")
+    calls = {one.name: one.call for one in SUBCOMMANDS}
+    module, function = (calls[command] if command else "dispatch:open_app").split(":")
     return cast(Call, getattr(import_module(f"tui_datasize.cli.{module}"), function))
+
+
+def open_app(arguments: argparse.Namespace) -> int:
+    """Open the app on a project.
+
+    Raises:
+        ConfigError: There is no terminal, or `experiments.toml` is missing or wrong: said before the screen
+            changes.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfigError("the app needs a terminal", fix="`datasize-tui --help` lists the commands")
+    from tui_datasize.cli.basics import project_paths, read_project
+
+    paths = project_paths(arguments)
+    read_project(paths)
+    from tui_datasize.tui.app import run_app
+
+    return run_app(paths)

@@ -1,4 +1,4 @@
-"""`doctor`: everything that a run needs, one line each."""
+"""`doctor`: everything that a run needs, one line each. `selftest`: whether a machine computes correctly."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from tui_datasize import __version__
-from tui_datasize.cli.project import print_json, project_paths
-from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DataError, DatasizeError
+from tui_datasize.cli.basics import print_json, project_paths
+from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, DataError, DatasizeError
 from tui_datasize.experiments.catalogue import ARRAYS, DATASETS
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import check_runs
@@ -386,3 +386,22 @@ def _orphans(paths: ProjectPaths) -> Check:
         f"{len(orphans)} workers have no run any more: look at them with `ps -fp {pids}`, end them with kill"
     )
     return Check("orphans", "warn", text)
+
+
+def selftest(arguments: argparse.Namespace) -> int:
+    """Make the steps asked for, where no run is at work: it would change the figures, or run out of memory.
+
+    Raises:
+        ConfigError: Runs are at work, or an option is wrong.
+    """
+    if not (arguments.list or arguments.busy):
+        used = Counter(holder.project or "?" for holder in read_holders(slot_directory()))
+        if used:
+            by_whom = ", ".join(f"{project} ({count})" for project, count in used.items())
+            raise ConfigError(
+                f"runs are at work: {by_whom}",
+                fix="`datasize-tui drain` and wait, or give --busy: figures are then of a busy machine",
+            )
+    from tui_datasize.training.selftest import command
+
+    return command.selftest(arguments)

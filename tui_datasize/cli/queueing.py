@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tui_datasize.cli.project import print_json, project_paths, read_project, selected_runs, talk, tell
+from tui_datasize.cli.basics import print_json, project_paths, read_project, selected_runs, talk, tell
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError, DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.load import Experiment, Project

@@ -20,7 +20,7 @@ from tui_datasize.answers.document import to_dict
 from tui_datasize.answers.plan import Planned, make_plan, plan_dict, plan_table
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.answers.tables import TABLES
-from tui_datasize.cli.project import print_json, project_paths, read_project, talk, tell
+from tui_datasize.cli.basics import print_json, project_paths, read_project, talk, tell
 from tui_datasize.cli.queueing import enqueue
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.load import Project, load_project, project_costs

@@ -12,7 +12,7 @@ from typing import TextIO
 import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from tui_datasize.cli.project import find_run, project_paths, selected_runs, talk, tell
+from tui_datasize.cli.basics import find_run, project_paths, selected_runs, talk, tell
 from tui_datasize.cli.queueing import enqueue
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.budget import total_updates

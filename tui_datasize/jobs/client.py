@@ -165,13 +165,25 @@ class QueueClient(SchedulerClient):
         documents = write_documents(
             self.project.root, runs, data_dir=data_dir, max_attempts=max_attempts, after=waits_for
         )
+        return self._insert(documents, waits_for, forced, incomplete, priority, doubt)
+
+    def _insert(
+        self,
+        documents: Mapping[str, str],
+        waits_for: Mapping[str, Sequence[str]],
+        forced: Collection[str],
+        incomplete: Collection[str],
+        priority: int,
+        doubt: str,
+    ) -> Acknowledgement:
+        """Ask for those of some runs that are missing, as `enqueue` says."""
         with self._database() as connection, transaction(connection):
             states = expected_states(connection)
             lost = _lost(incomplete, states).intersection(documents)
-            forced |= lost
-            missing = _missing(documents, forced, states)
+            afresh = lost.union(forced)
+            missing = _missing(documents, afresh, states)
             check_sources(connection, states, missing, waits_for)
-            rows = [(run_id, priority, run_id in forced, documents[run_id]) for run_id in missing]
+            rows = [(run_id, priority, run_id in afresh, documents[run_id]) for run_id in missing]
             command_ids = insert_commands(connection, CommandKind.ENQUEUE, rows)
         present = documents.keys() - set(missing)
         failed = sum(states[run_id] is JobState.FAILED for run_id in present)

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tui_datasize.errors import DatasizeError, StorageError
-from tui_datasize.experiments.device_settings import DeviceOptions
-from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, Job, JobState
 from tui_datasize.text import lost_evaluations, plural, there_already
 
 if TYPE_CHECKING:
-    # It takes long to import, and nothing here reads the file.
+    # The command line prints its help by this file: what takes time to import is left out.
+    from tui_datasize.experiments.device_settings import DeviceOptions
     from tui_datasize.experiments.load import Order as SweepOrder
+    from tui_datasize.experiments.spec import RunSpec
 
 ANSWER_WITHIN_S = 10.0
 """How long the scheduler's answer is waited for; what was acknowledged is done either way."""
@@ -44,24 +44,64 @@ class CommandKind(StrEnum):
     """End the scheduler; workers go on. None is started by itself before something else is asked, unless
     this is to make room for another one (amount 1)."""
 
-    @property
-    def verb(self) -> str:
-        """What it does to jobs."""
-        return "change the priority of" if self is CommandKind.PRIORITY else self.value
+
+class Amount(NamedTuple):
+    """What the amount of a command is."""
+
+    default: int
+    meaning: str
 
 
-_INACTIVE = frozenset(state for state in JobState if state.is_waiting or state is JobState.HELD)
-APPLIES_TO: Mapping[CommandKind, frozenset[JobState]] = MappingProxyType(
+class JobCommand(NamedTuple):
+    """What a command that changes jobs is for, and how the command line tells it."""
+
+    applies_to: frozenset[JobState]
+    """The states in which it means something."""
+    verb: str
+    """What it does to jobs, as in "nothing to hold"."""
+    summary: str
+    example: str
+    """What may stand behind its name."""
+    amount: Amount | None = None
+
+
+_WAITING = frozenset(state for state in JobState if state.is_waiting)
+_INACTIVE = _WAITING | {JobState.HELD}
+JOB_COMMANDS: Mapping[CommandKind, JobCommand] = MappingProxyType(
     {
-        CommandKind.HOLD: frozenset(state for state in JobState if state.is_waiting),
-        CommandKind.RELEASE: frozenset({JobState.HELD}),
-        CommandKind.CANCEL: frozenset(state for state in JobState if not state.is_final),
-        CommandKind.RETRY: frozenset({JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED}),
-        CommandKind.PRIORITY: _INACTIVE,
-        CommandKind.MOVE: _INACTIVE,
+        CommandKind.HOLD: JobCommand(_WAITING, "hold", "keep queued jobs from starting", " letters-n750"),
+        CommandKind.RELEASE: JobCommand(
+            frozenset({JobState.HELD}), "release", "let held jobs start again", " --all"
+        ),
+        CommandKind.CANCEL: JobCommand(
+            frozenset(state for state in JobState if not state.is_final),
+            "cancel",
+            "cancel jobs, with all their processes where they run",
+            " letters-n750-d0-s101",
+        ),
+        CommandKind.RETRY: JobCommand(
+            frozenset({JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED}),
+            "retry",
+            "queue failed, cancelled or interrupted jobs again",
+            " letters --state failed",
+        ),
+        CommandKind.PRIORITY: JobCommand(
+            _INACTIVE,
+            "change the priority of",
+            "raise or lower queued jobs",
+            " letters-n12000 --by 10",
+            Amount(1, "how much to raise, negative to lower"),
+        ),
+        CommandKind.MOVE: JobCommand(
+            _INACTIVE,
+            "move",
+            "move queued jobs among those of their priority",
+            " letters-n12000 --by -1",
+            Amount(-1, "places, negative for up"),
+        ),
     }
 )
-"""The states in which a command for jobs means something."""
+"""In the order of the help."""
 
 
 def select_jobs(
@@ -83,7 +123,7 @@ def select_jobs(
         job.run_id
         for job in jobs
         if (experiment is None or job.experiment == experiment)
-        and job.state in APPLIES_TO[kind]
+        and job.state in JOB_COMMANDS[kind].applies_to
         and (not states or job.state in states)
     ]
 
@@ -99,8 +139,9 @@ def nothing_to(kind: CommandKind, found: Mapping[str, int], states: Collection[s
     >>> nothing_to(CommandKind.RELEASE, {"queued": 12})
     'nothing to release: 12 queued; that is for held jobs'
     """
-    wanted = " or ".join(states or sorted(APPLIES_TO[kind]))
-    return f"nothing to {kind.verb}: {_counted(found) or 'no jobs there'}; that is for {wanted} jobs"
+    what = JOB_COMMANDS[kind]
+    wanted = " or ".join(states or sorted(what.applies_to))
+    return f"nothing to {what.verb}: {_counted(found) or 'no jobs there'}; that is for {wanted} jobs"
 
 
 def _counted(found: Mapping[str, int]) -> str:
@@ -317,7 +358,7 @@ def _what_was_queued(command: Enqueue, acknowledgement: Acknowledgement, refused
 def _what_was_asked(command: ChangeJobs | Drain) -> str:
     if isinstance(command, Drain):
         return "drain" if command.draining else "start jobs again"
-    return f"{command.kind.verb} {plural(len(command.run_ids), 'run')}"
+    return f"{JOB_COMMANDS[command.kind].verb} {plural(len(command.run_ids), 'run')}"
 
 
 def _grouped(results: Sequence[CommandResult]) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tui_datasize.experiments.spec import Budget, recipe_changes
-from tui_datasize.jobs.queue.commands import APPLIES_TO, ChangeJobs, CommandKind, nothing_to
+from tui_datasize.jobs.queue.commands import JOB_COMMANDS, ChangeJobs, CommandKind, nothing_to
 from tui_datasize.jobs.queue.paces import Estimate
 from tui_datasize.jobs.queue.reading import Usage
 from tui_datasize.jobs.queue.state import JobState
@@ -35,8 +35,9 @@ def change_jobs(
         targets: Run ids and states, in display order.
         amount: As `CommandKind` says.
     """
-    chosen = [run_id for run_id, state in targets if state in APPLIES_TO[kind]]
-    others = Counter(STATE_LOOKS[state].word for _, state in targets if state not in APPLIES_TO[kind])
+    applies_to = JOB_COMMANDS[kind].applies_to
+    chosen = [run_id for run_id, state in targets if state in applies_to]
+    others = Counter(STATE_LOOKS[state].word for _, state in targets if state not in applies_to)
     if chosen:
         return ChangeJobs(kind, tuple(chosen), amount, others)
     return nothing_to(kind, others)
