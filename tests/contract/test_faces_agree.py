@@ -27,7 +27,7 @@ from tui_datasize.render import page as report_page
 from tui_datasize.runlog.paths import ProjectPaths
 
 PROJECTS = ("sweep", "variants", "imported")
-TALL = (200, 150)
+TALL = (160, 110)
 """A terminal in which everything fits into a dialog."""
 _BEGINNING = 15
 """Letters of a headline that stand in one line however narrow its panel is."""

@@ -96,7 +96,7 @@ def test_a_limit_on_memory_that_no_library_fits_into_fails_no_run(lab: Lab) -> N
 
 
 def test_a_run_that_dies_by_itself_keeps_the_others_waiting_for_a_moment_and_fails(lab: Lab) -> None:
-    healthy = lab.enqueue(*(lab.spec(seed, work_s=0.1) for seed in range(8)))
+    healthy = lab.enqueue(*(lab.spec(seed, work_s=0.1) for seed in range(5)))
     (ill,) = lab.enqueue(lab.spec(99, behaviour="die", deaths=10**6, early=True), priority=1)
     lab.start_scheduler("--cpu-slots", "2")
     job = lab.wait_for(ill, JobState.FAILED)
@@ -109,14 +109,14 @@ def test_an_experiment_whose_runs_fail_alike_does_not_fail_whole(lab: Lab) -> No
     """Its data may be on a disk that is not mounted; once it is, the rest is trained."""
     mended = lab.gate("mended")
     options = {"behaviour": "fail", "reason": "/data: no such directory", "early": True}
-    runs = lab.enqueue(*(lab.spec(seed, until=str(mended), **options) for seed in range(12)))
+    runs = lab.enqueue(*(lab.spec(seed, until=str(mended), **options) for seed in range(8)))
     lab.start_scheduler("--cpu-slots", "1")
     lab.wait(lambda: stands(lab, FaultKind.ALIKE))
     lab.wait(lambda: sum(job.attempts for job in lab.client.jobs()) >= 5)
     mended.touch()
     lab.wait_until_over()
     states = [lab.job(run).state for run in runs]
-    assert (states.count(JobState.FAILED), states.count(JobState.SUCCEEDED)) == (2, 10)
+    assert (states.count(JobState.FAILED), states.count(JobState.SUCCEEDED)) == (2, 6)
 
 
 def test_a_disk_that_hovers_at_its_end_fails_nothing(lab: Lab, small_disk: SmallDisk) -> None:

@@ -22,7 +22,7 @@ PRELOADER = "workers.preloader"
 
 
 def test_every_run_ends_exactly_once(warm_lab: Lab) -> None:
-    runs = warm_lab.enqueue(*(warm_lab.spec(seed) for seed in range(30)))
+    runs = warm_lab.enqueue(*(warm_lab.spec(seed) for seed in range(16)))
     warm_lab.start_scheduler()
     warm_lab.wait_until_over()
     for run in runs:
@@ -171,7 +171,7 @@ def test_a_child_that_keeps_the_lock_of_a_dead_worker_is_killed(warm_lab: Lab) -
 
 
 def test_polars_loaded_before_the_fork_works_after_it(warm_lab: Lab) -> None:
-    runs = warm_lab.enqueue(*(warm_lab.spec(seed) for seed in range(20)))
+    runs = warm_lab.enqueue(*(warm_lab.spec(seed) for seed in range(12)))
     warm_lab.start_scheduler("--call", "tests.faults.polars_worker:main")
     warm_lab.wait_until_over()
     for run in runs:

@@ -157,7 +157,9 @@ def test_a_device_that_is_lost_interrupts_the_run_which_goes_on_later(at, gpu, q
     assert evaluations(paths) == evaluations(whole)
 
 
-@pytest.mark.parametrize("at", [3, 60, 200, 500, 900])
+@pytest.mark.parametrize(
+    "at", [3, 60, 500, *(pytest.param(at, marks=pytest.mark.exhaustive) for at in (200, 900))]
+)
 def test_memory_that_runs_out_once_changes_no_number(at, gpu, queue_run):
     paths, whole = queue_run(CNN), queue_run(CNN)
     gpu.refused_at = {at: torch.OutOfMemoryError(OUT_OF_MEMORY)}

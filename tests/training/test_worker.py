@@ -87,7 +87,7 @@ def test_the_claim_comes_before_anything_heavy(queue_run):
 
 @pytest.mark.long
 def test_a_run_that_was_asked_to_leave_ends_bit_for_bit_the_same(queue_run):
-    spec = small_spec(model=ModelSpec("cnn3", {"width": 8}), budget=Budget("updates", 300), evaluations=15)
+    spec = small_spec(model=ModelSpec("cnn3", {"width": 4}), budget=Budget("updates", 180), evaluations=15)
     whole, broken = queue_run(spec), queue_run(spec)
 
     def ask() -> None:
@@ -101,7 +101,7 @@ def test_a_run_that_was_asked_to_leave_ends_bit_for_bit_the_same(queue_run):
     assert main([str(broken.directory)]) == EXIT_OK
     asking.join()
     assert end_of(broken) == ("interrupted", "asked to leave")
-    assert 0 < max(row["update"] for row in read_rows(broken)) < 300
+    assert 0 < max(row["update"] for row in read_rows(broken)) < 180
 
     assert main([str(broken.directory)]) == EXIT_OK
     assert json.loads(broken.exit.read_text())["attempt"] == 2

@@ -166,7 +166,12 @@ class Show:
 
     async def shows(self, *texts: str) -> None:
         """Wait until the screen shows all texts."""
-        await self.until(lambda: all(text in self.text for text in texts))
+
+        def are_shown() -> bool:
+            shown = self.text
+            return all(text in shown for text in texts)
+
+        await self.until(are_shown)
 
     @property
     def lines(self) -> list[str]:
