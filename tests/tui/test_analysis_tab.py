@@ -78,6 +78,20 @@ async def test_of_one_draw_there_is_no_overlap_to_see(finished: Stage):
         assert " size " not in show.lines[-1]
 
 
+async def test_a_wide_window_lists_the_questions(finished: Stage):
+    async with finished.open(WIDE) as show:
+        await open_analysis(show)
+        await show.shows("Questions", "› Learning curve and answer", "Margins of right and wrong answers")
+        await show.press("tab", "j", "j")
+        await show.shows("▸ Can these numbers be trusted?", "─ Can these numbers be trusted?")
+        await show.press("p")
+        await show.shows("▸ Spread between runs", "─ Spread between runs")
+        await show.press("k")
+        await show.shows(
+            "Variants compared needs two variants; this experiment has none", "─ Spread between runs"
+        )
+
+
 async def test_keys_typed_in_one_breath_all_count(finished: Stage):
     async with finished.open(NARROW) as show:
         # As a terminal hands them over: the second before the first has been dealt with.
@@ -133,7 +147,7 @@ async def test_a_new_result_changes_the_curve(finished: Stage):
     paths.exit.unlink()
     async with finished.open(WIDE) as show:
         await open_analysis(show)
-        await show.shows("digits · 15 runs used, 1 unfinished")
+        await show.shows("digits · 15 runs used")
         paths.exit.write_bytes(end)
         await show.shows("digits · 16 runs used")
 

@@ -26,9 +26,8 @@ class Entry:
     """Where its module is not named like it."""
     is_brief: bool = False
     """Whether it is among the first that `analyze` prints."""
-    is_for_some: bool = False
-    """Whether its module says, in `is_offered`, of which runs there is anything to ask."""
-
+    needs: str = ""
+    """What runs must have for it, where its module says in `is_offered` which do; empty for any."""
     has_page: bool = True
     """Whether the app shows it on a page of its own, and not with the learning curve."""
 
@@ -42,7 +41,7 @@ class Entry:
 
     def is_offered(self, runs: pl.DataFrame) -> bool:
         """Whether there is anything to ask of the runs of an experiment, schema `RUNS`, at all."""
-        if not self.is_for_some:
+        if not self.needs:
             return True
         return cast("Callable[[pl.DataFrame], bool]", self._module().is_offered)(runs)
 
@@ -59,7 +58,7 @@ QUESTIONS: Mapping[str, Entry] = MappingProxyType(
             Entry("audit", "Can these numbers be trusted?", is_brief=True),
             Entry("curve", "Learning curve", "learning_curve", is_brief=True, has_page=False),
             Entry("forecast", "Beyond the largest size", is_brief=True, has_page=False),
-            Entry("variants", "Variants compared", is_brief=True, is_for_some=True),
+            Entry("variants", "Variants compared", is_brief=True, needs="two variants"),
             Entry("spread", "Spread between runs", is_brief=True),
             Entry("variance", "Sources of the spread", is_brief=True),
             Entry("courses", "Training curves", "training_curves"),
@@ -72,8 +71,8 @@ QUESTIONS: Mapping[str, Entry] = MappingProxyType(
             Entry("margins", "Margins of right and wrong answers"),
             Entry("overlap", "Overlap of subset draws", has_page=False),
             Entry("agreement", "Agreement of runs"),
-            Entry("conditions", "Transfer conditions", is_for_some=True),
-            Entry("options", "Swept options", is_for_some=True),
+            Entry("conditions", "Transfer conditions", needs="runs that start from others' weights"),
+            Entry("options", "Swept options", needs="an option that is swept"),
             Entry("cost", "Metric against training time"),
             Entry("ensembles", "Ensembles of runs"),
             Entry("laws", "Laws", has_page=False),

@@ -62,7 +62,9 @@ class AnalysisPanels:
         self._words.show(answer_lines(answer, palette, everything=choice.fit_to == "laws"))
         whose = subject(analysed.experiment, chosen_variant(analysed.variants, choice))
         first = analysed.answers["answer"]
-        self._curve.show_note(*(Text(t, palette.muted) for t in (f"{whose} · {first.about}", whose)))
+        about = first.about, first.about.partition(",")[0]
+        notes = (*(f"{whose} · {text}" for text in about), whose)
+        self._curve.show_note(*(Text(note, palette.muted) for note in notes))
         self._fit.show_title(QUESTIONS[choice.fit_to].title)
         self._fit.show_note(Text(fit_note(choice), palette.muted))
         if overlap is not None and overlap.applies:

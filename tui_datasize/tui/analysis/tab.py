@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
@@ -35,11 +35,13 @@ from tui_datasize.tui.analysis.dialogs import (
     which_page,
 )
 from tui_datasize.tui.analysis.panels import AnalysisPanels, subject
+from tui_datasize.tui.analysis.question_list import LEAST_WIDTH, QuestionList, what_is_missing
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.pane import CHART_KEYS, ChartPane, TableInView
 from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
 from tui_datasize.tui.queue_dialog import cells_for, enqueue_command, refusal, to_queue
 from tui_datasize.tui.widgets.dialogs import TextDialog
+from tui_datasize.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
     from tui_datasize.answers.answer import Answer
@@ -133,8 +135,11 @@ class AnalysisPane(ChartPane, can_focus=True):
         """By experiment and metric, with a space between: what was asked for last."""
         self._content: Answer | None = None
         self._panels = AnalysisPanels()
+        self._questions = QuestionList(id="question-list")
+        self._list = Panel("Questions", self._questions, id="questions")
 
     def compose(self) -> ComposeResult:
+        yield self._list
         yield from self._panels.panels
 
     @property
@@ -171,6 +176,7 @@ class AnalysisPane(ChartPane, can_focus=True):
         if self._experiment not in names and names:
             self._experiment = snapshot.liveliest_experiment() or names[0]
             self._recall()
+        self._questions.show(self._page, self._is_offered)
         self._refresh()
 
     @property
@@ -315,8 +321,20 @@ class AnalysisPane(ChartPane, can_focus=True):
         self.remove_class("-overlap")
         self.styles.grid_rows = None
         self._panels.show_titles(self._shown_page)
+        self._questions.show(self._page, self._is_offered)
         self.refresh_bindings()
         self._refresh()
+
+    @on(QuestionList.Highlighted, "#question-list")
+    def _question_chosen(self, event: QuestionList.Highlighted) -> None:
+        page = int(event.key)
+        # The list follows pages that are turned by key, and says so late.
+        if page == self._page or event.key != self._questions.highlighted:
+            return
+        if self._is_offered(page):
+            self._turn_to(page)
+        else:
+            self.remark(what_is_missing(page))
 
     def action_experiment(self) -> None:
         if not experiment_names(self._snapshot):
@@ -422,6 +440,7 @@ class AnalysisPane(ChartPane, can_focus=True):
         ).has_use(action)
 
     def on_resize(self) -> None:
+        self.set_class(self.size.width >= LEAST_WIDTH, "-list")
         self._divide()
         self.refresh_bindings()
 
