@@ -29,7 +29,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.scheduler.slots import DIRECTORY_VARIABLE
 from tui_datasize.runlog.atomic import write_bytes
-from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, Outcome, acquire, read_exit
+from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, RunOutcome, acquire, read_exit
 from tui_datasize.runlog.collect import read_metrics
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.writer import MetricsWriter
@@ -87,7 +87,7 @@ def work(paths: RunPaths) -> int:
             if update % 3 == 0:
                 metrics.sync()
                 write_bytes(paths.checkpoint, str(update).encode())
-    claim.finish(Outcome.SUCCEEDED)
+    claim.finish(RunOutcome.SUCCEEDED)
     return 0
 
 
@@ -177,7 +177,7 @@ def _violations(lab: Lab, known: Sequence[RunSpec]) -> list[str]:
     for run in lab.project.all_runs():
         end = read_exit(run)
         says_so = run.run_id in jobs and jobs[run.run_id].state is JobState.SUCCEEDED
-        has_ended = end is not None and end.outcome is Outcome.SUCCEEDED
+        has_ended = end is not None and end.outcome is RunOutcome.SUCCEEDED
         if says_so and not has_ended:
             problems.append(f"{run.run_id} has succeeded, but its directory does not tell")
         if says_so or has_ended:

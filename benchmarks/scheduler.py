@@ -28,9 +28,15 @@ from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE
 from tui_datasize.jobs.scheduler.dispatch import Dispatcher
-from tui_datasize.jobs.scheduler.main import Scheduler, SchedulerLock, SchedulerSettings, StopRequest, Trouble
+from tui_datasize.jobs.scheduler.main import (
+    Scheduler,
+    SchedulerLock,
+    SchedulerSettings,
+    SchedulerStop,
+    Trouble,
+)
 from tui_datasize.jobs.workers.spawn import SpawnRequest, Worker
-from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, Outcome, conclude
+from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, RunOutcome, conclude
 from tui_datasize.runlog.paths import ProjectPaths
 
 SLOTS = 2
@@ -172,13 +178,13 @@ class _InstantSpawner(FakeSpawner):
 
     def __init__(self, most: int) -> None:
         super().__init__()
-        self.stop = StopRequest()
+        self.stop = SchedulerStop()
         self._left = most
 
     def worker_of(self, request: SpawnRequest) -> Worker:
         attempts = map(int, request.environment[ATTEMPT_VARIABLE].split(","))
         for run, attempt in zip(request.runs, attempts, strict=True):
-            conclude(run, attempt, Outcome.SUCCEEDED, "")
+            conclude(run, attempt, RunOutcome.SUCCEEDED, "")
             self._left -= 1
         self.stop.requested = self._left <= 0
         return Worker(status=0, is_gone=True)

@@ -22,7 +22,7 @@ from tui_datasize.runlog.claim import (
     Claim,
     ClaimRefused,
     Lack,
-    Outcome,
+    RunOutcome,
     acquire,
 )
 from tui_datasize.runlog.identity import ProcessIdentity
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: _stop(paths, claim, options))
     _BEHAVIOURS[options.get("behaviour", "work")](claim, options)
     _note(paths, claim, "end")
-    claim.finish(Outcome.SUCCEEDED)
+    claim.finish(RunOutcome.SUCCEEDED)
     return 0
 
 
@@ -99,14 +99,14 @@ def _train_pack(runs: Sequence[RunPaths]) -> int:
     return 0
 
 
-def _ending(options: Mapping[str, Any], is_asked: bool, lanes: int) -> tuple[Outcome, str] | None:
+def _ending(options: Mapping[str, Any], is_asked: bool, lanes: int) -> tuple[RunOutcome, str] | None:
     """How a lane ends now: a gate that holds words fails it for this reason."""
     gate = Path(options["gate"])
     if gate.exists():
         reason = gate.read_text()
-        return (Outcome.FAILED, reason) if reason else (Outcome.SUCCEEDED, "")
+        return (RunOutcome.FAILED, reason) if reason else (RunOutcome.SUCCEEDED, "")
     if is_asked and not options.get("stubborn"):
-        return Outcome.INTERRUPTED, LEFT_WITH_PACK if lanes > 1 else "asked to stop"
+        return RunOutcome.INTERRUPTED, LEFT_WITH_PACK if lanes > 1 else "asked to stop"
     return None
 
 
@@ -143,7 +143,7 @@ def _fail(claim: Claim, options: Mapping[str, Any]) -> None:
     _note(claim.paths, claim, "end")
     lack = Lack(options.get("lack", ""))
     is_machines = lack not in (Lack.NOTHING, Lack.DEVICE_MEMORY)
-    outcome = Outcome.INTERRUPTED if is_machines else Outcome.FAILED
+    outcome = RunOutcome.INTERRUPTED if is_machines else RunOutcome.FAILED
     claim.finish(outcome, str(options["reason"]), lack=lack)
     sys.exit(0)
 
@@ -189,7 +189,7 @@ def _stop(paths: RunPaths, claim: Claim, options: Mapping[str, Any]) -> None:
     if options.get("stubborn"):
         return
     _note(paths, claim, "end")
-    claim.finish(Outcome.INTERRUPTED, "asked to stop")
+    claim.finish(RunOutcome.INTERRUPTED, "asked to stop")
     sys.exit(0)
 
 

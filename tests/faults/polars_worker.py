@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, Outcome, acquire
+from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, RunOutcome, acquire
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.writer import subset_frame, write_table
 
@@ -23,5 +23,5 @@ def main(argv: Sequence[str]) -> int:
     # Sorting and grouping need polars' pool of threads, which no fork can inherit.
     assert frame.sort("hash", descending=True).group_by("label").len()["len"].to_list() == [10_000] * 10
     write_table(paths.subset, frame)
-    claim.finish(Outcome.SUCCEEDED)
+    claim.finish(RunOutcome.SUCCEEDED)
     return 0

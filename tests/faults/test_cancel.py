@@ -10,7 +10,7 @@ import pytest
 from tests.faults.lab import Lab, is_alive
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.runlog.claim import Outcome, read_exit
+from tui_datasize.runlog.claim import RunOutcome, read_exit
 from tui_datasize.runlog.paths import RunPaths
 
 pytestmark = pytest.mark.faults
@@ -22,7 +22,7 @@ def cancel(lab: Lab, run: RunPaths) -> None:
     lab.wait_for(run, JobState.CANCELLED)
 
 
-def outcome(run: RunPaths) -> Outcome | None:
+def outcome(run: RunPaths) -> RunOutcome | None:
     record = read_exit(run)
     return record.outcome if record else None
 
@@ -44,7 +44,7 @@ def test_a_starting_job_is_cancelled_and_its_worker_cannot_claim_any_more(lab: L
     lab.gate().touch()
     lab.wait(lambda: not lab.processes(run.run_id))
     assert lab.executions(run) == []
-    assert outcome(run) is Outcome.CANCELLED
+    assert outcome(run) is RunOutcome.CANCELLED
 
 
 def test_a_running_job_is_cancelled_in_order(lab: Lab) -> None:
@@ -53,7 +53,7 @@ def test_a_running_job_is_cancelled_in_order(lab: Lab) -> None:
     lab.worker_pid(run)
     cancel(lab, run)
     assert lab.job(run).attempts == 1
-    assert outcome(run) is Outcome.CANCELLED
+    assert outcome(run) is RunOutcome.CANCELLED
     assert [row["event"] for row in lab.executions(run)] == ["begin", "end"]
 
 
@@ -65,7 +65,7 @@ def test_a_worker_that_ignores_the_request_is_killed_with_all_its_children(lab: 
     cancel(lab, run)
     assert not is_alive(lab.worker_pid(run))
     lab.wait(lambda: not any(is_alive(int(file.read_text())) for file in children))
-    assert outcome(run) is Outcome.CANCELLED
+    assert outcome(run) is RunOutcome.CANCELLED
 
 
 def test_an_adopted_worker_is_cancelled(lab: Lab) -> None:
@@ -100,7 +100,7 @@ def test_an_interrupted_job_is_cancelled_while_it_waits_and_its_directory_says_s
     lab.wait_for(urgent, JobState.RUNNING)
     assert lab.job(run).state is JobState.INTERRUPTED
     cancel(lab, run)
-    assert outcome(run) is Outcome.CANCELLED
+    assert outcome(run) is RunOutcome.CANCELLED
     lab.ask(CommandKind.RETRY, run)
     for gate in ("gate", "never"):
         lab.gate(gate).touch()

@@ -43,7 +43,7 @@ from tests.faults.lab import Lab
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.runlog.atomic import make_directory, sync_directory, write_bytes
-from tui_datasize.runlog.claim import Outcome, take_lock
+from tui_datasize.runlog.claim import RunOutcome, take_lock
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 pytestmark = pytest.mark.faults
@@ -329,7 +329,7 @@ def run(tmp_path: Path) -> RunPaths:
     return paths
 
 
-def end(run: RunPaths, outcome: Outcome, attempt: int = 1) -> None:
+def end(run: RunPaths, outcome: RunOutcome, attempt: int = 1) -> None:
     record = {"attempt": attempt, "outcome": outcome, "reason": "", "finished_at": ""}
     run.exit.write_text(json.dumps(record))
 
@@ -337,30 +337,30 @@ def end(run: RunPaths, outcome: Outcome, attempt: int = 1) -> None:
 @pytest.mark.parametrize(
     ("state", "outcome", "executions", "violation"),
     [
-        (JobState.SUCCEEDED, Outcome.SUCCEEDED, [execution(1, 0, 1, finished=True)], ""),
+        (JobState.SUCCEEDED, RunOutcome.SUCCEEDED, [execution(1, 0, 1, finished=True)], ""),
         # Killed between its end and the note of it.
-        (JobState.SUCCEEDED, Outcome.SUCCEEDED, [execution(1, 0, 1, done=True)], ""),
-        (JobState.SUCCEEDED, Outcome.INTERRUPTED, [], "the queue says succeeded"),
-        (JobState.HELD, Outcome.SUCCEEDED, [execution(1, 0, 1, finished=True)], "the queue says held"),
-        (JobState.CANCELLED, Outcome.FAILED, [], "is cancelled, but"),
+        (JobState.SUCCEEDED, RunOutcome.SUCCEEDED, [execution(1, 0, 1, done=True)], ""),
+        (JobState.SUCCEEDED, RunOutcome.INTERRUPTED, [], "the queue says succeeded"),
+        (JobState.HELD, RunOutcome.SUCCEEDED, [execution(1, 0, 1, finished=True)], "the queue says held"),
+        (JobState.CANCELLED, RunOutcome.FAILED, [], "is cancelled, but"),
         (JobState.CANCELLED, None, [], ""),
-        (JobState.SUCCEEDED, Outcome.SUCCEEDED, [], "has succeeded 0 times"),
+        (JobState.SUCCEEDED, RunOutcome.SUCCEEDED, [], "has succeeded 0 times"),
         (
             JobState.SUCCEEDED,
-            Outcome.SUCCEEDED,
+            RunOutcome.SUCCEEDED,
             [execution(1, 0, 1, finished=True), execution(2, 2, 3, finished=True)],
             "2 executions finished",
         ),
         (
             JobState.SUCCEEDED,
-            Outcome.SUCCEEDED,
+            RunOutcome.SUCCEEDED,
             [execution(1, 0, 1, finished=True), execution(2, 2, 3, attempt=2)],
             "executed again after it had succeeded",
         ),
     ],
 )
 def test_stories_that_do_not_agree_are_noticed(
-    run: RunPaths, state: JobState, outcome: Outcome | None, executions: list[Execution], violation: str
+    run: RunPaths, state: JobState, outcome: RunOutcome | None, executions: list[Execution], violation: str
 ) -> None:
     if outcome:
         end(run, outcome)

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.lab import Lab
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.runlog.claim import Outcome, read_exit
+from tui_datasize.runlog.claim import RunOutcome, read_exit
 from tui_datasize.runlog.paths import RunPaths
 
 pytestmark = pytest.mark.faults
@@ -92,7 +92,7 @@ def test_a_run_that_was_held_or_cancelled_meanwhile_is_left_alone(
     assert lab.job(run).state is state
     ending = read_exit(run)
     assert ending is not None
-    assert ending.outcome is not Outcome.SUCCEEDED
+    assert ending.outcome is not RunOutcome.SUCCEEDED
     lab.ask(CommandKind.RELEASE if state is JobState.HELD else CommandKind.RETRY, run)
     lab.wait_for(run, JobState.SUCCEEDED)
     lab.assert_ran_once(run)

@@ -14,7 +14,7 @@ from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import CPU, JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.rebuild import repair
-from tui_datasize.runlog.claim import LEFT_WITH_PACK, Outcome, observe, read_exit, take_lock
+from tui_datasize.runlog.claim import LEFT_WITH_PACK, RunOutcome, observe, read_exit, take_lock
 from tui_datasize.runlog.paths import RunPaths
 
 pytestmark = pytest.mark.faults
@@ -88,7 +88,7 @@ def test_cancelling_one_run_costs_the_others_nothing(lab: Lab) -> None:
     lab.wait_for(cancelled, JobState.CANCELLED)
     record = read_exit(cancelled)
     assert record is not None
-    assert record.outcome is Outcome.CANCELLED
+    assert record.outcome is RunOutcome.CANCELLED
     for run in others:
         lab.wait(lambda run=run: begins(lab, run) == [3, 2])
         lab.wait_for(run, JobState.RUNNING)
@@ -165,7 +165,7 @@ def test_a_terminated_pack_starts_again_together(lab: Lab) -> None:
     lab.wait(lambda: all(begins(lab, run) == [3, 3] for run in runs))
     record = read_exit(runs[1])
     assert record is not None
-    assert (record.outcome, record.reason) == (Outcome.INTERRUPTED, LEFT_WITH_PACK)
+    assert (record.outcome, record.reason) == (RunOutcome.INTERRUPTED, LEFT_WITH_PACK)
     lab.open_lanes(0, 1, 2)
     lab.wait_until_over()
     # Nobody has cancelled one of them: it costs each an attempt, as it would a run alone.

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.lab import Lab, is_alive
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.runlog.claim import Outcome, read_exit
+from tui_datasize.runlog.claim import RunOutcome, read_exit
 
 pytestmark = pytest.mark.faults
 
@@ -30,7 +30,7 @@ def test_after_three_deaths_the_run_fails_and_names_the_signal(lab: Lab, number:
     assert f"worker vanished: killed by signal {int(number)} ({number.name})" in job.reason
     record = read_exit(run)
     assert record is not None
-    assert (record.outcome, record.attempt, record.reason) == (Outcome.FAILED, 3, job.reason)
+    assert (record.outcome, record.attempt, record.reason) == (RunOutcome.FAILED, 3, job.reason)
 
 
 def test_a_worker_that_dies_before_its_claim_fails_the_run_in_the_end(lab: Lab) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from tests.training.helpers import small_spec
 from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec, RunSpec
-from tui_datasize.runlog.claim import Outcome, read_exit
+from tui_datasize.runlog.claim import RunOutcome, read_exit
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training.packs.fused import Fused
 from tui_datasize.training.packs.implementations import PutTogether
@@ -33,7 +33,7 @@ def work(runs: Sequence[RunPaths]) -> int:
     return main(["--pack", *(str(paths.directory) for paths in runs)])
 
 
-def ends(runs: Sequence[RunPaths]) -> list[tuple[Outcome, str] | None]:
+def ends(runs: Sequence[RunPaths]) -> list[tuple[RunOutcome, str] | None]:
     return [(end.outcome, end.reason) if (end := read_exit(paths)) else None for paths in runs]
 
 

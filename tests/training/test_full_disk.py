@@ -13,7 +13,7 @@ from tests.disks import SmallDisk
 from tests.training.conftest import QueueRun
 from tests.training.helpers import small_spec, train
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
-from tui_datasize.runlog.claim import Outcome, read_exit
+from tui_datasize.runlog.claim import RunOutcome, read_exit
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import TIME_COLUMNS
@@ -78,7 +78,7 @@ def test_a_run_that_met_a_full_disk_goes_on_and_measures_the_same(
     assert "No space left on device" in capfd.readouterr().err
     assert {path.name for path in run.directory.glob("*.pt")} == saved
     ending = read_exit(run)
-    assert ending is None or ending.outcome is Outcome.FAILED
+    assert ending is None or ending.outcome is RunOutcome.FAILED
     ballast[0].unlink()
     end_of_process(run)
 

@@ -18,7 +18,7 @@ from tests.training.pack_runs import CNN, SPEC, after, ask_to_leave, diverging, 
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DeviceUnavailable
 from tui_datasize.experiments.spec import Budget
 from tui_datasize.runlog import claim as claims
-from tui_datasize.runlog.claim import Outcome, read_exit, take_lock
+from tui_datasize.runlog.claim import RunOutcome, read_exit, take_lock
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training import lane
 from tui_datasize.training.accelerator.host import Host
@@ -26,7 +26,7 @@ from tui_datasize.training.engine import Trainer
 from tui_datasize.training.packs.fused import Fused
 from tui_datasize.training.worker import main
 
-SUCCEEDED = (Outcome.SUCCEEDED, "")
+SUCCEEDED = (RunOutcome.SUCCEEDED, "")
 
 
 class Crowd:
@@ -79,7 +79,9 @@ def test_a_run_that_failed_before_keeps_no_memory_when_it_runs_out(
     first, second, third = specs_of(CNN, 3)
     runs = [queue_run(spec) for spec in (first, diverging(second), third)]
     assert work(runs) == EXIT_RUN_FAILED
-    assert [end and end[0] for end in ends(runs)] == [*(Outcome.SUCCEEDED, Outcome.FAILED, Outcome.SUCCEEDED)]
+    assert [end and end[0] for end in ends(runs)] == [
+        *(RunOutcome.SUCCEEDED, RunOutcome.FAILED, RunOutcome.SUCCEEDED)
+    ]
     assert set(left) == {0}
 
 
@@ -118,9 +120,9 @@ def test_a_lost_device_interrupts_all_runs_of_a_pack_and_ends_the_worker(
     assert work(runs) == EXIT_RUN_FAILED
     records = [read_exit(run) for run in runs]
     assert [end and end.outcome for end in records] == [
-        Outcome.INTERRUPTED,
-        Outcome.FAILED,
-        Outcome.INTERRUPTED,
+        RunOutcome.INTERRUPTED,
+        RunOutcome.FAILED,
+        RunOutcome.INTERRUPTED,
     ]
     told = "the GPU is lost; restart the machine"
     assert [end and end.device_fault for end in records] == [told, "", told]
@@ -246,8 +248,8 @@ def test_a_request_to_leave_while_an_end_is_written_takes_no_end_away(
     broken.spec.write_text("{}")
     first_write(broken, ask_to_leave)
     assert work(runs) == EXIT_RUN_FAILED
-    assert [end and end[0] for end in ends([sound, also_sound])] == [Outcome.INTERRUPTED] * 2
+    assert [end and end[0] for end in ends([sound, also_sound])] == [RunOutcome.INTERRUPTED] * 2
     (end,) = ends([broken])
     assert end is not None
-    assert end[0] is Outcome.FAILED
+    assert end[0] is RunOutcome.FAILED
     assert str(broken.spec) in end[1]

@@ -14,7 +14,7 @@ from tests.training.pack_runs import CNN, SPEC, after, ask_to_leave, diverging, 
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.spec import Budget, ModelSpec
 from tui_datasize.runlog import schema
-from tui_datasize.runlog.claim import LEFT_WITH_PACK, Outcome, acquire, conclude, read_exit, take_lock
+from tui_datasize.runlog.claim import LEFT_WITH_PACK, RunOutcome, acquire, conclude, read_exit, take_lock
 from tui_datasize.training import engine
 from tui_datasize.training.evaluate import DeviceSplit
 from tui_datasize.training.lane import Lane
@@ -45,7 +45,7 @@ def test_a_pack_ends_as_its_runs_alone_do(queue_run, compute):
     packed, alone = [queue_run(spec) for spec in specs], [queue_run(spec) for spec in specs]
     assert work(packed) == EXIT_OK
     assert main([str(paths.directory) for paths in alone]) == EXIT_OK
-    assert ends(packed) == [(Outcome.SUCCEEDED, "")] * 3
+    assert ends(packed) == [(RunOutcome.SUCCEEDED, "")] * 3
     for one, lane in zip(alone, packed, strict=True):
         assert evaluations(lane) == evaluations(one)
         assert lane.predictions.exists()
@@ -87,10 +87,10 @@ def test_a_lane_whose_loss_is_no_number_ends_alone(queue_run, compute):
     assert work(sound) == EXIT_OK
     assert work(mixed) == EXIT_RUN_FAILED
     outcomes = ends(mixed)
-    assert outcomes[1][0] is Outcome.FAILED
+    assert outcomes[1][0] is RunOutcome.FAILED
     assert "loss became" in outcomes[1][1]
     assert "loss became" in mixed[1].stderr.read_text()
-    assert outcomes[0] == outcomes[2] == (Outcome.SUCCEEDED, "")
+    assert outcomes[0] == outcomes[2] == (RunOutcome.SUCCEEDED, "")
     for lane in (0, 2):
         assert evaluations(mixed[lane]) == evaluations(sound[lane])
 
@@ -107,7 +107,7 @@ def test_a_lane_that_ended_is_free_while_the_others_train(queue_run, compute):
 
     compute(after(8, look))
     assert work(runs) == EXIT_OK
-    assert seen == [(True, None, (Outcome.SUCCEEDED, ""), None)]
+    assert seen == [(True, None, (RunOutcome.SUCCEEDED, ""), None)]
 
 
 def test_a_pack_asked_to_leave_resumes_bit_for_bit(queue_run, compute, monkeypatch):
@@ -117,7 +117,7 @@ def test_a_pack_asked_to_leave_resumes_bit_for_bit(queue_run, compute, monkeypat
     assert work(whole) == EXIT_OK
     compute(after(8, ask_to_leave))
     assert work(broken) == EXIT_OK
-    assert ends(broken) == [(Outcome.INTERRUPTED, LEFT_WITH_PACK)] * 3
+    assert ends(broken) == [(RunOutcome.INTERRUPTED, LEFT_WITH_PACK)] * 3
     compute(Fused)
     assert work_as("2,2,2", broken, monkeypatch) == EXIT_OK
     for undisturbed, resumed in zip(whole, broken, strict=True):
@@ -175,7 +175,7 @@ def test_memory_that_runs_out_leaves_images_in_their_file_and_then_halves_the_pa
     compute(Large)
     runs = [queue_run(spec) for spec in specs_of(CNN, 3)]
     assert work(runs) == EXIT_OK
-    assert ends(runs) == [(Outcome.SUCCEEDED, "")] * 3
+    assert ends(runs) == [(RunOutcome.SUCCEEDED, "")] * 3
     assert places == [{DeviceSplit}, {MappedSplit}]
     assert [facts(paths)["pack_widths"] for paths in runs] == [[3, 2], [3, 2], [3, 1]]
     told = runs[2].stdout.read_text()
@@ -201,7 +201,7 @@ def test_a_run_alone_goes_on_with_its_images_in_their_file_before_it_fails(queue
         assert places[:4] == [DeviceSplit] * 3 + [MappedSplit]
         assert "out of memory alone, going on with the images left in their file" in capsys.readouterr().out
         ((outcome, reason),) = ends([run])
-        assert outcome is (Outcome.FAILED if is_hopeless else Outcome.SUCCEEDED)
+        assert outcome is (RunOutcome.FAILED if is_hopeless else RunOutcome.SUCCEEDED)
         assert reason.startswith("out of memory: ") == is_hopeless
         assert facts(run)["train_images_device_bytes"] == facts(run)["test_images_device_bytes"] == 0
 
@@ -231,18 +231,18 @@ def test_an_error_of_what_lanes_share_ends_all_of_them(queue_run, compute):
     runs = [queue_run(spec) for spec in specs_of(SPEC, 2)]
     assert work(runs) == EXIT_RUN_FAILED
     reason = "unexpected error: KeyError: 'surprise'; see stderr.log"
-    assert ends(runs) == [(Outcome.FAILED, reason)] * 2
+    assert ends(runs) == [(RunOutcome.FAILED, reason)] * 2
     assert "Traceback" in runs[1].stderr.read_text()
 
 
 def test_a_lane_that_cannot_be_claimed_or_prepared_leaves_the_others(queue_run, compute, monkeypatch):
     compute(Fused)
     taken, broken, *sound = runs = [queue_run(spec) for spec in specs_of(CNN)]
-    conclude(taken, 1, Outcome.CANCELLED, "cancelled by you")
+    conclude(taken, 1, RunOutcome.CANCELLED, "cancelled by you")
     broken.spec.write_text("{}")
     assert work_as("1,1,1,1", runs, monkeypatch) == EXIT_RUN_FAILED
     assert [end[0] for end in ends(runs)] == [
-        *(Outcome.CANCELLED, Outcome.FAILED, Outcome.SUCCEEDED, Outcome.SUCCEEDED)
+        *(RunOutcome.CANCELLED, RunOutcome.FAILED, RunOutcome.SUCCEEDED, RunOutcome.SUCCEEDED)
     ]
     assert [facts(paths)["pack_width"] for paths in sound] == [2, 2]
 

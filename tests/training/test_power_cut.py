@@ -13,7 +13,7 @@ from tests.power import Recorder, State, cuts
 from tests.training.helpers import small_spec
 from tui_datasize.experiments.spec import Budget
 from tui_datasize.runlog import schema
-from tui_datasize.runlog.claim import Outcome, read_exit
+from tui_datasize.runlog.claim import RunOutcome, read_exit
 from tui_datasize.runlog.collect import read_metrics
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training import session
@@ -62,7 +62,7 @@ def test_a_power_cut_at_any_moment_of_a_run_loses_no_evaluation(recorded, tmp_pa
     for state, left in _some(found):
         run = restored(left, plain, tmp_path)
         end = read_exit(run)
-        if end is not None and end.outcome is Outcome.SUCCEEDED:
+        if end is not None and end.outcome is RunOutcome.SUCCEEDED:
             assert is_whole(run, plain), state.event
         else:
             assert main([str(run.directory)]) == 0, state.event

@@ -15,14 +15,14 @@ from tests.training.pack_runs import CNN, diverging, ends, specs_of, work
 from tests.training.strict_gpu import NOT_OPENED, OUT_OF_MEMORY, StrictGpu
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.spec import AugmentationSpec, Budget
-from tui_datasize.runlog.claim import Outcome, read_exit
+from tui_datasize.runlog.claim import RunOutcome, read_exit
 from tui_datasize.training import engine
 from tui_datasize.training.accelerator.card import Card, CudaCapture
 from tui_datasize.training.packs.fused import Fused
 from tui_datasize.training.packs.implementations import SideBySide
 from tui_datasize.training.worker import main
 
-SUCCEEDED = (Outcome.SUCCEEDED, "")
+SUCCEEDED = (RunOutcome.SUCCEEDED, "")
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_a_device_that_cannot_be_opened_fails_no_run(opening, told, gpu, queue_r
     runs = [queue_run(CNN), queue_run(CNN)]
     assert execute(*runs) == EXIT_RUN_FAILED
     end = read_exit(runs[0])
-    assert end.outcome is Outcome.INTERRUPTED
+    assert end.outcome is RunOutcome.INTERRUPTED
     assert told in end.device_fault
     # The process has no device for another one.
     assert not runs[1].claim.exists()
@@ -151,7 +151,7 @@ def test_a_device_that_is_lost_interrupts_the_run_which_goes_on_later(at, gpu, q
     paths, whole = queue_run(CNN), queue_run(CNN)
     assert execute(paths) == EXIT_RUN_FAILED
     end = read_exit(paths)
-    assert (end.outcome, "ECC" in end.device_fault) == (Outcome.INTERRUPTED, True)
+    assert (end.outcome, "ECC" in end.device_fault) == (RunOutcome.INTERRUPTED, True)
     gpu.lost_from = None
     assert execute(paths, whole) == EXIT_OK
     assert evaluations(paths) == evaluations(whole)
@@ -182,7 +182,7 @@ def test_memory_that_never_suffices_fails_the_run_alone(gpu, queue_run, monkeypa
     monkeypatch.setattr(engine.Trainer, "step", full)
     assert execute(paths) == EXIT_RUN_FAILED
     (end,) = ends([paths])
-    assert end[0] is Outcome.FAILED
+    assert end[0] is RunOutcome.FAILED
     assert end[1].startswith("out of memory: ")
 
 

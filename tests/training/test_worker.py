@@ -19,7 +19,7 @@ from tests.training.helpers import evaluations, read_rows, small_spec, train, tr
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec
 from tui_datasize.runlog import writer
-from tui_datasize.runlog.claim import Lack, Outcome, read_exit
+from tui_datasize.runlog.claim import Lack, RunOutcome, read_exit
 from tui_datasize.training import failures
 from tui_datasize.training.stop import StopRequest, StopRequested
 from tui_datasize.training.worker import main
@@ -194,7 +194,7 @@ def test_a_full_disk_is_told(queue_run, capfd, monkeypatch):
     paths = queue_run(small_spec())
     assert main([str(paths.directory)]) != EXIT_OK
     end = read_exit(paths)
-    assert (end.outcome, end.lack) == (Outcome.INTERRUPTED, Lack.DISK)
+    assert (end.outcome, end.lack) == (RunOutcome.INTERRUPTED, Lack.DISK)
     assert end.reason.startswith("disk full: ")
     assert end.reason in capfd.readouterr().err
 
@@ -254,7 +254,7 @@ def test_a_gpu_that_torch_does_not_see_interrupts_the_run_and_is_told(queue_run,
     paths = queue_run(small_spec())
     assert main([str(paths.directory)]) == EXIT_RUN_FAILED
     end = read_exit(paths)
-    assert end.outcome is Outcome.INTERRUPTED
+    assert end.outcome is RunOutcome.INTERRUPTED
     assert end.device_fault == end.reason != ""
 
 

@@ -15,7 +15,7 @@ from tui_datasize.jobs.queue.commands import CommandKind, QueueTerms
 from tui_datasize.jobs.queue.faults import Fault, FaultKind
 from tui_datasize.jobs.queue.reading import Usage
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.runlog.claim import Outcome, read_exit, utc_now
+from tui_datasize.runlog.claim import RunOutcome, read_exit, utc_now
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.tui.news import NewsReader, terminal_signal
 from tui_datasize.tui.polling.snapshot import Snapshot
@@ -348,7 +348,7 @@ async def test_a_silent_app_tells_news_on_its_status_line_alone(busy: Stage, mon
 def ended_well(stage: Stage) -> list[RunPaths]:
     """The runs whose directories say that they have succeeded."""
     runs = stage.project.all_runs()
-    return [run for run in runs if (end := read_exit(run)) and end.outcome is Outcome.SUCCEEDED]
+    return [run for run in runs if (end := read_exit(run)) and end.outcome is RunOutcome.SUCCEEDED]
 
 
 async def test_checkpoints_are_pruned_after_two_questions(busy: Stage):

@@ -13,7 +13,7 @@ from tui_datasize.runlog.claim import (
     LEFT_WITH_PACK,
     ClaimRefused,
     ExitRecord,
-    Outcome,
+    RunOutcome,
     acquire,
     conclude,
     observe,
@@ -27,11 +27,11 @@ from tui_datasize.runlog.paths import RunPaths
 HOLDER = """
 import sys
 from pathlib import Path
-from tui_datasize.runlog.claim import Outcome, acquire
+from tui_datasize.runlog.claim import RunOutcome, acquire
 from tui_datasize.runlog.paths import RunPaths
 claim = acquire(RunPaths(Path(sys.argv[1])), int(sys.argv[2]))
 if len(sys.argv) > 3:
-    claim.finish(Outcome(sys.argv[3]))
+    claim.finish(RunOutcome(sys.argv[3]))
 print("claimed", flush=True)
 sys.stdin.read()
 """
@@ -61,7 +61,7 @@ class Holder:
         self.process.communicate()
 
 
-def end(run: RunPaths, attempt: int, outcome: Outcome) -> None:
+def end(run: RunPaths, attempt: int, outcome: RunOutcome) -> None:
     """An attempt of another process that has ended in order."""
     Holder(run, attempt, outcome).kill()
 
@@ -108,7 +108,7 @@ def test_a_run_that_has_ended_is_free_while_its_process_goes_on(run: RunPaths) -
     with pytest.raises(RuntimeError, match="released before its end was written"):
         claim.release()
     assert observe(run).is_running
-    claim.finish(Outcome.INTERRUPTED, LEFT_WITH_PACK)
+    claim.finish(RunOutcome.INTERRUPTED, LEFT_WITH_PACK)
     assert observe(run).lock_held
     claim.release()
     claim.release()
@@ -124,7 +124,7 @@ def test_a_child_of_the_worker_keeps_a_run_that_is_released(run: RunPaths) -> No
     if child == 0:
         os.read(reading, 1)
         os._exit(0)
-    claim.finish(Outcome.SUCCEEDED)
+    claim.finish(RunOutcome.SUCCEEDED)
     claim.release()
     assert observe(run).lock_held
     os.write(writing, b"x")
@@ -147,16 +147,16 @@ def test_a_worker_waits_for_someone_who_only_probes_the_lock(run: RunPaths) -> N
     assert output == b"claimed\n"
 
 
-@pytest.mark.parametrize("outcome", list(Outcome))
-def test_an_ended_attempt_is_not_claimed_again(run: RunPaths, outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", list(RunOutcome))
+def test_an_ended_attempt_is_not_claimed_again(run: RunPaths, outcome: RunOutcome) -> None:
     end(run, 2, outcome)
     for attempt in (1, 2):
         with pytest.raises(ClaimRefused):
             acquire(run, attempt)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.CANCELLED, Outcome.INTERRUPTED])
-def test_a_later_attempt_may_follow_whatever_is_not_success(run: RunPaths, outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [RunOutcome.FAILED, RunOutcome.CANCELLED, RunOutcome.INTERRUPTED])
+def test_a_later_attempt_may_follow_whatever_is_not_success(run: RunPaths, outcome: RunOutcome) -> None:
     end(run, 1, outcome)
     acquire(run, 2)
     seen = observe(run)
@@ -165,7 +165,7 @@ def test_a_later_attempt_may_follow_whatever_is_not_success(run: RunPaths, outco
 
 
 def test_no_attempt_follows_success(run: RunPaths) -> None:
-    end(run, 1, Outcome.SUCCEEDED)
+    end(run, 1, RunOutcome.SUCCEEDED)
     with pytest.raises(ClaimRefused, match="has succeeded already"):
         acquire(run, 2)
 
@@ -182,7 +182,7 @@ def test_the_same_attempt_may_be_claimed_again_after_a_death(run: RunPaths) -> N
 
 
 def test_a_refused_worker_frees_the_lock(run: RunPaths) -> None:
-    end(run, 1, Outcome.SUCCEEDED)
+    end(run, 1, RunOutcome.SUCCEEDED)
     with pytest.raises(ClaimRefused):
         acquire(run, 1)
     assert not observe(run).lock_held
@@ -190,11 +190,11 @@ def test_a_refused_worker_frees_the_lock(run: RunPaths) -> None:
 
 def test_the_first_end_decides(run: RunPaths) -> None:
     claim = acquire(run, 1)
-    claim.finish(Outcome.FAILED, "disk full")
-    claim.finish(Outcome.INTERRUPTED)
+    claim.finish(RunOutcome.FAILED, "disk full")
+    claim.finish(RunOutcome.INTERRUPTED)
     record = read_exit(run)
     assert record is not None
-    assert (record.outcome, record.reason) == (Outcome.FAILED, "disk full")
+    assert (record.outcome, record.reason) == (RunOutcome.FAILED, "disk full")
     assert not observe(run).is_running
 
 
@@ -233,29 +233,29 @@ def test_a_torn_or_foreign_file_counts_as_missing(run: RunPaths, content: str) -
 
 def test_a_vanished_attempt_is_concluded_and_cannot_be_claimed(run: RunPaths) -> None:
     Holder(run, 1).kill()
-    assert conclude(run, 1, Outcome.FAILED, "worker vanished")
+    assert conclude(run, 1, RunOutcome.FAILED, "worker vanished")
     with pytest.raises(ClaimRefused):
         acquire(run, 1)
 
 
 def test_a_running_attempt_is_not_concluded(run: RunPaths) -> None:
     holder = Holder(run, 1)
-    assert not conclude(run, 1, Outcome.CANCELLED, "")
+    assert not conclude(run, 1, RunOutcome.CANCELLED, "")
     holder.kill()
 
 
 def test_success_and_later_attempts_are_not_overwritten(run: RunPaths) -> None:
-    end(run, 2, Outcome.FAILED)
-    assert not conclude(run, 1, Outcome.CANCELLED, "")
-    end(run, 3, Outcome.SUCCEEDED)
-    assert not conclude(run, 4, Outcome.CANCELLED, "")
+    end(run, 2, RunOutcome.FAILED)
+    assert not conclude(run, 1, RunOutcome.CANCELLED, "")
+    end(run, 3, RunOutcome.SUCCEEDED)
+    assert not conclude(run, 4, RunOutcome.CANCELLED, "")
     record = read_exit(run)
     assert isinstance(record, ExitRecord)
-    assert record.outcome is Outcome.SUCCEEDED
+    assert record.outcome is RunOutcome.SUCCEEDED
 
 
 def test_nothing_is_concluded_where_no_directory_is(tmp_path: Path) -> None:
-    assert not conclude(RunPaths(tmp_path / "no" / "where"), 1, Outcome.CANCELLED, "")
+    assert not conclude(RunPaths(tmp_path / "no" / "where"), 1, RunOutcome.CANCELLED, "")
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_claiming_imports_nothing_heavy() -> None:
 
 
 def test_an_end_tells_the_fault_of_a_device_and_earlier_ones_tell_none(run: RunPaths) -> None:
-    acquire(run, 1).finish(Outcome.INTERRUPTED, "the GPU is lost", "the GPU is lost")
+    acquire(run, 1).finish(RunOutcome.INTERRUPTED, "the GPU is lost", "the GPU is lost")
     record = read_exit(run)
     assert record is not None
     assert record.device_fault == "the GPU is lost"

@@ -34,7 +34,7 @@ from tui_datasize.jobs.scheduler.main import Scheduler, SchedulerSettings
 from tui_datasize.jobs.scheduler.slots import all_slots
 from tui_datasize.jobs.workers.spawn import SideRequest, SpawnRequest, Worker
 from tui_datasize.runlog.atomic import write_json
-from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ExitRecord, Outcome, utc_now
+from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ExitRecord, RunOutcome, utc_now
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
@@ -117,7 +117,7 @@ class Machine:
         assert fault.kind is FaultKind.CARD
         return fault.sentence
 
-    def end_run(self, outcome: Outcome, device_fault: str = "") -> RunPaths:
+    def end_run(self, outcome: RunOutcome, device_fault: str = "") -> RunPaths:
         """End the run that was started last, as its worker does."""
         (run,) = self.spawner.started[-1].runs
         attempt = int(self.spawner.started[-1].environment[ATTEMPT_VARIABLE])
@@ -166,13 +166,13 @@ def test_what_a_probe_found_is_kept_for_this_driver_torch_and_boot(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.pass_time()
-    machine.end_run(Outcome.SUCCEEDED)
+    machine.end_run(RunOutcome.SUCCEEDED)
     machine.pass_time()
     machine.begin()
     machine.pass_time()
     assert len(machine.spawner.asked) == 1
     for module, what in ((gpu_probes, "boot_id"), (known_gpus, "version")):
-        machine.end_run(Outcome.SUCCEEDED)
+        machine.end_run(RunOutcome.SUCCEEDED)
         monkeypatch.setattr(module, what, lambda *_: "another")
         asked = len(machine.spawner.asked)
         machine.begin()
@@ -217,7 +217,7 @@ def test_the_pauses_grow_up_to_five_minutes_and_another_scheduler_tries_at_once(
 def test_a_run_that_loses_its_gpu_starts_again_at_no_cost_once_a_probe_passes(machine: Machine) -> None:
     machine.pass_time()
     machine.spawner.refusal = OLD_DRIVER
-    run = machine.end_run(Outcome.INTERRUPTED, "the GPU fell off the bus (Xid 79)")
+    run = machine.end_run(RunOutcome.INTERRUPTED, "the GPU fell off the bus (Xid 79)")
     machine.pass_time()
     assert "GPU 0 (Fake GPU) takes no jobs: the GPU fell off the bus (Xid 79)" in machine.fault()
     job = next(job for job in machine.client.jobs() if job.run_id == run.run_id)
@@ -240,7 +240,7 @@ def test_a_gpu_that_passes_and_fails_its_runs_again_and_again_is_left_alone_for_
         while len(machine.spawner.started) == len(began_s):
             machine.pass_time(1)
         began_s.append(machine.clock.now_s)
-        machine.end_run(Outcome.INTERRUPTED, "no kernels")
+        machine.end_run(RunOutcome.INTERRUPTED, "no kernels")
         machine.pass_time(1)
     pauses_s = [later - earlier for earlier, later in pairwise(began_s)]
     assert [round(pause_s, -1) for pause_s in pauses_s] == [10, 20, 40, 80, 160]
@@ -301,7 +301,7 @@ def test_a_gpu_that_comes_back_is_tried_again(machine: Machine) -> None:
     machine.pass_time()
     machine.gpu.is_lost = True
     machine.pass_time()
-    machine.end_run(Outcome.SUCCEEDED)
+    machine.end_run(RunOutcome.SUCCEEDED)
     machine.pass_time()
     machine.gpu.is_lost = False
     machine.pass_time()
@@ -340,7 +340,7 @@ def test_images_are_fetched_and_decoded_before_a_run_takes_a_gpu_for_them(
     told = f"waiting: the images of {dataset} are fetched and decoded before a run takes a GPU"
     assert machine.client.waits_for_slots() == told
     decoder.is_gone = True
-    machine.end_run(Outcome.SUCCEEDED)
+    machine.end_run(RunOutcome.SUCCEEDED)
     machine.pass_time()
     assert [start.runs[0].run_id for start in machine.spawner.started] == ["r0", "photos"]
     assert machine.client.waits_for_slots() == ""
@@ -364,7 +364,7 @@ def test_forgotten_gpus_have_no_fault(machine: Machine) -> None:
 
 def test_a_scheduler_forgets_gpus_as_soon_as_the_queue_does(machine: Machine) -> None:
     machine.pass_time()
-    machine.end_run(Outcome.SUCCEEDED)
+    machine.end_run(RunOutcome.SUCCEEDED)
     machine.client.forget_gpus()
     machine.pass_time()
     # One that is still there is tried again.

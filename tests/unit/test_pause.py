@@ -22,7 +22,7 @@ from tui_datasize.jobs.scheduler.attempt_end import AttemptState
 from tui_datasize.jobs.scheduler.pause import EarlyEnd, StartPause
 from tui_datasize.jobs.workers.spawn import Worker
 from tui_datasize.runlog.atomic import write_json
-from tui_datasize.runlog.claim import ExitRecord, Lack, Outcome
+from tui_datasize.runlog.claim import ExitRecord, Lack, RunOutcome
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
@@ -246,16 +246,16 @@ def test_what_has_run_for_a_minute_has_begun(run: ActiveRun, monkeypatch: pytest
     ("outcome", "lack", "early", "late"),
     [
         (None, Lack.NOTHING, FaultKind.ALIKE, None),
-        (Outcome.FAILED, Lack.NOTHING, FaultKind.ALIKE, None),
-        (Outcome.FAILED, Lack.DEVICE_MEMORY, None, None),
-        (Outcome.INTERRUPTED, Lack.NOTHING, None, None),
-        (Outcome.INTERRUPTED, Lack.DISK, FaultKind.DISK, FaultKind.DISK),
-        (Outcome.INTERRUPTED, Lack.HOST, FaultKind.PROCESSES, None),
-        (Outcome.INTERRUPTED, Lack.LIBRARIES, FaultKind.PROCESSES, None),
+        (RunOutcome.FAILED, Lack.NOTHING, FaultKind.ALIKE, None),
+        (RunOutcome.FAILED, Lack.DEVICE_MEMORY, None, None),
+        (RunOutcome.INTERRUPTED, Lack.NOTHING, None, None),
+        (RunOutcome.INTERRUPTED, Lack.DISK, FaultKind.DISK, FaultKind.DISK),
+        (RunOutcome.INTERRUPTED, Lack.HOST, FaultKind.PROCESSES, None),
+        (RunOutcome.INTERRUPTED, Lack.LIBRARIES, FaultKind.PROCESSES, None),
     ],
 )
 def test_what_speaks_of_the_machine(
-    run: ActiveRun, outcome: Outcome | None, lack: Lack, early: FaultKind | None, late: FaultKind | None
+    run: ActiveRun, outcome: RunOutcome | None, lack: Lack, early: FaultKind | None, late: FaultKind | None
 ) -> None:
     record = ExitRecord(1, outcome, "why", "", lack=lack) if outcome else None
     finding = AttemptState.ENDED if outcome else AttemptState.VANISHED

@@ -26,7 +26,7 @@ from tui_datasize.jobs.scheduler.lock import SchedulerLock
 from tui_datasize.jobs.scheduler.main import Scheduler, SchedulerSettings
 from tui_datasize.jobs.workers.spawn import SpawnRequest, Worker
 from tui_datasize.runlog import identity
-from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, Outcome, acquire, read_exit
+from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, RunOutcome, acquire, read_exit
 from tui_datasize.runlog.collect import read_metrics
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.writer import MetricsWriter
@@ -108,7 +108,7 @@ def work(run: RunPaths, attempt: int) -> None:
             metrics.write(
                 row.pop("event"), row.pop("update"), **{k: v for k, v in row.items() if k != "time"}
             )
-    claim.finish(Outcome.SUCCEEDED)
+    claim.finish(RunOutcome.SUCCEEDED)
     claim.release()
 
 
@@ -176,12 +176,12 @@ def check(project: ProjectPaths, known: set[str], state: State) -> None:
         if job.state is JobState.SUCCEEDED and run.run_id in {p.run_id for p in project.all_runs()}:
             end = read_exit(run)
             assert end is not None, state.event
-            assert end.outcome is Outcome.SUCCEEDED
+            assert end.outcome is RunOutcome.SUCCEEDED
         if job.state.is_active:
             assert run.spec.stat().st_size, state.event
     for run in (*project.all_runs(), *superseded(project)):
         end = read_exit(run)
-        if end is not None and end.outcome is Outcome.SUCCEEDED:
+        if end is not None and end.outcome is RunOutcome.SUCCEEDED:
             rows, _ = read_metrics([run])
             assert rows["update"].to_list() == [1] * 3 + [2] * 3, state.event
 

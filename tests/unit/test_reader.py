@@ -164,7 +164,7 @@ def test_a_retry_of_a_failed_run_is_running_again(project):
     held = claim.acquire(paths, 2)
     assert log.runs().select("state", "attempt", "reason").row(0) == ("running", 2, "")
     write_lines(paths.metrics, metric_rows(fake_spec(), [150, 200], 0.8))
-    held.finish(claim.Outcome.SUCCEEDED)
+    held.finish(claim.RunOutcome.SUCCEEDED)
     assert log.runs().select("state", "attempt").row(0) == ("succeeded", 2)
 
 

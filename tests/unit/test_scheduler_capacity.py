@@ -21,7 +21,7 @@ from tui_datasize.jobs.scheduler.placement import Device, Reservation
 from tui_datasize.jobs.scheduler.supervisor import Supervisor
 from tui_datasize.jobs.workers.spawn import Worker
 from tui_datasize.runlog.atomic import write_json
-from tui_datasize.runlog.claim import ExitRecord, Outcome, utc_now
+from tui_datasize.runlog.claim import ExitRecord, RunOutcome, utc_now
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
@@ -158,7 +158,7 @@ def test_what_a_process_takes_beyond_its_tensors_is_measured_on_each_card(
     paths = ProjectPaths(store.path.parents[1]).run("letters", "one")
     noted = json.loads(paths.provenance.read_text())
     paths.provenance.write_text(json.dumps(noted | {"peak_device_memory_bytes": 4 * GIB}))
-    write_json(paths.exit, asdict(ExitRecord(1, Outcome.SUCCEEDED, "", utc_now())))
+    write_json(paths.exit, asdict(ExitRecord(1, RunOutcome.SUCCEEDED, "", utc_now())))
     worker.is_gone = True
     assert supervisor.look()
     assert ledger_of(store, supervisor, nvml).context_bytes == GIB

@@ -6,12 +6,12 @@ import pytest
 
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.scheduler.attempt_end import AttemptState, Decision, Ending, decide, find
-from tui_datasize.runlog.claim import LEFT_WITH_PACK, ClaimRecord, ExitRecord, Lack, Observation, Outcome
+from tui_datasize.runlog.claim import LEFT_WITH_PACK, ClaimRecord, ExitRecord, Lack, Observation, RunOutcome
 
 
 def seen(
     *,
-    exit: tuple[int, Outcome] | None = None,
+    exit: tuple[int, RunOutcome] | None = None,
     claim: int | None = None,
     held: bool = False,
     alive: bool = False,
@@ -25,7 +25,7 @@ def seen(
 
 
 AGAIN = "; starts again by itself"
-FAILED, SUCCEEDED, INTERRUPTED = Outcome.FAILED, Outcome.SUCCEEDED, Outcome.INTERRUPTED
+FAILED, SUCCEEDED, INTERRUPTED = RunOutcome.FAILED, RunOutcome.SUCCEEDED, RunOutcome.INTERRUPTED
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_the_directory_tells_how_an_attempt_stands(
     assert find(2, observation, worker_alive) is expected
 
 
-def ending(outcome: Outcome | None, reason: str = "", **changes: object) -> Ending:
+def ending(outcome: RunOutcome | None, reason: str = "", **changes: object) -> Ending:
     values: dict[str, object] = {
         "attempt": 1,
         "max_attempts": 3,
@@ -117,7 +117,7 @@ def ending(outcome: Outcome | None, reason: str = "", **changes: object) -> Endi
         ),
         (ending(None, cancel_requested=True, attempt=3), Decision(JobState.CANCELLED, "cancelled")),
         (
-            ending(Outcome.CANCELLED, "cancelled before it began"),
+            ending(RunOutcome.CANCELLED, "cancelled before it began"),
             Decision(JobState.CANCELLED, "cancelled before it began"),
         ),
         (

@@ -22,7 +22,7 @@ from tui_datasize.jobs.scheduler.lock import SchedulerLock, read_notes
 from tui_datasize.jobs.scheduler.main import (
     Scheduler,
     SchedulerSettings,
-    StopRequest,
+    SchedulerStop,
     Trouble,
     _runs_to_its_end,
     _shorten_log,
@@ -100,10 +100,10 @@ def test_it_goes_on_for_what_was_asked_right_behind_the_stop(
 
 
 @pytest.fixture
-def signals(monkeypatch: pytest.MonkeyPatch) -> StopRequest:
+def signals(monkeypatch: pytest.MonkeyPatch) -> SchedulerStop:
     """None comes, and none is listened to."""
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    return StopRequest()
+    return SchedulerStop()
 
 
 @pytest.mark.usefixtures("full")
@@ -128,7 +128,7 @@ def test_what_it_cannot_apply_for_now_is_no_stop(project: ProjectPaths, schedule
 def test_a_stop_comes_before_all_that_fails(
     project: ProjectPaths,
     scheduler: Scheduler,
-    signals: StopRequest,
+    signals: SchedulerStop,
     monkeypatch: pytest.MonkeyPatch,
     failing: str,
 ) -> None:
@@ -153,7 +153,7 @@ SCARCE = [
 def test_what_its_process_lacks_is_told_and_waited_for(
     project: ProjectPaths,
     scheduler: Scheduler,
-    signals: StopRequest,
+    signals: SchedulerStop,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:

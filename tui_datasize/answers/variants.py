@@ -26,7 +26,7 @@ from tui_datasize.answers.record import NO_RUN, Record, per_variant
 from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import schema
 from tui_datasize.stats.curve import learning_curve, points
-from tui_datasize.stats.effective import Reached, images_for
+from tui_datasize.stats.effective import ImagesReached, images_for
 from tui_datasize.stats.extrapolate import DEFAULT_DELTA
 from tui_datasize.stats.group_tests import SIGNIFICANT, p_words
 from tui_datasize.stats.groups import VariantComparison
@@ -116,15 +116,15 @@ def images_told(record: Record, best: str, other: str) -> str:
     )
 
 
-def _reached(record: Record, variant: str, target: float, curve: Curve) -> Reached:
+def _reached(record: Record, variant: str, target: float, curve: Curve) -> ImagesReached:
     """With how many images a variant reaches the target: where two sizes measured it, as is said of it."""
     for one in record.all_curves:
         if one.variant == variant and one.needed and one.needed.below and one.needed.train_size:
-            return Reached(one.needed.train_size, False)
+            return ImagesReached(one.needed.train_size, False)
     return images_for(curve, target, higher_is_better=record.metric.higher_is_better)
 
 
-def _times_fewer(names: tuple[str, str], first: Reached, second: Reached) -> str:
+def _times_fewer(names: tuple[str, str], first: ImagesReached, second: ImagesReached) -> str:
     what = f"more than {second.images:,.0f}" if second.is_bound else f"about {about(second.images)}"
     least = "at least " if second.is_bound else ""
     return (

@@ -17,7 +17,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.commands import QueueSettings
 from tui_datasize.jobs.queue.faults import Fault
-from tui_datasize.jobs.queue.paces import Estimate, latest
+from tui_datasize.jobs.queue.paces import TimeEstimate, latest
 from tui_datasize.jobs.queue.reading import Usage
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.queue.time_left import time_left_of
@@ -29,7 +29,7 @@ from tui_datasize.text import duration, plural, time_left
 _BASES_SHOWN = 3
 _CHAINED_SHOWN = 5
 """Jobs that wait for other runs, in the table of all experiments."""
-_NOT_KNOWN = Estimate("", "", None, None, "")
+_NOT_KNOWN = TimeEstimate("", "", None, None, "")
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -83,7 +83,7 @@ class Look:
     jobs: Sequence[Job]
     alive: bool
     settings: QueueSettings
-    estimates: Mapping[str, Estimate]
+    estimates: Mapping[str, TimeEstimate]
     """By run id, of the jobs that run or will."""
     slots: int
     usage: Mapping[str, Usage]
@@ -104,7 +104,7 @@ class Look:
         """1 where something keeps the queue from working."""
         return EXIT_RUN_FAILED if self.faults else EXIT_OK
 
-    def of(self, experiment: str) -> list[Estimate]:
+    def of(self, experiment: str) -> list[TimeEstimate]:
         return [estimate for estimate in self.estimates.values() if estimate.experiment == experiment]
 
     def as_dict(self) -> dict[str, Any]:

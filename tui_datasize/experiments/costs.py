@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tui_datasize.experiments.keys import key
-from tui_datasize.experiments.toml import Problems, Table
+from tui_datasize.experiments.toml import Problems, TomlTable
 
 LONGEST_CURRENCY = 8
 _WHOLE_FROM = 100
@@ -36,7 +36,7 @@ class Costs:
 NO_COSTS = Costs()
 
 
-def read_costs(table: Table) -> Costs:
+def read_costs(table: TomlTable) -> Costs:
     """Read `[costs]`.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.keys import Row, key, rows
-from tui_datasize.experiments.toml import Problems, Table, is_whole
+from tui_datasize.experiments.toml import Problems, TomlTable, is_whole
 
 Packs: TypeAlias = Literal["off", "auto", "always"]
 """Where one worker may train several runs at once: nowhere, on GPUs, or on the CPU as well."""
@@ -148,7 +148,7 @@ class DeviceSettings:
         return ", ".join(f"{row.name} {shown(row, getattr(self, row.name))}" for row in rows(DeviceSettings))
 
 
-def read_devices(table: Table) -> DeviceSettings:
+def read_devices(table: TomlTable) -> DeviceSettings:
     """Read `[devices]`.
 
     Raises:
@@ -167,7 +167,7 @@ def read_devices(table: Table) -> DeviceSettings:
     return settings
 
 
-def read_options(table: Table) -> DeviceOptions:
+def read_options(table: TomlTable) -> DeviceOptions:
     """Read what a table says of the devices, whatever else it holds.
 
     Raises:
@@ -183,7 +183,7 @@ def read_options(table: Table) -> DeviceOptions:
     return DeviceOptions(**said)
 
 
-def _read_setting(row: Row, table: Table) -> Setting:
+def _read_setting(row: Row, table: TomlTable) -> Setting:
     if row.choices:
         return table.choice(row.name, row.choices)
     if row.kind is bool:
@@ -208,7 +208,7 @@ def add_device_options(command: argparse._ActionsContainer) -> None:
 def _reader(row: Row) -> Callable[[str], Setting]:
     def read(text: str) -> Setting:
         try:
-            return _read_setting(row, Table({row.name: _value(text)}, ""))
+            return _read_setting(row, TomlTable({row.name: _value(text)}, ""))
         except ConfigError as error:
             raise argparse.ArgumentTypeError(error.what) from None
 
@@ -229,7 +229,7 @@ def read_written(texts: Mapping[str, str], devices: DeviceSettings) -> DeviceOpt
         ConfigError: A text is not what was expected, or they contradict each other or the file.
     """
     stripped = {name: text.strip() for name, text in texts.items()}
-    options = read_options(Table({name: _value(text) for name, text in stripped.items() if text}, ""))
+    options = read_options(TomlTable({name: _value(text) for name, text in stripped.items() if text}, ""))
     options.check(devices)
     return options
 

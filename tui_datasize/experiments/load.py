@@ -15,7 +15,7 @@ from tui_datasize.experiments.costs import NO_COSTS, Costs, read_costs
 from tui_datasize.experiments.device_settings import DeviceSettings, read_devices
 from tui_datasize.experiments.recipe import Recipe, count_combinations, read_recipes, recipe_keys
 from tui_datasize.experiments.spec import NAME_PATTERN, Strategy
-from tui_datasize.experiments.toml import MOST_WHOLE, Problems, Table, is_whole, nearest, read_toml
+from tui_datasize.experiments.toml import MOST_WHOLE, Problems, TomlTable, is_whole, nearest, read_toml
 from tui_datasize.files import named_path
 from tui_datasize.text import plural, shortened
 
@@ -130,7 +130,7 @@ def read_project(
     Raises:
         ConfigError: The file is missing, or is not TOML.
     """
-    document = Table(read_toml(file, fix="name the project directory with --project DIR"), str(file))
+    document = TomlTable(read_toml(file, fix="name the project directory with --project DIR"), str(file))
     problems = Problems()
     project = Project(
         file=file,
@@ -151,7 +151,7 @@ def read_project(
     return project, problems.errors
 
 
-def _read_experiments(document: Table, problems: Problems) -> dict[str, Experiment]:
+def _read_experiments(document: TomlTable, problems: Problems) -> dict[str, Experiment]:
     """Those that are right; what is wrong with the others is added to the problems."""
     experiments: dict[str, Experiment] = {}
     tables = problems.of(lambda: document.table("experiments").tables(), [])
@@ -204,13 +204,13 @@ def is_shared(project_root: Path) -> bool:
     return False
 
 
-def _read_shared(table: Table) -> bool:
+def _read_shared(table: TomlTable) -> bool:
     shared = table.boolean("shared", default=False)
     table.finish()
     return shared
 
 
-def _read_keep(table: Table) -> Keep:
+def _read_keep(table: TomlTable) -> Keep:
     keep = table.choice("keep", KEEPS, "none")
     table.finish()
     return keep
@@ -225,13 +225,13 @@ def notify_command(project_root: Path) -> str:
     return _top_level(project_root).text("notify", "")
 
 
-def _top_level(project_root: Path) -> Table:
+def _top_level(project_root: Path) -> TomlTable:
     """The whole document of a project; empty where it has no file."""
     file = project_root / "experiments.toml"
-    return Table(read_toml(file) if file.exists() else {}, str(file))
+    return TomlTable(read_toml(file) if file.exists() else {}, str(file))
 
 
-def _read_data_dir(paths: Table, root: Path, environment: Mapping[str, str]) -> Path:
+def _read_data_dir(paths: TomlTable, root: Path, environment: Mapping[str, str]) -> Path:
     configured = paths.text("data", "")
     paths.finish()
     given = environment.get(DATA_VARIABLE, "")
@@ -258,7 +258,7 @@ def _refuse_more(count: int, most: int, noun: str, where: str, of_what: str = ""
         raise ConfigError(f"{counted}, and at most {most:,} can be handled", where=where, fix=fix)
 
 
-def _check_name(name: str, known: Mapping[str, Experiment], table: Table) -> None:
+def _check_name(name: str, known: Mapping[str, Experiment], table: TomlTable) -> None:
     if not NAME_PATTERN.fullmatch(name) or len(name) > LONGEST_NAME:
         raise ConfigError(
             f"{name!r} is not a name",
@@ -276,7 +276,7 @@ EXPERIMENT_KEYS = frozenset({"title", "dataset", *SIZE_UNITS, "subset", "seeds",
 """Of an experiment's table what is no key of the recipe."""
 
 
-def _read_experiment(name: str, table: Table, most_recipes: int) -> Experiment:
+def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experiment:
     problems = Problems()
     with problems.part():
         # A misspelt key first: "sises" is the mistake, not that there are no sizes.
@@ -312,7 +312,7 @@ def _read_experiment(name: str, table: Table, most_recipes: int) -> Experiment:
     return experiment
 
 
-def _read_sizes(table: Table) -> tuple[SizeUnit, tuple[float, ...]]:
+def _read_sizes(table: TomlTable) -> tuple[SizeUnit, tuple[float, ...]]:
     given = [unit for unit in SIZE_UNITS if table.has(unit)]
     if len(given) != 1:
         raise ConfigError(
@@ -325,7 +325,7 @@ def _read_sizes(table: Table) -> tuple[SizeUnit, tuple[float, ...]]:
     return unit, tuple(table.numbers(unit, whole=True))
 
 
-def _read_subset(table: Table, size_unit: SizeUnit) -> tuple[Strategy, bool, tuple[int, ...]]:
+def _read_subset(table: TomlTable, size_unit: SizeUnit) -> tuple[Strategy, bool, tuple[int, ...]]:
     default: Strategy = "balanced" if size_unit == "per_class" else "stratified"
     strategy = table.choice("strategy", STRATEGIES, default)
     if size_unit == "per_class" and strategy != "balanced":
@@ -338,7 +338,7 @@ def _read_subset(table: Table, size_unit: SizeUnit) -> tuple[Strategy, bool, tup
     return strategy, nested, seeds
 
 
-def _read_seeds(table: Table) -> tuple[int, ...]:
+def _read_seeds(table: TomlTable) -> tuple[int, ...]:
     """`seeds`: a list of distinct whole numbers, or `{ count, step, start }`."""
     value = table.take("seeds", [0])
     if not isinstance(value, Mapping):

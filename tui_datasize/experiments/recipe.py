@@ -25,7 +25,7 @@ from tui_datasize.experiments.spec import (
     RunSpec,
     SubsetSpec,
 )
-from tui_datasize.experiments.toml import MOST_WHOLE, Problems, Table, nearest
+from tui_datasize.experiments.toml import MOST_WHOLE, Problems, TomlTable, nearest
 
 BUDGET_UNITS: tuple[BudgetUnit, ...] = get_args(BudgetUnit)
 MODEL_NAMES = (*MODELS, "torchvision:NAME")
@@ -46,7 +46,7 @@ def recipe_keys() -> frozenset[str]:
     return frozenset(row.name.partition(".")[0] for row in rows(RunSpec))
 
 
-def read_recipes(table: Table, sweep: Table) -> tuple[Recipe, ...]:
+def read_recipes(table: TomlTable, sweep: TomlTable) -> tuple[Recipe, ...]:
     """Every combination of the swept keys, laid over the recipe of the experiment's table.
 
     Raises:
@@ -67,13 +67,13 @@ def read_recipes(table: Table, sweep: Table) -> tuple[Recipe, ...]:
     return tuple(recipes)
 
 
-def count_combinations(sweep: Table) -> int:
+def count_combinations(sweep: TomlTable) -> int:
     """How many recipes `read_recipes` would make of a sweep; what is no list counts once."""
     values = sweep.take_all().values()
     return prod(len(one) if isinstance(one, list) else 1 for one in values)
 
 
-def _swept_values(sweep: Table, key: str) -> list[Any]:
+def _swept_values(sweep: TomlTable, key: str) -> list[Any]:
     if key.split(".")[0] not in recipe_keys():
         raise ConfigError(f"cannot sweep {key!r}", where=sweep.where(), fix=nearest(key, set(recipe_keys())))
     values = sweep.take(key)
@@ -100,7 +100,7 @@ def _set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:
     values[last] = value
 
 
-def _read_recipe(table: Table) -> Recipe:
+def _read_recipe(table: TomlTable) -> Recipe:
     values = _read_rows(RunSpec, table)
     values["subset"] = SubsetSpec(imbalance=values.pop("subset.imbalance"))
     recipe = Recipe(
@@ -112,7 +112,7 @@ def _read_recipe(table: Table) -> Recipe:
     return recipe
 
 
-def _check_together(spec: RunSpec, table: Table) -> None:
+def _check_together(spec: RunSpec, table: TomlTable) -> None:
     """Refuse settings that contradict each other."""
     if spec.augmentation.repeats > spec.batch_size:
         raise ConfigError(
@@ -130,7 +130,7 @@ def _check_together(spec: RunSpec, table: Table) -> None:
         )
 
 
-def _read_rows(kind: Any, table: Table, short: str = "") -> dict[str, Any]:
+def _read_rows(kind: Any, table: TomlTable, short: str = "") -> dict[str, Any]:
     """The value of every key that sets a field of a dataclass, by these fields.
 
     Args:
@@ -154,7 +154,7 @@ def _read_rows(kind: Any, table: Table, short: str = "") -> dict[str, Any]:
     return values
 
 
-def _read_row(row: Row, table: Table) -> Any:
+def _read_row(row: Row, table: TomlTable) -> Any:
     """The value of one key, or its default."""
     outer, dot, inner = row.name.partition(".")
     if not dot:
@@ -165,7 +165,7 @@ def _read_row(row: Row, table: Table) -> Any:
     return value
 
 
-def _read_value(row: Row, name: str, table: Table) -> Any:
+def _read_value(row: Row, name: str, table: TomlTable) -> Any:
     key = row.key
     if row.kind in _READERS:
         return _READERS[row.kind](table, name)
@@ -190,7 +190,7 @@ def _read_value(row: Row, name: str, table: Table) -> Any:
     return table.number(name, at_least=key.at_least, above=key.above, below=key.below, at_most=key.at_most)
 
 
-def _read_table(row: Row, name: str, table: Table) -> Any:
+def _read_table(row: Row, name: str, table: TomlTable) -> Any:
     """A table of keys; `optimizer = "sgd"` is short for `optimizer = { name = "sgd" }`."""
     short, value = row.key.short, table.take(name)
     nested = table.nested(name, {short: value} if short and not isinstance(value, Mapping) else value)
@@ -204,7 +204,7 @@ def _read_table(row: Row, name: str, table: Table) -> Any:
     return made
 
 
-def _read_length(row: Row, name: str, table: Table) -> Any:
+def _read_length(row: Row, name: str, table: TomlTable) -> Any:
     """A share of the budget, or whole updates where the table says so; of several the list."""
     in_updates = table.take("unit") == "updates"
     least, most = row.key.above, MOST_AMOUNT["updates"] if in_updates else 1
@@ -218,7 +218,7 @@ def _read_length(row: Row, name: str, table: Table) -> Any:
     return table.number(name, above=least, at_most=most)
 
 
-def _check_within(made: Any, table: Table) -> None:
+def _check_within(made: Any, table: TomlTable) -> None:
     """Refuse settings of one table that contradict each other."""
     problem = ""
     if isinstance(made, OptimizerSpec) and made.nesterov and not made.momentum:
@@ -231,7 +231,7 @@ def _check_within(made: Any, table: Table) -> None:
         raise ConfigError(problem, where=table.where())
 
 
-def _read_model(table: Table, key: str) -> ModelSpec:
+def _read_model(table: TomlTable, key: str) -> ModelSpec:
     """`model`: a name of the catalogue, and options that differ from its defaults."""
     value = table.take(key)
     if value is None:
@@ -256,7 +256,7 @@ def _read_model(table: Table, key: str) -> ModelSpec:
     return ModelSpec(name, MappingProxyType(options))
 
 
-def _read_budget(table: Table, key: str) -> Budget:
+def _read_budget(table: TomlTable, key: str) -> Budget:
     """`budget`: exactly one of updates, samples and epochs."""
     budget = table.table(key)
     budget.refuse_unknown(set(BUDGET_UNITS))
@@ -272,7 +272,7 @@ def _read_budget(table: Table, key: str) -> Budget:
     return Budget(unit, budget.integer(unit, least=1, most=most))
 
 
-def _read_confusion(table: Table, key: str) -> Confusion:
+def _read_confusion(table: TomlTable, key: str) -> Confusion:
     """What classes become: each one class, or several with weights."""
     confusion = table.table(key)
     return tuple(
@@ -282,7 +282,7 @@ def _read_confusion(table: Table, key: str) -> Confusion:
     )
 
 
-def _weights(confusion: Table, label: str) -> list[tuple[str, float]]:
+def _weights(confusion: TomlTable, label: str) -> list[tuple[str, float]]:
     value = confusion.take(label)
     if isinstance(value, str):
         return [(value, 1.0)]
@@ -290,7 +290,7 @@ def _weights(confusion: Table, label: str) -> list[tuple[str, float]]:
     return [(becomes, table.number(becomes, above=0, at_most=1e9)) for becomes in sorted(table.take_all())]
 
 
-_READERS: Mapping[Any, Callable[[Table, str], Any]] = MappingProxyType(
+_READERS: Mapping[Any, Callable[[TomlTable, str], Any]] = MappingProxyType(
     {ModelSpec: _read_model, Budget: _read_budget, Confusion: _read_confusion}
 )
 """Of the fields whose keys are no rows."""

@@ -145,7 +145,7 @@ class Problems:
             raise self.errors[0] if len(self.errors) == 1 else CollectedError(self.errors)
 
 
-class Table:
+class TomlTable:
     """One table of a TOML file: every key is taken once, and `finish` refuses those that nobody took.
 
     Args:
@@ -186,20 +186,20 @@ class Table:
         self._known.update(self._values)
         return dict(self._values)
 
-    def nested(self, key: str, values: Any) -> Table:
+    def nested(self, key: str, values: Any) -> TomlTable:
         """A table that stands at `key` but holds the given values."""
         self._known.add(key)
-        return Table(values, self._file, ".".join(part for part in (self._path, key) if part))
+        return TomlTable(values, self._file, ".".join(part for part in (self._path, key) if part))
 
-    def with_values(self, values: dict[str, Any]) -> Table:
+    def with_values(self, values: dict[str, Any]) -> TomlTable:
         """A table at the same place with other values."""
-        return Table(values, self._file, self._path)
+        return TomlTable(values, self._file, self._path)
 
-    def table(self, key: str) -> Table:
+    def table(self, key: str) -> TomlTable:
         """A nested table; empty where the file gives none."""
         return self.nested(key, self.take(key, {}))
 
-    def tables(self) -> list[tuple[str, Table]]:
+    def tables(self) -> list[tuple[str, TomlTable]]:
         """Every key of this table as a nested table, in file order."""
         return [(key, self.table(key)) for key in self._values]
 

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from tui_datasize.experiments.load import Keep, Project, load_project
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.queue.state import Job, JobState
-from tui_datasize.runlog.claim import Outcome, observe, take_lock
+from tui_datasize.runlog.claim import RunOutcome, observe, take_lock
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 Holding: TypeAlias = Literal["last", "best", "leftover"]
@@ -171,7 +171,7 @@ def _has_ended_well(run: RunPaths) -> bool:
         end = observe(run).final_exit
     except OSError:
         return False
-    return end is not None and end.outcome is Outcome.SUCCEEDED
+    return end is not None and end.outcome is RunOutcome.SUCCEEDED
 
 
 def _files(run: RunPaths) -> Iterator[Prunable]:

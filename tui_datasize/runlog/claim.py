@@ -45,7 +45,7 @@ _MOST_PROCESSES = 2**22
 _MOST_TICKS = 2**62
 
 
-class Outcome(StrEnum):
+class RunOutcome(StrEnum):
     """How an attempt ended."""
 
     SUCCEEDED = "succeeded"
@@ -73,7 +73,7 @@ class ExitRecord:
     """`exit.json`: the end of one attempt."""
 
     attempt: int
-    outcome: Outcome
+    outcome: RunOutcome
     reason: str
     """What a person can act on; empty after success."""
     finished_at: str
@@ -161,7 +161,7 @@ class Claim:
         self._finished = False
 
     def finish(
-        self, outcome: Outcome, reason: str = "", device_fault: str = "", lack: Lack = Lack.NOTHING
+        self, outcome: RunOutcome, reason: str = "", device_fault: str = "", lack: Lack = Lack.NOTHING
     ) -> None:
         """Write `exit.json`; the first call decides, later ones change nothing.
 
@@ -230,7 +230,7 @@ def observe(paths: RunPaths) -> Observation:
     )
 
 
-def conclude(paths: RunPaths, attempt: int, outcome: Outcome, reason: str) -> bool:
+def conclude(paths: RunPaths, attempt: int, outcome: RunOutcome, reason: str) -> bool:
     """Write the end of an attempt whose worker will not: it vanished, never came, or was cancelled.
 
     No worker can claim the attempt afterwards.
@@ -248,7 +248,7 @@ def conclude(paths: RunPaths, attempt: int, outcome: Outcome, reason: str) -> bo
     try:
         claim, ended = read_claim(paths), read_exit(paths)
         newest = max(claim.attempt if claim else 0, ended.attempt if ended else 0)
-        if newest > attempt or (ended and ended.outcome is Outcome.SUCCEEDED):
+        if newest > attempt or (ended and ended.outcome is RunOutcome.SUCCEEDED):
             return False
         _write_exit(paths, attempt, outcome, reason)
         return True
@@ -299,7 +299,7 @@ def read_exit(paths: RunPaths) -> ExitRecord | None:
     with suppress(KeyError, TypeError, ValueError):
         return ExitRecord(
             _whole(data["attempt"], _MOST_ATTEMPTS),
-            Outcome(data["outcome"]),
+            RunOutcome(data["outcome"]),
             str(data["reason"]),
             str(data["finished_at"]),
             str(data.get("device_fault", "")),
@@ -335,7 +335,7 @@ def utc_now() -> str:
 
 
 def _refusal(ended: ExitRecord | None, claim: ClaimRecord | None, attempt: int) -> str:
-    if ended and ended.outcome is Outcome.SUCCEEDED:
+    if ended and ended.outcome is RunOutcome.SUCCEEDED:
         return "the run has succeeded already"
     if ended and ended.attempt >= attempt:
         return f"attempt {attempt} is over: attempt {ended.attempt} ended as {ended.outcome}"
@@ -352,7 +352,7 @@ def _lack(word: object) -> Lack:
 def _write_exit(
     paths: RunPaths,
     attempt: int,
-    outcome: Outcome,
+    outcome: RunOutcome,
     reason: str,
     device_fault: str = "",
     lack: Lack = Lack.NOTHING,

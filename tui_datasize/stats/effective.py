@@ -76,7 +76,7 @@ def images_saved(variant: Curve, other: Curve, *, higher_is_better: bool) -> tup
     )
 
 
-class Reached(NamedTuple):
+class ImagesReached(NamedTuple):
     """With how many images a value is reached."""
 
     images: float
@@ -84,12 +84,12 @@ class Reached(NamedTuple):
     """Whether that lies beyond the sizes, so that `images` is the nearest of them."""
 
 
-def images_for(variant: Curve, value: float, *, higher_is_better: bool) -> Reached:
+def images_for(variant: Curve, value: float, *, higher_is_better: bool) -> ImagesReached:
     """With how many images a variant reaches a value."""
     table = _Table.of(variant, 1.0 if higher_is_better else -1.0)
     means = table.means(np.ones((1, len(table.units))))
     found, is_bound = _images(table.sizes, means, np.array([[value if higher_is_better else -value]]))
-    return Reached(float(found[0, 0]), bool(is_bound[0, 0]))
+    return ImagesReached(float(found[0, 0]), bool(is_bound[0, 0]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,7 +25,7 @@ from tui_datasize.training.descent import Descent
 from tui_datasize.training.evaluate import DeviceSplit, Integers
 from tui_datasize.training.graph import CaptureOn, Replays, capture_on
 from tui_datasize.training.models import build_model
-from tui_datasize.training.placement import Room, has_room, place
+from tui_datasize.training.placement import HasRoom, has_room, place
 from tui_datasize.training.streams import BatchOrder, Purpose, stream
 from tui_datasize.training.transfer import SourceWeights, take_over
 from tui_datasize.training.transforms import EvaluationView, Normalise, input_shape
@@ -106,7 +106,7 @@ class Trainer:
         device: torch.device,
         source: SourceWeights | None = None,
         capture: CaptureOn = capture_on,
-        room: Room = has_room,
+        room: HasRoom = has_room,
     ) -> None:
         self._spec = spec
         self.device = device

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tui_datasize.errors import DatasizeError, DeviceUnavailable
-from tui_datasize.runlog.claim import LEFT_WITH_PACK, Claim, Lack, Outcome
+from tui_datasize.runlog.claim import LEFT_WITH_PACK, Claim, Lack, RunOutcome
 from tui_datasize.training import failures
 
 _STDOUT, _STDERR = 1, 2
@@ -88,7 +88,7 @@ _RETRY_INTERVAL_S = 1.0
 class _End:
     """How a run ended."""
 
-    outcome: Outcome
+    outcome: RunOutcome
     reason: str
     words: str
     """Said once it is written; nothing where they are empty."""
@@ -128,7 +128,7 @@ class Lane:
         """Whether it ended in failure or for its device, or its end could not be written."""
         end = self._end
         return end is not None and (
-            end.outcome is Outcome.FAILED or bool(end.device_fault or end.lack) or not self._is_written
+            end.outcome is RunOutcome.FAILED or bool(end.device_fault or end.lack) or not self._is_written
         )
 
     def telling(self) -> AbstractContextManager[None]:
@@ -145,12 +145,12 @@ class Lane:
 
     def succeed(self) -> None:
         """The run is trained to its end."""
-        self._decide(Outcome.SUCCEEDED, "", "succeeded")
+        self._decide(RunOutcome.SUCCEEDED, "", "succeeded")
 
     def leave(self) -> None:
         """The worker was asked to leave; a later attempt goes on."""
         reason = LEFT_WITH_PACK if self._is_one_of_several else "asked to leave"
-        self._decide(Outcome.INTERRUPTED, reason, "left when asked to")
+        self._decide(RunOutcome.INTERRUPTED, reason, "left when asked to")
 
     def fail(self, error: Exception, lack: Lack = Lack.NOTHING) -> None:
         """The run cannot be trained to its end: it failed, or the machine did, which is no end of a run.
@@ -165,11 +165,11 @@ class Lane:
         finally:
             lack = lack or failures.lack(error)
             if isinstance(error, DeviceUnavailable):
-                self._decide(Outcome.INTERRUPTED, reason, device_fault=reason)
+                self._decide(RunOutcome.INTERRUPTED, reason, device_fault=reason)
             elif lack in (Lack.NOTHING, Lack.DEVICE_MEMORY):
-                self._decide(Outcome.FAILED, reason, lack=lack)
+                self._decide(RunOutcome.FAILED, reason, lack=lack)
             else:
-                self._decide(Outcome.INTERRUPTED, reason, lack=lack)
+                self._decide(RunOutcome.INTERRUPTED, reason, lack=lack)
 
     def write_end(self) -> None:
         """Write how the run ended and free it, where that is decided and still to be done."""
@@ -197,7 +197,7 @@ class Lane:
 
     def _decide(
         self,
-        outcome: Outcome,
+        outcome: RunOutcome,
         reason: str,
         words: str = "",
         device_fault: str = "",

@@ -16,7 +16,7 @@ from tui_datasize.training.evaluate import DeviceSplit, ImageBatches, Integers
 from tui_datasize.training.reading import ImageReader, upload
 
 
-class Room(Protocol):
+class HasRoom(Protocol):
     """Decides whether so many bytes of images are placed on a device."""
 
     def __call__(self, images_bytes: int, device: torch.device) -> bool:
@@ -94,7 +94,7 @@ def has_room(images_bytes: int, device: torch.device) -> bool:
 
 
 def place(
-    split: ImageSplit, rows: Integers | slice, device: torch.device, room: Room = has_room
+    split: ImageSplit, rows: Integers | slice, device: torch.device, room: HasRoom = has_room
 ) -> ImageBatches:
     """Make the images at `rows` of a split ready for batches, as they are stored.
 
@@ -115,18 +115,18 @@ def place(
 
 
 def nowhere(images_bytes: int, device: torch.device) -> bool:  # noqa: ARG001
-    """A `Room` that leaves all images in their file, for where memory has run out."""
+    """A `HasRoom` that leaves all images in their file, for where memory has run out."""
     return False
 
 
 class NotedRoom:
-    """A `Room` that notes whether it let images onto the device.
+    """A `HasRoom` that notes whether it let images onto the device.
 
     Args:
         room: Decides.
     """
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: HasRoom) -> None:
         self._room = room
         self.was_given = False
 

@@ -24,7 +24,7 @@ from tui_datasize.training.datasets import load_dataset
 from tui_datasize.training.evaluate import ImageBatches, Integers
 from tui_datasize.training.graph import capture_on
 from tui_datasize.training.models.build import describe_cost
-from tui_datasize.training.placement import Room, has_room, place
+from tui_datasize.training.placement import HasRoom, has_room, place
 from tui_datasize.training.provenance import read_spec
 from tui_datasize.training.session import Session
 from tui_datasize.training.task import Task, make_task
@@ -39,7 +39,7 @@ class Shared:
         room: Decides whether they are copied to it as a whole, as are the training images.
     """
 
-    def __init__(self, room: Room = has_room) -> None:
+    def __init__(self, room: HasRoom = has_room) -> None:
         self.room = room
         self._placed: dict[tuple[str, str], ImageBatches] = {}
         self._captures: dict[str, Capture | None] = {}

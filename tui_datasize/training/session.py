@@ -32,7 +32,7 @@ from tui_datasize.training.evaluate import (
     score,
 )
 from tui_datasize.training.graph import Replays
-from tui_datasize.training.placement import Room, has_room, place
+from tui_datasize.training.placement import HasRoom, has_room, place
 from tui_datasize.training.results import Best, Result, write_results
 from tui_datasize.training.stop import StopRequest, StopRequested
 from tui_datasize.training.streams import last_batch
@@ -77,7 +77,7 @@ class Session:
         source: SourceWeights | None = None,
         test: ImageBatches | None = None,
         tell: Callable[[str], object] = lambda _words: None,
-        room: Room = has_room,
+        room: HasRoom = has_room,
         capture: Capture | None = None,
     ) -> None:
         self.spec = spec

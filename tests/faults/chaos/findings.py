@@ -16,7 +16,7 @@ from typing import Any
 from tests.faults.chaos.worker import EXECUTIONS, results_of
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import Job, JobState
-from tui_datasize.runlog.claim import Outcome, observe, read_exit
+from tui_datasize.runlog.claim import RunOutcome, observe, read_exit
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.reader import RunLog
 
@@ -362,13 +362,13 @@ def disagreements(job: Job, paths: RunPaths, executions: Sequence[Execution]) ->
     """Where the queue, the directory and the executions tell different stories of one run."""
     end = read_exit(paths)
     outcome = end.outcome if end else None
-    if (outcome is Outcome.SUCCEEDED) != (job.state is JobState.SUCCEEDED):
+    if (outcome is RunOutcome.SUCCEEDED) != (job.state is JobState.SUCCEEDED):
         yield f"{job.run_id}: the queue says {job.state}, its directory {outcome}"
-    if job.state is JobState.CANCELLED and outcome not in (None, Outcome.CANCELLED):
+    if job.state is JobState.CANCELLED and outcome not in (None, RunOutcome.CANCELLED):
         yield f"{job.run_id}: is cancelled, but its directory says {outcome}"
     if observe(paths).lock_held:
         yield f"{job.run_id}: nobody should have its lock any more"
-    if end and outcome is Outcome.SUCCEEDED:
+    if end and outcome is RunOutcome.SUCCEEDED:
         yield from _not_once(job.run_id, end.attempt, executions)
 
 

@@ -31,7 +31,7 @@ from tui_datasize.runlog.claim import (
     ATTEMPT_VARIABLE,
     LEFT_WITH_PACK,
     ClaimRefused,
-    Outcome,
+    RunOutcome,
     acquire,
     utc_now,
 )
@@ -91,7 +91,7 @@ def _accuracy(state: bytes) -> float:
 class _Claim(Protocol):
     attempt: int
 
-    def finish(self, outcome: Outcome, reason: str = "") -> None:
+    def finish(self, outcome: RunOutcome, reason: str = "") -> None:
         """Write the end of the attempt."""
 
     def release(self) -> None:
@@ -105,7 +105,7 @@ class _NoClaim:
         self.attempt = attempt
         self._paths = paths
 
-    def finish(self, outcome: Outcome, reason: str = "") -> None:
+    def finish(self, outcome: RunOutcome, reason: str = "") -> None:
         """Write the end of the attempt, whatever stands there."""
         end = {"attempt": self.attempt, "outcome": outcome, "reason": reason, "finished_at": utc_now()}
         write_json(self._paths.exit, end)
@@ -203,15 +203,15 @@ class _Lane:
             self._was_asked = True
             self._record.note("asked")
         if self._claim.attempt <= self._traits.failures:
-            self._claim.finish(Outcome.FAILED, "NaN loss at update 7")
+            self._claim.finish(RunOutcome.FAILED, "NaN loss at update 7")
         elif self._results.updates == EVALUATIONS:
             if self._traits.leaves_child:
                 _leave_child()
             self._record.note("done")
-            self._claim.finish(Outcome.SUCCEEDED)
+            self._claim.finish(RunOutcome.SUCCEEDED)
             self._record.note("finished")
         elif asked_to_leave and not self._traits.is_stubborn:
-            self._claim.finish(Outcome.INTERRUPTED, self._left)
+            self._claim.finish(RunOutcome.INTERRUPTED, self._left)
         else:
             done = self._results.updates - self._begins_at
             if time.monotonic() >= self._begins_s + self._traits.work_s * (done + 1) / EVALUATIONS:

@@ -62,7 +62,7 @@ class Pace:
         return self.start_s + self.update_s * updates
 
 
-class Estimate(NamedTuple):
+class TimeEstimate(NamedTuple):
     """When one unfinished run will be done."""
 
     run_id: str
@@ -152,7 +152,7 @@ def fit_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return intercept, slope
 
 
-def estimate_ends(unfinished: Iterable[Work], paces: Paces, slots: int) -> list[Estimate]:
+def estimate_ends(unfinished: Iterable[Work], paces: Paces, slots: int) -> list[TimeEstimate]:
     """Tell when each unfinished run ends, as if the queue were executed now.
 
     Args:
@@ -174,7 +174,9 @@ def estimate_ends(unfinished: Iterable[Work], paces: Paces, slots: int) -> list[
             ends_s[work.run_id] = remaining_s
         else:
             ends_s[work.run_id] = _end(work, remaining_s, ends_s, free_at_s, slots)
-        estimates.append(Estimate(work.run_id, work.kind.experiment, remaining_s, ends_s[work.run_id], basis))
+        estimates.append(
+            TimeEstimate(work.run_id, work.kind.experiment, remaining_s, ends_s[work.run_id], basis)
+        )
     return estimates
 
 
@@ -187,7 +189,7 @@ def _packs(works: Iterable[Work], paces: Paces) -> Mapping[str, Sequence[float]]
     return packs
 
 
-def latest(estimates: Iterable[Estimate]) -> float | None:
+def latest(estimates: Iterable[TimeEstimate]) -> float | None:
     """Seconds until the last of some runs ends; None where one is not known, 0 without any."""
     ends = [estimate.ends_in_s for estimate in estimates]
     known = [end for end in ends if end is not None]

@@ -10,12 +10,12 @@ from typing import Protocol
 
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.queue.paces import Estimate, Kind, Paces, Work, estimate_ends, latest
+from tui_datasize.jobs.queue.paces import Kind, Paces, TimeEstimate, Work, estimate_ends, latest
 from tui_datasize.jobs.queue.reading import Execution
 from tui_datasize.jobs.queue.state import CPU, Job, JobState
 
 
-class Reached(Protocol):
+class RunProgress(Protocol):
     """What the record says of how far a run has come."""
 
     @property
@@ -31,7 +31,7 @@ class Reached(Protocol):
 class TimeLeft:
     """When the runs of the queue end, and what tells how long others would take."""
 
-    estimates: Mapping[str, Estimate]
+    estimates: Mapping[str, TimeEstimate]
     """By run id, of those that run or will; held ones are left out."""
     slots: int
     """Workers that the devices take at once."""
@@ -54,7 +54,7 @@ NOTHING_KNOWN = TimeLeft(MappingProxyType({}), 1, CPU, Paces([]))
 
 
 def time_left_of(
-    executions: Sequence[Execution], jobs: Iterable[Job], slots: int, reached: Mapping[str, Reached]
+    executions: Sequence[Execution], jobs: Iterable[Job], slots: int, reached: Mapping[str, RunProgress]
 ) -> TimeLeft:
     """Learn from what was executed and tell when the rest ends.
 
@@ -76,7 +76,7 @@ def time_left_of(
     paces = Paces(work for state, work in works if state is JobState.SUCCEEDED)
     coming = (work for state, work in works if state in _COMING)
     estimates = estimate_ends(coming, paces, slots)
-    by_experiment: dict[str, list[Estimate]] = defaultdict(list)
+    by_experiment: dict[str, list[TimeEstimate]] = defaultdict(list)
     for estimate in estimates:
         by_experiment[estimate.experiment].append(estimate)
     return TimeLeft(
@@ -103,7 +103,7 @@ class KeptTimeLeft:
         jobs: Sequence[Job],
         queue: ExecutedQueue,
         slots: int,
-        reached: Mapping[str, Reached],
+        reached: Mapping[str, RunProgress],
     ) -> TimeLeft:
         """The time left now; the very same object while nothing has changed.
 
@@ -163,7 +163,7 @@ class _Kinds:
 
 
 def _work(
-    execution: Execution, kind: Kind, after: tuple[str, ...], reached: Reached | None, lanes: int
+    execution: Execution, kind: Kind, after: tuple[str, ...], reached: RunProgress | None, lanes: int
 ) -> Work:
     state = execution.state
     if state in _FROM_NOTHING:

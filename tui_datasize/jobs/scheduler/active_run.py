@@ -18,7 +18,7 @@ from tui_datasize.jobs.scheduler.attempt_end import AttemptState, Ending
 from tui_datasize.jobs.scheduler.pause import EarlyEnd
 from tui_datasize.jobs.workers.process import describe_status
 from tui_datasize.jobs.workers.spawn import Worker, cannot_start
-from tui_datasize.runlog.claim import ExitRecord, Lack, Outcome
+from tui_datasize.runlog.claim import ExitRecord, Lack, RunOutcome
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import RunPaths
 
@@ -108,7 +108,7 @@ def early_end(run: ActiveRun, ending: Ending, finding: AttemptState) -> EarlyEnd
     # What fills the memory in the end may be the run itself.
     is_told = kind is not None and (is_early or ending.lack is Lack.DISK)
     is_wordless = ending.outcome is None
-    has_failed = ending.outcome is Outcome.FAILED and ending.lack is not Lack.DEVICE_MEMORY
+    has_failed = ending.outcome is RunOutcome.FAILED and ending.lack is not Lack.DEVICE_MEMORY
     if not is_told and not (is_early and (is_wordless or has_failed)):
         return None
     return EarlyEnd(
@@ -147,7 +147,7 @@ def ending_of(
     job = run.job
     could_not_begin = finding is AttemptState.UNCLAIMED and run.worker.error is not None
     return Ending(
-        outcome=record.outcome if record else Outcome.FAILED if could_not_begin else None,
+        outcome=record.outcome if record else RunOutcome.FAILED if could_not_begin else None,
         reason=record.reason if record else _reason_without_exit(run, finding),
         attempt=job.attempts,
         max_attempts=job.max_attempts,

@@ -21,7 +21,7 @@ from tui_datasize.jobs.queue.spec_file import QueuedSpec
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.runlog.atomic import make_directory, rename
-from tui_datasize.runlog.claim import Outcome, conclude, observe, take_lock
+from tui_datasize.runlog.claim import RunOutcome, conclude, observe, take_lock
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.text import plural
 
@@ -161,7 +161,7 @@ class CommandApplier:
         """Add a job that the queue does not know, in the state that its directory tells."""
         seen = observe(self._project.run(document.spec.experiment, command.run_id))
         state, reason = JobState.QUEUED, ""
-        if seen.final_exit and seen.final_exit.outcome in (Outcome.SUCCEEDED, Outcome.FAILED):
+        if seen.final_exit and seen.final_exit.outcome in (RunOutcome.SUCCEEDED, RunOutcome.FAILED):
             state, reason = JobState(seen.final_exit.outcome), seen.final_exit.reason
         elif seen.is_running:
             state = JobState.RUNNING
@@ -206,7 +206,7 @@ class CommandApplier:
         if paths.directory.exists():
             # The number is used up, so that no worker of an earlier attempt can still claim the run.
             attempt = self._store.use_attempt(command.run_id)
-            if not conclude(paths, attempt, Outcome.CANCELLED, "cancelled while it waited"):
+            if not conclude(paths, attempt, RunOutcome.CANCELLED, "cancelled while it waited"):
                 return False, "a worker is just leaving it; try again"
         if is_stranded:
             self._store.change(command.run_id, JobState.QUEUED)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.runlog.claim import ExitRecord, Lack, Observation, Outcome
+from tui_datasize.runlog.claim import ExitRecord, Lack, Observation, RunOutcome
 
 
 class AttemptState(Enum):
@@ -53,7 +53,7 @@ def find(attempt: int, seen: Observation, worker_alive: bool) -> AttemptState:
 
 def ended(attempt: int, seen: Observation) -> ExitRecord | None:
     """The end of the run, if it is one for this attempt; success ends every attempt."""
-    if seen.exit and (seen.exit.outcome is Outcome.SUCCEEDED or seen.exit.attempt >= attempt):
+    if seen.exit and (seen.exit.outcome is RunOutcome.SUCCEEDED or seen.exit.attempt >= attempt):
         return seen.exit
     return None
 
@@ -62,7 +62,7 @@ def ended(attempt: int, seen: Observation) -> ExitRecord | None:
 class Ending:
     """What is known of an attempt that is over."""
 
-    outcome: Outcome | None
+    outcome: RunOutcome | None
     """None where the worker vanished, or ended before it claimed the run."""
     reason: str
     attempt: int
@@ -99,18 +99,18 @@ def decide(ending: Ending, *, is_machines_fault: bool = False) -> Decision:
         ending: How it ended.
         is_machines_fault: Whether that is held against the machine, and not against the run.
     """
-    if ending.outcome is Outcome.SUCCEEDED:
+    if ending.outcome is RunOutcome.SUCCEEDED:
         return Decision(JobState.SUCCEEDED, "")
-    if ending.cancel_requested or ending.outcome is Outcome.CANCELLED:
+    if ending.cancel_requested or ending.outcome is RunOutcome.CANCELLED:
         return Decision(
-            JobState.CANCELLED, ending.reason if ending.outcome is Outcome.CANCELLED else "cancelled"
+            JobState.CANCELLED, ending.reason if ending.outcome is RunOutcome.CANCELLED else "cancelled"
         )
-    if ending.is_for_another and ending.outcome in (None, Outcome.INTERRUPTED):
+    if ending.is_for_another and ending.outcome in (None, RunOutcome.INTERRUPTED):
         return Decision(JobState.INTERRUPTED, starts_again(ending.reason), is_forgiven=True)
-    if is_machines_fault or (ending.lost_gpu and ending.outcome is Outcome.INTERRUPTED):
+    if is_machines_fault or (ending.lost_gpu and ending.outcome is RunOutcome.INTERRUPTED):
         return Decision(JobState.INTERRUPTED, starts_again(ending.reason), is_forgiven=True)
     tries_left = ending.attempt < ending.max_attempts
-    if ending.outcome is Outcome.FAILED:
+    if ending.outcome is RunOutcome.FAILED:
         if ending.lack is Lack.DEVICE_MEMORY and ending.beside_others and tries_left:
             return Decision(JobState.INTERRUPTED, f"{ending.reason}; starts again alone", alone=True)
         return Decision(JobState.FAILED, ending.reason)

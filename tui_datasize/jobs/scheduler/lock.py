@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, read_options
-from tui_datasize.experiments.toml import Table
+from tui_datasize.experiments.toml import TomlTable
 from tui_datasize.files import read_object
 from tui_datasize.jobs.queue.database import storage_errors
 from tui_datasize.runlog.locks import is_locked, open_lock
@@ -114,7 +114,7 @@ def read_notes(path: Path) -> SchedulerNotes | None:
     with suppress(OSError, ValueError, KeyError, TypeError, ConfigError):
         if is_locked(path):
             words = read_object(path)
-            options, devices = (read_options(Table(words[part], "")) for part in ("options", "devices"))
+            options, devices = (read_options(TomlTable(words[part], "")) for part in ("options", "devices"))
             settings, fault = replace(DeviceSettings(), **devices.said), str(words.get("fault", ""))
             return SchedulerNotes(int(words["pid"]), options, settings, fault)
     return None

@@ -45,7 +45,7 @@ from tui_datasize.programs import python_module
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import plural
 
-__all__ = ["Scheduler", "SchedulerLock", "SchedulerSettings", "StopRequest", "main", "serve"]
+__all__ = ["Scheduler", "SchedulerLock", "SchedulerSettings", "SchedulerStop", "main", "serve"]
 
 WORKER_COMMAND = python_module("tui_datasize.training")
 WORKER_CALL = "tui_datasize.training.worker:main"
@@ -131,7 +131,7 @@ class Scheduler:
         """Whether somebody asked it to end."""
         return self._applier.stop_requested
 
-    def run(self, stop: StopRequest, trouble: Trouble) -> None:
+    def run(self, stop: SchedulerStop, trouble: Trouble) -> None:
         """Work until there is nothing to do, or someone asks to stop.
 
         Args:
@@ -255,7 +255,7 @@ class Scheduler:
         )
 
 
-class StopRequest:
+class SchedulerStop:
     """Notes that a signal asked to end; a hang-up of the terminal is ignored."""
 
     def __init__(self) -> None:
@@ -309,7 +309,7 @@ def serve(settings: SchedulerSettings) -> None:
     Raises:
         StorageError: The queue cannot be used, and waiting would not help.
     """
-    stop = StopRequest()
+    stop = SchedulerStop()
     # Before the lock tells others that the queue is served.
     Store(settings.project.queue).close()
     protect(settings.project.queue)
@@ -334,7 +334,7 @@ def serve(settings: SchedulerSettings) -> None:
     _LOG.info("scheduler ends")
 
 
-def _runs_to_its_end(scheduler: Scheduler, stop: StopRequest, trouble: Trouble) -> bool:
+def _runs_to_its_end(scheduler: Scheduler, stop: SchedulerStop, trouble: Trouble) -> bool:
     try:
         with _scarcity_passes():
             scheduler.run(stop, trouble)
@@ -350,7 +350,7 @@ def _open_again(
     settings: SchedulerSettings,
     lock: SchedulerLock,
     spawner: Spawner,
-    stop: StopRequest,
+    stop: SchedulerStop,
     trouble: Trouble,
 ) -> Scheduler | None:
     """Wait until the database can be used again; None where someone asks to stop before that."""

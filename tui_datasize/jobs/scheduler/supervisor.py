@@ -41,7 +41,7 @@ from tui_datasize.jobs.scheduler.attempt_end import (
 from tui_datasize.jobs.scheduler.pause import StartPause
 from tui_datasize.jobs.workers.process import ProjectProcesses
 from tui_datasize.jobs.workers.spawn import Worker, cannot_start
-from tui_datasize.runlog.claim import ClaimRecord, Observation, Outcome, conclude, observe
+from tui_datasize.runlog.claim import ClaimRecord, Observation, RunOutcome, conclude, observe
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -260,7 +260,7 @@ class Supervisor:
         """
         process = run.worker.process
         if not seen.is_running and conclude(
-            run.paths, run.job.attempts, Outcome.CANCELLED, CANCELLED_UNCLAIMED
+            run.paths, run.job.attempts, RunOutcome.CANCELLED, CANCELLED_UNCLAIMED
         ):
             if process and not self._is_shared(run, process):
                 self._processes.signal_group(process, signal.SIGKILL)
@@ -305,14 +305,14 @@ class Supervisor:
         record, vanished_at = ended(job.attempts, seen), last_sign(run)
         if job.cancel_requested or record is None:
             self._kill_descendants(run, seen)
-        may_be_for_another = record is None or record.outcome is Outcome.INTERRUPTED
+        may_be_for_another = record is None or record.outcome is RunOutcome.INTERRUPTED
         is_for_another = may_be_for_another and self._store.has_cancelled_beside(job.run_id, job.tag)
         ending = ending_of(run, record, finding, is_for_another=is_for_another)
         if run.is_machines_fault is None:
             early = early_end(run, ending, finding)
             run.is_machines_fault = early is not None and self._pause.forgive(early)
         decision = decide(ending, is_machines_fault=run.is_machines_fault)
-        outcome = Outcome(decision.state)
+        outcome = RunOutcome(decision.state)
         tells_less = record is None or (decision.state.is_final and record.outcome is not outcome)
         if tells_less and not self._conclude(run, outcome, decision.reason, finding):
             return
@@ -340,12 +340,12 @@ class Supervisor:
     def _repeat(self, run: ActiveRun, reason: str) -> None:
         """Take back a start that was committed and never followed: it costs the job nothing."""
         job = run.job
-        if self._conclude(run, Outcome.INTERRUPTED, reason, AttemptState.UNCLAIMED):
+        if self._conclude(run, RunOutcome.INTERRUPTED, reason, AttemptState.UNCLAIMED):
             with self._store.transaction():
                 self._store.forgive_attempt(job.run_id, job.attempts, starts_again(reason))
             self._forget(run, JobState.INTERRUPTED, reason)
 
-    def _conclude(self, run: ActiveRun, outcome: Outcome, reason: str, finding: AttemptState) -> bool:
+    def _conclude(self, run: ActiveRun, outcome: RunOutcome, reason: str, finding: AttemptState) -> bool:
         """Have the directory tell what the queue will; no worker that comes late can claim the attempt then.
 
         Returns:

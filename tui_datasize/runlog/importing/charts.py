@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tui_datasize.runlog.importing.delimited import TakeRow, header_of, read_delimited
 from tui_datasize.runlog.importing.layout import Layout, moment_of, origin_of
 from tui_datasize.runlog.importing.names import UnclearNameError, all_unclear
-from tui_datasize.runlog.importing.staged import Key, Origin, Row, Staged, option
+from tui_datasize.runlog.importing.staged import Origin, Staged, StagedKey, StagedRow, option
 from tui_datasize.text import listed
 
 FORM = "CSV of a chart of Weights & Biases"
@@ -54,14 +54,14 @@ def read_chart(data: bytes, _run: str, layout: Layout, into: Staged) -> None:
             for place, run, key in columns:
                 if text := row[place].strip():
                     origin = origins.get(run) or origin_of(known, run, layout)
-                    into.add(Row(origin, moment, line, ((key, into.number(key.column, text, line)),)))
+                    into.add(StagedRow(origin, moment, line, ((key, into.number(key.column, text, line)),)))
 
         return take
 
     read_delimited(data, into, begin, layout.skipped(into.file))
 
 
-def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[int, str, Key]]:
+def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[int, str, StagedKey]]:
     """Place, run and metric of the columns that are read; of runs of one name each has its own number."""
     found = []
     groups: dict[str, None] = {}
@@ -79,7 +79,7 @@ def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[
         if _GROUP.match(run):
             groups[run] = None
         found.append(
-            (place, f"{run} ({seen[column]})" if seen[column] > 1 else run, Key(name, meaning.split))
+            (place, f"{run} ({seen[column]})" if seen[column] > 1 else run, StagedKey(name, meaning.split))
         )
     if not found:
         raise ValueError(
@@ -91,7 +91,7 @@ def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[
     return found
 
 
-def _origins(columns: Sequence[tuple[int, str, Key]], layout: Layout) -> dict[str, Origin]:
+def _origins(columns: Sequence[tuple[int, str, StagedKey]], layout: Layout) -> dict[str, Origin]:
     """Whose values the columns hold, by the names of their runs.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec, SubsetSpec
 from tui_datasize.runlog.importing.layout import Layout
-from tui_datasize.runlog.importing.staged import Moment, Origin, Row
+from tui_datasize.runlog.importing.staged import Moment, Origin, StagedRow
 from tui_datasize.runlog.schema import METRICS, SCORES
 from tui_datasize.text import listed, plural
 
@@ -113,7 +113,7 @@ class ForeignCurve:
     """Lines that tell no moment behind others that do."""
 
 
-ReadRow: TypeAlias = tuple[Row, Sequence[tuple[str, float | None]]]
+ReadRow: TypeAlias = tuple[StagedRow, Sequence[tuple[str, float | None]]]
 """A row, and its values by metric."""
 
 
@@ -156,7 +156,7 @@ def foreign_curves(rows: Iterable[ReadRow], source: str, *, in_order: bool) -> l
     return [curve for of_origin in found.values() for curve in of_origin]
 
 
-def _add_at_end(curve: ForeignCurve, row: Row, values: Sequence[tuple[str, float | None]]) -> None:
+def _add_at_end(curve: ForeignCurve, row: StagedRow, values: Sequence[tuple[str, float | None]]) -> None:
     """Add the values of a row without a moment, behind others of its run: they are of its end."""
     for metric, value in values:
         there = curve.values.setdefault(metric, {})
@@ -174,7 +174,7 @@ def _add_at_end(curve: ForeignCurve, row: Row, values: Sequence[tuple[str, float
 
 
 def _add_whole(
-    of_origin: list[ForeignCurve], row: Row, values: Sequence[tuple[str, float | None]], source: str
+    of_origin: list[ForeignCurve], row: StagedRow, values: Sequence[tuple[str, float | None]], source: str
 ) -> None:
     metrics = {metric for metric, _ in values}
     curve = next((one for one in of_origin if metrics.isdisjoint(one.values)), None)
@@ -185,14 +185,14 @@ def _add_whole(
         curve.values.setdefault(metric, {})[row.moment] = value
 
 
-def _begin_another(of_origin: list[ForeignCurve], curve: ForeignCurve, metric: str, row: Row) -> None:
+def _begin_another(of_origin: list[ForeignCurve], curve: ForeignCurve, metric: str, row: StagedRow) -> None:
     if row.origin.seed is not None:
         when = f" at {row.moment}" if row.moment.is_told else ""
         raise RepeatedError(f"a second {metric} of {_words(row.origin)}{when}", row.place)
     of_origin.append(curve)
 
 
-def _resume(of_origin: list[ForeignCurve], curve: ForeignCurve, metric: str, row: Row) -> None:
+def _resume(of_origin: list[ForeignCurve], curve: ForeignCurve, metric: str, row: StagedRow) -> None:
     if len(of_origin) > 1:
         raise RepeatedError(
             f"a second {metric} of {_words(row.origin)} at {row.moment}: neither repeats one below another "

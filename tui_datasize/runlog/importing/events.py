@@ -12,7 +12,7 @@ from functools import cache
 
 from tui_datasize.runlog.importing.layout import Layout, origin_of
 from tui_datasize.runlog.importing.meanings import folder_split
-from tui_datasize.runlog.importing.staged import Key, Moment, Row, Staged
+from tui_datasize.runlog.importing.staged import Moment, Staged, StagedKey, StagedRow
 from tui_datasize.text import plural
 
 FORM = "TensorBoard event file"
@@ -62,9 +62,9 @@ def read_events(data: bytes, run: str, layout: Layout, into: Staged) -> None:
                     into.passed[tag] = "--ignore" if tag in layout.ignore else ""
                     continue
                 into.columns[tag] = meaning
-                key = Key(tag, meaning.split or split)
+                key = StagedKey(tag, meaning.split or split)
                 found = into.number(tag, value, number)
-                into.add(Row(origin, Moment(step), number, ((key, found),)))
+                into.add(StagedRow(origin, Moment(step), number, ((key, found),)))
     except ValueError as error:
         raise into.error(str(error), max(1, number)) from None
     if not number:

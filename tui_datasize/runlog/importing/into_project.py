@@ -18,7 +18,7 @@ from tui_datasize.experiments.load import LONGEST_NAME, is_shared
 from tui_datasize.experiments.spec import NAME_PATTERN, SCHEMA_VERSION, Budget, RunSpec
 from tui_datasize.files import read_bounded
 from tui_datasize.runlog.atomic import sync_directory
-from tui_datasize.runlog.claim import ExitRecord, Outcome, utc_now
+from tui_datasize.runlog.claim import ExitRecord, RunOutcome, utc_now
 from tui_datasize.runlog.describe import TELLS
 from tui_datasize.runlog.importing.collected import ForeignRun
 from tui_datasize.runlog.importing.layout import Layout
@@ -226,7 +226,7 @@ def _write_run(paths: RunPaths, run: ForeignRun, spec: RunSpec, facts: Mapping[s
     imported = {**facts, TELLS: list(run.tells), "package_version": tui_datasize.__version__}
     _write_json(paths.provenance, {"imported": imported})
     paths.metrics.write_bytes(run.text())
-    _write_json(paths.exit, asdict(ExitRecord(1, Outcome.SUCCEEDED, "", now)))
+    _write_json(paths.exit, asdict(ExitRecord(1, RunOutcome.SUCCEEDED, "", now)))
 
 
 def _write_json(file: Path, value: object) -> None:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.toml import Table, nearest, read_toml
+from tui_datasize.experiments.toml import TomlTable, nearest, read_toml
 from tui_datasize.runlog.importing.meanings import Meaning, counts_something_else, meaning_of, plain
 from tui_datasize.runlog.importing.names import TOLD_BY_NAMES, UnclearNameError, count_of, told_by_name, whole
 from tui_datasize.runlog.importing.staged import Moment, Origin
@@ -132,7 +132,7 @@ def read_layout(file: Path) -> dict[str, Any]:
     Raises:
         ConfigError: The file is missing, no TOML, or has a key or value that is not known.
     """
-    table = Table(read_toml(file), str(file))
+    table = TomlTable(read_toml(file), str(file))
     columns = table.table("columns")
     found: dict[str, Any] = {"columns": {key: columns.text(key) for key in columns.take_all()}}
     for key in ("run_pattern", "test_split", "dataset", "model"):

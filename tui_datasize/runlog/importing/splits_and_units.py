@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.meanings import SPLIT_WORDS, TEST, TRAIN, VALIDATION, Meaning
-from tui_datasize.runlog.importing.staged import Extent, Key, Origin, Staged, option
+from tui_datasize.runlog.importing.staged import Origin, Staged, StagedKey, ValueRange, option
 from tui_datasize.runlog.schema import SHARE_ROUNDING, SHARES
 from tui_datasize.text import listed
 
@@ -17,11 +17,11 @@ from tui_datasize.text import listed
 class Settled:
     """What is read of one file as what."""
 
-    metrics: dict[Key, str] = field(default_factory=dict)
+    metrics: dict[StagedKey, str] = field(default_factory=dict)
     """Metric by column and split."""
-    why: dict[Key, str] = field(default_factory=dict)
+    why: dict[StagedKey, str] = field(default_factory=dict)
     """What decided, where the name alone does not."""
-    passed: dict[Key, str] = field(default_factory=dict)
+    passed: dict[StagedKey, str] = field(default_factory=dict)
     """Why others are not read."""
 
 
@@ -36,11 +36,11 @@ def test_split(files: Sequence[Staged], layout: Layout) -> tuple[str, bool]:
     return (TEST, False) if TEST in splits else (VALIDATION, True)
 
 
-def _keys(staged: Staged) -> dict[Key, Meaning]:
+def _keys(staged: Staged) -> dict[StagedKey, Meaning]:
     """Columns with the splits that name, row or folder tell, in order of the columns."""
     seen = dict.fromkeys(key for row in staged.rows for key, _ in row.values)
     # A column without any value is read as well, to be told.
-    empty = {Key(c, meaning.split): None for c, meaning in staged.columns.items()}
+    empty = {StagedKey(c, meaning.split): None for c, meaning in staged.columns.items()}
     found = {key.column for key in seen}
     keys = [*seen, *(key for key in empty if key.column not in found)]
     order = {column: place for place, column in enumerate(staged.columns)}
@@ -93,7 +93,7 @@ def _not_test(split: str, test: str) -> str:
 _UNKNOWN = "its split is not given"
 
 
-def _of_bare(staged: Staged, key: Key, keys: Mapping[Key, Meaning], test: str) -> tuple[str, str]:
+def _of_bare(staged: Staged, key: StagedKey, keys: Mapping[StagedKey, Meaning], test: str) -> tuple[str, str]:
     """The split of a score whose name tells none, and what tells it; empty where nothing does."""
     bare = {meaning.score for other, meaning in keys.items() if not other.split}
     named = {(other.split, meaning.score): other.column for other, meaning in keys.items() if other.split}
@@ -118,13 +118,13 @@ def _is_log(staged: Staged) -> bool:
     )
 
 
-def _drop_repeated(staged: Staged, keys: Mapping[Key, Meaning], settled: Settled) -> None:
+def _drop_repeated(staged: Staged, keys: Mapping[StagedKey, Meaning], settled: Settled) -> None:
     """Of columns that hold one metric keep the plainest.
 
     Raises:
         ConfigError: Several are alike.
     """
-    by_metric: dict[str, list[Key]] = {}
+    by_metric: dict[str, list[StagedKey]] = {}
     for key, metric in settled.metrics.items():
         by_metric.setdefault(metric, []).append(key)
     for metric, found in by_metric.items():
@@ -151,12 +151,12 @@ def _drop_repeated(staged: Staged, keys: Mapping[Key, Meaning], settled: Settled
                 settled.passed[key] = f"{kept}; {way_out}"
 
 
-def _rank(key: Key, meaning: Meaning) -> tuple[bool, ...]:
+def _rank(key: StagedKey, meaning: Meaning) -> tuple[bool, ...]:
     """Before which of two columns another is taken: the lower."""
     return (not meaning.is_told, meaning.is_error, meaning.is_step, not meaning.split and not key.split)
 
 
-def _refuse_unknown(staged: Staged, keys: Mapping[Key, Meaning], settled: Settled) -> None:
+def _refuse_unknown(staged: Staged, keys: Mapping[StagedKey, Meaning], settled: Settled) -> None:
     """Ask for the split of a column that is needed.
 
     Raises:
@@ -173,7 +173,7 @@ def _refuse_unknown(staged: Staged, keys: Mapping[Key, Meaning], settled: Settle
         settled.passed[key] = f"{_UNKNOWN}; {ways}"
 
 
-def _unknown(settled: Settled) -> Iterator[Key]:
+def _unknown(settled: Settled) -> Iterator[StagedKey]:
     return iter([key for key, why in settled.passed.items() if why == _UNKNOWN])
 
 
@@ -306,7 +306,7 @@ def _like_its_sibling(column: str, files: Sequence[Staged], high: float) -> str:
     return ""
 
 
-def _all_signed(column: str, extents: Iterable[tuple[Staged, Extent]]) -> bool:
+def _all_signed(column: str, extents: Iterable[tuple[Staged, ValueRange]]) -> bool:
     for staged, extent in extents:
         if extent.n_plain:
             raise staged.error(
@@ -315,7 +315,7 @@ def _all_signed(column: str, extents: Iterable[tuple[Staged, Extent]]) -> bool:
     return True
 
 
-def _refuse_mixed(column: str, files: Iterable[Staged], largest: Staged, most: Extent) -> None:
+def _refuse_mixed(column: str, files: Iterable[Staged], largest: Staged, most: ValueRange) -> None:
     """Refuse a column by which some runs are in percent and others are not.
 
     A run that never comes above 1 % is one whose values are shares, or one that learnt nothing.

@@ -83,28 +83,28 @@ class Origin:
     """Name of the run, or of the file: of runs without a seed nothing else tells them apart."""
 
 
-class Key(NamedTuple):
+class StagedKey(NamedTuple):
     """A column or tag, and the split that its name, its row or its folder tells."""
 
     column: str
     split: str
 
 
-class Row(NamedTuple):
+class StagedRow(NamedTuple):
     """Values of one run at one moment."""
 
     origin: Origin
     moment: Moment
     place: int
     """Line or record."""
-    values: tuple[tuple[Key, float | None], ...]
+    values: tuple[tuple[StagedKey, float | None], ...]
     """As they stand in the file; None where they are not finite."""
     state: str = ""
     """How its run ended, in the file's word."""
 
 
 @dataclass(slots=True)
-class Extent:
+class ValueRange:
     """The values of a column."""
 
     low: float = math.inf
@@ -146,8 +146,8 @@ class Staged:
     columns: dict[str, Meaning] = field(default_factory=dict)
     passed: dict[str, str] = field(default_factory=dict)
     """Columns that are not read, and why; empty where their name says nothing."""
-    rows: list[Row] = field(default_factory=list)
-    extents: dict[str, Extent] = field(default_factory=dict)
+    rows: list[StagedRow] = field(default_factory=list)
+    extents: dict[str, ValueRange] = field(default_factory=dict)
     kinds: dict[str, dict[int, set[str]]] = field(default_factory=dict)
     """Texts of columns that are not read, by train size."""
     unfinished: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -155,7 +155,7 @@ class Staged:
     notes: list[str] = field(default_factory=list)
     _origins: set[Origin] = field(default_factory=set)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: StagedRow) -> None:
         """Note a row.
 
         Raises:
@@ -180,7 +180,7 @@ class Staged:
         found, has_sign = _number(text, column)
         if found is None:
             return None
-        self.extents.setdefault(column, Extent()).take(found, place, has_sign)
+        self.extents.setdefault(column, ValueRange()).take(found, place, has_sign)
         return found
 
     def pass_over(self, column: str, size: int, text: str) -> None:

@@ -17,7 +17,7 @@ from tui_datasize.runlog.importing.meanings import (
     plain,
     split_of,
 )
-from tui_datasize.runlog.importing.staged import Key, Row, Staged, is_blank, option
+from tui_datasize.runlog.importing.staged import Staged, StagedKey, StagedRow, is_blank, option
 from tui_datasize.text import listed, visible
 
 _COLUMNS = (
@@ -162,7 +162,7 @@ class _Columns:
             refuse_contradiction(origin, known, self.layout)
         split = self._split(known.get("split"))
         values = tuple(
-            (Key(column, meaning.split or split), self.into.number(column, cells[column], line))
+            (StagedKey(column, meaning.split or split), self.into.number(column, cells[column], line))
             for column, meaning in self.metrics.items()
             if cells[column]
         )
@@ -170,12 +170,12 @@ class _Columns:
         if not values and not moment.is_told and origin.seed is None:
             # One of several runs that nothing tells apart, and without a result.
             values = tuple(
-                (Key(column, meaning.split or split), None) for column, meaning in self.metrics.items()
+                (StagedKey(column, meaning.split or split), None) for column, meaning in self.metrics.items()
             )
         for column in self.others:
             if cells[column]:
                 self.into.pass_over(column, origin.train_size, cells[column])
-        self.into.add(Row(origin, moment, line, values, cells[self.state] if self.state else ""))
+        self.into.add(StagedRow(origin, moment, line, values, cells[self.state] if self.state else ""))
 
     def _split(self, text: str | None) -> str:
         if text is None:
@@ -232,7 +232,7 @@ def _refuse_untold_split(staged: Staged) -> None:
             )
 
 
-def _name(row: Row, staged: Staged) -> str:
+def _name(row: StagedRow, staged: Staged) -> str:
     """What a run is called that is left out."""
     if "run" in staged.fields.values():
         return row.origin.run

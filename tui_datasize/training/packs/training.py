@@ -14,7 +14,7 @@ from tui_datasize.training.accelerator.device import chosen
 from tui_datasize.training.lane import Lane
 from tui_datasize.training.packs.calibration import choose
 from tui_datasize.training.packs.implementations import IMPLEMENTATIONS, Together
-from tui_datasize.training.placement import NotedRoom, Room, has_room, nowhere
+from tui_datasize.training.placement import HasRoom, NotedRoom, has_room, nowhere
 from tui_datasize.training.prepare import Shared, prepare
 from tui_datasize.training.session import Session
 from tui_datasize.training.stop import StopRequest, StopRequested
@@ -43,7 +43,7 @@ def train_lanes(lanes: Sequence[Lane], stop: StopRequest) -> None:
         Exception: What all lanes share failed; lanes are left open.
     """
     waiting = [list(lanes)]
-    room: Room = has_room
+    room: HasRoom = has_room
     while waiting:
         group, noted = waiting.pop(0), NotedRoom(room)
         if not _fits(group, stop, noted):
@@ -81,7 +81,7 @@ def _write_ends(lanes: Sequence[Lane]) -> None:
         lane.write_end_if_due()
 
 
-def _train(group: Sequence[Lane], stop: StopRequest, room: Room) -> None:
+def _train(group: Sequence[Lane], stop: StopRequest, room: HasRoom) -> None:
     with stop.at_once():
         members = _make_ready(group, room)
         together = _put_together(members) if len(members) > 1 else None
@@ -91,7 +91,7 @@ def _train(group: Sequence[Lane], stop: StopRequest, room: Room) -> None:
         _train_alone(members[0], stop)
 
 
-def _make_ready(group: Sequence[Lane], room: Room) -> list[PackMember]:
+def _make_ready(group: Sequence[Lane], room: HasRoom) -> list[PackMember]:
     """Prepare each run; those that cannot be trained end here."""
     shared = Shared(room)
     members = []

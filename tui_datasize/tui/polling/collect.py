@@ -11,7 +11,7 @@ from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.jobs.queue.commands import QueueSettings
 from tui_datasize.jobs.queue.faults import Fault
-from tui_datasize.jobs.queue.paces import Estimate
+from tui_datasize.jobs.queue.paces import TimeEstimate
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.queue.time_left import ExecutedQueue, KeptTimeLeft, TimeLeft
 from tui_datasize.jobs.scheduler.devices import DeviceReport, capacities, or_cpu
@@ -348,7 +348,7 @@ def _as_job(fact: RunFacts) -> Job:
     )
 
 
-def _job_row(job: Job, fact: RunFacts | None, estimate: Estimate | None, variant: str) -> JobRow:
+def _job_row(job: Job, fact: RunFacts | None, estimate: TimeEstimate | None, variant: str) -> JobRow:
     fraction = fact.updates / fact.total_updates if fact and fact.total_updates else 0.0
     return JobRow(
         run_id=job.run_id,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tui_datasize.experiments.spec import Budget, recipe_changes
 from tui_datasize.jobs.queue.commands import JOB_COMMANDS, ChangeJobs, CommandKind, nothing_to
-from tui_datasize.jobs.queue.paces import Estimate
+from tui_datasize.jobs.queue.paces import TimeEstimate
 from tui_datasize.jobs.queue.reading import Usage
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import duration, plural
@@ -87,7 +87,7 @@ def detail_facts(snapshot: Snapshot, run_id: str, cell: Cell | None) -> list[tup
     return [(label, value) for label, value in rows if value]
 
 
-def _time_facts(estimate: Estimate | None) -> list[tuple[str, str]]:
+def _time_facts(estimate: TimeEstimate | None) -> list[tuple[str, str]]:
     """How long an unfinished run takes, when it is done, and how that is known."""
     if estimate is None:
         return []
