@@ -124,8 +124,32 @@ def test_variants_with_equal_runs_are_the_same():
     *_, over_all = compare_variants(runs, "test_accuracy")
     assert over_all.pairs[0].is_same
     assert variants.ask(record_of(runs)).headline == (
-        "a and b are the same: equal values in every run, over 2 train sizes."
+        "a and b are the same: equal values in every run that both have, over 2 train sizes."
     )
+    fewer = runs.filter((pl.col("variant") == "a") | (pl.col("seed") > 0))
+    assert variants.ask(record_of(fewer)).headline.startswith("a and b are the same: ")
+    other = runs.with_columns(
+        test_accuracy=pl.col("test_accuracy") + 1e-6 * (pl.col("variant") == "b") * pl.col("seed")
+    )
+    assert variants.ask(record_of(other)).headline.startswith(
+        "b is less than 0.01 points ahead of a over 2 train"
+    )
+    alone = runs.filter(train_size=40, seed=0)
+    assert (
+        variants.ask(record_of(alone)).headline
+        == "a and b are the same: equal values in every run that both have, over 1 train size."
+    )
+
+
+def test_what_an_unpaired_comparison_sees_is_said():
+    first, second = (
+        runs_frame([np.array(values)], (40,), name)
+        for name, values in (("a", [0.5, 0.52, 0.51]), ("b", [0.6, 0.59, 0.63]))
+    )
+    second = second.with_columns(seed=pl.col("seed") + 10)
+    (found, _) = compare_variants(pl.concat([first, second]), "test_accuracy")
+    seen = f"A difference of {100 * found.pairs[0].detectable:.2f} points is seen in 4 of 5 cases."
+    assert seen in [one.text for one in variants.ask(record_of(pl.concat([first, second]))).sentences]
 
 
 def test_variants_on_other_draws_are_compared_by_draws_alone():

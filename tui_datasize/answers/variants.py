@@ -190,16 +190,22 @@ def _tested(found: Sequence[VariantComparison], metric: Metric) -> str:
     best, other = _in_order(pair, metric)
     first, second = best or BASE, other or BASE
     if pair.is_same:
-        return f"{first} and {second} are the same: equal values in every run, over {over}."
+        return f"{first} and {second} are the same: equal values in every run that both have, over {over}."
     low, high = sorted(end if pair.value > 0 else -end for end in (pair.low, pair.high))
     basis = basis_words(pair, of_several=sum(not math.isnan(one.p) for one in pairs) > 1)
     rest = f"({interval_words(low, high, metric)}; {basis})."
-    apart = metric.difference(abs(pair.value))
+    apart = _apart(abs(pair.value), metric)
     if not pair.is_distinguishable:
         return f"{first} is {apart} ahead of {second} over {over}, but they cannot be told apart {rest}"
     n_variants = len(found[-1].variants)
     of_all = f", the best of {n_variants}," if n_variants > 2 else ""
     return f"{first}{of_all} is {apart} better than {second} over {over} {rest}"
+
+
+def _apart(value: float, metric: Metric) -> str:
+    """How far two means are apart, which is never 0.00."""
+    least = 0.01 if metric.name.endswith("_s") else 0.0001
+    return metric.difference(value) if value >= least / 2 else f"less than {metric.difference(least)}"
 
 
 def _in_order(pair: Difference, metric: Metric) -> tuple[str, str]:
@@ -239,7 +245,9 @@ def _untested(shared: pl.DataFrame, metric: Metric) -> str:
     size = int(shared["train_size"].to_numpy().max())
     here = shared.filter(train_size=size).sort("mean", descending=metric.higher_is_better)
     best, following = here.row(0, named=True), here.row(1, named=True)
-    apart = metric.difference(abs(best["mean"] - following["mean"]))
+    if best["mean"] == following["mean"]:
+        return f"{best['variant']} and {following['variant']} are the same at {size:,} images: equal means."
+    apart = _apart(abs(best["mean"] - following["mean"]), metric)
     return (
         f"{best['variant']} is {apart} ahead of {following['variant']} at {size:,} images, untested: a test "
         "takes two runs of each that differ."
@@ -295,6 +303,8 @@ def _power(pairs: Sequence[Difference], record: Record) -> Iterator[str]:
         return
     pair, delta = _leading(pairs, record.metric), _delta(record)
     needed = units_needed(pair, delta)
+    if needed is None and not math.isnan(pair.detectable):
+        yield f"A difference of {record.metric.difference(pair.detectable)} is seen in 4 of 5 cases."
     if needed is not None:
         yield (
             f"A difference of {record.metric.exact_difference(delta)} is seen in 4 of 5 cases with "

@@ -78,7 +78,7 @@ def compare(first: Curve, second: Curve, names: tuple[str, str]) -> Difference |
     sizes = sorted(first.keys() & second.keys())
     if not sizes:
         return FitFailure("needs a size at which both have two runs")
-    if all(np.array_equal(np.sort(_values(first, size)), np.sort(_values(second, size))) for size in sizes):
+    if all(_is_same(first[size], second[size]) for size in sizes):
         unknown = (math.nan,) * 7
         return Difference(*names, 0.0, 0.0, 0.0, *unknown)
     found = _of_cells(first, second, sizes, names)
@@ -91,6 +91,15 @@ def compare(first: Curve, second: Curve, names: tuple[str, str]) -> Difference |
         g = hedges_g(a, b)
         return replace(found, hedges_g=g[0], g_low=g[1], g_high=g[2])
     return found
+
+
+def _is_same(first: Mapping[Cell, Floats], second: Mapping[Cell, Floats]) -> bool:
+    """Whether all runs are equal, or all those of the side that has fewer to runs of the other."""
+    fewer, more = sorted((first, second), key=len)
+    if min(seed for _, seed in fewer) >= 0 and fewer.keys() <= more.keys():
+        return all(np.array_equal(np.sort(own), np.sort(more[cell])) for cell, own in fewer.items())
+    one, other = (np.sort(np.concatenate(list(cells.values()))) for cells in (first, second))
+    return np.array_equal(one, other)
 
 
 def _of_cells(
