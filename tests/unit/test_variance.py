@@ -196,3 +196,9 @@ def test_draws_that_come_back_tell_less_than_new_ones(comes_back, least, most):
 def test_intervals_hold_the_true_scatter(draws):
     held = scatter_held(50, 3, 5, draws=draws, seeds="nothing")
     assert min(held[name] for name in held if not name.endswith("found")) > 0.86
+
+
+def test_repeats_of_a_seed_all_count():
+    square = MeanSquare()
+    square.add([(0, 1), (0, 1), (0, 2)], np.array([1.0, -2.0, 1.0]), 2, 1)
+    assert square.value == 3

@@ -32,13 +32,17 @@ class MeanSquare:
         """Add one size.
 
         Args:
-            names: Of what has the effects, each once, shape (n,).
+            names: Of what has the effects, shape (n,).
             effects: Deviations whose squares sum to the sum of squares, shape (n,).
             degrees: Of freedom.
             repeats: Runs of each.
         """
         if degrees:
-            self._effects.append(dict(zip(names, effects.tolist(), strict=True)))
+            own: dict[Hashable, float] = {}
+            for name, effect in zip(names, effects.tolist(), strict=True):
+                # A repeat has a name of its own.
+                own[name if name not in own else (name, len(own))] = effect
+            self._effects.append(own)
             self._degrees.append(degrees)
             # Sizes may differ in seeds and draws: each counts by its degrees of freedom.
             self._repeats += degrees * repeats
