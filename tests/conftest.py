@@ -18,8 +18,9 @@ from tests.fakes import fake_sweep, write_run
 from tui_datasize.runlog.paths import ProjectPaths
 
 # How long an example takes says more about the machine than about the code.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+settings.register_profile("some", deadline=None, max_examples=40)
+settings.register_profile("many", deadline=None, max_examples=1000)
+settings.load_profile("some")
 
 # Hundreds of processes are started, and each would compile every module of ours that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -33,8 +33,8 @@ for experiment in ("shapes", "digits"):
     for entry in QUESTIONS.values():
         assert draw_answer(entry.ask(record), 80, 20, PALETTE).text.plain.strip(), entry.name
         print(experiment, entry.name)
-    for command in (["analyze"], ["report", "-o", str(project.root / "r.html")]):
-        assert main([*command, experiment, "--project", str(project.root)]) == 0
+for command in (["analyze"], ["report", "-o", str(project.root / "r.html")]):
+    assert main([*command, "shapes", "--project", str(project.root)]) == 0
 assert all(sys.modules[name] is None for name in {torch})
 """
 

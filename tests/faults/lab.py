@@ -88,12 +88,14 @@ class Lab:
         assert results is not None, self.log()
         return [(result.ok, result.message) for result in results]
 
-    def start_scheduler(self, *options: str, through: Sequence[str] = ()) -> Scheduler:
+    def start_scheduler(
+        self, *options: str, through: Sequence[str] = (), is_forked: bool = True
+    ) -> Scheduler:
         """Start a scheduler that the test can kill, and wait until it has the queue.
 
-        It is forked where the lab has a server and nothing runs it.
+        It is forked where the lab has a server and no module runs it; its command line is then the server's.
         """
-        if self._server and not through:
+        if self._server and is_forked and not through:
             process = self._fork_scheduler(self._server, *options)
         else:
             process = self.spawn_scheduler(*options, through=through)

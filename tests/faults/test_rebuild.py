@@ -113,7 +113,8 @@ def test_a_repair_waits_for_no_scheduler_and_disturbs_none(lab: Lab) -> None:
 
 def test_a_queue_that_turns_to_noise_under_its_scheduler_is_repaired_and_its_workers_go_on(lab: Lab) -> None:
     (run,) = lab.enqueue(lab.spec(gate=str(lab.gate())))
-    scheduler = lab.start_scheduler()
+    # By its command line it is known to whoever stops it without a database.
+    scheduler = lab.start_scheduler(is_forked=False)
     lab.wait_for(run, JobState.RUNNING)
     scribble(lab.project.queue)
     with pytest.raises(StorageError, match="datasize-tui doctor --repair"):

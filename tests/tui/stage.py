@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -75,6 +75,19 @@ def _note_alone(
     self._dirty_regions.clear()
 
 
+@contextmanager
+def watched() -> Iterator[None]:
+    """An app that a test looks at, and nobody else."""
+    with (
+        # A line that fades would be gone before a loaded machine looks at it.
+        patch("tui_datasize.tui.widgets.status_line.SHOWN_S", 10 * DEADLINE_S),
+        # A file that changes twice within a tick of the clock is none of a test's.
+        patch("tui_datasize.runlog.scan._TICK_NS", 0),
+        patch.object(Compositor, "render_update", _note_alone),
+    ):
+        yield
+
+
 class SteadyRecord(ProjectRecord):
     """Reads again what has changed alone: the test itself claims its runs, so that none dies unseen."""
 
@@ -112,13 +125,7 @@ class Stage:
     async def open(self, size: tuple[int, int] = NARROW) -> AsyncIterator[Show]:
         """The app in a terminal, after its first look at the project."""
         app = self.app()
-        # A line that fades would be gone before a loaded machine looks at it.
-        # A file that changes twice within a tick of the clock is none of a test's.
-        with (
-            patch("tui_datasize.tui.widgets.status_line.SHOWN_S", 10 * DEADLINE_S),
-            patch("tui_datasize.runlog.scan._TICK_NS", 0),
-            patch.object(Compositor, "render_update", _note_alone),
-        ):
+        with watched():
             async with app.run_test(size=size) as pilot:
                 show = Show(app, pilot)
                 await show.until(lambda: app.snapshot.is_ready)

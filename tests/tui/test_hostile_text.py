@@ -19,7 +19,7 @@ import pytest
 
 from tests.fakes import fake_spec, write_run
 from tests.tui.fake_queue import CPU_ONLY
-from tests.tui.stage import NARROW, WIDE, Show
+from tests.tui.stage import NARROW, WIDE, Show, SteadyRecord, watched
 from tui_datasize.cli import doctor
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.parser import build_parser
@@ -31,7 +31,6 @@ from tui_datasize.jobs.scheduler import launch
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.tui import doctor_dialog as app_doctor
 from tui_datasize.tui.app import DatasizeApp
-from tui_datasize.tui.polling.record import ProjectRecord
 
 HOSTILE = "x\x1b[2J\x1b]0;owned\x07\x9b31m[/nope][bold red]\u202e\u200bé\x7f\r\n=1+1:bomb:"
 SURROGATE = HOSTILE + "\ud83d"
@@ -253,24 +252,25 @@ async def test_no_tab_lets_a_character_act(project: ProjectPaths):
     queue = QueueClient(project)
     queue.stop_scheduler()
     before = set(project.root.glob("*.csv"))
-    app = DatasizeApp(project, queue, lambda: ProjectRecord(project), lambda: CPU_ONLY, interval_s=5)
-    async with app.run_test(size=WIDE) as pilot:
-        show = Show(app, pilot)
-        await show.until(lambda: app.snapshot.is_ready)
-        for keys in KEYS:
-            await show.press(*keys)
-            await show.settle()
-            assert not acting(show.text), (keys, show.text)
-            if keys == ("d",):
-                await show.shows("1 error: torch", "owned")
-                assert not acting(show.text), show.text
-            if keys == ("ctrl+e",):
-                await show.until(lambda: set(project.root.glob("*.csv")) > before)
+    app = DatasizeApp(project, queue, lambda: SteadyRecord(project), lambda: CPU_ONLY, interval_s=5)
+    with watched():
+        async with app.run_test(size=WIDE) as pilot:
+            show = Show(app, pilot)
+            await show.until(lambda: app.snapshot.is_ready)
+            for keys in KEYS:
+                await show.press(*keys)
                 await show.settle()
-                assert not acting(show.text), show.text
-        await pilot.resize_terminal(*NARROW)
-        await show.settle()
-        assert not acting(show.text)
+                assert not acting(show.text), (keys, show.text)
+                if keys == ("d",):
+                    await show.shows("1 error: torch", "owned")
+                    assert not acting(show.text), show.text
+                if keys == ("ctrl+e",):
+                    await show.until(lambda: set(project.root.glob("*.csv")) > before)
+                    await show.settle()
+                    assert not acting(show.text), show.text
+            await pilot.resize_terminal(*NARROW)
+            await show.settle()
+            assert not acting(show.text)
     assert app.return_code in (None, 0)
 
 
