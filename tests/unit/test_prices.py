@@ -39,8 +39,9 @@ def test_doubling_target_and_plan_say_what_they_cost(tmp_path, capsys):
     root = imported(tmp_path, COSTS)
     text = said(root, "analyze", "--target", "95", capsys=capsys)
     assert "1,600 more labels, about EUR 128 and 1 GPU-hours (EUR 1.20), likely +" in text
-    assert "more labels, about EUR " in text
-    assert ", for 95 %." in text
+    assert " 95 %: about " in text
+    # The target's once, that of the doubling beside each of its forecasts.
+    assert text.count("more labels, about EUR ") == 3
     plan = said(root, "plan", "--runs", "6", capsys=capsys)
     assert "6 runs: about 6 GPU-hours (EUR 7.20)." in plan
     assert "%: 1,600 more labels, about EUR 128 and 3 GPU-hours (EUR 3.60)." in plan
@@ -72,7 +73,7 @@ def test_images_that_the_data_set_has_are_told_and_a_processor_has_no_gpu_hours(
     project.experiments.write_text(COSTS)
     text = said(project.root, "analyze", capsys=capsys, experiment="digits")
     assert "1,280 more labels (157 of them in the data set), about EUR 102 and " in text
-    assert "CPU-hours, likely" in text
+    assert " on a CPU, likely" in text
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ from tui_datasize.stats.planner import Plan
 from tui_datasize.stats.run_costs import S_PER_HOUR, RunCosts
 from tui_datasize.stats.summary import CurveAnalysis
 from tui_datasize.stats.view import about
-from tui_datasize.text import plural
+from tui_datasize.text import duration, plural
 
 _ON_CPU = "cpu"
+_LEAST_HOURS = 0.1
+"""Less is told in minutes and seconds."""
 
 
 def of_doubling(record: Record, curve: CurveAnalysis) -> str:
@@ -32,7 +34,7 @@ def of_target(record: Record, curve: CurveAnalysis) -> str:
     if needed is None or needed.is_measured or needed.train_size is None:
         return ""
     price = _of_more(record, curve.variant, needed.largest, needed.train_size, is_about=True)
-    return price and f"{price}, for {curve.metric.exact(needed.target)}."
+    return price and f"{curve.metric.exact(needed.target)}: {price}."
 
 
 def of_plan(record: Record, plan: Plan) -> str:
@@ -78,7 +80,9 @@ def _hours(record: Record, runs: pl.DataFrame, seconds: float) -> str:
     if not seconds:
         return ""
     hours, is_cpu = seconds / S_PER_HOUR, set(runs["device"].drop_nulls()) == {_ON_CPU}
+    device = "CPU" if is_cpu else "GPU"
     text = f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
+    text = f"{text} {device}-hours" if hours >= _LEAST_HOURS else f"{duration(seconds)} on a {device}"
     if is_cpu or not record.costs.gpu_hour:
-        return f"{text} {'CPU' if is_cpu else 'GPU'}-hours"
-    return f"{text} GPU-hours ({record.costs.money(hours * record.costs.gpu_hour)})"
+        return text
+    return f"{text} ({record.costs.money(hours * record.costs.gpu_hour)})"

@@ -8,7 +8,7 @@ from tui_datasize.experiments.keys import key
 from tui_datasize.experiments.toml import Problems, TomlTable
 
 LONGEST_CURRENCY = 8
-_WHOLE_FROM = 100
+_WHOLE_FROM = 10
 """Amounts from here on are written without a part behind the point."""
 
 
