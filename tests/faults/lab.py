@@ -20,7 +20,8 @@ from tests.faults.fake_worker import EXECUTIONS
 from tests.faults.forked import Scheduler, Server
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.requests import Acknowledgement
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 

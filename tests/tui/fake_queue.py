@@ -10,15 +10,16 @@ from pathlib import Path
 from tui_datasize.errors import DatasizeError, UnknownRunError
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.queue.commands import (
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.faults import Fault
+from tui_datasize.jobs.queue.reading import Execution, Usage
+from tui_datasize.jobs.queue.requests import (
     Acknowledgement,
     Command,
-    CommandKind,
     CommandResult,
     Drain,
     Enqueue,
     Outcome,
-    QueueSettings,
     RestartScheduler,
     StopScheduler,
     outcome_of,
@@ -26,8 +27,7 @@ from tui_datasize.jobs.queue.commands import (
     outcome_of_restart,
     outcome_of_stop,
 )
-from tui_datasize.jobs.queue.faults import Fault
-from tui_datasize.jobs.queue.reading import Execution, Usage
+from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.scheduler.devices import DeviceReport, Gpu
 from tui_datasize.jobs.scheduler_client import SchedulerLook

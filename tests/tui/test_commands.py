@@ -11,9 +11,10 @@ from tests.tui.stage import WIDE, Show, Stage, look
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.load import Order, load_project
 from tui_datasize.experiments.sweep import plan_runs
-from tui_datasize.jobs.queue.commands import CommandKind, QueueTerms
+from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.faults import Fault, FaultKind
 from tui_datasize.jobs.queue.reading import Usage
+from tui_datasize.jobs.queue.requests import QueueTerms
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.claim import RunOutcome, read_exit, utc_now
 from tui_datasize.runlog.paths import RunPaths

@@ -12,7 +12,7 @@ from tests.tui.fake_queue import TWO_GPUS
 from tests.tui.stage import DEADLINE_S, Show, Stage
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
-from tui_datasize.jobs.queue.commands import Command, Outcome
+from tui_datasize.jobs.queue.requests import Command, Outcome
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.jobs.scheduler_client import SchedulerLook
 from tui_datasize.tui.scheduler_dialog import SchedulerDialog

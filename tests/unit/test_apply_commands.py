@@ -17,10 +17,11 @@ from tui_datasize.errors import UnknownRunError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.queue.commands import CommandKind, QueueSettings, select_jobs
+from tui_datasize.jobs.queue.commands import CommandKind, select_jobs
 from tui_datasize.jobs.queue.database import PassingStorageError
 from tui_datasize.jobs.queue.notices import NoticeEvent
 from tui_datasize.jobs.queue.schema import STEPS
+from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler import apply_commands

@@ -11,7 +11,8 @@ from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.doctor import _slots
 from tui_datasize.cli.watch import _Board
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.queue.commands import CommandKind, CommandResult
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.requests import CommandResult
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
@@ -27,7 +28,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATASIZE_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(QueueClient, "ensure_scheduler", lambda _client: None)
-    monkeypatch.setattr("tui_datasize.jobs.queue.commands.ANSWER_WITHIN_S", 0.0)
+    monkeypatch.setattr("tui_datasize.jobs.queue.requests.ANSWER_WITHIN_S", 0.0)
     (tmp_path / "experiments.toml").write_text(PROJECT)
     return ProjectPaths(tmp_path)
 

@@ -13,7 +13,7 @@ import pytest
 from tests.fakes import fake_sweep
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.queue import commands, file_systems
+from tui_datasize.jobs.queue import file_systems, requests
 from tui_datasize.jobs.queue.file_systems import check_file_system, file_system, try_out
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.runlog.paths import ProjectPaths
@@ -116,10 +116,10 @@ def test_it_is_told_once_at_queueing(
 ) -> None:
     monkeypatch.setattr(file_systems, "file_system", lambda *_: "9p")
     monkeypatch.setattr(QueueClient, "ensure_scheduler", lambda _client: None)
-    monkeypatch.setattr(commands, "ANSWER_WITHIN_S", 0.0)
+    monkeypatch.setattr(requests, "ANSWER_WITHIN_S", 0.0)
     client = QueueClient(ProjectPaths(tmp_path))
     for _ in range(2):
-        print(client.request(commands.Enqueue(fake_sweep()[:1])).sentence)
+        print(client.request(requests.Enqueue(fake_sweep()[:1])).sentence)
     assert capsys.readouterr().out.count("(9p) that may be one of a network") == 1
     # A scheduler that begins tries again, and goes on.
     with closing(Store(client.project.queue)):

@@ -8,11 +8,11 @@ from tests.fakes import fake_spec
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import StorageError, UnknownRunError
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.queue.commands import (
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.requests import (
     Acknowledgement,
     Answered,
     ChangeJobs,
-    CommandKind,
     CommandResult,
     Drain,
     Enqueue,
@@ -105,7 +105,7 @@ def test_runs_that_the_scheduler_refuses_to_queue_are_told():
 
 def queue_of(tmp_path, monkeypatch, ensure) -> QueueClient:
     monkeypatch.setattr(QueueClient, "ensure_scheduler", ensure)
-    monkeypatch.setattr("tui_datasize.jobs.queue.commands.ANSWER_WITHIN_S", 0.0)
+    monkeypatch.setattr("tui_datasize.jobs.queue.requests.ANSWER_WITHIN_S", 0.0)
     return QueueClient(ProjectPaths(tmp_path))
 
 

@@ -9,7 +9,7 @@ from tests.unit.queue_desk import Queue
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.queueing import incomplete_runs
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.queue.commands import Enqueue, outcome_of
+from tui_datasize.jobs.queue.requests import Enqueue, outcome_of
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 

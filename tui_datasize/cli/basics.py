@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tui_datasize.experiments.load import Project
     from tui_datasize.experiments.spec import RunSpec
     from tui_datasize.jobs.client import QueueClient
-    from tui_datasize.jobs.queue.commands import Outcome
+    from tui_datasize.jobs.queue.requests import Outcome
 
 _MOST_LINES = 20
 """Refusals that are told one by one."""

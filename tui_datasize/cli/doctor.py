@@ -22,10 +22,10 @@ from tui_datasize.experiments.catalogue import ARRAYS, DATASETS
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import check_runs
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.queue.commands import QueueSettings
 from tui_datasize.jobs.queue.database import storage_errors
 from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.file_systems import check_file_system, file_system
+from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.rebuild import repair
 from tui_datasize.jobs.scheduler.devices import FORGET, DeviceReport, or_cpu, read_devices, settings_of
 from tui_datasize.jobs.scheduler.gpu_probes import PROBE_CALL, probe_now

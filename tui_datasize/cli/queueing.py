@@ -17,15 +17,8 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import check_file, check_runs, listed_runs, source_runs
 from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.queue.commands import (
-    ChangeJobs,
-    CommandKind,
-    Drain,
-    Enqueue,
-    QueueTerms,
-    nothing_to,
-    select_jobs,
-)
+from tui_datasize.jobs.queue.commands import CommandKind, nothing_to, select_jobs
+from tui_datasize.jobs.queue.requests import ChangeJobs, Drain, Enqueue, QueueTerms
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.render.console import data_console, plain_table
 from tui_datasize.text import lost_evaluations, plural, visible

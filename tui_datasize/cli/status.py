@@ -15,10 +15,10 @@ from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, UnknownRu
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.queue.commands import QueueSettings
 from tui_datasize.jobs.queue.faults import Fault
 from tui_datasize.jobs.queue.paces import TimeEstimate, latest
 from tui_datasize.jobs.queue.reading import Usage
+from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.queue.time_left import time_left_of
 from tui_datasize.render.console import plain_table

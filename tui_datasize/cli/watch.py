@@ -19,7 +19,7 @@ from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.files import open_regular
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.queue.commands import Answered
+from tui_datasize.jobs.queue.requests import Answered
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.render.console import PlainConsole
 from tui_datasize.runlog.paths import ProjectPaths

@@ -9,23 +9,8 @@ from pathlib import Path
 
 from tui_datasize.errors import ConfigError, DatasizeError, UnknownRunError
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.queue import commands
-from tui_datasize.jobs.queue.commands import (
-    Acknowledgement,
-    ChangeJobs,
-    Command,
-    CommandKind,
-    CommandResult,
-    Drain,
-    Enqueue,
-    Outcome,
-    RestartScheduler,
-    StopScheduler,
-    outcome_of,
-    outcome_of_error,
-    outcome_of_restart,
-    outcome_of_stop,
-)
+from tui_datasize.jobs.queue import requests
+from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import QueueWatch, create_database, transaction
 from tui_datasize.jobs.queue.dependencies import check_sources, none_of_each_other
 from tui_datasize.jobs.queue.faults import Fault, FaultKind, Faults, faults_of_disk, new_fault, read_faults
@@ -41,6 +26,21 @@ from tui_datasize.jobs.queue.reading import (
     read_tags,
     read_usage,
     runs_of_shapes,
+)
+from tui_datasize.jobs.queue.requests import (
+    Acknowledgement,
+    ChangeJobs,
+    Command,
+    CommandResult,
+    Drain,
+    Enqueue,
+    Outcome,
+    RestartScheduler,
+    StopScheduler,
+    outcome_of,
+    outcome_of_error,
+    outcome_of_restart,
+    outcome_of_stop,
 )
 from tui_datasize.jobs.queue.settings import Settings
 from tui_datasize.jobs.queue.spec_file import write_documents
@@ -81,9 +81,9 @@ class QueueClient(SchedulerClient):
             return outcome_of_error(error)
 
     def answer_to(self, command: Enqueue | ChangeJobs | Drain, acknowledgement: Acknowledgement) -> Outcome:
-        """Wait for the scheduler's answer to what was acknowledged, `commands.ANSWER_WITHIN_S` at most."""
-        look_s = min(_LOOK_AGAIN_S, commands.ANSWER_WITHIN_S)
-        deadline_s = time.monotonic() + commands.ANSWER_WITHIN_S
+        """Wait for the scheduler's answer to what was acknowledged, `requests.ANSWER_WITHIN_S` at most."""
+        look_s = min(_LOOK_AGAIN_S, requests.ANSWER_WITHIN_S)
+        deadline_s = time.monotonic() + requests.ANSWER_WITHIN_S
         try:
             self.ensure_scheduler()
             while (results := self.wait(acknowledgement, look_s)) is None:

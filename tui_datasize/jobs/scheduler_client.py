@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from tui_datasize.errors import ConfigError, StorageError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, shown, written
 from tui_datasize.experiments.keys import rows
-from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind, QueueSettings
+from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import create_database, open_database, storage_errors, transaction
-from tui_datasize.jobs.queue.settings import Settings
+from tui_datasize.jobs.queue.requests import Acknowledgement
+from tui_datasize.jobs.queue.settings import QueueSettings, Settings
 from tui_datasize.jobs.scheduler import launch
 from tui_datasize.jobs.scheduler.lock import SchedulerNotes, read_notes
 from tui_datasize.runlog.claim import utc_now

@@ -27,7 +27,7 @@ from textual.worker import Worker, WorkerState
 
 from tui_datasize.errors import EXIT_OK, DatasizeError
 from tui_datasize.files import read_object
-from tui_datasize.jobs.queue.commands import Outcome, RestartScheduler, StopScheduler
+from tui_datasize.jobs.queue.requests import Outcome, RestartScheduler, StopScheduler
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.claim import utc_now

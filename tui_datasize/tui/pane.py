@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
-from tui_datasize.jobs.queue.commands import Command
+from tui_datasize.jobs.queue.requests import Command
 from tui_datasize.text import plural
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot

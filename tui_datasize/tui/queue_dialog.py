@@ -18,7 +18,7 @@ from tui_datasize.experiments.load import Order as SweepOrder
 from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import order_key
-from tui_datasize.jobs.queue.commands import Enqueue, QueueTerms
+from tui_datasize.jobs.queue.requests import Enqueue, QueueTerms
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS, JobState
 from tui_datasize.text import duration, lost_evaluations, plural
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from tui_datasize.jobs.queue.commands import ANSWER_WITHIN_S, Command, Outcome
 from tui_datasize.jobs.queue.reading import Usage
+from tui_datasize.jobs.queue.requests import ANSWER_WITHIN_S, Command, Outcome
 from tui_datasize.jobs.scheduler_client import SchedulerLook
 from tui_datasize.tui.polling.collect import QueueView
 

@@ -14,7 +14,7 @@ from textual.widgets import Input
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.device_settings import FOR_GPUS, DeviceSettings, read_written, written
 from tui_datasize.experiments.keys import Row, rows
-from tui_datasize.jobs.queue.commands import RestartScheduler, StopScheduler
+from tui_datasize.jobs.queue.requests import RestartScheduler, StopScheduler
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.jobs.scheduler_client import SchedulerLook
 from tui_datasize.text import plural

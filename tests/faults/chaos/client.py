@@ -23,7 +23,8 @@ from tui_datasize.errors import StorageError, UnknownRunError
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.requests import Acknowledgement
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 

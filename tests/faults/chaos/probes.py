@@ -21,7 +21,8 @@ from tests.faults.chaos.processes import Kind, find_processes
 from tests.faults.lab import Lab
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.spec import ModelSpec, RunSpec
-from tui_datasize.jobs.queue.commands import Acknowledgement, CommandKind
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.requests import Acknowledgement
 from tui_datasize.jobs.queue.schema import NEVER_BEGAN
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, JobState
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, TAG_VARIABLE

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
 
-from tui_datasize.jobs.queue.commands import CommandKind, QueueSettings
+from tui_datasize.jobs.queue.commands import CommandKind
 
 _DRAINING = "draining"
 _SLOTS = "slots"
 _STOPPED = "stopped"
 NOT_DRAINING = f"NOT EXISTS (SELECT 1 FROM settings WHERE name = '{_DRAINING}' AND value)"
 """Condition under which jobs are started."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """What holds for the whole queue, whatever ends and begins again."""
+
+    draining: bool = False
+    """Whether what runs is finished and nothing is started."""
+    slots: int | None = None
+    """Jobs that the devices took at once when a scheduler last looked; None before it did."""
+    stopped: bool = False
+    """Whether somebody asked the scheduler to end, and nobody for another since."""
 
 
 class Settings:

@@ -15,7 +15,7 @@ from textual.widget import Widget
 from tui_datasize.answers.answer import Asked
 from tui_datasize.answers.catalogue import QUESTIONS, Entry
 from tui_datasize.errors import DatasizeError
-from tui_datasize.jobs.queue.commands import QueueTerms
+from tui_datasize.jobs.queue.requests import QueueTerms
 from tui_datasize.metric import metric_named
 from tui_datasize.tui.analysis.analyst import (
     FITS,

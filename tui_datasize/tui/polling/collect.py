@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.device_settings import DeviceSettings
-from tui_datasize.jobs.queue.commands import QueueSettings
 from tui_datasize.jobs.queue.faults import Fault
 from tui_datasize.jobs.queue.paces import TimeEstimate
+from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.queue.time_left import ExecutedQueue, KeptTimeLeft, TimeLeft
 from tui_datasize.jobs.scheduler.devices import DeviceReport, capacities, or_cpu

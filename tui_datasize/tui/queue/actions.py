@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tui_datasize.experiments.spec import Budget, recipe_changes
-from tui_datasize.jobs.queue.commands import JOB_COMMANDS, ChangeJobs, CommandKind, nothing_to
+from tui_datasize.jobs.queue.commands import JOB_COMMANDS, CommandKind, nothing_to
 from tui_datasize.jobs.queue.paces import TimeEstimate
 from tui_datasize.jobs.queue.reading import Usage
+from tui_datasize.jobs.queue.requests import ChangeJobs
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import duration, plural
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts

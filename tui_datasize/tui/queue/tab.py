@@ -12,7 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
-from tui_datasize.jobs.queue.commands import ChangeJobs, CommandKind, Drain, QueueTerms
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.requests import ChangeJobs, Drain, QueueTerms
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import duration, plural
