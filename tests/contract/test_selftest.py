@@ -38,13 +38,13 @@ def test_every_step_that_needs_torch_alone_is_imported_without_the_rest_and_one_
     import tui_datasize.training.evaluate
 
     assert tui_datasize.training.evaluate.__name__ in sys.modules
-    modules = [f"tui_datasize.training.selftest.{step.entry}" for step in STEPS.values() if not step.packages]
-    assert len(modules) == 9
+    entries = [step.entry for step in STEPS.values() if not step.packages]
+    assert len(entries) == 9
     output = tmp_path / "output"
     pid = os.fork()
     if not pid:
         with output.open("w") as file, redirect_stdout(file), redirect_stderr(file):
-            _end_with(lambda: _import_and_place(modules, tmp_path / "placement.json"))
+            _end_with(lambda: _import_and_place(entries, tmp_path / "placement.json"))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, output.read_text()
     found = json.loads((tmp_path / "placement.json").read_text())
     assert all(check["good"] for check in found["checks"])
@@ -64,20 +64,21 @@ def _end_with(work: Callable[[], None]) -> NoReturn:
         os._exit(status)
 
 
-def _import_and_place(modules: Sequence[str], file: Path) -> None:
+def _import_and_place(entries: Sequence[str], file: Path) -> None:
     own = [name for name in sys.modules if name.split(".")[0] in (*ABSENT, "tui_datasize")]
     for name in own:
         del sys.modules[name]
     sys.modules.update(dict.fromkeys(ABSENT))
-    assert all(importlib.import_module(module).run for module in modules)
-    record, placement, subject = (
-        importlib.import_module(f"tui_datasize.training.selftest.{name}")
-        for name in ("record", "placement", "subject")
+    room = "tui_datasize.training.selftest"
+    for module, function in (entry.split(":") for entry in entries):
+        assert callable(getattr(importlib.import_module(f"{room}.{module}"), function))
+    record, memory, subject = (
+        importlib.import_module(f"{room}.{name}") for name in ("record", "memory", "subject")
     )
     # The threads of the process that was forked are not here.
     importlib.import_module("torch").set_num_threads(1)
-    placement.SMALL = (3 << 20, (3, 16, 16))
-    placement.run(subject.Subject.chosen(), record.Findings(file))
+    memory.SMALL = (3 << 20, (3, 16, 16))
+    memory.check_placement(subject.Subject.chosen(), record.Findings(file))
 
 
 def test_steps_are_made_without_the_rest_and_others_name_what_is_missing(bare, tmp_path):

@@ -14,7 +14,7 @@ from tui_datasize.errors import DeviceUnavailable
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.packs import training
-from tui_datasize.training.selftest import bits, memory, packs, probe, recording, speed, subject
+from tui_datasize.training.selftest import devices, exactness, memory, speed, subject
 from tui_datasize.training.selftest.record import Findings
 from tui_datasize.training.selftest.subject import Subject
 
@@ -26,11 +26,10 @@ def _small(monkeypatch):
     """One kind of run, a few updates, on the CPU."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     kinds = subject.kinds
-    for module in (bits, packs, recording):
-        monkeypatch.setattr(module, "kinds", lambda **_: {KIND: kinds(is_card=False)[KIND]})
-        monkeypatch.setattr(module, "images", lambda **_: subject.dataset(96, (1, 28, 28)))
-    for module in (packs, recording):
-        monkeypatch.setattr(module, "_UPDATES", 6)
+    monkeypatch.setattr(exactness, "kinds", lambda **_: {KIND: kinds(is_card=False)[KIND]})
+    monkeypatch.setattr(exactness, "images", lambda **_: subject.dataset(96, (1, 28, 28)))
+    for name in ("_PACK_UPDATES", "_RECORDED_UPDATES"):
+        monkeypatch.setattr(exactness, name, 6)
 
 
 def wrong_in(make, tmp_path):
@@ -57,10 +56,10 @@ def test_recorded_updates_are_compared_with_single_ones(graphs, wrong, monkeypat
     def capture(_device, generators):
         return graphs(generators)
 
-    monkeypatch.setattr(recording, "capture_on", capture)
+    monkeypatch.setattr(exactness, "capture_on", capture)
     # The way to record is the default of its last parameter.
     monkeypatch.setattr(Subject, "trainer", _with_default(Subject.trainer, capture))
-    assert wrong_in(recording.run, tmp_path) == wrong
+    assert wrong_in(exactness.check_recording, tmp_path) == wrong
 
 
 def _with_default(trainer, capture):
@@ -69,22 +68,22 @@ def _with_default(trainer, capture):
 
 def test_bits_that_differ_are_told(monkeypatch, tmp_path):
     def killed(_, folder):
-        for name, spec in bits.kinds(is_card=False).items():
-            trainer = subject.make(Subject.chosen().trainer(spec, bits.images(is_card=False)), 3)
+        for name, spec in exactness.kinds(is_card=False).items():
+            trainer = subject.make(Subject.chosen().trainer(spec, exactness.images(is_card=False)), 3)
             measured = trainer.read()
             state = {"trainer": trainer.state_dict(), "losses": list(measured.losses)}
             state["gradient_norms"] = list(measured.gradient_norms)
-            bits.checkpoint.save(bits._file(folder, name), bits._IDENTITY, state)
+            exactness.checkpoint.save(exactness._file(folder, name), exactness._IDENTITY, state)
 
-    monkeypatch.setattr(bits, "_train_and_be_killed", killed)
-    assert wrong_in(bits.run, tmp_path) == []
+    monkeypatch.setattr(exactness, "_train_and_be_killed", killed)
+    assert wrong_in(exactness.check_bits, tmp_path) == []
     load = Trainer.load_state_dict
 
     def without_dropout(trainer, state):
         load(trainer, {**state, "dropout": trainer._dropout.get_state()})
 
     monkeypatch.setattr(Trainer, "load_state_dict", without_dropout)
-    assert wrong_in(bits.run, tmp_path) == [f"{KIND}: after kill -9"]
+    assert wrong_in(exactness.check_bits, tmp_path) == [f"{KIND}: after kill -9"]
 
 
 @pytest.mark.long
@@ -125,7 +124,7 @@ def test_a_driver_that_was_updated_under_the_system_is_told_by_whoever_knows(mon
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(DeviceUnavailable) as caught:
-        probe.run(Subject.chosen(), Findings(tmp_path / "step.json"))
+        devices.check_probe(Subject.chosen(), Findings(tmp_path / "step.json"))
     told = (
         "nvidia-smi: Failed to initialize NVML: Driver/library version mismatch, NVML library version: 580.95"
     )
@@ -134,7 +133,7 @@ def test_a_driver_that_was_updated_under_the_system_is_told_by_whoever_knows(mon
 
 
 def test_fused_lanes_that_do_not_agree_are_told(monkeypatch, tmp_path):
-    assert wrong_in(packs.run, tmp_path) == []
-    draw = packs.Fused._draw
-    monkeypatch.setattr(packs.Fused, "_draw", lambda *given: 0.5 * draw(*given))
-    assert wrong_in(packs.run, tmp_path) == [f"{KIND}, 2 lanes", f"{KIND}, 3 lanes"]
+    assert wrong_in(exactness.check_packs, tmp_path) == []
+    draw = exactness.Fused._draw
+    monkeypatch.setattr(exactness.Fused, "_draw", lambda *given: 0.5 * draw(*given))
+    assert wrong_in(exactness.check_packs, tmp_path) == [f"{KIND}, 2 lanes", f"{KIND}, 3 lanes"]

@@ -1,1 +1,1 @@
-"""Whether this machine computes as it should: `datasize-tui selftest`, one step of it a file."""
+"""Whether this machine computes as it should: `datasize-tui selftest`, a function for each step of it."""

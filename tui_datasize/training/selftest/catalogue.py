@@ -21,7 +21,7 @@ class Step:
     limit_s: float
     """It is ended after so long, with all processes that it waits for."""
     entry: str
-    """Module within this room whose `run` makes it."""
+    """Module within this room, and the function in it that makes it."""
     on_cpu: bool = True
     """Whether there is anything to it without a GPU."""
     packages: tuple[str, ...] = ()
@@ -55,34 +55,51 @@ STEPS: Mapping[str, Step] = MappingProxyType(
     {
         step.name: step
         for step in (
-            Step(FIRST, "opens the device; versions, driver, what else uses it", 45, "probe"),
-            Step("kernels", "each model and precision against float64 on the CPU", 80, "kernels"),
-            Step("bits", "equal bits: again, after kill -9, side by side", 80, "bits"),
+            Step(FIRST, "opens the device; versions, driver, what else uses it", 45, "devices:check_probe"),
             Step(
-                "recording", "updates as CUDA graphs, and one that is refused", 45, "recording", on_cpu=False
+                "kernels",
+                "each model and precision against float64 on the CPU",
+                80,
+                "exactness:check_kernels",
             ),
-            Step("packs", "fused lanes against their runs alone", 50, "packs"),
+            Step("bits", "equal bits: again, after kill -9, side by side", 80, "exactness:check_bits"),
+            Step(
+                "recording",
+                "updates as CUDA graphs, and one that is refused",
+                45,
+                "exactness:check_recording",
+                on_cpu=False,
+            ),
+            Step("packs", "fused lanes against their runs alone", 50, "exactness:check_packs"),
             Step(
                 "memory",
                 "memory that runs out, recording and in packs",
                 65,
-                "memory",
+                "memory:check_memory",
                 on_cpu=False,
             ),
-            Step("placement", "images on the device and mapped from their file", 70, "placement"),
-            Step("speed", "images/s alone and in packs, start of a process", 100, "speed"),
+            Step(
+                "placement", "images on the device and mapped from their file", 70, "memory:check_placement"
+            ),
+            Step("speed", "images/s alone and in packs, start of a process", 100, "speed:check_speed"),
             Step(
                 "faults",
                 "what no card or driver is: no run on the CPU",
                 45,
-                "faults",
+                "devices:check_faults",
             ),
-            Step("end-to-end", "12 runs of the digits through the queue", 70, "end_to_end", packages=_QUEUE),
+            Step(
+                "end-to-end",
+                "12 runs of the digits through the queue",
+                70,
+                "end_to_end:check_end_to_end",
+                packages=_QUEUE,
+            ),
             Step(
                 "tests",
                 "the tests that need a GPU",
                 70,
-                "gpu_tests",
+                "end_to_end:check_gpu_tests",
                 on_cpu=False,
                 packages=(*_QUEUE, *_PYTEST),
             ),

@@ -67,7 +67,8 @@ def make_step(arguments: Sequence[str]) -> int:
     try:
         from tui_datasize.training.selftest.subject import Subject
 
-        make: Make = import_module(f"tui_datasize.training.selftest.{STEPS[name].entry}").run
+        module, function = STEPS[name].entry.split(":")
+        make: Make = getattr(import_module(f"tui_datasize.training.selftest.{module}"), function)
         make(Subject.chosen(), findings)
     except NotHere as reason:
         findings.leave_out(str(reason))

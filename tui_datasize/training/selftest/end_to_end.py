@@ -1,9 +1,10 @@
-"""Twelve runs of the digits through the queue: commands, scheduler, workers and the record of each."""
+"""Twelve runs of the digits through the queue; the tests that need a GPU, where they are at hand."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -11,10 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import tui_datasize
 from tui_datasize.files import parse_object, read_object
 from tui_datasize.programs import python_module
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.training.selftest.record import Findings
+from tui_datasize.training.selftest.record import Findings, NotHere
 from tui_datasize.training.selftest.subject import Subject
 
 _EXPERIMENT = "digits"
@@ -38,7 +40,7 @@ cpu = true
 """
 
 
-def run(subject: Subject, findings: Findings) -> None:
+def check_end_to_end(subject: Subject, findings: Findings) -> None:
     """Queues them in a project of its own, waits, and reads what they left."""
     with tempfile.TemporaryDirectory() as folder:
         project = ProjectPaths(Path(folder) / "project")
@@ -126,3 +128,35 @@ def _seconds_between(begin: Any, end: Any) -> float | None:
         return (datetime.fromisoformat(str(end)) - datetime.fromisoformat(str(begin))).total_seconds()
     except ValueError:
         return None
+
+
+_MARKER = "gpu"
+
+
+def check_gpu_tests(_subject: Subject, findings: Findings) -> None:
+    """Runs them in one process.
+
+    Raises:
+        NotHere: They did not come with the package.
+    """
+    root = Path(tui_datasize.__file__).resolve().parents[1]
+    if not (root / "tests" / "training").is_dir():
+        raise NotHere("the tests are not installed; run it from a checkout")
+    command = python_module("pytest", "-n", "0", "-q", "-m", _MARKER, "tests")
+    done = subprocess.run(
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    print(done.stdout)
+    counts = {
+        word: int(count) for count, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", done.stdout)
+    }
+    findings.figure("counts", counts)
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    findings.figure("failed", failed)
+    passed = counts.get("passed", 0)
+    findings.check("some run", passed > 0, "none did" if not failed else f"{len(failed)} fail")
+    findings.check(
+        "all pass", done.returncode == 0, ", ".join(failed[:5]) or f"exit status {done.returncode}"
+    )
+    findings.check("none is skipped", not counts.get("skipped"), f"{counts.get('skipped', 0)} are")
+    findings.say(f"{passed} tests pass")

@@ -32,7 +32,7 @@ _ALONE = (0, 5, 10)
 """Runs of it that are also made one after the other; the others take what these do."""
 
 
-def run(subject: Subject, findings: Findings) -> None:
+def check_speed(subject: Subject, findings: Findings) -> None:
     """Measures; whether that is fast is for a person to say."""
     for name, seconds in _process_start_s().items():
         findings.figure(name, seconds)
