@@ -118,3 +118,8 @@ def test_a_target_that_the_other_reaches_at_its_smallest_size_is_no_saving():
     late = runs.filter((runs["variant"] == "b") | (runs["train_size"] >= 400))
     said = [sentence.text for sentence in variants.ask(record_of(late, asked=Asked(target=0.84))).sentences]
     assert not any("times fewer" in text and text.startswith("84 %") for text in said)
+
+
+def test_images_saved_by_single_runs_are_called_untested():
+    runs = two(2.5).filter(seed=0)
+    assert " times fewer (untested)." in variants.ask(record_of(runs)).sentences[0].text

@@ -95,7 +95,11 @@ def images_told(record: Record, best: str, other: str) -> str:
     """
     metric, curves = record.metric, record.comparisons.curves
     compared = record.comparisons.over_all(other, best)
-    doubt = "" if compared and compared.is_distinguishable else " (not significant)"
+    doubt = " (not significant)"
+    if compared is None or math.isnan(compared.p):
+        doubt = " (untested)"
+    elif compared.is_distinguishable:
+        doubt = ""
     names, target = (best or BASE, other or BASE), record.asked.target
     if target is not None:
         needed = [_reached(record, name, target, curves[name]) for name in (best, other)]
