@@ -14,7 +14,7 @@ from tui_datasize.tui.charts.figures import draw_figure
 from tui_datasize.tui.charts.heat_map import legible_digits, side_by_side, surface_chart
 from tui_datasize.tui.charts.lines import Drawing, Series, ShadedBand, line_chart
 from tui_datasize.tui.charts.scale import Scale
-from tui_datasize.tui.charts.window import WHOLE, Window, moved, panned, with_log, zoomed
+from tui_datasize.tui.charts.window import WHOLE, ChartWindow, moved, panned, with_log, zoomed
 from tui_datasize.tui.widgets.palette import Palette
 
 PALETTE = Palette(
@@ -122,18 +122,18 @@ CURVE = line("test", [10, 20, 30, 40], [4.0, 3.0, 2.0, 1.0], mark="◆")
 RUNS = line("run", [10, 10, 20], [1.0, 2.0, 3.0], joined=False)
 
 
-def drawing(window: Window, **options: object) -> Drawing:
+def drawing(window: ChartWindow, **options: object) -> Drawing:
     return line_chart(
         [CURVE, RUNS], UPDATE, LOSS, width=70, height=16, palette=PALETTE, window=window, **options
     )
 
 
 def test_a_cursor_reads_every_series_off():
-    drawn = lines(drawing(Window(cursor=10.0)).text)
+    drawn = lines(drawing(ChartWindow(cursor=10.0)).text)
     assert len(drawn) == 16
     assert drawn[-1] == "update 10  ● run 1 to 2 (2)  ◆ test 4"
     assert sum("│" in text[5:] for text in drawn) > 6
-    assert lines(drawing(Window(cursor=25.0)).text)[-1] == "update 25  ◆ test 2.5"
+    assert lines(drawing(ChartWindow(cursor=25.0)).text)[-1] == "update 25  ◆ test 2.5"
 
 
 def test_the_cursor_goes_from_point_to_point_and_stays_on_the_chart():
@@ -144,13 +144,13 @@ def test_the_cursor_goes_from_point_to_point_and_stays_on_the_chart():
     assert moved(last, extent, -1).cursor == 30
     assert moved(last, extent, 1).cursor == 40
     assert moved(last, extent, -10).cursor == 10
-    between = Window(cursor=25.0)
+    between = ChartWindow(cursor=25.0)
     assert [moved(between, extent, step).cursor for step in (-1, 1)] == [20, 30]
 
 
 def test_a_part_of_the_axes_fills_the_chart():
-    first = drawing(Window(cursor=20.0))
-    closer = zoomed(Window(cursor=20.0), first.extent, x=0.25)
+    first = drawing(ChartWindow(cursor=20.0))
+    closer = zoomed(ChartWindow(cursor=20.0), first.extent, x=0.25)
     assert closer.x[0] < 20 < closer.x[1]
     assert closer.x[1] - closer.x[0] == pytest.approx((first.extent.x[1] - first.extent.x[0]) / 4)
     drawn = drawing(closer)
@@ -174,7 +174,7 @@ def test_the_other_kind_of_axis_is_one_key_away():
 def test_training_curves_alone_are_smoothed_and_the_logged_values_stay_behind():
     x = [float(place) for place in range(60)]
     rough = line("train", x, [place % 2 for place in range(60)], is_training=True)
-    window = Window(smoothing=0.9, cursor=59.0)
+    window = ChartWindow(smoothing=0.9, cursor=59.0)
     drawn = chart(rough, window=window)
     assert any(span.style == PALETTE.faint for span in drawn.spans)
     assert 0.4 < float(lines(drawn)[-1].split()[-1]) < 0.6

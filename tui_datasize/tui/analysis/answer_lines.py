@@ -14,7 +14,7 @@ from tui_datasize.render.cells import NUMBER, Written, written
 from tui_datasize.text import plural, visible
 from tui_datasize.tui.charts.figures import draw_figures
 from tui_datasize.tui.charts.lines import Drawing, sentence
-from tui_datasize.tui.charts.window import WHOLE, Window
+from tui_datasize.tui.charts.window import WHOLE, ChartWindow
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import Palette
 
@@ -47,7 +47,9 @@ def answer_lines(answer: Answer, palette: Palette, *, everything: bool = False) 
     return lines
 
 
-def draw_answer(answer: Answer, width: int, height: int, palette: Palette, window: Window = WHOLE) -> Drawing:
+def draw_answer(
+    answer: Answer, width: int, height: int, palette: Palette, window: ChartWindow = WHOLE
+) -> Drawing:
     """An answer in the place of a chart: its figures; without any, what follows the headline; or why not."""
     if not answer.applies:
         return Drawing(sentence(answer.why_not, width, height, palette))

@@ -16,7 +16,7 @@ from tui_datasize.tui.analysis.analyst import AnalysisChoice, chosen_variant
 from tui_datasize.tui.analysis.answer_lines import WordsView, answer_lines, draw_answer
 from tui_datasize.tui.charts.figures import draw_figure
 from tui_datasize.tui.charts.lines import sentence
-from tui_datasize.tui.charts.window import WHOLE, Window
+from tui_datasize.tui.charts.window import WHOLE, ChartWindow
 from tui_datasize.tui.widgets.chart_view import ChartView, Drawer
 from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.panel import Panel
@@ -141,12 +141,12 @@ _LEAST_ROWS = 3
 """Of bars, whatever is said below them."""
 
 
-def draw_matrix(answer: Answer, width: int, height: int, palette: Palette, _: Window = WHOLE) -> Text:
+def draw_matrix(answer: Answer, width: int, height: int, palette: Palette, _: ChartWindow = WHOLE) -> Text:
     """What each pair of draws has in common, and what all of them have."""
     return _above(answer, 0, [answer.headline], width, height, palette)
 
 
-def draw_classes(answer: Answer, width: int, height: int, palette: Palette, _: Window = WHOLE) -> Text:
+def draw_classes(answer: Answer, width: int, height: int, palette: Palette, _: ChartWindow = WHOLE) -> Text:
     """Overlap within each class, the highest first, with what independent draws would share."""
     return _above(answer, 1, [one.text for one in answer.sentences], width, height, palette)
 

@@ -14,7 +14,7 @@ from tui_datasize.tui.charts.cells import Dash
 from tui_datasize.tui.charts.heat_map import legible_digits, overview, side_by_side, surface_chart
 from tui_datasize.tui.charts.lines import Drawing, Series, ShadedBand, line_chart, sentence
 from tui_datasize.tui.charts.scale import Scale
-from tui_datasize.tui.charts.window import WHOLE, Window
+from tui_datasize.tui.charts.window import WHOLE, ChartWindow
 from tui_datasize.tui.widgets.palette import Palette
 
 MARKS = "●◆▲■○◇△□▼★▽☆"
@@ -34,7 +34,7 @@ _GAP, _COLUMNS = 2, 2
 
 
 def draw_figures(
-    figures: Sequence[Figure], width: int, height: int, palette: Palette, window: Window = WHOLE
+    figures: Sequence[Figure], width: int, height: int, palette: Palette, window: ChartWindow = WHOLE
 ) -> Drawing:
     """All figures side by side if they are maps that fit, else the first."""
     if not figures:
@@ -45,7 +45,9 @@ def draw_figures(
     return draw_figure(figures[0], width, height, palette, window)
 
 
-def draw_figure(figure: Figure, width: int, height: int, palette: Palette, window: Window = WHOLE) -> Drawing:
+def draw_figure(
+    figure: Figure, width: int, height: int, palette: Palette, window: ChartWindow = WHOLE
+) -> Drawing:
     """One figure, `height` lines of at most `width` columns; of a chart that part which is looked at."""
     match figure:
         case Chart():
@@ -56,7 +58,7 @@ def draw_figure(figure: Figure, width: int, height: int, palette: Palette, windo
             return Drawing(_draw_bars(figure, width, height, palette))
 
 
-def _draw_chart(chart: Chart, width: int, height: int, palette: Palette, window: Window) -> Drawing:
+def _draw_chart(chart: Chart, width: int, height: int, palette: Palette, window: ChartWindow) -> Drawing:
     boxes = [one for box in chart.boxes for one in _whiskers(box, palette)]
     series = [*boxes, *_box_marks(chart.boxes, palette), *_series(chart, palette)]
     bands = [

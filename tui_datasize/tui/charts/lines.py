@@ -22,7 +22,7 @@ from tui_datasize.tui.charts.scale import (
     smoothed,
     ticks,
 )
-from tui_datasize.tui.charts.window import WHOLE, Extent, Window
+from tui_datasize.tui.charts.window import WHOLE, ChartWindow, Extent
 from tui_datasize.tui.widgets.palette import Palette
 
 SMALLEST_WIDTH = 16
@@ -118,7 +118,7 @@ def line_chart(
     palette: Palette,
     bands: Sequence[ShadedBand] = (),
     empty: str = "No points yet.",
-    window: Window = WHOLE,
+    window: ChartWindow = WHOLE,
 ) -> Drawing:
     """Draw curves with the y label above, the x label below, and the names of lines at their ends.
 
@@ -204,7 +204,7 @@ def _fill(
     placed: Sequence[_Placed],
     bands: Sequence[ShadedBand],
     edges: Sequence[tuple[list[Point], list[Point]]],
-    window: Window,
+    window: ChartWindow,
     extent: Extent,
     palette: Palette,
 ) -> None:
@@ -302,7 +302,7 @@ def _feet(cells: Cells, extent: Extent, gutter: int, width: int, palette: Palett
     return [Text(text[:width], palette.muted) for text in texts]
 
 
-def _stops(series: Sequence[Series], x_scale: Scale, window: Window) -> Sequence[float]:
+def _stops(series: Sequence[Series], x_scale: Scale, window: ChartWindow) -> Sequence[float]:
     """The x values that have a mark, of what is looked at; of lines without marks all they run through."""
     marked = [one for one in series if one.mark or not one.joined] or series
     every = sorted({x for one in marked for x in one.x if x_scale.place(x) is not None})
@@ -312,7 +312,7 @@ def _stops(series: Sequence[Series], x_scale: Scale, window: Window) -> Sequence
 
 
 def _read_out(
-    series: Sequence[Series], extent: Extent, window: Window, width: int, palette: Palette
+    series: Sequence[Series], extent: Extent, window: ChartWindow, width: int, palette: Palette
 ) -> list[Text]:
     """Where the cursor stands and the value of every series there; nothing without a cursor."""
     if window.cursor is None:

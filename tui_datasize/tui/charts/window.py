@@ -13,7 +13,7 @@ _NARROWEST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ChartWindow:
     """Where one looks; as it is made, at all of a chart."""
 
     cursor: float | None = None
@@ -28,7 +28,7 @@ class Window:
     """Weight of the past in the average of training curves, in [0, 1); 0 leaves them as they were logged."""
 
 
-WHOLE = Window()
+WHOLE = ChartWindow()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Extent:
     """Ascending x values, in units of the data, that a cursor comes to."""
 
 
-def moved(window: Window, extent: Extent, steps: int) -> Window:
+def moved(window: ChartWindow, extent: Extent, steps: int) -> ChartWindow:
     """The cursor some stops further, or at the last one when it had no place yet."""
     if not extent.stops:
         return window
@@ -57,7 +57,7 @@ def moved(window: Window, extent: Extent, steps: int) -> Window:
     return replace(window, cursor=extent.stops[max(0, min(at, last))])
 
 
-def zoomed(window: Window, extent: Extent, *, x: float = 1.0, y: float = 1.0) -> Window:
+def zoomed(window: ChartWindow, extent: Extent, *, x: float = 1.0, y: float = 1.0) -> ChartWindow:
     """A part of the axes around the cursor, or around the middle where there is none.
 
     Args:
@@ -80,7 +80,7 @@ def _scaled(limits: Point, factor: float, around: float | None) -> Point:
     return middle - (middle - low) * factor, middle + (high - middle) * factor
 
 
-def panned(window: Window, extent: Extent, *, x: float = 0.0, y: float = 0.0) -> Window:
+def panned(window: ChartWindow, extent: Extent, *, x: float = 0.0, y: float = 0.0) -> ChartWindow:
     """Another part of the axes, moved by a fraction of what is shown."""
     if x:
         window = replace(window, x=_shifted(extent.x, x))
@@ -93,7 +93,7 @@ def _shifted(limits: Point, part: float) -> Point:
     return low + step, high + step
 
 
-def with_log(window: Window, extent: Extent, axis: str) -> Window:
+def with_log(window: ChartWindow, extent: Extent, axis: str) -> ChartWindow:
     """The other kind of axis; all of it, since its parts are others.
 
     Args:

@@ -12,7 +12,7 @@ from tui_datasize.text import plural
 from tui_datasize.tui.charts.figures import mark_of
 from tui_datasize.tui.charts.lines import Drawing, Series, ShadedBand, line_chart
 from tui_datasize.tui.charts.scale import Scale
-from tui_datasize.tui.charts.window import Window
+from tui_datasize.tui.charts.window import ChartWindow
 from tui_datasize.tui.live.runs import group_curve
 from tui_datasize.tui.polling.snapshot import Part, TrainingCurve
 from tui_datasize.tui.widgets.palette import Palette
@@ -193,7 +193,7 @@ def draw_live(
     height: int,
     palette: Palette,
     empty: str,
-    window: Window,
+    window: ChartWindow,
     end: float | None,
     bands: Sequence[ShadedBand] = (),
 ) -> Drawing:

@@ -20,7 +20,7 @@ from textual.widgets import Input
 
 from tui_datasize.text import duration, plural
 from tui_datasize.tui.charts.lines import Drawing, ShadedBand
-from tui_datasize.tui.charts.window import Window
+from tui_datasize.tui.charts.window import ChartWindow
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.live.charts import (
     AXES,
@@ -174,7 +174,7 @@ class LivePane(ChartPane):
         width: int,
         height: int,
         palette: Palette,
-        window: Window,
+        window: ChartWindow,
     ) -> Drawing:
         bands: Sequence[ShadedBand] = ()
         if self._group and self._is_of_many:

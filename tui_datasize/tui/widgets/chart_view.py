@@ -12,11 +12,11 @@ from textual.geometry import Size
 from textual.message import Message
 
 from tui_datasize.tui.charts.lines import Drawing
-from tui_datasize.tui.charts.window import WHOLE, Extent, Window, moved, panned, with_log, zoomed
+from tui_datasize.tui.charts.window import WHOLE, ChartWindow, Extent, moved, panned, with_log, zoomed
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import Palette
 
-Drawer: TypeAlias = Callable[[int, int, Palette, Window], Drawing | Text]
+Drawer: TypeAlias = Callable[[int, int, Palette, ChartWindow], Drawing | Text]
 """Draws a chart of a width and a height, as it is looked at; a text where there is nothing to examine."""
 
 _CLOSER = 0.5
@@ -57,7 +57,7 @@ class ChartView(LineView, can_focus=True):
         super().__init__(id=id)
         self._version: object = None
         self._drawer: Drawer | None = None
-        self._drawn_for: tuple[object, Size, Palette, Window] | None = None
+        self._drawn_for: tuple[object, Size, Palette, ChartWindow] | None = None
         self._lines: Sequence[Text] = ()
         self._extent: Extent | None = None
         self._can_be_smoothed = False
@@ -76,7 +76,7 @@ class ChartView(LineView, can_focus=True):
         self.redraw()
 
     @property
-    def window(self) -> Window:
+    def window(self) -> ChartWindow:
         return self._window
 
     @property
@@ -116,7 +116,7 @@ class ChartView(LineView, can_focus=True):
         self.focus()
         return True
 
-    def _look_at(self, window: Window) -> None:
+    def _look_at(self, window: ChartWindow) -> None:
         self._window = window
         self.redraw()
 
@@ -142,7 +142,7 @@ class ChartView(LineView, can_focus=True):
             self._look_at(with_log(self._window, self._extent, axis))
 
     def action_reset(self) -> None:
-        self._look_at(Window(cursor=self._window.cursor, smoothing=self._window.smoothing))
+        self._look_at(ChartWindow(cursor=self._window.cursor, smoothing=self._window.smoothing))
 
     def action_full(self) -> None:
         """This chart alone on the screen, or among the others again."""
