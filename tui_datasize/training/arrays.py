@@ -32,8 +32,7 @@ class ImageRows(Protocol):
     def shape(self) -> tuple[int, ...]:
         """N, C, H, W."""
 
-    def __len__(self) -> int:
-        """Number of images."""
+    def __len__(self) -> int: ...
 
     def __getitem__(self, rows: Any, /) -> Any:
         """The images at an array of indices or a slice, shape (n, C, H, W)."""
@@ -48,26 +47,21 @@ class ChosenRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """N, C, H, W."""
         return (len(self.rows), *self.array.shape[1:])
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self.rows)
 
     def __getitem__(self, rows: Indices | slice) -> Images:
-        """The images at positions within the chosen rows, as a copy."""
         chosen: Images = self.array[self.rows[rows]]
         return chosen
 
 
 def resolve(images: ImageRows, rows: Indices) -> tuple[Images, Indices]:
     """The array behind images, and where in it their `rows` are."""
-    array = images
-    while isinstance(array, ChosenRows):
-        rows = array.rows[rows]
-        array = array.array
-    return np.asarray(array), rows
+    while isinstance(images, ChosenRows):
+        rows, images = images.rows[rows], images.array
+    return np.asarray(images), rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +102,7 @@ class LoadedDataset:
 def cached(name: str, directory: Path, source: Callable[[], DatasetSource]) -> LoadedDataset:
     """Open the arrays of a data set, building them first where they are missing.
 
-    Args:
-        name: Name of the data set.
-        directory: Where its arrays lie or shall lie.
-        source: Finds, downloads or lists the images; called in one process at a time.
+    What `source` does to find, download or list the images is done in one process at a time.
 
     Raises:
         DataError: The images cannot be had, or the arrays are damaged.

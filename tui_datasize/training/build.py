@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -32,7 +31,6 @@ Read: TypeAlias = Callable[[int, int], Images]
 """Images start .. stop - 1 of a split, shape (stop - start, C, H, W)."""
 
 CHUNK_IMAGES = 512
-_JOURNAL = "chunks.jsonl"
 _MOST_BYTES = 2**28
 """Of the journal: of a thousand million images."""
 
@@ -84,19 +82,13 @@ class SplitArrays:
 
     @classmethod
     def open(cls, folder: Path, split: SplitName) -> SplitArrays:
-        """Open reserved files for writing."""
         images, hashes = (
             np.load(folder / f"{split}_{part}.npy", mmap_mode="r+") for part in ("images", "hashes")
         )
         return cls(images, hashes)
 
     def fill(self, chunk: Chunk, read: Read) -> Filled:
-        """Write a chunk, unless what is there has its digest.
-
-        Args:
-            chunk: Which images.
-            read: Called for them where they are missing or damaged.
-        """
+        """Write a chunk, unless what is there has its digest."""
         rows = slice(chunk.start, chunk.stop)
         images = self.images[rows]
         hashes = hash_images(images) if chunk.digest else None
@@ -110,14 +102,10 @@ class SplitArrays:
 
 
 class Journal:
-    """The chunks that a build has written, one line each; what is torn or foreign counts as not written.
-
-    Args:
-        folder: Where the arrays are built.
-    """
+    """The chunks that a build has written, one line each; what is torn or foreign counts as not written."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / _JOURNAL
+        self._path = folder / "chunks.jsonl"
         self._digests = dict(self._read())
         # Without the digest's check on resumption a line would have to reach the disk behind its chunk.
         self._file = self._path.open("a", encoding="ascii")
@@ -125,9 +113,7 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def chunks(self, split: SplitName, images: int) -> Sequence[Chunk]:
@@ -137,7 +123,6 @@ class Journal:
         return [Chunk(split, *bound, self._digests.get((split, *bound), "")) for bound in bounds]
 
     def note(self, chunk: Chunk) -> None:
-        """Add a chunk that is written, unless it stands there."""
         key = (chunk.split, chunk.start, chunk.stop)
         if self._digests.get(key) == chunk.digest:
             return
@@ -162,8 +147,8 @@ def hash_images(images: Images) -> Hashes:
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
-def _digest(hashes: Hashes) -> str:
-    return hashlib.blake2b(hashes.tobytes(), digest_size=8).hexdigest()
+def _digest(values: NDArray[Any]) -> str:
+    return hashlib.blake2b(values.tobytes(), digest_size=8).hexdigest()
 
 
 Labels: TypeAlias = NDArray[np.int64]
@@ -208,11 +193,9 @@ class DatasetSource:
 
     @property
     def splits(self) -> Mapping[SplitName, SplitSource]:
-        """Both splits by name."""
         return {"train": self.train, "test": self.test}
 
     def fill_chunks(self, folder: Path, chunks: Sequence[Chunk]) -> Iterator[Filled]:
-        """Write chunks of the arrays in a folder, and yield each when it is done."""
         if self.fill is not None:
             yield from self.fill(folder, chunks)
             return
@@ -251,10 +234,7 @@ def build(directory: Path, source: DatasetSource) -> None:
 def _plan(source: DatasetSource) -> dict[str, Any]:
     """What two builds must have in common for one to go on where the other was left."""
     return {
-        name: {
-            "shape": list(split.shape),
-            "labels": hashlib.blake2b(split.labels.tobytes(), digest_size=8).hexdigest(),
-        }
+        name: {"shape": list(split.shape), "labels": _digest(split.labels)}
         for name, split in source.splits.items()
     }
 
@@ -269,7 +249,7 @@ def _read_plan(partial: Path) -> object:
 def _write(folder: Path, source: DatasetSource) -> None:
     for name, split in source.splits.items():
         SplitArrays.reserve(folder, name, split.shape)
-        _save(folder / f"{name}_labels.npy", split.labels)
+        np.save(folder / f"{name}_labels.npy", split.labels)
     counts = _fill(folder, source)
     digest = hashlib.blake2b(digest_size=8)
     for name, split in source.splits.items():
@@ -277,15 +257,11 @@ def _write(folder: Path, source: DatasetSource) -> None:
         for part in (np.asarray(split.shape), hashes, split.labels):
             digest.update(part.tobytes())
     mean, std = (source.mean, source.std) if source.mean and source.std else _statistics(counts)
-    facts = {
-        "class_names": source.class_names,
-        "mean": mean,
-        "std": std,
-        "fingerprint": digest.hexdigest(),
-    }
+    facts = {"class_names": source.class_names, "mean": mean, "std": std, "fingerprint": digest.hexdigest()}
     write_json(folder / "dataset.json", facts)
-    for file in folder.glob("*.npy"):
-        _sync(file)
+    for path in folder.glob("*.npy"):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _fill(folder: Path, source: DatasetSource) -> NDArray[np.int64]:
@@ -307,12 +283,7 @@ def _fill(folder: Path, source: DatasetSource) -> NDArray[np.int64]:
 
 
 class Progress:
-    """Tells every few seconds how many images are decoded, and how long the rest will take.
-
-    Args:
-        images: How many there are.
-        clock: Seconds that only grow.
-    """
+    """Tells every few seconds how many images are decoded, and how long the rest will take."""
 
     def __init__(self, images: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._images = images
@@ -321,7 +292,6 @@ class Progress:
         self._started_s = self._told_s = clock()
 
     def add(self, images: int) -> None:
-        """Count images that are done."""
         self._done += images
         now_s = self._clock()
         if now_s - self._told_s < _TELLING_INTERVAL_S:
@@ -331,16 +301,6 @@ class Progress:
         left = f"{left_s / 60:.0f} min" if left_s >= 90 else f"{left_s:.0f} s"
         bar = ("━" * int(_BAR_WIDTH * self._done / self._images)).ljust(_BAR_WIDTH, "─")
         print(f"decoding {bar} {self._done:,} of {self._images:,} images, {left} left", flush=True)
-
-
-def _save(path: Path, array: NDArray[Any]) -> None:
-    with path.open("wb") as file:
-        np.save(file, array)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _statistics(counts: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -24,12 +24,9 @@ class CheckpointUnfit(Exception):  # noqa: N818 - an orderly answer: start over
 
 
 def save(path: Path, identity: Mapping[str, str], state: Mapping[str, Any]) -> None:
-    """Replace the checkpoint.
+    """Replace the checkpoint by tensors, numbers, strings, and lists and dictionaries of these.
 
-    Args:
-        path: Where it lies.
-        identity: What must be equal for the state to fit: run, data, device.
-        state: Tensors, numbers, strings, and lists and dictionaries of these.
+    `identity` is what must be equal for the state to fit: run, data, device.
 
     Raises:
         OSError: The disk is full or read-only; the old checkpoint is untouched.

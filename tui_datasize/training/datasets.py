@@ -48,10 +48,7 @@ _NETWORK_PATIENCE_S = 30.0
 def load_dataset(name: str, data_dir: Path, image_px: int = 0) -> LoadedDataset:
     """Open a data set, downloading and decoding it first where that has not been done.
 
-    Args:
-        name: A key of `SOURCES`, or `imagefolder:PATH`.
-        data_dir: Where data sets and their decoded arrays lie.
-        image_px: Side of the square to which image files are resized and cropped; 0: as they are.
+    `image_px` is the side of the square to which image files are resized and cropped; 0: as they are.
 
     Raises:
         DataError: The data set is unknown, cannot be had, or an image cannot be decoded.
@@ -90,21 +87,13 @@ def _digits(_data_dir: Path) -> DatasetSource:
     )
 
 
-def _mnist(data_dir: Path) -> DatasetSource:
-    from torchvision.datasets import MNIST
+def _mnist_like(name: str, kind: str, class_names: Sequence[str], data_dir: Path) -> DatasetSource:
+    """A class of torchvision in MNIST's format; its classes have their own names where none are given."""
+    from torchvision import datasets
 
-    train, test = _both_splits(
-        "mnist", data_dir / "MNIST" / "raw", MNIST.mirrors[0], partial(MNIST, data_dir)
-    )
-    return DatasetSource(_grey(train), _grey(test), tuple(str(digit) for digit in range(10)))
-
-
-def _fashion_mnist(data_dir: Path) -> DatasetSource:
-    from torchvision.datasets import FashionMNIST as Fashion
-
-    folder = data_dir / "FashionMNIST" / "raw"
-    train, test = _both_splits("fashion-mnist", folder, Fashion.mirrors[0], partial(Fashion, data_dir))
-    return DatasetSource(_grey(train), _grey(test), tuple(Fashion.classes))
+    made = getattr(datasets, kind)
+    train, test = _both_splits(name, data_dir / kind / "raw", made.mirrors[0], partial(made, data_dir))
+    return DatasetSource(_grey(train), _grey(test), tuple(class_names or made.classes))
 
 
 def _emnist_letters(data_dir: Path) -> DatasetSource:
@@ -126,36 +115,17 @@ def _emnist_letters(data_dir: Path) -> DatasetSource:
     )
 
 
-def _kmnist(data_dir: Path) -> DatasetSource:
-    from torchvision.datasets import KMNIST
-
-    folder = data_dir / "KMNIST" / "raw"
-    train, test = _both_splits("kmnist", folder, KMNIST.mirrors[0], partial(KMNIST, data_dir))
-    return DatasetSource(_grey(train), _grey(test), tuple(KMNIST.classes))
-
-
-def _cifar10(data_dir: Path) -> DatasetSource:
-    from torchvision.datasets import CIFAR10
-
-    return _cifar("cifar10", CIFAR10, data_dir)
-
-
-def _cifar100(data_dir: Path) -> DatasetSource:
-    from torchvision.datasets import CIFAR100
-
-    return _cifar("cifar100", CIFAR100, data_dir)
-
-
-def _cifar(name: str, kind: Any, data_dir: Path) -> DatasetSource:
+def _cifar(name: str, kind: str, data_dir: Path) -> DatasetSource:
     """The data set of torchvision's class `CIFAR10`, or the class that it makes of it."""
-    train, test = _both_splits(name, data_dir / kind.base_folder, kind.url, partial(kind, data_dir))
+    from torchvision import datasets
 
-    def split(loaded: Any) -> SplitSource:
-        return SplitSource.of_array(
-            loaded.data.transpose(0, 3, 1, 2), np.asarray(loaded.targets, dtype=np.int64)
-        )
-
-    return DatasetSource(split(train), split(test), tuple(train.classes))
+    made = getattr(datasets, kind)
+    loaded = _both_splits(name, data_dir / made.base_folder, made.url, partial(made, data_dir))
+    train, test = (
+        SplitSource.of_array(split.data.transpose(0, 3, 1, 2), np.asarray(split.targets, dtype=np.int64))
+        for split in loaded
+    )
+    return DatasetSource(train, test, tuple(loaded[0].classes))
 
 
 def _tiny_imagenet(data_dir: Path, image_px: int = 0) -> DatasetSource:
@@ -168,12 +138,12 @@ def _tiny_imagenet(data_dir: Path, image_px: int = 0) -> DatasetSource:
 SOURCES: Mapping[str, SourceOf] = MappingProxyType(
     {
         "digits": _digits,
-        "mnist": _mnist,
-        "fashion-mnist": _fashion_mnist,
-        "kmnist": _kmnist,
+        "mnist": partial(_mnist_like, "mnist", "MNIST", "0123456789"),
+        "fashion-mnist": partial(_mnist_like, "fashion-mnist", "FashionMNIST", ""),
+        "kmnist": partial(_mnist_like, "kmnist", "KMNIST", ""),
         "emnist-letters": _emnist_letters,
-        "cifar10": _cifar10,
-        "cifar100": _cifar100,
+        "cifar10": partial(_cifar, "cifar10", "CIFAR10"),
+        "cifar100": partial(_cifar, "cifar100", "CIFAR100"),
         _TINY_IMAGENET: _tiny_imagenet,
     }
 )
@@ -196,9 +166,11 @@ def _both_splits(name: str, folder: Path, url: str, make: Callable[..., VisionDa
 @contextmanager
 def _fetching(name: str, folder: Path, url: str) -> Iterator[None]:
     """Tell in one line what to do where a data set is missing and cannot be downloaded."""
+    before = socket.getdefaulttimeout()
+    # Of a network that does not answer; torchvision itself waits for ever.
+    socket.setdefaulttimeout(_NETWORK_PATIENCE_S)
     try:
-        with _network_patience():
-            yield
+        yield
     # What torchvision raises for a missing network, a bad checksum and a torn file.
     except (OSError, RuntimeError, ValueError, EOFError, AssertionError, HTTPException) as error:
         if failures.is_disk_full(error):
@@ -209,39 +181,8 @@ def _fetching(name: str, folder: Path, url: str) -> Iterator[None]:
             where=str(folder),
             fix=f"retry with a network, or put the files of {url} into this folder",
         ) from error
-
-
-@contextmanager
-def _network_patience() -> Iterator[None]:
-    """Give up on a network that does not answer; torchvision itself waits for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_NETWORK_PATIENCE_S)
-    try:
-        yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def main(argv: Sequence[str]) -> int:
-    """Have a data set decoded where that has not been done: its name, the project's directory, `image_px`.
-
-    Returns:
-        Exit status: 0 it is there; 1 it cannot be had, which a line says.
-    """
-    name, root, image_px = argv
-    try:
-        load_dataset(name, data_directory(Path(root)), int(image_px))
-    except DatasizeError as error:
-        print(error.line, file=sys.stderr, flush=True)
-        return EXIT_RUN_FAILED
-    except OSError as error:
-        print(f"{name}: cannot be decoded: {error}", file=sys.stderr, flush=True)
-        return EXIT_RUN_FAILED
-    return EXIT_OK
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
 
 
 TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -274,8 +215,7 @@ def download_tiny_imagenet(data_dir: Path) -> None:
 def list_tiny_imagenet(folder: Path) -> FolderListing:
     """List the images: `train/WNID/images/`, and `val/images/` by its table of labels.
 
-    Args:
-        folder: Where `train/` and `val/` lie. Labels count the classes in the order of their WordNet ids.
+    Labels count the classes in the order of their WordNet ids.
 
     Raises:
         DataError: A file or folder of the archive is missing, or a line of the table has no known class.
@@ -321,3 +261,25 @@ def _validation_images(folder: Path, class_names: tuple[str, ...]) -> FileSplit:
         tuple(str(folder / "images" / file) for file in files),
         np.asarray([labels[file] for file in files], dtype=np.int64),
     )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Have a data set decoded where that has not been done: its name, the project's directory, `image_px`.
+
+    Returns:
+        Exit status: 0 it is there; 1 it cannot be had, which a line says.
+    """
+    name, root, image_px = argv
+    try:
+        load_dataset(name, data_directory(Path(root)), int(image_px))
+    except DatasizeError as error:
+        print(error.line, file=sys.stderr, flush=True)
+        return EXIT_RUN_FAILED
+    except OSError as error:
+        print(f"{name}: cannot be decoded: {error}", file=sys.stderr, flush=True)
+        return EXIT_RUN_FAILED
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

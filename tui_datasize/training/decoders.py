@@ -22,13 +22,10 @@ _TOLD_FILES = 5
 
 
 class FileFiller:
-    """Fills chunks of a data set's arrays from its image files.
+    """Fills chunks of a data set's arrays from the files of each split, in the order of its images.
 
-    Args:
-        files: The files of each split, in the order of its images.
-        form: What they become.
-        processes: How many decode at a time; by default one per core that this process may use. A
-            Pillow that decodes holds the interpreter's lock half of the time: threads would not do.
+    By default one process per core that this process may use decodes. A Pillow that decodes holds the
+    interpreter's lock half of the time: threads would not do.
     """
 
     def __init__(
@@ -47,7 +44,9 @@ class FileFiller:
             OSError: A process met this error, or ended before its time.
         """
         bad: list[DataError] = []
-        for attempt in self._attempts(folder, chunks):
+        count = min(self._processes, len(chunks))
+        attempts = self._in_processes(folder, chunks, count) if count > 1 else self._here(folder, chunks)
+        for attempt in attempts:
             try:
                 yield attempt.result()
             except BadImages as found:
@@ -63,12 +62,6 @@ class FileFiller:
                 where=bad[0].where,
                 fix=bad[0].fix,
             )
-
-    def _attempts(self, folder: Path, chunks: Sequence[Chunk]) -> Iterator[Future[Filled]]:
-        count = min(self._processes, len(chunks))
-        if count <= 1:
-            return self._here(folder, chunks)
-        return self._in_processes(folder, chunks, count)
 
     def _here(self, folder: Path, chunks: Sequence[Chunk]) -> Iterator[Future[Filled]]:
         """One after the other in this process: where there is little to do, starting others takes longer."""
@@ -129,11 +122,6 @@ def _running(folder: Path, form: Form, count: int) -> Iterator[list[subprocess.P
 
 
 def _ask(process: subprocess.Popen[str], line: str) -> str:
-    """The answer of a process to one line.
-
-    Raises:
-        OSError: It ended instead of answering.
-    """
     if process.stdin is None or process.stdout is None:
         raise ValueError("a process without pipes")
     # A process that is gone shows on either side of the pipe.

@@ -49,11 +49,9 @@ class Form:
 
 
 def common_form(files: Sequence[str], image_px: int) -> Form:
-    """The form of a data set, from the headers of as few files as will do.
+    """The form of a data set, from the headers of files, opened one after the other until one has colour.
 
-    Args:
-        files: The images, at least one; opened one after the other until one has colour.
-        image_px: Side of the square that all become; 0 for the size of the first file.
+    `image_px` is the side of the square that all become; 0 for the size of the first file.
 
     Raises:
         DataError: A header cannot be read, or a file has more than 8 bits a channel.
@@ -137,10 +135,6 @@ def _another_size(file: str, size: tuple[int, int], form: Form) -> AnotherSizeEr
     )
 
 
-_NICENESS = 10
-"""Decoding takes what trainings leave of the processor."""
-
-
 class BadImages(Exception):  # noqa: N818 - collected, and told at the end of a pass
     """Images of a chunk that cannot be decoded."""
 
@@ -196,7 +190,8 @@ def understand(answer: str) -> Filled:
 
 def main(folder: Path, form: Form) -> None:
     """Answer the questions on standard input until it ends."""
-    os.nice(_NICENESS)
+    # Decoding takes what trainings leave of the processor.
+    os.nice(10)
     # Control-C reaches the whole group: the worker decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     arrays = cache(lambda split: SplitArrays.open(folder, split))

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterable, Mapping
 from math import nan
-from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import SGD, AdamW, Optimizer
 
-from tui_datasize.experiments.spec import OptimizerName, OptimizerSpec, RunSpec
+from tui_datasize.experiments.spec import OptimizerSpec, RunSpec
 from tui_datasize.training.accelerator.device import accelerator_of
-
-MakeOptimizer: TypeAlias = Callable[[Iterable[Tensor], OptimizerSpec], Optimizer]
 
 
 def build_optimizer(parameters: Iterable[Tensor], spec: OptimizerSpec) -> Optimizer:
-    """An optimiser on torch's fused kernels, one launch per update whatever the number of tensors."""
-    return _OPTIMIZERS[spec.name](parameters, spec)
+    """An optimiser on torch's fused kernels, one launch per update whatever the number of tensors.
+
+    Adam with decoupled weight decay (Loshchilov and Hutter 2019), torch's default betas and epsilon; or
+    stochastic gradient descent with momentum, as torch defines it (velocity without lr).
+    """
+    if spec.name == "adamw":
+        return AdamW(parameters, lr=spec.lr, weight_decay=spec.weight_decay, fused=True)
+    return SGD(
+        parameters,
+        lr=spec.lr,
+        weight_decay=spec.weight_decay,
+        momentum=spec.momentum,
+        nesterov=spec.nesterov,
+        fused=True,
+    )
 
 
 class LearningRate:
@@ -30,10 +39,7 @@ class LearningRate:
 
     The groups of the optimiser hold it as a plain number, so that its state can be saved and loaded
     anywhere. A step that may be recorded reads it from a tensor instead: recording copies numbers.
-
-    Args:
-        optimizer: Takes the steps.
-        device: Where the tensor is needed; None where no step is recorded.
+    `device` is where that tensor is needed; None where no step is recorded.
     """
 
     def __init__(self, optimizer: Optimizer, device: torch.device | None) -> None:
@@ -70,78 +76,44 @@ class LearningRate:
                 group.update(before)
 
 
-def _adamw(parameters: Iterable[Tensor], spec: OptimizerSpec) -> Optimizer:
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), torch's default betas and epsilon."""
-    return AdamW(parameters, lr=spec.lr, weight_decay=spec.weight_decay, fused=True)
-
-
-def _sgd(parameters: Iterable[Tensor], spec: OptimizerSpec) -> Optimizer:
-    """Stochastic gradient descent with momentum, as torch defines it (velocity without lr)."""
-    return SGD(
-        parameters,
-        lr=spec.lr,
-        weight_decay=spec.weight_decay,
-        momentum=spec.momentum,
-        nesterov=spec.nesterov,
-        fused=True,
-    )
-
-
-_OPTIMIZERS: Mapping[OptimizerName, MakeOptimizer] = MappingProxyType({"adamw": _adamw, "sgd": _sgd})
-
-
 class WeightAverage:
     """Exponential moving average of all weights and of the statistics of normalisation layers.
 
     The average after the first update is the model then, as torch's `AveragedModel` has it. Whole
-    numbers, such as the batches a normalisation layer has seen, are those of the model.
-
-    Args:
-        model: What is averaged, on its device.
-        decay: Share of the average that stays at each update, in [0, 1).
+    numbers, such as the batches a normalisation layer has seen, are those of the model. `decay` is the
+    share of the average that stays at each update, in [0, 1).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        """Holds the averages; never trained."""
         self._decay = decay
         self._averages, self._counts = _split(self.model)
         self._values, self._model_counts = _split(model)
 
     @torch.no_grad()
     def update(self, *, is_first: bool) -> None:
-        """Take in the model as it is now."""
         weight = 1.0 if is_first else 1 - self._decay
         torch._foreach_lerp_(self._averages, self._values, weight)
         for count, value in zip(self._counts, self._model_counts, strict=True):
             count.copy_(value)
 
     def state_dict(self) -> dict[str, Any]:
-        """The averages, by the names of the model's own state."""
         return self.model.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
         self.model.load_state_dict(state)
 
 
 def _split(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """What is averaged, and what is counted: the tensors themselves, since a pack moves their values."""
-    tensors: Iterator[Tensor] = chain(model.parameters(), model.buffers())
-    floating: list[Tensor] = []
-    counted: list[Tensor] = []
-    for tensor in tensors:
-        (floating if tensor.is_floating_point() else counted).append(tensor)
-    return floating, counted
+    tensors = [*model.parameters(), *model.buffers()]
+    return [t for t in tensors if t.is_floating_point()], [t for t in tensors if not t.is_floating_point()]
 
 
 class Descent:
     """Clips the gradients of a model, makes the optimiser's step and keeps the average of weights.
 
-    Args:
-        model: On its device.
-        spec: Tells the optimiser, the norm to clip to and the decay of the average.
-        recorded_on: Where steps may be recorded; None where none is.
+    `recorded_on` is where steps may be recorded; None where none is.
     """
 
     def __init__(self, model: nn.Module, spec: RunSpec, recorded_on: torch.device | None) -> None:
@@ -151,25 +123,22 @@ class Descent:
         self._rate = LearningRate(self._optimizer, recorded_on)
         self._longest_norm = spec.clip_grad_norm
         self.average = None if spec.ema_decay is None else WeightAverage(model, spec.ema_decay)
-        """Of the weights, where the specification asks for it."""
 
     def set_rate(self, value: float) -> None:
         """Use this learning rate from the next step on; not to be recorded."""
         self._rate.set(value)
 
     def forget_gradients(self) -> None:
-        """Have the next backward pass begin anew."""
         # The optimiser's own way also reports to the profiler: 6 % of the step of a tiny model.
         for parameter in self._parameters:
             parameter.grad = None
 
     def step(self, *, is_first: bool) -> Tensor:
-        """Change weights and average by the gradients that the parameters have.
-
-        Returns:
-            Global norm of the gradients before they are clipped, shape (); stays on the device.
-        """
-        norm = self._clip()
+        """Change weights and average; the global norm of the gradients before clipping, on the device."""
+        if self._longest_norm is None:
+            norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        else:
+            norm = clip_grad_norm_(self._parameters, self._longest_norm)
         self._rate.step()
         if self.average:
             self.average.update(is_first=is_first)
@@ -187,8 +156,3 @@ class Descent:
         self._optimizer.load_state_dict(state["optimizer"])
         if self.average:
             self.average.load_state_dict(state["ema"])
-
-    def _clip(self) -> Tensor:
-        if self._longest_norm is None:
-            return get_total_norm([p.grad for p in self._parameters if p.grad is not None])
-        return clip_grad_norm_(self._parameters, self._longest_norm)

@@ -85,14 +85,7 @@ class Trainer:
     several runs together takes the parts of a step one by one: `next_batch`, `advance`, `loss`, and,
     once the parameters have their gradients, `apply_gradients` and `note`.
 
-    Args:
-        spec: What to train.
-        dataset: The whole data set.
-        subset: Indices of the training images, shape (n,), in draw order.
-        device: Where to train.
-        source: Weights of another run that the model begins with.
-        capture: How updates are recorded on that device.
-        room: Decides whether images are copied to the device as a whole.
+    `subset` holds the indices of the training images, shape (n,), in draw order.
 
     Raises:
         DataError: The images or the source do not suit the model, or images are smaller than the crop.
@@ -117,10 +110,8 @@ class Trainer:
         self.model = _make_model(spec, dataset, device, self._dropout, source)
         normalise = Normalise(dataset.mean, dataset.std, device)
         self.view = EvaluationView(normalise, spec.augmentation.crop_px)
-        """What evaluations see of stored images."""
         self.subset = place(dataset.train, subset, device, room)
         self.batch_size = spec.batch_size
-        """Images of a full batch."""
         self.update = 0
         """Updates made."""
         self.replayed = 0
@@ -153,7 +144,6 @@ class Trainer:
         return self._spec.optimizer.lr * factor
 
     def step(self) -> None:
-        """Make one update on the next batch."""
         rows = self._next_rows()
         self.advance()
         if self._replays is None:
@@ -234,17 +224,14 @@ class Trainer:
             self._replays.forget()
 
     def _learn_recorded(self, rows: Tensor, replays: Replays[UpdateResult]) -> UpdateResult:
-        """Make an update as a replay."""
         if isinstance(self.subset, DeviceSplit) and self._pipeline.is_fixed:
-            return replays(self._learn_from_rows, rows)
+            return replays(lambda rows: self._learn_from(self._batch(rows)), rows)
+
+        def learn(inputs: Tensor, *parts: Tensor) -> UpdateResult:
+            return self._learn_from(Batch(inputs, Targets(*parts)))
+
         batch = self._batch(rows)
-        return replays(self._learn_from_inputs, batch.inputs, *batch.targets.parts)
-
-    def _learn_from_rows(self, rows: Tensor) -> UpdateResult:
-        return self._learn_from(self._batch(rows))
-
-    def _learn_from_inputs(self, inputs: Tensor, *parts: Tensor) -> UpdateResult:
-        return self._learn_from(Batch(inputs, Targets(*parts)))
+        return replays(learn, batch.inputs, *batch.targets.parts)
 
     def _learn_from(self, batch: Batch) -> UpdateResult:
         """All that the device does in an update, once its batch is there."""
@@ -256,9 +243,7 @@ class Trainer:
         return UpdateResult(loss.detach(), self.apply_gradients(), self.last_batch)
 
     def _batch(self, rows: Tensor) -> Batch:
-        images, labels = self.subset.batch(rows)
-        inputs, targets = self._pipeline(images, labels)
-        return Batch(inputs, targets)
+        return Batch(*self._pipeline(*self.subset.batch(rows)))
 
     def _next_rows(self) -> Tensor:
         """Positions within the subset of the next batch, each as often as augmentation repeats it."""
@@ -300,7 +285,6 @@ def _make_model(
     dropout: torch.Generator,
     source: SourceWeights | None,
 ) -> nn.Module:
-    """The model before its first update, on its device."""
     model = build_model(
         spec.model,
         input_shape(dataset.image_shape, spec.augmentation),

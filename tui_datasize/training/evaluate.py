@@ -60,11 +60,7 @@ class ImageBatches(Protocol):
         """N, the number of images."""
 
     def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Images, uint8 (B, C, H, W), and labels, int64 (B,), on the device of the run.
-
-        Args:
-            positions: Within the N images: int64 of shape (B,), or a slice.
-        """
+        """Images, uint8 (B, C, H, W), and labels, int64 (B,), on the device; positions are int64 (B,)."""
 
     def announce(self, positions: Tensor) -> None:
         """Tell which batch will be asked for behind those announced before."""
@@ -82,14 +78,9 @@ class DeviceSplit:
     labels: Tensor
     """int64, shape (N,)."""
 
-    @property
-    def ahead(self) -> int:
-        """None: all images are there."""
-        return 0
-
-    @property
-    def pass_order(self) -> None:
-        """That of the positions."""
+    # No batch is announced: all images are there.
+    ahead = 0
+    pass_order = None
 
     @property
     def home(self) -> torch.device:
@@ -100,18 +91,15 @@ class DeviceSplit:
         return self.images.nbytes
 
     def __len__(self) -> int:
-        """N, the number of images."""
         return len(self.labels)
 
     def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Images and labels at these positions."""
         return self.images[positions], self.labels[positions]
 
     def announce(self, positions: Tensor) -> None:
         """Nothing to read."""
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images and labels, `size` at a time."""
         for start in range(0, len(self), size):
             yield self.batch(slice(start, start + size))
 
@@ -135,20 +123,13 @@ class Outputs:
 
     @property
     def is_finite(self) -> bool:
-        """Whether every loss is a number."""
         return bool(np.isfinite(self.losses).all())
 
     def in_order_of(self, positions: Integers) -> Outputs:
         """Those of images that were taken in this order, shape (N,), by their positions."""
         place = np.argsort(positions)
-        return replace(
-            self,
-            labels=self.labels[place],
-            losses=self.losses[place],
-            ranked=self.ranked[place],
-            confidences=self.confidences[place],
-            probabilities=self.probabilities[place],
-        )
+        parts = ("labels", "losses", "ranked", "confidences", "probabilities")
+        return replace(self, **{part: getattr(self, part)[place] for part in parts})
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +153,7 @@ class Evaluation:
 
 
 class Tally:
-    """Gathers what a model says, batch by batch.
-
-    Args:
-        classes: K, the number of logits.
-        keep_all: Whether to keep the probabilities of all classes.
-    """
+    """Gathers what a model of so many classes says, batch by batch."""
 
     def __init__(self, classes: int, *, keep_all: bool = False) -> None:
         self._classes = classes
@@ -202,7 +178,6 @@ class Tally:
         return Outputs(labels, losses, ranked, confidences, probabilities, self._classes)
 
     def _read_waiting(self) -> None:
-        """Bring the batches that wait to the host, as one."""
         logits, labels = (torch.cat(parts).cpu() for parts in zip(*self._waiting, strict=True))
         self._waiting.clear()
         self._waiting_images = 0
@@ -211,7 +186,8 @@ class Tally:
         ranked, confidences = _rank(probabilities)
         # A copy: a part would keep the whole.
         kept = probabilities if self._keep_all else probabilities[:, :0].clone()
-        self._read.append((labels, _losses(logits, labels), ranked, confidences, kept))
+        losses = cross_entropy(logits, labels, reduction="none")
+        self._read.append((labels, losses, ranked, confidences, kept))
 
 
 def _rank(probabilities: Tensor) -> tuple[Tensor, Tensor]:
@@ -239,15 +215,8 @@ def predict(
 ) -> Outputs:
     """Run a model over a whole split, as an evaluation does: no gradients, no dropout.
 
-    Args:
-        model: From what it sees to logits; its training mode is restored.
-        split: The images.
-        view: From stored pixels to what the model sees.
-        tally: Empty; gathers the outputs.
-        batch_size: Images per step; bounds memory, changes no score.
-        autocast: Entered around each forward pass.
-        check: Called before every batch; may raise to leave.
-        replays: Of this model and view alone: forward passes are recorded there, and replayed.
+    The batch size bounds memory and changes no score. `check` is called before every batch, and may raise
+    to leave. In `replays`, of this model and view alone, forward passes are recorded, and replayed.
     """
 
     def forward(images: Tensor) -> Tensor:
@@ -271,19 +240,11 @@ def predict(
         model.train(was_training)
 
 
-def _losses(logits: Tensor, labels: Tensor) -> Tensor:
-    return cross_entropy(logits, labels, reduction="none")
-
-
 def score(outputs: Outputs, f1: Average = "macro") -> Evaluation:
     """Measure a pass.
 
     What torchmetrics would add up in float32, or reach by sorting all classes again, is added up in
     float64 and read from the ranks.
-
-    Args:
-        outputs: Of the pass.
-        f1: How F1 is averaged over the classes.
 
     Returns:
         Mean cross-entropy in nats; accuracy, top-5 (or top-K below five classes), F1 averaged over the

@@ -51,11 +51,7 @@ class _Recording(Generic[Made]):
 class Replays(Generic[Made]):
     """Does the same work again and again, recorded once for each shape of its inputs.
 
-    Whatever cannot be recorded is done as it is.
-
-    Args:
-        capture: Records the work; others may use it too.
-        what: Is recorded, for the log.
+    Whatever cannot be recorded is done as it is. Others may use the capture, too; `what` is named in the log.
     """
 
     def __init__(self, capture: Capture, what: str = "updates") -> None:

@@ -6,19 +6,13 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_datasize.experiments.catalogue import (
-    image_files,
-    image_folder,
-    matching_classes,
-    refuse_empty,
-)
-from tui_datasize.training.build import DatasetSource, Images, SplitSource
+from tui_datasize.experiments.catalogue import image_files, image_folder, matching_classes, refuse_empty
+from tui_datasize.training.build import DatasetSource, SplitSource
 from tui_datasize.training.decoders import FileFiller
 from tui_datasize.training.decoding_process import Form, common_form, read_files
 
@@ -61,12 +55,7 @@ def list_folder(name: str, data_dir: Path) -> FolderListing:
 def file_split(
     classes: Sequence[Iterable[os.DirEntry[str]]], digest: hashlib.blake2b | None = None
 ) -> FileSplit:
-    """Files of a split by label.
-
-    Args:
-        classes: The files of each class.
-        digest: Takes in the path, size and modification time of each.
-    """
+    """Files of a split by label; `digest` takes in the path, size and modification time of each."""
     files: list[str] = []
     counts = []
     for entries in classes:
@@ -84,9 +73,7 @@ def file_split(
 def folder_source(listing: FolderListing, image_px: int) -> DatasetSource:
     """How the arrays of a listed folder are filled; decoding waits until they are.
 
-    Args:
-        listing: The files.
-        image_px: Side to which images are resized and cropped; 0 where all have one size.
+    `image_px` is the side to which images are resized and cropped; 0 where all have one size.
 
     Raises:
         DataError: A header cannot be read, or has more than 8 bits a channel.
@@ -104,8 +91,4 @@ def folder_source(listing: FolderListing, image_px: int) -> DatasetSource:
 
 def _split_source(split: FileSplit, form: Form) -> SplitSource:
     shape = (len(split.files), form.channels, form.height_px, form.width_px)
-    return SplitSource(shape, split.labels, partial(_read, split.files, form))
-
-
-def _read(files: Sequence[str], form: Form, start: int, stop: int) -> Images:
-    return read_files(files[start:stop], form)
+    return SplitSource(shape, split.labels, lambda start, stop: read_files(split.files[start:stop], form))

@@ -32,11 +32,8 @@ _STDOUT, _STDERR = 1, 2
 def forgiving(stdout: Path | None = None, stderr: Path | None = None) -> Iterator[None]:
     """While inside, what is printed and cannot be written is lost, and nothing else happens.
 
-    A log that cannot be written keeps no run from being trained, nor its end from being written.
-
-    Args:
-        stdout: A log that standard output is copied to, unless its descriptor leads there already.
-        stderr: The same for standard error.
+    A log that cannot be written keeps no run from being trained, nor its end from being written. Output
+    is copied to the logs given, unless its descriptor leads there already.
     """
     out = _Forgiving(sys.stdout, _STDOUT, stdout)
     err = _Forgiving(sys.stderr, _STDERR, stderr)
@@ -45,13 +42,7 @@ def forgiving(stdout: Path | None = None, stderr: Path | None = None) -> Iterato
 
 
 class _Forgiving(io.TextIOBase):
-    """Writes to a stream, and to a log where there is one.
-
-    Args:
-        stream: None where the process was started without.
-        descriptor: Where the stream leads to when the process is a worker.
-        log: Appended to, unless the descriptor leads there.
-    """
+    """Writes to a stream, and to a log where there is one and the descriptor leads elsewhere."""
 
     def __init__(self, stream: TextIO | None, descriptor: int, log: Path | None) -> None:
         self._stream = stream
@@ -86,8 +77,6 @@ _RETRY_INTERVAL_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """How a run ended."""
-
     outcome: RunOutcome
     reason: str
     words: str
@@ -95,17 +84,12 @@ class _End:
     device_fault: str = ""
     """Why its device cannot be used, where that ended it."""
     lack: Lack = Lack.NOTHING
-    """What was lacking, where that ended it."""
 
 
 class Lane:
     """A claimed run that this worker trains, alone or as one of several.
 
     How it ends is decided once. Where that cannot be written at first, the lane remembers it.
-
-    Args:
-        claim: The right to execute it.
-        is_one_of_several: Whether the process was given other runs to train together with this one.
     """
 
     def __init__(self, claim: Claim, *, is_one_of_several: bool) -> None:
@@ -120,7 +104,6 @@ class Lane:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is still to be decided how it ends."""
         return self._end is None
 
     @property
@@ -139,12 +122,10 @@ class Lane:
         return forgiving(self.paths.stdout, self.paths.stderr) if self._is_one_of_several else nullcontext()
 
     def say(self, words: str) -> None:
-        """Print a line about this run."""
         with self.telling():
             print(f"{self.paths.run_id}: {words}", flush=True)
 
     def succeed(self) -> None:
-        """The run is trained to its end."""
         self._decide(RunOutcome.SUCCEEDED, "", "succeeded")
 
     def leave(self) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -15,25 +15,19 @@ from tui_datasize.training.arrays import ImageRows, ImageSplit
 from tui_datasize.training.evaluate import DeviceSplit, ImageBatches, Integers
 from tui_datasize.training.reading import ImageReader, upload
 
-
-class HasRoom(Protocol):
-    """Decides whether so many bytes of images are placed on a device."""
-
-    def __call__(self, images_bytes: int, device: torch.device) -> bool:
-        """Whether they may."""
+HasRoom: TypeAlias = Callable[[int, torch.device], bool]
+"""Decides whether so many bytes of images are placed on a device."""
 
 
 class MappedSplit:
     """Images that stay in their file, memory-mapped, and come to the device by the batch.
 
     Images on a CPU are those of the latest batch alone: the next one takes their memory.
-
-    Args:
-        images: In their file.
-        rows: Which of the images, shape (N,).
-        host_labels: int64, shape (N,), on the CPU.
-        device: Where batches are needed.
     """
+
+    home = torch.device("cpu")
+    # All images are in their file.
+    device_bytes = 0
 
     def __init__(self, images: ImageRows, rows: Integers, host_labels: Tensor, device: torch.device) -> None:
         self._images = images
@@ -42,31 +36,17 @@ class MappedSplit:
         self._device = device
         self._reader = ImageReader(images, device)
         self.ahead = self._reader.ahead
-        """How many batches are to be announced before they are asked for."""
         is_ascending = len(rows) < 2 or bool((np.diff(rows) >= 0).all())
         self.pass_order = None if is_ascending or not self.ahead else np.argsort(rows, kind="stable")
         """That of their places in the file, where reading is what a pass may wait for."""
 
-    @property
-    def home(self) -> torch.device:
-        """Where `batch` takes positions from: the CPU."""
-        return torch.device("cpu")
-
     def __len__(self) -> int:
-        """N, the number of images."""
         return len(self._rows)
 
-    @property
-    def device_bytes(self) -> int:
-        """None: all images are in their file."""
-        return 0
-
     def announce(self, positions: Tensor) -> None:
-        """Have a batch read that will be asked for."""
         self._reader.announce(self._rows[positions.numpy()])
 
     def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Images and labels on the device."""
         return self._take(self._reader, positions if isinstance(positions, slice) else positions.numpy())
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -96,14 +76,7 @@ def has_room(images_bytes: int, device: torch.device) -> bool:
 def place(
     split: ImageSplit, rows: Integers | slice, device: torch.device, room: HasRoom = has_room
 ) -> ImageBatches:
-    """Make the images at `rows` of a split ready for batches, as they are stored.
-
-    Args:
-        split: The images.
-        rows: Which of them, in which order.
-        device: Where the batches are needed.
-        room: Decides whether they are copied to the device as a whole.
-    """
+    """Make the images at `rows` of a split ready for batches, in this order; `room` says where they lie."""
     chosen = np.arange(len(split.labels))[rows] if isinstance(rows, slice) else rows
     # A copy: the arrays are read-only maps of files.
     labels = torch.from_numpy(np.array(split.labels[chosen]))
@@ -120,18 +93,13 @@ def nowhere(images_bytes: int, device: torch.device) -> bool:  # noqa: ARG001
 
 
 class NotedRoom:
-    """A `HasRoom` that notes whether it let images onto the device.
-
-    Args:
-        room: Decides.
-    """
+    """A `HasRoom` that notes whether it let images onto the device."""
 
     def __init__(self, room: HasRoom) -> None:
         self._room = room
         self.was_given = False
 
     def __call__(self, images_bytes: int, device: torch.device) -> bool:
-        """Whether they may be copied to it."""
         is_given = self._room(images_bytes, device)
         self.was_given = self.was_given or is_given
         return is_given

@@ -33,11 +33,7 @@ from tui_datasize.training.transforms import input_shape
 
 
 class Shared:
-    """What runs of one process share: the test images on their device, and the memory of evaluations.
-
-    Args:
-        room: Decides whether they are copied to it as a whole, as are the training images.
-    """
+    """What runs of one process share: the test images on their device, and the memory of evaluations."""
 
     def __init__(self, room: HasRoom = has_room) -> None:
         self.room = room
@@ -67,13 +63,7 @@ def prepare(
 ) -> Session:
     """Make a run ready to train, downloading and decoding its data set first where needed.
 
-    Writes `provenance.json`, `dataset.json` and `subset.parquet`.
-
-    Args:
-        paths: Files of the run.
-        attempt: Number of the attempt.
-        shared: By the runs of a pack.
-        tell: Receives a line at each evaluation.
+    Writes `provenance.json`, `dataset.json` and `subset.parquet`; `tell` receives a line at each evaluation.
 
     Raises:
         DatasizeError: The specification is damaged, the device cannot be used, the data set cannot be

@@ -39,7 +39,6 @@ class _Bank:
     """Reached when the device has its copy; until then the memory may not be filled again."""
 
     def fill(self, images: Images, rows: Indices, start: int = 0) -> Tensor:
-        """Read the images at `rows` into the memory, from place `start` on, and return that part of it."""
         if self.sent is not None:
             self.sent.wait()
         part = self.images[start : start + len(rows)]
@@ -49,8 +48,6 @@ class _Bank:
 
 @dataclass(frozen=True, slots=True)
 class _Coming:
-    """A batch that is being read."""
-
     rows: Indices
     bank: _Bank
     parts: list[Future[Tensor]]
@@ -73,10 +70,6 @@ class ImageReader:
     Threads read those that are announced before they are asked for, where a device works beside the
     host; else they are read when they are asked for, since a thread would take its time from training.
     On a CPU what is returned holds until the next batch is asked for.
-
-    Args:
-        images: In their file.
-        device: Where batches are needed.
     """
 
     def __init__(self, images: ImageRows, device: torch.device) -> None:
@@ -135,7 +128,6 @@ class ImageReader:
         return True
 
     def _parts(self, images: int) -> Iterator[tuple[int, int]]:
-        """Where the images of each thread begin and end."""
         worth_it = images * int(np.prod(self._images.shape[1:])) // _PART_BYTES
         count = max(1, min(self._most_parts, worth_it))
         return pairwise(images * part // count for part in range(count + 1))
@@ -152,12 +144,7 @@ def upload(images: ImageRows, rows: Indices, target: Tensor) -> None:
     """Fill a tensor with the images at `rows`, by ascending place in their file.
 
     Host memory beyond the target's own is that of one chunk, however many images there are; one half
-    of it is filled while a device copies the other.
-
-    Args:
-        images: In their file.
-        rows: Which of them, shape (N,).
-        target: uint8, shape (N, C, H, W), on any device.
+    of it is filled while a device copies the other. The target is uint8, shape (N, C, H, W), on any device.
     """
     accelerator = accelerator_of(target.device)
     array, found = resolve(images, rows)
@@ -175,12 +162,7 @@ def upload(images: ImageRows, rows: Indices, target: Tensor) -> None:
 
 
 def gather(images: Images, rows: Indices, out: NDArray[np.uint8]) -> None:
-    """Copy the images at `rows` once, in the order of `rows`; other threads run meanwhile.
-
-    Args:
-        images: Shape (N, C, H, W).
-        rows: Shape (B,), each from 0 to N - 1.
-        out: Shape (B, C, H, W).
+    """Copy the images (N, C, H, W) at `rows` once, in the order of `rows`; other threads run meanwhile.
 
     Raises:
         IndexError: A row is none of the images.

@@ -39,7 +39,6 @@ class Result:
         return float(self.test_confusion.trace() / self.test_confusion.sum())
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
         return {
             "update": self.update,
             "train_confusion": torch.from_numpy(self.train_confusion),
@@ -51,7 +50,6 @@ class Result:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Result:
-        """What `state_dict` was taken of."""
         # Missing in checkpoints made before there was a protocol that measures a part.
         tested = state.get("tested")
         return cls(
@@ -110,13 +108,7 @@ class Best:
 
     @classmethod
     def of(cls, result: Result, measured: nn.Module, earlier: Best | None) -> Best:
-        """The better one of an evaluation just made and an earlier one.
-
-        Args:
-            result: Of the evaluation.
-            measured: The model that it measured, whose weights are copied where it is the better one.
-            earlier: The best before.
-        """
+        """The better one of an evaluation, with a copy of the weights it measured, and an earlier one."""
         if earlier is not None and result.test_accuracy <= earlier.result.test_accuracy:
             return earlier
         # A copy in any case: further updates change the model's own.
@@ -125,10 +117,6 @@ class Best:
 
     def write_weights(self, paths: RunPaths, identity: Mapping[str, str]) -> Best:
         """Write `best.pt`, where the weights are known; the same without them.
-
-        Args:
-            paths: Files of the run.
-            identity: As in its checkpoint.
 
         Raises:
             OSError: The disk is full or read-only.
@@ -144,10 +132,8 @@ class Best:
         return replace(self, weights=None)
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
         return {**self.result.state_dict(), "weights": self.weights}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Best:
-        """What `state_dict` was taken of."""
         return cls(Result.from_state(state), state.get("weights"))

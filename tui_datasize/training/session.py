@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -48,18 +48,8 @@ class Session:
     Continues from the run's checkpoint where there is one that fits. `run` does all of it; whoever
     makes the updates of several runs together enters the session and takes it in parts, as `run` does.
 
-    Args:
-        paths: Files of the run.
-        spec: What to train.
-        dataset: The whole data set.
-        subset: Indices of the training images, shape (n,), in draw order.
-        device: Where to train.
-        clock: Seconds that only grow.
-        source: Weights of another run that the model begins with.
-        test: The whole test set, placed on the device; by default it is placed anew.
-        tell: Receives a line at each evaluation.
-        room: Decides whether images are copied to the device as a whole.
-        capture: Records forward passes of evaluations; None where they are made as they are.
+    `subset` holds the indices of the training images, shape (n,), in draw order. `tell` receives a line at
+    each evaluation. Without `capture`, forward passes of evaluations are made as they are.
 
     Raises:
         DataError: The images do not suit the model.
@@ -127,7 +117,8 @@ class Session:
 
     def __enter__(self) -> Session:
         """Go on with the record: void the rows of updates that will be made again."""
-        self._metrics.resume(self._last_recorded_update())
+        # An evaluation left half-way will write its rows again.
+        self._metrics.resume(self.trainer.update - self._evaluation_is_due())
         self._started_s = self._read_s = self._saved_s = self._clock()
         return self
 
@@ -179,19 +170,20 @@ class Session:
         count = len(readings.losses)
         if not count:
             return
-        now = self._clock()
+        now, done = self._clock(), self.trainer.update
+        images = samples_at(self.spec, done) - samples_at(self.spec, done - count)
         self._write(
             "train",
             "train",
             loss=float(np.mean(readings.losses)),
             lr=self.trainer.learning_rate,
             grad_norm=float(np.mean(readings.gradient_norms)),
-            images_per_s=_rate(self._images_of_last(count), now - self._read_s),
+            images_per_s=_rate(images, now - self._read_s),
         )
         self._read_s = now
         bad = readings.first_bad()
         if bad is not None:
-            raise self._diverged(self.trainer.update - count + bad + 1, readings.losses[bad])
+            raise self._diverged(done - count + bad + 1, readings.losses[bad])
 
     def _evaluate(self, stop: StopRequest) -> None:
         """Measure both splits, write their rows and keep the best; at the end write the tables and save."""
@@ -199,7 +191,8 @@ class Session:
         train, train_rate = self._measure_train(stop)
         tested = self._tested()
         measured = self._test if tested is None else place(self.dataset.test, tested, self.device, self._room)
-        test, test_rate = self._pass(measured, stop, keep_all=self._keeps_all)
+        keep_all = len(self.dataset.class_names) <= ALL_CLASSES_UP_TO
+        test, test_rate = self._pass(measured, stop, keep_all=keep_all)
         # Both rows only now: a pass may be left half-way, and is then made again.
         on_train, on_test = (score(outputs, self.spec.protocol.f1) for outputs in (train, test))
         self._write("evaluation", "train", images_per_s=train_rate, **on_train.scores)
@@ -207,12 +200,13 @@ class Session:
         last = Result(self.trainer.update, on_train.confusion, on_test.confusion, tested, predictions(test))
         self._best = Best.of(last, self.trainer.evaluated_model, self._best)
         self._evaluated = self.trainer.update
-        self._tell(_progress(self.trainer.update, self._updates, on_test.scores))
+        told = f"test loss {on_test.scores['loss']:.4f}, test accuracy {on_test.scores['accuracy']:.2%}"
+        self._tell(f"update {self.trainer.update:,} of {self._updates:,}: {told}")
         # Before the last checkpoint, so that a run resumed from it has nothing left to do.
         if self.trainer.update == self._updates:
             write_results(self._paths, self.dataset, last, self._best.result)
             self._best = self._best.write_weights(self._paths, self._identity)
-            self._record_end()
+            provenance.add(self._paths, {**peak_memory(self.device), "updates_replayed": self._replays()})
             self._save()
         else:
             self._save_if_due()
@@ -238,7 +232,6 @@ class Session:
     def _pass(
         self, split: ImageBatches, stop: StopRequest, *, keep_all: bool
     ) -> tuple[Outputs, float | None]:
-        """Outputs for a whole split, and images per second."""
         started_s = self._clock()
         outputs = predict(
             self.trainer.evaluated_model,
@@ -255,19 +248,10 @@ class Session:
     def _tally(self, *, keep_all: bool) -> Tally:
         return Tally(len(self.dataset.class_names), keep_all=keep_all)
 
-    @property
-    def _keeps_all(self) -> bool:
-        return len(self.dataset.class_names) <= ALL_CLASSES_UP_TO
-
     def _checked(self, outputs: Outputs) -> Outputs:
         if not outputs.is_finite:
             raise self._diverged(self.trainer.update, float(outputs.losses.max()))
         return outputs
-
-    def _images_of_last(self, updates: int) -> int:
-        """Images that the last updates were made on."""
-        done = self.trainer.update
-        return samples_at(self.spec, done) - samples_at(self.spec, done - updates)
 
     def _write(self, event: Event, split: Split, **values: Value) -> None:
         update = self.trainer.update
@@ -290,10 +274,6 @@ class Session:
             f"loss became {what} at update {update} (lr {self.trainer.learning_rate:g})",
             fix="use a smaller lr or clip_grad_norm",
         )
-
-    def _record_end(self) -> None:
-        """Add to the provenance what is known at the end alone."""
-        provenance.add(self._paths, {**peak_memory(self.device), "updates_replayed": self._replays()})
 
     def _replays(self) -> int:
         """How many of the run's updates were replays of a recorded one."""
@@ -332,16 +312,6 @@ class Session:
         self._earlier_replays = state.get("replays", 0)
         print(f"resuming at update {self.trainer.update} of {self._updates}", flush=True)
         return True
-
-    def _last_recorded_update(self) -> int:
-        """The last update whose rows are whole; an evaluation left half-way will write its rows again."""
-        return self.trainer.update - 1 if self._evaluation_is_due() else self.trainer.update
-
-
-def _progress(update: int, updates: int, tested: Mapping[str, float | None]) -> str:
-    """One line for whoever follows the log."""
-    scores = f"test loss {tested['loss']:.4f}, test accuracy {tested['accuracy']:.2%}"
-    return f"update {update:,} of {updates:,}: {scores}"
 
 
 def _rate(images: int, elapsed_s: float) -> float | None:

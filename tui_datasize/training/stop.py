@@ -50,11 +50,7 @@ class StopRequest:
             self._at_once = False
 
     def check(self) -> None:
-        """Raise where a request has come.
-
-        Raises:
-            StopRequested: It has.
-        """
+        """Raise `StopRequested` where a request has come."""
         if self.requested:
             raise StopRequested
 

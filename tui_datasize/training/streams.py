@@ -34,11 +34,7 @@ def stream(
 ) -> torch.Generator:
     """A generator that depends on the training seed, the purpose and the kind of device alone.
 
-    Args:
-        seed: Training seed.
-        purpose: What is drawn.
-        device: Where it is drawn.
-        part: Which of many streams of one purpose, for what must not depend on what was drawn before.
+    `part` is which of many streams of one purpose, for what must not depend on what was drawn before.
     """
     name = f"{seed}/{purpose}" if part is None else f"{seed}/{purpose}/{part}"
     digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
@@ -53,11 +49,7 @@ class BatchOrder:
     Full batches reach across epoch ends; where the subset is smaller than a batch, images repeat
     within it. Whoever wants an epoch to end with a smaller batch asks for fewer images then.
 
-    Args:
-        images: Size of the subset.
-        batch_size: Images of a full batch.
-        generator: CPU stream for the permutations.
-        device: Where the indices are needed.
+    Permutations are drawn from a CPU stream; `device` is where the indices are needed.
     """
 
     def __init__(
@@ -70,14 +62,7 @@ class BatchOrder:
         self._used = 0
 
     def next(self, size: int | None = None) -> Tensor:
-        """Positions within the subset of the next batch.
-
-        Args:
-            size: Images of this batch, at most those of a full one; None for a full one.
-
-        Returns:
-            int64, shape (size,).
-        """
+        """Positions within the subset of the next batch, int64, shape (size,); None for a full one."""
         size = self._batch_size if size is None else size
         if len(self._pending) - self._used < size:
             self._refill()
@@ -98,7 +83,6 @@ class BatchOrder:
         return {"generator": self._generator.get_state(), "pending": self._pending[self._used :].cpu()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
         self._generator.set_state(state["generator"])
         self._pending = state["pending"].to(self._pending.device)
         self._used = 0
@@ -114,19 +98,11 @@ class BatchOrder:
 
 
 def last_batch(images: int, batch_size: int, seed: int, update: int) -> Integers:
-    """The last mini-batch of a pass over a split in an order of its own.
+    """Indices of the last mini-batch of a pass over a split in an order of its own.
 
     The images before it are not looked at: without gradients and with fixed statistics they change
     nothing. The code of Hansson, Padban and Silwer (2025) measures so: 64 of 20,800 test images.
-
-    Args:
-        images: Size of the split.
-        batch_size: Images of a full batch.
-        seed: Training seed.
-        update: Updates made; the order follows from both, so that an evaluation may be made again.
-
-    Returns:
-        Indices within the split, as many as the last batch has.
+    The order follows from the training seed and the updates made, so that an evaluation may be made again.
     """
     order = torch.randperm(images, generator=stream(seed, Purpose.EVALUATION_ORDER, part=update))
     rows: Integers = order[-(images % batch_size or min(batch_size, images)) :].numpy()

@@ -39,10 +39,6 @@ def read_source(paths: RunPaths, spec: RunSpec) -> SourceWeights | None:
     They are those that the source was evaluated with at its end: the averaged ones where it
     averaged its weights.
 
-    Args:
-        paths: Of the run that takes over, in the same project as its source.
-        spec: Of the run that takes over.
-
     Raises:
         DataError: The source is not in the project, is not finished, has lost its checkpoint, or
             is of another architecture.

@@ -17,10 +17,7 @@ ImageShape: TypeAlias = tuple[int, int, int]
 class Normalise:
     """Scales pixels 0 .. 255 to mean 0 and standard deviation 1 over the training set.
 
-    Args:
-        mean: Per channel, of pixels scaled to [0, 1].
-        std: Per channel, likewise.
-        device: Where the batches are.
+    `mean` and `std` are per channel, of pixels scaled to [0, 1].
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
@@ -28,22 +25,13 @@ class Normalise:
         self._factor = 1 / (255 * torch.tensor(std, device=device).reshape(1, -1, 1, 1))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """To float32 of the same shape, channels last in memory.
-
-        Args:
-            images: Shape (B, C, H, W): uint8, or float32 that is given up and may be overwritten.
-        """
+        """To float32 of the same shape, channels last in memory; float32 is given up and overwritten."""
         values = images.to(dtype=torch.float32, memory_format=torch.channels_last)
         return values.sub_(self._mean).mul_(self._factor)
 
 
 class EvaluationView:
-    """What an evaluation sees of stored images: the centre where training crops, normalised.
-
-    Args:
-        normalise: From pixels to what a model sees.
-        crop_px: Side of the centre; 0 for whole images.
-    """
+    """What an evaluation sees of stored images: the centre where training crops, normalised."""
 
     def __init__(self, normalise: Normalise, crop_px: int) -> None:
         self._normalise = normalise

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED, StorageError
 from tui_datasize.programs import private_caches
@@ -37,31 +37,12 @@ environment:
 exit status: 0 all succeeded or left when asked to, 1 a run failed or has no device, 2 usage"""
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """One run to execute."""
-
-    paths: RunPaths
-    attempt: int | None
-    """Its number; None for one more than the newest."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """What came of runs that were executed together."""
-
-    has_failed: bool
-    """Whether one did, or its end could not be written."""
-    ruins_process: bool
-    """Whether the process can execute no other run."""
+Assignment: TypeAlias = tuple[RunPaths, int | None]
+"""A run to execute, and the number of its attempt; None for one more than the newest."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Execute the runs whose directories are given, until done or asked to leave.
-
-    Args:
-        argv: Run directories, behind `--pack` where they are trained together; without them the
-            usage is printed.
+    """Execute the runs whose directories are given, behind `--pack` together, until done or asked to leave.
 
     Returns:
         Exit status: 0 all succeeded, were another worker's, or were left in order; 1 one failed, or
@@ -79,8 +60,7 @@ def main(argv: Sequence[str]) -> int:
         print(problem, file=sys.stderr)
         return EXIT_BAD_INPUT
     assignments = [
-        Assignment(paths, int(number) if number else None)
-        for paths, number in zip(runs, attempts, strict=True)
+        (paths, int(number) if number else None) for paths, number in zip(runs, attempts, strict=True)
     ]
     stop = StopRequest()
     with stop.listening(), forgiving():
@@ -90,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
 def _usage_problem(runs: Sequence[RunPaths], attempts: Sequence[str]) -> str:
     if not runs:
         return USAGE
-    wrong = next((number for number in attempts if number and not _is_attempt(number)), None)
+    wrong = next((n for n in attempts if n and not (n.isdecimal() and int(n) >= 1)), None)
     if wrong is not None:
         return f"{ATTEMPT_VARIABLE}: expected a whole number of at least 1, got {wrong!r}"
     if len(attempts) != len(runs):
@@ -99,33 +79,29 @@ def _usage_problem(runs: Sequence[RunPaths], attempts: Sequence[str]) -> str:
     return f"{missing}: no such file; expected the directory of a queued run" if missing else ""
 
 
-def _is_attempt(number: str) -> bool:
-    return number.isdecimal() and int(number) >= 1
-
-
 def _work_through(packs: Sequence[Sequence[Assignment]], stop: StopRequest) -> int:
     status = EXIT_OK
     for assignments in packs:
         # Runs that nobody claimed stay free for another worker.
         if stop.requested:
             break
-        result = _work(assignments, stop)
-        if result.has_failed:
+        has_failed, ruins_process = _work(assignments, stop)
+        if has_failed:
             status = EXIT_RUN_FAILED
-        if result.ruins_process:
+        if ruins_process:
             break
     return status
 
 
-def _work(assignments: Sequence[Assignment], stop: StopRequest) -> _Result:
-    """Claim and execute runs together."""
+def _work(assignments: Sequence[Assignment], stop: StopRequest) -> tuple[bool, bool]:
+    """Claim and execute runs together; whether one failed, and whether the process can execute no other."""
     has_failed = False
     lanes: list[Lane] = []
-    for assignment in assignments:
+    for paths, attempt in assignments:
         try:
-            lane = _claim(assignment, is_one_of_several=len(assignments) > 1)
+            lane = _claim(paths, attempt, is_one_of_several=len(assignments) > 1)
         except OSError as error:
-            where = str(assignment.paths.directory)
+            where = str(paths.directory)
             report(StorageError(f"cannot be written: {error.strerror}", where=where))
             has_failed = True
             continue
@@ -133,18 +109,16 @@ def _work(assignments: Sequence[Assignment], stop: StopRequest) -> _Result:
             lanes.append(lane)
     if lanes:
         _execute(lanes, stop)
-    return _Result(
-        has_failed=has_failed or any(lane.has_failed for lane in lanes),
-        ruins_process=any(lane.ruins_process for lane in lanes),
-    )
+    has_failed = has_failed or any(lane.has_failed for lane in lanes)
+    return has_failed, any(lane.ruins_process for lane in lanes)
 
 
-def _claim(assignment: Assignment, *, is_one_of_several: bool) -> Lane | None:
-    attempt = assignment.attempt or observe(assignment.paths).newest_attempt + 1
+def _claim(paths: RunPaths, attempt: int | None, *, is_one_of_several: bool) -> Lane | None:
+    attempt = attempt or observe(paths).newest_attempt + 1
     try:
-        lane = Lane(acquire(assignment.paths, attempt), is_one_of_several=is_one_of_several)
+        lane = Lane(acquire(paths, attempt), is_one_of_several=is_one_of_several)
     except ClaimRefused as refusal:
-        print(f"{assignment.paths.run_id}: left alone: {refusal.reason}", flush=True)
+        print(f"{paths.run_id}: left alone: {refusal.reason}", flush=True)
         return None
     lane.say(f"attempt {attempt}, process {os.getpid()}")
     return lane

@@ -234,10 +234,7 @@ def _stack(lanes: Sequence[Tensor]) -> Tensor:
     """One tensor of shape (K, ...), of which the K given ones become parts, each with its own layout."""
     first = lanes[0]
     stacked = torch.empty_strided(
-        (len(lanes), *first.shape),
-        (first.numel(), *first.stride()),
-        dtype=first.dtype,
-        device=first.device,
+        (len(lanes), *first.shape), (first.numel(), *first.stride()), dtype=first.dtype, device=first.device
     )
     for own, part in zip(lanes, stacked.unbind(), strict=True):
         part.copy_(own)

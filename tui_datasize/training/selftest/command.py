@@ -23,13 +23,7 @@ from tui_datasize.runlog.outputs import refuse_output, write_output
 from tui_datasize.text import visible
 from tui_datasize.training.selftest.catalogue import DEVICE_VARIABLE, FIRST, STEPS, Step
 from tui_datasize.training.selftest.record import NAME, Machine, SelftestRecord
-from tui_datasize.training.selftest.runner import (
-    NOT_ON_A_CPU,
-    StepHost,
-    StepResult,
-    left_out,
-    run_step,
-)
+from tui_datasize.training.selftest.runner import NOT_ON_A_CPU, StepHost, StepResult, left_out, run_step
 
 EXIT_INTERRUPTED = 130
 

@@ -13,14 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tui_datasize.experiments.spec import (
-    SCHEMA_VERSION,
-    Budget,
-    ModelSpec,
-    OptimizerSpec,
-    Precision,
-    RunSpec,
-)
+from tui_datasize.experiments.spec import SCHEMA_VERSION, Budget, ModelSpec, OptimizerSpec, Precision, RunSpec
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.training.accelerator.device import chosen, set_up
