@@ -25,12 +25,7 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def open_regular(file: Path, mode: Literal["rb", "r+b", "ab"] = "rb", *, buffering: int = -1) -> BinaryIO:
-    """Open a regular file; whatever else has its name is not waited for, as a pipe would have it.
-
-    Args:
-        file: Links are followed.
-        mode: As of `open`.
-        buffering: As of `open`.
+    """Open a regular file, through links or not; whatever else has its name is not waited for, as a pipe is.
 
     Raises:
         OSError: It is missing, cannot be opened, or is no regular file.
@@ -174,11 +169,7 @@ def is_utf8(name: str) -> bool:
 
 
 def named_path(name: str | Path, base: Path = Path()) -> Path:
-    """The absolute path that a person named; `~` and `~user` are home directories.
-
-    Args:
-        name: As it was given.
-        base: Where it begins if it is relative.
+    """The absolute path that a person named, from `base` if it is relative; `~` and `~user` are homes.
 
     Raises:
         ValueError: No file can be called so, or there is no such user; what is wrong, in a few words.

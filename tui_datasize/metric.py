@@ -33,7 +33,6 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        """Its name with the unit of the number that is shown."""
         return f"{self.title.lower()}{', %' if self.is_share else ''}"
 
     @property
@@ -44,11 +43,7 @@ class Metric:
         return (split, score) if is_measured else ("", "")
 
     def text(self, value: float, digits: int | None = None) -> str:
-        """A value as people read it.
-
-        Args:
-            value: In [0, 1] for a share.
-            digits: Behind the point; None for as many as tables have.
+        """A value, in [0, 1] for a share, as people read it, with as many digits as tables have unless told.
 
         >>> metric_named("test_accuracy").text(0.9512), metric_named("test_loss").text(0.305)
         ('95.12 %', '0.3050')
@@ -146,7 +141,6 @@ class Score:
     name: str
     title: str
     is_share: bool = True
-    """Whether it lies in [0, 1]."""
     higher_is_better: bool = True
 
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-_GIT_TIMEOUT_S = 5.0
 _GIT = (
     *("git", "--no-pager", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"),
     *("-c", "status.submoduleSummary=false", "-c", "log.showSignature=false"),
@@ -48,16 +47,14 @@ def git(directory: Path, *arguments: str) -> str | None:
     """
     names = _ask_git(directory, "config", "--show-scope", "--name-only", "-z", "--get-regexp", _FILTERS)
     fields = names.split("\0") if names else []
-    own = [name for scope, name in zip(fields[::2], fields[1::2], strict=False) if scope in _OWN_SCOPES]
+    scoped = zip(fields[::2], fields[1::2], strict=False)
+    own = [name for scope, name in scoped if scope in ("local", "worktree")]
     if any("=" in name for name in own):
         # There is no way to set such a name.
         return None
     values = [f"{name}={'false' if name.endswith('.required') else ''}" for name in own]
     answer = _ask_git(directory, *(word for value in values for word in ("-c", value)), *arguments)
     return None if answer is None else answer.strip()
-
-
-_OWN_SCOPES = frozenset({"local", "worktree"})
 
 
 def _ask_git(directory: Path, *arguments: str) -> str | None:
@@ -71,7 +68,7 @@ def _ask_git(directory: Path, *arguments: str) -> str | None:
             capture_output=True,
             encoding="utf-8",
             errors="surrogateescape",
-            timeout=_GIT_TIMEOUT_S,
+            timeout=5,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
@@ -94,9 +91,5 @@ def private_caches(environment: Mapping[str, str] = os.environ) -> dict[str, str
         is_usable = False
     if not is_usable:
         place = Path(tempfile.mkdtemp(prefix="datasize-tui-"))
-    names = {
-        "TORCHINDUCTOR_CACHE_DIR": "inductor",
-        "TRITON_CACHE_DIR": "triton",
-        "POLARS_TEMP_DIR": "polars",
-    }
+    names = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton", "POLARS_TEMP_DIR": "polars"}
     return {variable: str(place / name) for variable, name in names.items() if not environment.get(variable)}

@@ -17,11 +17,8 @@ def visible(text: str, *, lines: bool = False) -> str:
     r"""Text from outside as a person may see it: one line on which every character shows and none acts.
 
     Control characters (C0, C1), marks of direction and of width, lone surrogates and characters that Unicode
-    has not assigned are written as Python writes them; of a very long line the beginning is left.
-
-    Args:
-        text: Names of files and classes, columns, tags, lines of logs, reasons, ...
-        lines: Whether line breaks and tabs stay what they are.
+    has not assigned are written as Python writes them; of a very long line the beginning is left. With
+    `lines`, line breaks and tabs stay what they are.
 
     >>> visible("letters"), visible("a\x1b[31mb\u202e\udc80")
     ('letters', 'a\\x1b[31mb\\u202e\\udc80')
@@ -50,12 +47,7 @@ def _shown(text: str) -> str:
 
 
 def plural(count: int, noun: str, nouns: str = "") -> str:
-    """A count with its noun.
-
-    Args:
-        count: At least 0.
-        noun: For one.
-        nouns: For several; empty for one with an s.
+    """A count with its noun: of several `nouns`, or where these are empty the noun with an s.
 
     >>> plural(1, "run"), plural(12_000, "run"), plural(2, "class", "classes")
     ('1 run', '12,000 runs', '2 classes')
@@ -64,11 +56,7 @@ def plural(count: int, noun: str, nouns: str = "") -> str:
 
 
 def there_already(count: int, *, keep_terms: bool = False) -> str:
-    """What is said of runs that an enqueue left alone.
-
-    Args:
-        count: At least 0.
-        keep_terms: Whether terms were asked for, which these runs do not get.
+    """What is said of runs that an enqueue left alone, and of the terms asked for that they do not get.
 
     >>> there_already(0, keep_terms=True), there_already(1)
     ('0 were there already', '1 was there already')

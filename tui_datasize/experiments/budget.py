@@ -72,13 +72,8 @@ def epochs_at(spec: RunSpec, update: int) -> float:
 def check_lengths(spec: RunSpec, where: str, *, says_evaluations: bool) -> None:
     """Refuse what would quietly become something else in a run as short as this one.
 
-    With a budget in epochs the small sizes of a sweep make few updates: those may be evaluated less
-    often than the large ones, after each of their updates.
-
-    Args:
-        spec: A run of the recipe.
-        where: File and key path of the experiment.
-        says_evaluations: Whether the file says how many; a default may be too many.
+    A budget in epochs makes few updates at the small sizes of a sweep: those may be evaluated less often than
+    the large ones, after each of their updates. So may any run where the file does not say how often.
 
     Raises:
         ConfigError: One update is more than the budget, more evaluations are asked for than there are

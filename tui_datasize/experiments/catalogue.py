@@ -35,9 +35,8 @@ class DatasetInfo:
     name: str
     title: str
     train_per_class: tuple[int, ...]
-    """Training images of each class, by label."""
+    """By label, as those for testing."""
     test_per_class: tuple[int, ...]
-    """Test images of each class, by label."""
     channels: int
     """Colour channels; 0 where only an image would tell."""
     size_px: int
@@ -55,12 +54,10 @@ class DatasetInfo:
 
     @property
     def train_images(self) -> int:
-        """Images to train on, of all classes together."""
         return sum(self.train_per_class)
 
     @property
     def test_images(self) -> int:
-        """Images to test on, of all classes together."""
         return sum(self.test_per_class)
 
     @property
@@ -120,11 +117,7 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
 
 
 def dataset_info(name: str, data_dir: Path) -> DatasetInfo:
-    """Look a data set up, or list an image folder.
-
-    Args:
-        name: A key of `DATASETS`, or `imagefolder:PATH`.
-        data_dir: What a relative PATH is relative to.
+    """Look a data set up by its name, or list an image folder, whose path may be relative to `data_dir`.
 
     Raises:
         DataError: The name is unknown, or the folder is missing or has no images.
@@ -240,11 +233,6 @@ def _count_images(folder: Path) -> int:
 
 @contextmanager
 def _reading(folder: Path) -> Iterator[None]:
-    """Tell in one line which part of a data set cannot be read.
-
-    Raises:
-        DataError: Some part of the folder cannot.
-    """
     try:
         yield
     except OSError as error:

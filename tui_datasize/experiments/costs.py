@@ -8,8 +8,6 @@ from tui_datasize.experiments.keys import key
 from tui_datasize.experiments.toml import Problems, TomlTable
 
 LONGEST_CURRENCY = 8
-_WHOLE_FROM = 10
-"""Amounts from here on are written without a part behind the point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class Costs:
         >>> Costs(currency="EUR").money(204.8), Costs(currency="EUR").money(3.6)
         ('EUR 205', 'EUR 3.60')
         """
-        return f"{self.currency} {amount:,.0f}" if amount >= _WHOLE_FROM else f"{self.currency} {amount:,.2f}"
+        return f"{self.currency} {amount:,.{0 if amount >= 10 else 2}f}"
 
 
 NO_COSTS = Costs()
@@ -50,8 +48,7 @@ def read_costs(table: TomlTable) -> Costs:
     with problems.part():
         is_short = currency.isprintable() and len(currency) <= LONGEST_CURRENCY
         if not is_short or ((label or gpu_hour) and not currency.strip()):
-            expected = f'one such as "EUR", of at most {LONGEST_CURRENCY} letters'
-            raise table.error("currency", expected)
+            raise table.error("currency", f'one such as "EUR", of at most {LONGEST_CURRENCY} letters')
     with problems.part():
         table.finish()
     problems.raise_all()

@@ -27,11 +27,7 @@ _SWITCHES: Mapping[str, bool] = {"yes": True, "true": True, "no": False, "false"
 
 @dataclass(frozen=True, init=False)
 class DeviceOptions:
-    """What is said of the devices in one place, such as a scheduler's options.
-
-    Args:
-        said: Settings by the names of `[devices]`; None says nothing.
-    """
+    """What is said of the devices in one place, by the names of `[devices]`; None says nothing."""
 
     said: Mapping[str, Any]
 
@@ -216,14 +212,10 @@ def _reader(row: Row) -> Callable[[str], Setting]:
 
 
 def read_written(texts: Mapping[str, str], devices: DeviceSettings) -> DeviceOptions:
-    """Read options as a person has written them.
+    """Read options as a person has written them, by the names of `[devices]`; an empty text says nothing.
 
     >>> read_written({"cpu_slots": "2", "packs": "", "cold": "no"}, DeviceSettings()).describe()
     'cpu_slots 2, cold false'
-
-    Args:
-        texts: By the names of `[devices]`; an empty text says nothing.
-        devices: What the project's file says beside them.
 
     Raises:
         ConfigError: A text is not what was expected, or they contradict each other or the file.

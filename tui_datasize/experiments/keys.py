@@ -80,10 +80,8 @@ class Row:
 def key(default: Any, meaning: str, **details: Any) -> Any:
     """A field that a key of the file sets, with the default of a file that leaves it out.
 
-    Args:
-        default: Also the value of runs that are older than the field, so that none gets another id.
-        meaning: For a person.
-        details: Other fields of `Key`.
+    The default is also that of runs older than the field, so that none gets another id. `details` are other
+    fields of `Key`.
     """
     return field(default=default, metadata=of_key(meaning, **details))
 

@@ -102,11 +102,7 @@ class Project:
 
 
 def load_project(file: Path, environment: Mapping[str, str] = os.environ) -> Project:
-    """Read and check `experiments.toml`.
-
-    Args:
-        file: Path of the file.
-        environment: Where `DATASIZE_DATA` is looked up; it wins over `[paths] data`.
+    """Read and check `experiments.toml`; `DATASIZE_DATA` of the environment wins over `[paths] data`.
 
     Raises:
         ConfigError: The file is missing, is not TOML, or a key or value is wrong; the message names
@@ -122,10 +118,6 @@ def read_project(
     file: Path, environment: Mapping[str, str] = os.environ
 ) -> tuple[Project, Sequence[ConfigError]]:
     """Read what is right of `experiments.toml`, and tell everything that is wrong.
-
-    Args:
-        file: Path of the file.
-        environment: As in `load_project`.
 
     Raises:
         ConfigError: The file is missing, or is not TOML.
@@ -226,7 +218,6 @@ def notify_command(project_root: Path) -> str:
 
 
 def _top_level(project_root: Path) -> TomlTable:
-    """The whole document of a project; empty where it has no file."""
     file = project_root / "experiments.toml"
     return TomlTable(read_toml(file) if file.exists() else {}, str(file))
 
@@ -251,7 +242,6 @@ def _read_data_dir(paths: TomlTable, root: Path, environment: Mapping[str, str])
 
 
 def _refuse_more(count: int, most: int, noun: str, where: str, of_what: str = "") -> None:
-    """Refuse what is too many to be built, before it is."""
     if count > most:
         counted = " ".join(filter(None, (plural(count, noun), of_what)))
         fix = "shorten the lists" if noun == "run" else "spread them over several projects"

@@ -15,11 +15,8 @@ from tui_datasize.experiments.spec import (
     OptimizerSpec,
     RunSpec,
     SubsetSpec,
-    Transfer,
 )
 
-_ANY_BUDGET = Budget("updates", 1)
-_ANY_SIZE = 1
 _COUPLED_BATCHES = frozenset({"resnet"})
 """Models with batch normalisation: what they say of one image depends on the others of its batch."""
 
@@ -50,15 +47,15 @@ def memory_key(spec: RunSpec) -> str:
 
 
 def _digest(spec: RunSpec, *, has_free_length: bool) -> str:
-    """Of what decides the kernels of an update, and of size and budget where they are not free."""
     # What a field means is not asked for here: one that is added later keeps runs apart.
+    name = spec.model.name
     shared = replace(
         spec,
         experiment="",
         seed=0,
-        model=_in_full(spec.model),
-        train_size=_ANY_SIZE if has_free_length else spec.train_size,
-        budget=_ANY_BUDGET if has_free_length else spec.budget,
+        model=ModelSpec(name, all_options(spec.model)) if name in MODELS else spec.model,
+        train_size=1 if has_free_length else spec.train_size,
+        budget=Budget("updates", 1) if has_free_length else spec.budget,
         subset=SubsetSpec(),
         optimizer=OptimizerSpec(spec.optimizer.name),
         clip_grad_norm=None,
@@ -66,16 +63,7 @@ def _digest(spec: RunSpec, *, has_free_length: bool) -> str:
         label_noise=LabelNoise(),
         schedule=ScheduleSpec(),
         ema_decay=None if spec.ema_decay is None else 0.5,
-        transfer=_without_source(spec.transfer),
+        transfer=replace(spec.transfer, source="") if spec.transfer else None,
     )
     canonical = json.dumps(shared.to_dict(), sort_keys=True)
     return blake2b(canonical.encode(), digest_size=8).hexdigest()
-
-
-def _in_full(model: ModelSpec) -> ModelSpec:
-    """A model with the options that it was not given, where they are known."""
-    return ModelSpec(model.name, all_options(model)) if model.name in MODELS else model
-
-
-def _without_source(transfer: Transfer | None) -> Transfer | None:
-    return None if transfer is None else replace(transfer, source="")

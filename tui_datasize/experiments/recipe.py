@@ -90,7 +90,6 @@ def _swept_values(sweep: TomlTable, key: str) -> list[Any]:
 
 
 def _set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set `a.b` in nested tables; a model or optimiser given by name alone becomes a table first."""
     *parents, last = dotted.split(".")
     short_for = {row.name: row.key.short for row in rows(RunSpec)}
     for parent in parents:
@@ -113,7 +112,6 @@ def _read_recipe(table: TomlTable) -> Recipe:
 
 
 def _check_together(spec: RunSpec, table: TomlTable) -> None:
-    """Refuse settings that contradict each other."""
     if spec.augmentation.repeats > spec.batch_size:
         raise ConfigError(
             f"{spec.augmentation.repeats} repeats do not fit a batch of {spec.batch_size}",
@@ -131,13 +129,6 @@ def _check_together(spec: RunSpec, table: TomlTable) -> None:
 
 
 def _read_rows(kind: Any, table: TomlTable, short: str = "") -> dict[str, Any]:
-    """The value of every key that sets a field of a dataclass, by these fields.
-
-    Args:
-        kind: The dataclass.
-        table: What stands in the file.
-        short: The key that says which others count.
-    """
     problems = Problems()
     values: dict[str, Any] = {}
     for row in rows(kind):
@@ -155,7 +146,6 @@ def _read_rows(kind: Any, table: TomlTable, short: str = "") -> dict[str, Any]:
 
 
 def _read_row(row: Row, table: TomlTable) -> Any:
-    """The value of one key, or its default."""
     outer, dot, inner = row.name.partition(".")
     if not dot:
         return _read_value(row, row.name, table)
@@ -219,7 +209,6 @@ def _read_length(row: Row, name: str, table: TomlTable) -> Any:
 
 
 def _check_within(made: Any, table: TomlTable) -> None:
-    """Refuse settings of one table that contradict each other."""
     problem = ""
     if isinstance(made, OptimizerSpec) and made.nesterov and not made.momentum:
         problem = "nesterov needs a momentum above 0"
@@ -232,7 +221,6 @@ def _check_within(made: Any, table: TomlTable) -> None:
 
 
 def _read_model(table: TomlTable, key: str) -> ModelSpec:
-    """`model`: a name of the catalogue, and options that differ from its defaults."""
     value = table.take(key)
     if value is None:
         raise table.error(key, f"a model, one of {', '.join(MODEL_NAMES)}")
@@ -257,7 +245,6 @@ def _read_model(table: TomlTable, key: str) -> ModelSpec:
 
 
 def _read_budget(table: TomlTable, key: str) -> Budget:
-    """`budget`: exactly one of updates, samples and epochs."""
     budget = table.table(key)
     budget.refuse_unknown(set(BUDGET_UNITS))
     given = [unit for unit in BUDGET_UNITS if budget.has(unit)]
@@ -273,7 +260,6 @@ def _read_budget(table: TomlTable, key: str) -> Budget:
 
 
 def _read_confusion(table: TomlTable, key: str) -> Confusion:
-    """What classes become: each one class, or several with weights."""
     confusion = table.table(key)
     return tuple(
         (label, str(becomes), float(weight))

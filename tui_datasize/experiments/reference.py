@@ -8,12 +8,7 @@ from math import inf
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from tui_datasize.experiments.architectures import (
-    MODELS,
-    TORCHVISION,
-    TORCHVISION_MODELS,
-    model_info,
-)
+from tui_datasize.experiments.architectures import MODELS, TORCHVISION, TORCHVISION_MODELS, model_info
 from tui_datasize.experiments.catalogue import DATASETS, IMAGE_FOLDER
 from tui_datasize.experiments.costs import Costs
 from tui_datasize.experiments.device_settings import DeviceSettings, written
@@ -114,7 +109,6 @@ def _numbers(one: Schema) -> Schema:
 
 
 def _sweep(recipe: dict[str, Schema]) -> Schema:
-    """Lists of values for every key of a recipe, and for every key within its tables."""
     inner = {
         f"{name}.{key}": value
         for name, schema in recipe.items()
@@ -130,7 +124,6 @@ def _sweep(recipe: dict[str, Schema]) -> Schema:
 
 
 def _schema(row: Row) -> Schema:
-    """What a key may hold, alone; `_rules` tells what the keys of a table ask of each other."""
     meaning, default = row.key.meaning, row.default
     if row.key.only_for:
         meaning += f"; for {' or '.join(row.key.only_for)} alone"
@@ -189,7 +182,6 @@ def _number(row: Row) -> Schema:
 
 
 def _rules(row: Row) -> Schema:
-    """What the keys of a table ask of each other."""
     if row.kind is ModelSpec:
         return _of_table([{"required": ["name"]}])
     short, inner = row.key.short, rows(row.kind)
@@ -211,12 +203,10 @@ def _rules(row: Row) -> Schema:
 
 
 def _of_table(rules: Sequence[Schema]) -> Schema:
-    """Rules for the keys of a table, of which a word that is short for one has none."""
     return {"if": {"type": "object"}, "then": {"allOf": list(rules)}}
 
 
 def _each(rule: Schema) -> Schema:
-    """A rule for a number, or for each of a list."""
     return {"if": {"type": "array"}, "then": {"items": rule}, "else": rule}
 
 
@@ -283,7 +273,6 @@ def _in_words(table: Schema, before: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _takes(schema: Schema) -> str:
-    """What a form of a value is."""
     if words := schema.get("enum") or ([schema["const"]] if "const" in schema else []):
         return ", ".join(words) if len(words) <= _MOST_WORDS else "a name"
     kind = schema["type"]
@@ -300,10 +289,5 @@ def _takes(schema: Schema) -> str:
 _MOST_WORDS = 12
 _KINDS = MappingProxyType({"object": "a table", "string": "a text", "boolean": "true or false"})
 _BOUNDS = MappingProxyType(
-    {
-        "minimum": "of at least",
-        "exclusiveMinimum": "above",
-        "exclusiveMaximum": "below",
-        "maximum": "at most",
-    }
+    {"minimum": "of at least", "exclusiveMinimum": "above", "exclusiveMaximum": "below", "maximum": "at most"}
 )

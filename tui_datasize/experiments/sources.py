@@ -19,7 +19,6 @@ class Sources:
 
     runs: Mapping[str, Sequence[RunSpec]]
     where: str
-    """File and key path, for errors."""
 
     def resolve(self, spec: RunSpec) -> RunSpec:
         """A run with the source that its recipe names; as it is where it takes no weights.
@@ -45,7 +44,8 @@ class Sources:
         return replace(spec, transfer=replace(spec.transfer, source=source))
 
     def _choose(self, spec: RunSpec, candidates: Sequence[RunSpec]) -> RunSpec:
-        wanted = _other_half(spec.classes)
+        half = spec.classes.half
+        wanted = replace(spec.classes, half=_OTHER_HALF.get(half, half))
         fitting = [c for c in candidates if c.model == spec.model and c.classes == wanted]
         if not fitting:
             raise ConfigError(
@@ -68,7 +68,6 @@ class Sources:
 
 
 def _advice(spec: RunSpec, candidates: Sequence[RunSpec]) -> str:
-    """What keeps the candidates from being a source."""
     alike = [c for c in candidates if c.model == spec.model]
     if not alike:
         found = ", ".join(dict.fromkeys(str(c.model) for c in candidates))
@@ -78,13 +77,7 @@ def _advice(spec: RunSpec, candidates: Sequence[RunSpec]) -> str:
 
 
 def _prefer(runs: list[RunSpec], fits: Callable[[RunSpec], bool]) -> list[RunSpec]:
-    """Those that fit; all where none does."""
     return [run for run in runs if fits(run)] or runs
-
-
-def _other_half(classes: ClassSplit) -> ClassSplit:
-    """The half that a source saw; all classes where the target sees all."""
-    return replace(classes, half=_OTHER_HALF.get(classes.half, classes.half))
 
 
 def _words(classes: ClassSplit) -> str:

@@ -353,7 +353,6 @@ class RunSpec:
 
 
 def _hashable(value: Any) -> Any:
-    """Lists of a JSON document as the tuples they were."""
     return tuple(_hashable(inner) for inner in value) if isinstance(value, list) else value
 
 

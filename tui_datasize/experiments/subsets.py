@@ -59,9 +59,7 @@ def draw(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
 def chosen_classes(classes: int, split: ClassSplit) -> tuple[int, ...]:
     """The labels that a run sees, ascending; their positions are its own labels.
 
-    Args:
-        classes: Number of classes of the data set.
-        split: Which half, by which split seed. Of an odd number the source has one more.
+    Of an odd number of classes the source has one more.
 
     >>> chosen_classes(4, ClassSplit())
     (0, 1, 2, 3)
@@ -91,9 +89,7 @@ def restrict(info: DatasetInfo, split: ClassSplit) -> DatasetInfo:
 def largest_imbalanced(images_per_class: Sequence[int], subset: SubsetSpec) -> int:
     """Most images that a draw can have at its imbalance, before the first class runs out.
 
-    Args:
-        images_per_class: By label, shape (K,), each at least 1.
-        subset: Imbalance and subset seed, which says how common each class shall be.
+    `images_per_class` are by label, each at least 1; the subset seed says how common each class shall be.
 
     >>> largest_imbalanced([100, 100], SubsetSpec(imbalance=4.0))
     125
@@ -129,14 +125,12 @@ def uniform(length: int, *key: int) -> NDArray[np.float64]:
 
 
 def _order_for(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
-    """One order per draw when nested; one per draw and size when not."""
     if subset.nested:
         return permutation(len(labels), subset.seed)
     return permutation(len(labels), subset.seed, train_size)
 
 
 def _ranks_within_class(labels: Indices) -> Indices:
-    """Position of each image among those of its class, in the given order, counted from 0."""
     by_class = np.argsort(labels, kind="stable")
     starts = np.searchsorted(labels[by_class], labels[by_class])
     ranks = np.empty(len(labels), dtype=np.int64)
@@ -155,9 +149,8 @@ def _draw_random(labels: Indices, train_size: int, subset: SubsetSpec) -> Indice
 def _draw_stratified(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
     order = _order_for(labels, train_size, subset)
     if subset.nested:
-        return order[_webster_order(labels[order])[:train_size]]
-    images_per_class = _largest_remainder(np.bincount(labels), train_size)
-    return _take_per_class(order, labels, images_per_class)
+        return order[_order_by_shares(labels[order], np.bincount(labels))[:train_size]]
+    return _take_per_class(order, labels, _largest_remainder(np.bincount(labels), train_size))
 
 
 def _draw_balanced(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
@@ -177,11 +170,7 @@ def _draw_balanced(labels: Indices, train_size: int, subset: SubsetSpec) -> Indi
 
 
 def _draw_long_tail(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
-    """Classes fall off exponentially, whatever the strategy; it still says in which order images come.
-
-    Raises:
-        DataError: A class has too few images.
-    """
+    """Classes fall off exponentially, whatever the strategy; it still says in which order images come."""
     available = np.bincount(labels)
     if not available.all():
         raise DataError(
@@ -209,17 +198,12 @@ def _long_tail(classes: int, subset: SubsetSpec) -> NDArray[np.float64]:
     return shares
 
 
-def _webster_order(labels: Indices) -> Indices:
-    """Positions in the order whose every prefix keeps the class ratios (Webster's method).
-
-    First one image of each class, then ascending (j + 1/2) / N_c for the j-th image of a class with
-    N_c images, ties by class. Largest remainders cannot give nested prefixes (Alabama paradox).
-    """
-    return _order_by_shares(labels, np.bincount(labels))
-
-
 def _order_by_shares(labels: Indices, shares: NDArray[np.int64] | NDArray[np.float64]) -> Indices:
-    """Positions in the order whose every prefix keeps the given ratio of classes."""
+    """Positions in the order whose every prefix keeps the given ratio of classes (Webster's method).
+
+    First one image of each class, then ascending (j + 1/2) / share for the j-th image of a class, ties by
+    class. Largest remainders cannot give nested prefixes (Alabama paradox).
+    """
     ranks = _ranks_within_class(labels)
     quotients = (ranks + 0.5) / shares[labels]
     order: Indices = np.lexsort((labels, quotients, ranks > 0))
@@ -236,16 +220,10 @@ def _largest_remainder(images_per_class: Indices, train_size: int) -> Indices:
 
 
 def _take_per_class(order: Indices, labels: Indices, wanted: Indices) -> Indices:
-    """The first `wanted[c]` images of each class c, in the given order."""
     ordered_labels = labels[order]
     return order[_ranks_within_class(ordered_labels) < wanted[ordered_labels]]
 
 
 _STRATEGIES: Mapping[Strategy, _Draw] = MappingProxyType(
-    {
-        "stratified": _draw_stratified,
-        "balanced": _draw_balanced,
-        "random": _draw_random,
-        "first": _draw_first,
-    }
+    {"stratified": _draw_stratified, "balanced": _draw_balanced, "random": _draw_random, "first": _draw_first}
 )

@@ -28,10 +28,6 @@ OrderKey: TypeAlias = Callable[[RunSpec], tuple[int, ...]]
 def plan_runs(experiment: Experiment, project: Project) -> tuple[RunSpec, ...]:
     """All runs of an experiment, checked against its data set; see `expand`.
 
-    Args:
-        experiment: What to sweep.
-        project: Where its data set lies, and the experiments that its runs take weights from.
-
     Raises:
         DataError: The data set is unknown or missing, or too small for a size.
         ConfigError: Two cells of the sweep are one run, or a source is missing or not the only one.
@@ -128,7 +124,6 @@ def check_file(file: Path) -> FileCheck:
 
 
 def _all_origins(experiment: Experiment, project: Project) -> set[str]:
-    """An experiment, and those that it takes weights from, directly or not."""
     found, new = {experiment.name}, {experiment.name}
     while new:
         known = [project.experiments[name] for name in new if name in project.experiments]
@@ -151,18 +146,14 @@ def source_runs(specs: Sequence[RunSpec], project: Project) -> tuple[RunSpec, ..
     missing = {source for spec in specs for source in spec.sources}
     if not missing:
         return ()
-    planned = (
-        run for other in project.experiments.values() for run in _plan_if_asked(other, missing, project)
-    )
-    found = [run for run in planned if run.run_id in missing]
+    # Others need not have their data set.
+    asked = [
+        experiment
+        for experiment in project.experiments.values()
+        if any(run_id.startswith(f"{experiment.name}-n") for run_id in missing)
+    ]
+    found = [run for one in asked for run in plan_runs(one, project) if run.run_id in missing]
     return (*source_runs(found, project), *found)
-
-
-def _plan_if_asked(experiment: Experiment, run_ids: Collection[str], project: Project) -> tuple[RunSpec, ...]:
-    """The runs of an experiment that some of the ids may belong to; others need not have their data set."""
-    if not any(run_id.startswith(f"{experiment.name}-n") for run_id in run_ids):
-        return ()
-    return plan_runs(experiment, project)
 
 
 def _plan(experiment: Experiment, project: Project, above: tuple[str, ...]) -> tuple[RunSpec, ...]:
@@ -206,10 +197,7 @@ def expand(
 ) -> tuple[RunSpec, ...]:
     """Every cell of a sweep as a run, in the order in which the queue takes them.
 
-    Args:
-        experiment: What to sweep.
-        info: Size and classes of its data set.
-        sources: By the name of an experiment, the runs that weights may be taken from.
+    By the name of an experiment, `sources` are the runs that weights may be taken from.
 
     Raises:
         DataError: A size is larger than the data set, or than its smallest class allows.
@@ -249,7 +237,6 @@ def _sized_recipes(experiment: Experiment, info: DatasetInfo) -> list[tuple[Reci
 
 
 def _check_kind(experiment: Experiment, info: DatasetInfo) -> None:
-    """Refuse what means nothing for image files, or for anything else."""
     if not info.is_files and any(recipe.spec.image_px for recipe in experiment.recipes):
         raise ConfigError(
             f"{info.name} is no folder of image files to be resized",
@@ -295,12 +282,7 @@ def _check_size(experiment: Experiment, trained: ModelSpec, side: int) -> None:
 
 
 def train_sizes(experiment: Experiment, info: DatasetInfo, imbalance: float = 1.0) -> tuple[int, ...]:
-    """The train sizes of an experiment in images, as the file lists them.
-
-    Args:
-        experiment: What to sweep.
-        info: Size and classes of its data set, or of the half of it that is used.
-        imbalance: Images of the commonest class over those of the rarest.
+    """The train sizes of an experiment in images, as the file lists them, of a data set or a half of it.
 
     Raises:
         DataError: One is larger than the data set, rounds to nothing, or two round to one.
@@ -374,12 +356,9 @@ def _check_distinct(experiment: Experiment, cells: Sequence[RunSpec]) -> None:
 def order_key(specs: Sequence[RunSpec], order: Order) -> OrderKey:
     """The key that sorts runs of one sweep into an order.
 
-    Sizes ascend; training seeds, and draws likewise, stay in the order in which they stand first in
-    `specs`, which is that of the file both for a sweep as it is multiplied out and for one in any order.
-
-    Args:
-        specs: All runs of the sweep, or at least every seed and draw of those that are sorted.
-        order: See `ORDER_WORDS`.
+    Sizes ascend; training seeds, and draws likewise, stay in the order in which they stand first in `specs`,
+    which is that of the file both for a sweep as it is multiplied out and for one in any order. `specs` have
+    every seed and draw of the runs that are sorted.
     """
     seeds = _places(spec.seed for spec in specs)
     draws = _places(spec.subset.seed for spec in specs)

@@ -53,9 +53,7 @@ def text_of(content: bytes) -> str:
 def read_toml(file: Path, *, fix: str = "") -> dict[str, Any]:
     """The document of a file: UTF-8 with or without a byte order mark, or UTF-16 with one, any line ends.
 
-    Args:
-        file: Path of the file.
-        fix: What to do where there is none.
+    `fix` is what to do where there is none.
 
     Raises:
         ConfigError: It is missing, no regular file, too large, in another encoding, not TOML, or too deep.
@@ -88,7 +86,6 @@ def _too_deep(file: Path) -> ConfigError:
 
 
 def _problem(error: ValueError) -> str:
-    """What is wrong with a file that is not TOML; the parser's words for a repeated table are Python's."""
     twice = re.search(r"Cannot declare \((.+?),?\) twice(.*)", str(error))
     if twice:
         key = ".".join(part.strip(" '\"") for part in twice[1].split(","))
@@ -148,10 +145,7 @@ class Problems:
 class TomlTable:
     """One table of a TOML file: every key is taken once, and `finish` refuses those that nobody took.
 
-    Args:
-        values: What the table holds.
-        file: What errors name as the place; empty for values that come from no file.
-        path: Where the table stands in it.
+    Errors name `file` and `path` as the place; they are empty for values that come from no file.
     """
 
     def __init__(self, values: Any, file: str, path: str = "") -> None:
@@ -168,7 +162,6 @@ class TomlTable:
         return ": ".join(part for part in (self._file, dotted) if part)
 
     def error(self, key: str, expected: str) -> ConfigError:
-        """The error for a key whose value is not what was expected."""
         return ConfigError(f"expected {expected}, got {show(self._values.get(key))}", where=self.where(key))
 
     def has(self, key: str) -> bool:
@@ -177,7 +170,6 @@ class TomlTable:
         return key in self._values
 
     def take(self, key: str, default: Any = None) -> Any:
-        """The raw value of a key."""
         self._known.add(key)
         return self._values.get(key, default)
 
@@ -217,13 +209,7 @@ class TomlTable:
         return value
 
     def integer(
-        self,
-        key: str,
-        default: int | None = None,
-        *,
-        least: int = 0,
-        most: int = MOST_WHOLE,
-        also: str = "",
+        self, key: str, default: int | None = None, *, least: int = 0, most: int = MOST_WHOLE, also: str = ""
     ) -> int:
         """A whole number from `least` to `most`; `also` names a word that the caller takes as well."""
         value = self.take(key, default)

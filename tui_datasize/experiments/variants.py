@@ -20,15 +20,12 @@ _AXES = ("experiment", "train_size", "seed", "subset.seed")
 
 
 def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
-    """What sets runs of one experiment apart beside size, draw and seed; empty where nothing does.
+    """By run id what sets runs of one experiment apart beside size, draw and seed, such as `cnn3 lr=0.01`.
 
     Keys are written without their table where that leaves them apart, a model and a transfer condition, which
     come first, by their names alone. Options that
     come along with a model, since no other has them or each has its own default, are no part of a label.
     Runs that repeat on purpose what a study's code did other than its text carry that mark always.
-
-    Returns:
-        For each run id a label such as `cnn3 lr=0.01`.
     """
     shapes: dict[Hashable, RunSpec] = {}
     shape_of: dict[str, Hashable] = {}
@@ -50,7 +47,8 @@ def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
         names[_BUDGET] = f"{next(iter(flat.values()))['budget.unit']}="
     labels = {
         shape: " ".join(
-            [*_marks(shapes[shape]), *(f"{names[key]}{values[key]}" for key in varying if key in values)]
+            ([AS_PUBLISHED] if shapes[shape].is_as_published else [])
+            + [f"{names[key]}{values[key]}" for key in varying if key in values]
         )
         for shape, values in flat.items()
     }
@@ -80,13 +78,8 @@ def _short_names(keys: Sequence[str]) -> Mapping[str, str]:
 
 
 def _shape(spec: RunSpec) -> Hashable:
-    """All that may set a run apart from others of its experiment beside size, draw and seed."""
     subset = replace(spec.subset, seed=0)
     return spec.condition, replace(spec, experiment="", train_size=1, seed=0, subset=subset, transfer=None)
-
-
-def _marks(spec: RunSpec) -> list[str]:
-    return [AS_PUBLISHED] if spec.is_as_published else []
 
 
 def _complete(spec: RunSpec) -> dict[str, Any]:

@@ -43,11 +43,7 @@ def write_json(path: Path, obj: Any) -> None:
 
 
 def make_directory(directory: Path, root: Path) -> None:
-    """Make a directory and those above it, as far as they are missing, so that they survive a power cut.
-
-    Args:
-        directory: Somewhere below `root`.
-        root: An existing directory.
+    """Make a directory below one that exists, and those between, so that they survive a power cut.
 
     Raises:
         OSError: One cannot be made.

@@ -22,6 +22,7 @@ from tui_datasize.runlog.atomic import write_bytes
 from tui_datasize.runlog.collect import RUN_METRICS, STAMPED
 from tui_datasize.runlog.scan import SCANNED
 from tui_datasize.runlog.schema import Schema
+from tui_datasize.runlog.writer import parquet
 
 _FORMAT = 2
 """To be raised when equal files would be summarised differently."""
@@ -59,23 +60,22 @@ class RunCache:
             return None
         return pl.scan_parquet(io.BytesIO(data)).filter(pl.col("run_id").is_in(list(run_ids))).collect()
 
-    def add(self, runs: pl.DataFrame, metrics: pl.DataFrame) -> None:
-        """Keep finished runs and their metrics as one segment.
-
-        Args:
-            runs: Schema `KNOWN`, each run once.
-            metrics: Schema `RUN_METRICS`, of these runs.
+    def add(self, runs: pl.DataFrame, metrics: pl.DataFrame) -> set[str]:
+        """Keep finished runs, schema `KNOWN`, and their metrics as one segment; the names of its files.
 
         Raises:
             OSError: The directory cannot be written; nothing is kept.
         """
-        self._write_segment(runs, metrics)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        metrics_file = self._write(metrics, "metrics")
+        # Last: a segment is known by its file of runs.
+        return {
+            metrics_file,
+            self._write(runs.with_columns(pl.lit(metrics_file).alias(METRICS_FILE)), "runs"),
+        }
 
     def tidy(self, present: pl.DataFrame) -> None:
-        """Merge small segments once there are many, leaving out runs that are no more.
-
-        Args:
-            present: Schema `SCANNED`: the runs there are, with their stamps.
+        """Merge small segments once there are many, leaving out runs that are not present, schema `SCANNED`.
 
         Raises:
             OSError: The directory cannot be written.
@@ -93,7 +93,7 @@ class RunCache:
                 runs = runs.filter(pl.col(METRICS_FILE) != file)
             else:
                 metrics.append(rows)
-        for name in outdated - self._write_segment(runs, pl.concat(metrics)):
+        for name in outdated - self.add(runs, pl.concat(metrics)):
             (self._directory / name).unlink(missing_ok=True)
 
     def _segments(self) -> Iterator[tuple[Path, pl.DataFrame]]:
@@ -102,24 +102,13 @@ class RunCache:
             if data is not None:
                 yield file, pl.read_parquet(io.BytesIO(data))
 
-    def _write_segment(self, runs: pl.DataFrame, metrics: pl.DataFrame) -> set[str]:
-        """Write both files, that of the runs last, and return their names."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        metrics_file = self._write(metrics, "metrics")
-        return {
-            metrics_file,
-            self._write(runs.with_columns(pl.lit(metrics_file).alias(METRICS_FILE)), "runs"),
-        }
-
     def _write(self, frame: pl.DataFrame, kind: str) -> str:
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer)
-        name = f"{_digest(buffer.getvalue())}.{kind}.parquet"
-        write_bytes(self._directory / name, buffer.getvalue())
+        data = parquet(frame)
+        name = f"{_digest(data)}.{kind}.parquet"
+        write_bytes(self._directory / name, data)
         return name
 
     def _read(self, name: str) -> bytes | None:
-        """A file's bytes; None where it is missing or damaged, and then it is deleted."""
         file = self._directory / name
         with suppress(OSError):
             data = read_bounded(file, _MOST_BYTES)

@@ -81,7 +81,6 @@ class ExitRecord:
     device_fault: str = ""
     """Why the device could not be used, where that ended the attempt: no fault of the run."""
     lack: Lack = Lack.NOTHING
-    """What was lacking, where that ended the attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,6 @@ class ClaimRecord:
 
     @property
     def process(self) -> ProcessIdentity:
-        """The worker's process."""
         return ProcessIdentity(self.pid, self.start_ticks, self.boot_id)
 
     def is_of(self, lock: Path) -> bool:
@@ -267,11 +265,9 @@ def check_files(paths: RunPaths) -> None:
 
 
 def take_lock(paths: RunPaths, patience_s: float) -> int | None:
-    """Take the run's lock for the calling process.
+    """Take the run's lock for the calling process: the descriptor that holds it, to be closed to free it.
 
-    Returns:
-        The descriptor that holds it, to be closed to free it; None where it stays taken for
-        `patience_s` seconds or the directory does not exist.
+    None where it stays taken for `patience_s` seconds or the directory does not exist.
     """
     deadline = time.monotonic() + patience_s
     while True:
@@ -303,7 +299,8 @@ def read_exit(paths: RunPaths) -> ExitRecord | None:
             str(data["reason"]),
             str(data["finished_at"]),
             str(data.get("device_fault", "")),
-            _lack(data.get("lack")),
+            # Another version may know other words.
+            next((lack for lack in Lack if lack == data.get("lack")), Lack.NOTHING),
         )
     return None
 
@@ -342,11 +339,6 @@ def _refusal(ended: ExitRecord | None, claim: ClaimRecord | None, attempt: int) 
     if claim and claim.attempt > attempt:
         return f"attempt {attempt} is outdated: attempt {claim.attempt} has begun"
     return ""
-
-
-def _lack(word: object) -> Lack:
-    """What a word stands for; nothing for one of another version."""
-    return next((lack for lack in Lack if lack == word), Lack.NOTHING)
 
 
 def _write_exit(

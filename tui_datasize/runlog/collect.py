@@ -45,15 +45,7 @@ def run_paths(project: ProjectPaths, rows: pl.DataFrame) -> list[RunPaths]:
 
 
 def read_runs(project: ProjectPaths, scanned: pl.DataFrame) -> tuple[pl.DataFrame, list[Problem]]:
-    """Read run directories.
-
-    Args:
-        project: Whose they are.
-        scanned: Schema `SCANNED`: which ones, and their stamps.
-
-    Returns:
-        Schema `STAMPED`, one row per directory that is a run, and what could not be read.
-    """
+    """Read run directories, schema `SCANNED`: their rows, schema `STAMPED`, and what could not be read."""
     frames = [pl.DataFrame(schema=dict(STAMPED))]
     problems: list[Problem] = []
     for batch in scanned.iter_slices(_BATCH_RUNS):

@@ -58,7 +58,8 @@ def describe(paths: RunPaths) -> dict[str, Any] | Problem:
     document = read_object(paths.spec)
     if isinstance(document, Problem):
         return document
-    if not _is_at_most(document.get("schema_version"), SCHEMA_VERSION):
+    version = document.get("schema_version")
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
         return Problem(str(paths.spec), "written by a newer datasize-tui; upgrade to read it")
     try:
         spec = RunSpec.from_dict(document["spec"])
@@ -83,8 +84,7 @@ def describe(paths: RunPaths) -> dict[str, Any] | Problem:
 def summarise(rows: pl.DataFrame) -> pl.DataFrame:
     """One row per source: the last and the best evaluation, all that were made, progress and speed.
 
-    Args:
-        rows: Columns `source` and `METRICS`, those of one run in file order, none of them void.
+    `rows` have the columns `source` and `METRICS`, those of one run in file order, none of them void.
     """
     progress = rows.group_by(SOURCE).agg(
         pl.max("update").alias("updates"),
@@ -128,10 +128,6 @@ def with_variants(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.join(table, on=["experiment", RECIPE], how="left", maintain_order="left").drop(RECIPE)
 
 
-def _is_at_most(version: object, newest: int) -> bool:
-    return isinstance(version, int) and version <= newest
-
-
 def _specified(spec: RunSpec) -> dict[str, Any]:
     # Two runs of one recipe differ in size, draw and seed alone.
     recipe = replace(
@@ -173,7 +169,6 @@ _NOT_TOLD: Mapping[str, None] = MappingProxyType(
 
 
 def _untold(spec: RunSpec, facts: Any) -> dict[str, Any]:
-    """What the files did not tell that an imported run came from."""
     tells = facts.get(TELLS) if isinstance(facts, dict) else None
     if not isinstance(tells, list):
         # Imported before it was kept: draw 0 was also that of runs which told none.
@@ -183,7 +178,6 @@ def _untold(spec: RunSpec, facts: Any) -> dict[str, Any]:
 
 
 def _execution(paths: RunPaths) -> dict[str, Any]:
-    """State, attempt, reason and end, told from the directory alone."""
     seen = Observation(read_exit(paths), read_claim(paths), lock_held=False, claimant_alive=False)
     if seen.final_exit is None and seen.claim is not None:
         seen = observe(paths)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ import polars as pl
 import polars.selectors as cs
 
 from tui_datasize.runlog.outputs import write_output
+from tui_datasize.runlog.writer import parquet
 from tui_datasize.text import visible
 
 Format: TypeAlias = Literal["csv", "parquet", "json", "markdown"]
@@ -61,12 +61,6 @@ def _csv(frame: pl.DataFrame) -> bytes:
     return harmless.rename(lambda name: re.sub(_FORMULA_START, r"'\1", name)).write_csv().encode()
 
 
-def _parquet(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-    return buffer.getvalue()
-
-
 def _json(frame: pl.DataFrame) -> bytes:
     rows = frame.write_ndjson().removesuffix("\n").replace("\n", ",\n ")
     return f"[{rows}]\n".encode()
@@ -95,7 +89,6 @@ def _markdown_cell(value: object) -> str:
 
 
 def _nested_as_json(frame: pl.DataFrame) -> pl.DataFrame:
-    """Lists and structs as JSON text."""
     nested = frame.select(cs.nested()).columns
     return frame.with_columns(_json_text(name) for name in nested)
 
@@ -108,5 +101,5 @@ def _json_text(column: str) -> pl.Expr:
 
 
 _RENDERERS: Mapping[Format, Callable[[pl.DataFrame], bytes]] = MappingProxyType(
-    {"csv": _csv, "parquet": _parquet, "json": _json, "markdown": _markdown}
+    {"csv": _csv, "parquet": parquet, "json": _json, "markdown": _markdown}
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from tui_datasize.files import MOST_SMALL_BYTES, read_object
@@ -30,7 +30,7 @@ class LostRun:
 
 def note_incomplete(project: ProjectPaths, lost: Iterable[LostRun]) -> None:
     """Note all such runs in place of those noted before; a note that cannot be written is left out."""
-    file, content = project.cache / _FILE, {"runs": [_fields(run) for run in lost]}
+    file, content = project.cache / _FILE, {"runs": [list(astuple(run)) for run in lost]}
     with suppress(OSError):
         if content["runs"] and content != _noted(file):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -52,12 +52,8 @@ def _noted(file: Path) -> dict[str, object]:
     return {}
 
 
-def _fields(run: LostRun) -> list[object]:
-    return [run.experiment, run.run_id, run.metrics_ns, run.metrics_bytes]
-
-
 def _is_run(fields: object) -> bool:
-    """Whether it is what `_fields` gives: anybody may write there."""
+    """Whether it is the fields of a `LostRun`: anybody may write there."""
     kinds = [type(value) for value in fields] if isinstance(fields, list) else []
     return kinds == [str, str, int, int]
 

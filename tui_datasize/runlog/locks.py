@@ -43,11 +43,7 @@ def private_mode(runs: Path) -> int:
 
 
 def open_lock(file: Path, runs: Path) -> int:
-    """Open a file to be locked, which is made if it is missing.
-
-    Args:
-        file: The file.
-        runs: The runs directory that it belongs to.
+    """Open a file of a runs directory to be locked, which is made if it is missing.
 
     Raises:
         OSError: It cannot be opened, or is no regular file.

@@ -12,13 +12,10 @@ from tui_datasize.runlog.atomic import write_bytes
 
 
 def write_output(file: Path, data: bytes, *, suffixes: Collection[str], force: bool = False) -> None:
-    """Write a file, whole or not at all.
+    """Write a file that a person named, whole or not at all.
 
-    Args:
-        file: As a person named it.
-        data: What it is to hold.
-        suffixes: Those of its format, in lower case: a file that has one of them is replaced.
-        force: Whether a file of another suffix is replaced, too.
+    One that is there is replaced if it has one of the `suffixes` of its format, in lower case, or with
+    `force`.
 
     Raises:
         StorageError: It cannot be written, or is what no output may replace: a link, a device, a pipe, a

@@ -21,9 +21,7 @@ class Reached:
     """How far a run has come."""
 
     updates: int
-    """Updates made."""
     wall_s: float
-    """Seconds spent on them."""
 
 
 def read_reached(run: RunPaths) -> Reached | None:
@@ -38,7 +36,6 @@ def read_reached(run: RunPaths) -> Reached | None:
 
 
 def _rows_backwards(file: Path) -> Iterator[dict[str, Any]]:
-    """The rows at the end of a log, the last first; broken lines, as the first may be, are left out."""
     try:
         end, _ = read_end(file, _END_BYTES)
     except OSError:

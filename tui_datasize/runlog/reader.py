@@ -30,17 +30,12 @@ _LEAST_TO_CACHE = 64
 class RunLog:
     """The record of one project; each call reads again what has changed.
 
-    Frames other than `runs` are of the runs that the last call of `runs` found. An instance is for one
-    thread; several, in one process or many, do not disturb each other.
+    Frames other than `runs` are of the runs that the last call of `runs` found. Finished runs are taken from,
+    and added to, `runs/.cache/` unless told not to. An instance is for one thread; several, in one process or
+    many, do not disturb each other.
     """
 
     def __init__(self, project: ProjectPaths, *, use_cache: bool = True) -> None:
-        """Look at nothing yet.
-
-        Args:
-            project: Whose runs to read; a project without any gives empty frames.
-            use_cache: Whether finished runs are taken from, and added to, `runs/.cache/`.
-        """
         self._project = project
         self._cache = RunCache(project.cache) if use_cache else None
         self._cache_is_writable = use_cache
@@ -53,11 +48,7 @@ class RunLog:
         return tuple(dict.fromkeys(problem for found in self._problems.values() for problem in found))
 
     def runs(self, experiment: str | None = None) -> pl.DataFrame:
-        """One row per run directory, schema `RUNS`, in order of experiment, variant, size, draw and seed.
-
-        Args:
-            experiment: Only the runs of this one.
-        """
+        """One row per run directory, schema `RUNS`, in order of experiment, variant, size, draw and seed."""
         directory = pl.lit(f"{self._project.runs}/")
         path = pl.concat_str(directory, "experiment", pl.lit("/"), "run_id").alias("path")
         runs = with_variants(self._refresh().select(*SUMMARISED)).with_columns(path).select(*RUNS)
@@ -68,10 +59,7 @@ class RunLog:
     def metrics(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
         """Rows of `metrics.jsonl`, schema `RUN_METRICS`, those of a run together and in file order.
 
-        Broken lines are left out, and so are rows that a resumed worker did again.
-
-        Args:
-            run_ids: Of these runs, unknown ones ignored; by default of all.
+        Broken lines are left out, and so are rows that a resumed worker did again; `run_ids` as in `subsets`.
         """
         wanted = self._select(run_ids)
         frames = [pl.DataFrame(schema=dict(RUN_METRICS))]
@@ -88,8 +76,7 @@ class RunLog:
     def subsets(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
         """Training images used, schema `SUBSET` behind `run_id`, in draw order.
 
-        Args:
-            run_ids: Of these runs, unknown ones ignored; by default of all.
+        All frames are of some runs, unknown ones ignored, or by default of all.
         """
         return self._tables("subsets", lambda run: run.subset, schema.SUBSET, run_ids)
 
@@ -112,7 +99,6 @@ class RunLog:
         return frame
 
     def _refresh(self) -> pl.DataFrame:
-        """Bring the rows of all runs, schema `KNOWN`, up to date."""
         scanned, unlisted = scan_runs(self._project)
         recalled = self._recall().join(scanned, on=list(SCANNED), how="semi")
         missing = scanned.join(recalled, on=list(SCANNED), how="anti")
@@ -134,7 +120,6 @@ class RunLog:
         return self._cache.runs() if self._cache else pl.DataFrame(schema=dict(KNOWN))
 
     def _compact(self, known: pl.DataFrame, scanned: pl.DataFrame) -> pl.DataFrame:
-        """Cache the finished runs that are not cached yet, once there are enough of them."""
         loose = known.filter(pl.col("state").is_in(FINISHED) & pl.col(METRICS_FILE).is_null())
         if self._cache is None or not self._cache_is_writable or loose.height < _LEAST_TO_CACHE:
             return known
@@ -149,7 +134,6 @@ class RunLog:
         return known.drop(METRICS_FILE).join(files, on=list(SCANNED), how="left")
 
     def _broken_lines(self, known: pl.DataFrame) -> list[Problem]:
-        """One problem per run with lines that are no rows."""
         broken = known.filter(pl.col("broken_lines") > 0)
         runs = run_paths(self._project, broken)
         return [

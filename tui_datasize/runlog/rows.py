@@ -95,9 +95,7 @@ def _parse_lines(lines: list[bytes], is_row: NDArray[np.bool_], frames: list[pl.
 def drop_voided(rows: pl.DataFrame, by: str) -> pl.DataFrame:
     """Drop what a resumed worker did again, and the "resume" rows themselves.
 
-    Args:
-        rows: Metric rows, those of one run in file order.
-        by: The column that tells runs apart.
+    Rows of one run, which the column `by` tells, are in file order.
     """
     is_resume = pl.col("event") == "resume"
     if rows.filter(is_resume).is_empty():

@@ -17,7 +17,7 @@ from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.schema import Schema, schema
 
 STAMP: Schema = schema(
-    (pl.Int64, "spec_ns", "claim_ns", "exit_ns", "exit_bytes", "metrics_ns", "metrics_bytes"),
+    (pl.Int64, "spec_ns", "claim_ns", "exit_ns", "exit_bytes", "metrics_ns", "metrics_bytes")
 )
 """Modification times in ns and sizes of the files that decide a row of the frame `runs`; 0 where a
 file is missing. Rows read under an equal stamp are equal, except that a running run may have died."""
@@ -30,7 +30,6 @@ class Problem:
     """Something in the record that could not be read and was left out."""
 
     where: str
-    """The file or directory."""
     what: str
 
     def __str__(self) -> str:
@@ -42,12 +41,7 @@ _STAMPED = tuple(path.name for path in (_TEMPLATE.spec, _TEMPLATE.claim, _TEMPLA
 
 
 def scan_runs(project: ProjectPaths) -> tuple[pl.DataFrame, tuple[Problem, ...]]:
-    """List all run directories with their stamps.
-
-    Returns:
-        A frame of schema `SCANNED` in name order, and the directories that could not be listed. A
-        project without runs gives an empty frame.
-    """
+    """All run directories with their stamps, schema `SCANNED` by name, and those that cannot be listed."""
     problems: list[Problem] = []
     rows: list[tuple[str | int, ...]] = []
     for experiment in _subdirectories(project.runs, problems):
@@ -67,12 +61,7 @@ _TICK_NS = 2 * 10**9
 def read_stamp(project: ProjectPaths, runs: Iterable[RunPaths]) -> Stamp | None:
     """What shows whether a run came or went, or one of some runs has changed, in a look at few files.
 
-    Args:
-        project: Of the directories.
-        runs: Those whose own files are looked at.
-
-    Returns:
-        None where something changed so recently that the times of files cannot tell.
+    None where something changed so recently that the times of files cannot tell.
     """
     # By their names: the files of the queue come and go beside them.
     experiments = _subdirectories(project.runs, [])
@@ -96,7 +85,6 @@ def read_object(file: Path) -> dict[str, Any] | Problem:
 
 
 def _subdirectories(directory: Path, problems: list[Problem]) -> list[str]:
-    """Names of the directories below one, hidden ones left out, in name order."""
     try:
         with os.scandir(directory) as entries:
             names = sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
@@ -119,7 +107,6 @@ def _stamp(directory: str) -> tuple[int, ...]:
 
 
 def _identity(file: str) -> tuple[int, int]:
-    """Modification time in ns and size; zeros where there is no such file."""
     try:
         # Path.stat takes four times as long, and this runs four times per run at every look.
         status = os.stat(file)  # noqa: PTH116

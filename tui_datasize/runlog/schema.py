@@ -32,20 +32,15 @@ SCORES = tuple(score.name for score in metric.SCORES)
 SHARES = tuple(score.name for score in metric.SCORES if score.is_share)
 """Those that lie in [0, 1]."""
 
-METRICS: Schema = MappingProxyType(
-    {
-        "event": pl.String,
-        "update": pl.Int64,
-        "epoch": pl.Float64,
-        "samples_seen": pl.Int64,
-        "split": pl.String,
-        **dict.fromkeys(SCORES, pl.Float64),
-        "lr": pl.Float64,
-        "grad_norm": pl.Float64,
-        "images_per_s": pl.Float64,
-        "wall_s": pl.Float64,
-        "time": pl.String,
-    }
+METRICS: Schema = schema(
+    (pl.String, "event"),
+    (pl.Int64, "update"),
+    (pl.Float64, "epoch"),
+    (pl.Int64, "samples_seen"),
+    (pl.String, "split"),
+    (pl.Float64, *SCORES),
+    (pl.Float64, "lr", "grad_norm", "images_per_s", "wall_s"),
+    (pl.String, "time"),
 )
 """`metrics.jsonl`. `event` is "train" (mean over the updates since the last row, split "train"),
 "evaluation" (one pass over a whole split, or as published its last mini-batch) or "resume"
@@ -67,34 +62,26 @@ set, also where a run sees half of its classes; `label` is the one given for tra
 run's classes, `true_label` differs from it where label noise struck (null in files from before there was
 any); `hash` is of the decoded pixels."""
 
-PER_CLASS: Schema = MappingProxyType(
-    {
-        "evaluation": pl.String,
-        "update": pl.Int64,
-        "split": pl.String,
-        "label": pl.Int64,
-        "class_name": pl.String,
-        "images": pl.Int64,
-        "accuracy": pl.Float64,
-    }
+PER_CLASS: Schema = schema(
+    (pl.String, "evaluation"),
+    (pl.Int64, "update"),
+    (pl.String, "split"),
+    (pl.Int64, "label"),
+    (pl.String, "class_name"),
+    (pl.Int64, "images"),
+    (pl.Float64, "accuracy"),
 )
 """`per_class.parquet`: `evaluation` is "last" or "best" (highest test accuracy, earliest on ties)."""
 
-CONFUSION: Schema = schema(
-    (pl.String, "evaluation"),
-    (pl.Int64, "update", "label", "predicted", "images"),
-)
+CONFUSION: Schema = schema((pl.String, "evaluation"), (pl.Int64, "update", "label", "predicted", "images"))
 """`confusion.parquet`: test images per (label, predicted), zero cells left out."""
 
-PREDICTIONS: Schema = MappingProxyType(
-    {
-        "evaluation": pl.String,
-        "index": pl.Int64,
-        "label": pl.Int64,
-        "hash": pl.UInt64,
-        "classes": pl.List(pl.Int64),
-        "probabilities": pl.List(pl.Float32),
-    }
+PREDICTIONS: Schema = schema(
+    (pl.String, "evaluation"),
+    (pl.Int64, "index", "label"),
+    (pl.UInt64, "hash"),
+    (pl.List(pl.Int64), "classes"),
+    (pl.List(pl.Float32), "probabilities"),
 )
 """`predictions.parquet`: one row per test image that was measured, `index` its place in the test
 split: all of them in order, or the last mini-batch where the protocol measures no more. `classes`
@@ -106,51 +93,35 @@ _KINDS: Mapping[type, DataTypeClass] = MappingProxyType({bool: pl.Boolean, int: 
 
 RUNS: Schema = MappingProxyType(
     {
-        "run_id": pl.String,
-        "experiment": pl.String,
-        "variant": pl.String,
-        "dataset": pl.String,
-        "model": pl.String,
-        "train_size": pl.Int64,
-        "subset_strategy": pl.String,
-        "subset_nested": pl.Boolean,
-        "subset_seed": pl.Int64,
-        "seed": pl.Int64,
-        "repeat": pl.Int64,
-        "state": pl.String,
-        "reason": pl.String,
-        "attempt": pl.Int64,
-        "updates": pl.Int64,
-        "total_updates": pl.Int64,
-        "missing_evaluations": pl.Int64,
-        "samples_seen": pl.Int64,
-        **{f"{split}_{score}": pl.Float64 for split in ("test", "train") for score in SCORES},
-        "best_test_accuracy": pl.Float64,
-        "best_test_loss": pl.Float64,
-        "best_update": pl.Int64,
+        **schema(
+            (pl.String, "run_id", "experiment", "variant", "dataset", "model"),
+            (pl.Int64, "train_size"),
+            (pl.String, "subset_strategy"),
+            (pl.Boolean, "subset_nested"),
+            (pl.Int64, "subset_seed", "seed", "repeat"),
+            (pl.String, "state", "reason"),
+            (pl.Int64, "attempt", "updates", "total_updates", "missing_evaluations", "samples_seen"),
+            (pl.Float64, *(f"{split}_{score}" for split in ("test", "train") for score in SCORES)),
+            (pl.Float64, "best_test_accuracy", "best_test_loss"),
+            (pl.Int64, "best_update"),
+        ),
         **{name: _KINDS.get(row.kind, pl.String) for name, row in recipe_columns().items()},
-        "transfer": pl.String,
-        "transfer_source": pl.String,
-        "as_published": pl.Boolean,
-        "parameters": pl.Int64,
-        "flops_per_image": pl.Int64,
-        "wall_s": pl.Float64,
-        "images_per_s": pl.Float64,
-        "device": pl.String,
-        "threads": pl.Int64,
-        "precision": pl.String,
-        "pack_width": pl.Int64,
-        "pack_implementation": pl.String,
-        "peak_memory_bytes": pl.Int64,
-        "hostname": pl.String,
-        "torch": pl.String,
-        "queued_at": pl.String,
-        "started_at": pl.String,
-        "finished_at": pl.String,
-        "git_commit": pl.String,
-        "git_dirty": pl.Boolean,
-        "broken_lines": pl.Int64,
-        "path": pl.String,
+        **schema(
+            (pl.String, "transfer", "transfer_source"),
+            (pl.Boolean, "as_published"),
+            (pl.Int64, "parameters", "flops_per_image"),
+            (pl.Float64, "wall_s", "images_per_s"),
+            (pl.String, "device"),
+            (pl.Int64, "threads"),
+            (pl.String, "precision"),
+            (pl.Int64, "pack_width"),
+            (pl.String, "pack_implementation"),
+            (pl.Int64, "peak_memory_bytes"),
+            (pl.String, "hostname", "torch", "queued_at", "started_at", "finished_at", "git_commit"),
+            (pl.Boolean, "git_dirty"),
+            (pl.Int64, "broken_lines"),
+            (pl.String, "path"),
+        ),
     }
 )
 """The frame `runs`: one row per run directory; `test_...` and `train_...` are of the last evaluation,

@@ -33,15 +33,9 @@ _UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 def read_tables(
     runs: Sequence[RunPaths], file_of: FileOf, columns: Schema
 ) -> tuple[pl.DataFrame, list[Problem]]:
-    """One Parquet file of each run, below one another.
+    """One Parquet file of each run that has it, below one another in their order, and those that are damaged.
 
-    Args:
-        runs: Whose files; a run that has none is passed over.
-        file_of: Which file.
-        columns: Columns to read; one that a file lacks is null, others are left out.
-
-    Returns:
-        A frame of `run_id` and `columns`, in the order of `runs`, and the files that are damaged.
+    A frame of `run_id` and `columns`; one that a file lacks is null, others are left out.
     """
     problems: list[Problem] = []
     files = {str(file): run.run_id for run in runs if (file := _present(file_of(run), problems))}

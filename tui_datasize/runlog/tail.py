@@ -31,8 +31,6 @@ class NewRows:
 
 @dataclass(frozen=True, slots=True)
 class _Position:
-    """How far a file has been read, and which file it was."""
-
     device: int
     inode: int
     offset: int
@@ -83,10 +81,7 @@ class MetricsTail:
 def extend(known: pl.DataFrame, new: NewRows) -> pl.DataFrame:
     """Add new rows to those known, dropping what a restart or a resumed worker made void.
 
-    Args:
-        known: Schema `RUN_METRICS`; what earlier calls returned, or an empty frame. The same is returned if
-            nothing is new.
-        new: What `MetricsTail.read` found since.
+    Where nothing is new, the very frame that was known is returned.
     """
     if new.rows.is_empty() and not new.restarted:
         return known

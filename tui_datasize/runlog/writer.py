@@ -27,9 +27,6 @@ Value: TypeAlias = str | float | None
 class MetricsWriter:
     """Appends rows to `metrics.jsonl`, each in one write: a reader sees whole rows and at most one torn.
 
-    Args:
-        path: The file; created where it is missing.
-
     Raises:
         OSError: It cannot be opened.
     """
@@ -61,12 +58,7 @@ class MetricsWriter:
         os.fsync(self._file.fileno())
 
     def write(self, event: schema.Event, update: int, **values: Value) -> None:
-        """Append one row with all columns of `schema.METRICS` and the present time.
-
-        Args:
-            event: "train" or "evaluation".
-            update: Updates made.
-            **values: Further columns; those left out, NaN and infinity become null.
+        """Append all columns of `schema.METRICS` and the present time; what is not finite is null.
 
         Raises:
             ValueError: A column is unknown.
@@ -105,21 +97,23 @@ def write_table(path: Path, frame: pl.DataFrame) -> None:
     Raises:
         OSError: The disk is full or read-only; the old file is untouched.
     """
+    write_bytes(path, parquet(frame))
+
+
+def parquet(frame: pl.DataFrame) -> bytes:
+    """The content of a Parquet file."""
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def subset_frame(
     index: Integers, label: Integers, image_hash: Integers, true_label: Integers | None = None
 ) -> pl.DataFrame:
-    """`subset.parquet`: one row per training image, in draw order.
+    """`subset.parquet`: one row per training image, in draw order, each argument of shape (n,).
 
-    Args:
-        index: Place in the whole training set, shape (n,).
-        label: The label given for training, shape (n,).
-        image_hash: Shape (n,).
-        true_label: The label without noise, shape (n,); by default the one given.
+    `index` is the place in the whole training set, `label` the one given for training, `true_label` the one
+    without noise where that differs.
     """
     true = label if true_label is None else true_label
     columns = {"index": index, "label": label, "hash": image_hash, "true_label": true}
@@ -129,14 +123,10 @@ def subset_frame(
 def per_class_frame(
     evaluation: str, update: int, split: schema.Split, confusion: Integers, class_names: Sequence[str]
 ) -> pl.DataFrame:
-    """Rows of `per_class.parquet` for one evaluation of one split.
+    """Rows of `per_class.parquet` for the "last" or "best" evaluation of one split.
 
-    Args:
-        evaluation: "last" or "best".
-        update: Updates made by then.
-        split: "train" or "test".
-        confusion: Images per (label, predicted class), shape (K, K).
-        class_names: K names. The accuracy of a class without images is null.
+    `confusion` counts images per (label, predicted class), shape (K, K). The accuracy of a class without
+    images is null.
     """
     images = confusion.sum(axis=1)
     hits = np.diag(confusion)
@@ -177,15 +167,10 @@ def predictions_frame(
     classes: Integers,
     probabilities: NDArray[np.float16],
 ) -> pl.DataFrame:
-    """Rows of `predictions.parquet` for one evaluation of the test split.
+    """Rows of `predictions.parquet` for the "last" or "best" evaluation of the test split.
 
-    Args:
-        evaluation: "last" or "best".
-        index: Of the test images that were measured, shape (N,).
-        label: Their labels, shape (N,).
-        image_hash: Shape (N,).
-        classes: What the columns of `probabilities` stand for, shape (N, c).
-        probabilities: Shape (N, c).
+    Of the N images that were measured, `probabilities` has shape (N, c), as `classes`, which says what its
+    columns stand for; all else has shape (N,).
     """
     return pl.DataFrame(
         {

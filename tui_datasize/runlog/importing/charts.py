@@ -29,13 +29,7 @@ def is_chart(head: str) -> bool:
 
 
 def read_chart(data: bytes, _run: str, layout: Layout, into: Staged) -> None:
-    """Read a chart export.
-
-    Args:
-        data: Content of the file.
-        _run: Not needed: the columns name their runs.
-        layout: Which names are which metrics.
-        into: Receives what the file tells.
+    """Read a chart export, whose columns name their runs.
 
     Raises:
         ConfigError: A line is broken; it is named.
@@ -62,7 +56,6 @@ def read_chart(data: bytes, _run: str, layout: Layout, into: Staged) -> None:
 
 
 def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[int, str, StagedKey]]:
-    """Place, run and metric of the columns that are read; of runs of one name each has its own number."""
     found = []
     groups: dict[str, None] = {}
     seen: Counter[str] = Counter()
@@ -92,11 +85,6 @@ def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[
 
 
 def _origins(columns: Sequence[tuple[int, str, StagedKey]], layout: Layout) -> dict[str, Origin]:
-    """Whose values the columns hold, by the names of their runs.
-
-    Raises:
-        UnclearNameError: Of all names that tell no size.
-    """
     found, unclear = {}, []
     for _, run, _ in columns:
         try:

@@ -121,12 +121,8 @@ def foreign_curves(rows: Iterable[ReadRow], source: str, *, in_order: bool) -> l
     """The runs of one file, or of the event files of one folder.
 
     A step that comes back is one at which a run was resumed: what was written from it on before counts no
-    more (TensorBoard does the same). Where it is the first step, or there is none, another run begins.
-
-    Args:
-        rows: In the order of the file.
-        source: Where from, for an error.
-        in_order: Whether a step that lies before the last is one of a resumption too.
+    more (TensorBoard does the same). With `in_order` so is one that lies before the last. Where it is the
+    first step, or there is none, another run begins.
 
     Raises:
         RepeatedError: Two runs that are told to be one have values of one metric at one moment.
@@ -157,7 +153,6 @@ def foreign_curves(rows: Iterable[ReadRow], source: str, *, in_order: bool) -> l
 
 
 def _add_at_end(curve: ForeignCurve, row: StagedRow, values: Sequence[tuple[str, float | None]]) -> None:
-    """Add the values of a row without a moment, behind others of its run: they are of its end."""
     for metric, value in values:
         there = curve.values.setdefault(metric, {})
         last = there.get(curve.goes_to)

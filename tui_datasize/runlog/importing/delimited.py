@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from tui_datasize.experiments.toml import text_of
 from tui_datasize.runlog.importing.names import UnclearNameError, all_unclear
-from tui_datasize.runlog.importing.staged import Staged
+from tui_datasize.runlog.importing.staged import Staged, is_number
 from tui_datasize.text import listed, plural
 
 MOST_ROWS = 1_000_000
@@ -81,16 +81,10 @@ def header_of(head: str) -> list[str]:
 def read_delimited(
     data: bytes, into: Staged, begin: Callable[[list[str]], TakeRow], skipped: Collection[int] = ()
 ) -> None:
-    """Read all rows.
+    """Read all rows by what `begin` makes of the column names, but for lines that are skipped.
 
     Blank lines, comments and Excel's `sep=;` may stand before the column names. A last row that was cut off
     is left out, and one without a line end is read; both are told.
-
-    Args:
-        data: Content of the file.
-        into: Its notes.
-        begin: Makes of the column names what takes the rows.
-        skipped: Numbers of lines that are not read.
 
     Raises:
         ConfigError: A line is broken; it is named.
@@ -115,8 +109,6 @@ def read_delimited(
 
 
 class _Rows:
-    """The rows below the column names."""
-
     def __init__(
         self, lines: _Lines, reader: Iterator[list[str]], header: list[str], into: Staged, last: int
     ) -> None:
@@ -166,7 +158,6 @@ class _Rows:
             raise self._into.error(what, max(1, self._lines.number))
 
     def _next(self, line: int) -> list[str] | None:
-        """The next row with as many cells as there are columns, or an empty one; None behind the last."""
         row = next(self._reader, None)
         if row is None:
             return None
@@ -230,11 +221,6 @@ def _text(data: bytes, into: Staged) -> tuple[str, bool]:
 
 
 def _header(lines: _Lines) -> tuple[list[str], Iterator[list[str]]]:
-    """The column names, and what reads the rows below them.
-
-    Raises:
-        ValueError: There are none, or too many.
-    """
     delimiter = comment = ""
     for line in lines:
         if lines.number == 1 and (told := _SEPARATOR.fullmatch(line.rstrip("\r\n"))):
@@ -256,18 +242,7 @@ def _header(lines: _Lines) -> tuple[list[str], Iterator[list[str]]]:
 
 
 def _names_in_comment(comment: str, line: str, delimiter: str) -> list[str]:
-    """The column names, where a comment holds them (NumPy writes it so); none where it does not."""
     first = next(csv.reader([line], delimiter=delimiter), [])
     names = next(csv.reader([comment.lstrip().lstrip(_COMMENT)], delimiter=delimiter), [])
-    is_header = (
-        1 < len(names) == len(first) and any(map(_is_number, first)) and not any(map(_is_number, names))
-    )
+    is_header = 1 < len(names) == len(first) and any(map(is_number, first)) and not any(map(is_number, names))
     return names if is_header else []
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

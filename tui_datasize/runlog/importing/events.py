@@ -39,13 +39,8 @@ def is_events(name: str, head: bytes) -> bool:
 def read_events(data: bytes, run: str, layout: Layout, into: Staged) -> None:
     """Read the scalars of one run.
 
-    A record that is damaged or cut off is left out, and told.
-
-    Args:
-        data: Content of the file.
-        run: Its folders: tell size and seed, and the split where the last is named like one.
-        layout: Which tags are which metrics.
-        into: Receives what the file tells.
+    Its folders tell size and seed, and the split where the last is named like one. A record that is damaged
+    or cut off is left out, and told.
 
     Raises:
         ConfigError: The file holds no record, or a value is none that its metric can have.
@@ -140,7 +135,6 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
 
 
 def _records(data: bytes, into: Staged) -> Iterator[bytes]:
-    """The records that are whole; what is not is noted."""
     at = 0
     while at < len(data):
         if not data[at : at + 12].strip(b"\0") and not data[at:].strip(b"\0"):
@@ -180,7 +174,6 @@ def _tells_nothing(record: bytes) -> bool:
 
 
 def _has_length(data: bytes, at: int) -> bool:
-    """Whether a record's length stands there, with its checksum."""
     return bool(struct.unpack_from("<I", data, at + 8)[0] == masked_crc(data[at : at + 8]))
 
 

@@ -68,13 +68,6 @@ def bring_in(
 ) -> Imported:
     """Write the runs that are not there yet; each directory appears whole, or not at all.
 
-    Args:
-        project: Where to.
-        experiment: A name that no runs trained here have.
-        runs: Runs of distinct cells.
-        layout: Under which they were read.
-        sources: Files they were read from.
-
     Raises:
         ConfigError: The experiment is no name or holds runs that were trained here, or a run of the same
             cell is there with other values.
@@ -99,11 +92,6 @@ def _not_there(
     runs: Iterable[tuple[ForeignRun, RunSpec]],
     there: Iterable[RunSpec],
 ) -> list[tuple[ForeignRun, RunSpec]]:
-    """The runs whose cells nothing has been imported of.
-
-    Raises:
-        ConfigError: A run of the same cell is there with other values.
-    """
     cells = {_cell(spec): spec.run_id for spec in there}
     missing = []
     for run, spec in runs:
@@ -167,7 +155,6 @@ def _specs_there(project: ProjectPaths, experiment: str) -> list[RunSpec]:
 
 
 def _cell(spec: RunSpec) -> RunSpec:
-    """A specification without what follows from the values of its run."""
     return replace(spec, imported="", budget=Budget("updates", 1))
 
 
@@ -201,7 +188,6 @@ def _write(
 
 
 def _remove_leftovers(project: ProjectPaths) -> None:
-    """Remove what imports that were killed have left half-written."""
     for left in project.runs.glob(f"{_STAGING}*-*"):
         pid = left.name.removeprefix(_STAGING).partition("-")[0]
         if pid.isdecimal() and not Path("/proc", pid).exists():

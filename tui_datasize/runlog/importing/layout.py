@@ -141,10 +141,9 @@ def read_layout(file: Path) -> dict[str, Any]:
     for key, name in (("size", "train_size"), ("seed", "seed"), ("draw", "draw")):
         if table.has(key):
             found[name] = table.integer(key)
-    if table.has("percent"):
-        found["percent"] = table.boolean("percent", False)
-    if table.has("any_state"):
-        found["any_state"] = table.boolean("any_state", False)
+    for key in ("percent", "any_state"):
+        if table.has(key):
+            found[key] = table.boolean(key, False)
     for key in ("variant", "ignore"):
         if table.has(key):
             names = table.take(key)
@@ -162,13 +161,7 @@ _END = frozenset({"final", "last", "end"})
 def origin_of(
     known: Mapping[str, str], run: str, layout: Layout, variant: tuple[tuple[str, str], ...] = ()
 ) -> Origin:
-    """Whose a row is.
-
-    Args:
-        known: Texts of columns by field; blank ones are left out.
-        run: Name of the run, or of the file with its folders where rows name none.
-        layout: What else is told.
-        variant: Columns that tell curves apart, with their texts.
+    """Whose a row is, by the texts of its columns, the name of its run or file, and what is told of all.
 
     Raises:
         ValueError: Nothing tells the size, or something may be read in two ways.
@@ -185,8 +178,7 @@ def origin_of(
     size = told.get("size", by_name.get("size", layout.train_size))
     if size is None:
         raise UnclearNameError(
-            f"no train size is given for run {run!r}",
-            "give --column size=COLUMN, a --run-pattern or --size",
+            f"no train size is given for run {run!r}", "give --column size=COLUMN, a --run-pattern or --size"
         )
     seed = told.get("seed", by_name.get("seed", layout.seed))
     return Origin(size, seed, told.get("draw", by_name.get("draw", layout.draw)), variant, run)
@@ -203,10 +195,7 @@ def _told(name: str, text: str) -> int:
 def refuse_contradiction(origin: Origin, known: Mapping[str, str], layout: Layout) -> None:
     """Refuse a row whose column says one thing and the name of its run another.
 
-    Args:
-        origin: As the columns tell it.
-        known: Texts of columns by field.
-        layout: A column that a person names is taken at its word.
+    A column that a person names is taken at its word.
 
     Raises:
         ValueError: They differ.

@@ -50,17 +50,8 @@ _ERRORS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(
             (
-                *(
-                    "err",
-                    "error",
-                    "error rate",
-                    "err rate",
-                    "err1",
-                    "err 1",
-                    "error1",
-                    "misclassification rate",
-                ),
-                *("top1 err", "top1 error", "top 1 err", "top 1 error", "classification error"),
+                *("err", "error", "error rate", "err rate", "err1", "err 1", "error1", "top1 err"),
+                *("misclassification rate", "top1 error", "top 1 err", "top 1 error", "classification error"),
             ),
             "accuracy",
         ),
@@ -114,11 +105,7 @@ def plain(name: str) -> str:
 
 
 def meaning_of(name: str, test_word: str = "") -> Meaning | None:
-    """The score that a name stands for; None where a word of it is not known.
-
-    Args:
-        name: Of a column or tag.
-        test_word: What else the file calls its test split.
+    """The score that a name stands for, None where a word is unknown; `test_word` too is the test split.
 
     >>> meaning_of("val/acc") == Meaning("accuracy", VALIDATION)
     True

@@ -83,17 +83,9 @@ _WORDS = {"n": "size", "size": "size", "s": "seed", "seed": "seed", "d": "draw",
 _PHRASES = {
     **dict.fromkeys(
         (
-            *(
-                "ntrain",
-                "trainsize",
-                "n train",
-                "num train",
-                "train n",
-                "train images",
-                "n images",
-                "num images",
-            ),
-            *("train size", "training size", "data size", "dataset size", "subset size", "set size"),
+            *("ntrain", "trainsize", "n train", "num train", "train n", "train images", "n images"),
+            *("num images", "train size", "training size", "data size", "dataset size", "subset size"),
+            "set size",
         ),
         "size",
     ),
@@ -102,46 +94,10 @@ _PHRASES = {
 """Two words that are one, before single ones."""
 _OF_ELSE = frozenset(
     (
-        *(
-            "batch",
-            "bs",
-            "block",
-            "conv",
-            "crop",
-            "dev",
-            "embed",
-            "eval",
-            "feature",
-            "head",
-            "hidden",
-            "image",
-        ),
-        *(
-            "images",
-            "img",
-            "input",
-            "kernel",
-            "layer",
-            "model",
-            "output",
-            "patch",
-            "pool",
-            "queue",
-            "sequence",
-        ),
-        *(
-            "split",
-            "step",
-            "stride",
-            "test",
-            "tile",
-            "token",
-            "val",
-            "valid",
-            "validation",
-            "vocab",
-            "window",
-        ),
+        *("batch", "bs", "block", "conv", "crop", "dev", "embed", "eval", "feature", "head", "hidden"),
+        *("image", "images", "img", "input", "kernel", "layer", "model", "output", "patch", "pool", "queue"),
+        *("sequence", "split", "step", "stride", "test", "tile", "token", "val", "valid", "validation"),
+        *("vocab", "window"),
     )
 )
 """Words before `n`, `size` and the like that make it the number of something else."""
@@ -190,12 +146,9 @@ class _Candidate:
 
 
 def told_by_name(run: str, wanted: Collection[str] = TOLD_BY_NAMES, pattern: str = "") -> dict[str, int]:
-    r"""Size, seed and draw as far as a run's name tells them.
+    r"""Size, seed and draw, as far as wanted, as the name of a run tells them, or of a file with its folders.
 
-    Args:
-        run: The name; of a file with the folders that it lies in.
-        wanted: Which of the three.
-        pattern: Regular expression with groups of these names, instead of the words known.
+    A pattern has groups of these names, and takes the place of the words known.
 
     Raises:
         UnclearNameError: A number may be read in two ways, or there is more than one candidate.
@@ -261,7 +214,6 @@ def _by_words(run: str, wanted: Collection[str]) -> Iterator[_Candidate]:
 
 
 def _field(words: str, is_inside: bool) -> str | None:
-    """What a number behind these words tells."""
     parts = [part.lower() for part in _WORD.findall(words)]
     if not parts or (is_inside and len(parts) == 1):
         return None
@@ -276,7 +228,6 @@ def _field(words: str, is_inside: bool) -> str | None:
 
 
 def _is_product(match: re.Match[str], run: str) -> bool:
-    """Whether a number is the width of an image, 32x32, or is taken several times."""
     return match["tail"] in ("x", "X") and run[match.end() : match.end() + 1].isdecimal()
 
 
@@ -307,7 +258,6 @@ def _size(match: re.Match[str], run: str) -> int:
 
 
 def _refuse_range(number: str, rest: str) -> None:
-    """Refuse 10k-20k; n500-0 is the first run of size 500."""
     to = _RANGE.match(rest)
     try:
         is_range = to is not None and count_of(to["to"]) > count_of(number)

@@ -75,13 +75,7 @@ READERS: Sequence[FileForm] = (
 
 
 def read_file(file: Path, run: str, layout: Layout, into: Staged) -> None:
-    """Read a file by the first reader that knows its form.
-
-    Args:
-        file: Path of the file.
-        run: Its folders, and its name where these tell nothing alone.
-        layout: What columns mean.
-        into: Receives what the file tells.
+    """Read a file by the first reader that knows its form; `run` is its folders, and its name beside them.
 
     Raises:
         ConfigError: The file is too large, broken, or of no form that is known.
@@ -165,12 +159,7 @@ class ReadFiles:
 
 
 def read_all(given: Sequence[Path], layout: Layout, *, is_strict: bool) -> ReadFiles:
-    """Read files and folders.
-
-    Args:
-        given: Files and folders.
-        layout: What columns mean.
-        is_strict: Whether a file that is damaged or refused refuses the import.
+    """Read files and folders; one that is damaged or refused refuses a strict import.
 
     Raises:
         ConfigError: Nothing is left to be read, files contradict each other, or one was refused strictly.
@@ -222,7 +211,6 @@ def _stage(
 
 
 def _decide(staged: Sequence[Staged], layout: Layout) -> tuple[list[Settled], dict[int, ConfigError]]:
-    """What is read of each file, and the files of which that cannot be said."""
     decided, faults = [], {}
     tests = test_split(staged, layout)
     for number, one in enumerate(staged):
@@ -270,7 +258,6 @@ def _curves(
 
 
 def _runs(staged: Sequence[Staged], parts: Sequence[ForeignCurve]) -> tuple[list[ForeignRun], list[str]]:
-    """All runs, and what is to be told of them."""
     try:
         runs, notes = put_together(parts)
     except ValueError as error:

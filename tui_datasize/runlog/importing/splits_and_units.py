@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tui_datasize.runlog.importing.layout import Layout
@@ -48,11 +48,7 @@ def _keys(staged: Staged) -> dict[StagedKey, Meaning]:
 
 
 def settle(staged: Staged, tests: tuple[str, bool]) -> Settled:
-    """Decide on the split of every value of a file.
-
-    Args:
-        staged: What the file tells.
-        tests: As of `test_split`, over all files.
+    """Decide on the split of every value of a file; `tests` is that of `test_split`, over all files.
 
     Raises:
         ConfigError: It cannot be known for a column that is needed, or several columns hold one metric.
@@ -111,7 +107,6 @@ def _of_bare(staged: Staged, key: StagedKey, keys: Mapping[StagedKey, Meaning], 
 
 
 def _is_log(staged: Staged) -> bool:
-    """Whether some run has several moments."""
     first: dict[object, object] = {}
     return any(
         row.moment.is_told and first.setdefault(row.origin, row.moment) != row.moment for row in staged.rows
@@ -152,29 +147,19 @@ def _drop_repeated(staged: Staged, keys: Mapping[StagedKey, Meaning], settled: S
 
 
 def _rank(key: StagedKey, meaning: Meaning) -> tuple[bool, ...]:
-    """Before which of two columns another is taken: the lower."""
     return (not meaning.is_told, meaning.is_error, meaning.is_step, not meaning.split and not key.split)
 
 
 def _refuse_unknown(staged: Staged, keys: Mapping[StagedKey, Meaning], settled: Settled) -> None:
-    """Ask for the split of a column that is needed.
-
-    Raises:
-        ConfigError: Of an accuracy, or where the file has nothing else, no split is known.
-    """
     held_out = {metric for metric in settled.metrics.values() if metric.startswith("test_")}
     others = {keys[key].score for key, why in settled.passed.items() if why != _UNKNOWN}
-    for key in _unknown(settled):
+    for key in [key for key, why in settled.passed.items() if why == _UNKNOWN]:
         score = keys[key].score
         is_there = f"test_{score}" in held_out or score in others
         ways = " or ".join(option("column", f"{split}_{score}", key.column) for split in (TEST, TRAIN))
         if not is_there and (score == "accuracy" or not held_out):
             raise staged.error(f"{_UNKNOWN}: {key.column}", fix=f"give {ways}")
         settled.passed[key] = f"{_UNKNOWN}; {ways}"
-
-
-def _unknown(settled: Settled) -> Iterator[StagedKey]:
-    return iter([key for key, why in settled.passed.items() if why == _UNKNOWN])
 
 
 _WAY_OUT = "give --percent or --no-percent"
@@ -258,9 +243,11 @@ def _unit(column: str, files: Sequence[Staged], layout: Layout) -> Unit:
     if not extents:
         return Unit(True, False, meaning.is_error)
     staged, most = max(extents, key=lambda pair: pair[1].high)
-    n_percent = sum(extent.n_percent for _, extent in extents)
-    if n_percent:
-        return Unit(True, _all_signed(column, extents), meaning.is_error, "it holds percent signs")
+    if any(extent.n_percent for _, extent in extents):
+        if mixed := [one for one, extent in extents if extent.n_plain]:
+            what = f"{column!r} holds numbers with a percent sign and others without"
+            raise mixed[0].error(what, fix=_WAY_OUT)
+        return Unit(True, True, meaning.is_error, "it holds percent signs")
     is_percent = most.high > 1 + SHARE_ROUNDING
     if not is_percent and (why := _like_its_sibling(column, having, most.high)):
         return Unit(True, True, meaning.is_error, why)
@@ -304,15 +291,6 @@ def _like_its_sibling(column: str, files: Sequence[Staged], high: float) -> str:
         if is_like:
             return f"{other} goes to {top:g}"
     return ""
-
-
-def _all_signed(column: str, extents: Iterable[tuple[Staged, ValueRange]]) -> bool:
-    for staged, extent in extents:
-        if extent.n_plain:
-            raise staged.error(
-                f"{column!r} holds numbers with a percent sign and others without", fix=_WAY_OUT
-            )
-    return True
 
 
 def _refuse_mixed(column: str, files: Iterable[Staged], largest: Staged, most: ValueRange) -> None:

@@ -28,19 +28,9 @@ _BLANK = frozenset(
 """What pandas, R, Stata, spreadsheets and C write where there is no value."""
 _COUNTS_REPEATS = frozenset(
     (
-        *(
-            "rep",
-            "repeat",
-            "repeats",
-            "repetition",
-            "replicate",
-            "replica",
-            "fold",
-            "cv_fold",
-            "trial",
-            "run_id",
-        ),
-        *("try", "attempt", "iteration", "iter", "id", "index", "idx", "no", "number", "i", "k", "trial_id"),
+        *("rep", "repeat", "repeats", "repetition", "replicate", "replica", "fold", "cv_fold", "trial"),
+        *("run_id", "try", "attempt", "iteration", "iter", "id", "index", "idx", "no", "number", "i", "k"),
+        "trial_id",
     )
 )
 """Names of columns that number the runs of a size, and are not read: the runs are numbered as they come."""
@@ -249,7 +239,7 @@ def variant_hint(staged: Sequence[Staged]) -> str:
             most = max(len(of_size) for of_size in by_size.values())
             if not 1 < len(texts) <= _KINDS_KEPT or most < 2:
                 continue
-            if not any(map(_is_number, texts)):
+            if not any(is_number(text) or is_blank(text) for text in texts):
                 if sum(len(of_size) for of_size in by_size.values()) > len(texts):
                     return column
             elif (
@@ -261,9 +251,10 @@ def variant_hint(staged: Sequence[Staged]) -> str:
     return ""
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether Python reads a text as a number."""
     try:
         float(text)
     except ValueError:
-        return is_blank(text)
+        return False
     return True

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tui_datasize.runlog.importing.delimited import TakeRow, read_delimited
+from tui_datasize.runlog.importing.delimited import read_delimited
 from tui_datasize.runlog.importing.layout import FIELDS, Layout, moment_of, origin_of, refuse_contradiction
 from tui_datasize.runlog.importing.meanings import (
     Meaning,
@@ -25,14 +25,8 @@ _COLUMNS = (
     *("finished", "is_finished"),
 )
 _REVERSED = (
-    "exit_code",
-    "exit_status",
-    "exitcode",
-    "returncode",
-    "return_code",
-    "crashed",
-    "failed",
-    "killed",
+    *("exit_code", "exit_status", "exitcode", "returncode", "return_code"),
+    *("crashed", "failed", "killed"),
 )
 """Columns in which 0 or false is what a run that ended has."""
 _DONE_COLUMN = "done"
@@ -44,11 +38,11 @@ _ENDED = frozenset(
 )
 _NOT_ENDED = frozenset(
     (
-        *("crashed", "failed", "fail", "error", "errored", "node_fail", "out_of_memory"),
-        *("killed", "cancelled", "canceled", "stopped", "aborted", "timeout", "preempted", "preempting"),
-        *("pruned", "interrupted", "deadline", "running", "pending", "scheduled", "paused", "queued"),
-        *("waiting", "created", "in_progress", "active", "starting", "false", "0"),
-        *("unfinished", "suspended", "stalled", "lost", "timed_out", "oom", "diverged", "initialized"),
+        *("crashed", "failed", "fail", "error", "errored", "node_fail", "out_of_memory", "killed"),
+        *("cancelled", "canceled", "stopped", "aborted", "timeout", "preempted", "preempting", "pruned"),
+        *("interrupted", "deadline", "running", "pending", "scheduled", "paused", "queued", "waiting"),
+        *("created", "in_progress", "active", "starting", "false", "0", "unfinished", "suspended", "stalled"),
+        *("lost", "timed_out", "oom", "diverged", "initialized"),
     )
 )
 
@@ -91,30 +85,19 @@ _COUNTED = (
 
 
 def read_table(data: bytes, run: str, layout: Layout, into: Staged) -> None:
-    """Read a table.
-
-    Args:
-        data: Content of the file.
-        run: Its folders and its name: tell size and seed where no column does.
-        layout: What columns mean.
-        into: Receives what the file tells.
+    """Read a table; its folders and its name tell size and seed where no column does.
 
     Raises:
         ConfigError: A line is broken; it is named.
     """
-
-    def begin(header: list[str]) -> TakeRow:
-        return _Columns(header, run, layout, into).take
-
-    read_delimited(data, into, begin, layout.skipped(into.file))
+    skipped = layout.skipped(into.file)
+    read_delimited(data, into, lambda header: _Columns(header, run, layout, into).take, skipped)
     _refuse_untold_split(into)
     _leave_out_unfinished(into)
 
 
 @dataclass
 class _Columns:
-    """What the columns of one table mean."""
-
     header: list[str]
     run: str
     layout: Layout
@@ -198,11 +181,6 @@ def _no_metric(header: Sequence[str], counted: Sequence[str]) -> str:
 
 
 def _refuse_repeated(header: Sequence[str], layout: Layout) -> None:
-    """Refuse a name that several columns have, where it matters.
-
-    Raises:
-        ValueError: It is one of a field or metric.
-    """
     named = {*layout.columns.values(), *layout.variant}
     for column, count in Counter(header).items():
         if count > 1 and column and column not in layout.ignore:
@@ -233,7 +211,6 @@ def _refuse_untold_split(staged: Staged) -> None:
 
 
 def _name(row: StagedRow, staged: Staged) -> str:
-    """What a run is called that is left out."""
     if "run" in staged.fields.values():
         return row.origin.run
     # One of several rows of its run.
@@ -243,7 +220,6 @@ def _name(row: StagedRow, staged: Staged) -> str:
 
 
 def _leave_out_unfinished(staged: Staged) -> None:
-    """Drop the rows of runs that did not end, and keep their names."""
     column = next((c for c, name in staged.fields.items() if name == "state"), None)
     if column is None:
         return
