@@ -6,14 +6,14 @@ import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
 from tui_datasize.training.accelerator import faults
-from tui_datasize.training.accelerator.interface import Accelerator, Capture, Mark, Stream
+from tui_datasize.training.accelerator.interface import Accelerator, Capture, Made, Mark, Stream
 
 _FIRST_WITH_TF32_AND_BF16 = (8, 0)
 """Compute capability: Ampere. Turing takes the words and computes in fp32."""
@@ -35,11 +35,7 @@ class Card(Accelerator):
     batches_ahead = 4
 
     def initialise(self) -> None:
-        """Open it, launch a kernel and wait; fixes the algorithms of cuDNN and cuBLAS.
-
-        Raises:
-            DeviceUnavailable: One of these fails.
-        """
+        """Open it, launch a kernel and wait; fixes the algorithms of cuDNN and cuBLAS."""
         # Read by cuBLAS when it first meets the device.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.measure_algorithms(False)
@@ -50,7 +46,6 @@ class Card(Accelerator):
             torch.cuda.synchronize(self.device)
 
     def facts(self) -> dict[str, Any]:
-        """`device` and `device_name`, `device_uuid`, `capability`, `cudnn`."""
         properties = torch.cuda.get_device_properties(self.device)
         named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         return super().facts() | {
@@ -74,21 +69,17 @@ class Card(Accelerator):
 
     @property
     def multiplies_tf32(self) -> bool:
-        """From compute capability 8.0 on."""
         return torch.cuda.get_device_capability(self.device) >= _FIRST_WITH_TF32_AND_BF16
 
     @property
     def multiplies_bf16(self) -> bool:
-        """Likewise."""
         return self.multiplies_tf32
 
     def use_tf32(self, allowed: bool) -> None:
-        """For cuBLAS and cuDNN."""
         torch.set_float32_matmul_precision("high" if allowed else "highest")
         torch.backends.cudnn.allow_tf32 = allowed
 
     def measure_algorithms(self, allowed: bool) -> None:
-        """By cuDNN."""
         torch.backends.cudnn.benchmark = allowed
         torch.backends.cudnn.deterministic = not allowed
 
@@ -112,11 +103,9 @@ class Card(Accelerator):
         return torch.cuda.memory_reserved(self.device)
 
     def peak_bytes(self) -> int:
-        """Likewise."""
         return torch.cuda.max_memory_reserved(self.device)
 
     def forget_peak(self) -> None:
-        """Of torch's allocator."""
         torch.cuda.reset_peak_memory_stats(self.device)
 
     def release_memory(self) -> None:
@@ -137,16 +126,13 @@ class Card(Accelerator):
         return _CardStream(torch.cuda.current_stream(self.device))
 
     def capture(self, generators: Sequence[torch.Generator]) -> Capture:
-        """CUDA graphs."""
         return CudaCapture(self.device, [self.draws(generator) for generator in generators])
 
     @property
     def is_recording(self) -> bool:
-        """Whether the current stream is being captured."""
         return torch.cuda.is_current_stream_capturing()
 
     def staging(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """Pinned memory."""
         return torch.empty(tuple(shape), dtype=dtype, pin_memory=True)
 
     def send(self, part: Tensor) -> Tensor:
@@ -179,7 +165,6 @@ class _CardStream:
         self._own.wait_event(mark.event)
 
     def mark(self) -> Mark:
-        """An event."""
         return _CardMark(self._own.record_event())
 
 
@@ -191,7 +176,6 @@ class _CardMark:
         self.event.synchronize()
 
 
-Made = TypeVar("Made")
 _FINDS_GENERATORS = TorchVersion("2.14")
 """The first torch that does (pytorch/pytorch, pull request 176753)."""
 
@@ -201,10 +185,6 @@ class CudaCapture:
 
     What they draw from the generators continues where these are at the time of a replay, as if it were
     drawn one by one.
-
-    Args:
-        device: A GPU.
-        generators: What recorded work draws from.
     """
 
     def __init__(self, device: torch.device, generators: Sequence[torch.Generator]) -> None:

@@ -78,12 +78,7 @@ def advice(device: torch.device, precision: Precision) -> str:
 
 
 def evaluation_batch_size(device: torch.device, image_values: int) -> int:
-    """Images per evaluation batch: small enough for a CPU's cache, large enough to fill a GPU.
-
-    Args:
-        device: Where the evaluation runs.
-        image_values: Channels times height times width.
-    """
+    """Images of so many values per evaluation batch: few enough for a CPU's cache, enough to fill a GPU."""
     fitting = accelerator_of(device).evaluation_values // image_values
     return max(_FEWEST_IMAGES_PER_EVALUATION_BATCH, min(_MOST_IMAGES_PER_EVALUATION_BATCH, fitting))
 

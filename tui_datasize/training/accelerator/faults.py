@@ -170,7 +170,12 @@ def while_opening() -> Iterator[None]:
         yield
     # torch raises AssertionError where it was built without CUDA, and its own kinds of RuntimeError.
     except (RuntimeError, AssertionError, OSError) as error:
-        raise _unavailable(error) from error
+        if found := _find(error, _SIGNS):
+            raise _told(found, error) from error
+        raise DeviceUnavailable(
+            f"the GPU cannot be used ({_first_line(error)})",
+            fix="`datasize-tui doctor` says whether torch and the driver fit",
+        ) from error
 
 
 @contextmanager
@@ -187,16 +192,6 @@ def while_computing() -> Iterator[None]:
         if found is None:
             raise
         raise _told(found, error) from error
-
-
-def _unavailable(error: BaseException) -> DeviceUnavailable:
-    found = _find(error, _SIGNS)
-    if found:
-        return _told(found, error)
-    return DeviceUnavailable(
-        f"the GPU cannot be used ({_first_line(error)})",
-        fix="`datasize-tui doctor` says whether torch and the driver fit",
-    )
 
 
 def _find(error: BaseException, signs: Sequence[_Sign]) -> _Sign | None:

@@ -37,7 +37,6 @@ class Host(Accelerator):
         """Nothing to do."""
 
     def facts(self) -> dict[str, Any]:
-        """`device`, `device_name` and an empty `device_uuid`."""
         name = next(_cpu_facts("model name"), platform.processor())
         return super().facts() | {"device": self.kind, "device_name": name, "device_uuid": ""}
 
@@ -54,7 +53,6 @@ class Host(Accelerator):
         """Nothing to do."""
 
     def whole_products(self) -> AbstractContextManager[object]:
-        """They are."""
         return nullcontext()
 
     def free_bytes(self) -> int:
@@ -81,9 +79,7 @@ class Host(Accelerator):
         """The host itself."""
         return _HostStream()
 
-    def current_stream(self) -> Stream:
-        """The host itself."""
-        return _HostStream()
+    current_stream = stream
 
     def capture(self, generators: Sequence[torch.Generator]) -> Capture | None:  # noqa: ARG002
         """None: launching a kernel costs nothing that could be saved."""

@@ -62,15 +62,10 @@ class Stream(Protocol):
 
 
 class Accelerator(ABC):
-    """A device, asked for by name; holds no state beyond that name.
-
-    Args:
-        device: As torch names it.
-    """
+    """A device, asked for by name; holds no state beyond that name."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        """As torch names it."""
 
     @abstractmethod
     def initialise(self) -> None:

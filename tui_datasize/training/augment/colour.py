@@ -30,7 +30,6 @@ class Jitter:
     rows: int = 1
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """Float32 of the same shape."""
         return self.change(images.float(), between(draws.device[0], 1 - self.spread, 1 + self.spread))
 
 

@@ -21,7 +21,6 @@ class Draws:
     """The same numbers beside the images."""
 
     def rows(self, start: int, count: int) -> Draws:
-        """A part of the rows."""
         return Draws(self.host[start : start + count], self.device[start : start + count])
 
 
@@ -33,25 +32,14 @@ class Augmentation(Protocol):
         """Numbers it needs per image."""
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """Changed images; `draws` has `rows` rows.
-
-        Args:
-            images: Shape (B, C, H, W): uint8 or float32 pixels 0 .. 255, or normalised inputs.
-            draws: What its parameters follow from.
-        """
+        """Changed images (B, C, H, W): uint8 or float32 pixels 0 .. 255, or normalised inputs."""
 
 
 def draw(generator: torch.Generator, rows: int, images: int, device: torch.device) -> Draws:
-    """Numbers of the next batch, on both sides.
+    """Numbers of the next batch, `rows` for each image, on both sides.
 
     Drawn on the CPU, so that a run's parameters do not depend on its device, and copied once, so that
     nothing waits.
-
-    Args:
-        generator: CPU stream.
-        rows: Numbers per image.
-        images: Size of the batch.
-        device: Where the images are.
     """
     accelerator = accelerator_of(device)
     host = torch.rand(
@@ -61,12 +49,7 @@ def draw(generator: torch.Generator, rows: int, images: int, device: torch.devic
 
 
 def whole(uniform: Tensor, count: Tensor | int) -> Tensor:
-    """Whole numbers 0 .. count - 1, each alike, from numbers uniform in [0, 1); int64.
-
-    Args:
-        uniform: Any shape.
-        count: At least 1; broadcast to the same shape.
-    """
+    """Whole numbers 0 .. count - 1, each alike, from numbers uniform in [0, 1); int64."""
     drawn = (uniform * count).long()
     # A float32 just below 1 times a large count rounds up to it.
     return drawn.clamp(max=count - 1)

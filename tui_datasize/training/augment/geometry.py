@@ -42,13 +42,9 @@ class RectangleRanges:
 def draw_rectangles(
     uniform: Tensor, image: tuple[int, int], largest: tuple[int, int], shape: RectangleRanges
 ) -> tuple[Rectangles, Tensor]:
-    """The first of ten tries that fits, at a position drawn uniformly.
+    """The first of ten tries that fits, at a position drawn uniformly, from numbers (ROWS, B) in [0, 1).
 
-    Args:
-        uniform: Numbers uniform in [0, 1), shape (ROWS, B).
-        image: Height and width of the images.
-        largest: Height and width up to which a rectangle fits.
-        shape: Ranges of area and aspect ratio.
+    A rectangle fits up to the height and width of `largest`.
 
     Returns:
         The rectangles, and whether there is one, bool of shape (B,). Without one height and width are 0.
@@ -111,7 +107,6 @@ class Flip:
     rows: int = 1
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """Of the same type."""
         mirrored = per_image(draws.device[0] < self.probability)
         return torch.where(mirrored, images.flip(3), images)
 
@@ -126,7 +121,7 @@ class Crop:
     rows: int = 2
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """RectangleRanges (B, C, side, side), of the same type."""
+        """Shape (B, C, side, side), of the same type."""
         height, width = (self.side_px or side for side in images.shape[2:])
         padded = pad(images, [self.padding_px] * 4) if self.padding_px else images
         top = whole(draws.device[0], padded.shape[2] - height + 1)
@@ -162,35 +157,17 @@ class Rotation:
     rows: int = 1
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """Float32 of the same shape."""
         return rotate(images, between(draws.device[0], -self.most_deg, self.most_deg))
 
 
 def cut(images: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
-    """A window of one size out of each image.
-
-    Args:
-        images: RectangleRanges (B, C, H, W).
-        top: First row of each window, int64 of shape (B,).
-        left: First column, likewise.
-        height: Rows of a window.
-        width: Columns of a window.
-    """
+    """A window of one size out of each image (B, C, H, W); first rows and columns are int64 (B,)."""
     windows = images.unfold(2, height, 1).unfold(3, width, 1)
     return windows[torch.arange(len(images), device=images.device), :, top, left]
 
 
 def resize(images: Tensor, windows: Rectangles, side_px: int) -> Tensor:
-    """A window of each image resized to a square: bilinear, and averaging where it shrinks.
-
-    Args:
-        images: RectangleRanges (B, C, H, W).
-        windows: What is resized, of any size within the image.
-        side_px: Height and width of the outcome.
-
-    Returns:
-        Float32, shape (B, C, side, side).
-    """
+    """A window of each image (B, C, H, W) made a square, float32: bilinear, averaging where it shrinks."""
     rows = _resampling(windows.top, windows.height, images.shape[2], side_px)
     columns = _resampling(windows.left, windows.width, images.shape[3], side_px)
     # In tf32 pixels would keep ten bits of their sums, whatever the run's precision.
@@ -265,15 +242,9 @@ def _matrix(x: tuple[Tensor, Tensor, Tensor], y: tuple[Tensor, Tensor, Tensor]) 
 
 
 def resample(images: Tensor, matrices: Tensor) -> Tensor:
-    """Map each image by a matrix of its own: bilinear, zeros outside.
+    """Map each image (B, C, H, W) by a matrix of its own, to float32: bilinear, zeros outside.
 
-    Args:
-        images: RectangleRanges (B, C, H, W).
-        matrices: From a new pixel (x, y, 1), in pixels from the centre, to where its value is
-            taken from, shape (B, 2, 3).
-
-    Returns:
-        Float32 of the same shape.
+    A matrix leads from a new pixel (x, y, 1), in pixels from the centre, to where its value is taken from.
     """
     height, width = images.shape[2:]
     x = torch.arange(width, device=images.device) - (width - 1) / 2

@@ -35,9 +35,7 @@ class Targets:
     def loss(self, logits: Tensor, smoothing: float) -> Tensor:
         """Mean cross-entropy in nats against the soft targets; linear in them, hence one for each label.
 
-        Args:
-            logits: Float32, shape (B, K).
-            smoothing: Share of each target spread over all classes (Szegedy et al. 2016), in [0, 1).
+        `smoothing` is the share of each target spread over all classes (Szegedy et al. 2016), in [0, 1).
         """
         own = cross_entropy(logits, self.labels, label_smoothing=smoothing)
         if self.partners is None or self.shares is None:
@@ -52,10 +50,8 @@ class Mixing:
     Each image is mixed with the one before it in its batch, the first with the last; the order of a
     batch is random. One share per batch, as the authors of both and torchvision's recipes have it.
 
-    Args:
-        mixup: Alpha of the Beta distribution; 0 for no mixup (Zhang et al. 2018).
-        cutmix: Likewise (Yun et al. 2019).
-        generator: CPU stream, so that nothing waits for the device.
+    `mixup` (Zhang et al. 2018) and `cutmix` (Yun et al. 2019) are alphas of the Beta distribution, 0 for
+    none. Numbers come from a CPU stream, so that nothing waits for the device.
     """
 
     def __init__(self, mixup: float, cutmix: float, generator: torch.Generator) -> None:
@@ -64,7 +60,6 @@ class Mixing:
         self._generator = generator
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Targets]:
-        """Mix a batch of normalised images (B, C, H, W)."""
         coin, quantile, x, y = torch.rand(4, generator=self._generator).tolist()
         if not self._cutmix or (self._mixup and coin < 0.5):
             return mixup(images, labels, float(betaincinv(self._mixup, self._mixup, quantile)))

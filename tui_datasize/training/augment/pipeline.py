@@ -37,10 +37,6 @@ def _factor(strength: Tensor) -> Tensor:
     return 1 + 0.99 * strength
 
 
-def _bits(strength: Tensor) -> Tensor:
-    return (8 - 6 * strength).round()
-
-
 OPERATIONS: tuple[Operation, ...] = (
     Operation("identity", lambda images, _: images, lambda s: s),
     Operation("shear-x", geometry.shear_x, lambda s: 0.99 * s, signed=True),
@@ -52,7 +48,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("saturation", colour.saturation, _factor, signed=True),
     Operation("contrast", colour.contrast, _factor, signed=True),
     Operation("sharpness", colour.sharpness, _factor, signed=True),
-    Operation("posterize", colour.posterize, _bits),
+    Operation("posterize", colour.posterize, lambda s: (8 - 6 * s).round()),
     Operation("solarize", colour.solarize, lambda s: 255 * (1 - s)),
     Operation("autocontrast", lambda images, _: colour.autocontrast(images), lambda s: s),
     Operation("equalize", lambda images, _: colour.equalize(images), lambda s: s),
@@ -66,7 +62,6 @@ class TrivialAugment:
     rows: int = 3
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """Float32 of the same shape."""
         # Drawn on the host: how many images an operation gets is known without waiting for the device.
         chosen = whole(draws.host[0], len(OPERATIONS))
         counts = torch.bincount(chosen, minlength=len(OPERATIONS)).tolist()
@@ -89,10 +84,7 @@ class TrivialAugment:
 class Pipeline:
     """Augments and normalises batches, as a specification says, in the order of its fields.
 
-    Args:
-        spec: What is done to the images.
-        normalise: From pixels 0 .. 255 to what a model sees.
-        generator: The run's augmentation stream, on the CPU. Its state is all that a resumed run needs.
+    The generator is the run's augmentation stream, on the CPU. Its state is all that a resumed run needs.
     """
 
     def __init__(
@@ -112,12 +104,7 @@ class Pipeline:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Targets]:
-        """Inputs for one update, and what they are.
-
-        Args:
-            images: As stored, uint8, shape (B, C, H, W).
-            labels: int64, shape (B,).
-        """
+        """Inputs for one update from stored images, uint8 (B, C, H, W), and what they are."""
         draws = self._draw(images)
         inputs = self._normalise(_apply(self._of_pixels, images, draws))
         inputs = _apply(self._of_inputs, inputs, draws)

@@ -34,12 +34,8 @@ def build_model(
 ) -> nn.Module:
     """Build a model on the CPU.
 
-    Args:
-        spec: Name and options; missing options take their defaults.
-        image_shape: Channels, height and width of one image.
-        classes: Number of outputs.
-        initialisation: CPU stream for the first weights.
-        dropout: Stream for the masks, on the device that will train.
+    Missing options take their defaults. `initialisation` is a CPU stream for the first weights, `dropout`
+    the stream for the masks, on the device that will train.
 
     Returns:
         A module from images (B, C, H, W), normalised, to logits (B, classes).
@@ -59,13 +55,8 @@ def build_model(
 class FitInput(nn.Module):
     """Pads images evenly with zeros to a square, and repeats grey.
 
-    It stands behind normalisation, so that the border has the mean of the training images.
-
-    Args:
-        name: Of the model, for errors.
-        image_shape: Channels, height and width of the images.
-        side_px: Side to pad to; 0 leaves them as they are.
-        channels: Channels to repeat grey to; 0 leaves them as they are.
+    It stands behind normalisation, so that the border has the mean of the training images. A side or a
+    number of channels that is 0 leaves them as they are.
 
     Raises:
         DataError: The images are larger than that, or have other channels.
@@ -87,7 +78,6 @@ class FitInput(nn.Module):
         self._border = (left, right, above, below)
 
     def forward(self, images: Tensor) -> Tensor:
-        """From images as they come to images of `shape`."""
         return pad(images, self._border).expand(-1, self.shape[0], -1, -1)
 
 
@@ -106,27 +96,19 @@ def _check_shape(model: nn.Module, plan: Blueprint) -> None:
 def describe_cost(model: nn.Module, image_shape: ImageShape) -> dict[str, int]:
     """Facts for `provenance.json`, counted without computing anything.
 
-    Args:
-        model: On any device; left as it is.
-        image_shape: Channels, height and width of one image.
-
     Returns:
         `parameters`, `trainable_parameters` (those that are not frozen) and `flops_per_image`: of
         the forward pass over one image, convolutions and matrix products alone, a multiplication
         and its addition counted as two.
     """
+    with FlopCounterMode(display=False) as counter:
+        run_without_values(model, image_shape)
     parameters = list(model.parameters())
     return {
         "parameters": sum(p.numel() for p in parameters),
         "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-        "flops_per_image": _forward_flops(model, image_shape),
+        "flops_per_image": int(counter.get_total_flops()),
     }
-
-
-def _forward_flops(model: nn.Module, image_shape: ImageShape) -> int:
-    with FlopCounterMode(display=False) as counter:
-        run_without_values(model, image_shape)
-    return int(counter.get_total_flops())
 
 
 def run_without_values(model: nn.Module, image_shape: ImageShape) -> torch.Size:

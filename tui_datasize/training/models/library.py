@@ -14,7 +14,6 @@ from tui_datasize.training.models.parts import Blueprint, Dropout, Unit, initial
 
 Layer: TypeAlias = nn.Conv2d | nn.Linear
 
-_LARGEST_SEED = 2**63 - 1
 _WITH_AUXILIARY = ("googlenet", "inception_v3")
 
 
@@ -32,7 +31,7 @@ def library_model(plan: Blueprint) -> nn.Module:
         raise DataError(f"model {plan.name} expects images of 1 or 3 channels, got {channels}")
     # The library fills its layers from the process-wide generator.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_drawn_seed(plan.initialisation))
+        torch.manual_seed(int(torch.randint(2**63 - 1, (), generator=plan.initialisation)))
         model = _from_library(plan, _special_options(plan))
     _drop_auxiliary(model)
     if plan.options["weights"]:
@@ -130,7 +129,3 @@ def _layers(model: nn.Module) -> list[tuple[str, Layer]]:
 def _put(model: nn.Module, name: str, new: nn.Module) -> None:
     parent, _, attribute = name.rpartition(".")
     setattr(model.get_submodule(parent), attribute, new)
-
-
-def _drawn_seed(generator: torch.Generator) -> int:
-    return int(torch.randint(_LARGEST_SEED, (), generator=generator))

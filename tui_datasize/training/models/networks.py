@@ -66,12 +66,8 @@ class ResNet(nn.Module):
 
     He, Zhang, Ren and Sun (2016), section 4.2: the second and third stage begin by halving the side.
 
-    Args:
-        channels: Of the images.
-        classes: Number of outputs.
-        blocks: n, per stage; the network has 6n + 2 weight layers.
-        width: Filters of the first stage; 16 in the paper.
-        shortcuts: Whether each block adds its input; a plain network otherwise.
+    `blocks` is n, so that there are 6n + 2 weight layers. The first stage has `width` filters, 16 in the
+    paper. Without `shortcuts`, by which each block adds its input, it is a plain network.
     """
 
     def __init__(self, channels: int, classes: int, *, blocks: int, width: int, shortcuts: bool) -> None:
@@ -87,7 +83,6 @@ class ResNet(nn.Module):
         self.classifier = nn.Linear(4 * width, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """From images (B, C, H, W) to logits (B, classes)."""
         # A mean and not adaptive pooling, whose gradient on a GPU adds up in no fixed order.
         features = self.blocks(self.stem(images)).mean(dim=(2, 3))
         logits: Tensor = self.classifier(features)
@@ -157,7 +152,6 @@ class LocalResponseNorm(nn.Module):
     _SIZE, _ALPHA, _BETA = 5, 1e-4, 0.75
 
     def forward(self, values: Tensor) -> Tensor:
-        """Values of shape (B, C, H, W)."""
         reach = self._SIZE // 2
         squares = pad(values.square(), (0, 0, 0, 0, reach, reach))
         channels = values.shape[1]

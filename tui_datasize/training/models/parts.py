@@ -28,18 +28,15 @@ class Blueprint:
     image_shape: ImageShape
     """Channels, height and width of what the model itself receives."""
     classes: int
-    """Number of outputs."""
     initialisation: torch.Generator
     """CPU stream for the first weights."""
     dropout: torch.Generator
     """Stream for the masks, on the device that will train."""
 
     def integer(self, option: str) -> int:
-        """The value of an option that is a whole number."""
         return int(self.options[option])
 
     def number(self, option: str) -> float:
-        """The value of an option that is a number."""
         return float(self.options[option])
 
     def too_small(self, least_px: int) -> DataError:
@@ -91,12 +88,9 @@ NORMALISATIONS = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 
 def initialise(model: nn.Module, generator: torch.Generator, rule: Rule | None = None) -> None:
-    """Fill all parameters: weights by the rule, biases as torch does; normalisations start at 1 and 0.
+    """Fill all parameters from a CPU stream: weights by the rule, biases as torch does.
 
-    Args:
-        model: On the CPU.
-        generator: CPU stream.
-        rule: How weights are drawn; by default as torch does.
+    By default weights are as torch has them, too; normalisations start at 1 and 0.
 
     Raises:
         TypeError: There is no rule for the parameters of a module.
@@ -146,20 +140,16 @@ _MASKED_DIMENSIONS: Mapping[Unit, int | None] = MappingProxyType(
 class Dropout(nn.Module):
     """Zeroes each unit with a given probability while training, from a stream of its own.
 
-    The library's layers draw from the process-wide generator, which other code may move.
-
-    Args:
-        probability: Of zeroing a unit, below 1 or exactly 1 where all go.
-        generator: The stream, on the device of the values.
-        unit: What is zeroed together: single values, the map of a channel (Dropout2d), all that
-            belongs to an image (stochastic depth, and Dropout1d on a matrix), or the whole batch.
+    The library's layers draw from the process-wide generator, which other code may move. This stream is on
+    the device of the values. `unit` is what is zeroed together: single values, the map of a channel
+    (Dropout2d), all that belongs to an image (stochastic depth, and Dropout1d on a matrix), or the whole
+    batch.
     """
 
     def __init__(self, probability: float, generator: torch.Generator, unit: Unit = "value") -> None:
         super().__init__()
         self._keep = 1.0 - probability
         self.generator = generator
-        """The stream."""
         self._unit: Unit = unit
         self.mask: Tensor | None
         """What to multiply by instead of drawing, for whoever draws masks ahead and hands them in."""
@@ -167,7 +157,6 @@ class Dropout(nn.Module):
 
     @property
     def is_random(self) -> bool:
-        """Whether it draws at all while training."""
         return self._keep != 1.0
 
     def forward(self, values: Tensor) -> Tensor:
@@ -192,5 +181,4 @@ class Dropout(nn.Module):
         return mask.div_(self._keep) if self._keep else mask
 
     def extra_repr(self) -> str:
-        """Shown in the printed model."""
         return f"p={1 - self._keep:g}, unit={self._unit}"

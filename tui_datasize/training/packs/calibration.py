@@ -59,7 +59,6 @@ class Setting:
 
     @classmethod
     def of(cls, spec: RunSpec, dataset: LoadedDataset, device: torch.device, width: int) -> Setting:
-        """The setting of a pack of `width` runs like this one, as it is timed."""
         facts = devices.describe(device, spec.precision)
         return cls(
             device=facts["device_name"],
@@ -73,7 +72,6 @@ class Setting:
 
     @property
     def file(self) -> Path:
-        """Where its measurement is kept."""
         digest = hashlib.blake2b(json.dumps(asdict(self)).encode(), digest_size=8).hexdigest()
         return platformdirs.user_cache_path("datasize-tui") / "packs" / f"{digest}.json"
 

@@ -37,10 +37,8 @@ class Fused:
     make no update are given zeros and stay as they are. On a CPU, where channels do not fill whole
     vector registers (multiples of 8 do), bits also depend on a lane's place.
 
-    On a GPU updates of all lanes are recorded and replayed as one.
-
-    Args:
-        trainers: One for each lane, of one architecture, batch size and precision.
+    On a GPU updates of all lanes are recorded and replayed as one. The trainers, one for each lane, are of
+    one architecture, batch size and precision.
 
     Raises:
         ValueError: A layer draws twice in one pass, at the first step.
@@ -67,7 +65,6 @@ class Fused:
         self._recorded_lanes: list[int] = []
 
     def step(self, lanes: Sequence[int]) -> None:
-        """Make one update of each of the given lanes."""
         batches = {lane: self._trainers[lane].next_batch() for lane in lanes}
         if self._masked is None and batches:
             self._masked = self._find_masked(next(iter(batches.values())))
@@ -199,7 +196,6 @@ class _MaskedLayer:
 
     @classmethod
     def of(cls, name: str, values: Tensor) -> _MaskedLayer:
-        """From the values of a batch, shape (B, ...)."""
         is_last = values.dim() == 4 and not values.is_contiguous()
         return cls(
             name,

@@ -17,10 +17,8 @@ class SideBySide:
 
     On a GPU each lane works on a stream of its own, so that their kernels, each of which fills a small
     part of the device, run at the same time. Whatever else is done with the trainers belongs on the
-    stream that is current at a step: it comes after the steps before it and before those after it.
-
-    Args:
-        trainers: One for each lane, all on one device.
+    stream that is current at a step: it comes after the steps before it and before those after it. All
+    lanes are on one device.
     """
 
     def __init__(self, trainers: Sequence[Trainer]) -> None:

@@ -34,9 +34,8 @@ def train_lanes(lanes: Sequence[Lane], stop: StopRequest) -> None:
     Where memory runs out, they go on from their checkpoints with images that stay in their file; where
     it does again, half of them is trained first, then the other half, down to runs alone.
 
-    Args:
-        lanes: All open; on return all have ended.
-        stop: Asked between updates, and at once while runs are made ready.
+    Lanes are open at first and have ended on return. A request to leave is asked for between updates, and
+    at once while runs are made ready.
 
     Raises:
         StopRequested: Asked to leave; checkpoints hold everything so far, lanes are left open.

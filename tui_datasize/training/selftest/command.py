@@ -13,7 +13,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -87,9 +87,9 @@ def selftest(arguments: argparse.Namespace) -> int:
         for step in STEPS.values():
             print(f"{step.name:12} {step.what}{'' if step.on_cpu else ' (GPU)'}")
         return EXIT_OK
-    problem = _problem(arguments)
-    if problem:
-        raise ConfigError(problem)
+    unknown = [name for name in arguments.steps if name not in STEPS]
+    if unknown:
+        raise ConfigError(f"{unknown[0]}: no such step; expected some of {', '.join(STEPS)}")
     if arguments.output:
         refuse_output(arguments.output, suffixes=_SUFFIXES, force=arguments.force)
     screen = _Screen(sys.stderr if arguments.json else sys.stdout)
@@ -110,13 +110,6 @@ def _patience(text: str) -> float:
     if not 1 <= number <= _MOST_PATIENCE:
         raise argparse.ArgumentTypeError(f"expected a number from 1 to {_MOST_PATIENCE}, got {text}")
     return number
-
-
-def _problem(arguments: argparse.Namespace) -> str:
-    unknown = [name for name in arguments.steps if name not in STEPS]
-    if unknown:
-        return f"{unknown[0]}: no such step; expected some of {', '.join(STEPS)}"
-    return ""
 
 
 def _make(arguments: argparse.Namespace, screen: _Screen) -> int:
@@ -156,12 +149,10 @@ def _make(arguments: argparse.Namespace, screen: _Screen) -> int:
 def _open_record(machine: Machine) -> tuple[SelftestRecord, Path]:
     """In the user's state directory, or where that cannot be written in the current one."""
     for file in (machine.folder / NAME, Path.cwd() / NAME):
-        try:
+        with suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(file.parent, os.W_OK):
-            return SelftestRecord(machine, file), file
+            if os.access(file.parent, os.W_OK):
+                return SelftestRecord(machine, file), file
     file = Path(tempfile.mkdtemp(prefix="datasize-selftest-")) / NAME
     return SelftestRecord(machine, file), file
 
@@ -233,20 +224,17 @@ class _Screen:
             self._is_open = True
 
     def end(self) -> None:
-        """Take it back."""
         if self._is_open:
             self._write("\r\x1b[2K")
             self._is_open = False
 
     def show(self, result: StepResult) -> None:
-        """The line of a step, broken between words."""
         self.end()
         mark = {"ok": "ok", "fail": "FAIL", "left out": "-"}[result.verdict]
         took = f"{result.took_s:.0f} s" if result.took_s else ""
         self._paragraph(f"{mark:4}  {result.name:10} {took:>5} ", visible(result.told))
 
     def conclude(self, sentences: Sequence[str], file: Path) -> None:
-        """What may be relied on, and where the record is."""
         self._write("\n")
         for sentence in sentences:
             self._paragraph("", sentence)
@@ -272,11 +260,7 @@ class _Screen:
 
 
 def summary(results: Mapping[str, StepResult]) -> list[str]:
-    """What they come to: first what holds, then what is not known and why.
-
-    Args:
-        results: By the names of the steps, the first one among them.
-    """
+    """What they come to: first what holds, then what is not known and why."""
     made = [result for result in results.values() if result.verdict != "left out"]
     told = "; ".join(
         words for name, tell in _TOLD.items() for r in made if r.name == name for words in tell(r)

@@ -45,7 +45,8 @@ def check_probe(subject: Subject, findings: Findings) -> None:
     findings.figure("nvidia_smi", cards)
     refusal = "" if cards else _refusal()
     findings.figure("nvidia_smi_refuses", refusal)
-    findings.figure("processes", _processes())
+    query = "--query-compute-apps=gpu_uuid,pid,process_name,used_memory"
+    findings.figure("processes", _lines(["nvidia-smi", query, "--format=csv,noheader"]))
     if subject.is_card and len(cards) == 1:
         # So that the record of a card that cannot be used tells which one it is.
         for name, asked in (("device_name", "name"), ("device_uuid", "uuid"), ("driver", "driver_version")):
@@ -103,12 +104,6 @@ def _refusal() -> str:
         return ""
     said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     return ", ".join(said)[:_LONGEST] if done.returncode else ""
-
-
-def _processes() -> list[str]:
-    return _lines(
-        ["nvidia-smi", "--query-compute-apps=gpu_uuid,pid,process_name,used_memory", "--format=csv,noheader"]
-    )
 
 
 def _driver(uuid: str, cards: list[dict[str, str]]) -> str:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import tui_datasize
-from tui_datasize.files import parse_object, read_object
+from tui_datasize.files import parse_object
 from tui_datasize.programs import python_module
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.training.selftest.record import Findings, NotHere
+from tui_datasize.training.selftest.runner import read_or_nothing
 from tui_datasize.training.selftest.subject import Subject
 
 _EXPERIMENT = "digits"
@@ -60,13 +61,13 @@ def check_end_to_end(subject: Subject, findings: Findings) -> None:
 
 def _look(subject: Subject, findings: Findings, project: ProjectPaths, began_s: float) -> None:
     folders = sorted((project.runs / _EXPERIMENT).iterdir())
-    ends = [_read(folder / "exit.json").get("outcome", "none") for folder in folders]
+    ends = [read_or_nothing(folder / "exit.json").get("outcome", "none") for folder in folders]
     succeeded = ends.count("succeeded")
     findings.check(
         f"{_RUNS} runs succeed", succeeded == len(ends) == _RUNS, f"{succeeded} of {len(ends)} did"
     )
-    facts = [_read(folder / "provenance.json") for folder in folders]
-    claims = [_read(folder / "claim.json") for folder in folders]
+    facts = [read_or_nothing(folder / "provenance.json") for folder in folders]
+    claims = [read_or_nothing(folder / "claim.json") for folder in folders]
     rows = [_first_row(folder / "metrics.jsonl") for folder in folders]
     widths = sorted({int(fact.get("pack_width", 0)) for fact in facts})
     replays = sum(int(fact.get("updates_replayed", 0)) for fact in facts)
@@ -106,13 +107,6 @@ def _doctor(project: ProjectPaths, environment: dict[str, str]) -> Any:
         return json.loads(done.stdout)
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         return f"it said nothing: {type(error).__name__}"
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return read_object(file)
-    except (OSError, ValueError):
-        return {}
 
 
 def _first_row(file: Path) -> dict[str, Any]:

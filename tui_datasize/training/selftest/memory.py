@@ -229,13 +229,9 @@ def _rate(subject: Subject, split: ImageBatches) -> float:
         subject.accelerator.wait()
 
     read()
-    return sum(map(len, batches)) / _seconds(read)
-
-
-def _seconds(work: Callable[[], None]) -> float:
     started_s = time.perf_counter()
-    work()
-    return time.perf_counter() - started_s
+    read()
+    return sum(map(len, batches)) / (time.perf_counter() - started_s)
 
 
 def _losses(subject: Subject, data: LoadedDataset, split: ImageBatches) -> list[float]:

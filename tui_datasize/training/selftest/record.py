@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -72,23 +72,19 @@ class SelftestRecord:
     """The document of a selftest, whole on the disk after each step.
 
     Steps of an earlier selftest of the same machine stay until they are made again.
-
-    Args:
-        machine: Whose.
-        file: Where it is written.
     """
 
     def __init__(self, machine: Machine, file: Path) -> None:
         self._file = file
         earlier = read(file)
-        self._document: dict[str, Any] = {
+        self.document: dict[str, Any] = {
             "format": FORMAT,
-            "machine": _machine_facts(machine),
+            "machine": asdict(machine),
             "summary": [],
             "steps": {},
         }
-        if earlier and earlier["machine"] == self._document["machine"]:
-            self._document["steps"] = earlier["steps"]
+        if earlier and earlier["machine"] == self.document["machine"]:
+            self.document["steps"] = earlier["steps"]
 
     def add(self, result: StepResult, summary: Sequence[str] = ()) -> None:
         """Take in a step and what the steps so far come to, and write.
@@ -96,15 +92,10 @@ class SelftestRecord:
         Raises:
             OSError: The file cannot be written.
         """
-        made = self._document["steps"] | {result.name: result.to_dict()}
-        self._document["steps"] = {name: made[name] for name in STEPS if name in made}
-        self._document["summary"] = list(summary)
-        write_json(self._file, self._document)
-
-    @property
-    def document(self) -> Mapping[str, Any]:
-        """For `--json`."""
-        return self._document
+        made = self.document["steps"] | {result.name: result.to_dict()}
+        self.document["steps"] = {name: made[name] for name in STEPS if name in made}
+        self.document["summary"] = list(summary)
+        write_json(self._file, self.document)
 
 
 def read(file: Path) -> dict[str, Any] | None:
@@ -124,9 +115,7 @@ def read(file: Path) -> dict[str, Any] | None:
 def last_of(device_uuid: str, driver: str) -> tuple[Path, dict[str, Any]] | None:
     """The newest selftest of this card, driver, torch and package; None where there is none.
 
-    Args:
-        device_uuid: Of the card; empty for the CPU.
-        driver: Of the card; empty for the CPU.
+    Card and driver are empty for the CPU.
     """
     wanted = {"device_uuid": device_uuid, "driver": driver, "torch": torch_version(), "package": __version__}
     found = [
@@ -139,10 +128,6 @@ def last_of(device_uuid: str, driver: str) -> tuple[Path, dict[str, Any]] | None
     return max(found, key=lambda one: one[0])[1:] if found else None
 
 
-def _machine_facts(machine: Machine) -> dict[str, str]:
-    return {name: getattr(machine, name) for name in Machine.__slots__}
-
-
 Figure: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
 
 
@@ -151,11 +136,7 @@ class NotHere(Exception):  # noqa: N818 - an answer, no mistake
 
 
 class Findings:
-    """Checks that hold or do not, and figures.
-
-    Args:
-        file: Where they are written, each time one is added.
-    """
+    """Checks that hold or do not, and figures, in a file that is written each time one is added."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

@@ -27,7 +27,6 @@ NOT_ON_A_CPU = "not on a CPU"
 _CHILD = "tui_datasize.training.selftest.child"
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_GET_CHILD_SUBREAPER = 37
-_ANSWER_BYTES = 4096
 _LONGEST_TAIL = 2000
 _END_PATIENCE_S = 10.0
 
@@ -47,7 +46,6 @@ class StepResult:
     """The end of what its process printed, where it failed."""
 
     def to_dict(self) -> dict[str, Any]:
-        """For `selftest.json`."""
         return {
             "verdict": self.verdict,
             "told": self.told,
@@ -111,7 +109,7 @@ class StepHost:
         until_s = time.monotonic() + limit_s
         while (left_s := until_s - time.monotonic()) > 0:
             if select.select([self._process.stdout], [], [], left_s)[0]:
-                said = os.read(self._process.stdout.fileno(), _ANSWER_BYTES)
+                said = os.read(self._process.stdout.fileno(), 4096)
                 if not said:
                     return self._process.wait()
                 *lines, self._answered = (self._answered + said).split(b"\n")
@@ -131,7 +129,9 @@ class StepHost:
 
     def end(self) -> None:
         if self._process:
-            _kill_group(self._process)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
             for stream in (self._process.stdin, self._process.stdout):
                 assert stream
                 with suppress(BrokenPipeError):
@@ -142,15 +142,7 @@ class StepHost:
 def run_step(
     step: Step, environment: Mapping[str, str], host: StepHost, folder: Path, patience: float = 1.0
 ) -> StepResult:
-    """Make a step.
-
-    Args:
-        step: Which.
-        environment: Of its process.
-        host: Begins its process.
-        folder: For its file and its log.
-        patience: By how much its limit is multiplied.
-    """
+    """Make a step, within its limit times `patience`; its file and its log go into the folder."""
     file, log = folder / f"{step.name}.json", folder / f"{step.name}.log"
     limit_s = patience * step.limit_s
     started_s = time.monotonic()
@@ -166,7 +158,7 @@ def run_step(
             host.kill(is_over=status is not None)
     took_s = time.monotonic() - started_s
     late = f"not done after {limit_s:g} s" if status is None else ""
-    return _judged(step, _read(file), took_s, status or 0, late=late, log=log)
+    return _judged(step, read_or_nothing(file), took_s, status or 0, late=late, log=log)
 
 
 def _judged(
@@ -195,7 +187,8 @@ def _words(check: Mapping[str, Any]) -> str:
     return f"{check['name']}: {told}" if told else f"not so: {check['name']}"
 
 
-def _read(file: Path) -> Mapping[str, Any]:
+def read_or_nothing(file: Path) -> dict[str, Any]:
+    """The object in a file; empty where there is none."""
     try:
         return read_object(file)
     except (OSError, ValueError):
@@ -213,12 +206,6 @@ def _import_path(environment: Mapping[str, str]) -> str:
     """Where this very code lies, for machines on which it is not installed, and what there was."""
     own = str(Path(tui_datasize.__file__).resolve().parents[1])
     return os.pathsep.join(filter(None, (own, environment.get("PYTHONPATH", ""))))
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 @contextmanager

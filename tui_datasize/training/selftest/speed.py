@@ -23,11 +23,8 @@ from tui_datasize.training.selftest.subject import Subject
 _WAYS: tuple[Implementation, ...] = ("side by side", "fused")
 _STUDY_SIZES = (750, 800, 1000, 1200, 1500, 2000, 2400, 3000, 4000, 6000, 12_000)
 """One seed of ten of the study of EMNIST Letters, whose 20,800 test images are measured twelve times."""
-_STUDY_IMAGES = 41_600
-"""To train on; half as many to test."""
 _STUDY_MODEL = ModelSpec("cnn3")
 _STUDY_EVALUATIONS = 12
-_STUDY_UPDATES = 2000
 _ALONE = (0, 5, 10)
 """Runs of it that are also made one after the other; the others take what these do."""
 
@@ -64,10 +61,7 @@ def _larger(subject: Subject, findings: Findings) -> None:
 
 
 def study_s(
-    subject: Subject,
-    model: ModelSpec = _STUDY_MODEL,
-    updates: int = _STUDY_UPDATES,
-    images: int = _STUDY_IMAGES,
+    subject: Subject, model: ModelSpec = _STUDY_MODEL, updates: int = 2000, images: int = 41_600
 ) -> dict[str, float]:
     """Seconds that a study's runs take, evaluations included: one after the other, and together."""
     data = subjects.dataset(images, (1, 28, 28))

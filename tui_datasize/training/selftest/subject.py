@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -41,13 +41,11 @@ class Subject:
 
     @classmethod
     def chosen(cls) -> Subject:
-        """That of this process."""
         accelerator = chosen()
         return cls(accelerator, is_card=accelerator.is_card)
 
     @property
     def device(self) -> torch.device:
-        """As torch names it."""
         return self.accelerator.device
 
     def open(self, precision: Precision = "auto") -> None:
@@ -136,14 +134,6 @@ def make(trainer: Trainer, updates: int) -> Trainer:
     for _ in range(updates):
         trainer.step()
     return trainer
-
-
-def joined(parts: Sequence[Readings]) -> Readings:
-    """Readings of consecutive updates as one."""
-    return Readings(
-        tuple(loss for part in parts for loss in part.losses),
-        tuple(norm for part in parts for norm in part.gradient_norms),
-    )
 
 
 def dataset(images: int, shape: Shape, seed: int = 0) -> LoadedDataset:
