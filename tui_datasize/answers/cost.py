@@ -38,10 +38,7 @@ def ask(record: Record) -> Answer:
     title = "Best for the time"
     return Answer(
         _told(front, metric),
-        tables=[
-            Table(front, columns, metric, title),
-            Table(timed, marked, metric, "All", is_detail=True),
-        ],
+        tables=[Table(front, columns, metric, title), Table(timed, marked, metric, "All", is_detail=True)],
         figures=[_chart(timed, metric)],
         about="mean over runs",
         rows=lambda: table,

@@ -77,11 +77,7 @@ def ask(record: Record) -> Answer:
             *(Sentence(text) for text in single_runs_told(record, best, other)),
             *(Sentence(text, "aside") for text in corrected_for(rows.filter(pl.col("train_size").is_null()))),
         ],
-        [
-            size_table(curve, "variant", metric),
-            _saved_table(record, best),
-            *_details(curve, rows, metric),
-        ],
+        [size_table(curve, "variant", metric), _saved_table(record, best), *_details(curve, rows, metric)],
         [_chart(curve, metric)],
         "means over runs",
         rows=lambda: rows,
@@ -324,11 +320,7 @@ def _counted(pairs: Sequence[Difference]) -> Iterator[str]:
 
 
 def _details(curve: pl.DataFrame, rows: pl.DataFrame, metric: Metric) -> Iterator[Table]:
-    cells = [
-        *SIZE_AND_RUNS,
-        *of_kind("value", mean="mean", **INTERVAL),
-        Column("sd", "SD", "spread"),
-    ]
+    cells = [*SIZE_AND_RUNS, *of_kind("value", mean="mean", **INTERVAL), Column("sd", "SD", "spread")]
     yield Table(curve, cells, metric, "Every variant and size", is_detail=True)
     is_over_all = pl.col("train_size").is_null()
     named = rows.drop("variant").with_columns(pl.col("first", "second").replace("", BASE))

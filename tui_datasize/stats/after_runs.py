@@ -37,13 +37,8 @@ def views_after(view: View, errors: Floats, stderrs: Floats, sizes: Sizes) -> li
     """The forecasts that may be there after some runs; those that cannot be made are left out.
 
     The mean of a size that has runs moves as far as its own uncertainty lets it; that of a new size lies
-    within the forecast as the band tells, or near the average of the laws.
-
-    Args:
-        view: Now.
-        errors: Means of the sizes of the view, shape (m,).
-        stderrs: Of these, NaN where unknown, shape (m,).
-        sizes: All those of the view, and new ones.
+    within the forecast as the band tells, or near the average of the laws. `errors` and `stderrs` (NaN where
+    unknown) are those of the means of the view's sizes, shape (m,); `sizes` are these and new ones.
     """
     place = {float(size): i for i, size in enumerate(view.train_sizes)}
     here = np.array([place.get(float(size), -1) for size in sizes.train_sizes])

@@ -60,12 +60,8 @@ def pairs_of_runs(
 ) -> pl.DataFrame:
     """Every pair of runs of one curve and size, schema `PAIRS_OF_RUNS`.
 
-    Args:
-        runs: Schema `RUNS`.
-        metric: A key of `METRICS_OFFERED`.
-        overlaps: What `find_overlaps` made of the same runs, or of more.
-        predictions: Schema `PREDICTIONS` behind `run_id`, of any of the runs.
-        draws: What `find_draws` made of those that were compared; None where it was these runs.
+    `overlaps` are of these runs or of more, `predictions` of any of them, schema `PREDICTIONS` behind
+    `run_id`; `draws` are what `find_draws` made of those compared, None where it was these runs.
     """
     drawn = _with_draws(runs, metric, find_draws(runs) if draws is None else draws)
     fractions = {
@@ -86,11 +82,8 @@ def overlap_and_agreement(
 ) -> pl.DataFrame:
     """Correlation of overlap with difference and with agreement at each size, schema `AGREEMENT`.
 
-    Args:
-        runs: Schema `RUNS`: tells how many draws there are.
-        pairs: Schema `PAIRS_OF_RUNS`.
-        permutations: Of the runs of a size, where these are too many to try all orders.
-        seed: Of the permutations.
+    `pairs` has schema `PAIRS_OF_RUNS`; `permutations` are those of a size with too many runs to try all
+    orders.
     """
     rng = np.random.default_rng(seed)
     draws = dict(runs.select("run_id", "subset_seed").iter_rows())
@@ -118,10 +111,7 @@ def overlap_and_agreement(
 def least_p(overlap: _Square, permutations: int, rng: np.random.Generator) -> float:
     """The smallest p that a permutation of runs can give: how many permutations leave all overlaps alone.
 
-    Args:
-        overlap: Of each pair of runs, shape (n, n).
-        permutations: How many are tried.
-        rng: Draws them.
+    `overlap` is that of each pair of runs, shape (n, n).
 
     >>> draw = np.array([0, 0, 0, 1, 1, 1])
     >>> overlap = np.where(draw[:, None] == draw, 1.0, 0.3)
@@ -141,8 +131,7 @@ def least_p(overlap: _Square, permutations: int, rng: np.random.Generator) -> fl
 def predicted_classes(predictions: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """By run, the class given to each test image at the end: columns `index`, `predicted`.
 
-    Args:
-        predictions: Schema `PREDICTIONS` behind `run_id`.
+    `predictions` has schema `PREDICTIONS` behind `run_id`.
     """
     rows = predictions.filter((pl.col("evaluation") == "last") & (pl.col("probabilities").list.len() > 0))
     top = pl.col("classes").list.get(pl.col("probabilities").list.arg_max()).alias("predicted")

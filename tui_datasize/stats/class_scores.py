@@ -26,9 +26,7 @@ mean over runs, `binomial_se` what the number of test images of the class alone 
 def class_curves(runs: pl.DataFrame, per_class: pl.DataFrame) -> pl.DataFrame:
     """Test accuracy of each class against train size, schema `CLASS_CURVES`, the steepest classes first.
 
-    Args:
-        runs: Schema `RUNS`.
-        per_class: Schema `PER_CLASS` behind `run_id`; classes without images are passed over.
+    `per_class` has schema `PER_CLASS` behind `run_id`; classes without images are passed over.
     """
     chosen = per_class.filter(pl.col("accuracy").is_finite(), split="test", evaluation="last")
     counted = runs.filter(pl.col("state").is_in(COUNTED_STATES))
@@ -83,18 +81,12 @@ the images of the class, `back` that of the other class taken for this one; `n_r
 
 
 def top_confusions(
-    runs: pl.DataFrame,
-    confusion: pl.DataFrame,
-    datasets: pl.DataFrame,
-    most: int = 20,
+    runs: pl.DataFrame, confusion: pl.DataFrame, datasets: pl.DataFrame, most: int = 20
 ) -> pl.DataFrame:
     """The commonest confusions of each curve and size, schema `CONFUSIONS`.
 
-    Args:
-        runs: Schema `RUNS`.
-        confusion: Schema `CONFUSION` behind `run_id`.
-        datasets: Schema `DATASETS`: class names; a class that it lacks goes by its label.
-        most: Rows per curve and size at most.
+    At most `most` rows per curve and size, from schema `CONFUSION` behind `run_id`; a class that `datasets`
+    (schema `DATASETS`) lacks goes by its label.
     """
     key = ["experiment", "variant", "train_size"]
     rows = _counted(runs, confusion)
@@ -122,8 +114,7 @@ def top_confusions(
 def confusion_matrix(confusion: pl.DataFrame) -> tuple[list[int], NDArray[np.float64]]:
     """Shares of each class's images by predicted class at the end, summed over runs.
 
-    Args:
-        confusion: Schema `CONFUSION`, of one or more runs on the same classes.
+    `confusion` has schema `CONFUSION`, of one or more runs on the same classes.
 
     Returns:
         K labels, ascending, and shares of shape (K, K), rows the true classes and of sum 1; the row of a

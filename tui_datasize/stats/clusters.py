@@ -35,15 +35,12 @@ _RUN, _DRAW, _SEED = range(3)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SizeRuns:
-    """The runs of one train size."""
+    """The runs of one train size; arrays of shape (n,), values finite."""
 
     train_size: float
     values: Floats
-    """Finite, shape (n,)."""
     draws: NDArray[np.int64]
-    """Subset draw of each run, shape (n,)."""
     seeds: NDArray[np.int64]
-    """Training seed of each run, shape (n,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +97,6 @@ def find_clusters(curve: Sequence[SizeRuns]) -> Clusters | None:
     correlate, as means over images of which the smaller set is a part do, by sqrt(n1/n2). That leaves every
     mean as uncertain as it is, but pooling over sizes gains less: so it is counted in the degrees of freedom
     of a mean. The effects of a training seed are taken for unrelated between sizes.
-
-    Args:
-        curve: One entry per train size, at least one run each.
     """
     if not any(1 < len(np.unique(size.draws)) < len(size.values) for size in curve):
         return None
@@ -141,11 +135,7 @@ def find_clusters(curve: Sequence[SizeRuns]) -> Clusters | None:
 
 
 def odd_scatter(curve: Sequence[SizeRuns]) -> Floats:
-    """How many times its neighbours' the variance of each odd size is, within draws; 1 for every other size.
-
-    Args:
-        curve: Ascending in size, shape (n,), at least one run each.
-    """
+    """How many times its neighbours' the variance of each odd size is within draws; 1 for the rest, (n,)."""
     return odd_variances(*np.array([_within_draws(size) for size in curve]).reshape(-1, 2).T)
 
 
@@ -235,11 +225,9 @@ class _Forms:
     def mean_scatter(self, variances: Floats, apart: Floats, nested: Floats, of_own: float) -> MeanScatter:
         """Of the mean of this size.
 
-        Args:
-            variances: Of each source, shape (3,).
-            apart: Covariance of these if draws of different sizes had nothing in common, shape (3, 3).
-            nested: The same for nested draws.
-            of_own: Variance of the squared sum over the runs of this size.
+        `variances` are those of each source, shape (3,); `apart` is their covariance if draws of different
+        sizes had nothing in common, `nested` for nested draws, shape (3, 3); `of_own` is the variance of the
+        squared sum over the runs of this size.
         """
         in_mean = float(self.in_mean @ variances)
         spreads = (float(self.in_mean @ spread @ self.in_mean) for spread in (nested, apart))

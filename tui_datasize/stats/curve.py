@@ -9,13 +9,7 @@ from scipy.special import stdtrit
 
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import SHARE_ROUNDING, SHARES, Schema, schema
-from tui_datasize.stats.clusters import (
-    PRIOR_DEGREES,
-    MeanScatter,
-    SizeRuns,
-    find_clusters,
-    independent,
-)
+from tui_datasize.stats.clusters import PRIOR_DEGREES, MeanScatter, SizeRuns, find_clusters, independent
 from tui_datasize.stats.odd_sizes import odd_variances
 
 CONFIDENCE = 0.95
@@ -58,11 +52,8 @@ def learning_curve(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     """Mean and spread over runs per train size, schema `CURVE`.
 
     Runs that share a subset draw count for less than as many independent ones. Where all runs of every size
-    share one draw, what another would change cannot be told, and the interval leaves it out.
-
-    Args:
-        runs: Schema `RUNS`; of several experiments or variants each gets a curve of its own.
-        metric: A key of `METRICS_OFFERED`.
+    share one draw, what another would change cannot be told, and the interval leaves it out. Of several
+    experiments or variants each gets a curve of its own.
 
     >>> runs = pl.DataFrame({
     ...     "run_id": ["a", "b", "c"], "experiment": "e", "variant": "", "subset_seed": 0,
@@ -87,9 +78,7 @@ def learning_curve(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
 def with_interval(means: pl.DataFrame, metric: str) -> pl.DataFrame:
     """With the 95 % Student interval of each mean, `low` to `high`, cut off where the metric has no values.
 
-    Args:
-        means: `mean`, its standard error `se` and the degrees of freedom `df`, null for no interval.
-        metric: A key of `METRICS_OFFERED`.
+    `means` has `mean`, its standard error `se` and the degrees of freedom `df`, null for no interval.
     """
     quantile = _student_quantile(means["df"].cast(pl.Float64).to_numpy())
     half = pl.Series(quantile, nan_to_null=True) * means["se"]
@@ -136,9 +125,6 @@ def moderated_stderrs(curve: pl.DataFrame) -> NDArray[np.float64]:
     with the prior's weight fixed). A size with one run takes it over; without any repeated run all are NaN.
     Runs count for as many as they are worth, see `n_effective`. An odd size, see `odd_sizes`, keeps its own
     scatter and leaves that of the others alone.
-
-    Args:
-        curve: Schema `CURVE`, of one curve.
     """
     runs = curve["n_effective"].to_numpy()
     variance = curve["se"].fill_null(0).to_numpy() ** 2 * runs
@@ -178,7 +164,6 @@ def _curve_of(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def _unrounded(metric: str) -> pl.Expr:
-    """A metric as `value`."""
     value = pl.col(metric)
     if metric.endswith(SHARES):
         is_rounded = value.is_between(-SHARE_ROUNDING, 1 + SHARE_ROUNDING)

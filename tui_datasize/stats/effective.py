@@ -123,16 +123,7 @@ class _Table:
 
 
 def _images(sizes: Sequence[int], means: Floats, values: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Where means first reach some values, and whether that is beyond the sizes.
-
-    Args:
-        sizes: Ascending.
-        means: Shape (rounds, sizes).
-        values: Shape (rounds, k).
-
-    Returns:
-        Two of shape (rounds, k).
-    """
+    """Where means first reach values of shape (rounds, k), and whether that is beyond the ascending sizes."""
     logs = np.log(sizes)
     reached = np.maximum.accumulate(means, axis=1)
     places, curve = _monotone(logs, reached)

@@ -78,11 +78,9 @@ def ensembles_table(
 ) -> pl.DataFrame:
     """Accuracy against the number of members, per experiment, variant and size; schema `ENSEMBLES`.
 
-    Args:
-        runs: Schema `RUNS`; those that have not succeeded are left out.
-        read: Reads the predictions of some of them; called once per size, to bound memory.
-        seed: Of the choice of ensembles where there are more than `MOST_SUBSETS`.
-        members: Numbers of members that are wanted besides one and all; None for every number.
+    Only runs that succeeded count. `read` is called once per size, to bound memory; `seed` chooses ensembles
+    where there are more than `MOST_SUBSETS`; `members` are wanted besides one and all, None wants every
+    number.
     """
     rows: list[dict[str, Any]] = []
     keys = ("experiment", "variant", "train_size")
@@ -100,8 +98,7 @@ def ensembles_table(
 def gather_members(predictions: pl.DataFrame) -> Members | EnsembleFailure:
     """The last predictions of several runs, brought into one order.
 
-    Args:
-        predictions: Columns `run_id` and those of `PREDICTIONS`.
+    `predictions` has columns `run_id` and those of `PREDICTIONS`.
 
     >>> gather_members(pl.DataFrame(schema={"run_id": pl.String, "evaluation": pl.String}))
     EnsembleFailure(reason='An ensemble needs at least 2 runs with predictions, got 0.')
@@ -136,10 +133,7 @@ def accuracy_by_members(
 ) -> list[dict[str, Any]]:
     """Accuracy of the mean probabilities, per number of members; rows by the names of `ENSEMBLES`.
 
-    Args:
-        members: What each run said.
-        seed: Of the choice of ensembles where there are more than `MOST_SUBSETS`.
-        wanted: Numbers of members besides one and all; None for every number.
+    `seed` and `wanted` are `seed` and `members` of `ensembles_table`.
 
     >>> said = np.float32([[[0.9, 0.1], [0.6, 0.4]], [[0.6, 0.4], [0.1, 0.9]], [[0.2, 0.8], [0.2, 0.8]]])
     >>> both = np.tile([0, 1], (3, 2, 1))
@@ -193,7 +187,6 @@ def choose_sets(count: int, size: int, seed: int = 0, most: int = MOST_SUBSETS) 
 
 
 def _accuracies(members: Members, sets: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
-    """Accuracy of the mean probabilities of each set."""
     count, images = members.probabilities.shape[:2]
     # A mean orders the classes as a sum does.
     belongs = np.zeros((len(sets), count), np.float32)

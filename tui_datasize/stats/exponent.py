@@ -33,12 +33,8 @@ def fit_exponent(train_sizes: ArrayLike, variances: ArrayLike, degrees: ArrayLik
     """Fit the exponent to sample variances; None where fewer than two sizes have one.
 
     Their logarithms, freed of their bias, by least squares weighted with their known variance (of a log chi
-    square: trigamma of half the degrees of freedom).
-
-    Args:
-        train_sizes: Shape (n,), above 0.
-        variances: Above 0, shape (n,).
-        degrees: Degrees of freedom of each, shape (n,), above 0.
+    square: trigamma of half the degrees of freedom). All of shape (n,) and above 0; `degrees` of freedom are
+    those of each variance.
     """
     x, half = np.log(np.asarray(train_sizes, float)), np.asarray(degrees, float) / 2
     if len(np.unique(x)) < 2:

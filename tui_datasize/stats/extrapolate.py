@@ -93,7 +93,6 @@ class Outlook:
     scatter: float
     """Of single runs around the laws, in the logarithm of the error, where it is much; mostly 0."""
     view: View
-    """The forecast at any size."""
 
     def at(self, train_size: float) -> Extrapolation:
         """What is foreseen at any size from the largest on, as far as anything is."""
@@ -119,14 +118,9 @@ def look_ahead(
 ) -> Outlook | FitFailure:
     """What is foreseen beyond the largest train size.
 
-    Args:
-        laws: Fitted to the error that belongs to the metric, see `laws.flipped`.
-        metric: What the results are in units of.
-        target: A value of the metric to reach.
-        delta: What a doubling has to buy to be worth it, above 0, in units of the metric; None takes
-            `DEFAULT_DELTA`.
-        noise: Of single runs, in units of the error; None where nothing is known of it.
-        forecaster: Another one than the shipped one.
+    `laws` are fitted to the error that belongs to the metric, see `laws.flipped`. `target` and `delta` (what
+    a doubling has to buy to be worth it, above 0; None takes `DEFAULT_DELTA`) are in units of the metric,
+    `noise` of single runs in those of the error, None where unknown; `forecaster` replaces the shipped one.
     """
     view = view_of(laws, metric, forecaster)
     if isinstance(view, FitFailure):

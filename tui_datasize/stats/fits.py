@@ -52,7 +52,6 @@ class Estimate:
     p: float
     """Two-sided probability of such a t if the coefficient were 0."""
     low: float
-    """Lower end of the 95 % interval."""
     high: float
 
     def scaled(self, factor: float) -> Estimate:
@@ -105,11 +104,8 @@ class LogLinearFit:
     def predict(self, train_size: float, band: Band = "mean") -> Prediction:
         """The law at a train size.
 
-        Args:
-            train_size: Images, above 0; beyond the sizes fitted the band knows nothing of a law that
-                bends.
-            band: Interval of the law itself ("mean"), or of one further point like those fitted, of
-                average weight ("observation").
+        Of the law itself ("mean"), or of one further point like those fitted, of average weight
+        ("observation"). Beyond the sizes fitted the band knows nothing of a law that bends.
         """
         x = math.log10(train_size)
         # Around the mean, so that the two coefficients' errors do not have to cancel.
@@ -195,11 +191,9 @@ def lack_of_fit(
 ) -> LackOfFit | FitFailure:
     """Test the log-linear law against free means per size (F test of Draper and Smith, section 2.1).
 
-    Args:
-        train_sizes: Images, shape (n,), above 0.
-        values: The metric, shape (n,), one finite value per run.
-        scatters: How well the mean of each size is known, ascending in size, where runs share draws: the
-            scatter around the line is then measured by what these let expect of it.
+    `train_sizes` are images above 0 and `values` one finite value per run, shape (n,). Where runs share
+    draws, the scatter around the line is measured by what `scatters` (how well each mean is known, ascending
+    in size) let expect of it.
     """
     x, y = np.log10(np.asarray(train_sizes, float)), np.asarray(values, float)
     failure = unfit(x, y)

@@ -48,12 +48,7 @@ why there is no fit and is null where there is one."""
 def fits_table(curves: Iterable[CurveAnalysis]) -> pl.DataFrame:
     """The fits of each curve, the published law first, then one row per law; schema `FITS`."""
     rows = [
-        {
-            "experiment": curve.experiment,
-            "variant": curve.variant,
-            "metric": curve.metric.name,
-            **row,
-        }
+        {"experiment": curve.experiment, "variant": curve.variant, "metric": curve.metric.name, **row}
         for curve in curves
         for row in _fit_rows(curve)
     ]

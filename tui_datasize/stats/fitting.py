@@ -28,12 +28,7 @@ estimated from few runs may be small by chance."""
 ZOOMS: Mapping[int, int] = MappingProxyType({0: 0, 1: 6, 2: 9, 4: 30})
 """Finer grids after the first, by number of shape parameters."""
 ZOOM_STEPS: Mapping[int, tuple[float, ...]] = MappingProxyType(
-    {
-        0: (),
-        1: (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1),
-        2: (-1, -0.5, 0, 0.5, 1),
-        4: (-1, 0, 1),
-    }
+    {0: (), 1: (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1), 2: (-1, -0.5, 0, 0.5, 1), 4: (-1, 0, 1)}
 )
 """Values of a finer grid around the best, in half widths; by number of shape parameters."""
 SHRINK = 0.5
@@ -176,10 +171,7 @@ def fit_law(law: Law, points: CurvePoints) -> LawFit | FitFailure:
 def aicc(cost: float, points: CurvePoints, law: Law) -> float:
     """Akaike's criterion, corrected for few points (Hurvich and Tsai, 1989).
 
-    Args:
-        cost: Weighted mean of squared residuals.
-        points: What was fitted.
-        law: Its parameters count, see `parameters_counted`.
+    `cost` is the weighted mean of squared residuals; of `law` its parameters count, see `parameters_counted`.
     """
     n, k = points.n_sizes, parameters_counted(law, points)
     if n - k - 1 <= 0:

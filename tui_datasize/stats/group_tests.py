@@ -44,11 +44,7 @@ def p_words(p: float) -> str:
 def seed_effect(table: ArrayLike) -> GroupTest | FitFailure:
     """Whether rows differ by more than chance: two-way analysis of variance without replication.
 
-    Args:
-        table: Values, shape (seeds, sizes), every cell filled.
-
-    Returns:
-        F with the partial eta squared.
+    `table` has values of shape (seeds, sizes), every cell filled; F comes with the partial eta squared.
     """
     values = np.asarray(table, float)
     rows, columns = values.shape if values.ndim == 2 else (0, 0)

@@ -89,12 +89,9 @@ def compare_variants(runs: pl.DataFrame, metric: str) -> tuple[VariantComparison
 def seed_table(values: pl.DataFrame) -> tuple[list[int], list[int], Floats]:
     """Values by seed and size, of the seeds that ran at every size.
 
-    Args:
-        values: Columns `train_size`, `seed`, `value`; repeats of a cell, such as other draws, are averaged.
-            Runs without a seed are left out: nothing pairs them.
-
-    Returns:
-        Seeds, sizes, and values of shape (seeds, sizes).
+    `values` has columns `train_size`, `seed`, `value`. Repeats of a cell, such as other draws, are averaged;
+    runs without a seed are left out: nothing pairs them. Returns seeds, sizes, and values of shape (seeds,
+    sizes).
     """
     sizes = values["train_size"].unique().sort()
     seeded = values.drop_nulls("seed").group_by("train_size", "seed")

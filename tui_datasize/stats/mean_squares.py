@@ -29,14 +29,7 @@ class MeanSquare:
         self._repeats = 0.0
 
     def add(self, names: Sequence[Hashable], effects: Floats, degrees: int, repeats: float) -> None:
-        """Add one size.
-
-        Args:
-            names: Of what has the effects, shape (n,).
-            effects: Deviations whose squares sum to the sum of squares, shape (n,).
-            degrees: Of freedom.
-            repeats: Runs of each.
-        """
+        """Add a size: deviations, squared the sum of squares, shape (n,), of `repeats` runs each."""
         if degrees:
             own: dict[Hashable, float] = {}
             for name, effect in zip(names, effects.tolist(), strict=True):
@@ -89,12 +82,7 @@ class MeanSquare:
 
 
 def difference_interval(square: MeanSquare, rest: MeanSquare) -> tuple[float, float]:
-    """95 % interval of what one mean square expects beyond another, each end at least 0.
-
-    Args:
-        square: Above 0.
-        rest: Above 0.
-    """
+    """95 % interval of what one mean square expects beyond another, both above 0, each end at least 0."""
     (a, m), (b, n) = ((one.value, one.effective) for one in (square, rest))
     f_high, f_low = (float(fdtri(m, n, share)) for share in (1 - _TAIL, _TAIL))
     g_a, g_b = (1 - degrees / float(chdtri(degrees, _TAIL)) for degrees in (m, n))

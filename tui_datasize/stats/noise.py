@@ -65,13 +65,9 @@ def noise_of(
     """The scatter of runs as a function of train size.
 
     The exponent is drawn towards that of public curves by its own standard error (a normal prior); the level
-    is pooled over all sizes.
-
-    Args:
-        train_sizes: One per group, above 0.
-        groups: Finite values of the runs of each size; single runs say nothing here.
-        residual_sd: Of a law fitted to the means: the level where no size has two runs that differ.
-        clusters: What sharing draws makes of the same runs; None where they do not tell.
+    is pooled over all sizes. `groups` are the finite values of the runs of each size; single runs say nothing
+    here. `residual_sd`, of a law fitted to the means, is the level where no size has two runs that differ.
+    `clusters` is what sharing draws makes of the same runs; None where they do not tell.
 
     >>> noise_of([100], [np.array([0.5])]).degrees, noise_of([100], [np.array([0.5, 0.6])]).degrees
     (0, 1)

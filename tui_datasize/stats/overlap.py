@@ -136,8 +136,7 @@ class DrawOverlap:
 def find_draws(runs: pl.DataFrame) -> pl.DataFrame:
     """The distinct subset draws behind some runs, schema `DRAWS`, in order of size and seed.
 
-    Args:
-        runs: Schema `RUNS`; those not begun are passed over.
+    Runs not begun are passed over.
     """
     rank = pl.col("state").replace_strict(_BY_USE, range(len(_BY_USE)), default=None, return_dtype=pl.Int64)
     begun = runs.with_columns(rank.alias("rank")).drop_nulls("rank").sort("rank", maintain_order=True)
@@ -156,11 +155,8 @@ def find_draws(runs: pl.DataFrame) -> pl.DataFrame:
 def find_overlaps(draws: pl.DataFrame, subsets: pl.DataFrame, datasets: pl.DataFrame) -> list[DrawOverlap]:
     """Compare the draws of each size, in order of experiment and size.
 
-    Args:
-        draws: Schema `DRAWS`.
-        subsets: Columns `run_id`, `index`, `label`: the images of each draw's run; a draw whose run has
-            none is left out.
-        datasets: Schema `DATASETS`, of the same runs; where a class is missing nothing is expected.
+    `subsets` has `run_id`, `index`, `label`: the images of each draw's run; a draw whose run has none is left
+    out. `datasets` (schema `DATASETS`) is of the same runs; where a class is missing nothing is expected.
     """
     groups = draws.join(subsets.select("run_id").unique(), on="run_id", how="semi", maintain_order="left")
     # Halves of the classes have no image in common, and count their labels apart.
@@ -188,13 +184,7 @@ def _compare(draws: pl.DataFrame, subsets: pl.DataFrame, datasets: pl.DataFrame)
 
 
 def _shared_images(images: pl.DataFrame, labels: Counts, draws: int) -> Counts:
-    """Images in both draw i and draw j, per label, shape (labels, draws, draws).
-
-    Args:
-        images: Columns `index`, `label` and the draw's `number`, sorted by label.
-        labels: All labels, ascending.
-        draws: How many draws there are.
-    """
+    """Images in both draw i and draw j, per label, shape (labels, draws, draws); all sorted by label."""
     label = images["label"].to_numpy()
     shared = np.zeros((len(labels), draws, draws), dtype=np.int64)
     starts = np.searchsorted(label, labels), np.searchsorted(label, labels, side="right")
@@ -218,10 +208,8 @@ LEAKS: Schema = schema(
 def find_leaks(subsets: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame:
     """Pairs of equal images in a run's subset and its test set, schema `LEAKS`.
 
-    Args:
-        subsets: Columns `run_id`, `index`, `label`, `hash` of training images.
-        predictions: Columns `run_id`, `index`, `label`, `hash` of test images; each may stand there once
-            per evaluation.
+    Both have `run_id`, `index`, `label`, `hash`, of training and of test images; these may stand there once
+    per evaluation.
 
     >>> train = pl.DataFrame({"run_id": "a", "index": [7, 8], "label": [0, 1], "hash": [11, 12]})
     >>> test = pl.DataFrame({"run_id": "a", "index": [3, 3], "label": [1, 1], "hash": [12, 12]})

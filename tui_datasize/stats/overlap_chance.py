@@ -18,13 +18,8 @@ Floats: TypeAlias = NDArray[np.float64]
 def hypergeometric_interval(a: ArrayLike, b: ArrayLike, total: ArrayLike) -> tuple[Floats, Floats]:
     """Central 95 % interval of the images that two independent draws share.
 
-    Args:
-        a: Images of the first draw, shape (m,), 0 to `total`.
-        b: Images of the second draw, shape (m,), 0 to `total`.
-        total: Images to draw from, shape (m,); NaN where unknown.
-
-    Returns:
-        The 2.5 % and the 97.5 % quantile, shapes (m,); NaN where `total` is.
+    Of draws of `a` and `b` images, 0 to `total`, out of `total`: the 2.5 % and the 97.5 % quantile, shapes
+    (m,); NaN where `total` is.
 
     >>> low, high = hypergeometric_interval([4, 50], [4, 50], [140, 100])
     >>> low.tolist(), high.tolist()
@@ -42,14 +37,8 @@ def hypergeometric_interval(a: ArrayLike, b: ArrayLike, total: ArrayLike) -> tup
 def hypergeometric_cdf(a: ArrayLike, b: ArrayLike, total: ArrayLike) -> Floats:
     """How probably two independent draws share at most k images.
 
-    Args:
-        a: Images of the first draw, shape (m,).
-        b: Images of the second draw, shape (m,).
-        total: Images to draw from, shape (m,); NaN where unknown.
-
-    Returns:
-        Probabilities for k = 0, 1, ... up to the largest possible k of all rows, shape (m, k + 1); NaN
-        where `total` is.
+    Of draws of `a` and `b` images out of `total`, shapes (m,). Probabilities for k = 0, 1, ... up to the
+    largest possible k of all rows, shape (m, k + 1); NaN where `total` is.
 
     >>> hypergeometric_cdf([2], [2], [4]).round(3).tolist()
     [[0.167, 0.833, 1.0]]

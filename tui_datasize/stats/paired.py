@@ -46,11 +46,7 @@ _NEGLIGIBLE = 1e-12
 
 
 def curve_of(values: pl.DataFrame) -> Curve:
-    """The runs of one variant.
-
-    Args:
-        values: Columns `train_size`, `subset_seed`, `seed`, `value`; draw and seed null where unknown.
-    """
+    """The runs of one variant, rows of `curve.points`."""
     found: dict[int, dict[Cell, list[float]]] = defaultdict(lambda: defaultdict(list))
     columns = values.select("train_size", "subset_seed", "seed", "value")
     for repeat, (size, draw, seed, value) in enumerate(columns.iter_rows()):
@@ -60,11 +56,7 @@ def curve_of(values: pl.DataFrame) -> Curve:
 
 
 def variant_curves(values: pl.DataFrame) -> Mapping[str, Curve]:
-    """The runs of each variant, in order of their names.
-
-    Args:
-        values: As of `points`, of one experiment.
-    """
+    """The runs of each variant of one experiment, rows of `curve.points`, in order of their names."""
     ordered = values.sort("variant", maintain_order=True).group_by("variant", maintain_order=True)
     return {str(variant): curve_of(curve) for (variant,), curve in ordered}
 
@@ -72,8 +64,7 @@ def variant_curves(values: pl.DataFrame) -> Mapping[str, Curve]:
 def compare(first: Curve, second: Curve, names: tuple[str, str]) -> Difference | FitFailure:
     """The mean difference `second` - `first` over the sizes that both have.
 
-    Returns:
-        Of one size with Hedges' g of the runs. With two draws, or where all values are equal, p is NaN.
+    Of one size with Hedges' g of the runs. With two draws, or where all values are equal, p is NaN.
     """
     sizes = sorted(first.keys() & second.keys())
     if not sizes:
@@ -171,14 +162,8 @@ def clustered(
 ) -> Difference | None:
     """A difference or contrast with the scatter of its clusters: of draws, with one draw of seeds.
 
-    Args:
-        names: What is compared.
-        value: Second minus first.
-        means: The same by cell, at least two.
-        seeded: What seeds that come back are looked for in; `means` where not given.
-
-    Returns:
-        With two draws without p; None where nothing scatters.
+    `value` is second minus first, `means` the same by cell, at least two; `seeded` is what seeds that come
+    back are looked for in, else `means`. With two draws without p; None where nothing scatters.
     """
     draws = sorted({draw for draw, _ in means})
     unit: Unit = "seed" if len(draws) == 1 else "draw"
@@ -201,12 +186,7 @@ def untested(found: Difference) -> Difference:
 
 
 def _over_draws(means: Mapping[Cell, float], seeded: Mapping[Cell, float]) -> tuple[float, float]:
-    """Standard error and degrees of freedom of the mean over draws.
-
-    Args:
-        means: Differences by cell.
-        seeded: Those by draw and seed.
-    """
+    """Standard error and degrees of freedom of the mean over draws; `seeded` is by draw and seed."""
     of_draw = list(draw_means({cell: np.array([value]) for cell, value in means.items()}).values())
     terms = [(float(np.var(of_draw, ddof=1)) / len(of_draw), float(len(of_draw) - 1))]
     if len(of_draw) >= LEAST_DRAWS and (of_seeds := seed_terms(seeded)):

@@ -27,9 +27,7 @@ class Difference:
     first: str
     second: str
     value: float
-    """Mean of `second` minus mean of `first`."""
     low: float
-    """Lower end of the 95 % interval, of this pair alone."""
     high: float
     t: float
     df: float
@@ -73,10 +71,7 @@ class Difference:
 def welch_t(first: ArrayLike, second: ArrayLike, names: tuple[str, str]) -> Difference | FitFailure:
     """Compare the means of two groups that may scatter unequally (Welch 1947, *Biometrika* 34, 28).
 
-    Args:
-        first: Finite values, shape (n,), independent.
-        second: Finite values, shape (m,), independent.
-        names: What they are called.
+    Groups have finite, independent values, shapes (n,) and (m,).
     """
     a, b = np.asarray(first, float), np.asarray(second, float)
     if min(len(a), len(b)) < 2:
@@ -90,9 +85,7 @@ def welch_t(first: ArrayLike, second: ArrayLike, names: tuple[str, str]) -> Diff
 def satterthwaite(variances: ArrayLike, degrees: ArrayLike) -> tuple[float, float]:
     """Standard error and degrees of freedom of a sum of independent parts (*Biometrics Bulletin* 2, 110).
 
-    Args:
-        variances: Estimated, of each part, shape (k,), one of them above 0.
-        degrees: Of freedom of each, shape (k,).
+    Estimated `variances` of each part, shape (k,), one above 0, and the `degrees` of freedom of each.
     """
     parts = np.asarray(variances, float)
     total = float(parts.sum())
@@ -104,10 +97,6 @@ def hedges_g(first: Floats, second: Floats) -> tuple[float, float, float]:
 
     Hedges and Olkin, *Statistical Methods for Meta-Analysis* (1985), chapter 5, with the correction
     1 - 3/(4n - 9); the constants of the variance are those of statsmodels.
-
-    Args:
-        first: Finite values, shape (n,).
-        second: Finite values, shape (m,).
     """
     n, m = len(first), len(second)
     nobs = n + m
@@ -143,14 +132,8 @@ def units_needed(found: Difference, delta: float) -> int | None:
     """How many pairs of runs, seeds or draws, whichever was counted, show a difference in 4 of 5 cases.
 
     For the two-sided test at 5 %, with the scatter of this comparison, by the non-central t (Cohen 1988,
-    *Statistical Power Analysis*, chapter 12).
-
-    Args:
-        found: A paired comparison.
-        delta: The difference to be seen, in units of the metric.
-
-    Returns:
-        None where the comparison is not of pairs, or beyond `_MOST_UNITS`.
+    *Statistical Power Analysis*, chapter 12). `delta` is in units of the metric. None where the comparison is
+    not of pairs, or beyond `_MOST_UNITS`.
     """
     if not found.is_paired or found.n_units < 2 or found.is_same:
         return None
@@ -188,15 +171,7 @@ def difference(
     df: float,
     g: tuple[float, float, float] = (math.nan, math.nan, math.nan),
 ) -> Difference:
-    """A difference with its Student interval and p.
-
-    Args:
-        names: What is compared.
-        value: Second minus first.
-        stderr: Its standard error, above 0.
-        df: Degrees of freedom of that.
-        g: Hedges' g with its interval.
-    """
+    """A difference, second minus first, with its Student interval and p; the standard error is above 0."""
     t, half = value / stderr, float(stdtrit(df, 0.5 + CONFIDENCE / 2)) * stderr
     p = float(2 * stdtr(df, -abs(t)))
     return Difference(*names, value, value - half, value + half, t, df, p, p, *g)

@@ -49,9 +49,7 @@ UNKNOWN_ROOM = Room(0)
 def new_sizes(sizes: Floats, room: Room) -> list[int]:
     """Train sizes worth a first run: twice the largest, or all images, and the middle of wide steps below.
 
-    Args:
-        sizes: Train sizes that have runs or are listed, ascending, shape (n,), at least one.
-        room: Which sizes there can be.
+    `sizes` have runs or are listed, ascending, shape (n,), at least one.
 
     >>> new_sizes(np.array([20, 80, 320]), Room(1000)), new_sizes(np.array([40, 80, 160]), Room(160))
     ([160, 640], [])
@@ -70,14 +68,8 @@ def new_sizes(sizes: Floats, room: Room) -> list[int]:
 def place_runs(sizes: Floats, present: Counts, prices: Floats, budget: float) -> Counts:
     """Spend a budget: each run goes where there are fewest in proportion to the weights, the largest first.
 
-    Args:
-        sizes: Where runs may be added, ascending, shape (n,), at least one.
-        present: Runs there are, shape (n,).
-        prices: Of one run, shape (n,), above 0.
-        budget: Of all together.
-
-    Returns:
-        Runs to add, shape (n,).
+    `sizes`, ascending, may get runs, of which there are `present`; one costs `prices`, above 0, all at most
+    `budget`. Returns the runs to add; all of shape (n,), at least one.
     """
     weights = np.where(sizes * UPPER >= sizes[-1], UPPER_WEIGHT, LOWER_WEIGHT)
     weights[-1] = LARGEST_WEIGHT

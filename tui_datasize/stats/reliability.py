@@ -53,8 +53,7 @@ class Reliability:
 def confidences(predictions: pl.DataFrame) -> pl.DataFrame:
     """The largest probability of each image at the end and whether it is right, schema `CONFIDENCES`.
 
-    Args:
-        predictions: Schema `PREDICTIONS` behind `run_id`.
+    `predictions` has schema `PREDICTIONS` behind `run_id`.
     """
     rows = predictions.filter((pl.col("evaluation") == "last") & (pl.col("probabilities").list.len() > 0))
     top = pl.col("classes").list.get(pl.col("probabilities").list.arg_max())
@@ -67,12 +66,7 @@ def confidences(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def reliability(confidence: ArrayLike, is_correct: ArrayLike, bins: int = N_BINS) -> Reliability:
-    """Bins of equal width over [0, 1], each closed at its upper end.
-
-    Args:
-        confidence: In [0, 1], shape (n,).
-        is_correct: Shape (n,).
-        bins: How many, at least 1.
+    """Bins of equal width over [0, 1], each closed at its upper end; arguments of shape (n,).
 
     >>> found = reliability([0.9, 0.8, 0.6, 0.55], [True, True, True, False], bins=2)
     >>> found.images.tolist(), round(found.ece, 4)
@@ -91,11 +85,9 @@ def reliability(confidence: ArrayLike, is_correct: ArrayLike, bins: int = N_BINS
 def risk_coverage(confidence: ArrayLike, is_correct: ArrayLike) -> tuple[Floats, Floats]:
     """Error among the most confident images, for every share of them that is answered.
 
-    El-Yaniv and Wiener, *On the Foundations of Noise-free Selective Classification* (2010). Equal
-    confidences are answered together, at their mean error.
-
-    Returns:
-        Coverage and risk, shape (distinct confidences,), coverage ascending to 1.
+    El-Yaniv and Wiener, *On the Foundations of Noise-free Selective Classification* (2010). Equal confidences
+    are answered together, at their mean error. Returns coverage and risk, shape (distinct confidences,),
+    coverage ascending to 1.
 
     >>> [side.tolist() for side in risk_coverage([0.9, 0.9, 0.5], [True, False, False])]
     [[0.6666666666666666, 1.0], [0.5, 0.6666666666666666]]
@@ -113,8 +105,7 @@ def risk_coverage(confidence: ArrayLike, is_correct: ArrayLike) -> tuple[Floats,
 def risk_coverage_table(scored: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """Mean risk over the runs of each size at `COVERAGES`, from what schema `CONFIDENCES` holds of them.
 
-    Returns:
-        `experiment`, `variant`, `train_size`, `coverage`, `risk`, `n_runs`.
+    Columns `experiment`, `variant`, `train_size`, `coverage`, `risk`, `n_runs`.
     """
     rows = []
     for (run_id,), group in scored.group_by("run_id", maintain_order=True):

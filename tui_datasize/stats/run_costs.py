@@ -45,13 +45,7 @@ class RunCosts:
         return _at(self.seconds, train_size)
 
     def budget(self, question: Question, sizes: Floats, runs: int) -> tuple[Floats, float]:
-        """Price of a run at each size, and what all may cost.
-
-        Args:
-            question: What is given.
-            sizes: Shape (n,).
-            runs: The budget where none is given.
-        """
+        """Price of a run at each size, shape (n,), and what all may cost: `runs` where nothing is given."""
         if question.samples is not None:
             return np.array([self.samples_at(size) for size in sizes]), question.samples
         if question.hours is not None:

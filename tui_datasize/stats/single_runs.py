@@ -43,8 +43,7 @@ class McNemar:
 def right_answers(predictions: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
     """By run, of each test image whether it was answered right at the end: `index`, `hash`, `right`.
 
-    Args:
-        predictions: Schema `PREDICTIONS` behind `run_id`.
+    `predictions` has schema `PREDICTIONS` behind `run_id`.
     """
     labels = predictions.filter(evaluation="last").partition_by("run_id", as_dict=True)
     return {
@@ -57,12 +56,7 @@ def right_answers(predictions: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
 
 
 def mcnemar(first: pl.DataFrame | None, second: pl.DataFrame | None) -> McNemar | None:
-    """Compare two models on the test images that both answered; None where there are none.
-
-    Args:
-        first: As of `right_answers`; None without any.
-        second: The same of the other.
-    """
+    """Compare answers as of `right_answers` on the test images that both models have; None without any."""
     if first is None or second is None:
         return None
     both = first.join(second, on=["index", "hash"], suffix="_other", nulls_equal=True)
@@ -79,24 +73,15 @@ def mcnemar(first: pl.DataFrame | None, second: pl.DataFrame | None) -> McNemar 
 
 
 def share_apart(first: float, second: float) -> float:
-    """Of the test images, those that one of two models alone has right, if their mistakes are unrelated.
-
-    Args:
-        first: Its accuracy, in [0, 1].
-        second: That of the other.
-    """
+    """Share of the test images that one of two models alone has right if mistakes are unrelated."""
     return first * (1 - second) + second * (1 - first)
 
 
 def images_needed(share: float, delta: float) -> int | None:
     """Test images with which a difference is seen in 4 of 5 cases, by the two-sided test at 5 %.
 
-    Args:
-        share: Of the test images that one of both alone has right, in [0, 1].
-        delta: The difference of their accuracies, above 0.
-
-    Returns:
-        None where they differ on too few images for one so large.
+    `share` of the test images, in [0, 1], one of both alone has right; `delta`, above 0, is the difference of
+    their accuracies. None where they differ on too few images for one so large.
     """
     if share <= delta:
         return None

@@ -66,11 +66,7 @@ class SizeNeeded:
 def reached(sizes: Sequence[float], means: Sequence[float], metric: Metric, target: float) -> SizeNeeded:
     """Which train size the means alone say; without bounds.
 
-    Args:
-        sizes: Train sizes, ascending, at least one.
-        means: Of each size, in units of the metric.
-        metric: What they are of.
-        target: In units of the metric.
+    `sizes` ascend, at least one; `means` and `target` are in units of the metric.
     """
     better = [(mean - target) * (1 if metric.higher_is_better else -1) >= 0 for mean in means]
     misses = [place for place, is_reached in enumerate(better) if not is_reached]
@@ -93,11 +89,8 @@ def _between(below: Measured, above: Measured, target: float) -> int:
 def size_needed(view: View, target: float, means: Floats, noise: Noise | None = None) -> SizeNeeded:
     """Which train size reaches a target: as the means say where they reach it, else as is foreseen.
 
-    Args:
-        view: Of the curve.
-        target: In units of the metric.
-        means: Of the train sizes of the view, in units of the metric.
-        noise: Of single runs; None where nothing is known of it.
+    `target`, and `means` of the sizes of the view, are in units of the metric; `noise` is that of single
+    runs, None where nothing is known of it.
     """
     measured = reached(view.train_sizes.tolist(), means.tolist(), view.metric, target)
     farthest = math.floor(view.foreseen.farthest)

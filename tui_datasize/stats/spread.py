@@ -23,7 +23,6 @@ class SpreadLaw:
     exponent: float
     """Negative where larger sizes scatter less; on public curves near -0.2, not -0.5."""
     low: float
-    """Lower end of its 95 % interval."""
     high: float
     stderr: float
     sd_at_one: float
@@ -39,10 +38,8 @@ def spread_law(sizes: Sequence[SizeRuns]) -> SpreadLaw | FitFailure:
     """Fit the exponent of the standard deviation against train size, see `exponent.fit_exponent`.
 
     What a draw does to all its runs is left out, and what a seed does to all its runs where every size has
-    seeds that ran on each of several draws: few draws and seeds tell little of their own scatter.
-
-    Args:
-        sizes: The runs of each size; those without two that differ are left out.
+    seeds that ran on each of several draws: few draws and seeds tell little of their own scatter. Sizes
+    without two runs that differ are left out.
     """
     crossed = [_crossed(size) for size in sizes]
     known = [_of_table(table) for table in crossed if table is not None]
@@ -103,9 +100,8 @@ ranges of the box, `outliers` beyond; `values` are all runs, ascending."""
 def box_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     """Box-plot numbers of a metric, schema `BOXES`, in order of curve and size.
 
-    Args:
-        runs: Schema `RUNS`; `best_test_accuracy` gives boxes of the best value, `test_accuracy` of the last.
-        metric: A key of `METRICS_OFFERED`, or a column added to `runs` such as those of `best_values`.
+    `best_test_accuracy` gives boxes of the best value, `test_accuracy` of the last; `metric` may be a column
+    added to `runs` such as those of `best_values`.
     """
     value = pl.col("value")
     low, high = (value.quantile(q, "linear") for q in (0.25, 0.75))
@@ -128,9 +124,8 @@ def box_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
 def best_values(metrics: pl.DataFrame, score: str, *, higher_is_better: bool = True) -> pl.DataFrame:
     """Each run's best value of a score over its evaluations, on both splits.
 
-    Returns:
-        `run_id`, `best_train_SCORE`, `best_test_SCORE`, to be joined to `runs`; the best on the training
-        and on the test split may lie at different updates.
+    Columns `run_id`, `best_train_SCORE`, `best_test_SCORE`, to be joined to `runs`; both may lie at different
+    updates.
     """
     finite = metrics.filter((pl.col("event") == "evaluation") & pl.col(score).is_finite())
     value = pl.col(score).max() if higher_is_better else pl.col(score).min()

@@ -97,9 +97,7 @@ class CurveAnalysis:
 
 
 def analyse_curves(
-    runs: pl.DataFrame,
-    metric: str,
-    question: Question = NOTHING_ASKED,
+    runs: pl.DataFrame, metric: str, question: Question = NOTHING_ASKED
 ) -> tuple[CurveAnalysis, ...]:
     """The learning curve of each experiment and variant among some runs, in the order of their names.
 
@@ -179,12 +177,8 @@ def laws_of(metric: Metric, curve: pl.DataFrame) -> FittedLaws | FitFailure:
 def average_curve(curve: CurveAnalysis, farthest: float) -> pl.DataFrame | None:
     """The average of the laws as a line, from the smallest size fitted.
 
-    Args:
-        curve: Of which the laws are known.
-        farthest: The largest train size of the line.
-
-    Returns:
-        Columns `train_size` (fractional) and `value`, in units of the metric; None without an average.
+    Columns `train_size` (fractional), up to `farthest`, and `value` in units of the metric; None without an
+    average.
     """
     if isinstance(curve.laws, FitFailure) or isinstance(curve.laws.average, FitFailure):
         return None

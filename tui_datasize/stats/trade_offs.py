@@ -102,10 +102,7 @@ def _is_swept(name: str, a: Mapping[str, str], b: Mapping[str, str]) -> bool:
 def option_against_metric(runs: pl.DataFrame, metric: str, option: str) -> pl.DataFrame:
     """The metric against one swept option, one series per size and rest of the recipe, schema `OPTIONS`.
 
-    Args:
-        runs: Schema `RUNS`.
-        metric: A key of `METRICS_OFFERED`.
-        option: One of `swept_options`; runs without it are left out.
+    `option` is one of `swept_options`; runs without it are left out.
     """
     metric_named(metric)
     swept = swept_options(runs)
@@ -141,10 +138,7 @@ def option_against_metric(runs: pl.DataFrame, metric: str, option: str) -> pl.Da
 def rest_of_variant(variant: str, option: str, options: Collection[str] | None = None) -> str:
     """What sets a variant apart besides one option.
 
-    Args:
-        variant: Its label.
-        option: Left out of it, where it is there.
-        options: Others than these are left out, too; None keeps all.
+    Options other than `options` are left out, too; None keeps all.
 
     >>> rest_of_variant("model.depth=20 optimizer.lr=0.1", "model.depth")
     'optimizer.lr=0.1'

@@ -13,11 +13,9 @@ def surface(runs: pl.DataFrame, metrics: pl.DataFrame, score: str, split: str) -
     """A score over train size and progress, mean over the runs of each size: the surface of the main study.
 
     Runs of different sizes are evaluated at the same shares of their updates, not at the same epochs: the
-    number of the evaluation is the common axis, and progress, epoch and update stand beside it.
-
-    Returns:
-        `experiment`, `variant`, `train_size`, `evaluation`, `progress` in (0, 1], `epoch`, `update`, `mean`,
-        `sd`, `n_runs`.
+    number of the evaluation is the common axis, and progress, epoch and update stand beside it. Columns
+    `experiment`, `variant`, `train_size`, `evaluation`, `progress` in (0, 1], `epoch`, `update`, `mean`,
+    `sd`, `n_runs`.
     """
     rows = _evaluations(runs, metrics, split, [score])
     return _over_runs(
@@ -34,16 +32,9 @@ def training_curves(
 ) -> pl.DataFrame:
     """A score against an axis for each size: mean and band over runs at each evaluation.
 
-    Args:
-        runs: Schema `RUNS`.
-        metrics: Schema `RUN_METRICS`.
-        score: One of `SCORES`.
-        split: "train" or "test".
-        axis: "update", "epoch", "samples_seen" or "wall_s"; of the last the mean over runs is taken.
-
-    Returns:
-        `experiment`, `variant`, `train_size`, `evaluation` (1, 2, ... within a run), `x`, `mean`, `low`,
-        `high` (smallest and largest run), `sd`, `n_runs`.
+    `axis` is "update", "epoch", "samples_seen" or "wall_s"; of the last the mean over runs is taken. Columns
+    `experiment`, `variant`, `train_size`, `evaluation` (1, 2, ... within a run), `x`, `mean`, `low`, `high`
+    (smallest and largest run), `sd`, `n_runs`.
     """
     rows = _evaluations(runs, metrics, split, [score])
     value = pl.col(score)
@@ -60,9 +51,8 @@ def training_curves(
 def train_test_gap(runs: pl.DataFrame, metrics: pl.DataFrame, score: str = "accuracy") -> pl.DataFrame:
     """Train and test score and their gap (train minus test) at each evaluation, mean over the runs of a size.
 
-    Returns:
-        `experiment`, `variant`, `train_size`, `evaluation`, `update`, `train`, `test`, `gap`, `gap_sd`,
-        `n_runs`.
+    Columns `experiment`, `variant`, `train_size`, `evaluation`, `update`, `train`, `test`, `gap`, `gap_sd`,
+    `n_runs`.
     """
     sides = [
         _evaluations(runs, metrics, split, [score]).rename({score: split}) for split in ("train", "test")
@@ -76,9 +66,8 @@ def train_test_gap(runs: pl.DataFrame, metrics: pl.DataFrame, score: str = "accu
 def single_courses(runs: pl.DataFrame, metrics: pl.DataFrame, score: str, split: str) -> pl.DataFrame:
     """A score against the update for each run by itself: what the mean and the band are made of.
 
-    Returns:
-        `experiment`, `variant`, `train_size`, `subset_seed`, `seed`, `repeat`, `run_id`, `evaluation`, `x`,
-        `value`.
+    Columns `experiment`, `variant`, `train_size`, `subset_seed`, `seed`, `repeat`, `run_id`, `evaluation`,
+    `x`, `value`.
     """
     rows = _evaluations(runs, metrics, split, [score])
     named = rows.join(runs.select("run_id", "subset_seed", "seed", "repeat"), on="run_id")
@@ -93,11 +82,9 @@ def best_against_last(
     """Best and last test score of each size, mean over runs, and when the best came.
 
     The best of several evaluations of one test set is chosen on it, and looks too good for that reason. Where
-    several are equal, the first counts.
-
-    Returns:
-        `experiment`, `variant`, `train_size`, `best`, `last`, `gain` (how much better the best is, at least
-        0), `gain_sd`, `best_at` (share of the updates), `n_evaluations` (mean over runs), `n_runs`.
+    several are equal, the first counts. Columns `experiment`, `variant`, `train_size`, `best`, `last`, `gain`
+    (how much better the best is, at least 0), `gain_sd`, `best_at` (share of the updates), `n_evaluations`
+    (mean over runs), `n_runs`.
     """
     rows = _evaluations(runs, metrics, "test", [score]).sort("run_id", "evaluation")
     value = pl.col(score)
@@ -127,9 +114,8 @@ def best_against_last(
 def margins(runs: pl.DataFrame, metrics: pl.DataFrame, split: str = "test") -> pl.DataFrame:
     """Normalised margins (C1 - C2)/C1 over correct and over wrong predictions against update, mean over runs.
 
-    Returns:
-        `experiment`, `variant`, `train_size`, `evaluation`, `update`, `margin_correct`, `margin_wrong`,
-        `n_runs`; a margin is null where no run has one.
+    Columns `experiment`, `variant`, `train_size`, `evaluation`, `update`, `margin_correct`, `margin_wrong`,
+    `n_runs`; a margin is null where no run has one.
     """
     rows = _evaluations(runs, metrics, split, [])
     scores = ["margin_correct", "margin_wrong"]

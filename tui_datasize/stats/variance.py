@@ -83,12 +83,8 @@ def split_variance(
     """Split the variance of each curve.
 
     Per size the seeds that ran on every draw are taken, and sums of squares are pooled over sizes; each size
-    has effects of its own. Where every draw has seeds of its own, seeds are nested in draws.
-
-    Args:
-        runs: Schema `RUNS`.
-        metric: A key of `METRICS_OFFERED`.
-        test_images: Size of the test set, for the part that another test set would add to a share.
+    has effects of its own. Where every draw has seeds of its own, seeds are nested in draws. `test_images` is
+    the size of the test set, for the part that another one would add to a share.
     """
     offered = metric_named(metric)
     curves = points(runs, metric).group_by("experiment", "variant", maintain_order=True)

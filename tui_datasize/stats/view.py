@@ -105,10 +105,8 @@ def _missed(laws: FittedLaws, average: Average, metric: Metric) -> str:
 def _missed_by_single_runs(laws: FittedLaws, off: Floats, metric: Metric) -> str:
     """How single runs contradict the laws, to follow "it"; empty where they do not.
 
-    Args:
-        laws: Of a curve no size of which has two runs that differ.
-        off: Logarithms of the errors less those of the average, shape (n,).
-        metric: What the results are in units of.
+    No size has two runs that differ; `off` are logarithms of the errors less those of the average, shape
+    (n,).
     """
     sizes, errors = laws.points.train_sizes, laws.points.errors
     best = int(np.argmin(errors))
