@@ -214,8 +214,7 @@ class Record:
         """Images of each class that some runs of one variant have to train on; empty where unknown."""
         datasets = self.reading.datasets.join(runs, on="run_id", how="semi").drop_nulls("train_images")
         one = datasets.filter(run_id=datasets["run_id"][0]) if datasets.height else datasets
-        images: Sequence[int] = one["train_images"].to_list()
-        return images
+        return one["train_images"].to_list()
 
     @property
     def counted(self) -> str:

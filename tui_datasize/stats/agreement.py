@@ -88,17 +88,13 @@ def overlap_and_agreement(
     rng = np.random.default_rng(seed)
     draws = dict(runs.select("run_id", "subset_seed").iter_rows())
     rows = []
-    for (experiment, variant, size), group in pairs.group_by(
-        "experiment", "variant", "train_size", maintain_order=True
-    ):
+    by_size = pairs.group_by("experiment", "variant", "train_size", maintain_order=True)
+    for (experiment, variant, size), group in by_size:
         names = sorted({*group["run_a"], *group["run_b"]})
         columns = ("overlap", "difference", "agreement")
         overlap, difference, agreement = (_square(group, names, column) for column in columns)
-        found = [
-            _mantel(overlap, -difference, permutations, rng),
-            _mantel(overlap, agreement, permutations, rng),
-        ]
-        (r_less, p_difference), (r_agreement, p_agreement) = found
+        r_less, p_difference = _mantel(overlap, -difference, permutations, rng)
+        r_agreement, p_agreement = _mantel(overlap, agreement, permutations, rng)
         r_difference = None if r_less is None else -r_less
         number = len({draws.get(name) for name in names})
         tests = (r_difference, p_difference, r_agreement, p_agreement, least_p(overlap, permutations, rng))

@@ -62,12 +62,10 @@ class Average:
         return spread
 
     def _each(self, train_sizes: ArrayLike) -> Floats:
-        errors = np.stack([member.fit.errors_at(train_sizes) for member in self.members])
-        return self._clipped(errors)
+        return self._clipped(np.stack([member.fit.errors_at(train_sizes) for member in self.members]))
 
     def _clipped(self, errors: Floats) -> Floats:
-        clipped: Floats = np.clip(errors, 0, 1 if self.loss is Loss.ERROR else None)
-        return clipped
+        return np.clip(errors, 0, 1 if self.loss is Loss.ERROR else None)
 
 
 @dataclass(frozen=True)
@@ -134,15 +132,15 @@ def fit_laws(
         return points
     if points.errors.min() < 0:
         return FitFailure("needs errors of 0 or more")
-    fits = ((law, _fit_suited(law, points, loss)) for law in LAWS)
+    unsuited = FitFailure(f"is no law of {loss}")
+    fits = ((law, fit_law(law, points) if loss in law.suits else unsuited) for law in LAWS)
     return FittedLaws(points, loss, tuple(fits))
 
 
 def fit_averaged(points: CurvePoints, loss: Loss = Loss.ERROR) -> FittedLaws:
     """Fit the laws of the average alone."""
-    return FittedLaws(
-        points, loss, tuple((law, fit_law(law, points)) for law in LAWS if loss in law.averaged_for)
-    )
+    fits = ((law, fit_law(law, points)) for law in LAWS if loss in law.averaged_for)
+    return FittedLaws(points, loss, tuple(fits))
 
 
 def average_of(fits: list[LawFit], points: CurvePoints, loss: Loss) -> Average | FitFailure:
@@ -165,9 +163,3 @@ def average_of(fits: list[LawFit], points: CurvePoints, loss: Loss) -> Average |
         return FitFailure("no law could be fitted")
     shares = zip(rated, weights / weights.sum(), spread_weights / spread_weights.sum(), strict=True)
     return Average(tuple(Member(fit, float(w), float(s)) for fit, w, s in shares), loss)
-
-
-def _fit_suited(law: Law, points: CurvePoints, loss: Loss) -> LawFit | FitFailure:
-    if loss not in law.suits:
-        return FitFailure(f"is no law of {loss}")
-    return fit_law(law, points)

@@ -29,8 +29,7 @@ def class_curves(runs: pl.DataFrame, per_class: pl.DataFrame) -> pl.DataFrame:
     `per_class` has schema `PER_CLASS` behind `run_id`; classes without images are passed over.
     """
     chosen = per_class.filter(pl.col("accuracy").is_finite(), split="test", evaluation="last")
-    counted = runs.filter(pl.col("state").is_in(COUNTED_STATES))
-    rows = counted.select("run_id", "experiment", "variant", "train_size").join(chosen, on="run_id")
+    rows = _of_counted(runs, chosen)
     key = ["experiment", "variant", "label"]
     value = pl.col("accuracy")
     binomial = (value.mean() * (1 - value.mean()) / pl.col("images").mean()).sqrt()
@@ -89,18 +88,13 @@ def top_confusions(
     (schema `DATASETS`) lacks goes by its label.
     """
     key = ["experiment", "variant", "train_size"]
-    rows = _counted(runs, confusion)
+    rows = _of_counted(runs, confusion.filter(evaluation="last"))
     cells = rows.group_by(*key, "label", "predicted").agg(
         pl.sum("images"), pl.col("run_id").n_unique().cast(pl.Int64).alias("n_runs")
     )
     of_class = rows.group_by(*key, "label").agg(pl.sum("images").alias("all"))
     shares = cells.join(of_class, on=[*key, "label"]).with_columns(share=pl.col("images") / pl.col("all"))
-    back = shares.select(
-        *key,
-        pl.col("label").alias("predicted"),
-        pl.col("predicted").alias("label"),
-        pl.col("share").alias("back"),
-    )
+    back = shares.select(*key, "share", label="predicted", predicted="label").rename({"share": "back"})
     wrong = shares.filter(pl.col("label") != pl.col("predicted")).join(
         back, on=[*key, "label", "predicted"], how="left"
     )
@@ -130,10 +124,9 @@ def confusion_matrix(confusion: pl.DataFrame) -> tuple[list[int], NDArray[np.flo
     return labels.to_list(), shares
 
 
-def _counted(runs: pl.DataFrame, confusion: pl.DataFrame) -> pl.DataFrame:
+def _of_counted(runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     ended = runs.filter(pl.col("state").is_in(COUNTED_STATES))
-    curve = ended.select("run_id", "experiment", "variant", "train_size")
-    return curve.join(confusion.filter(evaluation="last"), on="run_id")
+    return ended.select("run_id", "experiment", "variant", "train_size").join(rows, on="run_id")
 
 
 def _named(rows: pl.DataFrame, datasets: pl.DataFrame) -> pl.DataFrame:

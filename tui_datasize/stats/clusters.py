@@ -245,11 +245,8 @@ class _Forms:
 
 def _exponent(curve: Sequence[SizeRuns], odd: Floats) -> float:
     """Of the standard deviation, as if a size told no more of it than its draws do."""
-    repeated = [
-        (size, factor)
-        for size, factor in zip(curve, odd, strict=True)
-        if len(size.values) > 1 and np.ptp(size.values) > 0
-    ]
+    sizes = zip(curve, odd, strict=True)
+    repeated = [(size, factor) for size, factor in sizes if len(size.values) > 1 and np.ptp(size.values) > 0]
     found = fit_exponent(
         [size.train_size for size, _ in repeated],
         [size.values.var(ddof=1) / factor for size, factor in repeated],

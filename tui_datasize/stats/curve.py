@@ -48,6 +48,15 @@ def points(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     ).sort("experiment", "variant", "train_size", maintain_order=True)
 
 
+OVER_RUNS = (
+    pl.len().cast(pl.Int64).alias("n_runs"),
+    pl.col("value").mean().alias("mean"),
+    (pl.col("value").std() / pl.len().sqrt()).alias("se"),
+    (pl.len() - 1).cast(pl.Int64).alias("df"),
+)
+"""Of `value` over independent runs; with `with_interval` what a table of means shows."""
+
+
 def learning_curve(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     """Mean and spread over runs per train size, schema `CURVE`.
 
@@ -80,7 +89,8 @@ def with_interval(means: pl.DataFrame, metric: str) -> pl.DataFrame:
 
     `means` has `mean`, its standard error `se` and the degrees of freedom `df`, null for no interval.
     """
-    quantile = _student_quantile(means["df"].cast(pl.Float64).to_numpy())
+    degrees = means["df"].cast(pl.Float64).to_numpy()
+    quantile = stdtrit(np.where(degrees > 0, degrees, np.nan), 0.5 + CONFIDENCE / 2)
     half = pl.Series(quantile, nan_to_null=True) * means["se"]
     return means.with_columns(
         low=(means["mean"] - half).clip(lower_bound=0),
@@ -169,10 +179,3 @@ def _unrounded(metric: str) -> pl.Expr:
         is_rounded = value.is_between(-SHARE_ROUNDING, 1 + SHARE_ROUNDING)
         value = pl.when(is_rounded).then(value.clip(0, 1)).otherwise(value)
     return value.alias("value")
-
-
-def _student_quantile(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Half width of the interval in standard errors; NaN where no degrees of freedom are known."""
-    known = np.where(degrees > 0, degrees, np.nan)
-    quantile: NDArray[np.float64] = stdtrit(known, 0.5 + CONFIDENCE / 2)
-    return quantile

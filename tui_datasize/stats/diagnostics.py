@@ -102,7 +102,9 @@ def diagnose(
     log_likelihood = -n / 2 * (math.log(2 * math.pi * square / n) + 1) + float(np.log(w).sum()) / 2
     skew, kurtosis = _moments(residuals)
     jarque_bera = n / 6 * (skew**2 + (kurtosis - 3) ** 2 / 4)
-    omnibus = _omnibus(skew, kurtosis, n) if n >= LEAST_FOR_OMNIBUS else None
+    omnibus = None
+    if n >= LEAST_FOR_OMNIBUS:
+        omnibus = _skew_deviate(skew, n) ** 2 + _kurtosis_deviate(kurtosis, n) ** 2
     singular = np.linalg.svd(r, compute_uv=False)
     return Diagnostics(
         log_likelihood=log_likelihood,
@@ -138,11 +140,6 @@ def _moments(residuals: Floats) -> tuple[float, float]:
     centred = residuals - residuals.mean()
     variance = float(np.mean(centred**2))
     return float(np.mean(centred**3)) / variance**1.5, float(np.mean(centred**4)) / variance**2
-
-
-def _omnibus(skew: float, kurtosis: float, n: int) -> float:
-    """D'Agostino and Pearson's K^2: both moments as standard normal deviates, squared and added."""
-    return _skew_deviate(skew, n) ** 2 + _kurtosis_deviate(kurtosis, n) ** 2
 
 
 def _skew_deviate(skew: float, n: int) -> float:

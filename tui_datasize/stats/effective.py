@@ -163,16 +163,12 @@ def _monotone(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 def _half_of_log(variant: _Table, other: _Table) -> Floats:
     """Half the interval of the log of the ratio at each size of the other; NaN with too few units."""
-    fewest = min(len(variant.units), len(other.units))
+    n_units = len(variant.units), len(other.units)
+    fewest = min(n_units)
     if fewest < _LEAST_UNITS:
         return np.full(len(other.sizes), np.nan)
     generator = np.random.default_rng(_SEED)
-    weights = [
-        generator.multinomial(len(one.units), np.full(len(one.units), 1 / len(one.units)), _ROUNDS).astype(
-            float
-        )
-        for one in (variant, other)
-    ]
+    weights = [generator.multinomial(n, np.full(n, 1 / n), _ROUNDS).astype(float) for n in n_units]
     if variant.units == other.units:
         weights[1] = weights[0]
     means, values = variant.means(weights[0]), other.means(weights[1])

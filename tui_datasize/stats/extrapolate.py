@@ -141,13 +141,9 @@ def _extrapolation(view: View, factor: float) -> Extrapolation:
     size = view.foreseen.largest * factor
     held = next(held for held in view.forecaster.held if factor <= held.factor * (1 + 1e-9))
     measured = held.coverage_ill_shaped if view.faults else held.coverage_few_runs
+    measured = measured if view.loss is Loss.ERROR else None
     return Extrapolation(
-        round(size),
-        factor,
-        view.value_at(size),
-        *view.band_at(size, LEVEL),
-        LEVEL,
-        measured if view.loss is Loss.ERROR else None,
+        round(size), factor, view.value_at(size), *view.band_at(size, LEVEL), LEVEL, measured
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 import polars as pl
@@ -94,12 +94,7 @@ def _residual_values(found: Diagnostics | FitFailure) -> dict[str, float | None]
 def _lack_values(test: LackOfFit | FitFailure) -> dict[str, float]:
     if isinstance(test, FitFailure):
         return {}
-    return {
-        "lack_of_fit_f": test.f,
-        "lack_of_fit_df1": test.sizes_df,
-        "lack_of_fit_df2": test.runs_df,
-        "lack_of_fit_p": test.p,
-    }
+    return dict(zip((f"lack_of_fit_{name}" for name in ("f", "df1", "df2", "p")), astuple(test), strict=True))
 
 
 def law_dicts(laws: FittedLaws) -> list[dict[str, Any]]:

@@ -63,10 +63,7 @@ def compare_sizes(runs: pl.DataFrame, metric: str) -> tuple[SizeComparison, ...]
     """Compare the train sizes within each experiment and variant."""
     offered = metric_named(metric)
     curves = points(runs, metric).group_by("experiment", "variant", maintain_order=True)
-    return tuple(
-        _compare_sizes(str(experiment), str(variant), offered, values)
-        for (experiment, variant), values in curves
-    )
+    return tuple(_compare_sizes(str(e), str(v), offered, values) for (e, v), values in curves)
 
 
 def compare_variants(runs: pl.DataFrame, metric: str) -> tuple[VariantComparison, ...]:
@@ -79,7 +76,7 @@ def compare_variants(runs: pl.DataFrame, metric: str) -> tuple[VariantComparison
     for (experiment,), values in points(runs, metric).group_by("experiment", maintain_order=True):
         curves = variant_curves(values)
         sizes = sorted({size for curve in curves.values() for size in curve})
-        at_sizes = [_variants_at(curves, size) for size in sizes]
+        at_sizes = ({v: {n: curve[n]} for v, curve in curves.items() if n in curve} for n in sizes)
         shared = [(size, at) for size, at in zip(sizes, at_sizes, strict=True) if len(at) > 1]
         if shared:
             found += _compared(str(experiment), offered, shared, curves)
@@ -129,11 +126,6 @@ def _seed_test(values: pl.DataFrame) -> GroupTest | FitFailure:
     if (draws.group_by("train_size").agg(pl.col("subset_seed").n_unique())["subset_seed"] > 1).any():
         return FitFailure("needs seeds that ran on equal draws")
     return seed_effect(seed_table(values)[2])
-
-
-def _variants_at(curves: Mapping[str, Curve], size: int) -> dict[str, Curve]:
-    """Those variants that have a size, at that alone."""
-    return {name: {size: curve[size]} for name, curve in curves.items() if size in curve}
 
 
 def _compared(

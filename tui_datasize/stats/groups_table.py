@@ -13,6 +13,7 @@ from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.group_tests import GroupTest
 from tui_datasize.stats.groups import SizeComparison, VariantComparison
 from tui_datasize.stats.pairwise import Difference
+from tui_datasize.stats.spread import SpreadLaw
 
 GROUPS: Schema = schema(
     (pl.String, "experiment", "variant", "metric"),
@@ -50,29 +51,20 @@ def variants_table(comparisons: Iterable[VariantComparison]) -> pl.DataFrame:
 
 
 def _size_rows(comparisons: Iterable[SizeComparison]) -> Iterable[dict[str, Any]]:
-    for comparison in comparisons:
-        key = {
-            "experiment": comparison.experiment,
-            "variant": comparison.variant,
-            "metric": comparison.metric.name,
-        }
-        yield {**key, "asks": "trend", "test": "linear contrast", **_trend_values(comparison.trend)}
-        yield {**key, "asks": "spread", "test": "exponent of SD", **_spread_values(comparison)}
-        yield {**key, "asks": "seed", "test": "two-way F", **_test_values(comparison.seed)}
-        for pair in comparison.pairs:
+    for one in comparisons:
+        key = {"experiment": one.experiment, "variant": one.variant, "metric": one.metric.name}
+        yield {**key, "asks": "trend", "test": "linear contrast", **_trend_values(one.trend)}
+        yield {**key, "asks": "spread", "test": "exponent of SD", **_spread_values(one.spread)}
+        yield {**key, "asks": "seed", "test": "two-way F", **_test_values(one.seed)}
+        for pair in one.pairs:
             yield {**key, "asks": "sizes", **_pair_values(pair)}
 
 
 def _variant_rows(comparisons: Iterable[VariantComparison]) -> Iterable[dict[str, Any]]:
-    for comparison in comparisons:
-        key = {
-            "experiment": comparison.experiment,
-            "metric": comparison.metric.name,
-            "train_size": comparison.train_size,
-            "asks": "variants",
-        }
-        for pair in comparison.pairs:
-            yield {**key, **_pair_values(pair)}
+    for one in comparisons:
+        key = {"experiment": one.experiment, "metric": one.metric.name, "train_size": one.train_size}
+        for pair in one.pairs:
+            yield {**key, "asks": "variants", **_pair_values(pair)}
 
 
 def _test_values(test: GroupTest | FitFailure) -> dict[str, Any]:
@@ -119,8 +111,7 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _spread_values(comparison: SizeComparison) -> dict[str, Any]:
-    spread = comparison.spread
+def _spread_values(spread: SpreadLaw | FitFailure) -> dict[str, Any]:
     if isinstance(spread, FitFailure):
         return {"failure": spread.reason}
     return {"estimate": spread.exponent, "low": spread.low, "high": spread.high}

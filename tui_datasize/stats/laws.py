@@ -99,45 +99,8 @@ class Law:
         return len(self.shapes) + (1 if self.floor == "zero" else 2)
 
 
-def _no_term(sizes: Floats, _shapes: Floats) -> Floats:
-    return np.zeros((1, len(sizes)))
-
-
-def _log(sizes: Floats, _shapes: Floats) -> Floats:
-    return -np.log10(sizes)[None, :]
-
-
-def _half(sizes: Floats, _shapes: Floats) -> Floats:
-    return (sizes**-0.5)[None, :]
-
-
 def _power(sizes: Floats, shapes: Floats) -> Floats:
-    (c,) = shapes
-    term: Floats = np.exp(-c * np.log(sizes))
-    return term
-
-
-def _shifted_power(sizes: Floats, shapes: Floats) -> Floats:
-    c, d = shapes
-    term: Floats = np.exp(-c * np.log(sizes + d))
-    return term
-
-
-def _exponential(sizes: Floats, shapes: Floats) -> Floats:
-    (k,) = shapes
-    term: Floats = np.exp(-sizes / k)
-    return term
-
-
-def _weibull(sizes: Floats, shapes: Floats) -> Floats:
-    k, d = shapes
-    term: Floats = np.exp(-np.exp(d * (np.log(sizes) - np.log(k))))
-    return term
-
-
-def _hill(sizes: Floats, shapes: Floats) -> Floats:
-    k, d = shapes
-    term: Floats = 1 / (1 + np.exp(d * (np.log(sizes) - np.log(k))))
+    term: Floats = np.exp(-shapes[0] * np.log(sizes))
     return term
 
 
@@ -154,32 +117,38 @@ _C = Shape("c", 0.02, 3, 24)
 
 LAWS: tuple[Law, ...] = (
     Law(
-        "loglin", "a - b*log10(n)", (), "linear", _log, "unbounded", _BOTH, (), 3,
-        "Hansson, Padban and Silwer (2025)",
+        "loglin", "a - b*log10(n)", (), "linear", lambda n, _: -np.log10(n)[None, :],
+        "unbounded", _BOTH, (), 3, "Hansson, Padban and Silwer (2025)",
     ),
-    Law("last1", "e(n_max)", (), "last", _no_term, "zero", _BOTH, (), 1, "Mohr et al., LCDB 1.0 (2022)"),
-    Law("half", "a + b*n^-1/2", (), "linear", _half, "free", _BOTH, _BOTH, 3, "Hoiem et al. (2021)"),
+    Law("last1", "e(n_max)", (), "last", _power, "zero", _BOTH, (), 1, "Mohr et al., LCDB 1.0 (2022)"),
+    Law(
+        "half", "a + b*n^-1/2", (), "linear", lambda n, _: (n**-0.5)[None, :], "free", _BOTH, _BOTH, 3,
+        "Hoiem et al. (2021)",
+    ),
     Law("pow2", "b*n^-c", (_C,), "linear", _power, "zero", _BOTH, _BOTH, 3, "Viering and Loog (2022)"),
     Law("pow3", "a + b*n^-c", (_C,), "linear", _power, "free", _BOTH, _BOTH, 4, "Hestness et al. (2017)"),
     Law(
         "pow4", "a + b*(n + d)^-c",
         (_C, Shape("d", 0.02, 30, 16, low_unit="n_min", high_unit="n_min")),
-        "linear", _shifted_power, "free", _BOTH, (), 5, "Viering and Loog (2022)",
+        "linear", lambda n, s: np.exp(-s[0] * np.log(n + s[1])), "free", _BOTH, (), 5,
+        "Viering and Loog (2022)",
     ),
     Law(
         "exp3", "a + b*exp(-n/k)",
         (Shape("k", 0.5, 5, 24, low_unit="n_min", high_unit="n_max"),),
-        "linear", _exponential, "free", _ERROR, _ERROR, 4, "Viering and Loog (2022)",
+        "linear", lambda n, s: np.exp(-n / s[0]), "free", _ERROR, _ERROR, 4, "Viering and Loog (2022)",
     ),
     Law(
         "wbl4", "a + b*exp(-(n/k)^d)",
         (Shape("k", 0.1, 5, 20, low_unit="n_min", high_unit="n_max"), Shape("d", 0.1, 2, 14)),
-        "linear", _weibull, "free", _ERROR, _ERROR, 5, "Viering and Loog (2022), as exp4",
+        "linear", lambda n, s: np.exp(-np.exp(s[1] * (np.log(n) - np.log(s[0])))), "free", _ERROR, _ERROR, 5,
+        "Viering and Loog (2022), as exp4",
     ),
     Law(
         "mmf4", "a + b/(1 + (n/k)^d)",
         (Shape("k", 0.1, 5, 20, low_unit="n_min", high_unit="n_max"), Shape("d", 0.1, 3, 14)),
-        "linear", _hill, "free", _ERROR, _ERROR, 5, "Morgan, Mercer and Flodin (1975)",
+        "linear", lambda n, s: 1 / (1 + np.exp(s[1] * (np.log(n) - np.log(s[0])))), "free", _ERROR, _ERROR, 5,
+        "Morgan, Mercer and Flodin (1975)",
     ),
     Law(
         "M4", "(e - a)/(e0 - e)^alpha = b*n^-c",

@@ -38,8 +38,7 @@ class Noise:
     def variance_at(self, train_sizes: ArrayLike) -> Floats:
         """Variance of one run at train sizes of shape (n,)."""
         sizes = np.asarray(train_sizes, float)
-        variance: Floats = (self.sd_at_one * sizes**self.exponent) ** 2
-        return variance
+        return (self.sd_at_one * sizes**self.exponent) ** 2
 
     def worth(self, counts: ArrayLike) -> Floats:
         """Independent runs that as many runs as `counts`, shape (n,), are worth: evenly on the same draws.
@@ -52,8 +51,7 @@ class Noise:
         draws = np.minimum(some, self.n_draws)
         rest = 1 - self.draw_share - self.seed_share
         in_mean = self.draw_share / draws + self.seed_share * draws / some + rest / some
-        worth: Floats = np.where(runs > 0, 1 / in_mean, 0.0)
-        return worth
+        return np.where(runs > 0, 1 / in_mean, 0.0)
 
 
 def noise_of(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -29,20 +28,16 @@ DRAW_KEY = (
 )
 """Runs that agree in these columns train on the same images."""
 
-DRAWS: Schema = MappingProxyType(
-    {
-        "experiment": pl.String,
-        "dataset": pl.String,
-        "train_size": pl.Int64,
-        "subset_strategy": pl.String,
-        "subset_nested": pl.Boolean,
-        "classes": pl.String,
-        "imbalance": pl.Float64,
-        "subset_seed": pl.Int64,
-        "draw": pl.String,
-        "run_id": pl.String,
-        "n_runs": pl.Int64,
-    }
+DRAWS: Schema = schema(
+    (pl.String, "experiment", "dataset"),
+    (pl.Int64, "train_size"),
+    (pl.String, "subset_strategy"),
+    (pl.Boolean, "subset_nested"),
+    (pl.String, "classes"),
+    (pl.Float64, "imbalance"),
+    (pl.Int64, "subset_seed"),
+    (pl.String, "draw", "run_id"),
+    (pl.Int64, "n_runs"),
 )
 """The frame of `find_draws`: `draw` is a short name such as `d0`, `run_id` a run with this very subset."""
 
@@ -92,11 +87,8 @@ class DrawOverlap:
         On the diagonal: what another draw of the same class counts would share. The interval takes the
         sum over classes for normal, cut off at 0 and 1. NaN where class totals are unknown.
         """
-        a, b, total = self._pair_counts()
-        # Hypergeometric moments (Johnson, Kemp, Kotz, Univariate Discrete Distributions, ch. 6).
-        mean = (a * b / total).sum(axis=0)
-        spread = a * b * (total - a) * (total - b) / (total**2 * np.maximum(total - 1, 1))
-        half = ndtri(0.5 + CONFIDENCE / 2) * np.sqrt(spread.sum(axis=0))
+        mean, variance = self.moments
+        half = ndtri(0.5 + CONFIDENCE / 2) * np.sqrt(variance)
         images = self.shared.sum(axis=0).diagonal()
         bounds = np.stack([mean, mean - half, mean + half]) / np.minimum.outer(images, images)
         within: Shares = np.clip(bounds, 0, 1)
@@ -127,10 +119,16 @@ class DrawOverlap:
         rows, columns = np.triu_indices(k, 1) if k > 1 else (np.array([0]), np.array([0]))
         return rows, columns
 
-    def _pair_counts(self) -> tuple[Shares, Shares, Shares]:
-        """Images of class c in draw i and in draw j, and in all: shapes (C, k, 1), (C, 1, k), (C, 1, 1)."""
+    @cached_property
+    def moments(self) -> tuple[Shares, Shares]:
+        """Mean and variance of the images that independent draws share, shapes (k, k).
+
+        Hypergeometric (Johnson, Kemp, Kotz, Univariate Discrete Distributions, ch. 6), summed over classes.
+        """
         images = self.shared.diagonal(axis1=1, axis2=2).astype(float)
-        return images[:, :, None], images[:, None, :], self.class_images[:, None, None]
+        a, b, total = images[:, :, None], images[:, None, :], self.class_images[:, None, None]
+        variance = a * b * (total - a) * (total - b) / (total**2 * np.maximum(total - 1, 1))
+        return (a * b / total).sum(axis=0), variance.sum(axis=0)
 
 
 def find_draws(runs: pl.DataFrame) -> pl.DataFrame:

@@ -51,8 +51,7 @@ def hypergeometric_cdf(a: ArrayLike, b: ArrayLike, total: ArrayLike) -> Floats:
         + _log_choose(all_ - drawn_a, drawn_b - shared)
         - _log_choose(all_, drawn_b)
     )
-    below: Floats = np.cumsum(np.exp(log_p), axis=1)
-    return below
+    return np.cumsum(np.exp(log_p), axis=1)
 
 
 def _log_choose(n: Floats, k: Floats) -> Floats:
@@ -95,14 +94,11 @@ def largest_expected(overlap: DrawOverlap, measure: Measure) -> float:
     a sum over classes, for normal.
     """
     rows, columns = overlap.pairs
-    per_class = overlap.shared.diagonal(axis1=1, axis2=2).astype(float)
-    a, b, total = per_class[:, rows], per_class[:, columns], overlap.class_images[:, None]
-    mean = (a * b / total).sum(axis=0)
-    variance = (a * b * (total - a) * (total - b) / (total**2 * np.maximum(total - 1, 1))).sum(axis=0)
-    sizes_a, sizes_b = a.sum(axis=0), b.sum(axis=0)
+    images = overlap.shared.sum(axis=0).diagonal()
+    mean, variance = (moment[rows, columns] for moment in overlap.moments)
     log_below = np.zeros(_STEPS + 1)
     for part in _parts(len(rows)):
-        bound = _bounds(sizes_a[part], sizes_b[part], measure)
+        bound = _bounds(images[rows[part]], images[columns[part]], measure)
         spread = np.sqrt(np.maximum(variance[part], 1e-12))[:, None]
         below = ndtr((np.floor(bound + 1e-9) + 0.5 - mean[part, None]) / spread)
         log_below += _log_product(below)

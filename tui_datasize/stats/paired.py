@@ -72,11 +72,8 @@ def compare(first: Curve, second: Curve, names: tuple[str, str]) -> Difference |
     if all(_is_same(first[size], second[size]) for size in sizes):
         unknown = (math.nan,) * 7
         return Difference(*names, 0.0, 0.0, 0.0, *unknown)
-    found = _of_cells(first, second, sizes, names)
-    if found is None:
-        found = _of_draws(first, second, sizes, names)
-    if found is None:
-        found = _unpaired(first, second, sizes, names)
+    compared = first, second, sizes, names
+    found = _of_cells(*compared) or _of_draws(*compared) or _unpaired(*compared)
     a, b = _values(first, sizes[0]), _values(second, sizes[0])
     if isinstance(found, Difference) and len(sizes) == 1 and min(len(a), len(b)) > 1:
         g = hedges_g(a, b)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -97,7 +98,7 @@ def _worst_rise(points: CurvePoints, stderrs: Floats) -> Rise | None:
 def _worst_hump(points: CurvePoints, stderrs: Floats) -> Hump | None:
     if points.n_sizes < 3:
         return None
-    i, j, k = _triples(points.n_sizes)
+    i, j, k = np.array(list(combinations(range(points.n_sizes), 3))).T
     sizes, e = points.train_sizes, points.errors
     share = (sizes[j] - sizes[i]) / (sizes[k] - sizes[i])
     by = e[j] - (1 - share) * e[i] - share * e[k]
@@ -116,13 +117,6 @@ def _break_of(laws: FittedLaws) -> int | None:
     if isinstance(broken, LawFit) and broken.aicc < min(smooth, default=math.inf) - BREAK_EVIDENCE:
         return round(broken.parameters["d"])
     return None
-
-
-def _triples(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    every = np.arange(n)
-    i, j, k = (axis.ravel() for axis in np.meshgrid(every, every, every, indexing="ij"))
-    ordered = (i < j) & (j < k)
-    return i[ordered], j[ordered], k[ordered]
 
 
 def _critical(comparisons: int) -> float:

@@ -54,26 +54,21 @@ class CurveAnalysis:
     fit: LogLinearFit | FitFailure
     """Through the means over runs of each size, as published."""
     fit_on_runs: LogLinearFit | FitFailure
-    """Through all runs."""
     lack_of_fit: LackOfFit | FitFailure
     fit_weighted: LogLinearFit | FitFailure
     """Through the means, weighted by 1/SE^2, see `moderated_stderrs`."""
     diagnostics: Diagnostics | FitFailure
-    """Of `fit`."""
     diagnostics_on_runs: Diagnostics | FitFailure
     """Of `fit_on_runs`, in the order of `points`: by size, then as recorded."""
     diagnostics_weighted: Diagnostics | FitFailure
-    """Of `fit_weighted`."""
     laws: FittedLaws | FitFailure
     """On the error that belongs to the metric."""
     outlook: Outlook | FitFailure
-    """Beyond the largest train size."""
     shape: CurveShape | FitFailure
     needed: SizeNeeded | None
     """The size of the target, by the means or beyond them by the laws; None where none is asked, or no run
     counts."""
     question: Question
-    """That was asked of it."""
 
     @property
     def published(self) -> tuple[PublishedFit, ...]:
@@ -106,13 +101,9 @@ def analyse_curves(
     """
     offered = metric_named(metric)
     question.check(offered)
-    groups = runs.sort("experiment", "variant", maintain_order=True).group_by(
-        "experiment", "variant", maintain_order=True
-    )
-    return tuple(
-        _analyse_curve(str(experiment), str(variant), offered, group, question)
-        for (experiment, variant), group in groups
-    )
+    ordered = runs.sort("experiment", "variant", maintain_order=True)
+    groups = ordered.group_by("experiment", "variant", maintain_order=True)
+    return tuple(_analyse_curve(str(e), str(v), offered, group, question) for (e, v), group in groups)
 
 
 def _analyse_curve(
@@ -124,17 +115,12 @@ def _analyse_curve(
     sizes, mean = means["train_size"], means["mean"]
     weights, clusters = 1 / floored(moderated_stderrs(means)) ** 2, find_clusters(size_runs(values))
     laws = laws_of(metric, means)
-    outlook = (
-        laws
-        if isinstance(laws, FitFailure)
-        else look_ahead(
-            laws,
-            metric,
-            target=question.target,
-            delta=question.delta,
-            noise=noise_of(sizes.to_list(), [size.values for size in size_runs(values)], clusters=clusters),
-        )
-    )
+    noise = noise_of(sizes.to_list(), [size.values for size in size_runs(values)], clusters=clusters)
+    outlook: Outlook | FitFailure
+    if isinstance(laws, FitFailure):
+        outlook = laws
+    else:
+        outlook = look_ahead(laws, metric, target=question.target, delta=question.delta, noise=noise)
     return CurveAnalysis(
         experiment,
         variant,

@@ -11,7 +11,7 @@ import polars as pl
 from tui_datasize.experiments.variants import AS_PUBLISHED
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import Schema, schema
-from tui_datasize.stats.curve import points, with_interval
+from tui_datasize.stats.curve import OVER_RUNS, points, with_interval
 
 COSTS: Schema = schema(
     (pl.String, "experiment", "variant", "model"),
@@ -51,14 +51,11 @@ def cost_against_metric(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     costs = points(runs, metric).join(
         runs.select("run_id", "model", "wall_s", "parameters", "flops_per_image", "samples_seen"), on="run_id"
     )
-    value = pl.col("value")
     table = costs.group_by("experiment", "variant", "model", "train_size").agg(
-        pl.len().cast(pl.Int64).alias("n_runs"),
+        *OVER_RUNS,
         pl.col("wall_s").mean(),
         pl.col("parameters").max(),
         (3.0 * pl.col("flops_per_image") * pl.col("samples_seen")).mean().alias("flops"),
-        value.mean().alias("mean"),
-        (value.std() / pl.len().sqrt()).alias("se"),
     )
     # In order of time, only what beats everything before it is on the front.
     ordered = table.with_columns(good=sign * pl.col("mean")).sort(
@@ -106,26 +103,16 @@ def option_against_metric(runs: pl.DataFrame, metric: str, option: str) -> pl.Da
     """
     metric_named(metric)
     swept = swept_options(runs)
-    parts = [
-        (
-            variant,
-            next((value for name, value, *_ in _parts(variant) if name == option), None),
-            rest_of_variant(variant, option, swept),
-        )
-        for variant in runs["variant"].unique(maintain_order=True)
-    ]
+    parts = []
+    for variant in runs["variant"].unique(maintain_order=True):
+        label = next((value for name, value, *_ in _parts(variant) if name == option), None)
+        parts.append((variant, label, rest_of_variant(variant, option, swept)))
     schema = {"variant": pl.String, "label": pl.String, "others": pl.String}
     named = points(runs, metric).join(pl.DataFrame(parts, schema=schema, orient="row"), on="variant")
-    value = pl.col("value")
     table = (
         named.drop_nulls("label")
         .group_by("experiment", "others", "label", "train_size")
-        .agg(
-            value.mean().alias("mean"),
-            (value.std() / pl.len().sqrt()).alias("se"),
-            pl.len().cast(pl.Int64).alias("n_runs"),
-            (pl.len() - 1).cast(pl.Int64).alias("df"),
-        )
+        .agg(*OVER_RUNS)
         .with_columns(option=pl.lit(option), value=pl.col("label").cast(pl.Float64, strict=False))
     )
     return (

@@ -14,7 +14,7 @@ import polars as pl
 
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import Schema, schema
-from tui_datasize.stats.curve import points, with_interval
+from tui_datasize.stats.curve import OVER_RUNS, points, with_interval
 
 BASE = "base"
 BOTH = "mean of both directions"
@@ -53,18 +53,8 @@ def transfer_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     values = points(transferring, metric).join(
         transferring.select("run_id", "classes", "transfer"), on="run_id"
     )
-    value = pl.col("value")
     key = ["experiment", "classes", "train_size", "condition"]
-    halves = (
-        values.rename({"transfer": "condition"})
-        .group_by(key)
-        .agg(
-            pl.len().cast(pl.Int64).alias("n_runs"),
-            value.mean().alias("mean"),
-            (value.std() / pl.len().sqrt()).alias("se"),
-            (pl.len() - 1).cast(pl.Int64).alias("df"),
-        )
-    )
+    halves = values.rename({"transfer": "condition"}).group_by(key).agg(*OVER_RUNS)
     table = with_interval(pl.concat([halves, _both_directions(halves)]), metric)
     gains = _with_gain(table, 1.0 if higher else -1.0)
     layers = pl.col("condition").str.extract(r"^S(\d+)T$").cast(pl.Int64)
@@ -78,19 +68,14 @@ def crossings(table: pl.DataFrame) -> tuple[Crossing, ...]:
     """The heuristic "freeze l layers until n images per class" for every l, from schema `CONDITIONS`."""
     frozen = table.drop_nulls(["frozen_layers", "gain"])
     groups = frozen.group_by("experiment", "classes", "frozen_layers", maintain_order=True)
-    found = [
-        _crossing(str(key[0]), str(key[1]), int(str(key[2])), group.sort("train_size"))
-        for key, group in groups
-    ]
+    found = (_crossing(str(e), str(c), int(str(n)), rows.sort("train_size")) for (e, c, n), rows in groups)
     return tuple(sorted(found, key=lambda one: (one.experiment, one.classes, one.frozen_layers)))
 
 
 def layer_order(table: pl.DataFrame) -> pl.DataFrame:
     """Schema `CONDITIONS` in the order of an axis: S1T, S2T, ..., then base, then what freezes nothing."""
-    is_base = pl.col("condition") == BASE
-    return table.sort(
-        pl.col("frozen_layers").fill_null(2**31), ~is_base, "condition", "train_size", maintain_order=True
-    )
+    order = pl.col("frozen_layers").fill_null(2**31), pl.col("condition") != BASE
+    return table.sort(*order, "condition", "train_size", maintain_order=True)
 
 
 def _both_directions(halves: pl.DataFrame) -> pl.DataFrame:

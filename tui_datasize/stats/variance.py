@@ -88,10 +88,7 @@ def split_variance(
     """
     offered = metric_named(metric)
     curves = points(runs, metric).group_by("experiment", "variant", maintain_order=True)
-    return tuple(
-        _split(str(experiment), str(variant), offered, values, test_images)
-        for (experiment, variant), values in curves
-    )
+    return tuple(_split(str(e), str(v), offered, values, test_images) for (e, v), values in curves)
 
 
 def variance_table(splits: Iterable[VarianceSplit]) -> pl.DataFrame:
@@ -163,8 +160,8 @@ def _one_way(values: pl.DataFrame) -> tuple[Design, Mapping[str, _Estimated]]:
     per_size = values.group_by("train_size").agg(pl.col("seed", "subset_seed").n_unique())
     counts = per_size.select("seed", "subset_seed").to_numpy()
     most_seeds, most_draws = counts.max(axis=0).tolist()
-    within = [g.to_numpy() for g in _values_by(values, "train_size", "subset_seed") if len(g) > 1]
-    if counts[:, 1].mean() > 1 and within:
+    is_repeated = values.select("train_size", "subset_seed").is_duplicated().any()
+    if counts[:, 1].mean() > 1 and is_repeated:
         return "nested", _nested_components(values)
     pooled = MeanSquare()
     for _, runs in values.group_by("train_size", maintain_order=True):
@@ -247,7 +244,3 @@ def _test_sampling(metric: Metric, values: pl.DataFrame, test_images: int | None
     means = values.group_by("train_size").agg(pl.col("value").mean())["value"].to_numpy()
     variance = float(np.mean(means * (1 - means))) / test_images
     return [Component(TEST_SAMPLING, variance, variance, math.nan, None)]
-
-
-def _values_by(values: pl.DataFrame, *by: str) -> pl.Series:
-    return values.group_by(by, maintain_order=True).agg("value")["value"]

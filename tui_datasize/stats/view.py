@@ -46,7 +46,6 @@ class View:
 
     @property
     def loss(self) -> Loss:
-        """What falls as the train size grows."""
         return self.average.loss
 
     def value_at(self, train_size: float) -> float:
@@ -123,8 +122,7 @@ def _missed_by_single_runs(laws: FittedLaws, off: Floats, metric: Metric) -> str
 
 
 def _logarithms(errors: Floats) -> Floats:
-    logarithms: Floats = np.log(np.maximum(errors, LEAST_ERROR))
-    return logarithms
+    return np.log(np.maximum(errors, LEAST_ERROR))
 
 
 def about(train_size: float) -> str:

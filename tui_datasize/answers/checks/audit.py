@@ -128,5 +128,4 @@ def _test_classes(runs: pl.DataFrame, record: AuditRecord) -> Sequence[int]:
     alike = record.runs.join(runs.select(data).unique(), on=data, how="semi")
     classes = record.datasets.join(alike.select("run_id"), on="run_id", how="semi").drop_nulls("test_images")
     per_run = classes.group_by("run_id", maintain_order=True).agg("test_images")["test_images"].to_list()
-    most: Sequence[int] = max(per_run, key=sum, default=())
-    return most
+    return max(per_run, key=sum, default=())
