@@ -397,9 +397,7 @@ def add_import_arguments(command: argparse.ArgumentParser) -> None:
     _add_left_out(command.add_argument_group("what is left out"))
     _add_told(command.add_argument_group("what the file does not say"))
     add_flags(
-        command,
-        dry_run="show what would be read as what, and write nothing",
-        json="with --dry-run: as JSON",
+        command, dry_run="show what would be read as what, and write nothing", json="with --dry-run: as JSON"
     )
 
 

@@ -72,23 +72,11 @@ class Job(NamedTuple):
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
     {
         JobState.QUEUED: frozenset(
-            {
-                JobState.HELD,
-                JobState.STARTING,
-                JobState.FAILED,
-                JobState.CANCELLED,
-                JobState.SUCCEEDED,
-            }
+            {JobState.HELD, JobState.STARTING, JobState.FAILED, JobState.CANCELLED, JobState.SUCCEEDED}
         ),
         JobState.HELD: frozenset({JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}),
         JobState.STARTING: frozenset(
-            {
-                JobState.RUNNING,
-                JobState.SUCCEEDED,
-                JobState.FAILED,
-                JobState.CANCELLED,
-                JobState.INTERRUPTED,
-            }
+            {JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED}
         ),
         JobState.RUNNING: frozenset(
             {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED}

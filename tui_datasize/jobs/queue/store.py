@@ -270,8 +270,7 @@ class Store:
     def waiting(self, limit: int) -> list[QueuedJob]:
         """The first jobs in line for a device."""
         rows = self._all(
-            f"SELECT {QUEUED_JOB} FROM jobs WHERE {STARTABLE} ORDER BY priority DESC, position LIMIT ?",
-            limit,
+            f"SELECT {QUEUED_JOB} FROM jobs WHERE {STARTABLE} ORDER BY priority DESC, position LIMIT ?", limit
         )
         return [QueuedJob.of(row) for row in rows]
 

@@ -99,11 +99,7 @@ class KeptTimeLeft:
         self._known = NOTHING_KNOWN
 
     def look(
-        self,
-        jobs: Sequence[Job],
-        queue: ExecutedQueue,
-        slots: int,
-        reached: Mapping[str, RunProgress],
+        self, jobs: Sequence[Job], queue: ExecutedQueue, slots: int, reached: Mapping[str, RunProgress]
     ) -> TimeLeft:
         """The time left now; the very same object while nothing has changed.
 

@@ -347,11 +347,7 @@ def _runs_to_its_end(scheduler: Scheduler, stop: SchedulerStop, trouble: Trouble
 
 
 def _open_again(
-    settings: SchedulerSettings,
-    lock: SchedulerLock,
-    spawner: Spawner,
-    stop: SchedulerStop,
-    trouble: Trouble,
+    settings: SchedulerSettings, lock: SchedulerLock, spawner: Spawner, stop: SchedulerStop, trouble: Trouble
 ) -> Scheduler | None:
     """Wait until the database can be used again; None where someone asks to stop before that."""
     while not stop.wait(_FAULT_PAUSE_S):

@@ -114,12 +114,7 @@ class SlotHolder:
 
 
 def take_slots(
-    directory: Path,
-    device: str,
-    capacity: int,
-    wanted: int,
-    project: Path,
-    earlier: Sequence[Path] = (),
+    directory: Path, device: str, capacity: int, wanted: int, project: Path, earlier: Sequence[Path] = ()
 ) -> list[Slot]:
     """Lock free slots of a device.
 
