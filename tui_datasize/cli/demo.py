@@ -43,7 +43,6 @@ def demo(arguments: argparse.Namespace) -> int:
 
 
 def _make_project(paths: ProjectPaths) -> None:
-    """Write the demonstration's `experiments.toml` unless the directory has one."""
     if paths.experiments.exists():
         return
     text = files("tui_datasize.experiments").joinpath("demo.toml").read_text(encoding="utf-8")

@@ -96,7 +96,6 @@ def run_checks(paths: ProjectPaths) -> Iterator[Check]:
 
 
 def _repair(paths: ProjectPaths) -> Check:
-    """Give the project a sound queue, and say what came of it."""
     done = repair(paths)
     counted = ", ".join(f"{count} {state}" for state, count in sorted(done.added.items()))
     added = plural(sum(done.added.values()), "run")
@@ -344,7 +343,6 @@ def _obstacles(settings: QueueSettings) -> Iterator[str]:
 
 
 def _faults(paths: ProjectPaths) -> Iterator[Check]:
-    """What keeps the queue from working, as the scheduler has met it."""
     # Of a queue that cannot be read its own check tells.
     with suppress(DatasizeError):
         for fault in QueueClient(paths).faults():

@@ -51,7 +51,6 @@ def import_runs(arguments: argparse.Namespace) -> int:
 
 
 def _show(reading: ReadFiles, *, as_json: bool) -> None:
-    """Say what would be read as what, without writing anything."""
     if as_json:
         print_json(
             {

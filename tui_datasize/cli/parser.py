@@ -73,7 +73,6 @@ class Subcommand(NamedTuple):
     add_arguments: Callable[[argparse.ArgumentParser], None]
 
     def add(self, parser: argparse.ArgumentParser) -> None:
-        """Add its arguments and the option that all share."""
         parser.add_argument(
             "--project", type=Path, metavar="DIR", default=argparse.SUPPRESS, help=PROJECT_HELP
         )

@@ -65,7 +65,6 @@ def status(arguments: argparse.Namespace) -> int:
 
 
 def _device_problem(client: QueueClient) -> str:
-    """What keeps the scheduler from reading `[devices]`; empty where nothing does."""
     # Not needed, and not imported, where a program asks.
     from tui_datasize.experiments.load import device_settings
 
@@ -101,7 +100,6 @@ class Look:
 
     @property
     def exit_status(self) -> int:
-        """1 where something keeps the queue from working."""
         return EXIT_RUN_FAILED if self.faults else EXIT_OK
 
     def of(self, experiment: str) -> list[TimeEstimate]:
@@ -268,7 +266,6 @@ def jobs_table(jobs: Sequence[Job], look: Look) -> Table:
 
 
 def _why(job: Job) -> str:
-    """The reason of a job's state, what it waits for, or with how many it shares its worker."""
     if job.pack:
         return f"one of {len(job.pack)} that one process trains"
     if not job.waits_for:

@@ -146,7 +146,6 @@ def print_analysis(record: Record, *, everything: bool = False) -> None:
 
 
 def _draw(console: Console, answer: Answer) -> None:
-    """The chart of the answer, for whoever reads it in a terminal."""
     from tui_datasize.tui.charts.figures import draw_figures
     from tui_datasize.tui.widgets.palette import GREY
 

@@ -144,7 +144,6 @@ class _Board:
             self._bars.update(self._bar_of[run_id], completed=update)
 
     def _updates(self, active: Sequence[Job]) -> Mapping[str, int]:
-        """How far each active run has newly come, in updates."""
         new = self._tail.read(self._project.run(job.experiment, job.run_id) for job in active)
         reached = new.rows.group_by("run_id").agg(pl.col("update").last())
         return dict(reached.iter_rows())

@@ -176,7 +176,6 @@ class QueueClient(SchedulerClient):
         priority: int,
         doubt: str,
     ) -> Acknowledgement:
-        """Ask for those of some runs that are missing, as `enqueue` says."""
         with self._database() as connection, transaction(connection):
             states = expected_states(connection)
             lost = _lost(incomplete, states).intersection(documents)

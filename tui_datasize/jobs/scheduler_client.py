@@ -153,7 +153,6 @@ class SchedulerClient:
             self.ensure_scheduler()
 
     def scheduler_alive(self) -> bool:
-        """Whether a scheduler has the queue."""
         return launch.scheduler_alive(self.project)
 
     def stop_scheduler(self, timeout_s: float = 10.0, *, for_another: bool = False) -> bool:

@@ -114,7 +114,6 @@ def _explain(error: sqlite3.Error, path: Path) -> StorageError:
 
 
 def _is_read_only(path: Path) -> bool:
-    """Whether its file system is mounted so."""
     with suppress(OSError):
         return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
     return False
@@ -184,7 +183,6 @@ class QueueWatch:
         return self._opened, int(row[0])
 
     def close(self) -> None:
-        """Look no more, or at another file."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

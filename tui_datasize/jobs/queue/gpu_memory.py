@@ -124,7 +124,6 @@ def need(
 
 
 def _noted(paths: RunPaths) -> dict[str, Any]:
-    """What a worker noted; empty where that cannot be read."""
     with suppress(OSError, ValueError):
         return read_object(paths.provenance)
     return {}

@@ -31,7 +31,6 @@ class KnownGpus:
         return [uuid for (uuid,) in self._connection.execute("SELECT uuid FROM cards WHERE used")]
 
     def note_use(self, uuid: str) -> None:
-        """Remember that a run uses a GPU."""
         self._connection.execute(
             "INSERT INTO cards (uuid, used) VALUES (?, 1) ON CONFLICT (uuid) DO UPDATE SET used = 1", (uuid,)
         )

@@ -58,7 +58,6 @@ class Pace:
     """Whether it is of the same model on the same device: otherwise a run's own pace tells more."""
 
     def seconds(self, updates: int) -> float:
-        """Seconds of a whole run."""
         return self.start_s + self.update_s * updates
 
 

@@ -217,7 +217,6 @@ def _dependencies(
 
 
 def _acknowledged_jobs(connection: sqlite3.Connection) -> Iterator[Job]:
-    """Jobs of enqueue commands that no scheduler has applied yet."""
     last_position = connection.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0]
     rows = connection.execute(
         "SELECT run_id, json_extract(document, '$.spec.experiment') AS experiment, max(amount) AS priority, "

@@ -39,7 +39,6 @@ class QueueTerms:
 
     @property
     def attempts(self) -> int:
-        """Attempts that each run is allowed."""
         return self.max_attempts or MAX_ATTEMPTS
 
 
@@ -147,7 +146,6 @@ class Outcome:
 
     @property
     def refused(self) -> list[CommandResult]:
-        """What the scheduler did not do."""
         return [result for result in self.results if not result.ok]
 
     @property

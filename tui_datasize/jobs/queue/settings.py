@@ -54,7 +54,6 @@ class Settings:
         return row is not None and row[0] == CommandKind.STOP
 
     def set_draining(self, draining: bool) -> None:
-        """Start nothing more, or start again."""
         self._set(_DRAINING, int(draining))
 
     def set_stopped(self, stopped: bool) -> None:
@@ -62,7 +61,6 @@ class Settings:
         self._set(_STOPPED, int(stopped))
 
     def set_slots(self, slots: int) -> None:
-        """Note how many jobs the devices take at once."""
         self._set(_SLOTS, slots)
 
     def _set(self, name: str, value: int) -> None:

@@ -139,13 +139,11 @@ class Store:
             )
 
     def has_notices(self) -> bool:
-        """Whether the notification command is still to be told something."""
         return self._one("SELECT 1 FROM notices LIMIT 1") is not None
 
     # Jobs
 
     def state(self, run_id: str) -> JobState | None:
-        """The state of a job; None where there is none of that id."""
         row = self._one("SELECT state FROM jobs WHERE run_id = ?", run_id)
         return JobState(row["state"]) if row else None
 
@@ -153,7 +151,6 @@ class Store:
         return str(self._one("SELECT experiment FROM jobs WHERE run_id = ?", run_id)[0])
 
     def add(self, job: NewJob) -> None:
-        """Append a job to the end of the queue."""
         self._run(
             "INSERT INTO jobs (run_id, experiment, workload, state, priority, position, attempts, "
             "max_attempts, reason, queued_at, started_at, finished_at, document, attempts_allowed, shape) "
@@ -226,12 +223,10 @@ class Store:
             raise IllegalTransitionError(run_id, state)
 
     def change_priority(self, run_id: str, amount: int) -> int:
-        """Add to a job's priority and return the new one."""
         self._run("UPDATE jobs SET priority = priority + ? WHERE run_id = ?", amount, run_id)
         return int(self._one("SELECT priority FROM jobs WHERE run_id = ?", run_id)[0])
 
     def request_cancel(self, run_id: str) -> None:
-        """Note that an active job is to end as cancelled."""
         self._run("UPDATE jobs SET cancel_requested = 1 WHERE run_id = ?", run_id)
 
     def is_being_cancelled(self, run_id: str) -> bool:
@@ -284,7 +279,6 @@ class Store:
         return self._one(f"SELECT 1 FROM jobs WHERE {STARTABLE} AND {NOT_DRAINING} LIMIT 1") is not None
 
     def active(self) -> list[ActiveJob]:
-        """All jobs that a worker has or may have."""
         newest = f"jobs JOIN attempts USING (run_id) WHERE {ACTIVE} AND attempt = attempts"
         rows = self._all(f"SELECT {ACTIVE_JOB} FROM {newest}")
         return [ActiveJob.of(row) for row in rows]

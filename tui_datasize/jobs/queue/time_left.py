@@ -150,7 +150,6 @@ class _Kinds:
         self._known: dict[tuple[int, str], Kind] = {}
 
     def of(self, execution: Execution) -> Kind:
-        """What decides its time."""
         key = id(execution.spec), execution.device
         if (kind := self._known.get(key)) is None:
             device = _sort(execution.device) if execution.device else self._usual

@@ -92,7 +92,6 @@ class DeviceCapacity:
         return self._store.faults.subjects(FaultKind.CARD)
 
     def _tell_lack(self) -> None:
-        """Let clients know why there is no device at all."""
         if self._report.problem and not self.capacities():
             self._store.faults.report(FaultKind.CARD, "", self._report.problem)
         else:
@@ -100,7 +99,6 @@ class DeviceCapacity:
 
     @property
     def report(self) -> DeviceReport:
-        """The latest look at the devices."""
         return self._report
 
     @property
@@ -108,7 +106,6 @@ class DeviceCapacity:
         return self._settings.slots_per_gpu
 
     def has_run(self, device: str) -> bool:
-        """Whether a run of this project is on a device."""
         return any(runs[0].job.device == device for runs in self._supervisor.workers())
 
     def idle_gpus(self) -> list[Gpu]:
@@ -196,7 +193,6 @@ class DeviceCapacity:
         }
 
     def _count_others(self, gpu: Gpu) -> int:
-        """Jobs on a GPU that are not ours."""
         seen, own = {process.pid for process in gpu.processes if process.computes}, self._own(gpu)
         # In a container the driver tells other numbers: warm jobs of ours that it does not name stand
         # behind some of those that it does.

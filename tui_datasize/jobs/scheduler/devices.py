@@ -128,7 +128,6 @@ class DeviceMonitor:
                 yield f"GPU {label} ({uuid}) is gone: it takes no jobs until it is back"
 
     def close(self) -> None:
-        """Give the connection to NVML back."""
         if self._is_connected:
             self._is_connected = False
             disconnect(self._nvml)

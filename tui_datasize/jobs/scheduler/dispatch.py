@@ -94,7 +94,6 @@ class Dispatcher:
         return self._waiting_projects.is_waiting
 
     def close(self) -> None:
-        """Wait for nothing any more."""
         self._waiting_projects.leave()
 
     def dispatch(self) -> int:

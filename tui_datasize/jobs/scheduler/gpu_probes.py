@@ -109,7 +109,6 @@ class CardProbes:
         return bool(ended)
 
     def is_proven(self, device: str) -> bool:
-        """Whether a GPU was found to work."""
         is_known = self._found_with.get(device, "") == self._circumstances != ""
         return is_known and not self._is_at_fault(device)
 

@@ -98,7 +98,6 @@ class SchedulerLock:
                 os.pwrite(self._descriptor, words.ljust(size), 0)
 
     def release(self) -> None:
-        """Give the right back."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

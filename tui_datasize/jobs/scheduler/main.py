@@ -128,7 +128,6 @@ class Scheduler:
 
     @property
     def stop_requested(self) -> bool:
-        """Whether somebody asked it to end."""
         return self._applier.stop_requested
 
     def run(self, stop: SchedulerStop, trouble: Trouble) -> None:
@@ -149,7 +148,6 @@ class Scheduler:
             self._wait()
 
     def dismiss_old_stops(self) -> None:
-        """Forget requests to stop that were meant for an earlier scheduler."""
         self._applier.dismiss_old_stops()
 
     def close(self) -> None:
@@ -288,7 +286,6 @@ class Trouble:
         self._times = 0
 
     def meet(self, error: StorageError) -> None:
-        """Note what was met."""
         self._times += 1
         if error.line != self._line:
             self._line = error.line

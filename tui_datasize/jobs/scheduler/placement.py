@@ -140,7 +140,6 @@ class _Room:
         return not self.closed and self.free_slots > 0 and not self.has_lone_job
 
     def admits(self, job: WaitingJob) -> bool:
-        """Whether the job may start now."""
         if not self.is_open():
             return False
         if self.device.memory_total_bytes is None:
@@ -226,12 +225,10 @@ class _Pack:
         return self.is_open() and not is_lone and self.room.takes_lane(job)
 
     def join(self, job: WaitingJob) -> None:
-        """Let the job share the worker."""
         self.jobs.append(job)
         self.reserved_bytes.append(self.room.take_lane(job))
 
     def placement(self) -> Placement:
-        """The decision."""
         run_ids = tuple(job.run_id for job in self.jobs)
         return Placement(run_ids, self.room.device.name, self.slots, tuple(self.reserved_bytes))
 

@@ -96,7 +96,6 @@ class Slot:
     descriptors: tuple[int, ...]
 
     def close(self) -> None:
-        """Close these copies."""
         for descriptor in self.descriptors:
             os.close(descriptor)
 

@@ -95,7 +95,6 @@ class Supervisor:
         return len(self._runs)
 
     def runs(self) -> Iterator[ActiveRun]:
-        """All active runs."""
         return iter(self._runs.values())
 
     def workers(self) -> Sequence[Sequence[ActiveRun]]:

@@ -85,7 +85,6 @@ class WaitingProjects:
             self._descriptor = None
 
     def note_served(self) -> None:
-        """Note that slots were taken."""
         self._served_s = time.monotonic()
         self._yields_since_s = None
 

@@ -73,7 +73,6 @@ class Preloader:
         self._tag_address = _tag_address(self._libc)
 
     def serve(self) -> None:
-        """Fork workers and report their ends."""
         self._send({"sources": self._sources})
         while True:
             for key, _ in self._selector.select():

@@ -66,7 +66,6 @@ class SpawnRequest:
 
     @property
     def stderr(self) -> Path:
-        """The same for what it says of errors."""
         return self.runs[0].stderr
 
 
@@ -86,12 +85,10 @@ class SideRequest:
 
     @property
     def stdout(self) -> Path:
-        """Where its output goes."""
         return self.output
 
     @property
     def stderr(self) -> Path:
-        """The same for what it says of errors."""
         return self.output
 
 
@@ -194,15 +191,12 @@ class ColdSpawner:
         self._children: list[tuple[subprocess.Popen[bytes], Worker]] = []
 
     def make_ready(self) -> bool:
-        """Always."""
         return True
 
     def start(self, request: SpawnRequest) -> Worker:
-        """See `Spawner.start`."""
         return self._open(self._command, request)
 
     def call(self, request: SideRequest) -> Worker:
-        """See `Spawner.call`."""
         return self._open(python_module(request.module), request)
 
     def _open(self, command: Sequence[str], request: SpawnRequest | SideRequest) -> Worker:
@@ -228,7 +222,6 @@ class ColdSpawner:
         return worker
 
     def poll(self) -> None:
-        """See `Spawner.poll`."""
         for child, worker in self._children:
             worker.status = child.poll()
             worker.is_gone = worker.status is not None

@@ -67,20 +67,17 @@ class WarmSpawner:
         return self._preloader.is_ready
 
     def start(self, request: SpawnRequest) -> Worker:
-        """See `Spawner.start`."""
         packet = _packet(request)
         if self._preloader and self._preloader.is_ready and len(packet) <= PACKET_BYTES:
             return self._preloader.fork(request, packet)
         return self._fallback.start(request)
 
     def call(self, request: SideRequest) -> Worker:
-        """See `Spawner.call`."""
         if self._preloader and self._preloader.is_ready:
             return self._preloader.fork(request, _packet(request, call=f"{request.module}:main"))
         return self._fallback.call(request)
 
     def poll(self) -> None:
-        """See `Spawner.poll`."""
         self._fallback.poll()
         if self._preloader:
             self._preloader.poll(self._answer_s)
@@ -100,12 +97,10 @@ class WarmSpawner:
                 self._retired.remove(retired)
 
     def descriptors(self) -> Sequence[int]:
-        """The control sockets."""
         preloaders = [*self._retired, *([self._preloader] if self._preloader else [])]
         return [preloader.control.fileno() for preloader in preloaders]
 
     def close(self) -> None:
-        """See `Spawner.close`."""
         for preloader in (*self._retired, *([self._preloader] if self._preloader else [])):
             preloader.close()
         self._preloader = None
@@ -240,7 +235,6 @@ class _Preloader:
 
 
 def _packet(request: SpawnRequest | SideRequest, **more: str) -> bytes:
-    """A request as the preloader reads it."""
     message = {
         "tag": request.tag,
         "argv": request.arguments,
