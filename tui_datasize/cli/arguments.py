@@ -47,9 +47,8 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         number = _whole(text)
         if number is None or not least <= number <= most:
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number from {least:,} to {most:,}, got {text!r}"
-            )
+            span = f"from {least:,} to {most:,}"
+            raise argparse.ArgumentTypeError(f"expected a whole number {span}, got {text!r}")
         return number
 
     return read
@@ -113,13 +112,8 @@ def add_metric(command: argparse._ActionsContainer) -> None:
 
 def add_fit_from(command: argparse._ActionsContainer) -> None:
     """Add `--fit-from`."""
-    command.add_argument(
-        "--fit-from",
-        type=whole_number(0, MOST_COUNT),
-        default=0,
-        metavar="N",
-        help="leave smaller train sizes out of the fits",
-    )
+    read, meaning = whole_number(0, MOST_COUNT), "leave smaller train sizes out of the fits"
+    command.add_argument("--fit-from", type=read, default=0, metavar="N", help=meaning)
 
 
 def add_force(command: argparse._ActionsContainer) -> None:
@@ -129,20 +123,14 @@ def add_force(command: argparse._ActionsContainer) -> None:
 
 def add_target(command: argparse._ActionsContainer) -> None:
     """Add `--target`, read once the metric is known."""
-    command.add_argument(
-        "--target",
-        metavar="T",
-        help="a value of the metric, such as 95 (percent), 95%% or 0.95: how many images does it need?",
-    )
+    meaning = "a value of the metric, such as 95 (percent), 95%% or 0.95: how many images does it need?"
+    command.add_argument("--target", metavar="T", help=meaning)
 
 
 def add_delta(command: argparse._ActionsContainer) -> None:
     """Add `--delta`, read once the metric is known."""
-    command.add_argument(
-        "--delta",
-        metavar="D",
-        help="what a doubling has to gain to be worth it, such as 0.5%% (the default) or, of a loss, 0.02",
-    )
+    meaning = "what a doubling has to gain to be worth it, such as 0.5%% (the default) or, of a loss, 0.02"
+    command.add_argument("--delta", metavar="D", help=meaning)
 
 
 def add_demo(demo: argparse.ArgumentParser) -> None:
@@ -224,16 +212,11 @@ def add_export(export: argparse.ArgumentParser) -> None:
     """Those of `export`."""
     export.add_argument("--table", choices=TABLES, default="runs", help="default: runs")
     export.add_argument("--experiment", metavar="EXPERIMENT", help="rows of one experiment alone")
-    export.add_argument(
-        "--columns",
-        choices=("short", "all"),
-        default="all",
-        help="of --table runs: the usual ones, or all (default)",
-    )
+    meaning = "of --table runs: the usual ones, or all (default)"
+    export.add_argument("--columns", choices=("short", "all"), default="all", help=meaning)
     export.add_argument("--format", choices=FORMATS, default="csv", help="default: csv")
-    export.add_argument(
-        "-o", "--output", default="-", metavar="FILE", help="file to write; - prints (default)"
-    )
+    meaning = "file to write; - prints (default)"
+    export.add_argument("-o", "--output", default="-", metavar="FILE", help=meaning)
     add_force(export)
     add_metric(export)
     _add_plan_question(export.add_argument_group("options of --table plan and answer"))
@@ -256,32 +239,21 @@ def add_plan(plan: argparse.ArgumentParser) -> None:
     plan.add_argument("--variant", metavar="VARIANT", help="which curve, where the experiment sweeps several")
     add_metric(plan)
     _add_plan_question(plan)
-    add_flags(
-        plan, queue="queue the proposed runs, with further seeds or draws where the sweep lists too few"
-    )
+    further = "with further seeds or draws where the sweep lists too few"
+    add_flags(plan, queue=f"queue the proposed runs, {further}")
     add_json(plan)
 
 
 def _add_plan_question(command: argparse._ActionsContainer) -> None:
-    command.add_argument(
-        "--at",
-        type=count,
-        metavar="N",
-        help="what is the metric at N images? (default: 4 x the largest size)",
-    )
+    meaning = "what is the metric at N images? (default: 4 x the largest size)"
+    command.add_argument("--at", type=count, metavar="N", help=meaning)
     add_target(command)
-    command.add_argument(
-        "--runs", type=count, metavar="K", help="budget in runs (default: as many as there are)"
-    )
-    command.add_argument(
-        "--samples",
-        type=amount,
-        metavar="S",
-        help="or in training samples, counted as often as they are seen",
-    )
-    command.add_argument(
-        "--hours", type=amount, metavar="H", help="or in hours of training, all runs together"
-    )
+    meaning = "budget in runs (default: as many as there are)"
+    command.add_argument("--runs", type=count, metavar="K", help=meaning)
+    meaning = "or in training samples, counted as often as they are seen"
+    command.add_argument("--samples", type=amount, metavar="S", help=meaning)
+    meaning = "or in hours of training, all runs together"
+    command.add_argument("--hours", type=amount, metavar="H", help=meaning)
     add_fit_from(command)
 
 
@@ -339,19 +311,12 @@ def add_queue_arguments(queue: argparse.ArgumentParser) -> None:
 
 def add_run_arguments(run: argparse.ArgumentParser) -> None:
     """Those of `run`: which runs, and on what terms."""
-    _add_selection(run)
+    run.add_argument("experiment", metavar="EXPERIMENT", help="name of a table in experiments.toml")
+    for option, word, meaning in (("--sizes", "N,N", "train sizes"), ("--seeds", "S,S", "training seeds")):
+        meaning = f"only these {meaning}"
+        run.add_argument(option, type=whole_numbers, default=(), metavar=word, help=meaning)
+    add_flags(run, force="run finished runs again; the old results are kept")
     _add_terms(run)
-
-
-def _add_selection(command: argparse.ArgumentParser) -> None:
-    command.add_argument("experiment", metavar="EXPERIMENT", help="name of a table in experiments.toml")
-    command.add_argument(
-        "--sizes", type=whole_numbers, default=(), metavar="N,N", help="only these train sizes"
-    )
-    command.add_argument(
-        "--seeds", type=whole_numbers, default=(), metavar="S,S", help="only these training seeds"
-    )
-    add_flags(command, force="run finished runs again; the old results are kept")
 
 
 def _add_terms(command: argparse.ArgumentParser) -> None:
@@ -396,9 +361,8 @@ def add_import_arguments(command: argparse.ArgumentParser) -> None:
     _add_columns(command.add_argument_group("what columns mean"))
     _add_left_out(command.add_argument_group("what is left out"))
     _add_told(command.add_argument_group("what the file does not say"))
-    add_flags(
-        command, dry_run="show what would be read as what, and write nothing", json="with --dry-run: as JSON"
-    )
+    show = "show what would be read as what, and write nothing"
+    add_flags(command, dry_run=show, json="with --dry-run: as JSON")
 
 
 def _add_columns(columns: argparse._ArgumentGroup) -> None:
@@ -420,16 +384,10 @@ def _add_columns(columns: argparse._ArgumentGroup) -> None:
         help=r"where the name of a run holds its size and seed: 'n(?P<size>\d+)_s(?P<seed>\d+)' "
         "(default: n750, size=750, s101, seed_101, d0 and the like)",
     )
-    columns.add_argument(
-        "--percent",
-        action=argparse.BooleanOptionalAction,
-        help="whether accuracies and other shares are in percent (default: as each column shows)",
-    )
-    columns.add_argument(
-        "--test-split",
-        metavar="NAME",
-        help="what the file calls the test split (default: test; val where there is no test split)",
-    )
+    meaning = "whether accuracies and other shares are in percent (default: as each column shows)"
+    columns.add_argument("--percent", action=argparse.BooleanOptionalAction, help=meaning)
+    meaning = "what the file calls the test split (default: test; val where there is no test split)"
+    columns.add_argument("--test-split", metavar="NAME", help=meaning)
 
 
 def _add_left_out(what: argparse._ArgumentGroup) -> None:
@@ -452,18 +410,11 @@ def _add_left_out(what: argparse._ArgumentGroup) -> None:
 
 def _add_told(told: argparse._ArgumentGroup) -> None:
     told.add_argument("--size", type=count, metavar="N", help="train size of rows that have none")
-    told.add_argument(
-        "--seed",
-        type=whole_number(0, 2**63 - 1),
-        metavar="S",
-        help="seed of rows that have none (default: repeats are numbered)",
-    )
-    told.add_argument(
-        "--draw",
-        type=whole_number(0, 2**63 - 1),
-        metavar="D",
-        help="subset draw of rows that have none: 0 where all runs of a size share their images",
-    )
+    seed = whole_number(0, 2**63 - 1)
+    meaning = "seed of rows that have none (default: repeats are numbered)"
+    told.add_argument("--seed", type=seed, metavar="S", help=meaning)
+    meaning = "subset draw of rows that have none: 0 where all runs of a size share their images"
+    told.add_argument("--draw", type=seed, metavar="D", help=meaning)
     told.add_argument("--dataset", metavar="TEXT", help="name of the data set, in free words")
     told.add_argument("--model", metavar="TEXT", help="name of the model, in free words")
 
@@ -491,8 +442,5 @@ def add_scheduler(scheduler: argparse.ArgumentParser) -> None:
         help="start: unless one runs; restart: end the one that runs, whose runs go on, and start one with "
         "exactly these options; status: whether one runs, what holds for the devices and where from",
     )
-    start = scheduler.add_argument_group(
-        "options of start and restart",
-        "for this scheduler alone; [devices] in experiments.toml holds for every one",
-    )
-    add_device_options(start)
+    whose = "for this scheduler alone; [devices] in experiments.toml holds for every one"
+    add_device_options(scheduler.add_argument_group("options of start and restart", whose))

@@ -50,8 +50,5 @@ def _make_project(paths: ProjectPaths) -> None:
         paths.root.mkdir(parents=True, exist_ok=True)
         paths.experiments.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise StorageError(
-            f"cannot be written: {error.strerror}",
-            where=str(paths.experiments),
-            fix="run the demo where you may write",
-        ) from None
+        what, fix = f"cannot be written: {error.strerror}", "run the demo where you may write"
+        raise StorageError(what, where=str(paths.experiments), fix=fix) from None

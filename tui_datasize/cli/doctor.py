@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -29,7 +29,7 @@ from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.rebuild import repair
 from tui_datasize.jobs.scheduler.devices import FORGET, DeviceReport, or_cpu, read_devices, settings_of
 from tui_datasize.jobs.scheduler.gpu_probes import PROBE_CALL, probe_now
-from tui_datasize.jobs.scheduler.slots import all_slots, read_holders, slot_directory, unusable
+from tui_datasize.jobs.scheduler.slots import SlotHolder, all_slots, read_holders, slot_directory, unusable
 from tui_datasize.jobs.workers.process import describe_process
 from tui_datasize.programs import private_caches, python_code
 from tui_datasize.render.console import PlainConsole, styled
@@ -123,9 +123,8 @@ def _versions() -> Check:
         listed = ", ".join(f"{package} {version(package)}" for package in packages)
     except PackageNotFoundError as error:
         return Check("versions", "fail", f"{error.name} is not installed; install datasize-tui again")
-    return Check(
-        "versions", "ok", f"datasize-tui {__version__}, Python {platform.python_version()}, {listed}"
-    )
+    own = f"datasize-tui {__version__}, Python {platform.python_version()}"
+    return Check("versions", "ok", f"{own}, {listed}")
 
 
 def _devices(paths: ProjectPaths) -> Check:
@@ -220,11 +219,8 @@ def _selftests() -> Iterator[Check]:
         wrong = [key for key, step in document["steps"].items() if step["verdict"] == "fail"]
         when = max(step["at"] for step in steps)[:16].replace("T", " ")
         good = sum(step["verdict"] == "ok" for step in steps)
-        found = (
-            f"WRONG in {', '.join(wrong)}: see {file}"
-            if wrong
-            else f"nothing wrong in {plural(good, 'step')}"
-        )
+        found = f"WRONG in {', '.join(wrong)}: see {file}" if wrong else ""
+        found = found or f"nothing wrong in {plural(good, 'step')}"
         yield Check("selftest", "warn" if wrong else "ok", f"{name}, {when} UTC: {found}")
 
 
@@ -365,9 +361,13 @@ def _slots(paths: ProjectPaths) -> Check:
         return Check("slots", "warn", "unknown without the queue")
     if waiting:
         return Check("slots", "warn", waiting)
+    by_whom = _users_of(holders)
+    return Check("slots", "ok", f"used by {by_whom}" if by_whom else "no slot of this machine is used")
+
+
+def _users_of(holders: Sequence[SlotHolder]) -> str:
     used = Counter(holder.project or "?" for holder in holders)
-    by_whom = ", ".join(f"{project} ({count})" for project, count in used.items())
-    return Check("slots", "ok", f"used by {by_whom}" if used else "no slot of this machine is used")
+    return ", ".join(f"{project} ({count})" for project, count in used.items())
 
 
 def _orphans(paths: ProjectPaths) -> Check:
@@ -380,10 +380,8 @@ def _orphans(paths: ProjectPaths) -> Check:
     if not orphans:
         return Check("orphans", "ok", "no worker is left over")
     pids = " ".join(str(process.pid) for process in orphans)
-    text = (
-        f"{len(orphans)} workers have no run any more: look at them with `ps -fp {pids}`, end them with kill"
-    )
-    return Check("orphans", "warn", text)
+    fix = f"look at them with `ps -fp {pids}`, end them with kill"
+    return Check("orphans", "warn", f"{len(orphans)} workers have no run any more: {fix}")
 
 
 def selftest(arguments: argparse.Namespace) -> int:
@@ -392,14 +390,9 @@ def selftest(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigError: Runs are at work, or an option is wrong.
     """
-    if not (arguments.list or arguments.busy):
-        used = Counter(holder.project or "?" for holder in read_holders(slot_directory()))
-        if used:
-            by_whom = ", ".join(f"{project} ({count})" for project, count in used.items())
-            raise ConfigError(
-                f"runs are at work: {by_whom}",
-                fix="`datasize-tui drain` and wait, or give --busy: figures are then of a busy machine",
-            )
+    if not (arguments.list or arguments.busy) and (by_whom := _users_of(read_holders(slot_directory()))):
+        fix = "`datasize-tui drain` and wait, or give --busy: figures are then of a busy machine"
+        raise ConfigError(f"runs are at work: {by_whom}", fix=fix)
     from tui_datasize.training.selftest import command
 
     return command.selftest(arguments)

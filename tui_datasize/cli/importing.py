@@ -73,9 +73,8 @@ def _show(reading: ReadFiles, *, as_json: bool) -> None:
     for column in reading.columns:
         columns.add_row(column.column, column.read_as or "-", column.why, Path(column.file).name)
     metrics = sorted({m for run in reading.runs for m, value in run.end.items() if value is not None})
-    runs = plain_table(
-        "size", "seed", "draw", "variant", "run", *metrics, right=("size", "seed", "draw", *metrics)
-    )
+    numbers = ("size", "seed", "draw")
+    runs = plain_table(*numbers, "variant", "run", *metrics, right=(*numbers, *metrics))
     for run in reading.runs:
         end, cell = run.end, run.cell
         seed = str(cell.seed) if run.repeat is None else f"repeat {run.repeat}"

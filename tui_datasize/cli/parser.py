@@ -73,9 +73,8 @@ class Subcommand(NamedTuple):
     add_arguments: Callable[[argparse.ArgumentParser], None]
 
     def add(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            "--project", type=Path, metavar="DIR", default=argparse.SUPPRESS, help=PROJECT_HELP
-        )
+        default = argparse.SUPPRESS
+        parser.add_argument("--project", type=Path, metavar="DIR", default=default, help=PROJECT_HELP)
         self.add_arguments(parser)
 
 

@@ -249,10 +249,8 @@ def _named(
         UnknownRunError: A word names nothing, or nothing clearly.
     """
     if bool(arguments.jobs) == arguments.all:
-        raise ConfigError(
-            "JOB and --all exclude each other" if arguments.all else "no job given",
-            fix=f"name a run or an experiment, or say `{kind} --all`",
-        )
+        what = "JOB and --all exclude each other" if arguments.all else "no job given"
+        raise ConfigError(what, fix=f"name a run or an experiment, or say `{kind} --all`")
     if arguments.all:
         return [_Named("", jobs)]
     experiments = {job.experiment for job in jobs}

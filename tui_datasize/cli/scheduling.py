@@ -28,10 +28,8 @@ def scheduler(arguments: argparse.Namespace) -> int:
     if arguments.action == "restart":
         return tell(QueueClient(paths).request(RestartScheduler(options)))
     if options.said:
-        raise ConfigError(
-            f"{options.arguments()[0]} is for a scheduler that starts",
-            fix="`scheduler start` and `scheduler restart` take it",
-        )
+        what = f"{options.arguments()[0]} is for a scheduler that starts"
+        raise ConfigError(what, fix="`scheduler start` and `scheduler restart` take it")
     client = QueueClient(paths)
     return _stop(client) if arguments.action == "stop" else _show(client.look_at_scheduler())
 
@@ -40,10 +38,9 @@ def _start(paths: ProjectPaths, options: DeviceOptions) -> int:
     client = QueueClient(paths, scheduler_options=options.arguments())
     if options.said:
         if client.scheduler_alive():
-            raise ConfigError(
-                f"{options.arguments()[0]} is for a scheduler that starts, and one runs",
-                fix="`datasize-tui scheduler restart` takes the same options; running jobs go on",
-            )
+            what = f"{options.arguments()[0]} is for a scheduler that starts, and one runs"
+            fix = "`datasize-tui scheduler restart` takes the same options; running jobs go on"
+            raise ConfigError(what, fix=fix)
         options.check(device_settings(paths.root))
     client.ensure_scheduler()
     alive = client.scheduler_alive()

@@ -26,7 +26,6 @@ from tui_datasize.runlog.incomplete import noted_incomplete
 from tui_datasize.runlog.reached import Reached, read_reached
 from tui_datasize.text import duration, plural, time_left
 
-_BASES_SHOWN = 3
 _CHAINED_SHOWN = 5
 """Jobs that wait for other runs, in the table of all experiments."""
 _NOT_KNOWN = TimeEstimate("", "", None, None, "")
@@ -50,8 +49,10 @@ def status(arguments: argparse.Namespace) -> int:
 
     console = data_console()
     console.print(counts_table(look) if jobs else "the queue is empty")
-    chained = [] if arguments.experiment else [job for job in jobs if _only_waits(job)]
-    shown = jobs if arguments.experiment else [job for job in jobs if _is_of_interest(job)]
+    shown, chained = jobs, []
+    if not arguments.experiment:
+        shown = [job for job in jobs if _is_of_interest(job)]
+        chained = [job for job in jobs if job.waits_for and not _is_of_interest(job)]
     if shown or chained:
         console.print()
         console.print(jobs_table([*shown, *chained[:_CHAINED_SHOWN]], look))
@@ -129,14 +130,10 @@ class Look:
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         for job in self.jobs:
-            row = job._asdict()
             estimate = self.estimates.get(job.run_id, _NOT_KNOWN)
-            row["remaining_s"] = estimate.remaining_s
-            row["ends_in_s"] = estimate.ends_in_s
-            row["basis"] = estimate.basis
-            row["variant"] = self.variants.get(job.run_id, "")
-            row["incomplete"] = self._is_lost(job)
-            yield row
+            left = {name: getattr(estimate, name) for name in ("remaining_s", "ends_in_s", "basis")}
+            lost = self._is_lost(job)
+            yield job._asdict() | left | {"variant": self.variants.get(job.run_id, ""), "incomplete": lost}
 
     def state_of(self, job: Job) -> str:
         """The state that a job is counted in."""
@@ -166,16 +163,14 @@ class Look:
             return
         yield self._time_left()
         bases = Counter(estimate.basis for estimate in self.estimates.values() if estimate.basis)
-        for basis, count in bases.most_common(_BASES_SHOWN):
+        for basis, count in bases.most_common(3):
             yield f"  learned from {basis} ({plural(count, 'run')})"
 
     def _time_left(self) -> str:
         runs, ends_in_s = plural(len(self.estimates), "run"), latest(self.estimates.values())
         if not self.slots and ends_in_s is None:
-            return (
-                f"time left: not known for {runs}: there are 0 slots, so no waiting job starts; "
-                "`datasize-tui doctor` says why"
-            )
+            why = "there are 0 slots, so no waiting job starts; `datasize-tui doctor` says why"
+            return f"time left: not known for {runs}: {why}"
         known = "not known yet" if ends_in_s is None else f"about {duration(ends_in_s)}"
         known = "any moment" if ends_in_s == 0 else known
         return f"time left: {known} for {runs}" + (f" on {plural(self.slots, 'slot')}" if self.slots else "")
@@ -194,10 +189,8 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
     of_interest = jobs if experiment is None else [job for job in jobs if job.experiment == experiment]
     if experiment is not None and not of_interest:
         known = ", ".join(dict.fromkeys(job.experiment for job in jobs)) or "nothing"
-        raise UnknownRunError(
-            f"no experiment {experiment!r} in the queue, which holds {known}",
-            fix="`datasize-tui queue EXPERIMENT` queues one",
-        )
+        what = f"no experiment {experiment!r} in the queue, which holds {known}"
+        raise UnknownRunError(what, fix="`datasize-tui queue EXPERIMENT` queues one")
     settings = client.settings()
     ahead = time_left_of(client.executions(), jobs, client.slots(), _reached(client, jobs))
     shown = {job.run_id for job in of_interest}
@@ -218,10 +211,6 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
 
 def _is_of_interest(job: Job) -> bool:
     return job.state.is_active or job.state in (JobState.FAILED, JobState.INTERRUPTED, JobState.HELD)
-
-
-def _only_waits(job: Job) -> bool:
-    return bool(job.waits_for) and not _is_of_interest(job)
 
 
 def counts_table(look: Look) -> Table:

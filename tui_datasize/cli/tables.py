@@ -241,13 +241,9 @@ def report(arguments: argparse.Namespace) -> int:
         "command of this page": shlex.join(["datasize-tui", *sys.argv[1:]]),
     }
     blocks = contents(record, page)
-    text = (
-        to_html(f"{arguments.experiment}, {arguments.metric}", blocks)
-        if suffix in _HTML
-        else to_markdown(blocks)
-    )
+    title = f"{arguments.experiment}, {arguments.metric}"
+    text = to_html(title, blocks) if suffix in _HTML else to_markdown(blocks)
     write_output(file, text.encode(), suffixes=own, force=arguments.force)
-    for problem in record.log.problems:
-        talk(str(problem))
+    _tell_problems(record.log)
     talk(f"{file}: {plural(record.all_runs.height, 'run')}")
     return EXIT_OK

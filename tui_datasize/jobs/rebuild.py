@@ -71,11 +71,8 @@ def repair(project: ProjectPaths) -> Repair:
     with storage_errors(project.runs):
         make_runs(project.runs, shared=is_shared(project.root))
     if not lock.take():
-        raise StorageError(
-            "a scheduler has the queue",
-            where=str(project.runs),
-            fix="stop it with `datasize-tui scheduler stop`, then repair",
-        )
+        fix = "stop it with `datasize-tui scheduler stop`, then repair"
+        raise StorageError("a scheduler has the queue", where=str(project.runs), fix=fix)
     try:
         problem = damage(project.queue)
         if problem or not project.queue.exists():

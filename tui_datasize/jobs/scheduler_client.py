@@ -203,10 +203,8 @@ class SchedulerClient:
             pid = self._start() if self.stop_scheduler(for_another=True) else None
             if pid is not None and (notes := self._await_notes()) and notes.pid == pid:
                 return
-        raise StorageError(
-            "the scheduler did not end, or others started theirs; ask again",
-            where=str(self.project.scheduler_log),
-        )
+        what = "the scheduler did not end, or others started theirs; ask again"
+        raise StorageError(what, where=str(self.project.scheduler_log))
 
     def look_at_scheduler(self) -> SchedulerLook:
         """Whether a scheduler runs, and what holds for the devices.

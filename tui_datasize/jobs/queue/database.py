@@ -95,13 +95,10 @@ def storage_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _explain(error, path) from error
     except OSError as error:
-        raise PassingStorageError(
-            f"cannot be written: {error.strerror or error}",
-            where=str(error.filename or path),
-            fix=_FOR_WRITING
-            if error.errno == errno.EROFS
-            else "check free space, owner and permissions of the directory",
-        ) from error
+        what, where = f"cannot be written: {error.strerror or error}", str(error.filename or path)
+        others = "check free space, owner and permissions of the directory"
+        fix = _FOR_WRITING if error.errno == errno.EROFS else others
+        raise PassingStorageError(what, where=where, fix=fix) from error
 
 
 def _explain(error: sqlite3.Error, path: Path) -> StorageError:
@@ -279,11 +276,8 @@ def _create(path: Path) -> None:
     try:
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
-            raise StorageError(
-                f"the file system allows no write-ahead log (journal mode {mode!r})",
-                where=str(path.parent),
-                fix=KEEP_LOCAL,
-            )
+            what = f"the file system allows no write-ahead log (journal mode {mode!r})"
+            raise StorageError(what, where=str(path.parent), fix=KEEP_LOCAL)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         with transaction(connection):
@@ -309,9 +303,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     if application != _APPLICATION_ID:
         raise DamagedQueueError("is not a queue database", where=str(path), fix=_REBUILD)
     if not 1 <= version <= SCHEMA_VERSION:
-        raise StorageError(
-            f"is of version {version}, this program knows version {SCHEMA_VERSION}",
-            where=str(path),
-            fix="use the version of datasize-tui that wrote it, or move the file away",
-        )
+        what = f"is of version {version}, this program knows version {SCHEMA_VERSION}"
+        fix = "use the version of datasize-tui that wrote it, or move the file away"
+        raise StorageError(what, where=str(path), fix=fix)
     return version

@@ -57,10 +57,8 @@ def ensure_scheduler(project: ProjectPaths, options: Sequence[str] = ()) -> int 
     while not scheduler_alive(project):
         # Its end is seen one look before it is believed: another starter's scheduler may have won.
         if ended or time.monotonic() >= deadline:
-            raise StorageError(
-                f"the scheduler did not start: {_last_line(project.scheduler_log)}",
-                where=str(project.scheduler_log),
-            )
+            what = f"the scheduler did not start: {_last_line(project.scheduler_log)}"
+            raise StorageError(what, where=str(project.scheduler_log))
         ended = process.poll() is not None
         time.sleep(_POLL_INTERVAL_S)
     return process.pid
