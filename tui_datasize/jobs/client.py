@@ -130,19 +130,12 @@ class QueueClient(SchedulerClient):
         Runs that succeeded, failed or wait or run are left alone; cancelled ones are queued again, and those
         that succeeded and are incomplete run afresh.
 
-        Args:
-            specs: The runs of a sweep.
-            force: Run all of them afresh; old run directories move to `.superseded/`.
-            priority: Higher runs first.
-            data_dir: Where the workers find data sets.
-            max_attempts: Attempts that each run is allowed before a vanishing worker fails it.
-            after: By run id, the runs that must succeed before it starts: in the queue already, or
-                earlier in `specs`. The run itself is left out, and so are those that are queued with it
-                and are to wait for it as well.
-            sources: Runs that those of `specs` take weights from; queued before them where they are
-                missing, and never forced.
-            incomplete: Ids of runs whose evaluations were lost. If the queue has one as succeeded, its
-                directory moves to `.superseded/` and it runs afresh.
+        `force` runs all of them afresh; old run directories move to `.superseded/`. `max_attempts` are
+        allowed before a vanishing worker fails a run. `after` tells, by run id, the runs that must succeed
+        before it starts: in the queue already, or earlier in `specs`. The run itself is left out, and so are
+        those that are queued with it and are to wait for it as well. `sources`, which those of `specs` take
+        weights from, are queued before them where they are missing, and never forced. If the queue has one
+        of `incomplete`, whose evaluations were lost, as succeeded, its directory moves to `.superseded/`.
 
         Raises:
             ConfigError: A run was trained elsewhere and imported.
@@ -207,12 +200,7 @@ class QueueClient(SchedulerClient):
 
     def jobs(self) -> list[Job]:
         """All jobs in queue order, acknowledged but not yet applied ones included as queued."""
-        if not self.project.queue.exists():
-            return []
-        with self._database() as connection:
-            # One snapshot for all looks: a command that is applied in between would be in none.
-            connection.execute("BEGIN")
-            return read_jobs(connection)
+        return self._read(read_jobs, [])
 
     def drain(self, draining: bool = True) -> Acknowledgement:
         """Finish running jobs and start no others, or start again; it lasts until the other is asked for.
@@ -229,10 +217,7 @@ class QueueClient(SchedulerClient):
 
     def used_gpus(self) -> list[str]:
         """UUIDs of the GPUs that runs of the project have used, unless they were forgotten since."""
-        if not self.project.queue.exists():
-            return []
-        with self._database() as connection:
-            return KnownGpus(connection).used()
+        return self._read(lambda connection: KnownGpus(connection).used(), [])
 
     def forget_gpus(self) -> list[str]:
         """Forget the GPUs that runs have used, and return them: some were taken out for good.
@@ -257,10 +242,7 @@ class QueueClient(SchedulerClient):
 
     def usage(self) -> list[Usage]:
         """The time that all attempts of each experiment have had of the devices."""
-        if not self.project.queue.exists():
-            return []
-        with self._database() as connection:
-            return read_usage(connection)
+        return self._read(read_usage, [])
 
     def orphans(self) -> list[ProcessIdentity]:
         """Workers of this project, and descendants of such, whose run is not theirs any more."""
@@ -313,32 +295,22 @@ class QueueClient(SchedulerClient):
 
     def executions(self) -> list[Execution]:
         """The unfinished jobs, in the order in which they run, and the latest that succeeded."""
-        if not self.project.queue.exists():
-            return []
-        with self._database() as connection:
-            return read_executions(connection, _LEARNED_FROM)
+        return self._read(lambda connection: read_executions(connection, _LEARNED_FROM), [])
 
     def shapes(self) -> Mapping[int, RunSpec]:
         """What the jobs are to do, by number: their specifications without seeds, draw and source."""
-        if not self.project.queue.exists():
-            return {}
-        with self._database() as connection:
-            return read_shapes(connection)
+        return self._read(read_shapes, {})
 
     def runs_of_shapes(self, numbers: Collection[int]) -> Mapping[str, int]:
         """The jobs whose specifications have these numbers, by run id, each with its number."""
-        if not numbers:
-            return {}
-        with self._database() as connection:
-            return runs_of_shapes(connection, numbers)
+        return self._read(lambda connection: runs_of_shapes(connection, numbers), {}) if numbers else {}
 
     def watch(self) -> QueueWatch:
         return QueueWatch(self.project.queue)
 
     def counts(self) -> Mapping[JobState, int]:
         """Number of jobs in each state, states without a job included."""
-        counted = Counter(job.state for job in self.jobs())
-        return {state: counted[state] for state in JobState}
+        return dict.fromkeys(JobState, 0) | Counter(job.state for job in self.jobs())
 
     def resolve(self, prefix: str) -> str:
         """The one run whose id is or begins with `prefix`, queued or only on disk.

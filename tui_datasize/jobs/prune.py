@@ -74,13 +74,8 @@ def find_prunable(
 
     Those are the files of runs that succeeded, unless they are wanted, or a job that has not succeeded
     takes weights from the run; all of superseded runs; and what broken writes have left. A run that
-    failed or was cancelled keeps its checkpoint, and its source: a retry continues from it.
-
-    Args:
-        project: Where to look.
-        jobs: All jobs of its queue.
-        experiment: Only runs of this one.
-        wanted: Ids of runs whose files are left in any case, see `planned_sources`.
+    failed or was cancelled keeps its checkpoint, and its source: a retry continues from it. Of runs whose
+    ids are `wanted`, see `planned_sources`, files are left in any case.
     """
     states = {job.run_id: job.state for job in jobs}
     unfinished = (job for job in jobs if job.state is not JobState.SUCCEEDED)
@@ -128,20 +123,13 @@ def remove(
     A person may have read what would go for hours: the queue, the directories and the project's file are
     looked at again, and what is needed by now stays, as do files of a run that begins anew.
 
-    Args:
-        project: Which one was surveyed.
-        read_jobs: Reads all jobs of its queue as they are now.
-        chosen: Files of an earlier survey.
-        keep: What they were chosen by.
-
     Raises:
         DatasizeError: As for `survey`; nothing was removed.
         OSError: A file cannot be removed.
     """
     now = {file.path: file for file in survey(project, read_jobs()).to_remove(keep)}
-    freed_bytes = [
-        now[file.path].size_bytes for file in chosen if file.path in now and _unlink(now[file.path])
-    ]
+    still = [now[file.path] for file in chosen if file.path in now]
+    freed_bytes = [file.size_bytes for file in still if _unlink(file)]
     return Removal(len(freed_bytes), sum(freed_bytes), sum(file.path.exists() for file in chosen))
 
 

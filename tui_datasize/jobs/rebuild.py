@@ -170,18 +170,18 @@ def _add(store: Store, run: _Found) -> None:
 
 def _past_attempt(paths: RunPaths, seen: Observation) -> PastAttempt | None:
     """The newest attempt that a worker has begun."""
-    claim, end = seen.claim, seen.exit
+    claim = seen.claim
     if claim is None:
         return None
-    is_its_end = end is not None and end.attempt == claim.attempt
+    end = seen.exit if seen.exit and seen.exit.attempt == claim.attempt else None
     return PastAttempt(
         attempt=claim.attempt,
         device=_device(paths),
         tag=claim.tag,
         started_at=claim.started_at,
-        finished_at=end.finished_at if end and is_its_end else "",
-        outcome=end.outcome if end and is_its_end else VANISHED,
-        reason=end.reason if end and is_its_end else _WORKER_VANISHED,
+        finished_at=end.finished_at if end else "",
+        outcome=end.outcome if end else VANISHED,
+        reason=end.reason if end else _WORKER_VANISHED,
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from tui_datasize.errors import ConfigError, StorageError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, shown, written
@@ -28,6 +29,7 @@ _NOTES_S = 10.0
 """Seconds for which the notes of a scheduler that has started are waited for."""
 
 _FILE = "experiments.toml"
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,7 @@ class SchedulerLook:
 class SchedulerClient:
     """A client of one project's scheduler; cheap to make, used from any thread, may come and go.
 
-    Args:
-        project: The project directory.
-        scheduler_options: Command-line options for a scheduler that this client starts.
+    What it starts has `scheduler_options`, those of a command line.
     """
 
     def __init__(self, project: ProjectPaths, *, scheduler_options: Sequence[str] = ()) -> None:
@@ -110,29 +110,21 @@ class SchedulerClient:
         self._device_options = DeviceOptions()
 
     def send(self, kind: CommandKind, run_ids: Sequence[str], amount: int = 0) -> Acknowledgement:
-        """Ask for a change of jobs; it is applied as soon as a scheduler runs.
+        """Ask for a change of jobs, of any kind but ENQUEUE; it is applied as soon as a scheduler runs.
 
-        Args:
-            kind: Any kind but ENQUEUE.
-            run_ids: Full ids, see `resolve`.
-            amount: Relative change of the priority, or places to move, negative for up.
+        `amount` is a relative change of the priority, or places to move, negative for up.
 
         Raises:
             StorageError: The queue cannot be written.
         """
         create_database(self.project.queue)
+        rows = [(run_id, amount, False, "") for run_id in run_ids]
         with self._database() as connection, transaction(connection):
-            return Acknowledgement(
-                insert_commands(connection, kind, [(run_id, amount, False, "") for run_id in run_ids])
-            )
+            return Acknowledgement(insert_commands(connection, kind, rows))
 
     def settings(self) -> QueueSettings:
         """What holds for the whole queue, acknowledged but not yet applied changes included."""
-        if not self.project.queue.exists():
-            return QueueSettings()
-        with self._database() as connection:
-            connection.execute("BEGIN")
-            return Settings(connection).read()
+        return self._read(lambda connection: Settings(connection).read(), QueueSettings())
 
     def ensure_scheduler(self) -> None:
         """Start a detached scheduler unless one runs.
@@ -141,6 +133,10 @@ class SchedulerClient:
             StorageError: It could not start; the message carries the last line of its log.
         """
         self._start()
+
+    def _start(self) -> int | None:
+        options = (*self._scheduler_options, *self._device_options.arguments())
+        return launch.ensure_scheduler(self.project, options)
 
     def keep_scheduler(self) -> None:
         """Start a scheduler where none runs, unless somebody stopped it and asked for no other since.
@@ -158,14 +154,8 @@ class SchedulerClient:
     def stop_scheduler(self, timeout_s: float = 10.0, *, for_another: bool = False) -> bool:
         """Ask the scheduler to end; workers go on and are found again by the next one.
 
-        None is started by itself from then on, see `keep_scheduler`, before something is asked of the queue.
-
-        Args:
-            timeout_s: How long its end is waited for.
-            for_another: Whether it makes room for another one, which anybody may start.
-
-        Returns:
-            Whether no scheduler runs any more.
+        None is started by itself from then on, see `keep_scheduler`, before something is asked of the queue;
+        not so where it makes room `for_another`, which anybody may start. Whether none runs any more.
         """
         if self.project.queue.exists():
             try:
@@ -222,25 +212,28 @@ class SchedulerClient:
         options = notes.options if notes else None if alive else self._device_options
         devices = notes.devices if notes else None if alive else self._device_options.over(file)
         told = self.settings()
-        return SchedulerLook(
-            alive, told.stopped, told.slots if alive else None, options, devices, file, problem
-        )
+        slots = told.slots if alive else None
+        return SchedulerLook(alive, told.stopped, slots, options, devices, file, problem)
 
     def scheduler_options(self) -> DeviceOptions:
         """What the scheduler that runs was started with; nothing where none runs or it does not say."""
         notes = read_notes(self.project.scheduler_lock)
         return notes.options if notes else DeviceOptions()
 
-    def _start(self) -> int | None:
-        """Start a scheduler unless one runs; the process that was started for it."""
-        options = (*self._scheduler_options, *self._device_options.arguments())
-        return launch.ensure_scheduler(self.project, options)
-
     def _await_notes(self) -> SchedulerNotes | None:
         """What the scheduler that runs says of itself, once it does; None where it ends before."""
         lock = self.project.scheduler_lock
         launch.wait_until(lambda: read_notes(lock) is not None or not self.scheduler_alive(), _NOTES_S)
         return read_notes(lock)
+
+    def _read(self, read: Callable[[sqlite3.Connection], _Value], without: _Value) -> _Value:
+        """What is read from the queue, or what holds `without` one."""
+        if not self.project.queue.exists():
+            return without
+        with self._database() as connection:
+            # One snapshot for all looks: a command that is applied in between would be in none.
+            connection.execute("BEGIN")
+            return read(connection)
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:

@@ -97,11 +97,7 @@ def select_jobs(
 ) -> list[str]:
     """The runs of an experiment, or of the whole queue, that a command is for, in the given order.
 
-    Args:
-        jobs: All jobs.
-        kind: A command that concerns jobs.
-        experiment: The jobs of this experiment; of all where it is None.
-        states: Only jobs in one of these states; empty for all that the command applies to.
+    Only jobs in one of the `states`; empty for all that the command applies to.
     """
     return [
         job.run_id
@@ -113,12 +109,7 @@ def select_jobs(
 
 
 def nothing_to(kind: CommandKind, found: Mapping[str, int], states: Collection[str] = ()) -> str:
-    """Why a command is for none of the jobs that were chosen.
-
-    Args:
-        kind: A command that concerns jobs.
-        found: How many of them are in which state, in words.
-        states: Those that were asked for; empty for all that the command applies to.
+    """Why a command is for none of the jobs that were `found`, how many in which state in words.
 
     >>> nothing_to(CommandKind.RELEASE, {"queued": 12})
     'nothing to release: 12 queued; that is for held jobs'

@@ -46,16 +46,8 @@ _PASSING_FAULTS: Mapping[int, tuple[str, str]] = MappingProxyType(
 _FOR_WRITING = "mount it for writing; nothing acknowledged is lost"
 _READ_ONLY = ("is on a read-only file system", _FOR_WRITING)
 PASSING_ERRNOS = frozenset(
-    {
-        errno.EACCES,
-        errno.EPERM,
-        errno.EROFS,
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EIO,
-        errno.EMFILE,
-        errno.ENFILE,
-    }
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
+    | {errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE}
 )
 """Faults of the file system that concern the whole runs directory and may pass."""
 _OFTEN_OF_ONE = frozenset({errno.EACCES, errno.EPERM, errno.EIO})
@@ -71,9 +63,7 @@ _LASTING_FAULTS: Mapping[int, str] = MappingProxyType(
 def concerns_all(error: OSError, runs: Path) -> bool:
     """Whether a fault that one run directory showed is of the whole runs directory, or of this process.
 
-    Args:
-        error: What came.
-        runs: The runs directory; where it is in doubt, something is written there.
+    Where it is in doubt, something is written to the runs directory.
     """
     if error.errno not in _OFTEN_OF_ONE:
         return error.errno in PASSING_ERRNOS
@@ -146,12 +136,9 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 class QueueWatch:
-    """Tells whether anything was committed to a queue since the last look, without reading it.
+    """Tells whether anything was committed to a queue, which may be missing, since the last look.
 
-    For one thread; a queue that is made, moved away or rebuilt in between is another one.
-
-    Args:
-        path: The database, which may be missing.
+    It is not read. For one thread; a queue that is made, moved away or rebuilt in between is another one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -188,8 +175,7 @@ class QueueWatch:
 def create_database(path: Path) -> str:
     """Make an empty queue at `path` unless there is one; several processes may try at once.
 
-    Returns:
-        One sentence where it was made on a file system that may be one of a network; else empty.
+    One sentence where it was made on a file system that may be one of a network; else empty.
 
     Raises:
         StorageError: The directory cannot be written, or lies on a network file system.

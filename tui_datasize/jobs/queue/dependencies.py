@@ -27,25 +27,19 @@ class Dependencies:
 
     def sources(self, run_id: str) -> list[str]:
         """The runs that a job waits for, or has waited for."""
-        rows = self._connection.execute(
-            "SELECT source FROM dependencies WHERE run_id = ? ORDER BY source", (run_id,)
-        )
-        return [row[0] for row in rows]
+        return self._runs("SELECT source FROM dependencies WHERE run_id = ? ORDER BY source", run_id)
 
     def follow(self, source: str) -> None:
         """Count again what the dependants of a job wait for, after its state has changed."""
-        rows = self._connection.execute("SELECT run_id FROM dependencies WHERE source = ?", (source,))
-        if dependants := [row[0] for row in rows]:
-            self._count_again(dependants)
+        self._count_again(self._runs("SELECT run_id FROM dependencies WHERE source = ?", source))
 
     def stranded(self, source: str) -> list[str]:
         """The unfinished dependants of a job that no worker has."""
-        rows = self._connection.execute(
+        return self._runs(
             "SELECT run_id FROM dependencies JOIN jobs USING (run_id) "
             f"WHERE source = ? AND {UNFINISHED} AND NOT {ACTIVE} ORDER BY position",
-            (source,),
+            source,
         )
-        return [row[0] for row in rows]
 
     def failed_for(self, source: str) -> list[str]:
         """The dependants of a job that have failed for the end of a source alone, and may succeed now."""
@@ -100,6 +94,9 @@ class Dependencies:
                 return source
         return ""
 
+    def _runs(self, query: str, run_id: str) -> list[str]:
+        return [row[0] for row in self._connection.execute(query, (run_id,))]
+
     def _count_again(self, run_ids: Sequence[str]) -> None:
         # Counted and not stepped up and down, so that no path of a state can make it wrong for good.
         self._connection.executemany(
@@ -141,11 +138,7 @@ def none_of_each_other(
     """What runs wait for once those that are queued together wait neither for themselves nor for each other.
 
     That is what a person means who queues the cancelled runs of an experiment behind that experiment.
-    A run that is named by another, and does not name it, is still waited for.
-
-    Args:
-        after: By run id, the runs that it is to wait for.
-        queued: The runs that are about to be queued.
+    A run that is named by another, and does not name it, is still waited for. `after` is by run id.
 
     >>> none_of_each_other({"a": ["a", "b", "c"], "b": ["a", "b", "c"]}, ["a", "b"])
     {'a': ['c'], 'b': ['c']}
@@ -170,13 +163,9 @@ def check_sources(
     run_ids: Sequence[str],
     after: Mapping[str, Collection[str]],
 ) -> None:
-    """Refuse runs that would wait for what never comes.
+    """Refuse runs, about to be queued in this order, that would wait for what never comes.
 
-    Args:
-        connection: An open queue.
-        states: The state of every job once all acknowledged commands are applied.
-        run_ids: The runs that are about to be queued, in order.
-        after: By run id, the runs that it waits for.
+    `states` are those of every job once all acknowledged commands are applied; `after` is by run id.
 
     Raises:
         UnknownRunError: A source is not in the queue, has ended without success, or waits for the run.

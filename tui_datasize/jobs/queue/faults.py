@@ -92,10 +92,6 @@ class Faults:
     """The faults of one open database; each change is a transaction of its own, and none raises.
 
     Where the database itself cannot be written the log has them, and the database once it can.
-
-    Args:
-        connection: The open database.
-        path: Its file.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
@@ -126,13 +122,7 @@ class Faults:
         return {s for k, s in self._standing if k is kind}
 
     def report(self, kind: FaultKind, subject: str, sentence: str) -> None:
-        """Note that a fault was met; one that stands already is counted.
-
-        Args:
-            kind: What is at fault.
-            subject: Which one of its kind; may be empty.
-            sentence: What is wrong and what to do, on one line.
-        """
+        """Note that a fault was met, as a `Fault` tells of it; one that stands already is counted."""
         key = (kind, subject)
         self._counts[key] = self._counts.get(key, 0) + 1
         # Amounts in it change from look to look.

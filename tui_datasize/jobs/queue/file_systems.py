@@ -43,11 +43,9 @@ def check_file_system(directory: Path, mounts: bytes | None = None) -> str:
     """One sentence on what is doubtful about where `directory` lies; empty on a known local file system.
 
     On those of a network neither SQLite's shared memory nor `flock` can be relied on (sqlite.org/wal.html,
-    "All processes using a database must be on the same host computer").
-
-    Args:
-        directory: An existing directory; something is written in it if its file system is of another type.
-        mounts: Text in the form of proc_pid_mountinfo(5); read from the system when None.
+    "All processes using a database must be on the same host computer"). Something is written in the
+    directory if its file system is of another type. `mounts` is text in the form of proc_pid_mountinfo(5),
+    read from the system when None.
 
     Raises:
         StorageError: The file system is known for being one of a network, or fails when it is tried out.

@@ -75,11 +75,9 @@ def noted_memory(paths: RunPaths) -> Learned | None:
 
 
 def noted_context(paths: RunPaths, seen_bytes: int) -> int:
-    """What a process had beyond the tensors of its only run; 0 where that is not told.
+    """What a process had beyond the tensors of its only run, which has ended; 0 where that is not told.
 
-    Args:
-        paths: Of the run, which has ended.
-        seen_bytes: The most that the driver said the process had.
+    `seen_bytes` is the most that the driver said the process had.
     """
     noted = _noted(paths)
     peak_bytes = noted.get("peak_device_memory_bytes")
@@ -90,11 +88,9 @@ def noted_context(paths: RunPaths, seen_bytes: int) -> int:
 
 
 def learn(tensors_bytes: int, lanes: Sequence[PlacedImages]) -> Learned | None:
-    """What a process with these lanes tells of one; None where they are placed differently.
+    """What a process with these lanes, at least one, tells of one; None where they are placed differently.
 
-    Args:
-        tensors_bytes: All that it has on the GPU but its context.
-        lanes: The images of each, at least one.
+    `tensors_bytes` is all that it has on the GPU but its context.
     """
     in_file = {not lane.train_bytes for lane in lanes}
     if len(in_file) > 1:
@@ -109,11 +105,8 @@ def need(
 ) -> Need | None:
     """What a run will take; None where nothing is known of its workload.
 
-    Args:
-        learned: Of its workload: with images on the device, in their file, or both.
-        train_size: Its training images.
-        gpu_bytes: Memory of the largest GPU, which decides where a worker leaves the images.
-        context_bytes: Of a process, without its tensors.
+    `learned` is of that: with images on the device, in their file, or both. `gpu_bytes` is the memory of the
+    largest GPU, which decides where a worker leaves the images.
     """
     if not learned:
         return None

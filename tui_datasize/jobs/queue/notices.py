@@ -56,15 +56,9 @@ class Notices:
         rows = self._connection.execute("SELECT * FROM notices ORDER BY id LIMIT ?", (limit,)).fetchall()
         self._connection.executemany("DELETE FROM notices WHERE id = ?", [(row["id"],) for row in rows])
         return [
-            Notice(
-                event=NoticeEvent(row["event"]),
-                experiment=row["experiment"],
-                run_id=row["run_id"],
-                reason=row["reason"],
-                counts=self._counts(row["experiment"]),
-            )
-            for row in rows
-            if row["event"] == NoticeEvent.JOB_FAILED or self._is_over(row["experiment"])
+            Notice(NoticeEvent(event), experiment, run_id, reason, self._counts(experiment))
+            for _, event, experiment, run_id, reason in rows
+            if event == NoticeEvent.JOB_FAILED or self._is_over(experiment)
         ]
 
     def _is_over(self, experiment: str) -> bool:

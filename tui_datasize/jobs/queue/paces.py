@@ -75,11 +75,7 @@ class TimeEstimate(NamedTuple):
 
 
 class Paces:
-    """The paces of finished runs: of the same work if there is any, otherwise of the most similar.
-
-    Args:
-        finished: Runs that succeeded, with the seconds that they took.
-    """
+    """The paces of finished runs: of the same work if there is any, otherwise of the most similar."""
 
     def __init__(self, finished: Iterable[Work]) -> None:
         points: dict[_Key, list[tuple[float, float]]] = defaultdict(list)
@@ -127,10 +123,8 @@ class Paces:
 def fit_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Intercept and slope of seconds over updates by least squares, neither below 0.
 
-    Where all runs are of one length, or longer ones took no longer, all time is the updates'.
-
-    Args:
-        points: At least one (updates above 0, seconds).
+    Where all runs are of one length, or longer ones took no longer, all time is the updates'. It takes at
+    least one point of (updates above 0, seconds).
 
     >>> fit_line([(100, 12.0), (200, 22.0), (300, 32.0)])
     (2.0, 0.1)
@@ -152,12 +146,9 @@ def fit_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def estimate_ends(unfinished: Iterable[Work], paces: Paces, slots: int) -> list[TimeEstimate]:
-    """Tell when each unfinished run ends, as if the queue were executed now.
+    """Tell when each run that runs or will ends, as if the queue started them now in this order.
 
-    Args:
-        unfinished: Those that run or will, in the order in which the queue starts them.
-        paces: What is known of the time that runs take.
-        slots: Workers that the devices take at once; with 0 nothing that waits begins.
+    `slots` are the workers that the devices take at once; with 0 nothing that waits begins.
     """
     works = sorted(unfinished, key=lambda work: not work.is_running)
     packs = _packs(works, paces)
@@ -173,9 +164,8 @@ def estimate_ends(unfinished: Iterable[Work], paces: Paces, slots: int) -> list[
             ends_s[work.run_id] = remaining_s
         else:
             ends_s[work.run_id] = _end(work, remaining_s, ends_s, free_at_s, slots)
-        estimates.append(
-            TimeEstimate(work.run_id, work.kind.experiment, remaining_s, ends_s[work.run_id], basis)
-        )
+        one = TimeEstimate(work.run_id, work.kind.experiment, remaining_s, ends_s[work.run_id], basis)
+        estimates.append(one)
     return estimates
 
 

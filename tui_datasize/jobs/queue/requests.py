@@ -162,11 +162,7 @@ def outcome_of(
 ) -> Outcome:
     """What came of a command that was acknowledged.
 
-    Args:
-        command: What was asked.
-        acknowledgement: What was committed of it.
-        results: The scheduler's answers; None where it has not answered in time.
-        error: Why there is no scheduler that could.
+    `results` are None where the scheduler has not answered in time; `error` tells why there is none.
     """
     refused = [result for result in results or () if not result.ok]
     if isinstance(command, Enqueue):

@@ -26,14 +26,9 @@ def write_documents(
     max_attempts: int,
     after: Mapping[str, Sequence[str]],
 ) -> dict[str, str]:
-    """The content of `spec.json` by run id, in the order of `runs`.
+    """The content of `spec.json` by run id, in the order of `runs`, with the git commit of `root`.
 
-    Args:
-        root: The project directory, whose git commit is noted.
-        runs: Their specifications by run id.
-        data_dir: Where the workers find data sets.
-        max_attempts: Attempts that each run is allowed.
-        after: The runs that each run waits for, by run id; those without any may be missing.
+    `after` has the runs that each run waits for, by run id; those without any may be missing.
     """
     commit, dirty = _git_state(root)
     facts: dict[str, Any] = {
@@ -82,15 +77,7 @@ class QueuedSpec:
     def job(
         self, run_id: str, seen: Observation, state: JobState, reason: str = "", priority: int = 0
     ) -> NewJob:
-        """The job that a queue which does not know the run begins with.
-
-        Args:
-            run_id: The run's id.
-            seen: Its directory.
-            state: Where it stands.
-            reason: Why.
-            priority: Higher runs first.
-        """
+        """The job that a queue which does not know the run begins with; its directory was `seen` so."""
         spec = self.spec
         return NewJob(
             run_id=run_id,

@@ -58,11 +58,9 @@ def time_left_of(
 ) -> TimeLeft:
     """Learn from what was executed and tell when the rest ends.
 
-    Args:
-        executions: The unfinished jobs, in the order in which they run, and some that succeeded.
-        jobs: All jobs.
-        slots: Runs that the devices take at once; with 0 nothing that waits has an end.
-        reached: By run id, how far runs have come; without it only their time so far tells.
+    `executions` are the unfinished jobs, in the order in which they run, and some that succeeded. With 0
+    `slots` nothing that waits has an end. `reached` tells by run id how far runs have come; without it only
+    their time so far tells.
     """
     after = {job.run_id: job.waits_for for job in jobs if job.waits_for}
     # A job that waits will probably run where the others have run.
@@ -103,11 +101,8 @@ class KeptTimeLeft:
     ) -> TimeLeft:
         """The time left now; the very same object while nothing has changed.
 
-        Args:
-            jobs: All jobs.
-            queue: Asked for its executions when the jobs have changed.
-            slots: Runs that the devices take at once.
-            reached: By run id, how far runs have come; the same object while that is the same.
+        The queue is asked for its executions when the jobs have changed; `reached`, by run id, is the same
+        object while that is the same.
         """
         if jobs != self._jobs:
             self._executions = queue.executions()
@@ -141,8 +136,7 @@ def _kind(spec: RunSpec, device: str) -> Kind:
 class _Kinds:
     """The kinds of executions, thousands of which share a few specifications.
 
-    Args:
-        usual: Where those that never ran will probably run.
+    Those that never ran will probably run where it is `usual`.
     """
 
     def __init__(self, usual: str) -> None:

@@ -30,10 +30,8 @@ ONE_THREAD: Mapping[str, str] = MappingProxyType(
 
 
 SCARCITIES = frozenset(
-    {
-        *(errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE),
-        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
-    }
+    {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+    | {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 )
 """What may keep a worker from being started that has nothing to do with its runs, and passes."""
 
