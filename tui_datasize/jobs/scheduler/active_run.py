@@ -136,14 +136,7 @@ def last_sign(run: ActiveRun) -> str:
 def ending_of(
     run: ActiveRun, record: ExitRecord | None, finding: AttemptState, *, is_for_another: bool
 ) -> Ending:
-    """What is known of a run's attempt that is over.
-
-    Args:
-        run: The run.
-        record: The end that its worker has written; None where there is none.
-        finding: How the attempt stands.
-        is_for_another: Whether another run of its worker was to be cancelled.
-    """
+    """What is known of a run's attempt that is over; its worker may have written no `record` of the end."""
     job = run.job
     could_not_begin = finding is AttemptState.UNCLAIMED and run.worker.error is not None
     return Ending(

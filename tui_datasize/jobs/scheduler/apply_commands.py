@@ -152,10 +152,9 @@ class CommandApplier:
         return True, "queued again from the start"
 
     def _renew(self, command: PendingCommand, document: QueuedSpec) -> None:
-        self._store.replace_document(
-            command.run_id, command.document, command.amount, document.attempts_allowed
-        )
-        self._store.dependencies.replace(command.run_id, document.after)
+        run_id, allowed = command.run_id, document.attempts_allowed
+        self._store.replace_document(run_id, command.document, command.amount, allowed)
+        self._store.dependencies.replace(run_id, document.after)
 
     def _add(self, command: PendingCommand, document: QueuedSpec) -> _Answer:
         """Add a job that the queue does not know, in the state that its directory tells."""
@@ -301,16 +300,15 @@ class CommandApplier:
         return False, _refusal(self._store.state(run_id), "only waiting jobs are moved")
 
 
-_HANDLERS: Mapping[CommandKind, Callable[[CommandApplier, PendingCommand, JobState | None], _Answer]] = (
-    MappingProxyType(
-        {
-            CommandKind.ENQUEUE: CommandApplier._enqueue,
-            CommandKind.HOLD: CommandApplier._hold,
-            CommandKind.RELEASE: CommandApplier._release,
-            CommandKind.CANCEL: CommandApplier._cancel,
-            CommandKind.PRIORITY: CommandApplier._priority,
-        }
-    )
+_Handler: TypeAlias = Callable[[CommandApplier, PendingCommand, JobState | None], _Answer]
+_HANDLERS: Mapping[CommandKind, _Handler] = MappingProxyType(
+    {
+        CommandKind.ENQUEUE: CommandApplier._enqueue,
+        CommandKind.HOLD: CommandApplier._hold,
+        CommandKind.RELEASE: CommandApplier._release,
+        CommandKind.CANCEL: CommandApplier._cancel,
+        CommandKind.PRIORITY: CommandApplier._priority,
+    }
 )
 
 

@@ -29,13 +29,7 @@ class AttemptState(Enum):
 
 
 def find(attempt: int, seen: Observation, worker_alive: bool) -> AttemptState:
-    """Tell how an attempt stands.
-
-    Args:
-        attempt: The newest attempt that was committed.
-        seen: The run directory.
-        worker_alive: Whether the process started for this attempt lives, or may live.
-    """
+    """Tell how the newest attempt that was committed stands, whose worker lives, or may live, or not."""
     if ended(attempt, seen):
         # A worker keeps the lock until it dies, or is done with this run and goes on with others.
         return AttemptState.ENDING if seen.lock_held else AttemptState.ENDED
@@ -93,21 +87,15 @@ class Decision:
 
 
 def decide(ending: Ending, *, is_machines_fault: bool = False) -> Decision:
-    """Decide what becomes of a job whose attempt is over.
-
-    Args:
-        ending: How it ended.
-        is_machines_fault: Whether that is held against the machine, and not against the run.
-    """
+    """Decide what becomes of a job whose attempt is over, which may be held against the machine."""
     if ending.outcome is RunOutcome.SUCCEEDED:
         return Decision(JobState.SUCCEEDED, "")
     if ending.cancel_requested or ending.outcome is RunOutcome.CANCELLED:
-        return Decision(
-            JobState.CANCELLED, ending.reason if ending.outcome is RunOutcome.CANCELLED else "cancelled"
-        )
-    if ending.is_for_another and ending.outcome in (None, RunOutcome.INTERRUPTED):
-        return Decision(JobState.INTERRUPTED, starts_again(ending.reason), is_forgiven=True)
-    if is_machines_fault or (ending.lost_gpu and ending.outcome is RunOutcome.INTERRUPTED):
+        reason = ending.reason if ending.outcome is RunOutcome.CANCELLED else "cancelled"
+        return Decision(JobState.CANCELLED, reason)
+    is_made_way = ending.is_for_another and ending.outcome in (None, RunOutcome.INTERRUPTED)
+    has_lost_gpu = ending.lost_gpu and ending.outcome is RunOutcome.INTERRUPTED
+    if is_made_way or is_machines_fault or has_lost_gpu:
         return Decision(JobState.INTERRUPTED, starts_again(ending.reason), is_forgiven=True)
     tries_left = ending.attempt < ending.max_attempts
     if ending.outcome is RunOutcome.FAILED:
@@ -125,9 +113,7 @@ def decide(ending: Ending, *, is_machines_fault: bool = False) -> Decision:
 def starts_again(reason: str, *, alone: bool = False) -> str:
     """Why a run was interrupted, and that nobody need do anything about it.
 
-    Args:
-        reason: Why.
-        alone: Whether it shares its next worker with no other run.
+    `alone` is one that shares its next worker with no other run.
     """
     how = "alone, since it may have ended its worker" if alone else "by itself"
     return f"{reason}; starts again {how}"

@@ -84,9 +84,8 @@ class DeviceCapacity:
 
     def capacities(self) -> dict[str, int]:
         """Slots of each device that takes jobs."""
-        return capacities(
-            self._report, self._settings.slots_per_gpu, self._settings.cpu_slots, self._faulty()
-        )
+        settings = self._settings
+        return capacities(self._report, settings.slots_per_gpu, settings.cpu_slots, self._faulty())
 
     def _faulty(self) -> set[str]:
         return self._store.faults.subjects(FaultKind.CARD)
@@ -125,16 +124,13 @@ class DeviceCapacity:
 
     def _available(self) -> dict[str, int]:
         """Slots of each device that the jobs of others leave to us."""
-        # A job of ours that ended since the last look is still on the GPU there, and nobody's.
-        others = {
-            gpu.uuid: min(self._others.get(gpu.uuid, 0), self._count_others(gpu)) for gpu in self._report.gpus
-        }
-        return {
-            device: min(capacity, max(0, self._most_jobs() - others[device]))
-            if device in others
-            else capacity
-            for device, capacity in self.capacities().items()
-        }
+        available = self.capacities()
+        for gpu in self._report.gpus:
+            if gpu.uuid in available:
+                # A job of ours that ended since the last look is still on the GPU there, and nobody's.
+                others = min(self._others.get(gpu.uuid, 0), self._count_others(gpu))
+                available[gpu.uuid] = min(available[gpu.uuid], max(0, self._most_jobs() - others))
+        return available
 
     def _most_jobs(self) -> int:
         """Jobs on a GPU at once, those of others included."""

@@ -19,10 +19,7 @@ class DeviceFile:
     """Looks at the file once a second and reads it when it has changed and is whole.
 
     A file that is wrong, or gone, leaves the settings as they are; what is wrong is said once in the log.
-
-    Args:
-        project: Whose file it is.
-        options: What wins over the file.
+    The options win over the file.
     """
 
     def __init__(self, project: ProjectPaths, options: DeviceOptions) -> None:

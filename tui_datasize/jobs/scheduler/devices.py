@@ -157,12 +157,9 @@ def find_traces(root: Path = Path("/")) -> list[str]:
 
 
 def or_cpu(report: DeviceReport, allowed: bool, faulty: Collection[str] = ()) -> DeviceReport:
-    """The report of a machine whose CPU takes the jobs where no GPU can.
+    """The report of a machine whose CPU takes the jobs where no GPU can, if that is `allowed`.
 
-    Args:
-        report: The devices.
-        allowed: Whether the settings of the devices say so.
-        faulty: UUIDs of GPUs that have been found to take no jobs, though NVML says nothing of it.
+    `faulty` are UUIDs of GPUs that have been found to take no jobs, though NVML says nothing of it.
     """
     is_usable = any(not gpu.fault and gpu.uuid not in faulty for gpu in report.gpus)
     if not allowed or is_usable or report.cpu_slots:
@@ -176,11 +173,7 @@ def capacities(
 ) -> dict[str, int]:
     """Slots of each device that takes jobs.
 
-    Args:
-        report: The devices.
-        slots_per_gpu: Slots of a GPU.
-        cpu_slots: Slots of the CPU where no GPU takes the jobs; None for one per core.
-        faulty: As for `or_cpu`.
+    Those of the CPU count where no GPU takes the jobs; None for one per core. `faulty` is as for `or_cpu`.
     """
     slots = {gpu.uuid: slots_per_gpu for gpu in report.gpus if not gpu.fault and gpu.uuid not in faulty}
     if report.cpu_slots:
@@ -219,11 +212,6 @@ def _is_visible(gpu: Gpu, visible: str | None) -> bool:
     if visible is None:
         return True
     names = [name.strip() for name in visible.split(",") if name.strip()]
-    return any(
-        name == str(gpu.index)
-        or (
-            name.startswith(("GPU-", "MIG-"))
-            and (gpu.uuid.startswith(name) or gpu.card_uuid.startswith(name))
-        )
-        for name in names
-    )
+    uuids = [name for name in names if name.startswith(("GPU-", "MIG-"))]
+    is_named = any(uuid.startswith(name) for uuid in (gpu.uuid, gpu.card_uuid) for name in uuids)
+    return is_named or str(gpu.index) in names

@@ -85,8 +85,7 @@ class Dispatcher:
         self._waiting_projects = WaitingProjects(slots, project.root.absolute())
         self._pause = pause
         self._preparing = Preparing(spawner, project)
-        self._key_of_shape = cache(self._read_key)
-        self._images_of_shape = cache(self._read_images)
+        self._of_shape = cache(self._read_shape)
 
     @property
     def waits_for_others(self) -> bool:
@@ -157,12 +156,8 @@ class Dispatcher:
 
         None either while it is the turn of another project that waits for them.
         """
-        capacities, unclaimed, held = (
-            self._capacity.capacities(),
-            self._capacity.unclaimed(),
-            len(self._supervisor.workers()),
-        )
-        project = self._project.root.absolute()
+        capacities, unclaimed = self._capacity.capacities(), self._capacity.unclaimed()
+        held, project = len(self._supervisor.workers()), self._project.root.absolute()
         free: dict[str, list[Slot]] = {}
         try:
             for device, wanted in unclaimed.items():
@@ -201,12 +196,7 @@ class Dispatcher:
                 _close({gpu.uuid: free.pop(gpu.uuid)})
 
     def _start_probe(self, gpu: Gpu, slots: list[Slot]) -> bool:
-        """Try a GPU where all of its slots can be had; False where a run of some project is on it.
-
-        Args:
-            gpu: The GPU.
-            slots: Those of its slots that are taken already.
-        """
+        """Try a GPU where all of its slots can be had, beyond `slots`; False where any run is on it."""
         capacity, project = self._capacity.slots_per_gpu, self._project.root.absolute()
         more: list[Slot] = []
         try:
@@ -263,16 +253,18 @@ class Dispatcher:
 
     def _prepare_images(self, job: QueuedJob) -> bool:
         """Have the images of a job prepared; whether they are there."""
-        images = self._images_of_shape(job.shape)
+        _, images = self._of_shape(job.shape)
         return images is None or self._preparing.prepare(Images(*images, job.data_dir))
 
-    def _read_images(self, shape: int) -> tuple[str, int] | None:
-        """Data set and size of images that jobs of this shape want; None where these are there at once."""
+    def _read_shape(self, number: int) -> tuple[str, tuple[str, int] | None]:
+        """The key of packs of such jobs; data set and size of images, where these are not there at once."""
         try:
-            spec = RunSpec.from_dict(parse_object(self._store.shape(shape)))
+            spec = RunSpec.from_dict(parse_object(self._store.shape(number)))
+            key = pack_key(spec)
         except (KeyError, TypeError, ValueError):
-            return None
-        return (spec.dataset, spec.image_px) if takes_preparing(spec.dataset) else None
+            # Of another version: its worker will say what is wrong with it.
+            return "", None
+        return key, (spec.dataset, spec.image_px) if takes_preparing(spec.dataset) else None
 
     def _candidate(self, job: QueuedJob, gpu_bytes: int, *, can_share: bool) -> WaitingJob:
         """A job as placement sees it; without a GPU nothing is asked about its memory."""
@@ -290,15 +282,8 @@ class Dispatcher:
     def _pack_key(self, job: QueuedJob) -> str:
         """What a job must have in common with others to share a worker; empty where it gets its own."""
         # Whatever brought its worker down must not bring down the worker of others.
-        key = "" if job.has_vanished else self._key_of_shape(job.shape)
+        key = "" if job.has_vanished else self._of_shape(job.shape)[0]
         return key and f"{key} {job.data_dir}"
-
-    def _read_key(self, shape: int) -> str:
-        try:
-            return pack_key(RunSpec.from_dict(parse_object(self._store.shape(shape))))
-        except (KeyError, TypeError, ValueError):
-            # Of another version: its worker will say what is wrong with it.
-            return ""
 
     def _prepare_lane(self, job: QueuedJob, reserved_bytes: int) -> _Lane | None:
         """Write the run directory, before anything is committed; a job that cannot have one is held."""
@@ -327,11 +312,10 @@ class Dispatcher:
             return
         with self._store.transaction():
             for start in starts:
+                device, tag = start.placement.device, start.tag
                 for lane in start.lanes:
-                    self._store.begin_attempt(
-                        *(lane.job.run_id, lane.attempt, start.placement.device),
-                        *(lane.reserved_bytes, start.tag),
-                    )
+                    run_id, need_bytes = lane.job.run_id, lane.reserved_bytes
+                    self._store.begin_attempt(run_id, lane.attempt, device, need_bytes, tag)
 
     def _start(self, start: _Start, slots: list[Slot]) -> Worker:
         names = ", ".join(f"{lane.job.run_id} attempt {lane.attempt}" for lane in start.lanes)

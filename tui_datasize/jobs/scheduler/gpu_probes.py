@@ -70,12 +70,8 @@ class _Pause:
 class CardProbes:
     """Has each GPU tried before it takes runs, and again after it has failed.
 
-    That a GPU works is kept for as long as the driver, torch and the boot are the same.
-
-    Args:
-        store: The queue's database, which keeps what was found.
-        spawner: Starts the probes.
-        call: `MODULE:FUNCTION` that computes on the GPU.
+    That a GPU works is kept for as long as the driver, torch and the boot are the same. `call` is the
+    `MODULE:FUNCTION` that computes on the GPU.
     """
 
     def __init__(self, store: Store, spawner: Spawner, call: str = PROBE_CALL) -> None:
@@ -92,11 +88,7 @@ class CardProbes:
         self._forgettings = store.known_gpus.forgettings()
 
     def look(self, report: DeviceReport) -> bool:
-        """Take in what the probes have found, and return whether any has ended.
-
-        Args:
-            report: The devices as they are now.
-        """
+        """Take in what the probes have found, and return whether any has ended."""
         if report is not self._report:
             self._report = report
             used_with = software(report.driver_version)
@@ -124,11 +116,7 @@ class CardProbes:
         return self.is_proven(device) or (is_in_use and not self._is_at_fault(device))
 
     def start(self, gpu: Gpu, slots: Sequence[int]) -> Worker:
-        """Try a GPU.
-
-        Args:
-            gpu: The GPU.
-            slots: Descriptors of all its slots.
+        """Try a GPU; `slots` are descriptors of all that it has.
 
         Raises:
             OSError: No process can be started now.
@@ -172,10 +160,7 @@ class CardProbes:
             before = self._pauses.get(device, _Pause(0.0, 0.0))
             self._pauses[device] = replace(before, until_s=time.monotonic() + _FIRST_S)
         elif not probe.is_overdue:
-            why = verdict(
-                worker.status, os.pread(probe.output, _MOST_OUTPUT_BYTES, 0).decode(errors="replace")
-            )
-            if why:
+            if why := verdict(worker.status, _read(probe.output)):
                 self._fail(device, probe.gpu.title, why)
             else:
                 self._succeed(device)
@@ -193,9 +178,8 @@ class CardProbes:
         doubled_s = 0.0 if before is None or was_calm else min(2 * before.length_s, _LONGEST_S)
         length_s = max(_FIRST_S, doubled_s)
         self._pauses[device] = _Pause(length_s, time.monotonic() + length_s)
-        self._store.faults.report(
-            FaultKind.CARD, device, f"{title} takes no jobs: {why}; it is tried again automatically"
-        )
+        sentence = f"{title} takes no jobs: {why}; it is tried again automatically"
+        self._store.faults.report(FaultKind.CARD, device, sentence)
         self._note(device, "")
 
     def _note(self, device: str, circumstances: str) -> None:
@@ -227,10 +211,7 @@ class CardProbes:
 def probe_now(device: str, slots: Sequence[int], call: str = PROBE_CALL) -> str:
     """Try a GPU and wait for it: why it cannot be used, empty where it can.
 
-    Args:
-        device: Its UUID.
-        slots: Descriptors of all its slots.
-        call: As for `CardProbes`.
+    It is named by UUID; `slots` are descriptors of all that it has; `call` is as for `CardProbes`.
 
     Raises:
         OSError: No process can be started now.

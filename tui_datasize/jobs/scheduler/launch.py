@@ -42,8 +42,7 @@ def scheduler_alive(project: ProjectPaths) -> bool:
 def ensure_scheduler(project: ProjectPaths, options: Sequence[str] = ()) -> int | None:
     """Start a detached scheduler unless one runs, and wait until the queue has one.
 
-    Returns:
-        The process that was started, though another may have been first; None where one ran already.
+    The process that was started, though another may have been first; None where one ran already.
 
     Raises:
         StorageError: It ended, or took too long; the message carries the last line of its log.

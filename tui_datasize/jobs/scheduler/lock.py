@@ -72,12 +72,7 @@ class SchedulerLock:
                 return True
 
     def note(self, options: DeviceOptions, devices: DeviceSettings) -> None:
-        """Say how the holder goes about it; nothing depends on it.
-
-        Args:
-            options: What it was started with.
-            devices: What holds, the project's file included.
-        """
+        """Say how the holder goes about it, as `SchedulerNotes` do; nothing depends on it."""
         holding = DeviceOptions.of(devices).said
         self._words |= {"pid": os.getpid(), "options": options.said, "devices": holding}
         self._write()
@@ -104,11 +99,7 @@ class SchedulerLock:
 
 
 def read_notes(path: Path) -> SchedulerNotes | None:
-    """What the scheduler that runs says of itself; None where none runs, or it says nothing.
-
-    Args:
-        path: The locked file.
-    """
+    """What the scheduler that runs says of itself in the locked file; None where none does."""
     # One of another version may write something else.
     with suppress(OSError, ValueError, KeyError, TypeError, ConfigError):
         if is_locked(path):

@@ -131,11 +131,7 @@ class Scheduler:
         return self._applier.stop_requested
 
     def run(self, stop: SchedulerStop, trouble: Trouble) -> None:
-        """Work until there is nothing to do, or someone asks to stop.
-
-        Args:
-            stop: Somebody asks by a signal.
-            trouble: Is told once the database can be used.
+        """Work until there is nothing to do, or someone asks to stop, by a signal or a command.
 
         Raises:
             StorageError: The database or the runs directory cannot be used any more.

@@ -173,9 +173,8 @@ def host_memory(text: str) -> SimpleNamespace:
     >>> host_memory("MemTotal: 8 kB\nMemFree: 1 kB\nMemAvailable: 4 kB\n")
     namespace(total=8192, free=4096)
     """
-    kib = {
-        name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in text.splitlines())
-    }
+    lines = (line.partition(":") for line in text.splitlines())
+    kib = {name: int(rest.split()[0]) for name, _, rest in lines}
     return SimpleNamespace(total=kib["MemTotal"] * 1024, free=kib["MemAvailable"] * 1024)
 
 
@@ -189,14 +188,8 @@ def _read_processes(nvml: Any, handle: Any) -> tuple[GpuProcess, ...]:
 
 
 def _read_fault(nvml: Any, card: Any) -> str:
-    errors = _try(
-        nvml,
-        nvml.nvmlDeviceGetTotalEccErrors,
-        0,
-        card,
-        nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
-        nvml.NVML_VOLATILE_ECC,
-    )
+    kind = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
+    errors = _try(nvml, nvml.nvmlDeviceGetTotalEccErrors, 0, card, *kind)
     return f"{errors} uncorrectable memory errors" if errors else ""
 
 

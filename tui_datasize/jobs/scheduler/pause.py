@@ -52,10 +52,6 @@ class StartPause:
 
     The pause is longer each time, up to a minute. Between two, one worker is started; where runs have ended
     early, others wait until it gets further. What keeps the queue waiting is noted for clients.
-
-    Args:
-        store: Where faults are noted.
-        first_s: Length of the first pause in seconds.
     """
 
     def __init__(self, store: Store, first_s: float = FIRST_PAUSE_S) -> None:
@@ -164,12 +160,7 @@ class StartPause:
             self._store.faults.clear(kind, "")
 
     def begin(self, kind: FaultKind, why: str) -> None:
-        """Start nothing for a while.
-
-        Args:
-            kind: What the machine lacks.
-            why: What keeps workers from being started, or from their work.
-        """
+        """Start nothing for a while, for what keeps workers from being started, or from their work."""
         if self._kind is not None and self._kind is not kind:
             self._store.faults.clear(self._kind, "")
         self._kind = kind

@@ -36,10 +36,6 @@ class Preparing:
 
     A process that does it is nobody's worker and holds no slot. It goes on where its scheduler ends; whoever
     wants the same images meanwhile waits for it.
-
-    Args:
-        spawner: Starts the processes.
-        project: Whose runs want the images.
     """
 
     def __init__(self, spawner: Spawner, project: ProjectPaths) -> None:

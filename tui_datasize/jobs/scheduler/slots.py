@@ -53,21 +53,14 @@ def earlier_directories(environment: Mapping[str, str] = os.environ) -> tuple[Pa
     if environment.get(DIRECTORY_VARIABLE):
         return ()
     user = os.getuid()
-    sessions = (
-        environment.get("XDG_RUNTIME_DIR"),
-        f"/run/user/{user}",
-        f"{tempfile.gettempdir()}/runtime-{user}",
-    )
+    usual = (f"/run/user/{user}", f"{tempfile.gettempdir()}/runtime-{user}")
+    sessions = (environment.get("XDG_RUNTIME_DIR"), *usual)
     return tuple(dict.fromkeys(Path(session) / "datasize-tui" / "slots" for session in sessions if session))
 
 
 @contextmanager
 def open_private(directory: Path, *, make: bool = True) -> Iterator[int]:
-    """Open a directory that belongs to this user, and that nobody else can write to.
-
-    Args:
-        directory: The directory; made if it is missing.
-        make: Whether it is made.
+    """Open a directory that belongs to this user, and that nobody else can write to; made if missing.
 
     Raises:
         OSError: It is missing, or somebody else's; the message says what to do.
@@ -81,9 +74,8 @@ def open_private(directory: Path, *, make: bool = True) -> Iterator[int]:
             what = f"belongs to user {found.st_uid}; set {DIRECTORY_VARIABLE} to a directory of your own"
             raise PermissionError(errno.EPERM, what, str(directory))
         if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise PermissionError(
-                errno.EPERM, "others can write to it; run `chmod 700` on it", str(directory)
-            )
+            what = "others can write to it; run `chmod 700` on it"
+            raise PermissionError(errno.EPERM, what, str(directory))
         yield descriptor
     finally:
         os.close(descriptor)
@@ -115,16 +107,10 @@ class SlotHolder:
 def take_slots(
     directory: Path, device: str, capacity: int, wanted: int, project: Path, earlier: Sequence[Path] = ()
 ) -> list[Slot]:
-    """Lock free slots of a device.
+    """Lock free slots of a device (GPU UUID or `cpu`) that has `capacity`, at most as many as `wanted`.
 
-    Args:
-        directory: Where the slots are kept; made if missing.
-        device: GPU UUID or `cpu`.
-        capacity: Number of slots the device has.
-        wanted: Most slots to take.
-        project: The project directory that takes them.
-        earlier: Directories in which other schedulers may keep the same slots; those that cannot be used
-            are left out, and none is made.
+    The directory is made if missing. In `earlier` ones other schedulers may keep the same slots; those that
+    cannot be used are left out, and none is made.
 
     Raises:
         OSError: The directory cannot be used.
@@ -220,12 +206,7 @@ def _holder(place: int, name: str) -> SlotHolder | None:
 
 
 def describe_holders(holders: Sequence[SlotHolder], project: Path, slots: int) -> str:
-    """One line on the slots that other projects have; empty where they have none.
-
-    Args:
-        holders: All slots that are taken.
-        project: The project directory whose jobs wait.
-        slots: Slots that its devices have.
+    """One line on the slots that other projects have, of all that there are; empty where they have none.
 
     >>> taken = [SlotHolder("cpu", "/a", 7), SlotHolder("cpu", "/a", 7)]
     >>> describe_holders(taken, Path("/b"), 2)

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -93,9 +93,6 @@ class Supervisor:
 
     def __len__(self) -> int:
         return len(self._runs)
-
-    def runs(self) -> Iterator[ActiveRun]:
-        return iter(self._runs.values())
 
     def workers(self) -> Sequence[Sequence[ActiveRun]]:
         """All active runs, those together that share a worker."""
@@ -301,7 +298,7 @@ class Supervisor:
         if finding is AttemptState.UNCLAIMED and is_unfollowed and not job.cancel_requested:
             self._repeat(run, _why_unfollowed(run))
             return
-        record, vanished_at = ended(job.attempts, seen), last_sign(run)
+        record, vanished_at = ended(job.attempts, seen), last_sign(run) if run.came_dead else ""
         if job.cancel_requested or record is None:
             self._kill_descendants(run, seen)
         may_be_for_another = record is None or record.outcome is RunOutcome.INTERRUPTED
@@ -317,13 +314,8 @@ class Supervisor:
             return
         with self._store.transaction():
             self._store.change(job.run_id, decision.state, decision.reason)
-            self._store.end_attempt(
-                job.run_id,
-                job.attempts,
-                _outcome(ending, decision),
-                ending.reason,
-                finished_at=record.finished_at if record else vanished_at if run.came_dead else "",
-            )
+            kept, at = _outcome(ending, decision), record.finished_at if record else vanished_at
+            self._store.end_attempt(job.run_id, job.attempts, kept, ending.reason, finished_at=at)
             if decision.alone:
                 self._store.set_alone(job.run_id)
             if decision.is_forgiven:
@@ -347,8 +339,7 @@ class Supervisor:
     def _conclude(self, run: ActiveRun, outcome: RunOutcome, reason: str, finding: AttemptState) -> bool:
         """Have the directory tell what the queue will; no worker that comes late can claim the attempt then.
 
-        Returns:
-            False where such a worker is just claiming it, and has to be looked at again.
+        False where such a worker is just claiming it, and has to be looked at again.
         """
         concluded = conclude(run.paths, run.job.attempts, outcome, reason)
         return concluded or finding is not AttemptState.UNCLAIMED or not run.paths.directory.exists()

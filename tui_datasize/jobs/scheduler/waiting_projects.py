@@ -39,12 +39,7 @@ class Claimant(NamedTuple):
 
 
 class WaitingProjects:
-    """One scheduler's place among those that wait.
-
-    Args:
-        directory: The directory of the slots.
-        project: The project directory, which tells schedulers apart.
-    """
+    """One scheduler's place among those that wait; its project directory tells it from the others."""
 
     def __init__(self, directory: Path, project: Path) -> None:
         self._directory = directory / "waiting"
@@ -91,9 +86,7 @@ class WaitingProjects:
     def give_way(self, held: int, free: int) -> bool:
         """Leave the free slots to another scheduler for a moment where it is its turn; whether they are left.
 
-        Args:
-            held: Slots that the jobs of this one have.
-            free: Slots that are free; with none, the moment for which the next one is left is yet to begin.
+        With none free, the moment for which the next one is left is yet to begin.
         """
         own = Claimant(held, self._served_s)
         if not free or not any(other < own for other in self._others()):

@@ -170,9 +170,8 @@ class Preloader:
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Import what is asked for, then serve."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tui_datasize.jobs.workers.preloader", description=__doc__
-    )
+    name = "python -m tui_datasize.jobs.workers.preloader"
+    parser = argparse.ArgumentParser(prog=name, description=__doc__)
     parser.add_argument("--control", type=int, required=True, help="descriptor of the inherited socket")
     parser.add_argument("--preload", default="", help="modules to import, with commas between")
     parser.add_argument("--call", required=True, help="MODULE:FUNCTION that takes the worker's arguments")
@@ -304,11 +303,8 @@ def _tag_address(libc: ctypes.CDLL) -> int:
 def _redirect(request: dict[str, Any]) -> None:
     """Read from nothing and write to the log files of the run."""
     append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-    for target, path, flags in (
-        (0, os.devnull, os.O_RDONLY),
-        (1, request["stdout"], append),
-        (2, request["stderr"], append),
-    ):
+    output = ((1, request["stdout"], append), (2, request["stderr"], append))
+    for target, path, flags in ((0, os.devnull, os.O_RDONLY), *output):
         descriptor = os.open(path, flags, 0o666)
         os.dup2(descriptor, target)
         os.close(descriptor)

@@ -27,11 +27,7 @@ def mark_of(root: Path) -> str:
 
 
 class ProjectProcesses:
-    """The workers of one project, and none of a copy of it, whose files tell the same of them.
-
-    Args:
-        root: The project directory.
-    """
+    """The workers of one project, and none of a copy of it, whose files tell the same of them."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -41,15 +41,9 @@ class Place(NamedTuple):
 
 
 def lock(place: Place, name: str, words: Mapping[str, object]) -> int | None:
-    """Lock the file of a slot, which is made if it is missing.
+    """Lock the file of a slot, which is made if it is missing, and have it tell a person these words.
 
-    Args:
-        place: Where it is.
-        name: Of the file.
-        words: What the file is to tell a person; on a full disk it tells nothing.
-
-    Returns:
-        The descriptor that holds the lock; None where somebody else has the slot.
+    On a full disk it tells nothing. The descriptor holds the lock; None where somebody else has the slot.
 
     Raises:
         OSError: The file cannot be opened or locked.
@@ -102,11 +96,7 @@ def is_named(descriptor: int, file: Path) -> bool:
 
 
 def is_lost(descriptor: int) -> bool:
-    """Whether the file of a slot is no longer where it was locked, so that others may take the slot.
-
-    Args:
-        descriptor: Holds the lock.
-    """
+    """Whether the file of a slot is no longer where it was locked, so that others may take the slot."""
     link = Path(f"/proc/self/fd/{descriptor}").readlink()
     return not is_named(descriptor, _place_of(descriptor, str(link)))
 
@@ -114,9 +104,7 @@ def is_lost(descriptor: int) -> bool:
 def words_of_holder(name: str, place: int | None = None) -> Mapping[str, Any] | None:
     """What the file of a slot that is taken tells; None where it is free.
 
-    Args:
-        name: Of the file.
-        place: Descriptor of its directory.
+    `place` is the descriptor of its directory.
 
     Raises:
         OSError: It cannot be opened.

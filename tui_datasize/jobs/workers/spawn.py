@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -18,13 +18,8 @@ from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import RunPaths
 
 ONE_THREAD: Mapping[str, str] = MappingProxyType(
-    {
-        name: "1"
-        for name in (
-            *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
-            "POLARS_MAX_THREADS",
-        )
-    }
+    {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
+    | {"POLARS_MAX_THREADS": "1"}
 )
 """What keeps numerical libraries to one thread; they read it when they are imported."""
 
@@ -100,18 +95,14 @@ class Worker:
     """Exit code, negative for a signal; None while it lives or where nobody could tell."""
     status_expected: bool = True
     """Whether `status` may still come: its parent lives."""
-    is_gone: bool = field(default=False)
+    is_gone: bool = False
     """Whether it has ended, or was never started and never will be."""
-
-    was_never_begun: bool = field(default=False)
+    was_never_begun: bool = False
     """Whether its start was asked for and not followed, through no fault of the job."""
-
     has_lost_slots: bool = False
     """Whether that is because others may have its slots."""
-
     run_ids: tuple[str, ...] = ()
     """Runs that it was started for, as far as they are known; the first one's logs have its output."""
-
     error: OSError | None = None
     """Why it could not be started, as far as its spawner knows."""
 

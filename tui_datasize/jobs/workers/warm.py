@@ -85,9 +85,8 @@ class WarmSpawner:
                 earlier = 0 if self._preloader.has_answered else self._failures
                 self._failures = earlier + self._preloader.has_failed
                 if self._failures == _MOST_FAILURES:
-                    _LOG.error(
-                        "%d preloaders in a row have failed: workers start cold from now on", _MOST_FAILURES
-                    )
+                    what = "%d preloaders in a row have failed: workers start cold from now on"
+                    _LOG.error(what, _MOST_FAILURES)
                 self._preloader.close()
                 self._preloader = None
         for retired in list(self._retired):
