@@ -51,7 +51,6 @@ def ask(record: Record) -> Answer:
 
 
 def _told(table: pl.DataFrame, metric: Metric) -> str:
-    """How alike two runs of the largest size are."""
     known = table.drop_nulls("agreement").sort("train_size")
     row = (known if known.height else table.sort("train_size")).row(-1, named=True)
     two_runs = f"two runs of {row['train_size']:,} images"

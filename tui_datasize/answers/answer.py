@@ -79,10 +79,10 @@ class Line:
 
     @classmethod
     def of(
-        cls, rows: pl.DataFrame, x: str, y: str, scale: float, name: str, ink: Ink, mark: Mark = ""
+        cls, rows: pl.DataFrame, x: str, y: str, by: float, name: str, ink: Ink, mark: Mark = "", **how: bool
     ) -> Line:
-        """One column over another, its values times a scale."""
-        return cls(name, rows[x].to_list(), (scale * rows[y]).to_list(), ink, mark)
+        """One column over another, its values times a factor."""
+        return cls(name, rows[x].to_list(), (by * rows[y]).to_list(), ink, mark, **how)
 
 
 @dataclass(frozen=True)
@@ -220,13 +220,7 @@ class Answer:
 
     @classmethod
     def of_each(cls, told: Iterable[str], further: Iterable[Sentence | str] = (), **parts: Any) -> Answer:
-        """The answer of several variants: the first one's is the headline, those of the others come next.
-
-        Args:
-            told: One sentence of each.
-            further: What follows.
-            **parts: Other fields of `Answer`.
-        """
+        """The answer of several variants: the first one's is the headline, those of the others come next."""
         first, *others = told
         every = (*others, *further)
         return cls(first, [one if isinstance(one, Sentence) else Sentence(one) for one in every], **parts)

@@ -27,13 +27,15 @@ def ask(record: Record) -> Answer:
         *of_kind("text", severity="severity", check="check", what="what", to_do="what to do"),
         Column("runs", "runs"),
     ]
+    detail = Table(table, columns, record.metric, "Each variant by itself", is_detail=True)
     n_variants = record.all_runs["variant"].n_unique()
     return Answer(
         _headline(problems),
-        [Sentence(_told(problem, n_variants), _TONES[str(problem[0].severity)]) for problem in problems],
-        [Table(table, columns, record.metric, "Each variant by itself", is_detail=True)]
-        if len(findings) > len(problems)
-        else [],
+        [
+            Sentence(" ".join(filter(None, _parts(problem, n_variants))), _TONES[str(problem[0].severity)])
+            for problem in problems
+        ],
+        [detail] if len(findings) > len(problems) else [],
         about=plural(record.all_runs.height, "run"),
         rows=lambda: table,
     )
@@ -56,10 +58,6 @@ def _headline(problems: Sequence[Sequence[Finding]]) -> str:
     counts = Counter(str(found[0].severity) for found in problems)
     checks = dict.fromkeys(found[0].check.replace("-", " ") for found in problems)
     return f"{', '.join(plural(count, name) for name, count in counts.items())}: {', '.join(checks)}."
-
-
-def _told(problem: Sequence[Finding], n_variants: int) -> str:
-    return " ".join(part for part in _parts(problem, n_variants) if part)
 
 
 def _parts(problem: Sequence[Finding], n_variants: int) -> Iterator[str]:

@@ -25,7 +25,6 @@ from tui_datasize.answers.record import (
     bounded,
     largest_size,
     named,
-    numbers,
     per_variant,
 )
 from tui_datasize.metric import METRICS_OFFERED
@@ -138,12 +137,10 @@ def _risk_table(judged: Sequence[_Judged], *, is_detail: bool = False) -> Table:
 
 def _reliability_drawn(one: _Judged) -> Chart:
     table = one.table.drop_nulls("accuracy")
-    confidence, accuracy = (numbers(table[name], 100) for name in ("confidence", "accuracy"))
+    shown = table.select(pl.col("confidence", "accuracy") * 100)
     lines = [
         Line("calibrated", [0.0, 100.0], [0.0, 100.0], 1),
-        Line(
-            "accuracy in a bin", [x for x in confidence if x is not None], accuracy, 0, "dot", is_joined=False
-        ),
+        Line.of(shown, "confidence", "accuracy", 1, "accuracy in a bin", 0, "dot", is_joined=False),
     ]
     bands = [_bar(*row) for row in table.select("low", "high", "accuracy").iter_rows()]
     x = Axis("confidence, %", start=0)
@@ -157,15 +154,11 @@ def _bar(low: float, high: float, accuracy: float) -> Band:
 
 
 def _risks_drawn(one: _Judged) -> Chart:
-    coverage, risk = (numbers(one.risks[name], 100) for name in ("coverage", "risk"))
+    shown = one.risks.select(pl.col("coverage", "risk") * 100)
     lines = [
         # Whoever answers at random is as often wrong at every coverage as over all.
-        Line("at random", [0.0, 100.0], [risk[-1]] * 2, "muted"),
-        Line("the surest first", _known(coverage), risk, 0, "dot"),
+        Line("at random", [0.0, 100.0], [shown["risk"][-1]] * 2, "muted"),
+        Line.of(shown, "coverage", "risk", 1, "the surest first", 0, "dot"),
     ]
     x = Axis("coverage: answered, %", start=0)
     return Chart(named(one.variant, "risk against coverage"), x, share_axis("risk: wrong among them"), lines)
-
-
-def _known(values: Sequence[float | None]) -> list[float]:
-    return [value for value in values if value is not None]

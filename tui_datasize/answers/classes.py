@@ -48,9 +48,8 @@ def _told(rows: pl.DataFrame) -> str:
         ordered = rows.sort("mean", maintain_order=True)
         worst, best = (ordered.row(place, named=True) for place in (0, -1))
         low, high = (f"{_ACCURACY.text(one['mean'])} ({one['class_name']})" for one in (worst, best))
-        return (
-            f"{low} is the lowest accuracy of a class at {worst['train_size']:,} images, {high} the highest."
-        )
+        size = f"{worst['train_size']:,} images"
+        return f"{low} is the lowest accuracy of a class at {size}, {high} the highest."
     most, least = (ranked.row(place, named=True) for place in (0, -1))
     gain, other = (_ACCURACY.change(one["slope"]) for one in (most, least))
     return (

@@ -82,9 +82,7 @@ def interval_words(low: float, high: float, metric: Metric) -> str:
 def basis_words(found: Difference, *, of_several: bool = False) -> str:
     """The p of a comparison and what it counted, or why there is none.
 
-    Args:
-        found: Of which values are not all equal.
-        of_several: Whether p is corrected for several pairs.
+    Its values are not all equal; `of_several` where p is corrected for several pairs.
     """
     counted = plural(found.n_units, found.unit) if found.n_units else ""
     whose = " of one draw" if found.of_one_draw else ""

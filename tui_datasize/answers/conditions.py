@@ -58,7 +58,9 @@ def ask(record: Record) -> Answer:
     direction = str(table["classes"].unique(maintain_order=True)[-1])
     shown, per_half = table.filter(classes=direction), _classes_in(record, direction)
     found = [crossing for crossing in crossings(table) if crossing.classes == direction]
-    figures: Sequence[Figure] = (_chart(layer_order(shown), metric), _map(layer_order(shown), metric))
+    ordered, title = layer_order(shown), f"{metric.heading} per condition and size"
+    figures: Sequence[Figure] = (_chart(ordered, metric), size_map(title, ordered, "condition", metric))
+    whose = direction if direction == BOTH else f"classes {direction}"
     return Answer(
         _told(shown, metric),
         [
@@ -67,13 +69,11 @@ def ask(record: Record) -> Answer:
             Sentence(_CONDITIONS, "aside"),
         ],
         [
-            size_table(
-                shown, "condition", metric, direction if direction == BOTH else f"classes {direction}"
-            ),
+            size_table(shown, "condition", metric, whose),
             Table(table, _COLUMNS, metric, "All conditions", is_detail=True),
         ],
         figures[:: -1 if record.asked.view % _VIEWS else 1],
-        direction if direction == BOTH else f"classes {direction}",
+        whose,
         rows=lambda: table,
         views=_VIEWS,
     )
@@ -130,9 +130,8 @@ def _chart(table: pl.DataFrame, metric: Metric) -> Chart:
     names = table["condition"].unique(maintain_order=True).to_list()
     groups = table.sort("train_size", maintain_order=True).partition_by("train_size", maintain_order=True)
     lines = [one for ink, group in enumerate(groups) for one in _of_size(group, names, metric, ink)]
-    return Chart(
-        "a line per target size", Axis("transfer condition", names=names), metric_axis(metric), lines
-    )
+    x = Axis("transfer condition", names=names)
+    return Chart("a line per target size", x, metric_axis(metric), lines)
 
 
 def _of_size(group: pl.DataFrame, names: Sequence[str], metric: Metric, ink: int) -> Iterator[Line]:
@@ -145,7 +144,3 @@ def _of_size(group: pl.DataFrame, names: Sequence[str], metric: Metric, ink: int
         places = [float(names.index(condition)) for condition in part["condition"]]
         if places:
             yield Line(name, places, numbers(part["mean"], metric.scale), ink, is_joined=is_joined)
-
-
-def _map(table: pl.DataFrame, metric: Metric) -> Figure:
-    return size_map(f"{metric.heading} per condition and size", table, "condition", metric)

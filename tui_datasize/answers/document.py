@@ -102,15 +102,12 @@ def _outlook_dict(curve: CurveAnalysis) -> dict[str, Any]:
     return {
         "extrapolations": [asdict(extrapolation) for extrapolation in outlook.extrapolations],
         "n_needed": needed,
-        "doubling": asdict(outlook.doubling) | {"words": _doubling_words(curve)},
+        "doubling": asdict(outlook.doubling)
+        | {"words": f"{ahead.next_doubling(curve)} {ahead.small_gains(curve)}"},
         "bands": ahead.of_the_bands(outlook),
         "doubt": " ".join(sentence.text for sentence in ahead.doubts(curve)),
         "outlook_failure": None,
     }
-
-
-def _doubling_words(curve: CurveAnalysis) -> str:
-    return f"{ahead.next_doubling(curve)} {ahead.small_gains(curve)}"
 
 
 def _keyed(overlaps: Iterable[DrawOverlap]) -> dict[str, DrawOverlap]:

@@ -6,7 +6,7 @@ import polars as pl
 
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE, SIZE_AXIS, of_kind, share_axis
-from tui_datasize.answers.record import Record, bounded, named, numbers, per_variant
+from tui_datasize.answers.record import Record, bounded, named, per_variant
 from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.stats.ensembles import ensembles_table
 
@@ -53,11 +53,10 @@ def _told(row: dict[str, float]) -> str:
 
 def _chart(variant: str, table: pl.DataFrame) -> Chart:
     ordered = table.sort("train_size", "members")
-    single = ordered.filter(members=1)
     whole = ordered.filter(pl.col("members") == pl.col("n_runs"))
     lines = [
-        Line("one run", single["train_size"].to_list(), numbers(single["accuracy"], 100), 0, "dot"),
-        Line("all together", whole["train_size"].to_list(), numbers(whole["accuracy"], 100), 1, "diamond"),
+        Line.of(ordered.filter(members=1), "train_size", "accuracy", 100, "one run", 0, "dot"),
+        Line.of(whole, "train_size", "accuracy", 100, "all together", 1, "diamond"),
     ]
     title = named(variant, "one run, and all runs of a size together")
     return Chart(title, SIZE_AXIS, share_axis("test accuracy"), lines)

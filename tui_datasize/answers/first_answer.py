@@ -12,7 +12,7 @@ from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.columns import INTERVAL, SIZE_AXIS, metric_axis, of_kind
 from tui_datasize.answers.grids import mean_table, size_label, size_table
 from tui_datasize.answers.learning_curve import chart
-from tui_datasize.answers.record import Record, numbers
+from tui_datasize.answers.record import Record
 from tui_datasize.answers.variants import images_told, with_clear
 from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import Schema, schema
@@ -116,12 +116,7 @@ def _by_length(lengths: pl.DataFrame, metric: Metric) -> pl.DataFrame:
 def compared_chart(metric: Metric, curves: tuple[CurveAnalysis, ...]) -> Chart:
     """The means of several variants in one chart."""
     lines = [
-        Line(
-            curve.variant or "base",
-            curve.curve["train_size"].to_list(),
-            numbers(curve.curve["mean"], metric.scale),
-            index,
-        )
+        Line.of(curve.curve, "train_size", "mean", metric.scale, curve.variant or "base", index)
         for index, curve in enumerate(curves)
     ]
     return Chart(f"{metric.title.lower()} against train size", SIZE_AXIS, metric_axis(metric), lines)

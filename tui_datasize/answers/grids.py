@@ -19,12 +19,7 @@ def size_map(
 ) -> Map:
     """`mean` by `train_size` and the names in a column, in the order in which these come.
 
-    Args:
-        title: Of the map.
-        table: Has these three columns, each pair of size and name once.
-        column: That of the names.
-        metric: What the means are of.
-        write: From what stands in that column to the name that is shown.
+    `write` makes the shown name of what stands in that column; each pair of size and name is there once.
     """
     names = table[column].unique(maintain_order=True).to_list()
     sizes = table["train_size"].unique().sort().to_list()
@@ -46,11 +41,8 @@ def size_map(
 def size_table(means: pl.DataFrame, column: str, metric: Metric, about: str = "") -> Table:
     """Means of several names at several train sizes with their 95 % intervals, the best of each size marked.
 
-    Args:
-        means: `train_size`, the names in a column, `mean`, `low`, `high` and `n_runs`, each pair once.
-        column: That of the names.
-        metric: What the means are of.
-        about: What else the title is to say.
+    `means` has `train_size`, the names in a column, `mean`, `low`, `high` and `n_runs`, each pair once;
+    `about` is what else the title is to say.
     """
     sizes = means["train_size"].unique().sort()
     labelled = means.with_columns(place=size_label(pl.col("train_size")))
@@ -68,14 +60,9 @@ def size_label(size: pl.Expr) -> pl.Expr:
 def mean_table(means: pl.DataFrame, column: str, places: str, metric: Metric, title: str) -> Table:
     """Means by name and place, the best of each place marked where it is told; the fewer are columns.
 
-    Args:
-        means: The names in a column, `place`, `mean`, `low`, `high` and `n_runs`, each pair once, in order of
-            places. `is_clear` says whether a name is told apart from all others at its place; without that
-            column its interval must be apart from theirs.
-        column: That of the names.
-        places: What places are.
-        metric: What the means are of.
-        title: Is followed by how to read a cell.
+    `means` has the names in a column, `place`, `mean`, `low`, `high` and `n_runs`, each pair once, in order
+    of places. `is_clear` says whether a name is told apart from all others at its place; without that column
+    its interval must be apart from theirs. The title is followed by how to read a cell.
     """
     end = pl.col("mean").max() if metric.higher_is_better else pl.col("mean").min()
     runs = means["n_runs"].unique().to_list()

@@ -67,9 +67,7 @@ def _told(curve: CurveAnalysis) -> str:
 def chart(curve: CurveAnalysis, *, with_laws: bool = False) -> Chart:
     """Runs, means, the average of laws with its band beyond, the target.
 
-    Args:
-        curve: With at least one run.
-        with_laws: Whether the log-linear law and each law of the average are drawn too.
+    Of at least one run; `with_laws` draws the log-linear law and each law of the average too.
     """
     beyond = extrapolations(curve)
     lines = [
@@ -79,15 +77,9 @@ def chart(curve: CurveAnalysis, *, with_laws: bool = False) -> Chart:
         *_target(curve, beyond),
         *_measured(curve),
     ]
-    return Chart(
-        named(
-            curve.variant, f"{curve.metric.title.lower()} against train size{', with the laws' * with_laws}"
-        ),
-        SIZE_AXIS,
-        metric_axis(curve.metric),
-        lines,
-        [_band_beyond(curve), _interval(curve)],
-    )
+    title = f"{curve.metric.title.lower()} against train size{', with the laws' * with_laws}"
+    bands = [_band_beyond(curve), _interval(curve)]
+    return Chart(named(curve.variant, title), SIZE_AXIS, metric_axis(curve.metric), lines, bands)
 
 
 def extrapolations(curve: CurveAnalysis) -> Sequence[Extrapolation]:
@@ -96,12 +88,9 @@ def extrapolations(curve: CurveAnalysis) -> Sequence[Extrapolation]:
 
 
 def _measured(curve: CurveAnalysis) -> Iterator[Line]:
-    runs, means, scale = curve.points, curve.curve, curve.metric.scale
-    sizes = means["train_size"].to_list()
-    yield Line(
-        "run", runs["train_size"].to_list(), numbers(runs["value"], scale), "run", "small", is_joined=False
-    )
-    yield Line("mean", sizes, numbers(means["mean"], scale), "mean", "dot")
+    scale = curve.metric.scale
+    yield Line.of(curve.points, "train_size", "value", scale, "run", "run", "small", is_joined=False)
+    yield Line.of(curve.curve, "train_size", "mean", scale, "mean", "mean", "dot")
 
 
 def _published(curve: CurveAnalysis) -> Iterator[Line]:
@@ -128,8 +117,7 @@ def _average(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> Iterator[
         return
     known = average_curve(curve, curve.fitted_sizes[-1])
     if known is not None:
-        x, y = known["train_size"].to_list(), numbers(known["value"], scale)
-        yield Line("average of the laws", x, y, "muted", is_thin=True)
+        yield Line.of(known, "train_size", "value", scale, "average of the laws", "muted", is_thin=True)
     sizes, values, _, _ = outlook.line()
     yield Line("forecast", sizes.tolist(), numbers(values.tolist(), scale), "forecast")
     places = [point.train_size for point in beyond]

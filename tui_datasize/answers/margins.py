@@ -6,7 +6,7 @@ import polars as pl
 
 from tui_datasize.answers.answer import Answer, Chart, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.columns import SIZE_AND_RUNS, UPDATE_AXIS, of_kind, share_axis
-from tui_datasize.answers.record import NOT_RECORDED, Record, named, numbers, per_variant
+from tui_datasize.answers.record import NOT_RECORDED, Record, named, per_variant
 from tui_datasize.stats.training_views import margins
 
 
@@ -40,7 +40,7 @@ def _chart(variant: str, rows: pl.DataFrame) -> Chart:
     chosen = [groups[place] for place in sorted({0, len(groups) // 2, len(groups) - 1})]
     lines = []
     for ink, group in enumerate(chosen):
-        size, x = f"{group['train_size'][0]:,}", group["update"].to_list()
-        lines.append(Line(f"{size} right", x, numbers(group["margin_correct"], 100), ink, "dot"))
-        lines.append(Line(f"{size} wrong", x, numbers(group["margin_wrong"], 100), ink, "ring"))
+        size = f"{group['train_size'][0]:,}"
+        lines.append(Line.of(group, "update", "margin_correct", 100, f"{size} right", ink, "dot"))
+        lines.append(Line.of(group, "update", "margin_wrong", 100, f"{size} wrong", ink, "ring"))
     return Chart(named(variant, "margins"), UPDATE_AXIS, share_axis("margin"), lines)

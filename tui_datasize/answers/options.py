@@ -96,7 +96,6 @@ def _best(shown: pl.DataFrame, metric: Metric) -> pl.DataFrame:
 
 
 def _figure(table: pl.DataFrame, metric: Metric) -> Figure:
-    """One option and one rest of the recipe."""
     option, others = str(table["option"][0]), str(table["others"][0])
     title = named(others, f"{metric.heading} against {option}")
     if table["value"].null_count():

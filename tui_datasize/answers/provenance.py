@@ -115,9 +115,8 @@ def _text(value: object) -> str:
 
 def _data(datasets: pl.DataFrame) -> pl.DataFrame:
     """Each data set once."""
-    per_run = datasets.group_by("run_id", "dataset", "fingerprint", maintain_order=True).agg(
-        pl.len().alias("classes"), pl.col("train_images", "test_images").sum()
-    )
+    runs = datasets.group_by("run_id", "dataset", "fingerprint", maintain_order=True)
+    per_run = runs.agg(pl.len().alias("classes"), pl.col("train_images", "test_images").sum())
     return per_run.drop("run_id").unique(maintain_order=True)
 
 

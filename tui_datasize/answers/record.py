@@ -47,7 +47,6 @@ class Comparisons:
     """Sizes and variants against each other by one metric, each computed once."""
 
     runs: pl.DataFrame
-    """Schema `RUNS`."""
     metric: str
 
     @cached_property
@@ -174,11 +173,9 @@ class Record:
     def metrics(self) -> pl.DataFrame:
         """Schema `RUN_METRICS`, of `runs`."""
         every = self.reading.metrics
-        return (
-            every
-            if self.runs is self.all_runs
-            else every.join(self.runs, on="run_id", how="semi", maintain_order="left")
-        )
+        if self.runs is self.all_runs:
+            return every
+        return every.join(self.runs, on="run_id", how="semi", maintain_order="left")
 
     @property
     def all_curves(self) -> tuple[CurveAnalysis, ...]:

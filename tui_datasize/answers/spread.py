@@ -171,7 +171,6 @@ def _steps(boxes: pl.DataFrame, found: Sequence[SizeComparison]) -> pl.DataFrame
 
 
 def _alone(found: SizeComparison) -> Iterator[str]:
-    """What is found between the sizes of one curve."""
     yield _level(found)
     yield from _clusters(found)
     if len(found.sizes) > 1:

@@ -27,20 +27,17 @@ class _Surface:
 
     metric: Metric
     table: pl.DataFrame
-    """The frame of `surface`."""
     is_gap: bool = False
 
     @property
     def title(self) -> str:
-        if self.is_gap:
-            return f"{self.metric.title}{', points' if self.metric.is_share else ''}"
-        return f"{self.metric.title}{', %' if self.metric.is_share else ''}"
+        unit = ", points" if self.is_gap else ", %"
+        return f"{self.metric.title}{unit if self.metric.is_share else ''}"
 
 
 def ask(record: Record) -> Answer:
     """All metrics of the evaluations; in further views one by one, and last training less test accuracy."""
-    metrics = record.metrics
-    every = [_of_metric(record, metrics, METRICS_OFFERED[name]) for name in _names(record)]
+    every = (_of_metric(record, METRICS_OFFERED[name]) for name in _names(record))
     found = [one for one in every if one.table.height]
     if not found:
         return does_not_apply(NO_RUN)
@@ -74,9 +71,9 @@ def _names(record: Record) -> Sequence[str]:
     return [name for name in names if name in METRICS_OFFERED]
 
 
-def _of_metric(record: Record, metrics: pl.DataFrame, metric: Metric) -> _Surface:
+def _of_metric(record: Record, metric: Metric) -> _Surface:
     split, score = metric.split_and_score
-    return _Surface(metric, surface_table(record.runs, metrics, score, split))
+    return _Surface(metric, surface_table(record.runs, record.metrics, score, split))
 
 
 def _gap(found: Sequence[_Surface]) -> list[_Surface]:

@@ -66,11 +66,8 @@ def _ends(table: pl.DataFrame, metric: Metric) -> pl.DataFrame:
     key = ("variant", "train_size")
     last = table.group_by(key, maintain_order=True).last()
     best = table.sort("mean", descending=metric.higher_is_better, maintain_order=True).group_by(key).first()
-    both = last.select(*key, "n_runs", pl.col("x").alias("end"), pl.col("mean").alias("last")).join(
-        best.select(*key, pl.col("mean").alias("best"), pl.col("x").alias("best_at")),
-        on=key,
-        maintain_order="left",
-    )
+    best = best.select(*key, best="mean", best_at="x")
+    both = last.select(*key, "n_runs", end="x", last="mean").join(best, on=key, maintain_order="left")
     return both.with_columns(lost=(pl.col("best") - pl.col("last")).abs())
 
 
@@ -92,16 +89,15 @@ def _early_told(ends: pl.DataFrame, metric: Metric) -> str:
 
 def _means_drawn(variant: str, table: pl.DataFrame, size: int, metric: Metric) -> Chart:
     lines = [
-        Line(f"{rows['train_size'][0]:,}", rows["x"].to_list(), numbers(rows["mean"], metric.scale), ink)
+        Line.of(rows, "x", "mean", metric.scale, f"{rows['train_size'][0]:,}", ink)
         for ink, rows in enumerate(table.partition_by("train_size", maintain_order=True))
     ]
     # One range alone: several hide each other.
     chosen = table.filter(train_size=size)
     low, high = (numbers(chosen[end], metric.scale) for end in ("low", "high"))
     bands = [Band(chosen["x"].to_list(), low, high, "muted", f"runs of {size:,}")]
-    return Chart(
-        named(variant, "training curves"), UPDATE_AXIS, metric_axis(metric), lines, bands, is_of_training=True
-    )
+    title = named(variant, "training curves")
+    return Chart(title, UPDATE_AXIS, metric_axis(metric), lines, bands, is_of_training=True)
 
 
 def _runs_of_a_size(singles: pl.DataFrame, record: Record) -> Answer:
@@ -129,7 +125,7 @@ def _runs_of_a_size(singles: pl.DataFrame, record: Record) -> Answer:
 
 def _runs_drawn(variant: str, table: pl.DataFrame, metric: Metric) -> Chart:
     lines = [
-        Line(_run_name(run.row(0, named=True)), run["x"].to_list(), numbers(run["value"], metric.scale), ink)
+        Line.of(run, "x", "value", metric.scale, _run_name(run.row(0, named=True)), ink)
         for ink, run in enumerate(table.partition_by("run_id", maintain_order=True))
     ]
     return Chart(named(variant, "single runs"), UPDATE_AXIS, metric_axis(metric), lines, is_of_training=True)

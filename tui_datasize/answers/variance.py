@@ -46,7 +46,6 @@ def _sources(split: VarianceSplit) -> Sequence[Component]:
 
 
 def _told(split: VarianceSplit) -> str:
-    """The largest source."""
     sources = _sources(split)
     largest = max(sources, key=lambda component: component.variance)
     moves = f"{split.metric.difference(largest.sd)} (SD{_ends(largest, split.metric)})"
@@ -100,9 +99,5 @@ def _doubts(splits: Sequence[VarianceSplit]) -> Iterator[Sentence]:
 
 
 def _bars(split: VarianceSplit) -> Bars:
-    bars = [
-        Bar(component.name, 100 * component.share)
-        for component in _sources(split)
-        if math.isfinite(component.share)
-    ]
+    bars = [Bar(one.name, 100 * one.share) for one in _sources(split) if math.isfinite(one.share)]
     return Bars(named(split.variant, "sources of the variance"), share_axis("share of the variance"), bars)

@@ -159,9 +159,7 @@ def _saved_table(record: Record, best: str) -> Table:
 def with_clear(means: pl.DataFrame, record: Record) -> pl.DataFrame:
     """Means with `is_clear`: whether a variant differs significantly from all others at its size.
 
-    Args:
-        means: `train_size` and `variant`.
-        record: Of the same runs.
+    `means` has `train_size` and `variant`.
     """
     clear = [
         {"train_size": at.train_size, "variant": name}
@@ -175,10 +173,8 @@ def with_clear(means: pl.DataFrame, record: Record) -> pl.DataFrame:
     ]
     schema = {"train_size": pl.Int64, "variant": pl.String}
     told = pl.DataFrame(clear, schema=schema).with_columns(is_clear=True)
-    keys = ["train_size", "variant"]
-    return means.join(told, on=keys, how="left", maintain_order="left").with_columns(
-        pl.col("is_clear").fill_null(False)
-    )
+    marked = means.join(told, on=list(schema), how="left", maintain_order="left")
+    return marked.with_columns(pl.col("is_clear").fill_null(False))
 
 
 def _tested(found: Sequence[VariantComparison], metric: Metric) -> str:
@@ -313,9 +309,9 @@ def _power(pairs: Sequence[Difference], record: Record) -> Iterator[str]:
 
 
 def _counted(pairs: Sequence[Difference]) -> Iterator[str]:
-    if sum(not math.isnan(pair.p) for pair in pairs) > 1:
+    tested = sum(not math.isnan(pair.p) for pair in pairs)
+    if tested > 1:
         n = sum(pair.is_distinguishable for pair in pairs)
-        tested = sum(not math.isnan(pair.p) for pair in pairs)
         yield f"{n} of {tested} pairs of variants differ significantly after correction."
 
 

@@ -73,9 +73,8 @@ def runs_to_read(runs: pl.DataFrame) -> tuple[list[str], list[str]]:
     tested = ended.unique(["dataset", "classes"], keep="first", maintain_order=True)
     draws = find_draws(runs)["run_id"].to_list()
     # A class half has draws of its own under the name of the whole.
-    halves = ended.unique(
-        ["dataset", "classes", "train_size", "subset_seed"], keep="first", maintain_order=True
-    )
+    of_half = ["dataset", "classes", "train_size", "subset_seed"]
+    halves = ended.unique(of_half, keep="first", maintain_order=True)
     return list(dict.fromkeys([*draws, *halves["run_id"]])), tested["run_id"].to_list()
 
 

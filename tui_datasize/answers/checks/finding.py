@@ -35,11 +35,9 @@ class Finding:
     train_sizes: tuple[int, ...]
     """Sizes concerned, ascending; empty for the whole curve."""
     run_ids: tuple[str, ...]
-    """Runs concerned."""
     what: str
     """A sentence, its point included."""
     to_do: str
-    """What to do about it, as a sentence."""
 
     @property
     def words(self) -> str:
@@ -81,13 +79,8 @@ def finding(
 ) -> Finding:
     """A finding about some runs of one experiment.
 
-    Args:
-        severity: How far it goes.
-        check: Name of the check.
-        runs: The runs concerned, at least one; of several variants it is about the experiment.
-        what: A sentence.
-        to_do: A sentence.
-        names_sizes: Whether it is about the sizes of these runs rather than the whole curve.
+    Of several variants it is about the experiment; `names_sizes` where it is about the sizes of these runs,
+    not the whole curve.
     """
     variants = runs["variant"].unique()
     return Finding(

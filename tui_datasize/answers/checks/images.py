@@ -1,4 +1,7 @@
-"""Checks of the images: classes that a subset lacks, test images in training, data that changed."""
+"""Checks of the images: classes that a subset lacks, test images in training, data that changed.
+
+`runs` have schema `RUNS` and are of one experiment.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,7 @@ def check_missing_classes(
 ) -> Iterator[Finding]:
     """Classes of the data set of which a subset holds no image.
 
-    Args:
-        runs: Schema `RUNS`, of one experiment.
-        subsets: Columns `run_id`, `label`: of one run per draw.
-        datasets: Schema `DATASETS`, of the same runs.
+    `subsets` has `run_id`, `label`, `datasets` schema `DATASETS`; both of one run per draw.
     """
     # Label noise may leave a class without a label of its own that has images all the same.
     label = pl.coalesce("true_label", "label") if "true_label" in subsets.columns else pl.col("label")
@@ -61,11 +61,8 @@ def _draw_otherwise(runs: pl.DataFrame) -> str:
 def check_leaks(runs: pl.DataFrame, subsets: pl.DataFrame, predictions: pl.DataFrame) -> Iterator[Finding]:
     """Test images in the training subsets, told by equal pixels.
 
-    Args:
-        runs: Schema `RUNS`, of one experiment.
-        subsets: Columns `run_id`, `index`, `label`, `hash`: of one run per draw.
-        predictions: Columns `run_id`, `index`, `label`, `hash`: of at least one run per data set and class
-            half; its test images stand for those of all runs on that data.
+    Images have `run_id`, `index`, `label`, `hash`: `subsets` of one run per draw, `predictions` of at least
+    one run per data set and class half; its test images stand for those of all runs on that data.
     """
     key = pl.concat_str("dataset", pl.lit(" "), "classes").alias("data")
     data_of = runs.select("run_id", key)
@@ -89,12 +86,7 @@ def check_leaks(runs: pl.DataFrame, subsets: pl.DataFrame, predictions: pl.DataF
 
 
 def check_changed_data(runs: pl.DataFrame, datasets: pl.DataFrame) -> Iterator[Finding]:
-    """Runs of one data set and class half whose files differ.
-
-    Args:
-        runs: Schema `RUNS`, of one experiment.
-        datasets: Schema `DATASETS`, of at least one run per draw.
-    """
+    """Runs of one data set and class half whose files differ."""
     prints = runs.join(datasets.select("run_id", "fingerprint").unique("run_id"), on="run_id")
     for _, group in prints.group_by("dataset", "classes", maintain_order=True):
         if group["fingerprint"].n_unique() > 1:

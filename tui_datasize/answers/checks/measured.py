@@ -1,4 +1,8 @@
-"""Checks of the measurement: on how many images, with how much noise, and whether two metrics are one."""
+"""Checks of the measurement: on how many images, with how much noise, and whether two metrics are one.
+
+Runs have schema `RUNS`, are of one curve, and count; `test_images` is the size of the test set, None where
+unknown.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +43,7 @@ _OR_ROUNDED = " (or the values are rounded)"
 def smallest_grid(values: ArrayLike, most: int = LARGEST_GRID) -> int | None:
     """The smallest m for which all values are k/m for whole k, or None up to `most`.
 
-    Args:
-        values: Shares in [0, 1], shape (n,).
-        most: Largest m tried.
+    Values are shares in [0, 1], shape (n,).
 
     >>> smallest_grid([0.5, 0.75, 0.125]), smallest_grid([0.5, 0.3])
     (8, 10)
@@ -59,12 +61,7 @@ def smallest_grid(values: ArrayLike, most: int = LARGEST_GRID) -> int | None:
 
 
 def check_measured_part(runs: pl.DataFrame, test_images: int | None) -> Iterator[Finding]:
-    """Evaluations of a part of the test split: values on a k/m grid with m below its size.
-
-    Args:
-        runs: Schema `RUNS`, of one curve, those that count.
-        test_images: Size of the test set; None where unknown.
-    """
+    """Evaluations of a part of the test split: values on a k/m grid with m below its size."""
     yield from _as_published(runs.filter("as_published"))
     grid = _grid(runs, test_images)
     if grid is None or grid == test_images:
@@ -106,11 +103,7 @@ def _as_published(marked: pl.DataFrame) -> Iterator[Finding]:
 
 
 def check_odd_sizes(runs: pl.DataFrame) -> Iterator[Finding]:
-    """Sizes whose runs scatter unlike their neighbours', or whose scores are coarser than those of others.
-
-    Args:
-        runs: Schema `RUNS`, of one curve, those that count.
-    """
+    """Sizes whose runs scatter unlike their neighbours', or whose scores are coarser than those of others."""
     sizes = size_runs(points(runs, "test_accuracy"))
     for place, (size, factor) in enumerate(zip(sizes, odd_scatter(sizes), strict=True)):
         grid = _own_grid(sizes, place)
@@ -154,12 +147,7 @@ def _own_grid(sizes: Sequence[SizeRuns], place: int) -> int | None:
 
 
 def check_sampling_noise(runs: pl.DataFrame, test_images: int | None) -> Iterator[Finding]:
-    """Spread over runs no larger than that of drawing test images alone (binomial variance p(1 - p)/m).
-
-    Args:
-        runs: Schema `RUNS`, of one curve, those that count.
-        test_images: Size of the test set; None where unknown.
-    """
+    """Spread over runs no larger than that of drawing test images alone (binomial variance p(1 - p)/m)."""
     grid = _grid(runs, test_images)
     tested = test_images if grid is None or grid in _DECIMAL_GRIDS else grid
     by_size = runs.filter(pl.col("test_accuracy").is_between(0, 1, closed="none")).group_by("train_size").agg(
@@ -208,9 +196,7 @@ def _whole_words(seen: float, drawn: float, tested: int, is_far_below: bool) -> 
 def check_chance(runs: pl.DataFrame, test_classes: Sequence[int]) -> Iterator[Finding]:
     """Runs that do no better than to name the commonest class (binomial test of each, one-sided).
 
-    Args:
-        runs: Schema `RUNS`, of one curve, those that count.
-        test_classes: Test images of each class; empty where unknown.
+    `test_classes` are the test images of each class; empty where unknown.
     """
     images = sum(test_classes)
     if not images:

@@ -40,17 +40,15 @@ def check_updates(runs: pl.DataFrame) -> Iterator[Finding]:
         return
     least, most = _extremes(runs)
     if most > EVEN_BY * least:
-        rises = _rises_with_size(runs, "total_updates")
-        reason = (
-            ": larger sizes also train longer, so the curve shows both"
-            if rises
-            else ": the budget is not equal"
-        )
+        means = runs.group_by("train_size").agg(pl.col("total_updates").mean()).sort("train_size")
+        rises = (means["total_updates"].diff().drop_nulls() > 0).all()
+        both = "larger sizes also train longer, so the curve shows both"
+        reason = both if rises else "the budget is not equal"
         yield finding(
             Severity.WARNING,
             "unequal-updates",
             runs,
-            f"Runs of this curve make {least:,} to {most:,} updates{reason}.",
+            f"Runs of this curve make {least:,} to {most:,} updates: {reason}.",
             "Give the budget in updates or samples, and draw batches across epoch ends.",
         )
 
@@ -81,12 +79,10 @@ def check_mixed_conditions(runs: pl.DataFrame) -> Iterator[Finding]:
         counts = runs.drop_nulls(column).group_by(column).len().sort("len", descending=True)
         if counts.height < 2:
             continue
-        named = ", ".join(
-            f"{str(value)[:40]} ({plural(number, 'run')})" for value, number in counts.head(3).iter_rows()
-        )
-        confounded = (
-            runs.drop_nulls(column).group_by("train_size").agg(pl.col(column).n_unique())[column].max() == 1
-        )
+        most = counts.head(3).iter_rows()
+        named = ", ".join(f"{str(value)[:40]} ({plural(number, 'run')})" for value, number in most)
+        per_size = runs.drop_nulls(column).group_by("train_size").agg(pl.col(column).n_unique())
+        confounded = per_size[column].max() == 1
         yield finding(
             Severity.WARNING if confounded else severity,
             f"mixed-{column.replace('_', '-')}",
@@ -174,11 +170,9 @@ def check_duplicates(runs: pl.DataFrame) -> Iterator[Finding]:
     groups = repeated.group_by(measured, maintain_order=True)
     seeds = groups.agg(pl.struct("train_size", "subset_seed").n_unique() == 1, pl.col("seed").n_unique() > 1)
     same_images = seeds.filter(pl.col("train_size") & pl.col("seed"))
-    reason = (
-        "the training seed seems to change nothing"
-        if same_images.height
-        else "one run was recorded under several ids, or a setting changes nothing"
-    )
+    reason = "one run was recorded under several ids, or a setting changes nothing"
+    if same_images.height:
+        reason = "the training seed seems to change nothing"
     yield finding(
         Severity.ERROR,
         "equal-runs",
@@ -237,8 +231,3 @@ def _extremes(runs: pl.DataFrame) -> tuple[int, int]:
     updates = pl.col("total_updates")
     least, most = runs.select(updates.min().alias("least"), updates.max().alias("most")).row(0)
     return least, most
-
-
-def _rises_with_size(runs: pl.DataFrame, column: str) -> bool:
-    means = runs.group_by("train_size").agg(pl.col(column).mean()).sort("train_size")[column]
-    return bool((means.diff().drop_nulls() > 0).all())
