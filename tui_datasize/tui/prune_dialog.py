@@ -16,12 +16,7 @@ from tui_datasize.text import plural
 from tui_datasize.tui.widgets.dialogs import ChooseDialog, ConfirmDialog
 
 _KEPT: Mapping[Keep, str] = MappingProxyType(
-    {
-        "none": "no weights",
-        "last": "the last: checkpoint.pt",
-        "best": "the best: best.pt",
-        "both": "both",
-    }
+    {"none": "no weights", "last": "the last: checkpoint.pt", "best": "the best: best.pt", "both": "both"}
 )
 
 

@@ -28,12 +28,7 @@ _SHORTEST_TRACK = 4
 
 
 def class_bars(
-    bars: Sequence[Bar],
-    *,
-    width: int,
-    height: int,
-    palette: Palette,
-    empty: str = "No classes yet.",
+    bars: Sequence[Bar], *, width: int, height: int, palette: Palette, empty: str = "No classes yet."
 ) -> Text:
     """Draw one bar per class in the given order, with the expected value and its interval marked in it.
 
@@ -97,13 +92,7 @@ def _bar_columns(bars: Sequence[Bar], width: int, height: int, palette: Palette)
 
 
 def ranked_bars(
-    bars: Sequence[Bar],
-    heads: tuple[str, str],
-    *,
-    width: int,
-    height: int,
-    palette: Palette,
-    empty: str,
+    bars: Sequence[Bar], heads: tuple[str, str], *, width: int, height: int, palette: Palette, empty: str
 ) -> Text:
     """Draw one bar a line in the given order, below a line of headings.
 

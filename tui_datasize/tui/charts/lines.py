@@ -352,12 +352,7 @@ def value_at(series: Series, x: float) -> str:
 
 
 def _headings(
-    label: str,
-    series: Sequence[Series],
-    has_names: bool,
-    width: int,
-    height: int,
-    palette: Palette,
+    label: str, series: Sequence[Series], has_names: bool, width: int, height: int, palette: Palette
 ) -> list[Text]:
     """The y label at the left, the legend at the right and on further lines, topmost series first."""
     entries = [

@@ -47,12 +47,7 @@ METRICS: tuple[LiveMetric, ...] = (
 LOSS = next(metric for metric in METRICS if metric.column == "loss")
 
 AXES: Mapping[str, str] = MappingProxyType(
-    {
-        "update": "update",
-        "epoch": "epoch",
-        "samples_seen": "samples seen",
-        "wall_s": "wall time, s",
-    }
+    {"update": "update", "epoch": "epoch", "samples_seen": "samples seen", "wall_s": "wall time, s"}
 )
 """What may be the horizontal axis, and its label."""
 

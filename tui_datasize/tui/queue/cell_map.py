@@ -72,9 +72,7 @@ class MapLayout:
         b = max(0, min(place.block, len(self.blocks) - 1))
         block = self.blocks[b]
         return MapPlace(
-            b,
-            max(0, min(place.row, len(block.sizes) - 1)),
-            max(0, min(place.column, len(block.columns) - 1)),
+            b, max(0, min(place.row, len(block.sizes) - 1)), max(0, min(place.column, len(block.columns) - 1))
         )
 
     def step(self, place: MapPlace, rows: int, columns: int) -> MapPlace:

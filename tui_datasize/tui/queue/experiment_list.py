@@ -24,7 +24,7 @@ class ExperimentList(RowList):
     """Experiments in the order of the file."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "open", tooltip="Go to the map of the experiment's cells"),
+        Binding("enter", "open", "open", tooltip="Go to the map of the experiment's cells")
     ]
 
     class Opened(Message):
