@@ -121,23 +121,21 @@ class DatasizeApp(App[None]):
         Binding("q", "leave", "leave", tooltip="Leave; queued and running jobs go on"),
     ]
 
+    @dataclass
     class SnapshotArrived(Message):
         """The polling thread saw something new."""
 
-        def __init__(self, snapshot: Snapshot) -> None:
-            super().__init__()
-            self.snapshot = snapshot
+        snapshot: Snapshot
 
         def can_replace(self, message: Message) -> bool:
             """Only the newest counts."""
             return isinstance(message, DatasizeApp.SnapshotArrived)
 
+    @dataclass
     class PollingFailed(Message):
         """A look at the project failed as a whole."""
 
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
+        text: str
 
     def __init__(
         self,

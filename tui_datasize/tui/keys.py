@@ -55,9 +55,7 @@ def key_name(key: str) -> str:
 class KeyBar(LineView):
     """Shows the keys of whatever has the focus; help and leaving always stand at the end."""
 
-    DEFAULT_CSS = """
-    KeyBar { height: 1; background: $panel; }
-    """
+    DEFAULT_CSS = "KeyBar { height: 1; background: $panel; }"
 
     def on_mount(self) -> None:
         super().on_mount()

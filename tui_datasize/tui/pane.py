@@ -52,19 +52,17 @@ def export_csv(table: TableInView, directory: Path, now: datetime) -> str:
 class Pane(Container):
     """One tab: draws snapshots and asks for everything else by messages."""
 
+    @dataclass
     class Remarked(Message):
         """There is something to say in the status line."""
 
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
+        text: str
 
+    @dataclass
     class Requested(Message):
         """Someone wants the queue changed."""
 
-        def __init__(self, command: Command) -> None:
-            super().__init__()
-            self.command = command
+        command: Command
 
     class InterestChanged(Message):
         """The pane shows something else in depth."""

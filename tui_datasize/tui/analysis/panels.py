@@ -16,7 +16,7 @@ from tui_datasize.tui.analysis.analyst import AnalysisChoice, chosen_variant
 from tui_datasize.tui.analysis.answer_lines import WordsView, answer_lines, draw_answer
 from tui_datasize.tui.charts.figures import draw_figure
 from tui_datasize.tui.charts.lines import sentence
-from tui_datasize.tui.charts.window import WHOLE, ChartWindow
+from tui_datasize.tui.charts.window import ChartWindow
 from tui_datasize.tui.widgets.chart_view import ChartView, Drawer
 from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.panel import Panel
@@ -47,7 +47,6 @@ class AnalysisPanels:
 
     @property
     def words(self) -> Text:
-        """Everything that is said beside the chart, unwrapped."""
         return Text("\n").join(self._words.lines)
 
     def rows_of_words(self, width: int) -> int:
@@ -66,12 +65,14 @@ class AnalysisPanels:
         notes = (*(f"{whose} · {text}" for text in about), whose)
         self._curve.show_note(*(Text(note, palette.muted) for note in notes))
         self._fit.show_title(QUESTIONS[choice.fit_to].title)
-        self._fit.show_note(Text(fit_note(choice), palette.muted))
+        fitted = f"n ≥ {choice.asked.fit_from:,}" if choice.asked.fit_from else ""
+        self._fit.show_note(Text(fitted, palette.muted))
         if overlap is not None and overlap.applies:
-            self._heat_map.show(id(overlap), partial(draw_matrix, overlap))
-            self._class_bars.show(id(overlap), partial(draw_classes, overlap))
-            self._matrix.show_note(*(Text(text, palette.muted) for text in matrix_notes(overlap)))
-            self._classes.show_note(*(Text(text, palette.muted) for text in classes_notes(overlap)))
+            self._heat_map.show(id(overlap), partial(_above, overlap, 0, [overlap.headline]))
+            sentences = [one.text for one in overlap.sentences]
+            self._class_bars.show(id(overlap), partial(_above, overlap, 1, sentences))
+            for panel, texts in zip((self._matrix, self._classes), overlap_notes(overlap), strict=True):
+                panel.show_note(*(Text(text, palette.muted) for text in texts))
 
     def show_page(self, version: int, page: Entry, answer: Answer, whose: str) -> None:
         palette, about = palette_of(self._curve.app), page_note(answer)
@@ -113,50 +114,34 @@ def subject(experiment: str, variant: str | None) -> str:
     return f"{experiment} · {variant}" if variant else experiment
 
 
-def fit_note(choice: AnalysisChoice) -> str:
-    """Which sizes are fitted, where not all are."""
-    return f"n ≥ {choice.asked.fit_from:,}" if choice.asked.fit_from else ""
-
-
 def page_note(answer: Answer) -> str:
     """What the numbers are of; the axes of a map do not say which metric it is of."""
     first = answer.figures[0] if answer.figures else None
     return f"{first.title} · {answer.about}" if isinstance(first, Map) else answer.about
 
 
-def matrix_notes(overlap: Answer) -> Sequence[str]:
-    """Which size the matrix is of, and how overlap is measured."""
-    size = overlap.figures[0].title
-    return [f"{size} · {overlap.about}", f"{size} · {overlap.about.partition(',')[0]}", size]
-
-
-def classes_notes(overlap: Answer) -> Sequence[str]:
-    """The same for the classes, with as much of a legend as fits."""
-    size, expected = overlap.figures[0].title, "┃ expected"
+def overlap_notes(overlap: Answer) -> tuple[Sequence[str], Sequence[str]]:
+    """Of the matrix its size and how overlap is measured; of the classes as much of a legend as fits, too."""
+    size, about, expected = overlap.figures[0].title, overlap.about, "┃ expected"
     interval = f"{expected} · [ ] 95 % · ▲▼ outside"
-    return [f"{size} · {overlap.about} · {interval}", f"{size} · {interval}", f"{size} · {expected}"]
+    of_matrix = [f"{size} · {about}", f"{size} · {about.partition(',')[0]}", size]
+    return of_matrix, [f"{size} · {about} · {interval}", f"{size} · {interval}", f"{size} · {expected}"]
 
 
 _LEAST_ROWS = 3
 """Of bars, whatever is said below them."""
 
 
-def draw_matrix(answer: Answer, width: int, height: int, palette: Palette, _: ChartWindow = WHOLE) -> Text:
-    """What each pair of draws has in common, and what all of them have."""
-    return _above(answer, 0, [answer.headline], width, height, palette)
-
-
-def draw_classes(answer: Answer, width: int, height: int, palette: Palette, _: ChartWindow = WHOLE) -> Text:
-    """Overlap within each class, the highest first, with what independent draws would share."""
-    return _above(answer, 1, [one.text for one in answer.sentences], width, height, palette)
-
-
 def _above(
-    answer: Answer, place: int, captions: Sequence[str], width: int, height: int, palette: Palette
+    answer: Answer,
+    place: int,
+    captions: Sequence[str],
+    width: int,
+    height: int,
+    palette: Palette,
+    _: ChartWindow,
 ) -> Text:
     """A figure above as much of its captions as leaves it a row for each of its own."""
-    if not answer.applies:
-        return Text()
     figure = answer.figures[place]
     rows = 1 + len(figure.rows) if isinstance(figure, Map) else _LEAST_ROWS
     wrapped = [line for text in captions for line in textwrap.wrap(text, max(width, 10))]

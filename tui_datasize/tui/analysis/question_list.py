@@ -18,9 +18,7 @@ _LEARNING_CURVE = "Learning curve and answer"
 class QuestionList(RowList):
     """The learning curve, then every page; where the cursor is, that one is shown."""
 
-    DEFAULT_CSS = """
-    QuestionList { width: 1fr; }
-    """
+    DEFAULT_CSS = "QuestionList { width: 1fr; }"
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -41,10 +39,7 @@ class QuestionList(RowList):
         palette = self.palette
         title = PAGES[index - 1].title if index else _LEARNING_CURVE
         colour = palette.foreground if self._is_offered(index) else palette.faint
-        line = Text.assemble((self.pointer(index), palette.primary), (f" {fit(title, width - 2)}", colour))
-        line.pad_right(max(0, width - line.cell_len))
-        line.stylize_before(self.row_style(index))
-        return line
+        return Text.assemble((self.pointer(index), palette.primary), (f" {fit(title, width - 2)}", colour))
 
 
 def what_is_missing(index: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -65,47 +65,6 @@ BINDINGS: tuple[Binding, ...] = (
 """In the order in which the line at the bottom shows as many as fit."""
 
 
-@dataclass(frozen=True, slots=True)
-class InView:
-    """What of the tab is on the screen."""
-
-    is_page: bool
-    """A page, not the learning curve."""
-    is_low: bool
-    """The screen is too low for the curve and the overlap at once."""
-    is_overlap_chosen: bool
-    """Which of the two is shown there."""
-    has_overlap: bool
-    """There are subset draws to compare."""
-    views: int
-    """Views of the page."""
-    sizes: int
-    """Train sizes of the page."""
-    variants: int
-    has_proposal: bool
-    """The page is one that proposes runs to queue."""
-
-    def has_use(self, action: str) -> bool:
-        is_overlap_alone = not self.is_page and self.is_low and self.is_overlap_chosen
-        is_overlap_seen = (
-            self.has_overlap and not self.is_page and (not self.is_low or self.is_overlap_chosen)
-        )
-        match action:
-            case "overlap":
-                return self.has_overlap and self.is_low and not self.is_page
-            case "fit":
-                return not self.is_page and not is_overlap_alone
-            case "switch":
-                return self.views > 1 if self.is_page else is_overlap_seen
-            case "size":
-                return self.sizes > 1 if self.is_page else is_overlap_seen
-            case "queue_proposed":
-                return self.is_page and self.has_proposal
-            case "variant":
-                return self.variants > 1 and not is_overlap_alone
-        return True
-
-
 _FIRST_METRIC = "test_accuracy"
 _LEAST_WORDS, _MOST_WORDS = 2, 9
 """Rows of the words below a page's chart on a narrow screen, their heading included."""
@@ -120,7 +79,7 @@ class AnalysisPane(ChartPane, can_focus=True):
         super().__init__(id=id, classes="-one-draw")
         self._analyst = analyst
         self._snapshot: Snapshot = EMPTY
-        self._experiment = ""
+        self.experiment = ""
         self._metric = _FIRST_METRIC
         self._choice = AnalysisChoice()
         self._curves: Analysed | None = None
@@ -146,15 +105,10 @@ class AnalysisPane(ChartPane, can_focus=True):
     def first_focus(self) -> Widget:
         return self
 
-    @property
-    def experiment(self) -> str:
-        return self._experiment
-
     def choose_experiment(self, name: str) -> None:
-        if name != self._experiment:
-            self._experiment = name
-            self._curves = self._analysed = self._content = None
-            self._overlap = None
+        if name != self.experiment:
+            self.experiment = name
+            self._curves = self._analysed = self._content = self._overlap = None
             self._choice = AnalysisChoice(fit_to=self._choice.fit_to)
             self._recall()
             self.post_message(self.InterestChanged())
@@ -162,10 +116,9 @@ class AnalysisPane(ChartPane, can_focus=True):
 
     @property
     def _subject(self) -> str:
-        return f"{self._experiment} {self._metric}"
+        return f"{self.experiment} {self._metric}"
 
     def _recall(self) -> None:
-        """Ask again for the target of this experiment and metric."""
         target = self.targets.get(self._subject)
         self._choice = replace(self._choice, asked=replace(self._choice.asked, target=target))
 
@@ -173,8 +126,8 @@ class AnalysisPane(ChartPane, can_focus=True):
         """Show another moment; computed anew only when the experiment's runs have changed."""
         self._snapshot = snapshot
         names = experiment_names(self._snapshot)
-        if self._experiment not in names and names:
-            self._experiment = snapshot.liveliest_experiment() or names[0]
+        if self.experiment not in names and names:
+            self.experiment = snapshot.liveliest_experiment() or names[0]
             self._recall()
         self._questions.show(self._page, self._is_offered)
         self._refresh()
@@ -200,12 +153,12 @@ class AnalysisPane(ChartPane, can_focus=True):
         return (keys_of("Analysis", self), self.chart_keys())
 
     def _refresh(self) -> None:
-        own = [fact for fact in self._snapshot.facts.values() if fact.experiment == self._experiment]
+        own = [fact for fact in self._snapshot.facts.values() if fact.experiment == self.experiment]
         choice, states = self._choice, frozenset((fact.run_id, fact.state) for fact in own)
-        of = (self._experiment, self._metric, states, choice.asked.question(), choice.variant)
+        of = (self.experiment, self._metric, states, choice.asked.question(), choice.variant)
         shown = (choice.variant, choice.asked, self._plan) if self._page else ()
         page = (self._page, choice.view, choice.size, *shown)
-        if self._experiment and self._snapshot.runs is not None and (of, page) != self._wanted:
+        if self.experiment and self._snapshot.runs is not None and (of, page) != self._wanted:
             self._wanted = (of, page)
             self._analyse()
         self._draw()
@@ -213,7 +166,6 @@ class AnalysisPane(ChartPane, can_focus=True):
     # What nobody wants any more is not begun: only the newest wish is worked on.
     @work(exclusive=True, exit_on_error=False)
     async def _analyse(self) -> None:
-        """Bring the analysis up to date and show it, then what takes longer: the page, or the overlap."""
         runs, wanted = self._snapshot.runs, self._wanted
         if runs is None or wanted is None:
             return
@@ -247,13 +199,12 @@ class AnalysisPane(ChartPane, can_focus=True):
             variant = variants[0]
         sweep = tuple(cell.spec for cell in plan.cells) if plan else ()
         asked = replace(choice.asked, variant=variant, view=choice.view, size=choice.size)
-        return Wish(self._experiment, self._metric, asked, sweep)
+        return Wish(self.experiment, self._metric, asked, sweep)
 
     @property
     def _plan(self) -> ExperimentPlan | None:
         """The experiment in experiments.toml; None where only its runs are left."""
-        plans = self._snapshot.experiments
-        return next((plan for plan in plans if plan.name == self._experiment), None)
+        return self._snapshot.experiment(self.experiment)
 
     def _take(self, curves: Analysed) -> None:
         """Show an analysis; the overlap of the one before stands until it is known again."""
@@ -269,7 +220,6 @@ class AnalysisPane(ChartPane, can_focus=True):
         return self._overlap is None or self._overlap.applies
 
     def _make_room_for_overlap(self) -> None:
-        """Of one draw there are no panels."""
         self.set_class(not self._has_overlap, "-one-draw")
         if not self._has_overlap:
             self.remove_class("-overlap")
@@ -286,12 +236,12 @@ class AnalysisPane(ChartPane, can_focus=True):
             self._panels.show_curve(self._version, curves, self._choice, self._overlap)
             self._divide()
         elif content is not None:
-            whose = subject(self._experiment, chosen_variant(curves.variants, self._choice))
+            whose = subject(self.experiment, chosen_variant(curves.variants, self._choice))
             self._panels.show_page(self._version, page, content, whose)
             self._divide()
 
     def _nothing_yet(self) -> str:
-        if self._experiment:
+        if self.experiment:
             return "Computing …"
         if not self._snapshot.is_ready:
             return "Reading the project …"
@@ -311,7 +261,7 @@ class AnalysisPane(ChartPane, can_focus=True):
         self.styles.grid_rows = f"1fr {min(_MOST_WORDS, max(_LEAST_WORDS, words))}"
 
     def interest(self) -> Interest:
-        return Interest(experiment=self._experiment)
+        return Interest(experiment=self.experiment)
 
     def _turn_to(self, page: int) -> None:
         """Show another page; the learning curve is page 0."""
@@ -341,7 +291,7 @@ class AnalysisPane(ChartPane, can_focus=True):
             self.remark("no experiment yet: describe one in experiments.toml")
             return
         self.app.push_screen(
-            which_experiment(self._snapshot, self._experiment),
+            which_experiment(self._snapshot, self.experiment),
             lambda name: self.choose_experiment(name) if name else None,
         )
 
@@ -353,7 +303,7 @@ class AnalysisPane(ChartPane, can_focus=True):
         number, runs = page % (len(PAGES) + 1), self._snapshot.runs
         if not number or runs is None:
             return True
-        return PAGES[number - 1].is_offered(runs.filter(runs["experiment"] == self._experiment))
+        return PAGES[number - 1].is_offered(runs.filter(runs["experiment"] == self.experiment))
 
     def action_choose_page(self) -> None:
         self.app.push_screen(
@@ -427,17 +377,21 @@ class AnalysisPane(ChartPane, can_focus=True):
         self._refresh()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        content, curves = self._content, self._curves
-        return InView(
-            is_page=bool(self._page),
-            is_low=self.screen.has_class("-short"),
-            is_overlap_chosen=self.has_class("-overlap"),
-            has_overlap=self._has_overlap,
-            views=content.views if content else 1,
-            sizes=content.sizes if content else 1,
-            variants=len(curves.variants) if curves else 0,
-            has_proposal=content is not None and content.proposed is not None,
-        ).has_use(action)
+        """Whether the action has a use for what is on the screen."""
+        content, curves, is_page = self._content, self._curves, bool(self._page)
+        is_low, is_overlap_chosen = self.screen.has_class("-short"), self.has_class("-overlap")
+        # A low screen has no room for the curve and the overlap at once.
+        is_overlap_alone = not is_page and is_low and is_overlap_chosen
+        is_overlap_seen = self._has_overlap and not is_page and (not is_low or is_overlap_chosen)
+        uses = {
+            "overlap": self._has_overlap and is_low and not is_page,
+            "fit": not is_page and not is_overlap_alone,
+            "switch": content is not None and content.views > 1 if is_page else is_overlap_seen,
+            "size": content is not None and content.sizes > 1 if is_page else is_overlap_seen,
+            "queue_proposed": is_page and content is not None and content.proposed is not None,
+            "variant": curves is not None and len(curves.variants) > 1 and not is_overlap_alone,
+        }
+        return uses.get(action, True)
 
     def on_resize(self) -> None:
         self.set_class(self.size.width >= LEAST_WIDTH, "-list")

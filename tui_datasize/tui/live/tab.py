@@ -53,7 +53,6 @@ from tui_datasize.tui.widgets.plain import plain_text
 if TYPE_CHECKING:
     import polars as pl
 
-_TWO = 2
 MOST_RUNS = 16
 """Runs drawn at once; beyond that nobody tells them apart."""
 
@@ -86,7 +85,7 @@ class LivePane(ChartPane):
         self._view = LiveView()
         self._all_running = False
         self._group = ""
-        self._filter = FilterInput("size>=1000 state:running acc<90% !mlp")
+        self._filter = FilterInput(self._table, "size>=1000 state:running acc<90% !mlp")
         self._slots: Mapping[str, int] = MappingProxyType({})
         self._runs_panel = Panel("Runs", self._filter, self._table, self._values, id="live-runs")
         self.is_grid = False
@@ -127,7 +126,7 @@ class LivePane(ChartPane):
 
     def _drawn_run_ids(self) -> tuple[str, ...]:
         if self._table.marked:
-            return self._table.marked[:MOST_RUNS]
+            return tuple(self._table.marked)[:MOST_RUNS]
         if self._all_running:
             running = [row.run_id for row in self._snapshot.running() if row.run_id in self._snapshot.facts]
             return tuple(running[:MOST_RUNS])
@@ -235,12 +234,8 @@ class LivePane(ChartPane):
         return " · ".join(parts + (_batch_values(curve) if curve else []))
 
     @on(LiveTable.Highlighted, "#live-table")
-    def _run_highlighted(self) -> None:
-        self.post_message(self.InterestChanged())
-        self._draw()
-
     @on(LiveTable.MarksChanged)
-    def _marks_changed(self) -> None:
+    def _other_runs_chosen(self) -> None:
         self.post_message(self.InterestChanged())
         self._draw()
 
@@ -253,20 +248,15 @@ class LivePane(ChartPane):
         # Half of a term is no mistake yet.
         self.remark("" if event.value.endswith(tuple("<>=:!")) else wrong)
 
-    @on(FilterInput.Closed)
-    def _filter_closed(self) -> None:
-        self._table.focus()
-
     def action_back(self) -> None:
         if self._filter.value:
-            self._filter.clear_and_close()
-        elif self._table.clear_marks():
-            self._marks_changed()
+            self._filter.action_clear_and_close()
+        elif self._table.marked:
+            self._table.mark(())
 
     def action_compare(self) -> None:
-        """Show what differs between the runs that are marked."""
-        frame = self._table.runs(self._table.marked)
-        if frame is None or frame.height < _TWO:
+        frame = self._table.runs(tuple(self._table.marked))
+        if frame is None or frame.height < 2:
             self.remark("mark two runs or more with space: d shows what differs between them")
             return
         palette = palette_of(self.app)
@@ -299,17 +289,13 @@ class LivePane(ChartPane):
         self._draw()
 
     def action_metric(self) -> None:
-        others = [metric for metric in METRICS if metric != LOSS or not self._has_loss_beside]
+        has_loss_beside = self._chart_panels[1].display
+        others = [metric for metric in METRICS if metric != LOSS or not has_loss_beside]
         at = others.index(self._metric) if self._metric in others else -1
         self._metric = others[(at + 1) % len(others)]
         self._draw()
 
-    @property
-    def _has_loss_beside(self) -> bool:
-        return self._chart_panels[1].display
-
     def action_grid(self) -> None:
-        """As many charts as the window holds, or few large ones."""
         self.is_grid = not self.is_grid
         self._draw()
 
@@ -319,7 +305,6 @@ class LivePane(ChartPane):
         self._draw()
 
     def action_log(self) -> None:
-        """A linear or a logarithmic axis for the loss."""
         self._view = replace(self._view, is_log=not self._view.is_log)
         self._draw()
 

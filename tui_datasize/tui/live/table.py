@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.message import Message
 
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import fit, number, percent, plural, time_left
 from tui_datasize.tui.charts.figures import mark_of
 from tui_datasize.tui.live.runs import DESCRIBING, FilterError, RunOrder, differing, filter_of, listed
 from tui_datasize.tui.polling.snapshot import EMPTY, JobRow, RunFacts, Snapshot
-from tui_datasize.tui.widgets.line_view import RowList
+from tui_datasize.tui.widgets.line_view import MarkList
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, state_style
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ _VALUE_WIDTHS = (4, 8, 8, 8, 8, 8)
 _LONGEST_TEXT = 32
 
 
-class LiveTable(RowList):
+class LiveTable(MarkList):
     """Runs that have begun, those at work first until another order is asked for."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -34,9 +33,6 @@ class LiveTable(RowList):
         Binding("o", "order(1)", "sort", tooltip="Sort by the next column"),
         Binding("O", "turn", "turn order", show=False, tooltip="The other way round"),
     ]
-
-    class MarksChanged(Message):
-        """Other runs are marked."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -46,18 +42,12 @@ class LiveTable(RowList):
         self._columns: Sequence[str] = ()
         self._texts: Mapping[str, Sequence[str]] = MappingProxyType({})
         self._slots: Mapping[str, int] = MappingProxyType({})
-        self._marked: tuple[str, ...] = ()
         self._order = RunOrder()
         self._filter = ""
 
     @property
     def header_lines(self) -> int:
         return 2
-
-    @property
-    def marked(self) -> tuple[str, ...]:
-        """Run ids in the order in which they were marked."""
-        return self._marked
 
     def runs(self, run_ids: Sequence[str]) -> pl.DataFrame | None:
         """Rows of the frame `runs`, in the given order; None before the first look."""
@@ -74,7 +64,7 @@ class LiveTable(RowList):
         begun = ((row, snapshot.facts.get(row.run_id)) for row in snapshot.jobs)
         self._rows = {row.run_id: (row, fact) for row, fact in begun if fact is not None and fact.updates > 0}
         self._frame = _frame_of(snapshot, self._rows)
-        self._marked = tuple(run_id for run_id in self._marked if run_id in self._rows)
+        self.marked = {run_id: None for run_id in self.marked if run_id in self._rows}
         self._list()
 
     def filter(self, text: str) -> str:
@@ -148,13 +138,13 @@ class LiveTable(RowList):
             text = f" No run has begun; {plural(queued, 'run')} queued. The first one is shown here."
         return [Text(text if self._snapshot is not EMPTY else "", style=self.palette.muted)]
 
-    def draw_row(self, index: int, width: int) -> Text:
+    def draw_row(self, index: int, width: int) -> Text:  # noqa: ARG002
         run_id, palette = self.keys[index], self.palette
         row, fact = self._rows[run_id]
         slot = self._slots.get(run_id)
         colour = palette.muted if slot is None else palette.series[slot % len(palette.series)]
         tag = " " if slot is None else mark_of(slot)
-        marked = "✓" if run_id in self._marked else " "
+        marked = "✓" if run_id in self.marked else " "
         names = "".join(
             fit(text, size - 1) + " " for text, size in zip(self._texts[run_id], self._widths(), strict=False)
         )
@@ -167,7 +157,7 @@ class LiveTable(RowList):
             number(fact.train_accuracy, ".2f", 100),
         )
         values = "".join(cell.rjust(size) for cell, size in zip(cells, _VALUE_WIDTHS, strict=True))
-        line = Text.assemble(
+        return Text.assemble(
             (self.pointer(index), palette.primary),
             (marked, palette.accent),
             (f"{tag} ", f"bold {colour}"),
@@ -175,25 +165,6 @@ class LiveTable(RowList):
             (names, palette.foreground),
             (values, palette.foreground),
         )
-        line.pad_right(max(0, width - line.cell_len))
-        line.stylize_before(self.row_style(index))
-        return line
-
-    def clear_marks(self) -> bool:
-        """Mark nothing; whether anything was."""
-        had_marks, self._marked = bool(self._marked), ()
-        self.redraw()
-        return had_marks
-
-    def action_mark(self) -> None:
-        """Mark the run, or no longer, and go on to the next."""
-        run_id = self.highlighted
-        if run_id is not None:
-            others = tuple(one for one in self._marked if one != run_id)
-            self._marked = others if len(others) < len(self._marked) else (*others, run_id)
-            self.post_message(self.MarksChanged())
-            self.move_to(self.cursor + 1)
-            self.redraw()
 
     def action_order(self, step: int) -> None:
         if self._frame is not None:

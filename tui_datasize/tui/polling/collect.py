@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -34,26 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FACT_COLUMNS = (
-    "run_id",
-    "experiment",
-    "state",
-    "reason",
-    "dataset",
-    "model",
-    "batch_size",
-    "updates",
-    "total_updates",
-    "missing_evaluations",
-    "test_accuracy",
-    "test_loss",
-    "train_accuracy",
-    "train_loss",
-    "wall_s",
-    "device",
-    "attempt",
-    "path",
-)
+_FACT_COLUMNS = ["path" if one.name == "directory" else one.name for one in fields(RunFacts)]
 
 
 class QueueView(ExecutedQueue, Protocol):
@@ -265,30 +246,15 @@ def _attempt(what: str, read: Callable[[], T], fallback: T, problems: list[str])
 
 
 def read_facts(runs: pl.DataFrame) -> Mapping[str, RunFacts]:
-    """The rows of the frame `runs` by run id."""
+    """The rows of the frame `runs` by run id; unknown texts are empty, unknown numbers but of metrics 0."""
+    import polars as pl
+
+    texts, numbers = pl.col(pl.String).fill_null(""), pl.col(pl.Int64, pl.Int32).fill_null(0)
+    known = runs.select(_FACT_COLUMNS).with_columns(texts, numbers, pl.col("wall_s").fill_null(0.0))
     facts = {}
-    for row in runs.select(_FACT_COLUMNS).iter_rows():
-        values = dict(zip(_FACT_COLUMNS, row, strict=True))
-        facts[values["run_id"]] = RunFacts(
-            run_id=values["run_id"],
-            experiment=values["experiment"],
-            state=JobState.SUCCEEDED if values["state"] == INCOMPLETE else JobState(values["state"]),
-            reason=values["reason"] or "",
-            dataset=values["dataset"] or "",
-            model=values["model"] or "",
-            batch_size=values["batch_size"] or 0,
-            updates=values["updates"] or 0,
-            total_updates=values["total_updates"] or 0,
-            missing_evaluations=values["missing_evaluations"] or 0,
-            test_accuracy=values["test_accuracy"],
-            test_loss=values["test_loss"],
-            train_accuracy=values["train_accuracy"],
-            train_loss=values["train_loss"],
-            wall_s=values["wall_s"] or 0.0,
-            device=values["device"] or "",
-            attempt=values["attempt"] or 0,
-            directory=values["path"] or "",
-        )
+    for run_id, experiment, word, *others in known.iter_rows():
+        state = JobState.SUCCEEDED if word == INCOMPLETE else JobState(word)
+        facts[run_id] = RunFacts(run_id, experiment, state, *others)
     return MappingProxyType(facts)
 
 

@@ -14,7 +14,7 @@ from textual.message import Message
 
 from tui_datasize.text import fit
 from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Snapshot
-from tui_datasize.tui.widgets.line_view import LineView
+from tui_datasize.tui.widgets.line_view import LineView, wrapped
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, state_style
 
 
@@ -145,12 +145,11 @@ class CellMap(LineView, can_focus=True):
     class Highlighted(Message):
         """The cursor came to another cell."""
 
+    @dataclass
     class Activated(Message):
         """Someone asks to queue: the marked cells, or the gap where none is marked."""
 
-        def __init__(self, marked: Sequence[Cell]) -> None:
-            super().__init__()
-            self.marked = marked
+        marked: Sequence[Cell]
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -196,12 +195,6 @@ class CellMap(LineView, can_focus=True):
     def on_resize(self) -> None:
         self._resize()
         self._scroll_to_cursor()
-        self.redraw()
-
-    def on_focus(self) -> None:
-        self.redraw()
-
-    def on_blur(self) -> None:
         self.redraw()
 
     def action_step(self, rows: int, columns: int) -> None:
@@ -250,7 +243,7 @@ class CellMap(LineView, can_focus=True):
     def draw(self, size: Size) -> Sequence[Text]:
         if not self._lines:
             problem = self._plan.problem if self._plan else ""
-            return _wrapped(problem, size.width, self.palette.error)
+            return wrapped(problem, size.width, self.palette.error)
         first = self.scroll_offset.y
         return [self._draw_line(line, size.width) for line in self._lines[first : first + size.height]]
 
@@ -354,9 +347,3 @@ def _seed_headings(block: MapBlock, grid: _Grid, width: int) -> str:
         if start >= grid.label_width and start + grid.column_width <= width:
             text = text.ljust(start) + str(column.seed).rjust(grid.column_width)
     return text
-
-
-def _wrapped(text: str, width: int, colour: str) -> list[Text]:
-    import textwrap
-
-    return [Text(f" {line}", style=colour) for line in textwrap.wrap(text, max(10, width - 2))]

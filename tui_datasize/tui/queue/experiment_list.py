@@ -83,6 +83,4 @@ class ExperimentList(RowList):
         if width >= _ROOM_FOR_TITLE:
             line.append(f"  {plan.title}", palette.muted)
         line.truncate(width, overflow="ellipsis")
-        line.pad_right(max(0, width - line.cell_len))
-        line.stylize_before(self.row_style(index))
         return line

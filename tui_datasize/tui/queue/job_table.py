@@ -9,12 +9,11 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.message import Message
 
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import fit, fit_end, number, percent, plural, time_left
 from tui_datasize.tui.polling.snapshot import JobRow
-from tui_datasize.tui.widgets.line_view import RowList
+from tui_datasize.tui.widgets.line_view import MarkList
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, progress_bar, state_style
 
 _WIDE = 104
@@ -62,7 +61,7 @@ def matches(row: JobRow, words: Sequence[str]) -> bool:
     )
 
 
-class JobTable(RowList):
+class JobTable(MarkList):
     """Jobs in display order; `show` replaces them, the cursor and the marks stay with their runs."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -70,15 +69,11 @@ class JobTable(RowList):
         Binding("asterisk", "mark_all", "all", tooltip="Mark all jobs shown, or none: h holds them all"),
     ]
 
-    class MarksChanged(Message):
-        """Other jobs are marked."""
-
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._all: Sequence[JobRow] = ()
         self._rows: Sequence[JobRow] = ()
         self._words: tuple[str, ...] = ()
-        self._marked: frozenset[str] = frozenset()
         self._device_names: Mapping[str, str] = MappingProxyType({})
         self._is_ready = False
         self._longest_name = 0
@@ -86,10 +81,6 @@ class JobTable(RowList):
     @property
     def header_lines(self) -> int:
         return 1
-
-    @property
-    def marked(self) -> frozenset[str]:
-        return self._marked
 
     @property
     def shown(self) -> int:
@@ -102,7 +93,7 @@ class JobTable(RowList):
 
     def chosen(self) -> list[JobRow]:
         """What an action is for: the marked jobs, or the one under the cursor where none is marked."""
-        marked = [row for row in self._all if row.run_id in self._marked]
+        marked = [row for row in self._all if row.run_id in self.marked]
         return marked or ([self.current] if self.current else [])
 
     def show(self, rows: Sequence[JobRow], device_names: Mapping[str, str]) -> None:
@@ -118,7 +109,8 @@ class JobTable(RowList):
         self._is_ready = True
         self._all = rows
         self._device_names = device_names
-        self._marked &= {row.run_id for row in rows}
+        known = {row.run_id for row in rows}
+        self.marked = {run_id: None for run_id in self.marked if run_id in known}
         self._apply()
 
     def filter(self, text: str) -> None:
@@ -126,29 +118,16 @@ class JobTable(RowList):
         self._words = tuple(text.lower().split())
         self._apply()
 
-    def clear_marks(self) -> None:
-        self._mark(frozenset())
-
-    def _mark(self, marked: frozenset[str]) -> None:
-        self._marked = marked
-        self.post_message(self.MarksChanged())
-        self.redraw()
-
     def _apply(self) -> None:
         words = self._words
         self._rows = [row for row in self._all if matches(row, words)] if words else self._all
         self._longest_name = min(_LONGEST_NAME, max((len(_name(row)) for row in self._rows), default=0))
         self.set_keys([row.run_id for row in self._rows])
 
-    def action_mark(self) -> None:
-        """Mark the job under the cursor, or take its mark away, and go on to the next."""
-        if self.current:
-            self._mark(self._marked ^ {self.current.run_id})
-            self.action_move(1)
-
     def action_mark_all(self) -> None:
-        shown = frozenset(self.keys)
-        self._mark(self._marked - shown if shown <= self._marked else self._marked | shown)
+        shown = set(self.keys)
+        others = [run_id for run_id in self.marked if run_id not in shown]
+        self.mark(others if shown <= self.marked.keys() else [*others, *self.keys])
 
     def draw_header(self) -> Sequence[Text]:
         columns = _columns(self.view_size.width, self._longest_name)
@@ -172,7 +151,7 @@ class JobTable(RowList):
     def draw_row(self, index: int, width: int) -> Text:
         row, palette, columns = self._rows[index], self.palette, _columns(width, self._longest_name)
         style = state_style(row.shown_state, palette)
-        mark = "◆" if row.run_id in self._marked else " "
+        mark = "◆" if row.run_id in self.marked else " "
         line = Text.assemble(
             (self.pointer(index), palette.primary),
             (mark, palette.accent),
@@ -185,8 +164,6 @@ class JobTable(RowList):
             line.append("  " + fit(remark, columns.rest - 2), palette.muted)
         else:
             line.append_text(self._numbers(row, columns, palette))
-        line.pad_right(max(0, width - line.cell_len))
-        line.stylize_before(self.row_style(index))
         return line
 
     def _numbers(self, row: JobRow, columns: _Columns, palette: Palette) -> Text:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
@@ -10,21 +9,19 @@ from typing import ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
-from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Input
 
 from tui_datasize.tui.polling.log_tail import LogTail
 from tui_datasize.tui.polling.snapshot import legend_counts
-from tui_datasize.tui.widgets.line_view import LineView
+from tui_datasize.tui.widgets.line_view import LineView, wrapped
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState, state_style
 
 
 class LegendLine(LineView):
     """What the glyphs on the map mean, and how many there are of each."""
 
-    DEFAULT_CSS = """
-    LegendLine { height: 1; }
-    """
+    DEFAULT_CSS = "LegendLine { height: 1; }"
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,9 +51,7 @@ class LegendLine(LineView):
 class TitleLine(LineView):
     """What an experiment is about."""
 
-    DEFAULT_CSS = """
-    TitleLine { height: 1; }
-    """
+    DEFAULT_CSS = "TitleLine { height: 1; }"
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,8 +83,7 @@ class LogView(LineView):
 
     def draw(self, size: Size) -> Sequence[Text]:
         palette = self.palette
-        reason = textwrap.wrap(self._reason, max(10, size.width - 2))
-        above = [Text(f" {line}", style=palette.error) for line in reason]
+        above = wrapped(self._reason, size.width, palette.error)
         if self._tail is None:
             return above
         if not self._tail.lines:
@@ -100,7 +94,7 @@ class LogView(LineView):
 
 
 class FilterInput(Input):
-    """The filter above the job table; hidden while it is empty and not in use."""
+    """The filter above a table; hidden while it is empty and not in use."""
 
     DEFAULT_CSS = """
     FilterInput { display: none; }
@@ -112,25 +106,20 @@ class FilterInput(Input):
         Binding("escape", "clear_and_close", "drop filter"),
     ]
 
-    class Closed(Message):
-        """The filter gives the focus back."""
-
-    def __init__(self, placeholder: str = "words that must occur; !word must not") -> None:
+    def __init__(self, table: Widget, placeholder: str) -> None:
         super().__init__(placeholder=placeholder, compact=True)
+        self._table = table
 
     def open(self) -> None:
         self.add_class("-open")
         self.focus()
 
-    def clear_and_close(self) -> None:
+    def action_clear_and_close(self) -> None:
         self.value = ""
         self.remove_class("-open")
-        self.post_message(self.Closed())
-
-    def action_clear_and_close(self) -> None:
-        self.clear_and_close()
+        self._table.focus()
 
     async def action_submit(self) -> None:
         if not self.value:
             self.remove_class("-open")
-        self.post_message(self.Closed())
+        self._table.focus()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
@@ -71,26 +72,23 @@ class QueuePane(Pane):
 
     BINDINGS: ClassVar[list[BindingType]] = [*BINDINGS]
 
+    @dataclass
     class RunChosen(Message):
         """The cursor came to another job."""
 
-        def __init__(self, run_id: str) -> None:
-            super().__init__()
-            self.run_id = run_id
+        run_id: str
 
+    @dataclass
     class ExperimentChosen(Message):
         """The cursor came to another experiment."""
 
-        def __init__(self, name: str) -> None:
-            super().__init__()
-            self.name = name
+        name: str
 
+    @dataclass
     class ExperimentAsked(Message):
         """Someone wants to know everything about an experiment."""
 
-        def __init__(self, plan: ExperimentPlan) -> None:
-            super().__init__()
-            self.plan = plan
+        plan: ExperimentPlan
 
     class SchedulerAsked(Message):
         """Someone wants to see the scheduler, or change it."""
@@ -104,7 +102,7 @@ class QueuePane(Pane):
         self._map = CellMap(id="cell-map")
         self._legend = LegendLine()
         self._jobs = JobTable(id="job-table")
-        self._filter = FilterInput()
+        self._filter = FilterInput(self._jobs, "words that must occur; !word must not")
         self._log = LogView()
         self._panels = (
             Panel("Experiments", self._experiments, self._title_line, id="experiments"),
@@ -275,7 +273,7 @@ class QueuePane(Pane):
             return
         if command.kind not in _REPEATED:
             self._map.clear_marks()
-            self._jobs.clear_marks()
+            self._jobs.mark(())
         self.post_message(self.Requested(command))
 
     def action_change(self, kind: str) -> None:
@@ -342,16 +340,12 @@ class QueuePane(Pane):
         self._jobs.filter(event.value)
         self._show_notes()
 
-    @on(FilterInput.Closed)
-    def _filter_closed(self) -> None:
-        self._jobs.focus()
-
     def action_back(self) -> None:
         if self._filter.value:
-            self._filter.clear_and_close()
+            self._filter.action_clear_and_close()
         else:
             self._map.clear_marks()
-            self._jobs.clear_marks()
+            self._jobs.mark(())
             self._show_notes()
 
 

@@ -87,6 +87,15 @@ class ConfirmDialog(ModalScreen[bool]):
         self.dismiss(answer)
 
 
+class _Choices(OptionList):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor_down", "Down", show=False),
+        Binding("k", "cursor_up", "Up", show=False),
+        Binding("g", "first", "First", show=False),
+        Binding("G", "last", "Last", show=False),
+    ]
+
+
 class ChooseDialog(ModalScreen[str | None]):
     """One of a few, by arrows or j and k; None on escape.
 
@@ -96,13 +105,7 @@ class ChooseDialog(ModalScreen[str | None]):
         current: The value under the cursor at first.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss(None)", "back"),
-        Binding("j", "down", "Down", show=False),
-        Binding("k", "up", "Up", show=False),
-        Binding("g", "first", "First", show=False),
-        Binding("G", "last", "Last", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "back")]
 
     def __init__(self, title: str, choices: Sequence[tuple[str, str]], current: str) -> None:
         super().__init__()
@@ -112,7 +115,7 @@ class ChooseDialog(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         texts = (Content(visible(text)) for _, text in self._choices)
-        options = OptionList(*(Option(text, id=str(i)) for i, text in enumerate(texts)))
+        options = _Choices(*(Option(text, id=str(i)) for i, text in enumerate(texts)))
         yield titled(Vertical(options, classes="dialog"), self._title, "enter choose   esc back")
 
     def on_mount(self) -> None:
@@ -122,18 +125,6 @@ class ChooseDialog(ModalScreen[str | None]):
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(self._choices[event.option_index][0])
-
-    def action_down(self) -> None:
-        self.query_one(OptionList).action_cursor_down()
-
-    def action_up(self) -> None:
-        self.query_one(OptionList).action_cursor_up()
-
-    def action_first(self) -> None:
-        self.query_one(OptionList).action_first()
-
-    def action_last(self) -> None:
-        self.query_one(OptionList).action_last()
 
 
 class TextDialog(ModalScreen[None]):
@@ -172,9 +163,7 @@ class CycleField(LineView, can_focus=True):
         id: Its name in the dialog.
     """
 
-    DEFAULT_CSS = """
-    CycleField { height: 1; width: 1fr; }
-    """
+    DEFAULT_CSS = "CycleField { height: 1; width: 1fr; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space,right,l", "cycle(1)", "next"),
         Binding("left,h", "cycle(-1)", "before"),
@@ -183,24 +172,16 @@ class CycleField(LineView, can_focus=True):
     def __init__(self, choices: Sequence[tuple[str, str]], value: str, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._meanings = dict(choices)
-        self._value = value
-
-    @property
-    def value(self) -> str:
-        return self._value
+        self.value = value
 
     def draw(self, size: Size) -> Sequence[Text]:  # noqa: ARG002
         # Reversed and not only coloured: some terminals have no colour.
         style = f"bold reverse {self.palette.primary}" if self.has_focus else self.palette.foreground
         width = max(map(len, self._meanings))
-        meaning = (f"  {self._meanings[self._value]}", self.palette.muted)
-        return [Text.assemble((f"‹ {self._value:^{width}} ›", style), meaning)]
-
-    def watch_has_focus(self, has_focus: bool) -> None:
-        super().watch_has_focus(has_focus)
-        self.redraw()
+        meaning = (f"  {self._meanings[self.value]}", self.palette.muted)
+        return [Text.assemble((f"‹ {self.value:^{width}} ›", style), meaning)]
 
     def action_cycle(self, step: int) -> None:
         values = list(self._meanings)
-        self._value = values[(values.index(self._value) + step) % len(values)]
+        self.value = values[(values.index(self.value) + step) % len(values)]
         self.redraw()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.text import Text
 from textual import events
@@ -37,16 +38,13 @@ _HOT_C = 85
 class HeaderStrip(LineView):
     """Tabs, queue counts, devices, time left and the scheduler."""
 
-    DEFAULT_CSS = """
-    HeaderStrip { height: 2; }
-    """
+    DEFAULT_CSS = "HeaderStrip { height: 2; }"
 
+    @dataclass
     class TabChosen(Message):
         """A tab was clicked."""
 
-        def __init__(self, tab: str) -> None:
-            super().__init__()
-            self.tab = tab
+        tab: str
 
     def __init__(self, project: str) -> None:
         super().__init__()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import ClassVar
 
@@ -82,9 +84,18 @@ class LineView(ScrollView, can_focus=False):
     def on_resize(self) -> None:
         self.redraw()
 
+    def watch_has_focus(self, has_focus: bool) -> None:
+        super().watch_has_focus(has_focus)
+        self.redraw()
+
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         self.redraw()
+
+
+def wrapped(text: str, width: int, colour: str) -> list[Text]:
+    """Sentences on as many lines as it takes, indented."""
+    return [Text(f" {line}", style=colour) for line in textwrap.wrap(text, max(10, width - 2))]
 
 
 class RowList(LineView, can_focus=True):
@@ -99,36 +110,26 @@ class RowList(LineView, can_focus=True):
         Binding("end,G", "jump(-1)", "Last", show=False),
     ]
 
+    @dataclass
     class Highlighted(Message):
         """The cursor came to another row."""
 
-        def __init__(self, row_list: RowList, key: str) -> None:
-            super().__init__()
-            self.row_list = row_list
-            self.key = key
+        row_list: RowList
+        key: str
 
         @property
         def control(self) -> RowList:
-            """The list, for `on` selectors."""
+            """For `on` selectors."""
             return self.row_list
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._keys: Sequence[str] = ()
-        self._cursor = 0
+        self.keys: Sequence[str] = ()
+        self.cursor = 0
 
     @property
     def highlighted(self) -> str | None:
-        """Key of the row under the cursor."""
-        return self._keys[self._cursor] if self._keys else None
-
-    @property
-    def keys(self) -> Sequence[str]:
-        return self._keys
-
-    @property
-    def cursor(self) -> int:
-        return self._cursor
+        return self.keys[self.cursor] if self.keys else None
 
     @property
     def header_lines(self) -> int:
@@ -148,11 +149,20 @@ class RowList(LineView, can_focus=True):
 
     def draw(self, size: Size) -> Sequence[Text]:
         header = self.draw_header()
-        if not self._keys:
+        if not self.keys:
             return [*header, *self.draw_empty()]
         first = self.scroll_offset.y
-        last = min(len(self._keys), first + size.height - len(header))
-        return [*header, *(self.draw_row(index, size.width) for index in range(first, last))]
+        last = min(len(self.keys), first + size.height - len(header))
+        return [*header, *(self._draw_whole_row(index, size.width) for index in range(first, last))]
+
+    def _draw_whole_row(self, index: int, width: int) -> Text:
+        line = self.draw_row(index, width)
+        line.pad_right(max(0, width - line.cell_len))
+        if index == self.cursor:
+            line.stylize_before(
+                f"on {self.palette.cursor if self.has_focus else self.palette.cursor_passive}"
+            )
+        return line
 
     def set_keys(self, keys: Sequence[str]) -> None:
         """Replace the rows; the cursor stays with its row, or at its place where that is gone.
@@ -161,12 +171,12 @@ class RowList(LineView, can_focus=True):
         comes first.
         """
         before = self.highlighted
-        follows_top = self._cursor == 0 and not self.has_focus
-        self._keys = keys
+        follows_top = self.cursor == 0 and not self.has_focus
+        self.keys = keys
         if before in keys and not follows_top:
-            self._cursor = keys.index(before)
+            self.cursor = keys.index(before)
         else:
-            self._cursor = max(0, min(self._cursor, len(keys) - 1))
+            self.cursor = max(0, min(self.cursor, len(keys) - 1))
         self._resize()
         self.scroll_to_cursor()
         self.redraw()
@@ -180,60 +190,68 @@ class RowList(LineView, can_focus=True):
 
     def _resize(self) -> None:
         width = self.view_size.width
-        size = (width, len(self._keys) + self.header_lines)
+        size = (width, len(self.keys) + self.header_lines)
         if self.virtual_size != size:
             self.virtual_size = Size(*size)
 
     def move_to(self, index: int) -> None:
         """Put the cursor on a row; an index out of range is brought into it."""
-        index = max(0, min(index, len(self._keys) - 1))
-        if not self._keys or index == self._cursor:
-            return
-        self._cursor = index
-        self.scroll_to_cursor()
-        self.redraw()
-        self.post_message(self.Highlighted(self, self._keys[index]))
+        index = max(0, min(index, len(self.keys) - 1))
+        if self.keys and index != self.cursor:
+            self.cursor = index
+            self.scroll_to_cursor()
+            self.redraw()
+            self.post_message(self.Highlighted(self, self.keys[index]))
 
     def select(self, key: str) -> None:
         """Put the cursor on the row of a key, where there is one."""
-        if key in self._keys:
-            self.move_to(self._keys.index(key))
+        if key in self.keys:
+            self.move_to(self.keys.index(key))
 
     def scroll_to_cursor(self) -> None:
         """Scroll as little as it takes to see the cursor."""
         visible = max(1, self.view_size.height - self.header_lines)
         top = self.scroll_offset.y
-        if self._cursor < top:
-            self.scroll_to(y=self._cursor, animate=False)
-        elif self._cursor >= top + visible:
-            self.scroll_to(y=self._cursor - visible + 1, animate=False)
-
-    def on_focus(self) -> None:
-        self.redraw()
-
-    def on_blur(self) -> None:
-        self.redraw()
+        if self.cursor < top:
+            self.scroll_to(y=self.cursor, animate=False)
+        elif self.cursor >= top + visible:
+            self.scroll_to(y=self.cursor - visible + 1, animate=False)
 
     def action_move(self, rows: int) -> None:
-        self.move_to(self._cursor + rows)
+        self.move_to(self.cursor + rows)
 
     def action_page(self, pages: int) -> None:
-        """Move the cursor by a screenful."""
-        self.move_to(self._cursor + pages * max(1, self.view_size.height - self.header_lines))
+        self.move_to(self.cursor + pages * max(1, self.view_size.height - self.header_lines))
 
     def action_jump(self, index: int) -> None:
         """Move the cursor to the first (0) or the last (-1) row."""
-        self.move_to(0 if index == 0 else len(self._keys) - 1)
-
-    def row_style(self, index: int) -> str:
-        """Background of a row: tinted under the cursor."""
-        if index != self._cursor:
-            return ""
-        colour = self.palette.cursor if self.has_focus else self.palette.cursor_passive
-        return f"on {colour}"
+        self.move_to(0 if index == 0 else len(self.keys) - 1)
 
     def pointer(self, index: int) -> str:
         """A mark before the row under the cursor, for terminals without colour."""
-        if index != self._cursor:
-            return " "
-        return "▸" if self.has_focus else "›"
+        return " " if index != self.cursor else "▸" if self.has_focus else "›"
+
+
+class MarkList(RowList):
+    """Rows of which some are marked; the marks stay with their keys."""
+
+    class MarksChanged(Message):
+        """Other rows are marked."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.marked: Mapping[str, None] = {}
+        """Keys in the order in which they were marked."""
+
+    def mark(self, keys: Iterable[str]) -> None:
+        """Mark these rows and no others."""
+        self.marked = dict.fromkeys(keys)
+        self.post_message(self.MarksChanged())
+        self.redraw()
+
+    def action_mark(self) -> None:
+        """Mark the row under the cursor, or take its mark away, and go on to the next."""
+        if (key := self.highlighted) is not None:
+            others = [one for one in self.marked if one != key]
+            self.mark(others if key in self.marked else [*others, key])
+            self.action_move(1)

@@ -28,8 +28,7 @@ class LogScreen(ModalScreen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", "back"),
-        Binding("l", "leave", "back", show=False),
+        Binding("escape,q,l", "leave", "back"),
         Binding("e", "switch", "output/errors", tooltip="Switch between standard output and standard error"),
         Binding("j", "scroll(1)", "Down", show=False),
         Binding("k", "scroll(-1)", "Up", show=False),

@@ -16,9 +16,7 @@ from tui_datasize.tui.widgets.line_view import LineView
 class Heading(LineView):
     """`── Title  note ──────`, with a heavy rule while the panel has the focus."""
 
-    DEFAULT_CSS = """
-    Heading { height: 1; }
-    """
+    DEFAULT_CSS = "Heading { height: 1; }"
 
     def __init__(self, title: str) -> None:
         super().__init__()
@@ -53,9 +51,7 @@ class Panel(Vertical):
     """A heading and a body."""
 
     ALLOW_MAXIMIZE = True
-    DEFAULT_CSS = """
-    Panel { height: 1fr; width: 1fr; }
-    """
+    DEFAULT_CSS = "Panel { height: 1fr; width: 1fr; }"
 
     def __init__(self, title: str, *body: Widget, id: str | None = None) -> None:
         super().__init__(id=id)

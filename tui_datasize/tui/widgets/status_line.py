@@ -21,9 +21,7 @@ _MARGIN = 3
 class StatusLine(LineView):
     """Shows the newest notice for a while, otherwise the first problem."""
 
-    DEFAULT_CSS = """
-    StatusLine { height: 1; }
-    """
+    DEFAULT_CSS = "StatusLine { height: 1; }"
 
     def __init__(self, project_root: Path) -> None:
         super().__init__()
