@@ -65,10 +65,9 @@ def there_already(count: int, *, keep_terms: bool = False) -> str:
     >>> there_already(12_000, keep_terms=True)
     '12,000 were there already and keep their terms and places'
     """
-    if count == 1:
-        return "1 was there already" + (" and keeps its terms and place" if keep_terms else "")
-    kept = " and keep their terms and places" if keep_terms and count else ""
-    return f"{count:,} were there already{kept}"
+    kept = " and keeps its terms and place" if count == 1 else " and keep their terms and places"
+    there = f"{count:,} {'was' if count == 1 else 'were'} there already"
+    return there + (kept if keep_terms and count else "")
 
 
 def shortened(text: str) -> str:

@@ -22,7 +22,6 @@ class ModelInfo:
     name: str
     title: str
     rows: tuple[Row, ...]
-    """A key for each option."""
     layers: Callable[[Options], int] | None = None
     """Number of weight layers, given all options; None where only the built model tells."""
     smallest_px: int = 1
@@ -30,7 +29,6 @@ class ModelInfo:
 
     @property
     def options(self) -> Options:
-        """Every option with its default."""
         return {row.name: row.default for row in self.rows}
 
 

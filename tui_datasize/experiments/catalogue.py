@@ -62,7 +62,6 @@ class DatasetInfo:
 
     @property
     def smallest_class(self) -> int:
-        """Training images of the rarest class."""
         return min(self.train_per_class)
 
 

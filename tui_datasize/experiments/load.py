@@ -59,12 +59,10 @@ class Experiment:
     nested: bool
     subset_seeds: tuple[int, ...]
     seeds: tuple[int, ...]
-    """Training seeds."""
     recipes: tuple[Recipe, ...]
     """One per combination of the swept recipe keys; one alone where nothing is swept."""
     order: Order
     where: str
-    """File and key path of the table, for errors found later."""
 
     @property
     def n_runs(self) -> int:

@@ -24,7 +24,6 @@ Confusion: TypeAlias = tuple[tuple[str, str, float], ...]
 OptionValue: TypeAlias = bool | int | float | str
 Strategy: TypeAlias = Literal["stratified", "balanced", "random", "first"]
 BudgetUnit: TypeAlias = Literal["updates", "samples", "epochs"]
-OptimizerName: TypeAlias = Literal["adamw", "sgd"]
 ClassHalf: TypeAlias = Literal["all", "source", "target"]
 Precision: TypeAlias = Literal["auto", "fp32", "tf32", "bf16"]
 Measured: TypeAlias = Literal["full", "last-batch"]
@@ -89,7 +88,7 @@ class Budget:
 class OptimizerSpec:
     """An optimiser and its settings; `momentum` and `nesterov` are read by SGD alone."""
 
-    name: OptimizerName = key("adamw", "rule of the updates", column="optimizer")
+    name: Literal["adamw", "sgd"] = key("adamw", "rule of the updates", column="optimizer")
     lr: float = key(1e-3, "learning rate, the largest of the schedule", above=0, column="lr")
     weight_decay: float = key(0.0, "weight decay", column="weight_decay")
     momentum: float = key(0.0, "momentum", below=1, only_for=("sgd",))

@@ -23,8 +23,6 @@ Indices: TypeAlias = NDArray[np.int64]
 _LONG_TAIL_KEY = 0x7461696C
 """Sets the order of the classes apart from that of the images. No key ends in 0, which NumPy ignores."""
 
-_Draw: TypeAlias = Callable[[Indices, int, SubsetSpec], Indices]
-
 
 def draw(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
     """Indices of the `train_size` images that a draw selects, in draw order.
@@ -150,7 +148,8 @@ def _draw_stratified(labels: Indices, train_size: int, subset: SubsetSpec) -> In
     order = _order_for(labels, train_size, subset)
     if subset.nested:
         return order[_order_by_shares(labels[order], np.bincount(labels))[:train_size]]
-    return _take_per_class(order, labels, _largest_remainder(np.bincount(labels), train_size))
+    wanted = _largest_remainder(np.bincount(labels), train_size)
+    return order[_ranks_within_class(labels[order]) < wanted[labels[order]]]
 
 
 def _draw_balanced(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
@@ -219,11 +218,6 @@ def _largest_remainder(images_per_class: Indices, train_size: int) -> Indices:
     return seats
 
 
-def _take_per_class(order: Indices, labels: Indices, wanted: Indices) -> Indices:
-    ordered_labels = labels[order]
-    return order[_ranks_within_class(ordered_labels) < wanted[ordered_labels]]
-
-
-_STRATEGIES: Mapping[Strategy, _Draw] = MappingProxyType(
+_STRATEGIES: Mapping[Strategy, Callable[[Indices, int, SubsetSpec], Indices]] = MappingProxyType(
     {"stratified": _draw_stratified, "balanced": _draw_balanced, "random": _draw_random, "first": _draw_first}
 )

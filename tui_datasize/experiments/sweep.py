@@ -39,8 +39,7 @@ def listed_runs(experiment: Experiment, project: Project, run_ids: Collection[st
     """Those of some runs that an experiment lists, without making others than have their sizes and seeds.
 
     Raises:
-        DataError: As `plan_runs`.
-        ConfigError: As `plan_runs`.
+        DatasizeError: As `plan_runs`.
     """
     found = [cell for run_id in run_ids if (cell := _CELL.search(run_id))]
     draws, seeds = ({int(cell[key]) for cell in found} for key in ("draw", "seed"))
@@ -69,8 +68,7 @@ def check_runs(experiment: Experiment, project: Project) -> Collection[int]:
     """Raise what `plan_runs` raises, and return the train sizes; runs are made only where these take weights.
 
     Raises:
-        DataError: As `plan_runs`.
-        ConfigError: As `plan_runs`.
+        DatasizeError: As `plan_runs`.
     """
     if _origins(experiment):
         return {run.train_size for run in plan_runs(experiment, project)}
@@ -140,8 +138,7 @@ def source_runs(specs: Sequence[RunSpec], project: Project) -> tuple[RunSpec, ..
     """The runs of the project's experiments that others take weights from, directly or not, sources first.
 
     Raises:
-        DataError: As `plan_runs`.
-        ConfigError: As `plan_runs`.
+        DatasizeError: As `plan_runs`.
     """
     missing = {source for spec in specs for source in spec.sources}
     if not missing:

@@ -165,7 +165,6 @@ class TomlTable:
         return ConfigError(f"expected {expected}, got {show(self._values.get(key))}", where=self.where(key))
 
     def has(self, key: str) -> bool:
-        """Whether the file gives the key."""
         self._known.add(key)
         return key in self._values
 
@@ -174,7 +173,6 @@ class TomlTable:
         return self._values.get(key, default)
 
     def take_all(self) -> dict[str, Any]:
-        """Every key with its raw value."""
         self._known.update(self._values)
         return dict(self._values)
 
@@ -245,7 +243,6 @@ class TomlTable:
         return float(value)
 
     def choice(self, key: str, choices: Sequence[Choice], default: Choice | None = None) -> Choice:
-        """One of a few words."""
         value = self.take(key, default)
         for choice in choices:
             if value == choice:

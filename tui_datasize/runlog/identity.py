@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _STATE_FIELD, _START_FIELD = 0, 19
 """Positions in `/proc/PID/stat` behind the command's closing bracket, see proc_pid_stat(5)."""
 
@@ -22,7 +21,6 @@ class ProcessIdentity:
 
     @classmethod
     def current(cls) -> ProcessIdentity:
-        """The calling process."""
         return cls.of(os.getpid())
 
     @classmethod
@@ -44,7 +42,7 @@ class ProcessIdentity:
 
 def boot_id() -> str:
     """The random name of the machine's present boot."""
-    return _BOOT_ID.read_text().strip()
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def start_ticks(pid: int) -> int | None:

@@ -77,7 +77,10 @@ class MetricsWriter:
         """
         if self._file.tell() == 0:
             return
-        if not _ends_with_newline(Path(self._file.name)):
+        with Path(self._file.name).open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            is_torn = file.read(1) != b"\n"
+        if is_torn:
             self._write(b"\n")
         self._append({"event": "resume", "update": update})
 
@@ -187,9 +190,3 @@ def predictions_frame(
 
 def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"

@@ -16,10 +16,8 @@ FORM = "CSV of a chart of Weights & Biases"
 
 _BETWEEN = " - "
 """What the chart export writes between the name of a run and that of a metric."""
-_EXTREMES = ("__MIN", "__MAX")
 _GROUP = re.compile(r"(Group: |[\w./]+: )")
 """How the name of a line begins that is drawn over a group of runs: its key, and the value."""
-_GROUPS_TOLD = 3
 
 
 def is_chart(head: str) -> bool:
@@ -61,7 +59,7 @@ def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[
     seen: Counter[str] = Counter()
     for place, column in enumerate(header[1:], start=1):
         run, _, name = column.rpartition(_BETWEEN)
-        if name.endswith(_EXTREMES):
+        if name.endswith(("__MIN", "__MAX")):
             continue
         meaning = layout.meaning_of(name)
         if meaning is None:
@@ -79,7 +77,7 @@ def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[
             f"no metric is known among {', '.join(into.passed)}; name one like --column test_accuracy=NAME"
         )
     if groups:
-        told = listed([repr(group) for group in list(groups)[:_GROUPS_TOLD]])
+        told = listed([repr(group) for group in list(groups)[:3]])
         into.notes.append(f"{told} may be an average over a group of runs, by its name: read as one run")
     return found
 

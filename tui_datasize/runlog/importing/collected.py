@@ -15,8 +15,6 @@ from tui_datasize.runlog.importing.staged import Moment, Origin, StagedRow
 from tui_datasize.runlog.schema import METRICS, SCORES
 from tui_datasize.text import listed, plural
 
-_DIGEST_DIGITS = 16
-
 Values: TypeAlias = dict[str, dict[Moment, float | None]]
 """By metric and moment, in the record's units; None where a value is not finite."""
 
@@ -45,7 +43,6 @@ class ForeignRun:
     tells: tuple[str, ...] = ("seed", "draw")
     """Which of the two the files tell; another is only a number."""
     name: str = ""
-    """What the files call it."""
     carried: Mapping[str, str] = field(default_factory=dict)
     """By metric the moment of its last value, where the run goes on without one."""
 
@@ -79,11 +76,10 @@ class ForeignRun:
             seed=cell.seed,
             budget=Budget("updates", max([1, *(row["update"] for row in self.rows)])),
             subset=SubsetSpec(seed=cell.draw),
-            imported=hashlib.sha256(self.text()).hexdigest()[:_DIGEST_DIGITS],
+            imported=hashlib.sha256(self.text()).hexdigest()[:16],
         )
 
     def text(self) -> bytes:
-        """The run's `metrics.jsonl`."""
         return b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in self.rows)
 
 

@@ -19,7 +19,6 @@ MOST_COLUMNS = 10_000
 TakeRow: TypeAlias = Callable[[list[str], int], None]
 """Takes the cells of a row and its line."""
 
-_LINES_TOLD = 3
 _COMMENT = "#"
 _SEPARATOR = re.compile(r'"?sep=([^\r\n"])"?[,;\t ]*', re.IGNORECASE)
 """What Excel writes, and looks for, in the first line."""
@@ -56,7 +55,6 @@ class _Lines:
         raise StopIteration
 
     def give_back(self, line: str) -> None:
-        """Give the line that came last once more."""
         self._waiting.append(line)
         self.number -= 1
 
@@ -195,7 +193,7 @@ class _Rows:
 def _places(lines: Sequence[int]) -> str:
     if len(lines) == 1:
         return f"line {lines[0]}"
-    shown = [str(line) for line in lines[:_LINES_TOLD]]
+    shown = [str(line) for line in lines[:3]]
     more = len(lines) - len(shown)
     return f"lines {listed([*shown, f'{more:,} more'] if more else shown)}"
 

@@ -43,7 +43,6 @@ class Layout:
     variant: tuple[str, ...] = ()
     """Columns whose values tell curves of one experiment apart."""
     ignore: tuple[str, ...] = ()
-    """Columns that are not read."""
     run_pattern: str = ""
     """Regular expression with groups `size`, `seed`, `draw`, searched in the names of runs."""
     percent: bool | None = None
@@ -51,7 +50,6 @@ class Layout:
     test_split: str = ""
     """What the file calls the test split; empty for test, or validation where nothing is of a test split."""
     any_state: bool = False
-    """Whether runs that did not end are read too."""
     train_size: int | None = None
     """Of rows that tell none; so with seed and draw."""
     seed: int | None = None
@@ -81,7 +79,6 @@ class Layout:
             )
 
     def skipped(self, file: Path) -> frozenset[int]:
-        """The lines of a file that are not read."""
         found = (text.rpartition(":") for text in self.skip_lines)
         return frozenset(int(line) for path, _, line in found if not path or file.match(path))
 
@@ -154,10 +151,6 @@ def read_layout(file: Path) -> dict[str, Any]:
     return found
 
 
-_END = frozenset({"final", "last", "end"})
-"""What stands in place of an epoch in a row of the end of a run."""
-
-
 def origin_of(
     known: Mapping[str, str], run: str, layout: Layout, variant: tuple[tuple[str, str], ...] = ()
 ) -> Origin:
@@ -221,7 +214,7 @@ def moment_of(known: Mapping[str, str]) -> Moment:
     Raises:
         ValueError: The update or epoch is none.
     """
-    known = {name: text for name, text in known.items() if text.lower() not in _END}
+    known = {name: text for name, text in known.items() if text.lower() not in ("final", "last", "end")}
     update = whole(known["update"]) if "update" in known else None
     if "epoch" not in known:
         return Moment(update)

@@ -72,7 +72,6 @@ _PERCENT = frozenset({"percent", "percentage", "pct", "perc"})
 _SHARES = frozenset({"fraction", "frac", "share", "ratio", "proportion"})
 _PREFIX = re.compile(r"^(params|param|config|hparams|hparam|summary|metrics)[./]", re.IGNORECASE)
 """What MLflow, Ray and Weights & Biases put before the names of columns in tables of runs."""
-_FIRST_LOADER = re.compile(r"/dataloader_idx_0$")
 _USUAL = re.compile(r"(?!\s*-)[\w\s.,:;/\\|()\[\]{}%#@\"'*\u2191\u2193-]*", re.ASCII)
 """What names of metrics are written with; a delta, a sigma or a sign before them makes another of it."""
 _WORD = re.compile(r"[A-Z]?[a-z]+\d*|[A-Z]+(?![a-z])\d*|\d+")
@@ -118,7 +117,8 @@ def meaning_of(name: str, test_word: str = "") -> Meaning | None:
         return None
     if name.strip() in _ULTRALYTICS:
         return Meaning(_ULTRALYTICS[name.strip()], VALIDATION)
-    words = [w.lower() for w in _WORD.findall(_FIRST_LOADER.sub("", _PREFIX.sub("", name.strip())))]
+    bare = _PREFIX.sub("", name.strip()).removesuffix("/dataloader_idx_0")
+    words = [word.lower() for word in _WORD.findall(bare)]
     is_step = len(words) > 1 and words[-1] == "step"
     known = (
         SPLIT_WORDS if not test_word or test_word in SPLIT_WORDS else {**SPLIT_WORDS, test_word: test_word}

@@ -41,7 +41,8 @@ def count_of(text: str) -> int:
         raise ValueError(f"{text!r} may be {int(first):,} or {int(joined):,}")
     found = _FORMS.fullmatch(text)
     if found is None:
-        if _is_share(text):
+        share = re.fullmatch(r"[\d.,]+ *([a-zA-Z%]+)", text, re.ASCII)
+        if share and share[1].lower() in SHARE_WORDS:
             raise ValueError(f"{text!r} is a share, not a number of images")
         raise ValueError(f"{text!r} is not a whole number of 0 or more")
     if found["grouped"]:
@@ -67,11 +68,6 @@ def whole(text: str) -> int:
     if not (0 <= number <= LARGEST_WHOLE and number.is_integer()):
         raise ValueError(f"{text!r} is not a whole number of 0 or more")
     return int(number)
-
-
-def _is_share(text: str) -> bool:
-    found = re.fullmatch(r"[\d.,]+ *([a-zA-Z%]+)", text, re.ASCII)
-    return found is not None and found[1].lower() in SHARE_WORDS
 
 
 TOLD_BY_NAMES = ("size", "seed", "draw")
@@ -240,7 +236,7 @@ def _size(match: re.Match[str], run: str) -> int:
             return count_of(whole)
         if tail.lower() in SHARE_WORDS:
             raise ValueError(f"{whole!r} is a share, not a number of images")
-        is_clear = _is_next_word(tail, rest) or tail.lower() in _NOUNS
+        is_clear = not tail or re.match(r"[=:_-]?\d", rest, re.ASCII) or tail.lower() in _NOUNS
         if not is_clear or _GOES_ON.match(tail + rest) or re.match(r"[eE][+-]?\d", tail + rest, re.ASCII):
             whole = re.split(r"[_/]", f"{number}{tail}{rest}")[0]
             raise ValueError(f"{whole!r} is not a number of images that is known")
@@ -265,8 +261,3 @@ def _refuse_range(number: str, rest: str) -> None:
         return
     if is_range and to is not None:
         raise ValueError(f"{number + to[0]!r} may be {number} or {to['to']}")
-
-
-def _is_next_word(tail: str, rest: str) -> bool:
-    """Whether letters behind a number are none, or the word of another."""
-    return not tail or re.match(r"[=:_-]?\d", rest, re.ASCII) is not None

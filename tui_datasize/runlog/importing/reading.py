@@ -33,8 +33,6 @@ from tui_datasize.runlog.importing.splits_and_units import (
 from tui_datasize.runlog.importing.staged import MOST_BYTES, Staged, option, variant_hint
 from tui_datasize.text import listed, plural
 
-_HEAD_BYTES = 2**20
-
 
 @dataclass(frozen=True, slots=True)
 class FileForm:
@@ -86,7 +84,7 @@ def read_file(file: Path, run: str, layout: Layout, into: Staged) -> None:
         if error.errno == errno.EFBIG:
             raise ConfigError(f"larger than {MOST_BYTES // 2**20} MiB", where=str(file)) from None
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(file)) from None
-    reader = next((reader for reader in READERS if reader.knows(file.name, data[:_HEAD_BYTES])), None)
+    reader = next((reader for reader in READERS if reader.knows(file.name, data[: 2**20])), None)
     if reader is None:
         known = ", ".join(dict.fromkeys(reader.form for reader in READERS))
         raise ConfigError(f"unknown format; expected {known}", where=str(file), fix="save its table as CSV")
@@ -151,7 +149,6 @@ class ReadFiles:
 
     files: tuple[Staged, ...]
     refused: tuple[ConfigError, ...]
-    """Files that are not read."""
     runs: tuple[ForeignRun, ...]
     columns: tuple[ColumnRead, ...]
     notes: tuple[str, ...]

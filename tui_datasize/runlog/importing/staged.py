@@ -34,7 +34,6 @@ _COUNTS_REPEATS = frozenset(
     )
 )
 """Names of columns that number the runs of a size, and are not read: the runs are numbered as they come."""
-_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,6 @@ class Moment:
 
     @property
     def order(self) -> tuple[int, float]:
-        """What moments of one run are sorted by."""
         return (self.update or 0, self.epoch or 0.0)
 
     @property
@@ -106,7 +104,6 @@ class ValueRange:
     n_plain: int = 0
 
     def take(self, value: float, place: int, has_sign: bool) -> None:
-        """Note a finite value."""
         if value < self.low:
             self.low, self.low_place = value, place
         if value > self.high:
@@ -174,7 +171,6 @@ class Staged:
         return found
 
     def pass_over(self, column: str, size: int, text: str) -> None:
-        """Note a text of a column that is not read."""
         kinds = self.kinds.setdefault(column, {})
         of_size = kinds.setdefault(size, set())
         if len(of_size) <= _KINDS_KEPT:
@@ -191,7 +187,6 @@ class Staged:
         self.notes.append(f"{what}: {so}")
 
     def error(self, what: str, place: int = 0, fix: str = "") -> ConfigError:
-        """The error of this file."""
         where = f"{self.file}, {self.place} {place}" if place else str(self.file)
         return ConfigError(what, where=where, fix=fix)
 
@@ -207,7 +202,7 @@ def _number(text: str | float, column: str) -> tuple[float | None, bool]:
         # Python alone takes 0_7 for 7.
         number = float(words.removesuffix("%").rstrip().replace("_", "no digit"))
     except ValueError:
-        hint = "decimals are written with a point, or " if _DECIMAL_COMMA.fullmatch(words) else ""
+        hint = "decimals are written with a point, or " if re.fullmatch(r"-?\d+,\d+", words) else ""
         way_out = f"{hint}{option('ignore', column)} leaves the column out"
         raise ValueError(f"{column} is {text!r}, not a number; {way_out}") from None
     return (number if math.isfinite(number) else None), has_sign

@@ -53,11 +53,6 @@ def state_column(header: Sequence[str]) -> str | None:
     return next((c for name in names for c in header if plain(c) == name), None)
 
 
-def is_told_last(column: str) -> bool:
-    """Whether only the last row of a run tells its end."""
-    return plain(column) == _DONE_COLUMN
-
-
 def has_ended(text: str, column: str = "state") -> bool | None:
     """Whether a run in this state has a result; None where the word is not known.
 
@@ -237,9 +232,10 @@ def _leave_out_unfinished(staged: Staged) -> None:
                 "--any-state reads runs whatever their state",
             )
     last = {row.origin: known for row, known in zip(staged.rows, ended, strict=True)}
+    is_told_last = plain(column) == _DONE_COLUMN
     kept = []
     for row, known in zip(staged.rows, ended, strict=True):
-        if last[row.origin] if is_told_last(column) else known:
+        if last[row.origin] if is_told_last else known:
             kept.append(row)
             continue
         is_word = not re.fullmatch(r"[\d.:-]+|true|false", row.state, re.IGNORECASE)
