@@ -20,6 +20,7 @@ IMAGES_SHARE = 0.5
 
 MOST_SLOTS = 64
 """More jobs than this on one GPU are a slip of the finger."""
+_SLOTS = {"at_least": 1, "at_most": MOST_SLOTS}
 
 FOR_GPUS, FOR_CPU = "GPUs", "the CPU"
 _SWITCHES: Mapping[str, bool] = {"yes": True, "true": True, "no": False, "false": False}
@@ -88,28 +89,22 @@ class DeviceSettings:
     """`[devices]`: how many jobs this machine takes at once, and how workers start."""
 
     slots_per_gpu: int = key(
-        1,
-        "jobs at once on a GPU, as far as its memory allows",
-        at_least=1,
-        at_most=MOST_SLOTS,
-        only_for=(FOR_GPUS,),
+        1, "jobs at once on a GPU, as far as its memory allows", only_for=(FOR_GPUS,), **_SLOTS
     )
     max_jobs_per_gpu: int | None = key(
         None,
         "the same, jobs of others included",
-        at_least=1,
-        at_most=MOST_SLOTS,
         only_for=(FOR_GPUS,),
         unset="as slots_per_gpu",
         hint="jobs of others count",
+        **_SLOTS,
     )
     cpu_slots: int | None = key(
         None,
         "jobs at once on the CPU, where it takes them",
-        at_least=1,
-        at_most=MOST_SLOTS,
         only_for=(FOR_CPU,),
         unset="one per core",
+        **_SLOTS,
     )
     cpu: bool = key(
         False,
@@ -124,9 +119,7 @@ class DeviceSettings:
         "on the CPU too",
         hint="off, auto or always",
     )
-    pack_width: int = key(
-        8, "most runs that one process trains", at_least=1, at_most=MOST_SLOTS, hint="most in one process"
-    )
+    pack_width: int = key(8, "most runs that one process trains", hint="most in one process", **_SLOTS)
     cold: bool = key(
         False,
         "start every worker as a new process, or fork them from a warm one",

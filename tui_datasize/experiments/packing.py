@@ -8,14 +8,7 @@ from hashlib import blake2b
 
 from tui_datasize.experiments.architectures import MODELS, all_options
 from tui_datasize.experiments.schedule import ScheduleSpec
-from tui_datasize.experiments.spec import (
-    Budget,
-    LabelNoise,
-    ModelSpec,
-    OptimizerSpec,
-    RunSpec,
-    SubsetSpec,
-)
+from tui_datasize.experiments.spec import Budget, LabelNoise, ModelSpec, OptimizerSpec, RunSpec, SubsetSpec
 
 _COUPLED_BATCHES = frozenset({"resnet"})
 """Models with batch normalisation: what they say of one image depends on the others of its batch."""

@@ -388,8 +388,4 @@ def select(
         if unknown:
             listed = ", ".join(str(value) for value in sorted(known))
             raise ConfigError(f"no {name} {unknown[0]} in the sweep", fix=f"it has {listed}")
-    return tuple(
-        spec
-        for spec in specs
-        if (not sizes or spec.train_size in sizes) and (not seeds or spec.seed in seeds)
-    )
+    return tuple(s for s in specs if (not sizes or s.train_size in sizes) and (not seeds or s.seed in seeds))

@@ -32,7 +32,8 @@ from tui_datasize.runlog.schema import INCOMPLETE, METRICS, Schema
 STAMPED: Schema = MappingProxyType({**SUMMARISED, **STAMP})
 """A run's row before `variant` and `path` are added, with the stamp under which it was read."""
 
-RUN_METRICS: Schema = MappingProxyType({"run_id": pl.String, "experiment": pl.String, **METRICS})
+_OWNER = {"run_id": pl.String, "experiment": pl.String}
+RUN_METRICS: Schema = MappingProxyType({**_OWNER, **METRICS})
 """The frame `metrics`: the rows of `metrics.jsonl` that count, and whose they are."""
 
 _REQUIRED = ("dataset", "model", "train_size", "total_updates")
@@ -61,15 +62,16 @@ def read_metrics(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]
     problems: list[Problem] = []
     for start in range(0, len(runs), _BATCH_RUNS):
         batch = runs[start : start + _BATCH_RUNS]
-        names = pl.DataFrame(
-            [(run.run_id, run.experiment) for run in batch],
-            schema={"run_id": pl.String, "experiment": pl.String},
-            orient="row",
-        ).with_row_index(SOURCE)
         parsed = _parse_files(batch, problems)
-        rows = drop_voided(parsed.rows, SOURCE).join(names, on=SOURCE, maintain_order="left")
-        frames.append(rows.select(*RUN_METRICS))
+        frames.append(named(drop_voided(parsed.rows, SOURCE), batch))
     return pl.concat(frames), problems
+
+
+def named(rows: pl.DataFrame, runs: Sequence[RunPaths]) -> pl.DataFrame:
+    """Metric rows with whose they are, schema `RUN_METRICS`; their column `source` is a place in `runs`."""
+    names = [(run.run_id, run.experiment) for run in runs]
+    owners = pl.DataFrame(names, schema=_OWNER, orient="row").with_row_index(SOURCE)
+    return rows.join(owners, on=SOURCE, maintain_order="left").select(*RUN_METRICS)
 
 
 def _read_batch(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]:

@@ -60,15 +60,10 @@ def refuse_output(file: Path, *, suffixes: Collection[str], force: bool = False)
 
 def _is_of_a_project(file: Path) -> bool:
     place = file.parent.resolve() / file.name
-    return (
-        place.name == "experiments.toml"
-        or any(
-            above.name == "runs"
-            and ((above / "queue.db").exists() or (above.parent / "experiments.toml").exists())
-            for above in place.parents
-        )
-        or place.name.startswith("queue.db")
-    )
+    if place.name == "experiments.toml" or place.name.startswith("queue.db"):
+        return True
+    runs = [above for above in place.parents if above.name == "runs"]
+    return any((one / "queue.db").exists() or (one.parent / "experiments.toml").exists() for one in runs)
 
 
 def _refusal(file: Path, what: str) -> StorageError:

@@ -10,9 +10,9 @@ from pathlib import Path
 import polars as pl
 
 from tui_datasize.files import open_regular, too_large
-from tui_datasize.runlog.collect import RUN_METRICS
+from tui_datasize.runlog.collect import named
 from tui_datasize.runlog.paths import RunPaths
-from tui_datasize.runlog.rows import MOST_METRICS_BYTES, SOURCE, complete_lines, drop_voided, parse_rows
+from tui_datasize.runlog.rows import MOST_METRICS_BYTES, complete_lines, drop_voided, parse_rows
 from tui_datasize.runlog.scan import Problem
 
 
@@ -37,7 +37,6 @@ class _Position:
 
 
 _START = _Position(0, 0, 0)
-_OWNERS = {name: RUN_METRICS[name] for name in ("run_id", "experiment")}
 
 
 class MetricsTail:
@@ -52,7 +51,7 @@ class MetricsTail:
         A row without its newline is being written and waits for the next look.
         """
         pieces: list[bytes] = []
-        names: list[tuple[str, str]] = []
+        looked_at: list[RunPaths] = []
         restarted: set[str] = set()
         problems: list[Problem] = []
         for run in runs:
@@ -66,12 +65,11 @@ class MetricsTail:
             if start < before.offset:
                 restarted.add(run.run_id)
             pieces.append(piece)
-            names.append((run.run_id, run.experiment))
+            looked_at.append(run)
         parsed = parse_rows(pieces)
-        owners = pl.DataFrame(names, schema=_OWNERS, orient="row").with_row_index(SOURCE)
-        rows = parsed.rows.join(owners, on=SOURCE, maintain_order="left").select(*RUN_METRICS)
-        broken = {name: lines for (name, _), lines in zip(names, parsed.broken_lines, strict=True) if lines}
-        return NewRows(rows, frozenset(restarted), broken, tuple(problems))
+        counted = zip(looked_at, parsed.broken_lines, strict=True)
+        broken = {run.run_id: lines for run, lines in counted if lines}
+        return NewRows(named(parsed.rows, looked_at), frozenset(restarted), broken, tuple(problems))
 
     def forget(self, run: RunPaths) -> None:
         """Read a run from its beginning next time."""

@@ -211,9 +211,8 @@ def put_together(parts: Sequence[ForeignCurve]) -> tuple[list[ForeignRun], list[
     told: dict[tuple[Any, ...], list[ForeignCurve]] = {}
     for part in parts:
         one = part.origin
-        told.setdefault((one.variant, one.train_size, one.draw or 0, one.draw is None, one.seed), []).append(
-            part
-        )
+        key = (one.variant, one.train_size, one.draw or 0, one.draw is None, one.seed)
+        told.setdefault(key, []).append(part)
     cells: dict[ForeignCell, ForeignCurve] = {}
     numbered: dict[ForeignCell, ForeignCurve] = {}
     repeats, among_told = 0, 0

@@ -30,7 +30,7 @@ from tui_datasize.runlog.importing.splits_and_units import (
     test_split,
     units,
 )
-from tui_datasize.runlog.importing.staged import MOST_BYTES, Staged, option, variant_hint
+from tui_datasize.runlog.importing.staged import MOST_BYTES, Staged, StagedKey, option, variant_hint
 from tui_datasize.text import listed, plural
 
 
@@ -285,14 +285,8 @@ def _repeat_fix(staged: Sequence[Staged]) -> str:
 
 def _read_rows(staged: Staged, settled: Settled, by_column: Mapping[str, Unit]) -> Iterator[ReadRow]:
     for row in staged.rows:
-        yield (
-            row,
-            [
-                (settled.metrics[key], by_column[key.column].value(number))
-                for key, number in row.values
-                if key in settled.metrics
-            ],
-        )
+        known = [(key, number) for key, number in row.values if key in settled.metrics]
+        yield row, [(settled.metrics[key], by_column[key.column].value(number)) for key, number in known]
 
 
 def _columns(
@@ -303,23 +297,18 @@ def _columns(
         for column, name in one.fields.items():
             yield ColumnRead(file, column, name, "")
         for key, metric in settled.metrics.items():
-            yield ColumnRead(
-                file, key.column, metric, "; ".join(_why(key.column, settled.why.get(key, ""), by_column))
-            )
+            yield ColumnRead(file, key.column, metric, _why(key, settled, by_column))
         for key, why in settled.passed.items():
             yield ColumnRead(file, key.column, "", why)
         for column, why in one.passed.items():
             yield ColumnRead(file, column, "", why or "no field or metric of that name; --column NAME=COLUMN")
 
 
-def _why(column: str, why: str, by_column: Mapping[str, Unit]) -> Iterator[str]:
-    if why:
-        yield why
-    unit = by_column[column]
-    if unit.is_error:
-        yield f"an error: read as 1 minus it{'' if unit.is_percent else ', a share'}"
-    if unit.is_percent:
-        yield f"in percent{f': {unit.why}' if unit.why else ''}"
+def _why(key: StagedKey, settled: Settled, by_column: Mapping[str, Unit]) -> str:
+    unit = by_column[key.column]
+    error = f"an error: read as 1 minus it{'' if unit.is_percent else ', a share'}" if unit.is_error else ""
+    percent = f"in percent{f': {unit.why}' if unit.why else ''}" if unit.is_percent else ""
+    return "; ".join(filter(None, (settled.why.get(key), error, percent)))
 
 
 def _file_notes(
@@ -336,8 +325,7 @@ def _file_notes(
                 "--any-state reads them too"
             )
         for key, metric in settled.metrics.items():
-            why = "; ".join(_why(key.column, settled.why.get(key, ""), by_column))
-            if why:
+            if why := _why(key, settled, by_column):
                 told[f"{key.column} is read as {metric}: {why}"] = None
         for key, why in settled.passed.items():
             told[f"{key.column} is not read: {why}"] = None
