@@ -44,10 +44,8 @@ def next_doubling(curve: CurveAnalysis) -> str:
     if isinstance(outlook, FitFailure):
         return f"{size:,} images: no forecast. {outlook.sentence}"
     doubling, metric, digits = outlook.doubling, curve.metric, digits_of(curve)
-    change, low, high, lucky = (
-        metric.change(value, digits)
-        for value in (doubling.gain, doubling.low, doubling.high, doubling.one_in_ten)
-    )
+    values = (doubling.gain, doubling.low, doubling.high, doubling.one_in_ten)
+    change, low, high, lucky = (metric.change(value, digits) for value in values)
     level = 100 * outlook.bands.nominal
     text = f"{size:,} images: likely {change}, {level:.0f} % sure of {bare(low)} to {bare(high)}"
     if (doubling.one_in_ten > 0) is not metric.higher_is_better:
@@ -74,7 +72,6 @@ def target(curve: CurveAnalysis) -> str:
 
 
 def _foreseen(needed: SizeNeeded) -> str:
-    """The central size and its odds, as far as the forecast goes."""
     odds, one_sided = f"{100 * needed.odds:.0f} % sure", f"{50 + 50 * needed.odds:.0f} % sure"
     least, most = needed.at_least or needed.largest, needed.at_most
     if needed.train_size is None:
@@ -145,11 +142,8 @@ def _faults(curve: CurveAnalysis) -> str:
     """What the curve does that laws do not, to follow "is"."""
     if not isinstance(curve.shape, CurveShape):
         return ""
-    words = {
-        "rise": "not monotone",
-        "hump": "not convex",
-        "break": f"broken near {curve.shape.break_at or 0:,} images",
-    }
+    broken = f"broken near {curve.shape.break_at or 0:,} images"
+    words = {"rise": "not monotone", "hump": "not convex", "break": broken}
     return listed([words[fault] for fault in curve.shape.faults])
 
 

@@ -246,7 +246,6 @@ class Asked(Question):
         return Question(self.fit_from, self.target, self.delta)
 
     def of_other_metric(self) -> Asked:
-        """What holds of another metric, too."""
         return replace(self, target=None, delta=None)
 
 

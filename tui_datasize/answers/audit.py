@@ -42,7 +42,6 @@ def ask(record: Record) -> Answer:
 
 
 def _problems(findings: Sequence[Finding]) -> Sequence[Sequence[Finding]]:
-    """Findings of one check in different variants together."""
     grouped: dict[tuple[str, int], list[Finding]] = {}
     seen: Counter[tuple[str, str]] = Counter()
     for finding in findings:

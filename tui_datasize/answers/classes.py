@@ -42,7 +42,6 @@ def ask(record: Record) -> Answer:
 
 
 def _told(rows: pl.DataFrame) -> str:
-    """Of classes in order of their gain the first and the last; without gains the best and the worst."""
     ranked = rows.drop_nulls("slope")
     if ranked.is_empty():
         ordered = rows.sort("mean", maintain_order=True)

@@ -43,7 +43,6 @@ def ask(record: Record) -> Answer:
 
 
 def _confused(record: Record, runs: pl.DataFrame) -> tuple[pl.DataFrame, Map] | None:
-    """All confusions of one variant, and its matrix."""
     counts = record.log.confusion(runs["run_id"])
     if counts.is_empty():
         return None

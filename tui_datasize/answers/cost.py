@@ -46,7 +46,6 @@ def ask(record: Record) -> Answer:
 
 
 def _told(front: pl.DataFrame, metric: Metric) -> str:
-    """Of the dearest of those that are best for their time, which is the best of all, and of the cheapest."""
     best, cheapest = (front.row(place, named=True) for place in (-1, 0))
     told = f"{metric.text(best['mean'])} in {best['wall_s']:,.1f} s a run is the best mean: {_whose(best)}"
     if front.height == 1:

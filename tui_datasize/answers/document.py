@@ -54,7 +54,6 @@ def curves_dict(curves: Sequence[CurveAnalysis]) -> dict[str, Any]:
 
 
 def _told(answer: Answer) -> list[str]:
-    """Everything that an answer says, a sentence or two each."""
     if not answer.applies:
         return [answer.why_not]
     return [answer.headline, *(sentence.text for sentence in answer.sentences)]

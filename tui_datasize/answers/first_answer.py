@@ -128,7 +128,6 @@ def answer_table(curves: tuple[CurveAnalysis, ...]) -> pl.DataFrame:
 
 
 def _rank(record: Record, curve: CurveAnalysis) -> tuple[int, float]:
-    """The largest size first, the best mean first."""
     row = curve.curve.row(-1, named=True)
     return -row["train_size"], -row["mean"] if record.metric.higher_is_better else row["mean"]
 
@@ -147,7 +146,6 @@ def _ahead(record: Record, curve: CurveAnalysis) -> Iterator[Sentence]:
 
 
 def _doubt(record: Record, best: CurveAnalysis, rest: list[CurveAnalysis]) -> str:
-    """From which others the best is not told apart."""
     near = []
     for curve in rest:
         pair = record.comparisons.over_all(best.variant, curve.variant)

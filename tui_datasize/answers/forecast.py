@@ -31,12 +31,12 @@ def ask(record: Record) -> Answer:
         outlook = record.curves[0].outlook
         why = outlook.sentence if isinstance(outlook, FitFailure) else ""
         return does_not_apply(f"No forecast. {why}")
-    table = pl.concat(
-        pl.DataFrame([asdict(point) for point in outlook.extrapolations]).with_columns(
-            pl.lit(curve.variant).alias("variant"), pl.col("measured").cast(pl.Float64)
-        )
+    points = [
+        {**asdict(point), "variant": curve.variant}
         for curve, outlook in known
-    )
+        for point in outlook.extrapolations
+    ]
+    table = pl.DataFrame(points, schema_overrides={"measured": pl.Float64})
     first, *others = (named(curve.variant, ahead.next_doubling(curve)) for curve, _ in known)
     small = (named(curve.variant, ahead.small_gains(curve)) for curve, _ in known)
     priced = [(curve.variant, prices.of_doubling(record, curve)) for curve, _ in known]

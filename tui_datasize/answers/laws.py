@@ -72,7 +72,6 @@ def ask(record: Record) -> Answer:
 
 
 def _law_told(curve: CurveAnalysis) -> str:
-    """What the published law says of the next doubling."""
     fit, metric = curve.fit, curve.metric
     if isinstance(fit, FitFailure):
         return f"No log-linear law. {fit.sentence}"

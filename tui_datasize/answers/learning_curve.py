@@ -125,7 +125,6 @@ def _average(curve: CurveAnalysis, beyond: Sequence[Extrapolation]) -> Iterator[
 
 
 def _laws(curve: CurveAnalysis) -> Iterator[Line]:
-    """The laws that make up the average, thin."""
     beyond = extrapolations(curve)
     known = average_curve(curve, (beyond[-1].train_size if beyond else curve.fitted_sizes[-1]))
     if known is None or not isinstance(curve.laws, FittedLaws):

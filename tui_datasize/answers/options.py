@@ -60,7 +60,6 @@ def ask(record: Record) -> Answer:
 
 
 def _of_variant(record: Record, table: pl.DataFrame, options: Sequence[str]) -> pl.DataFrame:
-    """Where other options are swept too, those of the variant in question are held fixed."""
     if record.asked.variant is None or table.is_empty():
         return table
     others = rest_of_variant(record.asked.variant, str(table["option"][0]), options)
@@ -69,14 +68,12 @@ def _of_variant(record: Record, table: pl.DataFrame, options: Sequence[str]) -> 
 
 
 def _held(shown: pl.DataFrame) -> Iterator[str]:
-    """What the rest of the recipe is, where it is one."""
     others = shown["others"].unique().to_list()
     if len(others) == 1 and others[0]:
         yield others[0]
 
 
 def _told(table: pl.DataFrame, metric: Metric) -> str:
-    """The best value at the largest train size, and how far the worst is behind."""
     largest = table.filter(pl.col("train_size") == pl.col("train_size").max())
     ranked = largest.sort("mean", descending=metric.higher_is_better, maintain_order=True)
     best, worst = (ranked.row(place, named=True) for place in (0, -1))

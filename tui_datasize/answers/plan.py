@@ -54,9 +54,8 @@ def ask(record: Record) -> Answer:
     left_out = record.runs["variant"].n_unique() - len(groups)
     if left_out:
         told.append(f"The first {MOST_PLANNED} variants are planned, {left_out:,} are not.")
-    every = {
-        (record.experiment, v): one.plan if isinstance(one, Planned) else one for v, one in plans.items()
-    }
+    bare_plans = {v: one.plan if isinstance(one, Planned) else one for v, one in plans.items()}
+    every = {(record.experiment, variant): plan for variant, plan in bare_plans.items()}
     return Answer.of_each(
         told,
         tables=[plan_table(made, record)],
@@ -136,14 +135,8 @@ def _told(one: Planned, *, is_alone: bool) -> list[str]:
 
 
 def _bars(variant: str, plan: Plan) -> Bars:
-    """Runs to add at each size."""
     bars = [
-        Bar(
-            f"{size.train_size:,}",
-            size.add,
-            f"{size.runs:,} there, add {size.add:,}",
-        )
-        for size in plan.sizes
+        Bar(f"{size.train_size:,}", size.add, f"{size.runs:,} there, add {size.add:,}") for size in plan.sizes
     ]
     return Bars(named(variant, "runs to add"), Axis("runs"), bars, ("train size", "runs"))
 
@@ -151,10 +144,8 @@ def _bars(variant: str, plan: Plan) -> Bars:
 def plan_words(plan: Plan, price: str = "", price_beyond: str = "") -> tuple[str, ...]:
     """What the runs buy, what is foreseen, and what may be wrong with either, a sentence or two each.
 
-    Args:
-        plan: The plan.
-        price: Of its runs; empty where it is unknown.
-        price_beyond: The same of the runs at the larger size that it speaks of.
+    `price` is that of its runs, `price_beyond` that of the runs at the larger size that it speaks of; empty
+    where unknown.
     """
     return tuple(_sentences(plan, price, price_beyond))
 
@@ -187,7 +178,6 @@ def _sentences(plan: Plan, price: str, price_beyond: str) -> Iterator[str]:
 
 
 def _narrowed(plan: Plan) -> str:
-    """The answer with its interval, now and after the plan."""
     is_measured = plan.at <= plan.outlook.view.foreseen.largest
     needed = plan.outlook.needed
     at = about(plan.at) if needed is not None and needed.train_size is not None else f"{plan.at:,.0f}"
@@ -204,7 +194,6 @@ def _narrowed(plan: Plan) -> str:
 
 
 def _of_target(plan: Plan) -> str:
-    """The size that the target needs, now and after the plan."""
     goal, needed = plan.metric.exact(plan.target or 0.0), plan.outlook.needed
     if needed is None or plan.size_now is None:
         return f"{goal} is reached at the smallest size."
@@ -219,9 +208,8 @@ def _of_target(plan: Plan) -> str:
 
 def _images(ends: Interval) -> str:
     low, high = ends
-    return (
-        f"{about(low)} to {about(high)} images" if math.isfinite(high) else f"more than {about(low)} images"
-    )
+    known = f"{about(low)} to {about(high)}" if math.isfinite(high) else f"more than {about(low)}"
+    return f"{known} images"
 
 
 def _written(plan: Plan, ends: Interval) -> str:

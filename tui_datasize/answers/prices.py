@@ -13,7 +13,6 @@ from tui_datasize.stats.summary import CurveAnalysis
 from tui_datasize.stats.view import about
 from tui_datasize.text import duration, plural
 
-_ON_CPU = "cpu"
 _LEAST_HOURS = 0.1
 """Less is told in minutes and seconds."""
 
@@ -79,7 +78,7 @@ def _hours(record: Record, runs: pl.DataFrame, seconds: float) -> str:
     """Such as `3 GPU-hours (EUR 3.60)`; empty where nobody knows how long runs take."""
     if not seconds:
         return ""
-    hours, is_cpu = seconds / S_PER_HOUR, set(runs["device"].drop_nulls()) == {_ON_CPU}
+    hours, is_cpu = seconds / S_PER_HOUR, set(runs["device"].drop_nulls()) == {"cpu"}
     device = "CPU" if is_cpu else "GPU"
     text = f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
     text = f"{text} {device}-hours" if hours >= _LEAST_HOURS else f"{duration(seconds)} on a {device}"

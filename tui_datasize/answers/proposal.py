@@ -55,12 +55,8 @@ def propose(plan: Plan, cells: Sequence[RunSpec], runs: pl.DataFrame) -> Proposa
     """The runs to queue for a plan, seeds and draws in the order of the sweep and then beyond it.
 
     Beyond it come further draws where draws make much of the scatter, further seeds elsewhere. Runs that take
-    weights from others have none: each belongs to a source that the sweep names.
-
-    Args:
-        plan: The plan.
-        cells: All runs of the curve in experiments.toml, see `cells_alike`.
-        runs: Those of the curve there are, schema `RUNS`.
+    weights from others have none: each belongs to a source that the sweep names. `cells` are all runs of the
+    curve in experiments.toml, see `cells_alike`; `runs` (schema `RUNS`) those there are.
     """
     there = set(runs.filter(pl.col("state").is_in(COMING))["run_id"])
     by_draws = plan.draw_share > MUCH_OF_DRAWS and all(spec.subset.strategy != "first" for spec in cells)
@@ -87,7 +83,6 @@ def _recipe(spec: RunSpec) -> RunSpec:
 
 
 def _of_new_size(cells: Sequence[RunSpec], train_size: int) -> list[RunSpec]:
-    """The runs of the largest size, at another one."""
     largest = max((spec.train_size for spec in cells), default=0)
     return [replace(spec, train_size=train_size) for spec in cells if spec.train_size == largest]
 
@@ -126,13 +121,9 @@ def _words(
     lines = [*_new_sizes(cells, further), *_new_seeds(cells, further, runs, by_draws=by_draws)]
     what = listed_in_words([name for name, _ in lines])
     are = f"{plural(len(further), 'run')} of these {'has' if len(further) == 1 else 'have'}"
-    return "\n".join(
-        [
-            f"{are} {what} that experiments.toml does not list. The map of cells shows them with this in "
-            f"[experiments.{cells[0].experiment}]:",
-            *(line for _, line in lines),
-        ]
-    )
+    unlisted = f"{are} {what} that experiments.toml does not list"
+    where = f"The map of cells shows them with this in [experiments.{cells[0].experiment}]:"
+    return "\n".join([f"{unlisted}. {where}", *(line for _, line in lines)])
 
 
 def _new_sizes(cells: Sequence[RunSpec], further: Sequence[RunSpec]) -> Iterator[tuple[str, str]]:

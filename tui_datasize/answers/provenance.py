@@ -114,14 +114,12 @@ def _text(value: object) -> str:
 
 
 def _data(datasets: pl.DataFrame) -> pl.DataFrame:
-    """Each data set once."""
     runs = datasets.group_by("run_id", "dataset", "fingerprint", maintain_order=True)
     per_run = runs.agg(pl.len().alias("classes"), pl.col("train_images", "test_images").sum())
     return per_run.drop("run_id").unique(maintain_order=True)
 
 
 def _imported(documents: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, object]]:
-    """A row per file that runs were imported from, and how many."""
     counts: Counter[tuple[tuple[str, object], ...]] = Counter()
     for facts in (document.get("imported") for document in documents):
         if isinstance(facts, dict) and isinstance(facts.get("files"), list):

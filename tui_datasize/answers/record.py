@@ -59,7 +59,6 @@ class Comparisons:
 
     @cached_property
     def curves(self) -> Mapping[str, Curve]:
-        """The runs of each variant."""
         return variant_curves(points(self.runs, self.metric))
 
     @cached_property
@@ -113,7 +112,6 @@ class Reading:
 
     @cached_property
     def overlaps(self) -> Sequence[DrawOverlap]:
-        """What the subset draws of each size have in common."""
         run_ids = self.draws["run_id"]
         return find_overlaps(self.draws, self.log.subsets(run_ids), self.log.datasets(run_ids))
 
@@ -215,7 +213,6 @@ class Record:
 
     @property
     def counted(self) -> str:
-        """How many runs are used, and how many are not."""
         used = sum(curve.points.height for curve in self.curves)
         left = self.runs.height - used
         others = f", {left:,} unfinished or without this metric" if left else ""

@@ -57,7 +57,6 @@ class _View:
 
     @property
     def shown(self) -> Metric:
-        """The metric with the title of its axis."""
         title = self.metric.title
         return replace(self.metric, title=f"Best {title.lower()}") if self.is_best else self.metric
 
@@ -66,9 +65,8 @@ class _View:
         if not self.is_best:
             return runs
         name = self.metric.name
-        best = best_values(
-            record.log.metrics(runs["run_id"]), self.score, higher_is_better=self.metric.higher_is_better
-        )
+        metrics, is_up = record.log.metrics(runs["run_id"]), self.metric.higher_is_better
+        best = best_values(metrics, self.score, higher_is_better=is_up)
         values = best.select("run_id", best[f"best_{name}"].alias(name))
         return runs.drop(name).join(values, on="run_id", how="left", maintain_order="left")
 
@@ -136,7 +134,6 @@ def _views(record: Record) -> Sequence[_View]:
 
 
 def _told(boxes: pl.DataFrame, metric: Metric) -> str:
-    """The scatter at the largest and at the smallest size that have two runs."""
     repeated = boxes.filter(pl.col("n_runs") > 1).with_columns(sd=pl.col("values").list.std())
     if repeated.is_empty():
         return "One run a size: no spread to see."
@@ -157,7 +154,6 @@ _STEP_COLUMNS = (
 
 
 def _steps(boxes: pl.DataFrame, found: Sequence[SizeComparison]) -> pl.DataFrame:
-    """A row per size: its spread, and the difference of its mean from the size before."""
     steps = [
         (one.variant, int(pair.second.replace(",", "")), pair.value, pair.low, pair.high, pair.p_adjusted)
         for one in found
@@ -203,7 +199,6 @@ def _level(found: SizeComparison) -> str:
 
 
 def _clusters(found: SizeComparison) -> Iterator[str]:
-    """How far runs that share draws were counted as fewer."""
     clusters = found.clusters
     if clusters is None:
         return
@@ -211,12 +206,8 @@ def _clusters(found: SizeComparison) -> Iterator[str]:
     runs, worth = min(repeated, key=lambda both: both[1] / both[0])
     if worth >= WORTH_TELLING * runs:
         return
-    shared = [
-        name
-        for name, share in (("subset draw", clusters.draw_share), ("training seed", clusters.seed_share))
-        if share >= LEAST_SHARE
-    ]
-    what = " or a ".join(shared)
+    shares = {"subset draw": clusters.draw_share, "training seed": clusters.seed_share}
+    what = " or a ".join(name for name, share in shares.items() if share >= LEAST_SHARE)
     yield f"{runs} runs of a size count as {worth:.1f} independent ones: they share a {what}."
 
 
@@ -234,7 +225,6 @@ def trend_of(spread: SpreadLaw | FitFailure) -> str:
 
 
 def _block(found: SizeComparison) -> Iterator[str]:
-    """Whether seeds do well or badly throughout."""
     if isinstance(found.seed, FitFailure):
         return
     if found.seed.p < SIGNIFICANT:

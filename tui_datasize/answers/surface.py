@@ -23,8 +23,6 @@ _AXES = "Rows are train sizes, columns shares of the training done."
 
 @dataclass(frozen=True)
 class _Surface:
-    """One metric over train size and progress."""
-
     metric: Metric
     table: pl.DataFrame
     is_gap: bool = False
@@ -77,7 +75,6 @@ def _of_metric(record: Record, metric: Metric) -> _Surface:
 
 
 def _gap(found: Sequence[_Surface]) -> list[_Surface]:
-    """Training less test accuracy, where both are known."""
     sides = {one.metric.name: one for one in found}
     train, test = sides.get("train_accuracy"), sides.get("test_accuracy")
     if train is None or test is None:

@@ -41,7 +41,6 @@ def ask(record: Record) -> Answer:
 
 
 def _sources(split: VarianceSplit) -> Sequence[Component]:
-    """What makes runs of one size differ."""
     return [component for component in split.components if component.name != TEST_SAMPLING]
 
 

@@ -205,13 +205,11 @@ def _apart(value: float, metric: Metric) -> str:
 
 
 def _in_order(pair: Difference, metric: Metric) -> tuple[str, str]:
-    """The better of a pair, and the other."""
     is_second = (pair.value > 0) == metric.higher_is_better
     return (pair.second, pair.first) if is_second else (pair.first, pair.second)
 
 
 def _first_two(pairs: Sequence[Difference], shared: pl.DataFrame, metric: Metric) -> tuple[str, str]:
-    """The best variant and the one that it is compared with, as they are named in the runs."""
     if pairs:
         return _in_order(_leading(pairs, metric), metric)
     size = int(shared["train_size"].to_numpy().max())
@@ -288,7 +286,6 @@ def single_runs(record: Record, best: str, other: str) -> pl.DataFrame:
 
 
 def _delta(record: Record) -> float:
-    """The difference that is worth being seen."""
     kind = Loss.ERROR if record.metric.is_share else Loss.CROSS_ENTROPY
     return record.asked.delta or DEFAULT_DELTA[kind]
 

@@ -27,7 +27,6 @@ class Sizes:
 
     train_sizes: Floats
     run_variance: Floats
-    """Of one run."""
     worth_now: Floats
     """Independent runs that those there are worth; 0 at a new size."""
     worth_then: Floats

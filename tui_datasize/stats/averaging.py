@@ -32,11 +32,10 @@ LEAST_ERROR = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A law that takes part in the average."""
+    """A law that takes part in the average, with its weight in [0, 1]."""
 
     fit: LawFit
     weight: float
-    """In the average, in [0, 1]."""
     spread_weight: float
     """In the disagreement of laws."""
 

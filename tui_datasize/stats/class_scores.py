@@ -49,7 +49,6 @@ def class_curves(runs: pl.DataFrame, per_class: pl.DataFrame) -> pl.DataFrame:
 
 
 def _slopes(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
-    """Slope and its standard error of each class; null where there are too few sizes or all are equal."""
     found = []
     for values, group in rows.group_by(key, maintain_order=True):
         fit = fit_log_linear(group["train_size"].to_numpy(), group["accuracy"].to_numpy())

@@ -75,7 +75,6 @@ class Clusters:
 
     @property
     def pooled_degrees(self) -> float:
-        """Degrees of freedom behind what all sizes were pooled for."""
         return min(mean.pooled_degrees for mean in self.means)
 
 
@@ -282,7 +281,6 @@ def _split(expected: Floats, squares: Floats) -> tuple[Floats, Floats] | None:
 
 
 def _is_told(expected: Floats, sources: list[int]) -> bool:
-    """Whether the squares of some sources tell their variances apart."""
     table = expected[np.ix_(sources, sources)]
     roots = np.sqrt(np.diag(table))
     if not roots.all():

@@ -69,7 +69,6 @@ class Diagnostics:
     condition_number: float
     """Of the design matrix: largest over smallest singular value."""
     points: tuple[Influence, ...]
-    """In the order given."""
 
     @property
     def flagged(self) -> tuple[Influence, ...]:

@@ -43,7 +43,7 @@ class FitFailure:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A coefficient and how well it is known."""
+    """A coefficient, how well it is known, and its 95 % interval."""
 
     value: float
     stderr: float
@@ -55,7 +55,6 @@ class Estimate:
     high: float
 
     def scaled(self, factor: float) -> Estimate:
-        """The estimate of `factor` times the coefficient, for a positive factor."""
         return Estimate(
             self.value * factor, self.stderr * factor, self.t, self.p, self.low * factor, self.high * factor
         )

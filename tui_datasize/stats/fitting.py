@@ -190,7 +190,6 @@ def parameters_counted(law: Law, points: CurvePoints) -> int:
 
 
 def _search(law: Law, points: CurvePoints, evaluate: Evaluate) -> tuple[Floats, float, float]:
-    """The shape parameters of least cost, with their floor and scale."""
     bounds = np.array([shape.bounds(points.train_sizes) for shape in law.shapes]).reshape(-1, 2, 1)
     low, high = bounds[:, 0], bounds[:, 1]
     is_log = np.array([shape.scale == "log" for shape in law.shapes], bool)[:, None]

@@ -93,14 +93,7 @@ class Forecaster:
         return f"{self.provenance['data']}, {self.provenance['licence']}, {self.provenance['date']}"
 
     def foresee(self, points: CurvePoints, every: Window, last: Window, loss: Loss) -> Foreseen:
-        """The forecast for one curve.
-
-        Args:
-            points: What was measured.
-            every: What the laws foresee from all sizes.
-            last: The same from the last few.
-            loss: What the errors are.
-        """
+        """The forecast for one curve: what the laws foresee of it from every size, and from the last few."""
         rows = features_of(points, every, last)
         lower, middle, upper = self.halves(rows)
         of_noise = int(is_unsure(rows)[0])
@@ -137,7 +130,6 @@ class Foreseen:
 
     @property
     def farthest(self) -> float:
-        """The largest train size that anything is said of."""
         return self.largest * KNOTS[-1]
 
     def errors_at(self, train_sizes: Floats) -> Floats:

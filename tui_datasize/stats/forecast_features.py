@@ -44,17 +44,12 @@ CHANGE_DOUBT = 0.3
 """Per unit of change that the laws foresee."""
 UNSURE = 0.05
 """Of the last mean, as a share of its error."""
-_NOISE = tuple(
-    FEATURES.index(name)
-    for name in ("relative SE of the last mean", "scatter around the average of the last")
-)
+_STDERR = "relative SE of the last mean"
+_NOISE = tuple(map(FEATURES.index, (_STDERR, "scatter around the average of the last")))
 _DOUBTS = tuple(
-    FEATURES.index(name)
-    for name in (
-        "disagreement",
-        "disagreement of the last",
-        "fall of the average of the last",
-        "relative SE of the last mean",
+    map(
+        FEATURES.index,
+        ("disagreement", "disagreement of the last", "fall of the average of the last", _STDERR),
     )
 )
 
@@ -92,29 +87,17 @@ def features_of(points: CurvePoints, every: Window, last: Window) -> Floats:
     of_curve = np.array(_of_curve(points, every, last, min(at_last, 0.0)))
     both = (every.average[1:] - at_last, last.average[1:] - at_last)
     each = (every.laws[:, 1:] - at_last, last.laws[:, 1:] - at_last)
-    of_laws = np.vstack(
-        [
-            np.log(KNOTS),
-            *both,
-            both[1] - both[0],
-            every.spread[1:],
-            last.spread[1:],
-            *each,
-            np.median(each[1], axis=0),
-            each[1].std(axis=0),
-            each[0].std(axis=0),
-            every.average[1:] - every.average[0],
-            last.average[1:] - last.average[0],
-        ]
-    )
+    differ = both[1] - both[0], every.spread[1:], last.spread[1:]
+    spreads = np.median(each[1], axis=0), each[1].std(axis=0), each[0].std(axis=0)
+    falls = (window.average[1:] - window.average[0] for window in (every, last))
+    of_laws = np.vstack([np.log(KNOTS), *both, *differ, *each, *spreads, *falls])
     return np.hstack([np.tile(of_curve, (len(KNOTS), 1)), of_laws.T])
 
 
 def doubt_of(features: Floats) -> Floats:
     """How far the laws may be off by their own account, in the logarithm of the error, shape (n,).
 
-    Args:
-        features: As of `features_of`, shape (n, FEATURES).
+    Features are those of `features_of`, shape (n, FEATURES).
     """
     every, last, fall, stderr = (features[:, place] for place in _DOUBTS)
     doubt: Floats = LEAST_DOUBT + every + last + CHANGE_DOUBT * np.abs(fall) + np.maximum(stderr, 0)
@@ -124,8 +107,7 @@ def doubt_of(features: Floats) -> Floats:
 def is_unsure(features: Floats) -> NDArray[np.bool_]:
     """Whether the last mean is known badly, or single runs scatter as much, shape (n,); bands differ by that.
 
-    Args:
-        features: As of `features_of`, shape (n, FEATURES).
+    Features are those of `features_of`, shape (n, FEATURES).
     """
     stderr, scatter = (features[:, place] for place in _NOISE)
     unsure: NDArray[np.bool_] = np.where(stderr >= 0, stderr, scatter) > UNSURE

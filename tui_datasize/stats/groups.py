@@ -29,7 +29,6 @@ class SizeComparison:
     metric: Metric
     sizes: tuple[int, ...]
     n_runs: tuple[int, ...]
-    """Of each size."""
     trend: Difference | FitFailure
     """The mean change with each doubling of the train size."""
     seed: GroupTest | FitFailure
@@ -134,7 +133,6 @@ def _compared(
     shared: Sequence[tuple[int, Mapping[str, Curve]]],
     curves: Mapping[str, Curve],
 ) -> Iterator[VariantComparison]:
-    """At each size that variants share, and over all of these."""
     pairs = [(size, _pairs(at)) for size, at in shared]
     adjusted = iter(corrected([pair for _, of_size in pairs for pair in of_size]))
     for (size, at), (_, of_size) in zip(shared, pairs, strict=True):

@@ -47,7 +47,6 @@ class MeanSquare:
 
     @property
     def repeats(self) -> float:
-        """Runs of each draw or seed."""
         return self._repeats / self.degrees
 
     @property

@@ -20,10 +20,8 @@ def odd_variances(variances: ArrayLike, degrees: ArrayLike) -> Floats:
     """How many times its neighbours' the variance of each odd size is; 1 for every other size.
 
     Neighbours are told by the median of their variances, which one odd size among them does not move.
-
-    Args:
-        variances: Over the runs of each size, ascending in size, shape (n,).
-        degrees: Degrees of freedom of each, shape (n,); 0 where there is one run.
+    `variances` over the runs of each size ascend in size, shape (n,); `degrees` of freedom of each are 0
+    where there is one run.
 
     >>> odd_variances([1.1, 0.9, 60.0, 1.0, 1.0], [9, 9, 9, 9, 9]).round(1).tolist()
     [1.0, 1.0, 60.0, 1.0, 1.0]

@@ -217,10 +217,6 @@ def find_leaks(subsets: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame
     columns = ("run_id", "index", "label", "hash")
     tested = predictions.select(columns).unique(maintain_order=True)
     pairs = subsets.select(columns).join(tested, on=["run_id", "hash"], suffix="_test", maintain_order="left")
-    named = {
-        "index": "train_index",
-        "label": "train_label",
-        "index_test": "test_index",
-        "label_test": "test_label",
-    }
-    return pairs.rename(named).select(pl.col(name).cast(kind) for name, kind in LEAKS.items())
+    train = {name: f"train_{name}" for name in ("index", "label")}
+    test = {f"{name}_test": f"test_{name}" for name in ("index", "label")}
+    return pairs.rename(train | test).select(pl.col(name).cast(kind) for name, kind in LEAKS.items())

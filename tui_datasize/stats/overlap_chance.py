@@ -61,7 +61,6 @@ def _log_choose(n: Floats, k: Floats) -> Floats:
 
 
 def _first_reaching(below: Floats, bound: float) -> Floats:
-    """Per row, the first position at which a cumulated probability reaches a bound."""
     # Cumulated probabilities that meet a bound exactly miss it by some last digits.
     first = (below >= bound - 1e-12).argmax(axis=1).astype(float)
     return np.where(np.isnan(below[:, 0]), np.nan, first)

@@ -170,7 +170,6 @@ def _as_jaccard(name: str) -> pl.Expr:
 
 
 def _with_key(overlap: DrawOverlap, columns: Schema, frame: pl.DataFrame) -> pl.DataFrame:
-    """Put experiment, data set and size in front; NaN becomes null."""
     key = {name: pl.lit(getattr(overlap, name)) for name in _KEY}
     table = frame.with_columns(cs.float().fill_nan(None), **key)
     return table.select(pl.col(name).cast(kind) for name, kind in columns.items())

@@ -113,7 +113,6 @@ def _of_cells(
 def _of_draws(
     first: Curve, second: Curve, sizes: Sequence[int], names: tuple[str, str]
 ) -> Difference | FitFailure | None:
-    """By the means over each draw, where variants share draws and no seeds."""
     differences = {}
     for size in sizes:
         of_first, of_second = draw_means(first[size]), draw_means(second[size])
@@ -257,7 +256,6 @@ def _unpaired(
 
 
 def _with_seeds(found: Difference, sides: Sequence[Mapping[Cell, float]]) -> Difference:
-    """With what seeds add that came back on every draw of both sides."""
     terms = seed_terms(combined(sides, (-1.0, 1.0)))
     if not terms:
         return found

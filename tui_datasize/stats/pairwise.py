@@ -55,7 +55,6 @@ class Difference:
 
     @property
     def is_same(self) -> bool:
-        """Whether both groups have equal values in every run."""
         return self.low == self.high == 0
 
     @property

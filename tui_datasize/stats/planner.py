@@ -99,9 +99,7 @@ class Plan:
     draw_share: float
     """Of the variance of a run, what the subset draw makes of it; 0 where it cannot be told."""
     outlook: Outlook
-    """What is foreseen of the same runs, and of the same target."""
     noise: Noise
-    """The scatter that the plan was made with."""
 
     @property
     def n_added(self) -> int:
@@ -123,15 +121,10 @@ def plan_next_runs(
 ) -> Plan | FitFailure:
     """Plan further runs of one curve, for the forecast that `analyze` shows.
 
-    Runs that are queued or running count as if they had ended: the plan comes on top.
-
-    Args:
-        runs: Schema `RUNS`, of one experiment and variant.
-        metric: A key of `METRICS_OFFERED` that has a law.
-        question: What is to be known, and what it may cost.
-        samples_per_run: Training samples of a run by train size, for every size that may be added to; sizes
-            that have runs are added from them.
-        room: Which further sizes there can be.
+    Runs that are queued or running count as if they had ended: the plan comes on top. `runs` are of one
+    experiment and variant, `metric` has a law. `samples_per_run` are the training samples of a run by train
+    size, for every size that may be added to; sizes that have runs are added from them. `room` tells which
+    further sizes there can be.
 
     Raises:
         ConfigError: There is no such metric, or the question makes no sense.
@@ -154,11 +147,9 @@ def plan_next_runs(
     if not (prices > 0).all():
         what = "samples they saw" if question.samples is not None else "seconds they took"
         return FitFailure(f"has runs that do not say how many {what}: give the budget in runs")
-    if budget > MOST_PLANNED * float(prices.min()):
-        return FitFailure(
-            f"has a budget of {budget / float(prices.min()):,.0f} runs: give at most {MOST_PLANNED:,} runs, "
-            "or less of what they cost"
-        )
+    if (most := budget / float(prices.min())) > MOST_PLANNED:
+        most_runs = f"give at most {MOST_PLANNED:,} runs, or less of what they cost"
+        return FitFailure(f"has a budget of {most:,.0f} runs: {most_runs}")
     added = place_runs(sizes, present, prices, budget)
     if not added.any():
         return FitFailure("has a budget below the cost of one run")
@@ -174,8 +165,6 @@ def plan_next_runs(
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What is known of a curve before a plan."""
-
     metric: Metric
     curve: pl.DataFrame
     """Schema `CURVE`, of the sizes that are fitted."""
@@ -209,7 +198,6 @@ class _State:
 
     @property
     def by_draws(self) -> bool:
-        """Whether further runs get further draws."""
         return self.noise.draw_share > MUCH_OF_DRAWS
 
     def goal(self, question: Question) -> float:
@@ -234,7 +222,9 @@ class _State:
             if max(size / at, at / size) < SAME_BY:
                 known = row["low"] is not None
                 return row["mean"], (row["low"], row["high"]) if known else None
-        around = [row for row, pair in zip(rows, _steps(sizes), strict=True) if pair[0] < at < pair[1]]
+        before, after = [0.0, *sizes[:-1]], [*sizes[1:], math.inf]
+        steps = zip(rows, before, after, strict=True)
+        around = [row for row, low, high in steps if low < at < high]
         ends = [row[name] for row in around for name in ("low", "high") if row[name] is not None]
         return self.view.value_at(at), (min(ends), max(ends)) if len(ends) == 4 else None
 
@@ -262,10 +252,8 @@ class _State:
         if needed.above is not None:
             return (needed.below.train_size, needed.above.train_size) if needed.below else None, None
         error = float(flipped(self.laws.loss, needed.target))
-        ends = [
-            (least, most or math.inf)
-            for least, _, most in (foreseen_sizes(view, error) for view in (self.view, *views))
-        ]
+        foreseen = (foreseen_sizes(view, error) for view in (self.view, *views))
+        ends = [(least, most or math.inf) for least, _, most in foreseen]
         return ends[0], middle_of(ends[1:]) if views else None
 
     def _sizes(self, sizes: Sequence[int], now: Sequence[int], then: Sequence[int]) -> Sizes:
@@ -274,12 +262,6 @@ class _State:
         worth = self.noise.worth(now)
         worth_then = worth + added if self.by_draws else self.noise.worth(then)
         return Sizes(train_sizes, self.noise.variance_at(train_sizes), worth, worth_then)
-
-
-def _steps(sizes: Sequence[int]) -> list[tuple[float, float]]:
-    """Of each size the one before and the one after it."""
-    padded = [0.0, *sizes, math.inf]
-    return list(zip(padded[:-2], padded[2:], strict=True))
 
 
 def _off_laws(laws: FittedLaws) -> float:
@@ -291,7 +273,6 @@ def _off_laws(laws: FittedLaws) -> float:
 
 
 def _present(runs: pl.DataFrame, sizes: Floats) -> Counts:
-    """Runs at each size that have a result or are on their way to one."""
     coming = runs.filter(pl.col("state").is_in(COMING))
     counts = dict(coming.group_by("train_size").len().iter_rows())
     return np.array([counts.get(round(size), 0) for size in sizes], dtype=np.int64)
@@ -319,27 +300,13 @@ def _plan(
         beyond = interval and Beyond(twice, BEYOND_RUNS, interval)
     size_now, size_then = state.sizes_needed(views)
     return Plan(
-        experiment=str(runs["experiment"][0]),
-        variant=str(runs["variant"][0]),
-        metric=state.metric,
-        at=at,
-        value=value,
-        level=level,
-        now=now,
-        then=then,
-        target=question.target,
-        size_now=size_now,
-        size_then=size_then,
-        sizes=planned,
-        beyond=beyond,
-        odd=state.odd,
-        draw_share=state.noise.draw_share,
-        outlook=state.outlook,
-        noise=state.noise,
-    )
+        experiment=str(runs["experiment"][0]), variant=str(runs["variant"][0]), metric=state.metric,
+        at=at, value=value, level=level, now=now, then=then,
+        target=question.target, size_now=size_now, size_then=size_then, sizes=planned, beyond=beyond,
+        odd=state.odd, draw_share=state.noise.draw_share, outlook=state.outlook, noise=state.noise,
+    )  # fmt: skip
 
 
 def _band(views: Sequence[View], at: float) -> Interval | None:
-    """The expected band at a size beyond the runs."""
     ends = [view.band_at(at, LEVEL) for view in views if at <= view.foreseen.farthest]
     return middle_of(ends) if ends else None

@@ -35,7 +35,6 @@ class RunCosts:
 
     @property
     def sizes(self) -> list[int]:
-        """Those that have runs or are listed, ascending."""
         return sorted(self.samples)
 
     def samples_at(self, train_size: float) -> float:

@@ -36,7 +36,6 @@ class McNemar:
 
     @property
     def share_apart(self) -> float:
-        """Of the test images, those that one of them alone has right."""
         return (self.only_first + self.only_second) / self.n_images
 
 

@@ -65,7 +65,6 @@ def _crossed(size: SizeRuns) -> Floats | None:
 
 
 def _of_table(table: Floats) -> tuple[float, int]:
-    """The variance that draws and seeds leave, and its degrees of freedom."""
     rest = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
     degrees = (len(table) - 1) * (table.shape[1] - 1)
     return (float((rest**2).sum()) / degrees if np.ptp(table) else 0.0), degrees

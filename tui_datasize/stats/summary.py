@@ -81,13 +81,11 @@ class CurveAnalysis:
 
     @property
     def fitted_sizes(self) -> list[int]:
-        """The train sizes that the laws are fitted to, ascending."""
         sizes = self.curve["train_size"]
         return sizes.filter(sizes >= self.question.fit_from).to_list()
 
     @property
     def is_law_rejected(self) -> bool:
-        """Whether all runs together speak against the log-linear law."""
         return isinstance(self.lack_of_fit, LackOfFit) and self.lack_of_fit.p < SIGNIFICANT
 
 

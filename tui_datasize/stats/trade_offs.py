@@ -143,7 +143,6 @@ def rest_of_variant(variant: str, option: str, options: Collection[str] | None =
 
 
 def _parts(variant: str) -> list[tuple[str, str, int, int]]:
-    """The options of a label: name, value, and where they stand."""
     found = [(part[1], part[2], part.start(), part.end()) for part in _PART.finditer(variant)]
     start = len(AS_PUBLISHED) if variant.startswith(AS_PUBLISHED) else 0
     end = found[0][2] if found else len(variant)

@@ -36,16 +36,10 @@ def training_curves(
     `experiment`, `variant`, `train_size`, `evaluation` (1, 2, ... within a run), `x`, `mean`, `low`, `high`
     (smallest and largest run), `sd`, `n_runs`.
     """
+    value, x = pl.col(score), pl.col(axis).mean().alias("x")
+    ends = value.min().alias("low"), value.max().alias("high")
     rows = _evaluations(runs, metrics, split, [score])
-    value = pl.col(score)
-    return _over_runs(
-        rows,
-        pl.col(axis).mean().alias("x"),
-        value.mean().alias("mean"),
-        value.min().alias("low"),
-        value.max().alias("high"),
-        value.std().alias("sd"),
-    )
+    return _over_runs(rows, x, value.mean().alias("mean"), *ends, value.std().alias("sd"))
 
 
 def train_test_gap(runs: pl.DataFrame, metrics: pl.DataFrame, score: str = "accuracy") -> pl.DataFrame:
@@ -88,13 +82,10 @@ def best_against_last(
     """
     rows = _evaluations(runs, metrics, "test", [score]).sort("run_id", "evaluation")
     value = pl.col(score)
+    of_best = value.alias("best"), (pl.col("update") / pl.col("total_updates")).alias("best_at")
     per_run = rows.group_by(*CURVE_KEY, "run_id").agg(
-        value.sort_by(value, descending=higher_is_better, maintain_order=True).first().alias("best"),
+        *(one.sort_by(value, descending=higher_is_better, maintain_order=True).first() for one in of_best),
         value.last().alias("last"),
-        (pl.col("update") / pl.col("total_updates"))
-        .sort_by(value, descending=higher_is_better, maintain_order=True)
-        .first()
-        .alias("best_at"),
         pl.len().cast(pl.Float64).alias("n_evaluations"),
     )
     gain = (pl.col("best") - pl.col("last")).abs()
@@ -125,7 +116,6 @@ def margins(runs: pl.DataFrame, metrics: pl.DataFrame, split: str = "test") -> p
 
 
 def _over_runs(rows: pl.DataFrame, *values: pl.Expr) -> pl.DataFrame:
-    """Values of each evaluation of a size, over its runs, and how many there are."""
     key = (*CURVE_KEY, "evaluation")
     count = pl.len().cast(pl.Int64).alias("n_runs")
     return rows.group_by(*key).agg(*values, count).sort(*key)

@@ -50,18 +50,15 @@ def transfer_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     """The metric per condition and target size, schema `CONDITIONS`; of experiments that transfer alone."""
     higher = metric_named(metric).higher_is_better
     transferring = runs.filter((pl.col("transfer") != BASE).any().over("experiment"))
-    values = points(transferring, metric).join(
-        transferring.select("run_id", "classes", "transfer"), on="run_id"
-    )
-    key = ["experiment", "classes", "train_size", "condition"]
-    halves = values.rename({"transfer": "condition"}).group_by(key).agg(*OVER_RUNS)
+    named = transferring.select("run_id", "classes", condition="transfer")
+    values = points(transferring, metric).join(named, on="run_id")
+    halves = values.group_by(["experiment", "classes", "train_size", "condition"]).agg(*OVER_RUNS)
     table = with_interval(pl.concat([halves, _both_directions(halves)]), metric)
     gains = _with_gain(table, 1.0 if higher else -1.0)
     layers = pl.col("condition").str.extract(r"^S(\d+)T$").cast(pl.Int64)
     order = pl.when(pl.col("condition") == BASE).then(0).when(layers.is_null()).then(1).otherwise(2)
-    named = gains.with_columns(frozen_layers=layers, order=order)
-    ordered = named.sort("experiment", "classes", "train_size", "order", "frozen_layers", "condition")
-    return ordered.select(*CONDITIONS)
+    key = ["experiment", "classes", "train_size", "order", "frozen_layers", "condition"]
+    return gains.with_columns(frozen_layers=layers, order=order).sort(key).select(*CONDITIONS)
 
 
 def crossings(table: pl.DataFrame) -> tuple[Crossing, ...]:
@@ -89,13 +86,7 @@ def _both_directions(halves: pl.DataFrame) -> pl.DataFrame:
     both = (
         halves.filter(directions == 2)
         .group_by("experiment", "train_size", "condition")
-        .agg(
-            pl.len().alias("halves"),
-            pl.col("n_runs").sum(),
-            pl.col("mean").mean(),
-            se.alias("se"),
-            pl.col("df").min(),
-        )
+        .agg(pl.sum("n_runs"), pl.mean("mean"), pl.min("df"), halves=pl.len(), se=se)
         .filter(pl.col("halves") == 2)
     )
     return both.with_columns(classes=pl.lit(BOTH)).select(halves.columns)
@@ -103,16 +94,12 @@ def _both_directions(halves: pl.DataFrame) -> pl.DataFrame:
 
 def _with_gain(table: pl.DataFrame, sign: float) -> pl.DataFrame:
     key = ["experiment", "classes", "train_size"]
-    base = table.filter(pl.col("condition") == BASE).select(
-        *key, pl.col("mean").alias("base"), pl.col("se").alias("base_se")
-    )
-    joined = table.join(base, on=key, how="left")
     is_base = pl.col("condition") == BASE
+    base = table.filter(is_base).select(*key, base="mean", base_se="se")
     gain = sign * (pl.col("mean") - pl.col("base"))
     gain_se = (pl.col("se") ** 2 + pl.col("base_se") ** 2).sqrt()
-    return joined.with_columns(
-        gain=pl.when(~is_base).then(gain), gain_se=pl.when(~is_base).then(gain_se)
-    )  # fmt: skip
+    over_base = {"gain": pl.when(~is_base).then(gain), "gain_se": pl.when(~is_base).then(gain_se)}
+    return table.join(base, on=key, how="left").with_columns(**over_base)
 
 
 def _crossing(experiment: str, classes: str, layers: int, rows: pl.DataFrame) -> Crossing:

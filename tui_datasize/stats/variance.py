@@ -59,7 +59,6 @@ class Component:
 
     @property
     def sd(self) -> float:
-        """Standard deviation, in units of the metric."""
         return math.sqrt(self.variance)
 
 
@@ -121,8 +120,6 @@ def _split(
 
 
 class _Table(NamedTuple):
-    """The seeds that ran on every draw of one size."""
-
     seeds: Sequence[int]
     draws: Sequence[int]
     values: Floats
@@ -138,7 +135,6 @@ def _crossed(runs: pl.DataFrame) -> _Table:
 
 
 def _crossed_components(tables: Iterable[_Table]) -> Mapping[str, _Estimated]:
-    """Seed, draw and rest from tables, one per size."""
     of_seed, of_draw, of_rest = MeanSquare(), MeanSquare(), MeanSquare()
     for names, draws, table in tables:
         seed, draw = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
@@ -156,7 +152,6 @@ def _crossed_components(tables: Iterable[_Table]) -> Mapping[str, _Estimated]:
 
 
 def _one_way(values: pl.DataFrame) -> tuple[Design, Mapping[str, _Estimated]]:
-    """Components where no seed ran on two draws."""
     per_size = values.group_by("train_size").agg(pl.col("seed", "subset_seed").n_unique())
     counts = per_size.select("seed", "subset_seed").to_numpy()
     most_seeds, most_draws = counts.max(axis=0).tolist()
@@ -198,8 +193,6 @@ def _nested_components(values: pl.DataFrame) -> Mapping[str, _Estimated]:
 
 
 class _Estimated(NamedTuple):
-    """The variance of a source."""
-
     value: float
     p: float | None
     low: float = math.nan

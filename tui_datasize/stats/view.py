@@ -60,7 +60,6 @@ class View:
         return low, high
 
     def metric_of(self, error: float) -> float:
-        """The metric that belongs to an error."""
         return float(flipped(self.loss, error))
 
 

@@ -41,7 +41,6 @@ class Finding:
 
     @property
     def words(self) -> str:
-        """Where, what and what to do, on one line."""
         where = f"{self.experiment}, {self.variant}" if self.variant else self.experiment
         return f"{where}: {self.what} {self.to_do}".rstrip()
 

@@ -121,7 +121,6 @@ def check_odd_sizes(runs: pl.DataFrame) -> Iterator[Finding]:
 
 
 def _odd_words(size: SizeRuns, factor: float, grid: int | None) -> str:
-    """What is odd about a size, and what may have made it so."""
     facts, cause = [], "fewer test images, or runs that went wrong"
     if grid is not None:
         facts.append(f"all scores are whole {grid:,}ths, others finer")
@@ -285,7 +284,6 @@ def check_not_finite(runs: pl.DataFrame) -> Iterator[Finding]:
 
 
 def _not_finite(missing: pl.DataFrame) -> Finding:
-    """Of runs without a finite test result; of imported ones the file may just not tell it."""
     who = f"{plural(missing.height, 'run')} of {sizes_words(missing['train_size'].unique().sort().to_list())}"
     if were_imported(missing):
         what = f"{who} came without a value (blank or not finite) of a metric that others have"

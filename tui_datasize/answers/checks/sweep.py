@@ -227,7 +227,6 @@ def _schedule(text: str) -> dict[str, str]:
 
 
 def _extremes(runs: pl.DataFrame) -> tuple[int, int]:
-    """The smallest and the largest number of updates."""
     updates = pl.col("total_updates")
     least, most = runs.select(updates.min().alias("least"), updates.max().alias("most")).row(0)
     return least, most
