@@ -133,11 +133,6 @@ def add_delta(command: argparse._ActionsContainer) -> None:
     command.add_argument("--delta", metavar="D", help=meaning)
 
 
-def add_demo(demo: argparse.ArgumentParser) -> None:
-    """Those of `demo`."""
-    add_flags(demo, headless="no app: a progress bar, then the tables (without a terminal always)")
-
-
 def add_experiments(experiments: argparse.ArgumentParser) -> None:
     """Those of `experiments`."""
     instead = experiments.add_mutually_exclusive_group()
@@ -177,11 +172,6 @@ def add_jobs(command: argparse.ArgumentParser, kind: CommandKind) -> None:
     if by := JOB_COMMANDS[kind].amount:
         meaning = f"{by.meaning} (default: {by.default})"
         command.add_argument("--by", type=change(MOST_AMOUNT), default=by.default, metavar="N", help=meaning)
-
-
-def add_drain(drain: argparse.ArgumentParser) -> None:
-    """Those of `drain`."""
-    add_flags(drain, off="start jobs again")
 
 
 def add_prune(prune: argparse.ArgumentParser) -> None:

@@ -20,13 +20,9 @@ EXIT_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command, from the words after the program's name; those of the process by default.
 
-    Args:
-        argv: Arguments without the program's name; those of the process by default.
-
-    Returns:
-        The exit status: 0 done, 1 a run failed, 2 wrong usage or bad input, 130 interrupted.
+    The exit status is 0 done, 1 a run failed, 2 wrong usage or bad input, 130 interrupted.
     """
     words = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -29,9 +29,8 @@ class _Parser(argparse.ArgumentParser):
 def build_parser(first_word: str = "") -> argparse.ArgumentParser:
     """The parser of the whole command line, or of as much of it as one call needs.
 
-    Args:
-        first_word: Where it names a command, the others are left out: making them all takes as long as
-            some commands themselves.
+    Where the first word names a command, the others are left out: making them all takes as long as some
+    commands themselves.
     """
     parser = _Parser(
         prog="datasize-tui",
@@ -84,7 +83,10 @@ SUBCOMMANDS = (
         "demo:demo",
         "run a small sweep on scikit-learn's digits and show it",
         " --headless",
-        arguments.add_demo,
+        partial(
+            arguments.add_flags,
+            headless="no app: a progress bar, then the tables (without a terminal always)",
+        ),
     ),
     Subcommand(
         "experiments",
@@ -123,7 +125,7 @@ SUBCOMMANDS = (
         "queueing:drain",
         "finish running jobs, start no others until `drain --off`",
         "",
-        arguments.add_drain,
+        partial(arguments.add_flags, off="start jobs again"),
     ),
     Subcommand(
         "prune",

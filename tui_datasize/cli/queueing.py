@@ -143,14 +143,7 @@ def enqueue(
     project: Project,
     arguments: argparse.Namespace | None = None,
 ) -> Enqueue:
-    """The command to queue runs, and before them those that they take weights from.
-
-    Args:
-        client: Of the queue that is to have them.
-        specs: Which runs.
-        project: The experiments.
-        arguments: With the terms that a person asked for; None for none.
-    """
+    """The command to queue runs on a person's terms, and before them those that they take weights from."""
     sources = source_runs(specs, project)
     lost = incomplete_runs(client, [*sources, *specs])
     asked = arguments or argparse.Namespace(after=(), max_attempts=None, order=None, force=False)

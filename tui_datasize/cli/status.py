@@ -95,7 +95,6 @@ class Look:
     options: DeviceOptions
     """What the scheduler that runs was started with."""
     faults: Sequence[Fault]
-    """What is wrong with the machine."""
     lost: frozenset[str]
     """Ids of runs that succeeded and lacked evaluations when the record was last read."""
 

@@ -54,8 +54,7 @@ def wait_for(client: QueueClient, specs: Sequence[RunSpec]) -> bool:
 
     What keeps them waiting is told, such as that one of them, or one before them, is held.
 
-    Returns:
-        Whether every one of them succeeded.
+    True where every one of them succeeded.
     """
     board = _Board(client.project, specs)
     run_ids = [spec.run_id for spec in specs]
@@ -154,18 +153,17 @@ def logs(arguments: argparse.Namespace) -> int:
     client = QueueClient(project_paths(arguments))
     found = find_run(client, arguments.job)
     files = (found.stdout, found.stderr)
+    offsets = {file: _start_of(file) for file in files}
     job = next((job for job in client.jobs() if job.run_id == found.run_id), None)
     if job and not job.attempts and not any(file.exists() for file in files):
         waits = f", and waits for {', '.join(job.waits_for)}" if job.waits_for else ""
         talk(f"{found.run_id}: has not started; it is {job.state}{waits}")
     elif not arguments.follow:
-        starts = [_start_of(file) for file in files]
-        shown = [_copy_from(file, start, sys.stdout) for file, start in zip(files, starts, strict=True)]
+        shown = [_copy_from(file, offset, sys.stdout) for file, offset in offsets.items()]
         if not any(shown):
             talk(f"{found.run_id}: its worker wrote nothing")
     if not arguments.follow:
         return EXIT_OK
-    offsets = {file: _start_of(file) for file in files}
     ended = False
     while not ended:
         # Looked at first, so that what was written before the end is still printed.

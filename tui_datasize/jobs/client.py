@@ -9,24 +9,13 @@ from pathlib import Path
 
 from tui_datasize.errors import ConfigError, DatasizeError, UnknownRunError
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.queue import requests
+from tui_datasize.jobs.queue import reading, requests
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import QueueWatch, create_database, transaction
 from tui_datasize.jobs.queue.dependencies import check_sources, none_of_each_other
 from tui_datasize.jobs.queue.faults import Fault, FaultKind, Faults, faults_of_disk, new_fault, read_faults
 from tui_datasize.jobs.queue.known_gpus import KnownGpus
-from tui_datasize.jobs.queue.reading import (
-    Execution,
-    Usage,
-    expected_states,
-    has_startable,
-    read_executions,
-    read_jobs,
-    read_shapes,
-    read_tags,
-    read_usage,
-    runs_of_shapes,
-)
+from tui_datasize.jobs.queue.reading import Execution, Usage
 from tui_datasize.jobs.queue.requests import (
     Acknowledgement,
     ChangeJobs,
@@ -37,10 +26,6 @@ from tui_datasize.jobs.queue.requests import (
     Outcome,
     RestartScheduler,
     StopScheduler,
-    outcome_of,
-    outcome_of_error,
-    outcome_of_restart,
-    outcome_of_stop,
 )
 from tui_datasize.jobs.queue.settings import Settings
 from tui_datasize.jobs.queue.spec_file import write_documents
@@ -72,13 +57,13 @@ class QueueClient(SchedulerClient):
         """
         try:
             if isinstance(command, StopScheduler):
-                return outcome_of_stop(ended=self.stop_scheduler())
+                return requests.outcome_of_stop(ended=self.stop_scheduler())
             if isinstance(command, RestartScheduler):
                 self.restart_scheduler(command.options)
-                return outcome_of_restart(command.options)
+                return requests.outcome_of_restart(command.options)
             return self.answer_to(command, self._commit(command))
         except DatasizeError as error:
-            return outcome_of_error(error)
+            return requests.outcome_of_error(error)
 
     def answer_to(self, command: Enqueue | ChangeJobs | Drain, acknowledgement: Acknowledgement) -> Outcome:
         """Wait for the scheduler's answer to what was acknowledged, `requests.ANSWER_WITHIN_S` at most."""
@@ -92,8 +77,8 @@ class QueueClient(SchedulerClient):
                 if time.monotonic() >= deadline_s:
                     break
         except DatasizeError as error:
-            return outcome_of(command, acknowledgement, None, error)
-        return outcome_of(command, acknowledgement, results)
+            return requests.outcome_of(command, acknowledgement, None, error)
+        return requests.outcome_of(command, acknowledgement, results)
 
     def _commit(self, command: Enqueue | ChangeJobs | Drain) -> Acknowledgement:
         if isinstance(command, ChangeJobs):
@@ -150,7 +135,7 @@ class QueueClient(SchedulerClient):
         doubt = create_database(self.project.queue)
         with self._database() as connection:
             # Not within the transaction: what the documents tell of git may take seconds.
-            states = expected_states(connection)
+            states = reading.expected_states(connection)
             named = none_of_each_other(
                 after or {}, _missing(runs, forced | _lost(incomplete, states), states)
             )
@@ -170,7 +155,7 @@ class QueueClient(SchedulerClient):
         doubt: str,
     ) -> Acknowledgement:
         with self._database() as connection, transaction(connection):
-            states = expected_states(connection)
+            states = reading.expected_states(connection)
             lost = _lost(incomplete, states).intersection(documents)
             afresh = lost.union(forced)
             missing = _missing(documents, afresh, states)
@@ -200,7 +185,7 @@ class QueueClient(SchedulerClient):
 
     def jobs(self) -> list[Job]:
         """All jobs in queue order, acknowledged but not yet applied ones included as queued."""
-        return self._read(read_jobs, [])
+        return self._read(reading.read_jobs, [])
 
     def drain(self, draining: bool = True) -> Acknowledgement:
         """Finish running jobs and start no others, or start again; it lasts until the other is asked for.
@@ -242,7 +227,7 @@ class QueueClient(SchedulerClient):
 
     def usage(self) -> list[Usage]:
         """The time that all attempts of each experiment have had of the devices."""
-        return self._read(read_usage, [])
+        return self._read(reading.read_usage, [])
 
     def orphans(self) -> list[ProcessIdentity]:
         """Workers of this project, and descendants of such, whose run is not theirs any more."""
@@ -251,7 +236,7 @@ class QueueClient(SchedulerClient):
         if not self.project.queue.exists():
             return [process for process, _ in workers]
         with self._database() as connection:
-            tags = read_tags(connection)
+            tags = reading.read_tags(connection)
         return [process for process, tag in workers if tag not in tags and process.is_alive()]
 
     def waits_for_slots(self) -> str:
@@ -260,7 +245,7 @@ class QueueClient(SchedulerClient):
             return ""
         with self._database() as connection:
             settings = Settings(connection).read()
-            if settings.draining or not has_startable(connection):
+            if settings.draining or not reading.has_startable(connection):
                 return ""
             taken = KnownGpus(connection).taken()
         if settings.stopped:
@@ -295,15 +280,17 @@ class QueueClient(SchedulerClient):
 
     def executions(self) -> list[Execution]:
         """The unfinished jobs, in the order in which they run, and the latest that succeeded."""
-        return self._read(lambda connection: read_executions(connection, _LEARNED_FROM), [])
+        return self._read(lambda connection: reading.read_executions(connection, _LEARNED_FROM), [])
 
     def shapes(self) -> Mapping[int, RunSpec]:
         """What the jobs are to do, by number: their specifications without seeds, draw and source."""
-        return self._read(read_shapes, {})
+        return self._read(reading.read_shapes, {})
 
     def runs_of_shapes(self, numbers: Collection[int]) -> Mapping[str, int]:
         """The jobs whose specifications have these numbers, by run id, each with its number."""
-        return self._read(lambda connection: runs_of_shapes(connection, numbers), {}) if numbers else {}
+        if not numbers:
+            return {}
+        return self._read(lambda connection: reading.runs_of_shapes(connection, numbers), {})
 
     def watch(self) -> QueueWatch:
         return QueueWatch(self.project.queue)

@@ -57,12 +57,10 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What came of removing files."""
+    """What came of removing files: how many went, and of what size."""
 
     files: int
-    """Removed."""
     size_bytes: int
-    """Freed."""
     needed: int
     """Files left, because something has come to need them since they were chosen."""
 
@@ -163,8 +161,8 @@ def _has_ended_well(run: RunPaths) -> bool:
 
 
 def _files(run: RunPaths) -> Iterator[Prunable]:
-    weights: tuple[tuple[Path, Holding], ...] = ((run.checkpoint, "last"), (run.best, "best"))
-    for path, holds in weights:
+    weights: dict[Path, Holding] = {run.checkpoint: "last", run.best: "best"}
+    for path, holds in weights.items():
         if path.is_file():
             yield Prunable(path, path.stat().st_size, holds, run)
         for torn in sorted(run.directory.glob(f".{path.name}.*.tmp")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -41,7 +41,6 @@ class SettingInForce:
     value: str
     """As it would stand there."""
     source: str
-    """Where it comes from, in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,12 +236,8 @@ class SchedulerClient:
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
-        connection = open_database(self.project.queue)
-        try:
-            with storage_errors(self.project.queue):
-                yield connection
-        finally:
-            connection.close()
+        with closing(open_database(self.project.queue)) as connection, storage_errors(self.project.queue):
+            yield connection
 
 
 def insert_commands(

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
@@ -258,8 +258,7 @@ def _create(path: Path) -> None:
     # SQLite gives the files beside it the same mode.
     temporary.touch(0o600)
     make_private(temporary, private_mode(path.parent))
-    connection = sqlite3.connect(temporary, isolation_level=None)
-    try:
+    with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
             what = f"the file system allows no write-ahead log (journal mode {mode!r})"
@@ -268,8 +267,6 @@ def _create(path: Path) -> None:
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         with transaction(connection):
             _bring_up_to_date(connection, version=0)
-    finally:
-        connection.close()
     # A log left by a deleted database would be replayed into the new one.
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)

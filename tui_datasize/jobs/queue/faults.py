@@ -55,7 +55,6 @@ class Fault:
     since: str
     """UTC, ISO 8601."""
     count: int
-    """How often it was met."""
     last: str
     """When it was met last, in UTC."""
 

@@ -225,21 +225,13 @@ def _acknowledged_jobs(connection: sqlite3.Connection) -> Iterator[Job]:
         "FROM commands WHERE applied_at IS NULL AND kind = ? GROUP BY run_id ORDER BY min(id)",
         (CommandKind.ENQUEUE,),
     )
-    for offset, row in enumerate(rows, start=1):
-        after = tuple(json.loads(row["after"] or "[]"))
+    for position, row in enumerate(rows, start=last_position + 1):
+        run_id, experiment, priority, queued_at, after, max_attempts = row
+        sources = tuple(json.loads(after or "[]"))
         yield Job(
-            run_id=row["run_id"],
-            experiment=row["experiment"],
-            state=JobState.QUEUED,
-            priority=row["priority"],
-            position=last_position + offset,
-            attempts=0,
-            max_attempts=row["max_attempts"] or MAX_ATTEMPTS,
-            reason="",
-            device="",
-            queued_at=row["queued_at"],
-            started_at="",
-            finished_at="",
-            after=after,
-            waits_for=after,
+            *(run_id, experiment, JobState.QUEUED, priority, position),
+            max_attempts=max_attempts or MAX_ATTEMPTS,
+            queued_at=queued_at,
+            after=sources,
+            waits_for=sources,
         )

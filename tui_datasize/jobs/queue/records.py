@@ -30,12 +30,8 @@ class ActiveJob:
     @classmethod
     def of(cls, row: sqlite3.Row) -> ActiveJob:
         """A row of the database, whose columns are the fields."""
-        values = dict(row) | {
-            "state": JobState(row["state"]),
-            "alone": bool(row["alone"]),
-            "cancel_requested": bool(row["cancel_requested"]),
-        }
-        return cls(**values)
+        flags = {name: bool(row[name]) for name in ("alone", "cancel_requested")}
+        return cls(**(dict(row) | flags | {"state": JobState(row["state"])}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +54,7 @@ class QueuedJob:
     @classmethod
     def of(cls, row: sqlite3.Row) -> QueuedJob:
         """A row of the database, whose columns are the fields."""
-        flags = {"alone": bool(row["alone"]), "has_vanished": bool(row["has_vanished"])}
+        flags = {name: bool(row[name]) for name in ("alone", "has_vanished")}
         return cls(**(dict(row) | flags))
 
     @property

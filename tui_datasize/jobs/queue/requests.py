@@ -84,7 +84,6 @@ class RestartScheduler:
     """End the scheduler, and start another with other options; the runs go on."""
 
     options: DeviceOptions
-    """Of the other one."""
 
 
 Command: TypeAlias = Enqueue | ChangeJobs | Drain | StopScheduler | RestartScheduler

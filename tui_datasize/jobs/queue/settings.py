@@ -41,11 +41,8 @@ class Settings:
         # Only the last: whatever is asked after a stop asks for a scheduler.
         last, for_another = self._connection.execute(f"{pending} ORDER BY id DESC").fetchone() or ("", 0)
         asked_to_stop = last == CommandKind.STOP and not for_another
-        return QueueSettings(
-            draining=bool(draining),
-            slots=found.get(_SLOTS),
-            stopped=asked_to_stop if last else bool(found.get(_STOPPED, 0)),
-        )
+        stopped = asked_to_stop if last else bool(found.get(_STOPPED, 0))
+        return QueueSettings(bool(draining), found.get(_SLOTS), stopped)
 
     def is_asked_to_stop(self) -> bool:
         """Whether the last that was asked, and is not applied yet, is that the scheduler ends."""

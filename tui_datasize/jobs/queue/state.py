@@ -52,15 +52,15 @@ class Job(NamedTuple):
     priority: int
     """Higher runs first; equal priorities run in the order of `position`."""
     position: int
-    attempts: int
-    max_attempts: int
-    reason: str
+    attempts: int = 0
+    max_attempts: int = MAX_ATTEMPTS
+    reason: str = ""
     """Why it failed, was cancelled or waits; empty otherwise."""
-    device: str
+    device: str = ""
     """GPU UUID or `cpu`; empty while it has none."""
-    queued_at: str
-    started_at: str
-    finished_at: str
+    queued_at: str = ""
+    started_at: str = ""
+    finished_at: str = ""
     after: tuple[str, ...] = ()
     """Runs that must succeed before it starts."""
     waits_for: tuple[str, ...] = ()

@@ -62,7 +62,6 @@ class ActiveRun:
     left_out_since_s: float | None = None
     """When its worker was first seen at other runs of its pack, and not at this one."""
     term_sent_s: float | None = None
-    """When its worker was asked to end."""
     leaving_since_s: float | None = None
     """When its worker was first seen to go on after the end of the run."""
     leftovers_since_s: float | None = None
@@ -111,15 +110,8 @@ def early_end(run: ActiveRun, ending: Ending, finding: AttemptState) -> EarlyEnd
     has_failed = ending.outcome is RunOutcome.FAILED and ending.lack is not Lack.DEVICE_MEMORY
     if not is_told and not (is_early and (is_wordless or has_failed)):
         return None
-    return EarlyEnd(
-        run_id=run.job.run_id,
-        experiment=run.job.experiment,
-        tag=run.job.tag,
-        kind=kind if is_told and kind else FaultKind.ALIKE,
-        why=ending.reason,
-        is_told=is_told,
-        has_failed=has_failed,
-    )
+    job, held_against = run.job, kind if is_told and kind else FaultKind.ALIKE
+    return EarlyEnd(job.run_id, job.experiment, job.tag, held_against, ending.reason, is_told, has_failed)
 
 
 def last_sign(run: ActiveRun) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -142,11 +143,8 @@ class DeviceMonitor:
 
 def read_devices(used: Callable[[], Collection[str]] = tuple, nvml: Any = None) -> DeviceReport:
     """Look at the devices of this machine once, see `DeviceMonitor`."""
-    monitor = DeviceMonitor(nvml, used=used)
-    try:
+    with closing(DeviceMonitor(nvml, used=used)) as monitor:
         return monitor.read()
-    finally:
-        monitor.close()
 
 
 def find_traces(root: Path = Path("/")) -> list[str]:

@@ -110,14 +110,8 @@ class Scheduler:
         self._capacity = DeviceCapacity(self._monitor, settings.devices, self._supervisor, self._store)
         self._probes = CardProbes(self._store, spawner, settings.probe)
         self._dispatcher = Dispatcher(
-            self._store,
-            project,
-            self._supervisor,
-            spawner,
-            self._capacity,
-            self._probes,
-            slot_directory(),
-            pause,
+            *(self._store, project, self._supervisor, spawner),
+            *(self._capacity, self._probes, slot_directory(), pause),
         )
         self._notifier = Notifier(self._store, project)
         self._data_version = -1

@@ -39,12 +39,8 @@ class Notifier:
 
     The command is a person's own and is given to `sh`; the facts come in its environment alone, so
     that no name or reason is ever read as shell. A notice is taken out of the database before its
-    command starts: a scheduler that dies in between tells of it never rather than twice.
-
-    Args:
-        store: Holds the notices.
-        project: Whose `experiments.toml` names the command; it is read anew for every notice.
-        timeout_s: How long the command may take before it is killed with its children.
+    command starts: a scheduler that dies in between tells of it never rather than twice. The file is read
+    anew for every notice. After `timeout_s` the command is killed with its children.
     """
 
     def __init__(self, store: Store, project: ProjectPaths, timeout_s: float = _TIMEOUT_S) -> None:

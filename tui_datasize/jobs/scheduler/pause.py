@@ -35,7 +35,6 @@ class EarlyEnd:
     """The worker's: runs of one pack end together."""
     kind: FaultKind
     why: str
-    """How it ended, in words."""
     is_told: bool
     """Whether its worker has said what the machine lacks."""
     has_failed: bool

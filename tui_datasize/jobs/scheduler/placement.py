@@ -97,8 +97,9 @@ def place(
             pack.join(job)
         elif not someone_waits:
             someone_waits = True
-            promised = min((room for room in rooms if room.will_admit(job)), key=_Room.load, default=None)
-            if promised:
+            # Where the fewest jobs must end before the device is empty.
+            later = [room for room in rooms if room.will_admit(job)]
+            if promised := min(later, key=lambda room: room.occupants, default=None):
                 promised.closed = True
         if not any(room.is_open() for room in rooms) and not any(pack.is_open() for pack in packs):
             break
@@ -184,10 +185,6 @@ class _Room:
     def preference(self) -> tuple[int, int]:
         """Emptier devices first."""
         return (-self.occupants, self.headroom_bytes)
-
-    def load(self) -> int:
-        """Jobs that must end before the device is empty."""
-        return self.occupants
 
     def _need_bytes(self, job: WaitingJob) -> int:
         peak_bytes = UNKNOWN_PEAK_BYTES if job.peak_bytes is None else job.peak_bytes

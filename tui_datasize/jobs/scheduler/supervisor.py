@@ -62,14 +62,10 @@ _CLAIM_PATIENCE_S = 5.0
 
 
 class Supervisor:
-    """Takes active jobs from their start to their end.
+    """Takes active jobs from their start to their end; every decision is committed before it counts.
 
-    Args:
-        store: The database; every decision is committed before it counts.
-        project: Where the run directories lie.
-        selector: Woken when a worker ends.
-        grace_s: Seconds that a cancelled worker has between TERM and KILL.
-        pause: Is told how far runs get, and judges early ends; None for one that nobody else looks at.
+    The selector is woken when a worker ends. A cancelled one has `grace_s` between TERM and KILL. The pause
+    is told how far runs get, and judges early ends; None for one that nobody else looks at.
     """
 
     def __init__(

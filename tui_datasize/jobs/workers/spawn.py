@@ -44,7 +44,6 @@ class SpawnRequest:
     slots: tuple[int, ...]
     """Descriptors that the worker inherits and never closes."""
     directory: Path
-    """Working directory."""
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -80,9 +79,7 @@ class SideRequest:
     def stdout(self) -> Path:
         return self.output
 
-    @property
-    def stderr(self) -> Path:
-        return self.output
+    stderr = stdout
 
 
 @dataclass(slots=True)
@@ -169,11 +166,7 @@ class Spawner(Protocol):
 
 
 class ColdSpawner:
-    """Starts every worker as a new process.
-
-    Args:
-        command: Program and arguments; the run directories are appended, `--pack` before several.
-    """
+    """Starts every worker as a new process: a command with the run directories, `--pack` before several."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = tuple(command)

@@ -34,11 +34,9 @@ _NO_ALLOCATOR_THREADS: Mapping[str, str] = MappingProxyType({"_RJEM_MALLOC_CONF"
 class WarmSpawner:
     """Starts workers through a preloader, which it keeps alive and up to date.
 
-    Args:
-        preload: Modules that the preloader imports.
-        call: `MODULE:FUNCTION` that a worker runs; its arguments are what a cold worker's command ends with.
-        fallback: Takes over where no preloader can be had.
-        answer_s: Seconds after which a preloader that has not forked a worker is replaced.
+    `call` is the `MODULE:FUNCTION` that a worker runs; its arguments are what a cold worker's command ends
+    with. The fallback takes over where no preloader can be had; one that has not forked a worker after
+    `answer_s` is replaced.
     """
 
     def __init__(self, preload: Sequence[str], call: str, fallback: ColdSpawner, answer_s: float) -> None:
