@@ -110,10 +110,7 @@ class Journal:
         # Without the digest's check on resumption a line would have to reach the disk behind its chunk.
         self._file = self._path.open("a", encoding="ascii")
 
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._file.close()
 
     def chunks(self, split: SplitName, images: int) -> Sequence[Chunk]:
@@ -267,7 +264,7 @@ def _write(folder: Path, source: DatasetSource) -> None:
 def _fill(folder: Path, source: DatasetSource) -> NDArray[np.int64]:
     """Write all chunks; pixels of the training images per channel and value, shape (C, 256)."""
     counts = np.zeros((source.train.shape[1], 256), dtype=np.int64)
-    with Journal(folder) as journal:
+    with closing(Journal(folder)) as journal:
         chunks = [
             chunk for name, split in source.splits.items() for chunk in journal.chunks(name, split.shape[0])
         ]

@@ -16,11 +16,7 @@ FORMAT = 1
 
 
 class CheckpointUnfit(Exception):  # noqa: N818 - an orderly answer: start over
-    """The checkpoint cannot continue this run; `reason` says why."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
+    """The checkpoint cannot continue this run; its text says why."""
 
 
 def save(path: Path, identity: Mapping[str, str], state: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,9 +35,6 @@ from tui_datasize.training.image_folder import (
 
 if TYPE_CHECKING:
     from torchvision.datasets import VisionDataset
-
-SourceOf: TypeAlias = Callable[[Path], DatasetSource]
-"""From the data directory."""
 
 _DIGITS_TEST_IMAGES = 360
 _DIGITS_HIGHEST_VALUE = 16
@@ -135,7 +132,7 @@ def _tiny_imagenet(data_dir: Path, image_px: int = 0) -> DatasetSource:
     return folder_source(list_tiny_imagenet(folder), image_px)
 
 
-SOURCES: Mapping[str, SourceOf] = MappingProxyType(
+SOURCES: Mapping[str, Callable[[Path], DatasetSource]] = MappingProxyType(
     {
         "digits": _digits,
         "mnist": partial(_mnist_like, "mnist", "MNIST", "0123456789"),
@@ -147,7 +144,7 @@ SOURCES: Mapping[str, SourceOf] = MappingProxyType(
         _TINY_IMAGENET: _tiny_imagenet,
     }
 )
-"""How each data set's images are found; image folders beside these."""
+"""How each data set's images are found, from the data directory; image folders beside these."""
 
 
 def _grey(loaded: Any, *, transposed: bool = False, first_label: int = 0) -> SplitSource:

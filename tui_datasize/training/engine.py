@@ -253,7 +253,6 @@ class Trainer:
         return self._repeated(self._order.next(self._drawn(update)), update)
 
     def _announce_from(self, update: int) -> None:
-        """Tell which images this update and those behind it are made on."""
         skip = 0
         for coming in range(update, min(update + self.subset.ahead, self._updates) + 1):
             drawn = self._drawn(coming)
@@ -263,11 +262,10 @@ class Trainer:
             skip += drawn
 
     def _size(self, update: int) -> int:
-        """Images that an update is made on."""
         return samples_at(self._spec, update) - samples_at(self._spec, update - 1)
 
     def _drawn(self, update: int) -> int:
-        """Different positions among those."""
+        """Different positions among the images of an update."""
         return ceil(self._size(update) / self._spec.augmentation.repeats)
 
     def _repeated(self, rows: Tensor, update: int) -> Tensor:

@@ -147,10 +147,9 @@ class Lane:
             lack = lack or failures.lack(error)
             if isinstance(error, DeviceUnavailable):
                 self._decide(RunOutcome.INTERRUPTED, reason, device_fault=reason)
-            elif lack in (Lack.NOTHING, Lack.DEVICE_MEMORY):
-                self._decide(RunOutcome.FAILED, reason, lack=lack)
             else:
-                self._decide(RunOutcome.INTERRUPTED, reason, lack=lack)
+                is_own = lack in (Lack.NOTHING, Lack.DEVICE_MEMORY)
+                self._decide(RunOutcome.FAILED if is_own else RunOutcome.INTERRUPTED, reason, lack=lack)
 
     def write_end(self) -> None:
         """Write how the run ended and free it, where that is decided and still to be done."""

@@ -276,7 +276,6 @@ class Session:
         )
 
     def _replays(self) -> int:
-        """How many of the run's updates were replays of a recorded one."""
         return self._earlier_replays + self.trainer.replayed
 
     def _save_if_due(self) -> None:
@@ -300,7 +299,7 @@ class Session:
         try:
             state = checkpoint.load(self._paths.checkpoint, self._identity)
         except checkpoint.CheckpointUnfit as unfit:
-            print(f"starting over, the checkpoint does not fit: {unfit.reason}", flush=True)
+            print(f"starting over, the checkpoint does not fit: {unfit}", flush=True)
             return False
         if state is None:
             return False

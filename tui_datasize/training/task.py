@@ -52,12 +52,10 @@ def make_task(spec: RunSpec, whole: LoadedDataset) -> Task:
 
 
 def restrict_dataset(whole: LoadedDataset, classes: ClassSplit) -> tuple[LoadedDataset, Indices]:
-    """The images of some classes, labels counted anew from 0; no image is copied.
+    """The images of some classes, labels counted anew from 0, and their rows; no image is copied.
 
     Normalisation stays that of the whole data set, so that weights of one half see the other alike.
-
-    Returns:
-        The restricted data set, and where its training images lie in the whole one, shape (N,).
+    The rows are where the training images lie in the whole data set, shape (N,).
     """
     if classes.half == "all":
         return whole, np.arange(len(whole.train.labels), dtype=np.int64)

@@ -106,7 +106,7 @@ def _load(source: RunPaths) -> Mapping[str, Any]:
         state = checkpoint.load(source.checkpoint, {"run": source.run_id})
     except checkpoint.CheckpointUnfit as unfit:
         raise DataError(
-            f"the source's checkpoint does not fit: {unfit.reason}", where=str(source.checkpoint), fix=again
+            f"the source's checkpoint does not fit: {unfit}", where=str(source.checkpoint), fix=again
         ) from unfit
     if state is None:
         raise DataError(

@@ -125,7 +125,6 @@ def _claim(paths: RunPaths, attempt: int | None, *, is_one_of_several: bool) -> 
 
 
 def _execute(lanes: Sequence[Lane], stop: StopRequest) -> None:
-    """Train claimed runs and write the end of each."""
     lack = Lack.LIBRARIES
     try:
         os.environ.update(private_caches())

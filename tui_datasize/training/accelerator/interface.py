@@ -64,6 +64,17 @@ class Stream(Protocol):
 class Accelerator(ABC):
     """A device, asked for by name; holds no state beyond that name."""
 
+    kind: str
+    """Whose bits are alike: "cpu" or "cuda"."""
+    is_card: bool
+    """Whether it is a GPU, with memory of its own."""
+    rate_dtype: torch.dtype
+    """Of a learning rate that the fused optimisers read from a tensor."""
+    warm_ups: int
+    """Updates before one that can be timed."""
+    batches_ahead: int
+    """Batches of images that the host reads while the device works on those before."""
+
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
@@ -74,16 +85,6 @@ class Accelerator(ABC):
         Raises:
             DeviceUnavailable: It cannot be used, and why.
         """
-
-    @property
-    @abstractmethod
-    def kind(self) -> str:
-        """Whose bits are alike: "cpu" or "cuda"."""
-
-    @property
-    @abstractmethod
-    def is_card(self) -> bool:
-        """Whether it is a GPU, with memory of its own."""
 
     def facts(self) -> dict[str, Any]:
         """What it is, for `provenance.json`: `device`, `device_name`, `device_uuid` and what drives it."""
@@ -125,23 +126,8 @@ class Accelerator(ABC):
 
     @property
     @abstractmethod
-    def rate_dtype(self) -> torch.dtype:
-        """Of a learning rate that the fused optimisers read from a tensor."""
-
-    @property
-    @abstractmethod
-    def warm_ups(self) -> int:
-        """Updates before one that can be timed."""
-
-    @property
-    @abstractmethod
     def evaluation_values(self) -> int:
         """Values of images per evaluation batch: what fits a CPU's cache, what fills a GPU."""
-
-    @property
-    @abstractmethod
-    def batches_ahead(self) -> int:
-        """Batches of images that the host reads while the device works on those before."""
 
     @abstractmethod
     def free_bytes(self) -> int:

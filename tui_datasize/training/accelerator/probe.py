@@ -17,10 +17,7 @@ from tui_datasize.training.accelerator.interface import Accelerator
 
 
 def probe(accelerator: Accelerator | None = None) -> dict[str, Any]:
-    """Open the device of this process, make one convolution forward and backward, and wait.
-
-    Returns:
-        Facts of the device, with `free_bytes`.
+    """Facts of the device of this process, and `free_bytes`, once a convolution went forward and backward.
 
     Raises:
         DeviceUnavailable: Any of this fails, or gives what is no number.

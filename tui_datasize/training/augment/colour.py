@@ -13,7 +13,6 @@ from torch import Tensor
 
 from tui_datasize.training.augment.draws import Draws, between, per_image
 
-_GREY_LEVELS = 256
 _BRIGHTEST = 255.0
 _LUMA = (0.2989, 0.587, 0.114)
 """Share of red, green and blue in grey (ITU-R BT.601)."""
@@ -83,7 +82,7 @@ def equalize(images: Tensor) -> Tensor:
     """Spread the grey levels of each channel so that they occur equally often, as PIL's ImageOps."""
     pixels = images.round().long().flatten(start_dim=2)
     # Sums of whole numbers below 2^24: exact, in whatever order they are added.
-    counts = torch.zeros((*pixels.shape[:2], _GREY_LEVELS), device=images.device)
+    counts = torch.zeros((*pixels.shape[:2], 256), device=images.device)
     counts.scatter_add_(2, pixels, torch.ones((), device=images.device).expand(pixels.shape))
     up_to = counts.cumsum(dim=2)
     brightest = pixels.amax(dim=2, keepdim=True)

@@ -128,7 +128,6 @@ def _apply(steps: Sequence[Augmentation], images: Tensor, draws: Iterator[Draws]
 
 
 def _of_pixels(spec: AugmentationSpec) -> tuple[Augmentation, ...]:
-    """What is done before normalisation."""
     steps: list[Augmentation] = []
     if spec.resized_crop:
         steps.append(ResizedCrop(spec.resized_crop, spec.crop_px))

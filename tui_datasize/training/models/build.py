@@ -32,13 +32,10 @@ def build_model(
     initialisation: torch.Generator,
     dropout: torch.Generator,
 ) -> nn.Module:
-    """Build a model on the CPU.
+    """A model on the CPU, from normalised images (B, C, H, W) to logits (B, classes).
 
     Missing options take their defaults. `initialisation` is a CPU stream for the first weights, `dropout`
     the stream for the masks, on the device that will train.
-
-    Returns:
-        A module from images (B, C, H, W), normalised, to logits (B, classes).
 
     Raises:
         DataError: The images do not suit the model, or its trained weights cannot be had.

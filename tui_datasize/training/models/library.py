@@ -14,8 +14,6 @@ from tui_datasize.training.models.parts import Blueprint, Dropout, Unit, initial
 
 Layer: TypeAlias = nn.Conv2d | nn.Linear
 
-_WITH_AUXILIARY = ("googlenet", "inception_v3")
-
 
 def library_model(plan: Blueprint) -> nn.Module:
     """A model of torchvision with its own first weights, or trained ones where `weights` names them.
@@ -79,7 +77,7 @@ def _special_options(plan: Blueprint) -> dict[str, Any]:
         return {"image_size": height}
     if architecture.startswith("maxvit"):
         return {"input_size": (height, width)}
-    if architecture in _WITH_AUXILIARY and not trained:
+    if architecture in ("googlenet", "inception_v3") and not trained:
         return {"init_weights": True}
     return {}
 
@@ -93,7 +91,6 @@ def _drop_auxiliary(model: nn.Module) -> None:
 
 
 def _replace_classifier(model: nn.Module, plan: Blueprint) -> None:
-    """Put a new last layer for the run's classes in the place of the trained one."""
     name, old = _layers(model)[-1]
     # A classifier by convolution, as SqueezeNet's, is one of 1x1.
     new: Layer = (

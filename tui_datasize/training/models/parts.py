@@ -84,8 +84,6 @@ def has_own_values(module: nn.Module) -> bool:
 Rule: TypeAlias = Callable[[Tensor, torch.Generator], object]
 """Fills the weights of a convolution or a fully connected layer, shape (outputs, inputs, ...)."""
 
-NORMALISATIONS = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
-
 
 def initialise(model: nn.Module, generator: torch.Generator, rule: Rule | None = None) -> None:
     """Fill all parameters from a CPU stream: weights by the rule, biases as torch does.
@@ -100,7 +98,7 @@ def initialise(model: nn.Module, generator: torch.Generator, rule: Rule | None =
             (rule or uniform)(module.weight, generator)
             if module.bias is not None:
                 _uniform_within(module.bias, _bound(module.weight), generator)
-        elif isinstance(module, NORMALISATIONS):
+        elif isinstance(module, nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm):
             module.reset_parameters()
         elif any(True for _ in module.parameters(recurse=False)):
             raise TypeError(f"no rule to initialise {type(module).__name__}")

@@ -129,7 +129,6 @@ def _seconds_per_step(
 def _updates(
     name: Implementation, spec: RunSpec, images: LoadedDataset, device: torch.device, width: int
 ) -> Callable[[], None]:
-    """Makes one update of each lane."""
     rows = np.arange(len(images.train.labels))
     trainers = [Trainer(replace(spec, seed=lane), images, rows, device) for lane in range(width)]
     return partial(IMPLEMENTATIONS[name](trainers).step, range(width))
@@ -149,7 +148,6 @@ def _best_time(step: Callable[[], None], accelerator: Accelerator) -> float:
 
 
 def _synthetic(dataset: LoadedDataset, count: int) -> LoadedDataset:
-    """So many random images of the same shape and classes."""
     numbers = np.random.default_rng(0)
     split = ImageSplit(
         images=numbers.integers(0, 256, (count, *dataset.image_shape), dtype=np.uint8),
@@ -160,7 +158,6 @@ def _synthetic(dataset: LoadedDataset, count: int) -> LoadedDataset:
 
 
 def _read(file: Path) -> Timings | None:
-    """Timings measured before; None where there are none, or none that make sense."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         kept = read_object(file)["seconds_per_step"]
         return {name: float(kept[name]) for name in IMPLEMENTATIONS}

@@ -91,7 +91,6 @@ def _train(group: Sequence[Lane], stop: StopRequest, room: HasRoom) -> None:
 
 
 def _make_ready(group: Sequence[Lane], room: HasRoom) -> list[PackMember]:
-    """Prepare each run; those that cannot be trained end here."""
     shared = Shared(room)
     members = []
     for lane in group:
@@ -109,7 +108,6 @@ def _train_alone(member: PackMember, stop: StopRequest) -> None:
 
 
 def _put_together(members: Sequence[PackMember]) -> Together:
-    """Choose how the runs are computed and record it."""
     sessions = [member.session for member in members]
     first, width = sessions[0], len(sessions)
     keys = {pack_key(session.spec) for session in sessions}
@@ -127,7 +125,6 @@ def _put_together(members: Sequence[PackMember]) -> Together:
 
 
 def _train_together(members: Sequence[PackMember], together: Together, stop: StopRequest) -> None:
-    """Make the updates and evaluations of all members until each has ended."""
     with ExitStack() as records:
         for member in members:
             with _concerning(member.lane):

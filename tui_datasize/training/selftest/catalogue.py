@@ -42,7 +42,6 @@ def _is_installed(package: str) -> bool:
 
 
 _QUEUE = ("polars", "platformdirs", "tomli", "rich", "sklearn")
-_PYTEST = ("pytest", "pytest_asyncio", "xdist", "hypothesis")
 
 DEVICE_VARIABLE = "CUDA_VISIBLE_DEVICES"
 """Names the device of a step's process."""
@@ -96,7 +95,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
                 70,
                 "end_to_end:check_gpu_tests",
                 on_cpu=False,
-                packages=(*_QUEUE, *_PYTEST),
+                packages=(*_QUEUE, "pytest", "pytest_asyncio", "xdist", "hypothesis"),
             ),
         )
     }

@@ -173,7 +173,6 @@ def _step(
 
 
 def _why_not(step: Step, first: StepResult, *, is_card: bool) -> str:
-    """Why a step is not made; empty where it is."""
     if first.verdict != "ok":
         return "the device cannot be used"
     if not is_card and not step.on_cpu:

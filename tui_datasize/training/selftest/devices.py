@@ -171,7 +171,6 @@ def _put_foreign_driver(folder: Path) -> None:
 
 
 def _check_worker(findings: Findings) -> None:
-    """A run that is given to a worker for a GPU that is not there."""
     with tempfile.TemporaryDirectory() as folder:
         spec = subjects.spec(ModelSpec("mlp"), dataset="digits", train_size=64)
         paths = subjects.queued(Path(folder), spec)

@@ -98,7 +98,6 @@ def _command(project: ProjectPaths, environment: dict[str, str], *words: str) ->
 
 
 def _doctor(project: ProjectPaths, environment: dict[str, str]) -> Any:
-    """The checks of `doctor`, for whoever reads the record."""
     command = python_module("tui_datasize", "doctor", "--json", "--project", str(project.root))
     try:
         done = subprocess.run(
@@ -124,9 +123,6 @@ def _seconds_between(begin: Any, end: Any) -> float | None:
         return None
 
 
-_MARKER = "gpu"
-
-
 def check_gpu_tests(_subject: Subject, findings: Findings) -> None:
     """Runs them in one process.
 
@@ -136,7 +132,7 @@ def check_gpu_tests(_subject: Subject, findings: Findings) -> None:
     root = Path(tui_datasize.__file__).resolve().parents[1]
     if not (root / "tests" / "training").is_dir():
         raise NotHere("the tests are not installed; run it from a checkout")
-    command = python_module("pytest", "-n", "0", "-q", "-m", _MARKER, "tests")
+    command = python_module("pytest", "-n", "0", "-q", "-m", "gpu", "tests")
     done = subprocess.run(
         command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

@@ -68,7 +68,10 @@ def check_kernels(subject: Subject, findings: Findings) -> None:
         for precision, tolerance in tolerances.items():
             subject.open(precision)
             found = _computed_on(subject, model, images, precision)
-            error = max(_relative(one, other) for one, other in zip(found, expected, strict=True))
+            error = max(
+                float((one - other).abs().max() / other.abs().max())
+                for one, other in zip(found, expected, strict=True)
+            )
             worst[precision] = max(worst.get(precision, 0.0), error)
             findings.check(
                 f"{name} in {precision}",
@@ -111,10 +114,6 @@ def _computed_on(
     placed = copy.deepcopy(model).to(subject.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with subject.accelerator.autocast(precision):
         return _computed(placed, images.to(subject.device))
-
-
-def _relative(found: Tensor, expected: Tensor) -> float:
-    return float((found - expected).abs().max() / expected.abs().max())
 
 
 def _large(subject: Subject, name: str) -> dict[str, float]:
@@ -193,7 +192,6 @@ def _side_by_side(subject: Subject, spec: RunSpec, data: LoadedDataset, updates:
 def _resumed(
     subject: Subject, spec: RunSpec, data: LoadedDataset, updates: int, saved: Path
 ) -> SubjectResult:
-    """Of a run that goes on from a checkpoint of the process that was killed."""
     state = checkpoint.load(saved, _IDENTITY)
     if state is None:
         raise RuntimeError("the process that was killed left no checkpoint")
@@ -216,7 +214,6 @@ def _train_and_be_killed(subject: Subject, folder: Path) -> None:
 
 
 def _train_and_die(subject: Subject, folder: Path) -> int:
-    """Train each kind of run, save it, and go on until the end."""
     updates, data, specs = _work(subject)
     for name, spec in specs.items():
         trainer = make(subject.trainer(spec, data), updates // 2)
@@ -267,8 +264,9 @@ def check_recording(subject: Subject, findings: Findings) -> None:
         findings.check(f"{name}: is recorded", recorded.replayed > 0, "no update was a replay")
         compare(findings, f"{name}: recorded", outcome(recorded, data), outcome(single, data))
     spec = kinds(is_card=subject.is_card)["cnn3 with dropout and clipping"]
-    single, refused = (_waiting(subject.trainer(spec, data, way)) for way in (never_recorded, capture_on))
+    single, refused = (subject.trainer(spec, data, way) for way in (never_recorded, capture_on))
     for one in (single, refused):
+        one.model = nn.Sequential(_Waits(), one.model)
         make(one, _RECORDED_UPDATES)
     findings.check("an update that waits is not recorded", refused.replayed == 0, "it was")
     compare(findings, "a run whose recording is refused", outcome(refused, data), outcome(single, data))
@@ -279,11 +277,6 @@ def check_recording(subject: Subject, findings: Findings) -> None:
         f"{after.replayed} of {_RECORDED_UPDATES} updates are replays, equal to single ones; "
         "a refused one goes on"
     )
-
-
-def _waiting(trainer: Trainer) -> Trainer:
-    trainer.model = nn.Sequential(_Waits(), trainer.model)
-    return trainer
 
 
 _PACK_UPDATES = 5

@@ -235,7 +235,6 @@ def _rate(subject: Subject, split: ImageBatches) -> float:
 
 
 def _losses(subject: Subject, data: LoadedDataset, split: ImageBatches) -> list[float]:
-    """Of a few updates on random images."""
     trainer = subject.trainer(subjects.spec(ModelSpec("cnn3", {"width": 8}), train_size=_BATCH), data)
     optimiser = torch.optim.SGD(trainer.model.parameters(), lr=0.05)
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(5)).to(split.home)

@@ -175,7 +175,6 @@ class Findings:
 
 
 def _plain(value: Any) -> Any:
-    """The same for JSON."""
     if isinstance(value, float):
         # Four digits tell all that a measurement can.
         return float(f"{value:.4g}") if math.isfinite(value) else None

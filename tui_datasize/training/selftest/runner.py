@@ -233,7 +233,6 @@ def _ending_leftovers() -> Iterator[None]:
 
 
 def _children() -> set[int]:
-    """Processes whose parent this one is."""
     own, found = os.getpid(), set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():

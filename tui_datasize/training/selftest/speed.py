@@ -92,7 +92,6 @@ def _small(*, is_card: bool) -> ModelSpec:
 
 
 def _rate(subject: Subject, specs: Sequence[RunSpec], data: LoadedDataset, way: Implementation) -> float:
-    """Images/s of all lanes together."""
     together = IMPLEMENTATIONS[way]([subject.trainer(spec, data) for spec in specs])
     step_s = subject.seconds_per_step(lambda: together.step(range(len(specs))), longest_s=4.0)
     return len(specs) * specs[0].batch_size / step_s
