@@ -279,7 +279,6 @@ class QueueClient(SchedulerClient):
         return told + [fault for fault in seen if (fault.kind, fault.subject) not in known]
 
     def executions(self) -> list[Execution]:
-        """The unfinished jobs, in the order in which they run, and the latest that succeeded."""
         return self._read(lambda connection: reading.read_executions(connection, _LEARNED_FROM), [])
 
     def shapes(self) -> Mapping[int, RunSpec]:
@@ -287,7 +286,6 @@ class QueueClient(SchedulerClient):
         return self._read(reading.read_shapes, {})
 
     def runs_of_shapes(self, numbers: Collection[int]) -> Mapping[str, int]:
-        """The jobs whose specifications have these numbers, by run id, each with its number."""
         if not numbers:
             return {}
         return self._read(lambda connection: reading.runs_of_shapes(connection, numbers), {})

@@ -22,7 +22,7 @@ from tui_datasize.jobs.queue.spec_file import QueuedSpec
 from tui_datasize.jobs.queue.state import CPU, JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.attempt_end import starts_again
-from tui_datasize.jobs.scheduler.main import SchedulerLock
+from tui_datasize.jobs.scheduler.lock import SchedulerLock
 from tui_datasize.runlog.atomic import rename
 from tui_datasize.runlog.claim import Observation, observe
 from tui_datasize.runlog.locks import make_runs

@@ -263,7 +263,6 @@ class Store:
                 self._run("UPDATE jobs SET position = ? WHERE run_id = ?", position, run_id)
 
     def waiting(self, limit: int) -> list[QueuedJob]:
-        """The first jobs in line for a device."""
         rows = self._all(
             f"SELECT {QUEUED_JOB} FROM jobs WHERE {STARTABLE} ORDER BY priority DESC, position LIMIT ?", limit
         )

@@ -83,7 +83,6 @@ class DeviceCapacity:
             self._learn_peak(runs)
 
     def capacities(self) -> dict[str, int]:
-        """Slots of each device that takes jobs."""
         settings = self._settings
         return capacities(self._report, settings.slots_per_gpu, settings.cpu_slots, self._faulty())
 
@@ -216,7 +215,6 @@ class DeviceCapacity:
         return self._settings.packs == "always" or (self._settings.packs == "auto" and device != CPU)
 
     def reservations(self) -> Sequence[Reservation]:
-        """What the active workers have of their devices."""
         return [self._reservation(runs) for runs in self._supervisor.workers()]
 
     def _reservation(self, runs: Sequence[ActiveRun]) -> Reservation:

@@ -283,7 +283,6 @@ class Trouble:
             self._lock.tell_fault(f"{error.line}; nothing starts or changes until that is fixed")
 
     def ends(self) -> None:
-        """Note that the database can be used."""
         if self._line:
             _LOG.info("over, met %s: %s", plural(self._times, "time"), self._line)
             self._line, self._times = "", 0

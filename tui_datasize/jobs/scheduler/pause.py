@@ -146,7 +146,6 @@ class StartPause:
             self.end()
 
     def note_end(self, run_id: str) -> None:
-        """Note that a run has ended, in whatever way."""
         self._trying.discard(run_id)
 
     def end(self) -> None:
