@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Table, does_not_apply
@@ -59,15 +57,11 @@ def _told(rows: pl.DataFrame) -> str:
 
 def _chart(variant: str, table: pl.DataFrame) -> Chart:
     groups = table.partition_by("label", maintain_order=True)
-    chosen = _steepest_and_flattest(groups)
+    half = _MOST_DRAWN // 2
+    chosen = groups if len(groups) <= _MOST_DRAWN else [*groups[:half], *groups[-half:]]
     lines = [
         Line.of(group, "train_size", "mean", 100, str(group["class_name"][0]), ink)
         for ink, group in enumerate(chosen)
     ]
     shown = "classes" if len(chosen) == len(groups) else "classes that gain most and least from more data"
     return Chart(named(variant, shown), SIZE_AXIS, share_axis("accuracy"), lines)
-
-
-def _steepest_and_flattest(groups: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
-    half = _MOST_DRAWN // 2
-    return groups if len(groups) <= _MOST_DRAWN else [*groups[:half], *groups[-half:]]

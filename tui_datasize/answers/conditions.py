@@ -136,9 +136,8 @@ def _chart(table: pl.DataFrame, metric: Metric) -> Chart:
 
 def _of_size(group: pl.DataFrame, names: Sequence[str], metric: Metric, ink: int) -> Iterator[Line]:
     """A line through the numbers of frozen layers, and single marks for what has none."""
-    lines, marks = (
-        group.filter(group["frozen_layers"].is_not_null() == is_frozen) for is_frozen in (True, False)
-    )
+    is_frozen = group["frozen_layers"].is_not_null()
+    lines, marks = group.filter(is_frozen), group.filter(~is_frozen)
     label = f"n {group['train_size'][0]:,}"
     for part, name, is_joined in ((marks, "" if lines.height else label, False), (lines, label, True)):
         places = [float(names.index(condition)) for condition in part["condition"]]

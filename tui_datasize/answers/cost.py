@@ -47,15 +47,12 @@ def ask(record: Record) -> Answer:
 
 def _told(front: pl.DataFrame, metric: Metric) -> str:
     best, cheapest = (front.row(place, named=True) for place in (-1, 0))
-    told = f"{metric.text(best['mean'])} in {best['wall_s']:,.1f} s a run is the best mean: {_whose(best)}"
+    whose = named(best["variant"], f"{best['train_size']:,} images")
+    told = f"{metric.text(best['mean'])} in {best['wall_s']:,.1f} s a run is the best mean: {whose}"
     if front.height == 1:
         return f"{told}, which also takes the least time."
     least = metric.text(cheapest["mean"])
     return f"{told}; the shortest training, {cheapest['wall_s']:,.1f} s, reaches {least}."
-
-
-def _whose(row: dict[str, str]) -> str:
-    return named(row["variant"], f"{row['train_size']:,} images")
 
 
 def _chart(timed: pl.DataFrame, metric: Metric) -> Chart:

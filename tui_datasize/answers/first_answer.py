@@ -146,11 +146,8 @@ def _ahead(record: Record, curve: CurveAnalysis) -> Iterator[Sentence]:
 
 
 def _doubt(record: Record, best: CurveAnalysis, rest: list[CurveAnalysis]) -> str:
-    near = []
-    for curve in rest:
-        pair = record.comparisons.over_all(best.variant, curve.variant)
-        if pair is None or not pair.is_distinguishable:
-            near.append(curve.variant or "base")
+    pairs = {curve.variant: record.comparisons.over_all(best.variant, curve.variant) for curve in rest}
+    near = [name or "base" for name, pair in pairs.items() if pair is None or not pair.is_distinguishable]
     if not near:
         return ""
     return f", not told apart from {near[0] if len(near) == 1 else plural(len(near), 'other')}"

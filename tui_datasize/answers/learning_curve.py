@@ -29,21 +29,17 @@ def ask(record: Record) -> Answer:
     curves = record.curves
     if not curves:
         return does_not_apply(NO_RUN)
+    means = pl.concat([curve.curve for curve in curves])
     shapes = said_once((curve.variant, text) for curve in curves for text in ahead.shape_told(curve))
     return Answer.of_each(
         (named(curve.variant, _told(curve)) for curve in curves),
         [Sentence(text, "note") for text in shapes],
-        tables=[_means(record)],
+        # Of several variants a detail: what comes first has their means side by side.
+        tables=[Table(means, _COLUMNS, record.metric, is_detail=len(curves) > 1)],
         figures=[chart(curve) for curve in curves],
         about="a dot per run, means with their 95 % interval, forecast with its band",
         rows=lambda: learning_curve(record.all_runs, record.metric.name),
     )
-
-
-def _means(record: Record) -> Table:
-    """Of several variants a detail: what comes first has their means side by side."""
-    means = pl.concat([curve.curve for curve in record.curves])
-    return Table(means, _COLUMNS, record.metric, is_detail=len(record.curves) > 1)
 
 
 _COLUMNS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -39,6 +39,8 @@ def ask(record: Record) -> Answer:
     if shown.is_empty():
         return does_not_apply(NO_RUN, views=len(options))
     series = shown.partition_by("option", "others", maintain_order=True)
+    others = shown["others"].unique().to_list()
+    held = others if len(others) == 1 and others[0] else []
     columns = [
         *of_kind("text", option="option", label="value", others="the rest"),
         *SIZE_AND_RUNS,
@@ -53,7 +55,7 @@ def ask(record: Record) -> Answer:
             Table(shown, columns, metric, "All values", is_detail=True),
         ],
         figures=[_figure(one, metric) for one in series[:_MOST_DRAWN]],
-        about=", ".join([*_held(shown), "mean over runs"]),
+        about=", ".join([*held, "mean over runs"]),
         rows=lambda: pl.concat(every),
         views=len(options),
     )
@@ -65,12 +67,6 @@ def _of_variant(record: Record, table: pl.DataFrame, options: Sequence[str]) -> 
     others = rest_of_variant(record.asked.variant, str(table["option"][0]), options)
     own = table.filter(others=others)
     return table if own.is_empty() else own
-
-
-def _held(shown: pl.DataFrame) -> Iterator[str]:
-    others = shown["others"].unique().to_list()
-    if len(others) == 1 and others[0]:
-        yield others[0]
 
 
 def _told(table: pl.DataFrame, metric: Metric) -> str:

@@ -70,9 +70,8 @@ class Comparisons:
     def saved(self) -> Callable[[str, str], tuple[Saved, ...]]:
         """What a variant needs for what another has at each of its sizes, as of `images_saved`."""
         higher = metric_named(self.metric).higher_is_better
-        return cache(
-            lambda one, other: images_saved(self.curves[one], self.curves[other], higher_is_better=higher)
-        )
+        saved = partial(images_saved, higher_is_better=higher)
+        return cache(lambda one, other: saved(self.curves[one], self.curves[other]))
 
     def over_all(self, one: str, other: str) -> Difference | None:
         """Two variants over all sizes that both have; None where they cannot be compared."""
@@ -188,9 +187,7 @@ class Record:
     def curves(self) -> tuple[CurveAnalysis, ...]:
         """Those that have runs, of the variant that is asked for or all."""
         wanted = self.asked.variant
-        return tuple(
-            curve for curve in self.all_curves if curve.curve.height and wanted in (None, curve.variant)
-        )
+        return tuple(c for c in self.all_curves if c.curve.height and wanted in (None, c.variant))
 
     @cached_property
     def scatter(self) -> tuple[VarianceSplit, ...]:

@@ -180,9 +180,8 @@ def _level(found: SizeComparison) -> str:
         return "There is one train size. Run another to compare them."
     trend, metric = found.trend, found.metric
     if isinstance(trend, FitFailure):
-        return (
-            "Sizes cannot be tested against each other: that takes two runs that differ at each of two sizes."
-        )
+        takes = "that takes two runs that differ at each of two sizes"
+        return f"Sizes cannot be tested against each other: {takes}."
     doubt = ", not significant" if trend.p >= SIGNIFICANT else ""
     told = (
         f"{metric.change(trend.value)} with each doubling of the train size{doubt} "

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from tui_datasize.answers.answer import Answer, Bar, Bars, Column, Sentence, Table, does_not_apply
 from tui_datasize.answers.columns import interval_words, of_kind, share_axis
 from tui_datasize.answers.record import NO_RUN, Record, named
-from tui_datasize.metric import Metric
 from tui_datasize.stats.group_tests import SIGNIFICANT, p_words
 from tui_datasize.stats.variance import TEST_SAMPLING, UNTOLD, Component, VarianceSplit, variance_table
 
@@ -47,7 +46,10 @@ def _sources(split: VarianceSplit) -> Sequence[Component]:
 def _told(split: VarianceSplit) -> str:
     sources = _sources(split)
     largest = max(sources, key=lambda component: component.variance)
-    moves = f"{split.metric.difference(largest.sd)} (SD{_ends(largest, split.metric)})"
+    ends = ""
+    if not math.isnan(largest.sd_low):
+        ends = f", {interval_words(largest.sd_low, largest.sd_high, split.metric)}"
+    moves = f"{split.metric.difference(largest.sd)} (SD{ends})"
     if not largest.variance:
         return "All runs of a size have equal values."
     if len(sources) == 1:
@@ -57,12 +59,6 @@ def _told(split: VarianceSplit) -> str:
         doubt = f"; {p_words(largest.p)}" + ("" if largest.p < SIGNIFICANT else ", perhaps nothing")
     share = f"{100 * largest.share:.0f} % of the variance"
     return f"{share} between runs is {_named(largest)}: it moves a run by {moves}{doubt}."
-
-
-def _ends(component: Component, metric: Metric) -> str:
-    if math.isnan(component.sd_low):
-        return ""
-    return f", {interval_words(component.sd_low, component.sd_high, metric)}"
 
 
 def _named(component: Component) -> str:
@@ -81,8 +77,7 @@ def _doubts(splits: Sequence[VarianceSplit]) -> Iterator[Sentence]:
     if any(component.estimate < 0 for split in splits for component in split.components):
         yield Sentence("SD 0: too small to measure, its estimate is below 0.", "aside")
     designs = {split.design for split in splits}
-    untold = any(component.name == UNTOLD for split in splits for component in split.components)
-    if untold:
+    if any(split.component(UNTOLD) for split in splits):
         yield Sentence(
             "The files do not say whether runs of a size share their images, so seed and draw cannot be "
             "separated. Import them with --column draw=COLUMN, or with --draw 0 where all share them."
