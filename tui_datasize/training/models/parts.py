@@ -86,9 +86,9 @@ Rule: TypeAlias = Callable[[Tensor, torch.Generator], object]
 
 
 def initialise(model: nn.Module, generator: torch.Generator, rule: Rule | None = None) -> None:
-    """Fill all parameters from a CPU stream: weights by the rule, biases as torch does.
+    """Fill all parameters from a CPU stream: weights by the rule, by default torch's, biases as torch does.
 
-    By default weights are as torch has them, too; normalisations start at 1 and 0.
+    Normalisations start at 1 and 0.
 
     Raises:
         TypeError: There is no rule for the parameters of a module.

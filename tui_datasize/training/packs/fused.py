@@ -240,7 +240,6 @@ def _stack(lanes: Sequence[Tensor]) -> Tensor:
 
 
 def _fill_up(part: Tensor, nothing: Tensor) -> Tensor:
-    """The rows given, then those of `nothing`."""
     return part if len(part) == len(nothing) else torch.cat([part, nothing[len(part) :]])
 
 
