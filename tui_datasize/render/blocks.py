@@ -56,13 +56,7 @@ Block: TypeAlias = HeadingBlock | Paragraph | TableBlock | Figure
 
 
 def answer_blocks(title: str, answer: Answer, drawn: set[str]) -> Iterator[Block]:
-    """The blocks of one answer; none where the question does not apply.
-
-    Args:
-        title: Its heading.
-        answer: What to print.
-        drawn: Titles of the figures that the page has already; this answer's are added.
-    """
+    """The blocks of one answer, if it applies; its figures join those that the page has drawn, by title."""
     if not answer.applies:
         return
     yield HeadingBlock(title)

@@ -46,18 +46,13 @@ def styled(*parts: str | tuple[str, str]) -> Text:
     )
 
 
-def print_words(console: Console, text: str) -> None:
+def print_words(console: Console, text: str | Text) -> None:
     """Print sentences: on a terminal broken between words, else each on a line of its own."""
     console.print(text, soft_wrap=not console.is_terminal)
 
 
 def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """A table without lines, its columns as wide as what they hold.
-
-    Args:
-        *columns: Headings, from left to right.
-        right: Those of them whose values are aligned to the right.
-    """
+    """A table without lines, its columns as wide as what they hold; some aligned to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
@@ -65,22 +60,15 @@ def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 
 def print_answer(console: Console, title: str, answer: Answer, *, everything: bool) -> None:
-    """Print one answer; nothing where the question does not apply.
-
-    Args:
-        console: Where to.
-        title: Its question.
-        answer: What to print.
-        everything: Asides, tables for specialists and all rows too.
-    """
+    """Print one answer, if it applies; asides, special tables and all rows where everything is wanted."""
     if not answer.applies:
         return
     if title:
         console.print(title, style="bold")
-    console.print(_strong(answer.headline), soft_wrap=not console.is_terminal)
+    print_words(console, _strong(answer.headline))
     for sentence in answer.sentences:
         if everything or sentence.tone != "aside":
-            console.print(_sentence(sentence), soft_wrap=not console.is_terminal)
+            print_words(console, _sentence(sentence))
     for table in answer.tables:
         if (everything or not table.is_detail) and not table.frame.is_empty():
             print_table(console, written(table, None if everything else MOST_ROWS))
@@ -91,7 +79,7 @@ def print_table(console: Console, table: Written) -> None:
     """Print a table below its title."""
     if table.title:
         console.print(f"\n{table.title}", style="bold")
-    grid = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    grid = plain_table()
     for place, head in enumerate(table.heads):
         grid.add_column(head, justify="left" if place < table.n_texts else "right", overflow="fold")
     for row in table.rows:

@@ -82,6 +82,7 @@ Values: TypeAlias = Sequence[float | None]
 HEIGHT_PX = 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 14, 78
 """Room around the frame for marks and legend, in px."""
+_ACROSS, _DOWN = WIDTH_PX - _LEFT - _RIGHT, HEIGHT_PX - _TOP - _BOTTOM
 _LEGEND_STEP_PX = 34
 _BOX_HALF_PX = 7.0
 
@@ -105,9 +106,8 @@ _INK_DASHES: Mapping[str, str] = MappingProxyType({"law": "7 4", "target": "2 3"
 
 @dataclass(frozen=True)
 class _Drawing:
-    """A chart with its two axes as they are drawn."""
+    """The two axes of a chart as they are drawn."""
 
-    chart: Chart
     x: Frame
     y: Frame
 
@@ -129,10 +129,10 @@ def picture(figure: Figure) -> str:
 
 def to_svg(chart: Chart) -> str:
     """The chart as one `<svg>` element."""
-    drawing = _Drawing(chart, *_frames(chart))
+    drawing = _Drawing(*_frames(chart))
     parts = [
         *_axes(drawing),
-        f'<svg x="{_LEFT}" y="{_TOP}" width="{_across()}" height="{_down()}" overflow="hidden">',
+        f'<svg x="{_LEFT}" y="{_TOP}" width="{_ACROSS}" height="{_DOWN}" overflow="hidden">',
         *(_band(drawing, band) for band in chart.bands),
         *(part for box in chart.boxes for part in _box(drawing, box)),
         *(part for line in chart.lines for part in _line(drawing, line)),
@@ -142,34 +142,26 @@ def to_svg(chart: Chart) -> str:
     return svg(chart.title, HEIGHT_PX, parts)
 
 
-def _across() -> int:
-    return WIDTH_PX - _LEFT - _RIGHT
-
-
-def _down() -> int:
-    return HEIGHT_PX - _TOP - _BOTTOM
-
-
 def _x(drawing: _Drawing, value: float) -> float:
-    return round(drawing.x.place(value) * _across(), 1)
+    return round(drawing.x.place(value) * _ACROSS, 1)
 
 
 def _y(drawing: _Drawing, value: float) -> float:
-    return round((1 - drawing.y.place(value)) * _down(), 1)
+    return round((1 - drawing.y.place(value)) * _DOWN, 1)
 
 
 def _axes(drawing: _Drawing) -> Iterator[str]:
-    bottom = _TOP + _down()
+    bottom = _TOP + _DOWN
     for value, text in drawing.x.marks():
         x = _LEFT + _x(drawing, value)
         yield f'<line x1="{x}" x2="{x}" y1="{_TOP}" y2="{bottom}" stroke="#e4e4e4"/>'
         yield f'<text x="{x}" y="{bottom + 16}" text-anchor="middle" fill="#333">{escaped(text)}</text>'
     for value, text in drawing.y.marks():
         y = _TOP + _y(drawing, value)
-        yield f'<line x1="{_LEFT}" x2="{_LEFT + _across()}" y1="{y}" y2="{y}" stroke="#e4e4e4"/>'
+        yield f'<line x1="{_LEFT}" x2="{_LEFT + _ACROSS}" y1="{y}" y2="{y}" stroke="#e4e4e4"/>'
         yield f'<text x="{_LEFT - 7}" y="{y + 4}" text-anchor="end" fill="#333">{escaped(text)}</text>'
-    middle_x, middle_y = _LEFT + _across() / 2, _TOP + _down() / 2
-    yield f'<rect x="{_LEFT}" y="{_TOP}" width="{_across()}" height="{_down()}" fill="none" stroke="#999"/>'
+    middle_x, middle_y = _LEFT + _ACROSS / 2, _TOP + _DOWN / 2
+    yield f'<rect x="{_LEFT}" y="{_TOP}" width="{_ACROSS}" height="{_DOWN}" fill="none" stroke="#999"/>'
     yield f'<text x="{middle_x}" y="{bottom + 36}" text-anchor="middle">{escaped(drawing.x.title)}</text>'
     turned = f'transform="rotate(-90 14 {middle_y})"'
     yield f'<text x="14" y="{middle_y}" {turned} text-anchor="middle">{escaped(drawing.y.title)}</text>'
@@ -192,7 +184,6 @@ def _width_px(line: Line) -> float:
 
 
 def _frames(chart: Chart) -> tuple[Frame, Frame]:
-    """Axes on which everything of a chart has its place."""
     boxes = chart.boxes
     x = [*(v for line in chart.lines for v in line.x), *(v for band in chart.bands for v in band.x)]
     y = [
@@ -204,7 +195,6 @@ def _frames(chart: Chart) -> tuple[Frame, Frame]:
 
 
 def _as_chart(figure: Bars) -> Chart:
-    """Bars as marks over their names, with what is expected and where they lie by chance."""
     places = [float(place) for place in range(len(figure.bars))]
     names = [bar.name for bar in figure.bars]
     lines = [Line("", places, [bar.value for bar in figure.bars], 0, "dot", is_joined=False)]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from tui_datasize.answers.answer import Bar, Bars, Map
-from tui_datasize.text import visible
+from tui_datasize.text import fit, visible
 
 _FONT = 'font-family="system-ui, sans-serif" font-size="12"'
 LETTER_PX = 6.6
@@ -59,7 +59,6 @@ def map_svg(heat_map: Map) -> str:
 
 
 def _widths(heat_map: Map) -> tuple[float, float]:
-    """Of the labels of the rows, and of a cell, in px."""
     left = 40 + LETTER_PX * max(map(len, heat_map.rows))
     return left, min(_WIDEST_CELL_PX, (WIDTH_PX - left - _RIGHT_PX) / max(len(heat_map.columns), 1))
 
@@ -119,33 +118,30 @@ def bars_svg(bars: Bars) -> str:
     """The first of the bars as one `<svg>` element, and how many there are besides."""
     shown = bars.bars[:_MOST_BARS]
     height = _BAR_TOP_PX + _BAR_ROW_PX * len(shown) + _BAR_BOTTOM_PX
-    name_px = LETTER_PX * max([len(bars.heads[0]), *(len(_short(bar.name)) for bar in shown)])
-    words_px = LETTER_PX * max([len(bars.heads[1]), *(len(bar.words) for bar in shown)])
+    names = [fit(bar.name, _LONGEST_BAR_NAME).rstrip() for bar in shown]
+    name_px = LETTER_PX * max(map(len, (bars.heads[0], *names)))
+    words_px = LETTER_PX * max(map(len, (bars.heads[1], *(bar.words for bar in shown))))
     left, track = name_px + _GAP_PX, WIDTH_PX - name_px - words_px - 3 * _GAP_PX
     more = f"{len(bars.bars) - len(shown)} more" if len(shown) < len(bars.bars) else ""
     parts = [
         _bar_words(bars.heads[0], bars.heads[1], left, _BAR_TOP_PX - 10),
-        *_bar_rows(shown, left, track),
+        *_bar_rows(shown, names, left, track),
         f'<text x="{left:.1f}" y="{height - 8}" fill="#333">{more}</text>',
     ]
     return svg(bars.title, height, parts)
 
 
-def _bar_rows(shown: Sequence[Bar], left: float, track: float) -> Iterator[str]:
+def _bar_rows(shown: Sequence[Bar], names: Sequence[str], left: float, track: float) -> Iterator[str]:
     largest = max((bar.value for bar in shown), default=0.0) or 1.0
-    for row, bar in enumerate(shown):
+    for row, (bar, name) in enumerate(zip(shown, names, strict=True)):
         top = _BAR_TOP_PX + _BAR_ROW_PX * row
         width = track * bar.value / largest
         place = f'x="{left + _GAP_PX:.1f}" y="{top + 3}" width="{width:.1f}" height="{_BAR_ROW_PX - 6}"'
         yield f'<rect {place} fill="{_BAR_COLOUR}"/>'
-        yield _bar_words(_short(bar.name), bar.words or f"{bar.value:,.1f}", left, top + _BAR_ROW_PX / 2 + 4)
+        yield _bar_words(name, bar.words or f"{bar.value:,.1f}", left, top + _BAR_ROW_PX / 2 + 4)
 
 
 def _bar_words(name: str, words: str, left: float, y: float) -> str:
     at = f'x="{left:.1f}" y="{y:.1f}" text-anchor="end" fill="#333"'
     end = f'x="{WIDTH_PX - _GAP_PX}" y="{y:.1f}" text-anchor="end" fill="#333"'
     return f"<text {at}>{escaped(name)}</text><text {end}>{escaped(words)}</text>"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_BAR_NAME else f"{name[: _LONGEST_BAR_NAME - 1]}…"

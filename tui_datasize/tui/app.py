@@ -99,12 +99,7 @@ _FREE_DISK = "Free disk: remove checkpoints that nothing needs"
 class DatasizeApp(App[None]):
     """The whole screen; everything it talks to comes from outside.
 
-    Args:
-        project: The project shown.
-        queue: The project's queue.
-        open_record: Opens the run directories; called on the polling thread.
-        read_devices: Looks at the devices; called on the polling thread.
-        interval_s: Seconds between two looks at the project.
+    `open_record` and `read_devices` are called on the polling thread.
     """
 
     TITLE = "datasize"
@@ -128,7 +123,6 @@ class DatasizeApp(App[None]):
         snapshot: Snapshot
 
         def can_replace(self, message: Message) -> bool:
-            """Only the newest counts."""
             return isinstance(message, DatasizeApp.SnapshotArrived)
 
     @dataclass
@@ -153,7 +147,7 @@ class DatasizeApp(App[None]):
         self.stylesheet.set_variables(self.get_css_variables())
         self._project = project
         self._queue = queue
-        self._snapshot = EMPTY
+        self.snapshot = EMPTY
         self._header = HeaderStrip(project.root.name)
         self._status = StatusLine(project.root)
         self._requests = Requests(queue, self._tell)
@@ -244,13 +238,9 @@ class DatasizeApp(App[None]):
     def pane(self) -> Pane:
         return self._panes[self._switcher.current or TABS[0][0]]
 
-    @property
-    def snapshot(self) -> Snapshot:
-        return self._snapshot
-
     @on(SnapshotArrived)
     def _show_snapshot(self, event: SnapshotArrived) -> None:
-        before, self._snapshot = self._snapshot, event.snapshot
+        before, self.snapshot = self.snapshot, event.snapshot
         first = not before.is_ready
         with self.batch_update():
             self._header.show(event.snapshot)
@@ -301,7 +291,6 @@ class DatasizeApp(App[None]):
                 self._status.say(text)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Say it when something that was begun in the background has failed."""
         if event.state is WorkerState.ERROR:
             error = event.worker.error
             self._status.say(f"{event.worker.name} failed: {type(error).__name__}: {error}", error=True)
@@ -332,7 +321,7 @@ class DatasizeApp(App[None]):
 
     async def _explain(self, plan: ExperimentPlan) -> str:
         used = {usage.experiment: usage for usage in await asyncio.to_thread(self._queue.usage)}
-        facts = experiment_facts(self._snapshot, plan, used.get(plan.name))
+        facts = experiment_facts(self.snapshot, plan, used.get(plan.name))
         self.push_screen(TextDialog("Experiment", facts_table(facts, palette_of(self).muted)))
         return ""
 
@@ -342,7 +331,7 @@ class DatasizeApp(App[None]):
 
     async def _offer_scheduler(self) -> str:
         look = await asyncio.to_thread(self._queue.look_at_scheduler)
-        self.push_screen(SchedulerDialog(look, self._snapshot.devices), self._reschedule)
+        self.push_screen(SchedulerDialog(look, self.snapshot.devices), self._reschedule)
         return ""
 
     def _reschedule(self, command: StopScheduler | RestartScheduler | None) -> None:
@@ -368,7 +357,7 @@ class DatasizeApp(App[None]):
             return
         self._switcher.current = tab
         self._header.show_tab(tab)
-        self.pane.show(self._snapshot)
+        self.pane.show(self.snapshot)
         self._focus(self.pane.first_focus)
         self._poller.look_at(self.pane.interest())
 
@@ -407,14 +396,13 @@ class DatasizeApp(App[None]):
         tab, targets = self._switcher.current or "", self._analysis_pane.targets
         state = ViewState(tab, self._queue_pane.experiment, targets, self._live_pane.is_grid)
         save_view_state(self._project, state)
-        self.exit(message=farewell(self._snapshot))
+        self.exit(message=farewell(self.snapshot))
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """What every line passes before it is drawn; called by Textual."""
         return [*super().get_line_filters(), self._printable_only]
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002
-        """Every action of the tab, for the palette."""
         yield from commands_of(self._key_groups(), self.run_action)
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
 

@@ -89,11 +89,7 @@ async def examine(command: Sequence[str]) -> list[CheckResult]:
 
 
 class DoctorDialog(TextDialog):
-    """The findings, as soon as they are there.
-
-    Args:
-        project: What is looked at.
-    """
+    """The findings, as soon as they are there."""
 
     def __init__(self, project: ProjectPaths) -> None:
         super().__init__("Doctor", _WAITING)

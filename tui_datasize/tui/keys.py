@@ -19,8 +19,6 @@ from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import Palette
 
 _KEY_NAMES = {
-    "space": "space",
-    "enter": "enter",
     "escape": "esc",
     "plus": "+",
     "minus": "-",
@@ -131,12 +129,7 @@ class KeyGroup:
 
 
 def keys_of(title: str, owner: DOMNode) -> KeyGroup:
-    """The keys that a widget's class defines itself, those with a tooltip.
-
-    Args:
-        title: Heading of the group.
-        owner: The widget.
-    """
+    """The keys that a widget's class defines itself, those with a tooltip."""
     entries = []
     for binding in type(owner).BINDINGS:
         if isinstance(binding, Binding) and binding.tooltip:
@@ -152,25 +145,14 @@ def without_taken(group: KeyGroup, groups: Iterable[KeyGroup]) -> KeyGroup:
 
 
 def commands_of(groups: Iterable[KeyGroup], run: Callable[..., object]) -> Iterator[SystemCommand]:
-    """Every action as an entry of the palette.
-
-    Args:
-        groups: The keys.
-        run: Receives an action, and whose it is.
-    """
+    """Every action as an entry of the palette."""
     for entry in (entry for group in groups for entry in group.entries):
         title = f"{entry.title[:1].upper()}{entry.title[1:]} ({' '.join(entry.keys)})"
         yield SystemCommand(title, entry.text, partial(run, entry.action, entry.owner))
 
 
 def help_text(groups: Iterable[KeyGroup], extra: Sequence[tuple[str, str]], palette: Palette) -> Text:
-    """All keys, one action a line.
-
-    Args:
-        groups: In the order of the page.
-        extra: Keys that every list knows, and what they do.
-        palette: Colours.
-    """
+    """All keys, one action a line."""
     text = Text()
     for group in groups:
         if group.entries:

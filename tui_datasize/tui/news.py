@@ -24,11 +24,7 @@ class News:
 
 
 class NewsReader:
-    """Finds in snapshots what nobody has been told of: failed jobs, and experiments that have ended.
-
-    Args:
-        since: What ended before is no news; a time in UTC as the queue writes it.
-    """
+    """Finds in snapshots what nobody has been told of: failed jobs, and experiments that have ended since."""
 
     def __init__(self, since: str) -> None:
         self._since = since

@@ -89,7 +89,6 @@ class Pane(Container):
         return ()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Say it when something that was begun in the background has failed."""
         if event.state is WorkerState.ERROR:
             error = event.worker.error
             self.remark(f"{event.worker.name} failed: {type(error).__name__}: {error}")
@@ -111,17 +110,11 @@ CHART_KEYS: tuple[Binding, ...] = (
 class ChartPane(Pane):
     """A tab with charts, which are examined by key: its bindings end with `CHART_KEYS`."""
 
-    @property
-    def _charts(self) -> list[ChartView]:
-        return [chart for chart in self.query(ChartView) if chart.view_size]
-
     def chart_keys(self) -> KeyGroup:
-        """The keys of a chart that is examined, for help and palette."""
         return keys_of("While a chart is examined", self.query(ChartView).first())
 
     def action_examine(self) -> None:
-        """Examine the first chart on the screen, or the one after that which is examined."""
-        charts = self._charts
+        charts = [chart for chart in self.query(ChartView) if chart.view_size]
         at = next((place for place, chart in enumerate(charts, 1) if chart.has_focus), 0)
         if not any(chart.examine() for chart in [*charts[at:], *charts[:at]]):
             self.remark("no chart to examine here")

@@ -30,13 +30,7 @@ from tui_datasize.tui.widgets.plain import Words, titled
 class QueueDialog(ModalScreen[QueueTerms | None]):
     """Yes on enter, with the terms as they stand; None on escape.
 
-    Args:
-        title: The question.
-        facts: What will be queued, as names and values.
-        yes: What enter does.
-        is_known: Whether some job is meant by a word that was written behind `after`.
-        order: In which the runs stand, where they are of a sweep that may be queued in another order too;
-            None where there is nothing to choose.
+    A word behind `after` must mean some job; an order is asked for where the runs may be queued in another.
     """
 
     AUTO_FOCUS: ClassVar[str | None] = ""
@@ -80,7 +74,6 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         yield titled(box, self._title)
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
-        """Tell how a field is changed that is not written in."""
         hint = "space ← → change the order" if isinstance(event.widget, CycleField) else ""
         titled(self.query_one(".dialog"), self._title, hint)
 
@@ -88,7 +81,6 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         self.action_accept()
 
     def action_accept(self) -> None:
-        """Close with the terms; what cannot be meant is told, and asked for again."""
         after, attempts = (self.query_one(name, Input) for name in ("#after", "#attempts"))
         words = after.value.replace(",", " ").split()
         unknown = next((word for word in words if not self._is_known(word)), None)

@@ -29,12 +29,7 @@ class Queue(QueueView, Protocol):
 
 
 class Requests:
-    """Passes commands on in order, off the screen's thread, and tells what came of each.
-
-    Args:
-        queue: Who is asked.
-        tell: Receives each outcome; called on the app's loop.
-    """
+    """Passes commands on in order, off the screen's thread, and tells what came of each."""
 
     def __init__(self, queue: Queue, tell: Callable[[Outcome], object]) -> None:
         self._queue = queue

@@ -34,12 +34,7 @@ class SchedulerKeeper:
         self._woken_s = monotonic()
 
     def needs_scheduler(self, before: Snapshot, snapshot: Snapshot) -> bool:
-        """Whether one is to be started: at first, when it has gone, and again where it did not come.
-
-        Args:
-            before: The moment before.
-            snapshot: This moment.
-        """
+        """Whether one is to be started: at first, when it has gone, and again where it did not come."""
         waiting = any(not state.is_final for state in snapshot.states.values())
         if snapshot.scheduler_alive or snapshot.stopped or not waiting:
             return False
@@ -57,12 +52,7 @@ _GOES_ON = (
 
 
 class SchedulerDialog(ModalScreen[StopScheduler | RestartScheduler | None]):
-    """A restart with the options as they stand on enter, a stop on ctrl+t; None on escape.
-
-    Args:
-        look: The scheduler, and what holds for the devices.
-        devices: Those of this machine; None while they are not known.
-    """
+    """A restart with the options as they stand on enter, a stop on ctrl+t; None on escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "accept", "restart"),
@@ -133,7 +123,6 @@ class SchedulerDialog(ModalScreen[StopScheduler | RestartScheduler | None]):
         self.action_accept()
 
     def action_accept(self) -> None:
-        """Close with a restart; what makes no sense is told, and the dialog stays."""
         texts = {str(entry.name): entry.value for entry in self.query(Input)}
         try:
             options = read_written(texts, self._look.file)

@@ -72,7 +72,6 @@ def _sentence(sentence: Sentence, palette: Palette) -> Text:
 
 
 def _table_lines(table: Written, palette: Palette) -> Iterator[Text]:
-    """Columns as wide as what they hold, texts at the left and numbers at the right."""
     if table.title:
         yield Text(table.title, style=palette.foreground, no_wrap=True)
     every = [[visible(cell) for cell in row] for row in (table.heads, *table.rows)]
@@ -95,12 +94,7 @@ class WordsView(LineView):
         self._elsewhere: Sequence[Text] = ()
 
     def show(self, lines: Sequence[Text], elsewhere: Sequence[Text] = ()) -> None:
-        """Replace the lines.
-
-        Args:
-            lines: What is shown here.
-            elsewhere: What follows, and stands in the place of the chart.
-        """
+        """Replace the lines shown here, and those that stand in the place of the chart."""
         self._lines, self._elsewhere = lines, elsewhere
         self.redraw()
 

@@ -56,7 +56,6 @@ class AskDialog(ModalScreen[Asked | None]):
         self.action_accept()
 
     def action_accept(self) -> None:
-        """Close with what is asked; what makes no sense is told, and the dialog stays."""
         written = {str(entry.name): entry.value for entry in self.query(Input)}
         try:
             asked = read_asked(written, self._metric)

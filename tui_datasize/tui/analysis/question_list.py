@@ -35,7 +35,6 @@ class QuestionList(RowList):
         self.redraw()
 
     def draw_row(self, index: int, width: int) -> Text:
-        """One question, muted where these runs have nothing to answer it."""
         palette = self.palette
         title = PAGES[index - 1].title if index else _LEARNING_CURVE
         colour = palette.foreground if self._is_offered(index) else palette.faint

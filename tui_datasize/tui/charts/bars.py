@@ -8,6 +8,7 @@ from math import ceil, isfinite
 from rich.text import Text
 
 from tui_datasize.answers.answer import Bar
+from tui_datasize.text import fit
 from tui_datasize.tui.charts.lines import (
     SMALLEST_HEIGHT,
     SMALLEST_WIDTH,
@@ -69,19 +70,15 @@ def _bar_line(bar: Bar, label_width: int, track: int, largest: float, palette: P
 def _bar_columns(bars: Sequence[Bar], width: int, height: int, palette: Palette) -> Text:
     if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT:
         return sentence("Too small for a chart.", width, height, palette)
-    places = [index + 1 for index in range(len(bars))]
-    stems = [
-        Series("", [place, place], [0.0, bar.value], palette.primary)
-        for place, bar in zip(places, bars, strict=True)
-    ]
+    places = list(range(1, len(bars) + 1))
+    placed = list(zip(places, bars, strict=True))
+    stems = [Series("", [place, place], [0.0, bar.value], palette.primary) for place, bar in placed]
     expected = Series("expected", places, [bar.expected for bar in bars], palette.accent)
-    outside = [(place, bar.value) for place, bar in zip(places, bars, strict=True) if bar.outside]
-    marks = Series(
-        "outside", [x for x, _ in outside], [y for _, y in outside], palette.accent, joined=False, mark="▲"
-    )
+    x, y = ([p for p, bar in placed if bar.outside], [bar.value for bar in bars if bar.outside])
+    marks = Series("outside", x, y, palette.accent, joined=False, mark="▲")
     interval = ShadedBand(places, [bar.low for bar in bars], [bar.high for bar in bars], palette.faint)
     return line_chart(
-        [*stems, expected, *([marks] if outside else [])],
+        [*stems, expected, *([marks] if x else [])],
         Scale(f"{len(bars)} classes, sorted", room=0.02),
         Scale("shared, %", floor=0),
         width=width,
@@ -96,13 +93,7 @@ def ranked_bars(
 ) -> Text:
     """Draw one bar a line in the given order, below a line of headings.
 
-    Args:
-        bars: What to draw; those that do not fit are counted in the last line.
-        heads: Above the labels and above the words.
-        width: Columns of the result; long labels are cut, and bars left out, where they are few.
-        height: Rows of the result.
-        palette: Colours.
-        empty: The sentence shown where there is nothing to draw.
+    Long labels are cut, and bars left out, where columns are few; how many, the last line says.
     """
     if not bars:
         return sentence(empty, width, height, palette)
@@ -125,8 +116,7 @@ def ranked_bars(
 
 
 def _line(label: str, label_width: int, track: str, words: str, style: str) -> Text:
-    shown = label if len(label) <= label_width else f"{label[: label_width - 1]}…"
-    return Text(f"{shown.ljust(label_width)} {track} {words}", style=style)
+    return Text(f"{fit(label, label_width)} {track} {words}", style=style)
 
 
 def _drawn(share: float, track: int) -> str:

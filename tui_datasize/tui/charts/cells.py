@@ -40,7 +40,6 @@ class Cells:
 
     @property
     def right(self) -> float:
-        """The largest drawn x that is shown."""
         return self._x[1]
 
     def column(self, x: float) -> int:
@@ -122,7 +121,6 @@ class Cells:
         return text
 
     def _pieces(self, points: Sequence[Point], dash: Dash) -> Iterator[Sequence[Point]]:
-        """The parts of a line that are within the limits and not left out by its dashes."""
         piece: list[Point] = []
         for start, end in self._strokes(points, dash):
             if piece and piece[-1] != start:

@@ -15,17 +15,11 @@ from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.widgets.palette import Palette
 
 
-def heat(value: float, palette: Palette) -> Color:
-    """Colour of a fraction in [0, 1]: from the cursor's faint tint to the primary colour."""
-    share = min(1.0, max(0.0, value if isfinite(value) else 0.0))
-    return Color.parse(palette.faint).blend(Color.parse(palette.primary), share)
-
-
 def heat_style(value: float, palette: Palette) -> Style:
-    """Digits on that colour; plain where there is no colour or no value."""
+    """Digits on the colour of a fraction in [0, 1]; plain where there is no colour or no value."""
     if palette.colourless or not isfinite(value):
         return Style.parse(palette.foreground)
-    background = heat(value, palette)
+    background = Color.parse(palette.faint).blend(Color.parse(palette.primary), min(1.0, max(0.0, value)))
     return Style(color=background.get_contrast_text(1.0).rich_color, bgcolor=background.rich_color)
 
 
@@ -50,14 +44,8 @@ def surface_chart(
 ) -> Text:
     """Draw numbers as colours between the lowest and the highest.
 
-    Args:
-        row_labels: One per row.
-        column_labels: One per column; shown where there is room.
-        values: `len(row_labels)` rows of `len(column_labels)` numbers; NaN where there is none.
-        digits: Behind the point; fewer in a cell that is too narrow for them.
-        width: Columns of the result.
-        height: Rows of the result.
-        palette: Colours; without colour, shades.
+    `values` has a row per row label with a number per column label, NaN where there is none. In cells too
+    narrow for their digits there are fewer behind the point; without colour there are shades.
     """
     known = [value for row in values for value in row if isfinite(value)]
     if not known:
@@ -86,23 +74,13 @@ def surface_chart(
 
 
 def overview(values: Sequence[Sequence[float]], *, width: int, height: int, palette: Palette) -> Text:
-    """Draw a map that is too large for labels and digits, in colours that fill the window.
-
-    Args:
-        values: Rows of numbers; NaN where there is none.
-        width: Columns of the result.
-        height: Rows of the result.
-        palette: Colours; without colour, shades.
-    """
+    """Draw a map that is too large for labels and digits, in colours that fill the window."""
     known = [value for row in values for value in row if isfinite(value)]
     span = (min(known, default=0.0), max(known, default=1.0))
-    lines = []
-    for row in _stretched(values, height):
-        line = Text()
-        for value in _stretched(row, width):
-            line.append(*_cell(value, "", span, 1, palette))
-        lines.append(line)
-    return Text("\n").join(lines)
+    return Text("\n").join(
+        Text.assemble(*(_cell(value, "", span, 1, palette) for value in _stretched(row, width)))
+        for row in _stretched(values, height)
+    )
 
 
 def _stretched(items: Sequence[T], places: int) -> Sequence[T]:
@@ -115,15 +93,7 @@ def _stretched(items: Sequence[T], places: int) -> Sequence[T]:
 def legible_digits(
     row_labels: Sequence[str], values: Sequence[Sequence[float]], most: int, width: int, height: int
 ) -> int | None:
-    """Digits behind the point with which every number of a map has its row and its room; None if none.
-
-    Args:
-        row_labels: One per row.
-        values: As for `surface_chart`.
-        most: Digits that are wanted.
-        width: Columns of the map.
-        height: Rows of the map, that of the column labels included.
-    """
+    """Digits behind the point with which every number of a map has its row and its room; None if none."""
     if not values or len(values) >= height:
         return None
     known = [value for row in values for value in row if isfinite(value)]

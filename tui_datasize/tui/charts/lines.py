@@ -9,6 +9,7 @@ from operator import itemgetter
 
 from rich.text import Text
 
+from tui_datasize.text import fit
 from tui_datasize.tui.charts.cells import Cells, Dash
 from tui_datasize.tui.charts.scale import (
     Point,
@@ -126,16 +127,7 @@ def line_chart(
     A legend that is too long for one line goes on in as many as the height allows; what even these do not
     name is counted.
 
-    Args:
-        series: What to draw, later ones on top. Points that are not finite are left out.
-        x_scale: The horizontal axis.
-        y_scale: The vertical axis.
-        width: Columns of the result.
-        height: Rows of the result.
-        palette: Colours of axes and labels.
-        bands: Drawn below all series, later ones on top.
-        empty: The sentence shown where there is nothing to draw.
-        window: Which part is drawn, and where the cursor stands.
+    Later series and bands are on top, all bands below series; points that are not finite are left out.
     """
     can_be_smoothed = any(one.is_training for one in series)
     series = [drawn for one in series for drawn in _smoothed(one, window.smoothing, palette)]
@@ -253,7 +245,7 @@ def _names(placed: Sequence[_Placed], cells: Cells, width: int) -> dict[int, _Na
     for one in placed if width else ():
         series, points = one.series, [point for point in one.points if point[0] <= cells.right]
         if series.joined and series.label and points:
-            label = series.label if len(series.label) <= width - 3 else f"{series.label[: width - 4]}…"
+            label = fit(series.label, width - 3).rstrip()
             row = max(0, min(cells.row(points[-1][1]), cells.rows - 1))
             wanted.append((-points[-1][1], _Name(row, f" {series.sign} {label}", series.colour)))
     ordered = [name for _, name in sorted(wanted, key=itemgetter(0))]
@@ -281,7 +273,6 @@ def _body(
 
 
 def _feet(cells: Cells, extent: Extent, gutter: int, width: int, palette: Palette) -> list[Text]:
-    """The horizontal axis, its ticks, and what it is of."""
     scale = extent.x_scale
     count = max(2, cells.columns // _COLUMNS_PER_TICK)
     x_ticks = name_ticks(scale.names, cells.columns) if scale.names else ticks(*extent.x, scale, count)
@@ -314,7 +305,6 @@ def _stops(series: Sequence[Series], x_scale: Scale, window: ChartWindow) -> Seq
 def _read_out(
     series: Sequence[Series], extent: Extent, window: ChartWindow, width: int, palette: Palette
 ) -> list[Text]:
-    """Where the cursor stands and the value of every series there; nothing without a cursor."""
     if window.cursor is None:
         return []
     names = extent.x_scale.names
@@ -385,7 +375,6 @@ def _legend_lines(entries: Sequence[Text], rooms: Sequence[int], palette: Palett
 
 
 def _count_left_out(line: list[Text], left_out: int, room: int, palette: Palette) -> None:
-    """Say at the end of a line how many entries there are beyond it, dropping some for the room."""
     words = Text(f"+{left_out} more", palette.muted)
     while line and not _fits([*line, words], room):
         line.pop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor, isfinite, log10
 from typing import TypeAlias
@@ -146,7 +146,10 @@ def limits(values: Sequence[float], scale: Scale) -> Point:
 def ticks(low: float, high: float, scale: Scale, count: int) -> list[Tick]:
     """At most about `count` round ticks inside the drawn limits."""
     if scale.log:
-        return _log_ticks(low, high, count) or _linear_ticks_on_log(low, high, count)
+        # A range may be too narrow to hold any of a decade's steps.
+        return _log_ticks(low, high, count) or [
+            replace(tick, position=log10(tick.position)) for tick in _linear_ticks(10**low, 10**high, count)
+        ]
     return _linear_ticks(low, high, count)
 
 
@@ -164,27 +167,16 @@ def name_ticks(names: Sequence[str], columns: int) -> list[Tick]:
 def _linear_ticks(low: float, high: float, count: int) -> list[Tick]:
     step = _round_step((high - low) / max(count, 1))
     first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
-    decimals = max(0, -floor(log10(step) + 1e-9) + (1 if _needs_half(step) else 0))
-    write = _writer(decimals)
-    return [Tick(k * step, write(k * step)) for k in range(first, last + 1)]
+    magnitude = floor(log10(step) + 1e-9)
+    # A step such as 2.5 or 0.25 needs one digit more than its magnitude says.
+    decimals = max(0, -magnitude + (abs(step / 10.0**magnitude - 2.5) < 1e-6))
+    places = [k * step for k in range(first, last + 1)]
+    return [Tick(place, f"{place:.{decimals}f}" if decimals else short_number(place)) for place in places]
 
 
 def _round_step(raw: float) -> float:
     magnitude = 10.0 ** floor(log10(raw))
     return next(s * magnitude for s in _LINEAR_STEPS if s * magnitude >= raw * (1 - 1e-9))
-
-
-def _needs_half(step: float) -> bool:
-    """Whether a step such as 2.5 or 0.25 needs one digit more than its magnitude says."""
-    digits = step / 10.0 ** floor(log10(step) + 1e-9)
-    return abs(digits - 2.5) < 1e-6
-
-
-def _writer(decimals: int) -> Callable[[float], str]:
-    def write(value: float) -> str:
-        return short_number(value) if decimals == 0 else f"{value:.{decimals}f}"
-
-    return write
 
 
 def _log_ticks(low: float, high: float, count: int) -> list[Tick]:
@@ -197,11 +189,6 @@ def _log_ticks(low: float, high: float, count: int) -> list[Tick]:
             break
     thinned = chosen[:: max(1, ceil(len(chosen) / max(count, 1)))]
     return [Tick(log10(value), short_number(value)) for value in thinned]
-
-
-def _linear_ticks_on_log(low: float, high: float, count: int) -> list[Tick]:
-    """Round values of a range too narrow to hold any of a decade's steps."""
-    return [replace(t, position=log10(t.position)) for t in _linear_ticks(10**low, 10**high, count)]
 
 
 def short_number(value: float) -> str:

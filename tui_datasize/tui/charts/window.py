@@ -60,11 +60,7 @@ def moved(window: ChartWindow, extent: Extent, steps: int) -> ChartWindow:
 def zoomed(window: ChartWindow, extent: Extent, *, x: float = 1.0, y: float = 1.0) -> ChartWindow:
     """A part of the axes around the cursor, or around the middle where there is none.
 
-    Args:
-        window: What is looked at.
-        extent: What is shown of it.
-        x: Factor on the width of what is shown; below 1 to see more detail.
-        y: Factor on its height.
+    `x` and `y` are factors on width and height of what is shown; below 1 to see more detail.
     """
     place = None if window.cursor is None else extent.x_scale.place(window.cursor)
     if x != 1.0:
@@ -94,13 +90,7 @@ def _shifted(limits: Point, part: float) -> Point:
 
 
 def with_log(window: ChartWindow, extent: Extent, axis: str) -> ChartWindow:
-    """The other kind of axis; all of it, since its parts are others.
-
-    Args:
-        window: What is looked at.
-        extent: What is shown of it.
-        axis: `x` or `y`.
-    """
+    """The other kind of axis; all of it, since its parts are others."""
     if axis == "x":
         return replace(window, is_log_x=not extent.x_scale.log, x=None)
     return replace(window, is_log_y=not extent.y_scale.log, y=None)

@@ -77,10 +77,6 @@ def filter_of(text: str, schema: Mapping[str, pl.DataType]) -> pl.Expr | None:
     Terms are separated by spaces and must all hold; `!` in front turns one round. A word alone is looked for
     in the names of a run, in any case. Shares are written as .9 or 90%.
 
-    Args:
-        text: As typed.
-        schema: Of the frame `runs`.
-
     Returns:
         None where nothing is asked for.
 
@@ -148,23 +144,20 @@ def differing(runs: pl.DataFrame) -> list[str]:
 def short_names(runs: pl.DataFrame) -> list[str]:
     """What to call runs beside each other: what differs between them, else all that names them."""
     names = differing(runs)
-    labels = {name: "" if name in _SPEAK_FOR_THEMSELVES else f"{DESCRIBING[name][0]} " for name in names}
     return [
-        " ".join(
-            f"{labels[name]}{DESCRIBING[name][1].format(row[name])}"
-            for name in names
-            if row[name] not in (None, "")
-        )
-        or row["run_id"]
+        " ".join(_called(name, row[name]) for name in names if row[name] not in (None, "")) or row["run_id"]
         for row in runs.iter_rows(named=True)
     ]
 
 
 def names_of_groups(runs: pl.DataFrame, column: str) -> list[str]:
     """What each of some runs has in a column, as its group is called."""
+    return ["none" if value is None else _called(column, value) for value in runs[column]]
+
+
+def _called(column: str, value: object) -> str:
     title, written = DESCRIBING[column]
-    label = "" if column in _SPEAK_FOR_THEMSELVES else f"{title} "
-    return [f"{label}{written.format(value)}" if value is not None else "none" for value in runs[column]]
+    return f"{'' if column in _SPEAK_FOR_THEMSELVES else f'{title} '}{written.format(value)}"
 
 
 def differences(runs: pl.DataFrame) -> list[tuple[str, Sequence[str]]]:

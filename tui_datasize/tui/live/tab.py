@@ -103,11 +103,9 @@ class LivePane(ChartPane):
         self._table.select(run_id)
 
     def interest(self) -> Interest:
-        """The curves that are drawn."""
         return Interest(curves=self._drawn_run_ids())
 
     def table_in_view(self) -> TableInView | None:
-        """The metric rows of the runs that are drawn."""
         drawn = [self._snapshot.facts[run_id].directory for run_id in self._drawn_run_ids()]
         return TableInView("metrics", partial(_read_metrics, drawn)) if drawn else None
 
@@ -223,7 +221,6 @@ class LivePane(ChartPane):
         self._values.show(self._last_values())
 
     def _last_values(self) -> str:
-        """What the table has no column for, of the run under the cursor."""
         run_id = self._table.highlighted or ""
         fact, curve = self._snapshot.facts.get(run_id), self._snapshot.curves.get(run_id)
         if fact is None:

@@ -98,7 +98,6 @@ class LiveTable(MarkList):
         self.redraw()
 
     def _widths(self) -> list[int]:
-        """Of the columns that tell runs apart, as many as there is room for."""
         room = self.view_size.width - _FIXED_WIDTH - sum(_VALUE_WIDTHS)
         widths: list[int] = []
         for place, name in enumerate(self._columns):

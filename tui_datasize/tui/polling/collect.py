@@ -86,7 +86,6 @@ class _Kept(Generic[T]):
         self._kept: tuple[tuple[object, ...], T] | None = None
 
     def of(self, make: Callable[..., T], *values: object) -> T:
-        """What `make` gives for the values."""
         if self._kept is None or any(old is not new for old, new in zip(self._kept[0], values, strict=True)):
             self._kept = values, make(*values)
         return self._kept[1]
@@ -277,7 +276,6 @@ def _states(jobs: Iterable[Job], strangers: Iterable[RunFacts]) -> Mapping[str, 
 
 
 def _variants(plans: Sequence[ExperimentPlan]) -> Mapping[str, str]:
-    """What sets the cells of swept experiments apart, by run id."""
     return {cell.run_id: cell.variant for plan in plans for cell in plan.cells if cell.variant}
 
 
@@ -297,7 +295,6 @@ def _job_rows(
 
 
 def _as_job(fact: RunFacts) -> Job:
-    """A run that the queue does not know, as an entry of it."""
     return Job(
         run_id=fact.run_id,
         experiment=fact.experiment,

@@ -66,15 +66,10 @@ class ProjectRecord:
         return read_stamp(self._project, runs)
 
     def problems(self) -> list[str]:
-        """What could not be read, one line each."""
         return [str(problem) for problem in self._log.problems]
 
     def metrics(self, experiments: Mapping[str, str]) -> pl.DataFrame:
-        """Metric rows of some runs, schema `RUN_METRICS`.
-
-        Args:
-            experiments: The experiment of each run id.
-        """
+        """Metric rows of some runs, given the experiment of each; schema `RUN_METRICS`."""
         if frozenset(experiments) != self._watched:
             self._watched = frozenset(experiments)
             self._forget()

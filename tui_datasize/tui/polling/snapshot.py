@@ -142,7 +142,6 @@ class TrainingCurve:
         return type(event)(name, numbers)
 
     def holds(self, name: str) -> bool:
-        """Whether any row has a number in a column."""
         column = self.rows.get_column(name)
         return bool(column.drop_nulls().is_finite().any())
 
@@ -244,7 +243,6 @@ class Snapshot:
         return {gpu.uuid: f"GPU {gpu.index}" for gpu in gpus}
 
     def running(self) -> list[JobRow]:
-        """The jobs that a worker has."""
         return [row for row in self.jobs if row.state.is_active]
 
 

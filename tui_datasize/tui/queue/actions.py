@@ -29,13 +29,7 @@ def budget_words(budget: Budget, updates: int) -> str:
 def change_jobs(
     kind: CommandKind, targets: Sequence[tuple[str, CellState]], amount: int = 0
 ) -> ChangeJobs | str:
-    """The command for those targets that the action is for, or a sentence why there is none.
-
-    Args:
-        kind: What to do.
-        targets: Run ids and states, in display order.
-        amount: As `CommandKind` says.
-    """
+    """The command for those run ids, in display order, whose states it is for, or why there is none."""
     applies_to = JOB_COMMANDS[kind].applies_to
     chosen = [run_id for run_id, state in targets if state in applies_to]
     others = Counter(STATE_LOOKS[state].word for _, state in targets if state not in applies_to)
@@ -89,7 +83,6 @@ def detail_facts(snapshot: Snapshot, run_id: str, cell: Cell | None) -> list[tup
 
 
 def _time_facts(estimate: TimeEstimate | None) -> list[tuple[str, str]]:
-    """How long an unfinished run takes, when it is done, and how that is known."""
     if estimate is None:
         return []
     if estimate.remaining_s is None:
@@ -101,13 +94,7 @@ def _time_facts(estimate: TimeEstimate | None) -> list[tuple[str, str]]:
 
 
 def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | None) -> list[tuple[str, str]]:
-    """Everything the screen knows of an experiment.
-
-    Args:
-        snapshot: The moment.
-        plan: The experiment.
-        usage: The time that its runs have had; None where none has run.
-    """
+    """Everything the screen knows of an experiment; no usage where none of its runs has had any time."""
     counts = ", ".join(
         f"{count:,} {STATE_LOOKS[state].word}" for state, count in legend_counts(snapshot.cell_counts(plan))
     )

@@ -53,7 +53,6 @@ class ExperimentList(RowList):
 
     @property
     def lists_times(self) -> bool:
-        """Whether there is room for the time left of every experiment."""
         return self.view_size.width >= _ROOM_FOR_TITLE
 
     def _time_left(self, plan: ExperimentPlan) -> str:

@@ -84,7 +84,6 @@ class JobTable(MarkList):
 
     @property
     def shown(self) -> int:
-        """How many jobs the filter lets through."""
         return len(self._rows)
 
     @property
@@ -99,9 +98,7 @@ class JobTable(MarkList):
     def show(self, rows: Sequence[JobRow], device_names: Mapping[str, str]) -> None:
         """Replace the jobs.
 
-        Args:
-            rows: In display order.
-            device_names: What to write for a device, by GPU UUID.
+        Devices are written by their names, which are by GPU UUID.
         """
         if self._is_ready and rows is self._all and device_names == self._device_names:
             self.redraw()

@@ -119,11 +119,9 @@ class QueuePane(Pane):
         return self._experiments
 
     def interest(self) -> Interest:
-        """The log of the job under the cursor, and the cells of the experiment."""
         return Interest(log=self._jobs.highlighted or "", experiment=self.experiment)
 
     def table_in_view(self) -> TableInView | None:
-        """The frame `runs`, of the jobs that the filter lets through."""
         runs, shown = self._snapshot.runs, list(self._jobs.keys)
         if runs is None or runs.is_empty():
             return None

@@ -59,100 +59,79 @@ class ChartView(LineView, can_focus=True):
         self._drawer: Drawer | None = None
         self._drawn_for: tuple[object, Size, Palette, ChartWindow] | None = None
         self._lines: Sequence[Text] = ()
-        self._extent: Extent | None = None
-        self._can_be_smoothed = False
-        self._window = WHOLE
+        self.extent: Extent | None = None
+        """What is drawn; None where there is nothing to examine."""
+        self.can_be_smoothed = False
+        self.window = WHOLE
         self.can_focus = False
 
     def show(self, version: object, drawer: Drawer) -> None:
-        """Show a chart.
-
-        Args:
-            version: Equal for equal charts: the data and all settings.
-            drawer: Draws it.
-        """
+        """Show a chart; versions are equal for equal charts: the data and all settings."""
         self._version = version
         self._drawer = drawer
         self.redraw()
 
-    @property
-    def window(self) -> ChartWindow:
-        return self._window
-
-    @property
-    def extent(self) -> Extent | None:
-        """What is drawn; None where there is nothing to examine."""
-        return self._extent
-
-    @property
-    def can_be_smoothed(self) -> bool:
-        """Whether it shows training curves."""
-        return self._can_be_smoothed
-
     def smooth(self, weight: float) -> None:
-        """Draw training curves averaged, with this weight of the past."""
-        self._look_at(replace(self._window, smoothing=weight))
+        self._look_at(replace(self.window, smoothing=weight))
 
     def draw(self, size: Size) -> Sequence[Text]:
         if self._drawer is None:
             return []
-        wanted = (self._version, size, self.palette, self._window)
+        wanted = (self._version, size, self.palette, self.window)
         if wanted != self._drawn_for:
             # plotext keeps one figure per process: charts are drawn on this thread alone.
-            drawn = self._drawer(size.width, size.height, self.palette, self._window)
+            drawn = self._drawer(size.width, size.height, self.palette, self.window)
             text = drawn if isinstance(drawn, Text) else drawn.text
-            self._extent = None if isinstance(drawn, Text) else drawn.extent
-            self._can_be_smoothed = not isinstance(drawn, Text) and drawn.can_be_smoothed
+            self.extent = None if isinstance(drawn, Text) else drawn.extent
+            self.can_be_smoothed = not isinstance(drawn, Text) and drawn.can_be_smoothed
             self._lines = list(text.split("\n", allow_blank=True))
             self._drawn_for = wanted
         return [line.copy() for line in self._lines]
 
     def examine(self) -> bool:
         """Put a cursor on the chart and take the keys; whether there is anything to examine."""
-        if self._extent is None or not self._extent.stops:
+        if self.extent is None or not self.extent.stops:
             return False
-        self._look_at(moved(self._window, self._extent, 0))
+        self._look_at(moved(self.window, self.extent, 0))
         self.can_focus = True
         self.focus()
         return True
 
     def _look_at(self, window: ChartWindow) -> None:
-        self._window = window
+        self.window = window
         self.redraw()
 
     def on_blur(self) -> None:
         """Take the cursor away; what is zoomed stays."""
         self.can_focus = False
-        self._look_at(replace(self._window, cursor=None))
+        self._look_at(replace(self.window, cursor=None))
 
     def action_step(self, steps: int) -> None:
-        if self._extent:
-            self._look_at(moved(self._window, self._extent, steps))
+        if self.extent:
+            self._look_at(moved(self.window, self.extent, steps))
 
     def action_zoom(self, x: float, y: float) -> None:
-        if self._extent:
-            self._look_at(zoomed(self._window, self._extent, x=x, y=y))
+        if self.extent:
+            self._look_at(zoomed(self.window, self.extent, x=x, y=y))
 
     def action_pan(self, x: float, y: float) -> None:
-        if self._extent:
-            self._look_at(panned(self._window, self._extent, x=x, y=y))
+        if self.extent:
+            self._look_at(panned(self.window, self.extent, x=x, y=y))
 
     def action_log(self, axis: str) -> None:
-        if self._extent:
-            self._look_at(with_log(self._window, self._extent, axis))
+        if self.extent:
+            self._look_at(with_log(self.window, self.extent, axis))
 
     def action_reset(self) -> None:
-        self._look_at(ChartWindow(cursor=self._window.cursor, smoothing=self._window.smoothing))
+        self._look_at(ChartWindow(cursor=self.window.cursor, smoothing=self.window.smoothing))
 
     def action_full(self) -> None:
-        """This chart alone on the screen, or among the others again."""
         if self.screen.maximized is None:
             self.screen.maximize(self, container=True)
         else:
             self.screen.minimize()
 
     def action_leave(self) -> None:
-        """Out of the full screen, then back to where the keys were before."""
         if self.screen.maximized is not None:
             self.screen.minimize()
         else:

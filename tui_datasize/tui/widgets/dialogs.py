@@ -55,13 +55,7 @@ def answers(keys: Sequence[tuple[str, str]], palette: Palette) -> Words:
 
 
 class ConfirmDialog(ModalScreen[bool]):
-    """A question with the facts that decide it; Enter says yes.
-
-    Args:
-        title: What is asked, in a few words.
-        facts: What decides it.
-        yes: What Enter does.
-    """
+    """A question with the facts that decide it; Enter says yes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,y", "answer(True)", "yes"),
@@ -97,13 +91,7 @@ class _Choices(OptionList):
 
 
 class ChooseDialog(ModalScreen[str | None]):
-    """One of a few, by arrows or j and k; None on escape.
-
-    Args:
-        title: What is chosen.
-        choices: Values and what is written for them.
-        current: The value under the cursor at first.
-    """
+    """One of a few, by arrows or j and k; None on escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "back")]
 
@@ -128,12 +116,7 @@ class ChooseDialog(ModalScreen[str | None]):
 
 
 class TextDialog(ModalScreen[None]):
-    """Something to read; it scrolls where it is longer than the screen.
-
-    Args:
-        title: What it is.
-        content: What there is to read.
-    """
+    """Something to read; it scrolls where it is longer than the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter,question_mark,f1", "dismiss(None)", "back"),
@@ -155,13 +138,7 @@ class TextDialog(ModalScreen[None]):
 
 
 class CycleField(LineView, can_focus=True):
-    """One line: the value between arrows, and what it means.
-
-    Args:
-        choices: The values, as they follow each other, and what each means, in a few words.
-        value: The value at first.
-        id: Its name in the dialog.
-    """
+    """One line: the value between arrows, and what it means."""
 
     DEFAULT_CSS = "CycleField { height: 1; width: 1fr; }"
     BINDINGS: ClassVar[list[BindingType]] = [

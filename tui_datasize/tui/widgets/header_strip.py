@@ -57,7 +57,6 @@ class HeaderStrip(LineView):
         self.redraw()
 
     def show_tab(self, tab: str) -> None:
-        """Show which tab is open."""
         self._tab = tab
         self.redraw()
 
@@ -124,7 +123,6 @@ class HeaderStrip(LineView):
 
 
 def _spread(left: Text, right: Text, width: int) -> Text:
-    """One text at the left and one at the right end of a line."""
     return left.append(" " * max(1, width - left.cell_len - right.cell_len)).append_text(right)
 
 

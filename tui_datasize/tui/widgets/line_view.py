@@ -43,7 +43,6 @@ class LineView(ScrollView, can_focus=False):
 
     @property
     def view_size(self) -> Size:
-        """Columns and rows that are visible."""
         return self.scrollable_content_region.size
 
     def draw(self, size: Size) -> Sequence[Text]:

@@ -20,12 +20,7 @@ _INTERVAL_S = 1.0
 
 
 class LogScreen(ModalScreen[None]):
-    """Shows standard output or standard error of one run, at most the last 256 KiB.
-
-    Args:
-        paths: The run.
-        prefer_errors: Whether standard error is shown first.
-    """
+    """Shows standard output or standard error of one run, at most the last 256 KiB."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,l", "leave", "back"),

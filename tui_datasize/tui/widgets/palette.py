@@ -65,12 +65,7 @@ class Palette:
     """Whether the terminal shows no colour: charts then write digits and letters."""
 
 
-_GREY = "#808080"
-GREY = Palette(
-    *(_GREY, _GREY, _GREY, _GREY, _GREY, _GREY, _GREY, _GREY, _GREY),
-    series=(_GREY,) * len(_SERIES_ON_DARK),
-    colourless=True,
-)
+GREY = Palette(*("#808080",) * 9, series=("#808080",) * len(_SERIES_ON_DARK), colourless=True)
 """For a terminal whose background is not known."""
 
 
@@ -131,8 +126,7 @@ def state_style(state: CellState, palette: Palette) -> str:
 def progress_bar(fraction: float, width: int, palette: Palette, colour: str) -> Text:
     """A thin bar of `width` columns; full only when everything is done."""
     fraction = min(1.0, max(0.0, fraction))
-    halves = int(fraction * width * 2)
-    full, half = divmod(halves, 2)
+    full, half = divmod(int(fraction * width * 2), 2)
     done = "━" * full + ("╸" if half else "")
     return Text.assemble((done, colour), ("─" * (width - len(done)), palette.faint))
 

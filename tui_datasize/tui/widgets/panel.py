@@ -64,7 +64,6 @@ class Panel(Vertical):
         yield from self._body
 
     def show_note(self, *notes: Text) -> None:
-        """Replace the note; of several the first that fits is shown."""
         self._heading.show(self._title, *notes)
 
     def show_title(self, title: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.text import Text
 from textual.geometry import Size
 
+from tui_datasize.text import fit
 from tui_datasize.tui.widgets.line_view import LineView
 
 SHOWN_S = 12.0
@@ -36,7 +37,6 @@ class StatusLine(LineView):
         return self._notice or (self._problems[0] if self._problems else "")
 
     def say(self, text: str, *, error: bool = False) -> None:
-        """Show the outcome of an action."""
         self._notice, self._is_error = text, error
         self._count += 1
         count = self._count
@@ -44,7 +44,6 @@ class StatusLine(LineView):
         self.redraw()
 
     def show_problems(self, problems: Sequence[str]) -> None:
-        """Show what is wrong for as long as it is."""
         self._problems = problems
         self.redraw()
 
@@ -63,10 +62,8 @@ class StatusLine(LineView):
         palette = self.palette
         lines = self._wrapped(size.width)
         if len(lines) > size.height:
-            lines = [
-                *lines[: size.height - 1],
-                _cut(" ".join(lines[size.height - 1 :]), size.width - _MARGIN),
-            ]
+            last = " ".join(lines[size.height - 1 :])
+            lines = [*lines[: size.height - 1], fit(last, size.width - _MARGIN).rstrip()]
         if self._notice:
             glyph, colour = ("✗", palette.error) if self._is_error else ("›", palette.primary)
             mark, style = Text(f" {glyph} ", colour), palette.foreground
@@ -81,7 +78,3 @@ class StatusLine(LineView):
         if not self._notice and len(self._problems) > 1:
             text += f" (+{len(self._problems) - 1} more)"
         return textwrap.wrap(text, max(10, width - _MARGIN))
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
