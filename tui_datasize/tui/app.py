@@ -21,7 +21,6 @@ from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
-from textual.widget import Widget
 from textual.widgets import ContentSwitcher
 from textual.worker import Worker, WorkerState
 
@@ -358,15 +357,13 @@ class DatasizeApp(App[None]):
         self._switcher.current = tab
         self._header.show_tab(tab)
         self.pane.show(self.snapshot)
-        self._focus(self.pane.first_focus)
-        self._poller.look_at(self.pane.interest())
-
-    def _focus(self, widget: Widget) -> None:
-        """Focus a widget, at once where it is there already: the next key may be waiting to be read."""
-        if widget.is_attached:
-            widget.screen.set_focus(widget)
+        first = self.pane.first_focus
+        if first.is_attached:
+            # At once: the next key may be waiting to be read.
+            first.screen.set_focus(first)
         else:
-            widget.focus()
+            first.focus()
+        self._poller.look_at(self.pane.interest())
 
     async def action_export(self) -> None:
         await self._say_outcome(self._export())

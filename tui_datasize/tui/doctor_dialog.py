@@ -49,10 +49,8 @@ def read_results(printed: str) -> list[CheckResult]:
         ValueError: It is something else.
     """
     try:
-        return [
-            CheckResult(str(row["name"]), str(row["verdict"]), str(row["text"]))
-            for row in json.loads(printed)
-        ]
+        rows = json.loads(printed)
+        return [CheckResult(str(row["name"]), str(row["verdict"]), str(row["text"])) for row in rows]
     except (TypeError, KeyError) as error:
         raise ValueError(str(error)) from error
 

@@ -153,8 +153,7 @@ def which_page(current: int, is_offered: Callable[[int], bool]) -> ChooseDialog:
 
 def which_metric(current: str) -> ChooseDialog:
     """Of all that can be analysed, by name."""
-    choices = [(metric.name, metric.title) for metric in METRICS_OFFERED.values()]
-    return ChooseDialog("Metric", choices, current)
+    return ChooseDialog("Metric", [(one.name, one.title) for one in METRICS_OFFERED.values()], current)
 
 
 def whether_to_queue(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell]) -> QueueDialog:

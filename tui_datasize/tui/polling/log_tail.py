@@ -36,9 +36,7 @@ def read_tail(path: Path, limit_bytes: int) -> tuple[str, ...]:
     except OSError:
         return ()
     lines = data.decode("utf-8", errors="replace").split("\n")
-    whole = lines[1:] if is_cut else lines
-    cleaned = (_clean(line) for line in whole)
-    return tuple(line for line in cleaned if line)
+    return tuple(filter(None, map(_clean, lines[1:] if is_cut else lines)))
 
 
 def _clean(line: str) -> str:
@@ -48,9 +46,7 @@ def _clean(line: str) -> str:
 
 def run_log_tail(paths: RunPaths, *, prefer_errors: bool, limit_bytes: int = SHORT_BYTES) -> LogTail:
     """The end of a run's log: standard output, or standard error where that is asked for and not empty."""
-    order = (paths.stderr, paths.stdout) if prefer_errors else (paths.stdout, paths.stderr)
-    for path in order:
-        lines = read_tail(path, limit_bytes)
-        if lines:
+    for path in (paths.stderr, paths.stdout) if prefer_errors else (paths.stdout, paths.stderr):
+        if lines := read_tail(path, limit_bytes):
             return LogTail(paths.run_id, path.name, lines)
     return LogTail(paths.run_id, "", ())

@@ -142,8 +142,7 @@ class TrainingCurve:
         return type(event)(name, numbers)
 
     def holds(self, name: str) -> bool:
-        column = self.rows.get_column(name)
-        return bool(column.drop_nulls().is_finite().any())
+        return bool(self.rows.get_column(name).drop_nulls().is_finite().any())
 
     def last(self, part: Part, name: str) -> float:
         """The newest value of a column; NaN where there is none."""
@@ -217,9 +216,8 @@ class Snapshot:
         """How many cells of an experiment are in each state; of one that is not listed all its runs count."""
         if plan.is_listed:
             return Counter(self.state_of(cell.run_id) for cell in plan.cells)
-        counts: Counter[CellState] = Counter(
-            row.shown_state for row in self.jobs if row.experiment == plan.name
-        )
+        own = (row.shown_state for row in self.jobs if row.experiment == plan.name)
+        counts: Counter[CellState] = Counter(own)
         counts[None] = max(0, plan.n_runs - counts.total())
         return counts
 
@@ -227,11 +225,8 @@ class Snapshot:
         """The first experiment at work, else the first with a finished run; empty where there is none."""
         at_work = {fact.experiment for fact in self.facts.values() if not fact.state.is_final}
         finished = {fact.experiment for fact in self.facts.values() if fact.state is JobState.SUCCEEDED}
-        for lively in (at_work, finished):
-            for plan in self.experiments:
-                if plan.name in lively:
-                    return plan.name
-        return ""
+        names = [plan.name for plan in self.experiments]
+        return next((name for lively in (at_work, finished) for name in names if name in lively), "")
 
     def missing(self, plan: ExperimentPlan) -> list[Cell]:
         """The cells of an experiment that were never queued or executed, in queue order."""

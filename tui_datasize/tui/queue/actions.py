@@ -31,11 +31,9 @@ def change_jobs(
 ) -> ChangeJobs | str:
     """The command for those run ids, in display order, whose states it is for, or why there is none."""
     applies_to = JOB_COMMANDS[kind].applies_to
-    chosen = [run_id for run_id, state in targets if state in applies_to]
+    chosen = tuple(run_id for run_id, state in targets if state in applies_to)
     others = Counter(STATE_LOOKS[state].word for _, state in targets if state not in applies_to)
-    if chosen:
-        return ChangeJobs(kind, tuple(chosen), amount, others)
-    return nothing_to(kind, others)
+    return ChangeJobs(kind, chosen, amount, others) if chosen else nothing_to(kind, others)
 
 
 def cancel_facts(command: ChangeJobs, snapshot: Snapshot) -> list[tuple[str, str]]:

@@ -224,14 +224,8 @@ class CellMap(LineView, can_focus=True):
         self.virtual_size = Size(self.view_size.width, len(self._lines))
 
     def _scroll_to_cursor(self) -> None:
-        line = next(
-            (
-                index
-                for index, line in enumerate(self._lines)
-                if (line.block, line.kind, line.row) == (self._place.block, "cells", self._place.row)
-            ),
-            0,
-        )
+        under_cursor = _Line(self._place.block, "cells", self._place.row)
+        line = self._lines.index(under_cursor) if under_cursor in self._lines else 0
         # The headings above the first size come into view with it.
         top = line if self._place.row else max(0, line - 3)
         height = max(1, self.view_size.height)

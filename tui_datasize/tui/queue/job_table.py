@@ -138,11 +138,9 @@ class JobTable(MarkList):
     def draw_empty(self) -> Sequence[Text]:
         if not self._is_ready:
             return []
-        reason = (
-            "  No job matches the filter; esc clears it."
-            if self._all
-            else "  The queue is empty. Choose an experiment and press a to queue it."
-        )
+        reason = "  The queue is empty. Choose an experiment and press a to queue it."
+        if self._all:
+            reason = "  No job matches the filter; esc clears it."
         return [Text(reason, style=self.palette.muted)]
 
     def draw_row(self, index: int, width: int) -> Text:
@@ -194,8 +192,7 @@ def _name(row: JobRow) -> str:
     """
     if not row.variant:
         return row.run_id
-    clear = row.run_id.rpartition("-")[0]
-    return f"{clear} {row.variant}"
+    return f"{row.run_id.rpartition('-')[0]} {row.variant}"
 
 
 def _remark(row: JobRow) -> str:

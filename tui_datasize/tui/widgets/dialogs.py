@@ -102,8 +102,7 @@ class ChooseDialog(ModalScreen[str | None]):
         self._current = current
 
     def compose(self) -> ComposeResult:
-        texts = (Content(visible(text)) for _, text in self._choices)
-        options = _Choices(*(Option(text, id=str(i)) for i, text in enumerate(texts)))
+        options = _Choices(*(Option(Content(visible(text))) for _, text in self._choices))
         yield titled(Vertical(options, classes="dialog"), self._title, "enter choose   esc back")
 
     def on_mount(self) -> None:

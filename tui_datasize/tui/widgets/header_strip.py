@@ -151,8 +151,7 @@ def device_text(report: DeviceReport | None, width: int, palette: Palette) -> Te
         return Text()
     if not report.gpus:
         return Text(fit(_cpu_line(report), width).rstrip(), style=palette.muted)
-    details = (_full, _short, _shortest)
-    for detail in details:
+    for detail in (_full, _short, _shortest):
         line = Text("  ").join(detail(gpu, palette) for gpu in report.gpus)
         if line.cell_len <= width:
             return line
