@@ -89,14 +89,14 @@ def test_the_commonest_confusion_comes_first(project):
 
 def test_where_a_matrix_is_not_legible_the_commonest_confusions_are_drawn(project):
     (figure,) = letters(project).figures
-    drawn = draw_figure(figure, 80, 11, PALETTE).plain.split("\n")
+    drawn = draw_figure(figure, 80, 11, PALETTE).text.plain.split("\n")
     assert len(drawn) == 11
     assert drawn[0].split() == ["true", "→", "predicted", "images", "share"]
     first = drawn[1].split()
     assert (first[:3], first[-3:]) == (["c", "→", "d"], ["25", "25.0", "%"])
     assert drawn[1].count("━") > 4 * drawn[3].count("━") > 0
     assert drawn[-1] == "… 18 more: ctrl+e"
-    matrix = draw_figure(figure, 120, 30, PALETTE).plain.split("\n")
+    matrix = draw_figure(figure, 120, 30, PALETTE).text.plain.split("\n")
     assert matrix[0].split() == figure.rows
     assert matrix[3].split()[:6] == ["c", "0", "0", "70", "25", "5"]
     assert len(matrix) == 27
@@ -122,7 +122,7 @@ def test_runs_that_confuse_nothing_say_so(project):
     answer = ask(RunLog(project), "confusions")
     assert answer.headline == "No test image is predicted as another class at 40 images."
     assert (
-        draw_figure(answer.figures[0].otherwise, 60, 10, PALETTE).plain.strip()
+        draw_figure(answer.figures[0].otherwise, 60, 10, PALETTE).text.plain.strip()
         == "most common confusions: none."
     )
 
