@@ -22,6 +22,11 @@ class Metric:
     higher_is_better: bool
 
     @property
+    def is_cost(self) -> bool:
+        """Whether it is a price of training, which grows with the data, and nothing that data improve."""
+        return self.name.endswith("_s")
+
+    @property
     def most(self) -> float:
         """The largest value that it can have; the smallest is 0 for every metric."""
         return 1.0 if self.is_share else math.inf

@@ -19,9 +19,15 @@ DIGITS = 1
 """Behind the point, of shares in sentences: a test set of some thousand images tells no more."""
 
 
-def now(curve: CurveAnalysis) -> str:
-    """The mean at the largest size, with its interval."""
-    row = curve.curve.row(-1, named=True)
+def row_at(curve: CurveAnalysis, size: int | None) -> dict[str, Any]:
+    """What is known at a train size that was run, or at the largest one."""
+    rows = curve.curve if size is None else curve.curve.filter(train_size=size)
+    return rows.row(-1, named=True)
+
+
+def now(curve: CurveAnalysis, size: int | None = None) -> str:
+    """The mean at a size that was run, or at the largest one, with its interval."""
+    row = row_at(curve, size)
     runs = plural(row["n_runs"], "run")
     return f"{plural(row['train_size'], 'image')}: {mean_and_interval(curve, row)} ({runs})."
 
@@ -68,11 +74,22 @@ def target(curve: CurveAnalysis) -> str:
         below = f"{needed.below.train_size:,} ({curve.metric.text(needed.below.mean, digits_of(curve))})"
         size = about(needed.train_size or needed.above.train_size)
         return f"{goal}: about {size} images, between your sizes {below} and {above}.{_assured(needed)}"
+    if not needed.odds:
+        return f"{goal}: {_not_reached(curve, needed)}"
     return f"{goal}: {_foreseen(needed)}{_assured(needed)}"
 
 
+def _not_reached(curve: CurveAnalysis, needed: SizeNeeded) -> str:
+    """Without a forecast."""
+    rows, sign = curve.curve.select("train_size", "mean").rows(), 1 if curve.metric.higher_is_better else -1
+    reached = [size for size, mean in rows if sign * (mean - needed.target) >= 0]
+    if reached:
+        return f"reached at {plural(reached[-1], 'image')}, and no longer at {needed.largest:,}."
+    return f"not reached by {plural(needed.largest, 'image')}. Without a forecast nothing more is known."
+
+
 def _foreseen(needed: SizeNeeded) -> str:
-    odds, one_sided = f"{100 * needed.odds:.0f} % sure", f"{50 + 50 * needed.odds:.0f} % sure"
+    odds = one_sided = f"{100 * needed.sure:.0f} % sure"
     least, most = needed.at_least or needed.largest, needed.at_most
     if needed.train_size is None:
         text = f"more than {about(least)} images, {one_sided}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -65,10 +66,10 @@ def ask(record: Record) -> Answer:
         return does_not_apply(
             "No run of this experiment has succeeded with this metric yet. Queue it or choose another metric."
         )
-    best, *rest = sorted(curves, key=lambda curve: _rank(record, curve))
+    best, *rest = sorted(curves, key=lambda curve: _rank(record, curve, largest_shared(curves)))
     table = answer_table(curves)
     if rest:
-        headline, sentences = _compared(best, rest, _doubt(record, best, rest))
+        headline, sentences = _compared(record, best, rest)
         if text := images_told(record, best.variant, rest[0].variant):
             sentences.insert(0, Sentence(text, "good"))
         shown = [*_means(record), Table(table, _COLUMNS, record.metric, "What more data brings")]
@@ -99,15 +100,18 @@ def _means(record: Record) -> Iterator[Table]:
     if len(shown) > 1:
         lengths = table.filter(pl.col("evaluation").is_in(shown)).sort("evaluation", maintain_order=True)
         title = f"By updates at {size:,} images"
-        yield mean_table(_by_length(lengths, record.metric), "variant", "updates", record.metric, title)
+        one_draw = record.runs.filter(train_size=size)["subset_seed"].n_unique() == 1
+        by_length = _by_length(lengths, record.metric, with_intervals=one_draw)
+        yield mean_table(by_length, "variant", "updates", record.metric, title)
 
 
-def _by_length(lengths: pl.DataFrame, metric: Metric) -> pl.DataFrame:
+def _by_length(lengths: pl.DataFrame, metric: Metric, *, with_intervals: bool) -> pl.DataFrame:
+    """Means by length; an interval would take runs that share a draw for independent."""
     n_runs = pl.col("n_runs")
     named = lengths.with_columns(
         pl.col("variant").replace("", "base"),
         place=size_label(pl.col("update").mean().over("evaluation").round().cast(pl.Int64)),
-        se=pl.when(pl.col("sd") > 0).then(pl.col("sd") / n_runs.sqrt()),
+        se=pl.when((pl.col("sd") > 0) & with_intervals).then(pl.col("sd") / n_runs.sqrt()),
         df=n_runs - 1,
     )
     return with_interval(named, metric.name)
@@ -127,8 +131,13 @@ def answer_table(curves: tuple[CurveAnalysis, ...]) -> pl.DataFrame:
     return pl.DataFrame([_row(curve) for curve in curves], schema=dict(ANSWER))
 
 
-def _rank(record: Record, curve: CurveAnalysis) -> tuple[int, float]:
-    row = curve.curve.row(-1, named=True)
+def largest_shared(curves: Sequence[CurveAnalysis]) -> int | None:
+    """The largest train size that all variants have; None where they share none."""
+    return max(set.intersection(*(set(curve.curve["train_size"]) for curve in curves)), default=None)
+
+
+def _rank(record: Record, curve: CurveAnalysis, size: int | None) -> tuple[int, float]:
+    row = ahead.row_at(curve, size)
     return -row["train_size"], -row["mean"] if record.metric.higher_is_better else row["mean"]
 
 
@@ -145,20 +154,35 @@ def _ahead(record: Record, curve: CurveAnalysis) -> Iterator[Sentence]:
         yield Sentence(text, "aside")
 
 
-def _doubt(record: Record, best: CurveAnalysis, rest: list[CurveAnalysis]) -> str:
-    pairs = {curve.variant: record.comparisons.over_all(best.variant, curve.variant) for curve in rest}
-    near = [name or "base" for name, pair in pairs.items() if pair is None or not pair.is_distinguishable]
-    if not near:
-        return ""
-    return f", not told apart from {near[0] if len(near) == 1 else plural(len(near), 'other')}"
+def _doubt(record: Record, best: CurveAnalysis, rest: Sequence[CurveAnalysis]) -> str:
+    pairs = {
+        curve.variant or "base": record.comparisons.over_all(best.variant, curve.variant) for curve in rest
+    }
+    for what, names in (
+        ("not told apart from", [n for n, pair in pairs.items() if pair and not math.isnan(pair.p)]),
+        ("not tested against", [n for n, pair in pairs.items() if not pair or math.isnan(pair.p)]),
+    ):
+        near = [n for n in names if not (found := pairs[n]) or not found.is_distinguishable]
+        if near:
+            return f", {what} {near[0] if len(near) == 1 else plural(len(near), 'other')}"
+    return ""
 
 
-def _compared(best: CurveAnalysis, rest: list[CurveAnalysis], doubt: str) -> tuple[str, list[Sentence]]:
+def _compared(
+    record: Record, best: CurveAnalysis, rest: Sequence[CurveAnalysis]
+) -> tuple[str, list[Sentence]]:
     """The best variant first, the others as far as there is room for sentences."""
     variants = [best, *rest]
-    name = best.variant or "The base"
-    headline = f"{name} has the best mean of {len(variants)} variants{doubt}: {ahead.now(best)}"
+    name, size = best.variant or "The base", largest_shared(variants)
+    pairs = [record.comparisons.over_all(best.variant, curve.variant) for curve in rest]
+    if all(pair is not None and pair.is_same for pair in pairs):
+        headline = f"All {len(variants)} variants are the same: {ahead.now(best, size)}"
+    else:
+        doubt = _doubt(record, best, rest)
+        headline = f"{name} has the best mean of {len(variants)} variants{doubt}: {ahead.now(best, size)}"
     told = [Sentence(f"{name}: {ahead.next_doubling(best)}")]
+    further = [curve for curve in variants if size and curve.curve["train_size"][-1] > size]
+    told += [Sentence(f"{curve.variant or 'base'} alone: {ahead.now(curve)}") for curve in further]
     told += [
         Sentence(f"{curve.variant or 'base'}: {aim}", "good")
         for curve in variants[:_FIRST_VARIANTS]
@@ -191,10 +215,7 @@ def _row(curve: CurveAnalysis) -> Mapping[str, object]:
 
 
 def _odds(needed: SizeNeeded) -> float | None:
-    """How sure the bounds are: of both, or where the size is beyond, of the lower one alone."""
-    if needed.is_measured:
-        return None
-    return needed.odds if needed.train_size else (1 + needed.odds) / 2
+    return None if needed.is_measured else needed.sure or None
 
 
 def _least(curve: CurveAnalysis) -> int | None:

@@ -202,14 +202,15 @@ def _of_target(plan: Plan) -> str:
         return f"{goal} is reached between {low:,.0f} and {high:,.0f} images."
     now = f"{goal}: now {_images(plan.size_now)}"
     if plan.size_then is None or _images(plan.size_then) == _images(plan.size_now):
-        return f"{now} ({100 * ODDS:.0f} % sure)."
-    return f"{now}; after these runs about {_images(plan.size_then)} ({100 * ODDS:.0f} % sure)."
+        return f"{now}."
+    return f"{now}; after these runs {_images(plan.size_then)}, as far as can be foreseen."
 
 
 def _images(ends: Interval) -> str:
     low, high = ends
-    known = f"{about(low)} to {about(high)}" if math.isfinite(high) else f"more than {about(low)}"
-    return f"{known} images"
+    if math.isfinite(high):
+        return f"{about(low)} to {about(high)} images ({100 * ODDS:.0f} % sure)"
+    return f"more than {about(low)} images ({50 + 50 * ODDS:.0f} % sure)"
 
 
 def _written(plan: Plan, ends: Interval) -> str:

@@ -119,7 +119,13 @@ def images_told(record: Record, best: str, other: str) -> str:
 def _reached(record: Record, variant: str, target: float, curve: Curve) -> ImagesReached:
     """With how many images a variant reaches the target: where two sizes measured it, as is said of it."""
     for one in record.all_curves:
-        if one.variant == variant and one.needed and one.needed.below and one.needed.train_size:
+        if (
+            one.variant == variant
+            and one.needed
+            and one.needed.below
+            and one.needed.above
+            and one.needed.train_size
+        ):
             return ImagesReached(one.needed.train_size, False)
     return images_for(curve, target, higher_is_better=record.metric.higher_is_better)
 

@@ -76,7 +76,8 @@ def answer_blocks(title: str, answer: Answer, drawn: set[str]) -> Iterator[Block
 def _caption(figure: Picture, answer: Answer) -> str:
     # A name of a variant stays as it is written.
     title = figure.title if ": " in figure.title else f"{figure.title[:1].upper()}{figure.title[1:]}"
-    return f"{title}: {answer.about}."
+    # What is said of all runs is not said of one variant's.
+    return f"{title}: {answer.about}." if len(answer.figures) == 1 else f"{title}."
 
 
 def table_blocks(table: Table, most: int = MOST_ROWS) -> Iterator[Block]:

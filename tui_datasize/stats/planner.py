@@ -139,6 +139,12 @@ def plan_next_runs(
         out = f"; sizes below {question.fit_from:,} are left out" if fitted.height < runs.height else ""
         return FitFailure(state.reason + out)
     at = state.goal(question)
+    if at > state.view.foreseen.farthest:
+        far, largest = state.view.foreseen.farthest, state.largest
+        return FitFailure(
+            f"is asked for {at:,.0f} images: nothing is foreseen beyond {far:,.0f}, "
+            f"{far / largest:.0f} times the largest size"
+        )
     costs = RunCosts.of(runs, samples_per_run)
     sizes = np.array(state.candidates(costs, at, room), float)
     present = _present(runs, sizes)

@@ -42,6 +42,9 @@ class Question:
             ConfigError: A target outside the metric's range, or a delta that is not above 0.
         """
         most = 1.0 if metric.is_share else float(MOST_COUNT)
+        if self.target is not None and metric.is_cost:
+            fix = "ask for one of a score, such as test_accuracy"
+            raise ConfigError(f"{metric.name} grows with the data: no target of it is answered", fix=fix)
         if self.target is not None and not 0 <= self.target <= most:
             expected = "between 0 and 1 (or 0% and 100%)" if metric.is_share else "of 0 or more"
             what = f"no target {metric.exact(self.target)} for {metric.name}"

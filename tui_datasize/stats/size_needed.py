@@ -56,7 +56,13 @@ class SizeNeeded:
     """At which `ASSURANCE` of single trainings reach it; None where that lies beyond `farthest`, or no size
     was trained at twice."""
     odds: float = ODDS
-    """Nominal confidence of the interval."""
+    """Nominal confidence of the interval; one end alone is missed half as often. 0 without a forecast."""
+
+    @property
+    def sure(self) -> float:
+        """How sure the bounds are that there are: both, or only one."""
+        is_from_two = self.at_most is not None and self.at_least is not None and self.at_least > self.largest
+        return self.odds if is_from_two or not self.odds else (1 + self.odds) / 2
 
     @property
     def is_measured(self) -> bool:
@@ -74,7 +80,7 @@ def reached(sizes: Sequence[float], means: Sequence[float], metric: Metric, targ
     largest = round(sizes[-1])
     below = Measured(round(sizes[first - 1]), float(means[first - 1])) if first else None
     if first == len(sizes):
-        return SizeNeeded(target, None, None, None, largest, largest, below)
+        return SizeNeeded(target, None, None, None, largest, largest, below, odds=0.0)
     above = Measured(round(sizes[first]), float(means[first]))
     size = _between(below, above, target) if below else above.train_size
     return SizeNeeded(target, size, None, None, largest, largest, below, above)
@@ -98,7 +104,9 @@ def size_needed(view: View, target: float, means: Floats, noise: Noise | None = 
     if measured.is_measured:
         return needed
     at_least, size, at_most = foreseen_sizes(view, float(flipped(view.loss, target)))
-    return replace(needed, train_size=size, at_least=max(at_least, measured.largest), at_most=at_most)
+    return replace(
+        needed, train_size=size, at_least=max(at_least, measured.largest), at_most=at_most, odds=ODDS
+    )
 
 
 def foreseen_sizes(view: View, error: float) -> tuple[int, int | None, int | None]:

@@ -129,7 +129,7 @@ def line_chart(
 
     Later series and bands are on top, all bands below series; points that are not finite are left out.
     """
-    can_be_smoothed = any(one.is_training for one in series)
+    can_be_smoothed, logged = any(one.is_training for one in series), series
     series = [drawn for one in series for drawn in _smoothed(one, window.smoothing, palette)]
     x_scale = _as_wanted(x_scale, window.is_log_x)
     y_scale = _as_wanted(y_scale, window.is_log_y)
@@ -148,9 +148,10 @@ def line_chart(
         y_scale,
         _stops(series, x_scale, window),
     )
-    read = _read_out(series, extent, window, width, palette)
+    read = _read_out(logged, extent, window, width, palette)
     names = _width_of_names(placed, width, height - 3 - len(read))
-    legend = _headings(y_scale.label, series, bool(names), width, height, palette)
+    smoothing = f", smoothed {window.smoothing:g}" if can_be_smoothed and window.smoothing else ""
+    legend = _headings(y_scale.label + smoothing, series, bool(names), width, height, palette)
     rows = height - len(legend) - 3 - len(read)
     y_ticks = ticks(*extent.y, y_scale, max(2, (height - 4) // _ROWS_PER_TICK))
     gutter = max((len(tick.label) for tick in y_ticks), default=0)
