@@ -99,7 +99,7 @@ def images_told(record: Record, best: str, other: str) -> str:
     names, target = (best or BASE, other or BASE), record.asked.target
     if target is not None:
         needed = [_reached(record, name, target, curves[name]) for name in (best, other)]
-        reaches_at_once = needed[1].is_bound and needed[1].images < max(curves[other])
+        reaches_at_once = needed[1].is_bound and round(needed[1].images) < max(curves[other])
         if needed[1].is_bound and (doubt or reaches_at_once or len(curves[other]) == 1):
             return ""
         if not needed[0].is_bound and needed[1].images >= _LEAST_SAVED * needed[0].images:

@@ -268,7 +268,7 @@ def check_not_finite(runs: pl.DataFrame) -> Iterator[Finding]:
     # A score that no run has was not measured: results that were imported need not have both.
     measured = [s for s in ("test_accuracy", "test_loss") if ended[s].null_count() < ended.height]
     scores = measured or ([] if were_imported(ended) else ["test_accuracy"])
-    is_finite = pl.all_horizontal(pl.col(score).is_finite().fill_null(False) for score in scores)
+    is_finite = pl.all_horizontal(True, *(pl.col(score).is_finite().fill_null(False) for score in scores))
     missing = ended.filter(~is_finite)
     if missing.height:
         yield _not_finite(missing)
