@@ -51,6 +51,7 @@ def test_curves_are_read_at_sizes_a_factor_of_root_two_apart(curves_file):
     assert curves[0].up_to(8, 5).train_sizes.tolist() == sizes[4:9].tolist()
 
 
+@pytest.mark.exhaustive
 def test_the_command_writes_what_the_package_and_the_benchmark_read(curves_file, tmp_path, monkeypatch):
     for name in ("TREES", "LEAST_ROWS"):
         monkeypatch.setattr(fit_forecast, name, 4)
