@@ -203,7 +203,8 @@ def test_a_retried_source_leaves_those_alone_that_failed_by_themselves(queue: Qu
 def test_a_dependant_is_retried_after_or_with_its_source_and_not_before(queue: Queue) -> None:
     queue.enqueue(SOURCE, FIRST, SECOND, after={FIRST: [SOURCE], SECOND: [FIRST]})
     queue.end(SOURCE, JobState.FAILED, "no")
-    assert queue.ask(CommandKind.RETRY, FIRST) == [f"-its source {SOURCE.run_id} failed; retry that first"]
+    (told,) = queue.ask(CommandKind.RETRY, FIRST)
+    assert told == f"-its source {SOURCE.run_id} failed; retry that first, or queue this again with --force"
     assert queue.ask(CommandKind.RETRY, SECOND, FIRST, SOURCE) == ["queued again"] * 3
     assert queue.startable() == [SOURCE.run_id]
     assert queue.job(SECOND).waits_for == (FIRST.run_id,)

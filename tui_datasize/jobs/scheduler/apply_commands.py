@@ -247,7 +247,7 @@ class CommandApplier:
         if state not in (JobState.FAILED, JobState.CANCELLED):
             return False, _refusal(state, "only failed, cancelled and interrupted runs are retried")
         if hopeless := self._store.dependencies.hopeless(sources):
-            return False, f"{hopeless}; retry that first"
+            return False, f"{hopeless}; retry that first, or queue this again with --force"
         self._store.queue_again(run_id)
         return True, "queued again"
 
