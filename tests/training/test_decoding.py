@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -73,6 +74,26 @@ def test_each_resolution_has_arrays_of_its_own(photos):
 def test_images_of_several_sizes_need_image_px(photos):
     with pytest.raises(DataError, match=r"24x36 pixels, but .*40x30; set image_px"):
         load(photos, 0)
+
+
+def test_processes_end_with_the_error_and_wait_for_no_garbage_collector(photos, small_chunks, monkeypatch):
+    started: list[subprocess.Popen[str]] = []
+    start = subprocess.Popen
+
+    def note(*args: object, **options: object) -> subprocess.Popen[str]:
+        started.append(start(*args, **options))  # type: ignore[call-overload]
+        return started[-1]
+
+    monkeypatch.setattr(decoders.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(decoders.subprocess, "Popen", note)
+    gc.disable()
+    try:
+        with pytest.raises(DataError, match="set image_px") as caught:
+            load(photos, 0)
+        assert len(started) == 2
+        assert all(process.poll() is not None for process in started), caught
+    finally:
+        gc.enable()
 
 
 def test_two_processes_decode_what_one_does(photos, small_chunks, monkeypatch):

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from itertools import islice
@@ -46,13 +46,15 @@ class FileFiller:
         bad: list[DataError] = []
         count = min(self._processes, len(chunks))
         attempts = self._in_processes(folder, chunks, count) if count > 1 else self._here(folder, chunks)
-        for attempt in attempts:
-            try:
-                yield attempt.result()
-            except BadImages as found:
-                for error in found.errors:
-                    print(error.line, flush=True)
-                bad += found.errors
+        # Left to the garbage collector, threads and processes would be ended at any moment, on any thread.
+        with contextlib.closing(attempts):
+            for attempt in attempts:
+                try:
+                    yield attempt.result()
+                except BadImages as found:
+                    for error in found.errors:
+                        print(error.line, flush=True)
+                    bad += found.errors
         if len(bad) == 1:
             raise bad[0]
         if bad:
@@ -63,7 +65,7 @@ class FileFiller:
                 fix=bad[0].fix,
             )
 
-    def _here(self, folder: Path, chunks: Sequence[Chunk]) -> Iterator[Future[Filled]]:
+    def _here(self, folder: Path, chunks: Sequence[Chunk]) -> Generator[Future[Filled], None, None]:
         """One after the other in this process: where there is little to do, starting others takes longer."""
         for chunk in chunks:
             done: Future[Filled] = Future()
@@ -75,7 +77,9 @@ class FileFiller:
                 done.set_exception(error)
             yield done
 
-    def _in_processes(self, folder: Path, chunks: Sequence[Chunk], count: int) -> Iterator[Future[Filled]]:
+    def _in_processes(
+        self, folder: Path, chunks: Sequence[Chunk], count: int
+    ) -> Generator[Future[Filled], None, None]:
         # The processes end first: a thread that waits for an answer then has one.
         with ThreadPoolExecutor(count) as threads, _running(folder, self._form, count) as processes:
             idle: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
