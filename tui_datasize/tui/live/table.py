@@ -41,6 +41,7 @@ class LiveTable(MarkList):
         self._frame: pl.DataFrame | None = None
         self._columns: Sequence[str] = ()
         self._texts: Mapping[str, Sequence[str]] = MappingProxyType({})
+        self._longest: Sequence[int] = ()
         self._slots: Mapping[str, int] = MappingProxyType({})
         self._order = RunOrder()
         self._filter = ""
@@ -90,6 +91,8 @@ class LiveTable(MarkList):
             for run_id, *row in runs.select("run_id", *self._columns).iter_rows()
         ]
         self._texts = {run_id: texts for run_id, *texts in written}
+        columns = zip(*self._texts.values(), strict=True)
+        self._longest = [max(map(len, texts)) for texts in columns] or [0] * len(self._columns)
         self.set_keys(runs["run_id"].to_list())
 
     def show_slots(self, slots: Mapping[str, int]) -> None:
@@ -100,8 +103,7 @@ class LiveTable(MarkList):
     def _widths(self) -> list[int]:
         room = self.view_size.width - _FIXED_WIDTH - sum(_VALUE_WIDTHS)
         widths: list[int] = []
-        for place, name in enumerate(self._columns):
-            longest = max((len(texts[place]) for texts in self._texts.values()), default=0)
+        for name, longest in zip(self._columns, self._longest, strict=True):
             width = min(max(longest, len(DESCRIBING[name][0]) + 1), _LONGEST_TEXT) + 1
             room -= width
             if room < 0:
