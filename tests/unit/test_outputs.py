@@ -13,7 +13,7 @@ from tests.fakes import fake_spec, write_run
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import StorageError
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.tui.pane import TableInView, export_csv
+from tui_datasize.tui.exports import TableInView, export_csv
 
 SUFFIXES = {"export": ".csv", "report": ".html", "selftest": ".json"}
 SOMEBODY = 12_345
@@ -103,17 +103,31 @@ def test_a_file_of_another_kind_is_kept_without_a_word(root, capsys, door):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_table_of_the_screen_takes_the_place_of_nothing_else(tmp_path, kind):
+def test_a_table_of_the_screen_takes_the_place_of_nothing_else(tmp_path, kind, monkeypatch):
     if kind in ("another user's", "device") and os.geteuid():
         pytest.skip("only root makes them")
     table = TableInView("output", lambda: pl.DataFrame({"a": [1]}))
     now = datetime(2026, 1, 2, 3, 4, 5)
     (tmp_path / "experiments.toml").touch()
     (tmp_path / "runs" / "digits").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path))
     file = put(kind, tmp_path, "-20260102-030405.csv")
     before = what_it_is(file)
     where = file.parent if kind == "part of a run" else tmp_path
-    with pytest.raises(StorageError, match="name another file"):
-        export_csv(table, where, now)
+    first, second = (export_csv(table, where, now) for _ in range(2))
     assert what_it_is(file) == before
-    assert str(tmp_path) in export_csv(TableInView("free", table.build), tmp_path, now)
+    assert first != second
+    assert len(list(tmp_path.glob("output-20260102-030405*.csv"))) == 2 + (file.parent == tmp_path)
+
+
+def test_what_a_project_does_not_take_goes_to_the_home_directory(tmp_path, monkeypatch):
+    table = TableInView("output", lambda: pl.DataFrame({"a": [1]}))
+    now = datetime(2026, 1, 2, 3, 4, 5)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    gone = tmp_path / "gone"
+    file = tmp_path / "output-20260102-030405.csv"
+    assert export_csv(table, gone, now) == f"wrote 1 row to {file}: {gone} takes no files"
+    monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))
+    with pytest.raises(StorageError, match="no folder") as refused:
+        export_csv(table, gone, now)
+    assert str(gone) in refused.value.line

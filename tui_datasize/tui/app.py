@@ -33,10 +33,11 @@ from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.analysis.analyst import Analyst
 from tui_datasize.tui.analysis.tab import AnalysisPane
+from tui_datasize.tui.exports import copy_text, export_chart, export_csv
 from tui_datasize.tui.keys import LIST_KEYS, KeyBar, KeyGroup, commands_of, help_text, keys_of, without_taken
 from tui_datasize.tui.live.tab import LivePane
 from tui_datasize.tui.news import NewsReader, farewell, terminal_signal
-from tui_datasize.tui.pane import Pane, export_csv
+from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.polling.collect import Collector, RunRecord
 from tui_datasize.tui.polling.poller import INTERVAL_S, Poller
 from tui_datasize.tui.polling.snapshot import EMPTY, ExperimentPlan, Snapshot
@@ -259,8 +260,8 @@ class DatasizeApp(App[None]):
             return
         text = " · ".join(one.text for one in news)
         self._status.say(text, error=any(one.is_bad for one in news))
-        if self._driver is not None and os.environ.get("DATASIZE_BELL") != "0":
-            self._driver.write(terminal_signal(text))
+        if os.environ.get("DATASIZE_BELL") != "0":
+            self._send(terminal_signal(text))
 
     def _after_first_look(self, snapshot: Snapshot) -> None:
         self._queue_pane.show(snapshot)
@@ -373,6 +374,23 @@ class DatasizeApp(App[None]):
         if table is None:
             return "nothing to export yet"
         return await asyncio.to_thread(export_csv, table, self._project.root, datetime.now())
+
+    @on(Pane.ChartSaved)
+    def _save_chart(self, event: Pane.ChartSaved) -> None:
+        self._begin("saving the chart", self._take_chart(event))
+
+    async def _take_chart(self, event: Pane.ChartSaved) -> str:
+        if event.form == "copy":
+            text = "\n".join(line.plain.rstrip() for line in event.lines)
+            return await asyncio.to_thread(
+                copy_text, text, lambda codes: self.call_from_thread(self._send, codes)
+            )
+        arguments = (event.title, event.lines, event.form, self._project.root, datetime.now())
+        return await asyncio.to_thread(export_chart, *arguments)
+
+    def _send(self, codes: str) -> None:
+        if self._driver is not None:
+            self._driver.write(codes)
 
     def action_prune(self) -> None:
         self._begin("freeing the disk", offer_prune(self, self._project, self._queue.jobs))

@@ -1,13 +1,11 @@
-"""What every tab is, and the table in view as a CSV file (`ctrl+e`)."""
+"""What every tab is, and what every tab with charts does with them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rich.text import Text
 from textual import on
 from textual.binding import Binding
 from textual.containers import Container
@@ -16,37 +14,11 @@ from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
 from tui_datasize.jobs.queue.requests import Command
-from tui_datasize.text import plural
+from tui_datasize.tui.exports import CHART_FORMS, ChartForm, TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
 from tui_datasize.tui.widgets.chart_view import ChartView
-
-if TYPE_CHECKING:
-    import polars as pl
-
-
-@dataclass(frozen=True, slots=True)
-class TableInView:
-    """What an export writes."""
-
-    name: str
-    """Beginning of the file's name, such as `digits-curve`."""
-    build: Callable[[], pl.DataFrame]
-    """Makes the table; called off the screen's thread."""
-
-
-def export_csv(table: TableInView, directory: Path, now: datetime) -> str:
-    """Write a table under a name that holds the time, and say where.
-
-    Raises:
-        StorageError: The file cannot be written.
-    """
-    from tui_datasize.runlog.export import export
-
-    frame = table.build()
-    file = directory / f"{table.name}-{now:%Y%m%d-%H%M%S}.csv"
-    export(frame, "csv", file)
-    return f"wrote {plural(frame.height, 'row')} to {file}"
+from tui_datasize.tui.widgets.dialogs import ChooseDialog
 
 
 class Pane(Container):
@@ -63,6 +35,14 @@ class Pane(Container):
         """Someone wants the queue changed."""
 
         command: Command
+
+    @dataclass
+    class ChartSaved(Message):
+        """A chart is to leave the screen."""
+
+        title: str
+        lines: Sequence[Text]
+        form: ChartForm
 
     class InterestChanged(Message):
         """The pane shows something else in depth."""
@@ -103,6 +83,7 @@ CHART_KEYS: tuple[Binding, ...] = (
     Binding("full_stop", "examine", "examine", tooltip="Values at a cursor, zoom; again: the next chart"),
     Binding("plus,equals_sign", "smooth(1)", "smooth", tooltip="Smooth training curves more"),
     Binding("minus", "smooth(-1)", "rougher", show=False, tooltip="Smooth training curves less"),
+    Binding("S", "save", "save chart", show=False, tooltip="Chart as PNG, SVG or text, or to the clipboard"),
 )
 """Of a tab with charts, behind its own."""
 
@@ -118,6 +99,22 @@ class ChartPane(Pane):
         at = next((place for place, chart in enumerate(charts, 1) if chart.has_focus), 0)
         if not any(chart.examine() for chart in [*charts[at:], *charts[:at]]):
             self.remark("no chart to examine here")
+
+    def action_save(self) -> None:
+        """Ask what the chart that is examined, or else the first, becomes."""
+        charts = [chart for chart in self.query(ChartView) if chart.view_size]
+        chart = next((one for one in charts if one.has_focus), charts[0] if charts else None)
+        if chart is None:
+            self.remark("no chart to save here")
+            return
+
+        def save(form: str | None) -> None:
+            chosen = next((one for one, _ in CHART_FORMS if one == form), None)
+            if chosen is not None:
+                lines = chart.lines_for(chosen)
+                self.post_message(self.ChartSaved(chart.caption, lines, chosen))
+
+        self.app.push_screen(ChooseDialog("Save or copy the chart", CHART_FORMS, "png"), save)
 
     @on(ChartView.Left)
     def _chart_left(self) -> None:

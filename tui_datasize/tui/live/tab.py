@@ -21,6 +21,7 @@ from textual.widgets import Input
 from tui_datasize.text import duration, plural
 from tui_datasize.tui.charts.lines import Drawing, ShadedBand
 from tui_datasize.tui.charts.window import ChartWindow
+from tui_datasize.tui.exports import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.live.charts import (
     AXES,
@@ -41,7 +42,7 @@ from tui_datasize.tui.live.charts import (
 )
 from tui_datasize.tui.live.runs import DESCRIBING, differences, group_choices, names_of_groups, short_names
 from tui_datasize.tui.live.table import LiveTable
-from tui_datasize.tui.pane import CHART_KEYS, ChartPane, TableInView
+from tui_datasize.tui.pane import CHART_KEYS, ChartPane
 from tui_datasize.tui.polling.snapshot import EMPTY, Interest, Snapshot, TrainingCurve
 from tui_datasize.tui.queue.lines import FilterInput, TitleLine
 from tui_datasize.tui.widgets.chart_view import ChartView

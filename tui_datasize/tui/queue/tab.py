@@ -19,8 +19,9 @@ from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import duration, plural
 from tui_datasize.tui.doctor_dialog import DoctorDialog
+from tui_datasize.tui.exports import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
-from tui_datasize.tui.pane import Pane, TableInView
+from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
 from tui_datasize.tui.queue.actions import cancel_facts, change_jobs, detail_facts
 from tui_datasize.tui.queue.cell_map import CellMap

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from textwrap import wrap
 from typing import ClassVar, TypeAlias
 
 from rich.text import Text
@@ -13,12 +14,16 @@ from textual.message import Message
 
 from tui_datasize.tui.charts.lines import Drawing
 from tui_datasize.tui.charts.window import WHOLE, ChartWindow, Extent, moved, panned, with_log, zoomed
+from tui_datasize.tui.exports import ChartForm
 from tui_datasize.tui.widgets.line_view import LineView
-from tui_datasize.tui.widgets.palette import Palette
+from tui_datasize.tui.widgets.palette import GREY, ON_PAPER, Palette
+from tui_datasize.tui.widgets.panel import Panel
 
 Drawer: TypeAlias = Callable[[int, int, Palette, ChartWindow], Drawing | Text]
 """Draws a chart of a width and a height, as it is looked at; a text where there is nothing to examine."""
 
+_PICTURE = Size(120, 34)
+"""Columns and lines of a picture, at least."""
 _CLOSER = 0.5
 _STEP = 0.25
 """Part of what is shown by which it moves."""
@@ -87,6 +92,27 @@ class ChartView(LineView, can_focus=True):
             self._lines = list(text.split("\n", allow_blank=True))
             self._drawn_for = wanted
         return [line.copy() for line in self._lines]
+
+    @property
+    def caption(self) -> str:
+        """What the panel around it is called."""
+        return self.parent.caption if isinstance(self.parent, Panel) else ""
+
+    def lines_for(self, form: ChartForm) -> list[Text]:
+        """The part that is looked at, below its caption, without cursor and average: as it was logged."""
+        if self._drawer is None:
+            return []
+        size, window = self.view_size, replace(self.window, cursor=None, smoothing=0.0)
+        is_picture = form in ("png", "svg")
+        width, height = max(size.width, _PICTURE.width), max(size.height, _PICTURE.height)
+        size = Size(width, height) if is_picture else size
+        palette = ON_PAPER if is_picture else GREY
+        drawn = self._drawer(size.width, size.height, palette, window)
+        text = drawn if isinstance(drawn, Text) else drawn.text
+        caption = [
+            Text(line, f"bold {palette.foreground}") for line in wrap(self.caption, max(size.width, 1))
+        ]
+        return [*caption, *text.split("\n", allow_blank=True)]
 
     def examine(self) -> bool:
         """Put a cursor on the chart and take the keys; whether there is anything to examine."""

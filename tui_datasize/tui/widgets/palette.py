@@ -67,6 +67,19 @@ class Palette:
 
 GREY = Palette(*("#808080",) * 9, series=("#808080",) * len(_SERIES_ON_DARK), colourless=True)
 """For a terminal whose background is not known."""
+ON_PAPER = Palette(
+    foreground="#1c2126",
+    muted="#5c6670",
+    faint="#b9c1c9",
+    cursor="#cfe3f1",
+    cursor_passive="#edf0f3",
+    primary="#0072b2",
+    accent="#b87700",
+    success="#00805c",
+    error="#c04a00",
+    series=_SERIES_ON_LIGHT,
+)
+"""For pictures, which are white."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,11 @@ class Heading(LineView):
         self._title, self._notes = title, notes
         self.redraw()
 
+    @property
+    def caption(self) -> str:
+        """Title and first note."""
+        return " · ".join(part for part in (self._title, self._notes[0].plain if self._notes else "") if part)
+
     def activate(self, active: bool) -> None:
         self._active = active
         self.redraw()
@@ -62,6 +67,11 @@ class Panel(Vertical):
     def compose(self) -> ComposeResult:
         yield self._heading
         yield from self._body
+
+    @property
+    def caption(self) -> str:
+        """Title and note, as long as they are."""
+        return self._heading.caption
 
     def show_note(self, *notes: Text) -> None:
         self._heading.show(self._title, *notes)
