@@ -22,11 +22,13 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 from textual.pilot import Pilot
 
 from tests.fakes import fake_spec, write_run
 from tests.tui.fake_queue import CPU_ONLY, FakeQueue
+from tui_datasize.jobs.client import QueueClient
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.tui.analysis.analyst import PAGES
@@ -97,7 +99,8 @@ def _write_runs(project: ProjectPaths, runs: int) -> None:
 
 
 async def _measure(paths: ProjectPaths, when: str) -> str:
-    app = DatasizeApp(paths, FakeQueue(), lambda: ProjectRecord(paths), lambda: CPU_ONLY)
+    queue = cast("QueueClient", FakeQueue())
+    app = DatasizeApp(paths, queue, lambda: ProjectRecord(paths), lambda: CPU_ONLY)
     async with app.run_test(size=SCREEN) as pilot:
         await _until(lambda: app.snapshot.is_ready)
         watch = _LoopWatch()

@@ -33,11 +33,11 @@ from tui_datasize.experiments.subsets import draw
 from tui_datasize.training.accelerator import device as devices
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Trainer
-from tui_datasize.training.evaluate import ImageBatches, Tally, predict, score
+from tui_datasize.training.evaluate import Tally, predict, score
 from tui_datasize.training.graph import CaptureOn, capture_on
 from tui_datasize.training.packs.fused import Fused
 from tui_datasize.training.packs.implementations import PutTogether, SideBySide, Together
-from tui_datasize.training.placement import place
+from tui_datasize.training.placement import ImageBatches, place
 
 _SIZES = (750, 800, 1000, 1200, 1500, 2000, 2400, 3000, 4000, 6000, 12_000)
 _SAMPLES = 144_000
@@ -46,8 +46,8 @@ _TEST_IMAGES = 20_800
 _STUDY_SIZES = (750, 3000)
 
 
-class _Alone:
-    """One run, as a worker trains it."""
+class _Alone(SideBySide):
+    """One run, as a worker trains it: on the stream that there is."""
 
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         (self._trainer,) = trainers

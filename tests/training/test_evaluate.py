@@ -14,15 +14,8 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 from tui_datasize.runlog.schema import SCORES
 from tui_datasize.training import evaluate
 from tui_datasize.training.accelerator.device import evaluation_batch_size
-from tui_datasize.training.evaluate import (
-    ECE_BINS,
-    DeviceSplit,
-    Outputs,
-    Tally,
-    predict,
-    predictions,
-    score,
-)
+from tui_datasize.training.evaluate import ECE_BINS, Outputs, Tally, predict, predictions, score
+from tui_datasize.training.placement import DeviceSplit
 from tui_datasize.training.stop import StopRequested
 
 

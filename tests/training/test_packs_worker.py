@@ -16,12 +16,11 @@ from tui_datasize.experiments.spec import Budget, ModelSpec
 from tui_datasize.runlog import schema
 from tui_datasize.runlog.claim import LEFT_WITH_PACK, RunOutcome, acquire, conclude, read_exit, take_lock
 from tui_datasize.training import engine
-from tui_datasize.training.evaluate import DeviceSplit
 from tui_datasize.training.lane import Lane
 from tui_datasize.training.packs import calibration
 from tui_datasize.training.packs.fused import Fused
 from tui_datasize.training.packs.implementations import SideBySide
-from tui_datasize.training.placement import MappedSplit, nowhere
+from tui_datasize.training.placement import DeviceSplit, MappedSplit, nowhere
 from tui_datasize.training.worker import main
 
 

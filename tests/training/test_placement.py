@@ -16,8 +16,8 @@ from tui_datasize.experiments.spec import AugmentationSpec
 from tui_datasize.training import engine, reading, session
 from tui_datasize.training.accelerator.host import Host
 from tui_datasize.training.arrays import ChosenRows, ImageSplit
-from tui_datasize.training.evaluate import DeviceSplit, Tally, predict
-from tui_datasize.training.placement import MappedSplit, has_room, nowhere, place
+from tui_datasize.training.evaluate import Tally, predict
+from tui_datasize.training.placement import DeviceSplit, MappedSplit, has_room, nowhere, place
 from tui_datasize.training.streams import BatchOrder
 
 CPU = torch.device("cpu")

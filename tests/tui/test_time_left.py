@@ -57,11 +57,11 @@ class CountingQueue(FakeQueue):
 def test_nothing_is_read_again_while_nothing_changes(busy: Stage):
     queue = CountingQueue(entries=busy.queue.entries, specs=busy.queue.specs)
     outlook, reached = KeptTimeLeft(), {}
-    first = outlook.look(queue.jobs(), queue, 2, reached)
-    assert outlook.look(queue.jobs(), queue, 2, reached) is first
+    first = outlook.look(queue.jobs(), queue.executions, 2, reached)
+    assert outlook.look(queue.jobs(), queue.executions, 2, reached) is first
     assert queue.reads == 1
     queue.entries[9] = queue.entries[9]._replace(state=JobState.HELD)
-    assert outlook.look(queue.jobs(), queue, 2, reached) is not first
+    assert outlook.look(queue.jobs(), queue.executions, 2, reached) is not first
     assert queue.reads == 2
 
 

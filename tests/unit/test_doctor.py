@@ -204,9 +204,9 @@ def with_queue(
     with closing(Store(paths.queue)) as store, store.transaction():
         store.add(new_job("r", state=state))
         if setting == "draining":
-            store.settings.set_draining(True)
+            store.settings.write(draining=True)
         elif setting == "stopped":
-            store.settings.set_stopped(True)
+            store.settings.write(stopped=True)
     monkeypatch.setattr(QueueClient, "scheduler_alive", lambda _client: setting != "stopped")
 
 

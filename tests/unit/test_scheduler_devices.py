@@ -130,7 +130,7 @@ def test_all_tell_the_same_number_of_jobs_at_once(
     client = QueueClient(project)
     # By the file, while no scheduler runs, whatever an earlier one has had.
     with closing(Store(project.queue)) as store:
-        store.settings.set_slots(5)
+        store.settings.write(slots=5)
     write(project, "cpu_slots = 1")
     assert client.slots() == 1
     assert _devices(project).text.endswith(": jobs run on the CPU, 1 job at once")

@@ -130,7 +130,9 @@ class QueueClient(SchedulerClient):
         """
         # An id is a digest of the whole specification: of thousands of runs it is worth taking once.
         runs = {spec.run_id: spec for spec in (*sources, *specs)}
-        _refuse_imported(runs)
+        imported = next((run_id for run_id, spec in runs.items() if spec.imported), None)
+        if imported is not None:
+            raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported)
         forced = {spec.run_id for spec in specs} if force else set()
         doubt = create_database(self.project.queue)
         with self._database() as connection:
@@ -346,12 +348,6 @@ def _missing(run_ids: Iterable[str], forced: Collection[str], states: Mapping[st
         for run_id in run_ids
         if run_id in forced or states.get(run_id, JobState.CANCELLED) is JobState.CANCELLED
     ]
-
-
-def _refuse_imported(runs: Mapping[str, RunSpec]) -> None:
-    imported = next((run_id for run_id, spec in runs.items() if spec.imported), None)
-    if imported is not None:
-        raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported)
 
 
 def _find_runs(run_ids: Sequence[str], prefix: str) -> list[str]:

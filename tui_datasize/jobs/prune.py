@@ -82,7 +82,11 @@ def find_prunable(
     for run in project.all_runs():
         if experiment not in (None, run.experiment):
             continue
-        if _has_succeeded(run, states.get(run.run_id)) and run.run_id not in sources:
+        if (
+            states.get(run.run_id) in (None, JobState.SUCCEEDED)
+            and _has_ended_well(run)
+            and run.run_id not in sources
+        ):
             found += _files(run)
     return found + list(_superseded(project, experiment))
 
@@ -145,11 +149,6 @@ def _unlink(file: Prunable) -> bool:
         if lock is not None:
             os.close(lock)
     return False
-
-
-def _has_succeeded(run: RunPaths, state: JobState | None) -> bool:
-    """Whether the queue, if it knows the run, and its directory both say so."""
-    return state in (None, JobState.SUCCEEDED) and _has_ended_well(run)
 
 
 def _has_ended_well(run: RunPaths) -> bool:

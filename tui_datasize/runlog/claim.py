@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from tui_datasize.files import is_regular, read_object
+from tui_datasize.files import read_object
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.locks import is_locked, open_lock
@@ -252,16 +252,6 @@ def conclude(paths: RunPaths, attempt: int, outcome: RunOutcome, reason: str) ->
         return True
     finally:
         os.close(lock)
-
-
-def check_files(paths: RunPaths) -> None:
-    """Look whether a worker could read and write the files of a run.
-
-    Raises:
-        OSError: The directory cannot be read, or something that is no regular file has the name of one.
-    """
-    for file in paths.files:
-        is_regular(file)
 
 
 def take_lock(paths: RunPaths, patience_s: float) -> int | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,39 +25,32 @@ Indices: TypeAlias = NDArray[np.int64]
 FORMAT = 1
 
 
-class ImageRows(Protocol):
-    """Images that are read by row: an array, or some rows of one."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """N, C, H, W."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: Any, /) -> Any:
-        """The images at an array of indices or a slice, shape (n, C, H, W)."""
-
-
 @dataclass(frozen=True, slots=True)
 class ChosenRows:
     """Some rows of an array in an order of their own; only those asked for are copied."""
 
-    array: ImageRows
+    array: Images | ChosenRows
     rows: Indices
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """N, C, H, W."""
         return (len(self.rows), *self.array.shape[1:])
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, rows: Indices | slice) -> Images:
+        """The images at these, shape (n, C, H, W)."""
         chosen: Images = self.array[self.rows[rows]]
         return chosen
 
 
-def resolve(images: ImageRows, rows: Indices) -> tuple[Images, Indices]:
+ImageRows: TypeAlias = Images | ChosenRows
+"""Images that are read by row: an array, or some rows of one."""
+
+
+def array_and_rows(images: ImageRows, rows: Indices) -> tuple[Images, Indices]:
     """The array behind images, and where in it their `rows` are."""
     while isinstance(images, ChosenRows):
         rows, images = images.rows[rows], images.array

@@ -22,10 +22,10 @@ from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.augment.mixing import Targets
 from tui_datasize.training.augment.pipeline import Pipeline
 from tui_datasize.training.descent import Descent
-from tui_datasize.training.evaluate import DeviceSplit, Integers
+from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.graph import CaptureOn, Replays, capture_on
 from tui_datasize.training.models import build_model
-from tui_datasize.training.placement import HasRoom, has_room, place
+from tui_datasize.training.placement import DeviceSplit, HasRoom, has_room, place
 from tui_datasize.training.streams import BatchOrder, Purpose, stream
 from tui_datasize.training.transfer import SourceWeights, take_over
 from tui_datasize.training.transforms import EvaluationView, Normalise, input_shape

@@ -6,10 +6,10 @@ logits have equal scores wherever they were computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from torchmetrics.functional.classification import (
 
 from tui_datasize.experiments.spec import Average
 from tui_datasize.training.graph import Replays
+from tui_datasize.training.placement import ImageBatches
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Integers: TypeAlias = NDArray[np.int64]
@@ -35,73 +36,6 @@ KEPT_PROBABILITIES = 10
 _TOP = 5
 _BLOCK_VALUES = 1 << 22
 """Logits that come to the host at once."""
-
-
-class ImageBatches(Protocol):
-    """A split, or a subset of one, from which batches are taken."""
-
-    @property
-    def ahead(self) -> int:
-        """How many batches are to be announced before they are asked for."""
-
-    @property
-    def pass_order(self) -> Integers | None:
-        """Positions in the order in which a pass takes all images; None for that of the positions."""
-
-    @property
-    def home(self) -> torch.device:
-        """Where `batch` wants positions to be."""
-
-    @property
-    def device_bytes(self) -> int:
-        """What the images take of the device's memory as long as they are there."""
-
-    def __len__(self) -> int:
-        """N, the number of images."""
-
-    def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Images, uint8 (B, C, H, W), and labels, int64 (B,), on the device; positions are int64 (B,)."""
-
-    def announce(self, positions: Tensor) -> None:
-        """Tell which batch will be asked for behind those announced before."""
-
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images and labels, `size` at a time, in the order of a pass."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceSplit:
-    """Images whole on the device."""
-
-    images: Tensor
-    """uint8, shape (N, C, H, W)."""
-    labels: Tensor
-    """int64, shape (N,)."""
-
-    # No batch is announced: all images are there.
-    ahead = 0
-    pass_order = None
-
-    @property
-    def home(self) -> torch.device:
-        return self.labels.device
-
-    @property
-    def device_bytes(self) -> int:
-        return self.images.nbytes
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
-        return self.images[positions], self.labels[positions]
-
-    def announce(self, positions: Tensor) -> None:
-        """Nothing to read."""
-
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(self), size):
-            yield self.batch(slice(start, start + size))
 
 
 @dataclass(frozen=True, slots=True)

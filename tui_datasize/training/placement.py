@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -11,12 +12,50 @@ from torch import Tensor
 
 from tui_datasize.experiments.device_settings import IMAGES_SHARE
 from tui_datasize.training.accelerator.device import accelerator_of
-from tui_datasize.training.arrays import ImageRows, ImageSplit
-from tui_datasize.training.evaluate import DeviceSplit, ImageBatches, Integers
+from tui_datasize.training.arrays import ImageRows, ImageSplit, Indices
 from tui_datasize.training.reading import ImageReader, upload
 
 HasRoom: TypeAlias = Callable[[int, torch.device], bool]
 """Decides whether so many bytes of images are placed on a device."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSplit:
+    """Images whole on the device."""
+
+    images: Tensor
+    """uint8, shape (N, C, H, W)."""
+    labels: Tensor
+    """int64, shape (N,)."""
+
+    # No batch is announced: all images are there.
+    ahead = 0
+    pass_order = None
+
+    @property
+    def home(self) -> torch.device:
+        """Where `batch` wants positions to be."""
+        return self.labels.device
+
+    @property
+    def device_bytes(self) -> int:
+        """What the images take of the device's memory as long as they are there."""
+        return self.images.nbytes
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Images, uint8 (B, C, H, W), and labels, int64 (B,), on the device; positions are int64 (B,)."""
+        return self.images[positions], self.labels[positions]
+
+    def announce(self, positions: Tensor) -> None:
+        """Nothing to read."""
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images and labels, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self.batch(slice(start, start + size))
 
 
 class MappedSplit:
@@ -29,24 +68,28 @@ class MappedSplit:
     # All images are in their file.
     device_bytes = 0
 
-    def __init__(self, images: ImageRows, rows: Integers, host_labels: Tensor, device: torch.device) -> None:
+    def __init__(self, images: ImageRows, rows: Indices, host_labels: Tensor, device: torch.device) -> None:
         self._images = images
         self._rows = rows
         self._labels = host_labels
         self._device = device
         self._reader = ImageReader(images, device)
         self.ahead = self._reader.ahead
+        """How many batches are to be announced before they are asked for."""
         is_ascending = len(rows) < 2 or bool((np.diff(rows) >= 0).all())
         self.pass_order = None if is_ascending or not self.ahead else np.argsort(rows, kind="stable")
-        """That of their places in the file, where reading is what a pass may wait for."""
+        """Positions in the order in which a pass takes all images, that of their places in the file, where
+        reading is what it may wait for; None for that of the positions."""
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def announce(self, positions: Tensor) -> None:
+        """Tell which batch will be asked for behind those announced before."""
         self._reader.announce(self._rows[positions.numpy()])
 
     def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """As of a `DeviceSplit`."""
         return self._take(self._reader, positions if isinstance(positions, slice) else positions.numpy())
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -63,9 +106,13 @@ class MappedSplit:
         finally:
             reader.close()
 
-    def _take(self, reader: ImageReader, chosen: Integers | slice) -> tuple[Tensor, Tensor]:
+    def _take(self, reader: ImageReader, chosen: Indices | slice) -> tuple[Tensor, Tensor]:
         labels = accelerator_of(self._device).send(self._labels[chosen])
         return reader.read(self._rows[chosen]), labels
+
+
+ImageBatches: TypeAlias = DeviceSplit | MappedSplit
+"""A split, or a subset of one, from which batches are taken."""
 
 
 def has_room(images_bytes: int, device: torch.device) -> bool:
@@ -74,7 +121,7 @@ def has_room(images_bytes: int, device: torch.device) -> bool:
 
 
 def place(
-    split: ImageSplit, rows: Integers | slice, device: torch.device, room: HasRoom = has_room
+    split: ImageSplit, rows: Indices | slice, device: torch.device, room: HasRoom = has_room
 ) -> ImageBatches:
     """Make the images at `rows` of a split ready for batches, in this order; `room` says where they lie."""
     chosen = np.arange(len(split.labels))[rows] if isinstance(rows, slice) else rows

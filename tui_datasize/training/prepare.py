@@ -21,10 +21,10 @@ from tui_datasize.training.accelerator import device
 from tui_datasize.training.accelerator.interface import Capture
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_dataset
-from tui_datasize.training.evaluate import ImageBatches, Integers
+from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.graph import capture_on
 from tui_datasize.training.models.build import describe_cost
-from tui_datasize.training.placement import HasRoom, has_room, place
+from tui_datasize.training.placement import HasRoom, ImageBatches, has_room, place
 from tui_datasize.training.provenance import read_spec
 from tui_datasize.training.session import Session
 from tui_datasize.training.task import Task, make_task

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.accelerator.interface import Accelerator, Mark
-from tui_datasize.training.arrays import ImageRows, Indices, resolve
+from tui_datasize.training.arrays import ImageRows, Indices, array_and_rows
 from tui_datasize.training.build import Images
 
 CHUNK_BYTES = 32 * 2**20
@@ -87,7 +87,7 @@ class ImageReader:
         """Have the images at these rows read; they will be asked for behind those announced before."""
         if self._threads is not None:
             bank = self._bank(len(rows))
-            array, found = resolve(self._images, rows)
+            array, found = array_and_rows(self._images, rows)
             parts = [
                 self._threads.submit(bank.fill, array, found[start:end], start)
                 for start, end in self._parts(len(rows))
@@ -108,7 +108,7 @@ class ImageReader:
             bank, part = coming.bank, coming.images()
         else:
             bank = self._bank(len(rows))
-            part = bank.fill(*resolve(self._images, rows))
+            part = bank.fill(*array_and_rows(self._images, rows))
         self._lent = bank
         moved = self._accelerator.send(part)
         bank.sent = self._accelerator.current_stream().mark()
@@ -147,7 +147,7 @@ def upload(images: ImageRows, rows: Indices, target: Tensor) -> None:
     of it is filled while a device copies the other. The target is uint8, shape (N, C, H, W), on any device.
     """
     accelerator = accelerator_of(target.device)
-    array, found = resolve(images, rows)
+    array, found = array_and_rows(images, rows)
     order = np.argsort(found, kind="stable")
     size = max(1, min(len(rows), CHUNK_BYTES // 2 // int(np.prod(array.shape[1:]))))
     banks = [_bank_of(accelerator, size, array) for _ in range(2)]

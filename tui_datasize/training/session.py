@@ -23,7 +23,6 @@ from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.evaluate import (
     ALL_CLASSES_UP_TO,
-    ImageBatches,
     Integers,
     Outputs,
     Tally,
@@ -32,7 +31,7 @@ from tui_datasize.training.evaluate import (
     score,
 )
 from tui_datasize.training.graph import Replays
-from tui_datasize.training.placement import HasRoom, has_room, place
+from tui_datasize.training.placement import HasRoom, ImageBatches, has_room, place
 from tui_datasize.training.results import Best, Result, write_results
 from tui_datasize.training.stop import StopRequest, StopRequested
 from tui_datasize.training.streams import last_batch

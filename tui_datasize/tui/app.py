@@ -13,7 +13,7 @@ from functools import partial
 from math import isfinite
 from pathlib import Path
 from time import monotonic
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, on
 from textual.app import App, ComposeResult, SystemCommand
@@ -38,19 +38,23 @@ from tui_datasize.tui.keys import LIST_KEYS, KeyBar, KeyGroup, commands_of, help
 from tui_datasize.tui.live.tab import LivePane
 from tui_datasize.tui.news import NewsReader, farewell, terminal_signal
 from tui_datasize.tui.pane import Pane
-from tui_datasize.tui.polling.collect import Collector, RunRecord
+from tui_datasize.tui.polling.collect import Collector
 from tui_datasize.tui.polling.poller import INTERVAL_S, Poller
 from tui_datasize.tui.polling.snapshot import EMPTY, ExperimentPlan, Snapshot
 from tui_datasize.tui.prune_dialog import offer_prune
 from tui_datasize.tui.queue.actions import experiment_facts
 from tui_datasize.tui.queue.tab import QueuePane
-from tui_datasize.tui.requests import Queue, Requests
+from tui_datasize.tui.requests import Requests
 from tui_datasize.tui.scheduler_dialog import SchedulerDialog, SchedulerKeeper
 from tui_datasize.tui.widgets.dialogs import TextDialog, facts_table
 from tui_datasize.tui.widgets.header_strip import TABS, HeaderStrip
 from tui_datasize.tui.widgets.palette import THEME, palette_of
 from tui_datasize.tui.widgets.plain import PrintableOnly
 from tui_datasize.tui.widgets.status_line import StatusLine
+
+if TYPE_CHECKING:
+    from tui_datasize.jobs.client import QueueClient
+    from tui_datasize.tui.polling.record import ProjectRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +138,8 @@ class DatasizeApp(App[None]):
     def __init__(
         self,
         project: ProjectPaths,
-        queue: Queue,
-        open_record: Callable[[], RunRecord],
+        queue: QueueClient,
+        open_record: Callable[[], ProjectRecord],
         read_devices: Callable[[], DeviceReport],
         interval_s: float = INTERVAL_S,
     ) -> None:
@@ -431,7 +435,7 @@ def run_app(project: ProjectPaths) -> int:
     from tui_datasize.jobs.client import QueueClient
     from tui_datasize.jobs.scheduler.devices import DeviceMonitor
 
-    def open_record() -> RunRecord:
+    def open_record() -> ProjectRecord:
         from tui_datasize.tui.polling.record import ProjectRecord
 
         return ProjectRecord(project)

@@ -1,37 +1,21 @@
-"""What the app asks of the queue: and how commands get there: one after the other."""
+"""How commands of the app get to the queue: one after the other."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from tui_datasize.jobs.queue.reading import Usage
 from tui_datasize.jobs.queue.requests import ANSWER_WITHIN_S, Command, Outcome
-from tui_datasize.jobs.scheduler_client import SchedulerLook
-from tui_datasize.tui.polling.collect import QueueView
 
-
-class Queue(QueueView, Protocol):
-    """What the app asks of the queue: `jobs.client.QueueClient` or a fake."""
-
-    def request(self, command: Command) -> Outcome:
-        """Ask, and say what came of it."""
-
-    def usage(self) -> list[Usage]:
-        """The time that each experiment has had of the devices."""
-
-    def ensure_scheduler(self) -> None:
-        """Start a scheduler unless one runs."""
-
-    def look_at_scheduler(self) -> SchedulerLook:
-        """Whether a scheduler runs, and what holds for the devices."""
+if TYPE_CHECKING:
+    from tui_datasize.jobs.client import QueueClient
 
 
 class Requests:
     """Passes commands on in order, off the screen's thread, and tells what came of each."""
 
-    def __init__(self, queue: Queue, tell: Callable[[Outcome], object]) -> None:
+    def __init__(self, queue: QueueClient, tell: Callable[[Outcome], object]) -> None:
         self._queue = queue
         self._tell = tell
         self._commands: asyncio.Queue[Command] = asyncio.Queue()

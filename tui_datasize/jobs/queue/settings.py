@@ -7,10 +7,7 @@ from dataclasses import dataclass
 
 from tui_datasize.jobs.queue.commands import CommandKind
 
-_DRAINING = "draining"
-_SLOTS = "slots"
-_STOPPED = "stopped"
-NOT_DRAINING = f"NOT EXISTS (SELECT 1 FROM settings WHERE name = '{_DRAINING}' AND value)"
+NOT_DRAINING = "NOT EXISTS (SELECT 1 FROM settings WHERE name = 'draining' AND value)"
 """Condition under which jobs are started."""
 
 
@@ -37,12 +34,12 @@ class Settings:
         found = dict(self._connection.execute("SELECT name, value FROM settings").fetchall())
         pending = "SELECT kind, amount FROM commands WHERE applied_at IS NULL"
         drain = self._connection.execute(f"{pending} AND kind = ? ORDER BY id DESC", (CommandKind.DRAIN,))
-        _, draining = drain.fetchone() or ("", found.get(_DRAINING, 0))
+        _, draining = drain.fetchone() or ("", found.get("draining", 0))
         # Only the last: whatever is asked after a stop asks for a scheduler.
         last, for_another = self._connection.execute(f"{pending} ORDER BY id DESC").fetchone() or ("", 0)
         asked_to_stop = last == CommandKind.STOP and not for_another
-        stopped = asked_to_stop if last else bool(found.get(_STOPPED, 0))
-        return QueueSettings(bool(draining), found.get(_SLOTS), stopped)
+        stopped = asked_to_stop if last else bool(found.get("stopped", 0))
+        return QueueSettings(bool(draining), found.get("slots"), stopped)
 
     def is_asked_to_stop(self) -> bool:
         """Whether the last that was asked, and is not applied yet, is that the scheduler ends."""
@@ -50,15 +47,6 @@ class Settings:
         row = self._connection.execute(newest).fetchone()
         return row is not None and row[0] == CommandKind.STOP
 
-    def set_draining(self, draining: bool) -> None:
-        self._set(_DRAINING, int(draining))
-
-    def set_stopped(self, stopped: bool) -> None:
-        """Note whether somebody asked the scheduler to end, and for no other since."""
-        self._set(_STOPPED, int(stopped))
-
-    def set_slots(self, slots: int) -> None:
-        self._set(_SLOTS, slots)
-
-    def _set(self, name: str, value: int) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+    def write(self, **values: int) -> None:
+        """Set `draining`, `slots` or `stopped`."""
+        self._connection.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", values.items())

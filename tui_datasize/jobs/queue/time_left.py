@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
@@ -97,27 +97,24 @@ class KeptTimeLeft:
         self._known = NOTHING_KNOWN
 
     def look(
-        self, jobs: Sequence[Job], queue: ExecutedQueue, slots: int, reached: Mapping[str, RunProgress]
+        self,
+        jobs: Sequence[Job],
+        read_executions: Callable[[], Sequence[Execution]],
+        slots: int,
+        reached: Mapping[str, RunProgress],
     ) -> TimeLeft:
         """The time left now; the very same object while nothing has changed.
 
-        The queue is asked for its executions when the jobs have changed; `reached`, by run id, is the same
-        object while that is the same.
+        Executions are read when the jobs have changed; `reached`, by run id, is the same object while that
+        is the same.
         """
         if jobs != self._jobs:
-            self._executions = queue.executions()
+            self._executions = read_executions()
             self._jobs = jobs
         before, self._basis = self._basis, (self._executions, slots, reached)
         if not before or any(old is not new for old, new in zip(before, self._basis, strict=True)):
             self._known = time_left_of(self._executions, jobs, slots, reached)
         return self._known
-
-
-class ExecutedQueue(Protocol):
-    """What the time left asks of the queue."""
-
-    def executions(self) -> list[Execution]:
-        """The unfinished jobs, in the order in which they run, and the latest that succeeded."""
 
 
 _COMING = frozenset(state for state in JobState if state.is_active or state.is_waiting)

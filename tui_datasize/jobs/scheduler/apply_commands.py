@@ -69,7 +69,7 @@ class CommandApplier:
         stops = self._store.pending_commands(-1, CommandKind.STOP)
         with self._store.transaction():
             self._store.settle((stop.id, True, "the scheduler had ended already") for stop in stops)
-            self._store.settings.set_stopped(False)
+            self._store.settings.write(stopped=False)
 
     def _apply_group(self, kind: CommandKind, commands: Sequence[PendingCommand]) -> None:
         if kind is not CommandKind.STOP and self.stop_requested:
@@ -93,7 +93,7 @@ class CommandApplier:
 
     def _set_stop(self, *, requested: bool, for_another: bool) -> None:
         self.stop_requested = requested
-        self._store.settings.set_stopped(requested and not for_another)
+        self._store.settings.write(stopped=requested and not for_another)
 
     def _apply_one(self, command: PendingCommand) -> _Answer:
         try:
@@ -252,7 +252,7 @@ class CommandApplier:
         return True, "queued again"
 
     def _drain(self, command: PendingCommand) -> _Answer:
-        self._store.settings.set_draining(command.amount != 0)
+        self._store.settings.write(draining=command.amount != 0)
         if command.amount:
             return True, "Draining: running jobs finish, no new ones start."
         return True, "the queue starts jobs again"

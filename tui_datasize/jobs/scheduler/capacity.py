@@ -75,10 +75,18 @@ class DeviceCapacity:
             _LOG.info("devices: %s", report.problem or plural(len(report.gpus), "GPU"))
         self._report = report
         self._contexts = self._store.known_gpus.contexts(software(report.driver_version))
-        self._notice_others()
+        # The log says what may keep ours waiting.
+        others = {gpu.uuid: self._count_others(gpu) for gpu in report.gpus}
+        for gpu in report.gpus:
+            if others[gpu.uuid] != self._others.get(gpu.uuid, 0):
+                _LOG.info("GPU %d: %s of others on it", gpu.index, plural(others[gpu.uuid], "job"))
+        self._others = others
         self._publish_taken()
         self._publish_slots()
-        self._tell_lack()
+        if report.problem and not self.capacities():
+            self._store.faults.report(FaultKind.CARD, "", report.problem)
+        else:
+            self._store.faults.clear(FaultKind.CARD, "")
         for runs in self._supervisor.workers():
             self._learn_peak(runs)
 
@@ -88,12 +96,6 @@ class DeviceCapacity:
 
     def _faulty(self) -> set[str]:
         return self._store.faults.subjects(FaultKind.CARD)
-
-    def _tell_lack(self) -> None:
-        if self._report.problem and not self.capacities():
-            self._store.faults.report(FaultKind.CARD, "", self._report.problem)
-        else:
-            self._store.faults.clear(FaultKind.CARD, "")
 
     @property
     def report(self) -> DeviceReport:
@@ -163,17 +165,9 @@ class DeviceCapacity:
         slots = sum(self._available().values())
         if slots != self._slots_published:
             with self._store.transaction():
-                self._store.settings.set_slots(slots)
+                self._store.settings.write(slots=slots)
             self._slots_published = slots
             _LOG.info("devices: %s at once", plural(slots, "job"))
-
-    def _notice_others(self) -> None:
-        """Count the jobs of others, and say in the log what may keep ours waiting."""
-        others = {gpu.uuid: self._count_others(gpu) for gpu in self._report.gpus}
-        for gpu in self._report.gpus:
-            if others[gpu.uuid] != self._others.get(gpu.uuid, 0):
-                _LOG.info("GPU %d: %s of others on it", gpu.index, plural(others[gpu.uuid], "job"))
-        self._others = others
 
     def _foreign(self, gpu: Gpu) -> set[int]:
         """The processes that compute on a GPU and are not known to be ours."""

@@ -87,7 +87,11 @@ class DeviceMonitor:
             self._known_since = forgettings
             self._labels.clear()
         try:
-            gpus, failures = self._read_gpus()
+            if not self._is_connected:
+                self._nvml = connect(self._nvml)
+                self._is_connected = True
+                self._driver_version = driver_version(self._nvml)
+            gpus, failures = read_gpus(self._nvml)
         except NvmlFailure as failure:
             self._is_connected = False
             trace = self._trace(failure)
@@ -132,13 +136,6 @@ class DeviceMonitor:
         if self._is_connected:
             self._is_connected = False
             disconnect(self._nvml)
-
-    def _read_gpus(self) -> tuple[tuple[Gpu, ...], Mapping[int, str]]:
-        if not self._is_connected:
-            self._nvml = connect(self._nvml)
-            self._is_connected = True
-            self._driver_version = driver_version(self._nvml)
-        return read_gpus(self._nvml)
 
 
 def read_devices(used: Callable[[], Collection[str]] = tuple, nvml: Any = None) -> DeviceReport:

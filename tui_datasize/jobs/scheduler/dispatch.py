@@ -14,7 +14,7 @@ from tui_datasize.experiments.catalogue import takes_preparing
 from tui_datasize.experiments.load import DATA_VARIABLE
 from tui_datasize.experiments.packing import pack_key
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.files import fault_of, parse_object
+from tui_datasize.files import fault_of, is_regular, parse_object
 from tui_datasize.jobs.queue import gpu_memory
 from tui_datasize.jobs.queue.database import concerns_all
 from tui_datasize.jobs.queue.faults import RUNS, FaultKind, faults_of_disk
@@ -32,7 +32,7 @@ from tui_datasize.jobs.scheduler.supervisor import Supervisor
 from tui_datasize.jobs.scheduler.waiting_projects import WaitingProjects
 from tui_datasize.jobs.workers.spawn import ONE_THREAD, Spawner, SpawnRequest, Worker, cannot_start
 from tui_datasize.runlog.atomic import make_directory, write_json
-from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, TAG_VARIABLE, check_files, observe
+from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, TAG_VARIABLE, observe
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 _LOG = logging.getLogger(__name__)
@@ -272,18 +272,14 @@ class Dispatcher:
         if gpu_bytes:
             learned, context_bytes = self._store.learned(job.workload), self._capacity.context_bytes
             need = gpu_memory.need(learned, job.train_size, gpu_bytes, context_bytes)
+        # Whatever brought its worker down must not bring down the worker of others.
+        key = self._of_shape(job.shape)[0] if can_share and not job.has_vanished else ""
         return WaitingJob(
             *(job.run_id, job.priority, job.position, job.alone),
             peak_bytes=need.process_bytes + need.lane_bytes if need else None,
             shared_bytes=need.process_bytes if need else 0,
-            pack_key=self._pack_key(job) if can_share else "",
+            pack_key=key and f"{key} {job.data_dir}",
         )
-
-    def _pack_key(self, job: QueuedJob) -> str:
-        """What a job must have in common with others to share a worker; empty where it gets its own."""
-        # Whatever brought its worker down must not bring down the worker of others.
-        key = "" if job.has_vanished else self._of_shape(job.shape)[0]
-        return key and f"{key} {job.data_dir}"
 
     def _prepare_lane(self, job: QueuedJob, reserved_bytes: int) -> _Lane | None:
         """Write the run directory, before anything is committed; a job that cannot have one is held."""
@@ -291,7 +287,9 @@ class Dispatcher:
         try:
             make_directory(paths.directory, self._project.runs)
             write_json(paths.spec, json.loads(job.document))
-            check_files(paths)
+            # Something that is no regular file may have the name of one.
+            for file in paths.files:
+                is_regular(file)
             # A queue that was restored or rebuilt may know fewer attempts than the directory.
             attempt = max(job.attempts, observe(paths).newest_attempt) + 1
         except OSError as error:

@@ -94,7 +94,12 @@ class CardProbes:
             used_with = software(report.driver_version)
             self._circumstances = used_with and f"{used_with} {boot_id()}"
             self._forget_absent()
-        self._forget_forgotten()
+        # Once somebody had the queue forget all GPUs, nothing is known of any.
+        forgettings = self._store.known_gpus.forgettings()
+        if forgettings != self._forgettings:
+            self._forgettings = forgettings
+            for known in (self._found_with, self._pauses, self._worked_since_s):
+                known.clear()
         ended = [device for device, probe in self._running.items() if self._settle(device, probe)]
         for device in ended:
             os.close(self._running.pop(device).output)
@@ -163,13 +168,10 @@ class CardProbes:
             if why := verdict(worker.status, _read(probe.output)):
                 self._fail(device, probe.gpu.title, why)
             else:
-                self._succeed(device)
+                self._worked_since_s[device] = time.monotonic()
+                self._note(device, self._circumstances)
+                self._store.faults.clear(FaultKind.CARD, device)
         return True
-
-    def _succeed(self, device: str) -> None:
-        self._worked_since_s[device] = time.monotonic()
-        self._note(device, self._circumstances)
-        self._store.faults.clear(FaultKind.CARD, device)
 
     def _fail(self, device: str, title: str, why: str) -> None:
         worked_since_s = self._worked_since_s.pop(device, time.monotonic())
@@ -187,14 +189,6 @@ class CardProbes:
             self._found_with[device] = circumstances
             with self._store.transaction():
                 self._store.known_gpus.note_proven(device, circumstances)
-
-    def _forget_forgotten(self) -> None:
-        """Know nothing more of any GPU once somebody had the queue forget them all."""
-        forgettings = self._store.known_gpus.forgettings()
-        if forgettings != self._forgettings:
-            self._forgettings = forgettings
-            for known in (self._found_with, self._pauses, self._worked_since_s):
-                known.clear()
 
     def _forget_absent(self) -> None:
         """Have GPUs tried again that were at fault or gone; one that is not there has no fault."""

@@ -141,6 +141,8 @@ def _read_gpu(
 ) -> Gpu:
     memory = _read_memory(nvml, handle)
     load = _try(nvml, nvml.nvmlDeviceGetUtilizationRates, None, handle)
+    kind = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
+    errors = _try(nvml, nvml.nvmlDeviceGetTotalEccErrors, 0, card, *kind)
     return Gpu(
         uuid=_text(_demand(nvml, nvml.nvmlDeviceGetUUID, handle)),
         index=index,
@@ -150,7 +152,7 @@ def _read_gpu(
         utilisation_percent=None if load is None else int(load.gpu),
         temperature_c=_try(nvml, nvml.nvmlDeviceGetTemperature, None, card, nvml.NVML_TEMPERATURE_GPU),
         processes=_read_processes(nvml, handle),
-        fault=_read_fault(nvml, card),
+        fault=f"{errors} uncorrectable memory errors" if errors else "",
         part=part,
         card_uuid=card_uuid,
     )
@@ -185,12 +187,6 @@ def _read_processes(nvml: Any, handle: Any) -> tuple[GpuProcess, ...]:
     found = {process.pid: GpuProcess(process.pid, process.usedGpuMemory) for process in computing}
     found |= {process.pid: GpuProcess(process.pid, process.usedGpuMemory, False) for process in drawing}
     return tuple(found.values())
-
-
-def _read_fault(nvml: Any, card: Any) -> str:
-    kind = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
-    errors = _try(nvml, nvml.nvmlDeviceGetTotalEccErrors, 0, card, *kind)
-    return f"{errors} uncorrectable memory errors" if errors else ""
 
 
 def _demand(nvml: Any, function: Callable[..., _Value], *arguments: Any) -> _Value:

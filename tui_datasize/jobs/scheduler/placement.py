@@ -113,7 +113,10 @@ def _pack_for(job: WaitingJob, packs: Sequence[_Pack], rooms: Sequence[_Room], a
     has no higher priority. No worker takes so many that slots which cannot be used yet, as while a device
     warms up, would find none of the `alike` jobs left.
     """
-    same = [pack for pack in packs if pack.first.priority == job.priority and pack.has_key(job)]
+    if job.alone or not job.pack_key:
+        return None
+    key = (job.priority, job.pack_key)
+    same = [pack for pack in packs if (pack.first.priority, pack.first.pack_key) == key]
     if not same:
         return None
     fair = -(-alike // (len(same) + sum(room.free_slots for room in rooms)))
@@ -207,10 +210,6 @@ class _Pack:
     @property
     def first(self) -> WaitingJob:
         return self.jobs[0]
-
-    def has_key(self, job: WaitingJob) -> bool:
-        """Whether the job may share the worker, as far as the jobs are concerned."""
-        return job.pack_key != "" and job.pack_key == self.first.pack_key and not job.alone
 
     def is_open(self) -> bool:
         """Whether any job at all could still join."""

@@ -140,7 +140,11 @@ class Preloader:
         status = 1
         try:
             os.setsid()
-            self._close_descriptors()
+            for key in list(self._selector.get_map().values()):
+                if key.data is not None:
+                    os.close(key.fd)
+            self._selector.close()
+            self._control.close()
             _redirect(request)
             os.chdir(request["directory"])
             os.environ.update(request["environment"])
@@ -159,13 +163,6 @@ class Preloader:
             finally:
                 # On a full disk, too, lest it goes on as another preloader.
                 os._exit(status)
-
-    def _close_descriptors(self) -> None:
-        for key in list(self._selector.get_map().values()):
-            if key.data is not None:
-                os.close(key.fd)
-        self._selector.close()
-        self._control.close()
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -191,7 +188,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     _refuse_running_threads()
     _refuse_opened_gpu()
     _wait_for_scheduler(control)
-    Preloader(control, worker_main, _loaded(modified_ns)).serve()
+    files = {getattr(module, "__file__", None) for module in sys.modules.values()}
+    loaded = {file: at_ns for file, at_ns in modified_ns.items() if file in files}
+    Preloader(control, worker_main, loaded).serve()
     sys.stdout.flush()
     sys.stderr.flush()
     # Exit handlers of the imported libraries have nothing to end here.
@@ -240,12 +239,6 @@ def _modification_times(package: str) -> dict[str, int]:
     folders = (spec.submodule_search_locations if spec else None) or []
     files = (file for folder in folders for file in Path(folder).rglob("*.py"))
     return {str(file): file.stat().st_mtime_ns for file in files}
-
-
-def _loaded(modified_ns: Mapping[str, int]) -> dict[str, int]:
-    """Those of the files that have been imported."""
-    files = {getattr(module, "__file__", None) for module in sys.modules.values()}
-    return {file: at_ns for file, at_ns in modified_ns.items() if file in files}
 
 
 def _refuse_running_threads() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -109,8 +108,8 @@ class Card(Accelerator):
         torch.cuda.reset_peak_memory_stats(self.device)
 
     def release_memory(self) -> None:
-        """Collect what only refers to itself, then give unused blocks back to the driver."""
-        gc.collect()
+        """Unused blocks go back to the driver."""
+        super().release_memory()
         torch.cuda.empty_cache()
 
     def wait(self) -> None:
@@ -143,7 +142,7 @@ class Card(Accelerator):
         return pinned.to(self.device, non_blocking=True)
 
 
-class _CardStream:
+class _CardStream(Stream):
     """A stream of a card, which can be entered."""
 
     def __init__(self, own: torch.cuda.Stream) -> None:
@@ -168,7 +167,7 @@ class _CardStream:
         return _CardMark(self._own.record_event())
 
 
-class _CardMark:
+class _CardMark(Mark):
     def __init__(self, event: torch.cuda.Event) -> None:
         self.event = event
 
@@ -211,7 +210,10 @@ class CudaCapture:
                 and the current stream is what it was.
         """
         graph = torch.cuda.CUDAGraph()
-        self._register(graph)
+        # Newer torch finds the generators that a graph moves itself, and warns of being told.
+        if torch.__version__ < _FINDS_GENERATORS:
+            for generator in self._generators:
+                graph.register_generator_state(generator)
         # Other threads may go on with what only the recording thread must not do, such as asking for events.
         recording = torch.cuda.graph(
             graph, pool=self._pool, stream=self._stream(), capture_error_mode="thread_local"
@@ -226,12 +228,6 @@ class CudaCapture:
     def forget(self) -> None:
         """Begin another pool: one that no graph uses any more cannot be shared."""
         self._pool = None
-
-    def _register(self, graph: torch.cuda.CUDAGraph) -> None:
-        """Have a graph move the generators; newer torch finds them itself, and warns of being told."""
-        if torch.__version__ < _FINDS_GENERATORS:
-            for generator in self._generators:
-                graph.register_generator_state(generator)
 
     @contextmanager
     def _renewing_generators(self) -> Iterator[None]:

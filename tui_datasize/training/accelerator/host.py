@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import platform
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from tui_datasize.training.accelerator.interface import Accelerator, Capture, Mark, Stream
+from tui_datasize.training.accelerator.interface import Accelerator
 
 _BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 """How /proc/cpuinfo tells that a CPU multiplies bf16: on x86 and, the last, on ARM."""
@@ -24,17 +21,12 @@ class Host(Accelerator):
 
     kind = "cpu"
     is_card = False
-    multiplies_tf32 = False
     # The fused kernels of a CPU take the rate as the number it is.
     rate_dtype = torch.float64
     warm_ups = 1
     evaluation_values = 1 << 16
     # Reading ahead would take its time from what computes.
     batches_ahead = 0
-    is_recording = False
-
-    def initialise(self) -> None:
-        """Nothing to do."""
 
     def facts(self) -> dict[str, Any]:
         name = next(_cpu_facts("model name"), platform.processor())
@@ -46,72 +38,9 @@ class Host(Accelerator):
         flags = next((line for key in ("flags", "Features") for line in _cpu_facts(key)), None)
         return flags is None or not _BF16_FLAGS.isdisjoint(flags.split())
 
-    def use_tf32(self, allowed: bool) -> None:
-        """Nothing to do."""
-
-    def measure_algorithms(self, allowed: bool) -> None:
-        """Nothing to do."""
-
-    def whole_products(self) -> AbstractContextManager[object]:
-        return nullcontext()
-
     def free_bytes(self) -> int:
         """A CPU slot's part of the memory that can be had without swapping."""
         return _available_bytes() // (os.cpu_count() or 1)
-
-    def reserved_bytes(self) -> int:
-        return 0
-
-    def peak_bytes(self) -> None:
-        """None."""
-
-    def forget_peak(self) -> None:
-        """Nothing to do."""
-
-    def release_memory(self) -> None:
-        """Collect what only refers to itself."""
-        gc.collect()
-
-    def wait(self) -> None:
-        """Nothing to wait for."""
-
-    def stream(self) -> Stream:
-        """The host itself."""
-        return _HostStream()
-
-    current_stream = stream
-
-    def capture(self, generators: Sequence[torch.Generator]) -> Capture | None:  # noqa: ARG002
-        """None: launching a kernel costs nothing that could be saved."""
-        return None
-
-    def staging(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """Ordinary memory."""
-        return torch.empty(tuple(shape), dtype=dtype)
-
-    def send(self, part: Tensor) -> Tensor:
-        """The tensor itself where it is there already."""
-        return part.to(self.device)
-
-
-class _HostStream:
-    """Everything is done as it is asked for."""
-
-    def __enter__(self) -> _HostStream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def follow(self, mark: Mark) -> None:
-        """Nothing to wait for."""
-
-    def mark(self) -> Mark:
-        """Reached already."""
-        return self
-
-    def wait(self) -> None:
-        """Nothing to wait for."""
 
 
 def _cpu_facts(name: str) -> Iterator[str]:

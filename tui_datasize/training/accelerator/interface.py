@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import gc
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
@@ -35,21 +36,22 @@ class Capture(Protocol):
         """Share nothing with what was recorded before, which is gone."""
 
 
-class Mark(Protocol):
-    """A point in the work of a stream."""
+class Mark:
+    """A point in the work of a stream; on the host it is reached already."""
 
     def wait(self) -> None:
         """Have the host wait until it is."""
 
 
-class Stream(Protocol):
-    """Work of a device that is done in order, beside that of other streams.
+class Stream:
+    """Work of a device that is done in order, beside that of other streams; on the host, as it is asked for.
 
     What is asked for inside a `with` block goes on it.
     """
 
     def __enter__(self) -> Stream:
         """Make it the current one."""
+        return self
 
     def __exit__(self, *_: object) -> None:
         """Go back to the one before."""
@@ -59,10 +61,14 @@ class Stream(Protocol):
 
     def mark(self) -> Mark:
         """The point behind all that was asked for so far."""
+        return Mark()
 
 
-class Accelerator(ABC):
-    """A device, asked for by name; holds no state beyond that name."""
+class Accelerator:
+    """A device, asked for by name; holds no state beyond that name.
+
+    What is written here holds where nothing runs beside the host and the memory is the host's.
+    """
 
     kind: str
     """Whose bits are alike: "cpu" or "cuda"."""
@@ -78,7 +84,6 @@ class Accelerator(ABC):
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
-    @abstractmethod
     def initialise(self) -> None:
         """Make it ready to compute; more than once does no harm. Nothing else may be asked before.
 
@@ -91,29 +96,27 @@ class Accelerator(ABC):
         return {"torch": torch.__version__, "cuda": torch.version.cuda}
 
     @property
-    @abstractmethod
     def multiplies_tf32(self) -> bool:
         """Whether it has that arithmetic."""
+        return False
 
     @property
     @abstractmethod
     def multiplies_bf16(self) -> bool:
         """Whether it has that arithmetic; where not, it is emulated, in several times the time."""
 
-    @abstractmethod
     def use_tf32(self, allowed: bool) -> None:
         """Whether products and convolutions of float32 may be computed in tf32; of the whole process."""
 
-    @abstractmethod
     def measure_algorithms(self, allowed: bool) -> None:
         """Whether the fastest algorithms may be measured, which costs equal bits; of the whole process.
 
         `initialise` forbids it.
         """
 
-    @abstractmethod
     def whole_products(self) -> AbstractContextManager[object]:
         """Within it, products of float32 are computed in float32 whatever is allowed, recorded ones too."""
+        return nullcontext()
 
     def autocast(self, precision: Precision) -> AbstractContextManager[object]:
         """Within it, forward passes compute in this precision; weights and gradients stay float32.
@@ -133,23 +136,21 @@ class Accelerator(ABC):
     def free_bytes(self) -> int:
         """Memory that images and models may still take."""
 
-    @abstractmethod
     def reserved_bytes(self) -> int:
         """Memory of the device that this process keeps for tensors now; 0 where that is the host's."""
+        return 0
 
-    @abstractmethod
     def peak_bytes(self) -> int | None:
         """The most it kept since `forget_peak`; None where that is the host's memory."""
+        return None
 
-    @abstractmethod
     def forget_peak(self) -> None:
         """Measure the peak from now on."""
 
-    @abstractmethod
     def release_memory(self) -> None:
-        """Give back what no tensor holds any more."""
+        """Collect what only refers to itself, and give back what no tensor holds any more."""
+        gc.collect()
 
-    @abstractmethod
     def wait(self) -> None:
         """Have the host wait until all work is done.
 
@@ -157,34 +158,34 @@ class Accelerator(ABC):
             RuntimeError: Some of it failed.
         """
 
-    @abstractmethod
     def stream(self) -> Stream:
         """A new stream."""
+        return Stream()
 
-    @abstractmethod
     def current_stream(self) -> Stream:
         """The stream that work goes on now."""
+        return Stream()
 
-    @abstractmethod
-    def capture(self, generators: Sequence[torch.Generator]) -> Capture | None:
+    def capture(self, generators: Sequence[torch.Generator]) -> Capture | None:  # noqa: ARG002
         """A way to record work that draws from these generators; None where nothing is gained."""
+        return None
 
     @property
-    @abstractmethod
     def is_recording(self) -> bool:
         """Whether what is asked for now is being recorded."""
+        return False
 
-    @abstractmethod
     def staging(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Memory of the host, uninitialised, that `send` copies from without waiting."""
+        return torch.empty(tuple(shape), dtype=dtype)
 
-    @abstractmethod
     def send(self, part: Tensor) -> Tensor:
         """A copy on the device of a tensor of the host, on the current stream.
 
         From `staging` nothing waits, and the memory must stay as it is until the copy is done: what
         torch keeps it from is being freed, not from being written to. On a CPU the tensor itself.
         """
+        return part.to(self.device)
 
     def draws(self, generator: torch.Generator) -> torch.Generator:
         """The generator, if what is drawn on this device may be drawn from it.

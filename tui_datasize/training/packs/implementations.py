@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.engine import Trainer
@@ -27,7 +27,7 @@ class SideBySide:
         self._streams = [self._accelerator.stream() for _ in trainers]
 
     def step(self, lanes: Sequence[int]) -> None:
-        """Make one update of each of the given lanes.
+        """Make one update of each of the given lanes; one that is left out stays as it is.
 
         All begin after the current stream's work so far, which goes on after all of them.
         """
@@ -44,13 +44,7 @@ class SideBySide:
                 current.follow(self._streams[lane].mark())
 
 
-class Together(Protocol):
-    """Computes the updates of several runs."""
-
-    def step(self, lanes: Sequence[int]) -> None:
-        """Make one update of each of the given lanes; one that is left out stays as it is."""
-
-
+Together: TypeAlias = SideBySide | Fused
 PutTogether: TypeAlias = Callable[[Sequence[Trainer]], Together]
 
 IMPLEMENTATIONS: Mapping[Implementation, PutTogether] = MappingProxyType(

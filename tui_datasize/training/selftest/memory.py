@@ -23,9 +23,8 @@ from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training import failures
 from tui_datasize.training.accelerator.interface import Capture
 from tui_datasize.training.arrays import LoadedDataset
-from tui_datasize.training.evaluate import ImageBatches
 from tui_datasize.training.graph import capture_on
-from tui_datasize.training.placement import place
+from tui_datasize.training.placement import ImageBatches, place
 from tui_datasize.training.selftest import subject as subjects
 from tui_datasize.training.selftest.catalogue import STEPS
 from tui_datasize.training.selftest.record import Findings, NotHere

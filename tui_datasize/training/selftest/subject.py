@@ -20,9 +20,9 @@ from tui_datasize.training.accelerator.device import chosen, set_up
 from tui_datasize.training.accelerator.interface import Accelerator
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.engine import Readings, Trainer
-from tui_datasize.training.evaluate import ImageBatches, Tally, predict, score
+from tui_datasize.training.evaluate import Tally, predict, score
 from tui_datasize.training.graph import CaptureOn, capture_on
-from tui_datasize.training.placement import place
+from tui_datasize.training.placement import ImageBatches, place
 from tui_datasize.training.selftest.record import Findings
 
 Shape: TypeAlias = tuple[int, int, int]

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.device_settings import DeviceSettings
-from tui_datasize.jobs.queue.faults import Fault
 from tui_datasize.jobs.queue.paces import TimeEstimate
 from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.queue.state import Job, JobState
-from tui_datasize.jobs.queue.time_left import ExecutedQueue, KeptTimeLeft, TimeLeft
+from tui_datasize.jobs.queue.time_left import KeptTimeLeft, TimeLeft
 from tui_datasize.jobs.scheduler.devices import DeviceReport, capacities, or_cpu
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.polling.log_tail import LogTail, run_log_tail
@@ -32,51 +31,12 @@ from tui_datasize.tui.widgets.palette import INCOMPLETE
 if TYPE_CHECKING:
     import polars as pl
 
+    from tui_datasize.jobs.client import QueueClient
+    from tui_datasize.tui.polling.record import ProjectRecord
+
 T = TypeVar("T")
 
 _FACT_COLUMNS = ["path" if one.name == "directory" else one.name for one in fields(RunFacts)]
-
-
-class QueueView(ExecutedQueue, Protocol):
-    """What a snapshot asks of the queue."""
-
-    def jobs(self) -> list[Job]:
-        """All jobs, acknowledged ones included."""
-
-    def settings(self) -> QueueSettings:
-        """What holds for the whole queue."""
-
-    def scheduler_alive(self) -> bool:
-        """Whether a scheduler has the project."""
-
-    def waits_for_slots(self) -> str:
-        """Who has the slots that jobs wait for, in one line."""
-
-    def faults(self) -> list[Fault]:
-        """What is wrong with the machine."""
-
-    def watch(self) -> Watch:
-        """What tells whether any of it has changed."""
-
-
-class Watch(Protocol):
-    """What tells whether a queue has changed, without reading it."""
-
-    def version(self) -> object:
-        """The same as before where nothing was committed since."""
-
-
-class RunRecord(Protocol):
-    """What a snapshot asks of the run directories."""
-
-    def runs(self, *, queue_changed: bool) -> pl.DataFrame:
-        """The frame `runs`: one row per run directory; the very same while nothing has changed."""
-
-    def metrics(self, experiments: Mapping[str, str]) -> pl.DataFrame:
-        """The metric rows of some runs, given the experiment of each; with a column `run_id`."""
-
-    def problems(self) -> Sequence[str]:
-        """What could not be read, one line each."""
 
 
 class _Kept(Generic[T]):
@@ -97,8 +57,8 @@ class Collector:
     def __init__(
         self,
         project: ProjectPaths,
-        queue: QueueView,
-        open_record: Callable[[], RunRecord],
+        queue: QueueClient,
+        open_record: Callable[[], ProjectRecord],
         read_devices: Callable[[], DeviceReport],
     ) -> None:
         self._project = project
@@ -106,7 +66,7 @@ class Collector:
         self._watch = queue.watch()
         self._version: object = None
         self._open_record = open_record
-        self._record: RunRecord | None = None
+        self._record: ProjectRecord | None = None
         self._read_devices = read_devices
         self._planner = Planner(project.experiments)
         self._last = Snapshot()
@@ -193,7 +153,7 @@ class Collector:
         return sum(capacities(devices, asked.slots_per_gpu, asked.cpu_slots).values()) if devices else 1
 
     def _time_left(self, slots: int, facts: Mapping[str, RunFacts]) -> TimeLeft:
-        return self._kept_time.look(self._jobs, self._queue, slots, facts)
+        return self._kept_time.look(self._jobs, self._queue.executions, slots, facts)
 
     def _runs(self, queue_changed: bool) -> pl.DataFrame:
         # Opened here, so that what it imports does not delay the first screen.
