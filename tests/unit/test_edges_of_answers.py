@@ -57,7 +57,8 @@ def test_variants_are_ranked_at_a_size_that_all_have():
     better = runs_of({100: 0.85, 200: 0.9, 400: 0.95}, "b")
     longer = runs_of({100: 0.8, 200: 0.85, 400: 0.9, 800: 0.93}, "a")
     words = answered(pl.concat([better, longer]))
-    assert words.startswith("b has the best mean of 2 variants")
+    assert words.startswith("b needs 2.1 times fewer images than a")
+    assert "b has the best mean of 2 variants" in words
     assert "400 images: 95.0 %" in words.split("\n")[0]
     assert "a alone: 800 images: 93.0 %" in words
 

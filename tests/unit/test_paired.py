@@ -132,7 +132,7 @@ def test_variants_with_equal_runs_are_the_same():
         test_accuracy=pl.col("test_accuracy") + 1e-6 * (pl.col("variant") == "b") * pl.col("seed")
     )
     assert variants.ask(record_of(other)).headline.startswith(
-        "b is less than 0.01 points ahead of a over 2 train"
+        "b and a cannot be told apart over 2 train sizes: less than 0.01 points for b (95 %"
     )
     alone = runs.filter(train_size=40, seed=0)
     assert (
@@ -148,7 +148,7 @@ def test_what_an_unpaired_comparison_sees_is_said():
     )
     second = second.with_columns(seed=pl.col("seed") + 10)
     (found, _) = compare_variants(pl.concat([first, second]), "test_accuracy")
-    seen = f"A difference of {100 * found.pairs[0].detectable:.2f} points is seen in 4 of 5 cases."
+    seen = f"80 % power for a difference of {100 * found.pairs[0].detectable:.2f} points or more."
     assert seen in [one.text for one in variants.ask(record_of(pl.concat([first, second]))).sentences]
 
 
@@ -171,7 +171,7 @@ def test_one_draw_is_said_only_where_draws_are_known():
     frames = [runs_frame([0.5 + generator.normal(0, 0.01, 4)], (40,), name) for name in NAMES]
     runs = pl.concat(frames)
     unknown = runs.with_columns(subset_seed=pl.lit(None, pl.Int64))
-    assert "paired, 4 seeds of one draw)." in variants.ask(record_of(runs)).headline
+    assert "paired, 4 seeds, for this draw)." in variants.ask(record_of(runs)).headline
     assert variants.ask(record_of(unknown)).headline.endswith("paired, 4 seeds).")
 
 
@@ -217,7 +217,7 @@ def test_all_sizes_are_corrected_together():
 @pytest.mark.parametrize(
     ("draws", "sentence"),
     [
-        ((0,), "paired, 4 seeds of one draw)."),
+        ((0,), "paired, 4 seeds, for this draw)."),
         ((0, 1), "2 draws are too few to test)."),
         ((0, 1, 2), "paired, 3 draws)."),
     ],

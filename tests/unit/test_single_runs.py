@@ -98,7 +98,8 @@ def test_variants_with_a_run_each_are_compared_image_by_image(project):
     p = stats.binomtest(2, 14).pvalue
     assert f"; McNemar, p = {p:.2g}): these two trainings differ; other seeds may differ otherwise." in told
     needed = images_needed(14 / n_images, 0.005)
-    assert f"is seen in 4 of 5 cases with {needed:,} test images; there are {n_images}." in told
+    power = "test images give 80 % power for a difference of 0.5 points between two trainings"
+    assert f"{needed:,} {power}; there are {n_images}." in told
 
 
 def test_without_predictions_the_images_needed_are_an_upper_bound():
@@ -106,7 +107,8 @@ def test_without_predictions_the_images_needed_are_an_upper_bound():
     needed = images_needed(0.26, 0.005)
     assert math.isclose(needed, (1.96 + 0.8416) ** 2 * 0.26 / 0.005**2, rel_tol=0.001)
     told = said(variants.ask(record))
-    assert f"with {needed:,} test images, with fewer where both err on the same images." in told
+    assert f"{needed:,} test images give 80 % power" in told
+    assert "fewer do where both err on the same images." in told
 
 
 def test_more_runs_are_not_compared_image_by_image():

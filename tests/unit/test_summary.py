@@ -223,7 +223,7 @@ def test_metrics_that_more_data_need_not_improve_have_one_law(log):
     [
         (Question(target=95), "no target 9500 %"),
         (Question(target=-0.1), "no target"),
-        (Question(delta=0), "no delta"),
+        (Question(delta=0), "no gain to look for"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(log, question, message):

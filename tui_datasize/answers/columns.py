@@ -36,7 +36,7 @@ TEST_COLUMNS = (
     *of_kind("number", statistic="statistic", df1="df", df2="df 2"),
     Column("p", "p", "p"),
     *of_kind("number", effect_size="effect size", estimate="estimate", **INTERVAL),
-    *of_kind("number", detectable="seen in 4 of 5"),
+    *of_kind("number", detectable="80 % power from"),
 )
 """Of rows of schema `GROUPS` that are tests."""
 
@@ -46,7 +46,7 @@ PAIR_COLUMNS = (
     *of_kind("difference", estimate="second - first", **INTERVAL),
     Column("effect_size", "Hedges' g", "number"),
     *of_kind("p", p="p", p_adjusted="p, Holm"),
-    Column("detectable", "seen in 4 of 5", "spread"),
+    Column("detectable", "80 % power from", "spread"),
     Column("n_units", "counted"),
     Column("unit", "of", "text"),
 )
@@ -85,7 +85,7 @@ def basis_words(found: Difference, *, of_several: bool = False) -> str:
     Its values are not all equal; `of_several` where p is corrected for several pairs.
     """
     counted = plural(found.n_units, found.unit) if found.n_units else ""
-    whose = " of one draw" if found.of_one_draw else ""
+    whose = ", for this draw" if found.of_one_draw else ""
     if math.isnan(found.p):
         return f"{counted} are too few to test"
     told = f"{p_words(found.p_adjusted)}{' after correction' if of_several else ''}"

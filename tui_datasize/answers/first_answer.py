@@ -14,7 +14,7 @@ from tui_datasize.answers.columns import INTERVAL, SIZE_AXIS, metric_axis, of_ki
 from tui_datasize.answers.grids import mean_table, size_label, size_table
 from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import Record
-from tui_datasize.answers.variants import images_told, with_clear
+from tui_datasize.answers.variants import led_by_images, with_clear
 from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import with_interval
@@ -69,9 +69,9 @@ def ask(record: Record) -> Answer:
     best, *rest = sorted(curves, key=lambda curve: _rank(record, curve, largest_shared(curves)))
     table = answer_table(curves)
     if rest:
-        headline, sentences = _compared(record, best, rest)
-        if text := images_told(record, best.variant, rest[0].variant):
-            sentences.insert(0, Sentence(text, "good"))
+        told, sentences = _compared(record, best, rest)
+        headline, *others = led_by_images(record, best.variant, rest[0].variant, told)
+        sentences[:0] = map(Sentence, others)
         shown = [*_means(record), Table(table, _COLUMNS, record.metric, "What more data brings")]
     else:
         headline, sentences, shown = ahead.now(best), list(_ahead(record, best)), []
@@ -178,8 +178,8 @@ def _compared(
     if all(pair is not None and pair.is_same for pair in pairs):
         headline = f"All {len(variants)} variants are the same: {ahead.now(best, size)}"
     else:
-        doubt = _doubt(record, best, rest)
-        headline = f"{name} has the best mean of {len(variants)} variants{doubt}: {ahead.now(best, size)}"
+        rank = _doubt(record, best, rest) or f" has the best mean of {len(variants)} variants"
+        headline = f"{name}{rank}: {ahead.now(best, size)}"
     told = [Sentence(f"{name}: {ahead.next_doubling(best)}")]
     further = [curve for curve in variants if size and curve.curve["train_size"][-1] > size]
     told += [Sentence(f"{curve.variant or 'base'} alone: {ahead.now(curve)}") for curve in further]

@@ -16,7 +16,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.metric import Metric, metric_named
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats.curve import points
-from tui_datasize.stats.effective import Saved, images_saved
+from tui_datasize.stats.effective import EffectiveData, images_saved
 from tui_datasize.stats.groups import SizeComparison, VariantComparison, compare_sizes, compare_variants
 from tui_datasize.stats.groups_table import groups_table
 from tui_datasize.stats.overlap import DrawOverlap, find_draws, find_overlaps
@@ -67,11 +67,10 @@ class Comparisons:
         return groups_table(self.sizes, self.variants)
 
     @cached_property
-    def saved(self) -> Callable[[str, str], tuple[Saved, ...]]:
-        """What a variant needs for what another has at each of its sizes, as of `images_saved`."""
-        higher = metric_named(self.metric).higher_is_better
-        saved = partial(images_saved, higher_is_better=higher)
-        return cache(lambda one, other: saved(self.curves[one], self.curves[other]))
+    def saved(self) -> Callable[[str, str, float | None], EffectiveData]:
+        """What a variant needs for what another does, and for a target, as of `images_saved`."""
+        saved = partial(images_saved, higher_is_better=metric_named(self.metric).higher_is_better)
+        return cache(lambda one, other, target: saved(self.curves[one], self.curves[other], target=target))
 
     def over_all(self, one: str, other: str) -> Difference | None:
         """Two variants over all sizes that both have; None where they cannot be compared."""

@@ -193,7 +193,7 @@ def _level(found: SizeComparison) -> str:
         steps += [f"{len(same) - _MOST_NAMED} more"] if len(same) > _MOST_NAMED else []
         told += f" Not significant after correction: {listed(steps)}."
     if not math.isnan(trend.detectable):
-        told += f" A change of {metric.difference(trend.detectable)} a doubling is seen in 4 of 5 cases."
+        told += f" 80 % power for a change of {metric.difference(trend.detectable)} a doubling."
     return told
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -26,12 +26,11 @@ from tui_datasize.answers.record import NO_RUN, Record, per_variant
 from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import schema
 from tui_datasize.stats.curve import learning_curve, points
-from tui_datasize.stats.effective import ImagesReached, images_for
+from tui_datasize.stats.effective import Saved
 from tui_datasize.stats.extrapolate import DEFAULT_DELTA
 from tui_datasize.stats.group_tests import SIGNIFICANT, p_words
 from tui_datasize.stats.groups import VariantComparison
 from tui_datasize.stats.laws import Loss
-from tui_datasize.stats.paired import Curve
 from tui_datasize.stats.pairwise import Difference, units_needed
 from tui_datasize.stats.single_runs import images_needed, mcnemar, right_answers, share_apart
 from tui_datasize.stats.view import about
@@ -42,8 +41,6 @@ BASE = "the base variant"
 _SAVED = schema(
     (pl.String, "other", "images"), (pl.Int64, "train_size"), (pl.Float64, "value", "ratio", "low", "high")
 )
-_LEAST_SAVED = 1.05
-"""A ratio that is written as more than 1.0."""
 
 
 def is_offered(runs: pl.DataFrame) -> bool:
@@ -68,12 +65,11 @@ def ask(record: Record) -> Answer:
     rows = record.comparisons.table.filter(asks="variants")
     best, other = _first_two(pairs, shared, metric)
     told = _tested(found, metric) if pairs else _untested(shared, metric)
-    saved = images_told(record, best, other)
+    headline, *others = led_by_images(record, best, other, told)
     return Answer(
-        told,
+        headline,
         [
-            *([Sentence(saved, "good")] if saved else []),
-            *(Sentence(text) for text in (*_counted(pairs), *_power(pairs, record))),
+            *(Sentence(text) for text in (*others, *_counted(pairs), *_power(pairs, record))),
             *(Sentence(text) for text in single_runs_told(record, best, other)),
             *(Sentence(text, "aside") for text in corrected_for(rows.filter(pl.col("train_size").is_null()))),
         ],
@@ -84,82 +80,93 @@ def ask(record: Record) -> Answer:
     )
 
 
-def images_told(record: Record, best: str, other: str) -> str:
-    """How many images the best variant needs for what another has: at the target, else at its largest size.
+def led_by_images(record: Record, best: str, other: str, told: str) -> list[str]:
+    """What is told of two variants, and before it how many images the best one saves; after it by chance.
 
-    Empty where it saves none, or where that would be a bound and the two do not differ significantly.
+    Nothing of images where only a bound is known and the two do not differ significantly.
     """
-    metric, curves = record.metric, record.comparisons.curves
-    compared = record.comparisons.over_all(other, best)
-    doubt = " (not significant)"
-    if compared is None or math.isnan(compared.p):
-        doubt = " (untested)"
-    elif compared.is_distinguishable:
-        doubt = ""
-    names, target = (best or BASE, other or BASE), record.asked.target
-    if target is not None:
-        needed = [_reached(record, name, target, curves[name]) for name in (best, other)]
-        reaches_at_once = needed[1].is_bound and round(needed[1].images) < max(curves[other])
-        if needed[1].is_bound and (doubt or reaches_at_once or len(curves[other]) == 1):
-            return ""
-        if not needed[0].is_bound and needed[1].images >= _LEAST_SAVED * needed[0].images:
-            return f"{metric.exact(target)}: {_times_fewer(names, *needed)}{doubt}."
-    saved = record.comparisons.saved(best, other)[-1]
-    if saved.ratio < _LEAST_SAVED or (saved.is_bound and doubt):
-        return ""
-    ends = doubt if math.isnan(saved.low) else f" (95 % {saved.low:.1f} to {saved.high:.1f})"
-    needs = f"at most {saved.images:,.0f}" if saved.is_bound else f"about {about(saved.images)}"
-    least = "at least " if saved.is_bound else ""
-    return (
-        f"{metric.text(saved.value)}, what {names[1]} has with {saved.train_size:,} images, takes {names[0]} "
-        f"{needs}: {least}{saved.ratio:.1f} times fewer{ends}."
+    compared, target = record.comparisons.over_all(other, best), record.asked.target
+    if compared is not None and compared.is_same:
+        return [told]
+    is_tested = compared is not None and not math.isnan(compared.p)
+    is_apart = compared is not None and compared.is_distinguishable
+    found, texts = record.comparisons.saved(best, other, target), list[str]()
+    decides = found.at_target or found.overall
+    if decides is None or decides.ratio < 1:
+        best, other = other, best
+        found = record.comparisons.saved(best, other, target)
+    names = best or BASE, other or BASE
+    if target is not None and found.at_target and (is_apart or not found.at_target.is_bound):
+        saved = _as_measured(record, best, other, found.at_target)
+        texts.append(f"{record.metric.exact(target)}: {_needs(names, saved)}")
+    if found.overall and (is_apart or not found.overall.is_bound):
+        subject = "over all values" if texts else f"{names[0]} needs"
+        texts.append(f"{subject} {_times(found.overall, '' if texts else f' images than {names[1]}')}")
+    if not texts:
+        return [told]
+    doubt = "" if is_apart else ", not significant" if is_tested else ", untested"
+    images = f"{'; '.join(texts)}{doubt}."
+    return [told, images] if is_tested and not is_apart else [images, told]
+
+
+def _as_measured(record: Record, best: str, other: str, saved: Saved) -> Saved:
+    """With the images that are said of a target where two sizes measured it."""
+    said = {
+        one.variant: float(one.needed.train_size)
+        for one in record.all_curves
+        if one.needed and one.needed.below and one.needed.above and one.needed.train_size
+    }
+    return replace(
+        saved, images=said.get(best, saved.images), other_images=said.get(other, saved.other_images)
     )
 
 
-def _reached(record: Record, variant: str, target: float, curve: Curve) -> ImagesReached:
-    """With how many images a variant reaches the target: where two sizes measured it, as is said of it."""
-    for one in record.all_curves:
-        if (
-            one.variant == variant
-            and one.needed
-            and one.needed.below
-            and one.needed.above
-            and one.needed.train_size
-        ):
-            return ImagesReached(one.needed.train_size, False)
-    return images_for(curve, target, higher_is_better=record.metric.higher_is_better)
+def _needs(names: tuple[str, str], saved: Saved) -> str:
+    """Such as `cnn3 about 170 images, mlp more than 960: at least 5.6 times fewer`."""
+    first = f"at most {saved.images:,.0f}" if saved.is_at_most else f"about {about(saved.images)}"
+    missed = f"more than {saved.other_images:,.0f}"
+    second = missed if saved.is_more_than else f"about {about(saved.other_images)}"
+    return f"{names[0]} {first} images, {names[1]} {second}: {_times(saved)}"
 
 
-def _times_fewer(names: tuple[str, str], first: ImagesReached, second: ImagesReached) -> str:
-    what = f"more than {second.images:,.0f}" if second.is_bound else f"about {about(second.images)}"
-    least = "at least " if second.is_bound else ""
-    return (
-        f"{names[0]} about {about(first.images)} images, {names[1]} {what}: "
-        f"{least}{second.images / first.images:.1f} times fewer"
+def _times(saved: Saved, than: str = "") -> str:
+    """Such as `2.5 times fewer images than mlp (95 % 2.3 to 2.7)`."""
+    least, is_fewer = "at least " if saved.is_bound else "", saved.ratio >= 1
+    ratio = saved.ratio if is_fewer else 1 / saved.ratio
+    ends = (
+        ""
+        if math.isnan(saved.spread)
+        else f" (95 % {ratio / saved.spread:.2g} to {ratio * saved.spread:.2g})"
     )
+    return f"{least}{ratio:.1f} times {'fewer' if is_fewer else 'more'}{than}{ends}"
 
 
 def _saved_table(record: Record, best: str) -> Table:
-    """What the best variant needs for what each of the others reaches at each of its sizes."""
-    metric, comparisons = record.metric, record.comparisons
-    rows = [
-        asdict(saved)
-        | {"other": name or BASE, "ratio": saved.ratio}
-        | {"images": f"{'at most ' if saved.is_bound else ''}{about(saved.images)}"}
-        for name in comparisons.curves
-        if name != best
-        for saved in comparisons.saved(best, name)
-        if math.isfinite(saved.images)
-    ]
+    """What the best variant needs for what each of the others reaches at each of its sizes, and overall."""
+    rows = []
+    for name in record.comparisons.curves:
+        if name == best:
+            continue
+        found = record.comparisons.saved(best, name, None)
+        for saved in (*found.at_sizes, *([found.overall] if found.overall else [])):
+            if math.isfinite(saved.images):
+                rows.append(_saved_row(name or BASE, saved, is_overall=saved is found.overall))
     columns = [
-        Column("other", "variant", "text"),
-        Column("images", f"images of {best or BASE}", "text"),
+        *of_kind("text", other="variant", images=f"images of {best or BASE}"),
         SIZE,
         Column("value", "reaches", "value"),
         *of_kind("number", ratio="times fewer", **INTERVAL),
     ]
     frame = pl.DataFrame(rows, schema=dict(_SAVED))
-    return Table(frame, columns, metric, f"Images that {best or BASE} saves", is_detail=True)
+    return Table(frame, columns, record.metric, f"Images that {best or BASE} saves", is_detail=True)
+
+
+def _saved_row(other: str, saved: Saved, *, is_overall: bool) -> Mapping[str, object]:
+    low, high = saved.interval
+    images = "overall" if is_overall else f"{'at most ' if saved.is_bound else ''}{about(saved.images)}"
+    size, value = (None, None) if is_overall else (int(saved.other_images), saved.value)
+    ends = {"ratio": saved.ratio, "low": low, "high": high}
+    return {"other": other, "images": images, "train_size": size, "value": value, **ends}
 
 
 def with_clear(means: pl.DataFrame, record: Record) -> pl.DataFrame:
@@ -198,7 +205,7 @@ def _tested(found: Sequence[VariantComparison], metric: Metric) -> str:
     rest = f"({interval_words(low, high, metric)}; {basis})."
     apart = _apart(abs(pair.value), metric)
     if not pair.is_distinguishable:
-        return f"{first} is {apart} ahead of {second} over {over}, but they cannot be told apart {rest}"
+        return f"{first} and {second} cannot be told apart over {over}: {apart} for {first} {rest}"
     n_variants = len(found[-1].variants)
     of_all = f", the best of {n_variants}," if n_variants > 2 else ""
     return f"{first}{of_all} is {apart} better than {second} over {over} {rest}"
@@ -265,10 +272,10 @@ def single_runs_told(record: Record, best: str, other: str) -> Iterator[str]:
     found = mcnemar(*(right.get(one) for one in runs["run_id"]))
     delta = _delta(record)
     worth = record.metric.exact_difference(delta)
-    seen = f"A difference of {worth} between two trainings is seen in 4 of 5 cases"
+    seen = f"test images give 80 % power for a difference of {worth} between two trainings"
     if found is None:
         if needed := images_needed(share_apart(*runs[record.metric.name]), delta):
-            yield f"{seen} with {needed:,} test images, with fewer where both err on the same images."
+            yield f"{needed:,} {seen}; fewer do where both err on the same images."
         return
     ends = interval_words(found.low, found.high, record.metric)
     does = "differ" if found.p < SIGNIFICANT else "cannot be told apart"
@@ -278,7 +285,7 @@ def single_runs_told(record: Record, best: str, other: str) -> Iterator[str]:
         f"trainings {does}; other seeds may differ otherwise."
     )
     if needed := images_needed(found.share_apart, delta):
-        yield f"{seen} with {needed:,} test images; there are {found.n_images:,}."
+        yield f"{needed:,} {seen}; there are {found.n_images:,}."
 
 
 def single_runs(record: Record, best: str, other: str) -> pl.DataFrame:
@@ -303,12 +310,11 @@ def _power(pairs: Sequence[Difference], record: Record) -> Iterator[str]:
     pair, delta = _leading(pairs, record.metric), _delta(record)
     needed = units_needed(pair, delta)
     if needed is None and not math.isnan(pair.detectable):
-        yield f"A difference of {record.metric.difference(pair.detectable)} is seen in 4 of 5 cases."
+        yield f"80 % power for a difference of {record.metric.difference(pair.detectable)} or more."
     if needed is not None:
-        yield (
-            f"A difference of {record.metric.exact_difference(delta)} is seen in 4 of 5 cases with "
-            f"{plural(needed, pair.unit)} of each; there are {pair.n_units:,}."
-        )
+        worth = record.metric.exact_difference(delta)
+        has = f"you have {pair.n_units:,}"
+        yield f"{plural(needed, pair.unit)} per variant give 80 % power for a difference of {worth}; {has}."
 
 
 def _counted(pairs: Sequence[Difference]) -> Iterator[str]:

@@ -4,7 +4,7 @@ After the effective data transferred of Hernandez, Kaplan, Henighan and McCandli
 Transfer* (2021), read from measured means instead of a fitted law: between sizes a monotone cubic over log n
 (Fritsch and Carlson 1980, *SIAM Journal on Numerical Analysis* 17, 238). The interval of a ratio is Student's
 on the log, with the standard error of a bootstrap over draws, with one draw over seeds, stretched for how few
-there are.
+there are; draws and seeds that both variants have are drawn together.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,64 +31,94 @@ _GRID = 64
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What one variant needs for what another has at one of its sizes."""
+    """What one variant needs, and what another one needs for the same."""
 
-    train_size: int
-    """Of the other."""
     value: float
-    """Its mean there."""
+    """Of the metric, a mean of the other; NaN for a target, or for all values that both have."""
     images: float
-    """With which the variant reaches that; its smallest size where that is a bound, infinite beyond all."""
-    is_bound: bool
-    """Whether that lies beyond the sizes of the variant, so that `images` is the nearest of them."""
-    low: float = math.nan
-    """Of the ratio, 95 % interval; NaN of a bound, and with fewer than three draws or seeds."""
-    high: float = math.nan
+    """Of the one, infinite where it never gets there; 1 for all values."""
+    other_images: float
+    spread: float
+    """The 95 % interval of the ratio goes from it over this to it times this; NaN of a bound, and with fewer
+    than three draws or seeds."""
+    is_at_most: bool = False
+    """Whether the one reaches the value at its smallest size, which `images` is."""
+    is_more_than: bool = False
+    """Whether the other misses it at its largest size, which `other_images` is."""
 
     @property
     def ratio(self) -> float:
-        return self.train_size / self.images
+        """How many times fewer images the one needs; at least that where it is a bound."""
+        return self.other_images / self.images
+
+    @property
+    def is_bound(self) -> bool:
+        return self.is_at_most or self.is_more_than
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return self.ratio / self.spread, self.ratio * self.spread
 
 
-def images_saved(variant: Curve, other: Curve, *, higher_is_better: bool) -> tuple[Saved, ...]:
-    """What a variant needs for the mean of another at each of its sizes, ascending."""
-    if not variant or not other:
-        return ()
+@dataclass(frozen=True, slots=True)
+class EffectiveData:
+    """One variant against another one, whose images are counted against its own."""
+
+    at_sizes: tuple[Saved, ...]
+    """For the mean of the other at each of its sizes, ascending."""
+    overall: Saved | None
+    """The mean, of logs, over the means of either that lie within those of both, else a bound; None where
+    neither tells."""
+    at_target: Saved | None
+    """None without a target, or where one misses it or the other has it from its smallest size on."""
+
+
+def images_saved(
+    variant: Curve, other: Curve, *, higher_is_better: bool, target: float | None = None
+) -> EffectiveData:
+    """How many images one variant needs for what another one does; both have at least one size."""
     sign = 1.0 if higher_is_better else -1.0
-    tables = _Table.of(variant, sign), _Table.of(other, sign)
-    sizes = np.array(tables[1].sizes)
-    values = tables[1].means(np.ones((1, len(tables[1].units))))
-    own = tables[0].means(np.ones((1, len(tables[0].units))))
-    images, is_bound = (found[0] for found in _images(tables[0].sizes, own, values))
-    # What it never reached takes it more than it has: that saves nothing.
-    images = np.where(values[0] > own.max(), np.inf, images)
-    halves = np.where(is_bound, np.nan, _half_of_log(*tables))
-    return tuple(
-        Saved(
-            int(n),
-            sign * float(value),
-            float(needed),
-            bool(bound),
-            *(n / needed * np.exp([-half, half])).tolist(),
-        )
-        for n, value, needed, bound, half in zip(sizes, values[0], images, is_bound, halves, strict=True)
+    own, others = _Table.of(variant, sign), _Table.of(other, sign)
+    weights = _resamples(own, others)
+    means, values = own.means(weights[0]), others.means(weights[1])
+    whole = np.isfinite(means).all(axis=1) & np.isfinite(values).all(axis=1)
+    means, values = means[whole], values[whole]
+    few = min(len(own.units), len(others.units))
+    images, side = _images(own.sizes, means, values)
+    spreads = _spreads(np.log(images), few)
+    at_sizes = []
+    for place, size in enumerate(others.sizes):
+        is_beyond, mean = bool(side[0, place]), float(values[0, place])
+        # What it never reached takes it more than it has: that saves nothing.
+        needed = math.inf if mean > means[0].max() else float(images[0, place])
+        spread = math.nan if is_beyond else float(spreads[place])
+        at_sizes.append(Saved(sign * mean, needed, float(size), spread, is_at_most=is_beyond))
+    at_target = None
+    if target is not None:
+        goal = np.full((len(means), 1), sign * target)
+        at_target = _compared(own, others, (means, values), goal, few)
+    both = np.concatenate([means, values], axis=1)
+    return EffectiveData(tuple(at_sizes), _compared(own, others, (means, values), both, few), at_target)
+
+
+def _compared(
+    own: _Table, others: _Table, means: tuple[Floats, Floats], values: Floats, few: int
+) -> Saved | None:
+    """Both at values, shape (rounds, k), of which several are averaged; the first round is of all runs."""
+    (images, side), (other_images, other_side) = (
+        _images(table.sizes, of_table, values) for table, of_table in zip((own, others), means, strict=True)
     )
-
-
-class ImagesReached(NamedTuple):
-    """With how many images a value is reached."""
-
-    images: float
-    is_bound: bool
-    """Whether that lies beyond the sizes, so that `images` is the nearest of them."""
-
-
-def images_for(variant: Curve, value: float, *, higher_is_better: bool) -> ImagesReached:
-    """With how many images a variant reaches a value."""
-    table = _Table.of(variant, 1.0 if higher_is_better else -1.0)
-    means = table.means(np.ones((1, len(table.units))))
-    found, is_bound = _images(table.sizes, means, np.array([[value if higher_is_better else -value]]))
-    return ImagesReached(float(found[0, 0]), bool(is_bound[0, 0]))
+    logs, is_within = np.log(other_images / images), (side[0] == 0) & (other_side[0] == 0)
+    if values.shape[1] > 1 and is_within.any():
+        ratios = logs[:, is_within].mean(axis=1, keepdims=True)
+        return Saved(math.nan, 1.0, math.exp(ratios[0, 0]), float(_spreads(ratios, few)[0]))
+    told = np.where((side[0] <= 0) & (other_side[0] >= 0), logs[0], -np.inf)
+    at = int(np.argmax(told))
+    if not np.isfinite(told[at]):
+        return None
+    spread = float(_spreads(logs, few)[at]) if is_within[at] else math.nan
+    ends = bool(side[0, at] < 0), bool(other_side[0, at] > 0)
+    return Saved(math.nan, float(images[0, at]), float(other_images[0, at]), spread, *ends)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,19 +151,19 @@ class _Table:
         return found
 
 
-def _images(sizes: Sequence[int], means: Floats, values: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Where means first reach values of shape (rounds, k), and whether that is beyond the ascending sizes."""
+def _images(sizes: Sequence[int], means: Floats, values: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Where means first reach values, shape (rounds, k); 1 beyond the ascending sizes, -1 before them."""
     logs = np.log(sizes)
     reached = np.maximum.accumulate(means, axis=1)
     places, curve = _monotone(logs, reached)
     under = (curve[:, :, None] < values[:, None, :]).sum(axis=1)
-    is_bound = (values < reached[:, :1]) | (values > reached[:, -1:])
+    side = np.subtract(values > reached[:, -1:], values < reached[:, :1], dtype=np.int64)
     after = np.clip(under, 1, len(places) - 1)
     before, behind = (np.take_along_axis(curve, at, axis=1) for at in (after - 1, after))
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.nan_to_num((values - before) / (behind - before), nan=0.0).clip(0, 1)
     found = np.exp(places[after - 1] + share * (places[after] - places[after - 1]))
-    return np.where(under == 0, float(sizes[0]), found), is_bound
+    return np.where(under == 0, float(sizes[0]), found), side
 
 
 def _monotone(x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -161,21 +190,22 @@ def _monotone(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return places, np.concatenate([parts.reshape(len(y), -1), y[:, -1:]], axis=1)
 
 
-def _half_of_log(variant: _Table, other: _Table) -> Floats:
-    """Half the interval of the log of the ratio at each size of the other; NaN with too few units."""
-    n_units = len(variant.units), len(other.units)
-    fewest = min(n_units)
-    if fewest < _LEAST_UNITS:
-        return np.full(len(other.sizes), np.nan)
+def _resamples(own: _Table, others: _Table) -> tuple[Floats, Floats]:
+    """How often each unit of both counts, first once and then drawn anew, shape (rounds, units) each."""
+    n_units = len(own.units), len(others.units)
+    rounds = _ROUNDS if min(n_units) >= _LEAST_UNITS else 0
     generator = np.random.default_rng(_SEED)
-    weights = [generator.multinomial(n, np.full(n, 1 / n), _ROUNDS).astype(float) for n in n_units]
-    if variant.units == other.units:
-        weights[1] = weights[0]
-    means, values = variant.means(weights[0]), other.means(weights[1])
-    whole = np.isfinite(means).all(axis=1) & np.isfinite(values).all(axis=1)
-    if whole.sum() < _ROUNDS // 2:
-        return np.full(len(other.sizes), np.nan)
-    images, _ = _images(variant.sizes, means[whole], values[whole])
-    few = math.sqrt(fewest / (fewest - 1))
-    half: Floats = few * stdtrit(fewest - 1, 0.5 + CONFIDENCE / 2) * np.log(images).std(axis=0, ddof=1)
-    return half
+    drawn = [generator.multinomial(n, np.full(n, 1 / n), rounds).astype(float) for n in n_units]
+    if own.units == others.units and own.units[0] >= 0:
+        drawn[1] = drawn[0]
+    first, second = (np.concatenate([np.ones((1, n)), of]) for n, of in zip(n_units, drawn, strict=True))
+    return first, second
+
+
+def _spreads(logs: Floats, few: int) -> Floats:
+    """By how much each of some ratios is uncertain, shape (k,), from their logs, shape (1 + rounds, k)."""
+    if len(logs) <= _ROUNDS // 2:
+        return np.full(logs.shape[1], np.nan)
+    stretch = math.sqrt(few / (few - 1)) * stdtrit(few - 1, 0.5 + CONFIDENCE / 2)
+    spreads: Floats = np.exp(stretch * logs[1:].std(axis=0, ddof=1))
+    return spreads

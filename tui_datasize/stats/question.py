@@ -50,7 +50,8 @@ class Question:
             what = f"no target {metric.exact(self.target)} for {metric.name}"
             raise ConfigError(what, fix=f"give one {expected}")
         if self.delta is not None and not 0 < self.delta <= most:
-            raise ConfigError(f"no delta {self.delta:g}", fix=f"give one above 0, at most {most:g}")
+            what = f"{metric.exact_difference(self.delta)} is no gain to look for"
+            raise ConfigError(what, fix=f"give one above 0, at most {metric.exact_difference(most)}")
 
     def check_plan(self, metric: Metric) -> None:
         """Refuse what makes no sense of a plan.
