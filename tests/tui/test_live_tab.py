@@ -128,7 +128,7 @@ async def test_marked_runs_are_drawn_together_finished_and_running_alike(busy: S
         table = show.app.query_one(LiveTable)
         await show.press("space", "G", "space")
         await show.shows("2 runs, test split", "2 marked", "✓● ◐", "✓◆ ●")
-        await show.until(lambda: len(show.app.snapshot.curves) == 2)
+        await show.until(lambda: set(table.marked) <= set(show.app.snapshot.curves))
         await show.press("d")
         await show.shows("What differs between 2 runs", "accuracy")
         await show.press("escape", "b")
@@ -237,3 +237,28 @@ async def test_watching_all_running_runs_brings_them_into_view(busy: Stage):
         assert table.highlighted not in running
         await show.press("t")
         await show.until(lambda: table.highlighted == running[0])
+
+
+async def test_a_spike_and_a_stall_are_marked_on_the_chart_and_in_the_table(busy: Stage):
+    spec = busy.specs()[7]
+    template = next(row for row in metric_rows(spec, [50], 0.7) if row["event"] == "train")
+    losses = [2.0 - 0.01 * place for place in range(40)]
+    losses[30] = 9.0
+    rows = [
+        template | {"update": place, "loss": loss, "wall_s": place / 10}
+        for place, loss in enumerate(losses, 1)
+    ]
+    busy.project.run("digits", spec.run_id).metrics.write_text("")
+    write_lines(busy.project.run("digits", spec.run_id).metrics, rows)
+    async with busy.open() as show:
+        await show.press("2", "m")
+        await show.shows(" …◐", "stalled", "stall: no row since", "spike: loss 9 at update 31")
+        await show.shows("… stall", "! spike", "!")
+        await show.press(*["m"] * 6)
+        await show.shows("gradient norm", "… stall", "! spike")
+
+
+async def test_why_a_run_failed_stands_below_the_table(busy: Stage):
+    async with busy.open() as show:
+        await show.press("2", "j", "j")
+        await show.shows("out of memory: 11.2 GB asked")

@@ -11,10 +11,11 @@ from tui_datasize.metric import SCORES
 from tui_datasize.text import plural
 from tui_datasize.tui.charts.figures import mark_of
 from tui_datasize.tui.charts.lines import Drawing, Series, ShadedBand, line_chart
-from tui_datasize.tui.charts.scale import Scale
+from tui_datasize.tui.charts.scale import Point, Scale, interpolate
 from tui_datasize.tui.charts.window import ChartWindow
 from tui_datasize.tui.live.runs import group_curve
 from tui_datasize.tui.polling.snapshot import Part, TrainingCurve
+from tui_datasize.tui.polling.trouble import Kind, Trouble
 from tui_datasize.tui.widgets.palette import Palette
 
 
@@ -104,6 +105,7 @@ class DrawnRun:
     """What sets it apart from the others."""
     group: str = ""
     """What those that are put together with it have in common."""
+    troubles: Sequence[Trouble] = ()
 
 
 def one_run_series(
@@ -153,6 +155,43 @@ def _part(
     x = curve.column(part, view.axis).to_list()
     y = (curve.column(part, metric.column) * metric.factor).to_list()
     return Series(name, x, y, colour, mark=mark, is_training=True)
+
+
+TROUBLE_MARKS: Mapping[Kind, str] = MappingProxyType({"NaN": "?", "spike": "!", "stall": "…"})
+
+
+def trouble_series(
+    runs: Sequence[DrawnRun], lines: Sequence[Series], view: LiveView, palette: Palette
+) -> list[Series]:
+    """Marks on the lines of runs where something went wrong, one series per kind.
+
+    Args:
+        runs: Those that are drawn.
+        lines: Of several runs one each, of a single one all that it has.
+        view: Which axis.
+        palette: The colours.
+    """
+    found: dict[Kind, list[Point]] = {}
+    for place, run in enumerate(runs):
+        own = lines if len(runs) == 1 else lines[place : place + 1]
+        for trouble in run.troubles:
+            x = float(run.curve.column(trouble.part, view.axis)[trouble.row])
+            line = next((line for line in own if line.label == trouble.part), own[-1] if own else None)
+            if line and (y := _height(line, x)) is not None:
+                found.setdefault(trouble.kind, []).append((x, y))
+    return [
+        Series(kind, [x for x, _ in at], [y for _, y in at], palette.accent, False, TROUBLE_MARKS[kind])
+        for kind, at in found.items()
+    ]
+
+
+def _height(line: Series, x: float) -> float | None:
+    """Where a line is at an x, or was last before it."""
+    known = [(a, b) for a, b in zip(line.x, line.y, strict=True) if isfinite(a) and isfinite(b)]
+    if not known:
+        return None
+    within = interpolate(x, known)
+    return within if within is not None else known[0][1] if x < known[0][0] else known[-1][1]
 
 
 def last_position(curves: Sequence[TrainingCurve], axis: str) -> float | None:

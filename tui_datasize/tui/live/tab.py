@@ -39,11 +39,12 @@ from tui_datasize.tui.live.charts import (
     many_run_series,
     metrics_shown,
     one_run_series,
+    trouble_series,
 )
 from tui_datasize.tui.live.runs import DESCRIBING, differences, group_choices, names_of_groups, short_names
 from tui_datasize.tui.live.table import LiveTable
 from tui_datasize.tui.pane import CHART_KEYS, ChartPane
-from tui_datasize.tui.polling.snapshot import EMPTY, Interest, Snapshot, TrainingCurve
+from tui_datasize.tui.polling.snapshot import EMPTY, Interest, RunFacts, Snapshot, TrainingCurve
 from tui_datasize.tui.queue.lines import FilterInput, TitleLine
 from tui_datasize.tui.widgets.chart_view import ChartView
 from tui_datasize.tui.widgets.dialogs import TextDialog
@@ -104,7 +105,9 @@ class LivePane(ChartPane):
         self._table.select(run_id)
 
     def interest(self) -> Interest:
-        return Interest(curves=self._drawn_run_ids())
+        # Those at work are looked at for trouble, whether or not they are drawn.
+        running = (row.run_id for row in self._snapshot.running()[:MOST_RUNS])
+        return Interest(curves=tuple(dict.fromkeys([*self._drawn_run_ids(), *running])))
 
     def table_in_view(self) -> TableInView | None:
         drawn = [self._snapshot.facts[run_id].directory for run_id in self._drawn_run_ids()]
@@ -150,19 +153,20 @@ class LivePane(ChartPane):
         runs = self._drawn(curves)
         shown = self._lay_out(curves)
         for chart, metric in zip(self._charts_there, shown, strict=False):
-            names = [(run.slot, run.name, run.group) for run in runs]
+            names = [(run.slot, run.name, run.group, run.troubles) for run in runs]
             version = (curves, metric, self._view, self._is_of_many, names, bool(run_ids))
             chart.show(version, partial(self._draw_chart, runs, metric))
         self._show_notes(run_ids, shown)
 
     def _drawn(self, curves: Sequence[TrainingCurve]) -> list[DrawnRun]:
-        frame = self._table.runs([curve.run_id for curve in curves])
-        if frame is None or frame.height < len(curves):
-            return [DrawnRun(curve, self._slots.get(curve.run_id, 0), curve.run_id) for curve in curves]
-        groups = names_of_groups(frame, self._group) if self._group else [""] * len(curves)
+        frame, troubles = self._table.runs([curve.run_id for curve in curves]), self._snapshot.troubles
+        names, groups = [curve.run_id for curve in curves], [""] * len(curves)
+        if frame is not None and frame.height == len(curves):
+            names = short_names(frame)
+            groups = names_of_groups(frame, self._group) if self._group else groups
         return [
-            DrawnRun(curve, self._slots.get(curve.run_id, 0), name, group)
-            for curve, name, group in zip(curves, short_names(frame), groups, strict=True)
+            DrawnRun(curve, self._slots.get(curve.run_id, 0), name, group, troubles.get(curve.run_id, ()))
+            for curve, name, group in zip(curves, names, groups, strict=True)
         ]
 
     def _draw_chart(
@@ -179,8 +183,12 @@ class LivePane(ChartPane):
             series, bands = group_series(runs, metric, self._view, palette)
         elif self._is_of_many:
             series = many_run_series(runs, metric, self._view, palette)
+            series += trouble_series(runs, series, self._view, palette)
+        elif runs:
+            series = one_run_series(runs[0].curve, metric, self._view, palette)
+            series += trouble_series(runs, series, self._view, palette)
         else:
-            series = one_run_series(runs[0].curve, metric, self._view, palette) if runs else []
+            series = []
         return draw_live(
             series,
             metric,
@@ -226,10 +234,16 @@ class LivePane(ChartPane):
         fact, curve = self._snapshot.facts.get(run_id), self._snapshot.curves.get(run_id)
         if fact is None:
             return ""
-        parts = [f"update {fact.updates:,}/{fact.total_updates:,}"]
+        parts = [*self._wrong(run_id, fact), f"update {fact.updates:,}/{fact.total_updates:,}"]
         if fact.wall_s:
             parts.append(duration(fact.wall_s))
         return " · ".join(parts + (_batch_values(curve) if curve else []))
+
+    def _wrong(self, run_id: str, fact: RunFacts) -> Sequence[str]:
+        """Why a run did not end well, and what went wrong within it, the last first."""
+        row = next((row for row in self._snapshot.jobs if row.run_id == run_id), None)
+        reason, troubles = row.reason if row else fact.reason, self._snapshot.troubles.get(run_id, ())
+        return [*filter(None, [reason]), *(f"{one.kind}: {one.words}" for one in reversed(troubles))]
 
     @on(LiveTable.Highlighted, "#live-table")
     @on(LiveTable.MarksChanged)

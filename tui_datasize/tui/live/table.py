@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import fit, number, percent, plural, time_left
 from tui_datasize.tui.charts.figures import mark_of
+from tui_datasize.tui.live.charts import TROUBLE_MARKS
 from tui_datasize.tui.live.runs import DESCRIBING, FilterError, RunOrder, differing, filter_of, listed
 from tui_datasize.tui.polling.snapshot import EMPTY, JobRow, RunFacts, Snapshot
 from tui_datasize.tui.widgets.line_view import MarkList
@@ -142,6 +143,8 @@ class LiveTable(MarkList):
     def draw_row(self, index: int, width: int) -> Text:  # noqa: ARG002
         run_id, palette = self.keys[index], self.palette
         row, fact = self._rows[run_id]
+        troubles = self._snapshot.troubles.get(run_id, ())
+        stalls = any(trouble.is_now for trouble in troubles)
         slot = self._slots.get(run_id)
         colour = palette.muted if slot is None else palette.series[slot % len(palette.series)]
         tag = " " if slot is None else mark_of(slot)
@@ -151,7 +154,7 @@ class LiveTable(MarkList):
         )
         cells = (
             percent(row.fraction),
-            time_left(row.remaining_s) if row.state.is_active else "",
+            "stalled" if stalls else time_left(row.remaining_s) if row.state.is_active else "",
             number(fact.test_loss, ".4f"),
             number(fact.train_loss, ".4f"),
             number(fact.test_accuracy, ".2f", 100),
@@ -161,7 +164,8 @@ class LiveTable(MarkList):
         return Text.assemble(
             (self.pointer(index), palette.primary),
             (marked, palette.accent),
-            (f"{tag} ", f"bold {colour}"),
+            (tag, f"bold {colour}"),
+            (TROUBLE_MARKS[troubles[-1].kind] if troubles else " ", f"bold {palette.accent}"),
             (f"{STATE_LOOKS[row.state].glyph} ", state_style(row.state, palette)),
             (names, palette.foreground),
             (values, palette.foreground),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -26,6 +27,7 @@ from tui_datasize.tui.polling.snapshot import (
     TrainingCurve,
     display_order,
 )
+from tui_datasize.tui.polling.trouble import TroubleFinder
 from tui_datasize.tui.widgets.palette import INCOMPLETE
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ class Collector:
         self._variants: _Kept[Mapping[str, str]] = _Kept()
         self._split_curves: _Kept[Mapping[str, TrainingCurve]] = _Kept()
         self._rows: _Kept[tuple[JobRow, ...]] = _Kept()
+        self._troubles = TroubleFinder()
 
     def collect(self, interest: Interest) -> Snapshot:
         """Look once.
@@ -103,6 +106,8 @@ class Collector:
         states = self._states.of(_states, self._jobs, strangers)
         time_left = _attempt("time left", lambda: self._time_left(slots, facts), last.time_left, problems)
         faults = _attempt("faults", self._queue.faults, list(last.faults), problems)
+        curves = _attempt("metrics", lambda: self._curves(interest, facts), last.curves, problems)
+        running = [run_id for run_id in curves if states.get(run_id) is JobState.RUNNING]
         experiments = self._plan.experiments if self._plan else ()
         variants = self._variants.of(_variants, experiments)
         problems[:0] = [fault.sentence for fault in faults]
@@ -119,7 +124,8 @@ class Collector:
             waiting=_attempt("slots", self._queue.waits_for_slots, "", problems),
             time_left=time_left,
             data_dir=self._plan.data_dir if self._plan else None,
-            curves=_attempt("metrics", lambda: self._curves(interest, facts), last.curves, problems),
+            curves=curves,
+            troubles=self._troubles.look(curves, running, datetime.now(UTC)),
             log=_attempt("log", lambda: self._log(interest, states, facts), last.log, problems),
             problems=tuple(dict.fromkeys([*problems, *(self._record.problems() if self._record else ())])),
             file_problem=file_problem,

@@ -21,6 +21,8 @@ from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, CellState,
 if TYPE_CHECKING:
     import polars as pl
 
+    from tui_datasize.tui.polling.trouble import Trouble
+
 
 Part: TypeAlias = Literal["test", "train", "batches"]
 """Whole passes over the test and the training split, and means over the batches since the last row."""
@@ -189,6 +191,8 @@ class Snapshot:
     """Where the project's data sets lie; None while that is not known."""
     curves: Mapping[str, TrainingCurve] = field(default_factory=lambda: MappingProxyType({}))
     """Training curves of the runs in `Interest.curves` that have any."""
+    troubles: Mapping[str, tuple[Trouble, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """What went wrong within runs whose curves were looked at, by run id."""
     log: LogTail | None = None
     problems: tuple[str, ...] = ()
     file_problem: str = ""
