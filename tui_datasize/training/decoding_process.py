@@ -80,7 +80,12 @@ def decode_file(file: str, form: Form) -> Images:
     with _opened(file) as image:
         _refuse_wide(file, image.mode)
         if not form.resize and image.size != (form.width_px, form.height_px):
-            raise _another_size(file, image.size, form)
+            width, height = image.size
+            raise AnotherSizeError(
+                f"{width}x{height} pixels, but {form.example} has {form.width_px}x{form.height_px}",
+                where=os.fspath(file),
+                fix="set image_px, the side to which all images are resized and cropped",
+            )
         colours = image.convert("L" if form.channels == 1 else "RGB")
         fitted = _resize_and_crop(colours, form.height_px) if form.resize else colours
         pixels = np.asarray(fitted, dtype=np.uint8)
@@ -125,14 +130,6 @@ def _opened(file: str) -> Iterator[Image]:
 def _refuse_wide(file: str, mode: str) -> None:
     if mode in _WIDE_MODES:
         raise DataError(f"more than 8 bits a channel (mode {mode})", where=file, fix="convert it to 8 bits")
-
-
-def _another_size(file: str, size: tuple[int, int], form: Form) -> AnotherSizeError:
-    return AnotherSizeError(
-        f"{size[0]}x{size[1]} pixels, but {form.example} has {form.width_px}x{form.height_px}",
-        where=os.fspath(file),
-        fix="set image_px, the side to which all images are resized and cropped",
-    )
 
 
 class BadImages(Exception):  # noqa: N818 - collected, and told at the end of a pass

@@ -249,17 +249,14 @@ class Trainer:
         """Positions within the subset of the next batch, each as often as augmentation repeats it."""
         update = self.update + 1
         if self.subset.ahead:
-            self._announce_from(update)
+            skip = 0
+            for coming in range(update, min(update + self.subset.ahead, self._updates) + 1):
+                drawn = self._drawn(coming)
+                if coming > self._announced:
+                    self.subset.announce(self._repeated(self._order.peek(skip, drawn), coming))
+                    self._announced = coming
+                skip += drawn
         return self._repeated(self._order.next(self._drawn(update)), update)
-
-    def _announce_from(self, update: int) -> None:
-        skip = 0
-        for coming in range(update, min(update + self.subset.ahead, self._updates) + 1):
-            drawn = self._drawn(coming)
-            if coming > self._announced:
-                self.subset.announce(self._repeated(self._order.peek(skip, drawn), coming))
-                self._announced = coming
-            skip += drawn
 
     def _size(self, update: int) -> int:
         return samples_at(self._spec, update) - samples_at(self._spec, update - 1)

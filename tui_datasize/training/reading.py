@@ -58,11 +58,6 @@ class _Coming:
             part.result()
         return self.bank.images[: len(self.rows)]
 
-    def give_up(self) -> None:
-        """Begin no part of it any more; what a thread has begun keeps its memory to itself."""
-        for part in self.parts:
-            part.cancel()
-
 
 class ImageReader:
     """Batches of images on a device, out of their file.
@@ -124,7 +119,9 @@ class ImageReader:
         if not any(np.array_equal(coming.rows, rows) for coming in self._coming):
             return False
         while not np.array_equal(self._coming[0].rows, rows):
-            self._coming.popleft().give_up()
+            # What a thread has begun keeps its memory to itself.
+            for part in self._coming.popleft().parts:
+                part.cancel()
         return True
 
     def _parts(self, images: int) -> Iterator[tuple[int, int]]:
@@ -137,7 +134,7 @@ class ImageReader:
             if len(bank.images) >= images:
                 return self._free.pop(place)
         self._free.clear()
-        return _bank_of(self._accelerator, images, self._images)
+        return _Bank(self._accelerator.staging((images, *self._images.shape[1:]), torch.uint8))
 
 
 def upload(images: ImageRows, rows: Indices, target: Tensor) -> None:
@@ -150,7 +147,7 @@ def upload(images: ImageRows, rows: Indices, target: Tensor) -> None:
     array, found = array_and_rows(images, rows)
     order = np.argsort(found, kind="stable")
     size = max(1, min(len(rows), CHUNK_BYTES // 2 // int(np.prod(array.shape[1:]))))
-    banks = [_bank_of(accelerator, size, array) for _ in range(2)]
+    banks = [_Bank(accelerator.staging((size, *array.shape[1:]), torch.uint8)) for _ in range(2)]
     for start in range(0, len(rows), size):
         positions = order[start : start + size]
         bank = banks[0]
@@ -171,7 +168,3 @@ def gather(images: Images, rows: Indices, out: NDArray[np.uint8]) -> None:
         raise IndexError(f"expected rows from 0 to {len(images) - 1}, got {rows.min()} to {rows.max()}")
     # The rows are checked: any other mode would copy once more.
     np.take(images, rows, axis=0, out=out, mode="clip")
-
-
-def _bank_of(accelerator: Accelerator, images: int, like: ImageRows) -> _Bank:
-    return _Bank(accelerator.staging((images, *like.shape[1:]), torch.uint8))

@@ -216,7 +216,7 @@ class Session:
         seen = self.trainer.last_batch
         if seen is None:
             return self._pass(self.trainer.subset, stop, keep_all=False)
-        tally = self._tally(keep_all=False)
+        tally = Tally(len(self.dataset.class_names), keep_all=False)
         tally.add(seen.logits, seen.labels)
         return self._checked(tally.outputs()), None
 
@@ -236,16 +236,13 @@ class Session:
             self.trainer.evaluated_model,
             split,
             self.trainer.view,
-            self._tally(keep_all=keep_all),
+            Tally(len(self.dataset.class_names), keep_all=keep_all),
             batch_size=self._evaluation_batch,
             autocast=self.trainer.autocast,
             check=stop.check,
             replays=self._forward,
         )
         return self._checked(outputs), _rate(len(outputs.labels), self._clock() - started_s)
-
-    def _tally(self, *, keep_all: bool) -> Tally:
-        return Tally(len(self.dataset.class_names), keep_all=keep_all)
 
     def _checked(self, outputs: Outputs) -> Outputs:
         if not outputs.is_finite:

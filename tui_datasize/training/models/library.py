@@ -31,11 +31,17 @@ def library_model(plan: Blueprint) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**63 - 1, (), generator=plan.initialisation)))
         model = _from_library(plan, _special_options(plan))
-    _drop_auxiliary(model)
+    # One classifier is left: those half-way give training a second and third output.
+    for name in ("aux1", "aux2", "AuxLogits"):
+        if hasattr(model, name):
+            setattr(model, name, None)
+            model.aux_logits = False  # type: ignore[assignment]
     if plan.options["weights"]:
         _replace_classifier(model, plan)
     if channels == 1:
-        _sum_colours(model)
+        first = next(layer for _, layer in _layers(model) if isinstance(layer, nn.Conv2d))
+        first.in_channels = 1
+        first.weight = nn.Parameter(first.weight.detach().sum(dim=1, keepdim=True))
     _take_stream(model, plan.dropout)
     return model
 
@@ -82,14 +88,6 @@ def _special_options(plan: Blueprint) -> dict[str, Any]:
     return {}
 
 
-def _drop_auxiliary(model: nn.Module) -> None:
-    """Leave one classifier: those half-way give training a second and third output."""
-    for name in ("aux1", "aux2", "AuxLogits"):
-        if hasattr(model, name):
-            setattr(model, name, None)
-            model.aux_logits = False  # type: ignore[assignment]
-
-
 def _replace_classifier(model: nn.Module, plan: Blueprint) -> None:
     name, old = _layers(model)[-1]
     # A classifier by convolution, as SqueezeNet's, is one of 1x1.
@@ -100,12 +98,6 @@ def _replace_classifier(model: nn.Module, plan: Blueprint) -> None:
     )
     initialise(new, plan.initialisation)
     _put(model, name, new)
-
-
-def _sum_colours(model: nn.Module) -> None:
-    first = next(layer for _, layer in _layers(model) if isinstance(layer, nn.Conv2d))
-    first.in_channels = 1
-    first.weight = nn.Parameter(first.weight.detach().sum(dim=1, keepdim=True))
 
 
 def _take_stream(model: nn.Module, generator: torch.Generator) -> None:

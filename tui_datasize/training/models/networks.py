@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -187,7 +186,10 @@ def alexnet(plan: Blueprint) -> nn.Module:
         nn.Linear(hidden, plan.classes),
     )
     if plan.options["initialisation"] == "caffe":
-        _initialise_as_caffe(model, plan.initialisation)
+        layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+        for layer, (deviation, bias) in zip(layers, _CAFFE_FILLERS, strict=True):
+            nn.init.normal_(layer.weight, std=deviation, generator=plan.initialisation)
+            nn.init.constant_(layer.bias, bias)  # type: ignore[arg-type]
     else:
         initialise(model, plan.initialisation, kaiming_normal)
     return model
@@ -198,13 +200,6 @@ _CAFFE_FILLERS = (
     *((0.005, 0.1), (0.005, 0.1), (0.01, 0.0)),
 )
 """Standard deviation of the weights and constant bias of each layer (bvlc_alexnet/train_val.prototxt)."""
-
-
-def _initialise_as_caffe(model: nn.Module, generator: torch.Generator) -> None:
-    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    for layer, (deviation, bias) in zip(layers, _CAFFE_FILLERS, strict=True):
-        nn.init.normal_(layer.weight, std=deviation, generator=generator)
-        nn.init.constant_(layer.bias, bias)  # type: ignore[arg-type]
 
 
 def _scaled(count: int, plan: Blueprint) -> int:

@@ -99,7 +99,13 @@ def _measured(spec: RunSpec) -> RunSpec:
 
 
 def _measure(spec: RunSpec, dataset: LoadedDataset, device: torch.device, width: int) -> Timings:
-    images = _synthetic(dataset, spec.train_size)
+    numbers = np.random.default_rng(0)
+    split = ImageSplit(
+        images=numbers.integers(0, 256, (spec.train_size, *dataset.image_shape), dtype=np.uint8),
+        labels=numbers.integers(0, len(dataset.class_names), spec.train_size),
+        hashes=np.zeros(spec.train_size, dtype=np.uint64),
+    )
+    images = replace(dataset, name="synthetic", train=split, test=split)
     timings = {name: _seconds_per_step(name, spec, images, device, width) for name in IMPLEMENTATIONS}
     # The record of a run's memory is to tell of its training alone.
     accelerator_of(device).forget_peak()
@@ -145,16 +151,6 @@ def _best_time(step: Callable[[], None], accelerator: Accelerator) -> float:
         accelerator.wait()
         times_s.append(time.perf_counter() - started_s)
     return min(times_s)
-
-
-def _synthetic(dataset: LoadedDataset, count: int) -> LoadedDataset:
-    numbers = np.random.default_rng(0)
-    split = ImageSplit(
-        images=numbers.integers(0, 256, (count, *dataset.image_shape), dtype=np.uint8),
-        labels=numbers.integers(0, len(dataset.class_names), count),
-        hashes=np.zeros(count, dtype=np.uint64),
-    )
-    return replace(dataset, name="synthetic", train=split, test=split)
 
 
 def _read(file: Path) -> Timings | None:

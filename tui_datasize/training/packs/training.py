@@ -87,7 +87,11 @@ def _train(group: Sequence[Lane], stop: StopRequest, room: HasRoom) -> None:
     if together:
         _train_together(members, together, stop)
     elif members:
-        _train_alone(members[0], stop)
+        member = members[0]
+        with _concerning(member.lane):
+            provenance.add_pack(member.lane.paths, 1, "alone")
+            member.session.run(stop)
+            member.lane.succeed()
 
 
 def _make_ready(group: Sequence[Lane], room: HasRoom) -> list[PackMember]:
@@ -98,13 +102,6 @@ def _make_ready(group: Sequence[Lane], room: HasRoom) -> list[PackMember]:
             session = prepare(lane.paths, lane.claim.attempt, shared, lane.say)
             members.append(PackMember(lane, session))
     return members
-
-
-def _train_alone(member: PackMember, stop: StopRequest) -> None:
-    with _concerning(member.lane):
-        provenance.add_pack(member.lane.paths, 1, "alone")
-        member.session.run(stop)
-        member.lane.succeed()
 
 
 def _put_together(members: Sequence[PackMember]) -> Together:

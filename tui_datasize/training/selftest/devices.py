@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from tui_datasize import __version__
 from tui_datasize.errors import DeviceUnavailable
@@ -40,7 +39,10 @@ def check_probe(subject: Subject, findings: Findings) -> None:
     Raises:
         DeviceUnavailable: It cannot be used.
     """
-    findings.figure("host", _host())
+    python, system = platform.python_version(), platform.platform()
+    packages = {name: _version(name) for name in _PACKAGES}
+    host = {"datasize-tui": __version__, "python": python, "system": system, "packages": packages}
+    findings.figure("host", host)
     cards = _nvidia_smi(_ASKED)
     findings.figure("nvidia_smi", cards)
     refusal = "" if cards else _refusal()
@@ -68,15 +70,6 @@ def check_probe(subject: Subject, findings: Findings) -> None:
     if subject.is_card:
         findings.check("several processes at once", mode != "Prohibited", f"compute mode {mode}")
     findings.say(told)
-
-
-def _host() -> dict[str, Any]:
-    return {
-        "datasize-tui": __version__,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "packages": {name: _version(name) for name in _PACKAGES},
-    }
 
 
 def _version(package: str) -> str:

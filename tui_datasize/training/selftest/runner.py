@@ -146,7 +146,9 @@ def run_step(
     file, log = folder / f"{step.name}.json", folder / f"{step.name}.log"
     limit_s = patience * step.limit_s
     started_s = time.monotonic()
-    environment = {**environment, "PYTHONPATH": _import_path(environment)}
+    # This very code, for machines on which it is not installed, and what there was.
+    places = (str(Path(tui_datasize.__file__).resolve().parents[1]), environment.get("PYTHONPATH"))
+    environment = {**environment, "PYTHONPATH": os.pathsep.join(filter(None, places))}
     log.touch()
     host.begin(environment, log)
     status: int | None = None
@@ -200,12 +202,6 @@ def _tail(log: Path) -> str:
         return read_end(log, _LONGEST_TAIL)[0].decode(errors="replace")
     except OSError:
         return ""
-
-
-def _import_path(environment: Mapping[str, str]) -> str:
-    """Where this very code lies, for machines on which it is not installed, and what there was."""
-    own = str(Path(tui_datasize.__file__).resolve().parents[1])
-    return os.pathsep.join(filter(None, (own, environment.get("PYTHONPATH", ""))))
 
 
 @contextmanager
