@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from math import inf, isfinite
 from operator import ge, gt, le, lt
@@ -101,12 +102,12 @@ class CollectedError(ConfigError):
         self.errors = tuple(errors)
 
 
+@dataclass(eq=False)
 class Problems:
     """Keeps the errors of parts that can be read apart from each other, so that all of them are told."""
 
-    def __init__(self) -> None:
-        self.errors: list[ConfigError] = []
-        self._told: dict[str, ConfigError] = {}
+    errors: list[ConfigError] = field(default_factory=list)
+    _told: dict[str, ConfigError] = field(default_factory=dict)
 
     @contextmanager
     def part(self) -> Iterator[None]:

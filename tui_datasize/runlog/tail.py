@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -39,11 +39,11 @@ class _Position:
 _START = _Position(0, 0, 0)
 
 
+@dataclass(eq=False)
 class MetricsTail:
     """Remembers how far each file has been read. For one thread."""
 
-    def __init__(self) -> None:
-        self._positions: dict[Path, _Position] = {}
+    _positions: dict[Path, _Position] = field(default_factory=dict)
 
     def read(self, runs: Iterable[RunPaths]) -> NewRows:
         """Rows that have been completed since the last look; at the first look at a run, all.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -139,12 +139,12 @@ def nowhere(images_bytes: int, device: torch.device) -> bool:  # noqa: ARG001
     return False
 
 
+@dataclass(eq=False)
 class NotedRoom:
     """A `HasRoom` that notes whether it let images onto the device."""
 
-    def __init__(self, room: HasRoom) -> None:
-        self._room = room
-        self.was_given = False
+    _room: HasRoom
+    was_given: bool = field(default=False, init=False)
 
     def __call__(self, images_bytes: int, device: torch.device) -> bool:
         is_given = self._room(images_bytes, device)

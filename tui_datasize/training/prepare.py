@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,13 @@ from tui_datasize.training.transfer import read_source
 from tui_datasize.training.transforms import input_shape
 
 
+@dataclass(eq=False)
 class Shared:
     """What runs of one process share: the test images on their device, and the memory of evaluations."""
 
-    def __init__(self, room: HasRoom = has_room) -> None:
-        self.room = room
-        self._placed: dict[tuple[str, str], ImageBatches] = {}
-        self._captures: dict[str, Capture | None] = {}
+    room: HasRoom = has_room
+    _placed: dict[tuple[str, str], ImageBatches] = field(default_factory=dict, init=False)
+    _captures: dict[str, Capture | None] = field(default_factory=dict, init=False)
 
     def place(self, dataset: LoadedDataset, chosen: torch.device) -> ImageBatches:
         """The whole test set, as the first who asked for it got it."""

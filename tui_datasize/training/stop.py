@@ -17,9 +17,8 @@ class StopRequested(BaseException):
 class StopRequest:
     """Whether this worker was asked to leave, and how soon it may."""
 
-    def __init__(self) -> None:
-        self.requested = False
-        self._at_once = False
+    requested: bool = False
+    _at_once: bool = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:

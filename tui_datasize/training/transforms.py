@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
@@ -30,12 +31,12 @@ class Normalise:
         return values.sub_(self._mean).mul_(self._factor)
 
 
+@dataclass(frozen=True, slots=True)
 class EvaluationView:
     """What an evaluation sees of stored images: the centre where training crops, normalised."""
 
-    def __init__(self, normalise: Normalise, crop_px: int) -> None:
-        self._normalise = normalise
-        self._crop_px = crop_px
+    _normalise: Normalise
+    _crop_px: int
 
     def __call__(self, images: Tensor) -> Tensor:
         """From uint8 (B, C, H, W) to float32, channels last in memory."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import plural
@@ -23,12 +23,12 @@ class News:
     """Whether it tells of a failure."""
 
 
+@dataclass(eq=False)
 class NewsReader:
     """Finds in snapshots what nobody has been told of: failed jobs, and experiments that have ended since."""
 
-    def __init__(self, since: str) -> None:
-        self._since = since
-        self._told: set[tuple[str, str]] = set()
+    since: str
+    _told: set[tuple[str, str]] = field(default_factory=set, init=False)
 
     def read(self, snapshot: Snapshot) -> list[News]:
         """The news of a snapshot, each only once however often it is read."""
@@ -36,7 +36,7 @@ class NewsReader:
             row
             for row in snapshot.jobs
             if row.state.is_final
-            and row.finished_at > self._since
+            and row.finished_at > self.since
             and (row.run_id, row.finished_at) not in self._told
         ]
         if not fresh:

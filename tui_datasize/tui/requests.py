@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tui_datasize.jobs.queue.requests import ANSWER_WITHIN_S, Command, Outcome
@@ -12,13 +13,13 @@ if TYPE_CHECKING:
     from tui_datasize.jobs.client import QueueClient
 
 
+@dataclass(eq=False)
 class Requests:
     """Passes commands on in order, off the screen's thread, and tells what came of each."""
 
-    def __init__(self, queue: QueueClient, tell: Callable[[Outcome], object]) -> None:
-        self._queue = queue
-        self._tell = tell
-        self._commands: asyncio.Queue[Command] = asyncio.Queue()
+    _queue: QueueClient
+    _tell: Callable[[Outcome], object]
+    _commands: asyncio.Queue[Command] = field(default_factory=asyncio.Queue, init=False)
 
     def add(self, command: Command) -> None:
         """Accept a command; returns at once."""

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -135,17 +136,17 @@ def open_database(path: Path) -> sqlite3.Connection:
         return connection
 
 
+@dataclass(eq=False)
 class QueueWatch:
     """Tells whether anything was committed to a queue, which may be missing, since the last look.
 
     It is not read. For one thread; a queue that is made, moved away or rebuilt in between is another one.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-        self._inode = 0
-        self._opened = 0
+    _path: Path
+    _connection: sqlite3.Connection | None = field(default=None, init=False)
+    _inode: int = field(default=0, init=False)
+    _opened: int = field(default=0, init=False)
 
     def version(self) -> tuple[int, int]:
         """What is another value after each commit; the same while there is no database.

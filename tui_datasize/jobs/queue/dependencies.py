@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from tui_datasize.errors import UnknownRunError
 from tui_datasize.jobs.queue.schema import ACTIVE, UNFINISHED
 from tui_datasize.jobs.queue.state import JobState
 
 
+@dataclass(frozen=True, slots=True)
 class Dependencies:
     """The table `dependencies` of one open database; its changes belong to the caller's transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    _connection: sqlite3.Connection
 
     def replace(self, run_id: str, sources: Sequence[str]) -> None:
         """Let a job wait for these runs, and for no others."""

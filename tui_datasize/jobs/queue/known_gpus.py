@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from tui_datasize.jobs.queue.faults import FaultKind
@@ -20,11 +21,11 @@ def software(driver_version: str) -> str:
         return driver_version
 
 
+@dataclass(frozen=True, slots=True)
 class KnownGpus:
     """The table `cards` of one open database; its changes belong to the caller's transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    _connection: sqlite3.Connection
 
     def used(self) -> list[str]:
         """UUIDs of GPUs that runs have used and nobody has forgotten since."""

@@ -31,11 +31,11 @@ class Notice:
     """Jobs of the experiment in each state."""
 
 
+@dataclass(frozen=True, slots=True)
 class Notices:
     """The table `notices` of one open database; its changes belong to the caller's transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    _connection: sqlite3.Connection
 
     def job_failed(self, experiment: str, run_id: str, reason: str) -> None:
         self._connection.execute(

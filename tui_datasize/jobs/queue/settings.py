@@ -23,11 +23,11 @@ class QueueSettings:
     """Whether somebody asked the scheduler to end, and nobody for another since."""
 
 
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The table `settings` of one open database; its changes belong to the caller's transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    _connection: sqlite3.Connection
 
     def read(self) -> QueueSettings:
         """The settings as they stand, acknowledged but not yet applied changes included."""

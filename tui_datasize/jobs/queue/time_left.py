@@ -90,11 +90,10 @@ def time_left_of(
 class KeptTimeLeft:
     """Tells the time left again and again, and reads and reckons only where something has changed."""
 
-    def __init__(self) -> None:
-        self._jobs: Sequence[Job] | None = None
-        self._executions: Sequence[Execution] = ()
-        self._basis: tuple[object, ...] = ()
-        self._known = NOTHING_KNOWN
+    _jobs: Sequence[Job] | None = None
+    _executions: Sequence[Execution] = ()
+    _basis: tuple[object, ...] = ()
+    _known: TimeLeft = NOTHING_KNOWN
 
     def look(
         self,
@@ -130,15 +129,15 @@ def _kind(spec: RunSpec, device: str) -> Kind:
     return Kind(spec.experiment, spec.dataset, str(spec.model), spec.batch_size, device, total_updates(spec))
 
 
+@dataclass(eq=False)
 class _Kinds:
     """The kinds of executions, thousands of which share a few specifications.
 
     Those that never ran will probably run where it is `usual`.
     """
 
-    def __init__(self, usual: str) -> None:
-        self._usual = usual
-        self._known: dict[tuple[int, str], Kind] = {}
+    _usual: str
+    _known: dict[tuple[int, str], Kind] = field(default_factory=dict, init=False)
 
     def of(self, execution: Execution) -> Kind:
         key = id(execution.spec), execution.device

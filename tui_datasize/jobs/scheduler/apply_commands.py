@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from itertools import groupby
@@ -32,16 +33,16 @@ _Answer: TypeAlias = tuple[bool, str]
 """Whether the command was followed, and what to tell a person."""
 
 
+@dataclass(eq=False)
 class CommandApplier:
     """Applies what clients have asked for, in the order of their acknowledgements."""
 
-    def __init__(self, store: Store, project: ProjectPaths) -> None:
-        self._store = store
-        self._project = project
-        self.stop_requested = False
-        """Whether the last that was asked for is that the scheduler ends."""
-        self.stops_unanswered = False
-        """Whether it is to end though the database cannot be told so."""
+    _store: Store
+    _project: ProjectPaths
+    stop_requested: bool = field(default=False, init=False)
+    """Whether the last that was asked for is that the scheduler ends."""
+    stops_unanswered: bool = field(default=False, init=False)
+    """Whether it is to end though the database cannot be told so."""
 
     def apply_pending(self) -> int:
         """Apply the oldest pending commands and return how many there were.

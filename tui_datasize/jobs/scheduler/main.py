@@ -264,16 +264,16 @@ class SchedulerStop:
         return self.requested
 
 
+@dataclass(eq=False)
 class Trouble:
     """What keeps a scheduler from its database: said once, for however long it lasts.
 
     The database cannot tell clients of it; the notes of the scheduler do.
     """
 
-    def __init__(self, lock: SchedulerLock) -> None:
-        self._lock = lock
-        self._line = ""
-        self._times = 0
+    _lock: SchedulerLock
+    _line: str = field(default="", init=False)
+    _times: int = field(default=0, init=False)
 
     def meet(self, error: StorageError) -> None:
         self._times += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tui_datasize.experiments.load import DATA_VARIABLE
 from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE
@@ -31,6 +31,7 @@ class Images:
     """Where it lies; empty for what the project's file says."""
 
 
+@dataclass(eq=False)
 class Preparing:
     """Has data sets downloaded and decoded where that has not been done, one after the other.
 
@@ -38,10 +39,9 @@ class Preparing:
     wants the same images meanwhile waits for it.
     """
 
-    def __init__(self, spawner: Spawner, project: ProjectPaths) -> None:
-        self._spawner = spawner
-        self._project = project
-        self._begun: dict[Images, Worker] = {}
+    _spawner: Spawner
+    _project: ProjectPaths
+    _begun: dict[Images, Worker] = field(default_factory=dict, init=False)
 
     def prepare(self, wanted: Images) -> bool:
         """Begin to prepare images where nobody has; whether a run may take a GPU for them already.

@@ -7,6 +7,7 @@ import pwd
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tui_datasize.runlog.claim import TAG_VARIABLE
@@ -26,11 +27,11 @@ def mark_of(root: Path) -> str:
     return f"{found.st_dev}:{found.st_ino}"
 
 
+@dataclass(frozen=True, slots=True)
 class ProjectProcesses:
     """The workers of one project, and none of a copy of it, whose files tell the same of them."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    _root: Path
 
     def signal_group(self, worker: ProcessIdentity, number: signal.Signals) -> None:
         """Signal a worker and its process group, if it is still that very process and this project's."""

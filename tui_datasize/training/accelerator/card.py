@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -167,9 +168,9 @@ class _CardStream(Stream):
         return _CardMark(self._own.record_event())
 
 
+@dataclass(frozen=True, slots=True)
 class _CardMark(Mark):
-    def __init__(self, event: torch.cuda.Event) -> None:
-        self.event = event
+    event: torch.cuda.Event
 
     def wait(self) -> None:
         self.event.synchronize()

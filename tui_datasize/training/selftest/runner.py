@@ -65,10 +65,9 @@ def left_out(step: Step, why: str) -> StepResult:
 class StepHost:
     """The process that steps are forked from, begun when it is first needed and anew where it has died."""
 
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._answered = b""
-        self._step: int | None = None
+    _process: subprocess.Popen[bytes] | None = None
+    _answered: bytes = b""
+    _step: int | None = None
 
     def __enter__(self) -> StepHost:
         return self

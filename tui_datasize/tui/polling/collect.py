@@ -44,8 +44,7 @@ _FACT_COLUMNS = ["path" if one.name == "directory" else one.name for one in fiel
 class _Kept(Generic[T]):
     """What follows from other values, made again only once one of them is another object."""
 
-    def __init__(self) -> None:
-        self._kept: tuple[tuple[object, ...], T] | None = None
+    _kept: tuple[tuple[object, ...], T] | None = None
 
     def of(self, make: Callable[..., T], *values: object) -> T:
         if self._kept is None or any(old is not new for old, new in zip(self._kept[0], values, strict=True)):
