@@ -69,7 +69,7 @@ def make_step(arguments: Sequence[str]) -> int:
     try:
         globals()[does.get(name, "good")](findings)
     except NotHere as reason:
-        findings.leave_out(str(reason))
+        findings.say(str(reason), "not_here")
     return 0
 
 

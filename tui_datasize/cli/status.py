@@ -193,6 +193,7 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
     settings = client.settings()
     ahead = time_left_of(client.executions(), jobs, client.slots(), _reached(client, jobs))
     shown = {job.run_id for job in of_interest}
+    labels = label_variants(client.shapes())
     return Look(
         jobs=of_interest,
         alive=client.scheduler_alive(),
@@ -200,7 +201,7 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
         estimates={run_id: e for run_id, e in ahead.estimates.items() if run_id in shown},
         slots=ahead.slots,
         usage={usage.experiment: usage for usage in client.usage()},
-        variants=read_variants(client),
+        variants={run_id: labels[number] for run_id, number in client.runs_of_shapes(labels.keys()).items()},
         waiting=client.waits_for_slots(),
         options=client.scheduler_options(),
         faults=client.faults(),
@@ -260,12 +261,6 @@ def _why(job: Job) -> str:
         return job.reason
     first, *others = job.waits_for
     return f"waits for {first}" + (f" and {len(others)} more" if others else "")
-
-
-def read_variants(client: QueueClient) -> Mapping[str, str]:
-    """The labels of `label_variants` by run id."""
-    labels = label_variants(client.shapes())
-    return {run_id: labels[number] for run_id, number in client.runs_of_shapes(labels.keys()).items()}
 
 
 def label_variants(shapes: Mapping[int, RunSpec]) -> Mapping[int, str]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
@@ -13,7 +14,7 @@ from typing import Literal, TypeAlias, get_args
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.costs import NO_COSTS, Costs, read_costs
 from tui_datasize.experiments.device_settings import DeviceSettings, read_devices
-from tui_datasize.experiments.recipe import Recipe, count_combinations, read_recipes, recipe_keys
+from tui_datasize.experiments.recipe import Recipe, read_recipes, recipe_keys
 from tui_datasize.experiments.spec import NAME_PATTERN, Strategy
 from tui_datasize.experiments.toml import MOST_WHOLE, Problems, TomlTable, is_whole, nearest, read_toml
 from tui_datasize.files import named_path
@@ -277,7 +278,9 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
     recipes: tuple[Recipe, ...] = ()
     with problems.part():
         sweep = table.table("sweep")
-        combinations = count_combinations(sweep)
+        # What is no list counts once.
+        values = sweep.take_all().values()
+        combinations = prod(len(one) if isinstance(one, list) else 1 for one in values)
         _refuse_more(combinations, most_recipes, "combination", sweep.where(), "of swept values")
         runs = combinations * len(size_values) * len(seeds) * len(subset_seeds)
         _refuse_more(runs, MOST_RUNS, "run", table.where())

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import MISSING, dataclass
 from itertools import product
-from math import prod
 from types import MappingProxyType
 from typing import Any, get_args
 
@@ -65,12 +64,6 @@ def read_recipes(table: TomlTable, sweep: TomlTable) -> tuple[Recipe, ...]:
             recipes.append(_read_recipe(table.with_values(overlaid)))
     problems.raise_all()
     return tuple(recipes)
-
-
-def count_combinations(sweep: TomlTable) -> int:
-    """How many recipes `read_recipes` would make of a sweep; what is no list counts once."""
-    values = sweep.take_all().values()
-    return prod(len(one) if isinstance(one, list) else 1 for one in values)
 
 
 def _swept_values(sweep: TomlTable, key: str) -> list[Any]:

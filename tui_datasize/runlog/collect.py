@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 
 import polars as pl
@@ -21,7 +21,6 @@ from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.rows import (
     MOST_METRICS_BYTES,
     SOURCE,
-    ParsedRows,
     complete_lines,
     drop_voided,
     parse_rows,
@@ -62,7 +61,7 @@ def read_metrics(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]
     problems: list[Problem] = []
     for start in range(0, len(runs), _BATCH_RUNS):
         batch = runs[start : start + _BATCH_RUNS]
-        parsed = _parse_files(batch, problems)
+        parsed = parse_rows([complete_lines(_read_bytes(run, problems)) for run in batch])
         frames.append(named(drop_voided(parsed.rows, SOURCE), batch))
     return pl.concat(frames), problems
 
@@ -77,7 +76,7 @@ def named(rows: pl.DataFrame, runs: Sequence[RunPaths]) -> pl.DataFrame:
 def _read_batch(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]:
     described = [describe(run) for run in runs]
     problems = [row for row in described if isinstance(row, Problem)]
-    parsed = _parse_files(runs, problems)
+    parsed = parse_rows([complete_lines(_read_bytes(run, problems)) for run in runs])
     rows = [row | {SOURCE: source} for source, row in enumerate(described) if not isinstance(row, Problem)]
     small_files = pl.DataFrame(
         [
@@ -108,10 +107,6 @@ def _missing(frame: pl.DataFrame) -> pl.Series:
         for updates, planned, made in columns.iter_rows()
     ]
     return pl.Series("missing_evaluations", counts, dtype=pl.Int64)
-
-
-def _parse_files(runs: Iterable[RunPaths], problems: list[Problem]) -> ParsedRows:
-    return parse_rows([complete_lines(_read_bytes(run, problems)) for run in runs])
 
 
 def _read_bytes(run: RunPaths, problems: list[Problem]) -> bytes:

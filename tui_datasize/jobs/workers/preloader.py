@@ -187,7 +187,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     gc.freeze()
     _refuse_running_threads()
     _refuse_opened_gpu()
-    _wait_for_scheduler(control)
+    # From now on the scheduler's end is noticed where its requests are read; workers inherit no handler.
+    fcntl.fcntl(control, fcntl.F_SETFL, fcntl.fcntl(control, fcntl.F_GETFL) & ~os.O_ASYNC)
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
     files = {getattr(module, "__file__", None) for module in sys.modules.values()}
     loaded = {file: at_ns for file, at_ns in modified_ns.items() if file in files}
     Preloader(control, worker_main, loaded).serve()
@@ -222,12 +224,6 @@ def _end_with_scheduler(control: socket.socket) -> None:
     fcntl.fcntl(control, fcntl.F_SETFL, fcntl.fcntl(control, fcntl.F_GETFL) | os.O_ASYNC)
     # It may have gone before.
     look()
-
-
-def _wait_for_scheduler(control: socket.socket) -> None:
-    """From now on its end is noticed where its requests are read; workers inherit no handler."""
-    fcntl.fcntl(control, fcntl.F_SETFL, fcntl.fcntl(control, fcntl.F_GETFL) & ~os.O_ASYNC)
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
 
 
 def _modification_times(package: str) -> dict[str, int]:

@@ -164,7 +164,11 @@ def _write(
     runs: Iterable[tuple[ForeignRun, RunSpec]],
     facts: Mapping[str, Any],
 ) -> None:
-    _remove_leftovers(project)
+    # What imports have left that were ended.
+    for left in project.runs.glob(f"{_STAGING}*-*"):
+        pid = left.name.removeprefix(_STAGING).partition("-")[0]
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            shutil.rmtree(left, ignore_errors=True)
     staging = project.runs / f"{_STAGING}{os.getpid()}-{threading.get_native_id()}"
     folder = project.runs / experiment
     try:
@@ -185,13 +189,6 @@ def _write(
         raise StorageError(f"cannot be written: {error.strerror}", where=str(folder)) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def _remove_leftovers(project: ProjectPaths) -> None:
-    for left in project.runs.glob(f"{_STAGING}*-*"):
-        pid = left.name.removeprefix(_STAGING).partition("-")[0]
-        if pid.isdecimal() and not Path("/proc", pid).exists():
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _write_run(paths: RunPaths, run: ForeignRun, spec: RunSpec, facts: Mapping[str, Any]) -> None:

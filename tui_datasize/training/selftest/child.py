@@ -71,12 +71,12 @@ def make_step(arguments: Sequence[str]) -> int:
         make: Make = getattr(import_module(f"tui_datasize.training.selftest.{module}"), function)
         make(Subject.chosen(), findings)
     except NotHere as reason:
-        findings.leave_out(str(reason))
+        findings.say(str(reason), "not_here")
     except DatasizeError as error:
-        findings.fail(error.line)
+        findings.say(error.line, "error")
     except Exception as error:
         traceback.print_exception(error)
-        findings.fail(f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST]}")
+        findings.say(f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST]}", "error")
     return EXIT_OK
 
 

@@ -23,7 +23,7 @@ from tui_datasize.runlog.outputs import refuse_output, write_output
 from tui_datasize.text import visible
 from tui_datasize.training.selftest.catalogue import DEVICE_VARIABLE, FIRST, STEPS, Step
 from tui_datasize.training.selftest.record import NAME, Machine, SelftestRecord
-from tui_datasize.training.selftest.runner import NOT_ON_A_CPU, StepHost, StepResult, left_out, run_step
+from tui_datasize.training.selftest.runner import NOT_ON_A_CPU, StepHost, StepResult, run_step
 
 EXIT_INTERRUPTED = 130
 
@@ -130,7 +130,7 @@ def _make(arguments: argparse.Namespace, screen: _Screen) -> int:
                 continue
             why_not = _why_not(step, first, is_card=bool(machine.device_uuid))
             if why_not:
-                result = left_out(step, why_not)
+                result = StepResult(name, "left out", why_not)
                 screen.show(result)
             else:
                 result = run(step, environment)
@@ -261,9 +261,7 @@ class _Screen:
 def summary(results: Mapping[str, StepResult]) -> list[str]:
     """What they come to: first what holds, then what is not known and why."""
     made = [result for result in results.values() if result.verdict != "left out"]
-    told = "; ".join(
-        words for name, tell in _TOLD.items() for r in made if r.name == name for words in tell(r)
-    )
+    told = "; ".join(words for name in _TOLD for r in made if r.name == name for words in _words(r))
     unknown: dict[str, list[str]] = {}
     for result in results.values():
         if result.verdict == "left out":
@@ -271,11 +269,13 @@ def summary(results: Mapping[str, StepResult]) -> list[str]:
     return [told, *(f"not tested, {why}: {', '.join(names)}" for why, names in unknown.items())]
 
 
-def _yes_or_no(what: str, detail: str = "") -> Callable[[StepResult], Iterator[str]]:
-    def tell(result: StepResult) -> Iterator[str]:
+def _words(result: StepResult) -> Iterator[str]:
+    told = _TOLD[result.name]
+    if callable(told):
+        yield from told(result)
+    else:
+        what, detail = told
         yield f"{what}: yes{detail}" if result.verdict == "ok" else f"{what}: NO"
-
-    return tell
 
 
 def _speeds(result: StepResult) -> Iterator[str]:
@@ -297,16 +297,17 @@ def _images(result: StepResult) -> Iterator[str]:
         yield "images from disk and in memory alike: NO"
 
 
-_TOLD: Mapping[str, Callable[[StepResult], Iterator[str]]] = {
-    "probe": _yes_or_no("the device computes"),
-    "kernels": _yes_or_no("results are right", " (within rounding, against float64)"),
-    "bits": _yes_or_no("bits repeat"),
-    "recording": _yes_or_no("updates are recorded"),
-    "packs": _yes_or_no("fused packs agree"),
-    "memory": _yes_or_no("memory that runs out is survived"),
+_TOLD: Mapping[str, tuple[str, str] | Callable[[StepResult], Iterator[str]]] = {
+    "probe": ("the device computes", ""),
+    "kernels": ("results are right", " (within rounding, against float64)"),
+    "bits": ("bits repeat", ""),
+    "recording": ("updates are recorded", ""),
+    "packs": ("fused packs agree", ""),
+    "memory": ("memory that runs out is survived", ""),
     "placement": _images,
     "speed": _speeds,
-    "faults": _yes_or_no("no run drifts to the CPU"),
-    "end-to-end": _yes_or_no("the queue works"),
-    "tests": _yes_or_no("tests of the card pass"),
+    "faults": ("no run drifts to the CPU", ""),
+    "end-to-end": ("the queue works", ""),
+    "tests": ("tests of the card pass", ""),
 }
+"""Of each step what it tells, yes or no, and what is added to a yes; or what says it."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from tui_datasize import __version__
 from tui_datasize.files import read_object
@@ -155,19 +155,9 @@ class Findings:
         self._figures[name] = _plain(value)
         self._write()
 
-    def say(self, words: str) -> None:
-        """The line of a step in which all is good."""
-        self._said["said"] = words
-        self._write()
-
-    def fail(self, why: str) -> None:
-        """The step could not be made to its end."""
-        self._said["error"] = why
-        self._write()
-
-    def leave_out(self, why: str) -> None:
-        """The step has nothing to say here."""
-        self._said["not_here"] = why
+    def say(self, words: str, what: Literal["said", "error", "not_here"] = "said") -> None:
+        """The line of a step in which all is good, that could not be made to its end, or has nothing to say."""
+        self._said[what] = words
         self._write()
 
     def _write(self) -> None:

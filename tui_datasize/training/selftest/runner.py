@@ -57,11 +57,6 @@ class StepResult:
         }
 
 
-def left_out(step: Step, why: str) -> StepResult:
-    """A step that is not made."""
-    return StepResult(step.name, "left out", why)
-
-
 class StepHost:
     """The process that steps are forked from, begun when it is first needed and anew where it has died."""
 
