@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median, quantiles
 from types import MappingProxyType
+from typing import cast
 from unittest.mock import patch
 
 from tests.stand_ins import FakeSpawner
@@ -36,6 +37,7 @@ from tui_datasize.jobs.scheduler.main import (
     Trouble,
 )
 from tui_datasize.jobs.workers.spawn import SpawnRequest, Worker
+from tui_datasize.jobs.workers.warm import Spawner
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, RunOutcome, conclude
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -196,7 +198,7 @@ def _measure_placement(project: ProjectPaths, placements: int, packs: Packs) -> 
     if not authority.take():
         sys.exit("another scheduler has the queue")
     spawner = _InstantSpawner(placements)
-    scheduler = Scheduler(settings, authority, spawner)
+    scheduler = Scheduler(settings, authority, cast("Spawner", spawner))
     times: list[float] = []
     cpu_times: list[float] = []
     dispatch = Dispatcher.dispatch

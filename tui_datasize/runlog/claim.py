@@ -21,7 +21,7 @@ from typing import Any
 from tui_datasize.files import read_object
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.identity import ProcessIdentity
-from tui_datasize.runlog.locks import is_locked, open_lock
+from tui_datasize.runlog.locks import is_locked, is_named, open_lock
 from tui_datasize.runlog.paths import RunPaths
 
 TAG_VARIABLE = "DATASIZE_TAG"
@@ -267,7 +267,8 @@ def take_lock(paths: RunPaths, patience_s: float) -> int | None:
             return None
         with suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_still_named(descriptor, paths.lock):
+            # A forced rerun may have moved its directory away.
+            if is_named(descriptor, paths.lock):
                 return descriptor
         os.close(descriptor)
         if time.monotonic() >= deadline:
@@ -340,14 +341,6 @@ def _write_exit(
     lack: Lack = Lack.NOTHING,
 ) -> None:
     write_json(paths.exit, asdict(ExitRecord(attempt, outcome, reason, utc_now(), device_fault, lack)))
-
-
-def _is_still_named(descriptor: int, path: Path) -> bool:
-    """Whether `path` still names the open file: a forced rerun may have moved its directory away."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -37,6 +37,14 @@ def is_locked(file: Path) -> bool:
     return False
 
 
+def is_named(descriptor: int, file: Path) -> bool:
+    """Whether an open file still has a name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), file.lstat())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def private_mode(runs: Path) -> int:
     """The mode of files that only those may open who may run jobs: the owner, or the group of `runs/`."""
     return 0o660 if runs.stat().st_mode & stat.S_IWGRP else 0o600

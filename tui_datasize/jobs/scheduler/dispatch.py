@@ -30,7 +30,8 @@ from tui_datasize.jobs.scheduler.prepare_data import Images, Preparing
 from tui_datasize.jobs.scheduler.slots import Slot, earlier_directories, take_slots, unusable
 from tui_datasize.jobs.scheduler.supervisor import Supervisor
 from tui_datasize.jobs.scheduler.waiting_projects import WaitingProjects
-from tui_datasize.jobs.workers.spawn import ONE_THREAD, Spawner, SpawnRequest, Worker, cannot_start
+from tui_datasize.jobs.workers.spawn import ONE_THREAD, SpawnRequest, Worker, cannot_start
+from tui_datasize.jobs.workers.warm import Spawner
 from tui_datasize.runlog.atomic import make_directory, write_json
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, TAG_VARIABLE, observe
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths

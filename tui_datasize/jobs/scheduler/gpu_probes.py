@@ -25,7 +25,8 @@ from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE, DeviceReport, Gpu
 from tui_datasize.jobs.workers.preloader import TAG_LENGTH, named
 from tui_datasize.jobs.workers.process import describe_status
-from tui_datasize.jobs.workers.spawn import ONE_THREAD, SideRequest, Spawner, Worker
+from tui_datasize.jobs.workers.spawn import ONE_THREAD, SideRequest, Worker
+from tui_datasize.jobs.workers.warm import Spawner
 from tui_datasize.programs import python_module
 from tui_datasize.runlog.claim import TAG_VARIABLE
 from tui_datasize.runlog.identity import boot_id

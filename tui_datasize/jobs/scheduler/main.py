@@ -39,8 +39,8 @@ from tui_datasize.jobs.scheduler.pause import FIRST_PAUSE_S, StartPause
 from tui_datasize.jobs.scheduler.slots import slot_directory
 from tui_datasize.jobs.scheduler.supervisor import Supervisor
 from tui_datasize.jobs.workers.process import ROOT_VARIABLE, mark_of
-from tui_datasize.jobs.workers.spawn import SCARCITIES, ColdSpawner, Spawner
-from tui_datasize.jobs.workers.warm import WarmSpawner
+from tui_datasize.jobs.workers.spawn import SCARCITIES, ColdSpawner
+from tui_datasize.jobs.workers.warm import Spawner, WarmSpawner
 from tui_datasize.programs import python_module
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import plural

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from tui_datasize.experiments.load import DATA_VARIABLE
 from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE
 from tui_datasize.jobs.workers.preloader import TAG_LENGTH
-from tui_datasize.jobs.workers.spawn import ONE_THREAD, SideRequest, Spawner, Worker
+from tui_datasize.jobs.workers.spawn import ONE_THREAD, SideRequest, Worker
+from tui_datasize.jobs.workers.warm import Spawner
 from tui_datasize.runlog.claim import TAG_VARIABLE
 from tui_datasize.runlog.paths import ProjectPaths
 

@@ -20,8 +20,7 @@ from typing import NamedTuple
 
 from tui_datasize.files import parse, read_bounded
 from tui_datasize.jobs.scheduler.slots import open_private
-from tui_datasize.jobs.workers.slot_file import is_named
-from tui_datasize.runlog.locks import is_locked
+from tui_datasize.runlog.locks import is_locked, is_named
 
 _YIELD_S = 2.0
 """How long a free slot is left to others; they look for one several times a second."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tui_datasize.files import parse_object
+from tui_datasize.runlog.locks import is_named
 
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MOST_WORDS_BYTES = 8192
@@ -85,14 +86,6 @@ def _write(descriptor: int, file: Path, words: Mapping[str, object]) -> bool:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, data, 0)
     return True
-
-
-def is_named(descriptor: int, file: Path) -> bool:
-    """Whether an open file still has a name."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), file.lstat())
-    except (FileNotFoundError, NotADirectoryError):
-        return False
 
 
 def is_lost(descriptor: int) -> bool:

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
 
 from tui_datasize.files import open_regular
 from tui_datasize.programs import python_module
@@ -131,40 +130,6 @@ def cannot_start(error: OSError) -> str:
     return f"no worker could be started: {where}{error.strerror or error}"
 
 
-class Spawner(Protocol):
-    """A way to start workers."""
-
-    def make_ready(self) -> bool:
-        """Begin to make ready where that is needed; whether `start` will be followed at once.
-
-        Raises:
-            OSError: It cannot be made ready now.
-        """
-
-    def start(self, request: SpawnRequest) -> Worker:
-        """Start a worker in its own session, its output appended to the log files of its first run.
-
-        Raises:
-            OSError: It cannot be started now.
-        """
-
-    def call(self, request: SideRequest, /) -> Worker:
-        """Start what executes no run in the way of a worker.
-
-        Raises:
-            OSError: It cannot be started now.
-        """
-
-    def poll(self) -> None:
-        """Bring all workers up to date, without waiting."""
-
-    def descriptors(self) -> Sequence[int]:
-        """Descriptors that become readable when there is something to poll."""
-
-    def close(self) -> None:
-        """Give everything back; workers go on."""
-
-
 class ColdSpawner:
     """Starts every worker as a new process: a command with the run directories, `--pack` before several."""
 
@@ -173,12 +138,23 @@ class ColdSpawner:
         self._children: list[tuple[subprocess.Popen[bytes], Worker]] = []
 
     def make_ready(self) -> bool:
+        """Nothing needs to be made ready: `start` is followed at once."""
         return True
 
     def start(self, request: SpawnRequest) -> Worker:
+        """Start a worker in its own session, its output appended to the log files of its first run.
+
+        Raises:
+            OSError: It cannot be started now.
+        """
         return self._open(self._command, request)
 
     def call(self, request: SideRequest) -> Worker:
+        """Start what executes no run in the way of a worker.
+
+        Raises:
+            OSError: It cannot be started now.
+        """
         return self._open(python_module(request.module), request)
 
     def _open(self, command: Sequence[str], request: SpawnRequest | SideRequest) -> Worker:
@@ -204,13 +180,14 @@ class ColdSpawner:
         return worker
 
     def poll(self) -> None:
+        """Bring all workers up to date, without waiting."""
         for child, worker in self._children:
             worker.status = child.poll()
             worker.is_gone = worker.status is not None
         self._children = [(child, worker) for child, worker in self._children if not worker.is_gone]
 
     def descriptors(self) -> Sequence[int]:
-        """None: the ends of processes are watched by whoever needs them."""
+        """Those to poll at: none, since the ends of processes are watched by whoever needs them."""
         return ()
 
     def close(self) -> None:

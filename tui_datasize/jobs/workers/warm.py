@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from tui_datasize.jobs.workers.preloader import PACKET_BYTES, TAG_LENGTH
 from tui_datasize.jobs.workers.spawn import ONE_THREAD, ColdSpawner, SideRequest, SpawnRequest, Worker
@@ -103,6 +103,10 @@ class WarmSpawner:
         self._preloader = None
         self._retired.clear()
         self._fallback.close()
+
+
+Spawner: TypeAlias = ColdSpawner | WarmSpawner
+"""A way to start workers."""
 
 
 @dataclass(slots=True)

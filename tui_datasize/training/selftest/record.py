@@ -156,7 +156,7 @@ class Findings:
         self._write()
 
     def say(self, words: str, what: Literal["said", "error", "not_here"] = "said") -> None:
-        """The line of a step in which all is good, that could not be made to its end, or has nothing to say."""
+        """The line of a step in which all is good, which failed, or which has nothing to say here."""
         self._said[what] = words
         self._write()
 
