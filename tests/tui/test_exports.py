@@ -106,7 +106,7 @@ async def test_a_key_saves_the_chart_that_is_examined(busy: Stage, monkeypatch: 
     monkeypatch.delenv("TMUX", raising=False)
     async with busy.open(WIDE) as show:
         await show.press("2", "+")
-        await show.until(lambda: len(show.app.snapshot.curves) == 1)
+        await show.until(lambda: show.app.snapshot.curves)
         await show.press("full_stop", "full_stop")
         examined = next(chart for chart in show.app.query(ChartView) if chart.has_focus)
         await show.press("S")

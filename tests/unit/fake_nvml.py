@@ -97,6 +97,10 @@ class FakeNvml:
         self._check("nvmlDeviceGetTemperature", gpu)
         return 60
 
+    def nvmlDeviceGetPowerUsage(self, gpu: FakeGpu) -> int:  # noqa: N802
+        self._check("nvmlDeviceGetPowerUsage", gpu)
+        return 412_345
+
     def nvmlDeviceGetUUID(self, gpu: FakeGpu) -> bytes:  # noqa: N802
         self._check("nvmlDeviceGetUUID", gpu)
         return gpu.uuid.encode()

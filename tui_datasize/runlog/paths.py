@@ -104,6 +104,11 @@ class ProjectPaths:
         """Compacted copies of finished runs; safe to delete."""
         return self.runs / ".cache"
 
+    @property
+    def device_history(self) -> Path:
+        """What the devices did in the last minutes."""
+        return self.cache / "devices.jsonl"
+
     def run(self, experiment: str, run_id: str) -> RunPaths:
         return RunPaths(self.runs / experiment / run_id)
 

@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from math import isfinite
@@ -33,6 +33,7 @@ from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.analysis.analyst import Analyst
 from tui_datasize.tui.analysis.tab import AnalysisPane
+from tui_datasize.tui.devices_screen import DevicesScreen
 from tui_datasize.tui.exports import copy_text, export_chart, export_csv
 from tui_datasize.tui.keys import LIST_KEYS, KeyBar, KeyGroup, commands_of, help_text, keys_of, without_taken
 from tui_datasize.tui.live.tab import LivePane
@@ -115,6 +116,9 @@ class DatasizeApp(App[None]):
         Binding("2", "open_tab('live')", "Live", show=False, tooltip="Live: training curves"),
         Binding("3", "open_tab('analysis')", "Analysis", show=False, tooltip="Analysis: learning curve"),
         Binding("ctrl+e", "export", "export CSV", show=False, tooltip="Write the table in view as CSV"),
+        Binding(
+            "M", "devices", "devices", show=False, tooltip="Devices in the last minutes, and who takes them"
+        ),
         Binding("F", "prune", "free disk", show=False, tooltip=_FREE_DISK),
         Binding("question_mark,f1", "help", "keys", tooltip="This page"),
         Binding("q", "leave", "leave", tooltip="Leave; queued and running jobs go on"),
@@ -250,13 +254,15 @@ class DatasizeApp(App[None]):
             self._header.show(event.snapshot)
             self._status.show_problems(event.snapshot.problems)
             self.pane.show(event.snapshot)
+            if isinstance(self.screen, DevicesScreen):
+                self.screen.show(event.snapshot)
             if first:
                 self._after_first_look(event.snapshot)
         if self._keeper.needs_scheduler(before, event.snapshot):
             self._keeper.note_wake()
             self._begin("waking the scheduler", self._wake_scheduler(gone=before.scheduler_alive))
         self._tell_news(event.snapshot)
-        self._poller.look_at(self.pane.interest())
+        self._follow_interest()
 
     def _tell_news(self, snapshot: Snapshot) -> None:
         news = self._news.read(snapshot)
@@ -350,7 +356,8 @@ class DatasizeApp(App[None]):
 
     @on(Pane.InterestChanged)
     def _follow_interest(self) -> None:
-        self._poller.look_at(self.pane.interest())
+        is_asked = isinstance(self.screen, DevicesScreen)
+        self._poller.look_at(replace(self.pane.interest(), machine=is_asked))
 
     @on(HeaderStrip.TabChosen)
     def _tab_chosen(self, event: HeaderStrip.TabChosen) -> None:
@@ -368,7 +375,7 @@ class DatasizeApp(App[None]):
             first.screen.set_focus(first)
         else:
             first.focus()
-        self._poller.look_at(self.pane.interest())
+        self._follow_interest()
 
     async def action_export(self) -> None:
         await self._say_outcome(self._export())
@@ -395,6 +402,10 @@ class DatasizeApp(App[None]):
     def _send(self, codes: str) -> None:
         if self._driver is not None:
             self._driver.write(codes)
+
+    def action_devices(self) -> None:
+        self.push_screen(DevicesScreen(self.snapshot), lambda _: self._follow_interest())
+        self.call_after_refresh(self._follow_interest)
 
     def action_prune(self) -> None:
         self._begin("freeing the disk", offer_prune(self, self._project, self._queue.jobs))

@@ -29,6 +29,7 @@ from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
 from tui_datasize.jobs.scheduler.capacity import DeviceCapacity
 from tui_datasize.jobs.scheduler.device_file import DeviceFile
+from tui_datasize.jobs.scheduler.device_history import DeviceHistory
 from tui_datasize.jobs.scheduler.devices import DeviceMonitor
 from tui_datasize.jobs.scheduler.dispatch import Dispatcher
 from tui_datasize.jobs.scheduler.gpu_probes import PROBE_CALL, CardProbes
@@ -108,6 +109,7 @@ class Scheduler:
         )
         self._device_file = DeviceFile(project, settings.options)
         self._capacity = DeviceCapacity(self._monitor, settings.devices, self._supervisor, self._store)
+        self._history = DeviceHistory(project.device_history)
         self._probes = CardProbes(self._store, spawner, settings.probe)
         self._dispatcher = Dispatcher(
             *(self._store, project, self._supervisor, spawner),
@@ -158,6 +160,7 @@ class Scheduler:
             self._hold(devices)
             self._capacity.set_devices(self._devices)
         self._capacity.update()
+        self._history.note(self._capacity.report)
         self._spawner.poll()
         has_probed = self._probes.look(self._capacity.report)
         has_ended = self._supervisor.look()

@@ -49,6 +49,12 @@ class Gpu:
     """Which part of the card it is; None for a whole one."""
     card_uuid: str = ""
     """The card that it is a part of; empty for a whole one."""
+    power_w: int | None = None
+    """What the whole card draws."""
+
+    @property
+    def memory_used_bytes(self) -> int:
+        return self.memory_total_bytes - self.memory_free_bytes
 
     @property
     def label(self) -> str:
@@ -141,6 +147,7 @@ def _read_gpu(
 ) -> Gpu:
     memory = _read_memory(nvml, handle)
     load = _try(nvml, nvml.nvmlDeviceGetUtilizationRates, None, handle)
+    power_mw: int | None = _try(nvml, nvml.nvmlDeviceGetPowerUsage, None, card)
     kind = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
     errors = _try(nvml, nvml.nvmlDeviceGetTotalEccErrors, 0, card, *kind)
     return Gpu(
@@ -155,6 +162,7 @@ def _read_gpu(
         fault=f"{errors} uncorrectable memory errors" if errors else "",
         part=part,
         card_uuid=card_uuid,
+        power_w=None if power_mw is None else round(power_mw / 1000),
     )
 
 

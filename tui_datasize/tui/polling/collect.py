@@ -17,6 +17,7 @@ from tui_datasize.jobs.queue.time_left import KeptTimeLeft, TimeLeft
 from tui_datasize.jobs.scheduler.devices import DeviceReport, capacities, or_cpu
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.polling.log_tail import LogTail, run_log_tail
+from tui_datasize.tui.polling.machine import Machine, MachineWatch
 from tui_datasize.tui.polling.project_file import Planner, ProjectPlan
 from tui_datasize.tui.polling.snapshot import (
     ExperimentPlan,
@@ -81,6 +82,7 @@ class Collector:
         self._split_curves: _Kept[Mapping[str, TrainingCurve]] = _Kept()
         self._rows: _Kept[tuple[JobRow, ...]] = _Kept()
         self._troubles = TroubleFinder()
+        self._machine = MachineWatch(project)
 
     def collect(self, interest: Interest) -> Snapshot:
         """Look once.
@@ -98,6 +100,8 @@ class Collector:
         queue_changed = _attempt("queue", self._read_queue, True, problems)
         devices = _attempt("devices", self._read_devices, last.devices, problems)
         devices = devices and or_cpu(devices, self._takes_cpu(alive))
+        if devices:
+            self._machine.note(devices)
         slots = self._slots(devices, alive)
         runs = _attempt("runs", lambda: self._runs(queue_changed), last.runs, problems)
         facts, version = self._facts(runs)
@@ -116,6 +120,7 @@ class Collector:
             states=states,
             facts=facts,
             devices=replace(devices, cpu_slots=slots) if devices and devices.cpu_slots else devices,
+            machine=self._look_at_machine(devices, problems) if interest.machine else None,
             scheduler_alive=alive,
             stopped=self._settings.stopped,
             draining=self._settings.draining,
@@ -133,6 +138,10 @@ class Collector:
             is_ready=True,
         )
         return self._last
+
+    def _look_at_machine(self, devices: DeviceReport | None, problems: list[str]) -> Machine | None:
+        at_work = [job for job in self._jobs if job.state.is_active]
+        return _attempt("machine", lambda: self._machine.look(devices, at_work), self._last.machine, problems)
 
     def _read_queue(self) -> bool:
         """Read the queue where it has changed, and return whether it has."""

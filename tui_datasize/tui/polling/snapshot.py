@@ -21,6 +21,7 @@ from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, CellState,
 if TYPE_CHECKING:
     import polars as pl
 
+    from tui_datasize.tui.polling.machine import Machine
     from tui_datasize.tui.polling.trouble import Trouble
 
 
@@ -162,6 +163,8 @@ class Interest:
     """Run id whose log is shown."""
     experiment: str = ""
     """Whose cells are shown."""
+    machine: bool = False
+    """Whether the last minutes of the devices and the processes on them are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,8 @@ class Snapshot:
     facts: Mapping[str, RunFacts] = field(default_factory=lambda: MappingProxyType({}))
     """What the record says, by run id."""
     devices: DeviceReport | None = None
+    machine: Machine | None = None
+    """As long as `Interest.machine` asks for it."""
     scheduler_alive: bool = False
     stopped: bool = False
     """Whether somebody asked the scheduler to end, and nobody for another since."""

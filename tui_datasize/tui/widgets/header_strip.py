@@ -168,7 +168,7 @@ def _cpu_line(report: DeviceReport) -> str:
 
 
 def _full(gpu: Gpu, palette: Palette) -> Text:
-    used = (gpu.memory_total_bytes - gpu.memory_free_bytes) / _GIB
+    used = gpu.memory_used_bytes / _GIB
     name = gpu.name.removeprefix("NVIDIA ").split()[0]
     return Text.assemble(
         (f"{gpu.index} {name} ", palette.muted),
@@ -179,7 +179,7 @@ def _full(gpu: Gpu, palette: Palette) -> Text:
 
 
 def _short(gpu: Gpu, palette: Palette) -> Text:
-    used = (gpu.memory_total_bytes - gpu.memory_free_bytes) / _GIB
+    used = gpu.memory_used_bytes / _GIB
     return Text.assemble(
         (f"{gpu.index} ", palette.muted),
         _load(gpu, palette),
