@@ -16,6 +16,7 @@ from tui_datasize.errors import StorageError
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.app import ViewState, load_view_state, save_view_state
+from tui_datasize.tui.live.columns import ColumnChoice
 from tui_datasize.tui.news import farewell
 from tui_datasize.tui.polling.snapshot import EMPTY
 from tui_datasize.tui.widgets.dialogs import TextDialog
@@ -233,6 +234,11 @@ def test_a_spoilt_view_state_is_forgotten(busy: Stage):
     for text in ("", "[]", '{"tab": 3, "experiment": "x"}', '{"tab": "live"}'):
         file.write_text(text)
         assert load_view_state(busy.project).experiment in ("", "x")
+    file.write_text(
+        '{"tab": "live", "experiment": "x", "columns": {"shown": {"seed": false}, "pinned": [[], "lr"],'
+        ' "wider": {"lr": "a", "seed": 2}}}'
+    )
+    assert load_view_state(busy.project).columns == ColumnChoice({"seed": False}, ("lr",), {"seed": 2})
 
 
 async def test_a_click_on_a_tab_opens_it(busy: Stage):

@@ -130,7 +130,7 @@ async def test_marked_runs_are_drawn_together_finished_and_running_alike(busy: S
         await show.shows("2 runs, test split", "2 marked", "✓● ◐", "✓◆ ●")
         await show.until(lambda: set(table.marked) <= set(show.app.snapshot.curves))
         await show.press("d")
-        await show.shows("What differs between 2 runs", "accuracy")
+        await show.shows("What differs between 2 runs", "accuracy", "running at update 100 of 200")
         await show.press("escape", "b")
         await show.shows("nothing to put together")
         await show.press("slash", *"size>=80 !state:done", "enter")
@@ -146,6 +146,54 @@ async def test_marked_runs_are_drawn_together_finished_and_running_alike(busy: S
         await show.press("escape")
         await show.shows("one at a time")
         await show.until(lambda: not table.marked)
+
+
+async def test_columns_are_chosen_by_key_and_remembered(busy: Stage):
+    async with busy.open(NARROW) as show:
+        await show.press("2")
+        await show.shows("size", "draw", "seed", "train")
+        await show.press("C")
+        await show.shows("Columns", "✓ test loss", "p pin")
+        await show.press("j", "j", "j", "space", "p", "plus", "p", "p", "enter")
+        await show.until(lambda: "draw" not in show.text)
+        assert any(line.split()[:1] == ["seed"] for line in show.lines), show.text
+        await show.press("C", "0", "escape")
+        await show.press("q")
+    async with busy.open(NARROW) as show:
+        await show.press("2")
+        await show.shows("seed", "size")
+        assert "draw" not in show.text
+        await show.press("C", "0", "enter")
+        await show.shows("draw")
+
+
+async def test_a_failed_run_says_why(busy: Stage):
+    failed = next(entry.run_id for entry in busy.queue.entries if entry.state is JobState.FAILED)
+    async with busy.open(NARROW) as show:
+        await show.press("2", "slash", *"state:fa", "tab", "enter")
+        table = show.app.query_one(LiveTable)
+        await show.until(lambda: list(table.keys) == [failed])
+        # Where there is no room for a column of notes, and below the table.
+        assert sum("out of memory: 11.2 GB asked" in line for line in show.lines) == 2, show.text
+        await show.press("slash", *" size:", "enter")
+        await show.shows("size needs a number, not ''")
+        assert list(table.keys) == [failed]
+
+
+async def test_the_filter_offers_keys_signs_and_values(busy: Stage):
+    async with busy.open(WIDE) as show:
+        await show.press("2", "slash", *"siz")
+        await show.shows("size")
+        assert len(show.app.query_one(LiveTable).keys) == 9
+        await show.press("tab")
+        await show.shows("size>=", "size!=")
+        await show.press("=")
+        await show.shows("size=40", "size=80", "size=160")
+        await show.press("tab", "space", *"mod", "right", *"=resnet", "enter")
+        await show.shows("no run has model 'resnet'; there is mlp")
+        await show.press(*["backspace"] * 6, "m", "right", "enter")
+        await show.until(lambda: len(show.app.query_one(LiveTable).keys) == 4)
+        await show.shows("size=40 model=mlp")
 
 
 @pytest.mark.parametrize(("size", "count"), [(NARROW, 2), (WIDE, 5)])

@@ -51,6 +51,17 @@ class Column:
     kind: Kind = "count"
 
 
+NAMING = (
+    Column("experiment", "experiment", "text"),
+    Column("variant", "variant", "text"),
+    Column("train_size", "train size"),
+    Column("subset_seed", "draw"),
+    Column("seed", "seed"),
+    Column("repeat", "repeat"),
+)
+"""Columns of the frame `runs` that tell runs apart."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A frame, and how it is written; `variant` is shown where there are several."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tui_datasize.answers.answer import Axis, Column, Kind
+from tui_datasize.answers.answer import NAMING, Axis, Column, Kind
 from tui_datasize.metric import Metric
 from tui_datasize.stats.group_tests import p_words
 from tui_datasize.text import plural
@@ -29,8 +29,8 @@ def of_kind(kind: Kind, **titles: str) -> tuple[Column, ...]:
 
 INTERVAL: Mapping[str, str] = MappingProxyType({"low": "95 % from", "high": "to"})
 """Titles of its ends by their names."""
-SIZE = Column("train_size", "train size")
-SIZE_AND_RUNS = of_kind("count", train_size="train size", n_runs="runs")
+SIZE, DRAW_AND_SEED = NAMING[2], NAMING[3:]
+SIZE_AND_RUNS = (SIZE, *of_kind("count", n_runs="runs"))
 TEST_COLUMNS = (
     *of_kind("text", asks="asks", test="test", effect="effect", failure="why not tested"),
     *of_kind("number", statistic="statistic", df1="df", df2="df 2"),

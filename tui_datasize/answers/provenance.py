@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from tui_datasize.answers.answer import Column, Table
-from tui_datasize.answers.columns import SIZE, of_kind
+from tui_datasize.answers.columns import DRAW_AND_SEED, SIZE, of_kind
 from tui_datasize.answers.record import Record
 from tui_datasize.experiments.spec import recipe_defaults
 from tui_datasize.runlog.paths import RunPaths
@@ -49,7 +49,8 @@ def runs_table(record: Record) -> Table:
     columns = (
         *of_kind("text", run_id="run", state="state"),
         SIZE,
-        *of_kind("count", subset_seed="draw", seed="seed", repeat="repeat", updates="updates"),
+        *DRAW_AND_SEED,
+        Column("updates", "updates"),
         Column(metric.name, metric.title.lower(), "value"),
         Column("wall_s", "s", "number"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Band, Chart, Column, Line, Table, does_not_apply
-from tui_datasize.answers.columns import SIZE_AND_RUNS, UPDATE_AXIS, metric_axis, of_kind
+from tui_datasize.answers.columns import DRAW_AND_SEED, SIZE_AND_RUNS, UPDATE_AXIS, metric_axis, of_kind
 from tui_datasize.answers.record import (
     NO_RUN,
     ONE_EVALUATION,
@@ -109,7 +109,7 @@ def _runs_of_a_size(singles: pl.DataFrame, record: Record) -> Answer:
     best, worst = ranked["value"][0], ranked["value"][-1]
     apart = f"{metric.difference(abs(best - worst))} between the best and the worst run of {size:,} images"
     columns = [
-        *of_kind("count", subset_seed="draw", seed="seed", repeat="repeat"),
+        *DRAW_AND_SEED,
         Column("value", "last", "value"),
     ]
     return Answer(

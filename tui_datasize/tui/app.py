@@ -36,6 +36,7 @@ from tui_datasize.tui.analysis.tab import AnalysisPane
 from tui_datasize.tui.devices_screen import DevicesScreen
 from tui_datasize.tui.exports import copy_text, export_chart, export_csv
 from tui_datasize.tui.keys import LIST_KEYS, KeyBar, KeyGroup, commands_of, help_text, keys_of, without_taken
+from tui_datasize.tui.live.columns import ColumnChoice, columns_of
 from tui_datasize.tui.live.tab import LivePane
 from tui_datasize.tui.news import NewsReader, farewell, terminal_signal
 from tui_datasize.tui.pane import Pane
@@ -68,6 +69,8 @@ class ViewState:
     """By experiment and metric, with a space between."""
     is_live_grid: bool = False
     """Whether the Live tab shows as many charts as the window holds."""
+    columns: ColumnChoice = field(default_factory=ColumnChoice)
+    """Of the table of the Live tab."""
 
 
 def _view_state_file(project: ProjectPaths) -> Path:
@@ -84,13 +87,15 @@ def load_view_state(project: ProjectPaths) -> ViewState:
             return ViewState()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return ViewState()
-    return ViewState(tab, experiment, known, values.get("is_live_grid") is True)
+    return ViewState(
+        tab, experiment, known, values.get("is_live_grid") is True, columns_of(values.get("columns"))
+    )
 
 
 def save_view_state(project: ProjectPaths, state: ViewState) -> None:
     """Remember; a project without runs, or one that is read-only, is left alone."""
-    if project.runs.is_dir():
-        with suppress(OSError):
+    with suppress(OSError):
+        if project.runs.is_dir():
             project.cache.mkdir(exist_ok=True)
             write_json(_view_state_file(project), asdict(state))
 
@@ -194,6 +199,7 @@ class DatasizeApp(App[None]):
         self.run_worker(self._requests.work(), group="requests", exit_on_error=False)
         self._analysis_pane.targets.update(self._restored.targets)
         self._live_pane.is_grid = self._restored.is_live_grid
+        self._live_pane.choose_columns(self._restored.columns)
         self.action_open_tab(self._restored.tab or TABS[0][0])
 
     async def on_event(self, event: events.Event) -> None:
@@ -424,7 +430,8 @@ class DatasizeApp(App[None]):
             self._status.say("the queue has not answered yet; press ctrl+q to leave all the same", error=True)
             return
         tab, targets = self._switcher.current or "", self._analysis_pane.targets
-        state = ViewState(tab, self._queue_pane.experiment, targets, self._live_pane.is_grid)
+        live = self._live_pane
+        state = ViewState(tab, self._queue_pane.experiment, targets, live.is_grid, live.columns)
         save_view_state(self._project, state)
         self.exit(message=farewell(self.snapshot))
 

@@ -9,6 +9,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 from textual import on
@@ -16,7 +17,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid
 from textual.widget import Widget
-from textual.widgets import Input
 
 from tui_datasize.text import duration, plural
 from tui_datasize.tui.charts.lines import Drawing, ShadedBand
@@ -41,13 +41,22 @@ from tui_datasize.tui.live.charts import (
     one_run_series,
     trouble_series,
 )
-from tui_datasize.tui.live.runs import DESCRIBING, differences, group_choices, names_of_groups, short_names
+from tui_datasize.tui.live.column_dialog import ColumnDialog
+from tui_datasize.tui.live.columns import ColumnChoice, title_of
+from tui_datasize.tui.live.runs import (
+    differences,
+    group_choices,
+    names_of_groups,
+    short_names,
+    what_is_compared,
+)
 from tui_datasize.tui.live.table import LiveTable
 from tui_datasize.tui.pane import CHART_KEYS, ChartPane
 from tui_datasize.tui.polling.snapshot import EMPTY, Interest, RunFacts, Snapshot, TrainingCurve
-from tui_datasize.tui.queue.lines import FilterInput, TitleLine
+from tui_datasize.tui.queue.lines import TitleLine
 from tui_datasize.tui.widgets.chart_view import ChartView
 from tui_datasize.tui.widgets.dialogs import TextDialog
+from tui_datasize.tui.widgets.filter_box import FilterBox
 from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.panel import Panel
 from tui_datasize.tui.widgets.plain import plain_text
@@ -68,6 +77,7 @@ class LivePane(ChartPane):
         Binding("x", "axis", "x axis", tooltip="Update, epoch, samples seen or wall time"),
         Binding("y", "log", "log y", tooltip="Loss on a linear or a logarithmic axis"),
         Binding("c", "grid", "charts", tooltip="As many charts as the window holds, or few large ones"),
+        Binding("C", "columns", "columns", tooltip="Columns of the table: hide, pin, widen"),
         Binding("slash", "filter", "filter", tooltip="Such as size>=1000 state:running acc<90% !mlp"),
         Binding("d", "compare", "differences", tooltip="What differs between the runs that are marked"),
         Binding("b", "group", "group", tooltip="Mean and range of the runs drawn, by size, draw or variant"),
@@ -87,7 +97,7 @@ class LivePane(ChartPane):
         self._view = LiveView()
         self._all_running = False
         self._group = ""
-        self._filter = FilterInput(self._table, "size>=1000 state:running acc<90% !mlp")
+        self._filter = FilterBox(self._table)
         self._slots: Mapping[str, int] = MappingProxyType({})
         self._runs_panel = Panel("Runs", self._filter, self._table, self._values, id="live-runs")
         self.is_grid = False
@@ -103,6 +113,14 @@ class LivePane(ChartPane):
 
     def choose(self, run_id: str) -> None:
         self._table.select(run_id)
+
+    @property
+    def columns(self) -> ColumnChoice:
+        """What was chosen of the columns of the table."""
+        return self._table.choice
+
+    def choose_columns(self, choice: ColumnChoice) -> None:
+        self._table.choose(choice)
 
     def interest(self) -> Interest:
         # Those at work are looked at for trouble, whether or not they are drawn.
@@ -214,7 +232,7 @@ class LivePane(ChartPane):
     def _show_notes(self, run_ids: Sequence[str], shown: Sequence[LiveMetric]) -> None:
         palette = palette_of(self.app)
         which = "running " if not self._table.marked else ""
-        of_group = f", mean and range by {DESCRIBING[self._group][0]}" if self._group else ""
+        of_group = f", mean and range by {title_of(self._group)}" if self._group else ""
         for panel, metric in zip(self._chart_panels, shown, strict=False):
             title = metric.title.partition(",")[0]
             panel.show_title(title[:1].upper() + title[1:])
@@ -254,15 +272,13 @@ class LivePane(ChartPane):
     def action_filter(self) -> None:
         self._filter.open()
 
-    @on(Input.Changed)
-    def _filter_changed(self, event: Input.Changed) -> None:
-        wrong = self._table.filter(event.value)
-        # Half of a term is no mistake yet.
-        self.remark("" if event.value.endswith(tuple("<>=:!")) else wrong)
+    @on(FilterBox.Changed)
+    def _filter_changed(self, event: FilterBox.Changed) -> None:
+        self.remark(event.wrong)
 
     def action_back(self) -> None:
         if self._filter.value:
-            self._filter.action_clear_and_close()
+            self._filter.drop()
         elif self._table.marked:
             self._table.mark(())
 
@@ -278,7 +294,15 @@ class LivePane(ChartPane):
             table.add_column(plain_text(name), justify="right")
         for title, values in differences(frame):
             table.add_row(plain_text(title, palette.muted), *map(plain_text, values))
-        self.app.push_screen(TextDialog(f"What differs between {plural(frame.height, 'run')}", table))
+        said = plain_text(f"\n{what_is_compared(frame)}", palette.muted)
+        title = f"What differs between {plural(frame.height, 'run')}"
+        self.app.push_screen(TextDialog(title, Group(table, said)))
+
+    def action_columns(self) -> None:
+        self.app.push_screen(
+            ColumnDialog(self._table.choice, self._table.usual),
+            lambda choice: self.choose_columns(choice) if choice else None,
+        )
 
     def action_group(self) -> None:
         """Put the runs that are drawn together by the next thing that several have in common."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,23 +11,31 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.text import fit, number, percent, plural, time_left
+from tui_datasize.text import fit, plural
 from tui_datasize.tui.charts.figures import mark_of
 from tui_datasize.tui.live.charts import TROUBLE_MARKS
-from tui_datasize.tui.live.runs import DESCRIBING, FilterError, RunOrder, differing, filter_of, listed
-from tui_datasize.tui.polling.snapshot import EMPTY, JobRow, RunFacts, Snapshot
-from tui_datasize.tui.widgets.line_view import MarkList
+from tui_datasize.tui.live.columns import (
+    NOTE,
+    ColumnChoice,
+    LiveColumn,
+    fitted,
+    longest,
+    usual_columns,
+)
+from tui_datasize.tui.live.runs import RunOrder, differing
+from tui_datasize.tui.polling.snapshot import EMPTY, Snapshot
+from tui_datasize.tui.widgets.filter_box import RunList
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, state_style
 
 if TYPE_CHECKING:
     import polars as pl
 
-_FIXED_WIDTH = 6
-_VALUE_WIDTHS = (4, 8, 8, 8, 8, 8)
-_LONGEST_TEXT = 32
+_MARGIN = 5
+"""Cursor, mark, the mark on the chart and the state stand before the columns."""
+_STATES = MappingProxyType({look.word: state for state, look in STATE_LOOKS.items()})
 
 
-class LiveTable(MarkList):
+class LiveTable(RunList):
     """Runs that have begun, those at work first until another order is asked for."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -38,90 +47,85 @@ class LiveTable(MarkList):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._snapshot: Snapshot = EMPTY
-        self._rows: Mapping[str, tuple[JobRow, RunFacts]] = MappingProxyType({})
-        self._frame: pl.DataFrame | None = None
-        self._columns: Sequence[str] = ()
-        self._texts: Mapping[str, Sequence[str]] = MappingProxyType({})
-        self._longest: Sequence[int] = ()
+        self._of: pl.DataFrame | None = None
+        self._shown: pl.DataFrame | None = None
+        self._naming: Sequence[str] = ()
+        self._lengths: Mapping[str, int] = MappingProxyType({})
+        self._fitted: tuple[int, Sequence[tuple[LiveColumn, int]]] | None = None
         self._slots: Mapping[str, int] = MappingProxyType({})
         self._order = RunOrder()
-        self._filter = ""
+        self.choice = ColumnChoice()
+        """What was chosen of the columns."""
 
     @property
     def header_lines(self) -> int:
         return 2
 
     def runs(self, run_ids: Sequence[str]) -> pl.DataFrame | None:
-        """Rows of the frame `runs`, in the given order; None before the first look."""
-        if self._frame is None:
+        """Rows of the frame of all jobs, in the given order; None before the first look."""
+        if self.frame is None:
             return None
         import polars as pl
 
         return pl.DataFrame({"run_id": run_ids}, schema={"run_id": pl.String}).join(
-            self._frame, on="run_id", how="inner", maintain_order="left"
+            self.frame, on="run_id", how="inner", maintain_order="left"
         )
 
     def show(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        begun = ((row, snapshot.facts.get(row.run_id)) for row in snapshot.jobs)
-        self._rows = {row.run_id: (row, fact) for row, fact in begun if fact is not None and fact.updates > 0}
-        self._frame = _frame_of(snapshot, self._rows)
-        self.marked = {run_id: None for run_id in self.marked if run_id in self._rows}
-        self._list()
+        if snapshot.table is not None and snapshot.table is not self._of:
+            self._of = snapshot.table
+            has_begun = (self._of["updates"] > 0) | (self._of["state"] == STATE_LOOKS[JobState.FAILED].word)
+            self.take(self._of.filter(has_begun))
 
-    def filter(self, text: str) -> str:
-        """Show only runs that match, see `filter_of`; what is wrong with it, or empty."""
-        if self._frame is None:
-            return ""
-        try:
-            filter_of(text, self._frame.schema)
-        except FilterError as error:
-            return error.line
-        self._filter = text
-        self._list()
-        return ""
-
-    def _list(self) -> None:
-        if self._frame is None:
-            self.set_keys([])
+    def list_again(self) -> None:
+        if self.frame is None:
             return
-        runs = listed(self._frame, self._order, filter_of(self._filter, self._frame.schema))
-        self._columns = differing(self._frame) if runs.height else ()
-        written = [
-            (run_id, *map(_written, self._columns, row))
-            for run_id, *row in runs.select("run_id", *self._columns).iter_rows()
-        ]
-        self._texts = {run_id: texts for run_id, *texts in written}
-        columns = zip(*self._texts.values(), strict=True)
-        self._longest = [max(map(len, texts)) for texts in columns] or [0] * len(self._columns)
-        self.set_keys(runs["run_id"].to_list())
+        self._shown = self._order.of(self.matching())
+        self._naming = differing(self.frame) if self.frame.height else ()
+        self._fitted = None
+        wanted = self.choice.wanted(self.usual)
+        self._lengths = longest(self.frame, [name for name in wanted if self._tells(name)])
+        self.set_keys(self._shown["run_id"].to_list())
+
+    def choose(self, choice: ColumnChoice) -> None:
+        """Show other columns."""
+        self.choice = choice
+        self.list_again()
 
     def show_slots(self, slots: Mapping[str, int]) -> None:
         """Show which runs are drawn, in which colour; none where one run is drawn alone."""
         self._slots = slots
         self.redraw()
 
-    def _widths(self) -> list[int]:
-        room = self.view_size.width - _FIXED_WIDTH - sum(_VALUE_WIDTHS)
-        widths: list[int] = []
-        for name, longest in zip(self._columns, self._longest, strict=True):
-            width = min(max(longest, len(DESCRIBING[name][0]) + 1), _LONGEST_TEXT) + 1
-            room -= width
-            if room < 0:
-                break
-            widths.append(width)
-        return widths
+    @property
+    def usual(self) -> Sequence[str]:
+        """Columns that are shown where nobody has chosen."""
+        return usual_columns(self._naming)
+
+    def _tells(self, name: str) -> bool:
+        """Whether there is anything to read in a column that nobody has asked for."""
+        assert self.frame is not None
+        values = self.frame[name]
+        is_asked = self.choice.shown.get(name) or name in (*self.choice.pinned, *self._naming)
+        return is_asked or (values.null_count() < len(values) and (name != "device" or values.n_unique() > 1))
+
+    @property
+    def columns(self) -> Sequence[tuple[LiveColumn, int]]:
+        """Those that fit into the window, and how wide each is."""
+        width = self.view_size.width - _MARGIN
+        if self._fitted is None or self._fitted[0] != width:
+            self._fitted = width, fitted(self.choice, self._naming, self._lengths, width)
+        return self._fitted[1]
 
     def draw_header(self) -> Sequence[Text]:
-        names = "".join(
-            f"{DESCRIBING[name][0]}{self._arrow(name)}".ljust(width)
-            for name, width in zip(self._columns, self._widths(), strict=False)
-        )
-        loss, accuracy = f"loss{self._arrow('test_loss')}", f"accuracy, %{self._arrow('test_accuracy')}"
-        groups = " " * (_FIXED_WIDTH + len(names) + 4 + 8) + loss.rjust(8) + accuracy.rjust(19)
-        heads = " " * _FIXED_WIDTH + names + "%".rjust(4) + "left".rjust(8)
-        heads += "".join(split.rjust(8) for split in ("test", "train", "test", "train"))
-        return [Text(groups, style=self.palette.muted), Text(heads, style=self.palette.muted)]
+        over = heads = " " * _MARGIN
+        for title, group in groupby(self.columns, lambda one: one[0].over):
+            columns = list(group)
+            room = sum(width for _, width in columns)
+            over += fit(title, room - 1).rstrip().rjust(room)
+            heads += "".join(one.placed(one.title + self._arrow(one.name), width) for one, width in columns)
+        return [Text(line, style=self.palette.muted) for line in (over, heads)]
 
     def _arrow(self, name: str) -> str:
         if name != self._order.column:
@@ -132,74 +136,45 @@ class LiveTable(MarkList):
         starting = len(self._snapshot.running())
         queued = sum(row.state is JobState.QUEUED for row in self._snapshot.jobs)
         text = " No run has begun. Queue an experiment with a on the Queue tab (1)."
-        if self._filter and self._rows:
-            text = f" None of {plural(len(self._rows), 'run')} matches the filter; esc clears it."
+        if self.frame is not None and self.frame.height:
+            text = f" None of {plural(self.frame.height, 'run')} matches the filter; esc clears it."
         elif starting:
             text = f" {plural(starting, 'run')} starting: what they log is shown here."
         elif queued:
             text = f" No run has begun; {plural(queued, 'run')} queued. The first one is shown here."
         return [Text(text if self._snapshot is not EMPTY else "", style=self.palette.muted)]
 
-    def draw_row(self, index: int, width: int) -> Text:  # noqa: ARG002
-        run_id, palette = self.keys[index], self.palette
-        row, fact = self._rows[run_id]
-        troubles = self._snapshot.troubles.get(run_id, ())
+    def draw_row(self, index: int, width: int) -> Text:
+        row = {} if self._shown is None else self._shown.row(index, named=True)
+        run_id, state, palette = row["run_id"], _STATES[row["state"]], self.palette
+        slot, troubles = self._slots.get(run_id), self._snapshot.troubles.get(run_id, ())
         stalls = any(trouble.is_now for trouble in troubles)
-        slot = self._slots.get(run_id)
         colour = palette.muted if slot is None else palette.series[slot % len(palette.series)]
-        tag = " " if slot is None else mark_of(slot)
-        marked = "✓" if run_id in self.marked else " "
-        names = "".join(
-            fit(text, size - 1) + " " for text, size in zip(self._texts[run_id], self._widths(), strict=False)
-        )
-        cells = (
-            percent(row.fraction),
-            "stalled" if stalls else time_left(row.remaining_s) if row.state.is_active else "",
-            number(fact.test_loss, ".4f"),
-            number(fact.train_loss, ".4f"),
-            number(fact.test_accuracy, ".2f", 100),
-            number(fact.train_accuracy, ".2f", 100),
-        )
-        values = "".join(cell.rjust(size) for cell, size in zip(cells, _VALUE_WIDTHS, strict=True))
-        return Text.assemble(
+        line = Text.assemble(
             (self.pointer(index), palette.primary),
-            (marked, palette.accent),
-            (tag, f"bold {colour}"),
+            ("✓" if run_id in self.marked else " ", palette.accent),
+            (" " if slot is None else mark_of(slot), f"bold {colour}"),
             (TROUBLE_MARKS[troubles[-1].kind] if troubles else " ", f"bold {palette.accent}"),
-            (f"{STATE_LOOKS[row.state].glyph} ", state_style(row.state, palette)),
-            (names, palette.foreground),
-            (values, palette.foreground),
+            (STATE_LOOKS[state].glyph, state_style(state, palette)),
         )
+        note = row[NOTE] or ""
+        is_note_elsewhere = not note or any(column.name == NOTE for column, _ in self.columns)
+        for column, room in self.columns:
+            if not is_note_elsewhere and column.name not in (*self._naming, *self.choice.pinned):
+                return line.append(f"  {fit(note, width - line.cell_len - 2)}", palette.error)
+            style = palette.error if column.name == NOTE else palette.foreground
+            is_stall = stalls and column.name == "remaining_s"
+            text = "stalled" if is_stall else column.write(row[column.name])
+            line.append(column.placed(text, room), style)
+        return line
 
     def action_order(self, step: int) -> None:
-        if self._frame is not None:
-            self._order = self._order.following(step, self._frame)
-            self._list()
+        if self.frame is not None:
+            names = [column.name for column, _ in self.columns]
+            self._order = self._order.following(step, self.frame, names)
+            self.list_again()
 
     def action_turn(self) -> None:
         if self._order.column:
             self._order = RunOrder(self._order.column, not self._order.is_descending)
-            self._list()
-
-
-def _frame_of(snapshot: Snapshot, rows: Mapping[str, tuple[JobRow, RunFacts]]) -> pl.DataFrame | None:
-    """The frame `runs` of what has begun, in the queue's order, and with its variants and states."""
-    if snapshot.runs is None:
-        return None
-    import polars as pl
-
-    jobs = [row for row, _ in rows.values()]
-    told = pl.DataFrame(
-        {
-            "run_id": [row.run_id for row in jobs],
-            "told_variant": [row.variant or None for row in jobs],
-            "state": [STATE_LOOKS[row.shown_state].word for row in jobs],
-        },
-        schema={"run_id": pl.String, "told_variant": pl.String, "state": pl.String},
-    )
-    joined = told.join(snapshot.runs.drop("state"), on="run_id", how="inner", maintain_order="left")
-    return joined.with_columns(variant=pl.coalesce("told_variant", "variant")).drop("told_variant")
-
-
-def _written(name: str, value: object) -> str:
-    return "" if value is None else DESCRIBING[name][1].format(value)
+            self.list_again()

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tui_datasize.errors import DatasizeError
-from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.jobs.queue.paces import TimeEstimate
 from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.queue.state import Job, JobState
@@ -29,7 +28,7 @@ from tui_datasize.tui.polling.snapshot import (
     display_order,
 )
 from tui_datasize.tui.polling.trouble import TroubleFinder
-from tui_datasize.tui.widgets.palette import INCOMPLETE
+from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,7 +71,7 @@ class Collector:
         self._read_devices = read_devices
         self._planner = Planner(project.experiments)
         self._last = Snapshot()
-        self._plan: ProjectPlan | None = None
+        self._plan = ProjectPlan()
         self._jobs: list[Job] = []
         self._settings = QueueSettings()
         self._kept_time = KeptTimeLeft()
@@ -83,6 +82,7 @@ class Collector:
         self._rows: _Kept[tuple[JobRow, ...]] = _Kept()
         self._troubles = TroubleFinder()
         self._machine = MachineWatch(project)
+        self._table: _Kept[pl.DataFrame] = _Kept()
 
     def collect(self, interest: Interest) -> Snapshot:
         """Look once.
@@ -90,54 +90,65 @@ class Collector:
         Nothing here raises: a part that cannot be read is named in `problems`, and the rest goes on.
         """
         problems: list[str] = []
-        last = self._last
-        self._plan = _attempt(
-            "experiments.toml", lambda: self._planner.plan(interest.experiment), self._plan, problems
+        snapshot, last = self._look(interest, problems), self._last
+        facts, states = snapshot.facts, snapshot.states
+        curves = _attempt("metrics", lambda: self._curves(interest, facts), last.curves, problems)
+        running = [run_id for run_id in curves if states.get(run_id) is JobState.RUNNING]
+        log = _attempt("log", lambda: self._log(interest, states, facts), last.log, problems)
+        machine = self._look_at_machine(snapshot.devices, problems) if interest.machine else None
+        told = [*(fault.sentence for fault in snapshot.faults), *problems]
+        told += self._record.problems() if self._record else ()
+        self._last = replace(
+            snapshot,
+            curves=curves,
+            troubles=self._troubles.look(curves, running, datetime.now(UTC)),
+            log=log,
+            machine=machine,
+            table=self._table.of(runs_of_jobs, snapshot.jobs, snapshot.runs),
+            problems=tuple(dict.fromkeys(told)),
         )
+        return self._last
+
+    def _look(self, interest: Interest, problems: list[str]) -> Snapshot:
+        """All but what follows from the rest; what could not be read is added to `problems`."""
+        last, planned = self._last, lambda: self._planner.plan(interest.experiment)
+        self._plan = plan = _attempt("experiments.toml", planned, self._plan, problems)
         file_problem = " ".join(problems)
         # Before the queue, which then tells of one that ends in between that it was stopped.
         alive = _attempt("scheduler", self._queue.scheduler_alive, False, problems)
         queue_changed = _attempt("queue", self._read_queue, True, problems)
-        devices = _attempt("devices", self._read_devices, last.devices, problems)
-        devices = devices and or_cpu(devices, self._takes_cpu(alive))
-        if devices:
-            self._machine.note(devices)
-        slots = self._slots(devices, alive)
+        devices, slots = self._look_at_devices(alive, problems)
         runs = _attempt("runs", lambda: self._runs(queue_changed), last.runs, problems)
         facts, version = self._facts(runs)
         strangers = self._strangers.of(_strangers, self._jobs, facts)
-        states = self._states.of(_states, self._jobs, strangers)
         time_left = _attempt("time left", lambda: self._time_left(slots, facts), last.time_left, problems)
-        faults = _attempt("faults", self._queue.faults, list(last.faults), problems)
-        curves = _attempt("metrics", lambda: self._curves(interest, facts), last.curves, problems)
-        running = [run_id for run_id in curves if states.get(run_id) is JobState.RUNNING]
-        experiments = self._plan.experiments if self._plan else ()
-        variants = self._variants.of(_variants, experiments)
-        problems[:0] = [fault.sentence for fault in faults]
-        self._last = Snapshot(
-            experiments=experiments,
+        variants = self._variants.of(_variants, plan.experiments)
+        return Snapshot(
+            experiments=plan.experiments,
             jobs=self._rows.of(_job_rows, self._jobs, strangers, facts, time_left, variants),
-            states=states,
+            states=self._states.of(_states, self._jobs, strangers),
             facts=facts,
-            devices=replace(devices, cpu_slots=slots) if devices and devices.cpu_slots else devices,
-            machine=self._look_at_machine(devices, problems) if interest.machine else None,
+            devices=devices,
             scheduler_alive=alive,
             stopped=self._settings.stopped,
             draining=self._settings.draining,
-            faults=tuple(faults),
+            faults=tuple(_attempt("faults", self._queue.faults, list(last.faults), problems)),
             waiting=_attempt("slots", self._queue.waits_for_slots, "", problems),
             time_left=time_left,
-            data_dir=self._plan.data_dir if self._plan else None,
-            curves=curves,
-            troubles=self._troubles.look(curves, running, datetime.now(UTC)),
-            log=_attempt("log", lambda: self._log(interest, states, facts), last.log, problems),
-            problems=tuple(dict.fromkeys([*problems, *(self._record.problems() if self._record else ())])),
+            data_dir=plan.data_dir,
             file_problem=file_problem,
             runs=runs,
             runs_version=version,
             is_ready=True,
         )
-        return self._last
+
+    def _look_at_devices(self, alive: bool, problems: list[str]) -> tuple[DeviceReport | None, int]:
+        devices = _attempt("devices", self._read_devices, self._last.devices, problems)
+        devices = devices and or_cpu(devices, self._takes_cpu(alive))
+        if devices:
+            self._machine.note(devices)
+        slots = self._slots(devices, alive)
+        return replace(devices, cpu_slots=slots) if devices and devices.cpu_slots else devices, slots
 
     def _look_at_machine(self, devices: DeviceReport | None, problems: list[str]) -> Machine | None:
         at_work = [job for job in self._jobs if job.state.is_active]
@@ -157,13 +168,13 @@ class Collector:
 
     def _takes_cpu(self, alive: bool) -> bool:
         """Whether the CPU takes jobs where no GPU can: a scheduler that has slots then has these."""
-        return bool(alive and self._settings.slots) or bool(self._plan and self._plan.devices.cpu)
+        return bool(alive and self._settings.slots) or self._plan.devices.cpu
 
     def _slots(self, devices: DeviceReport | None, alive: bool) -> int:
         """Jobs that are taken at once: as the scheduler that runs says, else as the project's file does."""
         if alive and self._settings.slots is not None:
             return self._settings.slots
-        asked = self._plan.devices if self._plan else DeviceSettings()
+        asked = self._plan.devices
         return sum(capacities(devices, asked.slots_per_gpu, asked.cpu_slots).values()) if devices else 1
 
     def _time_left(self, slots: int, facts: Mapping[str, RunFacts]) -> TimeLeft:
@@ -306,3 +317,41 @@ def _job_row(job: Job, fact: RunFacts | None, estimate: TimeEstimate | None, var
         accuracy=fact.test_accuracy if fact else None,
         lost_evaluations=fact.missing_evaluations if fact and fact.is_incomplete else 0,
     )
+
+
+def runs_of_jobs(jobs: Sequence[JobRow], runs: pl.DataFrame | None) -> pl.DataFrame:
+    """One row per job in their order: what the frame `runs` has of it, and what the queue says.
+
+    Schema `RUNS`, then `name`, `note`, `fraction`, `remaining_s` and `priority`; `state` is the word shown.
+    """
+    import polars as pl
+
+    from tui_datasize.runlog.schema import RUNS, schema
+
+    told = schema(
+        (pl.String, "run_id", "experiment", "told", "state", "reason", "device", "note"),
+        (pl.Float64, "fraction", "remaining_s"),
+        (pl.Int64, "priority"),
+    )
+    columns = {
+        "run_id": [row.run_id for row in jobs],
+        "experiment": [row.experiment for row in jobs],
+        "told": [row.variant or None for row in jobs],
+        "state": [STATE_LOOKS[row.shown_state].word for row in jobs],
+        "reason": [row.reason for row in jobs],
+        "device": [row.device for row in jobs],
+        "note": [row.remark or None for row in jobs],
+        "fraction": [row.fraction for row in jobs],
+        "remaining_s": [row.remaining_s if row.state.is_active else None for row in jobs],
+        "priority": [row.priority for row in jobs],
+    }
+    of_queue = pl.DataFrame(columns, schema=dict(told))
+    of_record = pl.DataFrame(schema=dict(RUNS)) if runs is None else runs
+    joined = of_queue.join(
+        of_record.drop(told.keys() & RUNS.keys() - {"run_id"}), on="run_id", how="left", maintain_order="left"
+    )
+    base = pl.col("run_id").str.replace(r"-[^-]*$", "")
+    return joined.with_columns(
+        variant=pl.coalesce("told", "variant"),
+        name=pl.coalesce(pl.format("{} {}", base, "told"), "run_id"),
+    ).drop("told")

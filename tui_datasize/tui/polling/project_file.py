@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -23,9 +23,9 @@ _MOST_LISTED = 20_000
 class ProjectPlan:
     """The experiments of a project with their cells."""
 
-    experiments: tuple[ExperimentPlan, ...]
-    data_dir: Path
-    devices: DeviceSettings
+    experiments: tuple[ExperimentPlan, ...] = ()
+    data_dir: Path | None = None
+    devices: DeviceSettings = field(default_factory=DeviceSettings)
 
 
 class Planner:

@@ -15,6 +15,7 @@ from tui_datasize.jobs.queue.faults import Fault
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.queue.time_left import NOTHING_KNOWN, TimeLeft
 from tui_datasize.jobs.scheduler.devices import DeviceReport
+from tui_datasize.text import plural
 from tui_datasize.tui.polling.log_tail import LogTail
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, CellState, Incomplete
 
@@ -128,6 +129,16 @@ class JobRow:
         """The queue's word, but for a run that succeeded and is incomplete."""
         return INCOMPLETE if self.state is JobState.SUCCEEDED and self.lost_evaluations else self.state
 
+    @property
+    def remark(self) -> str:
+        """Words that say more than numbers would; empty where numbers do."""
+        if self.waits_for:
+            more = f" and {len(self.waits_for) - 1} more" if len(self.waits_for) > 1 else ""
+            return f"waits for {self.waits_for[0]}{more}"
+        if self.lost_evaluations:
+            return f"{plural(self.lost_evaluations, 'evaluation')} lost; a reruns it"
+        return self.reason if self.state in (JobState.FAILED, JobState.CANCELLED) else ""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingCurve:
@@ -200,13 +211,15 @@ class Snapshot:
     """What went wrong within runs whose curves were looked at, by run id."""
     log: LogTail | None = None
     problems: tuple[str, ...] = ()
+    """What could not be read, one line each."""
     file_problem: str = ""
     """What is wrong with experiments.toml; the experiments are then those of its last good state."""
-    """What could not be read, one line each."""
     runs: pl.DataFrame | None = field(default=None, compare=False)
     """The frame `runs`; equal snapshots hold equal frames, since `facts` and `runs_version` follow it."""
     runs_version: int = 0
     """Counts up whenever the frame changes."""
+    table: pl.DataFrame | None = field(default=None, compare=False)
+    """The jobs as a frame, see `collect.runs_of_jobs`; it follows from `jobs` and `runs`."""
     is_ready: bool = False
     """False until the first look at the project."""
 

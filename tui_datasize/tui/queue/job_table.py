@@ -11,9 +11,9 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.text import fit, fit_end, number, percent, plural, time_left
-from tui_datasize.tui.polling.snapshot import JobRow
-from tui_datasize.tui.widgets.line_view import MarkList
+from tui_datasize.text import fit, fit_end, number, percent, time_left
+from tui_datasize.tui.polling.snapshot import JobRow, Snapshot
+from tui_datasize.tui.widgets.filter_box import RunList
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, progress_bar, state_style
 
 _WIDE = 104
@@ -46,22 +46,7 @@ def _columns(width: int, longest_name: int) -> _Columns:
     return _Columns(run=max(12, min(longest_name, width - fixed)), bar=bar, attempt=attempt)
 
 
-def matches(row: JobRow, words: Sequence[str]) -> bool:
-    """Whether a job holds all words of a filter; a word with `!` in front must not occur.
-
-    Words are looked for in run id, experiment, variant, state, device, reason and what it waits for, in
-    any case.
-    """
-    look = STATE_LOOKS[row.shown_state].word
-    parts = (row.run_id, row.variant, row.experiment, row.state.value, look, row.device, row.reason)
-    text = " ".join((*parts, _remark(row))).lower()
-    return all(
-        (word[1:] not in text if len(word) > 1 else True) if word.startswith("!") else word in text
-        for word in words
-    )
-
-
-class JobTable(MarkList):
+class JobTable(RunList):
     """Jobs in display order; `show` replaces them, the cursor and the marks stay with their runs."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -73,9 +58,7 @@ class JobTable(MarkList):
         super().__init__(id=id)
         self._all: Sequence[JobRow] = ()
         self._rows: Sequence[JobRow] = ()
-        self._words: tuple[str, ...] = ()
         self._device_names: Mapping[str, str] = MappingProxyType({})
-        self._is_ready = False
         self._longest_name = 0
 
     @property
@@ -95,31 +78,22 @@ class JobTable(MarkList):
         marked = [row for row in self._all if row.run_id in self.marked]
         return marked or ([self.current] if self.current else [])
 
-    def show(self, rows: Sequence[JobRow], device_names: Mapping[str, str]) -> None:
-        """Replace the jobs.
-
-        Devices are written by their names, which are by GPU UUID.
-        """
-        if self._is_ready and rows is self._all and device_names == self._device_names:
+    def show(self, snapshot: Snapshot) -> None:
+        self._device_names = snapshot.device_names()
+        if snapshot.table is None or (snapshot.jobs is self._all and snapshot.table is self.frame):
             self.redraw()
             return
-        self._is_ready = True
-        self._all = rows
-        self._device_names = device_names
-        known = {row.run_id for row in rows}
-        self.marked = {run_id: None for run_id in self.marked if run_id in known}
-        self._apply()
+        self._all = snapshot.jobs
+        self.take(snapshot.table)
 
-    def filter(self, text: str) -> None:
-        """Show only the jobs that match, see `matches`; the empty text shows all."""
-        self._words = tuple(text.lower().split())
-        self._apply()
-
-    def _apply(self) -> None:
-        words = self._words
-        self._rows = [row for row in self._all if matches(row, words)] if words else self._all
-        self._longest_name = min(_LONGEST_NAME, max((len(_name(row)) for row in self._rows), default=0))
-        self.set_keys([row.run_id for row in self._rows])
+    def list_again(self) -> None:
+        matching = self.matching()
+        run_ids = matching["run_id"].to_list()
+        longest = matching["name"].str.len_chars().max()
+        self._longest_name = min(_LONGEST_NAME, longest if isinstance(longest, int) else 0)
+        rows = {row.run_id: row for row in self._all} if len(run_ids) < len(self._all) else {}
+        self._rows = [rows[run_id] for run_id in run_ids] if rows else self._all
+        self.set_keys(run_ids)
 
     def action_mark_all(self) -> None:
         shown = set(self.keys)
@@ -136,7 +110,7 @@ class JobTable(MarkList):
         return [Text(text + "on".rjust(columns.device), style=self.palette.muted)]
 
     def draw_empty(self) -> Sequence[Text]:
-        if not self._is_ready:
+        if self.frame is None:
             return []
         reason = "  The queue is empty. Choose an experiment and press a to queue it."
         if self._all:
@@ -154,9 +128,8 @@ class JobTable(MarkList):
             (_state_word(row).ljust(_STATE_WIDTH), style),
             (fit_end(_name(row), columns.run), palette.foreground),
         )
-        remark = _remark(row)
-        if remark:
-            line.append("  " + fit(remark, columns.rest - 2), palette.muted)
+        if row.remark:
+            line.append("  " + fit(row.remark, columns.rest - 2), palette.muted)
         else:
             line.append_text(self._numbers(row, columns, palette))
         return line
@@ -193,16 +166,6 @@ def _name(row: JobRow) -> str:
     if not row.variant:
         return row.run_id
     return f"{row.run_id.rpartition('-')[0]} {row.variant}"
-
-
-def _remark(row: JobRow) -> str:
-    """Words that say more than numbers would; empty where numbers do."""
-    if row.waits_for:
-        more = f" and {len(row.waits_for) - 1} more" if len(row.waits_for) > 1 else ""
-        return f"waits for {row.waits_for[0]}{more}"
-    if row.lost_evaluations:
-        return f"{plural(row.lost_evaluations, 'evaluation')} lost; a reruns it"
-    return row.reason if row.state in (JobState.FAILED, JobState.CANCELLED) else ""
 
 
 def _state_word(row: JobRow) -> str:

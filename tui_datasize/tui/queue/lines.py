@@ -1,16 +1,12 @@
-"""The small lines of the Queue tab: legend, title, filter and the end of a log."""
+"""The small lines of the Queue tab: legend, title and the end of a log."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import ClassVar
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
 from textual.geometry import Size
-from textual.widget import Widget
-from textual.widgets import Input
 
 from tui_datasize.tui.polling.log_tail import LogTail
 from tui_datasize.tui.polling.snapshot import legend_counts
@@ -91,35 +87,3 @@ class LogView(LineView):
         room = size.height - len(above)
         lines = self._tail.lines[-room:] if room > 0 else ()
         return above + [Text(f" {line}", style=palette.foreground) for line in lines]
-
-
-class FilterInput(Input):
-    """The filter above a table; hidden while it is empty and not in use."""
-
-    DEFAULT_CSS = """
-    FilterInput { display: none; }
-    FilterInput.-open { display: block; }
-    """
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "keep filter"),
-        Binding("escape", "clear_and_close", "drop filter"),
-    ]
-
-    def __init__(self, table: Widget, placeholder: str) -> None:
-        super().__init__(placeholder=placeholder, compact=True)
-        self._table = table
-
-    def open(self) -> None:
-        self.add_class("-open")
-        self.focus()
-
-    def action_clear_and_close(self) -> None:
-        self.value = ""
-        self.remove_class("-open")
-        self._table.focus()
-
-    async def action_submit(self) -> None:
-        if not self.value:
-            self.remove_class("-open")
-        self._table.focus()

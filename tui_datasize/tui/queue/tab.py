@@ -11,7 +11,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widgets import Input
 
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.requests import ChangeJobs, Drain, QueueTerms
@@ -27,7 +26,7 @@ from tui_datasize.tui.queue.actions import cancel_facts, change_jobs, detail_fac
 from tui_datasize.tui.queue.cell_map import CellMap
 from tui_datasize.tui.queue.experiment_list import ExperimentList
 from tui_datasize.tui.queue.job_table import JobTable
-from tui_datasize.tui.queue.lines import FilterInput, LegendLine, LogView, TitleLine
+from tui_datasize.tui.queue.lines import LegendLine, LogView, TitleLine
 from tui_datasize.tui.queue_dialog import (
     QueueDialog,
     enqueue_command,
@@ -37,6 +36,7 @@ from tui_datasize.tui.queue_dialog import (
     to_queue,
 )
 from tui_datasize.tui.widgets.dialogs import ConfirmDialog, TextDialog, facts_table
+from tui_datasize.tui.widgets.filter_box import FilterBox
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.log_screen import LogScreen
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState, palette_of, state_style
@@ -52,7 +52,7 @@ BINDINGS: tuple[Binding, ...] = (
     Binding("r", "change('retry')", "retry", tooltip="Queue failed, cancelled or interrupted jobs again"),
     Binding("D", "drain", "drain", tooltip="Finish running jobs and start no others, or start again"),
     Binding("l,L", "log", "log", tooltip="The log of the job on the whole screen"),
-    Binding("slash", "filter", "filter", tooltip="Show only jobs that match; ! excludes a word"),
+    Binding("slash", "filter", "filter", tooltip="Such as size>=1000 state:failed lr=1e-3 !mlp"),
     Binding("plus,equals_sign", "priority(1)", "raise", tooltip="Raise the priority"),
     Binding("minus", "priority(-1)", "lower", tooltip="Lower the priority"),
     Binding("left_square_bracket,K", "shift(-1)", "up", tooltip="Move up in the queue"),
@@ -103,7 +103,7 @@ class QueuePane(Pane):
         self._map = CellMap(id="cell-map")
         self._legend = LegendLine()
         self._jobs = JobTable(id="job-table")
-        self._filter = FilterInput(self._jobs, "words that must occur; !word must not")
+        self._filter = FilterBox(self._jobs)
         self._log = LogView()
         self._panels = (
             Panel("Experiments", self._experiments, self._title_line, id="experiments"),
@@ -146,7 +146,7 @@ class QueuePane(Pane):
         self._snapshot = snapshot
         self._experiments.show(snapshot)
         if snapshot.is_ready:
-            self._jobs.show(snapshot.jobs, snapshot.device_names())
+            self._jobs.show(snapshot)
         self._show_map()
         self._show_notes()
         self._show_log()
@@ -334,14 +334,14 @@ class QueuePane(Pane):
     def action_filter(self) -> None:
         self._filter.open()
 
-    @on(Input.Changed)
-    def _filter_changed(self, event: Input.Changed) -> None:
-        self._jobs.filter(event.value)
+    @on(FilterBox.Changed)
+    def _filter_changed(self, event: FilterBox.Changed) -> None:
+        self.remark(event.wrong)
         self._show_notes()
 
     def action_back(self) -> None:
         if self._filter.value:
-            self._filter.action_clear_and_close()
+            self._filter.drop()
         else:
             self._map.clear_marks()
             self._jobs.mark(())

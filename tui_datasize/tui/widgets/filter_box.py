@@ -1,0 +1,178 @@
+"""Lists of runs that are narrowed by a filter, and the box that it is written into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.suggester import Suggester
+from textual.widgets import Input
+
+from tui_datasize.tui.run_filter import completions, filter_of, mistake
+from tui_datasize.tui.widgets.line_view import MarkList
+from tui_datasize.tui.widgets.palette import palette_of
+from tui_datasize.tui.widgets.plain import Words
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_EXAMPLE = "size>=1000 state:running acc<90% !mlp"
+
+
+class RunList(MarkList):
+    """Runs with marks, narrowed by a filter."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.frame: pl.DataFrame | None = None
+        """All runs, see `collect.runs_of_jobs`; None before the first look."""
+        self._filter = ""
+
+    def list_again(self) -> None:
+        """Show what the filter lets through."""
+        raise NotImplementedError
+
+    def take(self, frame: pl.DataFrame) -> None:
+        """Replace the runs; marks of those that are gone go with them."""
+        self.frame = frame
+        if self.marked:
+            known = set(frame["run_id"])
+            self.marked = {run_id: None for run_id in self.marked if run_id in known}
+        self.list_again()
+
+    def filter(self, text: str, *, is_written: bool = True) -> str:
+        """Show only runs that match all right terms, see `run_filter`; what is wrong with another.
+
+        Unless it `is_written` to its end, half a term is neither wrong nor heeded.
+        """
+        if self.frame is None:
+            return ""
+        right = [word for word in text.split() if not mistake(word, self.frame)]
+        if not is_written and text.endswith(tuple(right[-1:])) and completions(text, self.frame):
+            before = " ".join(right[:-1])
+            if self._through(" ".join(right)).is_empty() and not self._through(before).is_empty():
+                right.pop()
+        if self._filter != (heeded := " ".join(right)):
+            self._filter = heeded
+            self.list_again()
+        return mistake(text, self.frame, is_written=is_written)
+
+    def matching(self) -> pl.DataFrame:
+        """The runs that the filter lets through; not before the first look."""
+        return self._through(self._filter)
+
+    def _through(self, text: str) -> pl.DataFrame:
+        assert self.frame is not None
+        wanted = filter_of(text, self.frame.schema)
+        return self.frame if wanted is None else self.frame.filter(wanted)
+
+
+class _Completer(Suggester):
+    def __init__(self, runs: RunList) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._runs = runs
+
+    def complete(self, text: str) -> list[str]:
+        """The whole text with each of its completions."""
+        frame = self._runs.frame
+        before = text[: len(text) - len(text.rpartition(" ")[2])]
+        return [] if frame is None else [before + word for word in completions(text, frame)]
+
+    async def get_suggestion(self, value: str) -> str | None:
+        return next(iter(self.complete(value)), None)
+
+
+class _Entry(Input):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "keep filter"),
+        Binding("escape", "drop", "drop filter"),
+        Binding("tab", "complete", "complete"),
+    ]
+
+    def __init__(self, completer: _Completer) -> None:
+        super().__init__(placeholder=_EXAMPLE, suggester=completer, select_on_focus=False, compact=True)
+        self._completer = completer
+
+    def action_complete(self) -> None:
+        if found := self._completer.complete(self.value):
+            self.value = found[0]
+            self.cursor_position = len(self.value)
+
+    def action_drop(self) -> None:
+        self.post_message(FilterBox.Dropped())
+
+
+class FilterBox(Horizontal):
+    """The filter above a list of runs, and what may be written next; hidden while empty and not in use."""
+
+    DEFAULT_CSS = """
+    FilterBox { display: none; height: 1; }
+    FilterBox.-open { display: block; }
+    FilterBox Words { width: 1fr; margin: 0 0 0 1; }
+    FilterBox Input { width: 1fr; }
+    """
+
+    @dataclass
+    class Changed(Message):
+        """Other runs are shown, or what is written says nothing."""
+
+        wrong: str
+
+    class Dropped(Message):
+        """No filter is wanted any more."""
+
+    def __init__(self, runs: RunList) -> None:
+        super().__init__()
+        self._runs = runs
+        self._completer = _Completer(runs)
+        self._entry = _Entry(self._completer)
+        self._hint = Words()
+
+    def compose(self) -> ComposeResult:
+        yield self._entry
+        yield self._hint
+
+    @property
+    def value(self) -> str:
+        return self._entry.value
+
+    def open(self) -> None:
+        self.add_class("-open")
+        self._entry.focus()
+        self._show_hint()
+
+    @on(Dropped)
+    def drop(self) -> None:
+        """Show all runs again."""
+        self._entry.value = ""
+        self._close()
+
+    def _close(self) -> None:
+        self.set_class(bool(self.value), "-open")
+        self._hint.update("")
+        self._runs.focus()
+
+    @on(Input.Changed)
+    def _filter(self, event: Input.Changed) -> None:
+        event.stop()
+        self._show_hint()
+        self.post_message(self.Changed(self._runs.filter(self.value, is_written=False)))
+
+    @on(Input.Submitted)
+    def _keep(self, event: Input.Submitted) -> None:
+        event.stop()
+        wrong = self._runs.filter(self.value)
+        self.post_message(self.Changed(wrong))
+        if not wrong:
+            self._close()
+
+    def _show_hint(self) -> None:
+        words = [text.rpartition(" ")[2] for text in self._completer.complete(self.value)]
+        line = Text("  ".join(words), palette_of(self.app).muted, no_wrap=True, overflow="ellipsis")
+        self._hint.update(line)
