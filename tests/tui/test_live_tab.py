@@ -135,7 +135,7 @@ async def test_marked_runs_are_drawn_together_finished_and_running_alike(busy: S
         await show.shows("nothing to put together")
         await show.press("slash", *"size>=80 !state:done", "enter")
         await show.until(lambda: len(table.keys) < len(table.marked) + 4)
-        await show.press("slash", *"size>x")
+        await show.press("slash", *" size>x")
         await show.shows("size needs a number, not 'x'")
         await show.press("escape", "o")
         await show.shows("size▲")
