@@ -6,7 +6,9 @@ import math
 from dataclasses import replace
 
 import pytest
+from rich.color import Color, ColorSystem
 from rich.text import Text
+from textual.app import App
 
 from tui_datasize.answers.answer import Bar, Map
 from tui_datasize.tui.charts.bars import class_bars, ranked_bars
@@ -15,7 +17,7 @@ from tui_datasize.tui.charts.heat_map import legible_digits, side_by_side, surfa
 from tui_datasize.tui.charts.lines import Drawing, Series, ShadedBand, line_chart
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.charts.window import WHOLE, ChartWindow, moved, panned, with_log, zoomed
-from tui_datasize.tui.widgets.palette import Palette
+from tui_datasize.tui.widgets.palette import _16_ON_DARK, THEME, Palette, palette_of
 
 PALETTE = Palette(
     foreground="#d3d9e0",
@@ -413,3 +415,38 @@ def test_an_axis_of_names_has_as_many_as_stand_apart():
     for width, shown in ((60, names), (24, names[::2]), (16, ["S1T", "S4T"])):
         drawn = lines(chart(series, width=width, x_scale=Scale("condition", names=names)))
         assert drawn[-2].split() == shown
+
+
+@pytest.mark.parametrize("system", [ColorSystem.STANDARD, ColorSystem.EIGHT_BIT, ColorSystem.TRUECOLOR])
+@pytest.mark.parametrize("theme", ["datasize", "textual-light", "ansi-dark", "ansi-light"])
+async def test_things_keep_colours_of_their_own_on_every_terminal(
+    monkeypatch: pytest.MonkeyPatch, system: ColorSystem, theme: str
+):
+    monkeypatch.setattr("textual.constants.COLOR_SYSTEM", system.name.lower().replace("eight_bit", "256"))
+    app = App[None]()
+    async with app.run_test() as pilot:
+        app.register_theme(THEME)
+        app.theme = theme
+        await pilot.pause()
+        palette, background = palette_of(app), app.theme_variables["background"]
+
+    def shown(colour: str) -> str | int | None:
+        found = Color.parse(colour).downgrade(system)
+        return found.get_truecolor().hex if system is ColorSystem.TRUECOLOR else found.number
+
+    series = [shown(colour) for colour in palette.series]
+    assert len(set(series)) == len(series)
+    words = [shown(colour) for colour in (palette.foreground, palette.muted, palette.faint)]
+    assert len(set(words)) == len(words)
+    assert not set(words) & set(series[:7])
+    if background.startswith("#"):
+        assert shown(background) not in {*words, *series}
+    else:
+        assert (palette.foreground == "#ffffff") == (theme == "ansi-dark")
+
+
+def test_a_map_in_16_colours_is_told_by_its_characters():
+    shades = surface_chart(
+        ["a", "b"], ["1", "2"], [[0.0, 1.0], [2.0, 3.0]], digits=0, width=4, height=4, palette=_16_ON_DARK
+    )
+    assert len(set(shades.plain) & set("░▒▓█")) >= 2

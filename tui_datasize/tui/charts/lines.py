@@ -101,6 +101,18 @@ class _Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class _Plan:
+    """A chart before it has a size."""
+
+    placed: Sequence[_Placed]
+    bands: Sequence[tuple[ShadedBand, tuple[list[Point], list[Point]]]]
+    """Each with its lower and its upper edge in drawn units."""
+    extent: Extent
+    window: ChartWindow
+    palette: Palette
+
+
+@dataclass(frozen=True, slots=True)
 class _Name:
     """What stands at the end of a line."""
 
@@ -131,8 +143,7 @@ def line_chart(
     """
     can_be_smoothed, logged = any(one.is_training for one in series), series
     series = [drawn for one in series for drawn in _smoothed(one, window.smoothing, palette)]
-    x_scale = _as_wanted(x_scale, window.is_log_x)
-    y_scale = _as_wanted(y_scale, window.is_log_y)
+    x_scale, y_scale = _as_wanted(x_scale, window.is_log_x), _as_wanted(y_scale, window.is_log_y)
     placed = [_Placed(one, place_points(one.x, one.y, x_scale, y_scale)) for one in series]
     edges = [_band_edges(band, x_scale, y_scale) for band in bands]
     every = [point for one in placed for point in one.points]
@@ -148,18 +159,25 @@ def line_chart(
         y_scale,
         _stops(series, x_scale, window),
     )
+    plan = _Plan(placed, list(zip(bands, edges, strict=True)), extent, window, palette)
+    text = _laid_out(plan, logged, can_be_smoothed, width, height)
+    return Drawing(text, extent, can_be_smoothed)
+
+
+def _laid_out(plan: _Plan, logged: Sequence[Series], can_be_smoothed: bool, width: int, height: int) -> Text:
+    extent, window, palette, y_scale = plan.extent, plan.window, plan.palette, plan.extent.y_scale
+    series = [one.series for one in plan.placed]
     read = _read_out(logged, extent, window, width, palette)
-    names = _width_of_names(placed, width, height - 3 - len(read))
+    names = _width_of_names(plan.placed, width, height - 3 - len(read))
     smoothing = f", smoothed {window.smoothing:g}" if can_be_smoothed and window.smoothing else ""
     legend = _headings(y_scale.label + smoothing, series, bool(names), width, height, palette)
     rows = height - len(legend) - 3 - len(read)
     y_ticks = ticks(*extent.y, y_scale, max(2, (height - 4) // _ROWS_PER_TICK))
     gutter = max((len(tick.label) for tick in y_ticks), default=0)
     cells = Cells(width - gutter - 1 - names, rows, extent.x, extent.y)
-    _fill(cells, placed, bands, edges, window, extent, palette)
-    body = _body(cells, y_ticks, gutter, _names(placed, cells, names), palette)
-    feet = _feet(cells, extent, gutter, width, palette)
-    return Drawing(Text("\n").join([*legend, *body, *feet, *read]), extent, can_be_smoothed)
+    _fill(cells, plan)
+    body = _body(cells, y_ticks, gutter, _names(plan.placed, cells, names), palette)
+    return Text("\n").join([*legend, *body, *_feet(cells, extent, gutter, width, palette), *read])
 
 
 def _smoothed(one: Series, weight: float, palette: Palette) -> Sequence[Series]:
@@ -192,30 +210,23 @@ def _band_edges(band: ShadedBand, x_scale: Scale, y_scale: Scale) -> tuple[list[
     return list(chain.from_iterable(low)), list(chain.from_iterable(high))
 
 
-def _fill(
-    cells: Cells,
-    placed: Sequence[_Placed],
-    bands: Sequence[ShadedBand],
-    edges: Sequence[tuple[list[Point], list[Point]]],
-    window: ChartWindow,
-    extent: Extent,
-    palette: Palette,
-) -> None:
+def _fill(cells: Cells, plan: _Plan) -> None:
+    extent, window = plan.extent, plan.window
     cells.draw(
         [
             (decimate(stretch, cells.columns), one.series.colour, one.series.dash)
-            for one in placed
+            for one in plan.placed
             if one.series.joined
             for stretch in one.stretches
             if len(stretch) > 1
         ]
     )
-    for band, pair in reversed(list(zip(bands, edges, strict=True))):
+    for band, pair in reversed(plan.bands):
         cells.shade(*pair, band.colour)
     cursor = None if window.cursor is None else extent.x_scale.place(window.cursor)
     if cursor is not None and extent.x[0] <= cursor <= extent.x[1]:
-        cells.raise_line(cursor, palette.foreground)
-    for one in placed:
+        cells.raise_line(cursor, plan.palette.foreground)
+    for one in plan.placed:
         mark = one.series.sign if one.series.mark or not one.series.joined else "∙"
         for point in _marked(one, cells.columns):
             cells.put(*point, mark, one.series.colour)

@@ -22,8 +22,9 @@ CellState: TypeAlias = JobState | Incomplete | None
 """State of a cell of a sweep; None where nothing was queued or run yet."""
 
 # Okabe and Ito (2008), "Color universal design", lightened for a dark background or darkened for a light one.
-_SERIES_ON_DARK = ("#56b4e9", "#e69f00", "#2fbf94", "#d98cb8", "#f0e442", "#f07b46", "#8fa8ff", "#b9b9b9")
-_SERIES_ON_LIGHT = ("#0072b2", "#b87700", "#00805c", "#a8497e", "#7d7400", "#c04a00", "#4453c8", "#5a5a5a")
+# The green of `success` comes late, so that few charts have it twice.
+_SERIES_ON_DARK = ("#56b4e9", "#e69f00", "#d98cb8", "#f0e442", "#f07b46", "#8fa8ff", "#2fbf94", "#b9b9b9")
+_SERIES_ON_LIGHT = ("#0072b2", "#b87700", "#a8497e", "#7d7400", "#c04a00", "#4453c8", "#00805c", "#5a5a5a")
 
 THEME = Theme(
     name="datasize",
@@ -62,7 +63,7 @@ class Palette:
     series: tuple[str, ...]
     """One colour per run or variant, told apart by most colour-blind people."""
     colourless: bool = False
-    """Whether the terminal shows no colour: charts then write digits and letters."""
+    """Whether the terminal has no shades of a colour: maps are then told by digits and characters."""
 
 
 GREY = Palette(*("#808080",) * 9, series=("#808080",) * len(_SERIES_ON_DARK), colourless=True)
@@ -80,6 +81,33 @@ ON_PAPER = Palette(
     series=_SERIES_ON_LIGHT,
 )
 """For pictures, which are white."""
+_16_ON_DARK = Palette(
+    foreground="#ffffff",
+    muted="#aaaaaa",
+    faint="#555555",
+    cursor="#555555",
+    cursor_passive="#000000",
+    primary="#55ffff",
+    accent="#aa5500",
+    success="#55ff55",
+    error="#ff5555",
+    series=("#55ffff", "#aa5500", "#ff55ff", "#ffff55", "#ff5555", "#5555ff", "#00aa00", "#aa00aa"),
+    colourless=True,
+)
+"""Of the very colours that terminals with 16 have: others would become each other."""
+_16_ON_LIGHT = Palette(
+    foreground="#000000",
+    muted="#555555",
+    faint="#aaaaaa",
+    cursor="#aaaaaa",
+    cursor_passive="#ffffff",
+    primary="#0000aa",
+    accent="#aa5500",
+    success="#00aa00",
+    error="#aa0000",
+    series=("#0000aa", "#aa5500", "#aa00aa", "#00aaaa", "#aa0000", "#5555ff", "#00aa00", "#ff55ff"),
+    colourless=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +138,12 @@ STATE_LOOKS: Mapping[CellState, StateLook] = MappingProxyType(
 
 
 def palette_of(app: App[Any]) -> Palette:
-    """The palette of the theme that the app shows."""
-    variables = app.theme_variables
+    """The palette of the theme that the app shows; of 16 colours where the terminal or the theme has no more."""
+    dark, variables = app.current_theme.dark, app.theme_variables
+    if app.console.color_system in ("standard", "windows") or app.current_theme.ansi:
+        return _16_ON_DARK if dark else _16_ON_LIGHT
     foreground = Color.parse(variables["foreground"])
     background = Color.parse(variables["background"])
-    dark = app.current_theme.dark
     return Palette(
         foreground=foreground.hex6.lower(),
         muted=background.blend(foreground, 0.55).hex6.lower(),
