@@ -138,7 +138,7 @@ STATE_LOOKS: Mapping[CellState, StateLook] = MappingProxyType(
 
 
 def palette_of(app: App[Any]) -> Palette:
-    """The palette of the theme that the app shows; of 16 colours where the terminal or the theme has no more."""
+    """The palette of the theme that the app shows; of 16 colours where terminal or theme has no more."""
     dark, variables = app.current_theme.dark, app.theme_variables
     if app.console.color_system in ("standard", "windows") or app.current_theme.ansi:
         return _16_ON_DARK if dark else _16_ON_LIGHT
