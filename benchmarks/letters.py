@@ -37,7 +37,7 @@ from tui_datasize.training.evaluate import Tally, predict, score
 from tui_datasize.training.graph import CaptureOn, capture_on
 from tui_datasize.training.packs.fused import Fused
 from tui_datasize.training.packs.implementations import PutTogether, SideBySide, Together
-from tui_datasize.training.placement import ImageBatches, place
+from tui_datasize.training.placement import ImageBatches, place_images
 
 _SIZES = (750, 800, 1000, 1200, 1500, 2000, 2400, 3000, 4000, 6000, 12_000)
 _SAMPLES = 144_000
@@ -208,7 +208,7 @@ def _print_way(name: str, work: Work, sweep: _Sweep, arguments: argparse.Namespa
 
 def _compute(way: _Way, sweep: _Sweep, width: int) -> Done:
     """Train all runs, some at a time."""
-    measured = _Measured(place(sweep.data.test, slice(None), sweep.device), sweep.data)
+    measured = _Measured(place_images(sweep.data.test, slice(None), sweep.device), sweep.data)
     accuracies: list[float] = []
     replayed = 0
     for specs in sweep.groups(width):

@@ -30,11 +30,11 @@ from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE
 from tui_datasize.jobs.scheduler.dispatch import Dispatcher
 from tui_datasize.jobs.scheduler.main import (
+    DatabaseTrouble,
     Scheduler,
     SchedulerLock,
     SchedulerSettings,
     SchedulerStop,
-    Trouble,
 )
 from tui_datasize.jobs.workers.spawn import SpawnRequest, Worker
 from tui_datasize.jobs.workers.warm import Spawner
@@ -212,7 +212,7 @@ def _measure_placement(project: ProjectPaths, placements: int, packs: Packs) -> 
         return count
 
     with patch.object(Dispatcher, "dispatch", timed):
-        whole_s = _timed(lambda: scheduler.run(spawner.stop, Trouble(authority)))
+        whole_s = _timed(lambda: scheduler.run(spawner.stop, DatabaseTrouble(authority)))
     scheduler.close()
     authority.release()
     low, middle, high = (1000 * value for value in quantiles(times, n=4, method="inclusive"))

@@ -24,7 +24,7 @@ from tui_datasize.training.engine import Trainer
 from tui_datasize.training.evaluate import Integers, Tally, predict, score
 from tui_datasize.training.graph import CaptureOn, capture_on
 from tui_datasize.training.models import build_model
-from tui_datasize.training.placement import place
+from tui_datasize.training.placement import place_images
 from tui_datasize.training.streams import Purpose, stream
 
 _CEILING_SIDE = {"cpu": 1024, "cuda": 8192}
@@ -92,7 +92,7 @@ class EngineSide:
         self.set_up()
         self.trainer = Trainer(self._spec, data, subset, device, capture=capture)
         self._replayed = 0
-        self._test = place(data.test, slice(None), device)
+        self._test = place_images(data.test, slice(None), device)
         self._evaluation_batch = devices.evaluation_batch_size(device, prod(data.image_shape))
 
     def set_up(self) -> None:

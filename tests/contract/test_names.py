@@ -1,21 +1,70 @@
-"""A class name means one thing in the whole package."""
+"""A name means one thing in the whole package, and a function is read at one go."""
 
 from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import tui_datasize
 
 PACKAGE = Path(tui_datasize.__file__).parent
+MOST_LINES = 40
+"""Of a function, from `def` to its end."""
+LONGER = frozenset(
+    {
+        "jobs/client.py:enqueue",
+        "stats/clusters.py:find_clusters",
+        "stats/diagnostics.py:diagnose",
+        "stats/fits.py:fit_log_linear",
+        "stats/planner.py:plan_next_runs",
+        "training/prepare.py:prepare",
+        "training/session.py:__init__",
+        "tui/app.py:__init__",
+        "tui/charts/lines.py:line_chart",
+        "tui/polling/collect.py:collect",
+    }
+)
+"""Those that are longer, to be cut."""
+OF_EVERY_QUESTION = frozenset({"ask", "is_offered"})
+"""What `answers/catalogue.py` finds in the file of a question."""
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def test_no_two_modules_have_a_class_of_one_name():
+@cache
+def _files() -> dict[str, ast.Module]:
+    files = sorted(PACKAGE.rglob("*.py"))
+    return {file.relative_to(PACKAGE).as_posix(): ast.parse(file.read_text()) for file in files}
+
+
+def test_no_two_modules_have_a_public_function_or_class_of_one_name():
     homes: dict[str, list[str]] = defaultdict(list)
-    for file in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.parse(file.read_text()).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                homes[node.name].append(str(file.relative_to(PACKAGE)))
-    assert len(homes) > 300
+    for name, module in _files().items():
+        for node in module.body:
+            # `main` is where a process begins.
+            if isinstance(node, (*FUNCTION, ast.ClassDef)) and node.name not in OF_EVERY_QUESTION | {"main"}:
+                homes[node.name].append(name)
+    several = {name: files for name, files in homes.items() if len(files) > 1 and not name.startswith("_")}
+    assert len(homes) > 1000
+    assert several == {}
+
+
+def test_no_two_classes_have_one_name():
+    homes: dict[str, list[str]] = defaultdict(list)
+    for name, module in _files().items():
+        for node in ast.walk(module):
+            if isinstance(node, ast.ClassDef):
+                homes[node.name].append(name)
+    assert len(homes) > 400
     assert {name: files for name, files in homes.items() if len(files) > 1} == {}
+
+
+def test_functions_are_read_at_one_go():
+    longer = {
+        f"{name}:{node.name}"
+        for name, module in _files().items()
+        for node in ast.walk(module)
+        if isinstance(node, FUNCTION) and (node.end_lineno or 0) - node.lineno >= MOST_LINES
+    }
+    assert longer == LONGER

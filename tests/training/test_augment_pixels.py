@@ -140,11 +140,11 @@ def test_trivial_augment_has_torchvisions_operations_and_strengths():
 
 
 def test_erasing_leaves_what_lies_outside_its_rectangle():
-    from tui_datasize.training.augment.draws import draw
+    from tui_datasize.training.augment.draws import draw_numbers
 
     images = torch.ones(500, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     erasing = Erasing(0.5)
-    draws = draw(torch.Generator().manual_seed(0), erasing.rows, len(images), images.device)
+    draws = draw_numbers(torch.Generator().manual_seed(0), erasing.rows, len(images), images.device)
     erased = erasing(images, draws)
     assert erased.is_contiguous(memory_format=torch.channels_last)
     holes = erased[:, 0] == 0

@@ -19,7 +19,7 @@ from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.evaluate import Tally, predict, score
 from tui_datasize.training.packs.fused import Fused
-from tui_datasize.training.placement import place
+from tui_datasize.training.placement import place_images
 from tui_datasize.training.prepare import prepare
 
 SPOILT_AFTER = 16
@@ -66,7 +66,7 @@ def accuracy_of(weights: Mapping[str, Tensor], paths: RunPaths, digits: LoadedDa
     trainer = prepare(paths, attempt=1).trainer
     trainer.model.load_state_dict(weights)
     tally = Tally(10, keep_all=True)
-    images = place(digits.test, slice(None), torch.device("cpu"))
+    images = place_images(digits.test, slice(None), torch.device("cpu"))
     outputs = predict(
         trainer.model,
         images,

@@ -17,7 +17,7 @@ from tui_datasize.training import engine, reading, session
 from tui_datasize.training.accelerator.host import Host
 from tui_datasize.training.arrays import ChosenRows, ImageSplit
 from tui_datasize.training.evaluate import Tally, predict
-from tui_datasize.training.placement import DeviceSplit, MappedSplit, has_room, nowhere, place
+from tui_datasize.training.placement import DeviceSplit, MappedSplit, has_room, nowhere, place_images
 from tui_datasize.training.streams import BatchOrder
 
 CPU = torch.device("cpu")
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 def test_batches_are_the_same_wherever_the_images_lie(digits):
     rows = np.array([5, 900, 17, 3])
-    placed, mapped = place(digits.train, rows, CPU), place(digits.train, rows, CPU, nowhere)
+    placed, mapped = place_images(digits.train, rows, CPU), place_images(digits.train, rows, CPU, nowhere)
     assert isinstance(placed, DeviceSplit)
     assert isinstance(mapped, MappedSplit)
     assert len(placed) == len(mapped) == 4
@@ -33,7 +33,7 @@ def test_batches_are_the_same_wherever_the_images_lie(digits):
         for found, expected in zip(mapped.batch(positions), placed.batch(positions), strict=True):
             assert torch.equal(found, expected)
     assert placed.batch(slice(None))[0].numpy().tolist() == digits.train.images[rows].tolist()
-    whole = place(digits.test, slice(None), CPU, nowhere)
+    whole = place_images(digits.test, slice(None), CPU, nowhere)
     assert torch.equal(whole.batch(slice(None))[0], torch.from_numpy(np.array(digits.test.images)))
 
 
@@ -44,7 +44,9 @@ def test_a_run_on_images_in_their_file_is_that_on_images_in_memory(queue_run, mo
     in_memory, in_file = queue_run(spec), queue_run(spec)
     expected = train(in_memory)
     for module in (engine, session):
-        monkeypatch.setattr(module, "place", lambda *arguments: place(*arguments[:3], room=nowhere))
+        monkeypatch.setattr(
+            module, "place_images", lambda *arguments: place_images(*arguments[:3], room=nowhere)
+        )
     threads, _ = noting_readers(monkeypatch)
     train_until(in_file, 19)
     found = train(in_file)
@@ -71,7 +73,7 @@ def test_placing_images_takes_their_memory_and_that_of_one_chunk(tmp_path):
     count = len(images)
     split = ImageSplit(images, np.zeros(count, np.int64), np.zeros(count, np.uint64))
     with AnonymousPeak() as peak:
-        placed = place(split, np.arange(count)[::-1].copy(), CPU, lambda *_: True)
+        placed = place_images(split, np.arange(count)[::-1].copy(), CPU, lambda *_: True)
     assert np.array_equal(placed.images[:3].numpy(), images[:-4:-1])
     assert peak.gained_bytes <= images.size + 1.2 * reading.CHUNK_BYTES + 8 * count
 
@@ -100,7 +102,7 @@ def ahead(monkeypatch):
 
 
 def mapped(split, rows=None):
-    return place(split, np.arange(40) if rows is None else rows, CPU, nowhere)
+    return place_images(split, np.arange(40) if rows is None else rows, CPU, nowhere)
 
 
 def noting_readers(monkeypatch):
@@ -177,7 +179,7 @@ def test_a_pass_takes_images_as_they_lie_in_their_file_and_tells_them_in_their_o
             autocast=nullcontext(),
             check=lambda: None,
         )
-        for images in (split, place(digits.train, rows, CPU))
+        for images in (split, place_images(digits.train, rows, CPU))
     ]
     for found, expected in zip(*(astuple(outputs) for outputs in told), strict=True):
         assert np.array_equal(found, expected)

@@ -13,7 +13,7 @@ from tests.training.helpers import evaluations, small_spec, train
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.spec import ClassSplit, LabelNoise, SubsetSpec
 from tui_datasize.experiments.subsets import chosen_classes
-from tui_datasize.training.placement import place
+from tui_datasize.training.placement import place_images
 from tui_datasize.training.task import make_task, restrict_dataset
 
 HALVES = (ClassSplit("source", 3), ClassSplit("target", 3))
@@ -31,7 +31,7 @@ def test_a_half_shows_its_images_under_labels_from_zero(digits, half):
         wanted = np.asarray(whole.images)[np.isin(whole.labels, kept)]
         assert np.array_equal(split.images[:], wanted)
         assert np.array_equal(split.images[np.array([5, 0, 5])], wanted[[5, 0, 5]])
-        placed = place(split, np.array([7, 2]), torch.device("cpu"))
+        placed = place_images(split, np.array([7, 2]), torch.device("cpu"))
         assert np.array_equal(placed.batch(slice(None))[0].numpy(), wanted[[7, 2]])
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tui_datasize.training.selftest.child import serve
+from tui_datasize.training.selftest.child import serve_steps
 from tui_datasize.training.selftest.record import Findings, NotHere
 
 CARD = {"device_name": "NVIDIA H200", "device_uuid": "GPU-1", "driver": "580.1"}
@@ -74,4 +74,4 @@ def make_step(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    serve(make_step, lambda: print("a library begins to talk"))
+    serve_steps(make_step, lambda: print("a library begins to talk"))

@@ -26,7 +26,7 @@ def no_reading(monkeypatch):
         def fail(*_args):
             raise AssertionError("a run directory was read")
 
-        monkeypatch.setattr(collect, "describe", fail)
+        monkeypatch.setattr(collect, "describe_run", fail)
         monkeypatch.setattr(collect, "_read_bytes", fail)
 
     return forbid

@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 
 from tests.fakes import fake_spec, write_run
 from tui_datasize.errors import StorageError
-from tui_datasize.runlog.export import FORMATS, export, render
+from tui_datasize.runlog.export import FORMATS, export_frame, render
 from tui_datasize.runlog.reader import RunLog
 
 FRAME = pl.DataFrame(
@@ -117,7 +117,7 @@ def test_every_frame_of_the_record_can_be_exported(project, format_):
 def test_a_file_is_replaced_whole(tmp_path):
     file = tmp_path / "table.csv"
     file.write_text("old")
-    export(FRAME, "csv", file)
+    export_frame(FRAME, "csv", file)
     assert file.read_bytes() == render(FRAME, "csv")
     assert list(tmp_path.iterdir()) == [file]
 
@@ -143,7 +143,7 @@ def test_nothing_but_an_own_file_is_replaced(tmp_path, force):
     before = sorted(tmp_path.rglob("*"))
     for name in [*names, "/dev/null", "/dev/stdout"]:
         with pytest.raises(StorageError) as raised:
-            export(FRAME, "csv", tmp_path / name, force=force)
+            export_frame(FRAME, "csv", tmp_path / name, force=force)
         assert "name another file" in raised.value.line
     assert sorted(tmp_path.rglob("*")) == before
     assert target.read_text() == theirs.read_text() == "old"
@@ -153,13 +153,13 @@ def test_a_file_of_another_kind_is_replaced_only_by_force(tmp_path):
     file = tmp_path / "notes.txt"
     file.write_text("old")
     with pytest.raises(StorageError, match=r"is no \.csv file; --force replaces it"):
-        export(FRAME, "csv", file)
+        export_frame(FRAME, "csv", file)
     assert file.read_text() == "old"
-    export(FRAME, "csv", file, force=True)
+    export_frame(FRAME, "csv", file, force=True)
     assert file.read_bytes() == render(FRAME, "csv")
-    export(FRAME, "csv", tmp_path / "new.txt")
-    export(FRAME, "csv", tmp_path / "new.CSV")
-    export(FRAME, "csv", tmp_path / "new.CSV")
+    export_frame(FRAME, "csv", tmp_path / "new.txt")
+    export_frame(FRAME, "csv", tmp_path / "new.CSV")
+    export_frame(FRAME, "csv", tmp_path / "new.CSV")
 
 
 @pytest.mark.parametrize("name", ["missing/table.csv", "directory", "file/table.csv"])
@@ -167,7 +167,7 @@ def test_an_unwritable_file_is_one_clear_line(tmp_path, name):
     (tmp_path / "directory").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(StorageError) as raised:
-        export(FRAME, "csv", tmp_path / name)
+        export_frame(FRAME, "csv", tmp_path / name)
     assert str(tmp_path / name) in raised.value.line
     assert "cannot be written" in raised.value.line
 

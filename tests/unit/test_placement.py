@@ -14,7 +14,7 @@ from tui_datasize.jobs.scheduler.placement import (
     Placement,
     Reservation,
     WaitingJob,
-    place,
+    place_jobs,
 )
 
 GIB = 2**30
@@ -52,7 +52,7 @@ def packs(placements: Sequence[Placement]) -> list[str]:
 
 def test_higher_priority_first_then_the_order_of_the_queue() -> None:
     waiting = [job("late", 3), job("urgent", 4, priority=1), job("early", 1), job("middle", 2)]
-    assert placed(place(waiting, [Device("cpu", 3, 3)], [])) == [
+    assert placed(place_jobs(waiting, [Device("cpu", 3, 3)], [])) == [
         ("urgent", "cpu"),
         ("early", "cpu"),
         ("middle", "cpu"),
@@ -60,12 +60,12 @@ def test_higher_priority_first_then_the_order_of_the_queue() -> None:
 
 
 def test_no_more_jobs_than_free_slots() -> None:
-    assert len(place([job(str(n), n) for n in range(5)], [Device("cpu", 4, 2)], [])) == 2
+    assert len(place_jobs([job(str(n), n) for n in range(5)], [Device("cpu", 4, 2)], [])) == 2
 
 
 def test_jobs_are_spread_over_gpus() -> None:
     devices = [gpu("GPU-a"), gpu("GPU-b")]
-    assert {device for _, device in placed(place([job("1", 1), job("2", 2)], devices, []))} == {
+    assert {device for _, device in placed(place_jobs([job("1", 1), job("2", 2)], devices, []))} == {
         "GPU-a",
         "GPU-b",
     }
@@ -73,56 +73,58 @@ def test_jobs_are_spread_over_gpus() -> None:
 
 def test_the_gpu_with_more_room_is_taken_first() -> None:
     devices = [gpu("GPU-a", free=8), gpu("GPU-b", free=20)]
-    assert placed(place([job("1")], devices, [])) == [("1", "GPU-b")]
+    assert placed(place_jobs([job("1")], devices, [])) == [("1", "GPU-b")]
 
 
 def test_memory_that_is_reserved_but_not_yet_allocated_is_not_free() -> None:
     waiting = [job("new", peak=10)]
     filled_late = held(reserved=16, allocated=1)
-    assert place(waiting, [gpu(free=23)], [filled_late]) == ()
-    assert placed(place(waiting, [gpu(free=12)], [held(reserved=12, allocated=12)])) == [("new", "GPU-a")]
+    assert place_jobs(waiting, [gpu(free=23)], [filled_late]) == ()
+    assert placed(place_jobs(waiting, [gpu(free=12)], [held(reserved=12, allocated=12)])) == [
+        ("new", "GPU-a")
+    ]
 
 
 def test_memory_of_others_counts_as_occupied() -> None:
-    assert place([job("new", peak=10)], [gpu(free=8)], []) == ()
+    assert place_jobs([job("new", peak=10)], [gpu(free=8)], []) == ()
 
 
 def test_one_warm_up_at_a_time_per_gpu() -> None:
     waiting = [job("1", 1), job("2", 2)]
-    assert placed(place(waiting, [gpu()], [])) == [("1", "GPU-a")]
-    assert place(waiting, [gpu()], [held(reserved=4, allocated=1, warming=True)]) == ()
+    assert placed(place_jobs(waiting, [gpu()], [])) == [("1", "GPU-a")]
+    assert place_jobs(waiting, [gpu()], [held(reserved=4, allocated=1, warming=True)]) == ()
 
 
 def test_a_workload_never_seen_is_measured_alone() -> None:
     unknown = job("new", peak=None)
-    assert place([unknown], [gpu()], [held(reserved=1, allocated=1)]) == ()
-    (placement,) = place([unknown], [gpu()], [])
+    assert place_jobs([unknown], [gpu()], [held(reserved=1, allocated=1)]) == ()
+    (placement,) = place_jobs([unknown], [gpu()], [])
     assert (placement.slots, placement.reserved_bytes) == (1, (UNKNOWN_PEAK_BYTES + MARGIN_BYTES,))
 
 
 def test_a_job_that_ran_out_of_memory_gets_all_slots_of_an_empty_gpu() -> None:
     alone = job("1", alone=True)
-    assert place([alone], [gpu(free_slots=3)], []) == ()
-    (placement,) = place([alone], [gpu()], [])
+    assert place_jobs([alone], [gpu(free_slots=3)], []) == ()
+    (placement,) = place_jobs([alone], [gpu()], [])
     assert placement.slots == 4
-    assert place([job("2")], [gpu(free_slots=1)], [held(reserved=4, allocated=4, alone=True)]) == ()
+    assert place_jobs([job("2")], [gpu(free_slots=1)], [held(reserved=4, allocated=4, alone=True)]) == ()
 
 
 def test_a_job_as_large_as_the_gpu_is_tried_on_an_empty_one() -> None:
-    assert placed(place([job("huge", peak=40)], [gpu(free=23.5)], [])) == [("huge", "GPU-a")]
+    assert placed(place_jobs([job("huge", peak=40)], [gpu(free=23.5)], [])) == [("huge", "GPU-a")]
 
 
 def test_small_jobs_do_not_starve_a_large_one() -> None:
     waiting = [job("large", 1, peak=20), job("small", 2, peak=2)]
     small_ones = [held(reserved=8, allocated=8)]
-    assert place(waiting, [gpu(free=16)], small_ones) == ()
+    assert place_jobs(waiting, [gpu(free=16)], small_ones) == ()
     devices = [gpu("GPU-a", free=16), gpu("GPU-b", total=8, free=8)]
-    assert placed(place(waiting, devices, small_ones)) == [("small", "GPU-b")]
+    assert placed(place_jobs(waiting, devices, small_ones)) == [("small", "GPU-b")]
 
 
 def test_a_gpu_filled_by_others_is_not_kept_for_a_job_that_cannot_have_it() -> None:
     waiting = [job("large", 1, peak=18), job("small", 2, peak=2)]
-    assert placed(place(waiting, [gpu(free=8)], [])) == [("small", "GPU-a")]
+    assert placed(place_jobs(waiting, [gpu(free=8)], [])) == [("small", "GPU-a")]
 
 
 devices = st.lists(
@@ -190,52 +192,52 @@ def packing(width: int = 8, **changes: Any) -> Device:
 
 
 def test_alike_jobs_share_a_worker_up_to_its_width() -> None:
-    assert packs(place(alike(5), [cpu(1, width=3)], [])) == ["a0 a1 a2"]
-    assert packs(place(alike(5), [Device("cpu", 4, 1)], [])) == ["a0"]
+    assert packs(place_jobs(alike(5), [cpu(1, width=3)], [])) == ["a0 a1 a2"]
+    assert packs(place_jobs(alike(5), [Device("cpu", 4, 1)], [])) == ["a0"]
     others = [job("b0", 5, key="b"), job("lone", 6), job("b1", 7, key="b")]
-    assert packs(place([*alike(2), *others], [cpu(1)], [])) == ["a0 a1"]
+    assert packs(place_jobs([*alike(2), *others], [cpu(1)], [])) == ["a0 a1"]
 
 
 def test_free_slots_come_before_packs() -> None:
-    assert packs(place(alike(3), [cpu(4)], [])) == ["a0", "a1", "a2"]
-    assert packs(place(alike(5), [cpu(2)], [])) == ["a0 a2 a4", "a1 a3"]
-    assert packs(place([*alike(3), job("lone", 9)], [cpu(4)], [])) == ["a0", "a1", "a2", "lone"]
+    assert packs(place_jobs(alike(3), [cpu(4)], [])) == ["a0", "a1", "a2"]
+    assert packs(place_jobs(alike(5), [cpu(2)], [])) == ["a0 a2 a4", "a1 a3"]
+    assert packs(place_jobs([*alike(3), job("lone", 9)], [cpu(4)], [])) == ["a0", "a1", "a2", "lone"]
     two = [packing(name="GPU-a", free_slots=1), packing(name="GPU-b", free_slots=1)]
-    assert sorted(packs(place(alike(4), two, []))) == ["a0 a2", "a1 a3"]
+    assert sorted(packs(place_jobs(alike(4), two, []))) == ["a0 a2", "a1 a3"]
 
 
 def test_slots_that_warm_up_later_find_jobs_as_well() -> None:
-    assert packs(place(alike(6), [packing(free_slots=3)], [])) == ["a0 a1"]
-    assert packs(place(alike(40, peak=1), [packing(free_slots=3)], [])) == [
+    assert packs(place_jobs(alike(6), [packing(free_slots=3)], [])) == ["a0 a1"]
+    assert packs(place_jobs(alike(40, peak=1), [packing(free_slots=3)], [])) == [
         " ".join(f"a{n}" for n in range(8))
     ]
 
 
 def test_a_pack_passes_others_of_its_priority_alone() -> None:
     between = job("lone", 1)
-    assert packs(place([*alike(1), between, *alike(2, start=2)], [cpu(1)], [])) == ["a0 a2 a3"]
+    assert packs(place_jobs([*alike(1), between, *alike(2, start=2)], [cpu(1)], [])) == ["a0 a2 a3"]
     low = alike(2, start=5, priority=-1)
-    assert packs(place([*alike(1), *low], [cpu(1)], [])) == ["a0"]
-    assert packs(place([*alike(1, priority=1), *alike(2, start=5)], [cpu(1)], [])) == ["a0"]
+    assert packs(place_jobs([*alike(1), *low], [cpu(1)], [])) == ["a0"]
+    assert packs(place_jobs([*alike(1, priority=1), *alike(2, start=5)], [cpu(1)], [])) == ["a0"]
 
 
 def test_a_pack_has_once_what_a_worker_has_once() -> None:
     waiting = [replace(one, shared_bytes=3 * GIB) for one in alike(8, peak=4)]
-    (placement,) = place(waiting, [packing(free=15, free_slots=1)], [])
+    (placement,) = place_jobs(waiting, [packing(free=15, free_slots=1)], [])
     assert placement.reserved_bytes == (4 * GIB + MARGIN_BYTES, *[GIB] * 7)
 
 
 def test_a_pack_has_the_peak_of_each_of_its_jobs_and_one_margin() -> None:
-    (placement,) = place(alike(8, peak=4), [packing(free=15, free_slots=1)], [])
+    (placement,) = place_jobs(alike(8, peak=4), [packing(free=15, free_slots=1)], [])
     assert placement.reserved_bytes == (4 * GIB + MARGIN_BYTES, 4 * GIB, 4 * GIB)
     assert placement.slots == 1
 
 
 def test_a_workload_never_seen_and_one_that_ran_out_of_memory_have_no_company() -> None:
-    assert packs(place(alike(3, peak=None), [packing()], [])) == ["a0"]
-    assert packs(place(alike(3, alone=True), [packing()], [])) == ["a0"]
-    assert packs(place([*alike(1), *alike(1, start=1, alone=True)], [packing()], [])) == ["a0"]
-    assert packs(place(alike(2, peak=None), [cpu(1)], [])) == ["a0 a1"]
+    assert packs(place_jobs(alike(3, peak=None), [packing()], [])) == ["a0"]
+    assert packs(place_jobs(alike(3, alone=True), [packing()], [])) == ["a0"]
+    assert packs(place_jobs([*alike(1), *alike(1, start=1, alone=True)], [packing()], [])) == ["a0"]
+    assert packs(place_jobs(alike(2, peak=None), [cpu(1)], [])) == ["a0 a1"]
 
 
 @given(snapshots())
@@ -243,7 +245,7 @@ def test_placements_keep_every_limit(
     snapshot: tuple[list[WaitingJob], list[Device], list[Reservation]],
 ) -> None:
     waiting, present, reservations = snapshot
-    placements = place(waiting, present, reservations)
+    placements = place_jobs(waiting, present, reservations)
     by_id = {job.run_id: job for job in waiting}
     started = [run_id for placement in placements for run_id in placement.run_ids]
     assert len(set(started)) == len(started)
@@ -267,7 +269,7 @@ def test_only_jobs_that_are_alike_share_a_worker(
     waiting, present, reservations = snapshot
     by_id = {job.run_id: job for job in waiting}
     widths = {device.name: device.pack_width for device in present}
-    for placement in place(waiting, present, reservations):
+    for placement in place_jobs(waiting, present, reservations):
         first, *others = (by_id[run_id] for run_id in placement.run_ids)
         assert len(placement.run_ids) == len(placement.reserved_bytes) <= widths[placement.device]
         for other in others:
@@ -283,7 +285,7 @@ def test_no_job_is_overtaken_by_one_that_asks_for_the_same(
     snapshot: tuple[list[WaitingJob], list[Device], list[Reservation]],
 ) -> None:
     waiting, present, reservations = snapshot
-    started = {run_id for run_id, _ in placed(place(waiting, present, reservations))}
+    started = {run_id for run_id, _ in placed(place_jobs(waiting, present, reservations))}
     for first in waiting:
         for second in waiting:
             alike = (first.alone, first.peak_bytes, first.pack_key) == (
@@ -299,4 +301,4 @@ def test_placement_is_a_function_of_the_snapshot_alone(
     snapshot: tuple[list[WaitingJob], list[Device], list[Reservation]],
 ) -> None:
     waiting, present, reservations = snapshot
-    assert place(waiting, present, reservations) == place(waiting[::-1], present, reservations)
+    assert place_jobs(waiting, present, reservations) == place_jobs(waiting[::-1], present, reservations)

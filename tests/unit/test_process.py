@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tui_datasize.jobs.workers.process import ROOT_VARIABLE, ProjectProcesses, describe_status, mark_of
+from tui_datasize.jobs.workers.process import ROOT_VARIABLE, ProjectProcesses, describe_status, root_mark
 from tui_datasize.runlog.identity import ProcessIdentity
 
 HERE = ProjectProcesses(Path.cwd())
@@ -63,7 +63,7 @@ def test_workers_of_a_copy_are_not_those_of_the_project(tmp_path: Path) -> None:
     project.mkdir()
     (project / "below").mkdir()
     shutil.copytree(project, copy)
-    marked = sleeper("a" * 32, mark_of(project), cwd=project / "below")
+    marked = sleeper("a" * 32, root_mark(project), cwd=project / "below")
     old = sleeper("a" * 32, cwd=project)
     started = [marked, old]
     there = ProjectProcesses(copy)

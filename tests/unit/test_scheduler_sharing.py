@@ -16,7 +16,7 @@ from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.capacity import DeviceCapacity
 from tui_datasize.jobs.scheduler.devices import DeviceMonitor
-from tui_datasize.jobs.scheduler.placement import MARGIN_BYTES, WaitingJob, place
+from tui_datasize.jobs.scheduler.placement import MARGIN_BYTES, WaitingJob, place_jobs
 from tui_datasize.jobs.scheduler.supervisor import Supervisor
 from tui_datasize.jobs.workers.spawn import Worker
 from tui_datasize.runlog.identity import ProcessIdentity
@@ -58,7 +58,7 @@ class Machine:
         """Where waiting jobs of these peaks in GiB start."""
         waiting = [WaitingJob(str(n), 0, n, alone, int(peak * GIB)) for n, peak in enumerate(peaks)]
         devices = self.ledger.devices(self.ledger.unclaimed())
-        return [p.device for p in place(waiting, devices, self.ledger.reservations())]
+        return [p.device for p in place_jobs(waiting, devices, self.ledger.reservations())]
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.launch import LONGEST_LOG_BYTES, open_log
 from tui_datasize.jobs.scheduler.lock import SchedulerLock, read_notes
 from tui_datasize.jobs.scheduler.main import (
+    DatabaseTrouble,
     Scheduler,
     SchedulerSettings,
     SchedulerStop,
-    Trouble,
     _runs_to_its_end,
     _shorten_log,
 )
@@ -140,7 +140,7 @@ def test_a_stop_comes_before_all_that_fails(
     monkeypatch.setattr(owner, name, fail)
     QueueClient(project).send(CommandKind.STOP, [""])
     # True: no other is put in its place.
-    assert _runs_to_its_end(scheduler, signals, Trouble(SchedulerLock(project.scheduler_lock)))
+    assert _runs_to_its_end(scheduler, signals, DatabaseTrouble(SchedulerLock(project.scheduler_lock)))
 
 
 SCARCE = [
@@ -163,7 +163,7 @@ def test_what_its_process_lacks_is_told_and_waited_for(
     monkeypatch.setattr(scheduler._supervisor, "look", fail)
     QueueClient(project).send(CommandKind.HOLD, ["x"])
     # False: another is put in its place.
-    assert not _runs_to_its_end(scheduler, signals, Trouble(scheduler._lock))
+    assert not _runs_to_its_end(scheduler, signals, DatabaseTrouble(scheduler._lock))
     (fault,) = QueueClient(project).faults()
     why = os.strerror(getattr(error, "errno", errno.EMFILE))
     assert fault.sentence.startswith(f"x.so: {why}; end other programs")
@@ -175,7 +175,7 @@ def test_what_keeps_it_from_the_database_is_said_once_and_told_to_clients(
     authority = SchedulerLock(project.scheduler_lock)
     assert authority.take()
     with closing(Scheduler(SchedulerSettings(project), authority, FakeSpawner())):
-        trouble = Trouble(authority)
+        trouble = DatabaseTrouble(authority)
         for _ in range(100):
             trouble.meet(PassingStorageError("reading or writing failed", where="queue.db"))
         (fault,) = QueueClient(project).faults()

@@ -15,7 +15,7 @@ from tui_datasize.answers.columns import DRAW_AND_SEED, SIZE, of_kind
 from tui_datasize.answers.record import Record
 from tui_datasize.experiments.spec import recipe_defaults
 from tui_datasize.runlog.paths import RunPaths
-from tui_datasize.runlog.scan import Problem, read_object
+from tui_datasize.runlog.scan import Problem, object_or_problem
 
 _OF_RUNS: Mapping[str, str] = MappingProxyType(
     {
@@ -60,7 +60,7 @@ def runs_table(record: Record) -> Table:
 def provenance_tables(record: Record, page: Mapping[str, str]) -> Iterator[Table]:
     """Tables of recipe, data, and files that runs were imported from."""
     runs, datasets, metric = record.all_runs, record.reading.datasets, record.metric
-    read = (read_object(RunPaths(Path(path)).provenance) for path in runs["path"])
+    read = (object_or_problem(RunPaths(Path(path)).provenance) for path in runs["path"])
     documents = [document for document in read if not isinstance(document, Problem)]
     rows = [(title, _told(runs[name])) for name, title in _OF_RUNS.items()]
     for name, default in recipe_defaults().items():

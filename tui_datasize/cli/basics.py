@@ -87,7 +87,7 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str))
 
 
-def read_project(paths: ProjectPaths) -> Project:
+def experiments_of(paths: ProjectPaths) -> Project:
     """The experiments of a project.
 
     Raises:
@@ -107,7 +107,7 @@ def selected_runs(paths: ProjectPaths, arguments: argparse.Namespace) -> tuple[P
     """
     from tui_datasize.experiments.sweep import plan_runs, select
 
-    project = read_project(paths)
+    project = experiments_of(paths)
     experiment = project.experiment(arguments.experiment)
     specs = plan_runs(replace(experiment, order=arguments.order or experiment.order), project)
     return project, select(specs, sizes=arguments.sizes, seeds=arguments.seeds)

@@ -7,7 +7,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
-from tui_datasize.cli.basics import project_root, read_project, talk, tell
+from tui_datasize.cli.basics import experiments_of, project_root, talk, tell
 from tui_datasize.cli.queueing import enqueue
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, StorageError
 from tui_datasize.experiments.sweep import plan_runs
@@ -22,7 +22,7 @@ def demo(arguments: argparse.Namespace) -> int:
     """Queue the demonstration and open the app on it; without a terminal wait and print its tables."""
     paths = ProjectPaths(project_root(arguments.project or Path(DIRECTORY)))
     _make_project(paths)
-    project = read_project(paths)
+    project = experiments_of(paths)
     specs = plan_runs(project.experiment(EXPERIMENT), project)
     client = QueueClient(paths)
     outcome = client.request(enqueue(client, specs, project))

@@ -63,10 +63,10 @@ def open_app(arguments: argparse.Namespace) -> int:
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigError("the app needs a terminal", fix="`datasize-tui --help` lists the commands")
-    from tui_datasize.cli.basics import project_paths, read_project
+    from tui_datasize.cli.basics import experiments_of, project_paths
 
     paths = project_paths(arguments)
-    read_project(paths)
+    experiments_of(paths)
     from tui_datasize.tui.app import run_app
 
     return run_app(paths)

@@ -395,4 +395,4 @@ def selftest(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"runs are at work: {by_whom}", fix=fix)
     from tui_datasize.training.selftest import command
 
-    return command.selftest(arguments)
+    return command.make_selftest(arguments)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tui_datasize.cli.basics import print_json, project_paths, read_project, selected_runs, talk, tell
+from tui_datasize.cli.basics import experiments_of, print_json, project_paths, selected_runs, talk, tell
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError, DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.load import Experiment, Project
@@ -38,7 +38,7 @@ def experiments(arguments: argparse.Namespace) -> int:
     paths = project_paths(arguments)
     if arguments.check:
         return _check(paths.experiments)
-    project = read_project(paths)
+    project = experiments_of(paths)
     client = QueueClient(paths)
     jobs = [job for job in client.jobs() if job.state is JobState.SUCCEEDED]
     lost = frozenset(_incomplete(client, [job.run_id for job in jobs]))

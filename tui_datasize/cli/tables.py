@@ -20,7 +20,7 @@ from tui_datasize.answers.document import to_dict
 from tui_datasize.answers.plan import Planned, make_plan, plan_dict, plan_table
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.answers.tables import TABLES
-from tui_datasize.cli.basics import print_json, project_paths, read_project, talk, tell
+from tui_datasize.cli.basics import experiments_of, print_json, project_paths, talk, tell
 from tui_datasize.cli.queueing import enqueue
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.load import Project, load_project, project_costs
@@ -35,7 +35,7 @@ from tui_datasize.render.console import data_console, print_answer, print_table,
 from tui_datasize.render.json import answers_dict, finite
 from tui_datasize.render.page import to_html, to_markdown
 from tui_datasize.runlog.export import SUFFIXES
-from tui_datasize.runlog.export import export as export_frame
+from tui_datasize.runlog.export import export_frame as export_frame
 from tui_datasize.runlog.outputs import refuse_output, write_output
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
@@ -176,7 +176,7 @@ def _tell_problems(log: RunLog) -> None:
 def plan(arguments: argparse.Namespace) -> int:
     """Propose the next runs of an experiment, and queue them where asked to."""
     paths, name = project_paths(arguments), arguments.experiment
-    project, record = read_project(paths), record_of(arguments)
+    project, record = experiments_of(paths), record_of(arguments)
     record.asked.check_plan(record.metric)
     runs = _curve(record.all_runs, arguments.variant)
     made = make_plan(with_sweep(record, arguments), runs)

@@ -63,7 +63,7 @@ class DeviceOptions:
         >>> DeviceOptions(cpu_slots=2, cold=False).describe()
         'cpu_slots 2, cold false'
         """
-        return ", ".join(f"{name} {written(value)}" for name, value in self.said.items())
+        return ", ".join(f"{name} {as_in_file(value)}" for name, value in self.said.items())
 
     def over(self, devices: DeviceSettings) -> DeviceSettings:
         """What holds where this wins over the project's file."""
@@ -137,7 +137,7 @@ class DeviceSettings:
         return ", ".join(f"{row.name} {shown(row, getattr(self, row.name))}" for row in rows(DeviceSettings))
 
 
-def read_devices(table: TomlTable) -> DeviceSettings:
+def read_device_settings(table: TomlTable) -> DeviceSettings:
     """Read `[devices]`.
 
     Raises:
@@ -219,14 +219,14 @@ def read_written(texts: Mapping[str, str], devices: DeviceSettings) -> DeviceOpt
     return options
 
 
-def written(value: Setting | float) -> str:
+def as_in_file(value: Setting | float) -> str:
     """A value as it stands in the file, quotes aside."""
     return str(value).lower()
 
 
 def shown(row: Row, value: Setting | None) -> str:
     """A value for a person, who also wants to know what none means."""
-    return row.key.unset if value is None else written(value)
+    return row.key.unset if value is None else as_in_file(value)
 
 
 def _value(text: str) -> Setting:

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, get_args
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.costs import NO_COSTS, Costs, read_costs
-from tui_datasize.experiments.device_settings import DeviceSettings, read_devices
+from tui_datasize.experiments.device_settings import DeviceSettings, read_device_settings
 from tui_datasize.experiments.recipe import Recipe, read_recipes, recipe_keys
 from tui_datasize.experiments.spec import NAME_PATTERN, Strategy
 from tui_datasize.experiments.toml import MOST_WHOLE, Problems, TomlTable, is_whole, nearest, read_toml
@@ -128,7 +128,7 @@ def read_project(
         data_dir=problems.of(
             lambda: _read_data_dir(document.table("paths"), file.parent, environment), file.parent
         ),
-        devices=problems.of(lambda: read_devices(document.table("devices")), DeviceSettings()),
+        devices=problems.of(lambda: read_device_settings(document.table("devices")), DeviceSettings()),
         notify=problems.of(lambda: document.text("notify", ""), ""),
         keep=problems.of(lambda: _read_keep(document.table("checkpoints")), "none"),
         costs=problems.of(lambda: read_costs(document.table("costs")), NO_COSTS),
@@ -173,7 +173,7 @@ def device_settings(project_root: Path) -> DeviceSettings:
     Raises:
         ConfigError: The file is not TOML, or a key or value of the table is wrong.
     """
-    return read_devices(_top_level(project_root).table("devices"))
+    return read_device_settings(_top_level(project_root).table("devices"))
 
 
 def project_costs(project_root: Path) -> Costs:

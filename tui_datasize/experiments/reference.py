@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from tui_datasize.experiments.architectures import MODELS, TORCHVISION, TORCHVISION_MODELS, model_info
 from tui_datasize.experiments.catalogue import DATASETS, IMAGE_FOLDER
 from tui_datasize.experiments.costs import Costs
-from tui_datasize.experiments.device_settings import DeviceSettings, written
+from tui_datasize.experiments.device_settings import DeviceSettings, as_in_file
 from tui_datasize.experiments.keys import Row, rows
 from tui_datasize.experiments.load import (
     DATA_VARIABLE,
@@ -262,7 +262,7 @@ def _in_words(table: Schema, before: str = "") -> Iterator[tuple[str, str]]:
     for name, schema in table["properties"].items():
         forms = schema.get("anyOf", [schema])
         takes = " or ".join(dict.fromkeys(map(_takes, forms)))
-        default = f" [{written(schema['default'])}]" if schema.get("default", "") != "" else ""
+        default = f" [{as_in_file(schema['default'])}]" if schema.get("default", "") != "" else ""
         if meaning := schema.get("description"):
             yield f"{before}{name}", f"{takes}{default}: {meaning}"
         elif takes != _KINDS["object"]:

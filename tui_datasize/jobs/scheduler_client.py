@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from tui_datasize.errors import ConfigError, StorageError
-from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, shown, written
+from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, as_in_file, shown
 from tui_datasize.experiments.keys import rows
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import create_database, open_database, storage_errors, transaction
@@ -72,7 +72,7 @@ class SchedulerLook:
         'auto by default'
         """
         if name in self.file.said.said:
-            return f"{written(self.file.said.said[name])} in {_FILE}"
+            return f"{as_in_file(self.file.said.said[name])} in {_FILE}"
         return f"{_shown(self.file, name)} by default"
 
     def _settings(self) -> Iterator[SettingInForce]:

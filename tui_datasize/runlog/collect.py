@@ -14,7 +14,7 @@ from tui_datasize.runlog.describe import (
     EVALUATED,
     PLANNED_EVALUATIONS,
     SUMMARISED,
-    describe,
+    describe_run,
     summarise,
 )
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
@@ -62,11 +62,11 @@ def read_metrics(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]
     for start in range(0, len(runs), _BATCH_RUNS):
         batch = runs[start : start + _BATCH_RUNS]
         parsed = parse_rows([complete_lines(_read_bytes(run, problems)) for run in batch])
-        frames.append(named(drop_voided(parsed.rows, SOURCE), batch))
+        frames.append(with_owners(drop_voided(parsed.rows, SOURCE), batch))
     return pl.concat(frames), problems
 
 
-def named(rows: pl.DataFrame, runs: Sequence[RunPaths]) -> pl.DataFrame:
+def with_owners(rows: pl.DataFrame, runs: Sequence[RunPaths]) -> pl.DataFrame:
     """Metric rows with whose they are, schema `RUN_METRICS`; their column `source` is a place in `runs`."""
     names = [(run.run_id, run.experiment) for run in runs]
     owners = pl.DataFrame(names, schema=_OWNER, orient="row").with_row_index(SOURCE)
@@ -74,7 +74,7 @@ def named(rows: pl.DataFrame, runs: Sequence[RunPaths]) -> pl.DataFrame:
 
 
 def _read_batch(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]:
-    described = [describe(run) for run in runs]
+    described = [describe_run(run) for run in runs]
     problems = [row for row in described if isinstance(row, Problem)]
     parsed = parse_rows([complete_lines(_read_bytes(run, problems)) for run in runs])
     rows = [row | {SOURCE: source} for source, row in enumerate(described) if not isinstance(row, Problem)]

@@ -16,7 +16,7 @@ from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.runlog.claim import Observation, observe, read_claim, read_exit
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.rows import SOURCE
-from tui_datasize.runlog.scan import Problem, read_object
+from tui_datasize.runlog.scan import Problem, object_or_problem
 from tui_datasize.runlog.schema import RUNS, SCORES, Schema
 
 RECIPE = "recipe"
@@ -53,9 +53,9 @@ SUMMARISED: Schema = MappingProxyType(
 """Columns of `RUNS` that one run directory decides alone, and the recipe."""
 
 
-def describe(paths: RunPaths) -> dict[str, Any] | Problem:
+def describe_run(paths: RunPaths) -> dict[str, Any] | Problem:
     """One row of schema `DESCRIBED`, or why the directory is no run."""
-    document = read_object(paths.spec)
+    document = object_or_problem(paths.spec)
     if isinstance(document, Problem):
         return document
     version = document.get("schema_version")
@@ -73,7 +73,7 @@ def describe(paths: RunPaths) -> dict[str, Any] | Problem:
         execution = _execution(paths)
     except OSError as error:
         return Problem(str(error.filename or paths.directory), f"cannot be read: {error.strerror}")
-    found = read_object(paths.provenance)
+    found = object_or_problem(paths.provenance)
     provenance = {} if isinstance(found, Problem) else found
     told = {key: provenance.get(key) for key in _PROVENANCE}
     if spec.imported:

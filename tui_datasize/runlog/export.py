@@ -39,7 +39,7 @@ def render(frame: pl.DataFrame, format_: Format) -> bytes:
     return _RENDERERS[format_](frame)
 
 
-def export(frame: pl.DataFrame, format_: Format, file: Path | None, *, force: bool = False) -> None:
+def export_frame(frame: pl.DataFrame, format_: Format, file: Path | None, *, force: bool = False) -> None:
     """Write a frame to a file, whole or not at all, or to standard output where `file` is None.
 
     Raises:

@@ -72,7 +72,7 @@ def read_stamp(project: ProjectPaths, runs: Iterable[RunPaths]) -> Stamp | None:
     return tuple(experiments), (*stamps, *(_stamp(str(run.directory)) for run in runs))
 
 
-def read_object(file: Path) -> dict[str, Any] | Problem:
+def object_or_problem(file: Path) -> dict[str, Any] | Problem:
     """A JSON object, or why there is none."""
     try:
         return files.read_object(file)

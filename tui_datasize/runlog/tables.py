@@ -11,7 +11,7 @@ import polars as pl
 
 from tui_datasize.files import is_regular
 from tui_datasize.runlog.paths import RunPaths
-from tui_datasize.runlog.scan import Problem, read_object
+from tui_datasize.runlog.scan import Problem, object_or_problem
 from tui_datasize.runlog.schema import Schema, schema
 
 FileOf: TypeAlias = Callable[[RunPaths], Path]
@@ -61,7 +61,7 @@ def read_datasets(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]
     frames = [pl.DataFrame(schema=dict(DATASETS))]
     problems: list[Problem] = []
     for run in runs:
-        document = read_object(run.dataset) if _present(run.dataset, problems) else None
+        document = object_or_problem(run.dataset) if _present(run.dataset, problems) else None
         if isinstance(document, Problem):
             problems.append(document)
         elif document is not None:

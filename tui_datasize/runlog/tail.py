@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from tui_datasize.files import open_regular, too_large
-from tui_datasize.runlog.collect import named
+from tui_datasize.runlog.collect import with_owners
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.rows import MOST_METRICS_BYTES, complete_lines, drop_voided, parse_rows
 from tui_datasize.runlog.scan import Problem
@@ -69,7 +69,7 @@ class MetricsTail:
         parsed = parse_rows(pieces)
         counted = zip(looked_at, parsed.broken_lines, strict=True)
         broken = {run.run_id: lines for run, lines in counted if lines}
-        return NewRows(named(parsed.rows, looked_at), frozenset(restarted), broken, tuple(problems))
+        return NewRows(with_owners(parsed.rows, looked_at), frozenset(restarted), broken, tuple(problems))
 
     def forget(self, run: RunPaths) -> None:
         """Read a run from its beginning next time."""

@@ -78,7 +78,7 @@ def images_saved(
 ) -> EffectiveData:
     """How many images one variant needs for what another one does; both have at least one size."""
     sign = 1.0 if higher_is_better else -1.0
-    own, others = _Table.of(variant, sign), _Table.of(other, sign)
+    own, others = _SumsByUnit.of(variant, sign), _SumsByUnit.of(other, sign)
     weights = _resamples(own, others)
     means, values = own.means(weights[0]), others.means(weights[1])
     whole = np.isfinite(means).all(axis=1) & np.isfinite(values).all(axis=1)
@@ -102,7 +102,7 @@ def images_saved(
 
 
 def _compared(
-    own: _Table, others: _Table, means: tuple[Floats, Floats], values: Floats, few: int
+    own: _SumsByUnit, others: _SumsByUnit, means: tuple[Floats, Floats], values: Floats, few: int
 ) -> Saved | None:
     """Both at values, shape (rounds, k), of which several are averaged; the first round is of all runs."""
     (images, side), (other_images, other_side) = (
@@ -122,7 +122,7 @@ def _compared(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Table:
+class _SumsByUnit:
     """Sums of one variant by size and by what is drawn anew: draws, with one draw seeds."""
 
     sizes: Sequence[int]
@@ -132,7 +132,7 @@ class _Table:
     counts: Floats
 
     @classmethod
-    def of(cls, curve: Curve, sign: float) -> _Table:
+    def of(cls, curve: Curve, sign: float) -> _SumsByUnit:
         draws = {draw for cells in curve.values() for draw, _ in cells}
         place = 0 if len(draws) > 1 else 1
         sizes = sorted(curve)
@@ -190,7 +190,7 @@ def _monotone(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return places, np.concatenate([parts.reshape(len(y), -1), y[:, -1:]], axis=1)
 
 
-def _resamples(own: _Table, others: _Table) -> tuple[Floats, Floats]:
+def _resamples(own: _SumsByUnit, others: _SumsByUnit) -> tuple[Floats, Floats]:
     """How often each unit of both counts, first once and then drawn anew, shape (rounds, units) each."""
     n_units = len(own.units), len(others.units)
     rounds = _ROUNDS if min(n_units) >= _LEAST_UNITS else 0

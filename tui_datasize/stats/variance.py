@@ -119,22 +119,22 @@ def _split(
     return VarianceSplit(experiment, variant, metric, design, tuple(components))
 
 
-class _Table(NamedTuple):
+class _Crossed(NamedTuple):
     seeds: Sequence[int]
     draws: Sequence[int]
     values: Floats
     """Shape (seeds, draws)."""
 
 
-def _crossed(runs: pl.DataFrame) -> _Table:
+def _crossed(runs: pl.DataFrame) -> _Crossed:
     cells = runs.group_by("seed", "subset_seed").agg(pl.col("value").mean()).sort("seed", "subset_seed")
     draws = cells["subset_seed"].unique().sort().to_list()
     whole = cells.filter(pl.len().over("seed") == len(draws))
     seeds = whole["seed"].unique().sort().to_list()
-    return _Table(seeds, draws, whole["value"].to_numpy().reshape(-1, len(draws)))
+    return _Crossed(seeds, draws, whole["value"].to_numpy().reshape(-1, len(draws)))
 
 
-def _crossed_components(tables: Iterable[_Table]) -> Mapping[str, _Estimated]:
+def _crossed_components(tables: Iterable[_Crossed]) -> Mapping[str, _Estimated]:
     of_seed, of_draw, of_rest = MeanSquare(), MeanSquare(), MeanSquare()
     for names, draws, table in tables:
         seed, draw = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)

@@ -25,7 +25,7 @@ from tui_datasize.training.descent import Descent
 from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.graph import CaptureOn, Replays, capture_on
 from tui_datasize.training.models import build_model
-from tui_datasize.training.placement import DeviceSplit, HasRoom, has_room, place
+from tui_datasize.training.placement import DeviceSplit, HasRoom, has_room, place_images
 from tui_datasize.training.streams import BatchOrder, Purpose, stream
 from tui_datasize.training.transfer import SourceWeights, take_over
 from tui_datasize.training.transforms import EvaluationView, Normalise, input_shape
@@ -110,7 +110,7 @@ class Trainer:
         self.model = _make_model(spec, dataset, device, self._dropout, source)
         normalise = Normalise(dataset.mean, dataset.std, device)
         self.view = EvaluationView(normalise, spec.augmentation.crop_px)
-        self.subset = place(dataset.train, subset, device, room)
+        self.subset = place_images(dataset.train, subset, device, room)
         self.batch_size = spec.batch_size
         self.update = 0
         """Updates made."""

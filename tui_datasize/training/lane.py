@@ -142,7 +142,7 @@ class Lane:
         reason = failures.reason(error)
         try:
             with self.telling():
-                report(error)
+                tell_log(error)
         finally:
             lack = lack or failures.lack(error)
             if isinstance(error, DeviceUnavailable):
@@ -163,7 +163,7 @@ class Lane:
             # Should it never succeed, the attempt counts as interrupted, which is what it is.
             if is_first_try:
                 with self.telling():
-                    report(error)
+                    tell_log(error)
             return
         self._is_written = True
         if self._end.words:
@@ -188,7 +188,7 @@ class Lane:
         self.write_end()
 
 
-def report(error: Exception) -> None:
+def tell_log(error: Exception) -> None:
     """Tell the log; a traceback only where the reason leaves questions open."""
     if not isinstance(error, DatasizeError):
         traceback.print_exception(error)

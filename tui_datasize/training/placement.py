@@ -120,7 +120,7 @@ def has_room(images_bytes: int, device: torch.device) -> bool:
     return images_bytes <= IMAGES_SHARE * accelerator_of(device).free_bytes()
 
 
-def place(
+def place_images(
     split: ImageSplit, rows: Indices | slice, device: torch.device, room: HasRoom = has_room
 ) -> ImageBatches:
     """Make the images at `rows` of a split ready for batches, in this order; `room` says where they lie."""

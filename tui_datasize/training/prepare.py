@@ -25,7 +25,7 @@ from tui_datasize.training.datasets import load_dataset
 from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.graph import capture_on
 from tui_datasize.training.models.build import describe_cost
-from tui_datasize.training.placement import HasRoom, ImageBatches, has_room, place
+from tui_datasize.training.placement import HasRoom, ImageBatches, has_room, place_images
 from tui_datasize.training.provenance import read_spec
 from tui_datasize.training.session import Session
 from tui_datasize.training.task import Task, make_task
@@ -45,7 +45,7 @@ class Shared:
         """The whole test set, as the first who asked for it got it."""
         key = (dataset.fingerprint, str(chosen))
         if key not in self._placed:
-            self._placed[key] = place(dataset.test, slice(None), chosen, self.room)
+            self._placed[key] = place_images(dataset.test, slice(None), chosen, self.room)
         return self._placed[key]
 
     def capture(self, chosen: torch.device) -> Capture | None:

@@ -36,7 +36,7 @@ _HISTORY: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 """What runs did whose records do not tell it."""
 
 
-def read(paths: RunPaths) -> dict[str, Any]:
+def read_provenance(paths: RunPaths) -> dict[str, Any]:
     """What is recorded; empty where nothing is, or nothing that can be read."""
     try:
         return read_object(paths.provenance)
@@ -50,12 +50,12 @@ def add(paths: RunPaths, facts: Mapping[str, Any]) -> None:
     Raises:
         OSError: The disk is full or read-only.
     """
-    write_json(paths.provenance, read(paths) | dict(facts))
+    write_json(paths.provenance, read_provenance(paths) | dict(facts))
 
 
 def pack_history(paths: RunPaths) -> dict[str, Any]:
     """How the updates so far of a run that is resumed were computed."""
-    earlier = read(paths)
+    earlier = read_provenance(paths)
     return {key: list(earlier.get(key, default)) for key, default in _HISTORY.items()}
 
 
@@ -68,7 +68,7 @@ def add_pack(paths: RunPaths, width: int, implementation: Implementation) -> Non
     Raises:
         OSError: The disk is full or read-only.
     """
-    recorded = read(paths)
+    recorded = read_provenance(paths)
     widths, implementations = (list(recorded.get(key, [])) for key in _HISTORY)
     if not widths or (widths[-1], implementations[-1]) != (width, implementation):
         widths.append(width)

@@ -31,7 +31,7 @@ from tui_datasize.training.evaluate import (
     score,
 )
 from tui_datasize.training.graph import Replays
-from tui_datasize.training.placement import HasRoom, ImageBatches, has_room, place
+from tui_datasize.training.placement import HasRoom, ImageBatches, has_room, place_images
 from tui_datasize.training.results import Best, Result, write_results
 from tui_datasize.training.stop import StopRequest, StopRequested
 from tui_datasize.training.streams import last_batch
@@ -75,7 +75,7 @@ class Session:
         self.trainer = Trainer(spec, dataset, subset, device, source, room=room)
         self._room = room
         self._paths = paths
-        self._test = place(dataset.test, slice(None), device, room) if test is None else test
+        self._test = place_images(dataset.test, slice(None), device, room) if test is None else test
         self._evaluation_batch = evaluation_batch_size(device, math.prod(dataset.image_shape))
         self._forward = Replays[Tensor](capture, "evaluations") if capture else None
         self._identity = {
@@ -189,7 +189,9 @@ class Session:
         self._take_readings()
         train, train_rate = self._measure_train(stop)
         tested = self._tested()
-        measured = self._test if tested is None else place(self.dataset.test, tested, self.device, self._room)
+        measured = (
+            self._test if tested is None else place_images(self.dataset.test, tested, self.device, self._room)
+        )
         keep_all = len(self.dataset.class_names) <= ALL_CLASSES_UP_TO
         test, test_rate = self._pass(measured, stop, keep_all=keep_all)
         # Both rows only now: a pass may be left half-way, and is then made again.

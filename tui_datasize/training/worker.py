@@ -15,7 +15,7 @@ from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED, Storag
 from tui_datasize.programs import private_caches
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, Lack, acquire, observe
 from tui_datasize.runlog.paths import RunPaths
-from tui_datasize.training.lane import Lane, forgiving, report
+from tui_datasize.training.lane import Lane, forgiving, tell_log
 from tui_datasize.training.stop import StopRequest, StopRequested
 
 PACK_OPTION = "--pack"
@@ -102,7 +102,7 @@ def _work(assignments: Sequence[Assignment], stop: StopRequest) -> tuple[bool, b
             lane = _claim(paths, attempt, is_one_of_several=len(assignments) > 1)
         except OSError as error:
             where = str(paths.directory)
-            report(StorageError(f"cannot be written: {error.strerror}", where=where))
+            tell_log(StorageError(f"cannot be written: {error.strerror}", where=where))
             has_failed = True
             continue
         if lane:

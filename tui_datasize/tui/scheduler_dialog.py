@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from tui_datasize.errors import DatasizeError
-from tui_datasize.experiments.device_settings import FOR_GPUS, DeviceSettings, read_written, written
+from tui_datasize.experiments.device_settings import FOR_GPUS, DeviceSettings, as_in_file, read_written
 from tui_datasize.experiments.keys import Row, rows
 from tui_datasize.jobs.queue.requests import RestartScheduler, StopScheduler
 from tui_datasize.jobs.scheduler.devices import DeviceReport
@@ -76,7 +76,7 @@ class SchedulerDialog(ModalScreen[StopScheduler | RestartScheduler | None]):
             field(
                 row.name,
                 Input(
-                    written(said[row.name]) if row.name in said else "",
+                    as_in_file(said[row.name]) if row.name in said else "",
                     placeholder=self._placeholder(row),
                     name=row.name,
                     compact=True,

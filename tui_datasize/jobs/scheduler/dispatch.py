@@ -25,7 +25,7 @@ from tui_datasize.jobs.scheduler.capacity import DeviceCapacity
 from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE, Gpu
 from tui_datasize.jobs.scheduler.gpu_probes import CardProbes
 from tui_datasize.jobs.scheduler.pause import StartPause
-from tui_datasize.jobs.scheduler.placement import Placement, WaitingJob, place
+from tui_datasize.jobs.scheduler.placement import Placement, WaitingJob, place_jobs
 from tui_datasize.jobs.scheduler.prepare_data import Images, Preparing
 from tui_datasize.jobs.scheduler.slots import Slot, earlier_directories, take_slots, unusable
 from tui_datasize.jobs.scheduler.supervisor import Supervisor
@@ -233,7 +233,7 @@ class Dispatcher:
         gpu_bytes = max(device.memory_total_bytes or 0 for device in devices)
         candidates = [self._candidate(job, gpu_bytes, can_share=can_share) for job in waiting.values()]
         starts = []
-        for placement in place(candidates, devices, self._capacity.reservations()):
+        for placement in place_jobs(candidates, devices, self._capacity.reservations()):
             reserved = zip(placement.run_ids, placement.reserved_bytes, strict=True)
             lanes = [self._prepare_lane(waiting[run_id], need_bytes) for run_id, need_bytes in reserved]
             if ready := tuple(lane for lane in lanes if lane):

@@ -23,7 +23,7 @@ from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.known_gpus import software
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE, DeviceReport, Gpu
-from tui_datasize.jobs.workers.preloader import TAG_LENGTH, named
+from tui_datasize.jobs.workers.preloader import TAG_LENGTH, function_named
 from tui_datasize.jobs.workers.process import describe_status
 from tui_datasize.jobs.workers.spawn import ONE_THREAD, SideRequest, Worker
 from tui_datasize.jobs.workers.warm import Spawner
@@ -260,7 +260,7 @@ def verdict(status: int, output: str) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Compute on the GPU, as the process of a probe; what computes is named by the only argument."""
-    compute = named(argv[0])
+    compute = function_named(argv[0])
     # Its default ends the process even where the driver does not return.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(LIMIT_S)

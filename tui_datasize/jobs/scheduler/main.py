@@ -39,7 +39,7 @@ from tui_datasize.jobs.scheduler.notify import Notifier
 from tui_datasize.jobs.scheduler.pause import FIRST_PAUSE_S, StartPause
 from tui_datasize.jobs.scheduler.slots import slot_directory
 from tui_datasize.jobs.scheduler.supervisor import Supervisor
-from tui_datasize.jobs.workers.process import ROOT_VARIABLE, mark_of
+from tui_datasize.jobs.workers.process import ROOT_VARIABLE, root_mark
 from tui_datasize.jobs.workers.spawn import SCARCITIES, ColdSpawner
 from tui_datasize.jobs.workers.warm import Spawner, WarmSpawner
 from tui_datasize.programs import python_module
@@ -126,7 +126,7 @@ class Scheduler:
     def stop_requested(self) -> bool:
         return self._applier.stop_requested
 
-    def run(self, stop: SchedulerStop, trouble: Trouble) -> None:
+    def run(self, stop: SchedulerStop, trouble: DatabaseTrouble) -> None:
         """Work until there is nothing to do, or someone asks to stop, by a signal or a command.
 
         Raises:
@@ -268,7 +268,7 @@ class SchedulerStop:
 
 
 @dataclass(eq=False)
-class Trouble:
+class DatabaseTrouble:
     """What keeps a scheduler from its database: said once, for however long it lasts.
 
     The database cannot tell clients of it; the notes of the scheduler do.
@@ -302,7 +302,7 @@ def serve(settings: SchedulerSettings) -> None:
     # Before the lock tells others that the queue is served.
     Store(settings.project.queue).close()
     protect(settings.project.queue)
-    os.environ[ROOT_VARIABLE] = mark_of(settings.project.root)
+    os.environ[ROOT_VARIABLE] = root_mark(settings.project.root)
     lock = SchedulerLock(settings.project.scheduler_lock)
     if not lock.take():
         _LOG.info("another scheduler has the queue")
@@ -310,7 +310,7 @@ def serve(settings: SchedulerSettings) -> None:
     cold = ColdSpawner(settings.command)
     spawner = WarmSpawner(settings.preload, settings.call, cold, settings.answer_s) if settings.call else cold
     _LOG.info("scheduler of %s begins", settings.project.root)
-    trouble = Trouble(lock)
+    trouble = DatabaseTrouble(lock)
     try:
         first = Scheduler(settings, lock, spawner)
         first.dismiss_old_stops()
@@ -323,7 +323,7 @@ def serve(settings: SchedulerSettings) -> None:
     _LOG.info("scheduler ends")
 
 
-def _runs_to_its_end(scheduler: Scheduler, stop: SchedulerStop, trouble: Trouble) -> bool:
+def _runs_to_its_end(scheduler: Scheduler, stop: SchedulerStop, trouble: DatabaseTrouble) -> bool:
     try:
         with _scarcity_passes():
             scheduler.run(stop, trouble)
@@ -336,7 +336,11 @@ def _runs_to_its_end(scheduler: Scheduler, stop: SchedulerStop, trouble: Trouble
 
 
 def _open_again(
-    settings: SchedulerSettings, lock: SchedulerLock, spawner: Spawner, stop: SchedulerStop, trouble: Trouble
+    settings: SchedulerSettings,
+    lock: SchedulerLock,
+    spawner: Spawner,
+    stop: SchedulerStop,
+    trouble: DatabaseTrouble,
 ) -> Scheduler | None:
     """Wait until the database can be used again; None where someone asks to stop before that."""
     while not stop.wait(_FAULT_PAUSE_S):

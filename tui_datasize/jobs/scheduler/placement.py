@@ -71,7 +71,7 @@ class Placement:
     """Memory for each of the jobs."""
 
 
-def place(
+def place_jobs(
     waiting: Iterable[WaitingJob], devices: Sequence[Device], reservations: Sequence[Reservation]
 ) -> tuple[Placement, ...]:
     """Decide what starts now, by priority, then position.

@@ -151,7 +151,7 @@ class Preloader:
             if "call" not in request:
                 ctypes.memmove(self._tag_address, request["tag"].encode(), TAG_LENGTH)
             sys.argv = [sys.argv[0], *request["argv"]]
-            main = named(request["call"]) if "call" in request else self._main
+            main = function_named(request["call"]) if "call" in request else self._main
             status = _run(main, request["argv"])
         except BaseException:
             traceback.print_exc()
@@ -181,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     modified_ns = _modification_times(arguments.call.partition(".")[0])
     for name in filter(None, arguments.preload.split(",")):
         importlib.import_module(name)
-    worker_main = named(arguments.call)
+    worker_main = function_named(arguments.call)
     # What is imported stays for good: collecting it would only copy its pages in every worker.
     gc.collect()
     gc.freeze()
@@ -199,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     os._exit(0)
 
 
-def named(call: str) -> _Main:
+def function_named(call: str) -> _Main:
     """The function that `MODULE:FUNCTION` names."""
     module, _, function = call.partition(":")
     main: _Main = getattr(importlib.import_module(module), function)

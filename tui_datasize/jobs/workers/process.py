@@ -17,7 +17,7 @@ ROOT_VARIABLE = "DATASIZE_ROOT"
 """Environment variable by which a worker and its descendants tell their project from a copy of it."""
 
 
-def mark_of(root: Path) -> str:
+def root_mark(root: Path) -> str:
     """What `DATASIZE_ROOT` holds for a project directory, wherever it is moved.
 
     Raises:
@@ -76,7 +76,7 @@ class ProjectProcesses:
         try:
             variables = _environment(pid)
             if ROOT_VARIABLE in variables:
-                return variables[ROOT_VARIABLE] == mark_of(self._root)
+                return variables[ROOT_VARIABLE] == root_mark(self._root)
             if not variables.get(TAG_VARIABLE):
                 return True
             # Of an earlier version, whose workers stay in the project directory.

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from tui_datasize.experiments.toml import text_of
 from tui_datasize.runlog.importing.names import UnclearNameError, all_unclear
-from tui_datasize.runlog.importing.staged import Staged, is_number
+from tui_datasize.runlog.importing.staged import Staged, reads_as_number
 from tui_datasize.text import listed, plural
 
 MOST_ROWS = 1_000_000
@@ -242,5 +242,9 @@ def _header(lines: _Lines) -> tuple[list[str], Iterator[list[str]]]:
 def _names_in_comment(comment: str, line: str, delimiter: str) -> list[str]:
     first = next(csv.reader([line], delimiter=delimiter), [])
     names = next(csv.reader([comment.lstrip().lstrip(_COMMENT)], delimiter=delimiter), [])
-    is_header = 1 < len(names) == len(first) and any(map(is_number, first)) and not any(map(is_number, names))
+    is_header = (
+        1 < len(names) == len(first)
+        and any(map(reads_as_number, first))
+        and not any(map(reads_as_number, names))
+    )
     return names if is_header else []

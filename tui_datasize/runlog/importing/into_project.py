@@ -25,7 +25,7 @@ from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.staged import MOST_BYTES
 from tui_datasize.runlog.locks import make_runs
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
-from tui_datasize.runlog.scan import Problem, read_object
+from tui_datasize.runlog.scan import Problem, object_or_problem
 
 _STAGING = ".import-"
 """Beginning of the name of the folder in which an import is put together; its process follows."""
@@ -126,7 +126,7 @@ def _refuse_told_later(
         if spec.subset.seed or key not in told:
             continue
         paths = project.run(experiment, spec.run_id)
-        facts = read_object(paths.provenance)
+        facts = object_or_problem(paths.provenance)
         imported = {} if isinstance(facts, Problem) else facts.get("imported", {})
         if "draw" not in imported.get(TELLS, ()):
             raise ConfigError(
@@ -139,7 +139,7 @@ def _refuse_told_later(
 def _specs_there(project: ProjectPaths, experiment: str) -> list[RunSpec]:
     specs = []
     for file in sorted((project.runs / experiment).glob("[!.]*/spec.json")):
-        document = read_object(file)
+        document = object_or_problem(file)
         try:
             spec = None if isinstance(document, Problem) else RunSpec.from_dict(document["spec"])
         except (KeyError, TypeError, ValueError, AttributeError):

@@ -234,7 +234,7 @@ def variant_hint(staged: Sequence[Staged]) -> str:
             most = max(len(of_size) for of_size in by_size.values())
             if not 1 < len(texts) <= _KINDS_KEPT or most < 2:
                 continue
-            if not any(is_number(text) or is_blank(text) for text in texts):
+            if not any(reads_as_number(text) or is_blank(text) for text in texts):
                 if sum(len(of_size) for of_size in by_size.values()) > len(texts):
                     return column
             elif (
@@ -246,7 +246,7 @@ def variant_hint(staged: Sequence[Staged]) -> str:
     return ""
 
 
-def is_number(text: str) -> bool:
+def reads_as_number(text: str) -> bool:
     """Whether Python reads a text as a number."""
     try:
         float(text)

@@ -86,13 +86,13 @@ def read_table(data: bytes, run: str, layout: Layout, into: Staged) -> None:
         ConfigError: A line is broken; it is named.
     """
     skipped = layout.skipped(into.file)
-    read_delimited(data, into, lambda header: _Columns(header, run, layout, into).take, skipped)
+    read_delimited(data, into, lambda header: _ColumnReader(header, run, layout, into).take, skipped)
     _refuse_untold_split(into)
     _leave_out_unfinished(into)
 
 
 @dataclass
-class _Columns:
+class _ColumnReader:
     header: list[str]
     run: str
     layout: Layout

@@ -35,7 +35,7 @@ class Augmentation(Protocol):
         """Changed images (B, C, H, W): uint8 or float32 pixels 0 .. 255, or normalised inputs."""
 
 
-def draw(generator: torch.Generator, rows: int, images: int, device: torch.device) -> Draws:
+def draw_numbers(generator: torch.Generator, rows: int, images: int, device: torch.device) -> Draws:
     """Numbers of the next batch, `rows` for each image, on both sides.
 
     Drawn on the CPU, so that a run's parameters do not depend on its device, and copied once, so that
@@ -48,7 +48,7 @@ def draw(generator: torch.Generator, rows: int, images: int, device: torch.devic
     return Draws(host, accelerator.send(host))
 
 
-def whole(uniform: Tensor, count: Tensor | int) -> Tensor:
+def whole_below(uniform: Tensor, count: Tensor | int) -> Tensor:
     """Whole numbers 0 .. count - 1, each alike, from numbers uniform in [0, 1); int64."""
     drawn = (uniform * count).long()
     # A float32 just below 1 times a large count rounds up to it.

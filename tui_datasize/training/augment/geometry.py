@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
 from tui_datasize.training.accelerator.device import accelerator_of
-from tui_datasize.training.augment.draws import Draws, between, per_image, whole
+from tui_datasize.training.augment.draws import Draws, between, per_image, whole_below
 
 TRIES = 10
 """How often a rectangle is drawn before there is none that fits, as in torchvision."""
@@ -58,8 +58,8 @@ def draw_rectangles(
     chosen = fits.int().argmax(dim=0, keepdim=True)
     found = fits.any(dim=0)
     height, width = (sides.gather(0, chosen)[0] * found for sides in (heights, widths))
-    top = whole(uniform[2 * TRIES], image[0] - height + 1)
-    left = whole(uniform[2 * TRIES + 1], image[1] - width + 1)
+    top = whole_below(uniform[2 * TRIES], image[0] - height + 1)
+    left = whole_below(uniform[2 * TRIES + 1], image[1] - width + 1)
     return Rectangles(top, left, height, width), found
 
 
@@ -124,8 +124,8 @@ class Crop:
         """Shape (B, C, side, side), of the same type."""
         height, width = (self.side_px or side for side in images.shape[2:])
         padded = pad(images, [self.padding_px] * 4) if self.padding_px else images
-        top = whole(draws.device[0], padded.shape[2] - height + 1)
-        left = whole(draws.device[1], padded.shape[3] - width + 1)
+        top = whole_below(draws.device[0], padded.shape[2] - height + 1)
+        left = whole_below(draws.device[1], padded.shape[3] - width + 1)
         return cut(padded, top, left, height, width)
 
 

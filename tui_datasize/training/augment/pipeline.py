@@ -12,7 +12,7 @@ from tui_datasize.experiments.spec import AugmentationSpec
 from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.augment import colour, geometry
 from tui_datasize.training.augment.colour import Jitter
-from tui_datasize.training.augment.draws import Augmentation, Draws, draw, whole
+from tui_datasize.training.augment.draws import Augmentation, Draws, draw_numbers, whole_below
 from tui_datasize.training.augment.geometry import Crop, Erasing, Flip, ResizedCrop, Rotation
 from tui_datasize.training.augment.mixing import Mixing, Targets
 
@@ -63,10 +63,10 @@ class TrivialAugment:
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         # Drawn on the host: how many images an operation gets is known without waiting for the device.
-        chosen = whole(draws.host[0], len(OPERATIONS))
+        chosen = whole_below(draws.host[0], len(OPERATIONS))
         counts = torch.bincount(chosen, minlength=len(OPERATIONS)).tolist()
         order = accelerator_of(images.device).send(chosen.argsort(stable=True))
-        strength = whole(draws.device[1], STRENGTHS)[order] / (STRENGTHS - 1)
+        strength = whole_below(draws.device[1], STRENGTHS)[order] / (STRENGTHS - 1)
         sign = torch.where(draws.device[2][order] <= 0.5, -1, 1)
         grouped = images[order].float()
         start = 0
@@ -114,7 +114,7 @@ class Pipeline:
         """The parts of the batch's random numbers, one for each augmentation."""
         if not self._rows:
             return
-        drawn = draw(self._generator, self._rows, len(images), images.device)
+        drawn = draw_numbers(self._generator, self._rows, len(images), images.device)
         start = 0
         for step in (*self._of_pixels, *self._of_inputs):
             yield drawn.rows(start, step.rows)

@@ -95,7 +95,7 @@ def initialise(model: nn.Module, generator: torch.Generator, rule: Rule | None =
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            (rule or uniform)(module.weight, generator)
+            (rule or uniform_weights)(module.weight, generator)
             if module.bias is not None:
                 _uniform_within(module.bias, _bound(module.weight), generator)
         elif isinstance(module, nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm):
@@ -104,7 +104,7 @@ def initialise(model: nn.Module, generator: torch.Generator, rule: Rule | None =
             raise TypeError(f"no rule to initialise {type(module).__name__}")
 
 
-def uniform(weight: Tensor, generator: torch.Generator) -> None:
+def uniform_weights(weight: Tensor, generator: torch.Generator) -> None:
     """Uniform within 1/sqrt(inputs), as torch's own layers are first filled."""
     _uniform_within(weight, _bound(weight), generator)
 

@@ -32,7 +32,7 @@ _GRACE_S = 15
 """Beyond the limit of its step, for a process whose parent is gone."""
 
 
-def serve(make: Callable[[Sequence[str]], int], prepare: Callable[[], object] = lambda: None) -> None:
+def serve_steps(make: Callable[[Sequence[str]], int], prepare: Callable[[], object] = lambda: None) -> None:
     """Prepare, then fork a process for each step that the input asks for, until it ends."""
     answers = os.dup(1)
     # Whatever a library prints is no answer.
@@ -107,4 +107,4 @@ def _import() -> None:
 
 
 if __name__ == "__main__":
-    serve(make_step, _import)
+    serve_steps(make_step, _import)

@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     )
     add_arguments(parser)
     try:
-        return selftest(parser.parse_args(argv))
+        return make_selftest(parser.parse_args(argv))
     except DatasizeError as error:
         print(error.line, file=sys.stderr)
         return error.exit_status
@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
         return EXIT_RUN_FAILED
 
 
-def selftest(arguments: argparse.Namespace) -> int:
+def make_selftest(arguments: argparse.Namespace) -> int:
     """Make the steps asked for.
 
     Returns:

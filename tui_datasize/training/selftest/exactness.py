@@ -33,7 +33,7 @@ from tui_datasize.training.selftest.subject import (
     Shape,
     Subject,
     SubjectResult,
-    compare,
+    check_equal,
     images,
     kinds,
     make,
@@ -156,11 +156,11 @@ def check_bits(subject: Subject, findings: Findings) -> None:
         _train_and_be_killed(subject, Path(folder))
         for name, spec in specs.items():
             expected = _alone(subject, spec, data, updates)
-            compare(findings, f"{name}: again", _alone(subject, spec, data, updates), expected)
+            check_equal(findings, f"{name}: again", _alone(subject, spec, data, updates), expected)
             resumed = _resumed(subject, spec, data, updates, _file(Path(folder), name))
-            compare(findings, f"{name}: after kill -9", resumed, expected)
+            check_equal(findings, f"{name}: after kill -9", resumed, expected)
             beside = _side_by_side(subject, spec, data, updates)
-            compare(findings, f"{name}: side by side", beside, expected)
+            check_equal(findings, f"{name}: side by side", beside, expected)
     columns = sum(key.startswith("test ") for key in expected.scores)
     findings.figure("updates", updates)
     findings.say(
@@ -262,14 +262,14 @@ def check_recording(subject: Subject, findings: Findings) -> None:
         single = make(subject.trainer(spec, data, never_recorded), _RECORDED_UPDATES)
         recorded = make(subject.trainer(spec, data), _RECORDED_UPDATES)
         findings.check(f"{name}: is recorded", recorded.replayed > 0, "no update was a replay")
-        compare(findings, f"{name}: recorded", outcome(recorded, data), outcome(single, data))
+        check_equal(findings, f"{name}: recorded", outcome(recorded, data), outcome(single, data))
     spec = kinds(is_card=subject.is_card)["cnn3 with dropout and clipping"]
     single, refused = (subject.trainer(spec, data, way) for way in (never_recorded, capture_on))
     for one in (single, refused):
         one.model = nn.Sequential(_Waits(), one.model)
         make(one, _RECORDED_UPDATES)
     findings.check("an update that waits is not recorded", refused.replayed == 0, "it was")
-    compare(findings, "a run whose recording is refused", outcome(refused, data), outcome(single, data))
+    check_equal(findings, "a run whose recording is refused", outcome(refused, data), outcome(single, data))
     after = make(subject.trainer(spec, data), _RECORDED_UPDATES)
     findings.check("runs after it are recorded", after.replayed > 0, "no update was a replay")
     findings.figure("replayed", after.replayed)

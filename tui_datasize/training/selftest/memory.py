@@ -24,11 +24,11 @@ from tui_datasize.training import failures
 from tui_datasize.training.accelerator.interface import Capture
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.graph import capture_on
-from tui_datasize.training.placement import ImageBatches, place
+from tui_datasize.training.placement import ImageBatches, place_images
 from tui_datasize.training.selftest import subject as subjects
 from tui_datasize.training.selftest.catalogue import STEPS
 from tui_datasize.training.selftest.record import Findings, NotHere
-from tui_datasize.training.selftest.subject import Shape, Subject, compare, images, kinds, make, outcome
+from tui_datasize.training.selftest.subject import Shape, Subject, check_equal, images, kinds, make, outcome
 from tui_datasize.training.worker import PACK_OPTION
 from tui_datasize.training.worker import main as work
 
@@ -61,7 +61,7 @@ def check_memory(subject: Subject, findings: Findings) -> None:
     kept = accelerator.reserved_bytes() - ballast.nbytes
     findings.check("memory is given back", kept < _LEFT_BYTES / 8, f"{kept / 2**20:.0f} MiB are kept")
     survived = outcome(make(subject.trainer(spec, data), _UPDATES), data)
-    compare(findings, "the process goes on", survived, expected)
+    check_equal(findings, "the process goes on", survived, expected)
     _run_out_while_recording(subject, findings, spec, data)
     del ballast
     accelerator.release_memory()
@@ -126,7 +126,7 @@ def _run_out_while_recording(
     refused = make(subject.trainer(spec, data, capture), _UPDATES)
     findings.check("a recording without memory is refused", refused.replayed == 0, "it was made")
     recorded = make(subject.trainer(spec, data), _UPDATES)
-    compare(findings, "the run goes on", outcome(refused, data), outcome(recorded, data))
+    check_equal(findings, "the run goes on", outcome(refused, data), outcome(recorded, data))
 
 
 class _Hungry:
@@ -192,7 +192,7 @@ def check_placement(subject: Subject, findings: Findings) -> None:
 
 def _placed(subject: Subject, data: LoadedDataset, *, is_resident: bool) -> ImageBatches:
     rows = np.random.default_rng(3).permutation(len(data.train.labels))
-    return place(data.train, rows, subject.device, room=lambda *_: is_resident)
+    return place_images(data.train, rows, subject.device, room=lambda *_: is_resident)
 
 
 def _on_disk(folder: Path, wanted_bytes: int, shape: Shape) -> LoadedDataset:

@@ -22,7 +22,7 @@ from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.engine import Readings, Trainer
 from tui_datasize.training.evaluate import Tally, predict, score
 from tui_datasize.training.graph import CaptureOn, capture_on
-from tui_datasize.training.placement import ImageBatches, place
+from tui_datasize.training.placement import ImageBatches, place_images
 from tui_datasize.training.selftest.record import Findings
 
 Shape: TypeAlias = tuple[int, int, int]
@@ -93,7 +93,7 @@ class SubjectResult:
         return told + [name for name in self.scores if self.scores[name] != other.scores[name]]
 
 
-def compare(findings: Findings, name: str, found: SubjectResult, expected: SubjectResult) -> None:
+def check_equal(findings: Findings, name: str, found: SubjectResult, expected: SubjectResult) -> None:
     """Check that two runs are equal bit for bit."""
     differing = found.differences(expected)
     findings.check(name, not differing, f"not equal: {', '.join(differing)}")
@@ -103,7 +103,7 @@ def outcome(trainer: Trainer, dataset: LoadedDataset, readings: Readings | None 
     """Of a run as it is now: its weights and averages, what its updates measured, and all scores."""
     splits: dict[str, ImageBatches] = {
         "train": trainer.subset,
-        "test": place(dataset.test, slice(None), trainer.device),
+        "test": place_images(dataset.test, slice(None), trainer.device),
     }
     scores = {
         f"{name} {key}": value for name, s in splits.items() for key, value in _scores(trainer, s).items()

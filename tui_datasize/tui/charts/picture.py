@@ -73,7 +73,7 @@ _PHRASE = re.compile(r"\S+(?: \S+)*")
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class Piece:
     """A polygon, or a disc around its only point."""
 
     points: tuple[Point, ...]
@@ -102,13 +102,13 @@ def svg_picture(lines: Sequence[Text]) -> bytes:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
         f'font-family="ui-monospace,Menlo,Consolas,DejaVu Sans Mono,monospace" font-size="{_LETTER_PX:g}">',
         f'<rect width="{width:g}" height="{height:g}" fill="{_BACKGROUND}"/>',
-        *(_svg_shape(one) if isinstance(one, Shape) else _svg_phrase(one) for one in _shapes(lines)),
+        *(_svg_piece(one) if isinstance(one, Piece) else _svg_phrase(one) for one in _shapes(lines)),
         "</svg>\n",
     ]
     return "\n".join(parts).encode()
 
 
-def _svg_shape(shape: Shape) -> str:
+def _svg_piece(shape: Piece) -> str:
     paint = f'fill="{shape.colour}"' if shape.is_filled else f'fill="{_BACKGROUND}" stroke="{shape.colour}"'
     paint += ' stroke-width="1.5"' if not shape.is_filled else ""
     paint += f' fill-opacity="{shape.opacity:g}"' if shape.opacity < 1 else ""
@@ -136,8 +136,8 @@ def png_picture(lines: Sequence[Text]) -> bytes:
     draw = ImageDraw.Draw(image)
     fonts = _Fonts()
     for one in _shapes(lines):
-        if isinstance(one, Shape):
-            _draw_shape(draw, one)
+        if isinstance(one, Piece):
+            _draw_piece(draw, one)
         else:
             fonts.draw(draw, one)
     file = BytesIO()
@@ -145,7 +145,7 @@ def png_picture(lines: Sequence[Text]) -> bytes:
     return file.getvalue()
 
 
-def _draw_shape(draw: ImageDraw, shape: Shape) -> None:
+def _draw_piece(draw: ImageDraw, shape: Piece) -> None:
     share = round(255 * (1 - shape.opacity))
     paint = tuple(
         channel + (255 - channel) * share // 255 for channel in Color.parse(shape.colour).get_truecolor()
@@ -207,7 +207,7 @@ def _size(lines: Sequence[Text]) -> tuple[float, float]:
     return columns * _WIDTH + 2 * _MARGIN, len(lines) * _HEIGHT + 2 * _MARGIN
 
 
-def _shapes(lines: Sequence[Text]) -> Iterator[Shape | Phrase]:
+def _shapes(lines: Sequence[Text]) -> Iterator[Piece | Phrase]:
     console = Console(color_system="truecolor", force_terminal=True)
     for row, line in enumerate(lines):
         left, middle, base = _MARGIN, _MARGIN + (row + 0.5) * _HEIGHT, console.get_style(line.style)
@@ -216,12 +216,12 @@ def _shapes(lines: Sequence[Text]) -> Iterator[Shape | Phrase]:
             width = Text(text).cell_len * _WIDTH
             if style.bgcolor:
                 box = _box(left, middle - _HEIGHT / 2, left + width, middle + _HEIGHT / 2)
-                yield Shape(box, _hex(style.bgcolor, _BACKGROUND))
+                yield Piece(box, _hex(style.bgcolor, _BACKGROUND))
             yield from _shapes_of(text, left, middle, _hex(style.color, "#000000"), bool(style.bold))
             left += width
 
 
-def _shapes_of(text: str, left: float, middle: float, colour: str, is_bold: bool) -> Iterator[Shape | Phrase]:
+def _shapes_of(text: str, left: float, middle: float, colour: str, is_bold: bool) -> Iterator[Piece | Phrase]:
     words = []
     for place, character in enumerate(text):
         shapes = list(_drawn(character, left + (place + 0.5) * _WIDTH, middle, colour))
@@ -232,24 +232,24 @@ def _shapes_of(text: str, left: float, middle: float, colour: str, is_bold: bool
         yield Phrase(start, middle, width, found[0], colour, is_bold)
 
 
-def _drawn(character: str, x: float, y: float, colour: str) -> Iterator[Shape]:
+def _drawn(character: str, x: float, y: float, colour: str) -> Iterator[Piece]:
     """A character as shapes around the middle of its cell; none of one that is a letter."""
     if "⠀" < character <= "⣿":
-        yield from (Shape((dot,), colour, radius=2.0) for dot in _dots(character, x, y))
+        yield from (Piece((dot,), colour, radius=2.0) for dot in _dots(character, x, y))
     elif character in _ARMS:
         half = 1.5 if character in _HEAVY else 0.75
         for arm in _ARMS[character]:
             yield from _arm(x, y, _ENDS[arm], half, _DASHED.get(character, 0) // 2, colour)
     elif character in _SHADES:
         box = _box(x - _WIDTH / 2, y - _HEIGHT / 2, x + _WIDTH / 2, y + _HEIGHT / 2)
-        yield Shape(box, colour, opacity=_SHADES[character])
+        yield Piece(box, colour, opacity=_SHADES[character])
     elif character in _DISCS:
         radius, is_filled = _DISCS[character]
-        yield Shape(((x, y),), colour, is_filled, radius)
+        yield Piece(((x, y),), colour, is_filled, radius)
     else:
         for pair, outline in _OUTLINES.items():
             if character in pair:
-                yield Shape(tuple((x + dx, y + dy) for dx, dy in outline), colour, character == pair[0])
+                yield Piece(tuple((x + dx, y + dy) for dx, dy in outline), colour, character == pair[0])
 
 
 def _dots(character: str, x: float, y: float) -> Iterator[Point]:
@@ -259,14 +259,14 @@ def _dots(character: str, x: float, y: float) -> Iterator[Point]:
             yield x + (column - 0.5) * _WIDTH / 2, y + (row - 1.5) * _HEIGHT / 4
 
 
-def _arm(x: float, y: float, end: Point, half: float, dashes: int, colour: str) -> Iterator[Shape]:
+def _arm(x: float, y: float, end: Point, half: float, dashes: int, colour: str) -> Iterator[Piece]:
     dx, dy = end[0] * _WIDTH, end[1] * _HEIGHT
     for place in range(max(dashes, 1)):
         first, last = (place / dashes, (place + 0.6) / dashes) if dashes else (0.0, 1.0)
         x0, x1 = sorted((x + dx * first, x + dx * last))
         y0, y1 = sorted((y + dy * first, y + dy * last))
         wide, high = (0.0, half) if dx else (half, 0.0)
-        yield Shape(_box(x0 - wide, y0 - high, x1 + wide, y1 + high), colour)
+        yield Piece(_box(x0 - wide, y0 - high, x1 + wide, y1 + high), colour)
 
 
 def _box(left: float, top: float, right: float, bottom: float) -> tuple[Point, ...]:

@@ -26,7 +26,7 @@ def budget_words(budget: Budget, updates: int) -> str:
     return told if budget.unit == "updates" else f"{budget.amount:,g} {budget.unit} = {told}"
 
 
-def change_jobs(
+def command_on(
     kind: CommandKind, targets: Sequence[tuple[str, CellState]], amount: int = 0
 ) -> ChangeJobs | str:
     """The command for those run ids, in display order, whose states it is for, or why there is none."""

@@ -142,7 +142,7 @@ class CellMap(LineView, can_focus=True):
         Binding("end,G", "edge(1)", "Last column", show=False),
     ]
 
-    class Highlighted(Message):
+    class CursorMoved(Message):
         """The cursor came to another cell."""
 
     @dataclass
@@ -218,7 +218,7 @@ class CellMap(LineView, can_focus=True):
             self._place = place
             self._scroll_to_cursor()
             self.redraw()
-            self.post_message(self.Highlighted())
+            self.post_message(self.CursorMoved())
 
     def _resize(self) -> None:
         self.virtual_size = Size(self.view_size.width, len(self._lines))

@@ -22,7 +22,7 @@ from tui_datasize.tui.exports import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
-from tui_datasize.tui.queue.actions import cancel_facts, change_jobs, detail_facts
+from tui_datasize.tui.queue.actions import cancel_facts, command_on, detail_facts
 from tui_datasize.tui.queue.cell_map import CellMap
 from tui_datasize.tui.queue.experiment_list import ExperimentList
 from tui_datasize.tui.queue.job_table import JobTable
@@ -203,7 +203,7 @@ class QueuePane(Pane):
     def _experiment_opened(self) -> None:
         self._map.focus()
 
-    @on(CellMap.Highlighted)
+    @on(CellMap.CursorMoved)
     @on(JobTable.MarksChanged)
     def _show_place(self) -> None:
         self._show_notes()
@@ -276,16 +276,16 @@ class QueuePane(Pane):
         self.post_message(self.Requested(command))
 
     def action_change(self, kind: str) -> None:
-        self._change(change_jobs(CommandKind(kind), self._targets()))
+        self._change(command_on(CommandKind(kind), self._targets()))
 
     def action_priority(self, amount: int) -> None:
-        self._change(change_jobs(CommandKind.PRIORITY, self._targets(), amount))
+        self._change(command_on(CommandKind.PRIORITY, self._targets(), amount))
 
     def action_shift(self, amount: int) -> None:
-        self._change(change_jobs(CommandKind.MOVE, self._targets(), amount))
+        self._change(command_on(CommandKind.MOVE, self._targets(), amount))
 
     def action_cancel(self) -> None:
-        command = change_jobs(CommandKind.CANCEL, self._targets())
+        command = command_on(CommandKind.CANCEL, self._targets())
         if isinstance(command, str):
             self.remark(command)
             return
