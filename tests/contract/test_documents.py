@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import tui_datasize
+from benchmarks.mutants import MUTANTS
 from tui_datasize.cli.parser import SUBCOMMANDS
 from tui_datasize.tui.analysis import tab as analysis
 from tui_datasize.tui.app import DatasizeApp
@@ -159,3 +160,7 @@ def test_what_is_there_is_not_found():
         "`runs/queue.db` `datasize-tui queue letters` `tui_datasize.jobs.scheduler.main`"
     )
     assert list(lacking(ROOT / "README.md", text)) == []
+
+
+def test_what_the_mutants_break_is_there():
+    assert all((PACKAGE / mutant.file).read_text().count(mutant.before) == 1 for mutant in MUTANTS)

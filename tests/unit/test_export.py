@@ -174,8 +174,8 @@ def test_an_unwritable_file_is_one_clear_line(tmp_path, name):
 
 def test_standard_output_takes_bytes(tmp_path):
     code = (
-        "import polars as pl; from tui_datasize.runlog.export import export;"
-        "export(pl.DataFrame({'n': [1]}), 'csv', None)"
+        "import polars as pl; from tui_datasize.runlog.export import export_frame;"
+        "export_frame(pl.DataFrame({'n': [1]}), 'csv', None)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
     assert done.stdout == b"n\n1\n"
