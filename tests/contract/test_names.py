@@ -23,7 +23,6 @@ LONGER = frozenset(
         "training/session.py:__init__",
         "tui/app.py:__init__",
         "tui/charts/lines.py:line_chart",
-        "tui/polling/collect.py:collect",
     }
 )
 """Those that are longer, to be cut."""
@@ -67,4 +66,4 @@ def test_functions_are_read_at_one_go():
         for node in ast.walk(module)
         if isinstance(node, FUNCTION) and (node.end_lineno or 0) - node.lineno >= MOST_LINES
     }
-    assert longer == LONGER
+    assert longer - LONGER == set()

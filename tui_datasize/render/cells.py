@@ -46,7 +46,7 @@ class Written:
 
 def written(table: Table, most: int | None = MOST_ROWS) -> Written:
     """The texts of a table; columns without any value are left out."""
-    frame, metric, columns = table.frame, table.metric, columns_of(table)
+    frame, metric, columns = table.frame, table.metric, filled_columns(table)
     shown = frame if most is None else frame.head(most)
     return Written(
         table.title,
@@ -60,7 +60,7 @@ def written(table: Table, most: int | None = MOST_ROWS) -> Written:
     )
 
 
-def columns_of(table: Table) -> list[Column]:
+def filled_columns(table: Table) -> list[Column]:
     """The columns that are shown: those that hold any value, and the variant where there are several."""
     frame = table.frame
     columns = [column for column in table.columns if _has_values(frame[column.name])]

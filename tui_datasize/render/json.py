@@ -9,7 +9,7 @@ from typing import Any
 
 from tui_datasize.answers.answer import Answer, Table
 from tui_datasize.answers.catalogue import QUESTIONS
-from tui_datasize.render.cells import columns_of
+from tui_datasize.render.cells import filled_columns
 
 SCHEMA_VERSION = 2
 """Of what `analyze --json` prints; 1 had no answers and no version."""
@@ -47,7 +47,7 @@ def _answer(name: str, answer: Answer) -> dict[str, Any]:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    columns = columns_of(table)
+    columns = filled_columns(table)
     return {
         "title": table.title,
         "is_detail": table.is_detail,

@@ -22,7 +22,7 @@ from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, DatasizeE
 from tui_datasize.runlog.outputs import refuse_output, write_output
 from tui_datasize.text import visible
 from tui_datasize.training.selftest.catalogue import DEVICE_VARIABLE, FIRST, STEPS, Step
-from tui_datasize.training.selftest.record import NAME, Machine, SelftestRecord
+from tui_datasize.training.selftest.record import NAME, SelftestRecord, TestedMachine
 from tui_datasize.training.selftest.runner import NOT_ON_A_CPU, StepHost, StepResult, run_step
 
 EXIT_INTERRUPTED = 130
@@ -118,7 +118,7 @@ def _make(arguments: argparse.Namespace, screen: _Screen) -> int:
         environment["TMPDIR"] = scratch
         run = partial(_step, host=host, folder=Path(scratch), screen=screen, patience=arguments.patience)
         first = run(STEPS[FIRST], environment)
-        machine = Machine.of(first.figures)
+        machine = TestedMachine.of(first.figures)
         record, file = _open_record(machine)
         results = {FIRST: first}
         record.add(first, summary(results))
@@ -146,7 +146,7 @@ def _make(arguments: argparse.Namespace, screen: _Screen) -> int:
     return EXIT_RUN_FAILED if is_wrong else EXIT_OK
 
 
-def _open_record(machine: Machine) -> tuple[SelftestRecord, Path]:
+def _open_record(machine: TestedMachine) -> tuple[SelftestRecord, Path]:
     """In the user's state directory, or where that cannot be written in the current one."""
     for file in (machine.folder / NAME, Path.cwd() / NAME):
         with suppress(OSError):

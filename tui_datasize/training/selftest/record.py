@@ -25,7 +25,7 @@ _LONGEST_FILE = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class TestedMachine:
     """What the results of a selftest depend on."""
 
     device_name: str
@@ -38,7 +38,7 @@ class Machine:
     package: str = __version__
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Machine:
+    def of(cls, facts: Mapping[str, Any]) -> TestedMachine:
         """As the first step tells it; the words "unknown" where it does not."""
         name, uuid, driver = (
             str(facts.get(key, "unknown")) for key in ("device_name", "device_uuid", "driver")
@@ -74,7 +74,7 @@ class SelftestRecord:
     Steps of an earlier selftest of the same machine stay until they are made again.
     """
 
-    def __init__(self, machine: Machine, file: Path) -> None:
+    def __init__(self, machine: TestedMachine, file: Path) -> None:
         self._file = file
         earlier = read(file)
         self.document: dict[str, Any] = {

@@ -56,7 +56,7 @@ def draw_answer(
     if answer.figures:
         return draw_figures(answer.figures, width, height, palette, window)
     lines = answer_lines(answer, palette)
-    shown = fitted(lines[1:] or lines, width, height, palette)
+    shown = _fitted(lines[1:] or lines, width, height, palette)
     for line in shown:
         line.truncate(width)
     return Drawing(Text("\n").join(shown))
@@ -107,10 +107,10 @@ class WordsView(LineView):
         return len(_wrapped(self._lines, width))
 
     def draw(self, size: Size) -> Sequence[Text]:
-        return fitted(self._lines, size.width, size.height, self.palette)
+        return _fitted(self._lines, size.width, size.height, self.palette)
 
 
-def fitted(lines: Sequence[Text], width: int, height: int, palette: Palette) -> Sequence[Text]:
+def _fitted(lines: Sequence[Text], width: int, height: int, palette: Palette) -> Sequence[Text]:
     """Lines of a table as they are and sentences wrapped, as many as fit, and how many do not."""
     shown = _wrapped(lines, width)
     if len(shown) > height > 0:
