@@ -163,7 +163,7 @@ TROUBLE_MARKS: Mapping[Kind, str] = MappingProxyType({"NaN": "?", "spike": "!", 
 def trouble_series(
     runs: Sequence[DrawnRun], lines: Sequence[Series], view: LiveView, palette: Palette
 ) -> list[Series]:
-    """Marks on the lines of runs where something went wrong, one series per kind.
+    """Marks on the lines of runs where something went wrong; among several runs in their colours.
 
     Args:
         runs: Those that are drawn.
@@ -171,18 +171,22 @@ def trouble_series(
         view: Which axis.
         palette: The colours.
     """
-    found: dict[Kind, list[Point]] = {}
+    found: dict[tuple[Kind, str], list[Point]] = {}
     for place, run in enumerate(runs):
         own = lines if len(runs) == 1 else lines[place : place + 1]
+        colour = palette.accent if len(runs) == 1 else own[0].colour
         for trouble in run.troubles:
             x = float(run.curve.column(trouble.part, view.axis)[trouble.row])
             line = next((line for line in own if line.label == trouble.part), own[-1] if own else None)
             if line and (y := _height(line, x)) is not None:
-                found.setdefault(trouble.kind, []).append((x, y))
-    return [
-        Series(kind, [x for x, _ in at], [y for _, y in at], palette.accent, False, TROUBLE_MARKS[kind])
-        for kind, at in found.items()
-    ]
+                found.setdefault((trouble.kind, colour), []).append((x, y))
+    series: list[Series] = []
+    for (kind, colour), at in found.items():
+        # The legend names each kind once.
+        label = "" if any(one.label == kind for one in series) else kind
+        x_values, y_values = zip(*at, strict=True)
+        series.append(Series(label, x_values, y_values, colour, joined=False, mark=TROUBLE_MARKS[kind]))
+    return series
 
 
 def _height(line: Series, x: float) -> float | None:
