@@ -10,7 +10,14 @@ import pytest
 
 from tui_datasize.runlog.schema import METRICS
 from tui_datasize.tui.polling.snapshot import TrainingCurve
-from tui_datasize.tui.polling.trouble import TroubleFinder, find_troubles, first_missing, spikes, stall_now
+from tui_datasize.tui.polling.trouble import (
+    TroubleFinder,
+    find_troubles,
+    first_missing,
+    spikes,
+    stall_now,
+    usual_gap_s,
+)
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -97,14 +104,17 @@ def test_a_stall_is_ten_times_the_usual_of_its_kind_and_ten_seconds():
 def test_a_run_that_writes_nothing_any_more_stalls_now():
     running = curve([1.0] * 30, evaluate_every=5, evaluation_s=4.0)
     last = datetime.fromisoformat(running.rows["time"][-1])
-    assert stall_now(running, last + timedelta(seconds=39)) is None
-    stall = stall_now(running, last + timedelta(seconds=41))
+    usual_s = usual_gap_s(running)
+    assert usual_s == 4.0
+    assert stall_now(running, usual_s, last + timedelta(seconds=39)) is None
+    stall = stall_now(running, usual_s, last + timedelta(seconds=41))
     assert stall is not None
     assert stall.is_now
     assert stall.row == 29
     # It stays the same while it lasts: nothing is drawn anew.
-    assert stall == stall_now(running, last + timedelta(seconds=60))
-    assert stall_now(curve([1.0] * 3), last + timedelta(hours=1)) is None
+    assert stall == stall_now(running, usual_s, last + timedelta(seconds=60))
+    short = curve([1.0] * 3)
+    assert stall_now(short, usual_gap_s(short), last + timedelta(hours=1)) is None
 
 
 def test_what_was_found_is_kept_for_runs_that_are_not_looked_at_any_more():
@@ -112,3 +122,12 @@ def test_what_was_found_is_kept_for_runs_that_are_not_looked_at_any_more():
     assert set(finder.look({"a": broken, "b": curve([1.0] * 9)}, ["b"], BEGAN)) == {"a"}
     assert set(finder.look({}, (), BEGAN)) == {"a"}
     assert finder.look({"a": curve([1.0] * 4)}, (), BEGAN) == {}
+
+
+def test_a_run_at_work_is_looked_at_again_once_it_is_longer_and_always_at_its_end():
+    finder, losses = TroubleFinder(), [1.0] * 200
+    assert finder.look({"a": curve(losses)}, ["a"], BEGAN) == {}
+    broken = {"a": curve([*losses, None])}
+    assert finder.look(broken, ["a"], BEGAN) == {}
+    assert set(finder.look(broken, (), BEGAN)) == {"a"}
+    assert set(finder.look({"a": curve([*losses, *[None] * 4])}, ["a"], BEGAN)) == {"a"}

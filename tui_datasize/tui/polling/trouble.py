@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from math import inf
 from types import MappingProxyType
@@ -32,6 +32,8 @@ _SIGMA_OF_MAD = 1.4826
 _STALL_FACTOR = 10.0
 _LEAST_STALL_S = 10.0
 _LEAST_GAPS = 5
+_MORE = 1.02
+"""Times as many rows before a curve that goes on is looked at again."""
 _LEAST_KNOWN = 3
 """Rows with a loss, from the first, after which one without it is no row of something else."""
 
@@ -50,23 +52,33 @@ class Trouble:
 
 
 class TroubleFinder:
-    """Remembers what it has found in curves that have not changed since, and in those it was shown before."""
+    """Remembers what it has found, also in curves that are not shown any more."""
 
     def __init__(self) -> None:
-        self._curves: Mapping[str, TrainingCurve] = {}
+        self._curves: dict[str, TrainingCurve] = {}
+        """The curves in which it was found, of those that are shown."""
         self._found: dict[str, tuple[Trouble, ...]] = {}
+        self._usual_s: dict[str, float] = {}
 
     def look(
         self, curves: Mapping[str, TrainingCurve], running: Collection[str], now: datetime
     ) -> Mapping[str, tuple[Trouble, ...]]:
         """All that is known, by run; of those that run also whether they stall `now`, in UTC."""
+        self._curves = {run_id: curve for run_id, curve in self._curves.items() if run_id in curves}
         for run_id, curve in curves.items():
-            if self._curves.get(run_id) is not curve:
+            before = self._curves.get(run_id)
+            if before is None or (before is not curve and _is_due(before, curve, run_id in running)):
+                self._curves[run_id] = curve
                 self._found[run_id] = find_troubles(curve)
-        self._curves = curves
-        stalling = {run_id: stall_now(curves[run_id], now) for run_id in running if run_id in curves}
+                self._usual_s[run_id] = usual_gap_s(curve)
+        stalling = {one: stall_now(curves[one], self._usual_s[one], now) for one in running if one in curves}
         lasting = {run_id: (*self._found[run_id], stall) for run_id, stall in stalling.items() if stall}
         return MappingProxyType({run_id: one for run_id, one in (self._found | lasting).items() if one})
+
+
+def _is_due(before: TrainingCurve, now: TrainingCurve, is_running: bool) -> bool:
+    """Whether a curve that goes on has become so much longer that looking at all of it costs little."""
+    return not (is_running and before.rows.height <= now.rows.height < before.rows.height * _MORE)
 
 
 def find_troubles(curve: TrainingCurve) -> tuple[Trouble, ...]:
@@ -126,12 +138,17 @@ def spikes(values: Sequence[float] | NDArray[np.float64]) -> list[int]:
     return [int(known[max((place for _, place in run), key=lambda place: y[place])]) for _, run in runs]
 
 
-def stall_now(curve: TrainingCurve, now: datetime) -> Trouble | None:
+def usual_gap_s(curve: TrainingCurve) -> float:
+    """Seconds between rows of the kind that takes longest, as a rule; infinite where nobody knows yet."""
+    return max(_usual(*_gaps(curve)).values(), default=inf)
+
+
+def stall_now(curve: TrainingCurve, usual_s: float, now: datetime) -> Trouble | None:
     """Whether a run that runs has written nothing for ten times as long as usual, and for ten seconds."""
-    usual, since = _usual(*_gaps(curve)).values(), _last_time(curve)
-    if not usual or since is None or (now - since).total_seconds() <= _longest(max(usual)):
+    since = _last_time(curve)
+    if since is None or (now - since).total_seconds() <= _longest(usual_s):
         return None
-    words = f"no row since {since.astimezone():%H:%M:%S}, usually every {max(usual):.2g} s"
+    words = f"no row since {since.astimezone():%H:%M:%S}, usually every {usual_s:.2g} s"
     return _stall(curve, curve.rows.height - 1, words, is_now=True)
 
 
@@ -161,8 +178,9 @@ def _stall(curve: TrainingCurve, row: int, words: str, *, is_now: bool = False) 
 
 
 def _last_time(curve: TrainingCurve) -> datetime | None:
-    text = curve.rows["time"].drop_nulls()
+    text = curve.rows["time"][-1] if curve.rows.height else None
     try:
-        return datetime.fromisoformat(text[-1]) if len(text) else None
+        found = datetime.fromisoformat(text or "")
     except ValueError:
         return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
