@@ -35,8 +35,8 @@ class NewsReader:
         fresh = [
             row
             for row in snapshot.jobs
-            if row.state.is_final
-            and row.finished_at > self.since
+            if row.finished_at > self.since
+            and row.state.is_final
             and (row.run_id, row.finished_at) not in self._told
         ]
         if not fresh:

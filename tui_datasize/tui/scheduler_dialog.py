@@ -35,7 +35,8 @@ class SchedulerKeeper:
 
     def needs_scheduler(self, before: Snapshot, snapshot: Snapshot) -> bool:
         """Whether one is to be started: at first, when it has gone, and again where it did not come."""
-        waiting = any(not state.is_final for state in snapshot.states.values())
+        # Those that ended come last.
+        waiting = any(not row.state.is_final for row in snapshot.jobs[:1])
         if snapshot.scheduler_alive or snapshot.stopped or not waiting:
             return False
         # And again now and then: what kept it from starting, such as a mistake in the file, may be mended.

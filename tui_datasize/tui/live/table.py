@@ -25,14 +25,13 @@ from tui_datasize.tui.live.columns import (
 from tui_datasize.tui.live.runs import RunOrder, differing
 from tui_datasize.tui.polling.snapshot import EMPTY, Snapshot
 from tui_datasize.tui.widgets.filter_box import RunList
-from tui_datasize.tui.widgets.palette import STATE_LOOKS, state_style
+from tui_datasize.tui.widgets.palette import STATE_LOOKS, STATES_BY_WORD, state_style
 
 if TYPE_CHECKING:
     import polars as pl
 
 _MARGIN = 5
 """Cursor, mark, the mark on the chart and the state stand before the columns."""
-_STATES = MappingProxyType({look.word: state for state, look in STATE_LOOKS.items()})
 
 
 class LiveTable(RunList):
@@ -81,12 +80,15 @@ class LiveTable(RunList):
     def list_again(self) -> None:
         if self.frame is None:
             return
-        self._shown = self._order.of(self.matching())
+        import polars as pl
+
+        shown = self._order.of(self.matching())
         self._naming = differing(self.frame) if self.frame.height else ()
         self._fitted = None
         wanted = self.choice.wanted(self.usual)
         self._lengths = longest(self.frame, [name for name in wanted if self._tells(name)])
-        self.set_keys(self._shown["run_id"].to_list())
+        self._shown = shown.select("run_id", "state", pl.col(NOTE).alias("why"), *self._lengths)
+        self.set_keys(shown["run_id"].to_list())
 
     def choose(self, choice: ColumnChoice) -> None:
         """Show other columns."""
@@ -146,7 +148,7 @@ class LiveTable(RunList):
 
     def draw_row(self, index: int, width: int) -> Text:
         row = {} if self._shown is None else self._shown.row(index, named=True)
-        run_id, state, palette = row["run_id"], _STATES[row["state"]], self.palette
+        run_id, state, palette = row["run_id"], STATES_BY_WORD[row["state"]], self.palette
         slot, troubles = self._slots.get(run_id), self._snapshot.troubles.get(run_id, ())
         stalls = any(trouble.is_now for trouble in troubles)
         colour = palette.muted if slot is None else palette.series[slot % len(palette.series)]
@@ -157,7 +159,7 @@ class LiveTable(RunList):
             (TROUBLE_MARKS[troubles[-1].kind] if troubles else " ", f"bold {palette.accent}"),
             (STATE_LOOKS[state].glyph, state_style(state, palette)),
         )
-        note = row[NOTE] or ""
+        note = row["why"] or ""
         is_note_elsewhere = not note or any(column.name == NOTE for column, _ in self.columns)
         for column, room in self.columns:
             if not is_note_elsewhere and column.name not in (*self._naming, *self.choice.pinned):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -17,7 +18,7 @@ from tui_datasize.jobs.queue.time_left import NOTHING_KNOWN, TimeLeft
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.text import plural
 from tui_datasize.tui.polling.log_tail import LogTail
-from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, CellState, Incomplete
+from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, STATES_BY_WORD, CellState, Incomplete
 
 if TYPE_CHECKING:
     import polars as pl
@@ -229,7 +230,11 @@ class Snapshot:
         return INCOMPLETE if state is JobState.SUCCEEDED and fact and fact.is_incomplete else state
 
     def counts(self) -> Counter[CellState]:
-        return Counter(map(self.state_of, self.states))
+        if self.table is None:
+            return Counter()
+        return Counter(
+            {STATES_BY_WORD[word]: count for word, count in self.table["state"].value_counts().iter_rows()}
+        )
 
     def experiment(self, name: str) -> ExperimentPlan | None:
         return next((plan for plan in self.experiments if plan.name == name), None)
@@ -260,7 +265,8 @@ class Snapshot:
         return {gpu.uuid: f"GPU {gpu.index}" for gpu in gpus}
 
     def running(self) -> list[JobRow]:
-        return [row for row in self.jobs if row.state.is_active]
+        # They come first.
+        return list(takewhile(lambda row: row.state.is_active, self.jobs))
 
 
 EMPTY = Snapshot()

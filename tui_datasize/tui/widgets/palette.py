@@ -135,6 +135,9 @@ STATE_LOOKS: Mapping[CellState, StateLook] = MappingProxyType(
     }
 )
 """In the order in which legends list them."""
+STATES_BY_WORD: Mapping[str, CellState] = MappingProxyType(
+    {look.word: state for state, look in STATE_LOOKS.items()}
+)
 
 
 def palette_of(app: App[Any]) -> Palette:
