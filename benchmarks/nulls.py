@@ -95,7 +95,8 @@ def p_values(values: Floats, weights: Sequence[float], *, is_paired: bool = True
         parts, degrees = [*parts, by_seed, rest], [*degrees, n_seeds - 1, (n_draws - 1) * (n_seeds - 1)]
     variance = sum(parts)
     df = variance**2 / sum(part**2 / one for part, one in zip(parts, degrees, strict=True))
-    return 2 * stdtr(np.maximum(df, 1), -np.abs(table.mean(axis=(1, 2))) / np.sqrt(variance))
+    p: Floats = 2 * stdtr(np.maximum(df, 1), -np.abs(table.mean(axis=(1, 2))) / np.sqrt(variance))
+    return p
 
 
 def _seed_terms(table: Floats) -> tuple[Floats, Floats]:
@@ -218,7 +219,8 @@ def _seed_p(table: Floats) -> Floats:
     """Of the seeds of tables, shape (rounds, sizes, seeds), as of `group_tests.seed_effect`."""
     rest, degrees = _rest(table)
     by_seed = table.shape[1] * table.mean(axis=1).var(axis=1, ddof=1)
-    return fdtrc(table.shape[2] - 1, degrees, by_seed / rest)
+    found: Floats = fdtrc(table.shape[2] - 1, degrees, by_seed / rest)
+    return found
 
 
 def _check_sizes(said: SizeComparison, trend: float, pairs: Floats, is_steady: bool) -> None:
@@ -261,12 +263,12 @@ def _print_variants(rounds: int) -> None:
     print("draws seeds same seeds  SD of a draw, of a seed (1: of the noise)  rejected, %")
     for n_draws, n_seeds in itertools.product((1, 3, 5), (3, 5, 10)):
         # On several draws seeds of its own are paired with those of the other all the same.
-        for shares, draw, seed in itertools.product((True, False)[: 1 + (n_draws == 1)], *[(0, 0.5, 1)] * 2):
-            if n_draws > 1 or not draw:
-                sds = {"draw_sd": draw * NOISE, "seed_sd": seed * NOISE}
-                found = rejected(rounds, n_draws, n_seeds, shares_seeds=shares, **sds)
+        for draw, seed in itertools.product((0, 0.5, 1) if n_draws > 1 else (0,), (0, 0.5, 1)):
+            for shares in (True, False)[: 1 + (n_draws == 1)]:
+                how = {"draw_sd": draw * NOISE, "seed_sd": seed * NOISE}
+                found = 100 * rejected(rounds, n_draws, n_seeds, shares_seeds=shares, **how)
                 print(
-                    f"{n_draws:>5} {n_seeds:>5} {shares!s:>10} {draw:>14} {seed:>9} {100 * found:>12.1f}",
+                    f"{n_draws:>5} {n_seeds:>5} {shares!s:>10} {draw:>14} {seed:>9} {found:>12.1f}",
                     flush=True,
                 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -121,6 +121,14 @@ class FakeQueue:
     restarts: list[DeviceOptions] = field(default_factory=list)
     """The options of each restart."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def shapes(self) -> Mapping[int, RunSpec]:
+        """What was enqueued, each run a shape of its own."""
+        return dict(enumerate(spec for specs in self.enqueued for spec in specs))
+
+    def runs_of_shapes(self, numbers: Collection[int]) -> Mapping[str, int]:
+        """Those runs."""
+        return {spec.run_id: number for number, spec in self.shapes().items() if number in numbers}
 
     def jobs(self) -> list[Job]:
         """All jobs."""

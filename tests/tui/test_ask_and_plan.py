@@ -143,14 +143,19 @@ async def test_a_page_is_shown_after_the_overlap_and_its_key_says_why_it_does_no
         await show.shows("nothing to queue: the plan says what is missing")
 
 
-async def test_runs_beyond_the_sweep_are_queued_and_the_line_for_the_file_is_told(half: Stage):
+async def test_runs_beyond_the_sweep_are_queued_and_seen_on_the_map_and_in_the_list(half: Stage):
     for spec in half.specs():
         write_run(half.project, spec)
+    largest = max(spec.train_size for spec in half.specs())
     async with half.open(WIDE) as show:
+        await show.press("1")
+        await show.until(lambda: f"{2 * largest}" not in show.text)
         await show.press("3", "p")
-        await show.shows("Which runs to queue next", "16 runs to add", "seeds = ")
+        await show.shows("Which runs to queue next", "16 runs to add", ".also]]", "seeds = ")
         await show.press("a", "enter")
         await show.until(lambda: half.queue.enqueued)
+        await show.press("1")
+        await show.shows(f"{2 * largest}", f"/{len(half.specs()) + 16}")
     (specs,) = half.queue.enqueued
     assert len(specs) == 16
     assert not {spec.run_id for spec in specs} & {spec.run_id for spec in half.specs()}

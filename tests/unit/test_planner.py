@@ -11,8 +11,10 @@ from tests.fakes import fake_sweep, write_run
 from tui_datasize.answers.plan import plan_words
 from tui_datasize.answers.proposal import propose
 from tui_datasize.cli.dispatch import main
-from tui_datasize.errors import ConfigError
+from tui_datasize.errors import ConfigError, DatasizeError
+from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.sweep import listed_runs, plan_runs
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.noise import noise_of
 from tui_datasize.stats.placing import UNKNOWN_ROOM, Room, new_sizes, place_runs
@@ -300,7 +302,9 @@ evaluate = { times = 4 }
 """
 
 
-def test_the_command_names_runs_beyond_the_sweep_and_the_line_that_lists_them(project, monkeypatch, capsys):
+def test_the_command_names_runs_beyond_the_sweep_and_the_lines_that_list_exactly_them(
+    project, monkeypatch, capsys
+):
     monkeypatch.chdir(project.root)
     for spec in fake_sweep(subset_seeds=(0,)):
         write_run(project, spec)
@@ -313,13 +317,79 @@ def test_the_command_names_runs_beyond_the_sweep_and_the_line_that_lists_them(pr
     added = {str(size["train_size"]): size["add"] for size in document["sizes"] if size["add"]}
     found = [run_id.split("-")[1].removeprefix("n") for run_id in document["run_ids"]]
     assert {size: found.count(size) for size in added} == added
-    # With the line that it prints the sweep lists the same runs.
-    seeds = next(line for line in printed.err.splitlines() if line.startswith("seeds = "))
-    project.experiments.write_text(TOML.replace("seeds   = SEEDS", seeds))
+    # With the lines that it prints the sweep lists these runs, and no others.
+    listed = {spec.run_id for spec in planned_runs(project)}
+    written = project.experiments.read_text() + printed.err.partition("\n")[2]
+    project.experiments.write_text(written)
+    experiment = load_project(project.experiments).experiment("digits")
+    now = {spec.run_id for spec in planned_runs(project)}
+    assert now - listed == set(document["run_ids"])
+    assert listed <= now
+    assert experiment.n_runs == len(now) == len(listed) + 6
+    assert listed_runs(experiment, load_project(project.experiments), now | {"other"}) == now
     assert main(arguments) == 0
     printed = capsys.readouterr()
     again = json.loads(printed.out)
     assert (again["run_ids"], again["lacking_seeds"], printed.err) == (document["run_ids"], {}, "")
+
+
+def planned_runs(project):
+    whole = load_project(project.experiments)
+    return plan_runs(whole.experiment("digits"), whole)
+
+
+SWEPT = """
+[experiments.digits.sweep]
+"optimizer.lr" = [0.1, 0.01]
+"""
+
+
+@pytest.mark.parametrize("is_swept", [False, True])
+def test_blocks_of_a_plan_give_its_runs_whatever_their_sizes_seeds_draws_and_variant(project, is_swept):
+    project.experiments.write_text(TOML.replace("SEEDS", "[0, 101]") + is_swept * SWEPT)
+    sweep = planned_runs(project)
+    cells = [spec for spec in sweep if not is_swept or spec.optimizer.lr == 0.01]
+    plan = plan_next_runs(sweep_like(cells), "test_accuracy", Question(runs=14), room=Room(1437))
+    for share in (0.0, 0.6):
+        proposal = propose(replace(plan, draw_share=share), cells, there_of(cells), sweep)
+        _, *lines = proposal.words.split("\n")
+        project.experiments.write_text(
+            TOML.replace("SEEDS", "[0, 101]") + is_swept * SWEPT + "\n".join(lines)
+        )
+        now = {spec.run_id for spec in planned_runs(project)}
+        assert now - {spec.run_id for spec in sweep} == {spec.run_id for spec in proposal.further}
+        assert len(proposal.further) == 14
+
+
+def sweep_like(cells):
+    """Runs of a sweep with values that laws describe."""
+    rng = np.random.default_rng(1)
+    rows = [
+        {
+            "run_id": spec.run_id, "experiment": "e", "variant": "", "train_size": spec.train_size,
+            "subset_seed": 0, "seed": spec.seed, "state": "succeeded", "total_updates": 100,
+            "batch_size": 10, "test_accuracy": 0.95 - 2 * spec.train_size**-0.5 + rng.normal(0, 0.004),
+        }
+        for spec in cells
+    ]  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [
+        ("sizes = [40]\nsedes = [1]", "also 1: unknown key 'sedes'"),
+        ("seeds = [1]", "also 1.sizes: expected"),
+        ("sizes = [99999]", "also 1.sizes: 99999 images, but digits has"),
+        ("sizes = [40]\nvariant = 'lr=7'", "also 1.variant: expected"),
+    ],
+)
+def test_a_wrong_block_is_one_line(project, block, says):
+    text = TOML.replace("SEEDS", "[0]") + SWEPT + f"[[experiments.digits.also]]\n{block}\n"
+    project.experiments.write_text(text)
+    with pytest.raises(DatasizeError) as caught:
+        planned_runs(project)
+    assert says in caught.value.line
 
 
 @pytest.mark.parametrize(("share", "new", "old"), [(0.0, "seed", "draw"), (0.6, "draw", "seed")])
@@ -338,7 +408,6 @@ def test_further_runs_have_other_seeds_or_where_draws_matter_other_draws(share, 
     )
     assert not beyond[new] & known[new]
     assert beyond[old] <= known[old]
-    assert ("subset.seeds = {" in proposal.words) == (new == "draw")
     # What is queued by now is not proposed again.
     later = propose(plan, cells, there_of([*cells, *proposal.further]))
     assert not {spec.run_id for spec in later.specs} & {spec.run_id for spec in proposal.further}

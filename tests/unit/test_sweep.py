@@ -10,7 +10,7 @@ from tui_datasize.experiments.catalogue import DATASETS, dataset_info
 from tui_datasize.experiments.load import ORDER_WORDS, Project, load_project
 from tui_datasize.experiments.spec import Budget, ClassSplit, SubsetSpec
 from tui_datasize.experiments.subsets import largest_imbalanced, restrict
-from tui_datasize.experiments.sweep import expand, order_key, plan_runs, select
+from tui_datasize.experiments.sweep import expand, further_runs, order_key, plan_runs, select
 from tui_datasize.experiments.variants import variant_labels
 
 DIGITS = DATASETS["digits"]
@@ -60,6 +60,18 @@ def test_a_sweep_in_any_order_is_put_into_another_as_if_the_file_said_so(experim
     stands = expand(experiment(f"{body}order = '{own}'"), DIGITS)
     wanted = expand(experiment(f"{body}order = '{order}'"), DIGITS)
     assert tuple(sorted(stands, key=order_key(stands, order))) == wanted
+
+
+def test_queued_runs_that_a_sweep_does_not_list_are_known_by_size_draw_and_seed_alone(experiment):
+    listed = expand(experiment("sizes = [40]\nsubset = { strategy = 'random', nested = false }"), DIGITS)
+    own = [
+        replace(listed[0], train_size=size, seed=seed, subset=replace(listed[0].subset, seed=draw))
+        for size, seed, draw in ((40, 0, 0), (40, 7, 0), (90, 0, 3))
+    ]
+    others = [replace(listed[0], batch_size=8, seed=1), replace(listed[0], subset=SubsetSpec(), seed=2)]
+    shapes = {n: replace(run, seed=0, subset=SubsetSpec()) for n, run in enumerate([*own, *others])}
+    shape_of = {run.run_id: n for n, run in enumerate([*own, *others])}
+    assert further_runs(listed, shapes, shape_of) == own
 
 
 TWO_SIZES = "sizes = [40, 640]\nbatch_size = 32\n"

@@ -92,7 +92,7 @@ def make_plan(record: Record, runs: pl.DataFrame) -> Planned | FitFailure:
     if isinstance(made, FitFailure):
         return made
     words = plan_words(made, prices.of_plan(record, made), prices.of_beyond(record, made))
-    return Planned(made, propose(made, cells, runs), words)
+    return Planned(made, propose(made, cells, runs, record.sweep), words)
 
 
 def room_of(record: Record, runs: pl.DataFrame, cells: Sequence[RunSpec]) -> Room:

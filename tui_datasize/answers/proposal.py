@@ -1,11 +1,12 @@
 """From a plan to runs that can be queued: a plan names train sizes, a sweep lists seeds and subset draws.
 
 Where the sweep lists too few, its sizes, its seeds or its draws are continued, and lines say what to write
-into experiments.toml, so that the sweep and the runs agree again.
+into experiments.toml, so that it lists the same runs.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count, islice
@@ -14,10 +15,10 @@ import polars as pl
 
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.variants import recipe_of, variant_labels
 from tui_datasize.runlog.schema import were_imported
 from tui_datasize.stats.curve import COMING
 from tui_datasize.stats.planner import MUCH_OF_DRAWS, Plan
-from tui_datasize.text import listed as listed_in_words
 from tui_datasize.text import plural
 
 
@@ -42,8 +43,8 @@ class Proposal:
 def cells_alike(runs: pl.DataFrame, sweep: Sequence[RunSpec]) -> tuple[RunSpec, ...]:
     """The runs of a sweep that differ from some of those there are in size, draw and seed alone."""
     run_ids = set(runs["run_id"])
-    recipes = {_recipe(spec) for spec in sweep if spec.run_id in run_ids}
-    return tuple(spec for spec in sweep if _recipe(spec) in recipes)
+    recipes = {recipe_of(spec) for spec in sweep if spec.run_id in run_ids}
+    return tuple(spec for spec in sweep if recipe_of(spec) in recipes)
 
 
 def samples_per_run(cells: Sequence[RunSpec]) -> dict[int, float]:
@@ -51,12 +52,15 @@ def samples_per_run(cells: Sequence[RunSpec]) -> dict[int, float]:
     return {spec.train_size: float(total_updates(spec) * spec.batch_size) for spec in cells}
 
 
-def propose(plan: Plan, cells: Sequence[RunSpec], runs: pl.DataFrame) -> Proposal:
+def propose(
+    plan: Plan, cells: Sequence[RunSpec], runs: pl.DataFrame, sweep: Sequence[RunSpec] = ()
+) -> Proposal:
     """The runs to queue for a plan, seeds and draws in the order of the sweep and then beyond it.
 
     Beyond it come further draws where draws make much of the scatter, further seeds elsewhere. Runs that take
     weights from others have none: each belongs to a source that the sweep names. `cells` are all runs of the
-    curve in experiments.toml, see `cells_alike`; `runs` (schema `RUNS`) those there are.
+    curve in experiments.toml, see `cells_alike`, `sweep` those of all variants, `runs` (schema `RUNS`) those
+    there are.
     """
     there = set(runs.filter(pl.col("state").is_in(COMING))["run_id"])
     by_draws = plan.draw_share > MUCH_OF_DRAWS and all(spec.subset.strategy != "first" for spec in cells)
@@ -73,13 +77,8 @@ def propose(plan: Plan, cells: Sequence[RunSpec], runs: pl.DataFrame) -> Proposa
             new = chain(of_size if size.is_new else (), _beyond(of_size, by_draws=by_draws))
             beyond = (spec for spec in new if spec.run_id not in there)
             further += islice(beyond, lacks)
-    words = _words(cells, further, runs, by_draws=by_draws) if lacking else ""
+    words = _words(cells, further, runs, sweep or cells) if lacking else ""
     return Proposal(tuple(listed), tuple(further), lacking, words)
-
-
-def _recipe(spec: RunSpec) -> RunSpec:
-    transfer = replace(spec.transfer, source="") if spec.transfer else None
-    return replace(spec, train_size=1, seed=0, subset=replace(spec.subset, seed=0), transfer=transfer)
 
 
 def _of_new_size(cells: Sequence[RunSpec], train_size: int) -> list[RunSpec]:
@@ -109,46 +108,50 @@ def _continued(values: Sequence[int]) -> Iterator[int]:
 
 
 def _words(
-    cells: Sequence[RunSpec], further: Sequence[RunSpec], runs: pl.DataFrame, *, by_draws: bool
+    cells: Sequence[RunSpec], further: Sequence[RunSpec], runs: pl.DataFrame, sweep: Sequence[RunSpec]
 ) -> str:
-    """What to write into experiments.toml for runs beyond the sweep, or why none can be named."""
+    """What to write into experiments.toml for runs that it does not list, or why none can be named."""
     if were_imported(runs):
         return "These runs were imported: train the further ones where they come from."
     if not cells:
         return "experiments.toml no longer has the recipe of these runs: put it back to queue further ones."
     if not further:
         return "These runs take weights from others: list more seeds in experiments.toml, for both."
-    lines = [*_new_sizes(cells, further), *_new_seeds(cells, further, runs, by_draws=by_draws)]
-    what = listed_in_words([name for name, _ in lines])
-    are = f"{plural(len(further), 'run')} of these {'has' if len(further) == 1 else 'have'}"
-    unlisted = f"{are} {what} that experiments.toml does not list"
-    where = f"The map of cells shows them with this in [experiments.{cells[0].experiment}]:"
-    return "\n".join([f"{unlisted}. {where}", *(line for _, line in lines)])
+    labels = variant_labels(sweep)
+    name, variant = cells[0].experiment, labels.get(cells[0].run_id, "")
+    are = f"{plural(len(further), 'run')} of these {'is' if len(further) == 1 else 'are'}"
+    where = "A sweep of its own at the end of experiments.toml lists exactly these:"
+    blocks = "".join(_block(name, variant, *cell) for cell in _products(further))
+    return (
+        f"{are} not in experiments.toml; the map of cells shows them once they are queued. {where}\n{blocks}"
+    )
 
 
-def _new_sizes(cells: Sequence[RunSpec], further: Sequence[RunSpec]) -> Iterator[tuple[str, str]]:
-    """The line of all sizes where some are new; it stands in place of `fractions` or `per_class` too."""
-    known = {spec.train_size for spec in cells}
-    every = known | {spec.train_size for spec in further}
-    if every != known:
-        yield "sizes", f"sizes = {sorted(every)}"
+def _products(specs: Sequence[RunSpec]) -> Iterator[tuple[list[int], list[int], list[int]]]:
+    """Sizes, seeds and draws whose products are some runs, each run once."""
+    seeds: dict[tuple[int, int], list[int]] = {}
+    for spec in specs:
+        seeds.setdefault((spec.train_size, spec.subset.seed), []).append(spec.seed)
+    draws: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+    for (size, draw), of_draw in seeds.items():
+        draws.setdefault((size, tuple(sorted(of_draw))), []).append(draw)
+    sizes: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
+    for (size, of_size), own in draws.items():
+        sizes.setdefault((of_size, tuple(sorted(own))), []).append(size)
+    for (own_seeds, own_draws), of_both in sizes.items():
+        yield sorted(of_both), list(own_seeds), list(own_draws)
 
 
-def _new_seeds(
-    cells: Sequence[RunSpec], further: Sequence[RunSpec], runs: pl.DataFrame, *, by_draws: bool
-) -> Iterator[tuple[str, str]]:
-    column, key = ("subset_seed", "subset.seeds") if by_draws else ("seed", "seeds")
-    known, every = (_seeds_and_draws(specs)[by_draws] for specs in (cells, [*cells, *further]))
-    values = list(dict.fromkeys([*every, *runs[column].drop_nulls().to_list()]))
-    if set(every) != set(known):
-        yield "subset draws" if by_draws else "seeds", f"{key} = {_written(values)}"
+def _block(name: str, variant: str, sizes: list[int], seeds: list[int], draws: list[int]) -> str:
+    whose = f"variant = {json.dumps(variant, ensure_ascii=False)}\n" if variant else ""
+    lists = f"sizes = {sizes}\nseeds = {_written(seeds)}\ndraws = {_written(draws)}\n"
+    return f"\n[[experiments.{name}.also]]\n{whose}{lists}"
 
 
 def _written(values: list[int]) -> str:
-    """Numbers as experiments.toml takes them."""
-    ordered = sorted(values)
-    step = ordered[1] - ordered[0] if len(ordered) > 1 else 1
-    if len(ordered) < 4 or ordered != list(range(ordered[0], ordered[-1] + 1, step)):
-        return str(ordered)
-    start = f", start = {ordered[0]}" if ordered[0] else ""
-    return f"{{ count = {len(ordered)}, step = {step}{start} }}"
+    """Numbers, ascending, as experiments.toml takes them."""
+    step = values[1] - values[0] if len(values) > 1 else 1
+    if len(values) < 4 or values != list(range(values[0], values[-1] + 1, step)):
+        return str(values)
+    start = f", start = {values[0]}" if values[0] else ""
+    return f"{{ count = {len(values)}, step = {step}{start} }}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,14 @@ from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.load import Experiment, Project
 from tui_datasize.experiments.reference import json_schema, sections
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.experiments.sweep import check_file, check_runs, listed_runs, source_runs
+from tui_datasize.experiments.sweep import (
+    check_file,
+    check_runs,
+    further_runs,
+    listed_runs,
+    plan_runs,
+    source_runs,
+)
 from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.commands import CommandKind, nothing_to, select_jobs
@@ -40,9 +48,9 @@ def experiments(arguments: argparse.Namespace) -> int:
         return _check(paths.experiments)
     project = experiments_of(paths)
     client = QueueClient(paths)
-    jobs = [job for job in client.jobs() if job.state is JobState.SUCCEEDED]
-    lost = frozenset(_incomplete(client, [job.run_id for job in jobs]))
-    rows = [_describe(project, experiment, jobs, lost) for experiment in project.experiments.values()]
+    jobs = [job for job in client.jobs() if job.state is not JobState.CANCELLED]
+    lost = frozenset(_incomplete(client, [job.run_id for job in jobs if job.state is JobState.SUCCEEDED]))
+    rows = [_describe(project, one, jobs, lost, client) for one in project.experiments.values()]
     if arguments.json:
         print_json(rows)
         return EXIT_OK
@@ -84,16 +92,20 @@ def _check(file: Path) -> int:
 
 
 def _describe(
-    project: Project, experiment: Experiment, jobs: Sequence[Job], lost: Collection[str]
+    project: Project, experiment: Experiment, jobs: Sequence[Job], lost: Collection[str], client: QueueClient
 ) -> dict[str, Any]:
     """One experiment as plain values; a missing data set is a `problem`, not a failure."""
-    problem, sizes, done = "", (), set()  # type: str, Collection[int], set[str]
-    succeeded = {job.run_id for job in jobs if job.experiment == experiment.name}
+    problem, sizes = "", ()  # type: str, Collection[int]
+    listed, further = set[str](), set[str]()
+    own = {job.run_id: job.state for job in jobs if job.experiment == experiment.name}
     try:
         sizes = check_runs(experiment, project)
-        done = listed_runs(experiment, project, succeeded)
+        listed = listed_runs(experiment, project, own)
+        if unlisted := own.keys() - listed:
+            further = _further(experiment, project, client) & unlisted
     except DatasizeError as error:
         problem = error.what
+    done = {run_id for run_id in listed | further if own[run_id] is JobState.SUCCEEDED}
     return {
         "experiment": experiment.name,
         "title": experiment.title,
@@ -102,11 +114,20 @@ def _describe(
         "sizes": sorted(sizes),
         "seeds": list(experiment.seeds),
         "subset_seeds": list(experiment.subset_seeds),
-        "runs": 0 if problem else experiment.n_runs,
+        "runs": 0 if problem else experiment.n_runs + len(further),
+        "further": len(further),
         "done": len(done.difference(lost)),
         "incomplete": len(done.intersection(lost)),
         "problem": problem,
     }
+
+
+def _further(experiment: Experiment, project: Project, client: QueueClient) -> set[str]:
+    """Queued runs that differ from those of an experiment in size, draw and seed alone, its own included."""
+    seeds, draws = experiment.seeds[:1], experiment.subset_seeds[:1]
+    firsts = plan_runs(replace(experiment, seeds=seeds, subset_seeds=draws, also=()), project)
+    shapes = client.shapes()
+    return {run.run_id for run in further_runs(firsts, shapes, client.runs_of_shapes(shapes.keys()))}
 
 
 def _span(sizes: Sequence[int]) -> str:

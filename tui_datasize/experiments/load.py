@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from tui_datasize.experiments.device_settings import DeviceSettings, read_device
 from tui_datasize.experiments.recipe import Recipe, read_recipes, recipe_keys
 from tui_datasize.experiments.spec import NAME_PATTERN, Strategy
 from tui_datasize.experiments.toml import MOST_WHOLE, Problems, TomlTable, is_whole, nearest, read_toml
+from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.files import named_path
 from tui_datasize.text import plural, shortened
 
@@ -64,12 +66,26 @@ class Experiment:
     """One per combination of the swept recipe keys; one alone where nothing is swept."""
     order: Order
     where: str
+    also: tuple[Experiment, ...] = ()
+    """The same with other sizes, in images, seeds and draws, or of one recipe: runs beside the product."""
 
     @property
     def n_runs(self) -> int:
-        """How many runs the sweep has: the product of the lengths of its lists."""
+        """How many runs there are: the product of the lengths of its lists, and what `also` adds to it."""
         draws = len(self.seeds) * len(self.subset_seeds)
-        return len(self.recipes) * len(self.size_values) * draws
+        product = len(self.recipes) * len(self.size_values) * draws
+        if not self.also:
+            return product
+        sizes = self.size_values if self.size_unit == "sizes" else ()
+        lists: Sequence[Collection[float]] = set(sizes), set(self.seeds), set(self.subset_seeds)
+        further = {
+            (id(recipe), *cell)
+            for part in self.also
+            for recipe in part.recipes
+            for cell in itertools.product(part.size_values, part.seeds, part.subset_seeds)
+            if not all(value in own for value, own in zip(cell, lists, strict=True))
+        }
+        return product + len(further)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +277,7 @@ def _check_name(name: str, known: Mapping[str, Experiment], table: TomlTable) ->
         raise ConfigError(f"{name!r} and {twin!r} are one name", where=table.where(), fix="rename one")
 
 
-EXPERIMENT_KEYS = frozenset({"title", "dataset", *SIZE_UNITS, "subset", "seeds", "sweep", "order"})
+EXPERIMENT_KEYS = frozenset({"title", "dataset", *SIZE_UNITS, "subset", "seeds", "sweep", "order", "also"})
 """Of an experiment's table what is no key of the recipe."""
 
 
@@ -299,8 +315,33 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
         order=problems.of(lambda: table.choice("order", tuple(ORDER_WORDS), "curve-first"), "curve-first"),
         where=table.where(),
     )
+    also = problems.of(lambda: _read_also(table, experiment), ())
     problems.raise_all()
-    return experiment
+    return replace(experiment, also=also)
+
+
+def _read_also(table: TomlTable, experiment: Experiment) -> tuple[Experiment, ...]:
+    """`[[experiments.NAME.also]]`: runs beside the product of the lists."""
+    given = table.take("also", [])
+    if not isinstance(given, list):
+        raise table.error("also", "tables, [[experiments.NAME.also]], with sizes, seeds and draws")
+    found = []
+    for place, values in enumerate(given, 1):
+        part = table.nested(f"also {place}", values)
+        sizes, recipes = tuple(part.numbers("sizes", whole=True)), experiment.recipes
+        seeds = _read_seeds(part) if part.has("seeds") else experiment.seeds
+        draws = _read_seeds(part, "draws") if part.has("draws") else experiment.subset_seeds
+        if experiment.strategy == "first" and part.has("draws"):
+            raise ConfigError("every draw of strategy first is the same", where=part.where("draws"))
+        if part.has("variant"):
+            labels = variant_labels([recipe.spec for recipe in recipes])
+            named = {labels[recipe.spec.run_id]: recipe for recipe in recipes}
+            recipes = (named[part.choice("variant", list(named))],)
+        _refuse_more(len(sizes) * len(seeds) * len(draws) * len(recipes), MOST_RUNS, "run", part.where())
+        part.finish()
+        own = replace(experiment, size_unit="sizes", size_values=sizes, where=part.where())
+        found.append(replace(own, seeds=seeds, subset_seeds=draws, recipes=recipes))
+    return tuple(found)
 
 
 def _read_sizes(table: TomlTable) -> tuple[SizeUnit, tuple[float, ...]]:
@@ -329,17 +370,17 @@ def _read_subset(table: TomlTable, size_unit: SizeUnit) -> tuple[Strategy, bool,
     return strategy, nested, seeds
 
 
-def _read_seeds(table: TomlTable) -> tuple[int, ...]:
-    """`seeds`: a list of distinct whole numbers, or `{ count, step, start }`."""
-    value = table.take("seeds", [0])
+def _read_seeds(table: TomlTable, key: str = "seeds") -> tuple[int, ...]:
+    """A list of distinct whole numbers, or `{ count, step, start }`."""
+    value = table.take(key, [0])
     if not isinstance(value, Mapping):
         is_list = isinstance(value, list) and value
         if not is_list or not all(is_whole(seed) and 0 <= seed <= MOST_WHOLE for seed in value):
-            raise table.error("seeds", "a list of whole numbers of at least 0, or { count = 10, step = 101 }")
+            raise table.error(key, "a list of whole numbers of at least 0, or { count = 10, step = 101 }")
         if len(set(value)) < len(value):
-            raise table.error("seeds", "each seed once")
+            raise table.error(key, "each seed once")
         return tuple(value)
-    spread = table.table("seeds")
+    spread = table.table(key)
     count = spread.integer("count", least=1, most=MOST_RUNS)
     step, start = spread.integer("step", 1, least=1), spread.integer("start", 0)
     spread.finish()

@@ -80,15 +80,29 @@ def _experiment() -> Schema:
         "seeds": _told("draws of the subset", seeds, [0]),
     }
     named = {"anyOf": [{"enum": list(DATASETS)}, {"type": "string", "pattern": f"^{IMAGE_FOLDER}."}]}
+    images = _numbers(_COUNT | {"maximum": MOST_IMAGES})
     share = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
     own: dict[str, Schema] = {
         "title": _told("what it is called on screens and in reports", _TEXT),
         "dataset": _told("its name; a folder holds train/CLASS/, and test/CLASS/ or val/CLASS/", named),
-        "sizes": _told("how many training images", _numbers(_COUNT | {"maximum": MOST_IMAGES})),
+        "sizes": _told("how many training images", images),
         "fractions": _told("or shares of the training set", _numbers(share)),
-        "per_class": _told("or images of each class", _numbers(_COUNT | {"maximum": MOST_IMAGES})),
+        "per_class": _told("or images of each class", images),
         "subset": _object(subset),
         "seeds": _told("training seeds, a list or { count = 10, step = 101, start = 0 }", seeds, [0]),
+        "also": {
+            "description": "further runs, as [[experiments.NAME.also]], beside the product of the lists",
+            "type": "array",
+            "items": _object(
+                {
+                    "sizes": _told("how many training images", images),
+                    "seeds": _told("with these seeds, else with those above", seeds),
+                    "draws": _told("on these draws, else on those above", seeds),
+                    "variant": _told("of one variant alone, named as in tables", _TEXT),
+                }
+            )
+            | {"required": ["sizes"]},
+        },
         "order": _told("in which the runs are queued", {"enum": list(ORDER_WORDS)}, "curve-first"),
         "sweep": _told("keys of the recipe, in quotes where they have a dot, with lists", _sweep(recipe)),
     }
@@ -267,7 +281,7 @@ def _in_words(table: Schema, before: str = "") -> Iterator[tuple[str, str]]:
             yield f"{before}{name}", f"{takes}{default}: {meaning}"
         elif takes != _KINDS["object"]:
             yield f"{before}{name}", f"{takes}{default}"
-        for form in forms:
+        for form in (*forms, schema.get("items", {})):
             if name != "sweep" and "properties" in form:
                 yield from _in_words(form, f"{before}{name}.")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from tui_datasize.experiments.recipe import Recipe
 from tui_datasize.experiments.sources import Sources
 from tui_datasize.experiments.spec import ModelSpec, RunSpec, SubsetSpec
 from tui_datasize.experiments.subsets import largest_imbalanced, restrict
+from tui_datasize.experiments.variants import recipe_of
 
 _CELL = re.compile(r"-n(?P<size>\d{1,19})-d(?P<draw>\d{1,19})-s(?P<seed>\d{1,19})-[0-9a-f]{8}$")
 """The end of a run id: which train size, draw and seed it has."""
@@ -41,6 +44,9 @@ def listed_runs(experiment: Experiment, project: Project, run_ids: Collection[st
     Raises:
         DatasizeError: As `plan_runs`.
     """
+    if experiment.also:
+        parts = replace(experiment, also=()), *experiment.also
+        return set().union(*(listed_runs(part, project, run_ids) for part in parts))
     found = [cell for run_id in run_ids if (cell := _CELL.search(run_id))]
     draws, seeds = ({int(cell[key]) for cell in found} for key in ("draw", "seed"))
     part = replace(
@@ -64,6 +70,27 @@ def listed_runs(experiment: Experiment, project: Project, run_ids: Collection[st
     return {run.run_id for run in made}.intersection(run_ids)
 
 
+def further_runs(
+    listed: Iterable[RunSpec], shapes: Mapping[int, RunSpec], shape_of: Mapping[str, int]
+) -> list[RunSpec]:
+    """Runs that differ from some that are listed in size, draw and seed alone, those listed included.
+
+    `shapes` are specifications without seed and subset by number, `shape_of` has the number of each run.
+    """
+    subsets: dict[RunSpec, set[SubsetSpec]] = defaultdict(set)
+    for recipe in {recipe_of(spec) for spec in listed}:
+        subsets[replace(recipe, subset=SubsetSpec())].add(recipe.subset)
+    of_shape = {n: subsets.get(replace(recipe_of(one), subset=SubsetSpec()), ()) for n, one in shapes.items()}
+    found = []
+    for run_id, number in shape_of.items():
+        if cell := _CELL.search(run_id):
+            seed, draw = int(cell["seed"]), int(cell["draw"])
+            for subset in of_shape[number]:
+                run = replace(shapes[number], seed=seed, subset=replace(subset, seed=draw))
+                found += [run] if run.run_id == run_id else []
+    return found
+
+
 def check_runs(experiment: Experiment, project: Project) -> Collection[int]:
     """Raise what `plan_runs` raises, and return the train sizes; runs are made only where these take weights.
 
@@ -72,11 +99,13 @@ def check_runs(experiment: Experiment, project: Project) -> Collection[int]:
     """
     if _origins(experiment):
         return {run.train_size for run in plan_runs(experiment, project)}
-    sized = _sized_recipes(experiment, _info(experiment, project))
+    info = _info(experiment, project)
+    sized = _sized_recipes(experiment, info)
     # Runs of two recipes are equal or differ whatever their size, seed and draw.
     seed, draw = experiment.seeds[0], experiment.subset_seeds[0]
     firsts = [_spec(experiment, recipe, next(iter(sizes)), seed, draw) for recipe, sizes in sized]
     _check_distinct(experiment, firsts)
+    sized += [one for part in experiment.also for one in _sized_recipes(part, info)]
     return {size for sizes in {id(sizes): sizes for _, sizes in sized}.values() for size in sizes}
 
 
@@ -201,16 +230,20 @@ def expand(
         ConfigError: Two cells of the sweep are one run, a source is missing or not the only one, or a
             key does not suit the kind of data set.
     """
-    sized = _sized_recipes(experiment, info)
     lookup = Sources(sources, where=f"{experiment.where}.transfer.from")
-    cells = [
-        lookup.resolve(_spec(experiment, recipe, size, seed, subset_seed))
-        for recipe, sizes in sized
-        for size in sizes
-        for seed in experiment.seeds
-        for subset_seed in experiment.subset_seeds
-    ]
+    cells, *others = (
+        [
+            lookup.resolve(_spec(part, recipe, size, seed, subset_seed))
+            for recipe, sizes in _sized_recipes(part, info)
+            for size in sizes
+            for seed in part.seeds
+            for subset_seed in part.subset_seeds
+        ]
+        for part in (experiment, *experiment.also)
+    )
     _check_distinct(experiment, cells)
+    if others:
+        cells = list({spec.run_id: spec for spec in itertools.chain(cells, *others)}.values())
     return tuple(sorted(cells, key=order_key(cells, experiment.order)))
 
 

@@ -19,6 +19,12 @@ AS_PUBLISHED = "as published"
 _AXES = ("experiment", "train_size", "seed", "subset.seed")
 
 
+def recipe_of(spec: RunSpec) -> RunSpec:
+    """What runs have in common that differ in size, draw, seed and the run that they take weights from."""
+    transfer = replace(spec.transfer, source="") if spec.transfer else None
+    return replace(spec, train_size=1, seed=0, subset=replace(spec.subset, seed=0), transfer=transfer)
+
+
 def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
     """By run id what sets runs of one experiment apart beside size, draw and seed, such as `cnn3 lr=0.01`.
 

@@ -18,6 +18,7 @@ from tui_datasize.experiments.load import Order as SweepOrder
 from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import order_key
+from tui_datasize.experiments.variants import recipe_of
 from tui_datasize.jobs.queue.requests import Enqueue, QueueTerms
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS, JobState
 from tui_datasize.text import duration, lost_evaluations, plural
@@ -161,7 +162,12 @@ def is_known(snapshot: Snapshot, word: str) -> bool:
 def cells_for(plan: ExperimentPlan, specs: Sequence[RunSpec]) -> list[Cell]:
     """Cells for runs of an experiment, those that its sweep does not list included."""
     known = {cell.run_id: cell for cell in plan.cells}
-    return [known.get(spec.run_id) or Cell(spec.run_id, spec, "", total_updates(spec)) for spec in specs]
+    variants = {recipe_of(spec): label for label, spec in {c.variant: c.spec for c in plan.cells}.items()}
+    return [
+        known.get(spec.run_id)
+        or Cell(spec.run_id, spec, variants.get(recipe_of(spec), ""), total_updates(spec))
+        for spec in specs
+    ]
 
 
 def to_queue(snapshot: Snapshot, cells: Sequence[Cell]) -> list[Cell]:

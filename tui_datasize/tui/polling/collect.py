@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -17,7 +18,7 @@ from tui_datasize.jobs.scheduler.devices import DeviceReport, capacities, or_cpu
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.polling.log_tail import LogTail, run_log_tail
 from tui_datasize.tui.polling.machine import Machine, MachineWatch
-from tui_datasize.tui.polling.project_file import Planner, ProjectPlan
+from tui_datasize.tui.polling.project_file import Planner, ProjectPlan, with_further
 from tui_datasize.tui.polling.snapshot import (
     ExperimentPlan,
     Interest,
@@ -78,6 +79,9 @@ class Collector:
         self._strangers: _Kept[list[RunFacts]] = _Kept()
         self._states: _Kept[Mapping[str, JobState]] = _Kept()
         self._variants: _Kept[Mapping[str, str]] = _Kept()
+        self._experiments: _Kept[tuple[ExperimentPlan, ...]] = _Kept()
+        self._unlisted: frozenset[str] = frozenset()
+        self._listed: _Kept[set[str]] = _Kept()
         self._split_curves: _Kept[Mapping[str, TrainingCurve]] = _Kept()
         self._rows: _Kept[tuple[JobRow, ...]] = _Kept()
         self._troubles = TroubleFinder()
@@ -122,9 +126,10 @@ class Collector:
         facts, version = self._facts(runs)
         strangers = self._strangers.of(_strangers, self._jobs, facts)
         time_left = _attempt("time left", lambda: self._time_left(slots, facts), last.time_left, problems)
-        variants = self._variants.of(_variants, plan.experiments)
+        experiments = self._with_further(plan.experiments, problems)
+        variants = self._variants.of(_variants, experiments)
         return Snapshot(
-            experiments=plan.experiments,
+            experiments=experiments,
             jobs=self._rows.of(_job_rows, self._jobs, strangers, facts, time_left, variants),
             states=self._states.of(_states, self._jobs, strangers),
             facts=facts,
@@ -141,6 +146,22 @@ class Collector:
             runs_version=version,
             is_ready=True,
         )
+
+    def _with_further(
+        self, plans: tuple[ExperimentPlan, ...], problems: list[str]
+    ) -> tuple[ExperimentPlan, ...]:
+        """The experiments with what was queued for them beside their sweeps, such as the runs of a plan."""
+        listed = self._listed.of(lambda plans: {cell.run_id for plan in plans for cell in plan.cells}, plans)
+        names = {plan.name for plan in plans if plan.cells}
+        unlisted = frozenset(
+            job.run_id
+            for job in self._jobs
+            if job.experiment in names and job.run_id not in listed and job.state is not JobState.CANCELLED
+        )
+        if unlisted != self._unlisted:
+            self._unlisted = unlisted
+        add = partial(with_further, queue=self._queue)
+        return _attempt("queue", lambda: self._experiments.of(add, plans, self._unlisted), plans, problems)
 
     def _look_at_devices(self, alive: bool, problems: list[str]) -> tuple[DeviceReport | None, int]:
         devices = _attempt("devices", self._read_devices, self._last.devices, problems)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,8 +11,9 @@ from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.experiments.load import Experiment, Project, load_project
-from tui_datasize.experiments.sweep import check_runs, plan_runs, source_runs
-from tui_datasize.experiments.variants import variant_labels
+from tui_datasize.experiments.sweep import check_runs, further_runs, plan_runs, source_runs
+from tui_datasize.experiments.variants import recipe_of, variant_labels
+from tui_datasize.jobs.client import QueueClient
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan
 
 _MOST_LISTED = 20_000
@@ -117,3 +118,22 @@ def _plan_experiment(experiment: Experiment, project: Project, is_listed: bool) 
     return ExperimentPlan(
         name, title, dataset, tuple(cells), sources=sources, order=experiment.order, n_runs=len(cells)
     )
+
+
+def with_further(
+    plans: tuple[ExperimentPlan, ...], unlisted: frozenset[str], *, queue: QueueClient
+) -> tuple[ExperimentPlan, ...]:
+    """Experiments with those of some queued runs that differ from a cell in size, draw and seed alone."""
+    if not unlisted:
+        return plans
+    shapes = queue.shapes()
+    shape_of = {run_id: n for run_id, n in queue.runs_of_shapes(shapes.keys()).items() if run_id in unlisted}
+    found = []
+    for plan in plans:
+        variants = {cell.variant: cell.spec for cell in plan.cells}
+        runs = further_runs(variants.values(), shapes, shape_of)
+        labels = {recipe_of(spec): variant for variant, spec in variants.items()}
+        new = [Cell(run.run_id, run, labels[recipe_of(run)], total_updates(run)) for run in runs]
+        cells = (*plan.cells, *new)
+        found.append(replace(plan, cells=cells, n_runs=len(cells)) if new else plan)
+    return tuple(found)
