@@ -10,7 +10,7 @@ from rich.color import Color, ColorSystem
 from rich.text import Text
 from textual.app import App
 
-from tui_datasize.answers.answer import Bar, Map
+from tui_datasize.answers.answer import Axis, Bar, Chart, Line, Map
 from tui_datasize.tui.charts.bars import class_bars, ranked_bars
 from tui_datasize.tui.charts.figures import draw_figure
 from tui_datasize.tui.charts.heat_map import legible_digits, side_by_side, surface_chart
@@ -450,3 +450,17 @@ def test_a_map_in_16_colours_is_told_by_its_characters():
         ["a", "b"], ["1", "2"], [[0.0, 1.0], [2.0, 3.0]], digits=0, width=4, height=4, palette=_16_ON_DARK
     )
     assert len(set(shades.plain) & set("░▒▓█")) >= 2
+
+
+def test_points_without_a_name_are_explained_by_that_of_their_line():
+    figure = Chart(
+        "",
+        Axis("size"),
+        Axis("accuracy"),
+        [
+            Line("forecast", [1, 2, 3], [1, 2, 3], "forecast"),
+            Line("", [2, 3], [2, 3], "forecast", "diamond", is_joined=False),
+        ],
+    )
+    for width, sign in ((60, "╌◇ forecast"), (40, "╌◇╌ forecast")):
+        assert sign in draw_figure(figure, width, 12, PALETTE).text.plain

@@ -81,13 +81,16 @@ def _draw_chart(chart: Chart, width: int, height: int, palette: Palette, window:
 
 
 def _series(chart: Chart, palette: Palette) -> Iterator[Series]:
+    points = {line.ink: _MARKS[line.mark] for line in chart.lines if line.mark and not line.name}
     for line in chart.lines:
         is_one_of_many = isinstance(line.ink, int) and not line.mark
         mark = mark_of(int(line.ink)) if is_one_of_many else _MARKS[line.mark]
         dash = "solid" if isinstance(line.ink, int) else _DASHES.get(line.ink, "solid")
         drawn = colour(line.ink, palette)
+        companion = points.get(line.ink, "") if line.name and not mark else ""
+        is_training = chart.is_of_training
         yield Series(
-            line.name, line.x, _known(line.y), drawn, line.is_joined, mark, dash, chart.is_of_training
+            line.name, line.x, _known(line.y), drawn, line.is_joined, mark, dash, is_training, companion
         )
 
 

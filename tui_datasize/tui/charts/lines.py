@@ -60,11 +60,13 @@ class Series:
     dash: Dash = "solid"
     is_training: bool = False
     """Whether it is a training curve, which may be smoothed."""
+    companion: str = ""
+    """Mark of points without a name that belong to it."""
 
     @property
     def sign(self) -> str:
         """What stands before its name, so that it is told apart without colour."""
-        return self.mark or (_STROKES[self.dash] if self.joined else "●")
+        return (self.mark or (_STROKES[self.dash] if self.joined else "●")) + self.companion
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,7 @@ def _width_of_names(placed: Sequence[_Placed], width: int, rows: int) -> int:
     named = [one.series for one in placed if one.series.joined and one.series.label and one.points]
     if not named or width < _LEAST_WIDTH_WITH_NAMES or len(named) > rows:
         return 0
-    return min(max(len(one.label) for one in named), _LONGEST_NAME) + 3
+    return max(min(len(one.label), _LONGEST_NAME) + len(one.sign) for one in named) + 2
 
 
 def _names(placed: Sequence[_Placed], cells: Cells, width: int) -> dict[int, _Name]:
@@ -257,7 +259,7 @@ def _names(placed: Sequence[_Placed], cells: Cells, width: int) -> dict[int, _Na
     for one in placed if width else ():
         series, points = one.series, [point for point in one.points if point[0] <= cells.right]
         if series.joined and series.label and points:
-            label = fit(series.label, width - 3).rstrip()
+            label = fit(series.label, width - 2 - len(series.sign)).rstrip()
             row = max(0, min(cells.row(points[-1][1]), cells.rows - 1))
             wanted.append((-points[-1][1], _Name(row, f" {series.sign} {label}", series.colour)))
     ordered = [name for _, name in sorted(wanted, key=itemgetter(0))]
@@ -404,4 +406,5 @@ def _legend_mark(series: Series) -> str:
     if not series.joined:
         return series.sign
     stroke = _STROKES[series.dash]
-    return f"{stroke}{series.mark}{stroke}" if series.mark else stroke * 2
+    mark = series.mark or series.companion
+    return f"{stroke}{mark}{stroke}" if mark else stroke * 2

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT = 10.0, 20.0
 """Of a cell, in px of an SVG."""
 _MARGIN = 16.0
-_LETTER_PX = 16.0
+_LETTER_PX = 16.6
 _BACKGROUND = "#ffffff"
 _DRAWN, _SHOWN = 4, 2
 """Pixels of a PNG per px: as it is drawn, and as it is kept, which smooths its edges."""
