@@ -9,26 +9,20 @@ same on a busy machine; memory is what is resident, at the start and at the end.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
-import pty
-import signal
-import struct
-import subprocess
 import sys
 import tempfile
-import termios
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.fakes import fake_spec, write_run
+from tests.terminal import opened
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.rebuild import repair
 from tui_datasize.runlog.paths import ProjectPaths
 
-_SCREEN = struct.pack("HHHH", 36, 120, 0, 0)
+_SCREEN = (120, 36)
 _SETTLE_S = 25.0
 """What it takes to read and compact the runs, and to import in the background, is no rest."""
 _MIB = 2**20
@@ -65,55 +59,23 @@ def _write(project: ProjectPaths, runs: int) -> None:
 
 
 def _measure(project: ProjectPaths, settle_s: float, minutes: float) -> None:
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, _SCREEN)
     command = [sys.executable, "-m", "tui_datasize", "--project", str(project.root)]
-    with subprocess.Popen(
-        command, stdin=follower, stdout=follower, stderr=follower, start_new_session=True
-    ) as app:
-        os.close(follower)
-        drawn = _Drain(leader)
-        try:
-            time.sleep(settle_s)
-            began = _look(app.pid)
-            bytes_before = drawn.count
-            for minute in range(1, round(minutes) + 1):
-                time.sleep(60)
-                cpu_s, resident = _look(app.pid)
-                used_s = cpu_s - began[0]
-                print(
-                    f"minute {minute}: {used_s:.2f} s of processor time, {used_s / minute / 0.6:.2f} % of a "
-                    f"core; {began[1] / _MIB:.1f} MiB at first, {resident / _MIB:.1f} MiB now; "
-                    f"{drawn.count - bytes_before} bytes drawn",
-                    flush=True,
-                )
-        finally:
-            app.send_signal(signal.SIGTERM)
-            try:
-                app.wait(10)
-            except subprocess.TimeoutExpired:
-                app.kill()
-            os.close(leader)
+    with opened(command, _SCREEN) as terminal:
+        time.sleep(settle_s)
+        began, bytes_before = look(terminal.pid), terminal.drawn
+        for minute in range(1, round(minutes) + 1):
+            time.sleep(60)
+            cpu_s, resident = look(terminal.pid)
+            used_s = cpu_s - began[0]
+            print(
+                f"minute {minute}: {used_s:.2f} s of processor time, {used_s / minute / 0.6:.2f} % of a "
+                f"core; {began[1] / _MIB:.1f} MiB at first, {resident / _MIB:.1f} MiB now; "
+                f"{terminal.drawn - bytes_before} bytes drawn",
+                flush=True,
+            )
 
 
-class _Drain:
-    """Takes what the app draws, as a terminal does."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.count = 0
-        self._descriptor = descriptor
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            while data := os.read(self._descriptor, 65536):
-                self.count += len(data)
-        except OSError:
-            # The app has ended.
-            return
-
-
-def _look(pid: int) -> tuple[float, int]:
+def look(pid: int) -> tuple[float, int]:
     """Seconds of processor time so far, and resident bytes; see proc_pid_stat(5)."""
     fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
     ticks = int(fields[11]) + int(fields[12])

@@ -171,7 +171,7 @@ async def test_the_curve_and_the_pairs_are_exported(finished: Stage):
 
 async def test_an_analysis_that_fails_is_a_sentence(finished: Stage):
     async with finished.open(WIDE) as show:
-        analyst = show.app._analyst
+        analyst = (await show.app._analysis_pane())._analyst
 
         def fail(*_: object) -> None:
             raise ValueError("a frame nobody foresaw")

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -31,13 +31,9 @@ from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.tui.analysis.analyst import Analyst
-from tui_datasize.tui.analysis.tab import AnalysisPane
 from tui_datasize.tui.devices_screen import DevicesScreen
 from tui_datasize.tui.exports import copy_text, export_chart, export_csv
 from tui_datasize.tui.keys import LIST_KEYS, KeyBar, KeyGroup, commands_of, help_text, keys_of, without_taken
-from tui_datasize.tui.live.columns import ColumnChoice, columns_of
-from tui_datasize.tui.live.tab import LivePane
 from tui_datasize.tui.news import NewsReader, farewell, terminal_signal
 from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.polling.collect import Collector
@@ -48,6 +44,7 @@ from tui_datasize.tui.queue.actions import experiment_facts
 from tui_datasize.tui.queue.tab import QueuePane
 from tui_datasize.tui.requests import Requests
 from tui_datasize.tui.scheduler_dialog import SchedulerDialog, SchedulerKeeper
+from tui_datasize.tui.terminal import SparingDriver
 from tui_datasize.tui.widgets.dialogs import TextDialog, facts_table
 from tui_datasize.tui.widgets.header_strip import TABS, HeaderStrip
 from tui_datasize.tui.widgets.palette import THEME, palette_of
@@ -56,6 +53,8 @@ from tui_datasize.tui.widgets.status_line import StatusLine
 
 if TYPE_CHECKING:
     from tui_datasize.jobs.client import QueueClient
+    from tui_datasize.tui.analysis.tab import AnalysisPane
+    from tui_datasize.tui.live.tab import LivePane
     from tui_datasize.tui.polling.record import ProjectRecord
 
 
@@ -69,7 +68,7 @@ class ViewState:
     """By experiment and metric, with a space between."""
     is_live_grid: bool = False
     """Whether the Live tab shows as many charts as the window holds."""
-    columns: ColumnChoice = field(default_factory=ColumnChoice)
+    columns: object = None
     """Of the table of the Live tab."""
 
 
@@ -87,9 +86,7 @@ def load_view_state(project: ProjectPaths) -> ViewState:
             return ViewState()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return ViewState()
-    return ViewState(
-        tab, experiment, known, values.get("is_live_grid") is True, columns_of(values.get("columns"))
-    )
+    return ViewState(tab, experiment, known, values.get("is_live_grid") is True, values.get("columns"))
 
 
 def save_view_state(project: ProjectPaths, state: ViewState) -> None:
@@ -103,6 +100,8 @@ def save_view_state(project: ProjectPaths, state: ViewState) -> None:
 _PATIENCE_S = 1.0
 """How long a key waits for the one before it, and for the dialog that it was typed for."""
 _SOON_S = 0.005
+_FIRST_FRAME_S = 0.5
+"""So long nothing is drawn, unless the project has been read before."""
 _FREE_DISK = "Free disk: remove checkpoints that nothing needs"
 
 
@@ -126,6 +125,7 @@ class DatasizeApp(App[None]):
         ),
         Binding("F", "prune", "free disk", show=False, tooltip=_FREE_DISK),
         Binding("question_mark,f1", "help", "keys", tooltip="This page"),
+        Binding("ctrl+l", "redraw", "redraw", show=False, tooltip="Draw the whole screen again"),
         Binding("q", "leave", "leave", tooltip="Leave; queued and running jobs go on"),
     ]
 
@@ -153,7 +153,7 @@ class DatasizeApp(App[None]):
         interval_s: float = INTERVAL_S,
     ) -> None:
         # Without this Textual takes NO_COLOR for shades of grey.
-        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
+        super().__init__(SparingDriver, ansi_color=True if "NO_COLOR" in os.environ else None)
         self.register_theme(THEME)
         # Set before the app runs: afterwards every style would be computed a second time.
         self.set_reactive(App.theme, THEME.name)
@@ -171,17 +171,16 @@ class DatasizeApp(App[None]):
             lambda text: self.post_message(self.PollingFailed(text)),
             interval_s,
         )
-        self._analyst = Analyst(project)
         # They are shown what is new until the last moment, when they may be gone from the screen already.
         self._switcher = ContentSwitcher(initial=TABS[0][0])
         self._queue_pane = QueuePane(project, id="queue")
-        self._live_pane = LivePane(id="live")
-        self._analysis_pane = AnalysisPane(self._analyst, id="analysis")
-        every: tuple[Pane, ...] = (self._queue_pane, self._live_pane, self._analysis_pane)
-        self._panes = {str(pane.id): pane for pane in every}
+        # The other two are loaded when the first frame has been drawn.
+        self._live: LivePane | None = None
+        self._analysis: AnalysisPane | None = None
         self._news = NewsReader(since=utc_now())
         self._restored = load_view_state(project)
         self._keeper = SchedulerKeeper()
+        self._before_first_frame = ExitStack()
         self._printable_only = PrintableOnly()
         self._key: events.Key | None = None
         """The one that is under way."""
@@ -190,17 +189,16 @@ class DatasizeApp(App[None]):
     def compose(self) -> ComposeResult:
         yield self._header
         with self._switcher:
-            yield from self._panes.values()
+            yield self._queue_pane
         yield self._status
         yield KeyBar()
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
+        self._before_first_frame.enter_context(self.batch_update())
+        self.set_timer(_FIRST_FRAME_S, self._draw_first_frame)
         self._poller.start()
         self.run_worker(self._requests.work(), group="requests", exit_on_error=False)
-        self._analysis_pane.targets.update(self._restored.targets)
-        self._live_pane.is_grid = self._restored.is_live_grid
-        self._live_pane.choose_columns(self._restored.columns)
-        self.action_open_tab(self._restored.tab or TABS[0][0])
+        await self.action_open_tab(self._restored.tab or TABS[0][0])
 
     async def on_event(self, event: events.Event) -> None:
         """Hand keys on one by one: those that come at once act in their order, on what is there by then."""
@@ -244,13 +242,46 @@ class DatasizeApp(App[None]):
                 return
             await asyncio.sleep(_SOON_S)
 
+    def on_resize(self) -> None:
+        if isinstance(self._driver, SparingDriver):
+            self._driver.forget()
+
+    def action_redraw(self) -> None:
+        self.on_resize()
+        self.screen.refresh()
+
     def on_unmount(self) -> None:
         self._poller.stop()
-        self._analyst.close()
+
+    async def _live_pane(self) -> LivePane:
+        if self._live is None:
+            from tui_datasize.tui.live.columns import columns_of
+            from tui_datasize.tui.live.tab import LivePane
+
+            self._live = LivePane(id="live")
+            self._live.is_grid = self._restored.is_live_grid
+            self._live.choose_columns(columns_of(self._restored.columns))
+            await self._mount_hidden(self._live)
+        return self._live
+
+    async def _analysis_pane(self) -> AnalysisPane:
+        if self._analysis is None:
+            from tui_datasize.tui.analysis.analyst import Analyst
+            from tui_datasize.tui.analysis.tab import AnalysisPane
+
+            self._analysis = AnalysisPane(Analyst(self._project), id="analysis")
+            self._analysis.targets.update(self._restored.targets)
+            await self._mount_hidden(self._analysis)
+        return self._analysis
+
+    async def _mount_hidden(self, pane: Pane) -> None:
+        pane.display = False
+        await self._switcher.mount(pane)
 
     @property
     def pane(self) -> Pane:
-        return self._panes[self._switcher.current or TABS[0][0]]
+        current = {"live": self._live, "analysis": self._analysis}.get(self._switcher.current or "")
+        return current or self._queue_pane
 
     @on(SnapshotArrived)
     def _show_snapshot(self, event: SnapshotArrived) -> None:
@@ -264,11 +295,17 @@ class DatasizeApp(App[None]):
                 self.screen.show(event.snapshot)
             if first:
                 self._after_first_look(event.snapshot)
+        if first:
+            self._draw_first_frame()
         if self._keeper.needs_scheduler(before, event.snapshot):
             self._keeper.note_wake()
             self._begin("waking the scheduler", self._wake_scheduler(gone=before.scheduler_alive))
         self._tell_news(event.snapshot)
         self._follow_interest()
+
+    def _draw_first_frame(self) -> None:
+        self._before_first_frame.close()
+        self.screen.refresh()
 
     def _tell_news(self, snapshot: Snapshot) -> None:
         news = self._news.read(snapshot)
@@ -282,7 +319,6 @@ class DatasizeApp(App[None]):
     def _after_first_look(self, snapshot: Snapshot) -> None:
         self._queue_pane.show(snapshot)
         self._queue_pane.select_experiment(self._restored.experiment or snapshot.liveliest_experiment())
-        self._analyst.warm()
 
     async def _wake_scheduler(self, *, gone: bool) -> str:
         if gone:
@@ -325,11 +361,17 @@ class DatasizeApp(App[None]):
 
     @on(QueuePane.RunChosen)
     def _watch_run(self, event: QueuePane.RunChosen) -> None:
-        self._live_pane.choose(event.run_id)
+        self.call_after_refresh(self._choose_run, event.run_id)
+
+    async def _choose_run(self, run_id: str) -> None:
+        (await self._live_pane()).choose(run_id)
 
     @on(QueuePane.ExperimentChosen)
     def _analyse_experiment(self, event: QueuePane.ExperimentChosen) -> None:
-        self._analysis_pane.choose_experiment(event.name)
+        self.call_after_refresh(self._choose_experiment, event.name)
+
+    async def _choose_experiment(self, name: str) -> None:
+        (await self._analysis_pane()).choose_experiment(name)
 
     @on(QueuePane.ExperimentAsked)
     def _show_experiment(self, event: QueuePane.ExperimentAsked) -> None:
@@ -366,16 +408,16 @@ class DatasizeApp(App[None]):
         self._poller.look_at(replace(self.pane.interest(), machine=is_asked))
 
     @on(HeaderStrip.TabChosen)
-    def _tab_chosen(self, event: HeaderStrip.TabChosen) -> None:
-        self.action_open_tab(event.tab)
+    async def _tab_chosen(self, event: HeaderStrip.TabChosen) -> None:
+        await self.action_open_tab(event.tab)
 
-    def action_open_tab(self, tab: str) -> None:
-        if tab not in self._panes:
-            return
-        self._switcher.current = tab
-        self._header.show_tab(tab)
-        self.pane.show(self.snapshot)
-        first = self.pane.first_focus
+    async def action_open_tab(self, tab: str) -> None:
+        opened = {"live": self._live_pane, "analysis": self._analysis_pane}.get(tab)
+        pane = await opened() if opened else self._queue_pane
+        self._switcher.current = pane.id
+        self._header.show_tab(str(pane.id))
+        pane.show(self.snapshot)
+        first = pane.first_focus
         if first.is_attached:
             # At once: the next key may be waiting to be read.
             first.screen.set_focus(first)
@@ -429,9 +471,13 @@ class DatasizeApp(App[None]):
         except TimeoutError:
             self._status.say("the queue has not answered yet; press ctrl+q to leave all the same", error=True)
             return
-        tab, targets = self._switcher.current or "", self._analysis_pane.targets
-        live = self._live_pane
-        state = ViewState(tab, self._queue_pane.experiment, targets, live.is_grid, live.columns)
+        state = replace(
+            self._restored, tab=self._switcher.current or "", experiment=self._queue_pane.experiment
+        )
+        if self._live:
+            state = replace(state, is_live_grid=self._live.is_grid, columns=asdict(self._live.columns))
+        if self._analysis:
+            state = replace(state, targets=self._analysis.targets)
         save_view_state(self._project, state)
         self.exit(message=farewell(self.snapshot))
 

@@ -29,6 +29,7 @@ _KEY_NAMES = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "ctrl+e": "^e",
+    "ctrl+l": "^l",
     "ctrl+p": "^p",
     "f1": "F1",
     "up": "↑",

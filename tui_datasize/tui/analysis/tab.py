@@ -98,6 +98,12 @@ class AnalysisPane(ChartPane, can_focus=True):
         self._questions = QuestionList(id="question-list")
         self._list = Panel("Questions", self._questions, id="questions")
 
+    def on_mount(self) -> None:
+        self._analyst.warm()
+
+    def on_unmount(self) -> None:
+        self._analyst.close()
+
     def compose(self) -> ComposeResult:
         yield self._list
         yield from self._panels.panels

@@ -1,0 +1,369 @@
+"""What the app asks of a terminal and of the machine, beside LEET (wandb) and terminalboard on the same logs.
+
+    uv run --with wandb --with terminalboard --with tensorboard --with pyte python -m benchmarks.terminal
+
+Each program runs in a pseudo-terminal of its own; its bytes are kept with their times and read by pyte,
+which says when its screen first shows what was asked for. Programs take turns, so that a busy machine is
+busy for all. `--only` chooses among: `start` (36 finished runs at 160x48: first paint, bytes, memory), `rest`
+(the same left alone), `live` (4 runs with one update a second at 80x24), `many` (10,000 runs: first paint,
+keys) and `imports`. Without wandb or terminalboard only the app is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.app_at_rest import look
+from tests.fakes import fake_spec, fake_sweep, metric_rows, write_lines, write_run
+from tests.terminal import PATIENCE_S, Terminal, opened
+from tui_datasize.experiments.budget import total_updates
+from tui_datasize.experiments.spec import Budget, RunSpec
+from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.rebuild import repair
+from tui_datasize.runlog.paths import ProjectPaths
+
+_WIDE, _SMALL = (160, 48), (80, 24)
+_QUIET_S = 1.5
+"""A screen that has not changed for so long is whole."""
+_MIB = 2**20
+_EXPERIMENTS = """[experiments.digits]
+dataset = "digits"
+model = { name = "mlp" }
+sizes = [40, 80, 160, 320, 640, 1280]
+budget = { samples = 6400 }
+batch_size = 32
+"""
+_LONG = Budget("samples", 32 * 100_000)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print one line per measurement."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.terminal", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=_PARTS, default=list(_PARTS))
+    parser.add_argument("--rounds", type=int, default=5, help="starts of each program (default: 5)")
+    parser.add_argument("--seconds", type=float, default=30, help="of rest and of live runs (default: 30)")
+    arguments = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="terminal.") as directory:
+        for part in arguments.only:
+            _PARTS[part](Path(directory) / part, arguments)
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program on one set of logs."""
+
+    name: str
+    command: Sequence[str]
+    shows: str
+    """Regular expression that its screen matches as soon as the runs are there."""
+    keys: Sequence[str] = ()
+    """What opens its charts."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def _shown(program: Program, size: tuple[int, int]) -> AbstractContextManager[Terminal]:
+    return opened(program.command, size, program.environment)
+
+
+def _start(directory: Path, arguments: argparse.Namespace) -> None:
+    """First paint, bytes to it and to the whole screen, memory; 36 finished runs."""
+    with _logs(directory, fake_sweep()) as programs:
+        found: dict[str, list[tuple[float, int, int, int]]] = {program.name: [] for program in programs}
+        for _ in range(arguments.rounds):
+            for program in programs:
+                with _shown(program, _WIDE) as terminal:
+                    terminal.settle(_QUIET_S)
+                    resident = _tree(terminal.pid)[1]
+                    found[program.name].append((*terminal.first(program.shows), terminal.drawn, resident))
+    for name, rounds in found.items():
+        paints, frames, whole, memory = ([one[place] for one in rounds] for place in range(4))
+        print(
+            f"start at 160x48, {name}: first paint {_spread(paints)} s, "
+            f"{statistics.median(frames) / 1e3:.1f} kB to it, "
+            f"{statistics.median(whole) / 1e3:.1f} kB to the whole screen, "
+            f"{statistics.median(memory) / _MIB:.0f} MiB resident"
+        )
+
+
+def _rest(directory: Path, arguments: argparse.Namespace) -> None:
+    """Bytes and processor time of programs that are left alone, side by side."""
+    with _logs(directory, fake_sweep()) as programs, ExitStack() as stack:
+        terminals = [(program, stack.enter_context(_shown(program, _WIDE))) for program in programs]
+        for program, terminal in terminals:
+            terminal.settle(5.0)
+            for key in program.keys:
+                terminal.press(key)
+                terminal.settle(_QUIET_S)
+        time.sleep(5)
+        before = [(terminal.drawn, _tree(terminal.pid)[0]) for _, terminal in terminals]
+        time.sleep(arguments.seconds)
+        for (program, terminal), (drawn, cpu_s) in zip(terminals, before, strict=True):
+            share = (_tree(terminal.pid)[0] - cpu_s) / arguments.seconds
+            print(
+                f"left alone, {program.name}: {(terminal.drawn - drawn) / arguments.seconds:.0f} B/s, "
+                f"{share:.2%} of a core"
+            )
+
+
+def _live(directory: Path, arguments: argparse.Namespace) -> None:
+    """Bytes a second with four runs that log once a second, side by side."""
+    specs = [fake_spec(train_size=size, seed=seed, budget=_LONG) for size in (320, 1280) for seed in (0, 101)]
+    with _logs(directory, specs, live=True) as programs, ExitStack() as stack:
+        terminals = [(program, stack.enter_context(_shown(program, _SMALL))) for program in programs]
+        for program, terminal in terminals:
+            terminal.settle(_QUIET_S)
+            for key in program.keys:
+                terminal.press(key)
+                time.sleep(3)
+        time.sleep(5)
+        before = [(terminal.drawn, _tree(terminal.pid)[0]) for _, terminal in terminals]
+        time.sleep(arguments.seconds)
+        for (program, terminal), (drawn, cpu_s) in zip(terminals, before, strict=True):
+            share = (_tree(terminal.pid)[0] - cpu_s) / arguments.seconds
+            print(
+                f"4 live runs at 80x24, {program.name}: {(terminal.drawn - drawn) / arguments.seconds:.0f} "
+                f"B/s, {share:.1%} of a core"
+            )
+            if os.environ.get("DATASIZE_SHOW_SCREENS"):
+                print(terminal.text)
+
+
+def _many(directory: Path, arguments: argparse.Namespace) -> None:
+    """First paint and answers to keys of the app with 10,000 runs."""
+    project = _project(directory)
+    for number in range(10_000):
+        spec = fake_spec(train_size=40 + 40 * (number % 20), seed=number // 20)
+        write_run(project, spec, tables=False)
+    repair(project)
+    program = _app(project)
+    try:
+        with _shown(program, _WIDE) as terminal:
+            # What is read for the first time is compacted once.
+            terminal.settle(10.0)
+        paints = []
+        for _ in range(arguments.rounds):
+            with _shown(program, _WIDE) as terminal:
+                terminal.settle(_QUIET_S)
+                paints.append(terminal.first(program.shows)[0])
+        print(f"10,000 runs at 160x48: first paint {_spread(paints)} s")
+        with _shown(program, _WIDE) as terminal:
+            terminal.settle(10.0)
+            for tab, keys in (("Queue", "\x1b[B"), ("Live", "2"), ("Live", "\x1b[B"), ("Live", "o")):
+                answers = [_answer_ms(terminal, keys) for _ in range(1 if keys == "2" else 20)]
+                print(f"10,000 runs, {tab}, key {keys!r}: {_spread(answers)} ms")
+                terminal.settle(3.0)
+    finally:
+        QueueClient(project).stop_scheduler()
+
+
+def _answer_ms(terminal: Terminal, key: str) -> float:
+    """Milliseconds from a key to the first byte that answers it."""
+    terminal.settle(0.3)
+    seen, began = len(terminal.chunks), time.perf_counter()
+    terminal.press(key)
+    while len(terminal.chunks) == seen and time.perf_counter() - began < PATIENCE_S:
+        time.sleep(0.0005)
+    return 1e3 * ((terminal.chunks[seen][0] if len(terminal.chunks) > seen else math.nan) - began)
+
+
+def _imports(_directory: Path, arguments: argparse.Namespace) -> None:
+    """Processor time of `import tui_datasize.tui.app` against `import textual.app`, in turn."""
+    modules = ("pass", "import textual.app", "import tui_datasize.tui.app")
+    times: dict[str, list[float]] = {module: [] for module in modules}
+    for _ in range(max(arguments.rounds, 5)):
+        for module in modules:
+            times[module].append(_cpu_s(module))
+    base, textual, app = (statistics.median(times[module]) for module in modules)
+    print(
+        f"imports: textual.app {textual - base:.3f} s, tui_datasize.tui.app {app - base:.3f} s, "
+        f"{(app - base) / (textual - base):.2f} times"
+    )
+
+
+def _cpu_s(statement: str) -> float:
+    before = os.times()
+    subprocess.run([sys.executable, "-c", statement], check=True)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+_PARTS: Mapping[str, Callable[[Path, argparse.Namespace], None]] = {
+    "start": _start,
+    "rest": _rest,
+    "live": _live,
+    "many": _many,
+    "imports": _imports,
+}
+
+
+def _project(directory: Path) -> ProjectPaths:
+    project = ProjectPaths(directory / "project")
+    project.root.mkdir(parents=True)
+    project.experiments.write_text(_EXPERIMENTS)
+    return project
+
+
+def _app(project: ProjectPaths) -> Program:
+    command = [sys.executable, "-m", "tui_datasize", "--project", str(project.root)]
+    return Program("datasize-tui", command, r"n\d+.*\bd\d+|\b1280\b", ["2"])
+
+
+@contextmanager
+def _logs(directory: Path, specs: Sequence[RunSpec], live: bool = False) -> Iterator[list[Program]]:
+    """The same runs in the format of each program that is installed; live ones log until the block ends."""
+    project = _project(directory)
+    for spec in specs:
+        write_run(project, spec, state="running" if live else "succeeded", evaluations=1 if live else None)
+    repair(project)
+    writers: list[Callable[[RunSpec, Mapping[str, Any]], None]] = [_own_writer(project)] if live else []
+    programs, closing = [_app(project)], []
+    for install in (_leet, _terminalboard):
+        if made := install(directory):
+            program, write, close = made
+            programs.append(program)
+            writers.append(write)
+            closing.append(close)
+    ended = threading.Event()
+    feeding = threading.Thread(target=_feed, args=(specs, writers, ended, live))
+    feeding.start()
+    if not live:
+        feeding.join()
+        for close in closing:
+            close()
+    try:
+        yield programs
+    finally:
+        ended.set()
+        feeding.join()
+        if live:
+            for close in closing:
+                close()
+        QueueClient(project).stop_scheduler()
+        for program in programs[1:]:
+            shutil.rmtree(Path(program.command[-1]), ignore_errors=True)
+
+
+def _feed(
+    specs: Sequence[RunSpec],
+    writers: Sequence[Callable[[RunSpec, Mapping[str, Any]], None]],
+    ended: threading.Event,
+    live: bool,
+) -> None:
+    """Twelve rows a run at once, or one row a second and run until `ended`."""
+    moment = 1
+    while not ended.is_set() if live else moment <= 12:
+        for spec in specs:
+            last = total_updates(spec)
+            update = min(last, moment * (50 if live else max(1, last // 12)))
+            for row in metric_rows(spec, [update], 0.9)[:: 1 if moment % 10 == 0 or not live else 3]:
+                for write in writers:
+                    write(spec, row)
+        moment += 1
+        if live:
+            ended.wait(1.0)
+
+
+def _own_writer(project: ProjectPaths) -> Callable[[RunSpec, Mapping[str, Any]], None]:
+    return lambda spec, row: write_lines(project.run(spec.experiment, spec.run_id).metrics, [dict(row)])
+
+
+_Installed = tuple[Program, Callable[[RunSpec, Mapping[str, Any]], None], Callable[[], None]]
+
+
+def _scalars(row: Mapping[str, Any]) -> dict[str, float]:
+    """Names as TensorBoard has them, and values."""
+    names = ("loss", "accuracy", "lr", "grad_norm", "images_per_s", "top5", "ece")
+    return {f"{row['split']}/{name}": row[name] for name in names if row[name] is not None}
+
+
+def _leet(directory: Path) -> _Installed | None:
+    if importlib.util.find_spec("wandb") is None:
+        return None
+    import wandb
+
+    logs = directory / "leet"
+    logs.mkdir(parents=True)
+    runs: dict[str, Any] = {}
+
+    def write(spec: RunSpec, row: Mapping[str, Any]) -> None:
+        if spec.run_id not in runs:
+            runs[spec.run_id] = wandb.init(
+                mode="offline",
+                dir=str(logs),
+                id=spec.run_id,
+                name=spec.run_id,
+                reinit="create_new",
+                settings=wandb.Settings(silent=True, x_disable_stats=True, console="off"),
+            )
+        runs[spec.run_id].log(_scalars(row), step=row["update"])
+
+    def close() -> None:
+        for run in runs.values():
+            run.finish()
+
+    command = [shutil.which("wandb") or "wandb", "leet", str(logs / "wandb")]
+    return Program("LEET", command, r"digits-n", environment={"WANDB_SILENT": "true"}), write, close
+
+
+def _terminalboard(directory: Path) -> _Installed | None:
+    if importlib.util.find_spec("terminalboard") is None or importlib.util.find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    logs = directory / "tensorboard"
+    logs.mkdir(parents=True)
+    runs: dict[str, Any] = {}
+
+    def write(spec: RunSpec, row: Mapping[str, Any]) -> None:
+        run = runs.setdefault(spec.run_id, SummaryWriter(str(logs / spec.run_id)))
+        for name, value in _scalars(row).items():
+            run.add_scalar(name, value, row["update"])
+        run.flush()
+
+    def close() -> None:
+        for run in runs.values():
+            run.close()
+
+    command = [shutil.which("terminalboard") or "terminalboard", "--reset-view", str(logs)]
+    return Program("terminalboard", command, r"train/|test/"), write, close
+
+
+def _tree(pid: int) -> tuple[float, int]:
+    """Processor seconds and resident bytes of a program, with the processes of its terminal session.
+
+    Of the app not the scheduler and the workers, which have sessions of their own.
+    """
+    cpu_s, resident = 0.0, 0
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                if os.getsid(int(process.name)) == pid:
+                    used, held = look(int(process.name))
+                    cpu_s, resident = cpu_s + used, resident + held
+            except (ProcessLookupError, FileNotFoundError):
+                continue
+    return cpu_s, resident
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(values):.2f} [{min(values):.2f} {max(values):.2f}]"
+
+
+if __name__ == "__main__":
+    main()

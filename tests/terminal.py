@@ -1,0 +1,132 @@
+"""A program in a pseudo-terminal: what it draws is kept with its time, and read as a screen by pyte."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import pyte
+
+PATIENCE_S = 60.0
+
+
+class Terminal:
+    """One program; a thread takes what it draws."""
+
+    def __init__(
+        self, command: Sequence[str], size: tuple[int, int], environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.size = size
+        self.chunks: list[tuple[float, bytes]] = []
+        self._leader, follower = pty.openpty()
+        self.resize(size)
+        mine = {k: v for k, v in os.environ.items() if not k.startswith(("TMUX", "NO_COLOR"))}
+        mine |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | dict(environment or {})
+        self.began = time.perf_counter()
+        self._program = subprocess.Popen(
+            command, stdin=follower, stdout=follower, stderr=follower, start_new_session=True, env=mine
+        )
+        os.close(follower)
+        threading.Thread(target=self._take, daemon=True).start()
+        self.pid = self._program.pid
+
+    def _take(self) -> None:
+        try:
+            while data := os.read(self._leader, 65536):
+                self.chunks.append((time.perf_counter(), data))
+                if b"\x1b[6n" in data:
+                    self.press("\x1b[1;1R")
+                if b"\x1b[c" in data:
+                    self.press("\x1b[?62;22c")
+        except OSError:
+            # The program has ended.
+            return
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Give the window so many columns and rows."""
+        fcntl.ioctl(self._leader, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+
+    def press(self, keys: str) -> None:
+        """Type `keys`, as bytes of a terminal."""
+        os.write(self._leader, keys.encode())
+
+    @property
+    def drawn(self) -> int:
+        """Bytes so far."""
+        return sum(len(data) for _, data in self.chunks)
+
+    @property
+    def text(self) -> str:
+        """What stands on the screen now."""
+        return list(self._screens(b"".join(data for _, data in self.chunks)))[-1]
+
+    def first(self, shows: str) -> tuple[float, int]:
+        """Seconds until the screen first matched a pattern, and the bytes until then; NaN if it never did."""
+        count = 0
+        for (moment, data), screen in zip(
+            self.chunks, self._screens(*(d for _, d in self.chunks)), strict=False
+        ):
+            count += len(data)
+            if re.search(shows, screen):
+                return moment - self.began, count
+        return math.nan, count
+
+    def _screens(self, *pieces: bytes) -> Iterator[str]:
+        screen = pyte.Screen(*self.size)
+        stream = pyte.ByteStream(screen)
+        for piece in pieces:
+            # pyte takes the `u` of this notice of Kitty's keyboard for text.
+            stream.feed(re.sub(rb"\x1b\[[<>]\d*u", b"", piece))
+            yield "\n".join(screen.display)
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait until a condition holds."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, self.text
+            time.sleep(0.02)
+
+    def shows(self, *texts: str) -> None:
+        """Wait until all texts stand on the screen."""
+        self.until(lambda: all(text in self.text for text in texts))
+
+    def settle(self, quiet_s: float) -> None:
+        """Wait until nothing has been drawn for a while, from the first byte on."""
+        self.until(lambda: self.chunks and time.perf_counter() - self.chunks[-1][0] > quiet_s)
+
+    def exit_status(self) -> int:
+        """Wait for the end."""
+        return self._program.wait(PATIENCE_S)
+
+    def close(self) -> None:
+        """End the program where it still runs, and what it has started in its session."""
+        self._program.send_signal(signal.SIGTERM)
+        try:
+            self._program.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            self._program.wait()
+        os.close(self._leader)
+
+
+@contextmanager
+def opened(
+    command: Sequence[str], size: tuple[int, int], environment: Mapping[str, str] | None = None
+) -> Iterator[Terminal]:
+    """A terminal that is closed at the end."""
+    terminal = Terminal(command, size, environment)
+    try:
+        yield terminal
+    finally:
+        terminal.close()
