@@ -53,6 +53,8 @@ class Window:
     def __init__(self) -> None:
         self.screen = pyte.Screen(COLUMNS, ROWS)
         self._stream = pyte.Stream(self.screen)
+        # Lines do not wrap, as in any terminal that Textual has opened.
+        self._stream.feed("\x1b[?7l")
 
     def take(self, data: str) -> None:
         self._stream.feed(data)

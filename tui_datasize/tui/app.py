@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, on
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import App, ComposeResult, ScreenStackError, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.message import Message
@@ -305,7 +305,8 @@ class DatasizeApp(App[None]):
 
     def _draw_first_frame(self) -> None:
         self._before_first_frame.close()
-        self.screen.refresh()
+        with suppress(ScreenStackError):
+            self.screen.refresh()
 
     def _tell_news(self, snapshot: Snapshot) -> None:
         news = self._news.read(snapshot)
