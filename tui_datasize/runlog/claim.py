@@ -12,7 +12,7 @@ import fcntl
 import os
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -148,15 +148,15 @@ class ClaimRefused(Exception):  # noqa: N818 - an orderly answer, not an error
         super().__init__(reason)
 
 
+@dataclass(eq=False)
 class Claim:
     """The right to execute one attempt of a run, held until it is released or the process ends."""
 
-    def __init__(self, paths: RunPaths, attempt: int, lock: int) -> None:
-        self.paths = paths
-        self.attempt = attempt
-        # Never unlocked: a child forked from this worker would free the run for others.
-        self._lock: int | None = lock
-        self._finished = False
+    paths: RunPaths
+    attempt: int
+    # Never unlocked: a child forked from this worker would free the run for others.
+    _lock: int | None
+    _finished: bool = field(default=False, init=False)
 
     def finish(
         self, outcome: RunOutcome, reason: str = "", device_fault: str = "", lack: Lack = Lack.NOTHING

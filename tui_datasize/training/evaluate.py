@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -86,15 +86,15 @@ class Evaluation:
     """Images per (label, predicted class), shape (K, K)."""
 
 
+@dataclass(eq=False)
 class Tally:
     """Gathers what a model of so many classes says, batch by batch."""
 
-    def __init__(self, classes: int, *, keep_all: bool = False) -> None:
-        self._classes = classes
-        self._keep_all = keep_all
-        self._waiting: list[tuple[Tensor, Tensor]] = []
-        self._waiting_images = 0
-        self._read: list[tuple[Tensor, ...]] = []
+    _classes: int
+    keep_all: bool = False
+    _waiting: list[tuple[Tensor, Tensor]] = field(default_factory=list, init=False)
+    _waiting_images: int = field(default=0, init=False)
+    _read: list[tuple[Tensor, ...]] = field(default_factory=list, init=False)
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """Take in a batch of any device: logits (B, K), labels int64 (B,); both are kept, not copied."""
@@ -119,7 +119,7 @@ class Tally:
         probabilities = logits.softmax(dim=1)
         ranked, confidences = _rank(probabilities)
         # A copy: a part would keep the whole.
-        kept = probabilities if self._keep_all else probabilities[:, :0].clone()
+        kept = probabilities if self.keep_all else probabilities[:, :0].clone()
         losses = cross_entropy(logits, labels, reduction="none")
         self._read.append((labels, losses, ranked, confidences, kept))
 

@@ -7,7 +7,7 @@ slower one with small models, only copies in what it is made on.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeAlias
 
 import torch
@@ -48,20 +48,20 @@ class _Recording(Generic[Made]):
         return self.made
 
 
+@dataclass(eq=False)
 class Replays(Generic[Made]):
     """Does the same work again and again, recorded once for each shape of its inputs.
 
     Whatever cannot be recorded is done as it is. Others may use the capture, too; `what` is named in the log.
     """
 
-    def __init__(self, capture: Capture, what: str = "updates") -> None:
-        self._capture = capture
-        self._what = what
-        self._may_record = True
-        self._recordings: dict[Shapes, _Recording[Made]] = {}
-        self._warm_ups: dict[Shapes, int] = {}
-        self.count = 0
-        """How often recorded work was done."""
+    _capture: Capture
+    _what: str = "updates"
+    _may_record: bool = field(default=True, init=False)
+    _recordings: dict[Shapes, _Recording[Made]] = field(default_factory=dict, init=False)
+    _warm_ups: dict[Shapes, int] = field(default_factory=dict, init=False)
+    count: int = field(default=0, init=False)
+    """How often recorded work was done."""
 
     @classmethod
     def on(

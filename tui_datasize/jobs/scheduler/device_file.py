@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tui_datasize.errors import ConfigError
@@ -15,6 +16,7 @@ _LOG = logging.getLogger(__name__)
 _LOOK_INTERVAL_S = 1.0
 
 
+@dataclass(eq=False)
 class DeviceFile:
     """Looks at the file once a second and reads it when it has changed and is whole.
 
@@ -22,12 +24,11 @@ class DeviceFile:
     The options win over the file.
     """
 
-    def __init__(self, project: ProjectPaths, options: DeviceOptions) -> None:
-        self._project = project
-        self._options = options
-        self._looked_s = float("-inf")
-        self._seen: tuple[int, int] | None = None
-        self._read: tuple[int, int] | None = None
+    _project: ProjectPaths
+    _options: DeviceOptions
+    _looked_s: float = field(default=float("-inf"), init=False)
+    _seen: tuple[int, int] | None = field(default=None, init=False)
+    _read: tuple[int, int] | None = field(default=None, init=False)
 
     def poll(self) -> DeviceSettings | None:
         """The settings of a file that has changed; None where nothing is to be changed."""

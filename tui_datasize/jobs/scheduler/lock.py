@@ -11,7 +11,7 @@ import json
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tui_datasize.errors import ConfigError
@@ -39,13 +39,13 @@ class SchedulerNotes:
     """Why it cannot use the queue's database, in one sentence; empty where it can."""
 
 
+@dataclass(eq=False)
 class SchedulerLock:
     """The right to schedule a project, held by `flock` until the process ends."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-        self._words: dict[str, object] = {}
+    _path: Path
+    _descriptor: int | None = field(default=None, init=False)
+    _words: dict[str, object] = field(default_factory=dict, init=False)
 
     def take(self) -> bool:
         """Take the right; False where another scheduler has it.

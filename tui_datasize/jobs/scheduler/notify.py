@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.load import notify_command
@@ -34,6 +34,7 @@ class _Call:
     """On the monotonic clock."""
 
 
+@dataclass(eq=False)
 class Notifier:
     """Runs `notify` of `experiments.toml` once for each notice, a few at a time.
 
@@ -43,11 +44,10 @@ class Notifier:
     anew for every notice. After `timeout_s` the command is killed with its children.
     """
 
-    def __init__(self, store: Store, project: ProjectPaths, timeout_s: float = _TIMEOUT_S) -> None:
-        self._store = store
-        self._project = project
-        self._timeout_s = timeout_s
-        self._calls: list[_Call] = []
+    _store: Store
+    _project: ProjectPaths
+    timeout_s: float = _TIMEOUT_S
+    _calls: list[_Call] = field(default_factory=list, init=False)
 
     def is_busy(self) -> bool:
         """Whether there is something left to tell, or a command that has not ended."""
@@ -92,7 +92,7 @@ class Notifier:
                 start_new_session=True,
             )
         _LOG.info("notifying of %s", _describe(notice))
-        return _Call(process, notice, time.monotonic() + self._timeout_s)
+        return _Call(process, notice, time.monotonic() + self.timeout_s)
 
     def _settle(self, call: _Call) -> bool:
         """End a command that takes too long, and tell one that failed; whether it has ended."""
@@ -100,7 +100,7 @@ class Notifier:
         if status is None and time.monotonic() < call.deadline_s:
             return False
         if status is None:
-            _LOG.error("notifying of %s: took longer than %g s", _describe(call.notice), self._timeout_s)
+            _LOG.error("notifying of %s: took longer than %g s", _describe(call.notice), self.timeout_s)
             with suppress(ProcessLookupError):
                 os.killpg(call.process.pid, signal.SIGKILL)
             call.process.wait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,17 +21,6 @@ class Draws:
 
     def rows(self, start: int, count: int) -> Draws:
         return Draws(self.host[start : start + count], self.device[start : start + count])
-
-
-class Augmentation(Protocol):
-    """A random change of a batch of images, each image with parameters of its own."""
-
-    @property
-    def rows(self) -> int:
-        """Numbers it needs per image."""
-
-    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """Changed images (B, C, H, W): uint8 or float32 pixels 0 .. 255, or normalised inputs."""
 
 
 def draw_numbers(generator: torch.Generator, rows: int, images: int, device: torch.device) -> Draws:

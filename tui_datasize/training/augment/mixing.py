@@ -44,6 +44,7 @@ class Targets:
         return self.shares[0] * own + self.shares[1] * other
 
 
+@dataclass(frozen=True, slots=True)
 class Mixing:
     """Mixup, cutmix, or either by the toss of a coin: one share, and one rectangle, per batch.
 
@@ -54,10 +55,9 @@ class Mixing:
     none. Numbers come from a CPU stream, so that nothing waits for the device.
     """
 
-    def __init__(self, mixup: float, cutmix: float, generator: torch.Generator) -> None:
-        self._mixup = mixup
-        self._cutmix = cutmix
-        self._generator = generator
+    _mixup: float
+    _cutmix: float
+    _generator: torch.Generator
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Targets]:
         coin, quantile, x, y = torch.rand(4, generator=self._generator).tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from tui_datasize.experiments.spec import AugmentationSpec
 from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.augment import colour, geometry
 from tui_datasize.training.augment.colour import Jitter
-from tui_datasize.training.augment.draws import Augmentation, Draws, draw_numbers, whole_below
+from tui_datasize.training.augment.draws import Draws, draw_numbers, whole_below
 from tui_datasize.training.augment.geometry import Crop, Erasing, Flip, ResizedCrop, Rotation
 from tui_datasize.training.augment.mixing import Mixing, Targets
 
@@ -79,6 +80,11 @@ class TrivialAugment:
         changed = torch.empty_like(grouped)
         changed[order] = grouped
         return changed
+
+
+Augmentation: TypeAlias = Crop | ResizedCrop | Flip | Rotation | Jitter | TrivialAugment | Erasing
+"""A random change of a batch of images (B, C, H, W), uint8 or float32 pixels 0 .. 255, or normalised inputs,
+each image with parameters of its own, which take `rows` numbers per image."""
 
 
 class Pipeline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -81,8 +82,13 @@ def has_own_values(module: nn.Module) -> bool:
     return any(True for values in own for _ in values)
 
 
-Rule: TypeAlias = Callable[[Tensor, torch.Generator], object]
-"""Fills the weights of a convolution or a fully connected layer, shape (outputs, inputs, ...)."""
+Rule: TypeAlias = Callable[..., object]
+"""Fills the weights of a convolution or a fully connected layer, shape (outputs, inputs, ...), from a
+`generator`."""
+kaiming_uniform: Rule = partial(nn.init.kaiming_uniform_, nonlinearity="relu")
+"""Uniform of variance 2/inputs (He et al. 2015, equation 10)."""
+kaiming_normal: Rule = partial(nn.init.kaiming_normal_, nonlinearity="relu")
+"""Normal of variance 2/inputs (He et al. 2015, equation 10)."""
 
 
 def initialise(model: nn.Module, generator: torch.Generator, rule: Rule | None = None) -> None:
@@ -95,36 +101,15 @@ def initialise(model: nn.Module, generator: torch.Generator, rule: Rule | None =
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            (rule or uniform_weights)(module.weight, generator)
+            # Within 1/sqrt(inputs), as torch's own layers are first filled.
+            bound = 1 / sqrt(module.weight[0].numel())
+            (rule or partial(nn.init.uniform_, a=-bound, b=bound))(module.weight, generator=generator)
             if module.bias is not None:
-                _uniform_within(module.bias, _bound(module.weight), generator)
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
         elif isinstance(module, nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm):
             module.reset_parameters()
         elif any(True for _ in module.parameters(recurse=False)):
             raise TypeError(f"no rule to initialise {type(module).__name__}")
-
-
-def uniform_weights(weight: Tensor, generator: torch.Generator) -> None:
-    """Uniform within 1/sqrt(inputs), as torch's own layers are first filled."""
-    _uniform_within(weight, _bound(weight), generator)
-
-
-def kaiming_uniform(weight: Tensor, generator: torch.Generator) -> None:
-    """Uniform of variance 2/inputs (He et al. 2015, equation 10)."""
-    nn.init.kaiming_uniform_(weight, nonlinearity="relu", generator=generator)
-
-
-def kaiming_normal(weight: Tensor, generator: torch.Generator) -> None:
-    """Normal of variance 2/inputs (He et al. 2015, equation 10)."""
-    nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
-
-
-def _bound(weight: Tensor) -> float:
-    return 1 / sqrt(weight[0].numel())
-
-
-def _uniform_within(values: Tensor, bound: float, generator: torch.Generator) -> None:
-    nn.init.uniform_(values, -bound, bound, generator=generator)
 
 
 Unit: TypeAlias = Literal["value", "channel", "image", "batch"]

@@ -29,16 +29,16 @@ class ProjectPlan:
     devices: DeviceSettings = field(default_factory=DeviceSettings)
 
 
+@dataclass(eq=False)
 class Planner:
     """Reads a project's file when it has changed; keeps what was planned when it has not."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._stamp: tuple[int, int] | None = None
-        self._project: Project | None = None
-        self._plans: Mapping[str, ExperimentPlan] = MappingProxyType({})
-        self._planned: ProjectPlan | None = None
-        self._listed: frozenset[str] = frozenset()
+    _file: Path
+    _stamp: tuple[int, int] | None = field(default=None, init=False)
+    _project: Project | None = field(default=None, init=False)
+    _plans: Mapping[str, ExperimentPlan] = field(default=MappingProxyType({}), init=False)
+    _planned: ProjectPlan | None = field(default=None, init=False)
+    _listed: frozenset[str] = field(default_factory=frozenset, init=False)
 
     def plan(self, shown: str = "") -> ProjectPlan:
         """The experiments as the file gives them now; the very same object while they are the same.
