@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from tests.faults.lab import FINAL, Lab
@@ -79,7 +79,7 @@ def work(paths: RunPaths) -> int:
     except ClaimRefused:
         return 0
     done = int(paths.checkpoint.read_bytes()) if paths.checkpoint.exists() else 0
-    with MetricsWriter(paths.metrics) as metrics:
+    with closing(MetricsWriter(paths.metrics)) as metrics:
         metrics.resume(done)
         for update in range(done + 1, _UPDATES + 1):
             metrics.write("evaluation", update, split="test", accuracy=0.5)

@@ -12,19 +12,7 @@ import tui_datasize
 PACKAGE = Path(tui_datasize.__file__).parent
 MOST_LINES = 40
 """Of a function, from `def` to its end."""
-LONGER = frozenset(
-    {
-        "jobs/client.py:enqueue",
-        "stats/clusters.py:find_clusters",
-        "stats/diagnostics.py:diagnose",
-        "stats/fits.py:fit_log_linear",
-        "stats/planner.py:plan_next_runs",
-        "training/prepare.py:prepare",
-        "training/session.py:__init__",
-        "tui/app.py:__init__",
-        "tui/charts/lines.py:line_chart",
-    }
-)
+LONGER = frozenset({"stats/planner.py:plan_next_runs", "tui/charts/lines.py:line_chart"})
 """Those that are longer, to be cut."""
 OF_EVERY_QUESTION = frozenset({"ask", "is_offered"})
 """What `answers/catalogue.py` finds in the file of a question."""

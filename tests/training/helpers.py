@@ -13,7 +13,7 @@ from tests.fakes import fake_spec
 from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec, RunSpec
 from tui_datasize.runlog import schema
 from tui_datasize.runlog.paths import RunPaths
-from tui_datasize.training.prepare import prepare
+from tui_datasize.training.prepare import Shared, prepare
 from tui_datasize.training.session import Session
 from tui_datasize.training.stop import StopRequest, StopRequested
 
@@ -49,14 +49,14 @@ def read_rows(paths: RunPaths) -> Rows:
 
 def train(paths: RunPaths) -> Session:
     """Train a run to its end in this process."""
-    session = prepare(paths, attempt=1)
+    session = prepare(paths, 1, Shared(), print)
     session.run(StopRequest())
     return session
 
 
 def train_until(paths: RunPaths, update: int) -> None:
     """Train until a request to leave comes in the middle of the given update."""
-    session, stop = prepare(paths, attempt=1), StopRequest()
+    session, stop = prepare(paths, 1, Shared(), print), StopRequest()
     step = session.trainer.step
 
     def step_and_ask() -> None:

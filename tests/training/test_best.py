@@ -20,7 +20,7 @@ from tui_datasize.training.engine import Trainer
 from tui_datasize.training.evaluate import Tally, predict, score
 from tui_datasize.training.packs.fused import Fused
 from tui_datasize.training.placement import place_images
-from tui_datasize.training.prepare import prepare
+from tui_datasize.training.prepare import Shared, prepare
 
 SPOILT_AFTER = 16
 """Updates of the small run after which its weights are nothing: its second evaluation is its best."""
@@ -63,7 +63,7 @@ def are_equal(some: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
 
 def accuracy_of(weights: Mapping[str, Tensor], paths: RunPaths, digits: LoadedDataset) -> float:
     """Measured anew, by a model that is given the weights."""
-    trainer = prepare(paths, attempt=1).trainer
+    trainer = prepare(paths, 1, Shared(), print).trainer
     trainer.model.load_state_dict(weights)
     tally = Tally(10, keep_all=True)
     images = place_images(digits.test, slice(None), torch.device("cpu"))

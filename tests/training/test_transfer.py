@@ -14,7 +14,7 @@ from tui_datasize.errors import DataError
 from tui_datasize.experiments.spec import SCHEMA_VERSION, ModelSpec, Transfer
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.training.models.parts import weight_layers
-from tui_datasize.training.prepare import prepare
+from tui_datasize.training.prepare import Shared, prepare
 from tui_datasize.training.stop import StopRequest
 from tui_datasize.training.transfer import SourceWeights, read_source, take_over
 
@@ -59,7 +59,7 @@ def taken_keys(model, count):
 def test_frozen_layers_stay_bit_equal_and_the_others_are_trained(queue, source):
     spec, weights = source
     paths = queue(target_spec(spec, 3, freeze=True))
-    session = prepare(paths, attempt=1)
+    session = prepare(paths, 1, Shared(), print)
     model = session.trainer.model
     started = {key: value.clone() for key, value in model.state_dict().items()}
     session.run(StopRequest())
@@ -84,7 +84,7 @@ def test_frozen_layers_stay_bit_equal_and_the_others_are_trained(queue, source):
 
 def test_all_layers_but_the_classifier_are_taken_and_trained_further(queue, source):
     spec, weights = source
-    session = prepare(queue(target_spec(spec, None, freeze=False)), attempt=1)
+    session = prepare(queue(target_spec(spec, None, freeze=False)), 1, Shared(), print)
     model = session.trainer.model
     taken = taken_keys(model, 7)
     assert all(torch.equal(model.state_dict()[key], weights[key]) for key in taken)
@@ -112,7 +112,7 @@ def test_averaged_weights_are_taken_where_the_source_was_measured_with_them(queu
     spec = source_spec(ema_decay=0.9)
     trainer = train(queue(spec)).trainer
     paths = queue(target_spec(spec, None, freeze=False))
-    taken = prepare(paths, attempt=1).trainer.model.state_dict()["stem.0.weight"]
+    taken = prepare(paths, 1, Shared(), print).trainer.model.state_dict()["stem.0.weight"]
     assert torch.equal(taken, trainer.evaluated_model.state_dict()["stem.0.weight"])
     assert not torch.equal(taken, trainer.model.state_dict()["stem.0.weight"])
 
@@ -124,7 +124,7 @@ def test_a_source_without_its_checkpoint_is_told_in_one_line(queue, source, tmp_
     with pytest.raises(
         DataError, match=r"runs/source/\S+: the source run has no checkpoint.*queue source --force"
     ):
-        prepare(paths, attempt=1)
+        prepare(paths, 1, Shared(), print)
 
 
 def test_a_source_that_is_not_finished_or_not_there_is_refused(queue):

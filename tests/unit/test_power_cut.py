@@ -102,7 +102,7 @@ def work(run: RunPaths, attempt: int) -> None:
         # Whoever looks for it would find this process, and end it.
         patch.setattr(identity, "boot_id", lambda: "another")
         claim = acquire(run, attempt)
-    with MetricsWriter(run.metrics) as metrics:
+    with closing(MetricsWriter(run.metrics)) as metrics:
         metrics.resume(0)
         for row in metric_rows(FIRST, [1, 2], 0.5):
             metrics.write(

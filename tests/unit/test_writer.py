@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def lines(path):
 
 def test_a_row_has_all_columns_in_order_and_ends_at_once(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    with MetricsWriter(path) as metrics:
+    with closing(MetricsWriter(path)) as metrics:
         metrics.write("train", 3, split="train", loss=0.5)
         # Nothing is held back until the file is closed.
         first, rest = lines(path)
@@ -36,20 +37,20 @@ def test_a_row_has_all_columns_in_order_and_ends_at_once(tmp_path):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_becomes_null(value, tmp_path):
     path = tmp_path / "metrics.jsonl"
-    with MetricsWriter(path) as metrics:
+    with closing(MetricsWriter(path)) as metrics:
         metrics.write("evaluation", 1, split="test", loss=value)
     assert json.loads(lines(path)[0])["loss"] is None
 
 
 def test_an_unknown_column_is_an_error(tmp_path):
-    with MetricsWriter(tmp_path / "m") as metrics, pytest.raises(ValueError, match="val_accuracy"):
+    with closing(MetricsWriter(tmp_path / "m")) as metrics, pytest.raises(ValueError, match="val_accuracy"):
         metrics.write("evaluation", 1, val_accuracy=0.5)
 
 
 def test_resuming_ends_a_torn_row_first(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"event": "train", "update": 5}\n{"event": "tra')
-    with MetricsWriter(path) as metrics:
+    with closing(MetricsWriter(path)) as metrics:
         metrics.resume(5)
         metrics.write("train", 6)
     found = lines(path)
@@ -61,14 +62,14 @@ def test_resuming_ends_a_torn_row_first(tmp_path):
 def test_resuming_after_a_whole_row_adds_one_line(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"event": "train", "update": 5}\n')
-    with MetricsWriter(path) as metrics:
+    with closing(MetricsWriter(path)) as metrics:
         metrics.resume(4)
     assert [json.loads(line)["event"] for line in lines(path)[:-1]] == ["train", "resume"]
 
 
 def test_a_first_start_has_nothing_to_resume(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    with MetricsWriter(path) as metrics:
+    with closing(MetricsWriter(path)) as metrics:
         metrics.resume(0)
     assert path.read_bytes() == b""
 
@@ -105,7 +106,7 @@ def test_tables_have_their_schemas(tmp_path):
 
 def test_a_new_file_and_its_rows_are_made_to_last(synced, tmp_path):
     path = tmp_path / "metrics.jsonl"
-    with MetricsWriter(path) as metrics:
+    with closing(MetricsWriter(path)) as metrics:
         metrics.write("evaluation", 1)
         metrics.sync()
         # The name of the new file first, then its content.

@@ -59,7 +59,7 @@ def wait_for(client: QueueClient, specs: Sequence[RunSpec]) -> bool:
     board = _Board(client.project, specs)
     run_ids = [spec.run_id for spec in specs]
     try:
-        with board:
+        with board.bars:
             while not board.show(jobs := client.jobs()):
                 client.keep_scheduler()
                 kept = obstacles(jobs, run_ids, draining=client.settings().draining)
@@ -81,7 +81,7 @@ class _Board:
         self._project = project
         self._specs = {spec.run_id: spec for spec in specs}
         self._console = PlainConsole(stderr=True)
-        self._bars = Progress(
+        self.bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
@@ -91,18 +91,11 @@ class _Board:
             transient=True,
             disable=not self._console.is_terminal,
         )
-        self._whole = self._bars.add_task("all runs", total=len(specs), unit="runs")
+        self._whole = self.bars.add_task("all runs", total=len(specs), unit="runs")
         self._bar_of: dict[str, TaskID] = {}
         self._tail = MetricsTail()
         self._ended: dict[str, Job] = {}
         self._told: frozenset[str] = frozenset()
-
-    def __enter__(self) -> _Board:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
 
     @property
     def unsuccessful(self) -> list[Job]:
@@ -115,7 +108,7 @@ class _Board:
             if job.state.is_final and job.run_id not in self._ended:
                 self._end(job)
         self._advance([job for job in ours if job.state.is_active])
-        self._bars.update(self._whole, completed=len(self._ended))
+        self.bars.update(self._whole, completed=len(self._ended))
         return len(self._ended) == len(self._specs)
 
     def tell(self, *texts: str) -> None:
@@ -129,7 +122,7 @@ class _Board:
     def _end(self, job: Job) -> None:
         self._ended[job.run_id] = job
         if job.run_id in self._bar_of:
-            self._bars.remove_task(self._bar_of.pop(job.run_id))
+            self.bars.remove_task(self._bar_of.pop(job.run_id))
         if not self._console.is_terminal:
             talk(f"{len(self._ended):4} of {len(self._specs)}  {job.run_id}  {job.state.value}")
 
@@ -137,10 +130,10 @@ class _Board:
         for job in active:
             if job.run_id not in self._bar_of:
                 total = total_updates(self._specs[job.run_id])
-                task = self._bars.add_task(visible(job.run_id), total=total, unit="updates")
+                task = self.bars.add_task(visible(job.run_id), total=total, unit="updates")
                 self._bar_of[job.run_id] = task
         for run_id, update in self._updates(active).items():
-            self._bars.update(self._bar_of[run_id], completed=update)
+            self.bars.update(self._bar_of[run_id], completed=update)
 
     def _updates(self, active: Sequence[Job]) -> Mapping[str, int]:
         new = self._tail.read(self._project.run(job.experiment, job.run_id) for job in active)

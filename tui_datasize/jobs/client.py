@@ -110,17 +110,13 @@ class QueueClient(SchedulerClient):
     ) -> Acknowledgement:
         """Queue the runs that are missing, in the given order.
 
-        A run that takes weights from another waits for it.
-
-        Runs that succeeded, failed or wait or run are left alone; cancelled ones are queued again, and those
-        that succeeded and are incomplete run afresh.
-
-        `force` runs all of them afresh; old run directories move to `.superseded/`. `max_attempts` are
-        allowed before a vanishing worker fails a run. `after` tells, by run id, the runs that must succeed
-        before it starts: in the queue already, or earlier in `specs`. The run itself is left out, and so are
-        those that are queued with it and are to wait for it as well. `sources`, which those of `specs` take
-        weights from, are queued before them where they are missing, and never forced. If the queue has one
-        of `incomplete`, whose evaluations were lost, as succeeded, its directory moves to `.superseded/`.
+        Runs that succeeded, failed or wait or run are left alone; cancelled ones are queued again. With
+        `force` all run afresh, and so do in any case those of `incomplete`, whose evaluations were lost, that
+        the queue has as succeeded: old directories move to `.superseded/`. `sources`, which those of `specs`
+        take weights from and wait for, are queued before them where they are missing, and never forced.
+        `max_attempts` are allowed before a vanishing worker fails a run. `after` tells, by run id, what else
+        must succeed before it starts: in the queue already, or earlier in `specs`; the run itself is left
+        out, and what is queued with it and is to wait for it as well.
 
         Raises:
             ConfigError: A run was trained elsewhere and imported.
@@ -130,22 +126,29 @@ class QueueClient(SchedulerClient):
         """
         # An id is a digest of the whole specification: of thousands of runs it is worth taking once.
         runs = {spec.run_id: spec for spec in (*sources, *specs)}
-        imported = next((run_id for run_id, spec in runs.items() if spec.imported), None)
-        if imported is not None:
+        if imported := next((run_id for run_id, spec in runs.items() if spec.imported), ""):
             raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported)
         forced = {spec.run_id for spec in specs} if force else set()
         doubt = create_database(self.project.queue)
-        with self._database() as connection:
-            # Not within the transaction: what the documents tell of git may take seconds.
-            states = reading.expected_states(connection)
-            named = none_of_each_other(
-                after or {}, _missing(runs, forced | _lost(incomplete, states), states)
-            )
-        waits_for = {run_id: [*spec.sources, *named.get(run_id, ())] for run_id, spec in runs.items()}
+        # Not within the transaction: what the documents tell of git may take seconds.
+        waits_for = self._waits_for(runs, after or {}, forced, incomplete)
         documents = write_documents(
             self.project.root, runs, data_dir=data_dir, max_attempts=max_attempts, after=waits_for
         )
         return self._insert(documents, waits_for, forced, incomplete, priority, doubt)
+
+    def _waits_for(
+        self,
+        runs: Mapping[str, RunSpec],
+        after: Mapping[str, Sequence[str]],
+        forced: Collection[str],
+        incomplete: Collection[str],
+    ) -> Mapping[str, Sequence[str]]:
+        with self._database() as connection:
+            states = reading.expected_states(connection)
+        afresh = _lost(incomplete, states).union(forced)
+        named = none_of_each_other(after, _missing(runs, afresh, states))
+        return {run_id: [*spec.sources, *named.get(run_id, ())] for run_id, spec in runs.items()}
 
     def _insert(
         self,

@@ -37,12 +37,6 @@ class MetricsWriter:
         if is_new:
             sync_directory(path.parent)
 
-    def __enter__(self) -> MetricsWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the file; the end of a run, which is written next, tells of its rows."""
         with suppress(OSError):

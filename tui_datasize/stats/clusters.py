@@ -113,6 +113,20 @@ def find_clusters(curve: Sequence[SizeRuns]) -> Clusters | None:
     if split is None or all(np.ptp(size.values) <= _ROUNDING * np.abs(size.values).max() for size in curve):
         return None
     variances, inverse = split
+    total = float(variances.sum())
+    return Clusters(
+        draw_share=float(variances[_DRAW]) / total,
+        seed_share=float(variances[_SEED]) / total,
+        n_draws=min(n for n in (len(np.unique(size.draws)) for size in curve) if n > 1),
+        exponent=exponent,
+        sd_at_one=math.sqrt(total) * centre**-exponent,
+        means=_scatter_of_means(forms, sizes, variances, inverse),
+    )
+
+
+def _scatter_of_means(
+    forms: Sequence[_Forms], sizes: Floats, variances: Floats, inverse: Floats
+) -> tuple[MeanScatter, ...]:
     of_squares = [form.covariance(variances) for form in forms]
     apart = sum(of_squares, np.zeros((3, 3)))
     nested = apart + _in_common(forms, sizes, float(variances[_DRAW]))
@@ -122,15 +136,7 @@ def find_clusters(curve: Sequence[SizeRuns]) -> Clusters | None:
         for form, own in zip(forms, of_squares, strict=True)
     ]
     least = min(mean.pooled_degrees for mean in means)
-    total = float(variances.sum())
-    return Clusters(
-        draw_share=float(variances[_DRAW]) / total,
-        seed_share=float(variances[_SEED]) / total,
-        n_draws=min(n for n in (len(np.unique(size.draws)) for size in curve) if n > 1),
-        exponent=exponent,
-        sd_at_one=math.sqrt(total) * centre**-exponent,
-        means=tuple(replace(mean, pooled_degrees=least) for mean in means),
-    )
+    return tuple(replace(mean, pooled_degrees=least) for mean in means)
 
 
 def odd_scatter(curve: Sequence[SizeRuns]) -> Floats:

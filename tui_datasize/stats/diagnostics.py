@@ -84,15 +84,13 @@ def diagnose(
     within a size as they were recorded: it sees a line that bends, and no order of the runs in time.
     """
     sizes, y = np.asarray(train_sizes, float), np.asarray(values, float)
-    failure = unfit(np.log10(sizes), y)
-    if failure:
+    if failure := unfit(np.log10(sizes), y):
         return failure
     if len(y) < LEAST_POINTS:
         return FitFailure("has too few sizes for that: three leave nothing but constants")
     w = unit_weights(len(y), weights)
     root = np.sqrt(w)
-    design = root[:, None] * np.column_stack([np.ones(len(y)), np.log10(sizes)])
-    q, r = np.linalg.qr(design)
+    q, r = np.linalg.qr(root[:, None] * np.column_stack([np.ones(len(y)), np.log10(sizes)]))
     scaled = root * y
     residuals = scaled - q @ (q.T @ scaled)
     n, square = len(y), float(residuals @ residuals)
@@ -101,10 +99,8 @@ def diagnose(
     log_likelihood = -n / 2 * (math.log(2 * math.pi * square / n) + 1) + float(np.log(w).sum()) / 2
     skew, kurtosis = _moments(residuals)
     jarque_bera = n / 6 * (skew**2 + (kurtosis - 3) ** 2 / 4)
-    omnibus = None
-    if n >= LEAST_FOR_OMNIBUS:
-        omnibus = _skew_deviate(skew, n) ** 2 + _kurtosis_deviate(kurtosis, n) ** 2
-    singular = np.linalg.svd(r, compute_uv=False)
+    deviates = (_skew_deviate(skew, n), _kurtosis_deviate(kurtosis, n)) if n >= LEAST_FOR_OMNIBUS else ()
+    omnibus = sum(one**2 for one in deviates) if deviates else None
     return Diagnostics(
         log_likelihood=log_likelihood,
         aic=2 * N_PARAMETERS - 2 * log_likelihood,
@@ -116,7 +112,7 @@ def diagnose(
         jarque_bera_p=float(chdtrc(2, jarque_bera)),
         skew=skew,
         kurtosis=kurtosis,
-        condition_number=float(singular[0] / singular[-1]),
+        condition_number=float(np.linalg.cond(r)),
         points=_influences(sizes, y, residuals, np.sum(q**2, axis=1)),
     )
 

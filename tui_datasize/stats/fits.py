@@ -133,12 +133,10 @@ class LackOfFit:
 def fit_log_linear(
     train_sizes: ArrayLike, values: ArrayLike, weights: ArrayLike | None = None
 ) -> LogLinearFit | FitFailure:
-    """Least squares of `values` on log10(`train_sizes`).
+    """Least squares of `values` on log10(`train_sizes`), images above 0.
 
-    Args:
-        train_sizes: Images, shape (n,), above 0.
-        values: The metric, shape (n,), finite: means over seeds, or one value per run.
-        weights: Proportional to 1/variance, shape (n,), above 0; None weighs all points equally.
+    Values are finite: means over seeds, or one per run. Weights are proportional to 1/variance and above 0;
+    without them all points weigh equally. All have the shape (n,).
 
     >>> fit = fit_log_linear([10, 100, 1000, 10000], [0.52, 0.69, 0.81, 0.98])
     >>> fit.formula
@@ -149,11 +147,9 @@ def fit_log_linear(
     FitFailure(reason='needs three sizes, has two')
     """
     x, y = np.log10(np.asarray(train_sizes, float)), np.asarray(values, float)
-    failure = unfit(x, y)
-    if failure:
+    if failure := unfit(x, y):
         return failure
-    n, degrees = len(x), len(x) - 2
-    w = unit_weights(n, weights)
+    n, degrees, w = len(x), len(x) - 2, unit_weights(len(x), weights)
     x_mean, y_mean = float(w @ x) / n, float(w @ y) / n
     dx, dy = x - x_mean, y - y_mean
     sxx, syy = float(w @ dx**2), float(w @ dy**2)

@@ -56,12 +56,7 @@ class Shared:
         return self._captures[key]
 
 
-def prepare(
-    paths: RunPaths,
-    attempt: int,
-    shared: Shared | None = None,
-    tell: Callable[[str], object] = lambda _words: None,
-) -> Session:
+def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str], object]) -> Session:
     """Make a run ready to train, downloading and decoding its data set first where needed.
 
     Writes `provenance.json`, `dataset.json` and `subset.parquet`; `tell` receives a line at each evaluation.
@@ -78,30 +73,24 @@ def prepare(
         print(advice, flush=True)
     whole = load_dataset(spec.dataset, data_directory(paths.directory.parents[2]), spec.image_px)
     task = make_task(spec, whole)
-    dataset, subset = task.dataset, task.subset
+    dataset = task.dataset
     facts = _provenance(attempt, spec, dataset, chosen)
     history = provenance.pack_history(paths) if paths.checkpoint.is_file() else {}
     # Now, so that a run that ends while it is made ready tells where; with what the session tells below.
     write_json(paths.provenance, facts | history)
     _describe(paths, task)
-    labels, hashes = (part[subset] for part in (dataset.train.labels, dataset.train.hashes))
-    write_table(paths.subset, subset_frame(task.index, labels, hashes, task.true_labels[subset]))
-    shared = shared or Shared()
     test = shared.place(dataset, chosen)
-    source = read_source(paths, spec)
     session = Session(
-        *(paths, spec, dataset, subset, chosen),
-        source=source,
+        *(paths, spec, dataset, task.subset, chosen),
+        source=read_source(paths, spec),
         test=test,
         tell=tell,
         room=shared.room,
         capture=shared.capture(chosen),
     )
-    facts |= {
-        "image_bytes": math.prod(dataset.image_shape),
-        "train_images_device_bytes": session.trainer.subset.device_bytes,
-        "test_images_device_bytes": test.device_bytes,
-    }
+    placed_bytes = {"train": session.trainer.subset.device_bytes, "test": test.device_bytes}
+    facts |= {"image_bytes": math.prod(dataset.image_shape)}
+    facts |= {f"{split}_images_device_bytes": size_bytes for split, size_bytes in placed_bytes.items()}
     facts |= describe_cost(session.trainer.model, input_shape(dataset.image_shape, spec.augmentation))
     write_json(paths.provenance, facts | (history if session.has_resumed else {}))
     return session
@@ -118,8 +107,10 @@ def _provenance(attempt: int, spec: RunSpec, dataset: LoadedDataset, chosen: tor
 
 
 def _describe(paths: RunPaths, task: Task) -> None:
-    """Write `dataset.json`: the run's classes of the data set, counted by their true labels."""
-    dataset = task.dataset
+    """Write `dataset.json`, the run's classes of the data set, by true labels, and `subset.parquet`."""
+    dataset, subset = task.dataset, task.subset
+    labels, hashes = (part[subset] for part in (dataset.train.labels, dataset.train.hashes))
+    write_table(paths.subset, subset_frame(task.index, labels, hashes, task.true_labels[subset]))
     channels, height, width = dataset.image_shape
     write_json(
         paths.dataset,

@@ -69,9 +69,7 @@ class Session:
         room: HasRoom = has_room,
         capture: Capture | None = None,
     ) -> None:
-        self.spec = spec
-        self.dataset = dataset
-        self.device = device
+        self.spec, self.dataset, self.device = spec, dataset, device
         self.trainer = Trainer(spec, dataset, subset, device, source, room=room)
         self._room = room
         self._paths = paths

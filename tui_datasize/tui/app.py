@@ -129,6 +129,9 @@ class DatasizeApp(App[None]):
         Binding("q", "leave", "leave", tooltip="Leave; queued and running jobs go on"),
     ]
 
+    _key: events.Key | None = None
+    """The one that is under way."""
+
     @dataclass
     class SnapshotArrived(Message):
         """The polling thread saw something new."""
@@ -182,8 +185,6 @@ class DatasizeApp(App[None]):
         self._keeper = SchedulerKeeper()
         self._before_first_frame = ExitStack()
         self._printable_only = PrintableOnly()
-        self._key: events.Key | None = None
-        """The one that is under way."""
         self._keys_waiting: deque[events.Key] = deque()
 
     def compose(self) -> ComposeResult:

@@ -13,7 +13,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -114,7 +114,7 @@ def _patience(text: str) -> float:
 
 def _make(arguments: argparse.Namespace, screen: _Screen) -> int:
     environment = dict(os.environ) | {DEVICE_VARIABLE: _device_to_test(cpu=arguments.cpu)}
-    with tempfile.TemporaryDirectory(prefix="datasize-selftest-") as scratch, StepHost() as host:
+    with tempfile.TemporaryDirectory(prefix="datasize-selftest-") as scratch, closing(StepHost()) as host:
         environment["TMPDIR"] = scratch
         run = partial(_step, host=host, folder=Path(scratch), screen=screen, patience=arguments.patience)
         first = run(STEPS[FIRST], environment)

@@ -64,17 +64,11 @@ class StepHost:
     _answered: bytes = b""
     _step: int | None = None
 
-    def __enter__(self) -> StepHost:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
     def begin(self, environment: Mapping[str, str], log: Path) -> None:
         """Have it there, with this environment and this log where it is begun."""
         if self._process and self._process.poll() is None:
             return
-        self.end()
+        self.close()
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 python_module(_CHILD),
@@ -119,9 +113,10 @@ class StepHost:
             with suppress(ProcessLookupError):
                 os.killpg(self._step, signal.SIGKILL)
         if not is_over:
-            self.end()
+            self.close()
 
-    def end(self) -> None:
+    def close(self) -> None:
+        """End it."""
         if self._process:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
