@@ -22,6 +22,7 @@ from tui_datasize.stats.plan_table import PLAN, plans_table
 from tui_datasize.stats.planner import Plan, plan_next_runs
 from tui_datasize.stats.question import Question
 from tui_datasize.stats.summary import analyse_curves
+from tui_datasize.stats.variance import split_variance
 
 SIZES = np.array([100.0, 200, 400, 800, 1600])
 ONE = np.ones(5)
@@ -48,7 +49,7 @@ def placed(plan: Plan) -> dict[int, int]:
 
 def test_most_runs_go_to_the_largest_size_and_more_to_the_upper_quarter_than_below():
     none = np.zeros(5, dtype=np.int64)
-    assert place_runs(SIZES, none, ONE, 16).tolist() == [2, 2, 3, 3, 6]
+    assert place_runs(SIZES, none, ONE, 12).tolist() == [1, 1, 2, 2, 6]
     # What is there counts: the size that lacks most comes first.
     assert place_runs(SIZES, np.array([5, 5, 5, 5, 1]), ONE, 6).tolist() == [0, 0, 0, 0, 6]
     dear = place_runs(SIZES, none, SIZES, 4000.0)
@@ -105,16 +106,43 @@ def test_what_is_told_of_a_plan_is_what_the_forecast_is_then():
     assert there.high - there.low < 0.8 * (plan.now[1] - plan.now[0])
 
 
-def test_more_seeds_at_the_same_sizes_are_not_said_to_help_where_they_hardly_do():
-    plan = plan_next_runs(sweep(seeds=10, sd=0.001), "test_accuracy", Question(runs=10))
-    words = plan_words(plan)
-    assert "(90 % sure); 10 more runs would hardly narrow that." in words[0]
+def test_a_plan_that_would_change_nothing_says_so_first_and_has_runs_only_for_a_budget():
+    runs = sweep(seeds=10, sd=0.001)
+    asked = plan_next_runs(runs, "test_accuracy", Question(runs=10))
+    assert asked.n_added == 10
+    words = plan_words(asked)
+    assert words[0].startswith("10 more runs would not change the answer: 6,400 images: 89.")
     # What would help is told, for a data set of unknown size.
-    assert (plan.beyond.train_size, plan.beyond.runs) == (3200, 3)
-    low, high = plan.beyond.interval
-    assert high - low < 0.8 * (plan.now[1] - plan.now[0])
+    assert (asked.beyond.train_size, asked.beyond.runs) == (3200, 3)
+    low, high = asked.beyond.interval
+    assert high - low < 0.8 * (asked.now[1] - asked.now[0])
     told = "3 runs at 3,200 images would leave about"
     assert words[1].startswith(f"{told} {100 * low:.1f} to {100 * high:.1f} %")
+    idle = plan_next_runs(runs, "test_accuracy")
+    assert (idle.n_added, idle.seconds, idle.is_idle) == (0, 0, True)
+    words = plan_words(idle, price="0 runs: about nothing")
+    assert words[0].startswith("More runs would not change the answer: 6,400 images: 89.")
+    assert words[0].endswith("(90 % sure). Give a budget to plan some all the same.")
+    assert words[1].startswith(told)
+    assert not any("Plan again" in text or "about nothing" in text for text in words)
+    cells = fake_sweep(sizes=SIZES.astype(int).tolist())
+    assert propose(idle, cells, there_of(cells)).specs == ()
+
+
+def test_the_share_of_the_draw_is_that_of_the_sources_of_the_spread():
+    rng = np.random.default_rng(5)
+    of_draw = rng.normal(0, 0.02, (3, len(SIZES)))
+    runs = pl.concat(
+        sweep(seeds=4).with_columns(
+            pl.col("test_accuracy") + pl.col("train_size").replace_strict(dict(zip(SIZES, own, strict=True))),
+            subset_seed=pl.lit(draw), run_id=pl.concat_str(pl.col("run_id"), pl.lit(f"-{draw}")),
+        )
+        for draw, own in enumerate(of_draw)
+    )  # fmt: skip
+    plan = plan_next_runs(runs, "test_accuracy", Question(runs=10))
+    (split,) = split_variance(runs, "test_accuracy")
+    assert plan.draw_share == split.component("subset draw").share > 0.5
+    assert f"The draw makes about {100 * plan.draw_share:.0f} %" in " ".join(plan_words(plan))
 
 
 def test_an_answer_within_the_runs_is_measured_where_it_lies():

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.fakes import fake_sweep, write_run
+from tests.unit.record_desk import record_of
+from tui_datasize.answers.prices import _hours
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.costs import Costs
 from tui_datasize.experiments.load import project_costs
+from tui_datasize.stats.run_costs import RunCosts
 
 COSTS = '[costs]\nlabel = 0.08\ngpu_hour = 1.2\ncurrency = "EUR"\n'
 
@@ -38,20 +43,20 @@ def said(root: Path, *words: str, capsys: pytest.CaptureFixture[str], experiment
 def test_doubling_target_and_plan_say_what_they_cost(tmp_path, capsys):
     root = imported(tmp_path, COSTS)
     text = said(root, "analyze", "--target", "95", capsys=capsys)
-    assert "1,600 more labels, about EUR 128 and 1 GPU-hours (EUR 1.20), likely +" in text
+    assert "1,600 more labels, about EUR 128 and 1 hour of training (EUR 1.20 on a GPU), likely +" in text
     assert " 95 %: about " in text
     # The target's once, that of the doubling beside each of its forecasts.
     assert text.count("more labels, about EUR ") == 3
     plan = said(root, "plan", "--runs", "6", capsys=capsys)
-    assert "6 runs: about 6 GPU-hours (EUR 7.20)." in plan
-    assert "%: 1,600 more labels, about EUR 128 and 3 GPU-hours (EUR 3.60)." in plan
+    assert "6 runs: about 6 hours of training (EUR 7.20 on a GPU)." in plan
+    assert "%: 1,600 more labels, about EUR 128 and 3 hours of training (EUR 3.60 on a GPU)." in plan
     words = json.loads(said(root, "plan", "--runs", "6", "--json", capsys=capsys))["words"]
-    assert "6 runs: about 6 GPU-hours (EUR 7.20)." in words
+    assert "6 runs: about 6 hours of training (EUR 7.20 on a GPU)." in words
 
 
 def test_a_price_that_is_missing_is_left_out(tmp_path, capsys):
     text = said(imported(tmp_path, '[costs]\nlabel = 2\ncurrency = "kr"\n'), "analyze", capsys=capsys)
-    assert "1,600 more labels, about kr 3,200 and 1 GPU-hours, likely +" in text
+    assert "1,600 more labels, about kr 3,200 and 1 hour of training, likely +" in text
 
 
 def test_without_prices_nothing_is_said_of_costs(tmp_path, capsys):
@@ -60,6 +65,29 @@ def test_without_prices_nothing_is_said_of_costs(tmp_path, capsys):
         text = said(root, *words, capsys=capsys)
         assert "labels" not in text
         assert "hours" not in text
+
+
+@pytest.mark.parametrize(
+    ("devices", "says"),
+    [
+        (["GPU-1", "GPU-2"], "2 GPU-hours (EUR 2.40)"),
+        (["cpu", "cpu"], "2 CPU-hours"),
+        (["cpu", "GPU-1"], "2 hours of training (EUR 2.40 on a GPU)"),
+        (["GPU-1", None], "2 hours of training (EUR 2.40 on a GPU)"),
+    ],
+)
+def test_hours_are_those_of_the_device_that_runs_had(devices, says):
+    runs = pl.DataFrame({"state": ["succeeded"] * 2 + ["queued"], "device": [*devices, None]})
+    record = replace(record_of(pl.DataFrame()), costs=Costs(0.08, 1.2, "EUR"))
+    assert _hours(record, runs, 7200) == says
+
+
+def test_a_run_on_a_busy_machine_does_not_make_all_of_its_size_dear():
+    runs = pl.DataFrame(
+        {"train_size": [100] * 4, "state": ["succeeded"] * 4, "wall_s": [60.0, 60.0, 61.0, 600.0],
+         "total_updates": [10] * 4, "batch_size": [10] * 4}
+    )  # fmt: skip
+    assert RunCosts.of(runs, {}).seconds_at(100) == 60
 
 
 def test_nobody_knows_how_long_runs_took_and_labels_are_priced_alone(tmp_path, capsys):

@@ -25,8 +25,6 @@ from tui_datasize.text import listed, plural
 
 MOST_PLANNED = 12
 """Variants that a plan is made for."""
-HARDLY = 0.95
-"""An interval that keeps more of its width is hardly narrower."""
 BATCHES = 3
 """A plan is made from what is foreseen; after this part of it a new one is better."""
 _COLUMNS = (
@@ -51,6 +49,7 @@ def ask(record: Record) -> Answer:
         return does_not_apply(f"No plan. {reasons[0]}" if reasons else "No runs yet.", proposed=())
     # Of several curves what the runs buy is enough: the rest of the words is that of one curve.
     told = [named(v, text) for v, one in made.items() for text in _told(one, is_alone=len(made) == 1)]
+    adds = {variant: one for variant, one in made.items() if one.plan.n_added}
     left_out = record.runs["variant"].n_unique() - len(groups)
     if left_out:
         told.append(f"The first {MOST_PLANNED} variants are planned, {left_out:,} are not.")
@@ -58,8 +57,8 @@ def ask(record: Record) -> Answer:
     every = {(record.experiment, variant): plan for variant, plan in bare_plans.items()}
     return Answer.of_each(
         told,
-        tables=[plan_table(made, record)],
-        figures=[_bars(variant, one.plan) for variant, one in made.items()],
+        tables=[plan_table(adds, record)] if adds else [],
+        figures=[_bars(variant, one.plan) for variant, one in adds.items()],
         about=f"{plural(sum(one.plan.n_added for one in made.values()), 'run')} to add",
         rows=lambda: plans_table(every, record.metric.name),
         proposed=[spec for one in made.values() for spec in one.proposal.specs],
@@ -152,7 +151,7 @@ def plan_words(plan: Plan, price: str = "", price_beyond: str = "") -> tuple[str
 
 def _sentences(plan: Plan, price: str, price_beyond: str) -> Iterator[str]:
     yield _narrowed(plan)
-    if price:
+    if price and plan.n_added:
         yield f"{price}."
     if plan.target is not None:
         yield _of_target(plan)
@@ -187,10 +186,14 @@ def _narrowed(plan: Plan) -> str:
     if plan.now is None or plan.then is None:
         then = f", about {_written(plan, plan.then)} after {runs} {sure}" if plan.then else ""
         return f"{what}{then}."
-    if plan.then[1] - plan.then[0] > HARDLY * (plan.now[1] - plan.now[0]):
-        return f"{what}, {_written(plan, plan.now)} {sure}; {runs} would hardly narrow that."
+    now = f"{what}, now {_written(plan, plan.now)}"
+    if not plan.n_added:
+        return (
+            f"More runs would not change the answer: {now} {sure}. Give a budget to plan some all the same."
+        )
     these = "this run" if plan.n_added == 1 else f"these {plan.n_added:,} runs"
-    return f"{what}, now {_written(plan, plan.now)}; after {these} about {_written(plan, plan.then)} {sure}."
+    no_change = f"{runs[:1].upper()}{runs[1:]} would not change the answer: " if plan.is_idle else ""
+    return f"{no_change}{now}; after {these} about {_written(plan, plan.then)} {sure}."
 
 
 def _of_target(plan: Plan) -> str:

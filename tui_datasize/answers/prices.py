@@ -6,6 +6,7 @@ import polars as pl
 
 from tui_datasize.answers import ahead
 from tui_datasize.answers.record import Record
+from tui_datasize.stats.curve import COUNTED_STATES
 from tui_datasize.stats.extrapolate import Outlook
 from tui_datasize.stats.planner import Plan
 from tui_datasize.stats.run_costs import S_PER_HOUR, RunCosts
@@ -75,13 +76,21 @@ def _of_variant(record: Record, variant: str) -> pl.DataFrame:
 
 
 def _hours(record: Record, runs: pl.DataFrame, seconds: float) -> str:
-    """Such as `3 GPU-hours (EUR 3.60)`; empty where nobody knows how long runs take."""
+    """Such as `3 GPU-hours (EUR 3.60)`; empty where nobody knows how long runs take.
+
+    Of runs that do not say where they were trained, or were in several places, the price is one on a GPU.
+    """
     if not seconds:
         return ""
-    hours, is_cpu = seconds / S_PER_HOUR, set(runs["device"].drop_nulls()) == {"cpu"}
-    device = "CPU" if is_cpu else "GPU"
-    text = f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
-    text = f"{text} {device}-hours" if hours >= _LEAST_HOURS else f"{duration(seconds)} on a {device}"
-    if is_cpu or not record.costs.gpu_hour:
-        return text
-    return f"{text} ({record.costs.money(hours * record.costs.gpu_hour)})"
+    ended = runs.filter(pl.col("state").is_in(COUNTED_STATES))
+    devices = {one and ("CPU" if one == "cpu" else "GPU") for one in ended["device"]}
+    (device,) = devices if len(devices) == 1 else (None,)
+    hours = seconds / S_PER_HOUR
+    money = record.costs.money(hours * record.costs.gpu_hour) if record.costs.gpu_hour else ""
+    number = f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
+    unit = "hour" if number == "1" else "hours"
+    if device is None:
+        text = f"{number} {unit} of training" if hours >= _LEAST_HOURS else f"{duration(seconds)} of training"
+        return f"{text} ({money} on a GPU)" if money else text
+    text = f"{number} {device}-{unit}" if hours >= _LEAST_HOURS else f"{duration(seconds)} on a {device}"
+    return f"{text} ({money})" if money and device == "GPU" else text

@@ -187,7 +187,8 @@ def plan(arguments: argparse.Namespace) -> int:
     else:
         console = data_console()
         print_words(console, "\n".join(made.words) + "\n")
-        print_table(console, written(plan_table({"": made}, record), None))
+        if made.plan.n_added:
+            print_table(console, written(plan_table({"": made}, record), None))
     if made.proposal.words:
         talk(made.proposal.words)
     return _queue(paths, project, name, made.proposal.specs) if arguments.queue else EXIT_OK
@@ -212,7 +213,7 @@ def _curve(runs: pl.DataFrame, variant: str | None) -> pl.DataFrame:
 def _queue(paths: ProjectPaths, project: Project, name: str, specs: Sequence[RunSpec]) -> int:
     """Queue what was proposed; the exit status, 2 where the scheduler refused any of it."""
     if not specs:
-        talk(f"{name}: nothing to queue: no further run can be named at these sizes")
+        talk(f"{name}: nothing was queued")
         return EXIT_OK
     client = QueueClient(paths)
     return tell(client.request(enqueue(client, specs, project)))

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from tui_datasize.stats.laws import Floats
 
-LARGEST_WEIGHT, UPPER_WEIGHT, LOWER_WEIGHT = 3.0, 1.5, 1.0
+LARGEST_WEIGHT, UPPER_WEIGHT, LOWER_WEIGHT = 6.0, 2.0, 1.0
 """Runs of the largest size, of the others in the upper quarter of the range, and of those below it, in
-proportion."""
+proportion: about the root of what their scatter makes of the forecast's, for what they cost."""
 UPPER = 4
 """Sizes of the largest divided by this, and above, are the upper quarter."""
 WIDE_STEP = 2.5

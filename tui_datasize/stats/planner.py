@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -25,6 +25,7 @@ from tui_datasize.stats.question import MOST_PLANNED, NOTHING_ASKED, Question
 from tui_datasize.stats.run_costs import RunCosts
 from tui_datasize.stats.size_needed import foreseen_sizes
 from tui_datasize.stats.summary import laws_of
+from tui_datasize.stats.variance import split_variance
 from tui_datasize.stats.view import View
 
 MUCH_OF_DRAWS = 0.25
@@ -35,6 +36,8 @@ BEYOND_RUNS = 3
 """At a size that there may be no images for."""
 ONE_SIZE_RUNS = 10
 """The budget of an answer that one size gives, where none is asked."""
+HARDLY = 0.95
+"""An interval that keeps more of its width is hardly narrower."""
 SAME_BY = 1.02
 """Sizes that differ by less are one."""
 
@@ -106,6 +109,13 @@ class Plan:
         return sum(size.add for size in self.sizes)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether its runs would hardly narrow the interval."""
+        if self.now is None or self.then is None:
+            return False
+        return self.then[1] - self.then[0] > HARDLY * (self.now[1] - self.now[0])
+
+    @property
     def seconds(self) -> float:
         """Of all runs to add; 0 where those of some are unknown."""
         known = [size.seconds for size in self.sizes if size.add]
@@ -121,10 +131,11 @@ def plan_next_runs(
 ) -> Plan | FitFailure:
     """Plan further runs of one curve, for the forecast that `analyze` shows.
 
-    Runs that are queued or running count as if they had ended: the plan comes on top. `runs` are of one
-    experiment and variant, `metric` has a law. `samples_per_run` are the training samples of a run by train
-    size, for every size that may be added to; sizes that have runs are added from them. `room` tells which
-    further sizes there can be.
+    Runs that are queued or running count as if they had ended: the plan comes on top. Where its runs would
+    hardly narrow the interval, it has some only for a budget that is given. `runs` are of one experiment and
+    variant, `metric` has a law. `samples_per_run` are the training samples of a run by train size, for every
+    size that may be added to; sizes that have runs are added from them. `room` tells which further sizes
+    there can be.
 
     Raises:
         ConfigError: There is no such metric, or the question makes no sense.
@@ -134,7 +145,7 @@ def plan_next_runs(
     if loss_of(offered) is None:
         return FitFailure(f"is asked of {metric}, which no law here is fitted to: {WHAT_LAWS_DESCRIBE}")
     fitted = runs.filter(pl.col("train_size") >= question.fit_from)
-    state = _State.of(fitted, offered, question.target)
+    state = _State.of(fitted, offered, question.target, _shares_of(runs, metric))
     if isinstance(state, FitFailure):
         out = f"; sizes below {question.fit_from:,} are left out" if fitted.height < runs.height else ""
         return FitFailure(state.reason + out)
@@ -145,28 +156,13 @@ def plan_next_runs(
             f"is asked for {at:,.0f} images: nothing is foreseen beyond {far:,.0f}, "
             f"{far / largest:.0f} times the largest size"
         )
-    costs = RunCosts.of(runs, samples_per_run)
-    sizes = np.array(state.candidates(costs, at, room), float)
-    present = _present(runs, sizes)
-    usual = ONE_SIZE_RUNS if len(sizes) == 1 else int(present.sum())
-    prices, budget = costs.budget(question, sizes, usual)
-    if not (prices > 0).all():
-        what = "samples they saw" if question.samples is not None else "seconds they took"
-        return FitFailure(f"has runs that do not say how many {what}: give the budget in runs")
-    if (most := budget / float(prices.min())) > MOST_PLANNED:
-        most_runs = f"give at most {MOST_PLANNED:,} runs, or less of what they cost"
-        return FitFailure(f"has a budget of {most:,.0f} runs: {most_runs}")
-    added = place_runs(sizes, present, prices, budget)
-    if not added.any():
-        return FitFailure("has a budget below the cost of one run")
-    planned = tuple(
-        PlannedSize(
-            round(size), int(have), int(add), round(size) not in costs.samples,
-            float(add * costs.samples_at(size)), float(add * costs.seconds_at(size)),
-        )
-        for size, have, add in zip(sizes, present, added, strict=True)
-    )  # fmt: skip
-    return _plan(runs, state, question, at, planned)
+    planned = state.place(runs, question, RunCosts.of(runs, samples_per_run), at, room)
+    if isinstance(planned, FitFailure):
+        return planned
+    plan = _plan(runs, state, question, at, planned)
+    if plan.is_idle and not question.has_budget:
+        return replace(plan, sizes=tuple(replace(one, add=0, samples=0.0, seconds=0.0) for one in planned))
+    return plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +176,18 @@ class _State:
     odd: tuple[int, ...]
 
     @classmethod
-    def of(cls, runs: pl.DataFrame, metric: Metric, target: float | None) -> _State | FitFailure:
+    def of(
+        cls, runs: pl.DataFrame, metric: Metric, target: float | None, shares: tuple[float, float] | None
+    ) -> _State | FitFailure:
         curve, sizes = learning_curve(runs, metric.name), size_runs(points(runs, metric.name))
         train_sizes, groups = [size.train_size for size in sizes], [size.values for size in sizes]
         laws = laws_of(metric, curve)
         if isinstance(laws, FitFailure):
             return laws
-        noise = noise_of(train_sizes, groups, _off_laws(laws), find_clusters(sizes))
+        clusters = find_clusters(sizes)
+        noise = noise_of(train_sizes, groups, _off_laws(laws), clusters)
+        if clusters is not None and shares is not None:
+            noise = replace(noise, draw_share=shares[0], seed_share=shares[1])
         outlook = look_ahead(laws, metric, target=target, noise=noise)
         if isinstance(outlook, FitFailure):
             return outlook
@@ -220,6 +221,31 @@ class _State:
             near = [size for size in known if max(size / at, at / size) < SAME_BY]
             return near[:1] or [max(1, round(at / room.unit)) * room.unit]
         return sorted({*(known or costs.sizes), *new_sizes(np.array(costs.sizes, float), room)})
+
+    def place(
+        self, runs: pl.DataFrame, question: Question, costs: RunCosts, at: float, room: Room
+    ) -> tuple[PlannedSize, ...] | FitFailure:
+        """Spend the budget on the sizes that may get runs."""
+        sizes = np.array(self.candidates(costs, at, room), float)
+        present = _present(runs, sizes)
+        usual = ONE_SIZE_RUNS if len(sizes) == 1 else int(present.sum())
+        prices, budget = costs.budget(question, sizes, usual)
+        if not (prices > 0).all():
+            what = "samples they saw" if question.samples is not None else "seconds they took"
+            return FitFailure(f"has runs that do not say how many {what}: give the budget in runs")
+        if (most := budget / float(prices.min())) > MOST_PLANNED:
+            most_runs = f"give at most {MOST_PLANNED:,} runs, or less of what they cost"
+            return FitFailure(f"has a budget of {most:,.0f} runs: {most_runs}")
+        added = place_runs(sizes, present, prices, budget)
+        if not added.any():
+            return FitFailure("has a budget below the cost of one run")
+        return tuple(
+            PlannedSize(
+                round(size), int(have), int(add), round(size) not in costs.samples,
+                float(add * costs.samples_at(size)), float(add * costs.seconds_at(size)),
+            )
+            for size, have, add in zip(sizes, present, added, strict=True)
+        )  # fmt: skip
 
     def mean_between(self, at: float) -> tuple[float, Interval | None]:
         """The mean at a size within the runs and its 95 % interval; between two sizes that of both."""
@@ -268,6 +294,16 @@ class _State:
         worth = self.noise.worth(now)
         worth_then = worth + added if self.by_draws else self.noise.worth(then)
         return Sizes(train_sizes, self.noise.variance_at(train_sizes), worth, worth_then)
+
+
+def _shares_of(runs: pl.DataFrame, metric: str) -> tuple[float, float] | None:
+    """What draw and seed make of a run's variance, as `analyze` says; None where it says nothing."""
+    splits = split_variance(runs, metric)
+    if not splits or splits[0].design not in ("crossed", "nested"):
+        return None
+    found = {one.name: one.share for one in splits[0].components if math.isfinite(one.share)}
+    seed = found.get("training seed", 0.0) if splits[0].design == "crossed" else 0.0
+    return found.get("subset draw", 0.0), seed
 
 
 def _off_laws(laws: FittedLaws) -> float:

@@ -35,6 +35,10 @@ class Question:
     hours: float | None = None
     """Or how long they may train, all together. With none of the three, as many runs again."""
 
+    @property
+    def has_budget(self) -> bool:
+        return any(budget is not None for budget in (self.runs, self.samples, self.hours))
+
     def check(self, metric: Metric) -> None:
         """Refuse what makes no sense for the metric.
 
