@@ -28,6 +28,7 @@ _LABEL, _VALUE = 12, 13
 _MOST_COLUMNS = int(HISTORY_S / INTERVAL_S)
 _GIB = 2**30
 _USE_WIDTH = 9
+_ROOM_FOR_PROCESSES = 6
 _HEADS = ("GPU mem", "CPU", "memory")
 
 _Gauge: TypeAlias = tuple[str, str, Callable[[Load], float | None], float]
@@ -93,10 +94,10 @@ def device_lines(snapshot: Snapshot, width: int, height: int, palette: Palette) 
     if machine is None or report is None:
         return [Text(" Reading …", palette.muted)]
     processes = _process_lines(machine, {CPU: "CPU", **snapshot.device_names()}, width, palette)
-    for columns in (1, 2):
-        lines = _gauge_lines(machine, report, columns, width, palette)
-        if len(lines) + len(processes) <= height:
-            break
+    lines = _gauge_lines(machine, report, 1, width, palette)
+    # By the devices alone: processes come and go.
+    if len(lines) + _ROOM_FOR_PROCESSES > height:
+        lines = _gauge_lines(machine, report, 2, width, palette)
     return [*lines, *processes]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
 from types import MappingProxyType
 
@@ -114,7 +114,7 @@ def one_run_series(
     """Batch means in a muted colour, whole passes over the training and the test split on top."""
     batches = _part(curve, "batches", metric, view, palette.muted, name="batches")
     if metric.is_of_batches:
-        return [replace(batches, label="", colour=palette.series[0])]
+        return [batches]
     series = [
         batches,
         _part(curve, "train", metric, view, palette.series[1], "○", name="train"),
@@ -174,7 +174,7 @@ def trouble_series(
     found: dict[tuple[Kind, str], list[Point]] = {}
     for place, run in enumerate(runs):
         own = lines if len(runs) == 1 else lines[place : place + 1]
-        colour = palette.accent if len(runs) == 1 else own[0].colour
+        colour = palette.error if len(runs) == 1 else own[0].colour
         for trouble in run.troubles:
             x = float(run.curve.column(trouble.part, view.axis)[trouble.row])
             line = next((line for line in own if line.label == trouble.part), own[-1] if own else None)

@@ -227,6 +227,9 @@ class LivePane(ChartPane):
             return "No run is at work. Press t to look at one that has ended."
         if not self._table.highlighted:
             return "Nothing to draw yet."
+        row = next((row for row in self._snapshot.jobs if row.run_id == self._table.highlighted), None)
+        if row and row.state.is_final:
+            return f"Nothing was measured: {row.reason}" if row.reason else "Nothing was measured."
         return "No evaluation of this run yet."
 
     def _show_notes(self, run_ids: Sequence[str], shown: Sequence[LiveMetric]) -> None:

@@ -156,7 +156,7 @@ class LiveTable(RunList):
             (self.pointer(index), palette.primary),
             ("✓" if run_id in self.marked else " ", palette.accent),
             (" " if slot is None else mark_of(slot), f"bold {colour}"),
-            (TROUBLE_MARKS[troubles[-1].kind] if troubles else " ", f"bold {palette.accent}"),
+            (TROUBLE_MARKS[troubles[-1].kind] if troubles else " ", f"bold {palette.error}"),
             (STATE_LOOKS[state].glyph, state_style(state, palette)),
         )
         note = row["why"] or ""
