@@ -36,7 +36,7 @@ class Planner:
     _file: Path
     _stamp: tuple[int, int] | None = field(default=None, init=False)
     _project: Project | None = field(default=None, init=False)
-    _plans: Mapping[str, ExperimentPlan] = field(default=MappingProxyType({}), init=False)
+    _plans: Mapping[str, ExperimentPlan] = field(default_factory=dict, init=False)
     _planned: ProjectPlan | None = field(default=None, init=False)
     _listed: frozenset[str] = field(default_factory=frozenset, init=False)
 
