@@ -6,6 +6,7 @@ import errno
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 from unittest.mock import Mock
 
@@ -15,7 +16,7 @@ from tests.fakes import fake_spec, fake_sweep
 from tests.unit.queue_desk import FIRST, OTHER, SECOND, SOURCE, Queue
 from tui_datasize.errors import UnknownRunError
 from tui_datasize.experiments.budget import total_updates
-from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.spec import RunSpec, Transfer
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.commands import CommandKind, select_jobs
 from tui_datasize.jobs.queue.database import PassingStorageError
@@ -204,7 +205,10 @@ def test_a_dependant_is_retried_after_or_with_its_source_and_not_before(queue: Q
     queue.enqueue(SOURCE, FIRST, SECOND, after={FIRST: [SOURCE], SECOND: [FIRST]})
     queue.end(SOURCE, JobState.FAILED, "no")
     (told,) = queue.ask(CommandKind.RETRY, FIRST)
-    assert told == f"-its source {SOURCE.run_id} failed; retry that first, or queue this again with --force"
+    assert (
+        told
+        == f"-its source {SOURCE.run_id} failed; retry that first, or queue this again without waiting for it"
+    )
     assert queue.ask(CommandKind.RETRY, SECOND, FIRST, SOURCE) == ["queued again"] * 3
     assert queue.startable() == [SOURCE.run_id]
     assert queue.job(SECOND).waits_for == (FIRST.run_id,)
@@ -222,6 +226,27 @@ def test_a_run_queued_anew_waits_for_what_it_is_told_to_alone(queue: Queue) -> N
     queue.enqueue(FIRST, force=True)
     assert queue.job(FIRST).after == ()
     assert FIRST.run_id in queue.startable()
+
+
+def test_what_failed_for_another_run_alone_is_queued_again_without_it(queue: Queue) -> None:
+    queue.enqueue(SOURCE, FIRST, SECOND, OTHER, after={FIRST: [SOURCE], SECOND: [FIRST]})
+    queue.end(SOURCE, JobState.FAILED, "no")
+    queue.end(OTHER, JobState.FAILED, "of its own")
+    with pytest.raises(UnknownRunError, match="retry that first, or queue this without waiting for it"):
+        queue.enqueue(FIRST, after={FIRST: [SOURCE]})
+    assert queue.job(FIRST).state is JobState.FAILED
+    queue.enqueue(FIRST, SECOND, OTHER)
+    assert queue.startable() == [FIRST.run_id, SECOND.run_id]
+    assert [queue.job(spec).after for spec in (FIRST, SECOND)] == [(), ()]
+    assert queue.job(OTHER).state is JobState.FAILED
+
+
+def test_what_takes_weights_of_a_failed_run_waits_for_its_retry(queue: Queue) -> None:
+    tuned = replace(FIRST, transfer=Transfer(SOURCE.run_id, None, freeze=False))
+    queue.enqueue(SOURCE, tuned)
+    queue.end(SOURCE, JobState.FAILED, "no")
+    queue.enqueue(tuned)
+    assert queue.job(tuned).state is JobState.FAILED
 
 
 def test_sources_that_cannot_be_waited_for_are_refused_in_one_line(queue: Queue) -> None:

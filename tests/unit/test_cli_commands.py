@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.fakes import fake_spec, write_run
 from tests.unit.test_cli import PROJECT, assert_one_line
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.doctor import _slots
@@ -339,3 +340,16 @@ def test_status_says_that_nothing_starts_where_there_are_no_slots(project, capsy
     assert main(["status", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["slots"], shown["ends_in_s"]) == (0, None)
+
+
+def test_experiments_of_which_only_runs_are_there_are_listed(project, capsys):
+    for size in (40, 160):
+        write_run(project, fake_spec("copied", train_size=size), tables=False)
+    (project.runs / "empty").mkdir()
+    assert main(["experiments"]) == 0
+    told = capsys.readouterr().out
+    assert "2 from 40 to 160; not in experiments.toml" in told
+    assert "empty" not in told
+    assert main(["experiments", "--json"]) == 0
+    (row,) = (one for one in json.loads(capsys.readouterr().out) if one["experiment"] == "copied")
+    assert (row["done"], row["runs"], row["sizes"]) == (2, 2, [40, 160])

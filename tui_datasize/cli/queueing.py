@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ from tui_datasize.jobs.queue.commands import CommandKind, nothing_to, select_job
 from tui_datasize.jobs.queue.requests import ChangeJobs, Drain, Enqueue, QueueTerms
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.render.console import data_console, plain_table
+from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import lost_evaluations, plural, visible
 
 
@@ -51,6 +52,7 @@ def experiments(arguments: argparse.Namespace) -> int:
     jobs = [job for job in client.jobs() if job.state is not JobState.CANCELLED]
     lost = frozenset(_incomplete(client, [job.run_id for job in jobs if job.state is JobState.SUCCEEDED]))
     rows = [_describe(project, one, jobs, lost, client) for one in project.experiments.values()]
+    rows += _recorded(paths, project.experiments)
     if arguments.json:
         print_json(rows)
         return EXIT_OK
@@ -59,6 +61,7 @@ def experiments(arguments: argparse.Namespace) -> int:
     for row in rows:
         counts = [str(row[name]) if row["runs"] else "-" for name in counted]
         sizes = row["problem"] or _span(row["sizes"])
+        sizes += "" if row["experiment"] in project.experiments else "; not in experiments.toml"
         table.add_row(row["experiment"], *counts, row["dataset"], row["model"], sizes)
     data_console().print(table)
     return EXIT_OK
@@ -130,8 +133,40 @@ def _further(experiment: Experiment, project: Project, client: QueueClient) -> s
     return {run.run_id for run in further_runs(firsts, shapes, client.runs_of_shapes(shapes.keys()))}
 
 
+def _recorded(paths: ProjectPaths, listed: Collection[str]) -> Iterator[dict[str, Any]]:
+    """The same of experiments of which only runs are there, such as imported ones."""
+    names = sorted(one.name for one in paths.runs.glob("[!.]*/") if one.name not in listed)
+    if not names:
+        return
+    from tui_datasize.runlog.reader import RunLog
+    from tui_datasize.runlog.schema import INCOMPLETE
+
+    log = RunLog(paths)
+    for name in names:
+        runs = log.runs(name)
+        known = {one: runs[one].drop_nulls().unique(maintain_order=True).to_list() for one in _TOLD_BY_RUNS}
+        states = runs["state"].to_list()
+        if states:
+            yield {
+                "experiment": name,
+                "title": "",
+                "dataset": ", ".join(known["dataset"]),
+                "model": ", ".join(known["model"]),
+                "sizes": sorted(known["train_size"]),
+                "seeds": sorted(known["seed"]),
+                "subset_seeds": sorted(known["subset_seed"]),
+                "runs": len(states),
+                "done": states.count(JobState.SUCCEEDED),
+                "incomplete": states.count(INCOMPLETE),
+                "problem": "",
+            }
+
+
+_TOLD_BY_RUNS = ("dataset", "model", "train_size", "seed", "subset_seed")
+
+
 def _span(sizes: Sequence[int]) -> str:
-    return f"{len(sizes)} from {sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else str(sizes[0])
+    return f"{len(sizes)} from {sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else "".join(map(str, sizes))
 
 
 def queue(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.queue import reading, requests
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import QueueWatch, create_database, transaction
-from tui_datasize.jobs.queue.dependencies import check_sources, none_of_each_other
+from tui_datasize.jobs.queue.dependencies import Dependencies, check_sources, none_of_each_other
 from tui_datasize.jobs.queue.faults import Fault, FaultKind, Faults, faults_of_disk, new_fault, read_faults
 from tui_datasize.jobs.queue.known_gpus import KnownGpus
 from tui_datasize.jobs.queue.reading import Execution, Usage
@@ -110,7 +110,8 @@ class QueueClient(SchedulerClient):
     ) -> Acknowledgement:
         """Queue the runs that are missing, in the given order.
 
-        Runs that succeeded, failed or wait or run are left alone; cancelled ones are queued again. With
+        Runs that succeeded, failed or wait or run are left alone; cancelled ones are queued again, and those
+        that failed for another run alone, which they waited for and need no weights of. With
         `force` all run afresh, and so do in any case those of `incomplete`, whose evaluations were lost, that
         the queue has as succeeded: old directories move to `.superseded/`. `sources`, which those of `specs`
         take weights from and wait for, are queued before them where they are missing, and never forced.
@@ -130,12 +131,21 @@ class QueueClient(SchedulerClient):
             raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported)
         forced = {spec.run_id for spec in specs} if force else set()
         doubt = create_database(self.project.queue)
+        again = self._stranded(runs)
         # Not within the transaction: what the documents tell of git may take seconds.
-        waits_for = self._waits_for(runs, after or {}, forced, incomplete)
+        waits_for = self._waits_for(runs, after or {}, forced | again, incomplete)
         documents = write_documents(
             self.project.root, runs, data_dir=data_dir, max_attempts=max_attempts, after=waits_for
         )
-        return self._insert(documents, waits_for, forced, incomplete, priority, doubt)
+        return self._insert(documents, waits_for, forced, again, incomplete, priority, doubt)
+
+    def _stranded(self, runs: Mapping[str, RunSpec]) -> set[str]:
+        """Runs that failed for another alone, which they waited for and need no weights of."""
+        with self._database() as connection:
+            states = reading.expected_states(connection)
+            stranded = Dependencies(connection).have_failed_for_others().intersection(runs)
+        failed = {run_id for run_id, state in states.items() if state is JobState.FAILED}
+        return {run_id for run_id in stranded if failed.isdisjoint(runs[run_id].sources)}
 
     def _waits_for(
         self,
@@ -155,6 +165,7 @@ class QueueClient(SchedulerClient):
         documents: Mapping[str, str],
         waits_for: Mapping[str, Sequence[str]],
         forced: Collection[str],
+        again: Collection[str],
         incomplete: Collection[str],
         priority: int,
         doubt: str,
@@ -163,7 +174,8 @@ class QueueClient(SchedulerClient):
             states = reading.expected_states(connection)
             lost = _lost(incomplete, states).intersection(documents)
             afresh = lost.union(forced)
-            missing = _missing(documents, afresh, states)
+            stranded = {run_id for run_id in again if states.get(run_id) is JobState.FAILED}
+            missing = _missing(documents, afresh | stranded, states)
             check_sources(connection, states, missing, waits_for)
             rows = [(run_id, priority, run_id in afresh, documents[run_id]) for run_id in missing]
             command_ids = insert_commands(connection, CommandKind.ENQUEUE, rows)

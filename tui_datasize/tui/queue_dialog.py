@@ -19,6 +19,7 @@ from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import order_key
 from tui_datasize.experiments.variants import recipe_of
+from tui_datasize.jobs.queue.dependencies import end_of_source
 from tui_datasize.jobs.queue.requests import Enqueue, QueueTerms
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS, JobState
 from tui_datasize.text import duration, lost_evaluations, plural
@@ -171,7 +172,10 @@ def cells_for(plan: ExperimentPlan, specs: Sequence[RunSpec]) -> list[Cell]:
 
 
 def to_queue(snapshot: Snapshot, cells: Sequence[Cell]) -> list[Cell]:
-    """The cells that queueing would add: the missing, the cancelled and the incomplete ones."""
+    """The cells that queueing would add: the missing, the cancelled, the incomplete and the stranded ones."""
+    stranded = {row.run_id for row in snapshot.jobs if end_of_source(row.reason)}
     return [
-        cell for cell in cells if snapshot.state_of(cell.run_id) in (None, JobState.CANCELLED, INCOMPLETE)
+        cell
+        for cell in cells
+        if snapshot.state_of(cell.run_id) in (None, JobState.CANCELLED, INCOMPLETE) or cell.run_id in stranded
     ]

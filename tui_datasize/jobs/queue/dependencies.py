@@ -52,12 +52,18 @@ class Dependencies:
         stranded = [run_id for run_id, reason in rows if end_of_source(reason)]
         return [run_id for run_id in stranded if not self.hopeless(self.sources(run_id))]
 
-    def has_failed_for_a_cancelled_source(self, run_id: str) -> bool:
-        """Whether a job has failed for nothing but that somebody cancelled a run that it waits for."""
+    def has_failed_for(self, run_id: str) -> JobState | None:
+        """How a run ended for whose end alone a job has failed; None of any other job."""
         row = self._connection.execute(
             "SELECT reason FROM jobs WHERE run_id = ? AND state = ?", (run_id, JobState.FAILED)
         ).fetchone()
-        return row is not None and end_of_source(row[0]) is JobState.CANCELLED
+        return end_of_source(row[0]) if row else None
+
+    def have_failed_for_others(self) -> set[str]:
+        """The jobs that have failed for the end of another run alone."""
+        failed = "SELECT run_id, reason FROM jobs WHERE state = ?"
+        rows = self._connection.execute(failed, (JobState.FAILED,))
+        return {run_id for run_id, reason in rows if end_of_source(reason)}
 
     def problem(self, run_id: str, sources: Sequence[str]) -> str:
         """Why a job cannot be made to wait for these runs, in words; empty where it can."""
@@ -179,7 +185,8 @@ def check_sources(
             if source not in queued and state is None:
                 raise UnknownRunError(f"{source} is not in the queue", where=run_id, fix="queue it before")
             if source not in queued and state in (JobState.FAILED, JobState.CANCELLED):
-                raise UnknownRunError(stranded_by(source, state), where=run_id, fix="retry that first")
+                fix = "retry that first, or queue this without waiting for it"
+                raise UnknownRunError(stranded_by(source, state), where=run_id, fix=fix)
         if circle := dependencies.circle(run_id, after.get(run_id, ())):
             raise UnknownRunError(f"its source {circle} waits for it", where=run_id)
         queued.add(run_id)

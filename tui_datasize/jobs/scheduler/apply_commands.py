@@ -122,7 +122,7 @@ class CommandApplier:
             return self._enqueue_afresh(command, state, document)
         if state is None:
             return self._add(command, document)
-        if state is JobState.CANCELLED:
+        if state is JobState.CANCELLED or self._store.dependencies.has_failed_for(command.run_id):
             return self._enqueue_again(command, document)
         if state is JobState.FAILED:
             return False, "has failed before; retry it, or queue it with --force"
@@ -196,7 +196,7 @@ class CommandApplier:
         if state is JobState.CANCELLED:
             return True, "is cancelled already"
         # Its source may have been cancelled by the command before this one.
-        is_stranded = self._store.dependencies.has_failed_for_a_cancelled_source(command.run_id)
+        is_stranded = self._store.dependencies.has_failed_for(command.run_id) is JobState.CANCELLED
         if state is None or (state.is_final and not is_stranded):
             return False, _refusal(state, "nothing is left to cancel")
         if state.is_active:
@@ -248,7 +248,7 @@ class CommandApplier:
         if state not in (JobState.FAILED, JobState.CANCELLED):
             return False, _refusal(state, "only failed, cancelled and interrupted runs are retried")
         if hopeless := self._store.dependencies.hopeless(sources):
-            return False, f"{hopeless}; retry that first, or queue this again with --force"
+            return False, f"{hopeless}; retry that first, or queue this again without waiting for it"
         self._store.queue_again(run_id)
         return True, "queued again"
 
