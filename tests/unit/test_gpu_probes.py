@@ -162,6 +162,20 @@ def test_a_gpu_takes_runs_once_a_probe_has_found_that_it_works(machine: Machine)
     assert machine.client.faults() == []
 
 
+def test_what_workers_need_is_told_while_it_is_loaded(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as loading:
+        loading.setattr(machine.spawner, "make_ready", lambda: False)
+        machine.pass_time()
+    assert machine.client.waits_for_slots() == ""
+    monkeypatch.setattr(QueueClient, "scheduler_alive", lambda _: True)
+    assert machine.client.waits_for_slots() == "starting: loading PyTorch"
+    machine.pass_time()
+    assert machine.client.waits_for_slots() == ""
+    assert machine.spawner.started
+
+
 def test_what_a_probe_found_is_kept_for_this_driver_torch_and_boot(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

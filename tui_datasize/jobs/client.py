@@ -39,6 +39,7 @@ from tui_datasize.jobs.workers.process import ProjectProcesses
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths
 
+LOADING = "starting: loading PyTorch"
 STOPPED = "waiting for `datasize-tui scheduler start`: it was stopped"
 _CANDIDATES_SHOWN = 5
 _LEARNED_FROM = 500
@@ -267,6 +268,8 @@ class QueueClient(SchedulerClient):
             taken = KnownGpus(connection).taken()
         if settings.stopped:
             return STOPPED
+        if settings.loading and self.scheduler_alive():
+            return LOADING
         if taken:
             return f"waiting: {'; '.join(taken)}"
         if not settings.slots:

@@ -21,6 +21,8 @@ class QueueSettings:
     """Jobs that the devices took at once when a scheduler last looked; None before it did."""
     stopped: bool = False
     """Whether somebody asked the scheduler to end, and nobody for another since."""
+    loading: bool = False
+    """Whether the scheduler that runs, or ran last, loads what workers need before it starts any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Settings:
         last, for_another = self._connection.execute(f"{pending} ORDER BY id DESC").fetchone() or ("", 0)
         asked_to_stop = last == CommandKind.STOP and not for_another
         stopped = asked_to_stop if last else bool(found.get("stopped", 0))
-        return QueueSettings(bool(draining), found.get("slots"), stopped)
+        return QueueSettings(bool(draining), found.get("slots"), stopped, bool(found.get("loading")))
 
     def is_asked_to_stop(self) -> bool:
         """Whether the last that was asked, and is not applied yet, is that the scheduler ends."""
@@ -48,5 +50,5 @@ class Settings:
         return row is not None and row[0] == CommandKind.STOP
 
     def write(self, **values: int) -> None:
-        """Set `draining`, `slots` or `stopped`."""
+        """Set `draining`, `loading`, `slots` or `stopped`."""
         self._connection.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", values.items())

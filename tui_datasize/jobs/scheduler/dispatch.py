@@ -87,6 +87,8 @@ class Dispatcher:
         self._pause = pause
         self._preparing = Preparing(spawner, project)
         self._of_shape = cache(self._read_shape)
+        self._loading: bool | None = None
+        """As clients know it."""
 
     @property
     def waits_for_others(self) -> bool:
@@ -147,10 +149,15 @@ class Dispatcher:
         if self._pause.lasts():
             return False
         try:
-            return self._spawner.make_ready()
+            is_ready = self._spawner.make_ready()
         except OSError as error:
             self._pause.begin(FaultKind.PROCESSES, cannot_start(error))
             return False
+        if self._loading is not (not is_ready):
+            self._loading = not is_ready
+            with self._store.transaction():
+                self._store.settings.write(loading=self._loading)
+        return is_ready
 
     def _take_free_slots(self) -> dict[str, list[Slot]]:
         """Lock the free slots of every device, by device; none beyond what our own jobs leave.
