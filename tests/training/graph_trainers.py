@@ -13,7 +13,7 @@ from tests.training.helpers import small_spec
 from tui_datasize.experiments.schedule import ScheduleSpec
 from tui_datasize.experiments.spec import Budget
 from tui_datasize.experiments.subsets import draw
-from tui_datasize.training.accelerator.card import CudaCapture
+from tui_datasize.training.accelerator.cuda import CudaCapture
 from tui_datasize.training.accelerator.device import set_up
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.evaluate import Tally, predict

@@ -15,8 +15,8 @@ from torch.torch_version import TorchVersion
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.graph_recorder import Recorder
-from tui_datasize.training.accelerator import card, device
-from tui_datasize.training.accelerator.card import Card
+from tui_datasize.training.accelerator import cuda, device
+from tui_datasize.training.accelerator.cuda import CudaDevice
 
 NOT_OPENED = "Invalid device argument 0: did you call init?"
 WHILE_RECORDING = "CUDA error: operation not permitted when stream is capturing"
@@ -96,9 +96,9 @@ class StrictGpu(TorchDispatchMode):
         patch.setattr(Tensor, "is_pinned", lambda part: self._is_pinned(part))
         patch.setattr(Tensor, "to", self._moving(Tensor.to))
         patch.setattr(Tensor, "bernoulli_", self._drawing(Tensor.bernoulli_))
-        patch.setattr(card, "_FINDS_GENERATORS", TorchVersion("99"))
+        patch.setattr(cuda, "_FINDS_GENERATORS", TorchVersion("99"))
         # Whatever is on the CPU is on this card: its own number keeps its tensors from those of the host.
-        patch.setattr(device, "Host", lambda _device: Card(torch.device("cpu", 0)))
+        patch.setattr(device, "Host", lambda _device: CudaDevice(torch.device("cpu", 0)))
         for flags, names in (
             (torch.backends.cudnn, ("benchmark", "deterministic", "allow_tf32")),
             (torch, ("set_float32_matmul_precision",)),

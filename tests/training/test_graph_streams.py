@@ -10,8 +10,8 @@ from torch.torch_version import TorchVersion
 
 from tests.training.graph_trainers import equal, make, on_recordings, trainer
 from tui_datasize.experiments.spec import ModelSpec
-from tui_datasize.training.accelerator import card
-from tui_datasize.training.accelerator.card import CudaCapture
+from tui_datasize.training.accelerator import cuda
+from tui_datasize.training.accelerator.cuda import CudaCapture
 from tui_datasize.training.graph import capture_on
 from tui_datasize.training.packs.implementations import SideBySide
 
@@ -98,7 +98,7 @@ class _Masks(torch.Generator):
 @pytest.mark.parametrize("first", ["2.9", "99"], ids=["newer torch", "torch that must be told"])
 def test_graphs_are_recorded_beside_the_default_stream_and_replayed_on_the_current_one(first, monkeypatch):
     gpu = _FakeGpu(monkeypatch)
-    monkeypatch.setattr(card, "_FINDS_GENERATORS", TorchVersion(first))
+    monkeypatch.setattr(cuda, "_FINDS_GENERATORS", TorchVersion(first))
     capture = CudaCapture(torch.device("cuda", 0), [_Masks()])
     assert capture.prepare(lambda: gpu.current.name) == "side 1"
     replays = []

@@ -26,7 +26,7 @@ def _small(monkeypatch):
     """One kind of run, a few updates, on the CPU."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     kinds = subject.kinds
-    monkeypatch.setattr(exactness, "kinds", lambda **_: {KIND: kinds(is_card=False)[KIND]})
+    monkeypatch.setattr(exactness, "kinds", lambda **_: {KIND: kinds(is_gpu=False)[KIND]})
     monkeypatch.setattr(exactness, "images", lambda **_: subject.dataset(96, (1, 28, 28)))
     for name in ("_PACK_UPDATES", "_RECORDED_UPDATES"):
         monkeypatch.setattr(exactness, name, 6)
@@ -68,8 +68,8 @@ def _with_default(trainer, capture):
 
 def test_bits_that_differ_are_told(monkeypatch, tmp_path):
     def killed(_, folder):
-        for name, spec in exactness.kinds(is_card=False).items():
-            trainer = subject.make(Subject.chosen().trainer(spec, exactness.images(is_card=False)), 3)
+        for name, spec in exactness.kinds(is_gpu=False).items():
+            trainer = subject.make(Subject.chosen().trainer(spec, exactness.images(is_gpu=False)), 3)
             measured = trainer.read()
             state = {"trainer": trainer.state_dict(), "losses": list(measured.losses)}
             state["gradient_norms"] = list(measured.gradient_norms)

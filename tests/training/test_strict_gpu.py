@@ -17,7 +17,7 @@ from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.spec import AugmentationSpec, Budget
 from tui_datasize.runlog.claim import RunOutcome, read_exit
 from tui_datasize.training import engine
-from tui_datasize.training.accelerator.card import Card, CudaCapture
+from tui_datasize.training.accelerator.cuda import CudaCapture, CudaDevice
 from tui_datasize.training.packs.fused import Fused
 from tui_datasize.training.packs.implementations import SideBySide
 from tui_datasize.training.worker import main
@@ -114,7 +114,7 @@ def test_no_update_waits_for_the_device(gpu, queue_run):
 
 
 def test_statistics_asked_before_the_device_is_opened_end_the_run(gpu, queue_run, monkeypatch):
-    monkeypatch.setattr(Card, "initialise", lambda _card: None)
+    monkeypatch.setattr(CudaDevice, "initialise", lambda _card: None)
     paths = queue_run(CNN)
     assert execute(paths) == EXIT_RUN_FAILED
     (end,) = ends([paths])

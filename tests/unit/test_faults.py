@@ -51,13 +51,13 @@ def test_a_fault_is_said_once_counted_and_goes_when_the_thing_works(
 def test_faults_outlive_the_scheduler_that_met_them_and_are_told_apart(project: ProjectPaths) -> None:
     with closing(Store(project.queue)) as store:
         for card in ("GPU-a", "GPU-b"):
-            store.faults.report(FaultKind.CARD, card, f"{card} fails; replace it")
+            store.faults.report(FaultKind.GPU, card, f"{card} fails; replace it")
     with closing(Store(project.queue)) as store:
-        assert store.faults.stands(FaultKind.CARD)
-        store.faults.clear(FaultKind.CARD, "GPU-a")
+        assert store.faults.stands(FaultKind.GPU)
+        store.faults.clear(FaultKind.GPU, "GPU-a")
         assert [fault.subject for fault in store.faults.list()] == ["GPU-b"]
-        assert store.faults.stands(FaultKind.CARD, "GPU-b")
-        assert not store.faults.stands(FaultKind.CARD, "GPU-a")
+        assert store.faults.stands(FaultKind.GPU, "GPU-b")
+        assert not store.faults.stands(FaultKind.GPU, "GPU-a")
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ class Machine:
 
     def fault(self) -> str:
         (fault,) = self.client.faults()
-        assert fault.kind is FaultKind.CARD
+        assert fault.kind is FaultKind.GPU
         return fault.sentence
 
     def end_run(self, outcome: RunOutcome, device_fault: str = "") -> RunPaths:

@@ -1,4 +1,4 @@
-"""Beyond the largest size: the metric that the average of the laws foresees, and how sure that is."""
+"""Beyond the largest size: the metric that the forecast tells, and how sure that is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COLUMNS = (
 
 
 def ask(record: Record) -> Answer:
-    """The average of the laws at twice, four and eight times the largest size, with its band."""
+    """The forecast at twice, four and eight times the largest size, with its band."""
     if not record.curves:
         return does_not_apply(NO_RUN)
     known = [(curve, curve.outlook) for curve in record.curves if isinstance(curve.outlook, Outlook)]

@@ -132,7 +132,7 @@ def _devices(paths: ProjectPaths) -> Check:
     client = QueueClient(paths)
     try:
         slots, used = client.slots(), client.used_gpus()
-        faulty = {fault.subject for fault in client.faults() if fault.kind is FaultKind.CARD}
+        faulty = {fault.subject for fault in client.faults() if fault.kind is FaultKind.GPU}
         at_once = f"{plural(slots, 'job')} at once"
     except DatasizeError:
         # Said by the check of the queue.

@@ -241,7 +241,7 @@ class QueueClient(SchedulerClient):
         """
         if self.project.queue.exists() and not self.scheduler_alive():
             with self._database() as connection:
-                Faults(connection, self.project.queue).clear(FaultKind.CARD, uuid)
+                Faults(connection, self.project.queue).clear(FaultKind.GPU, uuid)
 
     def usage(self) -> list[Usage]:
         """The time that all attempts of each experiment have had of the devices."""

@@ -38,7 +38,8 @@ class FaultKind(StrEnum):
     SLOTS = "slots"
     PROCESSES = "processes"
     """Processes, memory or open files for a worker."""
-    CARD = "card"
+    GPU = "card"
+    """Stored as it was called first."""
     ALIKE = "alike"
     """Runs that end one after the other for the same reason, before their first update."""
 
@@ -49,7 +50,7 @@ class Fault:
 
     kind: FaultKind
     subject: str
-    """What of its kind: a directory, a card; may be empty."""
+    """What of its kind: a directory, a GPU; may be empty."""
     sentence: str
     """What is wrong and what to do, on one line."""
     since: str

@@ -51,7 +51,7 @@ class KnownGpus:
         """Forget all GPUs and their faults, and return those that runs had used."""
         used = self.used()
         self._connection.execute("DELETE FROM cards")
-        self._connection.execute("DELETE FROM faults WHERE kind = ?", (FaultKind.CARD,))
+        self._connection.execute("DELETE FROM faults WHERE kind = ?", (FaultKind.GPU,))
         self._connection.execute(
             "INSERT INTO settings (name, value) VALUES (?, 1) "
             "ON CONFLICT (name) DO UPDATE SET value = value + 1",

@@ -84,9 +84,9 @@ class DeviceCapacity:
         self._publish_taken()
         self._publish_slots()
         if report.problem and not self.capacities():
-            self._store.faults.report(FaultKind.CARD, "", report.problem)
+            self._store.faults.report(FaultKind.GPU, "", report.problem)
         else:
-            self._store.faults.clear(FaultKind.CARD, "")
+            self._store.faults.clear(FaultKind.GPU, "")
         for runs in self._supervisor.workers():
             self._learn_peak(runs)
 
@@ -95,7 +95,7 @@ class DeviceCapacity:
         return capacities(self._report, settings.slots_per_gpu, settings.cpu_slots, self._faulty())
 
     def _faulty(self) -> set[str]:
-        return self._store.faults.subjects(FaultKind.CARD)
+        return self._store.faults.subjects(FaultKind.GPU)
 
     @property
     def report(self) -> DeviceReport:

@@ -80,7 +80,7 @@ class DeviceMonitor:
 
         Only a machine without a trace of a GPU, for a project that never used one, has CPU slots: its
         NVML is not there, nor are the files of a driver. Everything else, such as a driver that does not
-        fit, a name in `CUDA_VISIBLE_DEVICES` that nothing has, or a card that is gone, gives no devices:
+        fit, a name in `CUDA_VISIBLE_DEVICES` that nothing has, or a GPU that is gone, gives no devices:
         a sweep meant for GPUs should not creep on to the CPU.
         """
         if (forgettings := self._forgettings()) != self._known_since:

@@ -23,7 +23,7 @@ from tui_datasize.jobs.queue.state import CPU, JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.capacity import DeviceCapacity
 from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE, Gpu
-from tui_datasize.jobs.scheduler.gpu_probes import CardProbes
+from tui_datasize.jobs.scheduler.gpu_probes import GpuProbes
 from tui_datasize.jobs.scheduler.pause import StartPause
 from tui_datasize.jobs.scheduler.placement import Placement, WaitingJob, place_jobs
 from tui_datasize.jobs.scheduler.prepare_data import Images, Preparing
@@ -71,7 +71,7 @@ class Dispatcher:
         supervisor: Supervisor,
         spawner: Spawner,
         capacity: DeviceCapacity,
-        probes: CardProbes,
+        probes: GpuProbes,
         slots: Path,
         pause: StartPause,
     ) -> None:

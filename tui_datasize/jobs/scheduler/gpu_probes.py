@@ -68,7 +68,7 @@ class _Pause:
     until_s: float
 
 
-class CardProbes:
+class GpuProbes:
     """Has each GPU tried before it takes runs, and again after it has failed.
 
     That a GPU works is kept for as long as the driver, torch and the boot are the same. `call` is the
@@ -148,7 +148,7 @@ class CardProbes:
         self._running.clear()
 
     def _is_at_fault(self, device: str) -> bool:
-        return self._store.faults.stands(FaultKind.CARD, device)
+        return self._store.faults.stands(FaultKind.GPU, device)
 
     def _settle(self, device: str, probe: _Probe) -> bool:
         """Take in what a probe has found, and end one that does not answer; whether it has ended."""
@@ -171,7 +171,7 @@ class CardProbes:
             else:
                 self._worked_since_s[device] = time.monotonic()
                 self._note(device, self._circumstances)
-                self._store.faults.clear(FaultKind.CARD, device)
+                self._store.faults.clear(FaultKind.GPU, device)
         return True
 
     def _fail(self, device: str, title: str, why: str) -> None:
@@ -182,7 +182,7 @@ class CardProbes:
         length_s = max(_FIRST_S, doubled_s)
         self._pauses[device] = _Pause(length_s, time.monotonic() + length_s)
         sentence = f"{title} takes no jobs: {why}; it is tried again automatically"
-        self._store.faults.report(FaultKind.CARD, device, sentence)
+        self._store.faults.report(FaultKind.GPU, device, sentence)
         self._note(device, "")
 
     def _note(self, device: str, circumstances: str) -> None:
@@ -199,14 +199,14 @@ class CardProbes:
         for device in self._found_with.keys() - sound:
             self._note(device, "")
         if not self._report.problem:
-            for device in self._store.faults.subjects(FaultKind.CARD) - sound:
-                self._store.faults.clear(FaultKind.CARD, device)
+            for device in self._store.faults.subjects(FaultKind.GPU) - sound:
+                self._store.faults.clear(FaultKind.GPU, device)
 
 
 def probe_now(device: str, slots: Sequence[int], call: str = PROBE_CALL) -> str:
     """Try a GPU and wait for it: why it cannot be used, empty where it can.
 
-    It is named by UUID; `slots` are descriptors of all that it has; `call` is as for `CardProbes`.
+    It is named by UUID; `slots` are descriptors of all that it has; `call` is as for `GpuProbes`.
 
     Raises:
         OSError: No process can be started now.

@@ -32,7 +32,7 @@ from tui_datasize.jobs.scheduler.device_file import DeviceFile
 from tui_datasize.jobs.scheduler.device_history import DeviceHistory
 from tui_datasize.jobs.scheduler.devices import DeviceMonitor
 from tui_datasize.jobs.scheduler.dispatch import Dispatcher
-from tui_datasize.jobs.scheduler.gpu_probes import PROBE_CALL, CardProbes
+from tui_datasize.jobs.scheduler.gpu_probes import PROBE_CALL, GpuProbes
 from tui_datasize.jobs.scheduler.launch import LONGEST_LOG_BYTES, open_log
 from tui_datasize.jobs.scheduler.lock import SchedulerLock
 from tui_datasize.jobs.scheduler.notify import Notifier
@@ -110,7 +110,7 @@ class Scheduler:
         self._device_file = DeviceFile(project, settings.options)
         self._capacity = DeviceCapacity(self._monitor, settings.devices, self._supervisor, self._store)
         self._history = DeviceHistory(project.device_history)
-        self._probes = CardProbes(self._store, spawner, settings.probe)
+        self._probes = GpuProbes(self._store, spawner, settings.probe)
         self._dispatcher = Dispatcher(
             *(self._store, project, self._supervisor, spawner),
             *(self._capacity, self._probes, slot_directory(), pause),

@@ -20,7 +20,7 @@ class Host(Accelerator):
     """The CPU, of which a worker has one core and its share of memory."""
 
     kind = "cpu"
-    is_card = False
+    is_gpu = False
     # The fused kernels of a CPU take the rate as the number it is.
     rate_dtype = torch.float64
     warm_ups = 1

@@ -72,7 +72,7 @@ class Accelerator:
 
     kind: str
     """Whose bits are alike: "cpu" or "cuda"."""
-    is_card: bool
+    is_gpu: bool
     """Whether it is a GPU, with memory of its own."""
     rate_dtype: torch.dtype
     """Of a learning rate that the fused optimisers read from a tensor."""

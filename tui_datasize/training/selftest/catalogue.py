@@ -81,7 +81,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
                 "placement", "images on the device and mapped from their file", 70, "memory:check_placement"
             ),
             Step("speed", "images/s alone and in packs, start of a process", 100, "speed:check_speed"),
-            Step("faults", "what no card or driver is: no run on the CPU", 45, "devices:check_faults"),
+            Step("faults", "what no GPU or driver is: no run on the CPU", 45, "devices:check_faults"),
             Step(
                 "end-to-end",
                 "12 runs of the digits through the queue",

@@ -27,7 +27,7 @@ from tui_datasize.training.selftest.runner import NOT_ON_A_CPU, StepHost, StepRe
 
 EXIT_INTERRUPTED = 130
 
-_FIRST_CARD = "0"
+_FIRST_GPU = "0"
 _TRACES = ("/dev/nvidia0", "/dev/dxg", "/proc/driver/nvidia/version")
 _SUFFIXES = (".json",)
 _MOST_PATIENCE = 20
@@ -122,13 +122,13 @@ def _make(arguments: argparse.Namespace, screen: _Screen) -> int:
         record, file = _open_record(machine)
         results = {FIRST: first}
         record.add(first, summary(results))
-        if first.verdict == "ok" and environment[DEVICE_VARIABLE] == _FIRST_CARD:
-            # By its own name, as workers get it, whatever the order of cards is elsewhere.
+        if first.verdict == "ok" and environment[DEVICE_VARIABLE] == _FIRST_GPU:
+            # By its own name, as workers get it, whatever the order of GPUs is elsewhere.
             environment[DEVICE_VARIABLE] = machine.device_uuid
         for name, step in STEPS.items():
             if name == FIRST or (arguments.steps and name not in arguments.steps):
                 continue
-            why_not = _why_not(step, first, is_card=bool(machine.device_uuid))
+            why_not = _why_not(step, first, is_gpu=bool(machine.device_uuid))
             if why_not:
                 result = StepResult(name, "left out", why_not)
                 screen.show(result)
@@ -172,10 +172,10 @@ def _step(
     return result
 
 
-def _why_not(step: Step, first: StepResult, *, is_card: bool) -> str:
+def _why_not(step: Step, first: StepResult, *, is_gpu: bool) -> str:
     if first.verdict != "ok":
         return "the device cannot be used"
-    if not is_card and not step.on_cpu:
+    if not is_gpu and not step.on_cpu:
         return NOT_ON_A_CPU
     if step.missing:
         return f"needs {', '.join(step.missing)}, not installed here"
@@ -189,7 +189,7 @@ def _device_to_test(*, cpu: bool) -> str:
         return ""
     if given is not None:
         return given
-    return _FIRST_CARD if any(Path(trace).exists() for trace in _TRACES) else ""
+    return _FIRST_GPU if any(Path(trace).exists() for trace in _TRACES) else ""
 
 
 @contextmanager
@@ -308,6 +308,6 @@ _TOLD: Mapping[str, tuple[str, str] | Callable[[StepResult], Iterator[str]]] = {
     "speed": _speeds,
     "faults": ("no run drifts to the CPU", ""),
     "end-to-end": ("the queue works", ""),
-    "tests": ("tests of the card pass", ""),
+    "tests": ("tests of the GPU pass", ""),
 }
 """Of each step what it tells, yes or no, and what is added to a yes; or what says it."""

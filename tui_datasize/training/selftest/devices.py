@@ -43,16 +43,16 @@ def check_probe(subject: Subject, findings: Findings) -> None:
     packages = {name: _version(name) for name in _PACKAGES}
     host = {"datasize-tui": __version__, "python": python, "system": system, "packages": packages}
     findings.figure("host", host)
-    cards = _nvidia_smi(_ASKED)
-    findings.figure("nvidia_smi", cards)
-    refusal = "" if cards else _refusal()
+    gpus = _nvidia_smi(_ASKED)
+    findings.figure("nvidia_smi", gpus)
+    refusal = "" if gpus else _refusal()
     findings.figure("nvidia_smi_refuses", refusal)
     query = "--query-compute-apps=gpu_uuid,pid,process_name,used_memory"
     findings.figure("processes", _lines(["nvidia-smi", query, "--format=csv,noheader"]))
-    if subject.is_card and len(cards) == 1:
-        # So that the record of a card that cannot be used tells which one it is.
+    if subject.is_gpu and len(gpus) == 1:
+        # So that the record of a GPU that cannot be used tells which one it is.
         for name, asked in (("device_name", "name"), ("device_uuid", "uuid"), ("driver", "driver_version")):
-            findings.figure(name, cards[0][asked])
+            findings.figure(name, gpus[0][asked])
     try:
         found = probe.probe(subject.accelerator)
     except DeviceUnavailable as error:
@@ -62,12 +62,12 @@ def check_probe(subject: Subject, findings: Findings) -> None:
     findings.figure("facts", found)
     for name in ("device_name", "device_uuid"):
         findings.figure(name, found[name])
-    findings.figure("driver", _driver(found["device_uuid"], cards) if subject.is_card else "")
+    findings.figure("driver", _driver(found["device_uuid"], gpus) if subject.is_gpu else "")
     findings.check("a convolution forward and backward", True)
     free_bytes = int(found["free_bytes"])
     told = f"{found['device_name']}, torch {found['torch']}, {free_bytes / 2**30:.1f} GiB free"
-    mode = next((card.get("compute_mode", "") for card in cards if card["uuid"] == found["device_uuid"]), "")
-    if subject.is_card:
+    mode = next((gpu.get("compute_mode", "") for gpu in gpus if gpu["uuid"] == found["device_uuid"]), "")
+    if subject.is_gpu:
         findings.check("several processes at once", mode != "Prohibited", f"compute mode {mode}")
     findings.say(told)
 
@@ -80,7 +80,7 @@ def _version(package: str) -> str:
 
 
 def _nvidia_smi(asked: tuple[str, ...]) -> list[dict[str, str]]:
-    """What it says of each card; nothing where it is not there or fails."""
+    """What it says of each GPU; nothing where it is not there or fails."""
     lines = _lines(["nvidia-smi", f"--query-gpu={','.join(asked)}", "--format=csv,noheader,nounits"])
     values = [[value.strip() for value in line.split(",")] for line in lines]
     # Older ones answer in words where they do not know a field.
@@ -88,7 +88,7 @@ def _nvidia_smi(asked: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def _refusal() -> str:
-    """Why `nvidia-smi` tells of no card, in one line; empty where it is not there, or does not refuse."""
+    """Why `nvidia-smi` tells of no GPU, in one line; empty where it is not there, or does not refuse."""
     try:
         done = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=_PATIENCE_S
@@ -99,9 +99,9 @@ def _refusal() -> str:
     return ", ".join(said)[:_LONGEST] if done.returncode else ""
 
 
-def _driver(uuid: str, cards: list[dict[str, str]]) -> str:
-    named = [card["driver_version"] for card in cards if card["uuid"] == uuid] or [
-        card["driver_version"] for card in cards
+def _driver(uuid: str, gpus: list[dict[str, str]]) -> str:
+    named = [gpu["driver_version"] for gpu in gpus if gpu["uuid"] == uuid] or [
+        gpu["driver_version"] for gpu in gpus
     ]
     if named:
         return named[0]
@@ -129,10 +129,10 @@ def check_faults(subject: Subject, findings: Findings) -> None:
     """Probes each, and has a worker claim a run for the first."""
     for name in _NAMES:
         _check_probe(findings, f"a {name.partition('-')[0]} that is not there", name)
-    if subject.is_card:
+    if subject.is_gpu:
         with tempfile.TemporaryDirectory() as folder:
             _put_foreign_driver(Path(folder))
-            # The name of the card that is tested, which the driver of the system has.
+            # The name of the GPU that is tested, which the driver of the system has.
             _check_probe(findings, "a driver that does not fit", os.environ[DEVICE_VARIABLE], folder)
     missing = STEPS["end-to-end"].missing
     if missing:

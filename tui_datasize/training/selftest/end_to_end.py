@@ -46,7 +46,7 @@ def check_end_to_end(subject: Subject, findings: Findings) -> None:
     with tempfile.TemporaryDirectory() as folder:
         project = ProjectPaths(Path(folder) / "project")
         project.root.mkdir()
-        project.experiments.write_text(_TOML + _ON_CPU * (not subject.is_card), encoding="utf-8")
+        project.experiments.write_text(_TOML + _ON_CPU * (not subject.is_gpu), encoding="utf-8")
         # Slots of its own: waiting for other projects of the machine would tell nothing of it.
         environment = os.environ | {"DATASIZE_SLOTS_DIR": f"{folder}/slots"}
         began_s = time.time()
@@ -80,10 +80,10 @@ def _look(subject: Subject, findings: Findings, project: ProjectPaths, began_s: 
         for claim, row in zip(claims, rows, strict=True)
     ]
     findings.figure("claim_to_first_row_s", [start for start in starts if start is not None])
-    uuid = str(subject.accelerator.facts()["device_uuid"]) if subject.is_card else ""
+    uuid = str(subject.accelerator.facts()["device_uuid"]) if subject.is_gpu else ""
     strangers = sorted({str(fact.get("device_uuid")) for fact in facts} - {uuid})
     findings.check("all on this device", not strangers, f"some on {', '.join(strangers)}")
-    if subject.is_card:
+    if subject.is_gpu:
         findings.check("updates are replays", replays > 0, "none is")
         findings.check("runs are packed", max(widths, default=0) > 1, "each was alone")
     packed = f"in packs of {widths[-1]}" if widths and widths[-1] > 1 else "one by one"

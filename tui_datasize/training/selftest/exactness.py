@@ -57,7 +57,7 @@ _BATCH = 128
 
 
 def check_kernels(subject: Subject, findings: Findings) -> None:
-    """Compares every model in each precision, then measures large ones where there is a card."""
+    """Compares every model in each precision, then measures large ones where there is a GPU."""
     has_tf32 = subject.accelerator.multiplies_tf32
     tolerances = {name: most for name, most in _TOLERANCES.items() if name != "tf32" or has_tf32}
     worst: dict[str, float] = {}
@@ -81,7 +81,7 @@ def check_kernels(subject: Subject, findings: Findings) -> None:
     findings.figure("largest_relative_errors", worst)
     listed = ", ".join(f"{precision} {error:.1g}" for precision, error in worst.items())
     findings.say(f"{len(_MODELS)} models against float64, relative errors at most: {listed}")
-    if subject.is_card:
+    if subject.is_gpu:
         for large in _LARGE:
             findings.figure(large, _large(subject, large))
 
@@ -170,8 +170,8 @@ def check_bits(subject: Subject, findings: Findings) -> None:
 
 
 def _work(subject: Subject) -> tuple[int, LoadedDataset, Mapping[str, RunSpec]]:
-    updates = 60 if subject.is_card else 6
-    return updates, images(is_card=subject.is_card), kinds(is_card=subject.is_card)
+    updates = 60 if subject.is_gpu else 6
+    return updates, images(is_gpu=subject.is_gpu), kinds(is_gpu=subject.is_gpu)
 
 
 def _alone(subject: Subject, spec: RunSpec, data: LoadedDataset, updates: int) -> SubjectResult:
@@ -257,13 +257,13 @@ def never_recorded(device: torch.device, generators: Sequence[torch.Generator]) 
 
 def check_recording(subject: Subject, findings: Findings) -> None:
     """Compares recorded with single updates, without and with a recording that is refused between."""
-    data = images(is_card=True)
-    for name, spec in kinds(is_card=subject.is_card).items():
+    data = images(is_gpu=True)
+    for name, spec in kinds(is_gpu=subject.is_gpu).items():
         single = make(subject.trainer(spec, data, never_recorded), _RECORDED_UPDATES)
         recorded = make(subject.trainer(spec, data), _RECORDED_UPDATES)
         findings.check(f"{name}: is recorded", recorded.replayed > 0, "no update was a replay")
         check_equal(findings, f"{name}: recorded", outcome(recorded, data), outcome(single, data))
-    spec = kinds(is_card=subject.is_card)["cnn3 with dropout and clipping"]
+    spec = kinds(is_gpu=subject.is_gpu)["cnn3 with dropout and clipping"]
     single, refused = (subject.trainer(spec, data, way) for way in (never_recorded, capture_on))
     for one in (single, refused):
         one.model = nn.Sequential(_Waits(), one.model)
@@ -282,15 +282,15 @@ def check_recording(subject: Subject, findings: Findings) -> None:
 _PACK_UPDATES = 5
 _LOSS_TOLERANCES = {"cnn3 in bf16": 5e-2}
 _LOSS_TOLERANCE = 1e-2
-"""Of losses in nats after so few updates: a card computes in tf32; tests hold fp32 to a thousandth of it."""
+"""Of losses in nats after so few updates: a GPU computes in tf32; tests hold fp32 to a thousandth of it."""
 
 
 def check_packs(subject: Subject, findings: Findings) -> None:
     """Trains packs of two widths."""
-    data = images(is_card=subject.is_card)
-    widths = (8, 32) if subject.is_card else (2, 3)
+    data = images(is_gpu=subject.is_gpu)
+    widths = (8, 32) if subject.is_gpu else (2, 3)
     worst: dict[str, float] = {}
-    for name, spec in kinds(is_card=subject.is_card).items():
+    for name, spec in kinds(is_gpu=subject.is_gpu).items():
         for width in widths[: 1 if name in _LOSS_TOLERANCES else 2]:
             fused = _fused(subject, _lanes(spec, width), data)
             alone = make(subject.trainer(_lanes(spec, width)[1], data), _PACK_UPDATES)

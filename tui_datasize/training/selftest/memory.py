@@ -41,16 +41,16 @@ _LARGE: dict[str, Any] = {"model": ModelSpec("resnet", {"depth": 20, "width": 64
 
 
 def check_memory(subject: Subject, findings: Findings) -> None:
-    """Takes all memory of the card but 2 GiB, and asks for more.
+    """Takes all memory of the GPU but 2 GiB, and asks for more.
 
     Raises:
-        NotHere: Others use the card, whose runs would fail.
+        NotHere: Others use the GPU, whose runs would fail.
     """
     subject.open()
     accelerator = subject.accelerator
     free_bytes = accelerator.free_bytes()
     findings.figure("free_bytes", free_bytes)
-    data, spec = images(is_card=True), kinds(is_card=True)["cnn3 with dropout and clipping"]
+    data, spec = images(is_gpu=True), kinds(is_gpu=True)["cnn3 with dropout and clipping"]
     expected = outcome(make(subject.trainer(spec, data), _UPDATES), data)
     accelerator.release_memory()
     if free_bytes < 2 * _LEFT_BYTES:
@@ -146,7 +146,7 @@ class _Hungry:
 
 
 LARGE: tuple[int, Shape] = (4 << 30, (3, 256, 256))
-"""Bytes of all images, and the shape of one: for a card."""
+"""Bytes of all images, and the shape of one: for a GPU."""
 SMALL: tuple[int, Shape] = (96 << 20, (3, 64, 64))
 """Likewise for a CPU."""
 _BATCH = 128
@@ -160,7 +160,7 @@ _SLACK_BYTES = 128 << 20
 
 def check_placement(subject: Subject, findings: Findings) -> None:
     """Writes random images to disk, and trains on them both ways."""
-    wanted, shape = LARGE if subject.is_card else SMALL
+    wanted, shape = LARGE if subject.is_gpu else SMALL
     # What a context takes of the host is no part of any image.
     subject.open()
     with tempfile.TemporaryDirectory() as folder:
@@ -175,7 +175,7 @@ def check_placement(subject: Subject, findings: Findings) -> None:
             before = _anonymous_bytes()
             split = _placed(subject, data, is_resident=is_resident)
             taken = _anonymous_bytes() - before
-            held_bytes = images_bytes if is_resident and not subject.is_card else 0
+            held_bytes = images_bytes if is_resident and not subject.is_gpu else 0
             most = _MOST_OF_IMAGES * held_bytes + _SLACK_BYTES
             findings.figure(f"{name}_host_bytes", taken)
             findings.check(
@@ -216,7 +216,7 @@ def _on_disk(folder: Path, wanted_bytes: int, shape: Shape) -> LoadedDataset:
 def _rate(subject: Subject, split: ImageBatches) -> float:
     """Images/s that come to the device in batches of random rows."""
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(5)).to(split.home)
-    batches = list(order.split(_BATCH))[: 400 if subject.is_card else 40]  # type: ignore[no-untyped-call]
+    batches = list(order.split(_BATCH))[: 400 if subject.is_gpu else 40]  # type: ignore[no-untyped-call]
 
     def read() -> None:
         for number, rows in enumerate(batches):

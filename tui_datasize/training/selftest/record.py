@@ -1,4 +1,4 @@
-"""What steps find, each in its file at once; one `selftest.json` for each card, driver and torch."""
+"""What steps find, each in its file at once; one `selftest.json` for each GPU, driver and torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TestedMachine:
     device_uuid: str
     """Empty for a CPU."""
     driver: str
-    """Of the card; empty for a CPU."""
+    """Of the GPU; empty for a CPU."""
     torch: str
     """Version of the installed package."""
     package: str = __version__
@@ -113,9 +113,9 @@ def read(file: Path) -> dict[str, Any] | None:
 
 
 def last_of(device_uuid: str, driver: str) -> tuple[Path, dict[str, Any]] | None:
-    """The newest selftest of this card, driver, torch and package; None where there is none.
+    """The newest selftest of this GPU, driver, torch and package; None where there is none.
 
-    Card and driver are empty for the CPU.
+    GPU and driver are empty for the CPU.
     """
     wanted = {"device_uuid": device_uuid, "driver": driver, "torch": torch_version(), "package": __version__}
     found = [

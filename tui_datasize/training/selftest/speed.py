@@ -34,8 +34,8 @@ def check_speed(subject: Subject, findings: Findings) -> None:
     for name, seconds in _process_start_s().items():
         findings.figure(name, seconds)
     data = subjects.dataset(1024, (1, 28, 28))
-    cnn = subjects.spec(_small(is_card=subject.is_card), train_size=1024, batch_size=72)
-    width = 8 if subject.is_card else 2
+    cnn = subjects.spec(_small(is_gpu=subject.is_gpu), train_size=1024, batch_size=72)
+    width = 8 if subject.is_gpu else 2
     alone = _rate(subject, [cnn], data, "side by side")
     findings.figure("cnn3_images_per_s", alone)
     findings.check("a run alone makes updates", alone > 0)
@@ -46,7 +46,7 @@ def check_speed(subject: Subject, findings: Findings) -> None:
     findings.figure("pack_gain", together[way] / alone)
     findings.figure("pack_way", way)
     findings.figure("pack_width", width)
-    if subject.is_card:
+    if subject.is_gpu:
         _larger(subject, findings)
     findings.say(f"cnn3 28 px: {alone:,.0f} images/s alone, {together[way]:,.0f} as {width} runs {way}")
 
@@ -87,8 +87,8 @@ def _train_s(
     return time.monotonic() - started_s
 
 
-def _small(*, is_card: bool) -> ModelSpec:
-    return ModelSpec("cnn3") if is_card else ModelSpec("cnn3", {"width": 8})
+def _small(*, is_gpu: bool) -> ModelSpec:
+    return ModelSpec("cnn3") if is_gpu else ModelSpec("cnn3", {"width": 8})
 
 
 def _rate(subject: Subject, specs: Sequence[RunSpec], data: LoadedDataset, way: Implementation) -> float:
@@ -116,7 +116,7 @@ def main() -> None:
 def _make_first_update() -> int:
     subject = Subject.chosen()
     data = subjects.dataset(72, (1, 28, 28))
-    spec = subjects.spec(_small(is_card=subject.is_card), train_size=72, batch_size=72)
+    spec = subjects.spec(_small(is_gpu=subject.is_gpu), train_size=72, batch_size=72)
     subjects.make(subject.trainer(spec, data), 1).read()
     return EXIT_OK
 

@@ -29,7 +29,7 @@ Shape: TypeAlias = tuple[int, int, int]
 
 CLASSES = 10
 _IMAGES = {True: 512, False: 96}
-"""By whether it is a card."""
+"""By whether it is a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class Subject:
     """The device that `CUDA_VISIBLE_DEVICES` names, not yet opened."""
 
     accelerator: Accelerator
-    is_card: bool
+    is_gpu: bool
 
     @classmethod
     def chosen(cls) -> Subject:
         accelerator = chosen()
-        return cls(accelerator, is_card=accelerator.is_card)
+        return cls(accelerator, is_gpu=accelerator.is_gpu)
 
     @property
     def device(self) -> torch.device:
@@ -182,21 +182,21 @@ def queued(folder: Path, run: RunSpec) -> RunPaths:
     return paths
 
 
-def images(*, is_card: bool) -> LoadedDataset:
+def images(*, is_gpu: bool) -> LoadedDataset:
     """Those that `kinds` are trained on."""
-    return dataset(_IMAGES[is_card], (1, 28, 28))
+    return dataset(_IMAGES[is_gpu], (1, 28, 28))
 
 
-def kinds(*, is_card: bool) -> Mapping[str, RunSpec]:
+def kinds(*, is_gpu: bool) -> Mapping[str, RunSpec]:
     """Runs whose bits are compared: between them they have all that draws, keeps or rounds."""
-    width, depth = (64, 20) if is_card else (8, 8)
-    size: dict[str, Any] = {"train_size": _IMAGES[is_card], "batch_size": 64 if is_card else 32}
+    width, depth = (64, 20) if is_gpu else (8, 8)
+    size: dict[str, Any] = {"train_size": _IMAGES[is_gpu], "batch_size": 64 if is_gpu else 32}
     cnn = ModelSpec("cnn3", {"width": width, "dropout": 0.5})
     sgd = OptimizerSpec("sgd", lr=0.05, momentum=0.9, weight_decay=1e-4)
     return {
         "cnn3 with dropout and clipping": spec(cnn, **size),
         "ResNet with an average of weights": spec(
-            ModelSpec("resnet", {"depth": depth, "width": 16 if is_card else 8}),
+            ModelSpec("resnet", {"depth": depth, "width": 16 if is_gpu else 8}),
             optimizer=sgd,
             clip_grad_norm=None,
             ema_decay=0.99,

@@ -18,16 +18,16 @@ from tui_datasize.training.accelerator.interface import Accelerator, Capture, Ma
 _FIRST_WITH_TF32_AND_BF16 = (8, 0)
 """Compute capability: Ampere. Turing takes the words and computes in fp32."""
 _EVALUATION_VALUES = (1 << 22, 1 << 26)
-"""Fewest fill a small card, more than the most gain nothing: 341 images of three channels at 256 px."""
+"""Fewest fill a small GPU, more than the most gain nothing: 341 images of three channels at 256 px."""
 _BYTES_PER_EVALUATION_VALUE = 2048
-"""Of the card's memory. A first layer of 64 channels keeps up to 768 for each value of a grey image."""
+"""Of the GPU's memory. A first layer of 64 channels keeps up to 768 for each value of a grey image."""
 
 
-class Card(Accelerator):
+class CudaDevice(Accelerator):
     """One GPU: work is asked for and done later, in the order of its stream."""
 
     kind = "cuda"
-    is_card = True
+    is_gpu = True
     # The fused kernels of a GPU read no other.
     rate_dtype = torch.float32
     # By then they are recorded.
@@ -61,7 +61,7 @@ class Card(Accelerator):
     def evaluation_values(self) -> int:
         """By all of its memory: by what is free, bits would depend on who else is there.
 
-        A power of two, since drivers differ in what they keep of a card.
+        A power of two, since drivers differ in what they keep of a GPU.
         """
         fitting = torch.cuda.get_device_properties(self.device).total_memory // _BYTES_PER_EVALUATION_VALUE
         fewest, most = _EVALUATION_VALUES
@@ -94,7 +94,7 @@ class Card(Accelerator):
             torch.set_float32_matmul_precision(before)
 
     def free_bytes(self) -> int:
-        """Free on the card, and what this process keeps of it without using it."""
+        """Free on the GPU, and what this process keeps of it without using it."""
         kept = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
         return torch.cuda.mem_get_info(self.device)[0] + kept
 
@@ -114,16 +114,16 @@ class Card(Accelerator):
         torch.cuda.empty_cache()
 
     def wait(self) -> None:
-        """For all streams of the card."""
+        """For all streams of the GPU."""
         torch.cuda.synchronize(self.device)
 
     def stream(self) -> Stream:
         """One of torch's pool."""
-        return _CardStream(torch.cuda.Stream(self.device))  # type: ignore[no-untyped-call]
+        return _CudaStream(torch.cuda.Stream(self.device))  # type: ignore[no-untyped-call]
 
     def current_stream(self) -> Stream:
         """Of the calling thread."""
-        return _CardStream(torch.cuda.current_stream(self.device))
+        return _CudaStream(torch.cuda.current_stream(self.device))
 
     def capture(self, generators: Sequence[torch.Generator]) -> Capture:
         return CudaCapture(self.device, [self.draws(generator) for generator in generators])
@@ -143,14 +143,14 @@ class Card(Accelerator):
         return pinned.to(self.device, non_blocking=True)
 
 
-class _CardStream(Stream):
-    """A stream of a card, which can be entered."""
+class _CudaStream(Stream):
+    """A stream of a GPU, which can be entered."""
 
     def __init__(self, own: torch.cuda.Stream) -> None:
         self._own = own
         self._entered: list[torch.cuda.StreamContext] = []
 
-    def __enter__(self) -> _CardStream:
+    def __enter__(self) -> _CudaStream:
         context = torch.cuda.stream(self._own)
         context.__enter__()  # type: ignore[no-untyped-call]
         self._entered.append(context)
@@ -160,16 +160,16 @@ class _CardStream(Stream):
         self._entered.pop().__exit__(*error)
 
     def follow(self, mark: Mark) -> None:
-        """Only what is asked for from now on waits, on the card."""
-        assert isinstance(mark, _CardMark)
+        """Only what is asked for from now on waits, on the GPU."""
+        assert isinstance(mark, _CudaMark)
         self._own.wait_event(mark.event)
 
     def mark(self) -> Mark:
-        return _CardMark(self._own.record_event())
+        return _CudaMark(self._own.record_event())
 
 
 @dataclass(frozen=True, slots=True)
-class _CardMark(Mark):
+class _CudaMark(Mark):
     event: torch.cuda.Event
 
     def wait(self) -> None:
