@@ -60,7 +60,8 @@ def pytest_collect_file() -> Iterator[None]:
 
 
 def pytest_collection_finish() -> None:
-    """Modules stay: what frees memory within a test looks at what has been made since."""
+    """Modules stay: what frees memory within a test looks at what has been made since, and not too often."""
+    gc.set_threshold(20_000)
     gc.enable()
     gc.freeze()
     # Libraries complain at the end of what they hold then.

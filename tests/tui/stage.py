@@ -7,11 +7,17 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
+from rich.cells import cell_len
+from rich.segment import Segment
 from textual._compositor import Compositor
 from textual._context import visible_screen_stack
+from textual.color import Color
+from textual.css.model import RuleSet
+from textual.filter import ANSIToTruecolor
 from textual.pilot import Pilot
 from textual.screen import Screen
 
@@ -75,6 +81,19 @@ def _note_alone(
     self._dirty_regions.clear()
 
 
+def _with_colours_of_the_theme(
+    self: ANSIToTruecolor, segments: list[Segment], background: Color
+) -> list[Segment]:
+    """In place of `ANSIToTruecolor.apply`, which takes long: tests look at none of the 16 colours."""
+    return segments
+
+
+@cache
+def _parsed(_variables: frozenset[tuple[str, str]]) -> dict[object, list[RuleSet]]:
+    """Style sheets that an app of this process has parsed with these variables."""
+    return {}
+
+
 @contextmanager
 def watched() -> Iterator[None]:
     """An app that a test looks at, and nobody else."""
@@ -84,6 +103,7 @@ def watched() -> Iterator[None]:
         # A file that changes twice within a tick of the clock is none of a test's.
         patch("tui_datasize.runlog.scan._TICK_NS", 0),
         patch.object(Compositor, "render_update", _note_alone),
+        patch.object(ANSIToTruecolor, "apply", _with_colours_of_the_theme),
     ):
         yield
 
@@ -125,8 +145,13 @@ class Stage:
     async def open(self, size: tuple[int, int] = NARROW) -> AsyncIterator[Show]:
         """The app in a terminal, after its first look at the project."""
         app = self.app()
+        # A copy: it is cleared where the theme changes.
+        sheet = vars(app.stylesheet)
+        shared = _parsed(frozenset(app.get_css_variables().items()))
+        sheet["_parse_cache"] = parsed = dict(shared)
         with watched():
             async with app.run_test(size=size) as pilot:
+                shared.update(parsed)
                 show = Show(app, pilot)
                 await show.until(lambda: app.snapshot.is_ready)
                 await show.settle()
@@ -139,6 +164,20 @@ def look(stage: Stage) -> Snapshot:
         stage.project, stage.queue, lambda: ProjectRecord(stage.project), lambda: stage.devices
     )
     return collector.collect(Interest())
+
+
+def _cells(text: str) -> list[str]:
+    """What stands in each column; nothing in the second of a wide character."""
+    if text.isascii():
+        return list(text)
+    cells: list[str] = []
+    for character in text:
+        width = cell_len(character)
+        if width:
+            cells += [character, ""][:width]
+        elif cells:
+            cells[-1] += character
+    return cells
 
 
 @dataclass
@@ -183,8 +222,15 @@ class Show:
     @property
     def lines(self) -> list[str]:
         """What the screen shows, line by line."""
-        strips = self.app.screen._compositor.render_strips()
-        return ["".join(segment.text for segment in strip) for strip in strips]
+        compositor = self.app.screen._compositor
+        width, height = compositor.size
+        rows = [[" "] * width for _ in range(height)]
+        # From the back to the front, as text alone: its styles would take longer than all else.
+        for region, clip, strips in reversed([*compositor._get_renders()]):
+            left, top, right, bottom = region.intersection(clip).corners
+            for row, strip in zip(rows[top:bottom], strips, strict=False):
+                row[left:right] = _cells(strip.text)[: right - left]
+        return ["".join(row) for row in rows]
 
     @property
     def text(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import ClassVar
 
+from rich.style import Style
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
@@ -36,6 +37,7 @@ class LineView(ScrollView, can_focus=False):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._strips: list[Strip] = []
+        self._base = Style()
 
     @property
     def palette(self) -> Palette:
@@ -71,11 +73,17 @@ class LineView(ScrollView, can_focus=False):
             strips.append(Strip(segments).apply_style(base))
         return strips
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Visible lines; called by Textual."""
+        # Found by a walk up to the screen, which would take most of the time if every line made it.
+        self._base = self.rich_style
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """One visible line; called by Textual."""
         width = self.view_size.width
         strip = self._strips[y] if y < len(self._strips) else Strip.blank(width)
-        return strip.adjust_cell_length(width).apply_style(self.rich_style)
+        return strip.adjust_cell_length(width).apply_style(self._base)
 
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())

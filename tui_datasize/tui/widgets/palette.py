@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -145,20 +146,28 @@ def palette_of(app: App[Any]) -> Palette:
     dark, variables = app.current_theme.dark, app.theme_variables
     if app.console.color_system in ("standard", "windows") or app.current_theme.ansi:
         return _16_ON_DARK if dark else _16_ON_LIGHT
-    foreground = Color.parse(variables["foreground"])
-    background = Color.parse(variables["background"])
+    named = ("foreground", "background", "primary", "accent", "success", "error")
+    return _mixed(*(variables[name] for name in named), dark, app.no_color)
+
+
+@lru_cache(maxsize=8)
+def _mixed(
+    front: str, back: str, primary: str, accent: str, success: str, error: str, dark: bool, no_color: bool
+) -> Palette:
+    """The palette of a theme's colours: every line that is drawn asks for it."""
+    foreground, background = Color.parse(front), Color.parse(back)
     return Palette(
         foreground=foreground.hex6.lower(),
         muted=background.blend(foreground, 0.55).hex6.lower(),
         faint=background.blend(foreground, 0.22).hex6.lower(),
-        cursor=background.blend(Color.parse(variables["primary"]), 0.25).hex6.lower(),
+        cursor=background.blend(Color.parse(primary), 0.25).hex6.lower(),
         cursor_passive=background.blend(foreground, 0.08).hex6.lower(),
-        primary=Color.parse(variables["primary"]).hex6.lower(),
-        accent=Color.parse(variables["accent"]).hex6.lower(),
-        success=Color.parse(variables["success"]).hex6.lower(),
-        error=Color.parse(variables["error"]).hex6.lower(),
+        primary=Color.parse(primary).hex6.lower(),
+        accent=Color.parse(accent).hex6.lower(),
+        success=Color.parse(success).hex6.lower(),
+        error=Color.parse(error).hex6.lower(),
         series=_SERIES_ON_DARK if dark else _SERIES_ON_LIGHT,
-        colourless=app.no_color,
+        colourless=no_color,
     )
 
 
