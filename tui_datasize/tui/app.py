@@ -187,6 +187,13 @@ class DatasizeApp(App[None]):
         self._printable_only = PrintableOnly()
         self._keys_waiting: deque[events.Key] = deque()
 
+    def get_default_screen(self) -> Screen[None]:
+        # Classes that came with its first size would have every style computed a second time.
+        width, height = self.size
+        _, horizontal = max(one for one in self.HORIZONTAL_BREAKPOINTS if one[0] <= width)
+        _, vertical = max(one for one in self.VERTICAL_BREAKPOINTS if one[0] <= height)
+        return Screen(id="_default", classes=f"{horizontal} {vertical}")
+
     def compose(self) -> ComposeResult:
         yield self._header
         with self._switcher:
