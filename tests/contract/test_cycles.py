@@ -5,20 +5,17 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 
-import tui_datasize
-
-PACKAGE = Path(tui_datasize.__file__).parent
+from tests.contract.package import parsed
 
 
-def module_of(file: Path, root: Path) -> str:
-    return ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+def module_of(file: str) -> str:
+    return f"tui_datasize.{file.removesuffix('.py').replace('/', '.')}".removesuffix(".__init__")
 
 
-def imported(source: str, modules: set[str]) -> Iterator[str]:
+def imported(source: ast.Module, modules: set[str]) -> Iterator[str]:
     """The modules that a module imports anywhere but for type checkers alone."""
-    waiting: list[ast.AST] = [ast.parse(source)]
+    waiting: list[ast.AST] = [source]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -31,7 +28,7 @@ def imported(source: str, modules: set[str]) -> Iterator[str]:
         waiting += ast.iter_child_nodes(node)
 
 
-def cycle_of(sources: Mapping[str, str]) -> Sequence[str]:
+def cycle_of(sources: Mapping[str, ast.Module]) -> Sequence[str]:
     """Modules that import each other in a circle; empty where none do."""
     graph = {name: {*imported(source, {*sources})} & {*sources} - {name} for name, source in sources.items()}
     try:
@@ -42,17 +39,14 @@ def cycle_of(sources: Mapping[str, str]) -> Sequence[str]:
 
 
 def test_no_module_imports_itself_round_others():
-    sources = {module_of(file, PACKAGE.parent): file.read_text() for file in PACKAGE.rglob("*.py")}
+    sources = {module_of(file): module for file, module in parsed().items()}
     assert len(sources) > 100
     assert cycle_of(sources) == []
 
 
 def test_a_circle_is_found_wherever_the_import_stands():
     inside = "def f():\n    from p.c import y\n"
-    assert set(cycle_of({"p.a": "import p.b", "p.b": inside, "p.c": "from p import a"})) == {
-        "p.a",
-        "p.b",
-        "p.c",
-    }
-    for_types = "if TYPE_CHECKING:\n    from p.a import X\n"
-    assert cycle_of({"p.a": "from p.b import y", "p.b": for_types}) == []
+    circle = {"p.a": "import p.b", "p.b": inside, "p.c": "from p import a"}
+    assert set(cycle_of({name: ast.parse(text) for name, text in circle.items()})) == circle.keys()
+    for_types = {"p.a": "from p.b import y", "p.b": "if TYPE_CHECKING:\n    from p.a import X\n"}
+    assert cycle_of({name: ast.parse(text) for name, text in for_types.items()}) == []

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from functools import cache
-from pathlib import Path
 
-import tui_datasize
+from tests.contract.package import parsed
 
-PACKAGE = Path(tui_datasize.__file__).parent
 MOST_LINES = 40
 """Of a function, from `def` to its end."""
 LONGER = frozenset({"stats/planner.py:plan_next_runs", "tui/charts/lines.py:line_chart"})
@@ -19,15 +16,9 @@ OF_EVERY_QUESTION = frozenset({"ask", "is_offered"})
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-@cache
-def _files() -> dict[str, ast.Module]:
-    files = sorted(PACKAGE.rglob("*.py"))
-    return {file.relative_to(PACKAGE).as_posix(): ast.parse(file.read_text()) for file in files}
-
-
 def test_no_two_modules_have_a_public_function_or_class_of_one_name():
     homes: dict[str, list[str]] = defaultdict(list)
-    for name, module in _files().items():
+    for name, module in parsed().items():
         for node in module.body:
             # `main` is where a process begins.
             if isinstance(node, (*FUNCTION, ast.ClassDef)) and node.name not in OF_EVERY_QUESTION | {"main"}:
@@ -39,7 +30,7 @@ def test_no_two_modules_have_a_public_function_or_class_of_one_name():
 
 def test_no_two_classes_have_one_name():
     homes: dict[str, list[str]] = defaultdict(list)
-    for name, module in _files().items():
+    for name, module in parsed().items():
         for node in ast.walk(module):
             if isinstance(node, ast.ClassDef):
                 homes[node.name].append(name)
@@ -50,7 +41,7 @@ def test_no_two_classes_have_one_name():
 def test_functions_are_read_at_one_go():
     longer = {
         f"{name}:{node.name}"
-        for name, module in _files().items()
+        for name, module in parsed().items()
         for node in ast.walk(module)
         if isinstance(node, FUNCTION) and (node.end_lineno or 0) - node.lineno >= MOST_LINES
     }

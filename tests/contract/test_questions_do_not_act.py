@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pytest
 
-import tui_datasize
+from tests.contract.package import parsed
 
-PACKAGE = Path(tui_datasize.__file__).parent
 ASKS = frozenset(("is", "has", "had", "can", "must", "may", "was", "were", "will"))
 ACTS = frozenset(
     (
@@ -84,10 +82,10 @@ def deeds(function: Function, methods: Mapping[str, Function], seen: frozenset[s
                     yield f"{name} {deed}"
 
 
-def acting_questions(text: str) -> dict[str, list[str]]:
+def acting_questions(module: ast.Module) -> dict[str, list[str]]:
     """By name, what questions in a module do beside answering."""
     found = {}
-    for scope in ast.walk(ast.parse(text)):
+    for scope in ast.walk(module):
         if not isinstance(scope, ast.Module | ast.ClassDef | Function):
             continue
         functions = {node.name: node for node in scope.body if isinstance(node, Function)}
@@ -100,9 +98,9 @@ def acting_questions(text: str) -> dict[str, list[str]]:
 
 def test_no_question_acts():
     found = {
-        f"{file.relative_to(PACKAGE)}:{name}": done
-        for file in sorted(PACKAGE.rglob("*.py"))
-        for name, done in acting_questions(file.read_text()).items()
+        f"{file}:{name}": done
+        for file, module in parsed().items()
+        for name, done in acting_questions(module).items()
     }
     assert {place: done for place, done in found.items() if place not in ALLOWED} == {}
     assert ALLOWED.keys() <= found.keys()
@@ -131,4 +129,4 @@ class Some:
     def _clear(self):
         return self.processes.signal_group(1)
 """
-    assert acting_questions(text) == ({"_is_over": [deed]} if deed else {})
+    assert acting_questions(ast.parse(text)) == ({"_is_over": [deed]} if deed else {})

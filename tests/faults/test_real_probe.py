@@ -31,6 +31,8 @@ def test_a_probe_of_its_own_process_takes_no_cpu_for_a_gpu_and_tells_what_is_wro
     assert probe_now(ABSENT, ()).startswith(OF_THE_DEVICE)
 
 
+# The probe itself is that of the test above, and forking one that of `test_machine_faults`.
+@pytest.mark.exhaustive
 def test_a_probe_forked_from_the_preloader_tells_the_same(tmp_path: Path) -> None:
     settings = SchedulerSettings(ProjectPaths(tmp_path))
     said = tmp_path / "said"

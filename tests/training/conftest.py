@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from torch import nn
 
 from tui_datasize.experiments.spec import SCHEMA_VERSION, RunSpec
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+from tui_datasize.training import prepare
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_dataset
+from tui_datasize.training.models import build
+from tui_datasize.training.models.parts import Blueprint, ImageShape
 from tui_datasize.training.packs import training
 from tui_datasize.training.packs.implementations import PutTogether
 
@@ -32,6 +36,31 @@ def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def digits(digits_dir: Path) -> LoadedDataset:
     return load_dataset("digits", digits_dir)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _costs_known() -> Iterator[None]:
+    """What a model costs, and that images suit it, is found once: hundreds of runs ask for a few models."""
+    costs: dict[object, dict[str, int]] = {}
+    suited: set[object] = set()
+    describe, check = prepare.describe_cost, build._check_shape
+
+    def known_cost(model: nn.Module, image_shape: ImageShape) -> dict[str, int]:
+        asked = repr(model), image_shape, tuple(p.requires_grad for p in model.parameters())
+        if asked not in costs:
+            costs[asked] = describe(model, image_shape)
+        return costs[asked]
+
+    def check_once(model: nn.Module, plan: Blueprint) -> None:
+        asked = repr(model), plan.image_shape
+        if asked not in suited:
+            check(model, plan)
+            suited.add(asked)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "describe_cost", known_cost)
+        patch.setattr(build, "_check_shape", check_once)
+        yield
 
 
 @pytest.fixture

@@ -189,6 +189,8 @@ def on_another_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
 def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     see(monkeypatch, FakeNvml(FakeGpu("GPU-a", GIB)))
     torch_says(monkeypatch, 0, "2.15.0 sees no GPU\n")
+    # A real probe would import torch.
+    monkeypatch.setattr(doctor, "probe_now", lambda *_: "torch does not see the GPU")
 
 
 def with_waiting_job(paths: ProjectPaths, alive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
