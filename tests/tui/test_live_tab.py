@@ -16,6 +16,7 @@ from tui_datasize.tui.live.charts import (
     DrawnRun,
     LiveView,
     assign_slots,
+    draw_live,
     many_run_series,
     one_run_series,
 )
@@ -310,3 +311,27 @@ async def test_why_a_run_failed_stands_below_the_table(busy: Stage):
     async with busy.open() as show:
         await show.press("2", "j", "j")
         await show.shows("out of memory: 11.2 GB asked")
+
+
+async def test_a_chart_is_drawn_again_only_for_what_it_shows(busy: Stage, monkeypatch: pytest.MonkeyPatch):
+    drawn = 0
+
+    def counted(*arguments: object, **options: object) -> object:
+        nonlocal drawn
+        drawn += 1
+        return draw_live(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("tui_datasize.tui.live.tab.draw_live", counted)
+    shown, other = busy.specs()[7], busy.specs()[8]
+    async with busy.open() as show:
+        await show.press("2")
+        await show.shows(shown.run_id)
+        await show.until(lambda: show.app.snapshot.curves.keys() >= {shown.run_id, other.run_id})
+        before, curve = drawn, show.app.snapshot.curves[other.run_id]
+        write_lines(busy.project.run("digits", other.run_id).metrics, metric_rows(other, [150], 0.7))
+        await show.until(lambda: show.app.snapshot.curves[other.run_id] is not curve)
+        await show.settle()
+        assert drawn == before
+        write_lines(busy.project.run("digits", shown.run_id).metrics, metric_rows(shown, [150], 0.7))
+        await show.shows("update 150/200")
+        assert drawn == before + 1
