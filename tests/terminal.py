@@ -14,7 +14,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pyte
 
@@ -112,11 +112,11 @@ class Terminal:
     def close(self) -> None:
         """End the program where it still runs, and what it has started in its session."""
         self._program.send_signal(signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._program.wait(5)
-        except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-            self._program.wait()
+        self._program.wait()
         os.close(self._leader)
 
 

@@ -1,4 +1,4 @@
-"""A GPU server may have torch, torchvision, NumPy and little else: a selftest needs no more."""
+"""A GPU server may have torch, torchvision, torchmetrics, NumPy and little else: a selftest needs no more."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bare(tmp_path: Path) -> dict[str, str]:
 
 
 def test_every_step_that_needs_torch_alone_is_imported_without_the_rest_and_one_is_made(tmp_path):
-    # Loaded here once and forked: torch and torchvision take eight seconds to import.
+    # Loaded here once and forked: torch, torchvision and torchmetrics take ten seconds to import.
     import tui_datasize.training.evaluate
 
     assert tui_datasize.training.evaluate.__name__ in sys.modules

@@ -118,7 +118,7 @@ def _forget(paths: ProjectPaths) -> Check:
 
 
 def _versions() -> Check:
-    packages = ("torch", "torchvision", "polars", "textual", "plotext")
+    packages = ("torch", "torchvision", "torchmetrics", "polars", "textual", "plotext")
     try:
         listed = ", ".join(f"{package} {version(package)}" for package in packages)
     except PackageNotFoundError as error:

@@ -50,8 +50,14 @@ __all__ = ["Scheduler", "SchedulerLock", "SchedulerSettings", "SchedulerStop", "
 
 WORKER_COMMAND = python_module("tui_datasize.training")
 WORKER_CALL = "tui_datasize.training.worker:main"
-WORKER_MODULES = ("tui_datasize.training.packs.training", "torch._dynamo")
-"""What a worker imports after its claim, with it torch, torchvision and polars; the last for an optimiser."""
+WORKER_MODULES = (
+    "tui_datasize.training.packs.training",
+    "torchmetrics.functional.classification",
+    "torch._dynamo",
+)
+"""What a worker imports: after its claim, and with it torch, torchvision and polars; for its first
+evaluation; for an optimiser.
+"""
 
 _LOG = logging.getLogger(__name__)
 _TICK_S = 0.1

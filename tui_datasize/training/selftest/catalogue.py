@@ -25,7 +25,7 @@ class Step:
     on_cpu: bool = True
     """Whether there is anything to it without a GPU."""
     packages: tuple[str, ...] = ()
-    """What it imports beside torch, torchvision and NumPy."""
+    """What it imports beside torch, torchvision, torchmetrics and NumPy."""
 
     @property
     def missing(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from tui_datasize.training.selftest.child import in_fork
 from tui_datasize.training.selftest.record import Findings
 from tui_datasize.training.selftest.subject import Subject
 
-_PACKAGES = ("torch", "torchvision", "numpy", "polars", "nvidia-ml-py", "textual")
+_PACKAGES = ("torch", "torchvision", "torchmetrics", "numpy", "polars", "nvidia-ml-py", "textual")
 _ASKED = (
     "name", "uuid", "driver_version", "compute_mode", "mig.mode.current", "memory.total", "memory.used",
     "utilization.gpu", "temperature.gpu", "power.limit", "ecc.errors.uncorrected.volatile.total",
