@@ -307,6 +307,21 @@ async def test_a_spike_and_a_stall_are_marked_on_the_chart_and_in_the_table(busy
         await show.shows("gradient norm", "… stall", "! spike")
 
 
+async def test_what_went_wrong_in_runs_that_ended_is_in_the_table_without_drawing_them(busy: Stage):
+    ended = busy.specs()[0]
+    file = busy.project.run("digits", ended.run_id).metrics
+    whole, first = file.read_text(), file.read_text().splitlines()[0]
+    assert '"event": "train"' in first
+    broken = first.replace('"loss": ', '"loss": null, "": ')
+    file.write_text("\n".join([first, first, first, broken, whole]))
+    async with busy.open() as show:
+        await show.press("2")
+        await show.until(lambda: any(line.startswith("   ?") for line in show.lines))
+        assert ended.run_id not in show.app.snapshot.curves
+        (trouble,) = show.app.snapshot.troubles[ended.run_id]
+        assert trouble.kind == "NaN"
+
+
 async def test_why_a_run_failed_stands_below_the_table(busy: Stage):
     async with busy.open() as show:
         await show.press("2", "j", "j")

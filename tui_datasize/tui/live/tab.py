@@ -125,7 +125,8 @@ class LivePane(ChartPane):
     def interest(self) -> Interest:
         # Those at work are looked at for trouble, whether or not they are drawn.
         running = (row.run_id for row in self._snapshot.running()[:MOST_RUNS])
-        return Interest(curves=tuple(dict.fromkeys([*self._drawn_run_ids(), *running])))
+        curves = tuple(dict.fromkeys([*self._drawn_run_ids(), *running]))
+        return Interest(curves=curves, listed=tuple(self._table.keys[row] for row in self._table.in_view))
 
     def table_in_view(self) -> TableInView | None:
         drawn = [self._snapshot.facts[run_id].directory for run_id in self._drawn_run_ids()]

@@ -28,7 +28,7 @@ from tui_datasize.tui.polling.snapshot import (
     TrainingCurve,
     display_order,
 )
-from tui_datasize.tui.polling.trouble import TroubleFinder
+from tui_datasize.tui.polling.trouble import Trouble, TroubleFinder
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LOOKED_AT_ONCE = 10
+"""Runs that have ended of which the whole log is read at one look."""
 _FACT_COLUMNS = ["path" if one.name == "directory" else one.name for one in fields(RunFacts)]
 
 
@@ -97,7 +99,9 @@ class Collector:
         snapshot, last = self._look(interest, problems), self._last
         facts, states = snapshot.facts, snapshot.states
         curves = _attempt("metrics", lambda: self._curves(interest, facts), last.curves, problems)
-        running = [run_id for run_id in curves if states.get(run_id) is JobState.RUNNING]
+        troubles = _attempt(
+            "metrics", lambda: self._look_for_trouble(interest, curves, states), last.troubles, problems
+        )
         log = _attempt("log", lambda: self._log(interest, states, facts), last.log, problems)
         machine = self._look_at_machine(snapshot.devices, problems) if interest.machine else None
         told = [*(fault.sentence for fault in snapshot.faults), *problems]
@@ -105,7 +109,7 @@ class Collector:
         self._last = replace(
             snapshot,
             curves=curves,
-            troubles=self._troubles.look(curves, running, datetime.now(UTC)),
+            troubles=troubles,
             log=log,
             machine=machine,
             table=self._table.of(runs_of_jobs, snapshot.jobs, snapshot.runs),
@@ -225,6 +229,19 @@ class Collector:
             before = self._last.curves.get(run_id)
             curves[run_id] = before if before and before.rows.equals(part) else TrainingCurve(run_id, part)
         return MappingProxyType(curves)
+
+    def _look_for_trouble(
+        self, interest: Interest, curves: Mapping[str, TrainingCurve], states: Mapping[str, JobState]
+    ) -> Mapping[str, tuple[Trouble, ...]]:
+        """In the curves, and once in a few of the listed runs that have ended."""
+        ended = (one for one in interest.listed if one in states and states[one].is_final)
+        new = [run_id for run_id in ended if run_id not in curves and not self._troubles.knows(run_id)]
+        if (new := new[:_LOOKED_AT_ONCE]) and self._record is not None:
+            rows = self._record.finished_metrics(new)
+            found = {run_id: TrainingCurve(run_id, rows.filter(rows["run_id"] == run_id)) for run_id in new}
+            curves = {**curves, **found}
+        running = [run_id for run_id in curves if states.get(run_id) is JobState.RUNNING]
+        return self._troubles.look(curves, running, datetime.now(UTC))
 
     def _log(
         self, interest: Interest, states: Mapping[str, JobState], facts: Mapping[str, RunFacts]

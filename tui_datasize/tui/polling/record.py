@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import polars as pl
 
@@ -67,6 +67,10 @@ class ProjectRecord:
 
     def problems(self) -> list[str]:
         return [str(problem) for problem in self._log.problems]
+
+    def finished_metrics(self, run_ids: Collection[str]) -> pl.DataFrame:
+        """Metric rows of some runs that have ended, schema `RUN_METRICS`; nothing of them is kept."""
+        return self._log.metrics(run_ids)
 
     def metrics(self, experiments: Mapping[str, str]) -> pl.DataFrame:
         """Metric rows of some runs, given the experiment of each; schema `RUN_METRICS`."""

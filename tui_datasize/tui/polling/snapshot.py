@@ -175,6 +175,8 @@ class Interest:
     """Run id whose log is shown."""
     experiment: str = ""
     """Whose cells are shown."""
+    listed: tuple[str, ...] = ()
+    """Run ids that a table shows with what went wrong in them."""
     machine: bool = False
     """Whether the last minutes of the devices and the processes on them are shown."""
 

@@ -60,6 +60,10 @@ class TroubleFinder:
         self._found: dict[str, tuple[Trouble, ...]] = {}
         self._usual_s: dict[str, float] = {}
 
+    def knows(self, run_id: str) -> bool:
+        """Whether a run was looked at."""
+        return run_id in self._found
+
     def look(
         self, curves: Mapping[str, TrainingCurve], running: Collection[str], now: datetime
     ) -> Mapping[str, tuple[Trouble, ...]]:

@@ -139,6 +139,12 @@ class RowList(LineView, can_focus=True):
         return self.keys[self.cursor] if self.keys else None
 
     @property
+    def in_view(self) -> range:
+        """The rows that are to be seen."""
+        first = self.scroll_offset.y
+        return range(first, min(len(self.keys), first + self.view_size.height - self.header_lines))
+
+    @property
     def header_lines(self) -> int:
         """Lines that stay at the top."""
         return 0
@@ -158,9 +164,7 @@ class RowList(LineView, can_focus=True):
         header = self.draw_header()
         if not self.keys:
             return [*header, *self.draw_empty()]
-        first = self.scroll_offset.y
-        last = min(len(self.keys), first + size.height - len(header))
-        return [*header, *(self._draw_whole_row(index, size.width) for index in range(first, last))]
+        return [*header, *(self._draw_whole_row(index, size.width) for index in self.in_view)]
 
     def _draw_whole_row(self, index: int, width: int) -> Text:
         line = self.draw_row(index, width)
