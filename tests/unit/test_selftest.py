@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def test_a_step_is_ended_at_its_limit_with_all_it_started_and_keeps_what_it_foun
                 assert time.monotonic() < deadline
 
     steps("bits=hangs")
-    with LateOnceItHangs() as host:
+    with closing(LateOnceItHangs()) as host:
         result = runner.run_step(replace(STEPS["bits"], limit_s=5.0), os.environ, host, tmp_path)
     assert (result.verdict, result.told) == ("fail", "not done after 5 s")
     assert [check["name"] for check in result.checks] == ["it computes"]

@@ -90,19 +90,7 @@ def _experiment() -> Schema:
         "per_class": _told("or images of each class", images),
         "subset": _object(subset),
         "seeds": _told("training seeds, a list or { count = 10, step = 101, start = 0 }", seeds, [0]),
-        "also": {
-            "description": "further runs, as [[experiments.NAME.also]], beside the product of the lists",
-            "type": "array",
-            "items": _object(
-                {
-                    "sizes": _told("how many training images", images),
-                    "seeds": _told("with these seeds, else with those above", seeds),
-                    "draws": _told("on these draws, else on those above", seeds),
-                    "variant": _told("of one variant alone, named as in tables", _TEXT),
-                }
-            )
-            | {"required": ["sizes"]},
-        },
+        "also": _further(images, seeds),
         "order": _told("in which the runs are queued", {"enum": list(ORDER_WORDS)}, "curve-first"),
         "sweep": _told("keys of the recipe, in quotes where they have a dot, with lists", _sweep(recipe)),
     }
@@ -116,6 +104,17 @@ def _experiment() -> Schema:
         "if": {"not": {"required": ["sweep"]}},
         "then": {"required": needed, "properties": rules},
     }
+
+
+def _further(images: Schema, seeds: Schema) -> Schema:
+    keys = {
+        "sizes": _told("how many training images", images),
+        "seeds": _told("with these seeds, else with those above", seeds),
+        "draws": _told("on these draws, else on those above", seeds),
+        "variant": _told("of one variant alone, named as in tables", _TEXT),
+    }
+    runs = {"type": "array", "items": _object(keys) | {"required": ["sizes"]}}
+    return _told("further runs, as [[experiments.NAME.also]], beside the product of the lists", runs)
 
 
 def _numbers(one: Schema) -> Schema:

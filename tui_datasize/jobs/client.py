@@ -112,19 +112,17 @@ class QueueClient(SchedulerClient):
         """Queue the runs that are missing, in the given order.
 
         Runs that succeeded, failed or wait or run are left alone; cancelled ones are queued again, and those
-        that failed for another run alone, which they waited for and need no weights of. With
-        `force` all run afresh, and so do in any case those of `incomplete`, whose evaluations were lost, that
-        the queue has as succeeded: old directories move to `.superseded/`. `sources`, which those of `specs`
-        take weights from and wait for, are queued before them where they are missing, and never forced.
-        `max_attempts` are allowed before a vanishing worker fails a run. `after` tells, by run id, what else
-        must succeed before it starts: in the queue already, or earlier in `specs`; the run itself is left
-        out, and what is queued with it and is to wait for it as well.
+        that failed for another run alone, whose weights they do not need. With `force` all run afresh, and
+        so do in any case those of `incomplete`, whose evaluations were lost, that the queue has as succeeded:
+        old directories move to `.superseded/`. `sources`, which those of `specs` take weights from and wait
+        for, are queued first where they are missing, and never forced. `max_attempts` are allowed before a
+        vanishing worker fails a run. `after` tells, by run id, what else must succeed before it starts: in
+        the queue or earlier in `specs`; itself and what is to wait for the same is left out.
 
         Raises:
             ConfigError: A run was trained elsewhere and imported.
             StorageError: The runs directory cannot be written or holds a damaged queue.
-            UnknownRunError: A run would wait for one that is not in the queue, has ended without
-                success, or waits for it; nothing is queued.
+            UnknownRunError: A run would wait for one that is not queued, has failed or waits for it; none is.
         """
         # An id is a digest of the whole specification: of thousands of runs it is worth taking once.
         runs = {spec.run_id: spec for spec in (*sources, *specs)}

@@ -133,9 +133,8 @@ def plan_next_runs(
 
     Runs that are queued or running count as if they had ended: the plan comes on top. Where its runs would
     hardly narrow the interval, it has some only for a budget that is given. `runs` are of one experiment and
-    variant, `metric` has a law. `samples_per_run` are the training samples of a run by train size, for every
-    size that may be added to; sizes that have runs are added from them. `room` tells which further sizes
-    there can be.
+    variant, `metric` has a law. `samples_per_run` are the training samples of a run by train size, for sizes
+    without runs that may be added to. `room` tells which further sizes there can be.
 
     Raises:
         ConfigError: There is no such metric, or the question makes no sense.

@@ -138,10 +138,8 @@ def line_chart(
     """Draw curves with the y label above, the x label below, and the names of lines at their ends.
 
     Points have their names in a legend beside the y label; lines, too, where there is no room at their ends.
-    A legend that is too long for one line goes on in as many as the height allows; what even these do not
-    name is counted.
-
-    Later series and bands are on top, all bands below series; points that are not finite are left out.
+    A legend that is too long for one line goes on in as many as the height allows; what these do not name is
+    counted. Later series and bands are on top, bands below series; points that are not finite are left out.
     """
     can_be_smoothed, logged = any(one.is_training for one in series), series
     series = [drawn for one in series for drawn in _smoothed(one, window.smoothing, palette)]
