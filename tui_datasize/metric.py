@@ -124,10 +124,10 @@ class Metric:
         >>> metric_named("test_loss").read_difference("0.02")
         0.02
         """
-        number, unit = _read(text, "delta")
+        number, unit = _read(text, "gain")
         if unit not in (_OF_SHARES if self.is_share else ("", self._unit.strip())):
             example = "0.5% or 0.5 points" if self.is_share else "0.02"
-            raise ConfigError(f"delta {text!r} is unclear", fix=f"write it like {example}")
+            raise ConfigError(f"gain {text!r} is unclear", fix=f"write it like {example}")
         return number / 100 if self.is_share else number
 
     @property

@@ -51,7 +51,7 @@ def test_what_is_written_is_read_and_written_again():
         (write(target="950"), "no target 950 % for test_accuracy"),
         (write(fit_from="-3"), "fit from: '-3' is not a number of images"),
         (write(worth_it="0%"), "0 points is no gain to look for"),
-        (write(worth_it="0.5"), "delta '0.5' is unclear"),
+        (write(worth_it="0.5"), "gain '0.5' is unclear"),
         (write(target="90 %", predict_at="1000"), "both a size and a target"),
         (write(budget="1.5"), "budget: '1.5' is not a number of runs"),
     ],

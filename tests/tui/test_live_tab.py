@@ -133,7 +133,7 @@ async def test_marked_runs_are_drawn_together_finished_and_running_alike(busy: S
         await show.press("d")
         await show.shows("What differs between 2 runs", "accuracy", "running at update 100 of 200")
         await show.press("escape", "b")
-        await show.shows("nothing to put together")
+        await show.shows("no average to draw")
         await show.press("slash", *"size>=80 !state:done", "enter")
         await show.until(lambda: len(table.keys) < len(table.marked) + 4)
         await show.press("slash", *" size>x")

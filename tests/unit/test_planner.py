@@ -116,7 +116,7 @@ def test_a_plan_that_would_change_nothing_says_so_first_and_has_runs_only_for_a_
     assert (asked.beyond.train_size, asked.beyond.runs) == (3200, 3)
     low, high = asked.beyond.interval
     assert high - low < 0.8 * (asked.now[1] - asked.now[0])
-    told = "3 runs at 3,200 images would leave about"
+    told = "3 runs at 3,200 images would narrow that to about"
     assert words[1].startswith(f"{told} {100 * low:.1f} to {100 * high:.1f} %")
     idle = plan_next_runs(runs, "test_accuracy")
     assert (idle.n_added, idle.seconds, idle.is_idle) == (0, 0, True)
@@ -142,7 +142,9 @@ def test_the_share_of_the_draw_is_that_of_the_sources_of_the_spread():
     plan = plan_next_runs(runs, "test_accuracy", Question(runs=10))
     (split,) = split_variance(runs, "test_accuracy")
     assert plan.draw_share == split.component("subset draw").share > 0.5
-    assert f"The draw makes about {100 * plan.draw_share:.0f} %" in " ".join(plan_words(plan))
+    assert f"{100 * plan.draw_share:.0f} % of the variance between runs is the subset draw" in " ".join(
+        plan_words(plan)
+    )
 
 
 def test_an_answer_within_the_runs_is_measured_where_it_lies():

@@ -94,9 +94,11 @@ def test_variants_with_a_run_each_are_compared_image_by_image(project):
         )
     told = said(ask(RunLog(project), "variants"))
     (n_images,) = set(RunLog(project).predictions().filter(evaluation="last").group_by("run_id").len()["len"])
-    assert f"12 of {n_images} test images only hidden=32 has right, 2 only hidden=16 (95 % " in told
+    assert f"hidden=32 alone has 12 of {n_images} test images right, hidden=16 alone 2 (95 % " in told
     p = stats.binomtest(2, 14).pvalue
-    assert f"; McNemar, p = {p:.2g}): these two trainings differ; other seeds may differ otherwise." in told
+    assert (
+        f"; McNemar, p = {p:.2g}): these two trainings differ; other seeds may give another result." in told
+    )
     needed = images_needed(14 / n_images, 0.005)
     power = "test images give 80 % power for a difference of 0.5 points between two trainings"
     assert f"{needed:,} {power}; there are {n_images}." in told

@@ -126,7 +126,7 @@ def test_a_draw_that_may_be_nothing_is_called_so():
     (found,) = split_variance(runs_of(larger), "test_accuracy")
     assert found.component("subset draw").share > 0.5
     assert "(SD, 95 % 0.00 to 50.00 points)" in headline
-    assert headline.endswith(f"; p = {found.component('subset draw').p:.2g}, perhaps nothing.")
+    assert headline.endswith(f"; p = {found.component('subset draw').p:.2g}, not significant.")
 
 
 def test_a_single_source_has_no_share():

@@ -124,9 +124,9 @@ def small_gains(curve: CurveAnalysis) -> str:
     text = f"From about {about(doubling.small_from)} images on a doubling gains less than {amount}"
     is_within = doubling.small_from <= int(curve.curve["train_size"][-1])
     if is_within and doubling.may_be_more:
-        return f"{text}, though the next one may still gain more."
+        return f"{text}; the next one may still gain more."
     if not is_within and doubling.may_be_less:
-        return f"{text}, though the next one may gain less."
+        return f"{text}; perhaps the next one does already."
     return f"{text}."
 
 
@@ -176,8 +176,8 @@ def shape_told(curve: CurveAnalysis) -> Iterator[str]:
         )
     if hump := shape.hump:
         yield (
-            f"Not convex: between {hump.from_size:,} and {hump.to_size:,} images more data first buys little "
-            f"and then much ({hump.z:.1f} standard errors at {hump.at_size:,})."
+            f"Not convex: between {hump.from_size:,} and {hump.to_size:,} images more data first gains "
+            f"little and then much ({hump.z:.1f} standard errors at {hump.at_size:,})."
         )
     if shape.break_at is not None:
         yield f"A break near {shape.break_at:,} images: a law fitted from there on extrapolates better."

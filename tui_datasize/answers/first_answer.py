@@ -154,18 +154,24 @@ def _ahead(record: Record, curve: CurveAnalysis) -> Iterator[Sentence]:
         yield Sentence(text, "aside")
 
 
-def _doubt(record: Record, best: CurveAnalysis, rest: Sequence[CurveAnalysis]) -> str:
+def _rank_told(record: Record, best: CurveAnalysis, rest: Sequence[CurveAnalysis]) -> str:
     pairs = {
         curve.variant or "base": record.comparisons.over_all(best.variant, curve.variant) for curve in rest
     }
     for what, names in (
-        ("not told apart from", [n for n, pair in pairs.items() if pair and not math.isnan(pair.p)]),
-        ("not tested against", [n for n, pair in pairs.items() if not pair or math.isnan(pair.p)]),
+        (
+            f" and {{}} cannot be told apart; {best.variant or 'the base'} at ",
+            [n for n, pair in pairs.items() if pair and not math.isnan(pair.p)],
+        ),
+        (
+            f" has the best mean of {len(rest) + 1} variants, not tested against {{}}: ",
+            [n for n, pair in pairs.items() if not pair or math.isnan(pair.p)],
+        ),
     ):
         near = [n for n in names if not (found := pairs[n]) or not found.is_distinguishable]
         if near:
-            return f", {what} {near[0] if len(near) == 1 else plural(len(near), 'other')}"
-    return ""
+            return what.format(near[0] if len(near) == 1 else plural(len(near), "other"))
+    return f" has the best mean of {len(rest) + 1} variants: "
 
 
 def _compared(
@@ -178,8 +184,7 @@ def _compared(
     if all(pair is not None and pair.is_same for pair in pairs):
         headline = f"All {len(variants)} variants are the same: {ahead.now(best, size)}"
     else:
-        rank = _doubt(record, best, rest) or f" has the best mean of {len(variants)} variants"
-        headline = f"{name}{rank}: {ahead.now(best, size)}"
+        headline = f"{name}{_rank_told(record, best, rest)}{ahead.now(best, size)}"
     told = [Sentence(f"{name}: {ahead.next_doubling(best)}")]
     further = [curve for curve in variants if size and curve.curve["train_size"][-1] > size]
     told += [Sentence(f"{curve.variant or 'base'} alone: {ahead.now(curve)}") for curve in further]

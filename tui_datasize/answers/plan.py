@@ -158,14 +158,14 @@ def _sentences(plan: Plan, price: str, price_beyond: str) -> Iterator[str]:
     if plan.beyond is not None:
         interval, size = _written(plan, plan.beyond.interval), plan.beyond.train_size
         runs, end = plural(plan.beyond.runs, "run"), f": {price_beyond}." if price_beyond else "."
-        yield f"{runs} at {size:,} images would leave about {interval}{end}"
+        yield f"{runs} at {size:,} images would narrow that to about {interval}{end}"
     if plan.odd:
         sizes = listed([f"{size:,}" for size in plan.odd])
-        yield f"No runs at {sizes} images: measured unlike the other sizes, see the audit."
+        yield f"No runs at {sizes} images: their runs scatter unlike those of other sizes, see the audit."
     if plan.draw_share > MUCH_OF_DRAWS:
         yield (
-            f"The draw makes about {100 * plan.draw_share:.0f} % of a run's variance: further runs get other "
-            "draws."
+            f"{100 * plan.draw_share:.0f} % of the variance between runs is the subset draw: further runs "
+            "get new draws."
         )
     if plan.outlook.faults:
         yield "No law describes the curve well: take the forecast as a guess."

@@ -56,7 +56,7 @@ def _told(split: VarianceSplit) -> str:
         return f"{moves} between runs of a size: {_named(largest)}."
     doubt = ""
     if largest.p is not None:
-        doubt = f"; {p_words(largest.p)}" + ("" if largest.p < SIGNIFICANT else ", perhaps nothing")
+        doubt = f"; {p_words(largest.p)}" + ("" if largest.p < SIGNIFICANT else ", not significant")
     share = f"{100 * largest.share:.0f} % of the variance"
     return f"{share} between runs is {_named(largest)}: it moves a run by {moves}{doubt}."
 
@@ -87,9 +87,11 @@ def _doubts(splits: Sequence[VarianceSplit]) -> Iterator[Sentence]:
             "Seed and draw change together here and cannot be separated. Run some seeds on several draws."
         )
     if "seeds only" in designs:
-        yield Sentence("All runs of a size share one subset draw. Add draws (subset.seeds) to see theirs.")
+        yield Sentence(
+            "All runs of a size share one subset draw. Add draws (subset.seeds) to see what a draw changes."
+        )
     if "draws only" in designs:
-        yield Sentence("All runs of a size share one training seed. Add seeds to see theirs.")
+        yield Sentence("All runs of a size share one training seed. Add seeds to see what a seed changes.")
 
 
 def _bars(split: VarianceSplit) -> Bars:

@@ -133,11 +133,10 @@ def _times(saved: Saved, than: str = "") -> str:
     """Such as `2.5 times fewer images than mlp (95 % 2.3 to 2.7)`."""
     least, is_fewer = "at least " if saved.is_bound else "", saved.ratio >= 1
     ratio = saved.ratio if is_fewer else 1 / saved.ratio
-    ends = (
-        ""
-        if math.isnan(saved.spread)
-        else f" (95 % {ratio / saved.spread:.2g} to {ratio * saved.spread:.2g})"
+    low, high = (
+        f"{end:.1f}" if end > 1 else f"{end:.2g}" for end in (ratio / saved.spread, ratio * saved.spread)
     )
+    ends = "" if math.isnan(saved.spread) else f" (95 % {low} to {high})"
     return f"{least}{ratio:.1f} times {'fewer' if is_fewer else 'more'}{than}{ends}"
 
 
@@ -280,9 +279,9 @@ def single_runs_told(record: Record, best: str, other: str) -> Iterator[str]:
     ends = interval_words(found.low, found.high, record.metric)
     does = "differ" if found.p < SIGNIFICANT else "cannot be told apart"
     yield (
-        f"{found.only_second:,} of {found.n_images:,} test images only {best or BASE} has right, "
-        f"{found.only_first:,} only {other or BASE} ({ends}; McNemar, {p_words(found.p)}): these two "
-        f"trainings {does}; other seeds may differ otherwise."
+        f"{best or BASE} alone has {found.only_second:,} of {found.n_images:,} test images right, "
+        f"{other or BASE} alone {found.only_first:,} ({ends}; McNemar, {p_words(found.p)}): these two "
+        f"trainings {does}; other seeds may give another result."
     )
     if needed := images_needed(found.share_apart, delta):
         yield f"{needed:,} {seen}; there are {found.n_images:,}."

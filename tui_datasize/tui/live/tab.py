@@ -312,7 +312,7 @@ class LivePane(ChartPane):
         """Put the runs that are drawn together by the next thing that several have in common."""
         frame = self._table.runs(self._drawn_run_ids())
         if frame is None or not self._is_of_many or len(choices := group_choices(frame)) == 1:
-            self.remark("nothing to put together: mark runs that share a size, a draw or a variant")
+            self.remark("no average to draw: mark runs that share a size, a draw or a variant")
             return
         at = choices.index(self._group) if self._group in choices else 0
         self._group = choices[(at + 1) % len(choices)]
