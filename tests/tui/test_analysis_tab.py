@@ -12,6 +12,7 @@ from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Show, Stage, empty_stage
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.analysis.analyst import PAGES
+from tui_datasize.tui.analysis.tab import AnalysisPane
 
 
 @pytest.fixture
@@ -90,6 +91,39 @@ async def test_a_wide_window_lists_the_questions(finished: Stage):
         await show.shows(
             "Variants compared needs two variants; this experiment has none", "─ Spread between runs"
         )
+
+
+async def test_questions_that_the_record_cannot_answer_are_grey_and_say_why(tmp_path: Path):
+    stage = empty_stage(tmp_path / "project")
+    for spec in stage.specs():
+        write_run(stage.project, spec, tables=False)
+    async with stage.open(WIDE) as show:
+        await open_analysis(show)
+        await show.shows(
+            "Confusion matrix · needs", "Calibration · needs predictions", "How much data is enough?"
+        )
+        pane = show.app.query_one(AnalysisPane)
+        for _ in PAGES:
+            await show.press("p")
+            assert not pane._questions.missing[pane._page]
+        await show.press("w")
+        await show.shows("Spread between runs")
+        assert "│ Calibration" not in show.text
+
+
+async def test_what_was_chosen_stays_when_the_question_changes(finished: Stage):
+    async with finished.open(WIDE) as show:
+        await open_analysis(show)
+        await show.press("m", "j", "enter", "t", *"0.9", "enter")
+        pane = show.app.query_one(AnalysisPane)
+        await show.until(lambda: pane.targets)
+        chosen = (pane.experiment, pane._metric, pane._choice.asked.target)
+        assert chosen == ("digits", "test_loss", 0.9)
+        for keys in (("p",), ("P",), ("w", "j", "j", "j", "enter"), ("n",), ("s",), ("p", "p"), ("1", "3")):
+            await show.press(*keys)
+            assert (pane.experiment, pane._metric, pane._choice.asked.target) == chosen, keys
+        await show.press("w", "g", "enter")
+        await show.shows("Learning curve  digits", "How much data is enough?")
 
 
 async def test_keys_typed_in_one_breath_all_count(finished: Stage):

@@ -103,6 +103,18 @@ def test_what_some_runs_have_is_offered_of_those_alone(project):
     assert all(entry.is_offered(runs) for entry in QUESTIONS.values())
 
 
+def test_what_the_record_lacks_for_a_question_is_told(project):
+    write_run(project, fake_spec(evaluations=1), tables=False)
+    runs = RunLog(project).runs("digits")
+    missing = {name: entry.missing(runs) for name, entry in QUESTIONS.items() if entry.missing(runs)}
+    assert missing["courses"] == missing["best"] == "several evaluations of a run"
+    assert missing["classes"] == "accuracies of classes"
+    assert not missing.keys() & {"gap", "cost", "spread", "margins"}
+    write_run(project, fake_spec(seed=1))
+    runs = RunLog(project).runs("digits")
+    assert [name for name, entry in QUESTIONS.items() if entry.missing(runs)] == ["conditions"]
+
+
 def swept(project: ProjectPaths) -> RunLog:
     for depth in (20, 32, 44):
         for rate in (0.1, 0.01):

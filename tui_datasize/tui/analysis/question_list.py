@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from rich.text import Text
 
@@ -22,11 +22,11 @@ class QuestionList(RowList):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._is_offered: Callable[[int], bool] = lambda _: True
+        self.missing: Sequence[str] = ("",) * (len(PAGES) + 1)
+        """By page, what the runs lack for it; empty where it can be shown."""
 
-    def show(self, page: int, is_offered: Callable[[int], bool]) -> None:
+    def show(self, page: int) -> None:
         """Follow the page that is shown; 0 is the learning curve."""
-        self._is_offered = is_offered
         keys = [str(number) for number in range(len(PAGES) + 1)]
         if list(self.keys) != keys:
             self.set_keys(keys)
@@ -35,13 +35,16 @@ class QuestionList(RowList):
         self.redraw()
 
     def draw_row(self, index: int, width: int) -> Text:
-        palette = self.palette
+        palette, missing = self.palette, self.missing[index]
         title = PAGES[index - 1].title if index else _LEARNING_CURVE
-        colour = palette.foreground if self._is_offered(index) else palette.faint
-        return Text.assemble((self.pointer(index), palette.primary), (f" {fit(title, width - 2)}", colour))
+        words, colour = (
+            (f"{title} · needs {missing}", palette.faint) if missing else (title, palette.foreground)
+        )
+        return Text.assemble((self.pointer(index), palette.primary), (f" {fit(words, width - 2)}", colour))
 
-
-def what_is_missing(index: int) -> str:
-    """Why a page has nothing to show for these runs."""
-    page = PAGES[index - 1]
-    return f"{page.title} needs {page.needs}; this experiment has none"
+    def about(self, index: int) -> str:
+        """What a page answers, or why it has nothing to show for these runs."""
+        title = PAGES[index - 1].title if index else ""
+        if missing := self.missing[index]:
+            return f"{title} needs {missing}; this experiment has none"
+        return PAGES[index - 1].asks if index else "How much data is enough?"

@@ -35,11 +35,12 @@ from tui_datasize.tui.analysis.dialogs import (
     which_page,
 )
 from tui_datasize.tui.analysis.panels import AnalysisPanels, subject
-from tui_datasize.tui.analysis.question_list import LEAST_WIDTH, QuestionList, what_is_missing
+from tui_datasize.tui.analysis.question_list import LEAST_WIDTH, QuestionList
 from tui_datasize.tui.exports import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.pane import CHART_KEYS, ChartPane
 from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
+from tui_datasize.tui.queue.lines import TitleLine
 from tui_datasize.tui.queue_dialog import cells_for, enqueue_command, refusal, to_queue
 from tui_datasize.tui.widgets.dialogs import TextDialog
 from tui_datasize.tui.widgets.panel import Panel
@@ -96,7 +97,9 @@ class AnalysisPane(ChartPane, can_focus=True):
         self._content: Answer | None = None
         self._panels = AnalysisPanels()
         self._questions = QuestionList(id="question-list")
-        self._list = Panel("Questions", self._questions, id="questions")
+        self._asks = TitleLine()
+        self._list = Panel("Questions", self._questions, self._asks, id="questions")
+        self._offered_of: tuple[str, int] | None = None
 
     def on_mount(self) -> None:
         self._analyst.warm()
@@ -119,6 +122,7 @@ class AnalysisPane(ChartPane, can_focus=True):
             self._choice = AnalysisChoice(fit_to=self._choice.fit_to)
             self._recall()
             self.post_message(self.InterestChanged())
+            self._show_questions()
             self._refresh()
 
     @property
@@ -136,8 +140,16 @@ class AnalysisPane(ChartPane, can_focus=True):
         if self.experiment not in names and names:
             self.experiment = snapshot.liveliest_experiment() or names[0]
             self._recall()
-        self._questions.show(self._page, self._is_offered)
+        self._show_questions()
         self._refresh()
+
+    def _show_questions(self) -> None:
+        runs, of = self._snapshot.runs, (self.experiment, self._snapshot.runs_version)
+        if runs is not None and of != self._offered_of:
+            own = runs.filter(runs["experiment"] == self.experiment)
+            self._questions.missing, self._offered_of = ("", *(page.missing(own) for page in PAGES)), of
+        self._questions.show(self._page)
+        self._asks.show(self._questions.about(self._page))
 
     @property
     def is_settled(self) -> bool:
@@ -278,7 +290,7 @@ class AnalysisPane(ChartPane, can_focus=True):
         self.remove_class("-overlap")
         self.styles.grid_rows = None
         self._panels.show_titles(self._shown_page)
-        self._questions.show(self._page, self._is_offered)
+        self._show_questions()
         self.refresh_bindings()
         self._refresh()
 
@@ -291,7 +303,8 @@ class AnalysisPane(ChartPane, can_focus=True):
         if self._is_offered(page):
             self._turn_to(page)
         else:
-            self.remark(what_is_missing(page))
+            self.remark(self._questions.about(page))
+            self._asks.show(self._questions.about(page))
 
     def action_experiment(self) -> None:
         if not experiment_names(self._snapshot):
@@ -307,10 +320,7 @@ class AnalysisPane(ChartPane, can_focus=True):
         self._turn_to(next(page for page in following if self._is_offered(page)))
 
     def _is_offered(self, page: int) -> bool:
-        number, runs = page % (len(PAGES) + 1), self._snapshot.runs
-        if not number or runs is None:
-            return True
-        return PAGES[number - 1].is_offered(runs.filter(runs["experiment"] == self.experiment))
+        return not self._questions.missing[page % (len(PAGES) + 1)]
 
     def action_choose_page(self) -> None:
         self.app.push_screen(
