@@ -35,7 +35,7 @@ def test_help_loads_nothing_heavy():
         ("import tui_datasize.cli.queueing", ("textual", "plotext", *TORCH)),
         ("import tui_datasize.cli.tables", ("textual", "plotext", *TORCH)),
         ("import tui_datasize.cli.doctor", ("textual", "plotext", *TORCH)),
-        ("import tui_datasize.tui.app", TORCH),
+        ("import tui_datasize.tui.app", ("plotext", "polars", "scipy", "numpy", *TORCH)),
         ("import tui_datasize.jobs.scheduler.main", ("textual", "plotext", "polars", "scipy", *TORCH)),
         ("import tui_datasize.jobs.workers.preloader", ("textual", "plotext", "polars", "scipy", *TORCH)),
         ("import tui_datasize.training.worker", ("textual", "plotext", *TORCH)),

@@ -18,8 +18,7 @@ from tui_datasize.experiments.catalogue import IMAGE_FOLDER, DatasetInfo, datase
 from tui_datasize.experiments.load import Experiment, Order, Project, read_project
 from tui_datasize.experiments.recipe import Recipe
 from tui_datasize.experiments.sources import Sources
-from tui_datasize.experiments.spec import ModelSpec, RunSpec, SubsetSpec
-from tui_datasize.experiments.subsets import largest_imbalanced, restrict
+from tui_datasize.experiments.spec import ClassSplit, ModelSpec, RunSpec, SubsetSpec
 from tui_datasize.experiments.variants import recipe_of
 
 _CELL = re.compile(r"-n(?P<size>\d{1,19})-d(?P<draw>\d{1,19})-s(?P<seed>\d{1,19})-[0-9a-f]{8}$")
@@ -255,7 +254,7 @@ def _sized_recipes(experiment: Experiment, info: DatasetInfo) -> list[tuple[Reci
     for recipe in experiment.recipes:
         classes, imbalance = kind = (recipe.spec.classes, recipe.spec.subset.imbalance)
         if kind not in known:
-            sizes = train_sizes(experiment, restrict(info, classes), imbalance)
+            sizes = train_sizes(experiment, _seen(info, classes), imbalance)
             known[kind] = dict.fromkeys(sizes)
         # The smallest makes the fewest updates.
         smallest = _spec(
@@ -353,8 +352,19 @@ def _images(experiment: Experiment, value: float, info: DatasetInfo) -> int:
     return int(value)
 
 
+def _seen(info: DatasetInfo, classes: ClassSplit) -> DatasetInfo:
+    if classes.half == "all":
+        return info
+    # Few sweeps need it, and NumPy would delay the first screen of every app.
+    from tui_datasize.experiments.subsets import restrict
+
+    return restrict(info, classes)
+
+
 def _largest(experiment: Experiment, info: DatasetInfo, imbalance: float) -> int:
     if imbalance != 1:
+        from tui_datasize.experiments.subsets import largest_imbalanced
+
         draws = (SubsetSpec(seed=seed, imbalance=imbalance) for seed in experiment.subset_seeds)
         return min(largest_imbalanced(info.train_per_class, draw) for draw in draws)
     return info.smallest_class * info.classes if experiment.strategy == "balanced" else info.train_images

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from tui_datasize.metric import SCORES
 from tui_datasize.text import plural
@@ -15,8 +16,10 @@ from tui_datasize.tui.charts.scale import Point, Scale, interpolate
 from tui_datasize.tui.charts.window import ChartWindow
 from tui_datasize.tui.live.runs import group_curve
 from tui_datasize.tui.polling.snapshot import Part, TrainingCurve
-from tui_datasize.tui.polling.trouble import Kind, Trouble
 from tui_datasize.tui.widgets.palette import Palette
+
+if TYPE_CHECKING:
+    from tui_datasize.tui.polling.trouble import Kind, Trouble
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,6 @@ from tui_datasize.tui.polling.snapshot import (
     TrainingCurve,
     display_order,
 )
-from tui_datasize.tui.polling.trouble import Trouble, TroubleFinder
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from tui_datasize.jobs.client import QueueClient
     from tui_datasize.tui.polling.record import ProjectRecord
+    from tui_datasize.tui.polling.trouble import Trouble, TroubleFinder
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ class Collector:
         self._listed: _Kept[set[str]] = _Kept()
         self._split_curves: _Kept[Mapping[str, TrainingCurve]] = _Kept()
         self._rows: _Kept[tuple[JobRow, ...]] = _Kept()
-        self._troubles = TroubleFinder()
+        self._troubles: TroubleFinder | None = None
         self._machine = MachineWatch(project)
         self._table: _Kept[pl.DataFrame] = _Kept()
 
@@ -234,14 +234,20 @@ class Collector:
         self, interest: Interest, curves: Mapping[str, TrainingCurve], states: Mapping[str, JobState]
     ) -> Mapping[str, tuple[Trouble, ...]]:
         """In the curves, and once in a few of the listed runs that have ended."""
+        if not curves and not interest.listed:
+            return self._last.troubles
+        # Imported once there is something to look at: NumPy would delay the first screen.
+        from tui_datasize.tui.polling.trouble import TroubleFinder
+
+        finder = self._troubles = self._troubles or TroubleFinder()
         ended = (one for one in interest.listed if one in states and states[one].is_final)
-        new = [run_id for run_id in ended if run_id not in curves and not self._troubles.knows(run_id)]
+        new = [run_id for run_id in ended if run_id not in curves and not finder.knows(run_id)]
         if (new := new[:_LOOKED_AT_ONCE]) and self._record is not None:
             rows = self._record.finished_metrics(new)
             found = {run_id: TrainingCurve(run_id, rows.filter(rows["run_id"] == run_id)) for run_id in new}
             curves = {**curves, **found}
         running = [run_id for run_id in curves if states.get(run_id) is JobState.RUNNING]
-        return self._troubles.look(curves, running, datetime.now(UTC))
+        return finder.look(curves, running, datetime.now(UTC))
 
     def _log(
         self, interest: Interest, states: Mapping[str, JobState], facts: Mapping[str, RunFacts]
