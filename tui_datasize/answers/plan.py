@@ -162,7 +162,7 @@ def _sentences(plan: Plan, price: str, price_beyond: str) -> Iterator[str]:
     if plan.odd:
         sizes = listed([f"{size:,}" for size in plan.odd])
         yield f"No runs at {sizes} images: their runs scatter unlike those of other sizes, see the audit."
-    if plan.draw_share > MUCH_OF_DRAWS:
+    if plan.draw_share > MUCH_OF_DRAWS and plan.n_added:
         yield (
             f"{100 * plan.draw_share:.0f} % of the variance between runs is the subset draw: further runs "
             "get new draws."

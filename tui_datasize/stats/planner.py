@@ -36,7 +36,7 @@ BEYOND_RUNS = 3
 """At a size that there may be no images for."""
 ONE_SIZE_RUNS = 10
 """The budget of an answer that one size gives, where none is asked."""
-HARDLY = 0.95
+HARDLY = 0.9
 """An interval that keeps more of its width is hardly narrower."""
 SAME_BY = 1.02
 """Sizes that differ by less are one."""
