@@ -56,7 +56,7 @@ def test_nothing_is_lost_and_nothing_doubled_whatever_is_killed(
     tmp_path: Path, seed: int, packs: Literal["off", "always"]
 ) -> None:
     # What comes late, and more of everything, is left to `python -m benchmarks.chaos`.
-    plan = Plan(seed, jobs=25, limit_s=2, packs=packs, late=0, probes=packs == "off")
+    plan = Plan(seed, jobs=16, limit_s=1.5, packs=packs, late=0, probes=packs == "off")
     report = Turmoil(plan, tmp_path).run()
     print(report)
     assert not report.violations, "\n".join(report.violations)

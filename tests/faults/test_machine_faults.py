@@ -271,7 +271,7 @@ def test_a_scheduler_that_cannot_use_its_database_still_ends_when_asked(
     lab.assert_ran_once(run)
 
 
-@pytest.mark.parametrize("starts", ["cold", "warm"])
+@pytest.mark.parametrize("starts", [pytest.param("cold", marks=pytest.mark.exhaustive), "warm"])
 def test_a_gpu_that_fails_its_probe_takes_no_runs_until_one_passes(
     lab: Lab, warm_lab: Lab, starts: str
 ) -> None:

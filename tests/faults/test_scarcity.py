@@ -63,7 +63,8 @@ SOMEBODY = 54_321
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as another user")
 @pytest.mark.usefixtures("_own_machine")
-@pytest.mark.parametrize("starts", ["cold", "forked"])
+# Cold starts without processes are in test_machine_faults.
+@pytest.mark.parametrize("starts", [pytest.param("cold", marks=pytest.mark.exhaustive), "forked"])
 def test_a_user_who_may_have_no_more_processes_waits_and_loses_nothing(starts: str) -> None:
     # The interpreter may lie where only root looks.
     reading = [f"--{kind}-caps=+dac_override" for kind in ("inh", "ambient")]

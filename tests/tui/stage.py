@@ -73,12 +73,17 @@ batch_size = 64
 """
 
 
+_PAINTED = "painted"
+"""How often the screen would have been painted: an attribute of its compositor."""
+
+
 def _note_alone(
     self: Compositor, full: bool = False, screen_stack: list[Screen] | None = None, simplify: bool = False
 ) -> None:
     """In place of `Compositor.render_update`: the screen is painted when the test looks at it."""
     visible_screen_stack.set([] if screen_stack is None else screen_stack)
     self._dirty_regions.clear()
+    vars(self)[_PAINTED] = vars(self).get(_PAINTED, 0) + 1
 
 
 def _with_colours_of_the_theme(
@@ -168,7 +173,7 @@ def look(stage: Stage) -> Snapshot:
 
 def _cells(text: str) -> list[str]:
     """What stands in each column; nothing in the second of a wide character."""
-    if text.isascii():
+    if text.isascii() or cell_len(text) == len(text):
         return list(text)
     cells: list[str] = []
     for character in text:
@@ -208,16 +213,27 @@ class Show:
         while not condition():
             assert time.monotonic() < deadline, self.text
             await asyncio.sleep(0.02)
-            await self.pilot.pause()
+            if condition():
+                await self.settle()
 
     async def shows(self, *texts: str) -> None:
         """Wait until the screen shows all texts."""
 
-        def are_shown() -> bool:
-            shown = self.text
-            return all(text in shown for text in texts)
+        # Reading the screen takes as long as drawing it: where nothing was painted it is read seldom.
+        painted, are_shown = (None, 0), False
+        looks = 0
 
-        await self.until(are_shown)
+        def are_all_shown() -> bool:
+            nonlocal painted, are_shown, looks
+            looks += 1
+            screen = self.app.screen
+            now = screen, vars(screen._compositor).get(_PAINTED, 0)
+            if now != painted or looks % 20 == 0:
+                shown = self.text
+                painted, are_shown = now, all(text in shown for text in texts)
+            return are_shown
+
+        await self.until(are_all_shown)
 
     @property
     def lines(self) -> list[str]:

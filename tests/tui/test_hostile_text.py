@@ -278,7 +278,7 @@ KEYS: Sequence[Sequence[str]] = (
     *(("i",), ("escape",), ("tab",), ("i",), ("escape",), ("tab",), ("i",), ("escape",), ("l",), ("escape",)),
     *(("slash", *"failed", "enter"), ("i",), ("escape",), ("escape",), ("question_mark",), ("escape",)),
     *(("ctrl+e",), ("2",), ("j",), ("i",), ("escape",), ("3",)),
-    *[("p",)] * 14,
+    *[("p",)] * 5,
     *(("1",), ("s",), ("escape",), ("d",), ("escape",)),
 )
-"""Every tab, page and dialog."""
+"""Every tab and dialog, and some pages: all are drawn by one widget."""
