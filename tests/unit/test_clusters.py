@@ -3,13 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pytest
-import statsmodels.api as sm
 from scipy import stats
-from statsmodels.formula.api import ols
 
+from tests.lazily import Lazily
 from tests.unit.record_desk import record_of, said
 from tui_datasize.answers import spread
 from tui_datasize.stats.clusters import SizeRuns, find_clusters, independent, odd_scatter
@@ -18,6 +16,10 @@ from tui_datasize.stats.fits import lack_of_fit
 from tui_datasize.stats.groups import compare_sizes
 from tui_datasize.stats.noise import noise_of
 from tui_datasize.stats.spread import spread_law
+
+pd = Lazily("pandas")
+sm = Lazily("statsmodels.api")
+formulas = Lazily("statsmodels.formula.api")
 
 SIZES = (100, 200, 400, 800)
 
@@ -56,7 +58,7 @@ def test_a_balanced_size_is_the_table_of_variance():
     (size,) = curve = sweep(np.random.default_rng(1), 4, 5, 0.01, 0.01, sizes=(100,))
     found = find_clusters(curve)
     frame = pd.DataFrame({"y": size.values, "d": size.draws, "s": size.seeds})
-    table = sm.stats.anova_lm(ols("y ~ C(d) + C(s)", frame).fit())
+    table = sm.stats.anova_lm(formulas.ols("y ~ C(d) + C(s)", frame).fit())
     draw, seed, rest = table["mean_sq"]
     parts = np.array([(draw - rest) / 5, (seed - rest) / 4, rest])
     np.testing.assert_allclose([found.draw_share, found.seed_share], parts[:2] / parts.sum(), rtol=1e-9)

@@ -4,12 +4,14 @@ import math
 
 import numpy as np
 import pytest
-import statsmodels.api as sm
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from statsmodels.stats.anova import anova_lm
 
+from tests.lazily import Lazily
 from tui_datasize.stats.fits import FitFailure, LogLinearFit, fit_log_linear, lack_of_fit
+
+sm = Lazily("statsmodels.api")
+anova = Lazily("statsmodels.stats.anova")
 
 STUDY_SIZES = np.array([750, 800, 1000, 1200, 1500, 2000, 2400, 3000, 4000, 6000, 12000])
 TOLERANCE = 1e-10
@@ -147,7 +149,7 @@ def test_lack_of_fit_equals_the_anova_of_statsmodels(bend):
     values = values + bend * (np.log10(sizes) - 2) ** 2
     test = lack_of_fit(sizes, values)
     groups = (sizes[:, None] == np.unique(sizes)).astype(float)
-    table = anova_lm(statsmodels_fit(sizes, values), sm.OLS(values, groups).fit())
+    table = anova.anova_lm(statsmodels_fit(sizes, values), sm.OLS(values, groups).fit())
     np.testing.assert_allclose(
         [test.f, test.p, test.sizes_df, test.runs_df],
         [table["F"][1], table["Pr(>F)"][1], table["df_diff"][1], table["df_resid"][1]],

@@ -4,16 +4,12 @@ import itertools
 import warnings
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pytest
-import statsmodels.api as sm
 from scipy import stats
 from scipy.special import polygamma, psi
-from statsmodels.formula.api import ols
-from statsmodels.stats.meta_analysis import effectsize_smd
-from statsmodels.stats.multitest import multipletests
 
+from tests.lazily import Lazily
 from tests.unit.record_desk import record_of, said
 from tui_datasize.answers import spread, variants
 from tui_datasize.answers.grids import mean_table
@@ -25,6 +21,12 @@ from tui_datasize.stats.group_tests import seed_effect
 from tui_datasize.stats.groups import compare_sizes, compare_variants, seed_table
 from tui_datasize.stats.pairwise import Difference, holm, mean_difference, welch_t
 from tui_datasize.stats.spread import SpreadLaw, best_values, box_table, spread_law
+
+pd = Lazily("pandas")
+sm = Lazily("statsmodels.api")
+formulas = Lazily("statsmodels.formula.api")
+meta_analysis = Lazily("statsmodels.stats.meta_analysis")
+multitest = Lazily("statsmodels.stats.multitest")
 
 SIZES = (40, 80, 160, 320)
 
@@ -56,7 +58,7 @@ def test_the_seed_as_block_equals_its_reference():
     frame = pd.DataFrame(
         {"y": table.ravel(), "seed": np.repeat(list("abcdef"), 4), "size": np.tile(list("wxyz"), 6)}
     )
-    reference = sm.stats.anova_lm(ols("y ~ C(size) + C(seed)", frame).fit())
+    reference = sm.stats.anova_lm(formulas.ols("y ~ C(size) + C(seed)", frame).fit())
     found = seed_effect(table)
     assert_close([found.statistic, found.p], [reference["F"].iloc[1], reference["PR(>F)"].iloc[1]])
     effect, rest = reference["sum_sq"].iloc[1:]
@@ -83,13 +85,13 @@ def test_pairs_equal_their_references():
         [found.t, found.p, found.df, found.low, found.high],
         [reference.statistic, reference.pvalue, reference.df, *interval],
     )
-    g, variance = effectsize_smd(
+    g, variance = meta_analysis.effectsize_smd(
         second.mean(), second.std(ddof=1), len(second), first.mean(), first.std(ddof=1), len(first)
     )
     half = stats.norm.ppf(0.975) * np.sqrt(variance)
     assert_close([found.hedges_g, found.g_low, found.g_high], [g, g - half, g + half])
     p = [0.001, 0.04, 0.03, 0.9, 0.03]
-    assert_close(holm(p), multipletests(p, method="holm")[1])
+    assert_close(holm(p), multitest.multipletests(p, method="holm")[1])
     # One difference averaged is itself.
     alone = mean_difference([found])
     assert_close([alone.t, alone.df, alone.p, alone.low], [found.t, found.df, found.p, found.low])
@@ -250,7 +252,7 @@ def test_all_pairs_are_corrected_together():
     groups = random_groups(lengths=(4, 4, 4, 4))
     (found,) = compare_sizes(runs_frame(groups), "test_accuracy")
     p = [stats.ttest_rel(a, b).pvalue for a, b in itertools.combinations(groups, 2)]
-    assert_close([pair.p_adjusted for pair in found.pairs], multipletests(p, method="holm")[1])
+    assert_close([pair.p_adjusted for pair in found.pairs], multitest.multipletests(p, method="holm")[1])
 
 
 def test_the_trend_over_seeds_is_students_t_of_their_slopes():

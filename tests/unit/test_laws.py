@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq, least_squares, nnls
-from statsmodels.tools.eval_measures import aicc_sigma
 
+from tests.lazily import Lazily
 from tui_datasize.metric import METRICS_OFFERED, metric_named
 from tui_datasize.stats.averaging import Average, FittedLaws, fit_averaged, fit_laws
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.fitting import CurvePoints, LawFit, curve_points, fit_law
 from tui_datasize.stats.laws import LAWS, Loss, flipped, loss_of
+
+eval_measures = Lazily("statsmodels.tools.eval_measures")
 
 SIZES = np.array([50, 71, 100, 141, 200, 283, 400, 566, 800, 1131, 1600, 2263])
 LAW_NAMED = {law.name: law for law in LAWS}
@@ -123,7 +125,7 @@ def test_aicc_is_that_of_statsmodels_up_to_a_constant(stderr):
         fit = fit_named(name, points)
         # The variance is a parameter where it is not known.
         k = LAW_NAMED[name].n_parameters + (stderr is None)
-        offsets.append(fit.aicc - 12 * aicc_sigma(math.log(fit.rmse**2), 12, k, islog=True))
+        offsets.append(fit.aicc - 12 * eval_measures.aicc_sigma(math.log(fit.rmse**2), 12, k, islog=True))
     assert np.ptp(offsets) == pytest.approx(0, abs=1e-9)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar as reference
 
 from tests.fakes import fake_spec, write_run
+from tests.lazily import Lazily
 from tests.unit.asking import ask
 from tests.unit.record_desk import record_of, said
 from tests.unit.test_groups import runs_frame
@@ -18,6 +18,8 @@ from tui_datasize.answers import variants
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats.single_runs import images_needed, mcnemar, right_answers, share_apart
+
+contingency_tables = Lazily("statsmodels.stats.contingency_tables")
 
 
 def answered(right):
@@ -39,7 +41,7 @@ def test_the_exact_test_equals_its_references(cells):
     both, only_first, only_second, neither = cells
     table = [[both, only_first], [only_second, neither]]
     assert (found.n_images, found.only_first, found.only_second) == (sum(cells), only_first, only_second)
-    assert found.p == pytest.approx(reference(table, exact=True).pvalue)
+    assert found.p == pytest.approx(contingency_tables.mcnemar(table, exact=True).pvalue)
     if only_first + only_second:
         assert found.p == pytest.approx(stats.binomtest(only_first, only_first + only_second).pvalue)
     assert found.low < (only_second - only_first) / sum(cells) < found.high or only_first == only_second

@@ -4,14 +4,12 @@ import itertools
 import math
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pytest
-import statsmodels.api as sm
 from scipy import stats
-from statsmodels.formula.api import ols
 
 from benchmarks.nulls import scatter_held
+from tests.lazily import Lazily
 from tests.unit.record_desk import record_of, said
 from tui_datasize.answers import variance
 from tui_datasize.answers.record import Reading, Record
@@ -19,6 +17,10 @@ from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats.mean_squares import MeanSquare, difference_interval
 from tui_datasize.stats.variance import split_variance
+
+pd = Lazily("pandas")
+sm = Lazily("statsmodels.api")
+formulas = Lazily("statsmodels.formula.api")
 
 
 def runs_of(cells: dict[tuple[int, int, int], float]) -> pl.DataFrame:
@@ -46,7 +48,7 @@ def test_crossed_components_are_those_of_the_table_of_variance():
     cells = crossed([100], 5, 4, 0.02, 0.01, 0.005, np.random.default_rng(4))
     (found,) = split_variance(runs_of(cells), "test_accuracy")
     frame = pd.DataFrame([(i, j, value) for (_, i, j), value in cells.items()], columns=["i", "j", "y"])
-    table = sm.stats.anova_lm(ols("y ~ C(i) + C(j)", frame).fit())
+    table = sm.stats.anova_lm(formulas.ols("y ~ C(i) + C(j)", frame).fit())
     seed, draw, rest = table["mean_sq"]
     np.testing.assert_allclose(
         [component.estimate for component in found.components],
