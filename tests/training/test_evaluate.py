@@ -18,7 +18,7 @@ from tui_datasize.training.placement import DeviceSplit
 from tui_datasize.training.stop import StopRequested
 
 sk = Lazily("sklearn.metrics")
-torchmetrics = Lazily("torchmetrics.functional.classification")
+library = Lazily("torchmetrics.functional.classification")
 
 
 def outputs_of(logits, labels, *, keep_all=True, batch_size=37):
@@ -161,10 +161,10 @@ def test_top_5_and_calibration_error_are_those_of_torchmetrics(case, scale):
     logits, labels, classes = case
     found = score(outputs_of(scale * logits, labels)).scores
     probabilities, targets = torch.from_numpy(scale * logits).softmax(dim=1), torch.from_numpy(labels)
-    top5 = torchmetrics.multiclass_accuracy(
+    top5 = library.multiclass_accuracy(
         probabilities, targets, classes, top_k=min(5, classes), average="micro"
     )
-    ece = torchmetrics.multiclass_calibration_error(probabilities, targets, classes, ECE_BINS, norm="l1")
+    ece = library.multiclass_calibration_error(probabilities, targets, classes, ECE_BINS, norm="l1")
     assert found["top5"] == pytest.approx(float(top5), abs=1e-7)
     assert found["ece"] == pytest.approx(float(ece), abs=1e-6)
 
