@@ -18,8 +18,7 @@ _NO_RUN = "An ensemble needs at least 2 runs of one train size that have succeed
 
 def ask(record: Record) -> Answer:
     """Mean accuracy over sets of so many runs of one size, and of all of them together."""
-    runs, left_out = bounded(record.runs)
-    table = ensembles_table(runs, record.log.predictions, members=_MEMBERS)
+    table, left_out = record.reading.ensembles(record.asked.variant, _MEMBERS)
     known = table.drop_nulls("accuracy")
     failures = table["ensemble_failure"].drop_nulls().unique().sort().to_list()
     if known.is_empty():
@@ -42,7 +41,7 @@ def ask(record: Record) -> Answer:
         ],
         figures=[_chart(variant, rows) for variant, rows in per_variant(known)],
         about="test split, mean over sets of members",
-        rows=lambda: ensembles_table(runs, record.log.predictions),
+        rows=lambda: ensembles_table(bounded(record.runs)[0], record.log.predictions),
     )
 
 

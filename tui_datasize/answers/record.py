@@ -17,6 +17,7 @@ from tui_datasize.metric import Metric, metric_named
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats.curve import points
 from tui_datasize.stats.effective import EffectiveData, images_saved
+from tui_datasize.stats.ensembles import ensembles_table
 from tui_datasize.stats.groups import SizeComparison, VariantComparison, compare_sizes, compare_variants
 from tui_datasize.stats.groups_table import groups_table
 from tui_datasize.stats.overlap import DrawOverlap, find_draws, find_overlaps
@@ -122,6 +123,16 @@ class Reading:
     def comparisons(self) -> Callable[[str], Comparisons]:
         """What is compared of a metric; the last ones are kept."""
         return lru_cache(maxsize=_CURVES_KEPT)(partial(Comparisons, self.runs))
+
+    @cached_property
+    def ensembles(self) -> Callable[[str | None, tuple[int, ...]], tuple[pl.DataFrame, Sequence[str]]]:
+        """Ensembles of a variant's runs, or of all, with so many members each; and what is left out."""
+
+        def of(variant: str | None, members: tuple[int, ...]) -> tuple[pl.DataFrame, Sequence[str]]:
+            runs, left_out = bounded(self.runs if variant is None else self.runs.filter(variant=variant))
+            return ensembles_table(runs, self.log.predictions, members=members), left_out
+
+        return cache(of)
 
     def renewed(self, runs: pl.DataFrame) -> Reading:
         """This reading while the runs are the same; otherwise a new one, which keeps what still holds."""
