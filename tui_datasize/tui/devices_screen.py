@@ -29,6 +29,7 @@ _MOST_COLUMNS = int(HISTORY_S / INTERVAL_S)
 _GIB = 2**30
 _USE_WIDTH = 9
 _ROOM_FOR_PROCESSES = 6
+_LEAST_WIDTH_OF_TWO = 60
 _HEADS = ("GPU mem", "CPU", "memory")
 
 _Gauge: TypeAlias = tuple[str, str, Callable[[Load], float | None], float]
@@ -96,7 +97,7 @@ def device_lines(snapshot: Snapshot, width: int, height: int, palette: Palette) 
     processes = _process_lines(machine, {CPU: "CPU", **snapshot.device_names()}, width, palette)
     lines = _gauge_lines(machine, report, 1, width, palette)
     # By the devices alone: processes come and go.
-    if len(lines) + _ROOM_FOR_PROCESSES > height:
+    if len(lines) + _ROOM_FOR_PROCESSES > height and width >= _LEAST_WIDTH_OF_TWO:
         lines = _gauge_lines(machine, report, 2, width, palette)
     return [*lines, *processes]
 

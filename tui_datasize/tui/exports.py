@@ -84,7 +84,8 @@ def _write(what: str, directory: Path, name: str, suffix: str, data: bytes, now:
         try:
             write_output(file := _free(home, stem, suffix), data, suffixes=(suffix,))
         except StorageError:
-            raise error from None
+            # Nobody can name another file here.
+            raise StorageError(error.what, where=error.where) from None
         return f"wrote {what} to {file}: {directory} takes no files"
     return f"wrote {what} to {file}"
 
