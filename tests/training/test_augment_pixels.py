@@ -57,10 +57,10 @@ def test_shears_and_translations(images):
     angle = [degrees(atan(slope)) for slope in slopes.tolist()]
     steps = [int(shift) for shift in shifts.tolist()]
     cases = (
-        (geometry.shear_x(images, slopes), lambda x, i: affine(x, shear=(angle[i], 0), center=corner)),
-        (geometry.shear_y(images, slopes), lambda x, i: affine(x, shear=(0, angle[i]), center=corner)),
-        (geometry.translate_x(images, shifts), lambda x, i: affine(x, (steps[i], 0))),
-        (geometry.translate_y(images, shifts), lambda x, i: affine(x, (0, steps[i]))),
+        (geometry.shear(images, slopes, "x"), lambda x, i: affine(x, shear=(angle[i], 0), center=corner)),
+        (geometry.shear(images, slopes, "y"), lambda x, i: affine(x, shear=(0, angle[i]), center=corner)),
+        (geometry.translate(images, shifts, "x"), lambda x, i: affine(x, (steps[i], 0))),
+        (geometry.translate(images, shifts, "y"), lambda x, i: affine(x, (0, steps[i]))),
     )
     for found, expected in cases:
         assert_levels(found, images, expected)

@@ -185,7 +185,7 @@ def test_a_scheduler_says_with_which_settings_it_works(project: ProjectPaths, cl
         assert authority.take()
         # Of one that does not say it, such as one of another version.
         assert client.look_at_scheduler().options is None
-        assert client.look_at_scheduler().in_force() == []
+        assert list(client.look_at_scheduler().in_force()) == []
         write(project, "cpu_slots = 2\ncold = false\ncpu = true")
         for _ in range(2):
             clock.now_s += 1

@@ -62,7 +62,7 @@ def _show(look: SchedulerLook) -> int:
     if look.file_problem:
         kept = "the scheduler keeps its settings of the devices" if look.alive else "no scheduler can start"
         talk(f"{kept}: {look.file_problem}")
-    settings = look.in_force()
+    settings = list(look.in_force())
     if look.alive and not settings:
         talk("its settings are unknown; after `datasize-tui scheduler restart` they are shown")
     if settings:

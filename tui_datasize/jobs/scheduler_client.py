@@ -61,21 +61,8 @@ class SchedulerLook:
     file_problem: str = ""
     """What is wrong with the file; empty where nothing is."""
 
-    def in_force(self) -> list[SettingInForce]:
-        """Every setting that holds, in the order of the file's documentation; empty where it is not told."""
-        return list(self._settings())
-
-    def otherwise(self, name: str) -> str:
-        """What holds where no option says anything of a setting: the file's word, or the default.
-
-        >>> SchedulerLook(alive=False).otherwise("packs")
-        'auto by default'
-        """
-        if name in self.file.said.said:
-            return f"{as_in_file(self.file.said.said[name])} in {_FILE}"
-        return f"{_shown(self.file, name)} by default"
-
-    def _settings(self) -> Iterator[SettingInForce]:
+    def in_force(self) -> Iterator[SettingInForce]:
+        """Every setting that holds, in the order of the file's documentation; none where it is not told."""
         options, devices = self.options, self.devices
         if options is None or devices is None:
             return
@@ -95,6 +82,16 @@ class SchedulerLook:
             else:
                 source = _FILE if name in self.file.said.said else "default"
             yield SettingInForce(name, _shown(devices, name), source)
+
+    def otherwise(self, name: str) -> str:
+        """What holds where no option says anything of a setting: the file's word, or the default.
+
+        >>> SchedulerLook(alive=False).otherwise("packs")
+        'auto by default'
+        """
+        if name in self.file.said.said:
+            return f"{as_in_file(self.file.said.said[name])} in {_FILE}"
+        return f"{_shown(self.file, name)} by default"
 
 
 class SchedulerClient:

@@ -37,17 +37,18 @@ names; `p_adjusted` is after Holm's correction, null with two draws. The test se
 
 def groups_table(sizes: Iterable[SizeComparison], variants: Iterable[VariantComparison]) -> pl.DataFrame:
     """Every comparison of sizes and of variants, schema `GROUPS`."""
-    return pl.concat([sizes_table(sizes), variants_table(variants)])
+    of_variants = [
+        {"experiment": one.experiment, "metric": one.metric.name, "train_size": one.train_size}
+        | {"asks": "variants", **_pair_values(pair)}
+        for one in variants
+        for pair in one.pairs
+    ]
+    return pl.concat([sizes_table(sizes), pl.DataFrame(of_variants, schema=dict(GROUPS))])
 
 
 def sizes_table(comparisons: Iterable[SizeComparison]) -> pl.DataFrame:
     """Comparisons of sizes as a frame, schema `GROUPS`."""
     return pl.DataFrame(list(_size_rows(comparisons)), schema=dict(GROUPS))
-
-
-def variants_table(comparisons: Iterable[VariantComparison]) -> pl.DataFrame:
-    """Comparisons of variants as a frame, schema `GROUPS`."""
-    return pl.DataFrame(list(_variant_rows(comparisons)), schema=dict(GROUPS))
 
 
 def _size_rows(comparisons: Iterable[SizeComparison]) -> Iterable[dict[str, Any]]:
@@ -58,13 +59,6 @@ def _size_rows(comparisons: Iterable[SizeComparison]) -> Iterable[dict[str, Any]
         yield {**key, "asks": "seed", "test": "two-way F", **_test_values(one.seed)}
         for pair in one.pairs:
             yield {**key, "asks": "sizes", **_pair_values(pair)}
-
-
-def _variant_rows(comparisons: Iterable[VariantComparison]) -> Iterable[dict[str, Any]]:
-    for one in comparisons:
-        key = {"experiment": one.experiment, "metric": one.metric.name, "train_size": one.train_size}
-        for pair in one.pairs:
-            yield {**key, "asks": "variants", **_pair_values(pair)}
 
 
 def _test_values(test: GroupTest | FitFailure) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class DeviceCapacity:
         self._warm_up_s = warm_up_s
         self._supervisor = supervisor
         self._store = store
-        self._report = DeviceReport((), 0, "not looked at yet")
+        self.report = DeviceReport((), 0, "not looked at yet")
         self._read_at_s = float("-inf")
         self._contexts: Mapping[str, int] = {}
         self._others: Mapping[str, int] = {}
@@ -71,9 +71,9 @@ class DeviceCapacity:
             _LOG.error("devices: cannot be looked at: %s", error)
             return
         report = or_cpu(found, self._settings.cpu, self._faulty())
-        if report.problem != self._report.problem:
+        if report.problem != self.report.problem:
             _LOG.info("devices: %s", report.problem or plural(len(report.gpus), "GPU"))
-        self._report = report
+        self.report = report
         self._contexts = self._store.known_gpus.contexts(software(report.driver_version))
         # The log says what may keep ours waiting.
         others = {gpu.uuid: self._count_others(gpu) for gpu in report.gpus}
@@ -92,14 +92,10 @@ class DeviceCapacity:
 
     def capacities(self) -> dict[str, int]:
         settings = self._settings
-        return capacities(self._report, settings.slots_per_gpu, settings.cpu_slots, self._faulty())
+        return capacities(self.report, settings.slots_per_gpu, settings.cpu_slots, self._faulty())
 
     def _faulty(self) -> set[str]:
         return self._store.faults.subjects(FaultKind.GPU)
-
-    @property
-    def report(self) -> DeviceReport:
-        return self._report
 
     @property
     def slots_per_gpu(self) -> int:
@@ -112,7 +108,7 @@ class DeviceCapacity:
         """GPUs that NVML calls sound, that have no run of ours, and that the jobs of others leave to us."""
         return [
             gpu
-            for gpu in self._report.gpus
+            for gpu in self.report.gpus
             if not gpu.fault
             and not self.has_run(gpu.uuid)
             and self._others.get(gpu.uuid, 0) < self._most_jobs()
@@ -126,7 +122,7 @@ class DeviceCapacity:
     def _available(self) -> dict[str, int]:
         """Slots of each device that the jobs of others leave to us."""
         available = self.capacities()
-        for gpu in self._report.gpus:
+        for gpu in self.report.gpus:
             if gpu.uuid in available:
                 # A job of ours that ended since the last look is still on the GPU there, and nobody's.
                 others = min(self._others.get(gpu.uuid, 0), self._count_others(gpu))
@@ -148,7 +144,7 @@ class DeviceCapacity:
         ours = {runs[0].job.device for runs in self._supervisor.workers()}
         taken = {
             gpu.uuid: f"{gpu.title} is taken by {_named(self._foreign(gpu))}"
-            for gpu in self._report.gpus
+            for gpu in self.report.gpus
             if not gpu.fault and gpu.uuid not in ours and self._others[gpu.uuid] >= self._most_jobs()
         }
         preparing = "the images of {} are fetched and decoded before a run takes a GPU"
@@ -190,7 +186,7 @@ class DeviceCapacity:
 
     def devices(self, free_slots: Mapping[str, int]) -> list[Device]:
         """The devices as placement sees them, with the given numbers of free slots."""
-        gpus = {gpu.uuid: gpu for gpu in self._report.gpus}
+        gpus = {gpu.uuid: gpu for gpu in self.report.gpus}
         available = self._available()
         return [
             Device(
@@ -238,7 +234,7 @@ class DeviceCapacity:
         used_bytes = self._used_bytes(runs)
         for run in runs:
             run.seen_bytes = max(run.seen_bytes, used_bytes)
-            run.used_with = software(self._report.driver_version)
+            run.used_with = software(self.report.driver_version)
         # Memory of a run that has ended stays with the process for those that go on.
         if not used_bytes or len(runs) < runs[0].worker.lanes:
             return
@@ -257,7 +253,7 @@ class DeviceCapacity:
     def _used_bytes(self, runs: Sequence[ActiveRun]) -> int:
         process = runs[0].worker.process
         pid = process.pid if process else None
-        processes = [process for gpu in self._report.gpus for process in gpu.processes]
+        processes = [process for gpu in self.report.gpus for process in gpu.processes]
         return sum(process.used_bytes or 0 for process in processes if process.pid == pid)
 
 

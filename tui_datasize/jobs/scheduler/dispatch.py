@@ -83,20 +83,15 @@ class Dispatcher:
         self._probes = probes
         self._slots = slots
         self._earlier = earlier_directories()
-        self._waiting_projects = WaitingProjects(slots, project.root.absolute())
+        self.waiting_projects = WaitingProjects(slots, project.root.absolute())
         self._pause = pause
         self._preparing = Preparing(spawner, project)
         self._of_shape = cache(self._read_shape)
         self._loading: bool | None = None
         """As clients know it."""
 
-    @property
-    def waits_for_others(self) -> bool:
-        """Whether other projects have slots that jobs of this one wait for."""
-        return self._waiting_projects.is_waiting
-
     def close(self) -> None:
-        self._waiting_projects.leave()
+        self.waiting_projects.leave()
 
     def dispatch(self) -> int:
         """Start what can be started now and return how many jobs that were.
@@ -113,7 +108,7 @@ class Dispatcher:
             self._store.faults.clear(FaultKind.SLOTS)
             self._store.faults.clear(FaultKind.DISK, RUNS)
         if not has_waiting or not self._look_at_disk() or not self._make_ready():
-            self._waiting_projects.leave()
+            self.waiting_projects.leave()
             return 0
         free = self._take_free_slots()
         try:
@@ -172,15 +167,15 @@ class Dispatcher:
                 slots = take_slots(self._slots, device, capacities[device], wanted, project, self._earlier)
                 free[device] = slots
             taken = sum(map(len, free.values()))
-            if self._waiting_projects.give_way(held, taken):
+            if self.waiting_projects.give_way(held, taken):
                 _close(free)
                 free, taken = {device: [] for device in free}, 0
             if taken:
-                self._waiting_projects.note_served()
+                self.waiting_projects.note_served()
             if taken < sum(unclaimed.values()):
-                self._waiting_projects.wait(held + taken)
+                self.waiting_projects.wait(held + taken)
             else:
-                self._waiting_projects.leave()
+                self.waiting_projects.leave()
         except OSError as error:
             _close(free)
             why = f"{unusable(self._slots, error)}; nothing starts until that is fixed"

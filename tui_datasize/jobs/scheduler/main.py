@@ -174,7 +174,9 @@ class Scheduler:
             self._probes.set_aside(device, why)
         if applied or has_probed or has_ended or time.monotonic() >= self._dispatch_at_s:
             self._dispatcher.dispatch()
-            pause_s = _TURN_INTERVAL_S if self._dispatcher.waits_for_others else _DISPATCH_INTERVAL_S
+            pause_s = (
+                _TURN_INTERVAL_S if self._dispatcher.waiting_projects.is_waiting else _DISPATCH_INTERVAL_S
+            )
             self._dispatch_at_s = time.monotonic() + pause_s
         self._notifier.poll()
         if time.monotonic() >= self._log_at_s:

@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -130,12 +130,12 @@ def cannot_start(error: OSError) -> str:
     return f"no worker could be started: {where}{error.strerror or error}"
 
 
+@dataclass(eq=False)
 class ColdSpawner:
     """Starts every worker as a new process: a command with the run directories, `--pack` before several."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = tuple(command)
-        self._children: list[tuple[subprocess.Popen[bytes], Worker]] = []
+    _command: Sequence[str]
+    _children: list[tuple[subprocess.Popen[bytes], Worker]] = field(default_factory=list, init=False)
 
     def make_ready(self) -> bool:
         """Nothing needs to be made ready: `start` is followed at once."""

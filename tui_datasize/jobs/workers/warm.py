@@ -31,6 +31,7 @@ _NO_ALLOCATOR_THREADS: Mapping[str, str] = MappingProxyType({"_RJEM_MALLOC_CONF"
 """Keeps polars' allocator (jemalloc) from starting threads when it is loaded."""
 
 
+@dataclass(eq=False)
 class WarmSpawner:
     """Starts workers through a preloader, which it keeps alive and up to date.
 
@@ -39,14 +40,13 @@ class WarmSpawner:
     `answer_s` is replaced.
     """
 
-    def __init__(self, preload: Sequence[str], call: str, fallback: ColdSpawner, answer_s: float) -> None:
-        self._preload = tuple(preload)
-        self._call = call
-        self._fallback = fallback
-        self._answer_s = answer_s
-        self._preloader: _Preloader | None = None
-        self._retired: list[_Preloader] = []
-        self._failures = 0
+    _preload: Sequence[str]
+    _call: str
+    _fallback: ColdSpawner
+    answer_s: float
+    _preloader: _Preloader | None = field(default=None, init=False)
+    _retired: list[_Preloader] = field(default_factory=list, init=False)
+    _failures: int = field(default=0, init=False)
 
     def make_ready(self) -> bool:
         """Start a preloader if there is none; whether it has imported everything.
@@ -78,7 +78,7 @@ class WarmSpawner:
     def poll(self) -> None:
         self._fallback.poll()
         if self._preloader:
-            self._preloader.poll(self._answer_s)
+            self._preloader.poll(self.answer_s)
             if self._preloader.has_ended:
                 earlier = 0 if self._preloader.has_answered else self._failures
                 self._failures = earlier + self._preloader.has_failed
@@ -88,7 +88,7 @@ class WarmSpawner:
                 self._preloader.close()
                 self._preloader = None
         for retired in list(self._retired):
-            retired.poll(self._answer_s)
+            retired.poll(self.answer_s)
             if retired.has_ended or not retired.workers:
                 retired.close()
                 self._retired.remove(retired)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -143,12 +143,12 @@ class CudaDevice(Accelerator):
         return pinned.to(self.device, non_blocking=True)
 
 
+@dataclass(eq=False)
 class _CudaStream(Stream):
     """A stream of a GPU, which can be entered."""
 
-    def __init__(self, own: torch.cuda.Stream) -> None:
-        self._own = own
-        self._entered: list[torch.cuda.StreamContext] = []
+    _own: torch.cuda.Stream
+    _entered: list[torch.cuda.StreamContext] = field(default_factory=list, init=False)
 
     def __enter__(self) -> _CudaStream:
         context = torch.cuda.stream(self._own)
@@ -180,6 +180,7 @@ _FINDS_GENERATORS = TorchVersion("2.14")
 """The first torch that does (pytorch/pytorch, pull request 176753)."""
 
 
+@dataclass(eq=False)
 class CudaCapture:
     """Records CUDA graphs, all in one pool of memory.
 
@@ -187,11 +188,10 @@ class CudaCapture:
     drawn one by one.
     """
 
-    def __init__(self, device: torch.device, generators: Sequence[torch.Generator]) -> None:
-        self._device = device
-        self._generators = tuple(generators)
-        self._own_stream: torch.cuda.Stream | None = None
-        self._pool: torch.cuda._POOL_HANDLE | None = None
+    _device: torch.device
+    _generators: Sequence[torch.Generator]
+    _own_stream: torch.cuda.Stream | None = field(default=None, init=False)
+    _pool: torch.cuda._POOL_HANDLE | None = field(default=None, init=False)
 
     def prepare(self, work: Callable[[], Made]) -> Made:
         """Do it on the stream of the recordings, between what comes before and after on the current one."""

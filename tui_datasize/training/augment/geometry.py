@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log, pi
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch.nn.functional import grid_sample, pad
 from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.augment.draws import Draws, between, per_image, whole_below
 
+Axis: TypeAlias = Literal["x", "y"]
 TRIES = 10
 """How often a rectangle is drawn before there is none that fits, as in torchvision."""
 
@@ -213,28 +215,20 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     return resample(images, _matrix((cosine, -sine, zero), (sine, cosine, zero)))
 
 
-def shear_x(images: Tensor, slope: Tensor) -> Tensor:
-    """Move each row sideways by `slope` pixels per row below the first; shape of `slope`: (B,)."""
+def shear(images: Tensor, slope: Tensor, axis: Axis) -> Tensor:
+    """Move each row sideways (x) by `slope` pixels per row below the first, columns down (y); shape: (B,)."""
     one, zero = torch.ones_like(slope), torch.zeros_like(slope)
-    return resample(images, _matrix((one, slope, slope * (images.shape[2] / 2)), (zero, one, zero)))
-
-
-def shear_y(images: Tensor, slope: Tensor) -> Tensor:
-    """Move each column up or down by `slope` pixels per column right of the first; shape: (B,)."""
-    one, zero = torch.ones_like(slope), torch.zeros_like(slope)
+    if axis == "x":
+        return resample(images, _matrix((one, slope, slope * (images.shape[2] / 2)), (zero, one, zero)))
     return resample(images, _matrix((one, zero, zero), (slope, one, slope * (images.shape[3] / 2))))
 
 
-def translate_x(images: Tensor, pixels: Tensor) -> Tensor:
-    """Move each image to the right by whole pixels, towards 0 from what is given; shape: (B,)."""
+def translate(images: Tensor, pixels: Tensor, axis: Axis) -> Tensor:
+    """Move each image right (x) or down (y) by whole pixels, towards 0 from what is given; shape: (B,)."""
     one, zero = torch.ones_like(pixels), torch.zeros_like(pixels)
-    return resample(images, _matrix((one, zero, -pixels.trunc()), (zero, one, zero)))
-
-
-def translate_y(images: Tensor, pixels: Tensor) -> Tensor:
-    """Move each image down by whole pixels, towards 0 from what is given; shape: (B,)."""
-    one, zero = torch.ones_like(pixels), torch.zeros_like(pixels)
-    return resample(images, _matrix((one, zero, zero), (zero, one, -pixels.trunc())))
+    moved = -pixels.trunc()
+    x, y = (moved, zero) if axis == "x" else (zero, moved)
+    return resample(images, _matrix((one, zero, x), (zero, one, y)))
 
 
 def _matrix(x: tuple[Tensor, Tensor, Tensor], y: tuple[Tensor, Tensor, Tensor]) -> Tensor:

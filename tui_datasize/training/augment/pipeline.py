@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -40,10 +41,10 @@ def _factor(strength: Tensor) -> Tensor:
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("identity", lambda images, _: images, lambda s: s),
-    Operation("shear-x", geometry.shear_x, lambda s: 0.99 * s, signed=True),
-    Operation("shear-y", geometry.shear_y, lambda s: 0.99 * s, signed=True),
-    Operation("translate-x", geometry.translate_x, lambda s: 32 * s, signed=True),
-    Operation("translate-y", geometry.translate_y, lambda s: 32 * s, signed=True),
+    Operation("shear-x", partial(geometry.shear, axis="x"), lambda s: 0.99 * s, signed=True),
+    Operation("shear-y", partial(geometry.shear, axis="y"), lambda s: 0.99 * s, signed=True),
+    Operation("translate-x", partial(geometry.translate, axis="x"), lambda s: 32 * s, signed=True),
+    Operation("translate-y", partial(geometry.translate, axis="y"), lambda s: 32 * s, signed=True),
     Operation("rotate", geometry.rotate, lambda s: 135 * s, signed=True),
     Operation("brightness", colour.brightness, _factor, signed=True),
     Operation("saturation", colour.saturation, _factor, signed=True),
