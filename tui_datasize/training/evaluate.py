@@ -183,12 +183,9 @@ def score(outputs: Outputs, f1: Average = "macro") -> Evaluation:
         correct and over wrong predictions, None where there are none.
     """
     # Two seconds of processor time, that a process which only prepares a run does not need.
-    from torchmetrics.functional.classification import (
-        binary_calibration_error,
-        multiclass_confusion_matrix,
-        multiclass_f1_score,
-    )
+    from torchmetrics.functional import classification as measure
 
+    f1_score, error = measure.multiclass_f1_score, measure.binary_calibration_error
     labels, predicted = torch.from_numpy(outputs.labels), torch.from_numpy(outputs.ranked[:, 0].copy())
     is_correct = predicted == labels
     in_top = (outputs.ranked[:, :_TOP] == outputs.labels[:, None]).any(axis=1)
@@ -198,17 +195,13 @@ def score(outputs: Outputs, f1: Average = "macro") -> Evaluation:
         scores={
             "loss": float(outputs.losses.mean(dtype=np.float64)),
             "accuracy": float(right.mean()),
-            "f1_macro": float(
-                multiclass_f1_score(predicted, labels, outputs.classes, average=f1, validate_args=False)
-            ),
-            "ece": float(
-                binary_calibration_error(confidences, is_correct, ECE_BINS, norm="l1", validate_args=False)
-            ),
+            "f1_macro": float(f1_score(predicted, labels, outputs.classes, average=f1, validate_args=False)),
+            "ece": float(error(confidences, is_correct, ECE_BINS, norm="l1", validate_args=False)),
             "top5": float(in_top.mean()),
             "margin_correct": _mean_or_none(margins[right]),
             "margin_wrong": _mean_or_none(margins[~right]),
         },
-        confusion=multiclass_confusion_matrix(
+        confusion=measure.multiclass_confusion_matrix(
             predicted, labels, outputs.classes, validate_args=False
         ).numpy(),
     )
