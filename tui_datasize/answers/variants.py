@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -143,29 +143,24 @@ def _times(saved: Saved, than: str = "") -> str:
 def _saved_table(record: Record, best: str) -> Table:
     """What the best variant needs for what each of the others reaches at each of its sizes, and overall."""
     rows = []
-    for name in record.comparisons.curves:
-        if name == best:
-            continue
+    for name in [name for name in record.comparisons.curves if name != best]:
         found = record.comparisons.saved(best, name, None)
-        for saved in (*found.at_sizes, *([found.overall] if found.overall else [])):
-            if math.isfinite(saved.images):
-                rows.append(_saved_row(name or BASE, saved, is_overall=saved is found.overall))
+        for saved in filter(None, (*found.at_sizes, found.overall)):
+            low, high = saved.interval
+            row = {"other": name or BASE, "ratio": saved.ratio, "low": low, "high": high}
+            if saved is found.overall:
+                rows.append(row | {"images": "overall"})
+            elif math.isfinite(saved.images):
+                images = f"{'at most ' if saved.is_bound else ''}{about(saved.images)}"
+                rows.append(row | {"images": images, "train_size": saved.other_images, "value": saved.value})
     columns = [
         *of_kind("text", other="variant", images=f"images of {best or BASE}"),
         SIZE,
         Column("value", "reaches", "value"),
         *of_kind("number", ratio="times fewer", **INTERVAL),
     ]
-    frame = pl.DataFrame(rows, schema=dict(_SAVED))
+    frame = pl.DataFrame(rows, schema=dict(_SAVED), strict=False)
     return Table(frame, columns, record.metric, f"Images that {best or BASE} saves", is_detail=True)
-
-
-def _saved_row(other: str, saved: Saved, *, is_overall: bool) -> Mapping[str, object]:
-    low, high = saved.interval
-    images = "overall" if is_overall else f"{'at most ' if saved.is_bound else ''}{about(saved.images)}"
-    size, value = (None, None) if is_overall else (int(saved.other_images), saved.value)
-    ends = {"ratio": saved.ratio, "low": low, "high": high}
-    return {"other": other, "images": images, "train_size": size, "value": value, **ends}
 
 
 def with_clear(means: pl.DataFrame, record: Record) -> pl.DataFrame:

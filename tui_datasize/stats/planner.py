@@ -149,12 +149,6 @@ def plan_next_runs(
         out = f"; sizes below {question.fit_from:,} are left out" if fitted.height < runs.height else ""
         return FitFailure(state.reason + out)
     at = state.goal(question)
-    if at > state.view.foreseen.farthest:
-        far, largest = state.view.foreseen.farthest, state.largest
-        return FitFailure(
-            f"is asked for {at:,.0f} images: nothing is foreseen beyond {far:,.0f}, "
-            f"{far / largest:.0f} times the largest size"
-        )
     planned = state.place(runs, question, RunCosts.of(runs, samples_per_run), at, room)
     if isinstance(planned, FitFailure):
         return planned
@@ -225,6 +219,9 @@ class _State:
         self, runs: pl.DataFrame, question: Question, costs: RunCosts, at: float, room: Room
     ) -> tuple[PlannedSize, ...] | FitFailure:
         """Spend the budget on the sizes that may get runs."""
+        if at > (far := self.view.foreseen.farthest):
+            beyond = f"nothing is foreseen beyond {far:,.0f}, {far / self.largest:.0f} times the largest size"
+            return FitFailure(f"is asked for {at:,.0f} images: {beyond}")
         sizes = np.array(self.candidates(costs, at, room), float)
         present = _present(runs, sizes)
         usual = ONE_SIZE_RUNS if len(sizes) == 1 else int(present.sum())
