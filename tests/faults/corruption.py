@@ -74,6 +74,8 @@ def make_project(root: Path) -> ProjectPaths:
     from tui_datasize.jobs.client import QueueClient
     from tui_datasize.jobs.queue.store import Store
     from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
+    from tui_datasize.jobs.scheduler.device_history import DeviceHistory
+    from tui_datasize.jobs.scheduler.devices import DeviceReport
     from tui_datasize.runlog.reader import RunLog
     from tui_datasize.tui.app import ViewState, save_view_state
 
@@ -94,6 +96,7 @@ def make_project(root: Path) -> ProjectPaths:
     project.scheduler_log.write_text("2026-01-01 INFO scheduler begins\n")
     RunLog(project).runs()
     save_view_state(project, ViewState("queue", _EXPERIMENT))
+    DeviceHistory(project.device_history).note(DeviceReport((), 2, ""))
     return project
 
 
@@ -103,7 +106,8 @@ def targets(project: ProjectPaths) -> list[str]:
     interrupted = project.run(_EXPERIMENT, specs()[3].run_id)
     waiting = project.run(_EXPERIMENT, specs()[-1].run_id)
     of_project = (project.experiments, project.queue, project.scheduler_lock, project.scheduler_log)
-    beside = (project.runs, project.cache, project.cache / "app.json", project.runs / _EXPERIMENT)
+    of_cache = (project.cache, project.cache / "app.json", project.device_history)
+    beside = (project.runs, project.runs / _EXPERIMENT, *of_cache)
     others = (interrupted.claim, interrupted.lock, interrupted.metrics, waiting.exit, waiting.directory)
     found = [
         *run.files,

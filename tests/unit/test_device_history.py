@@ -57,7 +57,10 @@ def test_whoever_looks_later_finds_the_last_minutes_and_no_older_ones(tmp_path: 
         machine.pass_time(2.5)
     assert len(machine.file.read_text().splitlines()) == 200
     with machine.file.open("a") as file:
-        file.write('not JSON\n{"time": "x", "loads": {}}\n{"time": 1999, "loads": {"cpu": ["hot"]}}\n{"ti')
+        file.write('not JSON\n{"time": "x", "loads": {}}\n{"time": 1999, "loads": {"cpu": ["hot"]}}\n')
+        for bad in ("-1", "1e300", "1" * 400, "[]", "true, 1, 1, 1, 1"):
+            file.write(f'{{"time": 1999, "loads": {{"cpu": [{bad}]}}}}\n')
+        file.write('{"ti')
     found = read_history(machine.file, machine.now_s)
     assert found == list(machine.history.samples)[-len(found) :]
     assert len(found) == 120

@@ -22,6 +22,7 @@ from tui_datasize.jobs.scheduler.nvml import host_memory
 
 HISTORY_S = 600.0
 INTERVAL_S = 5.0
+_MOST = 1e15
 _SAMPLES = int(HISTORY_S / INTERVAL_S)
 _LONGEST_BYTES = 256 * 1024
 _IDLE, _WAITING = 3, 4
@@ -133,9 +134,9 @@ def _sample(line: bytes) -> Sample | None:
 
 
 def _number(value: object) -> float | int | None:
-    if value is not None and not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is no number")
-    return value
+    if value is None or (isinstance(value, int | float) and 0 <= value < _MOST):
+        return value
+    raise ValueError("nothing that a device tells")
 
 
 def merged(*histories: Iterable[Sample]) -> tuple[Sample, ...]:
