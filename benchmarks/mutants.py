@@ -95,8 +95,8 @@ MUTANTS = (
     Mutant(
         "answers: a variant is not counted",
         "answers/first_answer.py",
-        "has the best mean of {len(variants)} variants",
-        "has the best mean of {len(variants) - 1} variants",
+        "has the best mean of {len(rest) + 1} variants: ",
+        "has the best mean of {len(rest)} variants: ",
         "unit/test_answers.py",
     ),
     Mutant(
