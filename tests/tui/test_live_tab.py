@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import polars as pl
 import pytest
 
@@ -350,3 +352,23 @@ async def test_a_chart_is_drawn_again_only_for_what_it_shows(busy: Stage, monkey
         write_lines(busy.project.run("digits", shown.run_id).metrics, metric_rows(shown, [150], 0.7))
         await show.shows("update 150/200")
         assert drawn == before + 1
+
+
+async def test_what_cannot_be_written_is_remembered_until_the_app_is_left(
+    busy: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("tui_datasize.tui.app.write_json", refuse)
+    async with busy.open(NARROW) as show:
+        await show.press("2")
+        await show.shows("draw")
+        await show.press("C", "j", "j", "j", "space", "enter")
+        await show.until(lambda: "draw" not in show.text)
+        await show.press("1", "2")
+        await show.shows("train")
+        assert "draw" not in show.text
+        await show.press("q")
+        await show.until(lambda: not show.app.is_running)
+    assert show.app.return_code == 0
