@@ -210,11 +210,13 @@ class Show:
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition."""
         deadline = time.monotonic() + DEADLINE_S
+        has_waited = False
         while not condition():
             assert time.monotonic() < deadline, self.text
+            has_waited = True
             await asyncio.sleep(0.02)
-            if condition():
-                await self.settle()
+        if has_waited:
+            await self.settle()
 
     async def shows(self, *texts: str) -> None:
         """Wait until the screen shows all texts."""
