@@ -80,7 +80,7 @@ class LivePane(ChartPane):
         Binding("C", "columns", "columns", tooltip="Columns of the table: hide, pin, widen"),
         Binding("slash", "filter", "filter", tooltip="Such as size>=1000 state:running acc<90% !mlp"),
         Binding("d", "compare", "differences", tooltip="What differs between the runs that are marked"),
-        Binding("b", "group", "group", tooltip="Mean and range of the runs drawn, by size, draw or variant"),
+        Binding("b", "group", "group", tooltip="Mean and range of the runs drawn, by the next swept key"),
         Binding("escape", "back", "back", show=False, tooltip="Drop the filter, then the marks"),
         *CHART_KEYS,
     ]
