@@ -318,6 +318,15 @@ async def test_a_table_that_is_not_in_use_shows_what_comes_first(busy: Stage):
         await show.until(lambda: table.highlighted == run_id(busy, 8))
 
 
+async def test_an_experiment_that_becomes_wrong_is_told_at_once(busy: Stage):
+    async with busy.open() as show:
+        assert "nowhere" not in show.text
+        text = busy.project.experiments.read_text()
+        busy.project.experiments.write_text(text.replace("[100, 200]", "[100, 70_000]"))
+        await show.shows("✗ experiments.toml: experiments.depth.sizes: 70000 images, but mnist has")
+        assert "nowhere" not in show.text
+
+
 async def test_nothing_is_queued_from_a_file_that_is_wrong_now(busy: Stage):
     async with busy.open() as show:
         busy.project.experiments.write_text('[experiments.digits]\nmodel = "mpl"\n')

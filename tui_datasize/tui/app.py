@@ -34,7 +34,7 @@ from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.devices_screen import DevicesScreen
 from tui_datasize.tui.exports import copy_text, export_chart, export_csv
 from tui_datasize.tui.keys import LIST_KEYS, KeyBar, KeyGroup, commands_of, help_text, keys_of, without_taken
-from tui_datasize.tui.news import NewsReader, farewell, terminal_signal
+from tui_datasize.tui.news import NewsReader, farewell, new_mistakes, terminal_signal
 from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.polling.collect import Collector
 from tui_datasize.tui.polling.poller import INTERVAL_S, Poller
@@ -308,6 +308,8 @@ class DatasizeApp(App[None]):
         if self._keeper.needs_scheduler(before, event.snapshot):
             self._keeper.note_wake()
             self._begin("waking the scheduler", self._wake_scheduler(gone=before.scheduler_alive))
+        if before.is_ready and (mistakes := new_mistakes(before, event.snapshot)):
+            self._status.say(mistakes, error=True)
         self._tell_news(event.snapshot)
         self._follow_interest()
 

@@ -69,6 +69,14 @@ def _endings(snapshot: Snapshot, experiments: set[str]) -> list[News]:
     return news
 
 
+def new_mistakes(before: Snapshot, snapshot: Snapshot) -> str:
+    """What has come to be wrong with single experiments of the project's file, in a line; mostly empty."""
+    if snapshot.experiments is before.experiments:
+        return ""
+    known = {plan.problem for plan in before.experiments}
+    return " · ".join(one.problem for one in snapshot.experiments if one.problem and one.problem not in known)
+
+
 def terminal_signal(text: str) -> str:
     r"""What makes a terminal ring and show a notice of its desktop: BEL, and OSC 9 with the text.
 
