@@ -16,6 +16,7 @@ from tui_datasize.tui.live.runs import (
     short_names,
 )
 from tui_datasize.tui.run_filter import completions, filter_of, mistake
+from tui_datasize.tui.widgets.filter_box import RunList
 
 _ROWS = {
     "run_id": ["a", "b", "c", "d"],
@@ -109,6 +110,17 @@ def test_what_may_become_right_is_no_mistake_while_it_is_written(text: str):
 )
 def test_keys_signs_and_values_are_completed(text: str, first: list[str]):
     assert completions(text, RUNS_LISTED)[: len(first) or 9] == first
+
+
+def test_a_filter_written_before_the_first_look_is_heeded():
+    class Runs(RunList):
+        def list_again(self) -> None:
+            self.keys = self.matching()["run_id"].to_list()
+
+    runs = Runs()
+    assert runs.filter("size>=1000 sise>4") == ""
+    runs.take(RUNS_LISTED)
+    assert runs.keys == ["b", "d"]
 
 
 def shown(choice: ColumnChoice, width: int, runs: pl.DataFrame = RUNS_LISTED) -> list[tuple[str, int]]:

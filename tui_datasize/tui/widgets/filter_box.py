@@ -40,7 +40,10 @@ class RunList(MarkList):
 
     def take(self, frame: pl.DataFrame) -> None:
         """Replace the runs; marks of those that are gone go with them."""
-        self.frame = frame
+        is_first, self.frame = self.frame is None, frame
+        if is_first:
+            # What was written before the first look is heeded now.
+            self.filter(self._filter)
         if self.marked:
             known = set(frame["run_id"])
             self.marked = {run_id: None for run_id in self.marked if run_id in known}
@@ -52,6 +55,7 @@ class RunList(MarkList):
         Unless it `is_written` to its end, half a term is neither wrong nor heeded.
         """
         if self.frame is None:
+            self._filter = text
             return ""
         right = [word for word in text.split() if not mistake(word, self.frame)]
         if not is_written and text.endswith(tuple(right[-1:])) and completions(text, self.frame):
