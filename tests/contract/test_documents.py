@@ -15,10 +15,10 @@ from benchmarks.mutants import MUTANTS
 from tui_datasize.cli.parser import SUBCOMMANDS
 from tui_datasize.tui.analysis import tab as analysis
 from tui_datasize.tui.app import DatasizeApp
+from tui_datasize.tui.chart_pane import CHART_KEYS
 from tui_datasize.tui.keys import key_name
 from tui_datasize.tui.live.tab import LivePane
 from tui_datasize.tui.live.table import LiveTable
-from tui_datasize.tui.pane import CHART_KEYS
 from tui_datasize.tui.queue.cell_map import CellMap
 from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.queue.tab import QueuePane

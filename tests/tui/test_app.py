@@ -186,7 +186,7 @@ async def test_the_jobs_in_view_are_exported(busy: Stage, monkeypatch: pytest.Mo
     async with busy.open() as show:
         await show.press("slash", *"n40", "enter", "ctrl+e")
         await show.shows("wrote 4 rows to")
-        monkeypatch.setattr("tui_datasize.tui.app.export_csv", fail)
+        monkeypatch.setattr("tui_datasize.tui.exports.export_csv", fail)
         await show.press("ctrl+e")
         await show.shows("x.csv: cannot be written: No space left on device")
     (file,) = busy.project.root.glob("runs-*.csv")

@@ -213,7 +213,7 @@ def test_the_poller_hands_on_only_what_changed():
             watcher.enough.set()
         return seen[min(watcher.looks, 4) - 1]
 
-    poller = Poller(collect, watcher.snapshots.append, watcher.failures.append, interval_s=0.001)
+    poller = Poller(lambda: collect, watcher.snapshots.append, watcher.failures.append, interval_s=0.001)
     poller.start()
     assert watcher.enough.wait(DEADLINE_S)
     poller.stop()
@@ -232,7 +232,7 @@ def test_the_poller_survives_a_failure_and_then_hands_on_again():
             watcher.enough.set()
         return Snapshot(runs_version=1)
 
-    poller = Poller(collect, watcher.snapshots.append, watcher.failures.append, interval_s=0.001)
+    poller = Poller(lambda: collect, watcher.snapshots.append, watcher.failures.append, interval_s=0.001)
     poller.start()
     assert watcher.enough.wait(DEADLINE_S)
     poller.stop()
@@ -252,7 +252,7 @@ def test_a_new_interest_is_looked_at_at_once():
             looked.set()
         return Snapshot()
 
-    poller = Poller(collect, lambda _: None, lambda _: None, interval_s=3600)
+    poller = Poller(lambda: collect, lambda _: None, lambda _: None, interval_s=3600)
     poller.start()
     poller.look_at(Interest(log="a"))
     assert looked.wait(DEADLINE_S)

@@ -27,23 +27,17 @@ from textual.worker import Worker, WorkerState
 from tui_datasize.errors import EXIT_OK, DatasizeError
 from tui_datasize.files import read_object
 from tui_datasize.jobs.queue.requests import Outcome, RestartScheduler, StopScheduler
-from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.tui.devices_screen import DevicesScreen
-from tui_datasize.tui.exports import copy_text, export_chart, export_csv
 from tui_datasize.tui.keys import LIST_KEYS, KeyBar, KeyGroup, commands_of, help_text, keys_of, without_taken
 from tui_datasize.tui.news import NewsReader, farewell, new_mistakes, terminal_signal
 from tui_datasize.tui.pane import Pane
-from tui_datasize.tui.polling.collect import Collector
 from tui_datasize.tui.polling.poller import INTERVAL_S, Poller
-from tui_datasize.tui.polling.snapshot import EMPTY, ExperimentPlan, Snapshot
-from tui_datasize.tui.prune_dialog import offer_prune
+from tui_datasize.tui.polling.snapshot import EMPTY, ExperimentPlan, Interest, Snapshot
 from tui_datasize.tui.queue.actions import experiment_facts
 from tui_datasize.tui.queue.tab import QueuePane
-from tui_datasize.tui.requests import Requests
-from tui_datasize.tui.scheduler_dialog import SchedulerDialog, SchedulerKeeper
+from tui_datasize.tui.requests import Requests, SchedulerKeeper
 from tui_datasize.tui.terminal import SparingDriver
 from tui_datasize.tui.widgets.dialogs import TextDialog, facts_table
 from tui_datasize.tui.widgets.header_strip import TABS, HeaderStrip
@@ -53,7 +47,9 @@ from tui_datasize.tui.widgets.status_line import StatusLine
 
 if TYPE_CHECKING:
     from tui_datasize.jobs.client import QueueClient
+    from tui_datasize.jobs.scheduler.devices import DeviceReport
     from tui_datasize.tui.analysis.tab import AnalysisPane
+    from tui_datasize.tui.devices_screen import DevicesScreen
     from tui_datasize.tui.live.tab import LivePane
     from tui_datasize.tui.polling.record import ProjectRecord
 
@@ -167,9 +163,14 @@ class DatasizeApp(App[None]):
         self._header = HeaderStrip(project.root.name)
         self._status = StatusLine(project.root)
         self._requests = Requests(queue, self._tell)
-        collector = Collector(project, queue, open_record, read_devices)
+
+        def open_collector() -> Callable[[Interest], Snapshot]:
+            from tui_datasize.tui.polling.collect import Collector
+
+            return Collector(project, queue, open_record, read_devices).collect
+
         self._poller = Poller(
-            collector.collect,
+            open_collector,
             lambda snapshot: self.post_message(self.SnapshotArrived(snapshot)),
             lambda text: self.post_message(self.PollingFailed(text)),
             interval_s,
@@ -180,6 +181,7 @@ class DatasizeApp(App[None]):
         # The other two are loaded when the first frame has been drawn.
         self._live: LivePane | None = None
         self._analysis: AnalysisPane | None = None
+        self._devices: DevicesScreen | None = None
         self._news = NewsReader(since=utc_now())
         self._restored = load_view_state(project)
         self._keeper = SchedulerKeeper()
@@ -299,8 +301,8 @@ class DatasizeApp(App[None]):
             self._header.show(event.snapshot)
             self._status.show_problems(event.snapshot.problems)
             self.pane.show(event.snapshot)
-            if isinstance(self.screen, DevicesScreen):
-                self.screen.show(event.snapshot)
+            if self._devices:
+                self._devices.show(event.snapshot)
             if first:
                 self._after_first_look(event.snapshot)
         if first:
@@ -400,6 +402,8 @@ class DatasizeApp(App[None]):
 
     async def _offer_scheduler(self) -> str:
         look = await asyncio.to_thread(self._queue.look_at_scheduler)
+        from tui_datasize.tui.scheduler_dialog import SchedulerDialog
+
         self.push_screen(SchedulerDialog(look, self.snapshot.devices), self._reschedule)
         return ""
 
@@ -415,8 +419,7 @@ class DatasizeApp(App[None]):
 
     @on(Pane.InterestChanged)
     def _follow_interest(self) -> None:
-        is_asked = isinstance(self.screen, DevicesScreen)
-        self._poller.look_at(replace(self.pane.interest(), machine=is_asked))
+        self._poller.look_at(replace(self.pane.interest(), machine=self._devices is not None))
 
     @on(HeaderStrip.TabChosen)
     async def _tab_chosen(self, event: HeaderStrip.TabChosen) -> None:
@@ -440,6 +443,8 @@ class DatasizeApp(App[None]):
         await self._say_outcome(self._export())
 
     async def _export(self) -> str:
+        from tui_datasize.tui.exports import export_csv
+
         table = self.pane.table_in_view()
         if table is None:
             return "nothing to export yet"
@@ -450,6 +455,8 @@ class DatasizeApp(App[None]):
         self._begin("saving the chart", self._take_chart(event))
 
     async def _take_chart(self, event: Pane.ChartSaved) -> str:
+        from tui_datasize.tui.exports import copy_text, export_chart
+
         if event.form == "copy":
             text = "\n".join(line.plain.rstrip() for line in event.lines)
             return await asyncio.to_thread(
@@ -463,10 +470,19 @@ class DatasizeApp(App[None]):
             self._driver.write(codes)
 
     def action_devices(self) -> None:
-        self.push_screen(DevicesScreen(self.snapshot), lambda _: self._follow_interest())
-        self.call_after_refresh(self._follow_interest)
+        from tui_datasize.tui.devices_screen import DevicesScreen
+
+        self._devices = DevicesScreen(self.snapshot)
+        self.push_screen(self._devices, self._leave_devices)
+        self._follow_interest()
+
+    def _leave_devices(self, _: None) -> None:
+        self._devices = None
+        self._follow_interest()
 
     def action_prune(self) -> None:
+        from tui_datasize.tui.prune_dialog import offer_prune
+
         self._begin("freeing the disk", offer_prune(self, self._project, self._queue.jobs))
 
     def action_help(self) -> None:

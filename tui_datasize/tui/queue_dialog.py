@@ -19,9 +19,8 @@ from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import order_key
 from tui_datasize.experiments.variants import recipe_of
-from tui_datasize.jobs.queue.dependencies import end_of_source
 from tui_datasize.jobs.queue.requests import Enqueue, QueueTerms
-from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS, JobState
+from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS
 from tui_datasize.text import duration, lost_evaluations, plural
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
 from tui_datasize.tui.widgets.dialogs import CycleField, answers, facts_table, field
@@ -148,13 +147,6 @@ def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell])
     ]
 
 
-def refusal(snapshot: Snapshot) -> str:
-    """Why nothing can be queued now; empty where it can."""
-    if not snapshot.is_ready:
-        return "still reading the project"
-    return f"Fix before queueing: {snapshot.file_problem}" if snapshot.file_problem else ""
-
-
 def is_known(snapshot: Snapshot, word: str) -> bool:
     """Whether some job could be meant by a run id, what several begin with, or an experiment."""
     return any(row.run_id.startswith(word) or row.experiment == word for row in snapshot.jobs)
@@ -168,14 +160,4 @@ def cells_for(plan: ExperimentPlan, specs: Sequence[RunSpec]) -> list[Cell]:
         known.get(spec.run_id)
         or Cell(spec.run_id, spec, variants.get(recipe_of(spec), ""), total_updates(spec))
         for spec in specs
-    ]
-
-
-def to_queue(snapshot: Snapshot, cells: Sequence[Cell]) -> list[Cell]:
-    """The cells that queueing would add: the missing, the cancelled, the incomplete and the stranded ones."""
-    stranded = {row.run_id for row in snapshot.jobs if end_of_source(row.reason)}
-    return [
-        cell
-        for cell in cells
-        if snapshot.state_of(cell.run_id) in (None, JobState.CANCELLED, INCOMPLETE) or cell.run_id in stranded
     ]

@@ -1,16 +1,21 @@
-"""How commands of the app get to the queue: one after the other."""
+"""How commands of the app get to the queue, one after the other, and when it needs a scheduler."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from tui_datasize.jobs.queue.requests import ANSWER_WITHIN_S, Command, Outcome
 
 if TYPE_CHECKING:
     from tui_datasize.jobs.client import QueueClient
+    from tui_datasize.tui.polling.snapshot import Snapshot
+
+_WAKE_AGAIN_S = 10.0
+"""How often a scheduler is started while jobs wait for one that does not come."""
 
 
 @dataclass(eq=False)
@@ -40,3 +45,22 @@ class Requests:
             TimeoutError: That takes longer than `timeout_s`.
         """
         await asyncio.wait_for(self._commands.join(), timeout_s)
+
+
+class SchedulerKeeper:
+    """Sees that a scheduler runs where jobs wait for one, unless somebody stopped it."""
+
+    def __init__(self) -> None:
+        self._woken_s = monotonic()
+
+    def needs_scheduler(self, before: Snapshot, snapshot: Snapshot) -> bool:
+        """Whether one is to be started: at first, when it has gone, and again where it did not come."""
+        # Those that ended come last.
+        waiting = any(not row.state.is_final for row in snapshot.jobs[:1])
+        if snapshot.scheduler_alive or snapshot.stopped or not waiting:
+            return False
+        # And again now and then: what kept it from starting, such as a mistake in the file, may be mended.
+        return before.scheduler_alive or not before.is_ready or monotonic() - self._woken_s >= _WAKE_AGAIN_S
+
+    def note_wake(self) -> None:
+        self._woken_s = monotonic()

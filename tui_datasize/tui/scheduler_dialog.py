@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -18,33 +17,9 @@ from tui_datasize.jobs.queue.requests import RestartScheduler, StopScheduler
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.jobs.scheduler_client import SchedulerLook
 from tui_datasize.text import plural
-from tui_datasize.tui.polling.snapshot import Snapshot
 from tui_datasize.tui.widgets.dialogs import Facts, answers, facts_table, field
 from tui_datasize.tui.widgets.palette import palette_of
 from tui_datasize.tui.widgets.plain import Words, titled
-
-_WAKE_AGAIN_S = 10.0
-"""How often a scheduler is started while jobs wait for one that does not come."""
-
-
-class SchedulerKeeper:
-    """Sees that a scheduler runs where jobs wait for one, unless somebody stopped it."""
-
-    def __init__(self) -> None:
-        self._woken_s = monotonic()
-
-    def needs_scheduler(self, before: Snapshot, snapshot: Snapshot) -> bool:
-        """Whether one is to be started: at first, when it has gone, and again where it did not come."""
-        # Those that ended come last.
-        waiting = any(not row.state.is_final for row in snapshot.jobs[:1])
-        if snapshot.scheduler_alive or snapshot.stopped or not waiting:
-            return False
-        # And again now and then: what kept it from starting, such as a mistake in the file, may be mended.
-        return before.scheduler_alive or not before.is_ready or monotonic() - self._woken_s >= _WAKE_AGAIN_S
-
-    def note_wake(self) -> None:
-        self._woken_s = monotonic()
-
 
 _GOES_ON = (
     "Running jobs go on. Empty: as experiments.toml says. What is written holds for this scheduler, and for "

@@ -9,12 +9,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.schema import ACTIVE, NEVER_BEGAN, STARTABLE, UNFINISHED
 from tui_datasize.jobs.queue.state import CPU, MAX_ATTEMPTS, Job, JobState
+
+if TYPE_CHECKING:
+    from tui_datasize.experiments.spec import RunSpec
 
 _RELATED = ("after", "waits_for", "pack")
 _JOB_COLUMNS = ", ".join(name for name in Job._fields if name not in _RELATED)
@@ -146,6 +148,8 @@ def runs_of_shapes(connection: sqlite3.Connection, numbers: Collection[int]) -> 
 
 def read_shapes(connection: sqlite3.Connection) -> dict[int, RunSpec]:
     """The specifications by number; without those of another version, whose time cannot be told."""
+    from tui_datasize.experiments.spec import RunSpec
+
     specs = {}
     for number, text in connection.execute("SELECT id, spec FROM shapes"):
         with suppress(KeyError, TypeError, ValueError):

@@ -6,13 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tui_datasize.experiments.budget import total_updates
-from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.queue.paces import Kind, Paces, TimeEstimate, Work, estimate_ends, latest
 from tui_datasize.jobs.queue.reading import Execution
 from tui_datasize.jobs.queue.state import CPU, Job, JobState
+
+if TYPE_CHECKING:
+    from tui_datasize.experiments.spec import RunSpec
 
 
 class RunProgress(Protocol):
@@ -126,6 +127,8 @@ def _sort(device: str) -> str:
 
 
 def _kind(spec: RunSpec, device: str) -> Kind:
+    from tui_datasize.experiments.budget import total_updates
+
     return Kind(spec.experiment, spec.dataset, str(spec.model), spec.batch_size, device, total_updates(spec))
 
 

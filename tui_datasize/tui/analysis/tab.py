@@ -36,12 +36,13 @@ from tui_datasize.tui.analysis.dialogs import (
 )
 from tui_datasize.tui.analysis.panels import AnalysisPanels, subject
 from tui_datasize.tui.analysis.question_list import LEAST_WIDTH, QuestionList
+from tui_datasize.tui.chart_pane import CHART_KEYS, ChartPane
 from tui_datasize.tui.exports import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
-from tui_datasize.tui.pane import CHART_KEYS, ChartPane
 from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
+from tui_datasize.tui.queue.actions import refusal, to_queue
 from tui_datasize.tui.queue.lines import TitleLine
-from tui_datasize.tui.queue_dialog import cells_for, enqueue_command, refusal, to_queue
+from tui_datasize.tui.queue_dialog import cells_for, enqueue_command
 from tui_datasize.tui.widgets.dialogs import TextDialog
 from tui_datasize.tui.widgets.panel import Panel
 

@@ -19,6 +19,7 @@ from textual.containers import Grid
 from textual.widget import Widget
 
 from tui_datasize.text import duration, plural
+from tui_datasize.tui.chart_pane import CHART_KEYS, ChartPane
 from tui_datasize.tui.charts.lines import Drawing, ShadedBand
 from tui_datasize.tui.charts.window import ChartWindow
 from tui_datasize.tui.exports import TableInView
@@ -51,7 +52,6 @@ from tui_datasize.tui.live.runs import (
     what_is_compared,
 )
 from tui_datasize.tui.live.table import LiveTable
-from tui_datasize.tui.pane import CHART_KEYS, ChartPane
 from tui_datasize.tui.polling.snapshot import EMPTY, Interest, RunFacts, Snapshot, TrainingCurve
 from tui_datasize.tui.queue.lines import TitleLine
 from tui_datasize.tui.widgets.chart_view import ChartView

@@ -18,21 +18,21 @@ class Poller:
     """Collects about once a second and hands on what changed.
 
     Args:
-        collect: Looks once; called on the polling thread alone.
+        open_collector: Gives what looks once; both are called on the polling thread alone.
         on_snapshot: Receives a snapshot that differs from the one before; must be safe to call from
             another thread.
-        on_failure: Receives one line when `collect` raises; the next look follows all the same.
+        on_failure: Receives one line when one of them raises; the next look follows all the same.
         interval_s: Seconds between two looks.
     """
 
     def __init__(
         self,
-        collect: Callable[[Interest], Snapshot],
+        open_collector: Callable[[], Callable[[Interest], Snapshot]],
         on_snapshot: Callable[[Snapshot], object],
         on_failure: Callable[[str], object],
         interval_s: float = INTERVAL_S,
     ) -> None:
-        self._collect = collect
+        self._open_collector = open_collector
         self._on_snapshot = on_snapshot
         self._on_failure = on_failure
         self._interval_s = interval_s
@@ -64,11 +64,13 @@ class Poller:
 
     def _run(self) -> None:
         last: Snapshot | None = None
+        collect: Callable[[Interest], Snapshot] | None = None
         while not self._stopped.is_set():
             self._wake.clear()
             began_s = time.monotonic()
             try:
-                snapshot = self._collect(self._interest)
+                collect = collect or self._open_collector()
+                snapshot = collect(self._interest)
             except Exception as error:
                 # Whatever it was, the screen says so and the next look may succeed.
                 last = None

@@ -10,19 +10,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from tui_datasize.experiments.load import Order as SweepOrder
-from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.queue.faults import Fault
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.queue.time_left import NOTHING_KNOWN, TimeLeft
-from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.text import plural
-from tui_datasize.tui.polling.log_tail import LogTail
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, STATES_BY_WORD, CellState, Incomplete
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from tui_datasize.experiments.load import Order as SweepOrder
+    from tui_datasize.experiments.spec import RunSpec
+    from tui_datasize.jobs.queue.faults import Fault
+    from tui_datasize.jobs.scheduler.devices import DeviceReport
+    from tui_datasize.tui.polling.log_tail import LogTail
     from tui_datasize.tui.polling.machine import Machine
     from tui_datasize.tui.polling.trouble import Trouble
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from tui_datasize.experiments.spec import Budget, recipe_changes
 from tui_datasize.jobs.queue.commands import JOB_COMMANDS, CommandKind, nothing_to
+from tui_datasize.jobs.queue.dependencies import end_of_source
 from tui_datasize.jobs.queue.paces import TimeEstimate
 from tui_datasize.jobs.queue.reading import Usage
 from tui_datasize.jobs.queue.requests import ChangeJobs
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import duration, plural
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
-from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState
+from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, CellState
+
+if TYPE_CHECKING:
+    from tui_datasize.experiments.spec import Budget
 
 
 def budget_words(budget: Budget, updates: int) -> str:
@@ -24,6 +28,23 @@ def budget_words(budget: Budget, updates: int) -> str:
     """
     told = f"{updates:,} updates"
     return told if budget.unit == "updates" else f"{budget.amount:,g} {budget.unit} = {told}"
+
+
+def refusal(snapshot: Snapshot) -> str:
+    """Why nothing can be queued now; empty where it can."""
+    if not snapshot.is_ready:
+        return "still reading the project"
+    return f"Fix before queueing: {snapshot.file_problem}" if snapshot.file_problem else ""
+
+
+def to_queue(snapshot: Snapshot, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells that queueing would add: the missing, the cancelled, the incomplete and the stranded ones."""
+    stranded = {row.run_id for row in snapshot.jobs if end_of_source(row.reason)}
+    return [
+        cell
+        for cell in cells
+        if snapshot.state_of(cell.run_id) in (None, JobState.CANCELLED, INCOMPLETE) or cell.run_id in stranded
+    ]
 
 
 def command_on(
@@ -123,6 +144,8 @@ def _hours(seconds: float) -> str:
 
 
 def _spec_facts(cell: Cell) -> list[tuple[str, str]]:
+    from tui_datasize.experiments.spec import recipe_changes
+
     spec = cell.spec
     nested = "nested" if spec.subset.nested else "independent"
     optimizer = spec.optimizer

@@ -17,28 +17,18 @@ from tui_datasize.jobs.queue.requests import ChangeJobs, Drain, QueueTerms
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import duration, plural
-from tui_datasize.tui.doctor_dialog import DoctorDialog
 from tui_datasize.tui.exports import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
-from tui_datasize.tui.queue.actions import cancel_facts, command_on, detail_facts
+from tui_datasize.tui.queue.actions import cancel_facts, command_on, detail_facts, refusal, to_queue
 from tui_datasize.tui.queue.cell_map import CellMap
 from tui_datasize.tui.queue.experiment_list import ExperimentList
 from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.queue.lines import LegendLine, LogView, TitleLine
-from tui_datasize.tui.queue_dialog import (
-    QueueDialog,
-    enqueue_command,
-    is_known,
-    queue_facts,
-    refusal,
-    to_queue,
-)
 from tui_datasize.tui.widgets.dialogs import ConfirmDialog, TextDialog, facts_table
 from tui_datasize.tui.widgets.filter_box import FilterBox
 from tui_datasize.tui.widgets.line_view import LineView
-from tui_datasize.tui.widgets.log_screen import LogScreen
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState, palette_of, state_style
 from tui_datasize.tui.widgets.panel import Panel
 
@@ -232,6 +222,8 @@ class QueuePane(Pane):
             self._ask_to_queue(plan)
 
     def _ask_to_queue(self, plan: ExperimentPlan) -> None:
+        from tui_datasize.tui.queue_dialog import QueueDialog, is_known, queue_facts
+
         cells = to_queue(self._snapshot, plan.cells)
         if not cells:
             self.remark(f"all {plural(len(plan.cells), 'run')} of {plan.name} are queued or done already")
@@ -250,6 +242,8 @@ class QueuePane(Pane):
         )
 
     def _queue_cells(self, cells: Sequence[Cell], asked: Sequence[Cell], terms: QueueTerms) -> None:
+        from tui_datasize.tui.queue_dialog import enqueue_command
+
         if not cells:
             there = f"{plural(len(asked), 'run')} queued or done already"
             self.remark(f"nothing to queue: {there}; `retry` runs failed ones again")
@@ -301,6 +295,8 @@ class QueuePane(Pane):
         self.post_message(self.SchedulerAsked())
 
     def action_doctor(self) -> None:
+        from tui_datasize.tui.doctor_dialog import DoctorDialog
+
         self.app.push_screen(DoctorDialog(self._project))
 
     def action_details(self) -> None:
@@ -323,6 +319,8 @@ class QueuePane(Pane):
         return self._jobs.highlighted or ""
 
     def action_log(self) -> None:
+        from tui_datasize.tui.widgets.log_screen import LogScreen
+
         run_id = self._current_run_id()
         row = next((row for row in self._snapshot.jobs if row.run_id == run_id), None)
         if row is None:

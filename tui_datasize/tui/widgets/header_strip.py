@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual import events
@@ -11,11 +12,13 @@ from textual.geometry import Size
 from textual.message import Message
 
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.jobs.scheduler.devices import DeviceReport, Gpu
 from tui_datasize.text import duration, fit
 from tui_datasize.tui.polling.snapshot import EMPTY, Snapshot
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, Palette, state_style
+
+if TYPE_CHECKING:
+    from tui_datasize.jobs.scheduler.devices import DeviceReport, Gpu
 
 TABS = (("queue", "Queue"), ("live", "Live"), ("analysis", "Analysis"))
 _COUNTED = (
