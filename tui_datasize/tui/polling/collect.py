@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -366,7 +366,8 @@ def _job_row(job: Job, fact: RunFacts | None, estimate: TimeEstimate | None, var
 def runs_of_jobs(jobs: Sequence[JobRow], runs: pl.DataFrame | None) -> pl.DataFrame:
     """One row per job in their order: what the frame `runs` has of it, and what the queue says.
 
-    Schema `RUNS`, then `name`, `note`, `fraction`, `remaining_s` and `priority`; `state` is the word shown.
+    Schema `RUNS`, then `name`, `note`, `fraction`, `remaining_s`, `priority` and what variants name beside;
+    `state` is the word shown.
     """
     import polars as pl
 
@@ -395,7 +396,21 @@ def runs_of_jobs(jobs: Sequence[JobRow], runs: pl.DataFrame | None) -> pl.DataFr
         of_record.drop(told.keys() & RUNS.keys() - {"run_id"}), on="run_id", how="left", maintain_order="left"
     )
     base = pl.col("run_id").str.replace(r"-[^-]*$", "")
-    return joined.with_columns(
+    named = joined.with_columns(
         variant=pl.coalesce("told", "variant"),
         name=pl.coalesce(pl.format("{} {}", base, "told"), "run_id"),
     ).drop("told")
+    return named.with_columns(_swept(named["variant"], named.columns))
+
+
+def _swept(variants: pl.Series, columns: Collection[str]) -> list[pl.Series]:
+    """The keys that variants name as `layers=2`, where no column has them: numbers where all are."""
+    import polars as pl
+
+    words = variants.drop_nulls().unique().str.extract_all(r"\b\w+=").explode().drop_nulls().unique()
+    found = []
+    for key in sorted(set(words.str.strip_chars_end("=")) - set(columns)):
+        told = variants.str.extract(rf"\b{key}=(\S+)").alias(key)
+        numbers = told.cast(pl.Float64, strict=False)
+        found.append(numbers if numbers.null_count() == told.null_count() else told)
+    return found
