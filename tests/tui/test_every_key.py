@@ -16,9 +16,9 @@ from tests.tui.test_keys import TABS, keys_of
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.analysis.tab import AnalysisPane
+from tui_datasize.tui.chart_pane import SMOOTHINGS
 from tui_datasize.tui.live.tab import LivePane
 from tui_datasize.tui.live.table import LiveTable
-from tui_datasize.tui.pane import SMOOTHINGS
 from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.widgets.chart_view import ChartView
 

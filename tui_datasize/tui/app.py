@@ -164,13 +164,8 @@ class DatasizeApp(App[None]):
         self._status = StatusLine(project.root)
         self._requests = Requests(queue, self._tell)
 
-        def open_collector() -> Callable[[Interest], Snapshot]:
-            from tui_datasize.tui.polling.collect import Collector
-
-            return Collector(project, queue, open_record, read_devices).collect
-
         self._poller = Poller(
-            open_collector,
+            partial(_open_collector, project, queue, open_record, read_devices),
             lambda snapshot: self.post_message(self.SnapshotArrived(snapshot)),
             lambda text: self.post_message(self.PollingFailed(text)),
             interval_s,
@@ -515,6 +510,17 @@ class DatasizeApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002
         yield from commands_of(self._key_groups(), self.run_action)
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+
+
+def _open_collector(
+    project: ProjectPaths,
+    queue: QueueClient,
+    open_record: Callable[[], ProjectRecord],
+    read_devices: Callable[[], DeviceReport],
+) -> Callable[[Interest], Snapshot]:
+    from tui_datasize.tui.polling.collect import Collector
+
+    return Collector(project, queue, open_record, read_devices).collect
 
 
 def run_app(project: ProjectPaths) -> int:
