@@ -9,7 +9,8 @@ average of laws with one band for all curves, are in `frozen_forecasts.parquet`.
 
 Printed are the interval score of the 90 % band (Gneiting and Raftery, 2007: its width, and 20 times what lies
 outside), its ratio with an interval from 400 resamples of data sets, coverage, median width and median error;
-then the size that a target needs: how far off, by how far the target lies; then the time of a forecast.
+then the size that a target needs: how far off, by how far the target lies; then bands of cross-entropy, which
+public curves have none of, on those of `benchmarks.loss_curves`; then the time of a forecast.
 """
 
 from __future__ import annotations
@@ -26,16 +27,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmarks.fit_forecast import FOLDS_FILE
-from benchmarks.forecast_looks import CUTS, JUDGED, Look, looks_for_judging
+from benchmarks.fit_forecast import FOLDS_FILE, of_losses
+from benchmarks.forecast_looks import CUTS, JUDGED, FittedLook, fitted_looks, looks_for_judging
 from benchmarks.public_curves import PublicCurve, read_curves, spread_over_processes
 from tui_datasize.metric import metric_named
-from tui_datasize.stats.averaging import fit_averaged
+from tui_datasize.stats.averaging import Average
 from tui_datasize.stats.extrapolate import LEVEL
-from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.fitting import curve_points
 from tui_datasize.stats.forecast import Forecaster, forecaster_from, shipped_forecaster
-from tui_datasize.stats.forecast_features import windows_of
 from tui_datasize.stats.laws import Floats, Loss
 from tui_datasize.stats.size_needed import size_needed
 from tui_datasize.stats.view import View
@@ -70,8 +68,10 @@ class Outcome:
 
 def foresee_all(curve: PublicCurve) -> list[Outcome]:
     """Every look at one curve that is judged."""
-    found = (foresee(look, forecaster_for(curve.data_set)) for look in looks_for_judging(curve))
-    return [outcome for outcome in found if outcome is not None]
+    forecaster = forecaster_for(curve.data_set)
+    looks = fitted_looks(looks_for_judging(curve))
+    found = (foresee(seen, forecaster) for seen in looks)
+    return [outcome for outcome in found if np.isfinite(outcome.observed)]
 
 
 @cache
@@ -83,23 +83,16 @@ def forecaster_for(data_set: int) -> Forecaster:
     return shipped_forecaster()
 
 
-def foresee(look: Look, forecaster: Forecaster) -> Outcome | None:
-    """Forecast one look; None where it has too few sizes."""
-    start = time.process_time()
-    points = curve_points(look.train_sizes, look.errors, look.stderrs)
-    laws = points if isinstance(points, FitFailure) else fit_averaged(points)
-    windows = laws if isinstance(laws, FitFailure) else windows_of(laws)
-    if isinstance(points, FitFailure) or isinstance(laws, FitFailure) or isinstance(windows, FitFailure):
-        return None
-    foreseen = forecaster.foresee(points, *windows, Loss.ERROR)
+def foresee(seen: FittedLook, forecaster: Forecaster) -> Outcome:
+    """Forecast one look."""
+    look, points, start = seen.look, seen.points, time.process_time()
+    foreseen = forecaster.foresee(points, *seen.windows, Loss.ERROR)
     at = foreseen.largest * np.array([float(look.cut)])
     (low,), (high,) = foreseen.band(at, LEVEL)
     value, observed = float(foreseen.errors_at(at)[0]), float(look.beyond[CUTS.index(look.cut)])
-    spent = time.process_time() - start
-    average = laws.average
-    if isinstance(average, FitFailure) or not np.isfinite(observed):
-        return None
-    view = View(average, foreseen, forecaster, points.train_sizes, ERROR, (), 0.0)
+    spent = 1000 * (time.process_time() - start) + seen.cpu_ms
+    # Of the average, which is for sizes within the runs, only the loss is asked.
+    view = View(Average((), Loss.ERROR), foreseen, forecaster, points.train_sizes, ERROR, (), 0.0)
     needed = size_needed(view, 1 - observed, 1 - points.errors)
     images, images_low, images_high = (
         None if size is None else round(1000 * size / float(at[0]))
@@ -119,7 +112,7 @@ def foresee(look: Look, forecaster: Forecaster) -> Outcome | None:
         images_low,
         images_high,
         bool(observed < look.true_last) and not needed.is_measured,
-        1000 * spent,
+        spent,
     )
 
 
@@ -156,6 +149,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{name:>10}    " + _line(group, is_pooled=True))
     for kind in JUDGED:
         _print_needed(kind, joined.filter("has_target", kind=kind))
+    of_loss = of_losses(shipped_forecaster())
+    print("\ncross-entropy of real trainings: 90 % band as learned, wider, |off| in logarithms, looks")
+    for told in zip(CUTS, of_loss.plain, of_loss.held, of_loss.off, of_loss.looks, strict=True):
+        print("           {}x  {:.1%}  {:.1%}  {:.3f}  {}".format(*told))
+    print(f"           wider by {of_loss.stretch}")
     cpu = joined["cpu_ms"].to_numpy()
     print(
         f"\na forecast with its fits: median {np.median(cpu):.1f} ms of CPU, "

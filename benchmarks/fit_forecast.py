@@ -1,19 +1,18 @@
 """Grow the trees of the forecast, `tui_datasize/stats/forecast.json`, from public curves.
 
-`python -m benchmarks.fit_forecast LEARNING_CURVES.parquet [--rows FILE]`. Looks at each curve are those of
+`python -m benchmarks.fit_forecast LEARNING_CURVES.parquet`. Looks at each curve are those of
 `benchmarks.forecast_looks`. Quantiles of log(error/average of the laws from the last sizes) are learned by
 boosted trees, once from all data sets and once for each fifth of them from the others; with the latter
 (`benchmarks/forecast_folds.json`) the bands are made to hold, and `benchmarks.extrapolation` judges forecasts
-of data sets that were not learned from. About twelve minutes of one core; `--rows` keeps the features.
+of data sets that were not learned from. About twelve minutes of one core.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,27 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from benchmarks.forecast_looks import CUTS, Look, looks_for_judging, looks_for_training
-from benchmarks.public_curves import PublicCurve, read_curves, spread_over_processes
+from benchmarks.forecast_looks import (
+    CUTS,
+    FittedLook,
+    fitted_looks,
+    looks_at_losses,
+    looks_for_judging,
+    looks_for_training,
+)
+from benchmarks.public_curves import PublicCurve, read_curves, read_loss_curves, spread_over_processes
 from tui_datasize.stats import forecast
-from tui_datasize.stats.averaging import LEAST_ERROR, FittedLaws, fit_averaged
-from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.fitting import curve_points
-from tui_datasize.stats.forecast import LEVELS, Held, forecaster_from
-from tui_datasize.stats.forecast_features import FEATURES, KNOTS, doubt_of, features_of, is_unsure, windows_of
+from tui_datasize.stats.averaging import LEAST_ERROR
+from tui_datasize.stats.forecast import LEAST_UNIT, LEVELS, Forecaster, Held, forecaster_from
+from tui_datasize.stats.forecast_features import (
+    FEATURES,
+    KNOTS,
+    doubt_of,
+    features_of,
+    is_unlearned,
+    noise_of,
+)
 from tui_datasize.stats.laws import Floats, Loss
-from tui_datasize.stats.shape import describe_shape
 
 FOLDS_FILE = Path(__file__).with_name("forecast_folds.json")
 CHECK_FILE = Path(__file__).with_name("forecast_check.json")
@@ -40,10 +50,20 @@ CHECKED = 24
 FOLDS = 5
 NOISY_EVERY = 2
 """Few sizes and few runs are looked at on each second curve: half of the time for nearly the same trees."""
-QUANTILES = (0.05, 0.5, 0.95)
+PARTS = 10
+"""Of data sets, to find which quantile holds on those left out."""
+SHARES = np.arange(-0.01, 0.0425, 0.0025)
+"""More than is asked for that a quantile may have to be."""
 TREES, LEAVES, LEARNING_RATE, LEAST_ROWS = 40, 6, 0.2, 60
 CODES = 120
 """Different values that a feature keeps."""
+FOR_ENDS = (
+    "largest mean / last mean",
+    "first mean / last mean",
+    "largest mean - last mean",
+    "median relative SE",
+)
+"""Features that the middle does without: with them it corrects laws that agree."""
 MOST_DOUBTS = 3.0
 """How far the laws are corrected, in units of their own doubt: a plateau that a few curves leave by a cliff
 shall not make a cliff of every plateau."""
@@ -69,21 +89,28 @@ class Rows:
     is_ill_shaped: NDArray[np.bool_]
 
 
-def rows_of(curve: PublicCurve, *, is_noisy: bool = True) -> list[tuple[Any, ...]]:
-    """The rows of one curve, each in the order of the fields of `Rows`."""
-    looks = list(looks_for_judging(curve))
+def rows_of(task: tuple[PublicCurve, bool]) -> list[tuple[Any, ...]]:
+    """The rows of one curve, each in the order of the fields of `Rows`; few sizes and runs if asked for."""
+    curve, is_noisy = task
+    seen = fitted_looks(looks_for_judging(curve))
     if is_noisy:
-        looks += [look for look in looks_for_training(curve) if look.kind != "means"]
-    return [row for look in looks for row in _rows(look)]
+        seen += fitted_looks(look for look in looks_for_training(curve) if look.kind != "means")
+    return [row for fitted in seen for row in _rows(fitted)]
 
 
-def grow(rows: Rows, kept: NDArray[np.bool_]) -> dict[str, HistGradientBoostingRegressor]:
-    """The trees of each quantile from some of the rows."""
+def grow(task: tuple[Rows, NDArray[np.bool_]]) -> dict[str, list[HistGradientBoostingRegressor]]:
+    """The trees of each quantile from some of the rows, in the order of `Forecaster.quantiles`."""
+    rows, kept = task
     features, off, weights = rows.features[kept], rows.off[kept], rows.weight[kept]
-    in_doubts = np.clip(off / doubt_of(features), -MOST_DOUBTS, MOST_DOUBTS)
+    doubt = doubt_of(features)
+    unit = np.hypot(LEAST_UNIT, doubt)
+    in_doubts = np.clip(off / doubt, -MOST_DOUBTS, MOST_DOUBTS)
+    ends = ((off, weights), (off / unit, weights * unit))
+    without = np.where(np.isin(FEATURES, FOR_ENDS), 0.0, features)
     return {
-        str(quantile): fitted(features, in_doubts if quantile == 0.5 else off, weights, quantile)
-        for quantile in QUANTILES
+        "0.05": [fitted(features, values, weight, 0.05) for values, weight in ends],
+        "0.5": [fitted(without, in_doubts, weights, 0.5)],
+        "0.95": [fitted(features, values, weight, 0.95) for values, weight in ends],
     }
 
 
@@ -125,32 +152,31 @@ def exported(model: HistGradientBoostingRegressor) -> dict[str, Any]:
     return {"baseline": float(model._baseline_prediction.item()), "trees": trees}
 
 
-def fold_of(data_sets: NDArray[np.int64]) -> NDArray[np.int64]:
+def fold_of(data_sets: NDArray[np.int64], folds: int = FOLDS, seed: int = 0) -> NDArray[np.int64]:
     """To which fold each data set belongs: all its curves to one."""
     unique = np.unique(data_sets)
-    fold: NDArray[np.int64] = np.random.default_rng(0).permutation(len(unique)) % FOLDS
+    fold: NDArray[np.int64] = np.random.default_rng(seed).permutation(len(unique)) % folds
     return fold[np.searchsorted(unique, data_sets)]
 
 
 def stretch(
-    below: Floats, above: Floats, knot: NDArray[np.int64], unsure: NDArray[np.bool_]
+    below: Floats, above: Floats, place: tuple[NDArray[np.int64], NDArray[np.int64]], part: NDArray[np.int64]
 ) -> dict[str, dict[str, list[list[float]]]]:
-    """By level, the factors on either half of the bands that make it hold: at each knot, sure and unsure.
+    """By level, the factors on either half of the bands that make it hold: by kind of noise, at each knot.
 
     Args:
         below: How far each error lies below the middle, in lower half widths; shape (n,).
         above: The same above it.
-        knot: Of each, shape (n,).
-        unsure: See `forecast_features.is_unsure`, shape (n,).
+        place: The kind of noise, see `forecast_features.noise_of`, and the knot of each, shape (n,) both.
+        part: Of the data sets, of each, shape (n,).
     """
+    kind, knot = place
+    groups = [[(kind == noise) & (knot == k) for k in range(len(KNOTS))] for noise in range(3)]
     return {
         str(level): {
             name: [
-                [
-                    round(_conformal(scores[(knot == k) & (unsure == noise)], (1 + level) / 2), 4)
-                    for k in range(len(KNOTS))
-                ]
-                for noise in (False, True)
+                [round(conformal(scores[each], part[each], (1 + level) / 2), 4) for each in of_kind]
+                for of_kind in groups
             ]
             for name, scores in (("lower", below), ("upper", above))
         }
@@ -158,86 +184,172 @@ def stretch(
     }
 
 
+def conformal(scores: Floats, part: NDArray[np.int64], share: float) -> float:
+    """The score that a share of such scores of further data sets is not above.
+
+    The quantile is the least that, taken from all parts of the data sets but one, holds as often as asked on
+    that one: data sets differ, so that the plain quantile of some holds less on others.
+    """
+    shares = np.minimum(share + SHARES, 1)
+    held = np.zeros(len(shares))
+    for one in np.unique(part):
+        held += (scores[part == one, None] <= _quantiles(scores[part != one], shares)).sum(axis=0)
+    enough = np.append(np.flatnonzero(held >= share * len(scores)), len(shares) - 1)
+    return float(_quantiles(scores, shares)[enough[0]])
+
+
+def _quantiles(scores: Floats, shares: Floats) -> Floats:
+    """As many scores as asked for, out of one more; 1 where there are none."""
+    if not len(scores):
+        return np.ones(len(shares))
+    rank = np.ceil((len(scores) + 1) * shares - 1e-9).astype(int)
+    found: Floats = np.sort(scores)[np.minimum(rank, len(scores)) - 1]
+    return found
+
+
+@dataclass(frozen=True)
+class OfLosses:
+    """How bands that were learned from error rates do on cross-entropy, and what they do wider."""
+
+    stretch: dict[str, dict[str, float]]
+    """By level, how many times the lower and the upper half have to be as wide."""
+    plain: list[float]
+    """How often the bands of level .9 held as they are, at each knot."""
+    held: list[float]
+    """The same of wider ones, made wider without the data set."""
+    off: list[float]
+    """Median error of the middle, in logarithms."""
+    looks: list[int]
+
+
+def of_losses(forecaster: Forecaster) -> OfLosses:
+    """Measure a forecaster on every curve of cross-entropy."""
+    plainly = replace(forecaster, loss_stretch=dict.fromkeys(LEVELS, (1.0, 1.0)))
+    rows = []
+    for curve in read_loss_curves():
+        for seen in fitted_looks(looks_at_losses(curve), Loss.CROSS_ENTROPY):
+            features, average = features_of(seen.points, *seen.windows), seen.windows[1].average[1:]
+            middle, ends = plainly.ends(features, np.arange(len(KNOTS)), Loss.CROSS_ENTROPY)
+            off = np.log(seen.look.beyond) - average - middle
+            halves = [(off / (ends[level][end] - middle)) for level in LEVELS for end in (0, 1)]
+            rows += [
+                (k, curve.data_set, abs(off[k]), *(half[k] for half in halves))
+                for k in np.flatnonzero(np.isfinite(off))
+            ]
+    knot, data_set, off, *sides = map(np.array, zip(*rows, strict=True))
+
+    def wider(kept: NDArray[np.bool_]) -> list[float]:
+        shares = [(1 + level) / 2 for level in LEVELS for _ in (0, 1)]
+        found = zip(sides, shares, strict=True)
+        return [max(conformal(side[kept], data_set[kept], share), 1.0) for side, share in found]
+
+    plain, held = (sides[-2] <= 1) & (sides[-1] <= 1), np.zeros(len(knot), bool)
+    for one in np.unique(data_set):
+        *_, lower, upper = wider(data_set != one)
+        held |= (data_set == one) & (sides[-2] <= lower) & (sides[-1] <= upper)
+    ends_of = iter(round(by, 3) for by in wider(knot >= 0))
+    at = [knot == k for k in range(len(KNOTS))]
+    return OfLosses(
+        {str(level): {"lower": next(ends_of), "upper": next(ends_of)} for level in LEVELS},
+        [round(float(plain[each].mean()), 4) for each in at],
+        [round(float(held[each].mean()), 4) for each in at],
+        [round(float(np.median(off[each])), 4) for each in at],
+        [int(each.sum()) for each in at],
+    )
+
+
+def _unlearned(rows: Rows, kept: NDArray[np.bool_]) -> dict[str, dict[str, list[float]]]:
+    """By level, how far curves that had hardly left the error of a guess fell and rose, at each knot."""
+    judged = kept & is_unlearned(rows.features) & (rows.kind == "means")
+    change = rows.off + rows.features[:, FEATURES.index("average of the last")]
+    tails = {level: (1 - level) / 4 for level in LEVELS}
+    return {
+        str(level): {
+            name: [
+                round(float(np.quantile(np.append(change[judged & (rows.knot == k)], 0), tail)), 4)
+                for k in range(len(KNOTS))
+            ]
+            for name, tail in (("lower", tails[level]), ("upper", 1 - tails[level]))
+        }
+        for level in LEVELS
+    }
+
+
 def documents(rows: Rows) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
     """The forecaster from all data sets, those from all but a fifth of them, and a check of the first."""
-    fold = fold_of(rows.data_set)
+    fold, part = fold_of(rows.data_set), fold_of(rows.data_set, PARTS, 3)
     every = np.ones(len(fold), bool)
-    grown = [{"quantiles": _exported(grow(rows, fold != k))} for k in range(FOLDS)]
-    below, above, unsure = np.empty(len(fold)), np.empty(len(fold)), is_unsure(rows.features)
-    empty: dict[str, Any] = {"provenance": {}, "stretch": {}, "held": []}
+    parts = [*(fold != k for k in range(FOLDS)), every]
+    *of_folds, models = spread_over_processes(grow, [(rows, kept) for kept in parts])
+    grown = [{"quantiles": _exported(without)} for without in of_folds]
+    below, above = np.empty(len(fold)), np.empty(len(fold))
+    place = noise_of(rows.features)[1], rows.knot
+    empty: dict[str, Any] = {"provenance": {}, "stretch": {}, "unlearned": {}, "loss_stretch": {}, "held": []}
     for k, document in enumerate(grown):
         out = fold == k
         lower, middle, upper = forecaster_from(document | empty).halves(rows.features[out])
         below[out], above[out] = (middle - rows.off[out]) / lower, (rows.off[out] - middle) / upper
+
+    def made_to_hold(kept: NDArray[np.bool_]) -> dict[str, Any]:
+        among = place[0][kept], place[1][kept]
+        return {
+            "stretch": stretch(below[kept], above[kept], among, part[kept]),
+            "unlearned": _unlearned(rows, kept),
+        }
+
     folds = []
     holds = np.empty(len(fold), bool)
     for k, document in enumerate(grown):
-        others, out = fold != k, fold == k
-        ends = stretch(below[others], above[others], rows.knot[others], unsure[others])
-        widest = ends[str(max(LEVELS))]
-        place = unsure[out].astype(int), rows.knot[out]
-        holds[out] = below[out] <= np.array(widest["lower"])[place]
-        holds[out] &= above[out] <= np.array(widest["upper"])[place]
+        out = fold == k
         left_out = sorted({int(data_set) for data_set in rows.data_set[out]})
-        folds.append({"left_out": left_out, **document, **empty, "stretch": ends})
-    models, sample = grow(rows, every), rows.features[:: len(rows.off) // CHECKED][:CHECKED]
-    check = {"features": sample.tolist(), **{name: m.predict(sample).tolist() for name, m in models.items()}}
+        folds.append({"left_out": left_out, **empty, **document, **made_to_hold(~out)})
+        _, ends = forecaster_from(folds[-1]).ends(rows.features[out], rows.knot[out])
+        low, high = ends[max(LEVELS)]
+        holds[out] = (low <= rows.off[out]) & (rows.off[out] <= high)
+    sample = rows.features[:: len(rows.off) // CHECKED][:CHECKED]
+    told = {name: [model.predict(sample).tolist() for model in each] for name, each in models.items()}
     whole = {
-        "provenance": {},
-        "stretch": stretch(below, above, rows.knot, unsure),
+        **empty,
+        **made_to_hold(every),
         "held": [asdict(_held(rows, holds, k)) for k in range(len(KNOTS))],
         "held_by": _held_by(rows, holds),
         "features": list(FEATURES),
         "quantiles": _exported(models),
     }
-    return whole, folds, check
+    return whole, folds, {"features": sample.tolist(), **told}
 
 
-def _exported(models: dict[str, HistGradientBoostingRegressor]) -> dict[str, dict[str, Any]]:
-    return {name: exported(model) for name, model in models.items()}
+def _exported(models: dict[str, list[HistGradientBoostingRegressor]]) -> dict[str, list[dict[str, Any]]]:
+    return {name: [exported(model) for model in each] for name, each in models.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write both files and print what held."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fit_forecast", description=__doc__)
     parser.add_argument("curves", type=Path, help="Parquet file of public learning curves")
-    parser.add_argument("--rows", type=Path, help="keep the features here (.npz), or take them from here")
     default = Path(forecast.__file__).with_name(forecast.FORECAST_FILE)
     parser.add_argument("-o", "--output", type=Path, default=default, help="default: the file in the package")
     parser.add_argument("--folds", type=Path, default=FOLDS_FILE, help=f"default: {FOLDS_FILE.name}")
     parser.add_argument("--check", type=Path, default=CHECK_FILE, help=f"default: {CHECK_FILE.name}")
     chosen = parser.parse_args(arguments)
     curves = read_curves(chosen.curves)
-    if chosen.rows and chosen.rows.exists():
-        with np.load(chosen.rows) as kept:
-            rows = Rows(**kept)
-    else:
-        tasks = [(curve, i % NOISY_EVERY == 0) for i, curve in enumerate(curves)]
-        rows = stacked([row for of_curve in spread_over_processes(_rows_of, tasks) for row in of_curve])
-        if chosen.rows:
-            np.savez(chosen.rows, **{field.name: getattr(rows, field.name) for field in fields(rows)})
+    tasks = [(curve, i % NOISY_EVERY == 0) for i, curve in enumerate(curves)]
+    rows = stacked([row for of_curve in spread_over_processes(rows_of, tasks) for row in of_curve])
     whole, folds, check = documents(rows)
     whole["provenance"] = _provenance(rows, curves)
+    of_loss = of_losses(forecaster_from(whole))
+    whole["loss_stretch"] = of_loss.stretch
+    for held, share in zip(whole["held"], of_loss.held, strict=True):
+        held["coverage_loss"] = share
     for path, document in ((chosen.output, whole), (chosen.folds, folds), (chosen.check, check)):
         path.write_text(json.dumps(document, separators=(",", ":")) + "\n", encoding="utf-8")
-    told = ("provenance", "stretch", "held", "held_by")
+    told = ("provenance", "stretch", "unlearned", "loss_stretch", "held", "held_by")
     print(json.dumps({name: whole[name] for name in told}, indent=1))
 
 
 def stacked(rows: Sequence[tuple[Any, ...]]) -> Rows:
     """Rows of many curves as arrays."""
     return Rows(*(np.array(column) for column in zip(*rows, strict=True)))
-
-
-def _rows_of(task: tuple[PublicCurve, bool]) -> list[tuple[Any, ...]]:
-    curve, is_noisy = task
-    return rows_of(curve, is_noisy=is_noisy)
-
-
-def _conformal(scores: Floats, share: float) -> float:
-    """The score that a share of such scores is not above: as many as asked for, out of one more."""
-    rank = math.ceil((len(scores) + 1) * share)
-    return float(np.sort(scores)[min(rank, len(scores)) - 1])
 
 
 def _held(rows: Rows, holds: NDArray[np.bool_], k: int) -> Held:
@@ -288,14 +400,9 @@ def _provenance(rows: Rows, curves: Sequence[PublicCurve]) -> dict[str, Any]:
     }
 
 
-def _rows(look: Look) -> list[tuple[Any, ...]]:
-    points = curve_points(look.train_sizes, look.errors, look.stderrs)
-    windows = points if isinstance(points, FitFailure) else windows_of(fit_averaged(points))
-    if isinstance(points, FitFailure) or isinstance(windows, FitFailure):
-        return []
-    every, last = windows
-    features = features_of(points, every, last)
-    ill = bool(describe_shape(FittedLaws(points, Loss.ERROR, ())).faults)
+def _rows(seen: FittedLook) -> list[tuple[Any, ...]]:
+    look, last = seen.look, seen.windows[1]
+    features = features_of(seen.points, *seen.windows)
     weight = float(np.sqrt(max(look.errors[-1], LEAST_ERROR)))
     return [
         (
@@ -306,7 +413,7 @@ def _rows(look: Look) -> list[tuple[Any, ...]]:
             weight,
             look.kind,
             KNOTS[k] == look.cut,
-            ill,
+            seen.is_ill_shaped,
         )
         for k in range(len(KNOTS))
         if np.isfinite(look.beyond[k])

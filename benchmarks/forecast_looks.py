@@ -1,22 +1,37 @@
 """What a user may have seen of a public learning curve, and what came after: to train and to judge forecasts.
 
 A look is a curve cut at a half, a quarter or an eighth of its largest train size: as it is (means over 25
-splits), or as a few sizes with a few runs each that scatter around those means.
+splits), or as a few sizes with a few runs each that scatter around those means. What the laws foresee of
+looks is kept in `~/.cache/datasize-benchmarks`, by what was seen and the code that fits: a command that was
+stopped goes on where it was.
 """
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import math
-from collections.abc import Iterator
+import pickle
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from benchmarks.public_curves import PublicCurve
+from tui_datasize.stats import averaging, fitting, forecast_features, laws, shape
+from tui_datasize.stats.averaging import FittedLaws, fit_averaged
 from tui_datasize.stats.curve import moderated
-from tui_datasize.stats.forecast_features import KNOTS
-from tui_datasize.stats.laws import Floats
+from tui_datasize.stats.fits import FitFailure
+from tui_datasize.stats.fitting import CurvePoints, curve_points
+from tui_datasize.stats.forecast_features import KNOTS, LAST_SIZES, Window, windows_of
+from tui_datasize.stats.laws import Floats, Loss
+from tui_datasize.stats.shape import describe_shape
+
+KEPT_BELOW = Path.home() / ".cache" / "datasize-benchmarks"
 
 CUTS = (2, 4, 8)
 SPLITS = 25
@@ -51,6 +66,52 @@ class Look:
     """The mean error at the largest size of the look, without the scatter of its runs."""
 
 
+@dataclass(frozen=True, slots=True)
+class FittedLook:
+    """A look with what the laws foresee of it."""
+
+    look: Look
+    points: CurvePoints
+    windows: tuple[Window, Window]
+    is_ill_shaped: bool
+    cpu_ms: float
+    """Of the fits, when they were made."""
+
+
+def fitted_looks(looks: Iterable[Look], loss: Loss = Loss.ERROR) -> list[FittedLook]:
+    """Those of one curve that have enough sizes, fitted now or kept from before."""
+    seen = list(looks)
+    told = hashlib.sha256(repr((_code_that_fits(), KNOTS, LAST_SIZES, loss)).encode())
+    for look in seen:
+        told.update(np.concatenate([look.train_sizes, look.errors, look.stderrs]).tobytes())
+    path = KEPT_BELOW / f"{told.hexdigest()[:32]}.pickle"
+    if path.exists():
+        kept = pickle.loads(path.read_bytes())
+    else:
+        kept = [_fitted(look, loss) for look in seen]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_bytes(pickle.dumps(kept))
+        part.replace(path)
+    return [FittedLook(look, *found) for look, found in zip(seen, kept, strict=True) if found]
+
+
+@cache
+def _code_that_fits() -> str:
+    parts = averaging, fitting, laws, shape, Window, windows_of, forecast_features._window
+    return "".join(inspect.getsource(part) for part in parts)
+
+
+def _fitted(look: Look, loss: Loss) -> tuple[CurvePoints, tuple[Window, Window], bool, float] | None:
+    start = time.process_time()
+    points = curve_points(look.train_sizes, look.errors, look.stderrs)
+    windows = points if isinstance(points, FitFailure) else windows_of(fit_averaged(points, loss))
+    spent = time.process_time() - start
+    if isinstance(points, FitFailure) or isinstance(windows, FitFailure):
+        return None
+    return points, windows, bool(describe_shape(FittedLaws(points, loss, ())).faults), 1000 * spent
+
+
 def looks_for_training(curve: PublicCurve) -> Iterator[Look]:
     """The whole curve and some random looks at each cut, the same ones each time."""
     for cut in CUTS:
@@ -70,6 +131,13 @@ def looks_for_judging(curve: PublicCurve) -> Iterator[Look]:
         yield _look(curve, curve.up_to(cut), cut, "means")
         yield _seen(curve, part, cut, "3 seeds", part.stderrs * math.sqrt(SPLITS), 3, rng)
         yield _seen(curve, part, cut, "3 seeds, SD .04", np.full(len(part.errors), 0.04), 3, rng)
+
+
+def looks_at_losses(curve: PublicCurve) -> Iterator[Look]:
+    """The whole curve up to each of its sizes from the fifth on that half of a later one is."""
+    for n in range(5, len(curve.train_sizes) - 1):
+        arrays = (each[:n] for each in (curve.train_sizes, curve.errors, curve.stderrs))
+        yield _look(curve, PublicCurve(curve.data_set, curve.learner, *arrays), CUTS[0], "means")
 
 
 def _some_sizes(curve: PublicCurve, rng: np.random.Generator) -> PublicCurve:

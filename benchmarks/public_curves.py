@@ -19,6 +19,8 @@ import polars as pl
 
 from tui_datasize.stats.laws import Floats
 
+LOSS_FILE = Path(__file__).with_name("loss_curves.parquet")
+"""Made by `benchmarks.loss_curves`."""
 LEAST_SIZE = 32
 LEAST_LARGEST = 2000
 """Shorter curves are left out."""
@@ -73,11 +75,26 @@ def read_curves(path: Path) -> list[PublicCurve]:
     ]
 
 
+def read_loss_curves() -> list[PublicCurve]:
+    """Curves of cross-entropy: means over three real trainings a size, of four image-like data sets."""
+    frame = pl.read_parquet(LOSS_FILE).sort("data", "learner", "train_size")
+    numbers = {name: number for number, name in enumerate(frame["data"].unique().sort())}
+    return [
+        PublicCurve(
+            numbers[str(data)],
+            str(learner),
+            *(curve[name].cast(pl.Float64).to_numpy() for name in ("train_size", "loss", "stderr")),
+        )
+        for (data, learner), curve in frame.group_by("data", "learner", maintain_order=True)
+    ]
+
+
 def spread_over_processes(task: Callable[[In], Out], inputs: Sequence[In]) -> list[Out]:
     """Apply a picklable task to each input in `PROCESSES` processes, with a count on stderr."""
     results = []
     with ProcessPoolExecutor(PROCESSES) as pool:
-        for result in pool.map(task, inputs, chunksize=16):
+        chunk = max(1, min(16, len(inputs) // (4 * PROCESSES)))
+        for result in pool.map(task, inputs, chunksize=chunk):
             results.append(result)
             if len(results) % 200 == 0:
                 print(f"{len(results)} of {len(inputs)} curves", file=sys.stderr, flush=True)

@@ -10,7 +10,7 @@ _LEAF = {"feature": [0], "threshold": [0.0], "left": [0], "right": [0], "value":
 def plain_forecaster(width: float = 0.1, held: float = 0.92) -> Forecaster:
     """The average of the laws from the last sizes, with a band of a factor of exp(width)."""
     quantiles = {
-        name: {"baseline": baseline, "trees": [_LEAF]}
+        name: [{"baseline": baseline, "trees": [_LEAF]}]
         for name, baseline in (("0.05", -width), ("0.5", 0.0), ("0.95", width))
     }
     ends = {"0.8": [0.8, 0.8, 0.8], "0.9": [1.0, 1.0, 1.0]}
@@ -18,13 +18,16 @@ def plain_forecaster(width: float = 0.1, held: float = 0.92) -> Forecaster:
         {
             "provenance": {"data": "D", "licence": "L", "date": "2026-01-01", "curves": 10, "data_sets": 3},
             "quantiles": quantiles,
-            "stretch": {level: {"lower": [by, by], "upper": [by, by]} for level, by in ends.items()},
+            "stretch": {level: {"lower": [by] * 3, "upper": [by] * 3} for level, by in ends.items()},
+            "unlearned": {level: {"lower": [-9.0] * 3, "upper": [9.0] * 3} for level in ends},
+            "loss_stretch": {level: {"lower": 1.5, "upper": 1.5} for level in ends},
             "held": [
                 {
                     "factor": factor,
                     "coverage": 0.9,
                     "coverage_ill_shaped": 0.71,
                     "coverage_few_runs": held,
+                    "coverage_loss": 0.88,
                 }
                 for factor in (2, 4, 8)
             ],

@@ -115,12 +115,14 @@ def test_a_plateau_among_small_sizes_is_not_the_end():
     assert outlook.doubling.small_from > 640
 
 
-def test_cross_entropy_goes_down_and_its_band_is_not_measured():
+def test_cross_entropy_goes_down_and_its_band_is_wider_than_that_of_errors():
     laws = fit_laws(SIZES, 0.3 + 20 / SIZES**0.6, np.full(len(SIZES), 0.001), loss=Loss.CROSS_ENTROPY)
     outlook = outlook_of(laws, LOSS, target=0.4)
     assert outlook.doubling.gain < 0
-    assert [point.measured for point in outlook.extrapolations] == [None] * 3
-    assert not outlook.bands.is_of_errors
+    assert [point.measured for point in outlook.extrapolations] == [0.88] * 3
+    for point in outlook.extrapolations:
+        assert point.high / point.value == pytest.approx(np.exp(1.5 * 0.1), rel=1e-6)
+    assert outlook.bands.held_losses == (0.88, 0.88)
     assert outlook.needed.train_size == pytest.approx((20 / 0.1) ** (1 / 0.6), rel=0.05)
 
 

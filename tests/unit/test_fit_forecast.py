@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks import fit_forecast
-from benchmarks.forecast_looks import looks_for_judging, looks_for_training
+from benchmarks import fit_forecast, forecast_looks
+from benchmarks.forecast_looks import fitted_looks, looks_for_judging, looks_for_training
 from benchmarks.public_curves import read_curves
 from tui_datasize.stats.forecast import forecaster_from
 
@@ -56,8 +56,8 @@ def test_the_command_writes_what_the_package_and_the_benchmark_read(curves_file,
     for name in ("TREES", "LEAST_ROWS"):
         monkeypatch.setattr(fit_forecast, name, 4)
     files = {name: tmp_path / f"{name}.json" for name in ("output", "folds", "check")}
-    rows = tmp_path / "rows.npz"
-    asked = [str(curves_file), "--rows", str(rows), *(f"--{name}={path}" for name, path in files.items())]
+    monkeypatch.setattr(forecast_looks, "KEPT_BELOW", tmp_path / "kept")
+    asked = [str(curves_file), *(f"--{name}={path}" for name, path in files.items())]
     monkeypatch.setattr(fit_forecast, "spread_over_processes", lambda task, tasks: list(map(task, tasks)))
     fit_forecast.main(asked)
     whole, folds, check = (json.loads(files[name].read_text()) for name in ("output", "folds", "check"))
@@ -65,7 +65,7 @@ def test_the_command_writes_what_the_package_and_the_benchmark_read(curves_file,
     assert (grown.provenance["curves"], grown.provenance["data_sets"]) == (6, 3)
     assert [held.factor for held in grown.held] == [2, 4, 8]
     np.testing.assert_allclose(
-        grown.quantiles[2].predict(np.array(check["features"])), check["0.95"], atol=1e-5
+        grown.quantiles[2][1].predict(np.array(check["features"])), check["0.95"][1], atol=1e-5
     )
     # A data set is scored by trees that have not seen it.
     assert sorted(data_set for fold in folds for data_set in fold["left_out"]) == [0, 1, 2]
@@ -86,7 +86,19 @@ def test_what_was_seen_of_a_curve_is_the_same_each_time(curves_file):
 
 def test_the_quantile_counts_the_curve_to_come():
     scores = np.arange(1.0, 20.0)
-    knot, unsure = np.repeat([0, 1, 2], 38), np.tile(np.repeat([False, True], 19), 3)
-    ends = fit_forecast.stretch(np.tile(scores, 6), -np.tile(scores, 6), knot, unsure)
-    assert ends["0.8"]["lower"] == [[18.0] * 3] * 2
-    assert ends["0.8"]["upper"] == [[-2.0] * 3] * 2
+    found = fit_forecast._quantiles(scores, np.array([0.5, 0.9, 1.0]))
+    assert found.tolist() == [10.0, 18.0, 19.0]
+
+
+def test_fits_are_kept_by_what_was_seen(curves_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(forecast_looks, "KEPT_BELOW", tmp_path / "kept")
+    curve, other = read_curves(curves_file)[:2]
+    first = fitted_looks(looks_for_judging(curve))
+    monkeypatch.setattr(forecast_looks, "fit_averaged", None)
+    again = fitted_looks(looks_for_judging(curve))
+    assert len(again) == 9
+    for one, kept in zip(first, again, strict=True):
+        assert one.look.kind == kept.look.kind
+        np.testing.assert_array_equal(one.windows[1].laws, kept.windows[1].laws)
+    with pytest.raises(TypeError):
+        fitted_looks(looks_for_judging(other))

@@ -174,7 +174,7 @@ def test_every_number_of_sizes_has_an_answer_or_a_reason(n):
         assert isinstance(answer, Average)
         assert sum(member.weight for member in answer.members) == pytest.approx(1)
         assert np.isfinite(answer.errors_at([10_000])).all()
-        assert np.isfinite(answer.spread_at([10_000])).all()
+        assert np.isfinite(answer.with_spread_at([10_000])[1]).all()
 
 
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=12))

@@ -210,8 +210,11 @@ def of_the_bands(outlook: Outlook) -> str:
         f"public curves of {bands.data_sets} data sets that they were not learned from, for "
         f"{_range(bands.held_few_runs)} with three runs at each of five sizes ({bands.source})."
     )
-    if not bands.is_of_errors:
-        return f"{text} Those are error rates: for this metric that has not been measured."
+    if bands.held_losses:
+        return (
+            f"{text} Those are error rates. Of cross-entropy they held for "
+            f"{_range(bands.held_losses)} of forecasts of real trainings of four image data sets."
+        )
     if bands.held_ill_shaped:
         return f"{text} On curves of such a shape they held for {_range(bands.held_ill_shaped)}."
     return text

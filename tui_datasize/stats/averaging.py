@@ -49,22 +49,17 @@ class Average:
 
     def errors_at(self, train_sizes: ArrayLike) -> Floats:
         """The average at train sizes of shape (n,), in units of the error; an error rate lies in [0, 1]."""
-        weights = np.array([member.weight for member in self.members])
+        return self.with_spread_at(train_sizes)[0]
+
+    def with_spread_at(self, train_sizes: ArrayLike) -> tuple[Floats, Floats]:
+        """The average and how far the laws disagree: standard deviation of the logarithms of their errors."""
+        most = 1 if self.loss is Loss.ERROR else None
+        each = np.clip(np.stack([member.fit.errors_at(train_sizes) for member in self.members]), 0, most)
+        weights, spread_weights = np.array([(m.weight, m.spread_weight) for m in self.members]).T
+        logs = np.log(np.maximum(each, LEAST_ERROR))
+        spread: Floats = np.sqrt(spread_weights @ (logs - spread_weights @ logs) ** 2)
         # Clipped again: the weights may add up to a little more than 1.
-        return self._clipped(weights @ self._each(train_sizes))
-
-    def spread_at(self, train_sizes: ArrayLike) -> Floats:
-        """How far the laws disagree: standard deviation of the logarithms of their errors, shape (n,)."""
-        weights = np.array([member.spread_weight for member in self.members])
-        logs = np.log(np.maximum(self._each(train_sizes), LEAST_ERROR))
-        spread: Floats = np.sqrt(weights @ (logs - weights @ logs) ** 2)
-        return spread
-
-    def _each(self, train_sizes: ArrayLike) -> Floats:
-        return self._clipped(np.stack([member.fit.errors_at(train_sizes) for member in self.members]))
-
-    def _clipped(self, errors: Floats) -> Floats:
-        return np.clip(errors, 0, 1 if self.loss is Loss.ERROR else None)
+        return np.clip(weights @ each, 0, most), spread
 
 
 @dataclass(frozen=True)

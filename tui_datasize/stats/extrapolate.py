@@ -40,7 +40,7 @@ class Extrapolation:
     """Coverage that the band is made for."""
     measured: float | None
     """Coverage on public curves of data sets left out, of five sizes with three runs each, or of a curve that
-    is ill-shaped on those that are, too; None where none measures this metric."""
+    is ill-shaped on those that are, too; of cross-entropy on real trainings; None where not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ class BandWorth:
     curves: int
     data_sets: int
     source: str
-    is_of_errors: bool
-    """Whether the metric is an error or accuracy, of which alone coverage has been measured."""
+    held_losses: tuple[float, float] | None
+    """Of cross-entropy, on real trainings; None for other metrics, or where it is not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _extrapolation(view: View, factor: float) -> Extrapolation:
     size = view.foreseen.largest * factor
     held = next(held for held in view.forecaster.held if factor <= held.factor * (1 + 1e-9))
     measured = held.coverage_ill_shaped if view.faults else held.coverage_few_runs
-    measured = measured if view.loss is Loss.ERROR else None
+    measured = measured if view.loss is Loss.ERROR else held.coverage_loss
     return Extrapolation(
         round(size), factor, view.value_at(size), *view.band_at(size, LEVEL), LEVEL, measured
     )
@@ -176,6 +176,8 @@ def _worth(view: View) -> BandWorth:
     held, few = ([getattr(h, name) for h in forecaster.held] for name in ("coverage", "coverage_few_runs"))
     of_ill = [h.coverage_ill_shaped for h in forecaster.held] if view.faults else []
     ill = [share for share in of_ill if share is not None]
+    of_losses = [h.coverage_loss for h in forecaster.held] if view.loss is Loss.CROSS_ENTROPY else []
+    losses = [share for share in of_losses if share is not None]
     return BandWorth(
         nominal=LEVEL,
         held=(min(held), max(held)),
@@ -184,5 +186,5 @@ def _worth(view: View) -> BandWorth:
         curves=forecaster.provenance["curves"],
         data_sets=forecaster.provenance["data_sets"],
         source=forecaster.source,
-        is_of_errors=view.loss is Loss.ERROR,
+        held_losses=(min(losses), max(losses)) if losses else None,
     )

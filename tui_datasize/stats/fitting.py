@@ -25,21 +25,24 @@ SE_FLOOR = 0.3
 """Of the median standard error: no size may count for more than that would give it, as a standard error
 estimated from few runs may be small by chance."""
 
-ZOOMS: Mapping[int, int] = MappingProxyType({0: 0, 1: 6, 2: 9, 4: 30})
-"""Finer grids after the first, by number of shape parameters."""
-ZOOM_STEPS: Mapping[int, tuple[float, ...]] = MappingProxyType(
-    {0: (), 1: (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1), 2: (-1, -0.5, 0, 0.5, 1), 4: (-1, 0, 1)}
+ZOOMS: Mapping[int, tuple[int, tuple[float, ...], float]] = MappingProxyType(
+    {
+        0: (0, (), 1.0),
+        1: (3, (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1), 0.25),
+        2: (7, (-1, -0.5, 0, 0.5, 1), 0.5),
+        4: (30, (-1, 0, 1), 0.5),
+    }
 )
-"""Values of a finer grid around the best, in half widths; by number of shape parameters."""
-SHRINK = 0.5
-"""A finer grid over the one before."""
+"""By number of shape parameters: finer grids after the first; their values around the best of the one before,
+in its half widths; and their own half width, in those."""
 
 M4_TOP = 0.5
 M4_ABOVE = 1.02
 """The error of a guess, e0 of M4: at least the first, and this much above the largest error seen."""
 M4_CANDIDATES = 8
 NEWTON_STEPS = 3
-BISECTIONS = 30
+SOLVING_STEPS = 6
+LEAST_ALPHA = 1e-9
 
 Shapes: TypeAlias = Floats
 """Shape parameters on the scale of the grid, one row per parameter, one column per candidate."""
@@ -196,9 +199,10 @@ def _search(law: Law, points: CurvePoints, evaluate: Evaluate) -> tuple[Floats, 
     counts = tuple(shape.points for shape in law.shapes)
     half_width = (high - low) / (np.array(counts).reshape(-1, 1) - 1)
     grid = low + half_width * _mesh(tuple(tuple(range(count)) for count in counts))
-    around = _mesh((ZOOM_STEPS[len(counts)],) * len(counts))
+    zooms, steps, shrink = ZOOMS[len(counts)]
+    around = _mesh((steps,) * len(counts))
     best_cost, best_at, best = math.inf, low, (np.zeros(0), 0.0, 0.0)
-    for zoom in range(ZOOMS[len(counts)] + 1):
+    for zoom in range(zooms + 1):
         shapes = np.where(is_log, np.exp(grid), grid)
         floors, scales, costs = evaluate(shapes)
         i = int(np.argmin(costs))
@@ -209,7 +213,7 @@ def _search(law: Law, points: CurvePoints, evaluate: Evaluate) -> tuple[Floats, 
             best_cost, best_at = float(costs[i]), found
             best = (shapes[:, i], float(floors[i]), float(scales[i]))
         if zoom and not at_rim:
-            half_width = half_width * SHRINK
+            half_width = half_width * shrink
         grid = np.minimum(np.maximum(best_at + half_width * around, low), high)
     return best
 
@@ -297,11 +301,16 @@ def _newton_m4(start: Floats, floor: Floats, strength: Floats, alpha: Floats, to
 
 
 def _solve_m4(floor: float, strength: Floats, alpha: float, top: float) -> Floats:
-    """Solution e of e = floor + strength * (top - e)^alpha: the sides cross once between floor and top."""
-    low, high = np.full(len(strength), floor), np.full(len(strength), top)
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        is_above = middle - floor > strength * (top - middle) ** alpha
-        low, high = np.where(is_above, low, middle), np.where(is_above, middle, high)
-    solution: Floats = (low + high) / 2
+    """Solution e of e = floor + strength * (top - e)^alpha, between floor and top.
+
+    With u = top - e it is log(strength * u^alpha + u) = log(top - floor), convex in log(u): Newton's steps
+    from above it never pass the solution, and a few are as good as exact.
+    """
+    room, power, pull = math.log(top - floor), max(alpha, LEAST_ALPHA), np.log(np.maximum(strength, 1e-300))
+    at = np.minimum(room, (room - pull) / power)
+    for _ in range(SOLVING_STEPS):
+        below = np.logaddexp(pull + power * at, at)
+        share = np.exp(at - below)
+        at = at - (below - room) / (share + power * (1 - share))
+    solution: Floats = np.clip(top - np.exp(at), floor, top)
     return solution

@@ -19,11 +19,20 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from tui_datasize.stats.averaging import LEAST_ERROR
 from tui_datasize.stats.fitting import CurvePoints
-from tui_datasize.stats.forecast_features import KNOTS, Window, doubt_of, features_of, is_unsure
+from tui_datasize.stats.forecast_features import (
+    FEATURES,
+    KNOTS,
+    Window,
+    doubt_of,
+    features_of,
+    is_unlearned,
+    noise_of,
+)
 from tui_datasize.stats.laws import Floats, Loss
 
 FORECAST_FILE = "forecast.json"
@@ -31,6 +40,9 @@ LEVELS = (0.8, 0.9)
 """Nominal coverage of the bands."""
 LEAST_WIDTH = 0.01
 """Of either half of a band before it is conformalised, in the logarithm of the error."""
+LEAST_UNIT = 0.2
+"""Of the ends that are learned in units of the laws' doubt, in the logarithm of the error."""
+_AVERAGE = FEATURES.index("average of the last")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +83,8 @@ class Held:
     """On those of them that rise or bend the wrong way; None where they are too few to tell."""
     coverage_few_runs: float
     """On five sizes with three runs each."""
+    coverage_loss: float | None = None
+    """Of cross-entropy, on real trainings; None where it is not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +93,19 @@ class Forecaster:
 
     provenance: Mapping[str, Any]
     """Data set, licence, date, protocol, numbers of curves, data sets and looks at them."""
-    quantiles: tuple[Trees, Trees, Trees]
-    """The 5th, the 50th and the 95th percentile of log(error/average of the laws from the last sizes); the
-    second in units of `forecast_features.doubt_of`: where laws agree they are hardly to be corrected."""
+    quantiles: tuple[tuple[Trees, ...], ...]
+    """The 5th, the 50th and the 95th percentile of log(error/average of the laws from the last sizes). The
+    second is in units of `forecast_features.doubt_of`: laws that agree are hardly to be corrected. The ends
+    are averages of what is learned as it is, and in those units: the one tells plateaus from slopes, the
+    other few noisy runs from many."""
     stretch: Mapping[float, tuple[Floats, Floats]]
-    """By level, how many times the lower and the upper half of a band are as wide, shape (2, knots): where
-    the last mean is known well, and where it is not, see `forecast_features.is_unsure`."""
+    """By level, how many times the lower and the upper half of a band are as wide, shape (3, knots): by the
+    kind of `forecast_features.noise_of`."""
+    unlearned: Mapping[float, tuple[Floats, Floats]]
+    """By level, how far curves that had hardly left the error of a guess fell and rose from their last mean,
+    in the logarithm of the error, shape (knots,) each: such a curve is bounded by that and its noise."""
+    loss_stretch: Mapping[float, tuple[float, float]]
+    """By level, how many times wider still for cross-entropy, which no tree was learned from."""
     held: tuple[Held, ...]
     """One per factor of `KNOTS`."""
 
@@ -95,23 +116,51 @@ class Forecaster:
     def foresee(self, points: CurvePoints, every: Window, last: Window, loss: Loss) -> Foreseen:
         """The forecast for one curve: what the laws foresee of it from every size, and from the last few."""
         rows = features_of(points, every, last)
-        lower, middle, upper = self.halves(rows)
-        of_noise = int(is_unsure(rows)[0])
+        anchor = last.average[1:]
+        middle, ends = self.ends(rows, np.arange(len(KNOTS)), loss)
         measured = math.log(max(float(points.errors[-1]), LEAST_ERROR))
         stderr = float(points.stderrs[-1]) / max(float(points.errors[-1]), LEAST_ERROR)
-        centre = last.average[1:] + middle
+        falling = {}
+        for level, (low, high) in ends.items():
+            half = float(ndtri((1 + level) / 2)) * stderr if stderr > 0 else 0.0
+            falling[level] = _falling(measured - half, anchor + low), _falling(measured + half, anchor + high)
+        most = 1.0 if loss is Loss.ERROR else math.inf
+        return Foreseen(float(points.train_sizes[-1]), _falling(measured, anchor + middle), falling, most)
+
+    def ends(
+        self, rows: Floats, knot: NDArray[np.int64], loss: Loss = Loss.ERROR
+    ) -> tuple[Floats, Mapping[float, tuple[Floats, Floats]]]:
+        """The middle and, by level, both ends of the band, in the logarithm of error/average.
+
+        `rows` are features of shape (n, features), `knot` the place of each in `KNOTS`; ends of shape (n,).
+        """
+        lower, middle, upper = self.halves(rows)
+        noise, kind = noise_of(rows)
+        is_bounded, measured = is_unlearned(rows) & (loss is Loss.ERROR), -rows[:, _AVERAGE]
         ends = {}
         for level, (below, above) in self.stretch.items():
-            half = float(ndtri((1 + level) / 2)) * stderr if stderr > 0 else 0.0
-            low, high = centre - lower * below[of_noise], centre + upper * above[of_noise]
-            ends[level] = _falling(measured - half, low), _falling(measured + half, high)
-        most = 1.0 if loss is Loss.ERROR else math.inf
-        return Foreseen(float(points.train_sizes[-1]), _falling(measured, centre), ends, most)
+            wider, higher = (1.0, 1.0) if loss is Loss.ERROR else self.loss_stretch[level]
+            low, high = (
+                middle - wider * lower * below[kind, knot],
+                middle + higher * upper * above[kind, knot],
+            )
+            least, most = (bound[knot] for bound in self.unlearned[level])
+            room = float(ndtri((1 + level) / 2)) * noise
+            bounded_low = np.minimum(np.maximum(low, measured + least - room), middle - LEAST_WIDTH)
+            bounded_high = np.maximum(np.minimum(high, measured + most + room), middle + LEAST_WIDTH)
+            ends[level] = np.where(is_bounded, bounded_low, low), np.where(is_bounded, bounded_high, high)
+        return middle, ends
 
     def halves(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
         """Lower half width, middle and upper half width for features of shape (n, features)."""
-        low, middle, high = (trees.predict(rows) for trees in self.quantiles)
-        middle = middle * doubt_of(rows)
+        doubt = doubt_of(rows)
+        lower, (centre,), upper = self.quantiles
+        units = np.ones(len(rows)), np.hypot(LEAST_UNIT, doubt)
+        low, high = (
+            np.mean([trees.predict(rows) * unit for trees, unit in zip(end, units, strict=False)], axis=0)
+            for end in (lower, upper)
+        )
+        middle = centre.predict(rows) * doubt
         return np.maximum(middle - low, LEAST_WIDTH), middle, np.maximum(high - middle, LEAST_WIDTH)
 
 
@@ -164,14 +213,19 @@ def shipped_forecaster() -> Forecaster:
 
 def forecaster_from(document: Mapping[str, Any]) -> Forecaster:
     """A forecaster from its JSON document."""
-    lower, middle, upper = (_trees_from(document["quantiles"][name]) for name in ("0.05", "0.5", "0.95"))
-    return Forecaster(
-        MappingProxyType(dict(document["provenance"])),
-        (lower, middle, upper),
+    stretch, unlearned = (
         {
             float(level): (np.array(ends["lower"], float), np.array(ends["upper"], float))
-            for level, ends in document["stretch"].items()
-        },
+            for level, ends in document[name].items()
+        }
+        for name in ("stretch", "unlearned")
+    )
+    return Forecaster(
+        MappingProxyType(dict(document["provenance"])),
+        tuple(tuple(map(_trees_from, document["quantiles"][name])) for name in ("0.05", "0.5", "0.95")),
+        stretch,
+        unlearned,
+        {float(level): (ends["lower"], ends["upper"]) for level, ends in document["loss_stretch"].items()},
         tuple(Held(**held) for held in document["held"]),
     )
 

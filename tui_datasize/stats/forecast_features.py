@@ -29,7 +29,8 @@ OF_THE_CURVE = (
     "slope of the last 3 - of the last 5", "slope of the last 5 - of all", "relative SE of the last mean",
     "scatter around the average", "scatter around the average of the last", "last mean / average",
     "last mean / average of the last", "log last mean", "last mean / least mean", "largest rise",
-    "log largest size", "log step",
+    "log largest size", "log step", "largest mean / last mean", "first mean / last mean",
+    "largest mean - last mean", "median relative SE",
 )  # fmt: skip
 OF_THE_LAWS = (
     "average", "average of the last", "difference of averages", "disagreement", "disagreement of the last",
@@ -44,8 +45,12 @@ CHANGE_DOUBT = 0.3
 """Per unit of change that the laws foresee."""
 UNSURE = 0.05
 """Of the last mean, as a share of its error."""
+UNLEARNED, OF_A_GUESS = 0.1, 0.3
+"""A curve has hardly left the error of a guess where it fell by less than this since, in its logarithm, to
+more than that."""
 _STDERR = "relative SE of the last mean"
 _NOISE = tuple(map(FEATURES.index, (_STDERR, "scatter around the average of the last")))
+_FALL = tuple(map(FEATURES.index, ("largest mean / last mean", "log last mean")))
 _DOUBTS = tuple(
     map(
         FEATURES.index,
@@ -104,14 +109,21 @@ def doubt_of(features: Floats) -> Floats:
     return doubt
 
 
-def is_unsure(features: Floats) -> NDArray[np.bool_]:
-    """Whether the last mean is known badly, or single runs scatter as much, shape (n,); bands differ by that.
+def noise_of(features: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """How badly the last mean is known, as a share of its error, and of which kind that is, shape (n,) each.
 
-    Features are those of `features_of`, shape (n, FEATURES).
+    The kind is 0 where it is known well, 1 where it is not, 2 where no size has two runs, and how single ones
+    scatter around the laws stands for it. Features are those of `features_of`, shape (n, FEATURES).
     """
     stderr, scatter = (features[:, place] for place in _NOISE)
-    unsure: NDArray[np.bool_] = np.where(stderr >= 0, stderr, scatter) > UNSURE
-    return unsure
+    return np.where(stderr >= 0, stderr, scatter), np.where(stderr >= 0, (stderr > UNSURE).astype(int), 2)
+
+
+def is_unlearned(features: Floats) -> NDArray[np.bool_]:
+    """Whether a curve has hardly left the error of a guess, shape (n,); features as in `features_of`."""
+    fall, level = (features[:, place] for place in _FALL)
+    unlearned: NDArray[np.bool_] = (fall < UNLEARNED) & (level > math.log(OF_A_GUESS))
+    return unlearned
 
 
 def _of_curve(points: CurvePoints, every: Window, last: Window, level: float) -> list[float]:
@@ -138,6 +150,10 @@ def _of_curve(points: CurvePoints, every: Window, last: Window, level: float) ->
         max(float(np.diff(y).max()), 0.0),
         float(x[-1]),
         float(np.median(np.diff(x))),
+        float(y.max() - y[-1]),
+        float(y[0] - y[-1]),
+        min(float(points.errors.max() - points.errors[-1]), 1.0),
+        float(np.nanmedian(points.stderrs) / math.exp(y[-1])) if points.has_stderrs else -1.0,
     ]
 
 
@@ -145,18 +161,15 @@ def _window(laws: FittedLaws) -> Window | FitFailure:
     average = laws.average
     if not isinstance(average, Average):
         return average
-    sizes = laws.points.train_sizes[-1] * np.array((1.0, *KNOTS))
-    base = average.errors_at(sizes)
+    seen = laws.points.train_sizes
+    sizes = seen[-1] * np.array((1.0, *KNOTS))
+    base, spread = average.with_spread_at(np.append(seen[:-1], sizes))
     fits = {law.name: fit for law, fit in laws.fits if isinstance(fit, LawFit)}
-    most = 1.0 if laws.loss is Loss.ERROR else math.inf
+    most, ahead = 1.0 if laws.loss is Loss.ERROR else math.inf, slice(len(seen) - 1, None)
     # Where a law does not suit, or there are too few sizes for it, the average stands for it.
-    each = [fits[name].errors_at(sizes) if name in fits else base for name in LAW_NAMES]
-    return Window(
-        _logarithms(np.clip(np.array(each), 0, most)),
-        _logarithms(base),
-        average.spread_at(sizes),
-        _logarithms(laws.points.errors) - _logarithms(average.errors_at(laws.points.train_sizes)),
-    )
+    each = [fits[name].errors_at(sizes) if name in fits else base[ahead] for name in LAW_NAMES]
+    off = _logarithms(laws.points.errors) - _logarithms(base[: len(seen)])
+    return Window(_logarithms(np.clip(np.array(each), 0, most)), _logarithms(base[ahead]), spread[ahead], off)
 
 
 def _scatter(window: Window) -> float:
