@@ -306,8 +306,6 @@ def documents(rows: Rows) -> tuple[dict[str, Any], list[dict[str, Any]], dict[st
         _, ends = forecaster_from(folds[-1]).ends(rows.features[out], rows.knot[out])
         low, high = ends[max(LEVELS)]
         holds[out] = (low <= rows.off[out]) & (rows.off[out] <= high)
-    sample = rows.features[:: len(rows.off) // CHECKED][:CHECKED]
-    told = {name: [model.predict(sample).tolist() for model in each] for name, each in models.items()}
     whole = {
         **empty,
         **made_to_hold(every),
@@ -316,7 +314,13 @@ def documents(rows: Rows) -> tuple[dict[str, Any], list[dict[str, Any]], dict[st
         "features": list(FEATURES),
         "quantiles": _exported(models),
     }
-    return whole, folds, {"features": sample.tolist(), **told}
+    return whole, folds, _check(rows, models)
+
+
+def _check(rows: Rows, models: dict[str, list[HistGradientBoostingRegressor]]) -> dict[str, Any]:
+    sample = rows.features[:: len(rows.off) // CHECKED][:CHECKED]
+    told = {name: [model.predict(sample).tolist() for model in each] for name, each in models.items()}
+    return {"features": sample.tolist(), **told}
 
 
 def _exported(models: dict[str, list[HistGradientBoostingRegressor]]) -> dict[str, list[dict[str, Any]]]:
