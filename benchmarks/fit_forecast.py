@@ -39,7 +39,7 @@ from tui_datasize.stats.forecast_features import (
     doubt_of,
     features_of,
     is_unlearned,
-    noise_of,
+    noise_class,
 )
 from tui_datasize.stats.laws import Floats, Loss
 
@@ -167,7 +167,7 @@ def stretch(
     Args:
         below: How far each error lies below the middle, in lower half widths; shape (n,).
         above: The same above it.
-        place: The kind of noise, see `forecast_features.noise_of`, and the knot of each, shape (n,) both.
+        place: The kind of noise, see `forecast_features.noise_class`, and the knot of each, shape (n,) both.
         part: Of the data sets, of each, shape (n,).
     """
     kind, knot = place
@@ -283,7 +283,7 @@ def documents(rows: Rows) -> tuple[dict[str, Any], list[dict[str, Any]], dict[st
     *of_folds, models = spread_over_processes(grow, [(rows, kept) for kept in parts])
     grown = [{"quantiles": _exported(without)} for without in of_folds]
     below, above = np.empty(len(fold)), np.empty(len(fold))
-    place = noise_of(rows.features)[1], rows.knot
+    place = noise_class(rows.features)[1], rows.knot
     empty: dict[str, Any] = {"provenance": {}, "stretch": {}, "unlearned": {}, "loss_stretch": {}, "held": []}
     for k, document in enumerate(grown):
         out = fold == k

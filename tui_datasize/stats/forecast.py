@@ -31,7 +31,7 @@ from tui_datasize.stats.forecast_features import (
     doubt_of,
     features_of,
     is_unlearned,
-    noise_of,
+    noise_class,
 )
 from tui_datasize.stats.laws import Floats, Loss
 
@@ -100,7 +100,7 @@ class Forecaster:
     other few noisy runs from many."""
     stretch: Mapping[float, tuple[Floats, Floats]]
     """By level, how many times the lower and the upper half of a band are as wide, shape (3, knots): by the
-    kind of `forecast_features.noise_of`."""
+    kind of `forecast_features.noise_class`."""
     unlearned: Mapping[float, tuple[Floats, Floats]]
     """By level, how far curves that had hardly left the error of a guess fell and rose from their last mean,
     in the logarithm of the error, shape (knots,) each: such a curve is bounded by that and its noise."""
@@ -135,7 +135,7 @@ class Forecaster:
         `rows` are features of shape (n, features), `knot` the place of each in `KNOTS`; ends of shape (n,).
         """
         lower, middle, upper = self.halves(rows)
-        noise, kind = noise_of(rows)
+        noise, kind = noise_class(rows)
         is_bounded, measured = is_unlearned(rows) & (loss is Loss.ERROR), -rows[:, _AVERAGE]
         ends = {}
         for level, (below, above) in self.stretch.items():

@@ -109,7 +109,7 @@ def doubt_of(features: Floats) -> Floats:
     return doubt
 
 
-def noise_of(features: Floats) -> tuple[Floats, NDArray[np.int64]]:
+def noise_class(features: Floats) -> tuple[Floats, NDArray[np.int64]]:
     """How badly the last mean is known, as a share of its error, and of which kind that is, shape (n,) each.
 
     The kind is 0 where it is known well, 1 where it is not, 2 where no size has two runs, and how single ones
