@@ -167,7 +167,10 @@ def test_status_estimates_the_time_left_and_adds_up_the_time_used(lab: Lab, comm
     lab.wait(lambda: len(lab.client.executions()) == 7)
     status, told = command("status", "--json")
     shown = json.loads(told)
-    assert (status, shown["settings"]) == (0, {"draining": True, "slots": 4, "stopped": False})
+    assert (status, shown["settings"]) == (
+        0,
+        {"draining": True, "slots": 4, "stopped": False, "loading": False},
+    )
     assert 0.2 <= shown["ends_in_s"] < 60
     assert shown["experiments"]["lab"]["cpu_s"] >= 0.6
     queued = [job for job in shown["jobs"] if job["state"] == "queued"]

@@ -82,6 +82,7 @@ def test_a_target_of_time_is_refused():
 
 def test_nothing_is_planned_beyond_what_is_foreseen():
     runs = runs_of({100: 0.7, 200: 0.76, 400: 0.81, 800: 0.85})
-    plan = plan_next_runs(runs.with_columns(wall_s=1.0), "test_accuracy", Question(at=100_000))
+    runs = runs.with_columns(wall_s=1.0, total_updates=100, batch_size=10)
+    plan = plan_next_runs(runs, "test_accuracy", Question(at=100_000))
     assert isinstance(plan, FitFailure)
     assert "nothing is foreseen beyond 6,400, 8 times the largest size" in plan.reason

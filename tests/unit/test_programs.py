@@ -30,6 +30,7 @@ STARTING = {
     "training/selftest/end_to_end.py": ["subprocess.run"] * 3,
     "training/selftest/runner.py": ["subprocess.Popen"],
     "training/selftest/speed.py": ["subprocess.run"],
+    "tui/exports.py": ["subprocess.run"],
     "tui/doctor_dialog.py": ["asyncio.create_subprocess_exec"],
 }
 """Where programs are started: the one that is added here must start no interpreter and no git of its own."""

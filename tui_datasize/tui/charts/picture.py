@@ -16,9 +16,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rich.color import Color
-from rich.console import Console
 from rich.text import Text
 
+from tui_datasize.render.console import PlainConsole
 from tui_datasize.tui.charts.scale import Point
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _size(lines: Sequence[Text]) -> tuple[float, float]:
 
 
 def _shapes(lines: Sequence[Text]) -> Iterator[Piece | Phrase]:
-    console = Console(color_system="truecolor", force_terminal=True)
+    console = PlainConsole(color_system="truecolor", force_terminal=True)
     for row, line in enumerate(lines):
         left, middle, base = _MARGIN, _MARGIN + (row + 0.5) * _HEIGHT, console.get_style(line.style)
         for text, style, _ in line.render(console, end=""):

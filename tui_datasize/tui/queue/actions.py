@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def budget_words(budget: Budget, updates: int) -> str:
     """How long a run trains: in updates, and in what the experiment says if that is another unit.
 
+    >>> from tui_datasize.experiments.spec import Budget
     >>> budget_words(Budget("updates", 150), 150), budget_words(Budget("epochs", 2), 150)
     ('150 updates', '2 epochs = 150 updates')
     """
