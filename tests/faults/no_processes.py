@@ -41,7 +41,7 @@ def _scarce_fork() -> int:
 
 def main() -> None:
     subprocess.Popen = ScarcePopen  # type: ignore[misc]
-    pause._FIRST_S = pause._LONGEST_S = 0.05
+    pause._LONGEST_S = 0.05
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

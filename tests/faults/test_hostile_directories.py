@@ -26,6 +26,12 @@ CLAIM = '"pid": 1, "start_ticks": 1, "boot_id": "", "tag": "", "started_at": ""}
 EXIT = '"outcome": "failed", "reason": "", "finished_at": ""}'
 
 
+@pytest.fixture
+def lab(warm_lab: Lab) -> Lab:
+    """How workers start makes no difference to what they find, and forked ones start at once."""
+    return warm_lab
+
+
 def as_directory(file: Path) -> None:
     file.unlink(missing_ok=True)
     file.mkdir()

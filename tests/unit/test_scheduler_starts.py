@@ -52,10 +52,12 @@ def test_a_pause_is_longer_each_time_and_ends_with_the_first_start(
         assert lasts(pause)
         assert pause.is_probing
         assert store.faults.stands(FaultKind.PROCESSES)
+        assert pause.left_s() == length_s
         clock.now_s += length_s - 0.1
         assert lasts(pause)
         clock.now_s += 0.1
         assert not lasts(pause)
+        assert pause.left_s() == 0
     probe = Worker()
     pause.watch(probe)
     # The next one is not asked for before this one is known to have been started.

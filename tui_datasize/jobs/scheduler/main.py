@@ -66,7 +66,6 @@ _DISPATCH_INTERVAL_S = 1.0
 """How often waiting jobs are tried without a cause: others may have freed a slot or memory."""
 _TURN_INTERVAL_S = 0.2
 """The same while other projects have slots that this one waits for: they leave it the next one."""
-_FAULT_PAUSE_S = 5.0
 _LOG_INTERVAL_S = 60.0
 """How often the length of the log is looked at."""
 
@@ -81,7 +80,8 @@ class SchedulerSettings:
     grace_s: float = 10.0
     """Seconds between TERM and KILL of a cancelled worker."""
     pause_s: float = FIRST_PAUSE_S
-    """Seconds for which nothing is started after a fault of the machine; twice as long each time."""
+    """Seconds for which nothing is started after a fault of the machine, twice as long each time; a database
+    that cannot be used is tried again after as many."""
     command: tuple[str, ...] = WORKER_COMMAND
     """Starts a worker cold; the run directory is appended, those of a pack behind `--pack`."""
     call: str = WORKER_CALL
@@ -107,8 +107,8 @@ class Scheduler:
         self._spawner = spawner
         self._selector = selectors.DefaultSelector()
         self._store = Store(project.queue)
-        pause = StartPause(self._store, settings.pause_s)
-        self._supervisor = Supervisor(self._store, project, self._selector, settings.grace_s, pause)
+        self._pause = StartPause(self._store, settings.pause_s)
+        self._supervisor = Supervisor(self._store, project, self._selector, settings.grace_s, self._pause)
         self._applier = CommandApplier(self._store, project)
         self._monitor = DeviceMonitor(
             used=self._store.known_gpus.used, forgettings=self._store.known_gpus.forgettings
@@ -119,7 +119,7 @@ class Scheduler:
         self._probes = GpuProbes(self._store, spawner, settings.probe)
         self._dispatcher = Dispatcher(
             *(self._store, project, self._supervisor, spawner),
-            *(self._capacity, self._probes, slot_directory(), pause),
+            *(self._capacity, self._probes, slot_directory(), self._pause),
         )
         self._notifier = Notifier(self._store, project)
         self._data_version = -1
@@ -177,7 +177,7 @@ class Scheduler:
             pause_s = (
                 _TURN_INTERVAL_S if self._dispatcher.waiting_projects.is_waiting else _DISPATCH_INTERVAL_S
             )
-            self._dispatch_at_s = time.monotonic() + pause_s
+            self._dispatch_at_s = time.monotonic() + min(pause_s, self._pause.left_s() or pause_s)
         self._notifier.poll()
         if time.monotonic() >= self._log_at_s:
             self._log_at_s = time.monotonic() + _LOG_INTERVAL_S
@@ -351,7 +351,7 @@ def _open_again(
     trouble: DatabaseTrouble,
 ) -> Scheduler | None:
     """Wait until the database can be used again; None where someone asks to stop before that."""
-    while not stop.wait(_FAULT_PAUSE_S):
+    while not stop.wait(settings.pause_s):
         try:
             with _scarcity_passes():
                 return Scheduler(settings, lock, spawner)

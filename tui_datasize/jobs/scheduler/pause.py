@@ -100,6 +100,10 @@ class StartPause:
         is_awaited = bool(self._asked or self._trying) or time.monotonic() < self._until_s
         return self.is_probing and is_awaited
 
+    def left_s(self) -> float:
+        """Seconds until the time is over for which nothing is started."""
+        return max(0.0, self._until_s - time.monotonic())
+
     def first_to_try(self, jobs: Sequence[QueuedJob]) -> list[QueuedJob]:
         """Those of the waiting jobs that tell most of the machine: others than those that ended early."""
         experiments = {end.experiment for end in self._row}
