@@ -234,6 +234,25 @@ async def test_a_chart_is_examined_by_key(busy: Stage):
         await show.until(lambda: chart.window.cursor is None)
 
 
+async def test_what_is_looked_at_belongs_to_its_axes_and_charts_share_the_updates(busy: Stage):
+    async with busy.open(NARROW) as show:
+        await show.press("2")
+        await show.shows("accuracy, %", "update 100/200")
+        await show.press("+", ".", "z", "u")
+        first, second = tuple(show.app.query_one(LivePane).query(ChartView))[:2]
+        await show.until(lambda: first.window.x and first.window.y)
+        zoomed = first.window.x
+        await show.press("escape", "c")
+        await show.until(lambda: second.view_size.height > 5 and first.extent.y_scale.label == "loss")
+        assert (first.window.y, first.window.x, second.window.x) == (None, zoomed, zoomed)
+        assert first.window.smoothing == second.window.smoothing == 0.5
+        await show.press("x")
+        await show.until(lambda: first.extent.x_scale.label == second.extent.x_scale.label == "epoch")
+        assert (first.window.x, second.window.x) == (None, None)
+        await show.press(".", "X")
+        await show.until(lambda: first.extent.x_scale.log and second.extent.x_scale.log)
+
+
 async def test_the_cursor_chooses_the_run(busy: Stage):
     async with busy.open() as show:
         await show.press("2")

@@ -56,12 +56,13 @@ class ChartPane(Pane):
 
     def action_smooth(self, step: int) -> None:
         """Smooth all training curves on the screen more or less."""
-        charts = [chart for chart in self.query(ChartView) if chart.can_be_smoothed]
-        if not charts:
+        charts = list(self.query(ChartView))
+        if not any(chart.can_be_smoothed and chart.view_size for chart in charts):
             self.remark("only training curves are smoothed")
             return
         at = SMOOTHINGS.index(charts[0].window.smoothing) + step
         weight = SMOOTHINGS[max(0, min(at, len(SMOOTHINGS) - 1))]
+        # Those, too, that are not on the screen now: they may be next.
         for chart in charts:
             chart.smooth(weight)
         self.remark(f"smoothing {weight:g}" if weight else "not smoothed")

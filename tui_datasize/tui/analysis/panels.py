@@ -88,6 +88,10 @@ class AnalysisPanels:
             self._chart.show(("computing", page.name), _saying("Computing …"))
             self._words.show(())
 
+    def show_whole(self) -> None:
+        """Look at all of the chart: its part was one of other sizes."""
+        self._chart.action_reset()
+
     def show_sentence(self, text: str) -> None:
         self._chart.show(text, _saying(text))
         self._words.show(())

@@ -121,6 +121,7 @@ class AnalysisPane(ChartPane, can_focus=True):
             self.experiment = name
             self._curves = self._analysed = self._content = self._overlap = None
             self._choice = AnalysisChoice(fit_to=self._choice.fit_to)
+            self._panels.show_whole()
             self._recall()
             self.post_message(self.InterestChanged())
             self._show_questions()

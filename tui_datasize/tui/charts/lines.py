@@ -34,7 +34,7 @@ _ROWS_PER_TICK = 3
 _ROWS_PER_LEGEND_LINE = 8
 _MOST_LEGEND_LINES = 3
 """Besides the line that the legend shares with the y label."""
-_LEAST_WIDTH_WITH_NAMES = 44
+_LEAST_CURVE_BESIDE_NAMES = 22
 _LONGEST_NAME = 20
 _COLUMNS_PER_MARK = 4
 """Points that stand closer have no mark each, only the last one has."""
@@ -246,9 +246,10 @@ def _marked(one: _Placed, columns: int) -> Sequence[Point]:
 def _width_of_names(placed: Sequence[_Placed], width: int, rows: int) -> int:
     """Columns for names at the ends of lines, with a gap before them; 0 where there is no room."""
     named = [one.series for one in placed if one.series.joined and one.series.label and one.points]
-    if not named or width < _LEAST_WIDTH_WITH_NAMES or len(named) > rows:
+    if not named or len(named) > rows:
         return 0
-    return max(min(len(one.label), _LONGEST_NAME) + len(one.sign) for one in named) + 2
+    wanted = max(min(len(one.label), _LONGEST_NAME) + len(one.sign) for one in named) + 2
+    return wanted if width - wanted >= _LEAST_CURVE_BESIDE_NAMES else 0
 
 
 def _names(placed: Sequence[_Placed], cells: Cells, width: int) -> dict[int, _Name]:

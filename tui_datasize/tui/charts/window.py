@@ -94,3 +94,20 @@ def with_log(window: ChartWindow, extent: Extent, axis: str) -> ChartWindow:
     if axis == "x":
         return replace(window, is_log_x=not extent.x_scale.log, x=None)
     return replace(window, is_log_y=not extent.y_scale.log, y=None)
+
+
+def on_axes(window: ChartWindow, before: Extent | None, now: Extent) -> ChartWindow:
+    """The same without what was a part of an axis that is drawn no longer: of another metric, of other units."""
+    if before is None:
+        return window
+    if _quantity(before.x_scale) != _quantity(now.x_scale):
+        window = replace(window, x=None, is_log_x=None, cursor=None)
+    elif before.x_scale.log != now.x_scale.log:
+        window = replace(window, x=None)
+    if _quantity(before.y_scale) != _quantity(now.y_scale):
+        return replace(window, y=None, is_log_y=None)
+    return replace(window, y=None) if before.y_scale.log != now.y_scale.log else window
+
+
+def _quantity(scale: Scale) -> str:
+    return scale.label.replace(" (log)", "")

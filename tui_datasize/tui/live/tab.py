@@ -298,9 +298,9 @@ class LivePane(ChartPane):
             table.add_column(plain_text(name), justify="right")
         for title, values in differences(frame):
             table.add_row(plain_text(title, palette.muted), *map(plain_text, values))
-        said = plain_text(f"\n{what_is_compared(frame)}", palette.muted)
+        said = plain_text(what_is_compared(frame), palette.muted)
         title = f"What differs between {plural(frame.height, 'run')}"
-        self.app.push_screen(TextDialog(title, Group(table, said)))
+        self.app.push_screen(TextDialog(title, Group(table, "", said)))
 
     def action_columns(self) -> None:
         self.app.push_screen(
@@ -317,6 +317,13 @@ class LivePane(ChartPane):
         at = choices.index(self._group) if self._group in choices else 0
         self._group = choices[(at + 1) % len(choices)]
         self._draw()
+
+    @on(ChartView.Ranged)
+    def _range_shared(self, event: ChartView.Ranged) -> None:
+        # All charts of a run run over the same updates.
+        for chart in self._charts_there:
+            if chart is not event.chart:
+                chart.follow(event.chart)
 
     def on_resize(self) -> None:
         self._draw()

@@ -13,7 +13,16 @@ from textual.geometry import Size
 from textual.message import Message
 
 from tui_datasize.tui.charts.lines import Drawing
-from tui_datasize.tui.charts.window import WHOLE, ChartWindow, Extent, moved, panned, with_log, zoomed
+from tui_datasize.tui.charts.window import (
+    WHOLE,
+    ChartWindow,
+    Extent,
+    moved,
+    on_axes,
+    panned,
+    with_log,
+    zoomed,
+)
 from tui_datasize.tui.exports import ChartForm
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import GREY, ON_PAPER, Palette
@@ -58,6 +67,13 @@ class ChartView(LineView, can_focus=True):
     class Left(Message):
         """Nobody examines the chart any more."""
 
+    class Ranged(Message):
+        """Another part of the x axis is looked at."""
+
+        def __init__(self, chart: ChartView) -> None:
+            super().__init__()
+            self.chart = chart
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._version: object = None
@@ -66,6 +82,8 @@ class ChartView(LineView, can_focus=True):
         self._lines: Sequence[Text] = ()
         self.extent: Extent | None = None
         """What is drawn; None where there is nothing to examine."""
+        self._extent_before: Extent | None = None
+        """What was drawn last: of these axes the window is a part."""
         self.can_be_smoothed = False
         self.window = WHOLE
         self.can_focus = False
@@ -79,6 +97,13 @@ class ChartView(LineView, can_focus=True):
     def smooth(self, weight: float) -> None:
         self._look_at(replace(self.window, smoothing=weight))
 
+    def follow(self, other: ChartView) -> None:
+        """Look at the same part of the x axis as a chart that belongs to this one."""
+        self._extent_before = self._extent_before and other.extent and replace(
+            self._extent_before, x_scale=other.extent.x_scale
+        )
+        self._look_at(replace(self.window, x=other.window.x, is_log_x=other.window.is_log_x))
+
     def draw(self, size: Size) -> Sequence[Text]:
         if self._drawer is None:
             return []
@@ -86,6 +111,12 @@ class ChartView(LineView, can_focus=True):
         if wanted != self._drawn_for:
             # plotext keeps one figure per process: charts are drawn on this thread alone.
             drawn = self._drawer(size.width, size.height, self.palette, self.window)
+            if not isinstance(drawn, Text) and drawn.extent:
+                fitting = on_axes(self.window, self._extent_before, drawn.extent)
+                self._extent_before = drawn.extent
+                if fitting != self.window:
+                    self.window = fitting
+                    return self.draw(size)
             text = drawn if isinstance(drawn, Text) else drawn.text
             self.extent = None if isinstance(drawn, Text) else drawn.extent
             self.can_be_smoothed = not isinstance(drawn, Text) and drawn.can_be_smoothed
@@ -138,18 +169,23 @@ class ChartView(LineView, can_focus=True):
 
     def action_zoom(self, x: float, y: float) -> None:
         if self.extent:
-            self._look_at(zoomed(self.window, self.extent, x=x, y=y))
+            self._range(zoomed(self.window, self.extent, x=x, y=y))
 
     def action_pan(self, x: float, y: float) -> None:
         if self.extent:
-            self._look_at(panned(self.window, self.extent, x=x, y=y))
+            self._range(panned(self.window, self.extent, x=x, y=y))
 
     def action_log(self, axis: str) -> None:
         if self.extent:
-            self._look_at(with_log(self.window, self.extent, axis))
+            self._range(with_log(self.window, self.extent, axis))
 
     def action_reset(self) -> None:
-        self._look_at(ChartWindow(cursor=self.window.cursor, smoothing=self.window.smoothing))
+        self._range(ChartWindow(cursor=self.window.cursor, smoothing=self.window.smoothing))
+
+    def _range(self, window: ChartWindow) -> None:
+        """Look at another part of the axes, and tell it to the charts beside this one."""
+        self._look_at(window)
+        self.post_message(self.Ranged(self))
 
     def action_full(self) -> None:
         if self.screen.maximized is None:
