@@ -38,7 +38,12 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        return f"{self.title.lower()}{', %' if self.is_share else ''}"
+        return f"{self.in_words}{', %' if self.is_share else ''}"
+
+    @property
+    def in_words(self) -> str:
+        """Its title within a sentence; what is written in capitals, such as F1, stays so."""
+        return self.title[0].lower() + self.title[1:]
 
     @property
     def split_and_score(self) -> tuple[str, str]:

@@ -12,7 +12,9 @@ from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Show, Stage, empty_stage
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.analysis.analyst import PAGES
+from tui_datasize.tui.analysis.answer_lines import WordsView
 from tui_datasize.tui.analysis.tab import AnalysisPane
+from tui_datasize.tui.widgets.chart_view import ChartView
 
 
 @pytest.fixture
@@ -48,6 +50,19 @@ async def test_curve_fit_and_sentence_at_80_columns(finished: Stage):
         await show.shows("Beyond the largest size")
         await show.press("f")
         await show.shows("Laws", "a doubling by the log-linear law")
+
+
+async def test_every_page_has_twelve_rows_of_chart_and_its_answer_on_a_low_screen(finished: Stage):
+    async with finished.open(NARROW) as show:
+        await open_analysis(show)
+        pane = show.app.query_one(AnalysisPane)
+        for place in range(len(PAGES)):
+            await show.until(lambda: pane.is_settled)
+            chart, words = pane.query(ChartView).first().view_size, pane.query_one(WordsView).view_size
+            assert chart.height >= 12 and words.height >= 1, PAGES[place - 1].name if place else "curve"
+            await show.press("p")
+            if not pane._page:
+                break
 
 
 async def test_overlap_on_a_low_screen_is_a_key_away(finished: Stage):

@@ -104,3 +104,12 @@ def test_limits_include_the_start():
 
 def test_short_numbers():
     assert [short_number(v) for v in (0, 999, 1500, 2e6, 0.125)] == ["0", "999", "1.5k", "2M", "0.125"]
+
+
+@pytest.mark.parametrize("bounds", [(7.9, 9.3), (1.1, 1.9), (820, 960), (40, 1280), (0.00095, 0.00105)])
+def test_a_logarithmic_axis_has_two_ticks_at_least_however_narrow_it_is(bounds: tuple[float, float]):
+    low, high = map(math.log10, bounds)
+    found = ticks(low, high, Scale("time", log=True), 8)
+    assert 2 <= len(found) <= 9
+    assert len({tick.label for tick in found}) == len(found)
+    assert all(low - 1e-9 <= tick.position <= high + 1e-9 for tick in found)

@@ -70,7 +70,7 @@ def test_a_chart_fills_its_size_and_names_its_axes():
     assert drawn[-1].strip() == "update"
     assert drawn[-2].split() == ["0", "50", "100", "150", "200"]
     assert sum(text.count("●") for text in drawn) == 3 + 1
-    narrow = lines(chart(line("test", [0, 100, 200], [2.0, 1.0, 0.5], mark="●"), width=40))
+    narrow = lines(chart(line("test", [0, 100, 200], [2.0, 1.0, 0.5], mark="●"), width=26))
     assert narrow[0].endswith("─●─ test")
 
 
@@ -462,5 +462,5 @@ def test_points_without_a_name_are_explained_by_that_of_their_line():
             Line("", [2, 3], [2, 3], "forecast", "diamond", is_joined=False),
         ],
     )
-    for width, sign in ((60, "╌◇ forecast"), (40, "╌◇╌ forecast")):
+    for width, sign in ((60, "╌◇ forecast"), (30, "╌◇╌ forecast")):
         assert sign in draw_figure(figure, width, 12, PALETTE).text.plain

@@ -62,4 +62,4 @@ def _chart(timed: pl.DataFrame, metric: Metric) -> Chart:
     ]
     marks = [replace(line, is_joined=False) for line in lines]
     x = Axis("training time, s", is_log=True)
-    return Chart(f"{metric.title.lower()} against training time", x, metric_axis(metric), marks)
+    return Chart(f"{metric.in_words} against training time", x, metric_axis(metric), marks)

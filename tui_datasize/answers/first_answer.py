@@ -123,7 +123,7 @@ def compared_chart(metric: Metric, curves: tuple[CurveAnalysis, ...]) -> Chart:
         Line.of(curve.curve, "train_size", "mean", metric.scale, curve.variant or "base", index)
         for index, curve in enumerate(curves)
     ]
-    return Chart(f"{metric.title.lower()} against train size", SIZE_AXIS, metric_axis(metric), lines)
+    return Chart(f"{metric.in_words} against train size", SIZE_AXIS, metric_axis(metric), lines)
 
 
 def answer_table(curves: tuple[CurveAnalysis, ...]) -> pl.DataFrame:

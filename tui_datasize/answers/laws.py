@@ -79,7 +79,7 @@ def _law_told(curve: CurveAnalysis) -> str:
     change, low, high = (metric.change(value, digits) for value in (gain.value, gain.low, gain.high))
     return (
         f"{change} a doubling by the log-linear law, 95 % sure of {ahead.bare(low)} to {ahead.bare(high)}: "
-        f"{metric.title.lower()} = {fit.formula}, r² {fit.r2:.3f}."
+        f"{metric.in_words} = {fit.formula}, r² {fit.r2:.3f}."
     )
 
 

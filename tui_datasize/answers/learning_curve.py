@@ -73,7 +73,7 @@ def chart(curve: CurveAnalysis, *, with_laws: bool = False) -> Chart:
         *_target(curve, beyond),
         *_measured(curve),
     ]
-    title = f"{curve.metric.title.lower()} against train size{', with the laws' * with_laws}"
+    title = f"{curve.metric.in_words} against train size{', with the laws' * with_laws}"
     bands = [_band_beyond(curve), _interval(curve)]
     return Chart(named(curve.variant, title), SIZE_AXIS, metric_axis(curve.metric), lines, bands)
 

@@ -51,7 +51,7 @@ def runs_table(record: Record) -> Table:
         SIZE,
         *DRAW_AND_SEED,
         Column("updates", "updates"),
-        Column(metric.name, metric.title.lower(), "value"),
+        Column(metric.name, metric.in_words, "value"),
         Column("wall_s", "s", "number"),
     )
     return Table(record.all_runs, columns, metric)

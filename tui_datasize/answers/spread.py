@@ -57,8 +57,7 @@ class _View:
 
     @property
     def shown(self) -> Metric:
-        title = self.metric.title
-        return replace(self.metric, title=f"Best {title.lower()}") if self.is_best else self.metric
+        return replace(self.metric, title=f"Best {self.metric.in_words}") if self.is_best else self.metric
 
     def of(self, runs: pl.DataFrame, record: Record) -> pl.DataFrame:
         """The runs with the values in view in the column of the metric."""
@@ -249,5 +248,5 @@ def _chart(variant: str, boxes: pl.DataFrame, metric: Metric) -> Chart:
     quartiles = pl.col("whisker_low", "q1", "median", "q3", "whisker_high") * metric.scale
     outliers = pl.col("outliers").list.eval(pl.element() * metric.scale)
     drawn = [Box(*row) for row in boxes.select("train_size", quartiles, outliers).iter_rows()]
-    title = named(variant, f"spread of {metric.title.lower()}")
+    title = named(variant, f"spread of {metric.in_words}")
     return Chart(title, SIZE_AXIS, metric_axis(metric), boxes=drawn)

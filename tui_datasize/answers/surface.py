@@ -92,7 +92,7 @@ def _told(rows: pl.DataFrame, surface: _Surface) -> str:
     best, worst = (ranked.row(place, named=True) for place in (0, -1))
     if surface.is_gap:
         return f"{metric.change(worst['mean'])} is the widest gap, at {_place(worst)}."
-    title = metric.title.lower()
+    title = metric.in_words
     return (
         f"{metric.text(best['mean'])} is the best mean {title}, at {_place(best)}; "
         f"{metric.text(worst['mean'])} the worst, at {_place(worst)}."

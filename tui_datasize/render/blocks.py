@@ -102,7 +102,7 @@ def contents(record: Record, page: Mapping[str, str]) -> list[Block]:
         Paragraph(f"{title}: {answer.why_not}") for title, answer in answers if not answer.applies
     ]
     return [
-        HeadingBlock(f"{record.experiment}: {record.metric.title.lower()} against train size", 1),
+        HeadingBlock(f"{record.experiment}: {record.metric.in_words} against train size", 1),
         Paragraph(f"{record.counted}."),
         *(block for title, answer in answers for block in answer_blocks(title, answer, drawn)),
         *([HeadingBlock("Not answered"), *left_out] if left_out else []),

@@ -50,7 +50,7 @@ class AskDialog(ModalScreen[Asked | None]):
         ]
         keys = (("enter", "ask"), ("tab", "next"), ("esc", "back"))
         box = Vertical(*fields, Words("", classes="problem"), answers(keys, palette), classes="dialog")
-        yield titled(box, f"Set a target: {self._metric.title.lower()}")
+        yield titled(box, f"Set a target: {self._metric.in_words}")
 
     def on_input_submitted(self) -> None:
         self.action_accept()

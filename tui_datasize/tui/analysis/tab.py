@@ -71,6 +71,8 @@ BINDINGS: tuple[Binding, ...] = (
 _FIRST_METRIC = "test_accuracy"
 _LEAST_WORDS, _MOST_WORDS = 2, 9
 """Rows of the words below a page's chart on a narrow screen, their heading included."""
+_LEAST_CHART = 13
+"""Rows that words leave to the chart above them, its heading included."""
 
 
 class AnalysisPane(ChartPane, can_focus=True):
@@ -279,7 +281,8 @@ class AnalysisPane(ChartPane, can_focus=True):
             self.styles.grid_rows = None
             return
         words = self._panels.rows_of_words(self.size.width)
-        self.styles.grid_rows = f"1fr {min(_MOST_WORDS, max(_LEAST_WORDS, words))}"
+        most = min(_MOST_WORDS, max(_LEAST_WORDS, self.size.height - _LEAST_CHART))
+        self.styles.grid_rows = f"1fr {min(most, max(_LEAST_WORDS, words))}"
 
     def interest(self) -> Interest:
         return Interest(experiment=self.experiment)

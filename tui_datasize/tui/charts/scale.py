@@ -10,6 +10,8 @@ from typing import TypeAlias
 
 Point: TypeAlias = tuple[float, float]
 
+_LEAST_TICKS = 2
+"""Fewer do not tell what is between them."""
 _LINEAR_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _LOG_STEPS = ((1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0), (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,))
 
@@ -145,12 +147,15 @@ def limits(values: Sequence[float], scale: Scale) -> Point:
 
 def ticks(low: float, high: float, scale: Scale, count: int) -> list[Tick]:
     """At most about `count` round ticks inside the drawn limits."""
-    if scale.log:
-        # A range may be too narrow to hold any of a decade's steps.
-        return _log_ticks(low, high, count) or [
-            replace(tick, position=log10(tick.position)) for tick in _linear_ticks(10**low, 10**high, count)
-        ]
-    return _linear_ticks(low, high, count)
+    if not scale.log:
+        return _linear_ticks(low, high, count)
+    of_decades = _log_ticks(low, high, count)
+    if len(of_decades) >= _LEAST_TICKS:
+        return of_decades
+    # The range is too narrow for a decade's steps.
+    linear = _linear_ticks(10**low, 10**high, count)
+    between = [replace(tick, position=log10(tick.position)) for tick in linear if tick.position > 0]
+    return max(of_decades, between, key=len)
 
 
 def name_ticks(names: Sequence[str], columns: int) -> list[Tick]:

@@ -113,8 +113,7 @@ def live_columns() -> Mapping[str, LiveColumn]:
 def title_of(name: str) -> str:
     """What a column of the frame of all jobs is called in a sentence."""
     if name in METRICS_OFFERED and name != "wall_s":
-        title = METRICS_OFFERED[name].title
-        return title[0].lower() + title[1:]
+        return METRICS_OFFERED[name].in_words
     return live_columns()[name].title if name in live_columns() else name.replace("_", " ")
 
 
