@@ -59,7 +59,9 @@ async def test_every_page_has_twelve_rows_of_chart_and_its_answer_on_a_low_scree
         for place in range(len(PAGES)):
             await show.until(lambda: pane.is_settled)
             chart, words = pane.query(ChartView).first().view_size, pane.query_one(WordsView).view_size
-            assert chart.height >= 12 and words.height >= 1, PAGES[place - 1].name if place else "curve"
+            name = PAGES[place - 1].name if place else "curve"
+            assert chart.height >= 12, name
+            assert words.height >= 1, name
             await show.press("p")
             if not pane._page:
                 break

@@ -97,7 +97,7 @@ def with_log(window: ChartWindow, extent: Extent, axis: str) -> ChartWindow:
 
 
 def on_axes(window: ChartWindow, before: Extent | None, now: Extent) -> ChartWindow:
-    """The same without what was a part of an axis that is drawn no longer: of another metric, of other units."""
+    """The same without what was a part of an axis that is drawn no longer, as of another metric."""
     if before is None:
         return window
     if _quantity(before.x_scale) != _quantity(now.x_scale):

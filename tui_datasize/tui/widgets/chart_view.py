@@ -99,8 +99,10 @@ class ChartView(LineView, can_focus=True):
 
     def follow(self, other: ChartView) -> None:
         """Look at the same part of the x axis as a chart that belongs to this one."""
-        self._extent_before = self._extent_before and other.extent and replace(
-            self._extent_before, x_scale=other.extent.x_scale
+        self._extent_before = (
+            self._extent_before
+            and other.extent
+            and replace(self._extent_before, x_scale=other.extent.x_scale)
         )
         self._look_at(replace(self.window, x=other.window.x, is_log_x=other.window.is_log_x))
 
