@@ -290,3 +290,15 @@ async def test_using_every_tab_works_where_torch_cannot_be_imported(
         await show.shows("Learning curve  digits · 6 runs")
         assert JobState.SUCCEEDED in show.app.snapshot.states.values()
         assert not show.app.snapshot.problems
+
+
+async def test_all_is_drawn_again_when_the_app_comes_back_from_the_background(
+    busy: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    async with busy.open() as show:
+        await show.shows("Experiments")
+        drawn: list[bool] = []
+        monkeypatch.setattr(type(show.app), "action_redraw", lambda _: drawn.append(True))
+        assert show.app.active_bindings["ctrl+z"].binding.action == "suspend_process"
+        show.app.app_resume_signal.publish(show.app)
+        await show.until(lambda: drawn)

@@ -202,6 +202,8 @@ class DatasizeApp(App[None]):
     async def on_mount(self) -> None:
         self._before_first_frame.enter_context(self.batch_update())
         self.set_timer(_FIRST_FRAME_S, self._draw_first_frame)
+        # What others wrote meanwhile is all that the terminal shows then.
+        self.app_resume_signal.subscribe(self, lambda _: self.action_redraw())
         self._poller.start()
         self.run_worker(self._requests.work(), group="requests", exit_on_error=False)
         await self.action_open_tab(self._restored.tab or TABS[0][0])

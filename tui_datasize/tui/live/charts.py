@@ -58,7 +58,7 @@ AXES: Mapping[str, str] = MappingProxyType(
 
 MOST_CHARTS = 9
 _BESIDE = ("loss", "accuracy", "lr", "grad_norm", "images_per_s", "f1_macro", "ece", "top5")
-"""What a grid of charts shows beside the chosen metric, as far as it is recorded."""
+"""What a grid of charts shows first beside the chosen metric, as far as it is recorded; then all others."""
 
 
 def chart_layout(width: int, height: int, *, is_grid: bool) -> tuple[int, int]:
@@ -82,7 +82,7 @@ def metrics_shown(chosen: LiveMetric, count: int, curve: TrainingCurve | None) -
         return [chosen]
     first = [LOSS, chosen if chosen != LOSS else METRICS[0]]
     by_name = {metric.column: metric for metric in METRICS}
-    others = [by_name[name] for name in _BESIDE if by_name[name] not in first]
+    others = [by_name[name] for name in dict.fromkeys((*_BESIDE, *by_name)) if by_name[name] not in first]
     if count > len(first):
         first += [one for one in others if curve is None or curve.holds(one.column)]
     return first[:count]
