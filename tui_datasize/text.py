@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from itertools import accumulate
 from math import isfinite
 
 LONGEST_LINE = 10_000
@@ -117,25 +118,46 @@ def number_and_unit(text: str, units: Sequence[str]) -> tuple[float, str]:
 def fit(text: str, width: int) -> str:
     """The text in exactly `width` columns, cut with an ellipsis where it is longer.
 
-    >>> fit("letters", 9), fit("letters", 4)
-    ('letters  ', 'let…')
+    >>> fit("letters", 9), fit("letters", 4), fit("数字", 5), fit("数字实", 5)
+    ('letters  ', 'let…', '数字 ', '数字…')
     """
     text = visible(text)
-    if len(text) <= width:
-        return text.ljust(width)
-    return f"{text[: width - 1]}…" if width > 0 else ""
+    if width_of(text) > width:
+        text = f"{beginning(text, width - 1)}…" if width > 0 else ""
+    return text + " " * (width - width_of(text))
+
+
+def width_of(text: str) -> int:
+    """How many columns of a terminal a text takes.
+
+    >>> width_of("letters"), width_of("数字")
+    (7, 4)
+    """
+    return len(text) if text.isascii() else sum(map(_columns_of, text))
+
+
+def _columns_of(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def beginning(text: str, width: int) -> str:
+    """As much of it as so many columns hold."""
+    ends = accumulate(map(_columns_of, text))
+    return "".join(character for character, end in zip(text, ends, strict=True) if end <= width)
 
 
 def fit_end(text: str, width: int) -> str:
     """The text in exactly `width` columns, cut at its start: where names begin alike, their ends differ.
 
-    >>> fit_end("letters", 9), fit_end("letters-n750", 6)
-    ('letters  ', '…-n750')
+    >>> fit_end("letters", 9), fit_end("letters-n750", 6), fit_end("数字-n750", 8)
+    ('letters  ', '…-n750', '…字-n750')
     """
     text = visible(text)
-    if len(text) <= width:
-        return text.ljust(width)
-    return f"…{text[len(text) - width + 1 :]}" if width > 0 else ""
+    if width_of(text) > width:
+        text = f"…{beginning(text[::-1], width - 1)[::-1]}" if width > 0 else ""
+    return text + " " * (width - width_of(text))
 
 
 def number(value: float | None, spec: str, factor: float = 1.0) -> str:

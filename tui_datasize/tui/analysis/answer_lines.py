@@ -11,7 +11,7 @@ from textual.geometry import Size
 
 from tui_datasize.answers.answer import SEVERITIES, Answer, Sentence, Tone
 from tui_datasize.render.cells import NUMBER, Written, written
-from tui_datasize.text import plural, visible
+from tui_datasize.text import fit, plural, visible, width_of
 from tui_datasize.tui.charts.figures import draw_figures
 from tui_datasize.tui.charts.lines import Drawing, sentence
 from tui_datasize.tui.charts.window import WHOLE, ChartWindow
@@ -75,10 +75,10 @@ def _table_lines(table: Written, palette: Palette) -> Iterator[Text]:
     if table.title:
         yield Text(table.title, style=palette.foreground, no_wrap=True)
     every = [[visible(cell) for cell in row] for row in (table.heads, *table.rows)]
-    widths = [max(map(len, column)) for column in zip(*every, strict=True)]
+    widths = [max(map(width_of, column)) for column in zip(*every, strict=True)]
     for number, row in enumerate(every):
         cells = (
-            cell.ljust(width) if place < table.n_texts else cell.rjust(width)
+            fit(cell, width) if place < table.n_texts else cell.rjust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         style = palette.foreground if number else palette.muted

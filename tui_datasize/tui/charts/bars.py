@@ -8,7 +8,7 @@ from math import ceil, isfinite
 from rich.text import Text
 
 from tui_datasize.answers.answer import Bar
-from tui_datasize.text import fit
+from tui_datasize.text import fit, width_of
 from tui_datasize.tui.charts.lines import (
     SMALLEST_HEIGHT,
     SMALLEST_WIDTH,
@@ -39,7 +39,7 @@ def class_bars(
     known = [bar for bar in bars if isfinite(bar.value)]
     if not known:
         return sentence(empty, width, height, palette)
-    label_width = min(_LONGEST_LABEL, width // 3, max(len(bar.name) for bar in known)) + 1
+    label_width = min(_LONGEST_LABEL, width // 3, max(width_of(bar.name) for bar in known)) + 1
     blocks = ceil(len(known) / max(height, 1))
     block_width = width // blocks
     track = block_width - label_width - _VALUE_WIDTH - 1
@@ -62,7 +62,7 @@ def _bar_line(bar: Bar, label_width: int, track: int, largest: float, palette: P
         if isfinite(value):
             at = min(track - 1, round(value / largest * track))
             body = Text.assemble(body[:at], (mark, f"bold {palette.accent}"), body[at + 1 :])
-    label = Text(bar.name[: label_width - 1].ljust(label_width), style=palette.foreground)
+    label = Text(f"{fit(bar.name, label_width - 1)} ", style=palette.foreground)
     style = f"bold {palette.accent}" if bar.outside else palette.muted
     return label.append_text(body).append(f" {bar.value:5.1f}{_ARROWS[bar.outside]}", style)
 
@@ -100,7 +100,7 @@ def ranked_bars(
     fitting = bars if len(bars) < height else bars[: max(1, height - 2)]
     words_width = max(len(text) for text in (heads[1], *(bar.words for bar in fitting)))
     most = max(1, width - words_width - 2)
-    label_width = min(most, max(len(text) for text in (heads[0], *(bar.name for bar in fitting))))
+    label_width = min(most, max(width_of(text) for text in (heads[0], *(bar.name for bar in fitting))))
     track = min(_LONGEST_TRACK, width - label_width - words_width - 2)
     track = track if track >= _SHORTEST_TRACK else 0
     largest = max(bar.value for bar in fitting) or 1.0
@@ -108,7 +108,8 @@ def ranked_bars(
     for bar in fitting:
         drawn = _drawn(bar.value / largest, track)
         line = _line(bar.name, label_width, drawn, bar.words.rjust(words_width), palette.foreground)
-        line.stylize(palette.primary, label_width + 1, label_width + 1 + track)
+        begin = len(fit(bar.name, label_width)) + 1
+        line.stylize(palette.primary, begin, begin + track)
         lines.append(line)
     if len(fitting) < len(bars):
         lines.append(Text(f"… {len(bars) - len(fitting)} more: ctrl+e", style=palette.muted))

@@ -10,7 +10,7 @@ from rich.style import Style
 from rich.text import Text
 from textual.color import Color
 
-from tui_datasize.text import plural
+from tui_datasize.text import beginning, plural, width_of
 from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.widgets.palette import Palette
 
@@ -50,19 +50,19 @@ def surface_chart(
     known = [value for row in values for value in row if isfinite(value)]
     if not known:
         return sentence("No values yet.", width, height, palette)
-    label_width = max(len(label) for label in row_labels) + 1
+    label_width = max(map(width_of, row_labels)) + 1
     cell_width = max(1, _cell_width(row_labels, len(column_labels), width))
     shown_columns = min(len(column_labels), width - label_width)
     cell_height = max(1, min(3, (height - 1) // len(row_labels)))
     span = (min(known), max(known))
-    heading = "".join(label[: cell_width - 1].rjust(cell_width) for label in column_labels[:shown_columns])
+    heading = "".join(_right(label, cell_width) for label in column_labels[:shown_columns])
     lines = [Text(" " * label_width + (heading if cell_width > 1 else ""), style=palette.muted)]
     rows = list(zip(row_labels, values, strict=True))
     shown_rows = rows if len(rows) < height else rows[: max(1, height - 2)]
     for label, row in shown_rows:
         for inner in range(cell_height):
             middle = inner == cell_height // 2
-            line = Text((label if middle else "").rjust(label_width - 1) + " ", style=palette.muted)
+            line = Text(_right(label if middle else "", label_width - 1, gap=0) + " ", style=palette.muted)
             for value in row[:shown_columns]:
                 text = _number(value, digits, cell_width) if middle else ""
                 line.append(*_cell(value, text, span, cell_width, palette))
@@ -121,9 +121,15 @@ def side_by_side(charts: Sequence[Text], widths: Sequence[int]) -> Text:
     return Text("\n").join(rows)
 
 
+def _right(text: str, width: int, gap: int = 1) -> str:
+    """As much of a text as a width has room for behind a gap, at the right."""
+    own = beginning(text, width - gap)
+    return " " * (width - width_of(own)) + own
+
+
 def _cell_width(row_labels: Sequence[str], columns: int, width: int) -> int:
     """Columns of one cell; not positive where there is no room at all."""
-    label_width = max(len(label) for label in row_labels) + 1
+    label_width = max(map(width_of, row_labels)) + 1
     return min(_WIDEST_CELL, (width - label_width) // columns)
 
 

@@ -9,7 +9,7 @@ from operator import itemgetter
 
 from rich.text import Text
 
-from tui_datasize.text import fit
+from tui_datasize.text import fit, width_of
 from tui_datasize.tui.charts.cells import Cells, Dash
 from tui_datasize.tui.charts.scale import (
     Point,
@@ -248,7 +248,7 @@ def _width_of_names(placed: Sequence[_Placed], width: int, rows: int) -> int:
     named = [one.series for one in placed if one.series.joined and one.series.label and one.points]
     if not named or len(named) > rows:
         return 0
-    wanted = max(min(len(one.label), _LONGEST_NAME) + len(one.sign) for one in named) + 2
+    wanted = max(min(width_of(one.label), _LONGEST_NAME) + len(one.sign) for one in named) + 2
     return wanted if width - wanted >= _LEAST_CURVE_BESIDE_NAMES else 0
 
 

@@ -12,7 +12,7 @@ from tui_datasize.answers.answer import NAMING, Column, Kind
 from tui_datasize.experiments.spec import recipe_columns
 from tui_datasize.metric import METRICS_OFFERED, SCORES
 from tui_datasize.render.cells import cell
-from tui_datasize.text import duration, fit, percent, time_left, visible
+from tui_datasize.text import duration, fit, percent, time_left, visible, width_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -172,7 +172,7 @@ def longest(runs: pl.DataFrame, names: Iterable[str]) -> Mapping[str, int]:
     for name in names:
         column, values = live_columns()[name], runs[name]
         if values.dtype == pl.String:
-            own: Any = values.str.len_chars().max() or 0
+            own: Any = max(map(width_of, values.drop_nulls()), default=0)
         else:
             # Of numbers with the same digits the ends are the longest.
             ends = len(column.write(values.min())), len(column.write(values.max()))

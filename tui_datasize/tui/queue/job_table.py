@@ -11,7 +11,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.text import fit, fit_end, number, percent, time_left
+from tui_datasize.text import fit, fit_end, number, percent, time_left, width_of
 from tui_datasize.tui.polling.snapshot import JobRow, Snapshot
 from tui_datasize.tui.widgets.filter_box import RunList
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, progress_bar, state_style
@@ -89,8 +89,7 @@ class JobTable(RunList):
     def list_again(self) -> None:
         matching = self.matching()
         run_ids = matching["run_id"].to_list()
-        longest = matching["name"].str.len_chars().max()
-        self._longest_name = min(_LONGEST_NAME, longest if isinstance(longest, int) else 0)
+        self._longest_name = min(_LONGEST_NAME, max(map(width_of, matching["name"]), default=0))
         rows = {row.run_id: row for row in self._all} if len(run_ids) < len(self._all) else {}
         self._rows = [rows[run_id] for run_id in run_ids] if rows else self._all
         self.set_keys(run_ids)
