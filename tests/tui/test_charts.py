@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from rich.cells import cell_len
 from rich.color import Color, ColorSystem
 from rich.text import Text
 from textual.app import App
@@ -464,3 +465,17 @@ def test_points_without_a_name_are_explained_by_that_of_their_line():
     )
     for width, sign in ((60, "╌◇ forecast"), (30, "╌◇╌ forecast")):
         assert sign in draw_figure(figure, width, 12, PALETTE).text.plain
+
+
+def test_wide_characters_in_names_leave_the_columns_where_they_are():
+    names, bars = (
+        ["猫", "cat", "非常長的名字"],
+        [Bar(name, 3.0, words="3 of 9") for name in ("猫", "cat", "非常長")],
+    )
+    drawn = ranked_bars(bars, ("class", "runs"), width=60, height=9, palette=PALETTE, empty="").plain
+    table = surface_chart(names, names, [[1.0] * 3] * 3, digits=0, width=50, height=12, palette=PALETTE).plain
+    curve = chart(*(line(name, [0, 100], [0, end], mark="●") for end, name in enumerate(names)))
+    for text in (drawn, table):
+        whole = [row for row in text.splitlines() if row.strip()]
+        assert len({cell_len(row.rstrip()) for row in whole}) == 1, text
+    assert all(cell_len(row) <= 60 for row in lines(curve))

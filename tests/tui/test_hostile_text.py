@@ -282,18 +282,3 @@ KEYS: Sequence[Sequence[str]] = (
     *(("1",), ("s",), ("escape",), ("d",), ("escape",)),
 )
 """Every tab and dialog, and some pages: all are drawn by one widget."""
-
-
-async def test_wide_characters_in_names_leave_the_columns_where_they_are(tmp_path: Path):
-    stage = empty_stage(tmp_path / "project")
-    toml = stage.project.root / "experiments.toml"
-    toml.write_text(toml.read_text().replace("[experiments.digits]", '[experiments."数字实验"]'))
-    for position, spec in enumerate(stage.specs("数字实验")):
-        write_run(stage.project, spec)
-        stage.queue.entries.append(job(spec, JobState.SUCCEEDED, position))
-    async with stage.open(NARROW) as show:
-        await show.shows("acc %", "数字实验-n40")
-        lines = show.text.splitlines()
-        head = next(line for line in lines if "acc %" in line)
-        rows = [line for line in lines if "● done" in line]
-        assert {cell_len(row[: row.index("100 ") + 3]) for row in rows} == {head.index("%") + 1}
