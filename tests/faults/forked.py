@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any, Protocol
 from tui_datasize.programs import python_module
 
 _REPOSITORY = Path(__file__).parents[2]
+_SCHEDULER = "tui_datasize.jobs.scheduler.main"
 
 
 class Scheduler(Protocol):
@@ -59,10 +61,16 @@ class Server:
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
-    def start(self, arguments: Sequence[str], directory: Path, log: Path) -> Scheduler:
-        """Start a scheduler in the environment that the test has now."""
+    def start(
+        self, arguments: Sequence[str], directory: Path, log: Path, through: Sequence[str] = ()
+    ) -> Scheduler:
+        """Start a scheduler in the environment that the test has now; the modules of `through` run it."""
         pid = self.ask(
-            arguments=list(arguments), directory=str(directory), log=str(log), environment=dict(os.environ)
+            arguments=list(arguments),
+            directory=str(directory),
+            log=str(log),
+            environment=dict(os.environ),
+            through=list(through),
         )
         return _Forked(self, pid)
 
@@ -108,7 +116,7 @@ def _main() -> None:
             answer = os.fork()
             if not answer:
                 _become(request)
-                _end_with(main, request["arguments"])
+                _end_with(_through(request["through"]) if request["through"] else main, request["arguments"])
         print(json.dumps(answer), flush=True)
 
 
@@ -123,6 +131,19 @@ def _become(request: dict[str, Any]) -> None:
     for descriptor, number in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(descriptor, number)
     os.closerange(3, 64)
+
+
+def _through(modules: Sequence[str]) -> Callable[[Sequence[str]], int]:
+    """What runs a scheduler as its command line would that names these modules first."""
+
+    def run(arguments: Sequence[str]) -> int:
+        # It is to run anew, by what these modules have put in place.
+        del sys.modules[_SCHEDULER]
+        sys.argv = [modules[0], *modules[1:], _SCHEDULER, *arguments]
+        runpy.run_module(modules[0], run_name="__main__", alter_sys=True)
+        return 0
+
+    return run
 
 
 def _end_with(main: Any, arguments: Sequence[str]) -> None:

@@ -94,20 +94,21 @@ class Lab:
     ) -> Scheduler:
         """Start a scheduler that the test can kill, and wait until it has the queue.
 
-        It is forked where the lab has a server and no module runs it; its command line is then the server's.
+        It is forked where the lab has a server; its command line is then the server's. Not where modules of
+        `through` change what others import by name.
         """
-        if self._server and is_forked and not through:
-            process = self._fork_scheduler(self._server, *options)
+        if self._server and is_forked:
+            process = self._fork_scheduler(self._server, *options, through=through)
         else:
             process = self.spawn_scheduler(*options, through=through)
         self.wait(lambda: self.client.scheduler_alive() or process.poll() is not None)
         assert process.poll() is None, self.log()
         return process
 
-    def _fork_scheduler(self, server: Server, *options: str) -> Scheduler:
+    def _fork_scheduler(self, server: Server, *options: str, through: Sequence[str]) -> Scheduler:
         self.project.runs.mkdir(exist_ok=True)
         arguments = ["--project", str(self.project.root), *self.options, *options]
-        process = server.start(arguments, self.project.root, self.project.scheduler_log)
+        process = server.start(arguments, self.project.root, self.project.scheduler_log, through)
         self._schedulers.append(process)
         return process
 

@@ -43,12 +43,12 @@ def test_jumps_of_the_wall_clock_end_nothing_and_shorten_no_grace(lab: Lab) -> N
     gated, stubborn = lab.enqueue(
         lab.spec(100, gate=str(lab.gate())), lab.spec(101, gate=str(lab.gate("never")), stubborn=True)
     )
-    scheduler = lab.start_scheduler(*options, through=[WILD])
+    scheduler = lab.start_scheduler(*options, through=[WILD], is_forked=False)
     lab.wait_for(gated, JobState.RUNNING)
     lab.worker_pid(stubborn)
     lab.ask(CommandKind.CANCEL, stubborn)
     lab.kill(scheduler)
-    lab.start_scheduler(*options, through=[WILD])
+    lab.start_scheduler(*options, through=[WILD], is_forked=False)
     short = lab.enqueue(*(lab.spec(seed) for seed in range(6)))
     for run in short:
         assert lab.wait_for(run, JobState.SUCCEEDED).attempts == 1
