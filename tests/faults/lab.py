@@ -41,7 +41,7 @@ class Lab:
         self.project = ProjectPaths(root)
         self.options = (
             *("--worker", WORKER, "--call", CALL, "--probe", PROBE, "--preload", "", "--idle-s", "60"),
-            *("--grace-s", "1", "--pause-s", "0.02", "--cpu", "--cpu-slots", "4", *options),
+            *("--grace-s", "1", "--pause-s", "0.01", "--cpu", "--cpu-slots", "4", *options),
         )
         self.client = QueueClient(self.project, scheduler_options=self.options)
         self._server = server

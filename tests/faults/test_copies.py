@@ -18,8 +18,15 @@ pytestmark = pytest.mark.faults
 
 
 @pytest.mark.usefixtures("_own_machine")
-@pytest.mark.parametrize("copy", [shutil.copy2, os.link])
-@pytest.mark.parametrize("starts", ["cold", "warm"])
+@pytest.mark.parametrize(
+    ("copy", "starts"),
+    [
+        (shutil.copy2, "cold"),
+        (os.link, "warm"),
+        pytest.param(shutil.copy2, "warm", marks=pytest.mark.exhaustive),
+        pytest.param(os.link, "cold", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_what_is_asked_in_a_copy_ends_no_worker_of_the_original(
     tmp_path: Path, server: Server, copy: Callable[..., object], starts: str
 ) -> None:

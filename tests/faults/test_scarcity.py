@@ -34,8 +34,9 @@ def stands(lab: Lab, kind: FaultKind) -> bool:
         # A disk that hovers at its end is below; a real one that is full in test_machine_faults.
         pytest.param({"behaviour": "fail", "reason": "disk full", "lack": "disk"}, FaultKind.DISK,
                      marks=pytest.mark.exhaustive),
-        ({"behaviour": "fail", "reason": "No module named 'torch'", "lack": "libraries", "early": True},
-         FaultKind.PROCESSES),
+        # No library fits into the memory of a worker below.
+        pytest.param({"behaviour": "fail", "reason": "No module named 'torch'", "lack": "libraries",
+                      "early": True}, FaultKind.PROCESSES, marks=pytest.mark.exhaustive),
     ],
 )  # fmt: skip
 def test_what_ends_every_run_fails_none_and_is_told(

@@ -20,7 +20,7 @@ from tui_datasize.training import session
 from tui_datasize.training.worker import main
 
 SPEC = small_spec(budget=Budget("updates", 6), evaluations=3, train_size=20, batch_size=10)
-MOST_CUTS = 10
+MOST_CUTS = 6
 
 
 @pytest.fixture
