@@ -182,7 +182,7 @@ async def test_every_key_of_the_analysis_tab_acts(finished: Stage):
 async def test_every_key_of_the_app_acts(busy: Stage):
     async with busy.open() as show:
         app = show.app
-        with every_key(show, "everywhere", "^e", "^l", "F1", "M") as keyboard:
+        with every_key(show, "everywhere", "^e", "^l", "^z", "F1", "M") as keyboard:
             for key, words in (("2", "Runs"), ("3", "Learning curve"), ("1", "Experiments")):
                 await keyboard.does(
                     key, lambda words=words: f" {words}" in show.text.split("scheduler on")[1]

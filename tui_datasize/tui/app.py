@@ -122,7 +122,7 @@ class DatasizeApp(App[None]):
         Binding("F", "prune", "free disk", show=False, tooltip=_FREE_DISK),
         Binding("question_mark,f1", "help", "keys", tooltip="This page"),
         Binding("ctrl+l", "redraw", "redraw", show=False, tooltip="Draw the whole screen again"),
-        Binding("ctrl+z", "suspend_process", show=False),
+        Binding("ctrl+z", "suspend_process", "shell", show=False, tooltip="Back to the shell; fg returns"),
         Binding("q", "leave", "leave", tooltip="Leave; queued and running jobs go on"),
     ]
 

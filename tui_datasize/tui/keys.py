@@ -31,6 +31,7 @@ _KEY_NAMES = {
     "ctrl+e": "^e",
     "ctrl+l": "^l",
     "ctrl+p": "^p",
+    "ctrl+z": "^z",
     "f1": "F1",
     "up": "↑",
     "down": "↓",
