@@ -35,6 +35,7 @@ from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import Budget, RunSpec
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.rebuild import repair
+from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import ProjectPaths
 
 _WIDE, _SMALL = (160, 48), (80, 24)
@@ -228,7 +229,7 @@ def _logs(directory: Path, specs: Sequence[RunSpec], live: bool = False) -> Iter
     """The same runs in the format of each program that is installed; live ones log until the block ends."""
     project = _project(directory)
     for spec in specs:
-        write_run(project, spec, state="running" if live else "succeeded", evaluations=1 if live else None)
+        write_run(project, spec, state="running" if live else "succeeded", evaluations=0 if live else None)
     repair(project)
     writers: list[Callable[[RunSpec, Mapping[str, Any]], None]] = [_own_writer(project)] if live else []
     programs, closing = [_app(project)], []
@@ -272,7 +273,7 @@ def _feed(
             update = min(last, moment * (50 if live else max(1, last // 12)))
             for row in metric_rows(spec, [update], 0.9)[:: 1 if moment % 10 == 0 or not live else 3]:
                 for write in writers:
-                    write(spec, row)
+                    write(spec, row | {"time": utc_now()})
         moment += 1
         if live:
             ended.wait(1.0)

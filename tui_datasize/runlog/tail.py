@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from tui_datasize.files import open_regular, too_large
-from tui_datasize.runlog.collect import with_owners
+from tui_datasize.runlog.collect import RUN_METRICS, with_owners
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.rows import MOST_METRICS_BYTES, complete_lines, drop_voided, parse_rows
 from tui_datasize.runlog.scan import Problem
@@ -64,8 +64,12 @@ class MetricsTail:
             self._positions[run.metrics] = after
             if start < before.offset:
                 restarted.add(run.run_id)
-            pieces.append(piece)
-            looked_at.append(run)
+            if piece:
+                pieces.append(piece)
+                looked_at.append(run)
+        if not pieces:
+            # Most looks find nothing new.
+            return NewRows(pl.DataFrame(schema=dict(RUN_METRICS)), frozenset(restarted), {}, tuple(problems))
         parsed = parse_rows(pieces)
         counted = zip(looked_at, parsed.broken_lines, strict=True)
         broken = {run.run_id: lines for run, lines in counted if lines}

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import polars as pl
 
 from tui_datasize.runlog.collect import RUN_METRICS
-from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.reader import FINISHED, RunLog
 from tui_datasize.runlog.scan import Stamp, read_stamp
 from tui_datasize.runlog.tail import MetricsTail, extend
@@ -24,6 +24,7 @@ class ProjectRecord:
         self._log = RunLog(project)
         self._watched: frozenset[str] = frozenset()
         self._runs: pl.DataFrame | None = None
+        self._unfinished: list[RunPaths] | None = None
         self._stamp: Stamp | None = None
         self._looks = 0
         self._forget()
@@ -48,7 +49,7 @@ class ProjectRecord:
             self._stamp = None
             runs = self._log.runs()
             if self._runs is None or not runs.equals(self._runs):
-                self._runs = runs
+                self._runs, self._unfinished = runs, self._find_unfinished(runs)
                 # Of the runs as they are now.
                 stamp = None
             self._stamp = stamp
@@ -56,14 +57,14 @@ class ProjectRecord:
 
     def _read_stamp(self) -> Stamp | None:
         """What changes with the runs; None where only a look at them tells."""
-        if self._runs is None:
-            return None
-        unfinished = self._runs.filter(~pl.col("state").is_in(FINISHED))
+        return None if self._unfinished is None else read_stamp(self._project, self._unfinished)
+
+    def _find_unfinished(self, runs: pl.DataFrame) -> list[RunPaths] | None:
+        unfinished = runs.filter(~pl.col("state").is_in(FINISHED))
         if (unfinished["state"] == "running").any():
             # It may have died without a trace.
             return None
-        runs = [self._project.run(*names) for names in unfinished.select("experiment", "run_id").iter_rows()]
-        return read_stamp(self._project, runs)
+        return [self._project.run(*names) for names in unfinished.select("experiment", "run_id").iter_rows()]
 
     def problems(self) -> list[str]:
         return [str(problem) for problem in self._log.problems]
