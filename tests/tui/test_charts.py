@@ -479,3 +479,15 @@ def test_wide_characters_in_names_leave_the_columns_where_they_are():
         whole = [row for row in text.splitlines() if row.strip()]
         assert len({cell_len(row.rstrip()) for row in whole}) == 1, text
     assert all(cell_len(row) <= 60 for row in lines(curve))
+
+
+def test_lines_of_one_ink_are_told_apart_without_colour():
+    inks = {"all runs": "law", "law": "law", "average": "muted", "pow3": "muted", "forecast": "forecast"}
+    figure = Chart("", Axis("size"), Axis("accuracy"), [Line(n, [1, 2], [1, 2], k) for n, k in inks.items()])
+    drawn = lines(draw_figure(figure, 60, 14, PALETTE).text)
+    signs = {
+        name: next(row for row in drawn if row.endswith(f" {name}")).split()[-len(name.split()) - 1]
+        for name in inks
+    }
+    assert signs["all runs"] != signs["law"]
+    assert signs["average"] != signs["pow3"]

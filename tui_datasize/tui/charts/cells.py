@@ -19,9 +19,14 @@ from rich.text import Text
 from tui_datasize.tui.charts.scale import Point, interpolate
 from tui_datasize.tui.widgets.palette import rgb
 
-Dash: TypeAlias = Literal["solid", "dashed", "dotted"]
+Dash: TypeAlias = Literal["solid", "dashed", "dotted", "sparse"]
 
-_DASHES: dict[Dash, tuple[float, float]] = {"solid": (1.0, 0.0), "dashed": (7.0, 5.0), "dotted": (2.0, 4.0)}
+_DASHES: dict[Dash, tuple[float, float]] = {
+    "solid": (1.0, 0.0),
+    "dashed": (7.0, 5.0),
+    "dotted": (2.0, 4.0),
+    "sparse": (2.0, 10.0),
+}
 """Dots drawn and dots left out, in turn."""
 _ACROSS, _DOWN = 2, 4
 """Dots of a cell."""

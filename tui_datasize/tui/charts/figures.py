@@ -26,6 +26,8 @@ _INKS: Mapping[str, str] = MappingProxyType(
     {"run": "foreground", "mean": "primary", "law": "muted", "target": "success", "muted": "muted"}
 )
 _DASHES: Mapping[str, Dash] = MappingProxyType({"forecast": "dashed", "target": "dotted", "muted": "dotted"})
+_OF_THE_NEXT: Mapping[Dash, Dash] = MappingProxyType({"solid": "dashed", "dotted": "sparse"})
+"""Of a line that would look like one before it."""
 _FORECAST = 1
 """Colour of the series that forecasts have."""
 _BOX_HALF_WIDTH = 1.07
@@ -82,11 +84,15 @@ def _draw_chart(chart: Chart, width: int, height: int, palette: Palette, window:
 
 def _series(chart: Chart, palette: Palette) -> Iterator[Series]:
     points = {line.ink: _MARKS[line.mark] for line in chart.lines if line.mark and not line.name}
+    seen: set[tuple[object, Dash]] = set()
     for line in chart.lines:
         is_one_of_many = isinstance(line.ink, int) and not line.mark
         mark = mark_of(int(line.ink)) if is_one_of_many else _MARKS[line.mark]
         dash = "solid" if isinstance(line.ink, int) else _DASHES.get(line.ink, "solid")
         drawn = colour(line.ink, palette)
+        if line.name and not mark and (line.ink, dash) in seen:
+            dash = _OF_THE_NEXT.get(dash, dash)
+        seen.add((line.ink, dash))
         companion = points.get(line.ink, "") if line.name and not mark else ""
         is_training = chart.is_of_training
         yield Series(

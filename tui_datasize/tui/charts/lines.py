@@ -38,7 +38,7 @@ _LEAST_CURVE_BESIDE_NAMES = 22
 _LONGEST_NAME = 20
 _COLUMNS_PER_MARK = 4
 """Points that stand closer have no mark each, only the last one has."""
-_STROKES: dict[Dash, str] = {"solid": "─", "dashed": "╌", "dotted": "┈"}
+_STROKES: dict[Dash, str] = {"solid": "─", "dashed": "╌", "dotted": "┈", "sparse": "·"}
 _MOST_READ_LINES = 2
 _WHOLE_FROM = 1000
 
