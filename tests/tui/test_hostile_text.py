@@ -253,7 +253,7 @@ async def test_no_tab_lets_a_character_act(project: ProjectPaths):
     queue.stop_scheduler()
     before = set(project.root.glob("*.csv"))
     app = DatasizeApp(project, queue, lambda: SteadyRecord(project), lambda: CPU_ONLY, interval_s=5)
-    # What would be looked at too early is looked at again with the next key.
+    # Three times after each key it is waited until the app rests, for as long as this or longer.
     with watched(), patch("textual._wait.SLEEP_GRANULARITY", 0.01):
         async with app.run_test(size=WIDE) as pilot:
             show = Show(app, pilot)
