@@ -15,6 +15,7 @@ import argparse
 import importlib.util
 import math
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -159,7 +160,7 @@ def _many(directory: Path, arguments: argparse.Namespace) -> None:
         paints = []
         for _ in range(arguments.rounds):
             with _shown(program, _WIDE) as terminal:
-                terminal.settle(_QUIET_S)
+                terminal.until(lambda: re.search(program.shows, terminal.text))
                 paints.append(terminal.first(program.shows)[0])
         print(f"10,000 runs at 160x48: first paint {_spread(paints)} s")
         with _shown(program, _WIDE) as terminal:

@@ -1,0 +1,143 @@
+"""Screens as they were looked at last: `cat tests/tui/screens/colours-80x24.ans` shows them.
+
+`DATASIZE_WRITE_SCREENS=1 python -m pytest -n 0 tests/tui/test_screens.py` writes them anew, to be looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+from rich.color import ColorSystem
+from rich.style import Style
+from textual.widgets import Input
+
+from tests.fakes import write_run
+from tests.tui.fake_queue import job
+from tests.tui.stage import NARROW, WIDE, Show, Stage, empty_stage
+from tui_datasize.jobs.queue.state import JobState
+
+SCREENS = Path(__file__).parent / "screens"
+WRITES = "DATASIZE_WRITE_SCREENS" in os.environ
+PATIENCE_S = 30.0
+TABLE: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
+    # name, keys that open it, what it shows, keys that close it
+    ("queue", (), "Jobs", ()),
+    ("queue an experiment", ("a",), "Queue digits?", ("escape",)),
+    ("keys", ("question_mark",), "Everywhere", ("escape",)),
+    ("live", ("2",), "one at a time", ()),
+    ("live, a grid of charts", ("c",), "Accuracy", ("c",)),
+    ("live, columns", ("C",), "Columns", ("escape",)),
+    ("analysis", ("3",), "forecast", ()),
+    ("analysis, a target", ("t",), "Set a target", ("escape",)),
+    ("analysis, plan", ("p",), "Press a to queue", ()),
+    ("analysis, spread", ("p", "p"), "median", ()),
+    ("analysis, confusion matrix", ("p",) * 7, "true classes", ()),
+)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    """A sweep of 16 runs near its end; one is not queued."""
+    stage = empty_stage(tmp_path / "project")
+    states = [JobState.SUCCEEDED] * 12 + [JobState.FAILED, JobState.RUNNING, JobState.QUEUED]
+    for position, (spec, state) in enumerate(zip(stage.specs(), states, strict=False)):
+        reason = "out of memory: 11.2 GB asked" if state is JobState.FAILED else ""
+        stage.queue.specs[spec.run_id] = spec
+        stage.queue.entries.append(job(spec, state, position, reason=reason))
+        if state in (JobState.SUCCEEDED, JobState.FAILED, JobState.RUNNING):
+            paths = write_run(stage.project, spec, state=state.value, reason=reason)
+            paths.stdout.write_text("first line\nlast line\n")
+    return stage
+
+
+@pytest.mark.parametrize(
+    ("mode", "system"),
+    [
+        ("colours", ColorSystem.TRUECOLOR),
+        pytest.param("16-colours", ColorSystem.STANDARD, marks=pytest.mark.exhaustive),
+        ("no-colour", None),
+    ],
+)
+async def test_screens_are_as_they_were(
+    mode: str, system: ColorSystem | None, stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    if system is None:
+        monkeypatch.setenv("NO_COLOR", "1")
+    else:
+        monkeypatch.setattr("textual.constants.COLOR_SYSTEM", system.name.lower())
+    monkeypatch.setattr(Input, "cursor_blink", False)
+    kept = {size: _read(mode, size) for size in (NARROW, WIDE)}
+    differing = []
+    async with stage.open(NARROW) as show:
+        for name, opening, shows, closing in TABLE:
+            await show.press(*opening)
+            await show.shows(shows)
+            async for size in show.sizes():
+                if WRITES:
+                    kept[size][name] = await _at_rest(show, system)
+                elif not await _becomes(show, system, kept[size].get(name, "")):
+                    differing.append(f"{name} at {size[0]}x{size[1]}:\n{_painted(show, system)}")
+            await show.press(*closing)
+    if WRITES:
+        for size, screens in kept.items():
+            _file(mode, size).write_text("".join(f"== {name}\n{text}\n" for name, text in screens.items()))
+    assert not differing, f"{len(differing)} screens differ\n" + "\n".join(differing)
+
+
+def _file(mode: str, size: tuple[int, int]) -> Path:
+    return SCREENS / f"{mode}-{size[0]}x{size[1]}.ans"
+
+
+def _read(mode: str, size: tuple[int, int]) -> dict[str, str]:
+    if WRITES:
+        SCREENS.mkdir(exist_ok=True)
+        return {}
+    parts = re.split(r"^== (.*)\n", _file(mode, size).read_text(), flags=re.MULTILINE)[1:]
+    return {name: text.removesuffix("\n") for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+async def _becomes(show: Show, system: ColorSystem | None, text: str) -> bool:
+    words = [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", text).split("\n")]
+    deadline = time.monotonic() + PATIENCE_S
+    while [line.rstrip() for line in show.lines] != words or _painted(show, system) != text:
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.05)
+        await show.settle()
+    return True
+
+
+async def _at_rest(show: Show, system: ColorSystem | None) -> str:
+    """The screen when it has not changed for a second."""
+    before, since = "", time.monotonic()
+    while time.monotonic() - since < 2.0:
+        await asyncio.sleep(0.05)
+        await show.settle()
+        if (now := _painted(show, system)) != before:
+            before, since = now, time.monotonic()
+    return before
+
+
+def _painted(show: Show, system: ColorSystem | None) -> str:
+    """The screen in the colours that a terminal of this kind has, line by line."""
+    lines = []
+    for strip in show.app.screen._compositor.render_strips():
+        pieces = []
+        for text, style, _ in strip:
+            look = style or Style()
+            colours = {
+                part: colour.downgrade(system)
+                for part, colour in (("color", look.color), ("bgcolor", look.bgcolor))
+                if colour is not None and system is not None
+            }
+            plain = Style(
+                bold=look.bold, dim=look.dim, underline=look.underline, reverse=look.reverse, **colours
+            )
+            pieces.append(plain.render(text, color_system=system or ColorSystem.STANDARD))
+        lines.append("".join(pieces).rstrip())
+    return "\n".join(lines)
