@@ -106,3 +106,9 @@ def test_modes_and_notices_pass_and_a_new_screen_is_unknown():
     for unknown in ("\x1b[?1049h", "\x1b[2J", "\x1b]8;;http://x\x1b\\here\x1b]8;;\x1b\\", "\x1b[3A"):
         assert diff.shorten(unknown).endswith(unknown)
         assert "word" in diff.shorten(frame)
+
+
+def test_what_is_passed_on_whole_leaves_a_plain_pen():
+    diff = ScreenDiff()
+    diff.shorten("\x1b[1;1H\x1b[31mred\x1b[0m\x1b[2J")
+    assert diff.shorten("\x1b[1;1H\x1b[31mred\x1b[0m") == "\x1b[1;1H\x1b[31mred\x1b[0m"

@@ -98,6 +98,7 @@ class ScreenDiff:
         """Take nothing for known: the terminal has changed its size, or shows what others wrote."""
         self._rows.clear()
         self._at = None
+        self._pen = Pen()
 
     def shorten(self, data: str) -> str:
         """What has the effect of `data` on the terminal, without what it shows already."""
