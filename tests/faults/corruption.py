@@ -77,7 +77,7 @@ def make_project(root: Path) -> ProjectPaths:
     from tui_datasize.jobs.scheduler.device_history import DeviceHistory
     from tui_datasize.jobs.scheduler.devices import DeviceReport
     from tui_datasize.runlog.reader import RunLog
-    from tui_datasize.tui.app import ViewState, save_view_state
+    from tui_datasize.tui.view_state import ViewState, save_view_state
 
     root.mkdir()
     project = ProjectPaths(root)
@@ -375,10 +375,10 @@ def _look_of_the_app(project: ProjectPaths) -> list[str]:
     """What is wrong with the first look that the app takes."""
     from tui_datasize.jobs.client import QueueClient
     from tui_datasize.jobs.scheduler.devices import DeviceReport
-    from tui_datasize.tui.app import load_view_state
     from tui_datasize.tui.polling.collect import Collector
     from tui_datasize.tui.polling.record import ProjectRecord
     from tui_datasize.tui.polling.snapshot import Interest
+    from tui_datasize.tui.view_state import load_view_state
 
     began_s = clock_s()
     faulthandler.dump_traceback_later(4 * HANG_S, exit=True, file=sys.__stderr__)

@@ -15,10 +15,10 @@ from tests.tui.stage import NARROW, WIDE, Stage
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.tui.app import ViewState, load_view_state, save_view_state
 from tui_datasize.tui.live.columns import ColumnChoice, columns_of
 from tui_datasize.tui.news import farewell
 from tui_datasize.tui.polling.snapshot import EMPTY
+from tui_datasize.tui.view_state import ViewState, load_view_state, save_view_state
 from tui_datasize.tui.widgets.dialogs import TextDialog
 from tui_datasize.tui.widgets.line_view import LineView
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
-from math import isfinite
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,9 +23,7 @@ from textual.widgets import ContentSwitcher
 from textual.worker import Worker, WorkerState
 
 from tui_datasize.errors import EXIT_OK, DatasizeError
-from tui_datasize.files import read_object
 from tui_datasize.jobs.queue.requests import Outcome, RestartScheduler, StopScheduler
-from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.keys import LIST_KEYS, KeyBar, KeyGroup, commands_of, help_text, keys_of, without_taken
@@ -39,6 +35,7 @@ from tui_datasize.tui.queue.actions import experiment_facts
 from tui_datasize.tui.queue.tab import QueuePane
 from tui_datasize.tui.requests import Requests, SchedulerKeeper
 from tui_datasize.tui.terminal import SparingDriver
+from tui_datasize.tui.view_state import load_view_state, save_view_state
 from tui_datasize.tui.widgets.dialogs import TextDialog, facts_table
 from tui_datasize.tui.widgets.header_strip import TABS, HeaderStrip
 from tui_datasize.tui.widgets.palette import THEME, palette_of
@@ -52,45 +49,6 @@ if TYPE_CHECKING:
     from tui_datasize.tui.devices_screen import DevicesScreen
     from tui_datasize.tui.live.tab import LivePane
     from tui_datasize.tui.polling.record import ProjectRecord
-
-
-@dataclass(frozen=True, slots=True)
-class ViewState:
-    """What is restored when the app opens again; losing it loses nothing."""
-
-    tab: str = ""
-    experiment: str = ""
-    targets: Mapping[str, float] = field(default_factory=dict)
-    """By experiment and metric, with a space between."""
-    is_live_grid: bool = False
-    """Whether the Live tab shows as many charts as the window holds."""
-    columns: object = None
-    """Of the table of the Live tab."""
-
-
-def _view_state_file(project: ProjectPaths) -> Path:
-    return project.cache / "app.json"
-
-
-def load_view_state(project: ProjectPaths) -> ViewState:
-    """What was saved last; the defaults where that cannot be read."""
-    try:
-        values = read_object(_view_state_file(project))
-        tab, experiment, targets = values["tab"], values["experiment"], values.get("targets", {})
-        known = {str(name): float(target) for name, target in targets.items() if isfinite(target)}
-        if not (isinstance(tab, str) and isinstance(experiment, str)):
-            return ViewState()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
-        return ViewState()
-    return ViewState(tab, experiment, known, values.get("is_live_grid") is True, values.get("columns"))
-
-
-def save_view_state(project: ProjectPaths, state: ViewState) -> None:
-    """Remember; a project without runs, or one that is read-only, is left alone."""
-    with suppress(OSError):
-        if project.runs.is_dir():
-            project.cache.mkdir(exist_ok=True)
-            write_json(_view_state_file(project), asdict(state))
 
 
 _PATIENCE_S = 1.0
