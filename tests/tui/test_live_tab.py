@@ -379,7 +379,7 @@ async def test_what_cannot_be_written_is_remembered_until_the_app_is_left(
     def refuse(*_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("tui_datasize.tui.app.write_json", refuse)
+    monkeypatch.setattr("tui_datasize.tui.view_state.write_json", refuse)
     async with busy.open(NARROW) as show:
         await show.press("2")
         await show.shows("draw")
