@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tui_datasize.jobs.workers.spawn import SideRequest, SpawnRequest, Worker
+from tui_datasize.jobs.workers.spawn import SpawnRequest, Worker
 from tui_datasize.runlog.identity import ProcessIdentity
 
 
@@ -36,12 +36,14 @@ class FakeSpawner:
 
     def start(self, request: SpawnRequest) -> Worker:
         """See `Spawner.start`."""
+        if request.module:
+            return self.call(request)
         self.started.append(request)
         self.workers.append(self.worker_of(request))
         return self.workers[-1]
 
-    def call(self, _request: SideRequest, /) -> Worker:
-        """See `Spawner.call`."""
+    def call(self, _request: SpawnRequest, /) -> Worker:
+        """What answers a request for a process that executes no run: one that has ended."""
         return Worker(status=0, is_gone=True)
 
     def make_ready(self) -> bool:

@@ -42,7 +42,7 @@ def test_a_probe_forked_from_the_preloader_tells_the_same(tmp_path: Path) -> Non
         said.open("w+") as output,
     ):
         _wait(spawner.make_ready, spawner)
-        worker = spawner.call(_request(PROBE_CALL, ABSENT, (), output.fileno()))
+        worker = spawner.start(_request(PROBE_CALL, ABSENT, (), output.fileno()))
         _wait(lambda: worker.is_gone, spawner)
         assert worker.process is not None
         assert worker.process.pid != os.getpid()

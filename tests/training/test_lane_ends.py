@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -181,14 +182,14 @@ def first_write(monkeypatch: pytest.MonkeyPatch) -> Callable[[RunPaths, Callable
     """Have something happen in place of the first write of a run's end."""
 
     def have(run: RunPaths, happen: Callable[[], object]) -> None:
-        write, waiting = claims._write_exit, [happen]
+        write, waiting = claims.write_json, [happen]
 
-        def happen_or_write(paths: RunPaths, *end: object) -> None:
-            if paths.run_id == run.run_id and waiting:
+        def happen_or_write(path: Path, document: object) -> None:
+            if path == run.exit and waiting:
                 waiting.pop()()
-            write(paths, *end)  # type: ignore[arg-type]
+            write(path, document)
 
-        monkeypatch.setattr(claims, "_write_exit", happen_or_write)
+        monkeypatch.setattr(claims, "write_json", happen_or_write)
 
     return have
 
@@ -232,7 +233,14 @@ def test_an_end_that_is_never_written_fails_the_worker(
     queue_run: QueueRun, compute: Compute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compute(Fused)
-    monkeypatch.setattr(claims, "_write_exit", lambda *_: fill_the_disk())
+    write = claims.write_json
+
+    def write_no_exit(path: Path, document: object) -> None:
+        if path.name == "exit.json":
+            fill_the_disk()
+        write(path, document)
+
+    monkeypatch.setattr(claims, "write_json", write_no_exit)
     runs = [queue_run(spec) for spec in specs_of(SPEC, 2)]
     assert work(runs) == EXIT_RUN_FAILED
     assert ends(runs) == [None, None]

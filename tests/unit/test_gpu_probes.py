@@ -32,7 +32,7 @@ from tui_datasize.jobs.scheduler.gpu_probes import verdict
 from tui_datasize.jobs.scheduler.lock import SchedulerLock
 from tui_datasize.jobs.scheduler.main import Scheduler, SchedulerSettings
 from tui_datasize.jobs.scheduler.slots import all_slots
-from tui_datasize.jobs.workers.spawn import SideRequest, SpawnRequest, Worker
+from tui_datasize.jobs.workers.spawn import SpawnRequest, Worker
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ExitRecord, RunOutcome, utc_now
 from tui_datasize.runlog.identity import ProcessIdentity
@@ -49,13 +49,13 @@ class Spawner(FakeSpawner):
     def __init__(self) -> None:
         super().__init__()
         self.refusal: dict[str, object] | None = None
-        self.asked: list[SideRequest] = []
-        self.decoders: list[tuple[SideRequest, Worker]] = []
+        self.asked: list[SpawnRequest] = []
+        self.decoders: list[tuple[SpawnRequest, Worker]] = []
         self.is_slow = False
         self.slots_seen: list[bool] = []
         """Whether all slots were held by each of the probes."""
 
-    def call(self, request: SideRequest) -> Worker:
+    def call(self, request: SpawnRequest) -> Worker:
         if request.module == "tui_datasize.training.datasets":
             self.decoders.append((request, Worker(ProcessIdentity.current())))
             return self.decoders[-1][1]
@@ -66,7 +66,7 @@ class Spawner(FakeSpawner):
         if self.is_slow:
             return Worker(ProcessIdentity.current())
         if self.refusal:
-            request.output.write_text(f"{json.dumps(self.refusal)}\n")
+            request.logs[0].write_text(f"{json.dumps(self.refusal)}\n")
         return Worker(status=int(self.refusal is not None), is_gone=True)
 
     def worker_of(self, _request: SpawnRequest) -> Worker:

@@ -26,7 +26,7 @@ def test_the_runs_of_a_pack_stand_behind_an_option_and_a_single_run_alone() -> N
     assert request_for("a").arguments == ("/runs/a",)
     pack = request_for("a", "b")
     assert pack.arguments == ("--pack", "/runs/a", "/runs/b")
-    assert (pack.stdout, pack.stderr) == (Path("/runs/a/stdout.log"), Path("/runs/a/stderr.log"))
+    assert pack.logs == (Path("/runs/a/stdout.log"), Path("/runs/a/stderr.log"))
 
 
 class Cold(ColdSpawner):

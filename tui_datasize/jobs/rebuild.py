@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.load import is_shared
 from tui_datasize.files import read_bounded, read_object
-from tui_datasize.jobs.queue.database import DamagedQueueError, open_database, storage_errors
+from tui_datasize.jobs.queue.database import DamagedQueueError, directory_lock, open_database, storage_errors
 from tui_datasize.jobs.queue.records import PastAttempt
 from tui_datasize.jobs.queue.schema import VANISHED
 from tui_datasize.jobs.queue.spec_file import QueuedSpec
@@ -117,7 +116,7 @@ def _rebuild(project: ProjectPaths, problem: str) -> Repair:
     try:
         with closing(Store(temporary)) as store:
             added, unreadable = _add_unknown(store, project)
-        with storage_errors(project.queue), _no_other_creates(project.runs):
+        with storage_errors(project.queue), directory_lock(project.runs):
             aside = _move_aside(project.queue) if project.queue.exists() else None
             rename(temporary, project.queue)
     finally:
@@ -210,17 +209,6 @@ def _move_aside(queue: Path) -> Path:
         with suppress(FileNotFoundError):
             queue.with_name(queue.name + suffix).rename(aside.with_name(aside.name + suffix))
     return aside
-
-
-@contextmanager
-def _no_other_creates(directory: Path) -> Iterator[None]:
-    """Keep clients from making an empty queue meanwhile."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _remove(database: Path) -> None:

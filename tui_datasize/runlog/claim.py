@@ -8,7 +8,6 @@ imports anything heavy.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from contextlib import suppress
@@ -21,7 +20,7 @@ from typing import Any
 from tui_datasize.files import read_object
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.identity import ProcessIdentity
-from tui_datasize.runlog.locks import is_locked, is_named, open_lock
+from tui_datasize.runlog.locks import is_locked, is_named, lock_file, open_lock
 from tui_datasize.runlog.paths import RunPaths
 
 TAG_VARIABLE = "DATASIZE_TAG"
@@ -167,7 +166,8 @@ class Claim:
             OSError: The disk is full or the directory gone; the attempt will count as interrupted.
         """
         if not self._finished:
-            _write_exit(self.paths, self.attempt, outcome, reason, device_fault, lack)
+            end = ExitRecord(self.attempt, outcome, reason, utc_now(), device_fault, lack)
+            write_json(self.paths.exit, asdict(end))
             self._finished = True
 
     def release(self) -> None:
@@ -248,7 +248,7 @@ def conclude(paths: RunPaths, attempt: int, outcome: RunOutcome, reason: str) ->
         newest = max(claim.attempt if claim else 0, ended.attempt if ended else 0)
         if newest > attempt or (ended and ended.outcome is RunOutcome.SUCCEEDED):
             return False
-        _write_exit(paths, attempt, outcome, reason)
+        write_json(paths.exit, asdict(ExitRecord(attempt, outcome, reason, utc_now())))
         return True
     finally:
         os.close(lock)
@@ -265,11 +265,9 @@ def take_lock(paths: RunPaths, patience_s: float) -> int | None:
             descriptor = open_lock(paths.lock, paths.directory.parent.parent)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        with suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # A forced rerun may have moved its directory away.
-            if is_named(descriptor, paths.lock):
-                return descriptor
+        # A forced rerun may have moved its directory away.
+        if lock_file(descriptor) and is_named(descriptor, paths.lock):
+            return descriptor
         os.close(descriptor)
         if time.monotonic() >= deadline:
             return None
@@ -330,17 +328,6 @@ def _refusal(ended: ExitRecord | None, claim: ClaimRecord | None, attempt: int) 
     if claim and claim.attempt > attempt:
         return f"attempt {attempt} is outdated: attempt {claim.attempt} has begun"
     return ""
-
-
-def _write_exit(
-    paths: RunPaths,
-    attempt: int,
-    outcome: RunOutcome,
-    reason: str,
-    device_fault: str = "",
-    lack: Lack = Lack.NOTHING,
-) -> None:
-    write_json(paths.exit, asdict(ExitRecord(attempt, outcome, reason, utc_now(), device_fault, lack)))
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,8 +16,32 @@ from tui_datasize.files import open_descriptor
 from tui_datasize.runlog.atomic import sync_directory
 
 
+def lock_file(descriptor: int, patience_s: float = 0.0) -> bool:
+    """Take the `flock` of an open file, if need be within so many seconds; whether it was taken."""
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline_s:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
+
+
+def is_held(descriptor: int) -> bool:
+    """Whether another open file holds the `flock` of this one; nothing is kept from it meanwhile."""
+    try:
+        # Shared, so that two who look at once do not take each other for a holder.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
 def is_locked(file: Path) -> bool:
-    """Whether another open file holds the `flock` of this one; nothing is kept from it meanwhile.
+    """Whether somebody holds the `flock` of a file, see `is_held`.
 
     Nobody holds the lock of a file that does not exist.
 
@@ -28,13 +53,9 @@ def is_locked(file: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     try:
-        # Shared, so that two who look at once do not take each other for a holder.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return is_held(descriptor)
     finally:
         os.close(descriptor)
-    return False
 
 
 def is_named(descriptor: int, file: Path) -> bool:

@@ -11,12 +11,12 @@ from tui_datasize.files import is_utf8
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file of a run directory."""
+    """A file of a run directory, or of a project."""
 
     name: str
 
-    def __get__(self, run: RunPaths, _class: type[RunPaths]) -> Path:
-        return run.directory / self.name
+    def __get__(self, owner: RunPaths | ProjectPaths, _class: type) -> Path:
+        return (owner.directory if isinstance(owner, RunPaths) else owner.root) / self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,8 @@ class RunPaths:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return (
-            *(self.spec, self.provenance, self.dataset, self.metrics, self.subset, self.per_class),
-            *(self.confusion, self.predictions, self.checkpoint, self.best, self.stdout, self.stderr),
-            *(self.lock, self.claim, self.exit),
-        )
+        named = (one for one in vars(RunPaths).values() if isinstance(one, _File))
+        return tuple(self.directory / one.name for one in named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,37 +74,17 @@ class ProjectPaths:
 
     root: Path
 
-    @property
-    def experiments(self) -> Path:
-        return self.root / "experiments.toml"
-
-    @property
-    def runs(self) -> Path:
-        """One directory per experiment, one below it per run."""
-        return self.root / "runs"
-
-    @property
-    def queue(self) -> Path:
-        return self.runs / "queue.db"
-
-    @property
-    def scheduler_lock(self) -> Path:
-        """Whoever holds it is the scheduler."""
-        return self.runs / "scheduler.lock"
-
-    @property
-    def scheduler_log(self) -> Path:
-        return self.runs / "scheduler.log"
-
-    @property
-    def cache(self) -> Path:
-        """Compacted copies of finished runs; safe to delete."""
-        return self.runs / ".cache"
-
-    @property
-    def device_history(self) -> Path:
-        """What the devices did in the last minutes."""
-        return self.cache / "devices.jsonl"
+    experiments = _File("experiments.toml")
+    runs = _File("runs")
+    """One directory per experiment, one below it per run."""
+    queue = _File("runs/queue.db")
+    scheduler_lock = _File("runs/scheduler.lock")
+    """Whoever holds it is the scheduler."""
+    scheduler_log = _File("runs/scheduler.log")
+    cache = _File("runs/.cache")
+    """Compacted copies of finished runs; safe to delete."""
+    device_history = _File("runs/.cache/devices.jsonl")
+    """What the devices did in the last minutes."""
 
     def run(self, experiment: str, run_id: str) -> RunPaths:
         return RunPaths(self.runs / experiment / run_id)

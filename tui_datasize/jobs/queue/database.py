@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import sqlite3
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,7 +17,7 @@ from tui_datasize.errors import StorageError
 from tui_datasize.jobs.queue.file_systems import KEEP_LOCAL, check_file_system
 from tui_datasize.jobs.queue.schema import SCHEMA_VERSION, statements
 from tui_datasize.runlog.atomic import rename
-from tui_datasize.runlog.locks import make_private, make_runs, private_mode
+from tui_datasize.runlog.locks import lock_file, make_private, make_runs, private_mode
 
 _APPLICATION_ID = 0x64733162
 _BUSY_TIMEOUT_S = 10.0
@@ -189,29 +187,27 @@ def create_database(path: Path) -> str:
 
         make_runs(path.parent, shared=is_shared(path.parent.parent))
         doubt = check_file_system(path.parent)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            _lock(directory, path.parent)
+        with directory_lock(path.parent):
             if not path.exists():
                 _create(path)
-        finally:
-            os.close(directory)
     return doubt
 
 
-def _lock(descriptor: int, path: Path) -> None:
-    """Take the lock of a directory that others may be able to open, too."""
-    deadline_s = time.monotonic() + _BUSY_TIMEOUT_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline_s:
-                what = "is locked by another program"
-                raise PassingStorageError(what, where=str(path), fix="end that program") from None
-            time.sleep(0.01)
-        else:
-            return
+@contextmanager
+def directory_lock(runs: Path) -> Iterator[None]:
+    """Keep others from making a queue; they may be able to open the directory, and keep its lock.
+
+    Raises:
+        StorageError: Somebody does.
+    """
+    descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if not lock_file(descriptor, _BUSY_TIMEOUT_S):
+            what = "is locked by another program"
+            raise PassingStorageError(what, where=str(runs), fix="end that program")
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def protect(path: Path) -> None:

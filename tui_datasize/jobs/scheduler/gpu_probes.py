@@ -25,7 +25,7 @@ from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE, DeviceReport, Gpu
 from tui_datasize.jobs.workers.preloader import TAG_LENGTH, function_named
 from tui_datasize.jobs.workers.process import describe_status
-from tui_datasize.jobs.workers.spawn import ONE_THREAD, SideRequest, Worker
+from tui_datasize.jobs.workers.spawn import ONE_THREAD, SpawnRequest, Worker
 from tui_datasize.jobs.workers.warm import Spawner
 from tui_datasize.programs import python_module
 from tui_datasize.runlog.claim import TAG_VARIABLE
@@ -129,7 +129,7 @@ class GpuProbes:
         """
         output = os.memfd_create("probe", os.MFD_CLOEXEC)
         try:
-            worker = self._spawner.call(_request(self._call, gpu.uuid, slots, output))
+            worker = self._spawner.start(_request(self._call, gpu.uuid, slots, output))
         except BaseException:
             os.close(output)
             raise
@@ -216,7 +216,7 @@ def probe_now(device: str, slots: Sequence[int], call: str = PROBE_CALL) -> str:
     try:
         child = subprocess.Popen(
             [*python_module(_MODULE), call],
-            env={**os.environ, **_environment(device)},
+            env=os.environ | side_environment(device),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -267,19 +267,17 @@ def main(argv: Sequence[str]) -> int:
     return compute([])
 
 
-def _request(call: str, device: str, slots: Sequence[int], output: int) -> SideRequest:
-    return SideRequest(
+def _request(call: str, device: str, slots: Sequence[int], output: int) -> SpawnRequest:
+    return SpawnRequest(
+        *((), side_environment(device), uuid.uuid4().hex, tuple(slots), Path("/")),
         module=_MODULE,
-        arguments=(call,),
-        environment=_environment(device),
-        tag=uuid.uuid4().hex,
-        slots=tuple(slots),
-        directory=Path("/"),
+        words=(call,),
         output=Path(f"/proc/{os.getpid()}/fd/{output}"),
     )
 
 
-def _environment(device: str) -> dict[str, str]:
+def side_environment(device: str) -> dict[str, str]:
+    """What a process that executes no run has beyond the scheduler's environment; no `device` but the CPU."""
     # The tag of a preloader, so that nobody takes it for a worker that was left over.
     return {**ONE_THREAD, VISIBLE_VARIABLE: device, TAG_VARIABLE: "0" * TAG_LENGTH}
 

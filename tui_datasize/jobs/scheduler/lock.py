@@ -6,10 +6,8 @@ means something only while the lock is held.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +17,7 @@ from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettin
 from tui_datasize.experiments.toml import TomlTable
 from tui_datasize.files import read_object
 from tui_datasize.jobs.queue.database import storage_errors
-from tui_datasize.runlog.locks import is_locked, open_lock
+from tui_datasize.runlog.locks import is_locked, lock_file, open_lock
 
 _ROOM_BYTES = 4096
 _LOCK_PATIENCE_S = 0.5
@@ -53,23 +51,16 @@ class SchedulerLock:
         Raises:
             StorageError: The runs directory cannot be written.
         """
-        deadline = time.monotonic() + _LOCK_PATIENCE_S
         with storage_errors(self._path):
             descriptor = open_lock(self._path, self._path.parent)
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    os.close(descriptor)
-                    return False
-                time.sleep(0.01)
-            else:
-                self._descriptor = descriptor
-                # What the holder before has said of itself does not hold any more.
-                self._words = {}
-                self._write()
-                return True
+        if not lock_file(descriptor, _LOCK_PATIENCE_S):
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        # What the holder before has said of itself does not hold any more.
+        self._words = {}
+        self._write()
+        return True
 
     def note(self, options: DeviceOptions, devices: DeviceSettings) -> None:
         """Say how the holder goes about it, as `SchedulerNotes` do; nothing depends on it."""

@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tui_datasize.experiments.load import DATA_VARIABLE
-from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE
-from tui_datasize.jobs.workers.preloader import TAG_LENGTH
-from tui_datasize.jobs.workers.spawn import ONE_THREAD, SideRequest, Worker
+from tui_datasize.jobs.scheduler.gpu_probes import side_environment
+from tui_datasize.jobs.workers.spawn import SpawnRequest, Worker
 from tui_datasize.jobs.workers.warm import Spawner
-from tui_datasize.runlog.claim import TAG_VARIABLE
 from tui_datasize.runlog.paths import ProjectPaths
 
 _MODULE = "tui_datasize.training.datasets"
@@ -54,25 +52,20 @@ class Preparing:
         if worker is None:
             if self.under_way():
                 return False
-            worker = self._begun[wanted] = self._spawner.call(self._request(wanted))
+            worker = self._begun[wanted] = self._spawner.start(self._request(wanted))
         return not worker.is_alive()
 
     def under_way(self) -> Sequence[str]:
         """The data sets that are being prepared."""
         return [wanted.dataset for wanted, worker in self._begun.items() if worker.is_alive()]
 
-    def _request(self, wanted: Images) -> SideRequest:
+    def _request(self, wanted: Images) -> SpawnRequest:
         root = self._project.root.absolute()
         _LOG.info("%s: its images are fetched and decoded, if they are not there yet", wanted.dataset)
         data = {DATA_VARIABLE: wanted.data_dir} if wanted.data_dir else {}
-        # The tag of a preloader, so that nobody takes it for a worker that was left over.
-        own = {VISIBLE_VARIABLE: "", TAG_VARIABLE: "0" * TAG_LENGTH}
-        return SideRequest(
+        return SpawnRequest(
+            *((), side_environment("") | data, uuid.uuid4().hex, (), root),
             module=_MODULE,
-            arguments=(wanted.dataset, str(root), str(wanted.image_px)),
-            environment={**ONE_THREAD, **own, **data},
-            tag=uuid.uuid4().hex,
-            slots=(),
-            directory=root,
+            words=(wanted.dataset, str(root), str(wanted.image_px)),
             output=self._project.scheduler_log,
         )

@@ -8,7 +8,6 @@ cannot use the slot after all, costs the others that moment and no more.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -20,7 +19,7 @@ from typing import NamedTuple
 
 from tui_datasize.files import parse, read_bounded
 from tui_datasize.jobs.scheduler.slots import open_private
-from tui_datasize.runlog.locks import is_locked, is_named
+from tui_datasize.runlog.locks import is_locked, is_named, lock_file
 
 _YIELD_S = 2.0
 """How long a free slot is left to others; they look for one several times a second."""
@@ -66,8 +65,7 @@ class WaitingProjects:
                 flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
                 self._descriptor = os.open(self._own.name, flags, 0o600, dir_fd=place)
         # Whoever just looks has it for an instant; the next round will do then.
-        with suppress(BlockingIOError):
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(self._descriptor)
         words = json.dumps([held, self._served_s, time.monotonic()]).encode()
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, words, 0)

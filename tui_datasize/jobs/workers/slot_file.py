@@ -9,7 +9,6 @@ it was (`is_lost`).
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import stat
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tui_datasize.files import parse_object
-from tui_datasize.runlog.locks import is_named
+from tui_datasize.runlog.locks import is_held, is_named, lock_file
 
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MOST_WORDS_BYTES = 8192
@@ -52,8 +51,7 @@ def lock(place: Place, name: str, words: Mapping[str, object]) -> int | None:
     descriptor = os.open(name, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600, dir_fd=place.descriptor)
     is_ours = False
     try:
-        with suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if lock_file(descriptor):
             file = place.path / name
             place_words = {_FILE: str(file), _DIRECTORY: _state(place)}
             is_ours = _write(descriptor, file, {**words, **place_words}) and is_named(descriptor, file)
@@ -104,13 +102,9 @@ def words_of_holder(name: str, place: int | None = None) -> Mapping[str, Any] | 
     """
     descriptor = os.open(name, os.O_RDONLY | _FLAGS, dir_fd=place)
     try:
-        # Shared, so that two who look at once do not take each other for a holder.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _words(descriptor)
+        return _words(descriptor) if is_held(descriptor) else None
     finally:
         os.close(descriptor)
-    return None
 
 
 def _words(descriptor: int) -> Mapping[str, Any]:
@@ -163,11 +157,7 @@ def _holds(opened: str, link: str, own: int, file: Path) -> bool:
     """Whether a file that some process has open is another one of a place, and locked."""
     descriptor = os.open(opened, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        if os.path.samestat(os.fstat(descriptor), os.fstat(own)) or _place_of(descriptor, link) != file:
-            return False
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        is_own = os.path.samestat(os.fstat(descriptor), os.fstat(own))
+        return not is_own and _place_of(descriptor, link) == file and is_held(descriptor)
     finally:
         os.close(descriptor)
-    return False

@@ -32,53 +32,33 @@ SCARCITIES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SpawnRequest:
-    """One worker to start."""
+    """One process to start: a worker, or what executes no run and has a `module`."""
 
     runs: tuple[RunPaths, ...]
-    """What it executes: one run, or the lanes of a pack."""
+    """What a worker executes: one run, or the lanes of a pack."""
     environment: Mapping[str, str]
     """What differs from the scheduler's own environment."""
     tag: str
-    """The worker's `DATASIZE_TAG`, also in `environment`."""
+    """By which it is told of; a worker's is `DATASIZE_TAG` in its environment."""
     slots: tuple[int, ...]
-    """Descriptors that the worker inherits and never closes."""
+    """Descriptors that it inherits and never closes."""
     directory: Path
+    module: str = ""
+    """Whose `main` is called, with `words`; empty for a worker."""
+    words: tuple[str, ...] = ()
+    output: Path | None = None
+    """Where all goes that it says; None for the logs of a worker's first run."""
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What the worker's command ends with."""
+        """What its command ends with."""
         directories = tuple(str(run.directory) for run in self.runs)
-        return directories if len(directories) == 1 else ("--pack", *directories)
+        return self.words or (directories if len(directories) == 1 else ("--pack", *directories))
 
     @property
-    def stdout(self) -> Path:
-        """Where its output goes: into the log of its first run."""
-        return self.runs[0].stdout
-
-    @property
-    def stderr(self) -> Path:
-        return self.runs[0].stderr
-
-
-@dataclass(frozen=True, slots=True)
-class SideRequest:
-    """One process to start that executes no run; the other fields are those of `SpawnRequest`."""
-
-    module: str
-    """Its `main` is called, with `arguments`."""
-    arguments: tuple[str, ...]
-    environment: Mapping[str, str]
-    tag: str
-    slots: tuple[int, ...]
-    directory: Path
-    output: Path
-    """Where all that it says goes."""
-
-    @property
-    def stdout(self) -> Path:
-        return self.output
-
-    stderr = stdout
+    def logs(self) -> tuple[Path, Path]:
+        """Where its output goes, and its errors."""
+        return (self.output, self.output) if self.output else (self.runs[0].stdout, self.runs[0].stderr)
 
 
 @dataclass(slots=True)
@@ -142,25 +122,14 @@ class ColdSpawner:
         return True
 
     def start(self, request: SpawnRequest) -> Worker:
-        """Start a worker in its own session, its output appended to the log files of its first run.
+        """Start a process in its own session, its output appended to its log files.
 
         Raises:
             OSError: It cannot be started now.
         """
-        return self._open(self._command, request)
-
-    def call(self, request: SideRequest) -> Worker:
-        """Start what executes no run in the way of a worker.
-
-        Raises:
-            OSError: It cannot be started now.
-        """
-        return self._open(python_module(request.module), request)
-
-    def _open(self, command: Sequence[str], request: SpawnRequest | SideRequest) -> Worker:
+        command = python_module(request.module) if request.module else self._command
         with ExitStack() as files:
-            stdout = files.enter_context(open_regular(request.stdout, "ab"))
-            stderr = files.enter_context(open_regular(request.stderr, "ab"))
+            stdout, stderr = (files.enter_context(open_regular(log, "ab")) for log in request.logs)
             child = subprocess.Popen(
                 [*command, *request.arguments],
                 cwd=request.directory,

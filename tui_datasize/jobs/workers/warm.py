@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from tui_datasize.jobs.workers.preloader import PACKET_BYTES, TAG_LENGTH
-from tui_datasize.jobs.workers.spawn import ONE_THREAD, ColdSpawner, SideRequest, SpawnRequest, Worker
+from tui_datasize.jobs.workers.spawn import ONE_THREAD, ColdSpawner, SpawnRequest, Worker
 from tui_datasize.programs import python_module
 from tui_datasize.runlog.claim import TAG_VARIABLE
 from tui_datasize.runlog.identity import ProcessIdentity, boot_id
@@ -69,11 +69,6 @@ class WarmSpawner:
         if self._preloader and self._preloader.is_ready and len(packet) <= PACKET_BYTES:
             return self._preloader.fork(request, packet)
         return self._fallback.start(request)
-
-    def call(self, request: SideRequest) -> Worker:
-        if self._preloader and self._preloader.is_ready:
-            return self._preloader.fork(request, _packet(request, call=f"{request.module}:main"))
-        return self._fallback.call(request)
 
     def poll(self) -> None:
         self._fallback.poll()
@@ -159,7 +154,7 @@ class _Preloader:
         self.sources_checked_s = time.monotonic()
         return any(_modified_ns(file) != modified_ns for file, modified_ns in self.sources.items())
 
-    def fork(self, request: SpawnRequest | SideRequest, packet: bytes) -> Worker:
+    def fork(self, request: SpawnRequest, packet: bytes) -> Worker:
         """Ask for a worker; its process is known when the preloader has answered."""
         # A preloader that has died since leaves the worker unborn; `poll` will tell.
         worker = self.workers[request.tag] = Worker()
@@ -235,17 +230,18 @@ class _Preloader:
                 worker.error = OSError(number, os.strerror(number)) if number else None
 
 
-def _packet(request: SpawnRequest | SideRequest, **more: str) -> bytes:
+def _packet(request: SpawnRequest) -> bytes:
+    stdout, stderr = map(str, request.logs)
     message = {
         "tag": request.tag,
         "argv": request.arguments,
         "environment": dict(request.environment),
         "directory": str(request.directory),
-        "stdout": str(request.stdout),
-        "stderr": str(request.stderr),
-        **more,
+        "stdout": stdout,
+        "stderr": stderr,
     }
-    return json.dumps(message).encode()
+    call = {"call": f"{request.module}:main"} if request.module else {}
+    return json.dumps(message | call).encode()
 
 
 def _modified_ns(file: Path) -> int:
