@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -69,12 +67,13 @@ class Subcommand(NamedTuple):
     summary: str
     example: str
     """What stands behind its name."""
-    add_arguments: Callable[[argparse.ArgumentParser], None]
+    arguments: tuple[arguments.Add, ...]
 
     def add(self, parser: argparse.ArgumentParser) -> None:
         default = argparse.SUPPRESS
         parser.add_argument("--project", type=Path, metavar="DIR", default=default, help=PROJECT_HELP)
-        self.add_arguments(parser)
+        for add in self.arguments:
+            add(parser)
 
 
 SUBCOMMANDS = (
@@ -83,41 +82,32 @@ SUBCOMMANDS = (
         "demo:demo",
         "run a small sweep on scikit-learn's digits and show it",
         " --headless",
-        partial(
-            arguments.add_flags,
-            headless="no app: a progress bar, then the tables (without a terminal always)",
-        ),
+        arguments.DEMO,
     ),
     Subcommand(
         "experiments",
         "queueing:experiments",
         "list the experiments of the project, check its file, or tell what may stand in it",
         " --check",
-        arguments.add_experiments,
+        arguments.EXPERIMENTS,
     ),
     Subcommand(
         "queue",
         "queueing:queue",
         "queue the runs of an experiment that are missing",
         " letters --sizes 750,1500 --seeds 0 --dry-run",
-        arguments.add_queue_arguments,
+        arguments.QUEUE,
     ),
     Subcommand(
         "run",
         "watch:run",
         "queue the runs of an experiment that are missing and wait for all of them",
         " digits --sizes 40",
-        arguments.add_run_arguments,
+        arguments.RUN,
     ),
-    Subcommand("status", "status:status", "show the queue", " --json", arguments.add_status),
+    Subcommand("status", "status:status", "show the queue", " --json", arguments.STATUS),
     *(
-        Subcommand(
-            kind.value,
-            "queueing:change_jobs",
-            what.summary,
-            what.example,
-            partial(arguments.add_jobs, kind=kind),
-        )
+        Subcommand(kind.value, "queueing:change_jobs", what.summary, what.example, arguments.of_jobs(kind))
         for kind, what in JOB_COMMANDS.items()
     ),
     Subcommand(
@@ -125,73 +115,67 @@ SUBCOMMANDS = (
         "queueing:drain",
         "finish running jobs, start no others until `drain --off`",
         "",
-        partial(arguments.add_flags, off="start jobs again"),
+        arguments.DRAIN,
     ),
     Subcommand(
         "prune",
         "prune:prune",
         "remove checkpoints that nothing needs any more",
         " letters --yes",
-        arguments.add_prune,
+        arguments.PRUNE,
     ),
     Subcommand(
-        "logs",
-        "watch:logs",
-        "print what a run's worker wrote",
-        " letters-n750-d0-s101 -f",
-        arguments.add_logs,
+        "logs", "watch:logs", "print what a run's worker wrote", " letters-n750-d0-s101 -f", arguments.LOGS
     ),
     Subcommand(
         "export",
         "tables:export",
         "write a table of all runs",
         " --table runs --experiment letters --format csv -o letters.csv",
-        arguments.add_export,
+        arguments.EXPORT,
     ),
     Subcommand(
         "analyze",
         "tables:analyze",
         "say how many images are enough: the answer, the learning curve, the forecast",
         " letters --target 95 --fit-from 1000",
-        arguments.add_analyze,
+        arguments.ANALYZE,
     ),
     Subcommand(
         "plan",
         "tables:plan",
         "propose the runs that narrow an answer most within a budget",
         " letters --target 95% --runs 20 --queue",
-        arguments.add_plan,
+        arguments.PLAN,
     ),
     Subcommand(
         "report",
         "tables:report",
         "write an experiment as one page",
         " letters -o letters.html",
-        arguments.add_report_arguments,
+        arguments.REPORT,
     ),
     Subcommand(
         "import",
         "importing:import_runs",
         "bring results that were trained elsewhere in, as read-only runs",
         " theirs results.csv --column size=n_train --column test_accuracy=acc",
-        arguments.add_import_arguments,
+        arguments.IMPORT,
     ),
-    Subcommand(
-        "doctor", "doctor:doctor", "check everything that a run needs", " --repair", arguments.add_doctor
-    ),
+    Subcommand("doctor", "doctor:doctor", "check everything that a run needs", " --repair", arguments.DOCTOR),
     Subcommand(
         "selftest",
         "doctor:selftest",
         "check in at most 12 minutes that this machine computes correctly",
         " bits speed",
-        arguments.add_selftest,
+        arguments.SELFTEST,
     ),
     Subcommand(
         "scheduler",
         "scheduling:scheduler",
         "start, restart, stop or look for the project's scheduler",
         " restart --slots-per-gpu 2",
-        arguments.add_scheduler,
+        arguments.SCHEDULER,
     ),
 )
 """In the order of the help."""

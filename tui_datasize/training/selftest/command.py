@@ -34,7 +34,7 @@ _MOST_PATIENCE = 20
 _NARROWEST = 40
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse._ActionsContainer) -> None:
     """The options of the command, for whichever parser they belong to."""
     parser.add_argument(
         "steps", nargs="*", metavar="STEP", help="which steps to make, beside the probe (default: all)"
