@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.lib.format import open_memmap
 
-from tui_datasize.training.accelerator.host import Host
+from tui_datasize.training.accelerator.interface import Accelerator
 from tui_datasize.training.arrays import Indices
 from tui_datasize.training.build import Images
 from tui_datasize.training.reading import CHUNK_BYTES, ImageReader, upload
@@ -120,7 +120,7 @@ def _copy(images: Images, batches: Sequence[Indices]) -> None:
 
 
 def _read(images: Images, batches: Sequence[Indices], *, ahead: int) -> None:
-    with mock.patch.object(Host, "batches_ahead", ahead):
+    with mock.patch.object(Accelerator, "batches_ahead", ahead):
         reader = ImageReader(images, torch.device("cpu"))
     for number, rows in enumerate(batches):
         for coming in batches[number + ahead if number else 0 : number + ahead + 1]:

@@ -106,6 +106,14 @@ def read_object(file: Path, most_bytes: int = MOST_SMALL_BYTES) -> dict[str, Any
     return parse_object(read_bounded(file, most_bytes))
 
 
+def known_object(file: Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one where it is missing, or cannot be read as one."""
+    try:
+        return read_object(file)
+    except (OSError, ValueError):
+        return {}
+
+
 def parse_object(text: str | bytes) -> dict[str, Any]:
     """A JSON object as this program would write it.
 

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from tui_datasize.training import descent
 from tui_datasize.training.accelerator import device
-from tui_datasize.training.accelerator.host import Host
+from tui_datasize.training.accelerator.interface import Accelerator
 from tui_datasize.training.packs import fused
 
 LAZY = torch.device("lazy", 0)
@@ -67,7 +67,9 @@ class LazyGpu(TorchDispatchMode):
     def _put_in_place(self, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(torch, "Generator", Generator)
         patch.setattr(
-            device, "Host", lambda device: _Lazy(device, self) if device.type == "lazy" else Host(device)
+            device,
+            "Accelerator",
+            lambda device: _Lazy(device, self) if device.type == "lazy" else Accelerator(device),
         )
         # Fused ones ask for the name of a real device.
         patch.setattr(descent, "AdamW", partial(_in_turn, descent.AdamW))
@@ -154,7 +156,7 @@ class LazyGpu(TorchDispatchMode):
         self.waits += 1
 
 
-class _Lazy(Host):
+class _Lazy(Accelerator):
     """What training asks the card."""
 
     kind = "lazy"

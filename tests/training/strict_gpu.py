@@ -98,7 +98,7 @@ class StrictGpu(TorchDispatchMode):
         patch.setattr(Tensor, "bernoulli_", self._drawing(Tensor.bernoulli_))
         patch.setattr(cuda, "_FINDS_GENERATORS", TorchVersion("99"))
         # Whatever is on the CPU is on this card: its own number keeps its tensors from those of the host.
-        patch.setattr(device, "Host", lambda _device: CudaDevice(torch.device("cpu", 0)))
+        patch.setattr(device, "Accelerator", lambda _device: CudaDevice(torch.device("cpu", 0)))
         for flags, names in (
             (torch.backends.cudnn, ("benchmark", "deterministic", "allow_tf32")),
             (torch, ("set_float32_matmul_precision",)),

@@ -22,7 +22,7 @@ from tui_datasize.runlog import claim as claims
 from tui_datasize.runlog.claim import RunOutcome, read_exit, take_lock
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training import lane
-from tui_datasize.training.accelerator.host import Host
+from tui_datasize.training.accelerator.interface import Accelerator
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.packs.fused import Fused
 from tui_datasize.training.worker import main
@@ -69,13 +69,13 @@ class TooLarge(Fused):
 def test_a_run_that_failed_before_keeps_no_memory_when_it_runs_out(
     queue_run: QueueRun, compute: Compute, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left, free = list[int](), Host.release_memory
+    left, free = list[int](), Accelerator.release_memory
 
-    def free_and_count(host: Host) -> None:
+    def free_and_count(host: Accelerator) -> None:
         free(host)
         left.append(len(crowd))
 
-    monkeypatch.setattr(Host, "release_memory", free_and_count)
+    monkeypatch.setattr(Accelerator, "release_memory", free_and_count)
     compute(after(8, run_out_of_memory))
     first, second, third = specs_of(CNN, 3)
     runs = [queue_run(spec) for spec in (first, diverging(second), third)]

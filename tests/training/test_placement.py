@@ -14,7 +14,7 @@ from benchmarks.image_paths import AnonymousPeak, synthetic, upload_peak
 from tests.training.helpers import evaluations, small_spec, train, train_until, weights
 from tui_datasize.experiments.spec import AugmentationSpec
 from tui_datasize.training import engine, reading, session
-from tui_datasize.training.accelerator.host import Host
+from tui_datasize.training.accelerator.interface import Accelerator
 from tui_datasize.training.arrays import ChosenRows, ImageSplit
 from tui_datasize.training.evaluate import Tally, predict
 from tui_datasize.training.placement import DeviceSplit, MappedSplit, has_room, nowhere, place_images
@@ -39,7 +39,7 @@ def test_batches_are_the_same_wherever_the_images_lie(digits):
 
 @pytest.mark.parametrize("batches_ahead", [0, 3])
 def test_a_run_on_images_in_their_file_is_that_on_images_in_memory(queue_run, monkeypatch, batches_ahead):
-    monkeypatch.setattr(Host, "batches_ahead", batches_ahead)
+    monkeypatch.setattr(Accelerator, "batches_ahead", batches_ahead)
     spec = small_spec(augmentation=AugmentationSpec(crop_padding_px=1, mixup=0.5))
     in_memory, in_file = queue_run(spec), queue_run(spec)
     expected = train(in_memory)
@@ -98,7 +98,7 @@ def test_a_row_that_is_none_of_the_images_is_refused(digits):
 @pytest.fixture
 def ahead(monkeypatch):
     """Reads ahead, as for a device beside the host."""
-    monkeypatch.setattr(Host, "batches_ahead", 3)
+    monkeypatch.setattr(Accelerator, "batches_ahead", 3)
 
 
 def mapped(split, rows=None):
@@ -203,7 +203,7 @@ def test_positions_looked_at_early_are_those_drawn_later():
     )
 
 
-class LateDevice(Host):
+class LateDevice(Accelerator):
     """Copies what it is sent only when somebody waits for it, as a device may that is busy."""
 
     batches_ahead = 2
@@ -257,7 +257,7 @@ def test_an_upload_fills_its_memory_again_only_once_the_device_has_its_copy(digi
     monkeypatch.setattr(reading, "CHUNK_BYTES", 8 * 64)
     waited = []
 
-    class Waits(Host):
+    class Waits(Accelerator):
         def staging(self, shape, dtype):
             waited.append(shape)
             return super().staging(shape, dtype)

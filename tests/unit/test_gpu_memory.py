@@ -15,7 +15,7 @@ from tui_datasize.experiments.spec import (
     RunSpec,
     SubsetSpec,
 )
-from tui_datasize.jobs.queue.gpu_memory import CONTEXT_BYTES, Learned, Need, PlacedImages, learn, need
+from tui_datasize.jobs.queue.gpu_memory import CONTEXT_BYTES, Learned, PlacedImages, learn, need
 
 MIB = 2**20
 SPEC = RunSpec(
@@ -80,10 +80,10 @@ def test_a_run_needs_what_its_kind_took_and_its_own_images():
     gpu_bytes = 24 * 2**30
     shared = CONTEXT_BYTES + 100 * MIB
     for size in (10, 12_000):
-        assert need([ON_DEVICE, IN_FILE], size, gpu_bytes) == Need(shared, (900 + size) * MIB)
+        assert need([ON_DEVICE, IN_FILE], size, gpu_bytes) == (shared, (900 + size) * MIB)
     # More than half of the card: a worker leaves them in their file.
-    assert need([ON_DEVICE, IN_FILE], 12_289, gpu_bytes) == Need(CONTEXT_BYTES, 950 * MIB)
+    assert need([ON_DEVICE, IN_FILE], 12_289, gpu_bytes) == (CONTEXT_BYTES, 950 * MIB)
     # What was not seen is told from what was.
-    assert need([IN_FILE], 10, gpu_bytes) == Need(CONTEXT_BYTES, 960 * MIB)
-    assert need([ON_DEVICE], 12_289, gpu_bytes) == Need(shared, 900 * MIB)
+    assert need([IN_FILE], 10, gpu_bytes) == (CONTEXT_BYTES, 960 * MIB)
+    assert need([ON_DEVICE], 12_289, gpu_bytes) == (shared, 900 * MIB)
     assert need([], 10, gpu_bytes) is None

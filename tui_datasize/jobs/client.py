@@ -204,11 +204,7 @@ class QueueClient(SchedulerClient):
         return self._read(reading.read_jobs, [])
 
     def drain(self, draining: bool = True) -> Acknowledgement:
-        """Finish running jobs and start no others, or start again; it lasts until the other is asked for.
-
-        Raises:
-            StorageError: The queue cannot be written.
-        """
+        """Finish running jobs and start no others, or start again; it lasts until the other is asked for."""
         return self.send(CommandKind.DRAIN, [""], int(draining))
 
     def slots(self) -> int:
@@ -221,22 +217,14 @@ class QueueClient(SchedulerClient):
         return self._read(lambda connection: KnownGpus(connection).used(), [])
 
     def forget_gpus(self) -> list[str]:
-        """Forget the GPUs that runs have used, and return them: some were taken out for good.
-
-        Raises:
-            StorageError: The queue cannot be written.
-        """
+        """Forget the GPUs that runs have used, and return them: some were taken out for good."""
         if not self.project.queue.exists():
             return []
         with self._database() as connection, transaction(connection):
             return KnownGpus(connection).forget()
 
     def note_gpu_works(self, uuid: str) -> None:
-        """Take back the fault of a GPU that was found to work; a scheduler that runs tries it itself.
-
-        Raises:
-            StorageError: The queue cannot be read.
-        """
+        """Take back the fault of a GPU that was found to work; a scheduler that runs tries it itself."""
         if self.project.queue.exists() and not self.scheduler_alive():
             with self._database() as connection:
                 Faults(connection, self.project.queue).clear(FaultKind.GPU, uuid)
@@ -279,11 +267,7 @@ class QueueClient(SchedulerClient):
         return describe_holders(holders, self.project.root.absolute(), settings.slots)
 
     def faults(self) -> list[Fault]:
-        """What is wrong with the machine, so that the queue does not work as it should; oldest first.
-
-        Raises:
-            StorageError: The queue cannot be read.
-        """
+        """What is wrong with the machine, so that the queue does not work as it should; oldest first."""
         if not self.project.queue.exists():
             return []
         # A full disk may keep the scheduler from writing that it is full.

@@ -88,7 +88,10 @@ def find_prunable(
             and run.run_id not in sources
         ):
             found += _files(run)
-    return found + list(_superseded(project, experiment))
+    for path in sorted(project.runs.glob(f"{experiment or '[!.]*'}/.superseded/*/*.pt*")):
+        if path.is_file():
+            found.append(Prunable(path, path.stat().st_size, "leftover", None))
+    return found
 
 
 def survey(project: ProjectPaths, jobs: Sequence[Job], *, experiment: str | None = None) -> Survey:
@@ -167,9 +170,3 @@ def _files(run: RunPaths) -> Iterator[Prunable]:
         for torn in sorted(run.directory.glob(f".{path.name}.*.tmp")):
             if torn.is_file():
                 yield Prunable(torn, torn.stat().st_size, "leftover", run)
-
-
-def _superseded(project: ProjectPaths, experiment: str | None) -> Iterator[Prunable]:
-    for path in sorted(project.runs.glob(f"{experiment or '[!.]*'}/.superseded/*/*.pt*")):
-        if path.is_file():
-            yield Prunable(path, path.stat().st_size, "leftover", None)

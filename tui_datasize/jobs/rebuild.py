@@ -23,7 +23,7 @@ from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.attempt_end import starts_again
 from tui_datasize.jobs.scheduler.lock import SchedulerLock
 from tui_datasize.runlog.atomic import rename
-from tui_datasize.runlog.claim import Observation, observe
+from tui_datasize.runlog.claim import Observation, observe, utc_now
 from tui_datasize.runlog.locks import make_runs
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
@@ -162,7 +162,7 @@ def _add(store: Store, run: _Found) -> None:
     state, reason = state_of(seen)
     store.add(run.document.job(run_id, seen, state, reason))
     if state is JobState.RUNNING and seen.claim:
-        store.adopt_attempt(run_id, seen.claim.attempt, seen.claim.tag)
+        store.record_attempt(run_id, PastAttempt(seen.claim.attempt, seen.claim.tag, utc_now()))
     elif past := _past_attempt(run.paths, seen):
         store.record_attempt(run_id, past)
 

@@ -97,7 +97,8 @@ class SchedulerLook:
 class SchedulerClient:
     """A client of one project's scheduler; cheap to make, used from any thread, may come and go.
 
-    What it starts has `scheduler_options`, those of a command line.
+    What it starts has `scheduler_options`, those of a command line. Whatever looks at the queue, or asks
+    something of it, raises `StorageError` where that cannot be read or written.
     """
 
     def __init__(self, project: ProjectPaths, *, scheduler_options: Sequence[str] = ()) -> None:
@@ -109,9 +110,6 @@ class SchedulerClient:
         """Ask for a change of jobs, of any kind but ENQUEUE; it is applied as soon as a scheduler runs.
 
         `amount` is a relative change of the priority, or places to move, negative for up.
-
-        Raises:
-            StorageError: The queue cannot be written.
         """
         create_database(self.project.queue)
         rows = [(run_id, amount, False, "") for run_id in run_ids]
@@ -122,24 +120,17 @@ class SchedulerClient:
         """What holds for the whole queue, acknowledged but not yet applied changes included."""
         return self._read(lambda connection: Settings(connection).read(), QueueSettings())
 
-    def ensure_scheduler(self) -> None:
-        """Start a detached scheduler unless one runs.
+    def ensure_scheduler(self) -> int | None:
+        """Start a detached scheduler unless one runs; the process that was started, as `launch` has it.
 
         Raises:
             StorageError: It could not start; the message carries the last line of its log.
         """
-        self._start()
-
-    def _start(self) -> int | None:
         options = (*self._scheduler_options, *self._device_options.arguments())
         return launch.ensure_scheduler(self.project, options)
 
     def keep_scheduler(self) -> None:
-        """Start a scheduler where none runs, unless somebody stopped it and asked for no other since.
-
-        Raises:
-            StorageError: As for `ensure_scheduler`.
-        """
+        """Start a scheduler where none runs, unless somebody stopped it and asked for no other since."""
         # In this order: one that ends in between is then known to have been stopped.
         if not self.scheduler_alive() and not self.settings().stopped:
             self.ensure_scheduler()
@@ -186,18 +177,14 @@ class SchedulerClient:
         self._device_options = options
         for _ in range(_RESTARTS):
             # Another client may start one in between, with options of its own.
-            pid = self._start() if self.stop_scheduler(for_another=True) else None
+            pid = self.ensure_scheduler() if self.stop_scheduler(for_another=True) else None
             if pid is not None and (notes := self._await_notes()) and notes.pid == pid:
                 return
         what = "the scheduler did not end, or others started theirs; ask again"
         raise StorageError(what, where=str(self.project.scheduler_log))
 
     def look_at_scheduler(self) -> SchedulerLook:
-        """Whether a scheduler runs, and what holds for the devices.
-
-        Raises:
-            StorageError: The queue cannot be read.
-        """
+        """Whether a scheduler runs, and what holds for the devices."""
         from tui_datasize.experiments.load import device_settings
 
         try:

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import astuple, dataclass
-from pathlib import Path
 
-from tui_datasize.files import MOST_SMALL_BYTES, read_object
+from tui_datasize.files import known_object
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -32,7 +31,7 @@ def note_incomplete(project: ProjectPaths, lost: Iterable[LostRun]) -> None:
     """Note all such runs in place of those noted before; a note that cannot be written is left out."""
     file, content = project.cache / _FILE, {"runs": [list(astuple(run)) for run in lost]}
     with suppress(OSError):
-        if content["runs"] and content != _noted(file):
+        if content["runs"] and content != known_object(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             write_json(file, content)
         elif not content["runs"]:
@@ -41,15 +40,9 @@ def note_incomplete(project: ProjectPaths, lost: Iterable[LostRun]) -> None:
 
 def noted_incomplete(project: ProjectPaths) -> frozenset[str]:
     """Ids of the runs that were incomplete when the record was last read, and whose logs are as they were."""
-    runs = _noted(project.cache / _FILE).get("runs")
+    runs = known_object(project.cache / _FILE).get("runs")
     found = [LostRun(*fields) for fields in runs if _is_run(fields)] if isinstance(runs, list) else []
     return frozenset(run.run_id for run in found if _is_as_it_was(project, run))
-
-
-def _noted(file: Path) -> dict[str, object]:
-    with suppress(OSError, ValueError):
-        return read_object(file, MOST_SMALL_BYTES)
-    return {}
 
 
 def _is_run(fields: object) -> bool:

@@ -97,12 +97,6 @@ class WeightAverage:
         for count, value in zip(self._counts, self._model_counts, strict=True):
             count.copy_(value)
 
-    def state_dict(self) -> dict[str, Any]:
-        return self.model.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.model.load_state_dict(state)
-
 
 def _split(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """What is averaged, and what is counted: the tensors themselves, since a pack moves their values."""
@@ -120,13 +114,9 @@ class Descent:
         # Frozen weights are none of the optimiser's: its decay would move them.
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._optimizer = build_optimizer(self._parameters, spec.optimizer)
-        self._rate = LearningRate(self._optimizer, recorded_on)
+        self.rate = LearningRate(self._optimizer, recorded_on)
         self._longest_norm = spec.clip_grad_norm
         self.average = None if spec.ema_decay is None else WeightAverage(model, spec.ema_decay)
-
-    def set_rate(self, value: float) -> None:
-        """Use this learning rate from the next step on; not to be recorded."""
-        self._rate.set(value)
 
     def forget_gradients(self) -> None:
         # The optimiser's own way also reports to the profiler: 6 % of the step of a tiny model.
@@ -139,7 +129,7 @@ class Descent:
             norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         else:
             norm = clip_grad_norm_(self._parameters, self._longest_norm)
-        self._rate.step()
+        self.rate.step()
         if self.average:
             self.average.update(is_first=is_first)
         return norm
@@ -148,11 +138,11 @@ class Descent:
         """Key `optimizer` and, where weights are averaged, `ema`."""
         state: dict[str, Any] = {"optimizer": self._optimizer.state_dict()}
         if self.average:
-            state["ema"] = self.average.state_dict()
+            state["ema"] = self.average.model.state_dict()
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken; the optimiser's state then stands in other tensors."""
         self._optimizer.load_state_dict(state["optimizer"])
         if self.average:
-            self.average.load_state_dict(state["ema"])
+            self.average.model.load_state_dict(state["ema"])

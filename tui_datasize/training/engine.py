@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -40,11 +39,6 @@ class Readings:
     were smoothed and mixed."""
     gradient_norms: tuple[float, ...]
     """Global, before clipping."""
-
-    def first_bad(self) -> int | None:
-        """Position of the first loss that is NaN or infinite."""
-        bad = np.flatnonzero(~np.isfinite(self.losses))
-        return int(bad[0]) if len(bad) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +158,7 @@ class Trainer:
     def advance(self) -> None:
         """Begin the next update: what the host decides of it."""
         self.update += 1
-        self._descent.set_rate(self.learning_rate)
+        self._descent.rate.set(self.learning_rate)
 
     def loss(self, logits: Tensor, targets: Targets) -> Tensor:
         """What the next update makes smaller, nats, from the logits (B, K) of its batch."""

@@ -79,7 +79,7 @@ _RETRY_INTERVAL_S = 1.0
 class _End:
     outcome: RunOutcome
     reason: str
-    words: str
+    words: str = ""
     """Said once it is written; nothing where they are empty."""
     device_fault: str = ""
     """Why its device cannot be used, where that ended it."""
@@ -126,12 +126,12 @@ class Lane:
             print(f"{self.paths.run_id}: {words}", flush=True)
 
     def succeed(self) -> None:
-        self._decide(RunOutcome.SUCCEEDED, "", "succeeded")
+        self._decide(_End(RunOutcome.SUCCEEDED, "", "succeeded"))
 
     def leave(self) -> None:
         """The worker was asked to leave; a later attempt goes on."""
         reason = LEFT_WITH_PACK if self._is_one_of_several else "asked to leave"
-        self._decide(RunOutcome.INTERRUPTED, reason, "left when asked to")
+        self._decide(_End(RunOutcome.INTERRUPTED, reason, "left when asked to"))
 
     def fail(self, error: Exception, lack: Lack = Lack.NOTHING) -> None:
         """The run cannot be trained to its end: it failed, or the machine did, which is no end of a run.
@@ -146,10 +146,11 @@ class Lane:
         finally:
             lack = lack or failures.lack(error)
             if isinstance(error, DeviceUnavailable):
-                self._decide(RunOutcome.INTERRUPTED, reason, device_fault=reason)
+                self._decide(_End(RunOutcome.INTERRUPTED, reason, device_fault=reason))
             else:
                 is_own = lack in (Lack.NOTHING, Lack.DEVICE_MEMORY)
-                self._decide(RunOutcome.FAILED if is_own else RunOutcome.INTERRUPTED, reason, lack=lack)
+                outcome = RunOutcome.FAILED if is_own else RunOutcome.INTERRUPTED
+                self._decide(_End(outcome, reason, lack=lack))
 
     def write_end(self) -> None:
         """Write how the run ended and free it, where that is decided and still to be done."""
@@ -175,16 +176,8 @@ class Lane:
         if time.monotonic() - self._tried_s >= _RETRY_INTERVAL_S:
             self.write_end()
 
-    def _decide(
-        self,
-        outcome: RunOutcome,
-        reason: str,
-        words: str = "",
-        device_fault: str = "",
-        lack: Lack = Lack.NOTHING,
-    ) -> None:
-        if self._end is None:
-            self._end = _End(outcome, reason, words, device_fault, lack)
+    def _decide(self, end: _End) -> None:
+        self._end = self._end or end
         self.write_end()
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.files import read_object
+from tui_datasize.files import known_object, read_object
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.paths import RunPaths
 
@@ -36,26 +36,18 @@ _HISTORY: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 """What runs did whose records do not tell it."""
 
 
-def read_provenance(paths: RunPaths) -> dict[str, Any]:
-    """What is recorded; empty where nothing is, or nothing that can be read."""
-    try:
-        return read_object(paths.provenance)
-    except (OSError, ValueError):
-        return {}
-
-
 def add(paths: RunPaths, facts: Mapping[str, Any]) -> None:
     """Add to what is recorded.
 
     Raises:
         OSError: The disk is full or read-only.
     """
-    write_json(paths.provenance, read_provenance(paths) | dict(facts))
+    write_json(paths.provenance, known_object(paths.provenance) | dict(facts))
 
 
 def pack_history(paths: RunPaths) -> dict[str, Any]:
     """How the updates so far of a run that is resumed were computed."""
-    earlier = read_provenance(paths)
+    earlier = known_object(paths.provenance)
     return {key: list(earlier.get(key, default)) for key, default in _HISTORY.items()}
 
 
@@ -68,7 +60,7 @@ def add_pack(paths: RunPaths, width: int, implementation: Implementation) -> Non
     Raises:
         OSError: The disk is full or read-only.
     """
-    recorded = read_provenance(paths)
+    recorded = known_object(paths.provenance)
     widths, implementations = (list(recorded.get(key, [])) for key in _HISTORY)
     if not widths or (widths[-1], implementations[-1]) != (width, implementation):
         widths.append(width)

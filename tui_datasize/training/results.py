@@ -68,10 +68,11 @@ def write_results(paths: RunPaths, dataset: LoadedDataset, last: Result, best: R
         OSError: The disk is full or read-only.
     """
     results = (("last", last), ("best", best))
+    splits: tuple[Split, ...] = ("train", "test")
     per_class = [
         per_class_frame(name, result.update, split, confusion, dataset.class_names)
         for name, result in results
-        for split, confusion in _confusions(result)
+        for split, confusion in zip(splits, (result.train_confusion, result.test_confusion), strict=True)
     ]
     write_table(paths.per_class, pl.concat(per_class))
     write_table(
@@ -91,10 +92,6 @@ def _predictions_frame(name: str, dataset: LoadedDataset, result: Result) -> pl.
         result.predictions.classes,
         result.predictions.probabilities,
     )
-
-
-def _confusions(result: Result) -> tuple[tuple[Split, Integers], ...]:
-    return (("train", result.train_confusion), ("test", result.test_confusion))
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,7 @@ class Session:
             images_per_s=_rate(images, now - self._read_s),
         )
         self._read_s = now
-        bad = readings.first_bad()
+        bad = next((place for place, loss in enumerate(readings.losses) if not math.isfinite(loss)), None)
         if bad is not None:
             raise self._diverged(done - count + bad + 1, readings.losses[bad])
 
@@ -186,10 +186,11 @@ class Session:
         """Measure both splits, write their rows and keep the best; at the end write the tables and save."""
         self._take_readings()
         train, train_rate = self._measure_train(stop)
-        tested = self._tested()
-        measured = (
-            self._test if tested is None else place_images(self.dataset.test, tested, self.device, self._room)
-        )
+        tested, measured = None, self._test
+        if self.spec.protocol.measured == "last-batch":
+            images = len(self.dataset.test.labels)
+            tested = last_batch(images, self.spec.batch_size, self.spec.seed, self.trainer.update)
+            measured = place_images(self.dataset.test, tested, self.device, self._room)
         keep_all = len(self.dataset.class_names) <= ALL_CLASSES_UP_TO
         test, test_rate = self._pass(measured, stop, keep_all=keep_all)
         # Both rows only now: a pass may be left half-way, and is then made again.
@@ -205,7 +206,8 @@ class Session:
         if self.trainer.update == self._updates:
             write_results(self._paths, self.dataset, last, self._best.result)
             self._best = self._best.write_weights(self._paths, self._identity)
-            provenance.add(self._paths, {**peak_memory(self.device), "updates_replayed": self._replays()})
+            replayed = self._earlier_replays + self.trainer.replayed
+            provenance.add(self._paths, {**peak_memory(self.device), "updates_replayed": replayed})
             self._save()
         else:
             self._save_if_due()
@@ -219,14 +221,6 @@ class Session:
         tally = Tally(len(self.dataset.class_names), keep_all=False)
         tally.add(seen.logits, seen.labels)
         return self._checked(tally.outputs()), None
-
-    def _tested(self) -> Integers | None:
-        """Which test images this evaluation measures; None for all."""
-        if self.spec.protocol.measured == "full":
-            return None
-        return last_batch(
-            len(self.dataset.test.labels), self.spec.batch_size, self.spec.seed, self.trainer.update
-        )
 
     def _pass(
         self, split: ImageBatches, stop: StopRequest, *, keep_all: bool
@@ -271,9 +265,6 @@ class Session:
             fix="use a smaller lr or clip_grad_norm",
         )
 
-    def _replays(self) -> int:
-        return self._earlier_replays + self.trainer.replayed
-
     def _save_if_due(self) -> None:
         if self._clock() - self._saved_s >= _CHECKPOINT_INTERVAL_S:
             self._save()
@@ -284,7 +275,7 @@ class Session:
             "evaluated": self._evaluated,
             "best": self._best.state_dict() if self._best else None,
             "wall_s": self._wall_s(),
-            "replays": self._replays(),
+            "replays": self._earlier_replays + self.trainer.replayed,
         }
         # A run resumed from the checkpoint does not write again what it says is written.
         self._metrics.sync()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from tui_datasize.experiments.device_settings import IMAGES_SHARE
-from tui_datasize.files import read_object
+from tui_datasize.files import known_object
 from tui_datasize.runlog.paths import RunPaths
 
 CONTEXT_BYTES = 768 * 2**20
@@ -42,23 +41,10 @@ class Learned:
     test_bytes: int
     """Test images on the device."""
 
-    def is_less_than(self, other: Learned) -> bool:
-        """Whether the other one tells more: of another place of the images, or of more memory."""
-        return self.in_file != other.in_file or self.work_bytes < other.work_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What a run is expected to take."""
-
-    process_bytes: int
-    """Once for all runs of a worker."""
-    lane_bytes: int
-
 
 def noted_images(paths: RunPaths, attempt: int) -> PlacedImages | None:
     """Where an attempt's images lie, as its worker noted; None where it has not."""
-    noted = _noted(paths)
+    noted = known_object(paths.provenance)
     return _images(noted) if noted.get("attempt") == attempt else None
 
 
@@ -67,7 +53,7 @@ def noted_memory(paths: RunPaths) -> Learned | None:
 
     In a container the driver may tell of no process what it has.
     """
-    noted = _noted(paths)
+    noted = known_object(paths.provenance)
     images, peak_bytes = _images(noted), noted.get("peak_device_memory_bytes")
     if images is None or not isinstance(peak_bytes, int) or noted.get("pack_widths", [1]) != [1]:
         return None
@@ -79,7 +65,7 @@ def noted_context(paths: RunPaths, seen_bytes: int) -> int:
 
     `seen_bytes` is the most that the driver said the process had.
     """
-    noted = _noted(paths)
+    noted = known_object(paths.provenance)
     peak_bytes = noted.get("peak_device_memory_bytes")
     if not isinstance(peak_bytes, int) or noted.get("pack_widths", [1]) != [1]:
         return 0
@@ -102,8 +88,8 @@ def learn(tensors_bytes: int, lanes: Sequence[PlacedImages]) -> Learned | None:
 
 def need(
     learned: Sequence[Learned], train_size: int, gpu_bytes: int, context_bytes: int = CONTEXT_BYTES
-) -> Need | None:
-    """What a run will take; None where nothing is known of its workload.
+) -> tuple[int, int] | None:
+    """What its worker will take once for all runs, and the run itself; None where nothing is known of it.
 
     `learned` is of that: with images on the device, in their file, or both. `gpu_bytes` is the memory of the
     largest GPU, which decides where a worker leaves the images.
@@ -113,13 +99,7 @@ def need(
     images_bytes = train_size * max(one.image_bytes for one in learned)
     in_file = images_bytes > IMAGES_SHARE * gpu_bytes
     seen = next((one for one in learned if one.in_file == in_file), learned[0])
-    return Need(context_bytes + seen.test_bytes, seen.work_bytes + (0 if in_file else images_bytes))
-
-
-def _noted(paths: RunPaths) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        return read_object(paths.provenance)
-    return {}
+    return context_bytes + seen.test_bytes, seen.work_bytes + (0 if in_file else images_bytes)
 
 
 def _images(noted: dict[str, Any]) -> PlacedImages | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from tui_datasize.jobs.queue.faults import FaultKind
+from tui_datasize.jobs.queue.state import CPU
 
 _FORGETTINGS = "gpus_forgotten"
 """A setting of the queue: how often."""
@@ -31,10 +32,10 @@ class KnownGpus:
         """UUIDs of GPUs that runs have used and nobody has forgotten since."""
         return [uuid for (uuid,) in self._connection.execute("SELECT uuid FROM cards WHERE used")]
 
-    def note_use(self, uuid: str) -> None:
-        self._connection.execute(
-            "INSERT INTO cards (uuid, used) VALUES (?, 1) ON CONFLICT (uuid) DO UPDATE SET used = 1", (uuid,)
-        )
+    def note_use(self, device: str) -> None:
+        if device not in ("", CPU):
+            use = "INSERT INTO cards (uuid, used) VALUES (?, 1) ON CONFLICT (uuid) DO UPDATE SET used = 1"
+            self._connection.execute(use, (device,))
 
     def proven(self) -> dict[str, str]:
         """By UUID, the circumstances in which a GPU was found to work: driver, torch and boot."""

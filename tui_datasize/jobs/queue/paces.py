@@ -92,7 +92,6 @@ class Paces:
 
         Same data set, model, batch size and device; else other data; else the same model; else any.
         """
-        self._from_nothing = cache(self._of_whole_run)
 
     def _most_similar(self, kind: Kind) -> Pace | None:
         for key, words in _levels(kind):
@@ -104,8 +103,6 @@ class Paces:
 
     def remaining(self, work: Work) -> tuple[float | None, str]:
         """Seconds that a run still takes on its device, and how that is known; (None, "") if it is not."""
-        if not work.updates and not work.used_s:
-            return self._from_nothing(work.kind)
         pace = self.pace(work.kind)
         if work.updates and work.used_s > 0 and (pace is None or not pace.is_akin):
             pace = Pace(0.0, work.used_s / work.updates, f"its own first {work.updates:,} updates")
@@ -114,10 +111,6 @@ class Paces:
         if work.updates:
             return pace.update_s * max(0, work.kind.total_updates - work.updates), pace.basis
         return max(0.0, pace.seconds(work.kind.total_updates) - work.used_s), pace.basis
-
-    def _of_whole_run(self, kind: Kind) -> tuple[float | None, str]:
-        pace = self.pace(kind)
-        return (pace.seconds(kind.total_updates), pace.basis) if pace else (None, "")
 
 
 def fit_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -106,12 +106,12 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class PastAttempt:
-    """An attempt that is over, as its run's directory tells."""
+    """An attempt that another queue began, as its run's directory tells; without an outcome it goes on."""
 
     attempt: int
-    device: str
     tag: str
     started_at: str
-    finished_at: str
-    outcome: str
-    reason: str
+    device: str = ""
+    finished_at: str = ""
+    outcome: str = ""
+    reason: str = ""

@@ -167,10 +167,12 @@ def outcome_of(
     if isinstance(command, Enqueue):
         said = _what_was_queued(command, acknowledgement, len(refused))
         told = [said + (f": {_grouped(refused)}" if refused else "")]
-    elif results is None:
-        told = [_what_was_asked(command)]
-    else:
+    elif results is not None:
         told = [_grouped(results)]
+    elif isinstance(command, Drain):
+        told = ["drain" if command.draining else "start jobs again"]
+    else:
+        told = [f"{JOB_COMMANDS[command.kind].verb} {plural(len(command.run_ids), 'run')}"]
     if results is None:
         told.append("saved; " + (error.line if error else "the scheduler has not answered yet"))
     if isinstance(command, ChangeJobs) and command.left_alone:
@@ -212,12 +214,6 @@ def _what_was_queued(command: Enqueue, acknowledgement: Acknowledgement, refused
     if acknowledgement.failed:
         text += f", {acknowledgement.failed:,} of them failed (`retry` runs those again)"
     return f"{text}, {refused:,} refused" if refused else text
-
-
-def _what_was_asked(command: ChangeJobs | Drain) -> str:
-    if isinstance(command, Drain):
-        return "drain" if command.draining else "start jobs again"
-    return f"{JOB_COMMANDS[command.kind].verb} {plural(len(command.run_ids), 'run')}"
 
 
 def _grouped(results: Sequence[CommandResult]) -> str:

@@ -37,7 +37,7 @@ from tui_datasize.jobs.queue.schema import (
     shape_of,
 )
 from tui_datasize.jobs.queue.settings import NOT_DRAINING, Settings
-from tui_datasize.jobs.queue.state import CPU, IllegalTransitionError, JobState, sources
+from tui_datasize.jobs.queue.state import IllegalTransitionError, JobState, sources
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.identity import boot_id
 
@@ -302,29 +302,17 @@ class Store:
             "VALUES (?, ?, ?, ?, ?, ?)",
             *(run_id, attempt, device, reserved_bytes, tag, now),
         )
-        self._note_use(device)
-
-    def adopt_attempt(self, run_id: str, attempt: int, tag: str) -> None:
-        """Note an attempt that another queue began and whose worker still runs."""
-        self._run(
-            "INSERT INTO attempts (run_id, attempt, device, reserved_bytes, tag, started_at) "
-            "VALUES (?, ?, '', 0, ?, ?)",
-            *(run_id, attempt, tag, utc_now()),
-        )
+        self.known_gpus.note_use(device)
 
     def record_attempt(self, run_id: str, attempt: PastAttempt) -> None:
-        """Note an attempt that another queue has seen begin and end."""
+        """Note an attempt that another queue has seen begin, and maybe end."""
         self._run(
             "INSERT INTO attempts (run_id, attempt, device, reserved_bytes, tag, started_at, finished_at, "
             "outcome, reason) VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?)",
             *(run_id, attempt.attempt, attempt.device, attempt.tag, attempt.started_at),
             *(attempt.finished_at, attempt.outcome, attempt.reason),
         )
-        self._note_use(attempt.device)
-
-    def _note_use(self, device: str) -> None:
-        if device not in ("", CPU):
-            self.known_gpus.note_use(device)
+        self.known_gpus.note_use(attempt.device)
 
     def use_attempt(self, run_id: str) -> int:
         """Use up an attempt number without a worker, and return it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
@@ -66,11 +66,11 @@ def time_left_of(
     after = {job.run_id: job.waits_for for job in jobs if job.waits_for}
     # A job that waits will probably run where the others have run.
     usual = next((_sort(e.device) for e in reversed(executions) if e.device), CPU)
-    kinds = _Kinds(usual)
+    kinds = _kinds(executions, usual)
     lanes = Counter(e.worker for e in executions)
     works = [
-        (e.state, _work(e, kinds.of(e), after.get(e.run_id, ()), reached.get(e.run_id), lanes[e.worker]))
-        for e in executions
+        (e.state, _work(e, kind, after.get(e.run_id, ()), reached.get(e.run_id), lanes[e.worker]))
+        for e, kind in zip(executions, kinds, strict=True)
     ]
     paces = Paces(work for state, work in works if state is JobState.SUCCEEDED)
     coming = (work for state, work in works if state in _COMING)
@@ -132,22 +132,15 @@ def _kind(spec: RunSpec, device: str) -> Kind:
     return Kind(spec.experiment, spec.dataset, str(spec.model), spec.batch_size, device, total_updates(spec))
 
 
-@dataclass(eq=False)
-class _Kinds:
-    """The kinds of executions, thousands of which share a few specifications.
-
-    Those that never ran will probably run where it is `usual`.
-    """
-
-    _usual: str
-    _known: dict[tuple[int, str], Kind] = field(default_factory=dict, init=False)
-
-    def of(self, execution: Execution) -> Kind:
+def _kinds(executions: Iterable[Execution], usual: str) -> Iterator[Kind]:
+    """The kind of each execution; one that never ran will probably run where it is `usual`."""
+    # Thousands share a few specifications.
+    known: dict[tuple[int, str], Kind] = {}
+    for execution in executions:
         key = id(execution.spec), execution.device
-        if (kind := self._known.get(key)) is None:
-            device = _sort(execution.device) if execution.device else self._usual
-            kind = self._known[key] = _kind(execution.spec, device)
-        return kind
+        if key not in known:
+            known[key] = _kind(execution.spec, _sort(execution.device) if execution.device else usual)
+        yield known[key]
 
 
 def _work(

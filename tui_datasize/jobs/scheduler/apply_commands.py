@@ -17,12 +17,12 @@ from tui_datasize.errors import DatasizeError, StorageError
 from tui_datasize.files import fault_of
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import concerns_all, storage_errors
-from tui_datasize.jobs.queue.records import PendingCommand
+from tui_datasize.jobs.queue.records import PastAttempt, PendingCommand
 from tui_datasize.jobs.queue.spec_file import QueuedSpec
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.runlog.atomic import make_directory, rename
-from tui_datasize.runlog.claim import RunOutcome, conclude, observe, take_lock
+from tui_datasize.runlog.claim import RunOutcome, conclude, observe, take_lock, utc_now
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.text import plural
 
@@ -118,44 +118,35 @@ class CommandApplier:
             document = QueuedSpec.read(command.document)
         except (KeyError, TypeError, ValueError) as error:
             return False, f"the scheduler has another version and cannot read it ({error}); restart it"
-        if command.force:
-            return self._enqueue_afresh(command, state, document)
+        is_stranded = self._store.dependencies.has_failed_for(command.run_id)
+        if command.force or state is JobState.CANCELLED or is_stranded:
+            return self._enqueue_again(command, state, document)
         if state is None:
             return self._add(command, document)
-        if state is JobState.CANCELLED or self._store.dependencies.has_failed_for(command.run_id):
-            return self._enqueue_again(command, document)
         if state is JobState.FAILED:
             return False, "has failed before; retry it, or queue it with --force"
         if state.is_active and self._store.is_being_cancelled(command.run_id):
             return False, "is just being cancelled; queue it again in a moment"
         return True, "has succeeded already" if state is JobState.SUCCEEDED else "is in the queue already"
 
-    def _enqueue_again(self, command: PendingCommand, document: QueuedSpec) -> _Answer:
-        if problem := self._store.dependencies.problem(command.run_id, document.after):
-            return False, problem
-        self._store.queue_again(command.run_id)
-        self._renew(command, document)
-        return True, "queued again"
-
-    def _enqueue_afresh(
+    def _enqueue_again(
         self, command: PendingCommand, state: JobState | None, document: QueuedSpec
     ) -> _Answer:
+        """Queue a run that has ended once more; by force any that no worker has, from the start."""
+        run_id, allowed = command.run_id, document.attempts_allowed
         if state and state.is_active:
             return False, "is running; cancel it first"
-        if problem := self._store.dependencies.problem(command.run_id, document.after):
+        if problem := self._store.dependencies.problem(run_id, document.after):
             return False, problem
-        supersede(self._project.run(document.spec.experiment, command.run_id), self._project)
+        if command.force:
+            supersede(self._project.run(document.spec.experiment, run_id), self._project)
         if state is None:
             return self._add(command, document)
         if state.is_final:
-            self._store.queue_again(command.run_id)
-        self._renew(command, document)
-        return True, "queued again from the start"
-
-    def _renew(self, command: PendingCommand, document: QueuedSpec) -> None:
-        run_id, allowed = command.run_id, document.attempts_allowed
+            self._store.queue_again(run_id)
         self._store.replace_document(run_id, command.document, command.amount, allowed)
         self._store.dependencies.replace(run_id, document.after)
+        return True, "queued again from the start" if command.force else "queued again"
 
     def _add(self, command: PendingCommand, document: QueuedSpec) -> _Answer:
         """Add a job that the queue does not know, in the state that its directory tells."""
@@ -173,7 +164,8 @@ class CommandApplier:
         if document.after:
             self._store.dependencies.replace(command.run_id, document.after)
         if state is JobState.RUNNING and seen.claim:
-            self._store.adopt_attempt(command.run_id, seen.claim.attempt, seen.claim.tag)
+            adopted = PastAttempt(seen.claim.attempt, seen.claim.tag, utc_now())
+            self._store.record_attempt(command.run_id, adopted)
         if state is JobState.FAILED:
             return False, f"has failed before: {reason}; retry it, or queue it with --force"
         return True, "queued" if state is JobState.QUEUED else f"is {state} already, by its directory"

@@ -188,6 +188,7 @@ class DeviceCapacity:
         """The devices as placement sees them, with the given numbers of free slots."""
         gpus = {gpu.uuid: gpu for gpu in self.report.gpus}
         available = self._available()
+        packs, pack_width = self._settings.packs, self._settings.pack_width
         return [
             Device(
                 name=name,
@@ -196,13 +197,10 @@ class DeviceCapacity:
                 free_slots=free,
                 memory_total_bytes=gpus[name].memory_total_bytes if name in gpus else None,
                 memory_free_bytes=gpus[name].memory_free_bytes if name in gpus else None,
-                pack_width=self._settings.pack_width if self._takes_packs(name) else 1,
+                pack_width=pack_width if packs == "always" or (packs == "auto" and name != CPU) else 1,
             )
             for name, free in free_slots.items()
         ]
-
-    def _takes_packs(self, device: str) -> bool:
-        return self._settings.packs == "always" or (self._settings.packs == "auto" and device != CPU)
 
     def reservations(self) -> Sequence[Reservation]:
         return [self._reservation(runs) for runs in self._supervisor.workers()]
@@ -245,7 +243,9 @@ class DeviceCapacity:
         if learned is None:
             return
         for run in runs:
-            if run.learned is None or run.learned.is_less_than(learned):
+            before = run.learned
+            # More is told by another place of the images, or by more memory.
+            if not before or before.in_file != learned.in_file or before.work_bytes < learned.work_bytes:
                 run.learned = learned
                 with self._store.transaction():
                     self._store.learn_memory(run.job.workload, learned)

@@ -73,7 +73,11 @@ class DeviceHistory:
         now_s = self._clock()
         if self.samples and 0 <= now_s - self.samples[-1].time_s < INTERVAL_S:
             return
-        sample = Sample(now_s, {CPU: self._host()} | _loads(report))
+        loads = {
+            gpu.uuid: Load(gpu.utilisation_percent, gpu.memory_used_bytes, gpu.temperature_c, gpu.power_w)
+            for gpu in report.gpus
+        }
+        sample = Sample(now_s, {CPU: self._host(), **loads})
         self.samples.append(sample)
         if self._file is not None:
             with suppress(OSError):
@@ -91,13 +95,6 @@ class DeviceHistory:
             return Load(None, used)
         idle = (self._times[1] - before[1]) / (self._times[0] - before[0])
         return Load(round(100 * (1 - min(1.0, max(0.0, idle))), 1), used)
-
-
-def _loads(report: DeviceReport) -> dict[str, Load]:
-    return {
-        gpu.uuid: Load(gpu.utilisation_percent, gpu.memory_used_bytes, gpu.temperature_c, gpu.power_w)
-        for gpu in report.gpus
-    }
 
 
 def _append(file: Path, sample: Sample) -> None:

@@ -215,11 +215,7 @@ class Dispatcher:
         return True
 
     def _prepare(self, free: Mapping[str, Sequence[Slot]]) -> list[_Start]:
-        """Decide what starts, and make the run directories for it.
-
-        Raises:
-            OSError: The disk of the run directories cannot be written.
-        """
+        """Decide what starts, and make the run directories for it."""
         devices = self._capacity.devices({device: len(slots) for device, slots in free.items()})
         most = sum(device.free_slots * device.pack_width for device in devices)
         if not most:
@@ -279,8 +275,8 @@ class Dispatcher:
         key = self._of_shape(job.shape)[0] if can_share and not job.has_vanished else ""
         return WaitingJob(
             *(job.run_id, job.priority, job.position, job.alone),
-            peak_bytes=need.process_bytes + need.lane_bytes if need else None,
-            shared_bytes=need.process_bytes if need else 0,
+            peak_bytes=sum(need) if need else None,
+            shared_bytes=need[0] if need else 0,
             pack_key=key and f"{key} {job.data_dir}",
         )
 

@@ -362,11 +362,7 @@ def _open_again(
 
 @contextmanager
 def _scarcity_passes() -> Iterator[None]:
-    """Have this process wait for what it lacks, as for a database that cannot be used.
-
-    Raises:
-        PassingStorageError: There are too few descriptors, processes or too little memory.
-    """
+    """Have this process wait for descriptors, processes or memory, as for a database that cannot be used."""
     try:
         yield
     except (OSError, ImportError) as error:
@@ -423,11 +419,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _settings(arguments: argparse.Namespace) -> SchedulerSettings:
-    """The options over `[devices]` of the project's `experiments.toml`.
-
-    Raises:
-        ConfigError: The file is not TOML, or the table is wrong.
-    """
+    """The options over `[devices]` of the project's `experiments.toml`."""
     options = DeviceOptions.of(arguments)
     devices = options.over(device_settings(arguments.project))
     return SchedulerSettings(

@@ -112,7 +112,8 @@ def read_gpus(nvml: Any) -> tuple[tuple[Gpu, ...], Mapping[int, str]]:
     for index in range(_demand(nvml, nvml.nvmlDeviceGetCount)):
         try:
             handle = _demand(nvml, nvml.nvmlDeviceGetHandleByIndex, index)
-            if _is_divided(nvml, handle):
+            mode, _ = _try(nvml, nvml.nvmlDeviceGetMigMode, (0, 0), handle)
+            if mode == _MIG_ENABLED:
                 parts = list(_read_parts(nvml, handle, index))
                 gpus += parts
                 if not parts:
@@ -122,11 +123,6 @@ def read_gpus(nvml: Any) -> tuple[tuple[Gpu, ...], Mapping[int, str]]:
         except NvmlFailure as failure:
             failures[index] = str(failure)
     return tuple(gpus), failures
-
-
-def _is_divided(nvml: Any, card: Any) -> bool:
-    current, _ = _try(nvml, nvml.nvmlDeviceGetMigMode, (0, 0), card)
-    return bool(current == _MIG_ENABLED)
 
 
 def _read_parts(nvml: Any, card: Any, index: int) -> Iterator[Gpu]:

@@ -90,7 +90,9 @@ def place_jobs(
     packs: list[_Pack] = []
     someone_waits = False
     for job in in_line:
-        room = max((room for room in rooms if room.admits(job)), key=_Room.preference, default=None)
+        admitting = (room for room in rooms if room.admits(job))
+        # The emptiest device.
+        room = min(admitting, key=lambda room: (room.occupants, -room.headroom_bytes), default=None)
         if room:
             packs.append(room.take(job))
         elif pack := _pack_for(job, packs, rooms, alike[job.pack_key, job.priority]):
@@ -184,10 +186,6 @@ class _Room:
         self.own_bytes += need_bytes
         self.headroom_bytes -= need_bytes
         return need_bytes
-
-    def preference(self) -> tuple[int, int]:
-        """Emptier devices first."""
-        return (-self.occupants, self.headroom_bytes)
 
     def _need_bytes(self, job: WaitingJob) -> int:
         peak_bytes = UNKNOWN_PEAK_BYTES if job.peak_bytes is None else job.peak_bytes

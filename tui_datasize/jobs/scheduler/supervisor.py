@@ -196,7 +196,10 @@ class Supervisor:
         if finding is AttemptState.RUNNING and seen.claim:
             _recognise(run, seen.claim)
             run.running_since_s = first_seen_s(run.running_since_s)
-            self._note_running(run)
+            if run.job.state is not JobState.RUNNING:
+                with self._store.transaction():
+                    self._store.change(run.job.run_id, JobState.RUNNING)
+                run.job = replace(run.job, state=JobState.RUNNING)
             self._note_how_far(run)
         if finding in (AttemptState.STARTING, AttemptState.RUNNING):
             if run.job.cancel_requested:
@@ -205,12 +208,6 @@ class Supervisor:
                 self._end_if_left_out(run)
         elif self._clear(run, seen, finding):
             self._end(run, seen, finding)
-
-    def _note_running(self, run: ActiveRun) -> None:
-        if run.job.state is not JobState.RUNNING:
-            with self._store.transaction():
-                self._store.change(run.job.run_id, JobState.RUNNING)
-            run.job = replace(run.job, state=JobState.RUNNING)
 
     def _note_how_far(self, run: ActiveRun) -> None:
         before = (run.has_updated, run.has_saved)

@@ -12,7 +12,6 @@ import torch
 from tui_datasize.errors import RunFailedError
 from tui_datasize.experiments.spec import Precision
 from tui_datasize.training.accelerator.cuda import CudaDevice
-from tui_datasize.training.accelerator.host import Host
 from tui_datasize.training.accelerator.interface import Accelerator
 
 
@@ -27,7 +26,7 @@ def chosen() -> Accelerator:
 
 def accelerator_of(device: torch.device) -> Accelerator:
     """Whoever asks this device."""
-    return CudaDevice(device) if device.type == "cuda" else Host(device)
+    return CudaDevice(device) if device.type == "cuda" else Accelerator(device)
 
 
 _MOST_IMAGES_PER_EVALUATION_BATCH = 8192

@@ -1,11 +1,13 @@
-"""What training asks of the device of its process, whichever kind it is."""
+"""What training asks of the device of its process, whichever kind it is, and what a CPU answers."""
 
 from __future__ import annotations
 
 import gc
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -14,6 +16,9 @@ from torch import Tensor
 from tui_datasize.experiments.spec import Precision
 
 Made = TypeVar("Made")
+
+_BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
+"""How /proc/cpuinfo tells that a CPU multiplies bf16: on x86 and, the last, on ARM."""
 
 
 class Capture(Protocol):
@@ -67,19 +72,21 @@ class Stream:
 class Accelerator:
     """A device, asked for by name; holds no state beyond that name.
 
-    What is written here holds where nothing runs beside the host and the memory is the host's.
+    What is written here is the CPU, of which a worker has one core and its share of memory: nothing runs
+    beside the host. A GPU is told in `cuda.py`.
     """
 
-    kind: str
+    kind = "cpu"
     """Whose bits are alike: "cpu" or "cuda"."""
-    is_gpu: bool
+    is_gpu = False
     """Whether it is a GPU, with memory of its own."""
-    rate_dtype: torch.dtype
-    """Of a learning rate that the fused optimisers read from a tensor."""
-    warm_ups: int
+    rate_dtype = torch.float64
+    """Of a learning rate that the fused optimisers read from a tensor; those of a CPU take a number."""
+    warm_ups = 1
     """Updates before one that can be timed."""
-    batches_ahead: int
-    """Batches of images that the host reads while the device works on those before."""
+    batches_ahead = 0
+    """Batches of images that the host reads while the device works on those before; on a CPU that would take
+    its time from what computes."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -93,7 +100,9 @@ class Accelerator:
 
     def facts(self) -> dict[str, Any]:
         """What it is, for `provenance.json`: `device`, `device_name`, `device_uuid` and what drives it."""
-        return {"torch": torch.__version__, "cuda": torch.version.cuda}
+        name = next(_cpu_facts("model name"), platform.processor())
+        versions = {"torch": torch.__version__, "cuda": torch.version.cuda}
+        return versions | {"device": self.kind, "device_name": name, "device_uuid": ""}
 
     @property
     def multiplies_tf32(self) -> bool:
@@ -101,9 +110,13 @@ class Accelerator:
         return False
 
     @property
-    @abstractmethod
     def multiplies_bf16(self) -> bool:
-        """Whether it has that arithmetic; where not, it is emulated, in several times the time."""
+        """Whether it has that arithmetic; where not, it is emulated, in several times the time.
+
+        Of a CPU /proc/cpuinfo names such instructions; it has them where that names none at all.
+        """
+        flags = next((line for key in ("flags", "Features") for line in _cpu_facts(key)), None)
+        return flags is None or not _BF16_FLAGS.isdisjoint(flags.split())
 
     def use_tf32(self, allowed: bool) -> None:
         """Whether products and convolutions of float32 may be computed in tf32; of the whole process."""
@@ -128,13 +141,13 @@ class Accelerator:
         return torch.autocast(self.device.type, torch.bfloat16)
 
     @property
-    @abstractmethod
     def evaluation_values(self) -> int:
         """Values of images per evaluation batch: what fits a CPU's cache, what fills a GPU."""
+        return 1 << 16
 
-    @abstractmethod
     def free_bytes(self) -> int:
-        """Memory that images and models may still take."""
+        """Memory that images and models may still take: a CPU slot's part of what swaps nothing out."""
+        return _available_bytes() // (os.cpu_count() or 1)
 
     def reserved_bytes(self) -> int:
         """Memory of the device that this process keeps for tensors now; 0 where that is the host's."""
@@ -199,3 +212,24 @@ class Accelerator:
                 f"got one of {generator.device.type}"
             )
         return generator
+
+
+def _cpu_facts(name: str) -> Iterator[str]:
+    """What /proc/cpuinfo says under a name, core by core; nothing where there is no such file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            yield value.strip()
+
+
+def _available_bytes() -> int:
+    """Memory that can be had without swapping, or all there is where that is not told."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
