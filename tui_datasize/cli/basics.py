@@ -1,4 +1,7 @@
-"""What every command begins and ends with; nothing here takes time to import."""
+"""What every command begins and ends with; nothing here takes time to import.
+
+What is wrong with what a command is given is raised, as one line: `dispatch` prints it.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +31,7 @@ _MOST_LINES = 20
 
 
 def project_paths(arguments: argparse.Namespace) -> ProjectPaths:
-    """The files of the project that the arguments name; the current directory by default.
-
-    Raises:
-        ConfigError: There is no such directory, or no project can lie there.
-    """
+    """The files of the project that the arguments name; the current directory by default."""
     root = project_root(arguments.project or Path())
     if not root.is_dir():
         raise ConfigError("no such directory", where=str(root), fix="name the project with --project DIR")
@@ -40,11 +39,7 @@ def project_paths(arguments: argparse.Namespace) -> ProjectPaths:
 
 
 def project_root(named: Path) -> Path:
-    """The project directory that was named, whether it is there or not.
-
-    Raises:
-        ConfigError: No project can lie there.
-    """
+    """The project directory that was named, whether it is there or not."""
     try:
         return named_path(named)
     except ValueError as error:
@@ -88,23 +83,14 @@ def print_json(value: Any) -> None:
 
 
 def experiments_of(paths: ProjectPaths) -> Project:
-    """The experiments of a project.
-
-    Raises:
-        ConfigError: `experiments.toml` is missing or wrong.
-    """
+    """The experiments of a project."""
     from tui_datasize.experiments.load import load_project
 
     return load_project(paths.experiments)
 
 
 def selected_runs(paths: ProjectPaths, arguments: argparse.Namespace) -> tuple[Project, tuple[RunSpec, ...]]:
-    """The project, and the runs that EXPERIMENT, --sizes and --seeds select, as --order puts them.
-
-    Raises:
-        ConfigError: The file, the experiment or a filter is wrong.
-        DataError: The data set is missing or too small.
-    """
+    """The project, and the runs that EXPERIMENT, --sizes and --seeds select, as --order puts them."""
     from tui_datasize.experiments.sweep import plan_runs, select
 
     project = experiments_of(paths)
@@ -114,11 +100,7 @@ def selected_runs(paths: ProjectPaths, arguments: argparse.Namespace) -> tuple[P
 
 
 def find_run(client: QueueClient, word: str) -> RunPaths:
-    """The files of the one run whose id is or begins with `word`; they need not exist yet.
-
-    Raises:
-        UnknownRunError: There is none, or more than one.
-    """
+    """The files of the one run whose id is or begins with `word`; they need not exist yet."""
     run_id = client.resolve(word)
     for job in client.jobs():
         if job.run_id == run_id:

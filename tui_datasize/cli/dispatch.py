@@ -55,12 +55,7 @@ def _load(command: str | None) -> Call:
 
 
 def open_app(arguments: argparse.Namespace) -> int:
-    """Open the app on a project.
-
-    Raises:
-        ConfigError: There is no terminal, or `experiments.toml` is missing or wrong: said before the screen
-            changes.
-    """
+    """Open the app on a project."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigError("the app needs a terminal", fix="`datasize-tui --help` lists the commands")
     from tui_datasize.cli.basics import experiments_of, project_paths

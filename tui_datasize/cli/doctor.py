@@ -59,11 +59,7 @@ class Check:
 
 
 def doctor(arguments: argparse.Namespace) -> int:
-    """Print one line per check; exit status 1 if anything would stop a run.
-
-    Raises:
-        StorageError: A repair was asked for and is not possible now.
-    """
+    """Print one line per check; exit status 1 if anything would stop a run."""
     paths = project_paths(arguments)
     repaired = [_repair(paths)] if arguments.repair else []
     repaired += [_forget(paths)] if arguments.forget_gpus else []
@@ -385,11 +381,7 @@ def _orphans(paths: ProjectPaths) -> Check:
 
 
 def selftest(arguments: argparse.Namespace) -> int:
-    """Make the steps asked for, where no run is at work: it would change the figures, or run out of memory.
-
-    Raises:
-        ConfigError: Runs are at work, or an option is wrong.
-    """
+    """Make the steps asked for, where no run is at work: that changes figures, and takes memory."""
     if not (arguments.list or arguments.busy) and (by_whom := _users_of(read_holders(slot_directory()))):
         fix = "`datasize-tui drain` and wait, or give --busy: figures are then of a busy machine"
         raise ConfigError(f"runs are at work: {by_whom}", fix=fix)

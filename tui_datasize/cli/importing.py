@@ -20,11 +20,7 @@ _IGNORED_TOLD = 8
 
 
 def import_runs(arguments: argparse.Namespace) -> int:
-    """Read all files, then write the runs that are not there yet.
-
-    Raises:
-        ConfigError: No file is understood, or one is not and the import is strict: nothing is imported.
-    """
+    """Read all files, then write the runs that are not there yet."""
     paths = project_paths(arguments)
     layout = _layout(arguments)
     reading = read_all(arguments.files, layout, is_strict=arguments.strict)

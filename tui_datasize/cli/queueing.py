@@ -34,11 +34,7 @@ from tui_datasize.text import lost_evaluations, plural, visible
 
 
 def experiments(arguments: argparse.Namespace) -> int:
-    """List the experiments of the project with what is done of each, or tell of the file that holds them.
-
-    Raises:
-        ConfigError: The file is missing or wrong.
-    """
+    """List the experiments of the project with what is done of each, or tell of the file that holds them."""
     if arguments.schema:
         print_json(json_schema())
         return EXIT_OK
@@ -291,12 +287,7 @@ class _Named(NamedTuple):
 def _named(
     client: QueueClient, jobs: Sequence[Job], kind: CommandKind, arguments: argparse.Namespace
 ) -> list[_Named]:
-    """What the words of a command stand for.
-
-    Raises:
-        ConfigError: Neither or both of jobs and `--all` are given.
-        UnknownRunError: A word names nothing, or nothing clearly.
-    """
+    """What the words of a command stand for."""
     if bool(arguments.jobs) == arguments.all:
         what = "JOB and --all exclude each other" if arguments.all else "no job given"
         raise ConfigError(what, fix=f"name a run or an experiment, or say `{kind} --all`")

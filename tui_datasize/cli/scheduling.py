@@ -16,12 +16,7 @@ from tui_datasize.text import plural
 
 
 def scheduler(arguments: argparse.Namespace) -> int:
-    """Start, restart, stop or look for the scheduler; `status` exits with 1 when there is none.
-
-    Raises:
-        ConfigError: Options were given that nothing would follow, or that contradict the project's file.
-        StorageError: A scheduler did not end, or did not start.
-    """
+    """Start, restart, stop or look for the scheduler; `status` exits with 1 when there is none."""
     paths, options = project_paths(arguments), DeviceOptions.of(arguments)
     if arguments.action == "start":
         return _start(paths, options)

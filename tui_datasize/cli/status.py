@@ -32,11 +32,7 @@ _NOT_KNOWN = TimeEstimate("", "", None, None, "")
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Show counts per experiment and the jobs that are not done.
-
-    Raises:
-        UnknownRunError: The experiment has no jobs.
-    """
+    """Show counts per experiment and the jobs that are not done."""
     client = QueueClient(project_paths(arguments))
     with without_collection():
         look = _look(client, arguments.experiment)

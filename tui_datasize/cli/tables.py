@@ -86,11 +86,7 @@ def analyze(arguments: argparse.Namespace) -> int:
 
 
 def record_of(arguments: argparse.Namespace) -> Record:
-    """The runs of an experiment, or of all, and what `--metric`, `--target` and their like ask of them.
-
-    Raises:
-        ConfigError: There is no such metric, what is asked makes no sense for it, or there are no runs.
-    """
+    """The runs of an experiment, or of all, and what `--metric`, `--target` and their like ask of them."""
     metric = metric_named(arguments.metric)
     # Not every command has every option.
     option = vars(arguments).get
@@ -122,11 +118,7 @@ def with_sweep(record: Record, arguments: argparse.Namespace) -> Record:
 
 
 def print_analysis(record: Record, *, everything: bool = False) -> None:
-    """Print the answer, what speaks against it and the learning curve; or everything that can be asked.
-
-    Raises:
-        ConfigError: What is asked makes no sense for the metric.
-    """
+    """Print the answer, what speaks against it and the learning curve; or everything that can be asked."""
     console = data_console()
     left_out = []
     for entry in QUESTIONS.values():
@@ -155,11 +147,7 @@ def _draw(console: Console, answer: Answer) -> None:
 
 
 def runs_of(log: RunLog, experiment: str | None) -> pl.DataFrame:
-    """The runs of one experiment, or all.
-
-    Raises:
-        ConfigError: The experiment has no runs.
-    """
+    """The runs of one experiment, or all."""
     runs = log.runs(experiment)
     if experiment is not None and runs.is_empty():
         known = set(log.runs()["experiment"])
@@ -195,11 +183,7 @@ def plan(arguments: argparse.Namespace) -> int:
 
 
 def _curve(runs: pl.DataFrame, variant: str | None) -> pl.DataFrame:
-    """The runs of one variant.
-
-    Raises:
-        ConfigError: There are several and none is named, or the one named is not there.
-    """
+    """The runs of one variant."""
     variants = runs["variant"].unique(maintain_order=True).to_list()
     if variant is None and len(variants) == 1:
         return runs
@@ -224,12 +208,7 @@ _MARKDOWN = (".md", ".markdown")
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """Write the page.
-
-    Raises:
-        ConfigError: The file is neither HTML nor Markdown, or the experiment has no runs.
-        StorageError: It cannot be written.
-    """
+    """Write the page."""
     file = arguments.output
     suffix = file.suffix.lower()
     if suffix not in (*_HTML, *_MARKDOWN):

@@ -1,4 +1,7 @@
-"""Names and sizes of data sets, so that a sweep is checked in full before it is queued."""
+"""Names and sizes of data sets, so that a sweep is checked in full before it is queued.
+
+A folder of images that is missing, or is not as it should be, is a `DataError` whose `where` names it.
+"""
 
 from __future__ import annotations
 
@@ -135,11 +138,7 @@ def takes_preparing(name: str) -> bool:
 
 
 def image_folder(name: str, data_dir: Path) -> Path:
-    """Absolute path of the folder that `imagefolder:PATH` names.
-
-    Raises:
-        DataError: No folder can be called so.
-    """
+    """Absolute path of the folder that `imagefolder:PATH` names."""
     named = name.removeprefix(IMAGE_FOLDER)
     try:
         return named_path(named, data_dir)
@@ -148,11 +147,7 @@ def image_folder(name: str, data_dir: Path) -> Path:
 
 
 def split_folders(folder: Path) -> tuple[Path, Path]:
-    """The training and the test folder of an image folder: `train/` and `test/` or `val/`.
-
-    Raises:
-        DataError: One of them is missing; `where` names the path.
-    """
+    """The training and the test folder of an image folder: `train/` and `test/` or `val/`."""
     layout = "an image folder holds train/CLASS/ and test/CLASS/ or val/CLASS/"
     with _reading(folder):
         if not folder.is_dir():
@@ -166,11 +161,7 @@ def split_folders(folder: Path) -> tuple[Path, Path]:
 
 
 def class_folders(split: Path) -> tuple[Path, ...]:
-    """The class folders of a split, in name order: their positions are the labels.
-
-    Raises:
-        DataError: It cannot be read.
-    """
+    """The class folders of a split, in name order: their positions are the labels."""
     with _reading(split), os.scandir(split) as entries:
         return tuple(sorted(Path(e.path) for e in entries if e.is_dir() and not e.name.startswith(".")))
 
@@ -205,11 +196,7 @@ def refuse_empty(
     test_classes: Sequence[Path],
     test_per_class: Sequence[int],
 ) -> None:
-    """Refuse an image folder with a class without training images, or without any test image.
-
-    Raises:
-        DataError: It is so; `where` names the folder.
-    """
+    """Refuse an image folder with a class without training images, or without any test image."""
     empty = next((c for c, images in zip(train_classes, train_per_class, strict=True) if not images), None)
     if empty or not any(test_per_class):
         raise DataError("no images", where=str(empty or test_classes[0].parent), fix="put images there")

@@ -1,4 +1,7 @@
-"""`[devices]` of `experiments.toml`, and options over it: how many jobs the machine takes at once."""
+"""`[devices]` of `experiments.toml`, and options over it: how many jobs the machine takes at once.
+
+A setting that is unknown, or not what was expected, is a `ConfigError` that names it.
+"""
 
 from __future__ import annotations
 
@@ -138,11 +141,7 @@ class DeviceSettings:
 
 
 def read_device_settings(table: TomlTable) -> DeviceSettings:
-    """Read `[devices]`.
-
-    Raises:
-        ConfigError: A key is unknown, or a value is not what was expected.
-    """
+    """Read `[devices]`."""
     problems = Problems()
     options: DeviceOptions = problems.of(lambda: read_options(table), DeviceOptions())
     with problems.part():
@@ -157,11 +156,7 @@ def read_device_settings(table: TomlTable) -> DeviceSettings:
 
 
 def read_options(table: TomlTable) -> DeviceOptions:
-    """Read what a table says of the devices, whatever else it holds.
-
-    Raises:
-        ConfigError: A value is not what was expected.
-    """
+    """Read what a table says of the devices, whatever else it holds."""
     problems = Problems()
     said = {}
     for row in rows(DeviceSettings):
@@ -209,9 +204,6 @@ def read_written(texts: Mapping[str, str], devices: DeviceSettings) -> DeviceOpt
 
     >>> read_written({"cpu_slots": "2", "packs": "", "cold": "no"}, DeviceSettings()).describe()
     'cpu_slots 2, cold false'
-
-    Raises:
-        ConfigError: A text is not what was expected, or they contradict each other or the file.
     """
     stripped = {name: text.strip() for name, text in texts.items()}
     options = read_options(TomlTable({name: _value(text) for name, text in stripped.items() if text}, ""))

@@ -1,4 +1,7 @@
-"""Reading `experiments.toml`: a project's experiments, checked key by key."""
+"""Reading `experiments.toml`: a project's experiments, checked key by key.
+
+What is wrong is a `ConfigError` that names the file, the key path and what was expected.
+"""
 
 from __future__ import annotations
 
@@ -117,12 +120,7 @@ class Project:
 
 
 def load_project(file: Path, environment: Mapping[str, str] = os.environ) -> Project:
-    """Read and check `experiments.toml`; `DATASIZE_DATA` of the environment wins over `[paths] data`.
-
-    Raises:
-        ConfigError: The file is missing, is not TOML, or a key or value is wrong; the message names
-            the file, the key path and what was expected.
-    """
+    """Read and check `experiments.toml`; `DATASIZE_DATA` of the environment wins over `[paths] data`."""
     project, errors = read_project(file, environment)
     if errors:
         raise errors[0]
@@ -132,11 +130,7 @@ def load_project(file: Path, environment: Mapping[str, str] = os.environ) -> Pro
 def read_project(
     file: Path, environment: Mapping[str, str] = os.environ
 ) -> tuple[Project, Sequence[ConfigError]]:
-    """Read what is right of `experiments.toml`, and tell everything that is wrong.
-
-    Raises:
-        ConfigError: The file is missing, or is not TOML.
-    """
+    """Read what is right of `experiments.toml`, and tell everything that is wrong."""
     document = TomlTable(read_toml(file, fix="name the project directory with --project DIR"), str(file))
     problems = Problems()
     project = Project(
@@ -184,20 +178,12 @@ def data_directory(project_root: Path, environment: Mapping[str, str] = os.envir
 
 
 def device_settings(project_root: Path) -> DeviceSettings:
-    """`[devices]` of a project, whose experiments are not looked at; defaults without the file.
-
-    Raises:
-        ConfigError: The file is not TOML, or a key or value of the table is wrong.
-    """
+    """`[devices]` of a project, whose experiments are not looked at; defaults without the file."""
     return read_device_settings(_top_level(project_root).table("devices"))
 
 
 def project_costs(project_root: Path) -> Costs:
-    """`[costs]` of a project, whose experiments are not looked at; none without the file.
-
-    Raises:
-        ConfigError: The file is not TOML, or a key or value of the table is wrong.
-    """
+    """`[costs]` of a project, whose experiments are not looked at; none without the file."""
     return read_costs(_top_level(project_root).table("costs"))
 
 
@@ -224,11 +210,7 @@ def _read_keep(table: TomlTable) -> Keep:
 
 
 def notify_command(project_root: Path) -> str:
-    """The shell command to be told of ends and failures; empty where there is none.
-
-    Raises:
-        ConfigError: The file is not TOML, or the command is no string.
-    """
+    """The shell command to be told of ends and failures; empty where there is none."""
     return _top_level(project_root).text("notify", "")
 
 

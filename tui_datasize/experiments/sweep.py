@@ -1,4 +1,7 @@
-"""From an experiment to its runs: one frozen specification per cell of the sweep."""
+"""From an experiment to its runs: one frozen specification per cell of the sweep.
+
+What cannot be planned is a `DatasizeError`, as of `plan_runs`.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +41,7 @@ def plan_runs(experiment: Experiment, project: Project) -> tuple[RunSpec, ...]:
 
 
 def listed_runs(experiment: Experiment, project: Project, run_ids: Collection[str]) -> set[str]:
-    """Those of some runs that an experiment lists, without making others than have their sizes and seeds.
-
-    Raises:
-        DatasizeError: As `plan_runs`.
-    """
+    """Those of some runs that an experiment lists, without making others than have their sizes and seeds."""
     if experiment.also:
         parts = replace(experiment, also=()), *experiment.also
         return set().union(*(listed_runs(part, project, run_ids) for part in parts))
@@ -91,11 +90,7 @@ def further_runs(
 
 
 def check_runs(experiment: Experiment, project: Project) -> Collection[int]:
-    """Raise what `plan_runs` raises, and return the train sizes; runs are made only where these take weights.
-
-    Raises:
-        DatasizeError: As `plan_runs`.
-    """
+    """Raise what `plan_runs` raises, and return the train sizes; runs are made only where they take weights."""
     if _origins(experiment):
         return {run.train_size for run in plan_runs(experiment, project)}
     info = _info(experiment, project)
@@ -120,11 +115,7 @@ class FileCheck:
 
 
 def check_file(file: Path) -> FileCheck:
-    """Look for everything that is wrong with an `experiments.toml`.
-
-    Raises:
-        ConfigError: It is missing, or is not TOML.
-    """
+    """Look for everything that is wrong with an `experiments.toml`."""
     project, errors = read_project(file)
     missing: dict[str, list[str]] = {}
     wrong: list[DatasizeError] = [*errors]
@@ -163,11 +154,7 @@ def _origins(experiment: Experiment) -> set[str]:
 
 
 def source_runs(specs: Sequence[RunSpec], project: Project) -> tuple[RunSpec, ...]:
-    """The runs of the project's experiments that others take weights from, directly or not, sources first.
-
-    Raises:
-        DatasizeError: As `plan_runs`.
-    """
+    """The runs of the project's experiments that others take weights from, directly or not, sources first."""
     missing = {source for spec in specs for source in spec.sources}
     if not missing:
         return ()

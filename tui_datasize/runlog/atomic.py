@@ -1,4 +1,7 @@
-"""Files that are either whole or not there, and names that survive a power cut: all is synced in order."""
+"""Files that are either whole or not there, and names that survive a power cut: all is synced in order.
+
+What the disk does not take is raised as `OSError`, and what was there before is untouched.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,7 @@ from typing import Any
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, so that a reader or a power cut sees the old file or the new one.
-
-    Raises:
-        OSError: The directory is missing, read-only or full; the old file is untouched.
-    """
+    """Replace `path` by `data`, so that a reader or a power cut sees the old file or the new one."""
     # A thread id is unique on the machine while the thread lives: writers never share a temporary
     # file, and one that was killed leaves no more than a single stale file behind.
     temporary = path.with_name(f".{path.name}.{threading.get_native_id()}.tmp")
@@ -34,7 +33,6 @@ def write_json(path: Path, obj: Any) -> None:
     """Replace `path` by `obj` as indented JSON, in the way of `write_bytes`.
 
     Raises:
-        OSError: As `write_bytes`.
         TypeError: `obj` holds something that JSON has no form for.
         ValueError: `obj` holds NaN or infinity; write them as None.
     """
@@ -43,11 +41,7 @@ def write_json(path: Path, obj: Any) -> None:
 
 
 def make_directory(directory: Path, root: Path) -> None:
-    """Make a directory below one that exists, and those between, so that they survive a power cut.
-
-    Raises:
-        OSError: One cannot be made.
-    """
+    """Make a directory below one that exists, and those between, so that they survive a power cut."""
     directory.mkdir(parents=True, exist_ok=True)
     # What is there already may have been made by somebody who was killed before this.
     for parent in directory.parents:
@@ -57,11 +51,7 @@ def make_directory(directory: Path, root: Path) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Give a file or directory another name, also after a power cut; never is it without any.
-
-    Raises:
-        OSError: It cannot be renamed.
-    """
+    """Give a file or directory another name, also after a power cut; never is it without any."""
     source.rename(target)
     # In this order: what is in both places is not lost.
     sync_directory(target.parent)

@@ -2,8 +2,8 @@
 
 A worker holds `flock(lock)` from its claim to the end of its process, or, where the process goes on with
 other runs of its pack, to the end of this run; `claim.json` says who it is and `exit.json` how its attempt
-ended. Whoever looks decides from these three alone. Standard library only: a worker claims before it
-imports anything heavy.
+ended. Whoever looks decides from these three alone. What cannot be read or written is an `OSError`. Standard
+library only: a worker claims before it imports anything heavy.
 """
 
 from __future__ import annotations
@@ -189,7 +189,6 @@ def acquire(paths: RunPaths, attempt: int) -> Claim:
     Raises:
         ClaimRefused: Another worker has the run, a later attempt began, this one has ended, or the
             run has succeeded.
-        OSError: The directory cannot be written.
     """
     lock = take_lock(paths, _PATIENCE_S)
     if lock is None:
@@ -236,9 +235,6 @@ def conclude(paths: RunPaths, attempt: int, outcome: RunOutcome, reason: str) ->
     Returns:
         False where a worker holds the lock, a later attempt has begun, the run has succeeded, or
         the directory does not exist.
-
-    Raises:
-        OSError: The directory cannot be written.
     """
     lock = take_lock(paths, patience_s=0.1)
     if lock is None:
@@ -275,11 +271,7 @@ def take_lock(paths: RunPaths, patience_s: float) -> int | None:
 
 
 def read_exit(paths: RunPaths) -> ExitRecord | None:
-    """`exit.json`; None where it is missing, torn or not ours.
-
-    Raises:
-        OSError: It cannot be read, or is no regular file.
-    """
+    """`exit.json`; None where it is missing, torn or not ours."""
     data = _read_object(paths.exit)
     with suppress(KeyError, TypeError, ValueError):
         return ExitRecord(
@@ -295,11 +287,7 @@ def read_exit(paths: RunPaths) -> ExitRecord | None:
 
 
 def read_claim(paths: RunPaths) -> ClaimRecord | None:
-    """`claim.json`; None where it is missing, torn or not ours.
-
-    Raises:
-        OSError: It cannot be read, or is no regular file.
-    """
+    """`claim.json`; None where it is missing, torn or not ours."""
     data = _read_object(paths.claim)
     with suppress(KeyError, TypeError, ValueError):
         return ClaimRecord(

@@ -1,6 +1,7 @@
 """Files that are locked, and who may open them: whoever can may keep the lock for ever.
 
-Standard library only, as `claim` that uses it.
+A file that cannot be opened, or is no regular one, is an `OSError`. Standard library only, as `claim` that
+uses it.
 """
 
 from __future__ import annotations
@@ -44,9 +45,6 @@ def is_locked(file: Path) -> bool:
     """Whether somebody holds the `flock` of a file, see `is_held`.
 
     Nobody holds the lock of a file that does not exist.
-
-    Raises:
-        OSError: The file exists and cannot be opened, or is no regular one.
     """
     try:
         descriptor = open_descriptor(file, os.O_RDONLY)
@@ -72,11 +70,7 @@ def private_mode(runs: Path) -> int:
 
 
 def open_lock(file: Path, runs: Path) -> int:
-    """Open a file of a runs directory to be locked, which is made if it is missing.
-
-    Raises:
-        OSError: It cannot be opened, or is no regular file.
-    """
+    """Open a file of a runs directory to be locked, which is made if it is missing."""
     descriptor = open_descriptor(file, os.O_RDWR | os.O_CREAT, 0o600)
     make_private(descriptor, private_mode(runs))
     return descriptor
@@ -94,9 +88,6 @@ def make_runs(runs: Path, *, shared: bool) -> None:
     """Make a runs directory, for its owner alone or for the owner's group, too.
 
     One that is there already is opened for the group where that is wanted, and never closed.
-
-    Raises:
-        OSError: It cannot be made.
     """
     runs.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):

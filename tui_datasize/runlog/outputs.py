@@ -30,11 +30,7 @@ def write_output(file: Path, data: bytes, *, suffixes: Collection[str], force: b
 
 
 def refuse_output(file: Path, *, suffixes: Collection[str], force: bool = False) -> None:
-    """Refuse early what `write_output` would refuse.
-
-    Raises:
-        StorageError: As `write_output`.
-    """
+    """Refuse early what `write_output` would refuse."""
     if _is_of_a_project(file):
         raise _refusal(file, "belongs to a project and is not replaced")
     try:

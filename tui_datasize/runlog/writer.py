@@ -1,4 +1,7 @@
-"""The worker's side of the record: metric rows appended, tables of a run directory replaced."""
+"""The worker's side of the record: metric rows appended, tables of a run directory replaced.
+
+What the disk does not take is an `OSError`.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,7 @@ Value: TypeAlias = str | float | None
 
 
 class MetricsWriter:
-    """Appends rows to `metrics.jsonl`, each in one write: a reader sees whole rows and at most one torn.
-
-    Raises:
-        OSError: It cannot be opened.
-    """
+    """Appends rows to `metrics.jsonl`, each in one write: a reader sees whole rows and at most one torn."""
 
     def __init__(self, path: Path) -> None:
         is_new = not path.exists()
@@ -44,11 +43,7 @@ class MetricsWriter:
         self._file.close()
 
     def sync(self) -> None:
-        """Make all rows so far survive a power cut: before anything durable relies on them.
-
-        Raises:
-            OSError: The disk does not take them.
-        """
+        """Make all rows so far survive a power cut: before anything durable relies on them."""
         os.fsync(self._file.fileno())
 
     def write(self, event: schema.Event, update: int, **values: Value) -> None:
@@ -89,11 +84,7 @@ class MetricsWriter:
 
 
 def write_table(path: Path, frame: pl.DataFrame) -> None:
-    """Replace a Parquet file.
-
-    Raises:
-        OSError: The disk is full or read-only; the old file is untouched.
-    """
+    """Replace a Parquet file."""
     write_bytes(path, parquet(frame))
 
 

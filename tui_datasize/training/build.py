@@ -67,9 +67,6 @@ class SplitArrays:
         """Make the files where they are missing.
 
         Their disk space is taken at once: a full disk must not surface as SIGBUS.
-
-        Raises:
-            OSError: The disk is full.
         """
         for path, dtype, size in (
             (folder / f"{split}_images.npy", np.uint8, shape),

@@ -23,9 +23,6 @@ def save(path: Path, identity: Mapping[str, str], state: Mapping[str, Any]) -> N
     """Replace the checkpoint by tensors, numbers, strings, and lists and dictionaries of these.
 
     `identity` is what must be equal for the state to fit: run, data, device.
-
-    Raises:
-        OSError: The disk is full or read-only; the old checkpoint is untouched.
     """
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "identity": dict(identity), "state": _owning(state)}, buffer)

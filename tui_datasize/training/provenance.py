@@ -1,4 +1,7 @@
-"""`spec.json` as it was queued, and `provenance.json`: where and how a run was computed."""
+"""`spec.json` as it was queued, and `provenance.json`: where and how a run was computed.
+
+What the disk does not take is an `OSError`.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +40,7 @@ _HISTORY: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 
 
 def add(paths: RunPaths, facts: Mapping[str, Any]) -> None:
-    """Add to what is recorded.
-
-    Raises:
-        OSError: The disk is full or read-only.
-    """
+    """Add to what is recorded."""
     write_json(paths.provenance, known_object(paths.provenance) | dict(facts))
 
 
@@ -56,9 +55,6 @@ def add_pack(paths: RunPaths, width: int, implementation: Implementation) -> Non
 
     `pack_width` and `pack_implementation` tell it of the updates that follow, the lists
     `pack_widths` and `pack_implementations` of all updates, in the order of the changes.
-
-    Raises:
-        OSError: The disk is full or read-only.
     """
     recorded = known_object(paths.provenance)
     widths, implementations = (list(recorded.get(key, [])) for key in _HISTORY)

@@ -90,11 +90,7 @@ class ImageReader:
             self._coming.append(_Coming(rows, bank, parts))
 
     def read(self, rows: Indices) -> Tensor:
-        """The images at these rows on the device, uint8, shape (B, C, H, W).
-
-        Raises:
-            OSError: They could not be read.
-        """
+        """The images at these rows on the device, uint8, shape (B, C, H, W)."""
         if self._lent is not None:
             self._free.append(self._lent)
             self._lent = None

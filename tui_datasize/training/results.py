@@ -1,4 +1,7 @@
-"""The outcome of one evaluation of both splits, kept for the last and the best one."""
+"""The outcome of one evaluation of both splits, kept for the last and the best one.
+
+What the disk does not take is an `OSError`.
+"""
 
 from __future__ import annotations
 
@@ -62,11 +65,7 @@ class Result:
 
 
 def write_results(paths: RunPaths, dataset: LoadedDataset, last: Result, best: Result) -> None:
-    """Write `per_class.parquet`, `confusion.parquet` and `predictions.parquet`.
-
-    Raises:
-        OSError: The disk is full or read-only.
-    """
+    """Write `per_class.parquet`, `confusion.parquet` and `predictions.parquet`."""
     results = (("last", last), ("best", best))
     splits: tuple[Split, ...] = ("train", "test")
     per_class = [
@@ -113,11 +112,7 @@ class Best:
         return cls(result, weights)
 
     def write_weights(self, paths: RunPaths, identity: Mapping[str, str]) -> Best:
-        """Write `best.pt`, where the weights are known; the same without them.
-
-        Raises:
-            OSError: The disk is full or read-only.
-        """
+        """Write `best.pt`, where the weights are known; the same without them."""
         if self.weights is None:
             return self
         state = {

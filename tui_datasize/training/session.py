@@ -52,7 +52,9 @@ class Session:
 
     Raises:
         DataError: The images do not suit the model.
-        OSError: The directory cannot be written.
+        RunFailedError: From its methods: the loss became NaN or infinite.
+        OSError: From all: the directory cannot be written.
+        StopRequested: From `run` and `prepare_update`: asked to leave. After `run` the checkpoint holds all.
     """
 
     def __init__(
@@ -96,13 +98,7 @@ class Session:
         self._metrics = MetricsWriter(paths.metrics)
 
     def run(self, stop: StopRequest) -> None:
-        """Make all updates and evaluations that are still to be made.
-
-        Raises:
-            StopRequested: Asked to leave; the checkpoint holds everything so far.
-            RunFailedError: The loss became NaN or infinite.
-            OSError: The disk is full.
-        """
+        """Make all updates and evaluations that are still to be made."""
         with self:
             try:
                 while self.prepare_update(stop):
@@ -123,13 +119,7 @@ class Session:
         self._metrics.close()
 
     def prepare_update(self, stop: StopRequest) -> bool:
-        """Evaluate where that is due; whether another update is to be made.
-
-        Raises:
-            StopRequested: Asked to leave.
-            RunFailedError: The loss became NaN or infinite.
-            OSError: The disk is full.
-        """
+        """Evaluate where that is due; whether another update is to be made."""
         if self._evaluation_is_due():
             self._evaluate(stop)
         if self.trainer.update == self._updates:
@@ -138,23 +128,13 @@ class Session:
         return True
 
     def after_update(self) -> None:
-        """Write a row and a checkpoint where they are due.
-
-        Raises:
-            RunFailedError: The loss became NaN or infinite.
-            OSError: The disk is full.
-        """
+        """Write a row and a checkpoint where they are due."""
         if self._clock() - self._read_s >= _READING_INTERVAL_S:
             self._take_readings()
             self._save_if_due()
 
     def leave(self) -> None:
-        """Save everything so far, between two updates.
-
-        Raises:
-            RunFailedError: The loss became NaN or infinite.
-            OSError: The disk is full.
-        """
+        """Save everything so far, between two updates."""
         self._take_readings()
         self._save()
 

@@ -1,4 +1,7 @@
-"""The queue's SQLite file: its tables, how it comes to be, and what can be wrong with it."""
+"""The queue's SQLite file: its tables, how it comes to be, and what can be wrong with it.
+
+What is wrong is a `StorageError` that names the file and says what to do.
+"""
 
 from __future__ import annotations
 
@@ -147,11 +150,7 @@ class QueueWatch:
     _opened: int = field(default=0, init=False)
 
     def version(self) -> tuple[int, int]:
-        """What is another value after each commit; the same while there is no database.
-
-        Raises:
-            StorageError: The database cannot be used.
-        """
+        """What is another value after each commit; the same while there is no database."""
         try:
             inode = self._path.stat().st_ino
         except FileNotFoundError:
@@ -195,11 +194,7 @@ def create_database(path: Path) -> str:
 
 @contextmanager
 def directory_lock(runs: Path) -> Iterator[None]:
-    """Keep others from making a queue; they may be able to open the directory, and keep its lock.
-
-    Raises:
-        StorageError: Somebody does.
-    """
+    """Keep others from making a queue; they may be able to open the directory, and keep its lock."""
     descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if not lock_file(descriptor, _BUSY_TIMEOUT_S):
@@ -211,11 +206,7 @@ def directory_lock(runs: Path) -> Iterator[None]:
 
 
 def protect(path: Path) -> None:
-    """Let nobody open the queue who may not run jobs in it: whoever can may keep its locks for ever.
-
-    Raises:
-        StorageError: The runs directory cannot be used.
-    """
+    """Let nobody open the queue who may not run jobs in it: whoever can may keep its locks for ever."""
     from tui_datasize.experiments.load import is_shared
 
     with storage_errors(path):
@@ -226,11 +217,7 @@ def protect(path: Path) -> None:
 
 
 def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
-    """Read the whole database once.
-
-    Raises:
-        StorageError: Part of it is damaged.
-    """
+    """Read the whole database once."""
     with storage_errors(path):
         answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if answer != "ok":

@@ -94,11 +94,7 @@ def _mounted(mounts: bytes) -> Iterator[tuple[Path, str]]:
 
 
 def try_out(directory: Path) -> str:
-    """What of locks and shared memory fails between two processes of this machine; empty if nothing does.
-
-    Raises:
-        OSError: No file can be written there, or no process started.
-    """
+    """What of locks and shared memory fails between two processes of this machine; empty if nothing does."""
     with (
         tempfile.NamedTemporaryFile(dir=directory, prefix=".try-") as first,
         tempfile.NamedTemporaryFile(dir=directory, prefix=".try-") as second,

@@ -122,11 +122,7 @@ class GpuProbes:
         return self.is_proven(device) or (is_in_use and not self._is_at_fault(device))
 
     def start(self, gpu: Gpu, slots: Sequence[int]) -> Worker:
-        """Try a GPU; `slots` are descriptors of all that it has.
-
-        Raises:
-            OSError: No process can be started now.
-        """
+        """Try a GPU; `slots` are descriptors of all that it has."""
         output = os.memfd_create("probe", os.MFD_CLOEXEC)
         try:
             worker = self._spawner.start(_request(self._call, gpu.uuid, slots, output))
@@ -207,9 +203,6 @@ def probe_now(device: str, slots: Sequence[int], call: str = PROBE_CALL) -> str:
     """Try a GPU and wait for it: why it cannot be used, empty where it can.
 
     It is named by UUID; `slots` are descriptors of all that it has; `call` is as for `GpuProbes`.
-
-    Raises:
-        OSError: No process can be started now.
     """
     # Not a pipe: what does not end keeps it open.
     output = os.memfd_create("probe", os.MFD_CLOEXEC)

@@ -30,11 +30,7 @@ _LINGER_DIRECTORY = Path("/var/lib/systemd/linger")
 
 
 def scheduler_alive(project: ProjectPaths) -> bool:
-    """Whether some process holds the scheduler's lock.
-
-    Raises:
-        StorageError: The lock cannot be looked at.
-    """
+    """Whether some process holds the scheduler's lock."""
     with storage_errors(project.scheduler_lock):
         return is_locked(project.scheduler_lock)
 
@@ -78,11 +74,7 @@ def terminate_scheduler(project: ProjectPaths) -> None:
 
 
 def open_log(path: Path) -> BinaryIO:
-    """Open the scheduler's log to append to; one that has grown long begins anew.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+    """Open the scheduler's log to append to; one that has grown long begins anew."""
     with suppress(FileNotFoundError):
         if path.stat().st_size > LONGEST_LOG_BYTES:
             path.rename(path.with_name(f"{path.name}.1"))

@@ -54,11 +54,7 @@ class Notifier:
         return bool(self._calls) or self._store.has_notices()
 
     def poll(self) -> None:
-        """Look at the running commands and start those that are due; never waits.
-
-        Raises:
-            StorageError: The database cannot be written.
-        """
+        """Look at the running commands and start those that are due; never waits."""
         self._calls = [call for call in self._calls if not self._settle(call)]
         free = _MOST_AT_ONCE - len(self._calls)
         if free <= 0 or not self._store.has_notices():

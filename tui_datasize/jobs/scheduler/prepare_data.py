@@ -43,11 +43,7 @@ class Preparing:
     _begun: dict[Images, Worker] = field(default_factory=dict, init=False)
 
     def prepare(self, wanted: Images) -> bool:
-        """Begin to prepare images where nobody has; whether a run may take a GPU for them already.
-
-        Raises:
-            OSError: No process can be started now.
-        """
+        """Begin to prepare images where nobody has; whether a run may take a GPU for them already."""
         worker = self._begun.get(wanted)
         if worker is None:
             if self.under_way():

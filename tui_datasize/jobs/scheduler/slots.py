@@ -2,7 +2,7 @@
 
 A worker inherits the lock of its slot, so that the slot stays taken for as long as the worker lives,
 whatever becomes of the scheduler that took it. The lock alone decides; the text of the file says who took
-it, for a person whose jobs wait.
+it, for a person whose jobs wait. A directory that cannot be used is an `OSError`.
 """
 
 from __future__ import annotations
@@ -111,9 +111,6 @@ def take_slots(
 
     The directory is made if missing. In `earlier` ones other schedulers may keep the same slots; those that
     cannot be used are left out, and none is made.
-
-    Raises:
-        OSError: The directory cannot be used.
     """
     taken: list[Slot] = []
     if wanted < 1:
@@ -133,11 +130,7 @@ def take_slots(
 
 @contextmanager
 def all_slots(device: str, capacity: int, project: Path) -> Iterator[tuple[int, ...]]:
-    """The descriptors of all slots of a device while inside; none where somebody has one of them.
-
-    Raises:
-        OSError: The directory of the slots cannot be used.
-    """
+    """The descriptors of all slots of a device while inside; none where somebody has one of them."""
     with ExitStack() as held:
         taken = take_slots(slot_directory(), device, capacity, capacity, project, earlier_directories())
         for slot in taken:
@@ -180,11 +173,7 @@ def unusable(directory: Path, error: OSError) -> str:
 
 
 def read_holders(directory: Path) -> list[SlotHolder]:
-    """Every slot of this machine that is taken now, with who took it.
-
-    Raises:
-        OSError: The directory is somebody else's.
-    """
+    """Every slot of this machine that is taken now, with who took it."""
     holders: list[SlotHolder] = []
     with suppress(FileNotFoundError), open_private(directory, make=False) as place:
         for name in sorted(os.listdir(place)):  # noqa: PTH208 - of the open directory

@@ -52,11 +52,7 @@ class WaitingProjects:
         return self._descriptor is not None
 
     def wait(self, held: int) -> None:
-        """Tell the others that this scheduler waits for a slot.
-
-        Raises:
-            OSError: The directory cannot be written.
-        """
+        """Tell the others that this scheduler waits for a slot."""
         if self._descriptor is not None and not is_named(self._descriptor, self._own):
             # Its directory was removed: nobody would see that it waits.
             self.leave()

@@ -18,11 +18,7 @@ ROOT_VARIABLE = "DATASIZE_ROOT"
 
 
 def root_mark(root: Path) -> str:
-    """What `DATASIZE_ROOT` holds for a project directory, wherever it is moved.
-
-    Raises:
-        OSError: There is no such directory.
-    """
+    """What `DATASIZE_ROOT` holds for a project directory, wherever it is moved."""
     found = root.stat()
     return f"{found.st_dev}:{found.st_ino}"
 

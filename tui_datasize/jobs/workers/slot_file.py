@@ -44,9 +44,6 @@ def lock(place: Place, name: str, words: Mapping[str, object]) -> int | None:
     """Lock the file of a slot, which is made if it is missing, and have it tell a person these words.
 
     On a full disk it tells nothing. The descriptor holds the lock; None where somebody else has the slot.
-
-    Raises:
-        OSError: The file cannot be opened or locked.
     """
     descriptor = os.open(name, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600, dir_fd=place.descriptor)
     is_ours = False
@@ -96,9 +93,6 @@ def words_of_holder(name: str, place: int | None = None) -> Mapping[str, Any] | 
     """What the file of a slot that is taken tells; None where it is free.
 
     `place` is the descriptor of its directory.
-
-    Raises:
-        OSError: It cannot be opened.
     """
     descriptor = os.open(name, os.O_RDONLY | _FLAGS, dir_fd=place)
     try:

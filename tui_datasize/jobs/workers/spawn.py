@@ -1,4 +1,7 @@
-"""Starting workers: what a start needs, and plain processes as the simplest way."""
+"""Starting workers: what a start needs, and plain processes as the simplest way.
+
+Whoever starts a process raises `OSError` where none can be started now.
+"""
 
 from __future__ import annotations
 
@@ -122,11 +125,7 @@ class ColdSpawner:
         return True
 
     def start(self, request: SpawnRequest) -> Worker:
-        """Start a process in its own session, its output appended to its log files.
-
-        Raises:
-            OSError: It cannot be started now.
-        """
+        """Start a process in its own session, its output appended to its log files."""
         command = python_module(request.module) if request.module else self._command
         with ExitStack() as files:
             stdout, stderr = (files.enter_context(open_regular(log, "ab")) for log in request.logs)

@@ -49,11 +49,7 @@ class WarmSpawner:
     _failures: int = field(default=0, init=False)
 
     def make_ready(self) -> bool:
-        """Start a preloader if there is none; whether it has imported everything.
-
-        Raises:
-            OSError: None can be started now.
-        """
+        """Start a preloader if there is none; whether it has imported everything."""
         if self._failures >= _MOST_FAILURES:
             return True
         if self._preloader and self._preloader.check_sources():
@@ -129,11 +125,7 @@ class _Preloader:
 
     @classmethod
     def launch(cls, preload: Sequence[str], call: str) -> _Preloader:
-        """Start a preloader; its imports take seconds, meanwhile it is not ready.
-
-        Raises:
-            OSError: It cannot be started now.
-        """
+        """Start a preloader; its imports take seconds, meanwhile it is not ready."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         options = ["--control", str(theirs.fileno()), "--preload", ",".join(preload), "--call", call]

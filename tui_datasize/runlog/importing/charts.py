@@ -27,11 +27,7 @@ def is_chart(head: str) -> bool:
 
 
 def read_chart(data: bytes, _run: str, layout: Layout, into: Staged) -> None:
-    """Read a chart export, whose columns name their runs.
-
-    Raises:
-        ConfigError: A line is broken; it is named.
-    """
+    """Read a chart export, whose columns name their runs."""
 
     def begin(header: list[str]) -> TakeRow:
         axis = _axis(header[0], layout)

@@ -83,9 +83,6 @@ def read_delimited(
 
     Blank lines, comments and Excel's `sep=;` may stand before the column names. A last row that was cut off
     is left out, and one without a line end is read; both are told.
-
-    Raises:
-        ConfigError: A line is broken; it is named.
     """
     text, is_cut = _text(data, into)
     lines = _Lines(text, skipped)
@@ -118,12 +115,7 @@ class _Rows:
         self._unclear: dict[str, UnclearNameError] = {}
 
     def take_all(self, take: TakeRow) -> None:
-        """Take every row.
-
-        Raises:
-            ConfigError: There is none.
-            ValueError: A row is broken, or names of runs are, of which all are in the error.
-        """
+        """Take every row."""
         number = 0
         while True:
             while comment := self._lines.comment():

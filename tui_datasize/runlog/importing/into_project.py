@@ -41,11 +41,7 @@ class SourceFile:
 
     @classmethod
     def of(cls, file: Path) -> SourceFile:
-        """Describe a file by its content.
-
-        Raises:
-            OSError: It cannot be read.
-        """
+        """Describe a file by its content."""
         data = read_bounded(file, MOST_BYTES)
         return cls(str(file.absolute()), hashlib.sha256(data).hexdigest(), len(data))
 
@@ -111,11 +107,7 @@ def _not_there(
 def _refuse_told_later(
     project: ProjectPaths, experiment: str, runs: Sequence[ForeignRun], there: Sequence[RunSpec]
 ) -> None:
-    """Refuse to bring the same runs in once more under the draws that are told of them now.
-
-    Raises:
-        ConfigError: A run whose draw nothing told is there, and one of its size and seed comes with a draw.
-    """
+    """Refuse to bring the same runs in once more under the draws that are told of them now."""
     told = {
         (run.cell.train_size, run.cell.seed, run.cell.variant): run
         for run in runs

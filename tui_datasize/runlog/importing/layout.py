@@ -1,4 +1,7 @@
-"""What the columns of a foreign file mean, as a person or a small TOML file says, and whose a row is."""
+"""What the columns of a foreign file mean, as a person or a small TOML file says, and whose a row is.
+
+What cannot be told, or may be read in two ways, is a `ValueError` that says which option tells it.
+"""
 
 from __future__ import annotations
 
@@ -83,11 +86,7 @@ class Layout:
         return frozenset(int(line) for path, _, line in found if not path or file.match(path))
 
     def fields_of(self, header: Sequence[str]) -> dict[str, str]:
-        """The column of each field that a table tells.
-
-        Raises:
-            ValueError: Several may be meant.
-        """
+        """The column of each field that a table tells."""
         found = {}
         for name, known in FIELDS.items():
             if name in self.columns:
@@ -189,9 +188,6 @@ def refuse_contradiction(origin: Origin, known: Mapping[str, str], layout: Layou
     """Refuse a row whose column says one thing and the name of its run another.
 
     A column that a person names is taken at its word.
-
-    Raises:
-        ValueError: They differ.
     """
     for name in TOLD_BY_NAMES:
         if name not in known or name in layout.columns:
@@ -209,11 +205,7 @@ def refuse_contradiction(origin: Origin, known: Mapping[str, str], layout: Layou
 
 
 def moment_of(known: Mapping[str, str]) -> Moment:
-    """When a row was measured; untold for one that says that it is of the end.
-
-    Raises:
-        ValueError: The update or epoch is none.
-    """
+    """When a row was measured; untold for one that says that it is of the end."""
     known = {name: text for name, text in known.items() if text.lower() not in ("final", "last", "end")}
     update = whole(known["update"]) if "update" in known else None
     if "epoch" not in known:

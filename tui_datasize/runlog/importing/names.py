@@ -56,11 +56,7 @@ def count_of(text: str) -> int:
 
 
 def whole(text: str) -> int:
-    """A whole number of at least 0 that counts no images, also one written like 750.0.
-
-    Raises:
-        ValueError: It is none.
-    """
+    """A whole number of at least 0 that counts no images, also one written like 750.0."""
     try:
         number = float(text)
     except ValueError:

@@ -1,4 +1,7 @@
-"""All files of one import: known by their form, read, decided on together, put together to runs."""
+"""All files of one import: known by their form, read, decided on together, put together to runs.
+
+A file that is not understood is a `ConfigError` that names it, and the line where there is one.
+"""
 
 from __future__ import annotations
 
@@ -73,11 +76,7 @@ READERS: Sequence[FileForm] = (
 
 
 def read_file(file: Path, run: str, layout: Layout, into: Staged) -> None:
-    """Read a file by the first reader that knows its form; `run` is its folders, and its name beside them.
-
-    Raises:
-        ConfigError: The file is too large, broken, or of no form that is known.
-    """
+    """Read a file by the first reader that knows its form; `run` is its folders, and its name beside them."""
     try:
         data = read_bounded(file, MOST_BYTES)
     except OSError as error:
@@ -97,9 +96,6 @@ def files_of(given: Sequence[Path]) -> list[tuple[Path, str]]:
 
     That is the folders of an event file, and the folder and name of any other. In a folder and below it the
     files of the first reader are taken that has any there.
-
-    Raises:
-        ConfigError: A path is none, or nothing in a folder can be read.
     """
     found: list[tuple[Path, str]] = []
     for path in given:

@@ -114,11 +114,7 @@ def _is_log(staged: Staged) -> bool:
 
 
 def _drop_repeated(staged: Staged, keys: Mapping[StagedKey, Meaning], settled: Settled) -> None:
-    """Of columns that hold one metric keep the plainest.
-
-    Raises:
-        ConfigError: Several are alike.
-    """
+    """Of columns that hold one metric keep the plainest."""
     by_metric: dict[str, list[StagedKey]] = {}
     for key, metric in settled.metrics.items():
         by_metric.setdefault(metric, []).append(key)

@@ -159,11 +159,7 @@ class Staged:
         self.rows.append(row)
 
     def number(self, column: str, text: str | float, place: int) -> float | None:
-        """A value of a column as it stands there; None where it is blank or not finite.
-
-        Raises:
-            ValueError: It is no number.
-        """
+        """A value of a column as it stands there; None where it is blank or not finite."""
         found, has_sign = _number(text, column)
         if found is None:
             return None

@@ -80,11 +80,7 @@ _COUNTED = (
 
 
 def read_table(data: bytes, run: str, layout: Layout, into: Staged) -> None:
-    """Read a table; its folders and its name tell size and seed where no column does.
-
-    Raises:
-        ConfigError: A line is broken; it is named.
-    """
+    """Read a table; its folders and its name tell size and seed where no column does."""
     skipped = layout.skipped(into.file)
     read_delimited(data, into, lambda header: _ColumnReader(header, run, layout, into).take, skipped)
     _refuse_untold_split(into)
@@ -186,11 +182,7 @@ def _refuse_repeated(header: Sequence[str], layout: Layout) -> None:
 
 
 def _refuse_untold_split(staged: Staged) -> None:
-    """Ask about a column of which every text names a split, or a metric: it tells whose values a row holds.
-
-    Raises:
-        ConfigError: There is one, and it is not read.
-    """
+    """Ask about a column of which every text names a split, or a metric: it tells whose values a row has."""
     for column, by_size in staged.kinds.items():
         texts = set().union(*by_size.values())
         if len(texts) > 1 and all(meaning_of(text) for text in texts):

@@ -153,11 +153,7 @@ def _prepare_update(member: PackMember, stop: StopRequest) -> bool:
 
 @contextmanager
 def _concerning(lane: Lane) -> Iterator[None]:
-    """While inside, an error ends this run alone, unless memory ran out or the device is lost.
-
-    Raises:
-        Exception: One of these, which concern all lanes.
-    """
+    """While inside, an error ends this run alone, unless memory ran out or the device is lost."""
     try:
         with faults.while_computing():
             yield
