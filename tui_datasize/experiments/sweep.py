@@ -90,7 +90,7 @@ def further_runs(
 
 
 def check_runs(experiment: Experiment, project: Project) -> Collection[int]:
-    """Raise what `plan_runs` raises, and return the train sizes; runs are made only where they take weights."""
+    """Raise what `plan_runs` does, and return the train sizes; runs are made only where they take weights."""
     if _origins(experiment):
         return {run.train_size for run in plan_runs(experiment, project)}
     info = _info(experiment, project)
