@@ -93,8 +93,9 @@ def test_a_stream_continues_from_its_state_and_does_not_touch_the_global_one():
 
 
 def test_the_order_is_that_of_the_fields_of_the_specification():
-    steps = [type(step).__name__ for step in pipeline(replace(EVERYTHING, crop_padding_px=0))._of_pixels]
-    assert steps == ["ResizedCrop", "Flip", "Rotation", *["Jitter"] * 4, "TrivialAugment"]
+    changes = [step.apply for step in pipeline(replace(EVERYTHING, crop_padding_px=0))._of_pixels]
+    steps = [getattr(change, "func", change).__name__ for change in changes]
+    assert steps == ["resized_crop", "flip", "turn", *["jitter"] * 4, "trivial_augment"]
 
 
 @pytest.mark.parametrize(

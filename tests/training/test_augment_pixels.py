@@ -10,7 +10,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as oracle
 
 from tui_datasize.training.augment import colour, geometry
-from tui_datasize.training.augment.geometry import Erasing, Rectangles
+from tui_datasize.training.augment.geometry import Rectangles
 from tui_datasize.training.augment.pipeline import OPERATIONS, STRENGTHS
 from tui_datasize.training.transforms import centre
 
@@ -143,9 +143,8 @@ def test_erasing_leaves_what_lies_outside_its_rectangle():
     from tui_datasize.training.augment.draws import draw_numbers
 
     images = torch.ones(500, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    erasing = Erasing(0.5)
-    draws = draw_numbers(torch.Generator().manual_seed(0), erasing.rows, len(images), images.device)
-    erased = erasing(images, draws)
+    draws = draw_numbers(torch.Generator().manual_seed(0), geometry.ROWS + 1, len(images), images.device)
+    erased = geometry.erase(images, draws, probability=0.5)
     assert erased.is_contiguous(memory_format=torch.channels_last)
     holes = erased[:, 0] == 0
     assert torch.equal(erased, torch.where(holes[:, None], 0.0, 1.0).expand_as(erased))

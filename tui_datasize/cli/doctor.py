@@ -25,9 +25,8 @@ from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.database import storage_errors
 from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.file_systems import check_file_system, file_system
-from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.rebuild import repair
-from tui_datasize.jobs.scheduler.devices import FORGET, DeviceReport, or_cpu, read_devices, settings_of
+from tui_datasize.jobs.scheduler.devices import FORGET, or_cpu, read_devices, settings_of
 from tui_datasize.jobs.scheduler.gpu_probes import PROBE_CALL, probe_now
 from tui_datasize.jobs.scheduler.slots import SlotHolder, all_slots, read_holders, slot_directory, unusable
 from tui_datasize.jobs.workers.process import describe_process
@@ -142,21 +141,16 @@ def _devices(paths: ProjectPaths) -> Check:
     driver = f"driver {report.driver_version}" if report.driver_version else ""
     told = [listed, driver, report.problem] if report.gpus else [driver, report.problem]
     is_sound = any(not gpu.fault and gpu.uuid not in faulty for gpu in report.gpus)
-    told += _taken(report)
+    for gpu in report.gpus:
+        # This project's own workers included; screens are not named.
+        if pids := [process.pid for process in gpu.processes if process.computes]:
+            told.append(f"on {gpu.title}: {', '.join(map(describe_process, pids))}")
     if used and not is_sound and FORGET not in report.problem:
         told.append(f"runs of this project have used {', '.join(used)}, and no GPU takes jobs now; {FORGET}")
     # A scheduler that runs may know of GPUs that are not even listed any more: it has no slots then.
     is_stopped = not is_sound and (not report.cpu_slots or slots == 0)
     verdict: Verdict = "fail" if is_stopped else "warn" if report.problem else "ok"
     return Check("devices", verdict, f"{'; '.join(filter(None, told))}, {at_once}")
-
-
-def _taken(report: DeviceReport) -> Iterator[str]:
-    """Who computes on the GPUs, this project's own workers included; screens are not named."""
-    for gpu in report.gpus:
-        pids = [process.pid for process in gpu.processes if process.computes]
-        if pids:
-            yield f"on {gpu.title}: {', '.join(map(describe_process, pids))}"
 
 
 def _gpus(paths: ProjectPaths) -> Iterator[Check]:
@@ -318,20 +312,16 @@ def _queue(paths: ProjectPaths) -> Check:
     verb = "running" if alive else "not running"
     text = f"{plural(len(jobs), 'job')}, {waiting} not done, scheduler {verb}"
     could_start = any(job.state.is_waiting and not job.waits_for for job in jobs)
-    obstacles = list(_obstacles(settings))
+    obstacles = []
+    if settings.draining:
+        obstacles.append("it is draining and starts no jobs; `datasize-tui drain --off` ends that")
+    if settings.stopped:
+        obstacles.append("the scheduler was stopped; `datasize-tui scheduler start` starts another")
     is_down = bool(waiting) and not alive
     if is_down and not settings.stopped:
         text += "; `datasize-tui scheduler start` starts it"
     verdict: Verdict = "fail" if obstacles and could_start else "warn" if obstacles or is_down else "ok"
     return Check("queue", verdict, "; ".join([text, *obstacles]))
-
-
-def _obstacles(settings: QueueSettings) -> Iterator[str]:
-    """Why the queue starts no job at all, each with what ends that."""
-    if settings.draining:
-        yield "it is draining and starts no jobs; `datasize-tui drain --off` ends that"
-    if settings.stopped:
-        yield "the scheduler was stopped; `datasize-tui scheduler start` starts another"
 
 
 def _faults(paths: ProjectPaths) -> Iterator[Check]:

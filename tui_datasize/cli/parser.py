@@ -42,16 +42,17 @@ def build_parser(first_word: str = "") -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     called = [command for command in SUBCOMMANDS if command.name == first_word]
     for command in called or SUBCOMMANDS:
-        command.add(
-            commands.add_parser(
-                command.name,
-                help=command.summary,
-                description=f"{command.summary[0].upper()}{command.summary[1:]}.",
-                epilog=f"example:  datasize-tui {command.name}{command.example}",
-                formatter_class=argparse.RawDescriptionHelpFormatter,
-                allow_abbrev=False,
-            )
+        own = commands.add_parser(
+            command.name,
+            help=command.summary,
+            description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+            epilog=f"example:  datasize-tui {command.name}{command.example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
+        own.add_argument("--project", type=Path, metavar="DIR", default=argparse.SUPPRESS, help=PROJECT_HELP)
+        for add in command.arguments:
+            add(own)
     return parser
 
 
@@ -68,12 +69,6 @@ class Subcommand(NamedTuple):
     example: str
     """What stands behind its name."""
     arguments: tuple[arguments.Add, ...]
-
-    def add(self, parser: argparse.ArgumentParser) -> None:
-        default = argparse.SUPPRESS
-        parser.add_argument("--project", type=Path, metavar="DIR", default=default, help=PROJECT_HELP)
-        for add in self.arguments:
-            add(parser)
 
 
 SUBCOMMANDS = (

@@ -56,7 +56,9 @@ def experiments(arguments: argparse.Namespace) -> int:
     table = plain_table("experiment", *counted, "data set", "model", "sizes", right=counted)
     for row in rows:
         counts = [str(row[name]) if row["runs"] else "-" for name in counted]
-        sizes = row["problem"] or _span(row["sizes"])
+        sizes = row["problem"] or "".join(map(str, row["sizes"]))
+        if len(row["sizes"]) > 1:
+            sizes = f"{len(row['sizes'])} from {row['sizes'][0]} to {row['sizes'][-1]}"
         sizes += "" if row["experiment"] in project.experiments else "; not in experiments.toml"
         table.add_row(row["experiment"], *counts, row["dataset"], row["model"], sizes)
     data_console().print(table)
@@ -159,10 +161,6 @@ def _recorded(paths: ProjectPaths, listed: Collection[str]) -> Iterator[dict[str
 
 
 _TOLD_BY_RUNS = ("dataset", "model", "train_size", "seed", "subset_seed")
-
-
-def _span(sizes: Sequence[int]) -> str:
-    return f"{len(sizes)} from {sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else "".join(map(str, sizes))
 
 
 def queue(arguments: argparse.Namespace) -> int:

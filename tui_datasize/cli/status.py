@@ -267,13 +267,9 @@ def label_variants(shapes: Mapping[int, RunSpec]) -> Mapping[int, str]:
     labels: dict[int, str] = {}
     for alike in by_experiment.values():
         if len({replace(spec, train_size=0) for spec in alike.values()}) > 1:
-            labels |= _label(alike)
+            # Takes a while to import, and most queues sweep nothing but sizes and seeds.
+            from tui_datasize.experiments.variants import variant_labels
+
+            found = variant_labels(list(alike.values()))
+            labels |= {number: label for number, spec in alike.items() if (label := found.get(spec.run_id))}
     return labels
-
-
-def _label(shapes: Mapping[int, RunSpec]) -> dict[int, str]:
-    # Takes a while to import, and most queues sweep nothing but sizes and seeds.
-    from tui_datasize.experiments.variants import variant_labels
-
-    labels = variant_labels(list(shapes.values()))
-    return {number: label for number, spec in shapes.items() if (label := labels.get(spec.run_id))}

@@ -204,8 +204,13 @@ def obstacles(jobs: Iterable[Job], run_ids: Collection[str], *, draining: bool) 
     ours = [unfinished[run_id] for run_id in run_ids if run_id in unfinished]
     ahead = _ahead(ours, unfinished)
     lines = [f"waiting: runs of {', '.join(_experiments(ahead))} have to succeed first"] if ahead else []
-    if held := [job for job in (*ours, *ahead) if job.state is JobState.HELD]:
-        lines.append(_of_held(held))
+    held = [job for job in (*ours, *ahead) if job.state is JobState.HELD]
+    if len(held) == 1:
+        run_id = held[0].run_id
+        lines.append(f"waiting: {run_id} is held; `datasize-tui release {run_id}` lets it start")
+    elif held:
+        names = " ".join(_experiments(held))
+        lines.append(f"waiting: {len(held)} runs are held; `datasize-tui release {names}` lets them start")
     if draining and any(not job.state.is_active for job in ours):
         lines.append(DRAINING)
     return lines
@@ -220,14 +225,6 @@ def _ahead(ours: Sequence[Job], unfinished: Mapping[str, Job]) -> list[Job]:
         to_follow += [source for source in sources if source.run_id not in reached]
         reached |= {source.run_id: source for source in sources}
     return list(reached.values())[len(ours) :]
-
-
-def _of_held(held: Sequence[Job]) -> str:
-    if len(held) == 1:
-        run_id = held[0].run_id
-        return f"waiting: {run_id} is held; `datasize-tui release {run_id}` lets it start"
-    names = " ".join(_experiments(held))
-    return f"waiting: {len(held)} runs are held; `datasize-tui release {names}` lets them start"
 
 
 def _experiments(jobs: Iterable[Job]) -> list[str]:

@@ -212,11 +212,6 @@ def image_files(folder: Path) -> tuple[os.DirEntry[str], ...]:
         return tuple(sorted((e for e in entries if _is_image(e)), key=lambda entry: entry.name))
 
 
-def _count_images(folder: Path) -> int:
-    with _reading(folder), os.scandir(folder) as entries:
-        return sum(_is_image(entry) for entry in entries)
-
-
 @contextmanager
 def _reading(folder: Path) -> Iterator[None]:
     try:
@@ -242,8 +237,8 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 
 def _folder_info(name: str, folder: Path) -> DatasetInfo:
     train_classes, test_classes = matching_classes(folder)
-    train_per_class = tuple(_count_images(c) for c in train_classes)
-    test_per_class = tuple(_count_images(c) for c in test_classes)
+    train_per_class = tuple(len(image_files(c)) for c in train_classes)
+    test_per_class = tuple(len(image_files(c)) for c in test_classes)
     refuse_empty(train_classes, train_per_class, test_classes, test_per_class)
     return DatasetInfo(
         name=name,

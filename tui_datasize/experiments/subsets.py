@@ -136,14 +136,6 @@ def _ranks_within_class(labels: Indices) -> Indices:
     return ranks
 
 
-def _draw_first(_labels: Indices, train_size: int, _subset: SubsetSpec) -> Indices:
-    return np.arange(train_size, dtype=np.int64)
-
-
-def _draw_random(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
-    return _order_for(labels, train_size, subset)[:train_size]
-
-
 def _draw_stratified(labels: Indices, train_size: int, subset: SubsetSpec) -> Indices:
     order = _order_for(labels, train_size, subset)
     if subset.nested:
@@ -219,5 +211,10 @@ def _largest_remainder(images_per_class: Indices, train_size: int) -> Indices:
 
 
 _STRATEGIES: Mapping[Strategy, Callable[[Indices, int, SubsetSpec], Indices]] = MappingProxyType(
-    {"stratified": _draw_stratified, "balanced": _draw_balanced, "random": _draw_random, "first": _draw_first}
+    {
+        "stratified": _draw_stratified,
+        "balanced": _draw_balanced,
+        "random": lambda labels, train_size, subset: _order_for(labels, train_size, subset)[:train_size],
+        "first": lambda _labels, train_size, _subset: np.arange(train_size, dtype=np.int64),
+    }
 )

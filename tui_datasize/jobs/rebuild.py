@@ -133,7 +133,11 @@ def _add_unknown(store: Store, project: ProjectPaths) -> tuple[Mapping[JobState,
             _add(store, run)
         # Only now is every source there that can be.
         for run in unknown:
-            _add_dependencies(store, run)
+            run_id, after = run.paths.run_id, run.document.after
+            store.dependencies.replace(run_id, after)
+            state = store.state(run_id)
+            if state and state.is_waiting and (problem := store.dependencies.problem(run_id, after)):
+                store.change(run_id, JobState.FAILED, problem)
         states = Counter(store.state(run.paths.run_id) for run in unknown)
     return {state: count for state, count in states.items() if state}, unreadable
 
@@ -190,14 +194,6 @@ def _device(paths: RunPaths) -> str:
         noted = read_object(paths.provenance)
         return str(noted["device_uuid"] or (CPU if noted["device"] == CPU else ""))
     return ""
-
-
-def _add_dependencies(store: Store, run: _Found) -> None:
-    run_id, after = run.paths.run_id, run.document.after
-    store.dependencies.replace(run_id, after)
-    state = store.state(run_id)
-    if state and state.is_waiting and (problem := store.dependencies.problem(run_id, after)):
-        store.change(run_id, JobState.FAILED, problem)
 
 
 def _move_aside(queue: Path) -> Path:

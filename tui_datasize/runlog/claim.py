@@ -140,11 +140,7 @@ class Observation:
 
 
 class ClaimRefused(Exception):  # noqa: N818 - an orderly answer, not an error
-    """The run is not this worker's to execute; it should leave quietly with exit status 0."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
+    """The run is not this worker's to execute, for this reason; it should leave quietly, exit status 0."""
 
 
 @dataclass(eq=False)

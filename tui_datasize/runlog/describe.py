@@ -182,17 +182,10 @@ def _execution(paths: RunPaths) -> dict[str, Any]:
     if seen.final_exit is None and seen.claim is not None:
         seen = observe(paths)
     end = seen.final_exit
+    on_its_way = "running" if seen.is_running else "interrupted" if seen.claim else "queued"
     return {
-        "state": _state(seen),
+        "state": str(end.outcome) if end else on_its_way,
         "attempt": seen.newest_attempt,
         "reason": end.reason if end else "",
         "finished_at": end.finished_at if end else None,
     }
-
-
-def _state(seen: Observation) -> str:
-    if seen.final_exit:
-        return str(seen.final_exit.outcome)
-    if seen.is_running:
-        return "running"
-    return "interrupted" if seen.claim else "queued"

@@ -41,14 +41,10 @@ def note_incomplete(project: ProjectPaths, lost: Iterable[LostRun]) -> None:
 def noted_incomplete(project: ProjectPaths) -> frozenset[str]:
     """Ids of the runs that were incomplete when the record was last read, and whose logs are as they were."""
     runs = known_object(project.cache / _FILE).get("runs")
-    found = [LostRun(*fields) for fields in runs if _is_run(fields)] if isinstance(runs, list) else []
+    listed = [fields for fields in runs if isinstance(fields, list)] if isinstance(runs, list) else []
+    # Anybody may write there.
+    found = [LostRun(*fields) for fields in listed if [*map(type, fields)] == [str, str, int, int]]
     return frozenset(run.run_id for run in found if _is_as_it_was(project, run))
-
-
-def _is_run(fields: object) -> bool:
-    """Whether it is the fields of a `LostRun`: anybody may write there."""
-    kinds = [type(value) for value in fields] if isinstance(fields, list) else []
-    return kinds == [str, str, int, int]
 
 
 def _is_as_it_was(project: ProjectPaths, run: LostRun) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from tui_datasize.files import is_regular, parse_object, read_bounded, read_object
+from tui_datasize.files import is_regular, known_object, parse_object, read_bounded
 from tui_datasize.runlog.atomic import rename, sync_directory, write_json
 
 Images: TypeAlias = NDArray[np.uint8]
@@ -210,8 +210,12 @@ def build(directory: Path, source: DatasetSource) -> None:
         OSError: The disk is full or read-only.
     """
     partial = directory.with_name(f".{directory.name}.partial")
-    plan = _plan(source)
-    if _read_plan(partial) != plan:
+    # What two builds must have in common for one to go on where the other was left.
+    plan = {
+        name: {"shape": list(split.shape), "labels": _digest(split.labels)}
+        for name, split in source.splits.items()
+    }
+    if known_object(partial / _PLAN) != plan:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         write_json(partial / _PLAN, plan)
@@ -223,21 +227,6 @@ def build(directory: Path, source: DatasetSource) -> None:
     except Exception:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-
-
-def _plan(source: DatasetSource) -> dict[str, Any]:
-    """What two builds must have in common for one to go on where the other was left."""
-    return {
-        name: {"shape": list(split.shape), "labels": _digest(split.labels)}
-        for name, split in source.splits.items()
-    }
-
-
-def _read_plan(partial: Path) -> object:
-    try:
-        return read_object(partial / _PLAN)
-    except (OSError, ValueError):
-        return None
 
 
 def _write(folder: Path, source: DatasetSource) -> None:

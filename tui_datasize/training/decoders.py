@@ -52,9 +52,9 @@ class FileFiller:
                 try:
                     yield attempt.result()
                 except BadImages as found:
-                    for error in found.errors:
+                    for error in found.args:
                         print(error.line, flush=True)
-                    bad += found.errors
+                    bad += found.args
         if len(bad) == 1:
             raise bad[0]
         if bad:

@@ -133,11 +133,7 @@ def _refuse_wide(file: str, mode: str) -> None:
 
 
 class BadImages(Exception):  # noqa: N818 - collected, and told at the end of a pass
-    """Images of a chunk that cannot be decoded."""
-
-    def __init__(self, errors: Sequence[DataError]) -> None:
-        self.errors = tuple(errors)
-        super().__init__(f"{len(self.errors)} bad images")
+    """Images of a chunk that cannot be decoded: its arguments are the `DataError` of each."""
 
 
 def read_files(files: Sequence[str], form: Form) -> Images:
@@ -157,7 +153,7 @@ def read_files(files: Sequence[str], form: Form) -> Images:
         except DataError as error:
             errors.append(error)
     if errors:
-        raise BadImages(errors)
+        raise BadImages(*errors)
     return images
 
 
@@ -176,7 +172,7 @@ def understand(answer: str) -> Filled:
     """
     said = json.loads(answer)
     if "bad" in said:
-        raise BadImages([DataError(what, where=where, fix=fix) for what, where, fix in said["bad"]])
+        raise BadImages(*(DataError(what, where=where, fix=fix) for what, where, fix in said["bad"]))
     if "refused" in said:
         what, where, fix = said["refused"]
         raise DataError(what, where=where, fix=fix)
@@ -205,7 +201,7 @@ def _answer(
     try:
         return asdict(arrays(chunk.split).fill(chunk, lambda *_: read_files(files, form)))
     except BadImages as bad:
-        return {"bad": [(error.what, error.where, error.fix) for error in bad.errors]}
+        return {"bad": [(error.what, error.where, error.fix) for error in bad.args]}
     except DataError as error:
         return {"refused": (error.what, error.where, error.fix)}
     except OSError as error:

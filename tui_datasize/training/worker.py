@@ -118,7 +118,7 @@ def _claim(paths: RunPaths, attempt: int | None, *, is_one_of_several: bool) -> 
     try:
         lane = Lane(acquire(paths, attempt), is_one_of_several=is_one_of_several)
     except ClaimRefused as refusal:
-        print(f"{paths.run_id}: left alone: {refusal.reason}", flush=True)
+        print(f"{paths.run_id}: left alone: {refusal}", flush=True)
         return None
     lane.say(f"attempt {attempt}, process {os.getpid()}")
     return lane

@@ -96,9 +96,6 @@ A job that has not begun fails when a run that it waits for fails or is cancelle
 class IllegalTransitionError(Exception):
     """A defect of the scheduler: it tried to change a state in a way the table does not know."""
 
-    def __init__(self, run_id: str, target: JobState) -> None:
-        super().__init__(f"job {run_id} cannot become {target}: it is in none of {sources(target)}")
-
 
 def sources(target: JobState) -> tuple[JobState, ...]:
     """The states from which a job may become `target`.

@@ -220,7 +220,7 @@ class Store:
             *(state, reason, state.is_final, utc_now(), state.is_waiting, run_id, *allowed),
         )
         if changed != 1:
-            raise IllegalTransitionError(run_id, state)
+            raise IllegalTransitionError(f"job {run_id} cannot become {state}: it is in none of {allowed}")
 
     def change_priority(self, run_id: str, amount: int) -> int:
         self._run("UPDATE jobs SET priority = priority + ? WHERE run_id = ?", amount, run_id)

@@ -267,7 +267,10 @@ class CommandApplier:
                 in_line.update(line)
                 moved.update(self._move_in_line(line, marked, commands[0].amount))
         already = f"is at the {'end' if commands[0].amount > 0 else 'front'} of its line already"
-        return [self._moved_answer(command.run_id, in_line, moved, already) for command in commands]
+        answers = dict.fromkeys(in_line, (True, already)) | dict.fromkeys(moved, (True, "moved"))
+        for run_id in marked - in_line:
+            answers[run_id] = False, _refusal(self._store.state(run_id), "only waiting jobs are moved")
+        return [answers[command.run_id] for command in commands]
 
     def _move_in_line(self, line: list[str], marked: set[str], amount: int) -> set[str]:
         # Whoever is moved down is moved up in the line seen from its end.
@@ -284,13 +287,6 @@ class CommandApplier:
         after = [places.get(place) or next(others) for place in range(len(seen))]
         self._store.reorder(after[::-1] if amount > 0 else after)
         return moved
-
-    def _moved_answer(self, run_id: str, in_line: set[str], moved: set[str], already: str) -> _Answer:
-        if run_id in moved:
-            return True, "moved"
-        if run_id in in_line:
-            return True, already
-        return False, _refusal(self._store.state(run_id), "only waiting jobs are moved")
 
 
 _Handler: TypeAlias = Callable[[CommandApplier, PendingCommand, JobState | None], _Answer]

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.records import QueuedJob
@@ -116,7 +117,8 @@ class StartPause:
         if end.run_id in self._blamed:
             return False
         self._row.append(end)
-        workers = self._count_alike(end)
+        alike = takewhile(lambda earlier: earlier.pattern == end.pattern, reversed(self._row))
+        workers = len({earlier.tag for earlier in alike})
         if end.has_failed and workers < _ALIKE:
             return False
         self._suspects.add(end.run_id)
@@ -129,15 +131,6 @@ class StartPause:
             how = f"{workers} workers in a row ended alike before their first update"
             self.begin(end.kind, f"{how}, the last with {end.run_id}: {end.why}")
         return True
-
-    def _count_alike(self, end: EarlyEnd) -> int:
-        """Workers in a row, this one included, that ended in the same way."""
-        tags = set()
-        for earlier in reversed(self._row):
-            if earlier.pattern != end.pattern:
-                break
-            tags.add(earlier.tag)
-        return len(tags)
 
     def note_progress(self, run_id: str, *, has_saved: bool) -> None:
         """Note that a run has made an update, or, where the disk was full, has saved something."""

@@ -200,7 +200,11 @@ class Supervisor:
                 with self._store.transaction():
                     self._store.change(run.job.run_id, JobState.RUNNING)
                 run.job = replace(run.job, state=JobState.RUNNING)
-            self._note_how_far(run)
+            before = (run.has_updated, run.has_saved)
+            if not all(before):
+                look_how_far(run)
+                if (run.has_updated, run.has_saved) != before:
+                    self._pause.note_progress(run.job.run_id, has_saved=run.has_saved)
         if finding in (AttemptState.STARTING, AttemptState.RUNNING):
             if run.job.cancel_requested:
                 self._cancel(run, seen)
@@ -208,13 +212,6 @@ class Supervisor:
                 self._end_if_left_out(run)
         elif self._clear(run, seen, finding):
             self._end(run, seen, finding)
-
-    def _note_how_far(self, run: ActiveRun) -> None:
-        before = (run.has_updated, run.has_saved)
-        if not all(before):
-            look_how_far(run)
-            if (run.has_updated, run.has_saved) != before:
-                self._pause.note_progress(run.job.run_id, has_saved=run.has_saved)
 
     def _clear(self, run: ActiveRun, seen: Observation, finding: AttemptState) -> bool:
         """See that nobody is left of an attempt that is over; whether that is so by now."""

@@ -72,7 +72,9 @@ class WarmSpawner:
             self._preloader.poll(self.answer_s)
             if self._preloader.has_ended:
                 earlier = 0 if self._preloader.has_answered else self._failures
-                self._failures = earlier + self._preloader.has_failed
+                # It ended before it was ready, or owes the answer to a request.
+                has_failed = not self._preloader.is_ready or bool(self._preloader.asked_s)
+                self._failures = earlier + has_failed
                 if self._failures == _MOST_FAILURES:
                     what = "%d preloaders in a row have failed: workers start cold from now on"
                     _LOG.error(what, _MOST_FAILURES)
@@ -117,11 +119,6 @@ class _Preloader:
     """When workers were asked for that it has not answered yet, by tag, on the monotonic clock."""
     workers: dict[str, Worker] = field(default_factory=dict)
     """Workers that have not ended, by tag."""
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether it ended before it was ready, or owes the answer to a request."""
-        return self.has_ended and (not self.is_ready or bool(self.asked_s))
 
     @classmethod
     def launch(cls, preload: Sequence[str], call: str) -> _Preloader:

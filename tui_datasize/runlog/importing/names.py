@@ -196,7 +196,8 @@ def _by_words(run: str, wanted: Collection[str]) -> Iterator[_Candidate]:
         known_to = at
         if name not in wanted:
             continue
-        if name == "size" and not _is_product(match, run):
+        is_product = match["tail"] in ("x", "X") and run[match.end() : match.end() + 1].isdecimal()
+        if name == "size" and not is_product:
             yield _Candidate(name, match[0].strip(), _size(match, run))
         if name == "size":
             continue
@@ -217,10 +218,6 @@ def _field(words: str, is_inside: bool) -> str | None:
     if before and (before[-1] in _OF_ELSE or (last == "size" and not words[: -len(last)].endswith("-"))):
         return None
     return _WORDS.get(last)
-
-
-def _is_product(match: re.Match[str], run: str) -> bool:
-    return match["tail"] in ("x", "X") and run[match.end() : match.end() + 1].isdecimal()
 
 
 def _size(match: re.Match[str], run: str) -> int:

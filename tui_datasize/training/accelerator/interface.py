@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import platform
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -170,6 +171,21 @@ class Accelerator:
         Raises:
             RuntimeError: Some of it failed.
         """
+
+    def times_s(
+        self, step: Callable[[], object], longest_s: float, *, least: int = 1, most: int = 1000
+    ) -> list[float]:
+        """What a step takes each time, once it is warm: made again for so long, `least` to `most` times."""
+        for _ in range(self.warm_ups):
+            step()
+        times_s: list[float] = []
+        while len(times_s) < least or (len(times_s) < most and sum(times_s) < longest_s):
+            self.wait()
+            started_s = time.perf_counter()
+            step()
+            self.wait()
+            times_s.append(time.perf_counter() - started_s)
+        return times_s
 
     def stream(self) -> Stream:
         """A new stream."""

@@ -6,7 +6,6 @@ Pixels stay float32 in 0 .. 255; torchvision rounds to a whole grey level after 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,17 +18,9 @@ _LUMA = (0.2989, 0.587, 0.114)
 _COLOUR_CHANNELS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Jitter:
-    """A change whose strength is a factor drawn uniformly around 1, which changes nothing."""
-
-    change: Callable[[Tensor, Tensor], Tensor]
-    spread: float
-    """The factor lies within [1 - spread, 1 + spread]."""
-    rows: int = 1
-
-    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        return self.change(images.float(), between(draws.device[0], 1 - self.spread, 1 + self.spread))
+def jitter(images: Tensor, draws: Draws, change: Callable[[Tensor, Tensor], Tensor], spread: float) -> Tensor:
+    """A change by a factor drawn uniformly within `spread` of 1, which changes nothing."""
+    return change(images.float(), between(draws.device[0], 1 - spread, 1 + spread))
 
 
 def brightness(images: Tensor, factor: Tensor) -> Tensor:

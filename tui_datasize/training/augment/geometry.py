@@ -80,86 +80,53 @@ def _within(start: Tensor, length: Tensor, side: int) -> Tensor:
 _SHAPE = RectangleRanges(area=(0.02, 0.33), ratio=(1 / 3.3, 1 / 0.3))
 
 
-@dataclass(frozen=True, slots=True)
-class Erasing:
-    """Sets a rectangle to 0, the training set's mean once images are normalised, with a probability.
+def erase(images: Tensor, draws: Draws, probability: float) -> Tensor:
+    """Set a rectangle to 0, the training set's mean once images are normalised, with a probability.
 
-    Zhong et al. (2020); ranges and value are torchvision's defaults.
+    Zhong et al. (2020); ranges and value are torchvision's defaults. Images are given up: changed in place,
+    so that their memory layout stays.
     """
-
-    probability: float
-    rows: int = ROWS + 1
-
-    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """Normalised images, which are given up: changed in place, so that their memory layout stays."""
-        height, width = images.shape[2:]
-        drawn, _ = draw_rectangles(draws.device[1:], (height, width), (height - 1, width - 1), _SHAPE)
-        erased = (draws.device[0] < self.probability)[:, None, None] & inside(drawn, (height, width))
-        return images.masked_fill_(erased[:, None], 0)
+    height, width = images.shape[2:]
+    drawn, _ = draw_rectangles(draws.device[1:], (height, width), (height - 1, width - 1), _SHAPE)
+    erased = (draws.device[0] < probability)[:, None, None] & inside(drawn, (height, width))
+    return images.masked_fill_(erased[:, None], 0)
 
 
 _CROP_RATIO = (3 / 4, 4 / 3)
 
 
-@dataclass(frozen=True, slots=True)
-class Flip:
-    """Mirrors left to right with a probability."""
-
-    probability: float
-    rows: int = 1
-
-    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        mirrored = per_image(draws.device[0] < self.probability)
-        return torch.where(mirrored, images.flip(3), images)
+def flip(images: Tensor, draws: Draws, probability: float) -> Tensor:
+    """Mirror left to right with a probability."""
+    return torch.where(per_image(draws.device[0] < probability), images.flip(3), images)
 
 
-@dataclass(frozen=True, slots=True)
-class Crop:
-    """Cuts out a square at a position of its own, after padding with zeros."""
+def crop(images: Tensor, draws: Draws, side_px: int, padding_px: int = 0) -> Tensor:
+    """A square (B, C, side, side) at a position of its own, after padding with zeros.
 
-    side_px: int
-    """0: as large as the image was before padding."""
-    padding_px: int = 0
-    rows: int = 2
-
-    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """Shape (B, C, side, side), of the same type."""
-        height, width = (self.side_px or side for side in images.shape[2:])
-        padded = pad(images, [self.padding_px] * 4) if self.padding_px else images
-        top = whole_below(draws.device[0], padded.shape[2] - height + 1)
-        left = whole_below(draws.device[1], padded.shape[3] - width + 1)
-        return cut(padded, top, left, height, width)
-
-
-@dataclass(frozen=True, slots=True)
-class ResizedCrop:
-    """Cuts out a rectangle of random area and aspect ratio and resizes it to a square.
-
-    Szegedy et al. (2015); the ranges and the fallback to the whole image are torchvision's.
+    A side of 0 is that of the image before padding.
     """
-
-    smallest_area: float
-    """Share of the image's area, in (0, 1]; the largest is 1."""
-    side_px: int
-    rows: int = ROWS
-
-    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """Float32, shape (B, C, side, side)."""
-        image = (images.shape[2], images.shape[3])
-        shape = RectangleRanges((self.smallest_area, 1.0), _CROP_RATIO)
-        drawn, found = draw_rectangles(draws.device, image, image, shape)
-        return resize(images, _or_central(drawn, found, image), self.side_px)
+    height, width = (side_px or side for side in images.shape[2:])
+    padded = pad(images, [padding_px] * 4) if padding_px else images
+    top = whole_below(draws.device[0], padded.shape[2] - height + 1)
+    left = whole_below(draws.device[1], padded.shape[3] - width + 1)
+    return cut(padded, top, left, height, width)
 
 
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """Rotates around the centre by an angle within a range in both directions."""
+def resized_crop(images: Tensor, draws: Draws, smallest_area: float, side_px: int) -> Tensor:
+    """A rectangle of random area and aspect ratio, resized to a square: float32, shape (B, C, side, side).
 
-    most_deg: float
-    rows: int = 1
+    Szegedy et al. (2015); the ranges and the fallback to the whole image are torchvision's. The smallest area
+    is a share of the image's, in (0, 1]; the largest is 1.
+    """
+    image = (images.shape[2], images.shape[3])
+    shape = RectangleRanges((smallest_area, 1.0), _CROP_RATIO)
+    drawn, found = draw_rectangles(draws.device, image, image, shape)
+    return resize(images, _or_central(drawn, found, image), side_px)
 
-    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        return rotate(images, between(draws.device[0], -self.most_deg, self.most_deg))
+
+def turn(images: Tensor, draws: Draws, most_deg: float) -> Tensor:
+    """Rotate around the centre by an angle within a range in both directions."""
+    return rotate(images, between(draws.device[0], -most_deg, most_deg))
 
 
 def cut(images: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,9 +13,7 @@ from torch import Tensor
 from tui_datasize.experiments.spec import AugmentationSpec
 from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.augment import colour, geometry
-from tui_datasize.training.augment.colour import Jitter
 from tui_datasize.training.augment.draws import Draws, draw_numbers, whole_below
-from tui_datasize.training.augment.geometry import Crop, Erasing, Flip, ResizedCrop, Rotation
 from tui_datasize.training.augment.mixing import Mixing, Targets
 
 STRENGTHS = 31
@@ -57,35 +55,34 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TrivialAugment:
-    """Draws operation, strength and direction per image, all alike; geometry is bilinear."""
-
-    rows: int = 3
-
-    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        # Drawn on the host: how many images an operation gets is known without waiting for the device.
-        chosen = whole_below(draws.host[0], len(OPERATIONS))
-        counts = torch.bincount(chosen, minlength=len(OPERATIONS)).tolist()
-        order = accelerator_of(images.device).send(chosen.argsort(stable=True))
-        strength = whole_below(draws.device[1], STRENGTHS)[order] / (STRENGTHS - 1)
-        sign = torch.where(draws.device[2][order] <= 0.5, -1, 1)
-        grouped = images[order].float()
-        start = 0
-        for operation, count in zip(OPERATIONS, counts, strict=True):
-            if count:
-                group = slice(start, start + count)
-                towards = strength[group] * sign[group] if operation.signed else strength[group]
-                grouped[group] = operation.apply(grouped[group], operation.value(towards))
-            start += count
-        changed = torch.empty_like(grouped)
-        changed[order] = grouped
-        return changed
+def trivial_augment(images: Tensor, draws: Draws) -> Tensor:
+    """Draw operation, strength and direction per image, all alike; geometry is bilinear."""
+    # Drawn on the host: how many images an operation gets is known without waiting for the device.
+    chosen = whole_below(draws.host[0], len(OPERATIONS))
+    counts = torch.bincount(chosen, minlength=len(OPERATIONS)).tolist()
+    order = accelerator_of(images.device).send(chosen.argsort(stable=True))
+    strength = whole_below(draws.device[1], STRENGTHS)[order] / (STRENGTHS - 1)
+    sign = torch.where(draws.device[2][order] <= 0.5, -1, 1)
+    grouped = images[order].float()
+    start = 0
+    for operation, count in zip(OPERATIONS, counts, strict=True):
+        if count:
+            group = slice(start, start + count)
+            towards = strength[group] * sign[group] if operation.signed else strength[group]
+            grouped[group] = operation.apply(grouped[group], operation.value(towards))
+        start += count
+    changed = torch.empty_like(grouped)
+    changed[order] = grouped
+    return changed
 
 
-Augmentation: TypeAlias = Crop | ResizedCrop | Flip | Rotation | Jitter | TrivialAugment | Erasing
-"""A random change of a batch of images (B, C, H, W), uint8 or float32 pixels 0 .. 255, or normalised inputs,
-each image with parameters of its own, which take `rows` numbers per image."""
+class Augmentation(NamedTuple):
+    """A random change of a batch of images, each with parameters of its own."""
+
+    apply: Callable[[Tensor, Draws], Tensor]
+    """Of images (B, C, H, W), uint8 or float32 pixels 0 .. 255, or normalised inputs."""
+    rows: int = 1
+    """Numbers that it takes per image."""
 
 
 class Pipeline:
@@ -99,7 +96,8 @@ class Pipeline:
     ) -> None:
         self._of_pixels = _of_pixels(spec)
         self._normalise = normalise
-        self._of_inputs = (Erasing(spec.random_erasing),) if spec.random_erasing else ()
+        erasing = Augmentation(partial(geometry.erase, probability=spec.random_erasing), geometry.ROWS + 1)
+        self._of_inputs = (erasing,) if spec.random_erasing else ()
         self._rows = sum(step.rows for step in (*self._of_pixels, *self._of_inputs))
         self._mixing = Mixing(spec.mixup, spec.cutmix, generator) if spec.mixup or spec.cutmix else None
         self._generator = generator
@@ -130,29 +128,34 @@ class Pipeline:
 
 def _apply(steps: Sequence[Augmentation], images: Tensor, draws: Iterator[Draws]) -> Tensor:
     for step in steps:
-        images = step(images, next(draws))
+        images = step.apply(images, next(draws))
     return images
 
 
 def _of_pixels(spec: AugmentationSpec) -> tuple[Augmentation, ...]:
     steps: list[Augmentation] = []
     if spec.resized_crop:
-        steps.append(ResizedCrop(spec.resized_crop, spec.crop_px))
+        area, side_px = spec.resized_crop, spec.crop_px
+        cropping = partial(geometry.resized_crop, smallest_area=area, side_px=side_px)
+        steps.append(Augmentation(cropping, geometry.ROWS))
     elif spec.crop_px:
-        steps.append(Crop(spec.crop_px))
+        steps.append(Augmentation(partial(geometry.crop, side_px=spec.crop_px), 2))
     if spec.crop_padding_px:
-        steps.append(Crop(0, spec.crop_padding_px))
+        padded = partial(geometry.crop, side_px=0, padding_px=spec.crop_padding_px)
+        steps.append(Augmentation(padded, 2))
     if spec.flip:
-        steps.append(Flip(spec.flip))
+        steps.append(Augmentation(partial(geometry.flip, probability=spec.flip)))
     if spec.rotation_deg:
-        steps.append(Rotation(spec.rotation_deg))
+        steps.append(Augmentation(partial(geometry.turn, most_deg=spec.rotation_deg)))
     jitters = (
         (colour.brightness, spec.brightness),
         (colour.contrast, spec.contrast),
         (colour.saturation, spec.saturation),
         (colour.sharpness, spec.sharpness),
     )
-    steps += [Jitter(change, spread) for change, spread in jitters if spread]
+    for change, spread in jitters:
+        if spread:
+            steps.append(Augmentation(partial(colour.jitter, change=change, spread=spread)))
     if spec.trivial_augment:
-        steps.append(TrivialAugment())
+        steps.append(Augmentation(trivial_augment, 3))
     return tuple(steps)

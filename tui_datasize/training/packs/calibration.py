@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import platformdirs
@@ -29,7 +28,6 @@ from tui_datasize.runlog.atomic import write_json
 from tui_datasize.training import failures
 from tui_datasize.training.accelerator import device as devices
 from tui_datasize.training.accelerator.device import accelerator_of
-from tui_datasize.training.accelerator.interface import Accelerator
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.packs.implementations import IMPLEMENTATIONS
@@ -45,46 +43,31 @@ _MANY_UPDATES = 1_000_000
 Timings: TypeAlias = dict[Implementation, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """All that the speed of an implementation depends on."""
-
-    device: str
-    torch_version: str
-    cudnn_version: int | None
-    package_version: str
-    pack_key: str
-    image_shape: tuple[int, ...]
-    width: int
-
-    @classmethod
-    def of(cls, spec: RunSpec, dataset: LoadedDataset, device: torch.device, width: int) -> Setting:
-        facts = devices.describe(device, spec.precision)
-        return cls(
-            device=facts["device_name"],
-            torch_version=facts["torch"],
-            cudnn_version=facts.get("cudnn"),
-            package_version=tui_datasize.__version__,
-            pack_key=pack_key(spec),
-            image_shape=dataset.image_shape,
-            width=width,
-        )
-
-    @property
-    def file(self) -> Path:
-        digest = hashlib.blake2b(json.dumps(asdict(self)).encode(), digest_size=8).hexdigest()
-        return platformdirs.user_cache_path("datasize-tui") / "packs" / f"{digest}.json"
-
-
 def choose(spec: RunSpec, dataset: LoadedDataset, device: torch.device, width: int) -> Implementation:
     """The faster way to train `width` runs like this one together, measured where it is not known."""
     measured = _measured(spec)
-    setting = Setting.of(measured, dataset, device, width)
-    timings = _read(setting.file)
+    setting = _setting(measured, dataset, device, width)
+    digest = hashlib.blake2b(json.dumps(setting).encode(), digest_size=8).hexdigest()
+    file = platformdirs.user_cache_path("datasize-tui") / "packs" / f"{digest}.json"
+    timings = _read(file)
     if timings is None:
         timings = _measure(measured, dataset, device, width)
-        _write(setting, timings)
+        _write(file, setting, timings)
     return "fused" if timings["fused"] * _NEEDED_GAIN < timings["side by side"] else "side by side"
+
+
+def _setting(spec: RunSpec, dataset: LoadedDataset, device: torch.device, width: int) -> dict[str, Any]:
+    """All that the speed of an implementation depends on."""
+    facts = devices.describe(device, spec.precision)
+    return {
+        "device": facts["device_name"],
+        "torch_version": facts["torch"],
+        "cudnn_version": facts.get("cudnn"),
+        "package_version": tui_datasize.__version__,
+        "pack_key": pack_key(spec),
+        "image_shape": dataset.image_shape,
+        "width": width,
+    }
 
 
 def _measured(spec: RunSpec) -> RunSpec:
@@ -121,7 +104,8 @@ def _seconds_per_step(
     """
     accelerator = accelerator_of(device)
     try:
-        return _best_time(_updates(name, spec, images, device, width), accelerator)
+        step = _updates(name, spec, images, device, width)
+        return min(accelerator.times_s(step, _LONGEST_S, most=_MOST_STEPS))
     except (RuntimeError, ValueError) as error:
         if failures.ruins_process(error):
             raise
@@ -140,19 +124,6 @@ def _updates(
     return partial(IMPLEMENTATIONS[name](trainers).step, range(width))
 
 
-def _best_time(step: Callable[[], None], accelerator: Accelerator) -> float:
-    for _ in range(accelerator.warm_ups):
-        step()
-    times_s: list[float] = []
-    while len(times_s) < _MOST_STEPS and sum(times_s) < _LONGEST_S:
-        accelerator.wait()
-        started_s = time.perf_counter()
-        step()
-        accelerator.wait()
-        times_s.append(time.perf_counter() - started_s)
-    return min(times_s)
-
-
 def _read(file: Path) -> Timings | None:
     with suppress(OSError, ValueError, KeyError, TypeError):
         kept = read_object(file)["seconds_per_step"]
@@ -160,11 +131,11 @@ def _read(file: Path) -> Timings | None:
     return None
 
 
-def _write(setting: Setting, timings: Timings) -> None:
+def _write(file: Path, setting: Mapping[str, Any], timings: Timings) -> None:
     """Keep timings for the next pack; a cache that cannot be written is no reason to fail."""
     # Memory that was short now may be there next time.
     if not all(map(math.isfinite, timings.values())):
         return
     with suppress(OSError):
-        setting.file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(setting.file, {"setting": asdict(setting), "seconds_per_step": timings})
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, {"setting": setting, "seconds_per_step": timings})

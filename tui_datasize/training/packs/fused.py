@@ -141,7 +141,10 @@ class Fused:
         """Values of some lanes, each (b, ...), as (K, rows, ...): zeros where nothing is given."""
         some = next(iter(parts.values()))
         nothing = some.new_zeros((rows, *some.shape[1:]))
-        filled = {lane: _fill_up(part, nothing) for lane, part in parts.items()}
+        filled = {
+            lane: part if len(part) == len(nothing) else torch.cat([part, nothing[len(part) :]])
+            for lane, part in parts.items()
+        }
         return torch.stack([filled.get(lane, nothing) for lane in range(len(self._trainers))])
 
     def _draw_masks(self, images: Mapping[int, int], rows: int) -> Named:
@@ -237,10 +240,6 @@ def _stack(lanes: Sequence[Tensor]) -> Tensor:
         # Whoever holds the tensor, as optimiser and average do, goes on holding it.
         own.data = part
     return stacked.requires_grad_(first.requires_grad)
-
-
-def _fill_up(part: Tensor, nothing: Tensor) -> Tensor:
-    return part if len(part) == len(nothing) else torch.cat([part, nothing[len(part) :]])
 
 
 def fold_lanes(template: nn.Module) -> None:

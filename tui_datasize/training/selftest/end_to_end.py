@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import tui_datasize
-from tui_datasize.files import parse_object
+from tui_datasize.files import known_object, parse_object
 from tui_datasize.programs import python_module
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.training.selftest.record import Findings, NotHere
-from tui_datasize.training.selftest.runner import read_or_nothing
 from tui_datasize.training.selftest.subject import Subject
 
 _EXPERIMENT = "digits"
@@ -61,13 +60,13 @@ def check_end_to_end(subject: Subject, findings: Findings) -> None:
 
 def _look(subject: Subject, findings: Findings, project: ProjectPaths, began_s: float) -> None:
     folders = sorted((project.runs / _EXPERIMENT).iterdir())
-    ends = [read_or_nothing(folder / "exit.json").get("outcome", "none") for folder in folders]
+    ends = [known_object(folder / "exit.json").get("outcome", "none") for folder in folders]
     succeeded = ends.count("succeeded")
     findings.check(
         f"{_RUNS} runs succeed", succeeded == len(ends) == _RUNS, f"{succeeded} of {len(ends)} did"
     )
-    facts = [read_or_nothing(folder / "provenance.json") for folder in folders]
-    claims = [read_or_nothing(folder / "claim.json") for folder in folders]
+    facts = [known_object(folder / "provenance.json") for folder in folders]
+    claims = [known_object(folder / "claim.json") for folder in folders]
     rows = [_first_row(folder / "metrics.jsonl") for folder in folders]
     widths = sorted({int(fact.get("pack_width", 0)) for fact in facts})
     replays = sum(int(fact.get("updates_replayed", 0)) for fact in facts)

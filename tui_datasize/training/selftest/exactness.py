@@ -38,6 +38,7 @@ from tui_datasize.training.selftest.subject import (
     kinds,
     make,
     outcome,
+    recording_by,
 )
 from tui_datasize.training.streams import Purpose, stream
 
@@ -239,20 +240,14 @@ class _Waits(nn.Module):
         return values * (2 if values.sum().item() > 0 else 3)
 
 
-class NeverRecorded:
-    """A way to record that refuses, and is otherwise the device's own."""
+def never_recorded(device: torch.device, generators: Sequence[torch.Generator]) -> Capture | None:
+    """In the place of `capture_on`: refuses to record."""
 
-    def __init__(self, own: Capture) -> None:
-        self.prepare, self.forget = own.prepare, own.forget
-
-    def record(self, work: object) -> object:  # noqa: ARG002
+    def refuse(_work: object) -> None:
         raise RuntimeError("not recorded, for comparison")
 
-
-def never_recorded(device: torch.device, generators: Sequence[torch.Generator]) -> Capture | None:
-    """In the place of `capture_on`."""
     own = capture_on(device, generators)
-    return NeverRecorded(own) if own else None  # type: ignore[return-value]
+    return recording_by(own, refuse) if own else None
 
 
 def check_recording(subject: Subject, findings: Findings) -> None:
@@ -312,7 +307,9 @@ def _check_neighbours(
     bad = replace(sound[0], optimizer=OptimizerSpec(spec.optimizer.name, lr=1e30), clip_grad_norm=None)
     here = [outcome(lane, data) for lane in _fused(subject, sound, data)[1:]]
     beside = _fused(subject, [bad, *sound[1:]], data)
-    findings.check(f"{name}: a lane that is to be NaN", not _is_finite(beside[0]), "it is not")
+    values = beside[0].model.state_dict().values()
+    is_finite = all(bool(torch.isfinite(value).all()) for value in values)
+    findings.check(f"{name}: a lane that is to be NaN", not is_finite, "it is not")
     touched = [
         str(lane)
         for lane, (one, other) in enumerate(zip(beside[1:], here, strict=True), 1)
@@ -331,10 +328,6 @@ def _fused(subject: Subject, specs: Sequence[RunSpec], data: LoadedDataset) -> l
     for _ in range(_PACK_UPDATES):
         pack.step(range(len(lanes)))
     return lanes
-
-
-def _is_finite(trainer: Trainer) -> bool:
-    return all(bool(torch.isfinite(value).all()) for value in trainer.model.state_dict().values())
 
 
 def _largest_gap(some: Sequence[float], others: Sequence[float]) -> float:

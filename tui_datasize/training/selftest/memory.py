@@ -28,7 +28,16 @@ from tui_datasize.training.placement import ImageBatches, place_images
 from tui_datasize.training.selftest import subject as subjects
 from tui_datasize.training.selftest.catalogue import STEPS
 from tui_datasize.training.selftest.record import Findings, NotHere
-from tui_datasize.training.selftest.subject import Shape, Subject, check_equal, images, kinds, make, outcome
+from tui_datasize.training.selftest.subject import (
+    Shape,
+    Subject,
+    check_equal,
+    images,
+    kinds,
+    make,
+    outcome,
+    recording_by,
+)
 from tui_datasize.training.worker import PACK_OPTION
 from tui_datasize.training.worker import main as work
 
@@ -120,29 +129,21 @@ def _run_out_while_recording(
     """A recording that finds no memory is refused; the run goes on without."""
 
     def capture(device: torch.device, generators: Sequence[torch.Generator]) -> Capture | None:
-        own = capture_on(device, generators)
-        return _Hungry(own, device) if own else None
+        if (own := capture_on(device, generators)) is None:
+            return None
+        record = own.record
+
+        def hungry(work: Callable[[], Any]) -> Any:
+            made = work()
+            torch.empty(4 * _LEFT_BYTES, dtype=torch.uint8, device=device)
+            return made
+
+        return recording_by(own, lambda work: record(lambda: hungry(work)))
 
     refused = make(subject.trainer(spec, data, capture), _UPDATES)
     findings.check("a recording without memory is refused", refused.replayed == 0, "it was made")
     recorded = make(subject.trainer(spec, data), _UPDATES)
     check_equal(findings, "the run goes on", outcome(refused, data), outcome(recorded, data))
-
-
-class _Hungry:
-    """A way to record in which memory runs out behind the work."""
-
-    def __init__(self, own: Capture, device: torch.device) -> None:
-        self.prepare, self.forget = own.prepare, own.forget
-        self._own, self._device = own, device
-
-    def record(self, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
-        def hungry() -> Any:
-            made = work()
-            torch.empty(4 * _LEFT_BYTES, dtype=torch.uint8, device=self._device)
-            return made
-
-        return self._own.record(hungry)
 
 
 LARGE: tuple[int, Shape] = (4 << 30, (3, 256, 256))
@@ -173,7 +174,8 @@ def check_placement(subject: Subject, findings: Findings) -> None:
         losses = {}
         for name, is_resident in (("mapped", False), ("resident", True)):
             before = _anonymous_bytes()
-            split = _placed(subject, data, is_resident=is_resident)
+            rows = np.random.default_rng(3).permutation(len(data.train.labels))
+            split = place_images(data.train, rows, subject.device, lambda *_, there=is_resident: there)
             taken = _anonymous_bytes() - before
             held_bytes = images_bytes if is_resident and not subject.is_gpu else 0
             most = _MOST_OF_IMAGES * held_bytes + _SLACK_BYTES
@@ -188,11 +190,6 @@ def check_placement(subject: Subject, findings: Findings) -> None:
         is_equal = losses["mapped"] == losses["resident"]
         findings.check("losses of both are equal", is_equal, f"not equal: {losses}")
         findings.say(f"{images_bytes / 1e9:.1f} GB of {shape[1]} px: losses of both ways are equal")
-
-
-def _placed(subject: Subject, data: LoadedDataset, *, is_resident: bool) -> ImageBatches:
-    rows = np.random.default_rng(3).permutation(len(data.train.labels))
-    return place_images(data.train, rows, subject.device, room=lambda *_: is_resident)
 
 
 def _on_disk(folder: Path, wanted_bytes: int, shape: Shape) -> LoadedDataset:

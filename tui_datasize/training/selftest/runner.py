@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import tui_datasize
-from tui_datasize.files import read_end, read_object
+from tui_datasize.files import known_object, read_end
 from tui_datasize.programs import python_module
 from tui_datasize.training.selftest.catalogue import ENDED, Step
 
@@ -149,7 +149,7 @@ def run_step(
             host.kill(is_over=status is not None)
     took_s = time.monotonic() - started_s
     late = f"not done after {limit_s:g} s" if status is None else ""
-    return _judged(step, read_or_nothing(file), took_s, status or 0, late=late, log=log)
+    return _judged(step, known_object(file), took_s, status or 0, late=late, log=log)
 
 
 def _judged(
@@ -176,14 +176,6 @@ def _judged(
 def _words(check: Mapping[str, Any]) -> str:
     told = str(check.get("told", ""))
     return f"{check['name']}: {told}" if told else f"not so: {check['name']}"
-
-
-def read_or_nothing(file: Path) -> dict[str, Any]:
-    """The object in a file; empty where there is none."""
-    try:
-        return read_object(file)
-    except (OSError, ValueError):
-        return {}
 
 
 def _tail(log: Path) -> str:

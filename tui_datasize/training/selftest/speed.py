@@ -47,17 +47,13 @@ def check_speed(subject: Subject, findings: Findings) -> None:
     findings.figure("pack_way", way)
     findings.figure("pack_width", width)
     if subject.is_gpu:
-        _larger(subject, findings)
+        colour = subjects.dataset(1024, (3, 32, 32))
+        resnet = subjects.spec(ModelSpec("resnet", {"depth": 20}), train_size=1024, batch_size=128)
+        findings.figure("resnet20_images_per_s", _rate(subject, [resnet], colour, "side by side"))
+        lanes = [replace(resnet, seed=lane) for lane in range(8)]
+        findings.figure("resnet20_pack_images_per_s", _rate(subject, lanes, colour, "side by side"))
+        findings.figure("study_at_a_tenth_s", {**study_s(subject)})
     findings.say(f"cnn3 28 px: {alone:,.0f} images/s alone, {together[way]:,.0f} as {width} runs {way}")
-
-
-def _larger(subject: Subject, findings: Findings) -> None:
-    colour = subjects.dataset(1024, (3, 32, 32))
-    resnet = subjects.spec(ModelSpec("resnet", {"depth": 20}), train_size=1024, batch_size=128)
-    findings.figure("resnet20_images_per_s", _rate(subject, [resnet], colour, "side by side"))
-    lanes = [replace(resnet, seed=lane) for lane in range(8)]
-    findings.figure("resnet20_pack_images_per_s", _rate(subject, lanes, colour, "side by side"))
-    findings.figure("study_at_a_tenth_s", {**study_s(subject)})
 
 
 def study_s(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeAlias
+from types import SimpleNamespace
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from tui_datasize.experiments.spec import SCHEMA_VERSION, Budget, ModelSpec, Opt
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.training.accelerator.device import chosen, set_up
-from tui_datasize.training.accelerator.interface import Accelerator
+from tui_datasize.training.accelerator.interface import Accelerator, Capture
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.engine import Readings, Trainer
 from tui_datasize.training.evaluate import Tally, predict, score
@@ -63,16 +64,7 @@ class Subject:
 
     def seconds_per_step(self, step: Callable[[], object], longest_s: float = 3.0) -> float:
         """What a step takes on the device, the median of as many as are made in so long, at least three."""
-        for _ in range(self.accelerator.warm_ups):
-            step()
-        times_s: list[float] = []
-        while len(times_s) < 3 or sum(times_s) < longest_s:
-            self.accelerator.wait()
-            started_s = time.perf_counter()
-            step()
-            self.accelerator.wait()
-            times_s.append(time.perf_counter() - started_s)
-        return median(times_s)
+        return median(self.accelerator.times_s(step, longest_s, least=3, most=sys.maxsize))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +126,11 @@ def make(trainer: Trainer, updates: int) -> Trainer:
     for _ in range(updates):
         trainer.step()
     return trainer
+
+
+def recording_by(own: Capture, record: Callable[..., Any]) -> Capture:
+    """The device's own way to record, but for what records."""
+    return cast(Capture, SimpleNamespace(prepare=own.prepare, forget=own.forget, record=record))
 
 
 def dataset(images: int, shape: Shape, seed: int = 0) -> LoadedDataset:
