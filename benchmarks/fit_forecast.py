@@ -36,6 +36,7 @@ from tui_datasize.stats.forecast import LEAST_UNIT, LEVELS, Forecaster, Held, fo
 from tui_datasize.stats.forecast_features import (
     FEATURES,
     KNOTS,
+    NOISE_CLASSES,
     doubt_of,
     features_of,
     is_unlearned,
@@ -171,7 +172,7 @@ def stretch(
         part: Of the data sets, of each, shape (n,).
     """
     kind, knot = place
-    groups = [[(kind == noise) & (knot == k) for k in range(len(KNOTS))] for noise in range(3)]
+    groups = [[(kind == noise) & (knot == k) for k in range(len(KNOTS))] for noise in range(NOISE_CLASSES)]
     return {
         str(level): {
             name: [
@@ -209,14 +210,14 @@ def _quantiles(scores: Floats, shares: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class OfLosses:
-    """How bands that were learned from error rates do on cross-entropy, and what they do wider."""
+    """How bands that were learned from error rates do on cross-entropy, and what makes them hold."""
 
     stretch: dict[str, dict[str, float]]
     """By level, how many times the lower and the upper half have to be as wide."""
     plain: list[float]
     """How often the bands of level .9 held as they are, at each knot."""
     held: list[float]
-    """The same of wider ones, made wider without the data set."""
+    """The same of those made to hold, without the data set."""
     off: list[float]
     """Median error of the middle, in logarithms."""
     looks: list[int]
@@ -238,16 +239,17 @@ def of_losses(forecaster: Forecaster) -> OfLosses:
             ]
     knot, data_set, off, *sides = map(np.array, zip(*rows, strict=True))
 
-    def wider(kept: NDArray[np.bool_]) -> list[float]:
+    def made_to_hold(kept: NDArray[np.bool_]) -> list[float]:
         shares = [(1 + level) / 2 for level in LEVELS for _ in (0, 1)]
-        found = zip(sides, shares, strict=True)
-        return [max(conformal(side[kept], data_set[kept], share), 1.0) for side, share in found]
+        return [
+            conformal(side[kept], data_set[kept], share) for side, share in zip(sides, shares, strict=True)
+        ]
 
     plain, held = (sides[-2] <= 1) & (sides[-1] <= 1), np.zeros(len(knot), bool)
     for one in np.unique(data_set):
-        *_, lower, upper = wider(data_set != one)
+        *_, lower, upper = made_to_hold(data_set != one)
         held |= (data_set == one) & (sides[-2] <= lower) & (sides[-1] <= upper)
-    ends_of = iter(round(by, 3) for by in wider(knot >= 0))
+    ends_of = iter(round(by, 3) for by in made_to_hold(knot >= 0))
     at = [knot == k for k in range(len(KNOTS))]
     return OfLosses(
         {str(level): {"lower": next(ends_of), "upper": next(ends_of)} for level in LEVELS},

@@ -20,12 +20,13 @@ import numpy as np
 import polars as pl
 from scipy.special import fdtrc, ndtri, stdtr
 
+from tui_datasize.stats.clusters import SizeRuns
 from tui_datasize.stats.exponent import fit_exponent
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.groups import SizeComparison, compare_sizes
 from tui_datasize.stats.paired import SEEDS_COUNT, Curve, compare
 from tui_datasize.stats.pairwise import Difference
-from tui_datasize.stats.spread import SpreadLaw
+from tui_datasize.stats.spread import SpreadLaw, seeds_in_common
 from tui_datasize.stats.variance import split_variance
 
 SIZES = (500, 1000, 2000, 4000, 8000)
@@ -94,8 +95,11 @@ def p_values(values: Floats, weights: Sequence[float], *, is_paired: bool = True
             rest = np.where(parts[0] > 0, rest, 0)
         parts, degrees = [*parts, by_seed, rest], [*degrees, n_seeds - 1, (n_draws - 1) * (n_seeds - 1)]
     variance = sum(parts)
-    df = variance**2 / sum(part**2 / one for part, one in zip(parts, degrees, strict=True))
-    p: Floats = 2 * stdtr(np.maximum(df, 1), -np.abs(table.mean(axis=(1, 2))) / np.sqrt(variance))
+    # One draw: Satterthwaite's degrees, of several those of `pairwise.of_few_draws`.
+    counted = parts if n_draws == 1 else [part / one for part, one in zip(parts, degrees, strict=True)]
+    more = int(n_draws > 1)
+    df = sum(counted) ** 2 / sum(part**2 / (one + more) for part, one in zip(counted, degrees, strict=True))
+    p: Floats = 2 * stdtr(np.maximum(df - more, 1), -np.abs(table.mean(axis=(1, 2))) / np.sqrt(variance))
     return p
 
 
@@ -169,6 +173,18 @@ def size_values(
     return 0.8 + of_draw[..., None] + of_seed + generator.normal(0, NOISE, (rounds, k, n_draws, n_seeds))
 
 
+def _in_common(values: Floats, seeds: str) -> Sequence[float]:
+    """What `spread.seeds_in_common` says of each round of one draw."""
+    n_seeds = values.shape[3]
+    if values.shape[2] > 1 or seeds == "new":
+        return [0.0] * len(values)
+    draw, seed = np.zeros(n_seeds, int), np.arange(n_seeds)
+    return [
+        seeds_in_common([SizeRuns(n, own, draw, seed) for n, own in zip(SIZES, one[:, 0], strict=True)])
+        for one in values
+    ]
+
+
 def runs_of(values: Floats, draws: str, seeds: str) -> pl.DataFrame:
     """The runs of one round, schema `RUNS`."""
     size, draw, seed = (axis.ravel() for axis in np.indices(values.shape))
@@ -200,7 +216,10 @@ def sizes_rejected(
     )
     rest, degrees = _rest(values) if n_draws > 1 else (values[:, :, 0].var(axis=2, ddof=1), n_seeds - 1)
     spread = [fit_exponent(SIZES, one, [degrees] * len(SIZES)) for one in rest]
-    steady = [one is None or abs(one.value) <= ndtri(0.975) * one.stderr for one in spread]
+    steady = [
+        one is None or abs(one.value) <= ndtri(0.975) * one.stderr * math.sqrt(1 - shared)
+        for one, shared in zip(spread, _in_common(values, seeds), strict=True)
+    ]
     if n_draws == 2:
         # They test nothing of level.
         trend, pairs = np.full(rounds, np.nan), np.full_like(pairs, np.nan)

@@ -126,9 +126,9 @@ def test_bands_are_stretched_until_they_hold():
     kind, part = np.tile([0, 1], 3000), np.arange(6000) % PARTS
     scores = scores.ravel() * np.where(kind, 2, 1)
     ends = stretch(-scores, scores, (kind, knot), part)
-    expected = np.array([[1, 2, 3], [2, 4, 6], [1, 1, 1]])
+    expected = np.array([[1, 2, 3], [2, 4, 6], [1, 1, 1], [1, 1, 1]])
     # Of what has never been seen, the band stays as it was learned.
-    z = np.array([[1.645], [1.645], [1]]), np.array([[1.282], [1.282], [1]])
+    z = np.array([[1.645], [1.645], [1], [1]]), np.array([[1.282], [1.282], [1], [1]])
     np.testing.assert_allclose(ends["0.9"]["upper"], z[0] * expected, rtol=0.1)
     np.testing.assert_allclose(ends["0.8"]["lower"], z[1] * expected, rtol=0.1)
 

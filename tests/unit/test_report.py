@@ -199,9 +199,14 @@ def test_a_curve_that_the_laws_miss_has_no_forecast_on_its_page(project):
         accuracy = 0.97 - 0.02 * math.log2(spec.train_size / 40) + spec.seed / 1e5
         write_run(project, spec, accuracy=accuracy, tables=False)
     page = write(project, "r.html", "--target", "99%")
-    assert "no forecast. Does not follow the laws: their average misses the largest size, 1,280" in page
+    assert (
+        "no forecast. The curve does not follow the laws: their average misses the largest size, 1,280"
+        in page
+    )
     assert "<h2>Beyond the largest size</h2>" not in page
-    assert "Beyond the largest size: No forecast. Does not follow the laws" in below(page, "Not answered")
+    assert "Beyond the largest size: No forecast. The curve does not follow the laws" in below(
+        page, "Not answered"
+    )
 
 
 def test_a_page_of_one_run_and_of_none_that_count(project, capsys):

@@ -51,6 +51,6 @@ def ask(record: Record) -> Answer:
         ],
         [Table(table, _COLUMNS, record.metric)],
         [chart(curve) for curve, _ in known],
-        "average of the laws, weighed by AICc",
+        "along the runs the average of the laws, weighed by AICc; beyond them the forecast with its band",
         rows=lambda: table,
     )

@@ -61,7 +61,7 @@ def _told(curve: CurveAnalysis) -> str:
 
 
 def chart(curve: CurveAnalysis, *, with_laws: bool = False) -> Chart:
-    """Runs, means, the average of laws with its band beyond, the target.
+    """Runs, means, the average of the laws along them, the forecast beyond with its band, the target.
 
     Of at least one run; `with_laws` draws the log-linear law and each law of the average too.
     """

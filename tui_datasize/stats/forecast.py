@@ -99,13 +99,13 @@ class Forecaster:
     are averages of what is learned as it is, and in those units: the one tells plateaus from slopes, the
     other few noisy runs from many."""
     stretch: Mapping[float, tuple[Floats, Floats]]
-    """By level, how many times the lower and the upper half of a band are as wide, shape (3, knots): by the
-    kind of `forecast_features.noise_class`."""
+    """By level, how many times the lower and the upper half of a band are as wide, by the kind of
+    `forecast_features.noise_class` and the knot, shape (kinds, knots)."""
     unlearned: Mapping[float, tuple[Floats, Floats]]
     """By level, how far curves that had hardly left the error of a guess fell and rose from their last mean,
     in the logarithm of the error, shape (knots,) each: such a curve is bounded by that and its noise."""
     loss_stretch: Mapping[float, tuple[float, float]]
-    """By level, how many times wider still for cross-entropy, which no tree was learned from."""
+    """By level, how many times as wide either half is for cross-entropy, which no tree was learned from."""
     held: tuple[Held, ...]
     """One per factor of `KNOTS`."""
 

@@ -45,11 +45,13 @@ CHANGE_DOUBT = 0.3
 """Per unit of change that the laws foresee."""
 UNSURE = 0.05
 """Of the last mean, as a share of its error."""
+NOISE_CLASSES = 4
+"""Of `noise_class`."""
 UNLEARNED, OF_A_GUESS = 0.1, 0.3
 """A curve has hardly left the error of a guess where it fell by less than this since, in its logarithm, to
 more than that."""
 _STDERR = "relative SE of the last mean"
-_NOISE = tuple(map(FEATURES.index, (_STDERR, "scatter around the average of the last")))
+_NOISE = tuple(map(FEATURES.index, (_STDERR, "scatter around the average of the last", "sizes")))
 _FALL = tuple(map(FEATURES.index, ("largest mean / last mean", "log last mean")))
 _DOUBTS = tuple(
     map(
@@ -113,10 +115,12 @@ def noise_class(features: Floats) -> tuple[Floats, NDArray[np.int64]]:
     """How badly the last mean is known, as a share of its error, and of which kind that is, shape (n,) each.
 
     The kind is 0 where it is known well, 1 where it is not, 2 where no size has two runs, and how single ones
-    scatter around the laws stands for it. Features are those of `features_of`, shape (n, FEATURES).
+    scatter around the laws stands for it; 3 where there are only three sizes, which laws of three parameters
+    go through however the runs scatter. Features are those of `features_of`, shape (n, FEATURES).
     """
-    stderr, scatter = (features[:, place] for place in _NOISE)
-    return np.where(stderr >= 0, stderr, scatter), np.where(stderr >= 0, (stderr > UNSURE).astype(int), 2)
+    stderr, scatter, sizes = (features[:, place] for place in _NOISE)
+    kind = np.where(stderr >= 0, (stderr > UNSURE).astype(int), 2)
+    return np.where(stderr >= 0, stderr, scatter), np.where(sizes <= 3, 3, kind)
 
 
 def is_unlearned(features: Floats) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ is taken out by pairing: runs on one draw with one seed are compared with each o
 are averaged over sizes within (draw, seed). Then draws are counted: runs on one draw, and nested draws of
 several sizes, are no independent evidence (Moulton 1990, *Review of Economics and Statistics* 72, 334; Donner
 and Klar 2000, chapter 1). Seeds that come back on several draws and move the difference with p below
-`SEEDS_COUNT` add their part by Satterthwaite's quasi-t (1946), after Bancroft's rule for pooling (1964,
+`SEEDS_COUNT` add their part by a quasi-t (Satterthwaite 1946), after Bancroft's rule for pooling (1964,
 *Biometrics* 20, 427). With one draw the comparison is for this draw, and seeds count.
 """
 
@@ -30,7 +30,7 @@ from tui_datasize.stats.pairwise import (
     difference,
     hedges_g,
     mean_difference,
-    satterthwaite,
+    of_few_draws,
     welch_t,
 )
 
@@ -192,8 +192,7 @@ def _over_draws(means: Mapping[Cell, float], seeded: Mapping[Cell, float]) -> tu
         terms = [by_seed] if terms[0][0] <= -rest else [*terms, *of_seeds]
     if not any(amount for amount, _ in terms):
         return 0.0, 1.0
-    stderr, df = satterthwaite(*zip(*terms, strict=True))
-    return stderr, max(1.0, df)
+    return of_few_draws(*zip(*terms, strict=True))
 
 
 def seed_terms(cells: Mapping[Cell, float]) -> list[tuple[float, float]]:
@@ -251,17 +250,19 @@ def _unpaired(
     unit: Unit = "draw" if by_draw else "seed"
     n_units = len(of_first) + len(of_second)
     if by_draw:
-        found = _with_seeds(found, [_seeded(curve, sizes) for curve in (first, second)])
+        seeded = [_seeded(curve, sizes) for curve in (first, second)]
+        terms = own_terms((of_first, of_second)) + seed_terms(combined(seeded, (-1.0, 1.0)))
+        found = difference(names, found.value, *of_few_draws(*zip(*terms, strict=True)))
     found = replace(found, unit=unit, n_units=n_units, hedges_g=math.nan, of_one_draw=of_one_draw)
     return untested(found) if by_draw and fewest < LEAST_DRAWS else found
 
 
-def _with_seeds(found: Difference, sides: Sequence[Mapping[Cell, float]]) -> Difference:
-    terms = seed_terms(combined(sides, (-1.0, 1.0)))
-    if not terms:
-        return found
-    stderr, df = satterthwaite(*zip((found.stderr**2, found.df), *terms, strict=True))
-    return difference((found.first, found.second), found.value, stderr, df)
+def own_terms(groups: Sequence[Floats], weights: Sequence[float] = (-1.0, 1.0)) -> list[tuple[float, float]]:
+    """What each of some groups of draws adds to the variance of a weighted sum, with its degrees."""
+    return [
+        (float(weight**2 * group.var(ddof=1) / len(group)), len(group) - 1.0)
+        for weight, group in zip(weights, groups, strict=True)
+    ]
 
 
 def combined(sides: Sequence[Mapping[Cell, float]], weights: Sequence[float]) -> Mapping[Cell, float]:

@@ -91,6 +91,20 @@ def satterthwaite(variances: ArrayLike, degrees: ArrayLike) -> tuple[float, floa
     return math.sqrt(total), total**2 / float((parts**2 / np.asarray(degrees, float)).sum())
 
 
+def of_few_draws(variances: ArrayLike, degrees: ArrayLike) -> tuple[float, float]:
+    """Standard error and degrees of freedom of a sum of parts of which some have only two or three degrees.
+
+    As `satterthwaite`, but parts count for the degrees by their inverse, and each has one more of them, which
+    is taken off at the end. His own rejects 2.5 to 7.1 % of true nulls at 5 %, these 3.1 to 6.8 %
+    (`benchmarks.nulls`): a part of two degrees that is too small by chance makes them too many, and two such
+    parts make them too few.
+    """
+    parts, known = np.asarray(variances, float), np.asarray(degrees, float)
+    by_inverse = parts / known
+    df = float(by_inverse.sum() ** 2 / (by_inverse**2 / (known + 1)).sum()) - 1
+    return math.sqrt(float(parts.sum())), max(1.0, df)
+
+
 def hedges_g(first: Floats, second: Floats) -> tuple[float, float, float]:
     """Standardised difference `second - first` with its 95 % interval, large-sample variance.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,20 +39,44 @@ def spread_law(sizes: Sequence[SizeRuns]) -> SpreadLaw | FitFailure:
     """Fit the exponent of the standard deviation against train size, see `exponent.fit_exponent`.
 
     What a draw does to all its runs is left out, and what a seed does to all its runs where every size has
-    seeds that ran on each of several draws: few draws and seeds tell little of their own scatter. Sizes
-    without two runs that differ are left out.
+    seeds that ran on each of several draws: few draws and seeds tell little of their own scatter. On one draw
+    seeds that come back at every size scatter alike there, which makes the exponent surer. Sizes without two
+    runs that differ are left out.
     """
     crossed = [_crossed(size) for size in sizes]
+    shared = 0.0
     known = [_of_table(table) for table in crossed if table is not None]
     if len(known) < len(sizes):
         known = [_of_draws(size) for size in sizes]
+        shared = seeds_in_common([size for size, one in zip(sizes, known, strict=True) if one[0] > 0])
     usable = [(size.train_size, *one) for size, one in zip(sizes, known, strict=True) if one[0] > 0]
     found = fit_exponent(*zip(*usable, strict=True)) if usable else None
     if found is None:
         return FitFailure("needs two sizes with two runs each that differ")
-    reach = float(ndtri(0.5 + CONFIDENCE / 2)) * found.stderr
+    stderr = found.stderr * math.sqrt(1 - shared)
+    reach = float(ndtri(0.5 + CONFIDENCE / 2)) * stderr
     low, high = found.value - reach, found.value + reach
-    return SpreadLaw(found.value, low, high, found.stderr, found.sd_at_one, len(usable))
+    return SpreadLaw(found.value, low, high, stderr, found.sd_at_one, len(usable))
+
+
+def seeds_in_common(sizes: Sequence[SizeRuns]) -> float:
+    """The squared correlation of what a seed gives at two sizes, in [0, 1); 0 unless each ran at all.
+
+    By the intraclass correlation of values in units of the scatter of their size (analysis of variance), and
+    less of it of few seeds, which show it too large. Logarithms of two variances correlate by as much.
+    """
+    seeds = {tuple(sorted(size.seeds.tolist())) for size in sizes}
+    k, n = len(sizes), len(sizes[0].values) if sizes else 0
+    # Repeats without a seed have numbers below 0.
+    is_crossed = len(seeds) == 1 and len({seed for seed in min(seeds) if seed >= 0}) == n
+    if k < 2 or n < 4 or not is_crossed or any(np.ptp(size.draws) for size in sizes):
+        return 0.0
+    table = np.array([size.values[np.argsort(size.seeds)] for size in sizes])
+    table = (table - table.mean(axis=1, keepdims=True)) / table.std(axis=1, ddof=1, keepdims=True)
+    between = k * float(table.mean(axis=0).var(ddof=1))
+    within = (float((table**2).sum()) - between * (n - 1)) / ((k - 1) * (n - 1))
+    correlation = max(0.0, (between - within) / (between + (k - 1) * within))
+    return min(correlation, 0.99) ** 2 * (n - 3) / (n - 1)
 
 
 def _crossed(size: SizeRuns) -> Floats | None:

@@ -24,10 +24,11 @@ from tui_datasize.stats.paired import (
     clustered,
     combined,
     draw_means,
+    own_terms,
     seed_terms,
     untested,
 )
-from tui_datasize.stats.pairwise import Difference, Unit, difference, satterthwaite
+from tui_datasize.stats.pairwise import Difference, Unit, difference, of_few_draws, satterthwaite
 
 _NAMES = ("", "")
 _NEEDED = FitFailure("needs two sizes with two runs each that differ")
@@ -102,14 +103,13 @@ def _of_groups(curve: Curve, weights: Mapping[int, float], *, several: bool) -> 
     draws = set.union(*({draw for draw, _ in curve[size]} for size in weights))
     if not several and len(draws) > 1:
         return None
-    variances = own**2 * [group.var(ddof=1) / len(group) for group in groups]
-    if not variances.sum():
+    parts = own_terms(groups, own.tolist())
+    if not any(part for part, _ in parts):
         return None
-    parts = list(zip(variances.tolist(), [len(group) - 1.0 for group in groups], strict=True))
     if several:
         cells = [{cell: fmean(runs) for cell, runs in curve[size].items()} for size in weights]
         parts += seed_terms(combined(cells, list(weights.values())))
-    stderr, df = satterthwaite(*zip(*parts, strict=True))
+    stderr, df = (of_few_draws if several else satterthwaite)(*zip(*parts, strict=True))
     unit: Unit = "draw" if several else "run"
     found = replace(
         difference(_NAMES, float(own @ [group.mean() for group in groups]), stderr, df),

@@ -83,7 +83,7 @@ def view_of(laws: FittedLaws, metric: Metric, forecaster: Forecaster | None = No
 
 
 def _missed(laws: FittedLaws, average: Average, metric: Metric) -> str:
-    """How the average misses the mean of the largest size, to follow "it"; empty where it does not.
+    """How the average misses the mean of the largest size; empty where it does not.
 
     A miss is more than scatter explains, and more than `ROOM`. Where a public curve of ill shape was missed
     so, bands of the laws' average held less than half.
@@ -95,13 +95,14 @@ def _missed(laws: FittedLaws, average: Average, metric: Metric) -> str:
     if by <= MISS_STDERRS * stderr or off <= ROOM:
         return ""
     return (
-        f"does not follow the laws: their average misses the largest size, {points.train_sizes[-1]:,.0f} "
-        f"images, by {metric.difference(by)} ({by / stderr:.0f} standard errors)"
+        "the curve does not follow the laws: their average misses the largest size, "
+        f"{points.train_sizes[-1]:,.0f} images, by {metric.difference(by)} "
+        f"({by / stderr:.0f} standard errors)"
     )
 
 
 def _missed_by_single_runs(laws: FittedLaws, off: Floats, metric: Metric) -> str:
-    """How single runs contradict the laws, to follow "it"; empty where they do not.
+    """How single runs contradict the laws; empty where they do not.
 
     No size has two runs that differ; `off` are logarithms of the errors less those of the average, shape
     (n,).
@@ -117,7 +118,8 @@ def _missed_by_single_runs(laws: FittedLaws, off: Floats, metric: Metric) -> str
         what = f"their average misses the largest size, {sizes[-1]:,.0f} images, by {by}"
     else:
         return ""
-    return f"does not follow the laws: {what}, which with one run a size may be chance; run more seeds first"
+    chance = "which with one run a size may be chance; run more seeds first"
+    return f"the curve does not follow the laws: {what}, {chance}"
 
 
 def _logarithms(errors: Floats) -> Floats:
