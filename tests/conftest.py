@@ -128,6 +128,20 @@ def fake_project(tmp_path: Path, finished_runs: Path) -> ProjectPaths:
     return paths
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, finished_runs: Path) -> Iterator[ProjectPaths]:
+    """The project of `fake_project`, one for all tests that leave its runs as they are."""
+    paths = ProjectPaths(tmp_path_factory.mktemp("project"))
+    shutil.copytree(finished_runs, paths.runs)
+    before = _stamps(paths)
+    yield paths
+    assert _stamps(paths) == before, "a test has changed runs that others read"
+
+
+def _stamps(project: ProjectPaths) -> dict[Path, int]:
+    return {file: file.stat().st_mtime_ns for run in project.all_runs() for file in run.directory.iterdir()}
+
+
 @pytest.fixture
 def small_disk() -> Iterator[SmallDisk]:
     """File systems that can be filled and made read-only."""

@@ -13,4 +13,7 @@ class Lazily:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            # pytest asks whatever it finds in a module for `__test__` and `_mock_name`.
+            raise AttributeError(name)
         return getattr(import_module(self._name), name)

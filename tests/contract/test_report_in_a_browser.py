@@ -28,15 +28,15 @@ document.title = JSON.stringify({
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
-def test_the_answer_its_chart_and_the_plan_are_on_the_first_page(fake_project):
-    page = fake_project.root / "page.html"
-    assert main(["report", "digits", "-o", str(page), "--project", str(fake_project.root)]) == 0
+def test_the_answer_its_chart_and_the_plan_are_on_the_first_page(finished):
+    page = finished.root / "page.html"
+    assert main(["report", "digits", "-o", str(page), "--project", str(finished.root)]) == 0
     # The page itself forbids every script.
     text = re.sub(r"<meta http-equiv[^>]*>", "", page.read_text())
     page.write_text(text.replace("</body>", f"{MEASURE}</body>"))
     assert BROWSER
     options = ("--headless", "--no-sandbox", "--disable-gpu", f"--window-size={WIDTH_PX},{PAGE_PX}")
-    profile = f"--user-data-dir={fake_project.root / 'profile'}"
+    profile = f"--user-data-dir={finished.root / 'profile'}"
     done = subprocess.run(
         [BROWSER, *options, profile, "--dump-dom", page.as_uri()], capture_output=True, text=True, check=True
     )

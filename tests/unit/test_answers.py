@@ -31,8 +31,8 @@ def said(found: Answer) -> str:
     return "\n".join([found.headline, *(sentence.text for sentence in found.sentences), found.why_not])
 
 
-def test_the_answer_is_now_then_the_next_doubling_then_the_target(fake_project):
-    found = answer(fake_project, "answer", target=0.7)
+def test_the_answer_is_now_then_the_next_doubling_then_the_target(finished):
+    found = answer(finished, "answer", target=0.7)
     assert found.headline == "1,280 images: 80.3 % ± 1.1 (6 runs)."
     assert [sentence.text for sentence in found.sentences[:2]] == [
         "2,560 images: likely +2.9 points, 90 % sure of -0.4 to +4.4; 1 chance in 10 of more than +3.9.",
@@ -56,8 +56,8 @@ def test_the_answer_is_now_then_the_next_doubling_then_the_target(fake_project):
         (0.95, "95 %: more than 10,000 images, 90 % sure. Run a larger size to know how many."),
     ],
 )
-def test_a_target_outside_of_the_sizes_has_odds(fake_project, target, words):
-    assert words in said(answer(fake_project, "answer", target=target))
+def test_a_target_outside_of_the_sizes_has_odds(finished, target, words):
+    assert words in said(answer(finished, "answer", target=target))
 
 
 def test_two_sizes_answer_a_target_between_them_and_say_why_there_is_no_forecast(project):
@@ -141,8 +141,8 @@ def test_without_repeated_runs_the_scatter_is_a_parameter(project):
     assert "the scatter counted as one: half (3), loglin (3), pow2 (3), pow3 (4) and exp3 (4)" in text
 
 
-def test_the_laws_are_told_with_every_way_to_fit(fake_project):
-    found = answer(fake_project, "laws")
+def test_the_laws_are_told_with_every_way_to_fit(finished):
+    found = answer(finished, "laws")
     assert found.headline.startswith("+3.6 points a doubling by the log-linear law, 95 % sure of +3.5")
     published, residuals, laws = (table.frame for table in found.tables)
     assert published["fitted_to"].to_list() == ["means", "means, weighted", "runs"]
@@ -153,8 +153,8 @@ def test_the_laws_are_told_with_every_way_to_fit(fake_project):
     assert "The log-linear law is not rejected (lack of fit F(4," in said(found)
 
 
-def test_a_metric_without_laws_says_so_once(fake_project):
-    assert "no law here is fitted to" in said(answer(fake_project, "forecast", "test_ece"))
+def test_a_metric_without_laws_says_so_once(finished):
+    assert "no law here is fitted to" in said(answer(finished, "forecast", "test_ece"))
 
 
 def test_one_run_and_one_size_print_a_reason(project):
@@ -169,19 +169,19 @@ def test_a_point_that_sways_the_line_is_named(project):
     assert "leans on 1,280 images: Cook's distance" in said(answer(project, "laws"))
 
 
-def test_the_first_lines_of_analyze_are_the_answer(fake_project, capsys):
-    assert main(["analyze", "digits", "--target", "70", "--project", str(fake_project.root)]) == 0
+def test_the_first_lines_of_analyze_are_the_answer(finished, capsys):
+    assert main(["analyze", "digits", "--target", "70", "--project", str(finished.root)]) == 0
     now, doubling, target, *_ = capsys.readouterr().out.splitlines()
     assert now.startswith("1,280 images: 80.3 %")
     assert doubling.startswith("2,560 images: likely +2.9 points")
     assert target.startswith("70 %: about 170 images")
 
 
-def test_in_a_terminal_analyze_draws_the_answer(fake_project, monkeypatch, capsys):
+def test_in_a_terminal_analyze_draws_the_answer(finished, monkeypatch, capsys):
     monkeypatch.setattr(
         "tui_datasize.cli.tables.data_console", lambda: PlainConsole(force_terminal=True, width=80)
     )
-    assert main(["analyze", "digits", "--project", str(fake_project.root)]) == 0
+    assert main(["analyze", "digits", "--project", str(finished.root)]) == 0
     first, _, rest = capsys.readouterr().out.partition("Can these numbers be trusted?")
     assert "train size, images" in first
     assert "forecast" in first

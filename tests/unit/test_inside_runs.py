@@ -62,8 +62,8 @@ def frame_of_everything(log, runs):
 EMPTY_WITHOUT_SWEEP = {"option", "transfer"}
 
 
-def test_every_view_of_a_sweep(fake_project):
-    log = RunLog(fake_project)
+def test_every_view_of_a_sweep(finished):
+    log = RunLog(finished)
     runs = log.runs("digits")
     views = frame_of_everything(log, runs)
     assert {name for name, frame in views.items() if frame.is_empty()} == EMPTY_WITHOUT_SWEEP

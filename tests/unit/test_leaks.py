@@ -7,8 +7,8 @@ from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats.overlap import LEAKS, find_leaks
 
 
-def test_distinct_images_do_not_leak(fake_project):
-    log = RunLog(fake_project)
+def test_distinct_images_do_not_leak(finished):
+    log = RunLog(finished)
     leaks = find_leaks(log.subsets(), log.predictions())
     assert leaks.schema == pl.Schema(LEAKS)
     assert leaks.is_empty()

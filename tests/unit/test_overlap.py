@@ -233,8 +233,8 @@ def test_no_draws_give_empty_tables():
     assert per_class_table([]).schema == pl.Schema(PER_CLASS_OVERLAP)
 
 
-def test_runs_that_share_a_draw_are_one_draw(fake_project):
-    log = RunLog(fake_project)
+def test_runs_that_share_a_draw_are_one_draw(finished):
+    log = RunLog(finished)
     draws = find_draws(log.runs())
     assert draws.schema == pl.Schema(DRAWS)
     assert draws.select("train_size", "draw", "n_runs").rows() == [
@@ -311,8 +311,8 @@ def test_long_tails_are_draws_of_their_own_and_halves_are_compared_apart():
     ]
 
 
-def test_the_overlap_of_a_size_is_a_sentence_a_matrix_and_its_classes(fake_project):
-    log = RunLog(fake_project)
+def test_the_overlap_of_a_size_is_a_sentence_a_matrix_and_its_classes(finished):
+    log = RunLog(finished)
     record = Record(Reading(log, log.runs("digits")), METRICS_OFFERED["test_accuracy"])
     largest = record.reading.overlaps[-1]
     answer = overlap_answer.ask(record)
@@ -336,8 +336,8 @@ def test_the_overlap_of_a_size_is_a_sentence_a_matrix_and_its_classes(fake_proje
     assert jaccard.figures[0].values[0][1] == 100 * record.reading.overlaps[0].jaccard[0, 1]
 
 
-def test_one_draw_and_none_have_no_overlap(fake_project):
-    log = RunLog(fake_project)
+def test_one_draw_and_none_have_no_overlap(finished):
+    log = RunLog(finished)
     runs = log.runs("digits")
     metric = METRICS_OFFERED["test_accuracy"]
     one = overlap_answer.ask(Record(Reading(log, runs.filter(subset_seed=0)), metric))

@@ -35,8 +35,16 @@ def test_a_project_without_runs_gives_empty_frames(tmp_path):
         assert log.problems == ()
 
 
-def test_runs_of_a_sweep(fake_project):
-    log = RunLog(fake_project)
+@pytest.fixture
+def few(project):
+    """A project of two runs that have succeeded."""
+    for spec in fake_sweep(sizes=[40], seeds=[0]):
+        write_run(project, spec)
+    return project
+
+
+def test_runs_of_a_sweep(finished):
+    log = RunLog(finished)
     runs = log.runs()
     assert runs.schema == pl.Schema(schema.RUNS)
     assert runs.height == 36
@@ -197,23 +205,23 @@ def test_runs_of_one_experiment(fake_project):
     assert log.runs("none").is_empty()
 
 
-def test_hidden_directories_and_stray_files_are_no_runs(fake_project):
-    superseded = fake_project.superseded("digits")
+def test_hidden_directories_and_stray_files_are_no_runs(few):
+    superseded = few.superseded("digits")
     superseded.mkdir()
-    first = next(fake_project.all_runs())
+    first = next(few.all_runs())
     shutil.move(first.directory, superseded / first.run_id)
-    (fake_project.runs / "queue.db").touch()
-    (fake_project.runs / "digits" / "notes.txt").touch()
-    log = RunLog(fake_project)
-    assert log.runs().height == 35
+    (few.runs / "queue.db").touch()
+    (few.runs / "digits" / "notes.txt").touch()
+    log = RunLog(few)
+    assert log.runs().height == 1
     assert log.problems == ()
 
 
-def test_a_run_moved_away_is_gone_at_the_next_look(fake_project):
-    log = RunLog(fake_project)
-    assert log.runs().height == 36
-    shutil.rmtree(next(fake_project.all_runs()).directory)
-    assert log.runs().height == 35
+def test_a_run_moved_away_is_gone_at_the_next_look(few):
+    log = RunLog(few)
+    assert log.runs().height == 2
+    shutil.rmtree(next(few.all_runs()).directory)
+    assert log.runs().height == 1
 
 
 @pytest.mark.parametrize(
@@ -229,20 +237,20 @@ def test_a_run_moved_away_is_gone_at_the_next_look(fake_project):
         ("\xff", "is not JSON"),
     ],
 )
-def test_a_directory_that_is_no_run_is_a_problem_and_no_row(fake_project, text, complaint):
-    broken = fake_project.run("digits", "digits-broken")
+def test_a_directory_that_is_no_run_is_a_problem_and_no_row(few, text, complaint):
+    broken = few.run("digits", "digits-broken")
     broken.directory.mkdir()
     if text is not None:
         broken.spec.write_bytes(text.encode("latin-1"))
-    log = RunLog(fake_project)
-    assert log.runs().height == 36
+    log = RunLog(few)
+    assert log.runs().height == 2
     (problem,) = log.problems
     assert str(broken.spec) in str(problem)
     assert complaint in str(problem)
     # It stays a problem at the next look, and is none once it is mended.
     log.runs()
     assert len(log.problems) == 1
-    broken.directory.rename(fake_project.superseded("digits"))
+    broken.directory.rename(few.superseded("digits"))
     log.runs()
     assert log.problems == ()
 
@@ -257,11 +265,11 @@ def test_a_value_of_a_wrong_type_is_a_problem(project):
     assert "wrong type" in str(log.problems[0])
 
 
-def test_a_copied_directory_is_not_a_second_run(fake_project):
-    first = next(fake_project.all_runs())
+def test_a_copied_directory_is_not_a_second_run(few):
+    first = next(few.all_runs())
     shutil.copytree(first.directory, first.directory.with_name("copy"))
-    log = RunLog(fake_project)
-    assert log.runs().height == 36
+    log = RunLog(few)
+    assert log.runs().height == 2
     assert "holds run" in str(log.problems[0])
 
 
@@ -289,8 +297,8 @@ def test_rows_done_again_after_a_resume_count_once(project):
     assert log.metrics()["update"].to_list() == [50] * 3 + [100] * 3
 
 
-def test_metrics_are_told_apart_and_selected(fake_project):
-    log = RunLog(fake_project)
+def test_metrics_are_told_apart_and_selected(finished):
+    log = RunLog(finished)
     ids = log.runs()["run_id"]
     metrics = log.metrics([ids[1], ids[0], "unknown"])
     assert metrics.schema == pl.Schema(RUN_METRICS)
@@ -303,8 +311,8 @@ def test_metrics_are_told_apart_and_selected(fake_project):
         assert rows["event"].to_list()[:3] == ["train", "evaluation", "evaluation"]
 
 
-def test_tables_of_the_run_directories(fake_project):
-    log = RunLog(fake_project)
+def test_tables_of_the_run_directories(finished):
+    log = RunLog(finished)
     runs = log.runs()
     one = runs["run_id"][:1]
     assert log.subsets().height == runs["train_size"].sum()
@@ -319,12 +327,12 @@ def test_tables_of_the_run_directories(fake_project):
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1", b"PAR1" + bytes(100) + b"PAR1"])
-def test_a_damaged_table_is_a_problem_and_the_others_are_read(fake_project, damage):
-    first = next(fake_project.all_runs())
+def test_a_damaged_table_is_a_problem_and_the_others_are_read(few, damage):
+    first = next(few.all_runs())
     first.subset.write_bytes(damage)
-    log = RunLog(fake_project)
+    log = RunLog(few)
     subsets = log.subsets()
-    assert subsets["run_id"].n_unique() == 35
+    assert subsets["run_id"].n_unique() == 1
     (problem,) = log.problems
     assert str(first.subset) in str(problem)
     assert "\n" not in str(problem)
@@ -339,23 +347,23 @@ def test_a_table_with_other_columns_is_read_as_far_as_it_goes(project):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"class_names": 3}'])
-def test_a_damaged_data_set_description_is_a_problem(fake_project, text):
-    first = next(fake_project.all_runs())
+def test_a_damaged_data_set_description_is_a_problem(few, text):
+    first = next(few.all_runs())
     first.dataset.write_text(text)
-    log = RunLog(fake_project)
-    assert log.datasets()["run_id"].n_unique() == 35
+    log = RunLog(few)
+    assert log.datasets()["run_id"].n_unique() == 1
     assert str(first.dataset) in str(log.problems[0])
 
 
 @pytest.mark.parametrize("count", ["9" * 30, "9" * 6000, str(2**63), "1e999"])
 @pytest.mark.parametrize("key", ["train_images_per_class", "test_images_per_class"])
-def test_numbers_beyond_64_bits_in_a_data_set_description_are_a_problem(fake_project, key, count):
-    first = next(fake_project.all_runs())
+def test_numbers_beyond_64_bits_in_a_data_set_description_are_a_problem(few, key, count):
+    first = next(few.all_runs())
     document = json.loads(first.dataset.read_text())
     document[key][0] = "COUNT"
     first.dataset.write_text(json.dumps(document).replace('"COUNT"', count))
-    log = RunLog(fake_project)
-    assert log.datasets()["run_id"].n_unique() == 35
+    log = RunLog(few)
+    assert log.datasets()["run_id"].n_unique() == 1
     assert str(first.dataset) in str(log.problems[0])
 
 

@@ -51,8 +51,22 @@ def write(project, name: str, *words: str) -> str:
     return re.sub("</?b>", "", file.read_text())
 
 
-def test_a_whole_sweep_on_a_page(fake_project):
-    page = write(fake_project, "r.html", "--target", "99%")
+ASKED = ("--target", "80%", "--delta", "1%")
+
+
+@pytest.fixture(scope="module")
+def page(finished):
+    """The sweep in HTML."""
+    return write(finished, "r.html", *ASKED)
+
+
+@pytest.fixture(scope="module")
+def text(finished):
+    """The sweep in Markdown, asked the same."""
+    return write(finished, "r.md", *ASKED)
+
+
+def test_a_whole_sweep_on_a_page(page):
     heads = re.findall(r"<h2>(.*?)</h2>", page)
     assert heads == [
         "Answer", "Which runs to queue next", "Can these numbers be trusted?", "Learning curve",
@@ -86,7 +100,7 @@ def test_a_whole_sweep_on_a_page(fake_project):
     assert {"expected", "95 % by chance"} <= set(texts_of(of_classes))
     for words in (
         "outside the 95 % interval of chance",
-        "99 %: more than 10,000 images",
+        "80 %: about 1,200 images, between your sizes 640",
         "a doubling by the log-linear law",
         "the standard error of each mean is drawn towards the scatter of all sizes together.",
         "The log-linear law is not rejected (lack of fit F(4,",
@@ -112,9 +126,8 @@ def tables_of(markdown: str, heading: str) -> list[list[list[str]]]:
     ]
 
 
-def test_tables_hold_what_the_analysis_finds(fake_project):
-    text = write(fake_project, "r.md", "--target", "80%")
-    log = RunLog(fake_project)
+def test_tables_hold_what_the_analysis_finds(text, finished):
+    log = RunLog(finished)
     runs = log.runs("digits")
     (gap,) = tables_of(text, "Training against test")
     expected = training_views.train_test_gap(runs, log.metrics(runs["run_id"]))
@@ -181,15 +194,11 @@ def test_a_long_table_says_how_many_rows_are_left_out():
     assert list(answer_blocks("t", does_not_apply("No."), set())) == []
 
 
-def test_what_a_doubling_has_to_buy_can_be_asked(fake_project):
-    assert "less than 1 points" in write(fake_project, "r.md", "--delta", "1%")
-
-
-def test_the_same_in_markdown(fake_project):
-    text = write(fake_project, "r.md")
+def test_the_same_in_markdown(page, text):
+    assert "less than 1 points" in text
     pictures = re.findall(r"\(data:image/svg\+xml;base64,([^)]+)\)", text)
     tags = [ElementTree.fromstring(base64.b64decode(picture)).tag[-3:] for picture in pictures]
-    assert tags == ["svg"] * len(svgs(write(fake_project, "r.html")))
+    assert tags == ["svg"] * len(svgs(page))
     assert len(tags) > 20
     assert "## Provenance" in text
 

@@ -143,8 +143,8 @@ def test_no_runs():
     assert variance.ask(record_of(runs_of({(10, 0, 0): 0.5}).clear())).why_not
 
 
-def test_the_answer_begins_with_the_largest_source(fake_project):
-    log = RunLog(fake_project)
+def test_the_answer_begins_with_the_largest_source(finished):
+    log = RunLog(finished)
     record = Record(Reading(log, log.runs("digits")), METRICS_OFFERED["test_accuracy"])
     (split,) = record.scatter
     largest = max(split.components[:3], key=lambda component: component.variance)
