@@ -17,6 +17,7 @@ from tui_datasize.errors import RunFailedError
 from tui_datasize.experiments.budget import epochs_at, evaluation_updates, total_updates
 from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec
 from tui_datasize.experiments.subsets import draw
+from tui_datasize.files import read_object
 from tui_datasize.runlog import schema
 from tui_datasize.runlog.writer import MetricsWriter
 from tui_datasize.training import checkpoint
@@ -265,6 +266,19 @@ def test_time_begins_with_training_and_not_while_other_runs_are_made_ready(queue
     assert 0 < first["wall_s"] < 10
     # A tenth of a second at every look, of which there is one for each update.
     assert first["images_per_s"] > spec.batch_size
+
+
+def test_rows_of_training_tell_rate_gradient_speed_and_memory(queue_run):
+    paths = queue_run(small_spec())
+    train(paths)
+    rows = [row for row in read_rows(paths) if row["event"] == "train"]
+    most_bytes = read_object(paths.provenance)["peak_memory_bytes"]
+    for row in rows:
+        assert row["lr"] > 0
+        assert row["grad_norm"] > 0
+        assert row["images_per_s"] > 0
+        # Torch alone takes more than the first.
+        assert 50 * 2**20 < row["memory_bytes"] <= most_bytes
 
 
 def test_the_record_tells_how_many_updates_were_replayed_in_all_attempts(queue_run, monkeypatch):

@@ -491,3 +491,19 @@ def test_lines_of_one_ink_are_told_apart_without_colour():
     }
     assert signs["all runs"] != signs["law"]
     assert signs["average"] != signs["pow3"]
+
+
+def test_sizes_of_one_mark_are_told_apart_without_colour():
+    figure = Chart(
+        "",
+        Axis("update"),
+        Axis("margin"),
+        [
+            Line(f"{size} {side}", [0, 100], [0, size * height], ink, mark)
+            for ink, size in enumerate((40, 160, 1280))
+            for side, mark, height in (("right", "dot", 1), ("wrong", "ring", 0.5))
+        ],
+    )
+    drawn = lines(draw_figure(figure, 80, 20, PALETTE).text)
+    signs = [row.split()[-3] for row in drawn if row.endswith((" right", " wrong"))]
+    assert len(set(signs)) == len(figure.lines)

@@ -21,7 +21,7 @@ SOURCE = "source"
 """Column that numbers the piece of text which a row comes from."""
 
 
-_COUNTED = ("epoch", "samples_seen", "wall_s", "images_per_s")
+_COUNTED = ("epoch", "samples_seen", "wall_s", "images_per_s", "memory_bytes")
 _IS_POSSIBLE = (
     pl.col("event").is_not_null()
     & pl.col("update").is_between(0, 2**53).fill_null(False)

@@ -39,16 +39,19 @@ METRICS: Schema = schema(
     (pl.Int64, "samples_seen"),
     (pl.String, "split"),
     (pl.Float64, *SCORES),
-    (pl.Float64, "lr", "grad_norm", "images_per_s", "wall_s"),
+    (pl.Float64, "lr", "grad_norm", "images_per_s"),
+    (pl.Int64, "memory_bytes"),
+    (pl.Float64, "wall_s"),
     (pl.String, "time"),
 )
 """`metrics.jsonl`. `event` is "train" (mean over the updates since the last row, split "train"),
 "evaluation" (one pass over a whole split, or as published its last mini-batch) or "resume"
-(`update` alone: later rows before it are void).
+(`update` alone: later rows before it are void). `memory_bytes` is what the process keeps of the GPU's
+memory for tensors, on a CPU all that it has in memory; rows of "train" have it, old ones have not.
 `wall_s` counts the seconds this run has been executing, earlier attempts included; `time` is UTC
 in ISO 8601."""
 
-TIME_COLUMNS = ("images_per_s", "wall_s", "time")
+TIME_COLUMNS = ("images_per_s", "memory_bytes", "wall_s", "time")
 """What two equal runs may differ in."""
 
 SHARE_ROUNDING = 1e-6

@@ -17,7 +17,7 @@ from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.schema import Event, Split
 from tui_datasize.runlog.writer import MetricsWriter, Value
 from tui_datasize.training import checkpoint, provenance
-from tui_datasize.training.accelerator.device import accelerator_of, evaluation_batch_size, peak_memory
+from tui_datasize.training.accelerator.device import accelerator_of, evaluation_batch_size, memory_now, peak_memory
 from tui_datasize.training.accelerator.interface import Capture
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Trainer
@@ -156,6 +156,7 @@ class Session:
             lr=self.trainer.learning_rate,
             grad_norm=float(np.mean(readings.gradient_norms)),
             images_per_s=_rate(images, now - self._read_s),
+            memory_bytes=memory_now(self.device),
         )
         self._read_s = now
         bad = next((place for place, loss in enumerate(readings.losses) if not math.isfinite(loss)), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -80,6 +81,14 @@ def evaluation_batch_size(device: torch.device, image_values: int) -> int:
     """Images of so many values per evaluation batch: few enough for a CPU's cache, enough to fill a GPU."""
     fitting = accelerator_of(device).evaluation_values // image_values
     return max(_FEWEST_IMAGES_PER_EVALUATION_BATCH, min(_MOST_IMAGES_PER_EVALUATION_BATCH, fitting))
+
+
+def memory_now(device: torch.device) -> int:
+    """What this process keeps of the GPU's memory for tensors; without a GPU all that it has in memory."""
+    if on_device := accelerator_of(device).reserved_bytes():
+        return on_device
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
 
 
 def peak_memory(device: torch.device) -> dict[str, int]:

@@ -26,6 +26,9 @@ _INKS: Mapping[str, str] = MappingProxyType(
     {"run": "foreground", "mean": "primary", "law": "muted", "target": "success", "muted": "muted"}
 )
 _DASHES: Mapping[str, Dash] = MappingProxyType({"forecast": "dashed", "target": "dotted", "muted": "dotted"})
+_ROWS: Mapping[Mark, str] = MappingProxyType({"dot": "●◆▲■▼★", "ring": "○◇△□▽☆"})
+_DASHES_IN_A_ROW: Sequence[Dash] = ("solid", "dashed", "dotted", "sparse")
+"""Of several things on a chart with the same kind of mark each has another one, and another line."""
 _OF_THE_NEXT: Mapping[Dash, Dash] = MappingProxyType({"solid": "dashed", "dotted": "sparse"})
 """Of a line that would look like one before it."""
 _FORECAST = 1
@@ -85,10 +88,14 @@ def _draw_chart(chart: Chart, width: int, height: int, palette: Palette, window:
 def _series(chart: Chart, palette: Palette) -> Iterator[Series]:
     points = {line.ink: _MARKS[line.mark] for line in chart.lines if line.mark and not line.name}
     seen: set[tuple[object, Dash]] = set()
+    inks = {kind: list(dict.fromkeys(line.ink for line in chart.lines if line.mark == kind)) for kind in _ROWS}
     for line in chart.lines:
-        is_one_of_many = isinstance(line.ink, int) and not line.mark
-        mark = mark_of(int(line.ink)) if is_one_of_many else _MARKS[line.mark]
-        dash = "solid" if isinstance(line.ink, int) else _DASHES.get(line.ink, "solid")
+        mark, dash = _MARKS[line.mark], _DASHES.get(str(line.ink), "solid")
+        if line.mark in _ROWS and (place := inks[line.mark].index(line.ink)):
+            mark = _ROWS[line.mark][place % len(_ROWS[line.mark])]
+            dash = _DASHES_IN_A_ROW[place % len(_DASHES_IN_A_ROW)]
+        elif isinstance(line.ink, int) and not line.mark:
+            mark = mark_of(line.ink)
         drawn = colour(line.ink, palette)
         if line.name and not mark and (line.ink, dash) in seen:
             dash = _OF_THE_NEXT.get(dash, dash)

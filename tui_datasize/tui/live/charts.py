@@ -47,6 +47,7 @@ METRICS: tuple[LiveMetric, ...] = (
     LiveMetric("grad_norm", "gradient norm", floor=0, may_be_log=True, is_of_batches=True),
     LiveMetric("lr", "learning rate", floor=0, may_be_log=True, is_of_batches=True),
     LiveMetric("images_per_s", "images per second", floor=0, is_of_batches=True),
+    LiveMetric("memory_bytes", "memory, GiB", 2.0**-30, floor=0, is_of_batches=True),
 )
 LOSS = next(metric for metric in METRICS if metric.column == "loss")
 
@@ -57,7 +58,7 @@ AXES: Mapping[str, str] = MappingProxyType(
 
 
 MOST_CHARTS = 9
-_BESIDE = ("loss", "accuracy", "lr", "grad_norm", "images_per_s", "f1_macro", "ece", "top5")
+_BESIDE = ("loss", "accuracy", "lr", "grad_norm", "images_per_s", "memory_bytes", "f1_macro", "ece", "top5")
 """What a grid of charts shows first beside the chosen metric, as far as it is recorded; then all others."""
 
 
@@ -76,15 +77,15 @@ def chart_layout(width: int, height: int, *, is_grid: bool) -> tuple[int, int]:
     return 1, 2 if height >= 34 else 1
 
 
-def metrics_shown(chosen: LiveMetric, count: int, curve: TrainingCurve | None) -> list[LiveMetric]:
-    """What so many charts show: the chosen metric, with the loss before it, and what else a run records."""
+def metrics_shown(chosen: LiveMetric, count: int, curves: Sequence[TrainingCurve]) -> list[LiveMetric]:
+    """What so many charts show: the chosen metric, with the loss before it, and what else runs record."""
     if count == 1:
         return [chosen]
     first = [LOSS, chosen if chosen != LOSS else METRICS[0]]
     by_name = {metric.column: metric for metric in METRICS}
     others = [by_name[name] for name in dict.fromkeys((*_BESIDE, *by_name)) if by_name[name] not in first]
     if count > len(first):
-        first += [one for one in others if curve is None or curve.holds(one.column)]
+        first += [one for one in others if not curves or any(curve.holds(one.column) for curve in curves)]
     return first[:count]
 
 

@@ -156,7 +156,7 @@ class LivePane(ChartPane):
     def _lay_out(self, curves: Sequence[TrainingCurve]) -> Sequence[LiveMetric]:
         """Make room for the charts; what they show, in order."""
         columns, rows = chart_layout(self.app.size.width, self.app.size.height, is_grid=self.is_grid)
-        shown = metrics_shown(self._metric, columns * rows, curves[0] if curves else None)
+        shown = metrics_shown(self._metric, columns * rows, curves)
         columns = min(columns, len(shown))
         if self._board.styles.grid_size_columns != columns:
             self._board.styles.grid_size_columns = columns
