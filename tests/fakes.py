@@ -180,7 +180,12 @@ def _row(spec: RunSpec, event: str, split: str, update: int, accuracy: float) ->
         "time": EPOCH,
     }
     if event == "train":
-        return row | {"lr": spec.optimizer.lr, "grad_norm": 1.0, "images_per_s": 3200.0, "memory_bytes": 2**29}
+        return row | {
+            "lr": spec.optimizer.lr,
+            "grad_norm": 1.0,
+            "images_per_s": 3200.0,
+            "memory_bytes": 2**29,
+        }
     return row | {
         "top5": min(1.0, accuracy + 0.2),
         "f1_macro": accuracy * 0.99,

@@ -143,6 +143,50 @@ async def test_what_was_chosen_stays_when_the_question_changes(finished: Stage):
         await show.shows("Learning curve  digits", "How much data is enough?")
 
 
+async def test_the_filter_says_which_runs_count_whatever_is_asked(finished: Stage):
+    async with finished.open(NARROW) as show:
+        await open_analysis(show)
+        pane = show.app.query_one(AnalysisPane)
+        await show.press("slash", *"size<=160 draw:1", "enter")
+        await show.shows("digits · only size<=160 draw:1 · 6 runs used", "160 images: ")
+        assert pane.filter_text == "size<=160 draw:1"
+        for keys in (("p",), ("p", "p"), ("o",), ("m", "j", "enter"), ("w", "g", "enter")):
+            await show.press(*keys)
+            await show.until(lambda: pane.is_settled)
+            await show.shows("only size<=160 draw:1")
+        await show.press("slash", *" seed:5", "enter")
+        await show.shows("No run of digits matches the filter; esc drops it.")
+        await show.press("escape", "escape")
+        await show.shows("digits · 16 runs used")
+
+
+async def test_what_a_filter_leaves_out_is_not_proposed_again(finished: Stage):
+    async with finished.open(WIDE) as show:
+        await open_analysis(show)
+        pane = show.app.query_one(AnalysisPane)
+        await show.press("slash", *"seed:0", "enter", "p")
+        await show.shows("Which runs to queue next  digits · only seed:0")
+        await show.until(lambda: pane.is_settled and pane._content)
+        assert {spec.seed for spec in pane._wish.sweep} == {0}
+
+
+async def test_keys_are_shown_where_they_do_something_and_say_elsewhere_why_not(finished: Stage):
+    async with finished.open(WIDE) as show:
+        await open_analysis(show)
+        await show.until(lambda: " . examine " in show.lines[-1])
+        assert " + smooth " not in show.lines[-1]
+        await show.press("+")
+        await show.shows("only training curves are smoothed")
+        pages = [page.name for page in PAGES]
+        pane = show.app.query_one(AnalysisPane)
+        pane._turn_to(1 + pages.index("courses"))
+        await show.until(lambda: " + smooth " in show.lines[-1])
+        pane._turn_to(1 + pages.index("confusions"))
+        await show.until(lambda: " . examine " not in show.lines[-1])
+        await show.press(".")
+        await show.shows("no chart to examine here")
+
+
 async def test_keys_typed_in_one_breath_all_count(finished: Stage):
     async with finished.open(NARROW) as show:
         # As a terminal hands them over: the second before the first has been dealt with.

@@ -159,6 +159,10 @@ def test_a_part_of_the_axes_fills_the_chart():
     drawn = drawing(closer)
     assert drawn.extent.stops == [20]
     assert len(lines(drawn.text)) == 16
+    assert first.extent.height == pytest.approx(3.0)
+    higher = zoomed(ChartWindow(cursor=20.0), first.extent, y=0.25).y
+    low, high = first.extent.y
+    assert (3.0 - higher[0]) / (higher[1] - higher[0]) == pytest.approx((3.0 - low) / (high - low))
     beyond = panned(closer, drawn.extent, x=2.0)
     assert "test" not in drawing(beyond).text.plain.split("\n")[0]
     for _ in range(60):

@@ -17,7 +17,12 @@ from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.schema import Event, Split
 from tui_datasize.runlog.writer import MetricsWriter, Value
 from tui_datasize.training import checkpoint, provenance
-from tui_datasize.training.accelerator.device import accelerator_of, evaluation_batch_size, memory_now, peak_memory
+from tui_datasize.training.accelerator.device import (
+    accelerator_of,
+    evaluation_batch_size,
+    memory_now,
+    peak_memory,
+)
 from tui_datasize.training.accelerator.interface import Capture
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Trainer

@@ -28,15 +28,25 @@ class ChartPane(Pane):
     def chart_keys(self) -> KeyGroup:
         return keys_of("While a chart is examined", self.query(ChartView).first())
 
+    @property
+    def _charts_seen(self) -> list[ChartView]:
+        return [chart for chart in self.query(ChartView) if chart.view_size]
+
+    def has_use(self, action: str) -> bool:
+        """Whether an action would do anything to the charts on the screen."""
+        if action == "examine":
+            return any(chart.can_be_examined for chart in self._charts_seen)
+        return not action.startswith("smooth") or any(chart.can_be_smoothed for chart in self._charts_seen)
+
     def action_examine(self) -> None:
-        charts = [chart for chart in self.query(ChartView) if chart.view_size]
+        charts = self._charts_seen
         at = next((place for place, chart in enumerate(charts, 1) if chart.has_focus), 0)
         if not any(chart.examine() for chart in [*charts[at:], *charts[:at]]):
             self.remark("no chart to examine here")
 
     def action_save(self) -> None:
         """Ask what the chart that is examined, or else the first, becomes."""
-        charts = [chart for chart in self.query(ChartView) if chart.view_size]
+        charts = self._charts_seen
         chart = next((one for one in charts if one.has_focus), charts[0] if charts else None)
         if chart is None:
             self.remark("no chart to save here")
@@ -57,7 +67,7 @@ class ChartPane(Pane):
     def action_smooth(self, step: int) -> None:
         """Smooth all training curves on the screen more or less."""
         charts = list(self.query(ChartView))
-        if not any(chart.can_be_smoothed and chart.view_size for chart in charts):
+        if not self.has_use("smooth"):
             self.remark("only training curves are smoothed")
             return
         at = SMOOTHINGS.index(charts[0].window.smoothing) + step

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from textwrap import wrap
+from typing import Protocol, runtime_checkable
 
 from rich.text import Text
 from textual.app import SystemCommand
@@ -52,6 +53,14 @@ def key_name(key: str) -> str:
     return _KEY_NAMES.get(key, key)
 
 
+@runtime_checkable
+class KnowsUse(Protocol):
+    """Whose keys say why they do nothing, and need not be shown then."""
+
+    def has_use(self, action: str) -> bool:
+        """Whether an action would do anything to what is on the screen."""
+
+
 class KeyBar(LineView):
     """Shows the keys of whatever has the focus; help and leaving always stand at the end."""
 
@@ -72,6 +81,8 @@ class KeyBar(LineView):
             binding = active.binding
             # Where text is typed, letters are text.
             if isinstance(focused, Input) and active.node is not focused:
+                continue
+            if isinstance(active.node, KnowsUse) and not active.node.has_use(binding.action):
                 continue
             if binding.show and active.enabled:
                 shown.setdefault(binding.action, binding)

@@ -54,12 +54,17 @@ class AnalysisPanels:
         return 1 + self._words.rows_at(width)
 
     def show_curve(
-        self, version: int, analysed: Analysed, choice: AnalysisChoice, overlap: Answer | None
+        self,
+        version: int,
+        analysed: Analysed,
+        choice: AnalysisChoice,
+        overlap: Answer | None,
+        filter_text: str,
     ) -> None:
         palette, answer = palette_of(self._curve.app), analysed.answers[choice.fit_to]
         self._chart.show((version, choice), partial(draw_answer, answer))
         self._words.show(answer_lines(answer, palette, everything=choice.fit_to == "laws"))
-        whose = subject(analysed.experiment, chosen_variant(analysed.variants, choice))
+        whose = subject(analysed.experiment, chosen_variant(analysed.variants, choice), filter_text)
         first = analysed.answers["answer"]
         about = first.about, first.about.partition(",")[0]
         notes = (*(f"{whose} · {text}" for text in about), whose)
@@ -71,7 +76,9 @@ class AnalysisPanels:
             self._heat_map.show(id(overlap), partial(_above, overlap, 0, [overlap.headline]))
             sentences = [one.text for one in overlap.sentences]
             self._class_bars.show(id(overlap), partial(_above, overlap, 1, sentences))
-            for panel, texts in zip((self._matrix, self._classes), overlap_notes(overlap), strict=True):
+            of_matrix, of_classes = overlap_notes(overlap)
+            told = [f"only {filter_text} · {text}" for text in of_matrix] if filter_text else of_matrix
+            for panel, texts in ((self._matrix, told), (self._classes, of_classes)):
                 panel.show_note(*(Text(text, palette.muted) for text in texts))
 
     def show_page(self, version: int, page: Entry, answer: Answer, whose: str) -> None:
@@ -113,9 +120,10 @@ def _beside(answer: Answer, palette: Palette) -> tuple[Sequence[Text], Sequence[
     return (lines, ()) if answer.figures else (lines[:1], lines[1:])
 
 
-def subject(experiment: str, variant: str | None) -> str:
-    """The experiment, and the variant in the foreground where there are several."""
-    return f"{experiment} · {variant}" if variant else experiment
+def subject(experiment: str, variant: str | None, filter_text: str) -> str:
+    """The experiment, the variant in the foreground where there are several, and the filter in force."""
+    only = f"only {filter_text}" if filter_text else ""
+    return " · ".join(filter(None, (experiment, variant, only)))
 
 
 def page_note(answer: Answer) -> str:

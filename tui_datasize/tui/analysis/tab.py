@@ -44,9 +44,12 @@ from tui_datasize.tui.queue.actions import refusal, to_queue
 from tui_datasize.tui.queue.lines import TitleLine
 from tui_datasize.tui.queue_dialog import cells_for, enqueue_command
 from tui_datasize.tui.widgets.dialogs import TextDialog
+from tui_datasize.tui.widgets.filter_box import FilterBox, FilteredRuns
 from tui_datasize.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from tui_datasize.answers.answer import Answer
 
 BINDINGS: tuple[Binding, ...] = (
@@ -64,6 +67,8 @@ BINDINGS: tuple[Binding, ...] = (
     Binding("N", "size(-1)", "size before", show=False, tooltip="The train size before"),
     Binding("i", "words", "words", show=False, tooltip="All of the text beside the chart, to scroll"),
     Binding("f", "fit", "fit", tooltip="Beside the curve: the answer, the forecast, the laws"),
+    Binding("slash", "filter", "filter", tooltip="Which runs count, such as size>=1000 draw:0 !lr=0.1"),
+    Binding("escape", "back", "back", show=False, tooltip="Drop the filter"),
 )
 """In the order in which the line at the bottom shows as many as fit."""
 
@@ -75,7 +80,7 @@ _LEAST_CHART = 13
 """Rows that words leave to the chart above them, its heading included."""
 
 
-class AnalysisPane(ChartPane, can_focus=True):
+class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
     """Shows one experiment and one metric; both are chosen by key."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*BINDINGS, *CHART_KEYS]
@@ -102,7 +107,8 @@ class AnalysisPane(ChartPane, can_focus=True):
         self._questions = QuestionList(id="question-list")
         self._asks = TitleLine()
         self._list = Panel("Questions", self._questions, self._asks, id="questions")
-        self._offered_of: tuple[str, int] | None = None
+        self._offered_of: tuple[str, int, str] | None = None
+        self._filter = FilterBox(self, stays=False)
 
     def on_mount(self) -> None:
         self._analyst.warm()
@@ -111,6 +117,7 @@ class AnalysisPane(ChartPane, can_focus=True):
         self._analyst.close()
 
     def compose(self) -> ComposeResult:
+        yield self._filter
         yield self._list
         yield from self._panels.panels
 
@@ -144,13 +151,31 @@ class AnalysisPane(ChartPane, can_focus=True):
         if self.experiment not in names and names:
             self.experiment = snapshot.liveliest_experiment() or names[0]
             self._recall()
+        if snapshot.table is not None and snapshot.table is not self.frame:
+            self.take(snapshot.table)
+        else:
+            self.list_again()
+
+    def list_again(self) -> None:
+        """Analyse the runs that the filter lets through."""
         self._show_questions()
         self._refresh()
 
+    @property
+    def _let_through(self) -> frozenset[str] | None:
+        """Run ids that the filter lets through; None without one."""
+        has_filter = self.filter_text and self.frame is not None
+        return frozenset(self.matching()["run_id"]) if has_filter else None
+
+    def _own(self, runs: pl.DataFrame) -> pl.DataFrame:
+        """Those of all runs that are analysed."""
+        own, let_through = runs.filter(runs["experiment"] == self.experiment), self._let_through
+        return own if let_through is None else own.filter(own["run_id"].is_in(list(let_through)))
+
     def _show_questions(self) -> None:
-        runs, of = self._snapshot.runs, (self.experiment, self._snapshot.runs_version)
+        runs, of = self._snapshot.runs, (self.experiment, self._snapshot.runs_version, self.filter_text)
         if runs is not None and of != self._offered_of:
-            own = runs.filter(runs["experiment"] == self.experiment)
+            own = self._own(runs)
             self._questions.missing, self._offered_of = ("", *(page.missing(own) for page in PAGES)), of
         self._questions.show(self._page)
         self._asks.show(self._questions.about(self._page))
@@ -176,8 +201,12 @@ class AnalysisPane(ChartPane, can_focus=True):
         return (keys_of("Analysis", self), self.chart_keys())
 
     def _refresh(self) -> None:
-        own = [fact for fact in self._snapshot.facts.values() if fact.experiment == self.experiment]
-        choice, states = self._choice, frozenset((fact.run_id, fact.state) for fact in own)
+        choice, let_through = self._choice, self._let_through
+        states = frozenset(
+            (fact.run_id, fact.state)
+            for fact in self._snapshot.facts.values()
+            if fact.experiment == self.experiment and (let_through is None or fact.run_id in let_through)
+        )
         of = (self.experiment, self._metric, states, choice.asked.question(), choice.variant)
         shown = (choice.variant, choice.asked, self._plan) if self._page else ()
         page = (self._page, choice.view, choice.size, *shown)
@@ -189,10 +218,10 @@ class AnalysisPane(ChartPane, can_focus=True):
     # What nobody wants any more is not begun: only the newest wish is worked on.
     @work(exclusive=True, exit_on_error=False)
     async def _analyse(self) -> None:
-        runs, wanted = self._snapshot.runs, self._wanted
-        if runs is None or wanted is None:
+        every, wanted = self._snapshot.runs, self._wanted
+        if every is None or wanted is None:
             return
-        of, _ = wanted
+        runs, (of, _) = self._own(every), wanted
         try:
             if of != self._analysed:
                 self._take(await self._analyst.analyse(runs, self._wish))
@@ -220,7 +249,12 @@ class AnalysisPane(ChartPane, can_focus=True):
         if variant is None and self._page and variants:
             # A page shows one variant, or compares all by itself.
             variant = variants[0]
-        sweep = tuple(cell.spec for cell in plan.cells) if plan else ()
+        let_through, state_of = self._let_through, self._snapshot.state_of
+        sweep = tuple(
+            cell.spec
+            for cell in (plan.cells if plan else ())
+            if let_through is None or cell.run_id in let_through or state_of(cell.run_id) is None
+        )
         asked = replace(choice.asked, variant=variant, view=choice.view, size=choice.size)
         return Wish(self.experiment, self._metric, asked, sweep)
 
@@ -255,11 +289,14 @@ class AnalysisPane(ChartPane, can_focus=True):
         curves, page, content = self._curves, self._shown_page, self._content
         if curves is None:
             self._panels.show_sentence(self._failure or self._nothing_yet())
+        elif self.filter_text and not curves.variants:
+            self._panels.show_sentence(f"No run of {self.experiment} matches the filter; esc drops it.")
         elif page is None:
-            self._panels.show_curve(self._version, curves, self._choice, self._overlap)
+            self._panels.show_curve(self._version, curves, self._choice, self._overlap, self.filter_text)
             self._divide()
         elif content is not None:
-            whose = subject(self.experiment, chosen_variant(curves.variants, self._choice))
+            variant = chosen_variant(curves.variants, self._choice)
+            whose = subject(self.experiment, variant, self.filter_text)
             self._panels.show_page(self._version, page, content, whose)
             self._divide()
 
@@ -310,6 +347,16 @@ class AnalysisPane(ChartPane, can_focus=True):
         else:
             self.remark(self._questions.about(page))
             self._asks.show(self._questions.about(page))
+
+    def action_filter(self) -> None:
+        self._filter.open()
+
+    @on(FilterBox.Changed)
+    def _filter_changed(self, event: FilterBox.Changed) -> None:
+        self.remark(event.wrong)
+
+    def action_back(self) -> None:
+        self._filter.drop()
 
     def action_experiment(self) -> None:
         if not experiment_names(self._snapshot):

@@ -88,7 +88,8 @@ def _draw_chart(chart: Chart, width: int, height: int, palette: Palette, window:
 def _series(chart: Chart, palette: Palette) -> Iterator[Series]:
     points = {line.ink: _MARKS[line.mark] for line in chart.lines if line.mark and not line.name}
     seen: set[tuple[object, Dash]] = set()
-    inks = {kind: list(dict.fromkeys(line.ink for line in chart.lines if line.mark == kind)) for kind in _ROWS}
+    every = chart.lines
+    inks = {kind: list(dict.fromkeys(line.ink for line in every if line.mark == kind)) for kind in _ROWS}
     for line in chart.lines:
         mark, dash = _MARKS[line.mark], _DASHES.get(str(line.ink), "solid")
         if line.mark in _ROWS and (place := inks[line.mark].index(line.ink)):

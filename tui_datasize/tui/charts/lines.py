@@ -158,6 +158,7 @@ def line_chart(
         x_scale,
         y_scale,
         _stops(series, x_scale, window),
+        _height_at(window.cursor, logged, y_scale),
     )
     plan = _Plan(placed, list(zip(bands, edges, strict=True)), extent, window, palette)
     text = _laid_out(plan, logged, can_be_smoothed, width, height)
@@ -341,17 +342,28 @@ def value_at(series: Series, x: float) -> str:
     >>> value_at(Series("a", [1, 2], [10, 20], "#ffffff"), 3)
     ''
     """
+    values = _values_at(series, x)
+    if len(values) > 1:
+        return f"{min(values):.4g} to {max(values):.4g} ({len(values)})"
+    return f"{values[0]:.4g}" if values else ""
+
+
+def _values_at(series: Series, x: float) -> Sequence[float]:
     exact = [b for a, b in zip(series.x, series.y, strict=True) if a == x and b == b]
-    if exact and (series.joined or len(exact) == 1):
-        return f"{exact[-1]:.4g}"
-    if exact:
-        return f"{min(exact):.4g} to {max(exact):.4g} ({len(exact)})"
-    if not series.joined:
-        return ""
+    if exact or not series.joined:
+        return exact[-1:] if series.joined else exact
     plain = Scale("")
     found = (interpolate(x, stretch) for stretch in place_points(series.x, series.y, plain, plain))
-    value = next((value for value in found if value is not None), None)
-    return "" if value is None else f"{value:.4g}"
+    return [value for value in found if value is not None][:1]
+
+
+def _height_at(cursor: float | None, series: Sequence[Series], y_scale: Scale) -> float | None:
+    """The middle of what is read at the cursor, in drawn units."""
+    if cursor is None:
+        return None
+    read = [y_scale.place(value) for one in series if one.label for value in _values_at(one, cursor)]
+    places = [place for place in read if place is not None]
+    return (min(places) + max(places)) / 2 if places else None
 
 
 def _headings(

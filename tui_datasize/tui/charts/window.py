@@ -42,6 +42,8 @@ class Extent:
     y_scale: Scale
     stops: Sequence[float]
     """Ascending x values, in units of the data, that a cursor comes to."""
+    height: float | None = None
+    """In drawn units, in the middle of what the cursor reads; None where that is nothing."""
 
 
 def moved(window: ChartWindow, extent: Extent, steps: int) -> ChartWindow:
@@ -65,7 +67,7 @@ def zoomed(window: ChartWindow, extent: Extent, *, x: float = 1.0, y: float = 1.
     place = None if window.cursor is None else extent.x_scale.place(window.cursor)
     if x != 1.0:
         window = replace(window, x=_scaled(extent.x, x, place))
-    return window if y == 1.0 else replace(window, y=_scaled(extent.y, y, None))
+    return window if y == 1.0 else replace(window, y=_scaled(extent.y, y, extent.height))
 
 
 def _scaled(limits: Point, factor: float, around: float | None) -> Point:

@@ -36,6 +36,11 @@ class LiveMetric:
     is_of_batches: bool = False
     """Whether only training rows hold it, not evaluations."""
 
+    @property
+    def name(self) -> str:
+        """The title without its unit."""
+        return self.title.partition(",")[0]
+
 
 METRICS: tuple[LiveMetric, ...] = (
     *(

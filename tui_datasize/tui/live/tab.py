@@ -215,13 +215,16 @@ class LivePane(ChartPane):
             width=width,
             height=height,
             palette=palette,
-            empty=self._empty(),
+            empty=self._empty(runs, metric),
             window=window,
             end=last_position([run.curve for run in runs], self._view.axis),
             bands=bands,
         )
 
-    def _empty(self) -> str:
+    def _empty(self, runs: Sequence[DrawnRun], metric: LiveMetric) -> str:
+        if any(run.curve.rows.height for run in runs):
+            # As that of runs from before it was recorded.
+            return f"No {metric.name} was logged."
         if self._all_running and self._snapshot.running():
             return "Curves begin with the first evaluation."
         if self._all_running:
@@ -238,7 +241,7 @@ class LivePane(ChartPane):
         which = "running " if not self._table.marked else ""
         of_group = f", mean and range by {title_of(self._group)}" if self._group else ""
         for panel, metric in zip(self._chart_panels, shown, strict=False):
-            title = metric.title.partition(",")[0]
+            title = metric.name
             panel.show_title(title[:1].upper() + title[1:])
             split = "training batches" if metric.is_of_batches else "test split"
             many = f"{plural(len(run_ids), f'{which}run')}, {split}{of_group}"

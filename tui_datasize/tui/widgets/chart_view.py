@@ -51,7 +51,7 @@ class ChartView(LineView, can_focus=True):
         Binding(">", "step(10)", "on ten", show=False, tooltip="Ten points on"),
         Binding("z", f"zoom({_CLOSER}, 1)", "zoom", tooltip="Zoom in along x, around the cursor"),
         Binding("Z", f"zoom({1 / _CLOSER}, 1)", "zoom out", show=False, tooltip="Zoom out along x"),
-        Binding("u", f"zoom(1, {_CLOSER})", "zoom y", tooltip="Zoom in along y"),
+        Binding("u", f"zoom(1, {_CLOSER})", "zoom y", tooltip="Zoom in along y, around what is read off"),
         Binding("U", f"zoom(1, {1 / _CLOSER})", "zoom y out", show=False, tooltip="Zoom out along y"),
         Binding("H", f"pan(-{_STEP}, 0)", "pan left", show=False, tooltip="Move what is shown to the left"),
         Binding("L", f"pan({_STEP}, 0)", "pan right", show=False, tooltip="Move what is shown to the right"),
@@ -120,11 +120,18 @@ class ChartView(LineView, can_focus=True):
                     self.window = fitting
                     return self.draw(size)
             text = drawn if isinstance(drawn, Text) else drawn.text
+            uses = self.can_be_examined, self.can_be_smoothed
             self.extent = None if isinstance(drawn, Text) else drawn.extent
             self.can_be_smoothed = not isinstance(drawn, Text) and drawn.can_be_smoothed
+            if uses != (self.can_be_examined, self.can_be_smoothed):
+                self.refresh_bindings()
             self._lines = list(text.split("\n", allow_blank=True))
             self._drawn_for = wanted
         return [line.copy() for line in self._lines]
+
+    @property
+    def can_be_examined(self) -> bool:
+        return self.extent is not None and bool(self.extent.stops)
 
     @property
     def caption(self) -> str:
@@ -149,7 +156,7 @@ class ChartView(LineView, can_focus=True):
 
     def examine(self) -> bool:
         """Put a cursor on the chart and take the keys; whether there is anything to examine."""
-        if self.extent is None or not self.extent.stops:
+        if self.extent is None or not self.can_be_examined:
             return False
         self._look_at(moved(self.window, self.extent, 0))
         self.can_focus = True

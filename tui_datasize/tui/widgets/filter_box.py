@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.suggester import Suggester
+from textual.widget import Widget
 from textual.widgets import Input
 
 from tui_datasize.tui.run_filter import completions, filter_of, mistake
@@ -25,28 +26,24 @@ if TYPE_CHECKING:
 _EXAMPLE = "size>=1000 state:running acc<90% !mlp"
 
 
-class RunList(MarkList):
-    """Runs with marks, narrowed by a filter."""
+class FilteredRuns(Widget):
+    """Shows those runs that a filter lets through."""
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.frame: pl.DataFrame | None = None
-        """All runs, see `collect.runs_of_jobs`; None before the first look."""
-        self._filter = ""
+    frame: pl.DataFrame | None = None
+    """All runs, see `collect.runs_of_jobs`; None before the first look."""
+    filter_text = ""
+    """The terms that are heeded."""
 
     def list_again(self) -> None:
         """Show what the filter lets through."""
         raise NotImplementedError
 
     def take(self, frame: pl.DataFrame) -> None:
-        """Replace the runs; marks of those that are gone go with them."""
+        """Replace the runs."""
         is_first, self.frame = self.frame is None, frame
         if is_first:
             # What was written before the first look is heeded now.
-            self.filter(self._filter)
-        if self.marked:
-            known = set(frame["run_id"])
-            self.marked = {run_id: None for run_id in self.marked if run_id in known}
+            self.filter(self.filter_text)
         self.list_again()
 
     def filter(self, text: str, *, is_written: bool = True) -> str:
@@ -55,21 +52,21 @@ class RunList(MarkList):
         Unless it `is_written` to its end, half a term is neither wrong nor heeded.
         """
         if self.frame is None:
-            self._filter = text
+            self.filter_text = text
             return ""
         right = [word for word in text.split() if not mistake(word, self.frame)]
         if not is_written and text.endswith(tuple(right[-1:])) and completions(text, self.frame):
             before = " ".join(right[:-1])
             if self._through(" ".join(right)).is_empty() and not self._through(before).is_empty():
                 right.pop()
-        if self._filter != (heeded := " ".join(right)):
-            self._filter = heeded
+        if self.filter_text != (heeded := " ".join(right)):
+            self.filter_text = heeded
             self.list_again()
         return mistake(text, self.frame, is_written=is_written)
 
     def matching(self) -> pl.DataFrame:
         """The runs that the filter lets through; not before the first look."""
-        return self._through(self._filter)
+        return self._through(self.filter_text)
 
     def _through(self, text: str) -> pl.DataFrame:
         assert self.frame is not None
@@ -77,8 +74,19 @@ class RunList(MarkList):
         return self.frame if wanted is None else self.frame.filter(wanted)
 
 
+class RunList(MarkList, FilteredRuns):
+    """Runs with marks, narrowed by a filter."""
+
+    def take(self, frame: pl.DataFrame) -> None:
+        """Replace the runs; marks of those that are gone go with them."""
+        if self.marked:
+            known = set(frame["run_id"])
+            self.marked = {run_id: None for run_id in self.marked if run_id in known}
+        super().take(frame)
+
+
 class _Completer(Suggester):
-    def __init__(self, runs: RunList) -> None:
+    def __init__(self, runs: FilteredRuns) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
         self._runs = runs
 
@@ -131,9 +139,11 @@ class FilterBox(Horizontal):
     class Dropped(Message):
         """No filter is wanted any more."""
 
-    def __init__(self, runs: RunList) -> None:
+    def __init__(self, runs: FilteredRuns, *, stays: bool = True) -> None:
+        """Whether it `stays` while it is in force, or the runs say so themselves."""
         super().__init__()
         self._runs = runs
+        self._stays = stays
         self._completer = _Completer(runs)
         self._entry = _Entry(self._completer)
         self._hint = Words()
@@ -158,7 +168,7 @@ class FilterBox(Horizontal):
         self._close()
 
     def _close(self) -> None:
-        self.set_class(bool(self.value), "-open")
+        self.set_class(self._stays and bool(self.value), "-open")
         self._hint.update("")
         self._runs.focus()
 
