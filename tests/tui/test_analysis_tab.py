@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 from textual.events import Key
 
 from tests.fakes import write_run
@@ -12,7 +13,7 @@ from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Show, Stage, empty_stage
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.analysis.analyst import PAGES
-from tui_datasize.tui.analysis.answer_lines import WordsView
+from tui_datasize.tui.analysis.answer_lines import WordsView, _without_cut_columns
 from tui_datasize.tui.analysis.tab import AnalysisPane
 from tui_datasize.tui.widgets.chart_view import ChartView
 
@@ -168,6 +169,32 @@ async def test_what_a_filter_leaves_out_is_not_proposed_again(finished: Stage):
         await show.shows("Which runs to queue next  digits · only seed:0")
         await show.until(lambda: pane.is_settled and pane._content)
         assert {spec.seed for spec in pane._wish.sweep} == {0}
+
+
+async def test_below_a_page_that_is_short_stands_the_learning_curve(finished: Stage):
+    async with finished.open(WIDE) as show:
+        await open_analysis(show)
+        pane = show.app.query_one(AnalysisPane)
+        is_brief = {"plan": True, "audit": True, "spread": False, "variance": True}
+        for place, page in enumerate(PAGES, 1):
+            if page.name in is_brief:
+                pane._turn_to(place)
+                below = ("─ Learning curve  digits", "● mean") if is_brief[page.name] else ("━ median",)
+                await show.shows(*below)
+                assert ("─ Learning curve" in show.text) is is_brief[page.name]
+                assert sum(not line[39:].strip() for line in show.lines) < 12, page.name
+        pane._turn_to(0)
+        await show.shows("─ Overlap  320 images")
+
+
+def test_a_table_without_room_ends_with_the_last_whole_column():
+    table = [
+        Text(f" {a:>6}  {b:>6}  {c:>6}", no_wrap=True) for a, b, c in (("size", "runs", "SD"), (40, 6, 0.75))
+    ]
+    words = Text(" words", no_wrap=True)
+    shown = [line.plain for line in _without_cut_columns([words, *table, Text(" a sentence")], 20)]
+    assert shown == [" words", "   size    runs …", "     40       6 …", " a sentence"]
+    assert [line.plain for line in _without_cut_columns(table, 23)] == [line.plain for line in table]
 
 
 async def test_keys_are_shown_where_they_do_something_and_say_elsewhere_why_not(finished: Stage):

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from types import MappingProxyType
 
 from rich.text import Text
 from textual.geometry import Size
 
-from tui_datasize.answers.answer import SEVERITIES, Answer, Sentence, Tone
+from tui_datasize.answers.answer import SEVERITIES, Answer, Bars, Sentence, Tone
 from tui_datasize.render.cells import NUMBER, Written, written
 from tui_datasize.text import fit, plural, visible, width_of
 from tui_datasize.tui.charts.figures import draw_figures
 from tui_datasize.tui.charts.lines import Drawing, sentence
 from tui_datasize.tui.charts.window import WHOLE, ChartWindow
 from tui_datasize.tui.widgets.line_view import LineView
-from tui_datasize.tui.widgets.palette import Palette
+from tui_datasize.tui.widgets.palette import GREY, Palette
 
 _COLOURS: Mapping[Tone, str] = MappingProxyType(
     {
@@ -60,6 +61,17 @@ def draw_answer(
     for line in shown:
         line.truncate(width)
     return Drawing(Text("\n").join(shown))
+
+
+def rows_of(answer: Answer, width: int) -> int | None:
+    """Rows of an answer in the place of a chart; None where it fills as many as there are."""
+    match answer.figures:
+        case [Bars() as bars, *_]:
+            return len(bars.bars) + any(bars.heads)
+        case [_, *_]:
+            return None
+    lines = answer_lines(answer, GREY)
+    return len(_wrapped(lines[1:] or lines, width))
 
 
 def _sentence(sentence: Sentence, palette: Palette) -> Text:
@@ -112,7 +124,7 @@ class WordsView(LineView):
 
 def _fitted(lines: Sequence[Text], width: int, height: int, palette: Palette) -> Sequence[Text]:
     """Lines of a table as they are and sentences wrapped, as many as fit, and how many do not."""
-    shown = _wrapped(lines, width)
+    shown = _without_cut_columns(_wrapped(lines, width), width)
     if len(shown) > height > 0:
         left_out = len(shown) - height + 1
         words = f" … {plural(left_out, 'more line')}: press i"
@@ -120,11 +132,27 @@ def _fitted(lines: Sequence[Text], width: int, height: int, palette: Palette) ->
     return shown
 
 
+def _without_cut_columns(lines: Sequence[Text], width: int) -> list[Text]:
+    """Rows of tables end with the last column that fits as a whole."""
+    shown: list[Text] = []
+    for is_table, rows in groupby(lines, lambda line: line.no_wrap):
+        block = list(rows)
+        long = [line for line in block if is_table and line.cell_len > width]
+        gaps = [end for end in range(width - 1) if all(line.plain[end : end + 2] == _GAP for line in long)]
+        for line in block:
+            if line in long and gaps:
+                line.truncate(gaps[-1])
+                line.rstrip()
+                line.append(" …")
+            shown.append(line)
+    return shown
+
+
 def _wrapped(lines: Sequence[Text], width: int) -> list[Text]:
     shown: list[Text] = []
     for line in lines:
         if line.cell_len < width or line.no_wrap:
-            shown.append(Text(" ").append_text(line))
+            shown.append(Text(" ", no_wrap=line.no_wrap).append_text(line))
         else:
             shown += [Text(" ").append_text(part) for part in _parts(line, max(10, width - 1))]
     return shown

@@ -13,7 +13,7 @@ from tui_datasize.answers.answer import Answer, Map
 from tui_datasize.answers.catalogue import QUESTIONS, Entry
 from tui_datasize.text import plural
 from tui_datasize.tui.analysis.analyst import AnalysisChoice, chosen_variant
-from tui_datasize.tui.analysis.answer_lines import WordsView, answer_lines, draw_answer
+from tui_datasize.tui.analysis.answer_lines import WordsView, answer_lines, draw_answer, rows_of
 from tui_datasize.tui.charts.figures import draw_figure
 from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.charts.window import ChartWindow
@@ -39,6 +39,7 @@ class AnalysisPanels:
         self._curve = Panel("Learning curve", self._chart, id="curve")
         self._fit = Panel("Answer", self._words, id="fit")
         self._matrix = Panel("Overlap", self._heat_map, id="matrix")
+        self._page: Answer | None = None
         self._classes = Panel("Per class", self._class_bars, id="classes")
 
     @property
@@ -48,6 +49,11 @@ class AnalysisPanels:
     @property
     def words(self) -> Text:
         return Text("\n").join(self._words.lines)
+
+    def rows_of_page(self, width: int) -> int | None:
+        """Rows that a page fills, heading included, if each half has a width; None for all there are."""
+        rows = None if self._page is None else rows_of(self._page, width)
+        return None if rows is None else 1 + max(rows, self._words.rows_at(width))
 
     def rows_of_words(self, width: int) -> int:
         """How many rows the words take at a width, their heading included."""
@@ -76,19 +82,26 @@ class AnalysisPanels:
             self._heat_map.show(id(overlap), partial(_above, overlap, 0, [overlap.headline]))
             sentences = [one.text for one in overlap.sentences]
             self._class_bars.show(id(overlap), partial(_above, overlap, 1, sentences))
+            self._matrix.show_title("Overlap")
             of_matrix, of_classes = overlap_notes(overlap)
             told = [f"only {filter_text} · {text}" for text in of_matrix] if filter_text else of_matrix
             for panel, texts in ((self._matrix, told), (self._classes, of_classes)):
                 panel.show_note(*(Text(text, palette.muted) for text in texts))
 
-    def show_page(self, version: int, page: Entry, answer: Answer, whose: str) -> None:
+    def show_page(self, version: int, page: Entry, answer: Answer, whose: str, curve: Answer) -> None:
+        """A page; below one that is short the learning curve."""
         palette, about = palette_of(self._curve.app), page_note(answer)
+        self._page = answer
+        self._heat_map.show(("below", version), partial(draw_answer, curve))
+        self._matrix.show_title("Learning curve")
+        self._matrix.show_note(Text(whose, palette.muted))
         self._chart.show((version, page.name), partial(draw_answer, answer))
         self._words.show(*_beside(answer, palette))
         note = f"{whose} · {about}".rstrip(" ·")
         self._curve.show_note(*(Text(text, palette.muted) for text in (note, about, whose) if text))
 
     def show_titles(self, page: Entry | None) -> None:
+        self._page = None
         self._curve.show_title(page.title if page else "Learning curve")
         self._fit.show_title("In words" if page else "Answer")
         if page is not None:

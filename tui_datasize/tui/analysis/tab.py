@@ -297,7 +297,8 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         elif content is not None:
             variant = chosen_variant(curves.variants, self._choice)
             whose = subject(self.experiment, variant, self.filter_text)
-            self._panels.show_page(self._version, page, content, whose)
+            curve = curves.answers[self._choice.fit_to]
+            self._panels.show_page(self._version, page, content, whose, curve)
             self._divide()
 
     def _nothing_yet(self) -> str:
@@ -312,7 +313,12 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         return PAGES[self._page - 1] if self._page else None
 
     def _divide(self) -> None:
-        """Leave to a page's chart the rows that its words below it do not need."""
+        """Leave to a page's chart the rows that its words do not need, and to a curve those a page leaves."""
+        brief = self._rows_of_brief_page
+        self.set_class(brief is not None, "-brief")
+        if brief is not None:
+            self.styles.grid_rows = f"{brief} 1fr"
+            return
         is_alone = self._shown_page is not None or self.screen.has_class("-short")
         if self.screen.has_class("-wide") or self.has_class("-overlap") or not is_alone:
             self.styles.grid_rows = None
@@ -320,6 +326,15 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         words = self._panels.rows_of_words(self.size.width)
         most = min(_MOST_WORDS, max(_LEAST_WORDS, self.size.height - _LEAST_CHART))
         self.styles.grid_rows = f"1fr {min(most, max(_LEAST_WORDS, words))}"
+
+    @property
+    def _rows_of_brief_page(self) -> int | None:
+        """Of a page that leaves half of a large window empty."""
+        if not (self.screen.has_class("-wide") and self.screen.has_class("-tall")):
+            return None
+        beside = self._list.outer_size.width if self.has_class("-list") else 0
+        rows = self._panels.rows_of_page((self.size.width - beside) // 2 - 1)
+        return rows if rows is not None and rows <= self.size.height // 2 else None
 
     def interest(self) -> Interest:
         return Interest(experiment=self.experiment)

@@ -66,6 +66,9 @@ if TYPE_CHECKING:
 
 MOST_RUNS = 16
 """Runs drawn at once; beyond that nobody tells them apart."""
+_LEAST_ROWS_OF_RUNS = 8
+_ROWS_BESIDE_RUNS = 6
+"""Heading, titles of columns, the values below, and the filter."""
 
 
 class LivePane(ChartPane):
@@ -164,7 +167,14 @@ class LivePane(ChartPane):
             panel.display = place < len(shown)
         return shown
 
+    def _divide(self) -> None:
+        """Leave to the charts the rows that the runs do not need."""
+        runs = self._table.frame.height if self._table.frame is not None else 0
+        most = max(_LEAST_ROWS_OF_RUNS, self.app.size.height // 3)
+        self.styles.grid_rows = f"1fr {max(_LEAST_ROWS_OF_RUNS, min(most, runs + _ROWS_BESIDE_RUNS))}"
+
     def _draw(self) -> None:
+        self._divide()
         run_ids = self._drawn_run_ids()
         self._slots = assign_slots(run_ids, self._slots) if self._is_of_many else {}
         self._table.show_slots(self._slots)
