@@ -329,12 +329,12 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
 
     @property
     def _rows_of_brief_page(self) -> int | None:
-        """Of a page that leaves half of a large window empty."""
+        """Of a page that leaves room for a chart in a large window."""
         if not (self.screen.has_class("-wide") and self.screen.has_class("-tall")):
             return None
         beside = self._list.outer_size.width if self.has_class("-list") else 0
         rows = self._panels.rows_of_page((self.size.width - beside) // 2 - 1)
-        return rows if rows is not None and rows <= self.size.height // 2 else None
+        return rows if rows is not None and rows <= self.size.height - _LEAST_CHART else None
 
     def interest(self) -> Interest:
         return Interest(experiment=self.experiment)
