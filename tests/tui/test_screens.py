@@ -19,31 +19,42 @@ from textual.widgets import Input
 from tests.fakes import write_run
 from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Show, Stage, empty_stage
+from tests.tui.test_devices_screen import MACHINE
 from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.tui.analysis.analyst import PAGES
+from tui_datasize.tui.analysis.tab import AnalysisPane
+from tui_datasize.tui.polling.machine import MachineWatch
 
 SCREENS = Path(__file__).parent / "screens"
 WRITES = "DATASIZE_WRITE_SCREENS" in os.environ
 PATIENCE_S = 30.0
-TABLE: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
+REST_S = 1.0
+OPENED: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
     # name, keys that open it, what it shows, keys that close it
     ("queue", (), "Jobs", ()),
     ("queue an experiment", ("a",), "Queue digits?", ("escape",)),
-    ("keys", ("question_mark",), "Everywhere", ("escape",)),
+    ("keys", ("question_mark",), "Queue what is missing", ("escape",)),
+    ("scheduler", ("s",), "scheduler", ("escape",)),
+    ("devices", ("M",), "load", ("escape",)),
+    ("details of a job", ("tab", "tab", "enter"), "attempts", ("escape",)),
+    ("log of a job", ("l",), "last line", ("escape",)),
     ("live", ("2",), "one at a time", ()),
     ("live, a grid of charts", ("c",), "Accuracy", ("c",)),
     ("live, columns", ("C",), "Columns", ("escape",)),
     ("analysis", ("3",), "forecast", ()),
     ("analysis, a target", ("t",), "Set a target", ("escape",)),
-    ("analysis, plan", ("p",), "Press a to queue", ()),
-    ("analysis, spread", ("p", "p"), "median", ()),
-    ("analysis, confusion matrix", ("p",) * 7, "true classes", ()),
+    ("analysis, a filter", ("slash", *"size>=80", "enter"), "only size>=80", ("escape",)),
 )
+TABLE = (*OPENED, *((f"analysis, {page.name}", ("p",), page.title, ()) for page in PAGES))
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Stage:
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     """A sweep of 16 runs near its end; one is not queued."""
-    stage = empty_stage(tmp_path / "project")
+    # Where it is stands in the details of a run.
+    monkeypatch.chdir(tmp_path)
+    stage = empty_stage(Path("project"))
+    monkeypatch.setattr(MachineWatch, "look", lambda *_: MACHINE)
     states = [JobState.SUCCEEDED] * 12 + [JobState.FAILED, JobState.RUNNING, JobState.QUEUED]
     for position, (spec, state) in enumerate(zip(stage.specs(), states, strict=False)):
         reason = "out of memory: 11.2 GB asked" if state is JobState.FAILED else ""
@@ -55,6 +66,7 @@ def stage(tmp_path: Path) -> Stage:
     return stage
 
 
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
 @pytest.mark.parametrize(
     ("mode", "system"),
     [
@@ -64,46 +76,51 @@ def stage(tmp_path: Path) -> Stage:
     ],
 )
 async def test_screens_are_as_they_were(
-    mode: str, system: ColorSystem | None, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    mode: str,
+    system: ColorSystem | None,
+    size: tuple[int, int],
+    stage: Stage,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     if system is None:
         monkeypatch.setenv("NO_COLOR", "1")
     else:
         monkeypatch.setattr("textual.constants.COLOR_SYSTEM", system.name.lower())
     monkeypatch.setattr(Input, "cursor_blink", False)
-    kept = {size: _read(mode, size) for size in (NARROW, WIDE)}
-    differing = []
-    async with stage.open(NARROW) as show:
+    file = SCREENS / f"{mode}-{size[0]}x{size[1]}.ans"
+    kept, differing = {} if WRITES else _read(file), []
+    async with stage.open(size) as show:
         for name, opening, shows, closing in TABLE:
+            if (page := name.removeprefix("analysis, ")) in _PAGES and not _is_offered(show, page):
+                continue
             await show.press(*opening)
             await show.shows(shows)
-            async for size in show.sizes():
-                if WRITES:
-                    kept[size][name] = await _at_rest(show, system)
-                elif not await _becomes(show, system, kept[size].get(name, "")):
-                    differing.append(f"{name} at {size[0]}x{size[1]}:\n{_painted(show, system)}")
+            if WRITES:
+                kept[name] = await _at_rest(show, system)
+            elif not await _becomes(show, system, kept.get(name, ""), PATIENCE_S / (1 + len(differing))):
+                differing.append(f"{name}:\n{_painted(show, system)}")
             await show.press(*closing)
     if WRITES:
-        for size, screens in kept.items():
-            _file(mode, size).write_text("".join(f"== {name}\n{text}\n" for name, text in screens.items()))
+        SCREENS.mkdir(exist_ok=True)
+        file.write_text("".join(f"== {name}\n{text}\n" for name, text in kept.items()))
     assert not differing, f"{len(differing)} screens differ\n" + "\n".join(differing)
 
 
-def _file(mode: str, size: tuple[int, int]) -> Path:
-    return SCREENS / f"{mode}-{size[0]}x{size[1]}.ans"
+_PAGES = [page.name for page in PAGES]
 
 
-def _read(mode: str, size: tuple[int, int]) -> dict[str, str]:
-    if WRITES:
-        SCREENS.mkdir(exist_ok=True)
-        return {}
-    parts = re.split(r"^== (.*)\n", _file(mode, size).read_text(), flags=re.MULTILINE)[1:]
+def _is_offered(show: Show, page: str) -> bool:
+    return not show.app.query_one(AnalysisPane)._questions.missing[1 + _PAGES.index(page)]
+
+
+def _read(file: Path) -> dict[str, str]:
+    parts = re.split(r"^== (.*)\n", file.read_text(), flags=re.MULTILINE)[1:]
     return {name: text.removesuffix("\n") for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
-async def _becomes(show: Show, system: ColorSystem | None, text: str) -> bool:
+async def _becomes(show: Show, system: ColorSystem | None, text: str, patience_s: float) -> bool:
     words = [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", text).split("\n")]
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while [line.rstrip() for line in show.lines] != words or _painted(show, system) != text:
         if time.monotonic() > deadline:
             return False
@@ -113,12 +130,12 @@ async def _becomes(show: Show, system: ColorSystem | None, text: str) -> bool:
 
 
 async def _at_rest(show: Show, system: ColorSystem | None) -> str:
-    """The screen when it has not changed for a second."""
+    """The screen when nothing is computed and it has not changed for a while."""
     before, since = "", time.monotonic()
-    while time.monotonic() - since < 2.0:
-        await asyncio.sleep(0.05)
+    while time.monotonic() - since < REST_S:
+        await asyncio.sleep(0.1)
         await show.settle()
-        if (now := _painted(show, system)) != before:
+        if (now := _painted(show, system)) != before or "Computing" in now:
             before, since = now, time.monotonic()
     return before
 
