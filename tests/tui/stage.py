@@ -218,18 +218,22 @@ class Show:
         if has_waited:
             await self.settle()
 
+    @property
+    def painted(self) -> object:
+        """Another value once the screen would have been painted again."""
+        return self.app.screen, vars(self.app.screen._compositor).get(_PAINTED, 0)
+
     async def shows(self, *texts: str) -> None:
         """Wait until the screen shows all texts."""
 
         # Reading the screen takes as long as drawing it: where nothing was painted it is read seldom.
-        painted, are_shown = (None, 0), False
+        painted, are_shown = None, False
         looks = 0
 
         def are_all_shown() -> bool:
             nonlocal painted, are_shown, looks
             looks += 1
-            screen = self.app.screen
-            now = screen, vars(screen._compositor).get(_PAINTED, 0)
+            now = self.painted
             if now != painted or looks % 20 == 0:
                 shown = self.text
                 painted, are_shown = now, all(text in shown for text in texts)
