@@ -35,7 +35,7 @@ def test_the_answer_is_now_then_the_next_doubling_then_the_target(finished):
     found = answer(finished, "answer", target=0.7)
     assert found.headline == "1,280 images: 80.3 % ± 1.1 (6 runs)."
     assert [sentence.text for sentence in found.sentences[:2]] == [
-        "2,560 images: likely +2.9 points, 90 % sure of -0.4 to +4.4; 1 chance in 10 of more than +3.9.",
+        "2,560 images: likely +2.9 points, 90 % sure of -0.3 to +4.4; 1 chance in 10 of more than +3.9.",
         "70 %: about 170 images, between your sizes 160 (69.6 %) and 320 (73.2 %). "
         "80 % of trainings reach it from about 200 images on.",
     ]

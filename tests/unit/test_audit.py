@@ -14,6 +14,7 @@ from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import RUNS
 from tui_datasize.runlog.tables import DATASETS
 from tui_datasize.stats.curve import points
+from tui_datasize.stats.odd_sizes import odd_variances
 
 SIZES, SEEDS = (1000, 2000, 4000, 8000), range(6)
 TEST_IMAGES = 20_800
@@ -146,6 +147,12 @@ def test_a_size_measured_on_other_images_is_named(at, seeds):
     assert (found.train_sizes, found.severity) == ((at,), Severity.WARNING)
     assert found.what.startswith(f"{at:,} images are measured unlike others: all scores are whole ")
     assert len(found.run_ids) == len(seeds)
+
+
+def test_small_sizes_that_scatter_more_are_not_odd():
+    # Of the demonstration, within draws.
+    variances = [4.89e-4, 8.65e-4, 4.0e-5, 3.0e-5, 9.8e-5, 3.1e-5]
+    assert odd_variances(variances, [4] * 6).tolist() == [1.0] * 6
 
 
 def test_a_size_that_scatters_more_is_named_whatever_its_scores_look_like():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 import pytest
 
@@ -51,6 +53,15 @@ def test_one_end_alone_is_missed_half_as_often():
     for at_least, at_most in ((1500, None), (1000, 3000), (8000, None)):
         assert SizeNeeded(0.9, 2000, at_least, at_most, 1000, 8000).sure == pytest.approx(0.9)
     assert SizeNeeded(0.9, None, None, None, 1000, 1000, odds=0.0).sure == 0
+
+
+def test_a_size_that_may_be_any_has_the_odds_that_the_farthest_is_enough():
+    """The central size alone would say nothing of how sure it is; the size that was run is not rounded."""
+    curve = {125: 0.80, 250: 0.85, 500: 0.885, 1285: 0.91}
+    words = answered(runs_of(curve, spread=0.03), target=0.92)
+    (odds,) = re.findall(r"92 %: about [\d,]+ images; (\d+) % sure that 10,000 are enough\.", words)
+    assert 50 <= int(odds) < 90
+    assert "99 %: more than 10,000 images, 90 % sure." in answered(runs_of(curve), target=0.99)
 
 
 def test_variants_are_ranked_at_a_size_that_all_have():

@@ -18,7 +18,14 @@ from tui_datasize.stats import forecast
 from tui_datasize.stats.averaging import fit_averaged
 from tui_datasize.stats.fitting import curve_points
 from tui_datasize.stats.forecast import Foreseen, forecaster_from, shipped_forecaster
-from tui_datasize.stats.forecast_features import FEATURES, KNOTS, doubt_of, features_of, windows_of
+from tui_datasize.stats.forecast_features import (
+    FEATURES,
+    KNOTS,
+    doubt_of,
+    features_of,
+    noise_class,
+    windows_of,
+)
 from tui_datasize.stats.laws import Loss
 
 SIZES = 100.0 * 2 ** np.arange(6)
@@ -131,6 +138,16 @@ def test_bands_are_stretched_until_they_hold():
     z = np.array([[1.645], [1.645], [1], [1]]), np.array([[1.282], [1.282], [1], [1]])
     np.testing.assert_allclose(ends["0.9"]["upper"], z[0] * expected, rtol=0.1)
     np.testing.assert_allclose(ends["0.8"]["lower"], z[1] * expected, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("n_sizes", "has_runs", "kind"), [(3, True, 3), (3, False, 3), (4, True, 0), (5, False, 2)]
+)
+def test_three_sizes_have_bands_of_their_own(n_sizes, has_runs, kind):
+    sizes = SIZES[-n_sizes:]
+    points = curve_points(sizes, power_law(sizes), np.full(n_sizes, 3e-4) if has_runs else None)
+    rows = features_of(points, *windows_of(fit_averaged(points, Loss.ERROR)))
+    assert noise_class(rows)[1].tolist() == [kind] * len(KNOTS)
 
 
 def test_bands_hold_on_data_sets_that_differ():

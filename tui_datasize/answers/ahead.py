@@ -91,18 +91,24 @@ def _not_reached(curve: CurveAnalysis, needed: SizeNeeded) -> str:
 def _foreseen(needed: SizeNeeded) -> str:
     odds = one_sided = f"{100 * needed.sure:.0f} % sure"
     least, most = needed.at_least or needed.largest, needed.at_most
+    farthest = about(needed.farthest)
     if needed.train_size is None:
-        text = f"more than {about(least)} images, {one_sided}"
-        farthest = about(needed.farthest)
-        likely = f"; likely more than {farthest}" if about(least) != farthest else ""
-        return f"{text}{likely}. Run a larger size to know how many."
+        bound = beyond(least, needed.largest)
+        likely = f"; likely more than {farthest}" if bound != farthest else ""
+        return f"more than {bound} images, {one_sided}{likely}. Run a larger size to know how many."
     size = f"about {about(needed.train_size)} images"
     if most is None:
-        more = f"; {one_sided} of more than {about(least)}" if least > needed.largest else ""
-        return f"{size}{more}."
+        odds = f"{one_sided} of more than {about(least)}"
+        enough = f"{100 * needed.enough:.0f} % sure that {farthest} are enough"
+        return f"{size}; {odds if least > needed.largest else enough}."
     if least <= needed.largest:
         return f"{size}; {one_sided} of at most {about(most)}."
     return f"{size}; {odds} of {about(least)} to {about(most)}."
+
+
+def beyond(least: float, largest: float) -> str:
+    """A size that is foreseen as `about`, but the largest one that was run to the image."""
+    return about(least) if least > largest else f"{largest:,.0f}"
 
 
 def _assured(needed: SizeNeeded) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from tui_datasize.answers import prices
-from tui_datasize.answers.ahead import DIGITS, bare
+from tui_datasize.answers.ahead import DIGITS, bare, beyond
 from tui_datasize.answers.answer import Answer, Axis, Bar, Bars, Column, Table, does_not_apply
 from tui_datasize.answers.proposal import Proposal, cells_alike, propose, samples_per_run
 from tui_datasize.answers.record import Record, named, per_variant
@@ -203,17 +203,17 @@ def _of_target(plan: Plan) -> str:
     low, high = plan.size_now
     if needed.is_measured:
         return f"{goal} is reached between {low:,.0f} and {high:,.0f} images."
-    now = f"{goal}: now {_images(plan.size_now)}"
-    if plan.size_then is None or _images(plan.size_then) == _images(plan.size_now):
+    now = f"{goal}: now {_images(plan, plan.size_now)}"
+    if plan.size_then is None or _images(plan, plan.size_then) == _images(plan, plan.size_now):
         return f"{now}."
-    return f"{now}; after these runs {_images(plan.size_then)}, as far as can be foreseen."
+    return f"{now}; after these runs {_images(plan, plan.size_then)}, as far as can be foreseen."
 
 
-def _images(ends: Interval) -> str:
+def _images(plan: Plan, ends: Interval) -> str:
     low, high = ends
     if math.isfinite(high):
         return f"{about(low)} to {about(high)} images ({100 * ODDS:.0f} % sure)"
-    return f"more than {about(low)} images ({50 + 50 * ODDS:.0f} % sure)"
+    return f"more than {beyond(low, plan.outlook.view.foreseen.largest)} images ({50 + 50 * ODDS:.0f} % sure)"
 
 
 def _written(plan: Plan, ends: Interval) -> str:

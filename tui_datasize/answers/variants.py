@@ -149,7 +149,7 @@ def _saved_table(record: Record, best: str) -> Table:
             low, high = saved.interval
             row = {"other": name or BASE, "ratio": saved.ratio, "low": low, "high": high}
             if saved is found.overall:
-                rows.append(row | {"images": "overall"})
+                rows.append(row | {"images": "overall, at least" if saved.is_bound else "overall"})
             elif math.isfinite(saved.images):
                 images = f"{'at most ' if saved.is_bound else ''}{about(saved.images)}"
                 rows.append(row | {"images": images, "train_size": saved.other_images, "value": saved.value})

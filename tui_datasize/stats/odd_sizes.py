@@ -19,22 +19,29 @@ NEIGHBOURS = 3
 def odd_variances(variances: ArrayLike, degrees: ArrayLike) -> Floats:
     """How many times its neighbours' the variance of each odd size is; 1 for every other size.
 
-    Neighbours are told by the median of their variances, which one odd size among them does not move.
+    Neighbours are told by the median of their variances, which one odd size among them does not move; those
+    on either side alone have to be half as far off, at an end the next one, as small sizes scatter more
+    without being odd.
     `variances` over the runs of each size ascend in size, shape (n,); `degrees` of freedom of each are 0
     where there is one run.
 
     >>> odd_variances([1.1, 0.9, 60.0, 1.0, 1.0], [9, 9, 9, 9, 9]).round(1).tolist()
     [1.0, 1.0, 60.0, 1.0, 1.0]
+    >>> odd_variances([40.0, 60.0, 1.0, 1.0, 1.0, 1.0], [9, 9, 9, 9, 9, 9]).tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
     seen, known = np.asarray(variances, float), np.asarray(degrees, float)
     factors = np.ones(len(seen))
     places = np.flatnonzero(np.isfinite(seen) & (seen > 0) & (known > 0))
     for place, i in enumerate(places):
-        around = np.r_[places[max(0, place - NEIGHBOURS) : place], places[place + 1 : place + 1 + NEIGHBOURS]]
+        sides = places[max(0, place - NEIGHBOURS) : place], places[place + 1 : place + 1 + NEIGHBOURS]
+        around = np.concatenate(sides)
         if len(around) < 2:
             continue
-        ratio = float(seen[i] / np.median(seen[around]))
+        near = sides if 0 < place < len(places) - 1 else (sides[0][-1:], sides[1][:1])
+        ratio, *of_sides = (float(seen[i] / np.median(seen[own])) for own in (around, *near) if len(own))
         above = float(fdtrc(known[i], known[around].sum(), ratio))
-        if 2 * min(above, 1 - above) * len(places) < ODD_P and abs(np.log(ratio)) > np.log(ODD_BY):
+        is_far = min(np.sign(ratio - 1) * np.log(of_sides)) > np.log(ODD_BY) / 2 < abs(np.log(ratio)) / 2
+        if is_far and 2 * min(above, 1 - above) * len(places) < ODD_P:
             factors[i] = ratio
     return factors

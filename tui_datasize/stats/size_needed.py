@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from tui_datasize.metric import Metric
+from tui_datasize.stats.averaging import LEAST_ERROR
 from tui_datasize.stats.laws import Floats, Loss, flipped
 from tui_datasize.stats.noise import Noise
 from tui_datasize.stats.view import View, first_at_most, grid
@@ -55,6 +56,8 @@ class SizeNeeded:
     assured: int | None = None
     """At which `ASSURANCE` of single trainings reach it; None where that lies beyond `farthest`, or no size
     was trained at twice."""
+    enough: float = 0.0
+    """How sure it is that `farthest` is enough, where `train_size` is foreseen and no `at_most`; else 0."""
     odds: float = ODDS
     """Nominal confidence of the interval; one end alone is missed half as often. 0 without a forecast."""
 
@@ -103,10 +106,29 @@ def size_needed(view: View, target: float, means: Floats, noise: Noise | None = 
     needed = replace(measured, farthest=farthest, assured=_assured(view, target, means, noise))
     if measured.is_measured:
         return needed
-    at_least, size, at_most = foreseen_sizes(view, float(flipped(view.loss, target)))
+    error = float(flipped(view.loss, target))
+    at_least, size, at_most = foreseen_sizes(view, error)
     return replace(
-        needed, train_size=size, at_least=max(at_least, measured.largest), at_most=at_most, odds=ODDS
+        needed,
+        train_size=size,
+        at_least=max(at_least, measured.largest),
+        at_most=at_most,
+        enough=_enough(view, error) if size is not None and at_most is None else 0.0,
+        odds=ODDS,
     )
+
+
+def _enough(view: View, error: float) -> float:
+    """How sure an error is at the farthest size, between the forecast and the upper end of its band.
+
+    As of a normal distribution of the logarithm of the error.
+    """
+    at = np.array([view.foreseen.farthest])
+    centre, worst = float(view.foreseen.errors_at(at)[0]), float(view.foreseen.band(at, ODDS)[1][0])
+    share = math.log(max(error, LEAST_ERROR) / max(centre, LEAST_ERROR)) / math.log(
+        worst / max(centre, LEAST_ERROR)
+    )
+    return float(ndtr(share * ndtri((1 + ODDS) / 2)))
 
 
 def foreseen_sizes(view: View, error: float) -> tuple[int, int | None, int | None]:
