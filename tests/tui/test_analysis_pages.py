@@ -117,7 +117,7 @@ def test_every_page_says_something_of_every_part(build, page, part):
     ("name", "words"),
     [
         ("spread", " with each doubling of the train size (95 % "),
-        ("courses", "No curve is better before its end"),
+        ("training-curves", "No curve is better before its end"),
         ("gap", " points at 1,280 images: training "),
         ("best", "The best of 4 evaluations looks 0.00 points better than the last, on average."),
     ],
@@ -146,7 +146,7 @@ def test_six_surfaces_where_there_is_room_and_one_elsewhere(build):
 
 
 def test_the_range_is_shaded_at_the_size_that_n_has_come_to(build):
-    page = QUESTIONS["courses"]
+    page = QUESTIONS["training-curves"]
     contents = [build(page, "all", "test_accuracy", 0, size) for size in (0, 1)]
     shaded = [draw_answer(content, 100, 30, PALETTE).text.plain.split("\n") for content in contents]
     rows = [next(row for row, text in enumerate(lines[1:]) if "░" in text) for lines in shaded]
@@ -175,7 +175,7 @@ async def test_pages_are_turned_and_chosen_and_lead_back(busy: Stage):
 
 async def test_another_view_and_another_size_are_a_key_away(busy: Stage):
     async with busy.open(NARROW) as show:
-        await show.press("3", *("p" * (1 + OFFERED.index(QUESTIONS["courses"]))))
+        await show.press("3", *("p" * (1 + OFFERED.index(QUESTIONS["training-curves"]))))
         await show.shows("Training curves", "all runs of 80 images", "s switch")
         await show.press("n")
         await show.shows("all runs of 40 images")

@@ -205,7 +205,7 @@ async def test_keys_are_shown_where_they_do_something_and_say_elsewhere_why_not(
         await show.shows("only training curves are smoothed")
         pages = [page.name for page in PAGES]
         pane = show.app.query_one(AnalysisPane)
-        pane._turn_to(1 + pages.index("courses"))
+        pane._turn_to(1 + pages.index("training-curves"))
         await show.until(lambda: " + smooth " in show.lines[-1])
         pane._turn_to(1 + pages.index("confusions"))
         await show.until(lambda: " . examine " not in show.lines[-1])

@@ -199,7 +199,7 @@ def test_what_is_read_of_runs_is_kept_until_they_change(fake_project, monkeypatc
     first = Reading(log, runs)
     for metric in ("test_accuracy", "test_loss"):
         record = Record(first.renewed(runs.clone()), metric_named(metric))
-        for question in ("audit", "overlap", "audit", "courses", "gap"):
+        for question in ("audit", "overlap", "audit", "training-curves", "gap"):
             assert QUESTIONS[question].ask(record).applies
     assert sorted(read) == ["metrics", "subsets", "subsets"]
     # A value changes which findings there are, and no subset.

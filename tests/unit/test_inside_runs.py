@@ -47,7 +47,7 @@ def frame_of_everything(log, runs):
         "surface": training_views.surface(runs, metrics, "accuracy", "test"),
         "curves": training_views.training_curves(runs, metrics, "loss", "train", "wall_s"),
         "gap": training_views.train_test_gap(runs, metrics),
-        "single": training_views.single_courses(runs, metrics, "accuracy", "test"),
+        "single": training_views.curves_of_runs(runs, metrics, "accuracy", "test"),
         "best": training_views.best_against_last(runs, metrics),
         "margins": training_views.margins(runs, metrics),
         "risk": reliability.risk_coverage_table(reliability.confidences(predictions), runs),
@@ -150,10 +150,10 @@ def test_the_best_evaluation_is_the_largest_accuracy_and_the_smallest_loss():
     assert row["gain_sd"] == pytest.approx(np.std([1, 0], ddof=1))
 
 
-def test_single_courses_are_what_the_means_are_made_of():
+def test_curves_of_runs_are_what_the_means_are_made_of():
     runs = runs_of([{"train_size": 10, "total_updates": 2, "seed": seed} for seed in (5, 7)])
     metrics = pl.concat([curve("r0", accuracy=[0.5, 0.6]), curve("r1", accuracy=[float("nan"), 0.8])])
-    singles = training_views.single_courses(runs, metrics, "accuracy", "test")
+    singles = training_views.curves_of_runs(runs, metrics, "accuracy", "test")
     assert singles.select("run_id", "seed", "evaluation", "x", "value").rows() == [
         ("r0", 5, 1, 1.0, 0.5), ("r0", 5, 2, 2.0, 0.6), ("r1", 7, 2, 2.0, 0.8),
     ]  # fmt: skip

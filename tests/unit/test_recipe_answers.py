@@ -107,7 +107,7 @@ def test_what_the_record_lacks_for_a_question_is_told(project):
     write_run(project, fake_spec(evaluations=1), tables=False)
     runs = RunLog(project).runs("digits")
     missing = {name: entry.missing(runs) for name, entry in QUESTIONS.items() if entry.missing(runs)}
-    assert missing["courses"] == missing["best"] == "several evaluations of a run"
+    assert missing["training-curves"] == missing["best"] == "several evaluations of a run"
     assert missing["classes"] == "accuracies of classes"
     assert not missing.keys() & {"gap", "cost", "spread", "margins"}
     write_run(project, fake_spec(seed=1))

@@ -43,7 +43,7 @@ def overfitted(project) -> RunLog:
 
 
 def test_training_curves_say_where_they_end_and_where_they_were_best(overfitted):
-    answer = ask(overfitted, "courses")
+    answer = ask(overfitted, "training-curves")
     assert answer.headline == "80.00 % at 80 images after 200 updates, the best of the curve."
     assert (
         answer.sentences[0].text == "1 curve is best before the end, and up to 55.00 points worse at the end."
@@ -58,7 +58,7 @@ def test_training_curves_say_where_they_end_and_where_they_were_best(overfitted)
 
 
 def test_the_range_over_runs_is_that_of_the_size_that_is_asked_for(overfitted):
-    largest, smallest = (ask(overfitted, "courses", size=size) for size in (0, 1))
+    largest, smallest = (ask(overfitted, "training-curves", size=size) for size in (0, 1))
     assert (largest.sizes, largest.about) == (2, "mean over runs, shaded: all runs of 80 images")
     (chart,) = smallest.figures
     (band,) = chart.bands
@@ -66,12 +66,12 @@ def test_the_range_over_runs_is_that_of_the_size_that_is_asked_for(overfitted):
 
 
 def test_a_loss_is_best_where_it_is_lowest(overfitted):
-    frame = ask(overfitted, "courses", "test_loss").tables[0].frame
+    frame = ask(overfitted, "training-curves", "test_loss").tables[0].frame
     assert (frame["best"] <= frame["last"]).all()
 
 
 def test_single_runs_are_ranked_by_what_they_end_at(overfitted):
-    answer = ask(overfitted, "courses", view=1, size=1)
+    answer = ask(overfitted, "training-curves", view=1, size=1)
     assert answer.headline == (
         "20.00 points between the best and the worst run of 40 images at the end: 40.00 % and 20.00 %."
     )
@@ -80,14 +80,14 @@ def test_single_runs_are_ranked_by_what_they_end_at(overfitted):
     assert [line.name for line in answer.figures[0].lines] == ["d0 s0", "d0 s101"]
     # After as many views as there are it begins anew.
     assert answer.views == 2
-    assert ask(overfitted, "courses", view=2).headline == ask(overfitted, "courses").headline
+    assert ask(overfitted, "training-curves", view=2).headline == ask(overfitted, "training-curves").headline
 
 
 def test_runs_whose_seed_nobody_knows_are_repeats(overfitted):
     number = pl.col("run_id").rank("ordinal").over("train_size").cast(pl.Int64)
     runs = overfitted.runs("digits").with_columns(seed=pl.lit(None, pl.Int64), repeat=number)
     record = Record(Reading(overfitted, runs), metric_named("test_accuracy"), Asked(view=1, size=1))
-    answer = QUESTIONS["courses"].ask(record)
+    answer = QUESTIONS["training-curves"].ask(record)
     assert sorted(line.name for line in answer.figures[0].lines) == ["d0 repeat 1", "d0 repeat 2"]
     ranked = answer.tables[0].frame
     assert sorted(ranked.select("seed", "repeat").rows()) == [(None, 1), (None, 2)]
@@ -97,9 +97,9 @@ def test_one_evaluation_a_run_is_no_course(project):
     for spec in fake_sweep(sizes=(40, 80), subset_seeds=[0], evaluations=1):
         write_run(project, spec, tables=False)
     log = RunLog(project)
-    for question in ("courses", "surface", "best"):
+    for question in ("training-curves", "surface", "best"):
         assert ask(log, question).why_not == ONE_EVALUATION
-    assert ask(log, "courses", "wall_s").why_not == ONE_VALUE
+    assert ask(log, "training-curves", "wall_s").why_not == ONE_VALUE
 
 
 def test_a_surface_of_each_score_with_the_metric_in_question_first(overfitted):

@@ -121,9 +121,8 @@ QUESTIONS: Mapping[str, Entry] = MappingProxyType(
             Entry("spread", "Spread between runs", is_brief=True, asks="How far apart are equal runs?"),
             Entry("variance", "Sources of the spread", is_brief=True, asks="Is it the seed or the draw?"),
             Entry(
-                "courses",
+                "training-curves",
                 "Training curves",
-                "training_curves",
                 asks="How does a run of each size learn?",
                 reads="metrics",
             ),

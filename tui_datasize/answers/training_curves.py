@@ -17,7 +17,7 @@ from tui_datasize.answers.record import (
     per_variant,
 )
 from tui_datasize.metric import Metric
-from tui_datasize.stats.training_views import single_courses, training_curves
+from tui_datasize.stats.training_views import curves_of_runs, training_curves
 from tui_datasize.text import plural
 
 _VIEWS = 2
@@ -35,7 +35,7 @@ def ask(record: Record) -> Answer:
     if table["evaluation"].max() == 1:
         return does_not_apply(ONE_EVALUATION)
     if record.asked.view % _VIEWS:
-        return _runs_of_a_size(single_courses(record.runs, record.metrics, score, split), record)
+        return _runs_of_a_size(curves_of_runs(record.runs, record.metrics, score, split), record)
     return _means(table, record)
 
 

@@ -57,7 +57,7 @@ def train_test_gap(runs: pl.DataFrame, metrics: pl.DataFrame, score: str = "accu
     return _over_runs(both.with_columns(gap=gap), means, pl.col("gap").std().alias("gap_sd"))
 
 
-def single_courses(runs: pl.DataFrame, metrics: pl.DataFrame, score: str, split: str) -> pl.DataFrame:
+def curves_of_runs(runs: pl.DataFrame, metrics: pl.DataFrame, score: str, split: str) -> pl.DataFrame:
     """A score against the update for each run by itself: what the mean and the band are made of.
 
     Columns `experiment`, `variant`, `train_size`, `subset_seed`, `seed`, `repeat`, `run_id`, `evaluation`,
