@@ -41,17 +41,23 @@ class RunLog:
         self._cache_is_writable = use_cache
         self._known: pl.DataFrame | None = None
         self._problems: dict[str, list[Problem]] = {}
+        self.unread = 0
+        """Run directories that the last call of `runs` left for the next."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What the last call for each frame could not read, without repetition."""
         return tuple(dict.fromkeys(problem for found in self._problems.values() for problem in found))
 
-    def runs(self, experiment: str | None = None) -> pl.DataFrame:
-        """One row per run directory, schema `RUNS`, in order of experiment, variant, size, draw and seed."""
+    def runs(self, experiment: str | None = None, *, most_read: int | None = None) -> pl.DataFrame:
+        """One row per run directory, schema `RUNS`, in order of experiment, variant, size, draw and seed.
+
+        No more than `most_read` directories are read that are not known, nor cached; the next call goes on.
+        """
         directory = pl.lit(f"{self._project.runs}/")
         path = pl.concat_str(directory, "experiment", pl.lit("/"), "run_id").alias("path")
-        runs = with_variants(self._refresh().select(*SUMMARISED)).with_columns(path).select(*RUNS)
+        known = self._refresh(most_read).select(*SUMMARISED)
+        runs = with_variants(known).with_columns(path).select(*RUNS)
         if experiment is not None:
             runs = runs.filter(pl.col("experiment") == experiment)
         return runs.sort("experiment", "variant", "train_size", "subset_seed", "seed", "repeat", "run_id")
@@ -98,15 +104,17 @@ class RunLog:
         frame, self._problems["datasets"] = read_datasets(runs)
         return frame
 
-    def _refresh(self) -> pl.DataFrame:
+    def _refresh(self, most_read: int | None = None) -> pl.DataFrame:
         scanned, unlisted = scan_runs(self._project)
         recalled = self._recall().join(scanned, on=list(SCANNED), how="semi")
         missing = scanned.join(recalled, on=list(SCANNED), how="anti")
+        self.unread = 0 if most_read is None else max(0, missing.height - most_read)
+        missing = missing.head(missing.height - self.unread)
         read, unreadable = read_runs(self._project, missing)
         loose = read.with_columns(pl.lit(None, pl.String).alias(METRICS_FILE))
         self._known = self._compact(pl.concat([recalled, loose]), scanned)
         self._problems["runs"] = [*unlisted, *unreadable, *self._broken_lines(self._known)]
-        if self._cache is not None:
+        if self._cache is not None and not self.unread:
             lost = self._known.filter(IS_INCOMPLETE).sort("experiment", "run_id")
             columns = ("experiment", "run_id", "metrics_ns", "metrics_bytes")
             note_incomplete(self._project, [LostRun(*row) for row in lost.select(columns).iter_rows()])

@@ -252,11 +252,11 @@ class DatasizeApp(App[None]):
     @on(SnapshotArrived)
     def _show_snapshot(self, event: SnapshotArrived) -> None:
         before, self.snapshot = self.snapshot, event.snapshot
-        first = not before.is_ready
+        first = before is EMPTY
         with self.batch_update():
             self._header.show(event.snapshot)
             self._status.show_problems(event.snapshot.problems)
-            self.pane.show(event.snapshot)
+            self._show_in(self.pane)
             if self._devices:
                 self._devices.show(event.snapshot)
             if first:
@@ -270,6 +270,13 @@ class DatasizeApp(App[None]):
             self._status.say(mistakes, error=True)
         self._tell_news(event.snapshot)
         self._follow_interest()
+        if event.snapshot.unread:
+            self.call_after_refresh(self._poller.read_on)
+
+    def _show_in(self, pane: Pane) -> None:
+        """What is shown of the queue alone at first, the Queue tab has all room for."""
+        is_enough = self.snapshot.table is not None or pane is self._queue_pane
+        pane.show(self.snapshot if is_enough else EMPTY)
 
     def _draw_first_frame(self) -> None:
         self._before_first_frame.close()
@@ -386,7 +393,7 @@ class DatasizeApp(App[None]):
         pane = await opened() if opened else self._queue_pane
         self._switcher.current = pane.id
         self._header.show_tab(str(pane.id))
-        pane.show(self.snapshot)
+        self._show_in(pane)
         first = pane.first_focus
         if first.is_attached:
             # At once: the next key may be waiting to be read.
@@ -481,7 +488,7 @@ def _open_collector(
 ) -> Callable[[Interest], Snapshot]:
     from tui_datasize.tui.polling.collect import Collector
 
-    return Collector(project, queue, open_record, read_devices).collect
+    return Collector(project, queue, open_record, read_devices).look
 
 
 def run_app(project: ProjectPaths) -> int:

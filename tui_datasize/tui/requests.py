@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from tui_datasize.jobs.queue.requests import ANSWER_WITHIN_S, Command, Outcome
 
+from tui_datasize.tui.polling.snapshot import EMPTY, Snapshot
+
 if TYPE_CHECKING:
     from tui_datasize.jobs.client import QueueClient
-    from tui_datasize.tui.polling.snapshot import Snapshot
 
 _WAKE_AGAIN_S = 10.0
 """How often a scheduler is started while jobs wait for one that does not come."""
@@ -60,7 +61,8 @@ class SchedulerKeeper:
         if snapshot.scheduler_alive or snapshot.stopped or not waiting:
             return False
         # And again now and then: what kept it from starting, such as a mistake in the file, may be mended.
-        return before.scheduler_alive or not before.is_ready or monotonic() - self._woken_s >= _WAKE_AGAIN_S
+        is_first = before is EMPTY
+        return before.scheduler_alive or is_first or monotonic() - self._woken_s >= _WAKE_AGAIN_S
 
     def note_wake(self) -> None:
         self._woken_s = monotonic()

@@ -13,13 +13,14 @@ from tui_datasize.errors import DatasizeError
 from tui_datasize.jobs.queue.paces import TimeEstimate
 from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.queue.state import Job, JobState
-from tui_datasize.jobs.queue.time_left import KeptTimeLeft, TimeLeft
+from tui_datasize.jobs.queue.time_left import NOTHING_KNOWN, KeptTimeLeft, TimeLeft
 from tui_datasize.jobs.scheduler.devices import DeviceReport, capacities, or_cpu
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.polling.log_tail import LogTail, run_log_tail
 from tui_datasize.tui.polling.machine import Machine, MachineWatch
 from tui_datasize.tui.polling.project_file import Planner, ProjectPlan, with_further
 from tui_datasize.tui.polling.snapshot import (
+    EMPTY,
     ExperimentPlan,
     Interest,
     JobRow,
@@ -69,11 +70,12 @@ class Collector:
         self._queue = queue
         self._watch = queue.watch()
         self._version: object = None
+        self._queue_changed = False
         self._open_record = open_record
         self._record: ProjectRecord | None = None
         self._read_devices = read_devices
         self._planner = Planner(project.experiments)
-        self._last = Snapshot()
+        self._last = EMPTY
         self._plan = ProjectPlan()
         self._jobs: list[Job] = []
         self._settings = QueueSettings()
@@ -90,13 +92,31 @@ class Collector:
         self._machine = MachineWatch(project)
         self._table: _Kept[pl.DataFrame] = _Kept()
 
-    def collect(self, interest: Interest) -> Snapshot:
-        """Look once.
+    def look(self, interest: Interest) -> Snapshot:
+        """Look once, for as long as a person would wait: at first at the queue alone, then at some runs more.
 
         Nothing here raises: a part that cannot be read is named in `problems`, and the rest goes on.
         """
+        if self._last is EMPTY:
+            problems: list[str] = []
+            glance = self._glance(interest, problems)
+            # Polars takes longer to import than all of this.
+            variants = self._variants.of(_variants, glance.experiments)
+            self._last = replace(
+                glance,
+                jobs=_job_rows(self._jobs, (), {}, NOTHING_KNOWN, variants),
+                states=_states(self._jobs, ()),
+                unread=len(self._jobs),
+                problems=tuple(problems),
+            )
+            if self._jobs:
+                return self._last
+        return self.collect(interest, in_steps=True)
+
+    def collect(self, interest: Interest, *, in_steps: bool = False) -> Snapshot:
+        """Look once, at everything unless told not to; raises nothing, like `look`."""
         problems: list[str] = []
-        snapshot, last = self._look(interest, problems), self._last
+        snapshot, last = self._look(interest, problems, in_steps), self._last
         facts, states = snapshot.facts, snapshot.states
         curves = _attempt("metrics", lambda: self._curves(interest, facts), last.curves, problems)
         troubles = _attempt(
@@ -117,38 +137,47 @@ class Collector:
         )
         return self._last
 
-    def _look(self, interest: Interest, problems: list[str]) -> Snapshot:
-        """All but what follows from the rest; what could not be read is added to `problems`."""
-        last, planned = self._last, lambda: self._planner.plan(interest.experiment)
-        self._plan = plan = _attempt("experiments.toml", planned, self._plan, problems)
+    def _glance(self, interest: Interest, problems: list[str]) -> Snapshot:
+        """What the project's file and the queue say; what could not be read is added to `problems`."""
+        self._plan = plan = _attempt(
+            "experiments.toml", lambda: self._planner.plan(interest.experiment), self._plan, problems
+        )
         file_problem = " ".join(problems)
         # Before the queue, which then tells of one that ends in between that it was stopped.
         alive = _attempt("scheduler", self._queue.scheduler_alive, False, problems)
-        queue_changed = _attempt("queue", self._read_queue, True, problems)
-        devices, slots = self._look_at_devices(alive, problems)
-        runs = _attempt("runs", lambda: self._runs(queue_changed), last.runs, problems)
+        self._queue_changed |= _attempt("queue", self._read_queue, True, problems)
+        return Snapshot(
+            experiments=self._with_further(plan.experiments, problems),
+            scheduler_alive=alive,
+            stopped=self._settings.stopped,
+            draining=self._settings.draining,
+            data_dir=plan.data_dir,
+            file_problem=file_problem,
+        )
+
+    def _look(self, interest: Interest, problems: list[str], in_steps: bool) -> Snapshot:
+        """All but what follows from the rest; what could not be read is added to `problems`."""
+        last, glance = self._last, self._glance(interest, problems)
+        devices, slots = self._look_at_devices(glance.scheduler_alive, problems)
+        runs = _attempt("runs", lambda: self._runs(in_steps), last.runs, problems)
+        unread = self._record.unread if self._record else 0
         facts, version = self._facts(runs)
         strangers = self._strangers.of(_strangers, self._jobs, facts)
         time_left = _attempt("time left", lambda: self._time_left(slots, facts), last.time_left, problems)
-        experiments = self._with_further(plan.experiments, problems)
-        variants = self._variants.of(_variants, experiments)
-        return Snapshot(
-            experiments=experiments,
+        variants = self._variants.of(_variants, glance.experiments)
+        return replace(
+            glance,
             jobs=self._rows.of(_job_rows, self._jobs, strangers, facts, time_left, variants),
             states=self._states.of(_states, self._jobs, strangers),
             facts=facts,
             devices=devices,
-            scheduler_alive=alive,
-            stopped=self._settings.stopped,
-            draining=self._settings.draining,
             faults=tuple(_attempt("faults", self._queue.faults, list(last.faults), problems)),
             waiting=_attempt("slots", self._queue.waits_for_slots, "", problems),
             time_left=time_left,
-            data_dir=plan.data_dir,
-            file_problem=file_problem,
             runs=runs,
             runs_version=version,
-            is_ready=True,
+            unread=unread,
+            is_ready=not unread,
         )
 
     def _with_further(
@@ -205,10 +234,12 @@ class Collector:
     def _time_left(self, slots: int, facts: Mapping[str, RunFacts]) -> TimeLeft:
         return self._kept_time.look(self._jobs, self._queue.executions, slots, facts)
 
-    def _runs(self, queue_changed: bool) -> pl.DataFrame:
+    def _runs(self, in_steps: bool) -> pl.DataFrame:
         # Opened here, so that what it imports does not delay the first screen.
         self._record = self._record or self._open_record()
-        return self._record.runs(queue_changed=queue_changed)
+        runs = self._record.runs(queue_changed=self._queue_changed, in_steps=in_steps)
+        self._queue_changed = False
+        return runs
 
     def _facts(self, runs: pl.DataFrame | None) -> tuple[Mapping[str, RunFacts], int]:
         last = self._last

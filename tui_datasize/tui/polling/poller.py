@@ -10,12 +10,13 @@ from tui_datasize.tui.polling.snapshot import Interest, Snapshot
 
 INTERVAL_S = 1.0
 _JOIN_S = 2.0
+_DRAWN_WITHIN_S = 0.5
 _REST = 3.0
 """Least pause after a look, in durations of that look."""
 
 
 class Poller:
-    """Collects about once a second and hands on what changed.
+    """Collects about once a second and hands on what changed; at once where something is still unread.
 
     Args:
         open_collector: Gives what looks once; both are called on the polling thread alone.
@@ -38,6 +39,7 @@ class Poller:
         self._interval_s = interval_s
         self._interest = Interest()
         self._wake = threading.Event()
+        self._shown = threading.Event()
         self._stopped = threading.Event()
         # A daemon, so that a look at a slow disk never keeps the terminal from coming back.
         self._thread = threading.Thread(target=self._run, name="snapshot", daemon=True)
@@ -49,6 +51,7 @@ class Poller:
         """Look no more; waits a moment for the look in progress."""
         self._stopped.set()
         self._wake.set()
+        self._shown.set()
         if self._thread.is_alive():
             self._thread.join(_JOIN_S)
 
@@ -62,11 +65,16 @@ class Poller:
         """Look without waiting for the next second, e.g. after a command."""
         self._wake.set()
 
+    def read_on(self) -> None:
+        """Say that the screen shows what was read: until then the next step would only slow it down."""
+        self._shown.set()
+
     def _run(self) -> None:
         last: Snapshot | None = None
         collect: Callable[[Interest], Snapshot] | None = None
         while not self._stopped.is_set():
             self._wake.clear()
+            self._shown.clear()
             began_s = time.monotonic()
             try:
                 collect = collect or self._open_collector()
@@ -79,5 +87,8 @@ class Poller:
                 if snapshot != last and not self._stopped.is_set():
                     last = snapshot
                     self._on_snapshot(snapshot)
+                if snapshot.unread:
+                    self._shown.wait(_DRAWN_WITHIN_S)
+                    continue
             # A large project on a slow disk: looking must stay a small part of what this machine does.
             self._wake.wait(max(self._interval_s, _REST * (time.monotonic() - began_s)))

@@ -12,6 +12,8 @@ from tui_datasize.runlog.reader import FINISHED, RunLog
 from tui_datasize.runlog.scan import Stamp, read_stamp
 from tui_datasize.runlog.tail import MetricsTail, extend
 
+_FIRST_STEP = 500
+"""Run directories that are read at one look where they are not cached, and twice as many at the next."""
 _LOOKS_BETWEEN = 60
 """Every so many looks all run directories are looked at, whatever anything else tells."""
 
@@ -27,19 +29,26 @@ class ProjectRecord:
         self._unfinished: list[RunPaths] | None = None
         self._stamp: Stamp | None = None
         self._looks = 0
+        self._step = _FIRST_STEP
         self._forget()
 
     def _forget(self) -> None:
         self._tail = MetricsTail()
         self._rows = pl.DataFrame(schema=dict(RUN_METRICS))
 
-    def runs(self, *, queue_changed: bool = True) -> pl.DataFrame:
+    @property
+    def unread(self) -> int:
+        """Run directories that were left for the next look."""
+        return self._log.unread
+
+    def runs(self, *, queue_changed: bool = True, in_steps: bool = False) -> pl.DataFrame:
         """One row per run directory, schema `RUNS`; the very same frame while nothing has changed.
 
         Args:
             queue_changed: Whether the queue has changed since the last call: then any run may have. While
                 it has not, all run directories are looked at only now and then, those of finished runs
                 by the directories that hold them.
+            in_steps: Whether a call may leave some of many directories `unread` for the next.
         """
         self._looks += 1
         # Before the look, so that what changes during it is seen by the next.
@@ -47,7 +56,8 @@ class ProjectRecord:
         is_due = self._looks % _LOOKS_BETWEEN == 0
         if self._runs is None or stamp is None or queue_changed or is_due or stamp != self._stamp:
             self._stamp = None
-            runs = self._log.runs()
+            self._step = 2 * self._step if self.unread else _FIRST_STEP
+            runs = self._log.runs(most_read=self._step if in_steps else None)
             if self._runs is None or not runs.equals(self._runs):
                 self._runs, self._unfinished = runs, self._find_unfinished(runs)
                 # Of the runs as they are now.
@@ -57,7 +67,9 @@ class ProjectRecord:
 
     def _read_stamp(self) -> Stamp | None:
         """What changes with the runs; None where only a look at them tells."""
-        return None if self._unfinished is None else read_stamp(self._project, self._unfinished)
+        if self._unfinished is None or self.unread:
+            return None
+        return read_stamp(self._project, self._unfinished)
 
     def _find_unfinished(self, runs: pl.DataFrame) -> list[RunPaths] | None:
         unfinished = runs.filter(~pl.col("state").is_in(FINISHED))

@@ -223,8 +223,10 @@ class Snapshot:
     """Counts up whenever the frame changes."""
     table: pl.DataFrame | None = field(default=None, compare=False)
     """The jobs as a frame, see `collect.runs_of_jobs`; it follows from `jobs` and `runs`."""
+    unread: int = 0
+    """Runs whose directories have not been looked at yet: of them `jobs` says what the queue knows."""
     is_ready: bool = False
-    """False until the first look at the project."""
+    """False until all of the project has been looked at."""
 
     def state_of(self, run_id: str) -> CellState:
         """State of a run; None where it was never queued or executed."""
@@ -233,7 +235,7 @@ class Snapshot:
 
     def counts(self) -> Counter[CellState]:
         if self.table is None:
-            return Counter()
+            return Counter(row.shown_state for row in self.jobs)
         return Counter(
             {STATES_BY_WORD[word]: count for word, count in self.table["state"].value_counts().iter_rows()}
         )
@@ -252,8 +254,8 @@ class Snapshot:
 
     def liveliest_experiment(self) -> str:
         """The first experiment at work, else the first with a finished run; empty where there is none."""
-        at_work = {fact.experiment for fact in self.facts.values() if not fact.state.is_final}
-        finished = {fact.experiment for fact in self.facts.values() if fact.state is JobState.SUCCEEDED}
+        at_work = {row.experiment for row in self.jobs if not row.state.is_final}
+        finished = {row.experiment for row in self.jobs if row.state is JobState.SUCCEEDED}
         names = [plan.name for plan in self.experiments]
         return next((name for lively in (at_work, finished) for name in names if name in lively), "")
 

@@ -80,16 +80,23 @@ class JobTable(RunList):
 
     def show(self, snapshot: Snapshot) -> None:
         self._device_names = snapshot.device_names()
-        if snapshot.table is None or (snapshot.jobs is self._all and snapshot.table is self.frame):
+        if snapshot.jobs is self._all and snapshot.table is self.frame:
             self.redraw()
             return
         self._all = snapshot.jobs
-        self.take(snapshot.table)
+        if snapshot.table is None:
+            self.list_again()
+        else:
+            self.take(snapshot.table)
 
     def list_again(self) -> None:
-        matching = self.matching()
-        run_ids = matching["run_id"].to_list()
-        self._longest_name = min(_LONGEST_NAME, max(map(width_of, matching["name"]), default=0))
+        if self.frame is None:
+            # Before the record is read, which takes a library as well.
+            run_ids, names = [row.run_id for row in self._all], list(map(_name, self._all))
+        else:
+            matching = self.matching()
+            run_ids, names = matching["run_id"].to_list(), matching["name"].to_list()
+        self._longest_name = min(_LONGEST_NAME, max(map(width_of, names), default=0))
         rows = {row.run_id: row for row in self._all} if len(run_ids) < len(self._all) else {}
         self._rows = [rows[run_id] for run_id in run_ids] if rows else self._all
         self.set_keys(run_ids)

@@ -135,7 +135,7 @@ class QueuePane(Pane):
     def show(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._experiments.show(snapshot)
-        if snapshot.is_ready:
+        if snapshot is not EMPTY:
             self._jobs.show(snapshot)
         self._show_map()
         self._show_notes()

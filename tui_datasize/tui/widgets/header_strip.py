@@ -101,7 +101,9 @@ class HeaderStrip(LineView):
     def _state(self, palette: Palette) -> Text:
         snapshot = self._snapshot
         if not snapshot.is_ready:
-            return Text("reading … ", style=palette.muted)
+            read = len(snapshot.facts)
+            count = f"runs: {read:,} of {read + snapshot.unread:,}" if read else "…"
+            return Text(f"reading {count} ", style=palette.muted)
         left_s = snapshot.time_left.ends_in_s
         line = Text.assemble((duration(left_s), palette.foreground), (" left ", palette.muted))
         line = line if left_s is not None else Text()
