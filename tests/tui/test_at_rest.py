@@ -7,10 +7,12 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
 
+from tests.contract.test_imports import loaded_by
 from tests.fakes import fake_sweep, write_run
 from tests.tui.fake_queue import CPU_ONLY
 from tui_datasize.jobs.client import QueueClient
@@ -83,6 +85,19 @@ def test_where_nothing_happens_nothing_is_read(project: ProjectPaths, reads: Cou
     assert not reads
     assert all(snapshot.jobs is first.jobs and snapshot.states is first.states for snapshot in seen)
     assert len(first.jobs) == len(first.facts) == FINISHED + 1
+
+
+def test_the_first_look_loads_no_library_that_takes_long(project: ProjectPaths):
+    looking = f"""
+        from pathlib import Path
+        from tui_datasize.jobs.client import QueueClient
+        from tui_datasize.runlog.paths import ProjectPaths
+        from tui_datasize.tui.polling.collect import Collector
+        from tui_datasize.tui.polling.snapshot import Interest
+        project = ProjectPaths(Path({str(project.root)!r}))
+        assert len(Collector(project, QueueClient(project), None, None).look(Interest()).jobs) == {FINISHED + 1}
+    """
+    assert not loaded_by(dedent(looking)) & {"polars", "numpy", "scipy"}
 
 
 def test_what_is_asked_of_the_queue_is_seen_at_the_next_look(project: ProjectPaths):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
 
@@ -12,12 +13,13 @@ from tests.tui.fake_queue import CPU_ONLY, TWO_GPUS
 from tests.tui.stage import DEADLINE_S, Stage
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.scheduler.devices import DeviceReport
-from tui_datasize.tui.polling import project_file
+from tui_datasize.tui.polling import poller, project_file, record
 from tui_datasize.tui.polling.collect import Collector
 from tui_datasize.tui.polling.log_tail import read_tail
 from tui_datasize.tui.polling.poller import Poller
 from tui_datasize.tui.polling.record import ProjectRecord
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
+from tui_datasize.tui.widgets.header_strip import HeaderStrip
 
 
 def collector(stage: Stage, read_devices: Callable[[], DeviceReport] = lambda: CPU_ONLY) -> Collector:
@@ -53,6 +55,39 @@ async def test_an_experiment_under_the_cursor_is_listed(busy: Stage, monkeypatch
         await show.shows("layers=1")
         await show.press("a")
         await show.shows("queue 4 runs")
+
+
+def test_what_the_queue_knows_comes_before_the_record_is_read(busy: Stage):
+    looker = collector(busy)
+    first, whole = looker.look(Interest()), looker.look(Interest())
+    assert (first.is_ready, first.unread, first.table, first.facts) == (False, len(first.jobs), None, {})
+    assert (whole.is_ready, whole.unread) == (True, 0)
+    assert [row.run_id for row in first.jobs] == [row.run_id for row in whole.jobs]
+    assert first.counts() == whole.counts()
+    assert first.liveliest_experiment() == whole.liveliest_experiment() == "digits"
+    assert first.experiments is whole.experiments
+
+
+def test_runs_that_no_queue_knows_are_read_at_once(busy: Stage):
+    busy.queue.entries.clear()
+    assert collector(busy).look(Interest()).is_ready
+
+
+async def test_the_header_tells_how_many_runs_are_read(busy: Stage, monkeypatch):
+    monkeypatch.setattr(record, "_FIRST_STEP", 2)
+    monkeypatch.setattr(poller, "_DRAWN_WITHIN_S", DEADLINE_S)
+    told: list[str] = []
+    show = HeaderStrip.show
+
+    def note(header: HeaderStrip, snapshot: Snapshot) -> None:
+        show(header, snapshot)
+        told.append(header._state(header.palette).plain.strip())
+
+    monkeypatch.setattr(HeaderStrip, "show", note)
+    async with busy.open() as opened:
+        await opened.shows("● scheduler on")
+    found = sum(1 for _ in busy.project.all_runs())
+    assert told[:2] == ["reading …", f"reading runs: 2 of {found}"]
 
 
 def test_a_look_at_a_busy_project(busy: Stage):
@@ -213,10 +248,10 @@ def test_the_poller_hands_on_only_what_changed():
             watcher.enough.set()
         return seen[min(watcher.looks, 4) - 1]
 
-    poller = Poller(lambda: collect, watcher.snapshots.append, watcher.failures.append, interval_s=0.001)
-    poller.start()
+    looking = Poller(lambda: collect, watcher.snapshots.append, watcher.failures.append, interval_s=0.001)
+    looking.start()
     assert watcher.enough.wait(DEADLINE_S)
-    poller.stop()
+    looking.stop()
     assert [snapshot.runs_version for snapshot in watcher.snapshots] == [1, 2]
     assert watcher.failures == []
 
@@ -232,10 +267,10 @@ def test_the_poller_survives_a_failure_and_then_hands_on_again():
             watcher.enough.set()
         return Snapshot(runs_version=1)
 
-    poller = Poller(lambda: collect, watcher.snapshots.append, watcher.failures.append, interval_s=0.001)
-    poller.start()
+    looking = Poller(lambda: collect, watcher.snapshots.append, watcher.failures.append, interval_s=0.001)
+    looking.start()
     assert watcher.enough.wait(DEADLINE_S)
-    poller.stop()
+    looking.stop()
     assert len(watcher.failures) == 1
     assert "boom" in watcher.failures[0]
     # Handed on again after the failure, so that its message goes away.
@@ -252,9 +287,22 @@ def test_a_new_interest_is_looked_at_at_once():
             looked.set()
         return Snapshot()
 
-    poller = Poller(lambda: collect, lambda _: None, lambda _: None, interval_s=3600)
-    poller.start()
-    poller.look_at(Interest(log="a"))
+    looking = Poller(lambda: collect, lambda _: None, lambda _: None, interval_s=3600)
+    looking.start()
+    looking.look_at(Interest(log="a"))
     assert looked.wait(DEADLINE_S)
-    poller.stop()
+    looking.stop()
     assert asked[-1] == Interest(log="a")
+
+
+def test_the_poller_reads_on_once_the_screen_shows_what_was_read(monkeypatch):
+    monkeypatch.setattr(poller, "_DRAWN_WITHIN_S", DEADLINE_S)
+    looks = iter([Snapshot(unread=2), Snapshot(unread=1), Snapshot(is_ready=True)])
+    handed_on: queue.Queue[Snapshot] = queue.Queue()
+    looking = Poller(lambda: lambda _: next(looks), handed_on.put, handed_on.put, interval_s=3600)
+    looking.start()
+    for unread in (2, 1, 0):
+        assert handed_on.get(timeout=DEADLINE_S).unread == unread
+        assert handed_on.empty()
+        looking.read_on()
+    looking.stop()

@@ -263,7 +263,7 @@ def test_many_sizes_and_many_seeds_are_a_matter_of_seconds(tmp_path, monkeypatch
 )
 def test_every_number_of_the_command_line_is_finite_and_in_range(words, capsys):
     with pytest.raises(SystemExit) as caught:
-        build_parser(words[0]).parse_args(words)
+        build_parser(words).parse_args(words)
     assert caught.value.code == 2
     assert f"argument {words[-2]}" in capsys.readouterr().err.splitlines()[-1]
 

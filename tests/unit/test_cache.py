@@ -7,8 +7,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from tests.fakes import fake_spec, write_run
+from tests.fakes import fake_spec, fake_sweep, write_run
 from tui_datasize.runlog import cache, collect, reader
+from tui_datasize.runlog.collect import read_runs
+from tui_datasize.runlog.incomplete import noted_incomplete
 from tui_datasize.runlog.reader import RunLog
 
 
@@ -60,6 +62,21 @@ def test_one_reader_reads_a_settled_run_once(fake_project, no_reading):
     first = log.runs()
     no_reading()
     assert_frame_equal(log.runs(), first)
+
+
+def test_many_runs_are_read_in_steps_that_go_on_where_the_last_one_ended(fake_project, monkeypatch):
+    (fake_project.run("digits", fake_sweep()[0].run_id)).metrics.write_bytes(b"")
+    expected = frames(fake_project, use_cache=False)
+    RunLog(fake_project).runs()
+    lost = noted_incomplete(fake_project)
+    for file in files(fake_project):
+        file.unlink()
+    log = RunLog(fake_project)
+    steps = [(log.runs(most_read=10).height, log.unread) for _ in range(4)]
+    assert steps == [(10, 26), (20, 16), (30, 6), (36, 0)]
+    assert noted_incomplete(fake_project) == lost != frozenset()
+    monkeypatch.setattr(reader, "read_runs", lambda project, scanned: read_runs(project, scanned.head(0)))
+    assert_same(frames(fake_project), expected)
 
 
 def test_a_changed_run_is_read_from_its_directory(fake_project):

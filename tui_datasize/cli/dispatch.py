@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # What the locale of a terminal has no character for is written as an escape, as on stderr.
         sys.stdout.reconfigure(errors="backslashreplace")
-    arguments = build_parser(words[0] if words else "").parse_args(words)
+    arguments = build_parser(words).parse_args(words)
     try:
         status = _load(arguments.command)(arguments)
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -24,11 +25,11 @@ class _Parser(argparse.ArgumentParser):
         super().error(visible(message))
 
 
-def build_parser(first_word: str = "") -> argparse.ArgumentParser:
+def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     """The parser of the whole command line, or of as much of it as one call needs.
 
-    Where the first word names a command, the others are left out: making them all takes as long as some
-    commands themselves.
+    Where the words name a command, or ask for the app, other commands are left out: making them all takes as
+    long as some commands themselves.
     """
     parser = _Parser(
         prog="datasize-tui",
@@ -40,8 +41,9 @@ def build_parser(first_word: str = "") -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"datasize-tui {__version__}")
     parser.add_argument("--project", type=Path, metavar="DIR", help=PROJECT_HELP, default=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    called = [command for command in SUBCOMMANDS if command.name == first_word]
-    for command in called or SUBCOMMANDS:
+    rest = ("",) if words is None else words[2:] if "--project" in words[:1] else words
+    called = [command for command in SUBCOMMANDS if command.name in rest[:1]]
+    for command in called if called or not rest else SUBCOMMANDS:
         own = commands.add_parser(
             command.name,
             help=command.summary,

@@ -9,7 +9,6 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from tui_datasize.jobs.queue.requests import ANSWER_WITHIN_S, Command, Outcome
-
 from tui_datasize.tui.polling.snapshot import EMPTY, Snapshot
 
 if TYPE_CHECKING:
