@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import events, on
+from textual import on
 from textual.app import App, ComposeResult, ScreenStackError, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
@@ -26,6 +24,7 @@ from tui_datasize.errors import EXIT_OK, DatasizeError
 from tui_datasize.jobs.queue.requests import Outcome, RestartScheduler, StopScheduler
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui.key_order import OrderlyApp
 from tui_datasize.tui.keys import LIST_KEYS, KeyBar, KeyGroup, commands_of, help_text, keys_of, without_taken
 from tui_datasize.tui.news import NewsReader, farewell, new_mistakes, terminal_signal
 from tui_datasize.tui.pane import Pane
@@ -51,15 +50,12 @@ if TYPE_CHECKING:
     from tui_datasize.tui.polling.record import ProjectRecord
 
 
-_PATIENCE_S = 1.0
-"""How long a key waits for the one before it, and for the dialog that it was typed for."""
-_SOON_S = 0.005
 _FIRST_FRAME_S = 0.5
 """So long nothing is drawn, unless the project has been read before."""
 _FREE_DISK = "Free disk: remove checkpoints that nothing needs"
 
 
-class DatasizeApp(App[None]):
+class DatasizeApp(OrderlyApp):
     """The whole screen; everything it talks to comes from outside.
 
     `open_record` and `read_devices` are called on the polling thread.
@@ -83,9 +79,6 @@ class DatasizeApp(App[None]):
         Binding("ctrl+z", "suspend_process", "shell", show=False, tooltip="Back to the shell; fg returns"),
         Binding("q", "leave", "leave", tooltip="Leave; queued and running jobs go on"),
     ]
-
-    _key: events.Key | None = None
-    """The one that is under way."""
 
     @dataclass
     class SnapshotArrived(Message):
@@ -141,7 +134,6 @@ class DatasizeApp(App[None]):
         self._keeper = SchedulerKeeper()
         self._before_first_frame = ExitStack()
         self._printable_only = PrintableOnly()
-        self._keys_waiting: deque[events.Key] = deque()
 
     def get_default_screen(self) -> Screen[None]:
         # Classes that came with its first size would have every style computed a second time.
@@ -165,48 +157,6 @@ class DatasizeApp(App[None]):
         self._poller.start()
         self.run_worker(self._requests.work(), group="requests", exit_on_error=False)
         await self.action_open_tab(self._restored.tab or TABS[0][0])
-
-    async def on_event(self, event: events.Event) -> None:
-        """Hand keys on one by one: those that come at once act in their order, on what is there by then."""
-        if not isinstance(event, events.Key):
-            await super().on_event(event)
-        elif event.is_forwarded:
-            await super().on_event(event)
-            await self._end_key(event)
-        elif self._key is None:
-            await self._begin_key(event)
-        else:
-            self._keys_waiting.append(event)
-
-    async def _begin_key(self, event: events.Key) -> None:
-        self._key = event
-        await self._ready_to_type()
-        target = self.focused or self.screen
-        await super().on_event(event)
-        if event.is_forwarded and target.call_later(self._look_after_key, event):
-            # Whoever keeps it on its way here does not say so.
-            self.set_timer(_PATIENCE_S, partial(self._end_key, event))
-        else:
-            await self._end_key(event)
-
-    def _look_after_key(self, event: events.Key) -> None:
-        """A field keeps what is written into it; other keys come back and are looked up in the bindings."""
-        if event._stop_propagation:
-            self.call_later(self._end_key, event)
-
-    async def _end_key(self, event: events.Key) -> None:
-        if event is self._key:
-            self._key = None
-            if self._keys_waiting:
-                await self._begin_key(self._keys_waiting.popleft())
-
-    async def _ready_to_type(self) -> None:
-        """Wait until a screen that has just opened has a field to type into, or is there without one."""
-        deadline_s = monotonic() + _PATIENCE_S
-        while self.focused is None and monotonic() < deadline_s:
-            if self.screen.is_mounted and not self.screen.focus_chain:
-                return
-            await asyncio.sleep(_SOON_S)
 
     def on_resize(self) -> None:
         if isinstance(self._driver, SparingDriver):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import select
+import signal
+import threading
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -186,6 +189,20 @@ class SparingDriver(LinuxDriver):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._screen = ScreenDiff()
+
+    def start_application_mode(self) -> None:
+        super().start_application_mode()
+        threading.Thread(target=self._end_with_terminal, name="hang-up", daemon=True).start()
+
+    def _end_with_terminal(self) -> None:
+        """End as by the signal that the kernel sends to those whose controlling terminal has gone.
+
+        Of any other that has gone, Textual would read nothing for ever, as fast as it can.
+        """
+        terminal = select.poll()
+        terminal.register(self.fileno, 0)
+        if any(state & select.POLLHUP for _, state in terminal.poll()):
+            signal.raise_signal(signal.SIGHUP)
 
     def write(self, data: str) -> None:
         super().write(self._screen.shorten(data))

@@ -1,0 +1,67 @@
+"""Keys that are typed ahead: each acts on what the ones before it have opened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from textual import events
+from textual.app import App
+
+_PATIENCE_S = 1.0
+"""How long a key waits for the one before it, and for the dialog that it was typed for."""
+_SOON_S = 0.005
+
+
+class OrderlyApp(App[None]):
+    """Hands keys on one by one: those that come at once act in their order, on what is there by then."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._key: events.Key | None = None
+        """The one that is under way."""
+        self._keys_waiting: deque[events.Key] = deque()
+
+    async def on_event(self, event: events.Event) -> None:
+        if not isinstance(event, events.Key):
+            await super().on_event(event)
+        elif event.is_forwarded:
+            await super().on_event(event)
+            await self._end_key(event)
+        elif self._key is None:
+            await self._begin_key(event)
+        else:
+            self._keys_waiting.append(event)
+
+    async def _begin_key(self, event: events.Key) -> None:
+        self._key = event
+        await self._ready_to_type()
+        target = self.focused or self.screen
+        await super().on_event(event)
+        if event.is_forwarded and target.call_later(self._look_after_key, event):
+            # Whoever keeps it on its way here does not say so.
+            self.set_timer(_PATIENCE_S, partial(self._end_key, event))
+        else:
+            await self._end_key(event)
+
+    def _look_after_key(self, event: events.Key) -> None:
+        """A field keeps what is written into it; other keys come back and are looked up in the bindings."""
+        if event._stop_propagation:
+            self.call_later(self._end_key, event)
+
+    async def _end_key(self, event: events.Key) -> None:
+        if event is self._key:
+            self._key = None
+            if self._keys_waiting:
+                await self._begin_key(self._keys_waiting.popleft())
+
+    async def _ready_to_type(self) -> None:
+        """Wait until a screen that has just opened has a field to type into, or is there without one."""
+        deadline_s = monotonic() + _PATIENCE_S
+        while self.focused is None and monotonic() < deadline_s:
+            if self.screen.is_mounted and not self.screen.focus_chain:
+                return
+            await asyncio.sleep(_SOON_S)
