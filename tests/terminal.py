@@ -7,6 +7,7 @@ import math
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -38,12 +39,14 @@ class Terminal:
             command, stdin=follower, stdout=follower, stderr=follower, start_new_session=True, env=mine
         )
         os.close(follower)
-        threading.Thread(target=self._take, daemon=True).start()
+        self._ended = threading.Event()
+        self._reader = threading.Thread(target=self._take, daemon=True)
+        self._reader.start()
         self.pid = self._program.pid
 
     def _take(self) -> None:
         try:
-            while data := os.read(self._leader, 65536):
+            while data := self._read():
                 self.chunks.append((time.perf_counter(), data))
                 if b"\x1b[6n" in data:
                     self.press("\x1b[1;1R")
@@ -52,6 +55,12 @@ class Terminal:
         except OSError:
             # The program has ended.
             return
+
+    def _read(self) -> bytes:
+        while not self._ended.is_set():
+            if select.select([self._leader], [], [], 0.1)[0]:
+                return os.read(self._leader, 65536)
+        return b""
 
     def resize(self, size: tuple[int, int]) -> None:
         """Give the window so many columns and rows."""
@@ -109,6 +118,15 @@ class Terminal:
         """Wait for the end."""
         return self._program.wait(PATIENCE_S)
 
+    def hang_up(self) -> None:
+        """Take the terminal away."""
+        if self._leader >= 0:
+            # A reader keeps it open.
+            self._ended.set()
+            self._reader.join()
+            os.close(self._leader)
+            self._leader = -1
+
     def close(self) -> None:
         """End the program where it still runs, and what it has started in its session."""
         self._program.send_signal(signal.SIGTERM)
@@ -117,7 +135,7 @@ class Terminal:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._program.wait()
-        os.close(self._leader)
+        self.hang_up()
 
 
 @contextmanager

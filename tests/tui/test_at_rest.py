@@ -95,12 +95,8 @@ def test_the_first_look_loads_no_library_that_takes_long(project: ProjectPaths):
         from tui_datasize.tui.polling.collect import Collector
         from tui_datasize.tui.polling.snapshot import Interest
         project = ProjectPaths(Path({str(project.root)!r}))
-<<<<<<< Updated upstream
         looker = Collector(project, QueueClient(project), None, None)
         assert len(looker.look(Interest()).jobs) == {FINISHED + 1}
-=======
-        assert len(Collector(project, QueueClient(project), None, None).look(Interest()).jobs) == {FINISHED + 1}
->>>>>>> Stashed changes
     """
     assert not loaded_by(dedent(looking)) & {"polars", "numpy", "scipy"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,3 +58,9 @@ def test_a_sweep_is_queued_by_keys_and_runs_on_after_the_app_has_gone(lab: Lab, 
     lab.wait_until_over()
     assert {job.state for job in lab.client.jobs()} == {JobState.SUCCEEDED}
     assert lab.client.scheduler_alive()
+
+
+def test_the_app_ends_with_its_terminal(lab: Lab, terminal: Terminal):
+    terminal.shows("Experiments", "scheduler on")
+    terminal.hang_up()
+    assert terminal.exit_status() == -signal.SIGHUP
