@@ -12,11 +12,13 @@ keys) and `imports`. Without wandb or terminalboard only the app is measured.
 from __future__ import annotations
 
 import argparse
+import compileall
 import importlib.util
 import math
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -29,9 +31,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tui_datasize
 from benchmarks.app_at_rest import look
 from tests.fakes import fake_spec, fake_sweep, metric_rows, write_lines, write_run
-from tests.terminal import PATIENCE_S, Terminal, opened
+from tests.terminal import Terminal, opened
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import Budget, RunSpec
 from tui_datasize.jobs.client import QueueClient
@@ -42,6 +45,7 @@ from tui_datasize.runlog.paths import ProjectPaths
 _WIDE, _SMALL = (160, 48), (80, 24)
 _QUIET_S = 1.5
 """A screen that has not changed for so long is whole."""
+_UNANSWERED_S = 10.0
 _MIB = 2**20
 _EXPERIMENTS = """[experiments.digits]
 dataset = "digits"
@@ -60,6 +64,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="starts of each program (default: 5)")
     parser.add_argument("--seconds", type=float, default=30, help="of rest and of live runs (default: 30)")
     arguments = parser.parse_args(argv)
+    # Whoever stops it stops what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    # As where the package is installed: what is imported is compiled once.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    compileall.compile_dir(str(Path(tui_datasize.__path__[0])), quiet=1)
     with tempfile.TemporaryDirectory(prefix="terminal.") as directory:
         for part in arguments.only:
             _PARTS[part](Path(directory) / part, arguments)
@@ -103,30 +112,22 @@ def _start(directory: Path, arguments: argparse.Namespace) -> None:
 
 
 def _rest(directory: Path, arguments: argparse.Namespace) -> None:
-    """Bytes and processor time of programs that are left alone, side by side."""
-    with _logs(directory, fake_sweep()) as programs, ExitStack() as stack:
-        terminals = [(program, stack.enter_context(_shown(program, _WIDE))) for program in programs]
-        for program, terminal in terminals:
-            terminal.settle(5.0)
-            for key in program.keys:
-                terminal.press(key)
-                terminal.settle(_QUIET_S)
-        time.sleep(5)
-        before = [(terminal.drawn, _tree(terminal.pid)[0]) for _, terminal in terminals]
-        time.sleep(arguments.seconds)
-        for (program, terminal), (drawn, cpu_s) in zip(terminals, before, strict=True):
-            share = (_tree(terminal.pid)[0] - cpu_s) / arguments.seconds
-            print(
-                f"left alone, {program.name}: {(terminal.drawn - drawn) / arguments.seconds:.0f} B/s, "
-                f"{share:.2%} of a core"
-            )
+    """Bytes and processor time of programs that are left alone."""
+    with _logs(directory, fake_sweep()) as programs:
+        _watch("left alone", programs, _WIDE, arguments.seconds)
 
 
 def _live(directory: Path, arguments: argparse.Namespace) -> None:
-    """Bytes a second with four runs that log once a second, side by side."""
+    """Bytes a second with four runs that log once a second."""
     specs = [fake_spec(train_size=size, seed=seed, budget=_LONG) for size in (320, 1280) for seed in (0, 101)]
-    with _logs(directory, specs, live=True) as programs, ExitStack() as stack:
-        terminals = [(program, stack.enter_context(_shown(program, _SMALL))) for program in programs]
+    with _logs(directory, specs, live=True) as programs:
+        _watch("4 live runs at 80x24", programs, _SMALL, arguments.seconds)
+
+
+def _watch(what: str, programs: Sequence[Program], size: tuple[int, int], seconds: float) -> None:
+    """Open the charts of programs side by side, and print what they take afterwards."""
+    with ExitStack() as stack:
+        terminals = [(program, stack.enter_context(_shown(program, size))) for program in programs]
         for program, terminal in terminals:
             terminal.settle(_QUIET_S)
             for key in program.keys:
@@ -134,15 +135,33 @@ def _live(directory: Path, arguments: argparse.Namespace) -> None:
                 time.sleep(3)
         time.sleep(5)
         before = [(terminal.drawn, _tree(terminal.pid)[0]) for _, terminal in terminals]
-        time.sleep(arguments.seconds)
+        time.sleep(seconds)
         for (program, terminal), (drawn, cpu_s) in zip(terminals, before, strict=True):
-            share = (_tree(terminal.pid)[0] - cpu_s) / arguments.seconds
+            share = (_tree(terminal.pid)[0] - cpu_s) / seconds
             print(
-                f"4 live runs at 80x24, {program.name}: {(terminal.drawn - drawn) / arguments.seconds:.0f} "
-                f"B/s, {share:.1%} of a core"
+                f"{what}, {program.name}: {(terminal.drawn - drawn) / seconds:.0f} B/s, {share:.2%} of a core"
             )
             if os.environ.get("DATASIZE_SHOW_SCREENS"):
                 print(terminal.text)
+
+
+_UP, _DOWN, _PAGE_UP, _PAGE_DOWN, _TAB, _ESC = "\x1b[A", "\x1b[B", "\x1b[5~", "\x1b[6~", "\t", "\x1b"
+_STROKES: Sequence[tuple[str, Sequence[str]]] = (
+    ("the list of experiments", (_TAB, _TAB)),
+    ("Queue, arrows", (*[_DOWN] * 10, *[_UP] * 5)),
+    ("Queue, pages", (*[_PAGE_DOWN] * 6, *[_PAGE_UP] * 3)),
+    ("Queue, mark", (" ",) * 5),
+    ("Queue, filter", ("/", *"size>=400", _ESC)),
+    ("to Live and back", ("2", "1", "2")),
+    ("Live, arrows", (*[_DOWN] * 10, *[_UP] * 5)),
+    ("Live, pages", (*[_PAGE_DOWN] * 6, *[_PAGE_UP] * 3)),
+    ("Live, sort", ("o", "o", "O", "o")),
+    ("Live, group", ("b", "b")),
+    ("Live, filter", ("/", *"acc<90%", _ESC)),
+    ("to Analysis and back", ("3", "2", "3", "1", "3")),
+    ("Analysis, questions", (_DOWN, _DOWN, _UP)),
+)
+"""What is pressed with 10,000 runs, one key after the other."""
 
 
 def _many(directory: Path, arguments: argparse.Namespace) -> None:
@@ -155,8 +174,10 @@ def _many(directory: Path, arguments: argparse.Namespace) -> None:
     program = _app(project)
     try:
         with _shown(program, _WIDE) as terminal:
-            # What is read for the first time is compacted once.
             terminal.settle(10.0)
+            print(
+                f"10,000 runs at 160x48, nothing cached: first paint {terminal.first(program.shows)[0]:.2f} s"
+            )
         paints = []
         for _ in range(arguments.rounds):
             with _shown(program, _WIDE) as terminal:
@@ -165,20 +186,20 @@ def _many(directory: Path, arguments: argparse.Namespace) -> None:
         print(f"10,000 runs at 160x48: first paint {_spread(paints)} s")
         with _shown(program, _WIDE) as terminal:
             terminal.settle(10.0)
-            for tab, keys in (("Queue", "\x1b[B"), ("Live", "2"), ("Live", "\x1b[B"), ("Live", "o")):
-                answers = [_answer_ms(terminal, keys) for _ in range(1 if keys == "2" else 20)]
-                print(f"10,000 runs, {tab}, key {keys!r}: {_spread(answers)} ms")
+            for what, keys in _STROKES:
+                answers = [_answer_ms(terminal, key) for key in keys]
+                print(f"10,000 runs, {what}: answered within {_spread(answers)} ms")
                 terminal.settle(3.0)
     finally:
         QueueClient(project).stop_scheduler()
 
 
 def _answer_ms(terminal: Terminal, key: str) -> float:
-    """Milliseconds from a key to the first byte that answers it."""
+    """Milliseconds from a key to the first byte that answers it; NaN where none does."""
     terminal.settle(0.3)
     seen, began = len(terminal.chunks), time.perf_counter()
     terminal.press(key)
-    while len(terminal.chunks) == seen and time.perf_counter() - began < PATIENCE_S:
+    while len(terminal.chunks) == seen and time.perf_counter() - began < _UNANSWERED_S:
         time.sleep(0.0005)
     return 1e3 * ((terminal.chunks[seen][0] if len(terminal.chunks) > seen else math.nan) - began)
 
