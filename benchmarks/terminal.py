@@ -156,7 +156,7 @@ _STROKES: Sequence[tuple[str, Sequence[str]]] = (
     ("Live, arrows", (*[_DOWN] * 10, *[_UP] * 5)),
     ("Live, pages", (*[_PAGE_DOWN] * 6, *[_PAGE_UP] * 3)),
     ("Live, sort", ("o", "o", "O", "o")),
-    ("Live, group", ("b", "b")),
+    ("Live, mark and group", (" ", " ", " ", "b", "b")),
     ("Live, filter", ("/", *"acc<90%", _ESC)),
     ("to Analysis and back", ("3", "2", "3", "1", "3")),
     ("Analysis, questions", (_DOWN, _DOWN, _UP)),

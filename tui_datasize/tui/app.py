@@ -455,7 +455,7 @@ async def _loaded(tab: str) -> None:
 
 
 def _collect_garbage_again() -> None:
-    """Look for garbage, but not among what was there at the start: of 10,000 runs that takes .1 s each time."""
+    """Look for garbage, but not among what was there at the start: of 10,000 runs that takes .1 s."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
