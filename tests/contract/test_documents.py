@@ -109,7 +109,8 @@ def test_the_readme_has_every_command_and_no_option_that_is_gone():
         parser = argparse.ArgumentParser(conflict_handler="resolve")
         for name in re.findall(r"`([a-z]+)(?=[ `])", names):
             # Options that several commands of a row have are of the last of them.
-            commands[name].add(parser)
+            for add in commands[name].arguments:
+                add(parser)
         assert set(re.findall(r"--[a-z-]+", names + words)) <= set(
             re.findall(r"--[a-z-]+", parser.format_help())
         ), names

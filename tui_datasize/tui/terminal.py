@@ -191,7 +191,7 @@ class SparingDriver(LinuxDriver):
         self._screen = ScreenDiff()
 
     def start_application_mode(self) -> None:
-        super().start_application_mode()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
         threading.Thread(target=self._end_with_terminal, name="hang-up", daemon=True).start()
 
     def _end_with_terminal(self) -> None:
