@@ -65,6 +65,8 @@ def ask(record: Record) -> Answer:
     if record.asked.view % _VIEWS:
         return _risk_coverage(judged, left_out)
     every = pl.concat([one.table for one in judged])
+    held = every.filter(pl.col("images") > 0)
+    fewest, most, all_ = (f"{count(held['images'].to_list()):,}" for count in (min, max, sum))
     columns = [
         Column("low", "confidence from", "share"),
         Column("images", "answers"),
@@ -74,9 +76,14 @@ def ask(record: Record) -> Answer:
     risks = (named(one.variant, _risk_told(one)) for one in judged)
     return Answer.of_each(
         (named(one.variant, _error_told(one)) for one in judged),
-        [*risks, _bins_told(every), Sentence(_BELOW, "aside"), *left_out],
+        [
+            *risks,
+            f"A bin holds {fewest} to {most} of {all_} predictions; bins of few say little.",
+            Sentence(_BELOW, "aside"),
+            *left_out,
+        ],
         tables=[
-            Table(every.filter(pl.col("images") > 0), columns, _ACCURACY, is_detail=True),
+            Table(held, columns, _ACCURACY, is_detail=True),
             _risk_table(judged, is_detail=True),
         ],
         figures=[*map(_reliability_drawn, judged), *map(_risks_drawn, judged)],
@@ -122,11 +129,6 @@ def _risk_told(one: _Judged) -> str:
     return f"{surest:.2f} % of the most confident {share} are wrong, {every:.2f} % of all."
 
 
-def _bins_told(table: pl.DataFrame) -> str:
-    held = table.filter(pl.col("images") > 0)["images"].to_list()
-    return f"A bin holds {min(held):,} to {max(held):,} of {sum(held):,} predictions; bins of few say little."
-
-
 def _risk_table(judged: Sequence[_Judged], *, is_detail: bool = False) -> Table:
     """Of the whole curve in detail, else of a few coverages."""
     table = pl.concat([one.risks for one in judged])
@@ -142,15 +144,13 @@ def _reliability_drawn(one: _Judged) -> Chart:
         Line("calibrated", [0.0, 100.0], [0.0, 100.0], 1),
         Line.of(shown, "confidence", "accuracy", 1, "accuracy in a bin", 0, "dot", is_joined=False),
     ]
-    bands = [_bar(*row) for row in table.select("low", "high", "accuracy").iter_rows()]
+    bars = (
+        (low + _BAR_ROOM * (high - low), high - _BAR_ROOM * (high - low), accuracy)
+        for low, high, accuracy in table.select("low", "high", "accuracy").iter_rows()
+    )
+    bands = [Band([100 * low, 100 * high], [0.0, 0.0], [100 * top] * 2, 0) for low, high, top in bars]
     x = Axis("confidence, %", start=0)
     return Chart(named(one.variant, "accuracy against confidence"), x, share_axis("accuracy"), lines, bands)
-
-
-def _bar(low: float, high: float, accuracy: float) -> Band:
-    room = _BAR_ROOM * (high - low)
-    ends = [100 * (low + room), 100 * (high - room)]
-    return Band(ends, [0.0, 0.0], [100 * accuracy] * 2, 0)
 
 
 def _risks_drawn(one: _Judged) -> Chart:

@@ -19,7 +19,6 @@ from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import with_interval
 from tui_datasize.stats.extrapolate import Outlook
-from tui_datasize.stats.size_needed import SizeNeeded
 from tui_datasize.stats.summary import CurveAnalysis
 from tui_datasize.stats.training_views import surface
 from tui_datasize.text import plural
@@ -213,14 +212,10 @@ def _row(curve: CurveAnalysis) -> Mapping[str, object]:
         "images_needed": needed and needed.train_size,
         "images_low": needed and _least(curve),
         "images_high": needed and (needed.above.train_size if needed.above else needed.at_most),
-        "odds": needed and _odds(needed),
+        "odds": None if needed is None or needed.is_measured else needed.sure or None,
         "images_assured": needed and needed.assured,
         "method": method,
     }
-
-
-def _odds(needed: SizeNeeded) -> float | None:
-    return None if needed.is_measured else needed.sure or None
 
 
 def _least(curve: CurveAnalysis) -> int | None:

@@ -51,7 +51,11 @@ def ask(record: Record) -> Answer:
     return Answer(
         _told(chosen, measure),
         [Sentence(text) for text in told if text],
-        [_sizes(several, measure, record), _pairs(several, record), _class_table(classes, record)],
+        [
+            _sizes(several, measure, record),
+            _pairs(several, record),
+            Table(classes, _CLASS_COLUMNS, record.metric, "Every class", is_detail=True),
+        ],
         [
             _map(chosen, measure),
             _bars(chosen, classes, measure),
@@ -147,14 +151,12 @@ def _of_classes(overlap: DrawOverlap, measure: Measure) -> pl.DataFrame:
     return table.with_columns(pl.col(measure).alias("value"), *ends)
 
 
-def _class_table(classes: pl.DataFrame, record: Record) -> Table:
-    columns = [
-        Column("class_name", "class", "text"),
-        SIZE,
-        *of_kind("share", value="shared", smallest="least of a pair", largest="most", **_BY_CHANCE_COLUMNS),
-        Column("is_outside", "outside"),
-    ]
-    return Table(classes, columns, record.metric, "Every class", is_detail=True)
+_CLASS_COLUMNS = (
+    Column("class_name", "class", "text"),
+    SIZE,
+    *of_kind("share", value="shared", smallest="least of a pair", largest="most", **_BY_CHANCE_COLUMNS),
+    Column("is_outside", "outside"),
+)
 
 
 def _map(overlap: DrawOverlap, measure: Measure) -> Map:

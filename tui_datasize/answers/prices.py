@@ -41,7 +41,7 @@ def of_plan(record: Record, plan: Plan) -> str:
     """What the runs of a plan cost; empty without prices, or where nobody knows how long runs take."""
     if not record.costs.are_known:
         return ""
-    hours = _hours(record, _of_variant(record, plan.variant), plan.seconds)
+    hours = _hours(record, record.all_runs.filter(variant=plan.variant), plan.seconds)
     return hours and f"{plural(plan.n_added, 'run')}: about {hours}"
 
 
@@ -60,7 +60,7 @@ def _of_more(
     costs, more = record.costs, train_size - largest
     if not costs.are_known:
         return ""
-    of_variant = _of_variant(record, variant)
+    of_variant = record.all_runs.filter(variant=variant)
     there = min(max(0, sum(record.images_of(of_variant)) - largest), more)
     text = f"{f'about {about(more)}' if is_about else f'{more:,}'} more labels"
     if there:
@@ -69,10 +69,6 @@ def _of_more(
         text += f", about {costs.money(more * costs.label)}"
     hours = _hours(record, of_variant, runs * RunCosts.of(of_variant, {}).seconds_at(train_size))
     return f"{text} and {hours}" if hours else text
-
-
-def _of_variant(record: Record, variant: str) -> pl.DataFrame:
-    return record.all_runs.filter(variant=variant)
 
 
 def _hours(record: Record, runs: pl.DataFrame, seconds: float) -> str:

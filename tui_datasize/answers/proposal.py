@@ -64,6 +64,7 @@ def propose(
     """
     there = set(runs.filter(pl.col("state").is_in(COMING))["run_id"])
     by_draws = plan.draw_share > MUCH_OF_DRAWS and all(spec.subset.strategy != "first" for spec in cells)
+    largest = max((spec.train_size for spec in cells), default=0)
     listed: list[RunSpec] = []
     further: list[RunSpec] = []
     lacking: dict[int, int] = {}
@@ -71,7 +72,9 @@ def propose(
         of_size = [spec for spec in cells if spec.train_size == size.train_size]
         free = [spec for spec in of_size if spec.run_id not in there][: size.add]
         listed += free
-        of_size = of_size or _of_new_size(cells, size.train_size)
+        of_size = of_size or [
+            replace(spec, train_size=size.train_size) for spec in cells if spec.train_size == largest
+        ]
         if lacks := size.add - len(free):
             lacking[size.train_size] = lacks
             new = chain(of_size if size.is_new else (), _beyond(of_size, by_draws=by_draws))
@@ -81,30 +84,21 @@ def propose(
     return Proposal(tuple(listed), tuple(further), lacking, words)
 
 
-def _of_new_size(cells: Sequence[RunSpec], train_size: int) -> list[RunSpec]:
-    largest = max((spec.train_size for spec in cells), default=0)
-    return [replace(spec, train_size=train_size) for spec in cells if spec.train_size == largest]
-
-
 def _beyond(cells: Sequence[RunSpec], *, by_draws: bool) -> Iterator[RunSpec]:
     """Runs of one size beyond its cells: each further seed on all draws, or each draw with all seeds."""
     if not cells or cells[0].transfer is not None:
         return
-    seeds, draws = (list(dict.fromkeys(values)) for values in _seeds_and_draws(cells))
-    for new in _continued(draws if by_draws else seeds):
+    seeds, draws = (
+        list(dict.fromkeys(values))
+        for values in ([spec.seed for spec in cells], [spec.subset.seed for spec in cells])
+    )
+    values = draws if by_draws else seeds
+    # The numbers after these, a step like their last one apart.
+    step = abs(values[-1] - values[-2]) if len(values) > 1 else 1
+    for new in count(max(values) + step, step):
         for other in seeds if by_draws else draws:
             seed, draw = (other, new) if by_draws else (new, other)
             yield replace(cells[0], seed=seed, subset=replace(cells[0].subset, seed=draw))
-
-
-def _seeds_and_draws(specs: Sequence[RunSpec]) -> tuple[list[int], list[int]]:
-    return [spec.seed for spec in specs], [spec.subset.seed for spec in specs]
-
-
-def _continued(values: Sequence[int]) -> Iterator[int]:
-    """The numbers after some, a step like their last one apart."""
-    step = abs(values[-1] - values[-2]) if len(values) > 1 else 1
-    return count(max(values) + step, step)
 
 
 def _words(

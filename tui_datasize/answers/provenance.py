@@ -75,7 +75,9 @@ def provenance_tables(record: Record, page: Mapping[str, str]) -> Iterator[Table
     frame = pl.DataFrame(told, ["fact", "value"], orient="row")
     yield Table(frame, _FACTS, metric, "Runs")
     if datasets.height:
-        yield Table(_data(datasets), _DATA, metric, "Data")
+        own = datasets.group_by("run_id", "dataset", "fingerprint", maintain_order=True)
+        per_run = own.agg(pl.len().alias("classes"), pl.col("train_images", "test_images").sum())
+        yield Table(per_run.drop("run_id").unique(maintain_order=True), _DATA, metric, "Data")
     if imported := list(_imported(documents)):
         yield Table(pl.DataFrame(imported), _IMPORTED, metric, "Imported from")
 
@@ -112,12 +114,6 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _data(datasets: pl.DataFrame) -> pl.DataFrame:
-    runs = datasets.group_by("run_id", "dataset", "fingerprint", maintain_order=True)
-    per_run = runs.agg(pl.len().alias("classes"), pl.col("train_images", "test_images").sum())
-    return per_run.drop("run_id").unique(maintain_order=True)
 
 
 def _imported(documents: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, object]]:

@@ -170,7 +170,12 @@ def _alone(found: SizeComparison) -> Iterator[str]:
     yield from _clusters(found)
     if len(found.sizes) > 1:
         yield trend_of(found.spread)
-    yield from _block(found)
+    if isinstance(found.seed, FitFailure):
+        return
+    if found.seed.p < SIGNIFICANT:
+        yield f"A seed that is good at one size is good at others ({found.seed.brief}): compare equal seeds."
+    else:
+        yield f"No seed is consistently better ({found.seed.brief}): pairing by seed helps little."
 
 
 def _level(found: SizeComparison) -> str:
@@ -220,15 +225,6 @@ def trend_of(spread: SpreadLaw | FitFailure) -> str:
     if spread.is_steady:
         return f"The scatter between runs does not visibly change with size: it goes as {law}."
     return f"The scatter between runs goes as {law}."
-
-
-def _block(found: SizeComparison) -> Iterator[str]:
-    if isinstance(found.seed, FitFailure):
-        return
-    if found.seed.p < SIGNIFICANT:
-        yield f"A seed that is good at one size is good at others ({found.seed.brief}): compare equal seeds."
-    else:
-        yield f"No seed is consistently better ({found.seed.brief}): pairing by seed helps little."
 
 
 def _together(found: Sequence[SizeComparison]) -> Iterator[str]:

@@ -35,8 +35,11 @@ class _Surface:
 
 def ask(record: Record) -> Answer:
     """All metrics of the evaluations; in further views one by one, and last training less test accuracy."""
-    every = (_of_metric(record, METRICS_OFFERED[name]) for name in _names(record))
-    found = [one for one in every if one.table.height]
+    found = []
+    for metric in (METRICS_OFFERED[name] for name in _names(record)):
+        split, score = metric.split_and_score
+        table = surface_table(record.runs, record.metrics, score, split)
+        found += [_Surface(metric, table)] if table.height else []
     if not found:
         return does_not_apply(NO_RUN)
     if all(one.table["evaluation"].max() == 1 for one in found):
@@ -67,11 +70,6 @@ def _names(record: Record) -> Sequence[str]:
     splits = dict.fromkeys([*([split] if split else []), *_SPLITS])
     names = [f"{one}_{of}" for one in splits for of in scores]
     return [name for name in names if name in METRICS_OFFERED]
-
-
-def _of_metric(record: Record, metric: Metric) -> _Surface:
-    split, score = metric.split_and_score
-    return _Surface(metric, surface_table(record.runs, record.metrics, score, split))
 
 
 def _gap(found: Sequence[_Surface]) -> list[_Surface]:

@@ -63,7 +63,9 @@ def pairs_of_runs(
     `overlaps` are of these runs or of more, `predictions` of any of them, schema `PREDICTIONS` behind
     `run_id`; `draws` are what `find_draws` made of those compared, None where it was these runs.
     """
-    drawn = _with_draws(runs, metric, find_draws(runs) if draws is None else draws)
+    named = find_draws(runs) if draws is None else draws
+    extra = runs.join(named.select(*DRAW_KEY, "draw"), on=list(DRAW_KEY)).select("run_id", "dataset", "draw")
+    drawn = points(runs, metric).join(extra, on="run_id", maintain_order="left")
     fractions = {
         (overlap.experiment, overlap.dataset, overlap.train_size, a, b): float(overlap.fraction[i, j])
         for overlap in overlaps
@@ -135,13 +137,6 @@ def predicted_classes(predictions: pl.DataFrame) -> dict[str, pl.DataFrame]:
     return {str(run_id): frame for (run_id,), frame in by_run.items()}
 
 
-def _with_draws(runs: pl.DataFrame, metric: str, draws: pl.DataFrame) -> pl.DataFrame:
-    key = list(DRAW_KEY)
-    named = runs.select("run_id", *key).join(draws.select(*key, "draw"), on=key)
-    extra = named.select("run_id", "dataset", "draw")
-    return points(runs, metric).join(extra, on="run_id", maintain_order="left")
-
-
 def _pairs(group: pl.DataFrame, fractions: _Fractions, chosen: dict[str, pl.DataFrame]) -> pl.DataFrame:
     rows = group.to_dicts()
     found = []
@@ -182,7 +177,9 @@ def _mantel(
     upper = np.triu_indices(len(first), 1)
     if np.isnan(first[upper]).any() or np.isnan(second[upper]).any() or len(first) < 3:
         return None, None
-    a, b = (_centred(square) for square in (first, second))
+    a, b = (square - square[upper].mean() for square in (first, second))
+    for centred in (a, b):
+        np.fill_diagonal(centred, 0)
     scale = math.sqrt(float((a**2).sum()) * float((b**2).sum()))
     # Equal numbers may leave a rounding error as their spread.
     if scale < 1e-15:
@@ -208,10 +205,3 @@ def _orders(n: int, permutations: int, rng: np.random.Generator) -> Iterator[NDA
         part = min(left, max(1, _VALUES_AT_ONCE // n**2))
         yield rng.permuted(np.tile(np.arange(n), (part, 1)), axis=1)
         left -= part
-
-
-def _centred(square: _Square) -> _Square:
-    """A symmetric matrix less the mean over its pairs, the diagonal 0."""
-    centred: _Square = square - square[np.triu_indices(len(square), 1)].mean()
-    np.fill_diagonal(centred, 0)
-    return centred

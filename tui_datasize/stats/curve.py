@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import SHARE_ROUNDING, SHARES, Schema, schema
-from tui_datasize.stats.clusters import PRIOR_DEGREES, MeanScatter, SizeRuns, find_clusters, independent
+from tui_datasize.stats.clusters import PRIOR_DEGREES, SizeRuns, find_clusters, independent
 from tui_datasize.stats.odd_sizes import odd_variances
 
 CONFIDENCE = 0.95
@@ -118,15 +118,6 @@ def apart(values: pl.DataFrame) -> pl.DataFrame:
     return values.with_columns(pl.coalesce("seed", own).alias("seed"))
 
 
-def mean_scatters(values: pl.DataFrame) -> tuple[MeanScatter, ...]:
-    """How well the mean of each size of one curve is known, ascending in size."""
-    sizes = size_runs(values)
-    clusters = find_clusters(sizes)
-    if clusters is not None:
-        return clusters.means
-    return tuple(independent(size.values) for size in sizes)
-
-
 def moderated_stderrs(curve: pl.DataFrame) -> NDArray[np.float64]:
     """Standard errors of the means that a few runs do not make small by chance, shape (n,).
 
@@ -164,7 +155,9 @@ def _curve_of(values: pl.DataFrame) -> pl.DataFrame:
         value.min().alias("min"),
         value.max().alias("max"),
     )
-    means = mean_scatters(values)
+    sizes = size_runs(values)
+    clusters = find_clusters(sizes)
+    means = clusters.means if clusters else [independent(size.values) for size in sizes]
     is_repeated = pl.col("n_runs") > 1
     return frame.with_columns(
         pl.Series("n_effective", [mean.n_effective for mean in means], pl.Float64),

@@ -43,11 +43,6 @@ class Influence:
     outlier_p: float
     """Of the deleted residual, two-sided, times the number of points (Bonferroni), at most 1."""
 
-    @property
-    def is_flagged(self) -> bool:
-        """Whether the point sways the line too far or lies off it by more than chance."""
-        return self.cooks_distance > LARGE_COOK or self.outlier_p < SIGNIFICANT
-
 
 @dataclass(frozen=True, slots=True)
 class Diagnostics:
@@ -72,7 +67,10 @@ class Diagnostics:
 
     @property
     def flagged(self) -> tuple[Influence, ...]:
-        return tuple(point for point in self.points if point.is_flagged)
+        """The points that sway the line too far or lie off it by more than chance."""
+        return tuple(
+            one for one in self.points if one.cooks_distance > LARGE_COOK or one.outlier_p < SIGNIFICANT
+        )
 
 
 def diagnose(
@@ -97,7 +95,10 @@ def diagnose(
     if square <= (np.finfo(float).eps * float(np.abs(scaled).max())) ** 2 * n:
         return FitFailure("fits every point exactly, so there are no residuals to judge")
     log_likelihood = -n / 2 * (math.log(2 * math.pi * square / n) + 1) + float(np.log(w).sum()) / 2
-    skew, kurtosis = _moments(residuals)
+    centred = residuals - residuals.mean()
+    variance = float(np.mean(centred**2))
+    skew = float(np.mean(centred**3)) / variance**1.5
+    kurtosis = float(np.mean(centred**4)) / variance**2
     jarque_bera = n / 6 * (skew**2 + (kurtosis - 3) ** 2 / 4)
     deviates = (_skew_deviate(skew, n), _kurtosis_deviate(kurtosis, n)) if n >= LEAST_FOR_OMNIBUS else ()
     omnibus = sum(one**2 for one in deviates) if deviates else None
@@ -128,13 +129,6 @@ def _influences(sizes: Floats, values: Floats, residuals: Floats, leverage: Floa
     p = np.minimum(2 * n * stdtr(degrees - 1, -np.abs(deleted)), 1)
     columns = np.column_stack([sizes, values, leverage, cook, internal, deleted, p])
     return tuple(Influence(*row) for row in columns.tolist())
-
-
-def _moments(residuals: Floats) -> tuple[float, float]:
-    """Skewness and kurtosis, both with the divisor n."""
-    centred = residuals - residuals.mean()
-    variance = float(np.mean(centred**2))
-    return float(np.mean(centred**3)) / variance**1.5, float(np.mean(centred**4)) / variance**2
 
 
 def _skew_deviate(skew: float, n: int) -> float:

@@ -66,35 +66,23 @@ def fit_values(fit: LogLinearFit | FitFailure) -> dict[str, Any]:
 
 
 def _fit_rows(curve: CurveAnalysis) -> list[dict[str, Any]]:
-    rows = [
-        {
-            "law": "log-linear",
-            "fitted_to": one.fitted_to,
-            **fit_values(one.fit),
-            **_residual_values(one.diagnostics),
-            **(_lack_values(curve.lack_of_fit) if one.fitted_to == "runs" else {}),
-        }
-        for one in curve.published
-    ]
+    rows = []
+    for one in curve.published:
+        row = {"law": "log-linear", "fitted_to": one.fitted_to, **fit_values(one.fit)}
+        found, test = one.diagnostics, curve.lack_of_fit
+        if isinstance(found, Diagnostics):
+            row |= {name: getattr(found, name) for name in _OF_RESIDUALS}
+            row["largest_cooks_distance"] = max(point.cooks_distance for point in found.points)
+        if isinstance(test, LackOfFit) and one.fitted_to == "runs":
+            names = (f"lack_of_fit_{name}" for name in ("f", "df1", "df2", "p"))
+            row |= dict(zip(names, astuple(test), strict=True))
+        rows.append(row)
     if isinstance(curve.laws, FitFailure):
         return rows
     for law in law_dicts(curve.laws):
         parameters = "; ".join(f"{name}={value:.6g}" for name, value in law["parameters"].items())
         rows.append({**law, "fitted_to": "means, weighted", "parameters": parameters or None})
     return rows
-
-
-def _residual_values(found: Diagnostics | FitFailure) -> dict[str, float | None]:
-    if isinstance(found, FitFailure):
-        return {}
-    values = {name: getattr(found, name) for name in _OF_RESIDUALS}
-    return values | {"largest_cooks_distance": max(point.cooks_distance for point in found.points)}
-
-
-def _lack_values(test: LackOfFit | FitFailure) -> dict[str, float]:
-    if isinstance(test, FitFailure):
-        return {}
-    return dict(zip((f"lack_of_fit_{name}" for name in ("f", "df1", "df2", "p")), astuple(test), strict=True))
 
 
 def law_dicts(laws: FittedLaws) -> list[dict[str, Any]]:

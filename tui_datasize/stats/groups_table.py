@@ -48,31 +48,28 @@ def groups_table(sizes: Iterable[SizeComparison], variants: Iterable[VariantComp
 
 def sizes_table(comparisons: Iterable[SizeComparison]) -> pl.DataFrame:
     """Comparisons of sizes as a frame, schema `GROUPS`."""
-    return pl.DataFrame(list(_size_rows(comparisons)), schema=dict(GROUPS))
-
-
-def _size_rows(comparisons: Iterable[SizeComparison]) -> Iterable[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
     for one in comparisons:
         key = {"experiment": one.experiment, "variant": one.variant, "metric": one.metric.name}
-        yield {**key, "asks": "trend", "test": "linear contrast", **_trend_values(one.trend)}
-        yield {**key, "asks": "spread", "test": "exponent of SD", **_spread_values(one.spread)}
-        yield {**key, "asks": "seed", "test": "two-way F", **_test_values(one.seed)}
-        for pair in one.pairs:
-            yield {**key, "asks": "sizes", **_pair_values(pair)}
+        rows += [
+            {**key, "asks": "trend", "test": "linear contrast", **_test_values(one.trend)},
+            {**key, "asks": "spread", "test": "exponent of SD", **_test_values(one.spread)},
+            {**key, "asks": "seed", "test": "two-way F", **_test_values(one.seed)},
+            *({**key, "asks": "sizes", **_pair_values(pair)} for pair in one.pairs),
+        ]
+    return pl.DataFrame(rows, schema=dict(GROUPS))
 
 
-def _test_values(test: GroupTest | FitFailure) -> dict[str, Any]:
-    if isinstance(test, FitFailure):
-        return {"failure": test.reason}
-    values = {"statistic": test.statistic, "df1": test.df1, "df2": test.df2, "p": test.p}
-    return {**values, "effect": test.effect, "effect_size": test.effect_size}
-
-
-def _trend_values(found: Difference | FitFailure) -> dict[str, Any]:
-    if isinstance(found, FitFailure):
-        return {"failure": found.reason}
-    values = _difference_values(found)
-    return {name: value for name, value in values.items() if name != "p_adjusted"}
+def _test_values(found: Difference | SpreadLaw | GroupTest | FitFailure) -> dict[str, Any]:
+    match found:
+        case FitFailure():
+            return {"failure": found.reason}
+        case SpreadLaw():
+            return {"estimate": found.exponent, "low": found.low, "high": found.high}
+        case GroupTest():
+            values = {"statistic": found.statistic, "df1": found.df1, "df2": found.df2, "p": found.p}
+            return {**values, "effect": found.effect, "effect_size": found.effect_size}
+    return _difference_values(found) | {"p_adjusted": None}
 
 
 def _pair_values(pair: Difference) -> dict[str, Any]:
@@ -103,9 +100,3 @@ def _difference_values(found: Difference) -> dict[str, Any]:
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _spread_values(spread: SpreadLaw | FitFailure) -> dict[str, Any]:
-    if isinstance(spread, FitFailure):
-        return {"failure": spread.reason}
-    return {"estimate": spread.exponent, "low": spread.low, "high": spread.high}

@@ -59,7 +59,11 @@ Jaccard columns are the same on its scale."""
 def overlap_table(overlaps: Iterable[DrawOverlap]) -> pl.DataFrame:
     """Every pair of draws of one size, as a whole and class by class, schema `OVERLAPS`."""
     several = [overlap for overlap in overlaps if len(overlap.draws) > 1]
-    frames = [frame for overlap in several for frame in (_whole(overlap), _by_class(overlap))]
+    frames = []
+    for overlap in several:
+        largest = pl.lit(largest_expected_of_classes(overlap, "fraction"))
+        by_class = _pairs_of_classes(overlap).with_columns(_is_outside(), expected_largest=largest)
+        frames += [_whole(overlap), _with_key(overlap, OVERLAPS, by_class)]
     return pl.concat([pl.DataFrame(schema=dict(OVERLAPS)), *frames])
 
 
@@ -90,12 +94,6 @@ def _whole(overlap: DrawOverlap) -> pl.DataFrame:
     )
     known = pairs.with_columns(cs.float().fill_nan(None))
     return _with_key(overlap, OVERLAPS, known.with_columns(_is_outside()))
-
-
-def _by_class(overlap: DrawOverlap) -> pl.DataFrame:
-    largest = largest_expected_of_classes(overlap, "fraction")
-    pairs = _pairs_of_classes(overlap).with_columns(_is_outside(), expected_largest=pl.lit(largest))
-    return _with_key(overlap, OVERLAPS, pairs)
 
 
 def _per_class(overlap: DrawOverlap) -> pl.DataFrame:

@@ -18,9 +18,9 @@ from tui_datasize.stats.clusters import find_clusters, odd_scatter
 from tui_datasize.stats.curve import COMING, CONFIDENCE, learning_curve, points, size_runs
 from tui_datasize.stats.extrapolate import LEVEL, Outlook, look_ahead
 from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.laws import WHAT_LAWS_DESCRIBE, Floats, flipped, loss_of
+from tui_datasize.stats.laws import WHAT_LAWS_DESCRIBE, flipped, loss_of
 from tui_datasize.stats.noise import Noise, noise_of
-from tui_datasize.stats.placing import TWICE, UNKNOWN_ROOM, Counts, Room, new_sizes, place_runs
+from tui_datasize.stats.placing import TWICE, UNKNOWN_ROOM, Room, new_sizes, place_runs
 from tui_datasize.stats.question import MOST_PLANNED, NOTHING_ASKED, Question
 from tui_datasize.stats.run_costs import RunCosts
 from tui_datasize.stats.size_needed import foreseen_sizes
@@ -196,10 +196,6 @@ class _State:
     def largest(self) -> float:
         return self.view.foreseen.largest
 
-    @property
-    def by_draws(self) -> bool:
-        return self.noise.draw_share > MUCH_OF_DRAWS
-
     def goal(self, question: Question) -> float:
         """Train size of the answer; of a target out of reach, the farthest that anything is foreseen of."""
         needed = self.outlook.needed
@@ -223,7 +219,8 @@ class _State:
             beyond = f"nothing is foreseen beyond {far:,.0f}, {far / self.largest:.0f} times the largest size"
             return FitFailure(f"is asked for {at:,.0f} images: {beyond}")
         sizes = np.array(self.candidates(costs, at, room), float)
-        present = _present(runs, sizes)
+        coming = dict(runs.filter(pl.col("state").is_in(COMING)).group_by("train_size").len().iter_rows())
+        present = np.array([coming.get(round(size), 0) for size in sizes], dtype=np.int64)
         usual = ONE_SIZE_RUNS if len(sizes) == 1 else int(present.sum())
         prices, budget = costs.budget(question, sizes, usual)
         if not (prices > 0).all():
@@ -288,7 +285,8 @@ class _State:
         """The scatter at some sizes, and what their runs are worth before and after."""
         train_sizes, added = np.array(sizes, float), np.subtract(then, now)
         worth = self.noise.worth(now)
-        worth_then = worth + added if self.by_draws else self.noise.worth(then)
+        by_draws = self.noise.draw_share > MUCH_OF_DRAWS
+        worth_then = worth + added if by_draws else self.noise.worth(then)
         return Sizes(train_sizes, self.noise.variance_at(train_sizes), worth, worth_then)
 
 
@@ -308,12 +306,6 @@ def _off_laws(laws: FittedLaws) -> float:
         return math.nan
     off = laws.points.errors - laws.average.errors_at(laws.points.train_sizes)
     return float(np.sqrt(off @ off / max(1, len(off) - LEAST_SIZES)))
-
-
-def _present(runs: pl.DataFrame, sizes: Floats) -> Counts:
-    coming = runs.filter(pl.col("state").is_in(COMING))
-    counts = dict(coming.group_by("train_size").len().iter_rows())
-    return np.array([counts.get(round(size), 0) for size in sizes], dtype=np.int64)
 
 
 def _plan(
