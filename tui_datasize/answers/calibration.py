@@ -19,14 +19,7 @@ from tui_datasize.answers.answer import (
     does_not_apply,
 )
 from tui_datasize.answers.columns import SIZE_AND_RUNS, of_kind, share_axis
-from tui_datasize.answers.record import (
-    NOT_RECORDED,
-    Record,
-    bounded,
-    largest_size,
-    named,
-    per_variant,
-)
+from tui_datasize.answers.record import NOT_RECORDED, Record, bounded, largest_size, named, per_variant
 from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.stats.reliability import Reliability, confidences, reliability, risk_coverage_table
 
@@ -82,10 +75,7 @@ def ask(record: Record) -> Answer:
             Sentence(_BELOW, "aside"),
             *left_out,
         ],
-        tables=[
-            Table(held, columns, _ACCURACY, is_detail=True),
-            _risk_table(judged, is_detail=True),
-        ],
+        tables=[Table(held, columns, _ACCURACY, is_detail=True), _risk_table(judged, is_detail=True)],
         figures=[*map(_reliability_drawn, judged), *map(_risks_drawn, judged)],
         about="all runs of the largest train size",
         rows=lambda: every,

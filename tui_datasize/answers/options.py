@@ -47,11 +47,15 @@ def ask(record: Record) -> Answer:
         Column("mean", "mean", "value"),
         Column("se", "SE", "spread"),
     ]
+    key = ["option", "others", "train_size"]
+    ranked = shown.sort("mean", descending=metric.higher_is_better, maintain_order=True)
+    apart = (pl.col("mean").max() - pl.col("mean").min()).over(key)
+    leading = ranked.with_columns(apart=apart).group_by(key, maintain_order=True).first().sort(key)
     best = [*columns[:3], SIZE, *columns[-2:], Column("apart", "above the worst", "spread")]
     return Answer.of_each(
         (_told(one, metric) for one in series),
         tables=[
-            Table(_best(shown, metric), best, metric, "Best value at each train size"),
+            Table(leading, best, metric, "Best value at each train size"),
             Table(shown, columns, metric, "All values", is_detail=True),
         ],
         figures=[_figure(one, metric) for one in series[:_MOST_DRAWN]],
@@ -79,13 +83,6 @@ def _told(table: pl.DataFrame, metric: Metric) -> str:
         return f"{value}, the only value that was run there."
     apart = metric.difference(abs(best["mean"] - worst["mean"]))
     return f"{value}, the best mean of {ranked.height} values; that of {worst['label']} is {apart} worse."
-
-
-def _best(shown: pl.DataFrame, metric: Metric) -> pl.DataFrame:
-    key = ["option", "others", "train_size"]
-    ranked = shown.sort("mean", descending=metric.higher_is_better, maintain_order=True)
-    apart = (pl.col("mean").max() - pl.col("mean").min()).over(key)
-    return ranked.with_columns(apart=apart).group_by(key, maintain_order=True).first().sort(key)
 
 
 def _figure(table: pl.DataFrame, metric: Metric) -> Figure:

@@ -108,10 +108,7 @@ def _runs_of_a_size(singles: pl.DataFrame, record: Record) -> Answer:
     ranked = ends.sort("value", descending=metric.higher_is_better, maintain_order=True)
     best, worst = ranked["value"][0], ranked["value"][-1]
     apart = f"{metric.difference(abs(best - worst))} between the best and the worst run of {size:,} images"
-    columns = [
-        *DRAW_AND_SEED,
-        Column("value", "last", "value"),
-    ]
+    columns = [*DRAW_AND_SEED, Column("value", "last", "value")]
     return Answer(
         f"{apart} at the end: {metric.text(best)} and {metric.text(worst)}.",
         tables=[Table(ranked, columns, metric)],

@@ -96,9 +96,8 @@ def diagnose(
         return FitFailure("fits every point exactly, so there are no residuals to judge")
     log_likelihood = -n / 2 * (math.log(2 * math.pi * square / n) + 1) + float(np.log(w).sum()) / 2
     centred = residuals - residuals.mean()
-    variance = float(np.mean(centred**2))
-    skew = float(np.mean(centred**3)) / variance**1.5
-    kurtosis = float(np.mean(centred**4)) / variance**2
+    variance, third, fourth = (float(np.mean(centred**k)) for k in (2, 3, 4))
+    skew, kurtosis = third / variance**1.5, fourth / variance**2
     jarque_bera = n / 6 * (skew**2 + (kurtosis - 3) ** 2 / 4)
     deviates = (_skew_deviate(skew, n), _kurtosis_deviate(kurtosis, n)) if n >= LEAST_FOR_OMNIBUS else ()
     omnibus = sum(one**2 for one in deviates) if deviates else None

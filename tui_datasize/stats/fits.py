@@ -54,11 +54,6 @@ class Estimate:
     low: float
     high: float
 
-    def scaled(self, factor: float) -> Estimate:
-        return Estimate(
-            self.value * factor, self.stderr * factor, self.t, self.p, self.low * factor, self.high * factor
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -98,7 +93,8 @@ class LogLinearFit:
     @property
     def doubling(self) -> Estimate:
         """What the law says the next doubling of the train size adds to the metric."""
-        return self.slope.scaled(math.log10(2))
+        one, by = self.slope, math.log10(2)
+        return Estimate(one.value * by, one.stderr * by, one.t, one.p, one.low * by, one.high * by)
 
     def predict(self, train_size: float, band: Band = "mean") -> Prediction:
         """The law at a train size.

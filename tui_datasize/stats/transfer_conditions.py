@@ -54,10 +54,16 @@ def transfer_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     values = points(transferring, metric).join(named, on="run_id")
     halves = values.group_by(["experiment", "classes", "train_size", "condition"]).agg(*OVER_RUNS)
     table = with_interval(pl.concat([halves, _both_directions(halves)]), metric)
-    gains = _with_gain(table, 1.0 if higher else -1.0)
+    cell, is_base = ["experiment", "classes", "train_size"], pl.col("condition") == BASE
+    base = table.filter(is_base).select(*cell, base="mean", base_se="se")
+    gain = (1 if higher else -1) * (pl.col("mean") - pl.col("base"))
+    gain_se = (pl.col("se") ** 2 + pl.col("base_se") ** 2).sqrt()
+    gains = table.join(base, on=cell, how="left").with_columns(
+        gain=pl.when(~is_base).then(gain), gain_se=pl.when(~is_base).then(gain_se)
+    )
     layers = pl.col("condition").str.extract(r"^S(\d+)T$").cast(pl.Int64)
-    order = pl.when(pl.col("condition") == BASE).then(0).when(layers.is_null()).then(1).otherwise(2)
-    key = ["experiment", "classes", "train_size", "order", "frozen_layers", "condition"]
+    order = pl.when(is_base).then(0).when(layers.is_null()).then(1).otherwise(2)
+    key = [*cell, "order", "frozen_layers", "condition"]
     return gains.with_columns(frozen_layers=layers, order=order).sort(key).select(*CONDITIONS)
 
 
@@ -90,16 +96,6 @@ def _both_directions(halves: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("halves") == 2)
     )
     return both.with_columns(classes=pl.lit(BOTH)).select(halves.columns)
-
-
-def _with_gain(table: pl.DataFrame, sign: float) -> pl.DataFrame:
-    key = ["experiment", "classes", "train_size"]
-    is_base = pl.col("condition") == BASE
-    base = table.filter(is_base).select(*key, base="mean", base_se="se")
-    gain = sign * (pl.col("mean") - pl.col("base"))
-    gain_se = (pl.col("se") ** 2 + pl.col("base_se") ** 2).sqrt()
-    over_base = {"gain": pl.when(~is_base).then(gain), "gain_se": pl.when(~is_base).then(gain_se)}
-    return table.join(base, on=key, how="left").with_columns(**over_base)
 
 
 def _crossing(experiment: str, classes: str, layers: int, rows: pl.DataFrame) -> Crossing:

@@ -109,7 +109,7 @@ def _split(
     values = apart(values)
     known = values.drop_nulls("subset_seed").group_by("train_size", maintain_order=True)
     tables = [_crossed(group) for _, group in known]
-    crossed = [table for table in tables if min(table.values.shape) > 1]
+    crossed = [table for table in tables if min(table[2].shape) > 1]
     if crossed:
         design: Design = "crossed"
         between_runs = _crossed_components(crossed)
@@ -119,11 +119,8 @@ def _split(
     return VarianceSplit(experiment, variant, metric, design, tuple(components))
 
 
-class _Crossed(NamedTuple):
-    seeds: Sequence[int]
-    draws: Sequence[int]
-    values: Floats
-    """Shape (seeds, draws)."""
+_Crossed: TypeAlias = tuple[Sequence[int], Sequence[int], Floats]
+"""Seeds, draws, and values of shape (seeds, draws)."""
 
 
 def _crossed(runs: pl.DataFrame) -> _Crossed:
@@ -131,7 +128,7 @@ def _crossed(runs: pl.DataFrame) -> _Crossed:
     draws = cells["subset_seed"].unique().sort().to_list()
     whole = cells.filter(pl.len().over("seed") == len(draws))
     seeds = whole["seed"].unique().sort().to_list()
-    return _Crossed(seeds, draws, whole["value"].to_numpy().reshape(-1, len(draws)))
+    return seeds, draws, whole["value"].to_numpy().reshape(-1, len(draws))
 
 
 def _crossed_components(tables: Iterable[_Crossed]) -> Mapping[str, _Estimated]:

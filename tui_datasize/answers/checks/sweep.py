@@ -30,7 +30,7 @@ _MIXED: Mapping[str, tuple[str, Severity]] = MappingProxyType(
         "git_commit": ("commits of the project", Severity.NOTE),
     }
 )
-"""Columns that should have one value within a curve, and what `_pack` tells."""
+"""Columns that should have one value within a curve, and in which company a run was computed."""
 
 
 def check_updates(runs: pl.DataFrame) -> Iterator[Finding]:
@@ -74,7 +74,9 @@ def check_schedule(runs: pl.DataFrame) -> Iterator[Finding]:
 
 def check_mixed_conditions(runs: pl.DataFrame) -> Iterator[Finding]:
     """Devices, precisions, threads, packs or versions that differ within one curve."""
-    runs = runs.with_columns(_pack())
+    width = pl.col("pack_width").fill_null(1)
+    together = pl.format("{} {}", width, "pack_implementation")
+    runs = runs.with_columns(pack=pl.when(width > 1).then(together).otherwise(pl.lit("alone")))
     for column, (conditions, severity) in _MIXED.items():
         counts = runs.drop_nulls(column).group_by(column).len().sort("len", descending=True)
         if counts.height < 2:
@@ -180,13 +182,6 @@ def check_duplicates(runs: pl.DataFrame) -> Iterator[Finding]:
         f"{repeated.height} runs have exactly the losses of another run: {reason}.",
         "Count them once: they make every interval too narrow.",
     )
-
-
-def _pack() -> pl.Expr:
-    """In which company a run was computed; where nothing is recorded, in none."""
-    width = pl.col("pack_width").fill_null(1)
-    together = pl.format("{} {}", width, "pack_implementation")
-    return pl.when(width > 1).then(together).otherwise(pl.lit("alone")).alias("pack")
 
 
 def _check_lengths(runs: pl.DataFrame, schedule: Mapping[str, str]) -> Iterator[Finding]:
