@@ -22,7 +22,7 @@ from tui_datasize.runlog.atomic import write_bytes
 from tui_datasize.runlog.collect import RUN_METRICS, STAMPED
 from tui_datasize.runlog.scan import SCANNED
 from tui_datasize.runlog.schema import Schema
-from tui_datasize.runlog.writer import parquet
+from tui_datasize.runlog.tables import parquet
 
 _FORMAT = 2
 """To be raised when equal files would be summarised differently."""

@@ -13,7 +13,7 @@ import polars as pl
 import polars.selectors as cs
 
 from tui_datasize.runlog.outputs import write_output
-from tui_datasize.runlog.writer import parquet
+from tui_datasize.runlog.tables import parquet
 from tui_datasize.text import visible
 
 Format: TypeAlias = Literal["csv", "parquet", "json", "markdown"]

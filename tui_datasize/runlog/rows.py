@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from tui_datasize.runlog.schema import METRICS, SHARE_ROUNDING, SHARES
 
@@ -58,20 +58,22 @@ def parse_rows(pieces: Sequence[bytes]) -> ParsedRows:
         lines += found
         sources += [source] * len(found)
     frames: list[pl.DataFrame] = [pl.DataFrame(schema=dict(METRICS))]
-    is_row = np.zeros(len(lines), dtype=np.bool_)
+    is_row = bytearray(len(lines))
     # The parser takes seconds and a gigabyte for a line of some megabytes.
-    _parse_lines([line if len(line) <= _LONGEST_LINE else b"" for line in lines], is_row, frames)
-    origin = np.asarray(sources, dtype=np.uint32)
-    rows = pl.concat(frames).insert_column(0, pl.Series(SOURCE, origin[is_row], dtype=pl.UInt32))
-    broken = np.concatenate([origin[~is_row], rows.filter(~_IS_POSSIBLE)[SOURCE].to_numpy()])
+    _parse_lines([line if len(line) <= _LONGEST_LINE else b"" for line in lines], memoryview(is_row), frames)
+    origins = pl.Series(SOURCE, list(compress(sources, is_row)), dtype=pl.UInt32)
+    rows = pl.concat(frames).insert_column(0, origins)
+    possible = rows.filter(_IS_POSSIBLE)
+    broken = Counter(sources)
+    broken.subtract(possible[SOURCE].to_list())
     return ParsedRows(
-        rows.filter(_IS_POSSIBLE & pl.col("event").is_in(["train", "evaluation", "resume"])),
-        tuple(np.bincount(broken, minlength=len(pieces)).tolist()),
+        possible.filter(pl.col("event").is_in(["train", "evaluation", "resume"])),
+        tuple(broken[source] for source in range(len(pieces))),
     )
 
 
-def _parse_lines(lines: list[bytes], is_row: NDArray[np.bool_], frames: list[pl.DataFrame]) -> None:
-    """Append the rows of `lines` to `frames` and mark them in `is_row`.
+def _parse_lines(lines: list[bytes], is_row: memoryview, frames: list[pl.DataFrame]) -> None:
+    """Append the rows of `lines` to `frames` and mark them in `is_row`, a byte for each.
 
     Polars refuses a text as a whole, so one that it refuses is halved until the broken lines stand
     alone: whole files cost one call, and a broken line about twice the logarithm of their number.
@@ -85,7 +87,7 @@ def _parse_lines(lines: list[bytes], is_row: NDArray[np.bool_], frames: list[pl.
         frame = None
     if frame is not None and frame.height == len(lines):
         frames.append(frame)
-        is_row[:] = True
+        is_row[:] = b"\1" * len(lines)
     elif len(lines) > 1:
         middle = len(lines) // 2
         _parse_lines(lines[:middle], is_row[:middle], frames)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -54,6 +55,13 @@ def _present(file: Path, problems: list[Problem]) -> Path | None:
     except OSError as error:
         problems.append(Problem(str(file), f"cannot be read: {error.strerror}"))
         return None
+
+
+def parquet(frame: pl.DataFrame) -> bytes:
+    """The content of a Parquet file."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
 
 
 def read_datasets(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]:

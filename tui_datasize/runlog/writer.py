@@ -5,7 +5,6 @@ What the disk does not take is an `OSError`.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -22,6 +21,7 @@ from tui_datasize.files import open_regular
 from tui_datasize.runlog import schema
 from tui_datasize.runlog.atomic import sync_directory, write_bytes
 from tui_datasize.runlog.claim import utc_now
+from tui_datasize.runlog.tables import parquet
 
 Integers: TypeAlias = NDArray[np.integer[Any]]
 Value: TypeAlias = str | float | None
@@ -86,13 +86,6 @@ class MetricsWriter:
 def write_table(path: Path, frame: pl.DataFrame) -> None:
     """Replace a Parquet file."""
     write_bytes(path, parquet(frame))
-
-
-def parquet(frame: pl.DataFrame) -> bytes:
-    """The content of a Parquet file."""
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-    return buffer.getvalue()
 
 
 def subset_frame(
