@@ -41,6 +41,7 @@ def test_help_loads_nothing_heavy():
             ("textual", "plotext", "scipy.stats", "scipy.optimize", "pandas", "statsmodels", *TORCH),
         ),
         ("tui.app", ("plotext", "polars", "scipy", "numpy", *TORCH)),
+        ("tui.polling.record", ("textual", "plotext", "scipy", "numpy", *TORCH)),
         (
             "jobs.scheduler.main jobs.workers.preloader experiments.load",
             ("textual", "plotext", "polars", "scipy", *TORCH),

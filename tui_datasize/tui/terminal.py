@@ -136,6 +136,8 @@ class ScreenDiff:
         """Note what stands from `column` on, write what differs, and return the column after it."""
         known = self._rows.setdefault(row, {})
         blank = pen.on_blanks()
+        if text.isascii() and known.keys().isdisjoint(range(column, column + len(text))):
+            return self._put_new(row, column, text, (pen, blank), pieces)
         for character in text if text.isascii() else _clusters(text):
             cell = (character, blank if character == " " else pen)
             width = 1 if character.isascii() else cell_len(character)
@@ -148,10 +150,23 @@ class ScreenDiff:
             column += width
         return column
 
+    def _put_new(self, row: int, column: int, text: str, pens: tuple[Pen, Pen], pieces: list[str]) -> int:
+        """The same where nothing is known, as in the first frame: piece by piece instead of cell by cell."""
+        pen, blank = pens
+        rest = text.lstrip(" ")
+        for part, own in ((text[: len(text) - len(rest)], blank), (rest, pen)):
+            if part:
+                self._write(row, column, (part, own), pieces)
+                cells = ((character, blank if character == " " else pen) for character in part)
+                self._rows[row].update(zip(range(column, column + len(part)), cells, strict=True))
+                column += len(part)
+                self._at = (row, column)
+        return column
+
     def _write(self, row: int, column: int, cell: _Cell, pieces: list[str]) -> None:
         self._move(row, column, pieces)
         character, pen = cell
-        if character == " " and not _DRAWN_ON_BLANKS.intersection(self._pen.attributes):
+        if character.isspace() and not _DRAWN_ON_BLANKS.intersection(self._pen.attributes):
             pen = self._pen._replace(background=pen.background) if not pen.attributes else pen
         pieces.append(pen.sequence_from(self._pen) + character)
         self._pen = pen
