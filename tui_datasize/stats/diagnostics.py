@@ -95,9 +95,7 @@ def diagnose(
     if square <= (np.finfo(float).eps * float(np.abs(scaled).max())) ** 2 * n:
         return FitFailure("fits every point exactly, so there are no residuals to judge")
     log_likelihood = -n / 2 * (math.log(2 * math.pi * square / n) + 1) + float(np.log(w).sum()) / 2
-    centred = residuals - residuals.mean()
-    variance, third, fourth = (float(np.mean(centred**k)) for k in (2, 3, 4))
-    skew, kurtosis = third / variance**1.5, fourth / variance**2
+    skew, kurtosis = _moments(residuals)
     jarque_bera = n / 6 * (skew**2 + (kurtosis - 3) ** 2 / 4)
     deviates = (_skew_deviate(skew, n), _kurtosis_deviate(kurtosis, n)) if n >= LEAST_FOR_OMNIBUS else ()
     omnibus = sum(one**2 for one in deviates) if deviates else None
@@ -128,6 +126,13 @@ def _influences(sizes: Floats, values: Floats, residuals: Floats, leverage: Floa
     p = np.minimum(2 * n * stdtr(degrees - 1, -np.abs(deleted)), 1)
     columns = np.column_stack([sizes, values, leverage, cook, internal, deleted, p])
     return tuple(Influence(*row) for row in columns.tolist())
+
+
+def _moments(residuals: Floats) -> tuple[float, float]:
+    """Skewness and kurtosis, both with the divisor n."""
+    centred = residuals - residuals.mean()
+    variance, third, fourth = (float(np.mean(centred**k)) for k in (2, 3, 4))
+    return third / variance**1.5, fourth / variance**2
 
 
 def _skew_deviate(skew: float, n: int) -> float:
