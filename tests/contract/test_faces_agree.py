@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +19,9 @@ import pytest
 from tests.fakes import fake_sweep, write_run
 from tests.tui.fake_queue import FakeQueue
 from tests.tui.stage import Stage
-from tui_datasize.answers.catalogue import QUESTIONS
+from tui_datasize.answers.catalogue import QUESTIONS, Entry
+from tui_datasize.answers.record import Record
+from tui_datasize.cli import tables
 from tui_datasize.cli.dispatch import main
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.render import cells
@@ -35,10 +37,11 @@ FIRST = "hidden=16"
 """The variant that the app shows first."""
 _SCALES = {"share": 100, "points": 100}
 _MOST_ROWS = cells.MOST_ROWS
+_OF_PRINTING = frozenset({"all", "columns", "command", "force", "format", "json", "output", "table"})
 
 
 @pytest.fixture(scope="module")
-def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ProjectPaths]:
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ProjectPaths]]:
     """A sweep, two variants one of whose runs lacks its train scores, and a table from elsewhere."""
     made = {name: ProjectPaths(tmp_path_factory.mktemp(name)) for name in PROJECTS}
     for project in made.values():
@@ -58,7 +61,26 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ProjectPaths
     file = made["imported"].root / "a.csv"
     file.write_text(f"size,seed,test_accuracy\n{rows}")
     assert main(["import", "digits", str(file), "--project", str(made["imported"].root)]) == 0
-    return made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "record_of", once_for_all_faces(tables.record_of))
+        patch.setattr(tables, "with_sweep", once_for_all_faces(tables.with_sweep))
+        patch.setattr(Entry, "ask", cache(Entry.ask))
+        yield made
+
+
+def once_for_all_faces(make: Callable[..., Record]) -> Callable[..., Record]:
+    """Of the same options one record, of which each answer is computed once; those of printing aside."""
+    made: dict[object, Record] = {}
+
+    def once(*given: Any) -> Record:
+        *before, arguments = given
+        asks = {name: str(value) for name, value in vars(arguments).items() if name not in _OF_PRINTING}
+        key = (*before, *sorted(asks.items()))
+        if key not in made:
+            made[key] = make(*given)
+        return made[key]
+
+    return once
 
 
 def _lose_train_scores(metrics: Path) -> None:

@@ -18,6 +18,7 @@ from textual._context import visible_screen_stack
 from textual.color import Color
 from textual.css.model import RuleSet
 from textual.filter import ANSIToTruecolor
+from textual.message_pump import MessagePump
 from textual.pilot import Pilot
 from textual.screen import Screen
 
@@ -36,6 +37,8 @@ from tui_datasize.tui.polling.record import ProjectRecord
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
 
 DEADLINE_S = 60.0
+_LOOKS_A_LOOK = 5
+"""How often a test looks at the screen while the app looks once at the project."""
 NARROW = (80, 24)
 WIDE = (160, 48)
 
@@ -93,6 +96,23 @@ def _with_colours_of_the_theme(
     return segments
 
 
+async def _wait_until_handled(self: Pilot[object], timeout: float = DEADLINE_S) -> bool:
+    """In place of `Pilot._wait_for_screen`, which waits for two messages more of every widget."""
+    deadline = time.monotonic() + timeout
+    app = self.app
+    while app._screen_stack and not app._exception_event.is_set():
+        pumps = (app, *app.screen.walk_children(with_self=True))
+        if all(map(_waits_for_messages, pumps)):
+            return True
+        assert time.monotonic() < deadline, "messages are not handled"
+        await asyncio.sleep(0)
+    return False
+
+
+def _waits_for_messages(pump: MessagePump) -> bool:
+    return bool(pump._message_queue.ready_event._waiters) or pump._closing or pump._closed
+
+
 @cache
 def _parsed(_variables: frozenset[tuple[str, str]]) -> dict[object, list[RuleSet]]:
     """Style sheets that an app of this process has parsed with these variables."""
@@ -109,6 +129,7 @@ def watched() -> Iterator[None]:
         patch("tui_datasize.runlog.scan._TICK_NS", 0),
         patch.object(Compositor, "render_update", _note_alone),
         patch.object(ANSIToTruecolor, "apply", _with_colours_of_the_theme),
+        patch.object(Pilot, "_wait_for_screen", _wait_until_handled),
     ):
         yield
 
@@ -137,13 +158,13 @@ class Stage:
         return plan_runs(loaded.experiments[experiment], loaded)
 
     def app(self) -> DatasizeApp:
-        """The app on this project, looking ten times a second."""
+        """The app on this project, looking when a test waits for something."""
         return DatasizeApp(
             self.project,
             self.queue,
             lambda: SteadyRecord(self.project),
             lambda: self.devices,
-            interval_s=0.1,
+            interval_s=DEADLINE_S,
         )
 
     @asynccontextmanager
@@ -210,12 +231,14 @@ class Show:
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition."""
         deadline = time.monotonic() + DEADLINE_S
-        has_waited = False
+        looks = 0
         while not condition():
             assert time.monotonic() < deadline, self.text
-            has_waited = True
+            if looks % _LOOKS_A_LOOK == 0:
+                self.app._poller.look_now()
+            looks += 1
             await asyncio.sleep(0.02)
-        if has_waited:
+        if looks:
             await self.settle()
 
     @property

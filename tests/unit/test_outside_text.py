@@ -9,13 +9,17 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from rich.segment import Segment
+from textual.color import Color
+from textual.widget import Widget
 
 import tui_datasize
 from tui_datasize.errors import ConfigError
 from tui_datasize.render.blocks import HeadingBlock, Paragraph
 from tui_datasize.render.console import PlainConsole, plain_table, styled
 from tui_datasize.render.page import to_html, to_markdown
-from tui_datasize.text import LONGEST_LINE, visible
+from tui_datasize.text import LONGEST_LINE, fit, fit_end, visible
+from tui_datasize.tui.widgets.plain import PrintableOnly, Words, plain_text, titled, visible_segments
 
 HOSTILE = "a\x1b]0;owned\x07\x9b31m[/nope][bold]\u202e\u200b\ud83d\x7f:bomb:"
 ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -54,6 +58,42 @@ def test_a_console_shows_what_it_is_given():
     assert ":bomb:" in out.getvalue()
 
 
+def content_after(words: Words) -> str:
+    """What is said once it is said anew."""
+    words.update(HOSTILE)
+    return str(words.content)
+
+
+def title_and_hint(box: Widget) -> str:
+    return "".join(str(one and one.plain) for one in (box._border_title, box._border_subtitle))
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        lambda: fit(HOSTILE, 300),
+        lambda: fit_end(HOSTILE, 300),
+        lambda: str(Words(HOSTILE).content),
+        lambda: content_after(Words()),
+        lambda: plain_text(HOSTILE).plain,
+        lambda: title_and_hint(titled(Widget(), HOSTILE)),
+        lambda: title_and_hint(titled(Widget(), "", HOSTILE)),
+        lambda: "".join(one.text for one in visible_segments([Segment("a"), Segment(HOSTILE)])),
+        lambda: styled(HOSTILE).plain,
+        lambda: styled((HOSTILE, "bold")).plain,
+    ],
+)
+def test_every_door_writes_out_what_acts_and_reads_no_markup(shown):
+    assert not acting(shown())
+    assert "[/nope][bold]\\u202e" in shown()
+
+
+def test_the_last_door_leaves_out_what_nobody_wrote_out_and_no_column_moves():
+    passed = PrintableOnly().apply([Segment(HOSTILE), Segment("b")], Color(0, 0, 0))
+    assert not acting("".join(one.text for one in passed))
+    assert [one.cell_length for one in passed] == [Segment(HOSTILE).cell_length, 1]
+
+
 def test_an_error_is_one_line():
     assert not acting(ConfigError(HOSTILE, where=HOSTILE, fix=f"{HOSTILE}\n").line)
 
@@ -63,7 +103,7 @@ def test_a_page_can_be_written_and_read(page):
     assert not acting(page([HeadingBlock(HOSTILE), Paragraph(HOSTILE)]).encode().decode())
 
 
-DOORS = {"Console": "cli/console.py", "Static": "tui/widgets/plain.py", "Label": "", "from_markup": ""}
+DOORS = {"Console": "render/console.py", "Static": "tui/widgets/plain.py", "Label": "", "from_markup": ""}
 """What takes strings for markup, and the one file that may use it."""
 SET_ONCE = {"border_title", "border_subtitle"}
 
@@ -91,7 +131,7 @@ def test_markup_is_read_nowhere():
     package = Path(tui_datasize.__file__).parent
     slips = [
         slip
-        for room in ("cli", "tui", "report")
+        for room in ("cli", "tui", "render")
         for f in sorted((package / room).rglob("*.py"))
         for slip in _slips(f)
     ]

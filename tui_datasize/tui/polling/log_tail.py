@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tui_datasize.files import read_end
 from tui_datasize.runlog.paths import RunPaths
+from tui_datasize.text import visible
 
 SHORT_BYTES = 4096
 LONG_BYTES = 262_144
@@ -28,7 +29,7 @@ class LogTail:
 def read_tail(path: Path, limit_bytes: int) -> tuple[str, ...]:
     """Last lines of a text file, at most `limit_bytes` of it; empty where there is no file.
 
-    Terminal escapes are removed, and of a line that was rewritten by carriage returns the last state
+    Terminal escapes are removed, what else would act is written out, and of a line that was rewritten by carriage returns the last state
     is kept, as a terminal would show it.
     """
     try:
@@ -41,7 +42,7 @@ def read_tail(path: Path, limit_bytes: int) -> tuple[str, ...]:
 
 def _clean(line: str) -> str:
     shown = line.rstrip("\r").rsplit("\r", 1)[-1]
-    return _CONTROLS.sub("", _ESCAPES.sub("", shown)).expandtabs(4).rstrip()
+    return visible(_CONTROLS.sub("", _ESCAPES.sub("", shown)).expandtabs(4).rstrip())
 
 
 def run_log_tail(paths: RunPaths, *, prefer_errors: bool, limit_bytes: int = SHORT_BYTES) -> LogTail:
