@@ -166,7 +166,7 @@ async def test_what_a_filter_leaves_out_is_not_proposed_again(finished: Stage):
         await open_analysis(show)
         pane = show.app.query_one(AnalysisPane)
         await show.press("slash", *"seed:0", "enter", "p")
-        await show.shows("Which runs to queue next  digits · only seed:0")
+        await show.shows("─ Which runs to queue next", "Learning curve  digits · only seed:0")
         await show.until(lambda: pane.is_settled and pane._content)
         assert {spec.seed for spec in pane._wish.sweep} == {0}
 

@@ -29,8 +29,8 @@ class LogTail:
 def read_tail(path: Path, limit_bytes: int) -> tuple[str, ...]:
     """Last lines of a text file, at most `limit_bytes` of it; empty where there is no file.
 
-    Terminal escapes are removed, what else would act is written out, and of a line that was rewritten by carriage returns the last state
-    is kept, as a terminal would show it.
+    Terminal escapes are removed, what else would act is written out, and of a line that was rewritten by
+    carriage returns the last state is kept, as a terminal would show it.
     """
     try:
         data, is_cut = read_end(path, limit_bytes)
