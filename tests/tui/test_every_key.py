@@ -12,7 +12,7 @@ from tests.fakes import write_run
 from tests.tui.fake_queue import job
 from tests.tui.stage import WIDE, Show, Stage, empty_stage
 from tests.tui.test_commands import go_to_jobs, run_ids
-from tests.tui.test_keys import TABS, keys_of
+from tests.tui.test_keys import PARTS, TABS, keys_of
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.analysis.tab import AnalysisPane
@@ -24,6 +24,8 @@ from tui_datasize.tui.widgets.chart_view import ChartView
 
 _SPELLED = {"/": "slash", "*": "asterisk", "+": "plus", "=": "equals_sign", "-": "minus", ".": "full_stop"}
 _SPELLED |= {"[": "left_square_bracket", "]": "right_square_bracket", "esc": "escape", "?": "question_mark"}
+_SPELLED |= {"↑": "up", "↓": "down", "←": "left", "→": "right", "PgUp": "pageup", "PgDn": "pagedown"}
+_SPELLED |= {"^t": "ctrl+t", "F1": "f1", "Home": "home", "End": "end"}
 
 
 class Keyboard:
@@ -53,7 +55,7 @@ def every_key(show: Show, tab: str, *elsewhere: str) -> Iterator[Keyboard]:
     """A keyboard on which all keys of a tab are pressed, but for those that other tests press."""
     keyboard = Keyboard(show)
     yield keyboard
-    names = {key for key, _ in keys_of(*TABS[tab])}
+    names = {key for key, _ in keys_of(*(TABS | PARTS)[tab])}
     assert names - keyboard.pressed == set(elsewhere)
 
 

@@ -7,15 +7,25 @@ from pathlib import Path
 import pytest
 from textual.binding import Binding
 
+from tui_datasize.tui.analysis.dialogs import AskDialog
 from tui_datasize.tui.analysis.tab import AnalysisPane
 from tui_datasize.tui.app import DatasizeApp
+from tui_datasize.tui.devices_screen import DevicesScreen
 from tui_datasize.tui.keys import key_name
+from tui_datasize.tui.live.column_dialog import ColumnDialog, ColumnList
 from tui_datasize.tui.live.tab import LivePane
 from tui_datasize.tui.live.table import LiveTable
+from tui_datasize.tui.queue.cell_map import CellMap
+from tui_datasize.tui.queue.experiment_list import ExperimentList
 from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.queue.tab import QueuePane
+from tui_datasize.tui.queue_dialog import QueueDialog
+from tui_datasize.tui.scheduler_dialog import SchedulerDialog
 from tui_datasize.tui.widgets.chart_view import ChartView
+from tui_datasize.tui.widgets.dialogs import ChooseDialog, ConfirmDialog, CycleField, TextDialog, _Choices
+from tui_datasize.tui.widgets.filter_box import _Entry
 from tui_datasize.tui.widgets.line_view import RowList
+from tui_datasize.tui.widgets.log_screen import LogScreen
 
 ROOT = Path(__file__).parents[2]
 TABS = {
@@ -25,6 +35,23 @@ TABS = {
     "Analysis": (AnalysisPane,),
     "examined chart": (ChartView,),
 }
+
+PARTS = {
+    "lists": (RowList,),
+    "experiments": (ExperimentList,),
+    "map of cells": (CellMap,),
+    "filter": (_Entry,),
+    "queueing": (QueueDialog, CycleField),
+    "scheduler": (SchedulerDialog,),
+    "columns": (ColumnDialog, ColumnList),
+    "target": (AskDialog,),
+    "choices": (ChooseDialog, _Choices),
+    "questions": (ConfirmDialog,),
+    "texts": (TextDialog,),
+    "log": (LogScreen,),
+    "devices": (DevicesScreen,),
+}
+"""Dialogs and parts of a tab, which have keys while they are in use."""
 
 
 def keys_of(*owners: type) -> list[tuple[str, str]]:
@@ -50,5 +77,15 @@ def test_the_documentation_lists_every_key():
         f"| `{key}` | " + " | ".join(by_key[key].get(tab, "") for tab in TABS) + " |"
         for key in sorted(by_key, key=lambda key: (not key.isalpha(), key.lower(), key))
     ]
+    parts = []
+    for part, owners in PARTS.items():
+        actions: dict[str, list[str]] = {}
+        for key, what in keys_of(*owners):
+            actions.setdefault(what.lower(), []).append(f"`{key}`")
+        parts.append(
+            f"| {part} | " + " · ".join(f"{' '.join(keys)} {what}" for what, keys in actions.items()) + " |"
+        )
     table = "\n".join(["| key | " + " | ".join(TABS) + " |", "|" + "---|" * (len(TABS) + 1), *rows])
     assert table in (ROOT / "docs/keys.md").read_text(), f"docs/keys.md should hold\n{table}"
+    parts_table = "\n".join(["| in use | keys |", "|---|---|", *parts])
+    assert parts_table in (ROOT / "docs/keys.md").read_text(), f"docs/keys.md should hold\n{parts_table}"

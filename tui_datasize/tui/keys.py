@@ -32,6 +32,7 @@ _KEY_NAMES = {
     "ctrl+e": "^e",
     "ctrl+l": "^l",
     "ctrl+p": "^p",
+    "ctrl+t": "^t",
     "ctrl+z": "^z",
     "f1": "F1",
     "up": "↑",
