@@ -70,6 +70,14 @@ class Metric:
         """
         return self._number(value, digits) + (" points" if self.is_share else self._unit)
 
+    def shows_none(self, value: float) -> bool:
+        """Whether a difference is too small for its digits.
+
+        >>> metric_named("test_accuracy").shows_none(-1e-6), metric_named("test_loss").shows_none(0.01)
+        (True, False)
+        """
+        return self.difference(value) == self.difference(0.0)
+
     def change(self, value: float, digits: int | None = None) -> str:
         """A difference with its sign.
 

@@ -178,7 +178,7 @@ def test_an_ensemble_has_one_number_for_every_reader(log):
     together, by_members = (table.frame for table in answer.tables)
     last = together.row(-1, named=True)
     assert answer.headline == (
-        f"{100 * last['accuracy']:.2f} % for 3 runs of 1,280 images together: 0.00 points over one run."
+        f"{100 * last['accuracy']:.2f} % for 3 runs of 1,280 images together: no more than one run."
     )
     exported = answer.rows()
     assert by_members.equals(exported.filter(pl.col("members").is_in([1, 2, 3])))

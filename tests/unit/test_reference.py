@@ -295,6 +295,12 @@ budget = {{ updates = 10 }}
 [experiments.swept.sweep]
 "optimizer.lr" = ["x", 0.1, -1]
 batch_size = [8, 16]
+[experiments.twice]
+dataset = "digitz"
+model = "mlp"
+sizes = [40]
+seeds = [0, 0]
+budget = {{ updates = 10 }}
 """
 
 
@@ -314,9 +320,11 @@ def test_every_mistake_of_a_file_is_one_line_with_its_place(tmp_path, capsys):
         "experiments.small.optimizer.momentum: expected a number of at least 0 and below 1, got 2",
         "experiments.swept.optimizer.lr: expected a number above 0, got 'x'",
         "experiments.swept.optimizer.lr: expected a number above 0, got -1",
+        "experiments.twice.seeds: expected each seed once",
+        "experiments.twice.dataset: unknown data set 'digitz'; known are digits, ",
         "experiments.named.dataset: unknown data set 'digit'; known are digits, ",
         "experiments.large.sizes: 4000 images, but digits has 1437 to train on",
-        "experiments.toml: 10 errors",
+        "experiments.toml: 12 errors",
     ]
     assert len(lines) == len(starts)
     for line, start in zip(lines, starts, strict=True):

@@ -35,9 +35,10 @@ def ask(record: Record) -> Answer:
         Column("gain", "apart", "spread"),
         Column("best_at", "best after", "share"),
     ]
+    told = [(variant, rows, _gain(rows)) for variant, rows in per_variant(table)]
     return Answer.of_each(
-        (named(variant, _told(rows, metric)) for variant, rows in per_variant(table)),
-        [_CHOSEN],
+        (named(variant, _told(rows, gain, metric)) for variant, rows, gain in told),
+        [] if all(metric.shows_none(gain) for *_, gain in told) else [_CHOSEN],
         tables=[Table(table.filter(pl.col("n_evaluations") > 1), columns, metric)],
         figures=[_chart(variant, rows, metric) for variant, rows in per_variant(table)],
         about="test split, mean over runs",
@@ -45,9 +46,14 @@ def ask(record: Record) -> Answer:
     )
 
 
-def _told(rows: pl.DataFrame, metric: Metric) -> str:
-    gain = float((rows["gain"] * rows["n_runs"]).sum()) / int(rows["n_runs"].sum())
+def _gain(rows: pl.DataFrame) -> float:
+    return float((rows["gain"] * rows["n_runs"]).sum()) / int(rows["n_runs"].sum())
+
+
+def _told(rows: pl.DataFrame, gain: float, metric: Metric) -> str:
     times = max(rows["n_evaluations"].to_list())
+    if metric.shows_none(gain):
+        return f"The last of {times:.0f} evaluations is as good as the best, on average."
     more = metric.difference(gain)
     return f"The best of {times:.0f} evaluations looks {more} better than the last, on average."
 

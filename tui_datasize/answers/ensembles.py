@@ -47,7 +47,9 @@ def ask(record: Record) -> Answer:
 
 def _told(row: dict[str, float]) -> str:
     together = f"{row['members']} runs of {row['train_size']:,} images together"
-    return f"{_ACCURACY.text(row['accuracy'])} for {together}: {_ACCURACY.change(row['gain'])} over one run."
+    gain = row["gain"]
+    over = "no more than" if _ACCURACY.shows_none(gain) else f"{_ACCURACY.change(gain)} over"
+    return f"{_ACCURACY.text(row['accuracy'])} for {together}: {over} one run."
 
 
 def _chart(variant: str, table: pl.DataFrame) -> Chart:

@@ -81,8 +81,11 @@ def _told(table: pl.DataFrame, metric: Metric) -> str:
     value = named(best["others"], f"{metric.text(best['mean'])} with {place}")
     if ranked.height == 1:
         return f"{value}, the only value that was run there."
-    apart = metric.difference(abs(best["mean"] - worst["mean"]))
-    return f"{value}, the best mean of {ranked.height} values; that of {worst['label']} is {apart} worse."
+    apart = abs(best["mean"] - worst["mean"])
+    if metric.shows_none(apart):
+        return f"{value}, as with each of the {ranked.height} values."
+    worse = f"{metric.difference(apart)} worse"
+    return f"{value}, the best mean of {ranked.height} values; that of {worst['label']} is {worse}."
 
 
 def _figure(table: pl.DataFrame, metric: Metric) -> Figure:

@@ -126,10 +126,19 @@ def dataset_info(name: str, data_dir: Path) -> DatasetInfo:
     """
     if name.startswith(IMAGE_FOLDER):
         return _folder_info(name, image_folder(name, data_dir))
-    if name in DATASETS:
-        return DATASETS[name]
-    known = ", ".join([*DATASETS, f"{IMAGE_FOLDER}PATH"])
-    raise DataError(f"unknown data set {name!r}", fix=f"known are {known}")
+    refuse_unknown(name)
+    return DATASETS[name]
+
+
+def refuse_unknown(name: str) -> None:
+    """Whether there is an image folder of this name is not looked at.
+
+    Raises:
+        DataError: No data set has this name.
+    """
+    if not name.startswith(IMAGE_FOLDER) and name not in DATASETS:
+        known = ", ".join([*DATASETS, f"{IMAGE_FOLDER}PATH"])
+        raise DataError(f"unknown data set {name!r}", fix=f"known are {known}")
 
 
 def takes_preparing(name: str) -> bool:

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
-from tui_datasize.errors import ConfigError
+from tui_datasize.errors import ConfigError, DataError
+from tui_datasize.experiments.catalogue import refuse_unknown
 from tui_datasize.experiments.costs import NO_COSTS, Costs, read_costs
 from tui_datasize.experiments.device_settings import DeviceSettings, read_device_settings
 from tui_datasize.experiments.recipe import Recipe, read_recipes, recipe_keys
@@ -298,8 +299,19 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
         where=table.where(),
     )
     also = problems.of(lambda: _read_also(table, experiment), ())
+    if problems.errors and experiment.dataset:
+        # Where all else is right this is told when the runs are planned.
+        with problems.part():
+            _refuse_unknown_dataset(table, experiment.dataset)
     problems.raise_all()
     return replace(experiment, also=also)
+
+
+def _refuse_unknown_dataset(table: TomlTable, name: str) -> None:
+    try:
+        refuse_unknown(name)
+    except DataError as error:
+        raise ConfigError(error.what, where=table.where("dataset"), fix=error.fix) from None
 
 
 def _read_also(table: TomlTable, experiment: Experiment) -> tuple[Experiment, ...]:
