@@ -15,7 +15,7 @@ from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.tui.polling import poller, project_file, record
 from tui_datasize.tui.polling.collect import Collector
-from tui_datasize.tui.polling.log_tail import read_tail
+from tui_datasize.tui.polling.log_tail import read_tail, run_log_tail
 from tui_datasize.tui.polling.poller import Poller
 from tui_datasize.tui.polling.record import ProjectRecord
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
@@ -306,3 +306,9 @@ def test_the_poller_reads_on_once_the_screen_shows_what_was_read(monkeypatch):
         assert handed_on.empty()
         looking.read_on()
     looking.stop()
+
+
+def test_a_log_names_only_other_runs(busy: Stage):
+    paths = busy.project.run("digits", busy.specs()[7].run_id)
+    paths.stdout.write_text(f"{paths.run_id}: update 38 of 188\nanother-run: update 1\n")
+    assert run_log_tail(paths, prefer_errors=False).lines == ("update 38 of 188", "another-run: update 1")

@@ -69,11 +69,13 @@ class AnalysisPanels:
     ) -> None:
         palette, answer = palette_of(self._curve.app), analysed.answers[choice.fit_to]
         self._chart.show((version, choice), partial(draw_answer, answer))
-        self._words.show(answer_lines(answer, palette, everything=choice.fit_to == "laws"))
+        # What does not apply says so in the place of the chart.
+        words = answer_lines(answer, palette, everything=choice.fit_to == "laws") if answer.applies else ()
+        self._words.show(words)
         whose = subject(analysed.experiment, chosen_variant(analysed.variants, choice), filter_text)
         first = analysed.answers["answer"]
         about = first.about, first.about.partition(",")[0]
-        notes = (*(f"{whose} · {text}" for text in about), whose)
+        notes = (*(f"{whose} · {text}".rstrip(" ·") for text in about), whose)
         self._curve.show_note(*(Text(note, palette.muted) for note in notes))
         self._fit.show_title(QUESTIONS[choice.fit_to].title)
         fitted = f"n ≥ {choice.asked.fit_from:,}" if choice.asked.fit_from else ""

@@ -52,7 +52,7 @@ from tui_datasize.tui.live.runs import (
     what_is_compared,
 )
 from tui_datasize.tui.live.table import LiveTable
-from tui_datasize.tui.polling.snapshot import EMPTY, Interest, RunFacts, Snapshot, TrainingCurve
+from tui_datasize.tui.polling.snapshot import EMPTY, Interest, Part, RunFacts, Snapshot, TrainingCurve
 from tui_datasize.tui.queue.lines import TitleLine
 from tui_datasize.tui.widgets.chart_view import ChartView
 from tui_datasize.tui.widgets.dialogs import TextDialog
@@ -232,8 +232,9 @@ class LivePane(ChartPane):
         )
 
     def _empty(self, runs: Sequence[DrawnRun], metric: LiveMetric) -> str:
-        if any(run.curve.rows.height for run in runs):
-            # As that of runs from before it was recorded.
+        part: Part = "batches" if metric.is_of_batches else "test"
+        if any(len(run.curve.column(part, "loss")) for run in runs):
+            # By a version that did not measure it.
             return f"No {metric.name} was logged."
         if self._all_running and self._snapshot.running():
             return "Curves begin with the first evaluation."

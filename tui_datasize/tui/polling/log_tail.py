@@ -46,8 +46,12 @@ def _clean(line: str) -> str:
 
 
 def run_log_tail(paths: RunPaths, *, prefer_errors: bool, limit_bytes: int = SHORT_BYTES) -> LogTail:
-    """The end of a run's log: standard output, or standard error where that is asked for and not empty."""
+    """The end of a run's log: standard output, or standard error where that is asked for and not empty.
+
+    In a worker of several runs each line begins with whose it is, which is left out of the run's own.
+    """
     for path in (paths.stderr, paths.stdout) if prefer_errors else (paths.stdout, paths.stderr):
         if lines := read_tail(path, limit_bytes):
-            return LogTail(paths.run_id, path.name, lines)
+            own = tuple(line.removeprefix(f"{paths.run_id}: ") for line in lines)
+            return LogTail(paths.run_id, path.name, own)
     return LogTail(paths.run_id, "", ())

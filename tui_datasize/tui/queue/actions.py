@@ -113,6 +113,10 @@ def _time_facts(estimate: TimeEstimate | None) -> list[tuple[str, str]]:
     return rows
 
 
+_MOST_BASES = 2
+"""What estimates are learned from, told of an experiment."""
+
+
 def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | None) -> list[tuple[str, str]]:
     """Everything the screen knows of an experiment; no usage where none of its runs has had any time."""
     counts = ", ".join(
@@ -125,6 +129,11 @@ def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | No
     unknown = "not known yet" if slots else "not known: there are 0 slots, so no waiting job starts"
     left = unknown if ends_in_s is None else f"about {duration(ends_in_s)}{on}"
     bases = Counter(estimate.basis for estimate in estimates if estimate.basis)
+    learned = ", ".join(
+        f"{basis} ({plural(count, 'run')})" for basis, count in bases.most_common(_MOST_BASES)
+    )
+    if others := bases.total() - sum(count for _, count in bases.most_common(_MOST_BASES)):
+        learned += f", and others ({plural(others, 'run')})"
     rows = [
         ("experiment", plan.name),
         ("title", plan.title),
@@ -133,7 +142,7 @@ def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | No
         ("in all", plural(plan.n_runs, "run")),
         ("runs", counts),
         ("time left", left if estimates else ""),
-        *(("learned from", f"{basis} ({plural(count, 'run')})") for basis, count in bases.most_common()),
+        ("learned from", learned),
         ("CPU-hours", _hours(usage.cpu_s) if usage else "0"),
         ("GPU-hours", _hours(usage.gpu_s) if usage else "0"),
     ]
