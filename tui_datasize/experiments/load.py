@@ -299,19 +299,19 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
         where=table.where(),
     )
     also = problems.of(lambda: _read_also(table, experiment), ())
-    if problems.errors and experiment.dataset:
-        # Where all else is right this is told when the runs are planned.
-        with problems.part():
-            _refuse_unknown_dataset(table, experiment.dataset)
+    with problems.part():
+        _refuse_unknown_dataset(table, experiment.dataset, is_only_mistake=not problems.errors)
     problems.raise_all()
     return replace(experiment, also=also)
 
 
-def _refuse_unknown_dataset(table: TomlTable, name: str) -> None:
-    try:
-        refuse_unknown(name)
-    except DataError as error:
-        raise ConfigError(error.what, where=table.where("dataset"), fix=error.fix) from None
+def _refuse_unknown_dataset(table: TomlTable, name: str, *, is_only_mistake: bool) -> None:
+    # Where all else is right it is told when the runs are planned, and one that is not text was told already.
+    if name and not is_only_mistake:
+        try:
+            refuse_unknown(name)
+        except DataError as error:
+            raise ConfigError(error.what, where=table.where("dataset"), fix=error.fix) from None
 
 
 def _read_also(table: TomlTable, experiment: Experiment) -> tuple[Experiment, ...]:
