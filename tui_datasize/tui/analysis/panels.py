@@ -90,8 +90,10 @@ class AnalysisPanels:
             for panel, texts in ((self._matrix, told), (self._classes, of_classes)):
                 panel.show_note(*(Text(text, palette.muted) for text in texts))
 
-    def show_page(self, version: int, page: Entry, answer: Answer, whose: str, curve: Answer) -> None:
-        """A page; below one that is short the learning curve."""
+    def show_page(
+        self, version: int, page: Entry, answer: Answer, whose: str, curve: Answer, *, is_part: bool
+    ) -> None:
+        """A page, whose heading says what it `is_part` of; below one that is short the learning curve."""
         palette, about = palette_of(self._curve.app), page_note(answer)
         self._page = answer
         self._heat_map.show(("below", version), partial(draw_answer, curve))
@@ -100,7 +102,8 @@ class AnalysisPanels:
         self._chart.show((version, page.name), partial(draw_answer, answer))
         self._words.show(*_beside(answer, palette))
         note = f"{whose} · {about}".rstrip(" ·")
-        self._curve.show_note(*(Text(text, palette.muted) for text in (note, about, whose) if text))
+        shorter = (whose,) if is_part else (about, whose)
+        self._curve.show_note(*(Text(text, palette.muted) for text in (note, *shorter) if text))
 
     def show_titles(self, page: Entry | None) -> None:
         self._page = None

@@ -298,7 +298,8 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
             variant = chosen_variant(curves.variants, self._choice)
             whose = subject(self.experiment, variant, self.filter_text)
             curve = curves.answers[self._choice.fit_to]
-            self._panels.show_page(self._version, page, content, whose, curve)
+            is_part = bool(self.filter_text)
+            self._panels.show_page(self._version, page, content, whose, curve, is_part=is_part)
             self._divide()
 
     def _nothing_yet(self) -> str:
