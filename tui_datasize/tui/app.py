@@ -23,8 +23,6 @@ from textual.widgets import ContentSwitcher
 from textual.worker import Worker, WorkerState
 
 from tui_datasize.errors import EXIT_OK, DatasizeError
-from tui_datasize.jobs.queue.requests import Outcome, RestartScheduler, StopScheduler
-from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.key_order import OrderlyApp
 from tui_datasize.tui.keys import LIST_KEYS, KeyBar, KeyGroup, commands_of, help_text, keys_of, without_taken
@@ -45,6 +43,7 @@ from tui_datasize.tui.widgets.status_line import StatusLine
 
 if TYPE_CHECKING:
     from tui_datasize.jobs.client import QueueClient
+    from tui_datasize.jobs.queue.requests import Outcome, RestartScheduler, StopScheduler
     from tui_datasize.jobs.scheduler.devices import DeviceReport
     from tui_datasize.tui.analysis.tab import AnalysisPane
     from tui_datasize.tui.devices_screen import DevicesScreen
@@ -105,6 +104,8 @@ class DatasizeApp(OrderlyApp):
         read_devices: Callable[[], DeviceReport],
         interval_s: float = INTERVAL_S,
     ) -> None:
+        from tui_datasize.runlog.claim import utc_now
+
         # Without this Textual takes NO_COLOR for shades of grey.
         super().__init__(SparingDriver, ansi_color=True if "NO_COLOR" in os.environ else None)
         self.register_theme(THEME)
@@ -329,6 +330,8 @@ class DatasizeApp(OrderlyApp):
 
     def _reschedule(self, command: StopScheduler | RestartScheduler | None) -> None:
         if command is not None:
+            from tui_datasize.jobs.queue.requests import StopScheduler
+
             doing = "stopping" if isinstance(command, StopScheduler) else "restarting"
             self._status.say(f"{doing} the scheduler")
             self._requests.add(command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.containers import Container
@@ -11,10 +12,12 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
-from tui_datasize.jobs.queue.requests import Command
-from tui_datasize.tui.exports import ChartForm, TableInView
 from tui_datasize.tui.keys import KeyGroup
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
+
+if TYPE_CHECKING:
+    from tui_datasize.jobs.queue.requests import Command
+    from tui_datasize.tui.exports import ChartForm, TableInView
 
 
 class Pane(Container):

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from tui_datasize.jobs.queue.requests import ANSWER_WITHIN_S, Command, Outcome
 from tui_datasize.tui.polling.snapshot import EMPTY, Snapshot
 
 if TYPE_CHECKING:
     from tui_datasize.jobs.client import QueueClient
+    from tui_datasize.jobs.queue.requests import Command, Outcome
 
 _WAKE_AGAIN_S = 10.0
 """How often a scheduler is started while jobs wait for one that does not come."""
@@ -38,13 +38,15 @@ class Requests:
             finally:
                 self._commands.task_done()
 
-    async def finish(self, timeout_s: float = ANSWER_WITHIN_S) -> None:
+    async def finish(self, timeout_s: float | None = None) -> None:
         """Wait until all accepted commands are answered, so that leaving loses none.
 
         Raises:
-            TimeoutError: That takes longer than `timeout_s`.
+            TimeoutError: That takes longer than `timeout_s`, or than an answer may take.
         """
-        await asyncio.wait_for(self._commands.join(), timeout_s)
+        from tui_datasize.jobs.queue.requests import ANSWER_WITHIN_S
+
+        await asyncio.wait_for(self._commands.join(), timeout_s or ANSWER_WITHIN_S)
 
 
 class SchedulerKeeper:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.state import CPU
@@ -16,6 +15,9 @@ _FORGETTINGS = "gpus_forgotten"
 
 def software(driver_version: str) -> str:
     """With what a GPU is used: driver and torch; empty where no driver answers."""
+    # Whoever only looks at the queue need not load it.
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return driver_version and f"{driver_version} {version('torch')}"
     except PackageNotFoundError:

@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from tui_datasize.jobs.queue.paces import Kind, Paces, TimeEstimate, Work, estimate_ends, latest
-from tui_datasize.jobs.queue.reading import Execution
 from tui_datasize.jobs.queue.state import CPU, Job, JobState
 
 if TYPE_CHECKING:
     from tui_datasize.experiments.spec import RunSpec
+    from tui_datasize.jobs.queue.reading import Execution
 
 
 class RunProgress(Protocol):

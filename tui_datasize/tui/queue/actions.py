@@ -7,10 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tui_datasize.jobs.queue.commands import JOB_COMMANDS, CommandKind, nothing_to
-from tui_datasize.jobs.queue.dependencies import end_of_source
-from tui_datasize.jobs.queue.paces import TimeEstimate
-from tui_datasize.jobs.queue.reading import Usage
-from tui_datasize.jobs.queue.requests import ChangeJobs
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import duration, plural
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
@@ -18,6 +14,9 @@ from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, CellState
 
 if TYPE_CHECKING:
     from tui_datasize.experiments.spec import Budget
+    from tui_datasize.jobs.queue.paces import TimeEstimate
+    from tui_datasize.jobs.queue.reading import Usage
+    from tui_datasize.jobs.queue.requests import ChangeJobs
 
 
 def budget_words(budget: Budget, updates: int) -> str:
@@ -40,6 +39,8 @@ def refusal(snapshot: Snapshot) -> str:
 
 def to_queue(snapshot: Snapshot, cells: Sequence[Cell]) -> list[Cell]:
     """The cells that queueing would add: the missing, the cancelled, the incomplete and the stranded ones."""
+    from tui_datasize.jobs.queue.dependencies import end_of_source
+
     stranded = {row.run_id for row in snapshot.jobs if end_of_source(row.reason)}
     return [
         cell
@@ -52,6 +53,8 @@ def command_on(
     kind: CommandKind, targets: Sequence[tuple[str, CellState]], amount: int = 0
 ) -> ChangeJobs | str:
     """The command for those run ids, in display order, whose states it is for, or why there is none."""
+    from tui_datasize.jobs.queue.requests import ChangeJobs
+
     applies_to = JOB_COMMANDS[kind].applies_to
     chosen = tuple(run_id for run_id, state in targets if state in applies_to)
     others = Counter(STATE_LOOKS[state].word for _, state in targets if state not in applies_to)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -13,7 +13,6 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from tui_datasize.jobs.queue.commands import CommandKind
-from tui_datasize.jobs.queue.requests import ChangeJobs, Drain, QueueTerms
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import duration, plural
@@ -31,6 +30,9 @@ from tui_datasize.tui.widgets.filter_box import FilterBox
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState, palette_of, state_style
 from tui_datasize.tui.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from tui_datasize.jobs.queue.requests import ChangeJobs, QueueTerms
 
 _QUEUE_ALL = "Queue what is missing; asks for terms: what to wait for (after), how many attempts, the order"
 
@@ -206,6 +208,8 @@ class QueuePane(Pane):
         if refused := refusal(self._snapshot):
             self.remark(refused)
         elif event.marked:
+            from tui_datasize.jobs.queue.requests import QueueTerms
+
             self._queue_cells(to_queue(self._snapshot, event.marked), event.marked, QueueTerms())
         else:
             self._ask_to_queue(plan)
@@ -289,6 +293,8 @@ class QueuePane(Pane):
 
     def action_drain(self) -> None:
         if self._snapshot.is_ready:
+            from tui_datasize.jobs.queue.requests import Drain
+
             self.post_message(self.Requested(Drain(not self._snapshot.draining)))
 
     def action_scheduler(self) -> None:

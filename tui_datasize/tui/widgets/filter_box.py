@@ -15,7 +15,6 @@ from textual.suggester import Suggester
 from textual.widget import Widget
 from textual.widgets import Input
 
-from tui_datasize.tui.run_filter import completions, filter_of, mistake
 from tui_datasize.tui.widgets.line_view import MarkList
 from tui_datasize.tui.widgets.palette import palette_of
 from tui_datasize.tui.widgets.plain import Words
@@ -41,7 +40,7 @@ class FilteredRuns(Widget):
     def take(self, frame: pl.DataFrame) -> None:
         """Replace the runs."""
         is_first, self.frame = self.frame is None, frame
-        if is_first:
+        if is_first and self._filter:
             # What was written before the first look is heeded now.
             self.filter(self.filter_text)
         self.list_again()
@@ -54,6 +53,8 @@ class FilteredRuns(Widget):
         if self.frame is None:
             self.filter_text = text
             return ""
+        from tui_datasize.tui.run_filter import completions, mistake
+
         right = [word for word in text.split() if not mistake(word, self.frame)]
         if not is_written and text.endswith(tuple(right[-1:])) and completions(text, self.frame):
             before = " ".join(right[:-1])
@@ -70,6 +71,10 @@ class FilteredRuns(Widget):
 
     def _through(self, text: str) -> pl.DataFrame:
         assert self.frame is not None
+        if not text:
+            return self.frame
+        from tui_datasize.tui.run_filter import filter_of
+
         wanted = filter_of(text, self.frame.schema)
         return self.frame if wanted is None else self.frame.filter(wanted)
 
@@ -92,6 +97,8 @@ class _Completer(Suggester):
 
     def complete(self, text: str) -> list[str]:
         """The whole text with each of its completions."""
+        from tui_datasize.tui.run_filter import completions
+
         frame = self._runs.frame
         before = text[: len(text) - len(text.rpartition(" ")[2])]
         return [] if frame is None else [before + word for word in completions(text, frame)]
