@@ -40,7 +40,7 @@ class FilteredRuns(Widget):
     def take(self, frame: pl.DataFrame) -> None:
         """Replace the runs."""
         is_first, self.frame = self.frame is None, frame
-        if is_first and self._filter:
+        if is_first and self.filter_text:
             # What was written before the first look is heeded now.
             self.filter(self.filter_text)
         self.list_again()
