@@ -155,6 +155,13 @@ def test_small_sizes_that_scatter_more_are_not_odd():
     assert odd_variances(variances, [4] * 6).tolist() == [1.0] * 6
 
 
+@pytest.mark.parametrize(("n_sizes", "degrees"), [(4, 3), (6, 4)])
+def test_sizes_of_few_runs_that_scatter_alike_are_seldom_odd(n_sizes, degrees):
+    variances = np.random.default_rng(0).chisquare(degrees, (1000, n_sizes)) / degrees
+    odd = sum(bool((odd_variances(own, [degrees] * n_sizes) != 1).any()) for own in variances)
+    assert odd <= 5
+
+
 def test_a_size_that_scatters_more_is_named_whatever_its_scores_look_like():
     runs = sound_runs(spread=0.004)
     mean = pl.col("test_accuracy").mean().over("train_size")

@@ -274,6 +274,19 @@ def test_two_draws_test_no_sizes():
     assert np.isnan([found["trend"], found["pair"]]).all()
 
 
+def test_two_draws_that_agree_are_told_without_a_test_and_not_as_equal():
+    first, second = (
+        runs_frame([0.5 + by + np.array([0.0, 0.001, 0.002, 0.003]) for _ in range(2)], (40, 80), name)
+        for name, by in zip(NAMES, (0, 0.1), strict=True)
+    )
+    runs = pl.concat([first, second]).with_columns(subset_seed=pl.col("seed") % 2)
+    told = "\n".join(one.text for one in variants.ask(record_of(runs)).sentences)
+    assert (
+        "b is 10.00 points ahead of a over 2 train sizes, untested (95 % "
+        in told + variants.ask(record_of(runs)).headline
+    )
+
+
 def test_what_is_compared_is_computed_once(monkeypatch):
     generator = np.random.default_rng(8)
     frames = [

@@ -198,6 +198,8 @@ def _tested(found: Sequence[VariantComparison], metric: Metric) -> str:
     basis = basis_words(pair, of_several=sum(not math.isnan(one.p) for one in pairs) > 1)
     rest = f"({interval_words(low, high, metric)}; {basis})."
     apart = _apart(abs(pair.value), metric)
+    if math.isnan(pair.p) and low > 0:
+        return f"{first} is {apart} ahead of {second} over {over}, untested {rest}"
     if not pair.is_distinguishable:
         return f"{first} and {second} cannot be told apart over {over}: {apart} for {first} {rest}"
     n_variants = len(found[-1].variants)

@@ -40,7 +40,8 @@ def odd_variances(variances: ArrayLike, degrees: ArrayLike) -> Floats:
             continue
         near = sides if 0 < place < len(places) - 1 else (sides[0][-1:], sides[1][:1])
         ratio, *of_sides = (float(seen[i] / np.median(seen[own])) for own in (around, *near) if len(own))
-        above = float(fdtrc(known[i], known[around].sum(), ratio))
+        # A median of variances tells about half of what their mean does.
+        above = float(fdtrc(known[i], known[around].sum() / 2, ratio))
         is_far = min(np.sign(ratio - 1) * np.log(of_sides)) > np.log(ODD_BY) / 2 < abs(np.log(ratio)) / 2
         if is_far and 2 * min(above, 1 - above) * len(places) < ODD_P:
             factors[i] = ratio
