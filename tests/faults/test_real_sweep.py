@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from tui_datasize.cli.dispatch import main
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
@@ -34,7 +35,7 @@ dataset    = "digits"
 model      = { name = "mlp", dropout = 0.2 }
 sizes      = [40, 160]
 seeds      = [0, 1]
-budget     = { updates = 400 }
+budget     = { updates = 240 }
 batch_size = 32
 evaluate   = { times = 5 }
 """
@@ -76,16 +77,6 @@ def wait(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def command(paths: ProjectPaths, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tui_datasize", *arguments, "--project", str(paths.root)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=DEADLINE_S,
-    )
-
-
 def scheduler_pid(paths: ProjectPaths) -> int:
     """The process that holds the scheduler's lock, as the kernel lists it."""
     inode = paths.scheduler_lock.stat().st_ino
@@ -99,20 +90,20 @@ def measured(paths: ProjectPaths) -> pl.DataFrame:
 
 
 def test_kills_change_no_number_and_every_run_ends_once(project):
-    done = command(project, "run", "small")
+    run = [sys.executable, "-m", "tui_datasize", "run", "small", "--project", str(project.root)]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert done.returncode == 0, done.stderr
     # All were forked from a preloader: nothing that real workers import keeps it from serving.
     assert {forked_by(run) for run in project.all_runs()} == {"preloader.py"}
     undisturbed = measured(project)
 
     client = QueueClient(project)
-    assert command(project, "queue", "small", "--force").returncode == 0
+    assert main(["queue", "small", "--force", "--project", str(project.root)]) == 0
     wait(lambda: kill_worker(project))
     wait(lambda: run_under_way(project))
     os.kill(scheduler_pid(project), signal.SIGKILL)
     wait(lambda: not client.scheduler_alive())
-    done = command(project, "run", "small")
-    assert done.returncode == 0, done.stderr
+    assert main(["run", "small", "--project", str(project.root)]) == 0
 
     jobs = client.jobs()
     assert [job.state for job in jobs] == [JobState.SUCCEEDED] * 4
