@@ -39,7 +39,7 @@ def drawn(report: DeviceReport, width: int, height: int, machine: Machine = MACH
 
 
 def test_every_gpu_has_four_gauges_and_whose_processes_are_on_it():
-    lines = drawn(TWO_GPUS, 100, 30)
+    lines = drawn(TWO_GPUS, 100, 24)
     assert max(map(len, lines)) <= 100
     words = ["utilisation", "memory", "temperature", "power"]
     assert [line.split()[0] for line in lines[1:5]] == words
@@ -52,26 +52,37 @@ def test_every_gpu_has_four_gauges_and_whose_processes_are_on_it():
 
 
 def test_a_low_screen_has_two_gauges_a_line():
-    assert len(drawn(TWO_GPUS, 80, 30)) - len(drawn(TWO_GPUS, 80, 15)) == 5
+    assert len(drawn(TWO_GPUS, 80, 22)) - len(drawn(TWO_GPUS, 80, 15)) == 5
     for width in (40, 60, 80):
         assert max(map(len, drawn(TWO_GPUS, width, 15))) <= width
 
 
 def test_a_machine_without_a_gpu_shows_load_memory_and_slots():
-    lines = drawn(DeviceReport((), 2, "NVML: none"), 80, 20, replace(MACHINE, processes=()))
+    lines = drawn(DeviceReport((), 2, "NVML: none"), 80, 11, replace(MACHINE, processes=()))
     assert lines[0].strip() == "CPU, 2 slots, 0 taken by this project"
-    assert "8 of 16 GB" in lines[2]
+    assert "8 of 16 GB" in lines[3]
     assert "no run is at work" in lines[-1]
     assert "takes no jobs: NVML: mismatch" in drawn(DeviceReport((), 0, "NVML: mismatch"), 80, 20)[0]
 
 
 def test_a_sparkline_leaves_blank_what_nobody_saw():
     points = [(5.0 * place, float(place)) for place in range(121) if not 40 <= place < 80]
-    line = sparkline(points, 60, 120.0, 600.0)
+    (line,) = sparkline(points, 60, 120.0, 600.0, 1)
     assert line[:20].strip() == line[:20]
     assert not line[20:39].strip()
     assert list(line[40:]) == sorted(line[40:])
-    assert sparkline(points, 0, 1.0, 600.0) == ""
+    assert sparkline(points, 0, 1.0, 600.0, 1) == [""]
+    higher = sparkline(points, 60, 120.0, 600.0, 3)
+    assert [sum(cell != " " for cell in row) for row in higher] == sorted(
+        sum(cell != " " for cell in row) for row in higher
+    )
+    assert higher[-1][:20].strip() == higher[-1][:20]
+
+
+def test_a_large_window_has_high_gauges():
+    for height in (30, 48, 60):
+        lines = drawn(TWO_GPUS, 160, height)
+        assert 0.6 * height < len(lines) <= height
 
 
 def test_processes_are_those_of_runs_and_the_busy_ones_of_others(busy: Stage):

@@ -19,8 +19,10 @@ from tui_datasize.tui.live.charts import (
     LiveView,
     assign_slots,
     draw_live,
+    group_series,
     many_run_series,
     one_run_series,
+    slots_of_groups,
 )
 from tui_datasize.tui.live.tab import LivePane, LiveTable
 from tui_datasize.tui.polling.snapshot import TrainingCurve
@@ -75,6 +77,17 @@ def test_what_only_batches_hold_is_drawn_from_them():
     assert list(series.y) == [0.1, 0.1]
     (series,) = many_run_series([DrawnRun(CURVE, 0, "run")], LEARNING_RATE, LiveView(), PALETTE)
     assert list(series.x) == [5.0, 10.0]
+
+
+def test_runs_have_the_mark_of_the_group_that_is_drawn():
+    curves = [TrainingCurve(name, CURVE.rows) for name in "abc"]
+    runs = [
+        DrawnRun(curve, slot, curve.run_id, group)
+        for slot, (curve, group) in enumerate(zip(curves, ("40", "160", "40"), strict=True))
+    ]
+    assert slots_of_groups(runs) == {"a": 0, "b": 1, "c": 0}
+    series, _ = group_series(runs, LOSS, LiveView(), PALETTE)
+    assert [(one.label, one.mark) for one in series] == [("40 (2 runs)", "●"), ("160 (1 run)", "◆")]
 
 
 def test_a_run_keeps_its_colour_while_others_come_and_go():

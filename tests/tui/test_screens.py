@@ -1,6 +1,7 @@
 """Screens as they were looked at last: `cat tests/tui/screens/colours-80x24.ans` shows them.
 
-`DATASIZE_WRITE_SCREENS=1 python -m pytest -n 0 tests/tui/test_screens.py` writes them anew, to be looked at.
+`DATASIZE_WRITE_SCREENS=1 python -m pytest -n 0 tests/tui/test_screens.py` writes them anew, to be looked at;
+names such as `devices,live` in place of 1 write these alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tui_datasize.tui.analysis.tab import AnalysisPane
 from tui_datasize.tui.polling.machine import MachineWatch
 
 SCREENS = Path(__file__).parent / "screens"
-WRITES = "DATASIZE_WRITE_SCREENS" in os.environ
+WRITES = os.environ.get("DATASIZE_WRITE_SCREENS", "")
 PATIENCE_S = 30.0
 REST_S = 1.0
 OPENED: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
@@ -87,7 +88,7 @@ async def test_screens_are_as_they_were(
         monkeypatch.setattr("textual.constants.COLOR_SYSTEM", system.name.lower())
     monkeypatch.setattr(Input, "cursor_blink", False)
     file = SCREENS / f"{mode}-{size[0]}x{size[1]}.ans"
-    kept, differing = {} if WRITES else _read(file), []
+    kept, differing = {} if WRITES == "1" else _read(file), []
     async with stage.open(size) as show:
         for name, opening, shows, closing in TABLE:
             if (page := name.removeprefix("analysis, ")) in _PAGES and not _is_offered(show, page):
@@ -95,7 +96,8 @@ async def test_screens_are_as_they_were(
             await show.press(*opening)
             if WRITES:
                 await show.shows(shows)
-                kept[name] = await _at_rest(show, system)
+                if WRITES == "1" or name in WRITES.split(","):
+                    kept[name] = await _at_rest(show, system)
             elif not await _becomes(show, system, kept.get(name, ""), PATIENCE_S / (1 + len(differing))):
                 differing.append(f"{name}:\n{_painted(show, system)}")
             await show.press(*closing)

@@ -30,6 +30,8 @@ _GIB = 2**30
 _USE_WIDTH = 9
 _ROOM_FOR_PROCESSES = 6
 _LEAST_WIDTH_OF_TWO = 60
+_MOST_ROWS = 6
+"""Of the minutes of one gauge."""
 _HEADS = ("GPU mem", "CPU", "memory")
 
 _Gauge: TypeAlias = tuple[str, str, Callable[[Load], float | None], float]
@@ -95,15 +97,17 @@ def device_lines(snapshot: Snapshot, width: int, height: int, palette: Palette) 
     if machine is None or report is None:
         return [Text(" Reading …", palette.muted)]
     processes = _process_lines(machine, {CPU: "CPU", **snapshot.device_names()}, width, palette)
-    lines = _gauge_lines(machine, report, 1, width, palette)
+    lines, n_titles = _gauge_lines(machine, report, 1, 1, width, palette), 1 + len(report.gpus)
     # By the devices alone: processes come and go.
     if len(lines) + _ROOM_FOR_PROCESSES > height and width >= _LEAST_WIDTH_OF_TWO:
-        lines = _gauge_lines(machine, report, 2, width, palette)
+        lines = _gauge_lines(machine, report, 2, 1, width, palette)
+    elif (rows := min(_MOST_ROWS, (height - _ROOM_FOR_PROCESSES - n_titles) // (len(lines) - n_titles))) > 1:
+        lines = _gauge_lines(machine, report, 1, rows, width, palette)
     return [*lines, *processes]
 
 
 def _gauge_lines(
-    machine: Machine, report: DeviceReport, columns: int, width: int, palette: Palette
+    machine: Machine, report: DeviceReport, columns: int, rows: int, width: int, palette: Palette
 ) -> list[Text]:
     lines = [Text(f" {report.problem}", palette.accent)] if report.problem and report.gpus else []
     groups = [(gpu.title, gpu.uuid, _of_gpu(gpu, machine.samples)) for gpu in report.gpus]
@@ -111,9 +115,10 @@ def _gauge_lines(
     each = (width - columns) // columns
     for title, name, gauges in groups:
         lines.append(Text(f" {title}", f"bold {palette.foreground}"))
-        drawn = [_gauge(gauge, name, machine.samples, each, palette) for gauge in gauges]
+        drawn = [_gauge(gauge, name, machine.samples, each, rows, palette) for gauge in gauges]
         for place in range(0, len(drawn), columns):
-            lines.append(Text(" ").append_text(Text(" ").join(drawn[place : place + columns])))
+            beside = zip(*drawn[place : place + columns], strict=True)
+            lines += [Text(" ").append_text(Text(" ").join(row)) for row in beside]
     return lines
 
 
@@ -152,20 +157,30 @@ def _share(used: int, total: int) -> str:
     return f"{used / _GIB:.0f} of {total / _GIB:.0f} GB"
 
 
-def _gauge(gauge: _Gauge, name: str, samples: Sequence[Sample], width: int, palette: Palette) -> Text:
+def _gauge(
+    gauge: _Gauge, name: str, samples: Sequence[Sample], width: int, rows: int, palette: Palette
+) -> list[Text]:
     label, value, read, top = gauge
     columns = min(_MOST_COLUMNS, max(0, width - _LABEL - _VALUE - 1))
     points = [(one.time_s, read(one.loads[name])) for one in samples if name in one.loads]
     known = [(time_s, number) for time_s, number in points if number is not None]
     end_s = samples[-1].time_s if samples else 0.0
-    return Text.assemble(
-        (f"{label:<{_LABEL}}", palette.muted),
-        (f"{value:>{_VALUE}} ", palette.foreground),
-        (sparkline(known, columns, top, end_s), palette.primary),
-    )
+    heads = [(label, value), *[("", "")] * (rows - 1)]
+    return [
+        Text.assemble(
+            (f"{own_label:<{_LABEL}}", palette.muted),
+            (f"{own_value:>{_VALUE}} ", palette.foreground),
+            (line, palette.primary),
+        )
+        for (own_label, own_value), line in zip(
+            heads, sparkline(known, columns, top, end_s, rows), strict=True
+        )
+    ]
 
 
-def sparkline(points: Sequence[tuple[float, float]], columns: int, top: float, end_s: float) -> str:
+def sparkline(
+    points: Sequence[tuple[float, float]], columns: int, top: float, end_s: float, rows: int
+) -> list[str]:
     """Means over equal parts of the last minutes, the latest at the right; blank where nothing is known.
 
     Args:
@@ -173,20 +188,27 @@ def sparkline(points: Sequence[tuple[float, float]], columns: int, top: float, e
         columns: How many parts.
         top: What a full block stands for.
         end_s: The end of the last part.
+        rows: How many rows it is high.
 
-    >>> sparkline([(530.0, 0.0), (595.0, 50.0), (600.0, 100.0)], 10, 100.0, 600.0)
-    '        ▁▇'
+    >>> points = [(530.0, 0.0), (595.0, 50.0), (600.0, 100.0)]
+    >>> sparkline(points, 10, 100.0, 600.0, 1), sparkline(points, 10, 100.0, 600.0, 2)
+    (['        ▁▇'], ['         ▅', '        ▁█'])
     """
     parts: list[list[float]] = [[] for _ in range(columns)]
     for time_s, value in points:
         place = columns - 1 - int((end_s - time_s) / HISTORY_S * columns)
         if 0 <= place < columns and isfinite(value):
             parts[place].append(value)
-    shares = (sum(part) / len(part) / (top or 1.0) if part else None for part in parts)
-    last = len(_BARS) - 1
-    return "".join(
-        " " if share is None else _BARS[max(0, min(last, int(share * len(_BARS))))] for share in shares
-    )
+    shares = [sum(part) / len(part) / (top or 1.0) if part else None for part in parts]
+    return ["".join(_bar(share, rows, row) for share in shares) for row in reversed(range(rows))]
+
+
+def _bar(share: float | None, rows: int, row: int) -> str:
+    """What of a bar stands in a row, from the bottom; that of nothing is still to be seen."""
+    if share is None:
+        return " "
+    filled = int((share * rows - row) * len(_BARS))
+    return " " if row and filled < 1 else _BARS[max(0, min(len(_BARS) - 1, filled))]
 
 
 def _process_lines(machine: Machine, names: Mapping[str, str], width: int, palette: Palette) -> list[Text]:

@@ -219,9 +219,9 @@ def group_series(
 ) -> tuple[list[Series], list[ShadedBand]]:
     """The mean of each group of runs, with the range between its lowest and its highest run."""
     series, bands = [], []
-    groups = list(dict.fromkeys(run.group for run in runs))
-    for place, group in enumerate(groups):
-        own = [run for run in runs if run.group == group]
+    slots = slots_of_groups(runs)
+    for place, group in enumerate(dict.fromkeys(run.group for run in runs)):
+        own = [run for run in runs if slots[run.curve.run_id] == place]
         lines = many_run_series(own, metric, view, palette)
         curve = group_curve(group, [(line.x, line.y) for line in lines])
         colour = palette.series[place % len(palette.series)]
@@ -229,6 +229,12 @@ def group_series(
         series.append(Series(name, curve.x, curve.mean, colour, mark=mark_of(place), is_training=True))
         bands.append(ShadedBand(curve.x, curve.low, curve.high, colour))
     return series, bands
+
+
+def slots_of_groups(runs: Sequence[DrawnRun]) -> dict[str, int]:
+    """Which colour and mark each run has where its group is drawn."""
+    groups = list(dict.fromkeys(run.group for run in runs))
+    return {run.curve.run_id: groups.index(run.group) for run in runs}
 
 
 def draw_live(

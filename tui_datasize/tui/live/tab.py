@@ -40,6 +40,7 @@ from tui_datasize.tui.live.charts import (
     many_run_series,
     metrics_shown,
     one_run_series,
+    slots_of_groups,
     trouble_series,
 )
 from tui_datasize.tui.live.column_dialog import ColumnDialog
@@ -177,9 +178,9 @@ class LivePane(ChartPane):
         self._divide()
         run_ids = self._drawn_run_ids()
         self._slots = assign_slots(run_ids, self._slots) if self._is_of_many else {}
-        self._table.show_slots(self._slots)
         curves = [self._snapshot.curves[r] for r in run_ids if r in self._snapshot.curves]
         runs = self._drawn(curves)
+        self._table.show_slots(self._slots if not self._group else slots_of_groups(runs))
         shown = self._lay_out(curves)
         for chart, metric in zip(self._charts_there, shown, strict=False):
             names = [(run.slot, run.name, run.group, run.troubles) for run in runs]
