@@ -140,6 +140,13 @@ def test_bands_are_stretched_until_they_hold():
     np.testing.assert_allclose(ends["0.8"]["lower"], z[1] * expected, rtol=0.1)
 
 
+def test_bands_of_cross_entropy_are_not_narrower_than_the_noise_of_the_last_mean():
+    losses = 4 * power_law(SIZES)
+    quiet, noisy = (foreseen(losses, share * losses, loss=Loss.CROSS_ENTROPY) for share in (0.005, 0.2))
+    assert (noisy.centre - noisy.ends[0.9][0] > 1.6 * 0.2).all()
+    assert quiet.centre[1] - quiet.ends[0.9][0][1] < 0.2
+
+
 @pytest.mark.parametrize(
     ("n_sizes", "has_runs", "kind"), [(3, True, 3), (3, False, 3), (4, True, 0), (5, False, 2)]
 )

@@ -139,13 +139,15 @@ class Forecaster:
         is_bounded, measured = is_unlearned(rows) & (loss is Loss.ERROR), -rows[:, _AVERAGE]
         ends = {}
         for level, (below, above) in self.stretch.items():
-            wider, higher = (1.0, 1.0) if loss is Loss.ERROR else self.loss_stretch[level]
-            low, high = (
-                middle - wider * lower * below[kind, knot],
-                middle + higher * upper * above[kind, knot],
-            )
-            least, most = (bound[knot] for bound in self.unlearned[level])
             room = float(ndtri((1 + level) / 2)) * noise
+            down, up = lower * below[kind, knot], upper * above[kind, knot]
+            if loss is Loss.CROSS_ENTROPY:
+                # Real trainings scattered little: no half gets narrower than the last mean is uncertain.
+                by = self.loss_stretch[level]
+                down = np.maximum(by[0] * down, np.minimum(down, room))
+                up = np.maximum(by[1] * up, np.minimum(up, room))
+            low, high = middle - down, middle + up
+            least, most = (bound[knot] for bound in self.unlearned[level])
             bounded_low = np.minimum(np.maximum(low, measured + least - room), middle - LEAST_WIDTH)
             bounded_high = np.maximum(np.minimum(high, measured + most + room), middle + LEAST_WIDTH)
             ends[level] = np.where(is_bounded, bounded_low, low), np.where(is_bounded, bounded_high, high)
