@@ -104,8 +104,6 @@ class DatasizeApp(OrderlyApp):
         read_devices: Callable[[], DeviceReport],
         interval_s: float = INTERVAL_S,
     ) -> None:
-        from tui_datasize.runlog.claim import utc_now
-
         # Without this Textual takes NO_COLOR for shades of grey.
         super().__init__(SparingDriver, ansi_color=True if "NO_COLOR" in os.environ else None)
         self.register_theme(THEME)
@@ -132,7 +130,7 @@ class DatasizeApp(OrderlyApp):
         self._live: LivePane | None = None
         self._analysis: AnalysisPane | None = None
         self._devices: DevicesScreen | None = None
-        self._news = NewsReader(since=utc_now())
+        self._news = NewsReader()
         self._restored = load_view_state(project)
         self._keeper = SchedulerKeeper()
         self._before_first_frame = ExitStack()

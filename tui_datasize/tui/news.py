@@ -23,11 +23,17 @@ class News:
     """Whether it tells of a failure."""
 
 
+def _now() -> str:
+    from tui_datasize.runlog.claim import utc_now
+
+    return utc_now()
+
+
 @dataclass(eq=False)
 class NewsReader:
     """Finds in snapshots what nobody has been told of: failed jobs, and experiments that have ended since."""
 
-    since: str
+    since: str = field(default_factory=_now)
     _told: set[tuple[str, str]] = field(default_factory=set, init=False)
 
     def read(self, snapshot: Snapshot) -> list[News]:
