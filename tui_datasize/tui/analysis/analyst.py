@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 from tui_datasize.answers.answer import NOTHING, Answer, Asked
@@ -104,7 +105,8 @@ class Analyst:
 
     def warm(self) -> None:
         """Import in the background what every analysis needs, so that the first one need not wait for it."""
-        self._executor.submit(_import_analysis)
+        # plotext is only imported here, and draws on the screen's thread alone.
+        self._executor.submit(import_module, "plotext")
 
     async def analyse(self, runs: pl.DataFrame, wish: Wish) -> Analysed:
         """Answer the questions beside the learning curve.
@@ -150,8 +152,3 @@ class Analyst:
         with suppress(ConfigError):
             costs = project_costs(self._project.root)
         return Record(self._reading, metric_named(wish.metric), wish.asked, wish.sweep, costs)
-
-
-def _import_analysis() -> None:
-    # plotext is only imported here, and draws on the screen's thread alone.
-    import plotext  # noqa: F401

@@ -231,7 +231,9 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
                 self._version += 1
             elif self._curves is not None:
                 self._overlap = await self._analyst.ask(QUESTIONS["overlap"], runs, self._wish)
-                self._make_room_for_overlap()
+                self.set_class(not self._has_overlap, "-one-draw")
+                if not self._has_overlap:
+                    self.remove_class("-overlap")
         except DatasizeError as error:
             self._fail(error.line)
         except Exception as error:
@@ -275,11 +277,6 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
     def _has_overlap(self) -> bool:
         """Whether there are draws to compare, or that is not known yet."""
         return self._overlap is None or self._overlap.applies
-
-    def _make_room_for_overlap(self) -> None:
-        self.set_class(not self._has_overlap, "-one-draw")
-        if not self._has_overlap:
-            self.remove_class("-overlap")
 
     def _fail(self, words: str) -> None:
         self._curves = self._analysed = self._content = None

@@ -64,15 +64,20 @@ def draw_figure(
 
 
 def _draw_chart(chart: Chart, width: int, height: int, palette: Palette, window: ChartWindow) -> Drawing:
-    boxes = [one for box in chart.boxes for one in _whiskers(box, palette)]
-    series = [*boxes, *_box_marks(chart.boxes, palette), *_series(chart, palette)]
+    series = [*_box_series(chart.boxes, palette), *_series(chart, palette)]
     bands = [
-        *(
-            ShadedBand(band.x, _known(band.low), _known(band.high), _shade(band.ink, palette))
-            for band in chart.bands
-        ),
-        *(_box_band(box, palette) for box in chart.boxes),
+        # Those of learning curves stay in the background.
+        ShadedBand(
+            band.x,
+            _known(band.low),
+            _known(band.high),
+            palette.primary if isinstance(band.ink, int) else palette.faint,
+        )
+        for band in chart.bands
     ]
+    for box in chart.boxes:
+        ends = [box.x / _BOX_HALF_WIDTH, box.x * _BOX_HALF_WIDTH]
+        bands.append(ShadedBand(ends, [box.q1] * 2, [box.q3] * 2, palette.primary))
     return line_chart(
         series,
         _scale(chart.x),
@@ -123,11 +128,6 @@ def colour(ink: Ink, palette: Palette) -> str:
     return named
 
 
-def _shade(ink: Ink, palette: Palette) -> str:
-    """Of a band: those of learning curves stay in the background."""
-    return palette.primary if isinstance(ink, int) else palette.faint
-
-
 def _scale(axis: Axis) -> Scale:
     return Scale(
         axis.title,
@@ -144,17 +144,11 @@ def _known(values: Sequence[float | None]) -> list[float]:
     return [float("nan") if value is None else value for value in values]
 
 
-def _whiskers(box: Box, palette: Palette) -> Iterator[Series]:
-    for low, high in ((box.whisker_low, box.q1), (box.q3, box.whisker_high)):
-        yield Series("", [box.x] * 2, [low, high], palette.primary)
-
-
-def _box_band(box: Box, palette: Palette) -> ShadedBand:
-    ends = [box.x / _BOX_HALF_WIDTH, box.x * _BOX_HALF_WIDTH]
-    return ShadedBand(ends, [box.q1] * 2, [box.q3] * 2, palette.primary)
-
-
-def _box_marks(boxes: Sequence[Box], palette: Palette) -> Iterator[Series]:
+def _box_series(boxes: Sequence[Box], palette: Palette) -> Iterator[Series]:
+    """Whiskers, what lies beyond them, and medians."""
+    for box in boxes:
+        for low, high in ((box.whisker_low, box.q1), (box.q3, box.whisker_high)):
+            yield Series("", [box.x] * 2, [low, high], palette.primary)
     outliers = [(box.x, value) for box in boxes for value in box.outliers]
     if outliers:
         x, y = zip(*outliers, strict=True)

@@ -122,17 +122,15 @@ class LiveTable(RunList):
 
     def draw_header(self) -> Sequence[Text]:
         over = heads = " " * _MARGIN
+        arrows = {self._order.column: "▼" if self._order.is_descending else "▲"}
         for title, group in groupby(self.columns, lambda one: one[0].over):
             columns = list(group)
             room = sum(width for _, width in columns)
             over += fit(title, room - 1).rstrip().rjust(room)
-            heads += "".join(one.placed(one.title + self._arrow(one.name), width) for one, width in columns)
+            heads += "".join(
+                one.placed(one.title + arrows.get(one.name, ""), width) for one, width in columns
+            )
         return [Text(line, style=self.palette.muted) for line in (over, heads)]
-
-    def _arrow(self, name: str) -> str:
-        if name != self._order.column:
-            return ""
-        return "▼" if self._order.is_descending else "▲"
 
     def draw_empty(self) -> Sequence[Text]:
         starting = len(self._snapshot.running())
