@@ -99,6 +99,10 @@ def _start(directory: Path, arguments: argparse.Namespace) -> None:
             for program in programs:
                 with _shown(program, _WIDE) as terminal:
                     terminal.settle(_QUIET_S)
+                    # The app says so as long as it has not read everything.
+                    while "reading " in terminal.text:
+                        terminal.settle(_QUIET_S)
+                        time.sleep(0.1)
                     resident = _tree(terminal.pid)[1]
                     found[program.name].append((*terminal.first(program.shows), terminal.drawn, resident))
     for name, rounds in found.items():
